@@ -1,0 +1,31 @@
+/** Metrics reach a logger as plain numbers, read from the device once, at the log cadence. */
+export type Metrics = Readonly<Record<string, number>>;
+
+/**
+ * Base class of loggers. `name`, `version` and `logDir` say where; `logMetrics` is the one method that every logger needs.
+ *
+ * The Trainer calls `logMetrics` at its cadence (every `logEveryNSteps` steps, and at the ends of epochs), then `save`.
+ * `step` is the number of optimizer steps made so far; the Trainer adds an `epoch` metric. All methods may be async.
+ */
+export abstract class Logger {
+  /** Name of the experiment. */
+  abstract readonly name: string;
+  /** Version within the experiment: 0, 1, … or a string. */
+  abstract readonly version: number | string;
+
+  /** Where this run's files go; null for loggers without files. Checkpoints are placed in `<logDir>/checkpoints`. */
+  get logDir(): string | null {
+    return null;
+  }
+
+  abstract logMetrics(metrics: Metrics, step: number): void | Promise<void>;
+
+  /** Called once before training with what `saveHyperparameters` recorded. */
+  logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}
+
+  /** Make what was logged so far durable. Called after each `logMetrics`; should be cheap when nothing changed. */
+  save(): void | Promise<void> {}
+
+  /** The run ended. Called exactly once per run. */
+  finalize(_status: "success" | "failed" | "interrupted"): void | Promise<void> {}
+}

@@ -1,0 +1,91 @@
+import type { Device, optim } from "@nbit/torch";
+import type { Callback } from "./callbacks/callback.js";
+import type { Logger } from "./loggers/logger.js";
+import type { LightningModule } from "./module.js";
+import type { Precision } from "./precision/precision.js";
+import type { Strategy } from "./strategies/strategy.js";
+import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { StepOutcome, TrainerState } from "./types.js";
+
+/**
+ * What callbacks, loggers and modules see of a Trainer.
+ *
+ * Everything is read-only except `shouldStop`. The metric records list their names for nothing; reading one value waits for
+ * the device on CUDA (once per new value), as do `lossScale` and `skippedSteps`: read them at a cadence, not in every step.
+ */
+export interface TrainerView {
+  readonly state: TrainerState;
+  /** The module in training; throws when no `fit`, `validate`, `test` or `predict` has attached one. */
+  readonly lightningModule: LightningModule;
+
+  /** Epochs completed so far, so the index of the epoch in progress. */
+  readonly currentEpoch: number;
+  /** Optimizer-step attempts, over all optimizers; skipped ones count. */
+  readonly globalStep: number;
+  /** Attempts that were skipped since gradients were not finite. */
+  readonly skippedSteps: number;
+  /** Index of the batch in progress within the epoch. */
+  readonly batchIdx: number;
+
+  readonly maxEpochs: number;
+  readonly minEpochs: number;
+  /** -1: no limit. */
+  readonly maxSteps: number;
+  readonly minSteps: number;
+  readonly accumulateGradBatches: number;
+  readonly logEveryNSteps: number;
+  readonly gradientClipVal: number | null;
+  readonly gradientClipAlgorithm: "norm" | "value";
+  readonly fastDevRun: boolean | number;
+  readonly defaultRootDir: string;
+
+  /** Batches of one training epoch after limits; Infinity when the loader has no length. */
+  readonly numTrainingBatches: number;
+  /** Per dataloader. */
+  readonly numSanityValBatches: readonly number[];
+  readonly numValBatches: readonly number[];
+  readonly numTestBatches: readonly number[];
+  readonly numPredictBatches: readonly number[];
+  /** Optimizer steps that this fit will make in all; Infinity when unknown. */
+  readonly estimatedSteppingBatches: number;
+
+  /** Every metric logged, newest value of each. */
+  readonly callbackMetrics: Readonly<Record<string, number>>;
+  /** Metrics logged with `logger: true`. */
+  readonly loggedMetrics: Readonly<Record<string, number>>;
+  /** Metrics logged with `progBar: true`. */
+  readonly progressBarMetrics: Readonly<Record<string, number>>;
+
+  /** Current loss scale; null when the precision uses none. */
+  readonly lossScale: number | null;
+  /** What the latest training iteration did; null before the first. */
+  readonly lastOutcome: StepOutcome | null;
+
+  /** The first logger, or null. */
+  readonly logger: Logger | null;
+  readonly loggers: readonly Logger[];
+  readonly callbacks: readonly Callback[];
+  readonly optimizers: readonly optim.Optimizer[];
+  readonly lrSchedulerConfigs: readonly LRSchedulerConfig[];
+  readonly precision: Precision;
+  readonly strategy: Strategy;
+  readonly rootDevice: Device;
+  /** True in the one process that writes files and prints. */
+  readonly isGlobalZero: boolean;
+
+  readonly sanityChecking: boolean;
+  readonly training: boolean;
+  readonly validating: boolean;
+  readonly testing: boolean;
+  readonly predicting: boolean;
+  readonly enableValidation: boolean;
+
+  /** Set to true to end training after the current batch (once `minEpochs` and `minSteps` are met). */
+  shouldStop: boolean;
+
+  /** Whether the current step is one at which loggers are written (every `logEveryNSteps`). */
+  readonly isLogStep: boolean;
+
+  /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
+  saveCheckpoint(path: string, options?: { weightsOnly?: boolean }): void;
+}
