@@ -1,0 +1,53 @@
+import { MisconfigurationError } from "../errors.js";
+import type { Accelerator } from "./accelerator.js";
+import { CPUAccelerator } from "./cpu.js";
+import { CUDAAccelerator } from "./cuda.js";
+import { TPUAccelerator } from "./tpu.js";
+
+const registry = new Map<string, () => Accelerator>([
+  ["cpu", () => new CPUAccelerator()],
+  ["cuda", () => new CUDAAccelerator()],
+  ["gpu", () => new CUDAAccelerator()],
+  ["tpu", () => new TPUAccelerator()],
+]);
+
+/** Make `new Trainer({ accelerator: name })` mean `create()`. A name that exists is replaced. */
+export function registerAccelerator(name: string, create: () => Accelerator): void {
+  registry.set(name, create);
+}
+
+/** The accelerator of a name, an instance as it is, or "auto": CUDA when there is a device, else the CPU. */
+export function resolveAccelerator(asked: string | Accelerator): Accelerator {
+  if (typeof asked !== "string") return asked;
+  if (asked === "auto") {
+    const cuda = new CUDAAccelerator();
+    return cuda.missing() === null ? cuda : new CPUAccelerator();
+  }
+  const create = registry.get(asked);
+  if (create === undefined) {
+    const names = ["auto", ...registry.keys()].map((n) => JSON.stringify(n)).join(", ");
+    throw new MisconfigurationError("Trainer", `accelerator to be one of ${names}, or an Accelerator`, asked, "Add others with registerAccelerator(name, create).", "ERR_ACCELERATOR_UNKNOWN");
+  }
+  return create();
+}
+
+/** Which devices to use: "auto" or -1 for what makes sense here, a count, or a list of indices. Gives indices. */
+export function resolveDevices(asked: "auto" | number | readonly number[], accelerator: Accelerator): readonly number[] {
+  const count = accelerator.deviceCount();
+  const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+  let indices: readonly number[];
+  if (asked === "auto") indices = [0];
+  else if (asked === -1) indices = range(count);
+  else if (typeof asked === "number" && Number.isInteger(asked) && asked >= 1) indices = range(asked);
+  else if (Array.isArray(asked) && asked.length > 0 && asked.every((i) => Number.isInteger(i) && i >= 0)) indices = asked as readonly number[];
+  else throw new MisconfigurationError("Trainer", 'devices to be "auto", -1, a count ≥ 1 or a list of indices', asked, undefined, "ERR_DEVICES");
+  if (indices.length > 1) {
+    throw new MisconfigurationError("Trainer", "one device", asked, "The single-device strategy trains on one; pick it as devices: [index].", "ERR_DEVICES");
+  }
+  for (const index of indices) {
+    if (index >= count) {
+      throw new MisconfigurationError("Trainer", `devices within the ${count} of accelerator ${JSON.stringify(accelerator.name)}`, asked, undefined, "ERR_DEVICES");
+    }
+  }
+  return indices;
+}

@@ -1,0 +1,43 @@
+import { Tensor } from "@nbit/torch";
+
+/** Whether a value is an object literal (or has no prototype), so that its keys may be walked. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/**
+ * Copy a collection with every tensor in it replaced by `fn(tensor)`. Walks arrays, plain objects and Maps; everything else is
+ * passed through. Containers in which nothing changed are given back themselves.
+ */
+export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unknown {
+  if (value instanceof Tensor) return fn(value);
+  if (Array.isArray(value)) {
+    const items: unknown[] = value;
+    let copy: unknown[] | null = null;
+    for (let i = 0; i < items.length; i++) {
+      const mapped = mapTensors(items[i], fn);
+      if (mapped !== items[i]) (copy ??= items.slice())[i] = mapped;
+    }
+    return copy ?? items;
+  }
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, mapTensors(item, fn)]));
+  if (isPlainObject(value)) {
+    let copy: Record<string, unknown> | null = null;
+    for (const key of Object.keys(value)) {
+      const mapped = mapTensors(value[key], fn);
+      if (mapped !== value[key]) (copy ??= { ...value })[key] = mapped;
+    }
+    return copy ?? value;
+  }
+  return value;
+}
+
+/** Calls `fn` with every tensor in a collection. */
+export function eachTensor(value: unknown, fn: (tensor: Tensor) => void): void {
+  if (value instanceof Tensor) fn(value);
+  else if (Array.isArray(value)) for (const item of value) eachTensor(item, fn);
+  else if (value instanceof Map) for (const item of value.values()) eachTensor(item, fn);
+  else if (isPlainObject(value)) for (const key of Object.keys(value)) eachTensor(value[key], fn);
+}

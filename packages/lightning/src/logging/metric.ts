@@ -1,0 +1,165 @@
+import { ArgumentError, getDefaultDtype, keep, Tensor } from "@nbit/torch";
+
+export type Reduction = "mean" | "sum" | "min" | "max";
+
+/** A value that `log` accepts: a tensor of one element, a number or a boolean. */
+export type LogValue = Tensor | number | boolean;
+
+/** Everything about a metric that must not change between two `log` calls of one name in one hook. */
+export interface MetricMeta {
+  readonly hook: string;
+  readonly name: string;
+  readonly progBar: boolean;
+  readonly logger: boolean;
+  readonly onStep: boolean;
+  readonly onEpoch: boolean;
+  readonly reduceFx: Reduction;
+  /** Index of the dataloader, when there are several. */
+  readonly dataloaderIdx: number | null;
+}
+
+/**
+ * One logged name: its newest value and its running reduction.
+ *
+ * Sums are float32 (float64 for float64 values), rounded after each product and each sum, as tensors of that dtype would:
+ * epoch means equal those of a running sum of tensors to the last bit. On CPU the value is read at once, which costs less than
+ * one tensor operation. On other devices value and sum stay there until someone asks.
+ */
+export class LoggedMetric {
+  readonly meta: MetricMeta;
+  /** False until a value was logged since the last reset. */
+  hasValue = false;
+
+  #last: number | Tensor = 0;
+  #sum: number | Tensor = 0;
+  #count = 0;
+  #wide = false;
+
+  constructor(meta: MetricMeta) {
+    this.meta = meta;
+  }
+
+  update(value: LogValue, batchSize: number): void {
+    if (value instanceof Tensor) {
+      if (value.numel() !== 1) {
+        throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to have one element`, value, "Reduce it first, for example with mean().", "ERR_LOG_VALUE");
+      }
+      if (value.device.type === "cpu") {
+        if (value.dtype === "float64") this.#wide = true;
+        this.#updateNumber(value.item(), batchSize);
+      } else this.#updateTensor(value, batchSize);
+    } else {
+      if (getDefaultDtype() === "float64") this.#wide = true;
+      this.#updateNumber(Number(value), batchSize);
+    }
+    this.hasValue = true;
+  }
+
+  #updateNumber(raw: number, batchSize: number): void {
+    const round = this.#wide ? identity : Math.fround;
+    const value = round(raw);
+    this.#last = value;
+    if (!this.meta.onEpoch) return;
+    if (typeof this.#sum !== "number") this.#sum = this.#sum.item();
+    const first = !this.hasValue;
+    switch (this.meta.reduceFx) {
+      case "mean":
+        this.#sum = round((first ? 0 : this.#sum) + round(value * batchSize));
+        this.#count = (first ? 0 : this.#count) + batchSize;
+        break;
+      case "sum":
+        this.#sum = round((first ? 0 : this.#sum) + value);
+        break;
+      case "min":
+        this.#sum = first ? value : Math.min(this.#sum, value);
+        break;
+      case "max":
+        this.#sum = first ? value : Math.max(this.#sum, value);
+        break;
+    }
+  }
+
+  #updateTensor(raw: Tensor, batchSize: number): void {
+    const detached = raw.detach().reshape([]);
+    const value = detached.dtype === "float64" ? detached.clone() : detached.to({ dtype: "float32", copy: true });
+    const last = this.#last;
+    this.#last = keep(value);
+    if (this.meta.onEpoch) {
+      const sum = this.#sum;
+      this.#sum = keep(this.#reduceTensor(value, this.hasValue ? sum : null, batchSize));
+      if (sum instanceof Tensor) sum.dispose();
+    }
+    if (last instanceof Tensor) last.dispose();
+  }
+
+  #reduceTensor(value: Tensor, sum: number | Tensor | null, batchSize: number): Tensor {
+    const weighted = this.meta.reduceFx === "mean" ? value.mul(batchSize) : value.clone();
+    if (this.meta.reduceFx === "mean") this.#count = (sum === null ? 0 : this.#count) + batchSize;
+    if (sum === null) return weighted;
+    if (this.meta.reduceFx === "min" || this.meta.reduceFx === "max") {
+      const before = sum instanceof Tensor ? sum : weighted.mul(0).add(sum);
+      return this.meta.reduceFx === "min" ? before.minimum(weighted) : before.maximum(weighted);
+    }
+    return weighted.add(sum);
+  }
+
+  /** The newest value. Waits for the device once. */
+  step(): number {
+    if (this.#last instanceof Tensor) {
+      const value = this.#last.item();
+      this.#last.dispose();
+      this.#last = value;
+    }
+    return this.#last;
+  }
+
+  /** The reduction over all values since the last reset. Waits for the device once. */
+  epoch(): number {
+    const sum = this.#readSum();
+    if (this.meta.reduceFx !== "mean") return sum;
+    return this.#wide ? sum / this.#count : Math.fround(sum / Math.fround(this.#count));
+  }
+
+  #readSum(): number {
+    if (this.#sum instanceof Tensor) {
+      this.#wide = this.#sum.dtype === "float64";
+      const value = this.#sum.item();
+      this.#sum.dispose();
+      this.#sum = value;
+    }
+    return this.#sum;
+  }
+
+  reset(): void {
+    if (this.#last instanceof Tensor) this.#last.dispose();
+    if (this.#sum instanceof Tensor) this.#sum.dispose();
+    this.#last = 0;
+    this.#sum = 0;
+    this.#count = 0;
+    this.hasValue = false;
+  }
+
+  stateDict(): MetricState {
+    return { meta: { ...this.meta }, last: this.step(), sum: this.#readSum(), count: this.#count, wide: this.#wide };
+  }
+
+  loadStateDict(state: MetricState): void {
+    this.#last = state.last;
+    this.#sum = state.sum;
+    this.#count = state.count;
+    this.#wide = state.wide;
+    this.hasValue = true;
+  }
+}
+
+export interface MetricState {
+  readonly meta: MetricMeta;
+  readonly last: number;
+  readonly sum: number;
+  readonly count: number;
+  readonly wide: boolean;
+}
+
+function identity(value: number): number {
+  return value;
+}

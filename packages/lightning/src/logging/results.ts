@@ -1,0 +1,159 @@
+import { Tensor } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import type { WarnOnce } from "../warnings.js";
+import { checkLevels } from "./levels.js";
+import { LoggedMetric } from "./metric.js";
+import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
+
+export interface LogOptions {
+  /** Show it in the progress bar. Default false. */
+  readonly progBar?: boolean;
+  /** Send it to the loggers. Default true. */
+  readonly logger?: boolean;
+  /** Give the value of each step. The default depends on the hook: true in `trainingStep`, false in evaluation. */
+  readonly onStep?: boolean;
+  /** Give the reduction over the epoch. The default depends on the hook: false in `trainingStep`, true in evaluation. */
+  readonly onEpoch?: boolean;
+  /** How steps become an epoch's value. A mean is weighted by batch size. Default "mean". */
+  readonly reduceFx?: Reduction;
+  /** Weight of this batch in a mean. Default: the length of the first tensor found in the batch. */
+  readonly batchSize?: number;
+  /** With several dataloaders, append `/dataloader_idx_<n>` to the name. Default true. */
+  readonly addDataloaderIdx?: boolean;
+}
+
+const REDUCTIONS: readonly string[] = ["mean", "sum", "min", "max"];
+
+/** For whom a set of values is: callbacks, loggers or the progress bar. They differ in which metrics and names they see. */
+export type Audience = "callback" | "logger" | "progBar";
+
+/** All metrics logged by one loop (training, validation or testing). */
+export class Results {
+  readonly metrics = new Map<string, LoggedMetric>();
+  batch: unknown = null;
+  dataloaderIdx: number | null = null;
+  #batchSize: number | null = null;
+
+  constructor(
+    readonly training: boolean,
+    readonly warnings: WarnOnce,
+  ) {}
+
+  startBatch(batch: unknown, dataloaderIdx: number | null): void {
+    this.batch = batch;
+    this.#batchSize = null;
+    this.dataloaderIdx = dataloaderIdx;
+  }
+
+  endBatch(): void {
+    this.batch = null;
+    this.#batchSize = null;
+  }
+
+  log(hook: string, name: string, value: LogValue, options: LogOptions): void {
+    const dataloaderIdx = options.addDataloaderIdx === false ? null : this.dataloaderIdx;
+    const key = dataloaderIdx === null ? `${hook}.${name}` : `${hook}.${name}.${dataloaderIdx}`;
+    let metric = this.metrics.get(key);
+    if (metric === undefined) {
+      metric = new LoggedMetric(makeMeta(hook, name, dataloaderIdx, options));
+      this.metrics.set(key, metric);
+    } else checkSame(metric.meta, options);
+    const weigh = metric.meta.onEpoch && metric.meta.reduceFx === "mean";
+    metric.update(value, weigh ? (options.batchSize ?? this.#inferBatchSize()) : 1);
+  }
+
+  #inferBatchSize(): number {
+    if (this.#batchSize === null) this.#batchSize = this.batch === null ? 1 : batchSizeOf(this.batch, this.warnings);
+    return this.#batchSize;
+  }
+
+  /** Calls `take(name, read)` for each value that `audience` sees: those of this step, or of the whole epoch. */
+  each(audience: Audience, onStep: boolean, take: (name: string, read: () => number) => void): void {
+    for (const metric of this.metrics.values()) {
+      const { meta } = metric;
+      if (!metric.hasValue || meta.dataloaderIdx !== this.dataloaderIdx && meta.dataloaderIdx !== null) continue;
+      if (onStep ? !meta.onStep : !meta.onEpoch) continue;
+      if (audience === "logger" && !meta.logger) continue;
+      if (audience === "progBar" && !meta.progBar) continue;
+      if (audience === "callback" && !this.training && (onStep || !meta.onEpoch)) continue;
+      const suffix = meta.dataloaderIdx === null ? "" : `/dataloader_idx_${meta.dataloaderIdx}`;
+      const forked = meta.onStep && meta.onEpoch ? `${meta.name}${onStep ? "_step" : "_epoch"}${suffix}` : meta.name + suffix;
+      const read = onStep ? () => metric.step() : () => metric.epoch();
+      if (audience === "callback" && forked !== meta.name + suffix) take(meta.name + suffix, read);
+      take(forked, read);
+    }
+  }
+
+  reset(): void {
+    for (const metric of this.metrics.values()) metric.reset();
+  }
+
+  stateDict(): MetricState[] {
+    return [...this.metrics.values()].filter((m) => m.hasValue).map((m) => m.stateDict());
+  }
+
+  loadStateDict(states: readonly MetricState[]): void {
+    this.reset();
+    for (const state of states) {
+      const { meta } = state;
+      const key = meta.dataloaderIdx === null ? `${meta.hook}.${meta.name}` : `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;
+      const metric = new LoggedMetric(meta);
+      metric.loadStateDict(state);
+      this.metrics.set(key, metric);
+    }
+  }
+}
+
+function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
+  const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
+  const reduceFx = options.reduceFx ?? "mean";
+  if (!REDUCTIONS.includes(reduceFx)) {
+    throw new MisconfigurationError("log", 'reduceFx to be "mean", "sum", "min" or "max"', reduceFx, undefined, "ERR_LOG_REDUCTION");
+  }
+  if (name.includes("/dataloader_idx_") && options.addDataloaderIdx !== false) {
+    throw new MisconfigurationError("log", "a name without a dataloader index, which is appended by itself", name, "Remove it, or pass addDataloaderIdx: false.", "ERR_LOG_NAME");
+  }
+  return { hook, name, progBar: options.progBar ?? false, logger: options.logger ?? true, onStep, onEpoch, reduceFx, dataloaderIdx };
+}
+
+function checkSame(meta: MetricMeta, options: LogOptions): void {
+  if (
+    (options.progBar ?? false) !== meta.progBar ||
+    (options.logger ?? true) !== meta.logger ||
+    (options.reduceFx ?? "mean") !== meta.reduceFx ||
+    (options.onStep !== undefined && options.onStep !== meta.onStep) ||
+    (options.onEpoch !== undefined && options.onEpoch !== meta.onEpoch)
+  ) {
+    throw new MisconfigurationError("log", `the same options in every call for ${JSON.stringify(meta.name)} in ${meta.hook}`, options, "Use another name, or the same options.", "ERR_LOG_OPTIONS");
+  }
+}
+
+/** The length of the first dimension of the first tensor found; scalars count 1. */
+export function batchSizeOf(batch: unknown, warnings: WarnOnce): number {
+  let found: number | null = null;
+  let ambiguous = false;
+  const visit = (value: unknown): void => {
+    if (ambiguous) return;
+    if (value instanceof Tensor) {
+      const size = value.ndim === 0 ? 1 : (value.shape[0] ?? 1);
+      if (found === null) found = size;
+      else if (found !== size) ambiguous = true;
+    } else if (Array.isArray(value)) value.forEach(visit);
+    else if (value instanceof Map) for (const item of value.values()) visit(item);
+    else if (isPlain(value)) for (const key of Object.keys(value)) visit(value[key]);
+  };
+  visit(batch);
+  if (found === null) {
+    throw new MisconfigurationError("log", "a tensor in the batch, to weigh it in the epoch's mean", batch, "Pass batchSize to log.", "ERR_LOG_BATCH_SIZE");
+  }
+  if (ambiguous) {
+    warnings.warn("WARN_LOG_BATCH_SIZE", `log: the batch holds tensors of different lengths; ${found} was taken as its size. Pass batchSize to log.`);
+  }
+  return found;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}

@@ -1,0 +1,204 @@
+import { getRngState, keep, setRngState, Tensor } from "@nbit/torch";
+import { eachTensor } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import { isPromise } from "../hooks.js";
+
+/** Anything that yields batches. A `length`, when it has one, is the number of batches. */
+export type Loader = Iterable<unknown> | AsyncIterable<unknown>;
+
+/** How many batches to take of a loader: undefined all, a share in (0, 1), or a whole number. */
+export type BatchLimit = number | undefined;
+
+export interface Fetched {
+  readonly batch: unknown;
+  /** Nothing comes after this batch. */
+  readonly isLast: boolean;
+}
+
+/** Loaders that say where they stand can be resumed without fetching again what was used. */
+interface StatefulLoader {
+  stateDict(): Record<string, unknown>;
+  loadStateDict(state: Record<string, unknown>): void;
+}
+
+function isStateful(loader: object): loader is StatefulLoader {
+  return "stateDict" in loader && typeof loader.stateDict === "function" && "loadStateDict" in loader && typeof loader.loadStateDict === "function";
+}
+
+export interface FetcherState {
+  /** State of the random number generator before the epoch's iterator was made; null before the first. */
+  readonly rng: Tensor | null;
+  readonly fetched: number;
+  readonly loader: Record<string, unknown> | null;
+}
+
+/**
+ * Takes batches from a loader, up to a limit, and knows which is the last.
+ *
+ * Loaders without a length are read one batch ahead, since only then is the last one known. Synchronous iterators are read
+ * synchronously; promises appear only where the loader gives them.
+ */
+export class Fetcher {
+  /** Batches per epoch after the limit; Infinity when the loader does not say. */
+  readonly length: number;
+  readonly #limit: number;
+  #iterator: Iterator<unknown> | AsyncIterator<unknown> | null = null;
+  #ahead: IteratorResult<unknown> | null = null;
+  #fetched = 0;
+  #rng: Tensor | null = null;
+
+  constructor(
+    readonly loader: Loader,
+    limit: BatchLimit,
+    option: string,
+  ) {
+    const length = lengthOf(loader);
+    this.#limit = limitBatches(length, limit, option);
+    this.length = length === null ? (this.#limit === Infinity ? Infinity : this.#limit) : Math.min(length, this.#limit);
+    this.sized = length !== null || this.#limit !== Infinity;
+    this.#known = length !== null;
+  }
+
+  /** Whether the number of batches is known in advance. */
+  readonly sized: boolean;
+  readonly #known: boolean;
+
+  get fetched(): number {
+    return this.#fetched;
+  }
+
+  /** Begin an epoch. Draws from the random number generator as the loader's iterator does. */
+  start(epoch: number): void {
+    setEpoch(this.loader, epoch);
+    this.#rng?.dispose();
+    this.#rng = keep(getRngState());
+    this.#iterator = iterate(this.loader);
+    this.#ahead = null;
+    this.#fetched = 0;
+  }
+
+  /** The next batch, or null when there is none. */
+  next(): Fetched | null | Promise<Fetched | null> {
+    if (this.#fetched >= this.#limit) return null;
+    const result = this.#ahead ?? this.#pull();
+    if (isPromise(result)) return this.#nextAsync(result);
+    if (result.done === true) return null;
+    if (this.#known) return this.#give(result.value, this.#fetched + 1 >= this.length);
+    const ahead = this.#pull();
+    if (isPromise(ahead)) return this.#afterAhead(result.value, ahead);
+    return this.#giveAhead(result.value, ahead);
+  }
+
+  async #nextAsync(pending: Promise<IteratorResult<unknown>>): Promise<Fetched | null> {
+    const result = await pending;
+    if (result.done === true) return null;
+    if (this.#known) return this.#give(result.value, this.#fetched + 1 >= this.length);
+    return this.#giveAhead(result.value, await this.#pull());
+  }
+
+  async #afterAhead(value: unknown, pending: Promise<IteratorResult<unknown>>): Promise<Fetched> {
+    return this.#giveAhead(value, await pending);
+  }
+
+  #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
+    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", "no iterator");
+    return this.#iterator.next();
+  }
+
+  #giveAhead(value: unknown, ahead: IteratorResult<unknown>): Fetched {
+    // What was read ahead belongs to the next iteration, so it outlives this one's scope.
+    if (ahead.done !== true) eachTensor(ahead.value, keep);
+    this.#ahead = ahead;
+    return this.#give(value, ahead.done === true || this.#fetched + 1 >= this.#limit);
+  }
+
+  #give(batch: unknown, isLast: boolean): Fetched {
+    this.#fetched++;
+    return { batch, isLast };
+  }
+
+  stateDict(): FetcherState {
+    return { rng: this.#rng, fetched: this.#fetched, loader: isStateful(this.loader) ? this.loader.stateDict() : null };
+  }
+
+  /**
+   * Go to where `state` says: by the loader's own state when it has one, else by beginning the epoch again from the random
+   * numbers that it began with and fetching what was used. The generator's state afterwards is the caller's business.
+   */
+  async resume(state: FetcherState, epoch: number): Promise<void> {
+    if (state.rng !== null) setRngState(state.rng);
+    if (state.loader !== null && isStateful(this.loader)) {
+      this.loader.loadStateDict(state.loader);
+      this.start(epoch);
+      this.#fetched = state.fetched;
+      return;
+    }
+    this.start(epoch);
+    while (this.#fetched < state.fetched) {
+      const skipped = await this.next();
+      if (skipped === null) {
+        throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, `${this.#fetched} batches`, "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
+      }
+    }
+  }
+
+  /** Let go of the iterator. */
+  async close(): Promise<void> {
+    const iterator = this.#iterator;
+    this.#iterator = null;
+    this.#ahead = null;
+    this.#rng?.dispose();
+    this.#rng = null;
+    await iterator?.return?.();
+  }
+}
+
+function iterate(loader: Loader): Iterator<unknown> | AsyncIterator<unknown> {
+  const prefersAsync = "numWorkers" in loader && typeof loader.numWorkers === "number" && loader.numWorkers > 0;
+  if (Symbol.iterator in loader && !(prefersAsync && Symbol.asyncIterator in loader)) return loader[Symbol.iterator]();
+  if (Symbol.asyncIterator in loader) return loader[Symbol.asyncIterator]();
+  throw new MisconfigurationError("fit", "a loader that can be iterated", loader);
+}
+
+function lengthOf(loader: Loader): number | null {
+  const length: unknown = "length" in loader ? loader.length : undefined;
+  return typeof length === "number" ? length : null;
+}
+
+/** Number of batches that a limit leaves of `length` (null: unknown); Infinity for no limit. */
+function limitBatches(length: number | null, limit: BatchLimit, option: string): number {
+  if (limit === undefined) return Infinity;
+  if (Number.isInteger(limit)) return limit;
+  if (length === null) {
+    throw new MisconfigurationError("Trainer", `${option} to be a whole number for a loader without a length`, limit, "A share of an unknown number of batches is unknown.", "ERR_LIMIT");
+  }
+  const batches = Math.floor(length * limit);
+  if (batches === 0 && length > 0) {
+    throw new MisconfigurationError("Trainer", `${option} to leave at least one of ${length} batches`, limit, `Use at least ${1 / length}, or a whole number.`, "ERR_LIMIT");
+  }
+  return batches;
+}
+
+/** Samplers that shuffle by epoch are told which it is. */
+function setEpoch(loader: object, epoch: number): void {
+  const sampler: unknown = Reflect.get(loader, "sampler");
+  const batchSampler: unknown = Reflect.get(loader, "batchSampler");
+  const inner: unknown = typeof batchSampler === "object" && batchSampler !== null ? Reflect.get(batchSampler, "sampler") : null;
+  for (const target of new Set([sampler, batchSampler, inner])) {
+    if (typeof target === "object" && target !== null && "setEpoch" in target && typeof target.setEpoch === "function") target.setEpoch(epoch);
+  }
+}
+
+export function isLoader(value: unknown): value is Loader {
+  return typeof value === "object" && value !== null && !(value instanceof Tensor) && (Symbol.iterator in value || Symbol.asyncIterator in value);
+}
+
+/** One loader, or a list of loaders, as a list. A list of batches (arrays, tensors, objects) is one loader. */
+export function asLoaders(value: unknown): Loader[] {
+  if (Array.isArray(value)) {
+    const items: unknown[] = value;
+    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !(item instanceof Map))) return items.filter(isLoader);
+    return [items];
+  }
+  return isLoader(value) ? [value] : [];
+}

@@ -1,0 +1,46 @@
+import type { Tensor, optim } from "@nbit/torch";
+import type { LightningModule } from "../module.js";
+
+/** Steps an optimizer as precision, hooks and counters require. The training step implements it. */
+export interface OptimizerRunner {
+  stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void;
+  readonly module: LightningModule;
+}
+
+/**
+ * What a module sees of an optimizer: `step` goes through the training step (unscale, hooks, step or skip), everything else
+ * through to the optimizer itself.
+ */
+export class LightningOptimizer {
+  readonly #runner: OptimizerRunner;
+
+  constructor(
+    readonly optimizer: optim.Optimizer,
+    runner: OptimizerRunner,
+  ) {
+    this.#runner = runner;
+  }
+
+  get paramGroups(): optim.Optimizer["paramGroups"] {
+    return this.optimizer.paramGroups;
+  }
+
+  /** `closure` runs forward and backward first; most optimizers do without. */
+  step(closure?: () => Tensor | null): void {
+    this.#runner.stepOptimizer(this.optimizer, closure);
+  }
+
+  zeroGrad(options?: Parameters<optim.Optimizer["zeroGrad"]>[0]): void {
+    this.optimizer.zeroGrad(options);
+  }
+
+  /** Run `fn` with gradients for this optimizer's parameters only. */
+  toggled<T>(fn: () => T): T {
+    this.#runner.module.toggleOptimizer(this.optimizer);
+    try {
+      return fn();
+    } finally {
+      this.#runner.module.untoggleOptimizer();
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { keep, Tensor } from "@nbit/torch";
+import type { PrecisionStep } from "../precision/precision.js";
+import type { StepOutcome } from "../types.js";
+
+/** Gathers what one iteration did. Values on a device are read when asked for. */
+export class Outcome implements StepOutcome {
+  #first: PrecisionStep | null = null;
+  #rest: PrecisionStep[] | null = null;
+  #norm: number | Tensor | undefined = undefined;
+
+  add(step: PrecisionStep): void {
+    if (this.#first === null) this.#first = step;
+    else (this.#rest ??= []).push(step);
+  }
+
+  gradNormIs(norm: Tensor): void {
+    if (this.#norm instanceof Tensor) this.#norm.dispose();
+    this.#norm = norm.device.type === "cpu" ? norm.item() : keep(norm);
+  }
+
+  get stepped(): boolean {
+    return (this.#first?.stepped ?? false) || (this.#rest?.some((step) => step.stepped) ?? false);
+  }
+
+  get skipped(): boolean {
+    return (this.#first !== null && !this.#first.stepped) || (this.#rest?.some((step) => !step.stepped) ?? false);
+  }
+
+  get lossScale(): number {
+    return this.#first?.lossScale ?? 1;
+  }
+
+  get gradNorm(): number | undefined {
+    if (this.#norm instanceof Tensor) {
+      const value = this.#norm.item();
+      this.#norm.dispose();
+      this.#norm = value;
+    }
+    return this.#norm;
+  }
+
+  get nonFinite(): readonly string[] | undefined {
+    const names = [this.#first, ...(this.#rest ?? [])].flatMap((step) => step?.nonFinite ?? []);
+    return names.length > 0 ? names : undefined;
+  }
+}

@@ -1,0 +1,46 @@
+/** Where in an epoch a fit stands: what has been done, so what comes next. */
+export type Phase =
+  /** Between epochs. */
+  | "between_epochs"
+  /** A batch and its hooks are done; validation, if due, is not. */
+  | "batch_end"
+  /** As `batch_end`, and validation is done. */
+  | "validated"
+  /** The epoch's batches and end hooks are done; plateau schedulers and the epoch's log are not. */
+  | "epoch_end";
+
+export interface ProgressState {
+  readonly epoch: number;
+  readonly batchesDone: number;
+  readonly totalBatches: number;
+  readonly globalStep: number;
+  readonly batchesThatStepped: number;
+  readonly windowOpen: boolean;
+  readonly phase: Phase;
+}
+
+/** Counters of a fit. */
+export class FitProgress {
+  /** Epochs completed. */
+  epoch = 0;
+  /** Batches of this epoch whose step is done. */
+  batchesDone = 0;
+  /** Batches over all epochs. */
+  totalBatches = 0;
+  /** Optimizer-step attempts. */
+  globalStep = 0;
+  /** Batches at the end of an accumulation window: the loggers' step. */
+  batchesThatStepped = 0;
+  /** Gradients of an unfinished accumulation window are held in the parameters. */
+  windowOpen = false;
+  phase: Phase = "between_epochs";
+
+  stateDict(): ProgressState {
+    const { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, phase } = this;
+    return { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, phase };
+  }
+
+  loadStateDict(state: ProgressState): void {
+    Object.assign(this, state);
+  }
+}

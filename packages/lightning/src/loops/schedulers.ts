@@ -1,0 +1,41 @@
+import { MisconfigurationError } from "../errors.js";
+import type { LightningModule } from "../module.js";
+import type { MetricBoard } from "../logging/board.js";
+import { warn } from "../warnings.js";
+import type { LRSchedulerConfig } from "./optimizers.js";
+
+/** Steps the schedulers of automatic optimization when their interval comes round. */
+export class SchedulerStepper {
+  constructor(
+    readonly configs: readonly LRSchedulerConfig[],
+    readonly module: LightningModule,
+    readonly board: MetricBoard,
+  ) {}
+
+  /**
+   * @param index - How many steps of this epoch, or epochs, are complete.
+   * @param plateau - Those that take a metric, which come after validation, or all others.
+   */
+  step(interval: "step" | "epoch", index: number, plateau: boolean): void {
+    if (this.configs.length === 0 || !this.module.automaticOptimization) return;
+    for (const config of this.configs) {
+      if (config.reduceOnPlateau !== plateau || config.interval !== interval || index % config.frequency !== 0) continue;
+      const metric = plateau ? this.#metric(config) : null;
+      if (plateau && metric === null) continue;
+      this.module.lrSchedulerStep(config.scheduler, metric);
+    }
+  }
+
+  #metric(config: LRSchedulerConfig): number | null {
+    const metrics = this.board.view("callback");
+    const value = config.monitor === null ? undefined : metrics[config.monitor];
+    if (value !== undefined) return value;
+    const have = Object.keys(metrics);
+    const message = `the metric ${JSON.stringify(config.monitor)} that a ReduceLROnPlateau scheduler is stepped with`;
+    if (config.strict) {
+      throw new MisconfigurationError("fit", message, have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`, "log it, or change the scheduler's monitor.", "ERR_MONITOR");
+    }
+    warn("WARN_MONITOR", `fit: ${message} was not logged; the scheduler was not stepped.`);
+    return null;
+  }
+}

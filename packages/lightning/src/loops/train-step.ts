@@ -1,0 +1,237 @@
+import { Tensor } from "@nbit/torch";
+import type { optim } from "@nbit/torch";
+import { isPlainObject } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import { isOverridden, isPromise } from "../hooks.js";
+import type { HookArgs, HookList, Hooks } from "../hooks.js";
+import type { LightningModule, ModuleHost } from "../module.js";
+import { clipGradients } from "../precision/clip.js";
+import type { ClipAlgorithm } from "../precision/clip.js";
+import type { Precision, PrecisionStep } from "../precision/precision.js";
+import type { Batch, StepOutcome, StepResult } from "../types.js";
+import type { WarnOnce } from "../warnings.js";
+import { LightningOptimizer } from "./lightning-optimizer.js";
+import { needsClosure } from "./optimizers.js";
+import type { OptimizerRunner } from "./lightning-optimizer.js";
+import { Outcome } from "./outcome.js";
+import type { FitProgress } from "./progress.js";
+
+/** What a training step works with. */
+export interface TrainStepParts {
+  readonly module: LightningModule;
+  readonly host: ModuleHost;
+  readonly hooks: Hooks;
+  readonly precision: Precision;
+  readonly optimizers: readonly optim.Optimizer[];
+  readonly progress: FitProgress;
+  readonly warnings: WarnOnce;
+  readonly gradientClipVal: number | null;
+  readonly gradientClipAlgorithm: ClipAlgorithm;
+}
+
+/**
+ * One batch of training, in the order in which it happens. The loop has moved the batch to the device and called
+ * `onTrainBatchStart`; it steps the schedulers and calls `onTrainBatchEnd` when this returns.
+ *
+ * Synchronous; runs inside a tensor scope. Hooks that nobody overrides are lists of length zero.
+ */
+export class TrainStep implements OptimizerRunner {
+  /** Batches per optimizer step. A callback may change it between epochs. */
+  accumulate = 1;
+  /** What the latest iteration did. */
+  outcome: StepOutcome | null = null;
+  readonly module: LightningModule;
+  readonly wrapped: readonly LightningOptimizer[];
+
+  readonly #parts: TrainStepParts;
+  readonly #onBeforeZeroGrad: HookList<HookArgs<"onBeforeZeroGrad">>;
+  readonly #onBeforeBackward: HookList<HookArgs<"onBeforeBackward">>;
+  readonly #onAfterBackward: HookList<HookArgs<"onAfterBackward">>;
+  readonly #onBeforeOptimizerStep: HookList<HookArgs<"onBeforeOptimizerStep">>;
+  readonly #customOptimizerStep: boolean;
+  readonly #customClipping: boolean;
+  readonly #wantsResult: boolean;
+  #batch: Batch = null;
+  #batchIdx = 0;
+  #result: StepResult = {};
+  #current = new Outcome();
+  readonly #stepped = new Set<optim.Optimizer>();
+
+  constructor(parts: TrainStepParts) {
+    const { module, hooks } = parts;
+    this.#parts = parts;
+    this.module = module;
+    this.wrapped = parts.optimizers.map((optimizer) => new LightningOptimizer(optimizer, this));
+    this.#onBeforeZeroGrad = hooks.get("onBeforeZeroGrad");
+    this.#onBeforeBackward = hooks.get("onBeforeBackward");
+    this.#onAfterBackward = hooks.get("onAfterBackward");
+    this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
+    this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
+    this.#customOptimizerStep = isOverridden(module, "optimizerStep");
+    this.#customClipping = isOverridden(module, "configureGradientClipping");
+    for (const optimizer of parts.optimizers) parts.precision.checkOptimizer(optimizer, needsClosure(optimizer));
+  }
+
+  /** `windowEnds`: gradients are complete after this batch, so the optimizer steps. */
+  run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
+    const { precision, module, optimizers } = this.#parts;
+    this.#batch = batch;
+    this.#batchIdx = batchIdx;
+    this.#result = {};
+    this.#current = new Outcome();
+
+    if (!module.automaticOptimization) this.#manual();
+    else if (optimizers[0] === undefined || !windowEnds) this.#forwardBackward();
+    else if (this.#customOptimizerStep) this.#overriddenOptimizerStep(optimizers[0]);
+    else this.stepOptimizer(optimizers[0], this.#closure);
+
+    precision.update(); // once, however many optimizers stepped
+    this.#stepped.clear();
+    this.outcome = this.#current;
+    this.#batch = null;
+    return this.#result;
+  }
+
+  /** Forward to backward, once. Gives the loss, or null when the step method returned none. */
+  #forwardBackward(): Tensor | null {
+    const { precision, module, progress } = this.#parts;
+
+    // Forward: only the step method runs under the precision.
+    const loss = this.#lossOf(this.#trainingStep());
+    const divided = loss === null || this.accumulate === 1 ? loss : loss.div(this.accumulate);
+    if (divided !== null && this.#wantsResult) this.#result.loss = divided.detach();
+
+    // The first batch of a window clears the gradients of the one before.
+    const optimizer = this.#parts.optimizers[0];
+    if (!progress.windowOpen && optimizer !== undefined) this.#zeroGrad(optimizer);
+    if (divided === null) return null;
+    progress.windowOpen = true;
+
+    // Backward, outside autocast.
+    const scaled = precision.scaleLoss(divided);
+    if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
+    module.backward(scaled);
+    if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
+    return divided;
+  }
+
+  readonly #closure = (): Tensor | null => this.#forwardBackward();
+
+  /** Gradients to weights: run `closure` for the gradients, make them true, clip, step or skip. */
+  stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
+    const { precision, progress } = this.#parts;
+    if (this.#stepped.has(optimizer)) precision.update(); // a second step of one optimizer in one iteration begins anew
+
+    let step: PrecisionStep;
+    if (closure !== undefined && needsClosure(optimizer)) {
+      step = precision.step(optimizer, () => {
+        const loss = closure();
+        if (loss === null) throw new MisconfigurationError("trainingStep", `a loss, since ${optimizer.constructor.name} evaluates it several times per step`, loss, undefined, "ERR_NULL_LOSS");
+        this.#beforeOptimizerStep(optimizer);
+        return loss;
+      });
+    } else {
+      if (closure !== undefined && closure() === null && this.module.automaticOptimization) return; // nothing to step with; earlier gradients stay
+      step = this.module.automaticOptimization ? this.#stepNow(optimizer) : precision.outside(() => this.#stepNow(optimizer));
+    }
+    this.#stepped.add(optimizer);
+    progress.globalStep++;
+    progress.windowOpen = false;
+    this.#current.add(step);
+  }
+
+  #stepNow(optimizer: optim.Optimizer): PrecisionStep {
+    this.#beforeOptimizerStep(optimizer);
+    return this.#parts.precision.step(optimizer);
+  }
+
+  #beforeOptimizerStep(optimizer: optim.Optimizer): void {
+    const { precision, module, gradientClipVal, gradientClipAlgorithm } = this.#parts;
+    precision.unscale(optimizer);
+    if (this.#onBeforeOptimizerStep.length > 0) this.#onBeforeOptimizerStep.call(optimizer);
+    if (!module.automaticOptimization) return;
+    if (this.#customClipping) this.#within("configureGradientClipping", () => module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm));
+    else if (gradientClipVal !== null) this.clip(optimizer, gradientClipVal, gradientClipAlgorithm);
+  }
+
+  /** Clips true gradients: unscales first where that has not been done. */
+  clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): void {
+    const { precision } = this.#parts;
+    precision.unscale(optimizer);
+    const norm = clipGradients(precision.mainParams(optimizer), value, algorithm);
+    if (norm !== null) this.#current.gradNormIs(norm);
+  }
+
+  // Manual optimization: the step method calls these through its module.
+
+  #manual(): void {
+    const output: unknown = this.#trainingStep();
+    if (isPlainObject(output)) Object.assign(this.#result, output);
+    else if (output !== null && output !== undefined) this.#result.loss = output;
+    if (this.#result.loss instanceof Tensor) this.#result.loss = this.#result.loss.detach();
+  }
+
+  manualBackward(loss: Tensor): void {
+    const { precision, module } = this.#parts;
+    precision.outside(() => {
+      const scaled = precision.scaleLoss(loss);
+      if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
+      module.backward(scaled);
+      if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
+    });
+  }
+
+  // Parts.
+
+  #trainingStep(): unknown {
+    const { host, precision } = this.#parts;
+    const before = host.currentHook;
+    host.currentHook = "trainingStep";
+    try {
+      return precision.forward(this.#callTrainingStep);
+    } finally {
+      host.currentHook = before;
+    }
+  }
+
+  readonly #callTrainingStep = (): unknown => this.module.trainingStep(this.#batch, this.#batchIdx);
+
+  /** The loss in what a step method returned; other values of an object go to `onTrainBatchEnd`. */
+  #lossOf(output: unknown): Tensor | null {
+    if (output === null || output === undefined) {
+      this.#parts.warnings.warn("WARN_NULL_LOSS", "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.");
+      return null;
+    }
+    if (output instanceof Tensor) return output;
+    if (isPlainObject(output) && output.loss instanceof Tensor) {
+      this.#result = { ...output };
+      return output.loss;
+    }
+    if (isPromise(output)) {
+      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
+    }
+    throw new MisconfigurationError("trainingStep", "a tensor, an object with a tensor named loss, or null", output, undefined, "ERR_STEP_OUTPUT");
+  }
+
+  #zeroGrad(optimizer: optim.Optimizer): void {
+    if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
+    this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer);
+  }
+
+  #overriddenOptimizerStep(optimizer: optim.Optimizer): void {
+    const wrapped = this.wrapped.find((w) => w.optimizer === optimizer);
+    if (wrapped === undefined) return;
+    this.#within("optimizerStep", () => this.module.optimizerStep(this.#parts.progress.epoch, this.#batchIdx, wrapped, this.#closure));
+  }
+
+  #within(hook: string, fn: () => void): void {
+    const { host } = this.#parts;
+    const before = host.currentHook;
+    host.currentHook = hook;
+    try {
+      fn();
+    } finally {
+      host.currentHook = before;
+    }
+  }
+}

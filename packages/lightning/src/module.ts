@@ -1,0 +1,352 @@
+import { nn } from "@nbit/torch";
+import type { Device, DType, Tensor, optim } from "@nbit/torch";
+import { readCheckpoint } from "./checkpoint/file.js";
+import type { Checkpoint } from "./checkpoint/format.js";
+import { MisconfigurationError } from "./errors.js";
+import type { LogValue } from "./logging/metric.js";
+import type { LogOptions } from "./logging/results.js";
+import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
+import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
+import type { TrainerView } from "./trainer-view.js";
+import type { Batch, HookResult, StepOutput, StepResult, TrainerFn } from "./types.js";
+import { warn } from "./warnings.js";
+
+/** What a Trainer offers to the module that it trains. */
+export interface ModuleHost {
+  readonly trainer: TrainerView;
+  currentHook: string | null;
+  log(name: string, value: LogValue, options: LogOptions): void;
+  manualBackward(loss: Tensor): void;
+  optimizers(): readonly LightningOptimizer[];
+  clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void;
+}
+
+/** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
+export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
+
+export interface ClipOptions {
+  /** Default: the Trainer's `gradientClipVal`. */
+  readonly gradientClipVal?: number;
+  /** Default: the Trainer's `gradientClipAlgorithm`. */
+  readonly gradientClipAlgorithm?: "norm" | "value";
+}
+
+/**
+ * A model together with how it is trained: its steps, its optimizers, its hooks.
+ *
+ * Override `trainingStep` and `configureOptimizers`, and whatever else you need. Step methods are synchronous: autocast and
+ * tensor scopes end when they return. Tensors made in a step are freed when the iteration ends; `keep(t)` what you store.
+ *
+ * @example
+ * class Classifier extends LightningModule {
+ *   layer = new nn.Linear(784, 10);
+ *   forward(x: Tensor) { return this.layer.forward(x); }
+ *   override trainingStep([x, y]: [Tensor, Tensor]) {
+ *     const loss = crossEntropyLoss(this.forward(x), y);
+ *     this.log("train_loss", loss);
+ *     return loss;
+ *   }
+ *   override configureOptimizers() { return new optim.Adam(this.parameters(), { lr: 1e-3 }); }
+ * }
+ */
+export class LightningModule extends nn.Module {
+  /** False: `trainingStep` calls `manualBackward`, `optimizer.step()` and `optimizer.zeroGrad()` itself. */
+  automaticOptimization = true;
+  /** False: missing or unexpected keys in a checkpoint are ignored. */
+  strictLoading = true;
+
+  #host: ModuleHost | null = null;
+  #hparams: Readonly<Record<string, unknown>> = Object.freeze({});
+  #toggled: Map<Tensor, boolean> | null = null;
+
+  static {
+    attachHost = (module, host) => {
+      module.#host = host;
+    };
+  }
+
+  /** The Trainer in charge. Throws when there is none. */
+  get trainer(): TrainerView {
+    return this.#require("trainer").trainer;
+  }
+
+  get isAttached(): boolean {
+    return this.#host !== null;
+  }
+
+  #require(what: string): ModuleHost {
+    if (this.#host === null) {
+      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, "no Trainer", "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
+    }
+    return this.#host;
+  }
+
+  // The state of training, as seen from the module.
+
+  get currentEpoch(): number {
+    return this.#host?.trainer.currentEpoch ?? 0;
+  }
+
+  get globalStep(): number {
+    return this.#host?.trainer.globalStep ?? 0;
+  }
+
+  get device(): Device {
+    const first = firstOf(this.parameters()) ?? firstOf(this.buffers());
+    return this.#host?.trainer.rootDevice ?? first?.device ?? torchCpu();
+  }
+
+  /** Of the first floating-point parameter; "float32" without one. */
+  get dtype(): DType {
+    for (const parameter of this.parameters()) if (parameter.isFloatingPoint()) return parameter.dtype;
+    return "float32";
+  }
+
+  get logger(): TrainerView["logger"] {
+    return this.#host?.trainer.logger ?? null;
+  }
+
+  // What a model defines.
+
+  /** One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch. */
+  trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
+    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", "no trainingStep", undefined, "ERR_NO_STEP");
+  }
+
+  validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
+    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", "no validationStep", undefined, "ERR_NO_STEP");
+  }
+
+  testStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
+    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", "no testStep", undefined, "ERR_NO_STEP");
+  }
+
+  /** Default: `forward` on the batch, or on its first element when it is an array. */
+  predictStep(batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
+    return this.forward(Array.isArray(batch) ? batch[0] : batch);
+  }
+
+  /**
+   * The optimizers and schedulers of `fit`: an optimizer; a list of them (manual optimization); `[optimizers, schedulers]`; or
+   * `{ optimizer, lrScheduler, monitor }`, where `lrScheduler` is a scheduler or
+   * `{ scheduler, interval, frequency, monitor, strict, name }`.
+   */
+  configureOptimizers(): OptimizerConfiguration {
+    return null;
+  }
+
+  /** Build layers here when they depend on device or precision: default dtype and device are set as the precision wants. */
+  configureModel(): void {}
+
+  // Loaders, when they are not passed to fit, validate, test or predict.
+
+  trainDataloader(): unknown {
+    return null;
+  }
+  valDataloader(): unknown {
+    return null;
+  }
+  testDataloader(): unknown {
+    return null;
+  }
+  predictDataloader(): unknown {
+    return null;
+  }
+
+  // Logging.
+
+  /**
+   * Record a value under `name`.
+   *
+   * In `trainingStep` the default is the value of each step; in evaluation, the mean over the epoch weighted by batch size. With
+   * both, the names are `name_step` and `name_epoch`. Does not wait for the device.
+   *
+   * @param value - A number, a boolean, or a tensor with one element of any dtype; kept in float32 (float64 stays).
+   * @throws {MisconfigurationError} in hooks that are neither a step nor part of an epoch, and when options change between calls.
+   */
+  log(name: string, value: LogValue, options: LogOptions = {}): void {
+    if (this.#host === null) {
+      warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
+      return;
+    }
+    this.#host.log(name, value, options);
+  }
+
+  logDict(values: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
+    for (const [name, value] of Object.entries(values)) this.log(name, value, options);
+  }
+
+  /** Print in the process that writes (once, not once per process). */
+  print(...values: unknown[]): void {
+    if (this.#host === null || this.#host.trainer.isGlobalZero) console.log(...values);
+  }
+
+  // Hyperparameters.
+
+  /** What `saveHyperparameters` recorded; frozen. */
+  get hparams(): Readonly<Record<string, unknown>> {
+    return this.#hparams;
+  }
+
+  /**
+   * Record the values that built this module: they are saved in checkpoints, given to loggers, and passed to the constructor by
+   * `loadFromCheckpoint`. Plain values only (numbers, strings, booleans, null, arrays, objects).
+   */
+  saveHyperparameters(params: object, options: { readonly ignore?: readonly string[] } = {}): void {
+    const kept = Object.entries(params).filter(([name]) => !options.ignore?.includes(name));
+    this.#hparams = Object.freeze({ ...this.#hparams, ...Object.fromEntries(kept) });
+  }
+
+  /** A module built from a checkpoint's hyperparameters (`overrides` win) with its weights. */
+  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}): T {
+    const checkpoint = readCheckpoint(path);
+    const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
+    const module = new this(hparams as H);
+    module.onLoadCheckpoint(checkpoint);
+    module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
+    return module;
+  }
+
+  /** No gradients, evaluation mode. */
+  freeze(): void {
+    for (const parameter of this.parameters()) parameter.requiresGrad = false;
+    this.eval();
+  }
+
+  unfreeze(): void {
+    for (const parameter of this.parameters()) parameter.requiresGrad = true;
+    this.train();
+  }
+
+  // Manual optimization.
+
+  /** The optimizers, wrapped: their `step` unscales, calls the hooks and skips as the precision needs. */
+  optimizers(): readonly LightningOptimizer[] {
+    return this.#require("optimizers").optimizers();
+  }
+
+  /** The schedulers that `configureOptimizers` returned. */
+  lrSchedulers(): readonly Scheduler[] {
+    return this.#require("lrSchedulers").trainer.lrSchedulerConfigs.map((config) => config.scheduler);
+  }
+
+  /** Backward under the precision in use: scales the loss where it must. */
+  manualBackward(loss: Tensor): void {
+    this.#require("manualBackward").manualBackward(loss);
+  }
+
+  /** Clip the gradients of one optimizer. They are unscaled first when they are not yet. */
+  clipGradients(optimizer: optim.Optimizer | LightningOptimizer, options: ClipOptions = {}): void {
+    this.#require("clipGradients").clipGradients(optimizer, options.gradientClipVal ?? null, options.gradientClipAlgorithm ?? null);
+  }
+
+  /** Only the parameters of `optimizer` get gradients, until `untoggleOptimizer`. */
+  toggleOptimizer(optimizer: optim.Optimizer | LightningOptimizer): void {
+    const host = this.#require("toggleOptimizer");
+    const states = new Map<Tensor, boolean>();
+    for (const other of host.trainer.optimizers) {
+      for (const group of other.paramGroups) {
+        for (const parameter of group.params) {
+          if (states.has(parameter)) continue;
+          states.set(parameter, parameter.requiresGrad);
+          parameter.requiresGrad = false;
+        }
+      }
+    }
+    for (const group of optimizer.paramGroups) {
+      for (const parameter of group.params) parameter.requiresGrad = states.get(parameter) ?? true;
+    }
+    this.#toggled = states;
+  }
+
+  untoggleOptimizer(_optimizer?: optim.Optimizer | LightningOptimizer): void {
+    for (const [parameter, requiresGrad] of this.#toggled ?? []) parameter.requiresGrad = requiresGrad;
+    this.#toggled = null;
+  }
+
+  // Parts of the training step that may be replaced.
+
+  /** Automatic optimization's backward. `loss` is scaled and divided by the accumulation window already. */
+  backward(loss: Tensor): void {
+    loss.backward();
+  }
+
+  /**
+   * One optimizer step. `closure` runs forward, zero-grad and backward, and must be called, as `optimizer.step(closure)` does.
+   * Override to do something before or after (a warm-up, for example).
+   */
+  optimizerStep(_epoch: number, _batchIdx: number, optimizer: LightningOptimizer, closure: () => Tensor | null): void {
+    optimizer.step(closure);
+  }
+
+  optimizerZeroGrad(_epoch: number, _batchIdx: number, optimizer: optim.Optimizer): void {
+    optimizer.zeroGrad();
+  }
+
+  /** Gradients are true (unscaled) here. Default: clip as the Trainer was told. */
+  configureGradientClipping(optimizer: optim.Optimizer, gradientClipVal: number | null, gradientClipAlgorithm: "norm" | "value"): void {
+    if (gradientClipVal !== null) this.clipGradients(optimizer, { gradientClipVal, gradientClipAlgorithm });
+  }
+
+  lrSchedulerStep(scheduler: Scheduler, metric: number | null): void {
+    if (metric === null) scheduler.step();
+    else scheduler.step(metric);
+  }
+
+  // Hooks, in the order of a run. Each does nothing.
+
+  setup(_stage: TrainerFn): HookResult {}
+  teardown(_stage: TrainerFn): HookResult {}
+  onFitStart(): HookResult {}
+  onFitEnd(): HookResult {}
+  onTrainStart(): HookResult {}
+  onTrainEnd(): HookResult {}
+  onTrainEpochStart(): HookResult {}
+  onTrainEpochEnd(): HookResult {}
+  /** Return -1 to skip the rest of this epoch. */
+  onTrainBatchStart(_batch: Batch, _batchIdx: number): HookResult | -1 | Promise<-1> {}
+  onTrainBatchEnd(_outputs: StepResult, _batch: Batch, _batchIdx: number): HookResult {}
+  onBeforeZeroGrad(_optimizer: optim.Optimizer): void {}
+  onBeforeBackward(_loss: Tensor): void {}
+  onAfterBackward(): void {}
+  onBeforeOptimizerStep(_optimizer: optim.Optimizer): void {}
+  onValidationStart(): HookResult {}
+  onValidationEnd(): HookResult {}
+  onValidationEpochStart(): HookResult {}
+  onValidationEpochEnd(): HookResult {}
+  onValidationBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onValidationBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onTestStart(): HookResult {}
+  onTestEnd(): HookResult {}
+  onTestEpochStart(): HookResult {}
+  onTestEpochEnd(): HookResult {}
+  onTestBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onTestBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onPredictStart(): HookResult {}
+  onPredictEnd(): HookResult {}
+  onPredictEpochStart(): HookResult {}
+  onPredictEpochEnd(): HookResult {}
+  onPredictBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onPredictBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+
+  /** Change a batch before it goes to the device. */
+  onBeforeBatchTransfer(batch: Batch, _dataloaderIdx: number): Batch {
+    return batch;
+  }
+  /** Change a batch on the device (augmentation, for example). */
+  onAfterBatchTransfer(batch: Batch, _dataloaderIdx: number): Batch {
+    return batch;
+  }
+  /** Clears gradients before validation inside a fit, to free their memory. */
+  onValidationModelZeroGrad(): void {
+    this.zeroGrad();
+  }
+
+  onSaveCheckpoint(_checkpoint: Checkpoint): void {}
+  onLoadCheckpoint(_checkpoint: Checkpoint): void {}
+}
+
+function firstOf(tensors: Iterable<Tensor>): Tensor | undefined {
+  for (const tensor of tensors) return tensor;
+  return undefined;
+}

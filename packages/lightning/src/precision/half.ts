@@ -1,0 +1,26 @@
+import { MisconfigurationError } from "../errors.js";
+import type { PrecisionDTypes } from "./precision.js";
+import { TruePrecision } from "./true.js";
+
+/**
+ * 16-true and bf16-true: parameters, gradients and optimizer state in 16 bits, without loss scaling.
+ *
+ * Half the memory of float32 for all three. float16 has 11 significant bits and overflows at 65,504; bfloat16 has 8 and float32's
+ * range. An update smaller than half the spacing of numbers near its weight is lost: 1 + 0.001 stays 1 in bfloat16.
+ */
+export class HalfPrecision extends TruePrecision {
+  readonly name: "16-true" | "bf16-true";
+  protected readonly dtype: "float16" | "bfloat16";
+  readonly dtypes: PrecisionDTypes;
+
+  constructor(precision: "16-true" | "bf16-true" = "16-true") {
+    super();
+    if (precision !== "16-true" && precision !== "bf16-true") {
+      throw new MisconfigurationError("HalfPrecision", 'precision to be "16-true" or "bf16-true"', precision, undefined, "ERR_PRECISION_PLUGIN");
+    }
+    this.name = precision;
+    const dtype = precision === "16-true" ? "float16" : "bfloat16";
+    this.dtype = dtype;
+    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+  }
+}

@@ -1,0 +1,150 @@
+import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import type { Accelerator } from "../accelerators/accelerator.js";
+import type { Batch } from "../types.js";
+import { Explanation, makeExplanation } from "./explain.js";
+import type { PrecisionName } from "./names.js";
+
+/** What the resolver found out, for `explain`. */
+export interface PrecisionContext {
+  /** As the user spelled it; null when a plugin was given. */
+  readonly requested: unknown;
+  /** Why this precision runs, one sentence each. */
+  readonly reasons: readonly string[];
+  readonly accelerator: Accelerator;
+  readonly deviceIndex: number;
+}
+
+/** Which dtype is where. */
+export interface PrecisionDTypes {
+  readonly parameters: DType;
+  readonly compute: DType;
+  readonly gradients: DType;
+  readonly optimizerState: DType;
+  readonly checkpoint: DType;
+}
+
+/** Result of an optimizer step that may have been skipped. Fields are read when asked for: on CUDA that waits. */
+export interface PrecisionStep {
+  readonly stepped: boolean;
+  /** The scale that multiplied the loss; 1 without a scaler. */
+  readonly lossScale: number;
+  /** Names of parameters whose gradients were not finite, when the step was skipped. */
+  readonly nonFinite?: readonly string[];
+}
+
+/** The step of a precision that never skips. */
+export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
+
+/**
+ * How numbers are represented and where they are converted. One subclass per precision, which overrides only what differs.
+ *
+ * The training step calls, in this order: `convertInput`, `forward`, `scaleLoss`, then at a window's end `unscale`, `mainParams`
+ * (to clip), `step`, and once per iteration `update`.
+ */
+export abstract class Precision {
+  abstract readonly name: PrecisionName;
+  abstract readonly dtypes: PrecisionDTypes;
+
+  context: PrecisionContext | null = null;
+  protected module: nn.Module | null = null;
+  protected optimizers: readonly optim.Optimizer[] = [];
+
+  /** Convert parameters and buffers. Called once per run, after the module's weights were loaded, before its optimizers are made. */
+  convertModule(_module: nn.Module): void {}
+
+  /** Called when module and optimizers exist. */
+  connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    this.module = module;
+    this.optimizers = optimizers;
+  }
+
+  /** Run `fn`, which builds layers, so that they are made in the parameters' dtype. */
+  moduleInit<T>(fn: () => T): T {
+    return fn();
+  }
+
+  /** Whether `convertInput` does something, so that it can be left out otherwise. */
+  readonly convertsInput: boolean = false;
+
+  convertInput(batch: Batch): Batch {
+    return batch;
+  }
+
+  /** Run a step method. Only that: backward and optimizers stay outside. */
+  forward<T>(fn: () => T): T {
+    return fn();
+  }
+
+  /** Run `fn`, called from inside `forward`, as if outside it: manual optimization's backward and optimizer steps. */
+  outside<T>(fn: () => T): T {
+    return fn();
+  }
+
+  /** What backward starts from. */
+  scaleLoss(loss: Tensor): Tensor {
+    return loss;
+  }
+
+  /** Make this optimizer's gradients true. Calling it again in the same iteration does nothing. */
+  unscale(_optimizer: optim.Optimizer): void {}
+
+  /** The tensors that an optimizer steps, whose gradients are the ones to clip. */
+  mainParams(optimizer: optim.Optimizer): Tensor[] {
+    return optimizer.paramGroups.flatMap((group) => [...group.params]);
+  }
+
+  /** Step, or skip when gradients are not finite. `closure` only for optimizers that need one. */
+  step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
+    if (closure === undefined) optimizer.step();
+    else optimizer.step(closure);
+    return ALWAYS_STEPPED;
+  }
+
+  /** Ends an iteration in which optimizers stepped or were skipped. */
+  update(): void {}
+
+  /** Throws when this optimizer cannot work here. Called before the first batch. */
+  checkOptimizer(_optimizer: optim.Optimizer, _needsClosure: boolean): void {}
+
+  /** Current loss scale, null without one. Waits for the device on CUDA. */
+  get lossScale(): number | null {
+    return null;
+  }
+
+  /** Steps skipped since this plugin was made (or since its state was loaded, on top of what that says). Waits for the device on CUDA. */
+  get skippedSteps(): number {
+    return 0;
+  }
+
+  /** State for checkpoints; null when there is none. */
+  stateDict(): Record<string, unknown> | null {
+    return null;
+  }
+
+  loadStateDict(_state: Record<string, unknown>): void {}
+
+  /** One line on loss scaling, for `explain`. */
+  protected get lossScaling(): string {
+    return "none";
+  }
+
+  /**
+   * One table: what was asked, what runs and why, dtypes of parameters, compute, gradients, optimizer state and checkpoint, loss
+   * scaling, what the device supports, and a forecast of memory in bytes. Prints it, unless `print` is false.
+   *
+   * @param options.module - The model to forecast for; default: the one in training.
+   */
+  explain(options: { readonly module?: nn.Module; readonly optimizers?: readonly optim.Optimizer[]; readonly print?: boolean } = {}): Explanation {
+    const explanation = makeExplanation({
+      name: this.name,
+      plugin: this.constructor.name,
+      dtypes: this.dtypes,
+      lossScaling: this.lossScaling,
+      context: this.context,
+      module: options.module ?? this.module,
+      optimizers: options.optimizers ?? this.optimizers,
+    });
+    if (options.print !== false) console.log(explanation.toString());
+    return explanation;
+  }
+}

@@ -1,0 +1,129 @@
+import type { Accelerator } from "../accelerators/accelerator.js";
+import { MisconfigurationError } from "../errors.js";
+import { warn } from "../warnings.js";
+import { isTrue, parsePrecision } from "./names.js";
+import type { PrecisionName } from "./names.js";
+import { Precision } from "./precision.js";
+import { AMP_LEVELS, ampBackends, createPrecision } from "./registry.js";
+import type { AmpLevel } from "./registry.js";
+
+/** The Trainer's options that concern precision. Undefined: not given. */
+export interface PrecisionSettings {
+  readonly precision: unknown;
+  readonly ampBackend: unknown;
+  readonly ampLevel: unknown;
+  readonly plugins: readonly unknown[];
+  readonly accelerator: Accelerator;
+  readonly deviceIndex: number;
+}
+
+/**
+ * From options to a plugin: every error and warning about precision is given here, when a Trainer is constructed.
+ *
+ * @throws {MisconfigurationError} for an unknown spelling, a backend or level that does not exist, bfloat16 or a true precision
+ * with apex, a level without apex, float64 on a TPU, and a precision given both as option and as plugin.
+ */
+export function resolvePrecision(settings: PrecisionSettings): Precision {
+  const plugin = findPlugin(settings);
+  if (plugin !== null) return attach(plugin, settings, null, ["a plugin was given"]);
+
+  const { accelerator, deviceIndex } = settings;
+  const reasons: string[] = [];
+  const asked = settings.precision === undefined ? null : parsePrecision(settings.precision);
+  const backend = checkBackend(settings, asked);
+  let name = asked === "auto" ? chooseFor(accelerator, deviceIndex, reasons) : (asked ?? (backend === "apex" ? "16-mixed" : "32-true"));
+  if (asked === null && backend === "native") reasons.push("32-true is the default");
+
+  const mapped = accelerator.mapPrecision?.(name);
+  if (mapped !== undefined) {
+    if (mapped.name !== name) reasons.push(`${accelerator.name} has no ${name}`);
+    name = mapped.name;
+    if (mapped.warning !== undefined) warn("WARN_PRECISION_MAPPED", mapped.warning);
+  }
+  const missing = accelerator.missing();
+  if (missing !== null) {
+    throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
+  }
+  warnIfSlow(name, accelerator, deviceIndex);
+
+  const ampLevel = backend === "native" ? null : ((settings.ampLevel as AmpLevel | undefined) ?? "O2");
+  const precision = createPrecision({ name, deviceType: accelerator.device(deviceIndex).type, ampLevel }, backend);
+  return attach(precision, settings, settings.precision ?? null, reasons);
+}
+
+function attach(precision: Precision, settings: PrecisionSettings, requested: unknown, reasons: readonly string[]): Precision {
+  precision.context = { requested, reasons, accelerator: settings.accelerator, deviceIndex: settings.deviceIndex };
+  return precision;
+}
+
+function findPlugin(settings: PrecisionSettings): Precision | null {
+  const plugins = settings.plugins.filter((p) => p instanceof Precision);
+  const [plugin, second] = plugins;
+  if (plugin === undefined) return null;
+  if (second !== undefined) {
+    throw new MisconfigurationError("Trainer", "at most one precision plugin", plugins.map((p) => p.constructor.name).join(", "), undefined, "ERR_PRECISION_TWICE");
+  }
+  if (settings.precision !== undefined) {
+    throw new MisconfigurationError("Trainer", "precision as an option or as a plugin, not both", `precision: ${JSON.stringify(settings.precision)} and ${plugin.constructor.name}`, "Remove one of them.", "ERR_PRECISION_TWICE");
+  }
+  if (settings.ampBackend !== undefined || settings.ampLevel !== undefined) {
+    throw new MisconfigurationError("Trainer", "neither ampBackend nor ampLevel beside a precision plugin", settings.ampBackend ?? settings.ampLevel, "Remove it, or the plugin.", "ERR_PRECISION_TWICE");
+  }
+  const missing = settings.accelerator.missing();
+  if (missing !== null) {
+    throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(settings.accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
+  }
+  return plugin;
+}
+
+/** Checks backend and level against each other and against the precision. */
+function checkBackend(settings: PrecisionSettings, asked: PrecisionName | "auto" | null): string {
+  const known = ampBackends();
+  // apex is a name of its own even where it is not registered, so that its misuse is reported before its absence.
+  const names = known.includes("apex") ? known : [...known, "apex"];
+  const backend = settings.ampBackend ?? "native";
+  if (typeof backend !== "string" || !names.includes(backend)) {
+    throw new MisconfigurationError("Trainer", `ampBackend to be one of ${names.map((n) => JSON.stringify(n)).join(", ")}`, backend, undefined, "ERR_AMP_BACKEND");
+  }
+  const level = settings.ampLevel;
+  if (level !== undefined && backend === "native") {
+    throw new MisconfigurationError("Trainer", 'ampLevel only with ampBackend: "apex"', level, 'Add ampBackend: "apex", or remove ampLevel.', "ERR_AMP_LEVEL");
+  }
+  if (level !== undefined && !AMP_LEVELS.includes(level as AmpLevel)) {
+    throw new MisconfigurationError("Trainer", `ampLevel to be one of ${AMP_LEVELS.map((l) => JSON.stringify(l)).join(", ")}`, level, undefined, "ERR_AMP_LEVEL");
+  }
+  if (backend === "native" || asked === null) return backend;
+  if (asked === "bf16-mixed") {
+    throw new MisconfigurationError("Trainer", 'precision "bf16" only with the native backend', `ampBackend: ${JSON.stringify(backend)}`, "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
+  }
+  if (asked !== "16-mixed") {
+    throw new MisconfigurationError("Trainer", `precision 16 with ampBackend: ${JSON.stringify(backend)}, whose ampLevel says which parts are float16`, settings.precision, isTrue(asked as PrecisionName) ? "A true precision has no mixed parts: remove ampBackend." : "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
+  }
+  return backend;
+}
+
+/** precision: "auto". */
+function chooseFor(accelerator: Accelerator, index: number, reasons: string[]): PrecisionName {
+  const support = accelerator.support(index);
+  if (support.bfloat16) {
+    reasons.push(`auto: ${accelerator.name} computes bfloat16 natively, which needs no loss scaling`);
+    return "bf16-mixed";
+  }
+  if (support.float16) {
+    reasons.push(`auto: ${accelerator.name} computes float16 natively but not bfloat16`);
+    return "16-mixed";
+  }
+  reasons.push(`auto: ${accelerator.name} has no native 16-bit arithmetic`);
+  return "32-true";
+}
+
+/** What is asked for is what runs; where the device has to emulate it, say so and name what is faster. */
+function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number): void {
+  const dtype = name.startsWith("bf16") ? "bfloat16" : name.startsWith("16") ? "float16" : null;
+  if (dtype === null) return;
+  const support = accelerator.support(index);
+  if (support[dtype]) return;
+  const other = dtype === "bfloat16" ? "float16" : "bfloat16";
+  const faster = support[other] ? (other === "bfloat16" ? 'precision: "bf16"' : "precision: 16") : "precision: 32";
+  warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${accelerator.name} (${support.description}) emulates ${dtype} arithmetic. It is correct but slow; ${faster} is faster here.`);
+}

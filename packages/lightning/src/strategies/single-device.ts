@@ -1,0 +1,23 @@
+import type { Device, nn } from "@nbit/torch";
+import { mapTensors } from "../collections.js";
+import type { Batch } from "../types.js";
+import type { Strategy } from "./strategy.js";
+
+/** One process, one device. */
+export class SingleDeviceStrategy implements Strategy {
+  readonly name = "single_device";
+  readonly globalRank = 0;
+  readonly worldSize = 1;
+  readonly isGlobalZero = true;
+
+  constructor(readonly rootDevice: Device) {}
+
+  setupModule(module: nn.Module): void {
+    module.to({ device: this.rootDevice });
+  }
+
+  toDevice(batch: Batch): Batch {
+    const target = this.rootDevice;
+    return mapTensors(batch, (tensor) => (tensor.device === target ? tensor : tensor.to({ device: target, nonBlocking: true })));
+  }
+}
