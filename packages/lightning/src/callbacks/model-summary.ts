@@ -1,0 +1,159 @@
+import { ArgumentError } from "@nbit/torch";
+import type { nn, optim } from "@nbit/torch";
+import type { LightningModule } from "../module.js";
+import { forecastMemory } from "../precision/explain.js";
+import type { MemoryForecast } from "../precision/explain.js";
+import type { PrecisionDTypes } from "../precision/precision.js";
+import type { TrainerView } from "../trainer-view.js";
+import { paintFor, plainPaint } from "../ui/ansi.js";
+import type { OutputStream, Paint } from "../ui/ansi.js";
+import { formatBytes, formatCount, formatInteger } from "../ui/format.js";
+import { formatTable } from "../ui/table.js";
+import { Callback } from "./callback.js";
+
+/** One line of a summary. */
+export interface LayerSummary {
+  /** Path in the module tree; "" for parameters that the module itself holds. */
+  readonly name: string;
+  readonly type: string;
+  /** Elements in the parameters of this layer and everything beneath it. */
+  readonly parameters: number;
+  readonly trainable: number;
+  /** Dtypes of those parameters, in order of appearance. */
+  readonly dtypes: readonly string[];
+  readonly bytes: number;
+}
+
+/** What a model consists of. `toString()` is the table. */
+export class Summary {
+  constructor(
+    readonly layers: readonly LayerSummary[],
+    readonly trainable: number,
+    readonly nonTrainable: number,
+    /** Bytes of all parameters; one that is used twice counts once. */
+    readonly bytes: number,
+    /** Bytes of running statistics and the like. */
+    readonly bufferBytes: number,
+    /** Gradients and optimizer state to come; null without optimizers. */
+    readonly forecast: MemoryForecast | null,
+  ) {}
+
+  get parameters(): number {
+    return this.trainable + this.nonTrainable;
+  }
+
+  toString(paint: Paint = plainPaint): string {
+    const rows = this.layers.map((layer) => [
+      layer.name === "" ? "(own)" : layer.name,
+      layer.type,
+      formatCount(layer.parameters),
+      layer.dtypes.length === 0 ? "–" : layer.dtypes.join(", "),
+      layer.parameters === 0 ? "0 B" : formatBytes(layer.bytes),
+      layer.trainable === layer.parameters ? "" : layer.trainable === 0 ? "frozen" : "part frozen",
+    ]);
+    const frozen = rows.some((row) => row[5] !== "");
+    const columns = [
+      { title: "name" },
+      { title: "type" },
+      { title: "parameters", align: "right" },
+      { title: "dtype" },
+      { title: "bytes", align: "right" },
+      ...(frozen ? [{ title: "" } as const] : []),
+    ] as const;
+    return `${formatTable(columns, rows, { paint })}\n${this.#totals(paint)}`;
+  }
+
+  #totals(paint: Paint): string {
+    const lines = [`${formatInteger(this.trainable)} trainable, ${formatInteger(this.nonTrainable)} non-trainable parameters`];
+    const parts = [`parameters ${formatBytes(this.bytes)}`];
+    if (this.bufferBytes > 0) parts.push(`buffers ${formatBytes(this.bufferBytes)}`);
+    if (this.forecast !== null) {
+      parts.push(`gradients ${formatBytes(this.forecast.gradients)}`, `optimizer state ${formatBytes(this.forecast.optimizerState)}`);
+      lines.push(`${formatBytes(this.forecast.total + this.bufferBytes)} in training ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`);
+    } else lines.push(parts.join(", "));
+    return lines.map((line) => ` ${line}`).join("\n");
+  }
+}
+
+export interface SummarizeOptions {
+  /** Levels of the module tree to list; -1 for all. Default 1. */
+  readonly maxDepth?: number;
+  /** With these, the summary forecasts the bytes of gradients and optimizer state. */
+  readonly optimizers?: readonly optim.Optimizer[];
+  /** Dtypes that training will use: `trainer.precision.dtypes`. */
+  readonly dtypes?: PrecisionDTypes;
+}
+
+const FULL: PrecisionDTypes = { parameters: "float32", compute: "float32", gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
+
+/**
+ * Count parameters and bytes, layer by layer. Reads no tensor data.
+ *
+ * @throws {ArgumentError} `summarize: expected maxDepth to be an integer >= -1. Received: -2.`
+ * @example
+ * console.log(String(summarize(model, { maxDepth: 2 })));
+ */
+export function summarize(module: nn.Module, options: SummarizeOptions = {}): Summary {
+  const { maxDepth = 1, optimizers = [] } = options;
+  if (!Number.isInteger(maxDepth) || maxDepth < -1) throw new ArgumentError("summarize", "maxDepth to be an integer >= -1", maxDepth);
+
+  const layers: LayerSummary[] = [];
+  const own = layerOf("", "–", [...module.parameters(false)]);
+  if (own.parameters > 0) layers.push(own);
+  for (const [name, child] of module.namedModules()) {
+    if (name === "" || (maxDepth >= 0 && name.split(".").length > maxDepth)) continue;
+    layers.push(layerOf(name, child.constructor.name, [...child.parameters()]));
+  }
+
+  const total = layerOf("", "", [...module.parameters()]);
+  let bufferBytes = 0;
+  for (const buffer of module.buffers()) bufferBytes += buffer.nbytes;
+  const forecast = optimizers.length === 0 ? null : forecastMemory(module, options.dtypes ?? FULL, optimizers);
+  return new Summary(layers, total.trainable, total.parameters - total.trainable, total.bytes, bufferBytes, forecast);
+}
+
+function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]): LayerSummary {
+  let count = 0;
+  let trainable = 0;
+  let bytes = 0;
+  const dtypes = new Set<string>();
+  for (const parameter of parameters) {
+    count += parameter.numel();
+    if (parameter.requiresGrad) trainable += parameter.numel();
+    bytes += parameter.nbytes;
+    dtypes.add(parameter.dtype);
+  }
+  return { name, type, parameters: count, trainable, dtypes: [...dtypes], bytes };
+}
+
+export interface ModelSummaryOptions {
+  /** Levels of the module tree to list; -1 for all, 0 for no summary. Default 1. */
+  readonly maxDepth?: number;
+  /** Default `process.stdout`. */
+  readonly stream?: OutputStream;
+}
+
+/**
+ * Prints the model's layers, with parameters, dtypes and bytes, before training starts, and a forecast of what gradients and
+ * optimizer state will take.
+ *
+ * @throws {ArgumentError} `ModelSummary: expected maxDepth to be an integer >= -1. Received: -2.`
+ */
+export class ModelSummary extends Callback {
+  readonly #maxDepth: number;
+  readonly #stream: OutputStream;
+
+  constructor(options: ModelSummaryOptions = {}) {
+    super();
+    const { maxDepth = 1 } = options;
+    if (!Number.isInteger(maxDepth) || maxDepth < -1) throw new ArgumentError("ModelSummary", "maxDepth to be an integer >= -1", maxDepth);
+    this.#maxDepth = maxDepth;
+    this.#stream = options.stream ?? process.stdout;
+  }
+
+  override onFitStart(trainer: TrainerView, module: LightningModule): void {
+    if (this.#maxDepth === 0 || !trainer.isGlobalZero) return;
+    const summary = summarize(module, { maxDepth: this.#maxDepth, optimizers: trainer.optimizers, dtypes: trainer.precision.dtypes });
+    this.#stream.write(`${summary.toString(paintFor(this.#stream))}\n\n`);
+  }
+}

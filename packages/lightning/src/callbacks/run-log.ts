@@ -1,0 +1,229 @@
+import { join } from "node:path";
+import { ArgumentError, memory } from "@nbit/torch";
+import { JsonLines } from "../loggers/json-lines.js";
+import type { LightningModule } from "../module.js";
+import type { TrainerView } from "../trainer-view.js";
+import type { Batch, StepResult } from "../types.js";
+import { lengthOf } from "../ui/batch.js";
+import { Callback } from "./callback.js";
+
+export interface RunLogOptions {
+  /** The file. Default `run.jsonl` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
+  readonly path?: string;
+  /** Name in reports. Default: the precision. */
+  readonly name?: string;
+  /** Optimizer steps from one record to the next. Default: the Trainer's `logEveryNSteps`. */
+  readonly everyNSteps?: number;
+}
+
+/** Version of the format; readers refuse a newer one. */
+const FORMAT = 1;
+
+/**
+ * Writes what a report needs to a file of JSON lines: metrics per step, loss scale, skipped steps, precision, times, memory.
+ *
+ * | record | when |
+ * |---|---|
+ * | `run` | once, first: name, precision, model, device, start |
+ * | `step` | every `everyNSteps` optimizer steps: metrics, loss scale |
+ * | `scale` | the loss scale changed |
+ * | `skip` | a step was skipped: which parameters had gradients that were not finite |
+ * | `epoch` | a training epoch ended: seconds without validation, batches, samples, metrics, memory |
+ * | `eval` | a validation or test run ended: seconds, metrics |
+ * | `end` | the run ended: how, after how long |
+ *
+ * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in every
+ * step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when the process exits.
+ *
+ * @throws {ArgumentError} `RunLog: expected everyNSteps to be an integer >= 1. Received: 0.`
+ */
+export class RunLog extends Callback {
+  readonly #options: RunLogOptions;
+  #file: JsonLines | null = null;
+  #path: string | null = null;
+  #headerWritten = false;
+  #startedAt = 0;
+  #every = 1;
+  #immediate = false;
+
+  #lastStep = 0;
+  #lastScale: number | null = null;
+  #lastSkipped = 0;
+  /** Names that evaluation logs; a step record leaves them out, since they are not this step's. */
+  readonly #evaluationNames = new Set<string>();
+
+  #epochStartedAt = 0;
+  #evaluationStartedAt = 0;
+  #evaluationMs = 0;
+  #namesBefore: ReadonlySet<string> = new Set();
+  #batches = 0;
+  #samples = 0;
+
+  constructor(options: RunLogOptions = {}) {
+    super();
+    const { everyNSteps } = options;
+    if (everyNSteps !== undefined && (!Number.isInteger(everyNSteps) || everyNSteps < 1)) {
+      throw new ArgumentError("RunLog", "everyNSteps to be an integer >= 1", everyNSteps);
+    }
+    this.#options = options;
+  }
+
+  /** Where the log is; null before the first run. */
+  get path(): string | null {
+    return this.#path;
+  }
+
+  override setup(trainer: TrainerView, module: LightningModule): void {
+    if (!trainer.isGlobalZero) return;
+    this.#path = this.#options.path ?? join(trainer.logger?.logDir ?? trainer.defaultRootDir, "run.jsonl");
+    this.#file = new JsonLines(this.#path);
+    this.#every = this.#options.everyNSteps ?? trainer.logEveryNSteps;
+    this.#immediate = trainer.rootDevice.type === "cpu";
+    if (this.#headerWritten) return;
+    this.#headerWritten = true;
+    this.#startedAt = performance.now();
+    let parameters = 0;
+    for (const parameter of module.parameters()) parameters += parameter.numel();
+    this.#file.add({
+      type: "run",
+      format: FORMAT,
+      name: this.#options.name ?? trainer.precision.name,
+      precision: trainer.precision.name,
+      model: module.constructor.name,
+      parameters,
+      device: String(trainer.rootDevice),
+      startedAt: new Date().toISOString(),
+    });
+  }
+
+  override onTrainStart(trainer: TrainerView): void {
+    this.#lastStep = trainer.globalStep;
+    this.#lastSkipped = trainer.skippedSteps;
+  }
+
+  override onTrainEpochStart(): void {
+    this.#epochStartedAt = performance.now();
+    this.#evaluationMs = 0;
+    this.#batches = 0;
+    this.#samples = 0;
+  }
+
+  override onTrainBatchEnd(trainer: TrainerView, _module: LightningModule, _outputs: StepResult, batch: Batch): void {
+    const file = this.#file;
+    if (file === null) return;
+    this.#batches++;
+    this.#samples += lengthOf(batch) ?? 0;
+    const step = trainer.globalStep;
+    if (step === this.#lastStep) return;
+    this.#lastStep = step;
+    const due = step % this.#every === 0 || step === 1;
+    if (!due && !this.#immediate) return;
+
+    this.#scaling(file, trainer, step);
+    if (due) file.add({ type: "step", step, epoch: trainer.currentEpoch, seconds: this.#seconds(), metrics: this.#stepMetrics(trainer), lossScale: trainer.lossScale, skippedSteps: this.#lastSkipped });
+  }
+
+  #scaling(file: JsonLines, trainer: TrainerView, step: number): void {
+    const outcome = trainer.lastOutcome;
+    const scale = trainer.lossScale;
+    if (scale === null || outcome === null) return;
+    if (outcome.skipped || trainer.skippedSteps > this.#lastSkipped) {
+      this.#lastSkipped = trainer.skippedSteps;
+      file.add({ type: "skip", step, seconds: this.#seconds(), lossScale: outcome.lossScale, skippedSteps: this.#lastSkipped, nonFinite: outcome.nonFinite ?? [] });
+    }
+    if (scale !== this.#lastScale) {
+      file.add({ type: "scale", step, seconds: this.#seconds(), value: scale });
+      this.#lastScale = scale;
+    }
+  }
+
+  /** The step's own values under their plain names: `loss`, not `loss_step` beside it or the last epoch's `loss_epoch`. */
+  #stepMetrics(trainer: TrainerView): Record<string, number> {
+    const metrics: Record<string, number> = {};
+    const all = trainer.callbackMetrics;
+    const names = new Set(Object.keys(all));
+    for (const name of names) {
+      const base = name.replace(/_(step|epoch)$/, "");
+      if (this.#evaluationNames.has(name) || (base !== name && names.has(base))) continue;
+      const value = all[name];
+      if (value !== undefined) metrics[name] = value;
+    }
+    return metrics;
+  }
+
+  override onTrainEpochEnd(trainer: TrainerView): void {
+    const { rss } = process.memoryUsage();
+    this.#file?.add({
+      type: "epoch",
+      epoch: trainer.currentEpoch,
+      step: trainer.globalStep,
+      seconds: this.#seconds(),
+      trainingSeconds: (performance.now() - this.#epochStartedAt - this.#evaluationMs) / 1000,
+      batches: this.#batches,
+      samples: this.#samples,
+      skippedSteps: trainer.skippedSteps,
+      metrics: { ...trainer.callbackMetrics },
+      memory: { rss, peakRss: process.resourceUsage().maxRSS * 1024, tensors: memory().bytes },
+    });
+    this.#file?.flush();
+  }
+
+  override onValidationStart(trainer: TrainerView): void {
+    this.#startEvaluation(trainer);
+  }
+
+  override onValidationEnd(trainer: TrainerView): void {
+    this.#endEvaluation(trainer, "validate");
+  }
+
+  override onTestStart(trainer: TrainerView): void {
+    this.#startEvaluation(trainer);
+  }
+
+  override onTestEnd(trainer: TrainerView): void {
+    this.#endEvaluation(trainer, "test");
+  }
+
+  #startEvaluation(trainer: TrainerView): void {
+    this.#evaluationStartedAt = performance.now();
+    this.#namesBefore = new Set(Object.keys(trainer.callbackMetrics));
+  }
+
+  #endEvaluation(trainer: TrainerView, stage: "validate" | "test"): void {
+    const ms = performance.now() - this.#evaluationStartedAt;
+    this.#evaluationMs += ms;
+    if (trainer.sanityChecking) return;
+    const metrics: Record<string, number> = {};
+    for (const [name, value] of Object.entries(trainer.callbackMetrics)) {
+      if (!this.#namesBefore.has(name)) this.#evaluationNames.add(name);
+      if (this.#evaluationNames.has(name)) metrics[name] = value;
+    }
+    this.#file?.add({ type: "eval", stage, step: trainer.globalStep, epoch: trainer.currentEpoch, seconds: this.#seconds(), evaluationSeconds: ms / 1000, metrics });
+  }
+
+  override onFitEnd(trainer: TrainerView): void {
+    this.#end(trainer, "success");
+  }
+
+  override onException(trainer: TrainerView): void {
+    this.#end(trainer, trainer.state.status === "interrupted" ? "interrupted" : "failed");
+    this.#close();
+  }
+
+  #end(trainer: TrainerView, status: "success" | "failed" | "interrupted"): void {
+    this.#file?.add({ type: "end", status, step: trainer.globalStep, seconds: this.#seconds(), skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps, peakRss: process.resourceUsage().maxRSS * 1024 });
+  }
+
+  override teardown(): void {
+    this.#close();
+  }
+
+  #close(): void {
+    this.#file?.close();
+    this.#file = null;
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#startedAt) / 1000;
+  }
+}

@@ -1,0 +1,144 @@
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import type { Metrics } from "./logger.js";
+
+/**
+ * A metrics table on disk whose columns grow.
+ *
+ * Rows are appended. When a new name appears, the file is written anew with the wider header beside the old one and moved
+ * over it, so a reader, or a crash at any moment, finds a complete table with every row flushed so far. Columns are sorted
+ * by name, as Lightning's are. A file that is there already is continued; a last line torn by a crash is cut off.
+ *
+ * Numbers are the shortest decimal forms that read back as the same double; `nan`, `inf` and `-inf` as Python reads them.
+ */
+export class CsvFile {
+  readonly #path: string;
+  #columns: string[] = [];
+  #fd: number | null = null;
+  #pending: Metrics[] = [];
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Rows that wait for `flush`. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  add(row: Metrics): void {
+    this.#pending.push(row);
+  }
+
+  /** Append what waits: one write, or a rewrite when there are new columns. */
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    const rows = this.#pending;
+    const fd = this.#fd ?? this.#open();
+    const known = new Set(this.#columns);
+    const added = new Set(rows.flatMap((row) => Object.keys(row)).filter((key) => !known.has(key)));
+    if (added.size > 0) this.#widen([...this.#columns, ...added].sort(), rows);
+    else writeAll(fd, rows.map((row) => this.#line(row)).join(""));
+    // Only now: rows whose write failed are tried again by the next flush.
+    this.#pending = [];
+  }
+
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      if (this.#fd !== null) {
+        closeSync(this.#fd);
+        this.#fd = null;
+      }
+    }
+  }
+
+  #open(): number {
+    const found = existsSync(this.#path) ? readTable(this.#path) : null;
+    const fd = openSync(this.#path, "a");
+    this.#fd = fd;
+    if (found !== null) {
+      this.#columns = found.columns;
+      if (found.bytes < found.size) ftruncateSync(fd, found.bytes);
+    }
+    return fd;
+  }
+
+  #widen(columns: string[], rows: readonly Metrics[]): void {
+    const before = readTable(this.#path);
+    const source = columns.map((name) => before.columns.indexOf(name));
+    const old = before.rows.map((cells) => `${source.map((i) => (i < 0 ? "" : (cells[i] ?? ""))).join(",")}\n`);
+    this.#columns = columns;
+    const text = `${columns.map(quote).join(",")}\n${old.join("")}${rows.map((row) => this.#line(row)).join("")}`;
+
+    const temporary = `${this.#path}.${process.pid}.tmp`;
+    const fd = openSync(temporary, "w");
+    try {
+      writeAll(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, this.#path);
+    if (this.#fd !== null) closeSync(this.#fd);
+    this.#fd = openSync(this.#path, "a");
+  }
+
+  #line(row: Metrics): string {
+    return `${this.#columns.map((name) => formatNumber(row[name])).join(",")}\n`;
+  }
+}
+
+function writeAll(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+}
+
+function formatNumber(value: number | undefined): string {
+  if (value === undefined) return "";
+  if (Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  return Object.is(value, -0) ? "-0.0" : String(value);
+}
+
+function quote(cell: string): string {
+  return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
+}
+
+interface Table {
+  readonly columns: string[];
+  readonly rows: string[][];
+  /** Length of the complete lines. */
+  readonly bytes: number;
+  readonly size: number;
+}
+
+/** Reads a table of this writer: only the header may hold quotes. */
+function readTable(path: string): Table {
+  const content = readFileSync(path);
+  const bytes = content.lastIndexOf(0x0a) + 1;
+  const text = content.toString("utf8", 0, bytes);
+  const header = readHeader(text);
+  const rows = text.slice(header.end).split("\n").filter((line) => line !== "").map((line) => line.replace(/\r$/, "").split(","));
+  return { columns: header.columns, rows, bytes, size: content.length };
+}
+
+function readHeader(text: string): { columns: string[]; end: number } {
+  const columns: string[] = [];
+  let cell = "";
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charAt(i);
+    if (quoted) {
+      if (c !== '"') cell += c;
+      else if (text.charAt(i + 1) === '"') cell += text.charAt(++i);
+      else quoted = false;
+    } else if (c === '"') quoted = true;
+    else if (c === "," || c === "\n") {
+      columns.push(cell);
+      cell = "";
+      if (c === "\n") return { columns, end: i + 1 };
+    } else if (c !== "\r") cell += c;
+  }
+  return { columns: [], end: text.length };
+}

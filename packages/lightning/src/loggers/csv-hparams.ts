@@ -1,0 +1,56 @@
+/** Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars. */
+export function hparamsYaml(params: Readonly<Record<string, unknown>>): string {
+  const lines = mapping(params, 0, new Set());
+  return lines.length === 0 ? "{}\n" : `${lines.join("\n")}\n`;
+}
+
+function mapping(value: Readonly<Record<string, unknown>>, depth: number, open: Set<object>): string[] {
+  return Object.entries(value).flatMap(([key, item]) => entry(`${yamlKey(key)}:`, item, depth, open));
+}
+
+function entry(label: string, value: unknown, depth: number, open: Set<object>): string[] {
+  const indent = "  ".repeat(depth);
+  if (typeof value !== "object" || value === null || !isContainer(value)) return [`${indent}${label} ${scalar(value)}`];
+  if (open.has(value)) return [`${indent}${label} "<circular>"`];
+  open.add(value);
+  const inner = Array.isArray(value)
+    ? value.flatMap((item: unknown) => entry("-", item, depth + 1, open))
+    : mapping(Object.fromEntries(Object.entries(value)), depth + 1, open);
+  open.delete(value);
+  if (inner.length === 0) return [`${indent}${label} ${Array.isArray(value) ? "[]" : "{}"}`];
+  return [`${indent}${label}`, ...inner];
+}
+
+function isContainer(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
+}
+
+function scalar(value: unknown): string {
+  switch (typeof value) {
+    case "number":
+      if (Number.isNaN(value)) return ".nan";
+      if (!Number.isFinite(value)) return value > 0 ? ".inf" : "-.inf";
+      // YAML 1.1 readers take 1e-5 for a string; 1.0e-5 is a float to all.
+      return String(value).replace(/^(-?\d+)e/, "$1.0e");
+    case "bigint":
+    case "boolean":
+      return String(value);
+    case "undefined":
+      return "null";
+    case "string":
+      return JSON.stringify(value);
+    default:
+      return value === null ? "null" : JSON.stringify(describe(value));
+  }
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "function") return `function ${value.name || "(anonymous)"}`;
+  return String(value);
+}
+
+/** Plain where that is safe; words that YAML reads as something else are quoted. */
+function yamlKey(key: string): string {
+  return /^[A-Za-z_][\w.-]*$/.test(key) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(key) ? key : JSON.stringify(key);
+}

@@ -1,0 +1,130 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ArgumentError } from "@nbit/torch";
+import { CsvFile } from "./csv-file.js";
+import { hparamsYaml } from "./csv-hparams.js";
+import { claimVersion } from "./csv-version.js";
+import { Logger } from "./logger.js";
+import type { Metrics } from "./logger.js";
+
+export interface CSVLoggerOptions {
+  /** Experiment. Default "nbit_logs"; "" places the versions in `saveDir` itself. */
+  readonly name?: string;
+  /** A number n means the folder `version_<n>`; a string is the folder's name. Default: the next free number. */
+  readonly version?: number | string;
+  /** Put before each metric's name, joined by "-". Default none. */
+  readonly prefix?: string;
+  /** Rows that may wait in memory. Default 100. */
+  readonly flushLogsEveryNSteps?: number;
+  /** Seconds that rows may wait in memory while more are logged. Default 1. */
+  readonly flushIntervalSeconds?: number;
+}
+
+/**
+ * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml` beside it.
+ *
+ * The layout is Lightning's: one row per call, with the names that it carried and `step`; columns sorted by name, empty where
+ * a row has no such metric. Columns that appear later are added by an atomic rewrite.
+ *
+ * Rows wait in memory for at most `flushLogsEveryNSteps` rows or `flushIntervalSeconds` and are written at the end of the
+ * run, also when it fails or the process exits. Only a kill loses what waited.
+ *
+ * Numbers are exact: the text reads back as the same double. Unlike Lightning's, a version that has a metrics file already is
+ * continued, not deleted: a resumed run keeps its curve.
+ *
+ * @param saveDir - Folder of all experiments; made when missing, at the first use of `version` or the first row.
+ * @throws {ArgumentError} `CSVLogger: expected flushLogsEveryNSteps to be an integer >= 1. Received: 0.`
+ * @example
+ * const logger = new CSVLogger("logs", { name: "mnist" });
+ * logger.logMetrics({ loss: 0.25 }, 0);
+ * logger.finalize();
+ * logger.logDir; // "logs/mnist/version_0"
+ */
+export class CSVLogger extends Logger {
+  readonly name: string;
+  readonly saveDir: string;
+  readonly #prefix: string;
+  readonly #maxRows: number;
+  readonly #maxSeconds: number;
+  #version: number | string | null;
+  #file: CsvFile | null = null;
+  #lastFlush = 0;
+  readonly #onExit = (): void => this.flush();
+
+  constructor(saveDir = ".", options: CSVLoggerOptions = {}) {
+    super();
+    const { flushLogsEveryNSteps = 100, flushIntervalSeconds = 1, version = null } = options;
+    if (!Number.isInteger(flushLogsEveryNSteps) || flushLogsEveryNSteps < 1) {
+      throw new ArgumentError("CSVLogger", "flushLogsEveryNSteps to be an integer >= 1", flushLogsEveryNSteps);
+    }
+    if (!(flushIntervalSeconds >= 0)) {
+      throw new ArgumentError("CSVLogger", "flushIntervalSeconds to be a number >= 0", flushIntervalSeconds);
+    }
+    if (typeof version === "number" && (!Number.isInteger(version) || version < 0)) {
+      throw new ArgumentError("CSVLogger", "version to be an integer >= 0 or a string", version);
+    }
+    this.saveDir = saveDir;
+    this.name = options.name ?? "nbit_logs";
+    this.#version = version;
+    this.#prefix = options.prefix === undefined || options.prefix === "" ? "" : `${options.prefix}-`;
+    this.#maxRows = flushLogsEveryNSteps;
+    this.#maxSeconds = flushIntervalSeconds;
+  }
+
+  /** Folder of this experiment's versions. */
+  get rootDir(): string {
+    return join(this.saveDir, this.name);
+  }
+
+  /** Reading it the first time claims the next number by making its folder, unless a version was given. */
+  get version(): number | string {
+    this.#version ??= claimVersion(this.rootDir);
+    return this.#version;
+  }
+
+  override get logDir(): string {
+    const { version } = this;
+    return join(this.rootDir, typeof version === "string" ? version : `version_${version}`);
+  }
+
+  logMetrics(metrics: Metrics, step: number): void {
+    const row: Record<string, number> = {};
+    for (const [key, value] of Object.entries(metrics)) row[this.#prefix + key] = value;
+    row["step"] = step;
+    const file = this.#file ?? this.#open();
+    file.add(row);
+    this.save();
+  }
+
+  override logHyperparams(params: Readonly<Record<string, unknown>>): void {
+    mkdirSync(this.logDir, { recursive: true });
+    writeFileSync(join(this.logDir, "hparams.yaml"), hparamsYaml(params));
+  }
+
+  /** Writes when enough rows wait, or have waited long enough; see `flush` to write now. */
+  override save(): void {
+    const file = this.#file;
+    if (file === null || file.pending === 0) return;
+    if (file.pending >= this.#maxRows || performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();
+  }
+
+  /** Write every row that waits. */
+  flush(): void {
+    this.#file?.flush();
+    this.#lastFlush = performance.now();
+  }
+
+  override finalize(): void {
+    this.#file?.close();
+    this.#file = null;
+    process.removeListener("exit", this.#onExit);
+  }
+
+  #open(): CsvFile {
+    mkdirSync(this.logDir, { recursive: true });
+    process.on("exit", this.#onExit);
+    this.#lastFlush = performance.now();
+    this.#file = new CsvFile(join(this.logDir, "metrics.csv"));
+    return this.#file;
+  }
+}
