@@ -1,1 +1,10 @@
-export {};
+/** @nbit/torch: tensors, autograd, layers, optimizers, mixed precision and data, on libtorch. */
+export * from "./errors.js";
+export * from "./tensor/index.js";
+export * from "./ops/index.js";
+export * from "./autograd/index.js";
+export * from "./random.js";
+export {
+  setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms,
+  type Switch, type Versions,
+} from "./backend.js";

@@ -1,0 +1,106 @@
+/**
+ * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the Float64Array given to `setBuffer`.
+ * Only `@nbit/torch` speaks this language; everybody else uses tensors.
+ */
+export interface NativeAddon {
+  // handles
+  setBuffer(buffer: Float64Array): void;
+  setCallbacks(errorFactory: (code: string, message: string, op: string | null) => Error, warningHandler: (message: string) => void): void;
+  release(handle: number): void;
+  /** buffer[0..n): handles. */
+  releaseMany(n: number): void;
+  guard(tensor: object, handle: number): void;
+  liveTensors(): number;
+  alive(handle: number): boolean;
+  alias(handle: number): number;
+  meta(handle: number): void;
+  dtypeOf(handle: number): number;
+  dataPointer(handle: number): number;
+  storageInfo(handle: number): void;
+  // dispatch
+  call(): void;
+  compileOp(name: string, overload: string): number;
+  isDirect(id: number): boolean;
+  setDirectCalls(on: boolean): void;
+  intern(text: string): number;
+  schemas(name: string): string;
+  operatorNames(): string;
+  // data
+  fromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: number, device: number): number;
+  toBytes(handle: number): ArrayBuffer;
+  copyFromBytes(handle: number, bytes: ArrayBufferView | ArrayBuffer): void;
+  item(handle: number): void;
+  items(): void;
+  // autograd
+  setGradEnabled(on: boolean): boolean;
+  isGradEnabled(): boolean;
+  inferencePush(on: boolean): void;
+  inferencePop(): void;
+  isInferenceMode(): boolean;
+  setRequiresGrad(handle: number, on: boolean): void;
+  getGrad(handle: number): number;
+  setGrad(handle: number, grad: number): void;
+  gradsInto(n: number): void;
+  clearGrads(n: number): void;
+  gradFnName(handle: number): string | undefined;
+  backward(retain: number, create: boolean): void;
+  grad(retain: number, create: boolean, allowUnused: boolean): void;
+  attachNode(backward: () => void, name: string, materialize: boolean): void;
+  registerHook(handle: number, fn: () => void): number;
+  removeHook(handle: number, id: number): void;
+  setPostAccumulateHook(handle: number, fn: (() => void) | null): void;
+  setData(handle: number, source: number): void;
+  retainGrad(handle: number): void;
+  javascriptNodeCount(): number;
+  // autocast
+  autocastGet(deviceType: number): void;
+  autocastSet(deviceType: number, enabled: boolean, dtype: number, cacheEnabled: boolean): void;
+  autocastIncrementNesting(): number;
+  autocastDecrementNesting(): number;
+  autocastClearCache(): void;
+  // random
+  generatorCreate(device: number, isDefault: boolean): number;
+  generatorFree(id: number): void;
+  generatorSetSeed(): void;
+  generatorSeed(id: number): void;
+  generatorReseed(id: number): void;
+  generatorGetState(id: number): number;
+  generatorSetState(id: number, state: number): void;
+  manualSeed(): void;
+  // trace
+  traceStart(): void;
+  traceMark(): number;
+  traceStop(): string;
+  // allocator
+  allocatorInstall(): void;
+  allocatorStats(): void;
+  allocatorResetPeak(): void;
+  allocatorSetCap(bytes: number): void;
+  allocatorTrim(): number;
+  // context
+  setThreads(n: number): void;
+  getThreads(): number;
+  setInteropThreads(n: number): void;
+  getInteropThreads(): number;
+  info(): NativeInfo;
+  setSwitch(name: string, on: boolean): void;
+  getSwitch(name: string): boolean;
+  setDefaultDtype(dtype: number): void;
+  hasKernel(dispatchKey: string, name: string, overload: string): boolean;
+  kernelsOf(dispatchKey: string): string;
+}
+
+export interface NativeInfo {
+  readonly version: string;
+  readonly cpuCapability: string;
+  readonly parallel: string;
+  readonly config: string;
+  readonly mkldnn: boolean;
+  readonly mkl: boolean;
+  readonly cuda: boolean;
+  readonly cudaDevices: number;
+  /** Device type names by code, separated by spaces. */
+  readonly devices: string;
+  /** Scalar type names by code, separated by spaces. */
+  readonly dtypes: string;
+}

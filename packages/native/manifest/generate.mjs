@@ -1,0 +1,173 @@
+/**
+ * Reads the schemas of every operator out of libtorch, and which of them are functions and methods out of its headers, and writes
+ *   packages/torch/src/generated/*.ts   one declaration per public operator
+ *   packages/native/generated/hot.cc    direct calls of the hot list
+ * `--check` writes nothing and fails when a file on disk differs.
+ */
+import { readFileSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { native, libtorch } from "../lib/index.mjs";
+import { hotSource } from "./hot.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, "..", "..", "..");
+const read = (name) => JSON.parse(readFileSync(join(here, name), "utf8"));
+const exclusions = read("exclusions.json");
+const rules = exclusions.rules.map((r) => new RegExp(r.pattern));
+const byHand = new Set(exclusions.methodsByHand);
+const reserved = new Set(exclusions.reserved);
+const include = join(libtorch.path, "include", "ATen");
+
+export const camel = (name) => name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c) => c.toUpperCase());
+
+const bodyHeader = readFileSync(join(include, "core", "TensorBody.h"), "utf8");
+const isMethod = (base) => new RegExp(`\\binline [^\\n;]* Tensor::${base}\\(`).test(bodyHeader);
+function isFunction(base) {
+  const header = join(include, "ops", `${base}.h`);
+  return existsSync(header) && new RegExp(`\\binline [^\\n;]* ${base}\\(`).test(readFileSync(header, "utf8"));
+}
+
+const reachable = (s) => !/dimname|(^|_)names/i.test(s.overload) && !s.args.some((a) => a.kind === "?" && a.default === undefined);
+function schemas(base) {
+  return JSON.parse(native.schemas(`aten::${base}`))
+    .filter(reachable)
+    .sort((x, y) => (x.overload < y.overload ? -1 : 1));
+}
+const isOut = (s) => s.args.some((a) => a.write && a.kwarg);
+const methodNames = new Set([...bodyHeader.matchAll(/\binline [^\n;]* Tensor::(\w+)\(/g)].map((m) => m[1]));
+
+// ---------------------------------------------------------------- TypeScript types
+const SCALARS = { t: "Tensor", i: "Int", f: "number", s: "Scalar", b: "boolean", S: "string", d: "DType", l: "Layout", m: "MemoryFormat", D: "DeviceLike", g: "Generator" };
+function typeOf(a) {
+  let t = SCALARS[a.kind] ?? "never";
+  if (a.list) {
+    if (a.kind === "t") t = a.elementOptional ? "readonly (Tensor | null)[]" : "Tensors";
+    else if (a.kind === "i") t = a.size ? "Int | Ints" : "Ints";
+    else t = `readonly ${t === "Scalar" ? "Scalar" : t}[]`;
+    if (a.kind === "f" && a.size) t = `number | ${t}`;
+  }
+  return a.optional ? `${t} | null` : t;
+}
+const safe = (name) => (reserved.has(name) ? `${name}_` : name);
+function resultOf(s, self) {
+  const one = (r) => (r.alias >= 0 && self && r.alias === 0 ? "this" : r.list ? (r.kind === "t" ? "Tensor[]" : `${SCALARS[r.kind]}[]`) : { t: "Tensor", i: "number", f: "number", b: "boolean", s: "Scalar", d: "DType", D: "Device" }[r.kind] ?? "unknown");
+  if (s.returns.length === 0) return "void";
+  if (s.returns.length === 1) return one(s.returns[0]);
+  const names = s.returns.every((r) => r.name) ? ` & { ${s.returns.map((r) => `readonly ${camel(r.name)}: ${one(r)}`).join("; ")} }` : "";
+  return `[${s.returns.map(one).join(", ")}]${names}`;
+}
+const key = (s) => s.args.filter((a) => !(a.write && a.kwarg)).map((a) => `${a.name}:${typeOf(a)}`).join(",");
+
+function signatures(base, self) {
+  const all = schemas(base);
+  const outs = new Map(all.filter(isOut).map((s) => [key(s), s]));
+  const lines = new Set();
+  for (const s of all.filter((x) => !isOut(x))) {
+    if (self && (s.args[0]?.kind !== "t" || s.args[0].list)) continue;
+    const args = self ? s.args.slice(1) : s.args;
+    const positional = args.filter((a) => !a.kwarg && a.kind !== "?");
+    const out = outs.get(key(s));
+    const outArgs = out ? out.args.filter((a) => a.write && a.kwarg) : [];
+    const factory = s.args.some((a) => a.name === "dtype" && a.kwarg) && s.args.some((a) => a.name === "pin_memory");
+    const option = (a) => `${camel(a.name)}?: ${typeOf(a)}`;
+    const optionsFrom = (i) => {
+      const named = [...positional.slice(i).filter((a) => a.default !== undefined), ...args.filter((a) => a.kwarg && a.kind !== "?")].map(option);
+      for (const a of outArgs) named.push(`${camel(a.name)}?: Tensor`);
+      if (factory) named.push("requiresGrad?: boolean");
+      return named.length ? `{ ${named.join("; ")} }` : null;
+    };
+    const required = positional.findIndex((a) => a.default !== undefined);
+    const firstOptional = required === -1 ? positional.length : required;
+    const parts = positional.map((a, i) => {
+      const name = safe(camel(a.name));
+      if (i < firstOptional) return `${name}: ${typeOf(a)}`;
+      const o = optionsFrom(i);
+      return `${name}?: ${typeOf(a)}${o ? ` | ${o}` : ""}`;
+    });
+    const tail = optionsFrom(positional.length);
+    if (tail) parts.push(`options?: ${tail}`);
+    // kwarg-only arguments without a default cannot be left out.
+    const must = args.some((a) => a.kwarg && a.default === undefined);
+    const list = must ? parts.map((p) => p.replace(/^options\?/, "options")) : parts;
+    const result = resultOf(s, self);
+    lines.add(`(${list.join(", ")}): ${result}`);
+    const sizes = positional.findIndex((a) => a.list && a.kind === "i" && !a.size && !a.optional);
+    if (sizes === (self ? 0 : positional[0]?.kind === "t" ? 1 : 0) && positional.slice(sizes + 1).every((a) => a.default !== undefined) && sizes >= 0) {
+      const before = positional.slice(0, sizes).map((a) => `${safe(camel(a.name))}: ${typeOf(a)}`);
+      lines.add(`(${[...before, `...${safe(camel(positional[sizes].name))}: number[]`].join(", ")}): ${result}`);
+    }
+  }
+  return [...lines];
+}
+
+// ---------------------------------------------------------------- files
+const HEAD = "// Generated by packages/native/manifest/generate.mjs from libtorch's schemas. Do not edit: run `npm run generate`.\n/* eslint-disable */\n";
+const TYPES = `import type { Tensor } from "../tensor/tensor.js";
+import type { TensorList } from "../tensor/list.js";
+import type { DType } from "../tensor/dtype.js";
+import type { DeviceLike, Device } from "../tensor/device.js";
+import type { Generator } from "../ops/generator.js";
+import type { Scalar } from "../ops/complex.js";
+import type { Int, Ints, Layout, MemoryFormat, Tensors } from "../ops/types.js";
+`;
+const names = native.operatorNames().split("\n").filter((n) => n.startsWith("aten::")).map((n) => n.slice(6));
+const publicNames = names.filter((n) => !rules.some((r) => r.test(n)) && schemas(n).some((s) => !isOut(s)));
+
+const NAMESPACES = ["linalg", "fft", "special"];
+const files = new Map();
+let functionCount = 0;
+
+function functionsFile(list, prefix) {
+  let body = "";
+  const renamed = [];
+  for (const base of list) {
+    const sigs = signatures(base, false);
+    if (sigs.length === 0) continue;
+    functionCount++;
+    const short = camel(prefix ? base.slice(prefix.length + 1) : base);
+    const local = reserved.has(short) ? `${short}_` : short;
+    if (local !== short) renamed.push(`${local} as ${short}`);
+    body += `${local === short ? "export " : ""}const ${local}: {\n${sigs.map((s) => `  ${s};`).join("\n")}\n} = bind("${base}");\n`;
+  }
+  if (renamed.length) body += `export { ${renamed.join(", ")} };\n`;
+  return `${HEAD}${used(TYPES, body)}import { bind } from "../ops/bind.js";\n\n${body}`;
+}
+function used(header, body) {
+  return header.split("\n").map((line) => {
+    const m = /^import type \{ (.*) \} from (.*)$/.exec(line);
+    if (!m) return line;
+    const keep = m[1].split(", ").filter((n) => new RegExp(`\\b${n}\\b`).test(body));
+    return keep.length ? `import type { ${keep.join(", ")} } from ${m[2]}` : "";
+  }).filter(Boolean).join("\n") + "\n";
+}
+
+const plain = publicNames.filter((n) => !NAMESPACES.some((p) => n.startsWith(`${p}_`)) && isFunction(n));
+files.set("packages/torch/src/generated/functions.ts", functionsFile(plain, ""));
+for (const p of NAMESPACES) files.set(`packages/torch/src/generated/${p}.ts`, functionsFile(publicNames.filter((n) => n.startsWith(`${p}_`) && isFunction(n)), p));
+
+let methods = "";
+const attached = [];
+for (const base of publicNames.filter((n) => methodNames.has(n) && !byHand.has(n))) {
+  const sigs = signatures(base, true);
+  if (sigs.length === 0) continue;
+  attached.push(base);
+  for (const s of sigs) methods += `  ${camel(base)}${s};\n`;
+}
+files.set("packages/torch/src/generated/methods.ts", `${HEAD}${used(TYPES, methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`);
+files.set("packages/native/generated/hot.cc", hotSource(read("hot.json").operators, (base, overload) => JSON.parse(native.schemas(`aten::${base}`)).find((s) => s.overload === overload)));
+
+const check = process.argv.includes("--check");
+const stale = [];
+for (const [name, text] of files) {
+  const path = join(root, name);
+  const before = existsSync(path) ? readFileSync(path, "utf8") : null;
+  if (before === text) continue;
+  stale.push(name);
+  if (!check) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+}
+console.log(`${functionCount} functions, ${attached.length} methods of ${names.length} operators; ${stale.length === 0 ? "all files up to date" : `${check ? "out of date" : "written"}: ${stale.join(", ")}`}`);
+if (check && stale.length > 0) process.exit(1);

@@ -1,0 +1,49 @@
+// The thread's autocast state, as PyTorch keeps it. Policy is the dispatcher's; scoping is TypeScript's (amp/autocast.ts).
+#include "core.h"
+
+#include <ATen/autocast_mode.h>
+
+namespace nbit {
+
+namespace {
+c10::DeviceType typeAt(const Args& a, size_t i) { return static_cast<c10::DeviceType>(a.integer(i)); }
+}  // namespace
+
+// (deviceType) → buffer: enabled, dtype, cache enabled
+NBIT_FN(autocastGet) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto type = typeAt(a, 0);
+  buffer[0] = at::autocast::is_autocast_enabled(type);
+  buffer[1] = static_cast<double>(at::autocast::get_autocast_dtype(type));
+  buffer[2] = at::autocast::is_autocast_cache_enabled();
+  return nullptr;
+  NBIT_CATCH("autocast")
+}
+// (deviceType, enabled, dtype, cacheEnabled)
+NBIT_FN(autocastSet) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto type = typeAt(a, 0);
+  at::autocast::set_autocast_enabled(type, a.flag(1));
+  at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(a.integer(2)));
+  at::autocast::set_autocast_cache_enabled(a.flag(3));
+  return nullptr;
+  NBIT_CATCH("autocast")
+}
+NBIT_FN(autocastIncrementNesting) { (void)info; return toJs(env, static_cast<double>(at::autocast::increment_nesting())); }
+NBIT_FN(autocastDecrementNesting) { (void)info; return toJs(env, static_cast<double>(at::autocast::decrement_nesting())); }
+NBIT_FN(autocastClearCache) {
+  (void)info;
+  NBIT_TRY
+  at::autocast::clear_cache();
+  return nullptr;
+  NBIT_CATCH("autocast")
+}
+
+std::vector<Entry> autocastEntries() {
+  return {{"autocastGet", autocastGet}, {"autocastSet", autocastSet}, {"autocastIncrementNesting", autocastIncrementNesting}, {"autocastDecrementNesting", autocastDecrementNesting},
+          {"autocastClearCache", autocastClearCache}};
+}
+
+}  // namespace nbit

@@ -1,0 +1,370 @@
+// Autograd from JavaScript: modes, gradients, backward, hooks, and nodes whose backward is a JavaScript function.
+#include "core.h"
+
+#include <c10/core/AutogradState.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <memory>
+
+namespace torch::autograd {
+void deleteNode(Node* function);  // exists only where nodes are shared_ptrs, and is named only there
+}
+
+namespace nbit {
+namespace {
+
+namespace ag = torch::autograd;
+using NodePtr = decltype(ag::Edge::function);  // a shared_ptr in older libtorches, an intrusive_ptr in newer
+
+int64_t javascriptNodes = 0;  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
+
+template <class T, class... A>
+auto makeNode(A&&... args) {
+  if constexpr (std::is_same_v<NodePtr, std::shared_ptr<ag::Node>>) return std::shared_ptr<T>(new T(std::forward<A>(args)...), ag::deleteNode);
+  else return c10::make_intrusive<T>(std::forward<A>(args)...);
+}
+
+struct HandleScope {
+  napi_handle_scope scope;
+  HandleScope() { napi_open_handle_scope(js.env, &scope); }
+  ~HandleScope() { napi_close_handle_scope(js.env, scope); }
+};
+
+void requireJsThread() {
+  if (!onJsThread())
+    fail("AUTOGRAD_THREAD", "a JavaScript backward or hook was reached on another thread: the graph nests backward calls too deeply, or runs on a GPU with multithreaded backward. Move it out of the nested backward");
+}
+
+// Calls fn() with arguments already in the buffer. A JavaScript exception stays pending and unwinds the engine.
+void callJs(napi_ref ref) {
+  napi_value fn, undefined, result;
+  napi_get_reference_value(js.env, ref, &fn);
+  napi_get_undefined(js.env, &undefined);
+  if (napi_call_function(js.env, undefined, fn, 0, nullptr, &result) != napi_ok) throw JsPending{};
+}
+
+class JsNode : public ag::Node {
+ public:
+  JsNode(napi_ref backward, std::string name) : backward_(backward), name_(std::move(name)) { ++javascriptNodes; }
+  ~JsNode() override {
+    --javascriptNodes;
+    deferDelete(backward_);
+  }
+  std::string name() const override { return name_; }
+  void save(const at::Tensor& t, bool isOutput) { saved_.emplace_back(t, isOutput); }
+  bool materialize = true;
+
+  // buffer → JavaScript: n, gradients…, m, saved…, k, needed…; JavaScript → buffer: k, gradients of the inputs…
+  ag::variable_list apply(ag::variable_list&& grads) override {
+    requireJsThread();
+    if (released_) fail("AUTOGRAD_FREED", name_ + ": trying to go backward through the graph a second time. Pass retainGraph: true the first time");
+    HandleScope scope;
+    std::vector<at::Tensor> saved;
+    for (auto& s : saved_) saved.push_back(s.unpack(ownerOf<NodePtr>(this)));
+    Writer out{buffer};
+    out.number(static_cast<double>(grads.size()));
+    for (size_t i = 0; i < grads.size(); i++) {
+      if (!grads[i].defined() && materialize) grads[i] = input_metadata(i).zeros_like();
+      out.tensor(std::move(grads[i]));
+    }
+    out.tensors(std::move(saved));
+    out.number(static_cast<double>(num_outputs()));
+    for (size_t i = 0; i < num_outputs(); i++) out.number(task_should_compute_output(i));
+    callJs(backward_);
+    Reader in{buffer};
+    auto result = in.tensors();
+    if (result.size() != num_outputs())
+      fail("AUTOGRAD_COUNT", name_ + ": expected backward to return " + std::to_string(num_outputs()) + " gradients (null where none). Received: " + std::to_string(result.size()));
+    return result;
+  }
+  void release_variables() override {
+    for (auto& s : saved_) s.reset_data();
+    if (!saved_.empty()) released_ = true;
+  }
+
+ private:
+  template <class Pointer>
+  static Pointer ownerOf(typename std::conditional_t<true, JsNode, Pointer>* node) {
+    if constexpr (requires { Pointer::reclaim_copy(static_cast<ag::Node*>(nullptr)); }) return Pointer::reclaim_copy(static_cast<ag::Node*>(node));
+    else return sharedFrom(node);
+  }
+  template <class N>
+  static auto sharedFrom(N* node) { return node->shared_from_this(); }
+  napi_ref backward_;
+  std::string name_;
+  std::vector<ag::SavedVariable> saved_;
+  bool released_ = false;
+};
+
+// A hook's JavaScript function, deleted where JavaScript may be touched.
+struct JsFunction {
+  napi_ref ref;
+  explicit JsFunction(napi_ref r) : ref(r) { ++javascriptNodes; }
+  ~JsFunction() {
+    --javascriptNodes;
+    deferDelete(ref);
+  }
+};
+
+std::shared_ptr<JsFunction> functionAt(const Args& a, size_t i) {
+  napi_ref ref;
+  if (napi_create_reference(a.env, a.at[i], 1, &ref) != napi_ok) fail("ERR_ARGUMENT", "expected a function");
+  return std::make_shared<JsFunction>(ref);
+}
+
+struct PostAccumulateHook : ag::PostAccumulateGradHook {
+  std::shared_ptr<JsFunction> fn;
+  explicit PostAccumulateHook(std::shared_ptr<JsFunction> f) : fn(std::move(f)) {}
+  void operator()(const at::Tensor& parameter) override {
+    requireJsThread();
+    HandleScope scope;
+    buffer[0] = put(parameter);
+    callJs(fn->ref);
+  }
+};
+
+// JavaScript nodes need the thread that called backward; CPU graphs stay on it anyway.
+struct SingleThreaded {
+  const bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
+  SingleThreaded() {
+    if (javascriptNodes > 0) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+  }
+  ~SingleThreaded() { c10::AutogradState::get_tls_state().set_multithreading_enabled(before); }
+};
+
+std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+
+}  // namespace
+
+NBIT_FN(setGradEnabled) {
+  Args a(env, info);
+  NBIT_TRY
+  const bool before = c10::GradMode::is_enabled();
+  c10::GradMode::set_enabled(a.flag(0));
+  return toJs(env, before);
+  NBIT_CATCH("setGradEnabled")
+}
+NBIT_FN(isGradEnabled) { (void)info; return toJs(env, c10::GradMode::is_enabled()); }
+NBIT_FN(inferencePush) {
+  Args a(env, info);
+  NBIT_TRY
+  inferenceModes.push_back(std::make_unique<c10::InferenceMode>(a.flag(0)));
+  return nullptr;
+  NBIT_CATCH("inferenceMode")
+}
+NBIT_FN(inferencePop) {
+  (void)info;
+  if (!inferenceModes.empty()) inferenceModes.pop_back();
+  return nullptr;
+}
+NBIT_FN(isInferenceMode) { (void)info; return toJs(env, c10::InferenceMode::is_enabled()); }
+NBIT_FN(setRequiresGrad) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  const bool on = a.flag(1);
+  if (!on && !t.is_leaf()) fail("TORCH", "you can only change requires_grad flags of leaf variables. Use detach() to get a tensor outside the graph");
+  if (on && !(t.is_floating_point() || t.is_complex())) fail("TORCH", "only tensors of floating point and complex dtype can require gradients");
+  t.requires_grad_(on);
+  return nullptr;
+  NBIT_CATCH("requiresGrad_")
+}
+NBIT_FN(getGrad) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  return toJs(env, put(t.grad()));
+  NBIT_CATCH("grad")
+}
+NBIT_FN(setGrad) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  const double g = a.number(1);
+  if (g == 0) {
+    if (t.grad().defined()) t.mutable_grad().reset();
+    return nullptr;
+  }
+  const at::Tensor& grad = get(g);
+  TORCH_CHECK_VALUE(grad.sizes() == t.sizes(), "grad: expected a gradient of shape ", t.sizes(), ". Received: ", grad.sizes());
+  TORCH_CHECK_VALUE(grad.scalar_type() == t.scalar_type(), "grad: expected a gradient of dtype ", t.scalar_type(), ". Received: ", grad.scalar_type());
+  TORCH_CHECK_VALUE(grad.device() == t.device(), "grad: expected a gradient on ", t.device(), ". Received: ", grad.device());
+  t.mutable_grad() = grad;
+  return nullptr;
+  NBIT_CATCH("grad")
+}
+// buffer[0..n): handles → buffer[0..n): handles of their gradients, 0 where none
+NBIT_FN(gradsInto) {
+  Args a(env, info);
+  NBIT_TRY
+  const int64_t n = a.integer(0);
+  for (int64_t i = 0; i < n; i++) buffer[i] = put(get(buffer[i]).grad());
+  return nullptr;
+  NBIT_CATCH("grad")
+}
+NBIT_FN(clearGrads) {
+  Args a(env, info);
+  NBIT_TRY
+  const int64_t n = a.integer(0);
+  for (int64_t i = 0; i < n; i++) {
+    const at::Tensor& t = get(buffer[i]);
+    if (t.grad().defined()) t.mutable_grad().reset();
+  }
+  return nullptr;
+  NBIT_CATCH("zeroGrad")
+}
+NBIT_FN(gradFnName) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto& fn = get(a.number(0)).grad_fn();
+  if (!fn) return nullptr;
+  return toJs(env, fn->name());
+  NBIT_CATCH("gradFn")
+}
+// (retain: -1 unset | 0 | 1, create); buffer: n, tensors…, m, gradients…, k, inputs…
+NBIT_FN(backward) {
+  Args a(env, info);
+  NBIT_TRY
+  Reader in{buffer};
+  const auto tensors = in.tensors();
+  const auto grads = in.tensors();
+  const auto inputs = in.tensors();
+  const int64_t retain = a.integer(0);
+  SingleThreaded guard;
+  ag::backward(tensors, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), inputs);
+  if (drainNeeded) drain();
+  return nullptr;
+  NBIT_CATCH("backward")
+}
+// (retain, create, allowUnused); buffer: n, outputs…, m, inputs…, k, gradients of the outputs… → buffer: m gradients
+NBIT_FN(grad) {
+  Args a(env, info);
+  NBIT_TRY
+  Reader in{buffer};
+  const auto outputs = in.tensors();
+  const auto inputs = in.tensors();
+  const auto grads = in.tensors();
+  const int64_t retain = a.integer(0);
+  SingleThreaded guard;
+  auto result = ag::grad(outputs, inputs, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), a.flag(2));
+  for (size_t i = 0; i < result.size(); i++) buffer[i] = put(std::move(result[i]));
+  if (drainNeeded) drain();
+  return nullptr;
+  NBIT_CATCH("grad")
+}
+// (backward, name, materialize); buffer: n, inputs…, m, outputs…, m flags (1 differentiable, 2 dirty), k, saved…, k flags (1: is an output) → buffer: m handles
+NBIT_FN(attachNode) {
+  Args a(env, info);
+  NBIT_TRY
+  Reader in{buffer};
+  const auto inputs = in.tensors();
+  auto outputs = in.tensors();
+  std::vector<int> flags;
+  for (size_t i = 0; i < outputs.size(); i++) flags.push_back(static_cast<int>(in.number()));
+  const auto saved = in.tensors();
+  std::vector<bool> isOutput;
+  for (size_t i = 0; i < saved.size(); i++) isOutput.push_back(in.flag());
+  bool needed = false;
+  for (const auto& t : inputs) needed |= t.defined() && t.requires_grad();
+  if (needed && c10::GradMode::is_enabled()) {
+    napi_ref ref;
+    napi_create_reference(env, a.at[0], 1, &ref);
+    auto node = makeNode<JsNode>(ref, a.text(1));
+    node->materialize = a.flag(2);
+    node->set_next_edges(ag::collect_next_edges(inputs));
+    for (size_t i = 0; i < outputs.size(); i++) {
+      at::Tensor& t = outputs[i];
+      if (flags[i] & 2) {
+        ag::impl::bump_version(t);
+        ag::impl::rebase_history(t, {node, node->add_input_metadata(t)});
+        continue;
+      }
+      const bool differentiable = (flags[i] & 1) && (t.is_floating_point() || t.is_complex());
+      if (t.requires_grad() || t.is_view()) t = t.detach();
+      if (differentiable) ag::set_history(t, node);
+      else node->add_input_metadata(ag::Node::undefined_input());
+    }
+    for (size_t i = 0; i < saved.size(); i++) {
+      // A saved output carries this node itself: SavedVariable keeps it without a cycle.
+      bool output = isOutput[i];
+      const at::Tensor* t = &saved[i];
+      if (output)
+        for (const auto& o : outputs)
+          if (o.unsafeGetTensorImpl() == t->unsafeGetTensorImpl() || (o.has_storage() && t->has_storage() && o.const_data_ptr() == t->const_data_ptr() && o.sizes() == t->sizes())) t = &o;
+      node->save(*t, output && t->grad_fn().get() == static_cast<ag::Node*>(node.get()));
+    }
+  }
+  Writer out{buffer};
+  for (auto& t : outputs) out.tensor(std::move(t));
+  return nullptr;
+  NBIT_CATCH("Function")
+}
+// (tensor, fn): fn reads the gradient's handle in buffer[0] and may replace it → hook id
+NBIT_FN(registerHook) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  auto fn = functionAt(a, 1);
+  const unsigned id = t.register_hook([fn](const at::Tensor& grad) -> at::Tensor {
+    requireJsThread();
+    HandleScope scope;
+    buffer[0] = put(grad);
+    callJs(fn->ref);
+    return buffer[0] == 0 ? at::Tensor() : get(buffer[0]);
+  });
+  return toJs(env, static_cast<double>(id));
+  NBIT_CATCH("registerHook")
+}
+NBIT_FN(removeHook) {
+  Args a(env, info);
+  NBIT_TRY
+  get(a.number(0)).remove_hook(static_cast<unsigned>(a.integer(1)));
+  return nullptr;
+  NBIT_CATCH("registerHook")
+}
+// (leaf, fn | null): fn finds the leaf's handle in buffer[0], after its gradient was accumulated. One per tensor.
+NBIT_FN(setPostAccumulateHook) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  napi_valuetype type;
+  napi_typeof(env, a.at[1], &type);
+  if (!t.is_leaf() || !t.requires_grad()) fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");
+  std::unique_ptr<ag::PostAccumulateGradHook> hook;
+  if (type == napi_function) hook = std::make_unique<PostAccumulateHook>(functionAt(a, 1));
+  ag::impl::set_post_acc_grad_hooks(t, std::move(hook));
+  return nullptr;
+  NBIT_CATCH("registerPostAccumulateGradHook")
+}
+// (tensor, source): the tensor takes the source's storage, dtype and device; its identity, its graph leaf and its gradient slot stay
+NBIT_FN(setData) {
+  Args a(env, info);
+  NBIT_TRY
+  get(a.number(0)).set_data(get(a.number(1)));
+  return nullptr;
+  NBIT_CATCH("setData")
+}
+NBIT_FN(retainGrad) {
+  Args a(env, info);
+  NBIT_TRY
+  get(a.number(0)).retain_grad();
+  return nullptr;
+  NBIT_CATCH("retainGrad")
+}
+NBIT_FN(javascriptNodeCount) { (void)info; return toJs(env, static_cast<double>(javascriptNodes)); }
+
+std::vector<Entry> autogradEntries() {
+  return {{"setGradEnabled", setGradEnabled}, {"isGradEnabled", isGradEnabled}, {"inferencePush", inferencePush}, {"inferencePop", inferencePop}, {"isInferenceMode", isInferenceMode},
+          {"setRequiresGrad", setRequiresGrad}, {"getGrad", getGrad}, {"setGrad", setGrad}, {"gradsInto", gradsInto}, {"clearGrads", clearGrads}, {"gradFnName", gradFnName},
+          {"backward", backward}, {"grad", grad}, {"attachNode", attachNode}, {"registerHook", registerHook}, {"removeHook", removeHook},
+          {"setPostAccumulateHook", setPostAccumulateHook}, {"setData", setData}, {"retainGrad", retainGrad}, {"javascriptNodeCount", javascriptNodeCount}};
+}
+
+}  // namespace nbit

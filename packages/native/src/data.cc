@@ -1,0 +1,108 @@
+// Values between JavaScript memory and tensors: always copies, so neither side can outlive the other.
+#include "core.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include <cstring>
+
+namespace nbit {
+
+namespace {
+struct Bytes {
+  void* data = nullptr;
+  size_t length = 0;
+};
+Bytes bytesOf(napi_env env, napi_value v) {
+  Bytes b;
+  bool is = false;
+  if (napi_is_typedarray(env, v, &is) == napi_ok && is) {
+    napi_typedarray_type type;
+    size_t count = 0;
+    napi_get_typedarray_info(env, v, &type, &count, &b.data, nullptr, nullptr);
+    static constexpr size_t widths[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+    b.length = count * widths[type];
+    return b;
+  }
+  if (napi_is_arraybuffer(env, v, &is) == napi_ok && is) {
+    napi_get_arraybuffer_info(env, v, &b.data, &b.length);
+    return b;
+  }
+  fail("ERR_ARGUMENT", "expected a typed array or an ArrayBuffer");
+}
+at::Tensor onCpu(const at::Tensor& t) { return t.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous(); }
+}  // namespace
+
+// (bytes, dtype, device); buffer: ndim, sizes… → handle of a new tensor
+NBIT_FN(fromBytes) {
+  Args a(env, info);
+  NBIT_TRY
+  const Bytes source = bytesOf(env, a.at[0]);
+  const auto dtype = static_cast<at::ScalarType>(a.integer(1));
+  const auto device = decodeDevice(a.number(2));
+  Reader in{buffer};
+  const auto sizes = in.integers();
+  at::Tensor t = at::empty(sizes, at::TensorOptions().dtype(dtype));
+  if (t.nbytes() != source.length)
+    fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) + " bytes for this shape and dtype. Received: " + std::to_string(source.length));
+  if (source.length) std::memcpy(t.mutable_data_ptr(), source.data, source.length);
+  if (!device.is_cpu()) t = t.to(device);
+  return toJs(env, put(std::move(t)));
+  NBIT_CATCH("tensor")
+}
+// (handle) → ArrayBuffer with the tensor's elements in row-major order
+NBIT_FN(toBytes) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor t = onCpu(get(a.number(0)));
+  void* data = nullptr;
+  napi_value result;
+  if (napi_create_arraybuffer(env, t.nbytes(), &data, &result) != napi_ok) fail("TORCH_OUT_OF_MEMORY", "cannot allocate an ArrayBuffer of " + std::to_string(t.nbytes()) + " bytes");
+  if (t.nbytes()) std::memcpy(data, t.const_data_ptr(), t.nbytes());
+  return result;
+  NBIT_CATCH("toTypedArray")
+}
+// (handle, bytes): overwrite the elements of a tensor; with a graph or not, autograd does not see it
+NBIT_FN(copyFromBytes) {
+  Args a(env, info);
+  NBIT_TRY
+  at::Tensor t = get(a.number(0)).detach();
+  const Bytes source = bytesOf(env, a.at[1]);
+  if (t.nbytes() != source.length) fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) + " bytes. Received: " + std::to_string(source.length));
+  if (source.length == 0) return nullptr;
+  if (t.device().is_cpu() && t.is_contiguous()) {
+    std::memcpy(t.mutable_data_ptr(), source.data, source.length);
+  } else {
+    at::Tensor staged = at::empty(t.sizes(), t.options().device(at::kCPU));
+    std::memcpy(staged.mutable_data_ptr(), source.data, source.length);
+    t.copy_(staged);
+  }
+  return nullptr;
+  NBIT_CATCH("copyFrom")
+}
+// (handle) → buffer: the only element, encoded as a scalar. Synchronizes with the tensor's device.
+NBIT_FN(item) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Scalar s = get(a.number(0)).item();
+  Writer out{buffer};
+  out.scalar(s);
+  return nullptr;
+  NBIT_CATCH("item")
+}
+// buffer: n, handles… → buffer: n doubles (float64 value of each one-element tensor). One call for many metrics.
+NBIT_FN(items) {
+  (void)info;
+  NBIT_TRY
+  Reader in{buffer};
+  const auto list = in.tensors();
+  for (size_t i = 0; i < list.size(); i++) buffer[i] = list[i].item<double>();
+  return nullptr;
+  NBIT_CATCH("item")
+}
+
+std::vector<Entry> dataEntries() {
+  return {{"fromBytes", fromBytes}, {"toBytes", toBytes}, {"copyFromBytes", copyFromBytes}, {"item", item}, {"items", items}};
+}
+
+}  // namespace nbit

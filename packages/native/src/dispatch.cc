@@ -1,0 +1,370 @@
+// Every operator of the dispatcher, called with arguments from the shared buffer. Converters are compiled once per overload from its schema;
+// operators on the hot list have a generated direct call with the same layout of arguments.
+#include "core.h"
+#include "hot.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
+
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+namespace nbit {
+namespace {
+
+using c10::IValue;
+using c10::TypeKind;
+
+// One letter per kind, the same letters that JavaScript reads in a schema.
+char kindOf(const c10::TypePtr& type) {
+  switch (type->kind()) {
+    case TypeKind::TensorType: return 't';
+    case TypeKind::IntType: case TypeKind::SymIntType: return 'i';
+    case TypeKind::FloatType: case TypeKind::SymFloatType: return 'f';
+    case TypeKind::NumberType: return 's';
+    case TypeKind::BoolType: case TypeKind::SymBoolType: return 'b';
+    case TypeKind::StringType: return 'S';
+    case TypeKind::ScalarTypeType: return 'd';
+    case TypeKind::LayoutType: return 'l';
+    case TypeKind::MemoryFormatType: return 'm';
+    case TypeKind::DeviceObjType: return 'D';
+    case TypeKind::GeneratorType: return 'g';
+    default: return '?';
+  }
+}
+
+struct Kind {
+  char kind = '?';
+  bool optional = false;         // T?
+  bool list = false;             // T[]
+  bool elementOptional = false;  // T?[]
+  c10::TypePtr element;          // of a list
+};
+
+Kind describe(c10::TypePtr type) {
+  Kind k;
+  if (type->kind() == TypeKind::OptionalType) {
+    k.optional = true;
+    type = type->castRaw<c10::OptionalType>()->getElementType();
+  }
+  if (type->kind() == TypeKind::ListType) {
+    k.list = true;
+    k.element = type->castRaw<c10::ListType>()->getElementType();
+    type = k.element;
+    if (type->kind() == TypeKind::OptionalType) {
+      k.elementOptional = true;
+      type = type->castRaw<c10::OptionalType>()->getElementType();
+    }
+  }
+  k.kind = kindOf(type);
+  return k;
+}
+
+struct Return {
+  Kind kind;
+  int alias = -1;  // the written argument that this result is: JavaScript returns that object
+};
+
+struct Operator {
+  c10::OperatorHandle handle;
+  std::string name;
+  std::vector<Kind> arguments;
+  std::vector<Return> returns;
+  DirectCall direct = nullptr;
+};
+std::deque<Operator> operators;  // a compile during a call moves nothing
+std::unordered_map<std::string, uint32_t> operatorIds;
+std::vector<std::string> interned{""};
+
+// ---------------------------------------------------------------- the stack is reused; a nested call (a backward in JavaScript) brings its own
+torch::jit::Stack sharedStack;
+bool sharedStackBusy = false;
+struct StackLease {
+  torch::jit::Stack own;
+  torch::jit::Stack& stack;
+  const bool shared;
+  StackLease() : stack(sharedStackBusy ? own : sharedStack), shared(!sharedStackBusy) {
+    sharedStackBusy = true;
+    stack.clear();
+  }
+  ~StackLease() {
+    stack.clear();
+    if (shared) sharedStackBusy = false;
+  }
+};
+
+IValue readOne(Reader& in, char kind) {
+  switch (kind) {
+    case 'i': case 'd': case 'l': case 'm': return in.integer();
+    case 'f': return in.number();
+    case 's': return in.scalar();
+    case 'b': return in.flag();
+    case 'S': return internedAt(in.number());
+    case 'D': return decodeDevice(in.number());
+    case 'g': return generatorAt(in.number());
+    default: fail("NBIT_UNSUPPORTED", "an argument of this operator has a type that cannot come from JavaScript");
+  }
+}
+
+template <class T, class Read>
+IValue readList(Reader& in, size_t n, Read read) {
+  c10::List<T> list;
+  list.reserve(n);
+  for (size_t i = 0; i < n; i++) list.push_back(read(in));
+  return list;
+}
+
+void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
+  if (!k.list) {
+    if (k.kind == 't') {
+      const double h = in.number();
+      if (h == 0 && k.optional) stack.emplace_back(); else stack.emplace_back(get(h));
+      return;
+    }
+    if (k.optional && !in.flag()) {
+      stack.emplace_back();
+      return;
+    }
+    stack.push_back(readOne(in, k.kind));
+    return;
+  }
+  const double count = in.number();
+  if (count < 0) {
+    stack.emplace_back();
+    return;
+  }
+  const auto n = static_cast<size_t>(count);
+  switch (k.kind) {
+    case 't':
+      if (k.elementOptional) {
+        stack.push_back(readList<std::optional<at::Tensor>>(in, n, [](Reader& r) { return r.maybeTensor(); }));
+      } else {
+        stack.push_back(readList<at::Tensor>(in, n, [](Reader& r) -> const at::Tensor& { return r.tensor(); }));
+      }
+      return;
+    case 'i': case 'd': case 'l': case 'm': stack.push_back(readList<int64_t>(in, n, [](Reader& r) { return r.integer(); })); return;
+    case 'f': stack.push_back(readList<double>(in, n, [](Reader& r) { return r.number(); })); return;
+    case 'b': stack.push_back(readList<bool>(in, n, [](Reader& r) { return r.flag(); })); return;
+    case 's': {
+      c10::impl::GenericList list(c10::NumberType::get());
+      for (size_t i = 0; i < n; i++) list.push_back(IValue(in.scalar()));
+      stack.emplace_back(std::move(list));
+      return;
+    }
+    case 'S': stack.push_back(readList<std::string>(in, n, [](Reader& r) { return internedAt(r.number()); })); return;
+    default: fail("NBIT_UNSUPPORTED", "an argument of this operator has a type that cannot come from JavaScript");
+  }
+}
+
+void writeOne(Writer& out, IValue v) {
+  if (v.isTensor()) out.tensor(std::move(v).toTensor());
+  else if (v.isNone()) out.number(std::nan(""));
+  else if (v.isInt() || v.isSymInt()) out.integer(v.isInt() ? v.toInt() : v.toSymInt().guard_int(__FILE__, __LINE__));
+  else if (v.isDouble()) out.number(v.toDouble());
+  else if (v.isBool()) out.number(v.toBool());
+  else if (v.isDevice()) out.number(encodeDevice(v.toDevice()));
+  else if (v.isComplexDouble()) out.scalar(v.toScalar());
+  else fail("NBIT_UNSUPPORTED", "this operator returns a value that JavaScript cannot hold: " + v.tagKind());
+}
+
+void writeReturns(Writer& out, const Operator& op, torch::jit::Stack& stack) {
+  for (size_t i = 0; i < op.returns.size(); i++) {
+    const Return& r = op.returns[i];
+    if (r.alias >= 0) continue;
+    IValue& v = stack[i];
+    if (r.kind.list) {
+      if (v.isTensorList()) {
+        auto list = v.toTensorList();
+        out.number(static_cast<double>(list.size()));
+        for (size_t j = 0; j < list.size(); j++) out.tensor(list.extract(j));
+      } else {
+        auto list = v.toList();
+        out.number(static_cast<double>(list.size()));
+        for (size_t j = 0; j < list.size(); j++) writeOne(out, IValue(list.get(j)));
+      }
+    } else if (r.kind.kind == 's') {
+      out.scalar(v.toScalar());
+    } else {
+      writeOne(out, std::move(v));
+    }
+  }
+}
+
+void callBoxed(Operator& op, const double* arguments) {
+  Reader in{arguments};
+  StackLease lease;
+  for (const Kind& k : op.arguments) readArgument(in, k, lease.stack);
+  op.handle.callBoxed(lease.stack);
+  Writer out{buffer};
+  writeReturns(out, op, lease.stack);
+}
+
+// ---------------------------------------------------------------- schemas as JSON
+std::string quote(const std::string& s) {
+  std::string o = "\"";
+  for (char c : s) {
+    if (c == '"' || c == '\\') o += '\\';
+    if (c == '\n') { o += "\\n"; continue; }
+    o += c;
+  }
+  return o + "\"";
+}
+std::string jsonDefault(const IValue& v) {
+  if (v.isNone()) return "null";
+  if (v.isBool()) return v.toBool() ? "true" : "false";
+  if (v.isInt()) return std::to_string(v.toInt());
+  if (v.isDouble()) {
+    const double d = v.toDouble();
+    if (std::isinf(d)) return d > 0 ? "\"inf\"" : "\"-inf\"";
+    if (std::isnan(d)) return "\"nan\"";
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", d);
+    return text;
+  }
+  if (v.isString()) return quote(v.toStringRef());
+  if (v.isDevice()) return quote(v.toDevice().str());
+  if (v.isList()) {
+    std::string o = "[";
+    for (const auto& e : v.toListRef()) o += (o.size() > 1 ? "," : "") + jsonDefault(e);
+    return o + "]";
+  }
+  return "null";
+}
+std::string jsonKind(const Kind& k) {
+  return std::string("\"kind\":\"") + k.kind + "\"" + (k.optional ? ",\"optional\":true" : "") + (k.list ? ",\"list\":true" : "") + (k.elementOptional ? ",\"elementOptional\":true" : "");
+}
+int aliasOf(const c10::FunctionSchema& schema, const c10::Argument& ret) {
+  const auto* info = ret.alias_info();
+  if (!info || !info->isWrite()) return -1;
+  for (size_t i = 0; i < schema.arguments().size(); i++) {
+    const auto* other = schema.arguments()[i].alias_info();
+    if (other && other->isWrite() && other->beforeSets() == info->beforeSets()) return static_cast<int>(i);
+  }
+  return -1;
+}
+std::string jsonSchema(const c10::FunctionSchema& s) {
+  std::string o = "{\"name\":" + quote(s.name()) + ",\"overload\":" + quote(s.overload_name()) + ",\"text\":" + quote(c10::toString(s)) + ",\"args\":[";
+  bool first = true;
+  for (const auto& a : s.arguments()) {
+    o += first ? "{" : ",{";
+    first = false;
+    o += "\"name\":" + quote(a.name()) + "," + jsonKind(describe(a.real_type()));
+    if (a.N()) o += ",\"size\":" + std::to_string(*a.N());
+    if (a.kwarg_only()) o += ",\"kwarg\":true";
+    if (a.alias_info() && a.alias_info()->isWrite()) o += ",\"write\":true";
+    if (a.default_value()) o += ",\"default\":" + jsonDefault(*a.default_value());
+    o += "}";
+  }
+  o += "],\"returns\":[";
+  first = true;
+  for (const auto& r : s.returns()) {
+    o += first ? "{" : ",{";
+    first = false;
+    o += jsonKind(describe(r.real_type())) + ",\"alias\":" + std::to_string(aliasOf(s, r)) + (r.name().empty() ? "" : ",\"name\":" + quote(r.name())) + "}";
+  }
+  return o + "]}";
+}
+
+std::map<std::string, std::vector<std::string>>& overloadIndex() {
+  static std::map<std::string, std::vector<std::string>> index;
+  if (index.empty())
+    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) index[name.name].push_back(name.overload_name);
+  return index;
+}
+
+uint32_t compile(const std::string& name, const std::string& overload) {
+  const std::string key = name + "." + overload;
+  if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
+  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr};
+  const auto& schema = op.handle.schema();
+  for (const auto& a : schema.arguments()) op.arguments.push_back(describe(a.real_type()));
+  for (const auto& r : schema.returns()) op.returns.push_back({describe(r.real_type()), aliasOf(schema, r)});
+  op.direct = findDirect(c10::toString(schema));
+  operators.push_back(std::move(op));
+  operatorIds[key] = operators.size() - 1;
+  return operators.size() - 1;
+}
+}  // namespace
+
+const std::string& internedAt(double id) {
+  const auto i = static_cast<size_t>(id);
+  if (!(id >= 0) || i >= interned.size()) fail("ERR_ARGUMENT", "unknown string id");
+  return interned[i];
+}
+
+// buffer[0]: operator id; then its arguments. Results replace them.
+NBIT_FN(call) {
+  (void)info;
+  const auto id = static_cast<size_t>(buffer[0]);
+  if (id >= operators.size()) {
+    napi_throw_error(env, "ERR_ARGUMENT", "unknown operator id");
+    return nullptr;
+  }
+  try {
+    Operator& op = operators[id];
+    if (op.direct) op.direct(buffer + 1, buffer); else callBoxed(op, buffer + 1);
+  } catch (...) {
+    return throwCurrent(env, operators[id].name.c_str());
+  }
+  if (drainNeeded) [[unlikely]] drain();
+  return nullptr;
+}
+NBIT_FN(compileOp) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, static_cast<double>(compile(a.text(0), a.text(1))));
+  NBIT_CATCH("compile")
+}
+NBIT_FN(isDirect) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto id = static_cast<size_t>(a.integer(0));
+  return toJs(env, id < operators.size() && operators[id].direct != nullptr);
+  NBIT_CATCH("isDirect")
+}
+/** Switch the direct calls off (and on): a test equates both ways, the benchmark compares them. */
+NBIT_FN(setDirectCalls) {
+  Args a(env, info);
+  NBIT_TRY
+  const bool on = a.flag(0);
+  for (Operator& op : operators) op.direct = on ? findDirect(c10::toString(op.handle.schema())) : nullptr;
+  return nullptr;
+  NBIT_CATCH("setDirectCalls")
+}
+NBIT_FN(intern) {
+  Args a(env, info);
+  NBIT_TRY
+  interned.push_back(a.text(0));
+  return toJs(env, static_cast<double>(interned.size() - 1));
+  NBIT_CATCH("intern")
+}
+/** JSON list of the schemas of all overloads of a name such as "aten::add"; "[]" when there is none. */
+NBIT_FN(schemas) {
+  Args a(env, info);
+  NBIT_TRY
+  const std::string name = a.text(0);
+  std::string o = "[";
+  auto found = overloadIndex().find(name);
+  if (found != overloadIndex().end())
+    for (const auto& overload : found->second) {
+      auto handle = c10::Dispatcher::singleton().findSchema({name, overload});
+      if (handle) o += (o.size() > 1 ? "," : "") + jsonSchema(handle->schema());
+    }
+  return toJs(env, o + "]");
+  NBIT_CATCH("schemas")
+}
+NBIT_FN(operatorNames) {
+  (void)info;
+  NBIT_TRY
+  std::string o;
+  for (const auto& [name, overloads] : overloadIndex()) o += name + "\n";
+  return toJs(env, o);
+  NBIT_CATCH("operatorNames")
+}
+
+std::vector<Entry> dispatchEntries() {
+  return {{"call", call}, {"compileOp", compileOp}, {"isDirect", isDirect}, {"setDirectCalls", setDirectCalls}, {"intern", intern}, {"schemas", schemas}, {"operatorNames", operatorNames}};
+}
+
+}  // namespace nbit

@@ -1,0 +1,74 @@
+/** Gradients: accumulated into leaves, or returned. */
+import { ArgumentError, TensorDisposedError } from "../errors.js";
+import { F, native } from "../native.js";
+import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+type Grads = readonly (Tensor | null)[];
+
+function put(fn: string, name: string, list: Grads, at: number, nullable: boolean): number {
+  let next = at;
+  F[next++] = list.length;
+  for (let i = 0; i < list.length; i++) {
+    const t: unknown = list[i];
+    if ((t === null || t === undefined) && nullable) {
+      F[next++] = 0;
+      continue;
+    }
+    if (!isTensor(t)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor`, t);
+    const handle = handleOrZero(t);
+    if (handle === 0) throw new TensorDisposedError(fn);
+    F[next++] = handle;
+  }
+  return next;
+}
+
+const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? (value as readonly T[]) : [value as T]);
+const flag = (value: boolean | undefined): number => (value === undefined ? -1 : value ? 1 : 0);
+
+/**
+ * Accumulate into every leaf the sum of gradients of several tensors.
+ * @param gradTensors - One per tensor; null for a tensor of one element.
+ */
+export function backward(
+  tensors: Tensor | readonly Tensor[],
+  gradTensors: Tensor | Grads | null = null,
+  options: { readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly inputs?: readonly Tensor[] } = {},
+): void {
+  const roots = asList(tensors);
+  const grads = gradTensors === null ? [] : asList<Tensor | null>(gradTensors);
+  if (grads.length !== 0 && grads.length !== roots.length) throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
+  let at = put("backward", "tensors", roots, 0, false);
+  at = put("backward", "gradTensors", grads, at, true);
+  put("backward", "inputs", options.inputs ?? [], at, false);
+  native.backward(flag(options.retainGraph), options.createGraph === true);
+}
+
+/**
+ * Gradients of the sum of `outputs` with respect to `inputs`, returned instead of accumulated.
+ * @returns One tensor per input, of its shape; null where an input was not used and `allowUnused` is set.
+ */
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused?: false },
+): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused: boolean },
+): (Tensor | null)[];
+export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[]): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused?: boolean } = {},
+): (Tensor | null)[] {
+  const wanted = asList(inputs);
+  let at = put("grad", "outputs", asList(outputs), 0, false);
+  at = put("grad", "inputs", wanted, at, false);
+  put("grad", "gradOutputs", options.gradOutputs ? asList<Tensor | null>(options.gradOutputs) : [], at, true);
+  native.grad(flag(options.retainGraph), options.createGraph === true, options.allowUnused === true);
+  const handles = F.slice(0, wanted.length);
+  return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+}

@@ -1,0 +1,190 @@
+/** Operators whose forward and backward are written in TypeScript. */
+import { ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
+import { F, native } from "../native.js";
+import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import { scope } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+/** What forward leaves for backward. Tensors go through {@link saveForBackward} only: a tensor held by a closure would keep its whole graph alive. */
+export class FunctionContext {
+  /** Anything that is not a tensor. */
+  readonly values: Record<string, unknown> = {};
+  #saved: readonly (Tensor | null)[] = [];
+  #inBackward = false;
+  #needs: readonly boolean[] = [];
+  /** @internal */ readonly notDifferentiable = new Set<Tensor>();
+  /** @internal */ readonly dirty = new Set<Tensor>();
+  /** @internal */ materialize = true;
+
+  /** Inputs and outputs that backward needs. In-place changes of them are detected, as for built-in operators. */
+  saveForBackward(...tensors: readonly (Tensor | null)[]): void {
+    for (const t of tensors) if (t !== null && !isTensor(t)) throw new ArgumentError("saveForBackward", "tensors or null", t);
+    this.#saved = tensors;
+  }
+  /** In backward: what {@link saveForBackward} was given. */
+  get savedTensors(): readonly (Tensor | null)[] {
+    if (!this.#inBackward) throw new NbitError("savedTensors: expected to be read in backward. Received: a read in forward. Use the tensors themselves there.", "ERR_SAVED_TENSORS");
+    return this.#saved;
+  }
+  /** The i-th saved tensor; null was not saved there. */
+  saved(i: number): Tensor {
+    const t = this.savedTensors[i];
+    if (!t) throw new ArgumentError("saved", `an index of a tensor given to saveForBackward (${this.#saved.length})`, i);
+    return t;
+  }
+  /** Which arguments of forward need a gradient, by position. */
+  get needsInputGrad(): readonly boolean[] {
+    return this.#needs;
+  }
+  /** Outputs that have no gradient, such as indices. */
+  markNonDifferentiable(...outputs: readonly Tensor[]): void {
+    for (const t of outputs) this.notDifferentiable.add(t);
+  }
+  /** Inputs that forward changed in place and returns. */
+  markDirty(...inputs: readonly Tensor[]): void {
+    for (const t of inputs) this.dirty.add(t);
+  }
+  /** Whether backward sees zeros (default) or null where an output got no gradient. */
+  setMaterializeGrads(on: boolean): void {
+    this.materialize = on;
+  }
+
+  /** @internal */
+  takeSaved(): readonly (Tensor | null)[] {
+    const saved = this.#saved;
+    this.#saved = [];
+    return saved;
+  }
+  /** @internal */
+  setNeeds(needs: readonly boolean[]): void {
+    this.#needs = needs;
+  }
+  /** @internal */
+  runBackward<T>(saved: readonly (Tensor | null)[], run: () => T): T {
+    this.#saved = saved;
+    this.#inBackward = true;
+    try {
+      return run();
+    } finally {
+      this.#inBackward = false;
+      this.#saved = [];
+    }
+  }
+}
+
+type Result = Tensor | readonly Tensor[];
+type GradResult = Tensor | null | undefined | readonly (Tensor | null | undefined)[];
+
+/** The static side of a function: two functions and a name. */
+export interface AutogradFunctionClass<Args extends readonly unknown[], R extends Result> {
+  readonly name: string;
+  forward(ctx: FunctionContext, ...args: Args): R;
+  backward(ctx: FunctionContext, ...grads: Tensor[]): GradResult;
+}
+
+/**
+ * Base of operators with a backward of your own. Differentiable twice when backward uses differentiable operators.
+ *
+ * Forward runs without recording. Backward gets one gradient per output and returns one per argument of forward (null or nothing for arguments that are not tensors or
+ * need none); it runs inside a scope. An exception in either leaves the graph and the tensors intact and keeps its identity.
+ *
+ * @example
+ * class Double extends AutogradFunction {
+ *   static forward(ctx: FunctionContext, x: Tensor): Tensor { return x.mul(2); }
+ *   static backward(ctx: FunctionContext, g: Tensor): Tensor { return g.mul(2); }
+ * }
+ * const y = Double.apply(x);
+ */
+export abstract class AutogradFunction {
+  static apply<Args extends readonly unknown[], R extends Result>(this: AutogradFunctionClass<Args, R>, ...args: Args): R {
+    const ctx = new FunctionContext();
+    const inputs: Tensor[] = [];
+    const positions: number[] = [];
+    args.forEach((a, i) => {
+      if (!isTensor(a)) return;
+      if (handleOrZero(a) === 0) throw new TensorDisposedError(this.name);
+      inputs.push(a);
+      positions.push(i);
+    });
+    ctx.setNeeds(args.map((a) => isTensor(a) && a.requiresGrad));
+    const before = native.setGradEnabled(false);
+    let result: R;
+    try {
+      result = this.forward(ctx, ...args);
+    } finally {
+      native.setGradEnabled(before);
+    }
+    const outputs: readonly Tensor[] = isTensor(result) ? [result] : (result as readonly Tensor[]);
+    for (const t of outputs) if (!isTensor(t) || handleOrZero(t) === 0) throw new ArgumentError(`${this.name}.forward`, "a tensor or an array of tensors as the result", t);
+    const attached = attach(this, ctx, inputs, positions, args.length, outputs);
+    return (isTensor(result) ? attached[0] : attached) as R;
+  }
+}
+
+function attach<Args extends readonly unknown[], R extends Result>(
+  type: AutogradFunctionClass<Args, R>,
+  ctx: FunctionContext,
+  inputs: readonly Tensor[],
+  positions: readonly number[],
+  count: number,
+  outputs: readonly Tensor[],
+): Tensor[] {
+  const saved = ctx.takeSaved();
+  const present = saved.filter((t) => t !== null);
+  const presence = saved.map((t) => t !== null);
+  let at = 0;
+  const put = (list: readonly Tensor[]): void => {
+    F[at++] = list.length;
+    for (const t of list) F[at++] = handleOrZero(t);
+  };
+  put(inputs);
+  put(outputs);
+  for (const t of outputs) F[at++] = (ctx.notDifferentiable.has(t) ? 0 : 1) | (ctx.dirty.has(t) ? 2 : 0);
+  put(present);
+  for (const t of present) F[at++] = outputs.includes(t) && !inputs.includes(t) ? 1 : 0;
+  ctx.notDifferentiable.clear();
+  const dirty = outputs.map((t) => ctx.dirty.has(t));
+  ctx.dirty.clear();
+
+  const callback = (): void => {
+    let read = 0;
+    const take = (): (Tensor | null)[] => {
+      const handles = F.slice(read + 1, read + 1 + (F[read] as number));
+      read += 1 + handles.length;
+      return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+    };
+    const results = scope(() => {
+      const grads = take();
+      const values = take();
+      const needed = Array.from(F.subarray(read + 1, read + 1 + (F[read] as number)), (v) => v !== 0);
+      const byPosition = new Array<boolean>(count).fill(false);
+      positions.forEach((p, i) => (byPosition[p] = needed[i] === true));
+      ctx.setNeeds(byPosition);
+      let next = 0;
+      const restored = presence.map((p) => (p ? (values[next++] ?? null) : null));
+      const got = ctx.runBackward(restored, () => type.backward(ctx, ...(grads as Tensor[])));
+      const list: readonly (Tensor | null | undefined)[] = Array.isArray(got) ? (got as readonly (Tensor | null | undefined)[]) : [got as Tensor | null | undefined];
+      if (list.length > count) throw new ArgumentError(`${type.name}.backward`, `at most one gradient per argument of forward (${count})`, list.length);
+      return positions.map((p) => {
+        const g = list[p];
+        if (g !== null && g !== undefined && !isTensor(g)) throw new ArgumentError(`${type.name}.backward`, `gradient ${p} to be a tensor or null`, g);
+        return g ?? null;
+      });
+    });
+    F[0] = results.length;
+    results.forEach((g, i) => {
+      F[1 + i] = g === null ? 0 : handleOrZero(g);
+    });
+  };
+  native.attachNode(callback, `${type.name}Backward`, ctx.materialize);
+  const handles = F.slice(0, outputs.length);
+  return outputs.map((t, i) => {
+    const handle = handles[i] as number;
+    // In place: the input itself now stands behind the node.
+    if (dirty[i] === true) {
+      native.release(handle);
+      return t;
+    }
+    return wrap(handle);
+  });
+}

@@ -1,0 +1,84 @@
+/** What ran: every operator of a region with its dtypes, shapes and time. Costs nothing while no trace runs. */
+import { NbitError } from "../errors.js";
+import { native } from "../native.js";
+import { deviceOfCode } from "../tensor/device.js";
+import { dtypeName, type DType } from "../tensor/dtype.js";
+
+export interface TracedTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly device: string;
+}
+export interface TraceEvent {
+  /** Such as `aten::addmm` or `AddmmBackward0`. */
+  readonly name: string;
+  /** Operators that run inside others are one deeper. */
+  readonly depth: number;
+  readonly scope: "forward" | "backward";
+  /** Links a backward node to the operator that made it; -1 when there is none. */
+  readonly sequence: number;
+  /** Seconds since the trace began, and spent (CPU time of the call; a GPU may still be working). */
+  readonly start: number;
+  readonly seconds: number;
+  /** Tensors only; lists are flattened; null for an undefined tensor. */
+  readonly inputs: readonly (TracedTensor | null)[];
+  readonly outputs: readonly (TracedTensor | null)[];
+}
+export interface Trace<T> {
+  readonly result: T;
+  readonly events: readonly TraceEvent[];
+  /** Events beyond the first 1,048,576. */
+  readonly dropped: number;
+}
+
+interface RawTensor {
+  readonly dtype: number;
+  readonly device: number;
+  readonly shape: readonly number[];
+}
+interface RawEvent extends Omit<TraceEvent, "inputs" | "outputs" | "scope"> {
+  readonly backward: boolean;
+  readonly inputs: readonly (RawTensor | null)[];
+  readonly outputs: readonly (RawTensor | null)[];
+}
+
+function tensorOf(raw: RawTensor | null): TracedTensor | null {
+  return raw === null ? null : { dtype: dtypeName(raw.dtype), shape: raw.shape, device: deviceOfCode(raw.device).toString() };
+}
+
+/** @internal */
+export function startTrace(): void {
+  native.traceStart();
+}
+/** @internal */
+export function stopTrace(): { readonly events: TraceEvent[]; readonly dropped: number } {
+  const raw = JSON.parse(native.traceStop()) as { readonly dropped: number; readonly events: readonly RawEvent[] };
+  return {
+    dropped: raw.dropped,
+    events: raw.events.map(({ backward, inputs, outputs, ...e }) => ({ ...e, scope: backward ? "backward" : "forward", inputs: inputs.map(tensorOf), outputs: outputs.map(tensorOf) })),
+  };
+}
+/** The number of events so far in the running trace: note it to know later which events a part of the program caused. */
+export function traceMark(): number {
+  return native.traceMark();
+}
+
+/**
+ * Run `fn` and list every operator that it ran, in order.
+ * @throws {TorchError} `TRACE_NESTED` inside another trace.
+ * @example trace(() => a.mm(b)).events.map((e) => `${e.name} → ${e.outputs[0]?.dtype}`); // ["aten::mm → float32"]
+ */
+export function trace<T>(fn: () => T): Trace<T> {
+  startTrace();
+  let result: T;
+  try {
+    result = fn();
+  } catch (error) {
+    stopTrace();
+    throw error;
+  }
+  const { events, dropped } = stopTrace();
+  if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
+    throw new NbitError("trace: expected a synchronous function. Received: a function that returns a promise.", "ERR_ASYNC_MODE");
+  return { result, events, dropped };
+}

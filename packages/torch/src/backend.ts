@@ -1,0 +1,103 @@
+/** What this libtorch and this machine can do, and the switches of the whole process. */
+import { ArgumentError } from "./errors.js";
+import { F, info, native } from "./native.js";
+import { deviceTypeCode } from "./tensor/device.js";
+import { dtypeCode, dtypeName, type DType } from "./tensor/dtype.js";
+import { operators } from "./ops/aten.js";
+
+/** Threads that one operator may use. The best number is usually that of physical cores; small models are faster on one. */
+export function setNumThreads(n: number): void {
+  if (!Number.isInteger(n) || n < 1) throw new ArgumentError("setNumThreads", "n to be a whole number ≥ 1", n);
+  native.setThreads(n);
+}
+export function getNumThreads(): number {
+  return native.getThreads();
+}
+
+export interface Versions {
+  readonly libtorch: string;
+  readonly node: string;
+  readonly cuda: boolean;
+}
+export function versions(): Versions {
+  return { libtorch: info.version, node: process.versions.node, cuda: info.cuda };
+}
+/** The instruction set that ATen's own CPU kernels use: "DEFAULT", "AVX2", "AVX512", … */
+export function cpuCapability(): string {
+  return info.cpuCapability;
+}
+/** How libtorch was built, in its own words. */
+export function showConfig(): string {
+  return info.config;
+}
+
+function askMkldnn(name: string): boolean {
+  const op = operators("mkldnn")[name];
+  return op !== undefined && Boolean(op() as unknown);
+}
+/** Whether oneDNN computes in bfloat16 natively on this CPU (it needs AVX512 or better). */
+export function isMkldnnBf16Supported(): boolean {
+  return askMkldnn("_is_mkldnn_bf16_supported");
+}
+/** Whether oneDNN computes in float16 natively on this CPU (AVX512-FP16 or AMX-FP16). */
+export function isMkldnnFp16Supported(): boolean {
+  return askMkldnn("_is_mkldnn_fp16_supported");
+}
+
+export function cudaAvailable(): boolean {
+  return info.cuda;
+}
+export function cudaDeviceCount(): number {
+  return info.cudaDevices;
+}
+
+/** Process-wide switches, as in `torch.backends` and `torch.use_deterministic_algorithms`. */
+export type Switch = "deterministicAlgorithms" | "deterministicWarnOnly" | "deterministicFillUninitialized" | "cudnnBenchmark" | "cudnnDeterministic" | "tf32Matmul" | "tf32Cudnn" | "fp16ReducedReduction" | "flushDenormal";
+export function setSwitch(name: Switch, on: boolean): void {
+  native.setSwitch(name, on);
+}
+export function getSwitch(name: Exclude<Switch, "deterministicFillUninitialized" | "fp16ReducedReduction" | "flushDenormal">): boolean {
+  return native.getSwitch(name);
+}
+/** Operators without a deterministic algorithm throw (or warn) instead of running. */
+export function useDeterministicAlgorithms(on: boolean, options: { readonly warnOnly?: boolean } = {}): void {
+  native.setSwitch(options.warnOnly === true ? "deterministicWarnOnly" : "deterministicAlgorithms", on);
+}
+
+export interface AutocastState {
+  readonly enabled: boolean;
+  readonly dtype: DType;
+  readonly cacheEnabled: boolean;
+}
+/** @internal For amp/. */
+export function autocastState(deviceType: string): AutocastState {
+  native.autocastGet(deviceTypeCode(deviceType, "autocast"));
+  return { enabled: F[0] !== 0, dtype: dtypeName(F[1] as number), cacheEnabled: F[2] !== 0 };
+}
+/** @internal */
+export function setAutocast(deviceType: string, state: AutocastState): void {
+  native.autocastSet(deviceTypeCode(deviceType, "autocast"), state.enabled, dtypeCode(state.dtype, "autocast"), state.cacheEnabled);
+}
+/** @internal */
+export function autocastIncrementNesting(): number {
+  return native.autocastIncrementNesting();
+}
+/** @internal */
+export function autocastDecrementNesting(): number {
+  return native.autocastDecrementNesting();
+}
+/** @internal */
+export function autocastClearCache(): void {
+  native.autocastClearCache();
+}
+/** @internal Names ("aten::mm", overload) with a kernel at a dispatch key such as "AutocastCPU". */
+export function kernelsOf(dispatchKey: string): { readonly name: string; readonly overload: string }[] {
+  return native
+    .kernelsOf(dispatchKey)
+    .split("\n")
+    .filter((l) => l !== "")
+    .map((l) => {
+      const dot = l.lastIndexOf(".");
+      return { name: l.slice(0, dot), overload: l.slice(dot + 1) };
+    });
+}

@@ -1,0 +1,75 @@
+/** Errors of nbit: a class, a stable `code`, and a message that names the argument, what was expected, what was received and the fix. */
+
+/** Base of every error that nbit raises on purpose. */
+export class NbitError extends Error {
+  readonly code: string;
+  constructor(message: string, code: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** A wrong argument, found before any work started. */
+export class ArgumentError extends NbitError {
+  constructor(fn: string, expected: string, received: unknown, fix = "", code = "ERR_ARGUMENT") {
+    super(`${fn}: expected ${expected}. Received: ${describe(received)}.${fix === "" ? "" : ` ${fix}`}`, code);
+  }
+}
+
+/** An exception of libtorch: PyTorch's own message, without its C++ backtrace. `code` is `TORCH` or one of its kinds (`TORCH_INDEX`, `TORCH_OUT_OF_MEMORY`, …). */
+export class TorchError extends NbitError {
+  /** The operator that failed, such as `aten::mm`, where one did. */
+  readonly op: string | null;
+  constructor(message: string, code = "TORCH", op: string | null = null) {
+    super(op === null ? message : `${op.replace(/^aten::/, "")}: ${message}`, code);
+    this.op = op;
+  }
+}
+
+/** A tensor was used after its memory was given back. */
+export class TensorDisposedError extends NbitError {
+  constructor(fn: string | null) {
+    super(
+      `${fn === null ? "" : `${fn}: `}expected a live tensor. Received: a disposed tensor. Return it from its scope, or keep(tensor) before the scope ends.`,
+      "TENSOR_DISPOSED",
+    );
+  }
+}
+
+const describers: ((value: object) => string | null)[] = [];
+
+/** @internal Lets classes above this file say how they look in messages. */
+export function addDescriber(describer: (value: object) => string | null): void {
+  describers.push(describer);
+}
+
+/** A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a, b`. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined || typeof value === "boolean") return String(value);
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+  if (typeof value === "symbol") return "a symbol";
+  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
+  for (const describer of describers) {
+    const text = describer(value);
+    if (text !== null) return text;
+  }
+  if (Array.isArray(value)) {
+    if (value.length === 0) return "[]";
+    const head = value.slice(0, 4).map((e) => describe(e));
+    return `[${head.join(", ")}${value.length > 4 ? `, … ${value.length} elements` : ""}]`;
+  }
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;
+  const name = value.constructor?.name;
+  if (name !== undefined && name !== "Object") return `an instance of ${name}`;
+  const keys = Object.keys(value);
+  return keys.length === 0 ? "{}" : `an object with keys ${keys.slice(0, 8).join(", ")}`;
+}
+
+/** @internal What the addon calls to make its errors. */
+export function nativeError(code: string, message: string, op: string | null): Error {
+  if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);
+  return new TorchError(message, code, op);
+}

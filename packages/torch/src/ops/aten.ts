@@ -1,0 +1,64 @@
+/** Every operator of the dispatcher by its schema name, the private ones too: `aten.add(a, b)`, `aten._foreach_add_.List(xs, ys)`. */
+import { invoke, Operator } from "./invoke.js";
+import { native } from "../native.js";
+
+/** Call it to let the arguments choose the overload; index it to choose one ("default" is the unnamed). Results are typed by the caller's assertion or check. */
+export interface AtenOperator {
+  // The one place where types end: names and overloads are only known at run time, so results are too.
+  (...args: readonly unknown[]): AtenResult;
+  readonly [overload: string]: (...args: readonly unknown[]) => AtenResult;
+}
+import type { Tensor } from "../tensor/tensor.js";
+/** The result of a call by name. Use `asTensor`, `asTensors` or your own check to narrow it. */
+export type AtenResult = Tensor & Tensor[];
+
+function build(name: string): AtenOperator {
+  const all = new Operator(name);
+  const overloads = new Map<string, (...args: readonly unknown[]) => AtenResult>();
+  const target = (...args: readonly unknown[]): AtenResult => invoke(all, args) as AtenResult;
+  return new Proxy(target, {
+    get(_, key): unknown {
+      if (typeof key !== "string") return undefined;
+      let found = overloads.get(key);
+      if (found === undefined) {
+        const op = new Operator(name, key === "default" ? "" : key);
+        if (op.schemas.length === 0) return undefined;
+        found = (...args) => invoke(op, args) as AtenResult;
+        overloads.set(key, found);
+      }
+      return found;
+    },
+    has: (_, key) => typeof key === "string" && new Operator(name, key === "default" ? "" : key).schemas.length > 0,
+  }) as unknown as AtenOperator;
+}
+
+function namespaceOf(prefix: string): { readonly [name: string]: AtenOperator } {
+  const known = new Map<string, AtenOperator>();
+  return new Proxy(Object.create(null) as { readonly [name: string]: AtenOperator }, {
+    get(_, key): AtenOperator | undefined {
+      if (typeof key !== "string") return undefined;
+      let found = known.get(key);
+      if (found === undefined) {
+        if (native.schemas(`${prefix}::${key}`) === "[]") return undefined;
+        found = build(`${prefix}::${key}`);
+        known.set(key, found);
+      }
+      return found;
+    },
+    has: (_, key) => typeof key === "string" && native.schemas(`${prefix}::${key}`) !== "[]",
+    ownKeys: () => operatorNames(prefix),
+    getOwnPropertyDescriptor: (_, key) => (typeof key === "string" ? { enumerable: true, configurable: true } : undefined),
+  });
+}
+
+/** Names of all operators under a prefix such as "aten". */
+export function operatorNames(prefix = "aten"): string[] {
+  return native.operatorNames().split("\n").filter((n) => n.startsWith(`${prefix}::`)).map((n) => n.slice(prefix.length + 2));
+}
+
+export const aten = namespaceOf("aten");
+
+/** Any namespace of the dispatcher: `operators("quantized").add`. */
+export function operators(prefix: string): { readonly [name: string]: AtenOperator } {
+  return namespaceOf(prefix);
+}

@@ -1,0 +1,15 @@
+/** A complex number, where an operator takes or gives one. */
+export class Complex {
+  readonly re: number;
+  readonly im: number;
+  constructor(re: number, im: number) {
+    this.re = re;
+    this.im = im;
+  }
+  toString(): string {
+    return `(${this.re}${this.im < 0 || Object.is(this.im, -0) ? "-" : "+"}${Math.abs(this.im)}j)`;
+  }
+}
+
+/** What an operator takes where PyTorch takes a number. Whole JavaScript numbers are integers there, others are floats. */
+export type Scalar = number | bigint | boolean | Complex;

@@ -1,0 +1,55 @@
+/** Random number generators. */
+import { ArgumentError } from "../errors.js";
+import { F, native, readInteger, writeInteger } from "../native.js";
+import { device as deviceOf, type Device, type DeviceLike } from "../tensor/device.js";
+import { handleOrZero, wrap } from "../tensor/handle.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+const registry = new FinalizationRegistry<number>((id) => native.generatorFree(id));
+
+/** @internal A seed as PyTorch reads it: negative ones count from 2^64. */
+export function writeSeed(fn: string, seed: number | bigint, at: number): number {
+  if (typeof seed === "number" && !Number.isSafeInteger(seed)) throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
+  if (typeof seed === "bigint" && (seed >= 1n << 64n || seed < -(1n << 63n))) throw new ArgumentError(fn, "seed to fit in 64 bits", seed);
+  return writeInteger(seed, at);
+}
+
+/**
+ * A stream of random numbers of its own, equal to PyTorch's for the same seed.
+ * @example randperm(10, { generator: new Generator().manualSeed(7) })
+ */
+export class Generator {
+  /** @internal */
+  readonly id: number;
+  readonly device: Device;
+
+  constructor(device: DeviceLike = "cpu", isDefault = false) {
+    this.device = deviceOf(device, "Generator");
+    this.id = native.generatorCreate(this.device.code, isDefault);
+    registry.register(this, this.id);
+  }
+  manualSeed(seed: number | bigint): this {
+    F[0] = this.id;
+    writeSeed("manualSeed", seed, 1);
+    native.generatorSetSeed();
+    return this;
+  }
+  /** The seed that this stream began with. */
+  initialSeed(): bigint {
+    native.generatorSeed(this.id);
+    return BigInt.asUintN(64, BigInt(readInteger(0)));
+  }
+  /** Begin anew from a seed drawn from the system; returns it. */
+  seed(): bigint {
+    native.generatorReseed(this.id);
+    return BigInt.asUintN(64, BigInt(readInteger(0)));
+  }
+  /** uint8 tensor: PyTorch's own format. */
+  getState(): Tensor {
+    return wrap(native.generatorGetState(this.id));
+  }
+  setState(state: Tensor): this {
+    native.generatorSetState(this.id, handleOrZero(state));
+    return this;
+  }
+}

@@ -1,0 +1,10 @@
+/** Every public operator, in camelCase; `aten` reaches the rest by schema name. */
+import "./bind.js";
+
+export * from "../generated/functions.js";
+export * as linalg from "../generated/linalg.js";
+export * as fft from "../generated/fft.js";
+export * as special from "../generated/special.js";
+export { aten, operators, operatorNames, type AtenOperator, type AtenResult } from "./aten.js";
+export { Complex, type Scalar } from "./complex.js";
+export type { Int, Ints, Layout, MemoryFormat, Tensors } from "./types.js";

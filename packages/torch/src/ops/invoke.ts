@@ -1,0 +1,351 @@
+/** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
+import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
+import { F, B, native, readInteger, writeInteger, BUFFER_LENGTH } from "../native.js";
+import { Device, device, deviceOfCode } from "../tensor/device.js";
+import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import { TensorList } from "../tensor/list.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { Complex } from "./complex.js";
+import { Generator } from "./generator.js";
+import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, planFor, Tag, tagOf, type Plan } from "./plan.js";
+import { schemasOf, type Argument, type Schema } from "./schema.js";
+
+/** All overloads of one name (or exactly one), with the plans found so far. */
+export class Operator {
+  readonly name: string;
+  readonly overload: string | null;
+  #schemas: readonly Schema[] | null = null;
+  // Most call sites of an operator look alike: the last plan is tried before the map.
+  #lastKey = "";
+  #last: Plan | null = null;
+  readonly #plans = new Map<string, Plan>();
+
+  constructor(name: string, overload: string | null = null) {
+    this.name = name;
+    this.overload = overload;
+  }
+
+  get schemas(): readonly Schema[] {
+    if (this.#schemas === null) {
+      const all = schemasOf(this.name);
+      this.#schemas = this.overload === null ? all : all.filter((s) => s.overload === this.overload);
+    }
+    return this.#schemas;
+  }
+
+  /** The plan for these arguments. @throws {ArgumentError} when no overload takes them. */
+  plan(args: readonly unknown[]): Plan {
+    let key = "";
+    for (let i = 0; i < args.length; i++) {
+      const tag = tagOf(args[i]);
+      key += String.fromCharCode(97 + tag);
+      if (tag === Tag.options) key += optionsKey(args[i] as Readonly<Record<string, unknown>>);
+    }
+    if (key === this.#lastKey && this.#last !== null) return this.#last;
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = this.#resolve(args);
+      this.#plans.set(key, plan);
+    }
+    this.#lastKey = key;
+    this.#last = plan;
+    return plan;
+  }
+
+  #resolve(args: readonly unknown[]): Plan {
+    const last = args[args.length - 1];
+    const options = isOptions(last) ? new Map(Object.entries(last).filter(([, v]) => v !== undefined).map(([k, v]) => [k, tagOf(v)] as const)) : null;
+    let positional = options === null ? args : args.slice(0, -1);
+    // Trailing undefined is as good as not given.
+    while (positional.length > 0 && positional[positional.length - 1] === undefined) positional = positional.slice(0, -1);
+    const tags = positional.map(tagOf);
+    for (const allowVarargs of [false, true]) {
+      let best: { plan: Omit<Plan, "id">; cost: number } | null = null;
+      for (const schema of this.schemas) {
+        const candidate = planFor(schema, tags, options, allowVarargs);
+        if (candidate !== null && (best === null || candidate.cost < best.cost)) best = candidate;
+      }
+      if (best !== null) return { ...best.plan, id: native.compileOp(this.name, best.plan.schema.overload) };
+    }
+    throw this.#mismatch(args);
+  }
+
+  #mismatch(args: readonly unknown[]): ArgumentError {
+    const short = this.name.replace(/^aten::/, "");
+    if (this.schemas.length === 0) return new ArgumentError(short, "an operator of this libtorch", this.name, "`nbit doctor` shows its version.", "ERR_NO_OPERATOR");
+    for (const a of args) if (isTensor(a) && handleOrZero(a) === 0) throw new TensorDisposedError(short);
+    const shapes = this.schemas.slice(0, 6).map((s) => s.text.replace(/^aten::/, ""));
+    return new ArgumentError(short, `arguments of one of its forms:\n  ${shapes.join("\n  ")}\n`, args, "Lists are arrays; keyword arguments go in a last plain object, in camelCase.");
+  }
+}
+
+function optionsKey(options: Readonly<Record<string, unknown>>): string {
+  let key = "{";
+  for (const name in options) {
+    const value = options[name];
+    if (value !== undefined) key += `${name}:${String.fromCharCode(97 + tagOf(value))},`;
+  }
+  return key + "}";
+}
+
+function writeTensor(value: unknown, at: number, schema: Schema): number {
+  const handle = handleOrZero(value as Tensor);
+  if (handle === 0) throw new TensorDisposedError(schema.name.replace(/^aten::/, ""));
+  F[at] = handle;
+  return at + 1;
+}
+
+function writeScalar(value: unknown, at: number): number {
+  if (typeof value === "number") {
+    F[at] = Number.isInteger(value) && Math.abs(value) <= 9007199254740992 ? 0 : 1;
+    F[at + 1] = value;
+    return at + 2;
+  }
+  if (typeof value === "boolean") {
+    F[at] = 2;
+    F[at + 1] = value ? 1 : 0;
+    return at + 2;
+  }
+  if (typeof value === "bigint") {
+    F[at] = 0;
+    return writeInteger(value, at + 1);
+  }
+  const c = value as Complex;
+  F[at] = 3;
+  F[at + 1] = c.re;
+  F[at + 2] = c.im;
+  return at + 3;
+}
+
+function tooLong(schema: Schema, n: number): never {
+  throw new ArgumentError(schema.name.replace(/^aten::/, ""), `lists of at most ${BUFFER_LENGTH - 1024} elements in one call`, n);
+}
+
+function writeList(arg: Argument, value: unknown, start: number, schema: Schema): number {
+  let at = start;
+  if (value instanceof TensorList) {
+    const n = value.length;
+    if (at + n + 64 > BUFFER_LENGTH) tooLong(schema, n);
+    F[at] = n;
+    F.set(value.handles, at + 1);
+    return at + 1 + n;
+  }
+  if (!Array.isArray(value)) {
+    // One number stands for a list of fixed size.
+    const n = arg.size as number;
+    F[at++] = n;
+    for (let i = 0; i < n; i++) at = typeof value === "bigint" ? writeInteger(value, at) : ((F[at] = value as number), at + 1);
+    return at;
+  }
+  const list: readonly unknown[] = value;
+  const n = list.length;
+  if (at + 3 * n + 64 > BUFFER_LENGTH) tooLong(schema, n);
+  F[at++] = n;
+  switch (arg.kind) {
+    case "t":
+      for (let i = 0; i < n; i++) {
+        const e = list[i];
+        if (e === null || e === undefined) F[at++] = 0;
+        else at = writeTensor(e, at, schema);
+      }
+      return at;
+    case "s":
+      for (let i = 0; i < n; i++) at = writeScalar(list[i], at);
+      return at;
+    case "b":
+      for (let i = 0; i < n; i++) F[at++] = list[i] === true ? 1 : 0;
+      return at;
+    case "S":
+      for (let i = 0; i < n; i++) F[at++] = intern(list[i] as string);
+      return at;
+    default:
+      for (let i = 0; i < n; i++) {
+        const e = list[i];
+        if (typeof e === "bigint") at = writeInteger(e, at);
+        else F[at++] = e as number;
+      }
+      return at;
+  }
+}
+
+function writeOne(arg: Argument, value: unknown, start: number, schema: Schema): number {
+  let at = start;
+  if (value === null || value === undefined) {
+    F[at] = arg.list === true ? -1 : 0;
+    return at + 1;
+  }
+  if (arg.list === true) return writeList(arg, value, at, schema);
+  if (arg.kind === "t") return writeTensor(value, at, schema);
+  if (arg.optional === true) F[at++] = 1;
+  switch (arg.kind) {
+    case "i":
+      return writeInteger(value as number | bigint, at);
+    case "f":
+      F[at] = value as number;
+      return at + 1;
+    case "s":
+      return writeScalar(value, at);
+    case "b":
+      F[at] = value === true ? 1 : 0;
+      return at + 1;
+    case "S":
+      F[at] = intern(value as string);
+      return at + 1;
+    case "d":
+      F[at] = dtypeOfArgument(value);
+      return at + 1;
+    case "D":
+      F[at] = value instanceof Device ? value.code : device(value as string).code;
+      return at + 1;
+    case "l":
+      F[at] = named(LAYOUTS, "layout", value, schema);
+      return at + 1;
+    case "m":
+      F[at] = named(MEMORY_FORMATS, "memoryFormat", value, schema);
+      return at + 1;
+    default:
+      F[at] = (value as Generator).id;
+      return at + 1;
+  }
+}
+
+function named(table: Readonly<Record<string, number>>, what: string, value: unknown, schema: Schema): number {
+  const code = typeof value === "string" && Object.hasOwn(table, value) ? table[value] : undefined;
+  if (code === undefined) throw new ArgumentError(schema.name.replace(/^aten::/, ""), `${what} to be one of ${Object.keys(table).join(", ")}`, value);
+  return code;
+}
+
+/** Call an operator with its arguments as a user wrote them. */
+export function invoke(op: Operator, args: readonly unknown[]): unknown {
+  const plan = op.plan(args);
+  const { schema, source, defaults } = plan;
+  const specs = schema.args;
+  let at = 1;
+  let options: Readonly<Record<string, unknown>> | null = null;
+  for (let i = 0; i < specs.length; i++) {
+    const from = source[i];
+    if (from === -1) {
+      const values = defaults[i] as readonly number[];
+      for (let j = 0; j < values.length; j++) F[at++] = values[j] as number;
+    } else if (i === plan.varargs) {
+      at = writeList(specs[i] as Argument, args.slice(from as number).filter((a) => !isOptions(a)), at, schema);
+    } else if (typeof from === "number") {
+      at = writeOne(specs[i] as Argument, args[from], at, schema);
+    } else {
+      options ??= args[args.length - 1] as Readonly<Record<string, unknown>>;
+      at = writeOne(specs[i] as Argument, options[from as string], at, schema);
+    }
+  }
+  F[0] = plan.id;
+  native.call();
+  if (plan.simple === 1) {
+    const handle = F[0] as number;
+    if (handle === 0) return null;
+    const result = wrap(handle);
+    if (plan.requiresGrad && (args[args.length - 1] as { requiresGrad?: unknown }).requiresGrad === true) native.setRequiresGrad(handleOrZero(result), true);
+    return result;
+  }
+  return readReturns(plan, args);
+}
+
+function argumentOf(plan: Plan, args: readonly unknown[], index: number): unknown {
+  const from = plan.source[index];
+  return typeof from === "string" ? (args[args.length - 1] as Readonly<Record<string, unknown>>)[from] : args[from as number];
+}
+
+// Mutable: reading results walks the buffer.
+let cursor = 0;
+
+function readReturns(plan: Plan, args: readonly unknown[]): unknown {
+  const returns = plan.schema.returns;
+  if (returns.length === 0) return undefined;
+  cursor = 0;
+  if (returns.length === 1) return readReturn(plan, args, 0);
+  const values: unknown[] = [];
+  for (let i = 0; i < returns.length; i++) values.push(readReturn(plan, args, i));
+  returns.forEach((r, i) => {
+    if (r.name !== undefined) Object.defineProperty(values, camelName(r.name), { value: values[i], enumerable: false });
+  });
+  return values;
+}
+
+function camelName(name: string): string {
+  return name.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
+}
+
+function readReturn(plan: Plan, args: readonly unknown[], index: number): unknown {
+  const r = plan.schema.returns[index] as Schema["returns"][number];
+  if (r.alias >= 0) return argumentOf(plan, args, r.alias);
+  if (r.list === true) {
+    const n = F[cursor++] as number;
+    if (r.kind === "t") {
+      const handles = F.slice(cursor, cursor + n);
+      cursor += n;
+      return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+    }
+    return Array.from({ length: n }, () => readValue(r.kind));
+  }
+  return readValue(r.kind);
+}
+
+function readValue(kind: string): unknown {
+  switch (kind) {
+    case "t": {
+      const handle = F[cursor++] as number;
+      return handle === 0 ? null : wrap(handle);
+    }
+    case "b":
+      return F[cursor++] !== 0;
+    case "D":
+      return deviceOfCode(F[cursor++] as number);
+    case "s":
+      return readScalar();
+    case "i": {
+      const value = readInteger(cursor);
+      cursor += typeof value === "bigint" ? 2 : 1;
+      return value;
+    }
+    default:
+      return F[cursor++];
+  }
+}
+
+function readScalar(): unknown {
+  const tag = F[cursor++] as number;
+  if (tag === 2) return F[cursor++] !== 0;
+  if (tag === 3) {
+    cursor += 2;
+    return new Complex(F[cursor - 2] as number, F[cursor - 1] as number);
+  }
+  if (tag === 1) return F[cursor++];
+  const value = readInteger(cursor);
+  cursor += typeof value === "bigint" ? 2 : 1;
+  return value;
+}
+
+/** @internal The scalar that `native.item` left in the buffer. */
+export function takeScalar(): number | bigint | boolean | Complex {
+  cursor = 0;
+  return readScalar() as number | bigint | boolean | Complex;
+}
+
+/** @internal Whether an int64 was written raw, for tests of the encoding. */
+export function rawAt(at: number): bigint {
+  return B[at] as bigint;
+}
+
+/** @internal A function for an operator of `aten`. */
+export function fn(name: string): (...args: unknown[]) => unknown {
+  const op = new Operator(`aten::${name}`);
+  return (...args: unknown[]) => invoke(op, args);
+}
+
+/** @internal A method for an operator of `aten`: `this` is its first argument. */
+export function method(name: string): (this: unknown, ...args: unknown[]) => unknown {
+  const op = new Operator(`aten::${name}`);
+  return function (this: unknown, ...args: unknown[]): unknown {
+    if (!isTensor(this)) throw new ArgumentError(name, "this to be a tensor", describe(this));
+    args.unshift(this);
+    return invoke(op, args);
+  };
+}

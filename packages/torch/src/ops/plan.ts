@@ -1,0 +1,259 @@
+/** How one overload is called with arguments of one shape: resolved once per shape of a call, as PyTorch's argument parser would choose. */
+import { dtypeCode, isDType } from "../tensor/dtype.js";
+import { Device, device } from "../tensor/device.js";
+import { isTensor } from "../tensor/handle.js";
+import { TensorList } from "../tensor/list.js";
+import { Generator } from "./generator.js";
+import { Complex } from "./complex.js";
+import { native, F, writeInteger } from "../native.js";
+import type { Argument, Schema } from "./schema.js";
+
+/** What an argument looks like, as far as the choice of an overload depends on it. */
+export const Tag = {
+  missing: 0, none: 1, tensor: 2, integer: 3, float: 4, boolean: 5, string: 6, integers: 7, floats: 8, tensors: 9, empty: 10, bigint: 11, generator: 12, device: 13, booleans: 14, maybeTensors: 15,
+  complex: 16, strings: 17, dtype: 18, other: 19, options: 20,
+} as const;
+
+export function tagOf(value: unknown): number {
+  switch (typeof value) {
+    case "number":
+      return Number.isInteger(value) ? Tag.integer : Tag.float;
+    case "boolean":
+      return Tag.boolean;
+    case "bigint":
+      return Tag.bigint;
+    case "string":
+      return isDType(value) ? Tag.dtype : Tag.string;
+    case "undefined":
+      return Tag.none;
+    case "object":
+      if (value === null) return Tag.none;
+      if (isTensor(value)) return Tag.tensor;
+      if (Array.isArray(value)) return tagOfList(value);
+      if (value instanceof TensorList) return Tag.tensors;
+      if (value instanceof Generator) return Tag.generator;
+      if (value instanceof Device) return Tag.device;
+      if (value instanceof Complex) return Tag.complex;
+      return isOptions(value) ? Tag.options : Tag.other;
+    default:
+      return Tag.other;
+  }
+}
+
+function tagOfList(list: readonly unknown[]): number {
+  if (list.length === 0) return Tag.empty;
+  let result = -1;
+  for (const e of list) {
+    const tag = tagOfElement(e);
+    if (tag === Tag.other) return Tag.other;
+    if (result === -1 || result === tag) result = tag;
+    else if ((result === Tag.integers && tag === Tag.floats) || (result === Tag.floats && tag === Tag.integers)) result = Tag.floats;
+    else if ((result === Tag.tensors && tag === Tag.maybeTensors) || (result === Tag.maybeTensors && tag === Tag.tensors)) result = Tag.maybeTensors;
+    else return Tag.other;
+  }
+  return result;
+}
+function tagOfElement(e: unknown): number {
+  if (typeof e === "number") return Number.isInteger(e) ? Tag.integers : Tag.floats;
+  if (typeof e === "bigint") return Tag.integers;
+  if (typeof e === "boolean") return Tag.booleans;
+  if (typeof e === "string") return Tag.strings;
+  if (e === null || e === undefined) return Tag.maybeTensors;
+  return isTensor(e) ? Tag.tensors : Tag.other;
+}
+
+/** A plain object: what may stand last in a call and hold arguments by name. */
+export function isOptions(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible. */
+export function conversionCost(arg: Argument, tag: number): number {
+  if (tag === Tag.none || tag === Tag.missing) return arg.optional === true ? 0 : Infinity;
+  if (arg.list === true) {
+    if (tag === Tag.empty) return 0;
+    switch (arg.kind) {
+      case "t":
+        return tag === Tag.tensors ? 0 : tag === Tag.maybeTensors && arg.elementOptional === true ? 0 : Infinity;
+      case "i":
+        return tag === Tag.integers ? 0 : (tag === Tag.integer || tag === Tag.bigint) && arg.size !== undefined ? 2 : Infinity;
+      case "f":
+        return tag === Tag.floats ? 0 : tag === Tag.integers ? 1 : (tag === Tag.float || tag === Tag.integer) && arg.size !== undefined ? 2 : Infinity;
+      case "s":
+        return tag === Tag.floats || tag === Tag.integers || tag === Tag.booleans ? 0 : Infinity;
+      case "b":
+        return tag === Tag.booleans ? 0 : Infinity;
+      case "S":
+        return tag === Tag.strings ? 0 : Infinity;
+      default:
+        return Infinity;
+    }
+  }
+  switch (arg.kind) {
+    case "t":
+      return tag === Tag.tensor ? 0 : Infinity;
+    case "i":
+      return tag === Tag.integer || tag === Tag.bigint ? 0 : Infinity;
+    case "f":
+      return tag === Tag.float ? 0 : tag === Tag.integer ? 1 : Infinity;
+    case "s":
+      return tag === Tag.integer || tag === Tag.float || tag === Tag.bigint || tag === Tag.complex ? 0 : tag === Tag.boolean ? 1 : Infinity;
+    case "b":
+      return tag === Tag.boolean ? 0 : Infinity;
+    case "S":
+      return tag === Tag.string || tag === Tag.dtype ? 0 : Infinity;
+    case "d":
+      return tag === Tag.dtype ? 0 : Infinity;
+    case "D":
+      return tag === Tag.string || tag === Tag.device ? 0 : Infinity;
+    case "l":
+    case "m":
+      return tag === Tag.string ? 0 : Infinity;
+    case "g":
+      return tag === Tag.generator ? 0 : Infinity;
+    default:
+      return Infinity;
+  }
+}
+
+const strings = new Map<string, number>();
+export function intern(text: string): number {
+  let id = strings.get(text);
+  if (id === undefined) {
+    id = native.intern(text);
+    strings.set(text, id);
+  }
+  return id;
+}
+
+export const LAYOUTS: Readonly<Record<string, number>> = { strided: 0, sparseCoo: 1, sparseCsr: 2, mkldnn: 3, sparseCsc: 4, sparseBsr: 5, sparseBsc: 6, jagged: 7 };
+export const MEMORY_FORMATS: Readonly<Record<string, number>> = { contiguousFormat: 0, preserveFormat: 1, channelsLast: 2, channelsLast3d: 3 };
+
+/** What a plan writes for an argument that the call leaves out: its default, encoded. */
+export function encodeDefault(arg: Argument): readonly number[] {
+  const value = arg.default;
+  if (value === null || value === undefined) return arg.list === true ? [-1] : [0];
+  // The buffer is free while a plan is being made.
+  return Array.from(F.subarray(0, writeDefault(arg, value, 0)));
+}
+
+function number(value: unknown): number {
+  if (value === "inf") return Infinity;
+  if (value === "-inf") return -Infinity;
+  if (value === "nan") return NaN;
+  return Number(value);
+}
+
+function writeDefault(arg: Argument, value: unknown, start: number): number {
+  let at = start;
+  if (arg.list === true) {
+    // A default of one number for a list of fixed size stands for all of its elements.
+    const list: readonly unknown[] = Array.isArray(value) ? value : new Array(arg.size ?? 1).fill(value);
+    F[at++] = list.length;
+    for (const e of list) {
+      if (arg.kind === "s") at = writeScalarDefault(e, at);
+      else if (arg.kind === "S") F[at++] = intern(String(e));
+      else F[at++] = number(e);
+    }
+    return at;
+  }
+  if (arg.optional === true) F[at++] = 1;
+  switch (arg.kind) {
+    case "s":
+      return writeScalarDefault(value, at);
+    case "i":
+      return typeof value === "number" && !Number.isSafeInteger(value) ? writeInteger(BigInt(value), at) : writeInteger(Number(value), at);
+    case "S":
+      F[at] = intern(String(value));
+      return at + 1;
+    case "D":
+      F[at] = device(String(value)).code;
+      return at + 1;
+    default:
+      F[at] = number(value);
+      return at + 1;
+  }
+}
+function writeScalarDefault(value: unknown, at: number): number {
+  F[at] = typeof value === "boolean" ? 2 : Number.isInteger(value) ? 0 : 1;
+  F[at + 1] = number(value);
+  return at + 2;
+}
+
+/** The dtype code of a value that has passed {@link conversionCost}. */
+export function dtypeOfArgument(value: unknown): number {
+  return dtypeCode(value, "dtype");
+}
+
+/** A resolved way to call an overload. */
+export interface Plan {
+  readonly id: number;
+  readonly schema: Schema;
+  /** For each schema argument: position among the call's arguments (0 = self or first), or a name in the options, or -1 = its default. */
+  readonly source: readonly (number | string)[];
+  /** Encoded defaults, for arguments whose source is -1. */
+  readonly defaults: readonly (readonly number[])[];
+  /** This argument takes all positional arguments from `source` on, as one list of integers. */
+  readonly varargs: number;
+  /** `requiresGrad` was among the options of a factory. */
+  readonly requiresGrad: boolean;
+  /** The only result is one new tensor (1), is an argument (2), or anything else (0). */
+  readonly simple: 0 | 1 | 2;
+}
+
+/** The plan of an overload for a call of this shape, with its cost; null when it cannot take it. */
+export function planFor(schema: Schema, tags: readonly number[], options: ReadonlyMap<string, number> | null, allowVarargs: boolean): { plan: Omit<Plan, "id">; cost: number } | null {
+  const source: (number | string)[] = [];
+  const defaults: (readonly number[])[] = [];
+  let cost = 0;
+  let position = 0;
+  let used = 0;
+  let varargs = -1;
+  for (let i = 0; i < schema.args.length; i++) {
+    const arg = schema.args[i] as Argument;
+    const byName = options !== null && options.has(arg.camel);
+    if (position < tags.length && arg.kwarg !== true) {
+      if (allowVarargs && varargs === -1 && arg.list === true && arg.kind === "i" && arg.size === undefined && tags.slice(position).every((t) => t === Tag.integer || t === Tag.bigint)) {
+        varargs = i;
+        source.push(position);
+        defaults.push(NONE);
+        position = tags.length;
+        cost += 5;
+        continue;
+      }
+      const c = conversionCost(arg, tags[position] as number);
+      if (c === Infinity || byName) return null;
+      cost += c;
+      source.push(position++);
+      defaults.push(NONE);
+      continue;
+    }
+    if (byName) {
+      const c = conversionCost(arg, (options as ReadonlyMap<string, number>).get(arg.camel) as number);
+      if (c === Infinity) return null;
+      cost += c;
+      used++;
+      source.push(arg.camel);
+      defaults.push(NONE);
+      continue;
+    }
+    if (arg.default === undefined) return null;
+    source.push(-1);
+    defaults.push(encodeDefault(arg));
+  }
+  if (position < tags.length) return null;
+  let requiresGrad = false;
+  if (options !== null && used < options.size) {
+    // PyTorch's factories take requires_grad outside their schema.
+    requiresGrad = options.has("requiresGrad") && schema.args.some((a) => a.camel === "dtype") && used === options.size - 1;
+    if (!requiresGrad) return null;
+  }
+  const returns = schema.returns;
+  const only = returns.length === 1 ? returns[0] : undefined;
+  const simple = only !== undefined && only.kind === "t" && only.list !== true ? (only.alias < 0 ? 1 : 2) : 0;
+  return { plan: { schema, source, defaults, varargs, requiresGrad, simple }, cost };
+}
+
+const NONE: readonly number[] = [];

@@ -1,0 +1,43 @@
+/** Seeds and generators, equal to PyTorch's. */
+import { ArgumentError } from "./errors.js";
+import { native } from "./native.js";
+import { Generator, writeSeed } from "./ops/generator.js";
+import type { Tensor } from "./tensor/tensor.js";
+
+export { Generator };
+
+/** The CPU generator that operators draw from when they are given none. */
+export const defaultGenerator = new Generator("cpu", true);
+
+/**
+ * Seed the default generators of every device.
+ * @param seed - A whole number; negative ones and bigints as in PyTorch.
+ * @throws {ArgumentError} `manualSeed: expected seed to be a whole number (a bigint beyond 2^53). Received: 1.5.`
+ */
+export function manualSeed(seed: number | bigint): Generator {
+  writeSeed("manualSeed", seed, 0);
+  native.manualSeed();
+  return defaultGenerator;
+}
+/** The seed that the default CPU generator began with. */
+export function initialSeed(): bigint {
+  return defaultGenerator.initialSeed();
+}
+/** State of the default CPU generator: a uint8 tensor in PyTorch's format. */
+export function getRngState(): Tensor {
+  return defaultGenerator.getState();
+}
+export function setRngState(state: Tensor): void {
+  defaultGenerator.setState(state);
+}
+
+/**
+ * Seed everything that draws random numbers: every device's default generator. Call it before the model is built: layers initialise in the same order with the same draws as in PyTorch.
+ * @returns The seed.
+ * @throws {ArgumentError} `seedEverything: expected seed to be a whole number from 0 to 4294967295. Received: -1.`
+ */
+export function seedEverything(seed = 0): number {
+  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff) throw new ArgumentError("seedEverything", "seed to be a whole number from 0 to 4294967295", seed);
+  manualSeed(seed);
+  return seed;
+}

@@ -1,0 +1,358 @@
+/** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
+import { addDescriber, ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
+import { F, native } from "../native.js";
+import type { TensorMethods } from "../generated/methods.js";
+import { takeScalar } from "../ops/invoke.js";
+import { Complex } from "../ops/complex.js";
+import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
+import { deviceOfCode, type Device } from "./device.js";
+import { handleOrZero, isTensor, Lifetime, provide } from "./handle.js";
+import { track } from "./scope.js";
+import { nested, typedArrayOf, type Nested } from "./values.js";
+import type { Conversions } from "./conversions.js";
+import { formatTensor } from "./print.js";
+import { index, setIndex, type Index } from "./indexing.js";
+
+const inspect = Symbol.for("nodejs.util.inspect.custom");
+
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
+export interface Tensor extends TensorMethods, Conversions {}
+
+/**
+ * An n-dimensional array on a device, with autograd. A thin JavaScript object around a handle to libtorch's own tensor.
+ *
+ * Made by {@link tensor}, factories (`zeros`, `randn`, …) and operators, never by `new`. Lives until its {@link scope} ends, until `dispose()`, or until the garbage
+ * collector finds it. Using a disposed tensor is a {@link TensorDisposedError}.
+ */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+export class Tensor {
+  #handle: number;
+  #lifetime: Lifetime = Lifetime.free;
+
+  static {
+    provide({
+      isTensor: (value): value is Tensor => typeof value === "object" && value !== null && #handle in value,
+      handleOrZero: (t) => t.#handle,
+      escapeOf: (t) => t.#lifetime,
+      setEscape: (t, state) => {
+        t.#lifetime = state;
+      },
+      sweepHandle: (t) => {
+        const handle = t.#handle;
+        t.#handle = 0;
+        return handle;
+      },
+      wrap: (handle) => {
+        const t = new Tensor(handle);
+        track(t);
+        return t;
+      },
+    });
+  }
+
+  /** @internal */
+  constructor(handle: number) {
+    this.#handle = handle;
+  }
+
+  /** Read metadata into the buffer. */
+  #meta(): void {
+    if (this.#handle === 0) throw new TensorDisposedError(null);
+    native.meta(this.#handle);
+  }
+
+  // ---------------------------------------------------------------- metadata
+
+  get shape(): readonly number[] {
+    this.#meta();
+    const n = F[3] as number;
+    const sizes = new Array<number>(n);
+    for (let i = 0; i < n; i++) sizes[i] = F[8 + i] as number;
+    return sizes;
+  }
+  get dtype(): DType {
+    if (this.#handle === 0) throw new TensorDisposedError("dtype");
+    return dtypeName(native.dtypeOf(this.#handle));
+  }
+  get device(): Device {
+    this.#meta();
+    return deviceOfCode(F[1] as number);
+  }
+  get ndim(): number {
+    this.#meta();
+    return F[3] as number;
+  }
+  dim(): number {
+    return this.ndim;
+  }
+  numel(): number {
+    this.#meta();
+    return F[4] as number;
+  }
+  /** Bytes of one element. */
+  get itemsize(): number {
+    this.#meta();
+    return F[7] as number;
+  }
+  /** Bytes of all elements; a view counts its own elements, not its storage. */
+  get nbytes(): number {
+    this.#meta();
+    return (F[7] as number) * (F[4] as number);
+  }
+  size(): readonly number[];
+  size(dim: number): number;
+  size(dim?: number): readonly number[] | number {
+    const shape = this.shape;
+    if (dim === undefined) return shape;
+    const at = dim < 0 ? dim + shape.length : dim;
+    const found = shape[at];
+    if (found === undefined) throw new ArgumentError("size", `dim in [${-shape.length}, ${shape.length - 1}]`, dim);
+    return found;
+  }
+  /** Steps in elements, one per dimension. */
+  stride(): readonly number[] {
+    this.#meta();
+    const n = F[3] as number;
+    return Array.from(F.subarray(8 + n, 8 + 2 * n));
+  }
+  storageOffset(): number {
+    this.#meta();
+    return F[5] as number;
+  }
+  isContiguous(): boolean {
+    this.#meta();
+    return ((F[2] as number) & 4) !== 0;
+  }
+  get isView(): boolean {
+    this.#meta();
+    return ((F[2] as number) & 8) !== 0;
+  }
+  /** Made in inference mode: autograd refuses it for good. */
+  get isInference(): boolean {
+    this.#meta();
+    return ((F[2] as number) & 16) !== 0;
+  }
+  get layout(): "strided" | "sparseCoo" | "sparseCsr" | "other" {
+    this.#meta();
+    return (["strided", "sparseCoo", "sparseCsr"] as const)[F[6] as number] ?? "other";
+  }
+  get isSparse(): boolean {
+    return this.layout === "sparseCoo";
+  }
+  get isCuda(): boolean {
+    return this.device.type === "cuda";
+  }
+  isFloatingPoint(): boolean {
+    return isFloatingPoint(this.dtype);
+  }
+  isComplex(): boolean {
+    return isComplex(this.dtype);
+  }
+  /** Address of the first element: equal addresses share memory. */
+  dataPtr(): number {
+    return native.dataPointer(this.#live("dataPtr"));
+  }
+  /** Counts in-place changes; -1 for an inference tensor. */
+  get version(): number {
+    native.storageInfo(this.#live("version"));
+    return F[2] as number;
+  }
+
+  #live(fn: string): number {
+    if (this.#handle === 0) throw new TensorDisposedError(fn);
+    return this.#handle;
+  }
+
+  // ---------------------------------------------------------------- values
+
+  /**
+   * The value of a tensor of one element, as a number; booleans give 0 and 1. Waits for the tensor's device.
+   * @throws {ArgumentError} for more than one element, for a complex value, and for an int64 that a number cannot hold (use `itemBigInt()`).
+   */
+  item(): number {
+    native.item(this.#live("item"));
+    const value = takeScalar();
+    if (typeof value === "number") return value;
+    if (typeof value === "boolean") return value ? 1 : 0;
+    if (typeof value === "bigint") throw new ArgumentError("item", "an integer within ±2^53", value, "Use itemBigInt().");
+    throw new ArgumentError("item", "a real value", value.toString(), "Use itemComplex().");
+  }
+  itemBigInt(): bigint {
+    native.item(this.#live("itemBigInt"));
+    const value = takeScalar();
+    if (value instanceof Complex || (typeof value === "number" && !Number.isInteger(value))) throw new ArgumentError("itemBigInt", "an integer", value);
+    return BigInt(value);
+  }
+  itemComplex(): Complex {
+    native.item(this.#live("itemComplex"));
+    const value = takeScalar();
+    return value instanceof Complex ? value : new Complex(Number(value), 0);
+  }
+  /** Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes). A tensor without dimensions gives its value. Copies to the CPU. */
+  tolist(): Nested {
+    return nested(this);
+  }
+  /**
+   * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool), Int16Array, Int32Array, BigInt64Array, …
+   * float16, bfloat16 and float8 give their raw bits (Uint16Array, Uint8Array): convert with `.float()` first to get values.
+   */
+  toTypedArray(): ReturnType<typeof typedArrayOf> {
+    return typedArrayOf(this.dtype, native.toBytes(this.#live("toTypedArray")));
+  }
+  /** The raw bytes of the elements in row-major order, copied. */
+  toBytes(): ArrayBuffer {
+    return native.toBytes(this.#live("toBytes"));
+  }
+  /** Overwrite all elements from bytes of the same dtype and count, in row-major order. Autograd does not see it. */
+  copyFromBytes(bytes: ArrayBufferView | ArrayBuffer): this {
+    native.copyFromBytes(this.#live("copyFromBytes"), bytes);
+    return this;
+  }
+
+  /** As PyTorch prints it. */
+  toString(): string {
+    return this.#handle === 0 ? "tensor(disposed)" : formatTensor(this);
+  }
+  [inspect](): string {
+    return this.toString();
+  }
+  toJSON(): Nested {
+    return this.tolist();
+  }
+
+  // ---------------------------------------------------------------- indexing
+
+  /** Index as in PyTorch: `t.at(0)`, `t.at(":", "1:3")`, `t.at("...", null)`, `t.at(mask)`, `t.at([0, 2])`. Views where PyTorch gives views. */
+  at(...indices: readonly Index[]): Tensor {
+    return index(this, ...indices);
+  }
+  /** `t[indices] = value`. */
+  setAt(indices: readonly Index[], value: Tensor | number | bigint | boolean): this {
+    setIndex(this, indices, value);
+    return this;
+  }
+
+  // ---------------------------------------------------------------- autograd
+
+  get requiresGrad(): boolean {
+    this.#meta();
+    return ((F[2] as number) & 1) !== 0;
+  }
+  set requiresGrad(on: boolean) {
+    native.setRequiresGrad(this.#live("requiresGrad"), on);
+  }
+  requiresGrad_(on = true): this {
+    native.setRequiresGrad(this.#live("requiresGrad_"), on);
+    return this;
+  }
+  get isLeaf(): boolean {
+    this.#meta();
+    return ((F[2] as number) & 2) !== 0;
+  }
+  /** The accumulated gradient, as a new tensor object around the same memory; null before the first backward. */
+  get grad(): Tensor | null {
+    const handle = native.getGrad(this.#live("grad"));
+    return handle === 0 ? null : wrapLater(handle);
+  }
+  set grad(value: Tensor | null) {
+    if (value === null || value === undefined) {
+      native.setGrad(this.#live("grad"), 0);
+      return;
+    }
+    if (!isTensor(value)) throw new ArgumentError("grad", "a tensor or null", value);
+    native.setGrad(this.#live("grad"), value.#live("grad"));
+  }
+  /** Name of the node that made this tensor, such as "AddBackward0"; null for a leaf. */
+  get gradFn(): string | null {
+    return native.gradFnName(this.#live("gradFn")) ?? null;
+  }
+  /** Keep the gradient of a tensor that is not a leaf. */
+  retainGrad(): this {
+    native.retainGrad(this.#live("retainGrad"));
+    return this;
+  }
+  /**
+   * Accumulate gradients into every leaf that this tensor was computed from.
+   * @param options.gradient - The gradient of this tensor, of its shape; may be left out for a tensor of one element (then 1).
+   * @param options.retainGraph - Keep the graph for another backward. Default: `createGraph`.
+   * @param options.createGraph - Make the gradients differentiable themselves.
+   * @param options.inputs - Accumulate only into these leaves.
+   */
+  backward(options: { readonly gradient?: Tensor | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly inputs?: readonly Tensor[] } = {}): void {
+    let at = 0;
+    F[at++] = 1;
+    F[at++] = this.#live("backward");
+    F[at++] = options.gradient ? 1 : 0;
+    if (options.gradient) F[at++] = options.gradient.#live("backward");
+    const inputs = options.inputs ?? [];
+    F[at++] = inputs.length;
+    for (const t of inputs) F[at++] = t.#live("backward");
+    native.backward(options.retainGraph === undefined ? -1 : options.retainGraph ? 1 : 0, options.createGraph === true);
+  }
+  /**
+   * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs inside a scope: keep what must survive.
+   */
+  registerHook(fn: (grad: Tensor) => Tensor | null | undefined | void): { remove(): void } {
+    const handle = this.#live("registerHook");
+    const id = native.registerHook(handle, () => {
+      const before = wrapLater(F[0] as number);
+      const after = fn(before);
+      F[0] = isTensor(after) ? after.#live("registerHook") : 0;
+    });
+    return {
+      remove: () => {
+        if (this.#handle !== 0) native.removeHook(this.#handle, id);
+      },
+    };
+  }
+  /** Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. */
+  registerPostAccumulateGradHook(fn: ((parameter: Tensor) => void) | null): void {
+    native.setPostAccumulateHook(
+      this.#live("registerPostAccumulateGradHook"),
+      fn === null
+        ? null
+        : () => {
+            native.release(F[0] as number);
+            fn(this);
+          },
+    );
+  }
+  /** @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes parameters under an optimizer. */
+  setData(source: Tensor): void {
+    native.setData(this.#live("setData"), source.#live("setData"));
+  }
+
+  // ---------------------------------------------------------------- lifetime
+
+  get disposed(): boolean {
+    return this.#handle === 0;
+  }
+  /** Give the memory back now. Safe to call twice. */
+  dispose(): void {
+    if (this.#handle === 0) return;
+    native.release(this.#handle);
+    this.#handle = 0;
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Tensors are compared by operators, not by conversion. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new NbitError("Tensor: expected an operator such as a.add(b) or a.lt(b). Received: a JavaScript operator on a tensor. Use item() for the number of a one-element tensor.", "ERR_TENSOR_OPERATOR");
+  }
+}
+
+function wrapLater(handle: number): Tensor {
+  const t = new Tensor(handle);
+  track(t);
+  return t;
+}
+
+addDescriber((value) => {
+  if (!isTensor(value)) return null;
+  if (handleOrZero(value) === 0) return "a disposed Tensor";
+  return `Tensor ${value.dtype} [${value.shape.join(", ")}] ${value.device.toString()}`;
+});
+

@@ -1,0 +1,189 @@
+/** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
+import { ArgumentError } from "../errors.js";
+import { F, native } from "../native.js";
+import { Complex } from "../ops/complex.js";
+import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
+import { device as deviceOf, type DeviceLike } from "./device.js";
+import { handleOrZero, isTensor, wrap } from "./handle.js";
+import type { Tensor } from "./tensor.js";
+
+/** What `tolist` gives. */
+export type Nested = number | boolean | bigint | Complex | Nested[];
+/** What `tensor` takes. */
+export type TensorData = number | boolean | bigint | Complex | TypedArray | readonly TensorData[];
+export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array;
+
+let defaultDtype: DType = "float32";
+
+/** The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed. */
+export function getDefaultDtype(): DType {
+  return defaultDtype;
+}
+/** @throws {ArgumentError} `setDefaultDtype: expected dtype to be a floating point dtype. Received: "int64".` */
+export function setDefaultDtype(dtype: DType): void {
+  if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
+  native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
+  defaultDtype = dtype;
+}
+
+const ARRAYS = {
+  float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array,
+  bool: Uint8Array, float16: Uint16Array, bfloat16: Uint16Array, complex64: Float32Array, complex128: Float64Array, complex32: Uint16Array,
+} as const;
+
+/** @internal The natural typed array over a tensor's bytes. */
+export function typedArrayOf(dtype: DType, bytes: ArrayBuffer): TypedArray {
+  const Type = (ARRAYS as Partial<Record<DType, (typeof ARRAYS)[keyof typeof ARRAYS]>>)[dtype] ?? Uint8Array;
+  return new Type(bytes);
+}
+
+function dtypeOfTypedArray(data: TypedArray): DType {
+  if (data instanceof Uint8ClampedArray) return "uint8";
+  for (const [name, Type] of Object.entries(ARRAYS)) if (data instanceof Type && name !== "bool") return name as DType;
+  throw new ArgumentError("tensor", "a typed array", data);
+}
+
+interface Flat {
+  readonly shape: number[];
+  readonly values: (number | boolean | bigint | Complex)[];
+}
+
+function flatten(data: TensorData, flat: Flat, depth: number): void {
+  if (depth > 64) throw new ArgumentError("tensor", "at most 64 dimensions (is the array inside itself?)", data);
+  if (Array.isArray(data) || ArrayBuffer.isView(data)) {
+    const list = data as readonly TensorData[];
+    if (flat.shape.length === depth) {
+      if (flat.values.length > 0) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
+      flat.shape.push(list.length);
+    } else if (flat.shape[depth] !== list.length) {
+      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, `length ${list.length}`);
+    }
+    for (const e of list) flatten(e, flat, depth + 1);
+    return;
+  }
+  if (depth !== flat.shape.length) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
+  if (typeof data !== "number" && typeof data !== "boolean" && typeof data !== "bigint" && !(data instanceof Complex))
+    throw new ArgumentError("tensor", "numbers, booleans, bigints, typed arrays or nested arrays of them", data);
+  flat.values.push(data);
+}
+
+export interface TensorOptions {
+  readonly dtype?: DType | undefined;
+  readonly device?: DeviceLike | undefined;
+  readonly requiresGrad?: boolean | undefined;
+}
+
+/**
+ * A new tensor from JavaScript values, copied.
+ *
+ * JavaScript has one kind of number, so numbers become the default dtype (float32) whether they are whole or not; pass `dtype: "int64"` for class indices.
+ * Booleans become bool, bigints int64, typed arrays their own dtype (one dimension).
+ *
+ * @param data - A number, boolean, bigint, typed array, or nested arrays of equal lengths.
+ * @throws {ArgumentError} `tensor: expected arrays of equal length at depth 1 (2). Received: "length 3".`
+ * @example tensor([[1, 2], [3, 4]]).shape; // [2, 2]
+ */
+export function tensor(data: TensorData | Tensor, options: TensorOptions = {}): Tensor {
+  const made = make(data, options);
+  if (options.requiresGrad === true) native.setRequiresGrad(handleOrZero(made), true);
+  return made;
+}
+
+function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
+  const device = deviceOf(options.device ?? "cpu", "tensor");
+  if (isTensor(data)) {
+    const copy = data.detach().clone();
+    return options.dtype === undefined && options.device === undefined ? copy : copy.to({ dtype: options.dtype ?? data.dtype, device: options.device ?? data.device });
+  }
+  if (ArrayBuffer.isView(data)) {
+    const own = dtypeOfTypedArray(data);
+    const made = fromBytes(data, own, [data.length], device.code);
+    return convert(made, own, options.dtype);
+  }
+  const flat: Flat = { shape: [], values: [] };
+  flatten(data, flat, 0);
+  const natural = naturalDtype(flat.values);
+  const target = options.dtype ?? natural;
+  // Numbers travel as float64, which holds every float32 and integers to 2^53; int64 from bigints travels exactly.
+  if (flat.values.some((v) => v instanceof Complex)) {
+    const pairs = new Float64Array(flat.values.length * 2);
+    flat.values.forEach((v, i) => {
+      pairs[2 * i] = v instanceof Complex ? v.re : Number(v);
+      pairs[2 * i + 1] = v instanceof Complex ? v.im : 0;
+    });
+    return convert(fromBytes(pairs, "complex128", flat.shape, device.code), "complex128", target);
+  }
+  if (target === "float32") return fromBytes(Float32Array.from(flat.values, Number), "float32", flat.shape, device.code);
+  if (target === "int64" || target === "uint64" || flat.values.some((v) => typeof v === "bigint")) {
+    const ints = BigInt64Array.from(flat.values, (v) => toBigInt(v));
+    return convert(fromBytes(ints, target === "uint64" ? "uint64" : "int64", flat.shape, device.code), target === "uint64" ? "uint64" : "int64", target);
+  }
+  return convert(fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code), "float64", target);
+}
+
+function toBigInt(v: number | boolean | bigint | Complex): bigint {
+  if (typeof v === "bigint") return BigInt.asIntN(64, v);
+  const n = Number(v);
+  if (!Number.isFinite(n)) throw new ArgumentError("tensor", "finite values for an integer dtype", n);
+  return BigInt(Math.trunc(n));
+}
+
+function naturalDtype(values: readonly (number | boolean | bigint | Complex)[]): DType {
+  if (values.length === 0) return defaultDtype;
+  if (values.every((v) => typeof v === "boolean")) return "bool";
+  if (values.every((v) => typeof v === "bigint" || typeof v === "boolean")) return "int64";
+  if (values.some((v) => v instanceof Complex)) return defaultDtype === "float64" ? "complex128" : "complex64";
+  return defaultDtype;
+}
+
+function fromBytes(bytes: ArrayBufferView, dtype: DType, shape: readonly number[], device: number): Tensor {
+  F[0] = shape.length;
+  for (let i = 0; i < shape.length; i++) F[1 + i] = shape[i] as number;
+  return wrap(native.fromBytes(bytes, dtypeCode(dtype, "tensor"), device));
+}
+
+function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
+  if (to === undefined || to === from) return made;
+  const result = made.to(to);
+  made.dispose();
+  return result;
+}
+
+/**
+ * A new tensor from raw bytes in row-major order, copied.
+ * @throws {TorchError} when the number of bytes is not that of the shape and dtype.
+ */
+export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DType, shape: readonly number[], device: DeviceLike = "cpu"): Tensor {
+  for (const s of shape) if (!Number.isInteger(s) || s < 0) throw new ArgumentError("tensorFromBytes", "sizes to be whole numbers ≥ 0", shape);
+  return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, shape, deviceOf(device, "tensorFromBytes").code);
+}
+
+/** @internal Elements in row-major order, as JavaScript values. 16- and 8-bit floats are widened exactly. */
+export function flatValues(t: Tensor): ArrayLike<number | bigint> | boolean[] | Complex[] {
+  const dtype = t.dtype;
+  if (dtype === "bool") return Array.from(t.toTypedArray() as Uint8Array, (b) => b !== 0);
+  if (isComplex(dtype)) {
+    const pairs = dtype === "complex32" ? (t.to("complex64").toTypedArray() as Float32Array) : (t.toTypedArray() as Float32Array | Float64Array);
+    return Array.from({ length: pairs.length / 2 }, (_, i) => new Complex(pairs[2 * i] as number, pairs[2 * i + 1] as number));
+  }
+  if (isFloatingPoint(dtype) && dtype !== "float32" && dtype !== "float64") {
+    const wide = t.detach().to("float32");
+    const values = wide.toTypedArray() as Float32Array;
+    wide.dispose();
+    return values;
+  }
+  return t.toTypedArray();
+}
+
+/** @internal */
+export function nested(t: Tensor): Nested {
+  const flat = flatValues(t);
+  const shape = t.shape;
+  let at = 0;
+  const value = (): Nested => {
+    const v = flat[at++] as number | bigint | boolean | Complex;
+    return typeof v === "bigint" && v <= 9007199254740992n && v >= -9007199254740992n ? Number(v) : v;
+  };
+  const build = (depth: number): Nested => (depth === shape.length ? value() : Array.from({ length: shape[depth] as number }, () => build(depth + 1)));
+  return build(0);
+}
