@@ -1,1 +1,8 @@
-export {};
+/** Reports on training runs. Reads run logs and writes HTML; loads no native code. */
+export { RunLogError } from "./errors.js";
+export { baselineOf, figuresOf } from "./figures.js";
+export type { Figures } from "./figures.js";
+export { renderReport, writeReport } from "./report.js";
+export type { ReportOptions } from "./report.js";
+export { findRunLogs, parseRunLog, readRunLog } from "./run.js";
+export type { EpochRecord, EvaluationRecord, Metrics, Run, RunEnd, ScaleRecord, SkipRecord, StepRecord } from "./run.js";

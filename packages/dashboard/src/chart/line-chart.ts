@@ -1,0 +1,150 @@
+import { escape, json } from "../html.js";
+import { integer } from "../format.js";
+import { linearScale, log10Scale, log2Scale, niceLinear } from "./scale.js";
+import type { Scale, ScaleKind } from "./scale.js";
+import { thin } from "./series.js";
+import type { Series } from "./series.js";
+
+export interface LineChart {
+  readonly title: string;
+  /** One sentence under the title. */
+  readonly caption?: string;
+  readonly xLabel: string;
+  readonly series: readonly Series[];
+  readonly yKind: ScaleKind;
+  /** Values hold until the next point (a loss scale), instead of a straight line between the two. */
+  readonly stepped?: boolean;
+  /** Show every point; for curves of few points. */
+  readonly points?: boolean;
+  /** How values read on the axis and under the pointer. */
+  readonly format: (value: number) => string;
+}
+
+const WIDTH = 528;
+const HEIGHT = 272;
+const LEFT = 56;
+const RIGHT = 16;
+const TOP = 12;
+const BOTTOM = 40;
+
+/** A figure with its chart as inline SVG, complete without scripts; the data beside it serves the pointer. */
+export function renderLineChart(chart: LineChart, id: string): string {
+  const series = chart.series.map(thin);
+  const x = xScale(series);
+  const y = yScale(chart, series);
+  const parts = [grid(x, y, chart.xLabel), ...series.map((s) => curve(s, x, y, chart))];
+  const caption = chart.caption === undefined ? "" : `<p>${escape(chart.caption)}</p>`;
+  return `<figure class="chart" id="${id}">
+<figcaption><h3>${escape(chart.title)}</h3>${caption}</figcaption>
+<div class="plot"><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(describe(chart))}">${parts.join("")}<g class="pointer"></g></svg><div class="tip" hidden></div></div>
+<script type="application/json" data-chart="${id}">${json(pointerData(chart, series, x, y))}</script>
+</figure>`;
+}
+
+function xScale(series: readonly Series[]): Scale {
+  const all = series.flatMap((s) => [s.x[0], s.x.at(-1)]).filter((v) => v !== undefined);
+  return linearScale(Math.min(...all), Math.max(...all), LEFT, WIDTH - RIGHT, 6);
+}
+
+function yScale(chart: LineChart, series: readonly Series[]): Scale {
+  const values = series.flatMap((s) => [...s.y, ...(s.raw ?? []), ...(s.marks ?? []).map((m) => m.y)]).filter((v) => Number.isFinite(v));
+  const positive = chart.yKind === "linear" ? values : values.filter((v) => v > 0);
+  const min = positive.reduce((a, b) => Math.min(a, b), Infinity);
+  const max = positive.reduce((a, b) => Math.max(a, b), -Infinity);
+  const [bottom, top] = [HEIGHT - BOTTOM, TOP];
+  if (min > max) return linearScale(0, 1, bottom, top, 4);
+  if (chart.yKind === "log10") return log10Scale(min, max, bottom, top);
+  if (chart.yKind === "log2") return log2Scale(min, max, bottom, top);
+  return niceLinear(min, max, bottom, top, 5, chart.points === true ? chart.format : undefined);
+}
+
+function grid(x: Scale, y: Scale, xLabel: string): string {
+  const out = ['<g class="grid">'];
+  for (const { value, label } of y.ticks) {
+    const at = px(y.at(value));
+    out.push(`<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${at}" y2="${at}"/><text x="${LEFT - 8}" y="${at}" dy="0.32em" text-anchor="end">${escape(label)}</text>`);
+  }
+  const floor = HEIGHT - BOTTOM;
+  for (const { value, label } of x.ticks) {
+    const at = px(x.at(value));
+    out.push(`<line class="tick" x1="${at}" x2="${at}" y1="${floor}" y2="${floor + 4}"/><text x="${at}" y="${floor + 16}" text-anchor="middle">${escape(label)}</text>`);
+  }
+  out.push(`<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${floor}" y2="${floor}"/>`);
+  out.push(`<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escape(xLabel)}</text></g>`);
+  return out.join("");
+}
+
+function curve(series: Series, x: Scale, y: Scale, chart: LineChart): string {
+  const { raw, marks = [] } = series;
+  const out = [`<g class="c${series.colour}">`];
+  if (raw !== undefined) out.push(`<path class="raw" d="${path(series.x, raw, x, y, false)}"/>`);
+  out.push(`<path d="${path(series.x, series.y, x, y, chart.stepped === true)}"/>`);
+  if (chart.points === true || series.x.length === 1) {
+    series.x.forEach((value, i) => {
+      const at = series.y[i] ?? Number.NaN;
+      if (Number.isFinite(at)) out.push(`<circle cx="${px(x.at(value))}" cy="${px(y.at(at))}" r="3.5"/>`);
+    });
+  }
+  for (const mark of marks) {
+    const [cx, cy] = [x.at(mark.x), y.at(mark.y)];
+    out.push(`<path class="mark" d="M${px(cx - 4)} ${px(cy - 4)}l8 8m0 -8l-8 8"><title>${escape(mark.text)}</title></path>`);
+  }
+  out.push("</g>");
+  return out.join("");
+}
+
+function path(xs: readonly number[], ys: readonly number[], x: Scale, y: Scale, stepped: boolean): string {
+  let out = "";
+  let pen = false;
+  let before = "";
+  xs.forEach((value, i) => {
+    const at = ys[i] ?? Number.NaN;
+    if (!Number.isFinite(at) || (y.kind !== "linear" && at <= 0)) {
+      pen = false;
+      return;
+    }
+    const [left, top] = [px(x.at(value)), px(y.at(at))];
+    if (!pen) out += `M${left} ${top}`;
+    else out += stepped ? `L${left} ${before}L${left} ${top}` : `L${left} ${top}`;
+    before = top;
+    pen = true;
+  });
+  return out;
+}
+
+/** One decimal is a tenth of a pixel. */
+function px(value: number): string {
+  return String(Math.round(value * 10) / 10);
+}
+
+function describe(chart: LineChart): string {
+  const ends = chart.series.map((s) => `${s.name}: last ${chart.format(s.y.at(-1) ?? Number.NaN)}`);
+  return `${chart.title} over ${chart.xLabel}. ${ends.join("; ")}.`;
+}
+
+/** What the pointer needs: where points are, and how their values read. */
+function pointerData(chart: LineChart, series: readonly Series[], x: Scale, y: Scale): object {
+  return {
+    width: WIDTH,
+    top: TOP,
+    floor: HEIGHT - BOTTOM,
+    xLabel: chart.xLabel,
+    stepped: chart.stepped === true,
+    series: series.map((s) => ({
+      name: s.name,
+      colour: s.colour,
+      x: s.x,
+      label: s.x.map((value) => integer(value)),
+      at: s.x.map((value, i) => {
+        const value_ = s.y[i] ?? Number.NaN;
+        return Number.isFinite(value_) ? [Number(px(x.at(value))), Number(px(y.at(value_)))] : null;
+      }),
+      text: s.y.map((value, i) => valueText(chart, value, s.raw?.[i])),
+      marks: (s.marks ?? []).map((m) => ({ x: m.x, text: m.text })),
+    })),
+  };
+}
+
+function valueText(chart: LineChart, value: number, raw: number | undefined): string {
+  return raw === undefined ? chart.format(value) : `${chart.format(value)} (${chart.format(raw)})`;
+}

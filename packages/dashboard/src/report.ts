@@ -1,0 +1,89 @@
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { renderLineChart } from "./chart/line-chart.js";
+import { chartsOf } from "./charts.js";
+import { CLIENT } from "./client.js";
+import { integer } from "./format.js";
+import { escape } from "./html.js";
+import { readRunLog } from "./run.js";
+import type { Run } from "./run.js";
+import { COLOURS, STYLE } from "./style.js";
+import { comparisonTable, epochTable } from "./table.js";
+
+export interface ReportOptions {
+  readonly title: string;
+  /** One line under the title; default: model, parameters, device and date of the first run. */
+  readonly subtitle?: string;
+  /** Paths of run logs, or logs that were read already. Shown in this order. */
+  readonly runs: readonly (string | Run)[];
+  /** Sentences under the table. */
+  readonly notes?: readonly string[];
+  /** What one element of a batch is, in the plural. Default "samples". */
+  readonly unit?: string;
+}
+
+/**
+ * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation metrics.
+ *
+ * The file needs no network and no other file; its own content policy forbids both. Light or dark, as the reader's system is.
+ * It is complete without scripts; a script adds the values under the pointer. Written whole or not at all.
+ *
+ * @returns The absolute path of the file.
+ * @throws {RunLogError} When a log is not readable as one.
+ * @throws {RangeError} `writeReport: expected runs to have at least one entry. Received: [].`
+ * @example
+ * writeReport("report.html", { title: "MNIST", runs: findRunLogs("nbit_logs") });
+ */
+export function writeReport(path: string, options: ReportOptions): string {
+  const target = resolve(path);
+  const html = renderReport(options);
+  mkdirSync(dirname(target), { recursive: true });
+  const temporary = `${target}.${process.pid}.tmp`;
+  writeFileSync(temporary, html);
+  renameSync(temporary, target);
+  return target;
+}
+
+/** As `writeReport`, but returns the page. */
+export function renderReport(options: ReportOptions): string {
+  if (options.runs.length === 0) throw new RangeError("writeReport: expected runs to have at least one entry. Received: [].");
+  const runs = options.runs.map((run) => (typeof run === "string" ? readRunLog(run) : run));
+  const unit = options.unit ?? "samples";
+  const charts = chartsOf(runs).map((chart, i) => renderLineChart(chart, `chart-${i}`));
+  const notes = (options.notes ?? []).map((note) => `<p class="note">${escape(note)}</p>`).join("\n");
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${escape(options.title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+<h1>${escape(options.title)}</h1>
+<p class="sub">${escape(options.subtitle ?? subtitleOf(runs))}</p>
+<h2>At a glance</h2>
+${comparisonTable(runs, unit)}
+${notes}
+${charts.length === 0 ? "" : `<h2>Curves</h2>\n${legend(runs)}\n<div class="charts">\n${charts.join("\n")}\n</div>`}
+${epochTable(runs, unit)}
+<footer>Written by nbit, ${escape(new Date().toISOString().slice(0, 16).replace("T", " "))} UTC. This file needs no network.</footer>
+</main>
+<script>${CLIENT}</script>
+</body>
+</html>
+`;
+}
+
+function legend(runs: readonly Run[]): string {
+  return `<div class="legend">${runs.map((run, i) => `<span><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</span>`).join("")}${runs.some((run) => run.skips.length > 0) ? "<span><b>✕</b> skipped step</span>" : ""}</div>`;
+}
+
+function subtitleOf(runs: readonly Run[]): string {
+  const first = runs[0];
+  if (first === undefined) return "";
+  const parts = [first.model, first.parameters > 0 ? `${integer(first.parameters)} parameters` : "", first.device, first.startedAt.slice(0, 10)];
+  return parts.filter((part) => part !== "").join(" · ");
+}

@@ -1,0 +1,158 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { RunLogError } from "./errors.js";
+import { Fields } from "./fields.js";
+
+/** Metrics by name. */
+export type Metrics = Readonly<Record<string, number>>;
+
+export interface StepRecord {
+  readonly step: number;
+  readonly epoch: number;
+  /** Since the run began. */
+  readonly seconds: number;
+  readonly metrics: Metrics;
+}
+
+export interface ScaleRecord {
+  readonly step: number;
+  readonly value: number;
+}
+
+export interface SkipRecord {
+  readonly step: number;
+  /** The scale that was too high. */
+  readonly lossScale: number;
+  /** Parameters whose gradients were not finite. */
+  readonly nonFinite: readonly string[];
+}
+
+export interface EpochRecord {
+  readonly epoch: number;
+  readonly step: number;
+  /** Time in training batches, without validation. */
+  readonly trainingSeconds: number;
+  readonly batches: number;
+  readonly samples: number;
+  readonly metrics: Metrics;
+  /** Highest resident memory of the process so far, in bytes. */
+  readonly peakRss: number;
+}
+
+export interface EvaluationRecord {
+  readonly stage: "validate" | "test";
+  readonly step: number;
+  readonly epoch: number;
+  readonly evaluationSeconds: number;
+  readonly metrics: Metrics;
+}
+
+export interface RunEnd {
+  readonly status: string;
+  readonly step: number;
+  readonly seconds: number;
+  readonly skippedSteps: number;
+  readonly peakRss: number;
+}
+
+/** One training run, as its log tells it. */
+export interface Run {
+  readonly name: string;
+  /** Canonical, such as "16-mixed". */
+  readonly precision: string;
+  readonly model: string;
+  readonly parameters: number;
+  readonly device: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly steps: readonly StepRecord[];
+  readonly scales: readonly ScaleRecord[];
+  readonly skips: readonly SkipRecord[];
+  readonly epochs: readonly EpochRecord[];
+  readonly evaluations: readonly EvaluationRecord[];
+  /** Null while the run goes on, or when the process was killed. */
+  readonly end: RunEnd | null;
+}
+
+/** The newest format that this version reads. */
+const FORMAT = 1;
+
+/**
+ * Read a run log (`run.jsonl`). A last line that is torn, since the run is still going or was killed, is left out.
+ *
+ * Record types and fields that are not known are ignored: logs of later versions stay readable within one format number.
+ *
+ * @throws {RunLogError} When the file is not a run log, is of a newer format, or a line in it is damaged; the message names the line.
+ */
+export function readRunLog(path: string): Run {
+  return parseRunLog(readFileSync(path, "utf8"), path);
+}
+
+/** As `readRunLog`, from text. `source` names it in messages. */
+export function parseRunLog(text: string, source = "run log"): Run {
+  const complete = text.slice(0, text.lastIndexOf("\n") + 1);
+  const records = complete
+    .split("\n")
+    .map((line, i) => ({ line, where: `${source}:${i + 1}` }))
+    .filter(({ line }) => line.trim() !== "")
+    .map(({ line, where }) => Fields.parse(line, where));
+  const first = records[0];
+  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${source}: expected a run log, whose first line has "type":"run".`);
+  const format = first.number("format");
+  if (format > FORMAT) throw new RunLogError(`${source}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
+
+  const of = (type: string): Fields[] => records.filter((record) => record.text("type", "") === type);
+  return {
+    name: first.text("name"),
+    precision: first.text("precision"),
+    model: first.text("model", ""),
+    parameters: first.number("parameters", 0),
+    device: first.text("device", ""),
+    startedAt: first.text("startedAt", ""),
+    steps: of("step").map((r) => ({ step: r.number("step"), epoch: r.number("epoch", 0), seconds: r.number("seconds", 0), metrics: r.metrics("metrics") })),
+    scales: of("scale").map((r) => ({ step: r.number("step"), value: r.number("value") })),
+    skips: of("skip").map((r) => ({ step: r.number("step"), lossScale: r.number("lossScale", Number.NaN), nonFinite: r.texts("nonFinite") })),
+    epochs: of("epoch").map((r) => ({
+      epoch: r.number("epoch"),
+      step: r.number("step"),
+      trainingSeconds: r.number("trainingSeconds"),
+      batches: r.number("batches", 0),
+      samples: r.number("samples", 0),
+      metrics: r.metrics("metrics"),
+      peakRss: r.inner("memory").number("peakRss", 0),
+    })),
+    evaluations: of("eval").map((r) => ({
+      stage: r.text("stage") === "test" ? "test" : "validate",
+      step: r.number("step"),
+      epoch: r.number("epoch", 0),
+      evaluationSeconds: r.number("evaluationSeconds", 0),
+      metrics: r.metrics("metrics"),
+    })),
+    end: endOf(of("end").at(-1)),
+  };
+}
+
+function endOf(record: Fields | undefined): RunEnd | null {
+  if (record === undefined) return null;
+  return {
+    status: record.text("status"),
+    step: record.number("step", 0),
+    seconds: record.number("seconds", 0),
+    skippedSteps: record.number("skippedSteps", 0),
+    peakRss: record.number("peakRss", 0),
+  };
+}
+
+/** Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out. */
+export function findRunLogs(dir: string): string[] {
+  const found: { path: string; time: number }[] = [];
+  const visit = (folder: string): void => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory() && entry.name !== "node_modules" && !entry.name.startsWith(".")) visit(path);
+      else if (entry.isFile() && entry.name === "run.jsonl") found.push({ path, time: statSync(path).birthtimeMs });
+    }
+  };
+  visit(dir);
+  return found.sort((a, b) => a.time - b.time || (a.path < b.path ? -1 : 1)).map(({ path }) => path);
+}
