@@ -7,7 +7,7 @@ export interface Figures {
   readonly samplesPerSecond: number | null;
   /** Samples per second as a multiple of the baseline's; null without one. */
   readonly speed: number | null;
-  /** Highest resident memory of the process, in bytes. */
+  /** The most bytes that tensors held above what was there before the run: parameters, gradients, optimizer state, activations, batches. */
   readonly peakMemory: number | null;
   /** In 0…1: from the last test run, otherwise from the last validation. */
   readonly accuracy: number | null;
@@ -24,7 +24,7 @@ export function figuresOf(run: Run, baseline: Run | undefined): Figures {
   const seconds = run.epochs.reduce((sum, e) => sum + e.trainingSeconds, 0);
   const rate = rateOf(run);
   const baseRate = baseline === undefined ? null : rateOf(baseline);
-  const peak = Math.max(run.end?.peakRss ?? 0, ...run.epochs.map((e) => e.peakRss));
+  const peak = Math.max(run.end?.memory.peakTensors ?? 0, ...run.epochs.map((e) => e.memory.peakTensors)) - run.tensorsBefore;
   const test = accuracyOf(run, "test");
   const validate = accuracyOf(run, "validate");
   return {

@@ -5,4 +5,4 @@ export type { Figures } from "./figures.js";
 export { renderReport, writeReport } from "./report.js";
 export type { ReportOptions } from "./report.js";
 export { findRunLogs, parseRunLog, readRunLog } from "./run.js";
-export type { EpochRecord, EvaluationRecord, Metrics, Run, RunEnd, ScaleRecord, SkipRecord, StepRecord } from "./run.js";
+export type { EpochRecord, EvaluationRecord, MemoryRecord, Metrics, Run, RunEnd, ScaleRecord, SkipRecord, StepRecord } from "./run.js";

@@ -35,7 +35,14 @@ export interface EpochRecord {
   readonly batches: number;
   readonly samples: number;
   readonly metrics: Metrics;
-  /** Highest resident memory of the process so far, in bytes. */
+  readonly memory: MemoryRecord;
+}
+
+/** Bytes; 0 where the log does not say. */
+export interface MemoryRecord {
+  /** The most that CPU tensors held since the run began. */
+  readonly peakTensors: number;
+  /** The most that the process has held, other runs before this one included. */
   readonly peakRss: number;
 }
 
@@ -52,7 +59,7 @@ export interface RunEnd {
   readonly step: number;
   readonly seconds: number;
   readonly skippedSteps: number;
-  readonly peakRss: number;
+  readonly memory: MemoryRecord;
 }
 
 /** One training run, as its log tells it. */
@@ -65,6 +72,8 @@ export interface Run {
   readonly device: string;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** Bytes that tensors held before the run, the model aside: data sets, other models. */
+  readonly tensorsBefore: number;
   readonly steps: readonly StepRecord[];
   readonly scales: readonly ScaleRecord[];
   readonly skips: readonly SkipRecord[];
@@ -109,6 +118,7 @@ export function parseRunLog(text: string, source = "run log"): Run {
     parameters: first.number("parameters", 0),
     device: first.text("device", ""),
     startedAt: first.text("startedAt", ""),
+    tensorsBefore: first.number("tensorsBefore", 0),
     steps: of("step").map((r) => ({ step: r.number("step"), epoch: r.number("epoch", 0), seconds: r.number("seconds", 0), metrics: r.metrics("metrics") })),
     scales: of("scale").map((r) => ({ step: r.number("step"), value: r.number("value") })),
     skips: of("skip").map((r) => ({ step: r.number("step"), lossScale: r.number("lossScale", Number.NaN), nonFinite: r.texts("nonFinite") })),
@@ -119,7 +129,7 @@ export function parseRunLog(text: string, source = "run log"): Run {
       batches: r.number("batches", 0),
       samples: r.number("samples", 0),
       metrics: r.metrics("metrics"),
-      peakRss: r.inner("memory").number("peakRss", 0),
+      memory: memoryOf(r),
     })),
     evaluations: of("eval").map((r) => ({
       stage: r.text("stage") === "test" ? "test" : "validate",
@@ -139,8 +149,13 @@ function endOf(record: Fields | undefined): RunEnd | null {
     step: record.number("step", 0),
     seconds: record.number("seconds", 0),
     skippedSteps: record.number("skippedSteps", 0),
-    peakRss: record.number("peakRss", 0),
+    memory: memoryOf(record),
   };
+}
+
+function memoryOf(record: Fields): MemoryRecord {
+  const memory = record.inner("memory");
+  return { peakTensors: memory.number("peakTensors", 0), peakRss: memory.number("peakRss", 0) };
 }
 
 /** Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out. */

@@ -28,7 +28,7 @@ export function comparisonTable(runs: readonly Run[], unit: string): string {
     { title: "Seconds per epoch", cell: (f) => (f.secondsPerEpoch === null ? null : td(seconds(f.secondsPerEpoch))) },
     { title: `${capital(unit)} per second`, cell: (f, c) => (f.samplesPerSecond === null ? null : td(integer(f.samplesPerSecond) + bar(f.samplesPerSecond / speedMax, c))) },
     { title: `Speed against ${baseline?.name ?? ""}`, cell: (f) => (f.speed === null || runs.length < 2 ? null : td(`${digits(f.speed, 3)} ×`)) },
-    { title: "Peak memory", cell: (f, c) => (f.peakMemory === null ? null : td(bytes(f.peakMemory) + bar(f.peakMemory / memoryMax, c))) },
+    { title: "Peak training memory", cell: (f, c) => (f.peakMemory === null ? null : td(bytes(f.peakMemory) + bar(f.peakMemory / memoryMax, c))) },
     { title: `${from} accuracy`, cell: (f) => (f.accuracy === null ? null : td(percent(f.accuracy), runs.length > 1 && f.accuracy === accuracyMax ? "best" : "")) },
     { title: "Skipped steps", cell: (f) => td(integer(f.skippedSteps)) },
   ];

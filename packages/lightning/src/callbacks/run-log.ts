@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ArgumentError, memory } from "@nbit/torch";
+import { ArgumentError, memory, resetPeakMemory } from "@nbit/torch";
 import { JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -31,6 +31,8 @@ const FORMAT = 1;
  * | `epoch` | a training epoch ended: seconds without validation, batches, samples, metrics, memory |
  * | `eval` | a validation or test run ended: seconds, metrics |
  * | `end` | the run ended: how, after how long |
+ *
+ * The peak of tensor memory (`resetPeakMemory`) starts anew when the log does.
  *
  * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in every
  * step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when the process exits.
@@ -83,7 +85,12 @@ export class RunLog extends Callback {
     this.#headerWritten = true;
     this.#startedAt = performance.now();
     let parameters = 0;
-    for (const parameter of module.parameters()) parameters += parameter.numel();
+    let bytes = 0;
+    for (const parameter of module.parameters()) {
+      parameters += parameter.numel();
+      bytes += parameter.nbytes;
+    }
+    resetPeakMemory();
     this.#file.add({
       type: "run",
       format: FORMAT,
@@ -93,6 +100,8 @@ export class RunLog extends Callback {
       parameters,
       device: String(trainer.rootDevice),
       startedAt: new Date().toISOString(),
+      // What was there before: the data set, other models. The model's own parameters count as training's.
+      tensorsBefore: Math.max(0, memory().bytes - bytes),
     });
   }
 
@@ -152,7 +161,6 @@ export class RunLog extends Callback {
   }
 
   override onTrainEpochEnd(trainer: TrainerView): void {
-    const { rss } = process.memoryUsage();
     this.#file?.add({
       type: "epoch",
       epoch: trainer.currentEpoch,
@@ -163,7 +171,7 @@ export class RunLog extends Callback {
       samples: this.#samples,
       skippedSteps: trainer.skippedSteps,
       metrics: { ...trainer.callbackMetrics },
-      memory: { rss, peakRss: process.resourceUsage().maxRSS * 1024, tensors: memory().bytes },
+      memory: memoryNow(),
     });
     this.#file?.flush();
   }
@@ -211,7 +219,7 @@ export class RunLog extends Callback {
   }
 
   #end(trainer: TrainerView, status: "success" | "failed" | "interrupted"): void {
-    this.#file?.add({ type: "end", status, step: trainer.globalStep, seconds: this.#seconds(), skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps, peakRss: process.resourceUsage().maxRSS * 1024 });
+    this.#file?.add({ type: "end", status, step: trainer.globalStep, seconds: this.#seconds(), skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps, memory: memoryNow() });
   }
 
   override teardown(): void {
@@ -226,4 +234,10 @@ export class RunLog extends Callback {
   #seconds(): number {
     return (performance.now() - this.#startedAt) / 1000;
   }
+}
+
+/** Bytes. `peakTensors` is the most that CPU tensors held since the log began; `peakRss` the process's highest, whatever ran before. */
+function memoryNow(): Record<string, number> {
+  const { bytes, peakBytes, residentBytes } = memory();
+  return { tensors: bytes, peakTensors: peakBytes, rss: residentBytes, peakRss: process.resourceUsage().maxRSS * 1024 };
 }
