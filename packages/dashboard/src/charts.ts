@@ -35,7 +35,7 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
   });
   const smoothed = series.some((s) => s.raw !== undefined);
   const yKind = logarithmic(series) ? "log10" : "linear";
-  const caption = [yKind === "log10" ? "Logarithmic axis" : "", smoothed ? "smoothed; each step faintly behind, in brackets under the pointer" : ""].filter((text) => text !== "").join(", ");
+  const caption = [yKind === "log10" ? "Logarithmic axis" : "", smoothed ? "smoothed; single steps faintly behind" : ""].filter((text) => text !== "").join(", ");
   return { title: titleOf(name, "Training"), xLabel: "step", series, yKind, format: metric, ...(caption === "" ? {} : { caption: `${caption.charAt(0).toUpperCase()}${caption.slice(1)}.` }) };
 }
 
@@ -74,7 +74,7 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
     if (points.length > 0) series.push({ name: run.name, colour: i % COLOURS, x: points.map((e) => e.step), y: points.map((e) => e.metrics[name] ?? Number.NaN) });
   });
   const fraction = isAccuracy(name) && series.every((s) => s.y.every((v) => !(v > 1) && !(v < 0)));
-  return { title: titleOf(name, "Validation"), xLabel: "step", series, yKind: logarithmic(series) ? "log10" : "linear", points: series.every((s) => s.x.length <= 40), format: fraction ? (v) => percent(v) : metric };
+  return { title: titleOf(name, "Validation"), xLabel: "step", series, yKind: logarithmic(series) ? "log10" : "linear", points: series.every((s) => s.x.length <= 40), ...(fraction ? { format: (v) => percent(v), axisFormat: (v, decimals) => percent(v, Math.max(0, decimals - 2)) } : { format: metric }) };
 }
 
 /** `val_acc` → "Validation accuracy (val_acc)": plain words where the name is a common one, always with the name itself. */

@@ -24,7 +24,6 @@ td.run { font-weight: 600; }
 td.run small { display: block; font-weight: 400; color: var(--soft); }
 td .bar { display: block; height: 4px; margin-top: 5px; border-radius: 2px; background: var(--track); }
 td .bar i { display: block; height: 4px; border-radius: 2px; }
-td.best { font-weight: 600; }
 .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; font-size: 13px; }
 .legend b { color: var(--bad); font-weight: 600; }
@@ -36,15 +35,15 @@ svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .grid line { stroke: var(--line); }
 .grid .axis, .grid .tick { stroke: var(--soft); stroke-opacity: 0.6; }
-svg path { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; }
-svg path.raw { stroke-width: 1; stroke-opacity: 0.22; }
+svg path { fill: none; stroke: currentColor; stroke-linejoin: round; }
+svg path.raw { stroke-width: 1; stroke-opacity: 0.18; }
 svg path.mark { stroke: var(--bad); stroke-width: 2; }
 svg circle { fill: currentColor; stroke: var(--card); stroke-width: 1.5; }
 .pointer line { stroke: var(--soft); stroke-dasharray: 3 3; }
 .tip { position: absolute; top: 6px; pointer-events: none; background: var(--card); color: var(--ink); border: 1px solid var(--line); border-radius: 8px;
   box-shadow: 0 4px 16px rgb(0 0 0 / 0.16); padding: 7px 11px; font-size: 12px; line-height: 1.55; white-space: nowrap; font-variant-numeric: tabular-nums; z-index: 1; }
 .tip .x { color: var(--soft); }
-.tip .skip { color: var(--bad); }
+.tip .skip { color: var(--bad); white-space: normal; max-width: 230px; }
 details { margin-top: 12px; }
 summary { cursor: pointer; color: var(--soft); }
 details .card { margin-top: 12px; }

@@ -21,15 +21,14 @@ export function comparisonTable(runs: readonly Run[], unit: string): string {
   const maxOf = (pick: (f: Figures) => number | null): number => Math.max(...figures.map((f) => pick(f) ?? 0));
   const speedMax = maxOf((f) => f.samplesPerSecond);
   const memoryMax = maxOf((f) => f.peakMemory);
-  const accuracyMax = maxOf((f) => f.accuracy);
   const from = figures.every((f) => f.accuracyFrom !== "validate") ? "Test" : "Validation";
 
   const columns: { title: string; cell: (f: Figures, colour: number) => string | null }[] = [
     { title: "Seconds per epoch", cell: (f) => (f.secondsPerEpoch === null ? null : td(seconds(f.secondsPerEpoch))) },
     { title: `${capital(unit)} per second`, cell: (f, c) => (f.samplesPerSecond === null ? null : td(integer(f.samplesPerSecond) + bar(f.samplesPerSecond / speedMax, c))) },
-    { title: `Speed against ${baseline?.name ?? ""}`, cell: (f) => (f.speed === null || runs.length < 2 ? null : td(`${digits(f.speed, 3)} ×`)) },
+    { title: `Speed against ${baseline?.name ?? ""}`, cell: (f) => (f.speed === null || runs.length < 2 ? null : td(`${f.speed.toFixed(2)} ×`)) },
     { title: "Peak training memory", cell: (f, c) => (f.peakMemory === null ? null : td(bytes(f.peakMemory) + bar(f.peakMemory / memoryMax, c))) },
-    { title: `${from} accuracy`, cell: (f) => (f.accuracy === null ? null : td(percent(f.accuracy), runs.length > 1 && f.accuracy === accuracyMax ? "best" : "")) },
+    { title: `${from} accuracy`, cell: (f) => (f.accuracy === null ? null : td(percent(f.accuracy))) },
     { title: "Skipped steps", cell: (f) => td(integer(f.skippedSteps)) },
   ];
   const shown = columns.map((column) => ({ title: column.title, cells: figures.map((f, i) => column.cell(f, i % COLOURS)) })).filter((column) => column.cells.some((cell) => cell !== null));
@@ -55,8 +54,8 @@ export function epochTable(runs: readonly Run[], unit: string): string {
   return `<details><summary>Epoch by epoch</summary><div class="card"><table><thead><tr><th scope="col">Run</th><th scope="col">Epoch</th><th scope="col">Step</th><th scope="col">Training time</th><th scope="col">${escape(capital(unit))} per second</th><th scope="col">Metrics</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
 }
 
-function td(content: string, className = ""): string {
-  return className === "" ? `<td>${content}</td>` : `<td class="${className}">${content}</td>`;
+function td(content: string): string {
+  return `<td>${content}</td>`;
 }
 
 function bar(fraction: number, colour: number): string {

@@ -16,8 +16,10 @@ export interface LineChart {
   readonly stepped?: boolean;
   /** Show every point; for curves of few points. */
   readonly points?: boolean;
-  /** How values read on the axis and under the pointer. */
+  /** How values read under the pointer. */
   readonly format: (value: number) => string;
+  /** How they read on a linear axis. Default: plain, with as many decimals as the ticks need. */
+  readonly axisFormat?: (value: number, decimals: number) => string;
 }
 
 const WIDTH = 528;
@@ -32,7 +34,7 @@ export function renderLineChart(chart: LineChart, id: string): string {
   const series = chart.series.map(thin);
   const x = xScale(series);
   const y = yScale(chart, series);
-  const parts = [grid(x, y, chart.xLabel), ...series.map((s) => curve(s, x, y, chart))];
+  const parts = [grid(x, y, chart.xLabel), ...series.map((s, i) => curve(s, x, y, chart, strokeWidth(i, series.length)))];
   const caption = chart.caption === undefined ? "" : `<p>${escape(chart.caption)}</p>`;
   return `<figure class="chart" id="${id}">
 <figcaption><h3>${escape(chart.title)}</h3>${caption}</figcaption>
@@ -43,7 +45,9 @@ export function renderLineChart(chart: LineChart, id: string): string {
 
 function xScale(series: readonly Series[]): Scale {
   const all = series.flatMap((s) => [s.x[0], s.x.at(-1)]).filter((v) => v !== undefined);
-  return linearScale(Math.min(...all), Math.max(...all), LEFT, WIDTH - RIGHT, 6);
+  const [min, max] = [Math.min(...all), Math.max(...all)];
+  // Steps begin at 0, unless these begin late.
+  return linearScale(min > 0 && min < max * 0.2 ? 0 : min, max, LEFT, WIDTH - RIGHT, 6);
 }
 
 function yScale(chart: LineChart, series: readonly Series[]): Scale {
@@ -55,7 +59,7 @@ function yScale(chart: LineChart, series: readonly Series[]): Scale {
   if (min > max) return linearScale(0, 1, bottom, top, 4);
   if (chart.yKind === "log10") return log10Scale(min, max, bottom, top);
   if (chart.yKind === "log2") return log2Scale(min, max, bottom, top);
-  return niceLinear(min, max, bottom, top, 5, chart.points === true ? chart.format : undefined);
+  return niceLinear(min, max, bottom, top, 5, chart.axisFormat);
 }
 
 function grid(x: Scale, y: Scale, xLabel: string): string {
@@ -74,15 +78,15 @@ function grid(x: Scale, y: Scale, xLabel: string): string {
   return out.join("");
 }
 
-function curve(series: Series, x: Scale, y: Scale, chart: LineChart): string {
+function curve(series: Series, x: Scale, y: Scale, chart: LineChart, width: number): string {
   const { raw, marks = [] } = series;
   const out = [`<g class="c${series.colour}">`];
   if (raw !== undefined) out.push(`<path class="raw" d="${path(series.x, raw, x, y, false)}"/>`);
-  out.push(`<path d="${path(series.x, series.y, x, y, chart.stepped === true)}"/>`);
+  out.push(`<path stroke-width="${width}" d="${path(series.x, series.y, x, y, chart.stepped === true)}"/>`);
   if (chart.points === true || series.x.length === 1) {
     series.x.forEach((value, i) => {
       const at = series.y[i] ?? Number.NaN;
-      if (Number.isFinite(at)) out.push(`<circle cx="${px(x.at(value))}" cy="${px(y.at(at))}" r="3.5"/>`);
+      if (Number.isFinite(at)) out.push(`<circle cx="${px(x.at(value))}" cy="${px(y.at(at))}" r="${width + 1.75}"/>`);
     });
   }
   for (const mark of marks) {
@@ -91,6 +95,11 @@ function curve(series: Series, x: Scale, y: Scale, chart: LineChart): string {
   }
   out.push("</g>");
   return out.join("");
+}
+
+/** Each curve is thinner than the one it lies on: runs from one seed often coincide, and all should be seen. */
+function strokeWidth(index: number, count: number): number {
+  return 1.75 + 1.75 * Math.min(3, count - 1 - index);
 }
 
 function path(xs: readonly number[], ys: readonly number[], x: Scale, y: Scale, stepped: boolean): string {

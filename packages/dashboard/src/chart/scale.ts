@@ -12,8 +12,8 @@ export interface Scale {
   at(value: number): number;
 }
 
-/** @param labelOf - How tick values read; the default gives as many decimals as the step between ticks needs. */
-export function linearScale(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number) => string): Scale {
+/** @param labelOf - How tick values read, given the decimals that the step between ticks needs. */
+export function linearScale(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number, decimals: number) => string): Scale {
   // A flat curve gets room above and below.
   const pad = min === max ? Math.abs(min) * 0.05 || 1 : 0;
   const low = min - pad;
@@ -23,13 +23,13 @@ export function linearScale(min: number, max: number, from: number, to: number, 
   const ticks = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) {
     const value = Number((i * step).toFixed(decimals));
-    ticks.push({ value, label: labelOf?.(value) ?? (decimals === 0 ? integer(value) : value.toFixed(decimals)) });
+    ticks.push({ value, label: labelOf?.(value, decimals) ?? (decimals === 0 ? integer(value) : value.toFixed(decimals)) });
   }
   return { kind: "linear", min: low, max: high, ticks, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
 }
 
 /** Widened to whole ticks, so that the curve does not touch the frame. */
-export function niceLinear(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number) => string): Scale {
+export function niceLinear(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number, decimals: number) => string): Scale {
   const step = niceStep((max - min || Math.abs(max) || 1) / Math.max(1, count));
   return linearScale(Math.floor(min / step + 1e-9) * step, Math.ceil(max / step - 1e-9) * step, from, to, count, labelOf);
 }
@@ -39,9 +39,10 @@ export function log10Scale(min: number, max: number, from: number, to: number): 
   const low = Math.log10(min);
   const high = Math.max(Math.log10(max), low + 0.1);
   const ticks = [];
-  const dense = high - low < 2.2;
+  const decades = high - low;
+  const factors = decades < 1.6 ? [1, 2, 5] : decades < 3.2 ? [1, 3] : [1];
   for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
-    for (const factor of dense ? [1, 2, 5] : [1]) {
+    for (const factor of factors) {
       const value = factor * 10 ** power;
       const at = Math.log10(value);
       if (at >= low - 1e-9 && at <= high + 1e-9) ticks.push({ value, label: value >= 1000 ? integer(value) : digits(value, 1) });

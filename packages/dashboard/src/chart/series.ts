@@ -21,17 +21,24 @@ export interface Mark {
 const MAX_POINTS = 600;
 
 /**
- * Exponential moving average, corrected for its start, over `span` points. Gaps stay gaps and leave the average as it was.
+ * Centred moving average over `span` points. Near the start, where losses fall fast, it narrows so as not to lag; near the end
+ * it keeps the points before. Gaps stay gaps and do not count.
  */
 export function smooth(values: readonly number[], span: number): number[] {
-  const weight = 2 / (span + 1);
-  let sum = 0;
-  let mass = 0;
-  return values.map((value) => {
+  const sums = [0];
+  const counts = [0];
+  for (const value of values) {
+    const finite = Number.isFinite(value);
+    sums.push((sums.at(-1) ?? 0) + (finite ? value : 0));
+    counts.push((counts.at(-1) ?? 0) + (finite ? 1 : 0));
+  }
+  const half = Math.floor(span / 2);
+  return values.map((value, i) => {
     if (!Number.isFinite(value)) return value;
-    sum = sum * (1 - weight) + value * weight;
-    mass = mass * (1 - weight) + weight;
-    return sum / mass;
+    const before = Math.min(half, i);
+    const after = Math.min(before, values.length - 1 - i);
+    const total = (sums[i + after + 1] ?? 0) - (sums[i - before] ?? 0);
+    return total / ((counts[i + after + 1] ?? 0) - (counts[i - before] ?? 0));
   });
 }
 
