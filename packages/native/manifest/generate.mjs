@@ -36,6 +36,7 @@ function schemas(base) {
 }
 const isOut = (s) => s.args.some((a) => a.write && a.kwarg);
 const methodNames = new Set([...bodyHeader.matchAll(/\binline [^\n;]* Tensor::(\w+)\(/g)].map((m) => m[1]));
+for (const name of exclusions.methodsInClass) methodNames.add(name);
 
 // ---------------------------------------------------------------- TypeScript types
 const SCALARS = { t: "Tensor", i: "Int", f: "number", s: "Scalar", b: "boolean", S: "string", d: "DType", l: "Layout", m: "MemoryFormat", D: "DeviceLike", g: "Generator" };

@@ -71,7 +71,11 @@ void release(double handle);
 extern double* buffer;
 extern size_t bufferLength;
 
+/** A number as PyTorch passes it where a tensor is expected: it takes part in type promotion as a number. */
+at::Tensor wrappedNumber(const at::Scalar& value);
+
 struct Reader {
+  explicit Reader(const double* from) : at(from) {}
   const double* at;
 
   double number() { return *at++; }
@@ -81,7 +85,11 @@ struct Reader {
     if (d == d) [[likely]] return static_cast<int64_t>(d);
     return std::bit_cast<int64_t>(*at++);  // NaN announces a raw 64-bit integer
   }
-  const at::Tensor& tensor() { return get(*at++); }
+  const at::Tensor& tensor() {
+    const double h = *at++;
+    if (h != h) [[unlikely]] return number_ = wrappedNumber(scalar());  // NaN announces a number in a tensor's place
+    return get(h);
+  }
   std::optional<at::Tensor> maybeTensor() {
     const double h = *at++;
     if (h == 0) return std::nullopt;
@@ -115,6 +123,9 @@ struct Reader {
     }
     return list;
   }
+
+ private:
+  at::Tensor number_;  // at most one in a call: the other operand is a tensor
 };
 
 struct Writer {

@@ -4,6 +4,7 @@
 #include "hot.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ScalarOps.h>
 #include <ATen/core/ivalue.h>
 
 #include <deque>
@@ -118,8 +119,12 @@ IValue readList(Reader& in, size_t n, Read read) {
 void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
   if (!k.list) {
     if (k.kind == 't') {
-      const double h = in.number();
-      if (h == 0 && k.optional) stack.emplace_back(); else stack.emplace_back(get(h));
+      if (*in.at == 0 && k.optional) {
+        in.at++;
+        stack.emplace_back();
+      } else {
+        stack.emplace_back(in.tensor());
+      }
       return;
     }
     if (k.optional && !in.flag()) {
@@ -286,6 +291,12 @@ uint32_t compile(const std::string& name, const std::string& overload) {
   return operators.size() - 1;
 }
 }  // namespace
+
+at::Tensor wrappedNumber(const at::Scalar& value) {
+  at::Tensor t = c10::scalar_to_tensor(value);
+  t.unsafeGetTensorImpl()->set_wrapped_number(true);
+  return t;
+}
 
 const std::string& internedAt(double id) {
   const auto i = static_cast<size_t>(id);

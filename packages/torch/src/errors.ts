@@ -45,7 +45,7 @@ export function addDescriber(describer: (value: object) => string | null): void 
 }
 
 /** A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a, b`. */
-export function describe(value: unknown): string {
+export function describe(value: unknown, depth = 0): string {
   if (value === null || value === undefined || typeof value === "boolean") return String(value);
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (typeof value === "bigint") return `${value}n`;
@@ -58,7 +58,8 @@ export function describe(value: unknown): string {
   }
   if (Array.isArray(value)) {
     if (value.length === 0) return "[]";
-    const head = value.slice(0, 4).map((e) => describe(e));
+    if (depth > 3) return "[…]";
+    const head = value.slice(0, 4).map((e) => describe(e, depth + 1));
     return `[${head.join(", ")}${value.length > 4 ? `, … ${value.length} elements` : ""}]`;
   }
   if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;

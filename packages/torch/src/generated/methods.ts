@@ -144,6 +144,7 @@ export interface TensorMethods {
   colIndices(): Tensor;
   conjPhysical(options?: { out?: Tensor }): Tensor;
   conjPhysical_(): this;
+  contiguous(options?: { memoryFormat?: MemoryFormat }): Tensor;
   copy_(src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean }): this;
   copysign(other: Scalar, options?: { out?: Tensor }): Tensor;
   copysign(other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -777,6 +778,7 @@ export const METHODS: readonly string[] = [
   "col_indices",
   "conj_physical",
   "conj_physical_",
+  "contiguous",
   "copy_",
   "copysign",
   "copysign_",

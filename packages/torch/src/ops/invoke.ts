@@ -16,9 +16,9 @@ export class Operator {
   readonly overload: string | null;
   #schemas: readonly Schema[] | null = null;
   // Most call sites of an operator look alike: the last plan is tried before the map.
-  #lastKey = "";
+  #lastKey: number | string = -1;
   #last: Plan | null = null;
-  readonly #plans = new Map<string, Plan>();
+  readonly #plans = new Map<number | string, Plan>();
 
   constructor(name: string, overload: string | null = null) {
     this.name = name;
@@ -35,11 +35,13 @@ export class Operator {
 
   /** The plan for these arguments. @throws {ArgumentError} when no overload takes them. */
   plan(args: readonly unknown[]): Plan {
-    let key = "";
-    for (let i = 0; i < args.length; i++) {
-      const tag = tagOf(args[i]);
-      key += String.fromCharCode(97 + tag);
-      if (tag === Tag.options) key += optionsKey(args[i] as Readonly<Record<string, unknown>>);
+    const n = args.length;
+    let key: number | string = n;
+    if (n > 9 || (n > 0 && tagOf(args[n - 1]) === Tag.options)) {
+      key = shapeKey(args);
+    } else {
+      // Nine tags of five bits and the count stay exact in a number.
+      for (let i = 0; i < n; i++) key = key * 32 + tagOf(args[i]);
     }
     if (key === this.#lastKey && this.#last !== null) return this.#last;
     let plan = this.#plans.get(key);
@@ -79,6 +81,16 @@ export class Operator {
   }
 }
 
+function shapeKey(args: readonly unknown[]): string {
+  let key = "";
+  for (const a of args) {
+    const tag = tagOf(a);
+    key += String.fromCharCode(97 + tag);
+    if (tag === Tag.options) key += optionsKey(a as Readonly<Record<string, unknown>>);
+  }
+  return key;
+}
+
 function optionsKey(options: Readonly<Record<string, unknown>>): string {
   let key = "{";
   for (const name in options) {
@@ -89,6 +101,10 @@ function optionsKey(options: Readonly<Record<string, unknown>>): string {
 }
 
 function writeTensor(value: unknown, at: number, schema: Schema): number {
+  if (typeof value === "number" || typeof value === "boolean") {
+    F[at] = NaN;
+    return writeScalar(value, at + 1);
+  }
   const handle = handleOrZero(value as Tensor);
   if (handle === 0) throw new TensorDisposedError(schema.name.replace(/^aten::/, ""));
   F[at] = handle;

@@ -15,6 +15,7 @@ export const Tag = {
 } as const;
 
 export function tagOf(value: unknown): number {
+  if (isTensor(value)) return Tag.tensor;
   switch (typeof value) {
     case "number":
       return Number.isInteger(value) ? Tag.integer : Tag.float;
@@ -28,7 +29,6 @@ export function tagOf(value: unknown): number {
       return Tag.none;
     case "object":
       if (value === null) return Tag.none;
-      if (isTensor(value)) return Tag.tensor;
       if (Array.isArray(value)) return tagOfList(value);
       if (value instanceof TensorList) return Tag.tensors;
       if (value instanceof Generator) return Tag.generator;
@@ -68,6 +68,9 @@ export function isOptions(value: unknown): value is Readonly<Record<string, unkn
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
+
+/** Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the graph shows the same nodes. */
+const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));
 
 /** The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible. */
 export function conversionCost(arg: Argument, tag: number): number {
@@ -223,7 +226,9 @@ export function planFor(schema: Schema, tags: readonly number[], options: Readon
         cost += 5;
         continue;
       }
-      const c = conversionCost(arg, tags[position] as number);
+      const tag = tags[position] as number;
+      const asTensor = i === 1 && arg.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
+      const c = asTensor ? 0 : conversionCost(arg, tag);
       if (c === Infinity || byName) return null;
       cost += c;
       source.push(position++);

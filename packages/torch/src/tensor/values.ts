@@ -91,6 +91,7 @@ export function tensor(data: TensorData | Tensor, options: TensorOptions = {}): 
 
 function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
   const device = deviceOf(options.device ?? "cpu", "tensor");
+  if (options.dtype !== undefined) dtypeCode(options.dtype, "tensor");
   if (isTensor(data)) {
     const copy = data.detach().clone();
     return options.dtype === undefined && options.device === undefined ? copy : copy.to({ dtype: options.dtype ?? data.dtype, device: options.device ?? data.device });

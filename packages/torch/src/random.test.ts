@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as torch from "./index.js";
+
+test("seeds give PyTorch's numbers", () => {
+  torch.manualSeed(0);
+  // torch.manual_seed(0); torch.randn(3)
+  assert.deepEqual(Array.from(torch.randn([3]).toTypedArray() as Float32Array), Array.from(Float32Array.of(1.5409960746765137, -0.293428897857666, -2.1787893772125244)));
+  const g = new torch.Generator().manualSeed(7);
+  // torch.randperm(10, generator=torch.Generator().manual_seed(7))
+  assert.deepEqual(torch.randperm(10, { generator: g }).tolist(), [5, 0, 3, 4, 1, 7, 9, 6, 8, 2]);
+});
+
+test("state is saved and restored, for the default generator and others", () => {
+  torch.manualSeed(3);
+  const state = torch.getRngState();
+  const first = torch.rand([4]).tolist();
+  torch.setRngState(state);
+  assert.deepEqual(torch.rand([4]).tolist(), first);
+  const g = new torch.Generator().manualSeed(1);
+  const own = g.getState();
+  const a = torch.rand([2], { generator: g }).tolist();
+  g.setState(own);
+  assert.deepEqual(torch.rand([2], { generator: g }).tolist(), a);
+  assert.equal(g.initialSeed(), 1n);
+  assert.notEqual(g.seed(), 1n);
+});
+
+test("bad seeds are refused", () => {
+  assert.throws(() => torch.manualSeed(1.5), /whole number/);
+  assert.throws(() => torch.manualSeed(1n << 65n), /64 bits/);
+  assert.throws(() => torch.seedEverything(-1), /0 to 4294967295/);
+  assert.throws(() => new torch.Generator().setState(torch.zeros([3])), torch.TorchError);
+  torch.manualSeed(-1);
+  assert.equal(torch.initialSeed(), (1n << 64n) - 1n);
+});
