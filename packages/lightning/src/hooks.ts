@@ -87,7 +87,7 @@ function asyncHook(name: string): MisconfigurationError {
  * own hook did.
  */
 export class Hooks {
-  readonly #lists = new Map<HookName, HookList<readonly unknown[]>>();
+  readonly #lists: { [K in HookName]?: HookList<HookArgs<K>> } = {};
 
   constructor(
     readonly trainer: TrainerView,
@@ -97,11 +97,10 @@ export class Hooks {
   ) {}
 
   get<N extends HookName>(name: N): HookList<HookArgs<N>> {
-    let list = this.#lists.get(name);
-    if (list === undefined) {
-      list = this.#collect(name);
-      this.#lists.set(name, list);
-    }
+    const known: { [K in HookName]?: HookList<HookArgs<K>> }[N] = this.#lists[name];
+    if (known !== undefined) return known;
+    const list = this.#collect(name);
+    Object.assign(this.#lists, { [name]: list });
     return list;
   }
 

@@ -1,4 +1,4 @@
-import { nn } from "@nbit/torch";
+import { device, nn } from "@nbit/torch";
 import type { Device, DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
@@ -17,7 +17,7 @@ export interface ModuleHost {
   currentHook: string | null;
   log(name: string, value: LogValue, options: LogOptions): void;
   manualBackward(loss: Tensor): void;
-  optimizers(): readonly LightningOptimizer[];
+  wrappedOptimizers(): readonly LightningOptimizer[];
   clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void;
 }
 
@@ -93,7 +93,7 @@ export class LightningModule extends nn.Module {
 
   get device(): Device {
     const first = firstOf(this.parameters()) ?? firstOf(this.buffers());
-    return this.#host?.trainer.rootDevice ?? first?.device ?? torchCpu();
+    return this.#host?.trainer.rootDevice ?? first?.device ?? device("cpu");
   }
 
   /** Of the first floating-point parameter; "float32" without one. */
@@ -222,7 +222,7 @@ export class LightningModule extends nn.Module {
 
   /** The optimizers, wrapped: their `step` unscales, calls the hooks and skips as the precision needs. */
   optimizers(): readonly LightningOptimizer[] {
-    return this.#require("optimizers").optimizers();
+    return this.#require("optimizers").wrappedOptimizers();
   }
 
   /** The schedulers that `configureOptimizers` returned. */

@@ -32,11 +32,15 @@ export interface TrainerView {
   /** -1: no limit. */
   readonly maxSteps: number;
   readonly minSteps: number;
-  readonly accumulateGradBatches: number;
+  /** Batches per optimizer step; a callback may change it at the start of an epoch. */
+  accumulateGradBatches: number;
   readonly logEveryNSteps: number;
   readonly gradientClipVal: number | null;
   readonly gradientClipAlgorithm: "norm" | "value";
-  readonly fastDevRun: boolean | number;
+  /** Number of batches, or false. */
+  readonly fastDevRun: number | false;
+  readonly checkValEveryNEpoch: number | null;
+  readonly valCheckInterval: number | undefined;
   readonly defaultRootDir: string;
 
   /** Batches of one training epoch after limits; Infinity when the loader has no length. */
@@ -86,6 +90,12 @@ export interface TrainerView {
   /** Whether the current step is one at which loggers are written (every `logEveryNSteps`). */
   readonly isLogStep: boolean;
 
+  /** The step that loggers are given now: optimizer steps, counted by batches at the end of an accumulation window. */
+  readonly logStep: number;
+
+  /** Adds values that callbacks may monitor and that no module logged. */
+  addCallbackMetrics(metrics: Readonly<Record<string, number>>): void;
+
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
-  saveCheckpoint(path: string, options?: { weightsOnly?: boolean }): void;
+  saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean }): void;
 }

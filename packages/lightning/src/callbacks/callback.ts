@@ -17,6 +17,11 @@ export class Callback {
     return this.constructor.name;
   }
 
+  /** True for callbacks that act on what others produced (checkpoints, early stopping): they come after the module in hooks named `…End`. */
+  get runsLast(): boolean {
+    return false;
+  }
+
   setup(_trainer: TrainerView, _module: LightningModule, _stage: TrainerFn): HookResult {}
   teardown(_trainer: TrainerView, _module: LightningModule, _stage: TrainerFn): HookResult {}
 

@@ -100,7 +100,7 @@ export class LoggedMetric {
       const before = sum instanceof Tensor ? sum : weighted.mul(0).add(sum);
       return this.meta.reduceFx === "min" ? before.minimum(weighted) : before.maximum(weighted);
     }
-    return weighted.add(sum);
+    return sum instanceof Tensor ? weighted.add(sum) : weighted.add(sum);
   }
 
   /** The newest value. Waits for the device once. */

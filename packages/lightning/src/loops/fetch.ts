@@ -17,11 +17,11 @@ export interface Fetched {
 
 /** Loaders that say where they stand can be resumed without fetching again what was used. */
 interface StatefulLoader {
-  stateDict(): Record<string, unknown>;
+  stateDict(options?: { readonly position?: number }): Record<string, unknown>;
   loadStateDict(state: Record<string, unknown>): void;
 }
 
-function isStateful(loader: object): loader is StatefulLoader {
+function isStateful(loader: Loader): loader is Loader & StatefulLoader {
   return "stateDict" in loader && typeof loader.stateDict === "function" && "loadStateDict" in loader && typeof loader.loadStateDict === "function";
 }
 
@@ -41,6 +41,9 @@ export interface FetcherState {
 export class Fetcher {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
   readonly length: number;
+  /** Whether the number of batches is known in advance. */
+  readonly sized: boolean;
+  readonly #known: boolean;
   readonly #limit: number;
   #iterator: Iterator<unknown> | AsyncIterator<unknown> | null = null;
   #ahead: IteratorResult<unknown> | null = null;
@@ -54,14 +57,10 @@ export class Fetcher {
   ) {
     const length = lengthOf(loader);
     this.#limit = limitBatches(length, limit, option);
-    this.length = length === null ? (this.#limit === Infinity ? Infinity : this.#limit) : Math.min(length, this.#limit);
+    this.length = Math.min(length ?? Infinity, this.#limit);
     this.sized = length !== null || this.#limit !== Infinity;
     this.#known = length !== null;
   }
-
-  /** Whether the number of batches is known in advance. */
-  readonly sized: boolean;
-  readonly #known: boolean;
 
   get fetched(): number {
     return this.#fetched;
@@ -71,7 +70,7 @@ export class Fetcher {
   start(epoch: number): void {
     setEpoch(this.loader, epoch);
     this.#rng?.dispose();
-    this.#rng = keep(getRngState());
+    this.#rng = isStateful(this.loader) ? null : keep(getRngState());
     this.#iterator = iterate(this.loader);
     this.#ahead = null;
     this.#fetched = 0;
@@ -83,7 +82,7 @@ export class Fetcher {
     const result = this.#ahead ?? this.#pull();
     if (isPromise(result)) return this.#nextAsync(result);
     if (result.done === true) return null;
-    if (this.#known) return this.#give(result.value, this.#fetched + 1 >= this.length);
+    if (this.#endKnown()) return this.#give(result.value, this.#fetched + 1 >= this.length);
     const ahead = this.#pull();
     if (isPromise(ahead)) return this.#afterAhead(result.value, ahead);
     return this.#giveAhead(result.value, ahead);
@@ -92,12 +91,17 @@ export class Fetcher {
   async #nextAsync(pending: Promise<IteratorResult<unknown>>): Promise<Fetched | null> {
     const result = await pending;
     if (result.done === true) return null;
-    if (this.#known) return this.#give(result.value, this.#fetched + 1 >= this.length);
+    if (this.#endKnown()) return this.#give(result.value, this.#fetched + 1 >= this.length);
     return this.#giveAhead(result.value, await this.#pull());
   }
 
   async #afterAhead(value: unknown, pending: Promise<IteratorResult<unknown>>): Promise<Fetched> {
     return this.#giveAhead(value, await pending);
+  }
+
+  /** Whether this batch is known to be the last, or not, without reading ahead. */
+  #endKnown(): boolean {
+    return this.#known || this.#fetched + 1 >= this.#limit;
   }
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
@@ -118,21 +122,22 @@ export class Fetcher {
   }
 
   stateDict(): FetcherState {
-    return { rng: this.#rng, fetched: this.#fetched, loader: isStateful(this.loader) ? this.loader.stateDict() : null };
+    const loader = isStateful(this.loader) ? this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }) : null;
+    return { rng: this.#rng, fetched: this.#fetched, loader };
   }
 
   /**
    * Go to where `state` says: by the loader's own state when it has one, else by beginning the epoch again from the random
-   * numbers that it began with and fetching what was used. The generator's state afterwards is the caller's business.
+   * numbers that it began with and fetching what was used. The default generator's state afterwards is the caller's business.
    */
   async resume(state: FetcherState, epoch: number): Promise<void> {
-    if (state.rng !== null) setRngState(state.rng);
-    if (state.loader !== null && isStateful(this.loader)) {
+    if (isStateful(this.loader) && state.loader !== null) {
       this.loader.loadStateDict(state.loader);
       this.start(epoch);
       this.#fetched = state.fetched;
       return;
     }
+    if (state.rng !== null) setRngState(state.rng);
     this.start(epoch);
     while (this.#fetched < state.fetched) {
       const skipped = await this.next();
@@ -140,6 +145,14 @@ export class Fetcher {
         throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, `${this.#fetched} batches`, "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
       }
     }
+  }
+
+  /** Take over what a loader carries from one epoch to the next (its own generators), before an epoch that has not begun. */
+  resumeBetweenEpochs(state: FetcherState): void {
+    if (!isStateful(this.loader) || state.loader === null) return;
+    this.loader.loadStateDict(state.loader);
+    // The finished pass is continued, at its end, and left: the next iterator begins a new one.
+    if (state.fetched > 0) void iterate(this.loader).return?.();
   }
 
   /** Let go of the iterator. */
@@ -180,7 +193,7 @@ function limitBatches(length: number | null, limit: BatchLimit, option: string):
 }
 
 /** Samplers that shuffle by epoch are told which it is. */
-function setEpoch(loader: object, epoch: number): void {
+function setEpoch(loader: Loader, epoch: number): void {
   const sampler: unknown = Reflect.get(loader, "sampler");
   const batchSampler: unknown = Reflect.get(loader, "batchSampler");
   const inner: unknown = typeof batchSampler === "object" && batchSampler !== null ? Reflect.get(batchSampler, "sampler") : null;

@@ -54,6 +54,11 @@ export type OptimizerConfiguration =
 
 const WHERE = "configureOptimizers";
 
+/** Whether an optimizer evaluates the loss itself, several times per step. */
+export function needsClosure(optimizer: optim.Optimizer): boolean {
+  return optimizer instanceof optim.LBFGS;
+}
+
 /** Calls `configureOptimizers` and brings its result, in any of its forms, into one. */
 export function configureOptimizers(module: LightningModule): { optimizers: optim.Optimizer[]; schedulers: LRSchedulerConfig[] } {
   const configuration = module.configureOptimizers();

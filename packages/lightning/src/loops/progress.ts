@@ -4,8 +4,10 @@ export type Phase =
   | "between_epochs"
   /** A batch and its hooks are done; validation, if due, is not. */
   | "batch_end"
-  /** As `batch_end`, and validation is done. */
+  /** As `batch_end`, and validation is done (or runs). */
   | "validated"
+  /** Everything about a batch is done: the next one follows. */
+  | "batch_done"
   /** The epoch's batches and end hooks are done; plateau schedulers and the epoch's log are not. */
   | "epoch_end";
 
@@ -16,6 +18,7 @@ export interface ProgressState {
   readonly globalStep: number;
   readonly batchesThatStepped: number;
   readonly windowOpen: boolean;
+  readonly isLastBatch: boolean;
   readonly phase: Phase;
 }
 
@@ -33,11 +36,13 @@ export class FitProgress {
   batchesThatStepped = 0;
   /** Gradients of an unfinished accumulation window are held in the parameters. */
   windowOpen = false;
+  /** The batch in progress, or just done, is the last of its epoch. */
+  isLastBatch = false;
   phase: Phase = "between_epochs";
 
   stateDict(): ProgressState {
-    const { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, phase } = this;
-    return { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, phase };
+    const { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = this;
+    return { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase };
   }
 
   loadStateDict(state: ProgressState): void {

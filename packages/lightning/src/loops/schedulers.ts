@@ -10,7 +10,11 @@ export class SchedulerStepper {
     readonly configs: readonly LRSchedulerConfig[],
     readonly module: LightningModule,
     readonly board: MetricBoard,
-  ) {}
+  ) {
+    this.hasPlateauPerStep = configs.some((config) => config.reduceOnPlateau && config.interval === "step");
+  }
+
+  readonly hasPlateauPerStep: boolean;
 
   /**
    * @param index - How many steps of this epoch, or epochs, are complete.

@@ -1,0 +1,42 @@
+import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
+import { MisconfigurationError } from "../errors.js";
+import type { ResolvedOptions, TrainerOptions } from "../trainer-options.js";
+import { Callback } from "./callback.js";
+import { ModelSummary } from "./model-summary.js";
+import { ProgressBar } from "./progress-bar.js";
+import { Timer } from "./timer.js";
+
+/** The user's callbacks and those that options ask for; checkpoints come last, so that they save what the others did. */
+export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOptions): readonly Callback[] {
+  const given: readonly unknown[] = options.callbacks === undefined ? [] : Array.isArray(options.callbacks) ? options.callbacks : [options.callbacks];
+  const callbacks: Callback[] = [];
+  for (const callback of given) {
+    if (!(callback instanceof Callback)) throw new MisconfigurationError("Trainer", "callbacks to be Callbacks", callback, undefined, "ERR_CALLBACKS");
+    callbacks.push(callback);
+  }
+  const has = (type: abstract new (...args: never[]) => Callback): boolean => callbacks.some((callback) => callback instanceof type);
+
+  if (options.enableProgressBar ?? true) {
+    if (!has(ProgressBar)) callbacks.push(new ProgressBar());
+  } else if (has(ProgressBar)) throw contradiction("enableProgressBar", "ProgressBar");
+  if (options.enableModelSummary ?? true) {
+    if (!has(ModelSummary)) callbacks.push(new ModelSummary());
+  } else if (has(ModelSummary)) throw contradiction("enableModelSummary", "ModelSummary");
+  if (options.enableCheckpointing ?? true) {
+    if (!has(ModelCheckpoint) && resolved.fastDevRun === false) callbacks.push(new ModelCheckpoint());
+  } else if (has(ModelCheckpoint)) throw contradiction("enableCheckpointing", "ModelCheckpoint");
+  if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));
+
+  const keys = new Set<string>();
+  for (const callback of callbacks) {
+    if (Object.keys(callback.stateDict()).length === 0) continue;
+    if (keys.has(callback.stateKey)) throw new MisconfigurationError("Trainer", "callbacks with distinct state keys", callback.stateKey, "Override stateKey in one of them.", "ERR_CALLBACKS");
+    keys.add(callback.stateKey);
+  }
+  const isCheckpoint = (callback: Callback): boolean => callback instanceof ModelCheckpoint;
+  return [...callbacks.filter((callback) => !isCheckpoint(callback)), ...callbacks.filter(isCheckpoint)];
+}
+
+function contradiction(option: string, callback: string): MisconfigurationError {
+  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, `${option}: false and a ${callback}`, "Remove one of them.", "ERR_CALLBACKS");
+}

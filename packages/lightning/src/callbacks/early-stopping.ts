@@ -1,0 +1,137 @@
+import { MisconfigurationError } from "../errors.js";
+import type { TrainerView } from "../trainer-view.js";
+import { warn } from "../warnings.js";
+import { Callback } from "./callback.js";
+
+export interface EarlyStoppingOptions {
+  /** Name of the metric. */
+  readonly monitor: string;
+  /** Whether smaller ("min", default) or larger is better. */
+  readonly mode?: "min" | "max";
+  /** A change of at most this is no improvement. Default 0. */
+  readonly minDelta?: number;
+  /** Checks without improvement before training ends. Default 3. */
+  readonly patience?: number;
+  /** A missing metric is an error. Default true. */
+  readonly strict?: boolean;
+  /** End when the metric is NaN or infinite. Default true. */
+  readonly checkFinite?: boolean;
+  /** End as soon as the metric is better than this. */
+  readonly stoppingThreshold?: number;
+  /** End as soon as the metric is worse than this. */
+  readonly divergenceThreshold?: number;
+  /** Check at the end of training epochs, not after validation. Default: true when every epoch ends with one validation. */
+  readonly checkOnTrainEpochEnd?: boolean;
+  /** Say why training ended. Default true. */
+  readonly verbose?: boolean;
+}
+
+export type StoppingReason = "not_stopped" | "non_finite" | "threshold" | "diverged" | "patience";
+
+/** Ends training when a metric stops improving. */
+export class EarlyStopping extends Callback {
+  readonly monitor: string;
+  readonly mode: "min" | "max";
+  readonly patience: number;
+  waitCount = 0;
+  stoppedEpoch = 0;
+  bestScore: number;
+  stoppingReason: StoppingReason = "not_stopped";
+
+  readonly #options: EarlyStoppingOptions;
+  readonly #minDelta: number;
+  #atEpochEnd = true;
+
+  constructor(options: EarlyStoppingOptions) {
+    super();
+    const mode = options.mode ?? "min";
+    if (mode !== "min" && mode !== "max") throw new MisconfigurationError("EarlyStopping", 'mode to be "min" or "max"', mode, undefined, "ERR_EARLY_STOPPING");
+    if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");
+    const patience = options.patience ?? 3;
+    if (!Number.isInteger(patience) || patience < 0) throw new MisconfigurationError("EarlyStopping", "patience to be a whole number ≥ 0", patience, undefined, "ERR_EARLY_STOPPING");
+    this.#options = options;
+    this.monitor = options.monitor;
+    this.mode = mode;
+    this.patience = patience;
+    this.#minDelta = options.minDelta ?? 0;
+    this.bestScore = mode === "min" ? Infinity : -Infinity;
+  }
+
+  override get stateKey(): string {
+    return `EarlyStopping(${this.monitor}, ${this.mode})`;
+  }
+  override get runsLast(): boolean {
+    return true;
+  }
+
+  override setup(trainer: TrainerView): void {
+    this.#atEpochEnd = this.#options.checkOnTrainEpochEnd ?? (trainer.valCheckInterval === undefined && trainer.checkValEveryNEpoch === 1);
+  }
+
+  override onTrainEpochEnd(trainer: TrainerView): void {
+    if (this.#atEpochEnd) this.#check(trainer);
+  }
+  override onValidationEnd(trainer: TrainerView): void {
+    if (!this.#atEpochEnd) this.#check(trainer);
+  }
+
+  #check(trainer: TrainerView): void {
+    if (trainer.state.fn !== "fit" || trainer.sanityChecking || trainer.fastDevRun !== false) return;
+    const metrics = trainer.callbackMetrics;
+    const current = metrics[this.monitor];
+    if (current === undefined) {
+      const have = Object.keys(metrics).join(", ");
+      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, have === "" ? "no metrics" : `the metrics ${have}`, "log it, or change monitor.", "ERR_MONITOR");
+      warn("WARN_MONITOR", `EarlyStopping: the metric ${JSON.stringify(this.monitor)} was not logged.`);
+      return;
+    }
+    const reason = this.#judge(current);
+    if (reason === null) return;
+    this.stoppingReason = reason;
+    this.stoppedEpoch = trainer.currentEpoch;
+    trainer.shouldStop = true;
+    if ((this.#options.verbose ?? true) && trainer.isGlobalZero) console.log(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`);
+  }
+
+  #better(a: number, b: number): boolean {
+    return this.mode === "min" ? a < b : a > b;
+  }
+
+  #judge(current: number): StoppingReason | null {
+    const { checkFinite = true, stoppingThreshold, divergenceThreshold } = this.#options;
+    if (checkFinite && !Number.isFinite(current)) return "non_finite";
+    if (stoppingThreshold !== undefined && this.#better(current, stoppingThreshold)) return "threshold";
+    if (divergenceThreshold !== undefined && this.#better(divergenceThreshold, current)) return "diverged";
+    const margin = this.mode === "min" ? this.#minDelta : -this.#minDelta;
+    if (this.#better(current + margin, this.bestScore)) {
+      this.bestScore = current;
+      this.waitCount = 0;
+      return null;
+    }
+    this.waitCount++;
+    return this.waitCount >= this.patience ? "patience" : null;
+  }
+
+  #explain(reason: StoppingReason, current: number): string {
+    switch (reason) {
+      case "non_finite":
+        return `${this.monitor} is ${current}; its best was ${this.bestScore}`;
+      case "threshold":
+        return `${this.monitor} reached ${current}`;
+      case "diverged":
+        return `${this.monitor} went to ${current}`;
+      default:
+        return `${this.monitor} did not improve in ${this.waitCount} checks; its best was ${this.bestScore}`;
+    }
+  }
+
+  override stateDict(): Record<string, unknown> {
+    return { waitCount: this.waitCount, stoppedEpoch: this.stoppedEpoch, bestScore: this.bestScore, stoppingReason: this.stoppingReason };
+  }
+
+  override loadStateDict(state: Record<string, unknown>): void {
+    if (typeof state.waitCount === "number") this.waitCount = state.waitCount;
+    if (typeof state.stoppedEpoch === "number") this.stoppedEpoch = state.stoppedEpoch;
+    if (typeof state.bestScore === "number") this.bestScore = state.bestScore;
+  }
+}

@@ -1,0 +1,90 @@
+import { MisconfigurationError } from "../errors.js";
+import type { LightningModule } from "../module.js";
+import { parseDuration } from "../trainer-options.js";
+import type { Duration } from "../trainer-options.js";
+import type { TrainerView } from "../trainer-view.js";
+import { Callback } from "./callback.js";
+
+type Stage = "train" | "validate" | "test";
+
+export interface TimerOptions {
+  /** Training ends after this time: "DD:HH:MM:SS", or an object of days, hours, minutes, seconds. Default: never. */
+  readonly duration?: string | Duration;
+  /** Whether training may end after any batch (default) or only between epochs. */
+  readonly interval?: "step" | "epoch";
+}
+
+/** Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of resumed runs counts. */
+export class Timer extends Callback {
+  readonly #limit: number | null;
+  readonly #interval: "step" | "epoch";
+  readonly #started: Partial<Record<Stage, number>> = {};
+  readonly #ended: Partial<Record<Stage, number>> = {};
+  #before = 0;
+
+  constructor(options: TimerOptions = {}) {
+    super();
+    this.#limit = options.duration === undefined ? null : parseDuration(options.duration, "Timer");
+    this.#interval = options.interval ?? "step";
+    if (this.#interval !== "step" && this.#interval !== "epoch") {
+      throw new MisconfigurationError("Timer", 'interval to be "step" or "epoch"', this.#interval, undefined, "ERR_TIMER");
+    }
+  }
+
+  /** Seconds. */
+  timeElapsed(stage: Stage = "train"): number {
+    const started = this.#started[stage];
+    const before = stage === "train" ? this.#before : 0;
+    return started === undefined ? before : before + ((this.#ended[stage] ?? performance.now()) - started) / 1000;
+  }
+
+  /** Seconds until training ends; null without a limit. */
+  timeRemaining(): number | null {
+    return this.#limit === null ? null : this.#limit - this.timeElapsed();
+  }
+
+  #begin(stage: Stage): void {
+    this.#started[stage] = performance.now();
+    delete this.#ended[stage];
+  }
+
+  #check(trainer: TrainerView): void {
+    const remaining = this.timeRemaining();
+    if (remaining !== null && remaining <= 0) trainer.shouldStop = true;
+  }
+
+  override onFitStart(trainer: TrainerView): void {
+    this.#check(trainer); // a resumed run may have used up its time
+  }
+  override onTrainStart(): void {
+    this.#begin("train");
+  }
+  override onTrainBatchEnd(trainer: TrainerView): void {
+    if (this.#interval === "step") this.#check(trainer);
+  }
+  override onTrainEpochEnd(trainer: TrainerView): void {
+    if (this.#interval === "epoch") this.#check(trainer);
+  }
+  override onTrainEnd(): void {
+    this.#ended.train = performance.now();
+  }
+  override onValidationStart(_trainer: TrainerView, _module: LightningModule): void {
+    this.#begin("validate");
+  }
+  override onValidationEnd(): void {
+    this.#ended.validate = performance.now();
+  }
+  override onTestStart(): void {
+    this.#begin("test");
+  }
+  override onTestEnd(): void {
+    this.#ended.test = performance.now();
+  }
+
+  override stateDict(): Record<string, unknown> {
+    return { seconds: this.timeElapsed() };
+  }
+  override loadStateDict(state: Record<string, unknown>): void {
+    if (typeof state.seconds === "number") this.#before = state.seconds;
+  }
+}

@@ -1,0 +1,40 @@
+import type { Tensor } from "@nbit/torch";
+import type { FetcherState } from "../loops/fetch.js";
+import type { MetricState } from "../logging/metric.js";
+import type { ProgressState } from "../loops/progress.js";
+
+/** Version of the layout below; a reader refuses newer ones. */
+export const CHECKPOINT_FORMAT = 1;
+
+/** Where a fit stood. */
+export interface LoopsState {
+  readonly progress: ProgressState;
+  readonly fetcher: FetcherState;
+  /** Running sums of the epoch's metrics. */
+  readonly metrics: readonly MetricState[];
+  /** Values that callbacks saw last. */
+  readonly callbackMetrics: Record<string, number>;
+  /** Gradients of an accumulation window that was open, by parameter name; null otherwise. */
+  readonly gradients: Record<string, Tensor> | null;
+}
+
+/**
+ * What a checkpoint file holds. Tensors anywhere in it are stored as safetensors, everything else as JSON beside them: plain
+ * values only (numbers, strings, booleans, null, bigints, arrays, objects). Hooks may add entries of their own.
+ */
+export interface Checkpoint {
+  readonly format: number;
+  readonly epoch: number;
+  readonly globalStep: number;
+  stateDict: Record<string, Tensor>;
+  hyperparameters: Record<string, unknown>;
+  /** Everything below is absent from checkpoints of weights only. */
+  readonly precision?: { readonly name: string; readonly state: Record<string, unknown> | null };
+  readonly optimizerStates?: readonly Record<string, unknown>[];
+  readonly lrSchedulers?: readonly Record<string, unknown>[];
+  readonly callbacks?: Record<string, Record<string, unknown>>;
+  readonly loops?: LoopsState;
+  /** States of the default random number generators. */
+  readonly rng?: { readonly cpu: Tensor };
+  [key: string]: unknown;
+}

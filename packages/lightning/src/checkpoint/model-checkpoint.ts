@@ -1,0 +1,287 @@
+import { existsSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Callback } from "../callbacks/callback.js";
+import { MisconfigurationError } from "../errors.js";
+import type { LightningModule } from "../module.js";
+import type { TrainerView } from "../trainer-view.js";
+import type { TrainerFn } from "../types.js";
+import { warn } from "../warnings.js";
+import { formatName } from "./names.js";
+
+export interface ModelCheckpointOptions {
+  /** Folder. Default: `checkpoints` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
+  readonly dirpath?: string;
+  /** Template of the file name, such as "{epoch}-{val_loss:.2f}". Default "{epoch}-{step}". */
+  readonly filename?: string;
+  /** Metric that decides which checkpoints are the best. Default null: the newest is. */
+  readonly monitor?: string | null;
+  readonly mode?: "min" | "max";
+  /** How many of the best to keep; -1 all, 0 none. Default 1. */
+  readonly saveTopK?: number;
+  /** Write `last.ckpt` too, whenever a checkpoint is saved. Default false. */
+  readonly saveLast?: boolean;
+  /** Save one when training fails. Default false. */
+  readonly saveOnException?: boolean;
+  /** Weights only: half to a third of the size, but training cannot go on from it. Default false. */
+  readonly saveWeightsOnly?: boolean;
+  /** Put "name=" before each value in file names. Default true. */
+  readonly autoInsertMetricName?: boolean;
+  /** Save at every n-th optimizer step; excludes the next two. */
+  readonly everyNTrainSteps?: number;
+  /** Save at every n-th epoch. Default 1, when neither of the others is given. */
+  readonly everyNEpochs?: number;
+  /** Save after so many seconds, at the end of a batch. */
+  readonly trainTimeInterval?: number;
+  /** Save at the end of training epochs, not after validation. Default: when every epoch ends with one validation, or there is none. */
+  readonly saveOnTrainEpochEnd?: boolean;
+  /** Say what was saved. Default false. */
+  readonly verbose?: boolean;
+}
+
+const EXTENSION = ".ckpt";
+
+/**
+ * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
+ *
+ * Files are written atomically and hold everything that a resumed run needs to continue bit for bit, from between two batches as
+ * well as from between two epochs.
+ *
+ * @example new ModelCheckpoint({ monitor: "val_loss", saveTopK: 3, saveLast: true, filename: "{epoch}-{val_loss:.3f}" })
+ */
+export class ModelCheckpoint extends Callback {
+  readonly monitor: string | null;
+  readonly mode: "min" | "max";
+  /** Path of the best checkpoint; "" before the first. */
+  bestModelPath = "";
+  bestModelScore: number | null = null;
+  lastModelPath = "";
+  /** Saved checkpoints by path, with the metric's value. */
+  bestKModels: Record<string, number> = {};
+
+  readonly #options: ModelCheckpointOptions;
+  readonly #topK: number;
+  readonly #everyNSteps: number;
+  readonly #everyNEpochs: number;
+  readonly #everySeconds: number | null;
+  #directory: string | null = null;
+  #lastStepSaved = 0;
+  #lastTime = 0;
+  #lastSaved = "";
+  /** Saving fell due before the metric was there: it is made up for after validation. */
+  #deferred = false;
+
+  constructor(options: ModelCheckpointOptions = {}) {
+    super();
+    const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
+    const fail = (expected: string, received: unknown): MisconfigurationError => new MisconfigurationError("ModelCheckpoint", expected, received, undefined, "ERR_MODEL_CHECKPOINT");
+    if (mode !== "min" && mode !== "max") throw fail('mode to be "min" or "max"', mode);
+    if (!Number.isInteger(saveTopK) || saveTopK < -1) throw fail("saveTopK to be a whole number ≥ -1", saveTopK);
+    if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
+    for (const [name, value] of Object.entries({ everyNTrainSteps, everyNEpochs })) {
+      if (value !== undefined && (!Number.isInteger(value) || value < 0)) throw fail(`${name} to be a whole number ≥ 0`, value);
+    }
+    if ([(everyNTrainSteps ?? 0) > 0, (everyNEpochs ?? 0) > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
+      throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
+    }
+    this.monitor = monitor;
+    this.mode = mode;
+    this.#options = options;
+    this.#topK = saveTopK;
+    this.#everyNSteps = everyNTrainSteps ?? 0;
+    this.#everySeconds = trainTimeInterval ?? null;
+    const unset = everyNTrainSteps === undefined && everyNEpochs === undefined && trainTimeInterval === undefined;
+    this.#everyNEpochs = unset ? 1 : (everyNEpochs ?? 0);
+  }
+
+  override get stateKey(): string {
+    return `ModelCheckpoint(${this.monitor}, ${this.mode}, steps ${this.#everyNSteps}, epochs ${this.#everyNEpochs}, seconds ${this.#everySeconds})`;
+  }
+  override get runsLast(): boolean {
+    return true;
+  }
+
+  /** Where checkpoints go; null before the first run. */
+  get dirpath(): string | null {
+    return this.#directory ?? (this.#options.dirpath === undefined ? null : resolve(this.#options.dirpath));
+  }
+
+  resolveDirectory(trainer: TrainerView): string {
+    return this.dirpath ?? resolve(join(trainer.logger?.logDir ?? trainer.defaultRootDir, "checkpoints"));
+  }
+
+  override setup(trainer: TrainerView, _module: LightningModule, stage: TrainerFn): void {
+    if (stage !== "fit") return;
+    this.#directory = this.resolveDirectory(trainer);
+    this.#lastTime = performance.now();
+    this.#lastStepSaved = 0;
+    this.#deferred = false;
+  }
+
+  override onTrainStart(trainer: TrainerView): void {
+    this.#lastTime = performance.now();
+    this.#lastStepSaved = trainer.globalStep; // what was resumed is saved already
+  }
+
+  override onTrainBatchEnd(trainer: TrainerView): void {
+    const stepDue = this.#everyNSteps > 0 && trainer.globalStep % this.#everyNSteps === 0;
+    const timeDue = this.#everySeconds !== null && (performance.now() - this.#lastTime) / 1000 >= this.#everySeconds;
+    if (!stepDue && !timeDue) return;
+    if (this.#mustNotSave(trainer)) return;
+    if (timeDue) this.#lastTime = performance.now();
+    if (this.monitor !== null && (trainer.callbackMetrics[this.monitor] === undefined || this.#validationFollows(trainer))) {
+      this.#deferred = true;
+      return;
+    }
+    this.#save(trainer);
+  }
+
+  override onTrainEpochEnd(trainer: TrainerView): void {
+    if (this.#savesAtEpochEnd(trainer)) this.#saveAtEnd(trainer);
+  }
+
+  override onValidationEnd(trainer: TrainerView): void {
+    if (this.#savesAtEpochEnd(trainer) && !this.#deferred) return;
+    if (this.#deferred && !this.#mustNotSave(trainer)) {
+      this.#deferred = false;
+      this.#save(trainer);
+    } else this.#saveAtEnd(trainer);
+  }
+
+  override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
+    if (this.#options.saveOnException !== true || this.#mustNotSave(trainer)) return;
+    const path = this.#path(trainer, this.#options.filename ?? "{epoch}-{step}");
+    this.#write(trainer, path);
+    console.error(`Training failed (${error instanceof Error ? error.message : String(error)}); saved ${path}.`);
+  }
+
+  #saveAtEnd(trainer: TrainerView): void {
+    if (this.#mustNotSave(trainer)) return;
+    if (this.#everyNEpochs > 0 && (trainer.currentEpoch + 1) % this.#everyNEpochs === 0) this.#save(trainer);
+  }
+
+  #mustNotSave(trainer: TrainerView): boolean {
+    return trainer.fastDevRun !== false || trainer.state.fn !== "fit" || trainer.sanityChecking || this.#lastStepSaved === trainer.globalStep;
+  }
+
+  /** A value of the metric from an earlier validation would be stale when another follows this very batch. */
+  #validationFollows(trainer: TrainerView): boolean {
+    if (!trainer.enableValidation || this.#savesAtEpochEnd(trainer) || trainer.batchIdx < trainer.numTrainingBatches) return false;
+    const every = trainer.checkValEveryNEpoch;
+    return every === null || (trainer.currentEpoch + 1) % every === 0;
+  }
+
+  #savesAtEpochEnd(trainer: TrainerView): boolean {
+    if (this.#options.saveOnTrainEpochEnd !== undefined) return this.#options.saveOnTrainEpochEnd;
+    if (trainer.checkValEveryNEpoch !== 1) return false;
+    return !trainer.enableValidation || trainer.valCheckInterval === undefined;
+  }
+
+  #save(trainer: TrainerView): void {
+    if (this.#topK !== 0) {
+      if (this.monitor === null) this.#saveNewest(trainer);
+      else this.#saveRanked(trainer, this.monitor);
+    }
+    if (this.#options.saveLast === true) this.#saveLast(trainer);
+  }
+
+  #saveNewest(trainer: TrainerView): void {
+    const path = this.#freePath(trainer, this.#options.filename ?? "{epoch}-{step}", this.bestModelPath);
+    const previous = this.bestModelPath;
+    this.bestModelPath = path;
+    this.#write(trainer, path);
+    if (this.#topK === 1) this.#remove(previous, path);
+  }
+
+  #saveRanked(trainer: TrainerView, monitor: string): void {
+    const value = trainer.callbackMetrics[monitor];
+    if (value === undefined) {
+      const have = Object.keys(trainer.callbackMetrics).join(", ");
+      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, have === "" ? "no metrics" : `the metrics ${have}`, "log it, or change monitor.", "ERR_MONITOR");
+    }
+    const worst = this.mode === "min" ? Infinity : -Infinity;
+    const score = Number.isNaN(value) ? worst : value;
+    const better = (a: number, b: number): boolean => (this.mode === "min" ? a < b : a > b);
+    const ranked = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
+    const full = this.#topK !== -1 && ranked.length >= this.#topK;
+    const last = ranked.at(-1);
+    if (full && last !== undefined && !better(score, last[1])) {
+      if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`);
+      return;
+    }
+    const dropped = full && last !== undefined ? last[0] : "";
+    delete this.bestKModels[dropped];
+    const path = this.#freePath(trainer, this.#options.filename ?? "{epoch}-{step}", dropped);
+    this.bestKModels[path] = score;
+    const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
+    if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
+    this.#write(trainer, path);
+    if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`);
+    this.#remove(dropped, path);
+  }
+
+  #saveLast(trainer: TrainerView): void {
+    const path = this.#freePath(trainer, "last", this.lastModelPath);
+    const previous = this.lastModelPath;
+    this.lastModelPath = path;
+    this.#write(trainer, path);
+    this.#remove(previous, path);
+  }
+
+  #write(trainer: TrainerView, path: string): void {
+    this.#lastStepSaved = trainer.globalStep;
+    this.#lastSaved = path;
+    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false });
+  }
+
+  #path(trainer: TrainerView, template: string): string {
+    const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
+    return join(this.resolveDirectory(trainer), formatName(template, values, this.#options.autoInsertMetricName ?? true) + EXTENSION);
+  }
+
+  /** A name that overwrites nothing but `own`, which is about to be replaced. */
+  #freePath(trainer: TrainerView, template: string, own: string): string {
+    const path = this.#path(trainer, template);
+    let candidate = path;
+    for (let version = 1; candidate !== own && existsSync(candidate); version++) candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
+    return candidate;
+  }
+
+  /** Removes a checkpoint of ours that another has taken the place of. */
+  #remove(path: string, unless: string): void {
+    if (path === "" || path === unless || dirname(path) !== this.#directory) return;
+    try {
+      rmSync(path, { force: true });
+    } catch (error) {
+      warn("WARN_CHECKPOINT_REMOVE", `ModelCheckpoint: could not remove ${path}: ${String(error)}`);
+    }
+  }
+
+  /** Path of the checkpoint that was written last; "" before the first. */
+  get lastSavedPath(): string {
+    return this.#lastSaved;
+  }
+
+  override stateDict(): Record<string, unknown> {
+    return {
+      monitor: this.monitor,
+      dirpath: this.dirpath,
+      bestModelPath: this.bestModelPath,
+      bestModelScore: this.bestModelScore,
+      lastModelPath: this.lastModelPath,
+      bestKModels: { ...this.bestKModels },
+    };
+  }
+
+  override loadStateDict(state: Record<string, unknown>): void {
+    if (typeof state.bestModelPath === "string") this.bestModelPath = state.bestModelPath;
+    if (state.dirpath !== this.dirpath) {
+      warn("WARN_CHECKPOINT_FOLDER", `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`);
+      return;
+    }
+    if (typeof state.bestModelScore === "number") this.bestModelScore = state.bestModelScore;
+    if (typeof state.lastModelPath === "string") this.lastModelPath = state.lastModelPath;
+    if (typeof state.bestKModels === "object" && state.bestKModels !== null) {
+      this.bestKModels = Object.fromEntries(Object.entries(state.bestKModels).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+    }
+  }
+}

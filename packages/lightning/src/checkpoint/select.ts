@@ -1,0 +1,40 @@
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { MisconfigurationError } from "../errors.js";
+import type { TrainerView } from "../trainer-view.js";
+import { warn } from "../warnings.js";
+import { ModelCheckpoint } from "./model-checkpoint.js";
+
+/** The file that `ckptPath` means: a path, "best" (of the first ModelCheckpoint) or "last" (the newest last.ckpt); null for none. */
+export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
+  if (ckptPath === null || ckptPath === undefined) return null;
+  if (ckptPath !== "best" && ckptPath !== "last") return ckptPath;
+  const callbacks = trainer.callbacks.filter((callback) => callback instanceof ModelCheckpoint);
+  const [first] = callbacks;
+  if (first === undefined) throw new MisconfigurationError("ckptPath", "a path, since there is no ModelCheckpoint", ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+  if (ckptPath === "best") {
+    if (first.bestModelPath === "") throw new MisconfigurationError("ckptPath", "a path, since the ModelCheckpoint has saved nothing yet", ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+    return first.bestModelPath;
+  }
+  const newest = callbacks.flatMap((callback) => lastIn(callback.resolveDirectory(trainer))).sort((a, b) => b.time - a.time)[0];
+  if (newest === undefined) {
+    warn("WARN_NO_LAST_CHECKPOINT", 'ckptPath: "last" found no last checkpoint; nothing was loaded. Save one with new ModelCheckpoint({ saveLast: true }).');
+    return null;
+  }
+  return newest.path;
+}
+
+function lastIn(folder: string): { path: string; time: number }[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return [];
+  }
+  return names
+    .filter((name) => /^last(-v\d+)?\.ckpt$/.test(name))
+    .map((name) => {
+      const path = join(folder, name);
+      return { path, time: statSync(path).mtimeMs };
+    });
+}

@@ -1,0 +1,114 @@
+import { getRngState, noGrad, setRngState } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import type { Run } from "../run.js";
+import { warn } from "../warnings.js";
+import { CHECKPOINT_FORMAT } from "./format.js";
+import type { Checkpoint } from "./format.js";
+
+/** Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them. */
+export function dumpCheckpoint(run: Run, weightsOnly: boolean): Checkpoint {
+  const { module, trainer } = run;
+  const checkpoint: Checkpoint = {
+    format: CHECKPOINT_FORMAT,
+    epoch: trainer.currentEpoch,
+    globalStep: trainer.globalStep,
+    stateDict: Object.fromEntries(Object.entries(module.stateDict())),
+    hyperparameters: { ...module.hparams },
+    ...(weightsOnly ? {} : trainingState(run)),
+  };
+  if (!weightsOnly) for (const callback of trainer.callbacks) callback.onSaveCheckpoint(trainer, module, checkpoint);
+  module.onSaveCheckpoint(checkpoint);
+  return checkpoint;
+}
+
+function trainingState(run: Run): Partial<Checkpoint> {
+  const callbacks: Record<string, Record<string, unknown>> = {};
+  for (const callback of run.trainer.callbacks) {
+    const state = callback.stateDict();
+    if (Object.keys(state).length > 0) callbacks[callback.stateKey] = state;
+  }
+  const { fit } = run;
+  return {
+    precision: { name: run.precision.name, state: run.precision.stateDict() },
+    optimizerStates: run.optimizers.map((optimizer) => ({ ...optimizer.stateDict() })),
+    lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...scheduler.stateDict() })),
+    callbacks,
+    rng: { cpu: getRngState() },
+    ...(fit === null
+      ? {}
+      : {
+          loops: {
+            progress: fit.progress.stateDict(),
+            fetcher: fit.fetcher.stateDict(),
+            metrics: fit.results.stateDict(),
+            callbackMetrics: run.board.stateDict(),
+            gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
+          },
+        }),
+  };
+}
+
+function gradientsOf(run: Run): Record<string, Tensor> {
+  const gradients: Record<string, Tensor> = {};
+  for (const [name, parameter] of run.module.namedParameters()) {
+    const { grad } = parameter;
+    if (grad !== null) gradients[name] = grad;
+  }
+  return gradients;
+}
+
+/** Weights and callbacks: before the module goes to its device and its optimizers are made. */
+export function restoreModule(run: Run, checkpoint: Checkpoint): void {
+  const { module, trainer } = run;
+  module.onLoadCheckpoint(checkpoint);
+  module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
+  for (const callback of trainer.callbacks) {
+    callback.onLoadCheckpoint(trainer, module, checkpoint);
+    const state = checkpoint.callbacks?.[callback.stateKey];
+    if (state !== undefined) callback.loadStateDict(state);
+  }
+}
+
+/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, in `restoreRng`. */
+export async function restoreTraining(run: Run, checkpoint: Checkpoint, path: string): Promise<void> {
+  const { fit } = run;
+  const { loops, optimizerStates, lrSchedulers, precision } = checkpoint;
+  if (fit === null) return;
+  if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
+    throw new MisconfigurationError("fit", "a checkpoint with the state of training", `${path}, which holds weights only`, "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+  }
+  if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
+    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, `${optimizerStates.length} and ${lrSchedulers.length}`, undefined, "ERR_RESUME_OPTIMIZERS");
+  }
+  if (precision.name !== run.precision.name) {
+    warn("WARN_RESUME_PRECISION", `fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`);
+  }
+  if (precision.state !== null) run.precision.loadStateDict(precision.state);
+  run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
+  run.schedulers.forEach(({ scheduler }, i) => scheduler.loadStateDict(lrSchedulers[i] ?? {}));
+
+  fit.progress.loadStateDict(loops.progress);
+  if (run.options.maxEpochs !== -1 && fit.progress.epoch > run.options.maxEpochs) {
+    throw new MisconfigurationError("fit", `maxEpochs of at least the ${fit.progress.epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
+  }
+  fit.results.loadStateDict(loops.metrics);
+  run.board.loadStateDict(loops.callbackMetrics);
+  if (loops.gradients !== null) restoreGradients(run, loops.gradients);
+  const { phase, epoch } = fit.progress;
+  if (phase === "between_epochs" || phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(loops.fetcher);
+  else await fit.fetcher.resume(loops.fetcher, epoch);
+}
+
+function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {
+  noGrad(() => {
+    for (const [name, parameter] of run.module.namedParameters()) {
+      const gradient = gradients[name];
+      if (gradient !== undefined) parameter.grad = gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+    }
+  });
+}
+
+export function restoreRng(checkpoint: Checkpoint): void {
+  if (checkpoint.rng !== undefined) setRngState(checkpoint.rng.cpu);
+}

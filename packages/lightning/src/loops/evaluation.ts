@@ -1,0 +1,142 @@
+import { setGradEnabled } from "@nbit/torch";
+import type { Results } from "../logging/results.js";
+import { BatchRunner } from "./batch-runner.js";
+import { logMetrics } from "./context.js";
+import type { LoopContext } from "./context.js";
+import { Fetcher } from "./fetch.js";
+import type { BatchLimit, Loader } from "./fetch.js";
+import { captureModes } from "./module-modes.js";
+
+export type EvaluationKind = "validate" | "test";
+
+/** The names that differ between validation and testing. */
+const NAMES = {
+  validate: {
+    step: "validationStep",
+    limit: "limitValBatches",
+    start: "onValidationStart",
+    end: "onValidationEnd",
+    epochStart: "onValidationEpochStart",
+    epochEnd: "onValidationEpochEnd",
+    batchStart: "onValidationBatchStart",
+    batchEnd: "onValidationBatchEnd",
+  },
+  test: {
+    step: "testStep",
+    limit: "limitTestBatches",
+    start: "onTestStart",
+    end: "onTestEnd",
+    epochStart: "onTestEpochStart",
+    epochEnd: "onTestEpochEnd",
+    batchStart: "onTestBatchStart",
+    batchEnd: "onTestBatchEnd",
+  },
+} as const;
+
+/** Metrics of one dataloader, by name. */
+export type EvaluationResult = Record<string, number>;
+
+export interface EvaluationParts {
+  readonly kind: EvaluationKind;
+  readonly loaders: readonly Loader[];
+  readonly limit: BatchLimit;
+  readonly results: Results;
+  /** Where the fit around it stands; null outside a fit. */
+  readonly fit: { readonly epoch: number; readonly batchesThatStepped: number } | null;
+}
+
+/** Runs the validation or test step over every batch of every loader, in evaluation mode and without gradients. */
+export class EvaluationLoop {
+  readonly #context: LoopContext;
+  readonly #parts: EvaluationParts;
+  readonly #fetchers: readonly Fetcher[];
+  readonly #runner: BatchRunner;
+  /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
+  readonly #seen: number[];
+  #sanity = false;
+  #logged: Promise<void> | null = null;
+
+  constructor(context: LoopContext, parts: EvaluationParts) {
+    const names = NAMES[parts.kind];
+    this.#context = context;
+    this.#parts = parts;
+    this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
+    this.#seen = parts.loaders.map(() => 0);
+    this.#runner = new BatchRunner(context, {
+      step: names.step,
+      batchStart: context.hooks.get(names.batchStart),
+      batchEnd: context.hooks.get(names.batchEnd),
+      inference: parts.fit === null,
+      onBatch: (batch, index) => context.board.startBatch(batch, this.#fetchers.length > 1 ? index : null),
+      onOutput: (_output, index) => this.#logBatch(index),
+    });
+  }
+
+  /** Per loader, after limits. */
+  get numBatches(): number[] {
+    return this.#fetchers.map((fetcher) => fetcher.length);
+  }
+
+  get numSanityBatches(): number[] {
+    return this.numBatches.map((n) => Math.min(n, this.#context.options.numSanityValSteps));
+  }
+
+  /** @returns one record of metrics per loader; none when no loader has a batch. */
+  async run(sanity: boolean): Promise<EvaluationResult[]> {
+    const limits = sanity ? this.numSanityBatches : this.numBatches;
+    if (limits.every((n) => n === 0)) return [];
+    this.#context.stage = sanity ? "sanity_check" : this.#parts.kind;
+    this.#sanity = sanity;
+    this.#context.board.activate(this.#parts.results);
+    const restoreModes = captureModes(this.#context.module);
+    const hadGrad = setGradEnabled(false);
+    try {
+      this.#context.module.eval();
+      return await this.#evaluate(limits);
+    } finally {
+      setGradEnabled(hadGrad);
+      restoreModes();
+    }
+  }
+
+  async #evaluate(limits: readonly number[]): Promise<EvaluationResult[]> {
+    const { board, hooks } = this.#context;
+    const { results, kind } = this.#parts;
+    const names = NAMES[kind];
+    await hooks.get(names.start).run();
+    await hooks.get(names.epochStart).run();
+
+    const perLoader: EvaluationResult[] = [];
+    for (const [index, fetcher] of this.#fetchers.entries()) {
+      await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
+      await this.#logged;
+      board.endEpoch();
+      perLoader.push(this.#sanity ? {} : board.readForLoggers());
+    }
+    results.startBatch(null, null);
+
+    await hooks.get(names.epochEnd).run();
+    board.keepLive();
+    const shared = this.#sanity ? {} : board.readForLoggers();
+    for (const record of perLoader) Object.assign(record, shared);
+    if (!this.#sanity) {
+      const all: EvaluationResult = Object.assign({}, ...[...perLoader].reverse());
+      await logMetrics(this.#context, all, this.#parts.fit?.batchesThatStepped ?? 0, this.#parts.fit?.epoch ?? 0);
+    }
+
+    await hooks.get(names.end).run();
+    board.activate(null);
+    results.reset();
+    return perLoader;
+  }
+
+  /** Metrics logged with `onStep`, to the loggers, at the number of batches that this loader has given. */
+  #logBatch(index: number): void {
+    this.#parts.results.endBatch();
+    if (this.#sanity || this.#context.loggers.length === 0) return;
+    const step = this.#seen[index] ?? 0;
+    this.#seen[index] = step + 1;
+    const logged = logMetrics(this.#context, this.#context.board.readForLoggers(), step, null);
+    if (logged instanceof Promise) this.#logged = Promise.all([this.#logged, logged]).then(() => undefined);
+  }
+}

@@ -1,0 +1,276 @@
+import { scope } from "@nbit/torch";
+import { isPromise } from "../hooks.js";
+import type { HookArgs, HookList } from "../hooks.js";
+import { MisconfigurationError } from "../errors.js";
+import type { Results } from "../logging/results.js";
+import type { Batch } from "../types.js";
+import { Breather, logMetrics, makeTransfer } from "./context.js";
+import type { LoopContext } from "./context.js";
+import type { EvaluationLoop } from "./evaluation.js";
+import type { Fetched, Fetcher } from "./fetch.js";
+import { settle, waitFor } from "./pending.js";
+import type { Pending } from "./pending.js";
+import type { FitProgress } from "./progress.js";
+import type { SchedulerStepper } from "./schedulers.js";
+import type { TrainStep } from "./train-step.js";
+
+export interface FitLoopParts {
+  readonly step: TrainStep;
+  readonly fetcher: Fetcher;
+  readonly validation: EvaluationLoop | null;
+  readonly schedulers: SchedulerStepper;
+  readonly progress: FitProgress;
+  readonly results: Results;
+}
+
+/**
+ * Epochs of batches, with validation in between.
+ *
+ * `progress.phase` says at every point where a checkpoint may be written what has been done, so that a resumed run goes on
+ * with exactly what comes next.
+ */
+export class FitLoop {
+  readonly #context: LoopContext;
+  readonly #parts: FitLoopParts;
+  readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch;
+  readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
+  readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
+  readonly #breather = new Breather();
+  /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
+  readonly valCheckBatch: number;
+  /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
+  #epochPrepared = false;
+
+  constructor(context: LoopContext, parts: FitLoopParts) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#transfer = makeTransfer(context);
+    this.#onBatchStart = context.hooks.get("onTrainBatchStart");
+    this.#onBatchEnd = context.hooks.get("onTrainBatchEnd");
+    this.valCheckBatch = this.#resolveValCheck();
+  }
+
+  async run(): Promise<void> {
+    const { hooks, board } = this.#context;
+    const { progress, fetcher } = this.#parts;
+    if (this.#done()) return;
+    if (progress.totalBatches === 0) {
+      fetcher.start(progress.epoch);
+      this.#epochPrepared = true;
+    }
+    board.activate(this.#parts.results);
+    await hooks.get("onTrainStart").run();
+    while (!this.#done()) await this.#epoch();
+    await hooks.get("onTrainEnd").run();
+  }
+
+  #done(): boolean {
+    const { maxEpochs } = this.#context.options;
+    const { progress, fetcher } = this.#parts;
+    if (fetcher.length === 0) return true;
+    if (progress.phase !== "between_epochs") return false; // resumed inside an epoch: finish that first
+    return this.#maxStepsReached() || (maxEpochs !== -1 && progress.epoch >= maxEpochs) || this.#stopsEarly();
+  }
+
+  #maxStepsReached(): boolean {
+    const { maxSteps } = this.#context.options;
+    return maxSteps !== -1 && this.#parts.progress.globalStep >= maxSteps;
+  }
+
+  #stopsEarly(): boolean {
+    const { options, shouldStop, warnings } = this.#context;
+    if (!shouldStop) return false;
+    const { epoch, globalStep } = this.#parts.progress;
+    if (epoch >= options.minEpochs && globalStep >= options.minSteps) return true;
+    warnings.warn("WARN_STOP_DELAYED", `fit: asked to stop, but goes on until minEpochs (${options.minEpochs}) and minSteps (${options.minSteps}) are met.`);
+    return false;
+  }
+
+  async #epoch(): Promise<void> {
+    const { progress, fetcher } = this.#parts;
+    if (progress.phase === "between_epochs") {
+      progress.batchesDone = 0;
+      progress.isLastBatch = false;
+      await this.#context.hooks.get("onTrainEpochStart").run();
+      if (!this.#epochPrepared) fetcher.start(progress.epoch);
+      progress.phase = "batch_done";
+    } else if (progress.phase === "batch_end" || progress.phase === "validated") {
+      this.#windowEnds = !progress.windowOpen;
+      await this.#finishBatch();
+    }
+    this.#epochPrepared = false;
+
+    if (progress.phase !== "epoch_end") {
+      while (!this.#epochDone()) {
+        if (!(await this.#batch())) break;
+      }
+    }
+    await this.#endEpoch();
+  }
+
+  #epochDone(): boolean {
+    return this.#parts.progress.isLastBatch || this.#maxStepsReached() || this.#stopsEarly();
+  }
+
+  /** One batch and what follows it. False when the loader has no more, or a hook ended the epoch. */
+  async #batch(): Promise<boolean> {
+    this.#exhausted = false;
+    const pending = scope(this.#iterate);
+    if (pending !== null) await settle(pending);
+    if (this.#exhausted) return false;
+    if (this.#needsFinish()) await this.#finishBatch();
+    else this.#countBatch();
+    this.#context.checkInterrupt();
+    const breath = this.#breather.due();
+    if (breath !== null) await breath;
+    return true;
+  }
+
+  #exhausted = false;
+
+  readonly #iterate = (): Pending | null => {
+    const fetched = this.#parts.fetcher.next();
+    return fetched instanceof Promise ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
+  };
+
+  #start(fetched: Fetched | null): Pending | null {
+    if (fetched === null) {
+      this.#exhausted = true;
+      this.#parts.progress.isLastBatch = true;
+      return null;
+    }
+    const { progress } = this.#parts;
+    const batch = this.#transfer(fetched.batch, 0);
+    progress.isLastBatch = fetched.isLast;
+    this.#context.board.startBatch(batch, null);
+    if (this.#onBatchStart.length === 0) return this.#train(batch);
+    const started = this.#onBatchStart.run(batch, progress.batchesDone);
+    if (!isPromise(started)) return this.#started(started, batch);
+    return waitFor(started, (result) => this.#started(result, batch), batch);
+  }
+
+  #started(result: unknown, batch: Batch): Pending | null {
+    if (result !== -1) return this.#train(batch);
+    // The module asked to skip the rest of this epoch.
+    this.#exhausted = true;
+    this.#parts.progress.isLastBatch = true;
+    this.#parts.schedulers.step("epoch", this.#parts.progress.epoch + 1, false);
+    return null;
+  }
+
+  #train(batch: Batch): Pending | null {
+    const { step, progress, schedulers } = this.#parts;
+    const { options } = this.#context;
+    const batchIdx = progress.batchesDone;
+    const windowEnds = progress.isLastBatch || (batchIdx + 1) % step.accumulate === 0;
+    this.#windowEnds = windowEnds;
+    const outputs = step.run(batch, batchIdx, windowEnds);
+    progress.batchesDone++;
+    progress.totalBatches++;
+
+    const held = options.onSkippedStep === "hold" && step.outcome?.skipped === true;
+    if (windowEnds && !held) schedulers.step("step", batchIdx + 1, false);
+    if (progress.isLastBatch) schedulers.step("epoch", progress.epoch + 1, false);
+    progress.phase = "batch_end";
+
+    if (this.#onBatchEnd.length === 0) return this.#logStep();
+    const ended = this.#onBatchEnd.run(outputs, batch, batchIdx);
+    if (!isPromise(ended)) return this.#logStep();
+    return waitFor(ended, () => this.#logStep(), [outputs, batch]);
+  }
+
+  #windowEnds = true;
+
+  #logStep(): Pending | null {
+    const { progress } = this.#parts;
+    const { board, options, module } = this.#context;
+    if (this.#windowEnds || !module.automaticOptimization) {
+      if (this.isLogStep || options.fastDevRun !== false) {
+        const logged = logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
+        if (logged instanceof Promise) return waitFor(logged, () => null);
+      }
+    }
+    this.#parts.results.endBatch();
+    return null;
+  }
+
+  /** Whether the loggers are due at this step. */
+  get isLogStep(): boolean {
+    const { options, shouldStop } = this.#context;
+    if (options.logEveryNSteps === 0) return false;
+    return (this.#parts.progress.batchesThatStepped + 1) % options.logEveryNSteps === 0 || shouldStop;
+  }
+
+  #needsFinish(): boolean {
+    return this.#parts.schedulers.hasPlateauPerStep || this.#validationDue();
+  }
+
+  /** Validation, if due, then the schedulers that need its metrics. */
+  async #finishBatch(): Promise<void> {
+    const { progress, validation, schedulers } = this.#parts;
+    if (progress.phase === "batch_end" && validation !== null && this.#validationDue()) {
+      progress.phase = "validated";
+      if (!progress.windowOpen) this.#context.module.onValidationModelZeroGrad();
+      await validation.run(false);
+      this.#context.stage = "train";
+      this.#context.board.activate(this.#parts.results, true);
+    }
+    if (this.#windowEnds) schedulers.step("step", progress.batchesDone, true);
+    this.#countBatch();
+  }
+
+  #countBatch(): void {
+    const { progress } = this.#parts;
+    if (this.#windowEnds) progress.batchesThatStepped++;
+    progress.phase = "batch_done";
+  }
+
+  #validationDue(): boolean {
+    const { options } = this.#context;
+    const { progress, validation } = this.#parts;
+    if (validation === null || !this.#validatesThisEpoch()) return false;
+    if (progress.isLastBatch && this.valCheckBatch === Infinity) return true;
+    if (this.#context.shouldStop && this.#stopsEarly()) return true;
+    const batches = options.checkValEveryNEpoch === null ? progress.totalBatches : progress.batchesDone;
+    return batches % this.valCheckBatch === 0;
+  }
+
+  #validatesThisEpoch(): boolean {
+    const every = this.#context.options.checkValEveryNEpoch;
+    return every === null || (this.#parts.progress.epoch + 1) % every === 0;
+  }
+
+  async #endEpoch(): Promise<void> {
+    const { progress, schedulers, results, fetcher } = this.#parts;
+    const { hooks, board } = this.#context;
+    if (progress.phase !== "epoch_end") {
+      board.endEpoch();
+      progress.phase = "epoch_end";
+      await hooks.get("onTrainEpochEnd").run();
+    }
+    board.keepLive();
+    if (progress.isLastBatch || progress.batchesDone === fetcher.length) schedulers.step("epoch", progress.epoch + 1, true);
+    // The epoch's metrics carry the step of its last batch, which is counted already.
+    await logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped - 1, progress.epoch);
+    results.reset();
+    progress.epoch++;
+    progress.phase = "between_epochs";
+  }
+
+  #resolveValCheck(): number {
+    const { options } = this.#context;
+    const { fetcher, validation } = this.#parts;
+    const asked = options.valCheckInterval;
+    if (asked === undefined) return fetcher.sized ? fetcher.length : Infinity;
+    if (Number.isInteger(asked)) {
+      if (validation !== null && options.checkValEveryNEpoch !== null && asked > fetcher.length) {
+        throw new MisconfigurationError("Trainer", `valCheckInterval to be at most the ${fetcher.length} training batches of an epoch`, asked, "Use a smaller number, or checkValEveryNEpoch: null to count batches across epochs.", "ERR_VAL_CHECK_INTERVAL");
+      }
+      return asked;
+    }
+    if (!fetcher.sized) {
+      throw new MisconfigurationError("Trainer", "valCheckInterval to be a whole number for a loader without a length", asked, undefined, "ERR_VAL_CHECK_INTERVAL");
+    }
+    return Math.max(1, Math.floor(fetcher.length * asked));
+  }
+}

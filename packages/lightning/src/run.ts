@@ -1,0 +1,149 @@
+import type { Tensor, optim } from "@nbit/torch";
+import type { Checkpoint } from "./checkpoint/format.js";
+import { MisconfigurationError } from "./errors.js";
+import { Hooks } from "./hooks.js";
+import { MetricBoard } from "./logging/board.js";
+import type { LogValue } from "./logging/metric.js";
+import type { LogOptions, Results } from "./logging/results.js";
+import type { Logger } from "./loggers/logger.js";
+import type { LoopContext } from "./loops/context.js";
+import type { EvaluationLoop } from "./loops/evaluation.js";
+import type { Fetcher } from "./loops/fetch.js";
+import type { FitLoop } from "./loops/fit.js";
+import { LightningOptimizer } from "./loops/lightning-optimizer.js";
+import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { PredictLoop } from "./loops/predict.js";
+import type { FitProgress } from "./loops/progress.js";
+import type { TrainStep } from "./loops/train-step.js";
+import type { LightningModule, ModuleHost } from "./module.js";
+import type { Precision } from "./precision/precision.js";
+import type { Strategy } from "./strategies/strategy.js";
+import type { TrainerView } from "./trainer-view.js";
+import type { ResolvedOptions } from "./trainer-options.js";
+import type { RunningStage, TrainerFn } from "./types.js";
+import { WarnOnce } from "./warnings.js";
+
+/** The parts of a run that only a fit has. */
+export interface FitParts {
+  readonly progress: FitProgress;
+  readonly fetcher: Fetcher;
+  readonly results: Results;
+  readonly step: TrainStep;
+  readonly loop: FitLoop;
+}
+
+/** What a run takes from its Trainer. */
+export interface RunOwner {
+  readonly view: TrainerView;
+  readonly precision: Precision;
+  readonly strategy: Strategy;
+  readonly loggers: readonly Logger[];
+  readonly options: ResolvedOptions;
+}
+
+/** One call of fit, validate, test or predict: what its loops share, and what its module may ask for. */
+export class Run implements LoopContext, ModuleHost {
+  readonly hooks: Hooks;
+  readonly board: MetricBoard;
+  readonly warnings = new WarnOnce();
+  readonly trainer: TrainerView;
+  currentHook: string | null = null;
+  stage: RunningStage | null = null;
+  optimizers: readonly optim.Optimizer[] = [];
+  schedulers: readonly LRSchedulerConfig[] = [];
+  fit: FitParts | null = null;
+  validation: EvaluationLoop | null = null;
+  test: EvaluationLoop | null = null;
+  prediction: PredictLoop | null = null;
+  /** The checkpoint that this run goes on from. */
+  checkpoint: Checkpoint | null = null;
+  /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
+  preparing: { readonly progress: FitProgress; readonly fetcher: Fetcher } | null = null;
+  /** Set by a signal; acted on between batches. */
+  interrupted = false;
+
+  constructor(
+    readonly fn: TrainerFn,
+    readonly module: LightningModule,
+    readonly owner: RunOwner,
+    board: MetricBoard,
+  ) {
+    this.trainer = owner.view;
+    this.board = board;
+    this.hooks = new Hooks(owner.view, module, owner.view.callbacks, this);
+  }
+
+  get precision(): Precision {
+    return this.owner.precision;
+  }
+  get strategy(): Strategy {
+    return this.owner.strategy;
+  }
+  get loggers(): readonly Logger[] {
+    return this.owner.loggers;
+  }
+  get options(): ResolvedOptions {
+    return this.owner.options;
+  }
+  get shouldStop(): boolean {
+    return this.trainer.shouldStop;
+  }
+
+  /** Call a method of the module under its name, so that `log` knows where it is called from. */
+  within<T>(hook: string, fn: () => T): T {
+    const before = this.currentHook;
+    this.currentHook = hook;
+    try {
+      return fn();
+    } finally {
+      this.currentHook = before;
+    }
+  }
+
+  /** Let go of what a run holds beyond its end. */
+  async close(): Promise<void> {
+    await this.fit?.fetcher.close();
+  }
+
+  checkInterrupt(): void {
+    if (this.interrupted) throw new InterruptSignal();
+  }
+
+  // What the module asks for.
+
+  log(name: string, value: LogValue, options: LogOptions): void {
+    const results = this.board.active;
+    if (results === null || this.currentHook === null) {
+      throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", this.currentHook ?? "a call from outside", "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");
+    }
+    results.log(this.currentHook, name, value, options);
+  }
+
+  manualBackward(loss: Tensor): void {
+    if (this.module.automaticOptimization) {
+      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", "automatic optimization", "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
+    }
+    this.#step("manualBackward").manualBackward(loss);
+  }
+
+  wrappedOptimizers(): readonly LightningOptimizer[] {
+    return this.#step("optimizers").wrapped;
+  }
+
+  clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void {
+    const clip = value ?? this.options.gradientClipVal;
+    if (clip === null) {
+      throw new MisconfigurationError("clipGradients", "gradientClipVal, here or in the Trainer", null, undefined, "ERR_CLIP");
+    }
+    const raw = optimizer instanceof LightningOptimizer ? optimizer.optimizer : optimizer;
+    this.#step("clipGradients").clip(raw, clip, algorithm ?? this.options.gradientClipAlgorithm);
+  }
+
+  #step(what: string): TrainStep {
+    if (this.fit === null) throw new MisconfigurationError(what, "a fit that is running", this.fn, undefined, "ERR_NOT_FITTING");
+    return this.fit.step;
+  }
+}
+
+/** Thrown between batches when the user asked to stop. */
+export class InterruptSignal extends Error {}

@@ -1,0 +1,191 @@
+import type { Accelerator } from "./accelerators/accelerator.js";
+import type { Callback } from "./callbacks/callback.js";
+import { MisconfigurationError } from "./errors.js";
+import type { Logger } from "./loggers/logger.js";
+import type { BatchLimit } from "./loops/fetch.js";
+import type { ClipAlgorithm } from "./precision/clip.js";
+import type { PrecisionInput } from "./precision/names.js";
+import type { Precision } from "./precision/precision.js";
+import type { AmpLevel } from "./precision/registry.js";
+
+/**
+ * Options of a Trainer: Lightning's, in camelCase.
+ *
+ * Limits and intervals: a whole number counts batches, a number in (0, 1) is a share of the loader, undefined is everything.
+ */
+export interface TrainerOptions {
+  /** "cpu", "cuda" ("gpu"), "tpu", "auto" (default), the name of a registered accelerator, or an Accelerator. */
+  readonly accelerator?: string | Accelerator;
+  /** "auto" (default: the first), a count, or a list of indices. */
+  readonly devices?: "auto" | number | readonly number[];
+  readonly precision?: PrecisionInput;
+  /** "native" (default) or "apex". */
+  readonly ampBackend?: string;
+  /** Under apex: "O0" to "O3". Default "O2". */
+  readonly ampLevel?: AmpLevel;
+  /** A precision plugin of your own making, such as `new MixedPrecision({ scaler: { initScale: 1024 } })`. */
+  readonly plugins?: Precision | readonly Precision[];
+
+  /** -1: no limit. Default 1000, or no limit when `maxSteps` or `maxTime` is given. */
+  readonly maxEpochs?: number;
+  readonly minEpochs?: number;
+  /** Optimizer steps; -1 (default): no limit. */
+  readonly maxSteps?: number;
+  readonly minSteps?: number;
+  /** "DD:HH:MM:SS", or an object of days, hours, minutes and seconds. */
+  readonly maxTime?: string | Duration;
+
+  readonly limitTrainBatches?: BatchLimit;
+  readonly limitValBatches?: BatchLimit;
+  readonly limitTestBatches?: BatchLimit;
+  readonly limitPredictBatches?: BatchLimit;
+  /** Validate every so many training batches, or after this share of an epoch. Default: at the end of an epoch. */
+  readonly valCheckInterval?: number;
+  /** Validate in every n-th epoch. Default 1. Null: count the batches of `valCheckInterval` across epochs. */
+  readonly checkValEveryNEpoch?: number | null;
+  /** Validation batches per loader that are tried before training. Default 2; -1 for all. */
+  readonly numSanityValSteps?: number;
+
+  /** Batches per optimizer step. Default 1. */
+  readonly accumulateGradBatches?: number;
+  readonly gradientClipVal?: number | null;
+  /** "norm" (default) or "value". */
+  readonly gradientClipAlgorithm?: ClipAlgorithm;
+  /** Whether step-interval schedulers advance when a step is skipped. Default "advance"; "hold" reads the outcome of every step. */
+  readonly onSkippedStep?: "advance" | "hold";
+
+  /** Default 50; 0: never. */
+  readonly logEveryNSteps?: number;
+  /** True (default): a CSV logger under `defaultRootDir`. */
+  readonly logger?: boolean | Logger | readonly Logger[];
+  readonly callbacks?: Callback | readonly Callback[];
+  /** Add a ModelCheckpoint when there is none. Default true. */
+  readonly enableCheckpointing?: boolean;
+  readonly enableProgressBar?: boolean;
+  readonly enableModelSummary?: boolean;
+  /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
+  readonly deterministic?: boolean | "warn";
+  /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */
+  readonly defaultRootDir?: string;
+  /** Try everything on n batches (true: 1), without loggers, checkpoints and sanity check. */
+  readonly fastDevRun?: boolean | number;
+}
+
+export interface Duration {
+  readonly days?: number;
+  readonly hours?: number;
+  readonly minutes?: number;
+  readonly seconds?: number;
+}
+
+/** Options with their defaults, checked. */
+export interface ResolvedOptions {
+  readonly maxEpochs: number;
+  readonly minEpochs: number;
+  readonly maxSteps: number;
+  readonly minSteps: number;
+  readonly limitTrainBatches: BatchLimit;
+  readonly limitValBatches: BatchLimit;
+  readonly limitTestBatches: BatchLimit;
+  readonly limitPredictBatches: BatchLimit;
+  readonly valCheckInterval: number | undefined;
+  readonly checkValEveryNEpoch: number | null;
+  readonly numSanityValSteps: number;
+  readonly accumulateGradBatches: number;
+  readonly gradientClipVal: number | null;
+  readonly gradientClipAlgorithm: ClipAlgorithm;
+  readonly onSkippedStep: "advance" | "hold";
+  readonly logEveryNSteps: number;
+  readonly deterministic: boolean | "warn";
+  readonly defaultRootDir: string;
+  /** Number of batches, or false. */
+  readonly fastDevRun: number | false;
+}
+
+const KNOWN: ReadonlySet<string> = new Set([
+  "accelerator", "devices", "precision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
+  "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
+  "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
+  "enableProgressBar", "enableModelSummary", "deterministic", "defaultRootDir", "fastDevRun",
+]);
+
+/** Checks every option and fills in defaults. Nothing is started. */
+export function resolveOptions(options: TrainerOptions, hasTimer: boolean): ResolvedOptions {
+  for (const key of Object.keys(options)) {
+    if (!KNOWN.has(key)) throw new MisconfigurationError("Trainer", `options among ${[...KNOWN].join(", ")}`, key, undefined, "ERR_TRAINER_OPTION");
+  }
+  const fastDevRun = options.fastDevRun === true ? 1 : (options.fastDevRun ?? false);
+  if (fastDevRun !== false) whole("fastDevRun", fastDevRun, 1);
+  const fast = fastDevRun === false ? undefined : fastDevRun;
+
+  const maxSteps = whole("maxSteps", fast ?? options.maxSteps ?? -1, -1);
+  const unlimited = maxSteps !== -1 || hasTimer;
+  const minSteps = whole("minSteps", options.minSteps ?? 0, 0);
+  const gradientClipVal = options.gradientClipVal ?? null;
+  if (gradientClipVal !== null && !(gradientClipVal > 0 && Number.isFinite(gradientClipVal))) {
+    throw new MisconfigurationError("Trainer", "gradientClipVal to be finite and > 0, or null", gradientClipVal, undefined, "ERR_TRAINER_OPTION");
+  }
+  return {
+    maxEpochs: whole("maxEpochs", fast === undefined ? (options.maxEpochs ?? (unlimited ? -1 : 1000)) : 1, -1),
+    minEpochs: whole("minEpochs", options.minEpochs ?? (minSteps > 0 ? 1 : 0), 0),
+    maxSteps,
+    minSteps,
+    limitTrainBatches: limit("limitTrainBatches", fast ?? options.limitTrainBatches),
+    limitValBatches: limit("limitValBatches", fast ?? options.limitValBatches),
+    limitTestBatches: limit("limitTestBatches", fast ?? options.limitTestBatches),
+    limitPredictBatches: limit("limitPredictBatches", fast ?? options.limitPredictBatches),
+    valCheckInterval: fast === undefined ? interval("valCheckInterval", options.valCheckInterval) : undefined,
+    checkValEveryNEpoch: options.checkValEveryNEpoch === null ? null : whole("checkValEveryNEpoch", fast === undefined ? (options.checkValEveryNEpoch ?? 1) : 1, 1),
+    numSanityValSteps: sanity(fast === undefined ? (options.numSanityValSteps ?? 2) : 0),
+    accumulateGradBatches: whole("accumulateGradBatches", options.accumulateGradBatches ?? 1, 1),
+    gradientClipVal,
+    gradientClipAlgorithm: oneOf("gradientClipAlgorithm", options.gradientClipAlgorithm ?? "norm", ["norm", "value"]),
+    onSkippedStep: oneOf("onSkippedStep", options.onSkippedStep ?? "advance", ["advance", "hold"]),
+    logEveryNSteps: whole("logEveryNSteps", options.logEveryNSteps ?? 50, 0),
+    deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
+    defaultRootDir: options.defaultRootDir ?? process.cwd(),
+    fastDevRun,
+  };
+}
+
+function whole(name: string, value: unknown, least: number): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= least) return value;
+  throw new MisconfigurationError("Trainer", `${name} to be a whole number ≥ ${least}${least === -1 ? " (-1: no limit)" : ""}`, value, undefined, "ERR_TRAINER_OPTION");
+}
+
+function limit(name: string, value: unknown): BatchLimit {
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && value >= 0 && (Number.isInteger(value) || value < 1)) return value;
+  throw new MisconfigurationError("Trainer", `${name} to be a whole number of batches, or a share in (0, 1)`, value, "Leave it out for all batches.", "ERR_TRAINER_OPTION");
+}
+
+function interval(name: string, value: unknown): number | undefined {
+  const checked = limit(name, value);
+  if (checked === 0) throw new MisconfigurationError("Trainer", `${name} to be a whole number of batches ≥ 1, or a share in (0, 1)`, value, "Use limitValBatches: 0 for no validation.", "ERR_TRAINER_OPTION");
+  return checked;
+}
+
+function sanity(value: number): number {
+  return value === -1 ? Infinity : whole("numSanityValSteps", value, 0);
+}
+
+function oneOf<T>(name: string, value: T, allowed: readonly T[]): T {
+  if (allowed.includes(value)) return value;
+  throw new MisconfigurationError("Trainer", `${name} to be one of ${allowed.map((a) => JSON.stringify(a)).join(", ")}`, value, undefined, "ERR_TRAINER_OPTION");
+}
+
+/** Seconds of a `maxTime` or Timer duration. */
+export function parseDuration(value: string | Duration, where: string): number {
+  if (typeof value === "string") {
+    const match = /^(\d+):(\d\d):(\d\d):(\d\d)$/.exec(value.trim());
+    if (match !== null) {
+      const [days = 0, hours = 0, minutes = 0, seconds = 0] = match.slice(1).map(Number);
+      return ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
+    }
+  } else if (typeof value === "object" && value !== null) {
+    const { days = 0, hours = 0, minutes = 0, seconds = 0 } = value;
+    const total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
+    if (Number.isFinite(total) && total >= 0) return total;
+  }
+  throw new MisconfigurationError(where, 'a duration as "DD:HH:MM:SS" or { days, hours, minutes, seconds }', value, undefined, "ERR_DURATION");
+}
