@@ -86,8 +86,44 @@ export interface NativeAddon {
   setSwitch(name: string, on: boolean): void;
   getSwitch(name: string): boolean;
   setDefaultDtype(dtype: number): void;
+  // cuda: present only when the addon was built for a CUDA libtorch
+  cudaProperties?(index: number): CudaProperties;
+  cudaVersions?(): void;
+  cudaSynchronize?(index: number): void;
+  cudaCurrentDevice?(): number;
+  cudaSetDevice?(index: number): void;
+  cudaMemory?(index: number): void;
+  cudaResetPeak?(index: number): void;
+  cudaEmptyCache?(): void;
+  cudaSyncDebug?(mode: number): void;
+  streamCreate?(index: number, high: boolean): number;
+  streamCurrent?(index: number): number;
+  streamSetCurrent?(id: number): void;
+  streamSynchronize?(id: number): void;
+  streamFree?(id: number): void;
+  eventCreate?(timing: boolean): number;
+  eventRecord?(id: number, stream: number): void;
+  eventWait?(id: number, stream: number): void;
+  eventSynchronize?(id: number): void;
+  eventQuery?(id: number): boolean;
+  eventElapsed?(from: number, to: number): number;
+  eventFree?(id: number): void;
+  graphCreate?(): number;
+  graphBegin?(id: number): void;
+  graphEnd?(id: number): void;
+  graphReplay?(id: number): void;
+  graphFree?(id: number): void;
+  graphSideStream?(id: number, enter: boolean): void;
   hasKernel(dispatchKey: string, name: string, overload: string): boolean;
   kernelsOf(dispatchKey: string): string;
+}
+
+export interface CudaProperties {
+  readonly name: string;
+  readonly major: number;
+  readonly minor: number;
+  readonly totalMemory: number;
+  readonly multiprocessors: number;
 }
 
 export interface NativeInfo {

@@ -247,6 +247,8 @@ std::vector<Entry> randomEntries();
 std::vector<Entry> traceEntries();
 std::vector<Entry> allocatorEntries();
 std::vector<Entry> contextEntries();
+/** Absent (null) in an addon built for a libtorch without CUDA. */
+__attribute__((weak)) std::vector<Entry> cudaEntries();
 
 /** Generators made by JavaScript, by id; 0 is "none". */
 at::Generator& generatorAt(double id);

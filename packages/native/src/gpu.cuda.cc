@@ -1,0 +1,299 @@
+// What only a CUDA libtorch has: devices, streams, events, memory statistics, whole-step graphs. Compiled only against such a libtorch.
+#include "core.h"
+
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <map>
+#include <memory>
+
+namespace nbit {
+namespace {
+
+using c10::cuda::CUDACachingAllocator::DeviceStats;
+using c10::CachingAllocator::StatType;
+
+// Streams, events and graphs that JavaScript holds, by id.
+template <class T>
+class Registry {
+ public:
+  double add(std::unique_ptr<T> item) {
+    items_.emplace(++last_, std::move(item));
+    return static_cast<double>(last_);
+  }
+  T& at(double id, const char* what) {
+    auto found = items_.find(static_cast<uint64_t>(id));
+    if (found == items_.end()) fail("ERR_ARGUMENT", std::string("expected a ") + what + " that is in use");
+    return *found->second;
+  }
+  void remove(double id) { items_.erase(static_cast<uint64_t>(id)); }
+
+ private:
+  std::map<uint64_t, std::unique_ptr<T>> items_;
+  uint64_t last_ = 0;
+};
+struct Capture {
+  at::cuda::CUDAGraph graph;
+  c10::cuda::CUDAStream side = c10::cuda::getStreamFromPool();
+  c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
+};
+Registry<c10::cuda::CUDAStream> streams;
+Registry<at::cuda::CUDAEvent> events;
+Registry<Capture> graphs;
+
+}  // namespace
+
+// (index) → { name, major, minor, totalMemory, multiprocessors }
+NBIT_FN(cudaProperties) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto* p = at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(a.integer(0)));
+  napi_value o;
+  napi_create_object(env, &o);
+  napi_set_named_property(env, o, "name", toJs(env, std::string(p->name)));
+  napi_set_named_property(env, o, "major", toJs(env, static_cast<double>(p->major)));
+  napi_set_named_property(env, o, "minor", toJs(env, static_cast<double>(p->minor)));
+  napi_set_named_property(env, o, "totalMemory", toJs(env, static_cast<double>(p->totalGlobalMem)));
+  napi_set_named_property(env, o, "multiprocessors", toJs(env, static_cast<double>(p->multiProcessorCount)));
+  return o;
+  NBIT_CATCH("cuda")
+}
+NBIT_FN(cudaVersions) {
+  (void)info;
+  NBIT_TRY
+  int runtime = 0, driver = 0;
+  cudaRuntimeGetVersion(&runtime);
+  cudaDriverGetVersion(&driver);
+  buffer[0] = runtime;
+  buffer[1] = driver;
+  return nullptr;
+  NBIT_CATCH("cuda")
+}
+NBIT_FN(cudaSynchronize_) {
+  Args a(env, info);
+  NBIT_TRY
+  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(a.integer(0)));
+  c10::cuda::device_synchronize();
+  return nullptr;
+  NBIT_CATCH("cuda.synchronize")
+}
+NBIT_FN(cudaCurrentDevice) {
+  (void)info;
+  NBIT_TRY
+  return toJs(env, static_cast<double>(c10::cuda::current_device()));
+  NBIT_CATCH("cuda")
+}
+NBIT_FN(cudaSetDevice_) {
+  Args a(env, info);
+  NBIT_TRY
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(a.integer(0)));
+  return nullptr;
+  NBIT_CATCH("cuda")
+}
+// (index) → buffer: allocated, peak allocated, reserved, peak reserved, device free, device total, allocation retries, out-of-memory errors
+NBIT_FN(cudaMemory) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto index = static_cast<c10::DeviceIndex>(a.integer(0));
+  const c10::cuda::CUDAGuard guard(index);
+  const auto all = static_cast<size_t>(StatType::AGGREGATE);
+  DeviceStats s{};
+  if (c10::cuda::CUDACachingAllocator::get()->initialized()) s = c10::cuda::CUDACachingAllocator::getDeviceStats(index);
+  size_t free = 0, total = 0;
+  C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  const double values[] = {static_cast<double>(s.allocated_bytes[all].current), static_cast<double>(s.allocated_bytes[all].peak), static_cast<double>(s.reserved_bytes[all].current),
+                           static_cast<double>(s.reserved_bytes[all].peak), static_cast<double>(free), static_cast<double>(total), static_cast<double>(s.num_alloc_retries), static_cast<double>(s.num_ooms)};
+  for (size_t i = 0; i < 8; i++) buffer[i] = values[i];
+  return nullptr;
+  NBIT_CATCH("cuda.memory")
+}
+NBIT_FN(cudaResetPeak) {
+  Args a(env, info);
+  NBIT_TRY
+  c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(a.integer(0)));
+  return nullptr;
+  NBIT_CATCH("cuda.memory")
+}
+NBIT_FN(cudaEmptyCache) {
+  (void)info;
+  NBIT_TRY
+  c10::cuda::CUDACachingAllocator::emptyCache();
+  return nullptr;
+  NBIT_CATCH("cuda.emptyCache")
+}
+// (mode): 0 silent, 1 warn, 2 throw on every operation that makes the host wait for the device
+NBIT_FN(cudaSyncDebug) {
+  Args a(env, info);
+  NBIT_TRY
+  c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(a.integer(0)));
+  return nullptr;
+  NBIT_CATCH("cuda")
+}
+
+// ---------------------------------------------------------------- streams and events
+NBIT_FN(streamCreate) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, streams.add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getStreamFromPool(a.flag(1), static_cast<c10::DeviceIndex>(a.integer(0))))));
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(streamCurrent) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, streams.add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(a.integer(0))))));
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(streamSetCurrent) {
+  Args a(env, info);
+  NBIT_TRY
+  c10::cuda::setCurrentCUDAStream(streams.at(a.number(0), "stream"));
+  return nullptr;
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(streamSynchronize) {
+  Args a(env, info);
+  NBIT_TRY
+  streams.at(a.number(0), "stream").synchronize();
+  return nullptr;
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(streamFree) {
+  Args a(env, info);
+  NBIT_TRY
+  streams.remove(a.number(0));
+  return nullptr;
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(eventCreate) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, events.add(std::make_unique<at::cuda::CUDAEvent>(a.flag(0) ? cudaEventDefault : cudaEventDisableTiming)));
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventRecord) {
+  Args a(env, info);
+  NBIT_TRY
+  at::cuda::CUDAEvent& e = events.at(a.number(0), "event");
+  if (a.number(1) > 0) e.record(streams.at(a.number(1), "stream")); else e.record();
+  return nullptr;
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventWait) {
+  Args a(env, info);
+  NBIT_TRY
+  events.at(a.number(0), "event").block(a.number(1) > 0 ? streams.at(a.number(1), "stream") : c10::cuda::getCurrentCUDAStream());
+  return nullptr;
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventSynchronize) {
+  Args a(env, info);
+  NBIT_TRY
+  events.at(a.number(0), "event").synchronize();
+  return nullptr;
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventQuery) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, events.at(a.number(0), "event").query());
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventElapsed) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, static_cast<double>(events.at(a.number(0), "event").elapsed_time(events.at(a.number(1), "event"))));
+  NBIT_CATCH("Event")
+}
+NBIT_FN(eventFree) {
+  Args a(env, info);
+  NBIT_TRY
+  events.remove(a.number(0));
+  return nullptr;
+  NBIT_CATCH("Event")
+}
+
+// ---------------------------------------------------------------- graphs
+NBIT_FN(graphCreate) {
+  (void)info;
+  NBIT_TRY
+  return toJs(env, graphs.add(std::make_unique<Capture>()));
+  NBIT_CATCH("CudaGraph")
+}
+// (id): from here to graphEnd everything on this thread's stream is recorded, not run
+NBIT_FN(graphBegin) {
+  Args a(env, info);
+  NBIT_TRY
+  Capture& c = graphs.at(a.number(0), "graph");
+  c10::cuda::device_synchronize();
+  c.before = c10::cuda::getCurrentCUDAStream();
+  c10::cuda::setCurrentCUDAStream(c.side);
+  try {
+    c.graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+  } catch (...) {
+    c10::cuda::setCurrentCUDAStream(c.before);
+    throw;
+  }
+  return nullptr;
+  NBIT_CATCH("CudaGraph")
+}
+NBIT_FN(graphEnd) {
+  Args a(env, info);
+  NBIT_TRY
+  Capture& c = graphs.at(a.number(0), "graph");
+  struct Restore {
+    Capture& c;
+    ~Restore() { c10::cuda::setCurrentCUDAStream(c.before); }
+  } restore{c};
+  c.graph.capture_end();
+  return nullptr;
+  NBIT_CATCH("CudaGraph")
+}
+NBIT_FN(graphReplay) {
+  Args a(env, info);
+  NBIT_TRY
+  graphs.at(a.number(0), "graph").graph.replay();
+  return nullptr;
+  NBIT_CATCH("CudaGraph")
+}
+NBIT_FN(graphFree) {
+  Args a(env, info);
+  NBIT_TRY
+  graphs.remove(a.number(0));
+  return nullptr;
+  NBIT_CATCH("CudaGraph")
+}
+// (id): run `fn` warm-ups on the same side stream that the capture will use
+NBIT_FN(graphSideStream) {
+  Args a(env, info);
+  NBIT_TRY
+  Capture& c = graphs.at(a.number(0), "graph");
+  if (a.flag(1)) {
+    c.before = c10::cuda::getCurrentCUDAStream();
+    at::cuda::CUDAEvent done;
+    done.record(c.before);
+    done.block(c.side);
+    c10::cuda::setCurrentCUDAStream(c.side);
+  } else {
+    at::cuda::CUDAEvent done;
+    done.record(c.side);
+    done.block(c.before);
+    c10::cuda::setCurrentCUDAStream(c.before);
+  }
+  return nullptr;
+  NBIT_CATCH("CudaGraph")
+}
+
+std::vector<Entry> cudaEntries() {
+  return {{"cudaProperties", cudaProperties}, {"cudaVersions", cudaVersions}, {"cudaSynchronize", cudaSynchronize_}, {"cudaCurrentDevice", cudaCurrentDevice}, {"cudaSetDevice", cudaSetDevice_},
+          {"cudaMemory", cudaMemory}, {"cudaResetPeak", cudaResetPeak}, {"cudaEmptyCache", cudaEmptyCache}, {"cudaSyncDebug", cudaSyncDebug},
+          {"streamCreate", streamCreate}, {"streamCurrent", streamCurrent}, {"streamSetCurrent", streamSetCurrent}, {"streamSynchronize", streamSynchronize}, {"streamFree", streamFree},
+          {"eventCreate", eventCreate}, {"eventRecord", eventRecord}, {"eventWait", eventWait}, {"eventSynchronize", eventSynchronize}, {"eventQuery", eventQuery}, {"eventElapsed", eventElapsed}, {"eventFree", eventFree},
+          {"graphCreate", graphCreate}, {"graphBegin", graphBegin}, {"graphEnd", graphEnd}, {"graphReplay", graphReplay}, {"graphFree", graphFree}, {"graphSideStream", graphSideStream}};
+}
+
+}  // namespace nbit
