@@ -4,6 +4,8 @@ export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
+export * as cuda from "./cuda/index.js";
+export * from "./data/index.js";
 export {
   setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms,
   type Switch, type Versions,

@@ -7,3 +7,5 @@ export { tensor, tensorFromBytes, flatValues, getDefaultDtype, setDefaultDtype, 
 export * from "./dtype.js";
 export { device, Device, type DeviceLike } from "./device.js";
 export type { ToOptions } from "./conversions.js";
+export { formatTensor, getPrintOptions, setPrintOptions, type PrintOptions, type PrintProfile } from "./print.js";
+export { ellipsis, Slice, type Index, type IndexList } from "./indexing.js";

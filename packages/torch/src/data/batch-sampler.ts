@@ -1,0 +1,52 @@
+/** Positions, several at a time. */
+import { ArgumentError } from "../errors.js";
+import type { Generator } from "../random.js";
+import { checkBoolean, checkPositive, Sampler } from "./sampler.js";
+
+/**
+ * Groups the positions of another sampler into batches.
+ *
+ * @param sampler - A sampler, or anything that can be iterated anew for each epoch.
+ * @param batchSize - Positions per batch, > 0.
+ * @param dropLast - Leave out a last batch that is not full.
+ * @throws {ArgumentError} `BatchSampler: expected batchSize to be a whole number > 0. Received: 0.`
+ * @example [...new BatchSampler(new SequentialSampler({ length: 5 }), 2, false)]; // [[0, 1], [2, 3], [4]]
+ */
+export class BatchSampler extends Sampler<number[]> {
+  readonly sampler: Iterable<number>;
+  readonly batchSize: number;
+  readonly dropLast: boolean;
+
+  constructor(sampler: Iterable<number>, batchSize: number, dropLast: boolean) {
+    super();
+    if (typeof sampler !== "object" || sampler === null || !(Symbol.iterator in sampler)) throw new ArgumentError("BatchSampler", "sampler to be a sampler or an iterable of positions", sampler);
+    this.sampler = sampler;
+    this.batchSize = checkPositive("BatchSampler", "batchSize", batchSize);
+    this.dropLast = checkBoolean("BatchSampler", "dropLast", dropLast);
+  }
+
+  get length(): number {
+    const n = lengthOf(this.sampler);
+    if (n === null) throw new ArgumentError("BatchSampler", "a sampler with a length", this.sampler, "Give it a `length` to use the length of its batches.");
+    return this.dropLast ? Math.floor(n / this.batchSize) : Math.ceil(n / this.batchSize);
+  }
+  override generators(): readonly Generator[] {
+    return this.sampler instanceof Sampler ? this.sampler.generators() : [];
+  }
+  *[Symbol.iterator](): Iterator<number[], void, undefined> {
+    let batch: number[] = [];
+    for (const i of this.sampler) {
+      batch.push(i);
+      if (batch.length === this.batchSize) {
+        yield batch;
+        batch = [];
+      }
+    }
+    if (batch.length > 0 && !this.dropLast) yield batch;
+  }
+}
+
+/** @internal The length of an iterable that has one. */
+export function lengthOf(value: Iterable<unknown> | object): number | null {
+  return "length" in value && typeof value.length === "number" ? value.length : null;
+}
