@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { ArgumentError, memory, resetPeakMemory } from "@nbit/torch";
+import { InterruptError } from "../errors.js";
 import { JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -213,8 +214,8 @@ export class RunLog extends Callback {
     this.#end(trainer, "success");
   }
 
-  override onException(trainer: TrainerView): void {
-    this.#end(trainer, trainer.state.status === "interrupted" ? "interrupted" : "failed");
+  override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
+    this.#end(trainer, error instanceof InterruptError ? "interrupted" : "failed");
     this.#close();
   }
 
