@@ -9,6 +9,7 @@ import { figuresOf } from "./figures.js";
 import { renderReport, writeReport } from "./report.js";
 import { findRunLogs, parseRunLog } from "./run.js";
 import type { Run } from "./run.js";
+import { comparisonText } from "./table.js";
 
 const root = mkdtempSync(join(tmpdir(), "nbit-report-"));
 after(() => rmSync(root, { recursive: true }));
@@ -97,6 +98,16 @@ test("the page carries everything itself and forbids the network", () => {
   for (const text of ["Speed against FP32", "0.50 ×", "Images per second", "98.76 %", "8.00 MiB", "float16 mixed", "Training loss · train_loss", "Loss scale", "Validation accuracy · val_acc", "the one skipped step"]) assert.ok(page.includes(text), text);
   assert.equal(page.match(/class="mark"/g)?.length, 1);
   for (const svg of page.match(/<svg.*?<\/svg>/gs) ?? assert.fail("no charts")) assert.doesNotMatch(svg, /NaN|undefined|Infinity/);
+});
+
+test("the comparison as text is aligned and says the same", () => {
+  assert.deepEqual(comparisonText([fp32(), fp16()], { unit: "images" }).split("\n"), [
+    "                        Seconds per   Images per   Speed against   Peak training       Test   Skipped",
+    " Run    Precision             epoch       second            FP32          memory   accuracy     steps",
+    "──────────────────────────────────────────────────────────────────────────────────────────────────────",
+    " FP32   float32                2.00        6,400          1.00 ×        8.00 MiB    98.76 %         0",
+    " FP16   float16 mixed          4.00        3,200          0.50 ×        8.00 MiB    98.76 %         1",
+  ]);
 });
 
 test("names from a log cannot become markup or script", () => {

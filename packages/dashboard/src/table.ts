@@ -14,31 +14,86 @@ const PRECISIONS: Readonly<Record<string, string>> = {
   "bf16-true": "bfloat16",
 };
 
-/** The runs side by side. Columns that no run can fill are left out. */
-export function comparisonTable(runs: readonly Run[], unit: string): string {
+interface Cell {
+  readonly text: string;
+  /** Share of the column's largest value, shown as a bar. */
+  readonly share?: number;
+}
+
+interface Column {
+  readonly title: string;
+  /** Null where a run cannot tell. */
+  readonly cells: readonly (Cell | null)[];
+}
+
+/** What runs are compared by. Columns that no run can fill are left out. */
+function columnsOf(runs: readonly Run[], unit: string): Column[] {
   const baseline = baselineOf(runs);
   const figures = runs.map((run) => figuresOf(run, baseline));
-  const maxOf = (pick: (f: Figures) => number | null): number => Math.max(...figures.map((f) => pick(f) ?? 0));
-  const speedMax = maxOf((f) => f.samplesPerSecond);
-  const memoryMax = maxOf((f) => f.peakMemory);
-  const from = figures.every((f) => f.accuracyFrom !== "validate") ? "Test" : "Validation";
+  const column = (title: string, cell: (f: Figures) => Cell | null): Column => ({ title, cells: figures.map(cell) });
+  const barred = (title: string, pick: (f: Figures) => number | null, text: (value: number) => string): Column => {
+    const most = Math.max(...figures.map((f) => pick(f) ?? 0));
+    return column(title, (f) => {
+      const value = pick(f);
+      return value === null ? null : { text: text(value), share: most > 0 ? value / most : 0 };
+    });
+  };
+  const from = figures.some((f) => f.accuracyFrom === "validate") ? "Validation" : "Test";
+  return [
+    column("Seconds per epoch", (f) => (f.secondsPerEpoch === null ? null : { text: digits(f.secondsPerEpoch, 3) })),
+    barred(`${capital(unit)} per second`, (f) => f.samplesPerSecond, integer),
+    column(`Speed against ${baseline?.name ?? ""}`, (f) => (f.speed === null || runs.length < 2 ? null : { text: `${f.speed.toFixed(2)} ×` })),
+    barred("Peak training memory", (f) => f.peakMemory, bytes),
+    column(`${from} accuracy`, (f) => (f.accuracy === null ? null : { text: percent(f.accuracy) })),
+    column("Skipped steps", (f) => ({ text: integer(f.skippedSteps) })),
+  ].filter(({ cells }) => cells.some((cell) => cell !== null));
+}
 
-  const columns: { title: string; cell: (f: Figures, colour: number) => string | null }[] = [
-    { title: "Seconds per epoch", cell: (f) => (f.secondsPerEpoch === null ? null : td(seconds(f.secondsPerEpoch))) },
-    { title: `${capital(unit)} per second`, cell: (f, c) => (f.samplesPerSecond === null ? null : td(integer(f.samplesPerSecond) + bar(f.samplesPerSecond / speedMax, c))) },
-    { title: `Speed against ${baseline?.name ?? ""}`, cell: (f) => (f.speed === null || runs.length < 2 ? null : td(`${f.speed.toFixed(2)} ×`)) },
-    { title: "Peak training memory", cell: (f, c) => (f.peakMemory === null ? null : td(bytes(f.peakMemory) + bar(f.peakMemory / memoryMax, c))) },
-    { title: `${from} accuracy`, cell: (f) => (f.accuracy === null ? null : td(percent(f.accuracy))) },
-    { title: "Skipped steps", cell: (f) => td(integer(f.skippedSteps)) },
-  ];
-  const shown = columns.map((column) => ({ title: column.title, cells: figures.map((f, i) => column.cell(f, i % COLOURS)) })).filter((column) => column.cells.some((cell) => cell !== null));
-  const head = shown.map((column) => `<th scope="col">${escape(column.title)}</th>`).join("");
+function precisionOf(run: Run): string {
+  const status = run.end === null ? " · not ended" : run.end.status === "success" ? "" : ` · ${run.end.status}`;
+  return (PRECISIONS[run.precision] ?? run.precision) + status;
+}
+
+/** The runs side by side. */
+export function comparisonTable(runs: readonly Run[], unit: string): string {
+  const columns = columnsOf(runs, unit);
+  const head = columns.map(({ title }) => `<th scope="col">${escape(title)}</th>`).join("");
   const rows = runs.map((run, i) => {
-    const status = run.end === null ? " · not ended" : run.end.status === "success" ? "" : ` · ${run.end.status}`;
-    const name = `<td class="run"><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}<small>${escape((PRECISIONS[run.precision] ?? run.precision) + status)}</small></td>`;
-    return `<tr>${name}${shown.map((column) => column.cells[i] ?? td("–")).join("")}</tr>`;
+    const colour = i % COLOURS;
+    const name = `<td class="run"><span class="swatch b${colour}"></span>${escape(run.name)}<small>${escape(precisionOf(run))}</small></td>`;
+    const cells = columns.map(({ cells: all }) => {
+      const cell = all[i] ?? { text: "–" };
+      return `<td>${escape(cell.text)}${cell.share === undefined ? "" : bar(cell.share, colour)}</td>`;
+    });
+    return `<tr>${name}${cells.join("")}</tr>`;
   });
   return `<div class="card"><table><thead><tr><th scope="col">Run</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+}
+
+/**
+ * The report's comparison as text for a terminal: one line per run, numbers right-aligned, the heading on two lines.
+ *
+ * @example
+ * console.log(comparisonText(findRunLogs("runs").map(readRunLog), { unit: "images" }));
+ */
+export function comparisonText(runs: readonly Run[], options: { readonly unit?: string } = {}): string {
+  const columns = columnsOf(runs, options.unit ?? "samples");
+  const heads = columns.map(({ title }) => breakTitle(title));
+  const grid = [
+    ["", "", ...heads.map(([first]) => first)],
+    ["Run", "Precision", ...heads.map(([, second]) => second)],
+    ...runs.map((run, i) => [run.name, precisionOf(run), ...columns.map(({ cells }) => cells[i]?.text ?? "–")]),
+  ];
+  const widths = (grid[0] ?? []).map((_, c) => Math.max(...grid.map((row) => row[c]?.length ?? 0)));
+  const lines = grid.map((row) => ` ${row.map((cell, c) => (c < 2 ? cell.padEnd(widths[c] ?? 0) : cell.padStart(widths[c] ?? 0))).join("   ")}`.trimEnd());
+  const rule = "─".repeat(widths.reduce((sum, w) => sum + w, 0) + 3 * (widths.length - 1) + 2);
+  return [...lines.slice(0, 2), rule, ...lines.slice(2)].join("\n");
+}
+
+/** `Peak training memory` → `Peak training`, `memory`: the last word goes below. */
+function breakTitle(title: string): [string, string] {
+  const at = title.lastIndexOf(" ");
+  return at < 0 ? ["", title] : [title.slice(0, at), title.slice(at + 1)];
 }
 
 /** Everything that each epoch left behind. */
@@ -54,12 +109,8 @@ export function epochTable(runs: readonly Run[], unit: string): string {
   return `<details><summary>Epoch by epoch</summary><div class="card"><table><thead><tr><th scope="col">Run</th><th scope="col">Epoch</th><th scope="col">Step</th><th scope="col">Training time</th><th scope="col">${escape(capital(unit))} per second</th><th scope="col">Metrics</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
 }
 
-function td(content: string): string {
-  return `<td>${content}</td>`;
-}
-
-function bar(fraction: number, colour: number): string {
-  return `<span class="bar"><i class="b${colour}" style="width:${Math.round(100 * Math.min(1, fraction))}%"></i></span>`;
+function bar(share: number, colour: number): string {
+  return `<span class="bar"><i class="b${colour}" style="width:${Math.round(100 * Math.min(1, share))}%"></i></span>`;
 }
 
 function capital(text: string): string {
