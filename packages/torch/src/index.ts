@@ -4,8 +4,10 @@ export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
+export * as nn from "./nn/index.js";
 export * as cuda from "./cuda/index.js";
 export * from "./data/index.js";
+export * from "./io/index.js";
 export {
   setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms,
   type Switch, type Versions,

@@ -1,0 +1,85 @@
+/** Batch normalisation. */
+import { ArgumentError } from "../errors.js";
+import { batchNorm, ones, zeros } from "../ops/index.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { ones_, zeros_ } from "./init.js";
+import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { Module } from "./module.js";
+import type { Parameter } from "./parameter.js";
+
+export interface BatchNormOptions extends FactoryOptions {
+  readonly eps?: number;
+  /** Weight of the newest batch in the running statistics; null: their plain average. */
+  readonly momentum?: number | null;
+  readonly affine?: boolean;
+  readonly trackRunningStats?: boolean;
+}
+
+abstract class BatchNorm extends Module {
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+  declare runningMean: Tensor | null;
+  declare runningVar: Tensor | null;
+  declare numBatchesTracked: Tensor | null;
+  readonly eps: number;
+  readonly momentum: number | null;
+  readonly #dims: readonly number[];
+
+  constructor(
+    dims: readonly number[],
+    readonly numFeatures: number,
+    options: BatchNormOptions,
+  ) {
+    super();
+    positive(new.target.name, { numFeatures });
+    this.#dims = dims;
+    this.eps = options.eps ?? 1e-5;
+    this.momentum = options.momentum === undefined ? 0.1 : options.momentum;
+    const affine = options.affine ?? true;
+    this.weight = affine ? emptyParameter([numFeatures], options) : null;
+    this.bias = affine ? emptyParameter([numFeatures], options) : null;
+    const track = options.trackRunningStats ?? true;
+    const where = { dtype: options.dtype ?? null, device: options.device ?? null };
+    this.registerBuffer("runningMean", track ? zeros([numFeatures], where) : null);
+    this.registerBuffer("runningVar", track ? ones([numFeatures], where) : null);
+    this.registerBuffer("numBatchesTracked", track ? zeros([], { dtype: "int64", device: options.device ?? null }) : null);
+    if (this.weight !== null) ones_(this.weight);
+    if (this.bias !== null) zeros_(this.bias);
+  }
+
+  forward(x: Tensor): Tensor {
+    const n = x.ndim;
+    if (!this.#dims.includes(n)) throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
+    let momentum = this.momentum ?? 0;
+    if (this.training && this.numBatchesTracked !== null) {
+      this.numBatchesTracked.add_(1);
+      if (this.momentum === null) momentum = 1 / this.numBatchesTracked.item();
+    }
+    const batchStatistics = this.training || this.runningMean === null;
+    // In evaluation with running statistics these are read; in training they are updated.
+    const pass = !this.training || this.runningMean !== null;
+    return batchNorm(x, this.weight, this.bias, pass ? this.runningMean : null, pass ? this.runningVar : null, batchStatistics, momentum, this.eps, true);
+  }
+  override extraRepr(): string {
+    return `${this.numFeatures}, eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, momentum=${this.momentum}, affine=${this.weight === null ? "False" : "True"}, track_running_stats=${this.runningMean === null ? "False" : "True"}`;
+  }
+}
+
+/** Ioffe and Szegedy, 2015. Per channel over `[N, C]` or `[N, C, L]`: (x - mean) / √(var + eps) · weight + bias. Statistics in float32 or wider under autocast. */
+export class BatchNorm1d extends BatchNorm {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super([2, 3], numFeatures, options);
+  }
+}
+/** Over `[N, C, H, W]`. */
+export class BatchNorm2d extends BatchNorm {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super([4], numFeatures, options);
+  }
+}
+/** Over `[N, C, D, H, W]`. */
+export class BatchNorm3d extends BatchNorm {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super([5], numFeatures, options);
+  }
+}

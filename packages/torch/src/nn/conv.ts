@@ -1,0 +1,103 @@
+/** Convolutions. */
+import { ArgumentError } from "../errors.js";
+import { conv1d, conv2d, conv3d } from "../ops/index.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { kaimingUniform_, uniform_ } from "./init.js";
+import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { Module } from "./module.js";
+import type { Parameter } from "./parameter.js";
+
+export type Size = number | readonly number[];
+export interface ConvOptions extends FactoryOptions {
+  readonly stride?: Size;
+  readonly padding?: Size | "same" | "valid";
+  readonly dilation?: Size;
+  readonly groups?: number;
+  readonly bias?: boolean;
+}
+
+/** @internal One number for every spatial dimension. */
+export function expand(fn: string, name: string, size: Size, n: number): number[] {
+  const list = typeof size === "number" ? new Array<number>(n).fill(size) : [...size];
+  if (list.length !== n || list.some((v) => !Number.isInteger(v) || v < 0)) throw new ArgumentError(fn, `${name} to be a whole number or ${n} of them`, size);
+  return list;
+}
+
+const FORWARD = { 1: conv1d, 2: conv2d, 3: conv3d } as const;
+
+abstract class Convolution extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  readonly kernelSize: readonly number[];
+  readonly stride: readonly number[];
+  readonly padding: readonly number[] | "same" | "valid";
+  readonly dilation: readonly number[];
+  readonly groups: number;
+  readonly #rank: 1 | 2 | 3;
+
+  constructor(
+    rank: 1 | 2 | 3,
+    readonly inChannels: number,
+    readonly outChannels: number,
+    kernelSize: Size,
+    options: ConvOptions,
+  ) {
+    super();
+    const name = `Conv${rank}d`;
+    this.#rank = rank;
+    this.groups = options.groups ?? 1;
+    positive(name, { inChannels, outChannels, groups: this.groups });
+    if (inChannels % this.groups !== 0) throw new ArgumentError(name, `inChannels (${inChannels}) to be divisible by groups`, this.groups);
+    if (outChannels % this.groups !== 0) throw new ArgumentError(name, `outChannels (${outChannels}) to be divisible by groups`, this.groups);
+    this.kernelSize = expand(name, "kernelSize", kernelSize, rank);
+    this.stride = expand(name, "stride", options.stride ?? 1, rank);
+    this.dilation = expand(name, "dilation", options.dilation ?? 1, rank);
+    const padding = options.padding ?? 0;
+    this.padding = typeof padding === "string" ? padding : expand(name, "padding", padding, rank);
+    this.weight = emptyParameter([outChannels, inChannels / this.groups, ...this.kernelSize], options);
+    this.bias = (options.bias ?? true) ? emptyParameter([outChannels], options) : null;
+    this.resetParameters();
+  }
+  resetParameters(): void {
+    kaimingUniform_(this.weight, { a: Math.sqrt(5) });
+    if (this.bias !== null) {
+      const bound = 1 / Math.sqrt((this.inChannels / this.groups) * this.kernelSize.reduce((a, b) => a * b, 1));
+      uniform_(this.bias, -bound, bound);
+    }
+  }
+  forward(x: Tensor): Tensor {
+    const { padding } = this;
+    // Two calls: a padding by name is another overload.
+    return typeof padding === "string"
+      ? FORWARD[this.#rank](x, this.weight, this.bias, this.stride, padding, this.dilation, this.groups)
+      : FORWARD[this.#rank](x, this.weight, this.bias, this.stride, padding, this.dilation, this.groups);
+  }
+  override extraRepr(): string {
+    const t = (v: readonly number[]): string => `(${v.join(", ")}${v.length === 1 ? "," : ""})`;
+    let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${t(this.kernelSize)}, stride=${t(this.stride)}`;
+    if (typeof this.padding === "string" ? true : this.padding.some((p) => p !== 0)) text += `, padding=${typeof this.padding === "string" ? this.padding : t(this.padding)}`;
+    if (this.dilation.some((d) => d !== 1)) text += `, dilation=${t(this.dilation)}`;
+    if (this.groups !== 1) text += `, groups=${this.groups}`;
+    if (this.bias === null) text += ", bias=False";
+    return text;
+  }
+}
+
+/** `[N, inChannels, L]` → `[N, outChannels, L′]`. */
+export class Conv1d extends Convolution {
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
+    super(1, inChannels, outChannels, kernelSize, options);
+  }
+}
+/** `[N, inChannels, H, W]` → `[N, outChannels, H′, W′]`. Low precision under autocast. */
+export class Conv2d extends Convolution {
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
+    super(2, inChannels, outChannels, kernelSize, options);
+  }
+}
+/** `[N, inChannels, D, H, W]` → `[N, outChannels, D′, H′, W′]`. */
+export class Conv3d extends Convolution {
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
+    super(3, inChannels, outChannels, kernelSize, options);
+  }
+}

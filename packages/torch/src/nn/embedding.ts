@@ -1,0 +1,42 @@
+/** Look-up tables. */
+import { ArgumentError } from "../errors.js";
+import { noGrad } from "../autograd/modes.js";
+import { embedding } from "../ops/index.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { normal_ } from "./init.js";
+import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { Module } from "./module.js";
+import type { Parameter } from "./parameter.js";
+
+/** Rows of a table `[numEmbeddings, embeddingDim]`, drawn from N(0, 1). Indices int64 of any shape; the result has one dimension more. */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+  readonly paddingIdx: number | null;
+  readonly scaleGradByFreq: boolean;
+  readonly sparse: boolean;
+  constructor(
+    readonly numEmbeddings: number,
+    readonly embeddingDim: number,
+    options: FactoryOptions & { readonly paddingIdx?: number | null; readonly scaleGradByFreq?: boolean; readonly sparse?: boolean } = {},
+  ) {
+    super();
+    positive("Embedding", { numEmbeddings, embeddingDim });
+    const padding = options.paddingIdx ?? null;
+    if (padding !== null && (padding >= numEmbeddings || padding < -numEmbeddings)) throw new ArgumentError("Embedding", `paddingIdx within ±${numEmbeddings}`, padding);
+    this.paddingIdx = padding === null ? null : padding < 0 ? padding + numEmbeddings : padding;
+    this.scaleGradByFreq = options.scaleGradByFreq ?? false;
+    this.sparse = options.sparse ?? false;
+    this.weight = emptyParameter([numEmbeddings, embeddingDim], options);
+    normal_(this.weight);
+    if (this.paddingIdx !== null) {
+      const row = this.paddingIdx;
+      noGrad(() => this.weight.select(0, row).fill_(0));
+    }
+  }
+  forward(indices: Tensor): Tensor {
+    return embedding(this.weight, indices, this.paddingIdx ?? -1, this.scaleGradByFreq, this.sparse);
+  }
+  override extraRepr(): string {
+    return `${this.numEmbeddings}, ${this.embeddingDim}${this.paddingIdx === null ? "" : `, padding_idx=${this.paddingIdx}`}`;
+  }
+}

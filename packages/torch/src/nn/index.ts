@@ -1,0 +1,14 @@
+export * as functional from "./functional.js";
+export * as init from "./init.js";
+export { Module, snakeCase, type ForwardHook, type ForwardPreHook, type HookHandle, type LoadResult, type StateDict } from "./module.js";
+export { Parameter } from "./parameter.js";
+export { Sequential, ModuleList, Flatten } from "./containers.js";
+export { Linear, Identity, type FactoryOptions } from "./linear.js";
+export { Conv1d, Conv2d, Conv3d, type ConvOptions } from "./conv.js";
+export { BatchNorm1d, BatchNorm2d, BatchNorm3d, type BatchNormOptions } from "./batch-norm.js";
+export { LayerNorm, RMSNorm, GroupNorm, type LayerNormOptions } from "./layer-norm.js";
+export { Embedding } from "./embedding.js";
+export { Dropout, Dropout1d, Dropout2d, Dropout3d, AlphaDropout } from "./dropout.js";
+export * from "./pooling.js";
+export * from "./activation.js";
+export * from "./loss.js";

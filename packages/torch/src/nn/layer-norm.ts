@@ -1,0 +1,85 @@
+/** Normalisations that do not look at the batch. */
+import { ArgumentError } from "../errors.js";
+import { groupNorm, layerNorm, rmsNorm } from "../ops/index.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { ones_, zeros_ } from "./init.js";
+import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { Module } from "./module.js";
+import type { Parameter } from "./parameter.js";
+
+export interface LayerNormOptions extends FactoryOptions {
+  readonly eps?: number;
+  readonly elementwiseAffine?: boolean;
+  readonly bias?: boolean;
+}
+function shapeOf(fn: string, shape: number | readonly number[]): readonly number[] {
+  const list = typeof shape === "number" ? [shape] : [...shape];
+  if (list.length === 0 || list.some((s) => !Number.isInteger(s) || s < 1)) throw new ArgumentError(fn, "normalizedShape to be whole numbers ≥ 1", shape);
+  return list;
+}
+
+/** Ba et al., 2016. Over the last dimensions: (x - mean) / √(var + eps) · weight + bias. float32 under autocast. */
+export class LayerNorm extends Module {
+  readonly normalizedShape: readonly number[];
+  readonly eps: number;
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+  constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
+    super();
+    this.normalizedShape = shapeOf("LayerNorm", normalizedShape);
+    this.eps = options.eps ?? 1e-5;
+    const affine = options.elementwiseAffine ?? true;
+    this.weight = affine ? emptyParameter(this.normalizedShape, options) : null;
+    this.bias = affine && (options.bias ?? true) ? emptyParameter(this.normalizedShape, options) : null;
+    if (this.weight !== null) ones_(this.weight);
+    if (this.bias !== null) zeros_(this.bias);
+  }
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.normalizedShape, this.weight, this.bias, this.eps);
+  }
+  override extraRepr(): string {
+    return `(${this.normalizedShape.join(", ")}${this.normalizedShape.length === 1 ? "," : ""}), eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, elementwise_affine=${this.weight === null ? "False" : "True"}`;
+  }
+}
+
+/** Zhang and Sennrich, 2019. x / √(mean(x²) + eps) · weight. `eps` defaults to the smallest that the input's dtype resolves. */
+export class RMSNorm extends Module {
+  readonly normalizedShape: readonly number[];
+  readonly eps: number | null;
+  readonly weight: Parameter | null;
+  constructor(normalizedShape: number | readonly number[], options: Omit<LayerNormOptions, "bias"> = {}) {
+    super();
+    this.normalizedShape = shapeOf("RMSNorm", normalizedShape);
+    this.eps = options.eps ?? null;
+    this.weight = (options.elementwiseAffine ?? true) ? emptyParameter(this.normalizedShape, options) : null;
+    if (this.weight !== null) ones_(this.weight);
+  }
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, this.normalizedShape, this.weight, this.eps);
+  }
+}
+
+/** Wu and He, 2018. Over groups of channels of `[N, C, …]`. */
+export class GroupNorm extends Module {
+  readonly eps: number;
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+  constructor(
+    readonly numGroups: number,
+    readonly numChannels: number,
+    options: FactoryOptions & { readonly eps?: number; readonly affine?: boolean } = {},
+  ) {
+    super();
+    positive("GroupNorm", { numGroups, numChannels });
+    if (numChannels % numGroups !== 0) throw new ArgumentError("GroupNorm", `numChannels (${numChannels}) to be divisible by numGroups`, numGroups);
+    this.eps = options.eps ?? 1e-5;
+    const affine = options.affine ?? true;
+    this.weight = affine ? emptyParameter([numChannels], options) : null;
+    this.bias = affine ? emptyParameter([numChannels], options) : null;
+    if (this.weight !== null) ones_(this.weight);
+    if (this.bias !== null) zeros_(this.bias);
+  }
+  forward(x: Tensor): Tensor {
+    return groupNorm(x, this.numGroups, this.weight, this.bias, this.eps);
+  }
+}
