@@ -1,0 +1,54 @@
+/** A checkpoint is one safetensors file: tensors by name, and everything else as JSON in its metadata. */
+import { ArgumentError } from "../errors.js";
+import type { DeviceLike } from "../tensor/index.js";
+import { scope } from "../tensor/index.js";
+import { CheckpointError } from "./errors.js";
+import { SafetensorsFile } from "./safetensors-read.js";
+import { saveSafetensors, type SaveOptions } from "./safetensors-write.js";
+import { packState, unpackState } from "./state.js";
+
+/** Version of the layout; a reader refuses newer ones. */
+export const CHECKPOINT_VERSION = 1;
+const VERSION_KEY = "nbit.checkpoint";
+const STATE_KEY = "nbit.state";
+
+/**
+ * Save a nested state as one file, in one atomic step. Any safetensors reader can read its tensors.
+ *
+ * @param path - Its directory must exist. By custom, the name ends in `.safetensors`.
+ * @param state - What {@link packState} takes.
+ * @param options.metadata - More texts for the header. `format` is "pt" unless given.
+ * @throws {ArgumentError} as {@link packState}.
+ * @example saveCheckpoint("last.safetensors", { epoch: 3, model: model.stateDict(), optimizer: optimizer.stateDict() });
+ */
+export function saveCheckpoint(path: string, state: unknown, options: SaveOptions = {}): void {
+  for (const key of [VERSION_KEY, STATE_KEY]) if (Object.hasOwn(options.metadata ?? {}, key)) throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
+  scope(() => {
+    const { tensors, json } = packState(state);
+    saveSafetensors(path, tensors, { ...options, metadata: { format: "pt", ...options.metadata, [VERSION_KEY]: String(CHECKPOINT_VERSION), [STATE_KEY]: json } });
+  });
+}
+
+/**
+ * Read a state that {@link saveCheckpoint} saved, exactly as it was.
+ *
+ * @param options.device - Where its tensors shall be. Default: the CPU, wherever they were.
+ * @throws {CheckpointError} `CHECKPOINT_FORMAT` when the file is not a checkpoint; `CHECKPOINT_VERSION` when it was written by a newer version; `CHECKPOINT_STATE` when
+ *   it is damaged inside.
+ * @throws {SafetensorsError} when the file itself is damaged.
+ */
+export function loadCheckpoint(path: string, options: { readonly device?: DeviceLike } = {}): unknown {
+  const file = SafetensorsFile.open(path);
+  try {
+    const version = file.metadata[VERSION_KEY];
+    const json = file.metadata[STATE_KEY];
+    if (version === undefined || json === undefined) throw new CheckpointError("CHECKPOINT_FORMAT", `${path}: expected a checkpoint of nbit. Received: a safetensors file without ${VERSION_KEY} in its metadata. Read its tensors with loadSafetensors.`);
+    if (!/^\d+$/.test(version) || Number(version) > CHECKPOINT_VERSION) throw new CheckpointError("CHECKPOINT_VERSION", `${path}: expected a checkpoint of version ${CHECKPOINT_VERSION} or below. Received: ${JSON.stringify(version)}. Read it with a newer nbit.`);
+    return scope(() => {
+      const tensors = Object.fromEntries(file.names.map((name) => [name, file.get(name, options)]));
+      return unpackState({ tensors, json });
+    });
+  } finally {
+    file.close();
+  }
+}

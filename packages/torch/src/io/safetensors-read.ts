@@ -1,0 +1,173 @@
+/** Reading safetensors files. */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { ArgumentError } from "../errors.js";
+import { empty } from "../ops/index.js";
+import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
+import { SafetensorsError } from "./errors.js";
+import { headerLength, parseHeader, type Header, type TensorInfo } from "./safetensors-header.js";
+
+export interface LoadOptions {
+  /** Where the tensors shall be. Default: the CPU. */
+  readonly device?: DeviceLike;
+  /** Only these; others are not read. */
+  readonly names?: readonly string[];
+}
+
+const CHUNK = 4 << 20;
+
+/** Fills `into` with the bytes from `at` of the file. */
+type ReadAt = (into: Uint8Array, at: number) => void;
+
+/**
+ * A safetensors file, opened and checked. Tensors are read when they are asked for, straight into their own memory.
+ *
+ * @example
+ * using file = SafetensorsFile.open("model.safetensors");
+ * const weight = file.get("weight", { device: "cuda" });
+ */
+export class SafetensorsFile {
+  readonly path: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly #header: Header;
+  readonly #infos: ReadonlyMap<string, TensorInfo>;
+  readonly #read: ReadAt;
+  #fd: number | null;
+
+  private constructor(path: string | null, header: Header, read: ReadAt, fd: number | null) {
+    this.path = path;
+    this.metadata = header.metadata;
+    this.#header = header;
+    this.#infos = new Map(header.tensors.map((t) => [t.name, t]));
+    this.#read = read;
+    this.#fd = fd;
+  }
+
+  /**
+   * Open a file and check all of its header; no tensor is read.
+   * @throws {SafetensorsError} with a code for each way in which a file can be wrong.
+   */
+  static open(path: string): SafetensorsFile {
+    const fd = openSync(path, "r");
+    try {
+      const size = fstatSync(fd).size;
+      const read: ReadAt = (into, at) => {
+        let done = 0;
+        while (done < into.length) {
+          const n = readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done);
+          if (n === 0) throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`, path);
+          done += n;
+        }
+      };
+      return new SafetensorsFile(path, readHeader(read, size, path), read, fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** The same, over bytes. They must not change. */
+  static over(bytes: Uint8Array): SafetensorsFile {
+    const read: ReadAt = (into, at) => into.set(bytes.subarray(at, at + into.length));
+    return new SafetensorsFile(null, readHeader(read, bytes.length, null), read, null);
+  }
+
+  /** Names, in the order of their data. */
+  get names(): string[] {
+    return this.#header.tensors.map((t) => t.name);
+  }
+  has(name: string): boolean {
+    return this.#infos.has(name);
+  }
+  /** Dtype, shape and place of a tensor, without reading it. */
+  info(name: string): TensorInfo {
+    const found = this.#infos.get(name);
+    if (found === undefined) throw new SafetensorsError("SAFETENSORS_MISSING", `expected a tensor ${JSON.stringify(name)}. Received: a file with ${summary(this.names)}.`, this.path);
+    return found;
+  }
+
+  /** Read one tensor. */
+  get(name: string, options: Pick<LoadOptions, "device"> = {}): Tensor {
+    const info = this.info(name);
+    if (this.path !== null && this.#fd === null) throw new SafetensorsError("SAFETENSORS_CLOSED", "expected an open file. Received: one that was closed.", this.path);
+    return scope(() => {
+      const tensor = this.#fill(info);
+      return options.device === undefined ? tensor : tensor.to({ device: options.device });
+    });
+  }
+
+  #fill(info: TensorInfo): Tensor {
+    const tensor = empty(info.shape, { dtype: info.dtype });
+    const size = info.end - info.start;
+    if (size === 0) return tensor;
+    const bytes = tensor.view([-1]).view("uint8");
+    const chunk = new Uint8Array(Math.min(CHUNK, size));
+    for (let at = 0; at < size; at += CHUNK) {
+      const piece = chunk.subarray(0, Math.min(CHUNK, size - at));
+      this.#read(piece, this.#header.dataStart + info.start + at);
+      // Anything but 0 and 1 in a bool would be undefined behaviour in the operators that meet it.
+      if (info.dtype === "bool") for (let i = 0; i < piece.length; i++) piece[i] = piece[i] === 0 ? 0 : 1;
+      const part = bytes.narrow(0, at, piece.length);
+      part.copyFromBytes(piece);
+      part.dispose();
+    }
+    return tensor;
+  }
+
+  /** Close the file. Safe to call twice; the metadata and infos stay. */
+  close(): void {
+    if (this.#fd === null) return;
+    closeSync(this.#fd);
+    this.#fd = null;
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function readHeader(read: ReadAt, size: number, path: string | null): Header {
+  const first = new Uint8Array(8);
+  if (size >= 8) read(first, 0);
+  const bytes = new Uint8Array(headerLength(first, size, path));
+  read(bytes, 8);
+  return parseHeader(bytes, size, path);
+}
+
+/**
+ * Read the tensors of a safetensors file.
+ *
+ * @param path - The file.
+ * @param options.names - Only these.
+ * @returns A plain object without prototype, so that any name is safe as a key, in the order of the data.
+ * @throws {SafetensorsError} when the file is damaged (nothing is returned then), or a name is not in it.
+ * @example const { weight } = loadSafetensors("model.safetensors");
+ */
+export function loadSafetensors(path: string, options: LoadOptions = {}): Record<string, Tensor> {
+  const file = SafetensorsFile.open(path);
+  try {
+    return readAll("loadSafetensors", file, options);
+  } finally {
+    file.close();
+  }
+}
+
+/** The same, from bytes. */
+export function parseSafetensors(bytes: Uint8Array, options: LoadOptions = {}): Record<string, Tensor> {
+  if (!(bytes instanceof Uint8Array)) throw new ArgumentError("parseSafetensors", "bytes to be a Uint8Array", bytes);
+  return readAll("parseSafetensors", SafetensorsFile.over(bytes), options);
+}
+
+function readAll(fn: string, file: SafetensorsFile, options: LoadOptions): Record<string, Tensor> {
+  if (options.names !== undefined && !Array.isArray(options.names)) throw new ArgumentError(fn, "names to be a list", options.names);
+  const names = options.names ?? file.names;
+  for (const name of names) file.info(name);
+  const place = options.device === undefined ? {} : { device: options.device };
+  return scope(() => {
+    const tensors = Object.create(null) as Record<string, Tensor>;
+    for (const name of names) tensors[name] = file.get(name, place);
+    return tensors;
+  });
+}
+
+function summary(names: readonly string[]): string {
+  return names.length === 0 ? "no tensors" : `${names.slice(0, 5).join(", ")}${names.length > 5 ? `, … (${names.length})` : ""}`;
+}

@@ -1,0 +1,113 @@
+/** Writing safetensors files. */
+import { ArgumentError } from "../errors.js";
+import { isTensor, scope, type Tensor } from "../tensor/index.js";
+import { writeAll, writeAtomically } from "./atomic.js";
+import { formatOf, MAX_HEADER, storableDtypes, writeHeader, type TensorInfo } from "./safetensors-header.js";
+
+/** Tensors by name: a plain object, a Map, or pairs. */
+export type NamedTensors = Readonly<Record<string, Tensor>> | Iterable<readonly [string, Tensor]>;
+
+export interface SaveOptions {
+  /** Texts stored in the header. `{ format: "pt" }` is what PyTorch's ecosystem expects. */
+  readonly metadata?: Readonly<Record<string, string>> | null;
+  /** False: do not wait until the file has reached the disk. Default true. */
+  readonly sync?: boolean;
+}
+
+// Bytes copied out of a tensor at a time: large enough to cost nothing, small enough not to count.
+const CHUNK = 4 << 20;
+
+/**
+ * Save tensors to a safetensors file, in one atomic step: the path holds the old file or the whole new one.
+ *
+ * Tensors on a GPU, views and non-contiguous tensors are written as their values; two names of one memory are written twice. No more than 4 MiB are copied at a
+ * time, for tensors that are contiguous on the CPU. The bytes are those of the Python package (metadata of several keys aside, whose order it leaves open).
+ *
+ * @param path - Its directory must exist.
+ * @param tensors - Any dtype but complex32, complex128 and quantized ones.
+ * @throws {ArgumentError} `saveSafetensors: expected the dtype of "x" to be one of bool, …. Received: "complex128".`
+ * @example saveSafetensors("model.safetensors", { weight: randn([2, 3]) }, { metadata: { format: "pt" } });
+ */
+export function saveSafetensors(path: string, tensors: NamedTensors, options: SaveOptions = {}): void {
+  const plan = layOut("saveSafetensors", tensors, options);
+  writeAtomically(
+    path,
+    (fd) => {
+      writeAll(fd, plan.header);
+      for (const [, tensor] of plan.tensors) eachChunk(tensor, (bytes) => writeAll(fd, bytes));
+    },
+    { sync: options.sync ?? true },
+  );
+}
+
+/** The same, as bytes. */
+export function serializeSafetensors(tensors: NamedTensors, options: Pick<SaveOptions, "metadata"> = {}): Uint8Array {
+  const plan = layOut("serializeSafetensors", tensors, options);
+  const bytes = new Uint8Array(plan.header.length + plan.dataLength);
+  bytes.set(plan.header);
+  let at = plan.header.length;
+  for (const [, tensor] of plan.tensors) {
+    eachChunk(tensor, (chunk) => {
+      bytes.set(chunk, at);
+      at += chunk.length;
+    });
+  }
+  return bytes;
+}
+
+interface Plan {
+  readonly header: Uint8Array;
+  readonly tensors: readonly (readonly [TensorInfo, Tensor])[];
+  readonly dataLength: number;
+}
+
+function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "metadata">): Plan {
+  const entries = entriesOf(fn, named);
+  const names = new Set<string>();
+  for (const [name, tensor] of entries) {
+    if (typeof name !== "string" || name === "__metadata__") throw new ArgumentError(fn, "names to be texts other than __metadata__", name);
+    if (names.has(name)) throw new ArgumentError(fn, "every name once", name);
+    names.add(name);
+    if (!isTensor(tensor)) throw new ArgumentError(fn, `${JSON.stringify(name)} to be a tensor`, tensor);
+    if (formatOf(tensor.dtype) === undefined) throw new ArgumentError(fn, `the dtype of ${JSON.stringify(name)} to be one of ${storableDtypes.join(", ")}`, tensor.dtype);
+    if (tensor.layout !== "strided" || tensor.device.type === "meta") throw new ArgumentError(fn, `${JSON.stringify(name)} to have its values in strides`, tensor, "Make it dense first.");
+  }
+  const metadata = options.metadata ?? null;
+  for (const [key, value] of Object.entries(metadata ?? {})) if (typeof value !== "string") throw new ArgumentError(fn, `metadata to hold texts only, at ${JSON.stringify(key)}`, value);
+  // Wide dtypes first, so that every tensor is aligned to its element size; then by name, byte by byte as Rust compares.
+  const ranked = entries.map(([name, tensor]) => ({ name, tensor, bytes: Buffer.from(name), rank: formatOf(tensor.dtype)?.rank ?? 0 }));
+  ranked.sort((a, b) => b.rank - a.rank || Buffer.compare(a.bytes, b.bytes));
+  let at = 0;
+  const tensors = ranked.map(({ name, tensor }) => {
+    const start = at;
+    at += tensor.nbytes;
+    return [{ name, dtype: tensor.dtype, shape: tensor.shape, start, end: at }, tensor] as const;
+  });
+  const header = writeHeader(tensors.map(([info]) => info), metadata);
+  if (header.length - 8 > MAX_HEADER) throw new ArgumentError(fn, `names and metadata of at most ${MAX_HEADER} bytes`, header.length - 8);
+  return { header, tensors, dataLength: at };
+}
+
+function entriesOf(fn: string, named: NamedTensors): (readonly [string, Tensor])[] {
+  if (typeof named !== "object" || named === null) throw new ArgumentError(fn, "tensors to be an object, a Map, or pairs", named);
+  if (Symbol.iterator in named) return [...(named as Iterable<readonly [string, Tensor]>)];
+  return Object.entries(named);
+}
+
+/** The tensor's bytes in row-major order, piece by piece. */
+function eachChunk(tensor: Tensor, take: (bytes: Uint8Array) => void): void {
+  scope(() => {
+    const here = tensor.detach().cpu();
+    if (here.nbytes <= CHUNK || !here.isContiguous()) {
+      take(new Uint8Array(here.toBytes()));
+      return;
+    }
+    const bytes = here.view([-1]).view("uint8");
+    const size = here.nbytes;
+    for (let at = 0; at < size; at += CHUNK) {
+      const part = bytes.narrow(0, at, Math.min(CHUNK, size - at));
+      take(new Uint8Array(part.toBytes()));
+      part.dispose();
+    }
+  });
+}

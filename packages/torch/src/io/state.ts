@@ -1,0 +1,231 @@
+/** Nested states as JSON and tensors, and back, exactly. */
+import { ArgumentError } from "../errors.js";
+import { viewAsComplex, viewAsReal } from "../ops/index.js";
+import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
+import { CheckpointError } from "./errors.js";
+import { formatOf } from "./safetensors-header.js";
+
+/** What a state may hold, nested at will. */
+export type StateValue =
+  | number
+  | string
+  | boolean
+  | bigint
+  | null
+  | undefined
+  | Tensor
+  | TypedArray
+  | readonly StateValue[]
+  | ReadonlyMap<StateValue, StateValue>
+  | ReadonlySet<StateValue>
+  | { readonly [key: string]: StateValue };
+
+export interface PackedState {
+  /** By names that follow their place: `optimizer.state.0.expAvg`. The tensors of the state itself, not copies (complex ones as their real view). */
+  readonly tensors: Record<string, Tensor>;
+  /** Everything else, with tensors referred to by name. */
+  readonly json: string;
+}
+
+/*
+ * JSON for everything that JSON holds exactly. The rest is an object with the key "$", which says what it is:
+ *   { "$": "tensor", "name" }, with "complex" for a dtype that safetensors lack;  { "$": "array", "type", "name" }: a typed array
+ *   { "$": "number", "value": "NaN" | "Infinity" | "-Infinity" | "-0" };  { "$": "bigint", "value" };  { "$": "undefined" }
+ *   { "$": "map", "entries" };  { "$": "set", "values" };  { "$": "object", "entries" }: an object with a key of its own named "$" or "__proto__"
+ */
+type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array } as const;
+
+/**
+ * Take a state apart into tensors and JSON text, so that {@link unpackState} gives it back exactly: numbers with NaN, ±Infinity and -0, strings, booleans, null,
+ * undefined, bigints, arrays, plain objects, Maps, Sets, typed arrays and tensors.
+ *
+ * One tensor that stands in several places is stored once and comes back as one. Gradients and graphs are not part of a state.
+ *
+ * @throws {ArgumentError} `packState: expected state.model.device to be a plain value or a tensor. Received: an instance of Device.`
+ * @throws {ArgumentError} for a state that contains itself.
+ * @example
+ * const packed = packState({ step: 3, loss: NaN, optimizer: { expAvg: zeros([2]) } });
+ * Object.keys(packed.tensors); // ["optimizer.expAvg"]
+ */
+export function packState(state: unknown): PackedState {
+  const packer = new Packer();
+  const json = JSON.stringify(packer.value(state, []));
+  return { tensors: packer.tensors, json };
+}
+
+class Packer {
+  readonly tensors: Record<string, Tensor> = Object.create(null) as Record<string, Tensor>;
+  readonly #names = new Map<object, string>();
+  readonly #open = new Set<object>();
+
+  value(v: unknown, path: readonly string[]): Json {
+    switch (typeof v) {
+      case "string":
+      case "boolean":
+        return v;
+      case "number":
+        return Number.isFinite(v) && !Object.is(v, -0) ? v : { $: "number", value: Object.is(v, -0) ? "-0" : String(v) };
+      case "bigint":
+        return { $: "bigint", value: v.toString() };
+      case "undefined":
+        return { $: "undefined" };
+      case "object":
+        return v === null ? null : this.#object(v, path);
+      default:
+        return refuse(v, path);
+    }
+  }
+
+  #object(v: object, path: readonly string[]): Json {
+    if (isTensor(v)) return this.#tensor(v, path);
+    if (ArrayBuffer.isView(v)) return this.#array(v, path);
+    if (this.#open.has(v)) throw new ArgumentError("packState", `${where(path)} not to contain itself`, v);
+    this.#open.add(v);
+    const made = this.#container(v, path);
+    this.#open.delete(v);
+    return made;
+  }
+
+  #container(v: object, path: readonly string[]): Json {
+    // Array.from sees the holes of a sparse array, which map would skip.
+    if (Array.isArray(v)) return Array.from(v, (e, i) => this.value(e, [...path, String(i)]));
+    if (v instanceof Map) return { $: "map", entries: Array.from(v as Map<unknown, unknown>, ([k, e], i): Json => [this.value(k, [...path, `key${i}`]), this.value(e, [...path, typeof k === "string" || typeof k === "number" ? String(k) : String(i)])]) };
+    if (v instanceof Set) return { $: "set", values: Array.from(v as Set<unknown>, (e, i) => this.value(e, [...path, String(i)])) };
+    const prototype: unknown = Object.getPrototypeOf(v);
+    if (prototype !== Object.prototype && prototype !== null) return refuse(v, path);
+    const entries = Object.entries(v).map(([k, e]) => [k, this.value(e, [...path, k])] as const);
+    if (entries.some(([k]) => k === "$" || k === "__proto__")) return { $: "object", entries };
+    return Object.fromEntries(entries);
+  }
+
+  #tensor(t: Tensor, path: readonly string[]): Json {
+    const dtype = t.dtype;
+    const pairs = isComplex(dtype) && formatOf(dtype) === undefined;
+    if (!pairs && formatOf(dtype) === undefined) throw new ArgumentError("packState", `${where(path)} to be of a dtype that can be stored`, dtype);
+    let name = this.#names.get(t);
+    if (name === undefined) {
+      name = this.#name(path);
+      this.#names.set(t, name);
+      this.tensors[name] = pairs ? viewAsReal(t.detach().resolveConj()) : t;
+    }
+    return pairs ? { $: "tensor", name, complex: dtype } : { $: "tensor", name };
+  }
+
+  #array(v: ArrayBufferView, path: readonly string[]): Json {
+    const type = Object.entries(ARRAYS).find(([, Type]) => v instanceof Type)?.[0];
+    if (type === undefined) return refuse(v, path);
+    let name = this.#names.get(v);
+    if (name === undefined) {
+      name = this.#name(path);
+      this.#names.set(v, name);
+      this.tensors[name] = tensor(v as TypedArray);
+    }
+    return { $: "array", type, name };
+  }
+
+  #name(path: readonly string[]): string {
+    const base = path.length === 0 ? "value" : path.join(".");
+    let name = base;
+    // "a.b" and a → b would share a name, and the format keeps one for itself.
+    for (let i = 2; name in this.tensors || name === "__metadata__"; i++) name = `${base}~${i}`;
+    return name;
+  }
+}
+
+function where(path: readonly string[]): string {
+  return path.length === 0 ? "the state" : `state.${path.join(".")}`;
+}
+function refuse(v: unknown, path: readonly string[]): never {
+  throw new ArgumentError("packState", `${where(path)} to be a plain value or a tensor`, v, "Store plain objects, and what is needed to make the rest again.");
+}
+
+/**
+ * Put a state together again.
+ *
+ * @param packed - What {@link packState} gave; its tensors may have been to a file and back.
+ * @returns The state. Tensors are those of `packed.tensors`; objects without prototype come back as plain ones.
+ * @throws {CheckpointError} `CHECKPOINT_STATE` when the text is not such a state, or a tensor is missing.
+ */
+export function unpackState(packed: { readonly tensors: Readonly<Record<string, Tensor>>; readonly json: string }): unknown {
+  let json: unknown;
+  try {
+    json = JSON.parse(packed.json);
+  } catch {
+    return damaged("expected JSON");
+  }
+  const arrays = new Map<string, TypedArray>();
+  const complexes = new Map<string, Tensor>();
+  return value(json);
+
+  function value(v: unknown): unknown {
+    if (typeof v !== "object" || v === null) return v;
+    if (Array.isArray(v)) return v.map(value);
+    const object = v as Readonly<Record<string, unknown>>;
+    if (!Object.hasOwn(object, "$")) return Object.fromEntries(Object.entries(object).map(([k, e]) => [k, value(e)]));
+    switch (object["$"]) {
+      case "tensor":
+        return named(object);
+      case "array":
+        return array(object);
+      case "number":
+        return special(object["value"]);
+      case "bigint":
+        if (typeof object["value"] !== "string" || !/^-?\d+$/.test(object["value"])) return damaged("expected digits for a bigint");
+        return BigInt(object["value"]);
+      case "undefined":
+        return undefined;
+      case "map":
+        return new Map(pairs(object["entries"]).map(([k, e]) => [value(k), value(e)]));
+      case "set":
+        if (!Array.isArray(object["values"])) return damaged("expected the values of a set");
+        return new Set(object["values"].map(value));
+      case "object":
+        // fromEntries defines keys, so that "__proto__" is a key like any other.
+        return Object.fromEntries(pairs(object["entries"]).map(([k, e]) => [String(k), value(e)]));
+      default:
+        return damaged(`expected a kind of value that this version knows, not ${JSON.stringify(object["$"])}`);
+    }
+  }
+  function lookUp(object: Readonly<Record<string, unknown>>): [string, Tensor] {
+    const name = object["name"];
+    const found = typeof name === "string" && Object.hasOwn(packed.tensors, name) ? packed.tensors[name] : undefined;
+    return found === undefined ? damaged(`expected a tensor ${JSON.stringify(name)} beside it`) : [name as string, found];
+  }
+  function named(object: Readonly<Record<string, unknown>>): Tensor {
+    const [name, found] = lookUp(object);
+    if (object["complex"] === undefined) return found;
+    let made = complexes.get(name);
+    if (made === undefined) complexes.set(name, (made = asComplex(found, object["complex"])));
+    return made;
+  }
+  function array(object: Readonly<Record<string, unknown>>): TypedArray {
+    const [name, found] = lookUp(object);
+    let made = arrays.get(name);
+    if (made === undefined) {
+      const type = object["type"];
+      if (typeof type !== "string" || !Object.hasOwn(ARRAYS, type)) return damaged(`expected a kind of typed array, not ${JSON.stringify(type)}`);
+      arrays.set(name, (made = new ARRAYS[type as keyof typeof ARRAYS](found.toBytes())));
+    }
+    return made;
+  }
+}
+
+function asComplex(pairs: Tensor, dtype: unknown): Tensor {
+  const expected: DType | null = dtype === "complex128" ? "float64" : dtype === "complex32" ? "float16" : null;
+  if (expected === null || pairs.dtype !== expected || pairs.shape.at(-1) !== 2) return damaged("expected the real view of a complex tensor");
+  // A tensor of its own, not a view of what was read.
+  return viewAsComplex(pairs).clone();
+}
+function special(text: unknown): number {
+  if (text === "NaN" || text === "Infinity" || text === "-Infinity" || text === "-0") return Number(text);
+  return damaged(`expected NaN, Infinity, -Infinity or -0, not ${JSON.stringify(text)}`);
+}
+function pairs(entries: unknown): [unknown, unknown][] {
+  if (!Array.isArray(entries) || !entries.every((e) => Array.isArray(e) && e.length === 2)) return damaged("expected a list of pairs");
+  return entries as [unknown, unknown][];
+}
+function damaged(why: string): never {
+  throw new CheckpointError("CHECKPOINT_STATE", `unpackState: the state is damaged: ${why}.`);
+}
