@@ -1,1 +1,64 @@
-export {};
+/** @nbit/lightning: a module that says what to train, and a Trainer that does, in any precision. */
+export { LightningModule } from "./module.js";
+export type { ClipOptions } from "./module.js";
+export { Trainer } from "./trainer.js";
+export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./trainer.js";
+export type { Duration, TrainerOptions } from "./trainer-options.js";
+export type { TrainerView } from "./trainer-view.js";
+export type { Batch, HookResult, RunningStage, StepOutcome, StepOutput, StepResult, TrainerFn, TrainerState, TrainerStatus } from "./types.js";
+export { InterruptError, MisconfigurationError } from "./errors.js";
+
+export { Callback } from "./callbacks/callback.js";
+export { EarlyStopping } from "./callbacks/early-stopping.js";
+export type { EarlyStoppingOptions, StoppingReason } from "./callbacks/early-stopping.js";
+export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation-scheduler.js";
+export { LearningRateMonitor } from "./callbacks/learning-rate-monitor.js";
+export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
+export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
+export { ProgressBar } from "./callbacks/progress-bar.js";
+export type { ProgressBarOptions } from "./callbacks/progress-bar.js";
+export { RunLog } from "./callbacks/run-log.js";
+export type { RunLogOptions } from "./callbacks/run-log.js";
+export { Timer } from "./callbacks/timer.js";
+export type { TimerOptions } from "./callbacks/timer.js";
+
+export { readCheckpoint, writeCheckpoint } from "./checkpoint/file.js";
+export type { Checkpoint, LoopsState } from "./checkpoint/format.js";
+export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
+export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint.js";
+
+export { CSVLogger } from "./loggers/csv.js";
+export type { CSVLoggerOptions } from "./loggers/csv.js";
+export { Logger } from "./loggers/logger.js";
+export type { Metrics } from "./loggers/logger.js";
+export type { LogValue, Reduction } from "./logging/metric.js";
+export type { LogOptions } from "./logging/results.js";
+
+export type { EvaluationResult } from "./loops/evaluation.js";
+export type { BatchLimit, Loader } from "./loops/fetch.js";
+export { LightningOptimizer } from "./loops/lightning-optimizer.js";
+export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Scheduler, SchedulerSpec } from "./loops/optimizers.js";
+
+export { Precision } from "./precision/precision.js";
+export type { PrecisionContext, PrecisionDTypes, PrecisionStep } from "./precision/precision.js";
+export { DoublePrecision } from "./precision/double.js";
+export { Explanation, forecastMemory } from "./precision/explain.js";
+export type { MemoryForecast } from "./precision/explain.js";
+export { FullPrecision } from "./precision/full.js";
+export { HalfPrecision } from "./precision/half.js";
+export { MixedPrecision } from "./precision/mixed.js";
+export type { MixedPrecisionOptions } from "./precision/mixed.js";
+export type { PrecisionInput, PrecisionName } from "./precision/names.js";
+export { registerAmpBackend, registerPrecision } from "./precision/registry.js";
+export type { AmpLevel, PrecisionFactory, PrecisionRequest } from "./precision/registry.js";
+export { TruePrecision } from "./precision/true.js";
+
+export type { Accelerator, DeviceSupport } from "./accelerators/accelerator.js";
+export { CPUAccelerator } from "./accelerators/cpu.js";
+export { CUDAAccelerator } from "./accelerators/cuda.js";
+export { TPUAccelerator } from "./accelerators/tpu.js";
+export { registerAccelerator } from "./accelerators/registry.js";
+export { SingleDeviceStrategy } from "./strategies/single-device.js";
+export type { Strategy } from "./strategies/strategy.js";
+
+export { seedEverything } from "@nbit/torch";

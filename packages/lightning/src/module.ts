@@ -92,8 +92,7 @@ export class LightningModule extends nn.Module {
   }
 
   get device(): Device {
-    const first = firstOf(this.parameters()) ?? firstOf(this.buffers());
-    return this.#host?.trainer.rootDevice ?? first?.device ?? device("cpu");
+    return this.#host?.trainer.rootDevice ?? this.parameters()[0]?.device ?? this.buffers()[0]?.device ?? device("cpu");
   }
 
   /** Of the first floating-point parameter; "float32" without one. */
@@ -107,6 +106,10 @@ export class LightningModule extends nn.Module {
   }
 
   // What a model defines.
+
+  forward(..._args: never[]): unknown {
+    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", "no forward", undefined, "ERR_NO_FORWARD");
+  }
 
   /** One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch. */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
@@ -123,7 +126,8 @@ export class LightningModule extends nn.Module {
 
   /** Default: `forward` on the batch, or on its first element when it is an array. */
   predictStep(batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    return this.forward(Array.isArray(batch) ? batch[0] : batch);
+    const input: unknown = Array.isArray(batch) ? batch[0] : batch;
+    return Reflect.apply(this.forward, this, [input]);
   }
 
   /**
@@ -344,9 +348,4 @@ export class LightningModule extends nn.Module {
 
   onSaveCheckpoint(_checkpoint: Checkpoint): void {}
   onLoadCheckpoint(_checkpoint: Checkpoint): void {}
-}
-
-function firstOf(tensors: Iterable<Tensor>): Tensor | undefined {
-  for (const tensor of tensors) return tensor;
-  return undefined;
 }

@@ -1,4 +1,5 @@
 import type { Tensor, optim } from "@nbit/torch";
+import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import { MisconfigurationError } from "./errors.js";
 import { Hooks } from "./hooks.js";
@@ -57,6 +58,7 @@ export class Run implements LoopContext, ModuleHost {
   prediction: PredictLoop | null = null;
   /** The checkpoint that this run goes on from. */
   checkpoint: Checkpoint | null = null;
+  checkpointPath: string | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
   preparing: { readonly progress: FitProgress; readonly fetcher: Fetcher } | null = null;
   /** Set by a signal; acted on between batches. */
@@ -73,6 +75,10 @@ export class Run implements LoopContext, ModuleHost {
     this.hooks = new Hooks(owner.view, module, owner.view.callbacks, this);
   }
 
+  /** What the module is attached to. */
+  get host(): ModuleHost {
+    return this;
+  }
   get precision(): Precision {
     return this.owner.precision;
   }
@@ -98,6 +104,14 @@ export class Run implements LoopContext, ModuleHost {
     } finally {
       this.currentHook = before;
     }
+  }
+
+  /** Read the checkpoint that this run goes on from. */
+  open(path: string): Checkpoint {
+    const checkpoint = readCheckpoint(path);
+    this.checkpointPath = path;
+    this.checkpoint = checkpoint;
+    return checkpoint;
   }
 
   /** Let go of what a run holds beyond its end. */

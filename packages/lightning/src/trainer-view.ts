@@ -27,6 +27,11 @@ export interface TrainerView {
   /** Index of the batch in progress within the epoch. */
   readonly batchIdx: number;
 
+  /** That batch is the last of its epoch. */
+  readonly isLastBatch: boolean;
+  /** The checkpoint that this run goes on from, if any. */
+  readonly ckptPath: string | null;
+
   readonly maxEpochs: number;
   readonly minEpochs: number;
   /** -1: no limit. */

@@ -1,18 +1,15 @@
 import { join } from "node:path";
 import { getRngState, getSwitch, setRngState, useDeterministicAlgorithms } from "@nbit/torch";
-import type { Device, optim } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
-import { readCheckpoint, writeCheckpoint } from "./checkpoint/file.js";
-import type { Checkpoint } from "./checkpoint/format.js";
+import { writeCheckpoint } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreRng, restoreTraining } from "./checkpoint/state.js";
 import { InterruptError, MisconfigurationError } from "./errors.js";
 import { isOverridden } from "./hooks.js";
-import { MetricBoard } from "./logging/board.js";
 import { Results } from "./logging/results.js";
 import { CSVLogger } from "./loggers/csv.js";
 import type { Logger } from "./loggers/logger.js";
@@ -22,7 +19,6 @@ import { asLoaders, Fetcher } from "./loops/fetch.js";
 import type { Loader } from "./loops/fetch.js";
 import { FitLoop } from "./loops/fit.js";
 import { configureOptimizers } from "./loops/optimizers.js";
-import type { LRSchedulerConfig } from "./loops/optimizers.js";
 import { PredictLoop } from "./loops/predict.js";
 import { FitProgress } from "./loops/progress.js";
 import { SchedulerStepper } from "./loops/schedulers.js";
@@ -35,10 +31,10 @@ import { InterruptSignal, Run } from "./run.js";
 import { onInterrupt } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { Strategy } from "./strategies/strategy.js";
-import type { TrainerView } from "./trainer-view.js";
 import { resolveOptions } from "./trainer-options.js";
 import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
-import type { RunningStage, StepOutcome, TrainerFn, TrainerState, TrainerStatus } from "./types.js";
+import { TrainerState } from "./trainer-state.js";
+import type { RunningStage, TrainerFn } from "./types.js";
 
 /** A loader, a list of loaders, or nothing (the module's own loader is asked then). */
 export type Loaders = Loader | readonly Loader[] | null | undefined;
@@ -71,33 +67,24 @@ export interface PredictOptions extends EvaluateOptions {
  * const trainer = new Trainer({ accelerator: "cpu", precision: "bf16", maxEpochs: 3 });
  * await trainer.fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true }) });
  */
-export class Trainer implements TrainerView {
+export class Trainer extends TrainerState {
   readonly precision: Precision;
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly Callback[];
-  shouldStop = false;
-
-  readonly #options: ResolvedOptions;
-  readonly #board = new MetricBoard();
-  #accumulate: number;
-  #run: Run | null = null;
-  #module: LightningModule | null = null;
-  #status: TrainerStatus = "initializing";
-  #fn: TrainerFn | null = null;
-  #skippedBefore = 0;
+  protected readonly resolved: ResolvedOptions;
 
   constructor(options: TrainerOptions = {}) {
+    super();
     this.accelerator = resolveAccelerator(options.accelerator ?? "auto");
     const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
     const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(options.devices ?? "auto", this.accelerator)[0] ?? 0) : 0;
     this.precision = resolvePrecision({ precision: options.precision, ampBackend: options.ampBackend, ampLevel: options.ampLevel, plugins, accelerator: this.accelerator, deviceIndex });
     this.strategy = new SingleDeviceStrategy(this.accelerator.device(deviceIndex));
-    this.#options = resolveOptions(options, options.maxTime !== undefined);
-    this.#accumulate = this.#options.accumulateGradBatches;
-    this.callbacks = configureCallbacks(options, this.#options);
-    this.loggers = configureLoggers(options, this.#options);
+    this.resolved = resolveOptions(options, options.maxTime !== undefined);
+    this.callbacks = configureCallbacks(options, this.resolved);
+    this.loggers = configureLoggers(options, this.resolved);
   }
 
   // What is asked of a trainer.
@@ -129,7 +116,7 @@ export class Trainer implements TrainerView {
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
     const predictions = await this.#start("predict", model, options.ckptPath, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
       const loaders = this.#loaders("predict", options.dataloaders, run.module.predictDataloader());
-      run.prediction = new PredictLoop(run, loaders, this.#options.limitPredictBatches, options.returnPredictions ?? true);
+      run.prediction = new PredictLoop(run, loaders, this.resolved.limitPredictBatches, options.returnPredictions ?? true);
     });
     return predictions.length === 1 ? (predictions[0] ?? []) : predictions;
   }
@@ -144,22 +131,22 @@ export class Trainer implements TrainerView {
 
   /** Write a checkpoint. Atomic: the file is complete or absent. */
   saveCheckpoint(path: string, options: { readonly weightsOnly?: boolean } = {}): void {
-    if (this.#run === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
-    if (this.isGlobalZero) writeCheckpoint(path, dumpCheckpoint(this.#run, options.weightsOnly ?? false));
+    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
+    if (this.isGlobalZero) writeCheckpoint(path, dumpCheckpoint(this.active, options.weightsOnly ?? false));
   }
 
   // The course of a run.
 
   async #start<T>(fn: TrainerFn, model: LightningModule | undefined, ckptPath: string | null | undefined, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
-    const module = model ?? this.#module;
+    const module = model ?? this.attached;
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
-    if (this.#status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.#fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
+    if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
     const path = selectCheckpoint(this, ckptPath);
-    const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.#options }, this.#board);
-    this.#module = module;
-    this.#run = run;
-    this.#fn = fn;
-    this.#status = "running";
+    const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.board);
+    this.attached = module;
+    this.active = run;
+    this.fn = fn;
+    this.status = "running";
     this.shouldStop = false;
     attachHost(module, run);
     const stopListening = onInterrupt(run);
@@ -167,8 +154,8 @@ export class Trainer implements TrainerView {
     try {
       await run.hooks.get("setup").run(fn);
       this.precision.moduleInit(() => run.within("configureModel", () => module.configureModel()));
-      if (path !== null) restoreModule(run, (run.checkpoint = readCheckpoint(path)));
-      this.#board.reset();
+      if (path !== null) restoreModule(run, run.open(path));
+      this.board.reset();
       this.precision.convertModule(module);
       this.strategy.setupModule(module);
       prepare(run);
@@ -176,14 +163,14 @@ export class Trainer implements TrainerView {
       if (fn === "fit") {
         await run.hooks.get("onFitStart").run();
         await this.#logHyperparams(module);
-        if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint, path ?? "");
+        if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
       }
       const result = await body(run);
       await run.close();
       if (fn === "fit") await run.hooks.get("onFitEnd").run();
       await run.hooks.get("teardown").run(fn);
       for (const logger of this.loggers) await logger.finalize("success");
-      this.#status = "finished";
+      this.status = "finished";
       return result;
     } catch (error) {
       throw await this.#fail(run, error);
@@ -197,7 +184,7 @@ export class Trainer implements TrainerView {
 
   /** Ends a run that failed or was interrupted, in order. Gives the error to throw. */
   async #fail(run: Run, error: unknown): Promise<unknown> {
-    this.#status = "interrupted";
+    this.status = "interrupted";
     const interrupted = error instanceof InterruptSignal;
     let reason = error;
     if (interrupted) reason = this.#saveInterrupted(run);
@@ -214,7 +201,7 @@ export class Trainer implements TrainerView {
   #saveInterrupted(run: Run): InterruptError {
     const folder = this.callbacks.find((callback) => callback instanceof ModelCheckpoint)?.dirpath ?? null;
     const steps = `${this.globalStep} steps`;
-    if (run.fit === null || folder === null || this.#options.fastDevRun !== false) return new InterruptError(`${run.fn}: interrupted after ${steps}.`, null);
+    if (run.fit === null || folder === null || this.resolved.fastDevRun !== false) return new InterruptError(`${run.fn}: interrupted after ${steps}.`, null);
     const path = join(folder, "interrupted.ckpt");
     this.saveCheckpoint(path);
     return new InterruptError(`fit: interrupted after ${steps}. Go on with trainer.fit(model, { ckptPath: ${JSON.stringify(path)} }).`, path);
@@ -227,7 +214,7 @@ export class Trainer implements TrainerView {
     if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
     const progress = new FitProgress();
     const results = new Results(true, run.warnings);
-    const fetcher = new Fetcher(loader, this.#options.limitTrainBatches, "limitTrainBatches");
+    const fetcher = new Fetcher(loader, this.resolved.limitTrainBatches, "limitTrainBatches");
     run.preparing = { progress, fetcher };
 
     const configured = run.within("configureOptimizers", () => configureOptimizers(module));
@@ -235,24 +222,23 @@ export class Trainer implements TrainerView {
     run.schedulers = configured.schedulers;
     const step = new TrainStep({
       module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings,
-      gradientClipVal: this.#options.gradientClipVal, gradientClipAlgorithm: this.#options.gradientClipAlgorithm,
+      gradientClipVal: this.resolved.gradientClipVal, gradientClipAlgorithm: this.resolved.gradientClipAlgorithm,
     });
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
-    const schedulers = new SchedulerStepper(configured.schedulers, module, this.#board);
+    const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
     const loop = new FitLoop(run, { step, fetcher, validation: run.validation, schedulers, progress, results });
     run.fit = { progress, fetcher, results, step, loop };
-    this.#skippedBefore = 0;
   }
 
   #checkAccumulation(module: LightningModule): number {
-    if (!module.automaticOptimization && this.#options.accumulateGradBatches !== 1) {
-      throw new MisconfigurationError("fit", "accumulateGradBatches: 1 with manual optimization", this.#options.accumulateGradBatches, "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+    if (!module.automaticOptimization && this.resolved.accumulateGradBatches !== 1) {
+      throw new MisconfigurationError("fit", "accumulateGradBatches: 1 with manual optimization", this.resolved.accumulateGradBatches, "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
     }
-    if (!module.automaticOptimization && this.#options.gradientClipVal !== null) {
-      throw new MisconfigurationError("fit", "no gradientClipVal with manual optimization", this.#options.gradientClipVal, "Call this.clipGradients(optimizer, { gradientClipVal }) in trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+    if (!module.automaticOptimization && this.resolved.gradientClipVal !== null) {
+      throw new MisconfigurationError("fit", "no gradientClipVal with manual optimization", this.resolved.gradientClipVal, "Call this.clipGradients(optimizer, { gradientClipVal }) in trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
     }
-    return this.#options.accumulateGradBatches;
+    return this.resolved.accumulateGradBatches;
   }
 
   #evaluationLoop(run: Run, kind: EvaluationKind, given: Loaders, fit: FitProgress | null): EvaluationLoop | null {
@@ -263,7 +249,7 @@ export class Trainer implements TrainerView {
       if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name} to have a ${stepName}`, "none", undefined, "ERR_NO_STEP");
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
-    const limit = kind === "validate" ? this.#options.limitValBatches : this.#options.limitTestBatches;
+    const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;
     return new EvaluationLoop(run, { kind, loaders, limit, results: new Results(false, run.warnings), fit });
   }
 
@@ -276,7 +262,7 @@ export class Trainer implements TrainerView {
   /** A few validation batches before training, so that a mistake there is found now. Random numbers are as if it had not been. */
   async #sanityCheck(run: Run): Promise<void> {
     const { validation } = run;
-    if (validation === null || this.#options.numSanityValSteps === 0 || run.checkpoint !== null) return;
+    if (validation === null || this.resolved.numSanityValSteps === 0 || run.checkpoint !== null) return;
     if (validation.numSanityBatches.every((n) => n === 0)) return;
     const rng = getRngState();
     this.#setStage("sanity_check");
@@ -284,7 +270,7 @@ export class Trainer implements TrainerView {
     await validation.run(true);
     this.#setStage("sanity_check");
     await run.hooks.get("onSanityCheckEnd").run();
-    this.#board.reset();
+    this.board.reset();
     setRngState(rng);
     rng.dispose();
   }
@@ -295,161 +281,15 @@ export class Trainer implements TrainerView {
   }
 
   #setStage(stage: RunningStage): void {
-    if (this.#run !== null) this.#run.stage = stage;
+    if (this.active !== null) this.active.stage = stage;
   }
 
   #setSwitches(): () => void {
-    const { deterministic } = this.#options;
+    const { deterministic } = this.resolved;
     if (deterministic === false) return () => undefined;
     const before = getSwitch("deterministicAlgorithms");
     useDeterministicAlgorithms(true, { warnOnly: deterministic === "warn" });
     return () => useDeterministicAlgorithms(before);
-  }
-
-  // What callbacks and modules see.
-
-  get state(): TrainerState {
-    return { fn: this.#fn, status: this.#status, stage: this.#run?.stage ?? null };
-  }
-  get lightningModule(): LightningModule {
-    if (this.#module === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
-    return this.#module;
-  }
-  get currentEpoch(): number {
-    return this.#progress?.epoch ?? 0;
-  }
-  get globalStep(): number {
-    return this.#progress?.globalStep ?? 0;
-  }
-  get skippedSteps(): number {
-    return this.#skippedBefore + this.precision.skippedSteps;
-  }
-  get batchIdx(): number {
-    return this.#progress?.batchesDone ?? 0;
-  }
-  get #progress(): FitProgress | null {
-    return this.#run?.fit?.progress ?? this.#run?.preparing?.progress ?? null;
-  }
-  get maxEpochs(): number {
-    return this.#options.maxEpochs;
-  }
-  get minEpochs(): number {
-    return this.#options.minEpochs;
-  }
-  get maxSteps(): number {
-    return this.#options.maxSteps;
-  }
-  get minSteps(): number {
-    return this.#options.minSteps;
-  }
-  /** Batches per optimizer step. A callback may change it at the start of an epoch. */
-  get accumulateGradBatches(): number {
-    return this.#run?.fit?.step.accumulate ?? this.#accumulate;
-  }
-  set accumulateGradBatches(n: number) {
-    this.#accumulate = n;
-    if (this.#run?.fit) this.#run.fit.step.accumulate = n;
-  }
-  get logEveryNSteps(): number {
-    return this.#options.logEveryNSteps;
-  }
-  get gradientClipVal(): number | null {
-    return this.#options.gradientClipVal;
-  }
-  get gradientClipAlgorithm(): "norm" | "value" {
-    return this.#options.gradientClipAlgorithm;
-  }
-  get fastDevRun(): number | false {
-    return this.#options.fastDevRun;
-  }
-  get defaultRootDir(): string {
-    return this.#options.defaultRootDir;
-  }
-  get checkValEveryNEpoch(): number | null {
-    return this.#options.checkValEveryNEpoch;
-  }
-  get valCheckInterval(): number | undefined {
-    return this.#options.valCheckInterval;
-  }
-  get numTrainingBatches(): number {
-    return (this.#run?.fit?.fetcher ?? this.#run?.preparing?.fetcher)?.length ?? Infinity;
-  }
-  get numSanityValBatches(): readonly number[] {
-    return this.#run?.validation?.numSanityBatches ?? [];
-  }
-  get numValBatches(): readonly number[] {
-    return this.#run?.validation?.numBatches ?? [];
-  }
-  get numTestBatches(): readonly number[] {
-    return this.#run?.test?.numBatches ?? [];
-  }
-  get numPredictBatches(): readonly number[] {
-    return this.#run?.prediction?.numBatches ?? [];
-  }
-  get estimatedSteppingBatches(): number {
-    const { maxEpochs, maxSteps } = this.#options;
-    const limit = maxSteps === -1 ? Infinity : maxSteps;
-    if (maxEpochs === -1) return limit;
-    return Math.min(limit, Math.ceil(this.numTrainingBatches / this.accumulateGradBatches) * Math.max(1, maxEpochs));
-  }
-  get callbackMetrics(): Readonly<Record<string, number>> {
-    return this.#board.view("callback");
-  }
-  get loggedMetrics(): Readonly<Record<string, number>> {
-    return this.#board.view("logger");
-  }
-  get progressBarMetrics(): Readonly<Record<string, number>> {
-    return this.#board.view("progBar");
-  }
-  /** Adds values that callbacks may monitor and that no module logged. */
-  addCallbackMetrics(metrics: Readonly<Record<string, number>>): void {
-    this.#board.add(metrics);
-  }
-  get lossScale(): number | null {
-    return this.precision.lossScale;
-  }
-  get lastOutcome(): StepOutcome | null {
-    return this.#run?.fit?.step.outcome ?? null;
-  }
-  get logger(): Logger | null {
-    return this.loggers[0] ?? null;
-  }
-  get optimizers(): readonly optim.Optimizer[] {
-    return this.#run?.optimizers ?? [];
-  }
-  get lrSchedulerConfigs(): readonly LRSchedulerConfig[] {
-    return this.#run?.schedulers ?? [];
-  }
-  get rootDevice(): Device {
-    return this.strategy.rootDevice;
-  }
-  get isGlobalZero(): boolean {
-    return this.strategy.isGlobalZero;
-  }
-  get sanityChecking(): boolean {
-    return this.#run?.stage === "sanity_check";
-  }
-  get training(): boolean {
-    return this.#run?.stage === "train";
-  }
-  get validating(): boolean {
-    return this.#run?.stage === "validate";
-  }
-  get testing(): boolean {
-    return this.#run?.stage === "test";
-  }
-  get predicting(): boolean {
-    return this.#run?.stage === "predict";
-  }
-  get enableValidation(): boolean {
-    return this.#run?.fit != null && this.#run.validation !== null && this.numValBatches.some((n) => n > 0);
-  }
-  get isLogStep(): boolean {
-    return this.#run?.fit?.loop.isLogStep ?? false;
-  }
-  /** The step that loggers are given now. */
-  get logStep(): number {
-    return this.#progress?.batchesThatStepped ?? 0;
   }
 }
 

@@ -1,15 +1,15 @@
-import { cudaAvailable, cudaDeviceCount, device } from "@nbit/torch";
+import { cuda, cudaAvailable, cudaDeviceCount, device } from "@nbit/torch";
 import type { Device } from "@nbit/torch";
 import type { Accelerator, DeviceSupport } from "./accelerator.js";
 
-/** Compute capability of a device, such as `{ major: 9, minor: 0 }`; null where it cannot be told. */
-export type CapabilityOf = (index: number) => { readonly major: number; readonly minor: number } | null;
+/** Compute capability of a device, such as [9, 0]. */
+export type CapabilityOf = (index: number) => readonly [major: number, minor: number];
 
 /** NVIDIA GPUs. */
 export class CUDAAccelerator implements Accelerator {
   readonly name = "cuda";
 
-  constructor(readonly capabilityOf: CapabilityOf = () => null) {}
+  constructor(readonly capabilityOf: CapabilityOf = (index) => cuda.getDeviceCapability(index)) {}
 
   missing(): string | null {
     if (!cudaAvailable()) return "a libtorch that was built with CUDA; this one is for CPUs. Point LIBTORCH at a CUDA build, or use accelerator: \"cpu\"";
@@ -25,11 +25,10 @@ export class CUDAAccelerator implements Accelerator {
     return device(`cuda:${index}`);
   }
 
-  /** float16 tensor cores from 7.0, bfloat16 from 8.0 (below, libtorch emulates it), float8 from 8.9. An unknown device counts as new. */
+  /** float16 tensor cores from 7.0, bfloat16 from 8.0 (below, libtorch emulates it), float8 from 8.9. */
   support(index: number): DeviceSupport {
-    const capability = this.capabilityOf(index);
-    if (capability === null) return { float16: true, bfloat16: true, float8: false, description: "CUDA device" };
-    const value = capability.major * 10 + capability.minor;
-    return { float16: value >= 70, bfloat16: value >= 80, float8: value >= 89, description: `CUDA device of compute capability ${capability.major}.${capability.minor}` };
+    const [major, minor] = this.capabilityOf(index);
+    const value = major * 10 + minor;
+    return { float16: value >= 70, bfloat16: value >= 80, float8: value >= 89, description: `CUDA device of compute capability ${major}.${minor}` };
   }
 }

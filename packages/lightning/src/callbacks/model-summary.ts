@@ -98,14 +98,14 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   if (!Number.isInteger(maxDepth) || maxDepth < -1) throw new ArgumentError("summarize", "maxDepth to be an integer >= -1", maxDepth);
 
   const layers: LayerSummary[] = [];
-  const own = layerOf("", "–", [...module.parameters(false)]);
+  const own = layerOf("", "–", [...module.namedParameters({ recurse: false })].map(([, parameter]) => parameter));
   if (own.parameters > 0) layers.push(own);
   for (const [name, child] of module.namedModules()) {
     if (name === "" || (maxDepth >= 0 && name.split(".").length > maxDepth)) continue;
-    layers.push(layerOf(name, child.constructor.name, [...child.parameters()]));
+    layers.push(layerOf(name, child.constructor.name, child.parameters()));
   }
 
-  const total = layerOf("", "", [...module.parameters()]);
+  const total = layerOf("", "", module.parameters());
   let bufferBytes = 0;
   for (const buffer of module.buffers()) bufferBytes += buffer.nbytes;
   const forecast = optimizers.length === 0 ? null : forecastMemory(module, options.dtypes ?? FULL, optimizers);

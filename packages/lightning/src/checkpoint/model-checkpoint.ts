@@ -165,7 +165,7 @@ export class ModelCheckpoint extends Callback {
 
   /** A value of the metric from an earlier validation would be stale when another follows this very batch. */
   #validationFollows(trainer: TrainerView): boolean {
-    if (!trainer.enableValidation || this.#savesAtEpochEnd(trainer) || trainer.batchIdx < trainer.numTrainingBatches) return false;
+    if (!trainer.enableValidation || this.#savesAtEpochEnd(trainer) || !trainer.isLastBatch) return false;
     const every = trainer.checkValEveryNEpoch;
     return every === null || (trainer.currentEpoch + 1) % every === 0;
   }
@@ -189,7 +189,7 @@ export class ModelCheckpoint extends Callback {
     const previous = this.bestModelPath;
     this.bestModelPath = path;
     this.#write(trainer, path);
-    if (this.#topK === 1) this.#remove(previous, path);
+    if (this.#topK === 1) this.#remove(trainer, previous, path);
   }
 
   #saveRanked(trainer: TrainerView, monitor: string): void {
@@ -216,7 +216,7 @@ export class ModelCheckpoint extends Callback {
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path);
     if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`);
-    this.#remove(dropped, path);
+    this.#remove(trainer, dropped, path);
   }
 
   #saveLast(trainer: TrainerView): void {
@@ -224,7 +224,7 @@ export class ModelCheckpoint extends Callback {
     const previous = this.lastModelPath;
     this.lastModelPath = path;
     this.#write(trainer, path);
-    this.#remove(previous, path);
+    this.#remove(trainer, previous, path);
   }
 
   #write(trainer: TrainerView, path: string): void {
@@ -246,9 +246,10 @@ export class ModelCheckpoint extends Callback {
     return candidate;
   }
 
-  /** Removes a checkpoint of ours that another has taken the place of. */
-  #remove(path: string, unless: string): void {
+  /** Removes a checkpoint of ours that another has taken the place of; not the one that this run goes on from. */
+  #remove(trainer: TrainerView, path: string, unless: string): void {
     if (path === "" || path === unless || dirname(path) !== this.#directory) return;
+    if (trainer.ckptPath !== null && resolve(trainer.ckptPath) === path) return;
     try {
       rmSync(path, { force: true });
     } catch (error) {

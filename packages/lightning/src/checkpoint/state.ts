@@ -13,7 +13,7 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean): Checkpoint {
     format: CHECKPOINT_FORMAT,
     epoch: trainer.currentEpoch,
     globalStep: trainer.globalStep,
-    stateDict: Object.fromEntries(Object.entries(module.stateDict())),
+    stateDict: Object.fromEntries(module.stateDict()),
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };
@@ -71,12 +71,12 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
 }
 
 /** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, in `restoreRng`. */
-export async function restoreTraining(run: Run, checkpoint: Checkpoint, path: string): Promise<void> {
+export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { fit } = run;
   const { loops, optimizerStates, lrSchedulers, precision } = checkpoint;
   if (fit === null) return;
   if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
-    throw new MisconfigurationError("fit", "a checkpoint with the state of training", `${path}, which holds weights only`, "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+    throw new MisconfigurationError("fit", "a checkpoint with the state of training", `${run.checkpointPath}, which holds weights only`, "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
   }
   if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
     throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, `${optimizerStates.length} and ${lrSchedulers.length}`, undefined, "ERR_RESUME_OPTIMIZERS");

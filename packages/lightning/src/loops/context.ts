@@ -20,7 +20,7 @@ export interface LoopContext {
   readonly options: ResolvedOptions;
   readonly warnings: WarnOnce;
   stage: RunningStage | null;
-  shouldStop: boolean;
+  readonly shouldStop: boolean;
   /** Throws when the user asked to stop; called between batches. */
   checkInterrupt(): void;
 }

@@ -167,10 +167,18 @@ export class Fetcher {
 }
 
 function iterate(loader: Loader): Iterator<unknown> | AsyncIterator<unknown> {
-  const prefersAsync = "numWorkers" in loader && typeof loader.numWorkers === "number" && loader.numWorkers > 0;
-  if (Symbol.iterator in loader && !(prefersAsync && Symbol.asyncIterator in loader)) return loader[Symbol.iterator]();
-  if (Symbol.asyncIterator in loader) return loader[Symbol.asyncIterator]();
-  throw new MisconfigurationError("fit", "a loader that can be iterated", loader);
+  const workers: unknown = Reflect.get(loader, "numWorkers");
+  const prefersAsync = typeof workers === "number" && workers > 0;
+  if (isAsync(loader) && (prefersAsync || !isSync(loader))) return loader[Symbol.asyncIterator]();
+  if (isSync(loader)) return loader[Symbol.iterator]();
+  throw new MisconfigurationError("fit", "a loader that can be iterated", loader, undefined, "ERR_LOADERS");
+}
+
+function isSync(loader: Loader): loader is Iterable<unknown> {
+  return Symbol.iterator in loader;
+}
+function isAsync(loader: Loader): loader is AsyncIterable<unknown> {
+  return Symbol.asyncIterator in loader;
 }
 
 function lengthOf(loader: Loader): number | null {

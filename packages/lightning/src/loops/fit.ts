@@ -142,6 +142,7 @@ export class FitLoop {
     const { progress } = this.#parts;
     const batch = this.#transfer(fetched.batch, 0);
     progress.isLastBatch = fetched.isLast;
+    progress.batchIdx = progress.batchesDone;
     this.#context.board.startBatch(batch, null);
     if (this.#onBatchStart.length === 0) return this.#train(batch);
     const started = this.#onBatchStart.run(batch, progress.batchesDone);

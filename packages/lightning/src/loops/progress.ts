@@ -14,6 +14,7 @@ export type Phase =
 export interface ProgressState {
   readonly epoch: number;
   readonly batchesDone: number;
+  readonly batchIdx: number;
   readonly totalBatches: number;
   readonly globalStep: number;
   readonly batchesThatStepped: number;
@@ -28,6 +29,8 @@ export class FitProgress {
   epoch = 0;
   /** Batches of this epoch whose step is done. */
   batchesDone = 0;
+  /** Index of the batch in progress within its epoch. */
+  batchIdx = 0;
   /** Batches over all epochs. */
   totalBatches = 0;
   /** Optimizer-step attempts. */
@@ -41,8 +44,8 @@ export class FitProgress {
   phase: Phase = "between_epochs";
 
   stateDict(): ProgressState {
-    const { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = this;
-    return { epoch, batchesDone, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase };
+    const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = this;
+    return { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase };
   }
 
   loadStateDict(state: ProgressState): void {

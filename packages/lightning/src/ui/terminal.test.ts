@@ -1,47 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ansiPaint, isInteractive, pad, paintFor, plainPaint, stripAnsi, truncate, visibleWidth } from "./ansi.js";
-import type { OutputStream } from "./ansi.js";
 import { countOf, drawBar, layoutLine } from "./bar.js";
 import { LiveDisplay, PlainDisplay } from "./display.js";
 import { LiveLine } from "./live-line.js";
 import { RateMeter } from "./rate.js";
 import { formatTable } from "./table.js";
-
-/** A terminal that keeps what it shows: enough of one for \r, \x1b[K and newlines. */
-class Screen implements OutputStream {
-  readonly isTTY = true;
-  lines = [""];
-  writes = 0;
-  constructor(public columns = 80) {}
-  write(text: string): boolean {
-    this.writes++;
-    const plain = stripAnsi(text.replaceAll("\x1b[K", "\x00"));
-    let column = visibleWidth(this.lines.at(-1) ?? "");
-    for (const c of plain) {
-      const last = this.lines.length - 1;
-      if (c === "\n") {
-        this.lines.push("");
-        column = 0;
-      } else if (c === "\r") column = 0;
-      else if (c === "\x00") this.lines[last] = [...(this.lines[last] ?? "")].slice(0, column).join("");
-      else {
-        const points = [...(this.lines[last] ?? "")];
-        points[column++] = c;
-        this.lines[last] = points.join("");
-      }
-    }
-    return true;
-  }
-}
-
-class Log implements OutputStream {
-  text = "";
-  write(text: string): boolean {
-    this.text += text;
-    return true;
-  }
-}
+import { Log, Screen } from "./testing/screen.js";
 
 test("width ignores colours; cutting keeps them closed", () => {
   const text = `${ansiPaint("red", "abcdef")} ghi`;

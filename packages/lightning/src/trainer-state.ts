@@ -1,0 +1,183 @@
+import type { Device, optim } from "@nbit/torch";
+import type { Callback } from "./callbacks/callback.js";
+import { MisconfigurationError } from "./errors.js";
+import { MetricBoard } from "./logging/board.js";
+import type { Logger } from "./loggers/logger.js";
+import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { FitProgress } from "./loops/progress.js";
+import type { LightningModule } from "./module.js";
+import type { Precision } from "./precision/precision.js";
+import type { Run } from "./run.js";
+import type { Strategy } from "./strategies/strategy.js";
+import type { ResolvedOptions } from "./trainer-options.js";
+import type { TrainerView } from "./trainer-view.js";
+import type { StepOutcome, TrainerFn, TrainerState as State, TrainerStatus } from "./types.js";
+
+/** What callbacks, loggers and modules see of a Trainer: everything is read from the run in progress. */
+export abstract class TrainerState implements TrainerView {
+  abstract readonly precision: Precision;
+  abstract readonly strategy: Strategy;
+  abstract readonly loggers: readonly Logger[];
+  abstract readonly callbacks: readonly Callback[];
+  abstract saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean }): void;
+  shouldStop = false;
+
+  protected abstract readonly resolved: ResolvedOptions;
+  protected readonly board = new MetricBoard();
+  /** The run in progress, or the last one. */
+  protected active: Run | null = null;
+  protected attached: LightningModule | null = null;
+  protected status: TrainerStatus = "initializing";
+  protected fn: TrainerFn | null = null;
+
+  get state(): State {
+    return { fn: this.fn, status: this.status, stage: this.active?.stage ?? null };
+  }
+  get lightningModule(): LightningModule {
+    if (this.attached === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
+    return this.attached;
+  }
+  get currentEpoch(): number {
+    return this.#progress?.epoch ?? 0;
+  }
+  get globalStep(): number {
+    return this.#progress?.globalStep ?? 0;
+  }
+  get skippedSteps(): number {
+    return this.precision.skippedSteps;
+  }
+  get batchIdx(): number {
+    return this.#progress?.batchIdx ?? 0;
+  }
+  get isLastBatch(): boolean {
+    return this.#progress?.isLastBatch ?? false;
+  }
+  get ckptPath(): string | null {
+    return this.active?.checkpointPath ?? null;
+  }
+  get #progress(): FitProgress | null {
+    return this.active?.fit?.progress ?? this.active?.preparing?.progress ?? null;
+  }
+  get maxEpochs(): number {
+    return this.resolved.maxEpochs;
+  }
+  get minEpochs(): number {
+    return this.resolved.minEpochs;
+  }
+  get maxSteps(): number {
+    return this.resolved.maxSteps;
+  }
+  get minSteps(): number {
+    return this.resolved.minSteps;
+  }
+  /** Batches per optimizer step. A callback may change it at the start of an epoch. */
+  get accumulateGradBatches(): number {
+    return this.active?.fit?.step.accumulate ?? this.resolved.accumulateGradBatches;
+  }
+  set accumulateGradBatches(n: number) {
+    const fit = this.active?.fit;
+    if (fit == null) throw new MisconfigurationError("accumulateGradBatches", "a fit that is running", "none", "Give it to the constructor.", "ERR_NOT_FITTING");
+    fit.step.accumulate = n;
+  }
+  get logEveryNSteps(): number {
+    return this.resolved.logEveryNSteps;
+  }
+  get gradientClipVal(): number | null {
+    return this.resolved.gradientClipVal;
+  }
+  get gradientClipAlgorithm(): "norm" | "value" {
+    return this.resolved.gradientClipAlgorithm;
+  }
+  get fastDevRun(): number | false {
+    return this.resolved.fastDevRun;
+  }
+  get defaultRootDir(): string {
+    return this.resolved.defaultRootDir;
+  }
+  get checkValEveryNEpoch(): number | null {
+    return this.resolved.checkValEveryNEpoch;
+  }
+  get valCheckInterval(): number | undefined {
+    return this.resolved.valCheckInterval;
+  }
+  get numTrainingBatches(): number {
+    return (this.active?.fit?.fetcher ?? this.active?.preparing?.fetcher)?.length ?? Infinity;
+  }
+  get numSanityValBatches(): readonly number[] {
+    return this.active?.validation?.numSanityBatches ?? [];
+  }
+  get numValBatches(): readonly number[] {
+    return this.active?.validation?.numBatches ?? [];
+  }
+  get numTestBatches(): readonly number[] {
+    return this.active?.test?.numBatches ?? [];
+  }
+  get numPredictBatches(): readonly number[] {
+    return this.active?.prediction?.numBatches ?? [];
+  }
+  get estimatedSteppingBatches(): number {
+    const { maxEpochs, maxSteps } = this.resolved;
+    const limit = maxSteps === -1 ? Infinity : maxSteps;
+    if (maxEpochs === -1) return limit;
+    return Math.min(limit, Math.ceil(this.numTrainingBatches / this.accumulateGradBatches) * Math.max(1, maxEpochs));
+  }
+  get callbackMetrics(): Readonly<Record<string, number>> {
+    return this.board.view("callback");
+  }
+  get loggedMetrics(): Readonly<Record<string, number>> {
+    return this.board.view("logger");
+  }
+  get progressBarMetrics(): Readonly<Record<string, number>> {
+    return this.board.view("progBar");
+  }
+  /** Adds values that callbacks may monitor and that no module logged. */
+  addCallbackMetrics(metrics: Readonly<Record<string, number>>): void {
+    this.board.add(metrics);
+  }
+  get lossScale(): number | null {
+    return this.precision.lossScale;
+  }
+  get lastOutcome(): StepOutcome | null {
+    return this.active?.fit?.step.outcome ?? null;
+  }
+  get logger(): Logger | null {
+    return this.loggers[0] ?? null;
+  }
+  get optimizers(): readonly optim.Optimizer[] {
+    return this.active?.optimizers ?? [];
+  }
+  get lrSchedulerConfigs(): readonly LRSchedulerConfig[] {
+    return this.active?.schedulers ?? [];
+  }
+  get rootDevice(): Device {
+    return this.strategy.rootDevice;
+  }
+  get isGlobalZero(): boolean {
+    return this.strategy.isGlobalZero;
+  }
+  get sanityChecking(): boolean {
+    return this.active?.stage === "sanity_check";
+  }
+  get training(): boolean {
+    return this.active?.stage === "train";
+  }
+  get validating(): boolean {
+    return this.active?.stage === "validate";
+  }
+  get testing(): boolean {
+    return this.active?.stage === "test";
+  }
+  get predicting(): boolean {
+    return this.active?.stage === "predict";
+  }
+  get enableValidation(): boolean {
+    return this.active?.fit != null && this.active.validation !== null && this.numValBatches.some((n) => n > 0);
+  }
+  get isLogStep(): boolean {
+    return this.active?.fit?.loop.isLogStep ?? false;
+  }
+  /** The step that loggers are given now. */
+  get logStep(): number {
+    return this.#progress?.batchesThatStepped ?? 0;
+  }
+}

@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CPUAccelerator, CUDAAccelerator, DoublePrecision, FullPrecision, HalfPrecision, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
+import type { Accelerator, DeviceSupport, TrainerOptions } from "@nbit/lightning";
+import { amp, device } from "@nbit/torch";
+
+/** Options that the types refuse too, given as a JavaScript caller would. */
+function make(options: object): Trainer {
+  return new Trainer({ logger: false, ...options } as TrainerOptions);
+}
+
+function fails(options: object, code: string, message: RegExp | string): void {
+  assert.throws(
+    () => make({ accelerator: "cpu", ...options }),
+    (error) => {
+      assert.ok(error instanceof MisconfigurationError, String(error));
+      assert.equal(error.code, code);
+      if (typeof message === "string") assert.equal(error.message, message);
+      else assert.match(error.message, message);
+      return true;
+    },
+  );
+}
+
+/** Warnings given while `fn` runs. */
+async function warningsOf(fn: () => void): Promise<{ code: string | undefined; message: string }[]> {
+  const seen: { code: string | undefined; message: string }[] = [];
+  const listener = (warning: Error & { code?: string }): void => {
+    seen.push({ code: warning.code, message: warning.message });
+  };
+  process.on("warning", listener);
+  try {
+    fn();
+    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    process.removeListener("warning", listener);
+  }
+  return seen;
+}
+
+const SPELLINGS = [
+  [undefined, "32-true", FullPrecision],
+  [32, "32-true", FullPrecision],
+  ["32", "32-true", FullPrecision],
+  ["32-true", "32-true", FullPrecision],
+  [64, "64-true", DoublePrecision],
+  ["64", "64-true", DoublePrecision],
+  ["64-true", "64-true", DoublePrecision],
+  [16, "16-mixed", MixedPrecision],
+  ["16", "16-mixed", MixedPrecision],
+  ["16-mixed", "16-mixed", MixedPrecision],
+  ["bf16", "bf16-mixed", MixedPrecision],
+  ["bf16-mixed", "bf16-mixed", MixedPrecision],
+  ["16-true", "16-true", HalfPrecision],
+  ["bf16-true", "bf16-true", HalfPrecision],
+] as const;
+
+for (const [spelling, name, plugin] of SPELLINGS) {
+  test(`precision ${JSON.stringify(spelling)} is ${name}`, () => {
+    const trainer = make({ accelerator: "cpu", ...(spelling === undefined ? {} : { precision: spelling }) });
+    assert.equal(trainer.precision.name, name);
+    assert.ok(trainer.precision instanceof plugin);
+    assert.equal(trainer.lossScale, name === "16-mixed" ? 65536 : null);
+  });
+}
+
+test("an unknown precision lists those that exist", () => {
+  fails(
+    { precision: 8 },
+    "ERR_PRECISION_UNKNOWN",
+    'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "transformer-engine", "transformer-engine-float16", "auto". Received: 8.',
+  );
+  fails({ precision: "fp16" }, "ERR_PRECISION_UNKNOWN", /Received: "fp16"\.$/);
+});
+
+test("precision as option and as plugin", () => {
+  fails({ precision: 16, plugins: new MixedPrecision() }, "ERR_PRECISION_TWICE", "Trainer: expected precision as an option or as a plugin, not both. Received: \"precision: 16 and MixedPrecision\". Remove one of them.");
+  fails({ plugins: [new MixedPrecision(), new FullPrecision()] }, "ERR_PRECISION_TWICE", /at most one precision plugin/);
+  fails({ plugins: [new FullPrecision()], ampBackend: "native" }, "ERR_PRECISION_TWICE", /neither ampBackend nor ampLevel/);
+});
+
+test("a plugin with scaler settings", () => {
+  const trainer = make({ accelerator: "cpu", plugins: [new MixedPrecision({ scaler: { initScale: 1024 } })] });
+  assert.equal(trainer.lossScale, 1024);
+});
+
+test("a scaler is for float16 only", () => {
+  for (const scaler of [{ initScale: 2 }, new amp.GradScaler({ device: "cpu" })]) {
+    assert.throws(() => new MixedPrecision({ precision: "bf16-mixed", scaler }), { code: "ERR_PRECISION_SCALER", message: /no scaler with precision "bf16-mixed"\. .*leave the scaler out\.$/ });
+  }
+  for (const precision of ["32-true", "64-true"]) {
+    assert.throws(() => Reflect.construct(MixedPrecision, [{ precision, scaler: {} }]), { code: "ERR_PRECISION_PLUGIN", message: /precision to be "16-mixed" or "bf16-mixed"/ });
+  }
+});
+
+test("backends and levels", () => {
+  fails({ ampBackend: "horovod" }, "ERR_AMP_BACKEND", 'Trainer: expected ampBackend to be one of "native", "apex". Received: "horovod".');
+  fails({ precision: 16, ampLevel: "O2" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.');
+  fails({ precision: 16, ampBackend: "apex", ampLevel: "O4" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".');
+  fails({ precision: "bf16", ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected precision "bf16" only with the native backend. Received: "ampBackend: \\"apex\\"". Remove ampBackend, or use precision: 16.');
+  for (const precision of ["16-true", "bf16-true", "64-true", "32-true", 64, 32]) {
+    fails({ precision, ampBackend: "apex" }, "ERR_PRECISION_APEX", /precision 16 with ampBackend: "apex".*A true precision has no mixed parts: remove ampBackend\.$/);
+  }
+});
+
+test("a TPU has bfloat16 for float16, and no float64", async () => {
+  fails({ accelerator: "tpu", precision: 64 }, "ERR_PRECISION_TPU_DOUBLE", 'Trainer: expected precision 32, 16 or "bf16" on a TPU. Received: 64. TPUs do not compute in float64; use accelerator: "cpu" for it.');
+  const warnings = await warningsOf(() => {
+    for (const precision of [16, "bf16", 32]) fails({ accelerator: "tpu", precision }, "ERR_ACCELERATOR_UNAVAILABLE", /accelerator "tpu" to be usable here.*an XLA backend of libtorch/);
+  });
+  assert.deepEqual(warnings, [{ code: "WARN_PRECISION_MAPPED", message: 'precision: 16 on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16" to say so.' }]);
+  assert.equal(new TPUAccelerator().mapPrecision("16-true").name, "bf16-true");
+});
+
+/** A GPU that is not there, for what depends on its age alone. */
+class OldGPU extends CUDAAccelerator {
+  override missing(): null {
+    return null;
+  }
+  override deviceCount(): number {
+    return 1;
+  }
+  override device(): ReturnType<typeof device> {
+    return device("cpu");
+  }
+}
+
+test("bfloat16 on a GPU older than 8.0 is emulated, and says so", async () => {
+  const old = new OldGPU(() => [7, 5]);
+  const warnings = await warningsOf(() => make({ accelerator: old, precision: "bf16" }));
+  assert.deepEqual(warnings, [
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "bf16-mixed": cuda (CUDA device of compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.' },
+  ]);
+  assert.deepEqual(await warningsOf(() => make({ accelerator: new OldGPU(() => [8, 0]), precision: "bf16" })), []);
+  assert.equal(make({ accelerator: old, precision: "auto" }).precision.name, "16-mixed");
+});
+
+test("precision auto chooses by what the device computes natively", () => {
+  const choose = (support: Partial<DeviceSupport>): string => {
+    class Fake extends CPUAccelerator {
+      override support(): DeviceSupport {
+        return { float16: false, bfloat16: false, float8: false, description: "test", ...support };
+      }
+    }
+    return make({ accelerator: new Fake(), precision: "auto" }).precision.name;
+  };
+  assert.equal(choose({ bfloat16: true, float16: true }), "bf16-mixed");
+  assert.equal(choose({ float16: true }), "16-mixed");
+  assert.equal(choose({}), "32-true");
+});
+
+test("a precision without a plugin", () => {
+  fails({ precision: "transformer-engine" }, "ERR_PRECISION_UNAVAILABLE", /Register a plugin for it with registerPrecision\(name, create\)\.$/);
+});
+
+test("accelerators: unknown, registered by others, missing, devices", () => {
+  fails({ accelerator: "ipu" }, "ERR_ACCELERATOR_UNKNOWN", 'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).');
+  class Mine extends CPUAccelerator implements Accelerator {}
+  registerAccelerator("mine", () => new Mine());
+  assert.ok(make({ accelerator: "mine" }).accelerator instanceof Mine);
+  fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\.$/);
+  fails({ devices: 2 }, "ERR_DEVICES", /one device\. Received: 2\./);
+  fails({ devices: [1] }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
+});
+
+const BAD: readonly (readonly [object, string, RegExp])[] = [
+  [{ maxepochs: 3 }, "ERR_TRAINER_OPTION", /Received: "maxepochs"\.$/],
+  [{ maxEpochs: -2 }, "ERR_TRAINER_OPTION", /^Trainer: expected maxEpochs to be a whole number ≥ -1 \(-1: no limit\)\. Received: -2\.$/],
+  [{ maxSteps: 1.5 }, "ERR_TRAINER_OPTION", /maxSteps/],
+  [{ accumulateGradBatches: 0 }, "ERR_TRAINER_OPTION", /^Trainer: expected accumulateGradBatches to be a whole number ≥ 1\. Received: 0\.$/],
+  [{ gradientClipVal: -1 }, "ERR_TRAINER_OPTION", /^Trainer: expected gradientClipVal to be finite and > 0, or null\. Received: -1\.$/],
+  [{ gradientClipAlgorithm: "l2" }, "ERR_TRAINER_OPTION", /gradientClipAlgorithm to be one of "norm", "value"\. Received: "l2"\.$/],
+  [{ limitTrainBatches: 1.5 }, "ERR_TRAINER_OPTION", /limitTrainBatches to be a whole number of batches, or a share in \(0, 1\)\. Received: 1.5\./],
+  [{ onSkippedStep: "wait" }, "ERR_TRAINER_OPTION", /onSkippedStep to be one of "advance", "hold"/],
+  [{ maxTime: "1h" }, "ERR_DURATION", /^Timer: expected a duration as "DD:HH:MM:SS" or \{ days, hours, minutes, seconds \}\. Received: "1h"\.$/],
+  [{ callbacks: [{}] }, "ERR_CALLBACKS", /callbacks to be Callbacks/],
+  [{ enableProgressBar: false, callbacks: [new ProgressBar()] }, "ERR_CALLBACKS", /^Trainer: expected enableProgressBar: true with a ProgressBar\. /],
+  [{ enableCheckpointing: false, callbacks: [new ModelCheckpoint()] }, "ERR_CALLBACKS", /enableCheckpointing/],
+];
+
+for (const [options, code, message] of BAD) test(`options are checked when the Trainer is made: ${JSON.stringify(Object.keys(options))} ${code}`, () => fails(options, code, message));
+
+test("model checkpoints check their options", () => {
+  assert.throws(() => new ModelCheckpoint({ saveTopK: 3 }), { code: "ERR_MODEL_CHECKPOINT", message: /saveTopK to be -1, 0 or 1 without a metric to rank by\. Received: 3\.$/ });
+  assert.throws(() => new ModelCheckpoint({ everyNEpochs: 1, everyNTrainSteps: 2 }), { code: "ERR_MODEL_CHECKPOINT" });
+});

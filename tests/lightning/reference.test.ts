@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { LightningModule, seedEverything, Trainer } from "@nbit/lightning";
+import type { PrecisionInput } from "@nbit/lightning";
+import { crossEntropyLoss, DataLoader, getNumThreads, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+
+interface Reference {
+  readonly name: string;
+  readonly precision: PrecisionInput;
+  readonly optimizer: "adamw" | "sgd";
+  readonly scheduler: "step" | "epoch" | null;
+  readonly accumulate: number;
+  readonly clip: number | null;
+  readonly algorithm: "norm" | "value";
+  readonly valCheck: number | null;
+  readonly globalStep: number;
+  readonly losses: readonly string[];
+  readonly rates: readonly string[];
+  readonly metrics: Readonly<Record<string, string>>;
+  readonly weights: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Made by lightning_reference.py. */
+const { runs } = JSON.parse(readFileSync(new URL("../../lightning/fixtures/lightning-reference.json", import.meta.url), "utf8")) as { runs: readonly Reference[] };
+
+/** The bits of a double, as hexadecimal. */
+function bits(value: number): string {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, value);
+  return view.getBigUint64(0).toString(16).padStart(16, "0");
+}
+
+type Pair = [Tensor, Tensor];
+
+class Net extends LightningModule {
+  readonly hidden = new nn.Linear(12, 24);
+  readonly norm = new nn.BatchNorm1d(24);
+  readonly dropout = new nn.Dropout(0.25);
+  readonly head = new nn.Linear(24, 3);
+  readonly losses: string[] = [];
+  readonly rates: string[] = [];
+
+  constructor(readonly reference: Reference) {
+    super();
+  }
+  override forward(x: Tensor): Tensor {
+    return this.head.forward(this.dropout.forward(relu(this.norm.forward(this.hidden.forward(x)))));
+  }
+  override trainingStep([x, y]: Pair): Tensor {
+    const loss = crossEntropyLoss(this.forward(x), y);
+    this.losses.push(bits(loss.item()));
+    this.log("train_loss", loss, { onStep: true, onEpoch: true });
+    return loss;
+  }
+  override validationStep([x, y]: Pair): void {
+    const out = this.forward(x);
+    this.log("val_loss", crossEntropyLoss(out, y));
+    this.log("val_acc", out.argmax(1).eq(y).float().mean());
+  }
+  override onTrainEpochEnd(): void {
+    this.rates.push(bits(Number(this.optimizers()[0]?.paramGroups[0]?.lr)));
+  }
+  override configureOptimizers() {
+    const optimizer =
+      this.reference.optimizer === "adamw"
+        ? new optim.AdamW(this.parameters(), { lr: 0.01, weightDecay: 0.1 })
+        : new optim.SGD(this.parameters(), { lr: 0.05, momentum: 0.9, weightDecay: 0.01 });
+    if (this.reference.scheduler === null) return optimizer;
+    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, { stepSize: 3, gamma: 0.5 }), interval: this.reference.scheduler }]] as const;
+  }
+}
+
+const threads = getNumThreads();
+before(() => setNumThreads(1));
+after(() => setNumThreads(threads));
+
+for (const reference of runs) {
+  test(`a run equals Lightning's to the last bit: ${reference.name}`, async () => {
+    seedEverything(42);
+    const x = randn([83, 12]);
+    const y = randint(0, 3, [83]);
+    const train = new DataLoader(new TensorDataset(x.narrow(0, 0, 67), y.narrow(0, 0, 67)), { batchSize: 8, shuffle: true });
+    const val = new DataLoader(new TensorDataset(x.narrow(0, 67, 16), y.narrow(0, 67, 16)), { batchSize: 5 });
+    const net = new Net(reference);
+    const trainer = new Trainer({
+      accelerator: "cpu", precision: reference.precision, maxEpochs: 3, accumulateGradBatches: reference.accumulate, gradientClipVal: reference.clip,
+      gradientClipAlgorithm: reference.algorithm, ...(reference.valCheck === null ? {} : { valCheckInterval: reference.valCheck }),
+      logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+    });
+    await trainer.fit(net, { trainDataloaders: train, valDataloaders: val });
+
+    assert.equal(trainer.globalStep, reference.globalStep);
+    assert.deepEqual(net.losses, reference.losses);
+    assert.deepEqual(net.rates, reference.rates);
+    const metrics = Object.fromEntries(Object.entries(trainer.callbackMetrics).map(([name, value]) => [name, bits(value)]).sort());
+    assert.deepEqual(metrics, reference.metrics);
+    for (const [name, tensor] of net.stateDict()) {
+      assert.deepEqual(tensor.detach().double().flatten().tolist().map((v) => bits(Number(v))), reference.weights[name], name);
+    }
+  });
+}
