@@ -1,0 +1,73 @@
+/**
+ * Everything that can go wrong between a clone and a loaded addon: one class, one stable `code` each, and one command that fixes it.
+ */
+import { inPath } from "./run.mjs";
+
+/** @typedef {{ place: string, found: string }} Looked */
+
+export class SetupError extends Error {
+  /**
+   * @param {string} code Stable, `NBIT_…`.
+   * @param {{ problem: string, fix: string, looked?: readonly Looked[], details?: string, cause?: unknown }} what
+   *   `fix` is one shell command; `details` is the output of a tool, shown as it is.
+   */
+  constructor(code, { problem, fix, looked = [], details = "", cause }) {
+    super(formatMessage(code, problem, fix, looked, details), cause === undefined ? undefined : { cause });
+    this.name = "SetupError";
+    this.code = code;
+    this.problem = problem;
+    this.fix = fix;
+    this.looked = looked;
+  }
+}
+
+function formatMessage(code, problem, fix, looked, details) {
+  const lines = [`${code}: ${problem}`];
+  if (looked.length > 0) {
+    const width = Math.max(...looked.map((l) => l.place.length));
+    lines.push("  Looked at:", ...looked.map((l) => `    ${l.place.padEnd(width)}  ${l.found}`));
+  }
+  if (details.trim() !== "") lines.push("  Details:", ...details.trimEnd().split("\n").map((line) => `    ${line}`));
+  lines.push(`  Fix: ${fix}`);
+  return lines.join("\n");
+}
+
+/** The file system's own refusals, in the user's terms; other errors pass through as they are. */
+export function explainFileError(error, path) {
+  switch (error?.code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return diskFull(path, error);
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+    case "ENOTDIR":
+    case "EEXIST":
+      return new SetupError("NBIT_CACHE_UNWRITABLE", {
+        problem: `cannot write to ${path} (${error.code}), where libtorch and the built addon are kept.`,
+        fix: `export XDG_CACHE_HOME="$(mktemp -d)"   # or any folder of yours with 1 GB free, then run the same command again`,
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}
+
+export function diskFull(path, cause) {
+  return new SetupError("NBIT_DISK_FULL", {
+    problem: `the disk that holds ${path} is full; set-up needs about 1 GB there while it unpacks libtorch, and 0.6 GB afterwards.`,
+    fix: `export XDG_CACHE_HOME=/path/on/a/larger/disk   # or free space, then run the same command again: it goes on where it stopped`,
+    cause,
+  });
+}
+
+/**
+ * How this system installs a package: only a hint in an error's text.
+ * @param {{ apt: string, dnf: string, pacman: string }} packages
+ */
+export function installCommand(packages) {
+  const sudo = process.getuid?.() === 0 ? "" : "sudo ";
+  if (inPath("apt-get") === null && inPath("dnf") !== null) return `${sudo}dnf install -y ${packages.dnf}`;
+  if (inPath("apt-get") === null && inPath("pacman") !== null) return `${sudo}pacman -S --noconfirm ${packages.pacman}`;
+  return `${sudo}apt-get install -y ${packages.apt}`;
+}

@@ -1,0 +1,66 @@
+/** Where things are kept, and what is supported. */
+import { mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SetupError, explainFileError } from "./errors.mjs";
+
+/** Folder of @nbit/native. */
+export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** The installed addon of this copy of the package, and the record of what it was built for. */
+export const installedAddon = join(packageFolder, "build", "nbit.node");
+export const installedRecord = join(packageFolder, "build", "addon.json");
+
+export const SUPPORTED = { oldest: [2, 11], newest: [2, 15] };
+export const SUPPORTED_TEXT = "2.11 to 2.15";
+export const PINNED_SPEC = "torch==2.13.0";
+const OLDEST_NODE = [20, 19];
+
+/** The requirement that pip is asked for when no libtorch is found. */
+export function torchSpec() {
+  return process.env["NBIT_TORCH_SPEC"]?.trim() || PINNED_SPEC;
+}
+
+export function cacheFolder() {
+  return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "nbit");
+}
+
+/** Makes a folder of the cache, or explains why it cannot. */
+export function makeFolder(path) {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw explainFileError(error, path);
+  }
+  return path;
+}
+
+/** `2.13.0+cpu` → { release: "2.13.0", local: "cpu" } */
+export function splitVersion(version) {
+  const [release, local = ""] = version.split("+");
+  return { release, local };
+}
+
+export function isSupported(version) {
+  const [major, minor] = version.split(".").map((part) => Number.parseInt(part, 10));
+  return major === SUPPORTED.oldest[0] && minor >= SUPPORTED.oldest[1] && minor <= SUPPORTED.newest[1];
+}
+
+/** Throws where this program cannot run at all. */
+export function checkPlatform() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
+    throw new SetupError("NBIT_NODE_VERSION", {
+      problem: `Node.js ${OLDEST_NODE.join(".")} or newer is needed. This is ${process.versions.node} (${process.execPath}).`,
+      fix: "npx --yes node@22 tools/setup.mjs   # or install a newer Node.js",
+    });
+  }
+  const platform = `${process.platform}-${process.arch}`;
+  const libc = process.platform === "linux" ? (process.report?.getReport().header.glibcVersionRuntime ? "glibc" : "another libc") : "";
+  if (!["linux-x64", "linux-arm64"].includes(platform) || libc !== "glibc") {
+    throw new SetupError("NBIT_PLATFORM", {
+      problem: `libtorch for ${platform}${libc === "another libc" ? " without glibc (musl?)" : ""} is not supported; Linux with glibc on x64 or arm64 is.`,
+      fix: 'docker run -it -v "$PWD":/nbit -w /nbit node:22-bookworm bash   # a Linux with glibc',
+    });
+  }
+}
