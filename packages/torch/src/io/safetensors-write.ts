@@ -65,11 +65,13 @@ function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "met
   const entries = entriesOf(fn, named);
   const names = new Set<string>();
   for (const [name, tensor] of entries) {
-    if (typeof name !== "string" || name === "__metadata__") throw new ArgumentError(fn, "names to be texts other than __metadata__", name);
+    // A lone surrogate has no UTF-8, so it would come back as another name.
+    if (typeof name !== "string" || name === "__metadata__" || Buffer.from(name).toString() !== name) throw new ArgumentError(fn, "names to be well-formed texts other than __metadata__", name);
     if (names.has(name)) throw new ArgumentError(fn, "every name once", name);
     names.add(name);
     if (!isTensor(tensor)) throw new ArgumentError(fn, `${JSON.stringify(name)} to be a tensor`, tensor);
     if (formatOf(tensor.dtype) === undefined) throw new ArgumentError(fn, `the dtype of ${JSON.stringify(name)} to be one of ${storableDtypes.join(", ")}`, tensor.dtype);
+    if (tensor.dtype === "float4_e2m1fn_x2" && tensor.ndim === 0) throw new ArgumentError(fn, `${JSON.stringify(name)}, of half bytes, to have a dimension`, tensor, "The format counts its elements one by one: use shape [1].");
     if (tensor.layout !== "strided" || tensor.device.type === "meta") throw new ArgumentError(fn, `${JSON.stringify(name)} to have its values in strides`, tensor, "Make it dense first.");
   }
   const metadata = options.metadata ?? null;

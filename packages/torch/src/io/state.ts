@@ -126,7 +126,8 @@ class Packer {
   }
 
   #name(path: readonly string[]): string {
-    const base = path.length === 0 ? "value" : path.join(".");
+    // Names are UTF-8 in a file, which a lone surrogate is not.
+    const base = path.length === 0 ? "value" : Buffer.from(path.join(".")).toString();
     let name = base;
     // "a.b" and a → b would share a name, and the format keeps one for itself.
     for (let i = 2; name in this.tensors || name === "__metadata__"; i++) name = `${base}~${i}`;
