@@ -28,6 +28,7 @@ async function warningsOf(fn: () => void): Promise<{ code: string | undefined; m
   const listener = (warning: Error & { code?: string }): void => {
     seen.push({ code: warning.code, message: warning.message });
   };
+  await new Promise((resolve) => setImmediate(resolve)); // those of earlier tests
   process.on("warning", listener);
   try {
     fn();

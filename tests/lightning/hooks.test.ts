@@ -163,7 +163,7 @@ test("a batch that overflows: gradients are unscaled, the step is skipped, the s
     override onTrainBatchEnd(): void {
       const { lastOutcome, skippedSteps, globalStep, lossScale } = this.trainer;
       outcomes.push({ stepped: lastOutcome?.stepped, skipped: lastOutcome?.skipped, scale: lastOutcome?.lossScale, next: lossScale, nonFinite: lastOutcome?.nonFinite, skippedSteps, globalStep });
-      weights.push([...this.layer.weight.detach().flatten().tolist()].map(Number));
+      weights.push(Array.from(this.layer.weight.detach().toTypedArray(), Number));
     }
   }
   const net = new Overflowing({ scheduler: false, loss: (loss, i) => (i === 1 ? loss.mul(Infinity) : loss) });

@@ -97,7 +97,7 @@ for (const reference of runs) {
     const metrics = Object.fromEntries(Object.entries(trainer.callbackMetrics).map(([name, value]) => [name, bits(value)]).sort());
     assert.deepEqual(metrics, reference.metrics);
     for (const [name, tensor] of net.stateDict()) {
-      assert.deepEqual(tensor.detach().double().flatten().tolist().map((v) => bits(Number(v))), reference.weights[name], name);
+      assert.deepEqual(Array.from(tensor.detach().double().toTypedArray(), Number).map(bits), reference.weights[name], name);
     }
   });
 }

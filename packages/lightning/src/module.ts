@@ -9,7 +9,7 @@ import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, HookResult, StepOutput, StepResult, TrainerFn } from "./types.js";
-import { warn } from "./warnings.js";
+import { WarnOnce } from "./warnings.js";
 
 /** What a Trainer offers to the module that it trains. */
 export interface ModuleHost {
@@ -20,6 +20,8 @@ export interface ModuleHost {
   wrappedOptimizers(): readonly LightningOptimizer[];
   clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void;
 }
+
+const detached = new WarnOnce();
 
 /** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
 export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
@@ -170,7 +172,7 @@ export class LightningModule extends nn.Module {
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {
     if (this.#host === null) {
-      warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
+      detached.warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
       return;
     }
     this.#host.log(name, value, options);

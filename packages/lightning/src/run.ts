@@ -18,6 +18,7 @@ import type { FitProgress } from "./loops/progress.js";
 import type { TrainStep } from "./loops/train-step.js";
 import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
+import { InterruptSignal } from "./signals.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { ResolvedOptions } from "./trainer-options.js";
@@ -158,6 +159,3 @@ export class Run implements LoopContext, ModuleHost {
     return this.fit.step;
   }
 }
-
-/** Thrown between batches when the user asked to stop. */
-export class InterruptSignal extends Error {}

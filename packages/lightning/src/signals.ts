@@ -1,3 +1,6 @@
+/** Thrown between batches when the user asked to stop. */
+export class InterruptSignal extends Error {}
+
 /** What a signal handler tells. */
 export interface Interruptible {
   interrupted: boolean;

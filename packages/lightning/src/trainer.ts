@@ -27,8 +27,8 @@ import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision } from "./precision/resolve.js";
-import { InterruptSignal, Run } from "./run.js";
-import { onInterrupt } from "./signals.js";
+import { Run } from "./run.js";
+import { InterruptSignal, onInterrupt } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { Strategy } from "./strategies/strategy.js";
 import { resolveOptions } from "./trainer-options.js";
@@ -154,9 +154,10 @@ export class Trainer extends TrainerState {
     try {
       await run.hooks.get("setup").run(fn);
       this.precision.moduleInit(() => run.within("configureModel", () => module.configureModel()));
+      // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
+      this.precision.convertModule(module);
       if (path !== null) restoreModule(run, run.open(path));
       this.board.reset();
-      this.precision.convertModule(module);
       this.strategy.setupModule(module);
       prepare(run);
       this.precision.connect(module, run.optimizers);

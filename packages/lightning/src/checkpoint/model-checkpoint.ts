@@ -94,7 +94,7 @@ export class ModelCheckpoint extends Callback {
   }
 
   override get stateKey(): string {
-    return `ModelCheckpoint(${this.monitor}, ${this.mode}, steps ${this.#everyNSteps}, epochs ${this.#everyNEpochs}, seconds ${this.#everySeconds})`;
+    return `ModelCheckpoint(${this.monitor}, ${this.mode}, steps ${this.#everyNSteps}, epochs ${this.#everyNEpochs}, seconds ${this.#everySeconds}, ${this.#options.saveOnTrainEpochEnd ?? "auto"})`;
   }
   override get runsLast(): boolean {
     return true;

@@ -58,7 +58,7 @@ function gradientsOf(run: Run): Record<string, Tensor> {
   return gradients;
 }
 
-/** Weights and callbacks: before the module goes to its device and its optimizers are made. */
+/** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. */
 export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
   module.onLoadCheckpoint(checkpoint);

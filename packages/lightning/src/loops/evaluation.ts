@@ -111,6 +111,7 @@ export class EvaluationLoop {
       await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
       await this.#logged;
       board.endEpoch();
+      board.keepLive();
       perLoader.push(this.#sanity ? {} : board.readForLoggers());
     }
     results.startBatch(null, null);

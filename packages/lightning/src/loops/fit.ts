@@ -1,8 +1,9 @@
-import { scope } from "@nbit/torch";
+import { getRngState, keep, scope, setRngState } from "@nbit/torch";
 import { isPromise } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";
+import { InterruptSignal } from "../signals.js";
 import type { Batch } from "../types.js";
 import { Breather, logMetrics, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
@@ -212,12 +213,28 @@ export class FitLoop {
     if (progress.phase === "batch_end" && validation !== null && this.#validationDue()) {
       progress.phase = "validated";
       if (!progress.windowOpen) this.#context.module.onValidationModelZeroGrad();
-      await validation.run(false);
-      this.#context.stage = "train";
-      this.#context.board.activate(this.#parts.results, true);
+      await this.#validate(validation);
     }
     if (this.#windowEnds) schedulers.step("step", progress.batchesDone, true);
     this.#countBatch();
+  }
+
+  async #validate(validation: EvaluationLoop): Promise<void> {
+    const rng = keep(getRngState());
+    try {
+      await validation.run(false);
+    } catch (error) {
+      if (error instanceof InterruptSignal) {
+        // A checkpoint from here goes on with the whole validation.
+        this.#parts.progress.phase = "batch_end";
+        setRngState(rng);
+      }
+      throw error;
+    } finally {
+      rng.dispose();
+      this.#context.stage = "train";
+      this.#context.board.activate(this.#parts.results, true);
+    }
   }
 
   #countBatch(): void {

@@ -49,7 +49,7 @@ export abstract class Precision {
   protected module: nn.Module | null = null;
   protected optimizers: readonly optim.Optimizer[] = [];
 
-  /** Convert parameters and buffers. Called once per run, after the module's weights were loaded, before its optimizers are made. */
+  /** Convert parameters and buffers. Called once per run, before a checkpoint's weights are loaded and before optimizers are made. */
   convertModule(_module: nn.Module): void {}
 
   /** Called when module and optimizers exist. */

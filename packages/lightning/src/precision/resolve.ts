@@ -1,6 +1,6 @@
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
-import { warn } from "../warnings.js";
+import { warn, WarnOnce } from "../warnings.js";
 import { isTrue, parsePrecision } from "./names.js";
 import type { PrecisionName } from "./names.js";
 import { Precision } from "./precision.js";
@@ -117,6 +117,9 @@ function chooseFor(accelerator: Accelerator, index: number, reasons: string[]): 
   return "32-true";
 }
 
+/** A process says it once, however many Trainers it makes. */
+const emulation = new WarnOnce();
+
 /** What is asked for is what runs; where the device has to emulate it, say so and name what is faster. */
 function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number): void {
   const dtype = name.startsWith("bf16") ? "bfloat16" : name.startsWith("16") ? "float16" : null;
@@ -125,5 +128,5 @@ function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number
   if (support[dtype]) return;
   const other = dtype === "bfloat16" ? "float16" : "bfloat16";
   const faster = support[other] ? (other === "bfloat16" ? 'precision: "bf16"' : "precision: 16") : "precision: 32";
-  warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${accelerator.name} (${support.description}) emulates ${dtype} arithmetic. It is correct but slow; ${faster} is faster here.`);
+  emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${accelerator.name} (${support.description}) emulates ${dtype} arithmetic. It is correct but slow; ${faster} is faster here.`);
 }

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LightningModule, Logger, Trainer } from "@nbit/lightning";
+import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
+import { nn, optim, randn, tensor } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+
+class Memory extends Logger {
+  readonly name = "memory";
+  readonly version = 0;
+  readonly rows: (Record<string, number> & { at: number })[] = [];
+  readonly statuses: string[] = [];
+  hyperparams: unknown = null;
+  override logMetrics(metrics: Metrics, step: number): void {
+    this.rows.push({ ...metrics, at: step });
+  }
+  override logHyperparams(params: Readonly<Record<string, unknown>>): void {
+    this.hyperparams = params;
+  }
+  override finalize(status: string): void {
+    this.statuses.push(status);
+  }
+}
+
+class Net extends LightningModule {
+  readonly layer = new nn.Linear(2, 1);
+  override forward(x: Tensor): Tensor {
+    return this.layer.forward(x);
+  }
+  override trainingStep(batch: Tensor, _batchIdx: number): Tensor {
+    return this.forward(batch).square().mean();
+  }
+  override configureOptimizers() {
+    return new optim.SGD(this.parameters(), { lr: 0.1 });
+  }
+}
+
+const QUIET: TrainerOptions = { accelerator: "cpu", enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const batches = (sizes: readonly number[]): Tensor[] => sizes.map((n) => randn([n, 2]));
+
+test("step and epoch values, weighted means, names and the loggers' steps", async () => {
+  class Logged extends Net {
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+      this.log("both", batchIdx, { onStep: true, onEpoch: true, progBar: true });
+      this.log("tens", batchIdx * 10);
+      this.log("sum", 1, { onStep: false, onEpoch: true, reduceFx: "sum" });
+      this.log("most", tensor(batchIdx), { onStep: false, onEpoch: true, reduceFx: "max" });
+      this.log("hidden", batchIdx, { logger: false });
+      return super.trainingStep(batch, batchIdx);
+    }
+    override validationStep(batch: Tensor, batchIdx: number): void {
+      this.log("val", batchIdx);
+      this.log("val_steps", batchIdx, { onStep: true, onEpoch: true });
+      this.forward(batch);
+    }
+    override onValidationEpochEnd(): void {
+      this.log("val_end", 7);
+    }
+  }
+  const logger = new Memory();
+  const net = new Logged();
+  net.saveHyperparameters({ lr: 0.1, secret: 1 }, { ignore: ["secret"] });
+  const trainer = new Trainer({ ...QUIET, logger, logEveryNSteps: 2, numSanityValSteps: 1 });
+  await trainer.fit(net, { trainDataloaders: batches([4, 4, 2, 2]), valDataloaders: batches([3, 1]) });
+
+  const mean = Math.fround(Math.fround(0 * 4 + 1 * 4 + 2 * 2 + 3 * 2) / 12);
+  assert.deepEqual({ ...trainer.callbackMetrics }, {
+    both: mean, both_step: 3, both_epoch: mean, tens: 30, sum: 4, most: 3, hidden: 3,
+    val: 0.25, val_steps: 0.25, val_steps_epoch: 0.25, val_end: 7,
+  });
+  assert.deepEqual({ ...trainer.progressBarMetrics }, { both_step: 3, both_epoch: mean });
+  assert.deepEqual(logger.rows, [
+    { both_step: 1, tens: 10, epoch: 0, at: 1 },
+    { both_step: 3, tens: 30, epoch: 0, at: 3 },
+    { val_steps_step: 0, at: 0 },
+    { val_steps_step: 1, at: 1 },
+    { val: 0.25, val_steps_epoch: 0.25, val_end: 7, epoch: 0, at: 3 },
+    { both_epoch: mean, sum: 4, most: 3, epoch: 0, at: 3 },
+  ]);
+  assert.deepEqual(logger.statuses, ["success"]);
+  assert.deepEqual(logger.hyperparams, { lr: 0.1 });
+});
+
+test("several loaders have their own names and results", async () => {
+  class Logged extends Net {
+    override testStep(batch: Tensor, _batchIdx: number, dataloaderIdx: number): void {
+      this.log("acc", dataloaderIdx + 1);
+      this.forward(batch);
+    }
+  }
+  const trainer = new Trainer({ ...QUIET, logger: false });
+  const results = await trainer.test(new Logged(), { dataloaders: [new Set(batches([2, 2])), new Set(batches([2]))] });
+  assert.deepEqual(results, [{ "acc/dataloader_idx_0": 1 }, { "acc/dataloader_idx_1": 2 }]);
+  assert.deepEqual({ ...trainer.callbackMetrics }, { "acc/dataloader_idx_0": 1, "acc/dataloader_idx_1": 2 });
+});
+
+test("sums are float32, or float64 for float64 values", async () => {
+  const values = [0.1, 0.2, 0.3];
+  for (const dtype of ["float32", "float64"] as const) {
+    class Logged extends Net {
+      override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+        this.log("x", tensor(values[batchIdx] ?? 0, { dtype }), { onStep: false, onEpoch: true, batchSize: 3 });
+        return super.trainingStep(batch, batchIdx);
+      }
+    }
+    const trainer = new Trainer({ ...QUIET, logger: false });
+    await trainer.fit(new Logged(), { trainDataloaders: batches([2, 2, 2]) });
+    const f = Math.fround;
+    const narrow = f(f(f(f(f(0.1) * 3) + f(f(0.2) * 3)) + f(f(0.3) * 3)) / 9);
+    const wide = (0.1 * 3 + 0.2 * 3 + f(0) + 0.3 * 3) / 9;
+    assert.equal(trainer.callbackMetrics["x"], dtype === "float32" ? narrow : wide);
+  }
+});
+
+function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd", code: string, message: RegExp, log: (net: Net) => void): void {
+  test(`log refuses ${name}`, async () => {
+    class Logged extends Net {
+      override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+        if (hook === "trainingStep") log(this);
+        return super.trainingStep(batch, batchIdx);
+      }
+      override onFitStart(): void {
+        if (hook === "onFitStart") log(this);
+      }
+      override onTrainEpochEnd(): void {
+        if (hook === "onTrainEpochEnd") log(this);
+      }
+    }
+    const trainer = new Trainer({ ...QUIET, logger: false });
+    await assert.rejects(trainer.fit(new Logged(), { trainDataloaders: batches([2]) }), { code, message });
+    assert.equal(trainer.state.status, "interrupted");
+  });
+}
+
+const call = (name: string, value: LogValue, options?: LogOptions) => (net: Net) => net.log(name, value, options);
+failing("a value with several elements", "trainingStep", "ERR_LOG_VALUE", /^log: expected value of "x" to have one element\. Received: Tensor float32 \[2\]/, (net) => net.log("x", randn([2])));
+failing("other options in a later call", "trainingStep", "ERR_LOG_OPTIONS", /the same options in every call for "x" in trainingStep/, (net) => {
+  net.log("x", 1);
+  net.log("x", 1, { progBar: true });
+});
+failing("a hook outside of training", "onFitStart", "ERR_LOG_HOOK", /Received: "onFitStart"/, call("x", 1));
+failing("onStep in a hook of an epoch", "onTrainEpochEnd", "ERR_LOG_LEVEL", /onStep to be false in onTrainEpochEnd/, call("x", 1, { onStep: true }));
+failing("neither level", "trainingStep", "ERR_LOG_LEVEL", /onStep or onEpoch to be true/, call("x", 1, { onStep: false, onEpoch: false }));
+failing("another reduction", "trainingStep", "ERR_LOG_REDUCTION", /reduceFx to be "mean", "sum", "min" or "max"/, (net) => net.log("x", 1, { reduceFx: "median" as "mean" }));

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import type { Precision, TrainerOptions } from "@nbit/lightning";
+import { getDefaultDtype, isGradEnabled, matmul, nn, optim, randn, scope, tensor, zeros } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+
+/** What every precision plugin must do, ours and others': the suite runs the same checks on each. */
+const PLUGINS: readonly (readonly [string, () => Precision])[] = [
+  ["FullPrecision", () => new FullPrecision()],
+  ["DoublePrecision", () => new DoublePrecision()],
+  ["MixedPrecision 16", () => new MixedPrecision({ precision: "16-mixed" })],
+  ["MixedPrecision bf16", () => new MixedPrecision({ precision: "bf16-mixed" })],
+  ["HalfPrecision 16", () => new HalfPrecision("16-true")],
+  ["HalfPrecision bf16", () => new HalfPrecision("bf16-true")],
+];
+
+class Net extends LightningModule {
+  readonly layer = new nn.Linear(4, 3);
+  readonly norm = new nn.BatchNorm1d(3);
+  override forward(x: Tensor): Tensor {
+    return this.norm.forward(this.layer.forward(x));
+  }
+  override trainingStep(batch: Tensor): Tensor {
+    return this.forward(batch).float().square().mean();
+  }
+  override configureOptimizers() {
+    return new optim.AdamW(this.parameters(), { lr: 0.01 });
+  }
+}
+
+const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
+
+for (const [name, make] of PLUGINS) {
+  test(`${name}: the module's dtypes are those that it names`, () => {
+    const precision = make();
+    const module = new Net();
+    precision.convertModule(module);
+    for (const parameter of module.parameters()) assert.equal(parameter.dtype, precision.dtypes.parameters);
+  });
+
+  test(`${name}: matrix products inside forward are in its compute dtype; outside, nothing is left of it`, () => {
+    const precision = make();
+    const dtype = getDefaultDtype();
+    scope(() => {
+      const batch = precision.convertInput([zeros([2, 4]), tensor([1, 2], { dtype: "int64" }), "name"]) as [Tensor, Tensor, string];
+      assert.equal(batch[0].dtype, precision.convertsInput ? precision.dtypes.compute : "float32");
+      assert.equal(batch[1].dtype, "int64");
+      assert.equal(batch[2], "name");
+      const product = precision.forward(() => matmul(batch[0], batch[0].t()));
+      assert.equal(product.dtype, precision.dtypes.compute);
+      const inner = precision.forward(() => precision.outside(() => isGradEnabled()));
+      assert.equal(inner, true);
+      assert.equal(matmul(zeros([2, 2]), zeros([2, 2])).dtype, "float32");
+    });
+    assert.throws(() => precision.forward(() => assert.fail("inside")), /inside/);
+    assert.equal(getDefaultDtype(), dtype);
+    assert.equal(scope(() => matmul(zeros([2, 2]), zeros([2, 2])).dtype), "float32");
+  });
+
+  test(`${name}: a step changes weights, and a scaled loss leaves true gradients`, () => {
+    const precision = make();
+    const module = new Net();
+    precision.convertModule(module);
+    const optimizer = new optim.SGD(module.parameters(), { lr: 0.5 });
+    precision.connect(module, [optimizer]);
+    const before = module.layer.weight.detach().clone();
+    const input = precision.convertInput(randn([8, 4])) as Tensor;
+    const loss = precision.forward(() => module.trainingStep(input));
+    precision.scaleLoss(loss).backward();
+    precision.unscale(optimizer);
+    precision.unscale(optimizer); // a second time does nothing
+    const gradient = module.layer.weight.grad;
+    assert.ok(gradient !== null && Number(gradient.abs().max().item()) < 10);
+    assert.equal(gradient.dtype, precision.dtypes.gradients);
+    const step = precision.step(optimizer);
+    precision.update();
+    assert.equal(step.stepped, true);
+    assert.equal(step.nonFinite, undefined);
+    assert.notDeepEqual(module.layer.weight.detach().tolist(), before.tolist());
+    assert.deepEqual(precision.mainParams(optimizer).length, 4);
+    assert.equal(precision.skippedSteps, 0);
+  });
+
+  test(`${name}: its state goes through plain values and tensors and back`, () => {
+    const state = make().stateDict();
+    const other = make();
+    if (state !== null) other.loadStateDict(state);
+    assert.deepEqual(other.stateDict(), state);
+  });
+
+  test(`${name}: trains through the Trainer and explains itself`, async () => {
+    const trainer = new Trainer({ ...QUIET, maxEpochs: 2, plugins: make() });
+    const net = new Net();
+    const batches = Array.from({ length: 3 }, () => randn([8, 4]));
+    await trainer.fit(net, { trainDataloaders: batches });
+    assert.equal(trainer.globalStep, 6);
+    const explanation = trainer.precision.explain({ print: false });
+    assert.equal(explanation.name, trainer.precision.name);
+    assert.match(explanation.toString(), /^asked {2,}\(default\)\nruns {2,}\S+ \(\w+\)\nbecause {2,}a plugin was given\ndevice {2,}cpu: /);
+
+    // The forecast is what there is.
+    const { memory } = explanation;
+    assert.ok(memory !== null);
+    const parameters = net.parameters();
+    const bytes = (tensors: Iterable<Tensor>): number => [...tensors].reduce((sum, t) => sum + t.nbytes, 0);
+    assert.equal(memory.parameters, bytes(parameters));
+    assert.equal(memory.gradients, bytes(parameters.map((p) => p.grad).filter((g) => g !== null)));
+    const perElement = memory.optimizerState / memory.parameters;
+    assert.equal(perElement, 2);
+  });
+}
+
+test("LBFGS works without a scaler and is refused with one", async () => {
+  class Quadratic extends Net {
+    override configureOptimizers() {
+      return new optim.LBFGS(this.parameters(), { lr: 0.1, maxIter: 3 });
+    }
+  }
+  const batches = [randn([8, 4]), randn([8, 4])];
+  await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Quadratic(), { trainDataloaders: batches });
+  await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1, precision: 16 }).fit(new Quadratic(), { trainDataloaders: batches }), {
+    code: "ERR_PRECISION_CLOSURE",
+    message: /^precision "16-mixed": expected an optimizer that steps once per backward\. .*LBFGS evaluates the loss several times per step, which a loss scaler cannot follow\. Use precision: "bf16" or 32, or another optimizer\.$/,
+  });
+});
