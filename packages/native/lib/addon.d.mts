@@ -86,6 +86,8 @@ export interface NativeAddon {
   setSwitch(name: string, on: boolean): void;
   getSwitch(name: string): boolean;
   setDefaultDtype(dtype: number): void;
+  /** The C library's pow. */
+  pow(base: number, exponent: number): number;
   // cuda: present only when the addon was built for a CUDA libtorch
   cudaProperties?(index: number): CudaProperties;
   cudaVersions?(): void;

@@ -93,6 +93,13 @@ NBIT_FN(getSwitch) {
   return toJs(env, on);
   NBIT_CATCH("getSwitch")
 }
+/** The C library's pow, which Python's ** is: optimizers need the same last bit. */
+NBIT_FN(pow_) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, std::pow(a.number(0), a.number(1)));
+  NBIT_CATCH("pow")
+}
 NBIT_FN(setDefaultDtype) {
   Args a(env, info);
   NBIT_TRY
@@ -122,7 +129,7 @@ NBIT_FN(kernelsOf) {
 
 std::vector<Entry> contextEntries() {
   return {{"setThreads", setThreads}, {"getThreads", getThreads}, {"setInteropThreads", setInteropThreads}, {"getInteropThreads", getInteropThreads}, {"info", info_}, {"setSwitch", setSwitch},
-          {"getSwitch", getSwitch}, {"setDefaultDtype", setDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
+          {"getSwitch", getSwitch}, {"pow", pow_}, {"setDefaultDtype", setDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
 }
 
 }  // namespace nbit

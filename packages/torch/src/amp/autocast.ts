@@ -1,0 +1,55 @@
+/** Autocast: each operator in the dtype that suits it. */
+import { autocastClearCache, autocastDecrementNesting, autocastIncrementNesting, autocastState, setAutocast } from "../backend.js";
+import { ArgumentError, NbitError } from "../errors.js";
+import type { DType } from "../tensor/dtype.js";
+
+export interface AutocastOptions {
+  /** Type of the device whose operators are concerned. Default "cpu". */
+  readonly deviceType?: string;
+  /** Default: bfloat16 on CPU, float16 on CUDA. */
+  readonly dtype?: DType;
+  /** false: a region in which operators run in their inputs' dtypes. Default true. */
+  readonly enabled?: boolean;
+  /** Keep casts of parameters for the region, so that a weight used twice is cast once. Default: as around. */
+  readonly cacheEnabled?: boolean;
+}
+
+/**
+ * Run `fn` with autocast: matrix operators in `dtype`, sensitive ones in float32, the rest as their inputs are. Only forward belongs inside; backward follows by itself.
+ *
+ * Regions nest. State is restored and, when the outermost region or a dtype ends, cached casts are dropped, also after an exception: two nested regions of different dtype
+ * never share a cast (PyTorch's do).
+ *
+ * @throws {ArgumentError} `autocast: expected dtype to be float16 or bfloat16. Received: "float32".`
+ * @throws {NbitError} `AUTOCAST_ASYNC` when `fn` returns a promise: code after an await would run outside the region.
+ * @example autocast({ dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
+ */
+export function autocast<T>(options: AutocastOptions, fn: () => T): T {
+  const type = options.deviceType ?? "cpu";
+  const before = autocastState(type);
+  const enabled = options.enabled ?? true;
+  const dtype = options.dtype ?? before.dtype;
+  if (enabled && dtype !== "float16" && dtype !== "bfloat16") throw new ArgumentError("autocast", "dtype to be float16 or bfloat16", dtype, "float32 needs no autocast: pass { enabled: false }.");
+  const changed = before.dtype !== dtype || before.enabled !== enabled;
+  if (changed && before.enabled) autocastClearCache();
+  setAutocast(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled });
+  autocastIncrementNesting();
+  try {
+    const result = fn();
+    if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
+      throw new NbitError("autocast: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the region. Open the region inside the asynchronous function, around its synchronous parts.", "AUTOCAST_ASYNC");
+    return result;
+  } finally {
+    const depth = autocastDecrementNesting();
+    if (depth === 0 || changed) autocastClearCache();
+    setAutocast(type, before);
+  }
+}
+
+export function isAutocastEnabled(deviceType = "cpu"): boolean {
+  return autocastState(deviceType).enabled;
+}
+/** The dtype that a region has, or would have by default. */
+export function getAutocastDtype(deviceType = "cpu"): DType {
+  return autocastState(deviceType).dtype;
+}

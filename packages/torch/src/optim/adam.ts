@@ -1,0 +1,148 @@
+/** Adam and AdamW: one arithmetic, two places for the weight decay. */
+import { ArgumentError } from "../errors.js";
+import { native } from "../native.js";
+import { zeros, zerosLike } from "../ops/index.js";
+import { TensorList } from "../tensor/list.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { operator } from "./operators.js";
+import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
+
+export interface AdamOptions {
+  readonly lr?: number;
+  readonly betas?: readonly [number, number];
+  readonly eps?: number;
+  readonly weightDecay?: number;
+  readonly amsgrad?: boolean;
+  readonly maximize?: boolean;
+  /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. */
+  readonly fused?: boolean;
+}
+interface Group extends ParamGroup {
+  betas: readonly [number, number];
+  eps: number;
+  weightDecay: number;
+  amsgrad: boolean;
+  maximize: boolean;
+  fused: boolean;
+}
+interface Lists {
+  readonly key: readonly Tensor[];
+  readonly expAvg: TensorList;
+  readonly expAvgSq: TensorList;
+  readonly maxExpAvgSq: TensorList | null;
+  readonly steps: TensorList;
+}
+
+abstract class AdamBase extends Optimizer {
+  readonly #decoupled: boolean;
+  readonly #lists = new WeakMap<ParamGroup, Lists>();
+
+  constructor(params: ParamsLike, defaults: Required<AdamOptions>, decoupled: boolean) {
+    super(params, { ...defaults });
+    this.#decoupled = decoupled;
+  }
+  override get supportsAmpScaling(): boolean {
+    return this.paramGroups.every((g) => (g as Group).fused);
+  }
+  protected override validate(group: ParamGroup): void {
+    const g = group as Group;
+    const fn = this.constructor.name;
+    check(fn, "lr", g.lr, nonNegative, "≥ 0");
+    check(fn, "eps", g.eps, nonNegative, "≥ 0");
+    check(fn, "weightDecay", g.weightDecay, nonNegative, "≥ 0");
+    if (!Array.isArray(g.betas) || g.betas.length !== 2) throw new ArgumentError(fn, "betas to be two numbers", g.betas);
+    g.betas.forEach((b, i) => check(fn, `betas[${i}]`, b, (v) => v >= 0 && v < 1, "in [0, 1)"));
+    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint()) throw new ArgumentError(fn, "floating point parameters with fused", p);
+  }
+  protected override packedStateChanged(): void {
+    for (const g of this.paramGroups) this.#lists.delete(g);
+  }
+
+  #listsOf(g: Group, params: readonly Tensor[]): Lists {
+    const known = this.#lists.get(g);
+    if (known !== undefined && known.key === params) return known;
+    for (const p of params)
+      this.stateOf(p, (): ParameterState => ({
+        step: zeros([], { dtype: "float32", device: g.fused ? p.device : "cpu" }),
+        expAvg: zerosLike(p, { memoryFormat: "preserveFormat" }),
+        expAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }),
+        ...(g.amsgrad ? { maxExpAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }) } : {}),
+      }));
+    const lists: Lists = { key: params, expAvg: this.pack(params, "expAvg"), expAvgSq: this.pack(params, "expAvgSq"), maxExpAvgSq: g.amsgrad ? this.pack(params, "maxExpAvgSq") : null, steps: this.pack(params, "step") };
+    if (params === g.params) this.#lists.set(g, lists);
+    return lists;
+  }
+
+  protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
+    const g = group as Group;
+    const s = this.#listsOf(g, params);
+    // The step counters are tensors because fused kernels and checkpoints want them so.
+    foreachAddScalar_(s.steps, 1);
+    if (g.fused) {
+      (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
+        lr: g.lr, beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
+      });
+      // A skipped step does not count.
+      if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));
+      return;
+    }
+    this.#foreach(g, params, packed, grads, s);
+  }
+
+  #foreach(g: Group, params: readonly Tensor[], packed: TensorList, gradients: TensorList, s: Lists): void {
+    const [beta1, beta2] = g.betas;
+    let grads: TensorList | readonly Tensor[] = gradients;
+    const temporaries: Tensor[] = [];
+    if (g.maximize) temporaries.push(...(grads = foreachNeg(grads)));
+    if (g.weightDecay !== 0) {
+      if (this.#decoupled) foreachMul_(packed, 1 - g.lr * g.weightDecay);
+      else temporaries.push(...(grads = foreachAdd(grads, packed, { alpha: g.weightDecay })));
+    }
+    foreachLerp_(s.expAvg, grads, 1 - beta1);
+    foreachMul_(s.expAvgSq, beta2);
+    foreachAddcmul_(s.expAvgSq, grads, grads, 1 - beta2);
+    if (s.maxExpAvgSq !== null) foreachMaximum_(s.maxExpAvgSq, s.expAvgSq);
+    const denominators = foreachSqrt(s.maxExpAvgSq ?? s.expAvgSq);
+    const steps = params.map((p) => (this.state.get(p)?.["step"] as Tensor).item());
+    // The C library's pow, which Python uses: JavaScript's may differ in the last bit.
+    const size = steps.map((n) => -(g.lr / (1 - native.pow(beta1, n))));
+    const root = steps.map((n) => native.pow(1 - native.pow(beta2, n), 0.5));
+    foreachDiv_(denominators, root);
+    foreachAddScalar_(denominators, g.eps);
+    foreachAddcdiv_(packed, s.expAvg, denominators, size);
+    for (const t of denominators) t.dispose();
+    for (const t of temporaries) t.dispose();
+  }
+}
+
+/**
+ * Adam. Kingma and Ba, 2015. m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; p ← p - lr · m̂ / (√v̂ + eps), weight decay added to the gradient.
+ *
+ * State: `step`, `expAvg`, `expAvgSq` (and `maxExpAvgSq` with amsgrad), in the parameter's dtype. Equal to PyTorch's bit for bit on CPU, fused and not.
+ */
+export class Adam extends AdamBase {
+  constructor(params: ParamsLike, options: AdamOptions = {}) {
+    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false, fused: false, ...options }, false);
+  }
+}
+
+/** Adam with decoupled weight decay: p ← (1 - lr · weightDecay) p first. Loshchilov and Hutter, 2019. */
+export class AdamW extends AdamBase {
+  constructor(params: ParamsLike, options: AdamOptions = {}) {
+    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 1e-2, amsgrad: false, maximize: false, fused: false, ...options }, true);
+  }
+}
+
+const foreachNeg = operator("_foreach_neg");
+const foreachAdd = operator("_foreach_add");
+const foreachAddScalar_ = operator("_foreach_add_");
+const foreachSub_ = operator("_foreach_sub_");
+const foreachMul_ = operator("_foreach_mul_");
+const foreachDiv_ = operator("_foreach_div_");
+const foreachLerp_ = operator("_foreach_lerp_");
+const foreachAddcmul_ = operator("_foreach_addcmul_");
+const foreachAddcdiv_ = operator("_foreach_addcdiv_");
+const foreachSqrt = operator("_foreach_sqrt");
+const foreachMaximum_ = operator("_foreach_maximum_");
+const fusedAdam_ = operator("_fused_adam_");
+const fusedAdamW_ = operator("_fused_adamw_");

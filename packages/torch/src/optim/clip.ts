@@ -1,0 +1,97 @@
+/** Gradient clipping. */
+import { noGrad } from "../autograd/modes.js";
+import { ArgumentError, NbitError } from "../errors.js";
+import { clamp, linalg, stack, zeros } from "../ops/index.js";
+import { isTensor } from "../tensor/handle.js";
+import { TensorList } from "../tensor/list.js";
+import { scope } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { operator } from "./operators.js";
+
+const foreachNorm = operator("_foreach_norm");
+const foreachMul_ = operator("_foreach_mul_");
+const foreachClampMin_ = operator("_foreach_clamp_min_");
+const foreachClampMax_ = operator("_foreach_clamp_max_");
+
+function listOf(fn: string, params: Tensor | Iterable<Tensor>): Tensor[] {
+  const list = isTensor(params) ? [params] : [...params];
+  for (const p of list) if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
+  return list;
+}
+function gradients(params: readonly Tensor[]): { readonly all: TensorList; readonly present: TensorList } {
+  const all = TensorList.gradsOf(TensorList.of(params));
+  if (all.missing.length === 0) return { all, present: all };
+  const absent = new Set(all.missing);
+  return { all, present: all.select(params.map((_, i) => i).filter((i) => !absent.has(i))) };
+}
+
+export interface ClipNormOptions {
+  /** p ≥ 1, or `Infinity` for the largest |g|. Default 2. */
+  readonly normType?: number;
+  /** Throw when the norm is not finite; waits for the device. Default false. */
+  readonly errorIfNonfinite?: boolean;
+}
+
+function totalNorm(present: TensorList, normType: number): Tensor {
+  if (present.length === 0) return zeros([]);
+  return linalg.vectorNorm(stack(foreachNorm(present, normType)), normType);
+}
+
+/** The joint p-norm of tensors: `[]`, no graph. Does not synchronize. */
+export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): Tensor {
+  return noGrad(() => scope(() => totalNorm(TensorList.of(listOf("getTotalNorm", tensors)), normType)));
+}
+
+/**
+ * Scale gradients in place so that their joint p-norm is at most `maxNorm`.
+ *
+ * With `n` the p-norm over all gradients: `g ← g · min(1, maxNorm / (n + 1e-6))`. `maxNorm` is in true gradient units: under loss scaling, unscale first (the Trainer does).
+ *
+ * @param params - Parameters of any shape; gradients float16, bfloat16, float32 or float64. Null gradients are ignored.
+ * @param maxNorm - Finite, > 0.
+ * @returns The norm before clipping: shape `[]`, no graph, on the first gradient's device. Does not synchronize, unless `errorIfNonfinite`.
+ * @throws {ArgumentError} `clipGradNorm: expected maxNorm to be finite and > 0. Received: -1.`
+ * @throws {NbitError} `NON_FINITE_NORM` with `errorIfNonfinite`.
+ * @example
+ * a.grad = tensor([3]); b.grad = tensor([4]);
+ * clipGradNorm([a, b], 2.5).item(); // 5
+ * @see Pascanu et al., 2013, arXiv:1211.5063; the 1e-6 is PyTorch's.
+ */
+export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number, options: ClipNormOptions = {}): Tensor {
+  if (!(maxNorm > 0 && Number.isFinite(maxNorm))) throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
+  const normType = options.normType ?? 2;
+  if (!(normType >= 1)) throw new ArgumentError("clipGradNorm", "normType to be ≥ 1 or Infinity", normType);
+  const list = listOf("clipGradNorm", params);
+  return noGrad(() =>
+    scope(() => {
+      const { all, present } = gradients(list);
+      try {
+        const norm = totalNorm(present, normType);
+        if (options.errorIfNonfinite === true && !Number.isFinite(norm.item()))
+          throw new NbitError(`clipGradNorm: expected a finite norm. Received: ${norm.item()}. A gradient is infinite or NaN.`, "NON_FINITE_NORM");
+        if (present.length > 0) foreachMul_(present, clamp(norm.add(1e-6).reciprocal().mul(maxNorm), { max: 1 }));
+        return norm;
+      } finally {
+        all.dispose();
+      }
+    }),
+  );
+}
+
+/**
+ * Clamp every element of every gradient to [-clipValue, clipValue], in place. Does not synchronize.
+ * @throws {ArgumentError} `clipGradValue: expected clipValue to be finite and > 0. Received: 0.`
+ */
+export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: number): void {
+  if (!(clipValue > 0 && Number.isFinite(clipValue))) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
+  const { all, present } = gradients(listOf("clipGradValue", params));
+  try {
+    if (present.length > 0)
+      noGrad(() => {
+        foreachClampMin_(present, -clipValue);
+        foreachClampMax_(present, clipValue);
+      });
+  } finally {
+    all.dispose();
+  }
+}

@@ -1,0 +1,132 @@
+/** Schedules that are a formula of the step. Each multiplies the last learning rate, so that several can be chained. */
+import { ArgumentError } from "../../errors.js";
+import type { Optimizer, ParamGroup } from "../optimizer.js";
+import { LRScheduler } from "./scheduler.js";
+
+function whole(fn: string, name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 1) throw new ArgumentError(fn, `${name} to be a whole number ≥ 1`, value);
+}
+
+/** base · f(step). */
+export class LambdaLR extends LRScheduler {
+  readonly #lambdas: readonly ((step: number) => number)[];
+  constructor(optimizer: Optimizer, lrLambda: ((step: number) => number) | readonly ((step: number) => number)[]) {
+    super(optimizer);
+    const n = optimizer.paramGroups.length;
+    this.#lambdas = typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lrLambda;
+    if (this.#lambdas.length !== n) throw new ArgumentError("LambdaLR", `one function, or one per group (${n})`, this.#lambdas.length);
+    this.start();
+  }
+  protected next(_: ParamGroup, base: number, i: number): number {
+    return base * (this.#lambdas[i] as (step: number) => number)(this.lastEpoch);
+  }
+}
+/** × gamma every `stepSize` steps. */
+export class StepLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly stepSize: number,
+    readonly gamma = 0.1,
+  ) {
+    super(optimizer);
+    whole("StepLR", "stepSize", stepSize);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    return this.lastEpoch === 0 || this.lastEpoch % this.stepSize !== 0 ? g.lr : g.lr * this.gamma;
+  }
+}
+/** × gamma at each milestone. */
+export class MultiStepLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly milestones: readonly number[],
+    readonly gamma = 0.1,
+  ) {
+    super(optimizer);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    return g.lr * this.gamma ** this.milestones.filter((m) => m === this.lastEpoch).length;
+  }
+}
+/** × gamma every step. */
+export class ExponentialLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly gamma: number,
+  ) {
+    super(optimizer);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    return this.lastEpoch === 0 ? g.lr : g.lr * this.gamma;
+  }
+}
+/** base · factor for the first `totalIters` steps. */
+export class ConstantLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly factor = 1 / 3,
+    readonly totalIters = 5,
+  ) {
+    super(optimizer);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    if (this.lastEpoch === 0) return g.lr * this.factor;
+    return this.lastEpoch === this.totalIters ? g.lr * (1 / this.factor) : g.lr;
+  }
+}
+/** From base · startFactor to base · endFactor, in a line over `totalIters` steps: a warm-up. */
+export class LinearLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly startFactor = 1 / 3,
+    readonly endFactor = 1,
+    readonly totalIters = 5,
+  ) {
+    super(optimizer);
+    if (!(startFactor > 0 && startFactor <= 1)) throw new ArgumentError("LinearLR", "startFactor in (0, 1]", startFactor);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    if (this.lastEpoch === 0) return g.lr * this.startFactor;
+    if (this.lastEpoch > this.totalIters) return g.lr;
+    return g.lr * (1 + (this.endFactor - this.startFactor) / (this.totalIters * this.startFactor + (this.lastEpoch - 1) * (this.endFactor - this.startFactor)));
+  }
+}
+/** base · (1 - step / totalIters)^power. */
+export class PolynomialLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly totalIters = 5,
+    readonly power = 1,
+  ) {
+    super(optimizer);
+    whole("PolynomialLR", "totalIters", totalIters);
+    this.start();
+  }
+  protected next(g: ParamGroup): number {
+    if (this.lastEpoch === 0 || this.lastEpoch > this.totalIters) return g.lr;
+    return g.lr * ((1 - this.lastEpoch / this.totalIters) / (1 - (this.lastEpoch - 1) / this.totalIters)) ** this.power;
+  }
+}
+/** Half a cosine from base to etaMin over `tMax` steps. Loshchilov and Hutter, 2017, without restarts. */
+export class CosineAnnealingLR extends LRScheduler {
+  constructor(
+    optimizer: Optimizer,
+    readonly tMax: number,
+    readonly etaMin = 0,
+  ) {
+    super(optimizer);
+    whole("CosineAnnealingLR", "tMax", tMax);
+    this.start();
+  }
+  protected next(g: ParamGroup, base: number): number {
+    const { lastEpoch: e, tMax, etaMin } = this;
+    if (e === 0) return g.lr;
+    if ((e - 1 - tMax) % (2 * tMax) === 0) return g.lr + ((base - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
+    return ((1 + Math.cos((Math.PI * e) / tMax)) / (1 + Math.cos((Math.PI * (e - 1)) / tMax))) * (g.lr - etaMin) + etaMin;
+  }
+}

@@ -1,0 +1,205 @@
+/** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
+import { noGrad } from "../autograd/modes.js";
+import { ArgumentError, NbitError } from "../errors.js";
+import { isTensor } from "../tensor/handle.js";
+import { TensorList } from "../tensor/list.js";
+import { outsideScopes } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+/** What an optimizer remembers of one parameter. */
+export type ParameterState = Record<string, Tensor | number | null>;
+export interface ParamGroup {
+  params: Tensor[];
+  lr: number;
+  /** The learning rate before any scheduler; set by the first one. */
+  initialLr?: number;
+  [option: string]: unknown;
+}
+/** Parameters, or groups of them with options of their own. */
+export type ParamsLike = Iterable<Tensor> | Iterable<{ readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }>;
+
+export interface OptimizerState {
+  /** By position of the parameter over all groups. */
+  readonly state: Readonly<Record<string, ParameterState>>;
+  readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
+}
+
+/** Lists of one group that do not change from step to step. */
+interface Packed {
+  readonly key: string;
+  readonly params: TensorList;
+}
+
+/**
+ * Base class. Subclasses give defaults and {@link stepGroup}.
+ *
+ * `step()` runs without recording and allocates nothing that outlives it except state, which is made at a parameter's first gradient and lives outside every scope.
+ */
+export abstract class Optimizer {
+  readonly paramGroups: ParamGroup[] = [];
+  readonly state = new Map<Tensor, ParameterState>();
+  readonly defaults: Readonly<Record<string, unknown>>;
+  /** Given by a loss scaler to fused optimizers: they divide gradients by one and skip when the other is not zero, on the device. */
+  gradScale: Tensor | null = null;
+  foundInf: Tensor | null = null;
+  readonly #packed = new WeakMap<ParamGroup, Packed>();
+  readonly #preHooks = new Set<(optimizer: Optimizer) => void>();
+  readonly #postHooks = new Set<(optimizer: Optimizer) => void>();
+
+  constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
+    this.defaults = defaults;
+    const list: unknown[] = isTensor(params) ? [params] : [...(params as Iterable<unknown>)];
+    if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
+    if (list.every((p) => isTensor(p))) this.addParamGroup({ params: list });
+    else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
+  }
+
+  /** Whether `step` itself divides by `gradScale` and skips on `foundInf`. */
+  get supportsAmpScaling(): boolean {
+    return false;
+  }
+
+  addParamGroup(group: { readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }): void {
+    const fn = `${this.constructor.name}.addParamGroup`;
+    if (typeof group !== "object" || group === null || !("params" in group)) throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
+    const params = isTensor(group.params) ? [group.params] : [...group.params];
+    const known = new Set(this.paramGroups.flatMap((g) => g.params));
+    for (const p of params) {
+      if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
+      if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
+      if (known.has(p)) throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
+      known.add(p);
+    }
+    const made: ParamGroup = { ...this.defaults, ...group, params } as ParamGroup;
+    this.validate(made);
+    this.paramGroups.push(made);
+  }
+
+  /** @throws {ArgumentError} for an option out of range. */
+  protected abstract validate(group: ParamGroup): void;
+
+  /**
+   * Step the parameters of a group that have gradients.
+   * @param params - Those parameters; `grads` are in the same order.
+   */
+  protected abstract stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void;
+
+  /** Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss. */
+  step(closure?: () => Tensor): Tensor | null {
+    for (const hook of this.#preHooks) hook(this);
+    const loss = closure === undefined ? null : closure();
+    noGrad(() => {
+      for (const group of this.paramGroups) this.#stepOne(group);
+    });
+    for (const hook of this.#postHooks) hook(this);
+    return loss;
+  }
+
+  #stepOne(group: ParamGroup): void {
+    let packed = this.#packed.get(group);
+    const key = String(group.params.length);
+    if (packed === undefined || packed.key !== key) {
+      packed = { key, params: TensorList.of(group.params) };
+      this.#packed.set(group, packed);
+    }
+    const grads = TensorList.gradsOf(packed.params);
+    try {
+      if (grads.missing.length === 0) {
+        if (grads.length > 0) this.stepGroup(group, group.params, packed.params, grads);
+        return;
+      }
+      const absent = new Set(grads.missing);
+      const present = group.params.map((_, i) => i).filter((i) => !absent.has(i));
+      if (present.length > 0)
+        this.stepGroup(
+          group,
+          present.map((i) => group.params[i] as Tensor),
+          packed.params.select(present),
+          grads.select(present),
+        );
+    } finally {
+      grads.dispose();
+    }
+  }
+
+  /** The state of a parameter, made by `make` at its first use, outside every scope. */
+  protected stateOf(p: Tensor, make: () => ParameterState): ParameterState {
+    let found = this.state.get(p);
+    if (found === undefined) {
+      found = outsideScopes(make);
+      this.state.set(p, found);
+    }
+    return found;
+  }
+  /** A packed list of one kind of state. */
+  protected pack(params: readonly Tensor[], name: string): TensorList {
+    return TensorList.of(
+      params.map((p) => {
+        const value = this.state.get(p)?.[name];
+        if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
+        return value;
+      }),
+    );
+  }
+
+  /** Forget gradients (default), or fill them with zeros. */
+  zeroGrad(options: { readonly setToNone?: boolean } = {}): void {
+    for (const group of this.paramGroups) {
+      if (options.setToNone ?? true) TensorList.of(group.params).clearGrads();
+      else for (const p of group.params) p.grad?.detach().zero_();
+    }
+  }
+
+  registerStepPreHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+    this.#preHooks.add(hook);
+    return { remove: () => void this.#preHooks.delete(hook) };
+  }
+  registerStepPostHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+    this.#postHooks.add(hook);
+    return { remove: () => void this.#postHooks.delete(hook) };
+  }
+
+  /** Options of the groups, and state by position of the parameter: what PyTorch's has, in camelCase. Tensors are the optimizer's own, not copies. */
+  stateDict(): OptimizerState {
+    const all = this.paramGroups.flatMap((g) => g.params);
+    const position = new Map(all.map((p, i) => [p, i]));
+    const state: Record<string, ParameterState> = {};
+    all.forEach((p, i) => {
+      const s = this.state.get(p);
+      if (s !== undefined) state[String(i)] = { ...s };
+    });
+    return { state, paramGroups: this.paramGroups.map(({ params, ...options }) => ({ ...options, params: params.map((p) => position.get(p) as number) })) };
+  }
+
+  /** Load what {@link stateDict} gave; tensors are copied. @throws {NbitError} `OPTIMIZER_STATE` when groups differ in number or size. */
+  loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
+    const dict = given as OptimizerState;
+    const sizes = (groups: readonly { readonly params: readonly unknown[] }[]): string => groups.map((g) => g.params.length).join(", ");
+    if (!Array.isArray(dict.paramGroups) || sizes(dict.paramGroups) !== sizes(this.paramGroups))
+      throw new NbitError(`loadStateDict: expected groups of ${sizes(this.paramGroups)} parameters. Received: ${Array.isArray(dict.paramGroups) ? sizes(dict.paramGroups) : "no paramGroups"}. Build the optimizer with the same parameters first.`, "OPTIMIZER_STATE");
+    const all = this.paramGroups.flatMap((g) => g.params);
+    dict.paramGroups.forEach((saved, i) => {
+      const { params: _, ...options } = saved;
+      Object.assign(this.paramGroups[i] as ParamGroup, options);
+    });
+    const order = dict.paramGroups.flatMap((g) => g.params);
+    this.state.clear();
+    this.packedStateChanged();
+    order.forEach((saved, i) => {
+      const s = dict.state[String(saved)];
+      const p = all[i] as Tensor;
+      if (s === undefined) return;
+      const copy: ParameterState = {};
+      for (const [name, value] of Object.entries(s)) copy[name] = isTensor(value) ? outsideScopes(() => (name === "step" ? value.detach().clone() : value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true }))) : value;
+      this.state.set(p, copy);
+    });
+  }
+  /** Subclasses that keep packed lists of state drop them. */
+  protected packedStateChanged(): void {}
+}
+
+/** @internal One check per option. */
+export function check(fn: string, name: string, value: unknown, valid: (v: number) => boolean, expected: string): void {
+  if (typeof value !== "number" || !valid(value)) throw new ArgumentError(fn, `${name} to be ${expected}`, value);
+}
+export const nonNegative = (v: number): boolean => v >= 0 && v < Infinity;

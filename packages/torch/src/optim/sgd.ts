@@ -1,0 +1,98 @@
+/** Stochastic gradient descent. */
+import { ArgumentError } from "../errors.js";
+import { TensorList } from "../tensor/list.js";
+import { outsideScopes } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { operator } from "./operators.js";
+import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
+
+export interface SGDOptions {
+  readonly lr?: number;
+  readonly momentum?: number;
+  readonly dampening?: number;
+  readonly weightDecay?: number;
+  readonly nesterov?: boolean;
+  readonly maximize?: boolean;
+  /** One kernel for everything. */
+  readonly fused?: boolean;
+}
+interface Group extends ParamGroup {
+  momentum: number;
+  dampening: number;
+  weightDecay: number;
+  nesterov: boolean;
+  maximize: boolean;
+  fused: boolean;
+}
+
+/**
+ * g ← g + weightDecay · p; b ← momentum · b + (1 - dampening) · g; p ← p - lr · (b, or g + momentum · b with nesterov).
+ *
+ * Results equal PyTorch's bit for bit on CPU: lists of tensors go through the same kernels, one native call per formula.
+ * @throws {ArgumentError} `SGD: expected lr to be ≥ 0. Received: -1.`
+ */
+export class SGD extends Optimizer {
+  constructor(params: ParamsLike, options: SGDOptions = {}) {
+    super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
+  }
+  override get supportsAmpScaling(): boolean {
+    return this.paramGroups.every((g) => (g as Group).fused);
+  }
+  protected override validate(group: ParamGroup): void {
+    const g = group as Group;
+    check("SGD", "lr", g.lr, nonNegative, "≥ 0");
+    check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
+    check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
+    if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0)) throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", { momentum: g.momentum, dampening: g.dampening });
+  }
+
+  protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
+    const g = group as Group;
+    if (g.fused) return this.#fused(g, params, packed, grads);
+    let d: TensorList | readonly Tensor[] = grads;
+    const temporaries: Tensor[] = [];
+    const hold = (made: Tensor[]): readonly Tensor[] => {
+      temporaries.push(...made);
+      return made;
+    };
+    if (g.maximize) d = hold(foreachNeg(d));
+    if (g.weightDecay !== 0) d = hold(foreachAdd(d, packed, { alpha: g.weightDecay }));
+    if (g.momentum !== 0) {
+      const fresh = params.filter((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
+      if (fresh.length > 0) {
+        // The first buffer is the first gradient itself, as in PyTorch.
+        const list = d instanceof TensorList ? d.toArray() : d;
+        const update: Tensor[] = [];
+        params.forEach((p, i) => {
+          const first = list[i] as Tensor;
+          const existing = this.state.get(p)?.["momentumBuffer"];
+          if (existing === undefined) this.stateOf(p, () => ({ momentumBuffer: first.detach().clone() }));
+          else (existing as Tensor).mul_(g.momentum).add_(first, { alpha: 1 - g.dampening });
+          update.push(this.state.get(p)?.["momentumBuffer"] as Tensor);
+        });
+        d = g.nesterov ? hold(foreachAdd(list, update, { alpha: g.momentum })) : update;
+      } else {
+        const buffers = this.pack(params, "momentumBuffer");
+        foreachMul_(buffers, g.momentum);
+        foreachAdd_(buffers, d, { alpha: 1 - g.dampening });
+        d = g.nesterov ? hold(foreachAdd(d, buffers, { alpha: g.momentum })) : buffers;
+      }
+    }
+    foreachAdd_(packed, d, { alpha: -g.lr });
+    for (const t of temporaries) t.dispose();
+  }
+
+  #fused(g: Group, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
+    const first = g.momentum !== 0 && params.some((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
+    if (first) for (const p of params) this.stateOf(p, () => ({ momentumBuffer: outsideScopes(() => p.detach().mul(0)) }));
+    fusedSgd_(packed, grads, g.momentum !== 0 ? this.pack(params, "momentumBuffer") : [], {
+      weightDecay: g.weightDecay, momentum: g.momentum, lr: g.lr, dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep: first, gradScale: this.gradScale, foundInf: this.foundInf,
+    });
+  }
+}
+
+const foreachNeg = operator("_foreach_neg");
+const foreachAdd = operator("_foreach_add");
+const foreachAdd_ = operator("_foreach_add_");
+const foreachMul_ = operator("_foreach_mul_");
+const fusedSgd_ = operator("_fused_sgd_");
