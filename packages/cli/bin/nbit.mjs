@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+/**
+ * The command. It lives in TypeScript (`src/main.ts`); `doctor` and `setup` have to work before that is compiled, or when it cannot be, and then
+ * run from here.
+ */
+import { existsSync } from "node:fs";
+
+const compiled = new URL("../dist/main.js", import.meta.url);
+const args = process.argv.slice(2);
+
+const main = existsSync(compiled) ? await load() : null;
+process.exitCode = main === null ? await withoutTypeScript(args) : await main(args);
+
+async function load() {
+  try {
+    return (await import(compiled.href)).main;
+  } catch (error) {
+    if (error.code === "ERR_MODULE_NOT_FOUND") return null; // compiled, but node_modules has gone since
+    throw error;
+  }
+}
+
+async function withoutTypeScript([command]) {
+  switch (command) {
+    case "doctor": {
+      const { examine, renderReport } = await native("doctor");
+      const report = await examine();
+      console.log(renderReport(report));
+      return report.problems.length === 0 ? 0 : 1;
+    }
+    case "setup": {
+      const clone = new URL("../../../tools/setup.mjs", import.meta.url);
+      try {
+        if (existsSync(clone)) await (await import(clone.href)).setup();
+        else await (await native("setup")).setupNative();
+        return 0;
+      } catch (error) {
+        if (typeof error?.code !== "string" || !error.code.startsWith("NBIT_")) throw error;
+        console.error(error.message);
+        return 1;
+      }
+    }
+    default:
+      console.error("nbit: not built yet. Received: " + (command ?? "no command") + ". Run `nbit setup` first; `nbit doctor` works already.");
+      return 1;
+  }
+}
+
+/** In a clone without node_modules the package is not linked yet; its files are there all the same. */
+async function native(part) {
+  try {
+    return await import(`@nbit/native/${part}`);
+  } catch (error) {
+    if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+    return import(new URL(`../../native/lib/${part}.mjs`, import.meta.url).href);
+  }
+}

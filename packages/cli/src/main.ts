@@ -1,0 +1,32 @@
+import { commands } from "./commands/index.js";
+import { help } from "./commands/help.js";
+
+/**
+ * Runs one command of `nbit`.
+ *
+ * @param args - The command's name and its own arguments, as in `process.argv.slice(2)`.
+ * @returns The exit status: 0 when all is well, 1 when the command found or met a problem, 2 when it was called wrongly.
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name = "help", ...rest] = args;
+  const command = commands.get(ALIASES.get(name) ?? name);
+  if (command === undefined) {
+    console.error(`nbit: expected a command of ${[...commands.keys()].join(", ")}. Received: ${JSON.stringify(name)}.\n`);
+    await help.run([]);
+    return 2;
+  }
+  const unknown = rest.filter((arg) => !command.options.has(arg));
+  if (unknown.length > 0) {
+    const known = [...command.options.keys()];
+    console.error(`nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${unknown.join(" ")}.`);
+    return 2;
+  }
+  return command.run(rest);
+}
+
+const ALIASES: ReadonlyMap<string, string> = new Map([
+  ["-h", "help"],
+  ["--help", "help"],
+  ["-v", "version"],
+  ["--version", "version"],
+]);

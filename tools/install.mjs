@@ -1,0 +1,43 @@
+/** The npm dependencies: installed when they are missing or another set than package-lock.json and the manifests name. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SetupError, diskFull } from "../packages/native/lib/errors.mjs";
+import { inPath, run } from "../packages/native/lib/run.mjs";
+import { root, workspaces } from "./workspace.mjs";
+
+const stamp = join(root, "node_modules", ".nbit-installed");
+const NETWORK = /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED/;
+
+/** @param {import("../packages/native/lib/progress.mjs").Progress} progress */
+export async function installDependencies(progress) {
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wantedSet()) return;
+  if (inPath("npm") === null) throw new SetupError("NBIT_NO_NPM", { problem: "npm is needed to install the dependencies, and there is none in PATH.", fix: "corepack enable npm   # or install Node.js with npm" });
+  await progress.step("npm", "installing dependencies", async () => {
+    // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone.
+    let result = existsSync(join(root, "node_modules")) ? await npm("install") : await npm("ci");
+    if (result.status !== 0 && /EUSAGE/.test(result.output)) result = await npm("install");
+    if (result.status !== 0) throw explain(result);
+  });
+  writeFileSync(stamp, wantedSet());
+}
+
+function npm(command) {
+  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=error"], { cwd: root });
+}
+
+function wantedSet() {
+  const hash = createHash("sha256");
+  const lock = join(root, "package-lock.json");
+  if (existsSync(lock)) hash.update(readFileSync(lock));
+  const manifests = [JSON.parse(readFileSync(join(root, "package.json"), "utf8")), ...workspaces().map((w) => w.manifest)];
+  for (const { name, bin, dependencies, devDependencies, optionalDependencies } of manifests) hash.update(JSON.stringify([name, bin, dependencies, devDependencies, optionalDependencies]));
+  return hash.digest("hex");
+}
+
+function explain(result) {
+  const details = result.error?.message ?? result.output.split("\n").filter((line) => !/A complete log|^\s*$/.test(line)).slice(0, 10).join("\n");
+  if (/ENOSPC/.test(result.output)) return diskFull(root, null);
+  if (NETWORK.test(result.output)) return new SetupError("NBIT_NO_NETWORK", { problem: "npm could not reach its registry.", details, fix: "npm ping   # repair the network, proxy or registry settings until this works, then run the same command again" });
+  return new SetupError("NBIT_NPM_FAILED", { problem: "npm could not install the dependencies.", details, fix: "npm install   # shows the whole story" });
+}

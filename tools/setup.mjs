@@ -1,0 +1,48 @@
+/**
+ * Makes a clone ready to run: npm dependencies, libtorch, the addon, TypeScript. Does only what is missing, so that a second run costs tenths of a
+ * second; an interrupted run goes on where it stopped.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { SetupError } from "../packages/native/lib/errors.mjs";
+import { withLock } from "../packages/native/lib/lock.mjs";
+import { checkPlatform } from "../packages/native/lib/places.mjs";
+import { Progress } from "../packages/native/lib/progress.mjs";
+import { endChildren } from "../packages/native/lib/run.mjs";
+import { installDependencies } from "./install.mjs";
+import { compileTypeScript } from "./typescript.mjs";
+import { root } from "./workspace.mjs";
+
+/** @param {Progress} [progress] */
+export async function setup(progress = new Progress()) {
+  checkPlatform();
+  const began = performance.now();
+  mkdirSync(join(root, "build"), { recursive: true });
+  await withLock(
+    join(root, "build", "setup.lock"),
+    async () => {
+      await installDependencies(progress);
+      // Loaded now: the headers that it may need came with the dependencies.
+      const { setupNative } = await import("../packages/native/lib/setup.mjs");
+      await setupNative({ progress });
+      await compileTypeScript(progress);
+    },
+    (holder) => progress.note(`this copy is being set up by ${holder}; waiting for it`),
+  );
+  if (progress.steps > 0) progress.note(`ready in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+}
+
+if (process.argv[1] === join(root, "tools", "setup.mjs")) {
+  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]]) {
+    process.once(signal, () => {
+      endChildren();
+      process.exit(status);
+    });
+  }
+  try {
+    await setup();
+  } catch (error) {
+    console.error(error instanceof SetupError ? error.message : error);
+    process.exitCode = 1;
+  }
+}
