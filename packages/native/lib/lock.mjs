@@ -81,7 +81,7 @@ function readHolder(path) {
   } catch {
     return null;
   }
-  let owner = null;
+  let owner;
   try {
     owner = JSON.parse(raw ?? "");
   } catch {
