@@ -42,7 +42,7 @@ test("layers to a depth, totals, forecast", () => {
   assert.equal(summary.forecast?.optimizerState, 51 * 4 * 2);
   assert.deepEqual(summary.toString().split("\n").map((line) => line.trimEnd()), [
     " name       type         parameters   dtype     bytes",
-    "──────────────────────────────────────────────────────────────",
+    "───────────────────────────────────────────────────────────────",
     " (own)      –                     3   float32    12 B",
     " features   Sequential           48   float32   192 B",
     " head       Linear               10   float32    40 B   frozen",

@@ -41,13 +41,15 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
   const screen = new Screen(160);
   const trainer = new Trainer({ ...QUIET, precision: 16, maxEpochs: 2, callbacks: new ProgressBar({ stream: screen, unit: "samples" }) });
   const model = new Line();
+  // Gradients of this size overflow at a scale of 65536: the first steps are skipped.
+  model.layer.weight.requiresGrad_(false).fill_(10).requiresGrad_(true);
   await trainer.fit(model, { trainDataloaders: loader(), valDataloaders: loader() });
   await trainer.test(model, { dataloaders: loader() });
   assert.equal(screen.lines.length, 4, screen.lines.join("\n"));
   for (const epoch of [0, 1]) {
     const line = screen.lines[epoch] ?? "";
-    assert.match(line, new RegExp(`^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale 65536$`));
-    assert.doesNotMatch(line, /hidden|skipped/);
+    assert.match(line, new RegExp(`^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale \\d+ {2}skipped \\d+$`));
+    assert.doesNotMatch(line, /hidden/);
   }
   assert.match(screen.lines[2] ?? "", /^Test done {2}10 batches in .* test_loss [\d.]+$/);
   assert.equal(screen.lines[3], "");

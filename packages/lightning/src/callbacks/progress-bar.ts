@@ -173,10 +173,11 @@ export class ProgressBar extends Callback {
     phase.done = done;
     const now = performance.now();
     const fraction = Number.isFinite(phase.total) && phase.total > 0 ? done / phase.total : null;
+    if (done === 1) phase.perBatch = this.#lengthOf(batch);
     if (done === phase.total) phase.elements = phase.perBatch * (done - 1) + this.#lengthOf(batch);
     if (!this.#display.due(now, fraction)) return;
     // The last batch is often short: it would understate all others.
-    if (done === 1 || done < phase.total) phase.perBatch = this.#lengthOf(batch);
+    if (done < phase.total) phase.perBatch = this.#lengthOf(batch);
     this.#display.show({ head: phase.label, fraction, segments: this.#live(phase, trainer, now) }, now);
   }
 

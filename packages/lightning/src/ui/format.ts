@@ -62,17 +62,17 @@ export function formatRate(perSecond: number, unit: string): string {
 }
 
 /**
- * A metric in four significant digits. Whole numbers are given in full; not-a-number and infinities by name.
+ * A metric at a glance: four decimals below 1, four digits above. Whole numbers are given in full; not-a-number and infinities by name.
  *
- * Trailing zeros stay (`0.1000`), so that a value that changes does not make the line jump.
+ * Trailing zeros stay (`0.1000`), so that a value that changes does not make the line jump. The log has the exact numbers.
  */
 export function formatMetric(value: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return String(value);
-  if (size < 1e-4 || size >= 1e6) return value.toExponential(2);
-  return significant(value, 4);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(1);
+  return size < 1 ? value.toFixed(4) : significant(value, 4);
 }
 
 /** Positional notation with `digits` significant digits, never an exponent. */

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { test } from "node:test";
+import { blocksOf, compile } from "./blocks.js";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const documents = ["README.md", ...readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
+const guides = ["README.md", "docs/getting-started.md", "docs/memory-model.md"];
+const run = promisify(execFile);
+
+const blocks = guides.flatMap((path) => blocksOf(join(root, path)));
+const { programs, errors } = compile(blocks);
+
+test("the guides have code, and all of it compiles", () => {
+  for (const path of guides) assert.ok(blocksOf(join(root, path)).length > 0, `${path} has no block`);
+  assert.deepEqual(errors, []);
+});
+
+blocks.forEach((block, i) => {
+  test(`${block.document}:${block.line} prints what it says`, { skip: errors.length > 0 }, async () => {
+    const { stdout } = await run(process.execPath, [programs[i] ?? ""], { env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
+    if (block.output !== null) assert.equal(stdout, block.output);
+  });
+});
+
+test("links and pictures in the documents exist", () => {
+  const missing: string[] = [];
+  for (const path of documents) {
+    const text = readFileSync(join(root, path), "utf8").replace(/^```.*?^```/gms, "");
+    for (const match of text.matchAll(/\]\(([^)#\s]+)[^)]*\)|(?:src|srcset)="([^"]+)"/g)) {
+      const target = match[1] ?? match[2] ?? "";
+      if (!/^[a-z]+:/.test(target) && !existsSync(resolve(root, dirname(path), target))) missing.push(`${path}: ${target}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
