@@ -24,7 +24,7 @@ class Net extends LightningModule {
   override trainingStep(batch: Tensor): Tensor {
     return this.forward(batch).float().square().mean();
   }
-  override configureOptimizers() {
+  override configureOptimizers(): optim.Optimizer {
     return new optim.AdamW(this.parameters(), { lr: 0.01 });
   }
 }
@@ -113,7 +113,7 @@ for (const [name, make] of PLUGINS) {
 
 test("LBFGS works without a scaler and is refused with one", async () => {
   class Quadratic extends Net {
-    override configureOptimizers() {
+    override configureOptimizers(): optim.Optimizer {
       return new optim.LBFGS(this.parameters(), { lr: 0.1, maxIter: 3 });
     }
   }

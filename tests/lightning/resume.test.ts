@@ -38,7 +38,7 @@ class Net extends LightningModule {
   }
   override configureOptimizers() {
     const optimizer = new optim.AdamW(this.parameters(), { lr: 0.02 });
-    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, { stepSize: 2, gamma: 0.9 }), interval: "step" as const }]] as const;
+    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 2, 0.9), interval: "step" as const }]] as const;
   }
 }
 
@@ -66,7 +66,7 @@ function start(recipe: Recipe, callbacks: Callback[]): { net: Net; trainer: Trai
   const { train, val } = data(recipe);
   seedEverything(1);
   const net = new Net();
-  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 3, logger: false, enableProgressBar: false, enableModelSummary: false, callbacks, defaultRootDir: folder, ...recipe.options });
+  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 2, logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: callbacks.length > 0, callbacks, defaultRootDir: folder, ...recipe.options });
   return { net, trainer, fit: (ckptPath) => trainer.fit(net, { trainDataloaders: train, valDataloaders: val, ckptPath: ckptPath ?? null }) };
 }
 
@@ -86,25 +86,23 @@ for (const recipe of RECIPES) {
   test(`a run resumed from any of its checkpoints equals the one that went through: ${recipe.name}`, async () => {
     const directory = join(folder, recipe.name.replaceAll(/[^a-z0-9]+/g, "-"));
     // One saves in batches, one after validation, one at ends of epochs.
-    const savers = (where: string): ModelCheckpoint[] => [
-      new ModelCheckpoint({ dirpath: join(where, "steps"), everyNTrainSteps: 2, saveTopK: -1 }),
-      new ModelCheckpoint({ dirpath: join(where, "validation"), saveOnTrainEpochEnd: false, everyNEpochs: 1, saveTopK: -1 }),
-      new ModelCheckpoint({ dirpath: join(where, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1, saveTopK: -1 }),
-    ];
-    const whole = start(recipe, savers(directory));
+    const whole = start(recipe, [
+      new ModelCheckpoint({ dirpath: join(directory, "steps"), everyNTrainSteps: 3, saveTopK: -1 }),
+      new ModelCheckpoint({ dirpath: join(directory, "validation"), saveOnTrainEpochEnd: false, everyNEpochs: 1, saveTopK: -1 }),
+      new ModelCheckpoint({ dirpath: join(directory, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1, saveTopK: -1 }),
+    ]);
     await whole.fit();
     const files = readdirSync(directory, { recursive: true }).map((file) => String(file)).filter((file) => file.endsWith(".ckpt"));
-    assert.ok(files.length >= 8, files.join(", "));
+    assert.ok(files.length >= 6, files.join(", "));
 
     for (const file of files) {
-      const resumed = start(recipe, savers(join(directory, "again")));
+      const resumed = start(recipe, []);
       await resumed.fit(join(directory, file));
       const { trace } = resumed.net;
       assert.deepEqual(trace, whole.net.trace.slice(whole.net.trace.length - trace.length), file);
       assert.deepEqual(weights(resumed.net), weights(whole.net), file);
       assert.equal(resumed.trainer.globalStep, whole.trainer.globalStep);
       assert.deepEqual({ ...resumed.trainer.callbackMetrics }, { ...whole.trainer.callbackMetrics }, file);
-      rmSync(join(directory, "again"), { recursive: true, force: true });
     }
   });
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { getRngState, getSwitch, setRngState, useDeterministicAlgorithms } from "@nbit/torch";
+import { getRngState, getSwitch, scope, setRngState, useDeterministicAlgorithms } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
@@ -92,12 +92,10 @@ export class Trainer extends TrainerState {
   /** Train. Resolves when training has ended; rejects with what ended it otherwise. */
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
     await this.#start("fit", model, options.ckptPath, async (run) => {
-      const { module } = run;
-      module.zeroGrad();
       await this.#sanityCheck(run);
       if (run.checkpoint !== null) restoreRng(run.checkpoint);
       this.#setStage("train");
-      module.train();
+      run.module.train();
       await run.fit?.loop.run();
     }, (run) => this.#prepareFit(run, options));
   }
@@ -155,10 +153,11 @@ export class Trainer extends TrainerState {
       await run.hooks.get("setup").run(fn);
       this.precision.moduleInit(() => run.within("configureModel", () => module.configureModel()));
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
-      this.precision.convertModule(module);
+      scope(() => this.precision.convertModule(module));
       if (path !== null) restoreModule(run, run.open(path));
       this.board.reset();
-      this.strategy.setupModule(module);
+      scope(() => this.strategy.setupModule(module));
+      module.zeroGrad();
       prepare(run);
       this.precision.connect(module, run.optimizers);
       if (fn === "fit") {

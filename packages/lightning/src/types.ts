@@ -40,7 +40,7 @@ export interface StepOutcome {
   /** The scale that multiplied this iteration's loss; 1 without a scaler. */
   readonly lossScale: number;
   /** Norm of the true gradients before clipping, when clipping by norm measured it. */
-  readonly gradNorm?: number;
+  readonly gradNorm?: number | undefined;
   /** Names of the parameters whose gradients were not finite, when the step was skipped. */
-  readonly nonFinite?: readonly string[];
+  readonly nonFinite?: readonly string[] | undefined;
 }

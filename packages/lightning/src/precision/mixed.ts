@@ -1,4 +1,4 @@
-import { amp } from "@nbit/torch";
+import { amp, NbitError } from "@nbit/torch";
 import type { Tensor, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { Precision } from "./precision.js";
@@ -13,6 +13,29 @@ export interface MixedPrecisionOptions {
   readonly scaler?: amp.GradScaler | amp.GradScalerOptions;
 }
 
+/** So many outcomes may wait on the device before they are read; by then they have long been computed. */
+const UNREAD_LIMIT = 256;
+
+/** A scaler's step, with names. */
+class ScaledStep implements PrecisionStep {
+  readonly #step: amp.ScalerStep;
+  readonly #names: () => readonly string[];
+
+  constructor(step: amp.ScalerStep, names: () => readonly string[]) {
+    this.#step = step;
+    this.#names = names;
+  }
+  get stepped(): boolean {
+    return this.#step.stepped;
+  }
+  get lossScale(): number {
+    return this.#step.lossScale;
+  }
+  get nonFinite(): readonly string[] | undefined {
+    return this.stepped ? undefined : this.#names();
+  }
+}
+
 /**
  * 16-mixed and bf16-mixed: parameters in float32; matrix operators compute in 16 bits, sensitive ones in float32.
  *
@@ -25,8 +48,12 @@ export class MixedPrecision extends Precision {
   readonly dtypes: PrecisionDTypes;
   readonly scaler: amp.GradScaler | null;
   readonly #region: amp.AutocastOptions;
+  readonly #outside: amp.AutocastOptions;
   readonly #unscaled = new Set<optim.Optimizer>();
-  #stepped = false;
+  #attempted = false;
+  #skipped = 0;
+  /** Steps whose outcome is still on the device. */
+  #unread: amp.ScalerStep[] = [];
 
   constructor(options: MixedPrecisionOptions = {}) {
     super();
@@ -42,12 +69,17 @@ export class MixedPrecision extends Precision {
     this.name = precision;
     this.dtypes = { parameters: "float32", compute: dtype, gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
     this.#region = { deviceType, dtype, cacheEnabled: false };
+    this.#outside = { deviceType, enabled: false };
     if (precision === "bf16-mixed") this.scaler = null;
     else this.scaler = options.scaler instanceof amp.GradScaler ? options.scaler : new amp.GradScaler({ device: deviceType, ...options.scaler });
   }
 
   override forward<T>(fn: () => T): T {
     return amp.autocast(this.#region, fn);
+  }
+
+  override outside<T>(fn: () => T): T {
+    return amp.autocast(this.#outside, fn);
   }
 
   override scaleLoss(loss: Tensor): Tensor {
@@ -63,15 +95,48 @@ export class MixedPrecision extends Precision {
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
     if (this.scaler === null) return super.step(optimizer, closure);
     const result = this.scaler.step(optimizer);
-    this.#stepped = true;
-    return result;
+    this.#attempted = true;
+    this.#unread.push(result);
+    if (optimizer.paramGroups[0]?.params[0]?.device.type === "cpu" || this.#unread.length > UNREAD_LIMIT) this.#read();
+    return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
   }
 
   override update(): void {
-    if (this.scaler === null || !this.#stepped) return;
-    this.scaler.update();
-    this.#stepped = false;
+    if (this.scaler === null || !this.#attempted) return;
+    const stepped = [...this.#unscaled];
+    this.#attempted = false;
     this.#unscaled.clear();
+    try {
+      this.scaler.update();
+    } catch (error) {
+      throw error instanceof amp.LossScaleError ? this.#floorReached(error, stepped) : error;
+    }
+  }
+
+  #floorReached(error: amp.LossScaleError, stepped: readonly optim.Optimizer[]): NbitError {
+    const names = stepped.length === 1 && stepped[0] !== undefined ? this.#names(stepped[0], error.parameters) : [];
+    if (names.length === 0) return error;
+    const message = `precision "16-mixed": expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale ${this.scaler?.getScale()}, of ${names.join(", ")}. The loss or a layer yields NaN or infinity: look there, or lower minScale.`;
+    return new NbitError(message, error.code, { cause: error });
+  }
+
+  /** Names of parameters, from their positions over an optimizer's groups. */
+  #names(optimizer: optim.Optimizer, indices: readonly number[]): string[] {
+    if (indices.length === 0) return [];
+    const names = new Map<Tensor, string>();
+    if (this.module !== null) for (const [name, parameter] of this.module.namedParameters()) names.set(parameter, name);
+    const parameters = optimizer.paramGroups.flatMap((group) => group.params);
+    return indices.map((i) => (parameters[i] === undefined ? undefined : names.get(parameters[i])) ?? `parameter ${i}`);
+  }
+
+  #read(): void {
+    for (const step of this.#unread) if (!step.stepped) this.#skipped++;
+    this.#unread = [];
+  }
+
+  override get skippedSteps(): number {
+    this.#read();
+    return this.#skipped;
   }
 
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
@@ -94,10 +159,11 @@ export class MixedPrecision extends Precision {
   }
 
   override stateDict(): Record<string, unknown> | null {
-    return this.scaler === null ? null : { ...this.scaler.stateDict() };
+    return this.scaler === null ? null : { ...this.scaler.stateDict(), skippedSteps: this.skippedSteps };
   }
 
   override loadStateDict(state: Record<string, unknown>): void {
     this.scaler?.loadStateDict(state);
+    if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
   }
 }

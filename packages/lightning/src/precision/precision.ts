@@ -29,7 +29,7 @@ export interface PrecisionStep {
   /** The scale that multiplied the loss; 1 without a scaler. */
   readonly lossScale: number;
   /** Names of parameters whose gradients were not finite, when the step was skipped. */
-  readonly nonFinite?: readonly string[];
+  readonly nonFinite?: readonly string[] | undefined;
 }
 
 /** The step of a precision that never skips. */
