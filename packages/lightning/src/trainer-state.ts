@@ -26,6 +26,8 @@ export abstract class TrainerState implements TrainerView {
   protected readonly board = new MetricBoard();
   /** The run in progress, or the last one. */
   protected active: Run | null = null;
+  /** Where the last fit stands: validation and testing after it report its step and epoch. */
+  protected lastFit: FitProgress | null = null;
   protected attached: LightningModule | null = null;
   protected status: TrainerStatus = "initializing";
   protected fn: TrainerFn | null = null;
@@ -56,7 +58,7 @@ export abstract class TrainerState implements TrainerView {
     return this.active?.checkpointPath ?? null;
   }
   get #progress(): FitProgress | null {
-    return this.active?.fit?.progress ?? this.active?.preparing?.progress ?? null;
+    return this.active?.fit?.progress ?? this.active?.preparing?.progress ?? this.lastFit;
   }
   get maxEpochs(): number {
     return this.resolved.maxEpochs;

@@ -22,6 +22,7 @@ import { configureOptimizers } from "./loops/optimizers.js";
 import { PredictLoop } from "./loops/predict.js";
 import { FitProgress } from "./loops/progress.js";
 import { SchedulerStepper } from "./loops/schedulers.js";
+import { GraphedStep } from "./loops/graphed-step.js";
 import { TrainStep } from "./loops/train-step.js";
 import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
@@ -142,6 +143,7 @@ export class Trainer extends TrainerState {
     const path = selectCheckpoint(this, ckptPath);
     const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.board);
     this.attached = module;
+    this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     this.active = run;
     this.fn = fn;
     this.status = "running";
@@ -227,7 +229,10 @@ export class Trainer extends TrainerState {
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
     const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
-    const loop = new FitLoop(run, { step, fetcher, validation: run.validation, schedulers, progress, results });
+    const graph = this.resolved.cudaGraph
+      ? new GraphedStep({ step, module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings, device: this.strategy.rootDevice.toString() })
+      : null;
+    const loop = new FitLoop(run, { step, graph, fetcher, validation: run.validation, schedulers, progress, results });
     run.fit = { progress, fetcher, results, step, loop };
   }
 
@@ -250,7 +255,7 @@ export class Trainer extends TrainerState {
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;
-    return new EvaluationLoop(run, { kind, loaders, limit, results: new Results(false, run.warnings), fit });
+    return new EvaluationLoop(run, { kind, loaders, limit, results: new Results(false, run.warnings), fit, counts: fit ?? this.lastFit });
   }
 
   #loaders(fn: TrainerFn, given: Loaders, own: unknown): Loader[] {

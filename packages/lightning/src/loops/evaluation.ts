@@ -43,6 +43,8 @@ export interface EvaluationParts {
   readonly results: Results;
   /** Where the fit around it stands; null outside a fit. */
   readonly fit: { readonly epoch: number; readonly batchesThatStepped: number } | null;
+  /** Where the fit around it, or before it, stands; null when there was none. */
+  readonly counts: { readonly epoch: number; readonly batchesThatStepped: number } | null;
 }
 
 /** Runs the validation or test step over every batch of every loader, in evaluation mode and without gradients. */
@@ -122,7 +124,7 @@ export class EvaluationLoop {
     for (const record of perLoader) Object.assign(record, shared);
     if (!this.#sanity) {
       const all: EvaluationResult = Object.assign({}, ...[...perLoader].reverse());
-      await logMetrics(this.#context, all, this.#parts.fit?.batchesThatStepped ?? 0, this.#parts.fit?.epoch ?? 0);
+      await logMetrics(this.#context, all, this.#parts.counts?.batchesThatStepped ?? 0, this.#parts.counts?.epoch ?? 0);
     }
 
     await hooks.get(names.end).run();
