@@ -54,6 +54,9 @@ export interface TrainerOptions {
   /** Whether step-interval schedulers advance when a step is skipped. Default "advance"; "hold" reads the outcome of every step. */
   readonly onSkippedStep?: "advance" | "hold";
 
+  /** Record a whole training step as one CUDA graph after three warm-up steps, and replay it: for models whose kernels are short. Falls back to eager, and says why. Default false. */
+  readonly cudaGraph?: boolean;
+
   /** Default 50; 0: never. */
   readonly logEveryNSteps?: number;
   /** True (default): a CSV logger under `defaultRootDir`. */
@@ -95,6 +98,7 @@ export interface ResolvedOptions {
   readonly gradientClipVal: number | null;
   readonly gradientClipAlgorithm: ClipAlgorithm;
   readonly onSkippedStep: "advance" | "hold";
+  readonly cudaGraph: boolean;
   readonly logEveryNSteps: number;
   readonly deterministic: boolean | "warn";
   readonly defaultRootDir: string;
@@ -106,7 +110,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   "accelerator", "devices", "precision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
   "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
   "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
-  "enableProgressBar", "enableModelSummary", "deterministic", "defaultRootDir", "fastDevRun",
+  "enableProgressBar", "enableModelSummary", "cudaGraph", "deterministic", "defaultRootDir", "fastDevRun",
 ]);
 
 /** Checks every option and fills in defaults. Nothing is started. */
@@ -141,6 +145,7 @@ export function resolveOptions(options: TrainerOptions, hasTimer: boolean): Reso
     gradientClipVal,
     gradientClipAlgorithm: oneOf("gradientClipAlgorithm", options.gradientClipAlgorithm ?? "norm", ["norm", "value"]),
     onSkippedStep: oneOf("onSkippedStep", options.onSkippedStep ?? "advance", ["advance", "hold"]),
+    cudaGraph: options.cudaGraph ?? false,
     logEveryNSteps: whole("logEveryNSteps", options.logEveryNSteps ?? 50, 0),
     deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
     defaultRootDir: options.defaultRootDir ?? process.cwd(),

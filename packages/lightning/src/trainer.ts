@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { getRngState, getSwitch, scope, setRngState, useDeterministicAlgorithms } from "@nbit/torch";
+import { getSwitch, scope, useDeterministicAlgorithms } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
@@ -7,7 +7,7 @@ import { configureCallbacks } from "./callbacks/configure.js";
 import { writeCheckpoint } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
-import { dumpCheckpoint, restoreModule, restoreRng, restoreTraining } from "./checkpoint/state.js";
+import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
 import { InterruptError, MisconfigurationError } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { Results } from "./logging/results.js";
@@ -28,6 +28,7 @@ import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision } from "./precision/resolve.js";
+import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { InterruptSignal, onInterrupt } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -94,7 +95,7 @@ export class Trainer extends TrainerState {
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
     await this.#start("fit", model, options.ckptPath, async (run) => {
       await this.#sanityCheck(run);
-      if (run.checkpoint !== null) restoreRng(run.checkpoint);
+      if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
       this.#setStage("train");
       run.module.train();
       await run.fit?.loop.run();
@@ -269,15 +270,15 @@ export class Trainer extends TrainerState {
     const { validation } = run;
     if (validation === null || this.resolved.numSanityValSteps === 0 || run.checkpoint !== null) return;
     if (validation.numSanityBatches.every((n) => n === 0)) return;
-    const rng = getRngState();
+    const rng = captureRng(this.rootDevice);
     this.#setStage("sanity_check");
     await run.hooks.get("onSanityCheckStart").run();
     await validation.run(true);
     this.#setStage("sanity_check");
     await run.hooks.get("onSanityCheckEnd").run();
     this.board.reset();
-    setRngState(rng);
-    rng.dispose();
+    restoreRng(rng, this.rootDevice);
+    disposeRng(rng);
   }
 
   async #logHyperparams(module: LightningModule): Promise<void> {

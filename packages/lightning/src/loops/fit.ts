@@ -1,8 +1,9 @@
-import { getRngState, keep, scope, setRngState } from "@nbit/torch";
+import { scope } from "@nbit/torch";
 import { isPromise } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";
+import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
 import type { Batch } from "../types.js";
 import { Breather, logMetrics, makeTransfer } from "./context.js";
@@ -13,10 +14,13 @@ import { settle, waitFor } from "./pending.js";
 import type { Pending } from "./pending.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
+import type { GraphedStep } from "./graphed-step.js";
 import type { TrainStep } from "./train-step.js";
 
 export interface FitLoopParts {
   readonly step: TrainStep;
+  /** Replays whole steps as one CUDA graph. */
+  readonly graph: GraphedStep | null;
   readonly fetcher: Fetcher;
   readonly validation: EvaluationLoop | null;
   readonly schedulers: SchedulerStepper;
@@ -166,7 +170,7 @@ export class FitLoop {
     const batchIdx = progress.batchesDone;
     const windowEnds = progress.isLastBatch || (batchIdx + 1) % step.accumulate === 0;
     this.#windowEnds = windowEnds;
-    const outputs = step.run(batch, batchIdx, windowEnds);
+    const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
     progress.batchesDone++;
     progress.totalBatches++;
 
@@ -220,18 +224,19 @@ export class FitLoop {
   }
 
   async #validate(validation: EvaluationLoop): Promise<void> {
-    const rng = keep(getRngState());
+    const device = this.#context.strategy.rootDevice;
+    const rng = captureRng(device);
     try {
       await validation.run(false);
     } catch (error) {
       if (error instanceof InterruptSignal) {
         // A checkpoint from here goes on with the whole validation.
         this.#parts.progress.phase = "batch_end";
-        setRngState(rng);
+        restoreRng(rng, device);
       }
       throw error;
     } finally {
-      rng.dispose();
+      disposeRng(rng);
       this.#context.stage = "train";
       this.#context.board.activate(this.#parts.results, true);
     }

@@ -52,6 +52,8 @@ export class MixedPrecision extends Precision {
   readonly #unscaled = new Set<optim.Optimizer>();
   #attempted = false;
   #skipped = 0;
+  /** The scaler's count when a graph took over. */
+  #replaysFrom: number | null = null;
   /** Steps whose outcome is still on the device. */
   #unread: amp.ScalerStep[] = [];
 
@@ -136,7 +138,16 @@ export class MixedPrecision extends Precision {
 
   override get skippedSteps(): number {
     this.#read();
-    return this.#skipped;
+    return this.#skipped + (this.#replaysFrom === null ? 0 : (this.scaler?.skippedUpdates ?? 0) - this.#replaysFrom);
+  }
+
+  override get lastStepSkipped(): boolean {
+    return this.scaler?.latestSkipped ?? false;
+  }
+
+  override beginReplays(): void {
+    this.#read();
+    this.#replaysFrom = this.scaler?.skippedUpdates ?? null;
   }
 
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {

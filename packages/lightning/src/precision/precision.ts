@@ -116,6 +116,14 @@ export abstract class Precision {
     return 0;
   }
 
+  /** Whether the latest step was skipped. Waits for the device on CUDA. */
+  get lastStepSkipped(): boolean {
+    return false;
+  }
+
+  /** From here steps are replayed by a graph: what they did is on the device only. */
+  beginReplays(): void {}
+
   /** State for checkpoints; null when there is none. */
   stateDict(): Record<string, unknown> | null {
     return null;

@@ -5,7 +5,7 @@ import { full, zeros } from "../ops/index.js";
 import { operator } from "../optim/operators.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
-import type { DeviceLike } from "../tensor/device.js";
+import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
@@ -35,7 +35,7 @@ export interface ScalerStep {
   readonly stepped: boolean;
   /** The scale that multiplied this step's loss. */
   readonly lossScale: number;
-  /** Positions, over all groups, of the parameters whose gradients were not finite. */
+  /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients: read it before the next backward. */
   readonly nonFiniteIndices: readonly number[];
 }
 
@@ -74,6 +74,11 @@ export class GradScaler {
   readonly options: Required<GradScalerOptions>;
   readonly #scale: Tensor;
   readonly #growthTracker: Tensor;
+  /** Counts the updates that found a gradient that was not finite: int32, on the scaler's device, so that nobody has to wait to count. */
+  readonly #skipped: Tensor;
+  /** What the latest update found: float32, not zero when a gradient was not finite. */
+  readonly #latest: Tensor;
+  readonly #onCpu: boolean;
   #optimizers = new Map<Optimizer, PerOptimizer>();
   #scaledOnce = false;
 
@@ -85,7 +90,13 @@ export class GradScaler {
     if (!(o.minScale >= 0 && o.minScale <= o.maxScale)) throw new ArgumentError("GradScaler", "0 ≤ minScale ≤ maxScale", o.minScale);
     if (!(o.initScale > 0 && o.initScale < Infinity)) throw new ArgumentError("GradScaler", "initScale to be finite and > 0", o.initScale);
     this.options = o;
-    [this.#scale, this.#growthTracker] = outsideScopes(() => [full([], o.initScale, { dtype: "float32", device: o.device }), zeros([], { dtype: "int32", device: o.device })]);
+    this.#onCpu = deviceOf(o.device, "GradScaler").type === "cpu";
+    [this.#scale, this.#growthTracker, this.#skipped, this.#latest] = outsideScopes(() => [
+      full([], o.initScale, { dtype: "float32", device: o.device }),
+      zeros([], { dtype: "int32", device: o.device }),
+      zeros([], { dtype: "int32", device: o.device }),
+      zeros([], { dtype: "float32", device: o.device }),
+    ]);
   }
 
   isEnabled(): boolean {
@@ -98,6 +109,16 @@ export class GradScaler {
   /** The scale itself: float32 `[]`, on the scaler's device; changed in place by {@link update}. */
   get scaleTensor(): Tensor {
     return this.#scale;
+  }
+
+  /** Updates that found a gradient that was not finite, so far. Waits for the device. */
+  get skippedUpdates(): number {
+    return this.#skipped.item();
+  }
+
+  /** Whether the latest update found a gradient that was not finite. Waits for the device. */
+  get latestSkipped(): boolean {
+    return this.#latest.item() !== 0;
   }
 
   /** The loss (or several, in arrays) times the scale, in float32 where 16 bits would overflow. */
@@ -138,8 +159,7 @@ export class GradScaler {
           // One call per dtype: the kernel takes one kind.
           const byDtype = new Map<string, number[]>();
           for (const i of present) {
-            const p = params[i] as Tensor;
-            const grad = p.grad as Tensor;
+            const grad = (params[i] as Tensor).grad as Tensor;
             if (grad.dtype === "float16") throw misuse(`GradScaler.unscale_: expected gradients of float32 parameters. Received: a float16 gradient of parameter ${i}. Keep parameters in float32 and let autocast cast them, or use precision "16-true" without a scaler.`, "SCALER_FP16_GRADIENTS");
             const key = `${grad.isSparse ? "sparse " : ""}${grad.dtype} ${grad.device.toString()}`;
             const list = byDtype.get(key);
@@ -179,7 +199,7 @@ export class GradScaler {
     this.#requireScaled("step");
     const s = this.#of(optimizer);
     if (s.stage === "stepped") throw misuse("GradScaler.step: expected one step per update. Received: a second step since the last update(). Call scaler.update() once per iteration.", "SCALER_STEPPED_TWICE");
-    const lossScale = this.options.device === "cpu" ? this.getScale() : null;
+    const lossScale = this.#onCpu ? this.getScale() : outsideScopes(() => noGrad(() => this.#scale.clone()));
     if (optimizer.supportsAmpScaling) {
       const scaled = s.stage === "ready";
       if (scaled) s.foundInf = this.#unscale(optimizer, false);
@@ -199,20 +219,32 @@ export class GradScaler {
     return this.#result(optimizer, s, lossScale);
   }
 
-  #result(optimizer: Optimizer, s: PerOptimizer, lossScale: number | null): ScalerStep {
-    const foundInf = s.foundInf as Tensor;
-    const scaleNow = this.#scale;
-    let stepped: boolean | null = null;
+  // Holds its own tensors: it may be read long after the update, and then gives them back.
+  #result(optimizer: Optimizer, s: PerOptimizer, scaleOfStep: number | Tensor): ScalerStep {
+    let foundInf: Tensor | null = s.foundInf;
+    let lossScale = scaleOfStep;
+    let stepped = true;
     let indices: readonly number[] | null = null;
-    const read = (): boolean => (stepped ??= foundInf.item() === 0);
+    const read = (): boolean => {
+      if (foundInf === null) return stepped;
+      stepped = foundInf.item() === 0;
+      if (!this.#onCpu) foundInf.dispose();
+      foundInf = null;
+      return stepped;
+    };
     const find = (): readonly number[] => (indices ??= read() ? [] : (s.nonFinite = nonFiniteOf(optimizer)));
-    if (lossScale !== null && !read()) find();
+    if (this.#onCpu && !read()) find();
     return {
       get stepped() {
         return read();
       },
       get lossScale() {
-        return lossScale ?? scaleNow.item();
+        if (typeof lossScale !== "number") {
+          const value = lossScale.item();
+          lossScale.dispose();
+          lossScale = value;
+        }
+        return lossScale;
       },
       get nonFiniteIndices() {
         return find();
@@ -233,13 +265,15 @@ export class GradScaler {
     } else {
       const found = all.map((s) => s.foundInf).filter((t) => t !== null);
       if (found.length === 0) throw misuse("GradScaler.update: expected a step before. Received: update() without unscale_ or step since the last one.", "SCALER_NO_STEP");
-      const floor = this.options.device === "cpu" && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
+      const floor = this.#onCpu && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
       noGrad(() =>
         scope(() => {
           let total = found[0] as Tensor;
           for (const t of found.slice(1)) total = total.add(t);
           updateScale_(this.#scale, this.#growthTracker, total, this.options.growthFactor, this.options.backoffFactor, this.options.growthInterval);
           this.#scale.clamp_(this.options.minScale, this.options.maxScale);
+          this.#skipped.add_(total.ne(0));
+          this.#latest.copy_(total);
         }),
       );
       if (floor) {
@@ -251,7 +285,7 @@ export class GradScaler {
     this.#reset();
   }
   #reset(): void {
-    for (const s of this.#optimizers.values()) s.foundInf?.dispose();
+    if (this.#onCpu) for (const s of this.#optimizers.values()) s.foundInf?.dispose();
     this.#optimizers = new Map();
   }
 

@@ -80,7 +80,7 @@ abstract class AdamBase extends Optimizer {
     foreachAddScalar_(s.steps, 1);
     if (g.fused) {
       (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
-        lr: g.lr, beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
+        lr: this.rateOf(g), beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
       });
       // A skipped step does not count.
       if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));

@@ -2,6 +2,8 @@
 import { noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { isTensor } from "../tensor/handle.js";
+import type { DeviceLike } from "../tensor/device.js";
+import { full } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -52,6 +54,26 @@ export abstract class Optimizer {
     if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
     if (list.every((p) => isTensor(p))) this.addParamGroup({ params: list });
     else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
+  }
+
+  readonly #rates = new Map<ParamGroup, { readonly tensor: Tensor; value: number }>();
+  /**
+   * Keep learning rates in tensors on `device`, where a recorded graph reads them. Only fused optimizers do; the numbers in the groups stay what schedulers change:
+   * {@link refreshRates} writes them to the device.
+   */
+  keepRatesOn(device: DeviceLike): void {
+    for (const g of this.paramGroups) if (!this.#rates.has(g)) this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
+  }
+  refreshRates(): void {
+    for (const [g, rate] of this.#rates) {
+      if (rate.value === g.lr) continue;
+      rate.tensor.fill_(g.lr);
+      rate.value = g.lr;
+    }
+  }
+  /** @internal */
+  protected rateOf(group: ParamGroup): number | Tensor {
+    return this.#rates.get(group)?.tensor ?? group.lr;
   }
 
   /** Whether `step` itself divides by `gradScale` and skips on `foundInf`. */

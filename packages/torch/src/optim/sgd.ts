@@ -86,7 +86,7 @@ export class SGD extends Optimizer {
     const first = g.momentum !== 0 && params.some((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
     if (first) for (const p of params) this.stateOf(p, () => ({ momentumBuffer: outsideScopes(() => p.detach().mul(0)) }));
     fusedSgd_(packed, grads, g.momentum !== 0 ? this.pack(params, "momentumBuffer") : [], {
-      weightDecay: g.weightDecay, momentum: g.momentum, lr: g.lr, dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep: first, gradScale: this.gradScale, foundInf: this.foundInf,
+      weightDecay: g.weightDecay, momentum: g.momentum, lr: this.rateOf(g), dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep: first, gradScale: this.gradScale, foundInf: this.foundInf,
     });
   }
 }

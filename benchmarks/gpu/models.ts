@@ -1,0 +1,127 @@
+/** The models that the GPU benchmark trains, here and in peer.py: the same layers, drawn in the same order. */
+import { embedding, gelu, maxPool2d, nn, relu, scaledDotProductAttention, type Tensor } from "@nbit/torch";
+
+export interface GptConfig {
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly context: number;
+  readonly vocabulary: number;
+  readonly batch: number;
+}
+export const TINY: GptConfig = { layers: 2, width: 64, heads: 2, context: 32, vocabulary: 256, batch: 4 };
+export const GPT2: GptConfig = { layers: 12, width: 768, heads: 12, context: 1024, vocabulary: 50304, batch: 8 };
+
+class Block extends nn.Module {
+  readonly ln1: nn.LayerNorm;
+  readonly attn: nn.Linear;
+  readonly proj: nn.Linear;
+  readonly ln2: nn.LayerNorm;
+  readonly fc: nn.Linear;
+  readonly out: nn.Linear;
+  constructor(readonly config: GptConfig) {
+    super();
+    const d = config.width;
+    this.ln1 = new nn.LayerNorm(d);
+    this.attn = new nn.Linear(d, 3 * d);
+    this.proj = new nn.Linear(d, d);
+    this.ln2 = new nn.LayerNorm(d);
+    this.fc = new nn.Linear(d, 4 * d);
+    this.out = new nn.Linear(4 * d, d);
+  }
+  forward(x: Tensor): Tensor {
+    const [b, t, d] = x.shape as readonly [number, number, number];
+    const h = this.config.heads;
+    const parts = this.attn.forward(this.ln1.forward(x)).split(d, 2).map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
+    const [q, k, v] = parts as [Tensor, Tensor, Tensor];
+    const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
+    const x1 = x.add(this.proj.forward(y));
+    return x1.add(this.out.forward(gelu(this.fc.forward(this.ln2.forward(x1)))));
+  }
+}
+
+/** GPT-2: learned positions, pre-norm blocks, the embedding is the output layer too. */
+export class Gpt extends nn.Module {
+  readonly wte: nn.Embedding;
+  readonly wpe: nn.Embedding;
+  readonly blocks: nn.ModuleList<Block>;
+  readonly lnf: nn.LayerNorm;
+  constructor(readonly config: GptConfig) {
+    super();
+    this.wte = new nn.Embedding(config.vocabulary, config.width);
+    this.wpe = new nn.Embedding(config.context, config.width);
+    this.blocks = new nn.ModuleList(Array.from({ length: config.layers }, () => new Block(config)));
+    this.lnf = new nn.LayerNorm(config.width);
+    for (const m of this.modules()) {
+      if (m instanceof nn.Linear) {
+        nn.init.normal_(m.weight, 0, 0.02);
+        if (m.bias !== null) nn.init.zeros_(m.bias);
+      } else if (m instanceof nn.Embedding) {
+        nn.init.normal_(m.weight, 0, 0.02);
+      }
+    }
+  }
+  /** `[B, T]` int64 → the mean cross entropy of the next tokens. */
+  loss(tokens: Tensor, targets: Tensor): Tensor {
+    const t = this.config.context;
+    let x = embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t));
+    for (const block of this.blocks) x = block.forward(x);
+    const logits = nn.functional.linear(this.lnf.forward(x), this.wte.weight);
+    return nn.functional.crossEntropy(logits.view([-1, this.config.vocabulary]), targets.view([-1]));
+  }
+  forward(tokens: Tensor): Tensor {
+    return this.wte.forward(tokens);
+  }
+}
+
+class Bottleneck extends nn.Module {
+  readonly conv1: nn.Conv2d;
+  readonly bn1: nn.BatchNorm2d;
+  readonly conv2: nn.Conv2d;
+  readonly bn2: nn.BatchNorm2d;
+  readonly conv3: nn.Conv2d;
+  readonly bn3: nn.BatchNorm2d;
+  readonly down: nn.Sequential | null;
+  constructor(inChannels: number, width: number, stride: number) {
+    super();
+    const out = width * 4;
+    this.conv1 = new nn.Conv2d(inChannels, width, 1, { bias: false });
+    this.bn1 = new nn.BatchNorm2d(width);
+    this.conv2 = new nn.Conv2d(width, width, 3, { stride, padding: 1, bias: false });
+    this.bn2 = new nn.BatchNorm2d(width);
+    this.conv3 = new nn.Conv2d(width, out, 1, { bias: false });
+    this.bn3 = new nn.BatchNorm2d(out);
+    this.down = stride !== 1 || inChannels !== out ? new nn.Sequential(new nn.Conv2d(inChannels, out, 1, { stride, bias: false }), new nn.BatchNorm2d(out)) : null;
+  }
+  forward(x: Tensor): Tensor {
+    let y = relu(this.bn1.forward(this.conv1.forward(x)));
+    y = relu(this.bn2.forward(this.conv2.forward(y)));
+    y = this.bn3.forward(this.conv3.forward(y));
+    return relu(y.add(this.down === null ? x : this.down.forward(x)));
+  }
+}
+
+/** ResNet-50, He et al., 2015, with the stride in the 3×3 convolution. */
+export class ResNet50 extends nn.Module {
+  readonly conv = new nn.Conv2d(3, 64, 7, { stride: 2, padding: 3, bias: false });
+  readonly bn = new nn.BatchNorm2d(64);
+  readonly layers: nn.ModuleList<Bottleneck>;
+  readonly fc: nn.Linear;
+  constructor() {
+    super();
+    const blocks: Bottleneck[] = [];
+    let channels = 64;
+    for (const [i, n] of [3, 4, 6, 3].entries())
+      for (let j = 0; j < n; j++) {
+        blocks.push(new Bottleneck(channels, 64 << i, j === 0 && i > 0 ? 2 : 1));
+        channels = 256 << i;
+      }
+    this.layers = new nn.ModuleList(blocks);
+    this.fc = new nn.Linear(2048, 1000);
+  }
+  forward(images: Tensor): Tensor {
+    let x = maxPool2d(relu(this.bn.forward(this.conv.forward(images))), [3, 3], [2, 2], [1, 1]);
+    for (const block of this.layers) x = block.forward(x);
+    return this.fc.forward(x.mean([2, 3]));
+  }
+}

@@ -1,0 +1,75 @@
+/** One measurement of ours in a process of its own: node ours.js <model> <precision> <mode> <steps> → one line of JSON. */
+import { cuda, cudaAvailable, device as deviceOf, nn, optim, randint, randn, seedEverything, setSwitch, type Tensor } from "@nbit/torch";
+import { Callback, LightningModule, Trainer } from "@nbit/lightning";
+import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
+
+const [model = "tiny", precision = "bf16", mode = "eager", count = "100"] = process.argv.slice(2);
+const steps = Number(count);
+const warmUp = Math.max(12, Math.floor(steps / 5));
+const gpu = cudaAvailable();
+const where = gpu ? "cuda" : "cpu";
+
+class Lit extends LightningModule {
+  readonly net: Gpt | ResNet50;
+  constructor() {
+    super();
+    this.net = model === "resnet50" ? new ResNet50() : new Gpt(model === "gpt2" ? GPT2 : TINY);
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as readonly [Tensor, Tensor];
+    if (this.net instanceof Gpt) return this.net.loss(x, y);
+    return nn.functional.crossEntropy(this.net.forward(x), y);
+  }
+  override configureOptimizers(): optim.Optimizer {
+    if (this.net instanceof ResNet50) return new optim.SGD(this.parameters(), { lr: 0.01, momentum: 0.9, fused: true });
+    return new optim.AdamW(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1, fused: true });
+  }
+}
+
+seedEverything(42);
+const lit = new Lit();
+let batch: Tensor[];
+if (lit.net instanceof Gpt) {
+  const { batch: b, context, vocabulary } = lit.net.config;
+  const tokens = randint(vocabulary, [b, context + 1]);
+  batch = [tokens.slice(1, 0, context).contiguous().to(where), tokens.slice(1, 1).contiguous().to(where)];
+} else {
+  const n = gpu ? 256 : 4;
+  batch = [randn([n, 3, 224, 224]).to({ device: where, memoryFormat: "channelsLast" }), randint(1000, [n]).to(where)];
+  for (const p of lit.parameters()) if (p.ndim === 4) p.setData(p.detach().contiguous({ memoryFormat: "channelsLast" }));
+}
+if (process.env["NBIT_BENCH_TF32"] === "1") {
+  setSwitch("tf32Matmul", true);
+  setSwitch("tf32Cudnn", true);
+}
+if (model === "resnet50") setSwitch("cudnnBenchmark", true);
+
+const losses: number[] = [];
+const times: number[] = [];
+class Meter extends Callback {
+  #n = 0;
+  #start = 0;
+  readonly #chunk = Math.max(1, Math.floor(steps / 5));
+  override onTrainBatchEnd(_: unknown, __: unknown, outputs: { readonly loss?: Tensor } | null): void {
+    this.#n++;
+    if (this.#n <= 3 && outputs?.loss) losses.push(outputs.loss.item());
+    const k = this.#n - warmUp;
+    if (k < 0 || k % this.#chunk !== 0) return;
+    if (gpu) cuda.synchronize();
+    const now = performance.now();
+    if (k > 0) times.push((now - this.#start) / this.#chunk);
+    else if (gpu) cuda.resetPeakMemoryStats();
+    this.#start = now;
+    if (k + this.#chunk > steps && outputs?.loss) losses.push(outputs.loss.item());
+  }
+}
+const total = warmUp + Math.floor(steps / 5) * 5;
+const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
+const trainer = new Trainer({
+  accelerator: gpu ? "gpu" : "cpu", devices: 1, precision: precision === "32" || precision === "64" || precision === "16" || precision === "bf16" || precision === "bf16-true" || precision === "16-true" ? precision : 32, maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+  callbacks: [new Meter()], ...(mode === "graph" ? { cudaGraph: true } : {}),
+});
+await trainer.fit(lit, { trainDataloaders: data as never });
+times.sort((a, b) => a - b);
+const memory = gpu ? cuda.memoryStats() : null;
+console.log(JSON.stringify({ side: "nbit", model, precision, mode, ms: times[times.length >> 1], min: times[0], losses, allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null, reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null, device: deviceOf(where).toString() }));

@@ -1,0 +1,199 @@
+"""One measurement of the Python peer in a process of its own: python peer.py <model> <precision> <mode> <steps> -> one line of JSON.
+
+Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed.
+"""
+import json
+import logging
+import sys
+import time
+import warnings
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import lightning as L
+
+warnings.filterwarnings("ignore")
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+model, precision, mode, steps = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+warm_up = max(12, steps // 5)
+gpu = torch.cuda.is_available()
+where = "cuda" if gpu else "cpu"
+TINY = dict(layers=2, width=64, heads=2, context=32, vocabulary=256, batch=4)
+GPT2 = dict(layers=12, width=768, heads=12, context=1024, vocabulary=50304, batch=8)
+
+
+class Block(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        d = c["width"]
+        self.heads = c["heads"]
+        self.ln1 = nn.LayerNorm(d)
+        self.attn = nn.Linear(d, 3 * d)
+        self.proj = nn.Linear(d, d)
+        self.ln2 = nn.LayerNorm(d)
+        self.fc = nn.Linear(d, 4 * d)
+        self.out = nn.Linear(4 * d, d)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = (p.view(b, t, self.heads, d // self.heads).transpose(1, 2) for p in self.attn(self.ln1(x)).split(d, 2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, d)
+        x = x + self.proj(y)
+        return x + self.out(F.gelu(self.fc(self.ln2(x))))
+
+
+class Gpt(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        self.wte = nn.Embedding(c["vocabulary"], c["width"])
+        self.wpe = nn.Embedding(c["context"], c["width"])
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c["layers"]))
+        self.lnf = nn.LayerNorm(c["width"])
+        for m in self.modules():
+            if isinstance(m, nn.Linear):
+                nn.init.normal_(m.weight, 0, 0.02)
+                nn.init.zeros_(m.bias)
+            elif isinstance(m, nn.Embedding):
+                nn.init.normal_(m.weight, 0, 0.02)
+
+    def forward(self, tokens, targets):
+        x = F.embedding(tokens, self.wte.weight) + self.wpe.weight[: self.c["context"]]
+        for block in self.blocks:
+            x = block(x)
+        logits = F.linear(self.lnf(x), self.wte.weight)
+        return F.cross_entropy(logits.view(-1, self.c["vocabulary"]), targets.view(-1))
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, cin, width, stride):
+        super().__init__()
+        out = width * 4
+        self.conv1 = nn.Conv2d(cin, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.down = nn.Sequential(nn.Conv2d(cin, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)) if stride != 1 or cin != out else None
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + (x if self.down is None else self.down(x)))
+
+
+class ResNet50(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn = nn.BatchNorm2d(64)
+        blocks, channels = [], 64
+        for i, n in enumerate([3, 4, 6, 3]):
+            for j in range(n):
+                blocks.append(Bottleneck(channels, 64 << i, 2 if j == 0 and i > 0 else 1))
+                channels = 256 << i
+        self.layers = nn.ModuleList(blocks)
+        self.fc = nn.Linear(2048, 1000)
+
+    def forward(self, images, targets):
+        x = F.max_pool2d(F.relu(self.bn(self.conv(images))), 3, 2, 1)
+        for block in self.layers:
+            x = block(x)
+        return F.cross_entropy(self.fc(x.mean([2, 3])), targets)
+
+
+class Lit(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = ResNet50() if model == "resnet50" else Gpt(GPT2 if model == "gpt2" else TINY)
+        self.run = self.net
+
+    def training_step(self, batch, i):
+        return self.run(*batch)
+
+    def configure_optimizers(self):
+        if model == "resnet50":
+            return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9, fused=True)
+        return torch.optim.AdamW(self.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+
+L.seed_everything(42, verbose=False)
+lit = Lit()
+if model == "resnet50":
+    n = 256 if gpu else 4
+    batch = [torch.randn(n, 3, 224, 224).to(where, memory_format=torch.channels_last), torch.randint(1000, (n,)).to(where)]
+    lit.net.to(memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True
+else:
+    c = lit.net.c
+    tokens = torch.randint(c["vocabulary"], (c["batch"], c["context"] + 1))
+    batch = [tokens[:, :-1].contiguous().to(where), tokens[:, 1:].contiguous().to(where)]
+if precision == "bf16-true" and model == "resnet50":
+    batch[0] = batch[0].bfloat16()
+
+losses, times = [], []
+chunk = max(1, steps // 5)
+total = warm_up + steps // 5 * 5
+state = dict(n=0, start=0.0)
+
+
+def tick(loss):
+    state["n"] += 1
+    if state["n"] <= 3:
+        losses.append(loss.item())
+    k = state["n"] - warm_up
+    if k < 0 or k % chunk:
+        return
+    if gpu:
+        torch.cuda.synchronize()
+    now = time.perf_counter()
+    if k > 0:
+        times.append((now - state["start"]) / chunk * 1e3)
+    elif gpu:
+        torch.cuda.reset_peak_memory_stats()
+    state["start"] = now
+    if k + chunk > steps:
+        losses.append(loss.item())
+
+
+if mode == "loop":
+    net = lit.net.to(where)
+    optimizer = lit.configure_optimizers()
+    dtype = {"16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    scaler = torch.amp.GradScaler(where, enabled=precision == "16")
+    for _ in range(total):
+        optimizer.zero_grad()
+        with torch.autocast(where, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+            loss = net(*batch)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        tick(loss.detach())
+else:
+
+    class Data(torch.utils.data.IterableDataset):
+        def __len__(self):
+            return total
+
+        def __iter__(self):
+            for _ in range(total):
+                yield batch
+
+    class Meter(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, *_):
+            tick(outputs["loss"])
+
+    if mode == "compile":
+        lit.run = torch.compile(lit.net)
+    name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(precision, precision)
+    trainer = L.Trainer(accelerator="gpu" if gpu else "cpu", devices=1, precision=name, max_steps=total, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Meter()])
+    trainer.fit(lit, torch.utils.data.DataLoader(Data(), batch_size=None))
+
+times.sort()
+mib = 2**20
+print(json.dumps(dict(side="lightning" if mode != "loop" else "pytorch", model=model, precision=precision, mode=mode, ms=times[len(times) // 2], min=times[0], losses=losses, allocatedMiB=torch.cuda.max_memory_allocated() / mib if gpu else None, reservedMiB=torch.cuda.max_memory_reserved() / mib if gpu else None, torch=torch.__version__, lightning=L.__version__)))
