@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { sandbox } from "./testing/sandbox.mjs";
+
+const FETCH = "await fetchLibtorch(progress)";
+
+test("fetches the wheel that is asked for, unpacks what is native, and finds it again", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0+cpu");
+  const fetched = await box.run(FETCH);
+  assert.equal(fetched.version, "2.13.0");
+  assert.equal(fetched.variant, "cpu");
+  assert.equal(fetched.origin, "fetched");
+  const folder = join(box.cache, "libtorch-2.13.0-cpu");
+  assert.equal(fetched.path, join(folder, "torch"));
+  assert.deepEqual(readdirSync(join(folder, "torch")).sort(), ["include", "lib", "version.py"]);
+  assert.deepEqual(readdirSync(join(folder, "torch", "lib")).sort(), ["libc10.so", "libtorch.so", "libtorch_cpu.so"], "no Python bindings");
+  assert.ok(existsSync(join(folder, "torch-2.13.0.dist-info", "licenses", "LICENSE")));
+  assert.deepEqual(readdirSync(join(box.cache, "downloads")), [], "the wheel is not kept");
+  const { libtorch } = await box.run("findLibtorch()");
+  assert.equal(libtorch.origin, "cache");
+});
+
+test("two at once: one fetches, the other waits and takes it", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0+cpu");
+  const both = await Promise.all([box.run(FETCH), box.run(FETCH), box.run(FETCH)]);
+  assert.deepEqual(both.map((l) => l.path), Array(3).fill(join(box.cache, "libtorch-2.13.0-cpu", "torch")));
+  assert.deepEqual(both.map((l) => l.origin).sort(), ["cache", "cache", "fetched"]);
+  assert.ok(!existsSync(join(box.cache, "libtorch.lock")));
+});
+
+test("a lock that a killed set-up left behind holds nobody up", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0+cpu");
+  const held = box.start('await import("node:fs").then((fs) => { fs.mkdirSync(process.env.XDG_CACHE_HOME + "/nbit", { recursive: true }); fs.writeFileSync(process.env.XDG_CACHE_HOME + "/nbit/libtorch.lock", JSON.stringify({ pid: process.pid, host: process.env.HOST })); })', { HOST: (await import("node:os")).hostname() });
+  await held.result; // its process has gone, its lock is there
+  assert.ok(existsSync(join(box.cache, "libtorch.lock")));
+  assert.equal((await box.run(FETCH)).origin, "fetched");
+});
+
+test("goes on where an interrupted run stopped: keeps files that are right, replaces those that are not", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0+cpu", "--damage");
+  assert.equal((await box.run(FETCH)).code, "NBIT_DOWNLOAD_CORRUPT");
+  box.wheel("2.13.0+cpu");
+  // What a run that was killed while unpacking leaves: a whole wheel, one right file, one half.
+  const { createHash } = await import("node:crypto");
+  const work = join(box.cache, "downloads", createHash("sha256").update("torch==2.13.0").digest("hex").slice(0, 12));
+  mkdirSync(join(work, "wheel"), { recursive: true });
+  writeFileSync(join(work, "wheel", "torch-2.13.0-py3-none-any.whl"), readFileSync(box.at("wheels", "torch-2.13.0-py3-none-any.whl")));
+  for (const [name, text] of [["libc10.so", "c".repeat(50_000)], ["libtorch.so", "a".repeat(100)]]) {
+    const file = join(work, "unpacked", "torch", "lib", name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+  const fetched = await box.run(FETCH, { PIP_FIND_LINKS: "/nowhere" }); // nothing to download from: the wheel that is there has to do
+  assert.equal(fetched.version, "2.13.0");
+  assert.equal(readFileSync(join(fetched.path, "lib", "libtorch.so"), "utf8"), "a".repeat(50_000));
+});
+
+test("a damaged or truncated wheel is refused and forgotten", async (t) => {
+  for (const damage of ["--damage", "--truncate"]) {
+    const box = sandbox(t);
+    box.wheel("2.13.0+cpu", damage);
+    const refused = await box.run(FETCH);
+    assert.equal(refused.code, "NBIT_DOWNLOAD_CORRUPT", `${damage}: ${refused.message}`);
+    assert.ok(!existsSync(join(box.cache, "libtorch-2.13.0-cpu")));
+    box.wheel("2.13.0+cpu");
+    assert.equal((await box.run(FETCH)).version, "2.13.0", "the next run fetches afresh");
+  }
+});
+
+test("what is missing is said with the command that repairs it", async (t) => {
+  const box = sandbox(t);
+  const none = await box.run(FETCH, { PIP_FIND_LINKS: "", PIP_NO_INDEX: "0", PIP_INDEX_URL: "http://127.0.0.1:9/simple" });
+  assert.equal(none.code, "NBIT_NO_NETWORK", none.message);
+  box.wheel("2.12.0+cpu");
+  const other = await box.run(FETCH);
+  assert.equal(other.code, "NBIT_TORCH_NOT_OFFERED");
+  assert.match(other.fix, /NBIT_TORCH_SPEC=torch==2\.12\.0/);
+  assert.equal((await box.run(FETCH, { NBIT_TORCH_SPEC: "torch==2.12.0" })).version, "2.12.0");
+  box.wheel("2.9.1+cpu");
+  const old = await box.run(FETCH, { NBIT_TORCH_SPEC: "torch==2.9.1" });
+  assert.equal(old.code, "NBIT_TORCH_VERSION");
+  assert.match(old.message, /2\.11 to 2\.15.*is 2\.9\.1/);
+});
+
+test("no python3, no pip, a cache that cannot be written", async (t) => {
+  const box = sandbox(t);
+  box.program("python3", "exit 127");
+  assert.equal((await box.run(FETCH)).code, "NBIT_NO_PIP");
+  assert.equal((await box.run(FETCH, { PATH: "/nowhere" })).code, "NBIT_NO_PYTHON");
+  writeFileSync(box.at("a-file"), "");
+  const refused = await box.run(FETCH, { XDG_CACHE_HOME: box.at("a-file") });
+  assert.equal(refused.code, "NBIT_CACHE_UNWRITABLE");
+  assert.match(refused.fix, /XDG_CACHE_HOME/);
+});
