@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 
 #include <cstring>
 
@@ -30,7 +31,11 @@ Bytes bytesOf(napi_env env, napi_value v) {
   }
   fail("ERR_ARGUMENT", "expected a typed array or an ArrayBuffer");
 }
-at::Tensor onCpu(const at::Tensor& t) { return t.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous(); }
+at::Tensor onCpu(const at::Tensor& t) {
+  // A gradient known to be zero everywhere (that of sgn, say) is a tensor without memory.
+  if (t._is_zerotensor()) return at::zeros(t.sizes(), t.options().device(at::kCPU));
+  return t.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
+}
 }  // namespace
 
 // (bytes, dtype, device); buffer: ndim, sizes… → handle of a new tensor
@@ -67,6 +72,7 @@ NBIT_FN(copyFromBytes) {
   Args a(env, info);
   NBIT_TRY
   at::Tensor t = get(a.number(0)).detach();
+  if (t._is_zerotensor()) fail("ERR_ARGUMENT", "expected a tensor with memory of its own. Received: a gradient that is zero everywhere. Clone it first.");
   const Bytes source = bytesOf(env, a.at[1]);
   if (t.nbytes() != source.length) fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) + " bytes. Received: " + std::to_string(source.length));
   if (source.length == 0) return nullptr;

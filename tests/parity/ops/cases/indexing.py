@@ -1,0 +1,33 @@
+"""Reads and writes by index: gather and scatter with every reduction, masks, index lists, take, put."""
+
+from dsl import B, F, I, V, case
+
+case("", "gather", F(3, 4), 1, I(3, 2, hi=4))
+case("", "take_along_dim", F(3, 4), I(3, 2, hi=4), 1)
+case("", "index_select", F(5, 3), 0, V([4, 0, 0], "int64"))
+case("", "masked_select", F(3, 4), B(3, 4))
+case("", "take", F(3, 4), V([0, 5, 11], "int64"))
+case("tensors and null", "index", F(4, 5, 3), [V([0, 3], "int64"), None, V([1, 2], "int64")])
+case("mask", "index", F(3, 4), [B(3, 4)])
+case("", "index_put", F(4, 5), [V([0, 3], "int64")], F(2, 5))
+case("accumulate", "index_put", F(4, 5), [V([1, 1], "int64"), V([2, 2], "int64")], F(2), True)
+case("", "index_add", F(4, 3), 0, V([0, 2, 0], "int64"), F(3, 3), alpha=0.5)
+case("", "index_copy", F(4, 3), 0, V([0, 2], "int64"), F(2, 3))
+case("", "index_fill", F(4, 3), 0, V([0, 2], "int64"), -1.5)
+case("mean", "index_reduce", F(4, 3), 0, V([0, 2, 0], "int64"), F(3, 3), "mean")
+case("tensor", "scatter", F(3, 4), 1, V([0, 2, 1, 3, 0, 1], "int64", shape=[3, 2]), F(3, 2))
+case("number", "scatter", F(3, 4), 1, V([0, 2, 1], "int64", shape=[3, 1]), 2.5)
+case("", "scatter_add", F(3, 4), 1, I(3, 6, hi=4), F(3, 6))
+for reduce in ("sum", "prod", "mean", "amax", "amin"):
+    case(reduce, "scatter_reduce", F(3, 4), 1, I(3, 6, hi=4), F(3, 6), reduce)
+case("not self", "scatter_reduce", F(3, 4), 1, I(3, 6, hi=4), F(3, 6), "sum", include_self=False)
+case("", "masked_scatter", F(3, 4), B(3, 4), F(12))
+case("", "select_scatter", F(3, 4), F(4), 0, 1)
+case("", "slice_scatter", F(6, 2), F(2, 2), 0, 1, 5, 2)
+case("", "put", F(3, 4), V([0, 5], "int64"), F(2))
+case("indices", "nonzero", V([0.0, 1.5, 0, -2], shape=[2, 2]))
+case("", "argwhere", V([0, 1, 1, 0], "int64", shape=[2, 2]))
+case("list of one index each", "where", V([0, 1, 1, 0], "bool", shape=[2, 2]))
+case("", "tril_indices", 3, 4, 1)
+case("", "bucketize", F(3, 4, grad=False), V([-1.0, 0.0, 1.0]))
+case("right", "searchsorted", V([-1.0, 0.0, 1.0]), F(3, 4, grad=False), right=True)

@@ -1,0 +1,28 @@
+"""Draws from the default generator after manualSeed(42): the stream itself is part of the contract."""
+
+from dsl import F, V, case
+
+case("few: scalar path", "rand", [7])
+case("many: vector path", "randn", [40])
+case("few: scalar path", "randn", [5])
+case("float64", "randn", [33], dtype="float64")
+case("bfloat16", "rand", [9], dtype="bfloat16")
+case("", "randint", 10, [12])
+case("low", "randint", -5, 5, [12])
+case("", "randperm", 20)
+case("", "aten.normal.float_float", 1.0, 2.0, [20])
+case("tensors", "normal", F(20, grad=False), F(20, lo=0.5, hi=2, grad=False))
+case("", "bernoulli", F(30, lo=0, hi=1), grad=False)
+case("p", "bernoulli", F(30), 0.3, grad=False)
+case("replacement", "multinomial", V([0.1, 0.2, 0.3, 0.4]), 12, True)
+case("without", "multinomial", V([0.1, 0.2, 0.3, 0.4]), 3)
+case("", "poisson", F(20, lo=0.5, hi=6, grad=False))
+case("training", "dropout", F(40), 0.5, True)
+case("training", "native_dropout", F(40), 0.3, True)
+case("training", "feature_dropout", F(6, 4, 3), 0.5, True)
+case("training", "rrelu", F(20), 0.1, 0.4, True)
+case("like", "randn_like", F(3, 17), grad=False)
+case("", "uniform_", F(24, grad=False), -0.5, 0.5)
+case("", "normal_", F(24, grad=False), 0.0, 0.02)
+case("", "exponential_", F(24, grad=False), 1.5)
+case("", "bernoulli_", F(24, grad=False), 0.4)
