@@ -4,8 +4,10 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import type { PrecisionInput, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, memory, nn, optim, randint, randn, relu, TensorDataset } from "@nbit/torch";
+import { crossEntropyLoss, DataLoader, memory, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+
+setNumThreads(1); // tiny tensors
 
 type Pair = [Tensor, Tensor];
 

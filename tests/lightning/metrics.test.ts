@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LightningModule, Logger, Trainer } from "@nbit/lightning";
 import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
-import { nn, optim, randn, tensor } from "@nbit/torch";
+import { nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+
+setNumThreads(1); // tiny tensors
 
 class Memory extends Logger {
   readonly name = "memory";

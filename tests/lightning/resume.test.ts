@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Callback, InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, seedEverything, Trainer } from "@nbit/lightning";
 import type { TrainerOptions, TrainerView } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, Generator, manualSeed, nn, optim, randint, randn, relu, TensorDataset } from "@nbit/torch";
+import { crossEntropyLoss, DataLoader, Generator, manualSeed, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+
+setNumThreads(1); // tiny tensors
 
 const folder = mkdtempSync(join(tmpdir(), "nbit-resume-"));
 after(() => rmSync(folder, { recursive: true, force: true }));

@@ -2,6 +2,7 @@ import type { Tensor } from "@nbit/torch";
 import type { FetcherState } from "../loops/fetch.js";
 import type { MetricState } from "../logging/metric.js";
 import type { ProgressState } from "../loops/progress.js";
+import type { RngState } from "../rng.js";
 
 /** Version of the layout below; a reader refuses newer ones. */
 export const CHECKPOINT_FORMAT = 1;
@@ -34,7 +35,6 @@ export interface Checkpoint {
   readonly lrSchedulers?: readonly Record<string, unknown>[];
   readonly callbacks?: Record<string, Record<string, unknown>>;
   readonly loops?: LoopsState;
-  /** States of the default random number generators. */
-  readonly rng?: { readonly cpu: Tensor };
+  readonly rng?: RngState;
   [key: string]: unknown;
 }

@@ -18,7 +18,7 @@ export interface ModelCheckpointOptions {
   readonly mode?: "min" | "max";
   /** How many of the best to keep; -1 all, 0 none. Default 1. */
   readonly saveTopK?: number;
-  /** Write `last.ckpt` too, whenever a checkpoint is saved. Default false. */
+  /** Write `last.ckpt` too, whenever saving is due, also when this one is not among the best. Default false. */
   readonly saveLast?: boolean;
   /** Save one when training fails. Default false. */
   readonly saveOnException?: boolean;

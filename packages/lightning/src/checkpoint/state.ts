@@ -1,6 +1,7 @@
-import { getRngState, noGrad, setRngState } from "@nbit/torch";
+import { noGrad } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import { captureRng } from "../rng.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
@@ -34,7 +35,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
     optimizerStates: run.optimizers.map((optimizer) => ({ ...optimizer.stateDict() })),
     lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...scheduler.stateDict() })),
     callbacks,
-    rng: { cpu: getRngState() },
+    rng: captureRng(run.strategy.rootDevice),
     ...(fit === null
       ? {}
       : {
@@ -70,7 +71,7 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   }
 }
 
-/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, in `restoreRng`. */
+/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when nothing draws any more. */
 export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { fit } = run;
   const { loops, optimizerStates, lrSchedulers, precision } = checkpoint;
@@ -107,8 +108,4 @@ function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {
       if (gradient !== undefined) parameter.grad = gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
     }
   });
-}
-
-export function restoreRng(checkpoint: Checkpoint): void {
-  if (checkpoint.rng !== undefined) setRngState(checkpoint.rng.cpu);
 }

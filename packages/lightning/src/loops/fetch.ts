@@ -1,4 +1,4 @@
-import { getRngState, keep, setRngState, Tensor } from "@nbit/torch";
+import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { isPromise } from "../hooks.js";
@@ -37,6 +37,10 @@ export interface FetcherState {
  *
  * Loaders without a length are read one batch ahead, since only then is the last one known. Synchronous iterators are read
  * synchronously; promises appear only where the loader gives them.
+ *
+ * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches tensors
+ * of its own must `keep` them). Any other loader, a generator for example, may hold what it made for later batches: its tensors
+ * live until they are collected.
  */
 export class Fetcher {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
@@ -44,6 +48,8 @@ export class Fetcher {
   /** Whether the number of batches is known in advance. */
   readonly sized: boolean;
   readonly #known: boolean;
+  /** Batches are made in the iteration's tensor scope. */
+  readonly #inScope: boolean;
   readonly #limit: number;
   #iterator: Iterator<unknown> | AsyncIterator<unknown> | null = null;
   #ahead: IteratorResult<unknown> | null = null;
@@ -60,6 +66,7 @@ export class Fetcher {
     this.length = Math.min(length ?? Infinity, this.#limit);
     this.sized = length !== null || this.#limit !== Infinity;
     this.#known = length !== null;
+    this.#inScope = loader instanceof DataLoader && (loader.sampler !== null || loader.batchSampler !== null);
   }
 
   get fetched(): number {
@@ -106,7 +113,8 @@ export class Fetcher {
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
     if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", "no iterator");
-    return this.#iterator.next();
+    const iterator = this.#iterator;
+    return this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
   }
 
   #giveAhead(value: unknown, ahead: IteratorResult<unknown>): Fetched {

@@ -1,0 +1,22 @@
+import { Generator, getRngState, keep, setRngState } from "@nbit/torch";
+import type { Device, Tensor } from "@nbit/torch";
+
+/** States of the generators that operators draw from by default: the CPU's, and that of the device in use when it is another. */
+export interface RngState {
+  readonly cpu: Tensor;
+  readonly device: Tensor | null;
+}
+
+export function captureRng(device: Device): RngState {
+  return { cpu: keep(getRngState()), device: device.type === "cpu" ? null : keep(new Generator(device, true).getState()) };
+}
+
+export function restoreRng(state: RngState, device: Device): void {
+  setRngState(state.cpu);
+  if (state.device !== null && device.type !== "cpu") new Generator(device, true).setState(state.device);
+}
+
+export function disposeRng(state: RngState): void {
+  state.cpu.dispose();
+  state.device?.dispose();
+}
