@@ -22,7 +22,7 @@ export interface ProgressBarOptions {
 }
 
 /** Segments of the lowest rank go first in a narrow terminal. */
-const RANK = { elapsed: 0, rate: 2, metrics: 3, scale: 1, eta: 4, skipped: 5, count: 6 } as const;
+const RANK = { percent: 0, rate: 2, metrics: 3, scale: 1, eta: 4, skipped: 5, count: 6 } as const;
 
 /** A stretch of batches with one bar: a training epoch, a validation run. */
 interface Phase {
@@ -185,7 +185,7 @@ export class ProgressBar extends Callback {
     const { paint } = this.#open();
     const rate = phase.rate.update(phase.done, now);
     const segments: Segment[] = [{ text: countOf(phase.done, phase.total), rank: RANK.count }];
-    if (Number.isFinite(phase.total) && phase.total > 0) segments.push({ text: `${String(Math.floor((100 * phase.done) / phase.total)).padStart(3)}%`, rank: RANK.elapsed });
+    if (Number.isFinite(phase.total) && phase.total > 0) segments.push({ text: `${String(Math.floor((100 * phase.done) / phase.total)).padStart(3)}%`, rank: RANK.percent });
     segments.push({ text: formatRate(rate * phase.perBatch, this.#unit ?? "it"), rank: RANK.rate });
     const left = (phase.total - phase.done) / rate;
     if (Number.isFinite(left)) segments.push({ text: `${paint("dim", "eta")} ${formatClock(left)}`, rank: RANK.eta });

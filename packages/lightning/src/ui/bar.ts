@@ -14,27 +14,30 @@ export function drawBar(fraction: number, width: number, paint: Paint): string {
 /** A piece of a status line. */
 export interface Segment {
   readonly text: string;
-  /** Pieces of the lowest rank are dropped first when the line is too long for the terminal. */
+  /** Pieces of the lowest rank are dropped first when the line is too long for the terminal. Rank 0 even makes way for a longer bar. */
   readonly rank: number;
 }
 
 const BAR_MAX = 32;
+/** What segments of rank 0 make way for. */
+const BAR_WANTED = 20;
 const BAR_MIN = 8;
 
 /**
- * Lay out `head bar segments…` in at most `columns` columns: the bar shrinks first, then segments go in order of rank
- * (the later of equals first), then the bar, then the text is cut.
+ * Lay out `head bar segments…` in at most `columns` columns. Where room is short, segments of rank 0 go first, then the bar
+ * shrinks, then segments go in order of rank (the later of equals first), then the bar, then the text is cut.
  */
 export function layoutLine(head: string, fraction: number | null, segments: readonly Segment[], columns: number, paint: Paint): string {
   let kept = [...segments];
-  const barMin = fraction === null ? 0 : BAR_MIN + 2;
-  const widthOf = (parts: readonly Segment[]): number => visibleWidth(head) + parts.reduce((sum, s) => sum + 2 + visibleWidth(s.text), 0);
-  while (kept.length > 0 && widthOf(kept) + barMin > columns) {
+  const roomFor = (parts: readonly Segment[]): number => columns - visibleWidth(head) - parts.reduce((sum, s) => sum + 2 + visibleWidth(s.text), 0) - 2;
+  const wanted = (rank: number): number => (fraction === null ? -2 : rank === 0 ? BAR_WANTED : BAR_MIN);
+  for (;;) {
     const lowest = Math.min(...kept.map((s) => s.rank));
+    if (kept.length === 0 || roomFor(kept) >= wanted(lowest)) break;
     const last = kept.map((s) => s.rank).lastIndexOf(lowest);
     kept = kept.filter((_, i) => i !== last);
   }
-  const room = columns - widthOf(kept) - 2;
+  const room = roomFor(kept);
   const bar = fraction === null || room < BAR_MIN ? [] : [drawBar(fraction, Math.min(BAR_MAX, room), paint)];
   return truncate([head, ...bar, ...kept.map((s) => s.text)].join("  "), columns);
 }
