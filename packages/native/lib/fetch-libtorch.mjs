@@ -25,7 +25,6 @@ export async function fetchLibtorch(progress) {
     async () => {
       const { libtorch } = findLibtorch(); // another set-up may have finished it while we waited
       if (libtorch !== null) return libtorch;
-      checkSpace(cache);
       return fetchInto(cache, python, progress);
     },
     (holder) => progress.note(`libtorch is being fetched by ${holder}; waiting for it`),
@@ -35,6 +34,7 @@ export async function fetchLibtorch(progress) {
 async function fetchInto(cache, python, progress) {
   const spec = torchSpec();
   const work = makeFolder(join(cache, "downloads", createHash("sha256").update(spec).digest("hex").slice(0, 12)));
+  checkSpace(cache, sizeOf(work));
   const wheel = await progress.step("libtorch", `fetching ${spec}`, (update) => download(python, [spec, "--no-deps"], join(work, "wheel"), spec, update));
   const stage = join(work, "unpacked");
   const requires = await progress.step("libtorch", "unpacking and verifying", (update) => unpack(python, wheel[0], stage, work, update));
@@ -75,10 +75,10 @@ function findPython() {
   return python;
 }
 
-/** Refuses early what would otherwise fail after minutes of downloading. */
-function checkSpace(cache) {
+/** Refuses early what would otherwise fail after minutes of downloading. What an interrupted run left counts as done. */
+function checkSpace(cache, done) {
   const { bavail, bsize } = statfsSync(cache);
-  if (bavail * bsize < NEEDED_BYTES) throw diskFull(`${cache} (${megabytes(bavail * bsize)} free)`, null);
+  if (bavail * bsize < NEEDED_BYTES - done) throw diskFull(`${cache} (${megabytes(bavail * bsize)} free)`, null);
 }
 
 /** The wheels in `folder`, downloaded unless a run before this one has. pip writes elsewhere first: a wheel in `folder` is whole. */
@@ -100,7 +100,11 @@ async function download(python, what, folder, spec, update) {
     },
   });
   clearInterval(timer);
-  if (result.status !== 0) throw explainPip(result, spec, python, folder, existsSync(log) ? readFileSync(log, "utf8") : "");
+  if (result.status !== 0) {
+    const error = explainPip(result, spec, python, folder, existsSync(log) ? readFileSync(log, "utf8") : "");
+    rmSync(incoming, { recursive: true, force: true });
+    throw error;
+  }
   update(`fetched ${spec}`);
   rmSync(temporary, { recursive: true, force: true });
   rmSync(log, { force: true });
