@@ -13,9 +13,15 @@ const reference = JSON.parse(readFileSync(new URL("../../lightning/fixtures/ligh
 
 const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep", "configureOptimizers", "optimizerZeroGrad", "backward", "lrSchedulerStep", "onBeforeBatchTransfer", "onAfterBatchTransfer", "onValidationModelZeroGrad"];
 
+function methodsOf(prototype: object): string[] {
+  const above: unknown = Object.getPrototypeOf(prototype);
+  const names = Object.getOwnPropertyNames(prototype);
+  return above === nn.Module.prototype || above === Object.prototype || typeof above !== "object" || above === null ? names : [...names, ...methodsOf(above)];
+}
+
 /** Every method of `prototype` that is a hook or a step, wrapped so that it leaves its name. */
 function record(object: object, prototype: object, prefix: string, calls: string[]): void {
-  for (const name of Object.getOwnPropertyNames(prototype)) {
+  for (const name of methodsOf(prototype)) {
     const isHook = /^on[A-Z]/.test(name) || name === "setup" || name === "teardown" || STEPS.includes(name);
     if (!isHook || /Checkpoint$|^onException$/.test(name)) continue;
     const original: unknown = Reflect.get(object, name);

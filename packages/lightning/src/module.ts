@@ -1,14 +1,14 @@
-import { device, nn } from "@nbit/torch";
+import { device } from "@nbit/torch";
 import type { Device, DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
-import type { Checkpoint } from "./checkpoint/format.js";
 import { MisconfigurationError } from "./errors.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
+import { ModuleHooks } from "./module-hooks.js";
 import type { TrainerView } from "./trainer-view.js";
-import type { Batch, HookResult, StepOutput, StepResult, TrainerFn } from "./types.js";
+import type { Batch, StepOutput } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 
 /** What a Trainer offers to the module that it trains. */
@@ -51,7 +51,7 @@ export interface ClipOptions {
  *   override configureOptimizers() { return new optim.Adam(this.parameters(), { lr: 1e-3 }); }
  * }
  */
-export class LightningModule extends nn.Module {
+export class LightningModule extends ModuleHooks {
   /** False: `trainingStep` calls `manualBackward`, `optimizer.step()` and `optimizer.zeroGrad()` itself. */
   automaticOptimization = true;
   /** False: missing or unexpected keys in a checkpoint are ignored. */
@@ -298,56 +298,4 @@ export class LightningModule extends nn.Module {
     if (metric === null) scheduler.step();
     else scheduler.step(metric);
   }
-
-  // Hooks, in the order of a run. Each does nothing.
-
-  setup(_stage: TrainerFn): HookResult {}
-  teardown(_stage: TrainerFn): HookResult {}
-  onFitStart(): HookResult {}
-  onFitEnd(): HookResult {}
-  onTrainStart(): HookResult {}
-  onTrainEnd(): HookResult {}
-  onTrainEpochStart(): HookResult {}
-  onTrainEpochEnd(): HookResult {}
-  /** Return -1 to skip the rest of this epoch. */
-  onTrainBatchStart(_batch: Batch, _batchIdx: number): HookResult | -1 | Promise<-1> {}
-  onTrainBatchEnd(_outputs: StepResult, _batch: Batch, _batchIdx: number): HookResult {}
-  onBeforeZeroGrad(_optimizer: optim.Optimizer): void {}
-  onBeforeBackward(_loss: Tensor): void {}
-  onAfterBackward(): void {}
-  onBeforeOptimizerStep(_optimizer: optim.Optimizer): void {}
-  onValidationStart(): HookResult {}
-  onValidationEnd(): HookResult {}
-  onValidationEpochStart(): HookResult {}
-  onValidationEpochEnd(): HookResult {}
-  onValidationBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onValidationBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onTestStart(): HookResult {}
-  onTestEnd(): HookResult {}
-  onTestEpochStart(): HookResult {}
-  onTestEpochEnd(): HookResult {}
-  onTestBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onTestBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onPredictStart(): HookResult {}
-  onPredictEnd(): HookResult {}
-  onPredictEpochStart(): HookResult {}
-  onPredictEpochEnd(): HookResult {}
-  onPredictBatchStart(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onPredictBatchEnd(_outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-
-  /** Change a batch before it goes to the device. */
-  onBeforeBatchTransfer(batch: Batch, _dataloaderIdx: number): Batch {
-    return batch;
-  }
-  /** Change a batch on the device (augmentation, for example). */
-  onAfterBatchTransfer(batch: Batch, _dataloaderIdx: number): Batch {
-    return batch;
-  }
-  /** Clears gradients before validation inside a fit, to free their memory. */
-  onValidationModelZeroGrad(): void {
-    this.zeroGrad();
-  }
-
-  onSaveCheckpoint(_checkpoint: Checkpoint): void {}
-  onLoadCheckpoint(_checkpoint: Checkpoint): void {}
 }

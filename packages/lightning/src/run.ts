@@ -3,7 +3,7 @@ import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import { MisconfigurationError } from "./errors.js";
 import { Hooks } from "./hooks.js";
-import { MetricBoard } from "./logging/board.js";
+import type { MetricBoard } from "./logging/board.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogOptions, Results } from "./logging/results.js";
 import type { Logger } from "./loggers/logger.js";

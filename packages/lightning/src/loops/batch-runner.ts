@@ -5,7 +5,7 @@ import type { HookArgs, HookList } from "../hooks.js";
 import type { Batch } from "../types.js";
 import { Breather, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
-import { Fetcher } from "./fetch.js";
+import type { Fetcher } from "./fetch.js";
 import type { Fetched } from "./fetch.js";
 import { settle, waitFor } from "./pending.js";
 import type { Pending } from "./pending.js";

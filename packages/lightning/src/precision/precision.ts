@@ -1,7 +1,8 @@
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { Batch } from "../types.js";
-import { Explanation, makeExplanation } from "./explain.js";
+import type { Explanation} from "./explain.js";
+import { makeExplanation } from "./explain.js";
 import type { PrecisionName } from "./names.js";
 
 /** What the resolver found out, for `explain`. */

@@ -1,5 +1,5 @@
-import { getDefaultDtype, setDefaultDtype, Tensor } from "@nbit/torch";
-import type { DType, nn } from "@nbit/torch";
+import { getDefaultDtype, setDefaultDtype } from "@nbit/torch";
+import type { DType, nn , Tensor } from "@nbit/torch";
 import type { Batch } from "../types.js";
 import { Precision } from "./precision.js";
 import { mapTensors } from "../collections.js";
