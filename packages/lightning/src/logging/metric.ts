@@ -21,8 +21,8 @@ export interface MetricMeta {
 /**
  * One logged name: its newest value and its running reduction.
  *
- * Sums are float32 (float64 for float64 values), rounded after each product and each sum, as tensors of that dtype would:
- * epoch means equal those of a running sum of tensors to the last bit. On CPU the value is read at once, which costs less than
+ * Values keep float32 or float64; sums are float64 when a value is or when that is the default dtype (64-true), else float32. Each product
+ * and each sum is rounded as tensors of those dtypes would: epoch means equal those of a running sum of tensors to the last bit. On CPU the value is read at once, which costs less than
  * one tensor operation. On other devices value and sum stay there until someone asks.
  */
 export class LoggedMetric {
@@ -44,27 +44,26 @@ export class LoggedMetric {
       if (value.numel() !== 1) {
         throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to have one element`, value, "Reduce it first, for example with mean().", "ERR_LOG_VALUE");
       }
-      if (value.device.type === "cpu") {
-        if (value.dtype === "float64") this.#wide = true;
-        this.#updateNumber(value.item(), batchSize);
-      } else this.#updateTensor(value, batchSize);
+      if (value.device.type === "cpu") this.#updateNumber(value.item(), batchSize, value.dtype === "float64" || (wideDefault() && value.dtype !== "float32"));
+      else this.#updateTensor(value, batchSize);
     } else {
-      if (getDefaultDtype() === "float64") this.#wide = true;
-      this.#updateNumber(Number(value), batchSize);
+      this.#updateNumber(Number(value), batchSize, wideDefault());
     }
     this.hasValue = true;
   }
 
-  #updateNumber(raw: number, batchSize: number): void {
+  #updateNumber(raw: number, batchSize: number, wideValue: boolean): void {
+    if (wideValue || wideDefault()) this.#wide = true;
+    const roundValue = wideValue ? identity : Math.fround;
     const round = this.#wide ? identity : Math.fround;
-    const value = round(raw);
+    const value = roundValue(raw);
     this.#last = value;
     if (!this.meta.onEpoch) return;
     if (typeof this.#sum !== "number") this.#sum = this.#sum.item();
     const first = !this.hasValue;
     switch (this.meta.reduceFx) {
       case "mean":
-        this.#sum = round((first ? 0 : this.#sum) + round(value * batchSize));
+        this.#sum = round((first ? 0 : this.#sum) + roundValue(value * batchSize));
         this.#count = (first ? 0 : this.#count) + batchSize;
         break;
       case "sum":
@@ -158,6 +157,10 @@ export interface MetricState {
   readonly sum: number;
   readonly count: number;
   readonly wide: boolean;
+}
+
+function wideDefault(): boolean {
+  return getDefaultDtype() === "float64";
 }
 
 function identity(value: number): number {
