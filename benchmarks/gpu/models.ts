@@ -65,9 +65,9 @@ export class Gpt extends nn.Module {
   loss(tokens: Tensor, targets: Tensor): Tensor {
     const t = this.config.context;
     let x = embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t));
-    for (const block of this.blocks) x = block.forward(x);
-    const logits = nn.functional.linear(this.lnf.forward(x), this.wte.weight);
-    return nn.functional.crossEntropy(logits.view([-1, this.config.vocabulary]), targets.view([-1]));
+    for (const block of this.blocks) x = block.call(x);
+    const rows = this.lnf.forward(x).view([-1, this.config.width]);
+    return nn.functional.fusedLinearCrossEntropy(rows, this.wte.weight, targets.view([-1]));
   }
   forward(tokens: Tensor): Tensor {
     return this.wte.forward(tokens);
@@ -121,7 +121,7 @@ export class ResNet50 extends nn.Module {
   }
   forward(images: Tensor): Tensor {
     let x = maxPool2d(relu(this.bn.forward(this.conv.forward(images))), [3, 3], [2, 2], [1, 1]);
-    for (const block of this.layers) x = block.forward(x);
+    for (const block of this.layers) x = block.call(x);
     return this.fc.forward(x.mean([2, 3]));
   }
 }

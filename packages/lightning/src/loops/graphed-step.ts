@@ -116,6 +116,8 @@ export class GraphedStep {
     const { step, host, optimizers, progress } = this.#parts;
     for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);
     this.#parts.precision.beginReplays();
+    // The graph has memory of its own: what the eager steps kept for reuse would lie idle beside it.
+    cuda.emptyCache();
     // The gradients of the last eager step go first: those of the graph live in its own memory.
     for (const optimizer of optimizers) optimizer.zeroGrad();
     const before = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };

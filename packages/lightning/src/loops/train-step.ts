@@ -1,4 +1,4 @@
-import { Tensor } from "@nbit/torch";
+import { scope, Tensor } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -188,7 +188,8 @@ export class TrainStep implements OptimizerRunner {
     const before = host.currentHook;
     host.currentHook = "trainingStep";
     try {
-      return precision.forward(this.#callTrainingStep);
+      // What backward does not need is freed before it runs, as a function's local variables would be.
+      return scope(() => precision.forward(this.#callTrainingStep));
     } finally {
       host.currentHook = before;
     }

@@ -5,6 +5,8 @@ import type { Tensor } from "../tensor/tensor.js";
 
 export { linear, conv1d, conv2d, conv3d, relu, gelu, silu, sigmoid, tanh, softmax, logSoftmax, embedding, layerNorm, groupNorm, rmsNorm, batchNorm, dropout, maxPool2d, avgPool2d, adaptiveAvgPool2d, scaledDotProductAttention, pad, oneHot } from "../ops/index.js";
 
+export { fusedLinearCrossEntropy, linearCrossEntropyReference, type FusedLinearCrossEntropyOptions } from "./fused-linear-cross-entropy.js";
+
 export type Reduction = "none" | "mean" | "sum";
 const REDUCTIONS: Readonly<Record<Reduction, number>> = { none: 0, mean: 1, sum: 2 };
 

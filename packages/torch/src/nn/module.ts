@@ -2,7 +2,7 @@
 import { ArgumentError, NbitError } from "../errors.js";
 import { noGrad } from "../autograd/modes.js";
 import { isTensor } from "../tensor/handle.js";
-import { keep } from "../tensor/scope.js";
+import { keep, scope } from "../tensor/scope.js";
 import { isFloatingPoint, isComplex, isDType, type DType } from "../tensor/dtype.js";
 import { Device, type DeviceLike } from "../tensor/device.js";
 import { TensorList } from "../tensor/list.js";
@@ -252,7 +252,10 @@ export abstract class Module {
     hooks.add(hook);
     return { remove: () => void hooks.delete(hook) };
   }
-  /** Forward with hooks. Without hooks it is forward. */
+  /**
+   * Forward with hooks, in a {@link scope} of its own: what the module made on the way and backward does not need is freed when it returns, as Python frees local variables.
+   * Use it for the larger parts of a model; `forward` itself costs nothing more than its operators.
+   */
   call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]> {
     return this.callWithHooks(args) as ReturnType<M["forward"]>;
   }
@@ -260,7 +263,7 @@ export abstract class Module {
   callWithHooks(args: readonly unknown[]): unknown {
     let inputs = args;
     if (this.#preHooks !== null) for (const hook of this.#preHooks) inputs = hook(this, inputs) ?? inputs;
-    let output: unknown = (this.forward as (...a: readonly unknown[]) => unknown).apply(this, [...inputs]);
+    let output: unknown = scope(() => (this.forward as (...a: readonly unknown[]) => unknown).apply(this, [...inputs]));
     if (this.#hooks !== null)
       for (const hook of this.#hooks) {
         const changed = hook(this, inputs, output);

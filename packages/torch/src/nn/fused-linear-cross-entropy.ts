@@ -1,0 +1,108 @@
+/** The last layer of a language model and its loss, without the logits in float32. */
+import { AutogradFunction, type FunctionContext } from "../autograd/function.js";
+import { autocastState } from "../backend.js";
+import { ArgumentError } from "../errors.js";
+import { operators } from "../ops/aten.js";
+import { cat, crossEntropyLoss, linear } from "../ops/index.js";
+import type { DType } from "../tensor/dtype.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+export interface FusedLinearCrossEntropyOptions {
+  readonly ignoreIndex?: number;
+  /**
+   * Rows of logits that exist at a time. Default: all, kept in 16 bits for backward. With fewer, backward computes them again: a third matrix product for a peak of
+   * `chunkRows × classes × 2` bytes.
+   */
+  readonly chunkRows?: number;
+}
+
+const kernels = operators("nbit");
+
+/** Mean cross entropy of `x · weightᵀ`; the plain reference that the fused path must equal. */
+export function linearCrossEntropyReference(x: Tensor, weight: Tensor, target: Tensor, ignoreIndex = -100): Tensor {
+  return crossEntropyLoss(linear(x, weight), target, null, 1, ignoreIndex);
+}
+
+class Fused extends AutogradFunction {
+  static forward(ctx: FunctionContext, x: Tensor, weight: Tensor, target: Tensor, dtype: DType, ignoreIndex: number, chunkRows: number): Tensor {
+    const input = x.to(dtype);
+    const matrix = weight.to(dtype);
+    const rows = input.size(0);
+    const valid = target.ne(ignoreIndex).sum().to("float32");
+    const whole = chunkRows >= rows;
+    const losses: Tensor[] = [];
+    const lses: Tensor[] = [];
+    let logits: Tensor | null = null;
+    for (let start = 0; start < rows; start += chunkRows) {
+      const end = Math.min(rows, start + chunkRows);
+      logits?.dispose();
+      logits = input.slice(0, start, end).mm(matrix.t());
+      const [loss, lse] = kernelOf("cross_entropy_rows")(logits, target.slice(0, start, end), ignoreIndex) as readonly [Tensor, Tensor];
+      losses.push(loss);
+      lses.push(lse);
+    }
+    const lse = lses.length === 1 ? (lses[0] as Tensor) : cat(lses);
+    ctx.values["chunkRows"] = chunkRows;
+    ctx.values["ignoreIndex"] = ignoreIndex;
+    ctx.saveForBackward(input, matrix, target, lse, valid, whole ? logits : null);
+    return (losses.length === 1 ? (losses[0] as Tensor) : cat(losses)).sum().div(valid);
+  }
+
+  static backward(ctx: FunctionContext, gradOutput: Tensor): (Tensor | null)[] {
+    const [input, matrix, target, lse, valid] = [0, 1, 2, 3, 4].map((i) => ctx.saved(i)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const kept = ctx.savedTensors[5] ?? null;
+    const scale = gradOutput.to("float32").div(valid);
+    const rows = input.size(0);
+    const chunkRows = kept === null ? (ctx.values["chunkRows"] as number) : rows;
+    const gradient = kernelOf("cross_entropy_gradient_");
+    const inputs: Tensor[] = [];
+    let forWeight: Tensor | null = null;
+    for (let start = 0; start < rows; start += chunkRows) {
+      const end = Math.min(rows, start + chunkRows);
+      const part = input.slice(0, start, end);
+      const logits = kept ?? part.mm(matrix.t());
+      gradient(logits, target.slice(0, start, end), lse.slice(0, start, end), scale, ctx.values["ignoreIndex"]);
+      if (ctx.needsInputGrad[0] === true) inputs.push(logits.mm(matrix));
+      if (ctx.needsInputGrad[1] === true) {
+        const product = logits.t().mm(part);
+        // Sums over chunks in float32: sixteen bits would round each of them.
+        forWeight = chunkRows >= rows ? product : forWeight === null ? product.float() : forWeight.add_(product);
+      }
+      if (kept === null) logits.dispose();
+    }
+    return [inputs.length === 0 ? null : inputs.length === 1 ? (inputs[0] as Tensor) : cat(inputs), forWeight, null];
+  }
+}
+
+function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
+  const found = kernels[name];
+  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", "one without", "Run `npx nbit setup` where PyTorch has CUDA.");
+  return found;
+}
+
+/**
+ * Mean cross entropy of the logits `x · weightᵀ`, computed where the logits are: they exist once, in 16 bits, and become their own gradient in place.
+ *
+ * Under autocast (or with 16-bit inputs) on CUDA; anywhere else it is {@link linearCrossEntropyReference}, with which it agrees to the rounding of the last sum. PyTorch's own
+ * operators copy the logits to float32 and back: for `[8192, 50304]` 1.6 GB each time.
+ *
+ * @param x - `[N, D]` floating point.
+ * @param weight - `[C, D]`: the output layer, or the embedding when it is shared.
+ * @param target - `[N]` int64.
+ * @returns `[]` float32. Does not synchronize.
+ * @throws {ArgumentError} `fusedLinearCrossEntropy: expected x to be [N, D]. Received: …`
+ * @see The idea of computing the gradient where the logits are: Hsu et al., 2024, Liger Kernel, arXiv:2410.10989.
+ */
+export function fusedLinearCrossEntropy(x: Tensor, weight: Tensor, target: Tensor, options: FusedLinearCrossEntropyOptions = {}): Tensor {
+  if (x.ndim !== 2) throw new ArgumentError("fusedLinearCrossEntropy", "x to be [N, D]", x, "Flatten batch and time: x.view([-1, d]).");
+  if (weight.ndim !== 2 || weight.size(1) !== x.size(1)) throw new ArgumentError("fusedLinearCrossEntropy", `weight to be [C, ${x.size(1)}]`, weight);
+  if (target.ndim !== 1 || target.size(0) !== x.size(0) || target.dtype !== "int64") throw new ArgumentError("fusedLinearCrossEntropy", `target to be ${x.size(0)} int64 classes`, target);
+  const chunkRows = options.chunkRows ?? Math.max(1, x.size(0));
+  if (!Number.isInteger(chunkRows) || chunkRows < 1) throw new ArgumentError("fusedLinearCrossEntropy", "chunkRows to be a whole number ≥ 1", chunkRows);
+  const ignoreIndex = options.ignoreIndex ?? -100;
+  const device = x.device.type;
+  const region = autocastState(device);
+  const dtype = region.enabled ? region.dtype : x.dtype;
+  if (device !== "cuda" || (dtype !== "bfloat16" && dtype !== "float16") || kernels["cross_entropy_rows"] === undefined) return linearCrossEntropyReference(x, weight, target, ignoreIndex);
+  return Fused.apply(x, weight, target.contiguous(), dtype, ignoreIndex, chunkRows);
+}
