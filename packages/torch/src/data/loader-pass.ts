@@ -187,7 +187,8 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
     // Batches that load at once only help where loading waits for something.
     do this.#start();
     while (!this.#dry && this.#slow && this.#queue.length < this.#ahead);
-    const value = await (this.#queue.shift() ?? END);
+    const head = this.#queue.shift();
+    const value = head === undefined ? END : await head;
     if (value === END) {
       this.end();
       return { done: true, value: undefined };
@@ -242,7 +243,7 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
     }
     const whole = this.gathered(where);
     this.#slow ||= isPromise(whole);
-    if (whole !== undefined) return (await whole) as B;
+    if (whole !== undefined) return (isPromise(whole) ? await whole : whole) as B;
     const elements = where.map((i) => this.element(i));
     this.#slow ||= elements.some(isPromise);
     return this.collate(await Promise.all(elements));

@@ -2,8 +2,8 @@
 import { ArgumentError } from "../errors.js";
 import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
-import { type Collated } from "./collate.js";
-import { Dataset, isIterableDataset, type IterableDataset } from "./dataset.js";
+import type { Collated } from "./collate.js";
+import { isIterableDataset, type Dataset, type IterableDataset } from "./dataset.js";
 import { checkGenerator } from "./draw.js";
 import { AsyncPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
