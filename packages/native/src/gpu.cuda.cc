@@ -42,9 +42,10 @@ struct Capture {
   c10::cuda::CUDAStream side = c10::cuda::getStreamFromPool();
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
 };
-Registry<c10::cuda::CUDAStream> streams;
-Registry<at::cuda::CUDAEvent> events;
-Registry<Capture> graphs;
+// Never destroyed: at exit the driver may be gone before them.
+auto& streams = *new Registry<c10::cuda::CUDAStream>();
+auto& events = *new Registry<at::cuda::CUDAEvent>();
+auto& graphs = *new Registry<Capture>();
 
 }  // namespace
 

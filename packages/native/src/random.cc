@@ -9,7 +9,8 @@
 namespace nbit {
 
 namespace {
-std::vector<at::Generator> generators{at::Generator()};
+// Never destroyed: a GPU's generator must not outlive its driver at exit.
+auto& generators = *new std::vector<at::Generator>{at::Generator()};
 std::vector<size_t> freeIds;
 
 at::Generator make(c10::Device device) {
