@@ -23,7 +23,7 @@ interface Measurement {
   readonly reservedMiB: number | null;
 }
 
-const flags = new Map(process.argv.slice(2).map((a) => a.replace(/^--/, "").split("=") as [string, string?]));
+const flags = new Map(process.argv.slice(2).map((a): readonly [string, string | undefined] => { const [name = "", value] = a.replace(/^--/, "").split("="); return [name, value]; }));
 const list = (name: string, all: string): string[] => (flags.get(name) ?? all).split(",");
 const models = list("models", "tiny,gpt2,resnet50");
 const precisions = list("precisions", "32,16,bf16,bf16-true");
