@@ -143,11 +143,33 @@ test("precision auto chooses by what the device computes natively", () => {
         return { float16: false, bfloat16: false, float8: false, description: "test", ...support };
       }
     }
-    return make({ accelerator: new Fake(), precision: "auto" }).precision.name;
+    const { name, reasons, requested } = make({ accelerator: new Fake(), precision: "auto" }).precision.explain({ print: false });
+    assert.equal(requested, "auto");
+    return `${name}: ${reasons.join("; ")}`;
   };
-  assert.equal(choose({ bfloat16: true, float16: true }), "bf16-mixed");
-  assert.equal(choose({ float16: true }), "16-mixed");
-  assert.equal(choose({}), "32-true");
+  assert.equal(choose({ bfloat16: true, float16: true }), "bf16-mixed: auto: cpu computes bfloat16 natively, which needs no loss scaling");
+  assert.equal(choose({ float16: true }), "16-mixed: auto: cpu computes float16 natively but not bfloat16");
+  assert.equal(choose({}), "32-true: auto: cpu has no native 16-bit arithmetic");
+});
+
+test("16 bits on a processor that emulates them: once, with what is faster", async () => {
+  class Fake extends CPUAccelerator {
+    constructor(readonly bfloat16: boolean) {
+      super();
+    }
+    override support(): DeviceSupport {
+      return { float16: false, bfloat16: this.bfloat16, float8: false, description: `test ${this.bfloat16}` };
+    }
+  }
+  const warnings = await warningsOf(() => {
+    for (let i = 0; i < 3; i++) make({ accelerator: new Fake(true), precision: 16 });
+    make({ accelerator: new Fake(true), precision: "bf16" });
+    make({ accelerator: new Fake(false), precision: "16-true" });
+  });
+  assert.deepEqual(warnings, [
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "16-mixed": cpu (test true) emulates float16 arithmetic. It is correct but slow; precision: "bf16" is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "16-true": cpu (test false) emulates float16 arithmetic. It is correct but slow; precision: 32 is faster here.' },
+  ]);
 });
 
 test("a precision without a plugin", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { Precision, TrainerOptions } from "@nbit/lightning";
-import { getDefaultDtype, isGradEnabled, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
+import { getDefaultDtype, isGradEnabled, isTensor, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
@@ -110,6 +110,34 @@ for (const [name, make] of PLUGINS) {
     assert.equal(memory.gradients, bytes(parameters.map((p) => p.grad).filter((g) => g !== null)));
     const perElement = memory.optimizerState / memory.parameters;
     assert.equal(perElement, 2);
+  });
+}
+
+for (const [name, make] of PLUGINS) {
+  test(`${name}: the forecast of memory is within 5 % of what training holds`, async () => {
+    for (const create of [(p: Tensor[]) => new optim.AdamW(p), (p: Tensor[]) => new optim.SGD(p, { lr: 0.01, momentum: 0.9 }), (p: Tensor[]) => new optim.SGD(p, { lr: 0.01 })]) {
+      class Wide extends LightningModule {
+        readonly layer = new nn.Linear(64, 64);
+        override forward(x: Tensor): Tensor {
+          return this.layer.forward(x);
+        }
+        override trainingStep(batch: Tensor): Tensor {
+          return this.forward(batch).float().square().mean();
+        }
+        override configureOptimizers(): optim.Optimizer {
+          return create(this.parameters());
+        }
+      }
+      const trainer = new Trainer({ ...QUIET, maxEpochs: 1, plugins: make() });
+      const net = new Wide();
+      await trainer.fit(net, { trainDataloaders: [randn([4, 64])] });
+      const { memory } = trainer.precision.explain({ print: false });
+      assert.ok(memory !== null);
+      let held = 0;
+      for (const parameter of net.parameters()) held += parameter.nbytes + (parameter.grad?.nbytes ?? 0);
+      for (const state of trainer.optimizers[0]?.state.values() ?? []) for (const value of Object.values(state)) if (isTensor(value)) held += value.nbytes;
+      assert.ok(Math.abs(memory.total - held) <= 0.05 * held, `${memory.total} forecast, ${held} held`);
+    }
   });
 }
 

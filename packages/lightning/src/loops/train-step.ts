@@ -85,8 +85,10 @@ export class TrainStep implements OptimizerRunner {
     else if (this.#customOptimizerStep) this.#overriddenOptimizerStep(optimizers[0]);
     else this.stepOptimizer(optimizers[0], this.#closure);
 
-    precision.update(); // once, however many optimizers stepped
-    this.#stepped.clear();
+    if (this.#stepped.size > 0) {
+      precision.update(); // once, however many optimizers stepped
+      this.#stepped.clear();
+    }
     this.outcome = this.#current;
     this.#batch = null;
     return this.#result;
