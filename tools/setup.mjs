@@ -27,7 +27,7 @@ export async function setup(progress = new Progress()) {
       await setupNative({ progress });
       await compileTypeScript(progress);
     },
-    (holder) => progress.note(`this copy is being set up by ${holder}; waiting for it`),
+    (holder, wait) => progress.step("set-up", `waiting for ${holder}, which does the same`, wait),
   );
   if (progress.steps > 0) progress.note(`ready in ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }

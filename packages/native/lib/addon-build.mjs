@@ -31,7 +31,7 @@ export async function buildAddon(plan, libtorch, compiler, progress) {
         await progress.step("addon", `linking against ${describeLibtorch(libtorch)}`, () => linkAddon(plan, objects, compiler, built));
         prune(objects);
       },
-      (holder) => progress.note(`the addon is being built by ${holder}; waiting for it`),
+      (holder, wait) => progress.step("addon", `waiting for ${holder}, which builds it`, wait),
     );
   }
   install(plan, libtorch, compiler, built);

@@ -58,6 +58,11 @@ export interface NativeAddon {
   autocastIncrementNesting(): number;
   autocastDecrementNesting(): number;
   autocastClearCache(): void;
+  policyCreate(deviceType: number, rules: string): number;
+  policyFree(id: number): void;
+  policyPush(id: number): void;
+  policyPop(): void;
+  dumpKernels(name: string, overload: string): string;
   // random
   generatorCreate(device: number, isDefault: boolean): number;
   generatorFree(id: number): void;

@@ -27,7 +27,7 @@ export async function fetchLibtorch(progress) {
       if (libtorch !== null) return libtorch;
       return fetchInto(cache, python, progress);
     },
-    (holder) => progress.note(`libtorch is being fetched by ${holder}; waiting for it`),
+    (holder, wait) => progress.step("libtorch", `waiting for ${holder}, which fetches it`, wait),
   );
 }
 

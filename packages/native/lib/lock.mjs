@@ -15,16 +15,21 @@ const STALE_MS = 30_000; // a holder on another host is judged by its heartbeat 
  * @template T
  * @param {string} path In an existing folder.
  * @param {() => Promise<T>} work
- * @param {(holder: string) => void} [onWait] Called once when somebody else holds the lock.
+ * @param {(holder: string, wait: () => Promise<void>) => Promise<void>} [show] Called when somebody else holds the lock: shows that, and waits.
  * @returns {Promise<T>}
  */
-export async function withLock(path, work, onWait) {
+export async function withLock(path, work, show = (_, wait) => wait()) {
   const me = JSON.stringify({ pid: process.pid, host: hostname(), since: Date.now() });
-  for (let waited = false; !tryCreate(path, me); ) {
-    if (breakIfStale(path)) continue;
-    if (!waited) onWait?.(readHolder(path)?.text ?? "another process");
-    waited = true;
-    await sleep(200);
+  const taken = () => {
+    for (;;) {
+      if (tryCreate(path, me)) return true;
+      if (!breakIfStale(path)) return false;
+    }
+  };
+  if (!taken()) {
+    await show(readHolder(path)?.text ?? "another process", async () => {
+      while (!taken()) await sleep(200);
+    });
   }
   const beat = setInterval(() => touch(path), HEARTBEAT_MS);
   beat.unref();
