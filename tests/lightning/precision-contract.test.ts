@@ -141,6 +141,32 @@ for (const [name, make] of PLUGINS) {
   });
 }
 
+test("LBFGS sees fresh gradients in each of its evaluations: equal to a loop of one's own", async () => {
+  const batches = [randn([8, 4]), randn([8, 4])];
+  class Closed extends Net {
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.LBFGS(this.parameters(), { lr: 0.1, maxIter: 4 });
+    }
+  }
+  const start = new Net().stateDict();
+  const trained = new Closed();
+  trained.loadStateDict(start);
+  await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(trained, { trainDataloaders: batches });
+
+  const looped = new Net();
+  looped.loadStateDict(start);
+  const optimizer = new optim.LBFGS(looped.parameters(), { lr: 0.1, maxIter: 4 });
+  for (const batch of batches) {
+    optimizer.step(() => {
+      optimizer.zeroGrad();
+      const loss = looped.trainingStep(batch);
+      loss.backward();
+      return loss;
+    });
+  }
+  for (const [name, tensor] of looped.stateDict()) assert.deepEqual(trained.stateDict().get(name)?.detach().tolist(), tensor.detach().tolist(), name);
+});
+
 test("LBFGS works without a scaler and is refused with one", async () => {
   class Quadratic extends Net {
     override configureOptimizers(): optim.Optimizer {

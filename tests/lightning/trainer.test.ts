@@ -212,6 +212,22 @@ test("a failure inside a step leaves modes, default dtype and the trainer in ord
   }
 });
 
+test("a step method that returns a promise is an error that says why", async () => {
+  class Asynchronous extends Net {
+    override trainingStep(batch: Tensor, i: number): never {
+      return Promise.resolve(super.trainingStep(batch, i)) as never;
+    }
+    override testStep(): unknown {
+      return Promise.reject(new Error("unheard"));
+    }
+  }
+  for (const precision of [32, "bf16"] as const) {
+    const trainer = new Trainer({ ...QUIET, precision });
+    await assert.rejects(trainer.fit(new Asynchronous(), { trainDataloaders: batches(1) }), { code: "ERR_ASYNC_STEP", message: /^trainingStep: expected a step that ends when it returns\. Received: "a promise"\. Autocast and tensor scopes end/ });
+    await assert.rejects(trainer.test(new Asynchronous(), { dataloaders: batches(1) }), { code: "ERR_ASYNC_STEP" });
+  }
+});
+
 test("asynchronous loaders, and batches of any shape", async () => {
   const seen: string[] = [];
   class Shapes extends Net {

@@ -84,12 +84,14 @@ export class BatchRunner {
     host.currentHook = step;
     let output: unknown;
     try {
-      output = precision.forward(() => module[step](batch, this.#batchIdx, this.#loaderIdx));
+      output = precision.forward(() => {
+        const made: unknown = module[step](batch, this.#batchIdx, this.#loaderIdx);
+        if (!isPromise(made)) return made;
+        made.catch(() => undefined);
+        throw new MisconfigurationError(step, "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns.", "ERR_ASYNC_STEP");
+      });
     } finally {
       host.currentHook = before;
-    }
-    if (isPromise(output)) {
-      throw new MisconfigurationError(step, "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns.", "ERR_ASYNC_STEP");
     }
     if (batchEnd.length === 0) return this.#end(output);
     const ended = batchEnd.run(output, batch, this.#batchIdx, this.#loaderIdx);

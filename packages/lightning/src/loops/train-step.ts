@@ -55,6 +55,8 @@ export class TrainStep implements OptimizerRunner {
   #batchIdx = 0;
   #result: StepResult = {};
   #current = new Outcome();
+  /** This batch is the first of a window: it clears the gradients of the one before. */
+  #opensWindow = true;
   readonly #stepped = new Set<optim.Optimizer>();
 
   constructor(parts: TrainStepParts) {
@@ -74,11 +76,12 @@ export class TrainStep implements OptimizerRunner {
 
   /** `windowEnds`: gradients are complete after this batch, so the optimizer steps. */
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
-    const { precision, module, optimizers } = this.#parts;
+    const { precision, module, optimizers, progress } = this.#parts;
     this.#batch = batch;
     this.#batchIdx = batchIdx;
     this.#result = {};
     this.#current = new Outcome();
+    this.#opensWindow = !progress.windowOpen;
 
     if (!module.automaticOptimization) this.#manual();
     else if (optimizers[0] === undefined || !windowEnds) this.#forwardBackward();
@@ -94,7 +97,7 @@ export class TrainStep implements OptimizerRunner {
     return this.#result;
   }
 
-  /** Forward to backward, once. Gives the loss, or null when the step method returned none. */
+  /** Forward to backward; several times where the optimizer evaluates the loss itself. Gives the loss, or null when the step method returned none. */
   #forwardBackward(): Tensor | null {
     const { precision, module, progress } = this.#parts;
 
@@ -103,9 +106,8 @@ export class TrainStep implements OptimizerRunner {
     const divided = loss === null || this.accumulate === 1 ? loss : loss.div(this.accumulate);
     if (divided !== null && this.#wantsResult) this.#result.loss = divided.detach();
 
-    // The first batch of a window clears the gradients of the one before.
     const optimizer = this.#parts.optimizers[0];
-    if (!progress.windowOpen && optimizer !== undefined) this.#zeroGrad(optimizer);
+    if (this.#opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (divided === null) return null;
     progress.windowOpen = true;
 
@@ -197,7 +199,14 @@ export class TrainStep implements OptimizerRunner {
     }
   }
 
-  readonly #callTrainingStep = (): unknown => this.module.trainingStep(this.#batch, this.#batchIdx);
+  readonly #callTrainingStep = (): unknown => {
+    const output: unknown = this.module.trainingStep(this.#batch, this.#batchIdx);
+    if (isPromise(output)) {
+      output.catch(() => undefined);
+      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
+    }
+    return output;
+  };
 
   /** The loss in what a step method returned; other values of an object go to `onTrainBatchEnd`. */
   #lossOf(output: unknown): Tensor | null {
@@ -209,9 +218,6 @@ export class TrainStep implements OptimizerRunner {
     if (isPlainObject(output) && output.loss instanceof Tensor) {
       this.#result = { ...output };
       return output.loss;
-    }
-    if (isPromise(output)) {
-      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
     }
     throw new MisconfigurationError("trainingStep", "a tensor, an object with a tensor named loss, or null", output, undefined, "ERR_STEP_OUTPUT");
   }
