@@ -284,6 +284,21 @@ void describe("resuming", () => {
     assert.throws(() => a.stateDict({ position: 5 }), { message: "stateDict: expected position to be from 0 to 4, the batches given in this pass. Received: 5." });
   });
 
+  void it("brings back a generator that others draw from too", () => {
+    const make = (): [DataLoader<number>, Generator] => {
+      const generator = new Generator().manualSeed(3);
+      return [new DataLoader(new Range(8), { batchSize: 4, shuffle: true, generator }), generator];
+    };
+    const [a, generatorOfA] = make();
+    const iterator = a[Symbol.iterator]();
+    iterator.next();
+    randint(0, 10, [5], { generator: generatorOfA });
+    const [b] = make();
+    b.loadStateDict(a.stateDict());
+    assert.deepEqual(values(b), values({ [Symbol.iterator]: () => iterator }));
+    assert.deepEqual(values(b), values(a), "the pass after");
+  });
+
   void it("reads past what a stream has given", async () => {
     const a = new DataLoader(new Stream(10), { batchSize: 3 });
     const iterator = a[Symbol.iterator]();
