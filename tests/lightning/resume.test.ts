@@ -51,6 +51,8 @@ interface Recipe {
   readonly ownGenerator?: boolean;
   /** A plain array of batches: a loader without state. */
   readonly plain?: boolean;
+  /** Elements from a stream, whose length nobody knows: the loader is read one batch ahead. */
+  readonly stream?: boolean;
 }
 
 function data(recipe: Recipe): { train: Iterable<unknown>; val: Iterable<unknown> } {
@@ -61,6 +63,10 @@ function data(recipe: Recipe): { train: Iterable<unknown>; val: Iterable<unknown
   const val = new DataLoader(new TensorDataset(x.narrow(0, 36, 8), y.narrow(0, 36, 8)), { batchSize: 4 });
   const generator = recipe.ownGenerator === true ? new Generator("cpu").manualSeed(3) : null;
   const loader = new DataLoader(set, { batchSize: 4, shuffle: true, generator });
+  if (recipe.stream === true) {
+    const elements = { *[Symbol.iterator]() { for (let i = 0; i < 36; i++) yield set.get(i); } };
+    return { train: new DataLoader<unknown, unknown>(elements, { batchSize: 4 }), val };
+  }
   return { train: recipe.plain === true ? [...loader] : loader, val };
 }
 
@@ -81,7 +87,8 @@ const RECIPES: Recipe[] = [
   { name: "64, own generator", options: { precision: 64 }, ownGenerator: true },
   { name: "bf16, plain loader", options: { precision: "bf16" }, plain: true },
   { name: "16, accumulation 4, validation inside windows and epochs", options: { precision: 16, accumulateGradBatches: 4, valCheckInterval: 3, gradientClipVal: 0.5 } },
-  { name: "16-true", options: { precision: "bf16-true" } },
+  { name: "stream", options: {}, stream: true },
+  { name: "bf16-true", options: { precision: "bf16-true" } },
 ];
 
 for (const recipe of RECIPES) {
@@ -128,7 +135,7 @@ test("Ctrl-C ends in order, with a checkpoint that goes on where it ended", asyn
   const whole = start(recipe, []);
   await whole.fit();
 
-  for (const stage of ["batch", "validation"] as const) {
+  for (const stage of ["batch", "validation", "sanity check"] as const) {
     class Interrupter extends Callback {
       #done = false;
       readonly seen: string[] = [];
@@ -136,7 +143,7 @@ test("Ctrl-C ends in order, with a checkpoint that goes on where it ended", asyn
         if (stage === "batch" && trainer.globalStep === 5) process.emit("SIGINT");
       }
       override onValidationBatchEnd(trainer: TrainerView): void {
-        if (stage !== "validation" || trainer.sanityChecking || this.#done) return;
+        if (stage === "batch" || trainer.sanityChecking !== (stage === "sanity check") || this.#done) return;
         this.#done = true;
         process.emit("SIGINT");
       }
@@ -145,7 +152,7 @@ test("Ctrl-C ends in order, with a checkpoint that goes on where it ended", asyn
       }
     }
     const interrupter = new Interrupter();
-    const saver = new ModelCheckpoint({ dirpath: join(folder, `interrupted-${stage}`), everyNEpochs: 100 });
+    const saver = new ModelCheckpoint({ dirpath: join(folder, `interrupted-${stage.replace(" ", "-")}`), everyNEpochs: 100 });
     const first = start(recipe, [interrupter, saver]);
     const error: unknown = await first.fit().then(() => null, (reason: unknown) => reason);
     assert.ok(error instanceof InterruptError, String(error));

@@ -271,14 +271,17 @@ export class Trainer extends TrainerState {
     if (validation === null || this.resolved.numSanityValSteps === 0 || run.checkpoint !== null) return;
     if (validation.numSanityBatches.every((n) => n === 0)) return;
     const rng = captureRng(this.rootDevice);
-    this.#setStage("sanity_check");
-    await run.hooks.get("onSanityCheckStart").run();
-    await validation.run(true);
-    this.#setStage("sanity_check");
-    await run.hooks.get("onSanityCheckEnd").run();
-    this.board.reset();
-    restoreRng(rng, this.rootDevice);
-    disposeRng(rng);
+    try {
+      this.#setStage("sanity_check");
+      await run.hooks.get("onSanityCheckStart").run();
+      await validation.run(true);
+      this.#setStage("sanity_check");
+      await run.hooks.get("onSanityCheckEnd").run();
+      this.board.reset();
+    } finally {
+      restoreRng(rng, this.rootDevice);
+      disposeRng(rng);
+    }
   }
 
   async #logHyperparams(module: LightningModule): Promise<void> {
