@@ -20,7 +20,7 @@ NAPI_MODULE_INIT() {
     napi_add_env_cleanup_hook(env, [](void*) { js.closing = true; }, nullptr);
     reserveSlots();
     installWarningHandler();
-    for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), autocastEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
+    for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), autocastEntries(), autocastPolicyEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
       for (const Entry& e : table) {
         napi_value fn;
         napi_create_function(env, e.name, NAPI_AUTO_LENGTH, e.fn, nullptr, &fn);

@@ -243,6 +243,7 @@ std::vector<Entry> dispatchEntries();
 std::vector<Entry> dataEntries();
 std::vector<Entry> autogradEntries();
 std::vector<Entry> autocastEntries();
+std::vector<Entry> autocastPolicyEntries();
 std::vector<Entry> randomEntries();
 std::vector<Entry> traceEntries();
 std::vector<Entry> allocatorEntries();

@@ -1,0 +1,182 @@
+// Autocast policies of one's own: a boxed kernel on the Autocast key of any operator, which casts its tensors as an active policy says, or else as the engine would.
+#include "core.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+namespace nbit {
+namespace {
+
+// none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error.
+enum class Rule : uint8_t { none, lower, full, promote, banned };
+
+struct Policy {
+  c10::DeviceType device;
+  std::unordered_map<std::string, Rule> rules;   // "aten::mm.out" style: name, or name.overload
+  std::unordered_map<std::string, Rule> engine;  // what the engine itself does with these
+  std::vector<std::unique_ptr<torch::Library>> registrations;
+};
+std::map<uint64_t, std::unique_ptr<Policy>>& policies = *new std::map<uint64_t, std::unique_ptr<Policy>>();
+uint64_t lastPolicy = 0;
+std::vector<const Policy*> active;  // innermost last
+
+Rule parseRule(const std::string& s) {
+  if (s == "lower") return Rule::lower;
+  if (s == "float32") return Rule::full;
+  if (s == "promote") return Rule::promote;
+  if (s == "banned") return Rule::banned;
+  return Rule::none;
+}
+
+bool castable(const at::Tensor& t, c10::DeviceType device) {
+  return t.defined() && t.device().type() == device && at::isFloatingType(t.scalar_type()) && t.scalar_type() != at::kDouble;
+}
+
+template <class Fn>
+void eachTensor(torch::jit::Stack& stack, size_t count, Fn fn) {
+  for (size_t i = stack.size() - count; i < stack.size(); i++) {
+    c10::IValue& v = stack[i];
+    if (v.isTensor()) {
+      v = fn(v.toTensor());
+    } else if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor t : v.toTensorList()) list.push_back(fn(t));
+      v = list;
+    }
+  }
+}
+
+Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device) {
+  for (auto p = active.rbegin(); p != active.rend(); ++p) {
+    if ((*p)->device != device) continue;
+    const auto found = (*p)->rules.find(name.name);
+    if (found != (*p)->rules.end()) return found->second;
+  }
+  for (const auto& [id, p] : policies) {
+    if (p->device != device) continue;
+    const auto found = p->engine.find(name.name);
+    if (found != p->engine.end()) return found->second;
+  }
+  return Rule::none;
+}
+
+template <c10::DeviceType device>
+void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const Rule rule = ruleOf(op.operator_name(), device);
+  const size_t count = op.schema().arguments().size();
+  if (rule == Rule::banned) fail("AMP_BANNED", "this operator is unsafe in 16 bits under this policy. Use its form on logits, or put it in autocast({ enabled: false }, …)");
+  const c10::impl::ExcludeDispatchKeyGuard outside(at::autocast::get_autocast_dispatch_key_from_device_type(device));
+  if (rule != Rule::none) {
+    at::ScalarType target = rule == Rule::lower ? at::autocast::get_autocast_dtype(device) : at::kFloat;
+    bool cast = true;
+    if (rule == Rule::promote) {
+      target = at::autocast::get_autocast_dtype(device);
+      bool any = false;
+      eachTensor(*stack, count, [&](const at::Tensor& t) {
+        if (castable(t, device)) {
+          any = true;
+          if (t.scalar_type() == at::kFloat) target = at::kFloat;
+        }
+        return t;
+      });
+      cast = any;
+    }
+    if (cast) eachTensor(*stack, count, [&](const at::Tensor& t) { return castable(t, device) ? at::autocast::cached_cast(target, t, device) : t; });
+  }
+  op.callBoxed(stack);
+}
+
+struct Quiet : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+std::vector<std::string> split(const std::string& s, char by) {
+  std::vector<std::string> parts;
+  size_t from = 0;
+  for (size_t at = s.find(by); at != std::string::npos; at = s.find(by, from)) {
+    parts.push_back(s.substr(from, at - from));
+    from = at + 1;
+  }
+  parts.push_back(s.substr(from));
+  return parts;
+}
+}  // namespace
+
+// (device type, "name \t rule \t engine's rule" per line) → policy id; its kernels stay registered until it is freed
+NBIT_FN(policyCreate) {
+  Args a(env, info);
+  NBIT_TRY
+  auto policy = std::make_unique<Policy>();
+  policy->device = static_cast<c10::DeviceType>(a.integer(0));
+  if (policy->device != c10::kCPU && policy->device != c10::kCUDA) fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
+  const auto key = at::autocast::get_autocast_dispatch_key_from_device_type(policy->device);
+  Quiet quiet;  // replacing a kernel on purpose is worth no warning
+  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
+  for (const auto& line : split(a.text(1), '\n')) {
+    const auto fields = split(line, '\t');
+    if (fields.size() != 3) continue;
+    const std::string name = "aten::" + fields[0];
+    bool known = false;
+    for (const auto& op : c10::Dispatcher::singleton().getAllOpNames()) {
+      if (op.name != name) continue;
+      const auto handle = c10::Dispatcher::singleton().findSchema(op);
+      if (!handle) continue;
+      known = true;
+      bool already = false;
+      for (const auto& [id, other] : policies) already |= other->device == policy->device && other->rules.count(name) > 0;
+      if (already) continue;
+      const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
+      if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
+      else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
+    }
+    if (!known) fail("ERR_NO_OPERATOR", "this libtorch has no operator " + name);
+    policy->rules[name] = parseRule(fields[1]);
+    policy->engine[name] = parseRule(fields[2]);
+  }
+  policy->registrations.push_back(std::move(library));
+  policies[++lastPolicy] = std::move(policy);
+  return toJs(env, static_cast<double>(lastPolicy));
+  NBIT_CATCH("amp.policy")
+}
+NBIT_FN(policyFree) {
+  Args a(env, info);
+  NBIT_TRY
+  policies.erase(static_cast<uint64_t>(a.number(0)));
+  return nullptr;
+  NBIT_CATCH("amp.policy")
+}
+NBIT_FN(policyPush) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
+  if (found == policies.end()) fail("ERR_ARGUMENT", "expected a policy that is in use");
+  active.push_back(found->second.get());
+  return nullptr;
+  NBIT_CATCH("amp.policy")
+}
+NBIT_FN(policyPop) {
+  (void)env;
+  (void)info;
+  if (!active.empty()) active.pop_back();
+  return nullptr;
+}
+/** Where an operator's kernels come from, in the dispatcher's own words. */
+NBIT_FN(dumpKernels) {
+  Args a(env, info);
+  NBIT_TRY
+  auto handle = c10::Dispatcher::singleton().findOp({a.text(0), a.text(1)});
+  return toJs(env, handle ? handle->dumpState() : std::string());
+  NBIT_CATCH("dumpKernels")
+}
+
+std::vector<Entry> autocastPolicyEntries() {
+  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
+}
+
+}  // namespace nbit

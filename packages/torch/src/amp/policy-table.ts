@@ -1,0 +1,102 @@
+/** What autocast does with each operator, found by asking the engine. */
+import { traceOperators } from "../autograd/index.js";
+import { kernelsOf } from "../backend.js";
+import { NbitError } from "../errors.js";
+import { aten } from "../ops/aten.js";
+import { ones } from "../ops/index.js";
+import { schemasOf, type Argument, type Schema } from "../ops/schema.js";
+import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
+import { scope } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { autocast } from "./autocast.js";
+
+/**
+ * `lower`: inputs are cast to the region's dtype. `float32`: to float32. `promote`: to the widest input's dtype. `setOptDtype` and `appendDtype`: computed with
+ * dtype = float32. `banned`: an error in 16 bits. `none`: has a kernel of autocast that casts nothing.
+ */
+export type AutocastRule = "lower" | "float32" | "promote" | "setOptDtype" | "banned" | "none";
+
+function sample(arg: Argument, make: (position: number) => Tensor, position: { n: number }): unknown {
+  if (arg.kind === "t") {
+    if (arg.list === true) return [make(position.n++), make(position.n++)];
+    return arg.optional === true ? null : make(position.n++);
+  }
+  if (arg.optional === true) return null;
+  if (arg.list === true) return arg.kind === "b" ? [true, true, true] : new Array<number>(arg.size ?? 2).fill(1);
+  switch (arg.kind) {
+    case "b":
+      return false;
+    case "S":
+      return typeof arg.default === "string" ? arg.default : "none";
+    case "d":
+      return "float32";
+    default:
+      return 1;
+  }
+}
+
+interface Probe {
+  /** dtypes that inputs were cast to before the operator itself ran. */
+  readonly casts: ReadonlySet<string>;
+  readonly banned: boolean;
+}
+
+function probe(name: string, schema: Schema, device: DeviceLike, dtypeOf: (position: number) => "float32" | "bfloat16"): Probe {
+  return scope(() => {
+    const position = { n: 0 };
+    const args = schema.args.filter((a) => !(a.kwarg === true && a.default !== undefined)).map((a) => sample(a, (i) => ones([2, 2], { dtype: dtypeOf(i), device }), position));
+    let banned = false;
+    const call = aten[name]?.[schema.overload === "" ? "default" : schema.overload];
+    const { events } = traceOperators(() => {
+      try {
+        autocast({ deviceType: deviceOf(device).type, dtype: "bfloat16", cacheEnabled: false }, () => call?.(...args));
+      } catch (error) {
+        // The sample need not make sense: what matters is what was cast before the operator complained.
+        banned = error instanceof NbitError && /unsafe to autocast/.test(error.message);
+      }
+    });
+    const casts = new Set<string>();
+    const outer = events.findIndex((e) => e.name === `aten::${name}` && e.depth === 0);
+    for (const e of events.slice(outer + 1)) {
+      if (e.depth === 1 && e.name === `aten::${name}`) break;
+      if (e.name === "aten::_to_copy" && e.outputs[0]) casts.add(e.outputs[0].dtype);
+    }
+    return { casts, banned };
+  });
+}
+
+function ruleOf(name: string, schema: Schema, device: DeviceLike): AutocastRule {
+  const wide = probe(name, schema, device, () => "float32");
+  if (wide.banned) return "banned";
+  if (wide.casts.has("bfloat16")) return "lower";
+  const narrow = probe(name, schema, device, () => "bfloat16");
+  if (narrow.banned) return "banned";
+  if (narrow.casts.has("float32")) return "float32";
+  const mixed = probe(name, schema, device, (i) => (i === 0 ? "bfloat16" : "float32"));
+  if (mixed.casts.has("float32")) return "promote";
+  return schema.args.some((a) => a.name === "dtype") ? "setOptDtype" : "none";
+}
+
+const tables = new Map<string, ReadonlyMap<string, AutocastRule>>();
+
+/**
+ * The engine's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
+ * list, so it is right for the libtorch in use. By name without `aten::`. Takes some 100 ms the first time.
+ * @example policyTable("cpu").get("mm"); // "lower"
+ */
+export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, AutocastRule> {
+  const type = deviceOf(device, "amp.policyTable").type;
+  let table = tables.get(type);
+  if (table === undefined) {
+    const found = new Map<string, AutocastRule>();
+    for (const { name, overload } of kernelsOf(`Autocast${type.toUpperCase()}`)) {
+      const short = name.replace(/^aten::/, "");
+      if (!name.startsWith("aten::") || found.has(short)) continue;
+      const schema = schemasOf(name).find((s) => s.overload === overload);
+      if (schema !== undefined) found.set(short, ruleOf(short, schema, type));
+    }
+    table = found;
+    tables.set(type, table);
+  }
+  return table;
+}

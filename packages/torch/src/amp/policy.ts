@@ -1,0 +1,74 @@
+/** Policies of one's own: another dtype for some operators, in a region. */
+import { ArgumentError, NbitError } from "../errors.js";
+import { native } from "../native.js";
+import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
+import { schemasOf } from "../ops/schema.js";
+import { policyTable } from "./policy-table.js";
+
+/** `lower`: the region's dtype. `float32`. `promote`: the widest input. `none`: as the inputs are. `banned`: an error. */
+export type PolicyRule = "lower" | "float32" | "promote" | "none" | "banned";
+export type PolicyRules = Readonly<Record<string, PolicyRule>>;
+
+const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned"];
+
+/**
+ * Rules for operators under autocast, in place of the engine's. Kernels are registered with the dispatcher when it is made and removed by `dispose()`; between `run`s they do what the engine does.
+ */
+export class AutocastPolicy {
+  readonly rules: PolicyRules;
+  readonly device: string;
+  #id: number;
+
+  /**
+   * @param rules - By operator, in schema spelling: `{ "scatter_add": "float32", "softmax": "lower" }`.
+   * @throws {ArgumentError} for an operator that this libtorch does not have, or a rule that does not exist.
+   */
+  constructor(rules: PolicyRules, device: DeviceLike = "cpu") {
+    this.rules = Object.freeze({ ...rules });
+    this.device = deviceOf(device, "amp.policy").type;
+    const engine = policyTable(this.device);
+    const lines = Object.entries(rules).map(([name, rule]) => {
+      if (schemasOf(`aten::${name}`).length === 0) throw new ArgumentError("amp.policy", "names of operators, such as \"scatter_add\"", name);
+      if (!RULES.includes(rule)) throw new ArgumentError("amp.policy", `a rule among ${RULES.join(", ")} for ${name}`, rule);
+      return `${name}\t${rule}\t${engine.get(name) ?? "none"}`;
+    });
+    this.#id = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
+  }
+
+  /** Run `fn` with these rules; they matter inside autocast regions only. Inner policies come first. */
+  run<T>(fn: () => T): T {
+    if (this.#id === 0) throw new NbitError("AutocastPolicy.run: expected a policy that is in use. Received: one that was disposed of.", "POLICY_DISPOSED");
+    native.policyPush(this.#id);
+    try {
+      const result = fn();
+      if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
+        throw new NbitError("amp.policy: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the policy.", "AUTOCAST_ASYNC");
+      return result;
+    } finally {
+      native.policyPop();
+    }
+  }
+  dispose(): void {
+    if (this.#id !== 0) native.policyFree(this.#id);
+    this.#id = 0;
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * Run `fn` with other rules for some operators under autocast.
+ *
+ * The way out where the engine has no rule: operators in no list run in their inputs' dtype, and throw when these differ. Registering costs some microseconds per operator:
+ * for a hot path make an {@link AutocastPolicy} once.
+ * @example amp.policy({ scatter_add: "float32" }, () => autocast({ dtype: "bfloat16" }, () => model.forward(x)))
+ */
+export function policy<T>(rules: PolicyRules, fn: () => T, device: DeviceLike = "cpu"): T {
+  const made = new AutocastPolicy(rules, device);
+  try {
+    return made.run(fn);
+  } finally {
+    made.dispose();
+  }
+}
