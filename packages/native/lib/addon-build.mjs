@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { SetupError, diskFull, explainFileError } from "./errors.mjs";
 import { describeLibtorch } from "./libtorch.mjs";
 import { withLock } from "./lock.mjs";
-import { cacheFolder, installedAddon, installedRecord, makeFolder, packageFolder } from "./places.mjs";
+import { SETUP_COMMAND, cacheFolder, installedAddon, installedRecord, makeFolder, packageFolder } from "./places.mjs";
 import { run } from "./run.mjs";
 
 const BYTES_PER_COMPILER = 1.2e9;
@@ -99,9 +99,9 @@ async function linkAddon(plan, objects, compiler, built) {
 function explainCompiler(result, problem, command) {
   if (/No space left on device|Disk quota exceeded/.test(result.output)) return diskFull(cacheFolder(), null);
   if (result.signal === "SIGKILL" || /Killed signal terminated program|virtual memory exhausted|cannot allocate memory/i.test(result.output)) {
-    return new SetupError("NBIT_OUT_OF_MEMORY", { problem: `${problem}: memory ran out (a compiler needs about 1 GB).`, fix: "npx nbit setup   # with other programs closed; what is compiled already is kept" });
+    return new SetupError("NBIT_OUT_OF_MEMORY", { problem: `${problem}: memory ran out (a compiler needs about 1 GB).`, fix: `${SETUP_COMMAND}   # with other programs closed; what is compiled already is kept` });
   }
-  if (result.signal !== null) return new SetupError("NBIT_INTERRUPTED", { problem: `${problem}: ended by ${result.signal}.`, fix: "npx nbit setup   # goes on where it stopped" });
+  if (result.signal !== null) return new SetupError("NBIT_INTERRUPTED", { problem: `${problem}: ended by ${result.signal}.`, fix: `${SETUP_COMMAND}   # goes on where it stopped` });
   const details = result.error?.message ?? result.output.split("\n").filter((line) => /error|undefined reference|cannot find/i.test(line)).slice(0, 12).join("\n");
   return new SetupError("NBIT_BUILD_FAILED", { problem: `${problem}.`, details: details || result.output.slice(-2000), fix: `(cd ${packageFolder} && ${command.join(" ")})   # shows all messages of the compiler` });
 }

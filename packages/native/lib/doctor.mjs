@@ -7,7 +7,7 @@ import { findCompiler, findNodeHeaders, noCompiler } from "./compiler.mjs";
 import { SetupError } from "./errors.mjs";
 import { examineCpu, examineGpus } from "./hardware.mjs";
 import { describeLibtorch, findLibtorch } from "./libtorch.mjs";
-import { cacheFolder, checkPlatform, installedAddon, packageFolder } from "./places.mjs";
+import { SETUP_COMMAND, cacheFolder, checkPlatform, installedAddon, packageFolder } from "./places.mjs";
 import { precisionTable } from "./precisions.mjs";
 import { ask, inPath } from "./run.mjs";
 
@@ -34,7 +34,7 @@ export async function examine() {
   const headers = attempt(findNodeHeaders);
   const installed = readInstalled();
   const addon = await examineAddon(libtorch, compiler, installed, attempt);
-  if (libtorch === null && search !== null) problems.push({ code: "NBIT_NO_LIBTORCH", problem: "no libtorch was found; set-up fetches one.", fix: "npx nbit setup" });
+  if (libtorch === null && search !== null) problems.push({ code: "NBIT_NO_LIBTORCH", problem: "no libtorch was found; set-up fetches one.", fix: SETUP_COMMAND });
   if (compiler === null && addon.state !== "loads" && !problems.some((p) => /COMPILER/.test(p.code))) {
     const { code, problem, fix } = noCompiler();
     problems.push({ code, problem, fix });
@@ -42,7 +42,7 @@ export async function examine() {
   if (addon.state !== "loads" && !problems.some((p) => p.code === addon.code)) problems.push({ code: addon.code, problem: addon.problem, fix: addon.fix });
   const cpu = { ...examineCpu(), kernels: addon.info?.cpuCapability ?? null };
   const gpus = examineGpus();
-  if (gpus.devices.length > 0 && libtorch !== null && !libtorch.cuda) problems.push({ code: "NBIT_CPU_BUILD", problem: `there is a GPU, but ${describeLibtorch(libtorch)} is a build for CPUs.`, fix: "export LIBTORCH=/path/to/a/CUDA/build   # or NBIT_TORCH_SPEC, then npx nbit setup" });
+  if (gpus.devices.length > 0 && libtorch !== null && !libtorch.cuda) problems.push({ code: "NBIT_CPU_BUILD", problem: `there is a GPU, but ${describeLibtorch(libtorch)} is a build for CPUs.`, fix: "export LIBTORCH=/path/to/a/CUDA/build   # or NBIT_TORCH_SPEC; then set up again" });
   const gpu = addon.info?.cudaDevices > 0 || (addon.info === null && gpus.devices.length > 0) ? (gpus.devices[0] ?? null) : null;
   const python = inPath("python3");
   return {
@@ -80,7 +80,7 @@ async function examineAddon(libtorch, compiler, installed, attempt) {
 function ageOf(installed, plan) {
   if (installed === null) return "not recorded by set-up, so its age is unknown";
   if (plan === null) return `built by ${installed.compiler}`;
-  return installed.key === plan.key ? "up to date" : "older than its sources, or for another libtorch or compiler: npx nbit setup";
+  return installed.key === plan.key ? "up to date" : `older than its sources, or for another libtorch or compiler: ${SETUP_COMMAND}`;
 }
 
 /** The report as text for a terminal. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { SetupError, diskFull, explainFileError, installCommand } from "./errors.mjs";
 import { describeLibtorch, findLibtorch, inspect, wrongVersion } from "./libtorch.mjs";
 import { withLock } from "./lock.mjs";
-import { SUPPORTED_TEXT, cacheFolder, isSupported, makeFolder, torchSpec } from "./places.mjs";
+import { SETUP_COMMAND, SUPPORTED_TEXT, cacheFolder, isSupported, makeFolder, torchSpec } from "./places.mjs";
 import { megabytes } from "./progress.mjs";
 import { ask, inPath, run } from "./run.mjs";
 
@@ -154,14 +154,14 @@ async function unpack(python, wheel, stage, work, update) {
   if (last.error === "disk-full") throw diskFull(stage, new Error(last.message));
   if (last.error === "corrupt") throw corrupt(work, last.message);
   if (last.error === "unwritable") throw new SetupError("NBIT_CACHE_UNWRITABLE", { problem: `cannot write to ${stage}.`, details: last.message, fix: 'export XDG_CACHE_HOME="$(mktemp -d)"   # then run the same command again' });
-  if (result.signal !== null) throw new SetupError("NBIT_INTERRUPTED", { problem: `unpacking was ended by ${result.signal}.`, fix: "npx nbit setup   # goes on where it stopped" });
+  if (result.signal !== null) throw new SetupError("NBIT_INTERRUPTED", { problem: `unpacking was ended by ${result.signal}.`, fix: `${SETUP_COMMAND}   # goes on where it stopped` });
   throw new SetupError("NBIT_UNPACK_FAILED", { problem: `the wheel ${wheel} could not be unpacked.`, details: result.output.slice(-2000), fix: `${python} ${UNPACKER} ${wheel} ${stage}   # shows the whole story` });
 }
 
 /** What came is not what was published: forget it, so that the next run fetches afresh. */
 function corrupt(work, message) {
   rmSync(work, { recursive: true, force: true });
-  return new SetupError("NBIT_DOWNLOAD_CORRUPT", { problem: `the fetched wheel is damaged; it has been removed.`, details: String(message), fix: "npx nbit setup   # fetches it again" });
+  return new SetupError("NBIT_DOWNLOAD_CORRUPT", { problem: `the fetched wheel is damaged; it has been removed.`, details: String(message), fix: `${SETUP_COMMAND}   # fetches it again` });
 }
 
 function sizeOf(folder) {

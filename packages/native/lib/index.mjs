@@ -12,9 +12,8 @@ import { planAddon } from "./addon-plan.mjs";
 import { findCompiler } from "./compiler.mjs";
 import { SetupError } from "./errors.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
-import { checkPlatform, installedAddon } from "./places.mjs";
+import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
 
-const FIX = "npx nbit setup";
 
 function load() {
   checkPlatform();
@@ -28,7 +27,7 @@ function load() {
   const looked = [];
   const found = existsSync(installedAddon) ? { addon: installedAddon, libtorch: record?.libtorch ?? null } : fromCache(looked);
   if (found === null) {
-    throw new SetupError("NBIT_NOT_SET_UP", { problem: "the native addon has not been built for this copy of nbit.", looked: [{ place: installedAddon, found: "no such file" }, ...looked], fix: FIX });
+    throw new SetupError("NBIT_NOT_SET_UP", { problem: "the native addon has not been built for this copy of nbit.", looked: [{ place: installedAddon, found: "no such file" }, ...looked], fix: SETUP_COMMAND });
   }
   const module = { exports: {} };
   try {
@@ -39,7 +38,7 @@ function load() {
     const state = found.libtorch === null ? null : inspect(found.libtorch.path);
     looked.push({ place: found.addon, found: "there" });
     if (found.libtorch !== null) looked.push({ place: found.libtorch.path, found: typeof state === "string" ? state : `libtorch ${state.version} (${state.variant}); built for ${found.libtorch.version} (${found.libtorch.variant})` });
-    throw new SetupError("NBIT_LOAD_FAILED", { problem: "the native addon is there, but does not load.", looked, details: error.message, fix: FIX, cause: error });
+    throw new SetupError("NBIT_LOAD_FAILED", { problem: "the native addon is there, but does not load.", looked, details: error.message, fix: SETUP_COMMAND, cause: error });
   }
   const libtorch = found.libtorch ?? findLibtorch().libtorch;
   return { native: module.exports, libtorch };

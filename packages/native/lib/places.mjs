@@ -1,5 +1,5 @@
 /** Where things are kept, and what is supported. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,9 @@ export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..")
 /** The installed addon of this copy of the package, and the record of what it was built for. */
 export const installedAddon = join(packageFolder, "build", "nbit.node");
 export const installedRecord = join(packageFolder, "build", "addon.json");
+
+/** Set-up as a user calls it; in a clone this works before the command `nbit` is linked. */
+export const SETUP_COMMAND = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs")) ? "npm run build" : "npx nbit setup";
 
 export const SUPPORTED = { oldest: [2, 11], newest: [2, 15] };
 export const SUPPORTED_TEXT = "2.11 to 2.15";
@@ -52,7 +55,7 @@ export function checkPlatform() {
   if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
     throw new SetupError("NBIT_NODE_VERSION", {
       problem: `Node.js ${OLDEST_NODE.join(".")} or newer is needed. This is ${process.versions.node} (${process.execPath}).`,
-      fix: "npx --yes node@22 tools/setup.mjs   # or install a newer Node.js",
+      fix: "nvm install 22   # or any other way to a newer Node.js",
     });
   }
   const platform = `${process.platform}-${process.arch}`;

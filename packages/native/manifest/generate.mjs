@@ -22,7 +22,6 @@ const include = join(libtorch.path, "include", "ATen");
 export const camel = (name) => name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c) => c.toUpperCase());
 
 const bodyHeader = readFileSync(join(include, "core", "TensorBody.h"), "utf8");
-const isMethod = (base) => new RegExp(`\\binline [^\\n;]* Tensor::${base}\\(`).test(bodyHeader);
 function isFunction(base) {
   const header = join(include, "ops", `${base}.h`);
   return existsSync(header) && new RegExp(`\\binline [^\\n;]* ${base}\\(`).test(readFileSync(header, "utf8"));

@@ -6,7 +6,7 @@ import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Complex } from "./complex.js";
-import { Generator } from "./generator.js";
+import type { Generator } from "./generator.js";
 import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, planFor, Tag, tagOf, type Plan } from "./plan.js";
 import { schemasOf, type Argument, type Schema } from "./schema.js";
 

@@ -2,9 +2,9 @@
 import { ArgumentError } from "../errors.js";
 import { native } from "../native.js";
 import { zeros, zerosLike } from "../ops/index.js";
-import { TensorList } from "../tensor/list.js";
+import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { operator } from "./operators.js";
+import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
 
 export interface AdamOptions {
@@ -95,11 +95,11 @@ abstract class AdamBase extends Optimizer {
     const temporaries: Tensor[] = [];
     if (g.maximize) temporaries.push(...(grads = foreachNeg(grads)));
     if (g.weightDecay !== 0) {
-      if (this.#decoupled) foreachMul_(packed, 1 - g.lr * g.weightDecay);
+      if (this.#decoupled) foreachMul_(packed, factorOver(params, 1 - g.lr * g.weightDecay));
       else temporaries.push(...(grads = foreachAdd(grads, packed, { alpha: g.weightDecay })));
     }
     foreachLerp_(s.expAvg, grads, 1 - beta1);
-    foreachMul_(s.expAvgSq, beta2);
+    foreachMul_(s.expAvgSq, factorOver(params, beta2));
     foreachAddcmul_(s.expAvgSq, grads, grads, 1 - beta2);
     if (s.maxExpAvgSq !== null) foreachMaximum_(s.maxExpAvgSq, s.expAvgSq);
     const denominators = foreachSqrt(s.maxExpAvgSq ?? s.expAvgSq);
