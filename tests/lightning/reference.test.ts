@@ -10,7 +10,7 @@ import type { Tensor } from "@nbit/torch";
 interface Reference {
   readonly name: string;
   readonly precision: PrecisionInput;
-  readonly optimizer: "adamw" | "sgd" | "plain";
+  readonly optimizer: "adamw" | "sgd";
   readonly scheduler: "step" | "epoch" | null;
   readonly accumulate: number;
   readonly clip: number | null;
@@ -68,7 +68,7 @@ class Net extends LightningModule {
     const optimizer =
       this.reference.optimizer === "adamw"
         ? new optim.AdamW(this.parameters(), { lr: 0.01, weightDecay: 0.1 })
-        : new optim.SGD(this.parameters(), { lr: 0.05, ...(this.reference.optimizer === "sgd" ? { momentum: 0.9, weightDecay: 0.01 } : {}) });
+        : new optim.SGD(this.parameters(), { lr: 0.05, momentum: 0.9, weightDecay: 0.01 });
     if (this.reference.scheduler === null) return optimizer;
     return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 3, 0.5), interval: this.reference.scheduler }]] as const;
   }

@@ -2,6 +2,9 @@
 import { aten } from "../ops/aten.js";
 import { NbitError } from "../errors.js";
 import type { AtenOperator, AtenResult } from "../ops/aten.js";
+import { tensor } from "../tensor/values.js";
+import { outsideScopes } from "../tensor/scope.js";
+import type { Tensor } from "../tensor/tensor.js";
 
 /** @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. */
 export function operator(name: string): (...args: readonly unknown[]) => AtenResult {
@@ -11,4 +14,25 @@ export function operator(name: string): (...args: readonly unknown[]) => AtenRes
     if (found === undefined) throw new NbitError(`${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`, "ERR_NO_OPERATOR");
     return found(...args);
   };
+}
+
+const factors = new Map<number, Tensor>();
+
+/**
+ * @internal A factor for `_foreach_mul_`. On CPU that operator rounds a number to the list's dtype first, so that over bfloat16 0.999 would be 1; `mul_`, and this
+ * operator with a float64 tensor, multiply by the number itself and round the product.
+ */
+export function factorOver(params: readonly Tensor[], value: number): number | Tensor {
+  const [first] = params;
+  if (first === undefined || first.device.type !== "cpu" || (first.dtype !== "bfloat16" && first.dtype !== "float16")) return value;
+  let found = factors.get(value);
+  if (found === undefined) {
+    if (factors.size >= 64) {
+      for (const old of factors.values()) old.dispose();
+      factors.clear();
+    }
+    found = outsideScopes(() => tensor(value, { dtype: "float64" }));
+    factors.set(value, found);
+  }
+  return found;
 }

@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { operator } from "./operators.js";
+import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
 
 export interface SGDOptions {
@@ -73,7 +73,7 @@ export class SGD extends Optimizer {
         d = g.nesterov ? hold(foreachAdd(list, update, { alpha: g.momentum })) : update;
       } else {
         const buffers = this.pack(params, "momentumBuffer");
-        foreachMul_(buffers, g.momentum);
+        foreachMul_(buffers, factorOver(params, g.momentum));
         foreachAdd_(buffers, d, { alpha: 1 - g.dampening });
         d = g.nesterov ? hold(foreachAdd(d, buffers, { alpha: g.momentum })) : buffers;
       }
