@@ -1,0 +1,106 @@
+/**
+ * The CPU benchmark: ours beside the Python peer, interleaved, every measurement in a process of its own.
+ *
+ *     npm run bench -- [--quick] [--runs=7] [--threads=1,2] [--out=benchmarks/results]
+ *
+ * Both sides must compute the same losses before a time counts. Writes <date>-cpu.json and .md.
+ */
+import { execFile } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
+import { findPeer, peerScript, type Peer } from "./peer.js";
+import { markdown, median, memoryLine, table, type Machine, type Measured, type MemoryRow } from "./report.js";
+import { rowsFor, type Row, type Side } from "./rows.js";
+
+const run = promisify(execFile);
+const flags = new Map(process.argv.slice(2).map((a) => a.replace(/^--/, "").split("=") as [string, string | undefined]));
+const quick = flags.has("quick");
+const runs = Number(flags.get("runs") ?? (quick ? 3 : 7));
+const threadCounts = (flags.get("threads") ?? (quick || availableParallelism() < 2 ? "1" : "1,2")).split(",").map(Number);
+const out = flags.get("out") ?? fileURLToPath(new URL("../results", import.meta.url));
+const oursScript = fileURLToPath(new URL("ours.js", import.meta.url));
+
+interface Result {
+  readonly us: number;
+  readonly losses: readonly number[];
+}
+interface MemoryResult {
+  readonly first: { readonly mib: number };
+  readonly last: { readonly mib: number };
+}
+
+async function measure<T>(side: Side, python: string): Promise<T> {
+  const [command, script] = side.who === "nbit" ? [process.execPath, oursScript] : [python, peerScript];
+  const { stdout } = await run(command, [script, ...side.args], { encoding: "utf8", maxBuffer: 1 << 24 });
+  const line = stdout.split("\n").find((l) => l.startsWith("{"));
+  if (line === undefined) throw new Error(`${side.who} ${side.args.join(" ")} printed no result: ${stdout.slice(0, 500)}`);
+  return JSON.parse(line) as T;
+}
+
+function compareLosses(row: Row, a: Result, b: Result): Measured["losses"] {
+  if (row.sameLoss === null) return "not compared";
+  if (a.losses.length !== b.losses.length || a.losses.length === 0) throw new Error(`${row.name}: ${a.losses.length} losses of ours, ${b.losses.length} of theirs`);
+  let equal = true;
+  a.losses.forEach((loss, i) => {
+    const other = b.losses[i] as number;
+    if (loss === other) return;
+    equal = false;
+    if (!(Math.abs(loss - other) <= (row.sameLoss ?? 0) * Math.abs(other))) throw new Error(`${row.name}: the sides compute different things: loss ${loss} and ${other} at step ${i}`);
+  });
+  return equal ? "equal" : "close";
+}
+
+async function measureRow(row: Row, peer: Peer, machine: { readonly nativeBf16: boolean }): Promise<Measured> {
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  let losses: Measured["losses"] = "not compared";
+  for (let i = 0; i < runs; i++) {
+    // Who goes first alternates: the second often finds a warmer machine.
+    const order = i % 2 === 0 ? [row.ours, row.theirs] : [row.theirs, row.ours];
+    const results: Result[] = [];
+    for (const side of order) results.push(await measure<Result>(side, peer.python));
+    const [a, b] = (i % 2 === 0 ? results : results.reverse()) as [Result, Result];
+    if (i === 0) losses = compareLosses(row, a, b);
+    ours.push(a.us);
+    theirs.push(b.us);
+  }
+  return { row, ours, theirs, ratio: median(ours.map((us, i) => us / (theirs[i] as number))), losses, caveat: row.caveat?.(machine) ?? null };
+}
+
+const peer = findPeer();
+if ("missing" in peer) {
+  console.error(`npm run bench: ${peer.missing}`);
+  process.exit(1);
+}
+const machine: Machine = {
+  date: new Date().toISOString().slice(0, 10), cpu: cpus()[0]?.model.trim() ?? "unknown processor", cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), kernel: `Linux ${release()}`,
+  node: process.versions.node, libtorch: versions().libtorch, capability: cpuCapability(), nativeBf16: isMkldnnBf16Supported(), peer: peer.versions, runs,
+};
+console.log(`${machine.cpu}, ${machine.cores} cores; libtorch ${machine.libtorch} (${machine.capability}); Python peer: PyTorch ${peer.versions.torch}, Lightning ${peer.versions.lightning}\n`);
+
+const measured: Measured[] = [];
+for (const threads of threadCounts) {
+  for (const row of rowsFor(threads, quick)) {
+    const m = await measureRow(row, peer, machine);
+    measured.push(m);
+    console.log(`${threads} thread${threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.ours).toFixed(1)} / ${median(m.theirs).toFixed(1)} µs, losses ${m.losses}`);
+  }
+}
+
+const steps = quick ? 2000 : 10000;
+const memory: MemoryRow[] = [];
+for (const [who, side] of [["nbit", "nbit"], ["Lightning", "peer"]] as const) {
+  const { first, last } = await measure<MemoryResult>({ who: side, args: ["memory", String(steps)] }, peer.python);
+  memory.push({ who, first: first.mib, last: last.mib, steps });
+}
+
+console.log(`\n${table(measured)}\n\n${memory.map(memoryLine).join("\n")}`);
+mkdirSync(out, { recursive: true });
+const base = join(out, `${machine.date}-cpu${quick ? "-quick" : ""}`);
+writeFileSync(`${base}.json`, `${JSON.stringify({ machine, measured: measured.map(({ row, ...m }) => ({ name: row.name, threads: row.threads, against: row.against, target: row.target, ...m })), memory }, null, 1)}\n`);
+writeFileSync(`${base}.md`, markdown(machine, measured, memory));
+console.log(`\nWrote ${base}.md and .json`);

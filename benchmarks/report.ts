@@ -1,0 +1,82 @@
+/** Medians, ratios, and how they are shown. */
+import type { Row } from "./rows.js";
+
+export interface Measured {
+  readonly row: Row;
+  /** Microseconds, one per run. */
+  readonly ours: readonly number[];
+  readonly theirs: readonly number[];
+  /** Median over runs of the ratio within a run: the machine's drift falls out. */
+  readonly ratio: number;
+  readonly losses: "equal" | "close" | "not compared";
+  readonly caveat: string | null;
+}
+export interface MemoryRow {
+  readonly who: string;
+  readonly first: number;
+  readonly last: number;
+  readonly steps: number;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? NaN;
+}
+
+export function verdict(m: Measured): string {
+  if (m.row.target === null) return "";
+  return m.ratio <= m.row.target ? "reached" : m.caveat === null ? "MISSED" : "not reachable here";
+}
+
+function time(us: number, unit: Row["unit"]): string {
+  const value = unit === "ms" ? us / 1000 : us;
+  return `${value < 10 ? value.toFixed(2) : value.toFixed(value < 100 ? 1 : 0)} ${unit}`;
+}
+
+const HEAD = ["threads", "what", "ours", "against", "theirs", "ratio", "target", "", "losses"] as const;
+
+export function table(measured: readonly Measured[]): string {
+  const lines = measured.map((m) => [
+    String(m.row.threads), m.row.name, time(median(m.ours), m.row.unit), m.row.against, time(median(m.theirs), m.row.unit), m.ratio.toFixed(2),
+    m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`, verdict(m), m.losses,
+  ]);
+  return [HEAD, HEAD.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+export function memoryLine(m: MemoryRow): string {
+  const change = (m.last / m.first - 1) * 100;
+  return `| ${m.who} | ${m.first.toFixed(1)} MiB | ${m.last.toFixed(1)} MiB | ${change >= 0 ? "+" : ""}${change.toFixed(1)} % |`;
+}
+
+export interface Machine {
+  readonly date: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  readonly libtorch: string;
+  readonly capability: string;
+  readonly nativeBf16: boolean;
+  readonly peer: { readonly python: string; readonly torch: string; readonly lightning: string; readonly capability: string };
+  readonly runs: number;
+}
+
+export function markdown(machine: Machine, measured: readonly Measured[], memory: readonly MemoryRow[]): string {
+  const caveats = [...new Set(measured.map((m) => m.caveat).filter((c): c is string => c !== null))];
+  return `# CPU benchmark, ${machine.date}
+
+${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}; Node ${machine.node}, libtorch ${machine.libtorch} (${machine.capability}); Python ${machine.peer.python}, PyTorch ${machine.peer.torch}, Lightning ${machine.peer.lightning}.
+
+Medians of ${machine.runs} runs, both sides in turn, each in a fresh process with the same number of threads. Ratio: ours over theirs within a run, median over runs; lower is better. Losses: of the first ten steps from the same seed.
+
+${table(measured)}
+${caveats.map((c) => `\n- ${c}`).join("")}
+
+Resident memory of a small MLP's training:
+
+| | after 100 steps | after ${memory[0]?.steps.toLocaleString("en") ?? "?"} steps | change |
+| --- | --- | --- | --- |
+${memory.map(memoryLine).join("\n")}
+`;
+}

@@ -1,0 +1,74 @@
+/** What is compared with what, and how well we want to do. */
+export interface Side {
+  readonly who: "nbit" | "peer";
+  readonly args: readonly string[];
+}
+export interface Row {
+  readonly name: string;
+  readonly threads: number;
+  readonly ours: Side;
+  readonly theirs: Side;
+  /** What the other side is, for the table. */
+  readonly against: string;
+  /** The ratio ours / theirs that we want at most. Null: for information. */
+  readonly target: number | null;
+  readonly unit: "µs" | "ms";
+  /** The same seed must give the same losses, to this relative difference; null where nothing is computed. */
+  readonly sameLoss: number | null;
+  /** Why a target is out of reach on some machines. */
+  readonly caveat?: (machine: { readonly nativeBf16: boolean }) => string | null;
+}
+
+interface StepOptions {
+  readonly model: "mlp" | "large-mlp" | "transformer";
+  readonly ours: "trainer" | "loop";
+  readonly theirs: "trainer" | "loop";
+  readonly optimizer: "default" | "fused";
+  readonly precision?: "32" | "bf16";
+  readonly steps: number;
+  readonly target: number | null;
+}
+const TITLES = { mlp: "small MLP step", "large-mlp": "large MLP step (B512, 1024→2048→2048)", transformer: "2-layer transformer step (B8)" } as const;
+
+function step(threads: number, o: StepOptions): Row {
+  const precision = o.precision ?? "32";
+  const side = (who: Side["who"], how: string): Side => ({ who, args: ["step", o.model, how, o.optimizer, precision, String(threads), String(o.steps)] });
+  return {
+    name: `${TITLES[o.model]}${precision === "bf16" ? " bf16" : o.model === "large-mlp" ? " fp32" : ""}, ${o.optimizer} AdamW, our ${o.ours === "trainer" ? "Trainer" : "loop"}`,
+    threads, ours: side("nbit", o.ours), theirs: side("peer", o.theirs), against: o.theirs === "trainer" ? "Lightning Trainer" : "PyTorch loop", target: o.target,
+    unit: o.model === "mlp" ? "µs" : "ms", sameLoss: 1e-4,
+  };
+}
+
+/** One thread count's rows. `quick` leaves fewer steps and the rows that newcomers look at first. */
+export function rowsFor(threads: number, quick: boolean): Row[] {
+  const small = quick ? 600 : 2000;
+  const medium = quick ? 100 : 300;
+  const large = 20;
+  const rows: Row[] = [
+    {
+      name: "one operator, call to result: add 4×4, no grad", threads, ours: { who: "nbit", args: ["add", String(threads)] }, theirs: { who: "peer", args: ["add", String(threads)] },
+      against: "PyTorch", target: 0.8, unit: "µs", sameLoss: 0,
+    },
+    step(threads, { model: "mlp", ours: "trainer", theirs: "trainer", optimizer: "fused", steps: small, target: 0.25 }),
+    step(threads, { model: "mlp", ours: "trainer", theirs: "loop", optimizer: "fused", steps: small, target: 0.6 }),
+    step(threads, { model: "transformer", ours: "trainer", theirs: "trainer", optimizer: "fused", steps: medium, target: 0.7 }),
+  ];
+  if (!quick) {
+    rows.push(
+      step(threads, { model: "mlp", ours: "trainer", theirs: "trainer", optimizer: "default", steps: small, target: 0.25 }),
+      step(threads, { model: "mlp", ours: "loop", theirs: "loop", optimizer: "default", steps: small, target: 0.6 }),
+      step(threads, { model: "large-mlp", ours: "trainer", theirs: "loop", optimizer: "fused", steps: large, target: 1 }),
+      step(threads, { model: "large-mlp", ours: "trainer", theirs: "loop", optimizer: "fused", precision: "bf16", steps: large, target: 1 }),
+    );
+  }
+  const ofOurs = (precision: string): Side => ({ who: "nbit", args: ["step", "large-mlp", "trainer", "fused", precision, String(threads), String(large)] });
+  rows.push({
+    name: "bf16 over fp32, large MLP step, our Trainer", threads, ours: ofOurs("bf16"), theirs: ofOurs("32"), against: "our own fp32", target: 1 / 1.8, unit: "ms", sameLoss: null,
+    caveat: ({ nativeBf16 }) => (nativeBf16 ? null : "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX): libtorch converts to float32 and back, so the target cannot be reached here"),
+  });
+  if (threads === 1) {
+    rows.push({ name: "first import, to the first tensor", threads, ours: { who: "nbit", args: ["import"] }, theirs: { who: "peer", args: ["import"] }, against: "import torch, lightning", target: null, unit: "ms", sameLoss: null });
+  }
+  return rows;
+}
