@@ -72,5 +72,7 @@ export function describe(value: unknown, depth = 0): string {
 /** @internal What the addon calls to make its errors. */
 export function nativeError(code: string, message: string, op: string | null): Error {
   if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);
-  return new TorchError(message, code, op);
+  // An operator that caught another's exception quotes it with its C++ frames.
+  const frames = message.indexOf("\nException raised from ");
+  return new TorchError(frames === -1 ? message : message.slice(0, frames), code, op);
 }

@@ -2,7 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { F, native, readInteger, writeInteger } from "../native.js";
 import { device as deviceOf, type Device, type DeviceLike } from "../tensor/device.js";
-import { handleOrZero, wrap } from "../tensor/handle.js";
+import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 const registry = new FinalizationRegistry<number>((id) => native.generatorFree(id));
@@ -49,6 +49,7 @@ export class Generator {
     return wrap(native.generatorGetState(this.id));
   }
   setState(state: Tensor): this {
+    if (!isTensor(state)) throw new ArgumentError("setState", "state to be a tensor from getState()", state);
     native.generatorSetState(this.id, handleOrZero(state));
     return this;
   }

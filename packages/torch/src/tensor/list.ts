@@ -29,6 +29,7 @@ export class TensorList {
 
   /** A borrowed list. */
   static of(tensors: readonly Tensor[]): TensorList {
+    if (!Array.isArray(tensors)) throw new ArgumentError("TensorList.of", "an array of tensors", tensors);
     const handles = new Float64Array(tensors.length);
     for (let i = 0; i < tensors.length; i++) {
       const tensor: unknown = tensors[i];

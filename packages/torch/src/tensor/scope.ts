@@ -1,5 +1,5 @@
 /** Lifetime: scopes free what was made inside them; a finalizer is the safety net for what was made outside. */
-import { NbitError } from "../errors.js";
+import { ArgumentError, NbitError } from "../errors.js";
 import { F, BUFFER_LENGTH, native } from "../native.js";
 import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -124,6 +124,7 @@ export function outsideScopes<T>(fn: () => T): T {
  * @returns The same tensor.
  */
 export function keep<T extends Tensor>(tensor: T): T {
+  if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
   if (escapeOf(tensor) === Lifetime.scoped) {
     setEscape(tensor, Lifetime.free);
     if (handleOrZero(tensor) !== 0) native.guard(tensor, handleOrZero(tensor));

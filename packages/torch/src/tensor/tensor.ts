@@ -279,12 +279,14 @@ export class Tensor {
    * @param options.inputs - Accumulate only into these leaves.
    */
   backward(options: { readonly gradient?: Tensor | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly inputs?: readonly Tensor[] } = {}): void {
+    const { gradient, inputs = [] } = options;
+    if (gradient !== undefined && gradient !== null && !isTensor(gradient)) throw new ArgumentError("backward", "gradient to be a tensor", gradient);
+    if (!Array.isArray(inputs) || !inputs.every(isTensor)) throw new ArgumentError("backward", "inputs to be an array of tensors", inputs);
     let at = 0;
     F[at++] = 1;
     F[at++] = this.#live("backward");
-    F[at++] = options.gradient ? 1 : 0;
-    if (options.gradient) F[at++] = options.gradient.#live("backward");
-    const inputs = options.inputs ?? [];
+    F[at++] = gradient ? 1 : 0;
+    if (gradient) F[at++] = gradient.#live("backward");
     F[at++] = inputs.length;
     for (const t of inputs) F[at++] = t.#live("backward");
     native.backward(options.retainGraph === undefined ? -1 : options.retainGraph ? 1 : 0, options.createGraph === true);
@@ -319,6 +321,7 @@ export class Tensor {
   }
   /** @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes parameters under an optimizer. */
   setData(source: Tensor): void {
+    if (!isTensor(source)) throw new ArgumentError("setData", "a tensor", source);
     native.setData(this.#live("setData"), source.#live("setData"));
   }
 

@@ -155,7 +155,8 @@ function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
  * @throws {TorchError} when the number of bytes is not that of the shape and dtype.
  */
 export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DType, shape: readonly number[], device: DeviceLike = "cpu"): Tensor {
-  for (const s of shape) if (!Number.isInteger(s) || s < 0) throw new ArgumentError("tensorFromBytes", "sizes to be whole numbers ≥ 0", shape);
+  if (!Array.isArray(shape) || shape.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
+  if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
   return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, shape, deviceOf(device, "tensorFromBytes").code);
 }
 
