@@ -41,6 +41,8 @@ export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Schedule
 
 export { Precision } from "./precision/precision.js";
 export type { PrecisionContext, PrecisionDTypes, PrecisionStep } from "./precision/precision.js";
+export { ApexPrecision } from "./precision/apex.js";
+export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";
 export { Explanation, forecastMemory } from "./precision/explain.js";
 export type { MemoryForecast } from "./precision/explain.js";

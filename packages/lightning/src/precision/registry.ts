@@ -1,4 +1,5 @@
 import { MisconfigurationError } from "../errors.js";
+import { ApexPrecision } from "./apex.js";
 import { DoublePrecision } from "./double.js";
 import { FullPrecision } from "./full.js";
 import { HalfPrecision } from "./half.js";
@@ -29,7 +30,7 @@ const precisions = new Map<PrecisionName, PrecisionFactory>([
   ["bf16-true", () => new HalfPrecision("bf16-true")],
 ]);
 
-const backends = new Map<string, PrecisionFactory>();
+const backends = new Map<string, PrecisionFactory>([["apex", ({ ampLevel }) => new ApexPrecision({ optLevel: ampLevel ?? "O2" })]]);
 
 /** Make a precision available, or replace how it is made. */
 export function registerPrecision(name: PrecisionName, create: PrecisionFactory): void {

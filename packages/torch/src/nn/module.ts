@@ -152,7 +152,8 @@ export abstract class Module {
    */
   loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, options: { readonly strict?: boolean } = {}): LoadResult {
     const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
-    const own = this.stateDict();
+    // The tensors themselves, also where a wrapper makes stateDict() give copies.
+    const own = Module.prototype.stateDict.call(this);
     const missingKeys = [...own.keys()].filter((k) => !given.has(k));
     const unexpectedKeys = [...given.keys()].filter((k) => !own.has(k));
     const problems: string[] = [];

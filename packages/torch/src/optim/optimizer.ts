@@ -28,7 +28,8 @@ export interface OptimizerState {
 
 /** Lists of one group that do not change from step to step. */
 interface Packed {
-  readonly key: string;
+  readonly source: readonly Tensor[];
+  readonly length: number;
   readonly params: TensorList;
 }
 
@@ -119,9 +120,8 @@ export abstract class Optimizer {
 
   #stepOne(group: ParamGroup): void {
     let packed = this.#packed.get(group);
-    const key = String(group.params.length);
-    if (packed === undefined || packed.key !== key) {
-      packed = { key, params: TensorList.of(group.params) };
+    if (packed === undefined || packed.source !== group.params || packed.length !== group.params.length) {
+      packed = { source: group.params, length: group.params.length, params: TensorList.of(group.params) };
       this.#packed.set(group, packed);
     }
     const grads = TensorList.gradsOf(packed.params);

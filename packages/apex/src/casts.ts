@@ -1,0 +1,46 @@
+/** Casting of models, inputs and outputs. */
+import { isFloatingPoint, nn, Tensor, type DType } from "@nbit/torch";
+
+/** Every floating point tensor in arrays, plain objects and Maps, cast. */
+export function castTensors(value: unknown, dtype: DType): unknown {
+  if (value instanceof Tensor) return value.isFloatingPoint() ? value.to(dtype) : value;
+  if (Array.isArray(value)) return value.map((v) => castTensors(v, dtype));
+  if (value instanceof Map) return new Map([...value].map(([k, v]) => [k, castTensors(v, dtype)]));
+  if (typeof value === "object" && value !== null) {
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castTensors(v, dtype)]));
+  }
+  return value;
+}
+
+/** Whether a module is a BatchNorm with weights, which keeps float32 statistics in a float16 model. */
+export function isAffineBatchNorm(module: nn.Module): boolean {
+  return (module instanceof nn.BatchNorm1d || module instanceof nn.BatchNorm2d || module instanceof nn.BatchNorm3d) && module.weight !== null;
+}
+
+/** Cast parameters and buffers, in place: parameters keep their identity. */
+export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boolean): void {
+  const kept = new Set<Tensor>();
+  if (keepBatchnormFp32) for (const m of model.modules()) if (isAffineBatchNorm(m)) for (const t of [...m.parameters(), ...m.buffers()]) kept.add(t);
+  for (const t of [...model.parameters(), ...model.buffers()]) {
+    if (!isFloatingPoint(t.dtype)) continue;
+    const target = kept.has(t) ? "float32" : dtype;
+    if (t.dtype === target) continue;
+    const grad = t.grad;
+    if (grad !== null) t.grad = null;
+    t.setData(t.detach().to(target));
+    if (grad !== null) t.grad = grad.to(target);
+  }
+}
+
+type Forward = (...args: unknown[]) => unknown;
+
+/** Replace a module's forward on the instance. Gives what puts it back. */
+export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forward): () => void {
+  const original = model.forward;
+  const bound: Forward = (...args) => (original as Forward).apply(model, args);
+  Object.defineProperty(model, "forward", { value: wrap(bound), configurable: true, writable: true, enumerable: false });
+  return () => {
+    Object.defineProperty(model, "forward", { value: original, configurable: true, writable: true, enumerable: false });
+  };
+}

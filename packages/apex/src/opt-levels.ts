@@ -1,0 +1,76 @@
+/** Opt levels: frozen tables of properties, and what may be overridden. */
+import { ArgumentError, type DType } from "@nbit/torch";
+
+export type OptLevel = "O0" | "O1" | "O2" | "O3";
+export type LossScale = number | "dynamic";
+
+export interface OptProperties {
+  /** Dtype that the model's parameters and buffers are cast to; null: they stay. */
+  readonly castModelType: DType | null;
+  /** Operators choose their dtype by O1's lists. */
+  readonly patchTorchFunctions: boolean;
+  /** Affine BatchNorm stays in float32 inside a cast model; null: does not apply. */
+  readonly keepBatchnormFp32: boolean | null;
+  /** The optimizer steps float32 copies of float16 parameters; null: does not apply. */
+  readonly masterWeights: boolean | null;
+  readonly lossScale: LossScale;
+}
+export interface OptLevelTable extends OptProperties {
+  readonly brief: string;
+}
+
+/** What each level means. */
+export const OPT_LEVELS: Readonly<Record<OptLevel, OptLevelTable>> = Object.freeze({
+  O0: Object.freeze({ brief: "Pure FP32 training: the baseline to compare with.", castModelType: "float32", patchTorchFunctions: false, keepBatchnormFp32: null, masterWeights: false, lossScale: 1 }),
+  O1: Object.freeze({ brief: "Casts around operators: matrix products in FP16, sensitive ones in FP32. The safe way to mixed precision.", castModelType: null, patchTorchFunctions: true, keepBatchnormFp32: null, masterWeights: null, lossScale: "dynamic" }),
+  O2: Object.freeze({ brief: "FP16 model with FP32 BatchNorm and FP32 master weights: almost everything in FP16.", castModelType: "float16", patchTorchFunctions: false, keepBatchnormFp32: true, masterWeights: true, lossScale: "dynamic" }),
+  O3: Object.freeze({ brief: "Pure FP16: as fast as it gets, and often too coarse to learn.", castModelType: "float16", patchTorchFunctions: false, keepBatchnormFp32: false, masterWeights: false, lossScale: 1 }),
+});
+
+export interface OptOverrides {
+  readonly castModelType?: DType | null;
+  readonly patchTorchFunctions?: boolean;
+  readonly keepBatchnormFp32?: boolean | "True" | "False" | null;
+  readonly masterWeights?: boolean | null;
+  /** A number, a numeric string, or "dynamic". */
+  readonly lossScale?: number | string;
+}
+
+/**
+ * A level with its overrides.
+ * @throws {ArgumentError} for an unknown level, and for overrides that contradict it.
+ */
+export function resolveOptLevel(optLevel: string, overrides: OptOverrides = {}): OptProperties {
+  const table = Object.hasOwn(OPT_LEVELS, optLevel) ? OPT_LEVELS[optLevel as OptLevel] : undefined;
+  if (table === undefined) throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel, "The letter O, not a zero.");
+  const p: { -readonly [K in keyof OptProperties]: OptProperties[K] } = { castModelType: table.castModelType, patchTorchFunctions: table.patchTorchFunctions, keepBatchnormFp32: table.keepBatchnormFp32, masterWeights: table.masterWeights, lossScale: table.lossScale };
+  const wrong = (expected: string, received: unknown, fix: string): never => {
+    throw new ArgumentError("apex.initialize", expected, received, fix);
+  };
+  if (overrides.castModelType !== undefined && overrides.castModelType !== null) {
+    if (optLevel === "O1" && overrides.castModelType !== "float32") wrong("no castModelType with O1", overrides.castModelType, "O1 casts around operators and leaves the weights in float32; O2 and O3 cast the model.");
+    if (optLevel !== "O1") p.castModelType = overrides.castModelType;
+  }
+  if (overrides.patchTorchFunctions !== undefined && overrides.patchTorchFunctions !== p.patchTorchFunctions) {
+    if (overrides.patchTorchFunctions) wrong("patchTorchFunctions: true only with O1", optLevel, "Choose optLevel: \"O1\".");
+    p.patchTorchFunctions = false;
+  }
+  if (overrides.keepBatchnormFp32 !== undefined && overrides.keepBatchnormFp32 !== null) {
+    if (optLevel === "O1") wrong("no keepBatchnormFp32 with O1", overrides.keepBatchnormFp32, "O1 runs batch normalisation in float32 by itself.");
+    if (![true, false, "True", "False"].includes(overrides.keepBatchnormFp32)) wrong("keepBatchnormFp32 to be a boolean", overrides.keepBatchnormFp32, "");
+    p.keepBatchnormFp32 = overrides.keepBatchnormFp32 === true || overrides.keepBatchnormFp32 === "True";
+  }
+  if (overrides.masterWeights !== undefined && overrides.masterWeights !== null) {
+    if (optLevel === "O1") wrong("no masterWeights with O1", overrides.masterWeights, "The weights are float32 already.");
+    p.masterWeights = overrides.masterWeights;
+  }
+  if (overrides.lossScale !== undefined) p.lossScale = parseLossScale(overrides.lossScale);
+  return Object.freeze(p);
+}
+
+function parseLossScale(value: number | string): LossScale {
+  if (value === "dynamic") return value;
+  const n = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  if (typeof n !== "number" || !Number.isFinite(n) || n <= 0) throw new ArgumentError("apex.initialize", 'lossScale to be a number > 0, such a number as a string, or "dynamic"', value);
+  return n;
+}

@@ -1,0 +1,127 @@
+import { initialize, type Amp, type InitializeOptions } from "@nbit/apex";
+import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import { Precision } from "./precision.js";
+import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+
+/** Options of APEX; the level defaults to "O2", as Lightning's. */
+export type ApexPrecisionOptions = InitializeOptions;
+
+/**
+ * NVIDIA APEX's opt levels through the Trainer: `ampBackend: "apex", ampLevel`.
+ *
+ * The module and its direct children are what APEX calls models: under O2 and O3 their inputs are cast to float16 and their outputs back to float32, so that a loss
+ * computed from them is float32; under O1 the whole step runs by O1's lists. Checkpoints hold the masters, so that a run that resumes goes on exactly.
+ */
+export class ApexPrecision extends Precision {
+  readonly name = "16-mixed";
+  readonly dtypes: PrecisionDTypes;
+  readonly options: ApexPrecisionOptions;
+  #amp: Amp | null = null;
+  readonly #finite = new Map<optim.Optimizer, boolean>();
+  #scaleOfStep = 1;
+  #skipped = 0;
+  #lastSkipped = false;
+
+  constructor(options: ApexPrecisionOptions = {}) {
+    super();
+    this.options = { optLevel: "O2", ...options };
+    const half: DType = "float16";
+    const level = this.options.optLevel ?? "O2";
+    const parameters = level === "O0" || level === "O1" ? "float32" : half;
+    this.dtypes = { parameters, compute: level === "O0" ? "float32" : half, gradients: parameters, optimizerState: level === "O3" ? half : "float32", checkpoint: level === "O3" ? half : "float32" };
+  }
+
+  /** APEX's own object; null before the first run. */
+  get amp(): Amp | null {
+    return this.#amp;
+  }
+
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    super.connect(module, optimizers);
+    this.#amp?.dispose();
+    // A second run begins from float32 again, as APEX does.
+    module.float();
+    this.#amp = initialize([module, ...module.children()], optimizers, this.options);
+    this.#finite.clear();
+  }
+
+  #ready(): Amp {
+    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", "a plugin without a module", "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
+    return this.#amp;
+  }
+
+  override forward<T>(fn: () => T): T {
+    return this.#ready().run(fn);
+  }
+
+  override scaleLoss(loss: Tensor): Tensor {
+    return this.#ready().scale(loss);
+  }
+
+  override unscale(optimizer: optim.Optimizer): void {
+    if (!this.#finite.has(optimizer)) this.#finite.set(optimizer, this.#ready().unscale(optimizer));
+  }
+
+  override mainParams(optimizer: optim.Optimizer): Tensor[] {
+    return this.#ready().masterParams(optimizer);
+  }
+
+  override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
+    if (closure !== undefined) throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "Use the native backend without a scaler, or another optimizer.", "ERR_PRECISION_CLOSURE");
+    this.unscale(optimizer);
+    const finite = this.#finite.get(optimizer) ?? true;
+    this.#scaleOfStep = this.lossScale ?? 1;
+    this.#lastSkipped = !finite;
+    if (finite) optimizer.step();
+    else this.#skipped++;
+    const nonFinite = finite ? undefined : this.#nonFinite(optimizer);
+    return { stepped: finite, lossScale: this.#scaleOfStep, ...(nonFinite === undefined ? {} : { nonFinite }) };
+  }
+
+  #nonFinite(optimizer: optim.Optimizer): string[] {
+    const names = new Map<Tensor, string>();
+    if (this.module !== null) for (const [name, p] of this.module.namedParameters()) names.set(p, name);
+    const models = this.#ready().modelParams(optimizer);
+    return this.mainParams(optimizer).flatMap((m, i) => {
+      const grad = m.grad;
+      if (grad === null || grad.isfinite().all().item() !== 0) return [];
+      const model = models[i];
+      return [(model === undefined ? undefined : names.get(model)) ?? `parameter ${i}`];
+    });
+  }
+
+  override update(): void {
+    if (this.#finite.size === 0) return;
+    const overflow = [...this.#finite.values()].includes(false);
+    this.#finite.clear();
+    this.#ready().lossScalers[0]?.update(overflow);
+  }
+
+  override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
+    if (!needsClosure) return;
+    throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "A loss scaler cannot follow one that evaluates the loss several times per step.", "ERR_PRECISION_CLOSURE");
+  }
+
+  override get lossScale(): number | null {
+    return this.#amp?.lossScalers[0]?.lossScale ?? null;
+  }
+  override get skippedSteps(): number {
+    return this.#skipped;
+  }
+  override get lastStepSkipped(): boolean {
+    return this.#lastSkipped;
+  }
+  protected override get lossScaling(): string {
+    const scaler = this.#amp?.lossScalers[0];
+    return scaler === undefined ? `APEX ${this.options.optLevel}` : scaler.dynamic ? `dynamic, now ${scaler.lossScale}` : `static ${scaler.lossScale}`;
+  }
+
+  override stateDict(): Record<string, unknown> | null {
+    return this.#amp === null ? null : { ...this.#amp.stateDict(), skippedSteps: this.#skipped };
+  }
+  override loadStateDict(state: Record<string, unknown>): void {
+    this.#ready().loadStateDict(state);
+    if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
+  }
+}
