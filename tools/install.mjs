@@ -11,7 +11,7 @@ const NETWORK = /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREA
 
 /** @param {import("../packages/native/lib/progress.mjs").Progress} progress */
 export async function installDependencies(progress) {
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wantedSet()) return;
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wantedSet() && directOnes().every((name) => existsSync(join(root, "node_modules", name)))) return;
   if (inPath("npm") === null) throw new SetupError("NBIT_NO_NPM", { problem: "npm is needed to install the dependencies, and there is none in PATH.", fix: "corepack enable npm   # or install Node.js with npm" });
   await progress.step("npm", "installing dependencies", async () => {
     // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone.
@@ -24,6 +24,11 @@ export async function installDependencies(progress) {
 
 function npm(command) {
   return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=error"], { cwd: root });
+}
+
+/** What must be there in any case: a folder that somebody has removed is noticed. */
+function directOnes() {
+  return [...Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies), ...workspaces().map((w) => w.name)];
 }
 
 function wantedSet() {

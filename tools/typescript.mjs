@@ -38,7 +38,7 @@ function inputs() {
 }
 
 /** The compiler never deletes: output of a removed or renamed source would go on being imported, and its tests run. */
-function removeOrphans(projects) {
+export function removeOrphans(projects) {
   for (const { source, dist } of projects) {
     for (const file of filesBelow(dist, (name) => /\.(d\.ts|js)(\.map)?$/.test(name), [])) {
       if (sourceOf(file, source, dist) === null) rmSync(file, { force: true });

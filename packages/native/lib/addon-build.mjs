@@ -45,15 +45,23 @@ function reuse(path) {
   return true;
 }
 
-/** One compiler per core, as far as memory allows; largest sources first, so that no long one is left for the end. */
+/** Headers of libtorch that take long to read, in seconds: most of a compile is that. */
+const SLOW_HEADERS = [[/ATen\/(ATen|autocast_mode)\.h/, 12], [/torch\/csrc\/autograd\//, 9], [/Dispatcher\.h|torch\/library\.h/, 5]];
+
+function expectedSeconds(unit) {
+  const text = readFileSync(join(packageFolder, unit.source), "utf8");
+  return SLOW_HEADERS.reduce((sum, [header, seconds]) => sum + (header.test(text) ? seconds : 0), text.length / 2000);
+}
+
+/** One compiler per core, as far as memory allows; longest first, so that no long one is left for the end. */
 async function compileAll(units, objects, compiler, update) {
-  const queue = [...units].sort((a, b) => sizeOf(b) - sizeOf(a));
+  const queue = [...units].sort((a, b) => expectedSeconds(b) - expectedSeconds(a));
   const jobs = Math.max(1, Math.min(availableParallelism(), units.length, Math.floor(freemem() / BYTES_PER_COMPILER)));
   let done = 0;
   let failed = null;
   const worker = async () => {
     for (let unit = queue.shift(); unit !== undefined && failed === null; unit = queue.shift()) {
-      update(`compiling ${done} of ${units.length} done, now ${basename(unit.source)}`);
+      update(`compiling ${basename(unit.source)}, ${done} of ${units.length} done`);
       await compile(unit, objectOf(objects, unit), compiler).catch((error) => (failed ??= error));
       done++;
     }
@@ -62,8 +70,6 @@ async function compileAll(units, objects, compiler, update) {
   if (failed !== null) throw failed;
   update(`compiled ${units.length} files`);
 }
-
-const sizeOf = (unit) => statSync(join(packageFolder, unit.source)).size;
 
 async function compile(unit, object, compiler) {
   const temporary = `${object}.${process.pid}.tmp`;

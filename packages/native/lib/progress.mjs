@@ -49,7 +49,7 @@ export class Progress {
   }
 
   #draw(line) {
-    if (!this.quiet) this.stream.write(`\r\x1b[2K${line.slice(0, Math.max(20, (this.stream.columns ?? 80) - 1))}`);
+    if (!this.quiet) this.stream.write(`\r\x1b[2K${line.slice(0, Math.max(20, (this.stream.columns || 80) - 1))}`);
   }
 
   #finish(line) {
