@@ -1,1 +1,7 @@
-export {};
+/** @nbit/lowbit: optimizer state in 8 and 4 bits and float8. */
+export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
+export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type FormatName, type Quantized, type QuantizeOptions, type StateFormat } from "./format.js";
+export { FAMILIES, type Family, type Hyper } from "./families.js";
+export { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
+export { keep32bit, StableEmbedding } from "./overrides.js";
+export * from "./optimizers.js";

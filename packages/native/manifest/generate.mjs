@@ -64,8 +64,9 @@ function signatures(base, self) {
   const outs = new Map(all.filter(isOut).map((s) => [key(s), s]));
   const lines = new Set();
   for (const s of all.filter((x) => !isOut(x))) {
-    if (self && (s.args[0]?.kind !== "t" || s.args[0].list)) continue;
-    const args = self ? s.args.slice(1) : s.args;
+    const at = Math.max(0, s.args.findIndex((a) => a.name === "self"));
+    if (self && (s.args[at]?.kind !== "t" || s.args[at].list)) continue;
+    const args = self ? s.args.filter((_, i) => i !== at) : s.args;
     const positional = args.filter((a) => !a.kwarg && a.kind !== "?");
     const out = outs.get(key(s));
     const outArgs = out ? out.args.filter((a) => a.write && a.kwarg) : [];

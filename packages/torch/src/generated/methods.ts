@@ -275,7 +275,7 @@ export interface TensorMethods {
   gt_(other: Scalar): this;
   gt_(other: Tensor): this;
   hardshrink(lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
-  hardshrinkBackward(self: Tensor, lambd: Scalar, options?: { gradInput?: Tensor }): Tensor;
+  hardshrinkBackward(gradOut: Tensor, lambd: Scalar, options?: { gradInput?: Tensor }): Tensor;
   hashTensor(dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
   heaviside(values: Tensor, options?: { out?: Tensor }): Tensor;
   heaviside_(values: Tensor): this;
@@ -470,6 +470,7 @@ export interface TensorMethods {
   permute(...dims: number[]): Tensor;
   pinMemory(device?: DeviceLike | null | { device?: DeviceLike | null }): Tensor;
   pinverse(rcond?: number | { rcond?: number }): Tensor;
+  polygamma(n: Int, options?: { out?: Tensor }): Tensor;
   polygamma_(n: Int): this;
   positive(): Tensor;
   pow(exponent: Scalar, options?: { out?: Tensor }): Tensor;
@@ -663,10 +664,8 @@ export interface TensorMethods {
   vsplit(...indices: number[]): Tensor[];
   vsplit(sections: Int): Tensor[];
   where(): Tensor[];
-  where(self: Scalar, other: Scalar): Tensor;
-  where(self: Tensor, other: Scalar): Tensor;
-  where(self: Scalar, other: Tensor): Tensor;
-  where(self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  where(condition: Tensor, other: Scalar): Tensor;
+  where(condition: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   xlogy(other: Scalar, options?: { out?: Tensor }): Tensor;
   xlogy(other: Tensor, options?: { out?: Tensor }): Tensor;
   xlogy_(other: Scalar): this;
@@ -1023,6 +1022,7 @@ export const METHODS: readonly string[] = [
   "permute",
   "pin_memory",
   "pinverse",
+  "polygamma",
   "polygamma_",
   "positive",
   "pow",

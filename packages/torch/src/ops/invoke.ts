@@ -356,12 +356,15 @@ export function fn(name: string): (...args: unknown[]) => unknown {
   return (...args: unknown[]) => invoke(op, args);
 }
 
-/** @internal A method for an operator of `aten`: `this` is its first argument. */
+/** @internal A method for an operator of `aten`: `this` is its argument named self, which nearly always is the first (where: condition, self, other). */
 export function method(name: string): (this: unknown, ...args: unknown[]) => unknown {
   const op = new Operator(`aten::${name}`);
+  let selfAt = -1;
   return function (this: unknown, ...args: unknown[]): unknown {
     if (!isTensor(this)) throw new ArgumentError(name, "this to be a tensor", describe(this));
-    args.unshift(this);
+    if (selfAt < 0) selfAt = Math.max(0, ...op.schemas.map((s) => s.args.findIndex((a) => a.name === "self")));
+    if (selfAt === 0 || args.length < selfAt) args.unshift(this);
+    else args.splice(selfAt, 0, this);
     return invoke(op, args);
   };
 }

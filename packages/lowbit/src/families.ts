@@ -1,0 +1,148 @@
+/** The arithmetic of each family of optimizers, written once, in float32. */
+import { scope, type Tensor } from "@nbit/torch";
+
+export interface Hyper {
+  readonly lr: number;
+  readonly betas: readonly [number, number];
+  readonly beta3: number;
+  readonly alpha: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly nesterov: boolean;
+  readonly trustCoefficient: number;
+  readonly maxUnorm: number;
+  /** This step's number, from 1. */
+  readonly step: number;
+}
+export interface Family {
+  readonly name: string;
+  /** Whether each state is signed. */
+  readonly states: readonly boolean[];
+  /** Index in the fused kernel for one state, "adam" for its kernel, or null: the reference runs. */
+  readonly fused: number | "adam" | "adamw" | null;
+  /**
+   * New parameter and states. `g` has no values that are not finite; results are new tensors.
+   * @param p - float32, as everything.
+   */
+  update(p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] };
+}
+
+function moments(g: Tensor, m: Tensor, v: Tensor, h: Hyper): { m: Tensor; v: Tensor; direction: Tensor } {
+  const [b1, b2] = h.betas;
+  const m1 = m.mul(b1).add(g, { alpha: 1 - b1 });
+  const v1 = v.mul(b2).add(g.mul(g), { alpha: 1 - b2 });
+  const c1 = 1 - b1 ** h.step;
+  const c2 = 1 - b2 ** h.step;
+  return { m: m1, v: v1, direction: m1.div(c1).div(v1.sqrt().mul(1 / Math.sqrt(c2)).add(h.eps)) };
+}
+const [M, V] = [true, false];
+
+/** Adam, with the decay in the gradient or beside it. Kingma and Ba, 2015; Loshchilov and Hutter, 2019. */
+const adam = (decoupled: boolean): Family => ({
+  name: decoupled ? "AdamW" : "Adam",
+  states: [M, V],
+  fused: decoupled ? "adamw" : "adam",
+  update(p, g, [m, v], h) {
+    const grad = decoupled ? g : g.add(p, { alpha: h.weightDecay });
+    const r = moments(grad, m as Tensor, v as Tensor, h);
+    return { p: (decoupled ? p.mul(1 - h.lr * h.weightDecay) : p).sub(r.direction, { alpha: h.lr }), states: [r.m, r.v] };
+  },
+});
+/** b ← βb + g, b = g at first; p ← p - lr · b. */
+const momentum: Family = {
+  name: "SGD",
+  states: [M],
+  fused: 0,
+  update(p, g, [b], h) {
+    const grad = g.add(p, { alpha: h.weightDecay });
+    const b1 = h.step === 1 ? grad.clone() : (b as Tensor).mul(h.betas[0]).add(grad);
+    return { p: p.sub(h.nesterov ? grad.add(b1, { alpha: h.betas[0] }) : b1, { alpha: h.lr }), states: [b1] };
+  },
+};
+/** The sign of an interpolation. Chen et al., 2023, arXiv:2302.06675. */
+const lion: Family = {
+  name: "Lion",
+  states: [M],
+  fused: 1,
+  update(p, g, [m], h) {
+    const [b1, b2] = h.betas;
+    const direction = (m as Tensor).mul(b1).add(g, { alpha: 1 - b1 }).sign();
+    return { p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }), states: [(m as Tensor).mul(b2).add(g, { alpha: 1 - b2 })] };
+  },
+};
+const rmsprop: Family = {
+  name: "RMSprop",
+  states: [V],
+  fused: 2,
+  update(p, g, [v], h) {
+    const grad = g.add(p, { alpha: h.weightDecay });
+    const v1 = (v as Tensor).mul(h.betas[0]).add(grad.mul(grad), { alpha: 1 - h.betas[0] });
+    return { p: p.sub(grad.div(v1.sqrt().add(h.eps)), { alpha: h.lr }), states: [v1] };
+  },
+};
+const adagrad: Family = {
+  name: "Adagrad",
+  states: [V],
+  fused: 3,
+  update(p, g, [v], h) {
+    const grad = g.add(p, { alpha: h.weightDecay });
+    const v1 = (v as Tensor).add(grad.mul(grad));
+    return { p: p.sub(grad.div(v1.sqrt().add(h.eps)), { alpha: h.lr }), states: [v1] };
+  },
+};
+/** Adam whose step is scaled per tensor by |p| / |step|. You et al., 2020, arXiv:1904.00962. */
+const lamb: Family = {
+  name: "LAMB",
+  states: [M, V],
+  fused: null,
+  update(p, g, [m, v], h) {
+    const r = moments(g, m as Tensor, v as Tensor, h);
+    const step = r.direction.add(p, { alpha: h.weightDecay });
+    return { p: p.sub(step.mul(trust(p, step, 1, h.maxUnorm)), { alpha: h.lr }), states: [r.m, r.v] };
+  },
+};
+/** Momentum whose gradient is scaled per tensor. You et al., 2017, arXiv:1708.03888. */
+const lars: Family = {
+  name: "LARS",
+  states: [M],
+  fused: null,
+  update(p, g, [b], h) {
+    const grad = g.add(p, { alpha: h.weightDecay });
+    const scaled = grad.mul(trust(p, grad, h.trustCoefficient, 0));
+    const b1 = h.step === 1 ? scaled.clone() : (b as Tensor).mul(h.betas[0]).add(scaled);
+    return { p: p.sub(h.nesterov ? scaled.add(b1, { alpha: h.betas[0] }) : b1, { alpha: h.lr }), states: [b1] };
+  },
+};
+/** Adam with a second, slow average of gradients. Pagliardini et al., 2024, arXiv:2409.03137. */
+const ademamix: Family = {
+  name: "AdEMAMix",
+  states: [M, M, V],
+  fused: null,
+  update(p, g, [fast, slow, v], h) {
+    const r = moments(g, fast as Tensor, v as Tensor, h);
+    const slow1 = (slow as Tensor).mul(h.beta3).add(g, { alpha: 1 - h.beta3 });
+    const c2 = 1 - h.betas[1] ** h.step;
+    const direction = r.direction.add(slow1.mul(h.alpha).div(r.v.sqrt().mul(1 / Math.sqrt(c2)).add(h.eps)));
+    return { p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }), states: [r.m, slow1, r.v] };
+  },
+};
+
+function trust(p: Tensor, step: Tensor, coefficient: number, max: number): Tensor {
+  const a = p.norm();
+  const b = step.norm();
+  const ratio = a.mul(coefficient).div(b);
+  const safe = ratio.where(a.gt(0).logicalAnd(b.gt(0)), ratio.mul(0).nanToNum(0).add(1));
+  return max > 0 ? safe.clamp({ max }) : safe;
+}
+
+export const FAMILIES = Object.freeze({ adam: adam(false), adamw: adam(true), momentum, lion, rmsprop, adagrad, lamb, lars, ademamix });
+
+/** One step with elements whose gradient is not finite left as they were, in parameter and state. */
+export function guardedUpdate(family: Family, p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] } {
+  return scope(() => {
+    const finite = g.isfinite();
+    const clean = g.nanToNum(0, 0, 0);
+    const next = family.update(p, clean, states, h);
+    return { p: next.p.where(finite, p), states: next.states.map((s, i) => s.where(finite, states[i] as Tensor)) };
+  });
+}

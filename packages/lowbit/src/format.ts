@@ -1,0 +1,167 @@
+/** State formats: how an optimizer's moments are kept between steps. A value type: codes, scales, map. */
+import { ArgumentError, finfo, NbitError, operators, outsideScopes, scope, zeros, type DType, type Tensor } from "@nbit/torch";
+import { bucketize, cat, isTensor } from "@nbit/torch";
+import { dynamicMap, dynamicMap4, linearMap, mapTensor } from "./map.js";
+
+/** One quantized tensor. */
+export interface Quantized {
+  /** uint8, or float8: one per element (two per byte in 4 bits). */
+  readonly codes: Tensor;
+  /** float32, one per block: the largest magnitude in it. */
+  readonly absmax: Tensor;
+  readonly shape: readonly number[];
+  readonly blockSize: number;
+}
+
+export type FormatName = "dynamic8" | "linear8" | "dynamic4" | "linear4" | "float8";
+export interface StateFormat {
+  readonly name: FormatName;
+  readonly bits: 4 | 8;
+  /** float32 in; the plain ATen reference, nearest by midpoints. */
+  quantize(x: Tensor, options: { readonly signed: boolean; readonly blockSize: number }): Quantized;
+  /** float32 out. */
+  dequantize(q: Quantized, signed: boolean): Tensor;
+  map(signed: boolean): Tensor | null;
+}
+
+/** One operator of the addon. @throws {NbitError} when the addon was built without it. */
+export function kernel(name: string): (...args: readonly unknown[]) => unknown {
+  const found = operators("nbit")[name];
+  if (found === undefined) throw new NbitError(`${name}: expected an addon with the low-bit kernels. Received: one without. Run \`npx nbit setup\`.`, "ERR_NO_OPERATOR");
+  return found;
+}
+
+/** Whole blocks `[n, blockSize]`, the last one padded with zeros. */
+function blocks(x: Tensor, blockSize: number): Tensor {
+  const flat = x.detach().reshape([-1]).to("float32");
+  const n = flat.numel();
+  const pad = (blockSize - (n % blockSize)) % blockSize;
+  return (pad === 0 ? flat : cat([flat, zeros([pad])])).view([-1, blockSize]);
+}
+function absmaxOf(whole: Tensor): Tensor {
+  const magnitude = whole.abs();
+  // What is not finite does not scale the rest of its block away.
+  return magnitude.where(magnitude.le(finfo("float32").max), zeros([])).amax([1]);
+}
+function normalized(whole: Tensor, absmax: Tensor): Tensor {
+  const scale = absmax.where(absmax.gt(0), absmax.mul(0).add(1)).unsqueeze(1);
+  const v = whole.div(scale);
+  return v.where(v.eq(v), zeros([]));
+}
+
+function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => number[]): StateFormat {
+  const map = (signed: boolean): Tensor => mapTensor(`${name} ${signed ? "signed" : "unsigned"}`, () => values(signed));
+  return {
+    name,
+    bits,
+    map,
+    quantize(x, { signed, blockSize }) {
+      checkBlock(blockSize);
+      const shape = [...x.shape];
+      const [codes, absmax] = scope(() => {
+        const whole = blocks(x, blockSize);
+        const a = absmaxOf(whole);
+        const m = map(signed);
+        const mid = m.slice(0, 0, -1).add(m.slice(0, 1)).mul(0.5);
+        const c = bucketize(normalized(whole, a), mid).to("uint8").view([-1]).slice(0, 0, x.numel());
+        return [bits === 8 ? c.reshape(shape) : pack(c), a];
+      });
+      return { codes, absmax, shape, blockSize };
+    },
+    dequantize(q, signed) {
+      return scope(() => {
+        const n = q.shape.reduce((a, b) => a * b, 1);
+        const c = bits === 8 ? q.codes.reshape([-1]) : unpack(q.codes, n);
+        const values32 = map(signed).indexSelect(0, c.to("int32"));
+        const scale = q.absmax.repeatInterleave(q.blockSize, 0).slice(0, 0, n);
+        return values32.mul(scale).reshape([...q.shape]);
+      });
+    },
+  };
+}
+
+// Two codes a byte, the first in the low half.
+function pack(codes: Tensor): Tensor {
+  const even = codes.numel() % 2 === 0 ? codes : cat([codes, zeros([1], { dtype: "uint8" })]);
+  const pairs = even.view([-1, 2]);
+  return pairs.select(1, 0).add(pairs.select(1, 1).mul(16));
+}
+function unpack(packed: Tensor, n: number): Tensor {
+  const low = packed.bitwiseAnd(15);
+  const high = packed.bitwiseRightShift(4);
+  return cat([low.unsqueeze(1), high.unsqueeze(1)], 1).view([-1]).slice(0, 0, n);
+}
+
+/** float8 e4m3, scaled so that the largest of a block is the format's largest. */
+const float8: StateFormat = {
+  name: "float8",
+  bits: 8,
+  map: () => null,
+  quantize(x, { blockSize }) {
+    checkBlock(blockSize);
+    const max = finfo("float8_e4m3fn").max;
+    const [codes, absmax] = scope(() => {
+      const whole = blocks(x, blockSize);
+      const a = absmaxOf(whole);
+      const v = normalized(whole, a).clamp(-1, 1).mul(max).to("float8_e4m3fn" satisfies DType);
+      return [v.view([-1]).slice(0, 0, x.numel()).reshape([...x.shape]), a];
+    });
+    return { codes, absmax, shape: [...x.shape], blockSize };
+  },
+  dequantize(q) {
+    return scope(() => {
+      const n = q.shape.reduce((a, b) => a * b, 1);
+      const scale = q.absmax.div(finfo("float8_e4m3fn").max).repeatInterleave(q.blockSize, 0).slice(0, 0, n);
+      return q.codes.to("float32").reshape([-1]).mul(scale).reshape([...q.shape]);
+    });
+  },
+};
+
+export const FORMATS: Readonly<Record<FormatName, StateFormat>> = Object.freeze({
+  dynamic8: mapped("dynamic8", 8, dynamicMap),
+  linear8: mapped("linear8", 8, (signed) => linearMap(signed, 8)),
+  dynamic4: mapped("dynamic4", 4, dynamicMap4),
+  linear4: mapped("linear4", 4, (signed) => linearMap(signed, 4)),
+  float8,
+});
+
+function checkBlock(blockSize: number): void {
+  if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 4096) throw new ArgumentError("quantizeBlockwise", "blockSize to be a whole number from 1 to 4096", blockSize);
+}
+
+export interface QuantizeOptions {
+  readonly signed?: boolean;
+  readonly blockSize?: number;
+  readonly format?: FormatName;
+}
+
+/**
+ * Blockwise quantization: per block one float32 absmax, per element the code of the nearest value of the map.
+ *
+ * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernel (dynamic8 on CPU) and the reference agree code for code.
+ * @param x - float32, bfloat16 or float16, any shape; the last block may be ragged.
+ * @returns Owned tensors; no graph.
+ * @throws {ArgumentError} `quantizeBlockwise: expected blockSize to be a whole number from 1 to 4096. Received: 0.`
+ */
+export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Quantized {
+  if (!isTensor(x) || !x.isFloatingPoint()) throw new ArgumentError("quantizeBlockwise", "x to be a floating point tensor", x);
+  const { signed = true, blockSize = 256, format = "dynamic8" } = options;
+  checkBlock(blockSize);
+  const f = FORMATS[format];
+  if (format === "dynamic8" && x.device.type === "cpu" && x.dtype !== "float64") {
+    const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), f.map(signed), blockSize) as [Tensor, Tensor];
+    return { codes, absmax, shape: [...x.shape], blockSize };
+  }
+  return f.quantize(x, { signed, blockSize });
+}
+export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
+  const { signed = true, format = "dynamic8" } = options;
+  const f = FORMATS[format];
+  if (format === "dynamic8" && q.codes.device.type === "cpu") return kernel("dequantize_blockwise")(q.codes, q.absmax, f.map(signed), q.blockSize) as Tensor;
+  return f.dequantize(q, signed);
+}
+
+/** @internal Zeros in a format. */
+export function quantizedZeros(like: Tensor, format: StateFormat, signed: boolean, blockSize: number): Quantized {
+  return outsideScopes(() => format.quantize(zeros([...like.shape]), { signed, blockSize }));
+}

@@ -1,0 +1,190 @@
+/** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
+import { ArgumentError, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
+import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
+import { overrideFor } from "./overrides.js";
+
+export interface LowBitOptions {
+  readonly lr?: number;
+  readonly betas?: readonly [number, number];
+  readonly beta3?: number;
+  readonly alpha?: number;
+  readonly eps?: number;
+  readonly weightDecay?: number;
+  readonly momentum?: number;
+  readonly nesterov?: boolean;
+  readonly trustCoefficient?: number;
+  readonly maxUnorm?: number;
+  /** Elements that share one scale. Default 256 (128 in 4 bits). */
+  readonly blockSize?: number;
+  /** Smaller tensors keep their state in float32. Default 4096. */
+  readonly min8bitSize?: number;
+  /**
+   * A second moment that is not zero keeps a code that is not zero. Without it a small v rounds to 0 while its m does not, and m / (√v + eps) is a step of lr / eps. Default true.
+   */
+  readonly keepPositive?: boolean;
+  /** Bits of state: the format's, or 32. Default: the class's. */
+  readonly optimBits?: 8 | 32;
+}
+type Group = optim.ParamGroup & Required<LowBitOptions>;
+
+const VERSION = 1;
+
+/** Base of them all. State keys are upstream's: step, state1, state2, qmap1, qmap2, absmax1, absmax2; and blockSize, version. */
+export class LowBitOptimizer extends optim.Optimizer {
+  readonly family: Family;
+  readonly format: StateFormat | null;
+
+  constructor(params: optim.ParamsLike, family: keyof typeof FAMILIES, format: FormatName | null, options: LowBitOptions) {
+    const f = format === null ? null : FORMATS[format];
+    super(params, {
+      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: f?.bits === 4 ? 128 : 256, min8bitSize: 4096, keepPositive: true, optimBits: 8,
+      ...options,
+    });
+    this.family = FAMILIES[family];
+    this.format = f;
+  }
+
+  protected override validate(group: optim.ParamGroup): void {
+    const g = group as Group;
+    const fn = this.constructor.name;
+    for (const name of ["lr", "eps", "weightDecay", "momentum"] as const) if (!(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
+    if (!Array.isArray(g.betas) || g.betas.length !== 2 || g.betas.some((b) => !(b >= 0 && b < 1))) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
+    if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
+    for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
+  }
+
+  /** Whether a parameter's state is kept in few bits: the reason when not. */
+  isLowBit(p: Tensor, group: optim.ParamGroup = this.#groupOf(p)): boolean {
+    const g = group as Group;
+    return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
+  }
+  #groupOf(p: Tensor): optim.ParamGroup {
+    const found = this.paramGroups.find((g) => g.params.includes(p));
+    if (found === undefined) throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a parameter of this optimizer", p);
+    return found;
+  }
+
+  protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
+    const g = group as Group;
+    scope(() => {
+      const list = grads.toArray();
+      params.forEach((p, i) => this.#stepOne(p, list[i] as Tensor, g));
+    });
+  }
+
+  #stepOne(p: Tensor, grad: Tensor, g: Group): void {
+    const lowBit = this.isLowBit(p, g);
+    const state = this.stateOf(p, () => this.#fresh(p, g, lowBit));
+    const step = Number(state["step"]) + 1;
+    state["step"] = step;
+    const { family } = this;
+    const oneState = family.states.length === 1;
+    const betas: readonly [number, number] = family === FAMILIES.lion || !oneState ? g.betas : [family === FAMILIES.rmsprop ? g.betas[0] : g.momentum, 0];
+    const h: Hyper = { lr: g.lr, betas, beta3: g.beta3, alpha: g.alpha, eps: g.eps, weightDecay: g.weightDecay, nesterov: g.nesterov, trustCoefficient: g.trustCoefficient, maxUnorm: g.maxUnorm, step };
+    if (lowBit && this.format === FORMATS.dynamic8 && family.fused !== null && p.device.type === "cpu" && p.isContiguous()) this.#fused(p, grad, state, h, g);
+    else this.#reference(p, grad, state, h, g, lowBit);
+  }
+
+  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group): void {
+    const { family } = this;
+    const to = grad.contiguous();
+    if (typeof family.fused === "string") {
+      adam8bit_(p.detach(), to, s["state1"], s["state2"], s["absmax1"], s["absmax2"], s["qmap1"], s["qmap2"], h.lr, h.betas[0], h.betas[1], h.eps, h.weightDecay, family.fused === "adamw", 1 - h.betas[0] ** h.step, 1 - h.betas[1] ** h.step, g.blockSize, g.keepPositive);
+      return;
+    }
+    oneState8bit_(p.detach(), to, s["state1"], s["absmax1"], s["qmap1"], family.fused, h.lr, h.betas[0], h.betas[1], h.eps, h.weightDecay, h.step === 1, h.nesterov, g.blockSize, g.keepPositive);
+  }
+
+  #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, lowBit: boolean): void {
+    const { format, family } = this;
+    const states = family.states.map((signed, i) => (lowBit && format !== null ? format.dequantize(quantizedOf(s, i, p, g.blockSize), signed) : (s[`state${i + 1}`] as Tensor)));
+    const next = guardedUpdate(family, p.detach().to("float32"), grad.to("float32"), states, h);
+    p.detach().copy_(next.p);
+    next.states.forEach((value, i) => {
+      if (!lowBit || format === null) {
+        (s[`state${i + 1}`] as Tensor).copy_(value);
+        return;
+      }
+      const signed = family.states[i] === true;
+      const q = format.quantize(value, { signed, blockSize: g.blockSize });
+      (s[`state${i + 1}`] as Tensor).copy_(!signed && g.keepPositive && format.bits === 8 && format.map(false) !== null ? q.codes.maximum(value.gt(0).to("uint8")) : q.codes);
+      (s[`absmax${i + 1}`] as Tensor).copy_(q.absmax);
+    });
+  }
+
+  #fresh(p: Tensor, g: Group, lowBit: boolean): optim.ParameterState {
+    const s: optim.ParameterState = { step: 0 };
+    this.family.states.forEach((signed, i) => {
+      if (!lowBit || this.format === null) {
+        s[`state${i + 1}`] = zeros([...p.shape], { dtype: "float32", device: p.device });
+        return;
+      }
+      const q = this.format.quantize(zeros([...p.shape], { device: p.device }), { signed, blockSize: g.blockSize });
+      s[`state${i + 1}`] = q.codes;
+      s[`absmax${i + 1}`] = q.absmax;
+      const map = this.format.map(signed);
+      if (map !== null) s[`qmap${i + 1}`] = map;
+    });
+    if (lowBit) {
+      s["blockSize"] = g.blockSize;
+      s["version"] = VERSION;
+    }
+    return s;
+  }
+
+  /** Reads its own state and upstream's; converts between few bits and 32 as this optimizer keeps them. */
+  override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
+    super.loadStateDict(given);
+    const dict = given as optim.OptimizerState;
+    const all = this.paramGroups.flatMap((group) => group.params.map((p) => [p, group as Group] as const));
+    const order = dict.paramGroups.flatMap((group) => group.params);
+    order.forEach((saved, i) => {
+      const s = dict.state[String(saved)];
+      const entry = all[i];
+      if (s !== undefined && entry !== undefined) this.state.set(entry[0], outsideScopes(() => noGrad(() => this.#adopt(s, entry[0], entry[1]))));
+    });
+  }
+  #adopt(s: optim.ParameterState, p: Tensor, g: Group): optim.ParameterState {
+    const step = isTensor(s["step"]) ? s["step"].item() : Number(s["step"]);
+    if (!Number.isFinite(step)) throw new NbitError(`${this.constructor.name}.loadStateDict: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
+    const lowBit = this.isLowBit(p, g);
+    const made = this.#fresh(p, g, lowBit);
+    made["step"] = step;
+    this.family.states.forEach((signed, i) => {
+      const name = `state${i + 1}`;
+      const value = s[name];
+      if (!isTensor(value)) throw new NbitError(`${this.constructor.name}.loadStateDict: expected ${name}. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
+      const savedBits = isTensor(s[`absmax${i + 1}`]);
+      const blockSize = typeof s["blockSize"] === "number" ? s["blockSize"] : 256;
+      if (savedBits && lowBit && blockSize === g.blockSize && value.dtype === (made[name] as Tensor).dtype) {
+        (made[name] as Tensor).copy_(value);
+        (made[`absmax${i + 1}`] as Tensor).copy_(s[`absmax${i + 1}`] as Tensor);
+        return;
+      }
+      const format = savedBits ? (value.dtype === "float8_e4m3fn" ? FORMATS.float8 : FORMATS.dynamic8) : null;
+      const wide = format === null ? value.to("float32") : format.dequantize({ codes: value, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize }, signed);
+      if (!lowBit || this.format === null) {
+        (made[name] as Tensor).copy_(wide.reshape([...p.shape]));
+        return;
+      }
+      const q = this.format.quantize(wide, { signed, blockSize: g.blockSize });
+      (made[name] as Tensor).copy_(q.codes);
+      (made[`absmax${i + 1}`] as Tensor).copy_(q.absmax);
+    });
+    return made;
+  }
+
+  /** Bytes that the state holds now. */
+  stateBytes(): number {
+    let bytes = 0;
+    for (const s of this.state.values()) for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
+    return bytes;
+  }
+}
+
+function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {
+  return { codes: s[`state${i + 1}`] as Tensor, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize };
+}
+const adam8bit_ = (...args: readonly unknown[]): unknown => kernel("adam8bit_")(...args);
+const oneState8bit_ = (...args: readonly unknown[]): unknown => kernel("one_state8bit_")(...args);

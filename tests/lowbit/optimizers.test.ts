@@ -1,0 +1,249 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as lowbit from "@nbit/lowbit";
+import { FORMATS, keep32bit, LowBitOptimizer, StableEmbedding } from "@nbit/lowbit";
+import { LightningModule, Trainer } from "@nbit/lightning";
+import { keep, memory, nn, optim, packState, randint, randn, scope, seedEverything, tensor, unpackState, type Tensor } from "@nbit/torch";
+
+type Make = (params: Iterable<Tensor>) => optim.Optimizer;
+const parameter = (...shape: number[]): nn.Parameter => new nn.Parameter(randn(shape).mul(0.1));
+
+/** Mean difference of parameters after some steps from the same start over the same gradients. */
+function compare(a: Make, b: Make, shape: readonly number[], steps: number, dtype: "float32" | "bfloat16" = "float32", together = false): { absolute: number; relative: number } {
+  return scope(() => {
+    seedEverything(0);
+    const p1 = new nn.Parameter(randn([...shape]).mul(0.1).to(dtype));
+    const p2 = new nn.Parameter(p1.detach().clone());
+    const [o1, o2] = [a([p1]), b([p2])];
+    const difference = (): { absolute: number; relative: number } => {
+      const d = p1.detach().float().sub(p2.detach().float()).abs();
+      return { absolute: d.mean().item(), relative: d.div(p2.detach().float().abs().add(1e-9)).mean().item() };
+    };
+    const sum = { absolute: 0, relative: 0 };
+    for (let i = 0; i < steps; i++)
+      scope(() => {
+        const g = randn([...shape]).mul(0.01).to(dtype);
+        p1.grad = g.clone();
+        p2.grad = g.clone();
+        o1.step();
+        o2.step();
+        if (!together) return;
+        // The error of a step, from one place: parameters that differ would drift apart by themselves.
+        const d = difference();
+        sum.absolute += d.absolute / steps;
+        sum.relative += d.relative / steps;
+        p2.detach().copy_(p1);
+      });
+    return together ? sum : difference();
+  });
+}
+
+for (const width of [32, 1024, 4097])
+  test(`Adam8bit stays close to Adam: 1024 × ${width}`, () => {
+    const { absolute, relative } = compare((p) => new lowbit.Adam8bit(p), (p) => new lowbit.Adam32bit(p), [width === 32 ? 1024 : 256, width], 50, "float32", true);
+    assert.ok(absolute < 6e-5, `mean |Δp| ${absolute}`);
+    assert.ok(relative < 2e-3, `mean relative ${relative}`);
+  });
+
+test("the 32-bit forms are PyTorch's where it has them", () => {
+  const close = (a: Make, b: Make): void => {
+    const { absolute } = compare(a, b, [64, 70], 20);
+    assert.ok(absolute < 1e-6, `${absolute}`);
+  };
+  close((p) => new lowbit.Adam32bit(p, { lr: 2e-3, weightDecay: 0.1, betas: [0.8, 0.95] }), (p) => new optim.Adam(p, { lr: 2e-3, weightDecay: 0.1, betas: [0.8, 0.95] }));
+  close((p) => new lowbit.AdamW32bit(p, { lr: 2e-3, weightDecay: 0.1 }), (p) => new optim.AdamW(p, { lr: 2e-3, weightDecay: 0.1 }));
+  close((p) => new lowbit.SGD32bit(p, { lr: 0.1, momentum: 0.8, weightDecay: 0.1, nesterov: true }), (p) => new optim.SGD(p, { lr: 0.1, momentum: 0.8, weightDecay: 0.1, nesterov: true }));
+});
+
+const PAIRS: readonly (readonly [string, Make, Make, number])[] = [
+  ["AdamW", (p) => new lowbit.AdamW8bit(p, { weightDecay: 0.1 }), (p) => new lowbit.AdamW32bit(p, { weightDecay: 0.1 }), 1e-4],
+  ["Lion", (p) => new lowbit.Lion8bit(p, { weightDecay: 0.1 }), (p) => new lowbit.Lion32bit(p, { weightDecay: 0.1 }), 6e-4],
+  ["SGD", (p) => new lowbit.SGD8bit(p, { weightDecay: 0.1, nesterov: true }), (p) => new lowbit.SGD32bit(p, { weightDecay: 0.1, nesterov: true }), 1e-3],
+  ["RMSprop", (p) => new lowbit.RMSprop8bit(p, { lr: 1e-3, weightDecay: 0.1 }), (p) => new lowbit.RMSprop32bit(p, { lr: 1e-3, weightDecay: 0.1 }), 1e-3],
+  ["Adagrad", (p) => new lowbit.Adagrad8bit(p, { lr: 1e-3, weightDecay: 0.1 }), (p) => new lowbit.Adagrad32bit(p, { lr: 1e-3, weightDecay: 0.1 }), 1e-3],
+  ["LAMB", (p) => new lowbit.LAMB8bit(p, { weightDecay: 0.1 }), (p) => new lowbit.LAMB32bit(p, { weightDecay: 0.1 }), 1e-4],
+  ["LARS", (p) => new lowbit.LARS8bit(p, { weightDecay: 0.1 }), (p) => new lowbit.LARS32bit(p, { weightDecay: 0.1 }), 1e-4],
+  ["AdEMAMix", (p) => new lowbit.AdEMAMix8bit(p, { weightDecay: 0.1 }), (p) => new lowbit.AdEMAMix32bit(p, { weightDecay: 0.1 }), 3e-4],
+];
+for (const [name, low, full, limit] of PAIRS)
+  test(`${name}8bit follows ${name}32bit at a decay that is not zero, with a ragged block`, () => {
+    const { absolute } = compare(low, full, [17, 301], 30);
+    assert.ok(absolute < limit, `mean |Δp| ${absolute}`);
+    assert.ok(compare(low, full, [17, 301], 20, "bfloat16").absolute < 4 * limit + 1e-3);
+  });
+
+test("the fused step equals the reference step", () => {
+  const reference = (family: "adam" | "adamw" | "lion" | "momentum" | "rmsprop" | "adagrad"): Make => (p) => {
+    const made = new LowBitOptimizer(p, family, "dynamic8", { weightDecay: 0.05 });
+    Object.defineProperty(made, "family", { value: { ...made.family, fused: null } });
+    return made;
+  };
+  for (const family of ["adam", "adamw", "momentum", "rmsprop", "adagrad"] as const) {
+    const { absolute } = compare((p) => new LowBitOptimizer(p, family, "dynamic8", { weightDecay: 0.05 }), reference(family), [50, 200], 5);
+    assert.ok(absolute < 2e-6, `${family}: ${absolute}`);
+  }
+});
+
+test("4-bit and float8 states learn too", () => {
+  for (const make of [(p: Iterable<Tensor>) => new lowbit.Adam4bit(p), (p: Iterable<Tensor>) => new lowbit.AdamFp8(p)]) {
+    const { absolute } = compare(make, (p) => new lowbit.Adam32bit(p), [64, 128], 20);
+    assert.ok(absolute < 3e-3, `${absolute}`);
+  }
+});
+
+test("state is in 8 bits from min8bitSize on, a quarter of float32's and a little", () => {
+  const big = parameter(128, 64);
+  const small = parameter(63, 65);
+  const o = new lowbit.AdamW8bit([big, small], { min8bitSize: 4096 });
+  big.grad = randn([128, 64]);
+  small.grad = randn([63, 65]);
+  o.step();
+  assert.equal((o.state.get(big)?.["state1"] as Tensor).dtype, "uint8");
+  assert.equal((o.state.get(small)?.["state1"] as Tensor).dtype, "float32");
+  assert.deepEqual(Object.keys(o.state.get(big) ?? {}).sort(), ["absmax1", "absmax2", "blockSize", "qmap1", "qmap2", "state1", "state2", "step", "version"]);
+  const one = new lowbit.AdamW8bit([big]);
+  big.grad = randn([128, 64]);
+  one.step();
+  assert.ok(one.stateBytes() <= 0.27 * 8 * big.numel(), `${one.stateBytes()}`);
+});
+
+test("elements whose gradient is not finite keep parameter and state", () => {
+  const make: Make[] = [(p) => new lowbit.AdamW8bit(p, { min8bitSize: 1 }), (p) => new lowbit.AdamW32bit(p), (p) => new lowbit.Lion8bit(p, { min8bitSize: 1 }), (p) => new lowbit.LAMB32bit(p)];
+  for (const m of make) {
+    const p = new nn.Parameter(tensor([1, 2, 3, 4]));
+    const o = m([p]);
+    p.grad = tensor([1, NaN, Infinity, 1]);
+    o.step();
+    const [a, b, c, d] = p.tolist() as number[];
+    assert.ok(a !== 1 && d !== 4 && Number.isFinite(a) && Number.isFinite(d));
+    assert.deepEqual([b, c], [2, 3]);
+  }
+});
+
+test("a second moment that is not zero does not round to zero", () => {
+  const step = (keepPositive: boolean): number => {
+    const p = new nn.Parameter(tensor(new Float32Array(256)));
+    const o = new lowbit.Adam8bit([p], { min8bitSize: 1, keepPositive, lr: 1e-3 });
+    const g = new Float32Array(256).fill(1e-3);
+    g[0] = 100;
+    for (let i = 0; i < 3; i++) {
+      p.grad = tensor(g);
+      o.step();
+      // From now on the small ones are zero: their first moment is still there, their second is what its code says.
+      g.fill(0, 1);
+    }
+    return p.abs().max().item();
+  };
+  assert.ok(step(true) < 0.2, `${step(true)}`);
+  assert.ok(step(false) > 2, `${step(false)}`);
+});
+
+test("overrides: parameters, modules, patterns; one that matches nothing is an error", () => {
+  const net = new nn.Sequential(new nn.Linear(128, 128), new nn.Linear(128, 128), new nn.Linear(128, 128));
+  const [a, b, c] = [net[0]?.parameters()[0] as Tensor, net[1]?.parameters()[0] as Tensor, net[2]?.parameters()[0] as Tensor];
+  keep32bit(a);
+  assert.deepEqual(keep32bit(net, ["1.*"]), ["1.weight", "1.bias"]);
+  assert.throws(() => keep32bit(net, ["head.*"]), /patterns that match parameters/);
+  const o = new lowbit.Adam8bit(net.parameters());
+  assert.deepEqual([a, b, c].map((p) => o.isLowBit(p)), [false, false, true]);
+  const table = new StableEmbedding(1000, 64);
+  assert.equal(new lowbit.Adam8bit(table.parameters()).isLowBit(table.weight), false);
+  assert.deepEqual(table.forward(randint(1000, [2, 3])).shape, [2, 3, 64]);
+});
+
+test("resuming equals going through, bit for bit, also through files; conversions between 8 and 32 bits", () => {
+  const shape = [40, 128];
+  const gradients = Array.from({ length: 6 }, (_, i) => {
+    seedEverything(i);
+    return keep(randn(shape).mul(0.01));
+  });
+  const start = (() => {
+    seedEverything(9);
+    return keep(randn(shape));
+  })();
+  const run = (o: optim.Optimizer, p: Tensor, from: number, to: number): void => {
+    for (let i = from; i < to; i++) {
+      p.grad = (gradients[i] as Tensor).clone();
+      o.step();
+    }
+  };
+  const p1 = new nn.Parameter(start.clone());
+  const through = new lowbit.AdamW8bit([p1]);
+  run(through, p1, 0, 6);
+  const p2 = new nn.Parameter(start.clone());
+  const first = new lowbit.AdamW8bit([p2]);
+  run(first, p2, 0, 3);
+  const saved = unpackState(packState({ ...first.stateDict() })) as Record<string, unknown>;
+  const p3 = new nn.Parameter(p2.detach().clone());
+  const second = new lowbit.AdamW8bit([p3]);
+  second.loadStateDict(saved);
+  run(second, p3, 3, 6);
+  assert.deepEqual(p3.tolist(), p1.tolist());
+  const p4 = new nn.Parameter(p2.detach().clone());
+  const wide = new lowbit.AdamW32bit([p4]);
+  wide.loadStateDict(first.stateDict());
+  assert.equal((wide.state.get(p4)?.["state1"] as Tensor).dtype, "float32");
+  run(wide, p4, 3, 6);
+  assert.ok(p4.sub(p1).abs().mean().item() < 2e-4);
+  const back = new lowbit.AdamW8bit([new nn.Parameter(start.clone())]);
+  back.loadStateDict(wide.stateDict());
+  assert.equal((back.state.get(back.paramGroups[0]?.params[0] as Tensor)?.["state2"] as Tensor).dtype, "uint8");
+});
+
+test("options are checked", () => {
+  const p = [parameter(4)];
+  assert.throws(() => new lowbit.Adam8bit(p, { lr: -1 }), /Adam8bit: expected lr to be ≥ 0/);
+  assert.throws(() => new lowbit.Adam8bit(p, { betas: [1, 0.9] }), /betas/);
+  assert.throws(() => new lowbit.Adam8bit(p, { blockSize: 0 }), /blockSize/);
+  assert.throws(() => new lowbit.Adam8bit([new nn.Parameter(randn([2]).double())]), /float32, bfloat16 or float16/);
+});
+
+test("steps leave no tensors behind", () => {
+  const p = parameter(100, 100);
+  for (const o of [new lowbit.AdamW8bit([p]), new lowbit.LAMB8bit([p]), new lowbit.Adam4bit([p]), new lowbit.Lion32bit([p])]) {
+    const step = (): void => scope(() => {
+      p.grad = randn([100, 100]);
+      o.step();
+      p.grad = null;
+    });
+    step();
+    const before = memory().tensors;
+    for (let i = 0; i < 3; i++) step();
+    assert.equal(memory().tensors, before, o.constructor.name);
+  }
+  assert.equal(Object.keys(FORMATS).length, 5);
+});
+
+class Model extends LightningModule {
+  readonly net = new nn.Sequential(new nn.Linear(16, 128), new nn.ReLU(), new nn.Linear(128, 64), new nn.ReLU(), new nn.Linear(64, 4));
+  readonly losses: number[] = [];
+  constructor(readonly make: Make) {
+    super();
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as readonly [Tensor, Tensor];
+    const loss = nn.functional.crossEntropy(this.net.forward(x), y);
+    this.losses.push(loss.item());
+    return loss;
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return this.make(this.parameters());
+  }
+}
+test("through the Trainer: AdamW8bit ends where AdamW ends, in float32 and bfloat16", async () => {
+  const fit = async (precision: 32 | "bf16", make: Make): Promise<number> => {
+    seedEverything(3);
+    const x = randn([64, 16]);
+    const y = x.matmul(randn([16, 4])).argmax(1);
+    const batches = Array.from({ length: 60 }, () => [keep(x), keep(y)]);
+    const model = new Model(make);
+    const trainer = new Trainer({ accelerator: "cpu", precision, maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
+    await trainer.fit(model, { trainDataloaders: batches });
+    return model.losses.slice(-5).reduce((a, b) => a + b, 0) / 5;
+  };
+  const full = await fit(32, (p) => new optim.AdamW(p, { lr: 3e-3 }));
+  for (const precision of [32, "bf16"] as const) {
+    const low = await fit(precision, (p) => new lowbit.AdamW8bit(p, { lr: 3e-3 }));
+    assert.ok(Math.abs(low - full) < 0.03, `${precision}: 8 bits ${low}, 32 bits ${full}`);
+  }
+});
