@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { initialize, LossScaler, OPT_LEVELS, registerFloatFunction, registerHalfFunction, resolveOptLevel, type OptLevel } from "@nbit/apex";
 import { LightningModule, Trainer } from "@nbit/lightning";
-import { amp, DataLoader, keep, memory, nn, optim, randint, randn, relu, scope, seedEverything, Tensor, tensor, TensorDataset } from "@nbit/torch";
+import { amp, DataLoader, keep, memory, nn, optim, randint, randn, relu, scope, seedEverything, type Tensor, tensor, TensorDataset } from "@nbit/torch";
 
 const { functional } = nn;
 

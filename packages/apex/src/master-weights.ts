@@ -1,5 +1,5 @@
 /** Float32 masters of float16 parameters: what the optimizer steps, and what is saved. */
-import { keep, nn, noGrad, operators, optim, outsideScopes, scope, type Tensor } from "@nbit/torch";
+import { keep, nn, noGrad, operators, type optim, outsideScopes, scope, type Tensor } from "@nbit/torch";
 
 const copy_ = operators("aten")["_foreach_copy_"];
 

@@ -9,6 +9,8 @@ import { Log, Screen } from "../ui/testing/screen.js";
 import { Callback } from "./callback.js";
 import { ProgressBar } from "./progress-bar.js";
 
+delete process.env["CI"]; // a terminal is pretended here, wherever the tests run
+
 type Batch = [Tensor, Tensor];
 
 class Line extends LightningModule {
