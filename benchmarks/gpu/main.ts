@@ -86,6 +86,6 @@ for (const model of models)
     );
   }
 mkdirSync(out, { recursive: true });
-const stamp = `${new Date().toISOString().slice(0, 10)}-${gpuName().split(",")[0]?.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-") ?? "gpu"}${flags.has("models") ? `-${models.join("-")}` : ""}`;
+const stamp = `${new Date().toISOString().slice(0, 10)}-${gpuName().split(",")[0]?.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-") ?? "gpu"}${flags.has("models") ? `-${models.join("-")}` : ""}${flags.has("precisions") ? `-${precisions.join("-")}` : ""}`;
 writeFileSync(join(out, `${stamp}.md`), `${text.join("\n")}\n`);
 writeFileSync(join(out, `${stamp}.json`), `${JSON.stringify({ machine: gpuName(), versions, rows }, null, 1)}\n`);
