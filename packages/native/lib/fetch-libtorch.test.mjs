@@ -98,3 +98,14 @@ test("no python3, no pip, a cache that cannot be written", async (t) => {
   assert.equal(refused.code, "NBIT_CACHE_UNWRITABLE");
   assert.match(refused.fix, /XDG_CACHE_HOME/);
 });
+
+test("a wheel for CUDA brings the libraries that it requires on this system, and no others", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0", "--cuda");
+  const fetched = await box.run(FETCH);
+  assert.equal(fetched.message, undefined);
+  assert.deepEqual([fetched.variant, fetched.cuda], ["cu130", true]);
+  const folder = join(box.cache, "libtorch-2.13.0-cu130");
+  assert.equal(readFileSync(join(folder, "nvidia", "cu13", "lib", "libcudart.so.13"), "utf8"), "runtime", "beside torch, where libtorch's own search path points");
+  assert.deepEqual(readdirSync(join(folder, "nvidia")), ["cu13"]);
+});
