@@ -1,5 +1,6 @@
 // The ground of the addon: slot table of tensors, the shared argument buffer, errors. Everything here runs on the JavaScript thread.
 #pragma once
+#include <exception>
 #include <node_api.h>
 
 #include <ATen/core/TensorBody.h>
@@ -172,7 +173,11 @@ inline c10::Device decodeDevice(double code) {
 }
 
 // ---------------------------------------------------------------- errors
-struct JsPending {};  // thrown when a JavaScript exception is already pending: it keeps its identity while C++ unwinds
+// Thrown when a JavaScript exception is already pending: it keeps its identity while C++ unwinds. A std::exception, because the autograd engine catches
+// only those; anything else leaves its thread marked as busy, and after 60 of them backward moves to another thread for good.
+struct JsPending : std::exception {
+  const char* what() const noexcept override { return "a JavaScript exception is pending"; }
+};
 
 /** The one place where a C++ exception becomes a JavaScript error. Call inside a catch block. */
 napi_value throwCurrent(napi_env env, const char* op) noexcept;

@@ -1,0 +1,152 @@
+/** Whatever throws, wherever: no tensor stays behind. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AutogradFunction, keep, memory, noGrad, randn, scope, setNumThreads, Tensor, tensor, type FunctionContext } from "@nbit/torch";
+import { collectGarbage } from "./collect.js";
+
+setNumThreads(1);
+const TIMES = 500;
+
+class Expected extends Error {}
+
+/** Runs `attempt`, which must throw what it throws itself, many times over and compares the number of tensors. */
+async function withoutTrace(attempt: () => unknown, expected: new (...args: never[]) => Error = Expected): Promise<void> {
+  assert.throws(attempt, expected); // the first call may fill caches
+  await collectGarbage();
+  const before = memory();
+  for (let i = 0; i < TIMES; i++) assert.throws(attempt, expected);
+  const after = memory();
+  assert.equal(after.tensors, before.tensors, "live tensors");
+  assert.equal(after.bytes, before.bytes, "bytes");
+}
+
+function fail(): never {
+  throw new Expected("on purpose");
+}
+
+test("exceptions leave nested scopes empty", () =>
+  withoutTrace(() =>
+    scope(() => {
+      const a = randn([16]);
+      return scope(() => {
+        const b = a.mul(2);
+        return noGrad(() => scope(() => (b.add(a), fail())));
+      });
+    }),
+  ));
+
+test("an inner scope's exception that is caught leaves the outer scope whole", () => {
+  const before = memory().tensors;
+  for (let i = 0; i < TIMES; i++) {
+    scope(() => {
+      const a = tensor([1, 2]);
+      assert.throws(() => scope(() => (a.mul(3), fail())), Expected);
+      assert.deepEqual(a.add(1).tolist(), [2, 3]);
+    });
+  }
+  assert.equal(memory().tensors, before);
+});
+
+test("what was kept before an exception lives, and can be given back", () => {
+  const before = memory().tensors;
+  const kept: Tensor[] = [];
+  for (let i = 0; i < TIMES; i++) assert.throws(() => scope(() => (kept.push(keep(randn([4]))), randn([4]), fail())), Expected);
+  assert.equal(memory().tensors, before + TIMES);
+  for (const t of kept) t.dispose();
+  assert.equal(memory().tensors, before);
+});
+
+test("operators that fail", () => withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
+
+test("gradient hooks that throw", () => {
+  const w = randn([8]).requiresGrad_();
+  return withoutTrace(() =>
+    scope(() => {
+      const y = w.mul(2);
+      y.registerHook(() => fail());
+      y.sum().backward();
+    }),
+  );
+});
+
+test("hooks that replace gradients, and hooks after accumulation that throw", async () => {
+  const w = randn([8]).requiresGrad_();
+  await collectGarbage();
+  const hook = w.registerHook((g) => g.mul(2).add(1));
+  scope(() => w.sum().backward());
+  const before = memory().tensors;
+  for (let i = 0; i < TIMES; i++) scope(() => w.mul(w).sum().backward());
+  assert.equal(memory().tensors, before);
+  hook.remove();
+  w.registerPostAccumulateGradHook(() => fail());
+  await withoutTrace(() => scope(() => w.mul(3).sum().backward()));
+  w.registerPostAccumulateGradHook(null);
+});
+
+class Double extends AutogradFunction {
+  static forward(ctx: FunctionContext, x: Tensor, throws: boolean): Tensor {
+    ctx.saveForBackward(x);
+    if (throws) x.mul(x).add(fail());
+    return x.mul(2);
+  }
+  static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
+    ctx.saved(0).mul(g);
+    return [g.mul(2), null];
+  }
+}
+class BadBackward extends AutogradFunction {
+  static forward(ctx: FunctionContext, x: Tensor): Tensor {
+    ctx.saveForBackward(x, x.mul(3));
+    return x.exp();
+  }
+  static backward(ctx: FunctionContext, g: Tensor): Tensor {
+    ctx.saved(1).mul(g);
+    return fail();
+  }
+}
+class WrongBackward extends AutogradFunction {
+  static forward(_ctx: FunctionContext, x: Tensor): Tensor {
+    return x.mul(1);
+  }
+  static backward(_ctx: FunctionContext, g: Tensor): Tensor {
+    return g.repeat([3]).add(1); // of another shape
+  }
+}
+
+test("custom functions: forward that throws", () => {
+  const w = randn([8]).requiresGrad_();
+  return withoutTrace(() => scope(() => Double.apply(w, true)));
+});
+
+test("custom functions: backward that throws", () => {
+  const w = randn([8]).requiresGrad_();
+  return withoutTrace(() => scope(() => BadBackward.apply(w.mul(2)).sum().backward()));
+});
+
+test("custom functions: backward that returns another shape", () => {
+  const w = randn([8]).requiresGrad_();
+  return withoutTrace(() => scope(() => WrongBackward.apply(w.mul(2)).sum().backward()), Error);
+});
+
+test("custom functions: ten thousand graphs, used and thrown away", async () => {
+  const w = randn([8]).requiresGrad_();
+  scope(() => Double.apply(w, false).sum().backward());
+  await collectGarbage();
+  const before = memory().tensors;
+  for (let i = 0; i < 10_000; i++) {
+    scope(() => {
+      const y = Double.apply(w.add(1), false).sum();
+      if (i % 2 === 0) y.backward(); // every other graph never runs backward
+    });
+  }
+  assert.equal(memory().tensors, before);
+});
+
+test("tensors outside any scope go with the garbage collector", async () => {
+  await collectGarbage();
+  const before = memory().tensors;
+  for (let i = 0; i < 5000; i++) randn([4]).mul(2);
+  assert.ok(memory().tensors > before);
+  await collectGarbage();
+  assert.ok(memory().tensors <= before + 2, `${memory().tensors - before} tensors left`);
+});
