@@ -9,7 +9,7 @@ const registry = new FinalizationRegistry<number>((id) => native.generatorFree(i
 
 /** @internal A seed as PyTorch reads it: negative ones count from 2^64. */
 export function writeSeed(fn: string, seed: number | bigint, at: number): number {
-  if (typeof seed === "number" && !Number.isSafeInteger(seed)) throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
+  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed)) throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
   if (typeof seed === "bigint" && (seed >= 1n << 64n || seed < -(1n << 63n))) throw new ArgumentError(fn, "seed to fit in 64 bits", seed);
   return writeInteger(seed, at);
 }

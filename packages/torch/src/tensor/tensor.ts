@@ -104,6 +104,7 @@ export class Tensor {
   size(dim?: number): readonly number[] | number {
     const shape = this.shape;
     if (dim === undefined) return shape;
+    if (typeof dim !== "number") throw new ArgumentError("size", "dim to be a whole number", dim);
     const at = dim < 0 ? dim + shape.length : dim;
     const found = shape[at];
     if (found === undefined) throw new ArgumentError("size", `dim in [${-shape.length}, ${shape.length - 1}]`, dim);
