@@ -83,24 +83,29 @@ const machine: Machine = {
 console.log(`${machine.cpu}, ${machine.cores} cores; libtorch ${machine.libtorch} (${machine.capability}); Python peer: PyTorch ${peer.versions.torch}, Lightning ${peer.versions.lightning}\n`);
 
 const measured: Measured[] = [];
+const memory: MemoryRow[] = [];
+const base = join(out, `${machine.date}-cpu${quick ? "-quick" : ""}`);
+function write(): void {
+  mkdirSync(out, { recursive: true });
+  const rows = measured.map(({ row, ...m }) => ({ name: row.name, threads: row.threads, against: row.against, target: row.target, ...m }));
+  writeFileSync(`${base}.json`, `${JSON.stringify({ machine, measured: rows, memory }, null, 1)}\n`);
+  writeFileSync(`${base}.md`, markdown(machine, measured, memory));
+}
 for (const threads of threadCounts) {
-  for (const row of rowsFor(threads, quick)) {
+  for (const row of rowsFor(threads, quick, machine.nativeBf16)) {
     const m = await measureRow(row, peer, machine);
     measured.push(m);
+    write(); // what was measured stays when someone interrupts
     console.log(`${threads} thread${threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.ours).toFixed(1)} / ${median(m.theirs).toFixed(1)} µs, losses ${m.losses}`);
   }
 }
 
 const steps = quick ? 2000 : 10000;
-const memory: MemoryRow[] = [];
 for (const [who, side] of [["nbit", "nbit"], ["Lightning", "peer"]] as const) {
   const { first, last } = await measure<MemoryResult>({ who: side, args: ["memory", String(steps)] }, peer.python);
   memory.push({ who, first: first.mib, last: last.mib, steps });
 }
 
 console.log(`\n${table(measured)}\n\n${memory.map(memoryLine).join("\n")}`);
-mkdirSync(out, { recursive: true });
-const base = join(out, `${machine.date}-cpu${quick ? "-quick" : ""}`);
-writeFileSync(`${base}.json`, `${JSON.stringify({ machine, measured: measured.map(({ row, ...m }) => ({ name: row.name, threads: row.threads, against: row.against, target: row.target, ...m })), memory }, null, 1)}\n`);
-writeFileSync(`${base}.md`, markdown(machine, measured, memory));
+write();
 console.log(`\nWrote ${base}.md and .json`);

@@ -1,7 +1,7 @@
 /** The CPU benchmark's models and batches: the same layers, made and drawn in the same order as in peer.py. */
 import { gelu, nn, randint, randn, scaledDotProductAttention, type Tensor } from "@nbit/torch";
 
-export type ModelName = "mlp" | "large-mlp" | "transformer";
+export type ModelName = "mlp" | "medium-mlp" | "large-mlp" | "transformer";
 
 class Block extends nn.Module {
   readonly n1: nn.LayerNorm;
@@ -66,6 +66,8 @@ export function build(model: ModelName): Workload {
       return { net: mlp(32, 64, 10), x: randn([8, 32]), y: randint(0, 10, [8]), loss: (o, t) => nn.functional.crossEntropy(o, t) };
     case "large-mlp":
       return { net: mlp(1024, 2048, 1), x: randn([512, 1024]), y: randn([512, 1]), loss: (o, t) => nn.functional.mseLoss(o, t) };
+    case "medium-mlp":
+      return { net: mlp(256, 512, 1), x: randn([64, 256]), y: randn([64, 1]), loss: (o, t) => nn.functional.mseLoss(o, t) };
     case "transformer":
       return { net: new Transformer(100, 16, 64, 4, 2), x: randint(0, 100, [8, 16]), y: randint(0, 100, [128]), loss: (o, t) => nn.functional.crossEntropy(o, t) };
   }

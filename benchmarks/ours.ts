@@ -16,9 +16,12 @@ const [what = "step", ...rest] = process.argv.slice(2);
 const print = (result: object): void => console.log(JSON.stringify(result));
 const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
 
-/** Losses of the first steps prove that both sides compute the same. */
-const CHECKED = 10;
-const CHUNKS = 20;
+/** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. peer.py has the same lines. */
+function plan(steps: number): { checked: number; warmUp: number; chunks: number; chunk: number } {
+  const checked = Math.min(10, Math.max(2, steps >> 1));
+  const chunks = Math.min(20, steps);
+  return { checked, warmUp: Math.max(checked, steps >> 2), chunks, chunk: Math.floor(steps / chunks) };
+}
 
 function parts(model: ModelName, optimizer: string): { workload: ReturnType<typeof build>; makeOptimizer: () => Optimizer } {
   torch.seedEverything(42);
@@ -40,8 +43,7 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
   const { workload, makeOptimizer } = parts(model, optimizer);
   const losses: number[] = [];
   const times: number[] = [];
-  const warmUp = Math.max(CHECKED, steps >> 2);
-  const chunk = Math.max(1, Math.floor(steps / CHUNKS));
+  const { checked, warmUp, chunks, chunk } = plan(steps);
   let from = 0;
   class Meter extends Callback {
     override onTrainBatchEnd(_trainer: unknown, _module: unknown, _outputs: unknown, _batch: unknown, index: number): void {
@@ -56,7 +58,7 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
     readonly net = workload.net;
     override trainingStep([x, y]: [Tensor, Tensor], index: number): Tensor {
       const loss = workload.loss(workload.net.forward(x), y);
-      if (index < CHECKED) losses.push(loss.item());
+      if (index < checked) losses.push(loss.item());
       return loss;
     }
     override configureOptimizers(): Optimizer {
@@ -64,7 +66,7 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
     }
   }
   const trainer = new Trainer({
-    accelerator: "cpu", precision: bf16 ? "bf16" : 32, maxSteps: warmUp + chunk * CHUNKS, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meter()],
+    accelerator: "cpu", precision: bf16 ? "bf16" : 32, maxSteps: warmUp + chunk * chunks, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meter()],
   });
   const pair = [torch.keep(workload.x), torch.keep(workload.y)];
   await trainer.fit(new Module(), { trainDataloaders: new torch.DataLoader(new Endless(pair), { batchSize: null }) });
@@ -84,11 +86,10 @@ function loopSteps(model: ModelName, optimizer: string, bf16: boolean, steps: nu
       loss.backward();
       opt.step();
     });
-  const warmUp = Math.max(CHECKED, steps >> 2);
-  for (let i = 0; i < warmUp; i++) step(i < CHECKED);
-  const chunk = Math.max(1, Math.floor(steps / CHUNKS));
+  const { checked, warmUp, chunks, chunk } = plan(steps);
+  for (let i = 0; i < warmUp; i++) step(i < checked);
   const times: number[] = [];
-  for (let c = 0; c < CHUNKS; c++) {
+  for (let c = 0; c < chunks; c++) {
     const from = performance.now();
     for (let i = 0; i < chunk; i++) step(false);
     times.push(((performance.now() - from) / chunk) * 1000);

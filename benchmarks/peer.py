@@ -19,7 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-CHECKED, CHUNKS = 10, 20
+
+def plan(steps):
+    """How many losses to compare, how many steps to warm up, how many times of how many steps: as in ours.ts."""
+    checked, chunks = min(10, max(2, steps >> 1)), min(20, steps)
+    return checked, max(checked, steps >> 2), chunks, steps // chunks
+
 
 
 class Block(nn.Module):
@@ -67,6 +72,8 @@ def build(model):
         return mlp(32, 64, 10), torch.randn(8, 32), torch.randint(0, 10, (8,)), F.cross_entropy
     if model == "large-mlp":
         return mlp(1024, 2048, 1), torch.randn(512, 1024), torch.randn(512, 1), F.mse_loss
+    if model == "medium-mlp":
+        return mlp(256, 512, 1), torch.randn(64, 256), torch.randn(64, 1), F.mse_loss
     return Transformer(100, 16, 64, 4, 2), torch.randint(0, 100, (8, 16)), torch.randint(0, 100, (128,)), F.cross_entropy
 
 
@@ -96,10 +103,11 @@ def loop(model, optimizer, bf16, steps):
         loss.backward()
         opt.step()
 
-    for i in range(max(CHECKED, steps >> 2)):
-        step(i < CHECKED)
-    chunk, times = max(1, steps // CHUNKS), []
-    for _ in range(CHUNKS):
+    checked, warm_up, chunks, chunk = plan(steps)
+    for i in range(warm_up):
+        step(i < checked)
+    times = []
+    for _ in range(chunks):
         start = time.perf_counter_ns()
         for _ in range(chunk):
             step(False)
@@ -116,7 +124,7 @@ def with_trainer(model, optimizer, bf16, steps, watch=None):
     L.seed_everything(42)
     net, x, y, loss_of = build(model)
     losses, times, seen = [], [], []
-    warm_up, chunk = max(CHECKED, steps >> 2), max(1, steps // CHUNKS)
+    checked, warm_up, chunks, chunk = plan(steps)
 
     class Endless(torch.utils.data.Dataset):
         def __len__(self):
@@ -148,7 +156,7 @@ def with_trainer(model, optimizer, bf16, steps, watch=None):
 
         def training_step(self, batch, index):
             loss = loss_of(self.net(batch[0]), batch[1])
-            if index < CHECKED:
+            if index < checked:
                 losses.append(loss.item())
             return loss
 
@@ -156,7 +164,7 @@ def with_trainer(model, optimizer, bf16, steps, watch=None):
             return make_optimizer(self, optimizer)
 
     trainer = L.Trainer(
-        accelerator="cpu", precision="bf16-mixed" if bf16 else "32-true", max_steps=watch or warm_up + chunk * CHUNKS,
+        accelerator="cpu", precision="bf16-mixed" if bf16 else "32-true", max_steps=watch or warm_up + chunk * chunks,
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Watch() if watch else Meter()],
     )  # fmt: skip
     trainer.fit(Module(), torch.utils.data.DataLoader(Endless(), batch_size=None))

@@ -6,6 +6,10 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -118,6 +122,17 @@ void store(const at::Tensor& t, int64_t from, int64_t n, const float* in) {
     default: { auto* s = t.mutable_data_ptr<at::Half>() + from; for (int64_t i = 0; i < n; i++) s[i] = static_cast<at::Half>(in[i]); return; }
   }
 }
+// Elements where they are when they are float32 (nothing to copy), else converted into a local array.
+float* inPlaceOr(const at::Tensor& t, int64_t from, int64_t n, float* local) {
+  if (t.scalar_type() == at::kFloat) return t.mutable_data_ptr<float>() + from;
+  load(t, from, n, local);
+  return local;
+}
+const float* readOr(const at::Tensor& t, int64_t from, int64_t n, float* local) {
+  if (t.scalar_type() == at::kFloat) return t.const_data_ptr<float>() + from;
+  load(t, from, n, local);
+  return local;
+}
 void checkElements(const at::Tensor& t, const char* what) {
   TORCH_CHECK_VALUE(t.device().is_cpu() && t.is_contiguous(), "expected ", what, " to be contiguous on the CPU");
   const auto d = t.scalar_type();
@@ -138,9 +153,9 @@ std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tenso
     float values[kBlockMax];
     for (int64_t b = begin; b < end; b++) {
       const int64_t from = b * block, count = std::min(block, n - from);
-      load(x, from, count, values);
-      a[b] = k.largest(values, count);
-      k.encode(values, book, a[b], c + from, count);
+      const float* xs = readOr(x, from, count, values);
+      a[b] = k.largest(xs, count);
+      k.encode(xs, book, a[b], c + from, count);
     }
   });
   return {codes, absmax};
@@ -185,16 +200,16 @@ void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& c
     alignas(64) float pb[kBlockMax], gb[kBlockMax], mb[kBlockMax], vb[kBlockMax];
     for (int64_t b = begin; b < end; b++) {
       const int64_t from = b * block, count = std::min(block, n - from);
-      load(p, from, count, pb);
-      load(g, from, count, gb);
+      float* pp = inPlaceOr(p, from, count, pb);
+      const float* gg = readOr(g, from, count, gb);
       k.decode(c1 + from, m1, a1[b], mb, count);
       k.decode(c2 + from, m2, a2[b], vb, count);
-      k.adam(pb, gb, mb, vb, count, step);
+      k.adam(pp, gg, mb, vb, count, step);
       a1[b] = k.largest(mb, count);
       a2[b] = k.largest(vb, count);
       k.encode(mb, book1, a1[b], c1 + from, count);
       (keepPositive ? k.encodePositive : k.encode)(vb, book2, a2[b], c2 + from, count);
-      store(p, from, count, pb);
+      if (pp == pb) store(p, from, count, pb);
     }
   });
 }
@@ -219,13 +234,13 @@ void oneState_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes, at::Tensor
     alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kBlockMax];
     for (int64_t b = begin; b < end; b++) {
       const int64_t from = b * block, count = std::min(block, n - from);
-      load(p, from, count, pb);
-      load(g, from, count, gb);
+      float* pp = inPlaceOr(p, from, count, pb);
+      const float* gg = readOr(g, from, count, gb);
       k.decode(c + from, map.const_data_ptr<float>(), a[b], sb, count);
-      k.one[kind](pb, gb, sb, count, step);
+      k.one[kind](pp, gg, sb, count, step);
       a[b] = k.largest(sb, count);
       (keepPositive && kind >= 2 ? k.encodePositive : k.encode)(sb, book, a[b], c + from, count);
-      store(p, from, count, pb);
+      if (pp == pb) store(p, from, count, pb);
     }
   });
 }
