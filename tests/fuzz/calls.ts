@@ -62,7 +62,7 @@ export function attempt(target: Target, call: Call): () => unknown {
     if (call.named.length > 0) args.push(Object.fromEntries(call.named.map(([n, v]) => [n, materialize(v)])));
     const result = target.call(args);
     for (const t of tensorsIn(result).slice(0, 3)) {
-      t.shape;
+      void t.shape;
       t.stride();
       if (t.numel() <= 4096) {
         t.toString();

@@ -14,6 +14,7 @@ export const KNOWN: readonly Known[] = [
   ...["fractionalMaxPool2dBackward", "fractionalMaxPool3dBackward", "reflectionPad1dBackward", "reflectionPad2dBackward", "batchNormBackward", "batchNormUpdateStats", "fusedMovingAvgObsFakeQuant"].map(
     (operator) => ({ operator, why: UNCHECKED }),
   ),
+  ...["lstm", "gru", "rnnTanh", "rnnRelu"].map((operator) => ({ operator, why: "an empty list of weights is read past its end (SIGSEGV)" })),
   { operator: "range", why: "with an integer `out` and a step below 1 it divides by a step of 0 (SIGFPE); `arange` does not" },
   { operator: "matrixPower", why: "an exponent of -2^63 has no positive counterpart, and it never ends" },
   { operator: "maxPool1d", why: "kernel sizes near 2^62 overflow while it walks them" },

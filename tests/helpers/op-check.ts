@@ -33,6 +33,8 @@ export function lookUp(path: string): Callable | null {
 /** The method of the same operator, when a tensor comes first. */
 function methodOf(c: OpCase): Callable | null {
   if (c.op.includes(".") || typeof c.args[0] !== "object" || Array.isArray(c.args[0])) return null;
+  // The method of where has self in the second place: x.where(condition, other).
+  if (c.op === "where") return null;
   const found: unknown = Reflect.get(Tensor.prototype, c.op);
   return isCallable(found) ? found : null;
 }

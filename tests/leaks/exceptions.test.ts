@@ -1,7 +1,7 @@
 /** Whatever throws, wherever: no tensor stays behind. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AutogradFunction, keep, memory, noGrad, randn, scope, setNumThreads, Tensor, tensor, type FunctionContext } from "@nbit/torch";
+import { AutogradFunction, keep, memory, noGrad, randn, scope, setNumThreads, tensor, type FunctionContext, type Tensor } from "@nbit/torch";
 import { collectGarbage } from "./collect.js";
 
 setNumThreads(1);
