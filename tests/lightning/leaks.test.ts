@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import type { PrecisionInput, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, memory, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
+import { crossEntropyLoss, DataLoader, manualSeed, memory, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
+beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 type Pair = [Tensor, Tensor];
 

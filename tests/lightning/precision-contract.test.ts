@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { Precision, TrainerOptions } from "@nbit/lightning";
-import { getDefaultDtype, isGradEnabled, isTensor, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
+import { getDefaultDtype, isGradEnabled, isTensor, manualSeed, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
+beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 /** What every precision plugin must do, ours and others': the suite runs the same checks on each. */
 const PLUGINS: readonly (readonly [string, () => Precision])[] = [

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { Callback, LightningModule, LightningOptimizer, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
-import { DataLoader, getDefaultDtype, isGradEnabled, memory, nn, optim, randn, setNumThreads } from "@nbit/torch";
+import { DataLoader, getDefaultDtype, isGradEnabled, manualSeed, memory, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
+beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 class Net extends LightningModule {
   readonly layer = new nn.Linear(2, 1);
