@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CPUAccelerator, CUDAAccelerator, DoublePrecision, FullPrecision, HalfPrecision, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
+import { ApexPrecision, CPUAccelerator, CUDAAccelerator, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
 import type { Accelerator, DeviceSupport, TrainerOptions } from "@nbit/lightning";
-import { amp, device } from "@nbit/torch";
+import { amp, device, nn, ones, optim } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
 
 /** Options that the types refuse too, given as a JavaScript caller would. */
 function make(options: object): Trainer {
@@ -99,9 +100,21 @@ test("backends and levels", () => {
   fails({ precision: 16, ampLevel: "O2" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.');
   fails({ precision: 16, ampBackend: "apex", ampLevel: "O4" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".');
   fails({ precision: "bf16", ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected precision "bf16" only with the native backend. Received: "ampBackend: \\"apex\\"". Remove ampBackend, or use precision: 16.');
+  fails({ precision: "auto", ampBackend: "apex" }, "ERR_PRECISION_APEX", /Received: "auto"\. Remove ampBackend, or use precision: 16\.$/);
+  fails({ accelerator: "tpu", precision: 16, ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected an accelerator that has 16-mixed with ampBackend: "apex". Received: "tpu". Remove ampBackend, or use another accelerator.');
   for (const precision of ["16-true", "bf16-true", "64-true", "32-true", 64, 32]) {
     fails({ precision, ampBackend: "apex" }, "ERR_PRECISION_APEX", /precision 16 with ampBackend: "apex".*A true precision has no mixed parts: remove ampBackend\.$/);
   }
+});
+
+test("ampBackend: apex is APEX at the level asked for, O2 unless told", () => {
+  for (const [options, level] of [[{}, "O2"], [{ precision: 16 }, "O2"], [{ precision: "16-mixed", ampLevel: "O1" }, "O1"], [{ ampLevel: "O0" }, "O0"], [{ ampLevel: "O3" }, "O3"]] as const) {
+    const { precision } = make({ accelerator: "cpu", ampBackend: "apex", ...options });
+    assert.ok(precision instanceof ApexPrecision);
+    assert.equal(precision.options.optLevel, level);
+    assert.deepEqual(precision.explain({ print: false }).reasons, [`ampBackend "apex" at level ${level}`]);
+  }
+  assert.ok(make({ accelerator: "cpu", precision: 16, ampBackend: "native" }).precision instanceof MixedPrecision);
 });
 
 test("a TPU has bfloat16 for float16, and no float64", async () => {
@@ -110,7 +123,8 @@ test("a TPU has bfloat16 for float16, and no float64", async () => {
     for (const precision of [16, "bf16", 32]) fails({ accelerator: "tpu", precision }, "ERR_ACCELERATOR_UNAVAILABLE", /accelerator "tpu" to be usable here.*an XLA backend of libtorch/);
   });
   assert.deepEqual(warnings, [{ code: "WARN_PRECISION_MAPPED", message: 'precision: 16 on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16" to say so.' }]);
-  assert.equal(new TPUAccelerator().mapPrecision("16-true").name, "bf16-true");
+  assert.deepEqual(new TPUAccelerator().mapPrecision("16-true"), { name: "bf16-true", warning: 'precision: "16-true" on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16-true" to say so.' });
+  for (const name of ["32-true", "bf16-mixed", "bf16-true"] as const) assert.deepEqual(new TPUAccelerator().mapPrecision(name), { name });
 });
 
 /** A GPU that is not there, for what depends on its age alone. */
@@ -172,18 +186,68 @@ test("16 bits on a processor that emulates them: once, with what is faster", asy
   ]);
 });
 
-test("a precision without a plugin", () => {
-  fails({ precision: "transformer-engine" }, "ERR_PRECISION_UNAVAILABLE", /Register a plugin for it with registerPrecision\(name, create\)\.$/);
+test("a plugin is a Precision, for the Trainer's device, in a precision that the device has", () => {
+  fails({ plugins: ["bf16"] }, "ERR_PRECISION_PLUGIN", 'Trainer: expected plugins to be precision plugins, such as new MixedPrecision(). Received: "bf16". Give the name of a precision as precision.');
+  fails({ plugins: [new FullPrecision(), {}] }, "ERR_PRECISION_PLUGIN", /^Trainer: expected plugins to be precision plugins/);
+  fails({ plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) }, "ERR_PRECISION_DEVICE", 'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: "MixedPrecision for \\"cuda\\"". Leave the device out: it is taken from the Trainer.');
+  const elsewhere = new MixedPrecision({ scaler: new amp.GradScaler() });
+  assert.throws(() => elsewhere.onDevice("cuda"), { code: "ERR_PRECISION_DEVICE", message: 'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: "a scaler for \\"cpu\\"". Leave its device out by giving the scaler\'s settings instead of a scaler.' });
+  fails({ accelerator: "tpu", plugins: new MixedPrecision() }, "ERR_PRECISION_PLUGIN", "Trainer: expected a precision that tpu has. Received: \"MixedPrecision in 16-mixed\". Give a plugin in bf16-mixed.");
+  fails({ accelerator: "tpu", plugins: new DoublePrecision() }, "ERR_PRECISION_TPU_DOUBLE", /TPUs do not compute in float64/);
+  fails({ accelerator: "tpu", plugins: new FullPrecision() }, "ERR_ACCELERATOR_UNAVAILABLE", /an XLA backend of libtorch/);
+});
+
+test("a plugin made for no device takes the Trainer's", () => {
+  const plugin = new MixedPrecision({ precision: "bf16-mixed" });
+  const regions = (): string => ["cpu", "cuda"].filter((type) => plugin.forward(() => amp.isAutocastEnabled(type))).join();
+  assert.equal(regions(), "cpu");
+  plugin.onDevice("cuda");
+  assert.equal(regions(), "cuda");
+  assert.equal(plugin.forward(() => plugin.outside(() => amp.isAutocastEnabled("cuda"))), false);
 });
 
 test("accelerators: unknown, registered by others, missing, devices", () => {
   fails({ accelerator: "ipu" }, "ERR_ACCELERATOR_UNKNOWN", 'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).');
-  class Mine extends CPUAccelerator implements Accelerator {}
-  registerAccelerator("mine", () => new Mine());
-  assert.ok(make({ accelerator: "mine" }).accelerator instanceof Mine);
   fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\.$/);
   fails({ devices: 2 }, "ERR_DEVICES", /one device\. Received: 2\./);
   fails({ devices: [1] }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
+});
+
+test("a third party's accelerator: ten lines, and the Trainer trains on it", async () => {
+  const abacus: Accelerator = {
+    name: "abacus",
+    missing: () => null,
+    deviceCount: () => 2,
+    device: () => device("cpu"),
+    support: () => ({ float16: false, bfloat16: true, float8: false, description: "beads" }),
+    mapPrecision: (name) => (name === "16-mixed" ? { name: "bf16-mixed", warning: "an abacus counts in bfloat16" } : { name }),
+  };
+  registerAccelerator("abacus", () => abacus);
+
+  let trainer: Trainer | undefined;
+  const warnings = await warningsOf(() => void (trainer = make({ accelerator: "abacus", devices: [1], precision: 16, maxEpochs: 1, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false })));
+  assert.ok(trainer !== undefined);
+  assert.deepEqual(warnings, [{ code: "WARN_PRECISION_MAPPED", message: "an abacus counts in bfloat16" }]);
+  const explanation = trainer.precision.explain({ print: false });
+  assert.equal(explanation.name, "bf16-mixed");
+  assert.deepEqual(explanation.reasons, ["abacus has no 16-mixed"]);
+  assert.match(explanation.toString(), /^asked +16\nruns +bf16-mixed \(MixedPrecision\)\nbecause +abacus has no 16-mixed\ndevice +abacus: beads\n/);
+
+  const seen: string[] = [];
+  class Net extends LightningModule {
+    readonly layer = new nn.Linear(4, 2);
+    override trainingStep(batch: Tensor): Tensor {
+      const out = this.layer.forward(batch);
+      seen.push(out.dtype);
+      return out.float().square().mean();
+    }
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.SGD(this.parameters(), { lr: 0.1 });
+    }
+  }
+  await trainer.fit(new Net(), { trainDataloaders: [ones([2, 4])] });
+  assert.deepEqual(seen, ["bfloat16"]);
+  fails({ accelerator: "abacus", devices: [2] }, "ERR_DEVICES", /within the 2 of accelerator "abacus"/);
 });
 
 const BAD: readonly (readonly [object, string, RegExp])[] = [

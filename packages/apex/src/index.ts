@@ -3,4 +3,4 @@ export { Amp, initialize, type AmpState, type InitializeOptions, type ScaleLossO
 export { OPT_LEVELS, resolveOptLevel, type LossScale, type OptLevel, type OptLevelTable, type OptOverrides, type OptProperties } from "./opt-levels.js";
 export { LossScaler, type LossScalerState } from "./loss-scaler.js";
 export { registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "./lists.js";
-export { castTensors } from "./casts.js";
+export { castTensors, isAffineBatchNorm } from "./casts.js";

@@ -65,6 +65,13 @@ export class LowBitOptimizer extends optim.Optimizer {
     return found;
   }
 
+  /** Codes and one float32 scale per block, or float32 where the tensor is small. */
+  override expectedStateBytes(p: Tensor): number {
+    const g = this.#groupOf(p) as Group;
+    const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
+    return perState * this.family.states.length;
+  }
+
   protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
     const g = group as Group;
     scope(() => {

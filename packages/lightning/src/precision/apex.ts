@@ -1,6 +1,7 @@
-import { initialize, type Amp, type InitializeOptions } from "@nbit/apex";
+import { initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
 import { Precision } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
 
@@ -115,6 +116,20 @@ export class ApexPrecision extends Precision {
   protected override get lossScaling(): string {
     const scaler = this.#amp?.lossScalers[0];
     return scaler === undefined ? `APEX ${this.options.optLevel}` : scaler.dynamic ? `dynamic, now ${scaler.lossScale}` : `static ${scaler.lossScale}`;
+  }
+
+  /** By level: a float16 model with or without float32 masters, which then have the gradients and the state. */
+  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+    const { castModelType, keepBatchnormFp32, masterWeights } = resolveOptLevel(this.options.optLevel ?? "O2", this.options);
+    const kept = new Set<Tensor>();
+    if (keepBatchnormFp32 === true) for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
+    const wide: ParameterLayout = { parameter: "float32", master: null, gradient: "float32", state: "float32" };
+    const dtype = castModelType ?? "float32";
+    const cast: ParameterLayout = dtype === "float16" && masterWeights === true ? { ...wide, parameter: dtype, master: "float32" } : { parameter: dtype, master: null, gradient: dtype, state: dtype };
+    const behind = new Map<Tensor, Tensor>();
+    const amp = this.#amp;
+    if (amp !== null) for (const o of this.optimizers) this.mainParams(o).forEach((m, i) => behind.set(m, amp.modelParams(o)[i] ?? m));
+    return forecastMemory(module, (p) => (kept.has(p) ? wide : cast), optimizers, (p) => behind.get(p) ?? p);
   }
 
   override stateDict(): Record<string, unknown> | null {

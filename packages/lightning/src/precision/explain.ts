@@ -4,9 +4,20 @@ import type { PrecisionContext, PrecisionDTypes } from "./precision.js";
 /** Bytes that training will hold, without activations. */
 export interface MemoryForecast {
   readonly parameters: number;
+  /** Float32 copies that the optimizer steps in place of 16-bit parameters. */
+  readonly masters: number;
   readonly gradients: number;
   readonly optimizerState: number;
   readonly total: number;
+}
+
+/** In which dtypes a parameter, its gradient and its state are held between two steps. */
+export interface ParameterLayout {
+  readonly parameter: DType;
+  /** Of the copy that the optimizer steps in its place; null without one. */
+  readonly master: DType | null;
+  readonly gradient: DType;
+  readonly state: DType;
 }
 
 export interface ExplanationInput {
@@ -15,8 +26,8 @@ export interface ExplanationInput {
   readonly dtypes: PrecisionDTypes;
   readonly lossScaling: string;
   readonly context: PrecisionContext | null;
-  readonly module: nn.Module | null;
-  readonly optimizers: readonly optim.Optimizer[];
+  /** Null until there is a module to forecast for. */
+  readonly memory: MemoryForecast | null;
 }
 
 /** What `precision.explain()` found. `toString()` is the table. */
@@ -48,8 +59,8 @@ export class Explanation {
       ["loss scaling", this.lossScaling],
     ];
     if (this.memory !== null) {
-      const { parameters, gradients, optimizerState, total } = this.memory;
-      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}; activations come on top`]);
+      const { parameters, masters, gradients, optimizerState, total } = this.memory;
+      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}; activations come on top`]);
     }
     const width = Math.max(...rows.map(([label]) => label.length));
     return rows.map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`).join("\n");
@@ -67,7 +78,7 @@ export function makeExplanation(input: ExplanationInput): Explanation {
     input.lossScaling,
     context?.accelerator.name ?? "unknown",
     context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
-    input.module === null ? null : forecastMemory(input.module, input.dtypes, input.optimizers),
+    input.memory,
   );
 }
 
@@ -85,34 +96,56 @@ export function bytesOf(dtype: DType): number {
   }
 }
 
-export function forecastMemory(module: nn.Module, dtypes: PrecisionDTypes, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+/**
+ * What parameters, gradients and optimizer state will take, in bytes.
+ *
+ * @param layout - One record of dtypes for all parameters, or a function that gives each parameter's.
+ * @param optimizers - Made, but not necessarily used: their state is forecast from their settings. Without any, state is 0.
+ * @param modelParameterOf - The model's parameter that stands behind one of an optimizer's, where masters have taken its place.
+ */
+export function forecastMemory(
+  module: nn.Module,
+  layout: PrecisionDTypes | ((parameter: Tensor) => ParameterLayout),
+  optimizers: readonly optim.Optimizer[],
+  modelParameterOf: (stepped: Tensor) => Tensor = (stepped) => stepped,
+): MemoryForecast {
+  const uniform: ParameterLayout | null = typeof layout === "function" ? null : { parameter: layout.parameters, master: null, gradient: layout.gradients, state: layout.optimizerState };
+  const of = (parameter: Tensor): ParameterLayout => uniform ?? (layout as (parameter: Tensor) => ParameterLayout)(parameter);
   let parameters = 0;
+  let masters = 0;
   let gradients = 0;
-  const stepped = new Set<Tensor>();
-  for (const parameter of module.parameters()) {
-    parameters += sized(parameter, dtypes.parameters);
-    if (!parameter.requiresGrad) continue;
-    gradients += sized(parameter, dtypes.gradients);
-    stepped.add(parameter);
-  }
   let optimizerState = 0;
+  for (const parameter of module.parameters()) {
+    const dtypes = of(parameter);
+    parameters += sized(parameter, dtypes.parameter);
+    if (!parameter.requiresGrad) continue;
+    gradients += sized(parameter, dtypes.gradient);
+    if (dtypes.master !== null && optimizers.length === 0) masters += sized(parameter, dtypes.master);
+  }
   for (const optimizer of optimizers) {
     for (const group of optimizer.paramGroups) {
       const states = statesPerElement(group);
-      for (const parameter of group.params) if (stepped.has(parameter)) optimizerState += states * sized(parameter, dtypes.optimizerState);
+      for (const stepped of group.params) {
+        const parameter = modelParameterOf(stepped);
+        const dtypes = of(parameter);
+        if (dtypes.master !== null) masters += sized(parameter, dtypes.master); // also of a frozen one
+        if (parameter.requiresGrad) optimizerState += optimizer.expectedStateBytes(stepped) ?? states * sized(parameter, dtypes.state);
+      }
     }
   }
-  return { parameters, gradients, optimizerState, total: parameters + gradients + optimizerState };
+  return { parameters, masters, gradients, optimizerState, total: parameters + masters + gradients + optimizerState };
 }
 
 function sized(tensor: Tensor, dtype: DType): number {
-  return tensor.numel() * (tensor.isFloatingPoint() ? bytesOf(dtype) : tensor.nbytes / Math.max(1, tensor.numel()));
+  return tensor.isFloatingPoint() ? tensor.numel() * bytesOf(dtype) : tensor.nbytes;
 }
 
 /** How many tensors of a parameter's size an optimizer keeps, read from its group's settings. */
 function statesPerElement(group: object): number {
   const has = (key: string): unknown => (key in group ? Reflect.get(group, key) : undefined);
   if (has("betas") !== undefined) return has("amsgrad") === true ? 3 : 2;
+  const history = has("historySize");
+  if (typeof history === "number") return 2 * history + 2; // LBFGS, once its history is full
   let states = 0;
   if (has("alpha") !== undefined || has("lrDecay") !== undefined) states += 1;
   if (has("centered") === true) states += 1;

@@ -1,4 +1,4 @@
-import { amp, NbitError } from "@nbit/torch";
+import { amp, device, NbitError } from "@nbit/torch";
 import type { Tensor, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { Precision } from "./precision.js";
@@ -7,11 +7,13 @@ import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
 export interface MixedPrecisionOptions {
   /** "16-mixed" (default) or "bf16-mixed". */
   readonly precision?: "16-mixed" | "bf16-mixed";
-  /** Type of the device whose operators are autocast. Default "cpu". */
+  /** Type of the device whose operators are autocast. Default: the Trainer's; "cpu" without one. */
   readonly device?: string;
   /** A scaler, or the settings of one. float16 only; bfloat16 has float32's range and needs none. */
   readonly scaler?: amp.GradScaler | amp.GradScalerOptions;
 }
+
+const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
 /** So many outcomes may wait on the device before they are read; by then they have long been computed. */
 const UNREAD_LIMIT = 256;
@@ -46,9 +48,10 @@ class ScaledStep implements PrecisionStep {
 export class MixedPrecision extends Precision {
   readonly name: "16-mixed" | "bf16-mixed";
   readonly dtypes: PrecisionDTypes;
-  readonly scaler: amp.GradScaler | null;
-  readonly #region: amp.AutocastOptions;
-  readonly #outside: amp.AutocastOptions;
+  readonly #options: MixedPrecisionOptions;
+  #scaler: amp.GradScaler | null;
+  #region: amp.AutocastOptions;
+  #outside: amp.AutocastOptions;
   readonly #unscaled = new Set<optim.Optimizer>();
   #attempted = false;
   #skipped = 0;
@@ -66,14 +69,37 @@ export class MixedPrecision extends Precision {
     if (options.scaler !== undefined && precision === "bf16-mixed") {
       throw new MisconfigurationError("MixedPrecision", 'no scaler with precision "bf16-mixed"', options.scaler, "bfloat16 has the range of float32: leave the scaler out.", "ERR_PRECISION_SCALER");
     }
-    const deviceType = options.device ?? "cpu";
     const dtype = precision === "16-mixed" ? "float16" : "bfloat16";
     this.name = precision;
     this.dtypes = { parameters: "float32", compute: dtype, gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
+    this.#options = options;
+    const deviceType = options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
     this.#region = { deviceType, dtype, cacheEnabled: false };
     this.#outside = { deviceType, enabled: false };
-    if (precision === "bf16-mixed") this.scaler = null;
-    else this.scaler = options.scaler instanceof amp.GradScaler ? options.scaler : new amp.GradScaler({ device: deviceType, ...options.scaler });
+    this.#scaler = this.#makeScaler(deviceType);
+  }
+
+  /** Null in bf16-mixed. */
+  get scaler(): amp.GradScaler | null {
+    return this.#scaler;
+  }
+
+  #makeScaler(deviceType: string): amp.GradScaler | null {
+    if (this.name === "bf16-mixed") return null;
+    const { scaler } = this.#options;
+    return scaler instanceof amp.GradScaler ? scaler : new amp.GradScaler({ device: deviceType, ...scaler });
+  }
+
+  override onDevice(deviceType: string): void {
+    const made = this.#region.deviceType;
+    if (made === deviceType) return;
+    const { device, scaler } = this.#options;
+    if (device !== undefined || scaler instanceof amp.GradScaler) {
+      throw new MisconfigurationError("Trainer", `a precision plugin for ${JSON.stringify(deviceType)}, the accelerator's device`, `${device === undefined ? "a scaler" : this.constructor.name} for ${JSON.stringify(made)}`, `Leave ${device === undefined ? "its" : "the"} device out${device === undefined ? " by giving the scaler's settings instead of a scaler" : ": it is taken from the Trainer"}.`, "ERR_PRECISION_DEVICE");
+    }
+    this.#region = { ...this.#region, deviceType };
+    this.#outside = { ...this.#outside, deviceType };
+    this.#scaler = this.#makeScaler(deviceType);
   }
 
   override forward<T>(fn: () => T): T {

@@ -1,8 +1,8 @@
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { Batch } from "../types.js";
-import type { Explanation} from "./explain.js";
-import { makeExplanation } from "./explain.js";
+import { forecastMemory, makeExplanation } from "./explain.js";
+import type { Explanation, MemoryForecast } from "./explain.js";
 import type { PrecisionName } from "./names.js";
 
 /** What the resolver found out, for `explain`. */
@@ -49,6 +49,12 @@ export abstract class Precision {
   context: PrecisionContext | null = null;
   protected module: nn.Module | null = null;
   protected optimizers: readonly optim.Optimizer[] = [];
+
+  /**
+   * The Trainer's device type, told when it is made. A plugin that was made for no particular device takes it.
+   * @throws {MisconfigurationError} when the plugin was made for another.
+   */
+  onDevice(_deviceType: string): void {}
 
   /** Convert parameters and buffers. Called once per run, before a checkpoint's weights are loaded and before optimizers are made. */
   convertModule(_module: nn.Module): void {}
@@ -132,6 +138,11 @@ export abstract class Precision {
 
   loadStateDict(_state: Record<string, unknown>): void {}
 
+  /** Bytes that training will hold between two steps, without activations. */
+  forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+    return forecastMemory(module, this.dtypes, optimizers);
+  }
+
   /** One line on loss scaling, for `explain`. */
   protected get lossScaling(): string {
     return "none";
@@ -142,16 +153,17 @@ export abstract class Precision {
    * scaling, what the device supports, and a forecast of memory in bytes. Prints it, unless `print` is false.
    *
    * @param options.module - The model to forecast for; default: the one in training.
+   * @param options.optimizers - Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped.
    */
   explain(options: { readonly module?: nn.Module; readonly optimizers?: readonly optim.Optimizer[]; readonly print?: boolean } = {}): Explanation {
+    const module = options.module ?? this.module;
     const explanation = makeExplanation({
       name: this.name,
       plugin: this.constructor.name,
       dtypes: this.dtypes,
       lossScaling: this.lossScaling,
       context: this.context,
-      module: options.module ?? this.module,
-      optimizers: options.optimizers ?? this.optimizers,
+      memory: module === null ? null : this.forecast(module, options.optimizers ?? this.optimizers),
     });
     if (options.print !== false) console.log(explanation.toString());
     return explanation;

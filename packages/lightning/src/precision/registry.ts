@@ -54,7 +54,7 @@ export function createPrecision(request: PrecisionRequest, backend: string): Pre
       "Trainer",
       backend === "native" ? `a precision that is available here (${[...precisions.keys()].map((n) => JSON.stringify(n)).join(", ")})` : "an ampBackend that is registered",
       backend === "native" ? request.name : backend,
-      backend === "native" ? "Register a plugin for it with registerPrecision(name, create)." : "Register it with registerAmpBackend(name, create).",
+      backend === "native" ? `${request.name.startsWith("transformer-engine") ? "Float8 comes with @nbit/lowbit. " : ""}Register a plugin for it with registerPrecision(name, create).` : "Register it with registerAmpBackend(name, create).",
       "ERR_PRECISION_UNAVAILABLE",
     );
   }

@@ -21,7 +21,7 @@ export interface PrecisionSettings {
  * From options to a plugin: every error and warning about precision is given here, when a Trainer is constructed.
  *
  * @throws {MisconfigurationError} for an unknown spelling, a backend or level that does not exist, bfloat16 or a true precision
- * with apex, a level without apex, float64 on a TPU, and a precision given both as option and as plugin.
+ * with apex, a level without apex, float64 or apex on a TPU, a precision given both as option and as plugin, and a plugin that is none, or that the device does not have.
  */
 export function resolvePrecision(settings: PrecisionSettings): Precision {
   const plugin = findPlugin(settings);
@@ -36,19 +36,26 @@ export function resolvePrecision(settings: PrecisionSettings): Precision {
 
   const mapped = accelerator.mapPrecision?.(name);
   if (mapped !== undefined) {
-    if (mapped.name !== name) reasons.push(`${accelerator.name} has no ${name}`);
+    if (mapped.name !== name) {
+      if (backend !== "native") throw new MisconfigurationError("Trainer", `an accelerator that has ${name} with ampBackend: ${JSON.stringify(backend)}`, accelerator.name, "Remove ampBackend, or use another accelerator.", "ERR_PRECISION_APEX");
+      reasons.push(`${accelerator.name} has no ${name}`);
+    }
     name = mapped.name;
     if (mapped.warning !== undefined) warn("WARN_PRECISION_MAPPED", mapped.warning);
   }
-  const missing = accelerator.missing();
-  if (missing !== null) {
-    throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
-  }
+  requireAccelerator(accelerator);
   warnIfSlow(name, accelerator, deviceIndex);
 
   const ampLevel = backend === "native" ? null : ((settings.ampLevel as AmpLevel | undefined) ?? "O2");
+  if (ampLevel !== null) reasons.push(`ampBackend ${JSON.stringify(backend)} at level ${ampLevel}`);
   const precision = createPrecision({ name, deviceType: accelerator.device(deviceIndex).type, ampLevel }, backend);
   return attach(precision, settings, settings.precision ?? null, reasons);
+}
+
+function requireAccelerator(accelerator: Accelerator): void {
+  const missing = accelerator.missing();
+  if (missing === null) return;
+  throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
 }
 
 function attach(precision: Precision, settings: PrecisionSettings, requested: unknown, reasons: readonly string[]): Precision {
@@ -57,7 +64,10 @@ function attach(precision: Precision, settings: PrecisionSettings, requested: un
 }
 
 function findPlugin(settings: PrecisionSettings): Precision | null {
-  const plugins = settings.plugins.filter((p) => p instanceof Precision);
+  const plugins = settings.plugins.map((p) => {
+    if (p instanceof Precision) return p;
+    throw new MisconfigurationError("Trainer", "plugins to be precision plugins, such as new MixedPrecision()", p, typeof p === "string" || typeof p === "number" ? "Give the name of a precision as precision." : undefined, "ERR_PRECISION_PLUGIN");
+  });
   const [plugin, second] = plugins;
   if (plugin === undefined) return null;
   if (second !== undefined) {
@@ -69,10 +79,14 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
   if (settings.ampBackend !== undefined || settings.ampLevel !== undefined) {
     throw new MisconfigurationError("Trainer", "neither ampBackend nor ampLevel beside a precision plugin", settings.ampBackend ?? settings.ampLevel, "Remove it, or the plugin.", "ERR_PRECISION_TWICE");
   }
-  const missing = settings.accelerator.missing();
-  if (missing !== null) {
-    throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(settings.accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
+  const { accelerator, deviceIndex } = settings;
+  const mapped = accelerator.mapPrecision?.(plugin.name);
+  if (mapped !== undefined && mapped.name !== plugin.name) {
+    throw new MisconfigurationError("Trainer", `a precision that ${accelerator.name} has`, `${plugin.constructor.name} in ${plugin.name}`, `Give a plugin in ${mapped.name}.`, "ERR_PRECISION_PLUGIN");
   }
+  requireAccelerator(accelerator);
+  plugin.onDevice(accelerator.device(deviceIndex).type);
+  warnIfSlow(plugin.name, accelerator, deviceIndex);
   return plugin;
 }
 

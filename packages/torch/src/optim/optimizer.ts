@@ -77,6 +77,11 @@ export abstract class Optimizer {
     return this.#rates.get(group)?.tensor ?? group.lr;
   }
 
+  /** Bytes of state that a parameter will have; null: as its group's options say (`betas`: two tensors like it, `momentum`: one, …). Optimizers that keep state in another form say it. */
+  expectedStateBytes(_parameter: Tensor): number | null {
+    return null;
+  }
+
   /** Whether `step` itself divides by `gradScale` and skips on `foundInf`. */
   get supportsAmpScaling(): boolean {
     return false;
