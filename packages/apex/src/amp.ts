@@ -1,9 +1,11 @@
 /** APEX amp without its global state: `initialize` gives an object that holds everything. */
-import { ArgumentError, amp as native, NbitError, nn, noGrad, optim, outsideScopes, scope, Tensor, type DType } from "@nbit/torch";
+import { ArgumentError, amp as native, isFloatingPoint, NbitError, nn, noGrad, optim, outsideScopes, scope, Tensor, type DType } from "@nbit/torch";
 import { castModel, castTensors, wrapForward } from "./casts.js";
+import { disableCasts, withCasts } from "./functions.js";
 import { o1Policy } from "./lists.js";
 import { LossScaler, type LossScalerState } from "./loss-scaler.js";
 import { MasterWeights } from "./master-weights.js";
+import { MISUSE } from "./misuse.js";
 import { resolveOptLevel, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
 
 export interface InitializeOptions extends OptOverrides {
@@ -25,13 +27,20 @@ export interface ScaleLossOptions {
   /** Leave the gradients scaled, for accumulation: unscale in the last backward of a window only. */
   readonly delayUnscale?: boolean;
 }
+/** APEX's state (`loss_scaler0`, …) and the masters, which APEX leaves out. */
 export interface AmpState {
-  readonly lossScalers: readonly LossScalerState[];
-  /** Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights. */
-  readonly masters: Readonly<Record<string, Tensor>>;
+  /** Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights. Absent in APEX's own states. */
+  readonly masters?: Readonly<Record<string, Tensor>>;
+  readonly [lossScaler: `loss_scaler${number}`]: LossScalerState;
 }
 
-const MISUSE = "APEX_MISUSE";
+/** What is initialized now: a model or an optimizer belongs to one Amp at a time. */
+const owners = new WeakMap<nn.Module | optim.Optimizer, Amp>();
+
+/** The Amp that a model or an optimizer is initialized by; null when it is not. */
+export function ampOf(target: nn.Module | optim.Optimizer): Amp | null {
+  return owners.get(target) ?? null;
+}
 
 /** What `initialize` made. */
 export class Amp {
@@ -40,11 +49,15 @@ export class Amp {
   readonly enabled: boolean;
   readonly lossScalers: readonly LossScaler[];
   readonly #masters = new Map<optim.Optimizer, MasterWeights>();
+  /** Float32 values of trainable 16-bit parameters that no optimizer steps now: an evaluation between two fits loses nothing. */
+  readonly #untouched = new Map<Tensor, Tensor>();
   readonly #skip = new Set<optim.Optimizer>();
+  readonly #models: readonly nn.Module[];
   readonly #undo: (() => void)[] = [];
-  readonly #policy: native.AutocastPolicy | null;
+  readonly #o1: ReturnType<typeof o1Policy> | null;
   readonly #device: string;
   #scaling = false;
+  #disposed = false;
   /** Optimizer steps skipped since the start. */
   skippedSteps = 0;
 
@@ -54,105 +67,148 @@ export class Amp {
     this.properties = resolveOptLevel(this.optLevel, options);
     this.enabled = options.enabled ?? true;
     const n = options.numLosses ?? 1;
-    if (!Number.isInteger(n) || n < 1) throw new ArgumentError("apex.initialize", "numLosses to be a whole number ≥ 1", n);
     this.lossScalers = Array.from({ length: n }, () => new LossScaler(this.properties.lossScale, { minLossScale: options.minLossScale ?? null, ...(options.maxLossScale === undefined ? {} : { maxLossScale: options.maxLossScale }) }));
     this.#device = models[0]?.parameters()[0]?.device.type ?? "cpu";
-    this.#policy = this.enabled && this.properties.patchTorchFunctions ? o1Policy(this.#device) : null;
+    this.#models = models;
+    this.#o1 = this.enabled && this.properties.patchTorchFunctions ? o1Policy(this.#device) : null;
     if (!this.enabled) return;
+    for (const owned of [...models, ...optimizers]) owners.set(owned, this);
     // APEX makes masters from the rounded weights; ours begin where the float32 model was.
     const originals = new Map<Tensor, Tensor>();
-    if (this.properties.masterWeights === true) for (const model of models) for (const p of model.parameters()) if (p.isFloatingPoint()) originals.set(p, p.detach().clone());
+    if (this.properties.masterWeights === true) for (const model of models) for (const p of model.parameters()) if (p.isFloatingPoint() && !originals.has(p)) originals.set(p, p.detach().clone());
     for (const model of models) this.#prepareModel(model, options.castModelOutputs ?? null);
     for (const optimizer of optimizers) this.#prepareOptimizer(optimizer, originals);
-    if (this.properties.masterWeights === true) for (const model of models) this.#emitFloat32(model);
+    const used = new Set([...this.#masters.values()].flatMap((w) => w.pairs.filter(([p, m]) => p !== m).map(([p]) => p)));
+    for (const [p, original] of originals) {
+      if (used.has(p)) continue;
+      if (p.requiresGrad && p.dtype !== "float32") this.#untouched.set(p, original);
+      else original.dispose();
+    }
+    if (this.properties.masterWeights === true) for (const model of models) this.#exchangeFloat32(model);
   }
 
   #prepareModel(model: nn.Module, outputs: DType | null): void {
     const { castModelType, keepBatchnormFp32 } = this.properties;
-    if (this.#policy !== null) {
-      this.#undo.push(wrapForward(model, (forward) => (...args) => this.run(() => forward(...args))));
+    const out = (value: unknown): unknown => (outputs === null ? value : castTensors(value, outputs));
+    if (this.#o1 !== null) {
+      this.#undo.push(wrapForward(model, (forward) => (...args) => out(this.run(() => forward(...args)))));
       return;
     }
-    if (castModelType === null) return;
+    if (castModelType === null) {
+      if (outputs !== null) this.#undo.push(wrapForward(model, (forward) => (...args) => out(forward(...args))));
+      return;
+    }
     castModel(model, castModelType, keepBatchnormFp32 === true);
-    if (castModelType === "float32") return;
     this.#undo.push(wrapForward(model, (forward) => (...args) => castTensors(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32")));
   }
 
   #prepareOptimizer(optimizer: optim.Optimizer, originals: ReadonlyMap<Tensor, Tensor>): void {
-    if (optimizer.state.size > 0) throw new NbitError("apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.", MISUSE);
     const weights = new MasterWeights(optimizer, this.properties.masterWeights === true, originals);
     this.#masters.set(optimizer, weights);
     const step = optimizer.step.bind(optimizer);
     const zeroGrad = optimizer.zeroGrad.bind(optimizer);
+    const addParamGroup = optimizer.addParamGroup.bind(optimizer);
     Object.assign(optimizer, {
       step: (closure?: () => Tensor): Tensor | null => {
         if (closure !== undefined) throw new NbitError("apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.", MISUSE);
-        if (this.#skip.delete(optimizer)) {
-          this.skippedSteps++;
-          return null;
-        }
-        const result = step();
-        weights.copyToModel();
+        if (weights.scaled) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
+        const skip = this.#skip.delete(optimizer);
+        const result = skip ? null : step();
+        if (skip) this.skippedSteps++;
+        else weights.copyToModel();
+        weights.stepped();
         return result;
       },
       zeroGrad: (o?: { readonly setToNone?: boolean }): void => {
         zeroGrad(o);
-        for (const [p, m] of weights.pairs) if (p !== m) p.grad = null;
+        weights.forget();
+      },
+      addParamGroup: (group: Parameters<typeof addParamGroup>[0]): void => {
+        addParamGroup(group);
+        const added = optimizer.paramGroups.at(-1);
+        if (added !== undefined) weights.adopt(added, new Map());
       },
     });
     this.#undo.push(() => {
-      Object.assign(optimizer, { step, zeroGrad });
+      for (const name of ["step", "zeroGrad", "addParamGroup"]) Reflect.deleteProperty(optimizer, name);
     });
   }
 
-  // The state dict of a float16 model is float32: from the masters, so that nothing is lost.
-  #emitFloat32(model: nn.Module): void {
-    const masterOf = new Map<Tensor, Tensor>([...this.#masters.values()].flatMap((w) => w.pairs.map(([p, m]) => [p, m] as const)));
-    const original = nn.Module.prototype.stateDict;
-    Object.defineProperty(model, "stateDict", {
-      configurable: true,
-      writable: true,
-      enumerable: false,
-      value: (): nn.StateDict => new Map([...original.call(model)].map(([name, t]) => [name, masterOf.get(t) ?? (t.dtype === "float16" ? t.detach().to("float32") : t)])),
+  // The state dict of a 16-bit model is float32: from the masters, so that nothing is lost, and back into them.
+  #exchangeFloat32(model: nn.Module): void {
+    const { stateDict, loadStateDict } = nn.Module.prototype;
+    const masterOf = (): Map<Tensor, Tensor> => new Map([...this.#unchanged(), ...[...this.#masters.values()].flatMap((w) => w.pairs.map(([p, m]) => [p, m] as const))]);
+    const define = (name: "stateDict" | "loadStateDict", value: unknown): void => {
+      Object.defineProperty(model, name, { configurable: true, writable: true, enumerable: false, value });
+      this.#undo.push(() => Reflect.deleteProperty(model, name));
+    };
+    define("stateDict", (): nn.StateDict => {
+      const masters = masterOf();
+      return new Map([...stateDict.call(model)].map(([name, t]) => [name, masters.get(t) ?? (t.dtype === this.properties.castModelType ? t.detach().to("float32") : t)]));
     });
+    define("loadStateDict", (...args: Parameters<typeof loadStateDict>): ReturnType<typeof loadStateDict> => {
+      const result = loadStateDict.apply(model, args);
+      const given = args[0] instanceof Map ? (args[0] as ReadonlyMap<string, Tensor>) : new Map(Object.entries(args[0]));
+      const masters = masterOf();
+      noGrad(() => {
+        for (const [name, t] of stateDict.call(model)) {
+          const master = masters.get(t) ?? this.#untouched.get(t);
+          const source = given.get(name);
+          if (master !== undefined && master !== t && source !== undefined) master.copy_(source);
+        }
+      });
+      return result;
+    });
+  }
+
+  /** Those of the untouched parameters that nobody wrote to. */
+  #unchanged(): (readonly [Tensor, Tensor])[] {
+    return scope(() => [...this.#untouched].filter(([p, original]) => original.to(p.dtype).equal(p.detach())));
   }
 
   /** Run `fn` by O1's lists: the loss belongs inside too. At other levels it just runs. The models' forward does this by itself. */
   run<T>(fn: () => T): T {
-    const policy = this.#policy;
-    if (policy === null) return fn();
-    return native.autocast({ deviceType: this.#device, dtype: "float16", cacheEnabled: false }, () => policy.run(fn));
+    const o1 = this.#o1;
+    if (o1 === null || this.#disposed) return fn();
+    return withCasts(true, () => native.autocast({ deviceType: this.#device, dtype: "float16", cacheEnabled: false }, () => o1.policy.run(fn)));
+  }
+
+  /** Run `fn`, called inside {@link run} or a model's forward, without O1's casts. */
+  disableCasts<T>(fn: () => T): T {
+    return disableCasts(fn, this.#device);
   }
 
   /**
    * Scale a loss, let `fn` call backward on it, and bring true gradients to the masters.
    *
    * When a gradient is not finite, the next `step()` of these optimizers is skipped and the scale halved. Reads the gradients: waits for the device.
-   * @param fn - `(scaled) => scaled.backward()`.
-   * @throws {NbitError} `APEX_MISUSE` inside another `scaleLoss`, or for an optimizer that was not given to `initialize`.
+   * @param fn - `(scaled) => scaled.backward()`. When it throws, gradients of earlier backwards are as they were.
+   * @throws {NbitError} `APEX_MISUSE` inside another `scaleLoss`, for an optimizer that was not given to `initialize`, and for another loss than that of a delayed backward.
    */
   scaleLoss(loss: Tensor, optimizers: optim.Optimizer | readonly optim.Optimizer[], fn: (scaled: Tensor) => void, options: ScaleLossOptions = {}): void {
-    if (!this.enabled) return fn(loss);
-    if (this.#scaling) throw new NbitError("scaleLoss: expected one loss at a time. Received: scaleLoss inside scaleLoss. Scale them one after the other.", MISUSE);
     if (!(loss instanceof Tensor)) throw new ArgumentError("scaleLoss", "loss to be a tensor", loss);
+    if (typeof fn !== "function") throw new ArgumentError("scaleLoss", "a function that calls backward: (scaled) => scaled.backward()", fn);
+    if (!this.enabled) return fn(loss);
+    if (this.#disposed) throw new NbitError("scaleLoss: expected an Amp in use. Received: one that was disposed of.", MISUSE);
+    if (this.#scaling) throw new NbitError("scaleLoss: expected one loss at a time. Received: scaleLoss inside scaleLoss. Scale them one after the other.", MISUSE);
     const id = options.lossId ?? 0;
     const scaler = this.lossScalers[id];
-    if (scaler === undefined) throw new ArgumentError("scaleLoss", `lossId below numLosses (${this.lossScalers.length})`, id);
+    if (scaler === undefined) throw new ArgumentError("scaleLoss", `lossId below numLosses (${this.lossScalers.length})`, id, "Pass numLosses to initialize.");
     const weights = (Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer]).map((o) => this.#weightsOf("scaleLoss", o));
-    const delay = options.delayUnscale === true;
-    const stashed = delay ? [] : weights.map((w) => w.stash());
+    const begun: MasterWeights[] = [];
     this.#scaling = true;
     try {
+      for (const w of weights) if (w.begin(id)) begun.push(w);
       fn(loss.to("float32").mul(scaler.lossScale));
+    } catch (error) {
+      for (const w of begun) w.abort();
+      throw error;
     } finally {
       this.#scaling = false;
     }
-    if (delay) return;
+    if (options.delayUnscale === true) return;
     let finite = true;
-    weights.forEach((w, i) => {
-      finite = w.collect(stashed[i] ?? [], scaler.lossScale, scaler.dynamic) && finite;
-    });
+    for (const w of weights) finite = w.collect(scaler.lossScale, scaler.dynamic) && finite;
     if (scaler.update(!finite)) for (const w of weights) this.#skip.add(w.optimizer);
   }
 
@@ -165,17 +221,19 @@ export class Amp {
   unscale(optimizer: optim.Optimizer, lossId = 0): boolean {
     const scaler = this.lossScalers[lossId];
     if (!this.enabled || scaler === undefined) return true;
-    return this.#weightsOf("unscale", optimizer).collect([], scaler.lossScale, scaler.dynamic);
+    return this.#weightsOf("unscale", optimizer).collect(scaler.lossScale, scaler.dynamic);
   }
   /** Let the next step of an optimizer be skipped. */
   skipNext(optimizer: optim.Optimizer): void {
+    this.#weightsOf("skipNext", optimizer);
     this.#skip.add(optimizer);
   }
 
   #weightsOf(fn: string, optimizer: optim.Optimizer): MasterWeights {
     const found = this.#masters.get(optimizer);
-    if (found === undefined) throw new NbitError(`${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`, MISUSE);
-    return found;
+    if (found !== undefined) return found;
+    if (!(optimizer instanceof optim.Optimizer)) throw new ArgumentError(fn, "optimizers that were given to initialize", optimizer);
+    throw new NbitError(`${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`, MISUSE);
   }
 
   /** Whether the next step of an optimizer will be skipped. */
@@ -190,35 +248,70 @@ export class Amp {
 
   /** The models' parameters, in the order of {@link masterParams}. */
   modelParams(optimizer: optim.Optimizer): Tensor[] {
-    return this.#weightsOf("modelParams", optimizer).pairs.map(([p]) => p);
+    return this.enabled ? this.#weightsOf("modelParams", optimizer).pairs.map(([p]) => p) : this.masterParams(optimizer);
   }
 
+  /** Loss scales under APEX's names, and the masters: the live tensors, not copies. */
   stateDict(): AmpState {
+    const masters = this.#mastersByKey();
+    const scalers = Object.fromEntries(this.lossScalers.map((s, i) => [`loss_scaler${i}`, s.stateDict()]));
+    return Object.keys(masters).length === 0 ? scalers : { ...scalers, masters };
+  }
+  #mastersByKey(): Record<string, Tensor> {
     const masters: Record<string, Tensor> = {};
     [...this.#masters.values()].forEach((w, o) => w.pairs.forEach(([p, m], i) => {
       if (p !== m) masters[`${o}.${i}`] = m;
     }));
-    return { lossScalers: this.lossScalers.map((s) => s.stateDict()), masters };
+    return masters;
   }
 
-  /** @throws {ArgumentError} when the number of losses or the masters differ. */
+  /**
+   * Load what {@link stateDict} gave, or a state of APEX itself. Without masters (APEX saves none) they stay: load the model's float32 state dict, which sets them exactly.
+   * @throws {ArgumentError} when the number of losses or the masters differ; nothing is changed then.
+   */
   loadStateDict(state: AmpState | Readonly<Record<string, unknown>>): void {
-    const { lossScalers, masters } = state as AmpState;
-    if (!Array.isArray(lossScalers) || lossScalers.length !== this.lossScalers.length) throw new ArgumentError("apex.loadStateDict", `${this.lossScalers.length} loss scalers`, lossScalers);
-    this.lossScalers.forEach((s, i) => s.loadStateDict(lossScalers[i] as Readonly<Record<string, unknown>>));
-    const own = this.stateDict().masters;
-    const given = masters ?? {};
-    if (Object.keys(own).join() !== Object.keys(given).join()) throw new ArgumentError("apex.loadStateDict", `masters of ${Object.keys(own).length} parameters`, Object.keys(given).length, "Was it saved at another opt level?");
+    const fn = "apex.loadStateDict";
+    if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict gave", state);
+    const given: Readonly<Record<string, unknown>> = { ...state };
+    const names = Object.keys(given).filter((key) => /^loss_scaler\d+$/.test(key));
+    if (names.length !== this.lossScalers.length) throw new ArgumentError(fn, `${this.lossScalers.length} loss scalers (loss_scaler0, …)`, names.length === 0 ? Object.keys(given) : names, "Initialize with the numLosses that it was saved with.");
+    const own = this.#mastersByKey();
+    const masters = given["masters"] as Readonly<Record<string, Tensor>> | undefined;
+    if (masters !== undefined) {
+      for (const key of new Set([...Object.keys(own), ...Object.keys(masters)])) {
+        const shape = own[key]?.shape.join();
+        if (shape === undefined || masters[key]?.shape.join() !== shape) throw new ArgumentError(fn, `masters of ${Object.keys(own).length} parameters, in their shapes`, Object.keys(masters).length, "Was it saved at another opt level?");
+      }
+    }
+    this.lossScalers.forEach((s, i) => s.loadStateDict(given[`loss_scaler${i}`] as Readonly<Record<string, unknown>>));
+    if (masters === undefined) return;
     noGrad(() => scope(() => {
-      for (const [key, m] of Object.entries(own)) m.detach().copy_(given[key] as Tensor);
+      for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] as Tensor);
     }));
     for (const w of this.#masters.values()) w.copyToModel();
   }
 
-  /** Put models' forward and optimizers' step back. Casts stay. */
+  /**
+   * Undo `initialize`: models and optimizers are as any others, in float32, with the masters' exact values where there were masters. The optimizers keep their state. Safe to call twice.
+   */
   dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     for (const undo of this.#undo.splice(0).reverse()) undo();
-    this.#policy?.dispose();
+    if (!this.enabled) return;
+    for (const w of this.#masters.values()) w.restore();
+    for (const [p, original] of this.#unchanged()) {
+      p.grad = null;
+      p.setData(original);
+    }
+    for (const original of this.#untouched.values()) original.dispose();
+    this.#untouched.clear();
+    for (const model of this.#models) if (this.properties.castModelType !== null) scope(() => castModel(model, "float32", false));
+    for (const owned of [...this.#models, ...this.#masters.keys()]) owners.delete(owned);
+    this.#o1?.release();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 
@@ -230,17 +323,39 @@ export class Amp {
  * const loss = amp.run(() => functional.crossEntropy(model.forward(x), y));
  * amp.scaleLoss(loss, optimizer, (scaled) => scaled.backward());
  * optimizer.step();
- * @throws {ArgumentError} for an unknown level or contradicting overrides.
- * @throws {NbitError} `APEX_MISUSE` for an optimizer that has stepped, and for models whose parameters are not float32.
+ * @throws {ArgumentError} for an unknown level or option, and for contradicting overrides.
+ * @throws {NbitError} `APEX_MISUSE` for models or optimizers that are initialized already, for an optimizer that has stepped, and for models whose parameters are not float32.
  */
 export function initialize(models: nn.Module | readonly nn.Module[], optimizers: optim.Optimizer | readonly optim.Optimizer[] = [], options: InitializeOptions = {}): Amp {
   const list = Array.isArray(models) ? (models as readonly nn.Module[]) : [models as nn.Module];
   const opts = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
+  checkOptions(options);
   for (const m of list) {
     if (!(m instanceof nn.Module)) throw new ArgumentError("apex.initialize", "models to be Modules", m);
+    checkFree(m);
+    if (options.enabled === false) continue;
     for (const [name, p] of m.namedParameters())
       if (p.isFloatingPoint() && p.dtype !== "float32") throw new NbitError(`apex.initialize: expected float32 parameters. Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`, MISUSE);
   }
-  for (const o of opts) if (!(o instanceof optim.Optimizer)) throw new ArgumentError("apex.initialize", "optimizers to be Optimizers", o);
+  for (const o of opts) {
+    if (!(o instanceof optim.Optimizer)) throw new ArgumentError("apex.initialize", "optimizers to be Optimizers", o);
+    checkFree(o);
+    if (o.state.size > 0 && options.enabled !== false) throw new NbitError("apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.", MISUSE);
+  }
   return outsideScopes(() => new Amp(list, opts, options));
+}
+
+const OPTIONS = ["optLevel", "enabled", "castModelType", "patchTorchFunctions", "keepBatchnormFp32", "masterWeights", "lossScale", "castModelOutputs", "numLosses", "minLossScale", "maxLossScale"];
+
+function checkOptions(options: InitializeOptions): void {
+  for (const key of Object.keys(options)) if (!OPTIONS.includes(key)) throw new ArgumentError("apex.initialize", `options among ${OPTIONS.join(", ")}`, key);
+  resolveOptLevel(options.optLevel ?? "O1", options);
+  const { enabled, numLosses = 1, castModelOutputs } = options;
+  if (enabled !== undefined && typeof enabled !== "boolean") throw new ArgumentError("apex.initialize", "enabled to be a boolean", enabled);
+  if (!Number.isInteger(numLosses) || numLosses < 1) throw new ArgumentError("apex.initialize", "numLosses to be a whole number ≥ 1", numLosses);
+  if (castModelOutputs !== undefined && castModelOutputs !== null && !isFloatingPoint(castModelOutputs)) throw new ArgumentError("apex.initialize", "castModelOutputs to be a floating point dtype, or null", castModelOutputs);
+}
+
+function checkFree(target: nn.Module | optim.Optimizer): void {
+  if (owners.has(target)) throw new NbitError(`apex.initialize: expected ${target instanceof nn.Module ? "a model" : "an optimizer"} that is not initialized. Received: ${target.constructor.name}, which is. Pass everything in one call, or dispose() of the first Amp.`, MISUSE);
 }

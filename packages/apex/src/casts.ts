@@ -37,10 +37,12 @@ type Forward = (...args: unknown[]) => unknown;
 
 /** Replace a module's forward on the instance. Gives what puts it back. */
 export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forward): () => void {
+  const own = Object.getOwnPropertyDescriptor(model, "forward");
   const original = model.forward;
   const bound: Forward = (...args) => (original as Forward).apply(model, args);
   Object.defineProperty(model, "forward", { value: wrap(bound), configurable: true, writable: true, enumerable: false });
   return () => {
-    Object.defineProperty(model, "forward", { value: original, configurable: true, writable: true, enumerable: false });
+    if (own === undefined) Reflect.deleteProperty(model, "forward");
+    else Object.defineProperty(model, "forward", own);
   };
 }

@@ -2,8 +2,9 @@
 import { ArgumentError } from "@nbit/torch";
 import type { LossScale } from "./opt-levels.js";
 
+/** Names and meaning are APEX's, so that states go both ways. */
 export interface LossScalerState {
-  readonly lossScale: number;
+  readonly loss_scale: number;
   readonly unskipped: number;
 }
 
@@ -24,7 +25,9 @@ export class LossScaler {
     this.minLossScale = options.minLossScale ?? 0;
     this.maxLossScale = options.maxLossScale ?? 2 ** 24;
     this.scaleWindow = options.scaleWindow ?? 2000;
-    if (!(this.maxLossScale > 0)) throw new ArgumentError("LossScaler", "maxLossScale > 0", this.maxLossScale);
+    const isFinite = (v: unknown): v is number => typeof v === "number" && Number.isFinite(v);
+    if (!isFinite(this.maxLossScale) || this.maxLossScale <= 0) throw new ArgumentError("LossScaler", "maxLossScale to be finite and > 0", this.maxLossScale);
+    if (!isFinite(this.minLossScale) || this.minLossScale < 0) throw new ArgumentError("LossScaler", "minLossScale to be finite and ≥ 0, or null", this.minLossScale);
     if (this.minLossScale > this.maxLossScale) throw new ArgumentError("LossScaler", "minLossScale ≤ maxLossScale", this.minLossScale);
     this.lossScale = lossScale === "dynamic" ? Math.min(this.maxLossScale, 2 ** 16) : lossScale;
   }
@@ -46,12 +49,11 @@ export class LossScaler {
   }
 
   stateDict(): LossScalerState {
-    return { lossScale: this.lossScale, unskipped: this.unskipped };
+    return { loss_scale: this.lossScale, unskipped: this.unskipped };
   }
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
-    const lossScale = state["lossScale"] ?? state["loss_scale"];
-    const { unskipped } = state;
-    if (typeof lossScale !== "number" || typeof unskipped !== "number") throw new ArgumentError("LossScaler.loadStateDict", "a state with lossScale and unskipped", state);
+    const { loss_scale: lossScale, unskipped } = state;
+    if (typeof lossScale !== "number" || typeof unskipped !== "number") throw new ArgumentError("LossScaler.loadStateDict", "a state with loss_scale and unskipped", state);
     this.lossScale = lossScale;
     this.unskipped = unskipped;
   }

@@ -27,6 +27,9 @@ export const OPT_LEVELS: Readonly<Record<OptLevel, OptLevelTable>> = Object.free
   O3: Object.freeze({ brief: "Pure FP16: as fast as it gets, and often too coarse to learn.", castModelType: "float16", patchTorchFunctions: false, keepBatchnormFp32: false, masterWeights: false, lossScale: 1 }),
 });
 
+/** What a model may be cast to. bfloat16 is ours: APEX knows float16 alone. */
+const MODEL_TYPES: readonly DType[] = ["float16", "bfloat16", "float32"];
+
 export interface OptOverrides {
   readonly castModelType?: DType | null;
   readonly patchTorchFunctions?: boolean;
@@ -47,7 +50,13 @@ export function resolveOptLevel(optLevel: string, overrides: OptOverrides = {}):
   const wrong = (expected: string, received: unknown, fix: string): never => {
     throw new ArgumentError("apex.initialize", expected, received, fix);
   };
+  const boolean = (name: "patchTorchFunctions" | "masterWeights"): void => {
+    if (![true, false, null, undefined].includes(overrides[name])) wrong(`${name} to be a boolean`, overrides[name], "");
+  };
+  boolean("patchTorchFunctions");
+  boolean("masterWeights");
   if (overrides.castModelType !== undefined && overrides.castModelType !== null) {
+    if (!MODEL_TYPES.includes(overrides.castModelType)) wrong(`castModelType to be one of ${MODEL_TYPES.join(", ")}`, overrides.castModelType, "");
     if (optLevel === "O1" && overrides.castModelType !== "float32") wrong("no castModelType with O1", overrides.castModelType, "O1 casts around operators and leaves the weights in float32; O2 and O3 cast the model.");
     if (optLevel !== "O1") p.castModelType = overrides.castModelType;
   }
@@ -57,7 +66,7 @@ export function resolveOptLevel(optLevel: string, overrides: OptOverrides = {}):
   }
   if (overrides.keepBatchnormFp32 !== undefined && overrides.keepBatchnormFp32 !== null) {
     if (optLevel === "O1") wrong("no keepBatchnormFp32 with O1", overrides.keepBatchnormFp32, "O1 runs batch normalisation in float32 by itself.");
-    if (![true, false, "True", "False"].includes(overrides.keepBatchnormFp32)) wrong("keepBatchnormFp32 to be a boolean", overrides.keepBatchnormFp32, "");
+    if (![true, false, "True", "False"].includes(overrides.keepBatchnormFp32)) wrong('keepBatchnormFp32 to be a boolean, "True" or "False"', overrides.keepBatchnormFp32, "");
     p.keepBatchnormFp32 = overrides.keepBatchnormFp32 === true || overrides.keepBatchnormFp32 === "True";
   }
   if (overrides.masterWeights !== undefined && overrides.masterWeights !== null) {

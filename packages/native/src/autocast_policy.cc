@@ -12,8 +12,8 @@
 namespace nbit {
 namespace {
 
-// none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error.
-enum class Rule : uint8_t { none, lower, full, promote, banned };
+// none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error. banned16: an error for 16-bit inputs.
+enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 
 struct Policy {
   c10::DeviceType device;
@@ -30,6 +30,7 @@ Rule parseRule(const std::string& s) {
   if (s == "float32") return Rule::full;
   if (s == "promote") return Rule::promote;
   if (s == "banned") return Rule::banned;
+  if (s == "banned16") return Rule::banned16;
   return Rule::none;
 }
 
@@ -69,9 +70,15 @@ template <c10::DeviceType device>
 void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Rule rule = ruleOf(op.operator_name(), device);
   const size_t count = op.schema().arguments().size();
-  if (rule == Rule::banned) fail("AMP_BANNED", "this operator is unsafe in 16 bits under this policy. Use its form on logits, or put it in autocast({ enabled: false }, …)");
+  bool banned = rule == Rule::banned;
+  if (rule == Rule::banned16)
+    eachTensor(*stack, count, [&](const at::Tensor& t) {
+      banned = banned || (t.defined() && (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16));
+      return t;
+    });
+  if (banned) fail("AMP_BANNED", "this operator is unsafe in 16 bits under this policy. Use its form on logits, or put it in autocast({ enabled: false }, …)");
   const c10::impl::ExcludeDispatchKeyGuard outside(at::autocast::get_autocast_dispatch_key_from_device_type(device));
-  if (rule != Rule::none) {
+  if (rule != Rule::none && rule != Rule::banned16) {
     at::ScalarType target = rule == Rule::lower ? at::autocast::get_autocast_dtype(device) : at::kFloat;
     bool cast = true;
     if (rule == Rule::promote) {

@@ -1,5 +1,5 @@
-import { initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
-import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import { ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
+import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
 import { Precision } from "./precision.js";
@@ -27,10 +27,11 @@ export class ApexPrecision extends Precision {
   constructor(options: ApexPrecisionOptions = {}) {
     super();
     this.options = { optLevel: "O2", ...options };
-    const half: DType = "float16";
-    const level = this.options.optLevel ?? "O2";
-    const parameters = level === "O0" || level === "O1" ? "float32" : half;
-    this.dtypes = { parameters, compute: level === "O0" ? "float32" : half, gradients: parameters, optimizerState: level === "O3" ? half : "float32", checkpoint: level === "O3" ? half : "float32" };
+    const { castModelType, patchTorchFunctions, masterWeights } = resolveOptLevel(this.options.optLevel ?? "O2", this.options);
+    const enabled = this.options.enabled !== false;
+    const parameters = enabled ? (castModelType ?? "float32") : "float32";
+    const kept = masterWeights === true ? "float32" : parameters;
+    this.dtypes = { parameters, compute: patchTorchFunctions && enabled ? "float16" : parameters, gradients: parameters, optimizerState: kept, checkpoint: kept };
   }
 
   /** APEX's own object; null before the first run. */
@@ -38,11 +39,15 @@ export class ApexPrecision extends Precision {
     return this.#amp;
   }
 
+  /** A second run, of this Trainer or another, begins from the first one's float32 weights: the masters, where it had any. */
+  override convertModule(module: nn.Module): void {
+    this.#amp?.dispose();
+    for (const model of [module, ...module.children()]) ampOf(model)?.dispose();
+    module.float();
+  }
+
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
-    this.#amp?.dispose();
-    // A second run begins from float32 again, as APEX does.
-    module.float();
     this.#amp = initialize([module, ...module.children()], optimizers, this.options);
     this.#finite.clear();
   }

@@ -5,11 +5,11 @@ import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/d
 import { schemasOf } from "../ops/schema.js";
 import { policyTable } from "./policy-table.js";
 
-/** `lower`: the region's dtype. `float32`. `promote`: the widest input. `none`: as the inputs are. `banned`: an error. */
-export type PolicyRule = "lower" | "float32" | "promote" | "none" | "banned";
+/** `lower`: the region's dtype. `float32`. `promote`: the widest input. `none`: as the inputs are. `banned`: an error. `banned16`: an error for 16-bit inputs. */
+export type PolicyRule = "lower" | "float32" | "promote" | "none" | "banned" | "banned16";
 export type PolicyRules = Readonly<Record<string, PolicyRule>>;
 
-const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned"];
+const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned", "banned16"];
 
 /**
  * Rules for operators under autocast, in place of the engine's. Kernels are registered with the dispatcher when it is made and removed by `dispose()`; between `run`s they do what the engine does.
