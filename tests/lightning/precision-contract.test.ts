@@ -181,3 +181,9 @@ test("LBFGS works without a scaler and is refused with one", async () => {
     message: /^precision "16-mixed": expected an optimizer that steps once per backward\. .*LBFGS evaluates the loss several times per step, which a loss scaler cannot follow\. Use precision: "bf16" or 32, or another optimizer\.$/,
   });
 });
+
+test("a float16 run that was started under APEX goes on natively at its scale", () => {
+  const plugin = new MixedPrecision({ scaler: { growthInterval: 50 } });
+  plugin.loadStateDict({ lossScalers: [{ lossScale: 512, unskipped: 7 }], masters: {}, skippedSteps: 2 });
+  assert.deepEqual(plugin.stateDict(), { scale: 512, growthFactor: 2, backoffFactor: 0.5, growthInterval: 50, growthTracker: 7, skippedSteps: 2 });
+});

@@ -199,8 +199,16 @@ export class MixedPrecision extends Precision {
     return this.scaler === null ? null : { ...this.scaler.stateDict(), skippedSteps: this.skippedSteps };
   }
 
+  /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
   override loadStateDict(state: Record<string, unknown>): void {
-    this.scaler?.loadStateDict(state);
+    this.scaler?.loadStateDict(this.#fromApex(state) ?? state);
     if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
+  }
+
+  /** APEX keeps a scale and its count only: the factors stay this scaler's own. */
+  #fromApex(state: Record<string, unknown>): Record<string, unknown> | null {
+    const first: unknown = Array.isArray(state.lossScalers) ? state.lossScalers[0] : null;
+    if (this.scaler === null || typeof first !== "object" || first === null || !("lossScale" in first) || !("unskipped" in first)) return null;
+    return { ...this.scaler.stateDict(), scale: first.lossScale, growthTracker: first.unskipped };
   }
 }

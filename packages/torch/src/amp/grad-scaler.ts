@@ -1,35 +1,18 @@
 /** Dynamic loss scaling: keeps float16 gradients from underflowing, and skips the steps that overflow. */
 import { noGrad } from "../autograd/modes.js";
-import { ArgumentError, NbitError } from "../errors.js";
+import { ArgumentError } from "../errors.js";
 import { full, zeros } from "../ops/index.js";
 import { operator } from "../optim/operators.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
-import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
+import { device as deviceOf } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
+import * as errors from "./scaler-errors.js";
+import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState } from "./scaler-state.js";
 
-export interface GradScalerOptions {
-  readonly device?: DeviceLike;
-  readonly initScale?: number;
-  readonly growthFactor?: number;
-  readonly backoffFactor?: number;
-  readonly growthInterval?: number;
-  readonly enabled?: boolean;
-  /** The scale does not fall below; reaching it with overflowing gradients is a {@link LossScaleError}. Default 2^-14. */
-  readonly minScale?: number;
-  /** Nor rise above. Default 2^24. */
-  readonly maxScale?: number;
-}
-export interface GradScalerState {
-  readonly scale: number;
-  readonly growthFactor: number;
-  readonly backoffFactor: number;
-  readonly growthInterval: number;
-  readonly growthTracker: number;
-}
 /** What became of a step. Fields are read when asked for: on CUDA that waits for the device. */
 export interface ScalerStep {
   readonly stepped: boolean;
@@ -37,15 +20,6 @@ export interface ScalerStep {
   readonly lossScale: number;
   /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients: read it before the next backward. */
   readonly nonFiniteIndices: readonly number[];
-}
-
-/** The scale reached its floor and gradients still overflow: they are not finite for a reason that scaling cannot cure. */
-export class LossScaleError extends NbitError {
-  readonly parameters: readonly number[];
-  constructor(scale: number, parameters: readonly number[]) {
-    super(`GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale ${scale}, of parameters ${parameters.join(", ")}. The loss or a layer yields NaN or infinity: look there, or lower minScale.`, "LOSS_SCALE_FLOOR");
-    this.parameters = parameters;
-  }
 }
 
 type Stage = "ready" | "unscaled" | "stepped";
@@ -59,38 +33,37 @@ interface PerOptimizer {
 const checkAndUnscale_ = operator("_amp_foreach_non_finite_check_and_unscale_");
 const updateScale_ = operator("_amp_update_scale_");
 
-const misuse = (message: string, code: string): NbitError => new NbitError(message, code);
-
 /**
  * scale(loss).backward(); unscale_(optimizer) (optional, before clipping); step(optimizer); update().
  *
  * The scale starts at 65536, is halved when a gradient is not finite (and that step skipped), and doubled after 2000 good steps in a row. State is two tensors, float32 and int32;
  * with a fused optimizer nothing waits for the device.
  *
- * @throws {ArgumentError} `GradScaler: expected growthFactor to be > 1. Received: 1.`
+ * Per optimizer a step goes ready → unscaled → stepped; `update` begins anew. `update` with an overflow: scale ← max(scale · backoffFactor, minScale); after growthInterval updates
+ * without one: scale ← min(scale · growthFactor, maxScale), both rounded to float32.
+ *
+ * @throws {ArgumentError} `GradScaler: expected growthFactor to be finite and > 1. Received: 1.`
  * @see Micikevicius et al., 2018, arXiv:1710.03740.
  */
 export class GradScaler {
-  readonly options: Required<GradScalerOptions>;
+  /** With their defaults; factors may be changed by the setters and by a loaded state. */
+  options: Readonly<Required<GradScalerOptions>>;
   readonly #scale: Tensor;
   readonly #growthTracker: Tensor;
   /** Counts the updates that found a gradient that was not finite: int32, on the scaler's device, so that nobody has to wait to count. */
   readonly #skipped: Tensor;
   /** What the latest update found: float32, not zero when a gradient was not finite. */
   readonly #latest: Tensor;
+  readonly #deviceType: string;
   readonly #onCpu: boolean;
   #optimizers = new Map<Optimizer, PerOptimizer>();
   #scaledOnce = false;
 
   constructor(options: GradScalerOptions = {}) {
-    const o = { device: "cpu", initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, enabled: true, minScale: 2 ** -14, maxScale: 2 ** 24, ...options };
-    if (!(o.growthFactor > 1)) throw new ArgumentError("GradScaler", "growthFactor to be > 1", o.growthFactor);
-    if (!(o.backoffFactor > 0 && o.backoffFactor < 1)) throw new ArgumentError("GradScaler", "backoffFactor to be in (0, 1)", o.backoffFactor);
-    if (!Number.isInteger(o.growthInterval) || o.growthInterval < 1) throw new ArgumentError("GradScaler", "growthInterval to be a whole number ≥ 1", o.growthInterval);
-    if (!(o.minScale >= 0 && o.minScale <= o.maxScale)) throw new ArgumentError("GradScaler", "0 ≤ minScale ≤ maxScale", o.minScale);
-    if (!(o.initScale > 0 && o.initScale < Infinity)) throw new ArgumentError("GradScaler", "initScale to be finite and > 0", o.initScale);
+    const o = resolveScalerOptions(options);
     this.options = o;
-    this.#onCpu = deviceOf(o.device, "GradScaler").type === "cpu";
+    this.#deviceType = deviceOf(o.device, "GradScaler").type;
+    this.#onCpu = this.#deviceType === "cpu";
     [this.#scale, this.#growthTracker, this.#skipped, this.#latest] = outsideScopes(() => [
       full([], o.initScale, { dtype: "float32", device: o.device }),
       zeros([], { dtype: "int32", device: o.device }),
@@ -111,6 +84,32 @@ export class GradScaler {
     return this.#scale;
   }
 
+  /** Good updates in a row. Waits for the device. */
+  getGrowthTracker(): number {
+    return this.options.enabled ? this.#growthTracker.item() : 0;
+  }
+  getGrowthFactor(): number {
+    return this.options.growthFactor;
+  }
+  setGrowthFactor(value: number): void {
+    this.#set("setGrowthFactor", "growthFactor", value);
+  }
+  getBackoffFactor(): number {
+    return this.options.backoffFactor;
+  }
+  setBackoffFactor(value: number): void {
+    this.#set("setBackoffFactor", "backoffFactor", value);
+  }
+  getGrowthInterval(): number {
+    return this.options.growthInterval;
+  }
+  setGrowthInterval(value: number): void {
+    this.#set("setGrowthInterval", "growthInterval", value);
+  }
+  #set(fn: string, name: Factor, value: number): void {
+    this.options = { ...this.options, [name]: checkFactor(`GradScaler.${fn}`, name, value) };
+  }
+
   /** Updates that found a gradient that was not finite, so far. Waits for the device. */
   get skippedUpdates(): number {
     return this.#skipped.item();
@@ -121,13 +120,17 @@ export class GradScaler {
     return this.#latest.item() !== 0;
   }
 
-  /** The loss (or several, in arrays) times the scale, in float32 where 16 bits would overflow. */
+  /**
+   * The loss (or several, in arrays) times the scale, in float32 where 16 bits would overflow: a loss of 1 times 65,536 is infinity in float16.
+   * @throws {ArgumentError} `GradScaler.scale: expected a floating point tensor. Received: …`
+   */
   scale(outputs: Tensor): Tensor;
   scale(outputs: readonly Tensor[]): Tensor[];
   scale(outputs: Tensor | readonly Tensor[]): Tensor | Tensor[] {
     if (Array.isArray(outputs)) return (outputs as readonly Tensor[]).map((t) => this.scale(t));
     if (!isTensor(outputs)) throw new ArgumentError("GradScaler.scale", "a tensor or an array of tensors", outputs);
     if (!this.options.enabled) return outputs;
+    if (!outputs.isFloatingPoint()) throw new ArgumentError("GradScaler.scale", "a floating point tensor", outputs);
     this.#scaledOnce = true;
     const wide = outputs.dtype === "float16" || outputs.dtype === "bfloat16" ? outputs.to("float32") : outputs;
     return wide.mul(this.#scale);
@@ -142,32 +145,22 @@ export class GradScaler {
     return found;
   }
   #requireScaled(fn: string): void {
-    if (!this.#scaledOnce) throw misuse(`GradScaler.${fn}: expected scale(loss) first. Received: ${fn} before any loss was scaled. Call scaler.scale(loss).backward().`, "SCALER_NOT_SCALED");
+    if (!this.#scaledOnce) throw errors.notScaled(fn);
   }
 
   #unscale(optimizer: Optimizer, divide: boolean): Tensor {
     const params = optimizer.paramGroups.flatMap((g) => g.params);
     const all = TensorList.gradsOf(TensorList.of(params));
     try {
-      if (all.missing.length === params.length) throw misuse("GradScaler: expected gradients. Received: an optimizer none of whose parameters has one. Call scaler.scale(loss).backward() first.", "SCALER_NO_GRADIENTS");
-      const absent = new Set(all.missing);
-      const present = params.map((_, i) => i).filter((i) => !absent.has(i));
+      if (all.missing.length === params.length) throw errors.noGradients();
+      const byKind = this.#kinds(params, new Set(all.missing));
       return noGrad(() => {
         const foundInf = outsideScopes(() => zeros([], { dtype: "float32", device: this.options.device }));
         scope(() => {
           const inverse = divide ? this.#scale.to("float64").reciprocal().to("float32") : full([], 1, { dtype: "float32", device: this.options.device });
-          // One call per dtype: the kernel takes one kind.
-          const byDtype = new Map<string, number[]>();
-          for (const i of present) {
-            const grad = (params[i] as Tensor).grad as Tensor;
-            if (grad.dtype === "float16") throw misuse(`GradScaler.unscale_: expected gradients of float32 parameters. Received: a float16 gradient of parameter ${i}. Keep parameters in float32 and let autocast cast them, or use precision "16-true" without a scaler.`, "SCALER_FP16_GRADIENTS");
-            const key = `${grad.isSparse ? "sparse " : ""}${grad.dtype} ${grad.device.toString()}`;
-            const list = byDtype.get(key);
-            if (list === undefined) byDtype.set(key, [i]);
-            else list.push(i);
-          }
-          for (const [key, indices] of byDtype) {
-            if (key.startsWith("sparse")) checkAndUnscale_(indices.map((i) => valuesOf((params[i] as Tensor).grad as Tensor)), foundInf, inverse);
+          // One call per kind: the kernel takes one.
+          for (const { indices, sparse } of byKind) {
+            if (sparse) checkAndUnscale_(indices.map((i) => valuesOf((params[i] as Tensor).grad as Tensor)), foundInf, inverse);
             else checkAndUnscale_(all.select(indices), foundInf, inverse);
           }
         });
@@ -178,27 +171,46 @@ export class GradScaler {
     }
   }
 
+  /** Positions of parameters with gradients, by dtype, device and layout. Throws before anything is divided. */
+  #kinds(params: readonly Tensor[], absent: ReadonlySet<number>): { indices: number[]; sparse: boolean }[] {
+    const kinds = new Map<string, { indices: number[]; sparse: boolean }>();
+    scope(() =>
+      params.forEach((p, i) => {
+        const grad = absent.has(i) ? null : p.grad;
+        if (grad === null) return;
+        if (grad.device.type !== this.#deviceType) throw errors.otherDevice(i, grad.device.type, this.#deviceType);
+        if (grad.dtype === "float16") throw errors.fp16Gradients(i);
+        if (grad.dtype === "bfloat16" && this.#deviceType === "cuda") throw errors.bf16OnCuda(i);
+        const key = `${grad.isSparse} ${grad.dtype} ${grad.device.toString()}`;
+        const kind = kinds.get(key);
+        if (kind === undefined) kinds.set(key, { indices: [i], sparse: grad.isSparse });
+        else kind.indices.push(i);
+      }),
+    );
+    return [...kinds.values()];
+  }
+
   /** Divide this optimizer's gradients by the scale, in place, and note whether all are finite. Before clipping; at most once per step. */
   unscale_(optimizer: Optimizer): void {
     if (!this.options.enabled) return;
     this.#requireScaled("unscale_");
     const s = this.#of(optimizer);
-    if (s.stage === "unscaled") throw misuse("GradScaler.unscale_: expected one unscale_ per step. Received: a second one since the last update(). Remove it.", "SCALER_UNSCALED_TWICE");
-    if (s.stage === "stepped") throw misuse("GradScaler.unscale_: expected unscale_ before step. Received: unscale_ after step. Swap them.", "SCALER_UNSCALE_AFTER_STEP");
+    if (s.stage === "unscaled") throw errors.unscaledTwice();
+    if (s.stage === "stepped") throw errors.unscaleAfterStep();
     s.foundInf = this.#unscale(optimizer, true);
     s.stage = "unscaled";
   }
 
   /** Unscale if that was not done, then step unless a gradient is not finite. A skipped step changes neither parameters nor state. */
-  step(optimizer: Optimizer, ...rest: readonly unknown[]): ScalerStep {
-    if (rest.length > 0 || optimizer instanceof LBFGS) throw misuse("GradScaler.step: expected an optimizer that steps once per backward. Received: a closure. Under loss scaling the loss cannot be evaluated inside the step.", "SCALER_CLOSURE");
+  step(optimizer: Optimizer, closure?: () => Tensor): ScalerStep {
     if (!this.options.enabled) {
-      optimizer.step();
+      optimizer.step(closure);
       return { stepped: true, lossScale: 1, nonFiniteIndices: [] };
     }
+    if (closure !== undefined || optimizer instanceof LBFGS) throw errors.closure();
     this.#requireScaled("step");
     const s = this.#of(optimizer);
-    if (s.stage === "stepped") throw misuse("GradScaler.step: expected one step per update. Received: a second step since the last update(). Call scaler.update() once per iteration.", "SCALER_STEPPED_TWICE");
+    if (s.stage === "stepped") throw errors.steppedTwice();
     const lossScale = this.#onCpu ? this.getScale() : outsideScopes(() => noGrad(() => this.#scale.clone()));
     if (optimizer.supportsAmpScaling) {
       const scaled = s.stage === "ready";
@@ -254,35 +266,44 @@ export class GradScaler {
 
   /**
    * Once per iteration, after all steps: back off when any optimizer found a gradient that is not finite, else count towards growth.
+   * @param newScale - Set the scale to this instead; the count towards growth goes on.
    * @throws {LossScaleError} when the scale is at its floor and gradients still overflow (checked where reading is free: on CPU).
    */
   update(newScale?: number | Tensor): void {
     if (!this.options.enabled) return;
     this.#requireScaled("update");
     const all = [...this.#optimizers.values()];
-    if (newScale !== undefined) {
-      noGrad(() => (isTensor(newScale) ? this.#scale.copy_(newScale) : this.#scale.fill_(newScale)));
-    } else {
-      const found = all.map((s) => s.foundInf).filter((t) => t !== null);
-      if (found.length === 0) throw misuse("GradScaler.update: expected a step before. Received: update() without unscale_ or step since the last one.", "SCALER_NO_STEP");
-      const floor = this.#onCpu && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
-      noGrad(() =>
-        scope(() => {
-          let total = found[0] as Tensor;
-          for (const t of found.slice(1)) total = total.add(t);
-          updateScale_(this.#scale, this.#growthTracker, total, this.options.growthFactor, this.options.backoffFactor, this.options.growthInterval);
-          this.#scale.clamp_(this.options.minScale, this.options.maxScale);
-          this.#skipped.add_(total.ne(0));
-          this.#latest.copy_(total);
-        }),
-      );
-      if (floor) {
-        const parameters = all.flatMap((s) => s.nonFinite);
-        this.#reset();
-        throw new LossScaleError(this.getScale(), parameters);
-      }
-    }
+    const found = all.map((s) => s.foundInf).filter((t) => t !== null);
+    if (newScale === undefined && found.length === 0) throw errors.noStep();
+    const atFloor = newScale === undefined && this.#onCpu && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
+    noGrad(() => scope(() => this.#record(found, newScale === undefined ? null : this.#checkedScale(newScale))));
+    const parameters = all.flatMap((s) => s.nonFinite);
     this.#reset();
+    if (atFloor) throw new errors.LossScaleError(this.getScale(), parameters);
+  }
+  #record(found: readonly Tensor[], next: Tensor | null): void {
+    const [first, ...others] = found;
+    let total = first;
+    if (total !== undefined) {
+      for (const t of others) total = total.add(t);
+      this.#skipped.add_(total.ne(0));
+      this.#latest.copy_(total);
+    }
+    if (next !== null) {
+      this.#scale.copy_(next);
+      return;
+    }
+    updateScale_(this.#scale, this.#growthTracker, total, this.options.growthFactor, this.options.backoffFactor, this.options.growthInterval);
+    this.#scale.clamp_(this.options.minScale, this.options.maxScale);
+  }
+  #checkedScale(newScale: number | Tensor): Tensor {
+    const expected = "newScale to be a number > 0, or a float32 tensor of one element without gradient";
+    if (!isTensor(newScale)) {
+      if (typeof newScale !== "number" || !(newScale > 0 && newScale < Infinity)) throw new ArgumentError("GradScaler.update", expected, newScale);
+      return full([], newScale, { dtype: "float32", device: this.options.device });
+    }
+    if (newScale.dtype !== "float32" || newScale.numel() !== 1 || newScale.requiresGrad) throw new ArgumentError("GradScaler.update", expected, newScale);
+    return newScale.reshape([]);
   }
   #reset(): void {
     if (this.#onCpu) for (const s of this.#optimizers.values()) s.foundInf?.dispose();
@@ -292,21 +313,20 @@ export class GradScaler {
   /** Waits for the device. */
   stateDict(): GradScalerState | Record<string, never> {
     if (!this.options.enabled) return {};
-    return { scale: this.getScale(), growthFactor: this.options.growthFactor, backoffFactor: this.options.backoffFactor, growthInterval: this.options.growthInterval, growthTracker: this.#growthTracker.item() };
+    return { scale: this.getScale(), growthFactor: this.options.growthFactor, backoffFactor: this.options.backoffFactor, growthInterval: this.options.growthInterval, growthTracker: this.getGrowthTracker() };
   }
-  /** Reads nbit's names and PyTorch's (`growth_factor`, `_growth_tracker`, …). An empty state leaves everything as it is. */
+  /**
+   * Reads nbit's names, PyTorch's (`growth_factor`, `_growth_tracker`, …) and a Lightning checkpoint's entry (`MixedPrecision`, or `native_amp_scaling_state` of older ones). An empty
+   * state leaves everything as it is. A scale beyond minScale or maxScale is brought to them.
+   */
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
-    if (!this.options.enabled || Object.keys(state).length === 0) return;
-    const read = (camel: keyof GradScalerState, snake: string): number => {
-      const value = state[camel] ?? state[snake];
-      const n = isTensor(value) ? value.item() : value;
-      if (typeof n !== "number" || !(n >= 0)) throw new ArgumentError("GradScaler.loadStateDict", `${camel} to be a number`, value);
-      return n;
-    };
-    const next = { scale: read("scale", "scale"), growthFactor: read("growthFactor", "growth_factor"), backoffFactor: read("backoffFactor", "backoff_factor"), growthInterval: read("growthInterval", "growth_interval"), growthTracker: read("growthTracker", "_growth_tracker") };
-    Object.assign(this.options, { growthFactor: next.growthFactor, backoffFactor: next.backoffFactor, growthInterval: next.growthInterval });
+    if (!this.options.enabled) return;
+    const next = readScalerState(state);
+    if (next === null) return;
+    const { minScale, maxScale } = this.options;
+    this.options = { ...this.options, growthFactor: next.growthFactor, backoffFactor: next.backoffFactor, growthInterval: next.growthInterval };
     noGrad(() => {
-      this.#scale.fill_(next.scale);
+      this.#scale.fill_(Math.min(Math.max(next.scale, minScale), maxScale));
       this.#growthTracker.fill_(next.growthTracker);
     });
   }

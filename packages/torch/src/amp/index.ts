@@ -1,4 +1,6 @@
 export { autocast, isAutocastEnabled, getAutocastDtype, type AutocastOptions } from "./autocast.js";
-export { GradScaler, LossScaleError, type GradScalerOptions, type GradScalerState, type ScalerStep } from "./grad-scaler.js";
+export { GradScaler, type ScalerStep } from "./grad-scaler.js";
+export { LossScaleError } from "./scaler-errors.js";
+export type { GradScalerOptions, GradScalerState } from "./scaler-state.js";
 export { policy, AutocastPolicy, type PolicyRule, type PolicyRules } from "./policy.js";
 export { policyTable, type AutocastRule } from "./policy-table.js";
