@@ -29,14 +29,16 @@ class Block extends nn.Module {
     this.fc = new nn.Linear(d, 4 * d);
     this.out = new nn.Linear(4 * d, d);
   }
-  forward(x: Tensor): Tensor {
+  /** The residual stream and the branch that is still to be added to it: the addition belongs to the next norm, which reads both once. */
+  forward(x: Tensor, branch: Tensor | null): readonly [Tensor, Tensor] {
     const [b, t, d] = x.shape as readonly [number, number, number];
     const h = this.config.heads;
-    const parts = this.attn.forward(this.ln1.forward(x)).split(d, 2).map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
+    const [x1, n1] = this.ln1.addTo(x, branch);
+    const parts = this.attn.forward(n1).split(d, 2).map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
     const [q, k, v] = parts as [Tensor, Tensor, Tensor];
     const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
-    const x1 = x.add(this.proj.forward(y));
-    return x1.add(this.out.forward(gelu(this.fc.forward(this.ln2.forward(x1)))));
+    const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y));
+    return [x2, this.out.forward(gelu(this.fc.forward(n2)))];
   }
 }
 
@@ -65,8 +67,9 @@ export class Gpt extends nn.Module {
   loss(tokens: Tensor, targets: Tensor): Tensor {
     const t = this.config.context;
     let x = embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t));
-    for (const block of this.blocks) x = block.call(x);
-    const rows = this.lnf.forward(x).view([-1, this.config.width]);
+    let branch: Tensor | null = null;
+    for (const block of this.blocks) [x, branch] = block.call(x, branch);
+    const rows = this.lnf.addTo(x, branch)[1].view([-1, this.config.width]);
     return nn.functional.fusedLinearCrossEntropy(rows, this.wte.weight, targets.view([-1]));
   }
   forward(tokens: Tensor): Tensor {

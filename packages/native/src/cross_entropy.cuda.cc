@@ -11,6 +11,9 @@
 namespace nbit {
 namespace {
 
+// kernels: rows gradient
+// variant: -DBF16=1
+// variant: -DBF16=0
 const char* kSource = R"cuda(
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fc00000)

@@ -3,6 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { groupNorm, layerNorm, rmsNorm } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { ones_, zeros_ } from "./init.js";
+import { addLayerNorm, addRmsNorm, layerMayFuse, type AddNormOptions, type NormPair } from "./fused-norm.js";
 import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
@@ -35,7 +36,12 @@ export class LayerNorm extends Module {
     if (this.bias !== null) zeros_(this.bias);
   }
   forward(x: Tensor): Tensor {
+    if (layerMayFuse(x)) return addLayerNorm(x, null, this.normalizedShape, this.weight, this.bias, { eps: this.eps, dtype: "float32" })[1];
     return layerNorm(x, this.normalizedShape, this.weight, this.bias, this.eps);
+  }
+  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see {@link addLayerNorm} */
+  addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
+    return addLayerNorm(x, branch, this.normalizedShape, this.weight, this.bias, { ...options, eps: this.eps });
   }
   override extraRepr(): string {
     return `(${this.normalizedShape.join(", ")}${this.normalizedShape.length === 1 ? "," : ""}), eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, elementwise_affine=${this.weight === null ? "False" : "True"}`;
@@ -56,6 +62,10 @@ export class RMSNorm extends Module {
   }
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.normalizedShape, this.weight, this.eps);
+  }
+  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see {@link addRmsNorm} */
+  addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
+    return addRmsNorm(x, branch, this.normalizedShape, this.weight, { ...options, eps: this.eps });
   }
 }
 

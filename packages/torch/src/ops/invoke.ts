@@ -2,6 +2,7 @@
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
 import { F, B, native, readInteger, writeInteger, BUFFER_LENGTH } from "../native.js";
 import { Device, device, deviceOfCode } from "../tensor/device.js";
+import { dtypeName } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -312,6 +313,8 @@ function readValue(kind: string): unknown {
     }
     case "b":
       return F[cursor++] !== 0;
+    case "d":
+      return dtypeName(F[cursor++] as number);
     case "D":
       return deviceOfCode(F[cursor++] as number);
     case "s":

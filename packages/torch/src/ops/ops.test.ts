@@ -133,3 +133,9 @@ test("warnings of libtorch reach process.emitWarning", async () => {
   torch.add(a, a, { out: zeros([3]) });
   assert.match((await warning).message, /resized/);
 });
+
+test("an operator that returns a dtype returns its name", () => {
+  assert.equal(torch.promoteTypes("float32", "bfloat16"), "float32");
+  assert.equal(torch.promoteTypes("float16", "bfloat16"), "float32");
+  assert.equal(torch.promoteTypes("int64", "float16"), "float16");
+});

@@ -1,0 +1,149 @@
+/** Residual addition and normalisation in one pass over memory. */
+import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
+import { autocastState } from "../backend.js";
+import { ArgumentError } from "../errors.js";
+import { operators } from "../ops/aten.js";
+import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
+import type { DType } from "../tensor/dtype.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+/** The sum, which goes on as the residual stream, and its normalisation, which the next layer reads. */
+export type NormPair = readonly [sum: Tensor, normed: Tensor];
+
+export interface AddNormOptions {
+  /** Added to the variance (LayerNorm, default 1e-5) or the mean square (RMSNorm, default: the smallest step of the sum's dtype). */
+  readonly eps?: number | null;
+  /** dtype of the normalised output. Default: the region's dtype under autocast, else the sum's. */
+  readonly dtype?: DType;
+  /**
+   * "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators. "auto" (default): the kernel on CUDA when dtypes and row length
+   * allow it.
+   */
+  readonly path?: "auto" | "kernel" | "reference";
+}
+interface Norm {
+  readonly shape: readonly number[];
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+  readonly eps: number;
+  readonly rms: boolean;
+  readonly dtype: DType;
+}
+
+const kernels = operators("nbit");
+const MOST_COLUMNS = 16384;
+const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
+const EPS: Readonly<Partial<Record<DType, number>>> = { float64: 2 ** -52, float32: 2 ** -23, bfloat16: 2 ** -7, float16: 2 ** -10 };
+
+/** What the fused path must equal: the addition, the normalisation in float32 (float64 for such inputs), one rounding to `dtype`. */
+function reference(x: Tensor, residual: Tensor | null, n: Norm): NormPair {
+  const sum = residual === null ? x : x.add(residual);
+  const wide: DType = sum.dtype === "float64" ? "float64" : "float32";
+  const of = (t: Tensor | null): Tensor | null => t?.to(wide) ?? null;
+  const normed = n.rms ? rmsNorm(sum.to(wide), n.shape, of(n.weight), n.eps) : layerNorm(sum.to(wide), n.shape, of(n.weight), of(n.bias), n.eps);
+  return [sum, normed.to(n.dtype)];
+}
+
+class AddNorm extends AutogradFunction {
+  static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor | [Tensor, Tensor] {
+    const columns = norm.shape.reduce((a, b) => a * b, 1);
+    const to = x.contiguous();
+    const [sum, normed, mean, rstd] = operator("add_norm")(to, residual?.contiguous() ?? null, weight?.contiguous() ?? null, bias?.contiguous() ?? null, columns, norm.eps, norm.rms, norm.dtype) as unknown as [Tensor | null, Tensor, Tensor, Tensor];
+    ctx.values["norm"] = norm;
+    ctx.values["residual"] = residual === null || residual.dtype === x.dtype ? null : residual.dtype;
+    ctx.values["dtype"] = x.dtype;
+    ctx.setMaterializeGrads(false);
+    ctx.saveForBackward(sum ?? to, weight, mean, rstd, bias);
+    return sum === null ? normed : [sum, normed];
+  }
+
+  static backward(ctx: FunctionContext, ...grads: (Tensor | null)[]): (Tensor | null)[] {
+    const norm = ctx.values["norm"] as Norm;
+    const [sum, mean, rstd] = [ctx.saved(0), ctx.saved(2), ctx.saved(3)];
+    const weight = ctx.savedTensors[1] ?? null;
+    const dtype = ctx.values["dtype"] as DType;
+    const other = ctx.values["residual"] as DType | null;
+    const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
+    const [forSum, forNormed] = grads.length === 1 ? [null, grads[0] ?? null] : [grads[0] ?? null, grads[1] ?? null];
+    if (forNormed === null) return [forSum?.to(dtype) ?? null, needs(1) ? (forSum?.to(other ?? dtype) ?? null) : null, null, null, null];
+    if (isGradEnabled()) return twice(sum, weight, ctx.savedTensors[4] ?? null, norm, forSum, forNormed, needs, dtype, other ?? dtype);
+    const columns = norm.shape.reduce((a, b) => a * b, 1);
+    const [gx, gr, gw, gb] = operator("add_norm_backward")(
+      forNormed.contiguous(), forSum?.contiguous() ?? null, sum, weight?.contiguous() ?? null, mean, rstd, columns, dtype, needs(1) ? other : null, norm.rms, needs(2), needs(3),
+    ) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
+    return [gx, needs(1) ? (gr ?? gx) : null, gw, gb, null];
+  }
+}
+
+/** Backward that will itself be differentiated: through the reference, from the saved sum on. */
+function twice(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean, dtype: DType, other: DType): (Tensor | null)[] {
+  const [, normed] = reference(sum, null, { ...norm, weight, bias });
+  const inputs = [sum, needs(2) ? weight : null, needs(3) ? bias : null];
+  const wanted = inputs.filter((t): t is Tensor => t !== null && t.requiresGrad);
+  const found = gradOf(normed, wanted, { gradOutputs: forNormed, createGraph: true });
+  const of = (t: Tensor | null): Tensor | null => (t === null ? null : (found[wanted.indexOf(t)] ?? null));
+  const through = of(sum);
+  const whole = through === null ? forSum : forSum === null ? through : through.add(forSum);
+  return [whole?.to(dtype) ?? null, needs(1) ? (whole?.to(other) ?? null) : null, of(inputs[1] ?? null), of(inputs[2] ?? null), null];
+}
+
+function operator(name: string): (...args: readonly unknown[]) => unknown {
+  const found = kernels[name];
+  if (found === undefined) throw new ArgumentError("addLayerNorm", "an addon with this operator", "an older one", "Run `npm run build`.");
+  return found;
+}
+
+function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, rms: boolean, options: AddNormOptions): NormPair {
+  const tail = x.shape.slice(-shape.length);
+  if (shape.length === 0 || shape.length > x.ndim || shape.some((s, i) => s !== tail[i])) throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(x.shape)}`, shape);
+  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError(fn, `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
+  for (const [name, t] of [["weight", weight], ["bias", bias]] as const)
+    if (t !== null && (t.ndim !== shape.length || t.shape.some((s, i) => s !== shape[i]))) throw new ArgumentError(fn, `${name} of shape ${JSON.stringify(shape)}`, t);
+  if (bias !== null && weight === null) throw new ArgumentError(fn, "a weight where there is a bias", null);
+  const sumType = residual === null ? x.dtype : promoteTypes(x.dtype, residual.dtype);
+  const region = autocastState(x.device.type);
+  const dtype = options.dtype ?? (region.enabled && sumType !== "float64" ? region.dtype : sumType);
+  const eps = options.eps ?? (rms ? EPS[sumType] : 1e-5);
+  if (eps === undefined || !(eps >= 0)) throw new ArgumentError(fn, "a floating-point x and eps ≥ 0", options.eps ?? x);
+  const path = options.path ?? "auto";
+  const norm: Norm = { shape, weight, bias, eps, rms, dtype };
+  const columns = shape.reduce((a, b) => a * b, 1);
+  const sameWeights = weight === null || bias === null || weight.dtype === bias.dtype;
+  const allowed = kernels["add_norm"] !== undefined && sameWeights && columns <= MOST_COLUMNS && [x.dtype, sumType, dtype, weight?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d));
+  if (path === "reference" || (path === "auto" && !(allowed && x.device.type === "cuda"))) return reference(x, residual, norm);
+  const result = AddNorm.apply(x, residual, weight, bias, norm);
+  return Array.isArray(result) ? (result as unknown as NormPair) : [x, result as Tensor];
+}
+
+/**
+ * `sum = x + residual`, `normed = layerNorm(sum)`: what stands between two layers of a transformer, in one pass forward and one backward.
+ *
+ * The residual stream keeps the dtype that `x + residual` has (float32 under autocast where one of them is). Only `normed` is in the region's dtype: PyTorch's `layer_norm` gives float32
+ * under autocast, which the next matrix product rounds to that dtype; here it is rounded in the kernel, once, to the same value. Where what follows is not a matrix product, ask for
+ * `dtype: "float32"`.
+ *
+ * @param x - `[…, ...normalizedShape]`, float32, bfloat16 or float16 (float64 takes the reference).
+ * @param residual - The shape of x; null adds nothing, and `sum` is x itself.
+ * @param weight - Of normalizedShape, or null.
+ * @param bias - Of normalizedShape, or null.
+ * @returns `[sum, normed]`. Does not synchronize; may be captured in a CUDA graph. Differentiable twice (through the reference).
+ * @throws {ArgumentError} `addLayerNorm: expected residual of x's shape [2,8]. Received: …`
+ * @example const [h, n] = nn.functional.addLayerNorm(x, attention, [768], norm.weight, norm.bias);
+ * @see Ba et al., 2016, arXiv:1607.06450. Statistics in float32, the second pass over registers.
+ */
+export function addLayerNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, bias: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+  return run("addLayerNorm", x, residual, normalizedShape, weight, bias, false, options);
+}
+
+/** `sum = x + residual`, `normed = sum / √(mean(sum²) + eps) · weight`. As {@link addLayerNorm} in everything else. @see Zhang and Sennrich, 2019, arXiv:1910.07467. */
+export function addRmsNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+  return run("addRmsNorm", x, residual, normalizedShape, weight, null, true, options);
+}
+
+/**
+ * @internal Whether a layer may take the kernel in place of PyTorch's operator without a change that anybody sees: 16-bit input under autocast on CUDA, output in float32 as PyTorch's. It
+ * saves the copy of the input in float32.
+ */
+export function layerMayFuse(x: Tensor): boolean {
+  return x.device.type === "cuda" && (x.dtype === "bfloat16" || x.dtype === "float16") && autocastState("cuda").enabled;
+}

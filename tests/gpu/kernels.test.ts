@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { autocast, cuda, grad, nn, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
+
+const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };
+const { addLayerNorm, addRmsNorm } = nn.functional;
+
+/** ‖a - b‖ / ‖b‖ in float64, on the host. */
+function relative(a: Tensor, b: Tensor): number {
+  const [x, y] = [a.detach().cpu().to("float64"), b.detach().cpu().to("float64")];
+  return x.sub(y).norm().item() / Math.max(1e-30, y.norm().item());
+}
+
+interface Case {
+  readonly rows: number;
+  readonly columns: number;
+  readonly x: DType;
+  readonly residual: DType | null;
+  readonly weight: DType;
+  readonly dtype: DType;
+}
+const CASES: readonly Case[] = [
+  { rows: 512, columns: 768, x: "float32", residual: "bfloat16", weight: "float32", dtype: "bfloat16" },
+  { rows: 512, columns: 768, x: "float32", residual: "float16", weight: "float32", dtype: "float16" },
+  { rows: 300, columns: 768, x: "bfloat16", residual: "bfloat16", weight: "bfloat16", dtype: "bfloat16" },
+  { rows: 77, columns: 64, x: "bfloat16", residual: null, weight: "float32", dtype: "float32" },
+  { rows: 33, columns: 1001, x: "float32", residual: "float32", weight: "float32", dtype: "float32" },
+  { rows: 65, columns: 1600, x: "float16", residual: "float32", weight: "float32", dtype: "float16" },
+  { rows: 19, columns: 4096, x: "float32", residual: "bfloat16", weight: "float32", dtype: "bfloat16" },
+  { rows: 3, columns: 16384, x: "float32", residual: "float16", weight: "float32", dtype: "float16" },
+  { rows: 1, columns: 3, x: "float32", residual: "bfloat16", weight: "float32", dtype: "bfloat16" },
+];
+for (const c of CASES)
+  for (const rms of [false, true])
+    test(`the norm kernel equals its reference: ${c.rows} × ${c.columns}, ${c.x} + ${c.residual ?? "nothing"} → ${c.dtype}${rms ? ", RMS" : ""}`, options, () =>
+      scope(() => {
+        seedEverything(11);
+        const leaf = (shape: number[], dtype: DType, shift = 0): Tensor => randn(shape).add(shift).to({ device: "cuda", dtype }).requiresGrad_();
+        const x = leaf([c.rows, c.columns], c.x, 0.5);
+        const residual = c.residual === null ? null : leaf([c.rows, c.columns], c.residual);
+        const weight = leaf([c.columns], c.weight, 1);
+        const bias = rms ? null : leaf([c.columns], c.weight);
+        const along = [leaf([c.rows, c.columns], "float32"), leaf([c.rows, c.columns], "float32")] as const;
+        const inputs = [x, residual, weight, bias].filter((t): t is Tensor => t !== null);
+        const run = (path: "kernel" | "reference", useSum: boolean): Tensor[] => {
+          const [sum, normed] = rms ? addRmsNorm(x, residual, [c.columns], weight, { path, dtype: c.dtype }) : addLayerNorm(x, residual, [c.columns], weight, bias, { path, dtype: c.dtype });
+          const forNormed = normed.mul(along[1]).sum();
+          const loss = useSum ? forNormed.add(sum.mul(along[0]).sum()) : forNormed;
+          return [sum, normed, ...grad(loss, inputs)];
+        };
+        for (const useSum of [true, false]) {
+          const [fused, plain] = [run("kernel", useSum), run("reference", useSum)];
+          assert.equal(relative(fused[0] as Tensor, plain[0] as Tensor), 0, "the sum is the same to the bit");
+          fused.forEach((t, i) => {
+            const other = plain[i] as Tensor;
+            assert.equal(t.dtype, other.dtype);
+            assert.deepEqual(t.shape, other.shape);
+            const limit = [c.x, c.residual, c.dtype, c.weight].some((d) => d === "bfloat16") ? 6e-3 : [c.x, c.residual, c.dtype].some((d) => d === "float16") ? 1e-3 : 2e-6;
+            assert.ok(relative(t, other) < limit, `useSum ${String(useSum)}, ${i}: ${relative(t, other)}`);
+          });
+        }
+        // Sums in a fixed order: twice the same bits.
+        run("kernel", true).forEach((t, i) => assert.equal(relative(t, run("kernel", true)[i] as Tensor), 0));
+      }));
+
+test("rows that are not 16-byte aligned, and none at all", options, () =>
+  scope(() => {
+    seedEverything(12);
+    const wide = randn([5 * 24 + 1]).to("cuda");
+    const x = wide.slice(0, 1).view([5, 24]);
+    const norm = new nn.LayerNorm(24).to("cuda");
+    assert.ok(relative(norm.addTo(x, x, { path: "kernel" })[1], norm.addTo(x, x, { path: "reference" })[1]) < 1e-6);
+    const none = x.slice(0, 0, 0).requiresGrad_();
+    const [sum, normed] = norm.addTo(none, none, { path: "kernel" });
+    assert.deepEqual([sum.shape, normed.shape], [[0, 24], [0, 24]]);
+    normed.sum().backward();
+    assert.equal(norm.weight?.grad?.abs().sum().item(), 0);
+  }));
+
+test("nn.LayerNorm on 16-bit input under autocast: float32 as PyTorch's, without a float32 copy of the input", options, () =>
+  scope(() => {
+    seedEverything(13);
+    const norm = new nn.LayerNorm(256).to("cuda");
+    const x = randn([64, 256]).to({ device: "cuda", dtype: "bfloat16" }).requiresGrad_();
+    const fused = autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => norm.forward(x));
+    const plain = nn.functional.layerNorm(x.float(), [256], norm.weight, norm.bias, norm.eps);
+    assert.equal(fused.dtype, "float32");
+    assert.ok(relative(fused, plain) < 1e-6);
+    const along = randn([64, 256]).to("cuda");
+    const [a] = grad(fused.mul(along).sum(), [x]);
+    const [b] = grad(plain.mul(along).sum(), [x]);
+    assert.equal(a?.dtype, "bfloat16");
+    assert.ok(relative(a as Tensor, b as Tensor) < 6e-3);
+  }));
+
+test("the norm is captured in a CUDA graph and replayed on new values", options, () => {
+  seedEverything(14);
+  const norm = new nn.LayerNorm(96).to("cuda");
+  const x = randn([40, 96]).to("cuda").requiresGrad_();
+  const r = randn([40, 96]).to({ device: "cuda", dtype: "bfloat16" }).requiresGrad_();
+  const step = (): void =>
+    scope(() => {
+      const [sum, normed] = autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => norm.addTo(x, r));
+      sum.float().pow(2).sum().add(normed.float().pow(3).sum()).backward();
+    });
+  const gradients = (): Tensor[] => [x, r, norm.weight as Tensor, norm.bias as Tensor].map((t) => (t.grad as Tensor).clone());
+  const clear = (): void => [x, r, norm.weight as Tensor, norm.bias as Tensor].forEach((t) => t.grad?.zero_());
+  const graph = new cuda.CudaGraph();
+  graph.warmUp(() => { step(); step(); });
+  clear();
+  graph.capture(step);
+  x.detach().mul_(-2);
+  clear();
+  graph.replay();
+  const replayed = gradients();
+  clear();
+  step();
+  gradients().forEach((g, i) => assert.ok(relative(replayed[i] as Tensor, g) < 1e-6, `${i}`));
+});
