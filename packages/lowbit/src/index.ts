@@ -1,7 +1,8 @@
-/** @nbit/lowbit: optimizer state in 8 and 4 bits and float8. */
+/** @nbit/lowbit: optimizer state in 8 and 4 bits and float8; training in float8; quantized frozen weights with adapters. */
 export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
 export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type FormatName, type Quantized, type QuantizeOptions, type StateFormat } from "./format.js";
 export { FAMILIES, type Family, type Hyper } from "./families.js";
 export { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
 export { keep32bit, StableEmbedding } from "./overrides.js";
 export * from "./optimizers.js";
+export * from "./float8/index.js";

@@ -4,6 +4,7 @@ export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
+export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";
 export * as amp from "./amp/index.js";
 export { autocast, GradScaler } from "./amp/index.js";

@@ -1,5 +1,6 @@
 /** CUDA graphs: a region recorded once and replayed by one launch. */
 import { NbitError } from "../errors.js";
+import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { cudaFunction } from "./native.js";
 
 const registry = new FinalizationRegistry<number>((id) => cudaFunction("graphFree", "CudaGraph")(id));
@@ -32,6 +33,8 @@ export class CudaGraph {
   capture<T>(fn: () => T): T {
     if (this.#recorded) throw new NbitError("CudaGraph.capture: expected a graph that has not recorded yet. Received: a second capture. Make a new CudaGraph.", "CUDA_GRAPH_CAPTURED");
     cudaFunction("graphBegin", "CudaGraph")(this.#id);
+    // What is derived from weights is recorded too, and nothing that was recorded is taken for a value afterwards.
+    advanceWeightsEpoch();
     let result: T;
     try {
       result = fn();
@@ -44,6 +47,7 @@ export class CudaGraph {
       throw error;
     }
     cudaFunction("graphEnd", "CudaGraph")(this.#id);
+    advanceWeightsEpoch();
     this.#recorded = true;
     return result;
   }
@@ -51,5 +55,6 @@ export class CudaGraph {
   replay(): void {
     if (!this.#recorded) throw new NbitError("CudaGraph.replay: expected a recorded graph. Received: one without a capture. Call capture(fn) first.", "CUDA_GRAPH_EMPTY");
     cudaFunction("graphReplay", "CudaGraph")(this.#id);
+    advanceWeightsEpoch();
   }
 }

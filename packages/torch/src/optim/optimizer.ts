@@ -7,6 +7,7 @@ import { full } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { advanceWeightsEpoch } from "../weights-epoch.js";
 
 /** What an optimizer remembers of one parameter. */
 export type ParameterState = Record<string, Tensor | number | null>;
@@ -119,6 +120,7 @@ export abstract class Optimizer {
     noGrad(() => {
       for (const group of this.paramGroups) this.#stepOne(group);
     });
+    advanceWeightsEpoch();
     for (const hook of this.#postHooks) hook(this);
     return loss;
   }

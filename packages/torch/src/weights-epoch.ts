@@ -1,0 +1,15 @@
+/** When weights may have changed: what was computed from them before is then stale. */
+
+let epoch = 0;
+
+/**
+ * A number that grows whenever parameters may have changed in a way that their version counters do not tell: an optimizer's step (its own kernels write memory) and
+ * the replay of a CUDA graph. What is derived from a weight and kept is good while this number, the weight's `version` and its memory stay the same.
+ */
+export function weightsEpoch(): number {
+  return epoch;
+}
+/** @internal */
+export function advanceWeightsEpoch(): void {
+  epoch++;
+}
