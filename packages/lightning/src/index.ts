@@ -15,6 +15,8 @@ export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation
 export { LearningRateMonitor } from "./callbacks/learning-rate-monitor.js";
 export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
+export { PrecisionReport } from "./callbacks/precision-report.js";
+export type { PrecisionReportOptions } from "./callbacks/precision-report.js";
 export { ProgressBar } from "./callbacks/progress-bar.js";
 export type { ProgressBarOptions } from "./callbacks/progress-bar.js";
 export { RunLog } from "./callbacks/run-log.js";
@@ -54,6 +56,12 @@ export type { PrecisionInput, PrecisionName } from "./precision/names.js";
 export { registerAmpBackend, registerPrecision } from "./precision/registry.js";
 export type { AmpLevel, PrecisionFactory, PrecisionRequest } from "./precision/registry.js";
 export { TruePrecision } from "./precision/true.js";
+
+export type { OperatorUse, Reason } from "./seeing/attribution.js";
+export { measureRange, mergeRanges, rangeOf, sharesIn } from "./seeing/number-range.js";
+export type { DTypeRange, NumberRange, RangeShares } from "./seeing/number-range.js";
+export { StepPrecision } from "./seeing/step-precision.js";
+export type { ModulePrecision, StepPrecisionData, Totals } from "./seeing/step-precision.js";
 
 export type { Accelerator, DeviceSupport } from "./accelerators/accelerator.js";
 export { CPUAccelerator } from "./accelerators/cpu.js";

@@ -25,6 +25,8 @@ const detached = new WarnOnce();
 
 /** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
 export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
+/** What a module is connected to. For parts of the Trainer only. */
+export let hostOf: (module: LightningModule) => ModuleHost | null;
 
 export interface ClipOptions {
   /** Default: the Trainer's `gradientClipVal`. */
@@ -65,6 +67,7 @@ export class LightningModule extends ModuleHooks {
     attachHost = (module, host) => {
       module.#host = host;
     };
+    hostOf = (module) => module.#host;
   }
 
   /** The Trainer in charge. Throws when there is none. */

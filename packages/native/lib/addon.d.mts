@@ -69,11 +69,12 @@ export interface NativeAddon {
   generatorSetSeed(): void;
   generatorSeed(id: number): void;
   generatorReseed(id: number): void;
+  generatorCopy(from: number, to: number): void;
   generatorGetState(id: number): number;
   generatorSetState(id: number, state: number): void;
   manualSeed(): void;
   // trace
-  traceStart(): void;
+  traceStart(checkValues?: boolean): void;
   traceMark(): number;
   traceStop(): string;
   // allocator

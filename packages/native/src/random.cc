@@ -83,6 +83,16 @@ NBIT_FN(generatorReseed) {
   return nullptr;
   NBIT_CATCH("seed")
 }
+// (from id, to id): the second becomes a copy of the first, whatever it was. Cheaper than a state, which is a tensor
+NBIT_FN(generatorCopy) {
+  Args a(env, info);
+  NBIT_TRY
+  at::Generator& from = generatorAt(a.number(0));
+  std::lock_guard<std::mutex> lock(from.mutex());
+  generatorAt(a.number(1)) = from.clone();
+  return nullptr;
+  NBIT_CATCH("Generator")
+}
 NBIT_FN(generatorGetState) {
   Args a(env, info);
   NBIT_TRY
@@ -113,7 +123,7 @@ NBIT_FN(manualSeed) {
 
 std::vector<Entry> randomEntries() {
   return {{"generatorCreate", generatorCreate}, {"generatorFree", generatorFree}, {"generatorSetSeed", generatorSetSeed}, {"generatorSeed", generatorSeed}, {"generatorReseed", generatorReseed},
-          {"generatorGetState", generatorGetState}, {"generatorSetState", generatorSetState}, {"manualSeed", manualSeed}};
+          {"generatorCopy", generatorCopy}, {"generatorGetState", generatorGetState}, {"generatorSetState", generatorSetState}, {"manualSeed", manualSeed}};
 }
 
 }  // namespace nbit

@@ -1,7 +1,10 @@
 // Tracing: RecordFunction callbacks that exist only while a trace runs, so that a run without one pays nothing.
 #include "core.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/isnan.h>
 #include <ATen/record_function.h>
 
 #include <chrono>
@@ -30,9 +33,29 @@ size_t dropped = 0;
 Clock::time_point began;
 at::CallbackHandle callback = 0;
 bool tracing = false;
+bool checking = false;  // also read every value, to find where one stopped being finite
 thread_local int depth = 0;
 
-void describeTensor(std::string& o, const at::Tensor& t) {
+// 0: all finite (or not a number that could be otherwise). 1: infinity. 2: NaN.
+int badness(const at::Tensor& t) {
+  if (!t.is_floating_point() || t.layout() != c10::kStrided || t.numel() == 0 || t.is_meta()) return 0;
+  const at::DisableRecordFunctionGuard unseen;
+  const at::NoGradGuard noGrad;
+  const c10::impl::ExcludeDispatchKeyGuard plain(c10::autocast_dispatch_keyset);
+  try {
+    if (at::isfinite(t).all().item<bool>()) return 0;
+    return at::isnan(t).any().item<bool>() ? 2 : 1;
+  } catch (const std::exception&) {
+    return 0;  // dtypes without arithmetic (float8, packed ones)
+  }
+}
+
+// Memory that nobody has written yet holds anything.
+bool isUninitialised(const std::string& name) {
+  return name.find("::empty") != std::string::npos || name.find("::new_empty") != std::string::npos || name.find("::resize_") != std::string::npos || name.find("::set_") != std::string::npos;
+}
+
+void describeTensor(std::string& o, const at::Tensor& t, bool check) {
   if (!t.defined()) {
     o += "null";
     return;
@@ -43,20 +66,22 @@ void describeTensor(std::string& o, const at::Tensor& t) {
     o += (first ? "" : ",") + std::to_string(s);
     first = false;
   }
-  o += "]}";
+  o += "]";
+  if (checking) o += ",\"id\":" + std::to_string(reinterpret_cast<uintptr_t>(t.unsafeGetTensorImpl())) + ",\"bad\":" + std::to_string(check ? badness(t) : 0);
+  o += "}";
 }
 // Tensors only, lists of tensors flattened: what a precision report asks for.
 template <class Values>
-std::string describeValues(const Values& values) {
+std::string describeValues(const Values& values, bool check) {
   std::string o = "[";
   for (const c10::IValue& v : values) {
     if (v.isTensor()) {
       if (o.size() > 1) o += ",";
-      describeTensor(o, v.toTensor());
+      describeTensor(o, v.toTensor(), check);
     } else if (v.isTensorList()) {
       for (const at::Tensor t : v.toTensorList()) {
         if (o.size() > 1) o += ",";
-        describeTensor(o, t);
+        describeTensor(o, t, check);
       }
     }
   }
@@ -74,7 +99,7 @@ std::unique_ptr<at::ObserverContext> onStart(const at::RecordFunction& fn) {
   e.depth = depth++;
   e.backward = fn.scope() == at::RecordScope::BACKWARD_FUNCTION;
   e.sequence = fn.seqNr();
-  e.inputs = describeValues(fn.inputs());
+  e.inputs = describeValues(fn.inputs(), !isUninitialised(e.name));
   auto started = std::make_unique<Started>();
   started->at = Clock::now();
   e.start = std::chrono::duration<double>(started->at - began).count();
@@ -92,7 +117,7 @@ void onEnd(const at::RecordFunction& fn, at::ObserverContext* context) {
   --depth;
   auto* started = static_cast<Started*>(context);
   const double seconds = std::chrono::duration<double>(Clock::now() - started->at).count();
-  std::string outputs = describeValues(fn.outputs());
+  std::string outputs = describeValues(fn.outputs(), !isUninitialised(fn.name()));
   std::lock_guard<std::mutex> lock(eventsMutex);
   if (started->index >= events.size()) return;
   events[started->index].seconds = seconds;
@@ -100,13 +125,16 @@ void onEnd(const at::RecordFunction& fn, at::ObserverContext* context) {
 }
 }  // namespace
 
+// (check the values too?)
 NBIT_FN(traceStart) {
-  (void)info;
+  Args a(env, info);
   NBIT_TRY
+  const bool check = a.count > 0 && a.flag(0);
   if (tracing) fail("TRACE_NESTED", "a trace is already running: traces do not nest");
   events.clear();
   dropped = 0;
   depth = 0;
+  checking = check;
   began = Clock::now();
   callback = at::addGlobalCallback(at::RecordFunctionCallback(onStart, onEnd).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
   tracing = true;

@@ -16,9 +16,20 @@ export const F = new Float64Array(BUFFER_LENGTH);
 export const B = new BigInt64Array(F.buffer);
 
 native.setBuffer(F);
+let muted = false;
 native.setCallbacks(nativeError, (message) => {
-  process.emitWarning(message, { type: "TorchWarning" });
+  if (!muted) process.emitWarning(message, { type: "TorchWarning" });
 });
+/** @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it. */
+export function withoutWarnings<T>(fn: () => T): T {
+  muted = true;
+  try {
+    return fn();
+  } finally {
+    native.releaseMany(0); // hands on what is pending
+    muted = false;
+  }
+}
 // Opt out where another allocator (jemalloc, a debugger's) shall see every block.
 if (process.env["NBIT_CPU_ALLOCATOR"] !== "system") native.allocatorInstall();
 

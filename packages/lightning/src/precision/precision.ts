@@ -1,5 +1,11 @@
+import { scope } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
+import { mapTensors } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import { LightningModule } from "../module.js";
+import { observeStep } from "../seeing/observe-step.js";
+import type { StepPrecision } from "../seeing/step-precision.js";
 import type { Batch } from "../types.js";
 import { forecastMemory, makeExplanation } from "./explain.js";
 import type { Explanation, MemoryForecast } from "./explain.js";
@@ -130,6 +136,48 @@ export abstract class Precision {
 
   /** From here steps are replayed by a graph: what they did is on the device only. */
   beginReplays(): void {}
+
+  /** What {@link report} gives when it is asked for nothing else. */
+  #latestReport: StepPrecision | null = null;
+
+  /** @internal */
+  keepReport(report: StepPrecision): void {
+    this.#latestReport = report;
+  }
+
+  /**
+   * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
+   *
+   * With a batch, rehearses a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, gives the latest
+   * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
+   *
+   * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`
+   * @example trainer.precision.report({ batch }).module("layers.0")?.operators[0]?.dtype; // "bfloat16"
+   */
+  report(options: { readonly batch?: Batch; readonly print?: boolean } = {}): StepPrecision {
+    const report = options.batch === undefined ? this.#latestReport : this.#observe(options.batch);
+    if (report === null) throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", "neither", "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.", "ERR_NO_REPORT");
+    this.#latestReport = report;
+    if (options.print !== false) console.log(report.toString());
+    return report;
+  }
+
+  #observe(batch: Batch): StepPrecision {
+    const { module, context } = this;
+    if (!(module instanceof LightningModule)) throw new MisconfigurationError("report", "a module in training", module, "Call trainer.fit first.", "ERR_NOT_ATTACHED");
+    const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
+    const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
+    module.train();
+    try {
+      return scope(() => {
+        const converted = this.convertsInput ? this.convertInput(batch) : batch;
+        const moved = mapTensors(converted, (tensor) => tensor.to(device));
+        return observeStep({ module, precision: this, device, batch: moved, batchIdx: 0 }, { step: module.globalStep });
+      });
+    } finally {
+      for (const [m, was] of training) m.training = was;
+    }
+  }
 
   /** State for checkpoints; null when there is none. */
   stateDict(): Record<string, unknown> | null {

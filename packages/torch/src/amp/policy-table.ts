@@ -2,6 +2,7 @@
 import { traceOperators } from "../autograd/index.js";
 import { kernelsOf } from "../backend.js";
 import { NbitError } from "../errors.js";
+import { withoutWarnings } from "../native.js";
 import { aten } from "../ops/aten.js";
 import { ones } from "../ops/index.js";
 import { schemasOf, type Argument, type Schema } from "../ops/schema.js";
@@ -89,12 +90,14 @@ export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, Aut
   let table = tables.get(type);
   if (table === undefined) {
     const found = new Map<string, AutocastRule>();
-    for (const { name, overload } of kernelsOf(`Autocast${type.toUpperCase()}`)) {
-      const short = name.replace(/^aten::/, "");
-      if (!name.startsWith("aten::") || found.has(short)) continue;
-      const schema = schemasOf(name).find((s) => s.overload === overload);
-      if (schema !== undefined) found.set(short, ruleOf(short, schema, type));
-    }
+    withoutWarnings(() => {
+      for (const { name, overload } of kernelsOf(`Autocast${type.toUpperCase()}`)) {
+        const short = name.replace(/^aten::/, "");
+        if (!name.startsWith("aten::") || found.has(short)) continue;
+        const schema = schemasOf(name).find((s) => s.overload === overload);
+        if (schema !== undefined) found.set(short, ruleOf(short, schema, type));
+      }
+    });
     table = found;
     tables.set(type, table);
   }

@@ -1,4 +1,4 @@
 export { noGrad, enableGrad, inferenceMode, isGradEnabled, isInferenceModeEnabled, setGradEnabled } from "./modes.js";
 export { backward, grad } from "./backward.js";
 export { AutogradFunction, FunctionContext, type AutogradFunctionClass } from "./function.js";
-export { trace as traceOperators, traceMark, type Trace, type TraceEvent, type TracedTensor } from "./trace.js";
+export { trace as traceOperators, traceMark, type Trace, type TraceEvent, type TraceOptions, type TracedTensor } from "./trace.js";

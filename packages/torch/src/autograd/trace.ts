@@ -8,6 +8,9 @@ export interface TracedTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly device: string;
+  /** With `checkValues`: which tensor this is (an address, so a later tensor may have it again), and whether it holds anything that is not finite. */
+  readonly id?: number;
+  readonly bad?: "inf" | "nan" | null;
 }
 export interface TraceEvent {
   /** Such as `aten::addmm` or `AddmmBackward0`. */
@@ -31,10 +34,17 @@ export interface Trace<T> {
   readonly dropped: number;
 }
 
+export interface TraceOptions {
+  /** Read every value, and say which tensors hold infinities or NaN. Waits for the device at every operator. Default false. */
+  readonly checkValues?: boolean;
+}
+
 interface RawTensor {
   readonly dtype: number;
   readonly device: number;
   readonly shape: readonly number[];
+  readonly id?: number;
+  readonly bad?: number;
 }
 interface RawEvent extends Omit<TraceEvent, "inputs" | "outputs" | "scope"> {
   readonly backward: boolean;
@@ -43,12 +53,14 @@ interface RawEvent extends Omit<TraceEvent, "inputs" | "outputs" | "scope"> {
 }
 
 function tensorOf(raw: RawTensor | null): TracedTensor | null {
-  return raw === null ? null : { dtype: dtypeName(raw.dtype), shape: raw.shape, device: deviceOfCode(raw.device).toString() };
+  if (raw === null) return null;
+  const checked = raw.id === undefined ? {} : { id: raw.id, bad: raw.bad === 2 ? ("nan" as const) : raw.bad === 1 ? ("inf" as const) : null };
+  return { dtype: dtypeName(raw.dtype), shape: raw.shape, device: deviceOfCode(raw.device).toString(), ...checked };
 }
 
 /** @internal */
-export function startTrace(): void {
-  native.traceStart();
+export function startTrace(options: TraceOptions = {}): void {
+  native.traceStart(options.checkValues === true);
 }
 /** @internal */
 export function stopTrace(): { readonly events: TraceEvent[]; readonly dropped: number } {
@@ -68,8 +80,8 @@ export function traceMark(): number {
  * @throws {TorchError} `TRACE_NESTED` inside another trace.
  * @example trace(() => a.mm(b)).events.map((e) => `${e.name} → ${e.outputs[0]?.dtype}`); // ["aten::mm → float32"]
  */
-export function trace<T>(fn: () => T): Trace<T> {
-  startTrace();
+export function trace<T>(fn: () => T, options: TraceOptions = {}): Trace<T> {
+  startTrace(options);
   let result: T;
   try {
     result = fn();

@@ -44,6 +44,11 @@ export class Generator {
     native.generatorReseed(this.id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
+  /** @internal Become a copy of another stream: a microsecond, where a state is a tensor of 5 kB. */
+  copyFrom(other: Generator): this {
+    native.generatorCopy(other.id, this.id);
+    return this;
+  }
   /** uint8 tensor: PyTorch's own format. */
   getState(): Tensor {
     return wrap(native.generatorGetState(this.id));

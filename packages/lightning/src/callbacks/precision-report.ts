@@ -1,0 +1,63 @@
+import { ArgumentError } from "@nbit/torch";
+import type { LightningModule } from "../module.js";
+import { observeStep } from "../seeing/observe-step.js";
+import type { StepPrecision } from "../seeing/step-precision.js";
+import type { TrainerView } from "../trainer-view.js";
+import type { Batch } from "../types.js";
+import { paintFor } from "../ui/ansi.js";
+import type { OutputStream } from "../ui/ansi.js";
+import { Callback } from "./callback.js";
+
+export interface PrecisionReportOptions {
+  /** Optimizer steps before the one to look at, or several such numbers. Default 0: the first batch. */
+  readonly step?: number | readonly number[];
+  /** Also write each report as JSON, for `writePrecisionReport` of `@nbit/dashboard`. With several steps `{step}` in the path is the step. */
+  readonly path?: string;
+  /** Print the table. Default true. */
+  readonly print?: boolean;
+  /** Default `process.stdout`. */
+  readonly stream?: OutputStream;
+}
+
+/**
+ * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times, and how activations and gradients fit the compute dtype.
+ *
+ * The step is rehearsed before it is made: forward and backward run twice more, once measured and once traced, and leave weights, gradients, buffers and random state as they were, so that training
+ * goes on as if nobody had looked. Every other step costs a comparison.
+ *
+ * @throws {ArgumentError} `PrecisionReport: expected step to be whole numbers >= 0. Received: -1.`
+ * @example
+ * const report = new PrecisionReport({ path: "precision.json" });
+ * await new Trainer({ precision: "bf16", callbacks: [report] }).fit(model, { trainDataloaders });
+ * report.latest?.totals().casts;
+ */
+export class PrecisionReport extends Callback {
+  readonly #steps: Set<number>;
+  readonly #options: PrecisionReportOptions;
+  /** All reports so far, in order. */
+  readonly reports: StepPrecision[] = [];
+
+  constructor(options: PrecisionReportOptions = {}) {
+    super();
+    const steps: readonly number[] = typeof options.step === "number" ? [options.step] : (options.step ?? [0]);
+    if (steps.length === 0 || !steps.every((step) => Number.isInteger(step) && step >= 0)) throw new ArgumentError("PrecisionReport", "step to be whole numbers >= 0", options.step);
+    this.#steps = new Set(steps);
+    this.#options = options;
+  }
+
+  get latest(): StepPrecision | null {
+    return this.reports.at(-1) ?? null;
+  }
+
+  override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
+    if (!this.#steps.delete(trainer.globalStep)) return;
+    const step = trainer.globalStep;
+    const report = observeStep({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx, divisor: trainer.accumulateGradBatches }, { step });
+    this.reports.push(report);
+    trainer.precision.keepReport(report);
+    if (!trainer.isGlobalZero) return;
+    if (this.#options.path !== undefined) report.save(this.#options.path.replaceAll("{step}", String(step)));
+    const stream = this.#options.stream ?? process.stdout;
+    if (this.#options.print !== false) stream.write(`${report.toString(paintFor(stream))}\n`);
+  }
+}

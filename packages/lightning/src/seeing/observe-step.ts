@@ -1,0 +1,149 @@
+import { amp, isFloatingPoint, traceMark, traceOperators } from "@nbit/torch";
+import type { Device, DType, Tensor, TraceEvent } from "@nbit/torch";
+import { eachTensor } from "../collections.js";
+import { captureRng, disposeRng, restoreRng } from "../rng.js";
+import { addCall, callsOf } from "./attribution.js";
+import type { Call, OperatorUse } from "./attribution.js";
+import { ModuleWatch } from "./module-watch.js";
+import { measureRange, mergeRanges } from "./number-range.js";
+import type { NumberRange } from "./number-range.js";
+import { rehearse } from "./rehearsal.js";
+import type { RehearsalParts } from "./rehearsal.js";
+import { StepPrecision } from "./step-precision.js";
+
+/** A rehearsed step as a list of operators with their modules. */
+export interface TracedStep {
+  readonly calls: readonly Call[];
+  readonly events: readonly TraceEvent[];
+}
+
+/** Rehearse a step and list what ran, in which module. `checkValues` reads every value of every operator. */
+export function traceStep(parts: RehearsalParts, options: { readonly checkValues?: boolean; readonly onLoss?: (loss: Tensor) => void; readonly onError?: (error: unknown) => void } = {}): TracedStep {
+  const backward: [number, number][] = [];
+  const watch = new ModuleWatch(parts.module);
+  try {
+    const { events } = traceOperators(
+      () => {
+        try {
+          rehearse(parts, {
+            ...(options.onLoss === undefined ? {} : { onLoss: options.onLoss }),
+            beforeBackward: () => void backward.push([traceMark(), Infinity]),
+            afterBackward: () => {
+              const last = backward.at(-1);
+              if (last !== undefined) last[1] = traceMark();
+            },
+          });
+        } catch (error) {
+          if (options.onError === undefined) throw error;
+          options.onError(error);
+        }
+      },
+      { checkValues: options.checkValues ?? false },
+    );
+    return { calls: callsOf(events, watch.switches, backward), events };
+  } finally {
+    watch.stop();
+  }
+}
+
+/** The engine's rules. Deriving them calls operators, of which some draw random numbers. */
+export function policyTableOf(device: Device): ReadonlyMap<string, amp.AutocastRule> {
+  const rng = captureRng(device);
+  try {
+    return amp.policyTable(device.type);
+  } finally {
+    restoreRng(rng, device);
+    disposeRng(rng);
+  }
+}
+
+interface Values {
+  calls: number;
+  activations: NumberRange | null;
+  activationGradients: NumberRange | null;
+  parameterGradients: NumberRange | null;
+}
+
+/** Rehearse a step and measure the outputs of every module, their gradients, and those of parameters. */
+function measureStep(parts: RehearsalParts): Map<string, Values> {
+  const { module } = parts;
+  const found = new Map<string, Values>();
+  const of = (name: string): Values => {
+    let values = found.get(name);
+    if (values === undefined) {
+      values = { calls: 0, activations: null, activationGradients: null, parameterGradients: null };
+      found.set(name, values);
+    }
+    return values;
+  };
+  const add = (known: NumberRange | null, tensor: Tensor): NumberRange => (known === null ? measureRange(tensor) : mergeRanges(known, measureRange(tensor)));
+  const watch = new ModuleWatch(module, {
+    onOutput: (name, output) => {
+      const values = of(name);
+      values.calls++;
+      eachTensor(output, (tensor) => {
+        if (!tensor.isFloatingPoint()) return;
+        values.activations = add(values.activations, tensor);
+        if (!tensor.requiresGrad || tensor.isLeaf) return;
+        tensor.registerHook((gradient) => {
+          values.activationGradients = add(values.activationGradients, gradient);
+        });
+      });
+    },
+  });
+  try {
+    rehearse(parts, {
+      afterBackward: () => {
+        for (const [name, child] of module.namedModules()) {
+          for (const [, parameter] of child.namedParameters({ recurse: false })) {
+            const gradient = parameter.grad;
+            if (gradient !== null && isFloatingPoint(gradient.dtype)) of(name).parameterGradients = add(of(name).parameterGradients, gradient);
+          }
+        }
+      },
+    });
+  } finally {
+    watch.stop();
+  }
+  return found;
+}
+
+/**
+ * Rehearse a step twice, once to measure values (which also warms caches up) and once to trace operators.
+ *
+ * Costs two steps and the measuring; waits for the device. Leaves weights, gradients, buffers and random state as they were.
+ */
+export function observeStep(parts: RehearsalParts, about: { readonly step: number }): StepPrecision {
+  const { module, precision, device } = parts;
+  const values = measureStep(parts);
+  const { calls } = traceStep(parts);
+  const table = policyTableOf(device);
+  const uses = new Map<string, Map<string, OperatorUse>>();
+  for (const call of calls) {
+    let own = uses.get(call.module);
+    if (own === undefined) uses.set(call.module, (own = new Map<string, OperatorUse>()));
+    addCall(own, call, table);
+  }
+  const modules = [...module.namedModules()].map(([name, child]) => {
+    const measured = values.get(name);
+    return {
+      name,
+      type: child.constructor.name,
+      calls: measured?.calls ?? 0,
+      parameters: [...new Set<DType>([...child.namedParameters({ recurse: false })].map(([, p]) => p.dtype))],
+      operators: [...(uses.get(name)?.values() ?? [])].sort((a, b) => b.seconds - a.seconds),
+      activations: measured?.activations ?? null,
+      activationGradients: measured?.activationGradients ?? null,
+      parameterGradients: measured?.parameterGradients ?? null,
+    };
+  });
+  return new StepPrecision({
+    model: module.constructor.name,
+    precision: precision.name,
+    compute: precision.dtypes.compute,
+    device: device.toString(),
+    step: about.step,
+    lossScale: precision.lossScale ?? 1,
+    modules,
+  });
+}

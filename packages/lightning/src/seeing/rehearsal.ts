@@ -1,0 +1,133 @@
+import { noGrad, scope, Tensor } from "@nbit/torch";
+import type { Device, optim } from "@nbit/torch";
+import { isPlainObject } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import { isPromise } from "../hooks.js";
+import { LightningOptimizer } from "../loops/lightning-optimizer.js";
+import { attachHost, hostOf } from "../module.js";
+import type { LightningModule, ModuleHost } from "../module.js";
+import type { Precision } from "../precision/precision.js";
+import { captureRng, disposeRng, restoreRng } from "../rng.js";
+import type { RngState } from "../rng.js";
+import type { TrainerView } from "../trainer-view.js";
+import type { Batch } from "../types.js";
+
+/** What a rehearsal takes. */
+export interface RehearsalParts {
+  readonly module: LightningModule;
+  readonly precision: Precision;
+  readonly device: Device;
+  /** On the device, converted. */
+  readonly batch: Batch;
+  readonly batchIdx: number;
+  /** Accumulation: the loss is divided by it. Default 1. */
+  readonly divisor?: number;
+  /** Draw the random numbers that a step drew which began here. Default: as a step that begins now would. */
+  readonly rng?: RngState;
+}
+
+/** Told what happens inside. */
+export interface RehearsalWatcher {
+  /** The loss as the step method made it: not divided, not scaled. */
+  onLoss?(loss: Tensor): void;
+  beforeBackward?(scaled: Tensor): void;
+  /** Gradients of parameters are multiplied by the loss scale. */
+  afterBackward?(): void;
+}
+
+/**
+ * Run forward and backward of one training step, and leave no trace of it: random state, buffers and gradients are afterwards what they were before; nothing is logged and no optimizer steps.
+ *
+ * What the step method itself keeps in fields of the module (counters, lists) it keeps; the method is called once more than training would.
+ */
+export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}): void {
+  const { module, precision, device } = parts;
+  scope(() => {
+    const before = hostOf(module);
+    const rng = captureRng(device);
+    const buffers = module.buffers().map((buffer): [Tensor, Tensor] => [buffer, buffer.detach().clone()]);
+    const parameters = module.parameters();
+    const gradients = parameters.map((parameter) => parameter.grad);
+    const host = new RehearsalHost(parts, before, watcher);
+    try {
+      attachHost(module, host);
+      for (const parameter of parameters) parameter.grad = null;
+      if (parts.rng !== undefined) restoreRng(parts.rng, device);
+      const output = scope(() => precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))));
+      const loss = lossOf(output);
+      if (module.automaticOptimization && loss !== null) host.backward(loss, parts.divisor ?? 1);
+    } finally {
+      attachHost(module, before);
+      parameters.forEach((parameter, i) => (parameter.grad = gradients[i] ?? null));
+      noGrad(() => {
+        for (const [buffer, value] of buffers) buffer.copy_(value);
+      });
+      restoreRng(rng, device);
+      disposeRng(rng);
+    }
+  });
+}
+
+function lossOf(output: unknown): Tensor | null {
+  if (isPromise(output)) {
+    output.catch(() => undefined);
+    throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
+  }
+  if (output instanceof Tensor) return output;
+  return isPlainObject(output) && output.loss instanceof Tensor ? output.loss : null;
+}
+
+/** Stands in for the Trainer while a step is rehearsed: takes what is logged and forgets it, runs backward, steps nothing. */
+class RehearsalHost implements ModuleHost {
+  currentHook: string | null = null;
+  readonly #parts: RehearsalParts;
+  readonly #before: ModuleHost | null;
+  readonly #watcher: RehearsalWatcher;
+
+  constructor(parts: RehearsalParts, before: ModuleHost | null, watcher: RehearsalWatcher) {
+    this.#parts = parts;
+    this.#before = before;
+    this.#watcher = watcher;
+  }
+
+  get trainer(): TrainerView {
+    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, "no Trainer", "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
+    return this.#before.trainer;
+  }
+
+  within<T>(hook: string, fn: () => T): T {
+    this.currentHook = hook;
+    try {
+      return fn();
+    } finally {
+      this.currentHook = null;
+    }
+  }
+
+  backward(loss: Tensor, divisor: number): void {
+    const { module, precision } = this.#parts;
+    this.#watcher.onLoss?.(loss);
+    const scaled = precision.scaleLoss(divisor === 1 ? loss : loss.div(divisor));
+    this.#watcher.beforeBackward?.(scaled);
+    module.backward(scaled);
+    this.#watcher.afterBackward?.();
+  }
+
+  log(): void {}
+
+  manualBackward(loss: Tensor): void {
+    this.#parts.precision.outside(() => this.backward(loss, 1));
+  }
+
+  wrappedOptimizers(): readonly LightningOptimizer[] {
+    const runner = {
+      module: this.#parts.module,
+      stepOptimizer: (_optimizer: optim.Optimizer, closure?: () => Tensor | null) => {
+        closure?.();
+      },
+    };
+    return this.trainer.optimizers.map((optimizer) => new LightningOptimizer(optimizer, runner));
+  }
+
+  clipGradients(): void {}
+}
