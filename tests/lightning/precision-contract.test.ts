@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import { DoublePrecision, Float8Precision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { Precision, TrainerOptions } from "@nbit/lightning";
 import { getDefaultDtype, isGradEnabled, isTensor, manualSeed, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -16,6 +16,8 @@ const PLUGINS: readonly (readonly [string, () => Precision])[] = [
   ["MixedPrecision bf16", () => new MixedPrecision({ precision: "bf16-mixed" })],
   ["HalfPrecision 16", () => new HalfPrecision("16-true")],
   ["HalfPrecision bf16", () => new HalfPrecision("bf16-true")],
+  ["Float8Precision", () => new Float8Precision()],
+  ["Float8Precision float16", () => new Float8Precision({ precision: "transformer-engine-float16", recipe: "rowwise" })],
 ];
 
 class Net extends LightningModule {
@@ -100,7 +102,7 @@ for (const [name, make] of PLUGINS) {
     assert.equal(trainer.globalStep, 6);
     const explanation = trainer.precision.explain({ print: false });
     assert.equal(explanation.name, trainer.precision.name);
-    assert.match(explanation.toString(), /^asked {2,}\(default\)\nruns {2,}\S+ \(\w+\)\nbecause {2,}a plugin was given\ndevice {2,}cpu: /);
+    assert.match(explanation.toString(), /^asked {2,}\(default\)\nruns {2,}\S+ \(\w+\)\nbecause {2,}a plugin was given\n( {6,}products of .+\n)?device {2,}cpu: /);
 
     // The forecast is what there is.
     const { memory } = explanation;

@@ -48,6 +48,8 @@ export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";
 export { Explanation, forecastMemory } from "./precision/explain.js";
 export type { MemoryForecast } from "./precision/explain.js";
+export { Float8Precision } from "./precision/float8.js";
+export type { Float8PrecisionOptions } from "./precision/float8.js";
 export { FullPrecision } from "./precision/full.js";
 export { HalfPrecision } from "./precision/half.js";
 export { MixedPrecision } from "./precision/mixed.js";

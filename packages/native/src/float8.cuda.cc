@@ -11,6 +11,14 @@
 namespace nbit {
 namespace {
 
+// kernels: cast
+// variant: -DINPUT=0 -DE5M2=0 -DROWS=1 -DCOLUMNS=1 -DWHOLE=1
+// variant: -DINPUT=1 -DE5M2=0 -DROWS=1 -DCOLUMNS=1 -DWHOLE=1
+// variant: -DINPUT=1 -DE5M2=1 -DROWS=0 -DCOLUMNS=1 -DWHOLE=1
+// variant: -DINPUT=2 -DE5M2=1 -DROWS=1 -DCOLUMNS=0 -DWHOLE=1
+// variant: -DINPUT=1 -DE5M2=0 -DROWS=1 -DCOLUMNS=1 -DWHOLE=0
+// variant: -DINPUT=0 -DE5M2=0 -DROWS=0 -DCOLUMNS=1 -DWHOLE=0
+// variant: -DINPUT=2 -DE5M2=0 -DROWS=1 -DCOLUMNS=0 -DWHOLE=0
 // Tiles of 128 × 128. A thread converts 4 × 4 values: its rows leave as they are, its columns go through shared memory, whose words are permuted so that neither
 // writing nor reading it meets a bank twice.
 const char* kSource = R"cuda(
@@ -38,10 +46,15 @@ __device__ __forceinline__ float toFloat(u16 v) {
 #define LARGEST 448.f
 #endif
 __device__ __forceinline__ u32 pack(const float* f) {
+#if __CUDA_ARCH__ >= 890
   u16 low, high;
   asm(CVT : "=h"(low) : "f"(f[1]), "f"(f[0]));
   asm(CVT : "=h"(high) : "f"(f[3]), "f"(f[2]));
   return (u32)low | ((u32)high << 16);
+#else
+  __trap();  // older devices have no such conversion, and are never given this kernel
+  return 0;
+#endif
 }
 // What is not finite becomes NaN: a saturating conversion alone would make the largest code of an infinity.
 __device__ __forceinline__ float scaled(float x, float s) { return fabsf(x) <= 3.402823466e38f ? x * s : __uint_as_float(0x7fc00000u); }

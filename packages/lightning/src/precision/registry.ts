@@ -1,6 +1,7 @@
 import { MisconfigurationError } from "../errors.js";
 import { ApexPrecision } from "./apex.js";
 import { DoublePrecision } from "./double.js";
+import { Float8Precision } from "./float8.js";
 import { FullPrecision } from "./full.js";
 import { HalfPrecision } from "./half.js";
 import { MixedPrecision } from "./mixed.js";
@@ -28,6 +29,8 @@ const precisions = new Map<PrecisionName, PrecisionFactory>([
   ["bf16-mixed", ({ deviceType }) => new MixedPrecision({ precision: "bf16-mixed", device: deviceType })],
   ["16-true", () => new HalfPrecision("16-true")],
   ["bf16-true", () => new HalfPrecision("bf16-true")],
+  ["transformer-engine", () => new Float8Precision({ precision: "transformer-engine" })],
+  ["transformer-engine-float16", () => new Float8Precision({ precision: "transformer-engine-float16" })],
 ]);
 
 const backends = new Map<string, PrecisionFactory>([["apex", ({ ampLevel }) => new ApexPrecision({ optLevel: ampLevel ?? "O2" })]]);

@@ -1,6 +1,7 @@
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
 import { warn, WarnOnce } from "../warnings.js";
+import { Float8Precision } from "./float8.js";
 import { isTrue, parsePrecision } from "./names.js";
 import type { PrecisionName } from "./names.js";
 import { Precision } from "./precision.js";
@@ -25,7 +26,10 @@ export interface PrecisionSettings {
  */
 export function resolvePrecision(settings: PrecisionSettings): Precision {
   const plugin = findPlugin(settings);
-  if (plugin !== null) return attach(plugin, settings, null, ["a plugin was given"]);
+  if (plugin !== null) {
+    if (plugin instanceof Float8Precision) warnIfSlow(plugin.name, settings.accelerator, settings.deviceIndex);
+    return attach(plugin, settings, null, ["a plugin was given"]);
+  }
 
   const { accelerator, deviceIndex } = settings;
   const reasons: string[] = [];
@@ -136,6 +140,10 @@ const emulation = new WarnOnce();
 
 /** What is asked for is what runs; where the device has to emulate it, say so and name what is faster. */
 function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number): void {
+  if (name.startsWith("transformer-engine")) {
+    warnWithoutFloat8(name, accelerator, index);
+    return;
+  }
   const dtype = name.startsWith("bf16") ? "bfloat16" : name.startsWith("16") ? "float16" : null;
   if (dtype === null) return;
   const support = accelerator.support(index);
@@ -143,4 +151,13 @@ function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number
   const other = dtype === "bfloat16" ? "float16" : "bfloat16";
   const faster = support[other] ? (other === "bfloat16" ? 'precision: "bf16"' : "precision: 16") : "precision: 32";
   emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${accelerator.name} (${support.description}) emulates ${dtype} arithmetic. It is correct but slow; ${faster} is faster here.`);
+}
+
+/** float8 products need compute capability 8.9. Elsewhere they give the same numbers, slowly. */
+function warnWithoutFloat8(name: PrecisionName, accelerator: Accelerator, index: number): void {
+  const support = accelerator.support(index);
+  if (support.float8) return;
+  const faster = support.bfloat16 ? 'precision: "bf16-true"' : support.float16 ? "precision: 16" : "precision: 32";
+  const what = accelerator.name === "cpu" ? "float8 products run on the CPU for correctness" : "float8 products, which need compute capability 8.9, are emulated in float32";
+  emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${what} (${support.description}). Their numbers are right, their speed is not; ${faster} is faster here.`);
 }

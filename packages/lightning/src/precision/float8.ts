@@ -1,0 +1,62 @@
+import { convertToFloat8, type ConversionReport, type ConvertToFloat8Options } from "@nbit/lowbit";
+import type { DType, nn } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import { warn } from "../warnings.js";
+import { Explanation } from "./explain.js";
+import type { Precision, PrecisionDTypes } from "./precision.js";
+import { TruePrecision } from "./true.js";
+
+export interface Float8PrecisionOptions extends ConvertToFloat8Options {
+  /** "transformer-engine" (default): the rest in bfloat16; "transformer-engine-float16": in float16. */
+  readonly precision?: "transformer-engine" | "transformer-engine-float16";
+}
+
+/**
+ * transformer-engine and transformer-engine-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of linear layers in float8.
+ *
+ * Linear layers are replaced by `Float8Linear` when a run begins; {@link conversion} lists every layer and why it was or was not. Names and shapes of parameters stay, so that
+ * checkpoints go to other precisions and back (the recipe "delayed" adds its histories). Without loss scaling: float8 gradients have a scale of their own.
+ */
+export class Float8Precision extends TruePrecision {
+  readonly name: "transformer-engine" | "transformer-engine-float16";
+  protected readonly dtype: DType;
+  readonly dtypes: PrecisionDTypes;
+  readonly #options: ConvertToFloat8Options;
+  #conversion: ConversionReport | null = null;
+
+  constructor(options: Float8PrecisionOptions = {}) {
+    super();
+    const { precision = "transformer-engine", ...convert } = options;
+    if (precision !== "transformer-engine" && precision !== "transformer-engine-float16") {
+      throw new MisconfigurationError("Float8Precision", 'precision to be "transformer-engine" or "transformer-engine-float16"', precision, undefined, "ERR_PRECISION_PLUGIN");
+    }
+    this.name = precision;
+    const dtype = precision === "transformer-engine" ? "bfloat16" : "float16";
+    this.dtype = dtype;
+    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+    this.#options = convert;
+  }
+
+  /** What became of every layer; null before the first run. */
+  get conversion(): ConversionReport | null {
+    return this.#conversion;
+  }
+
+  override convertModule(module: nn.Module): void {
+    super.convertModule(module);
+    const report = convertToFloat8(module, this.#options);
+    this.#conversion = report;
+    const runs = report.layers.some((l) => l.converted || l.reason.startsWith("float8 already"));
+    if (!runs) warn("WARN_FLOAT8_NOTHING", `precision ${JSON.stringify(this.name)}: no layer runs in float8, everything runs in ${this.dtype}.${report.layers.length === 0 ? " The module has no linear layers." : ` ${report.layers.map((l) => `${l.path}: ${l.reason}`).join("; ")}.`}`);
+  }
+
+  override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+    const e = super.explain({ ...options, print: false });
+    const recipe = this.#options.recipe ?? "tensorwise";
+    const inFloat8 = this.#conversion?.layers.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;
+    const what = inFloat8 === undefined ? `products of linear layers in float8, recipe ${recipe}` : `products of ${inFloat8} of ${this.#conversion?.layers.length} layers in float8, recipe ${recipe}`;
+    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory);
+    if (options.print !== false) console.log(explanation.toString());
+    return explanation;
+  }
+}

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
+import { FLOAT8_RECIPES, Float8Linear, type Float8RecipeName } from "@nbit/lowbit";
+import { device, memory, nn, optim, randn, seedEverything, setNumThreads, type Tensor } from "@nbit/torch";
+
+setNumThreads(1);
+const folder = mkdtempSync(join(tmpdir(), "nbit-float8-"));
+after(() => rmSync(folder, { recursive: true }));
+const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
+const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
+
+class Net extends LightningModule {
+  readonly first = new nn.Linear(32, 64);
+  readonly norm = new nn.LayerNorm(64);
+  readonly second = new nn.Linear(64, 16);
+  readonly losses: number[] = [];
+  override trainingStep(x: Tensor): Tensor {
+    const loss = this.second.forward(this.norm.forward(this.first.forward(x).relu())).sub(x.narrow(1, 0, 16)).float().square().mean();
+    this.losses.push(loss.item());
+    return loss;
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.AdamW(this.parameters(), { lr: 1e-2, eps: 1e-4 }); // float16 has no 1e-8
+  }
+}
+const batches = (n = 20): Tensor[] => {
+  seedEverything(1);
+  const x = randn([48, 32]);
+  return Array.from({ length: n }, () => x);
+};
+async function warningsOf(fn: () => unknown): Promise<{ code: string; message: string }[]> {
+  const given: { code: string; message: string }[] = [];
+  const listen = (w: Error & { code?: string }): void => void given.push({ code: w.code ?? "", message: w.message });
+  process.on("warning", listen);
+  try {
+    await fn();
+    await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    process.off("warning", listen);
+  }
+  return given;
+}
+
+test('precision "transformer-engine" says at construction what the device does with float8, once', async () => {
+  class Gpu extends CUDAAccelerator {
+    override missing(): null {
+      return null;
+    }
+    override deviceCount(): number {
+      return 1;
+    }
+    override device(): ReturnType<typeof device> {
+      return device("cpu");
+    }
+  }
+  class Cpu extends CPUAccelerator {
+    override support(): ReturnType<CPUAccelerator["support"]> {
+      return { float16: false, bfloat16: true, float8: false, description: "test" };
+    }
+  }
+  const warnings = await warningsOf(() => {
+    for (let i = 0; i < 2; i++) new Trainer({ ...QUIET, accelerator: new Cpu(), precision: "transformer-engine" });
+    new Trainer({ ...QUIET, accelerator: new Gpu(() => [8, 0]), plugins: new Float8Precision({ precision: "transformer-engine-float16" }) });
+    new Trainer({ ...QUIET, accelerator: new Gpu(() => [9, 0]), precision: "transformer-engine" });
+  });
+  assert.deepEqual(warnings, [
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine": float8 products run on the CPU for correctness (test). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine-float16": float8 products, which need compute capability 8.9, are emulated in float32 (CUDA device of compute capability 8.0). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
+  ]);
+  assert.throws(() => new Float8Precision({ precision: "fp8" as never }), { code: "ERR_PRECISION_PLUGIN" });
+});
+
+test("both precisions train near bfloat16, keep their dtypes and explain themselves", async () => {
+  const last = async (options: TrainerOptions): Promise<{ loss: number; net: Net; trainer: Trainer }> => {
+    seedEverything(2);
+    const net = new Net();
+    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, ...options });
+    await trainer.fit(net, { trainDataloaders: batches(30) });
+    return { loss: net.losses.at(-1) ?? NaN, net, trainer };
+  };
+  const reference = await last({ precision: "bf16-true" });
+  assert.ok(reference.loss < 0.5 * (reference.net.losses[0] ?? NaN));
+  for (const [precision, dtype] of [["transformer-engine", "bfloat16"], ["transformer-engine-float16", "float16"]] as const) {
+    const { loss, net, trainer } = await last({ precision });
+    assert.ok(Math.abs(loss - reference.loss) < 0.15 * (reference.net.losses[0] ?? NaN), `${precision} ${loss}, bf16 ${reference.loss}`);
+    assert.ok((net.first as unknown) instanceof Float8Linear);
+    for (const p of net.parameters()) assert.equal(p.dtype, dtype);
+    const text = trainer.precision.explain({ print: false }).toString();
+    assert.match(text, new RegExp(`runs +${precision} \\(Float8Precision\\)\\nbecause +products of 2 of 2 layers in float8, recipe tensorwise\\n`));
+  }
+  for (const recipe of RECIPES) {
+    const precision = new Float8Precision({ recipe, filter: (_, path) => path === "first" });
+    const { loss } = await last({ plugins: precision });
+    assert.ok(Math.abs(loss - reference.loss) < 0.15 * (reference.net.losses[0] ?? NaN), `${recipe} ${loss}`);
+    assert.deepEqual(precision.conversion?.layers.map((l) => l.reason), [recipe, "the filter refused it"]);
+  }
+});
+
+test("accumulation, mixed precision with layers converted by hand, and a model without float8 layers", async () => {
+  seedEverything(3);
+  const net = new Net();
+  (net as { first: nn.Module }).first = Float8Linear.from(net.first, { recipe: "rowwise" });
+  await new Trainer({ ...QUIET, precision: "bf16", maxEpochs: 1, accumulateGradBatches: 4 }).fit(net, { trainDataloaders: batches(24) });
+  assert.ok((net.losses.at(-1) ?? NaN) < 0.8 * (net.losses[0] ?? NaN));
+  assert.equal(net.first.weight.dtype, "float32");
+
+  class Odd extends LightningModule {
+    readonly fc = new nn.Linear(5, 3);
+    override trainingStep(x: Tensor): Tensor {
+      return this.fc.forward(x).float().square().mean();
+    }
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.SGD(this.parameters(), { lr: 0.1 });
+    }
+  }
+  const warnings = await warningsOf(() => new Trainer({ ...QUIET, plugins: new Float8Precision(), maxEpochs: 1 }).fit(new Odd(), { trainDataloaders: [randn([4, 5])] }));
+  assert.deepEqual(warnings.filter((w) => w.code === "WARN_FLOAT8_NOTHING"), [
+    { code: "WARN_FLOAT8_NOTHING", message: 'precision "transformer-engine": no layer runs in float8, everything runs in bfloat16. fc: inFeatures 5 and outFeatures 3 are not a multiple of 16.' },
+  ]);
+});
+
+test("resume equals uninterrupted to the last bit, with the histories of delayed scaling, and steps leave nothing behind", async () => {
+  const make = (): { net: Net; trainer: (maxEpochs: number) => Trainer } => {
+    seedEverything(4);
+    return { net: new Net(), trainer: (maxEpochs) => new Trainer({ ...QUIET, maxEpochs, plugins: new Float8Precision({ recipe: "delayed" }) }) };
+  };
+  const whole = make();
+  const data = batches(5).map((x, i) => x.mul(1 + i));
+  const live: number[] = [];
+  whole.net.onTrainBatchEnd = () => void live.push(memory().tensors);
+  await whole.trainer(2).fit(whole.net, { trainDataloaders: data });
+  assert.equal(new Set(live.slice(-4)).size, 1, String(live));
+
+  const half = make();
+  const trainer = half.trainer(1);
+  await trainer.fit(half.net, { trainDataloaders: data });
+  const path = join(folder, "half.ckpt");
+  trainer.saveCheckpoint(path);
+  const resumed = make();
+  await resumed.trainer(2).fit(resumed.net, { trainDataloaders: data, ckptPath: path });
+  assert.deepEqual(resumed.net.losses, whole.net.losses.slice(5));
+  for (const [name, t] of whole.net.stateDict()) assert.deepEqual(resumed.net.stateDict().get(name)?.tolist(), t.tolist(), name);
+  assert.ok([...whole.net.stateDict().keys()].includes("first.amax_history_gradient"));
+});
