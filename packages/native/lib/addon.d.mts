@@ -60,7 +60,10 @@ export interface NativeAddon {
   autocastClearCache(): void;
   policyCreate(deviceType: number, rules: string): number;
   policyFree(id: number): void;
+  policyHold(id: number, tensor: number): void;
+  policyHeldBytes(id: number): number;
   policyPush(id: number): void;
+  muteWarnings(on: boolean): boolean;
   policyPop(): void;
   dumpKernels(name: string, overload: string): string;
   // random

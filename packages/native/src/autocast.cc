@@ -9,6 +9,14 @@ namespace {
 c10::DeviceType typeAt(const Args& a, size_t i) { return static_cast<c10::DeviceType>(a.integer(i)); }
 }  // namespace
 
+extern bool warningsMuted;
+
+/** Something was written in place: casts of it that a region has cached are of the old values. */
+void forgetCasts() {
+  if (!at::autocast::is_autocast_cache_enabled()) return;
+  if (at::autocast::is_autocast_enabled(c10::kCPU) || at::autocast::is_autocast_enabled(c10::kCUDA)) at::autocast::clear_cache();
+}
+
 // (deviceType) → buffer: enabled, dtype, cache enabled
 NBIT_FN(autocastGet) {
   Args a(env, info);
@@ -41,9 +49,19 @@ NBIT_FN(autocastClearCache) {
   NBIT_CATCH("autocast")
 }
 
+/** Warnings of libtorch are dropped from here on, or given again. Gives what it was. */
+NBIT_FN(muteWarnings) {
+  Args a(env, info);
+  NBIT_TRY
+  const bool before = warningsMuted;
+  warningsMuted = a.flag(0);
+  return toJs(env, before);
+  NBIT_CATCH("muteWarnings")
+}
+
 std::vector<Entry> autocastEntries() {
   return {{"autocastGet", autocastGet}, {"autocastSet", autocastSet}, {"autocastIncrementNesting", autocastIncrementNesting}, {"autocastDecrementNesting", autocastDecrementNesting},
-          {"autocastClearCache", autocastClearCache}};
+          {"autocastClearCache", autocastClearCache}, {"muteWarnings", muteWarnings}};
 }
 
 }  // namespace nbit

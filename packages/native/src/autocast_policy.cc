@@ -15,15 +15,24 @@ namespace {
 // none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error. banned16: an error for 16-bit inputs.
 enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 
+/** A weight whose cast is kept for as long as neither its values nor its storage change. */
+struct Held {
+  at::Tensor weight;
+  uint32_t version = 0;
+  const void* data = nullptr;
+  at::Tensor cast;
+};
+
 struct Policy {
   c10::DeviceType device;
   std::unordered_map<std::string, Rule> rules;   // "aten::mm.out" style: name, or name.overload
   std::unordered_map<std::string, Rule> engine;  // what the engine itself does with these
+  std::unordered_map<const c10::TensorImpl*, Held> held;
   std::vector<std::unique_ptr<torch::Library>> registrations;
 };
 std::map<uint64_t, std::unique_ptr<Policy>>& policies = *new std::map<uint64_t, std::unique_ptr<Policy>>();
 uint64_t lastPolicy = 0;
-std::vector<const Policy*> active;  // innermost last
+std::vector<Policy*> active;  // innermost last
 
 Rule parseRule(const std::string& s) {
   if (s == "lower") return Rule::lower;
@@ -66,6 +75,27 @@ Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device) {
   return Rule::none;
 }
 
+/** The engine caches casts of leaves that want a gradient; those of held weights that want none are cached here. */
+at::Tensor castTo(at::ScalarType target, const at::Tensor& t, c10::DeviceType device) {
+  if (!castable(t, device) || t.scalar_type() == target) return t;
+  if (!t.requires_grad()) {
+    for (auto p = active.rbegin(); p != active.rend(); ++p) {
+      const auto found = (*p)->held.find(t.unsafeGetTensorImpl());
+      if (found == (*p)->held.end()) continue;
+      Held& h = found->second;
+      const auto version = static_cast<uint32_t>(t._version());
+      if (!h.cast.defined() || h.version != version || h.data != t.data_ptr() || h.cast.scalar_type() != target) {
+        const at::NoGradGuard noGrad;
+        h.cast = t.to(target);
+        h.version = version;
+        h.data = t.data_ptr();
+      }
+      return h.cast;
+    }
+  }
+  return at::autocast::cached_cast(target, t, device);
+}
+
 template <c10::DeviceType device>
 void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Rule rule = ruleOf(op.operator_name(), device);
@@ -93,7 +123,7 @@ void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       });
       cast = any;
     }
-    if (cast) eachTensor(*stack, count, [&](const at::Tensor& t) { return castable(t, device) ? at::autocast::cached_cast(target, t, device) : t; });
+    if (cast) eachTensor(*stack, count, [&](const at::Tensor& t) { return castTo(target, t, device); });
   }
   op.callBoxed(stack);
 }
@@ -135,9 +165,6 @@ NBIT_FN(policyCreate) {
       const auto handle = c10::Dispatcher::singleton().findSchema(op);
       if (!handle) continue;
       known = true;
-      bool already = false;
-      for (const auto& [id, other] : policies) already |= other->device == policy->device && other->rules.count(name) > 0;
-      if (already) continue;
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
       if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
       else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
@@ -157,6 +184,28 @@ NBIT_FN(policyFree) {
   policies.erase(static_cast<uint64_t>(a.number(0)));
   return nullptr;
   NBIT_CATCH("amp.policy")
+}
+/** (policy, tensor): keep one cast of this weight while it wants no gradient. */
+NBIT_FN(policyHold) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
+  if (found == policies.end()) fail("ERR_ARGUMENT", "expected a policy that is in use");
+  const at::Tensor& t = get(a.number(1));
+  found->second->held[t.unsafeGetTensorImpl()] = Held{t, 0, nullptr, {}};
+  return nullptr;
+  NBIT_CATCH("FrozenCasts")
+}
+/** (policy) → bytes of the casts that are kept now */
+NBIT_FN(policyHeldBytes) {
+  Args a(env, info);
+  NBIT_TRY
+  double bytes = 0;
+  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
+  if (found != policies.end())
+    for (const auto& [impl, h] : found->second->held) if (h.cast.defined()) bytes += static_cast<double>(h.cast.nbytes());
+  return toJs(env, bytes);
+  NBIT_CATCH("FrozenCasts")
 }
 NBIT_FN(policyPush) {
   Args a(env, info);
@@ -183,7 +232,7 @@ NBIT_FN(dumpKernels) {
 }
 
 std::vector<Entry> autocastPolicyEntries() {
-  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
+  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyHold", policyHold}, {"policyHeldBytes", policyHeldBytes}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
 }
 
 }  // namespace nbit

@@ -18,6 +18,7 @@ void deleteNode(Node* function);  // exists only where nodes are shared_ptrs, an
 }
 
 namespace nbit {
+void forgetCasts();  // autocast.cc
 namespace {
 
 namespace ag = torch::autograd;
@@ -348,6 +349,7 @@ NBIT_FN(setData) {
   Args a(env, info);
   NBIT_TRY
   get(a.number(0)).set_data(get(a.number(1)));
+  forgetCasts();
   return nullptr;
   NBIT_CATCH("setData")
 }

@@ -12,6 +12,8 @@
 #include <unordered_map>
 
 namespace nbit {
+void forgetCasts();  // autocast.cc
+
 namespace {
 
 using c10::IValue;
@@ -73,6 +75,7 @@ struct Operator {
   std::vector<Kind> arguments;
   std::vector<Return> returns;
   DirectCall direct = nullptr;
+  bool writes = false;  // one of its arguments
 };
 std::deque<Operator> operators;  // a compile during a call moves nothing
 std::unordered_map<std::string, uint32_t> operatorIds;
@@ -281,11 +284,12 @@ std::map<std::string, std::vector<std::string>>& overloadIndex() {
 uint32_t compile(const std::string& name, const std::string& overload) {
   const std::string key = name + "." + overload;
   if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
-  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr};
+  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false};
   const auto& schema = op.handle.schema();
   for (const auto& a : schema.arguments()) op.arguments.push_back(describe(a.real_type()));
   for (const auto& r : schema.returns()) op.returns.push_back({describe(r.real_type()), aliasOf(schema, r)});
   op.direct = findDirect(c10::toString(schema));
+  op.writes = schema.is_mutable();
   operators.push_back(std::move(op));
   operatorIds[key] = operators.size() - 1;
   return operators.size() - 1;
@@ -315,6 +319,7 @@ NBIT_FN(call) {
   try {
     Operator& op = operators[id];
     if (op.direct) op.direct(buffer + 1, buffer); else callBoxed(op, buffer + 1);
+    if (op.writes) forgetCasts();
   } catch (...) {
     return throwCurrent(env, operators[id].name.c_str());
   }

@@ -10,6 +10,7 @@ namespace nbit {
 
 Environment js;
 bool drainNeeded = false;
+bool warningsMuted = false;
 
 namespace {
 const std::thread::id jsThread = std::this_thread::get_id();
@@ -43,6 +44,7 @@ void raise(napi_env env, const char* code, const char* message, const char* op) 
 
 struct JsWarnings : c10::WarningHandler {
   void process(const c10::Warning& warning) override {
+    if (warningsMuted) return;
     std::lock_guard<std::mutex> lock(pendingMutex);
     if (pendingWarnings.size() < 64) pendingWarnings.push_back(warning.msg());
     drainNeeded = true;

@@ -4,3 +4,5 @@ export { LossScaleError } from "./scaler-errors.js";
 export type { GradScalerOptions, GradScalerState } from "./scaler-state.js";
 export { policy, AutocastPolicy, type PolicyRule, type PolicyRules } from "./policy.js";
 export { policyTable, type AutocastRule } from "./policy-table.js";
+export { customBwd, customFwd, type CustomForwardOptions } from "./custom.js";
+export { FrozenCasts } from "./frozen.js";

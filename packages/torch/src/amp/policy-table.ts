@@ -1,10 +1,11 @@
 /** What autocast does with each operator, found by asking the engine. */
 import { traceOperators } from "../autograd/index.js";
-import { kernelsOf } from "../backend.js";
+import { cudaDeviceCount, kernelsOf } from "../backend.js";
 import { NbitError } from "../errors.js";
 import { withoutWarnings } from "../native.js";
 import { aten } from "../ops/aten.js";
 import { ones } from "../ops/index.js";
+import { native } from "../native.js";
 import { schemasOf, type Argument, type Schema } from "../ops/schema.js";
 import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { scope } from "../tensor/scope.js";
@@ -48,12 +49,15 @@ function probe(name: string, schema: Schema, device: DeviceLike, dtypeOf: (posit
     const args = schema.args.filter((a) => !(a.kwarg === true && a.default !== undefined)).map((a) => sample(a, (i) => ones([2, 2], { dtype: dtypeOf(i), device }), position));
     let banned = false;
     const call = aten[name]?.[schema.overload === "" ? "default" : schema.overload];
+    const muted = native.muteWarnings(true); // many of these operators are deprecated, and nobody asked for them
     const { events } = traceOperators(() => {
       try {
         autocast({ deviceType: deviceOf(device).type, dtype: "bfloat16", cacheEnabled: false }, () => call?.(...args));
       } catch (error) {
         // The sample need not make sense: what matters is what was cast before the operator complained.
         banned = error instanceof NbitError && /unsafe to autocast/.test(error.message);
+      } finally {
+        native.muteWarnings(muted);
       }
     });
     const casts = new Set<string>();
@@ -84,9 +88,11 @@ const tables = new Map<string, ReadonlyMap<string, AutocastRule>>();
  * The engine's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
  * list, so it is right for the libtorch in use. By name without `aten::`. Takes some 100 ms the first time.
  * @example policyTable("cpu").get("mm"); // "lower"
+ * @throws {NbitError} `AMP_NO_DEVICE` for "cuda" where there is no GPU to ask.
  */
 export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, AutocastRule> {
   const type = deviceOf(device, "amp.policyTable").type;
+  if (type === "cuda" && cudaDeviceCount() === 0) throw new NbitError("amp.policyTable: expected a CUDA device, whose autocast is asked. Received: none. Ask where there is one; the table of the CPU is policyTable(\"cpu\").", "AMP_NO_DEVICE");
   let table = tables.get(type);
   if (table === undefined) {
     const found = new Map<string, AutocastRule>();

@@ -19,6 +19,11 @@ export class AutocastPolicy {
   readonly device: string;
   #id: number;
 
+  /** @internal The policy's number in the addon. */
+  protected get id(): number {
+    return this.#id;
+  }
+
   /**
    * @param rules - By operator, in schema spelling: `{ "scatter_add": "float32", "softmax": "lower" }`.
    * @throws {ArgumentError} for an operator that this libtorch does not have, or a rule that does not exist.
