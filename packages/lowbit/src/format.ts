@@ -1,6 +1,7 @@
 /** State formats: how an optimizer's moments are kept between steps. A value type: codes, scales, map. */
 import { ArgumentError, finfo, NbitError, operators, outsideScopes, scope, zeros, type DType, type Tensor } from "@nbit/torch";
 import { bucketize, cat, isTensor } from "@nbit/torch";
+import { mapOn } from "./device.js";
 import { dynamicMap, dynamicMap4, linearMap, mapTensor } from "./map.js";
 
 /** One quantized tensor. */
@@ -36,17 +37,17 @@ function blocks(x: Tensor, blockSize: number): Tensor {
   const flat = x.detach().reshape([-1]).to("float32");
   const n = flat.numel();
   const pad = (blockSize - (n % blockSize)) % blockSize;
-  return (pad === 0 ? flat : cat([flat, zeros([pad])])).view([-1, blockSize]);
+  return (pad === 0 ? flat : cat([flat, zeros([pad], { device: x.device })])).view([-1, blockSize]);
 }
 function absmaxOf(whole: Tensor): Tensor {
   const magnitude = whole.abs();
   // What is not finite does not scale the rest of its block away.
-  return magnitude.where(magnitude.le(finfo("float32").max), zeros([])).amax([1]);
+  return magnitude.where(magnitude.le(finfo("float32").max), zeros([], { device: whole.device })).amax([1]);
 }
 function normalized(whole: Tensor, absmax: Tensor): Tensor {
   const scale = absmax.where(absmax.gt(0), absmax.mul(0).add(1)).unsqueeze(1);
   const v = whole.div(scale);
-  return v.where(v.eq(v), zeros([]));
+  return v.where(v.eq(v), zeros([], { device: whole.device }));
 }
 
 function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => number[]): StateFormat {
@@ -61,7 +62,7 @@ function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => numb
       const [codes, absmax] = scope(() => {
         const whole = blocks(x, blockSize);
         const a = absmaxOf(whole);
-        const m = map(signed);
+        const m = map(signed).to(whole.device);
         const mid = m.slice(0, 0, -1).add(m.slice(0, 1)).mul(0.5);
         const c = bucketize(normalized(whole, a), mid).to("uint8").view([-1]).slice(0, 0, x.numel());
         return [bits === 8 ? c.reshape(shape) : pack(c), a];
@@ -72,7 +73,7 @@ function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => numb
       return scope(() => {
         const n = q.shape.reduce((a, b) => a * b, 1);
         const c = bits === 8 ? q.codes.reshape([-1]) : unpack(q.codes, n);
-        const values32 = map(signed).indexSelect(0, c.to("int32"));
+        const values32 = map(signed).to(q.codes.device).indexSelect(0, c.to("int32"));
         const scale = q.absmax.repeatInterleave(q.blockSize, 0).slice(0, 0, n);
         return values32.mul(scale).reshape([...q.shape]);
       });
@@ -82,7 +83,7 @@ function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => numb
 
 // Two codes a byte, the first in the low half.
 function pack(codes: Tensor): Tensor {
-  const even = codes.numel() % 2 === 0 ? codes : cat([codes, zeros([1], { dtype: "uint8" })]);
+  const even = codes.numel() % 2 === 0 ? codes : cat([codes, zeros([1], { dtype: "uint8", device: codes.device })]);
   const pairs = even.view([-1, 2]);
   return pairs.select(1, 0).add(pairs.select(1, 1).mul(16));
 }
@@ -129,6 +130,11 @@ function checkBlock(blockSize: number): void {
   if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 4096) throw new ArgumentError("quantizeBlockwise", "blockSize to be a whole number from 1 to 4096", blockSize);
 }
 
+/** The CPU's kernels are always there, the GPU's when the addon was built with CUDA. */
+function fused(t: Tensor): boolean {
+  return t.device.type === "cpu" || (t.device.type === "cuda" && operators("nbit")["low_bit_step_device_"] !== undefined);
+}
+
 export interface QuantizeOptions {
   readonly signed?: boolean;
   readonly blockSize?: number;
@@ -148,8 +154,8 @@ export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Qua
   const { signed = true, blockSize = 256, format = "dynamic8" } = options;
   checkBlock(blockSize);
   const f = FORMATS[format];
-  if (format === "dynamic8" && x.device.type === "cpu" && x.dtype !== "float64") {
-    const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), f.map(signed), blockSize) as [Tensor, Tensor];
+  if (format === "dynamic8" && fused(x) && x.dtype !== "float64") {
+    const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [Tensor, Tensor];
     return { codes, absmax, shape: [...x.shape], blockSize };
   }
   return f.quantize(x, { signed, blockSize });
@@ -157,7 +163,7 @@ export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Qua
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
-  if (format === "dynamic8" && q.codes.device.type === "cpu") return kernel("dequantize_blockwise")(q.codes, q.absmax, f.map(signed), q.blockSize) as Tensor;
+  if (format === "dynamic8" && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
   return f.dequantize(q, signed);
 }
 

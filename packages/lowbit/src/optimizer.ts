@@ -1,5 +1,6 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
 import { ArgumentError, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { overrideFor } from "./overrides.js";
@@ -72,10 +73,16 @@ export class LowBitOptimizer extends optim.Optimizer {
     return perState * this.family.states.length;
   }
 
+  /** On a GPU the kernel divides by the scale and skips by itself, so steps can be recorded in a CUDA graph. */
+  override get supportsAmpScaling(): boolean {
+    return onDevice(this.paramGroups.flatMap((g) => g.params));
+  }
+
   protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
     const g = group as Group;
     scope(() => {
       const list = grads.toArray();
+      if (onDevice(params)) return this.#onDevice(g, params, list);
       params.forEach((p, i) => this.#stepOne(p, list[i] as Tensor, g));
     });
   }
@@ -86,11 +93,28 @@ export class LowBitOptimizer extends optim.Optimizer {
     const step = Number(state["step"]) + 1;
     state["step"] = step;
     const { family } = this;
-    const oneState = family.states.length === 1;
-    const betas: readonly [number, number] = family === FAMILIES.lion || !oneState ? g.betas : [family === FAMILIES.rmsprop ? g.betas[0] : g.momentum, 0];
+    const betas = this.#betasOf(g);
     const h: Hyper = { lr: g.lr, betas, beta3: g.beta3, alpha: g.alpha, eps: g.eps, weightDecay: g.weightDecay, nesterov: g.nesterov, trustCoefficient: g.trustCoefficient, maxUnorm: g.maxUnorm, step };
     if (lowBit && this.format === FORMATS.dynamic8 && family.fused !== null && p.device.type === "cpu" && p.isContiguous()) this.#fused(p, grad, state, h, g);
     else this.#reference(p, grad, state, h, g, lowBit);
+  }
+
+  #betasOf(g: Group): readonly [number, number] {
+    return this.family === FAMILIES.lion || this.family.states.length !== 1 ? g.betas : [this.family === FAMILIES.rmsprop ? g.betas[0] : g.momentum, 0];
+  }
+
+  #onDevice(g: Group, params: readonly Tensor[], grads: readonly Tensor[]): void {
+    const { family, foundInf, gradScale } = this;
+    const all = params.map((p) => this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g))));
+    const steps = all.map((s) => s["step"] as Tensor);
+    countSteps(steps, foundInf, "before");
+    const h = { ...g, betas: this.#betasOf(g) };
+    const inputs = { rate: this.rateOf(g), gradScale, foundInf };
+    params.forEach((p, i) => {
+      const { states, absmax, qmaps } = stateLists(all[i] as optim.ParameterState, family.states.length, p);
+      deviceStep(family, p, grads[i] as Tensor, states, absmax, qmaps, steps[i] as Tensor, h, inputs);
+    });
+    countSteps(steps, foundInf, "after");
   }
 
   #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group): void {
@@ -121,16 +145,17 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   #fresh(p: Tensor, g: Group, lowBit: boolean): optim.ParameterState {
-    const s: optim.ParameterState = { step: 0 };
+    const device = onDevice([p]);
+    const s: optim.ParameterState = { step: device ? stepTensor(p, 0) : 0 };
     this.family.states.forEach((signed, i) => {
       if (!lowBit || this.format === null) {
         s[`state${i + 1}`] = zeros([...p.shape], { dtype: "float32", device: p.device });
         return;
       }
-      const q = this.format.quantize(zeros([...p.shape], { device: p.device }), { signed, blockSize: g.blockSize });
+      const q = device ? zeroState(this.format, signed, p, g.blockSize) : this.format.quantize(zeros([...p.shape], { device: p.device }), { signed, blockSize: g.blockSize });
       s[`state${i + 1}`] = q.codes;
       s[`absmax${i + 1}`] = q.absmax;
-      const map = this.format.map(signed);
+      const map = mapOn(this.format, signed, p);
       if (map !== null) s[`qmap${i + 1}`] = map;
     });
     if (lowBit) {
@@ -157,7 +182,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     if (!Number.isFinite(step)) throw new NbitError(`${this.constructor.name}.loadStateDict: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
     const lowBit = this.isLowBit(p, g);
     const made = this.#fresh(p, g, lowBit);
-    made["step"] = step;
+    made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
     this.family.states.forEach((signed, i) => {
       const name = `state${i + 1}`;
       const value = s[name];

@@ -1,0 +1,92 @@
+/** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
+import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
+import { FAMILIES, type Family } from "./families.js";
+import type { StateFormat } from "./format.js";
+
+/** What a step needs of a parameter group, apart from its rate. */
+export interface DeviceHyper {
+  readonly lr: number;
+  readonly betas: readonly [number, number];
+  readonly beta3: number;
+  readonly alpha: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly nesterov: boolean;
+  readonly trustCoefficient: number;
+  readonly maxUnorm: number;
+  readonly blockSize: number;
+  readonly keepPositive: boolean;
+}
+/** What may be a tensor, so that a recorded graph reads today's value. */
+export interface DeviceInputs {
+  readonly rate: number | Tensor;
+  readonly gradScale: Tensor | null;
+  readonly foundInf: Tensor | null;
+}
+
+const KERNEL = "low_bit_step_device_";
+const NUMBER_OF: ReadonlyMap<Family, number> = new Map([FAMILIES.momentum, FAMILIES.lion, FAMILIES.rmsprop, FAMILIES.adagrad, FAMILIES.adam, FAMILIES.adamw, FAMILIES.lamb, FAMILIES.lars, FAMILIES.ademamix].map((f, i) => [f, i]));
+
+/** Whether these parameters' steps run in the GPU kernel. */
+export function onDevice(params: readonly Tensor[]): boolean {
+  return params.length > 0 && params.every((p) => p.device.type === "cuda") && operators("nbit")[KERNEL] !== undefined;
+}
+
+const maps = new Map<string, Tensor>();
+/** A format's map on a device; it lives as long as the process. */
+export function mapOn(format: StateFormat, signed: boolean, like: Tensor): Tensor | null {
+  const host = format.map(signed);
+  if (host === null || like.device.type === "cpu") return host;
+  const key = `${format.name} ${String(signed)} ${like.device.toString()}`;
+  let found = maps.get(key);
+  if (found === undefined || found.disposed) {
+    found = outsideScopes(() => host.to(like.device));
+    maps.set(key, found);
+  }
+  return found;
+}
+
+/** State of zeros, made where the parameter is: codes and absmax. */
+export function zeroState(format: StateFormat, signed: boolean, p: Tensor, blockSize: number): { readonly codes: Tensor; readonly absmax: Tensor } {
+  const n = p.numel();
+  const absmax = zeros([Math.ceil(n / blockSize)], { dtype: "float32", device: p.device });
+  if (format.map(signed) === null) return { codes: zeros([...p.shape], { dtype: "float32", device: p.device }).to("float8_e4m3fn"), absmax };
+  const code = scope(() => Number(format.quantize(zeros([1]), { signed, blockSize }).codes.item()));
+  const codes = format.bits === 4 ? full([Math.ceil(n / 2)], code * 17, { dtype: "uint8", device: p.device }) : full([...p.shape], code, { dtype: "uint8", device: p.device });
+  return { codes, absmax };
+}
+
+/** A step number on the device, at `step`. */
+export function stepTensor(p: Tensor, step: number): Tensor {
+  return full([], step, { dtype: "float32", device: p.device });
+}
+
+/** Counts the step on the device; undone where the step is skipped. */
+export function countSteps(steps: readonly Tensor[], foundInf: Tensor | null, phase: "before" | "after"): void {
+  const { _foreach_add_: add, _foreach_sub_: sub } = operators("aten");
+  if (phase === "before") add?.(steps, 1);
+  else if (foundInf !== null) sub?.(steps, steps.map(() => foundInf));
+}
+
+/** One parameter. `states` and `absmax` may be copies that lie on the device for this step only. */
+export function deviceStep(family: Family, p: Tensor, grad: Tensor, states: readonly Tensor[], absmax: readonly Tensor[], qmaps: readonly Tensor[], step: Tensor, h: DeviceHyper, inputs: DeviceInputs): void {
+  const kernel = operators("nbit")[KERNEL];
+  const target = p.detach();
+  const dense = target.isContiguous() ? target : target.contiguous();
+  const rate = isTensor(inputs.rate) ? inputs.rate : null;
+  kernel?.(
+    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family), step, rate, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
+    family === FAMILIES.lars ? 0 : h.maxUnorm, h.blockSize, h.keepPositive, inputs.gradScale, inputs.foundInf,
+  );
+  if (dense !== target) target.copy_(dense);
+}
+
+/** Tensors of a parameter's state by kind, in the order of the states. Formats without a map or scale have none; empty tensors keep the places. */
+export function stateLists(s: optim.ParameterState, count: number, like: Tensor): { readonly states: Tensor[]; readonly absmax: Tensor[]; readonly qmaps: Tensor[] } {
+  const of = (name: string): Tensor[] =>
+    Array.from({ length: count }, (_, i) => {
+      const value = s[`${name}${i + 1}`];
+      return isTensor(value) ? value : empty([0], { dtype: "float32", device: like.device });
+    });
+  return { states: of("state"), absmax: of("absmax"), qmaps: of("qmap") };
+}

@@ -1,0 +1,207 @@
+// Low-bit optimizer state on the GPU (kernels: lowbit_source.h). Everything runs on PyTorch's current stream and reads nothing back; learning rate, step number, gradient scale and found-inf may be
+// tensors, so that a recorded graph sees today's.
+#include "core.h"
+#include "kernel_common.h"
+#include "lowbit_source.h"
+#include "nvrtc.h"
+
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <torch/library.h>
+
+#include <array>
+
+namespace nbit {
+namespace {
+
+using Maybe = std::optional<at::Tensor>;
+constexpr int64_t kMostBlock = 4096;
+constexpr int kFamilies = 9;
+constexpr int kStatesOf[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
+constexpr bool kSigned[kFamilies][3] = {{true}, {true}, {false}, {false}, {true, false}, {true, false}, {true, false}, {true}, {true, true, false}};
+constexpr int64_t kLamb = 6, kLars = 7;
+
+// As the kernels declare them.
+struct Given {
+  double lr, beta1, beta2;
+  float beta3, alpha, eps, weightDecay, step, trustCoefficient, maxUnorm;
+  int nesterov;
+};
+struct Read {
+  const void *lr, *step, *gradScale, *foundInf, *trust;
+};
+struct States {
+  void* data[3];
+  void* absmax[3];
+  const void* map[3];
+};
+enum Codec : int { full = 0, byte = 1, nibble = 2, float8 = 3 };
+struct Format {
+  int codec = full;
+  int64_t size = 1;
+  bool keep = false;
+};
+
+int64_t blocksOf(int64_t n, int64_t block) { return (n + block - 1) / block; }
+bool aligned(const at::Tensor& t) { return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0; }
+void checkOn(const at::Tensor& t, const char* what, const at::Tensor& like) {
+  TORCH_CHECK_VALUE(t.is_contiguous() && t.device() == like.device(), "expected ", what, " to be contiguous on ", like.device(), ". Received: ", t.sizes(), " on ", t.device());
+}
+void checkElements(const at::Tensor& t, const char* what, const at::Tensor& like) {
+  checkOn(t, what, like);
+  TORCH_CHECK_TYPE(kernelTypeKnown(t.scalar_type()), "expected ", what, " to be float32, bfloat16 or float16. Received: ", t.scalar_type());
+}
+void checkBlock(int64_t block) { TORCH_CHECK_VALUE(block >= 1 && block <= kMostBlock, "expected a block size from 1 to ", kMostBlock, ". Received: ", block); }
+const void* one(const Maybe& t, const char* what, const at::Tensor& like) {
+  if (!t) return nullptr;
+  TORCH_CHECK_VALUE(t->scalar_type() == at::kFloat && t->numel() == 1 && t->device() == like.device(), "expected ", what, " to be one float32 on ", like.device(), ". Received: ", t->scalar_type(), " ", t->sizes(), " on ", t->device());
+  return t->const_data_ptr();
+}
+
+Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool keep, const at::Tensor& like) {
+  checkOn(state, "states", like);
+  Format f;
+  if (state.scalar_type() == at::kFloat) {
+    TORCH_CHECK_VALUE(state.numel() == n, "expected one state per element. Received: ", state.sizes());
+    return f;
+  }
+  TORCH_CHECK_VALUE(absmax != nullptr && absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), "expected one float32 absmax per block for each quantized state");
+  checkOn(*absmax, "absmax", like);
+  f.keep = keep;
+  if (state.scalar_type() == at::kFloat8_e4m3fn) {
+    f.codec = float8;
+  } else {
+    TORCH_CHECK_TYPE(state.scalar_type() == at::kByte, "expected states in float32, uint8 or float8_e4m3fn. Received: ", state.scalar_type());
+    TORCH_CHECK_VALUE(map != nullptr && map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, "expected a map of 2 to 256 float32 values for each state of codes");
+    checkOn(*map, "maps", like);
+    f.size = map->numel();
+    f.codec = f.size <= 16 ? nibble : byte;
+  }
+  if (f.codec == nibble) {
+    TORCH_CHECK_VALUE(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), "expected two codes per byte and an even block size. Received: ", state.sizes(), " and ", block);
+  } else {
+    TORCH_CHECK_VALUE(state.numel() == n, "expected one code per element. Received: ", state.sizes());
+  }
+  return f;
+}
+
+struct Launch {
+  std::vector<std::string> options;
+  unsigned blocks = 1;
+};
+Launch launchOf(int64_t n, int64_t block, int64_t family, size_t states, const std::array<Format, 3>& formats, at::ScalarType p, at::ScalarType g, bool isAligned) {
+  const int64_t team = block <= 256 ? 32 : 256;
+  int64_t vector = 8;
+  while (vector > 1 && (block % vector != 0 || block / vector < team)) vector /= 2;
+  for (const Format& f : formats) if (f.codec == nibble) vector = std::max<int64_t>(vector, 2);
+  Launch l;
+  l.options = {define("BLOCK", block), define("TEAM", team), define("VEC", vector), define("FAMILY", family), define("STATES", static_cast<int64_t>(states)), define("TP", kernelType(p)), define("TG", kernelType(g)), define("ALIGNED", isAligned), "--fmad=false"};
+  for (size_t i = 0; i < 3; i++) {
+    const std::string at = std::to_string(i);
+    l.options.push_back(define(("CODEC" + at).c_str(), formats[i].codec));
+    l.options.push_back(define(("SIZE" + at).c_str(), formats[i].size));
+    l.options.push_back(define(("KEEP" + at).c_str(), formats[i].keep));
+  }
+  const int64_t teams = 256 / team, most = static_cast<int64_t>(at::cuda::getCurrentDeviceProperties()->multiProcessorCount) * 8;
+  l.blocks = static_cast<unsigned>(std::min(blocksOf(blocksOf(n, block), teams), most));
+  return l;
+}
+void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) { nvrtc::launch(nvrtc::get("lowbit", lowBitSource(), name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments); }
+
+void checkMap(const at::Tensor& map, const at::Tensor& like) {
+  TORCH_CHECK_VALUE(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() == 256, "expected a map of 256 float32 values, one per code. Received: ", map.scalar_type(), " ", map.sizes());
+  checkOn(map, "map", like);
+}
+std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tensor& map, int64_t block) {
+  checkElements(x, "x", x);
+  checkMap(map, x);
+  checkBlock(block);
+  const c10::cuda::CUDAGuard guard(x.device());
+  int64_t n = x.numel();
+  at::Tensor codes = at::empty(x.sizes(), x.options().dtype(at::kByte)), absmax = at::empty({blocksOf(n, block)}, x.options().dtype(at::kFloat));
+  if (n == 0) return {codes, absmax};
+  const void* px = x.const_data_ptr();
+  void* pc = codes.mutable_data_ptr();
+  void* pa = absmax.mutable_data_ptr();
+  const void* pm = map.const_data_ptr();
+  void* arguments[] = {&px, &pc, &pa, &pm, &n};
+  run(launchOf(n, block, 0, 1, {Format{byte, 256, false}, {}, {}}, x.scalar_type(), x.scalar_type(), aligned(x)), "quantize", arguments);
+  return {codes, absmax};
+}
+at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor& map, int64_t block) {
+  checkMap(map, codes);
+  checkBlock(block);
+  int64_t n = codes.numel();
+  const Format f = formatOf(codes, &absmax, &map, n, block, false, codes);
+  const c10::cuda::CUDAGuard guard(codes.device());
+  at::Tensor out = at::empty(codes.sizes(), codes.options().dtype(at::kFloat));
+  if (n == 0) return out;
+  const void* pc = codes.const_data_ptr();
+  const void* pa = absmax.const_data_ptr();
+  const void* pm = map.const_data_ptr();
+  void* po = out.mutable_data_ptr();
+  void* arguments[] = {&pc, &pa, &pm, &po, &n};
+  run(launchOf(n, block, 0, 1, {f, {}, {}}, at::kFloat, at::kFloat, aligned(codes)), "dequantize", arguments);
+  return out;
+}
+
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family, const at::Tensor& step, const Maybe& lrTensor, double lr, double beta1, double beta2,
+           double beta3, double alpha, double eps, double weightDecay, bool nesterov, double trustCoefficient, double maxUnorm, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "unknown family of optimizers: ", family);
+  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStatesOf[family], "expected ", kStatesOf[family], " states. Received: ", states.size());
+  checkElements(p, "p", p);
+  checkElements(g, "g", p);
+  checkBlock(block);
+  TORCH_CHECK_VALUE(g.sizes() == p.sizes(), "expected a gradient of the parameter's shape. Received: ", g.sizes());
+  const c10::cuda::CUDAGuard guard(p.device());
+  int64_t n = p.numel();
+  if (n == 0) return;
+  std::array<Format, 3> formats;
+  States s{};
+  bool isAligned = aligned(p) && aligned(g);
+  for (size_t i = 0; i < states.size(); i++) {
+    formats[i] = formatOf(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, n, block, keepPositive && !kSigned[family][i], p);
+    isAligned = isAligned && aligned(states[i]);
+    s.data[i] = states[i].mutable_data_ptr();
+    if (formats[i].codec != full) s.absmax[i] = absmax[i].mutable_data_ptr();
+    if (formats[i].codec == byte || formats[i].codec == nibble) s.map[i] = maps[i].const_data_ptr();
+  }
+  Given given{lr, beta1, beta2, static_cast<float>(beta3), static_cast<float>(alpha), static_cast<float>(eps), static_cast<float>(weightDecay), 1.f, static_cast<float>(family == kLamb ? 1.0 : trustCoefficient),
+              static_cast<float>(maxUnorm), nesterov};
+  Read read{one(lrTensor, "lr_tensor", p), one(step, "step", p), one(gradScale, "grad_scale", p), one(foundInf, "found_inf", p), nullptr};
+  const Launch l = launchOf(n, block, family, states.size(), formats, p.scalar_type(), g.scalar_type(), isAligned);
+  void* pp = p.mutable_data_ptr();
+  const void* pg = g.const_data_ptr();
+  at::Tensor sums, trust;
+  if (family == kLamb || family == kLars) {
+    sums = at::empty({static_cast<int64_t>(l.blocks), 2}, p.options().dtype(at::kDouble));
+    sums.zero_();  // with found-inf the kernel writes nothing
+    trust = at::empty({1}, p.options().dtype(at::kFloat));
+    void* ps = sums.mutable_data_ptr();
+    void* pt = trust.mutable_data_ptr();
+    int blocks = static_cast<int>(l.blocks);
+    void* first[] = {&pp, &pg, &s, &ps, &n, &given, &read};
+    run(l, "norms", first);
+    void* second[] = {&ps, &blocks, &pt, &given};
+    run(l, "trust", second, 1);
+    read.trust = pt;
+  }
+  void* arguments[] = {&pp, &pg, &s, &n, &given, &read};
+  run(l, "step", arguments);
+}
+
+TORCH_LIBRARY_FRAGMENT(nbit, m) {
+  // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients are divided by grad_scale; nothing changes where found_inf is not 0.
+  m.def(
+      "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, Tensor step, Tensor? lr_tensor, float lr, float beta1, float beta2, float beta3, "
+      "float alpha, float eps, float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
+}
+TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+  m.impl("quantize_blockwise", quantize);
+  m.impl("dequantize_blockwise", dequantize);
+  m.impl("low_bit_step_device_", step_);
+}
+
+}  // namespace
+}  // namespace nbit
