@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
 import { findPeer, peerScript, type Peer } from "./peer.js";
-import { markdown, median, memoryLine, table, type Machine, type Measured, type MemoryRow } from "./report.js";
+import { markdown, median, memoryLine, table, type Machine, type Measured, type MemoryPoint, type MemoryRow } from "./report.js";
 import { rowsFor, type Row, type Side } from "./rows.js";
 
 const run = promisify(execFile);
@@ -29,8 +29,9 @@ interface Result {
   readonly losses: readonly number[];
 }
 interface MemoryResult {
-  readonly first: { readonly mib: number };
-  readonly last: { readonly mib: number };
+  readonly first: MemoryPoint;
+  readonly middle: MemoryPoint;
+  readonly last: MemoryPoint;
 }
 
 async function measure<T>(side: Side, python: string): Promise<T> {
@@ -102,8 +103,7 @@ for (const threads of threadCounts) {
 
 const steps = quick ? 2000 : 10000;
 for (const [who, side] of [["nbit", "nbit"], ["Lightning", "peer"]] as const) {
-  const { first, last } = await measure<MemoryResult>({ who: side, args: ["memory", String(steps)] }, peer.python);
-  memory.push({ who, first: first.mib, last: last.mib, steps });
+  memory.push({ who, ...(await measure<MemoryResult>({ who: side, args: ["memory", String(steps)] }, peer.python)) });
 }
 
 console.log(`\n${table(measured)}\n\n${memory.map(memoryLine).join("\n")}`);

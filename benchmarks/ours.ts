@@ -1,9 +1,10 @@
 /**
  * One measurement of ours, in a process of its own: one line of JSON.
  *
- *     node ours.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps>
+ *     node ours.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold]
  *     node ours.js add <threads>     node ours.js memory <steps>     node ours.js import
  */
+import { getHeapStatistics } from "node:v8";
 import type { ModelName } from "./models.js";
 
 const torch = await import("@nbit/torch");
@@ -16,9 +17,13 @@ const [what = "step", ...rest] = process.argv.slice(2);
 const print = (result: object): void => console.log(JSON.stringify(result));
 const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
 
+/** Time all steps from the second on, as a process that has just begun takes them, instead of warming up for a fourth of them. */
+const cold = rest.includes("cold");
+
 /** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. peer.py has the same lines. */
 function plan(steps: number): { checked: number; warmUp: number; chunks: number; chunk: number } {
   const checked = Math.min(10, Math.max(2, steps >> 1));
+  if (cold) return { checked, warmUp: 1, chunks: 1, chunk: steps };
   const chunks = Math.min(20, steps);
   return { checked, warmUp: Math.max(checked, steps >> 2), chunks, chunk: Math.floor(steps / chunks) };
 }
@@ -114,16 +119,16 @@ function smallAdd(): void {
   print({ us: median(times), losses: [last] });
 }
 
-/** Resident memory after 100 steps of the Trainer and at the end. */
+/** Resident memory after 100 steps of the Trainer, when V8 has grown its heap to what the program needs, and at the end. */
 async function memoryOfSteps(steps: number): Promise<void> {
   const { workload, makeOptimizer } = parts("mlp", "fused");
   const pair = [torch.keep(workload.x), torch.keep(workload.y)];
-  const seen: { step: number; mib: number; tensors: number }[] = [];
+  const seen: { step: number; mib: number; heapMib: number; tensors: number }[] = [];
   class Watch extends Callback {
     override onTrainBatchEnd(_trainer: unknown, _module: unknown, _outputs: unknown, _batch: unknown, index: number): void {
-      if (index + 1 === 100 || index + 1 === steps) {
+      if (index + 1 === 100 || index + 1 === steps * 0.3 || index + 1 === steps) {
         const { residentBytes, tensors } = torch.memory();
-        seen.push({ step: index + 1, mib: residentBytes / 2 ** 20, tensors });
+        seen.push({ step: index + 1, mib: residentBytes / 2 ** 20, heapMib: getHeapStatistics().total_physical_size / 2 ** 20, tensors });
       }
     }
   }
@@ -138,7 +143,7 @@ async function memoryOfSteps(steps: number): Promise<void> {
   }
   const trainer = new Trainer({ accelerator: "cpu", maxSteps: steps, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Watch()] });
   await trainer.fit(new Module(), { trainDataloaders: new torch.DataLoader(new Endless(pair), { batchSize: null }) });
-  print({ first: seen[0], last: seen[1] });
+  print({ first: seen[0], middle: seen[1], last: seen[2] });
 }
 
 if (what === "step") {

@@ -1,6 +1,6 @@
 """One measurement of the Python peer, in a process of its own: one line of JSON. The arguments of ours.ts.
 
-    python peer.py step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps>
+    python peer.py step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold]
     python peer.py add <threads>    python peer.py memory <steps>    python peer.py import
     python peer.py versions
 """
@@ -23,8 +23,9 @@ from torch.nn import functional as F
 def plan(steps):
     """How many losses to compare, how many steps to warm up, how many times of how many steps: as in ours.ts."""
     checked, chunks = min(10, max(2, steps >> 1)), min(20, steps)
+    if "cold" in sys.argv:
+        return checked, 1, 1, steps
     return checked, max(checked, steps >> 2), chunks, steps // chunks
-
 
 
 class Block(nn.Module):
@@ -145,7 +146,7 @@ def with_trainer(model, optimizer, bf16, steps, watch=None):
 
     class Watch(L.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, index):
-            if index + 1 in (100, watch):
+            if index + 1 in (100, watch * 3 // 10, watch):
                 pages = int(open("/proc/self/statm").read().split()[1])
                 seen.append({"step": index + 1, "mib": pages * resource.getpagesize() / 2**20})
 
@@ -168,7 +169,7 @@ def with_trainer(model, optimizer, bf16, steps, watch=None):
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Watch() if watch else Meter()],
     )  # fmt: skip
     trainer.fit(Module(), torch.utils.data.DataLoader(Endless(), batch_size=None))
-    print(json.dumps({"first": seen[0], "last": seen[1]} if watch else {"us": median(times), "losses": losses}))
+    print(json.dumps({"first": seen[0], "middle": seen[1], "last": seen[2]} if watch else {"us": median(times), "losses": losses}))
 
 
 def small_add():
@@ -186,7 +187,7 @@ def small_add():
 
 what, *rest = sys.argv[1:]
 if what == "step":
-    model, how, optimizer, precision, threads, steps = rest
+    model, how, optimizer, precision, threads, steps = rest[:6]
     torch.set_num_threads(int(threads))
     (with_trainer if how == "trainer" else loop)(model, optimizer, precision == "bf16", int(steps))
 elif what == "add":

@@ -11,11 +11,18 @@ export interface Measured {
   readonly losses: "equal" | "close" | "not compared";
   readonly caveat: string | null;
 }
+export interface MemoryPoint {
+  readonly step: number;
+  /** Resident memory of the process. */
+  readonly mib: number;
+  /** Of that, V8's heap. */
+  readonly heapMib?: number;
+}
 export interface MemoryRow {
   readonly who: string;
-  readonly first: number;
-  readonly last: number;
-  readonly steps: number;
+  readonly first: MemoryPoint;
+  readonly middle: MemoryPoint;
+  readonly last: MemoryPoint;
 }
 
 export function median(values: readonly number[]): number {
@@ -43,9 +50,14 @@ export function table(measured: readonly Measured[]): string {
   return [HEAD, HEAD.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
+function change(from: number, to: number): string {
+  const percent = (to / from - 1) * 100;
+  return `${percent >= 0 ? "+" : ""}${percent.toFixed(1)} %`;
+}
+
 export function memoryLine(m: MemoryRow): string {
-  const change = (m.last / m.first - 1) * 100;
-  return `| ${m.who} | ${m.first.toFixed(1)} MiB | ${m.last.toFixed(1)} MiB | ${change >= 0 ? "+" : ""}${change.toFixed(1)} % |`;
+  const at = (p: MemoryPoint): string => `${p.mib.toFixed(1)} MiB${p.heapMib === undefined ? "" : ` (V8 ${p.heapMib.toFixed(1)})`}`;
+  return `| ${[m.who, at(m.first), at(m.middle), at(m.last), change(m.first.mib, m.last.mib), change(m.middle.mib, m.last.mib)].join(" | ")} |`;
 }
 
 export interface Machine {
@@ -62,21 +74,23 @@ export interface Machine {
   readonly runs: number;
 }
 
+const count = (p: MemoryPoint | undefined): string => p?.step.toLocaleString("en") ?? "?";
+
 export function markdown(machine: Machine, measured: readonly Measured[], memory: readonly MemoryRow[]): string {
   const caveats = [...new Set(measured.map((m) => m.caveat).filter((c): c is string => c !== null))];
   return `# CPU benchmark, ${machine.date}
 
 ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}; Node ${machine.node}, libtorch ${machine.libtorch} (${machine.capability}); Python ${machine.peer.python}, PyTorch ${machine.peer.torch}, Lightning ${machine.peer.lightning}.
 
-Medians of ${machine.runs} runs, both sides in turn, each in a fresh process with the same number of threads. Ratio: ours over theirs within a run, median over runs; lower is better. Losses: of the first ten steps from the same seed.
+Medians of ${machine.runs} runs, both sides in turn, each in a fresh process with the same number of threads. Ratio: ours over theirs within a run, median over runs; lower is better. Losses: of the first ten steps from the same seed. A fourth of a row's steps is warm-up, in which V8 compiles; where a row says so, the first steps of a process are measured instead.
 
 ${table(measured)}
 ${caveats.map((c) => `\n- ${c}`).join("")}
 
-Resident memory of a small MLP's training:
+Resident memory of a small MLP's training. V8's share grows to its working size (space for new objects, compiled code) during the first few thousand steps, and then stays:
 
-| | after 100 steps | after ${memory[0]?.steps.toLocaleString("en") ?? "?"} steps | change |
-| --- | --- | --- | --- |
+| | after 100 steps | after ${count(memory[0]?.middle)} | after ${count(memory[0]?.last)} | change from 100 | change from ${count(memory[0]?.middle)} |
+| --- | --- | --- | --- | --- | --- |
 ${memory.map(memoryLine).join("\n")}
 `;
 }

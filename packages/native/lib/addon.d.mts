@@ -41,6 +41,7 @@ export interface NativeAddon {
   getGrad(handle: number): number;
   setGrad(handle: number, grad: number): void;
   gradsInto(n: number): void;
+  countSteps(n: number): boolean;
   clearGrads(n: number): void;
   gradFnName(handle: number): string | undefined;
   backward(retain: number, create: boolean): void;

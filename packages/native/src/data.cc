@@ -107,8 +107,30 @@ NBIT_FN(items) {
   NBIT_CATCH("item")
 }
 
+// (n); buffer: n handles of step counters → whether they could be counted here: one more each, in place, and buffer: their n values.
+// Counters are one float32 each, so an operator call per counter costs far more than the counting.
+NBIT_FN(countSteps) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto n = static_cast<size_t>(a.integer(0));
+  for (size_t i = 0; i < n; i++) {
+    const at::Tensor& t = get(buffer[i]);
+    const bool plain = t.device().is_cpu() && t.scalar_type() == at::kFloat && t.numel() == 1 && t.layout() == c10::kStrided && t.has_storage() && !t.requires_grad() && !t.is_inference();
+    if (!plain) return toJs(env, false);
+  }
+  for (size_t i = 0; i < n; i++) {
+    const at::Tensor& t = get(buffer[i]);
+    float* count = t.mutable_data_ptr<float>();
+    *count += 1;
+    t.unsafeGetTensorImpl()->bump_version();
+    buffer[i] = *count;
+  }
+  return toJs(env, true);
+  NBIT_CATCH("step")
+}
+
 std::vector<Entry> dataEntries() {
-  return {{"fromBytes", fromBytes}, {"toBytes", toBytes}, {"copyFromBytes", copyFromBytes}, {"item", item}, {"items", items}};
+  return {{"countSteps", countSteps}, {"fromBytes", fromBytes}, {"toBytes", toBytes}, {"copyFromBytes", copyFromBytes}, {"item", item}, {"items", items}};
 }
 
 }  // namespace nbit

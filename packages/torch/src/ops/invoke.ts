@@ -11,6 +11,29 @@ import type { Generator } from "./generator.js";
 import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, planFor, Tag, tagOf, type Plan } from "./plan.js";
 import { schemasOf, type Argument, type Schema } from "./schema.js";
 
+/** The latest call with options: tags of its positional arguments, and of its options in their order. */
+interface Named {
+  readonly positional: number;
+  readonly names: readonly string[];
+  readonly tags: readonly number[];
+  readonly plan: Plan;
+}
+
+/** undefined is as good as not given; null is a value. */
+function tagOrAbsent(value: unknown): number {
+  return value === undefined ? -1 : tagOf(value);
+}
+
+function sameOptions(last: Named, options: Readonly<Record<string, unknown>>): boolean {
+  const { names, tags } = last;
+  let i = 0;
+  for (const name in options) {
+    if (name !== names[i] || tagOrAbsent(options[name]) !== tags[i]) return false;
+    i++;
+  }
+  return i === names.length;
+}
+
 /** All overloads of one name (or exactly one), with the plans found so far. */
 export class Operator {
   readonly name: string;
@@ -19,6 +42,7 @@ export class Operator {
   // Most call sites of an operator look alike: the last plan is tried before the map.
   #lastKey: number | string = -1;
   #last: Plan | null = null;
+  #lastNamed: Named | null = null;
   readonly #plans = new Map<number | string, Plan>();
 
   constructor(name: string, overload: string | null = null) {
@@ -38,11 +62,13 @@ export class Operator {
   plan(args: readonly unknown[]): Plan {
     const n = args.length;
     let key: number | string = n;
-    if (n > 9 || (n > 0 && tagOf(args[n - 1]) === Tag.options)) {
+    if (n > 9) {
       key = shapeKey(args);
     } else {
       // Nine tags of five bits and the count stay exact in a number.
-      for (let i = 0; i < n; i++) key = key * 32 + tagOf(args[i]);
+      let tag = 0;
+      for (let i = 0; i < n; i++) key = key * 32 + (tag = tagOf(args[i]));
+      if (tag === Tag.options) return this.#planNamed(args, key);
     }
     if (key === this.#lastKey && this.#last !== null) return this.#last;
     let plan = this.#plans.get(key);
@@ -52,6 +78,22 @@ export class Operator {
     }
     this.#lastKey = key;
     this.#last = plan;
+    return plan;
+  }
+
+  /** With options the key is text; comparing with the last call's options needs none. */
+  #planNamed(args: readonly unknown[], positional: number): Plan {
+    const options = args[args.length - 1] as Readonly<Record<string, unknown>>;
+    const last = this.#lastNamed;
+    if (last !== null && last.positional === positional && sameOptions(last, options)) return last.plan;
+    const key = shapeKey(args);
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = this.#resolve(args);
+      this.#plans.set(key, plan);
+    }
+    const names = Object.keys(options);
+    this.#lastNamed = { positional, names, tags: names.map((name) => tagOrAbsent(options[name])), plan };
     return plan;
   }
 

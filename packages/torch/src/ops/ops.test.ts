@@ -138,4 +138,20 @@ test("an operator that returns a dtype returns its name", () => {
   assert.equal(torch.promoteTypes("float32", "bfloat16"), "float32");
   assert.equal(torch.promoteTypes("float16", "bfloat16"), "float32");
   assert.equal(torch.promoteTypes("int64", "float16"), "float16");
+
+test("options choose the overload anew whenever their names or kinds change", () => {
+  const x = torch.arange(6, { dtype: "float32" }).view(2, 3);
+  for (let round = 0; round < 2; round++) {
+    assert.equal(x.sum({ dtype: "float64" }).dtype, "float64");
+    assert.equal(x.sum({ dtype: "int64" }).dtype, "int64");
+    assert.equal(x.sum({ dtype: undefined } as never).dtype, "float32");
+    assert.equal(x.sum({ dtype: null } as never).dtype, "float32");
+    assert.deepEqual(x.clamp({ min: 2 }).tolist(), [[2, 2, 2], [3, 4, 5]]);
+    assert.deepEqual(x.clamp({ max: 2 }).tolist(), [[0, 1, 2], [2, 2, 2]]);
+    assert.deepEqual(x.clamp({ min: 2, max: 4 }).tolist(), [[2, 2, 2], [3, 4, 4]]);
+    assert.deepEqual(x.clamp({ max: 4, min: 2 }).tolist(), [[2, 2, 2], [3, 4, 4]]);
+    assert.deepEqual(x.clamp({ min: tensor([[1], [4]]) }).tolist(), [[1, 1, 2], [4, 4, 5]]);
+    assert.deepEqual(x.clamp({ min: 2, max: undefined } as never).tolist(), [[2, 2, 2], [3, 4, 5]]);
+    assert.throws(() => x.clamp({ min: 2, most: 4 } as never), { code: "ERR_ARGUMENT" });
+  }
 });

@@ -4,7 +4,7 @@ import { native } from "../native.js";
 import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { factorOver, operator } from "./operators.js";
+import { countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
 
 export interface AdamOptions {
@@ -77,7 +77,7 @@ abstract class AdamBase extends Optimizer {
     const g = group as Group;
     const s = this.#listsOf(g, params);
     // The step counters are tensors because fused kernels and checkpoints want them so.
-    foreachAddScalar_(s.steps, 1);
+    const counts = countSteps(s.steps);
     if (g.fused) {
       (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
         lr: this.rateOf(g), beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
@@ -86,10 +86,10 @@ abstract class AdamBase extends Optimizer {
       if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));
       return;
     }
-    this.#foreach(g, params, packed, grads, s);
+    this.#foreach(g, params, packed, grads, s, counts ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()));
   }
 
-  #foreach(g: Group, params: readonly Tensor[], packed: TensorList, gradients: TensorList, s: Lists): void {
+  #foreach(g: Group, params: readonly Tensor[], packed: TensorList, gradients: TensorList, s: Lists, counts: ArrayLike<number>): void {
     const [beta1, beta2] = g.betas;
     let grads: TensorList | readonly Tensor[] = gradients;
     const temporaries: Tensor[] = [];
@@ -103,10 +103,15 @@ abstract class AdamBase extends Optimizer {
     foreachAddcmul_(s.expAvgSq, grads, grads, 1 - beta2);
     if (s.maxExpAvgSq !== null) foreachMaximum_(s.maxExpAvgSq, s.expAvgSq);
     const denominators = foreachSqrt(s.maxExpAvgSq ?? s.expAvgSq);
-    const steps = params.map((p) => (this.state.get(p)?.["step"] as Tensor).item());
+    const size: number[] = [];
+    const root: number[] = [];
     // The C library's pow, which Python uses: JavaScript's may differ in the last bit.
-    const size = steps.map((n) => -(g.lr / (1 - native.pow(beta1, n))));
-    const root = steps.map((n) => native.pow(1 - native.pow(beta2, n), 0.5));
+    for (let i = 0; i < counts.length; i++) {
+      const n = counts[i] as number;
+      const same = i > 0 && n === counts[i - 1];
+      size.push(same ? (size[i - 1] as number) : -(g.lr / (1 - native.pow(beta1, n))));
+      root.push(same ? (root[i - 1] as number) : native.pow(1 - native.pow(beta2, n), 0.5));
+    }
     foreachDiv_(denominators, root);
     foreachAddScalar_(denominators, g.eps);
     foreachAddcdiv_(packed, s.expAvg, denominators, size);

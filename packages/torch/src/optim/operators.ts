@@ -1,9 +1,11 @@
 /** Private operators that optimizers are made of. */
 import { aten } from "../ops/aten.js";
 import { NbitError } from "../errors.js";
+import { F, native } from "../native.js";
 import type { AtenOperator, AtenResult } from "../ops/aten.js";
 import { tensor } from "../tensor/values.js";
 import { outsideScopes } from "../tensor/scope.js";
+import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /** @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. */
@@ -14,6 +16,20 @@ export function operator(name: string): (...args: readonly unknown[]) => AtenRes
     if (found === undefined) throw new NbitError(`${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`, "ERR_NO_OPERATOR");
     return found(...args);
   };
+}
+
+const foreachAdd_ = operator("_foreach_add_");
+
+/**
+ * @internal Counts one more step in every counter of a list.
+ * @returns The counts, for counters on the CPU; null where they live on a device, which is not waited for.
+ */
+export function countSteps(steps: TensorList): Float64Array | null {
+  const n = steps.length;
+  F.set(steps.handles);
+  if (native.countSteps(n)) return F.slice(0, n);
+  foreachAdd_(steps, 1);
+  return null;
 }
 
 const factors = new Map<number, Tensor>();

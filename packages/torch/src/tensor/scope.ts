@@ -36,11 +36,16 @@ function visit(value: unknown, found: Tensor[], depth: number): void {
   }
 }
 
+const NONE: readonly Tensor[] = [];
+
 function close(mine: Tensor[], outer: Tensor[] | null, result: unknown): void {
   current = outer;
-  const escaping: Tensor[] = [];
-  if (isTensor(result)) visit(result, escaping, 0);
-  else if (typeof result === "object" && result !== null) visit(result, escaping, 0);
+  let escaping: readonly Tensor[] = NONE;
+  if (typeof result === "object" && result !== null) {
+    const found: Tensor[] = [];
+    visit(result, found, 0);
+    escaping = found;
+  }
   let n = 0;
   for (let i = 0; i < mine.length; i++) {
     const tensor = mine[i] as Tensor;
