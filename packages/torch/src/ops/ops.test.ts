@@ -138,6 +138,7 @@ test("an operator that returns a dtype returns its name", () => {
   assert.equal(torch.promoteTypes("float32", "bfloat16"), "float32");
   assert.equal(torch.promoteTypes("float16", "bfloat16"), "float32");
   assert.equal(torch.promoteTypes("int64", "float16"), "float16");
+});
 
 test("options choose the overload anew whenever their names or kinds change", () => {
   const x = torch.arange(6, { dtype: "float32" }).view(2, 3);
