@@ -141,10 +141,10 @@ class OldGPU extends CUDAAccelerator {
 }
 
 test("bfloat16 on a GPU older than 8.0 is emulated, and says so", async () => {
-  const old = new OldGPU(() => [7, 5]);
+  const old = new OldGPU(() => [7, 5], () => "NVIDIA T4");
   const warnings = await warningsOf(() => make({ accelerator: old, precision: "bf16" }));
   assert.deepEqual(warnings, [
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "bf16-mixed": cuda (CUDA device of compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "bf16-mixed": cuda (NVIDIA T4, compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.' },
   ]);
   assert.deepEqual(await warningsOf(() => make({ accelerator: new OldGPU(() => [8, 0]), precision: "bf16" })), []);
   assert.equal(make({ accelerator: old, precision: "auto" }).precision.name, "16-mixed");
@@ -208,7 +208,11 @@ test("a plugin made for no device takes the Trainer's", () => {
 
 test("accelerators: unknown, registered by others, missing, devices", () => {
   fails({ accelerator: "ipu" }, "ERR_ACCELERATOR_UNKNOWN", 'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).');
-  fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\.$/);
+  fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\. 0 is a count, of no device; the first device is devices: \[0\] or "0,"\.$/);
+  fails({ devices: "0" }, "ERR_DEVICES", /Received: "0"\. 0 is a count/);
+  fails({ devices: "0;1" }, "ERR_DEVICES", /Received: "0;1"\./);
+  fails({ devices: "1," }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
+  for (const devices of ["auto", "1", "0,", "-1"]) assert.equal(make({ devices }).rootDevice.toString(), "cpu");
   fails({ devices: 2 }, "ERR_DEVICES", /one device\. Received: 2\./);
   fails({ devices: [1] }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
 });

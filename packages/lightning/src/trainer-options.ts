@@ -16,8 +16,8 @@ import type { AmpLevel } from "./precision/registry.js";
 export interface TrainerOptions {
   /** "cpu", "cuda" ("gpu"), "tpu", "auto" (default), the name of a registered accelerator, or an Accelerator. */
   readonly accelerator?: string | Accelerator;
-  /** "auto" (default: the first), a count, or a list of indices. */
-  readonly devices?: "auto" | number | readonly number[];
+  /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
+  readonly devices?: string | number | readonly number[];
   readonly precision?: PrecisionInput;
   /** "native" (default) or "apex". */
   readonly ampBackend?: string;
@@ -68,6 +68,11 @@ export interface TrainerOptions {
   readonly enableModelSummary?: boolean;
   /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
   readonly deterministic?: boolean | "warn";
+  /**
+   * Let cuDNN time its algorithms for every new shape and keep the fastest: for convolutions whose shapes stay. False: no timing. Default: as `setSwitch("cudnnBenchmark", …)` has it; false when
+   * `deterministic` is set.
+   */
+  readonly benchmark?: boolean;
   /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */
   readonly defaultRootDir?: string;
   /** Try everything on n batches (true: 1), without loggers, checkpoints and sanity check. */
@@ -101,6 +106,8 @@ export interface ResolvedOptions {
   readonly cudaGraph: boolean;
   readonly logEveryNSteps: number;
   readonly deterministic: boolean | "warn";
+  /** Undefined: leave it as it is. */
+  readonly benchmark: boolean | undefined;
   readonly defaultRootDir: string;
   /** Number of batches, or false. */
   readonly fastDevRun: number | false;
@@ -110,7 +117,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   "accelerator", "devices", "precision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
   "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
   "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
-  "enableProgressBar", "enableModelSummary", "cudaGraph", "deterministic", "defaultRootDir", "fastDevRun",
+  "enableProgressBar", "enableModelSummary", "cudaGraph", "deterministic", "benchmark", "defaultRootDir", "fastDevRun",
 ]);
 
 /** Checks every option and fills in defaults. Nothing is started. */
@@ -148,6 +155,7 @@ export function resolveOptions(options: TrainerOptions, hasTimer: boolean): Reso
     cudaGraph: options.cudaGraph ?? false,
     logEveryNSteps: whole("logEveryNSteps", options.logEveryNSteps ?? 50, 0),
     deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
+    benchmark: options.benchmark === undefined ? (options.deterministic === true ? false : undefined) : oneOf("benchmark", options.benchmark, [false, true]),
     defaultRootDir: options.defaultRootDir ?? process.cwd(),
     fastDevRun,
   };

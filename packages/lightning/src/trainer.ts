@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { getSwitch, scope, useDeterministicAlgorithms } from "@nbit/torch";
+import { getSwitch, scope, setSwitch, useDeterministicAlgorithms } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
@@ -294,11 +294,14 @@ export class Trainer extends TrainerState {
   }
 
   #setSwitches(): () => void {
-    const { deterministic } = this.resolved;
-    if (deterministic === false) return () => undefined;
-    const before = getSwitch("deterministicAlgorithms");
-    useDeterministicAlgorithms(true, { warnOnly: deterministic === "warn" });
-    return () => useDeterministicAlgorithms(before);
+    const { deterministic, benchmark } = this.resolved;
+    const before = { deterministic: getSwitch("deterministicAlgorithms"), benchmark: getSwitch("cudnnBenchmark") };
+    if (deterministic !== false) useDeterministicAlgorithms(true, { warnOnly: deterministic === "warn" });
+    if (benchmark !== undefined) setSwitch("cudnnBenchmark", benchmark);
+    return () => {
+      if (deterministic !== false) useDeterministicAlgorithms(before.deterministic);
+      if (benchmark !== undefined) setSwitch("cudnnBenchmark", before.benchmark);
+    };
   }
 }
 

@@ -95,6 +95,8 @@ export interface NativeAddon {
   info(): NativeInfo;
   setSwitch(name: string, on: boolean): void;
   getSwitch(name: string): boolean;
+  setFloat32MatmulPrecision(name: string): void;
+  getFloat32MatmulPrecision(): string;
   setDefaultDtype(dtype: number): void;
   /** The C library's pow. */
   pow(base: number, exponent: number): number;
@@ -108,10 +110,13 @@ export interface NativeAddon {
   cudaResetPeak?(index: number): void;
   cudaEmptyCache?(): void;
   cudaSyncDebug?(mode: number): void;
+  cudaMemoryFraction?(fraction: number, index: number): void;
   streamCreate?(index: number, high: boolean): number;
   streamCurrent?(index: number): number;
   streamSetCurrent?(id: number): void;
   streamSynchronize?(id: number): void;
+  streamQuery?(id: number): boolean;
+  streamUses?(handle: number, id: number): void;
   streamFree?(id: number): void;
   eventCreate?(timing: boolean): number;
   eventRecord?(id: number, stream: number): void;
@@ -136,6 +141,7 @@ export interface CudaProperties {
   readonly minor: number;
   readonly totalMemory: number;
   readonly multiprocessors: number;
+  readonly l2CacheSize: number;
 }
 
 export interface NativeInfo {

@@ -82,4 +82,4 @@ export function findCudaHeaders(libtorch) {
   return CUDA_HEADERS.every((h) => parts.some((folder) => existsSync(join(folder, h)))) ? parts : null;
 }
 
-const CUDA_HEADERS = ["cuda_runtime_api.h", "cublas_v2.h", "cusparse.h"];
+const CUDA_HEADERS = ["cuda_runtime_api.h", "crt/host_defines.h", "cublas_v2.h", "cusparse.h"];

@@ -40,7 +40,7 @@ async function fetchInto(cache, python, progress) {
   const requires = await progress.step("libtorch", "unpacking and verifying", (update) => unpack(python, wheel[0], stage, work, update));
   if (requires.length > 0) {
     await progress.step("libtorch", "fetching its CUDA libraries", async (update) => {
-      const wheels = await download(python, requires, join(work, "cuda"), requires.join(" "), update);
+      const wheels = await download(python, requires.map(withHeaders), join(work, "cuda"), requires.join(" "), update);
       for (const each of wheels) await unpack(python, each, stage, work, update);
     });
   }
@@ -62,6 +62,11 @@ async function fetchInto(cache, python, progress) {
   const libtorch = { ...inspect(join(target, "torch")), origin: "fetched" };
   progress.note(`${describeLibtorch(libtorch)} is in ${target}`);
   return libtorch;
+}
+
+/** PyTorch asks for the toolkit's libraries; to compile against them takes the headers that every other one includes. */
+export function withHeaders(requirement) {
+  return requirement.replace(/^(cuda-toolkit)\[([^\]]*)\]/, (_, name, extras) => `${name}[${[...new Set([...extras.split(","), "cccl", "crt"])].join(",")}]`);
 }
 
 function findPython() {

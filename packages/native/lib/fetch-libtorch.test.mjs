@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { withHeaders } from "./fetch-libtorch.mjs";
 import { sandbox } from "./testing/sandbox.mjs";
 
 const FETCH = "await fetchLibtorch(progress)";
@@ -108,4 +109,9 @@ test("a wheel for CUDA brings the libraries that it requires on this system, and
   const folder = join(box.cache, "libtorch-2.13.0-cu130");
   assert.equal(readFileSync(join(folder, "nvidia", "cu13", "lib", "libcudart.so.13"), "utf8"), "runtime", "beside torch, where libtorch's own search path points");
   assert.deepEqual(readdirSync(join(folder, "nvidia")), ["cu13"]);
+});
+
+test("the toolkit is asked for the headers that compiling takes, too", () => {
+  assert.equal(withHeaders("cuda-toolkit[cublas,cudart]==13.0.3"), "cuda-toolkit[cublas,cudart,cccl,crt]==13.0.3");
+  assert.equal(withHeaders("nvidia-cudnn-cu13==9.24.0.43"), "nvidia-cudnn-cu13==9.24.0.43");
 });

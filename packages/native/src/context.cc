@@ -93,6 +93,24 @@ NBIT_FN(getSwitch) {
   return toJs(env, on);
   NBIT_CATCH("getSwitch")
 }
+// ("highest" | "high" | "medium"): how float32 matrix products may be computed
+NBIT_FN(setFloat32MatmulPrecision) {
+  Args a(env, info);
+  NBIT_TRY
+  at::globalContext().setFloat32MatmulPrecision(a.text(0));
+  return nullptr;
+  NBIT_CATCH("setFloat32MatmulPrecision")
+}
+NBIT_FN(getFloat32MatmulPrecision) {
+  (void)info;
+  NBIT_TRY
+  switch (at::globalContext().float32MatmulPrecision()) {
+    case at::Float32MatmulPrecision::HIGHEST: return toJs(env, std::string("highest"));
+    case at::Float32MatmulPrecision::HIGH: return toJs(env, std::string("high"));
+    default: return toJs(env, std::string("medium"));
+  }
+  NBIT_CATCH("getFloat32MatmulPrecision")
+}
 /** The C library's pow, which Python's ** is: optimizers need the same last bit. */
 NBIT_FN(pow_) {
   Args a(env, info);
@@ -129,7 +147,7 @@ NBIT_FN(kernelsOf) {
 
 std::vector<Entry> contextEntries() {
   return {{"setThreads", setThreads}, {"getThreads", getThreads}, {"setInteropThreads", setInteropThreads}, {"getInteropThreads", getInteropThreads}, {"info", info_}, {"setSwitch", setSwitch},
-          {"getSwitch", getSwitch}, {"pow", pow_}, {"setDefaultDtype", setDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
+          {"getSwitch", getSwitch}, {"setFloat32MatmulPrecision", setFloat32MatmulPrecision}, {"getFloat32MatmulPrecision", getFloat32MatmulPrecision}, {"pow", pow_}, {"setDefaultDtype", setDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
 }
 
 }  // namespace nbit

@@ -49,7 +49,7 @@ auto& graphs = *new Registry<Capture>();
 
 }  // namespace
 
-// (index) → { name, major, minor, totalMemory, multiprocessors }
+// (index) → { name, major, minor, totalMemory, multiprocessors, l2CacheSize }
 NBIT_FN(cudaProperties) {
   Args a(env, info);
   NBIT_TRY
@@ -61,6 +61,7 @@ NBIT_FN(cudaProperties) {
   napi_set_named_property(env, o, "minor", toJs(env, static_cast<double>(p->minor)));
   napi_set_named_property(env, o, "totalMemory", toJs(env, static_cast<double>(p->totalGlobalMem)));
   napi_set_named_property(env, o, "multiprocessors", toJs(env, static_cast<double>(p->multiProcessorCount)));
+  napi_set_named_property(env, o, "l2CacheSize", toJs(env, static_cast<double>(p->l2CacheSize)));
   return o;
   NBIT_CATCH("cuda")
 }
@@ -127,6 +128,17 @@ NBIT_FN(cudaEmptyCache) {
   return nullptr;
   NBIT_CATCH("cuda.emptyCache")
 }
+// (fraction, index): tensors may take this share of the device's memory
+NBIT_FN(cudaMemoryFraction) {
+  Args a(env, info);
+  NBIT_TRY
+  const auto index = static_cast<c10::DeviceIndex>(a.integer(1));
+  const c10::cuda::CUDAGuard guard(index);
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  c10::cuda::CUDACachingAllocator::setMemoryFraction(a.number(0), index);
+  return nullptr;
+  NBIT_CATCH("cuda.memory")
+}
 // (mode): 0 silent, 1 warn, 2 throw on every operation that makes the host wait for the device
 NBIT_FN(cudaSyncDebug) {
   Args a(env, info);
@@ -160,6 +172,22 @@ NBIT_FN(streamSynchronize) {
   Args a(env, info);
   NBIT_TRY
   streams.at(a.number(0), "stream").synchronize();
+  return nullptr;
+  NBIT_CATCH("Stream")
+}
+NBIT_FN(streamQuery) {
+  Args a(env, info);
+  NBIT_TRY
+  return toJs(env, streams.at(a.number(0), "stream").query());
+  NBIT_CATCH("Stream")
+}
+// (tensor, id): the tensor's memory is given to others only when this stream has passed what it is given until then
+NBIT_FN(streamUses) {
+  Args a(env, info);
+  NBIT_TRY
+  const at::Tensor& t = get(a.number(0));
+  if (!t.is_cuda()) fail("ERR_ARGUMENT", "expected a tensor on a CUDA device");
+  c10::cuda::CUDACachingAllocator::recordStream(t.storage().data_ptr(), streams.at(a.number(1), "stream"));
   return nullptr;
   NBIT_CATCH("Stream")
 }
@@ -291,7 +319,7 @@ NBIT_FN(graphSideStream) {
 
 std::vector<Entry> cudaEntries() {
   return {{"cudaProperties", cudaProperties}, {"cudaVersions", cudaVersions}, {"cudaSynchronize", cudaSynchronize_}, {"cudaCurrentDevice", cudaCurrentDevice}, {"cudaSetDevice", cudaSetDevice_},
-          {"cudaMemory", cudaMemory}, {"cudaResetPeak", cudaResetPeak}, {"cudaEmptyCache", cudaEmptyCache}, {"cudaSyncDebug", cudaSyncDebug},
+          {"cudaMemory", cudaMemory}, {"cudaResetPeak", cudaResetPeak}, {"cudaEmptyCache", cudaEmptyCache}, {"cudaSyncDebug", cudaSyncDebug}, {"cudaMemoryFraction", cudaMemoryFraction}, {"streamQuery", streamQuery}, {"streamUses", streamUses},
           {"streamCreate", streamCreate}, {"streamCurrent", streamCurrent}, {"streamSetCurrent", streamSetCurrent}, {"streamSynchronize", streamSynchronize}, {"streamFree", streamFree},
           {"eventCreate", eventCreate}, {"eventRecord", eventRecord}, {"eventWait", eventWait}, {"eventSynchronize", eventSynchronize}, {"eventQuery", eventQuery}, {"eventElapsed", eventElapsed}, {"eventFree", eventFree},
           {"graphCreate", graphCreate}, {"graphBegin", graphBegin}, {"graphEnd", graphEnd}, {"graphReplay", graphReplay}, {"graphFree", graphFree}, {"graphSideStream", graphSideStream}};

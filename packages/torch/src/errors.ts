@@ -27,6 +27,23 @@ export class TorchError extends NbitError {
   }
 }
 
+/**
+ * Memory of a device, or of the machine, did not suffice. Nothing is lost: tensors that exist go on living, and the same call works once there is room.
+ * On a GPU the message ends with a table of what is held and with what helps.
+ */
+export class OutOfMemoryError extends TorchError {
+  constructor(message: string, op: string | null = null) {
+    super(message, "TORCH_OUT_OF_MEMORY", op);
+  }
+}
+
+const explainers: ((message: string) => string | null)[] = [];
+
+/** @internal Lets what knows a device say more about its memory when that does not suffice. */
+export function addMemoryExplainer(explainer: (message: string) => string | null): void {
+  explainers.push(explainer);
+}
+
 /** A tensor was used after its memory was given back. */
 export class TensorDisposedError extends NbitError {
   constructor(fn: string | null) {
@@ -74,5 +91,8 @@ export function nativeError(code: string, message: string, op: string | null): E
   if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);
   // An operator that caught another's exception quotes it with its C++ frames.
   const frames = message.indexOf("\nException raised from ");
-  return new TorchError(frames === -1 ? message : message.slice(0, frames), code, op);
+  const text = frames === -1 ? message : message.slice(0, frames);
+  if (code !== "TORCH_OUT_OF_MEMORY") return new TorchError(text, code, op);
+  const explained = explainers.map((explain) => explain(text)).filter((part) => part !== null);
+  return new OutOfMemoryError([text, ...explained].join("\n"), op);
 }

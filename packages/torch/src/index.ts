@@ -13,6 +13,6 @@ export * as cuda from "./cuda/index.js";
 export * from "./data/index.js";
 export * from "./io/index.js";
 export {
-  setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms,
-  type Switch, type Versions,
+  setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms, setFloat32MatmulPrecision, getFloat32MatmulPrecision,
+  type Float32MatmulPrecision, type Switch, type Versions,
 } from "./backend.js";

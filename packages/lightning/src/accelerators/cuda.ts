@@ -9,7 +9,10 @@ export type CapabilityOf = (index: number) => readonly [major: number, minor: nu
 export class CUDAAccelerator implements Accelerator {
   readonly name = "cuda";
 
-  constructor(readonly capabilityOf: CapabilityOf = (index) => cuda.getDeviceCapability(index)) {}
+  constructor(
+    readonly capabilityOf: CapabilityOf = (index) => cuda.getDeviceCapability(index),
+    readonly nameOf: (index: number) => string = (index) => (cuda.isAvailable() ? cuda.getDeviceProperties(index).name : "CUDA device"),
+  ) {}
 
   missing(): string | null {
     if (!cudaAvailable()) return "a libtorch that was built with CUDA; this one is for CPUs. Point LIBTORCH at a CUDA build, or use accelerator: \"cpu\"";
@@ -29,6 +32,6 @@ export class CUDAAccelerator implements Accelerator {
   support(index: number): DeviceSupport {
     const [major, minor] = this.capabilityOf(index);
     const value = major * 10 + minor;
-    return { float16: value >= 70, bfloat16: value >= 80, float8: value >= 89, description: `CUDA device of compute capability ${major}.${minor}` };
+    return { float16: value >= 70, bfloat16: value >= 80, float8: value >= 89, description: `${this.nameOf(index)}, compute capability ${major}.${minor}` };
   }
 }

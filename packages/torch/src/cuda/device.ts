@@ -11,22 +11,9 @@ export interface DeviceProperties {
   readonly minor: number;
   readonly totalMemory: number;
   readonly multiprocessors: number;
+  /** Bytes. */
+  readonly l2CacheSize: number;
 }
-export interface DeviceMemory {
-  /** Bytes held by tensors, and their peak since the start or {@link resetPeakMemoryStats}. */
-  readonly allocated: number;
-  readonly peakAllocated: number;
-  /** Bytes taken from the driver, and their peak. */
-  readonly reserved: number;
-  readonly peakReserved: number;
-  /** What the driver says of the whole device. */
-  readonly free: number;
-  readonly total: number;
-  /** Times that the allocator had to empty its cache, and that even this was not enough. */
-  readonly retries: number;
-  readonly outOfMemory: number;
-}
-
 export function isAvailable(): boolean {
   return info.cuda && info.cudaDevices > 0;
 }
@@ -68,19 +55,6 @@ export function cudaVersions(): { readonly runtime: number; readonly driver: num
 /** Wait until everything given to the device has run. */
 export function synchronize(device?: DeviceLike | number): void {
   cudaFunction("cudaSynchronize", "cuda.synchronize")(indexOf(device, "cuda.synchronize"));
-}
-/** Does not wait for the device. */
-export function memoryStats(device?: DeviceLike | number): DeviceMemory {
-  cudaFunction("cudaMemory", "cuda.memoryStats")(indexOf(device, "cuda.memoryStats"));
-  const [allocated = 0, peakAllocated = 0, reserved = 0, peakReserved = 0, free = 0, total = 0, retries = 0, outOfMemory = 0] = F.subarray(0, 8);
-  return { allocated, peakAllocated, reserved, peakReserved, free, total, retries, outOfMemory };
-}
-export function resetPeakMemoryStats(device?: DeviceLike | number): void {
-  cudaFunction("cudaResetPeak", "cuda.resetPeakMemoryStats")(indexOf(device, "cuda.resetPeakMemoryStats"));
-}
-/** Give cached memory that no tensor holds back to the driver. */
-export function emptyCache(): void {
-  cudaFunction("cudaEmptyCache", "cuda.emptyCache")();
 }
 /** What happens when an operation makes the host wait for the device: nothing, a warning, or an error. How to find needless synchronization. */
 export function setSyncDebugMode(mode: "default" | "warn" | "error"): void {

@@ -1,5 +1,8 @@
 /** Streams and events: order and time on a device. */
+import { ArgumentError } from "../errors.js";
 import { type DeviceLike } from "../tensor/device.js";
+import { handleOrZero, isTensor } from "../tensor/handle.js";
+import type { Tensor } from "../tensor/tensor.js";
 import { indexOf } from "./device.js";
 import { cudaFunction } from "./native.js";
 
@@ -22,6 +25,18 @@ export class Stream {
   }
   synchronize(): void {
     cudaFunction("streamSynchronize", "Stream")(this.id);
+  }
+  /** Whether everything given to this stream has run; does not wait. */
+  query(): boolean {
+    return cudaFunction("streamQuery", "Stream")(this.id);
+  }
+  /**
+   * Say that this stream uses a tensor that another one made (PyTorch's `record_stream`): its memory is given to others only when this stream has passed what it is given until then.
+   * Without it, a tensor disposed of while this stream still reads it may be overwritten.
+   */
+  uses(tensor: Tensor): void {
+    if (!isTensor(tensor) || tensor.device.type !== "cuda") throw new ArgumentError("Stream.uses", "a tensor on a CUDA device", tensor);
+    cudaFunction("streamUses", "Stream")(handleOrZero(tensor), this.id);
   }
   /** Later work on this stream waits for the event. */
   waitEvent(event: Event): void {

@@ -5,6 +5,7 @@ import { defaultCollate, defaultConvert } from "./collate.js";
 import type { Dataset, IterableDataset } from "./dataset.js";
 import { drawSeed } from "./draw.js";
 import type { Source } from "./loader.js";
+import { pinBatch } from "./pin.js";
 import { restore, runningState, snapshot, withDefault, type LoaderState, type Snapshot, type StoredLoaderState } from "./loader-state.js";
 
 export interface PassPlan<T, B> {
@@ -16,6 +17,7 @@ export interface PassPlan<T, B> {
   readonly batchSize: number | null;
   readonly dropLast: boolean;
   readonly collateFn: ((elements: readonly T[]) => B) | null;
+  readonly pinMemory: boolean;
   readonly generator: Generator | null;
   readonly generators: readonly Generator[];
   readonly epoch: number;
@@ -125,7 +127,7 @@ export class SyncPass<T, B> extends Pass<T, B> implements IterableIterator<B> {
       return { done: true, value: undefined };
     }
     this.given++;
-    return { done: false, value };
+    return { done: false, value: this.plan.pinMemory ? pinBatch(value) : value };
   }
 
   /** The elements of the next batch of a stream. */
@@ -194,7 +196,7 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
       return { done: true, value: undefined };
     }
     this.given++;
-    return { done: false, value };
+    return { done: false, value: this.plan.pinMemory ? pinBatch(value) : value };
   }
 
   /** Begin loading one more batch, unless enough are being loaded. */

@@ -29,6 +29,8 @@ export interface DataLoaderOptions<T, B> {
    * thread; batches and their order do not depend on it.
    */
   readonly numWorkers?: number;
+  /** Give batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
+  readonly pinMemory?: boolean;
 }
 
 /** What a loader takes elements from: an object with `length` and `get`, a stream, or an array. */
@@ -55,6 +57,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   readonly batchSampler: Iterable<readonly number[]> | null;
   readonly generator: Generator | null;
   readonly numWorkers: number;
+  readonly pinMemory: boolean;
   readonly collateFn: ((elements: readonly T[]) => B) | null;
   readonly #stream: boolean;
   #pass: { readonly finished: boolean; state(position?: number): LoaderState } | null = null;
@@ -71,6 +74,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     const { sampler, batchSampler } = options;
     const shuffle = checkBoolean(fn, "shuffle", options.shuffle ?? false);
     this.dropLast = checkBoolean(fn, "dropLast", options.dropLast ?? false);
+    this.pinMemory = checkBoolean(fn, "pinMemory", options.pinMemory ?? false);
     this.generator = checkGenerator(fn, options.generator);
     this.numWorkers = options.numWorkers ?? 0;
     if (!Number.isSafeInteger(this.numWorkers) || this.numWorkers < 0) throw new ArgumentError(fn, "numWorkers to be a whole number ≥ 0", this.numWorkers);
@@ -134,6 +138,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
         batchSize: this.batchSize,
         dropLast: this.dropLast,
         collateFn: this.collateFn,
+        pinMemory: this.pinMemory,
         generator: this.generator,
         generators: this.#generators(),
         epoch,

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cuda, memory, NbitError, nn, optim, randint, randn, scope, tensor, type Tensor } from "@nbit/torch";
+import { LightningModule, type TrainerOptions } from "@nbit/lightning";
+import { on, options, SmallGpt, SmallResNet, train, warningsOf, type Training } from "./support.js";
+
+const close = (eager: readonly number[], graph: readonly number[], tolerance = 2e-3): void => {
+  assert.equal(graph.length, eager.length);
+  eager.forEach((loss, i) => assert.ok(Math.abs(loss - (graph[i] as number)) <= tolerance * Math.max(1, Math.abs(loss)), `step ${i}: eager ${loss}, graph ${graph[i]}`));
+};
+
+for (const precision of [32, 16, "bf16", "bf16-true"] as const)
+  for (const [name, make, batches] of [["GPT", () => new SmallGpt(), () => SmallGpt.batches(40)], ["ResNet", () => new SmallResNet(), () => SmallResNet.batches(40)]] as const)
+    test(`a whole step in one CUDA graph gives the losses of eager steps: ${name}, ${precision}`, options, async () => {
+      const settings: TrainerOptions = { precision, gradientClipVal: 1 };
+      const eager = await train(make, batches(), settings);
+      const graph = await train(make, batches(), { ...settings, cudaGraph: true });
+      close(eager.losses, graph.losses, precision === "bf16-true" ? 3e-2 : 5e-3);
+    });
+
+/** One linear layer: a batch with an infinite input gives gradients that are not finite. */
+class Line extends LightningModule {
+  readonly fc = new nn.Linear(16, 16);
+  override trainingStep(batch: unknown): Tensor {
+    const [x] = batch as readonly [Tensor];
+    return this.fc.forward(x).pow(2).mean();
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 0.05, momentum: 0.9, fused: true });
+  }
+}
+
+test("float16 scaling and skipping happen inside the graph, as in eager steps", options, async () => {
+  const good = on(randn([8, 16]));
+  const bad = good.clone();
+  bad.select(0, 0).fill_(Infinity);
+  const batches = Array.from({ length: 30 }, (_, i) => [i === 12 || i === 20 ? bad : good]);
+  const weights = (run: Training): number[] => [...run.module.parameters()].flatMap((p) => p.detach().flatten().tolist() as number[]);
+  const eager = await train(() => new Line(), batches, { precision: 16 });
+  const graph = await train(() => new Line(), batches, { precision: 16, cudaGraph: true });
+  assert.equal(eager.trainer.skippedSteps, 2);
+  assert.equal(graph.trainer.skippedSteps, 2);
+  assert.equal(graph.trainer.precision.lossScale, eager.trainer.precision.lossScale);
+  close(weights(eager), weights(graph), 1e-4);
+  assert.ok(weights(graph).every(Number.isFinite));
+});
+
+test("accumulation falls back to eager steps, and says why", options, async () => {
+  let run: Training | null = null;
+  const warnings = await warningsOf(async () => (run = await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", accumulateGradBatches: 2, cudaGraph: true })));
+  assert.ok(warnings.some((w) => /cudaGraph: steps run eagerly: accumulateGradBatches is not 1/.test(w)), warnings.join("\n"));
+  close((await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", accumulateGradBatches: 2 })).losses, (run as unknown as Training).losses, 1e-3);
+});
+
+test("a batch of another shape runs eagerly, and says so once", options, async () => {
+  const whole = SmallGpt.batches(20);
+  const batches = whole.map((batch, i) => (i % 7 === 6 ? batch.map((t) => t.narrow(0, 0, 5).contiguous()) : batch));
+  let run: Training | null = null;
+  const warnings = await warningsOf(async () => (run = await train(() => new SmallGpt(), batches, { precision: "bf16", cudaGraph: true })));
+  assert.equal(warnings.filter((w) => /runs eagerly; the graph was made for/.test(w)).length, 1, warnings.join("\n"));
+  close((await train(() => new SmallGpt(), batches, { precision: "bf16" })).losses, (run as unknown as Training).losses, 5e-3);
+});
+
+/** Reads the loss in the middle of the step, which no graph can hold. */
+class Reads extends Line {
+  override trainingStep(batch: unknown): Tensor {
+    const loss = super.trainingStep(batch);
+    return loss.mul(loss.item() > 1e9 ? 0 : 1);
+  }
+}
+test("a step that reads a value cannot be recorded: it goes on eagerly, and says why", options, async () => {
+  const batches = Array.from({ length: 10 }, () => [on(randn([8, 16]))]);
+  let run: Training | null = null;
+  const warnings = await warningsOf(async () => (run = await train(() => new Reads(), batches, { precision: 32, cudaGraph: true })));
+  assert.ok(warnings.some((w) => /the step could not be recorded/.test(w)), warnings.join("\n"));
+  close((await train(() => new Line(), batches, { precision: 32 })).losses, (run as unknown as Training).losses);
+});
+
+test("replays hold no more tensors as they go on", options, async () => {
+  const before = memory().tensors;
+  await train(() => new Line(), Array.from({ length: 12 }, () => [on(randn([8, 16]))]), { cudaGraph: true });
+  const first = memory().tensors - before;
+  await train(() => new Line(), Array.from({ length: 60 }, () => [on(randn([8, 16]))]), { cudaGraph: true });
+  assert.ok(memory().tensors - before <= 2 * first + 48 + 8, `${first}, then ${memory().tensors - before - first}`); // the batches and losses that this test holds, per step
+});
+
+test("a graph by hand: replays read new inputs from the memory that was recorded", options, () => {
+  const x = on(randint(10, [4])).float();
+  const graph = new cuda.CudaGraph();
+  assert.throws(() => graph.replay(), (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_EMPTY");
+  graph.warmUp(() => scope(() => void x.mul(2)));
+  const y = graph.capture(() => x.mul(2).add(1));
+  assert.throws(() => graph.capture(() => x), (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_CAPTURED");
+  x.copy_(tensor([1, 2, 3, 4]));
+  graph.replay();
+  assert.deepEqual(y.tolist(), [3, 5, 7, 9]);
+  x.copy_(tensor([0, 0, 0, 1]));
+  graph.replay();
+  assert.deepEqual(y.tolist(), [1, 1, 1, 3]);
+});

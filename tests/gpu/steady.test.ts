@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cuda, DataLoader, optim, randint, TensorDataset, type Tensor } from "@nbit/torch";
+import { Callback, Logger, Trainer, type LightningModule, type OptimizerConfiguration, type TrainerOptions, type TrainerView } from "@nbit/lightning";
+import { options, quiet, SmallGpt, train } from "./support.js";
+
+const EVERY = 10;
+
+/** From the sixth step on, whatever makes the host wait for the device is an error; except where loggers read. */
+class NoWaiting extends Callback {
+  guarded = 0;
+  override onTrainBatchStart(_: TrainerView, __: LightningModule, ___: unknown, batchIdx: number): void {
+    if (batchIdx < 5) return;
+    cuda.setSyncDebugMode("error");
+    this.guarded++;
+  }
+  override onTrainBatchEnd(_: TrainerView, __: LightningModule, ___: unknown, ____: unknown, batchIdx: number): void {
+    if ((batchIdx + 1) % EVERY === 0) cuda.setSyncDebugMode("default"); // loss, scale and metrics are read for the loggers after this
+  }
+  override onTrainEnd(): void {
+    cuda.setSyncDebugMode("default");
+  }
+  override onException(): void {
+    cuda.setSyncDebugMode("default");
+  }
+}
+
+/** What loggers were given, and when. */
+class Recorder extends Logger {
+  readonly name = "recorder";
+  readonly version = "0";
+  readonly steps: number[] = [];
+  override logMetrics(metrics: Readonly<Record<string, number>>, step: number): void {
+    if ("loss_step" in metrics) this.steps.push(step);
+  }
+  override logHyperparams(): void {}
+}
+
+class Scheduled extends SmallGpt {
+  override configureOptimizers(): OptimizerConfiguration {
+    const optimizer = new optim.AdamW(this.parameters(), { lr: 3e-3, fused: true });
+    return { optimizer, lrScheduler: { scheduler: new optim.CosineAnnealingLR(optimizer, 100), interval: "step" } };
+  }
+}
+
+const cases: readonly (readonly [string, TrainerOptions])[] = [
+  ["32", { precision: 32 }],
+  ["bf16, clipped", { precision: "bf16", gradientClipVal: 1 }],
+  ["16 with its scaler, clipped", { precision: 16, gradientClipVal: 1 }],
+  ["16, accumulating", { precision: 16, accumulateGradBatches: 2 }],
+  ["16, as one CUDA graph", { precision: 16, gradientClipVal: 1, cudaGraph: true }],
+];
+
+for (const [name, settings] of cases)
+  test(`in the Trainer a steady step waits for nothing; loss, scale and metrics are read where loggers are due: ${name}`, options, async () => {
+    const guard = new NoWaiting();
+    const recorder = new Recorder();
+    const { losses } = await train(() => new Scheduled(), SmallGpt.batches(40), { ...settings, callbacks: [guard], logger: recorder, logEveryNSteps: EVERY });
+    assert.equal(guard.guarded, 35);
+    assert.equal(losses.length, 40);
+    assert.deepEqual(recorder.steps, settings.accumulateGradBatches === 2 ? [9, 19] : [9, 19, 29, 39]);
+  });
+
+test("batches from a loader with pinned memory reach the device without waiting", options, async () => {
+  const x = randint(64, [64, 16]);
+  const loader = new DataLoader(new TensorDataset(x, x.roll(-1, 1)), { batchSize: 8, shuffle: true, pinMemory: true });
+  const guard = new NoWaiting();
+  const trainer = new Trainer({ accelerator: "gpu", maxEpochs: 3, precision: "bf16", ...quiet, callbacks: [guard] });
+  for (const [a, b] of loader as Iterable<readonly [Tensor, Tensor]>) assert.ok(a.isPinned() && b.isPinned());
+  await trainer.fit(new SmallGpt(), { trainDataloaders: loader });
+  assert.ok(guard.guarded > 0);
+});

@@ -1,0 +1,138 @@
+/** What the tests on a GPU share: the small models, and a run of one by the Trainer. */
+import { cuda, embedding, keep, nn, optim, randint, randn, scaledDotProductAttention, seedEverything, type Tensor } from "@nbit/torch";
+import { Callback, LightningModule, Trainer, type OptimizerConfiguration, type TrainerOptions } from "@nbit/lightning";
+
+export const gpu = cuda.isAvailable();
+/** Options of a test that needs a GPU: it says what it skipped. */
+export const options = { skip: !gpu && "needs a CUDA device" };
+export const where = gpu ? "cuda" : "cpu";
+export const on = (t: Tensor): Tensor => t.to(where);
+
+export type MakeOptimizer = (parameters: Iterable<nn.Parameter>) => optim.Optimizer;
+export const adamW: MakeOptimizer = (parameters) => new optim.AdamW(parameters, { lr: 3e-3, fused: true });
+export const sgd: MakeOptimizer = (parameters) => new optim.SGD(parameters, { lr: 0.1, momentum: 0.9, fused: true });
+
+/** A GPT of one block over 64 tokens, wide enough (16-byte rows, multiples of 16) for float8 and fused attention. */
+export class SmallGpt extends LightningModule {
+  readonly wte = new nn.Embedding(64, 64);
+  readonly ln1 = new nn.LayerNorm(64);
+  readonly attn = new nn.Linear(64, 192);
+  readonly proj = new nn.Linear(64, 64);
+  readonly ln2 = new nn.LayerNorm(64);
+  readonly fc = new nn.Linear(64, 256);
+  readonly out = new nn.Linear(256, 64);
+  constructor(readonly makeOptimizer: MakeOptimizer = adamW) {
+    super();
+    nn.init.normal_(this.wte.weight, 0, 0.1);
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as readonly [Tensor, Tensor];
+    const [b, t] = x.shape as readonly [number, number];
+    let h = embedding(this.wte.weight, x);
+    const [q, k, v] = this.attn.call(this.ln1.call(h)).split(64, 2).map((p) => p.view([b, t, 4, 16]).transpose(1, 2)) as [Tensor, Tensor, Tensor];
+    h = h.add(this.proj.call(scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, 64])));
+    h = h.add(this.out.call(nn.functional.gelu(this.fc.call(this.ln2.call(h)))));
+    const loss = nn.functional.fusedLinearCrossEntropy(h.view([-1, 64]), this.wte.weight, y.view([-1]));
+    this.log("loss", loss, { onStep: true, onEpoch: true });
+    return loss;
+  }
+  override configureOptimizers(): OptimizerConfiguration {
+    return this.makeOptimizer(this.parameters());
+  }
+  static batches(steps: number): Tensor[][] {
+    seedEverything(1);
+    const x = randint(64, [8, 16]);
+    return Array.from({ length: steps }, () => [on(x), on(x.roll(-1, 1))]);
+  }
+}
+
+class ResidualBlock extends nn.Module {
+  readonly conv1: nn.Conv2d;
+  readonly bn1: nn.BatchNorm2d;
+  readonly conv2: nn.Conv2d;
+  readonly bn2: nn.BatchNorm2d;
+  constructor(channels: number) {
+    super();
+    this.conv1 = new nn.Conv2d(channels, channels, 3, { padding: 1, bias: false });
+    this.bn1 = new nn.BatchNorm2d(channels);
+    this.conv2 = new nn.Conv2d(channels, channels, 3, { padding: 1, bias: false });
+    this.bn2 = new nn.BatchNorm2d(channels);
+  }
+  forward(x: Tensor): Tensor {
+    const y = this.bn2.call(this.conv2.call(nn.functional.relu(this.bn1.call(this.conv1.call(x)))));
+    return nn.functional.relu(y.add(x));
+  }
+}
+
+/** A ResNet of two residual blocks over images of 12 × 12. */
+export class SmallResNet extends LightningModule {
+  readonly stem = new nn.Conv2d(3, 16, 3, { padding: 1, bias: false });
+  readonly bn = new nn.BatchNorm2d(16);
+  readonly blocks = new nn.ModuleList([new ResidualBlock(16), new ResidualBlock(16)]);
+  readonly fc = new nn.Linear(16, 8);
+  constructor(readonly makeOptimizer: MakeOptimizer = adamW) {
+    super();
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as readonly [Tensor, Tensor];
+    let h = nn.functional.relu(this.bn.call(this.stem.call(x.to(this.stem.weight.dtype))));
+    for (const block of this.blocks) h = block.call(h);
+    const loss = nn.functional.crossEntropy(this.fc.call(h.mean([2, 3])), y);
+    this.log("loss", loss, { onStep: true, onEpoch: true });
+    return loss;
+  }
+  override configureOptimizers(): OptimizerConfiguration {
+    return this.makeOptimizer(this.parameters());
+  }
+  static batches(steps: number): Tensor[][] {
+    seedEverything(1);
+    const classes = randn([8, 3, 12, 12]);
+    const y = randint(8, [32]);
+    const x = classes.indexSelect(0, y).add(randn([32, 3, 12, 12]).mul(0.5));
+    return Array.from({ length: steps }, () => [on(x), on(y)]);
+  }
+}
+
+/** Keeps every step's loss on the device; reading them is one wait, at the end. */
+export class Losses extends Callback {
+  readonly values: Tensor[] = [];
+  override onTrainBatchEnd(_: unknown, __: unknown, outputs: Readonly<Record<string, unknown>>): void {
+    this.values.push(keep((outputs["loss"] as Tensor).detach().float().clone()));
+  }
+  read(): number[] {
+    return this.values.map((v) => v.item());
+  }
+}
+
+export const quiet = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const;
+
+export interface Training {
+  readonly losses: number[];
+  readonly trainer: Trainer;
+  readonly module: LightningModule;
+}
+
+/** A run from a fixed seed over batches that lie on the device. */
+export async function train(make: () => LightningModule, batches: readonly unknown[], settings: TrainerOptions = {}): Promise<Training> {
+  seedEverything(7);
+  const module = make();
+  const losses = new Losses();
+  const callbacks = settings.callbacks === undefined ? [losses] : [losses, ...[settings.callbacks].flat()];
+  const trainer = new Trainer({ accelerator: gpu ? "gpu" : "cpu", devices: 1, maxSteps: batches.length, maxEpochs: 1, ...quiet, ...settings, callbacks });
+  await trainer.fit(module, { trainDataloaders: batches });
+  return { losses: losses.read(), trainer, module };
+}
+
+/** The warnings that a run gives. */
+export async function warningsOf(run: () => Promise<unknown>): Promise<string[]> {
+  const seen: string[] = [];
+  const listener = (warning: Error): void => void seen.push(warning.message);
+  process.on("warning", listener);
+  try {
+    await run();
+    await new Promise((done) => setImmediate(done)); // they are emitted in a turn of their own
+  } finally {
+    process.removeListener("warning", listener);
+  }
+  return seen;
+}
