@@ -1,5 +1,5 @@
 /** The models that the GPU benchmark trains, here and in peer.py: the same layers, drawn in the same order. */
-import { embedding, gelu, maxPool2d, nn, relu, scaledDotProductAttention, type Tensor } from "@nbit/torch";
+import { embedding, maxPool2d, nn, relu, scaledDotProductAttention, type Tensor } from "@nbit/torch";
 
 export interface GptConfig {
   readonly layers: number;
@@ -38,7 +38,8 @@ class Block extends nn.Module {
     const [q, k, v] = parts as [Tensor, Tensor, Tensor];
     const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
     const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y));
-    return [x2, this.out.forward(gelu(this.fc.forward(n2)))];
+    // The bias of the first product is added with the GELU, which then also sums its gradient.
+    return [x2, this.out.forward(nn.functional.biasGelu(nn.functional.linear(n2, this.fc.weight), this.fc.bias))];
   }
 }
 

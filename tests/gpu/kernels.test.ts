@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { autocast, cuda, grad, nn, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
 
 const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };
-const { addLayerNorm, addRmsNorm } = nn.functional;
+const { addLayerNorm, addRmsNorm, biasGelu } = nn.functional;
 
 /** ‖a - b‖ / ‖b‖ in float64, on the host. */
 function relative(a: Tensor, b: Tensor): number {
@@ -117,3 +117,26 @@ test("the norm is captured in a CUDA graph and replayed on new values", options,
   step();
   gradients().forEach((g, i) => assert.ok(relative(replayed[i] as Tensor, g) < 1e-6, `${i}`));
 });
+
+for (const [rows, columns, dtype, weight] of [[512, 3072, "bfloat16", "float32"], [512, 3072, "float16", "float32"], [33, 1001, "float32", "float32"], [7, 64, "bfloat16", "bfloat16"], [1, 5, "float16", "float32"], [5000, 256, "float32", "float32"]] as const)
+  for (const approximate of ["none", "tanh"] as const)
+    test(`the bias and GELU kernel equals its reference: ${rows} × ${columns} ${dtype}, ${approximate}`, options, () =>
+      scope(() => {
+        seedEverything(15);
+        const x = randn([rows, columns]).mul(2).to({ device: "cuda", dtype }).requiresGrad_();
+        const bias = randn([columns]).to({ device: "cuda", dtype: weight }).requiresGrad_();
+        const along = randn([rows, columns]).to("cuda");
+        const run = (path: "kernel" | "reference", withBias: boolean): Tensor[] => {
+          const y = biasGelu(x, withBias ? bias : null, { path, approximate });
+          return [y, ...grad(y.mul(along).sum(), withBias ? [x, bias] : [x])];
+        };
+        for (const withBias of [true, false]) {
+          const [fused, plain] = [run("kernel", withBias), run("reference", withBias)];
+          fused.forEach((t, i) => {
+            const other = plain[i] as Tensor;
+            assert.equal(t.dtype, other.dtype);
+            const limit = dtype === "bfloat16" ? 6e-3 : dtype === "float16" ? 1e-3 : 3e-6;
+            assert.ok(relative(t, other) < limit, `${i}: ${relative(t, other)}`);
+          });
+        }
+      }));

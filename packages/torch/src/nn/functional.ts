@@ -5,6 +5,7 @@ import type { Tensor } from "../tensor/tensor.js";
 
 export { linear, conv1d, conv2d, conv3d, relu, gelu, silu, sigmoid, tanh, softmax, logSoftmax, embedding, layerNorm, groupNorm, rmsNorm, batchNorm, dropout, maxPool2d, avgPool2d, adaptiveAvgPool2d, scaledDotProductAttention, pad, oneHot } from "../ops/index.js";
 
+export { biasGelu, type BiasGeluOptions } from "./bias-gelu.js";
 export { addLayerNorm, addRmsNorm, type AddNormOptions, type NormPair } from "./fused-norm.js";
 export { fusedLinearCrossEntropy, linearCrossEntropyReference, type FusedLinearCrossEntropyOptions } from "./fused-linear-cross-entropy.js";
 

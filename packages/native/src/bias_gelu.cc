@@ -1,0 +1,41 @@
+// Bias and GELU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (bias_gelu.cuda.cc) compute.
+#include "core.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/gelu_backward.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/library.h>
+
+namespace nbit {
+namespace {
+
+using Maybe = std::optional<at::Tensor>;
+constexpr c10::DispatchKeySet kAutocast{c10::DispatchKey::AutocastCPU};
+const char* formula(bool tanh) { return tanh ? "tanh" : "none"; }
+at::Tensor wide(const at::Tensor& x, const Maybe& bias) {
+  const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return bias ? x.to(type) + bias->to(type) : x.to(type);
+}
+
+at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
+  const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
+  return at::gelu(wide(x, bias), formula(tanh)).to(x.scalar_type());
+}
+std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh, bool needBias) {
+  const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
+  const at::Tensor v = wide(x, bias), d = at::gelu_backward(grad.to(v.scalar_type()), v, formula(tanh));
+  return {d.to(x.scalar_type()), needBias ? d.reshape({-1, x.size(-1)}).sum(0).to(bias->scalar_type()) : at::Tensor()};
+}
+
+TORCH_LIBRARY_FRAGMENT(nbit, m) {
+  m.def("bias_gelu(Tensor x, Tensor? bias, bool tanh) -> Tensor");
+  m.def("bias_gelu_backward(Tensor grad, Tensor x, Tensor? bias, bool tanh, bool need_bias) -> (Tensor grad_x, Tensor grad_bias)");
+}
+TORCH_LIBRARY_IMPL(nbit, CPU, m) {
+  m.impl("bias_gelu", forward);
+  m.impl("bias_gelu_backward", backward);
+}
+
+}  // namespace
+}  // namespace nbit
