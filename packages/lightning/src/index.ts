@@ -50,6 +50,8 @@ export { Explanation, forecastMemory } from "./precision/explain.js";
 export type { MemoryForecast } from "./precision/explain.js";
 export { Float8Precision } from "./precision/float8.js";
 export type { Float8PrecisionOptions } from "./precision/float8.js";
+export { QuantizedPrecision } from "./precision/quantized.js";
+export type { QuantizedPrecisionOptions } from "./precision/quantized.js";
 export { FullPrecision } from "./precision/full.js";
 export { HalfPrecision } from "./precision/half.js";
 export { MixedPrecision } from "./precision/mixed.js";

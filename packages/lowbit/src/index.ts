@@ -6,3 +6,4 @@ export { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
 export { keep32bit, StableEmbedding } from "./overrides.js";
 export * from "./optimizers.js";
 export * from "./float8/index.js";
+export * from "./quantized/index.js";

@@ -2,8 +2,8 @@
 import { nn } from "@nbit/torch";
 
 /**
- * Offer every module below `root` with its path to `choose`, parents first, each once; what it returns takes the module's place wherever it occurs, null leaves it.
- * Nothing below a module that was replaced is offered.
+ * Offer every module below `root` with its path to `choose`, parents first, each once. What it returns takes the module's place wherever it occurs (the module itself stays),
+ * and nothing below it is offered; null goes on below.
  */
 export function replaceChildren(root: nn.Module, choose: (child: nn.Module, path: string) => nn.Module | null): void {
   const chosen = new Map<nn.Module, nn.Module>();
@@ -13,9 +13,10 @@ export function replaceChildren(root: nn.Module, choose: (child: nn.Module, path
       const path = prefix === "" ? nn.snakeCase(name) : `${prefix}.${nn.snakeCase(name)}`;
       let next = chosen.get(child);
       if (next === undefined) {
-        next = choose(child, path) ?? child;
+        const picked = choose(child, path);
+        next = picked ?? child;
         chosen.set(child, next);
-        if (next === child) visit(child, path);
+        if (picked === null) visit(child, path);
       }
       if (next !== child) Reflect.set(parent, name, next);
     }

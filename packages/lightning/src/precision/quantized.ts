@@ -1,0 +1,71 @@
+import { QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
+import type { nn, optim } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import { Explanation, type MemoryForecast } from "./explain.js";
+import type { Precision, PrecisionDTypes } from "./precision.js";
+import { TruePrecision } from "./true.js";
+
+export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, "format"> {
+  /** Everything but the quantized weights, and what they compute in. Default "bfloat16". */
+  readonly dtype?: "float32" | "bfloat16" | "float16";
+}
+
+/**
+ * Frozen weights in nf4, nf4-dq, fp4, fp4-dq or int8, everything else in one floating dtype: Lightning's `BitsandbytesPrecision`. Only a plugin, as there.
+ *
+ * Linear layers are quantized when a run begins, from the weights that the module has then; what learns is what is left: add adapters (`addLora`) in the module's
+ * constructor, or leave layers out with `filter`.
+ * @example new Trainer({ plugins: new QuantizedPrecision("nf4", { filter: (_, path) => path !== "head" }) });
+ */
+export class QuantizedPrecision extends TruePrecision {
+  readonly name: "32-true" | "bf16-true" | "16-true";
+  protected readonly dtype: "float32" | "bfloat16" | "float16";
+  readonly dtypes: PrecisionDTypes;
+  readonly #options: QuantizeWeightsOptions;
+  #conversion: ConversionReport | null = null;
+
+  constructor(format: WeightFormat, options: QuantizedPrecisionOptions = {}) {
+    super();
+    const { dtype = "bfloat16", ...rest } = options;
+    const names = { float32: "32-true", bfloat16: "bf16-true", float16: "16-true" } as const;
+    if (!Object.hasOwn(names, dtype)) throw new MisconfigurationError("QuantizedPrecision", 'dtype to be "float32", "bfloat16" or "float16"', dtype, undefined, "ERR_PRECISION_PLUGIN");
+    if (!["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"].includes(format)) throw new MisconfigurationError("QuantizedPrecision", 'format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"', format, undefined, "ERR_PRECISION_PLUGIN");
+    this.name = names[dtype];
+    this.dtype = dtype;
+    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+    this.#options = { ...rest, format };
+  }
+
+  /** What became of every linear layer; null before the first run. */
+  get conversion(): ConversionReport | null {
+    return this.#conversion;
+  }
+
+  /** Quantized first: rounding to 16 bits before would be a second error. */
+  override convertModule(module: nn.Module): void {
+    this.#conversion = quantizeWeights(module, this.#options);
+    super.convertModule(module);
+  }
+
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    super.connect(module, optimizers);
+    if (optimizers.length > 0 && !module.parameters().some((p) => p.requiresGrad))
+      throw new MisconfigurationError("QuantizedPrecision", "something that learns beside the quantized weights", "a module whose parameters are all frozen", "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.", "ERR_PRECISION_FROZEN");
+  }
+
+  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+    const forecast = super.forecast(module, optimizers);
+    let codes = 0;
+    for (const m of module.modules()) if (m instanceof QuantizedLinear) codes += m.weightBytes;
+    return { ...forecast, parameters: forecast.parameters + codes, total: forecast.total + codes };
+  }
+
+  override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+    const e = super.explain({ ...options, print: false });
+    const { format } = this.#options;
+    const what = this.#conversion === null ? `weights of linear layers frozen in ${format}` : `weights of ${this.#conversion.layers.filter((l) => l.converted || l.reason.startsWith("quantized already")).length} of ${this.#conversion.layers.length} linear layers frozen in ${format}`;
+    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory);
+    if (options.print !== false) console.log(explanation.toString());
+    return explanation;
+  }
+}

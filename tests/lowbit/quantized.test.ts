@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { addLora, dequantizeWeight, Float8Linear, fp4Map, loadLoraStateDict, loraParameters, loraStateDict, LoRALinear, mergeLora, nf4Map, QuantizedLinear, quantizedBytes, quantizeWeight, quantizeWeights, WEIGHT_FORMATS, weightMemory } from "@nbit/lowbit";
+import { autocast, keep, memory, nn, optim, packState, randn, scope, seedEverything, setNumThreads, tensor, unpackState, zeros, type Tensor } from "@nbit/torch";
+
+setNumThreads(1);
+
+test("nf4 has the values of its paper; fp4 those of its bits", () => {
+  // QLoRA, appendix E.
+  const published = [-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1];
+  nf4Map().forEach((v, i) => assert.ok(Math.abs(v - (published[i] ?? NaN)) < 2e-7, `${i}: ${v}`));
+  fp4Map().forEach((v, code) => {
+    const [exponent, mantissa] = [(code >> 1) & 3, code & 1];
+    const magnitude = exponent === 0 ? mantissa * 0.0625 : (1 + mantissa / 2) * 2 ** (4 - exponent);
+    assert.equal(v, ((code & 8 ? -1 : 1) * magnitude) / 12);
+  });
+});
+
+/** Mean |error| of a standard normal matrix. */
+function error(format: (typeof WEIGHT_FORMATS)[number], blockSize?: number): number {
+  return scope(() => {
+    seedEverything(0);
+    const x = randn([1024, 1024]);
+    return dequantizeWeight(quantizeWeight(x, { format, ...(blockSize === undefined ? {} : { blockSize }) })).sub(x).abs().mean().item();
+  });
+}
+
+test("errors on normal weights are the published ones", () => {
+  // bitsandbytes' own figures by block: nf4 0.0728, 0.0768; fp4 0.0965, 0.1029.
+  for (const [format, blockSize, expected] of [["nf4", 64, 0.0728], ["nf4", 128, 0.0768], ["fp4", 64, 0.0965], ["fp4", 128, 0.1029]] as const) {
+    const e = error(format, blockSize);
+    assert.ok(Math.abs(e - expected) < 0.0005, `${format} at ${blockSize}: ${e}`);
+  }
+  for (const format of ["nf4", "fp4"] as const) assert.ok(Math.abs(error(`${format}-dq`) - error(format)) < 0.0005, `${format}: double quantization costs almost nothing`);
+  assert.ok(error("int8") < 0.01);
+});
+
+test("bits per element: 4.5, 4.127 with quantized scales, 8 and a row's scale", () => {
+  scope(() => {
+    const x = randn([1024, 1024]);
+    const bits = (format: (typeof WEIGHT_FORMATS)[number]): number => (quantizedBytes(quantizeWeight(x, { format })) * 8) / x.numel();
+    assert.equal(bits("nf4"), 4.5);
+    assert.ok(Math.abs(bits("nf4-dq") - 4.127) < 0.0005, String(bits("nf4-dq")));
+    assert.ok(Math.abs(bits("fp4-dq") - 4.127) < 0.0005);
+    assert.equal(bits("int8"), 8 + 32 / 1024);
+  });
+});
+
+test("codes are the nearest, the first of two in the high half; ragged blocks, odd sizes, zeros and other dtypes", () => {
+  scope(() => {
+    seedEverything(1);
+    for (const format of ["nf4", "fp4"] as const) {
+      const values = format === "nf4" ? nf4Map() : fp4Map();
+      const w = quantizeWeight(tensor([values.concat(values.map((v) => v / 2))]), { format, blockSize: 16 });
+      const back = dequantizeWeight(w).view([-1]).tolist() as number[];
+      values.forEach((v, i) => {
+        assert.equal(back[i], Math.fround(v) + 0);
+        assert.equal(back[16 + i], Math.fround(v / 2) + 0);
+      });
+      const bytes = w.codes.tolist() as number[];
+      if (format === "nf4") assert.deepEqual(bytes.slice(0, 8), [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+      // Nearest: no value of the codebook is closer than the one chosen.
+      const x = randn([7, 33]);
+      const q = quantizeWeight(x, { format, blockSize: 64 });
+      assert.equal(q.codes.numel(), Math.ceil((7 * 33) / 2));
+      const chosen = dequantizeWeight(q).sub(x).abs().view([-1]).tolist() as number[];
+      const absmax = q.absmax.tolist() as number[];
+      (x.view([-1]).tolist() as number[]).forEach((v, i) => {
+        const scale = absmax[Math.floor(i / 64)] ?? NaN;
+        assert.ok((chosen[i] ?? NaN) <= Math.min(...values.map((c) => Math.abs(c * scale - v))) + 1e-6);
+      });
+    }
+    for (const format of WEIGHT_FORMATS) {
+      assert.equal(dequantizeWeight(quantizeWeight(zeros([16, 64]), { format })).abs().max().item(), 0);
+      const x = randn([32, 64]);
+      for (const dtype of ["bfloat16", "float16"] as const) {
+        const back = dequantizeWeight(quantizeWeight(x.to(dtype), { format }), dtype);
+        assert.equal(back.dtype, dtype);
+        assert.ok(back.float().sub(x).abs().mean().item() < 0.12);
+      }
+    }
+  });
+});
+
+const OPTIONS = WEIGHT_FORMATS.map((format) => ({ format }));
+
+test("a quantized layer computes with the weight that its codes stand for, forward and backward, alone, in bfloat16 and under autocast", () => {
+  for (const options of OPTIONS)
+    scope(() => {
+      seedEverything(2);
+      const linear = new nn.Linear(96, 48);
+      const layer = QuantizedLinear.from(linear, options);
+      const dense = new nn.Linear(96, 48);
+      dense.loadStateDict(new Map<string, Tensor>([["weight", layer.dequantize()], ["bias", linear.bias as Tensor]]));
+      const x = randn([2, 5, 96]);
+      const [a, b] = [x.clone().requiresGrad_(), x.clone().requiresGrad_()];
+      const [y, z] = [layer.forward(a), dense.forward(b)];
+      assert.ok(y.sub(z).abs().max().item() < 1e-5);
+      y.square().sum().backward();
+      z.square().sum().backward();
+      assert.ok((a.grad as Tensor).sub(b.grad as Tensor).abs().max().item() < 1e-3);
+      assert.equal(layer.bias?.grad, null);
+      assert.deepEqual(layer.parameters().map((p) => p.requiresGrad), [false]);
+      const cast = autocast({ dtype: "bfloat16" }, () => layer.forward(a));
+      assert.equal(cast.dtype, "bfloat16");
+      assert.ok(cast.float().sub(z).abs().max().item() < 0.1);
+      // Casting the module leaves codes and scales alone.
+      const before = layer.dequantize();
+      layer.bfloat16();
+      assert.equal(layer.dequantize().sub(before).abs().max().item(), 0);
+      assert.equal(layer.forward(x.bfloat16()).dtype, "bfloat16");
+    });
+});
+
+test("between forward and backward no wide weight is held", () => {
+  const layer = QuantizedLinear.from(new nn.Linear(256, 256), { format: "nf4" });
+  scope(() => {
+    const x = randn([4, 256]).requiresGrad_();
+    const { bytes } = memory();
+    assert.ok(bytes > 0);
+    const y = layer.forward(x);
+    const wide = 256 * 256 * 4;
+    assert.ok(memory().bytes - bytes < wide / 8, `${memory().bytes - bytes} bytes kept by forward, the wide weight has ${wide}`);
+    scope(() => y.sum().backward());
+    assert.ok(memory().bytes - bytes < wide / 8);
+    const kept = memory().bytes;
+    const weight = layer.dequantize();
+    assert.ok(memory().bytes - kept >= weight.nbytes); // the measure does see it
+  });
+});
+
+class Block extends nn.Module {
+  readonly embedding = new nn.Embedding(16, 64);
+  readonly query = new nn.Linear(64, 64);
+  readonly value = new nn.Linear(64, 64, { bias: false });
+  readonly mlp = new nn.Sequential(new nn.Linear(64, 128), new nn.GELU(), new nn.Linear(128, 64));
+  readonly head = new nn.Linear(64, 16, { bias: false });
+  forward(x: Tensor): Tensor {
+    const h = x.add(this.query.forward(x).tanh().mul(this.value.forward(x)));
+    return this.head.forward(h.add(this.mlp.forward(h)));
+  }
+}
+
+test("quantizeWeights lists every layer; shared weights stay; the state dict goes around", () => {
+  const net = new Block();
+  net.embedding.weight.setData(net.head.weight);
+  (net.head as { weight: nn.Parameter }).weight = net.embedding.weight;
+  const report = quantizeWeights(net, { format: "nf4-dq", filter: (_, path) => path !== "mlp.0" });
+  assert.deepEqual(report.layers.map((l) => [l.path, l.layer, l.reason]), [
+    ["query", "Linear(64, 64, bias)", "nf4-dq"],
+    ["value", "Linear(64, 64)", "nf4-dq"],
+    ["mlp.0", "Linear(64, 128, bias)", "the filter refused it"],
+    ["mlp.2", "Linear(128, 64, bias)", "nf4-dq"],
+    ["head", "Linear(64, 16)", "its weight is shared with embedding"],
+  ]);
+  scope(() => {
+    const other = new Block();
+    quantizeWeights(other, { format: "nf4-dq", filter: (_, path) => path !== "mlp.0" && path !== "head" });
+    const state = unpackState(packState(Object.fromEntries(net.stateDict()))) as Record<string, Tensor>;
+    other.loadStateDict(state);
+    const x = randn([3, 64]);
+    assert.deepEqual(other.forward(x).tolist(), net.forward(x).tolist());
+  });
+  assert.match(quantizeWeights(net, { format: "int8" }).toString(), /query +QuantizedLinear\(64, 64\) +left +quantized already, nf4-dq/);
+});
+
+test("adapters: begin as their base, alone learn, are saved and loaded alone", () => {
+  scope(() => {
+    seedEverything(3);
+    const net = new Block();
+    const x = keep(randn([32, 64]));
+    const target = randn([32, 16]);
+    quantizeWeights(net, { format: "nf4", filter: (_, path) => path !== "head" });
+    const before = net.forward(x).detach();
+    const report = addLora(net, { rank: 4, alpha: 8, targets: ["query", "value", "mlp.2"] });
+    assert.deepEqual(report.layers.map((l) => [l.path, l.converted]), [["query", true], ["value", true], ["mlp.0", false], ["mlp.2", true], ["head", false]]);
+    assert.equal(net.forward(x).sub(before).abs().max().item(), 0);
+    assert.deepEqual([...net.namedParameters()].filter(([, p]) => p.requiresGrad).map(([name]) => name), ["query.lora_a", "query.lora_b", "value.lora_a", "value.lora_b", "mlp.2.lora_a", "mlp.2.lora_b"]);
+    assert.deepEqual(addLora(net, { rank: 4, targets: ["query"] }).converted, []);
+    const frozen = new Map([...net.stateDict()].filter(([name]) => !name.includes("lora")).map(([name, t]) => [name, t.clone()]));
+    const optimizer = new optim.AdamW(loraParameters(net), { lr: 1e-2 });
+    const losses = Array.from({ length: 30 }, () =>
+      scope(() => {
+        const loss = net.forward(x).sub(target).square().mean();
+        loss.backward();
+        optimizer.step();
+        optimizer.zeroGrad();
+        return loss.item();
+      }),
+    );
+    assert.ok((losses.at(-1) ?? NaN) < 0.9 * (losses[0] ?? NaN), String(losses));
+    for (const [name, t] of frozen) assert.equal(net.stateDict().get(name)?.ne(t).sum().item(), 0, name);
+    const state = loraStateDict(net);
+    assert.equal([...state.keys()].join(), "query.lora_a,query.lora_b,value.lora_a,value.lora_b,mlp.2.lora_a,mlp.2.lora_b");
+    const trained = net.forward(x).detach();
+    const copy = new Map([...state].map(([name, t]) => [name, t.detach().clone()]));
+    for (const [, m] of net.namedModules()) if (m instanceof LoRALinear) m.resetParameters();
+    assert.equal(net.forward(x).sub(before).abs().max().item(), 0);
+    loadLoraStateDict(net, copy);
+    assert.equal(net.forward(x).sub(trained).abs().max().item(), 0);
+    copy.delete("query.lora_a");
+    copy.set("extra", zeros([1]));
+    copy.set("value.lora_a", zeros([2, 64]));
+    assert.throws(() => loadLoraStateDict(net, copy), /missing query\.lora_a; value\.lora_a has shape \[2, 64\], expected \[4, 64\]; unexpected extra/);
+  });
+});
+
+test("merge and unmerge: one product instead of three, and back to the last bit", () => {
+  for (const make of [
+    (l: nn.Linear) => l,
+    (l: nn.Linear) => Float8Linear.from(l),
+    ...OPTIONS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options)),
+  ])
+    scope(() => {
+      seedEverything(4);
+      const base = make(new nn.Linear(64, 64));
+      const layer = new LoRALinear(base, { rank: 4, alpha: 4, dropout: 0.5 });
+      layer.loraB.detach().copy_(randn([64, 4]).mul(0.1));
+      layer.eval();
+      const x = randn([16, 64]);
+      const y = layer.forward(x).detach();
+      const weight = layer.mergedWeight();
+      layer.merge();
+      assert.ok(layer.merged);
+      const difference = layer.forward(x).detach().sub(y).norm().item() / y.norm().item();
+      assert.ok(difference < (base instanceof nn.Linear ? 1e-5 : 0.2), `${base.constructor.name} ${difference}`);
+      assert.throws(() => layer.merge(), { code: "LORA_MERGED" });
+      layer.unmerge();
+      assert.deepEqual(layer.forward(x).tolist(), y.tolist());
+      assert.throws(() => layer.unmerge(), { code: "LORA_NOT_MERGED" });
+      const holder = new nn.Sequential(layer);
+      assert.equal(mergeLora(holder), 1);
+      assert.equal(holder[0]?.constructor, nn.Linear);
+      assert.equal((holder[0] as unknown as nn.Linear).weight.sub(weight).abs().max().item(), 0);
+      assert.ok(holder.forward(x).sub(y).norm().item() / y.norm().item() < (base instanceof Float8Linear ? 0.1 : 1e-5));
+    });
+});
+
+test("dropout is the adapter's, and only while training", () => {
+  scope(() => {
+    seedEverything(5);
+    const layer = new LoRALinear(new nn.Linear(32, 32), { rank: 2, dropout: 0.5 });
+    layer.loraB.detach().add_(1);
+    const x = randn([4, 32]);
+    const [a, b] = [layer.forward(x), layer.forward(x)];
+    assert.ok(a.sub(b).abs().max().item() > 0);
+    layer.eval();
+    assert.equal(layer.forward(x).sub(layer.forward(x)).abs().max().item(), 0);
+  });
+});
+
+test("the memory table: bits, what learns, the float32 it replaces", () => {
+  const net = new Block();
+  const wide = weightMemory(net);
+  assert.equal(wide.bytes, 4 * wide.elements);
+  quantizeWeights(net, { format: "nf4", filter: (_, path) => path !== "head" });
+  addLora(net, { rank: 2, targets: ["query"] });
+  const table = weightMemory(net);
+  assert.deepEqual(table.rows.map((r) => [r.kind, r.elements, r.trainable]), [["float32", 16 * 64 * 2 + 64 + 128 + 64, false], ["adapters", 2 * 2 * 64, true], ["nf4", 64 * 64 * 2 + 2 * 64 * 128, false]]);
+  assert.equal(table.rows[2]?.bytes, ((table.rows[2]?.elements ?? 0) * 4.5) / 8);
+  assert.equal(table.trainable, 256);
+  assert.match(table.toString(), /^weights +elements +memory +bits each\nfloat32 +2,304 +9\.00 KiB +32\.000 {2}frozen\nadapters +256 +1\.00 KiB +32\.000 {2}learns\nnf4 +24,576 +13\.50 KiB +4\.500 {2}frozen\nall /);
+});
+
+test("two equal steps end with equal live tensors", () => {
+  const net = new Block();
+  quantizeWeights(net, { format: "fp4-dq" });
+  addLora(net, { rank: 2, dropout: 0.1 });
+  const optimizer = new optim.AdamW(net.parameters(), { lr: 1e-3 });
+  const x = keep(randn([8, 64]));
+  const live = Array.from({ length: 4 }, () => {
+    scope(() => {
+      net.forward(x).square().mean().backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+    });
+    return memory().tensors;
+  });
+  assert.equal(live[3], live[2]);
+});
+
+test("errors name the argument", () => {
+  scope(() => {
+    assert.throws(() => quantizeWeight(randn([4, 4]), { format: "nf3" as never }), /format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"\. Received: "nf3"/);
+    assert.throws(() => quantizeWeight(randn([64]), { format: "nf4" }), /a matrix in float32/);
+    assert.throws(() => quantizeWeight(randn([64, 64]), { format: "nf4", blockSize: 8 }), /blockSize to be a whole number from 16 to 4096/);
+    assert.throws(() => quantizeWeight(tensor([[1, NaN]]), { format: "int8" }), /expected a finite weight.*holds NaN or infinity/);
+    assert.throws(() => quantizeWeights(new nn.Linear(4, 4), { format: "nf4" }), /QuantizedLinear\.from/);
+    assert.throws(() => addLora(new Block(), { targets: ["keys"] }), /targets that match linear layers \(query, value, mlp\.0, mlp\.2, head\)\. Received: "keys"/);
+    for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { dropout: 1 }]) assert.throws(() => new LoRALinear(new nn.Linear(4, 4), options), /ArgumentError: LoRALinear: expected (rank|alpha|dropout)/);
+    assert.throws(() => new LoRALinear(new nn.ReLU() as never), /a Linear, QuantizedLinear or Float8Linear/);
+    assert.throws(() => QuantizedLinear.from(new nn.Linear(64, 32), { format: "nf4" }).forward(randn([3, 63])), /input of shape \[…, 64\]/);
+  });
+});
