@@ -18,8 +18,8 @@ export interface Family {
   readonly name: string;
   /** Whether each state is signed. */
   readonly states: readonly boolean[];
-  /** Index in the fused kernel for one state, "adam" for its kernel, or null: the reference runs. */
-  readonly fused: number | "adam" | "adamw" | null;
+  /** The family's number in the fused kernels; null: the reference runs. */
+  readonly fused: number | null;
   /**
    * New parameter and states. `g` has no values that are not finite; results are new tensors.
    * @param p - float32, as everything.
@@ -41,7 +41,7 @@ const [M, V] = [true, false];
 const adam = (decoupled: boolean): Family => ({
   name: decoupled ? "AdamW" : "Adam",
   states: [M, V],
-  fused: decoupled ? "adamw" : "adam",
+  fused: decoupled ? 5 : 4,
   update(p, g, [m, v], h) {
     const grad = decoupled ? g : g.add(p, { alpha: h.weightDecay });
     const r = moments(grad, m as Tensor, v as Tensor, h);
@@ -94,7 +94,7 @@ const adagrad: Family = {
 const lamb: Family = {
   name: "LAMB",
   states: [M, V],
-  fused: null,
+  fused: 6,
   update(p, g, [m, v], h) {
     const r = moments(g, m as Tensor, v as Tensor, h);
     const step = r.direction.add(p, { alpha: h.weightDecay });
@@ -105,7 +105,7 @@ const lamb: Family = {
 const lars: Family = {
   name: "LARS",
   states: [M],
-  fused: null,
+  fused: 7,
   update(p, g, [b], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const scaled = grad.mul(trust(p, grad, h.trustCoefficient, 0));
@@ -117,7 +117,7 @@ const lars: Family = {
 const ademamix: Family = {
   name: "AdEMAMix",
   states: [M, M, V],
-  fused: null,
+  fused: 8,
   update(p, g, [fast, slow, v], h) {
     const r = moments(g, fast as Tensor, v as Tensor, h);
     const slow1 = (slow as Tensor).mul(h.beta3).add(g, { alpha: 1 - h.beta3 });

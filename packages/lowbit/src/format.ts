@@ -1,5 +1,5 @@
 /** State formats: how an optimizer's moments are kept between steps. A value type: codes, scales, map. */
-import { ArgumentError, finfo, NbitError, operators, outsideScopes, scope, zeros, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, finfo, NbitError, operators, scope, zeros, type DType, type Tensor } from "@nbit/torch";
 import { bucketize, cat, isTensor } from "@nbit/torch";
 import { mapOn } from "./device.js";
 import { dynamicMap, dynamicMap4, linearMap, mapTensor } from "./map.js";
@@ -14,12 +14,13 @@ export interface Quantized {
   readonly blockSize: number;
 }
 
-export type FormatName = "dynamic8" | "linear8" | "dynamic4" | "linear4" | "float8";
+/** `moments4` is what Adam4bit keeps: signed as dynamic4, unsigned as linear4, whose map has no zero. */
+export type FormatName = "dynamic8" | "linear8" | "dynamic4" | "linear4" | "moments4" | "float8";
 export interface StateFormat {
   readonly name: FormatName;
   readonly bits: 4 | 8;
-  /** float32 in; the plain ATen reference, nearest by midpoints. */
-  quantize(x: Tensor, options: { readonly signed: boolean; readonly blockSize: number }): Quantized;
+  /** float32 in; the plain ATen reference, nearest by midpoints. `keepPositive`: a value above 0 keeps a code that stands for more than 0. */
+  quantize(x: Tensor, options: { readonly signed: boolean; readonly blockSize: number; readonly keepPositive?: boolean }): Quantized;
   /** float32 out. */
   dequantize(q: Quantized, signed: boolean): Tensor;
   map(signed: boolean): Tensor | null;
@@ -56,7 +57,7 @@ function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => numb
     name,
     bits,
     map,
-    quantize(x, { signed, blockSize }) {
+    quantize(x, { signed, blockSize, keepPositive = false }) {
       checkBlock(blockSize);
       const shape = [...x.shape];
       const [codes, absmax] = scope(() => {
@@ -65,20 +66,24 @@ function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => numb
         const m = map(signed).to(whole.device);
         const mid = m.slice(0, 0, -1).add(m.slice(0, 1)).mul(0.5);
         const c = bucketize(normalized(whole, a), mid).to("uint8").view([-1]).slice(0, 0, x.numel());
-        return [bits === 8 ? c.reshape(shape) : pack(c), a];
+        const kept = keepPositive && !signed && values(signed)[0] === 0 ? c.maximum(x.detach().reshape([-1]).gt(0).to("uint8")) : c;
+        return [bits === 8 ? kept.reshape(shape) : pack(kept), a];
       });
       return { codes, absmax, shape, blockSize };
     },
-    dequantize(q, signed) {
-      return scope(() => {
-        const n = q.shape.reduce((a, b) => a * b, 1);
-        const c = bits === 8 ? q.codes.reshape([-1]) : unpack(q.codes, n);
-        const values32 = map(signed).to(q.codes.device).indexSelect(0, c.to("int32"));
-        const scale = q.absmax.repeatInterleave(q.blockSize, 0).slice(0, 0, n);
-        return values32.mul(scale).reshape([...q.shape]);
-      });
-    },
+    dequantize: (q, signed) => decodeWith(map(signed), q),
   };
+}
+
+/** @internal Values of codes under a map of 256, or of 16 with two codes a byte. */
+export function decodeWith(map: Tensor, q: Quantized): Tensor {
+  return scope(() => {
+    const n = q.shape.reduce((a, b) => a * b, 1);
+    const c = map.numel() > 16 ? q.codes.reshape([-1]) : unpack(q.codes, n);
+    const values32 = map.to(q.codes.device).indexSelect(0, c.to("int32"));
+    const scale = q.absmax.repeatInterleave(q.blockSize, 0).slice(0, 0, n);
+    return values32.mul(scale).reshape([...q.shape]);
+  });
 }
 
 // Two codes a byte, the first in the low half.
@@ -98,14 +103,16 @@ const float8: StateFormat = {
   name: "float8",
   bits: 8,
   map: () => null,
-  quantize(x, { blockSize }) {
+  quantize(x, { signed, blockSize, keepPositive = false }) {
     checkBlock(blockSize);
     const max = finfo("float8_e4m3fn").max;
     const [codes, absmax] = scope(() => {
       const whole = blocks(x, blockSize);
       const a = absmaxOf(whole);
       const v = normalized(whole, a).clamp(-1, 1).mul(max).to("float8_e4m3fn" satisfies DType);
-      return [v.view([-1]).slice(0, 0, x.numel()).reshape([...x.shape]), a];
+      const codes = v.view([-1]).slice(0, 0, x.numel());
+      if (!keepPositive || signed) return [codes.reshape([...x.shape]), a];
+      return [codes.view("uint8").maximum(x.detach().reshape([-1]).gt(0).to("uint8")).view("float8_e4m3fn").reshape([...x.shape]), a];
     });
     return { codes, absmax, shape: [...x.shape], blockSize };
   },
@@ -123,6 +130,7 @@ export const FORMATS: Readonly<Record<FormatName, StateFormat>> = Object.freeze(
   linear8: mapped("linear8", 8, (signed) => linearMap(signed, 8)),
   dynamic4: mapped("dynamic4", 4, dynamicMap4),
   linear4: mapped("linear4", 4, (signed) => linearMap(signed, 4)),
+  moments4: mapped("moments4", 4, (signed) => (signed ? dynamicMap4(true) : linearMap(false, 4))),
   float8,
 });
 
@@ -144,7 +152,7 @@ export interface QuantizeOptions {
 /**
  * Blockwise quantization: per block one float32 absmax, per element the code of the nearest value of the map.
  *
- * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernel (dynamic8 on CPU) and the reference agree code for code.
+ * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernels (all formats but linear8 on CPU, dynamic8 on GPUs) and the reference agree code for code.
  * @param x - float32, bfloat16 or float16, any shape; the last block may be ragged.
  * @returns Owned tensors; no graph.
  * @throws {ArgumentError} `quantizeBlockwise: expected blockSize to be a whole number from 1 to 4096. Received: 0.`
@@ -158,16 +166,21 @@ export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Qua
     const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [Tensor, Tensor];
     return { codes, absmax, shape: [...x.shape], blockSize };
   }
+  if (inSmallKernel(f, x.device.type, blockSize, x.numel()) && x.dtype !== "float64") {
+    const [codes, absmax] = kernel("quantize_small")(x.detach().contiguous(), f.map(signed), blockSize, false) as [Tensor, Tensor];
+    return { codes, absmax, shape: [...x.shape], blockSize };
+  }
   return f.quantize(x, { signed, blockSize });
+}
+/** 4 bits and float8 on CPU; two codes share a byte, so blocks of 4 bits have to begin at whole ones. */
+function inSmallKernel(f: StateFormat, device: string, blockSize: number, numel: number): boolean {
+  return device === "cpu" && f.name !== "linear8" && f.name !== "dynamic8" && (f.bits === 8 || blockSize % 2 === 0 || numel <= blockSize);
 }
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
   if (format === "dynamic8" && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
+  const n = q.shape.reduce((a, b) => a * b, 1);
+  if (inSmallKernel(f, q.codes.device.type, q.blockSize, n)) return kernel("dequantize_small")(q.codes, q.absmax, f.map(signed), q.blockSize, q.shape) as Tensor;
   return f.dequantize(q, signed);
-}
-
-/** @internal Zeros in a format. */
-export function quantizedZeros(like: Tensor, format: StateFormat, signed: boolean, blockSize: number): Quantized {
-  return outsideScopes(() => format.quantize(zeros([...like.shape]), { signed, blockSize }));
 }

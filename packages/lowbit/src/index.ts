@@ -3,6 +3,7 @@ export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
 export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type FormatName, type Quantized, type QuantizeOptions, type StateFormat } from "./format.js";
 export { FAMILIES, type Family, type Hyper } from "./families.js";
 export { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
+export { fromBitsandbytes } from "./upstream.js";
 export { keep32bit, StableEmbedding } from "./overrides.js";
 export * from "./optimizers.js";
 export * from "./float8/index.js";

@@ -4,6 +4,7 @@ import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroSt
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { overrideFor } from "./overrides.js";
+import { sameMap, savedState, widened } from "./saved-state.js";
 
 export interface LowBitOptions {
   readonly lr?: number;
@@ -52,6 +53,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     for (const name of ["lr", "eps", "weightDecay", "momentum"] as const) if (!(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
     if (!Array.isArray(g.betas) || g.betas.length !== 2 || g.betas.some((b) => !(b >= 0 && b < 1))) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
     if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
+    if (this.format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
     for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
   }
 
@@ -88,19 +90,20 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   #stepOne(p: Tensor, grad: Tensor, g: Group): void {
-    const lowBit = this.isLowBit(p, g);
-    const state = this.stateOf(p, () => this.#fresh(p, g, lowBit));
+    const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
+    // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no override knows.
+    const lowBit = isTensor(state["absmax1"]);
     const step = Number(state["step"]) + 1;
     state["step"] = step;
     const { family } = this;
     const betas = this.#betasOf(g);
     const h: Hyper = { lr: g.lr, betas, beta3: g.beta3, alpha: g.alpha, eps: g.eps, weightDecay: g.weightDecay, nesterov: g.nesterov, trustCoefficient: g.trustCoefficient, maxUnorm: g.maxUnorm, step };
-    if (lowBit && this.format === FORMATS.dynamic8 && family.fused !== null && p.device.type === "cpu" && p.isContiguous()) this.#fused(p, grad, state, h, g);
+    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous() && (!lowBit || this.format !== FORMATS.linear8)) this.#fused(p, grad, state, h, g, family.fused);
     else this.#reference(p, grad, state, h, g, lowBit);
   }
 
   #betasOf(g: Group): readonly [number, number] {
-    return this.family === FAMILIES.lion || this.family.states.length !== 1 ? g.betas : [this.family === FAMILIES.rmsprop ? g.betas[0] : g.momentum, 0];
+    return this.family.name === "Lion" || this.family.states.length !== 1 ? g.betas : [this.family.name === "RMSprop" ? g.betas[0] : g.momentum, 0];
   }
 
   #onDevice(g: Group, params: readonly Tensor[], grads: readonly Tensor[]): void {
@@ -117,14 +120,12 @@ export class LowBitOptimizer extends optim.Optimizer {
     countSteps(steps, foundInf, "after");
   }
 
-  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group): void {
-    const { family } = this;
-    const to = grad.contiguous();
-    if (typeof family.fused === "string") {
-      adam8bit_(p.detach(), to, s["state1"], s["state2"], s["absmax1"], s["absmax2"], s["qmap1"], s["qmap2"], h.lr, h.betas[0], h.betas[1], h.eps, h.weightDecay, family.fused === "adamw", 1 - h.betas[0] ** h.step, 1 - h.betas[1] ** h.step, g.blockSize, g.keepPositive);
-      return;
-    }
-    oneState8bit_(p.detach(), to, s["state1"], s["absmax1"], s["qmap1"], family.fused, h.lr, h.betas[0], h.betas[1], h.eps, h.weightDecay, h.step === 1, h.nesterov, g.blockSize, g.keepPositive);
+  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, family: number): void {
+    const all = (name: string): Tensor[] => this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
+    lowBitStep_(
+      p.detach(), grad.contiguous(), all("state"), all("absmax"), all("qmap"), family, h.step, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
+      this.family.name === "LARS" ? 0 : h.maxUnorm, g.blockSize, g.keepPositive,
+    );
   }
 
   #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, lowBit: boolean): void {
@@ -138,8 +139,8 @@ export class LowBitOptimizer extends optim.Optimizer {
         return;
       }
       const signed = family.states[i] === true;
-      const q = format.quantize(value, { signed, blockSize: g.blockSize });
-      (s[`state${i + 1}`] as Tensor).copy_(!signed && g.keepPositive && format.bits === 8 && format.map(false) !== null ? q.codes.maximum(value.gt(0).to("uint8")) : q.codes);
+      const q = format.quantize(value, { signed, blockSize: g.blockSize, keepPositive: g.keepPositive });
+      (s[`state${i + 1}`] as Tensor).copy_(q.codes);
       (s[`absmax${i + 1}`] as Tensor).copy_(q.absmax);
     });
   }
@@ -152,7 +153,7 @@ export class LowBitOptimizer extends optim.Optimizer {
         s[`state${i + 1}`] = zeros([...p.shape], { dtype: "float32", device: p.device });
         return;
       }
-      const q = device ? zeroState(this.format, signed, p, g.blockSize) : this.format.quantize(zeros([...p.shape], { device: p.device }), { signed, blockSize: g.blockSize });
+      const q = zeroState(this.format, signed, p, g.blockSize);
       s[`state${i + 1}`] = q.codes;
       s[`absmax${i + 1}`] = q.absmax;
       const map = mapOn(this.format, signed, p);
@@ -165,7 +166,11 @@ export class LowBitOptimizer extends optim.Optimizer {
     return s;
   }
 
-  /** Reads its own state and upstream's; converts between few bits and 32 as this optimizer keeps them. */
+  /**
+   * Reads its own state and upstream's ({@link fromBitsandbytes} brings the latter into form); converts between formats, block sizes and 32 bits as this optimizer keeps them. State in the
+   * same format is taken bit for bit.
+   * @throws {NbitError} `OPTIMIZER_STATE` when a state is missing or does not fit its parameter.
+   */
   override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
     super.loadStateDict(given);
     const dict = given as optim.OptimizerState;
@@ -174,36 +179,35 @@ export class LowBitOptimizer extends optim.Optimizer {
     order.forEach((saved, i) => {
       const s = dict.state[String(saved)];
       const entry = all[i];
-      if (s !== undefined && entry !== undefined) this.state.set(entry[0], outsideScopes(() => noGrad(() => this.#adopt(s, entry[0], entry[1]))));
+      if (s === undefined || entry === undefined) return;
+      const [p, group] = entry;
+      for (const copied of Object.values(this.state.get(p) ?? {})) if (isTensor(copied)) copied.dispose();
+      this.state.set(p, outsideScopes(() => noGrad(() => this.#adopt(s, p, group))));
     });
   }
   #adopt(s: optim.ParameterState, p: Tensor, g: Group): optim.ParameterState {
+    const fn = `${this.constructor.name}.loadStateDict`;
     const step = isTensor(s["step"]) ? s["step"].item() : Number(s["step"]);
-    if (!Number.isFinite(step)) throw new NbitError(`${this.constructor.name}.loadStateDict: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
-    const lowBit = this.isLowBit(p, g);
-    const made = this.#fresh(p, g, lowBit);
+    if (!Number.isFinite(step)) throw new NbitError(`${fn}: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
+    const made = this.#fresh(p, g, this.isLowBit(p, g));
     made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
-    this.family.states.forEach((signed, i) => {
-      const name = `state${i + 1}`;
-      const value = s[name];
-      if (!isTensor(value)) throw new NbitError(`${this.constructor.name}.loadStateDict: expected ${name}. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
-      const savedBits = isTensor(s[`absmax${i + 1}`]);
-      const blockSize = typeof s["blockSize"] === "number" ? s["blockSize"] : 256;
-      if (savedBits && lowBit && blockSize === g.blockSize && value.dtype === (made[name] as Tensor).dtype) {
-        (made[name] as Tensor).copy_(value);
-        (made[`absmax${i + 1}`] as Tensor).copy_(s[`absmax${i + 1}`] as Tensor);
-        return;
-      }
-      const format = savedBits ? (value.dtype === "float8_e4m3fn" ? FORMATS.float8 : FORMATS.dynamic8) : null;
-      const wide = format === null ? value.to("float32") : format.dequantize({ codes: value, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize }, signed);
-      if (!lowBit || this.format === null) {
-        (made[name] as Tensor).copy_(wide.reshape([...p.shape]));
-        return;
-      }
-      const q = this.format.quantize(wide, { signed, blockSize: g.blockSize });
-      (made[name] as Tensor).copy_(q.codes);
-      (made[`absmax${i + 1}`] as Tensor).copy_(q.absmax);
-    });
+    if (isTensor(s["compensation"])) made["compensation"] = s["compensation"].detach().clone();
+    scope(() =>
+      this.family.states.forEach((signed, i) => {
+        const saved = savedState(fn, s, i, p);
+        const codes = made[`state${i + 1}`] as Tensor;
+        const absmax = made[`absmax${i + 1}`];
+        if (!isTensor(absmax) || this.format === null) return void codes.copy_(widened(saved, p));
+        if (saved.absmax !== null && saved.blockSize === g.blockSize && sameMap(saved.map, made[`qmap${i + 1}`]) && saved.value.dtype === codes.dtype && saved.value.numel() === codes.numel()) {
+          codes.copy_(saved.value.reshape([...codes.shape]));
+          absmax.copy_(saved.absmax.reshape([-1]));
+          return;
+        }
+        const q = this.format.quantize(widened(saved, p), { signed, blockSize: g.blockSize, keepPositive: g.keepPositive });
+        codes.copy_(q.codes);
+        absmax.copy_(q.absmax);
+      }),
+    );
     return made;
   }
 
@@ -218,5 +222,4 @@ export class LowBitOptimizer extends optim.Optimizer {
 function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {
   return { codes: s[`state${i + 1}`] as Tensor, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize };
 }
-const adam8bit_ = (...args: readonly unknown[]): unknown => kernel("adam8bit_")(...args);
-const oneState8bit_ = (...args: readonly unknown[]): unknown => kernel("one_state8bit_")(...args);
+const lowBitStep_ = (...args: readonly unknown[]): unknown => kernel("low_bit_step_")(...args);

@@ -131,10 +131,10 @@ export class AdEMAMix32bit extends LowBitOptimizer {
   }
 }
 
-/** Adam with 4-bit moments, blocks of 128. @see Li, Chen and Zhu, 2023, arXiv:2309.01507. */
+/** Adam with 4-bit moments, blocks of 128: the first by the dynamic map, the second by a linear one without zero. @see Li, Chen and Zhu, 2023, arXiv:2309.01507. */
 export class Adam4bit extends LowBitOptimizer {
   constructor(params: optim.ParamsLike, options: FixedBitsOptions = {}) {
-    super(params, "adam", "dynamic4", options);
+    super(params, "adam", "moments4", options);
   }
 }
 /** Adam with float8 e4m3 moments and a scale per block. */
