@@ -1,3 +1,5 @@
+import type { StepOutcome } from "../types.js";
+
 /** Metrics reach a logger as plain numbers, read from the device once, at the log cadence. */
 export type Metrics = Readonly<Record<string, number>>;
 
@@ -19,6 +21,12 @@ export abstract class Logger {
   }
 
   abstract logMetrics(metrics: Metrics, step: number): void | Promise<void>;
+
+  /**
+   * What the latest training iteration did: whether it stepped, its loss scale, the gradient's norm, parameters whose gradients were not finite. At the cadence of `logMetrics`, also
+   * when there are no metrics. On CUDA reading a field waits for the device.
+   */
+  logOutcome(_outcome: StepOutcome, _step: number): void | Promise<void> {}
 
   /** Called once before training with what `saveHyperparameters` recorded. */
   logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}

@@ -5,7 +5,7 @@ import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import type { Strategy } from "../strategies/strategy.js";
 import type { ResolvedOptions } from "../trainer-options.js";
-import type { Batch, RunningStage } from "../types.js";
+import type { Batch, RunningStage, StepOutcome } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 
 /** What every loop of one run works with. */
@@ -76,6 +76,17 @@ export function logMetrics(context: LoopContext, metrics: Record<string, number>
       const saved = logger.save();
       if (saved instanceof Promise) pending = both(pending, saved);
     }
+  }
+  if (pending !== null) return pending;
+}
+
+/** Send what an iteration did to the loggers that want it. Gives a promise only when a logger does. */
+export function logOutcome(context: LoopContext, outcome: StepOutcome | null, step: number): void | Promise<void> {
+  if (outcome === null) return;
+  let pending: Promise<void> | null = null;
+  for (const logger of context.loggers) {
+    const logged = logger.logOutcome(outcome, step);
+    if (logged instanceof Promise) pending = both(pending, logged);
   }
   if (pending !== null) return pending;
 }

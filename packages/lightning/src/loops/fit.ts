@@ -6,7 +6,7 @@ import type { Results } from "../logging/results.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
 import type { Batch } from "../types.js";
-import { Breather, logMetrics, makeTransfer } from "./context.js";
+import { Breather, logMetrics, logOutcome, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetched, Fetcher } from "./fetch.js";
@@ -192,8 +192,9 @@ export class FitLoop {
     const { board, options, module } = this.#context;
     if (this.#windowEnds || !module.automaticOptimization) {
       if (this.isLogStep || options.fastDevRun !== false) {
+        const outcome = logOutcome(this.#context, this.#parts.step.outcome, progress.batchesThatStepped);
         const logged = logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
-        if (logged instanceof Promise) return waitFor(logged, () => null);
+        if (outcome instanceof Promise || logged instanceof Promise) return waitFor(Promise.all([outcome, logged]), () => null);
       }
     }
     this.#parts.results.endBatch();

@@ -6,11 +6,17 @@ import type { StepOutcome } from "../types.js";
 export class Outcome implements StepOutcome {
   #first: PrecisionStep | null = null;
   #rest: PrecisionStep[] | null = null;
+  #scale: number | (() => number) = 1;
   #norm: number | Tensor | undefined = undefined;
 
   add(step: PrecisionStep): void {
     if (this.#first === null) this.#first = step;
     else (this.#rest ??= []).push(step);
+  }
+
+  /** The scale in force, for an iteration without a step. */
+  scaleIs(scale: number | (() => number)): void {
+    this.#scale = scale;
   }
 
   gradNormIs(norm: Tensor): void {
@@ -27,7 +33,7 @@ export class Outcome implements StepOutcome {
   }
 
   get lossScale(): number {
-    return this.#first?.lossScale ?? 1;
+    return this.#first?.lossScale ?? (typeof this.#scale === "number" ? this.#scale : this.#scale());
   }
 
   get gradNorm(): number | undefined {

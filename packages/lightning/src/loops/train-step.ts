@@ -51,6 +51,7 @@ export class TrainStep implements OptimizerRunner {
   readonly #customOptimizerStep: boolean;
   readonly #customClipping: boolean;
   readonly #wantsResult: boolean;
+  readonly #onCpu: boolean;
   #batch: Batch = null;
   #batchIdx = 0;
   #result: StepResult = {};
@@ -68,6 +69,7 @@ export class TrainStep implements OptimizerRunner {
     this.#onBeforeBackward = hooks.get("onBeforeBackward");
     this.#onAfterBackward = hooks.get("onAfterBackward");
     this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
+    this.#onCpu = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device.type === "cpu";
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
     this.#customClipping = isOverridden(module, "configureGradientClipping");
@@ -91,6 +93,8 @@ export class TrainStep implements OptimizerRunner {
     if (this.#stepped.size > 0) {
       precision.update(); // once, however many optimizers stepped
       this.#stepped.clear();
+    } else {
+      this.#current.scaleIs(this.#onCpu ? this.#scaleInForce() : this.#scaleInForce);
     }
     this.outcome = this.#current;
     this.#batch = null;
@@ -118,6 +122,8 @@ export class TrainStep implements OptimizerRunner {
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     return divided;
   }
+
+  readonly #scaleInForce = (): number => this.#parts.precision.lossScale ?? 1;
 
   readonly #closure = (): Tensor | null => this.#forwardBackward();
 
