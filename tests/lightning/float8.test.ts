@@ -69,7 +69,7 @@ test('precision "transformer-engine" says at construction what the device does w
   });
   assert.deepEqual(warnings, [
     { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine": float8 products run on the CPU for correctness (test). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine-float16": float8 products, which need compute capability 8.9, are emulated in float32 (CUDA device of compute capability 8.0). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine-float16": float8 products, which need compute capability 8.9, are emulated in float32 (CUDA device, compute capability 8.0). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
   ]);
   assert.throws(() => new Float8Precision({ precision: "fp8" as never }), { code: "ERR_PRECISION_PLUGIN" });
 });
