@@ -1,27 +1,34 @@
 /** One measurement of ours in a process of its own: node ours.js <model> <precision> <mode> <steps> → one line of JSON. */
 import { cuda, cudaAvailable, device as deviceOf, nn, optim, randint, randn, seedEverything, setSwitch, type Tensor } from "@nbit/torch";
-import { Callback, LightningModule, Trainer } from "@nbit/lightning";
+import { Callback, Float8Precision, LightningModule, MixedPrecision, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
+import { AdamW8bit } from "@nbit/lowbit";
 import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
+import { PlainGpt } from "./plain.js";
+import { Wide, WIDE } from "./wide.js";
 
-const [model = "tiny", precision = "bf16", mode = "eager", count = "100"] = process.argv.slice(2);
+// A precision as rows.ts spells it: "bf16", or "bf16, AdamW8bit".
+const [model = "tiny", label = "bf16", mode = "eager", count = "100"] = process.argv.slice(2);
+const [precision = "bf16", variant = ""] = label.split(", ");
 const steps = Number(count);
 const warmUp = Math.max(12, Math.floor(steps / 5));
 const gpu = cudaAvailable();
 const where = gpu ? "cuda" : "cpu";
 
 class Lit extends LightningModule {
-  readonly net: Gpt | ResNet50;
+  readonly net: Gpt | ResNet50 | Wide;
   constructor() {
     super();
-    this.net = model === "resnet50" ? new ResNet50() : new Gpt(model === "gpt2" ? GPT2 : TINY);
+    const config = model === "gpt2" ? GPT2 : TINY;
+    this.net = model === "resnet50" ? new ResNet50() : model === "wide" ? new Wide() : variant === "plain operators" ? new PlainGpt(config) : new Gpt(config);
   }
   override trainingStep(batch: unknown): Tensor {
     const [x, y] = batch as readonly [Tensor, Tensor];
-    if (this.net instanceof Gpt) return this.net.loss(x, y);
+    if (!(this.net instanceof ResNet50)) return this.net.loss(x, y);
     return nn.functional.crossEntropy(this.net.forward(x), y);
   }
   override configureOptimizers(): optim.Optimizer {
     if (this.net instanceof ResNet50) return new optim.SGD(this.parameters(), { lr: 0.01, momentum: 0.9, fused: true });
+    if (variant === "AdamW8bit") return new AdamW8bit(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1 });
     return new optim.AdamW(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1, fused: true });
   }
 }
@@ -33,6 +40,10 @@ if (lit.net instanceof Gpt) {
   const { batch: b, context, vocabulary } = lit.net.config;
   const tokens = randint(vocabulary, [b, context + 1]);
   batch = [tokens.slice(1, 0, context).contiguous().to(where), tokens.slice(1, 1).contiguous().to(where)];
+} else if (lit.net instanceof Wide) {
+  const dtype = precision === "bf16" ? "float32" : "bfloat16";
+  const make = (): Tensor => randn([WIDE.tokens, WIDE.width]).to(where);
+  batch = [make().to(dtype), make()];
 } else {
   const n = gpu ? 256 : 4;
   batch = [randn([n, 3, 224, 224]).to({ device: where, memoryFormat: "channelsLast" }), randint(1000, [n]).to(where)];
@@ -65,11 +76,13 @@ class Meter extends Callback {
 }
 const total = warmUp + Math.floor(steps / 5) * 5;
 const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
+// A scale at which the first step has finite gradients, as on the peer's side.
+const how: TrainerOptions = precision === "16" ? { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 } }) } : precision === "float8" ? { plugins: new Float8Precision({ recipe: "tensorwise" }) } : { precision: precision as PrecisionInput };
 const trainer = new Trainer({
-  accelerator: gpu ? "gpu" : "cpu", devices: 1, precision: precision === "32" || precision === "64" || precision === "16" || precision === "bf16" || precision === "bf16-true" || precision === "16-true" ? precision : 32, maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...how, maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
   callbacks: [new Meter()], ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });
 times.sort((a, b) => a - b);
 const memory = gpu ? cuda.memoryStats() : null;
-console.log(JSON.stringify({ side: "nbit", model, precision, mode, ms: times[times.length >> 1], min: times[0], losses, allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null, reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null, device: deviceOf(where).toString() }));
+console.log(JSON.stringify({ side: "nbit", model, precision: label, mode, ms: times[times.length >> 1], min: times[0], losses, allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null, reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null, device: deviceOf(where).toString() }));

@@ -1,9 +1,15 @@
-"""One measurement of the Python peer in a process of its own: python peer.py <model> <precision> <mode> <steps> -> one line of JSON.
+"""Measurements of the Python peer, each in a process of its own.
 
-Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed.
+    python peer.py <model> <precision> <mode> <steps>    one line of JSON
+    python peer.py serve                                 the same for every such line on stdin; imports once and forks for each
+
+Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
+a file for the time of every kernel.
 """
+import contextlib
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -13,15 +19,16 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 import lightning as L
+from lightning.pytorch.plugins import MixedPrecision
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
-model, precision, mode, steps = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-warm_up = max(12, steps // 5)
-gpu = torch.cuda.is_available()
-where = "cuda" if gpu else "cpu"
+model = precision = mode = ""  # set per measurement
 TINY = dict(layers=2, width=64, heads=2, context=32, vocabulary=256, batch=4)
+# A scale at which the first step of every model has finite gradients: a skipped first step leaves PyTorch's fused SGD with NaN for good.
+INIT_SCALE = 1024.0
+WIDE = dict(layers=4, width=4096, tokens=16384)
 GPT2 = dict(layers=12, width=768, heads=12, context=1024, vocabulary=50304, batch=8)
 
 
@@ -107,10 +114,32 @@ class ResNet50(nn.Module):
         return F.cross_entropy(self.fc(x.mean([2, 3])), targets)
 
 
+class WideBlock(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.ln = nn.LayerNorm(d)
+        self.fc = nn.Linear(d, 4 * d)
+        self.out = nn.Linear(4 * d, d)
+
+    def forward(self, x):
+        return x + self.out(F.gelu(self.fc(self.ln(x))))
+
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(WideBlock(WIDE["width"]) for _ in range(WIDE["layers"]))
+
+    def forward(self, x, y):
+        for block in self.blocks:
+            x = block(x)
+        return F.mse_loss(x.float(), y.float())
+
+
 class Lit(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = ResNet50() if model == "resnet50" else Gpt(GPT2 if model == "gpt2" else TINY)
+        self.net = ResNet50() if model == "resnet50" else Wide() if model == "wide" else Gpt(GPT2 if model == "gpt2" else TINY)
         self.run = self.net
 
     def training_step(self, batch, i):
@@ -122,78 +151,119 @@ class Lit(L.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
 
-L.seed_everything(42, verbose=False)
-lit = Lit()
-if model == "resnet50":
-    n = 256 if gpu else 4
-    batch = [torch.randn(n, 3, 224, 224).to(where, memory_format=torch.channels_last), torch.randint(1000, (n,)).to(where)]
-    lit.net.to(memory_format=torch.channels_last)
-    torch.backends.cudnn.benchmark = True
+def measure(steps):
+    warm_up = max(12, steps // 5)
+    gpu = torch.cuda.is_available()
+    where = "cuda" if gpu else "cpu"
+    L.seed_everything(42, verbose=False)
+    lit = Lit()
+    if model == "wide":
+        batch = [torch.randn(WIDE["tokens"], WIDE["width"]).to(where), torch.randn(WIDE["tokens"], WIDE["width"]).to(where)]
+    elif model == "resnet50":
+        n = 256 if gpu else 4
+        batch = [torch.randn(n, 3, 224, 224).to(where, memory_format=torch.channels_last), torch.randint(1000, (n,)).to(where)]
+        lit.net.to(memory_format=torch.channels_last)
+        torch.backends.cudnn.benchmark = True
+    else:
+        c = lit.net.c
+        tokens = torch.randint(c["vocabulary"], (c["batch"], c["context"] + 1))
+        batch = [tokens[:, :-1].contiguous().to(where), tokens[:, 1:].contiguous().to(where)]
+    if precision == "bf16-true" and model in ("resnet50", "wide"):
+        batch[0] = batch[0].bfloat16()
+
+    losses, times = [], []
+    chunk = max(1, steps // 5)
+    total = warm_up + steps // 5 * 5
+    state = dict(n=0, start=0.0)
+
+
+    profiler = torch.profiler.profile() if os.environ.get("NBIT_PROFILE") else contextlib.nullcontext()
+
+
+    def tick(loss):
+        state["n"] += 1
+        if os.environ.get("NBIT_PROFILE") and state["n"] == warm_up:
+            torch.cuda.synchronize()
+            profiler.start()
+        if state["n"] <= 3:
+            losses.append(loss.item())
+        k = state["n"] - warm_up
+        if k < 0 or k % chunk:
+            return
+        if gpu:
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        if k > 0:
+            times.append((now - state["start"]) / chunk * 1e3)
+        elif gpu:
+            torch.cuda.reset_peak_memory_stats()
+        state["start"] = now
+        if k + chunk > steps:
+            losses.append(loss.item())
+
+
+    if mode == "loop":
+        net = lit.net.to(where)
+        optimizer = lit.configure_optimizers()
+        dtype = {"16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+        scaler = torch.amp.GradScaler(where, init_scale=INIT_SCALE, enabled=precision == "16")
+        for _ in range(total):
+            optimizer.zero_grad()
+            with torch.autocast(where, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                loss = net(*batch)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            tick(loss.detach())
+    else:
+
+        class Data(torch.utils.data.IterableDataset):
+            def __len__(self):
+                return total
+
+            def __iter__(self):
+                for _ in range(total):
+                    yield batch
+
+        class Meter(L.Callback):
+            def on_train_batch_end(self, trainer, module, outputs, *_):
+                tick(outputs["loss"])
+
+        if mode == "compile":
+            lit.run = torch.compile(lit.net)
+        name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(precision, precision)
+        how = dict(plugins=[MixedPrecision("16-mixed", where, scaler=torch.amp.GradScaler(where, init_scale=INIT_SCALE))]) if precision == "16" else dict(precision=name)
+        trainer = L.Trainer(accelerator="gpu" if gpu else "cpu", devices=1, **how, max_steps=total, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Meter()])
+        trainer.fit(lit, torch.utils.data.DataLoader(Data(), batch_size=None))
+
+    if os.environ.get("NBIT_PROFILE"):
+        profiler.stop()
+        rows = sorted(((e.self_device_time_total, e.count, e.key) for e in profiler.key_averages() if e.device_type == torch.autograd.DeviceType.CUDA), reverse=True)
+        with open(os.environ["NBIT_PROFILE"], "w") as f:
+            f.writelines(f"{us * 1000:.0f}\t{count}\t{name}\n" for us, count, name in rows)
+    times.sort()
+    mib = 2**20
+    print(json.dumps(dict(side="lightning" if mode != "loop" else "pytorch", model=model, precision=precision, mode=mode, ms=times[len(times) // 2], min=times[0], losses=losses, allocatedMiB=torch.cuda.max_memory_allocated() / mib if gpu else None, reservedMiB=torch.cuda.max_memory_reserved() / mib if gpu else None, torch=torch.__version__, lightning=L.__version__)), flush=True)
+
+
+def run(line):
+    global model, precision, mode
+    model, precision, mode, steps = line
+    measure(int(steps))
+
+
+if sys.argv[1] == "serve":
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                run(line.split())
+                status = 0
+            except BaseException as error:  # a refusal of one row is that row's result
+                print(json.dumps(dict(error=f"{type(error).__name__}: {error}"[:600])), flush=True)
+            os._exit(status)
+        os.waitpid(child, 0)
+        print("done", flush=True)
 else:
-    c = lit.net.c
-    tokens = torch.randint(c["vocabulary"], (c["batch"], c["context"] + 1))
-    batch = [tokens[:, :-1].contiguous().to(where), tokens[:, 1:].contiguous().to(where)]
-if precision == "bf16-true" and model == "resnet50":
-    batch[0] = batch[0].bfloat16()
-
-losses, times = [], []
-chunk = max(1, steps // 5)
-total = warm_up + steps // 5 * 5
-state = dict(n=0, start=0.0)
-
-
-def tick(loss):
-    state["n"] += 1
-    if state["n"] <= 3:
-        losses.append(loss.item())
-    k = state["n"] - warm_up
-    if k < 0 or k % chunk:
-        return
-    if gpu:
-        torch.cuda.synchronize()
-    now = time.perf_counter()
-    if k > 0:
-        times.append((now - state["start"]) / chunk * 1e3)
-    elif gpu:
-        torch.cuda.reset_peak_memory_stats()
-    state["start"] = now
-    if k + chunk > steps:
-        losses.append(loss.item())
-
-
-if mode == "loop":
-    net = lit.net.to(where)
-    optimizer = lit.configure_optimizers()
-    dtype = {"16": torch.float16, "bf16": torch.bfloat16}.get(precision)
-    scaler = torch.amp.GradScaler(where, enabled=precision == "16")
-    for _ in range(total):
-        optimizer.zero_grad()
-        with torch.autocast(where, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            loss = net(*batch)
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        tick(loss.detach())
-else:
-
-    class Data(torch.utils.data.IterableDataset):
-        def __len__(self):
-            return total
-
-        def __iter__(self):
-            for _ in range(total):
-                yield batch
-
-    class Meter(L.Callback):
-        def on_train_batch_end(self, trainer, module, outputs, *_):
-            tick(outputs["loss"])
-
-    if mode == "compile":
-        lit.run = torch.compile(lit.net)
-    name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(precision, precision)
-    trainer = L.Trainer(accelerator="gpu" if gpu else "cpu", devices=1, precision=name, max_steps=total, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Meter()])
-    trainer.fit(lit, torch.utils.data.DataLoader(Data(), batch_size=None))
-
-times.sort()
-mib = 2**20
-print(json.dumps(dict(side="lightning" if mode != "loop" else "pytorch", model=model, precision=precision, mode=mode, ms=times[len(times) // 2], min=times[0], losses=losses, allocatedMiB=torch.cuda.max_memory_allocated() / mib if gpu else None, reservedMiB=torch.cuda.max_memory_reserved() / mib if gpu else None, torch=torch.__version__, lightning=L.__version__)))
+    run(sys.argv[1:5])

@@ -33,7 +33,9 @@ test("float8: the kernel's codes are the reference's, in both layouts, all dtype
                 assert.deepEqual(a.shape, b.shape);
                 const [u, v] = [a.float().cpu(), b.float().cpu()];
                 assert.equal(u.isnan().ne(v.isnan()).sum().item(), 0, `${name}: NaN at other places`);
-                assert.equal(u.nanToNum(0).sub(v.nanToNum(0)).abs().max().item(), 0, `${name} ${m}×${k} ${dtype} ${format} ${rowwise ? "rows" : "whole"}`);
+                // Codes are equal; an inverse scale may differ in its last bit, as divisions on a GPU do.
+                const limit = name.endsWith("Inverse") ? 1.2e-7 * v.nanToNum(0).abs().max().item() : 0;
+                assert.ok(u.nanToNum(0).sub(v.nanToNum(0)).abs().max().item() <= limit, `${name} ${m}×${k} ${dtype} ${format} ${rowwise ? "rows" : "whole"}`);
               }
             }
   });

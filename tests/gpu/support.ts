@@ -13,7 +13,7 @@ export const adamW: MakeOptimizer = (parameters) => new optim.AdamW(parameters, 
 export const sgd: MakeOptimizer = (parameters) => new optim.SGD(parameters, { lr: 0.1, momentum: 0.9, fused: true });
 
 /** A GPT of one block over 64 tokens, wide enough (16-byte rows, multiples of 16) for float8 and fused attention. */
-export class SmallGpt extends LightningModule {
+class GptNet extends nn.Module {
   readonly wte = new nn.Embedding(64, 64);
   readonly ln1 = new nn.LayerNorm(64);
   readonly attn = new nn.Linear(64, 192);
@@ -21,23 +21,41 @@ export class SmallGpt extends LightningModule {
   readonly ln2 = new nn.LayerNorm(64);
   readonly fc = new nn.Linear(64, 256);
   readonly out = new nn.Linear(256, 64);
-  constructor(readonly makeOptimizer: MakeOptimizer = adamW) {
+  constructor() {
     super();
     nn.init.normal_(this.wte.weight, 0, 0.1);
   }
-  override trainingStep(batch: unknown): Tensor {
-    const [x, y] = batch as readonly [Tensor, Tensor];
+  /** `[B, T]` int64 → logits `[B · T, 64]`. */
+  forward(x: Tensor): Tensor {
     const [b, t] = x.shape as readonly [number, number];
     let h = embedding(this.wte.weight, x);
     const [q, k, v] = this.attn.call(this.ln1.call(h)).split(64, 2).map((p) => p.view([b, t, 4, 16]).transpose(1, 2)) as [Tensor, Tensor, Tensor];
     h = h.add(this.proj.call(scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, 64])));
     h = h.add(this.out.call(nn.functional.gelu(this.fc.call(this.ln2.call(h)))));
-    const loss = nn.functional.fusedLinearCrossEntropy(h.view([-1, 64]), this.wte.weight, y.view([-1]));
+    return nn.functional.linear(h.view([-1, 64]), this.wte.weight);
+  }
+}
+
+abstract class Small extends LightningModule {
+  abstract readonly net: nn.Module & { forward(x: Tensor): Tensor };
+  constructor(readonly makeOptimizer: MakeOptimizer) {
+    super();
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as readonly [Tensor, Tensor];
+    const loss = nn.functional.crossEntropy(this.net.call(x), y.view([-1]));
     this.log("loss", loss, { onStep: true, onEpoch: true });
     return loss;
   }
   override configureOptimizers(): OptimizerConfiguration {
     return this.makeOptimizer(this.parameters());
+  }
+}
+
+export class SmallGpt extends Small {
+  readonly net = new GptNet();
+  constructor(makeOptimizer: MakeOptimizer = adamW) {
+    super(makeOptimizer);
   }
   static batches(steps: number): Tensor[][] {
     seedEverything(1);
@@ -65,24 +83,21 @@ class ResidualBlock extends nn.Module {
 }
 
 /** A ResNet of two residual blocks over images of 12 × 12. */
-export class SmallResNet extends LightningModule {
+class ResNet extends nn.Module {
   readonly stem = new nn.Conv2d(3, 16, 3, { padding: 1, bias: false });
   readonly bn = new nn.BatchNorm2d(16);
   readonly blocks = new nn.ModuleList([new ResidualBlock(16), new ResidualBlock(16)]);
   readonly fc = new nn.Linear(16, 8);
-  constructor(readonly makeOptimizer: MakeOptimizer = adamW) {
-    super();
-  }
-  override trainingStep(batch: unknown): Tensor {
-    const [x, y] = batch as readonly [Tensor, Tensor];
-    let h = nn.functional.relu(this.bn.call(this.stem.call(x.to(this.stem.weight.dtype))));
+  forward(x: Tensor): Tensor {
+    let h = nn.functional.relu(this.bn.call(this.stem.call(x)));
     for (const block of this.blocks) h = block.call(h);
-    const loss = nn.functional.crossEntropy(this.fc.call(h.mean([2, 3])), y);
-    this.log("loss", loss, { onStep: true, onEpoch: true });
-    return loss;
+    return this.fc.call(h.mean([2, 3]));
   }
-  override configureOptimizers(): OptimizerConfiguration {
-    return this.makeOptimizer(this.parameters());
+}
+export class SmallResNet extends Small {
+  readonly net = new ResNet();
+  constructor(makeOptimizer: MakeOptimizer = adamW) {
+    super(makeOptimizer);
   }
   static batches(steps: number): Tensor[][] {
     seedEverything(1);

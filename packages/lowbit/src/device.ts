@@ -65,7 +65,10 @@ export function stepTensor(p: Tensor, step: number): Tensor {
 export function countSteps(steps: readonly Tensor[], foundInf: Tensor | null, phase: "before" | "after"): void {
   const { _foreach_add_: add, _foreach_sub_: sub } = operators("aten");
   if (phase === "before") add?.(steps, 1);
-  else if (foundInf !== null) sub?.(steps, steps.map(() => foundInf));
+  else if (foundInf !== null) {
+    const flag = foundInf.reshape([]);
+    sub?.(steps, steps.map(() => flag));
+  }
 }
 
 /** One parameter. `states` and `absmax` may be copies that lie on the device for this step only. */

@@ -1,0 +1,41 @@
+/** The Python peer: started once, a fork per measurement, so that imports are not paid for each time. */
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { Measurement } from "./rows.js";
+
+export const python = process.env["NBIT_PEER_PYTHON"] ?? "python3";
+export const peerScript = fileURLToPath(new URL("../../gpu/peer.py", import.meta.url));
+
+export class Peer {
+  readonly #child: ChildProcessWithoutNullStreams = spawn(python, [peerScript, "serve"]);
+  #text = "";
+  #errors = "";
+  #wake: (() => void) | null = null;
+  #ended = false;
+
+  constructor() {
+    this.#child.stdout.setEncoding("utf8").on("data", (part: string) => {
+      this.#text += part;
+      this.#wake?.();
+    });
+    this.#child.stderr.setEncoding("utf8").on("data", (part: string) => (this.#errors = (this.#errors + part).slice(-2000)));
+    this.#child.on("close", () => {
+      this.#ended = true;
+      this.#wake?.();
+    });
+  }
+  async measure(model: string, precision: string, mode: string, steps: string): Promise<Measurement | null> {
+    this.#child.stdin.write(`${model} ${precision} ${mode} ${steps}\n`);
+    while (!this.#text.includes("done\n") && !this.#ended) await new Promise<void>((wake) => (this.#wake = wake));
+    const line = this.#text.split("\n").find((l) => l.startsWith("{"));
+    this.#text = "";
+    // JSON has no word for NaN, which Python writes.
+    const parsed = JSON.parse(line?.replaceAll("NaN", "null") ?? '{"error":"no result"}') as Measurement | { readonly error: string };
+    if (!("error" in parsed)) return parsed;
+    console.error(`failed: peer ${model} ${precision} ${mode}: ${parsed.error}\n${this.#errors.slice(-400)}`);
+    return null;
+  }
+  close(): void {
+    this.#child.stdin.end();
+  }
+}

@@ -1,0 +1,79 @@
+/** What the GPU benchmark measures: rows of a model in a precision, by ours and the peer's modes, and what each is aimed at. */
+
+export interface Measurement {
+  readonly side: "nbit" | "lightning" | "pytorch";
+  readonly model: string;
+  readonly precision: string;
+  readonly mode: string;
+  /** Milliseconds per step: median and least of five stretches. */
+  readonly ms: number;
+  readonly min: number;
+  readonly losses: readonly (number | null)[];
+  readonly allocatedMiB: number | null;
+  readonly reservedMiB: number | null;
+}
+
+export interface Row {
+  readonly model: string;
+  readonly precision: string;
+  /** Modes of ours and of the peer. */
+  readonly ours: readonly string[];
+  readonly peer: readonly string[];
+  /** The precision that the peer runs, where it has not ours. */
+  readonly peerPrecision?: string;
+}
+
+const PEER = ["eager", "loop", "compile"] as const;
+const both = (model: string, precision: string): Row => ({ model, precision, ours: ["eager", "graph"], peer: precision.endsWith("-true") ? PEER.filter((m) => m !== "loop") : PEER });
+const alone = (model: string, precision: string): Row => ({ model, precision, ours: ["eager", "graph"], peer: [] });
+
+export const ROWS: readonly Row[] = [
+  ...["tiny", "gpt2", "resnet50"].flatMap((model) => ["32", "16", "bf16", "bf16-true"].map((precision) => both(model, precision))),
+  both("wide", "bf16-true"),
+  alone("wide", "float8"),
+  alone("gpt2", "bf16, plain operators"),
+  alone("gpt2", "bf16, AdamW8bit"),
+];
+
+export const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  tiny: "GPT of 2 layers, D64, 2 heads, B4, T32, V256",
+  gpt2: "GPT-2 124M: 12 × 768, 12 heads, B8, T1024, V50304, fused AdamW",
+  resnet50: "ResNet-50, B256, 224 × 224, channels-last, fused SGD",
+  wide: "4 residual blocks of 4096 → 16384 → 4096, 16384 rows, fused AdamW",
+};
+export const UNITS: Readonly<Record<string, readonly [number, string]>> = { tiny: [128, "tokens"], gpt2: [8192, "tokens"], resnet50: [256, "images"], wide: [16384, "tokens"] };
+
+/**
+ * Floating-point operations of a step. GPT: 6 × parameters × tokens for the matrices, 12 × layers × width × context² × batch for attention, halved for causality. ResNet-50: 4.09 G multiply-adds forward
+ * per image, three times that with backward. Wide: 6 × weights × rows.
+ */
+export const FLOPS: Readonly<Record<string, number>> = {
+  gpt2: 6 * 124.5e6 * 8192 + 6 * 12 * 768 * 1024 * 1024 * 8,
+  resnet50: 3 * 2 * 4.09e9 * 256,
+  wide: 6 * 4 * 2 * 4096 * 16384 * 16384,
+};
+
+/** Dense peaks in TFLOP/s by the vendor's datasheet, for the parts that this was run on. */
+export function peakTflops(device: string, precision: string): number | null {
+  if (!/H100 80GB HBM3|H200/.test(device)) return null;
+  return precision === "32" ? 66.9 : precision === "float8" ? 1978.9 : 989.4;
+}
+
+export interface Target {
+  readonly name: string;
+  readonly model: string;
+  readonly precision: string;
+  readonly ms?: number;
+  readonly gib?: number;
+  /** At most Lightning's eager. */
+  readonly lightning?: boolean;
+  /** At least this many times as fast as another precision of ours. */
+  readonly faster?: readonly [precision: string, times: number];
+}
+export const TARGETS: readonly Target[] = [
+  ...["32", "16", "bf16", "bf16-true"].map((precision) => ({ name: "≤ 0.35 ms", model: "tiny", precision, ms: 0.35 })),
+  { name: "≤ 20 ms and ≤ 5.8 GiB", model: "gpt2", precision: "bf16", ms: 20, gib: 5.8 },
+  { name: "≤ 21 ms", model: "gpt2", precision: "16", ms: 21 },
+  ...["32", "16", "bf16", "bf16-true"].map((precision) => ({ name: "≤ Lightning eager", model: "resnet50", precision, lightning: true })),
+  { name: "≥ 1.25 × bf16", model: "wide", precision: "float8", faster: ["bf16-true", 1.25] as const },
+];
