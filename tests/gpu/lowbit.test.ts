@@ -214,3 +214,29 @@ test("two equal steps leave equally many tensors", options, () => {
   o.step();
   assert.equal(memory().tensors, before);
 });
+
+for (const bits of [8, 32] as const)
+  test(`offloaded state gives the same parameters, bit for bit, with less device memory: ${bits} bits`, options, () => {
+    const Optimizer = bits === 8 ? lowbit.AdamW8bit : lowbit.AdamW32bit;
+    const train = (offload: boolean): { readonly params: Tensor[]; readonly optimizer: lowbit.LowBitOptimizer; readonly bytes: number } => {
+      seedEverything(28);
+      const params = [300_000, 1_000_000, 77, 500_001, 1_000_000, 900_000].map((n) => randn([n]).to("cuda").requiresGrad_());
+      for (const p of params) p.grad = p.detach().mul(0.1);
+      const before = cuda.memoryStats().allocated;
+      const optimizer = new Optimizer(params, { offload });
+      for (let i = 0; i < 4; i++) optimizer.step();
+      cuda.synchronize();
+      return { params, optimizer, bytes: cuda.memoryStats().allocated - before };
+    };
+    const kept = train(false);
+    const offloaded = train(true);
+    kept.params.forEach((p, i) => assert.equal(apart(p, offloaded.params[i] as Tensor), 0, `parameter ${i}`));
+    assert.ok(offloaded.bytes < 0.7 * kept.bytes, `${offloaded.bytes} bytes on the device, ${kept.bytes} without offload`);
+    const [a, b] = [kept.optimizer.stateDict(), offloaded.optimizer.stateDict()];
+    for (const key of Object.keys(a.state)) {
+      const [x, y] = [a.state[key]?.["state1"] as Tensor, b.state[key]?.["state1"] as Tensor];
+      assert.equal(y.device.type, "cpu");
+      assert.equal(y.isPinned(), true);
+      assert.equal(apart(x, y), 0);
+    }
+  });

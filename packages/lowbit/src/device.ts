@@ -1,6 +1,6 @@
 /** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
 import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
-import { FAMILIES, type Family } from "./families.js";
+import type { Family } from "./families.js";
 import type { StateFormat } from "./format.js";
 
 /** What a step needs of a parameter group, apart from its rate. */
@@ -25,7 +25,7 @@ export interface DeviceInputs {
 }
 
 const KERNEL = "low_bit_step_device_";
-const NUMBER_OF: ReadonlyMap<Family, number> = new Map([FAMILIES.momentum, FAMILIES.lion, FAMILIES.rmsprop, FAMILIES.adagrad, FAMILIES.adam, FAMILIES.adamw, FAMILIES.lamb, FAMILIES.lars, FAMILIES.ademamix].map((f, i) => [f, i]));
+const NUMBER_OF: ReadonlyMap<string, number> = new Map(["SGD", "Lion", "RMSprop", "Adagrad", "Adam", "AdamW", "LAMB", "LARS", "AdEMAMix"].map((name, i) => [name, i]));
 
 /** Whether these parameters' steps run in the GPU kernel. */
 export function onDevice(params: readonly Tensor[]): boolean {
@@ -78,8 +78,8 @@ export function deviceStep(family: Family, p: Tensor, grad: Tensor, states: read
   const dense = target.isContiguous() ? target : target.contiguous();
   const rate = isTensor(inputs.rate) ? inputs.rate : null;
   kernel?.(
-    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family), step, rate, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
-    family === FAMILIES.lars ? 0 : h.maxUnorm, h.blockSize, h.keepPositive, inputs.gradScale, inputs.foundInf,
+    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family.name), step, rate, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
+    family.name === "LARS" ? 0 : h.maxUnorm, h.blockSize, h.keepPositive, inputs.gradScale, inputs.foundInf,
   );
   if (dense !== target) target.copy_(dense);
 }

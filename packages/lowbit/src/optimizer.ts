@@ -1,8 +1,9 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { ArgumentError, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { ArgumentError, cuda, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type Tensor, type TensorList, zeros } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
+import { Offload, pinned } from "./offload.js";
 import { overrideFor } from "./overrides.js";
 import { sameMap, savedState, widened } from "./saved-state.js";
 
@@ -25,6 +26,11 @@ export interface LowBitOptions {
    * A second moment that is not zero keeps a code that is not zero. Without it a small v rounds to 0 while its m does not, and m / (√v + eps) is a step of lr / eps. Default true.
    */
   readonly keepPositive?: boolean;
+  /**
+   * Keep the state in pinned host memory and bring each parameter's to the device for its step, with copies that overlap the steps of its neighbours. For state that does not fit beside the
+   * model; a step then takes at least as long as the state's way over the bus and back. On CPU it changes nothing, and a warning says so once. Default false.
+   */
+  readonly offload?: boolean;
   /** Bits of state: the format's, or 32. Default: the class's. */
   readonly optimBits?: 8 | 32;
 }
@@ -36,11 +42,12 @@ const VERSION = 1;
 export class LowBitOptimizer extends optim.Optimizer {
   readonly family: Family;
   readonly format: StateFormat | null;
+  #offload: Offload | null = null;
 
   constructor(params: optim.ParamsLike, family: keyof typeof FAMILIES, format: FormatName | null, options: LowBitOptions) {
     const f = format === null ? null : FORMATS[format];
     super(params, {
-      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: f?.bits === 4 ? 128 : 256, min8bitSize: 4096, keepPositive: true, optimBits: 8,
+      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: f?.bits === 4 ? 128 : 256, min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,
       ...options,
     });
     this.family = FAMILIES[family];
@@ -54,6 +61,8 @@ export class LowBitOptimizer extends optim.Optimizer {
     if (!Array.isArray(g.betas) || g.betas.length !== 2 || g.betas.some((b) => !(b >= 0 && b < 1))) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
     if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
     if (this.format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
+    if (typeof g.offload !== "boolean") throw new ArgumentError(fn, "offload to be true or false", g.offload);
+    if (g.offload && g.params.every((p) => p.device.type === "cpu")) warnOffload(fn);
     for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
   }
 
@@ -113,11 +122,23 @@ export class LowBitOptimizer extends optim.Optimizer {
     countSteps(steps, foundInf, "before");
     const h = { ...g, betas: this.#betasOf(g) };
     const inputs = { rate: this.rateOf(g), gradScale, foundInf };
-    params.forEach((p, i) => {
+    const jobs = params.map((p, i) => {
       const { states, absmax, qmaps } = stateLists(all[i] as optim.ParameterState, family.states.length, p);
-      deviceStep(family, p, grads[i] as Tensor, states, absmax, qmaps, steps[i] as Tensor, h, inputs);
+      const run = (there: readonly Tensor[]): void => deviceStep(family, p, grads[i] as Tensor, there.slice(0, states.length), there.slice(states.length), qmaps, steps[i] as Tensor, h, inputs);
+      return { host: [...states, ...absmax], run };
     });
+    if (g.offload) this.#offloadOn(params[0] as Tensor).run(jobs);
+    else for (const job of jobs) job.run(job.host);
     countSteps(steps, foundInf, "after");
+  }
+
+  #offloadOn(p: Tensor): Offload {
+    return (this.#offload ??= new Offload(p.device.toString()));
+  }
+  /** State as it is after every step given so far: with `offload` this waits for the device. */
+  override stateDict(): optim.OptimizerState {
+    if (this.#offload !== null) cuda.synchronize();
+    return super.stateDict();
   }
 
   #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, family: number): void {
@@ -159,6 +180,12 @@ export class LowBitOptimizer extends optim.Optimizer {
       const map = mapOn(this.format, signed, p);
       if (map !== null) s[`qmap${i + 1}`] = map;
     });
+    if (g.offload && device)
+      for (const [name, value] of Object.entries(s)) {
+        if (!isTensor(value) || !/^(state|absmax)\d$/.test(name)) continue;
+        s[name] = pinned(value);
+        value.dispose();
+      }
     if (lowBit) {
       s["blockSize"] = g.blockSize;
       s["version"] = VERSION;
@@ -217,6 +244,13 @@ export class LowBitOptimizer extends optim.Optimizer {
     for (const s of this.state.values()) for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
     return bytes;
   }
+}
+
+let warned = false;
+function warnOffload(fn: string): void {
+  if (warned) return;
+  warned = true;
+  process.emitWarning(`${fn}: offload changes nothing for parameters on the CPU: their state is in host memory already. If they move to a GPU before the first step, their state is offloaded there.`, { type: "NbitWarning", code: "WARN_OFFLOAD_CPU" });
 }
 
 function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {
