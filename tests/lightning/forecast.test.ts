@@ -6,6 +6,7 @@ import { ApexPrecision, DoublePrecision, FullPrecision, HalfPrecision, Lightning
 import type { Explanation, Precision } from "@nbit/lightning";
 import { isTensor, manualSeed, memory, nn, optim, randn, relu, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { collectGarbage } from "../leaks/collect.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1));
@@ -96,6 +97,7 @@ test("8-bit state is forecast in its own bytes", async () => {
 });
 
 test("what the allocator gave out agrees", async () => {
+  await collectGarbage(); // what earlier tests left outside scopes
   const before = memory().bytes;
   const net = new Net((p) => new optim.AdamW(p));
   const batch = randn([8, 64]);
