@@ -146,6 +146,26 @@ async function memoryOfSteps(steps: number): Promise<void> {
   print({ first: seen[0], middle: seen[1], last: seen[2] });
 }
 
+/** Steps of AdamW8bit over ten million elements; the mean parameter afterwards says that both ways computed the same. */
+async function optimizerSteps(reference: boolean): Promise<void> {
+  const { AdamW8bit } = await import("@nbit/lowbit");
+  torch.seedEverything(0);
+  const p = new torch.nn.Parameter(torch.randn([1e7]).mul(0.1));
+  p.grad = torch.randn([1e7]).mul(0.01);
+  const optimizer = new AdamW8bit([p]);
+  if (reference) Object.defineProperty(optimizer, "family", { value: { ...optimizer.family, fused: null } });
+  optimizer.step();
+  optimizer.step();
+  const losses = [p.abs().mean().item()];
+  const times: number[] = [];
+  for (let i = 0; i < (reference ? 3 : 15); i++) {
+    const from = performance.now();
+    optimizer.step();
+    times.push((performance.now() - from) * 1000);
+  }
+  print({ us: median(times), losses, stateBytes: optimizer.stateBytes() });
+}
+
 if (what === "step") {
   const [model, how, optimizer = "default", precision, threads, steps] = rest;
   torch.setNumThreads(Number(threads));
@@ -155,6 +175,9 @@ if (what === "step") {
 } else if (what === "add") {
   torch.setNumThreads(Number(rest[0]));
   smallAdd();
+} else if (what === "optimizer") {
+  torch.setNumThreads(Number(rest[1]));
+  await optimizerSteps(rest[0] === "reference");
 } else if (what === "memory") {
   torch.setNumThreads(1);
   await memoryOfSteps(Number(rest[0]));

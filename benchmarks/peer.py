@@ -193,6 +193,17 @@ if what == "step":
 elif what == "add":
     torch.set_num_threads(int(rest[0]))
     small_add()
+elif what == "optimizer":
+    torch.set_num_threads(int(rest[0]))
+    p = torch.nn.Parameter(torch.randn(10**7) * 0.1)
+    p.grad = torch.randn(10**7) * 0.01
+    step, times = torch.optim.AdamW([p], fused=True).step, []
+    for i in range(17):
+        start = time.perf_counter_ns()
+        step()
+        if i >= 2:
+            times.append((time.perf_counter_ns() - start) / 1000)
+    print(json.dumps({"us": median(times), "losses": []}))
 elif what == "memory":
     torch.set_num_threads(1)
     with_trainer("mlp", "fused", False, 100, watch=int(rest[0]))

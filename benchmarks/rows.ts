@@ -70,6 +70,15 @@ export function rowsFor(threads: number, quick: boolean, nativeBf16: boolean): R
   }
   const ofOurs = (precision: string, steps: number): Side => ({ who: "nbit", args: ["step", sixteen, "trainer", "fused", precision, String(threads), String(steps)] });
   rows.push({
+    name: "AdamW8bit step, 10⁷ elements", threads, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(threads)] }, theirs: { who: "peer", args: ["optimizer", String(threads)] },
+    against: "PyTorch fused AdamW, float32", target: 1.3, unit: "ms", sameLoss: null,
+  });
+  if (!quick && threads === 1)
+    rows.push({
+      name: "AdamW8bit step, 10⁷ elements, fused kernel", threads, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(threads)] }, theirs: { who: "nbit", args: ["optimizer", "reference", String(threads)] },
+      against: "our ATen reference", target: 0.1, unit: "ms", sameLoss: 1e-3,
+    });
+  rows.push({
     name: `bf16 over fp32, ${TITLES[sixteen]}, our Trainer`, threads, ours: ofOurs("bf16", large), theirs: ofOurs("32", large), against: "our own fp32", target: 1 / 1.8, unit: "ms", sameLoss: null,
     caveat: ({ nativeBf16 }) => (nativeBf16 ? null : "this processor has no bfloat16 arithmetic (AVX512-BF16 or AMX): libtorch converts to float32 and back, so the target cannot be reached here"),
   });

@@ -37,6 +37,17 @@ for (const name of sources.map((file) => file.slice(0, -3))) {
   test(`by-feature/${name}`, async () => assert.match(await output(`by-feature/${name}.js`), EXPECTED[name] ?? /[^]*/));
 }
 
+test("moby-dick: AdamW8bit follows AdamW at a quarter of the state, and samples", async () => {
+  const text = await output("moby-dick/main.js", ["--steps", "20", "--width", "64", "--layers", "1", "--sample", "20"]);
+  const rows = [...text.matchAll(/^AdamW(?:8bit)? +([\d.]+) +([\d.]+) KiB +([\d.]+) KiB$/gm)].map((m) => m.slice(1).map(Number) as [number, number, number]);
+  assert.equal(rows.length, 2, text);
+  const [full, low] = rows as [[number, number, number], [number, number, number]];
+  assert.ok(Math.abs(low[0] / full[0] - 1) < 0.01, text);
+  for (const [, forecast, measured] of rows) assert.ok(Math.abs(forecast / measured - 1) < 0.05, text);
+  assert.ok(low[2] < 0.3 * full[2], text);
+  assert.match(text, /Call me .{12}/s);
+});
+
 test("every expectation has its example", () => {
   assert.deepEqual(Object.keys(EXPECTED).filter((name) => !sources.includes(`${name}.ts`)), []);
 });

@@ -89,6 +89,14 @@ export class LowBitOptimizer extends optim.Optimizer {
     return onDevice(this.paramGroups.flatMap((g) => g.params));
   }
 
+  /** State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and shared maps belong to it and not to its stand-in. */
+  override step(closure?: () => Tensor): Tensor | null {
+    for (const g of this.paramGroups)
+      if (g["rounding"] === "kahan" || g["rounding"] === "stochastic")
+        for (const p of g.params) if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as Group, this.isLowBit(p, g)));
+    return super.step(closure);
+  }
+
   protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
     const g = group as Group;
     scope(() => {
