@@ -30,7 +30,7 @@ class Net extends LightningModule {
     return this.forward(batch).float().square().mean();
   }
   override configureOptimizers(): optim.Optimizer {
-    return new optim.AdamW(this.parameters(), { lr: 0.01 });
+    return new optim.AdamW(this.parameters(), { lr: 0.01, eps: 1e-4 }); // 1e-8 is 0 in float16
   }
 }
 

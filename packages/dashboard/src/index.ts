@@ -2,6 +2,10 @@
 export { RunLogError } from "./errors.js";
 export { baselineOf, figuresOf } from "./figures.js";
 export type { Figures } from "./figures.js";
+export { readStepPrecision } from "./precision/data.js";
+export type { ModulePrecision, NumberRange, OperatorUse, StepPrecisionData } from "./precision/data.js";
+export { renderPrecisionReport, writePrecisionReport } from "./precision/page.js";
+export type { PrecisionPageOptions } from "./precision/page.js";
 export { renderReport, writeReport } from "./report.js";
 export type { ReportOptions } from "./report.js";
 export { comparisonText } from "./table.js";

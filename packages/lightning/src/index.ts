@@ -14,6 +14,8 @@ export type { EarlyStoppingOptions, StoppingReason } from "./callbacks/early-sto
 export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation-scheduler.js";
 export { LearningRateMonitor } from "./callbacks/learning-rate-monitor.js";
 export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
+export { LossScaleMonitor } from "./callbacks/loss-scale-monitor.js";
+export type { LossScaleMonitorOptions, Overflow } from "./callbacks/loss-scale-monitor.js";
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
 export { PrecisionReport } from "./callbacks/precision-report.js";
 export type { PrecisionReportOptions } from "./callbacks/precision-report.js";
@@ -61,6 +63,9 @@ export { registerAmpBackend, registerPrecision } from "./precision/registry.js";
 export type { AmpLevel, PrecisionFactory, PrecisionRequest } from "./precision/registry.js";
 export { TruePrecision } from "./precision/true.js";
 
+export type { DetectNonFinite } from "./loops/non-finite-watch.js";
+export { NonFiniteError } from "./seeing/non-finite.js";
+export type { NonFiniteOrigin } from "./seeing/origin.js";
 export type { OperatorUse, Reason } from "./seeing/attribution.js";
 export { measureRange, mergeRanges, rangeOf, sharesIn } from "./seeing/number-range.js";
 export type { DTypeRange, NumberRange, RangeShares } from "./seeing/number-range.js";

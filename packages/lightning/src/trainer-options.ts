@@ -3,6 +3,7 @@ import type { Callback } from "./callbacks/callback.js";
 import { MisconfigurationError } from "./errors.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BatchLimit } from "./loops/fetch.js";
+import type { DetectNonFinite } from "./loops/non-finite-watch.js";
 import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
 import type { Precision } from "./precision/precision.js";
@@ -66,6 +67,13 @@ export interface TrainerOptions {
   readonly enableCheckpointing?: boolean;
   readonly enableProgressBar?: boolean;
   readonly enableModelSummary?: boolean;
+  /**
+   * End with an error when the loss is NaN or infinite (and no loss scaler skips such steps), before the optimizer uses it. The step is replayed, and the error names the module and the operator where it began.
+   *
+   * true (default): looks at the loss, on CPU in every step (about two microseconds), on CUDA at log steps, without waiting in between. "step": in every step, waiting for the device, so that the replay
+   * finds the step as it was. "gradients": that, and every gradient. false: never.
+   */
+  readonly detectNonFinite?: DetectNonFinite;
   /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
   readonly deterministic?: boolean | "warn";
   /**
@@ -105,6 +113,7 @@ export interface ResolvedOptions {
   readonly onSkippedStep: "advance" | "hold";
   readonly cudaGraph: boolean;
   readonly logEveryNSteps: number;
+  readonly detectNonFinite: false | "loss" | "step" | "gradients";
   readonly deterministic: boolean | "warn";
   /** Undefined: leave it as it is. */
   readonly benchmark: boolean | undefined;
@@ -117,7 +126,7 @@ const KNOWN: ReadonlySet<string> = new Set([
   "accelerator", "devices", "precision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
   "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
   "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
-  "enableProgressBar", "enableModelSummary", "cudaGraph", "deterministic", "benchmark", "defaultRootDir", "fastDevRun",
+  "enableProgressBar", "enableModelSummary", "cudaGraph", "detectNonFinite", "deterministic", "benchmark", "defaultRootDir", "fastDevRun",
 ]);
 
 /** Checks every option and fills in defaults. Nothing is started. */
@@ -154,11 +163,17 @@ export function resolveOptions(options: TrainerOptions, hasTimer: boolean): Reso
     onSkippedStep: oneOf("onSkippedStep", options.onSkippedStep ?? "advance", ["advance", "hold"]),
     cudaGraph: options.cudaGraph ?? false,
     logEveryNSteps: whole("logEveryNSteps", options.logEveryNSteps ?? 50, 0),
+    detectNonFinite: nonFinite(options.detectNonFinite),
     deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
     benchmark: options.benchmark === undefined ? (options.deterministic === true ? false : undefined) : oneOf("benchmark", options.benchmark, [false, true]),
     defaultRootDir: options.defaultRootDir ?? process.cwd(),
     fastDevRun,
   };
+}
+
+function nonFinite(value: DetectNonFinite | undefined): ResolvedOptions["detectNonFinite"] {
+  const mode = oneOf<DetectNonFinite>("detectNonFinite", value ?? true, [true, false, "step", "gradients"]);
+  return mode === true ? "loss" : mode;
 }
 
 function whole(name: string, value: unknown, least: number): number {

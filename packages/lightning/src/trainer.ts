@@ -18,6 +18,7 @@ import type { EvaluationKind, EvaluationResult } from "./loops/evaluation.js";
 import { asLoaders, Fetcher } from "./loops/fetch.js";
 import type { Loader } from "./loops/fetch.js";
 import { FitLoop } from "./loops/fit.js";
+import { NonFiniteWatch } from "./loops/non-finite-watch.js";
 import { configureOptimizers } from "./loops/optimizers.js";
 import { PredictLoop } from "./loops/predict.js";
 import { FitProgress } from "./loops/progress.js";
@@ -223,9 +224,11 @@ export class Trainer extends TrainerState {
     const configured = run.within("configureOptimizers", () => configureOptimizers(module));
     run.optimizers = configured.optimizers;
     run.schedulers = configured.schedulers;
+    const mode = this.resolved.detectNonFinite;
+    const watch = mode === false ? null : new NonFiniteWatch({ module, precision: this.precision, device: this.strategy.rootDevice, progress, mode });
     const step = new TrainStep({
       module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings,
-      gradientClipVal: this.resolved.gradientClipVal, gradientClipAlgorithm: this.resolved.gradientClipAlgorithm,
+      gradientClipVal: this.resolved.gradientClipVal, gradientClipAlgorithm: this.resolved.gradientClipAlgorithm, watch,
     });
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;

@@ -11,6 +11,7 @@ import type { Display } from "../ui/display.js";
 import { formatClock, formatMetric, formatRate, formatSeconds } from "../ui/format.js";
 import { RateMeter } from "../ui/rate.js";
 import { Callback } from "./callback.js";
+import { LossScaleMonitor } from "./loss-scale-monitor.js";
 
 export interface ProgressBarOptions {
   /** What one element of a batch is called, in the plural: "images", "tokens". The default shows batches ("it"). */
@@ -200,7 +201,7 @@ export class ProgressBar extends Callback {
     const scale = trainer.lossScale;
     if (scale !== null) segments.push({ text: `${paint("dim", "scale")} ${formatMetric(scale)}`, rank: RANK.scale });
     const skipped = trainer.skippedSteps;
-    if (skipped > 0) segments.push({ text: paint("yellow", `skipped ${skipped}`), rank: RANK.skipped });
+    if (skipped > 0) segments.push({ text: paint("yellow", `skipped ${skipped}${culprit(trainer)}`), rank: RANK.skipped });
     return segments;
   }
 
@@ -234,6 +235,13 @@ export class ProgressBar extends Callback {
       ],
     });
   }
+}
+
+/** The first parameter whose gradient overflowed in the latest skipped step, where a monitor knows it. */
+function culprit(trainer: TrainerView): string {
+  const monitor = trainer.callbacks.find((callback) => callback instanceof LossScaleMonitor);
+  const [first, ...others] = monitor?.overflows.at(-1)?.nonFinite ?? [];
+  return first === undefined ? "" : ` (${first}${others.length === 0 ? "" : ` +${others.length}`})`;
 }
 
 function sum(counts: readonly number[]): number {

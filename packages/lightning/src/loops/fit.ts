@@ -171,6 +171,7 @@ export class FitLoop {
     const windowEnds = progress.isLastBatch || (batchIdx + 1) % step.accumulate === 0;
     this.#windowEnds = windowEnds;
     const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    if (this.isLogStep) step.checkFinite(batch, batchIdx);
     progress.batchesDone++;
     progress.totalBatches++;
 

@@ -1,4 +1,4 @@
-import { scope, Tensor } from "@nbit/torch";
+import { NbitError, scope, Tensor } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -11,6 +11,7 @@ import type { Precision, PrecisionStep } from "../precision/precision.js";
 import type { Batch, StepOutcome, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import { LightningOptimizer } from "./lightning-optimizer.js";
+import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
 import { Outcome } from "./outcome.js";
@@ -27,6 +28,8 @@ export interface TrainStepParts {
   readonly warnings: WarnOnce;
   readonly gradientClipVal: number | null;
   readonly gradientClipAlgorithm: ClipAlgorithm;
+  /** Looks out for NaN; null: nobody does. */
+  readonly watch?: NonFiniteWatch | null;
 }
 
 /**
@@ -59,10 +62,12 @@ export class TrainStep implements OptimizerRunner {
   /** This batch is the first of a window: it clears the gradients of the one before. */
   #opensWindow = true;
   readonly #stepped = new Set<optim.Optimizer>();
+  readonly #watch: NonFiniteWatch | null;
 
   constructor(parts: TrainStepParts) {
     const { module, hooks } = parts;
     this.#parts = parts;
+    this.#watch = parts.watch ?? null;
     this.module = module;
     this.wrapped = parts.optimizers.map((optimizer) => new LightningOptimizer(optimizer, this));
     this.#onBeforeZeroGrad = hooks.get("onBeforeZeroGrad");
@@ -78,12 +83,13 @@ export class TrainStep implements OptimizerRunner {
 
   /** `windowEnds`: gradients are complete after this batch, so the optimizer steps. */
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
-    const { precision, module, optimizers, progress } = this.#parts;
+    const { module, optimizers, progress } = this.#parts;
     this.#batch = batch;
     this.#batchIdx = batchIdx;
     this.#result = {};
     this.#current = new Outcome();
     this.#opensWindow = !progress.windowOpen;
+    this.#watch?.begin(batch, batchIdx, this.accumulate);
 
     if (!module.automaticOptimization) this.#manual();
     else if (optimizers[0] === undefined || !windowEnds) this.#forwardBackward();
@@ -91,14 +97,23 @@ export class TrainStep implements OptimizerRunner {
     else this.stepOptimizer(optimizers[0], this.#closure);
 
     if (this.#stepped.size > 0) {
-      precision.update(); // once, however many optimizers stepped
+      this.#update(); // once, however many optimizers stepped
       this.#stepped.clear();
     } else {
       this.#current.scaleIs(this.#onCpu ? this.#scaleInForce() : this.#scaleInForce);
     }
     this.outcome = this.#current;
     this.#batch = null;
+    this.#watch?.end();
     return this.#result;
+  }
+
+  #update(): void {
+    try {
+      this.#parts.precision.update();
+    } catch (error) {
+      throw this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR" ? this.#watch.atFloor(error) : error;
+    }
   }
 
   /** Forward to backward; several times where the optimizer evaluates the loss itself. Gives the loss, or null when the step method returned none. */
@@ -107,6 +122,7 @@ export class TrainStep implements OptimizerRunner {
 
     // Forward: only the step method runs under the precision.
     const loss = this.#lossOf(this.#trainingStep());
+    if (loss !== null) this.#watch?.loss(loss);
     const divided = loss === null || this.accumulate === 1 ? loss : loss.div(this.accumulate);
     if (divided !== null && this.#wantsResult) this.#result.loss = divided.detach();
 
@@ -130,7 +146,7 @@ export class TrainStep implements OptimizerRunner {
   /** Gradients to weights: run `closure` for the gradients, make them true, clip, step or skip. */
   stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
     const { precision, progress } = this.#parts;
-    if (this.#stepped.has(optimizer)) precision.update(); // a second step of one optimizer in one iteration begins anew
+    if (this.#stepped.has(optimizer)) this.#update(); // a second step of one optimizer in one iteration begins anew
 
     let step: PrecisionStep;
     if (closure !== undefined && needsClosure(optimizer)) {
@@ -158,6 +174,7 @@ export class TrainStep implements OptimizerRunner {
   #beforeOptimizerStep(optimizer: optim.Optimizer): void {
     const { precision, module, gradientClipVal, gradientClipAlgorithm } = this.#parts;
     precision.unscale(optimizer);
+    this.#watch?.gradients();
     if (this.#onBeforeOptimizerStep.length > 0) this.#onBeforeOptimizerStep.call(optimizer);
     if (!module.automaticOptimization) return;
     if (this.#customClipping) this.#within("configureGradientClipping", () => module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm));
@@ -172,6 +189,11 @@ export class TrainStep implements OptimizerRunner {
     if (norm !== null) this.#current.gradNormIs(norm);
   }
 
+  /** Reads what was seen of NaN since the last log step, where it is still on the device. */
+  checkFinite(batch: Batch, batchIdx: number): void {
+    this.#watch?.read(batch, batchIdx);
+  }
+
   // Manual optimization: the step method calls these through its module.
 
   #manual(): void {
@@ -183,6 +205,7 @@ export class TrainStep implements OptimizerRunner {
 
   manualBackward(loss: Tensor): void {
     const { precision, module } = this.#parts;
+    this.#watch?.loss(loss);
     precision.outside(() => {
       const scaled = precision.scaleLoss(loss);
       if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);

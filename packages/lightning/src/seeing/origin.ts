@@ -1,0 +1,88 @@
+import type { DType, TraceEvent, TracedTensor } from "@nbit/torch";
+import { isCast, shortName } from "./attribution.js";
+import type { Call } from "./attribution.js";
+import type { TracedStep } from "./observe-step.js";
+
+/** Where numbers stopped being finite. */
+export interface NonFiniteOrigin {
+  readonly phase: "forward" | "backward";
+  /** Dotted name; "" for the step method itself. */
+  readonly module: string;
+  /** What the program called, such as `softmax`, or a backward node such as `SqrtBackward0`. */
+  readonly operator: string;
+  /** What inside it did it, where that is another one: `the cast float32 → float16`. */
+  readonly inside: string | null;
+  /** Of what came out. */
+  readonly dtype: DType | null;
+  readonly kind: "nan" | "inf";
+  /** NaN came of infinities: where these began. */
+  readonly infinityFrom: NonFiniteOrigin | null;
+}
+
+type Kind = "nan" | "inf";
+type Tensors = readonly (TracedTensor | null)[];
+const holds = (tensors: Tensors, kind: Kind): boolean => tensors.some((t) => t?.bad === kind);
+const anyBad = (tensors: Tensors): boolean => holds(tensors, "nan") || holds(tensors, "inf");
+const dtypeOfBad = (tensors: Tensors): DType | null => tensors.find((t) => t?.bad != null)?.dtype ?? null;
+
+/** Finds in a trace with checked values the operator whose inputs were finite and whose output is not, on the way to what was not finite at the end. */
+export function findOrigin(step: TracedStep): NonFiniteOrigin | null {
+  const forward = step.calls.filter((c) => c.phase === "forward");
+  const last = forward.findLast((c) => anyBad(c.event.outputs));
+  // A mask of infinities that softmax has taken up is no fault: what matters is the step's last result, its loss.
+  const result = forward.findLast((c) => c.event.outputs.length > 0);
+  if (last !== undefined && last === result) return traceBack(step, forward, last, holds(last.event.outputs, "nan") ? "nan" : "inf");
+  return firstInBackward(step);
+}
+
+function traceBack(step: TracedStep, calls: readonly Call[], from: Call, kind: Kind): NonFiniteOrigin {
+  let call = from;
+  const seen = new Set<Call>();
+  for (;;) {
+    seen.add(call);
+    const before = call;
+    const input = call.event.inputs.find((t) => t?.bad === kind);
+    const maker = input?.id === undefined ? undefined : calls.findLast((c) => c.index < before.index && makes(c, input.id));
+    if (maker === undefined || seen.has(maker)) break;
+    call = maker;
+  }
+  const infinite = kind === "nan" && !holds(call.event.inputs, "nan") ? call.event.inputs.find((t) => t?.bad === "inf") : undefined;
+  const source = infinite?.id === undefined ? undefined : calls.findLast((c) => c.index < call.index && makes(c, infinite.id));
+  return { ...originAt(call, kind), infinityFrom: source === undefined ? null : traceBack(step, calls, source, "inf") };
+}
+
+function makes(call: Call, id: number | undefined): boolean {
+  return call.event.outputs.some((t) => t?.id === id) || call.inner.some((e) => e.outputs.some((t) => t?.id === id));
+}
+
+function firstInBackward(step: TracedStep): NonFiniteOrigin | null {
+  for (const call of step.calls) {
+    if (call.phase !== "backward") continue;
+    const bad = [call.event, ...call.inner].find((e) => anyBad(e.outputs));
+    if (bad === undefined || anyBad(call.event.inputs)) continue;
+    return { ...originAt(call, holds(bad.outputs, "nan") ? "nan" : "inf"), infinityFrom: null };
+  }
+  return null;
+}
+
+function originAt(call: Call, kind: Kind): Omit<NonFiniteOrigin, "infinityFrom"> {
+  const inner = innermost(call, kind);
+  const outer = shortName(call.event);
+  const name = inner === null || inner.name === call.event.name ? null : isCast(inner) ? `the cast ${inner.inputs[0]?.dtype} → ${inner.outputs[0]?.dtype}` : shortName(inner);
+  return { phase: call.phase, module: call.module, operator: outer, inside: name, dtype: dtypeOfBad(inner?.outputs ?? call.event.outputs), kind };
+}
+
+/** The deepest event inside a call that took finite values and gave others. */
+function innermost(call: Call, kind: Kind): TraceEvent | null {
+  let found: TraceEvent | null = null;
+  let within: readonly TraceEvent[] = call.inner;
+  for (;;) {
+    const i = within.findIndex((e) => anyBad(e.outputs) && !holds(e.inputs, kind) && e.name !== "aten::copy_");
+    const event = within[i];
+    if (event === undefined) return found;
+    found = event;
+    let end = i + 1;
+    while (end < within.length && (within[end]?.depth ?? 0) > event.depth) end++;
+    within = within.slice(i + 1, end);
+  }
+}

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LightningModule, NonFiniteError, Trainer } from "@nbit/lightning";
+import type { TrainerOptions } from "@nbit/lightning";
+import { full, memory, nn, optim, randn, scaledDotProductAttention, seedEverything, setNumThreads, tensor, zeros } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+
+setNumThreads(1);
+const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableProgressBar: false, enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1 };
+
+class Planted extends nn.Module {
+  constructor(readonly fault: (x: Tensor) => Tensor) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    return this.fault(x);
+  }
+}
+class Net extends LightningModule {
+  readonly first = new nn.Linear(4, 8);
+  readonly drop = new nn.Dropout(0.5);
+  readonly middle: Planted;
+  readonly last = new nn.Linear(8, 1);
+  readonly #from: number;
+  calls = 0;
+  constructor(fault: (x: Tensor) => Tensor, from = 2) {
+    super();
+    this.middle = new Planted((x) => (this.batchNow >= from ? fault(x) : x));
+    this.#from = from;
+  }
+  batchNow = 0;
+  override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+    this.batchNow = batchIdx;
+    this.calls++;
+    assert.ok(batchIdx <= this.#from + 40);
+    return this.last.forward(this.middle.forward(this.drop.forward(this.first.forward(batch)))).square().mean();
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 1e-3 });
+  }
+}
+const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([3, 4]));
+
+async function fails(net: LightningModule, options: TrainerOptions = {}, data: readonly unknown[] = batches(6)): Promise<NonFiniteError> {
+  let caught: unknown = null;
+  await new Trainer({ ...QUIET, ...options }).fit(net, { trainDataloaders: data }).catch((error: unknown) => (caught = error));
+  assert.ok(caught instanceof NonFiniteError, `expected a NonFiniteError. Received: ${String(caught)}`);
+  return caught;
+}
+
+test("the error names the step, the module and the operator where NaN began, and weights are as before the step", async () => {
+  seedEverything(0);
+  const net = new Net((x) => x.abs().neg().sub(1).log());
+  const error = await fails(net, { precision: 32 });
+  assert.equal(error.code, "ERR_NON_FINITE");
+  assert.equal(error.message, 'fit: expected a finite loss. Received: NaN, at step 2 (epoch 0, batch 2), precision "32-true". It began in module middle (Planted), in the forward of operator log: its inputs were finite, and what came out (float32) is NaN. It is not defined, or has no gradient, for some of its inputs: add a small eps to them, or clamp them. (detectNonFinite: false goes on regardless.)');
+  assert.deepEqual({ ...error.origin }, { phase: "forward", module: "middle", operator: "log", inside: null, dtype: "float32", kind: "nan", infinityFrom: null });
+  assert.ok(net.first.weight.isfinite().all().item());
+  assert.equal(net.calls, 4, "two good steps, the bad one, its replay");
+});
+
+test("infinities that became NaN are followed to where they began", async () => {
+  seedEverything(0);
+  const error = await fails(new Net((x) => {
+    const big = x.abs().add(1000).exp();
+    return big.sub(big);
+  }));
+  assert.deepEqual([error.origin?.operator, error.origin?.kind, error.origin?.infinityFrom?.operator, error.origin?.infinityFrom?.kind], ["sub", "nan", "exp", "inf"]);
+  assert.match(error.message, /its inputs were not NaN, .* Infinities among its inputs came from exp in middle\. Its inputs are too large/);
+});
+
+test("a cast that overflows is named as such", async () => {
+  seedEverything(0);
+  const error = await fails(new Net((x) => x.add(1e5).half().float()), { precision: 32 });
+  const origin = error.origin?.infinityFrom;
+  assert.deepEqual([origin?.module, origin?.kind, origin?.dtype, origin?.inside], ["middle", "inf", "float16", "the cast float32 → float16"]);
+  assert.match(error.message, /Infinities among its inputs came from to \(the cast float32 → float16\) in middle\. float16 ends at 65,504: use precision "bf16"/);
+});
+
+test("what dropout drew in the failing step is drawn again", async () => {
+  // log of an element that dropout has zeroed: whether it is there depends on the draw alone.
+  const run = async (): Promise<NonFiniteError> => {
+    seedEverything(4);
+    return fails(new Net((x) => x.narrow(0, 0, 1).narrow(1, 0, 1).abs().log().abs().reshape([1, 1]).expand([3, 8]), 0), {}, batches(30));
+  };
+  const error = await run();
+  // The last layer makes NaN of the infinity.
+  const origin = error.origin?.infinityFrom ?? error.origin;
+  assert.deepEqual([origin?.module, origin?.operator, origin?.kind], ["middle", "log", "inf"]);
+  assert.equal((await run()).message, error.message);
+});
+
+test("a mask of infinities that softmax takes up is no fault; what comes after it is", async () => {
+  seedEverything(0);
+  const mask = full([3, 3], -Infinity).triu(1);
+  const attention = (x: Tensor): Tensor => scaledDotProductAttention(x, x, x, mask).add(x.mm(x.t()).add(mask).softmax(-1).mm(x));
+  await new Trainer({ ...QUIET }).fit(new Net(attention), { trainDataloaders: batches(4) });
+  const error = await fails(new Net((x) => attention(x).sub(1e3).sqrt()));
+  assert.deepEqual([error.origin?.operator, error.origin?.infinityFrom], ["sqrt", null]);
+});
+
+test("a gradient that is not finite: found in its own step when asked for, and pointed at otherwise", async () => {
+  // sqrt has no gradient at 0: the loss is finite, the gradient is not.
+  const fault = (x: Tensor): Tensor => x.mul(0).abs().sqrt().add(x);
+  seedEverything(0);
+  const exact = await fails(new Net(fault), { detectNonFinite: "gradients" });
+  assert.match(exact.message, /^fit: expected finite gradients\. Received: gradients that are not, of first\.weight, first\.bias, at step 2 /);
+  assert.deepEqual([exact.origin?.phase, exact.origin?.module, exact.origin?.operator], ["backward", "middle", "SqrtBackward0"]);
+  seedEverything(0);
+  const late = await fails(new Net(fault), {});
+  assert.match(late.message, /Received: NaN, at step 3 .* Before this step already first\.weight, first\.bias were not finite: .* Pass detectNonFinite: "gradients"/);
+  assert.deepEqual(late.parameters, ["first.weight", "first.bias"]);
+});
+
+test("a batch that is not finite is the batch's fault", async () => {
+  seedEverything(0);
+  const error = await fails(new Net((x) => x), {}, [zeros([3, 4]), tensor([[1, NaN, 1, 1]])]);
+  assert.match(error.message, /batch 1\), precision "32-true"\. The batch itself holds NaN or infinity\. Look at the data set/);
+});
+
+test("under loss scaling steps are skipped until the floor, whose error names the place too", async () => {
+  seedEverything(0);
+  const error = await fails(new Net((x) => x.float().mul(0).sub(1).sqrt(), 0), { precision: 16 }, batches(40));
+  assert.equal(error.code, "LOSS_SCALE_FLOOR");
+  assert.match(error.message, /^precision "16-mixed": expected finite gradients at the smallest loss scale\. .* It began in module middle \(Planted\), in the forward of operator sqrt: /);
+});
+
+test("it can be switched off, and checks its own spelling", async () => {
+  seedEverything(0);
+  const net = new Net((x) => x.neg().sub(1e3).log());
+  await new Trainer({ ...QUIET, detectNonFinite: false }).fit(net, { trainDataloaders: batches(6) });
+  assert.ok(!net.first.weight.isfinite().all().item());
+  assert.throws(() => new Trainer({ ...QUIET, detectNonFinite: "loss" as never }), { message: 'Trainer: expected detectNonFinite to be one of true, false, "step", "gradients". Received: "loss".' });
+});
+
+test("watching leaves nothing behind", async () => {
+  const counts: number[] = [];
+  class Counting extends Net {
+    override onTrainBatchEnd(): void {
+      counts.push(memory().tensors);
+    }
+  }
+  seedEverything(0);
+  await new Trainer({ ...QUIET, detectNonFinite: "gradients" }).fit(new Counting((x) => x), { trainDataloaders: batches(6) });
+  assert.equal(counts[5], counts[2]);
+});
