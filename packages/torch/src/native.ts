@@ -5,6 +5,7 @@
  * 2 boolean, 3 complex), then the value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
  */
 import { native, type NativeInfo } from "@nbit/native";
+import { isDtypeMismatch } from "./dtype-mismatch.js";
 import { nativeError } from "./errors.js";
 
 export { native };
@@ -16,8 +17,20 @@ export const F = new Float64Array(BUFFER_LENGTH);
 export const B = new BigInt64Array(F.buffer);
 
 native.setBuffer(F);
+// The line of the program may be far up the stack, beyond the layers that called one another.
+function errorOf(code: string, message: string, op: string | null): Error {
+  if (!isDtypeMismatch(message)) return nativeError(code, message, op);
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = Math.max(limit, 64);
+  try {
+    return nativeError(code, message, op);
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
 let muted = false;
-native.setCallbacks(nativeError, (message) => {
+native.setCallbacks(errorOf, (message) => {
   if (!muted) process.emitWarning(message, { type: "TorchWarning" });
 });
 /** @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it. */

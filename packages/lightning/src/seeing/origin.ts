@@ -68,7 +68,8 @@ function firstInBackward(step: TracedStep): NonFiniteOrigin | null {
 function originAt(call: Call, kind: Kind): Omit<NonFiniteOrigin, "infinityFrom"> {
   const inner = innermost(call, kind);
   const outer = shortName(call.event);
-  const name = inner === null || inner.name === call.event.name ? null : isCast(inner) ? `the cast ${inner.inputs[0]?.dtype} → ${inner.outputs[0]?.dtype}` : shortName(inner);
+  const ran = inner ?? call.event;
+  const name = isCast(ran) ? `the cast ${ran.inputs[0]?.dtype} → ${ran.outputs[0]?.dtype}` : ran.name === call.event.name ? null : shortName(ran);
   return { phase: call.phase, module: call.module, operator: outer, inside: name, dtype: dtypeOfBad(inner?.outputs ?? call.event.outputs), kind };
 }
 

@@ -1,7 +1,9 @@
 /** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
+import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
 import { F, B, native, readInteger, writeInteger, BUFFER_LENGTH } from "../native.js";
-import { Device, device, deviceOfCode } from "../tensor/device.js";
+import { Device, device, deviceOfCode, deviceTypeCode } from "../tensor/device.js";
+import { isFloatingPoint } from "../tensor/dtype.js";
 import { dtypeName } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
@@ -296,7 +298,11 @@ export function invoke(op: Operator, args: readonly unknown[]): unknown {
     }
   }
   F[0] = plan.id;
-  native.call();
+  try {
+    native.call();
+  } catch (error) {
+    throw explainMismatch(error, () => floatingOperands(args), autocastRuns);
+  }
   if (plan.simple === 1) {
     const handle = F[0] as number;
     if (handle === 0) return null;
@@ -305,6 +311,18 @@ export function invoke(op: Operator, args: readonly unknown[]): unknown {
     return result;
   }
   return readReturns(plan, args);
+}
+
+/** Dtypes of the floating tensors among arguments. */
+function floatingOperands(args: readonly unknown[]): string[] {
+  return args.flatMap((a) => (isTensor(a) ? (handleOrZero(a) !== 0 && isFloatingPoint(a.dtype) ? [a.dtype] : []) : Array.isArray(a) ? floatingOperands(a) : []));
+}
+
+function autocastRuns(): boolean {
+  return ["cpu", "cuda"].some((type) => {
+    native.autocastGet(deviceTypeCode(type));
+    return F[0] === 1;
+  });
 }
 
 function argumentOf(plan: Plan, args: readonly unknown[], index: number): unknown {

@@ -1,0 +1,106 @@
+/** libtorch's complaints about operands of different dtypes, made readable: which operator, which dtypes, which line of the program, and what to do. */
+import { readFileSync } from "node:fs";
+import { SourceMap } from "node:module";
+import { dirname, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { TorchError } from "./errors.js";
+
+/** A line of the program that uses nbit. */
+export interface UserLine {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** The line itself; null where the file cannot be read. */
+  readonly text: string | null;
+}
+
+/** Two floating dtypes met in an operator that takes one. */
+export class DTypeMismatchError extends TorchError {
+  readonly dtypes: readonly string[];
+  /** Where the program called the operator. */
+  readonly at: UserLine | null;
+  constructor(message: string, op: string | null, dtypes: readonly string[], at: UserLine | null) {
+    super(message, "TORCH_DTYPE_MISMATCH", op);
+    this.dtypes = dtypes;
+    this.at = at;
+  }
+}
+
+const PATTERN =
+  /same d?type|same scalar type|same dtypes?|dtypes must be the same|expected scalar type|should be the same$|dtypes match|Expected self\.dtype to be equal|mixed dtype|Found dtype \w+ but expected|Type promoting not supported|expected dtype \w+ for/;
+
+/** libtorch's spellings: C++ types and ScalarType names. */
+const NAMES: Readonly<Record<string, string>> = { float: "float32", Float: "float32", double: "float64", Double: "float64", Half: "float16", BFloat16: "bfloat16" };
+
+/** Whether libtorch's message is about operands of different dtypes. */
+export function isDtypeMismatch(message: string): boolean {
+  return PATTERN.test(message);
+}
+
+export function dtypesIn(message: string): string[] {
+  return [...new Set([...message.matchAll(/\b(?:c10::)?(float|Float|double|Double|Half|BFloat16)\b/g)].map((m) => NAMES[m[1] ?? ""] ?? ""))];
+}
+
+// Frames inside nbit, in a checkout and where it is installed. Its own tests are programs that use it.
+const OURS = /(?:node_modules\/@nbit|packages)\/(?:native|torch|apex|lowbit|lightning|dashboard|cli)\/(?!.*\.test\.[jt]s)/;
+
+/** The innermost line of a stack that is not nbit's, in the source that it was compiled from where there is a map. */
+export function userLine(stack: string | undefined): UserLine | null {
+  for (const frame of (stack ?? "").split("\n").slice(1)) {
+    const match = /(?:\(|at (?:async )?)((?:file:\/\/)?[^()\s]*):(\d+):(\d+)\)?$/.exec(frame.trim());
+    const path = match?.[1];
+    if (path === undefined || path.startsWith("node:") || path === "" || OURS.test(path)) continue;
+    return sourceOf(path.startsWith("file:") ? fileURLToPath(path) : path, Number(match?.[2]), Number(match?.[3]));
+  }
+  return null;
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+function sourceOf(path: string, line: number, column: number): UserLine {
+  const code = read(path);
+  const own = { file: path, line, column, text: code?.split("\n")[line - 1]?.trim() ?? null };
+  const url = /\n\/\/# sourceMappingURL=([^\s]+)\s*$/.exec(code ?? "")?.[1];
+  if (url === undefined || url.startsWith("data:")) return own;
+  const text = read(resolve(dirname(path), url));
+  if (text === null) return own;
+  try {
+    const entry = new SourceMap(JSON.parse(text) as ConstructorParameters<typeof SourceMap>[0]).findEntry(line - 1, column - 1);
+    if (!("originalSource" in entry)) return own;
+    const original = entry.originalSource.startsWith("file:") ? fileURLToPath(entry.originalSource) : resolve(dirname(path), entry.originalSource);
+    return { file: original, line: entry.originalLine + 1, column: entry.originalColumn + 1, text: read(original)?.split("\n")[entry.originalLine]?.trim() ?? null };
+  } catch {
+    return own;
+  }
+}
+
+/** What a message says of a line: path from the working directory, and the line itself. */
+export function describeLine(at: UserLine | null): string {
+  if (at === null) return "";
+  const near = relative(process.cwd(), at.file);
+  const text = at.text === null ? "" : `: ${at.text.length > 120 ? `${at.text.slice(0, 117)}…` : at.text}`;
+  return ` At ${near.startsWith("..") ? at.file : near}:${at.line}:${at.column}${text}`;
+}
+
+/** @internal What a failed call becomes: with dtypes, the line of the program and the fix where operands' dtypes differ; itself otherwise. `operands` are those of the floating arguments. */
+export function explainMismatch(error: unknown, operands: () => readonly string[], autocast: () => boolean): unknown {
+  if (!(error instanceof TorchError) || error instanceof DTypeMismatchError || !isDtypeMismatch(error.message)) return error;
+  const named = dtypesIn(error.message);
+  const dtypes = named.length > 1 ? named : [...new Set([...named, ...operands()])];
+  if (dtypes.length < 2) return error;
+  const operator = error.op?.replace(/^aten::/, "").replace(/\..*$/, "") ?? "an operator";
+  const at = userLine(error.stack);
+  const fix = autocast()
+    ? `Autocast has no rule for ${operator}, so it takes its inputs as they are: cast them to one dtype (x.float()), or give it a rule: amp.policy({ ${JSON.stringify(operator)}: "float32" }, () => …), or leave autocast: autocast({ enabled: false }, () => …).`
+    : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
+  const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
+  const made = new DTypeMismatchError(`expected operands of one dtype. Received: ${dtypes.join(" and ")}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtypes, at);
+  if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
+  return made;
+}
