@@ -17,6 +17,9 @@ export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monit
 export { LossScaleMonitor } from "./callbacks/loss-scale-monitor.js";
 export type { LossScaleMonitorOptions, Overflow } from "./callbacks/loss-scale-monitor.js";
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
+export { PrecisionLint, PrecisionLintError } from "./callbacks/precision-lint.js";
+export type { PrecisionLintOptions } from "./callbacks/precision-lint.js";
+export type { LintCode, LintFinding } from "./seeing/lint.js";
 export { PrecisionReport } from "./callbacks/precision-report.js";
 export type { PrecisionReportOptions } from "./callbacks/precision-report.js";
 export { ProgressBar } from "./callbacks/progress-bar.js";

@@ -44,6 +44,12 @@ export function dtypesIn(message: string): string[] {
 // Frames inside nbit, in a checkout and where it is installed. Its own tests are programs that use it.
 const OURS = /(?:node_modules\/@nbit|packages)\/(?:native|torch|apex|lowbit|lightning|dashboard|cli)\/(?!.*\.test\.[jt]s)/;
 
+/** Whether frame number `at` of a stack (1: the function that made it) is the program's, not nbit's. */
+export function calledByProgram(stack: string | undefined, at: number): boolean {
+  const frame = (stack ?? "").split("\n")[at];
+  return frame !== undefined && !OURS.test(frame) && !frame.includes("node:");
+}
+
 /** The innermost line of a stack that is not nbit's, in the source that it was compiled from where there is a map. */
 export function userLine(stack: string | undefined): UserLine | null {
   for (const frame of (stack ?? "").split("\n").slice(1)) {

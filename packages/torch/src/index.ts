@@ -1,6 +1,6 @@
 /** @nbit/torch: tensors, autograd, layers, optimizers, mixed precision and data, on libtorch. */
 export * from "./errors.js";
-export { DTypeMismatchError, userLine, describeLine, type UserLine } from "./dtype-mismatch.js";
+export { calledByProgram, DTypeMismatchError, userLine, describeLine, type UserLine } from "./dtype-mismatch.js";
 export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";

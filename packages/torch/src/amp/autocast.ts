@@ -14,6 +14,19 @@ export interface AutocastOptions {
   readonly cacheEnabled?: boolean;
 }
 
+let observer: ((options: AutocastOptions) => void) | null = null;
+
+/** Tell `watch` of every region that `fn` opens, as it opens. For tools that look for regions which a program opens by itself. */
+export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn: () => T): T {
+  const before = observer;
+  observer = watch;
+  try {
+    return fn();
+  } finally {
+    observer = before;
+  }
+}
+
 /**
  * Run `fn` with autocast: matrix operators in `dtype`, sensitive ones in float32, the rest as their inputs are. Only forward belongs inside; backward follows by itself.
  *
@@ -25,6 +38,7 @@ export interface AutocastOptions {
  * @example autocast({ dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
  */
 export function autocast<T>(options: AutocastOptions, fn: () => T): T {
+  if (observer !== null) observer(options);
   const type = options.deviceType ?? "cpu";
   const before = autocastState(type);
   const enabled = options.enabled ?? true;

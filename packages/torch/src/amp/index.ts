@@ -1,4 +1,4 @@
-export { autocast, isAutocastEnabled, getAutocastDtype, type AutocastOptions } from "./autocast.js";
+export { autocast, observeAutocast, isAutocastEnabled, getAutocastDtype, type AutocastOptions } from "./autocast.js";
 export { GradScaler, type ScalerStep } from "./grad-scaler.js";
 export { LossScaleError } from "./scaler-errors.js";
 export type { GradScalerOptions, GradScalerState } from "./scaler-state.js";
