@@ -42,17 +42,29 @@ export function explainNonFinite(parts: RehearsalParts): NonFiniteFinding {
   if (origin === null) return { origin, parameters, inBatch, text: "Replayed, the step was finite: what made it so is random in a way that no seed governs, or is not computed by operators.", fix: "Look at what trainingStep does outside operators." };
   const type = origin.module === "" ? parts.module.constructor.name : (parts.module.getSubmodule(origin.module).constructor.name);
   const cause = origin.infinityFrom;
-  const text = `It began ${place(origin, type)}: its inputs were ${cause === null ? "finite" : "not NaN"}, and what came out${origin.dtype === null ? "" : ` (${origin.dtype})`} is ${origin.kind === "nan" ? "NaN" : "infinite"}.${cause === null ? "" : ` Infinities among its inputs came from ${cause.operator}${cause.inside === null ? "" : ` (${cause.inside})`}${cause.module === "" ? "" : ` in ${cause.module}`}.`}`;
+  const text = `It began ${place(origin, type)}: its inputs were ${cause === null ? "finite" : "not NaN"}, and what came out${origin.dtype === null ? "" : ` (${origin.dtype})`} is ${origin.kind === "nan" ? "NaN" : "infinite"}.${cause === null ? "" : ` Infinities among its inputs came from ${named(cause, ", at ")}${cause.module === "" ? "" : ` in ${cause.module}`}.`}`;
   return { origin, parameters, inBatch, text, fix: fixFor(cause ?? origin) };
 }
 
 function place(origin: NonFiniteOrigin, type: string): string {
   const where = origin.module === "" ? "in trainingStep itself" : `in module ${origin.module} (${type})`;
-  return `${where}, ${origin.phase === "forward" ? "in the forward" : "in the backward"} of operator ${origin.operator.replace(/Backward\d*$/, "")}${origin.inside === null ? "" : `, at ${origin.inside}`}`;
+  const phase = origin.phase === "forward" ? "in the forward" : "in the backward";
+  return isCastItself(origin) ? `${where}, ${phase}, at ${named(origin, "")}` : `${where}, ${phase} of operator ${named(origin, ", at ")}`;
+}
+
+/** A cast that the program asked for, rather than one that autocast put before an operator. */
+function isCastItself(origin: NonFiniteOrigin): boolean {
+  return /^(to|_to_copy)$/.test(origin.operator) && origin.inside !== null;
+}
+
+function named(origin: NonFiniteOrigin, link: string): string {
+  if (isCastItself(origin)) return origin.inside ?? "";
+  return `${origin.operator.replace(/Backward\d*$/, "")}${origin.inside === null ? "" : `${link}${origin.inside}`}`;
 }
 
 function fixFor(origin: NonFiniteOrigin): string {
   const name = origin.operator;
+  if (origin.dtype === "float16" && origin.kind === "inf" && isCastItself(origin)) return "float16 ends at 65,504: remove the cast, or cast to bfloat16.";
   if (origin.dtype === "float16" && origin.kind === "inf")
     return `float16 ends at 65,504: use precision "bf16", or keep this operator in float32: amp.policy({ "${name.replace(/Backward\d*$/, "")}": "float32" }, …), or autocast({ enabled: false }, …) around it.`;
   if (/^(log|sqrt|rsqrt|div|reciprocal|pow|norm|acos|asin|linalg)/i.test(name)) return "It is not defined, or has no gradient, for some of its inputs: add a small eps to them, or clamp them.";
