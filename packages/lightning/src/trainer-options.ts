@@ -70,7 +70,7 @@ export interface TrainerOptions {
   /**
    * End with an error when the loss is NaN or infinite (and no loss scaler skips such steps), before the optimizer uses it. The step is replayed, and the error names the module and the operator where it began.
    *
-   * true (default): looks at the loss, on CPU in every step (about two microseconds), on CUDA at log steps, without waiting in between. "step": in every step, waiting for the device, so that the replay
+   * true (default): looks at the loss, on CPU in every step (a few microseconds), on CUDA at log steps, without waiting in between. "step": in every step, waiting for the device, so that the replay
    * finds the step as it was. "gradients": that, and every gradient. false: never.
    */
   readonly detectNonFinite?: DetectNonFinite;

@@ -21,7 +21,7 @@ export interface NonFiniteWatchParts {
 /**
  * Notices when a loss (or a gradient) is NaN or infinite, before the optimizer has spread it, and finds where it began by replaying the step.
  *
- * Costs per step: on CPU a copy of the generator (a microsecond) and one number read. On CUDA one small kernel that raises a flag, which is read at log steps; by then weights may be gone, and the error says so.
+ * Costs per step: on CPU a copy of the generator and one number read, a few microseconds. On CUDA one small kernel that raises a flag, which is read at log steps; by then weights may be gone, and the error says so.
  */
 export class NonFiniteWatch {
   readonly #parts: NonFiniteWatchParts;
@@ -56,7 +56,7 @@ export class NonFiniteWatch {
   loss(loss: Tensor): void {
     if (!this.#everyStep) return this.#raise(loss);
     if (this.#parts.precision.lossScale !== null) return;
-    const value = Number(loss.detach().item());
+    const value = Number(loss.item());
     if (!Number.isFinite(value)) throw this.#error(`expected a finite loss. Received: ${Number.isNaN(value) ? "NaN" : value}`);
   }
 

@@ -44,7 +44,7 @@ export class Generator {
     native.generatorReseed(this.id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
-  /** @internal Become a copy of another stream: a microsecond, where a state is a tensor of 5 kB. */
+  /** @internal Become a copy of another stream: cheaper than a state, which is a tensor of 5 kB. */
   copyFrom(other: Generator): this {
     native.generatorCopy(other.id, this.id);
     return this;
