@@ -43,7 +43,7 @@ export function noCompiler(place = "g++, c++, clang++", found = "none in PATH") 
   return new SetupError("NBIT_NO_COMPILER", {
     problem: "a C++20 compiler is needed to build the addon.",
     looked: [{ place: "CXX", found: process.env["CXX"] || "not set" }, { place, found }],
-    fix: installCommand({ apt: "g++", dnf: "gcc-c++", pacman: "gcc" }),
+    fix: process.env["CXX"] && inPath("g++") !== null ? "unset CXX   # g++ is there; then run the same command again" : installCommand({ apt: "g++", dnf: "gcc-c++", pacman: "gcc" }),
   });
 }
 

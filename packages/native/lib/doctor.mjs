@@ -40,6 +40,7 @@ export async function examine() {
     problems.push({ code, problem, fix });
   }
   if (addon.state !== "loads" && !problems.some((p) => p.code === addon.code)) problems.push({ code: addon.code, problem: addon.problem, fix: addon.fix });
+  if (addon.stale) problems.push({ code: "NBIT_ADDON_OLD", problem: "the addon is older than its sources, or was built for another libtorch or compiler.", fix: SETUP_COMMAND });
   const cpu = { ...examineCpu(), kernels: addon.info?.cpuCapability ?? null };
   const gpus = examineGpus();
   if (gpus.devices.length > 0 && libtorch !== null && !libtorch.cuda) problems.push({ code: "NBIT_CPU_BUILD", problem: `there is a GPU, but ${describeLibtorch(libtorch)} is a build for CPUs.`, fix: "export LIBTORCH=/path/to/a/CUDA/build   # or NBIT_TORCH_SPEC; then set up again" });
@@ -63,7 +64,7 @@ export async function examine() {
 }
 
 async function examineAddon(libtorch, compiler, installed, attempt) {
-  const nothing = { info: null, threads: null };
+  const nothing = { info: null, threads: null, stale: false };
   let loaded;
   try {
     loaded = await import("./index.mjs");
@@ -74,13 +75,14 @@ async function examineAddon(libtorch, compiler, installed, attempt) {
   const plan = libtorch === null || compiler === null ? null : attempt(() => planAddon(libtorch, compiler));
   const { native } = loaded;
   const without = installed?.withoutCuda ? `; without CUDA: ${installed.withoutCuda}` : "";
-  return { state: "loads", detail: `${ageOf(installed, plan)}${without}`, info: native.info(), threads: { intraOp: native.getThreads(), interOp: native.getInteropThreads() } };
+  const stale = installed !== null && plan !== null && installed.key !== plan.key;
+  return { state: "loads", stale, detail: `${stale ? "out of date" : ageOf(installed, plan)}${without}`, info: native.info(), threads: { intraOp: native.getThreads(), interOp: native.getInteropThreads() } };
 }
 
 function ageOf(installed, plan) {
   if (installed === null) return "not recorded by set-up, so its age is unknown";
   if (plan === null) return `built by ${installed.compiler}`;
-  return installed.key === plan.key ? "up to date" : `older than its sources, or for another libtorch or compiler: ${SETUP_COMMAND}`;
+  return "up to date";
 }
 
 /** The report as text for a terminal. */

@@ -33,6 +33,8 @@ export async function fetchLibtorch(progress) {
 
 async function fetchInto(cache, python, progress) {
   const spec = torchSpec();
+  const pinned = /^torch==(\d+\.\d+[\w.+]*)$/.exec(spec.replace(/\s/g, ""))?.[1];
+  if (pinned !== undefined && !isSupported(pinned)) throw unsupportedSpec(spec, pinned);
   const work = makeFolder(join(cache, "downloads", createHash("sha256").update(spec).digest("hex").slice(0, 12)));
   checkSpace(cache, sizeOf(work));
   const wheel = await progress.step("libtorch", `fetching ${spec}`, (update) => download(python, [spec, "--no-deps"], join(work, "wheel"), spec, update));
@@ -48,7 +50,7 @@ async function fetchInto(cache, python, progress) {
   if (typeof found === "string") throw corrupt(work, `the wheel unpacked to ${stage} is not a libtorch: ${found}`);
   if (!isSupported(found.version)) {
     rmSync(work, { recursive: true, force: true });
-    throw wrongVersion(`NBIT_TORCH_SPEC=${spec}`, found.version, `unset NBIT_TORCH_SPEC   # or set it to a version in ${SUPPORTED_TEXT}; then run the same command again`);
+    throw unsupportedSpec(spec, found.version);
   }
   const target = join(cache, `libtorch-${found.version}-${found.variant}`);
   try {
@@ -62,6 +64,10 @@ async function fetchInto(cache, python, progress) {
   const libtorch = { ...inspect(join(target, "torch")), origin: "fetched" };
   progress.note(`${describeLibtorch(libtorch)} is in ${target}`);
   return libtorch;
+}
+
+function unsupportedSpec(spec, version) {
+  return wrongVersion(`NBIT_TORCH_SPEC=${spec}`, version, `unset NBIT_TORCH_SPEC   # or set it to a version in ${SUPPORTED_TEXT}; then run the same command again`);
 }
 
 /** PyTorch asks for the toolkit's libraries; to compile against them takes the headers that every other one includes. */
@@ -125,7 +131,8 @@ function explainPip(result, spec, python, folder, log) {
   if (/THESE PACKAGES DO NOT MATCH THE HASHES|BadZipFile|invalid wheel|IncompleteRead/i.test(everything)) return corrupt(folder, details);
   const offered = /\(from versions: (?!none)([^)]+)\)/.exec(result.output)?.[1];
   const looked = [{ place: "indexes of pip", found: offered ? `offer ${offered}` : "offer nothing for this Python and platform" }];
-  if (offered === undefined && /NewConnectionError|Max retries exceeded|connection error|timed out|ConnectTimeout|NameResolution|ProxyError|SSLError|Could not fetch URL/i.test(everything)) {
+  const conflict = /ResolutionImpossible|conflicting dependencies/.test(result.output); // a constraints file of pip's, for example
+  if (offered === undefined && !conflict && /NewConnectionError|Max retries exceeded|connection error|timed out|ConnectTimeout|NameResolution|ProxyError|SSLError|Could not fetch URL/i.test(everything)) {
     return new SetupError("NBIT_NO_NETWORK", { problem: `pip could not reach its indexes to fetch ${spec}.`, details, fix: `${python} -m pip download --no-deps ${spec}   # repair the network, proxy or index settings until this works; or set LIBTORCH to an unpacked libtorch` });
   }
   if (/No matching distribution|Could not find a version/.test(result.output)) {

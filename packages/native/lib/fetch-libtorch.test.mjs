@@ -87,6 +87,19 @@ test("what is missing is said with the command that repairs it", async (t) => {
   const old = await box.run(FETCH, { NBIT_TORCH_SPEC: "torch==2.9.1" });
   assert.equal(old.code, "NBIT_TORCH_VERSION");
   assert.match(old.message, /2\.11 to 2\.15.*is 2\.9\.1/);
+  const byRange = await box.run(FETCH, { NBIT_TORCH_SPEC: "torch<2.10" }); // known only when it is here
+  assert.equal(byRange.code, "NBIT_TORCH_VERSION", byRange.message);
+});
+
+test("a pinned version out of range is refused before anything is fetched; constraints of pip's that contradict are not taken for a missing network", async (t) => {
+  const box = sandbox(t);
+  const early = await box.run(FETCH, { NBIT_TORCH_SPEC: "torch == 2.5.0", PIP_FIND_LINKS: "", PIP_NO_INDEX: "0", PIP_INDEX_URL: "http://127.0.0.1:9/simple" });
+  assert.equal(early.code, "NBIT_TORCH_VERSION", early.message);
+  assert.ok(!existsSync(join(box.cache, "downloads")));
+  box.wheel("2.13.0+cpu");
+  writeFileSync(box.at("constraints.txt"), "torch==2.12.0\n");
+  const conflict = await box.run(FETCH, { PIP_CONSTRAINT: box.at("constraints.txt") });
+  assert.equal(conflict.code, "NBIT_PIP_FAILED", conflict.message);
 });
 
 test("no python3, no pip, a cache that cannot be written", async (t) => {

@@ -66,6 +66,9 @@ test("set-up without a compiler says which were looked for, and goes on with an 
   const named = await box.run("await setupNative({ progress })", { LIBTORCH: bare, CXX: "g++-99" });
   assert.equal(named.code, "NBIT_NO_COMPILER");
   assert.match(named.message, /CXX=g\+\+-99 +not a program in PATH/);
+  box.program("python3", "echo fetched >&2; exit 1");
+  const before = await box.run("await setupNative({ progress })");
+  assert.equal(before.code, "NBIT_NO_COMPILER", "without a libtorch, too: nothing is fetched that could not be used");
   const { libtorch } = findLibtorch(); // what this copy was set up with
   assert.ok(libtorch !== null);
   assert.equal((await box.run("await setupNative({ progress })", { LIBTORCH: libtorch.path })).built, false);

@@ -25,7 +25,11 @@ export async function setupNative({ progress = new Progress() } = {}) {
   };
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
-    const libtorch = findLibtorch().libtorch ?? (await fetchLibtorch(progress));
+    let { libtorch } = findLibtorch();
+    if (libtorch === null) {
+      if (findCompiler() === null) throw noCompiler(); // said before minutes of fetching what could not be used
+      libtorch = await fetchLibtorch(progress);
+    }
     const installed = readInstalled();
     const compiler = findCompiler();
     if (compiler === null) {

@@ -6,6 +6,7 @@
 namespace nbit {
 void reserveSlots();
 void installWarningHandler();
+void quietNnpack();
 }  // namespace nbit
 
 NAPI_MODULE_INIT() {
@@ -20,6 +21,7 @@ NAPI_MODULE_INIT() {
     napi_add_env_cleanup_hook(env, [](void*) { js.closing = true; }, nullptr);
     reserveSlots();
     installWarningHandler();
+    quietNnpack();
     for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), autocastEntries(), autocastPolicyEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
       for (const Entry& e : table) {
         napi_value fn;

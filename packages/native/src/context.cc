@@ -6,11 +6,22 @@
 #include <ATen/Version.h>
 #include <ATen/core/Dict.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/_nnpack_available.h>
 #include <c10/core/DefaultDtype.h>
 #include <c10/core/DeviceType.h>
+#include <c10/util/Logging.h>
 #include <torch/version.h>
 
 namespace nbit {
+
+/** Where NNPACK cannot run, every convolution that would ask for it says so on stderr, thousands of times an epoch. Ask once, in silence, and switch it off: results stay the same. */
+void quietNnpack() {
+  const int level = FLAGS_caffe2_log_level;
+  FLAGS_caffe2_log_level = 3;  // below fatal
+  const bool available = at::_nnpack_available();
+  FLAGS_caffe2_log_level = level;
+  if (!available) at::globalContext().setUserEnabledNNPACK(false);
+}
 
 NBIT_FN(setThreads) {
   Args a(env, info);
