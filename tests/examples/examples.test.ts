@@ -19,6 +19,7 @@ async function output(example: string, args: readonly string[] = []): Promise<st
 
 /** What each prints; one without an entry has to end without an error. */
 const EXPECTED: Readonly<Record<string, RegExp>> = {
+  rounding: /^32, nearest +mean weight 0\.93\d\nbf16-true, nearest +mean weight 1\.000\nbf16-true, kahan +mean weight 0\.93\d\nbf16-true, stochastic mean weight 0\.93\d\n$/,
   "apex-levels": /^O0 +8\d\.\d % right, optimizer in float32 .*\nO1 +8\d\.\d % right, optimizer in float32 .*\nO2 +8\d\.\d % right, optimizer in float32 .*\nO3 +\d\.\d % right, optimizer in float16 /,
   "hello-tensor": /tensor\(\[\[ 5\., 11\.\],\n\s+\[11\., 25\.\]\]\)\nx {5}\[ 0, 0\.5, 1, 1\.5, 2 \]\n2 · x \[ 0, 1, 2, 3, 4 \]\nnorm 5\.4772, 1 tensor more/,
   autocast: /linear gives bfloat16, the loss is float32\nthe weight is float32, its gradient float32\n/,

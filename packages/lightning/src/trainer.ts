@@ -29,6 +29,7 @@ import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision } from "./precision/resolve.js";
+import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { InterruptSignal, onInterrupt } from "./signals.js";
@@ -165,6 +166,7 @@ export class Trainer extends TrainerState {
       prepare(run);
       this.precision.connect(module, run.optimizers);
       if (fn === "fit") {
+        warnVanishingEps(run.optimizers);
         await run.hooks.get("onFitStart").run();
         await this.#logHyperparams(module);
         if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);

@@ -143,10 +143,11 @@ function sized(tensor: Tensor, dtype: DType): number {
 /** How many tensors of a parameter's size an optimizer keeps, read from its group's settings. */
 function statesPerElement(group: object): number {
   const has = (key: string): unknown => (key in group ? Reflect.get(group, key) : undefined);
-  if (has("betas") !== undefined) return has("amsgrad") === true ? 3 : 2;
+  const residual = has("rounding") === "kahan" ? 1 : 0;
+  if (has("betas") !== undefined) return (has("amsgrad") === true ? 3 : 2) + residual;
   const history = has("historySize");
   if (typeof history === "number") return 2 * history + 2; // LBFGS, once its history is full
-  let states = 0;
+  let states = residual;
   if (has("alpha") !== undefined || has("lrDecay") !== undefined) states += 1;
   if (has("centered") === true) states += 1;
   const momentum = has("momentum");

@@ -1,12 +1,15 @@
 import { MisconfigurationError } from "../errors.js";
-import type { PrecisionDTypes } from "./precision.js";
+import type { nn, optim, Tensor } from "@nbit/torch";
+import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { TruePrecision } from "./true.js";
+import { UpdateWatch } from "./vanishing.js";
 
 /**
  * 16-true and bf16-true: parameters, gradients and optimizer state in 16 bits, without loss scaling.
  *
  * Half the memory of float32 for all three. float16 has 11 significant bits and overflows at 65,504; bfloat16 has 8 and float32's
- * range. An update smaller than half the spacing of numbers near its weight is lost: 1 + 0.001 stays 1 in bfloat16.
+ * range. An update smaller than half the spacing of numbers near its weight is lost: 1 + 0.001 stays 1 in bfloat16. The optimizers'
+ * `rounding: "kahan"` or `"stochastic"` keeps such updates; when most are lost, a warning says so once.
  */
 export class HalfPrecision extends TruePrecision {
   readonly name: "16-true" | "bf16-true";
@@ -22,5 +25,16 @@ export class HalfPrecision extends TruePrecision {
     const dtype = precision === "16-true" ? "float16" : "bfloat16";
     this.dtype = dtype;
     this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+  }
+
+  #watch = new UpdateWatch();
+
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    super.connect(module, optimizers);
+    this.#watch = new UpdateWatch();
+  }
+
+  override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
+    return this.#watch.around(optimizer, () => super.step(optimizer, closure));
   }
 }

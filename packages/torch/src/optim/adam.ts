@@ -6,8 +6,9 @@ import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
+import { checkRounding, roundsWidely, type RoundingOptions } from "./rounding.js";
 
-export interface AdamOptions {
+export interface AdamOptions extends RoundingOptions {
   readonly lr?: number;
   readonly betas?: readonly [number, number];
   readonly eps?: number;
@@ -37,12 +38,12 @@ abstract class AdamBase extends Optimizer {
   readonly #decoupled: boolean;
   readonly #lists = new WeakMap<ParamGroup, Lists>();
 
-  constructor(params: ParamsLike, defaults: Required<AdamOptions>, decoupled: boolean) {
+  constructor(params: ParamsLike, defaults: Required<Omit<AdamOptions, keyof RoundingOptions>> & RoundingOptions, decoupled: boolean) {
     super(params, { ...defaults });
     this.#decoupled = decoupled;
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused);
+    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g));
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
@@ -50,6 +51,7 @@ abstract class AdamBase extends Optimizer {
     check(fn, "lr", g.lr, nonNegative, "≥ 0");
     check(fn, "eps", g.eps, nonNegative, "≥ 0");
     check(fn, "weightDecay", g.weightDecay, nonNegative, "≥ 0");
+    checkRounding(fn, g);
     if (!Array.isArray(g.betas) || g.betas.length !== 2) throw new ArgumentError(fn, "betas to be two numbers", g.betas);
     g.betas.forEach((b, i) => check(fn, `betas[${i}]`, b, (v) => v >= 0 && v < 1, "in [0, 1)"));
     if (g.fused) for (const p of g.params) if (!p.isFloatingPoint()) throw new ArgumentError(fn, "floating point parameters with fused", p);
@@ -124,6 +126,8 @@ abstract class AdamBase extends Optimizer {
  * Adam. Kingma and Ba, 2015. m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; p ← p - lr · m̂ / (√v̂ + eps), weight decay added to the gradient.
  *
  * State: `step`, `expAvg`, `expAvgSq` (and `maxExpAvgSq` with amsgrad), in the parameter's dtype. Equal to PyTorch's bit for bit on CPU, fused and not.
+ *
+ * `rounding` keeps what bfloat16 and float16 parameters would round away: with "kahan", choose betas[1] ≤ 0.99, since the moments themselves round to nearest.
  */
 export class Adam extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {

@@ -6,3 +6,4 @@ export { clipGradNorm, clipGradValue, getTotalNorm, type ClipNormOptions } from 
 export { LRScheduler } from "./lr/scheduler.js";
 export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR } from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
+export type { Rounding, RoundingOptions } from "./rounding.js";

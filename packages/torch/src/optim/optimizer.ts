@@ -5,9 +5,10 @@ import { isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
 import { full } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
-import { outsideScopes } from "../tensor/scope.js";
+import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { is16Bit, roundsWidely, stepWidely } from "./rounding.js";
 
 /** What an optimizer remembers of one parameter. */
 export type ParameterState = Record<string, Tensor | number | null>;
@@ -118,14 +119,15 @@ export abstract class Optimizer {
     for (const hook of this.#preHooks) hook(this);
     const loss = closure === undefined ? null : closure();
     noGrad(() => {
-      for (const group of this.paramGroups) this.#stepOne(group);
+      this.paramGroups.forEach((group, i) => this.#stepOne(group, i));
     });
     advanceWeightsEpoch();
     for (const hook of this.#postHooks) hook(this);
     return loss;
   }
 
-  #stepOne(group: ParamGroup): void {
+  #stepOne(group: ParamGroup, index: number): void {
+    if (roundsWidely(group)) return this.#stepRounded(group, index);
     let packed = this.#packed.get(group);
     if (packed === undefined || packed.source !== group.params || packed.length !== group.params.length) {
       packed = { source: group.params, length: group.params.length, params: TensorList.of(group.params) };
@@ -149,6 +151,24 @@ export abstract class Optimizer {
     } finally {
       grads.dispose();
     }
+  }
+
+  /** Parameters of 16 bits in float32 and back; the others as ever. */
+  #stepRounded(group: ParamGroup, index: number): void {
+    scope(() => {
+      const pairs = group.params.flatMap((p): (readonly [Tensor, Tensor])[] => {
+        const { grad } = p;
+        return grad === null ? [] : [[p, grad]];
+      });
+      const run = (list: readonly (readonly [Tensor, Tensor])[]): void => {
+        if (list.length === 0) return;
+        const params = list.map(([p]) => p);
+        this.stepGroup(group, params, TensorList.of(params), TensorList.of(list.map(([, g]) => g)));
+      };
+      run(pairs.filter(([p]) => !is16Bit(p.dtype)));
+      const narrow = pairs.filter(([p]) => is16Bit(p.dtype));
+      stepWidely(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, (wide, gradients) => run(wide.map((w, i) => [w, gradients[i] as Tensor])));
+    });
   }
 
   /** The state of a parameter, made by `make` at its first use, outside every scope. */

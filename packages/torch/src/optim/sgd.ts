@@ -5,8 +5,9 @@ import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
+import { checkRounding, roundsWidely, type RoundingOptions } from "./rounding.js";
 
-export interface SGDOptions {
+export interface SGDOptions extends RoundingOptions {
   readonly lr?: number;
   readonly momentum?: number;
   readonly dampening?: number;
@@ -36,13 +37,14 @@ export class SGD extends Optimizer {
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused);
+    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g));
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
     check("SGD", "lr", g.lr, nonNegative, "≥ 0");
     check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
     check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
+    checkRounding("SGD", g);
     if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0)) throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", { momentum: g.momentum, dampening: g.dampening });
   }
 
