@@ -94,7 +94,7 @@ for (const [name, make] of OPTIMIZERS) {
       step();
       const before = memory().tensors;
       for (let i = 0; i < 3; i++) step();
-      assert.equal(memory().tensors, before);
+      assert.ok(memory().tensors <= before, `${memory().tensors} tensors, ${before} before`); // fewer: what earlier tests left outside scopes was collected
     });
   }
 }
