@@ -186,6 +186,6 @@ test("LBFGS works without a scaler and is refused with one", async () => {
 
 test("a float16 run that was started under APEX goes on natively at its scale", () => {
   const plugin = new MixedPrecision({ scaler: { growthInterval: 50 } });
-  plugin.loadStateDict({ lossScalers: [{ lossScale: 512, unskipped: 7 }], masters: {}, skippedSteps: 2 });
+  plugin.loadStateDict({ loss_scaler0: { loss_scale: 512, unskipped: 7 }, masters: {}, skippedSteps: 2 });
   assert.deepEqual(plugin.stateDict(), { scale: 512, growthFactor: 2, backoffFactor: 0.5, growthInterval: 50, growthTracker: 7, skippedSteps: 2 });
 });

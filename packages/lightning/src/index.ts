@@ -68,6 +68,8 @@ export type { MixedPrecisionOptions } from "./precision/mixed.js";
 export type { PrecisionInput, PrecisionName } from "./precision/names.js";
 export { registerAmpBackend, registerPrecision } from "./precision/registry.js";
 export type { AmpLevel, PrecisionFactory, PrecisionRequest } from "./precision/registry.js";
+export { PerModulePrecision, precisionFor } from "./precision/per-module.js";
+export type { ModulePrecisions, PrecisionForOptions } from "./precision/per-module.js";
 export { TruePrecision } from "./precision/true.js";
 
 export type { DetectNonFinite } from "./loops/non-finite-watch.js";

@@ -206,12 +206,13 @@ export class LightningModule extends ModuleHooks {
     this.#hparams = Object.freeze({ ...this.#hparams, ...Object.fromEntries(kept) });
   }
 
-  /** A module built from a checkpoint's hyperparameters (`overrides` win) with its weights. */
-  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}): T {
-    const checkpoint = readCheckpoint(path);
+  /** A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module and weights are in that dtype. */
+  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}, options: { readonly dtype?: DType } = {}): T {
+    const checkpoint = readCheckpoint(path, options);
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
     const module = new this(hparams as H);
     module.onLoadCheckpoint(checkpoint);
+    if (options.dtype !== undefined) module.to(options.dtype);
     module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
     return module;
   }

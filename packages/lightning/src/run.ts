@@ -1,4 +1,4 @@
-import type { Tensor, optim } from "@nbit/torch";
+import type { DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import { MisconfigurationError } from "./errors.js";
@@ -108,8 +108,8 @@ export class Run implements LoopContext, ModuleHost {
   }
 
   /** Read the checkpoint that this run goes on from. */
-  open(path: string): Checkpoint {
-    const checkpoint = readCheckpoint(path);
+  open(path: string, dtype: DType | null = null): Checkpoint {
+    const checkpoint = readCheckpoint(path, dtype === null ? {} : { dtype });
     this.checkpointPath = path;
     this.checkpoint = checkpoint;
     return checkpoint;

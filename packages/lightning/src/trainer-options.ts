@@ -20,6 +20,8 @@ export interface TrainerOptions {
   /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
   readonly devices?: string | number | readonly number[];
   readonly precision?: PrecisionInput;
+  /** Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are lent to it in its dtype, and given back exactly. */
+  readonly validationPrecision?: PrecisionInput;
   /** "native" (default) or "apex". */
   readonly ampBackend?: string;
   /** Under apex: "O0" to "O3". Default "O2". */
@@ -123,7 +125,7 @@ export interface ResolvedOptions {
 }
 
 const KNOWN: ReadonlySet<string> = new Set([
-  "accelerator", "devices", "precision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
+  "accelerator", "devices", "precision", "validationPrecision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
   "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
   "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
   "enableProgressBar", "enableModelSummary", "cudaGraph", "detectNonFinite", "deterministic", "benchmark", "defaultRootDir", "fastDevRun",

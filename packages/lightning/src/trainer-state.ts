@@ -1,4 +1,4 @@
-import type { Device, optim } from "@nbit/torch";
+import type { DType, Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { MisconfigurationError } from "./errors.js";
 import { MetricBoard } from "./logging/board.js";
@@ -19,7 +19,7 @@ export abstract class TrainerState implements TrainerView {
   abstract readonly strategy: Strategy;
   abstract readonly loggers: readonly Logger[];
   abstract readonly callbacks: readonly Callback[];
-  abstract saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean }): void;
+  abstract saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean; readonly dtype?: DType }): void;
   shouldStop = false;
 
   protected abstract readonly resolved: ResolvedOptions;

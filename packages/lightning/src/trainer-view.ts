@@ -1,4 +1,4 @@
-import type { Device, optim } from "@nbit/torch";
+import type { DType, Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LightningModule } from "./module.js";
@@ -102,5 +102,5 @@ export interface TrainerView {
   addCallbackMetrics(metrics: Readonly<Record<string, number>>): void;
 
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
-  saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean }): void;
+  saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean; readonly dtype?: DType }): void;
 }

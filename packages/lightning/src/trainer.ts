@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import { getSwitch, scope, setSwitch, useDeterministicAlgorithms } from "@nbit/torch";
+import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
-import { writeCheckpoint } from "./checkpoint/file.js";
+import { checkWeightsDtype, writeCheckpoint } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
@@ -27,6 +28,10 @@ import { GraphedStep } from "./loops/graphed-step.js";
 import { TrainStep } from "./loops/train-step.js";
 import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
+import { DoublePrecision } from "./precision/double.js";
+import { FullPrecision } from "./precision/full.js";
+import { HalfPrecision } from "./precision/half.js";
+import { MixedPrecision } from "./precision/mixed.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision } from "./precision/resolve.js";
 import { warnVanishingEps } from "./precision/vanishing.js";
@@ -48,12 +53,16 @@ export interface FitOptions {
   readonly valDataloaders?: Loaders;
   /** A checkpoint to go on from: a path, "last" or "best". */
   readonly ckptPath?: string | null;
+  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
+  readonly ckptDtype?: DType;
 }
 
 export interface EvaluateOptions {
   readonly dataloaders?: Loaders;
   /** A checkpoint whose weights to use: a path, "last" or "best". */
   readonly ckptPath?: string | null;
+  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
+  readonly ckptDtype?: DType;
 }
 
 export interface PredictOptions extends EvaluateOptions {
@@ -73,6 +82,8 @@ export interface PredictOptions extends EvaluateOptions {
  */
 export class Trainer extends TrainerState {
   readonly precision: Precision;
+  /** Of validation, where `validationPrecision` was given; null: as training. */
+  readonly validationPrecision: Precision | null;
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
@@ -85,17 +96,25 @@ export class Trainer extends TrainerState {
     const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
     const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(options.devices ?? "auto", this.accelerator)[0] ?? 0) : 0;
     this.precision = resolvePrecision({ precision: options.precision, ampBackend: options.ampBackend, ampLevel: options.ampLevel, plugins, accelerator: this.accelerator, deviceIndex });
+    this.validationPrecision = this.#resolveValidation(options, deviceIndex);
     this.strategy = new SingleDeviceStrategy(this.accelerator.device(deviceIndex));
     this.resolved = resolveOptions(options, options.maxTime !== undefined);
     this.callbacks = configureCallbacks(options, this.resolved);
     this.loggers = configureLoggers(options, this.resolved);
   }
 
+  #resolveValidation(options: TrainerOptions, deviceIndex: number): Precision | null {
+    if (options.validationPrecision === undefined) return null;
+    const plain = [FullPrecision, DoublePrecision, HalfPrecision, MixedPrecision].some((type) => this.precision.constructor === type);
+    if (!plain) throw new MisconfigurationError("Trainer", "validationPrecision beside a precision that holds all weights in one dtype", this.precision.constructor.name, "Leave it out: validation runs as training does.", "ERR_VALIDATION_PRECISION");
+    return resolvePrecision({ precision: options.validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [], accelerator: this.accelerator, deviceIndex });
+  }
+
   // What is asked of a trainer.
 
   /** Train. Resolves when training has ended; rejects with what ended it otherwise. */
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
-    await this.#start("fit", model, options.ckptPath, async (run) => {
+    await this.#start("fit", model, options, async (run) => {
       await this.#sanityCheck(run);
       if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
       this.#setStage("train");
@@ -116,7 +135,7 @@ export class Trainer extends TrainerState {
 
   /** Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several loaders. */
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
-    const predictions = await this.#start("predict", model, options.ckptPath, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
+    const predictions = await this.#start("predict", model, options, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
       const loaders = this.#loaders("predict", options.dataloaders, run.module.predictDataloader());
       run.prediction = new PredictLoop(run, loaders, this.resolved.limitPredictBatches, options.returnPredictions ?? true);
     });
@@ -124,22 +143,24 @@ export class Trainer extends TrainerState {
   }
 
   async #evaluate(kind: EvaluationKind, model: LightningModule | undefined, options: EvaluateOptions): Promise<EvaluationResult[]> {
-    return this.#start(kind, model, options.ckptPath, (run) => (kind === "test" ? run.test : run.validation)?.run(false) ?? Promise.resolve([]), (run) => {
+    return this.#start(kind, model, options, (run) => (kind === "test" ? run.test : run.validation)?.run(false) ?? Promise.resolve([]), (run) => {
       const loop = this.#evaluationLoop(run, kind, options.dataloaders, null);
       if (kind === "test") run.test = loop;
       else run.validation = loop;
     });
   }
 
-  /** Write a checkpoint. Atomic: the file is complete or absent. */
-  saveCheckpoint(path: string, options: { readonly weightsOnly?: boolean } = {}): void {
+  /** Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's room; a run that resumes from it goes on from rounded ones. */
+  saveCheckpoint(path: string, options: { readonly weightsOnly?: boolean; readonly dtype?: DType } = {}): void {
+    const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
     if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
-    if (this.isGlobalZero) writeCheckpoint(path, dumpCheckpoint(this.active, options.weightsOnly ?? false));
+    const { active } = this;
+    if (this.isGlobalZero) scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype)));
   }
 
   // The course of a run.
 
-  async #start<T>(fn: TrainerFn, model: LightningModule | undefined, ckptPath: string | null | undefined, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+  async #start<T>(fn: TrainerFn, model: LightningModule | undefined, { ckptPath, ckptDtype }: FitOptions | EvaluateOptions, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
     const module = model ?? this.attached;
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
     if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
@@ -159,7 +180,7 @@ export class Trainer extends TrainerState {
       this.precision.moduleInit(() => run.within("configureModel", () => module.configureModel()));
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
       scope(() => this.precision.convertModule(module));
-      if (path !== null) restoreModule(run, run.open(path));
+      if (path !== null) restoreModule(run, run.open(path, checkWeightsDtype(fn, "ckptDtype", ckptDtype)));
       this.board.reset();
       scope(() => this.strategy.setupModule(module));
       module.zeroGrad();
@@ -261,7 +282,7 @@ export class Trainer extends TrainerState {
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;
-    return new EvaluationLoop(run, { kind, loaders, limit, results: new Results(false, run.warnings), fit, counts: fit ?? this.lastFit });
+    return new EvaluationLoop(run, { kind, loaders, limit, precision: kind === "validate" ? this.validationPrecision : null, results: new Results(false, run.warnings), fit, counts: fit ?? this.lastFit });
   }
 
   #loaders(fn: TrainerFn, given: Loaders, own: unknown): Loader[] {

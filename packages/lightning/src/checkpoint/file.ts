@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { isTensor, loadCheckpoint, saveCheckpoint } from "@nbit/torch";
-import type { DeviceLike } from "@nbit/torch";
+import { isFloatingPoint, isTensor, loadCheckpoint, saveCheckpoint } from "@nbit/torch";
+import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
@@ -13,16 +13,33 @@ export function writeCheckpoint(path: string, checkpoint: Checkpoint): void {
   saveCheckpoint(path, checkpoint);
 }
 
+/** Floating point weights in another dtype; null: as they are. */
+export function castStateDict(state: Record<string, Tensor>, dtype: DType | null): Record<string, Tensor> {
+  if (dtype === null) return state;
+  return Object.fromEntries(Object.entries(state).map(([name, t]) => [name, t.isFloatingPoint() ? t.detach().to(dtype) : t]));
+}
+
+/** @throws {MisconfigurationError} for anything but a floating point dtype, null or undefined. */
+export function checkWeightsDtype(where: string, name: string, dtype: unknown): DType | null {
+  if (dtype === undefined || dtype === null) return null;
+  if (typeof dtype === "string" && ["float16", "bfloat16", "float32", "float64"].includes(dtype) && isFloatingPoint(dtype as DType)) return dtype as DType;
+  throw new MisconfigurationError(where, `${name} to be "float16", "bfloat16", "float32" or "float64"`, dtype, undefined, "ERR_CHECKPOINT_DTYPE");
+}
+
 /**
  * Read a checkpoint that a Trainer wrote.
  *
+ * @param options.dtype - Weights are cast to it; the rest stays as it was saved.
  * @throws {MisconfigurationError} `readCheckpoint: expected a checkpoint of a Trainer, format 1 or below. Received: …`
  */
-export function readCheckpoint(path: string, options: { readonly device?: DeviceLike } = {}): Checkpoint {
-  const state = loadCheckpoint(path, options);
+export function readCheckpoint(path: string, options: { readonly device?: DeviceLike; readonly dtype?: DType } = {}): Checkpoint {
+  const { dtype, ...rest } = options;
+  const target = checkWeightsDtype("readCheckpoint", "dtype", dtype);
+  const state = loadCheckpoint(path, rest);
   if (!isCheckpoint(state)) {
     throw new MisconfigurationError("readCheckpoint", `a checkpoint of a Trainer, format ${CHECKPOINT_FORMAT} or below`, state, `Check ${path}.`, "ERR_CHECKPOINT_FORMAT");
   }
+  if (target !== null) state.stateDict = castStateDict(state.stateDict, target);
   return state;
 }
 

@@ -1,11 +1,13 @@
 import { existsSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import type { DType } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
+import { checkWeightsDtype } from "./file.js";
 import { formatName } from "./names.js";
 
 export interface ModelCheckpointOptions {
@@ -24,6 +26,8 @@ export interface ModelCheckpointOptions {
   readonly saveOnException?: boolean;
   /** Weights only: half to a third of the size, but training cannot go on from it. Default false. */
   readonly saveWeightsOnly?: boolean;
+  /** Save weights in this dtype: "bfloat16" takes half of float32's room. Default: as they are. */
+  readonly dtype?: DType;
   /** Put "name=" before each value in file names. Default true. */
   readonly autoInsertMetricName?: boolean;
   /** Save at every n-th optimizer step; excludes the next two. */
@@ -83,6 +87,7 @@ export class ModelCheckpoint extends Callback {
     if ([(everyNTrainSteps ?? 0) > 0, (everyNEpochs ?? 0) > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
       throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
     }
+    checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
     this.monitor = monitor;
     this.mode = mode;
     this.#options = options;
@@ -230,7 +235,7 @@ export class ModelCheckpoint extends Callback {
   #write(trainer: TrainerView, path: string): void {
     this.#lastStepSaved = trainer.globalStep;
     this.#lastSaved = path;
-    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false });
+    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false, ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
   }
 
   #path(trainer: TrainerView, template: string): string {

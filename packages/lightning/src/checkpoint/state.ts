@@ -1,5 +1,6 @@
 import { noGrad } from "@nbit/torch";
-import type { Tensor } from "@nbit/torch";
+import type { DType, Tensor } from "@nbit/torch";
+import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { captureRng } from "../rng.js";
 import type { Run } from "../run.js";
@@ -8,13 +9,13 @@ import { CHECKPOINT_FORMAT } from "./format.js";
 import type { Checkpoint } from "./format.js";
 
 /** Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them. */
-export function dumpCheckpoint(run: Run, weightsOnly: boolean): Checkpoint {
+export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | null = null): Checkpoint {
   const { module, trainer } = run;
   const checkpoint: Checkpoint = {
     format: CHECKPOINT_FORMAT,
     epoch: trainer.currentEpoch,
     globalStep: trainer.globalStep,
-    stateDict: Object.fromEntries(module.stateDict()),
+    stateDict: castStateDict(Object.fromEntries(module.stateDict()), dtype),
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };

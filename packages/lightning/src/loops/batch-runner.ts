@@ -2,6 +2,7 @@ import { inferenceMode, scope } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { isPromise } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
+import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
 import { Breather, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
@@ -14,6 +15,8 @@ type StepName = "validationStep" | "testStep" | "predictStep";
 
 export interface BatchRunnerParts {
   readonly step: StepName;
+  /** Default: the run's. */
+  readonly precision?: Precision;
   readonly batchStart: HookList<HookArgs<"onValidationBatchStart">>;
   readonly batchEnd: HookList<HookArgs<"onValidationBatchEnd">>;
   /** No graph can come of it: run in inference mode. */
@@ -37,7 +40,7 @@ export class BatchRunner {
   constructor(context: LoopContext, parts: BatchRunnerParts) {
     this.#context = context;
     this.#parts = parts;
-    this.#transfer = makeTransfer(context);
+    this.#transfer = makeTransfer(context, parts.precision);
   }
 
   /** All batches of `fetcher`, at most `limit`. */
@@ -79,7 +82,8 @@ export class BatchRunner {
 
   #step(batch: Batch): Pending | null {
     const { step, batchEnd } = this.#parts;
-    const { host, precision, module } = this.#context;
+    const { host, module } = this.#context;
+    const precision = this.#parts.precision ?? this.#context.precision;
     const before = host.currentHook;
     host.currentHook = step;
     let output: unknown;

@@ -26,8 +26,8 @@ export interface LoopContext {
 }
 
 /** Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move. */
-export function makeTransfer(context: LoopContext): (batch: Batch, dataloaderIdx: number) => Batch {
-  const { module, precision, strategy } = context;
+export function makeTransfer(context: LoopContext, precision: Precision = context.precision): (batch: Batch, dataloaderIdx: number) => Batch {
+  const { module, strategy } = context;
   return (batch, dataloaderIdx) => {
     const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
     const moved = strategy.toDevice(module.onBeforeBatchTransfer(converted, dataloaderIdx));

@@ -1,5 +1,7 @@
 import { setGradEnabled } from "@nbit/torch";
 import type { Results } from "../logging/results.js";
+import { lendDtype } from "../precision/lend.js";
+import type { Precision } from "../precision/precision.js";
 import { BatchRunner } from "./batch-runner.js";
 import { logMetrics } from "./context.js";
 import type { LoopContext } from "./context.js";
@@ -41,6 +43,8 @@ export interface EvaluationParts {
   readonly loaders: readonly Loader[];
   readonly limit: BatchLimit;
   readonly results: Results;
+  /** Another precision than the run's; null: the run's. */
+  readonly precision: Precision | null;
   /** Where the fit around it stands; null outside a fit. */
   readonly fit: { readonly epoch: number; readonly batchesThatStepped: number } | null;
   /** Where the fit around it, or before it, stands; null when there was none. */
@@ -66,6 +70,7 @@ export class EvaluationLoop {
     this.#seen = parts.loaders.map(() => 0);
     this.#runner = new BatchRunner(context, {
       step: names.step,
+      ...(parts.precision === null ? {} : { precision: parts.precision }),
       batchStart: context.hooks.get(names.batchStart),
       batchEnd: context.hooks.get(names.batchEnd),
       inference: parts.fit === null,
@@ -92,10 +97,13 @@ export class EvaluationLoop {
     this.#context.board.activate(this.#parts.results);
     const restoreModes = captureModes(this.#context.module);
     const hadGrad = setGradEnabled(false);
+    const { precision } = this.#parts;
+    const giveBack = precision === null ? null : lendDtype(this.#context.module, precision.dtypes.parameters);
     try {
       this.#context.module.eval();
       return await this.#evaluate(limits);
     } finally {
+      giveBack?.();
       setGradEnabled(hadGrad);
       restoreModes();
     }

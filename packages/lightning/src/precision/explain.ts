@@ -28,6 +28,7 @@ export interface ExplanationInput {
   readonly context: PrecisionContext | null;
   /** Null until there is a module to forecast for. */
   readonly memory: MemoryForecast | null;
+  readonly modules: readonly (readonly [string, string])[];
 }
 
 /** What `precision.explain()` found. `toString()` is the table. */
@@ -43,6 +44,8 @@ export class Explanation {
     readonly support: string,
     /** Null until there is a module to forecast for. */
     readonly memory: MemoryForecast | null,
+    /** Modules, or patterns of them, with a precision of their own. */
+    readonly modules: readonly (readonly [name: string, precision: string])[] = [],
   ) {}
 
   toString(): string {
@@ -57,6 +60,7 @@ export class Explanation {
       ["optimizer state", this.dtypes.optimizerState],
       ["checkpoint", this.dtypes.checkpoint],
       ["loss scaling", this.lossScaling],
+      ...this.modules.map(([name, precision]): [string, string] => ["modules", `${name}: ${precision}`]),
     ];
     if (this.memory !== null) {
       const { parameters, masters, gradients, optimizerState, total } = this.memory;
@@ -79,6 +83,7 @@ export function makeExplanation(input: ExplanationInput): Explanation {
     context?.accelerator.name ?? "unknown",
     context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
     input.memory,
+    input.modules,
   );
 }
 

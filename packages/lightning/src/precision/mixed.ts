@@ -207,8 +207,8 @@ export class MixedPrecision extends Precision {
 
   /** APEX keeps a scale and its count only: the factors stay this scaler's own. */
   #fromApex(state: Record<string, unknown>): Record<string, unknown> | null {
-    const first: unknown = Array.isArray(state.lossScalers) ? state.lossScalers[0] : null;
-    if (this.scaler === null || typeof first !== "object" || first === null || !("lossScale" in first) || !("unskipped" in first)) return null;
-    return { ...this.scaler.stateDict(), scale: first.lossScale, growthTracker: first.unskipped };
+    const first: unknown = state.loss_scaler0;
+    if (this.scaler === null || typeof first !== "object" || first === null || !("loss_scale" in first) || !("unskipped" in first)) return null;
+    return { ...this.scaler.stateDict(), scale: first.loss_scale, growthTracker: first.unskipped };
   }
 }

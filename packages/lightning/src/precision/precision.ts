@@ -191,6 +191,11 @@ export abstract class Precision {
     return forecastMemory(module, this.dtypes, optimizers);
   }
 
+  /** Modules with a precision of their own, for `explain`. */
+  protected get modulePrecisions(): readonly (readonly [string, string])[] {
+    return [];
+  }
+
   /** One line on loss scaling, for `explain`. */
   protected get lossScaling(): string {
     return "none";
@@ -212,6 +217,7 @@ export abstract class Precision {
       lossScaling: this.lossScaling,
       context: this.context,
       memory: module === null ? null : this.forecast(module, options.optimizers ?? this.optimizers),
+      modules: this.modulePrecisions,
     });
     if (options.print !== false) console.log(explanation.toString());
     return explanation;

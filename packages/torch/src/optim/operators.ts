@@ -40,7 +40,7 @@ const factors = new Map<number, Tensor>();
  */
 export function factorOver(params: readonly Tensor[], value: number): number | Tensor {
   const [first] = params;
-  if (first === undefined || first.device.type !== "cpu" || (first.dtype !== "bfloat16" && first.dtype !== "float16")) return value;
+  if (first === undefined || first.device.type !== "cpu" || !params.some((p) => p.dtype === "bfloat16" || p.dtype === "float16")) return value;
   let found = factors.get(value);
   if (found === undefined) {
     if (factors.size >= 64) {

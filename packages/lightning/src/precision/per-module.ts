@@ -1,0 +1,250 @@
+import { amp, getDefaultDtype, setDefaultDtype } from "@nbit/torch";
+import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import { mapTensors } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import type { Batch } from "../types.js";
+import { bytesOf, forecastMemory } from "./explain.js";
+import type { MemoryForecast } from "./explain.js";
+import { DoublePrecision } from "./double.js";
+import { FullPrecision } from "./full.js";
+import { HalfPrecision } from "./half.js";
+import { MixedPrecision } from "./mixed.js";
+import { parsePrecision } from "./names.js";
+import type { PrecisionInput, PrecisionName } from "./names.js";
+import { matchRules } from "./patterns.js";
+import { Precision } from "./precision.js";
+import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+
+type Region = "32-true" | "64-true" | "16-true" | "bf16-true" | "16-mixed" | "bf16-mixed";
+const REGIONS: readonly PrecisionName[] = ["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"];
+
+/** By module pattern, the precision of what it matches and of all below. */
+export type ModulePrecisions = Readonly<Record<string, Exclude<PrecisionInput, "auto">>>;
+
+export interface PrecisionForOptions {
+  /** Precision of everything that no pattern matches, and of the steps themselves. Default 32. */
+  readonly base?: Exclude<PrecisionInput, "auto">;
+}
+
+/** Modules whose forward is wrapped now, and what unwraps it. */
+const wrapped = new WeakMap<nn.Module, () => void>();
+
+/**
+ * Different precisions for parts of a model.
+ *
+ * A pattern is a dotted module name in which `*` stands for one part and `**` for any number: `"head"`, `"backbone.*"`, `"**.norm"`. It decides about the modules that it matches and about
+ * everything below them; where several match, the one with more literal parts wins. True precisions hold weights in their dtype and cast inputs to it; mixed ones open an autocast region.
+ * Outputs are cast to what surrounds the module, so that dtypes meet at every seam. One `16` anywhere brings a loss scaler for the whole loss.
+ *
+ * @throws {MisconfigurationError} when made: for an unknown precision, and for 16-true beside 16-mixed, whose gradients a scaler cannot take. When a run starts: for a pattern that matches no
+ * module, for two patterns that are equally specific, and for a weight shared by modules of different dtypes.
+ * @example new Trainer({ plugins: precisionFor({ head: "32-true", "backbone.*": "bf16" }) })
+ */
+export function precisionFor(rules: ModulePrecisions, options: PrecisionForOptions = {}): PerModulePrecision {
+  return new PerModulePrecision(rules, options);
+}
+
+/** See {@link precisionFor}. */
+export class PerModulePrecision extends Precision {
+  readonly name: Region;
+  readonly dtypes: PrecisionDTypes;
+  override readonly convertsInput: boolean;
+  readonly rules: ReadonlyMap<string, Region>;
+  readonly #base: Precision;
+  /** What scales losses and steps: the base, or a float16 scaler when only a rule needs one. */
+  readonly #steps: Precision;
+  #resolved: { readonly name: string; readonly precision: Region; readonly pattern: string }[] = [];
+  #device = "cpu";
+
+  constructor(rules: ModulePrecisions, options: PrecisionForOptions = {}) {
+    super();
+    const entries = Object.entries(rules);
+    if (entries.length === 0) throw new MisconfigurationError("precisionFor", "at least one pattern with a precision", rules, undefined, "ERR_PRECISION_PATTERN");
+    this.rules = new Map(entries.map(([pattern, value]) => [pattern, regionOf(value)]));
+    this.name = regionOf(options.base ?? 32);
+    const all = [this.name, ...this.rules.values()];
+    if (all.includes("16-mixed") && all.includes("16-true")) {
+      throw new MisconfigurationError("precisionFor", "16-true without 16-mixed beside it", [...this.rules].map(([p, v]) => `${p}: ${v}`).join(", "), "A loss scaler cannot take float16 gradients: use \"bf16-true\" or \"bf16\" for one of them.", "ERR_PRECISION_PATTERN");
+    }
+    this.#base = pluginOf(this.name);
+    this.#steps = this.name !== "16-mixed" && all.includes("16-mixed") ? new MixedPrecision({ precision: "16-mixed" }) : this.#base;
+    this.dtypes = this.#base.dtypes;
+    this.convertsInput = this.#base.convertsInput;
+  }
+
+  override onDevice(deviceType: string): void {
+    this.#device = deviceType;
+    this.#base.onDevice(deviceType);
+    if (this.#steps !== this.#base) this.#steps.onDevice(deviceType);
+  }
+
+  /** What each module that a pattern matched, or that lies at a seam, runs in. Empty before the first run. */
+  get modules(): readonly { readonly name: string; readonly precision: string; readonly pattern: string }[] {
+    return this.#resolved;
+  }
+
+  override convertModule(module: nn.Module): void {
+    for (const m of module.modules()) wrapped.get(m)?.();
+    this.#base.convertModule(module);
+    const matches = matchRules([...module.namedModules()].map(([name]) => name), this.rules);
+    const effective = new Map<nn.Module, Region>();
+    const owner = new Map<Tensor, { readonly name: string; readonly dtype: DType }>();
+    this.#resolved = [];
+    const visit = (m: nn.Module, name: string, outer: Region): void => {
+      if (effective.has(m)) return;
+      const match = matches.get(name);
+      const region = match?.precision ?? outer;
+      effective.set(m, region);
+      if (match !== undefined) this.#resolved.push({ name, precision: region, pattern: match.pattern });
+      const dtype = parameterDtype(region);
+      for (const [key, t] of ownTensors(m)) {
+        const full = name === "" ? key : `${name}.${key}`;
+        const before = owner.get(t);
+        if (before !== undefined && before.dtype !== dtype) {
+          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", `${before.name} in ${before.dtype}, which is ${full} in ${dtype}`, "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
+        }
+        owner.set(t, { name: full, dtype });
+        if (t.isFloatingPoint() && t.dtype !== dtype) convert(t, dtype);
+      }
+      if (region !== outer) this.#wrap(m, region, outer);
+      for (const [child, sub] of m.namedModules()) if (child !== "" && !child.includes(".")) visit(sub, name === "" ? child : `${name}.${child}`, region);
+    };
+    visit(module, "", this.name);
+  }
+
+  #wrap(module: nn.Module, region: Region, outer: Region): void {
+    const own = Object.getOwnPropertyDescriptor(module, "forward");
+    const forward = module.forward as (...args: unknown[]) => unknown;
+    const inside = parameterDtype(region);
+    const outside = parameterDtype(outer);
+    const mixed = region.endsWith("-mixed");
+    const autocast = (): amp.AutocastOptions => (mixed ? { deviceType: this.#device, dtype: region === "16-mixed" ? "float16" : "bfloat16", cacheEnabled: false } : { deviceType: this.#device, enabled: false });
+    const value = (...args: unknown[]): unknown => {
+      // A mixed region takes 16-bit inputs as they are: its operators cast by themselves.
+      const inputs = args.map((a) => cast(a, inside, mixed && !outer.endsWith("-true")));
+      const before = getDefaultDtype();
+      setDefaultDtype(inside);
+      try {
+        return cast(amp.autocast(autocast(), () => forward.apply(module, inputs)), outside, false);
+      } finally {
+        setDefaultDtype(before);
+      }
+    };
+    Object.defineProperty(module, "forward", { value, configurable: true, writable: true, enumerable: false });
+    wrapped.set(module, () => {
+      wrapped.delete(module);
+      if (own === undefined) Reflect.deleteProperty(module, "forward");
+      else Object.defineProperty(module, "forward", own);
+    });
+  }
+
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    super.connect(module, optimizers);
+    this.#base.connect(module, optimizers);
+    if (this.#steps !== this.#base) this.#steps.connect(module, optimizers);
+  }
+  override moduleInit<T>(fn: () => T): T {
+    return this.#base.moduleInit(fn);
+  }
+  override convertInput(batch: Batch): Batch {
+    return this.#base.convertInput(batch);
+  }
+  override forward<T>(fn: () => T): T {
+    return this.#base.forward(fn);
+  }
+  override outside<T>(fn: () => T): T {
+    return this.#base.outside(fn);
+  }
+  override scaleLoss(loss: Tensor): Tensor {
+    return this.#steps.scaleLoss(loss);
+  }
+  override unscale(optimizer: optim.Optimizer): void {
+    this.#steps.unscale(optimizer);
+  }
+  override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
+    return this.#steps.step(optimizer, closure);
+  }
+  override update(): void {
+    this.#steps.update();
+  }
+  override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
+    this.#steps.checkOptimizer(optimizer, needsClosure);
+  }
+  override get lossScale(): number | null {
+    return this.#steps.lossScale;
+  }
+  override get skippedSteps(): number {
+    return this.#steps.skippedSteps;
+  }
+  override get lastStepSkipped(): boolean {
+    return this.#steps.lastStepSkipped;
+  }
+  override beginReplays(): void {
+    this.#steps.beginReplays();
+  }
+  override stateDict(): Record<string, unknown> | null {
+    return this.#steps.stateDict();
+  }
+  override loadStateDict(state: Record<string, unknown>): void {
+    this.#steps.loadStateDict(state);
+  }
+  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+    return forecastMemory(module, (p) => ({ parameter: p.dtype, master: null, gradient: p.dtype, state: p.dtype }), optimizers);
+  }
+  protected override get lossScaling(): string {
+    const scale = this.#steps.lossScale;
+    return scale === null ? "none" : `dynamic, now ${scale}`;
+  }
+  protected override get modulePrecisions(): readonly (readonly [string, string])[] {
+    return this.#resolved.length > 0 ? this.#resolved.map(({ name, precision }) => [name, precision]) : [...this.rules];
+  }
+}
+
+function regionOf(value: unknown): Region {
+  const name = parsePrecision(value);
+  if (!REGIONS.includes(name as PrecisionName)) throw new MisconfigurationError("precisionFor", `precisions among ${REGIONS.map((r) => JSON.stringify(r)).join(", ")}`, value, undefined, "ERR_PRECISION_PATTERN");
+  return name as Region;
+}
+
+function pluginOf(region: Region): Precision {
+  switch (region) {
+    case "32-true":
+      return new FullPrecision();
+    case "64-true":
+      return new DoublePrecision();
+    case "16-true":
+    case "bf16-true":
+      return new HalfPrecision(region);
+    default:
+      return new MixedPrecision({ precision: region });
+  }
+}
+
+/** The dtype of a region's weights, and of what crosses its seams. */
+function parameterDtype(region: Region): DType {
+  switch (region) {
+    case "64-true":
+      return "float64";
+    case "16-true":
+      return "float16";
+    case "bf16-true":
+      return "bfloat16";
+    default:
+      return "float32";
+  }
+}
+
+function* ownTensors(m: nn.Module): Iterable<[string, Tensor]> {
+  yield* m.namedParameters({ recurse: false });
+  for (const [name, buffer] of m.namedBuffers()) if (!name.includes(".")) yield [name, buffer];
+}
+
+function convert(t: Tensor, dtype: DType): void {
+  const { grad } = t;
+  if (grad !== null) t.grad = null;
+  t.setData(t.detach().to(dtype));
+}
+
+function cast(value: unknown, dtype: DType, keep16: boolean): unknown {
+  return mapTensors(value, (t) => (!t.isFloatingPoint() || t.dtype === dtype || (keep16 && bytesOf(t.dtype) === 2) ? t : t.to(dtype)));
+}
