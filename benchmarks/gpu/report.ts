@@ -107,7 +107,14 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const first = parts[0];
   if (first === undefined) throw new Error("report.js: expected files of measurements. Received: none.");
   for (const part of parts) if (part.machine !== first.machine || part.torch !== first.torch) throw new Error(`report.js: expected parts of one machine. Received: ${first.machine}, ${part.machine}.`);
-  const merged: Results = { ...first, measurements: parts.flatMap((part) => part.measurements) };
+  // Of what was measured twice, the faster counts, on every side.
+  const measurements: Measurement[] = [];
+  for (const m of parts.flatMap((part) => part.measurements)) {
+    const i = measurements.findIndex((o) => o.model === m.model && o.precision === m.precision && o.side === m.side && o.mode === m.mode);
+    if (i === -1) measurements.push(m);
+    else if (m.ms < (measurements[i] as Measurement).ms) measurements[i] = m;
+  }
+  const merged: Results = { ...first, measurements };
   writeFileSync(`${target}.json`, `${JSON.stringify(merged, null, 1)}\n`);
   writeFileSync(`${target}.md`, render(merged));
   for (const theme of ["light", "dark"] as const) writeFileSync(`${target}-${theme}.svg`, plot(merged, theme));
