@@ -51,7 +51,7 @@ function table(all: readonly Measurement[], machine: string): string[] {
     const [eager, graph, lightning, compiled, loop] = [find(all, model, precision, "nbit", "eager"), find(all, model, precision, "nbit", "graph"), find(all, model, precision, "lightning", "eager"), find(all, model, precision, "lightning", "compile"), find(all, model, precision, "pytorch", "loop")];
     const ratio = (m: Measurement | undefined): string => (m === undefined ? "–" : (fastest.ms / m.ms).toFixed(2));
     const [units, name] = UNITS[model] ?? [1, "steps"];
-    const [flops, peak] = [FLOPS[model], peakTflops(machine, precision)];
+    const [flops, peak] = [FLOPS[model], peakTflops(machine, model, precision)];
     const share = flops === undefined || peak === null ? "–" : `${((flops / (fastest.ms / 1000) / 1e12 / peak) * 100).toFixed(0)} %`;
     const perSecond = `${Math.round((units / fastest.ms) * 1000).toLocaleString("en")} ${name}`;
     const own = all.filter((m) => m.model === model && m.precision === precision);
@@ -92,7 +92,7 @@ export function render(r: Results): string {
     "",
     ...table(r.measurements, r.machine),
     "",
-    "MiB: the most that tensors held in eager steps. Share of the peak: operations of the matrices and convolutions over the vendor's dense peak of the type (float32 without TF32).",
+    "MiB: the most that tensors held in eager steps. Share of the peak: operations of the matrices and convolutions over the vendor's dense peak of the type (float32 matrices without TF32; convolutions with it, PyTorch's default).",
     "",
     "## Against the targets",
     "",
