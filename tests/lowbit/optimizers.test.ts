@@ -10,17 +10,12 @@ type Make = (params: Iterable<Tensor>) => optim.Optimizer;
 const parameter = (...shape: number[]): nn.Parameter => new nn.Parameter(randn(shape).mul(0.1));
 
 /** Mean difference of parameters after some steps from the same start over the same gradients. */
-function compare(a: Make, b: Make, shape: readonly number[], steps: number, dtype: "float32" | "bfloat16" | "float16" = "float32", together = false): { absolute: number; relative: number } {
+function compare(a: Make, b: Make, shape: readonly number[], steps: number, dtype: "float32" | "bfloat16" | "float16" = "float32"): { absolute: number; relative: number } {
   return scope(() => {
     seedEverything(0);
     const p1 = new nn.Parameter(randn([...shape]).mul(0.1).to(dtype));
     const p2 = new nn.Parameter(p1.detach().clone());
     const [o1, o2] = [a([p1]), b([p2])];
-    const difference = (): { absolute: number; relative: number } => {
-      const d = p1.detach().float().sub(p2.detach().float()).abs();
-      return { absolute: d.mean().item(), relative: d.div(p2.detach().float().abs().add(1e-9)).mean().item() };
-    };
-    const sum = { absolute: 0, relative: 0 };
     for (let i = 0; i < steps; i++)
       scope(() => {
         const g = randn([...shape]).mul(0.01).to(dtype);
@@ -28,23 +23,11 @@ function compare(a: Make, b: Make, shape: readonly number[], steps: number, dtyp
         p2.grad = g.clone();
         o1.step();
         o2.step();
-        if (!together) return;
-        // The error of a step, from one place: parameters that differ would drift apart by themselves.
-        const d = difference();
-        sum.absolute += d.absolute / steps;
-        sum.relative += d.relative / steps;
-        p2.detach().copy_(p1);
       });
-    return together ? sum : difference();
+    const d = p1.detach().float().sub(p2.detach().float()).abs();
+    return { absolute: d.mean().item(), relative: d.div(p2.detach().float().abs().add(1e-9)).mean().item() };
   });
 }
-
-for (const width of [32, 1024, 4097])
-  test(`Adam8bit stays close to Adam: 1024 × ${width}`, () => {
-    const { absolute, relative } = compare((p) => new lowbit.Adam8bit(p), (p) => new lowbit.Adam32bit(p), [width === 32 ? 1024 : 256, width], 50, "float32", true);
-    assert.ok(absolute < 6e-5, `mean |Δp| ${absolute}`);
-    assert.ok(relative < 2e-3, `mean relative ${relative}`);
-  });
 
 test("the 32-bit forms are PyTorch's where it has them", () => {
   const close = (a: Make, b: Make): void => {

@@ -4,7 +4,6 @@
 #include "lowbit_codebook.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -261,13 +260,6 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
       block);
 }
 
-// Whether an operator has a kernel of its own for a device's dispatch key ("CPU", "CUDA").
-bool hasKernel(std::string_view name, std::string_view key) {
-  const auto op = c10::Dispatcher::singleton().findSchema({std::string(name), ""});
-  return op.has_value() && op->hasKernelForDispatchKey(c10::parseDispatchKey(std::string(key)));
-}
-std::string instructionSet() { return kernels().name; }
-
 TORCH_LIBRARY_FRAGMENT(nbit, m) {
   m.def("quantize_blockwise(Tensor x, Tensor map, int block_size) -> (Tensor codes, Tensor absmax)");
   m.def("dequantize_blockwise(Tensor codes, Tensor absmax, Tensor map, int block_size) -> Tensor");
@@ -282,8 +274,6 @@ TORCH_LIBRARY_FRAGMENT(nbit, m) {
   m.def(
       "low_bit_step_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, int step, float lr, float beta1, float beta2, float beta3, float alpha, float eps, "
       "float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive) -> ()");
-  m.def("has_kernel(str name, str key) -> bool", hasKernel);
-  m.def("low_bit_instruction_set() -> str", instructionSet);
 }
 TORCH_LIBRARY_IMPL(nbit, CPU, m) {
   m.impl("quantize_blockwise", quantize);
