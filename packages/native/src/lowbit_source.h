@@ -2,7 +2,7 @@
 //
 // Compiled for given BLOCK (elements that share a scale), TEAM (threads of 256 that work on one block), VEC (neighbouring elements of a thread); FAMILY: 0 momentum, 1 Lion, 2 RMSprop, 3 Adagrad,
 // 4 Adam, 5 AdamW, 6 LAMB, 7 LARS, 8 AdEMAMix; STATES; for each state CODEC0…2 (0 float32, 1 a byte, 2 half a byte, 3 float8 e4m3), SIZE0…2 (values of its map), KEEP0…2 (a value above 0 keeps a
-// code above 0); TP, TG (elements); ALIGNED: 16-byte accesses are allowed.
+// code for more than 0); TP, TG (elements); ALIGNED: 16-byte accesses are allowed.
 // kernels: quantize dequantize norms trust step
 // variant: -DBLOCK=256 -DTEAM=32 -DVEC=8 -DFAMILY=5 -DSTATES=2 -DCODEC0=1 -DCODEC1=1 -DCODEC2=0 -DSIZE0=256 -DSIZE1=256 -DSIZE2=1 -DKEEP0=0 -DKEEP1=1 -DKEEP2=0 -DTP=float -DTG=float -DALIGNED=1 --fmad=false
 // variant: -DBLOCK=256 -DTEAM=32 -DVEC=8 -DFAMILY=8 -DSTATES=3 -DCODEC0=1 -DCODEC1=1 -DCODEC2=1 -DSIZE0=256 -DSIZE1=256 -DSIZE2=256 -DKEEP0=0 -DKEEP1=0 -DKEEP2=1 -DTP=Bf16 -DTG=Bf16 -DALIGNED=1 --fmad=false
@@ -139,7 +139,8 @@ template <int CODEC, int SIZE, bool KEEP> struct State {
     float v = x / divisor;
     v = v != v ? 0.f : v;
     const u32 code = CODEC == 3 ? toFloat8(fminf(fmaxf(v, -1.f), 1.f) * 448.f) : nearest(book, v);
-    return KEEP && x > 0.f && code == 0 ? 1u : code;
+    // Where the lowest code stands for more than 0 already, it is kept. A state in float8 has no map.
+    return KEEP && (CODEC == 3 || book.value[0] == 0.f) && x > 0.f && code == 0 ? 1u : code;
   }
 
   __device__ __forceinline__ void write(const Book<SIZE>& book, i64 b, int count, int t, const float* in) const {
