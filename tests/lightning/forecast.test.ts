@@ -1,7 +1,7 @@
 /** `explain()` forecasts memory before the first step; what training then holds is measured in bytes. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { AdamW8bit, Lion8bit } from "@nbit/lowbit";
+import { Adam4bit, AdamFp8, AdamW32bit, AdamW8bit, Lion8bit } from "@nbit/lowbit";
 import { ApexPrecision, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { Explanation, Precision } from "@nbit/lightning";
 import { isTensor, manualSeed, memory, nn, optim, randn, relu, setNumThreads } from "@nbit/torch";
@@ -94,6 +94,31 @@ test("8-bit state is forecast in its own bytes", async () => {
     await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
     near(forecast.total, held(trainer, net));
   }
+});
+
+test("the compensation of Kahan rounding is forecast before the module is converted", async () => {
+  const net = new Net((p) => new AdamW8bit(p, { lr: 1e-3, rounding: "kahan" }));
+  const trainer = new Trainer({ ...QUIET, precision: "bf16-true" });
+  const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
+  assert.ok(forecast !== null);
+  await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
+  near(forecast.total, held(trainer, net));
+  assert.deepEqual(trainer.precision.explain({ print: false }).memory, forecast);
+});
+
+test("the table says how state is kept", () => {
+  const row = (make: (params: Tensor[]) => optim.Optimizer, more: optim.Optimizer[] = []): string => {
+    const net = new Net(make);
+    const explanation = new Trainer({ ...QUIET, precision: "bf16-true" }).precision.explain({ module: net, optimizers: [net.configureOptimizers(), ...more], print: false });
+    return /^optimizer state +(.*)$/m.exec(explanation.toString())?.[1] ?? "";
+  };
+  assert.equal(row((p) => new AdamW8bit(p)), "8-bit dynamic, blocks of 256; float32 for 4 of 6 parameters");
+  assert.equal(row((p) => new AdamW8bit(p, { min8bitSize: 1, blockSize: 64 })), "8-bit dynamic, blocks of 64");
+  assert.equal(row((p) => new Adam4bit(p, { min8bitSize: 1 })), "4-bit dynamic and linear, blocks of 128");
+  assert.equal(row((p) => new AdamFp8(p, { min8bitSize: 1 })), "float8 e4m3, blocks of 256");
+  assert.equal(row((p) => new AdamW32bit(p)), "float32");
+  assert.equal(row((p) => new optim.AdamW(p)), "bfloat16");
+  assert.equal(row((p) => new Lion8bit(p, { min8bitSize: 1 }), [new optim.SGD([new nn.Parameter(randn([2]))])]), "8-bit dynamic, blocks of 256; bfloat16");
 });
 
 test("what the allocator gave out agrees", async () => {

@@ -221,8 +221,8 @@ class Model extends LightningModule {
     return this.make(this.parameters());
   }
 }
-test("through the Trainer: AdamW8bit ends where AdamW ends, in float32 and bfloat16", async () => {
-  const fit = async (precision: 32 | "bf16", make: Make): Promise<number> => {
+test("through the Trainer: AdamW8bit ends where AdamW ends, in every precision of 32 and 16 bits", async () => {
+  const fit = async (precision: 32 | 16 | "bf16" | "16-true" | "bf16-true", make: Make): Promise<number> => {
     seedEverything(3);
     const x = randn([64, 16]);
     const y = x.matmul(randn([16, 4])).argmax(1);
@@ -233,8 +233,9 @@ test("through the Trainer: AdamW8bit ends where AdamW ends, in float32 and bfloa
     return model.losses.slice(-5).reduce((a, b) => a + b, 0) / 5;
   };
   const full = await fit(32, (p) => new optim.AdamW(p, { lr: 3e-3 }));
-  for (const precision of [32, "bf16"] as const) {
-    const low = await fit(precision, (p) => new lowbit.AdamW8bit(p, { lr: 3e-3 }));
+  for (const precision of [32, 16, "bf16", "16-true", "bf16-true"] as const) {
+    // float16 has no 1e-8: eps as for any Adam in 16-true.
+    const low = await fit(precision, (p) => new lowbit.AdamW8bit(p, precision === "16-true" ? { lr: 3e-3, eps: 1e-4 } : { lr: 3e-3 }));
     assert.ok(Math.abs(low - full) < 0.03, `${precision}: 8 bits ${low}, 32 bits ${full}`);
   }
 });

@@ -19,6 +19,8 @@ export type FormatName = "dynamic8" | "linear8" | "dynamic4" | "linear4" | "mome
 export interface StateFormat {
   readonly name: FormatName;
   readonly bits: 4 | 8;
+  /** In words, as `8-bit dynamic`. */
+  readonly description: string;
   /** float32 in; the plain ATen reference, nearest by midpoints. `keepPositive`: a value above 0 keeps a code that stands for more than 0. */
   quantize(x: Tensor, options: { readonly signed: boolean; readonly blockSize: number; readonly keepPositive?: boolean }): Quantized;
   /** float32 out. */
@@ -51,11 +53,12 @@ function normalized(whole: Tensor, absmax: Tensor): Tensor {
   return v.where(v.eq(v), zeros([], { device: whole.device }));
 }
 
-function mapped(name: FormatName, bits: 4 | 8, values: (signed: boolean) => number[]): StateFormat {
+function mapped(name: FormatName, bits: 4 | 8, kind: string, values: (signed: boolean) => number[]): StateFormat {
   const map = (signed: boolean): Tensor => mapTensor(`${name} ${signed ? "signed" : "unsigned"}`, () => values(signed));
   return {
     name,
     bits,
+    description: `${bits}-bit ${kind}`,
     map,
     quantize(x, { signed, blockSize, keepPositive = false }) {
       checkBlock(blockSize);
@@ -102,6 +105,7 @@ function unpack(packed: Tensor, n: number): Tensor {
 const float8: StateFormat = {
   name: "float8",
   bits: 8,
+  description: "float8 e4m3",
   map: () => null,
   quantize(x, { signed, blockSize, keepPositive = false }) {
     checkBlock(blockSize);
@@ -126,11 +130,11 @@ const float8: StateFormat = {
 };
 
 export const FORMATS: Readonly<Record<FormatName, StateFormat>> = Object.freeze({
-  dynamic8: mapped("dynamic8", 8, dynamicMap),
-  linear8: mapped("linear8", 8, (signed) => linearMap(signed, 8)),
-  dynamic4: mapped("dynamic4", 4, dynamicMap4),
-  linear4: mapped("linear4", 4, (signed) => linearMap(signed, 4)),
-  moments4: mapped("moments4", 4, (signed) => (signed ? dynamicMap4(true) : linearMap(false, 4))),
+  dynamic8: mapped("dynamic8", 8, "dynamic", dynamicMap),
+  linear8: mapped("linear8", 8, "linear", (signed) => linearMap(signed, 8)),
+  dynamic4: mapped("dynamic4", 4, "dynamic", dynamicMap4),
+  linear4: mapped("linear4", 4, "linear", (signed) => linearMap(signed, 4)),
+  moments4: mapped("moments4", 4, "dynamic and linear", (signed) => (signed ? dynamicMap4(true) : linearMap(false, 4))),
   float8,
 });
 

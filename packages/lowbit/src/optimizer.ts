@@ -1,5 +1,5 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { ArgumentError, cuda, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { ArgumentError, cuda, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
@@ -7,7 +7,8 @@ import { Offload, pinned } from "./offload.js";
 import { overrideFor } from "./overrides.js";
 import { sameMap, savedState, widened } from "./saved-state.js";
 
-export interface LowBitOptions {
+/** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
+export interface LowBitOptions extends optim.RoundingOptions {
   readonly lr?: number;
   readonly betas?: readonly [number, number];
   readonly beta3?: number;
@@ -77,11 +78,22 @@ export class LowBitOptimizer extends optim.Optimizer {
     return found;
   }
 
-  /** Codes and one float32 scale per block, or float32 where the tensor is small. */
-  override expectedStateBytes(p: Tensor): number {
+  /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
+  override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
     const g = this.#groupOf(p) as Group;
     const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
-    return perState * this.family.states.length;
+    return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);
+  }
+
+  /** As `8-bit dynamic, blocks of 256; float32 for 3 of 8 parameters`. */
+  override get stateFormat(): string {
+    const { format } = this;
+    const groups = (this.paramGroups as Group[]).map((g) => {
+      const low = format === null ? [] : g.params.filter((p) => this.isLowBit(p, g));
+      if (format === null || low.length === 0) return "float32";
+      return `${format.description}, blocks of ${g.blockSize}${low.length < g.params.length ? `; float32 for ${g.params.length - low.length} of ${g.params.length} parameters` : ""}`;
+    });
+    return [...new Set(groups)].join("; ");
   }
 
   /** On a GPU the kernel divides by the scale and skips by itself, so steps can be recorded in a CUDA graph. */
@@ -226,7 +238,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     if (!Number.isFinite(step)) throw new NbitError(`${fn}: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
     const made = this.#fresh(p, g, this.isLowBit(p, g));
     made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
-    if (isTensor(s["compensation"])) made["compensation"] = s["compensation"].detach().clone();
+    if (isTensor(s["compensation"]) && p.dtype !== "float32") made["compensation"] = s["compensation"].detach().to({ device: p.device, dtype: p.dtype, copy: true });
     scope(() =>
       this.family.states.forEach((signed, i) => {
         const saved = savedState(fn, s, i, p);

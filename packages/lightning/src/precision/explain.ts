@@ -29,6 +29,7 @@ export interface ExplanationInput {
   /** Null until there is a module to forecast for. */
   readonly memory: MemoryForecast | null;
   readonly modules: readonly (readonly [string, string])[];
+  readonly optimizers: readonly optim.Optimizer[];
 }
 
 /** What `precision.explain()` found. `toString()` is the table. */
@@ -46,6 +47,8 @@ export class Explanation {
     readonly memory: MemoryForecast | null,
     /** Modules, or patterns of them, with a precision of their own. */
     readonly modules: readonly (readonly [name: string, precision: string])[] = [],
+    /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
+    readonly optimizerState: string = dtypes.optimizerState,
   ) {}
 
   toString(): string {
@@ -57,7 +60,7 @@ export class Explanation {
       ["parameters", this.dtypes.parameters],
       ["compute", this.dtypes.compute],
       ["gradients", this.dtypes.gradients],
-      ["optimizer state", this.dtypes.optimizerState],
+      ["optimizer state", this.optimizerState],
       ["checkpoint", this.dtypes.checkpoint],
       ["loss scaling", this.lossScaling],
       ...this.modules.map(([name, precision]): [string, string] => ["modules", `${name}: ${precision}`]),
@@ -84,6 +87,7 @@ export function makeExplanation(input: ExplanationInput): Explanation {
     context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
     input.memory,
     input.modules,
+    [...new Set(input.optimizers.map((o) => o.stateFormat ?? input.dtypes.optimizerState))].join("; ") || input.dtypes.optimizerState,
   );
 }
 
@@ -134,7 +138,7 @@ export function forecastMemory(
         const parameter = modelParameterOf(stepped);
         const dtypes = of(parameter);
         if (dtypes.master !== null) masters += sized(parameter, dtypes.master); // also of a frozen one
-        if (parameter.requiresGrad) optimizerState += optimizer.expectedStateBytes(stepped) ?? states * sized(parameter, dtypes.state);
+        if (parameter.requiresGrad) optimizerState += optimizer.expectedStateBytes(stepped, dtypes.master ?? dtypes.parameter) ?? states * sized(parameter, dtypes.state);
       }
     }
   }

@@ -55,7 +55,7 @@ export class Float8Precision extends TruePrecision {
     const recipe = this.#options.recipe ?? "tensorwise";
     const inFloat8 = this.#conversion?.layers.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;
     const what = inFloat8 === undefined ? `products of linear layers in float8, recipe ${recipe}` : `products of ${inFloat8} of ${this.#conversion?.layers.length} layers in float8, recipe ${recipe}`;
-    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory);
+    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory, e.modules, e.optimizerState);
     if (options.print !== false) console.log(explanation.toString());
     return explanation;
   }

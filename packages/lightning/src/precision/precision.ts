@@ -210,14 +210,16 @@ export abstract class Precision {
    */
   explain(options: { readonly module?: nn.Module; readonly optimizers?: readonly optim.Optimizer[]; readonly print?: boolean } = {}): Explanation {
     const module = options.module ?? this.module;
+    const optimizers = options.optimizers ?? this.optimizers;
     const explanation = makeExplanation({
       name: this.name,
       plugin: this.constructor.name,
       dtypes: this.dtypes,
       lossScaling: this.lossScaling,
       context: this.context,
-      memory: module === null ? null : this.forecast(module, options.optimizers ?? this.optimizers),
+      memory: module === null ? null : this.forecast(module, optimizers),
       modules: this.modulePrecisions,
+      optimizers,
     });
     if (options.print !== false) console.log(explanation.toString());
     return explanation;

@@ -64,7 +64,7 @@ export class QuantizedPrecision extends TruePrecision {
     const e = super.explain({ ...options, print: false });
     const { format } = this.#options;
     const what = this.#conversion === null ? `weights of linear layers frozen in ${format}` : `weights of ${this.#conversion.layers.filter((l) => l.converted || l.reason.startsWith("quantized already")).length} of ${this.#conversion.layers.length} linear layers frozen in ${format}`;
-    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory);
+    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory, e.modules, e.optimizerState);
     if (options.print !== false) console.log(explanation.toString());
     return explanation;
   }

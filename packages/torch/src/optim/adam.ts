@@ -6,7 +6,7 @@ import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
-import { checkRounding, roundsWidely, type RoundingOptions } from "./rounding.js";
+import { roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface AdamOptions extends RoundingOptions {
   readonly lr?: number;
@@ -51,7 +51,6 @@ abstract class AdamBase extends Optimizer {
     check(fn, "lr", g.lr, nonNegative, "≥ 0");
     check(fn, "eps", g.eps, nonNegative, "≥ 0");
     check(fn, "weightDecay", g.weightDecay, nonNegative, "≥ 0");
-    checkRounding(fn, g);
     if (!Array.isArray(g.betas) || g.betas.length !== 2) throw new ArgumentError(fn, "betas to be two numbers", g.betas);
     g.betas.forEach((b, i) => check(fn, `betas[${i}]`, b, (v) => v >= 0 && v < 1, "in [0, 1)"));
     if (g.fused) for (const p of g.params) if (!p.isFloatingPoint()) throw new ArgumentError(fn, "floating point parameters with fused", p);

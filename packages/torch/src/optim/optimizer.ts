@@ -3,12 +3,13 @@ import { noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
+import type { DType } from "../tensor/dtype.js";
 import { full } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
-import { is16Bit, roundsWidely, stepWidely } from "./rounding.js";
+import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
 
 /** What an optimizer remembers of one parameter. */
 export type ParameterState = Record<string, Tensor | number | null>;
@@ -79,8 +80,15 @@ export abstract class Optimizer {
     return this.#rates.get(group)?.tensor ?? group.lr;
   }
 
-  /** Bytes of state that a parameter will have; null: as its group's options say (`betas`: two tensors like it, `momentum`: one, …). Optimizers that keep state in another form say it. */
-  expectedStateBytes(_parameter: Tensor): number | null {
+  /**
+   * Bytes of state that a parameter will have; null: as its group's options say (`betas`: two tensors like it, `momentum`: one, …). Optimizers that keep state in another form say it.
+   * @param _dtype - The parameter's when it will be stepped, where a precision has yet to convert it.
+   */
+  expectedStateBytes(_parameter: Tensor, _dtype?: DType): number | null {
+    return null;
+  }
+  /** How state is kept, in words; null: in the dtype of the parameters that are stepped. */
+  get stateFormat(): string | null {
     return null;
   }
 
@@ -101,6 +109,7 @@ export abstract class Optimizer {
       known.add(p);
     }
     const made: ParamGroup = { ...this.defaults, ...group, params } as ParamGroup;
+    checkRounding(this.constructor.name, made);
     this.validate(made);
     this.paramGroups.push(made);
   }

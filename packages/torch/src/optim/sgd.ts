@@ -5,7 +5,7 @@ import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
-import { checkRounding, roundsWidely, type RoundingOptions } from "./rounding.js";
+import { roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface SGDOptions extends RoundingOptions {
   readonly lr?: number;
@@ -44,7 +44,6 @@ export class SGD extends Optimizer {
     check("SGD", "lr", g.lr, nonNegative, "≥ 0");
     check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
     check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
-    checkRounding("SGD", g);
     if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0)) throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", { momentum: g.momentum, dampening: g.dampening });
   }
 
