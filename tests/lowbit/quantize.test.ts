@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName } from "@nbit/lowbit";
-import { cat, memory, operators, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
+import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName, type Quantized } from "@nbit/lowbit";
+import { cat, memory, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
 
 test("the dynamic maps", () => {
   const signed = dynamicMap(true);
@@ -56,6 +56,42 @@ test("the fused kernel and the reference agree code for code", () => {
     equalCodes(all, true, 256);
     equalCodes(all, false, 256);
   });
+});
+
+/** A million values of one kind, by number. */
+function chunk(kind: number): Tensor {
+  const n = 1_000_000;
+  const x = randn([n]);
+  const some = (one: number): Tensor => randint(0, one, [n]).eq(0);
+  switch (kind % 5) {
+    case 0: // normal numbers
+      return x;
+    case 1: // zeros, infinities and NaN among them; some blocks have nothing else
+      return x.where(some(50).logicalNot(), tensor(Infinity)).where(some(50).logicalNot(), tensor(-Infinity)).where(some(50).logicalNot(), tensor(NaN)).where(some(3).logicalNot(), zeros([])).where(randint(0, 3, [n / 5000, 1]).expand([n / 5000, 5000]).reshape([n]).ge(1), zeros([]));
+    case 2: // seven decades and more in every block
+      return x.mul(randn([n]).mul(6).exp());
+    case 3: // tiny: the smallest normal numbers and denormals, scaled by a denormal
+      return x.mul(1e-39);
+    default: // denormals and the tiniest beside ordinary ones
+      return x.mul(some(2).float()).add(x.mul(2 ** -120).mul(2 ** -25));
+  }
+}
+test("the fused kernels and the references agree code for code on ten million values of every kind", () => {
+  seedEverything(4);
+  const bytes = (q: Quantized): Tensor => q.codes.view("uint8");
+  for (const format of ["dynamic8", "moments4", "float8"] as const)
+    for (let i = 0; i < 10; i++)
+      scope(() => {
+        const signed = i < 5;
+        const options = { signed, format, blockSize: [256, 64, 100, 4096, 128][(i + (signed ? 0 : 2)) % 5] as number };
+        const values = chunk(i);
+        const x = signed ? values : values.abs();
+        const [fused, plain] = [quantizeBlockwise(x, options), FORMATS[format].quantize(x, options)];
+        const what = `${format}, chunk ${i}`;
+        assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, `${what}: absmax`);
+        assert.equal(bytes(fused).ne(bytes(plain)).sum().item(), 0, `${what}: codes`);
+        assert.ok(bytes(fused).ne(bytes(fused).slice(0, 0, 1)).sum().item() > 1000, `${what}: more than one code`);
+      });
 });
 
 test("quantize and dequantize: the error of normal values", () => {

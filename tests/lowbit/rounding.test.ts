@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as lowbit from "@nbit/lowbit";
 import type { LowBitOptimizer } from "@nbit/lowbit";
-import { full, isTensor, manualSeed, memory, nn, optim, packState, randn, scope, unpackState, type DType, type Tensor } from "@nbit/torch";
+import { full, isTensor, manualSeed, memory, nn, packState, randn, scope, unpackState, type optim, type DType, type Tensor } from "@nbit/torch";
 import { collectGarbage } from "../leaks/collect.js";
 
 type Make = (params: Tensor[], rounding: optim.Rounding) => LowBitOptimizer;

@@ -85,6 +85,9 @@ export class LowBitOptimizer extends optim.Optimizer {
     return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);
   }
 
+  override get stepsInFloat32(): boolean {
+    return true;
+  }
   /** As `8-bit dynamic, blocks of 256; float32 for 3 of 8 parameters`. */
   override get stateFormat(): string {
     const { format } = this;

@@ -13,10 +13,11 @@ function widens(group: object): boolean {
 /**
  * Warns where an optimizer's eps is 0 in its parameters' float16: a gradient of 0 then divides 0 by 0. Called once, when optimizers exist.
  *
- * Optimizers with `rounding` compute in float32, and masters are float32: neither is concerned.
+ * Optimizers with `rounding` and low-bit ones compute in float32, and masters are float32: none is concerned.
  */
 export function warnVanishingEps(optimizers: readonly optim.Optimizer[]): void {
   for (const optimizer of optimizers) {
+    if (optimizer.stepsInFloat32) continue;
     for (const group of optimizer.paramGroups) {
       const { eps } = group;
       if (typeof eps !== "number" || eps === 0 || eps > FLOAT16_LEAST || widens(group)) continue;

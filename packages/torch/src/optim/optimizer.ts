@@ -87,6 +87,10 @@ export abstract class Optimizer {
   expectedStateBytes(_parameter: Tensor, _dtype?: DType): number | null {
     return null;
   }
+  /** Whether 16-bit parameters too are stepped in float32 arithmetic, in which a small eps is not 0. */
+  get stepsInFloat32(): boolean {
+    return false;
+  }
   /** How state is kept, in words; null: in the dtype of the parameters that are stepped. */
   get stateFormat(): string | null {
     return null;
