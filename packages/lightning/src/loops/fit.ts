@@ -171,7 +171,6 @@ export class FitLoop {
     const windowEnds = progress.isLastBatch || (batchIdx + 1) % step.accumulate === 0;
     this.#windowEnds = windowEnds;
     const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
-    if (this.isLogStep) step.checkFinite(batch, batchIdx);
     progress.batchesDone++;
     progress.totalBatches++;
 
@@ -180,19 +179,21 @@ export class FitLoop {
     if (progress.isLastBatch) schedulers.step("epoch", progress.epoch + 1, false);
     progress.phase = "batch_end";
 
-    if (this.#onBatchEnd.length === 0) return this.#logStep();
+    if (this.#onBatchEnd.length === 0) return this.#logStep(batch, batchIdx);
     const ended = this.#onBatchEnd.run(outputs, batch, batchIdx);
-    if (!isPromise(ended)) return this.#logStep();
-    return waitFor(ended, () => this.#logStep(), [outputs, batch]);
+    if (!isPromise(ended)) return this.#logStep(batch, batchIdx);
+    return waitFor(ended, () => this.#logStep(batch, batchIdx), [outputs, batch]);
   }
 
   #windowEnds = true;
 
-  #logStep(): Pending | null {
+  #logStep(batch: Batch, batchIdx: number): Pending | null {
     const { progress } = this.#parts;
     const { board, options, module } = this.#context;
     if (this.#windowEnds || !module.automaticOptimization) {
       if (this.isLogStep || options.fastDevRun !== false) {
+        // With the metrics, so that a device is waited for once.
+        this.#parts.step.checkFinite(batch, batchIdx);
         const outcome = logOutcome(this.#context, this.#parts.step.outcome, progress.batchesThatStepped);
         const logged = logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
         if (outcome instanceof Promise || logged instanceof Promise) return waitFor(Promise.all([outcome, logged]), () => null);
