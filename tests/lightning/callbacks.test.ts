@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { after, test } from "node:test";
+import { after, beforeEach, test } from "node:test";
 import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, LightningModule, Logger, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
 import type { Metrics, ModelCheckpointOptions, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { nn, optim, randn, setNumThreads } from "@nbit/torch";
+import { manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
+beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 const folder = mkdtempSync(join(tmpdir(), "nbit-callbacks-"));
 after(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { LightningModule, Logger, Trainer } from "@nbit/lightning";
 import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
-import { nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
+import { manualSeed, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
+beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 class Memory extends Logger {
   readonly name = "memory";
