@@ -4,10 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Callback, LightningModule, Logger, MixedPrecision, Trainer } from "@nbit/lightning";
-import type { LightningOptimizer, PrecisionStep, StepOutcome, TrainerView } from "@nbit/lightning";
+import { Callback, LightningModule, Logger, Trainer } from "@nbit/lightning";
+import type { LightningOptimizer, StepOutcome, TrainerView } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { RecordedPrecision } from "./recorded-precision.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1));
@@ -75,39 +76,6 @@ function expected(r: Recipe): Seen {
     if (steps) overflowed = false;
   }
   return { calls, outcomes };
-}
-
-class Recorded extends MixedPrecision {
-  constructor(readonly calls: string[]) {
-    super({ scaler: { initScale: INIT_SCALE } });
-  }
-  override forward<T>(fn: () => T): T {
-    this.calls.push("autocast on");
-    const result = super.forward(fn);
-    this.calls.push("autocast off");
-    return result;
-  }
-  override scaleLoss(loss: Tensor): Tensor {
-    this.calls.push("scale");
-    return super.scaleLoss(loss);
-  }
-  override unscale(optimizer: optim.Optimizer): void {
-    this.calls.push("unscale");
-    super.unscale(optimizer);
-  }
-  override mainParams(optimizer: optim.Optimizer): Tensor[] {
-    this.calls.push("clip");
-    return super.mainParams(optimizer);
-  }
-  override step(optimizer: optim.Optimizer): PrecisionStep {
-    const step = super.step(optimizer);
-    this.calls.push(step.stepped ? "step" : "skip");
-    return step;
-  }
-  override update(): void {
-    this.calls.push("update");
-    super.update();
-  }
 }
 
 function plain(outcome: StepOutcome | null): unknown {
@@ -245,7 +213,7 @@ for (const event of ["good", "null", "overflow"] as const) {
         const watcher = new Watcher(calls);
         const logger = new OutcomeLogger();
         const trainer = new Trainer({
-          accelerator: "cpu", maxEpochs: 1, logger, logEveryNSteps: 1, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [watcher], plugins: new Recorded(calls),
+          accelerator: "cpu", maxEpochs: 1, logger, logEveryNSteps: 1, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [watcher], plugins: new RecordedPrecision(calls, INIT_SCALE),
           ...(manual ? {} : { accumulateGradBatches: recipe.accumulate, gradientClipVal: recipe.clip === null ? null : 0.1, gradientClipAlgorithm: recipe.clip ?? "norm" }),
         });
         await trainer.fit(net, { trainDataloaders: Array.from({ length: batchesOf(recipe) }, () => randn([8, 4])) });

@@ -1,46 +1,13 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
-import type { PrecisionStep, TrainerOptions } from "@nbit/lightning";
+import { LightningModule, Trainer } from "@nbit/lightning";
+import type { TrainerOptions } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { RecordedPrecision } from "./recorded-precision.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
-
-/** float16 with every call written down. */
-class Recorded extends MixedPrecision {
-  constructor(readonly calls: string[]) {
-    super({ precision: "16-mixed", scaler: { initScale: 256 } });
-  }
-  override forward<T>(fn: () => T): T {
-    this.calls.push("autocast on");
-    const result = super.forward(fn);
-    this.calls.push("autocast off");
-    return result;
-  }
-  override scaleLoss(loss: Tensor): Tensor {
-    this.calls.push("scale");
-    return super.scaleLoss(loss);
-  }
-  override unscale(optimizer: optim.Optimizer): void {
-    this.calls.push("unscale");
-    super.unscale(optimizer);
-  }
-  override mainParams(optimizer: optim.Optimizer): Tensor[] {
-    this.calls.push("clip");
-    return super.mainParams(optimizer);
-  }
-  override step(optimizer: optim.Optimizer): PrecisionStep {
-    const step = super.step(optimizer);
-    this.calls.push(step.stepped ? "step" : "skip");
-    return step;
-  }
-  override update(): void {
-    this.calls.push("update");
-    super.update();
-  }
-}
 
 interface Case {
   readonly name: string;
@@ -172,7 +139,7 @@ for (const recipe of CASES) {
     const calls: string[] = [];
     const net = new Net(calls, recipe);
     const batches = Array.from({ length: recipe.batches }, () => randn([8, 4]));
-    await new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new Recorded(calls), ...recipe.options }).fit(net, { trainDataloaders: batches });
+    await new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new RecordedPrecision(calls, 256), ...recipe.options }).fit(net, { trainDataloaders: batches });
     assert.deepEqual(calls, recipe.expected);
   });
 }
@@ -185,7 +152,7 @@ test("a fused optimizer and a plain one give the same weights, scaled, clipped a
     const recipe: Case = { name: "", fused, options: {}, batches: 6, loss: (loss, i) => (i === 2 ? loss.mul(Infinity) : loss), expected: [] };
     const net = new Net([], recipe);
     net.layer.loadStateDict(start);
-    const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, gradientClipVal: 0.05, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new Recorded([]) });
+    const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, gradientClipVal: 0.05, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new RecordedPrecision([], 256) });
     await trainer.fit(net, { trainDataloaders: batches });
     assert.equal(trainer.skippedSteps, 1);
     weights.push(Array.from(net.layer.weight.detach().toTypedArray(), Number));

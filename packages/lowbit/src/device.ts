@@ -1,19 +1,10 @@
 /** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
 import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
-import type { Family } from "./families.js";
+import type { Family, Hyper } from "./families.js";
 import type { StateFormat } from "./format.js";
 
 /** What a step needs of a parameter group, apart from its rate. */
-export interface DeviceHyper {
-  readonly lr: number;
-  readonly betas: readonly [number, number];
-  readonly beta3: number;
-  readonly alpha: number;
-  readonly eps: number;
-  readonly weightDecay: number;
-  readonly nesterov: boolean;
-  readonly trustCoefficient: number;
-  readonly maxUnorm: number;
+export interface DeviceHyper extends Omit<Hyper, "step"> {
   readonly blockSize: number;
   readonly keepPositive: boolean;
 }
