@@ -37,7 +37,7 @@ function tensorsIn(result: unknown): Tensor[] {
 
 /** Null when `attempt` gave a value or an error with a code, and left no tensor; else what was wrong. */
 export function verdict(attempt: () => unknown): string | null {
-  const before = memory().tensors;
+  const before = memory().unreleased;
   let wrong: string | null = null;
   scope(() => {
     try {
@@ -51,8 +51,8 @@ export function verdict(attempt: () => unknown): string | null {
     // What is thrown away inside must not live on either.
     return null;
   });
-  const left = memory().tensors - before; // negative when the garbage collector came by
-  return wrong ?? (left <= 0 ? null : `${left} tensors left behind`);
+  const left = memory().unreleased - before;
+  return wrong ?? (left === 0 ? null : `${left} tensors left behind`);
 }
 
 /** Call, then read what came back and go backward through it. */

@@ -140,9 +140,9 @@ test("a custom function's backward runs on this thread, also on a GPU", options,
 });
 
 test("out of memory is an error with a code, and nothing is lost", options, () => {
-  const before = memory().tensors;
+  const before = memory().unreleased;
   assert.throws(() => randn([1 << 20, 1 << 20], { device: "cuda" }), (e) => e instanceof TorchError && e.code === "TORCH_OUT_OF_MEMORY");
-  assert.equal(memory().tensors, before);
+  assert.equal(memory().unreleased, before);
   assert.equal(tensor([2], { device: "cuda" }).add(1).item(), 3);
 });
 

@@ -103,12 +103,12 @@ export function checkOp(c: OpCase): void {
   const fn = lookUp(c.op);
   const method = methodOf(c);
   assert.ok(fn !== null || method !== null, `@nbit/torch has neither a function nor a method ${c.op}`);
-  const before = torch.memory().tensors;
+  const before = torch.memory().unreleased;
   const problems = torch.scope(() => [
     ...(fn === null ? [] : check(c, "as a function", (args) => fn(...args))),
     ...(method === null ? [] : check(c, "as a method", ([self, ...rest]) => method.apply(self, rest))),
   ]);
-  const left = torch.memory().tensors - before;
+  const left = torch.memory().unreleased - before;
   if (left !== 0) problems.push(`${c.name}: ${left} tensors left behind`);
   if (problems.length > 0) assert.fail(problems.join("\n"));
 }

@@ -16,7 +16,7 @@ async function withoutTrace(attempt: () => unknown, expected: new (...args: neve
   const before = memory();
   for (let i = 0; i < TIMES; i++) assert.throws(attempt, expected);
   const after = memory();
-  assert.equal(after.tensors, before.tensors, "live tensors");
+  assert.equal(after.unreleased, before.unreleased, "tensors");
   assert.equal(after.bytes, before.bytes, "bytes");
 }
 
@@ -36,7 +36,7 @@ test("exceptions leave nested scopes empty", () =>
   ));
 
 test("an inner scope's exception that is caught leaves the outer scope whole", () => {
-  const before = memory().tensors;
+  const before = memory().unreleased;
   for (let i = 0; i < TIMES; i++) {
     scope(() => {
       const a = tensor([1, 2]);
@@ -44,16 +44,16 @@ test("an inner scope's exception that is caught leaves the outer scope whole", (
       assert.deepEqual(a.add(1).tolist(), [2, 3]);
     });
   }
-  assert.equal(memory().tensors, before);
+  assert.equal(memory().unreleased, before);
 });
 
 test("what was kept before an exception lives, and can be given back", () => {
-  const before = memory().tensors;
+  const before = memory().unreleased;
   const kept: Tensor[] = [];
   for (let i = 0; i < TIMES; i++) assert.throws(() => scope(() => (kept.push(keep(randn([4]))), randn([4]), fail())), Expected);
-  assert.equal(memory().tensors, before + TIMES);
+  assert.equal(memory().unreleased, before + TIMES);
   for (const t of kept) t.dispose();
-  assert.equal(memory().tensors, before);
+  assert.equal(memory().unreleased, before);
 });
 
 test("operators that fail", () => withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
@@ -74,9 +74,9 @@ test("hooks that replace gradients, and hooks after accumulation that throw", as
   await collectGarbage();
   const hook = w.registerHook((g) => g.mul(2).add(1));
   scope(() => w.sum().backward());
-  const before = memory().tensors;
+  const before = memory().unreleased;
   for (let i = 0; i < TIMES; i++) scope(() => w.mul(w).sum().backward());
-  assert.equal(memory().tensors, before);
+  assert.equal(memory().unreleased, before);
   hook.remove();
   w.registerPostAccumulateGradHook(() => fail());
   await withoutTrace(() => scope(() => w.mul(3).sum().backward()));
@@ -132,21 +132,24 @@ test("custom functions: ten thousand graphs, used and thrown away", async () => 
   const w = randn([8]).requiresGrad_();
   scope(() => Double.apply(w, false).sum().backward());
   await collectGarbage();
-  const before = memory().tensors;
+  const before = memory().unreleased;
   for (let i = 0; i < 10_000; i++) {
     scope(() => {
       const y = Double.apply(w.add(1), false).sum();
       if (i % 2 === 0) y.backward(); // every other graph never runs backward
     });
   }
-  assert.equal(memory().tensors, before);
+  assert.equal(memory().unreleased, before);
 });
 
 test("tensors outside any scope go with the garbage collector", async () => {
   await collectGarbage();
-  const before = memory().tensors;
+  const before = memory();
   for (let i = 0; i < 5000; i++) randn([4]).mul(2);
-  assert.ok(memory().tensors > before);
+  assert.equal(memory().unreleased, before.unreleased + 10_000);
   await collectGarbage();
-  assert.ok(memory().tensors <= before + 2, `${memory().tensors - before} tensors left`);
+  const after = memory();
+  assert.ok(after.tensors <= before.tensors + 2, `${after.tensors - before.tensors} tensors left`);
+  assert.equal(after.tensors + after.collected, after.unreleased);
+  assert.equal(after.unreleased, before.unreleased + 10_000);
 });

@@ -23,7 +23,7 @@ interface Moment {
 }
 async function moment(): Promise<Moment> {
   await collectGarbage();
-  const { tensors, bytes, residentBytes } = memory();
+  const { unreleased: tensors, bytes, residentBytes } = memory();
   return { tensors, bytes, resident: residentBytes };
 }
 function assertFlat(settled: Moment, end: Moment): void {

@@ -131,7 +131,7 @@ test("resume equals uninterrupted to the last bit, with the histories of delayed
   const whole = make();
   const data = batches(5).map((x, i) => x.mul(1 + i));
   const live: number[] = [];
-  whole.net.onTrainBatchEnd = () => void live.push(memory().tensors);
+  whole.net.onTrainBatchEnd = () => void live.push(memory().unreleased);
   await whole.trainer(2).fit(whole.net, { trainDataloaders: data });
   assert.equal(new Set(live.slice(-4)).size, 1, String(live));
 

@@ -130,7 +130,9 @@ test("what the allocator gave out agrees", async () => {
   await trainer.fit(net, { trainDataloaders: [batch] });
   const { memory: forecast } = trainer.precision.explain({ print: false });
   assert.ok(forecast !== null);
+  await collectGarbage();
   near(forecast.total, memory().bytes - before - batch.nbytes);
+  assert.ok(!batch.disposed);
 });
 
 test("the table names masters where there are some", () => {

@@ -137,7 +137,7 @@ test("watching leaves nothing behind", async () => {
   const counts: number[] = [];
   class Counting extends Net {
     override onTrainBatchEnd(): void {
-      counts.push(memory().tensors);
+      counts.push(memory().unreleased);
     }
   }
   seedEverything(0);

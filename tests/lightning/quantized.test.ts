@@ -69,7 +69,7 @@ test("adapters on quantized weights learn in float32, bfloat16 and through the p
 test("a checkpoint of adapters alone is small, loads into the same base, and a full one resumes to the last bit", async () => {
   const whole = make("nf4");
   const live: number[] = [];
-  whole.onTrainBatchEnd = () => void live.push(memory().tensors);
+  whole.onTrainBatchEnd = () => void live.push(memory().unreleased);
   await new Trainer({ ...QUIET, maxEpochs: 2 }).fit(whole, { trainDataloaders: data(5) });
   assert.equal(new Set(live.slice(-4)).size, 1, String(live));
 

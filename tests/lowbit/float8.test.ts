@@ -253,7 +253,7 @@ test("two equal steps end with equal live tensors, also with a frozen weight or 
       optimizer.step();
       optimizer.zeroGrad();
     });
-    return memory().tensors;
+    return memory().unreleased;
   });
   assert.equal(live[3], live[2]);
 });

@@ -10,7 +10,8 @@ export interface NativeAddon {
   /** buffer[0..n): handles. */
   releaseMany(n: number): void;
   guard(tensor: object, handle: number): void;
-  liveTensors(): number;
+  /** → buffer: live, collected. */
+  tensorCounts(): void;
   alive(handle: number): boolean;
   alias(handle: number): number;
   meta(handle: number): void;

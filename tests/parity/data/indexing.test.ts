@@ -36,7 +36,7 @@ void describe("indexing as PyTorch indexes", () => {
   });
   for (const [n, c] of cases.entries()) {
     void it(`${n}: [${c.shape.join(", ")}] at ${JSON.stringify(c.indices)}`, () => {
-      const before = memory().tensors;
+      const before = memory().unreleased;
       scope(() => {
         const indices = c.indices.map(decode);
         const t = make(c.shape);
@@ -65,7 +65,7 @@ void describe("indexing as PyTorch indexes", () => {
           assert.deepEqual(numbers(row), c.row);
         }
       });
-      assert.equal(memory().tensors, before);
+      assert.equal(memory().unreleased, before);
     });
   }
 });

@@ -54,11 +54,11 @@ void describe("default collate", () => {
   });
 
   void it("leaves no tensor but the batch", () => {
-    const before = memory().tensors;
+    const before = memory().unreleased;
     const batch = defaultCollate([{ a: 1, b: Float32Array.of(1, 2), c: true }]);
-    assert.equal(memory().tensors, before + 3);
+    assert.equal(memory().unreleased, before + 3);
     for (const t of Object.values(batch)) t.dispose();
-    assert.equal(memory().tensors, before);
+    assert.equal(memory().unreleased, before);
   });
 
   void it("says where elements differ", () => {

@@ -86,12 +86,12 @@ void describe("DataLoader", () => {
 
   void it("frees what it makes", () => {
     const data = new TensorDataset(randn([50, 3]), arange(50));
-    const before = memory().tensors;
+    const before = memory().unreleased;
     for (const batch of new DataLoader(data, { batchSize: 8, shuffle: true })) for (const t of batch) t.dispose();
     scope(() => {
       for (const [x] of new DataLoader(new Subset(data, [1, 2, 3]), { batchSize: 2 })) assert.equal(x.ndim, 2);
     });
-    assert.equal(memory().tensors, before);
+    assert.equal(memory().unreleased, before);
   });
 
   void it("takes arrays, and any object with length and get", () => {

@@ -67,7 +67,7 @@ void describe("safetensors: what is refused", () => {
   ];
   for (const [name, bytes, code] of cases) {
     void it(name, () => {
-      const before = memory().tensors;
+      const before = memory().unreleased;
       const path = join(folder, "bad.safetensors");
       writeFileSync(path, bytes);
       for (const read of [() => parseSafetensors(bytes), () => loadSafetensors(path)]) {
@@ -77,7 +77,7 @@ void describe("safetensors: what is refused", () => {
           return true;
         });
       }
-      assert.equal(memory().tensors, before);
+      assert.equal(memory().unreleased, before);
     });
   }
 
@@ -158,9 +158,9 @@ void describe("safetensors: round trips", () => {
     const path = join(folder, "large.safetensors");
     const large = rand([3, 700001]);
     const all = { large, turned: large.t(), part: large.at(":", "5:9") };
-    const before = memory().tensors;
+    const before = memory().unreleased;
     saveSafetensors(path, all);
-    assert.equal(memory().tensors - before, 0);
+    assert.equal(memory().unreleased - before, 0);
     const back = loadSafetensors(path);
     assert.ok(back["large"]?.equal(large));
     assert.ok(back["turned"]?.equal(large.t()));

@@ -118,17 +118,17 @@ void describe("checkpoints", () => {
 
   void it("come back exactly, from one file", () => {
     const state = { epoch: 3, best: NaN, seed: 12345678901234567890n, model: { w: randn([4, 2]), b: arange(3).bfloat16() }, optimizer: { groups: [{ lr: 1e-3, betas: [0.9, 0.999], foreach: null }], moments: new Map([[0, { expAvg: randn([4, 2]) }]]) }, note: "größe" };
-    const before = memory().tensors;
+    const before = memory().unreleased;
     saveCheckpoint(path, state, { metadata: { run: "7" } });
-    assert.equal(memory().tensors, before);
+    assert.equal(memory().unreleased, before);
     assertSame(state, loadCheckpoint(path));
     assert.deepEqual(Object.keys(loadSafetensors(path)).sort(), ["model.b", "model.w", "optimizer.moments.0.expAvg"]);
   });
   void it("leave only what they return behind", () => {
     saveCheckpoint(path, { a: zeros([2]), c: zeros([2], { dtype: "complex128" }), t: new Float32Array(3) });
-    const before = memory().tensors;
+    const before = memory().unreleased;
     const back = loadCheckpoint(path) as { a: Tensor; c: Tensor };
-    assert.equal(memory().tensors, before + 2);
+    assert.equal(memory().unreleased, before + 2);
     back.a.dispose();
     back.c.dispose();
   });

@@ -92,9 +92,9 @@ for (const [name, make] of OPTIMIZERS) {
         });
       step();
       step();
-      const before = memory().tensors;
+      const before = memory().unreleased;
       for (let i = 0; i < 3; i++) step();
-      assert.ok(memory().tensors <= before, `${memory().tensors} tensors, ${before} before`); // fewer: what earlier tests left outside scopes was collected
+      assert.ok(memory().unreleased <= before, `${memory().unreleased} tensors, ${before} before`); // fewer: what earlier tests left outside scopes was collected
     });
   }
 }

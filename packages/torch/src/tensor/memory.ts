@@ -5,6 +5,10 @@ import { F, native } from "../native.js";
 export interface MemoryReport {
   /** Tensor objects alive (handles; several may share one storage). */
   readonly tensors: number;
+  /** Tensors that the garbage collector freed since the start, because no scope, `using` or `dispose` had. Grows with the steps where a step makes tensors outside scopes. */
+  readonly collected: number;
+  /** `tensors + collected`: made and never released. No collection changes it, so equal counts before and after a piece of work say that the work released all it made. */
+  readonly unreleased: number;
   /** Bytes that CPU tensors hold, as the allocator rounded them; 0 when the system's allocator is in use. */
   readonly bytes: number;
   /** The most that `bytes` has been since the start or {@link resetPeakMemory}. */
@@ -22,7 +26,9 @@ export interface MemoryReport {
 export function memory(): MemoryReport {
   native.allocatorStats();
   const [, bytes = 0, peakBytes = 0, cachedBytes = 0, allocations = 0, misses = 0] = F.subarray(0, 6);
-  return { tensors: native.liveTensors(), bytes, peakBytes, cachedBytes, allocations, misses, residentBytes: process.memoryUsage.rss() };
+  native.tensorCounts();
+  const [tensors = 0, collected = 0] = F.subarray(0, 2);
+  return { tensors, collected, unreleased: tensors + collected, bytes, peakBytes, cachedBytes, allocations, misses, residentBytes: process.memoryUsage.rss() };
 }
 
 /** Start a new peak from what is held now. */

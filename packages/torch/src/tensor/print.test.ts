@@ -62,9 +62,9 @@ void describe("print", () => {
   });
   void it("leaves no tensor behind", () => {
     const t = rand([40, 40]);
-    const before = memory().tensors;
+    const before = memory().unreleased;
     String(t);
-    assert.equal(memory().tensors, before);
+    assert.equal(memory().unreleased, before);
   });
   void it("has options for one call and for all", () => {
     const t = tensor([1.12345, 2]);
