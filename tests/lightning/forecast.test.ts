@@ -29,6 +29,8 @@ const OPTIMIZERS: readonly (readonly [string, (params: Tensor[]) => optim.Optimi
   ["Adam with amsgrad", (p) => new optim.Adam(p, { lr: 1e-3, eps: 1e-4, amsgrad: true })],
   ["SGD with momentum", (p) => new optim.SGD(p, { lr: 0.01, momentum: 0.9 })],
   ["SGD", (p) => new optim.SGD(p, { lr: 0.01 })],
+  ["AdamW with Kahan summation", (p) => new optim.AdamW(p, { lr: 1e-3, eps: 1e-4, rounding: "kahan" })],
+  ["SGD with Kahan summation", (p) => new optim.SGD(p, { lr: 0.01, rounding: "kahan" })],
 ];
 
 class Net extends LightningModule {

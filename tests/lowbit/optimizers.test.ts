@@ -64,7 +64,7 @@ test("the fused step equals the reference step: every family, every format, ever
     return made;
   };
   for (const family of families)
-    for (const format of ["dynamic8", "moments4", "float8", null] as const)
+    for (const format of ["dynamic8", "linear8", "moments4", "float8", null] as const)
       for (const dtype of ["float32", "bfloat16", "float16"] as const) {
         const { absolute, relative } = compare(make(family, format, true), make(family, format, false), [50, 201], 3, dtype);
         // A rounding that falls the other way moves one 4-bit code; in 16 bits, the last bit of a parameter. Lion's step is a sign.

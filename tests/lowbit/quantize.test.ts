@@ -23,11 +23,14 @@ test("the dynamic maps", () => {
 
 const equalCodes = (x: Tensor, signed: boolean, blockSize: number): void =>
   scope(() => {
-    const fused = quantizeBlockwise(x, { signed, blockSize });
-    const plain = FORMATS.dynamic8.quantize(x, { signed, blockSize });
-    assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, "absmax");
-    const different = fused.codes.ne(plain.codes);
-    assert.equal(different.sum().item(), 0, `codes differ, first at ${different.view([-1]).to("uint8").argmax().item()}`);
+    for (const format of ["dynamic8", "linear8"] as const) {
+      const fused = quantizeBlockwise(x, { signed, blockSize, format });
+      const plain = FORMATS[format].quantize(x, { signed, blockSize });
+      assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, "absmax");
+      const different = fused.codes.ne(plain.codes);
+      assert.equal(different.sum().item(), 0, `${format}: codes differ, first at ${different.view([-1]).to("uint8").argmax().item()}`);
+      assert.ok(dequantizeBlockwise(fused, { signed, format }).equal(FORMATS[format].dequantize(plain, signed)), `${format}: values`);
+    }
   });
 
 test("the fused kernel and the reference agree code for code", () => {
@@ -79,7 +82,7 @@ function chunk(kind: number): Tensor {
 test("the fused kernels and the references agree code for code on ten million values of every kind", () => {
   seedEverything(4);
   const bytes = (q: Quantized): Tensor => q.codes.view("uint8");
-  for (const format of ["dynamic8", "moments4", "float8"] as const)
+  for (const format of ["dynamic8", "linear8", "moments4", "float8"] as const)
     for (let i = 0; i < 10; i++)
       scope(() => {
         const signed = i < 5;

@@ -238,6 +238,36 @@ test("merge and unmerge: one product instead of three, and back to the last bit"
     });
 });
 
+test("a merged layer's state says so: it does not fit one that is not merged, and brings the way back along", () => {
+  for (const make of [(l: nn.Linear) => l, ...OPTIONS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options))])
+    scope(() => {
+      seedEverything(6);
+      const build = (): LoRALinear => {
+        const layer = new LoRALinear(make(new nn.Linear(64, 64)), { rank: 2 });
+        layer.loraB.detach().copy_(randn([64, 2]).mul(0.1));
+        return layer.eval();
+      };
+      const [merged, other] = [build(), build()];
+      const x = randn([8, 64]);
+      const beside = merged.forward(x).detach();
+      merged.merge();
+      assert.match(String(merged), /merged/);
+      const state = unpackState(packState(Object.fromEntries(merged.stateDict()))) as Record<string, Tensor>;
+      const untouched = other.forward(x).detach();
+      assert.throws(() => other.loadStateDict(state), { code: "STATE_DICT_MISMATCH", message: /unexpected: unmerged_weight/ });
+      assert.ok(other.forward(x).equal(untouched));
+      const plain = new Map([...other.stateDict()].map(([name, t]) => [name, t.detach().clone()]));
+      other.merge();
+      assert.throws(() => other.loadStateDict(plain), { code: "STATE_DICT_MISMATCH", message: /missing: unmerged_weight/ });
+      assert.throws(() => loadLoraStateDict(new nn.Sequential(other), loraStateDict(new nn.Sequential(merged))), { code: "LORA_MERGED", message: /merged ones at "0"\. Call unmerge\(\)/ });
+      other.loadStateDict(state);
+      assert.ok(other.forward(x).equal(merged.forward(x)));
+      other.unmerge();
+      assert.ok(other.forward(x).equal(beside), "the adapter and the base that were saved");
+      assert.deepEqual([...other.stateDict().keys()], [...plain.keys()]);
+    });
+});
+
 test("dropout is the adapter's, and only while training", () => {
   scope(() => {
     seedEverything(5);

@@ -156,7 +156,7 @@ export interface QuantizeOptions {
 /**
  * Blockwise quantization: per block one float32 absmax, per element the code of the nearest value of the map.
  *
- * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernels (all formats but linear8 on CPU, dynamic8 on GPUs) and the reference agree code for code.
+ * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernels (all formats on CPU, those of 8 bits with a map on GPUs) and the reference agree code for code.
  * @param x - float32, bfloat16 or float16, any shape; the last block may be ragged.
  * @returns Owned tensors; no graph.
  * @throws {ArgumentError} `quantizeBlockwise: expected blockSize to be a whole number from 1 to 4096. Received: 0.`
@@ -166,7 +166,7 @@ export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Qua
   const { signed = true, blockSize = 256, format = "dynamic8" } = options;
   checkBlock(blockSize);
   const f = FORMATS[format];
-  if (format === "dynamic8" && fused(x) && x.dtype !== "float64") {
+  if (bytesWithMap(f) && fused(x) && x.dtype !== "float64") {
     const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [Tensor, Tensor];
     return { codes, absmax, shape: [...x.shape], blockSize };
   }
@@ -176,14 +176,18 @@ export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Qua
   }
   return f.quantize(x, { signed, blockSize });
 }
+/** One code of a map of 256 values per byte: dynamic8 and linear8. */
+function bytesWithMap(f: StateFormat): boolean {
+  return f.name === "dynamic8" || f.name === "linear8";
+}
 /** 4 bits and float8 on CPU; two codes share a byte, so blocks of 4 bits have to begin at whole ones. */
 function inSmallKernel(f: StateFormat, device: string, blockSize: number, numel: number): boolean {
-  return device === "cpu" && f.name !== "linear8" && f.name !== "dynamic8" && (f.bits === 8 || blockSize % 2 === 0 || numel <= blockSize);
+  return device === "cpu" && !bytesWithMap(f) && (f.bits === 8 || blockSize % 2 === 0 || numel <= blockSize);
 }
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
-  if (format === "dynamic8" && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
+  if (bytesWithMap(f) && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
   const n = q.shape.reduce((a, b) => a * b, 1);
   if (inSmallKernel(f, q.codes.device.type, q.blockSize, n)) return kernel("dequantize_small")(q.codes, q.absmax, f.map(signed), q.blockSize, q.shape) as Tensor;
   return f.dequantize(q, signed);

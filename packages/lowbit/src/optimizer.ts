@@ -130,7 +130,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     const { family } = this;
     const betas = this.#betasOf(g);
     const h: Hyper = { lr: g.lr, betas, beta3: g.beta3, alpha: g.alpha, eps: g.eps, weightDecay: g.weightDecay, nesterov: g.nesterov, trustCoefficient: g.trustCoefficient, maxUnorm: g.maxUnorm, step };
-    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous() && (!lowBit || this.format !== FORMATS.linear8)) this.#fused(p, grad, state, h, g, family.fused);
+    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous()) this.#fused(p, grad, state, h, g, family.fused);
     else this.#reference(p, grad, state, h, g, lowBit);
   }
 

@@ -138,7 +138,11 @@ export function forecastMemory(
         const parameter = modelParameterOf(stepped);
         const dtypes = of(parameter);
         if (dtypes.master !== null) masters += sized(parameter, dtypes.master); // also of a frozen one
-        if (parameter.requiresGrad) optimizerState += optimizer.expectedStateBytes(stepped, dtypes.master ?? dtypes.parameter) ?? states * sized(parameter, dtypes.state);
+        if (!parameter.requiresGrad) continue;
+        const dtype = dtypes.master ?? dtypes.parameter;
+        // Only 16-bit parameters have a compensation, in their own dtype.
+        const compensation = group["rounding"] === "kahan" && bytesOf(dtype) === 2 ? sized(parameter, dtype) : 0;
+        optimizerState += optimizer.expectedStateBytes(stepped, dtype) ?? states * sized(parameter, dtypes.state) + compensation;
       }
     }
   }
@@ -149,14 +153,13 @@ function sized(tensor: Tensor, dtype: DType): number {
   return tensor.isFloatingPoint() ? tensor.numel() * bytesOf(dtype) : tensor.nbytes;
 }
 
-/** How many tensors of a parameter's size an optimizer keeps, read from its group's settings. */
+/** How many tensors of a parameter's size an optimizer keeps in its state's dtype, read from its group's settings. */
 function statesPerElement(group: object): number {
   const has = (key: string): unknown => (key in group ? Reflect.get(group, key) : undefined);
-  const residual = has("rounding") === "kahan" ? 1 : 0;
-  if (has("betas") !== undefined) return (has("amsgrad") === true ? 3 : 2) + residual;
+  if (has("betas") !== undefined) return has("amsgrad") === true ? 3 : 2;
   const history = has("historySize");
   if (typeof history === "number") return 2 * history + 2; // LBFGS, once its history is full
-  let states = residual;
+  let states = 0;
   if (has("alpha") !== undefined || has("lrDecay") !== undefined) states += 1;
   if (has("centered") === true) states += 1;
   const momentum = has("momentum");

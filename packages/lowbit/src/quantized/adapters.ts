@@ -64,11 +64,14 @@ export function loraStateDict(module: nn.Module): nn.StateDict {
 }
 /**
  * Copy adapters into a module that has them.
- * @throws {NbitError} `STATE_DICT_MISMATCH`, listing what is missing, unexpected or of another shape, before anything is copied.
+ * @throws {NbitError} `STATE_DICT_MISMATCH`, listing what is missing, unexpected or of another shape, before anything is copied. `LORA_MERGED` when an adapter of the module is in its base's
+ * weight, where the new one would have no effect.
  */
 export function loadLoraStateDict(module: nn.Module, state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>): void {
   const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
   const own = loraStateDict(module);
+  const merged = [...adapters(module)].filter(([, m]) => m.merged).map(([path]) => path);
+  if (merged.length > 0) throw new NbitError(`loadLoraStateDict: expected adapters beside their bases. Received: merged ones at ${merged.map((path) => `"${path}"`).join(", ")}. Call unmerge() of these first.`, "LORA_MERGED");
   const problems = [...own.keys()].filter((k) => !given.has(k)).map((k) => `missing ${k}`);
   for (const [key, value] of given) {
     const target = own.get(key);

@@ -2,7 +2,7 @@
 import { ArgumentError, NbitError, nn, noGrad, outsideScopes, scope, zeros, type DType, type Tensor } from "@nbit/torch";
 import { Float8Linear } from "../float8/linear.js";
 import { QuantizedLinear } from "./linear.js";
-import { quantizeWeight, type QuantizedWeight } from "./quantize.js";
+import { quantizeWeight } from "./quantize.js";
 
 export type LoraBase = nn.Linear | QuantizedLinear | Float8Linear;
 export interface LoraOptions {
@@ -13,6 +13,8 @@ export interface LoraOptions {
   /** Of the adapter's input, while training. Default 0. */
   readonly dropout?: number;
 }
+
+const BEFORE = ["unmergedWeight", "unmergedWeightAbsmax", "unmergedWeightNested"] as const;
 
 /** @internal */
 export function isLoraBase(m: unknown): m is LoraBase {
@@ -36,8 +38,10 @@ export class LoRALinear extends nn.Module {
   readonly rank: number;
   readonly alpha: number;
   readonly dropout: number;
-  /** What the base was before a merge. */
-  #before: Tensor | QuantizedWeight | null = null;
+  /** What the base's weight was before a merge: buffers of a merged layer, so that its state dict says that it is merged and is not taken for another's. For a quantized base, its codes and scales. */
+  declare readonly unmergedWeight: Tensor | null;
+  declare readonly unmergedWeightAbsmax: Tensor | null;
+  declare readonly unmergedWeightNested: Tensor | null;
 
   constructor(base: LoraBase, options: LoraOptions = {}) {
     super();
@@ -50,6 +54,7 @@ export class LoRALinear extends nn.Module {
     base.requiresGrad_(false);
     const factory = { device: base.weight.device, dtype: "float32" } as const;
     [this.loraA, this.loraB] = scope(() => [new nn.Parameter(zeros([rank, base.inFeatures], factory)), new nn.Parameter(zeros([base.outFeatures, rank], factory))] as const);
+    for (const name of BEFORE) this.registerBuffer(name, null);
     this.resetParameters();
   }
   /** A as a linear layer's weight, B zero. */
@@ -68,7 +73,7 @@ export class LoRALinear extends nn.Module {
   }
   /** Whether the adapter is in the base's weight now. */
   get merged(): boolean {
-    return this.#before !== null;
+    return this.unmergedWeight !== null;
   }
 
   forward(x: Tensor): Tensor {
@@ -93,7 +98,7 @@ export class LoRALinear extends nn.Module {
 
   /**
    * Put the adapter into the base's weight, so that forward costs what the base costs. In the base's own format: a quantized weight is quantized again, with an error of that format's size
-   * (use {@link mergeLora} for a wide weight). The weight before is kept for {@link unmerge}.
+   * (use {@link mergeLora} for a wide weight). The weight before is kept for {@link unmerge}, also in the state dict, which only a merged layer takes: merge before loading it.
    */
   merge(): void {
     if (this.merged) throw new NbitError("LoRALinear.merge: expected an adapter beside its base. Received: one that is merged. Call unmerge() first.", "LORA_MERGED");
@@ -101,32 +106,32 @@ export class LoRALinear extends nn.Module {
     noGrad(() =>
       scope(() => {
         const sum = this.mergedWeight();
-        if (base instanceof QuantizedLinear) {
-          const before = base.quantized();
-          this.#before = outsideScopes(() => ({ ...before, codes: before.codes.clone(), absmax: before.absmax.clone(), nested: before.nested?.clone() ?? null }));
-          base.replaceCodes(quantizeWeight(sum, { format: base.format, ...(base.format === "int8" ? {} : { blockSize: base.blockSize }) }));
-        } else {
-          this.#before = outsideScopes(() => base.weight.detach().clone());
-          base.weight.copy_(sum);
-        }
+        for (const [name, now] of this.#kept()) this.registerBuffer(name, outsideScopes(() => now.detach().clone()));
+        if (base instanceof QuantizedLinear) base.replaceCodes(quantizeWeight(sum, { format: base.format, ...(base.format === "int8" ? {} : { blockSize: base.blockSize }) }));
+        else base.weight.copy_(sum);
       }),
     );
   }
   /** Take the adapter out again: the base's weight is what it was, to the last bit. */
   unmerge(): void {
-    const before = this.#before;
-    if (before === null) throw new NbitError("LoRALinear.unmerge: expected a merged adapter. Received: one beside its base. Call merge() first.", "LORA_NOT_MERGED");
+    if (!this.merged) throw new NbitError("LoRALinear.unmerge: expected a merged adapter. Received: one beside its base. Call merge() first.", "LORA_NOT_MERGED");
+    for (const [name, now] of this.#kept()) {
+      const before = this[name];
+      if (before === null) continue;
+      noGrad(() => now.copy_(before));
+      this.registerBuffer(name, null);
+      before.dispose();
+    }
+  }
+  /** What a merge changes in the base, and where it is kept. */
+  #kept(): (readonly [(typeof BEFORE)[number], Tensor])[] {
     const { base } = this;
-    noGrad(() => {
-      if (base instanceof QuantizedLinear) base.replaceCodes(before as QuantizedWeight);
-      else base.weight.copy_(before as Tensor);
-    });
-    for (const t of base instanceof QuantizedLinear ? [(before as QuantizedWeight).codes, (before as QuantizedWeight).absmax, (before as QuantizedWeight).nested] : [before as Tensor]) t?.dispose();
-    this.#before = null;
+    const all = base instanceof QuantizedLinear ? [base.weight, base.weightAbsmax, base.weightNested] : [base.weight];
+    return all.flatMap((now, i) => (now === null ? [] : [[BEFORE[i] as (typeof BEFORE)[number], now] as const]));
   }
 
   override extraRepr(): string {
-    return `rank=${this.rank}, alpha=${this.alpha}, dropout=${this.dropout}`;
+    return `rank=${this.rank}, alpha=${this.alpha}, dropout=${this.dropout}${this.merged ? ", merged" : ""}`;
   }
 }
 
