@@ -124,8 +124,10 @@ test("what is wrong is said when it can be known", async () => {
   class Tied extends Net {
     readonly tied = new Shared(this.head.fc.weight);
   }
-  const trainer = new Trainer({ ...QUIET, plugins: precisionFor({ tied: "bf16-true" }) });
-  await assert.rejects(trainer.fit(new Tied(), { trainDataloaders: BATCHES }), { code, message: /a weight that is shared to be held in one dtype\. Received: "head\.fc\.weight in float32, which is tied\.weight in bfloat16/ });
+  const net = new Tied();
+  const trainer = new Trainer({ ...QUIET, plugins: precisionFor({ backbone: "bf16-true", tied: "bf16-true" }) });
+  await assert.rejects(trainer.fit(net, { trainDataloaders: BATCHES }), { code, message: /a weight that is shared to be held in one dtype\. Received: "head\.fc\.weight in float32, which is tied\.weight in bfloat16/ });
+  assert.ok([...net.parameters()].every((p) => p.dtype === "float32"), "nothing has changed");
 });
 
 // ---------------------------------------------------------------- validation

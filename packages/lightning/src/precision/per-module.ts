@@ -26,6 +26,19 @@ export interface PrecisionForOptions {
   readonly base?: Exclude<PrecisionInput, "auto">;
 }
 
+interface Resolved {
+  readonly name: string;
+  readonly precision: Region;
+  readonly pattern: string;
+}
+
+/** What a model's conversion will do, found out before it does anything. */
+interface Plan {
+  readonly dtypes: Map<Tensor, DType>;
+  readonly seams: { readonly module: nn.Module; readonly region: Region; readonly outer: Region }[];
+  readonly resolved: Resolved[];
+}
+
 /** Modules whose forward is wrapped now, and what unwraps it. */
 const wrapped = new WeakMap<nn.Module, () => void>();
 
@@ -53,7 +66,7 @@ export class PerModulePrecision extends Precision {
   readonly #base: Precision;
   /** What scales losses and steps: the base, or a float16 scaler when only a rule needs one. */
   readonly #steps: Precision;
-  #resolved: { readonly name: string; readonly precision: Region; readonly pattern: string }[] = [];
+  #resolved: readonly Resolved[] = [];
   #device = "cpu";
 
   constructor(rules: ModulePrecisions, options: PrecisionForOptions = {}) {
@@ -84,32 +97,40 @@ export class PerModulePrecision extends Precision {
   }
 
   override convertModule(module: nn.Module): void {
+    const plan = this.#plan(module); // throws before anything has changed
     for (const m of module.modules()) wrapped.get(m)?.();
     this.#base.convertModule(module);
+    for (const [t, dtype] of plan.dtypes) if (t.isFloatingPoint() && t.dtype !== dtype) convert(t, dtype);
+    for (const { module: m, region, outer } of plan.seams) this.#wrap(m, region, outer);
+    this.#resolved = plan.resolved;
+  }
+
+  #plan(module: nn.Module): Plan {
     const matches = matchRules([...module.namedModules()].map(([name]) => name), this.rules);
-    const effective = new Map<nn.Module, Region>();
-    const owner = new Map<Tensor, { readonly name: string; readonly dtype: DType }>();
-    this.#resolved = [];
+    const visited = new Set<nn.Module>();
+    const names = new Map<Tensor, string>();
+    const plan: Plan = { dtypes: new Map(), seams: [], resolved: [] };
     const visit = (m: nn.Module, name: string, outer: Region): void => {
-      if (effective.has(m)) return;
+      if (visited.has(m)) return;
+      visited.add(m);
       const match = matches.get(name);
       const region = match?.precision ?? outer;
-      effective.set(m, region);
-      if (match !== undefined) this.#resolved.push({ name, precision: region, pattern: match.pattern });
+      if (match !== undefined) plan.resolved.push({ name, precision: region, pattern: match.pattern });
       const dtype = parameterDtype(region);
       for (const [key, t] of ownTensors(m)) {
         const full = name === "" ? key : `${name}.${key}`;
-        const before = owner.get(t);
-        if (before !== undefined && before.dtype !== dtype) {
-          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", `${before.name} in ${before.dtype}, which is ${full} in ${dtype}`, "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
+        const before = plan.dtypes.get(t) ?? dtype;
+        if (before !== dtype) {
+          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", `${names.get(t)} in ${before}, which is ${full} in ${dtype}`, "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
         }
-        owner.set(t, { name: full, dtype });
-        if (t.isFloatingPoint() && t.dtype !== dtype) convert(t, dtype);
+        plan.dtypes.set(t, dtype);
+        names.set(t, full);
       }
-      if (region !== outer) this.#wrap(m, region, outer);
+      if (region !== outer) plan.seams.push({ module: m, region, outer });
       for (const [child, sub] of m.namedModules()) if (child !== "" && !child.includes(".")) visit(sub, name === "" ? child : `${name}.${child}`, region);
     };
     visit(module, "", this.name);
+    return plan;
   }
 
   #wrap(module: nn.Module, region: Region, outer: Region): void {

@@ -112,11 +112,13 @@ test("an output can be saved without a cycle", () => {
   const before = native.javascriptNodeCount();
   const x = leaf([0]);
   torch.scope(() => {
-    for (let i = 0; i < 5; i++) Exp.apply(x).sum().backward();
-    Exp.apply(x); // never used: the node must die with its tensor
+    for (let i = 0; i < 50; i++) {
+      Exp.apply(x).sum().backward();
+      Exp.apply(x); // never used: the node must die with its tensor
+    }
   });
-  assert.deepEqual(x.grad?.tolist(), [5]);
-  assert.equal(native.javascriptNodeCount(), before);
+  assert.deepEqual(x.grad?.tolist(), [50]);
+  assert.ok(native.javascriptNodeCount() <= before); // fewer where the garbage collector came by and took the few of earlier tests
 });
 
 test("an exception in backward keeps its identity and leaves no tensor behind", () => {
