@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { castFloat8, castReference, convertToFloat8, emulated, FLOAT8_RECIPES, Float8Linear, float8Support, scaledMm, type Amax, type Float8RecipeName } from "@nbit/lowbit";
 import { cuda, device, linalg, nn, operators, optim, randn, scope, seedEverything, type Tensor } from "@nbit/torch";
+import { MODELS, reachesFloat32 } from "../lowbit/float8-training.js";
 
 const gpu = cuda.isAvailable() && cuda.getDeviceCapability(0).join("") >= "89";
 const options = { skip: !gpu && "needs a CUDA device with float8" };
@@ -117,3 +118,5 @@ test("float8: a converted model trains on CUDA", options, () => {
     assert.ok((losses.at(-1) ?? NaN) < 0.3 * (losses[0] ?? NaN), `${recipe}: ${losses[0]} → ${losses.at(-1)}`);
   }
 });
+
+for (const model of MODELS) test(`float8: ${model.name} trains to the loss of float32 on CUDA`, options, () => reachesFloat32(model, "gpu", 60));

@@ -1,6 +1,7 @@
 /** What the tests on a GPU share: the small models, and a run of one by the Trainer. */
 import { cuda, embedding, keep, nn, optim, randint, randn, scaledDotProductAttention, seedEverything, type Tensor } from "@nbit/torch";
 import { Callback, LightningModule, Trainer, type OptimizerConfiguration, type TrainerOptions } from "@nbit/lightning";
+import { SILENT } from "../helpers/training.js";
 
 export const gpu = cuda.isAvailable();
 /** Options of a test that needs a GPU: it says what it skipped. */
@@ -57,10 +58,10 @@ export class SmallGpt extends Small {
   constructor(makeOptimizer: MakeOptimizer = adamW) {
     super(makeOptimizer);
   }
-  static batches(steps: number): Tensor[][] {
+  static batches(steps: number, device = where): Tensor[][] {
     seedEverything(1);
     const x = randint(64, [8, 16]);
-    return Array.from({ length: steps }, () => [on(x), on(x.roll(-1, 1))]);
+    return Array.from({ length: steps }, () => [x.to(device), x.roll(-1, 1).to(device)]);
   }
 }
 
@@ -87,7 +88,11 @@ class ResNet extends nn.Module {
   readonly stem = new nn.Conv2d(3, 16, 3, { padding: 1, bias: false });
   readonly bn = new nn.BatchNorm2d(16);
   readonly blocks = new nn.ModuleList([new ResidualBlock(16), new ResidualBlock(16)]);
-  readonly fc = new nn.Linear(16, 8);
+  readonly fc: nn.Linear;
+  constructor(classes: number) {
+    super();
+    this.fc = new nn.Linear(16, classes);
+  }
   forward(x: Tensor): Tensor {
     let h = nn.functional.relu(this.bn.call(this.stem.call(x)));
     for (const block of this.blocks) h = block.call(h);
@@ -95,16 +100,17 @@ class ResNet extends nn.Module {
   }
 }
 export class SmallResNet extends Small {
-  readonly net = new ResNet();
-  constructor(makeOptimizer: MakeOptimizer = adamW) {
+  readonly net: ResNet;
+  constructor(makeOptimizer: MakeOptimizer = adamW, classes = 8) {
     super(makeOptimizer);
+    this.net = new ResNet(classes);
   }
-  static batches(steps: number): Tensor[][] {
+  static batches(steps: number, device = where, classes = 8): Tensor[][] {
     seedEverything(1);
-    const classes = randn([8, 3, 12, 12]);
-    const y = randint(8, [32]);
-    const x = classes.indexSelect(0, y).add(randn([32, 3, 12, 12]).mul(0.5));
-    return Array.from({ length: steps }, () => [on(x), on(y)]);
+    const images = randn([classes, 3, 12, 12]);
+    const y = randint(classes, [32]);
+    const x = images.indexSelect(0, y).add(randn([32, 3, 12, 12]).mul(0.5));
+    return Array.from({ length: steps }, () => [x.to(device), y.to(device)]);
   }
 }
 
@@ -119,7 +125,7 @@ export class Losses extends Callback {
   }
 }
 
-export const quiet = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const;
+export { SILENT as quiet };
 
 export interface Training {
   readonly losses: number[];
@@ -133,7 +139,7 @@ export async function train(make: () => LightningModule, batches: readonly unkno
   const module = make();
   const losses = new Losses();
   const callbacks = settings.callbacks === undefined ? [losses] : [losses, ...[settings.callbacks].flat()];
-  const trainer = new Trainer({ accelerator: gpu ? "gpu" : "cpu", devices: 1, maxSteps: batches.length, maxEpochs: 1, ...quiet, ...settings, callbacks });
+  const trainer = new Trainer({ accelerator: gpu ? "gpu" : "cpu", devices: 1, maxSteps: batches.length, maxEpochs: 1, ...SILENT, ...settings, callbacks });
   await trainer.fit(module, { trainDataloaders: batches });
   return { losses: losses.read(), trainer, module };
 }

@@ -1,16 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { FLOAT8_RECIPES, Float8Linear, type Float8RecipeName } from "@nbit/lowbit";
 import { device, memory, nn, optim, randn, seedEverything, setNumThreads, type Tensor } from "@nbit/torch";
+import { QUIET, temporaryFolder, warningsOf } from "../helpers/training.js";
 
 setNumThreads(1);
-const folder = mkdtempSync(join(tmpdir(), "nbit-float8-"));
-after(() => rmSync(folder, { recursive: true }));
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
+const folder = temporaryFolder("float8");
 const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
 
 class Net extends LightningModule {
@@ -32,18 +29,6 @@ const batches = (n = 20): Tensor[] => {
   const x = randn([48, 32]);
   return Array.from({ length: n }, () => x);
 };
-async function warningsOf(fn: () => unknown): Promise<{ code: string; message: string }[]> {
-  const given: { code: string; message: string }[] = [];
-  const listen = (w: Error & { code?: string }): void => void given.push({ code: w.code ?? "", message: w.message });
-  process.on("warning", listen);
-  try {
-    await fn();
-    await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    process.off("warning", listen);
-  }
-  return given;
-}
 
 test('precision "transformer-engine" says at construction what the device does with float8, once', async () => {
   class Gpu extends CUDAAccelerator {

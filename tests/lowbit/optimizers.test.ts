@@ -4,6 +4,7 @@ import * as lowbit from "@nbit/lowbit";
 import { FAMILIES, FORMATS, keep32bit, LowBitOptimizer, StableEmbedding, type FormatName } from "@nbit/lowbit";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { keep, memory, nn, optim, packState, randint, randn, scope, seedEverything, tensor, unpackState, type Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 type Make = (params: Iterable<Tensor>) => optim.Optimizer;
 const parameter = (...shape: number[]): nn.Parameter => new nn.Parameter(randn(shape).mul(0.1));
@@ -226,7 +227,7 @@ test("through the Trainer: AdamW8bit ends where AdamW ends, in every precision o
     const y = x.matmul(randn([16, 4])).argmax(1);
     const batches = Array.from({ length: 60 }, () => [keep(x), keep(y)]);
     const model = new Model(make);
-    const trainer = new Trainer({ accelerator: "cpu", precision, maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
+    const trainer = new Trainer({ ...QUIET, precision, maxEpochs: 1 });
     await trainer.fit(model, { trainDataloaders: batches });
     return model.losses.slice(-5).reduce((a, b) => a + b, 0) / 5;
   };

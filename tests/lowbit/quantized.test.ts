@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { addLora, dequantizeWeight, Float8Linear, fp4Map, loadLoraStateDict, loraParameters, loraStateDict, LoRALinear, mergeLora, nf4Map, QuantizedLinear, quantizedBytes, quantizeWeight, quantizeWeights, WEIGHT_FORMATS, weightMemory } from "@nbit/lowbit";
-import { autocast, keep, memory, nn, optim, packState, randn, scope, seedEverything, setNumThreads, tensor, unpackState, zeros, type Tensor } from "@nbit/torch";
+import { addLora, dequantizeWeight, fp4Map, loadLoraStateDict, loraStateDict, LoRALinear, nf4Map, QuantizedLinear, quantizedBytes, quantizeWeight, quantizeWeights, WEIGHT_FORMATS, weightMemory } from "@nbit/lowbit";
+import { keep, memory, nn, optim, packState, randn, scope, seedEverything, setNumThreads, tensor, unpackState, zeros, type Tensor } from "@nbit/torch";
 import { collectGarbage } from "../leaks/collect.js";
+import { BODIES, Block } from "./quantized-bodies.js";
 
 setNumThreads(1);
 
@@ -85,33 +86,7 @@ test("codes are the nearest, the first of two in the high half; ragged blocks, o
 
 const OPTIONS = WEIGHT_FORMATS.map((format) => ({ format }));
 
-test("a quantized layer computes with the weight that its codes stand for, forward and backward, alone, in bfloat16 and under autocast", () => {
-  for (const options of OPTIONS)
-    scope(() => {
-      seedEverything(2);
-      const linear = new nn.Linear(96, 48);
-      const layer = QuantizedLinear.from(linear, options);
-      const dense = new nn.Linear(96, 48);
-      dense.loadStateDict(new Map<string, Tensor>([["weight", layer.dequantize()], ["bias", linear.bias as Tensor]]));
-      const x = randn([2, 5, 96]);
-      const [a, b] = [x.clone().requiresGrad_(), x.clone().requiresGrad_()];
-      const [y, z] = [layer.forward(a), dense.forward(b)];
-      assert.ok(y.sub(z).abs().max().item() < 1e-5);
-      y.square().sum().backward();
-      z.square().sum().backward();
-      assert.ok((a.grad as Tensor).sub(b.grad as Tensor).abs().max().item() < 1e-3);
-      assert.equal(layer.bias?.grad, null);
-      assert.deepEqual(layer.parameters().map((p) => p.requiresGrad), [false]);
-      const cast = autocast({ dtype: "bfloat16" }, () => layer.forward(a));
-      assert.equal(cast.dtype, "bfloat16");
-      assert.ok(cast.float().sub(z).abs().max().item() < 0.1);
-      // Casting the module leaves codes and scales alone.
-      const before = layer.dequantize();
-      layer.bfloat16();
-      assert.equal(layer.dequantize().sub(before).abs().max().item(), 0);
-      assert.equal(layer.forward(x.bfloat16()).dtype, "bfloat16");
-    });
-});
+for (const [name, body] of Object.entries(BODIES)) test(name, () => body("cpu"));
 
 test("between forward and backward no wide weight is held", async () => {
   await collectGarbage(); // what earlier tests left outside scopes
@@ -130,18 +105,6 @@ test("between forward and backward no wide weight is held", async () => {
     assert.ok(memory().bytes - kept >= weight.nbytes); // the measure does see it
   });
 });
-
-class Block extends nn.Module {
-  readonly embedding = new nn.Embedding(16, 64);
-  readonly query = new nn.Linear(64, 64);
-  readonly value = new nn.Linear(64, 64, { bias: false });
-  readonly mlp = new nn.Sequential(new nn.Linear(64, 128), new nn.GELU(), new nn.Linear(128, 64));
-  readonly head = new nn.Linear(64, 16, { bias: false });
-  forward(x: Tensor): Tensor {
-    const h = x.add(this.query.forward(x).tanh().mul(this.value.forward(x)));
-    return this.head.forward(h.add(this.mlp.forward(h)));
-  }
-}
 
 test("quantizeWeights lists every layer; shared weights stay; the state dict goes around", () => {
   const net = new Block();
@@ -164,78 +127,6 @@ test("quantizeWeights lists every layer; shared weights stay; the state dict goe
     assert.deepEqual(other.forward(x).tolist(), net.forward(x).tolist());
   });
   assert.match(quantizeWeights(net, { format: "int8" }).toString(), /query +QuantizedLinear\(64, 64\) +left +quantized already, nf4-dq/);
-});
-
-test("adapters: begin as their base, alone learn, are saved and loaded alone", () => {
-  scope(() => {
-    seedEverything(3);
-    const net = new Block();
-    const x = keep(randn([32, 64]));
-    const target = randn([32, 16]);
-    quantizeWeights(net, { format: "nf4", filter: (_, path) => path !== "head" });
-    const before = net.forward(x).detach();
-    const report = addLora(net, { rank: 4, alpha: 8, targets: ["query", "value", "mlp.2"] });
-    assert.deepEqual(report.layers.map((l) => [l.path, l.converted]), [["query", true], ["value", true], ["mlp.0", false], ["mlp.2", true], ["head", false]]);
-    assert.equal(net.forward(x).sub(before).abs().max().item(), 0);
-    assert.deepEqual([...net.namedParameters()].filter(([, p]) => p.requiresGrad).map(([name]) => name), ["query.lora_a", "query.lora_b", "value.lora_a", "value.lora_b", "mlp.2.lora_a", "mlp.2.lora_b"]);
-    assert.deepEqual(addLora(net, { rank: 4, targets: ["query"] }).converted, []);
-    const frozen = new Map([...net.stateDict()].filter(([name]) => !name.includes("lora")).map(([name, t]) => [name, t.clone()]));
-    const optimizer = new optim.AdamW(loraParameters(net), { lr: 1e-2 });
-    const losses = Array.from({ length: 30 }, () =>
-      scope(() => {
-        const loss = net.forward(x).sub(target).square().mean();
-        loss.backward();
-        optimizer.step();
-        optimizer.zeroGrad();
-        return loss.item();
-      }),
-    );
-    assert.ok((losses.at(-1) ?? NaN) < 0.9 * (losses[0] ?? NaN), String(losses));
-    for (const [name, t] of frozen) assert.equal(net.stateDict().get(name)?.ne(t).sum().item(), 0, name);
-    const state = loraStateDict(net);
-    assert.equal([...state.keys()].join(), "query.lora_a,query.lora_b,value.lora_a,value.lora_b,mlp.2.lora_a,mlp.2.lora_b");
-    const trained = net.forward(x).detach();
-    const copy = new Map([...state].map(([name, t]) => [name, t.detach().clone()]));
-    for (const [, m] of net.namedModules()) if (m instanceof LoRALinear) m.resetParameters();
-    assert.equal(net.forward(x).sub(before).abs().max().item(), 0);
-    loadLoraStateDict(net, copy);
-    assert.equal(net.forward(x).sub(trained).abs().max().item(), 0);
-    copy.delete("query.lora_a");
-    copy.set("extra", zeros([1]));
-    copy.set("value.lora_a", zeros([2, 64]));
-    assert.throws(() => loadLoraStateDict(net, copy), /missing query\.lora_a; value\.lora_a has shape \[2, 64\], expected \[4, 64\]; unexpected extra/);
-  });
-});
-
-test("merge and unmerge: one product instead of three, and back to the last bit", () => {
-  for (const make of [
-    (l: nn.Linear) => l,
-    (l: nn.Linear) => Float8Linear.from(l),
-    ...OPTIONS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options)),
-  ])
-    scope(() => {
-      seedEverything(4);
-      const base = make(new nn.Linear(64, 64));
-      const layer = new LoRALinear(base, { rank: 4, alpha: 4, dropout: 0.5 });
-      layer.loraB.detach().copy_(randn([64, 4]).mul(0.1));
-      layer.eval();
-      const x = randn([16, 64]);
-      const y = layer.forward(x).detach();
-      const weight = layer.mergedWeight();
-      layer.merge();
-      assert.ok(layer.merged);
-      const difference = layer.forward(x).detach().sub(y).norm().item() / y.norm().item();
-      assert.ok(difference < (base instanceof nn.Linear ? 1e-5 : 0.2), `${base.constructor.name} ${difference}`);
-      assert.throws(() => layer.merge(), { code: "LORA_MERGED" });
-      layer.unmerge();
-      assert.deepEqual(layer.forward(x).tolist(), y.tolist());
-      assert.throws(() => layer.unmerge(), { code: "LORA_NOT_MERGED" });
-      const holder = new nn.Sequential(layer);
-      assert.equal(mergeLora(holder), 1);
-      assert.equal(holder[0]?.constructor, nn.Linear);
-      assert.equal((holder[0] as unknown as nn.Linear).weight.sub(weight).abs().max().item(), 0);
-      assert.ok(holder.forward(x).sub(y).norm().item() / y.norm().item() < (base instanceof Float8Linear ? 0.1 : 1e-5));
-    });
 });
 
 test("a merged layer's state says so: it does not fit one that is not merged, and brings the way back along", () => {

@@ -1,0 +1,36 @@
+/** What tests that train have in common. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import type { TrainerOptions } from "@nbit/lightning";
+
+/** A Trainer that prints and writes nothing. */
+export const SILENT = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const satisfies TrainerOptions;
+/** The same, on the CPU. */
+export const QUIET = { accelerator: "cpu", ...SILENT } as const satisfies TrainerOptions;
+
+/** A folder of the test file that calls it, gone when its tests are done. */
+export function temporaryFolder(name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `nbit-${name}-`));
+  after(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+export interface GivenWarning {
+  readonly code: string;
+  readonly message: string;
+}
+/** The warnings of the process while something runs. */
+export async function warningsOf(run: () => unknown): Promise<GivenWarning[]> {
+  const given: GivenWarning[] = [];
+  const listen = (warning: Error & { readonly code?: string }): void => void given.push({ code: warning.code ?? "", message: warning.message });
+  process.on("warning", listen);
+  try {
+    await run();
+    await new Promise((resolve) => setImmediate(resolve)); // they are emitted in a turn of their own
+  } finally {
+    process.off("warning", listen);
+  }
+  return given;
+}
