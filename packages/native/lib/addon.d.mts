@@ -23,6 +23,7 @@ export interface NativeAddon {
   compileOp(name: string, overload: string): number;
   isDirect(id: number): boolean;
   setDirectCalls(on: boolean): void;
+  setLinearNode(on: boolean): void;
   intern(text: string): number;
   schemas(name: string): string;
   operatorNames(): string;

@@ -1,5 +1,6 @@
 // Autograd from JavaScript: modes, gradients, backward, hooks, and nodes whose backward is a JavaScript function.
 #include "core.h"
+#include "nodes.h"
 
 #include <c10/core/AutogradState.h>
 #include <c10/core/GradMode.h>
@@ -13,24 +14,13 @@
 
 #include <memory>
 
-namespace torch::autograd {
-void deleteNode(Node* function);  // exists only where nodes are shared_ptrs, and is named only there
-}
-
 namespace nbit {
 void forgetCasts();  // autocast.cc
 namespace {
 
 namespace ag = torch::autograd;
-using NodePtr = decltype(ag::Edge::function);  // a shared_ptr in older libtorches, an intrusive_ptr in newer
 
 int64_t javascriptNodes = 0;  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
-
-template <class T, class... A>
-auto makeNode(A&&... args) {
-  if constexpr (std::is_same_v<NodePtr, std::shared_ptr<ag::Node>>) return std::shared_ptr<T>(new T(std::forward<A>(args)...), ag::deleteNode);
-  else return c10::make_intrusive<T>(std::forward<A>(args)...);
-}
 
 struct HandleScope {
   napi_handle_scope scope;

@@ -247,6 +247,7 @@ std::vector<Entry> handleEntries();
 std::vector<Entry> dispatchEntries();
 std::vector<Entry> dataEntries();
 std::vector<Entry> autogradEntries();
+std::vector<Entry> linearEntries();
 std::vector<Entry> autocastEntries();
 std::vector<Entry> autocastPolicyEntries();
 std::vector<Entry> randomEntries();

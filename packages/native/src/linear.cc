@@ -1,0 +1,115 @@
+// Linear as one node of the graph. libtorch composes it of a view, a transposition, addmm and a view, each with a node of its own, which backward then
+// walks one by one: in a small network that costs more than the arithmetic. Here the same matrix products run with the same operands (so the same
+// bits), recorded as one node. Whatever is not the plain case goes to libtorch's own composition.
+#include "core.h"
+#include "nodes.h"
+
+#include <ATen/ExpandUtils.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/linear_native.h>
+#include <ATen/ops/mm.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/library.h>
+
+namespace nbit {
+namespace {
+
+namespace ag = torch::autograd;
+using Maybe = std::optional<at::Tensor>;
+bool enabled = true;
+
+at::Tensor rowsOf(const at::Tensor& t) { return t.dim() == 2 ? t : t.reshape({-1, t.size(-1)}); }
+
+class LinearNode : public ag::Node {
+ public:
+  // As PyTorch calls the node that does this arithmetic.
+  std::string name() const override { return biased ? "AddmmBackward0" : "MmBackward0"; }
+  ag::SavedVariable input, weight;
+  std::vector<int64_t> inputSizes;
+  bool flattened = false, biased = false;
+
+  // Gradients of bias, input and weight, by the products of addmm's own backward.
+  ag::variable_list apply(ag::variable_list&& grads) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ag::variable_list result(3);
+    if (!grads[0].defined()) return result;
+    std::optional<at::AutoDispatchBelowADInplaceOrView> plain;
+    if (!c10::GradMode::is_enabled()) plain.emplace();  // else backward is itself recorded
+    const at::Tensor grad = flattened ? grads[0].reshape({-1, grads[0].size(-1)}) : grads[0];
+    if (task_should_compute_output(0)) result[0] = at::sum_to(grad, at::IntArrayRef{grad.size(1)});
+    if (task_should_compute_output(1)) {
+      result[1] = grad.mm(weight.unpack());
+      if (flattened) result[1] = result[1].view(inputSizes);
+    }
+    if (task_should_compute_output(2)) result[2] = grad.t().mm(rowsOf(input.unpack()));
+    return result;
+  }
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    input.reset_data();
+    weight.reset_data();
+  }
+};
+
+/** Dense rows one after the other, exactly: then libtorch's backward takes the products that LinearNode takes. */
+bool plainRows(const at::Tensor& t) {
+  if (t.layout() != at::kStrided || !t.device().is_cpu()) return false;
+  int64_t stride = 1;
+  for (int64_t d = t.dim() - 1; d >= 0; stride *= t.size(d--))
+    if (t.stride(d) != stride) return false;
+  return true;
+}
+bool hasTangent(const at::Tensor& t) { return t._fw_grad(0).defined(); }
+
+bool takes(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias) {
+  if (!enabled || !c10::GradMode::is_enabled() || !(input.requires_grad() || weight.requires_grad() || (bias && bias->defined() && bias->requires_grad()))) return false;
+  if ((input.dim() != 2 && input.dim() != 3) || weight.dim() != 2 || input.numel() == 0) return false;
+  const int64_t features = weight.size(1);
+  if (features < 2 || input.size(-1) != features || !input.is_floating_point() || weight.scalar_type() != input.scalar_type()) return false;
+  if (!plainRows(input) || !plainRows(weight) || hasTangent(input) || hasTangent(weight)) return false;
+  if (!bias || !bias->defined()) return true;
+  return bias->dim() == 1 && bias->size(0) == weight.size(0) && bias->scalar_type() == input.scalar_type() && plainRows(*bias) && !hasTangent(*bias);
+}
+
+at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias) {
+  if (!takes(input, weight, bias)) return at::native::linear(input, weight, bias);
+  const bool biased = bias && bias->defined();
+  auto node = makeNode<LinearNode>();
+  node->set_next_edges(ag::collect_next_edges(biased ? *bias : at::Tensor(), input, weight));
+  if (weight.requires_grad()) node->input = ag::SavedVariable(input, false);
+  if (input.requires_grad()) node->weight = ag::SavedVariable(weight, false);
+  node->biased = biased;
+  node->flattened = input.dim() == 3;
+  if (node->flattened) node->inputSizes = input.sizes().vec();
+  at::Tensor out;
+  {
+    const at::AutoDispatchBelowADInplaceOrView plain;
+    const at::Tensor rows = rowsOf(input), turned = weight.t();
+    out = biased ? at::addmm(*bias, rows, turned) : at::mm(rows, turned);
+    if (node->flattened) out = out.view({input.size(0), input.size(1), out.size(1)});
+  }
+  ag::set_history(out, node);
+  return out;
+}
+
+TORCH_LIBRARY_IMPL(aten, AutogradCPU, m) { m.impl("linear", linear); }
+
+}  // namespace
+
+/** Switch it off (and on): a test equates both ways. */
+NBIT_FN(setLinearNode) {
+  Args a(env, info);
+  NBIT_TRY
+  enabled = a.flag(0);
+  return nullptr;
+  NBIT_CATCH("setLinearNode")
+}
+
+std::vector<Entry> linearEntries() { return {{"setLinearNode", setLinearNode}}; }
+
+}  // namespace nbit
