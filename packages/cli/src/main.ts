@@ -1,5 +1,7 @@
+import { SetupError } from "@nbit/native/setup";
 import { commands } from "./commands/index.js";
 import { help } from "./commands/help.js";
+import { CommandError } from "./errors.js";
 
 /**
  * Runs one command of `nbit`.
@@ -16,12 +18,29 @@ export async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   const unknown = rest.filter((arg) => !command.options.has(arg));
-  if (unknown.length > 0) {
+  if (unknown.length > 0 && command.readsArguments !== true) {
     const known = [...command.options.keys()];
     console.error(`nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${unknown.join(" ")}.`);
     return 2;
   }
-  return command.run(rest);
+  try {
+    return await command.run(rest);
+  } catch (error) {
+    if (error instanceof SetupError) {
+      console.error(error.message); // begins with its code
+      return 1;
+    }
+    const code = misused(error);
+    if (code === null) throw error;
+    console.error(`${code}: ${(error as Error).message}`);
+    return 2;
+  }
+}
+
+/** The code of an error that is about how the program was called or configured, where a stack would say nothing more; else null. */
+function misused(error: unknown): string | null {
+  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return null;
+  return error instanceof CommandError || error.name === "MisconfigurationError" ? error.code : null;
 }
 
 const ALIASES: ReadonlyMap<string, string> = new Map([

@@ -1,6 +1,7 @@
 /**
  * Everything that can go wrong between a clone and a loaded addon: one class, one stable `code` each, and one command that fixes it.
  */
+import { megabytes } from "./progress.mjs";
 import { inPath } from "./run.mjs";
 
 /** @typedef {{ place: string, found: string }} Looked */
@@ -53,9 +54,10 @@ export function explainFileError(error, path) {
   }
 }
 
-export function diskFull(path, cause) {
+/** @param {number | null} free Bytes that are left, where there is room but too little. */
+export function diskFull(path, cause, free = null) {
   return new SetupError("NBIT_DISK_FULL", {
-    problem: `the disk that holds ${path} is full; set-up needs about 1 GB there while it unpacks libtorch, and 0.6 GB afterwards.`,
+    problem: `the disk that holds ${path} ${free === null ? "is full" : `has ${megabytes(free)} left`}; set-up needs about 1 GB there while it unpacks libtorch, and 0.6 GB afterwards.`,
     fix: `export XDG_CACHE_HOME=/path/on/a/larger/disk   # or free space, then run the same command again: it goes on where it stopped`,
     cause,
   });

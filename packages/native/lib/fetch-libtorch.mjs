@@ -89,7 +89,7 @@ function findPython() {
 /** Refuses early what would otherwise fail after minutes of downloading. What an interrupted run left counts as done. */
 function checkSpace(cache, done) {
   const { bavail, bsize } = statfsSync(cache);
-  if (bavail * bsize < NEEDED_BYTES - done) throw diskFull(`${cache} (${megabytes(bavail * bsize)} free)`, null);
+  if (bavail * bsize < NEEDED_BYTES - done) throw diskFull(cache, null, bavail * bsize);
 }
 
 /** The wheels in `folder`, downloaded unless a run before this one has. pip writes elsewhere first: a wheel in `folder` is whole. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { withHeaders } from "./fetch-libtorch.mjs";
@@ -60,6 +60,23 @@ test("goes on where an interrupted run stopped: keeps files that are right, repl
   const fetched = await box.run(FETCH, { PIP_FIND_LINKS: "/nowhere" }); // nothing to download from: the wheel that is there has to do
   assert.equal(fetched.version, "2.13.0");
   assert.equal(readFileSync(join(fetched.path, "lib", "libtorch.so"), "utf8"), "a".repeat(50_000));
+});
+
+test("a disk that fills up while unpacking: said with what helps; with room again the next run goes on", async (t) => {
+  const box = sandbox(t);
+  box.wheel("2.13.0+cpu");
+  const { createHash } = await import("node:crypto");
+  const work = join(box.cache, "downloads", createHash("sha256").update("torch==2.13.0").digest("hex").slice(0, 12));
+  const full = join(work, "unpacked", "torch", "lib", "libc10.so");
+  mkdirSync(dirname(full), { recursive: true });
+  symlinkSync("/dev/full", full); // every write to it fails as on a full disk
+  const refused = await box.run(FETCH);
+  assert.equal(refused.code, "NBIT_DISK_FULL", refused.message);
+  assert.match(refused.message, /the disk that holds \S+unpacked is full; set-up needs about 1 GB there/);
+  assert.match(refused.fix, /XDG_CACHE_HOME=.*goes on where it stopped/);
+  assert.ok(!existsSync(join(box.cache, "libtorch-2.13.0-cpu")) && !existsSync(join(box.cache, "libtorch.lock")));
+  rmSync(full);
+  assert.equal((await box.run(FETCH, { PIP_FIND_LINKS: "/nowhere" })).version, "2.13.0", "the wheel that was fetched is still there");
 });
 
 test("a damaged or truncated wheel is refused and forgotten", async (t) => {

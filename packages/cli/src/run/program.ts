@@ -1,0 +1,77 @@
+/** The user's file: which of its exports are the model, the data and the Trainer's options. */
+import { existsSync, statSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { LightningModule, MisconfigurationError, Trainer, type Loaders, type TrainerOptions } from "@nbit/lightning";
+import { CommandError, nearest } from "../errors.js";
+import { enableTypeScript } from "./typescript.js";
+
+const LOADERS = ["trainDataloaders", "valDataloaders", "testDataloaders", "predictDataloaders"] as const;
+const EXPORTS = ["model", "default", "trainer", ...LOADERS];
+export type LoaderExport = (typeof LOADERS)[number];
+
+export interface Program {
+  readonly model: LightningModule;
+  readonly trainer: TrainerOptions;
+  loaders(name: LoaderExport): Promise<Loaders>;
+}
+
+/** @throws {CommandError} `ERR_FILE`: no such file, or one that is no module. `ERR_TYPESCRIPT`: TypeScript that nothing here can read. */
+export function findFile(command: string, file: string | null): string {
+  if (file === null) throw new CommandError("ERR_FILE", `nbit ${command}: expected a module file, such as train.ts. Received: none. \`nbit ${command} --help\` shows an example.`);
+  const path = resolve(file);
+  if (!existsSync(path)) throw new CommandError("ERR_FILE", `nbit ${command}: expected a module file. Received: ${file}, which does not exist.`);
+  if (!statSync(path).isFile() || ![".js", ".mjs", ".ts", ".mts"].includes(extname(path))) throw new CommandError("ERR_FILE", `nbit ${command}: expected a file that ends in .js, .mjs, .ts or .mts. Received: ${file}.`);
+  return path;
+}
+
+/** Load the file and make its model. @throws {CommandError} `ERR_EXPORT` when an export is missing, misspelt or of another kind. */
+export async function loadProgram(command: string, path: string, file: string): Promise<Program> {
+  if (path.endsWith("ts")) await enableTypeScript(command, path);
+  const exported = new Map(Object.entries((await import(pathToFileURL(path).href)) as Record<string, unknown>));
+  for (const name of exported.keys()) {
+    const near = EXPORTS.includes(name) ? null : nearest(name, EXPORTS);
+    if (near !== null) throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export ${near}. Received: ${name}.`);
+  }
+  if (!exported.has("model") && !exported.has("default"))
+    throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export model, or default. Received: ${exported.size === 0 ? "no exports" : [...exported.keys()].join(", ")}.`);
+  const made = await give(exported.get("model") ?? exported.get("default"));
+  if (!(made instanceof LightningModule)) throw wrong(command, file, "a model that is a LightningModule, its class, or a function that gives one", made);
+  const trainer: unknown = await give(exported.get("trainer"));
+  if (trainer instanceof Trainer || (trainer !== undefined && !isOptions(trainer))) throw wrong(command, file, "a trainer that is an object of Trainer options, which flags may override", trainer);
+  return {
+    model: made,
+    trainer: trainer ?? {},
+    async loaders(name) {
+      const value = await give(exported.get(name));
+      if (value !== undefined && value !== null && !isLoaders(value)) throw wrong(command, file, `${name} that are a DataLoader, a list of them, or a function that gives one`, value);
+      return value;
+    },
+  };
+}
+
+function wrong(command: string, file: string, expected: string, received: unknown): MisconfigurationError {
+  return new MisconfigurationError(`nbit ${command}`, `${file} to export ${expected}`, received, undefined, "ERR_EXPORT");
+}
+
+/** A value as it is; of a class an instance; of a function what it gives or promises. */
+async function give(value: unknown): Promise<unknown> {
+  if (!isFunction(value)) return value;
+  return isModuleClass(value) ? new value() : value();
+}
+
+function isFunction(value: unknown): value is () => unknown {
+  return typeof value === "function";
+}
+function isModuleClass(value: object): value is new () => LightningModule {
+  return "prototype" in value && value.prototype instanceof LightningModule;
+}
+
+function isOptions(value: unknown): value is TrainerOptions {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype; // the Trainer checks the rest
+}
+
+function isLoaders(value: unknown): value is NonNullable<Loaders> {
+  if (typeof value !== "object" || value === null) return false;
+  return Array.isArray(value) ? value.every(isLoaders) : Symbol.iterator in value || Symbol.asyncIterator in value;
+}
