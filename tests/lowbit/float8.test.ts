@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { castFloat8, castReference, convertToFloat8, emulated, FLOAT8_RECIPES, Float8Linear, float8Support, scaledMm, amaxOf, type Float8RecipeName } from "@nbit/lowbit";
-import { autocast, device, finfo, keep, memory, nn, noGrad, optim, randn, scope, seedEverything, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
+import { autocast, device, finfo, keep, linalg, memory, nn, noGrad, optim, randn, scope, seedEverything, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 
 setNumThreads(1);
 const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
@@ -84,6 +84,20 @@ test("codes: the largest value fills the format, both layouts agree, values outs
     const byRow = castFloat8(x, { rows: x.abs().amax([1], true), columns: x.abs().amax([0], true) }, "float8_e4m3fn", { rows: true, columns: true });
     assert.deepEqual([byRow.rowInverse?.shape, byRow.columnInverse?.shape, byRow.columns?.shape], [[32, 1], [16, 1], [16, 32]]);
     for (const codes of [byRow.rows, byRow.columns]) assert.equal(codes?.float().abs().amax([1]).sub(448).abs().max().item(), 0);
+  });
+});
+
+test("the largest magnitude is the infinity norm's, in every dtype, of either sign, with NaN and infinities", () => {
+  scope(() => {
+    seedEverything(8);
+    for (const dtype of ["float32", "bfloat16", "float16"] as const)
+      for (const extreme of [null, -50, 50, -Infinity, NaN]) {
+        const x = randn([33, 48]).to(dtype);
+        if (extreme !== null) x.select(0, 7).select(0, 3).fill_(extreme);
+        const [ours, norm] = [amaxOf(x), linalg.vectorNorm(x, Infinity, null, false, { dtype: "float32" })];
+        assert.deepEqual([ours.dtype, ours.shape], ["float32", []]);
+        assert.ok(Object.is(ours.item(), norm.item()), `${dtype} ${extreme}: ${ours.item()}, norm ${norm.item()}`);
+      }
   });
 });
 

@@ -134,8 +134,12 @@ test("overrides: parameters, modules, patterns; one that matches nothing is an e
   keep32bit(a);
   assert.deepEqual(keep32bit(net, ["1.*"]), ["1.weight", "1.bias"]);
   assert.throws(() => keep32bit(net, ["head.*"]), /patterns that match parameters/);
+  assert.throws(() => keep32bit(net, []), /at least one pattern/);
+  assert.throws(() => keep32bit(new nn.ReLU()), /a module with parameters/);
   const o = new lowbit.Adam8bit(net.parameters());
   assert.deepEqual([a, b, c].map((p) => o.isLowBit(p)), [false, false, true]);
+  const groups = new lowbit.Adam8bit([{ params: [c] }, { params: [b], optimBits: 8 }, { params: [new nn.Parameter(randn([128, 128]))], optimBits: 32 }]);
+  assert.deepEqual(groups.paramGroups.map((g) => groups.isLowBit(g.params[0] as Tensor)), [true, false, false]);
   const table = new StableEmbedding(1000, 64);
   assert.equal(new lowbit.Adam8bit(table.parameters()).isLowBit(table.weight), false);
   assert.deepEqual(table.forward(randint(1000, [2, 3])).shape, [2, 3, 64]);
@@ -186,6 +190,14 @@ test("options are checked", () => {
   assert.throws(() => new lowbit.Adam8bit(p, { betas: [1, 0.9] }), /betas/);
   assert.throws(() => new lowbit.Adam8bit(p, { blockSize: 0 }), /blockSize/);
   assert.throws(() => new lowbit.Adam8bit([new nn.Parameter(randn([2]).double())]), /float32, bfloat16 or float16/);
+  assert.throws(() => new lowbit.Adam4bit(p, { blockSize: 33 }), /Adam4bit: expected blockSize to be even in 4 bits\. Received: 33\. Two codes share a byte/);
+  assert.throws(() => new lowbit.AdEMAMix8bit(p, { beta3: 1 }), /beta3 to be in \[0, 1\)/);
+  assert.throws(() => new lowbit.AdEMAMix8bit(p, { alpha: NaN }), /alpha to be ≥ 0/);
+  assert.throws(() => new lowbit.LARS8bit(p, { trustCoefficient: -1 }), /trustCoefficient to be ≥ 0/);
+  assert.throws(() => new lowbit.LAMB8bit(p, { maxUnorm: Infinity }), /maxUnorm to be ≥ 0/);
+  assert.throws(() => new lowbit.Adam8bit(p, { min8bitSize: -1 }), /min8bitSize to be ≥ 0/);
+  assert.throws(() => new lowbit.SGD8bit(p, { nesterov: 1 as unknown as boolean }), /nesterov to be true or false/);
+  assert.throws(() => new lowbit.Adam8bit([{ params: p, optimBits: 16 }]), /optimBits to be 8 or 32/);
 });
 
 test("steps leave no tensors behind", async () => {

@@ -17,8 +17,14 @@ test("the dynamic maps", () => {
   assert.ok(Math.abs((signed[128] as number) - 0.55e-6) < 1e-12);
   assert.equal(dynamicMap4(true).length, 16);
   assert.equal(dynamicMap4(false).length, 16);
-  assert.equal(linearMap(true, 4).length, 16);
-  assert.equal(linearMap(false, 8).length, 256);
+  for (const bits of [4, 8] as const)
+    for (const sign of [true, false]) {
+      const map = linearMap(sign, bits);
+      assert.equal(map.length, 2 ** bits);
+      map.slice(1).forEach((v, i) => assert.ok(Math.abs(v - (map[i] as number) - (sign ? 2 : 1) / 2 ** bits) < 1e-15, "evenly spaced"));
+      assert.equal(map.at(-1), 1);
+      assert.equal(map[sign ? 2 ** (bits - 1) - 1 : 0], sign ? 0 : 2 ** -bits);
+    }
 });
 
 const equalCodes = (x: Tensor, signed: boolean, blockSize: number): void =>
@@ -120,6 +126,11 @@ test("ragged blocks, zeros, infinities, other dtypes, empty tensors", () => {
     assert.deepEqual(q.absmax.shape, [3]);
     assert.deepEqual(dequantizeBlockwise(q).shape, [3, 7, 13]);
     assert.equal(dequantizeBlockwise(quantizeBlockwise(zeros([500]))).abs().max().item(), 0);
+    for (const format of Object.keys(FORMATS) as FormatName[]) {
+      const sparse = x.where(x.gt(0.5), zeros([]));
+      assert.equal(dequantizeBlockwise(quantizeBlockwise(sparse, { format }), { format }).where(sparse.eq(0), zeros([])).abs().max().item(), 0, `${format}: what is zero stays zero beside what is not`);
+      assert.deepEqual(quantizeBlockwise(x, { format }).absmax.shape, [Math.ceil((3 * 7 * 13) / (FORMATS[format].bits === 4 ? 128 : 256))], `${format}: the usual block`);
+    }
     const odd = tensor([1, Infinity, -Infinity, NaN, 0.5]);
     assert.deepEqual(dequantizeBlockwise(quantizeBlockwise(odd)).slice(0, 0, 4).tolist(), [1, 1, Math.fround(dynamicMap(true)[0] as number), 0]);
     for (const dtype of ["bfloat16", "float16"] as const) assert.equal(quantizeBlockwise(x.to(dtype)).codes.ne(quantizeBlockwise(x.to(dtype).to("float32")).codes).sum().item(), 0);

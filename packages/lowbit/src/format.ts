@@ -142,6 +142,11 @@ function checkBlock(blockSize: number): void {
   if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 4096) throw new ArgumentError("quantizeBlockwise", "blockSize to be a whole number from 1 to 4096", blockSize);
 }
 
+/** @internal */
+export function defaultBlock(format: StateFormat | null): number {
+  return format?.bits === 4 ? 128 : 256;
+}
+
 /** The CPU's kernels are always there, the GPU's when the addon was built with CUDA. */
 function fused(t: Tensor): boolean {
   return t.device.type === "cpu" || (t.device.type === "cuda" && operators("nbit")["low_bit_step_device_"] !== undefined);
@@ -149,6 +154,7 @@ function fused(t: Tensor): boolean {
 
 export interface QuantizeOptions {
   readonly signed?: boolean;
+  /** Elements that share a scale, 1 to 4096. Default 256, and 128 in 4 bits. */
   readonly blockSize?: number;
   readonly format?: FormatName;
 }
@@ -163,9 +169,10 @@ export interface QuantizeOptions {
  */
 export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Quantized {
   if (!isTensor(x) || !x.isFloatingPoint()) throw new ArgumentError("quantizeBlockwise", "x to be a floating point tensor", x);
-  const { signed = true, blockSize = 256, format = "dynamic8" } = options;
-  checkBlock(blockSize);
+  const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
+  const { blockSize = defaultBlock(f) } = options;
+  checkBlock(blockSize);
   if (bytesWithMap(f) && fused(x) && x.dtype !== "float64") {
     const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [Tensor, Tensor];
     return { codes, absmax, shape: [...x.shape], blockSize };

@@ -2,7 +2,8 @@
 export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
 export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type FormatName, type Quantized, type QuantizeOptions, type StateFormat } from "./format.js";
 export { FAMILIES, type Family, type Hyper } from "./families.js";
-export { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
+export { LowBitOptimizer } from "./optimizer.js";
+export { type LowBitOptions } from "./options.js";
 export { fromBitsandbytes } from "./upstream.js";
 export { keep32bit, StableEmbedding } from "./overrides.js";
 export * from "./optimizers.js";

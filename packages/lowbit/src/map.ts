@@ -22,10 +22,13 @@ export function dynamicMap(signed: boolean): number[] {
   return values.sort((a, b) => a - b);
 }
 
-/** Evenly spaced values: from -1 to 1 (signed) or 0 to 1. */
+/**
+ * Evenly spaced values. Signed: k / 2^(bits-1) up to 1, with as many below 0 as above but one; 0 is code 2^(bits-1) - 1, so that what is zero stays zero. Unsigned, for second moments: k / 2^bits
+ * from k = 1 on, without zero, so that none can vanish.
+ */
 export function linearMap(signed: boolean, bits: 4 | 8): number[] {
   const n = 2 ** bits;
-  return Array.from({ length: n }, (_, i) => (signed ? -1 + (2 * i) / (n - 1) : (i + 1) / n));
+  return Array.from({ length: n }, (_, i) => (signed ? (i + 1 - n / 2) / (n / 2) : (i + 1) / n));
 }
 
 /** The dynamic map in 4 bits: three decades. @see Li, Chen and Zhu, 2023, arXiv:2309.01507. */

@@ -2,40 +2,11 @@
 import { ArgumentError, cuda, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
-import { FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
+import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { Offload, pinned } from "./offload.js";
+import { checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
 import { overrideFor } from "./overrides.js";
 import { sameMap, savedState, widened } from "./saved-state.js";
-
-/** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
-export interface LowBitOptions extends optim.RoundingOptions {
-  readonly lr?: number;
-  readonly betas?: readonly [number, number];
-  readonly beta3?: number;
-  readonly alpha?: number;
-  readonly eps?: number;
-  readonly weightDecay?: number;
-  readonly momentum?: number;
-  readonly nesterov?: boolean;
-  readonly trustCoefficient?: number;
-  readonly maxUnorm?: number;
-  /** Elements that share one scale. Default 256 (128 in 4 bits). */
-  readonly blockSize?: number;
-  /** Smaller tensors keep their state in float32. Default 4096. */
-  readonly min8bitSize?: number;
-  /**
-   * A second moment that is not zero keeps a code that is not zero. Without it a small v rounds to 0 while its m does not, and m / (√v + eps) is a step of lr / eps. Default true.
-   */
-  readonly keepPositive?: boolean;
-  /**
-   * Keep the state in pinned host memory and bring each parameter's to the device for its step, with copies that overlap the steps of its neighbours. For state that does not fit beside the
-   * model; a step then takes at least as long as the state's way over the bus and back. On CPU it changes nothing, and a warning says so once. Default false.
-   */
-  readonly offload?: boolean;
-  /** Bits of state: the format's, or 32. Default: the class's. */
-  readonly optimBits?: 8 | 32;
-}
-type Group = optim.ParamGroup & Required<LowBitOptions>;
 
 const VERSION = 1;
 
@@ -48,28 +19,22 @@ export class LowBitOptimizer extends optim.Optimizer {
   constructor(params: optim.ParamsLike, family: keyof typeof FAMILIES, format: FormatName | null, options: LowBitOptions) {
     const f = format === null ? null : FORMATS[format];
     super(params, {
-      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: f?.bits === 4 ? 128 : 256, min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,
+      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: defaultBlock(f), min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,
       ...options,
     });
     this.family = FAMILIES[family];
     this.format = f;
+    // The base checks groups before the format is known.
+    for (const group of this.paramGroups) this.validate(group);
   }
 
   protected override validate(group: optim.ParamGroup): void {
-    const g = group as Group;
-    const fn = this.constructor.name;
-    for (const name of ["lr", "eps", "weightDecay", "momentum"] as const) if (!(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
-    if (!Array.isArray(g.betas) || g.betas.length !== 2 || g.betas.some((b) => !(b >= 0 && b < 1))) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
-    if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
-    if (this.format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
-    if (typeof g.offload !== "boolean") throw new ArgumentError(fn, "offload to be true or false", g.offload);
-    if (g.offload && g.params.every((p) => p.device.type === "cpu")) warnOffload(fn);
-    for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
+    checkLowBitOptions(this.constructor.name, group as LowBitGroup, this.format);
   }
 
-  /** Whether a parameter's state is kept in few bits: the reason when not. */
+  /** Whether a parameter's state is kept in few bits: not where it is small, or an override or its group says 32. */
   isLowBit(p: Tensor, group: optim.ParamGroup = this.#groupOf(p)): boolean {
-    const g = group as Group;
+    const g = group as LowBitGroup;
     return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
   }
   #groupOf(p: Tensor): optim.ParamGroup {
@@ -80,7 +45,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
   override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
-    const g = this.#groupOf(p) as Group;
+    const g = this.#groupOf(p) as LowBitGroup;
     const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
     return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);
   }
@@ -91,7 +56,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   /** As `8-bit dynamic, blocks of 256; float32 for 3 of 8 parameters`. */
   override get stateFormat(): string {
     const { format } = this;
-    const groups = (this.paramGroups as Group[]).map((g) => {
+    const groups = (this.paramGroups as LowBitGroup[]).map((g) => {
       const low = format === null ? [] : g.params.filter((p) => this.isLowBit(p, g));
       if (format === null || low.length === 0) return "float32";
       return `${format.description}, blocks of ${g.blockSize}${low.length < g.params.length ? `; float32 for ${g.params.length - low.length} of ${g.params.length} parameters` : ""}`;
@@ -108,12 +73,12 @@ export class LowBitOptimizer extends optim.Optimizer {
   override step(closure?: () => Tensor): Tensor | null {
     for (const g of this.paramGroups)
       if (g["rounding"] === "kahan" || g["rounding"] === "stochastic")
-        for (const p of g.params) if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as Group, this.isLowBit(p, g)));
+        for (const p of g.params) if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as LowBitGroup, this.isLowBit(p, g)));
     return super.step(closure);
   }
 
   protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
-    const g = group as Group;
+    const g = group as LowBitGroup;
     scope(() => {
       const list = grads.toArray();
       if (onDevice(params)) return this.#onDevice(g, params, list);
@@ -121,7 +86,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     });
   }
 
-  #stepOne(p: Tensor, grad: Tensor, g: Group): void {
+  #stepOne(p: Tensor, grad: Tensor, g: LowBitGroup): void {
     const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
     // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no override knows.
     const lowBit = isTensor(state["absmax1"]);
@@ -134,11 +99,11 @@ export class LowBitOptimizer extends optim.Optimizer {
     else this.#reference(p, grad, state, h, g, lowBit);
   }
 
-  #betasOf(g: Group): readonly [number, number] {
+  #betasOf(g: LowBitGroup): readonly [number, number] {
     return this.family.name === "Lion" || this.family.states.length !== 1 ? g.betas : [this.family.name === "RMSprop" ? g.betas[0] : g.momentum, 0];
   }
 
-  #onDevice(g: Group, params: readonly Tensor[], grads: readonly Tensor[]): void {
+  #onDevice(g: LowBitGroup, params: readonly Tensor[], grads: readonly Tensor[]): void {
     const { family, foundInf, gradScale } = this;
     const all = params.map((p) => this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g))));
     const steps = all.map((s) => s["step"] as Tensor);
@@ -164,7 +129,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     return super.stateDict();
   }
 
-  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, family: number): void {
+  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, family: number): void {
     const all = (name: string): Tensor[] => this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
     lowBitStep_(
       p.detach(), grad.contiguous(), all("state"), all("absmax"), all("qmap"), family, h.step, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
@@ -172,7 +137,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     );
   }
 
-  #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: Group, lowBit: boolean): void {
+  #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, lowBit: boolean): void {
     const { format, family } = this;
     const states = family.states.map((signed, i) => (lowBit && format !== null ? format.dequantize(quantizedOf(s, i, p, g.blockSize), signed) : (s[`state${i + 1}`] as Tensor)));
     const next = guardedUpdate(family, p.detach().to("float32"), grad.to("float32"), states, h);
@@ -189,7 +154,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     });
   }
 
-  #fresh(p: Tensor, g: Group, lowBit: boolean): optim.ParameterState {
+  #fresh(p: Tensor, g: LowBitGroup, lowBit: boolean): optim.ParameterState {
     const device = onDevice([p]);
     const s: optim.ParameterState = { step: device ? stepTensor(p, 0) : 0 };
     this.family.states.forEach((signed, i) => {
@@ -218,13 +183,15 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /**
    * Reads its own state and upstream's ({@link fromBitsandbytes} brings the latter into form); converts between formats, block sizes and 32 bits as this optimizer keeps them. State in the
-   * same format is taken bit for bit.
+   * same format is taken bit for bit. Hyperparameters become those saved; how state is kept (`blockSize`, `min8bitSize`, `optimBits`, `offload`) stays as this optimizer was made.
    * @throws {NbitError} `OPTIMIZER_STATE` when a state is missing or does not fit its parameter.
    */
   override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
+    const kept = (this.paramGroups as LowBitGroup[]).map(({ blockSize, min8bitSize, optimBits, offload }) => ({ blockSize, min8bitSize, optimBits, offload }));
     super.loadStateDict(given);
+    this.paramGroups.forEach((group, i) => Object.assign(group, kept[i]));
     const dict = given as optim.OptimizerState;
-    const all = this.paramGroups.flatMap((group) => group.params.map((p) => [p, group as Group] as const));
+    const all = this.paramGroups.flatMap((group) => group.params.map((p) => [p, group as LowBitGroup] as const));
     const order = dict.paramGroups.flatMap((group) => group.params);
     order.forEach((saved, i) => {
       const s = dict.state[String(saved)];
@@ -235,10 +202,11 @@ export class LowBitOptimizer extends optim.Optimizer {
       this.state.set(p, outsideScopes(() => noGrad(() => this.#adopt(s, p, group))));
     });
   }
-  #adopt(s: optim.ParameterState, p: Tensor, g: Group): optim.ParameterState {
+  #adopt(s: optim.ParameterState, p: Tensor, g: LowBitGroup): optim.ParameterState {
     const fn = `${this.constructor.name}.loadStateDict`;
     const step = isTensor(s["step"]) ? s["step"].item() : Number(s["step"]);
     if (!Number.isFinite(step)) throw new NbitError(`${fn}: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
+    if (Number(s["version"] ?? 0) > VERSION) throw new NbitError(`${fn}: expected state of version ${VERSION} or older. Received: ${String(s["version"])}. It was saved by a later nbit; update @nbit/lowbit.`, "OPTIMIZER_STATE");
     const made = this.#fresh(p, g, this.isLowBit(p, g));
     made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
     if (isTensor(s["compensation"]) && p.dtype !== "float32") made["compensation"] = s["compensation"].detach().to({ device: p.device, dtype: p.dtype, copy: true });
@@ -267,13 +235,6 @@ export class LowBitOptimizer extends optim.Optimizer {
     for (const s of this.state.values()) for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
     return bytes;
   }
-}
-
-let warned = false;
-function warnOffload(fn: string): void {
-  if (warned) return;
-  warned = true;
-  process.emitWarning(`${fn}: offload changes nothing for parameters on the CPU: their state is in host memory already. If they move to a GPU before the first step, their state is offloaded there.`, { type: "NbitWarning", code: "WARN_OFFLOAD_CPU" });
 }
 
 function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {

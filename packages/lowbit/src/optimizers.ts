@@ -1,6 +1,7 @@
-/** The optimizers by name. The form without bits in its name follows `optimBits`; 8bit and 32bit are fixed. */
+/** The optimizers by name. */
 import type { optim } from "@nbit/torch";
-import { LowBitOptimizer, type LowBitOptions } from "./optimizer.js";
+import { LowBitOptimizer } from "./optimizer.js";
+import type { LowBitOptions } from "./options.js";
 
 /** Options of a class whose name says its bits. */
 export type FixedBitsOptions = Omit<LowBitOptions, "optimBits">;

@@ -11,7 +11,7 @@ export function overrideFor(p: Tensor): 32 | undefined {
 /**
  * Keep the state of some parameters in 32 bits: a parameter, a module (all of its parameters), or paths in a module with `*` for any part.
  * @returns Names of what matched (empty names for bare parameters).
- * @throws {ArgumentError} when a pattern matches nothing: it would be a silent mistake.
+ * @throws {ArgumentError} when a pattern, or a module, has no parameter to keep: it would be a silent mistake.
  * @example keep32bit(model, ["embed.*", "head.weight"]);
  */
 export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string[]): string[] {
@@ -20,6 +20,8 @@ export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string
     return [""];
   }
   const all = [...target.namedParameters()];
+  if (all.length === 0) throw new ArgumentError("keep32bit", "a module with parameters", target);
+  if (patterns?.length === 0) throw new ArgumentError("keep32bit", "at least one pattern", patterns, "Leave patterns out to keep all of the module's parameters.");
   if (patterns === undefined) {
     for (const [, p] of all) overrides.set(p, 32);
     return all.map(([name]) => name);

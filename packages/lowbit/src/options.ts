@@ -1,0 +1,61 @@
+/** What can be asked of a low-bit optimizer, per parameter group. */
+import { ArgumentError, type optim } from "@nbit/torch";
+import type { StateFormat } from "./format.js";
+
+/** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
+export interface LowBitOptions extends optim.RoundingOptions {
+  readonly lr?: number;
+  readonly betas?: readonly [number, number];
+  /** AdEMAMix: of the slow average. Default 0.9999. */
+  readonly beta3?: number;
+  /** AdEMAMix: the slow average's weight. Default 5. */
+  readonly alpha?: number;
+  readonly eps?: number;
+  readonly weightDecay?: number;
+  readonly momentum?: number;
+  readonly nesterov?: boolean;
+  /** LARS: a layer's step in lengths of its weight. Default 0.001. */
+  readonly trustCoefficient?: number;
+  /** LAMB: the largest trust ratio; 0 for none. Default 0. */
+  readonly maxUnorm?: number;
+  /** Elements that share one scale. Default 256 (128 in 4 bits). */
+  readonly blockSize?: number;
+  /** Smaller tensors keep their state in float32. Default 4096. */
+  readonly min8bitSize?: number;
+  /**
+   * A second moment that is not zero keeps a code that is not zero. Without it a small v rounds to 0 while its m does not, and m / (√v + eps) is a step of lr / eps. Default true.
+   */
+  readonly keepPositive?: boolean;
+  /**
+   * Keep the state in pinned host memory and bring each parameter's to the device for its step, with copies that overlap the steps of its neighbours. For state that does not fit beside the
+   * model; a step then takes at least as long as the state's way over the bus and back. On CPU it changes nothing, and a warning says so once. Default false.
+   */
+  readonly offload?: boolean;
+  /** In a parameter group: 32 keeps the group's state in float32. Default: the class's bits. */
+  readonly optimBits?: 8 | 32;
+}
+/** @internal */
+export type LowBitGroup = optim.ParamGroup & Required<LowBitOptions>;
+
+const below1 = (b: unknown): boolean => typeof b === "number" && b >= 0 && b < 1;
+
+/** @internal Every option of a group. @throws {ArgumentError} naming the option, what it may be and what it was. */
+export function checkLowBitOptions(fn: string, g: LowBitGroup, format: StateFormat | null): void {
+  for (const name of ["lr", "eps", "weightDecay", "momentum", "alpha", "trustCoefficient", "maxUnorm"] as const) if (!(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
+  if (!Array.isArray(g.betas) || g.betas.length !== 2 || !g.betas.every(below1)) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
+  if (!below1(g.beta3)) throw new ArgumentError(fn, "beta3 to be in [0, 1)", g.beta3);
+  if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
+  if (format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
+  if (!(g.min8bitSize >= 0)) throw new ArgumentError(fn, "min8bitSize to be ≥ 0", g.min8bitSize, "Infinity keeps all state in float32.");
+  if (g.optimBits !== 8 && g.optimBits !== 32) throw new ArgumentError(fn, "optimBits to be 8 or 32", g.optimBits, "8 stands for the few bits of the class.");
+  for (const name of ["nesterov", "keepPositive", "offload"] as const) if (typeof g[name] !== "boolean") throw new ArgumentError(fn, `${name} to be true or false`, g[name]);
+  if (g.offload && g.params.every((p) => p.device.type === "cpu")) warnOffload(fn);
+  for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
+}
+
+let warned = false;
+function warnOffload(fn: string): void {
+  if (warned) return;
+  warned = true;
+  process.emitWarning(`${fn}: offload changes nothing for parameters on the CPU: their state is in host memory already. If they move to a GPU before the first step, their state is offloaded there.`, { type: "NbitWarning", code: "WARN_OFFLOAD_CPU" });
+}

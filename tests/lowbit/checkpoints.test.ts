@@ -1,0 +1,113 @@
+/** Saved states of every family and format: going on from one is going through, and 8 and 32 bits become each other. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { dequantizeBlockwise, FAMILIES, LowBitOptimizer, type FormatName, type LowBitOptions } from "@nbit/lowbit";
+import { isTensor, nn, packState, randn, scope, seedEverything, unpackState, type optim, type Tensor } from "@nbit/torch";
+
+type FamilyName = keyof typeof FAMILIES;
+const FAMILY_NAMES = Object.keys(FAMILIES) as FamilyName[];
+const OPTIONS: LowBitOptions = { weightDecay: 0.1, min8bitSize: 2000 };
+
+interface Run {
+  readonly params: Tensor[];
+  readonly optimizer: LowBitOptimizer;
+}
+/** One parameter with codes, whose last block is ragged, and one that is small. */
+function start(family: FamilyName, format: FormatName | null, from?: readonly Tensor[], options = OPTIONS): Run {
+  seedEverything(3);
+  const params = [[43, 67], [33]].map((shape, i) => new nn.Parameter(from?.[i]?.detach().clone() ?? randn(shape)));
+  return { params, optimizer: new LowBitOptimizer(params, family, format, options) };
+}
+function steps({ params, optimizer }: Run, from: number, to: number): void {
+  for (let i = from; i < to; i++)
+    scope(() => {
+      seedEverything(100 + i);
+      for (const p of params) p.grad = randn([...p.shape]).mul(0.1);
+      optimizer.step();
+    });
+}
+const throughBytes = (optimizer: LowBitOptimizer): Record<string, unknown> => unpackState(packState({ ...optimizer.stateDict() })) as Record<string, unknown>;
+const stateOf = ({ optimizer, params }: Run, i = 0): optim.ParameterState => optimizer.state.get(params[i] as Tensor) ?? {};
+
+for (const family of FAMILY_NAMES)
+  test(`${family}: what is resumed from bytes equals what went through, to the bit, in every format`, () => {
+    for (const format of ["dynamic8", "linear8", "moments4", "float8", null] as const)
+      scope(() => {
+        const through = start(family, format);
+        steps(through, 0, 5);
+        const first = start(family, format);
+        steps(first, 0, 3);
+        const second = start(family, format, first.params);
+        second.optimizer.loadStateDict(throughBytes(first.optimizer));
+        steps(second, 3, 5);
+        through.params.forEach((p, i) => {
+          assert.ok(p.equal(second.params[i] as Tensor) && !p.equal(first.params[i] as Tensor), `${String(format)}: parameter ${i}`);
+          for (const [name, value] of Object.entries(stateOf(through, i))) {
+            const other = stateOf(second, i)[name];
+            if (isTensor(value)) assert.ok(isTensor(other) && value.dtype === other.dtype && value.float().equal(other.float()), `${String(format)}: ${name}`);
+            else assert.equal(other, value, name);
+          }
+        });
+        const { version, blockSize } = stateOf(second);
+        assert.deepEqual([version, blockSize], format === null ? [undefined, undefined] : [1, format === "moments4" ? 128 : 256]);
+      });
+  });
+
+/** Half of the widest gap between neighbours of the dynamic map: no state in 8 bits is farther off, in largest values of its block. */
+const HALF_GAP = 0.9 / 64 / 2;
+
+for (const family of FAMILY_NAMES)
+  test(`${family}: 8 bits into 32 is what the codes stand for, and back is near it; other blocks and formats are converted`, () => {
+    scope(() => {
+      const low = start(family, "dynamic8");
+      steps(low, 0, 3);
+      const load = (format: FormatName | null, from: Run, options = OPTIONS): Run => {
+        const run = start(family, format, low.params, options);
+        run.optimizer.loadStateDict(throughBytes(from.optimizer));
+        return run;
+      };
+      const wide = load(null, low);
+      const back = load("dynamic8", wide);
+      const blocks = load("dynamic8", low, { ...OPTIONS, blockSize: 64 });
+      const few = load("moments4", low);
+      const again = load(null, back);
+      FAMILIES[family].states.forEach((signed, i) => {
+        const [name, absmax] = [`state${i + 1}`, `absmax${i + 1}`];
+        const value = stateOf(wide)[name] as Tensor;
+        assert.equal(value.dtype, "float32");
+        assert.ok(value.equal(dequantizeBlockwise({ codes: stateOf(low)[name] as Tensor, absmax: stateOf(low)[absmax] as Tensor, shape: [43, 67], blockSize: 256 }, { signed })), `${name}: what the codes stand for`);
+        // Back to the same codes where the largest of a block is positive: the signed map has 1 and no -1.
+        if (!signed) assert.ok((stateOf(back)[name] as Tensor).equal(stateOf(low)[name] as Tensor), `${name}: codes`);
+        assert.ok((stateOf(again)[name] as Tensor).sub(value).abs().max().item() <= 1.01 * HALF_GAP * value.abs().max().item(), name);
+        assert.ok((stateOf(wide, 1)[name] as Tensor).equal(stateOf(low, 1)[name] as Tensor), "the small one");
+        assert.deepEqual([stateOf(blocks)[absmax], stateOf(few)[absmax]].map((t) => (t as Tensor).numel()), [Math.ceil((43 * 67) / 64), Math.ceil((43 * 67) / 128)]);
+        assert.equal((stateOf(few)[name] as Tensor).numel(), Math.ceil((43 * 67) / 2));
+      });
+      // All go on alike.
+      const before = (low.params[0] as Tensor).detach().clone();
+      const runs = [low, wide, back, blocks, few];
+      for (const run of runs) steps(run, 3, 4);
+      const moved = (low.params[0] as Tensor).sub(before).abs().mean().item();
+      const limits = [1e-6, 1e-6, 0.02, 0.03, 0.3];
+      runs.forEach((run, i) => {
+        const apart = (run.params[0] as Tensor).sub(low.params[0] as Tensor).abs().mean().item() / moved;
+        assert.ok(apart <= (limits[i] as number), `${run.optimizer.stateFormat}: ${apart} of a step apart`);
+      });
+    });
+  });
+
+test("a state that does not fit, or that a later version wrote, is refused by name", () => {
+  const run = start("adam", "dynamic8");
+  steps(run, 0, 1);
+  const changed = (change: (state: Record<string, unknown>) => void): Record<string, unknown> => {
+    const dict = throughBytes(run.optimizer) as { state: Record<string, Record<string, unknown>> };
+    change(dict.state["0"] as Record<string, unknown>);
+    return dict;
+  };
+  const refused = (change: (state: Record<string, unknown>) => void, message: RegExp): void => assert.throws(() => start("adam", "dynamic8").optimizer.loadStateDict(changed(change)), { code: "OPTIMIZER_STATE", message });
+  refused((s) => (s["version"] = 2), /expected state of version 1 or older\. Received: 2\. It was saved by a later nbit/);
+  refused((s) => delete s["state2"], /expected state2\. Received: keys /);
+  refused((s) => delete s["step"], /expected state with a step/);
+  refused((s) => (s["blockSize"] = 128), /one value per block of 128 for a parameter of 2881 elements\. Received: 12 values/);
+  refused((s) => (s["state1"] = randn([7])), /state1 with one code each/);
+});
