@@ -36,7 +36,7 @@ interface MemoryResult {
 
 async function measure<T>(side: Side, python: string): Promise<T> {
   const [command, script] = side.who === "nbit" ? [process.execPath, oursScript] : [python, peerScript];
-  const { stdout } = await run(command, [script, ...side.args], { encoding: "utf8", maxBuffer: 1 << 24 });
+  const { stdout } = await run(command, [...(side.node ?? []), script, ...side.args], { encoding: "utf8", maxBuffer: 1 << 24 });
   const line = stdout.split("\n").find((l) => l.startsWith("{"));
   if (line === undefined) throw new Error(`${side.who} ${side.args.join(" ")} printed no result: ${stdout.slice(0, 500)}`);
   return JSON.parse(line) as T;
@@ -102,9 +102,12 @@ for (const threads of threadCounts) {
 }
 
 const steps = quick ? 2000 : 10000;
-for (const [who, side] of [["nbit", "nbit"], ["Lightning", "peer"]] as const) {
-  memory.push({ who, ...(await measure<MemoryResult>({ who: side, args: ["memory", String(steps)] }, peer.python)) });
-}
+const args = ["memory", String(steps)];
+for (const [who, side] of [
+  ["nbit", { who: "nbit", args }],
+  ["nbit, `node --max-semi-space-size=4`", { who: "nbit", args, node: ["--max-semi-space-size=4"] }],
+  ["Lightning", { who: "peer", args }],
+] as const) memory.push({ who, ...(await measure<MemoryResult>(side, peer.python)) });
 
 console.log(`\n${table(measured)}\n\n${memory.map(memoryLine).join("\n")}`);
 write();

@@ -87,7 +87,7 @@ Medians of ${machine.runs} runs, both sides in turn, each in a fresh process wit
 ${table(measured)}
 ${caveats.map((c) => `\n- ${c}`).join("")}
 
-Resident memory of a small MLP's training. V8's share grows to its working size (space for new objects, compiled code) during the first few thousand steps, and then stays:
+Resident memory of a small MLP's training. V8 enlarges its space for new objects during the first few thousand steps, to 16 MiB unless a flag of Node.js bounds it, and then stays; everything else is flat:
 
 | | after 100 steps | after ${count(memory[0]?.middle)} | after ${count(memory[0]?.last)} | change from 100 | change from ${count(memory[0]?.middle)} |
 | --- | --- | --- | --- | --- | --- |

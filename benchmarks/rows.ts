@@ -2,6 +2,8 @@
 export interface Side {
   readonly who: "nbit" | "peer";
   readonly args: readonly string[];
+  /** Flags of Node.js. */
+  readonly node?: readonly string[];
 }
 export interface Row {
   readonly name: string;
