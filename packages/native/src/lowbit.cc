@@ -7,6 +7,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -84,26 +85,34 @@ class State {
       TORCH_CHECK_VALUE(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), "expected two codes per byte and an even block size. Received: ", t.sizes(), " and ", block);
     }
   }
-  float* read(const Kernels& k, int64_t b, int64_t n, float* local) const {
+  // What a step reads: codes of 256 values as they are, all else in float32 at `at`, where the new state goes in any case.
+  Source open(const Kernels& k, int64_t b, int64_t n, float* local, float*& at) const {
     const int64_t from = b * block_;
     auto* bytes = static_cast<uint8_t*>(data_);
+    at = local;
     switch (codec_) {
-      case Codec::full: return static_cast<float*>(data_) + from;
-      case Codec::byte: k.decode(bytes + from, *book_, absmax_[b], local, n); break;
-      case Codec::float8: k.decode(bytes + from, *book_, absmax_[b] / 448.f, local, n); break;
+      case Codec::full: at = static_cast<float*>(data_) + from; break;
+      case Codec::byte: return {bytes + from, book_, absmax_[b]};
+      case Codec::float8: return {bytes + from, book_, absmax_[b] / 448.f};
       case Codec::nibble: {
         alignas(64) uint8_t codes[kBlockMax];
         k.unpack(bytes + from / 2, codes, n);
         k.decode(codes, *book_, absmax_[b], local, n);
       }
     }
-    return local;
+    return {};
   }
-  void write(const Kernels& k, int64_t b, int64_t n, const float* local) const {
+  float* read(const Kernels& k, int64_t b, int64_t n, float* local) const {
+    float* at;
+    const Source source = open(k, b, n, local, at);
+    if (source.codes != nullptr) k.decode(source.codes, *source.book, source.scale, at, n);
+    return at;
+  }
+  void write(const Kernels& k, int64_t b, int64_t n, const float* local, float most) const {
     if (codec_ == Codec::full) return;
     const int64_t from = b * block_;
     auto* bytes = static_cast<uint8_t*>(data_);
-    const float most = absmax_[b] = k.largest(local, n);
+    absmax_[b] = most;
     if (codec_ == Codec::byte) return k.encode(local, *book_, most, bytes + from, n, positive_);
     if (codec_ == Codec::float8) return k.encodeFloat8(local, most, bytes + from, n, positive_);
     alignas(64) uint8_t codes[kBlockMax];
@@ -132,7 +141,8 @@ at::Tensor quantizeInto(const at::Tensor& x, at::Tensor codes, const at::Tensor*
     alignas(64) float local[kBlockMax];
     for (int64_t b = begin; b < end; b++) {
       const int64_t from = b * block, count = std::min(block, n - from);
-      state.write(k, b, count, xs.read(k, from, count, local));
+      const float* values = xs.read(k, from, count, local);
+      state.write(k, b, count, values, k.largest(values, count));
     }
   });
   return absmax;
@@ -200,29 +210,33 @@ void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, i
   const Kernels& k = kernels();
   const Elements ps(p, true), gs(g, false);
   const size_t count = states.size();
-  const auto each = [&](const auto& body) {
+  if (k.norms[family] != nullptr) {
+    // Summed block by block and then in order, so that the result does not depend on the number of threads.
+    std::vector<std::array<double, 2>> sums(static_cast<size_t>(blocks), {0, 0});
     at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
       alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
       for (int64_t b = begin; b < end; b++) {
         const int64_t from = b * block, m = std::min(block, n - from);
-        float* at[kStates] = {nullptr, nullptr, nullptr};
+        float* at[kStates];
         for (size_t i = 0; i < count; i++) at[i] = states[i].read(k, b, m, sb[i]);
-        body(b, from, m, ps.read(k, from, m, pb), gs.read(k, from, m, gb), at);
+        k.norms[family](ps.read(k, from, m, pb), gs.read(k, from, m, gb), at, m, step, sums[static_cast<size_t>(b)].data());
       }
     });
-  };
-  if (k.norms[family] != nullptr) {
-    // Summed block by block and then in order, so that the result does not depend on the number of threads.
-    std::vector<std::array<double, 2>> sums(static_cast<size_t>(blocks), {0, 0});
-    each([&](int64_t b, int64_t, int64_t m, float* pp, const float* gg, float* const* at) { k.norms[family](pp, gg, at, m, step, sums[static_cast<size_t>(b)].data()); });
     double a = 0, u = 0;
     for (const auto& s : sums) a += s[0], u += s[1];
     step.trust = static_cast<float>(ratio(r.trustCoefficient, a, u, r.maxUnorm));
   }
-  each([&](int64_t b, int64_t from, int64_t m, float* pp, const float* gg, float* const* at) {
-    k.step[family](pp, gg, at, m, step);
-    for (size_t i = 0; i < count; i++) states[i].write(k, b, m, at[i]);
-    ps.write(k, from, m, pp);
+  at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
+    alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t from = b * block, m = std::min(block, n - from);
+      Source sources[kStates];
+      float *at[kStates], most[kStates], *pp = ps.read(k, from, m, pb);
+      for (size_t i = 0; i < count; i++) sources[i] = states[i].open(k, b, m, sb[i], at[i]);
+      k.step[family](pp, gs.read(k, from, m, gb), sources, at, m, step, most);
+      for (size_t i = 0; i < count; i++) states[i].write(k, b, m, at[i], most[i]);
+      ps.write(k, from, m, pp);
+    }
   });
 }
 
@@ -260,7 +274,17 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
       block);
 }
 
+// For tests: all tables of kernels that run here have to say the same. 0 is the fastest, which is in use.
+int64_t countKernels() { return static_cast<int64_t>(runnableKernels().size()); }
+int64_t useKernels(int64_t which) {
+  const auto all = runnableKernels();
+  TORCH_CHECK_VALUE(which >= 0 && which < static_cast<int64_t>(all.size()), "expected the number of a table of kernels, below ", all.size(), ". Received: ", which);
+  return std::find(all.begin(), all.end(), chosenKernels().exchange(all[static_cast<size_t>(which)])) - all.begin();
+}
+
 TORCH_LIBRARY_FRAGMENT(nbit, m) {
+  m.def("low_bit_kernels", countKernels);
+  m.def("use_low_bit_kernels", useKernels);
   m.def("quantize_blockwise(Tensor x, Tensor map, int block_size) -> (Tensor codes, Tensor absmax)");
   m.def("dequantize_blockwise(Tensor codes, Tensor absmax, Tensor map, int block_size) -> Tensor");
   m.def("quantize_small(Tensor x, Tensor? map, int block_size, bool keep_positive) -> (Tensor codes, Tensor absmax)");

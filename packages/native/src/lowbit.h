@@ -13,13 +13,12 @@ struct Codebook {
   const float* values;   // 256, ascending up to size
   const float* mid;      // 256: midpoint above each code; +infinity from the last on
   const uint8_t* bins;   // by the upper 16 bits of a float: the code of the smallest value in that bin. No bin holds two midpoints.
-  // Without tables: codes of |x| lie on straight lines between a few bounds (`curve` says whether these lines were found to be exact for this map).
-  bool curve;
-  bool mirrored;         // negative values in the lower half
-  int zero;              // code of the smallest magnitude
-  float bound[32];       // by exponent, from 2^-31 to 1: where the next line begins in that binade
-  int32_t line[32];      // the line at the start of a binade
-  float slope[16], offset[16], last[16];
+  // The same without memory, for wide registers: two straight lines per binade of |x| from 2^-31 to 1, in 256ths of a code; the lower one gives the code or the one below it. `lines` says
+  // whether that was found to be so for all numbers.
+  bool lines;
+  int whole;             // codes of negative numbers: this minus the code of the magnitude, at least 0
+  uint16_t slope[2][32], offset[2][32];
+  alignas(64) uint8_t valueBytes[4][256], midBytes[4][256];  // values and mid, byte by byte
 };
 
 enum Family : int { kMomentum = 0, kLion = 1, kRmsprop = 2, kAdagrad = 3, kAdam = 4, kAdamW = 5, kLamb = 6, kLars = 7, kAdemamix = 8, kFamilies = 9 };
@@ -31,6 +30,13 @@ struct Step {
   float rootInverse;  // 1 / sqrt(1 - beta2^t)
   float trust;        // of this tensor, in this step
   bool first, nesterov;
+};
+
+// Where a step finds one state: as codes of a map with 256 values, or (codes null) in float32 where it leaves the new state in any case.
+struct Source {
+  const uint8_t* codes;
+  const Codebook* book;
+  float scale;
 };
 
 struct Kernels {
@@ -45,15 +51,15 @@ struct Kernels {
   void (*toHalf)(const float* in, uint16_t* out, int64_t n);
   void (*fromBfloat)(const uint16_t* in, float* out, int64_t n);
   void (*toBfloat)(const float* in, uint16_t* out, int64_t n);
-  void (*step[kFamilies])(float* p, const float* g, float* const* states, int64_t n, const Step& s);
+  // most: of each new state the largest finite magnitude.
+  void (*step[kFamilies])(float* p, const float* g, const Source* sources, float* const* states, int64_t n, const Step& s, float* most);
   // Sums of squares of parameter and update, for layerwise ratios (LAMB, LARS); null for other families.
   void (*norms[kFamilies])(const float* p, const float* g, float* const* states, int64_t n, const Step& s, double* sums);
 };
 
 extern const Kernels plainKernels;
 #if defined(__x86_64__)
-extern const Kernels avx2Kernels, avx512Kernels;
+extern const Kernels avx2Kernels, avx512Kernels, vbmiKernels;
 #endif
-const Kernels& kernels();
 
 }  // namespace nbit::lowbit

@@ -5,13 +5,15 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace nbit::lowbit {
@@ -19,22 +21,28 @@ namespace nbit::lowbit {
 float floatOfHalf(uint16_t bits) { return c10::detail::fp16_ieee_to_fp32_value(bits); }
 uint16_t halfOfFloat(float x) { return c10::detail::fp16_ieee_from_fp32_value(x); }
 
-const Kernels& kernels() {
+std::vector<const Kernels*> runnableKernels() {
+  std::vector<const Kernels*> all;
 #if defined(__x86_64__)
-  static const Kernels& chosen = [&]() -> const Kernels& {
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    // ATEN_CPU_CAPABILITY is libtorch's own switch, so that one setting holds for all kernels.
-    const char* wanted = std::getenv("ATEN_CPU_CAPABILITY");
-    const std::string limit = wanted == nullptr ? "" : wanted;
-    if (limit == "default" || !avx2) return plainKernels;
-    return avx512 && limit != "avx2" ? avx512Kernels : avx2Kernels;
-  }();
-  return chosen;
-#else
-  return plainKernels;
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  // ATEN_CPU_CAPABILITY is libtorch's own switch, so that one setting holds for all kernels.
+  const char* wanted = std::getenv("ATEN_CPU_CAPABILITY");
+  const std::string limit = wanted == nullptr ? "" : wanted;
+  if (limit != "default") {
+    if (avx512 && limit != "avx2" && __builtin_cpu_supports("avx512vbmi")) all.push_back(&vbmiKernels);
+    if (avx512 && limit != "avx2") all.push_back(&avx512Kernels);
+    if (avx2) all.push_back(&avx2Kernels);
+  }
 #endif
+  all.push_back(&plainKernels);
+  return all;
 }
+std::atomic<const Kernels*>& chosenKernels() {
+  static std::atomic<const Kernels*> chosen{runnableKernels().front()};
+  return chosen;
+}
+const Kernels& kernels() { return *chosenKernels().load(std::memory_order_relaxed); }
 
 namespace {
 
@@ -44,85 +52,101 @@ struct Owned {
   std::vector<uint8_t> bins;
 };
 
-void fillBins(Owned& o, int n) {
+float floatOfBits(uint32_t bits) {
+  float v;
+  std::memcpy(&v, &bits, 4);
+  return v;
+}
+int codeOf(const Codebook& b, float v) { return static_cast<int>(std::lower_bound(b.mid, b.mid + b.size - 1, v) - b.mid); }
+// Codes of the smallest and the largest value of a bin: of a negative one the end with the larger magnitude is the smallest. NaN counts as infinite here.
+std::pair<int, int> codesOf(const Codebook& b, uint32_t bin) {
+  float ends[2] = {floatOfBits(bin << 16), floatOfBits((bin << 16) | 0xffffu)};
+  for (float& v : ends) v = v == v ? v : (bin & 0x8000u) ? -INFINITY : INFINITY;
+  return {codeOf(b, std::min(ends[0], ends[1])), codeOf(b, std::max(ends[0], ends[1]))};
+}
+void fillBins(Owned& o) {
   o.bins.resize(65536);
-  for (uint32_t bin = 0; bin < 65536; bin++) {
-    // The smallest value of a bin: of a negative one it is the end with the larger magnitude.
-    const uint32_t bits = (bin << 16) | ((bin & 0x8000u) ? 0xffffu : 0u);
-    float v;
-    std::memcpy(&v, &bits, 4);
-    if (v != v) v = (bin & 0x8000u) ? -INFINITY : INFINITY;
-    o.bins[bin] = static_cast<uint8_t>(std::lower_bound(o.mid.begin(), o.mid.begin() + n - 1, v) - o.mid.begin());
-  }
+  for (uint32_t bin = 0; bin < 65536; bin++) o.bins[bin] = static_cast<uint8_t>(codesOf(o.book, bin).first);
+  o.book.bins = o.bins.data();
 }
 
-int exponentOf(float a) {
-  uint32_t bits;
-  std::memcpy(&bits, &a, 4);
-  return std::clamp(static_cast<int>(bits >> 23) - (127 - 31), 0, 31);
-}
-// The guess that the wide kernels make, in the same operations.
-int guess(const Codebook& b, float v) {
-  const float a = std::min(std::fabs(v), 1.f);
-  const int e = exponentOf(a);
-  const int line = b.line[e] + (a > b.bound[e] ? 1 : 0);
-  int c = static_cast<int>(std::min(std::fmaf(a, b.slope[line], b.offset[line]), b.last[line]));
-  if (std::signbit(v)) c = b.mirrored ? 2 * b.zero - 1 - c : 0;
-  return std::max(c, 0);
-}
-bool exact(const Codebook& b) {
-  // Guesses rise with the value between midpoints, so both sides of every midpoint and the ends tell all.
-  const auto right = [&](float v) {
-    const int code = static_cast<int>(std::lower_bound(b.mid, b.mid + b.size - 1, v) - b.mid), g = guess(b, v);
-    return g == code || g == code - 1;
-  };
-  bool all = right(0.f) && right(-0.f) && right(1.f) && right(-1.f) && right(INFINITY) && right(-INFINITY) && right(std::numeric_limits<float>::denorm_min()) && right(-std::numeric_limits<float>::denorm_min());
-  for (int i = 0; i + 1 < b.size; i++) all = all && right(b.mid[i]) && right(std::nextafterf(b.mid[i], 2.f)) && right(std::nextafterf(b.mid[i], -2.f));
-  for (int e = 0; e < 32; e++) {
-    const float start = std::ldexp(1.f, e - 31);
-    all = all && right(start) && right(std::nextafterf(start, 0.f)) && right(-start) && right(-std::nextafterf(start, 0.f));
+// A guess may be the code of any value of the bin or the one below it.
+bool right(std::pair<int, int> codes, int guess) { return codes.second - 1 <= guess && guess <= codes.first; }
+
+// The points 0 to 127 of a binade: between low and high, in 256ths of a code.
+struct Band {
+  int low[128], high[128];
+  bool holds(int at, int value) const { return low[at] <= value && value <= high[at]; }
+};
+int along(int slope, int offset, int at) { return offset + (at * slope >> 7); }
+// The steepest and the flattest line, in units per point, through a band as far as there is one from `from` in the direction `by`.
+struct Reach { double flattest = 0, steepest = 512; int end; };
+Reach reach(const Band& band, int from, int by) {
+  Reach r{.end = from};
+  for (; r.end >= 0 && r.end < 128; r.end += by) {
+    double flattest = r.flattest, steepest = r.steepest;
+    for (int i = from; i != r.end; i += by) {
+      const int a = std::min(i, r.end), b = std::max(i, r.end);
+      flattest = std::max(flattest, static_cast<double>(band.low[b] - band.high[a]) / (b - a));
+      steepest = std::min(steepest, static_cast<double>(band.high[b] - band.low[a]) / (b - a));
+    }
+    if (flattest > steepest) return r;
+    r.flattest = flattest, r.steepest = steepest;
   }
+  return r;
+}
+// One line and its place in the middle of the band over [from, to).
+std::pair<int, int> lineOf(const Band& band, const Reach& r, int from, int to) {
+  const int slope = static_cast<int>(std::lround((r.flattest + r.steepest) * 64));
+  int low = 0, high = 65535;
+  for (int i = from; i < to; i++) low = std::max(low, band.low[i] - along(slope, 0, i)), high = std::min(high, band.high[i] - along(slope, 0, i));
+  return {slope, (low + high) / 2};
+}
+// Two lines of which the lower one stays in the band. A dynamic map has at most one change of spacing in a binade, to a wider one.
+bool fillBinade(Codebook& b, int e) {
+  Band band;
+  for (int i = 0; i < 128; i++) {
+    const auto codes = codesOf(b, static_cast<uint32_t>(((96 + e) << 7) + i));
+    band.low[i] = std::max(0, codes.second - 1) * 256;
+    band.high[i] = codes.first * 256 + 255;
+  }
+  const Reach up = reach(band, 0, 1), down = reach(band, 127, -1);
+  for (int split = down.end + 1; split <= up.end; split++) {
+    const auto [slope0, offset0] = lineOf(band, up, 0, split);
+    const auto [slope1, offset1] = lineOf(band, down, split, 128);
+    bool all = slope0 <= 65535 && slope1 <= 65535;
+    for (int i = 0; i < 128; i++) all = all && band.holds(i, std::min(along(slope0, offset0, i), along(slope1, offset1, i)));
+    if (!all) continue;
+    b.slope[0][e] = static_cast<uint16_t>(slope0), b.offset[0][e] = static_cast<uint16_t>(offset0);
+    b.slope[1][e] = static_cast<uint16_t>(slope1), b.offset[1][e] = static_cast<uint16_t>(offset1);
+    return true;
+  }
+  return false;
+}
+// What the wide kernels compute of the upper 16 bits, in the same operations.
+int guess(const Codebook& b, uint32_t bin) {
+  const uint32_t m = std::max(bin & 0x7fffu, 96u << 7), e = (m >> 7) & 31, fraction = (m << 9) & 0xffffu;
+  const auto line = [&](int i) { return static_cast<uint16_t>(b.offset[i][e] + (fraction * b.slope[i][e] >> 16)); };
+  const int magnitude = std::min(line(0), line(1)) >> 8;
+  return bin & 0x8000u ? std::max(b.whole - magnitude, 0) : magnitude;
+}
+// Whether guesses are right for the upper half of every number that a block can have: up to 1, and infinity.
+bool exact(const Codebook& b, uint32_t sign) {
+  bool all = right(codesOf(b, sign | 0x7f80u), guess(b, sign | 0x7f80u));
+  for (uint32_t bin = 0; bin <= 0x3f80u; bin++) all = all && right(codesOf(b, sign | bin), guess(b, sign | bin));
   return all;
 }
+void fillLines(Codebook& b) {
+  for (int e = 0; e < 32; e++)
+    if (!fillBinade(b, e)) return;
+  if (!exact(b, 0)) return;
+  for (b.whole = 0; b.whole < 256 && !exact(b, 0x8000u);) b.whole++;
+  b.lines = b.whole < 256;
+}
 
-// Lines through the midpoints of the upper half: a line begins at one and goes on while they are evenly spaced.
-void fillCurve(Owned& o, int n) {
-  Codebook& b = o.book;
-  b.zero = static_cast<int>(std::min_element(o.values.begin(), o.values.begin() + n, [](float x, float y) { return std::fabs(x) < std::fabs(y); }) - o.values.begin());
-  b.mirrored = b.zero > 0;
-  std::fill(std::begin(b.bound), std::end(b.bound), INFINITY);
-  b.slope[0] = 0.f;
-  b.offset[0] = b.last[0] = static_cast<float>(b.zero);
-  int line = 0;
-  std::vector<float> starts{0.f};
-  for (int i = b.zero; i + 1 < n;) {
-    if (++line >= 16) return;
-    // From this midpoint on: steps of d, the first of them possibly shorter.
-    int j = i + 1;
-    const double d = i + 2 < n - 1 && o.mid[i + 2] - o.mid[i + 1] >= (o.mid[i + 1] - o.mid[i]) * 0.999f && o.mid[i + 2] - o.mid[i + 1] < (o.mid[i + 1] - o.mid[i]) * 1.6f ? o.mid[i + 2] - o.mid[i + 1]
-                     : i + 1 < n - 1                                                                                                              ? o.mid[i + 1] - o.mid[i]
-                                                                                                                                                  : 1.0;
-    while (j + 1 < n - 1 && std::fabs(o.mid[j + 1] - o.mid[j] - d) < 0.003 * d) j++;
-    const bool any = i + 1 < n - 1;
-    if (any && std::fabs(o.mid[j] - o.mid[j - 1] - d) > 0.003 * d) j = i;
-    const double anchor = any ? o.mid[i + 1] - d : o.mid[i];
-    b.slope[line] = static_cast<float>(1.0 / d);
-    b.offset[line] = static_cast<float>(i + 1 - 0.02 - anchor / d);
-    const int next = std::min(std::max(j, i) + 1, n - 1);
-    b.last[line] = static_cast<float>(next);
-    float& bound = b.bound[exponentOf(o.mid[i])];
-    if (bound != INFINITY) return;
-    bound = o.mid[i];
-    starts.push_back(o.mid[i]);
-    i = next;
-  }
-  for (int e = 0; e < 32; e++) {
-    const float first = e == 0 ? 0.f : std::ldexp(1.f, e - 31);
-    int at = 0;
-    while (at + 1 < static_cast<int>(starts.size()) && starts[at + 1] < first) at++;
-    b.line[e] = at;
-  }
-  b.curve = exact(b);
+void fillPlanes(uint8_t (&planes)[4][256], const float* values) {
+  for (int i = 0; i < 256; i++)
+    for (int k = 0; k < 4; k++) std::memcpy(&planes[k][i], reinterpret_cast<const char*>(values + i) + k, 1);
 }
 
 }  // namespace
@@ -139,12 +163,13 @@ const Codebook& codebookOf(const float* values, int n) {
     made->values.resize(256, values[n - 1]);
     made->mid.assign(256, INFINITY);
     for (int i = 0; i + 1 < n; i++) made->mid[static_cast<size_t>(i)] = (values[i] + values[i + 1]) * 0.5f;
-    fillBins(*made, n);
     made->book.size = n;
     made->book.values = made->values.data();
     made->book.mid = made->mid.data();
-    made->book.bins = made->bins.data();
-    fillCurve(*made, n);
+    fillPlanes(made->book.valueBytes, made->book.values);
+    fillPlanes(made->book.midBytes, made->book.mid);
+    fillBins(*made);
+    fillLines(made->book);
     found = std::move(made);
   }
   return found->book;
@@ -157,6 +182,7 @@ const Codebook& float8Book() {
     for (int i = 0; i < 256; i++) made->values[static_cast<size_t>(i)] = c10::detail::fp8e4m3fn_to_fp32_value(static_cast<uint8_t>(i));
     made->book.size = 256;
     made->book.values = made->values.data();
+    fillPlanes(made->book.valueBytes, made->book.values);
     return made;
   }();
   return owned.book;

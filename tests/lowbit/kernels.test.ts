@@ -1,0 +1,126 @@
+/** The tables of kernels that this processor can run, one after the other: all give the codes of the plain reference. The other tests run on the fastest alone. */
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
+import { nn, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
+
+function operator(name: string): (...args: readonly unknown[]) => unknown {
+  const found = operators("nbit")[name];
+  assert.ok(found !== undefined, name);
+  return found;
+}
+const use = operator("use_low_bit_kernels");
+const tables = Array.from({ length: Number(operator("low_bit_kernels")()) }, (_, i) => i);
+afterEach(() => void use(0));
+/** The test on each table; what it returns has to be the same on all. */
+const everyTable = (name: string, body: (table: number) => void): void =>
+  tables.forEach((table) => {
+    test(`${name}: table ${table} of ${tables.length}`, () => {
+      use(table);
+      scope(() => body(table));
+    });
+  });
+
+test("a table that is not there is refused", () => {
+  assert.equal(use(tables.length - 1), 0);
+  assert.equal(use(0), tables.length - 1);
+  for (const which of [-1, tables.length]) assert.throws(() => use(which), /number of a table of kernels, below \d+\. Received/);
+});
+
+const equalCodes = (x: Tensor, format: FormatName, signed: boolean, blockSize: number, what: string): void =>
+  scope(() => {
+    const [fused, plain] = [quantizeBlockwise(x, { format, signed, blockSize }), FORMATS[format].quantize(x, { signed, blockSize })];
+    assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, `${what}: absmax`);
+    const wrong = fused.codes.view("uint8").ne(plain.codes.view("uint8"));
+    assert.equal(wrong.sum().item(), 0, `${what}: codes, first at ${wrong.view([-1]).to("uint8").argmax().item()}`);
+  });
+
+/** Float32 numbers from two below each of `values` to two above, and their negatives. */
+function around(values: readonly number[]): Float32Array {
+  const bits = new Int32Array(Float32Array.from(values.map(Math.abs)).buffer);
+  const near = [...bits].flatMap((b) => [-2, -1, 0, 1, 2].map((d) => Math.max(b + d, 0)));
+  const positive = new Float32Array(Int32Array.from(near).buffer);
+  return Float32Array.from([...positive, ...positive.map((v) => -v)]);
+}
+const MAPS: readonly (readonly [FormatName, boolean, readonly number[]])[] = [
+  ["dynamic8", true, dynamicMap(true)], ["dynamic8", false, dynamicMap(false)], ["dynamic4", true, dynamicMap4(true)], ["dynamic4", false, dynamicMap4(false)], ["linear4", true, linearMap(true, 4)],
+  ["linear4", false, linearMap(false, 4)],
+];
+everyTable("two numbers to both sides of every midpoint, of every start of a binade and of every bin", () => {
+  for (const [format, signed, map] of MAPS) {
+    const values = map.map(Math.fround);
+    const midpoints = values.slice(1).map((v, i) => Math.fround(Math.fround(v + (values[i] as number)) * 0.5));
+    const binades = Array.from({ length: 150 }, (_, e) => 2 ** -e);
+    const bins = Array.from({ length: 0x3f80 - 0x3000 }, (_, i) => new Float32Array(Int32Array.of((0x3000 + i) << 16).buffer)[0] as number);
+    const x = around([...midpoints, ...binades, ...bins]).map((v) => (Math.abs(v) <= 1 ? v : 0));
+    // One block each with a 1 in it, so that values up to 1 are themselves; a midpoint meets every place of a register.
+    const rows = Math.ceil(x.length / 253);
+    const padded = new Float32Array(rows * 256);
+    for (let row = 0; row < rows; row++) {
+      padded.set(x.subarray(row * 253, row * 253 + 253), row * 256);
+      padded[row * 256 + 255] = 1;
+    }
+    equalCodes(tensorFromBytes(padded, "float32", [padded.length]), format, signed, 256, `${format} ${signed ? "signed" : "unsigned"}`);
+  }
+});
+
+everyTable("random numbers of every size, with zeros, infinities and NaN", () => {
+  seedEverything(11);
+  for (const [format, signed] of MAPS)
+    for (const [blockSize, scale] of [[256, 1], [100, 1e-30], [4096, 1e30], [64, 1e-38], [250, 1e-3]] as const) {
+      const n = 20_003;
+      const some = (one: number): Tensor => randint(0, one, [n]).eq(0);
+      const x = randn([n]).mul(randn([n]).mul(4).exp()).mul(scale);
+      const y = x.where(some(97).logicalNot(), tensor(Infinity)).where(some(89).logicalNot(), tensor(NaN)).where(some(7).logicalNot(), zeros([]));
+      for (const values of [x, y]) equalCodes(signed ? values : values.abs(), format, signed, blockSize, `${format} ${signed ? "signed" : "unsigned"}, blocks of ${blockSize}, ${scale}`);
+    }
+});
+
+everyTable("states that are not finite scale nothing away: infinite ones keep the largest code, NaN the one of zero", () => {
+  // Halves and whole numbers, so that p + g has one value in any order of operations.
+  const at = { infinite: 300, negative: 70, none: 510 };
+  const start = Float32Array.from({ length: 777 }, (_, i) => (i % 31) - 15);
+  start[at.infinite] = Infinity;
+  start[at.negative] = -Infinity;
+  start[at.none] = NaN;
+  const p = new nn.Parameter(tensorFromBytes(start, "float32", [777]));
+  p.grad = tensorFromBytes(Float32Array.from({ length: 777 }, (_, i) => (i % 7) / 2), "float32", [777]);
+  const wanted = FORMATS.dynamic8.quantize(p.detach().add(p.grad), { signed: true, blockSize: 256 });
+  const optimizer = new SGD8bit([p], { lr: 0.125, weightDecay: 1, min8bitSize: 1 });
+  optimizer.step();
+  const state = optimizer.state.get(p);
+  assert.deepEqual((state?.["absmax1"] as Tensor).tolist(), wanted.absmax.tolist());
+  const codes = (state?.["state1"] as Tensor).tolist() as number[];
+  assert.deepEqual(codes, wanted.codes.tolist());
+  assert.deepEqual([codes[at.infinite], codes[at.negative], codes[at.none]], [255, 0, 127]);
+});
+
+everyTable("a step from codes: parameter and states of the reference, over whole and ragged blocks", () => {
+  seedEverything(5);
+  const [p, q] = [new nn.Parameter(randn([5003]).mul(0.1)), new nn.Parameter(zeros([5003]))];
+  q.detach().copy_(p.detach());
+  // 1 - β has to be the same in float32 and float64.
+  const [fused, plain] = [p, q].map((x) => new AdamW8bit([x], { betas: [0.75, 0.96875], weightDecay: 0.1, min8bitSize: 1 })) as [AdamW8bit, AdamW8bit];
+  Object.defineProperty(plain, "family", { value: { ...plain.family, fused: null } });
+  const read = (o: LowBitOptimizer, x: Tensor, name: string): Tensor => o.state.get(x)?.[name] as Tensor;
+  for (let step = 0; step < 4; step++)
+    scope(() => {
+      // Gradients over ten decades: small second moments beside large ones, some of which keep a code above zero only because they are positive.
+      p.grad = randn([5003]).mul(randn([5003]).mul(5).exp()).mul(1e-3);
+      q.grad = p.grad.clone();
+      fused.step();
+      plain.step();
+      const error = p.detach().sub(q.detach()).abs().max().item();
+      assert.ok(error < 1e-6, `parameters: ${error}`);
+      for (const i of [1, 2]) {
+        const ratio = read(fused, p, `absmax${i}`).div(read(plain, q, `absmax${i}`)).sub(1).abs().max().item();
+        assert.ok(ratio < 1e-6, `absmax${i}: ${ratio}`);
+        const apart = read(fused, p, `state${i}`).float().sub(read(plain, q, `state${i}`).float()).abs();
+        // A sum that is rounded once instead of twice may fall to the other side of a midpoint.
+        assert.ok(apart.max().item() <= 1 && apart.sum().item() <= 5, `state${i}: ${apart.sum().item()} codes differ`);
+        read(fused, p, `absmax${i}`).copy_(read(plain, q, `absmax${i}`));
+        read(fused, p, `state${i}`).copy_(read(plain, q, `state${i}`));
+      }
+      p.detach().copy_(q.detach());
+    });
+});
