@@ -44,7 +44,7 @@ function around(values: readonly number[]): Float32Array {
 }
 const MAPS: readonly (readonly [FormatName, boolean, readonly number[]])[] = [
   ["dynamic8", true, dynamicMap(true)], ["dynamic8", false, dynamicMap(false)], ["dynamic4", true, dynamicMap4(true)], ["dynamic4", false, dynamicMap4(false)], ["linear4", true, linearMap(true, 4)],
-  ["linear4", false, linearMap(false, 4)],
+  ["linear4", false, linearMap(false, 4)], ["linear8", true, linearMap(true, 8)], ["linear8", false, linearMap(false, 8)],
 ];
 everyTable("two numbers to both sides of every midpoint, of every start of a binade and of every bin", () => {
   for (const [format, signed, map] of MAPS) {
