@@ -1,7 +1,7 @@
 /** The tables of kernels that this processor can run, one after the other: all give the codes of the plain reference. The other tests run on the fastest alone. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
+import { AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, type LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
 import { nn, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
 
 function operator(name: string): (...args: readonly unknown[]) => unknown {
