@@ -4,6 +4,7 @@ import { cuda, memory, nn, type optim, randn, scope, seedEverything, stack, tens
 import * as lowbit from "@nbit/lowbit";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import { collectGarbage } from "../leaks/collect.js";
+import { beyond32Bits } from "../lowbit/large.js";
 
 const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };
 const { quantizeBlockwise, dequantizeBlockwise } = lowbit;
@@ -24,14 +25,15 @@ for (const blockSize of [256, 64, 100, 2048, 4096])
       const x = randn([30011]).mul(randn([30011]).mul(4).exp());
       x.slice(0, 0, 6).copy_(tensor([Infinity, -Infinity, NaN, 0, -0, 1e-42]));
       x.slice(0, 8192, 12288).zero_();
-      for (const signed of [true, false])
-        for (const dtype of ["float32", "bfloat16", "float16"] satisfies DType[]) {
-          const cpu = quantizeBlockwise(x.to(dtype), { signed, blockSize });
-          const gpu = quantizeBlockwise(x.to(dtype).to("cuda"), { signed, blockSize });
-          assert.equal(apart(cpu.absmax, gpu.absmax), 0);
-          assert.deepEqual(codesApart(cpu.codes, gpu.codes), [0, 0]);
-          assert.equal(apart(dequantizeBlockwise(cpu, { signed }), dequantizeBlockwise(gpu, { signed })), 0);
-        }
+      for (const format of ["dynamic8", "linear8"] as const)
+        for (const signed of [true, false])
+          for (const dtype of ["float32", "bfloat16", "float16"] satisfies DType[]) {
+            const cpu = quantizeBlockwise(x.to(dtype), { format, signed, blockSize });
+            const gpu = quantizeBlockwise(x.to(dtype).to("cuda"), { format, signed, blockSize });
+            assert.equal(apart(cpu.absmax, gpu.absmax), 0);
+            assert.deepEqual(codesApart(cpu.codes, gpu.codes), [0, 0], format);
+            assert.equal(apart(dequantizeBlockwise(cpu, { format, signed }), dequantizeBlockwise(gpu, { format, signed })), 0);
+          }
       // Without alignment.
       const wide = x.to("cuda");
       assert.deepEqual(codesApart(quantizeBlockwise(x.slice(0, 1), { blockSize }).codes, quantizeBlockwise(wide.slice(0, 1), { blockSize }).codes), [0, 0]);
@@ -259,3 +261,5 @@ for (const bits of [8, 32] as const)
       assert.equal(apart(x, y), 0);
     }
   });
+
+test("steps, codes and values of more than 2³¹ elements on the GPU", { skip: options.skip || (cuda.memoryStats().free < 32 * 2 ** 30 && "needs 32 GiB of free GPU memory") }, () => beyond32Bits("cuda"));

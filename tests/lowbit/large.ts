@@ -40,7 +40,8 @@ export function beyond32Bits(on: "cpu" | "cuda"): void {
     for (const state of [s, t]) for (const name of ["state1", "state2", "absmax1", "absmax2"]) (state[name] as Tensor).dispose();
   });
 
-  for (const format of ["dynamic8", "linear8", "moments4", "float8"] as const)
+  // On a GPU the other formats' plain operators would take five times the memory.
+  for (const format of on === "cpu" ? (["dynamic8", "linear8", "moments4", "float8"] as const) : (["dynamic8", "linear8"] as const))
     scope(() => {
       const x = large(numbers[0] as Tensor);
       const [q, end] = [x, numbers[0] as Tensor].map((t) => quantizeBlockwise(t, { format, blockSize: 256 })) as [Quantized, Quantized];
