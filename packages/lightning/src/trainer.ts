@@ -204,6 +204,7 @@ export class Trainer extends TrainerState {
     } finally {
       stopListening();
       restoreSwitches();
+      this.precision.endRun();
       run.stage = null;
       run.currentHook = null;
     }

@@ -63,11 +63,16 @@ export interface NativeAddon {
   autocastClearCache(): void;
   policyCreate(deviceType: number, rules: string): number;
   policyFree(id: number): void;
-  policyHold(id: number, tensor: number): void;
-  policyHeldBytes(id: number): number;
   policyPush(id: number): void;
   muteWarnings(on: boolean): boolean;
   policyPop(): void;
+  weightCastsCreate(trainable: boolean): number;
+  weightCastsFree(id: number): void;
+  weightCastsPush(id: number): void;
+  weightCastsPop(): void;
+  weightCastsBytes(id: number): number;
+  weightCast(weight: number, dtype: number): number;
+  weightsChanged(byOptimizer: boolean): void;
   dumpKernels(name: string, overload: string): string;
   // random
   generatorCreate(device: number, isDefault: boolean): number;

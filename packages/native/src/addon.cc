@@ -22,7 +22,7 @@ NAPI_MODULE_INIT() {
     reserveSlots();
     installWarningHandler();
     quietNnpack();
-    for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), linearEntries(), autocastEntries(), autocastPolicyEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
+    for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), linearEntries(), autocastEntries(), autocastPolicyEntries(), weightCastEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
       for (const Entry& e : table) {
         napi_value fn;
         napi_create_function(env, e.name, NAPI_AUTO_LENGTH, e.fn, nullptr, &fn);

@@ -1,5 +1,6 @@
 // Autocast policies of one's own: a boxed kernel on the Autocast key of any operator, which casts its tensors as an active policy says, or else as the engine would.
 #include "core.h"
+#include "weight_casts.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -15,19 +16,10 @@ namespace {
 // none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error. banned16: an error for 16-bit inputs.
 enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 
-/** A weight whose cast is kept for as long as neither its values nor its storage change. */
-struct Held {
-  at::Tensor weight;
-  uint32_t version = 0;
-  const void* data = nullptr;
-  at::Tensor cast;
-};
-
 struct Policy {
   c10::DeviceType device;
   std::unordered_map<std::string, Rule> rules;   // "aten::mm.out" style: name, or name.overload
   std::unordered_map<std::string, Rule> engine;  // what the engine itself does with these
-  std::unordered_map<const c10::TensorImpl*, Held> held;
   std::vector<std::unique_ptr<torch::Library>> registrations;
 };
 std::map<uint64_t, std::unique_ptr<Policy>>& policies = *new std::map<uint64_t, std::unique_ptr<Policy>>();
@@ -75,24 +67,9 @@ Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device) {
   return Rule::none;
 }
 
-/** The engine caches casts of leaves that want a gradient; those of held weights that want none are cached here. */
 at::Tensor castTo(at::ScalarType target, const at::Tensor& t, c10::DeviceType device) {
   if (!castable(t, device) || t.scalar_type() == target) return t;
-  if (!t.requires_grad()) {
-    for (auto p = active.rbegin(); p != active.rend(); ++p) {
-      const auto found = (*p)->held.find(t.unsafeGetTensorImpl());
-      if (found == (*p)->held.end()) continue;
-      Held& h = found->second;
-      const auto version = static_cast<uint32_t>(t._version());
-      if (!h.cast.defined() || h.version != version || h.data != t.data_ptr() || h.cast.scalar_type() != target) {
-        const at::NoGradGuard noGrad;
-        h.cast = t.to(target);
-        h.version = version;
-        h.data = t.data_ptr();
-      }
-      return h.cast;
-    }
-  }
+  if (at::Tensor kept = keptCast(target, t); kept.defined()) return kept;
   return at::autocast::cached_cast(target, t, device);
 }
 
@@ -126,6 +103,20 @@ void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     if (cast) eachTensor(*stack, count, [&](const at::Tensor& t) { return castTo(target, t, device); });
   }
   op.callBoxed(stack);
+}
+
+// The operator that nearly all weights go through, without the boxes. The same as policyKernel does.
+template <c10::DeviceType device>
+at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("aten::linear", "").typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&)>();
+  if (ruleOf(op.operator_name(), device) != Rule::lower) {
+    torch::jit::Stack stack{input, weight, bias};
+    policyKernel<device>(op, &stack);
+    return std::move(stack.front()).toTensor();
+  }
+  const at::ScalarType target = at::autocast::get_autocast_dtype(device);
+  const c10::impl::ExcludeDispatchKeyGuard outside(at::autocast::get_autocast_dispatch_key_from_device_type(device));
+  return op.call(castTo(target, input, device), castTo(target, weight, device), bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
 }
 
 struct Quiet : c10::WarningHandler {
@@ -166,11 +157,12 @@ NBIT_FN(policyCreate) {
       if (!handle) continue;
       known = true;
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
-      if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
+      if (full == "linear") library->impl("linear", policy->device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>))) : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
+      else if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
       else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
     }
     if (!known) fail("ERR_NO_OPERATOR", "this libtorch has no operator " + name);
-    policy->rules[name] = parseRule(fields[1]);
+    if (fields[1] != "engine") policy->rules[name] = parseRule(fields[1]);  // else its kernel is there for the casts alone
     policy->engine[name] = parseRule(fields[2]);
   }
   policy->registrations.push_back(std::move(library));
@@ -184,28 +176,6 @@ NBIT_FN(policyFree) {
   policies.erase(static_cast<uint64_t>(a.number(0)));
   return nullptr;
   NBIT_CATCH("amp.policy")
-}
-/** (policy, tensor): keep one cast of this weight while it wants no gradient. */
-NBIT_FN(policyHold) {
-  Args a(env, info);
-  NBIT_TRY
-  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
-  if (found == policies.end()) fail("ERR_ARGUMENT", "expected a policy that is in use");
-  const at::Tensor& t = get(a.number(1));
-  found->second->held[t.unsafeGetTensorImpl()] = Held{t, 0, nullptr, {}};
-  return nullptr;
-  NBIT_CATCH("FrozenCasts")
-}
-/** (policy) → bytes of the casts that are kept now */
-NBIT_FN(policyHeldBytes) {
-  Args a(env, info);
-  NBIT_TRY
-  double bytes = 0;
-  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
-  if (found != policies.end())
-    for (const auto& [impl, h] : found->second->held) if (h.cast.defined()) bytes += static_cast<double>(h.cast.nbytes());
-  return toJs(env, bytes);
-  NBIT_CATCH("FrozenCasts")
 }
 NBIT_FN(policyPush) {
   Args a(env, info);
@@ -232,7 +202,7 @@ NBIT_FN(dumpKernels) {
 }
 
 std::vector<Entry> autocastPolicyEntries() {
-  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyHold", policyHold}, {"policyHeldBytes", policyHeldBytes}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
+  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
 }
 
 }  // namespace nbit

@@ -1,12 +1,12 @@
 // Autograd from JavaScript: modes, gradients, backward, hooks, and nodes whose backward is a JavaScript function.
 #include "core.h"
 #include "nodes.h"
+#include "weight_casts.h"
 
 #include <c10/core/AutogradState.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
@@ -19,7 +19,6 @@ void forgetCasts();  // autocast.cc
 namespace {
 
 namespace ag = torch::autograd;
-
 int64_t javascriptNodes = 0;  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
 
 struct HandleScope {
@@ -340,6 +339,7 @@ NBIT_FN(setData) {
   NBIT_TRY
   get(a.number(0)).set_data(get(a.number(1)));
   forgetCasts();
+  weightsMayHaveChanged();
   return nullptr;
   NBIT_CATCH("setData")
 }

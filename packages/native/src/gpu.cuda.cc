@@ -1,5 +1,6 @@
 // What only a CUDA libtorch has: devices, streams, events, memory statistics, whole-step graphs. Compiled only against such a libtorch.
 #include "core.h"
+#include "weight_casts.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
@@ -267,6 +268,7 @@ NBIT_FN(graphBegin) {
     c10::cuda::setCurrentCUDAStream(c.before);
     throw;
   }
+  recordingGraph = true;
   return nullptr;
   NBIT_CATCH("CudaGraph")
 }
@@ -276,7 +278,10 @@ NBIT_FN(graphEnd) {
   Capture& c = graphs.at(a.number(0), "graph");
   struct Restore {
     Capture& c;
-    ~Restore() { c10::cuda::setCurrentCUDAStream(c.before); }
+    ~Restore() {
+      recordingGraph = false;
+      c10::cuda::setCurrentCUDAStream(c.before);
+    }
   } restore{c};
   c.graph.capture_end();
   return nullptr;

@@ -1,4 +1,5 @@
 /** When weights may have changed: what was computed from them before is then stale. */
+import { native } from "./native.js";
 
 let epoch = 0;
 
@@ -9,7 +10,8 @@ let epoch = 0;
 export function weightsEpoch(): number {
   return epoch;
 }
-/** @internal */
-export function advanceWeightsEpoch(): void {
+/** @internal `byOptimizer`: only parameters with gradients were written. */
+export function advanceWeightsEpoch(byOptimizer = false): void {
   epoch++;
+  native.weightsChanged(byOptimizer);
 }

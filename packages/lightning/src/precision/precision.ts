@@ -71,6 +71,9 @@ export abstract class Precision {
     this.optimizers = optimizers;
   }
 
+  /** The run that `connect` began is over, however it ended: let go of what only it needs. */
+  endRun(): void {}
+
   /** Run `fn`, which builds layers, so that they are made in the parameters' dtype. */
   moduleInit<T>(fn: () => T): T {
     return fn();

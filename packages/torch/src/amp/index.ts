@@ -6,3 +6,4 @@ export { policy, AutocastPolicy, type PolicyRule, type PolicyRules } from "./pol
 export { policyTable, type AutocastRule } from "./policy-table.js";
 export { customBwd, customFwd, type CustomForwardOptions } from "./custom.js";
 export { FrozenCasts } from "./frozen.js";
+export { WeightCasts, type Weights } from "./weight-casts.js";

@@ -84,6 +84,25 @@ function ruleOf(name: string, schema: Schema, device: DeviceLike): AutocastRule 
 
 const tables = new Map<string, ReadonlyMap<string, AutocastRule>>();
 
+function probeRules(type: string, wanted: (name: string) => boolean): ReadonlyMap<string, AutocastRule> {
+  const found = new Map<string, AutocastRule>();
+  withoutWarnings(() => {
+    for (const { name, overload } of kernelsOf(`Autocast${type.toUpperCase()}`)) {
+      const short = name.replace(/^aten::/, "");
+      if (!name.startsWith("aten::") || found.has(short) || !wanted(short)) continue;
+      const schema = schemasOf(name).find((s) => s.overload === overload);
+      if (schema !== undefined) found.set(short, ruleOf(short, schema, type));
+    }
+  });
+  return found;
+}
+
+/** @internal The engine's rules for some operators, which are asked alone where the table has not been made. */
+export function engineRules(device: DeviceLike, names: readonly string[]): ReadonlyMap<string, AutocastRule> {
+  const type = deviceOf(device, "amp").type;
+  return tables.get(type) ?? probeRules(type, (name) => names.includes(name));
+}
+
 /**
  * The engine's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
  * list, so it is right for the libtorch in use. By name without `aten::`. Takes some 100 ms the first time.
@@ -95,16 +114,7 @@ export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, Aut
   if (type === "cuda" && cudaDeviceCount() === 0) throw new NbitError("amp.policyTable: expected a CUDA device, whose autocast is asked. Received: none. Ask where there is one; the table of the CPU is policyTable(\"cpu\").", "AMP_NO_DEVICE");
   let table = tables.get(type);
   if (table === undefined) {
-    const found = new Map<string, AutocastRule>();
-    withoutWarnings(() => {
-      for (const { name, overload } of kernelsOf(`Autocast${type.toUpperCase()}`)) {
-        const short = name.replace(/^aten::/, "");
-        if (!name.startsWith("aten::") || found.has(short)) continue;
-        const schema = schemasOf(name).find((s) => s.overload === overload);
-        if (schema !== undefined) found.set(short, ruleOf(short, schema, type));
-      }
-    });
-    table = found;
+    table = probeRules(type, () => true);
     tables.set(type, table);
   }
   return table;

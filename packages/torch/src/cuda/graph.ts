@@ -44,6 +44,7 @@ export class CudaGraph {
       } catch {
         // The capture is invalid: the first error says why.
       }
+      advanceWeightsEpoch(); // what was derived while recording has never run
       throw error;
     }
     cudaFunction("graphEnd", "CudaGraph")(this.#id);

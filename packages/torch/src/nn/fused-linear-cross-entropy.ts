@@ -1,5 +1,6 @@
 /** The last layer of a language model and its loss, without the logits in float32. */
 import { AutogradFunction, type FunctionContext } from "../autograd/function.js";
+import { keptCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError } from "../errors.js";
 import { operators } from "../ops/aten.js";
@@ -26,7 +27,7 @@ export function linearCrossEntropyReference(x: Tensor, weight: Tensor, target: T
 class Fused extends AutogradFunction {
   static forward(ctx: FunctionContext, x: Tensor, weight: Tensor, target: Tensor, dtype: DType, ignoreIndex: number, chunkRows: number): Tensor {
     const input = x.to(dtype);
-    const matrix = weight.to(dtype);
+    const matrix = keptCast(weight, dtype) ?? weight.to(dtype);
     const rows = input.size(0);
     const valid = target.ne(ignoreIndex).sum().to("float32");
     const whole = chunkRows >= rows;

@@ -134,7 +134,7 @@ export abstract class Optimizer {
     noGrad(() => {
       this.paramGroups.forEach((group, i) => this.#stepOne(group, i));
     });
-    advanceWeightsEpoch();
+    advanceWeightsEpoch(true);
     for (const hook of this.#postHooks) hook(this);
     return loss;
   }

@@ -1,0 +1,86 @@
+/** 16-bit casts of weights, made once per change instead of at every use. */
+import { ArgumentError, NbitError } from "../errors.js";
+import { F, native } from "../native.js";
+import { schemasOf } from "../ops/schema.js";
+import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
+import { dtypeCode, type DType } from "../tensor/dtype.js";
+import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { engineRules } from "./policy-table.js";
+
+/** Operators that take weights. Those among them that the engine runs in a region's dtype get a kernel that knows of the casts; any other operator casts as ever. */
+const OPERATORS = ["linear", "matmul", "mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "addbmm", "prelu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_convolution"];
+
+/** A module, whose parameters are meant, or tensors. */
+export type Weights = { parameters(): Iterable<Tensor> } | Iterable<Tensor>;
+
+/**
+ * Keeps one 16-bit cast of each weight for as long as the weight stays as it is, in place of one at every use: over all batches of an accumulation window, and over a validation.
+ *
+ * A cast is made anew when its weight was written in place, got other memory, or may have changed behind its version counter (an optimizer's step, the replay of a CUDA graph): then the casts of all
+ * weights that were used before are made together, in a few kernels where the device has them (`_foreach_copy_`), into the memory that they have. Results are the same to the last bit, gradients too:
+ * every use has its own node, whose backward casts its gradient to the weight's dtype, where gradients of several uses are summed (the engine's cache sums them in 16 bits).
+ *
+ * Costs two bytes per element of the weights that matrix operators use. Does not synchronize; may be captured in a CUDA graph. Uses on several streams need what sharing a tensor between streams needs.
+ *
+ * @example
+ * using casts = new amp.WeightCasts(model);
+ * for (const x of microBatches) autocast({ dtype: "bfloat16" }, () => casts.run(() => model.forward(x).sum())).backward(); // each weight is cast once
+ * @throws {ArgumentError} `WeightCasts: expected a module or tensors. Received: …`
+ */
+export class WeightCasts {
+  readonly device: string;
+  #casts: number;
+  #kernels: number;
+
+  constructor(weights: Weights, device: DeviceLike = "cpu") {
+    const { fn, trainable } = this.kind;
+    this.device = deviceOf(device, fn).type;
+    const tensors: unknown[] = "parameters" in weights ? [...weights.parameters()] : [...weights];
+    for (const t of tensors) if (!isTensor(t)) throw new ArgumentError(fn, "a module or tensors", t);
+    const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !("parameters" in weights)));
+    const rules = engineRules(this.device, OPERATORS);
+    const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tengine\tlower`);
+    F[0] = held.length;
+    held.forEach((t, i) => (F[i + 1] = handleOrZero(t)));
+    this.#casts = native.weightCastsCreate(trainable);
+    this.#kernels = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
+  }
+
+  /** @internal */
+  protected get kind(): { readonly fn: string; readonly trainable: boolean } {
+    return { fn: "WeightCasts", trainable: true };
+  }
+
+  /** Run `fn` with these casts; they matter inside autocast regions only. */
+  run<T>(fn: () => T): T {
+    if (this.#casts === 0) throw new NbitError(`${this.kind.fn}.run: expected casts that are in use. Received: ones that were disposed of.`, "POLICY_DISPOSED");
+    native.weightCastsPush(this.#casts);
+    try {
+      return fn();
+    } finally {
+      native.weightCastsPop();
+    }
+  }
+
+  /** What the kept casts take now, in bytes. */
+  get bytes(): number {
+    return this.#casts === 0 ? 0 : native.weightCastsBytes(this.#casts);
+  }
+
+  dispose(): void {
+    if (this.#casts === 0) return;
+    native.weightCastsFree(this.#casts);
+    native.policyFree(this.#kernels);
+    this.#casts = 0;
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** @internal For operators that cast a weight themselves: its kept cast, null where none is kept. */
+export function keptCast(weight: Tensor, dtype: DType): Tensor | null {
+  const handle = native.weightCast(handleOrZero(weight), dtypeCode(dtype, "WeightCasts"));
+  return handle === 0 ? null : wrap(handle);
+}
