@@ -1,14 +1,14 @@
 /**
  * One measurement of ours, in a process of its own: one line of JSON.
  *
- *     node ours.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold]
+ *     node ours.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold] [accumulate] [casts]
  *     node ours.js add <threads>     node ours.js memory <steps>     node ours.js import
  */
 import { getHeapStatistics } from "node:v8";
 import type { ModelName } from "./models.js";
 
 const torch = await import("@nbit/torch");
-const { Callback, LightningModule, Trainer } = await import("@nbit/lightning");
+const { Callback, LightningModule, MixedPrecision, Trainer } = await import("@nbit/lightning");
 const { build } = await import("./models.js");
 type Tensor = InstanceType<typeof torch.Tensor>;
 type Optimizer = InstanceType<typeof torch.optim.Optimizer>;
@@ -19,6 +19,9 @@ const median = (times: number[]): number => times.sort((a, b) => a - b)[times.le
 
 /** Time all steps from the second on, as a process that has just begun takes them, instead of warming up for a fourth of them. */
 const cold = rest.includes("cold");
+/** Four batches to an optimizer step; with the casts of weights kept between them. Only in bf16, by the Trainer. */
+const accumulateGradBatches = rest.includes("accumulate") ? 4 : 1;
+const cacheWeightCasts = rest.includes("casts");
 
 /** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. peer.py has the same lines. */
 function plan(steps: number): { checked: number; warmUp: number; chunks: number; chunk: number } {
@@ -71,7 +74,7 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
     }
   }
   const trainer = new Trainer({
-    accelerator: "cpu", precision: bf16 ? "bf16" : 32, maxSteps: warmUp + chunk * chunks, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meter()],
+    accelerator: "cpu", ...(bf16 ? { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts }) } : { precision: 32 }), accumulateGradBatches, maxSteps: Math.ceil((warmUp + chunk * chunks) / accumulateGradBatches), logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meter()],
   });
   const pair = [torch.keep(workload.x), torch.keep(workload.y)];
   await trainer.fit(new Module(), { trainDataloaders: new torch.DataLoader(new Endless(pair), { batchSize: null }) });

@@ -70,6 +70,13 @@ export function rowsFor(threads: number, quick: boolean, nativeBf16: boolean): R
       step(threads, { model: sixteen, ours: "trainer", theirs: "loop", optimizer: "fused", precision: "bf16", steps: large, target: 1 }),
     );
   }
+  if (!quick)
+    for (const [model, steps] of [["mlp", small], ["transformer", medium], [sixteen, 16]] as const) {
+      const casts = (...flags: string[]): Side => ({ who: "nbit", args: ["step", model, "trainer", "fused", "bf16", String(threads), String(steps), "accumulate", ...flags] });
+      rows.push({
+        name: `cacheWeightCasts, ${TITLES[model].replace("step", "batch")} bf16, 4 batches to a step`, threads, ours: casts("casts"), theirs: casts(), against: "our own without", target: null, unit: model === "mlp" ? "µs" : "ms", sameLoss: 0,
+      });
+    }
   const ofOurs = (precision: string, steps: number): Side => ({ who: "nbit", args: ["step", sixteen, "trainer", "fused", precision, String(threads), String(steps)] });
   rows.push({
     name: "AdamW8bit step, 10⁷ elements", threads, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(threads)] }, theirs: { who: "peer", args: ["optimizer", String(threads)] },

@@ -76,10 +76,16 @@ class Meter extends Callback {
 }
 const total = warmUp + Math.floor(steps / 5) * 5;
 const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
-// A scale at which the first step has finite gradients, as on the peer's side.
-const how: TrainerOptions = precision === "16" ? { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 } }) } : precision === "float8" ? { plugins: new Float8Precision({ recipe: "tensorwise" }) } : { precision: precision as PrecisionInput };
+const cacheWeightCasts = variant === "kept casts";
+function howOf(): TrainerOptions {
+  // A scale at which the first step has finite gradients, as on the peer's side.
+  if (precision === "16") return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, cacheWeightCasts }) };
+  if (precision === "float8") return { plugins: new Float8Precision({ recipe: "tensorwise" }) };
+  if (cacheWeightCasts) return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", cacheWeightCasts }) };
+  return { precision: precision as PrecisionInput };
+}
 const trainer = new Trainer({
-  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...how, maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...howOf(), maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
   callbacks: [new Meter()], ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });

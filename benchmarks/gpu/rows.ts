@@ -33,6 +33,7 @@ export const ROWS: readonly Row[] = [
   alone("wide", "float8"),
   alone("gpt2", "bf16, plain operators"),
   alone("gpt2", "bf16, AdamW8bit"),
+  ...["tiny", "gpt2", "resnet50"].flatMap((model) => ["16, kept casts", "bf16, kept casts"].map((precision) => alone(model, precision))),
 ];
 
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {

@@ -11,26 +11,26 @@ export interface Block {
   readonly code: string;
   /** Text of the `text` block that follows; null when there is none. */
   readonly output: string | null;
+  /** Opened with `ts gpu`: it compiles everywhere, and runs where there is a GPU. */
+  readonly gpu: boolean;
 }
 
 export function blocksOf(path: string): Block[] {
   const text = readFileSync(path, "utf8");
   const blocks: Block[] = [];
-  for (const match of text.matchAll(/^```ts\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
-    blocks.push({ document: basename(path), line: text.slice(0, match.index).split("\n").length, code: match[1] ?? "", output: match[2] ?? null });
+  for (const match of text.matchAll(/^```ts( gpu)?\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
+    blocks.push({ document: basename(path), line: text.slice(0, match.index).split("\n").length, code: match[2] ?? "", output: match[3] ?? null, gpu: match[1] !== undefined });
   }
   return blocks;
 }
 
-/** Where the blocks are compiled: inside the workspace, so that they find the packages by their public names. */
-const FOLDER = fileURLToPath(new URL("../docs-blocks", import.meta.url));
-
-/** Type-checks all blocks with the project's strictness and compiles them. Returns the programs, and what the compiler had to say. */
-export function compile(blocks: readonly Block[]): { programs: string[]; errors: string[] } {
-  rmSync(FOLDER, { recursive: true, force: true });
-  mkdirSync(FOLDER, { recursive: true });
+/** Type-checks all blocks with the project's strictness and compiles them, in a folder inside the workspace, so that they find the packages by their public names. Returns the programs, and what the compiler had to say. */
+export function compile(blocks: readonly Block[], name = "docs-blocks"): { programs: string[]; errors: string[] } {
+  const folder = fileURLToPath(new URL(`../${name}`, import.meta.url));
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
   const sources = blocks.map((block) => {
-    const path = join(FOLDER, `${block.document.replace(/\W/g, "-")}-${block.line}.mts`);
+    const path = join(folder, `${block.document.replace(/\W/g, "-")}-${block.line}.mts`);
     writeFileSync(path, block.code);
     return path;
   });

@@ -9,7 +9,7 @@ import { blocksOf, compile } from "./blocks.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const documents = ["README.md", ...readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
-const guides = ["README.md", "docs/getting-started.md", "docs/memory-model.md", "docs/precision-guide.md", "docs/low-bit.md", "docs/low-bit-optimizers.md", "docs/low-bit-gpu.md"];
+const guides = ["README.md", "docs/getting-started.md", "docs/memory-model.md", "docs/precision-guide.md", "docs/low-bit.md", "docs/low-bit-optimizers.md", "docs/low-bit-gpu.md", "docs/gpu.md"];
 const run = promisify(execFile);
 
 const blocks = guides.flatMap((path) => blocksOf(join(root, path)));
@@ -21,7 +21,7 @@ test("the guides have code, and all of it compiles", () => {
 });
 
 blocks.forEach((block, i) => {
-  test(`${block.document}:${block.line} prints what it says`, { skip: errors.length > 0 }, async () => {
+  test(`${block.document}:${block.line} prints what it says`, { skip: errors.length > 0 || (block.gpu && "needs a GPU: tests/gpu runs it") }, async () => {
     const { stdout } = await run(process.execPath, [programs[i] ?? ""], { env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
     if (block.output !== null) assert.equal(stdout, block.output);
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, DataLoader, optim, randint, TensorDataset, type Tensor } from "@nbit/torch";
-import { Callback, Logger, Trainer, type LightningModule, type OptimizerConfiguration, type TrainerOptions, type TrainerView } from "@nbit/lightning";
+import { Callback, Logger, MixedPrecision, Trainer, type LightningModule, type OptimizerConfiguration, type TrainerOptions, type TrainerView } from "@nbit/lightning";
 import { options, quiet, SmallGpt, train } from "./support.js";
 
 const EVERY = 10;
@@ -53,6 +53,8 @@ const cases: readonly (readonly [string, TrainerOptions])[] = [
   ["bf16, clipped", { precision: "bf16", gradientClipVal: 1 }],
   ["16 with its scaler, clipped", { precision: 16, gradientClipVal: 1 }],
   ["16, accumulating", { precision: 16, accumulateGradBatches: 2 }],
+  ["16 with kept casts, accumulating", { plugins: new MixedPrecision({ cacheWeightCasts: true }), accumulateGradBatches: 2 }],
+  ["bf16 with kept casts, as one CUDA graph", { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), cudaGraph: true }],
   ["16, as one CUDA graph", { precision: 16, gradientClipVal: 1, cudaGraph: true }],
 ];
 

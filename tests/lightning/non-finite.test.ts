@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LightningModule, NonFiniteError, Trainer } from "@nbit/lightning";
+import { LightningModule, MixedPrecision, NonFiniteError, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { full, memory, nn, optim, randn, scaledDotProductAttention, seedEverything, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -123,6 +123,23 @@ test("under loss scaling steps are skipped until the floor, whose error names th
   const error = await fails(new Net((x) => x.float().mul(0).sub(1).sqrt(), 0), { precision: 16 }, batches(40));
   assert.equal(error.code, "LOSS_SCALE_FLOOR");
   assert.match(error.message, /^precision "16-mixed": expected finite gradients at the smallest loss scale\. .* It began in module middle \(Planted\), in the forward of operator sqrt: /);
+});
+
+test("a lazy scaler, as on a GPU: the floor's error comes at log steps, with the same names and place", async () => {
+  const planted = (): Net => new Net((x) => x.float().mul(0).sub(1).sqrt(), 0);
+  const plugin = (lazy: boolean): MixedPrecision => new MixedPrecision({ scaler: { initScale: 4, minScale: 1, lazy } });
+  const fit = async (lazy: boolean, logEveryNSteps: number): Promise<{ message: string; steps: number }> => {
+    seedEverything(0);
+    const trainer = new Trainer({ ...QUIET, plugins: plugin(lazy), logEveryNSteps });
+    const error = await trainer.fit(planted(), { trainDataloaders: batches(40) }).then(() => null, (e: unknown) => e);
+    assert.ok(error instanceof NonFiniteError && error.code === "LOSS_SCALE_FLOOR", String(error));
+    return { message: error.message, steps: trainer.globalStep };
+  };
+  const eager = await fit(false, 10);
+  assert.match(eager.message, /gradients that are not finite at scale 1, of first\.weight, first\.bias.* It began in module middle \(Planted\), in the forward of operator sqrt: /);
+  assert.equal(eager.steps, 3, "scales 4, 2, and 1, the floor");
+  assert.deepEqual(await fit(true, 10), { message: eager.message, steps: 11 }, "the log step finds cause, the next step decides");
+  assert.deepEqual(await fit(true, 1), { message: eager.message, steps: 3 }, "no step earlier than at once");
 });
 
 test("it can be switched off, and checks its own spelling", async () => {

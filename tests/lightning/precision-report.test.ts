@@ -92,6 +92,8 @@ for (const [precision, compute] of [["bf16", "bfloat16"], [16, "float16"]] as co
     assert.equal(latest.module("layers.0")?.activations?.count, 6 * 16);
     assert.equal(latest.module("layers.0")?.parameterGradients?.count, 8 * 16 + 16);
     assert.equal(latest.lossScale, precision === 16 ? 65536 : 1);
+    assert.match(new StepPrecision({ ...latest.toJSON(), device: "cuda:0" }).toString(), /launch ms fwd \+ bwd[^]*\n time of launching, while the device works by itself: [\d.]+ % /);
+    assert.doesNotMatch(latest.toString(), /launch/);
     assert.match(latest.toString(), new RegExp(` layers\\.0 +Linear +${compute} +${compute} .*\n[^]*time: [\\d.]+ % `));
   });
 }

@@ -18,6 +18,8 @@ export type { EarlyStoppingOptions, StoppingReason } from "./callbacks/early-sto
 export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation-scheduler.js";
 export { LearningRateMonitor } from "./callbacks/learning-rate-monitor.js";
 export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
+export { DeviceStatsMonitor } from "./callbacks/device-stats-monitor.js";
+export type { DeviceStats } from "./callbacks/device-stats-monitor.js";
 export { LossScaleMonitor } from "./callbacks/loss-scale-monitor.js";
 export type { LossScaleMonitorOptions, Overflow } from "./callbacks/loss-scale-monitor.js";
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";

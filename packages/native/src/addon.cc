@@ -1,5 +1,6 @@
 // The addon's entry is a table: every domain lists its functions, and this file joins them.
 #include "core.h"
+#include "weight_casts.h"
 
 #include <atomic>
 

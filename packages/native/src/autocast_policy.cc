@@ -156,6 +156,7 @@ NBIT_FN(policyCreate) {
       const auto handle = c10::Dispatcher::singleton().findSchema(op);
       if (!handle) continue;
       known = true;
+      if (fields[1] == "engine" && !handle->hasKernelForDispatchKey(key)) continue;  // the engine casts nothing there
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
       if (full == "linear") library->impl("linear", policy->device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>))) : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
       else if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());

@@ -19,6 +19,7 @@ void forgetCasts();  // autocast.cc
 namespace {
 
 namespace ag = torch::autograd;
+
 int64_t javascriptNodes = 0;  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
 
 struct HandleScope {

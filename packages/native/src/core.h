@@ -250,7 +250,6 @@ std::vector<Entry> autogradEntries();
 std::vector<Entry> linearEntries();
 std::vector<Entry> autocastEntries();
 std::vector<Entry> autocastPolicyEntries();
-std::vector<Entry> weightCastEntries();
 std::vector<Entry> randomEntries();
 std::vector<Entry> traceEntries();
 std::vector<Entry> allocatorEntries();

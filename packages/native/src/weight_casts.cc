@@ -123,7 +123,7 @@ at::Tensor keptCast(at::ScalarType target, const at::Tensor& t) {
     const auto found = (*c)->at.find(t.unsafeGetTensorImpl());
     if (found == (*c)->at.end()) continue;
     const bool wantsGradient = t.requires_grad();
-    if (wantsGradient && !(*c)->trainable) return {};
+    if ((wantsGradient && !(*c)->trainable) || t._fw_grad(/*level=*/0).defined()) return {};
     Held& h = (*c)->held[found->second];
     Kept& k = h.in(target);
     if (!h.isCast(k)) (*c)->refresh(target, h);

@@ -13,4 +13,6 @@ void weightsMayHaveChanged();
 /** A CUDA graph is being recorded: what it uses must stay where it is. */
 extern bool recordingGraph;
 
+std::vector<Entry> weightCastEntries();
+
 }  // namespace nbit

@@ -191,9 +191,10 @@ export class FitLoop {
     const { progress } = this.#parts;
     const { board, options, module } = this.#context;
     if (this.#windowEnds || !module.automaticOptimization) {
-      if (this.isLogStep || options.fastDevRun !== false) {
-        // With the metrics, so that a device is waited for once.
-        this.#parts.step.checkFinite(batch, batchIdx);
+      const due = this.isLogStep || options.fastDevRun !== false;
+      // With the metrics, so that a device is waited for once.
+      this.#parts.step.checkOutcome(batch, batchIdx, due);
+      if (due) {
         const outcome = logOutcome(this.#context, this.#parts.step.outcome, progress.batchesThatStepped);
         const logged = logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
         if (outcome instanceof Promise || logged instanceof Promise) return waitFor(Promise.all([outcome, logged]), () => null);

@@ -76,13 +76,18 @@ export class NonFiniteWatch {
     });
   }
 
+  /** An error that is noticed after its step: this is the batch to replay. */
+  lookAt(batch: Batch, batchIdx: number): void {
+    this.#batch = batch;
+    this.#batchIdx = batchIdx;
+  }
+
   /** At a log step. Waits for the device, where the flag is there. */
   read(batch: Batch, batchIdx: number): void {
     if (this.#flag === null || this.#flag.item() === 0) return;
     this.#flag.zero_();
     if (this.#parts.precision.lossScale !== null) return;
-    this.#batch = batch;
-    this.#batchIdx = batchIdx;
+    this.lookAt(batch, batchIdx);
     throw this.#error("expected finite losses. Received: one since the last log step that was not", ' Pass detectNonFinite: "step" to stop at the step itself.');
   }
 

@@ -112,8 +112,13 @@ export class TrainStep implements OptimizerRunner {
     try {
       this.#parts.precision.update();
     } catch (error) {
-      throw this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR" ? this.#watch.atFloor(error) : error;
+      throw this.#withOrigin(error);
     }
+  }
+
+  /** The scale is at its floor: with where the overflow began, when somebody looks out for that. */
+  #withOrigin(error: unknown): unknown {
+    return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR" ? this.#watch.atFloor(error) : error;
   }
 
   /** Forward to backward; several times where the optimizer evaluates the loss itself. Gives the loss, or null when the step method returned none. */
@@ -189,9 +194,15 @@ export class TrainStep implements OptimizerRunner {
     if (norm !== null) this.#current.gradNormIs(norm);
   }
 
-  /** Reads what was seen of NaN since the last log step, where it is still on the device. */
-  checkFinite(batch: Batch, batchIdx: number): void {
-    this.#watch?.read(batch, batchIdx);
+  /** After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still on the device. */
+  checkOutcome(batch: Batch, batchIdx: number, due: boolean): void {
+    if (due) this.#watch?.read(batch, batchIdx);
+    try {
+      this.#parts.precision.checkOutcome(due);
+    } catch (error) {
+      this.#watch?.lookAt(batch, batchIdx);
+      throw this.#withOrigin(error);
+    }
   }
 
   // Manual optimization: the step method calls these through its module.

@@ -8,6 +8,8 @@ export interface MemoryForecast {
   readonly masters: number;
   readonly gradients: number;
   readonly optimizerState: number;
+  /** 16-bit casts of weights that are kept from step to step. */
+  readonly casts: number;
   readonly total: number;
 }
 
@@ -66,8 +68,8 @@ export class Explanation {
       ...this.modules.map(([name, precision]): [string, string] => ["modules", `${name}: ${precision}`]),
     ];
     if (this.memory !== null) {
-      const { parameters, masters, gradients, optimizerState, total } = this.memory;
-      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}; activations come on top`]);
+      const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;
+      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`]);
     }
     const width = Math.max(...rows.map(([label]) => label.length));
     return rows.map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`).join("\n");
@@ -146,7 +148,7 @@ export function forecastMemory(
       }
     }
   }
-  return { parameters, masters, gradients, optimizerState, total: parameters + masters + gradients + optimizerState };
+  return { parameters, masters, gradients, optimizerState, casts: 0, total: parameters + masters + gradients + optimizerState };
 }
 
 function sized(tensor: Tensor, dtype: DType): number {

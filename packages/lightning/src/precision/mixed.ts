@@ -1,8 +1,10 @@
 import { amp, device, NbitError } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import type { MemoryForecast } from "./explain.js";
 import { Precision } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import { RunCasts } from "./weight-casts.js";
 
 export interface MixedPrecisionOptions {
   /** "16-mixed" (default) or "bf16-mixed". */
@@ -13,7 +15,8 @@ export interface MixedPrecisionOptions {
   readonly scaler?: amp.GradScaler | amp.GradScalerOptions;
   /**
    * Keep the 16-bit casts of weights until the weights change: each is cast once per optimizer step, all together, instead of at every use in every batch of an accumulation window and of a validation.
-   * Results are the same to the last bit. Costs two bytes per weight that matrix operators use. Default false.
+   * Results are the same to the last bit. Costs two bytes per weight that matrix operators use, which `explain()` forecasts. Pays with `accumulateGradBatches` and with weights that are used several
+   * times. Default false.
    */
   readonly cacheWeightCasts?: boolean;
 }
@@ -59,11 +62,11 @@ export class MixedPrecision extends Precision {
   #outside: amp.AutocastOptions;
   readonly #unscaled = new Set<optim.Optimizer>();
   #attempted = false;
+  #nearFloor = false;
   #skipped = 0;
   /** The scaler's count when a graph took over. */
   #replaysFrom: number | null = null;
-  /** While a run lasts. */
-  #casts: amp.WeightCasts | null = null;
+  readonly #casts: RunCasts;
   /** Steps whose outcome is still on the device. */
   #unread: amp.ScalerStep[] = [];
 
@@ -80,6 +83,7 @@ export class MixedPrecision extends Precision {
     this.name = precision;
     this.dtypes = { parameters: "float32", compute: dtype, gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
     this.#options = options;
+    this.#casts = new RunCasts("MixedPrecision", options.cacheWeightCasts);
     const deviceType = options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
     this.#region = { deviceType, dtype, cacheEnabled: false };
     this.#outside = { deviceType, enabled: false };
@@ -111,18 +115,24 @@ export class MixedPrecision extends Precision {
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
-    this.endRun();
-    if (this.#options.cacheWeightCasts ?? false) this.#casts = new amp.WeightCasts(module, this.#region.deviceType);
+    this.#casts.begin(module, this.#region.deviceType ?? "cpu");
   }
 
   override endRun(): void {
-    this.#casts?.dispose();
-    this.#casts = null;
+    this.#casts.end();
+  }
+
+  /** Bytes of the casts that are kept now: of `cacheWeightCasts`, while a run lasts. */
+  get weightCastBytes(): number {
+    return this.#casts.bytes;
   }
 
   override forward<T>(fn: () => T): T {
-    const casts = this.#casts;
-    return amp.autocast(this.#region, casts === null ? fn : () => casts.run(fn));
+    return amp.autocast(this.#region, () => this.#casts.run(fn));
+  }
+
+  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+    return this.#casts.forecast(module, super.forecast(module, optimizers));
   }
 
   override outside<T>(fn: () => T): T {
@@ -144,7 +154,7 @@ export class MixedPrecision extends Precision {
     const result = this.scaler.step(optimizer);
     this.#attempted = true;
     this.#unread.push(result);
-    if (optimizer.paramGroups[0]?.params[0]?.device.type === "cpu" || this.#unread.length > UNREAD_LIMIT) this.#read();
+    if (!this.scaler.lazy || this.#unread.length > UNREAD_LIMIT) this.#read();
     return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
   }
 
@@ -157,6 +167,16 @@ export class MixedPrecision extends Precision {
       this.scaler.update();
     } catch (error) {
       throw error instanceof amp.LossScaleError ? this.#floorReached(error, stepped) : error;
+    }
+  }
+
+  override checkOutcome(due: boolean): void {
+    if (this.scaler === null || !(due || this.#nearFloor)) return;
+    try {
+      this.#nearFloor = this.scaler.checkFloor(this.optimizers);
+    } catch (error) {
+      this.#nearFloor = false;
+      throw error instanceof amp.LossScaleError ? this.#floorReached(error, this.optimizers) : error;
     }
   }
 

@@ -14,6 +14,7 @@ import type { PrecisionInput, PrecisionName } from "./names.js";
 import { matchRules } from "./patterns.js";
 import { Precision } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import { RunCasts } from "./weight-casts.js";
 
 type Region = "32-true" | "64-true" | "16-true" | "bf16-true" | "16-mixed" | "bf16-mixed";
 const REGIONS: readonly PrecisionName[] = ["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"];
@@ -24,6 +25,8 @@ export type ModulePrecisions = Readonly<Record<string, Exclude<PrecisionInput, "
 export interface PrecisionForOptions {
   /** Precision of everything that no pattern matches, and of the steps themselves. Default 32. */
   readonly base?: Exclude<PrecisionInput, "auto">;
+  /** Keep the 16-bit casts of float32 weights until these change, as {@link MixedPrecisionOptions.cacheWeightCasts} does. Default false. */
+  readonly cacheWeightCasts?: boolean;
 }
 
 interface Resolved {
@@ -66,6 +69,7 @@ export class PerModulePrecision extends Precision {
   readonly #base: Precision;
   /** What scales losses and steps: the base, or a float16 scaler when only a rule needs one. */
   readonly #steps: Precision;
+  readonly #casts: RunCasts;
   #resolved: readonly Resolved[] = [];
   #device = "cpu";
 
@@ -81,6 +85,7 @@ export class PerModulePrecision extends Precision {
     }
     this.#base = pluginOf(this.name);
     this.#steps = this.name !== "16-mixed" && all.includes("16-mixed") ? new MixedPrecision({ precision: "16-mixed" }) : this.#base;
+    this.#casts = new RunCasts("precisionFor", options.cacheWeightCasts);
     this.dtypes = this.#base.dtypes;
     this.convertsInput = this.#base.convertsInput;
   }
@@ -163,6 +168,10 @@ export class PerModulePrecision extends Precision {
     super.connect(module, optimizers);
     this.#base.connect(module, optimizers);
     if (this.#steps !== this.#base) this.#steps.connect(module, optimizers);
+    this.#casts.begin(module, this.#device);
+  }
+  override endRun(): void {
+    this.#casts.end();
   }
   override moduleInit<T>(fn: () => T): T {
     return this.#base.moduleInit(fn);
@@ -171,7 +180,7 @@ export class PerModulePrecision extends Precision {
     return this.#base.convertInput(batch);
   }
   override forward<T>(fn: () => T): T {
-    return this.#base.forward(fn);
+    return this.#casts.run(() => this.#base.forward(fn));
   }
   override outside<T>(fn: () => T): T {
     return this.#base.outside(fn);
@@ -187,6 +196,9 @@ export class PerModulePrecision extends Precision {
   }
   override update(): void {
     this.#steps.update();
+  }
+  override checkOutcome(due: boolean): void {
+    this.#steps.checkOutcome(due);
   }
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
     this.#steps.checkOptimizer(optimizer, needsClosure);
@@ -210,7 +222,7 @@ export class PerModulePrecision extends Precision {
     this.#steps.loadStateDict(state);
   }
   override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    return forecastMemory(module, (p) => ({ parameter: p.dtype, master: null, gradient: p.dtype, state: p.dtype }), optimizers);
+    return this.#casts.forecast(module, forecastMemory(module, (p) => ({ parameter: p.dtype, master: null, gradient: p.dtype, state: p.dtype }), optimizers));
   }
   protected override get lossScaling(): string {
     const scale = this.#steps.lossScale;

@@ -137,6 +137,12 @@ export abstract class Precision {
     return false;
   }
 
+  /**
+   * After an iteration that ended a window. Where the outcome of steps stays on the device, an error that `update` would have thrown is thrown here, at times when values are read anyway (`due`), or one
+   * iteration after such a time, when that one found cause.
+   */
+  checkOutcome(_due: boolean): void {}
+
   /** From here steps are replayed by a graph: what they did is on the device only. */
   beginReplays(): void {}
 

@@ -121,13 +121,14 @@ export class StepPrecision implements StepPrecisionData {
       ];
     });
     const all = this.totals();
+    const launching = this.device !== "cpu";
     const columns = [
       { title: "module" },
       { title: "type" },
       { title: "forward in" },
       { title: "backward in" },
       { title: "casts", align: "right" },
-      { title: "ms fwd + bwd", align: "right" },
+      { title: launching ? "launch ms fwd + bwd" : "ms fwd + bwd", align: "right" },
       { title: "activations", align: "right" },
       { title: "lost / over", align: "right" },
       { title: "gradients", align: "right" },
@@ -138,7 +139,7 @@ export class StepPrecision implements StepPrecisionData {
     const lines = [
       ` ${this.model}, precision ${this.precision}, on ${this.device}, step ${this.step}`,
       table,
-      ` time: ${[...shares, `${percent(all.castSeconds, all.seconds)} in ${formatInteger(all.casts)} casts`].join(", ")}`,
+      ` ${launching ? "time of launching, while the device works by itself" : "time"}: ${[...shares, `${percent(all.castSeconds, all.seconds)} in ${formatInteger(all.casts)} casts`].join(", ")}`,
       paint("dim", ` lost / over: share that ${this.compute} turns into zero, and into infinity${this.lossScale === 1 ? "" : `; gradients are multiplied by the loss scale, ${formatInteger(this.lossScale)}`}`),
     ];
     return lines.join("\n");

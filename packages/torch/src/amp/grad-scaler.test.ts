@@ -178,6 +178,31 @@ test("one optimizer overflows: it alone is skipped, and the one update backs off
   assert.deepEqual([values(a.w)[0], values(b.w)[0], scaler.getScale(), scaler.skippedUpdates], [0.75, 1, 4, 1]);
 });
 
+test("a lazy scaler leaves the floor to checkFloor, which is sure after the next update", () => {
+  const scaler = new GradScaler({ initScale: 4, minScale: 1, lazy: true });
+  assert.deepEqual([scaler.lazy, new GradScaler().lazy], [true, false]);
+  const bad = make(NaN);
+  const good = make();
+  const once = ({ optimizer, loss }: typeof bad): void => {
+    optimizer.zeroGrad();
+    scaler.scale(loss()).backward();
+    const step = scaler.step(optimizer);
+    scaler.update();
+    assert.equal(step.stepped, optimizer === good.optimizer);
+  };
+  once(bad);
+  assert.equal(scaler.checkFloor([bad.optimizer]), false, "2 is not the floor");
+  once(bad);
+  assert.equal(scaler.checkFloor([bad.optimizer]), true, "this overflow led to the floor");
+  once(good);
+  assert.equal(scaler.checkFloor([good.optimizer]), false);
+  once(bad);
+  assert.equal(scaler.checkFloor([bad.optimizer]), true, "at the floor, but it is not known yet");
+  once(bad);
+  fails(() => scaler.checkFloor([bad.optimizer]), "LOSS_SCALE_FLOOR", "GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale 1, of parameters 0. The loss or a layer yields NaN or infinity: look there, or lower minScale.");
+  assert.equal(new GradScaler({ initScale: 1, minScale: 1 }).checkFloor([]), false, "of a scaler that is not lazy update tells");
+});
+
 test("the floor: an error that names positions; the ceiling: no further growth", () => {
   const scaler = new GradScaler({ initScale: 4, minScale: 1 });
   const { optimizer, loss } = make(NaN);

@@ -11,7 +11,7 @@ import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import * as errors from "./scaler-errors.js";
-import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState } from "./scaler-state.js";
+import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState, type ResolvedScalerOptions } from "./scaler-state.js";
 
 /** What became of a step. Fields are read when asked for: on CUDA that waits for the device. */
 export interface ScalerStep {
@@ -47,7 +47,7 @@ const updateScale_ = operator("_amp_update_scale_");
  */
 export class GradScaler {
   /** With their defaults; factors may be changed by the setters and by a loaded state. */
-  options: Readonly<Required<GradScalerOptions>>;
+  options: ResolvedScalerOptions;
   readonly #scale: Tensor;
   readonly #growthTracker: Tensor;
   /** Counts the updates that found a gradient that was not finite: int32, on the scaler's device, so that nobody has to wait to count. */
@@ -55,7 +55,9 @@ export class GradScaler {
   /** What the latest update found: float32, not zero when a gradient was not finite. */
   readonly #latest: Tensor;
   readonly #deviceType: string;
-  readonly #onCpu: boolean;
+  readonly #lazy: boolean;
+  /** The latest check saw an overflow that ended at the floor; the next overflow is one at the floor. */
+  #nearFloor = false;
   #optimizers = new Map<Optimizer, PerOptimizer>();
   #scaledOnce = false;
 
@@ -63,7 +65,7 @@ export class GradScaler {
     const o = resolveScalerOptions(options);
     this.options = o;
     this.#deviceType = deviceOf(o.device, "GradScaler").type;
-    this.#onCpu = this.#deviceType === "cpu";
+    this.#lazy = o.lazy ?? this.#deviceType !== "cpu";
     [this.#scale, this.#growthTracker, this.#skipped, this.#latest] = outsideScopes(() => [
       full([], o.initScale, { dtype: "float32", device: o.device }),
       zeros([], { dtype: "int32", device: o.device }),
@@ -74,6 +76,10 @@ export class GradScaler {
 
   isEnabled(): boolean {
     return this.options.enabled;
+  }
+  /** Whether what steps found stays on the device until somebody asks. */
+  get lazy(): boolean {
+    return this.#lazy;
   }
   /** The scale as a number. Waits for the device. */
   getScale(): number {
@@ -211,7 +217,7 @@ export class GradScaler {
     this.#requireScaled("step");
     const s = this.#of(optimizer);
     if (s.stage === "stepped") throw errors.steppedTwice();
-    const lossScale = this.#onCpu ? this.getScale() : outsideScopes(() => noGrad(() => this.#scale.clone()));
+    const lossScale = this.#lazy ? outsideScopes(() => noGrad(() => this.#scale.clone())) : this.getScale();
     if (optimizer.supportsAmpScaling) {
       const scaled = s.stage === "ready";
       if (scaled) s.foundInf = this.#unscale(optimizer, false);
@@ -240,12 +246,12 @@ export class GradScaler {
     const read = (): boolean => {
       if (foundInf === null) return stepped;
       stepped = foundInf.item() === 0;
-      if (!this.#onCpu) foundInf.dispose();
+      if (this.#lazy) foundInf.dispose();
       foundInf = null;
       return stepped;
     };
     const find = (): readonly number[] => (indices ??= read() ? [] : (s.nonFinite = nonFiniteOf(optimizer)));
-    if (this.#onCpu && !read()) find();
+    if (!this.#lazy && !read()) find();
     return {
       get stepped() {
         return read();
@@ -267,7 +273,7 @@ export class GradScaler {
   /**
    * Once per iteration, after all steps: back off when any optimizer found a gradient that is not finite, else count towards growth.
    * @param newScale - Set the scale to this instead; the count towards growth goes on.
-   * @throws {LossScaleError} when the scale is at its floor and gradients still overflow (checked where reading is free: on CPU).
+   * @throws {LossScaleError} when the scale is at its floor and gradients still overflow. A lazy scaler leaves that to {@link checkFloor}.
    */
   update(newScale?: number | Tensor): void {
     if (!this.options.enabled) return;
@@ -275,11 +281,29 @@ export class GradScaler {
     const all = [...this.#optimizers.values()];
     const found = all.map((s) => s.foundInf).filter((t) => t !== null);
     if (newScale === undefined && found.length === 0) throw errors.noStep();
-    const atFloor = newScale === undefined && this.#onCpu && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
+    const atFloor = newScale === undefined && !this.#lazy && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
     noGrad(() => scope(() => this.#record(found, newScale === undefined ? null : this.#checkedScale(newScale))));
     const parameters = all.flatMap((s) => s.nonFinite);
     this.#reset();
     if (atFloor) throw new errors.LossScaleError(this.getScale(), parameters);
+  }
+
+  /**
+   * For a lazy scaler, at times when waiting for the device is cheap (when values are read for a log): throws what `update` would have thrown, one update late at the earliest.
+   *
+   * The first check that finds an overflow with the scale at its floor cannot know whether that overflow was at the floor or led there. It says true: check after the next update too, which decides.
+   *
+   * @param optimizers - Those whose gradients are looked at for the message; they must not have been cleared.
+   * @throws {LossScaleError} when the scale was at its floor and gradients overflowed.
+   */
+  checkFloor(optimizers: readonly Optimizer[]): boolean {
+    if (!this.options.enabled || !this.#lazy) return false;
+    const low = this.getScale() <= this.options.minScale && this.latestSkipped;
+    const again = low && this.#nearFloor;
+    this.#nearFloor = low;
+    if (!again) return low;
+    this.#nearFloor = false;
+    throw new errors.LossScaleError(this.getScale(), optimizers.flatMap(nonFiniteOf));
   }
   #record(found: readonly Tensor[], next: Tensor | null): void {
     const [first, ...others] = found;
@@ -306,7 +330,7 @@ export class GradScaler {
     return newScale.reshape([]);
   }
   #reset(): void {
-    if (this.#onCpu) for (const s of this.#optimizers.values()) s.foundInf?.dispose();
+    if (!this.#lazy) for (const s of this.#optimizers.values()) s.foundInf?.dispose();
     this.#optimizers = new Map();
   }
 

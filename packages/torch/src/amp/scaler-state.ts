@@ -20,6 +20,8 @@ export interface GradScalerOptions {
   readonly minScale?: number;
   /** Nor does it rise above. Default 2^24. */
   readonly maxScale?: number;
+  /** Leave on the device what steps found until somebody asks: nothing waits, and {@link GradScaler.checkFloor} finds an overflow at the floor instead of `update`. Default: on every device but the CPU. */
+  readonly lazy?: boolean;
 }
 export interface GradScalerState {
   readonly scale: number;
@@ -28,6 +30,8 @@ export interface GradScalerState {
   readonly growthInterval: number;
   readonly growthTracker: number;
 }
+
+export type ResolvedScalerOptions = Readonly<Required<Omit<GradScalerOptions, "lazy">>> & Pick<GradScalerOptions, "lazy">;
 
 export type Factor = "growthFactor" | "backoffFactor" | "growthInterval";
 
@@ -47,7 +51,7 @@ export function checkFactor(fn: string, name: Factor, value: unknown): number {
 }
 
 /** Options with their defaults, checked. */
-export function resolveScalerOptions(options: GradScalerOptions): Required<GradScalerOptions> {
+export function resolveScalerOptions(options: GradScalerOptions): ResolvedScalerOptions {
   const fn = "GradScaler";
   const o = { device: "cpu", initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, enabled: true, minScale: 2 ** -14, maxScale: 2 ** 24, ...options };
   for (const name of ["growthFactor", "backoffFactor", "growthInterval"] as const) checkFactor(fn, name, o[name]);

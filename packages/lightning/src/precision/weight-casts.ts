@@ -1,0 +1,47 @@
+import { amp, nn } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+import type { MemoryForecast } from "./explain.js";
+
+/** Layers whose weights no matrix operator takes. An embedding's may be those of a head, too. */
+const UNCAST = [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm] as const;
+
+/** The kept casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
+export class RunCasts {
+  readonly #wanted: boolean;
+  #casts: amp.WeightCasts | null = null;
+
+  constructor(plugin: string, wanted: unknown) {
+    if (wanted !== undefined && typeof wanted !== "boolean") throw new MisconfigurationError(plugin, "cacheWeightCasts to be true or false", wanted, undefined, "ERR_PRECISION_PLUGIN");
+    this.#wanted = wanted ?? false;
+  }
+
+  begin(module: nn.Module, deviceType: string): void {
+    this.end();
+    if (this.#wanted) this.#casts = new amp.WeightCasts(module, deviceType);
+  }
+  end(): void {
+    this.#casts?.dispose();
+    this.#casts = null;
+  }
+  run<T>(fn: () => T): T {
+    return this.#casts === null ? fn() : this.#casts.run(fn);
+  }
+  /** What they take now. */
+  get bytes(): number {
+    return this.#casts?.bytes ?? 0;
+  }
+
+  /** With two bytes for each float32 weight that a matrix operator may take: the most that there will be. */
+  forecast(module: nn.Module, without: MemoryForecast): MemoryForecast {
+    if (!this.#wanted) return without;
+    const cast = new Set<Tensor>();
+    for (const layer of module.modules()) {
+      if (UNCAST.some((type) => layer instanceof type)) continue;
+      for (const [, parameter] of layer.namedParameters({ recurse: false })) if (parameter.dtype === "float32") cast.add(parameter);
+    }
+    let casts = 0;
+    for (const parameter of cast) casts += 2 * parameter.numel();
+    return { ...without, casts, total: without.total + casts };
+  }
+}
