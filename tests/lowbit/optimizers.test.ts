@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as lowbit from "@nbit/lowbit";
+import "@nbit/apex";
 import { FAMILIES, FORMATS, keep32bit, LowBitOptimizer, StableEmbedding, type FormatName } from "@nbit/lowbit";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { keep, memory, nn, optim, packState, randint, randn, scope, seedEverything, tensor, unpackState, type Tensor } from "@nbit/torch";
@@ -136,6 +137,7 @@ test("overrides: parameters, modules, patterns; one that matches nothing is an e
   assert.throws(() => keep32bit(net, ["head.*"]), /patterns that match parameters/);
   assert.throws(() => keep32bit(net, []), /at least one pattern/);
   assert.throws(() => keep32bit(new nn.ReLU()), /a module with parameters/);
+  assert.throws(() => keep32bit("head" as unknown as nn.Module), /a parameter or a module/);
   const o = new lowbit.Adam8bit(net.parameters());
   assert.deepEqual([a, b, c].map((p) => o.isLowBit(p)), [false, false, true]);
   const groups = new lowbit.Adam8bit([{ params: [c] }, { params: [b], optimBits: 8 }, { params: [new nn.Parameter(randn([128, 128]))], optimBits: 32 }]);
@@ -143,6 +145,29 @@ test("overrides: parameters, modules, patterns; one that matches nothing is an e
   const table = new StableEmbedding(1000, 64);
   assert.equal(new lowbit.Adam8bit(table.parameters()).isLowBit(table.weight), false);
   assert.deepEqual(table.forward(randint(1000, [2, 3])).shape, [2, 3, 64]);
+});
+
+test("overrides hold for float32 masters: an embedding under APEX O2 keeps its state in 32 bits, as forecast", async () => {
+  class Words extends LightningModule {
+    readonly table = new StableEmbedding(128, 64);
+    readonly head = new nn.Linear(64, 128);
+    override trainingStep(batch: unknown): Tensor {
+      const x = batch as Tensor;
+      return nn.functional.crossEntropy(this.head.forward(this.table.forward(x).half()).float(), x);
+    }
+    override configureOptimizers(): optim.Optimizer {
+      return new lowbit.AdamW8bit(this.parameters(), { lr: 1e-3 });
+    }
+  }
+  seedEverything(5);
+  const words = new Words();
+  const trainer = new Trainer({ ...QUIET, precision: 16, ampBackend: "apex", ampLevel: "O2", maxEpochs: 1 });
+  await trainer.fit(words, { trainDataloaders: [randint(128, [32]), randint(128, [32])] });
+  const [optimizer] = trainer.optimizers;
+  assert.ok(optimizer instanceof LowBitOptimizer);
+  const big = optimizer.paramGroups.flatMap((g) => g.params).filter((p) => p.numel() >= 4096);
+  assert.deepEqual(big.map((p) => [p.dtype, (optimizer.state.get(p)?.["state1"] as Tensor).dtype]), [["float32", "float32"], ["float32", "uint8"]]);
+  assert.equal(trainer.precision.explain({ print: false }).memory?.optimizerState, optimizer.stateBytes());
 });
 
 test("resuming equals going through, bit for bit, also through files; conversions between 8 and 32 bits", () => {

@@ -1,5 +1,5 @@
 /** Float32 masters of 16-bit parameters: what the optimizer steps, and what is saved. */
-import { keep, NbitError, nn, noGrad, operators, type optim, outsideScopes, scope, type Tensor } from "@nbit/torch";
+import { keep, NbitError, nn, noGrad, operators, optim, outsideScopes, scope, type Tensor } from "@nbit/torch";
 import { MISUSE } from "./misuse.js";
 
 const copy_ = operators("aten")["_foreach_copy_"];
@@ -33,6 +33,7 @@ export class MasterWeights {
   adopt(group: { params: Tensor[] }, originals: ReadonlyMap<Tensor, Tensor>): void {
     group.params = group.params.map((p) => {
       const master = this.#useMasters && is16Bit(p) ? outsideScopes(() => new nn.Parameter(originals.get(p) ?? p.detach().to({ dtype: "float32", copy: true }), { requiresGrad: p.requiresGrad })) : p;
+      if (master !== p) optim.setStandIn(master, p);
       this.#pairs.push([p, master]);
       return master;
     });

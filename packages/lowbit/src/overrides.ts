@@ -1,21 +1,23 @@
 /** Which parameters keep 32-bit state whatever their size. */
-import { ArgumentError, nn, type Tensor } from "@nbit/torch";
+import { ArgumentError, isTensor, nn, optim, type Tensor } from "@nbit/torch";
 
 const overrides = new WeakMap<Tensor, 32>();
 
-/** @internal */
+/** @internal Of the parameter, where a master is stepped in its place. */
 export function overrideFor(p: Tensor): 32 | undefined {
-  return overrides.get(p);
+  return overrides.get(optim.parameterBehind(p));
 }
 
 /**
- * Keep the state of some parameters in 32 bits: a parameter, a module (all of its parameters), or paths in a module with `*` for any part.
+ * Keep the state of some parameters in 32 bits: a parameter, a module (all of its parameters), or paths in a module with `*` for any part. State that exists already stays as it is: call this
+ * before the first step.
  * @returns Names of what matched (empty names for bare parameters).
  * @throws {ArgumentError} when a pattern, or a module, has no parameter to keep: it would be a silent mistake.
  * @example keep32bit(model, ["embed.*", "head.weight"]);
  */
 export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string[]): string[] {
   if (!(target instanceof nn.Module)) {
+    if (!isTensor(target)) throw new ArgumentError("keep32bit", "a parameter or a module", target);
     overrides.set(target, 32);
     return [""];
   }

@@ -7,3 +7,4 @@ export { LRScheduler } from "./lr/scheduler.js";
 export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR } from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
+export { parameterBehind, setStandIn } from "./stand-in.js";

@@ -1,0 +1,13 @@
+/** Tensors that an optimizer steps in the place of a model's parameters, as float32 masters: what was said of the parameter holds for them. */
+import type { Tensor } from "../tensor/tensor.js";
+
+const behind = new WeakMap<Tensor, Tensor>();
+
+/** @internal Say that an optimizer steps `master` in the place of `parameter`. */
+export function setStandIn(master: Tensor, parameter: Tensor): void {
+  behind.set(master, parameter);
+}
+/** @internal The model's parameter behind a tensor that an optimizer steps: itself, where none stands in for another. */
+export function parameterBehind(stepped: Tensor): Tensor {
+  return behind.get(stepped) ?? stepped;
+}
