@@ -148,7 +148,7 @@ NBIT_FN(weightCastsCreate) {
   casts->trainable = a.flag(0);
   Reader in{buffer};
   for (auto& weight : in.tensors()) {
-    if (weight.is_inference() || !casts->at.emplace(weight.unsafeGetTensorImpl(), casts->held.size()).second) continue;
+    if (weight.is_inference() || weight.layout() != at::kStrided || !casts->at.emplace(weight.unsafeGetTensorImpl(), casts->held.size()).second) continue;
     casts->held.push_back(Held{std::move(weight), true, {}, {}});
   }
   all[++last] = std::move(casts);
