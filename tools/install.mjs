@@ -1,12 +1,14 @@
 /** The npm dependencies: installed when they are missing or another set than package-lock.json and the manifests name. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { SetupError, diskFull } from "../packages/native/lib/errors.mjs";
+import { FULL, SetupError, packageDiskFull } from "../packages/native/lib/errors.mjs";
 import { inPath, run } from "../packages/native/lib/run.mjs";
 import { root, workspaces } from "./workspace.mjs";
 
 const stamp = join(root, "node_modules", ".nbit-installed");
+/** There while npm works, and after it has failed: what lies in node_modules then may be halves, which npm itself takes for whole packages. */
+const unfinished = join(root, "build", "npm.unfinished");
 const NETWORK = /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED/;
 
 /** @param {import("../packages/native/lib/progress.mjs").Progress} progress */
@@ -14,16 +16,20 @@ export async function installDependencies(progress) {
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wantedSet() && directOnes().every((name) => existsSync(join(root, "node_modules", name)))) return;
   if (inPath("npm") === null) throw new SetupError("NBIT_NO_NPM", { problem: "npm is needed to install the dependencies, and there is none in PATH.", fix: "corepack enable npm   # or install Node.js with npm" });
   await progress.step("npm", "installing dependencies", async () => {
-    // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone.
-    let result = existsSync(join(root, "node_modules")) ? await npm("install") : await npm("ci");
+    // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone, and after a run that did not end well.
+    const afresh = existsSync(unfinished) || !existsSync(join(root, "node_modules"));
+    writeFileSync(unfinished, "");
+    let result = await npm(afresh ? "ci" : "install");
     if (result.status !== 0 && /EUSAGE/.test(result.output)) result = await npm("install");
-    if (result.status !== 0) throw explain(result);
+    // On a full disk npm warns, leaves files out and reports success.
+    if (result.status !== 0 || FULL.test(result.output)) throw explain(result);
   });
   writeFileSync(stamp, wantedSet());
+  rmSync(unfinished, { force: true });
 }
 
 function npm(command) {
-  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=error"], { cwd: root });
+  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"], { cwd: root });
 }
 
 /** What must be there in any case: a folder that somebody has removed is noticed. */
@@ -42,7 +48,7 @@ function wantedSet() {
 
 function explain(result) {
   const details = result.error?.message ?? result.output.split("\n").filter((line) => !/A complete log|^\s*$/.test(line)).slice(0, 10).join("\n");
-  if (/ENOSPC/.test(result.output)) return diskFull(root, null);
+  if (FULL.test(result.output)) return packageDiskFull(root, null);
   if (NETWORK.test(result.output)) return new SetupError("NBIT_NO_NETWORK", { problem: "npm could not reach its registry.", details, fix: "npm ping   # repair the network, proxy or registry settings until this works, then run the same command again" });
   return new SetupError("NBIT_NPM_FAILED", { problem: "npm could not install the dependencies.", details, fix: "npm install   # shows the whole story" });
 }

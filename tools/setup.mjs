@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { SetupError } from "../packages/native/lib/errors.mjs";
+import { FULL, SetupError, packageDiskFull } from "../packages/native/lib/errors.mjs";
 import { withLock } from "../packages/native/lib/lock.mjs";
 import { checkPlatform } from "../packages/native/lib/places.mjs";
 import { Progress } from "../packages/native/lib/progress.mjs";
@@ -17,8 +17,17 @@ import { root } from "./workspace.mjs";
 export async function setup(progress = new Progress()) {
   checkPlatform();
   const began = performance.now();
-  mkdirSync(join(root, "build"), { recursive: true });
-  await withLock(
+  try {
+    mkdirSync(join(root, "build"), { recursive: true });
+    await everything(progress);
+  } catch (error) {
+    throw FULL.test(error?.code) ? packageDiskFull(root, error) : error; // a stamp that could not be written
+  }
+  if (progress.steps > 0) progress.note(`ready in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+}
+
+function everything(progress) {
+  return withLock(
     join(root, "build", "setup.lock"),
     async () => {
       await installDependencies(progress);
@@ -29,7 +38,6 @@ export async function setup(progress = new Progress()) {
     },
     (holder, wait) => progress.step("set-up", `waiting for ${holder}, which does the same`, wait),
   );
-  if (progress.steps > 0) progress.note(`ready in ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }
 
 if (process.argv[1] === join(root, "tools", "setup.mjs")) {

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { SetupError } from "../packages/native/lib/errors.mjs";
+import { FULL, SetupError, packageDiskFull } from "../packages/native/lib/errors.mjs";
 import { run } from "../packages/native/lib/run.mjs";
 import { filesBelow, fromRoot, root, workspaces } from "./workspace.mjs";
 
@@ -19,6 +19,11 @@ export async function compileTypeScript(progress) {
   for (const { folder } of without) rmSync(join(folder, "tsconfig.tsbuildinfo"), { force: true });
   await progress.step("typescript", "compiling", async () => {
     const result = await run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"], { cwd: root });
+    if (result.status !== 0 && FULL.test(result.output)) {
+      // Halves of files, and records that call them whole.
+      for (const { folder, dist } of projects) for (const half of [dist, join(folder, "tsconfig.tsbuildinfo")]) rmSync(half, { recursive: true, force: true });
+      throw packageDiskFull(root, null);
+    }
     if (result.status !== 0) throw new SetupError("NBIT_TYPESCRIPT", { problem: "the TypeScript sources do not compile.", details: result.error?.message ?? result.output.slice(0, 6000), fix: "npx tsc -b   # shows every message" });
   });
   removeOrphans(projects);

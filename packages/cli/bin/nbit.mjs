@@ -13,9 +13,11 @@ process.exitCode = main === null ? await withoutTypeScript(args) : await main(ar
 
 async function load() {
   try {
-    return (await import(compiled.href)).main;
+    const { main } = await import(compiled.href);
+    return typeof main === "function" ? main : null;
   } catch (error) {
-    if (error.code === "ERR_MODULE_NOT_FOUND") return null; // compiled, but node_modules has gone since
+    // Compiled, but node_modules has gone since; or half compiled, when a disk was full.
+    if (error.code === "ERR_MODULE_NOT_FOUND" || error instanceof SyntaxError) return null;
     throw error;
   }
 }

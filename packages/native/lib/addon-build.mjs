@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { availableParallelism, freemem } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { SetupError, diskFull, explainFileError } from "./errors.mjs";
+import { FULL, SetupError, diskFull, explainFileError, packageDiskFull } from "./errors.mjs";
 import { describeLibtorch } from "./libtorch.mjs";
 import { withLock } from "./lock.mjs";
 import { SETUP_COMMAND, cacheFolder, installedAddon, installedRecord, makeFolder, packageFolder } from "./places.mjs";
@@ -103,7 +103,7 @@ async function linkAddon(plan, objects, compiler, built) {
 }
 
 function explainCompiler(result, problem, command) {
-  if (/No space left on device|Disk quota exceeded/.test(result.output)) return diskFull(cacheFolder(), null);
+  if (FULL.test(result.output)) return diskFull(cacheFolder(), null);
   if (result.signal === "SIGKILL" || /Killed signal terminated program|virtual memory exhausted|cannot allocate memory/i.test(result.output)) {
     return new SetupError("NBIT_OUT_OF_MEMORY", { problem: `${problem}: memory ran out (a compiler needs about 1 GB).`, fix: `${SETUP_COMMAND}   # with other programs closed; what is compiled already is kept` });
   }
@@ -125,6 +125,7 @@ function install(plan, libtorch, compiler, built) {
     renameSync(temporary, installedRecord);
   } catch (error) {
     rmSync(temporary, { force: true });
+    if (FULL.test(error.code)) throw packageDiskFull(packageFolder, error);
     if (!["EACCES", "EROFS", "EPERM"].includes(error.code)) throw explainFileError(error, installedAddon);
     // The package itself is read-only (installed system-wide): the loader finds the addon in the cache.
   }

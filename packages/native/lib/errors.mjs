@@ -63,6 +63,18 @@ export function diskFull(path, cause, free = null) {
   });
 }
 
+/** The same for the copy of nbit itself, which no variable moves elsewhere. */
+export function packageDiskFull(path, cause) {
+  return new SetupError("NBIT_DISK_FULL", {
+    problem: `the disk that holds ${path} is full; dependencies, the addon and compiled TypeScript need about 0.2 GB there.`,
+    fix: `df -h ${path}   # free space there, or move the folder to a larger disk; then run the same command again: it goes on where it stopped`,
+    cause,
+  });
+}
+
+/** What a full disk says, in the words of any tool. */
+export const FULL = /ENOSPC|EDQUOT|No space left on device|Disk quota exceeded/;
+
 /**
  * How this system installs a package: only a hint in an error's text.
  * @param {{ apt: string, dnf: string, pacman: string }} packages

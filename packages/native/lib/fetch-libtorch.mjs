@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SetupError, diskFull, explainFileError, installCommand } from "./errors.mjs";
+import { FULL, SetupError, diskFull, explainFileError, installCommand } from "./errors.mjs";
 import { describeLibtorch, findLibtorch, inspect, wrongVersion } from "./libtorch.mjs";
 import { withLock } from "./lock.mjs";
 import { SETUP_COMMAND, SUPPORTED_TEXT, cacheFolder, isSupported, makeFolder, torchSpec } from "./places.mjs";
@@ -126,7 +126,7 @@ async function download(python, what, folder, spec, update) {
 function explainPip(result, spec, python, folder, log) {
   const details = result.output.split("\n").filter((line) => /^(ERROR|WARNING)/.test(line)).slice(-6).join("\n") || result.output.slice(-600);
   const everything = result.output + log;
-  if (/No space left on device|Disk quota exceeded/.test(everything)) return diskFull(folder, null);
+  if (FULL.test(everything)) return diskFull(folder, null);
   if (/(Permission denied|Read-only file system)/.test(result.output)) return new SetupError("NBIT_CACHE_UNWRITABLE", { problem: `pip cannot write to ${folder}.`, details, fix: 'export XDG_CACHE_HOME="$(mktemp -d)"   # then run the same command again' });
   if (/THESE PACKAGES DO NOT MATCH THE HASHES|BadZipFile|invalid wheel|IncompleteRead/i.test(everything)) return corrupt(folder, details);
   const offered = /\(from versions: (?!none)([^)]+)\)/.exec(result.output)?.[1];
