@@ -1,9 +1,10 @@
 /**
  * The CPU benchmark: ours beside the Python peer, interleaved, every measurement in a process of its own.
  *
- *     npm run bench -- [--quick] [--runs=7] [--threads=1,2] [--out=benchmarks/results]
+ *     npm run bench -- [--quick] [--runs=7] [--threads=1,2] [--out=benchmarks/results] [--rows=AdamW8bit]
  *
- * Both sides must compute the same losses before a time counts. Writes <date>-cpu.json and .md.
+ * Both sides must compute the same losses before a time counts. Writes <date>-cpu.json and .md; with --rows, only the
+ * rows whose name contains the word are measured and nothing is written.
  */
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -27,6 +28,7 @@ const oursScript = fileURLToPath(new URL("ours.js", import.meta.url));
 interface Result {
   readonly us: number;
   readonly losses: readonly number[];
+  readonly stateBytes?: number;
 }
 interface MemoryResult {
   readonly first: MemoryPoint;
@@ -59,6 +61,7 @@ async function measureRow(row: Row, peer: Peer, machine: { readonly nativeBf16: 
   const ours: number[] = [];
   const theirs: number[] = [];
   let losses: Measured["losses"] = "not compared";
+  let state: number | null = null;
   for (let i = 0; i < runs; i++) {
     // Who goes first alternates: the second often finds a warmer machine.
     const order = i % 2 === 0 ? [row.ours, row.theirs] : [row.theirs, row.ours];
@@ -66,10 +69,11 @@ async function measureRow(row: Row, peer: Peer, machine: { readonly nativeBf16: 
     for (const side of order) results.push(await measure<Result>(side, peer.python));
     const [a, b] = (i % 2 === 0 ? results : results.reverse()) as [Result, Result];
     if (i === 0) losses = compareLosses(row, a, b);
+    if (row.stateTarget !== undefined && a.stateBytes !== undefined && b.stateBytes !== undefined) state = a.stateBytes / b.stateBytes;
     ours.push(a.us);
     theirs.push(b.us);
   }
-  return { row, ours, theirs, ratio: median(ours.map((us, i) => us / (theirs[i] as number))), losses, caveat: row.caveat?.(machine) ?? null };
+  return { row, ours, theirs, ratio: median(ours.map((us, i) => us / (theirs[i] as number))), losses, state, caveat: row.caveat?.(machine) ?? null };
 }
 
 const peer = findPeer();
@@ -86,7 +90,9 @@ console.log(`${machine.cpu}, ${machine.cores} cores; libtorch ${machine.libtorch
 const measured: Measured[] = [];
 const memory: MemoryRow[] = [];
 const base = join(out, `${machine.date}-cpu${quick ? "-quick" : ""}`);
+const only = flags.get("rows");
 function write(): void {
+  if (only !== undefined) return;
   mkdirSync(out, { recursive: true });
   const rows = measured.map(({ row, ...m }) => ({ name: row.name, threads: row.threads, against: row.against, target: row.target, ...m }));
   writeFileSync(`${base}.json`, `${JSON.stringify({ machine, measured: rows, memory }, null, 1)}\n`);
@@ -94,13 +100,19 @@ function write(): void {
 }
 for (const threads of threadCounts) {
   for (const row of rowsFor(threads, quick, machine.nativeBf16)) {
+    const known = measured.some((m) => m.row.name === row.name && m.row.against === row.against && m.row.threads === row.threads);
+    if (known || !row.name.includes(only ?? "")) continue;
     const m = await measureRow(row, peer, machine);
     measured.push(m);
     write(); // what was measured stays when someone interrupts
-    console.log(`${threads} thread${threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.ours).toFixed(1)} / ${median(m.theirs).toFixed(1)} µs, losses ${m.losses}`);
+    console.log(`${row.threads} thread${row.threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.ours).toFixed(1)} / ${median(m.theirs).toFixed(1)} µs, losses ${m.losses}`);
   }
 }
 
+if (only !== undefined) {
+  console.log(`\n${table(measured)}`);
+  process.exit(0);
+}
 const steps = quick ? 2000 : 10000;
 const args = ["memory", String(steps)];
 for (const [who, side] of [

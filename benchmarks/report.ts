@@ -9,6 +9,8 @@ export interface Measured {
   /** Median over runs of the ratio within a run: the machine's drift falls out. */
   readonly ratio: number;
   readonly losses: "equal" | "close" | "not compared";
+  /** Bytes of optimizer state, ours over theirs, where a row is about them. */
+  readonly state: number | null;
   readonly caveat: string | null;
 }
 export interface MemoryPoint {
@@ -40,12 +42,19 @@ function time(us: number, unit: Row["unit"]): string {
   return `${value < 10 ? value.toFixed(2) : value.toFixed(value < 100 ? 1 : 0)} ${unit}`;
 }
 
-const HEAD = ["threads", "what", "ours", "against", "theirs", "ratio", "target", "", "losses"] as const;
+const HEAD = ["threads", "what", "ours", "against", "theirs", "ratio", "target", "", "losses", "state"] as const;
+
+/** Bytes of state beside what is wanted. */
+function state(m: Measured): string {
+  const { stateTarget } = m.row;
+  if (m.state === null || stateTarget === undefined) return "";
+  return `${m.state.toFixed(3)} × (≤ ${stateTarget.toFixed(2)}, ${m.state <= stateTarget ? "reached" : "MISSED"})`;
+}
 
 export function table(measured: readonly Measured[]): string {
   const lines = measured.map((m) => [
     String(m.row.threads), m.row.name, time(median(m.ours), m.row.unit), m.row.against, time(median(m.theirs), m.row.unit), m.ratio.toFixed(2),
-    m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`, verdict(m), m.losses,
+    m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`, verdict(m), m.losses, state(m),
   ]);
   return [HEAD, HEAD.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }

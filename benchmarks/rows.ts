@@ -17,6 +17,8 @@ export interface Row {
   readonly unit: "µs" | "ms";
   /** The same seed must give the same losses, to this relative difference; null where nothing is computed. */
   readonly sameLoss: number | null;
+  /** Bytes of state: the ratio ours / theirs that we want at most. */
+  readonly stateTarget?: number;
   /** Why a target is out of reach on some machines. */
   readonly caveat?: (machine: { readonly nativeBf16: boolean }) => string | null;
 }
@@ -78,10 +80,12 @@ export function rowsFor(threads: number, quick: boolean, nativeBf16: boolean): R
       });
     }
   const ofOurs = (precision: string, steps: number): Side => ({ who: "nbit", args: ["step", sixteen, "trainer", "fused", precision, String(threads), String(steps)] });
-  rows.push({
-    name: "AdamW8bit step, 10⁷ elements", threads, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(threads)] }, theirs: { who: "peer", args: ["optimizer", String(threads)] },
-    against: "PyTorch fused AdamW, float32", target: 1.3, unit: "ms", sameLoss: null,
-  });
+  // What is asked for is asked for on two cores.
+  for (const on of threads === 2 ? [2] : [threads, 2])
+    rows.push({
+      name: "AdamW8bit step, 10⁷ elements", threads: on, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(on)] }, theirs: { who: "peer", args: ["optimizer", String(on)] },
+      against: "PyTorch fused AdamW, float32", target: 1.3, unit: "ms", sameLoss: null, stateTarget: 0.27,
+    });
   if (!quick && threads === 1)
     rows.push({
       name: "AdamW8bit step, 10⁷ elements, fused kernel", threads, ours: { who: "nbit", args: ["optimizer", "AdamW8bit", String(threads)] }, theirs: { who: "nbit", args: ["optimizer", "reference", String(threads)] },
