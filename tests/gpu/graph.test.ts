@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, memory, NbitError, nn, optim, randint, randn, scope, tensor, type Tensor } from "@nbit/torch";
 import { LightningModule, type TrainerOptions } from "@nbit/lightning";
-import { on, options, SmallGpt, SmallResNet, train, warningsOf, type Training } from "./support.js";
+import { on, options, SmallGpt, SmallResNet, train, type Training } from "./support.js";
+import { warningsOf } from "../helpers/training.js";
 
 const close = (eager: readonly number[], graph: readonly number[], tolerance = 2e-3): void => {
   assert.equal(graph.length, eager.length);
@@ -47,7 +48,7 @@ test("float16 scaling and skipping happen inside the graph, as in eager steps", 
 
 test("accumulation falls back to eager steps, and says why", options, async () => {
   let run: Training | null = null;
-  const warnings = await warningsOf(async () => (run = await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", accumulateGradBatches: 2, cudaGraph: true })));
+  const warnings = (await warningsOf(async () => (run = await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", accumulateGradBatches: 2, cudaGraph: true })))).map((w) => w.message);
   assert.ok(warnings.some((w) => /cudaGraph: steps run eagerly: accumulateGradBatches is not 1/.test(w)), warnings.join("\n"));
   close((await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", accumulateGradBatches: 2 })).losses, (run as unknown as Training).losses, 1e-3);
 });
@@ -56,7 +57,7 @@ test("a batch of another shape runs eagerly, and says so once", options, async (
   const whole = SmallGpt.batches(20);
   const batches = whole.map((batch, i) => (i % 7 === 6 ? batch.map((t) => t.narrow(0, 0, 5).contiguous()) : batch));
   let run: Training | null = null;
-  const warnings = await warningsOf(async () => (run = await train(() => new SmallGpt(), batches, { precision: "bf16", cudaGraph: true })));
+  const warnings = (await warningsOf(async () => (run = await train(() => new SmallGpt(), batches, { precision: "bf16", cudaGraph: true })))).map((w) => w.message);
   assert.equal(warnings.filter((w) => /runs eagerly; the graph was made for/.test(w)).length, 1, warnings.join("\n"));
   close((await train(() => new SmallGpt(), batches, { precision: "bf16" })).losses, (run as unknown as Training).losses, 5e-3);
 });
@@ -71,7 +72,7 @@ class Reads extends Line {
 test("a step that reads a value cannot be recorded: it goes on eagerly, and says why", options, async () => {
   const batches = Array.from({ length: 10 }, () => [on(randn([8, 16]))]);
   let run: Training | null = null;
-  const warnings = await warningsOf(async () => (run = await train(() => new Reads(), batches, { precision: 32, cudaGraph: true })));
+  const warnings = (await warningsOf(async () => (run = await train(() => new Reads(), batches, { precision: 32, cudaGraph: true })))).map((w) => w.message);
   assert.ok(warnings.some((w) => /the step could not be recorded/.test(w)), warnings.join("\n"));
   close((await train(() => new Line(), batches, { precision: 32 })).losses, (run as unknown as Training).losses);
 });

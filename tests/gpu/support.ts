@@ -143,17 +143,3 @@ export async function train(make: () => LightningModule, batches: readonly unkno
   await trainer.fit(module, { trainDataloaders: batches });
   return { losses: losses.read(), trainer, module };
 }
-
-/** The warnings that a run gives. */
-export async function warningsOf(run: () => Promise<unknown>): Promise<string[]> {
-  const seen: string[] = [];
-  const listener = (warning: Error): void => void seen.push(warning.message);
-  process.on("warning", listener);
-  try {
-    await run();
-    await new Promise((done) => setImmediate(done)); // they are emitted in a turn of their own
-  } finally {
-    process.removeListener("warning", listener);
-  }
-  return seen;
-}

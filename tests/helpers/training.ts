@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import type { TrainerOptions } from "@nbit/lightning";
+import { Logger, type Metrics, type TrainerOptions } from "@nbit/lightning";
 
 /** A Trainer that prints and writes nothing. */
 export const SILENT = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const satisfies TrainerOptions;
@@ -24,6 +24,7 @@ export interface GivenWarning {
 /** The warnings of the process while something runs. */
 export async function warningsOf(run: () => unknown): Promise<GivenWarning[]> {
   const given: GivenWarning[] = [];
+  await new Promise((resolve) => setImmediate(resolve)); // those of earlier tests
   const listen = (warning: Error & { readonly code?: string }): void => void given.push({ code: warning.code ?? "", message: warning.message });
   process.on("warning", listen);
   try {
@@ -33,4 +34,14 @@ export async function warningsOf(run: () => unknown): Promise<GivenWarning[]> {
     process.off("warning", listen);
   }
   return given;
+}
+
+/** A logger that keeps what it is given. */
+export class MetricRows extends Logger {
+  readonly name = "rows";
+  readonly version = 0;
+  readonly rows: { readonly step: number; readonly metrics: Metrics }[] = [];
+  override logMetrics(metrics: Metrics, step: number): void {
+    this.rows.push({ step, metrics });
+  }
 }

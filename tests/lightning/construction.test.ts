@@ -4,6 +4,7 @@ import { ApexPrecision, CPUAccelerator, CUDAAccelerator, DoublePrecision, FullPr
 import type { Accelerator, DeviceSupport, TrainerOptions } from "@nbit/lightning";
 import { amp, device, nn, ones, optim } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { warningsOf } from "../helpers/training.js";
 
 /** Options that the types refuse too, given as a JavaScript caller would. */
 function make(options: object): Trainer {
@@ -21,23 +22,6 @@ function fails(options: object, code: string, message: RegExp | string): void {
       return true;
     },
   );
-}
-
-/** Warnings given while `fn` runs. */
-async function warningsOf(fn: () => void): Promise<{ code: string | undefined; message: string }[]> {
-  const seen: { code: string | undefined; message: string }[] = [];
-  const listener = (warning: Error & { code?: string }): void => {
-    seen.push({ code: warning.code, message: warning.message });
-  };
-  await new Promise((resolve) => setImmediate(resolve)); // those of earlier tests
-  process.on("warning", listener);
-  try {
-    fn();
-    await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    process.removeListener("warning", listener);
-  }
-  return seen;
 }
 
 const SPELLINGS = [

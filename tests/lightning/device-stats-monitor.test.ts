@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DeviceStatsMonitor, LightningModule, Logger, Trainer } from "@nbit/lightning";
+import { DeviceStatsMonitor, LightningModule, Trainer } from "@nbit/lightning";
 import type { DeviceStats, Metrics, TrainerOptions } from "@nbit/lightning";
 import { memory, nn, optim, randn, seedEverything, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { QUIET } from "../helpers/training.js";
+import { MetricRows, QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
 
@@ -23,23 +23,15 @@ class Net extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 1e-3 });
   }
 }
-class Memory extends Logger {
-  readonly name = "memory";
-  readonly version = 0;
-  readonly rows: { step: number; metrics: Metrics }[] = [];
-  override logMetrics(metrics: Metrics, step: number): void {
-    if ("memory_allocated" in metrics) this.rows.push({ step, metrics });
-  }
-}
 const MIB = 2 ** 20;
 
 async function stats(net: Net, count: number, options: TrainerOptions = {}): Promise<{ rows: readonly { step: number; metrics: Metrics }[]; latest: DeviceStats | null; trainer: Trainer }> {
   seedEverything(0);
   const monitor = new DeviceStatsMonitor();
-  const logger = new Memory();
+  const logger = new MetricRows();
   const trainer = new Trainer({ ...QUIET, logger, callbacks: [monitor], maxEpochs: 1, logEveryNSteps: 3, ...options });
   await trainer.fit(net, { trainDataloaders: Array.from({ length: count }, () => randn([4, 8])) });
-  return { rows: logger.rows, latest: monitor.latest, trainer };
+  return { rows: logger.rows.filter(({ metrics }) => "memory_allocated" in metrics), latest: monitor.latest, trainer };
 }
 
 test("memory of the device reaches loggers at log steps: the step's peak, and the peak since the log step before", async () => {

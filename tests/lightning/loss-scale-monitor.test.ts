@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LightningModule, Logger, LossScaleMonitor, ProgressBar, Trainer } from "@nbit/lightning";
-import type { Metrics, TrainerOptions } from "@nbit/lightning";
+import { LightningModule, LossScaleMonitor, ProgressBar, Trainer } from "@nbit/lightning";
+import type { TrainerOptions } from "@nbit/lightning";
 import { nn, optim, randn, seedEverything, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { MetricRows } from "../helpers/training.js";
 
 setNumThreads(1);
 const QUIET: TrainerOptions = { accelerator: "cpu", enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1, precision: 16, logEveryNSteps: 2 };
@@ -26,20 +27,12 @@ class Net extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 1e-3 });
   }
 }
-class Memory extends Logger {
-  readonly name = "memory";
-  readonly version = 0;
-  readonly rows: { step: number; metrics: Metrics }[] = [];
-  override logMetrics(metrics: Metrics, step: number): void {
-    this.rows.push({ step, metrics });
-  }
-}
 const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([4, 4]));
 
 test("scale and skipped steps reach the loggers at log steps, names are noted when steps are skipped", async () => {
   seedEverything(0);
   const monitor = new LossScaleMonitor();
-  const logger = new Memory();
+  const logger = new MetricRows();
   let shown = "";
   const stream = { write: (text: string) => ((shown += text), true) };
   await new Trainer({ ...QUIET, logger, callbacks: [monitor, new ProgressBar({ stream })] }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
@@ -59,7 +52,7 @@ test("a clean run notes nothing, and a precision without a scaler logs nothing",
   seedEverything(0);
   for (const precision of [16, "bf16"] as const) {
     const monitor = new LossScaleMonitor();
-    const logger = new Memory();
+    const logger = new MetricRows();
     await new Trainer({ ...QUIET, precision, logger, enableProgressBar: false, callbacks: monitor }).fit(new Net([]), { trainDataloaders: batches(4) });
     assert.deepEqual(monitor.overflows, []);
     assert.equal(logger.rows.some((r) => "loss_scale" in r.metrics), precision === 16);

@@ -5,6 +5,7 @@ import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
 import { Callback } from "./callback.js";
+import { logCallbackMetrics } from "./log-metrics.js";
 
 /** Memory of the training device at a log step, in bytes. */
 export interface DeviceStats {
@@ -87,8 +88,6 @@ export class DeviceStatsMonitor extends Callback {
     const stats: DeviceStats = { step: trainer.logStep, allocated, stepPeak: window === null ? null : peak, peak: Math.max(peak, window?.peakBefore ?? 0), reserved, retries };
     this.#latest = stats;
     const metrics = { memory_allocated: allocated, ...(stats.stepPeak === null ? {} : { memory_step_peak: stats.stepPeak }), memory_peak: stats.peak, memory_reserved: reserved, memory_retries: retries };
-    trainer.addCallbackMetrics(metrics);
-    const pending = trainer.loggers.map((logger) => logger.logMetrics(metrics, trainer.logStep)).filter((result) => result instanceof Promise);
-    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+    return logCallbackMetrics(trainer, metrics);
   }
 }

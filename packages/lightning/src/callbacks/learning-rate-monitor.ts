@@ -3,6 +3,7 @@ import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
 import { Callback } from "./callback.js";
+import { logCallbackMetrics } from "./log-metrics.js";
 
 export interface LearningRateMonitorOptions {
   /** Log at every log step, at every epoch, or (default) each scheduler at its own interval. */
@@ -47,9 +48,7 @@ export class LearningRateMonitor extends Callback {
   #log(trainer: TrainerView, interval: "step" | "epoch"): HookResult {
     const rates = this.#read(trainer, interval);
     if (Object.keys(rates).length === 0) return;
-    trainer.addCallbackMetrics(rates);
-    const pending = trainer.loggers.map((logger) => logger.logMetrics(rates, trainer.logStep)).filter((result) => result instanceof Promise);
-    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+    return logCallbackMetrics(trainer, rates);
   }
 
   #read(trainer: TrainerView, interval: "step" | "epoch"): Record<string, number> {

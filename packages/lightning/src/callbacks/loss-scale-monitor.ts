@@ -4,6 +4,7 @@ import type { TrainerView } from "../trainer-view.js";
 import type { HookResult, StepOutcome } from "../types.js";
 import { warn } from "../warnings.js";
 import { Callback } from "./callback.js";
+import { logCallbackMetrics } from "./log-metrics.js";
 
 /** A step that was skipped since gradients were not finite. */
 export interface Overflow {
@@ -91,8 +92,6 @@ export class LossScaleMonitor extends Callback {
       warn("WARN_LOSS_SCALE_LOW", `LossScaleMonitor: the loss scale fell to ${scale}${names.length === 0 ? "" : `; gradients overflow in ${names.slice(0, 3).join(", ")}`}. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".`);
     }
     const metrics = { loss_scale: scale, skipped_steps: skipped, skipped_share: skipped / Math.max(1, trainer.globalStep) };
-    trainer.addCallbackMetrics(metrics);
-    const pending = trainer.loggers.map((logger) => logger.logMetrics(metrics, trainer.logStep)).filter((result) => result instanceof Promise);
-    if (pending.length > 0) return Promise.all(pending).then(() => undefined);
+    return logCallbackMetrics(trainer, metrics);
   }
 }
