@@ -1,7 +1,7 @@
 /**
  * The GPU benchmark: ours and the Python peer's, each measurement in a process of its own, in turn on one machine.
  *
- *   node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…] [--no-compile] [--steps=30] [--warm-compiler] [--out=benchmarks/results/gpu.json]
+ *   node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…] [--modes=eager,graph,loop,compile] [--no-compile] [--steps=30] [--warm-compiler] [--out=benchmarks/results/gpu.json]
  *
  * Losses are compared first: a row whose sides disagree says so and makes the run fail. Rows are written to `--out` as they come; report.js makes the table and the plot of one or several such files.
  * `NBIT_PEER_PYTHON` names a Python with torch and lightning (default python3). `--warm-compiler` lets torch.compile fill its cache, all rows at once, before anything is timed.
@@ -20,6 +20,7 @@ const chosen = (name: string, of: string): boolean => !flags.has(name) || (flags
 const rows = ROWS.filter((row) => chosen("models", row.model) && (chosen("precisions", row.precision.split(",")[0] ?? "") || chosen("precisions", row.precision)));
 const out = flags.get("out") ?? "benchmarks/results/gpu.json";
 const here = fileURLToPath(new URL(".", import.meta.url));
+const modesOf = (modes: readonly string[]): readonly string[] => modes.filter((mode) => chosen("modes", mode) && (mode !== "compile" || !flags.has("no-compile")));
 const stepsOf = (model: string, mode: string): string => flags.get("steps") ?? (model === "tiny" ? (mode === "graph" ? "1000" : "200") : "30");
 
 function ours(model: string, precision: string, mode: string): Promise<Measurement | null> {
@@ -39,7 +40,7 @@ function ours(model: string, precision: string, mode: string): Promise<Measureme
 
 /** torch.compile's cache, filled by all rows at once: compiling takes a core each, and minutes. */
 async function warmCompiler(of: readonly Row[]): Promise<void> {
-  const wanted = of.filter((row) => row.peer.includes("compile"));
+  const wanted = of.filter((row) => modesOf(row.peer).includes("compile"));
   await Promise.all(wanted.map((row) => new Promise((done) => spawn(python, [peerScript, row.model, row.peerPrecision ?? row.precision, "compile", "2"], { stdio: "ignore" }).on("close", done))));
 }
 
@@ -47,7 +48,7 @@ const machine = execFileSync("nvidia-smi", ["--query-gpu=name,driver_version", "
 const versions = execFileSync(python, ["-c", "import torch, lightning; print(torch.__version__, lightning.__version__)"], { encoding: "utf8" }).trim().split(" ");
 const results: Results = { date: new Date().toISOString().slice(0, 10), machine, cpu: `${cpus()[0]?.model.trim() ?? "CPU"} × ${cpus().length}`, torch: versions[0] ?? "", lightning: versions[1] ?? "", node: process.versions.node, measurements: [] };
 mkdirSync(dirname(out), { recursive: true });
-if (flags.has("warm-compiler") && !flags.has("no-compile")) await warmCompiler(rows);
+if (flags.has("warm-compiler")) await warmCompiler(rows);
 const peer = new Peer();
 let disagreements = 0;
 for (const row of rows) {
@@ -55,10 +56,10 @@ for (const row of rows) {
   const add = (m: Measurement | null): void => {
     if (m !== null) own.push({ ...m, precision: row.precision });
   };
-  const modes = row.peer.filter((mode) => mode !== "compile" || !flags.has("no-compile"));
+  const [modes, theirs] = [modesOf(row.ours), modesOf(row.peer)];
   // In turn: ours, theirs, ours, theirs.
-  for (let i = 0; i < Math.max(row.ours.length, modes.length); i++) {
-    const [a, b] = [row.ours[i], modes[i]];
+  for (let i = 0; i < Math.max(modes.length, theirs.length); i++) {
+    const [a, b] = [modes[i], theirs[i]];
     if (a !== undefined) add(await ours(row.model, row.precision, a));
     if (b !== undefined) add(await peer.measure(row.model, row.peerPrecision ?? row.precision, b, stepsOf(row.model, b)));
   }
