@@ -1,5 +1,5 @@
 /** The models that the GPU benchmark trains, here and in peer.py: the same layers, drawn in the same order. */
-import { embedding, maxPool2d, nn, relu, scaledDotProductAttention, type Tensor } from "@nbit/torch";
+import { embedding, maxPool2d, nn, relu, scaledDotProductAttention, scope, type Tensor } from "@nbit/torch";
 
 export interface GptConfig {
   readonly layers: number;
@@ -124,7 +124,8 @@ export class ResNet50 extends nn.Module {
     this.fc = new nn.Linear(2048, 1000);
   }
   forward(images: Tensor): Tensor {
-    let x = maxPool2d(relu(this.bn.forward(this.conv.forward(images))), [3, 3], [2, 2], [1, 1]);
+    // The largest activations of the network: what backward does not need of them is freed at once.
+    let x = scope(() => maxPool2d(relu(this.bn.forward(this.conv.forward(images))), [3, 3], [2, 2], [1, 1]));
     for (const block of this.layers) x = block.call(x);
     return this.fc.forward(x.mean([2, 3]));
   }

@@ -24,6 +24,7 @@ export interface NativeAddon {
   isDirect(id: number): boolean;
   setDirectCalls(on: boolean): void;
   setLinearNode(on: boolean): void;
+  setLinearBranches(multiplyAdds: number): number;
   intern(text: string): number;
   schemas(name: string): string;
   operatorNames(): string;
@@ -49,6 +50,7 @@ export interface NativeAddon {
   backward(retain: number, create: boolean): void;
   grad(retain: number, create: boolean, allowUnused: boolean): void;
   attachNode(backward: () => void, name: string, materialize: boolean): void;
+  returnGradients(): void;
   registerHook(handle: number, fn: () => void): number;
   removeHook(handle: number, id: number): void;
   setPostAccumulateHook(handle: number, fn: (() => void) | null): void;

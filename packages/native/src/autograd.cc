@@ -41,6 +41,15 @@ void callJs(napi_ref ref) {
   if (napi_call_function(js.env, undefined, fn, 0, nullptr, &result) != napi_ok) throw JsPending{};
 }
 
+// Where the backward that runs now leaves its gradients. They are taken while its scope is open and the scope then lets go of them: the engine is their only
+// owner, so it may accumulate into their memory and free it as soon as nothing needs it.
+ag::variable_list* returned = nullptr;
+struct Returning {
+  ag::variable_list* const outer = returned;
+  explicit Returning(ag::variable_list& here) { returned = &here; }
+  ~Returning() { returned = outer; }
+};
+
 class JsNode : public ag::Node {
  public:
   JsNode(napi_ref backward, std::string name) : backward_(backward), name_(std::move(name)) { ++javascriptNodes; }
@@ -52,7 +61,7 @@ class JsNode : public ag::Node {
   void save(const at::Tensor& t, bool isOutput) { saved_.emplace_back(t, isOutput); }
   bool materialize = true;
 
-  // buffer → JavaScript: n, gradients…, m, saved…, k, needed…; JavaScript → buffer: k, gradients of the inputs…
+  // buffer → JavaScript: n, gradients…, m, saved…, k, needed…; JavaScript leaves the inputs' gradients by returnGradients
   ag::variable_list apply(ag::variable_list&& grads) override {
     requireJsThread();
     if (released_) fail("AUTOGRAD_FREED", name_ + ": trying to go backward through the graph a second time. Pass retainGraph: true the first time");
@@ -68,9 +77,11 @@ class JsNode : public ag::Node {
     out.tensors(std::move(saved));
     out.number(static_cast<double>(num_outputs()));
     for (size_t i = 0; i < num_outputs(); i++) out.number(task_should_compute_output(i));
-    callJs(backward_);
-    Reader in{buffer};
-    auto result = in.tensors();
+    ag::variable_list result;
+    {
+      const Returning here(result);
+      callJs(backward_);
+    }
     if (result.size() != num_outputs())
       fail("AUTOGRAD_COUNT", name_ + ": expected backward to return " + std::to_string(num_outputs()) + " gradients (null where none). Received: " + std::to_string(result.size()));
     return result;
@@ -297,6 +308,16 @@ NBIT_FN(attachNode) {
   return nullptr;
   NBIT_CATCH("Function")
 }
+// buffer: n, gradients…
+NBIT_FN(returnGradients) {
+  (void)info;
+  NBIT_TRY
+  if (returned == nullptr) fail("ERR_ARGUMENT", "expected to be called by a backward");
+  Reader in{buffer};
+  *returned = in.tensors();
+  return nullptr;
+  NBIT_CATCH("Function")
+}
 // (tensor, fn): fn reads the gradient's handle in buffer[0] and may replace it → hook id
 NBIT_FN(registerHook) {
   Args a(env, info);
@@ -356,7 +377,7 @@ NBIT_FN(javascriptNodeCount) { (void)info; return toJs(env, static_cast<double>(
 std::vector<Entry> autogradEntries() {
   return {{"setGradEnabled", setGradEnabled}, {"isGradEnabled", isGradEnabled}, {"inferencePush", inferencePush}, {"inferencePop", inferencePop}, {"isInferenceMode", isInferenceMode},
           {"setRequiresGrad", setRequiresGrad}, {"getGrad", getGrad}, {"setGrad", setGrad}, {"gradsInto", gradsInto}, {"clearGrads", clearGrads}, {"gradFnName", gradFnName},
-          {"backward", backward}, {"grad", grad}, {"attachNode", attachNode}, {"registerHook", registerHook}, {"removeHook", removeHook},
+          {"backward", backward}, {"grad", grad}, {"attachNode", attachNode}, {"returnGradients", returnGradients}, {"registerHook", registerHook}, {"removeHook", removeHook},
           {"setPostAccumulateHook", setPostAccumulateHook}, {"setData", setData}, {"retainGrad", retainGrad}, {"javascriptNodeCount", javascriptNodeCount}};
 }
 

@@ -1,4 +1,5 @@
 // What only a CUDA libtorch has: devices, streams, events, memory statistics, whole-step graphs. Compiled only against such a libtorch.
+#include "branches.h"
 #include "core.h"
 #include "weight_casts.h"
 
@@ -268,7 +269,7 @@ NBIT_FN(graphBegin) {
     c10::cuda::setCurrentCUDAStream(c.before);
     throw;
   }
-  recordingGraph = true;
+  recordingGraph = graphSteps = true;
   return nullptr;
   NBIT_CATCH("CudaGraph")
 }
@@ -279,7 +280,7 @@ NBIT_FN(graphEnd) {
   struct Restore {
     Capture& c;
     ~Restore() {
-      recordingGraph = false;
+      recordingGraph = graphSteps = false;
       c10::cuda::setCurrentCUDAStream(c.before);
     }
   } restore{c};
@@ -306,7 +307,8 @@ NBIT_FN(graphSideStream) {
   Args a(env, info);
   NBIT_TRY
   Capture& c = graphs.at(a.number(0), "graph");
-  if (a.flag(1)) {
+  graphSteps = a.flag(1);
+  if (graphSteps) {
     c.before = c10::cuda::getCurrentCUDAStream();
     at::cuda::CUDAEvent done;
     done.record(c.before);

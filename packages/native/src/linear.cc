@@ -1,6 +1,7 @@
 // Linear as one node of the graph. libtorch composes it of a view, a transposition, addmm and a view, each with a node of its own, which backward then
 // walks one by one: in a small network that costs more than the arithmetic. Here the same matrix products run with the same operands (so the same
 // bits), recorded as one node. Whatever is not the plain case goes to libtorch's own composition.
+#include "branches.h"
 #include "core.h"
 #include "nodes.h"
 
@@ -17,11 +18,17 @@
 #include <torch/library.h>
 
 namespace nbit {
+
+bool graphSteps = false;
+
 namespace {
 
 namespace ag = torch::autograd;
 using Maybe = std::optional<at::Tensor>;
 bool enabled = true;
+// Multiply-adds of a product above which it fills a GPU by itself: 2^30 take an H100 some 3 µs in 16 bits, 35 in float32.
+double largestBranch = 1 << 30;
+int64_t branched = 0;  // nodes whose gradients ran side by side
 
 at::Tensor rowsOf(const at::Tensor& t) { return t.dim() == 2 ? t : t.reshape({-1, t.size(-1)}); }
 
@@ -32,6 +39,7 @@ class LinearNode : public ag::Node {
   ag::SavedVariable input, weight;
   std::vector<int64_t> inputSizes;
   bool flattened = false, biased = false;
+  int64_t features = 0;  // of the input
 
   // Gradients of bias, input and weight, by the products of addmm's own backward.
   ag::variable_list apply(ag::variable_list&& grads) override {
@@ -41,12 +49,23 @@ class LinearNode : public ag::Node {
     std::optional<at::AutoDispatchBelowADInplaceOrView> plain;
     if (!c10::GradMode::is_enabled()) plain.emplace();  // else backward is itself recorded
     const at::Tensor grad = flattened ? grads[0].reshape({-1, grads[0].size(-1)}) : grads[0];
-    if (task_should_compute_output(0)) result[0] = at::sum_to(grad, at::IntArrayRef{grad.size(1)});
-    if (task_should_compute_output(1)) {
+    const auto forBias = [&] { result[0] = at::sum_to(grad, at::IntArrayRef{grad.size(1)}); };
+    const auto forInput = [&] {
       result[1] = grad.mm(weight.unpack());
       if (flattened) result[1] = result[1].view(inputSizes);
+    };
+    const auto forWeight = [&] { result[2] = grad.t().mm(rowsOf(input.unpack())); };
+    // The input's gradient first: it is what the rest of backward waits for.
+    c10::SmallVector<Work, 3> parts;
+    if (task_should_compute_output(1)) parts.emplace_back(forInput);
+    if (task_should_compute_output(2)) parts.emplace_back(forWeight);
+    if (task_should_compute_output(0)) parts.emplace_back(forBias);
+    if (parts.size() > 1 && branches(grad)) {
+      sideBySide(grad.device(), parts);
+      ++branched;
+    } else {
+      for (const Work& part : parts) part();
     }
-    if (task_should_compute_output(2)) result[2] = grad.t().mm(rowsOf(input.unpack()));
     return result;
   }
   void release_variables() override {
@@ -54,11 +73,16 @@ class LinearNode : public ag::Node {
     input.reset_data();
     weight.reset_data();
   }
+
+ private:
+  bool branches(const at::Tensor& grad) const {
+    return graphSteps && grad.is_cuda() && sideBySide != nullptr && !c10::GradMode::is_enabled() && static_cast<double>(grad.numel()) * static_cast<double>(features) <= largestBranch;
+  }
 };
 
 /** Dense rows one after the other, exactly: then libtorch's backward takes the products that LinearNode takes. */
 bool plainRows(const at::Tensor& t) {
-  if (t.layout() != at::kStrided || !t.device().is_cpu()) return false;
+  if (t.layout() != at::kStrided || !(t.device().is_cpu() || t.device().is_cuda())) return false;
   int64_t stride = 1;
   for (int64_t d = t.dim() - 1; d >= 0; stride *= t.size(d--))
     if (t.stride(d) != stride) return false;
@@ -85,6 +109,7 @@ at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const Maybe
   if (input.requires_grad()) node->weight = ag::SavedVariable(weight, false);
   node->biased = biased;
   node->flattened = input.dim() == 3;
+  node->features = weight.size(1);
   if (node->flattened) node->inputSizes = input.sizes().vec();
   at::Tensor out;
   {
@@ -98,6 +123,7 @@ at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const Maybe
 }
 
 TORCH_LIBRARY_IMPL(aten, AutogradCPU, m) { m.impl("linear", linear); }
+TORCH_LIBRARY_IMPL(aten, AutogradCUDA, m) { m.impl("linear", linear); }
 
 }  // namespace
 
@@ -110,6 +136,15 @@ NBIT_FN(setLinearNode) {
   NBIT_CATCH("setLinearNode")
 }
 
-std::vector<Entry> linearEntries() { return {{"setLinearNode", setLinearNode}}; }
+/** (multiply-adds): in steps of a CUDA graph, gradients of layers up to this size run side by side; 0: of none. → how many have so far */
+NBIT_FN(setLinearBranches) {
+  Args a(env, info);
+  NBIT_TRY
+  largestBranch = a.number(0);
+  return toJs(env, static_cast<double>(branched));
+  NBIT_CATCH("setLinearBranches")
+}
+
+std::vector<Entry> linearEntries() { return {{"setLinearNode", setLinearNode}, {"setLinearBranches", setLinearBranches}}; }
 
 }  // namespace nbit

@@ -140,6 +140,51 @@ test("an exception in backward keeps its identity and leaves no tensor behind", 
   assert.deepEqual(x.grad?.tolist(), [2]);
 });
 
+test("the engine is the only owner of what backward returns: it becomes the leaf's gradient without a copy, and is freed while backward goes on", () => {
+  let address = 0;
+  const before = torch.memory().unreleased;
+  const alive: number[] = [];
+  class Watched extends AutogradFunction {
+    static forward(_: FunctionContext, x: Tensor): Tensor {
+      return x.clone();
+    }
+    static backward(_: FunctionContext, g: Tensor): Tensor {
+      alive.push(torch.memory().unreleased - before);
+      const own = g.mul(2);
+      address = own.dataPtr();
+      return own;
+    }
+  }
+  const x = leaf([1, 2]);
+  torch.scope(() => {
+    let y = x;
+    for (let i = 0; i < 5; i++) y = Watched.apply(y);
+    y.sum().backward();
+    assert.equal(x.grad?.dataPtr(), address);
+  });
+  assert.deepEqual(x.grad?.tolist(), [32, 32]);
+  // What the first nodes returned is gone when the last one runs.
+  assert.equal(alive.at(-1), alive[0]);
+  x.mul(1).sum().backward();
+  assert.deepEqual(x.grad.tolist(), [33, 33]);
+});
+
+test("a gradient that backward keeps stays its own", () => {
+  let kept: Tensor | null = null;
+  class Keeps extends AutogradFunction {
+    static forward(_: FunctionContext, x: Tensor): Tensor {
+      return x.clone();
+    }
+    static backward(_: FunctionContext, g: Tensor): Tensor {
+      return torch.keep((kept = g.mul(2)));
+    }
+  }
+  const x = leaf([1, 2]);
+  torch.scope(() => Keeps.apply(x).sum().backward());
+  x.grad?.add_(1);
+  assert.deepEqual((kept as unknown as Tensor).tolist(), [2, 2]);
+});
+
 test("wrong results of backward are errors", () => {
   class TooMany extends AutogradFunction {
     static forward(_: FunctionContext, x: Tensor): Tensor {

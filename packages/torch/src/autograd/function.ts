@@ -153,7 +153,7 @@ function attach<Args extends readonly unknown[], R extends Result>(
       read += 1 + handles.length;
       return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
     };
-    const results = scope(() => {
+    scope(() => {
       const grads = take();
       const values = take();
       const needed = Array.from(F.subarray(read + 1, read + 1 + (F[read] as number)), (v) => v !== 0);
@@ -165,15 +165,16 @@ function attach<Args extends readonly unknown[], R extends Result>(
       const got = ctx.runBackward(restored, () => type.backward(ctx, ...(grads as Tensor[])));
       const list: readonly (Tensor | null | undefined)[] = Array.isArray(got) ? (got as readonly (Tensor | null | undefined)[]) : [got as Tensor | null | undefined];
       if (list.length > count) throw new ArgumentError(`${type.name}.backward`, `at most one gradient per argument of forward (${count})`, list.length);
-      return positions.map((p) => {
+      const results = positions.map((p) => {
         const g = list[p];
         if (g !== null && g !== undefined && !isTensor(g)) throw new ArgumentError(`${type.name}.backward`, `gradient ${p} to be a tensor or null`, g);
         return g ?? null;
       });
-    });
-    F[0] = results.length;
-    results.forEach((g, i) => {
-      F[1 + i] = g === null ? 0 : handleOrZero(g);
+      F[0] = results.length;
+      results.forEach((g, i) => {
+        F[1 + i] = g === null ? 0 : handleOrZero(g);
+      });
+      native.returnGradients();
     });
   };
   native.attachNode(callback, `${type.name}Backward`, ctx.materialize);
