@@ -75,6 +75,34 @@ export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float
     bytes: 4 * n * (2 + 2) + 4 * n * (2 + 2 + 2),
   });
 
+  // The widest and the deepest activations of ResNet-50.
+  for (const [side, channels, withResidual] of [[56, 64, false], [56, 256, true], [7, 2048, true]] as const) {
+    const last = (): Tensor => randn([256, channels, side, side], { device: "cuda" }).to(dtype).contiguous({ memoryFormat: "channelsLast" });
+    const [input, other, along] = [last().requiresGrad_(), withResidual ? last().requiresGrad_() : null, last()];
+    const bn = new nn.BatchNorm2d(channels).to("cuda");
+    const both = (path: "kernel" | "reference"): void => {
+      bn.thenRelu(input, other, { path }).backward({ gradient: along });
+      clear(input, other, bn.weight, bn.bias);
+    };
+    const elements = 256 * channels * side * side;
+    result.push({
+      name: `BatchNorm${withResidual ? " + residual" : ""} + ReLU, ${channels} × ${side}², ${dtype}`,
+      fusedMicroseconds: replayed(() => both("kernel"), repeats),
+      plainMicroseconds: replayed(() => both("reference"), repeats),
+      bytes: elements * 2 * (3 + 5) + (withResidual ? elements * (2 + 2 + 3 / 8) : 0),
+    });
+    const only = (norm2d: () => Tensor): void => {
+      norm2d().backward({ gradient: along });
+      clear(input, bn.weight, bn.bias);
+    };
+    result.push({
+      name: `BatchNorm alone, ${channels} × ${side}², ${dtype}`,
+      fusedMicroseconds: replayed(() => only(() => bn.thenRelu(input, null, { relu: false, path: "kernel" })), repeats),
+      plainMicroseconds: replayed(() => only(() => bn.thenRelu(input, null, { relu: false, path: "reference" })), repeats),
+      bytes: elements * 2 * (3 + 5),
+    });
+  }
+
   const parameters = [leaf([8 * n], "float32")];
   for (const p of parameters) p.grad = p.detach().mul(0.01);
   const stepOf = (o: LowBitOptimizer | optim.AdamW): number => microseconds(() => void o.step(), repeats);
@@ -93,7 +121,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.log("| kernel, forward and backward | fused µs | plain µs | plain / fused | fused GB/s |");
     console.log("|---|---|---|---|---|");
     for (const dtype of ["bfloat16", "float16"] as const)
-      for (const r of benchmarkKernels({ dtype }).slice(0, dtype === "bfloat16" ? 3 : 2))
+      for (const r of benchmarkKernels({ dtype }).slice(0, dtype === "bfloat16" ? undefined : -1))
         console.log(`| ${r.name} | ${r.fusedMicroseconds.toFixed(1)} | ${r.plainMicroseconds.toFixed(1)} | ${(r.plainMicroseconds / r.fusedMicroseconds).toFixed(2)} | ${(r.bytes / r.fusedMicroseconds / 1000).toFixed(0)} |`);
   }
 }

@@ -1,5 +1,5 @@
 /** The models that the GPU benchmark trains, here and in peer.py: the same layers, drawn in the same order. */
-import { embedding, maxPool2d, nn, relu, scaledDotProductAttention, scope, type Tensor } from "@nbit/torch";
+import { embedding, maxPool2d, nn, scaledDotProductAttention, scope, type Tensor } from "@nbit/torch";
 
 export interface GptConfig {
   readonly layers: number;
@@ -78,6 +78,22 @@ export class Gpt extends nn.Module {
   }
 }
 
+type Path = "auto" | "reference";
+
+/** A convolution and its normalisation: the other branch where the shape changes. */
+class Shortcut extends nn.Module {
+  readonly conv: nn.Conv2d;
+  readonly bn: nn.BatchNorm2d;
+  constructor(inChannels: number, channels: number, stride: number, readonly path: Path) {
+    super();
+    this.conv = new nn.Conv2d(inChannels, channels, 1, { stride, bias: false });
+    this.bn = new nn.BatchNorm2d(channels);
+  }
+  forward(x: Tensor): Tensor {
+    return this.bn.thenRelu(this.conv.forward(x), null, { relu: false, path: this.path });
+  }
+}
+
 class Bottleneck extends nn.Module {
   readonly conv1: nn.Conv2d;
   readonly bn1: nn.BatchNorm2d;
@@ -85,8 +101,8 @@ class Bottleneck extends nn.Module {
   readonly bn2: nn.BatchNorm2d;
   readonly conv3: nn.Conv2d;
   readonly bn3: nn.BatchNorm2d;
-  readonly down: nn.Sequential | null;
-  constructor(inChannels: number, width: number, stride: number) {
+  readonly down: Shortcut | null;
+  constructor(inChannels: number, width: number, stride: number, readonly path: Path) {
     super();
     const out = width * 4;
     this.conv1 = new nn.Conv2d(inChannels, width, 1, { bias: false });
@@ -95,13 +111,13 @@ class Bottleneck extends nn.Module {
     this.bn2 = new nn.BatchNorm2d(width);
     this.conv3 = new nn.Conv2d(width, out, 1, { bias: false });
     this.bn3 = new nn.BatchNorm2d(out);
-    this.down = stride !== 1 || inChannels !== out ? new nn.Sequential(new nn.Conv2d(inChannels, out, 1, { stride, bias: false }), new nn.BatchNorm2d(out)) : null;
+    this.down = stride !== 1 || inChannels !== out ? new Shortcut(inChannels, out, stride, path) : null;
   }
   forward(x: Tensor): Tensor {
-    let y = relu(this.bn1.forward(this.conv1.forward(x)));
-    y = relu(this.bn2.forward(this.conv2.forward(y)));
-    y = this.bn3.forward(this.conv3.forward(y));
-    return relu(y.add(this.down === null ? x : this.down.forward(x)));
+    const { path } = this;
+    let y = this.bn1.thenRelu(this.conv1.forward(x), null, { path });
+    y = this.bn2.thenRelu(this.conv2.forward(y), null, { path });
+    return this.bn3.thenRelu(this.conv3.forward(y), this.down === null ? x : this.down.call(x), { path });
   }
 }
 
@@ -111,13 +127,14 @@ export class ResNet50 extends nn.Module {
   readonly bn = new nn.BatchNorm2d(64);
   readonly layers: nn.ModuleList<Bottleneck>;
   readonly fc: nn.Linear;
-  constructor() {
+  /** `path`: "reference" for PyTorch's operators alone. */
+  constructor(readonly path: Path = "auto") {
     super();
     const blocks: Bottleneck[] = [];
     let channels = 64;
     for (const [i, n] of [3, 4, 6, 3].entries())
       for (let j = 0; j < n; j++) {
-        blocks.push(new Bottleneck(channels, 64 << i, j === 0 && i > 0 ? 2 : 1));
+        blocks.push(new Bottleneck(channels, 64 << i, j === 0 && i > 0 ? 2 : 1, path));
         channels = 256 << i;
       }
     this.layers = new nn.ModuleList(blocks);
@@ -125,7 +142,7 @@ export class ResNet50 extends nn.Module {
   }
   forward(images: Tensor): Tensor {
     // The largest activations of the network: what backward does not need of them is freed at once.
-    let x = scope(() => maxPool2d(relu(this.bn.forward(this.conv.forward(images))), [3, 3], [2, 2], [1, 1]));
+    let x = scope(() => maxPool2d(this.bn.thenRelu(this.conv.forward(images), null, { path: this.path }), [3, 3], [2, 2], [1, 1]));
     for (const block of this.layers) x = block.call(x);
     return this.fc.forward(x.mean([2, 3]));
   }

@@ -19,7 +19,7 @@ class Lit extends LightningModule {
   constructor() {
     super();
     const config = model === "gpt2" ? GPT2 : TINY;
-    this.net = model === "resnet50" ? new ResNet50() : model === "wide" ? new Wide() : variant === "plain operators" ? new PlainGpt(config) : new Gpt(config);
+    this.net = model === "resnet50" ? new ResNet50(variant === "plain operators" ? "reference" : "auto") : model === "wide" ? new Wide() : variant === "plain operators" ? new PlainGpt(config) : new Gpt(config);
   }
   override trainingStep(batch: unknown): Tensor {
     const [x, y] = batch as readonly [Tensor, Tensor];

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { autocast, cuda, grad, nn, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
 
 const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };
-const { addLayerNorm, addRmsNorm, biasGelu } = nn.functional;
+const { addLayerNorm, addRmsNorm, batchNormRelu, biasGelu } = nn.functional;
 
 /** ‖a - b‖ / ‖b‖ in float64, on the host. */
 function relative(a: Tensor, b: Tensor): number {
@@ -140,3 +140,58 @@ for (const [rows, columns, dtype, weight] of [[512, 3072, "bfloat16", "float32"]
           });
         }
       }));
+
+const last = (t: Tensor): Tensor => t.contiguous({ memoryFormat: "channelsLast" });
+for (const [shape, dtype, weights] of [[[16, 64, 14, 14], "bfloat16", "float32"], [[16, 64, 14, 14], "float16", "float32"], [[5, 8, 3, 7], "float32", "float32"], [[3, 2048, 7, 7], "bfloat16", "bfloat16"], [[33, 328], "float32", "float32"], [[700, 24], "float16", "float32"]] as const)
+  for (const [residual, relu] of [[true, true], [false, true], [true, false], [false, false]] as const)
+    test(`the batch norm kernel equals float32's plain operators: [${shape.join(", ")}] ${dtype}${residual ? " + residual" : ""}${relu ? ", relu" : ""}`, options, () =>
+      scope(() => {
+        seedEverything(18);
+        const make = (shift: number): Tensor => {
+          const t = randn([...shape]).add(shift).to({ device: "cuda", dtype });
+          return (shape.length === 4 ? last(t) : t).requiresGrad_();
+        };
+        // A mean of 30: sums of squares would cancel.
+        const x = make(30);
+        const other = residual ? make(0) : null;
+        const channel = (shift: number): Tensor => randn([shape[1]]).add(shift).to({ device: "cuda", dtype: weights }).requiresGrad_();
+        const [weight, bias] = [channel(1), channel(0)];
+        const along = randn([...shape]).to("cuda");
+        const run = (path: "kernel" | "reference", wide: boolean): Tensor[] => {
+          const of = (t: Tensor): Tensor => (wide ? t.float() : t);
+          const statistics = [0, 1].map((v) => of(randn([shape[1]]).mul(0).add(v).to({ device: "cuda", dtype: weights }))) as [Tensor, Tensor];
+          const y = batchNormRelu(of(x), ...statistics, of(weight), of(bias), { residual: other === null ? null : of(other), relu, path });
+          return [y, ...statistics, ...grad(y.float().mul(along).sum(), [x, other, weight, bias].filter((t): t is Tensor => t !== null))];
+        };
+        const [fused, plain] = [run("kernel", false), run("reference", true)];
+        const dtypes: readonly DType[] = [dtype, weights];
+        const limit = dtypes.includes("bfloat16") ? 6e-3 : dtypes.includes("float16") ? 2e-3 : 2e-5;
+        fused.forEach((t, i) => {
+          const of = plain[i] as Tensor;
+          assert.deepEqual(t.shape, of.shape);
+          assert.ok(relative(t, of) < limit, `${i}: ${relative(t, of)}`);
+        });
+        assert.equal(fused[0]?.dtype, dtype);
+        // Sums in a fixed order: twice the same bits.
+        run("kernel", false).forEach((t, i) => assert.equal(relative(t, fused[i] as Tensor), 0));
+      }));
+
+test("the batch norm kernel lets NaN through, and is captured in a CUDA graph", options, () => {
+  seedEverything(19);
+  const bn = new nn.BatchNorm2d(16).to("cuda");
+  const x = last(randn([8, 16, 5, 5]).to({ device: "cuda", dtype: "bfloat16" })).requiresGrad_();
+  const step = (): void => scope(() => bn.thenRelu(x, x).float().pow(2).sum().backward());
+  const graph = new cuda.CudaGraph();
+  graph.warmUp(() => { step(); step(); });
+  for (const t of [x, bn.weight, bn.bias]) t?.grad?.zero_();
+  graph.capture(step);
+  x.detach().mul_(-3).add_(1);
+  for (const t of [x, bn.weight, bn.bias]) t?.grad?.zero_();
+  graph.replay();
+  const replayed = [x, bn.weight, bn.bias].map((t) => (t?.grad as Tensor).clone());
+  for (const t of [x, bn.weight, bn.bias]) t?.grad?.zero_();
+  step();
+  [x, bn.weight, bn.bias].forEach((t, i) => assert.equal(relative(replayed[i] as Tensor, t?.grad as Tensor), 0));
+  x.detach().select(0, 0).fill_(NaN);
+  assert.ok(Number.isNaN(bn.thenRelu(x).sum().item()));
+});

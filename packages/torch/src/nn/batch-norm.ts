@@ -2,6 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { batchNormRelu, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
 import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
@@ -48,17 +49,29 @@ abstract class BatchNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const n = x.ndim;
-    if (!this.#dims.includes(n)) throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
+    const [mean, variance, batchStatistics, momentum] = this.#statistics(x);
+    return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
+  }
+  /**
+   * `relu(norm(x) + residual)`, in two passes over memory on a GPU where separate operators take up to eight. @see {@link batchNormRelu}
+   *
+   * @param residual - The shape of x; null adds nothing.
+   */
+  thenRelu(x: Tensor, residual: Tensor | null = null, options: Pick<BatchNormReluOptions, "relu" | "path"> = {}): Tensor {
+    const [mean, variance, training, momentum] = this.#statistics(x);
+    return batchNormRelu(x, mean, variance, this.weight, this.bias, { ...options, residual, training, momentum, eps: this.eps });
+  }
+  /** Counts a training batch. Running statistics: updated in training, read in evaluation, where there are any. */
+  #statistics(x: Tensor): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {
+    if (!this.#dims.includes(x.ndim)) throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
+    if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
     let momentum = this.momentum ?? 0;
     if (this.training && this.numBatchesTracked !== null) {
       this.numBatchesTracked.add_(1);
       if (this.momentum === null) momentum = 1 / this.numBatchesTracked.item();
     }
-    const batchStatistics = this.training || this.runningMean === null;
-    // In evaluation with running statistics these are read; in training they are updated.
     const pass = !this.training || this.runningMean !== null;
-    return batchNorm(x, this.weight, this.bias, pass ? this.runningMean : null, pass ? this.runningVar : null, batchStatistics, momentum, this.eps, true);
+    return [pass ? this.runningMean : null, pass ? this.runningVar : null, this.training || this.runningMean === null, momentum];
   }
   override extraRepr(): string {
     return `${this.numFeatures}, eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, momentum=${this.momentum}, affine=${this.weight === null ? "False" : "True"}, track_running_stats=${this.runningMean === null ? "False" : "True"}`;

@@ -6,6 +6,7 @@ import type { Tensor } from "../tensor/tensor.js";
 export { linear, conv1d, conv2d, conv3d, relu, gelu, silu, sigmoid, tanh, softmax, logSoftmax, embedding, layerNorm, groupNorm, rmsNorm, batchNorm, dropout, maxPool2d, avgPool2d, adaptiveAvgPool2d, scaledDotProductAttention, pad, oneHot } from "../ops/index.js";
 
 export { biasGelu, type BiasGeluOptions } from "./bias-gelu.js";
+export { batchNormRelu, type BatchNormReluOptions } from "./fused-batch-norm.js";
 export { addLayerNorm, addRmsNorm, type AddNormOptions, type NormPair } from "./fused-norm.js";
 export { fusedLinearCrossEntropy, linearCrossEntropyReference, type FusedLinearCrossEntropyOptions } from "./fused-linear-cross-entropy.js";
 

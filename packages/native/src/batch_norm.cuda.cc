@@ -1,0 +1,149 @@
+// Batch normalisation, addition and ReLU on the GPU: two passes over memory each way, in float32, where separate operators take up to eight.
+#include "batch_norm.h"
+#include "batch_norm_source.h"
+#include "core.h"
+#include "kernel_common.h"
+#include "nvrtc.h"
+
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <torch/library.h>
+
+#include <numeric>
+
+namespace nbit {
+namespace {
+
+using Maybe = std::optional<at::Tensor>;
+constexpr int64_t kThreads = 256;
+
+const void* input(const Maybe& t) { return t ? t->const_data_ptr() : nullptr; }
+void* output(const at::Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; }
+int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
+
+void checkInput(const at::Tensor& t, const char* what, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(isChannelsLast(t) && t.sizes() == x.sizes() && t.device() == x.device() && t.scalar_type() == x.scalar_type() && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0, "expected ", what,
+                    " of x's shape, dtype and device, with channels last in memory. Received: ", t.sizes(), " ", t.scalar_type(), " on ", t.device());
+}
+void checkChannels(const Maybe& t, const char* what, const at::Tensor& x, at::ScalarType type) {
+  if (!t) return;
+  TORCH_CHECK_VALUE(t->is_contiguous() && t->numel() == x.size(1) && t->device() == x.device() && t->scalar_type() == type, "expected ", what, " of ", x.size(1), " channels in ", type, ". Received: ", t->sizes(), " ", t->scalar_type());
+}
+
+// How an input is cut: packs of 8 channels; blocks of the first pass (chunks of rows × tiles of channels) and of the second.
+struct Plan {
+  int64_t columns, rows, packs, tiles;
+  int chunks;
+  unsigned blocks;
+  std::vector<std::string> options;
+  unsigned channelBlocks() const { return static_cast<unsigned>((columns + 31) / 32); }
+  unsigned firstBlocks() const { return static_cast<unsigned>(tiles * chunks); }
+};
+Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool weight, bool bias, bool relu) {
+  TORCH_CHECK_TYPE(kernelTypeKnown(x.scalar_type()) && kernelTypeKnown(weights), "expected float32, bfloat16 or float16. Received: ", x.scalar_type(), " and weights in ", weights);
+  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && x.numel() > 0, "expected a multiple of 8 channels. Received: ", x.sizes());
+  checkInput(x, "x", x);
+  Plan p;
+  p.columns = x.size(1);
+  p.rows = x.numel() / p.columns;
+  const int64_t row = p.columns / 8, across = std::min<int64_t>(row, 32), lanes = kThreads / across;
+  p.packs = p.rows * row;
+  p.tiles = (row + across - 1) / across;
+  p.chunks = static_cast<int>(std::max<int64_t>(1, std::min((p.rows + lanes - 1) / lanes, processors() * 4 / p.tiles)));
+  // Blocks whose threads are whole rows.
+  const int64_t unit = row / std::gcd(row, kThreads);
+  p.blocks = static_cast<unsigned>(unit * std::max<int64_t>(1, std::min((p.packs + kThreads * unit - 1) / (kThreads * unit), processors() * 8 / unit)));
+  p.options = {define("COLUMNS", p.columns), define("TX", kernelType(x.scalar_type())), define("TW", kernelType(weights)), define("HAS_R", residual), define("HAS_W", weight), define("HAS_B", bias), define("RELU", relu)};
+  return p;
+}
+nvrtc::Kernel& kernel(const Plan& p, const char* name) { return nvrtc::get("batch_norm", batchNormSource(), name, p.options); }
+at::ScalarType typeOf(std::initializer_list<const Maybe*> of) {
+  for (const Maybe* t : of)
+    if (*t) return (*t)->scalar_type();
+  return at::kFloat;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, const Maybe& runningMean, const Maybe& runningVar, double momentum,
+                                                                   double eps, bool relu) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto type = typeOf({&weight, &bias, &runningMean});
+  Plan p = planOf(x, type, residual.has_value(), weight.has_value(), bias.has_value(), relu);
+  if (residual) checkInput(*residual, "residual", x);
+  checkChannels(weight, "weight", x, type);
+  checkChannels(bias, "bias", x, type);
+  TORCH_CHECK_VALUE(runningMean.has_value() == runningVar.has_value(), "expected both running statistics or neither");
+  checkChannels(runningMean, "running_mean", x, type);
+  checkChannels(runningVar, "running_var", x, type);
+  const auto floats = x.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous);
+  at::Tensor out = at::empty_like(x), mean = at::empty({p.columns}, floats), rstd = at::empty({p.columns}, floats), partial = at::empty({p.chunks, 2, p.columns}, floats), mask;
+  if (relu && residual) mask = at::empty({p.packs}, floats.dtype(at::kByte));
+  const void* px = x.const_data_ptr();
+  const void* pr = input(residual);
+  const void* pw = input(weight);
+  const void* pb = input(bias);
+  void* prm = runningMean ? runningMean->mutable_data_ptr() : nullptr;
+  void* prv = runningVar ? runningVar->mutable_data_ptr() : nullptr;
+  void* pp = output(partial);
+  void* pm = output(mean);
+  void* ps = output(rstd);
+  void* po = output(out);
+  void* pk = output(mask);
+  float m = static_cast<float>(momentum), e = static_cast<float>(eps);
+  void* first[] = {&px, &pp, &p.rows, &p.chunks};
+  nvrtc::launch(kernel(p, "statistics"), p.firstBlocks(), kThreads, first);
+  void* end[] = {&px, &pp, &prm, &prv, &pm, &ps, &p.rows, &p.chunks, &m, &e};
+  nvrtc::launch(kernel(p, "statistics_end"), p.channelBlocks(), 1024, end);
+  void* second[] = {&px, &pr, &pw, &pb, &pm, &ps, &po, &pk, &p.packs};
+  nvrtc::launch(kernel(p, "apply"), p.blocks, kThreads, second);
+  return {out, mean, rstd, mask};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& gradOut, const at::Tensor& x, const Maybe& mask, const Maybe& weight, const Maybe& bias, const at::Tensor& mean, const at::Tensor& rstd,
+                                                                    bool relu, bool needResidual, bool needWeight, bool needBias) {
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto type = typeOf({&weight, &bias});
+  Plan p = planOf(x, type, mask.has_value(), weight.has_value(), bias.has_value(), relu);
+  const at::Tensor grad = inOrderOf(gradOut, x);
+  checkInput(grad, "grad", x);
+  checkChannels(weight, "weight", x, type);
+  checkChannels(bias, "bias", x, type);
+  checkChannels(mean, "mean", x, at::kFloat);
+  checkChannels(rstd, "rstd", x, at::kFloat);
+  TORCH_CHECK_VALUE(!mask || (mask->is_contiguous() && mask->scalar_type() == at::kByte && mask->numel() == p.packs), "expected mask of ", p.packs, " bytes");
+  TORCH_CHECK_VALUE((weight || !needWeight) && (bias || !needBias), "expected a weight and a bias where their gradients are asked for");
+  const auto floats = mean.options();
+  at::Tensor gx = at::empty_like(x), gr, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats), means = at::empty({2, p.columns}, floats);
+  if (needResidual) gr = at::empty_like(x);
+  if (needWeight) gw = at::empty_like(*weight);
+  if (needBias) gb = at::empty_like(*bias);
+  const void* pg = grad.const_data_ptr();
+  const void* px = x.const_data_ptr();
+  const void* pk = input(mask);
+  const void* pw = input(weight);
+  const void* pb = input(bias);
+  const void* pm = mean.const_data_ptr();
+  const void* ps = rstd.const_data_ptr();
+  void* pp = output(partial);
+  void* pt = output(means);
+  void* pgw = output(gw);
+  void* pgb = output(gb);
+  void* pgx = output(gx);
+  void* pgr = output(gr);
+  void* first[] = {&pg, &px, &pk, &pw, &pb, &pm, &ps, &pp, &p.rows, &p.chunks};
+  nvrtc::launch(kernel(p, "sums"), p.firstBlocks(), kThreads, first);
+  void* end[] = {&pp, &pgw, &pgb, &pt, &p.rows, &p.chunks};
+  nvrtc::launch(kernel(p, "sums_end"), p.channelBlocks(), 1024, end);
+  void* second[] = {&pg, &px, &pk, &pw, &pb, &pm, &ps, &pt, &pgx, &pgr, &p.packs};
+  nvrtc::launch(kernel(p, "gradient"), p.blocks, kThreads, second);
+  return {gx, gr, gw, gb};
+}
+
+TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+  m.impl("batch_norm_relu", forward);
+  m.impl("batch_norm_relu_backward", backward);
+}
+
+}  // namespace
+}  // namespace nbit

@@ -1,0 +1,128 @@
+/** Batch normalisation, the addition and the ReLU behind it in two passes over memory. */
+import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
+import { ArgumentError } from "../errors.js";
+import { operators } from "../ops/aten.js";
+import { arange, batchNorm, relu as reluOf } from "../ops/index.js";
+import type { DType } from "../tensor/dtype.js";
+import type { Tensor } from "../tensor/tensor.js";
+
+export interface BatchNormReluOptions {
+  /** Added before the ReLU: the other branch of a residual block. The shape of x. */
+  readonly residual?: Tensor | null;
+  /** false: without the ReLU. Default true. */
+  readonly relu?: boolean;
+  /** Of the batch (true, default) or the running statistics (false). */
+  readonly training?: boolean;
+  readonly momentum?: number;
+  readonly eps?: number;
+  /** "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators. "auto" (default): the kernel on CUDA where layout and dtypes allow it. */
+  readonly path?: "auto" | "kernel" | "reference";
+}
+interface Norm {
+  readonly runningMean: Tensor | null;
+  readonly runningVar: Tensor | null;
+  readonly relu: boolean;
+  readonly momentum: number;
+  readonly eps: number;
+}
+
+const kernels = operators("nbit");
+const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
+
+function operator(name: string): (...args: readonly unknown[]) => unknown {
+  const found = kernels[name];
+  if (found === undefined) throw new ArgumentError("batchNormRelu", "an addon with this operator", "an older one", "Run `npm run build`.");
+  return found;
+}
+
+/** What the fused path must equal, but for the roundings between the operators. */
+function reference(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, n: Norm, training: boolean): Tensor {
+  let y = batchNorm(x, weight, bias, n.runningMean, n.runningVar, training, n.momentum, n.eps, true);
+  if (residual !== null) y = y.add(residual);
+  return n.relu ? reluOf(y) : y;
+}
+
+/** Where ReLU let through, from a bit per element, of x's shape. */
+function passed(mask: Tensor, x: Tensor): Tensor {
+  const [n, c, ...rest] = x.shape as readonly [number, number, ...number[]];
+  const bit = arange(8, { device: x.device.toString() }).exp2().to("uint8");
+  return mask.unsqueeze(1).bitwiseAnd(bit).ne(0).view([n, ...rest, c]).movedim(-1, 1);
+}
+
+class BatchNormRelu extends AutogradFunction {
+  static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor {
+    const [out, mean, rstd, mask] = operator("batch_norm_relu")(x, residual, weight, bias, norm.runningMean, norm.runningVar, norm.momentum, norm.eps, norm.relu) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
+    ctx.values["norm"] = norm;
+    ctx.saveForBackward(x, weight, bias, mean, rstd, mask);
+    return out;
+  }
+  static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
+    const norm = ctx.values["norm"] as Norm;
+    const [x, mean, rstd] = [ctx.saved(0), ctx.saved(3), ctx.saved(4)];
+    const [weight, bias, mask] = [ctx.savedTensors[1] ?? null, ctx.savedTensors[2] ?? null, ctx.savedTensors[5] ?? null];
+    const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
+    if (isGradEnabled()) return twice(x, weight, bias, mask, norm, g, needs);
+    const wantsResidual = needs(1) && norm.relu;
+    const [gx, gr, gw, gb] = operator("batch_norm_relu_backward")(g, x, mask, weight, bias, mean, rstd, norm.relu, wantsResidual, needs(2), needs(3)) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
+    return [gx, needs(1) ? (gr ?? g) : null, gw, gb, null];
+  }
+}
+
+/** Backward that will itself be differentiated: through the plain operator, from the input on. */
+function twice(x: Tensor, weight: Tensor | null, bias: Tensor | null, mask: Tensor | null, norm: Norm, g: Tensor, needs: (i: number) => boolean): (Tensor | null)[] {
+  const y = batchNorm(x, weight, bias, null, null, true, 0, norm.eps, true);
+  const through = !norm.relu ? g : g.mul((mask === null ? y.le(0).logicalNot() : passed(mask, x)).to(g.dtype));
+  const inputs = [x, needs(2) ? weight : null, needs(3) ? bias : null];
+  const wanted = inputs.filter((t): t is Tensor => t !== null && t.requiresGrad);
+  const found = gradOf(y, wanted, { gradOutputs: through, createGraph: true });
+  const [gx, gw, gb] = inputs.map((t) => (t === null ? null : (found[wanted.indexOf(t)] ?? null)));
+  return [gx ?? null, needs(1) ? through : null, gw ?? null, gb ?? null, null];
+}
+
+/** Channels are what lies side by side in memory. */
+const channelsLast = (x: Tensor): boolean => x.ndim >= 2 && x.movedim(1, -1).isContiguous();
+
+/** @internal One value has no variance: its normalisation is 0, whatever it is. */
+export function requireSeveral(fn: string, x: Tensor): void {
+  if (x.numel() === x.size(1)) throw new ArgumentError(fn, "more than one value per channel in training", x, "Use a larger batch, dropLast in the loader, or eval().");
+}
+
+function fits(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, n: Norm): boolean {
+  const channels = x.size(1);
+  const weights = [weight, bias, n.runningMean, n.runningVar].filter((t): t is Tensor => t !== null);
+  const dtypes = new Set(weights.map((t) => t.dtype));
+  if (channels % 8 !== 0 || channels > 16384 || x.numel() <= channels || dtypes.size > 1 || (n.runningMean === null) !== (n.runningVar === null)) return false;
+  if (![x.dtype, ...dtypes].every((d) => KERNEL_DTYPES.includes(d)) || kernels["batch_norm_relu"] === undefined || !channelsLast(x)) return false;
+  return residual === null || (residual.dtype === x.dtype && channelsLast(residual));
+}
+
+/**
+ * `relu(batchNorm(x) + residual)`, per channel `relu((x − mean) / √(var + eps) · weight + bias + residual)`: what stands between the convolutions of a residual network.
+ *
+ * Separate operators read and write the activations up to eight times, forward and backward; here it is two passes each way, in float32, with one rounding to x's dtype. Of ReLU
+ * backward keeps one bit per element where there is a residual, else nothing.
+ *
+ * The kernel takes training batches on CUDA with channels last in memory (`x.contiguous({ memoryFormat: "channelsLast" })`; any `[N, C]`), a multiple of 8 of them, in float32, bfloat16 or float16; all else runs as
+ * plain operators.
+ *
+ * @param x - `[N, C, …]`.
+ * @param runningMean - `[C]`, updated in place while training; null: none is kept. As is `runningVar`, of the unbiased variance.
+ * @param weight - `[C]`, or null.
+ * @param bias - `[C]`, or null.
+ * @returns The shape and dtype of x. Does not synchronize; may be captured in a CUDA graph. Differentiable twice (through the plain operators).
+ * @throws {ArgumentError} `batchNormRelu: expected residual of x's shape [2,8,4,4]. Received: …`
+ * @example y = nn.functional.batchNormRelu(conv.forward(x), bn.runningMean, bn.runningVar, bn.weight, bn.bias, { residual: x });
+ * @see Ioffe and Szegedy, 2015, arXiv:1502.03167; He et al., 2015, arXiv:1512.03385.
+ */
+export function batchNormRelu(x: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, weight: Tensor | null = null, bias: Tensor | null = null, options: BatchNormReluOptions = {}): Tensor {
+  const { residual = null, relu = true, training = true, momentum = 0.1, eps = 1e-5, path = "auto" } = options;
+  if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
+  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError("batchNormRelu", `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
+  for (const [name, t] of [["weight", weight], ["bias", bias], ["runningMean", runningMean], ["runningVar", runningVar]] as const)
+    if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1))) throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
+  if (!(eps >= 0)) throw new ArgumentError("batchNormRelu", "eps ≥ 0", eps);
+  if (training) requireSeveral("batchNormRelu", x);
+  const norm: Norm = { runningMean, runningVar, relu, momentum, eps };
+  const allowed = training && path !== "reference" && (path === "kernel" || x.device.type === "cuda") && fits(x, residual, weight, bias, norm);
+  return allowed ? BatchNormRelu.apply(x, residual, weight, bias, norm) : reference(x, residual, weight, bias, norm, training);
+}
