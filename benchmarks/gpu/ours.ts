@@ -2,6 +2,7 @@
 import { cuda, cudaAvailable, device as deviceOf, nn, optim, randint, randn, seedEverything, setSwitch, type Tensor } from "@nbit/torch";
 import { Callback, Float8Precision, LightningModule, MixedPrecision, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { AdamW8bit } from "@nbit/lowbit";
+import { native } from "@nbit/native";
 import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
 import { PlainGpt } from "./plain.js";
 import { Wide, WIDE } from "./wide.js";
@@ -54,6 +55,8 @@ if (process.env["NBIT_BENCH_TF32"] === "1") {
   setSwitch("tf32Cudnn", true);
 }
 if (model === "resnet50") setSwitch("cudnnBenchmark", true);
+// Multiply-adds up to which a layer's gradients run side by side in a graph: 0 none.
+if (process.env["NBIT_BENCH_BRANCHES"] !== undefined) native.setLinearBranches(Number(process.env["NBIT_BENCH_BRANCHES"]));
 
 const losses: number[] = [];
 const times: number[] = [];
