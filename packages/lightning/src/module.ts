@@ -7,6 +7,7 @@ import type { LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
 import { ModuleHooks } from "./module-hooks.js";
+import { explainLoss } from "./seeing/loss-errors.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepOutput } from "./types.js";
 import { WarnOnce } from "./warnings.js";
@@ -278,7 +279,11 @@ export class LightningModule extends ModuleHooks {
 
   /** Automatic optimization's backward. `loss` is scaled and divided by the accumulation window already. */
   backward(loss: Tensor): void {
-    loss.backward();
+    try {
+      loss.backward();
+    } catch (error) {
+      throw explainLoss(error, loss);
+    }
   }
 
   /**

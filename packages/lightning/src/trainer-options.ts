@@ -1,3 +1,4 @@
+import { checkOptions, nearest, type OptionNames } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
 import { MisconfigurationError } from "./errors.js";
@@ -19,6 +20,10 @@ export interface TrainerOptions {
   readonly accelerator?: string | Accelerator;
   /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
   readonly devices?: string | number | readonly number[];
+  /**
+   * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true" (everything in 16 bits), "transformer-engine" (float8 products), "auto" (tries them).
+   * `trainer.precision.explain()` says what a choice means here.
+   */
   readonly precision?: PrecisionInput;
   /** Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are lent to it in its dtype, and given back exactly. */
   readonly validationPrecision?: PrecisionInput;
@@ -31,16 +36,22 @@ export interface TrainerOptions {
 
   /** -1: no limit. Default 1000, or no limit when `maxSteps` or `maxTime` is given. */
   readonly maxEpochs?: number;
+  /** Train at least so many, whatever stops earlier. Default 0. */
   readonly minEpochs?: number;
   /** Optimizer steps; -1 (default): no limit. */
   readonly maxSteps?: number;
+  /** Train at least so many, whatever stops earlier. Default 0. */
   readonly minSteps?: number;
   /** "DD:HH:MM:SS", or an object of days, hours, minutes and seconds. */
   readonly maxTime?: string | Duration;
 
+  /** Training batches per epoch. Default: all. */
   readonly limitTrainBatches?: BatchLimit;
+  /** Validation batches per loader; 0: no validation. Default: all. */
   readonly limitValBatches?: BatchLimit;
+  /** Test batches per loader. Default: all. */
   readonly limitTestBatches?: BatchLimit;
+  /** Batches per loader of `predict`. Default: all. */
   readonly limitPredictBatches?: BatchLimit;
   /** Validate every so many training batches, or after this share of an epoch. Default: at the end of an epoch. */
   readonly valCheckInterval?: number;
@@ -51,6 +62,7 @@ export interface TrainerOptions {
 
   /** Batches per optimizer step. Default 1. */
   readonly accumulateGradBatches?: number;
+  /** Clip gradients, in their true size under loss scaling too, to this norm or value. Default null: no clipping. */
   readonly gradientClipVal?: number | null;
   /** "norm" (default) or "value". */
   readonly gradientClipAlgorithm?: ClipAlgorithm;
@@ -60,14 +72,17 @@ export interface TrainerOptions {
   /** Record a whole training step as one CUDA graph after three warm-up steps, and replay it: for models whose kernels are short. Falls back to eager, and says why. Default false. */
   readonly cudaGraph?: boolean;
 
-  /** Default 50; 0: never. */
+  /** Optimizer steps from one row of the loggers to the next. Default 50; 0: never. */
   readonly logEveryNSteps?: number;
   /** True (default): a CSV logger under `defaultRootDir`. */
   readonly logger?: boolean | Logger | readonly Logger[];
+  /** Run at the hooks of training, in this order; ModelCheckpoint always last. */
   readonly callbacks?: Callback | readonly Callback[];
   /** Add a ModelCheckpoint when there is none. Default true. */
   readonly enableCheckpointing?: boolean;
+  /** Show progress: a live line in a terminal, one line now and then elsewhere. Default true. */
   readonly enableProgressBar?: boolean;
+  /** Print the layers, their parameters and bytes before training. Default true. */
   readonly enableModelSummary?: boolean;
   /**
    * End with an error when the loss is NaN or infinite (and no loss scaler skips such steps), before the optimizer uses it. The step is replayed, and the error names the module and the operator where it began.
@@ -124,18 +139,48 @@ export interface ResolvedOptions {
   readonly fastDevRun: number | false;
 }
 
-const KNOWN: ReadonlySet<string> = new Set([
-  "accelerator", "devices", "precision", "validationPrecision", "ampBackend", "ampLevel", "plugins", "maxEpochs", "minEpochs", "maxSteps", "minSteps", "maxTime",
-  "limitTrainBatches", "limitValBatches", "limitTestBatches", "limitPredictBatches", "valCheckInterval", "checkValEveryNEpoch", "numSanityValSteps",
-  "accumulateGradBatches", "gradientClipVal", "gradientClipAlgorithm", "onSkippedStep", "logEveryNSteps", "logger", "callbacks", "enableCheckpointing",
-  "enableProgressBar", "enableModelSummary", "cudaGraph", "detectNonFinite", "deterministic", "benchmark", "defaultRootDir", "fastDevRun",
-]);
+const NAMES: OptionNames<TrainerOptions> = {
+  accelerator: true, devices: true, precision: true, validationPrecision: true, ampBackend: true, ampLevel: true, plugins: true, maxEpochs: true,
+  minEpochs: true, maxSteps: true, minSteps: true, maxTime: true, limitTrainBatches: true, limitValBatches: true, limitTestBatches: true, limitPredictBatches: true,
+  valCheckInterval: true, checkValEveryNEpoch: true, numSanityValSteps: true, accumulateGradBatches: true, gradientClipVal: true, gradientClipAlgorithm: true, onSkippedStep: true, logEveryNSteps: true,
+  logger: true, callbacks: true, enableCheckpointing: true, enableProgressBar: true, enableModelSummary: true, cudaGraph: true, detectNonFinite: true, deterministic: true,
+  benchmark: true, defaultRootDir: true, fastDevRun: true,
+};
 
-/** Checks every option and fills in defaults. Nothing is started. */
-export function resolveOptions(options: TrainerOptions, hasTimer: boolean): ResolvedOptions {
-  for (const key of Object.keys(options)) {
-    if (!KNOWN.has(key)) throw new MisconfigurationError("Trainer", `options among ${[...KNOWN].join(", ")}`, key, undefined, "ERR_TRAINER_OPTION");
+/** Options of Lightning's Trainer that this one has under another name, or does not need. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    gpus: 'Use accelerator: "cuda" and devices: 1.',
+    strategy: "There is one strategy: a single device.",
+    numNodes: "There is one strategy: a single device.",
+    syncBatchnorm: "There is one strategy: a single device.",
+    useDistributedSampler: "There is one strategy: a single device.",
+    profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
+    detectAnomaly: 'Use detectNonFinite: "gradients", which names the module and the operator.',
+    inferenceMode: "Evaluation runs in inference mode already.",
+    amp: "Use precision: 16.",
+    fp16: "Use precision: 16.",
+    bf16: 'Use precision: "bf16".',
+    resumeFromCheckpoint: "Pass ckptPath to fit.",
+    overfitBatches: "Use limitTrainBatches, and shuffle: false in the loader.",
+  }),
+);
+
+/** @throws {MisconfigurationError} `Trainer: expected the option maxEpochs. Received: "max_epochs".`, before any option is looked at. */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  checkOptions("Trainer", options, NAMES, (expected, received) => {
+    const elsewhere = typeof received === "string" ? nearest(received, ELSEWHERE.keys(), 0) : null;
+    const fix = elsewhere === null ? undefined : ELSEWHERE.get(elsewhere);
+    return new MisconfigurationError("Trainer", fix === undefined ? expected : "an option that it has", received, fix, "ERR_TRAINER_OPTION");
+  });
+  for (const name of ["enableCheckpointing", "enableProgressBar", "enableModelSummary", "cudaGraph"] as const) {
+    if (options[name] !== undefined) oneOf(name, options[name], [true, false]);
   }
+  if (options.defaultRootDir !== undefined && typeof options.defaultRootDir !== "string") throw new MisconfigurationError("Trainer", "defaultRootDir to be a folder", options.defaultRootDir, undefined, "ERR_TRAINER_OPTION");
+}
+
+/** Checks every option's value and fills in defaults. Nothing is started. */
+export function resolveOptions(options: TrainerOptions, hasTimer: boolean): ResolvedOptions {
   const fastDevRun = options.fastDevRun === true ? 1 : (options.fastDevRun ?? false);
   if (fastDevRun !== false) whole("fastDevRun", fastDevRun, 1);
   const fast = fastDevRun === false ? undefined : fastDevRun;

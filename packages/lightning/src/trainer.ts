@@ -13,7 +13,7 @@ import { InterruptError, MisconfigurationError } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { Results } from "./logging/results.js";
 import { CSVLogger } from "./loggers/csv.js";
-import type { Logger } from "./loggers/logger.js";
+import { Logger } from "./loggers/logger.js";
 import { EvaluationLoop } from "./loops/evaluation.js";
 import type { EvaluationKind, EvaluationResult } from "./loops/evaluation.js";
 import { asLoaders, Fetcher } from "./loops/fetch.js";
@@ -37,10 +37,11 @@ import { resolvePrecision } from "./precision/resolve.js";
 import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
+import { checkCall, warnOfGaps } from "./run-checks.js";
 import { InterruptSignal, onInterrupt } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { Strategy } from "./strategies/strategy.js";
-import { resolveOptions } from "./trainer-options.js";
+import { checkTrainerOptions, resolveOptions } from "./trainer-options.js";
 import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
 import type { RunningStage, TrainerFn } from "./types.js";
@@ -92,6 +93,7 @@ export class Trainer extends TrainerState {
 
   constructor(options: TrainerOptions = {}) {
     super();
+    checkTrainerOptions(options);
     this.accelerator = resolveAccelerator(options.accelerator ?? "auto");
     const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
     const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(options.devices ?? "auto", this.accelerator)[0] ?? 0) : 0;
@@ -160,7 +162,9 @@ export class Trainer extends TrainerState {
 
   // The course of a run.
 
-  async #start<T>(fn: TrainerFn, model: LightningModule | undefined, { ckptPath, ckptDtype }: FitOptions | EvaluateOptions, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+  async #start<T>(fn: TrainerFn, model: LightningModule | undefined, options: FitOptions | EvaluateOptions, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+    checkCall(fn, model, options);
+    const { ckptPath, ckptDtype } = options;
     const module = model ?? this.attached;
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
     if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
@@ -256,6 +260,10 @@ export class Trainer extends TrainerState {
     });
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
+    warnOfGaps({
+      module, fetcher, validationLoaders: options.valDataloaders ?? module.valDataloader(), options: this.resolved,
+      hasLoggers: this.loggers.length > 0, steps: this.estimatedSteppingBatches, resumes: run.checkpoint !== null,
+    }, run.warnings);
     const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
     const graph = this.resolved.cudaGraph
       ? new GraphedStep({ step, module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings, device: this.strategy.rootDevice.toString() })
@@ -336,5 +344,9 @@ function configureLoggers(options: TrainerOptions, resolved: ResolvedOptions): r
   const { logger = true } = options;
   if (resolved.fastDevRun !== false || logger === false) return [];
   if (logger === true) return [new CSVLogger(resolved.defaultRootDir)];
-  return Array.isArray(logger) ? logger : [logger as Logger];
+  const loggers: readonly unknown[] = Array.isArray(logger) ? logger : [logger];
+  return loggers.map((each) => {
+    if (each instanceof Logger) return each;
+    throw new MisconfigurationError("Trainer", "logger to be true, false, a Logger or a list of them", each, 'Such as new CSVLogger("logs").', "ERR_LOGGER");
+  });
 }

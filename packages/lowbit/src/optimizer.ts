@@ -4,7 +4,7 @@ import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroSt
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { Offload, pinned } from "./offload.js";
-import { checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
+import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
 import { overrideFor } from "./overrides.js";
 import { sameMap, savedState, widened } from "./saved-state.js";
 
@@ -17,6 +17,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   #offload: Offload | null = null;
 
   constructor(params: optim.ParamsLike, family: keyof typeof FAMILIES, format: FormatName | null, options: LowBitOptions) {
+    checkLowBitNames(new.target.name, options);
     const f = format === null ? null : FORMATS[format];
     super(params, {
       lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: defaultBlock(f), min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,

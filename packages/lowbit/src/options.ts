@@ -1,5 +1,5 @@
 /** What can be asked of a low-bit optimizer, per parameter group. */
-import { ArgumentError, type optim } from "@nbit/torch";
+import { ArgumentError, checkOptions, type OptionNames, type optim } from "@nbit/torch";
 import type { StateFormat } from "./format.js";
 
 /** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
@@ -33,6 +33,14 @@ export interface LowBitOptions extends optim.RoundingOptions {
   readonly offload?: boolean;
   /** In a parameter group: 32 keeps the group's state in float32. Default: the class's bits. */
   readonly optimBits?: 8 | 32;
+}
+const NAMES: OptionNames<LowBitOptions> = {
+  lr: true, betas: true, beta3: true, alpha: true, eps: true, weightDecay: true, momentum: true, nesterov: true, trustCoefficient: true, maxUnorm: true, blockSize: true, min8bitSize: true,
+  keepPositive: true, offload: true, optimBits: true, rounding: true, roundingSeed: true,
+};
+/** @internal @throws {ArgumentError} for a name that is no option. */
+export function checkLowBitNames(fn: string, options: LowBitOptions): void {
+  checkOptions(fn, options, NAMES);
 }
 /** @internal */
 export type LowBitGroup = optim.ParamGroup & Required<LowBitOptions>;

@@ -5,6 +5,8 @@ export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
+export { nearest } from "./names.js";
+export { checkOptions, type OptionNames } from "./options.js";
 export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";
 export * as amp from "./amp/index.js";

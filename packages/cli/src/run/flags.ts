@@ -1,6 +1,7 @@
 /** Flags of `nbit fit` and its like: the Trainer's options under their own names. What a value may be is the Trainer's to say; only its type is settled here. */
 import type { TrainerOptions } from "@nbit/lightning";
-import { CommandError, nearest } from "../errors.js";
+import { nearest } from "@nbit/torch/names";
+import { CommandError } from "../errors.js";
 
 export type FlagValue = string | number | boolean | null;
 type Kind = "text" | "number" | "flag" | "null";

@@ -3,7 +3,8 @@ import { existsSync, statSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LightningModule, MisconfigurationError, Trainer, type Loaders, type TrainerOptions } from "@nbit/lightning";
-import { CommandError, nearest } from "../errors.js";
+import { nearest } from "@nbit/torch/names";
+import { CommandError } from "../errors.js";
 import { enableTypeScript } from "./typescript.js";
 
 const LOADERS = ["trainDataloaders", "valDataloaders", "testDataloaders", "predictDataloaders"] as const;

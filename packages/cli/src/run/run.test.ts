@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { CommandError, nearest } from "../errors.js";
+import { nearest } from "@nbit/torch/names";
+import { CommandError } from "../errors.js";
 import { main } from "../main.js";
 import { parseFlags } from "./flags.js";
 

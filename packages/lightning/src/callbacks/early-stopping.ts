@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
@@ -25,6 +26,9 @@ export interface EarlyStoppingOptions {
   /** Say why training ended. Default true. */
   readonly verbose?: boolean;
 }
+const NAMES: OptionNames<EarlyStoppingOptions> = {
+  monitor: true, mode: true, minDelta: true, patience: true, strict: true, checkFinite: true, stoppingThreshold: true, divergenceThreshold: true, checkOnTrainEpochEnd: true, verbose: true,
+};
 
 export type StoppingReason = "not_stopped" | "non_finite" | "threshold" | "diverged" | "patience";
 
@@ -44,6 +48,7 @@ export class EarlyStopping extends Callback {
 
   constructor(options: EarlyStoppingOptions) {
     super();
+    checkOptions("EarlyStopping", options, NAMES, (expected, received) => new MisconfigurationError("EarlyStopping", expected, received, undefined, "ERR_EARLY_STOPPING"));
     const mode = options.mode ?? "min";
     if (mode !== "min" && mode !== "max") throw new MisconfigurationError("EarlyStopping", 'mode to be "min" or "max"', mode, undefined, "ERR_EARLY_STOPPING");
     if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");

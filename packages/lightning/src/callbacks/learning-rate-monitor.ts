@@ -1,4 +1,4 @@
-import type { optim } from "@nbit/torch";
+import { checkOptions, type OptionNames, type optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
@@ -10,8 +10,10 @@ export interface LearningRateMonitorOptions {
   readonly loggingInterval?: "step" | "epoch" | null;
   /** Log momentum (the first beta of Adam and its kin) too. Default false. */
   readonly logMomentum?: boolean;
+  /** Log weight decay too. Default false. */
   readonly logWeightDecay?: boolean;
 }
+const NAMES: OptionNames<LearningRateMonitorOptions> = { loggingInterval: true, logMomentum: true, logWeightDecay: true };
 
 /**
  * Logs learning rates.
@@ -24,6 +26,7 @@ export class LearningRateMonitor extends Callback {
 
   constructor(options: LearningRateMonitorOptions = {}) {
     super();
+    checkOptions("LearningRateMonitor", options, NAMES, (expected, received) => new MisconfigurationError("LearningRateMonitor", expected, received, undefined, "ERR_LR_MONITOR"));
     const { loggingInterval = null } = options;
     if (loggingInterval !== null && loggingInterval !== "step" && loggingInterval !== "epoch") {
       throw new MisconfigurationError("LearningRateMonitor", 'loggingInterval to be "step", "epoch" or null', loggingInterval, undefined, "ERR_LR_MONITOR");

@@ -1,4 +1,4 @@
-import { ArgumentError } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult, StepOutcome } from "../types.js";
@@ -22,6 +22,7 @@ export interface LossScaleMonitorOptions {
   /** The latest overflows to remember. Default 100. */
   readonly keep?: number;
 }
+const NAMES: OptionNames<LossScaleMonitorOptions> = { warnBelow: true, keep: true };
 
 /**
  * Logs the loss scale and counts skipped steps: metrics `loss_scale`, `skipped_steps` and `skipped_share`, at the log cadence. The progress bar names the first parameter whose gradient was not finite.
@@ -45,6 +46,7 @@ export class LossScaleMonitor extends Callback {
 
   constructor(options: LossScaleMonitorOptions = {}) {
     super();
+    checkOptions("LossScaleMonitor", options, NAMES);
     const { warnBelow = 1, keep = 100 } = options;
     if (!(warnBelow >= 0)) throw new ArgumentError("LossScaleMonitor", "warnBelow to be >= 0", warnBelow);
     if (!Number.isInteger(keep) || keep < 1) throw new ArgumentError("LossScaleMonitor", "keep to be an integer >= 1", keep);

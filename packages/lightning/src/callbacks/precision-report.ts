@@ -1,4 +1,4 @@
-import { ArgumentError } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { observeStep } from "../seeing/observe-step.js";
 import type { StepPrecision } from "../seeing/step-precision.js";
@@ -18,6 +18,7 @@ export interface PrecisionReportOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
+const NAMES: OptionNames<PrecisionReportOptions> = { step: true, path: true, print: true, stream: true };
 
 /**
  * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times, and how activations and gradients fit the compute dtype.
@@ -39,6 +40,7 @@ export class PrecisionReport extends Callback {
 
   constructor(options: PrecisionReportOptions = {}) {
     super();
+    checkOptions("PrecisionReport", options, NAMES);
     const steps: readonly number[] = typeof options.step === "number" ? [options.step] : (options.step ?? [0]);
     if (steps.length === 0 || !steps.every((step) => Number.isInteger(step) && step >= 0)) throw new ArgumentError("PrecisionReport", "step to be whole numbers >= 0", options.step);
     this.#steps = new Set(steps);

@@ -1,4 +1,4 @@
-import { ArgumentError } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
@@ -21,6 +21,7 @@ export interface ProgressBarOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
+const NAMES: OptionNames<ProgressBarOptions> = { unit: true, refreshRate: true, stream: true };
 
 /** Segments of the lowest rank go first in a narrow terminal. */
 const RANK = { percent: 0, rate: 2, metrics: 3, scale: 1, eta: 4, skipped: 5, count: 6 } as const;
@@ -63,6 +64,7 @@ export class ProgressBar extends Callback {
 
   constructor(options: ProgressBarOptions = {}) {
     super();
+    checkOptions("ProgressBar", options, NAMES);
     const { refreshRate = 10 } = options;
     if (!(refreshRate > 0 && refreshRate <= 10)) throw new ArgumentError("ProgressBar", "refreshRate to be in (0, 10]", refreshRate);
     this.#stream = options.stream ?? process.stdout;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ArgumentError, memory, resetPeakMemory } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError, memory, resetPeakMemory } from "@nbit/torch";
 import { InterruptError } from "../errors.js";
 import { JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
@@ -16,6 +16,7 @@ export interface RunLogOptions {
   /** Optimizer steps from one record to the next. Default: the Trainer's `logEveryNSteps`. */
   readonly everyNSteps?: number;
 }
+const NAMES: OptionNames<RunLogOptions> = { path: true, name: true, everyNSteps: true };
 
 /** Version of the format; readers refuse a newer one. */
 const FORMAT = 1;
@@ -64,6 +65,7 @@ export class RunLog extends Callback {
 
   constructor(options: RunLogOptions = {}) {
     super();
+    checkOptions("RunLog", options, NAMES);
     const { everyNSteps } = options;
     if (everyNSteps !== undefined && (!Number.isInteger(everyNSteps) || everyNSteps < 1)) {
       throw new ArgumentError("RunLog", "everyNSteps to be an integer >= 1", everyNSteps);

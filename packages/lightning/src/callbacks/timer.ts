@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import { parseDuration } from "../trainer-options.js";
@@ -13,6 +14,7 @@ export interface TimerOptions {
   /** Whether training may end after any batch (default) or only between epochs. */
   readonly interval?: "step" | "epoch";
 }
+const NAMES: OptionNames<TimerOptions> = { duration: true, interval: true };
 
 /** Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of resumed runs counts. */
 export class Timer extends Callback {
@@ -24,6 +26,7 @@ export class Timer extends Callback {
 
   constructor(options: TimerOptions = {}) {
     super();
+    checkOptions("Timer", options, NAMES, (expected, received) => new MisconfigurationError("Timer", expected, received, undefined, "ERR_TIMER"));
     this.#limit = options.duration === undefined ? null : parseDuration(options.duration, "Timer");
     this.#interval = options.interval ?? "step";
     if (this.#interval !== "step" && this.#interval !== "epoch") {

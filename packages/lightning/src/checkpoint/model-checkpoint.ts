@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { DType } from "@nbit/torch";
+import { checkOptions, type OptionNames, type DType } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
@@ -17,6 +17,7 @@ export interface ModelCheckpointOptions {
   readonly filename?: string;
   /** Metric that decides which checkpoints are the best. Default null: the newest is. */
   readonly monitor?: string | null;
+  /** Whether smaller ("min", default) or larger is better. */
   readonly mode?: "min" | "max";
   /** How many of the best to keep; -1 all, 0 none. Default 1. */
   readonly saveTopK?: number;
@@ -41,6 +42,9 @@ export interface ModelCheckpointOptions {
   /** Say what was saved. Default false. */
   readonly verbose?: boolean;
 }
+const NAMES: OptionNames<ModelCheckpointOptions> = {
+  dirpath: true, filename: true, monitor: true, mode: true, saveTopK: true, saveLast: true, saveOnException: true, saveWeightsOnly: true, dtype: true, autoInsertMetricName: true, everyNTrainSteps: true, everyNEpochs: true, trainTimeInterval: true, saveOnTrainEpochEnd: true, verbose: true,
+};
 
 const EXTENSION = ".ckpt";
 
@@ -76,6 +80,7 @@ export class ModelCheckpoint extends Callback {
 
   constructor(options: ModelCheckpointOptions = {}) {
     super();
+    checkOptions("ModelCheckpoint", options, NAMES, (expected, received) => new MisconfigurationError("ModelCheckpoint", expected, received, undefined, "ERR_MODEL_CHECKPOINT"));
     const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
     const fail = (expected: string, received: unknown): MisconfigurationError => new MisconfigurationError("ModelCheckpoint", expected, received, undefined, "ERR_MODEL_CHECKPOINT");
     if (mode !== "min" && mode !== "max") throw fail('mode to be "min" or "max"', mode);

@@ -8,7 +8,10 @@ import { ModelCheckpoint } from "./model-checkpoint.js";
 /** The file that `ckptPath` means: a path, "best" (of the first ModelCheckpoint) or "last" (the newest last.ckpt); null for none. */
 export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
   if (ckptPath === null || ckptPath === undefined) return null;
-  if (ckptPath !== "best" && ckptPath !== "last") return ckptPath;
+  if (ckptPath !== "best" && ckptPath !== "last") {
+    if (typeof ckptPath === "string" && statSync(ckptPath, { throwIfNoEntry: false })?.isFile() === true) return ckptPath;
+    throw new MisconfigurationError("ckptPath", 'a checkpoint file that exists, "last" or "best"', ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+  }
   const callbacks = trainer.callbacks.filter((callback) => callback instanceof ModelCheckpoint);
   const [first] = callbacks;
   if (first === undefined) throw new MisconfigurationError("ckptPath", "a path, since there is no ModelCheckpoint", ckptPath, undefined, "ERR_CHECKPOINT_PATH");

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ArgumentError } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
 import { CsvFile } from "./csv-file.js";
 import { hparamsYaml } from "./csv-hparams.js";
 import { claimVersion } from "./csv-version.js";
@@ -19,6 +19,7 @@ export interface CSVLoggerOptions {
   /** Seconds that rows may wait in memory while more are logged. Default 1. */
   readonly flushIntervalSeconds?: number;
 }
+const NAMES: OptionNames<CSVLoggerOptions> = { name: true, version: true, prefix: true, flushLogsEveryNSteps: true, flushIntervalSeconds: true };
 
 /**
  * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml` beside it.
@@ -53,6 +54,8 @@ export class CSVLogger extends Logger {
 
   constructor(saveDir = ".", options: CSVLoggerOptions = {}) {
     super();
+    checkOptions("CSVLogger", options, NAMES);
+    if (typeof saveDir !== "string") throw new ArgumentError("CSVLogger", "saveDir to be a folder", saveDir, "Options come second: new CSVLogger(saveDir, { name, version }).");
     const { flushLogsEveryNSteps = 100, flushIntervalSeconds = 1, version = null } = options;
     if (!Number.isInteger(flushLogsEveryNSteps) || flushLogsEveryNSteps < 1) {
       throw new ArgumentError("CSVLogger", "flushLogsEveryNSteps to be an integer >= 1", flushLogsEveryNSteps);

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { Audience, Results } from "./results.js";
 
 /** Values kept after their loop has moved on, by audience. */
@@ -61,6 +62,8 @@ export class MetricBoard {
     };
     for (const [name, value] of this.#kept[audience]) record[name] = value;
     this.#active?.each(audience, this.#onStep, define);
+    // console.log shows values, not getters.
+    Object.defineProperty(record, inspect.custom, { value: () => ({ ...record }), enumerable: false });
     return record;
   }
 

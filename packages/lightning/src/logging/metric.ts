@@ -47,6 +47,7 @@ export class LoggedMetric {
       if (value.device.type === "cpu") this.#updateNumber(value.item(), batchSize, value.dtype === "float64" || (wideDefault() && value.dtype !== "float32"));
       else this.#updateTensor(value, batchSize);
     } else {
+      if (typeof value !== "number" && typeof value !== "boolean") throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to be a number, a boolean or a tensor of one element`, value, undefined, "ERR_LOG_VALUE");
       this.#updateNumber(Number(value), batchSize, wideDefault());
     }
     this.hasValue = true;

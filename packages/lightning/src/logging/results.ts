@@ -1,4 +1,4 @@
-import { Tensor } from "@nbit/torch";
+import { checkOptions, Tensor, type OptionNames } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
@@ -21,6 +21,7 @@ export interface LogOptions {
   /** With several dataloaders, append `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
 }
+const NAMES: OptionNames<LogOptions> = { progBar: true, logger: true, onStep: true, onEpoch: true, reduceFx: true, batchSize: true, addDataloaderIdx: true };
 
 const REDUCTIONS: readonly string[] = ["mean", "sum", "min", "max"];
 
@@ -105,6 +106,7 @@ export class Results {
 }
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
+  checkOptions("log", options, NAMES, (expected, received) => new MisconfigurationError("log", expected, received, undefined, "ERR_LOG_OPTION"));
   const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
   const reduceFx = options.reduceFx ?? "mean";
   if (!REDUCTIONS.includes(reduceFx)) {

@@ -3,6 +3,7 @@ import type { Device, Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
+import { explainLoss } from "../seeing/loss-errors.js";
 import { explainNonFinite, NonFiniteError } from "../seeing/non-finite.js";
 import type { Batch } from "../types.js";
 import type { FitProgress } from "./progress.js";
@@ -16,6 +17,14 @@ export interface NonFiniteWatchParts {
   readonly device: Device;
   readonly progress: FitProgress;
   readonly mode: "loss" | "step" | "gradients";
+}
+
+function valueOf(loss: Tensor): number {
+  try {
+    return loss.item();
+  } catch (error) {
+    throw explainLoss(error, loss);
+  }
 }
 
 /**
@@ -56,7 +65,7 @@ export class NonFiniteWatch {
   loss(loss: Tensor): void {
     if (!this.#everyStep) return this.#raise(loss);
     if (this.#parts.precision.lossScale !== null) return;
-    const value = Number(loss.item());
+    const value = valueOf(loss);
     if (!Number.isFinite(value)) throw this.#error(`expected a finite loss. Received: ${Number.isNaN(value) ? "NaN" : value}`);
   }
 

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { keep, Tensor } from "@nbit/torch";
 import type { PrecisionStep } from "../precision/precision.js";
 import type { StepOutcome } from "../types.js";
@@ -48,5 +49,11 @@ export class Outcome implements StepOutcome {
   get nonFinite(): readonly string[] | undefined {
     const names = [this.#first, ...(this.#rest ?? [])].flatMap((step) => step?.nonFinite ?? []);
     return names.length > 0 ? names : undefined;
+  }
+
+  /** What console.log shows. */
+  [inspect.custom](): StepOutcome {
+    const { stepped, skipped, lossScale, gradNorm, nonFinite } = this;
+    return { stepped, skipped, lossScale, ...(gradNorm === undefined ? {} : { gradNorm }), ...(nonFinite === undefined ? {} : { nonFinite }) };
   }
 }

@@ -60,12 +60,12 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   constructor(linear: nn.Linear, outFeatures: null, options?: Float8Options);
   constructor(first: number | nn.Linear, outFeatures: number | null, options: Float8LinearOptions = {}) {
     super();
-    this.#recipe = recipeOf("Float8Linear", options.recipe ?? "tensorwise");
-    const { historyLength = 16 } = options;
+    const { recipe = "tensorwise", historyLength = 16, ...linearOptions } = options;
+    this.#recipe = recipeOf("Float8Linear", recipe);
     if (!Number.isInteger(historyLength) || historyLength < 1) throw new ArgumentError("Float8Linear", "historyLength to be a whole number ≥ 1", historyLength);
     const sides = first instanceof nn.Linear ? [first.inFeatures, first.outFeatures] : [first, outFeatures];
     if (sides.some((n) => !Number.isInteger(n) || Number(n) < 1 || Number(n) % FLOAT8_MULTIPLE !== 0)) throw new ArgumentError("Float8Linear", `inFeatures and outFeatures to be multiples of ${FLOAT8_MULTIPLE}`, sides);
-    const linear = first instanceof nn.Linear ? first : new nn.Linear(first, outFeatures as number, options);
+    const linear = first instanceof nn.Linear ? first : new nn.Linear(first, outFeatures as number, linearOptions);
     if (!DTYPES.includes(linear.weight.dtype)) throw new ArgumentError("Float8Linear", "a weight in float32, bfloat16 or float16", linear.weight);
     this.weight = linear.weight;
     this.bias = linear.bias;

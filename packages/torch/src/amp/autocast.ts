@@ -1,6 +1,7 @@
 /** Autocast: each operator in the dtype that suits it. */
 import { autocastClearCache, autocastDecrementNesting, autocastIncrementNesting, autocastState, setAutocast } from "../backend.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 
 export interface AutocastOptions {
@@ -13,6 +14,7 @@ export interface AutocastOptions {
   /** Keep casts of parameters for the region, so that a weight used twice is cast once. Default: as around. */
   readonly cacheEnabled?: boolean;
 }
+const NAMES: OptionNames<AutocastOptions> = { deviceType: true, dtype: true, enabled: true, cacheEnabled: true };
 
 let observer: ((options: AutocastOptions) => void) | null = null;
 
@@ -38,6 +40,8 @@ export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn
  * @example autocast({ dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
  */
 export function autocast<T>(options: AutocastOptions, fn: () => T): T {
+  checkOptions("autocast", options, NAMES);
+  if (typeof fn !== "function") throw new ArgumentError("autocast", "a function to run: autocast(options, () => …)", fn);
   if (observer !== null) observer(options);
   const type = options.deviceType ?? "cpu";
   const before = autocastState(type);

@@ -1,5 +1,6 @@
 /** Settings and state of a loss scaler: defaults, checks, and the names that other systems save it under. */
 import { ArgumentError } from "../errors.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { DeviceLike } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
 
@@ -23,6 +24,9 @@ export interface GradScalerOptions {
   /** Leave on the device what steps found until somebody asks: nothing waits, and {@link GradScaler.checkFloor} finds an overflow at the floor instead of `update`. Default: on every device but the CPU. */
   readonly lazy?: boolean;
 }
+const NAMES: OptionNames<GradScalerOptions> = {
+  device: true, initScale: true, growthFactor: true, backoffFactor: true, growthInterval: true, enabled: true, minScale: true, maxScale: true, lazy: true,
+};
 export interface GradScalerState {
   readonly scale: number;
   readonly growthFactor: number;
@@ -53,6 +57,7 @@ export function checkFactor(fn: string, name: Factor, value: unknown): number {
 /** Options with their defaults, checked. */
 export function resolveScalerOptions(options: GradScalerOptions): ResolvedScalerOptions {
   const fn = "GradScaler";
+  checkOptions(fn, options, NAMES);
   const o = { device: "cpu", initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, enabled: true, minScale: 2 ** -14, maxScale: 2 ** 24, ...options };
   for (const name of ["growthFactor", "backoffFactor", "growthInterval"] as const) checkFactor(fn, name, o[name]);
   if (!(o.minScale >= 0 && o.minScale <= o.maxScale)) throw new ArgumentError(fn, "0 ≤ minScale ≤ maxScale", o.minScale);

@@ -1,5 +1,6 @@
 /** From a dataset to batches, in the order that PyTorch's loader would give. */
 import { ArgumentError } from "../errors.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
@@ -32,6 +33,9 @@ export interface DataLoaderOptions<T, B> {
   /** Give batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
   readonly pinMemory?: boolean;
 }
+const NAMES: OptionNames<DataLoaderOptions<unknown, unknown>> = {
+  batchSize: true, shuffle: true, sampler: true, batchSampler: true, collateFn: true, dropLast: true, generator: true, numWorkers: true, pinMemory: true,
+};
 
 /** What a loader takes elements from: an object with `length` and `get`, a stream, or an array. */
 export type Source<T> = Pick<Dataset<T>, "length" | "get" | "getBatch"> | IterableDataset<T> | readonly T[];
@@ -71,6 +75,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     this.#stream = !Array.isArray(dataset) && isIterableDataset(dataset);
     if (!this.#stream && !Array.isArray(dataset) && !(typeof Reflect.get(dataset, "get") === "function" && typeof Reflect.get(dataset, "length") === "number"))
       throw new ArgumentError(fn, "dataset to be an object with length and get, a stream, or an array", dataset);
+    checkOptions(fn, options, NAMES);
     const { sampler, batchSampler } = options;
     const shuffle = checkBoolean(fn, "shuffle", options.shuffle ?? false);
     this.dropLast = checkBoolean(fn, "dropLast", options.dropLast ?? false);

@@ -1,20 +1,25 @@
 /** Batch normalisation. */
 import { ArgumentError } from "../errors.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { batchNormRelu, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
-import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
 export interface BatchNormOptions extends FactoryOptions {
+  /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
-  /** Weight of the newest batch in the running statistics; null: their plain average. */
+  /** Weight of the newest batch in the running statistics; null: their plain average. Default 0.1. */
   readonly momentum?: number | null;
+  /** Learn a weight and a bias per channel. Default true. */
   readonly affine?: boolean;
+  /** Keep running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
 }
+const NAMES: OptionNames<BatchNormOptions> = { eps: true, momentum: true, affine: true, trackRunningStats: true, ...FACTORY_NAMES };
 
 abstract class BatchNorm extends Module {
   readonly weight: Parameter | null;
@@ -32,6 +37,7 @@ abstract class BatchNorm extends Module {
     options: BatchNormOptions,
   ) {
     super();
+    checkOptions(new.target.name, options, NAMES);
     positive(new.target.name, { numFeatures });
     this.#dims = dims;
     this.eps = options.eps ?? 1e-5;

@@ -1,20 +1,27 @@
 /** Convolutions. */
 import { ArgumentError } from "../errors.js";
 import { conv1d, conv2d, conv3d } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
-import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
 export type Size = number | readonly number[];
 export interface ConvOptions extends FactoryOptions {
+  /** Default 1. */
   readonly stride?: Size;
+  /** Zeros around the input: a number, one per dimension, "same" (output as large as the input) or "valid" (none). Default 0. */
   readonly padding?: Size | "same" | "valid";
+  /** Distance between taps. Default 1. */
   readonly dilation?: Size;
+  /** Channels are connected within groups of their own. Default 1. */
   readonly groups?: number;
+  /** Default true. */
   readonly bias?: boolean;
 }
+const NAMES: OptionNames<ConvOptions> = { stride: true, padding: true, dilation: true, groups: true, bias: true, ...FACTORY_NAMES };
 
 /** @internal One number for every spatial dimension. */
 export function expand(fn: string, name: string, size: Size, n: number): number[] {
@@ -44,6 +51,7 @@ abstract class Convolution extends Module {
   ) {
     super();
     const name = `Conv${rank}d`;
+    checkOptions(name, options, NAMES);
     this.#rank = rank;
     this.groups = options.groups ?? 1;
     positive(name, { inChannels, outChannels, groups: this.groups });

@@ -2,11 +2,22 @@
 import { ArgumentError } from "../errors.js";
 import { noGrad } from "../autograd/modes.js";
 import { embedding } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { normal_ } from "./init.js";
-import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
+
+export interface EmbeddingOptions extends FactoryOptions {
+  /** This row is 0 and gets no gradient; negative counts from the end. Default null: none. */
+  readonly paddingIdx?: number | null;
+  /** Divide gradients by how often an index occurs in the batch. Default false. */
+  readonly scaleGradByFreq?: boolean;
+  /** Sparse gradients. Default false. */
+  readonly sparse?: boolean;
+}
+const NAMES: OptionNames<EmbeddingOptions> = { paddingIdx: true, scaleGradByFreq: true, sparse: true, ...FACTORY_NAMES };
 
 /** Rows of a table `[numEmbeddings, embeddingDim]`, drawn from N(0, 1). Indices int64 of any shape; the result has one dimension more. */
 export class Embedding extends Module {
@@ -17,9 +28,10 @@ export class Embedding extends Module {
   constructor(
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
-    options: FactoryOptions & { readonly paddingIdx?: number | null; readonly scaleGradByFreq?: boolean; readonly sparse?: boolean } = {},
+    options: EmbeddingOptions = {},
   ) {
     super();
+    checkOptions("Embedding", options, NAMES);
     positive("Embedding", { numEmbeddings, embeddingDim });
     const padding = options.paddingIdx ?? null;
     if (padding !== null && (padding >= numEmbeddings || padding < -numEmbeddings)) throw new ArgumentError("Embedding", `paddingIdx within ±${numEmbeddings}`, padding);

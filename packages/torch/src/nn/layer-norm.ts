@@ -1,18 +1,23 @@
 /** Normalisations that do not look at the batch. */
 import { ArgumentError } from "../errors.js";
 import { groupNorm, layerNorm, rmsNorm } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { ones_, zeros_ } from "./init.js";
 import { addLayerNorm, addRmsNorm, layerMayFuse, type AddNormOptions, type NormPair } from "./fused-norm.js";
-import { emptyParameter, positive, type FactoryOptions } from "./linear.js";
+import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
 export interface LayerNormOptions extends FactoryOptions {
+  /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
+  /** Learn a weight and a bias per element. Default true. */
   readonly elementwiseAffine?: boolean;
+  /** Of the two, learn the bias too. Default true. */
   readonly bias?: boolean;
 }
+const NAMES: OptionNames<LayerNormOptions> = { eps: true, elementwiseAffine: true, bias: true, ...FACTORY_NAMES };
 function shapeOf(fn: string, shape: number | readonly number[]): readonly number[] {
   const list = typeof shape === "number" ? [shape] : [...shape];
   if (list.length === 0 || list.some((s) => !Number.isInteger(s) || s < 1)) throw new ArgumentError(fn, "normalizedShape to be whole numbers ≥ 1", shape);
@@ -27,6 +32,7 @@ export class LayerNorm extends Module {
   readonly bias: Parameter | null;
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
+    checkOptions("LayerNorm", options, NAMES);
     this.normalizedShape = shapeOf("LayerNorm", normalizedShape);
     this.eps = options.eps ?? 1e-5;
     const affine = options.elementwiseAffine ?? true;

@@ -1,6 +1,7 @@
 /** Affine maps. */
 import { ArgumentError } from "../errors.js";
 import { empty, linear } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -9,9 +10,18 @@ import { Module } from "./module.js";
 import { Parameter } from "./parameter.js";
 
 export interface FactoryOptions {
+  /** Where parameters are made. Default: the default device. */
   readonly device?: DeviceLike | undefined;
+  /** Of the parameters. Default: the default dtype, float32 unless set. */
   readonly dtype?: DType | undefined;
 }
+export interface LinearOptions extends FactoryOptions {
+  /** Add b. Default true. */
+  readonly bias?: boolean;
+}
+/** @internal */
+export const FACTORY_NAMES: OptionNames<FactoryOptions> = { device: true, dtype: true };
+const NAMES: OptionNames<LinearOptions> = { bias: true, ...FACTORY_NAMES };
 
 /** @internal A fresh parameter without values. */
 export function emptyParameter(shape: readonly number[], options: FactoryOptions): Parameter {
@@ -37,9 +47,10 @@ export class Linear extends Module {
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    options: FactoryOptions & { readonly bias?: boolean } = {},
+    options: LinearOptions = {},
   ) {
     super();
+    checkOptions("Linear", options, NAMES);
     positive("Linear", { inFeatures, outFeatures });
     this.weight = emptyParameter([outFeatures, inFeatures], options);
     this.bias = (options.bias ?? true) ? emptyParameter([outFeatures], options) : null;

@@ -1,23 +1,31 @@
 /** Adam and AdamW: one arithmetic, two places for the weight decay. */
 import { ArgumentError } from "../errors.js";
 import { native } from "../native.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
-import { roundsWidely, type RoundingOptions } from "./rounding.js";
+import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface AdamOptions extends RoundingOptions {
+  /** Learning rate, ≥ 0. Default 1e-3. */
   readonly lr?: number;
+  /** How much of the running means of g and g² stays at each step, in [0, 1). Default [0.9, 0.999]. */
   readonly betas?: readonly [number, number];
+  /** Added to √v. Default 1e-8, which is 0 in float16. */
   readonly eps?: number;
+  /** Adam: added to the gradient as weightDecay · p, default 0. AdamW: p ← (1 - lr · weightDecay) p, default 0.01. */
   readonly weightDecay?: number;
+  /** Divide by the largest v so far. Default false. */
   readonly amsgrad?: boolean;
+  /** Climb. Default false. */
   readonly maximize?: boolean;
-  /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. */
+  /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. Default false. */
   readonly fused?: boolean;
 }
+const NAMES: OptionNames<AdamOptions> = { lr: true, betas: true, eps: true, weightDecay: true, amsgrad: true, maximize: true, fused: true, ...ROUNDING_NAMES };
 interface Group extends ParamGroup {
   betas: readonly [number, number];
   eps: number;
@@ -38,8 +46,9 @@ abstract class AdamBase extends Optimizer {
   readonly #decoupled: boolean;
   readonly #lists = new WeakMap<ParamGroup, Lists>();
 
-  constructor(params: ParamsLike, defaults: Required<Omit<AdamOptions, keyof RoundingOptions>> & RoundingOptions, decoupled: boolean) {
-    super(params, { ...defaults });
+  constructor(params: ParamsLike, options: AdamOptions, weightDecay: number, decoupled: boolean) {
+    checkOptions(new.target.name, options, NAMES);
+    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, amsgrad: false, maximize: false, fused: false, ...options });
     this.#decoupled = decoupled;
   }
   override get supportsAmpScaling(): boolean {
@@ -130,14 +139,14 @@ abstract class AdamBase extends Optimizer {
  */
 export class Adam extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {
-    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false, fused: false, ...options }, false);
+    super(params, options, 0, false);
   }
 }
 
 /** Adam with decoupled weight decay: p ← (1 - lr · weightDecay) p first. Loshchilov and Hutter, 2019. */
 export class AdamW extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {
-    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 1e-2, amsgrad: false, maximize: false, fused: false, ...options }, true);
+    super(params, options, 1e-2, true);
   }
 }
 

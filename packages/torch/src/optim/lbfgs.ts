@@ -2,17 +2,24 @@
 import { enableGrad, noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { cat } from "../ops/index.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import { keep, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
 
 export interface LBFGSOptions {
+  /** Step length, ≥ 0. Default 1. */
   readonly lr?: number;
+  /** Iterations per `step`. Default 20. */
   readonly maxIter?: number;
+  /** End when no |g| is larger. Default 1e-7. */
   readonly toleranceGrad?: number;
+  /** End when loss and parameters change less. Default 1e-9. */
   readonly toleranceChange?: number;
+  /** Pairs of steps and gradient changes to remember. Default 100. */
   readonly historySize?: number;
 }
+const NAMES: OptionNames<LBFGSOptions> = { lr: true, maxIter: true, toleranceGrad: true, toleranceChange: true, historySize: true };
 
 /**
  * L-BFGS with a fixed step length. Nocedal, 1980. Evaluates the loss up to `maxIter` times per step, so `step` needs a closure that clears gradients, computes the loss, calls backward and returns it.
@@ -26,6 +33,7 @@ export class LBFGS extends Optimizer {
   #iterations = 0;
 
   constructor(params: ParamsLike, options: LBFGSOptions = {}) {
+    checkOptions("LBFGS", options, NAMES);
     super(params, { lr: 1, maxIter: 20, toleranceGrad: 1e-7, toleranceChange: 1e-9, historySize: 100, ...options });
     if (this.paramGroups.length !== 1) throw new ArgumentError("LBFGS", "one group of parameters", this.paramGroups.length);
   }

@@ -1,6 +1,7 @@
 /** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
 import { noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { nearest } from "../names.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
@@ -36,6 +37,12 @@ interface Packed {
   readonly params: TensorList;
 }
 
+function parametersOf(fn: string, params: unknown): unknown[] {
+  if (isTensor(params)) return [params];
+  if (typeof params === "object" && params !== null && Symbol.iterator in params) return [...(params as Iterable<unknown>)];
+  throw new ArgumentError(fn, "parameters, or groups { params, … }, as an array or another iterable", params, "Of a module take module.parameters().");
+}
+
 /**
  * Base class. Subclasses give defaults and {@link stepGroup}.
  *
@@ -54,7 +61,7 @@ export abstract class Optimizer {
 
   constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
     this.defaults = defaults;
-    const list: unknown[] = isTensor(params) ? [params] : [...(params as Iterable<unknown>)];
+    const list = parametersOf(new.target.name, params);
     if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
     if (list.every((p) => isTensor(p))) this.addParamGroup({ params: list });
     else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
@@ -111,6 +118,11 @@ export abstract class Optimizer {
       if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
       if (known.has(p)) throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
       known.add(p);
+    }
+    // Groups may carry what they like, but not a default under another spelling.
+    for (const name in group) {
+      const meant = name === "params" || name in this.defaults ? null : nearest(name, Object.keys(this.defaults), 0);
+      if (meant !== null) throw new ArgumentError(fn, `the option ${meant}`, name);
     }
     const made: ParamGroup = { ...this.defaults, ...group, params } as ParamGroup;
     checkRounding(this.constructor.name, made);

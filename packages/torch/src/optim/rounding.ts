@@ -2,6 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { Generator } from "../ops/generator.js";
 import { randint, where } from "../ops/index.js";
+import type { OptionNames } from "../options.js";
 import { defaultGenerator } from "../random.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DType } from "../tensor/dtype.js";
@@ -22,6 +23,8 @@ export interface RoundingOptions {
   readonly roundingSeed?: number;
 }
 
+/** @internal */
+export const ROUNDING_NAMES: OptionNames<RoundingOptions> = { rounding: true, roundingSeed: true };
 const ROUNDINGS: readonly unknown[] = [undefined, "nearest", "kahan", "stochastic"];
 
 /** @internal */

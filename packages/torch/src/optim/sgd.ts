@@ -1,22 +1,30 @@
 /** Stochastic gradient descent. */
 import { ArgumentError } from "../errors.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
-import { roundsWidely, type RoundingOptions } from "./rounding.js";
+import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface SGDOptions extends RoundingOptions {
+  /** Learning rate, ≥ 0. Default 1e-3. */
   readonly lr?: number;
+  /** How much of the velocity stays at each step, ≥ 0. Default 0: no velocity, no state. */
   readonly momentum?: number;
+  /** How much of the gradient does not enter the velocity. Default 0. */
   readonly dampening?: number;
+  /** Added to the gradient as weightDecay · p, ≥ 0. Default 0. */
   readonly weightDecay?: number;
+  /** Look ahead along the velocity; needs momentum > 0 and dampening 0. Default false. */
   readonly nesterov?: boolean;
+  /** Climb. Default false. */
   readonly maximize?: boolean;
-  /** One kernel for everything. */
+  /** One kernel for everything. Default false. */
   readonly fused?: boolean;
 }
+const NAMES: OptionNames<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: true, maximize: true, fused: true, ...ROUNDING_NAMES };
 interface Group extends ParamGroup {
   momentum: number;
   dampening: number;
@@ -34,6 +42,7 @@ interface Group extends ParamGroup {
  */
 export class SGD extends Optimizer {
   constructor(params: ParamsLike, options: SGDOptions = {}) {
+    checkOptions("SGD", options, NAMES);
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
   }
   override get supportsAmpScaling(): boolean {

@@ -1,17 +1,27 @@
 /** A schedule that reacts to a metric. */
 import { ArgumentError } from "../../errors.js";
+import { checkOptions, type OptionNames } from "../../options.js";
 import { Optimizer } from "../optimizer.js";
 
 export interface PlateauOptions {
+  /** Whether smaller ("min", default) or larger is better. */
   readonly mode?: "min" | "max";
+  /** What the learning rate is multiplied by, < 1. Default 0.1. */
   readonly factor?: number;
+  /** Steps without improvement that are borne. Default 10. */
   readonly patience?: number;
+  /** The least change that is an improvement. Default 1e-4. */
   readonly threshold?: number;
+  /** Whether `threshold` is a share of the best ("rel", default) or a difference. */
   readonly thresholdMode?: "rel" | "abs";
+  /** Steps after a reduction that are not counted. Default 0. */
   readonly cooldown?: number;
+  /** Learning rates do not fall below. Default 0. */
   readonly minLr?: number;
+  /** A smaller change of the learning rate is not made. Default 1e-8. */
   readonly eps?: number;
 }
+const NAMES: OptionNames<PlateauOptions> = { mode: true, factor: true, patience: true, threshold: true, thresholdMode: true, cooldown: true, minLr: true, eps: true };
 
 /** × factor when the metric has not improved for more than `patience` steps. */
 export class ReduceLROnPlateau {
@@ -24,6 +34,7 @@ export class ReduceLROnPlateau {
 
   constructor(optimizer: Optimizer, options: PlateauOptions = {}) {
     if (!(optimizer instanceof Optimizer)) throw new ArgumentError("ReduceLROnPlateau", "an optimizer", optimizer);
+    checkOptions("ReduceLROnPlateau", options, NAMES);
     this.optimizer = optimizer;
     this.options = { mode: "min", factor: 0.1, patience: 10, threshold: 1e-4, thresholdMode: "rel", cooldown: 0, minLr: 0, eps: 1e-8, ...options };
     if (!(this.options.factor < 1)) throw new ArgumentError("ReduceLROnPlateau", "factor < 1", this.options.factor);

@@ -1,0 +1,54 @@
+/** What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is no error. */
+import { checkOptions, type OptionNames } from "@nbit/torch";
+import { MisconfigurationError } from "./errors.js";
+import { isOverridden } from "./hooks.js";
+import { isLoader, type Fetcher } from "./loops/fetch.js";
+import { LightningModule } from "./module.js";
+import type { EvaluateOptions, FitOptions, PredictOptions } from "./trainer.js";
+import type { ResolvedOptions } from "./trainer-options.js";
+import type { TrainerFn } from "./types.js";
+import type { WarnOnce } from "./warnings.js";
+
+const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: true, ckptDtype: true };
+const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: true, ckptDtype: true };
+const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: true };
+const NAMES: Readonly<Record<TrainerFn, Readonly<Record<string, true>>>> = { fit: FIT, validate: EVALUATE, test: EVALUATE, predict: PREDICT };
+
+/** @throws {MisconfigurationError} unless there is a module, and options are options, under their names. */
+export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | EvaluateOptions | PredictOptions): void {
+  if (model !== null && model !== undefined && !(model instanceof LightningModule)) {
+    const isClass = typeof model === "function";
+    throw new MisconfigurationError(fn, "a LightningModule", model, isClass ? `Pass an instance: new ${model.name === "" ? "Model" : model.name}().` : "Extend LightningModule, with a trainingStep and configureOptimizers.", "ERR_NO_MODULE");
+  }
+  if (isLoader(options)) {
+    const name = fn === "fit" ? "trainDataloaders" : "dataloaders";
+    throw new MisconfigurationError(fn, `an object with ${name}`, options, `Loaders go by name: ${fn}(model, { ${name}: loader }).`, "ERR_LOADERS");
+  }
+  checkOptions<object>(fn, options, NAMES[fn], (expected, received) => new MisconfigurationError(fn, expected, received, undefined, "ERR_RUN_OPTION"));
+}
+
+export interface FitFacts {
+  readonly module: LightningModule;
+  readonly fetcher: Fetcher;
+  /** What was given for validation, or the module's own. */
+  readonly validationLoaders: unknown;
+  readonly options: ResolvedOptions;
+  readonly hasLoggers: boolean;
+  /** Optimizer steps in all; Infinity when unknown. */
+  readonly steps: number;
+  readonly resumes: boolean;
+}
+
+/** Warns of a fit that will do less than its parts suggest. */
+export function warnOfGaps(facts: FitFacts, warnings: WarnOnce): void {
+  const { module, fetcher, options } = facts;
+  const hasValidation = facts.validationLoaders !== null && facts.validationLoaders !== undefined;
+  if (fetcher.length === 0 && options.limitTrainBatches !== 0) warnings.warn("WARN_NO_BATCHES", "fit: the loader of training batches is empty: nothing will be trained.");
+  if (options.limitValBatches !== 0) {
+    if (hasValidation && !isOverridden(module, "validationStep")) warnings.warn("WARN_NO_VALIDATION_STEP", `fit: there is a loader for validation, but ${module.constructor.name || "the module"} has no validationStep: nothing will be validated.`);
+    if (!hasValidation && isOverridden(module, "validationStep")) warnings.warn("WARN_NO_VALIDATION_LOADER", `fit: ${module.constructor.name || "the module"} has a validationStep, but there is no loader for validation: it will not run. Pass valDataloaders, or define valDataloader.`);
+  }
+  const every = options.logEveryNSteps;
+  if (facts.hasLoggers && !facts.resumes && facts.steps > 0 && facts.steps < every)
+    warnings.warn("WARN_LOG_CADENCE", `fit: loggers get values of steps every ${every} steps, and there will be only ${facts.steps}. Pass logEveryNSteps: 1 for a row per step.`);
+}

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { beforeEach, test } from "node:test";
+import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, ModelCheckpoint, RunLog, Trainer } from "@nbit/lightning";
+import { Adam8bit } from "@nbit/lowbit";
+import { crossEntropyLoss, DataLoader, NbitError, nn, optim, randint, randn, seedEverything, TensorDataset } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+import { QUIET, temporaryFolder, warningsOf } from "../helpers/training.js";
+
+beforeEach(() => seedEverything(1));
+
+type Pair = [Tensor, Tensor];
+class Small extends LightningModule {
+  layer = new nn.Linear(4, 2);
+  loss([x, y]: Pair): Tensor {
+    return crossEntropyLoss(this.layer.forward(x), y);
+  }
+  override trainingStep(batch: Pair): Tensor {
+    return this.loss(batch);
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 0.1 });
+  }
+}
+function batches(n = 2): Iterable<unknown> {
+  return new DataLoader(new TensorDataset(randn(4 * n, 4), randint(2, [4 * n])), { batchSize: 4 });
+}
+/** What JavaScript would pass, unchecked. */
+const loosely = <T>(value: unknown): T => value as T;
+const make = <T extends new (...args: never[]) => object>(type: T): ((...args: unknown[]) => object) => (...args) => Reflect.construct(type, args) as object;
+
+async function fails(run: () => unknown, code: string, message: string): Promise<void> {
+  await assert.rejects(
+    async () => run(),
+    (error) => {
+      assert.ok(error instanceof NbitError, String(error));
+      assert.deepEqual([error.code, error.message], [code, message]);
+      return true;
+    },
+  );
+}
+
+test("an option of the Trainer under another name: the nearest, what to use instead, or the list", async () => {
+  const given = (options: object) => () => make(Trainer)({ ...QUIET, ...options });
+  await fails(given({ max_epochs: 3 }), "ERR_TRAINER_OPTION", 'Trainer: expected the option maxEpochs. Received: "max_epochs".');
+  await fails(given({ gpus: 1 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.');
+  await fails(given({ strategy: "ddp" }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "strategy". There is one strategy: a single device.');
+  await fails(given({ enableProgressBar: "no" }), "ERR_TRAINER_OPTION", 'Trainer: expected enableProgressBar to be one of true, false. Received: "no".');
+  await fails(given({ defaultRootDir: 3 }), "ERR_TRAINER_OPTION", "Trainer: expected defaultRootDir to be a folder. Received: 3.");
+  await fails(given({ logger: "csv" }), "ERR_LOGGER", 'Trainer: expected logger to be true, false, a Logger or a list of them. Received: "csv". Such as new CSVLogger("logs").');
+  await fails(() => make(Trainer)(null), "ERR_TRAINER_OPTION", "Trainer: expected options to be an object, such as { name: value }. Received: null.");
+  assert.throws(given({ sunshine: 1 }), /^MisconfigurationError: Trainer: expected options among accelerator, devices, precision, .*, fastDevRun\. Received: "sunshine"\.$/);
+});
+
+test("a precision by another system's name: the one that was meant", async () => {
+  const list = 'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "transformer-engine", "transformer-engine-float16", "auto".';
+  for (const [received, meant] of [["fp16", "16"], ["float16", "16"], ["bfloat16", '"bf16"'], ["float32", "32"], ["bf16-mix", '"bf16-mixed"'], ["fp8", '"transformer-engine"']] as const)
+    await fails(() => make(Trainer)({ ...QUIET, precision: received }), "ERR_PRECISION_UNKNOWN", `${list} Received: "${received}". Did you mean ${meant}?`);
+  await fails(() => make(Trainer)({ ...QUIET, precision: "int3" }), "ERR_PRECISION_UNKNOWN", `${list} Received: "int3".`);
+});
+
+test("callbacks, loggers and optimizers of few bits know their options' names", async () => {
+  const cases: readonly (readonly [() => unknown, string, string])[] = [
+    [() => make(EarlyStopping)({ monitor: "loss", min_delta: 1 }), "ERR_EARLY_STOPPING", 'EarlyStopping: expected the option minDelta. Received: "min_delta".'],
+    [() => make(EarlyStopping)("loss"), "ERR_EARLY_STOPPING", 'EarlyStopping: expected options to be an object, such as { name: value }. Received: "loss".'],
+    [() => make(ModelCheckpoint)({ save_top_k: 1 }), "ERR_MODEL_CHECKPOINT", 'ModelCheckpoint: expected the option saveTopK. Received: "save_top_k".'],
+    [() => make(LearningRateMonitor)({ logMomentun: true }), "ERR_LR_MONITOR", 'LearningRateMonitor: expected the option logMomentum. Received: "logMomentun".'],
+    [() => make(RunLog)({ file: "x" }), "ERR_ARGUMENT", 'RunLog: expected options among path, name, everyNSteps. Received: "file".'],
+    [() => make(CSVLogger)({ saveDir: "logs" }), "ERR_ARGUMENT", "CSVLogger: expected saveDir to be a folder. Received: an object with keys saveDir. Options come second: new CSVLogger(saveDir, { name, version })."],
+    [() => make(CSVLogger)("logs", { save_dir: "x" }), "ERR_ARGUMENT", 'CSVLogger: expected options among name, version, prefix, flushLogsEveryNSteps, flushIntervalSeconds. Received: "save_dir".'],
+    [() => make(Adam8bit)(new Small().parameters(), { block_size: 64 }), "ERR_ARGUMENT", 'Adam8bit: expected the option blockSize. Received: "block_size".'],
+  ];
+  for (const [run, code, message] of cases) await fails(run, code, message);
+});
+
+test("fit says what is wrong with what it was called with", async () => {
+  const fit = (...args: unknown[]) => (): unknown => Reflect.apply(Trainer.prototype.fit, new Trainer({ ...QUIET, maxEpochs: 1 }), args);
+  await fails(fit(new Small(), batches()), "ERR_LOADERS", "fit: expected an object with trainDataloaders. Received: an instance of DataLoader. Loaders go by name: fit(model, { trainDataloaders: loader }).");
+  await fails(fit(new Small(), { train_dataloaders: batches() }), "ERR_RUN_OPTION", 'fit: expected the option trainDataloaders. Received: "train_dataloaders".');
+  await fails(fit(Small, { trainDataloaders: batches() }), "ERR_NO_MODULE", "fit: expected a LightningModule. Received: function Small. Pass an instance: new Small().");
+  await fails(fit(new nn.Linear(2, 2), { trainDataloaders: batches() }), "ERR_NO_MODULE", "fit: expected a LightningModule. Received: an instance of Linear. Extend LightningModule, with a trainingStep and configureOptimizers.");
+  await fails(fit(new Small(), { trainDataloaders: batches(), ckptPath: "absent.ckpt" }), "ERR_CHECKPOINT_PATH", 'ckptPath: expected a checkpoint file that exists, "last" or "best". Received: "absent.ckpt".');
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 1 });
+  await fails(() => trainer.test(new Small(), loosely({ testDataloaders: batches() })), "ERR_RUN_OPTION", 'test: expected options among dataloaders, ckptPath, ckptDtype. Received: "testDataloaders".');
+});
+
+test("a loss that cannot be trained on: what it is, and why", async () => {
+  const run = async (step: (model: Small, batch: Pair) => Tensor, options: object = {}): Promise<void> => {
+    const model = new (class extends Small {
+      override trainingStep(batch: Pair): Tensor {
+        return step(this, batch);
+      }
+    })();
+    await new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches() });
+  };
+  const wide = "trainingStep: expected a loss of one element. Received: Tensor float32 [4, 2] cpu. Reduce it, for example with mean().";
+  await fails(() => run((model, [x]) => model.layer.forward(x)), "ERR_LOSS_SHAPE", wide);
+  await fails(() => run((model, [x]) => model.layer.forward(x), { detectNonFinite: false }), "ERR_LOSS_SHAPE", wide);
+  await fails(
+    () => run((model, batch) => model.loss(batch).detach()),
+    "ERR_LOSS_GRAPH",
+    "trainingStep: expected a loss that depends on parameters that learn. Received: Tensor float32 [] cpu. Nothing connects it to them: are all of them frozen, or was it made under noGrad, with detach(), or from numbers?",
+  );
+  const twice = (model: Small, batch: Pair): Tensor => {
+    const loss = model.loss(batch);
+    loss.backward();
+    return loss;
+  };
+  await fails(
+    () => run(twice),
+    "ERR_BACKWARD_TWICE",
+    "trainingStep: expected a loss whose graph is still there. Received: Tensor float32 [] cpu. backward has been called on it, or on what it shares with a loss of an earlier step. The Trainer calls backward itself: remove that call, or set automaticOptimization = false and call manualBackward(loss); detach() what you keep between steps.",
+  );
+  const mine = new Error("mine");
+  await assert.rejects(
+    run(() => {
+      throw mine;
+    }),
+    (error) => error === mine,
+  );
+});
+
+test("a value or an option that log does not know", async () => {
+  const run = (name: string, value: unknown, options?: object) => async (): Promise<void> => {
+    const model = new (class extends Small {
+      override trainingStep(batch: Pair): Tensor {
+        this.log(name, loosely(value), options);
+        return this.loss(batch);
+      }
+    })();
+    await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(model, { trainDataloaders: batches() });
+  };
+  await fails(run("lr", 1, { prog_bar: true }), "ERR_LOG_OPTION", 'log: expected the option progBar. Received: "prog_bar".');
+  await fails(run("phase", "warm-up"), "ERR_LOG_VALUE", 'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".');
+});
+
+test("a fit that does less than its parts suggest says so", async () => {
+  const folder = temporaryFolder("gaps");
+  const codes = async (model: LightningModule, fitOptions: object, options: object = {}): Promise<string[]> => {
+    const given = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches(), ...fitOptions }));
+    return given.map(({ code }) => code);
+  };
+  class Validates extends Small {
+    override validationStep(): void {}
+  }
+  assert.deepEqual(await codes(new Small(), {}), []);
+  assert.deepEqual(await codes(new Small(), { valDataloaders: batches() }), ["WARN_NO_VALIDATION_STEP"]);
+  assert.deepEqual(await codes(new Small(), { valDataloaders: batches() }, { limitValBatches: 0 }), []);
+  assert.deepEqual(await codes(new Validates(), {}), ["WARN_NO_VALIDATION_LOADER"]);
+  assert.deepEqual(await codes(new Validates(), { valDataloaders: batches() }), []);
+  assert.deepEqual(await codes(new Small(), { trainDataloaders: [] }), ["WARN_NO_BATCHES"]);
+  assert.deepEqual(await codes(new Small(), { trainDataloaders: [] }, { limitTrainBatches: 0 }), []);
+  const logger = new CSVLogger(folder);
+  const [cadence] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 3, logger }).fit(new Small(), { trainDataloaders: batches() }));
+  assert.deepEqual(cadence, { code: "WARN_LOG_CADENCE", message: "fit: loggers get values of steps every 50 steps, and there will be only 6. Pass logEveryNSteps: 1 for a row per step." });
+  assert.ok(!existsSync(join(folder, "nbit_logs", "version_0", "metrics.csv")));
+  assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 2 }), []);
+  assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 0 }), []);
+});
+
+test("console.log shows metrics and outcomes as values", async () => {
+  let shown = "";
+  let outcome = "";
+  const model = new (class extends Small {
+    override trainingStep(batch: Pair): Tensor {
+      this.log("one", 1);
+      return this.loss(batch);
+    }
+    override onTrainBatchEnd(): void {
+      shown = inspect(this.trainer.callbackMetrics);
+      outcome = inspect(this.trainer.lastOutcome);
+    }
+  })();
+  await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(model, { trainDataloaders: batches() });
+  assert.equal(shown, "{ one: 1 }");
+  assert.equal(outcome, "{ stepped: true, skipped: false, lossScale: 1 }");
+});
