@@ -195,3 +195,18 @@ test("the batch norm kernel lets NaN through, and is captured in a CUDA graph", 
   x.detach().select(0, 0).fill_(NaN);
   assert.ok(Number.isNaN(bn.thenRelu(x).sum().item()));
 });
+
+test("nn.BatchNorm2d takes the kernel for bfloat16 with channels last, and nothing else changes", options, () =>
+  scope(() => {
+    seedEverything(20);
+    for (const [dtype, order, fused] of [["bfloat16", last, true], ["float16", last, false], ["bfloat16", (t: Tensor): Tensor => t.contiguous(), false]] as const) {
+      const bn = new nn.BatchNorm2d(16).to("cuda");
+      const x = order(randn([8, 16, 5, 5]).to({ device: "cuda", dtype })).requiresGrad_();
+      const y = bn.forward(x);
+      assert.equal(y.dtype, dtype);
+      assert.equal(y.gradFn === "BatchNormReluBackward", fused);
+      assert.ok(relative(y, batchNormRelu(x.float(), null, null, bn.weight, bn.bias, { relu: false, path: "reference" })) < 6e-3);
+      bn.eval();
+      assert.notEqual(bn.forward(x).gradFn, "BatchNormReluBackward");
+    }
+  }));

@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
 import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { batchNormRelu, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
+import { batchNormRelu, layerMayFuse, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
 import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
@@ -55,6 +55,7 @@ abstract class BatchNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    if (layerMayFuse(x)) return this.thenRelu(x, null, { relu: false });
     const [mean, variance, batchStatistics, momentum] = this.#statistics(x);
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
   }
