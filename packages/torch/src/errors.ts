@@ -1,5 +1,7 @@
 /** Errors of nbit: a class, a stable `code`, and a message that names the argument, what was expected, what was received and the fix. */
 
+import { readable } from "./libtorch-messages.js";
+
 /** Base of every error that nbit raises on purpose. */
 export class NbitError extends Error {
   readonly code: string;
@@ -91,7 +93,7 @@ export function nativeError(code: string, message: string, op: string | null): E
   if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);
   // An operator that caught another's exception quotes it with its C++ frames.
   const frames = message.indexOf("\nException raised from ");
-  const text = frames === -1 ? message : message.slice(0, frames);
+  const text = readable(frames === -1 ? message : message.slice(0, frames));
   if (code !== "TORCH_OUT_OF_MEMORY") return new TorchError(text, code, op);
   const explained = explainers.map((explain) => explain(text)).filter((part) => part !== null);
   return new OutOfMemoryError([text, ...explained].join("\n"), op);

@@ -10,6 +10,7 @@ import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Complex } from "./complex.js";
 import type { Generator } from "./generator.js";
+import { mismatch } from "./mismatch.js";
 import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, planFor, Tag, tagOf, type Plan } from "./plan.js";
 import { schemasOf, type Argument, type Schema } from "./schema.js";
 
@@ -121,8 +122,7 @@ export class Operator {
     const short = this.name.replace(/^aten::/, "");
     if (this.schemas.length === 0) return new ArgumentError(short, "an operator of this libtorch", this.name, "`nbit doctor` shows its version.", "ERR_NO_OPERATOR");
     for (const a of args) if (isTensor(a) && handleOrZero(a) === 0) throw new TensorDisposedError(short);
-    const shapes = this.schemas.slice(0, 6).map((s) => s.text.replace(/^aten::/, ""));
-    return new ArgumentError(short, `arguments of one of its forms:\n  ${shapes.join("\n  ")}\n`, args, "Lists are arrays; keyword arguments go in a last plain object, in camelCase.");
+    return mismatch(short, this.schemas, args);
   }
 }
 

@@ -66,12 +66,12 @@ test("private operators and exact overloads through aten", () => {
   assert.equal(aten["add"]?.["noSuchOverload"], undefined);
 });
 
-test("missing arguments, unknown names, wrong kinds: an error that shows the forms", () => {
+test("missing arguments, unknown names, wrong kinds: an error that says which", () => {
   const x = ones([2]);
   const wrong = { name: "ArgumentError", code: "ERR_ARGUMENT" };
   assert.throws(() => (torch.add as (...a: unknown[]) => unknown)(x), wrong);
   assert.throws(() => (torch.add as (...a: unknown[]) => unknown)(x, "y"), wrong);
-  assert.throws(() => (torch.add as (...a: unknown[]) => unknown)(x, x, { beta: 2 }), /add\.Tensor\(Tensor self, Tensor other, \*, Scalar alpha=1\)/);
+  assert.throws(() => (torch.add as (...a: unknown[]) => unknown)(x, x, { beta: 2 }), /^ArgumentError: add: expected options among other, alpha\. Received: "beta"\.$/);
   assert.throws(() => (torch.sum as (...a: unknown[]) => unknown)(x, 0.5), wrong);
   assert.throws(() => (torch.zeros as (...a: unknown[]) => unknown)([2, "3"]), wrong);
   assert.throws(() => (torch.zeros as (...a: unknown[]) => unknown)([2], { dtype: "float31" }), wrong);

@@ -70,7 +70,7 @@ export function isOptions(value: unknown): value is Readonly<Record<string, unkn
 }
 
 /** Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the graph shows the same nodes. */
-const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));
+export const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));
 
 /** The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible. */
 export function conversionCost(arg: Argument, tag: number): number {

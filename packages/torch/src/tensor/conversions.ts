@@ -1,8 +1,8 @@
 /** `to` and its shorthands: written by hand because PyTorch's argument parser treats them apart. */
 import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "../ops/invoke.js";
-import { Device, device, type DeviceLike } from "./device.js";
-import { isDType, type DType } from "./dtype.js";
+import { Device, device, isDeviceName, type DeviceLike } from "./device.js";
+import { dtypeMeant, isDType, type DType } from "./dtype.js";
 import { isTensor } from "./handle.js";
 import { Tensor } from "./tensor.js";
 
@@ -41,7 +41,7 @@ const copy = new Operator("aten::_to_copy", "");
 
 function to(self: Tensor, options: ToOptions): Tensor {
   const dtype = options.dtype ?? undefined;
-  if (dtype !== undefined && !isDType(dtype)) throw new ArgumentError("to", "a dtype, a device or options", dtype);
+  if (dtype !== undefined && !isDType(dtype)) throw new ArgumentError("to", "a dtype, a device or options", dtype, dtypeMeant(dtype));
   const target = options.device === undefined ? undefined : device(options.device, "to");
   const here = self.device;
   const sameDevice = target === undefined || target === here || (target.type === here.type && target.index === null);
@@ -54,6 +54,8 @@ const methods: Conversions & ThisType<Tensor> = {
   to(target) {
     if (isTensor(target)) return to(this, { dtype: target.dtype, device: target.device });
     if (isDType(target)) return to(this, { dtype: target });
+    // "half" is no device, but nearly a dtype.
+    if (typeof target === "string" && !isDeviceName(target) && dtypeMeant(target) !== "") throw new ArgumentError("to", "a dtype, a device, options or a tensor", target, dtypeMeant(target));
     if (typeof target === "string" || target instanceof Device) return to(this, { device: target });
     if (typeof target !== "object" || target === null) throw new ArgumentError("to", "a dtype, a device, options or a tensor", target);
     return to(this, target);

@@ -47,6 +47,11 @@ export function deviceTypeCode(type: string, fn = "device"): number {
   return code;
 }
 
+/** @internal Whether a text names a device, of whatever index. */
+export function isDeviceName(text: string): boolean {
+  return types.includes(text.split(":")[0] ?? "");
+}
+
 /**
  * The device of a name.
  * @param like - `"cpu"`, `"cuda"` (the current GPU), `"cuda:1"`, `"meta"`, or a Device.

@@ -1,5 +1,6 @@
 /** Data types, named as in PyTorch. */
 import { ArgumentError } from "../errors.js";
+import { nearest } from "../names.js";
 import { info } from "../native.js";
 
 // libtorch's own names, and ours (PyTorch's Python names); codes are positions in the libtorch that is loaded.
@@ -25,10 +26,25 @@ export function dtypeName(code: number): DType {
   return names[code] as DType;
 }
 
+/** What Python, NumPy and others call them. */
+const ELSEWHERE: ReadonlyMap<string, DType> = new Map(
+  Object.entries({
+    half: "float16", fp16: "float16", bf16: "bfloat16", float: "float32", fp32: "float32", single: "float32", double: "float64", fp64: "float64", number: "float32",
+    byte: "uint8", char: "int8", short: "int16", int: "int32", integer: "int64", long: "int64", boolean: "bool", fp8: "float8_e4m3fn", float8: "float8_e4m3fn",
+  } as const),
+);
+/** @internal `Did you mean "float16"?`, for a dtype's name elsewhere or one that is misspelt; else nothing. */
+export function dtypeMeant(dtype: unknown): string {
+  if (typeof dtype !== "string") return "";
+  const plain = dtype.replace(/^torch\./, "");
+  const meant = ELSEWHERE.get(plain.toLowerCase()) ?? (codes.has(plain) ? plain : nearest(plain, codes.keys()));
+  return meant === null ? "" : `Did you mean ${JSON.stringify(meant)}?`;
+}
+
 /** @internal The code of a dtype, or an ArgumentError naming `fn`. */
 export function dtypeCode(dtype: unknown, fn: string): number {
   const code = typeof dtype === "string" ? codes.get(dtype) : undefined;
-  if (code === undefined) throw new ArgumentError(fn, `dtype to be one of ${[...codes.keys()].slice(0, 12).join(", ")}, float8_e4m3fn, …`, dtype);
+  if (code === undefined) throw new ArgumentError(fn, `dtype to be one of ${[...codes.keys()].slice(0, 12).join(", ")}, float8_e4m3fn, …`, dtype, dtypeMeant(dtype));
   return code;
 }
 
