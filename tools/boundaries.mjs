@@ -18,7 +18,7 @@ const MAY_IMPORT = {
   "packages/dashboard": [],
   "packages/cli": ["@nbit/native", "@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
   examples: ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
-  benchmarks: ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
+  benchmarks: ["@nbit/native", "@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
   tests: ["@nbit/native", "@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard", "nbit"],
 };
 

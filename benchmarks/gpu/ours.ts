@@ -55,6 +55,7 @@ if (process.env["NBIT_BENCH_TF32"] === "1") {
   setSwitch("tf32Cudnn", true);
 }
 if (model === "resnet50") setSwitch("cudnnBenchmark", true);
+if (process.env["NBIT_BENCH_MIXED"] === "0") native.setMixedLinear(false); // gradients of weights in 16 bits, cast back
 // Multiply-adds up to which a layer's gradients run side by side in a graph: 0 none.
 if (process.env["NBIT_BENCH_BRANCHES"] !== undefined) native.setLinearBranches(Number(process.env["NBIT_BENCH_BRANCHES"]));
 

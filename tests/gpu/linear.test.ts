@@ -1,7 +1,7 @@
 /** A linear layer on the GPU: one node of the graph, and in recorded steps its gradients side by side. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, grad, nn, optim, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
+import { autocast, grad, nn, noGrad, optim, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
 import { LightningModule } from "@nbit/lightning";
 import { native } from "@nbit/native";
 import { on, options, train } from "./support.js";
@@ -45,6 +45,66 @@ test("linear on the GPU: one node, also under autocast", options, () =>
     const x = on(randn([2, 4, 16]));
     assert.equal(layer.forward(x).gradFn, "AddmmBackward0");
     assert.equal(autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => layer.forward(x)).gradFn, "AddmmBackward0");
+  }));
+
+/** As autocast casts by itself, gradients of weights rounded to 16 bits and cast back. */
+function castBack<T>(fn: () => T): T {
+  native.setMixedLinear(false);
+  try {
+    return fn();
+  } finally {
+    native.setMixedLinear(true);
+  }
+}
+for (const dtype of ["bfloat16", "float16"] as const)
+  test(`linear under autocast without a cache: float32 parameters get float32 gradients straight from the products; all else is the same to the bit: ${dtype}`, options, () => {
+    seedEverything(2);
+    for (const shape of [[96, 64], [3, 32, 64]])
+      for (const hasBias of [true, false])
+        scope(() => {
+          const x = on(randn(shape)).requiresGrad_();
+          const weight = on(randn([48, 64])).requiresGrad_();
+          const bias = hasBias ? on(randn([48])).requiresGrad_() : null;
+          const along = on(randn([...shape.slice(0, -1), 48])).to(dtype);
+          const region = (fn: () => Tensor): Tensor => autocast({ deviceType: "cuda", dtype, cacheEnabled: false }, fn);
+          const run = (): readonly Tensor[] => {
+            const y = region(() => linear(x, weight, bias));
+            return [y, ...(grad(y, [x, weight, ...(bias === null ? [] : [bias])], { gradOutputs: along }) as Tensor[])];
+          };
+          const [mixed, plain] = [run(), castBack(run)];
+          assert.equal(mixed[0]?.dtype, dtype);
+          assert.equal(bits(mixed[0]), bits(plain[0] as Tensor));
+          assert.equal(bits(mixed[1] as Tensor), bits(plain[1] as Tensor));
+          // What the products are exactly, of the rounded factors.
+          const exact = [along.view([-1, 48]).to("float64").t().mm(x.detach().to(dtype).view([-1, 64]).to("float64")), along.view([-1, 48]).to("float64").sum([0])];
+          const error = (t: Tensor, i: number): number => t.to("float64").sub(exact[i] as Tensor).norm().item() / (exact[i] as Tensor).norm().item();
+          mixed.slice(2).forEach((t, i) => {
+            assert.equal(t.dtype, "float32");
+            assert.deepEqual(t.shape, plain[2 + i]?.shape);
+            assert.ok(error(t, i) < 1e-6, `${i}: ${error(t, i)}`);
+            assert.ok(error(plain[2 + i] as Tensor, i) > 1e-5, `${i}: ${error(plain[2 + i] as Tensor, i)}`);
+          });
+          // Twice differentiated, both ways are the same graph of operators.
+          const second = (): readonly string[] => {
+            const y = region(() => linear(x, weight, bias));
+            const first = grad(y.float().square().sum(), [x, weight], { createGraph: true }) as Tensor[];
+            return (grad(first.map((g) => g.float().square().sum()).reduce((a, b) => a.add(b)), [x, weight]) as Tensor[]).map((t) => `${t.dtype} ${t.shape.join()} ${t.float().norm().item().toPrecision(2)}`);
+          };
+          assert.deepEqual(second(), castBack(second));
+        });
+  });
+
+test("linear under autocast: a cache, a frozen weight, no gradients, 16-bit parameters take libtorch's way", options, () =>
+  scope(() => {
+    seedEverything(4);
+    const x = on(randn([4, 16])).requiresGrad_();
+    const weight = on(randn([16, 16])).requiresGrad_();
+    const first = (cacheEnabled: boolean, w: Tensor): Tensor => autocast({ deviceType: "cuda", dtype: "bfloat16", cacheEnabled }, () => linear(x, w));
+    const gradients = (y: Tensor): string => bits((grad(y.float().square().sum(), [x]) as Tensor[])[0] as Tensor);
+    const expected = gradients(castBack(() => first(false, weight)));
+    for (const y of [first(false, weight), first(true, weight), first(false, weight.detach())]) assert.equal(gradients(y), expected);
+    assert.equal(noGrad(() => first(false, weight)).requiresGrad, false);
+    assert.equal(first(false, weight.detach().bfloat16().requiresGrad_()).gradFn, "MmBackward0");
   }));
 
 /** Three layers and no operator whose own backward has an order of its own. */

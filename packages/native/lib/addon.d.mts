@@ -25,6 +25,7 @@ export interface NativeAddon {
   setDirectCalls(on: boolean): void;
   setLinearNode(on: boolean): void;
   setLinearBranches(multiplyAdds: number): number;
+  setMixedLinear(on: boolean): void;
   intern(text: string): number;
   schemas(name: string): string;
   operatorNames(): string;

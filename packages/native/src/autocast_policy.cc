@@ -1,5 +1,6 @@
 // Autocast policies of one's own: a boxed kernel on the Autocast key of any operator, which casts its tensors as an active policy says, or else as the engine would.
 #include "core.h"
+#include "linear.h"
 #include "weight_casts.h"
 
 #include <ATen/autocast_mode.h>
@@ -53,7 +54,7 @@ void eachTensor(torch::jit::Stack& stack, size_t count, Fn fn) {
   }
 }
 
-Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device) {
+Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device, Rule otherwise = Rule::none) {
   for (auto p = active.rbegin(); p != active.rend(); ++p) {
     if ((*p)->device != device) continue;
     const auto found = (*p)->rules.find(name.name);
@@ -64,7 +65,7 @@ Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device) {
     const auto found = p->engine.find(name.name);
     if (found != p->engine.end()) return found->second;
   }
-  return Rule::none;
+  return otherwise;
 }
 
 at::Tensor castTo(at::ScalarType target, const at::Tensor& t, c10::DeviceType device) {
@@ -109,19 +110,26 @@ void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 template <c10::DeviceType device>
 at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
   static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("aten::linear", "").typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&)>();
-  if (ruleOf(op.operator_name(), device) != Rule::lower) {
+  if (ruleOf(op.operator_name(), device, Rule::lower) != Rule::lower) {
     torch::jit::Stack stack{input, weight, bias};
     policyKernel<device>(op, &stack);
     return std::move(stack.front()).toTensor();
   }
   const at::ScalarType target = at::autocast::get_autocast_dtype(device);
   const c10::impl::ExcludeDispatchKeyGuard outside(at::autocast::get_autocast_dispatch_key_from_device_type(device));
-  return op.call(castTo(target, input, device), castTo(target, weight, device), bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
+  const at::Tensor lower = castTo(target, input, device);
+  if constexpr (device == c10::kCUDA)
+    if (at::Tensor out = mixedLinear(lower, weight, bias); out.defined()) return out;
+  return op.call(lower, castTo(target, weight, device), bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
 }
 
 struct Quiet : c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
+
+void registerLinear(torch::Library& library, c10::DeviceType device) {
+  library.impl("linear", device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>))) : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
+}
 
 std::vector<std::string> split(const std::string& s, char by) {
   std::vector<std::string> parts;
@@ -158,7 +166,7 @@ NBIT_FN(policyCreate) {
       known = true;
       if (fields[1] == "engine" && !handle->hasKernelForDispatchKey(key)) continue;  // the engine casts nothing there
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
-      if (full == "linear") library->impl("linear", policy->device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>))) : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
+      if (full == "linear") registerLinear(*library, policy->device);
       else if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
       else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
     }
@@ -203,6 +211,13 @@ NBIT_FN(dumpKernels) {
 }
 
 std::vector<Entry> autocastPolicyEntries() {
+  if (cudaEntries) {
+    // On CUDA linear layers have a kernel of ours in every region, for mixedLinear.
+    Quiet quiet;
+    const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+    static auto& library = *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutocastCUDA, __FILE__, __LINE__);
+    registerLinear(library, c10::kCUDA);
+  }
   return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
 }
 

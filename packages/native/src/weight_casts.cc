@@ -117,27 +117,31 @@ Casts& castsAt(double id) {
 
 void weightsMayHaveChanged() { ++writes; }
 
-at::Tensor keptCast(at::ScalarType target, const at::Tensor& t) {
+at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t) {
   if (active.empty() || (target != at::kHalf && target != at::kBFloat16)) return {};
   for (auto c = active.rbegin(); c != active.rend(); ++c) {
     const auto found = (*c)->at.find(t.unsafeGetTensorImpl());
     if (found == (*c)->at.end()) continue;
-    const bool wantsGradient = t.requires_grad();
-    if ((wantsGradient && !(*c)->trainable) || t._fw_grad(/*level=*/0).defined()) return {};
+    if ((t.requires_grad() && !(*c)->trainable) || t._fw_grad(/*level=*/0).defined()) return {};
     Held& h = (*c)->held[found->second];
     Kept& k = h.in(target);
     if (!h.isCast(k)) (*c)->refresh(target, h);
     k.used = true;
     k.recorded = k.recorded || recordingGraph;
-    if (!wantsGradient || !c10::GradMode::is_enabled()) return k.cast;
-    const auto* impl = k.cast.unsafeGetTensorImpl();
-    at::Tensor use(impl->shallow_copy_and_detach(impl->version_counter(), /*allow_tensor_metadata_change=*/true));
-    auto node = makeNode<WeightCastBackward>(t.scalar_type());
-    node->set_next_edges(ag::collect_next_edges(t));
-    ag::set_history(use, node);
-    return use;
+    return k.cast;
   }
   return {};
+}
+
+at::Tensor keptCast(at::ScalarType target, const at::Tensor& t) {
+  const at::Tensor cast = keptCastValue(target, t);
+  if (!cast.defined() || !t.requires_grad() || !c10::GradMode::is_enabled()) return cast;
+  const auto* impl = cast.unsafeGetTensorImpl();
+  at::Tensor use(impl->shallow_copy_and_detach(impl->version_counter(), /*allow_tensor_metadata_change=*/true));
+  auto node = makeNode<WeightCastBackward>(t.scalar_type());
+  node->set_next_edges(ag::collect_next_edges(t));
+  ag::set_history(use, node);
+  return use;
 }
 
 // (trainable); buffer: n, weights… → id

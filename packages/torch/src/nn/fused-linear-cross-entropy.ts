@@ -3,7 +3,7 @@ import { AutogradFunction, type FunctionContext } from "../autograd/function.js"
 import { keptCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError } from "../errors.js";
-import { operators } from "../ops/aten.js";
+import { aten, operators } from "../ops/aten.js";
 import { cat, crossEntropyLoss, linear } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -44,6 +44,7 @@ class Fused extends AutogradFunction {
     }
     const lse = lses.length === 1 ? (lses[0] as Tensor) : cat(lses);
     ctx.values["chunkRows"] = chunkRows;
+    ctx.values["wide"] = weight.dtype === "float32";
     ctx.values["ignoreIndex"] = ignoreIndex;
     ctx.saveForBackward(input, matrix, target, lse, valid, whole ? logits : null);
     return (losses.length === 1 ? (losses[0] as Tensor) : cat(losses)).sum().div(valid);
@@ -65,15 +66,17 @@ class Fused extends AutogradFunction {
       gradient(logits, target.slice(0, start, end), lse.slice(0, start, end), scale, ctx.values["ignoreIndex"]);
       if (ctx.needsInputGrad[0] === true) inputs.push(logits.mm(matrix));
       if (ctx.needsInputGrad[1] === true) {
-        const product = logits.t().mm(part);
-        // Sums over chunks in float32: sixteen bits would round each of them.
-        forWeight = chunkRows >= rows ? product : forWeight === null ? product.float() : forWeight.add_(product);
+        // In float32 straight from the product: 16 bits would round every chunk, and a float32 parameter wants it anyhow.
+        const product = ctx.values["wide"] === true || chunkRows < rows ? productInFloat32(logits.t(), part) : logits.t().mm(part);
+        forWeight = forWeight === null ? product : forWeight.add_(product);
       }
       if (kept === null) logits.dispose();
     }
     return [inputs.length === 0 ? null : inputs.length === 1 ? (inputs[0] as Tensor) : cat(inputs), forWeight, null];
   }
 }
+
+const productInFloat32 = (a: Tensor, b: Tensor): Tensor => aten.mm?.["dtype"]?.(a, b, "float32") ?? a.mm(b).float();
 
 function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
