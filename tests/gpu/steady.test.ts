@@ -55,6 +55,7 @@ const cases: readonly (readonly [string, TrainerOptions])[] = [
   ["16, accumulating", { precision: 16, accumulateGradBatches: 2 }],
   ["16 with kept casts, accumulating", { plugins: new MixedPrecision({ cacheWeightCasts: true }), accumulateGradBatches: 2 }],
   ["bf16 with kept casts, as one CUDA graph", { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), cudaGraph: true }],
+  ["16 with kept casts, accumulating, as CUDA graphs", { plugins: new MixedPrecision({ cacheWeightCasts: true }), gradientClipVal: 1, accumulateGradBatches: 2, cudaGraph: true }],
   ["16, as one CUDA graph", { precision: 16, gradientClipVal: 1, cudaGraph: true }],
 ];
 
@@ -62,9 +63,10 @@ for (const [name, settings] of cases)
   test(`in the Trainer a steady step waits for nothing; loss, scale and metrics are read where loggers are due: ${name}`, options, async () => {
     const guard = new NoWaiting(40);
     const recorder = new Recorder();
-    const { losses } = await train(() => new Scheduled(), SmallGpt.batches(40), { ...settings, callbacks: [guard], logger: recorder, logEveryNSteps: EVERY });
+    const { losses, trainer } = await train(() => new Scheduled(), SmallGpt.batches(40), { ...settings, callbacks: [guard], logger: recorder, logEveryNSteps: EVERY });
     assert.equal(guard.guarded, 35);
     assert.equal(losses.length, 40);
+    if (settings.cudaGraph === true) assert.ok(trainer.replayedBatches >= 36, `${trainer.replayedBatches} batches were replayed`);
     assert.deepEqual(recorder.steps, settings.accumulateGradBatches === 2 ? [9, 19] : [9, 19, 29, 39]);
   });
 

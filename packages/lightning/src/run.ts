@@ -10,6 +10,7 @@ import type { Logger } from "./loggers/logger.js";
 import type { LoopContext } from "./loops/context.js";
 import type { EvaluationLoop } from "./loops/evaluation.js";
 import type { Fetcher } from "./loops/fetch.js";
+import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { LRSchedulerConfig } from "./loops/optimizers.js";
@@ -31,6 +32,7 @@ export interface FitParts {
   readonly fetcher: Fetcher;
   readonly results: Results;
   readonly step: TrainStep;
+  readonly graph: GraphedStep | null;
   readonly loop: FitLoop;
 }
 

@@ -69,7 +69,10 @@ export interface TrainerOptions {
   /** Whether step-interval schedulers advance when a step is skipped. Default "advance"; "hold" reads the outcome of every step. */
   readonly onSkippedStep?: "advance" | "hold";
 
-  /** Record a whole training step as one CUDA graph after three warm-up steps, and replay it: for models whose kernels are short. Falls back to eager, and says why. Default false. */
+  /**
+   * Record whole training steps as CUDA graphs after warm-up, and replay them: for models whose kernels are short. With `accumulateGradBatches` one graph for each role of a batch in its window. Falls back to eager, and says why.
+   * Default false.
+   */
   readonly cudaGraph?: boolean;
 
   /** Optimizer steps from one row of the loggers to the next. Default 50; 0: never. */

@@ -81,6 +81,10 @@ export abstract class TrainerState implements TrainerView {
     if (fit == null) throw new MisconfigurationError("accumulateGradBatches", "a fit that is running", "none", "Give it to the constructor.", "ERR_NOT_FITTING");
     fit.step.accumulate = n;
   }
+  /** Batches of the latest fit that CUDA graphs replayed: 0 without `cudaGraph`, or where steps ran eagerly. */
+  get replayedBatches(): number {
+    return this.active?.fit?.graph?.replayed ?? 0;
+  }
   get logEveryNSteps(): number {
     return this.resolved.logEveryNSteps;
   }

@@ -209,6 +209,7 @@ export class Trainer extends TrainerState {
       stopListening();
       restoreSwitches();
       this.precision.endRun();
+      run.fit?.graph?.end();
       run.stage = null;
       run.currentHook = null;
     }
@@ -269,7 +270,7 @@ export class Trainer extends TrainerState {
       ? new GraphedStep({ step, module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings, device: this.strategy.rootDevice.toString() })
       : null;
     const loop = new FitLoop(run, { step, graph, fetcher, validation: run.validation, schedulers, progress, results });
-    run.fit = { progress, fetcher, results, step, loop };
+    run.fit = { progress, fetcher, results, step, graph, loop };
   }
 
   #checkAccumulation(module: LightningModule): number {

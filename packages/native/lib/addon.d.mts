@@ -47,6 +47,7 @@ export interface NativeAddon {
   gradsInto(n: number): void;
   countSteps(n: number): boolean;
   clearGrads(n: number): void;
+  linkGrads(n: number, keepValues: boolean): number;
   gradFnName(handle: number): string | undefined;
   backward(retain: number, create: boolean): void;
   grad(retain: number, create: boolean, allowUnused: boolean): void;
@@ -135,7 +136,7 @@ export interface NativeAddon {
   eventQuery?(id: number): boolean;
   eventElapsed?(from: number, to: number): number;
   eventFree?(id: number): void;
-  graphCreate?(): number;
+  graphCreate?(sharesWith: number): number;
   graphBegin?(id: number): void;
   graphEnd?(id: number): void;
   graphReplay?(id: number): void;

@@ -222,6 +222,33 @@ NBIT_FN(clearGrads) {
   return nullptr;
   NBIT_CATCH("zeroGrad")
 }
+// (n, keepValues); buffer: n parameters, then for each the gradient that it is to have (0: none). Links those back. Where values count, one that was replaced gets the newer values, and one that was
+// taken away zeros. → how many had to be linked back; -1, with nothing changed, when a parameter that is to have none has one
+NBIT_FN(linkGrads) {
+  Args a(env, info);
+  NBIT_TRY
+  const int64_t n = a.integer(0);
+  const bool keepValues = a.flag(1);
+  for (int64_t i = 0; i < n; i++)
+    if (buffer[n + i] == 0 && get(buffer[i]).grad().defined()) return toJs(env, -1.0);
+  const at::NoGradGuard noGrad;
+  double linked = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (buffer[n + i] == 0) continue;
+    const at::Tensor& t = get(buffer[i]);
+    const at::Tensor& grad = get(buffer[n + i]);
+    const at::Tensor now = t.grad();
+    if (now.is_same(grad)) continue;
+    if (keepValues) {
+      if (now.defined()) grad.copy_(now);
+      else grad.zero_();
+    }
+    t.mutable_grad() = grad;
+    linked++;
+  }
+  return toJs(env, linked);
+  NBIT_CATCH("grad")
+}
 NBIT_FN(gradFnName) {
   Args a(env, info);
   NBIT_TRY
@@ -376,7 +403,7 @@ NBIT_FN(javascriptNodeCount) { (void)info; return toJs(env, static_cast<double>(
 
 std::vector<Entry> autogradEntries() {
   return {{"setGradEnabled", setGradEnabled}, {"isGradEnabled", isGradEnabled}, {"inferencePush", inferencePush}, {"inferencePop", inferencePop}, {"isInferenceMode", isInferenceMode},
-          {"setRequiresGrad", setRequiresGrad}, {"getGrad", getGrad}, {"setGrad", setGrad}, {"gradsInto", gradsInto}, {"clearGrads", clearGrads}, {"gradFnName", gradFnName},
+          {"setRequiresGrad", setRequiresGrad}, {"getGrad", getGrad}, {"setGrad", setGrad}, {"gradsInto", gradsInto}, {"clearGrads", clearGrads}, {"linkGrads", linkGrads}, {"gradFnName", gradFnName},
           {"backward", backward}, {"grad", grad}, {"attachNode", attachNode}, {"returnGradients", returnGradients}, {"registerHook", registerHook}, {"removeHook", removeHook},
           {"setPostAccumulateHook", setPostAccumulateHook}, {"setData", setData}, {"retainGrad", retainGrad}, {"javascriptNodeCount", javascriptNodeCount}};
 }

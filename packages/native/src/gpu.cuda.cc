@@ -41,8 +41,13 @@ class Registry {
 };
 struct Capture {
   at::cuda::CUDAGraph graph;
-  c10::cuda::CUDAStream side = c10::cuda::getStreamFromPool();
+  decltype(at::cuda::graph_pool_handle()) pool;
+  c10::cuda::CUDAStream side;  // where it is recorded: of one pool, memory is reused on one stream only
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
+
+  Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) {}
+  static std::unique_ptr<Capture> alone() { return std::make_unique<Capture>(at::cuda::graph_pool_handle(), c10::cuda::getStreamFromPool()); }
+  std::unique_ptr<Capture> sibling() const { return std::make_unique<Capture>(pool, side); }
 };
 // Never destroyed: at exit the driver may be gone before them.
 auto& streams = *new Registry<c10::cuda::CUDAStream>();
@@ -249,10 +254,12 @@ NBIT_FN(eventFree) {
 }
 
 // ---------------------------------------------------------------- graphs
+// (id of a graph whose memory pool and recording stream it shares, or 0)
 NBIT_FN(graphCreate) {
-  (void)info;
+  Args a(env, info);
   NBIT_TRY
-  return toJs(env, graphs.add(std::make_unique<Capture>()));
+  auto c = a.number(0) > 0 ? graphs.at(a.number(0), "graph").sibling() : Capture::alone();
+  return toJs(env, graphs.add(std::move(c)));
   NBIT_CATCH("CudaGraph")
 }
 // (id): from here to graphEnd everything on this thread's stream is recorded, not run
@@ -264,7 +271,7 @@ NBIT_FN(graphBegin) {
   c.before = c10::cuda::getCurrentCUDAStream();
   c10::cuda::setCurrentCUDAStream(c.side);
   try {
-    c.graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    c.graph.capture_begin(c.pool, cudaStreamCaptureModeThreadLocal);
   } catch (...) {
     c10::cuda::setCurrentCUDAStream(c.before);
     throw;

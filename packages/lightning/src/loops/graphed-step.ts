@@ -1,16 +1,18 @@
-import { cuda, memory, outsideScopes, scope, Tensor } from "@nbit/torch";
-import type { optim } from "@nbit/torch";
+import { HeldGradients, outsideScopes } from "@nbit/torch";
+import type { optim, Tensor } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
-import type { LogValue } from "../logging/metric.js";
-import type { LogOptions } from "../logging/results.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
-import type { Batch, StepOutcome, StepResult } from "../types.js";
+import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import type { FitProgress } from "./progress.js";
+import { CUDA_GRAPHS, Recording } from "./recording.js";
+import type { GraphMaker, StepGraph } from "./recording.js";
 import type { TrainStep } from "./train-step.js";
+import { continues, ReplayPlan, roleOf, steps } from "./window-role.js";
+import type { WindowRole } from "./window-role.js";
 
 export interface GraphedStepParts {
   readonly step: TrainStep;
@@ -22,20 +24,16 @@ export interface GraphedStepParts {
   readonly progress: FitProgress;
   readonly warnings: WarnOnce;
   readonly device: string;
-}
-
-/** Steps run eagerly before recording: allocations, autotuning and optimizer state are then settled. */
-const WARM_UP_STEPS = 3;
-
-interface LogCall {
-  readonly name: string;
-  readonly value: LogValue;
-  readonly options: LogOptions;
+  /** Default: CUDA's. */
+  readonly graphs?: GraphMaker;
 }
 
 /**
- * Whole training steps as one CUDA graph: forward, backward, unscaling, clipping, optimizer and scaler update are recorded once and replayed
+ * Whole batches of training as CUDA graphs: forward, backward, and where a window ends unscaling, clipping, optimizer and scaler update, are recorded once and replayed
  * with one launch. New batches are copied into the memory that was recorded; learning rates are read from the device.
+ *
+ * With several batches to a step there is a graph for each role of a batch in its window: the first clears the gradients, the last steps. They share one memory pool, as only one runs at a time. Gradients outlive a batch,
+ * so they lie outside it: those of the warm-up are kept, filled with zeros where they lie and added to, by eager batches too, so that eager and replayed batches mix within a window.
  *
  * A batch of another shape runs eagerly, and says so once. What cannot be recorded runs eagerly for good, and {@link reason} says why. While replaying, `trainingStep` is
  * not called: its operators are. Values that it logs are logged again from the memory that the graph writes; numbers that it computes in JavaScript stay
@@ -44,30 +42,30 @@ interface LogCall {
 export class GraphedStep {
   /** Why steps run eagerly; null while they are (or will be) replayed. */
   reason: string | null;
-  /** How many steps were replayed. */
+  /** How many batches were replayed. */
   replayed = 0;
   readonly #parts: GraphedStepParts;
-  #graph: cuda.CudaGraph | null = null;
-  #recorded = false;
-  #warmUps = 0;
-  #inputs: Tensor[] = [];
+  readonly #graphs: GraphMaker;
+  #plan = new ReplayPlan(1);
+  /** The first of the pool; eager batches run on its stream. */
+  #first: StepGraph | null = null;
+  readonly #recordings = new Map<WindowRole, Recording>();
+  #gradients: HeldGradients | null = null;
+  readonly #inputs: Tensor[] = [];
   #batch: Batch = null;
   #shape = "";
-  #logs: LogCall[] = [];
-  #result: StepResult = {};
-  #captured: StepOutcome | null = null;
 
   constructor(parts: GraphedStepParts) {
     this.#parts = parts;
+    this.#graphs = parts.graphs ?? CUDA_GRAPHS;
     this.reason = this.#obstacle();
     if (this.reason !== null) parts.warnings.warn("WARN_NO_CUDA_GRAPH", `cudaGraph: steps run eagerly: ${this.reason}.`);
   }
 
   #obstacle(): string | null {
-    const { module, hooks, optimizers, step, device } = this.#parts;
-    if (!device.startsWith("cuda")) return `CUDA graphs need a CUDA device, and this run is on ${device}`;
+    const { module, hooks, optimizers, device } = this.#parts;
+    if (this.#graphs === CUDA_GRAPHS && !device.startsWith("cuda")) return `CUDA graphs need a CUDA device, and this run is on ${device}`;
     if (!module.automaticOptimization) return "manual optimization decides in JavaScript what happens next";
-    if (step.accumulate !== 1) return "accumulateGradBatches is not 1";
     const optimizer = optimizers[0];
     if (optimizer === undefined) return "there is no optimizer";
     if (!optimizer.supportsAmpScaling) return `${optimizer.constructor.name} is not fused: it reads numbers from the device; pass { fused: true }`;
@@ -77,10 +75,20 @@ export class GraphedStep {
     return null;
   }
 
+  /** What stands in the way of windows of several batches. */
+  #windowObstacle(): string | null {
+    const { module, precision } = this.#parts;
+    if (isOverridden(module, "optimizerZeroGrad")) return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
+    return precision.windowObstacle;
+  }
+
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
-    const { step } = this.#parts;
-    if (this.reason !== null) return step.run(batch, batchIdx, windowEnds);
-    const graph = (this.#graph ??= new cuda.CudaGraph());
+    const { step, progress, optimizers, warnings } = this.#parts;
+    for (const optimizer of optimizers) optimizer.refreshRates();
+    if (this.reason === null && (this.#first === null || step.accumulate !== this.#plan.accumulate)) this.#begin(`accumulateGradBatches is ${step.accumulate} now`);
+    const first = this.#first;
+    if (this.reason !== null || first === null) return step.run(batch, batchIdx, windowEnds);
+
     const tensors: Tensor[] = [];
     mapTensors(batch, (t) => {
       tensors.push(t);
@@ -88,17 +96,28 @@ export class GraphedStep {
     });
     const shape = tensors.map((t) => `${t.dtype}[${t.shape.join(",")}]`).join(" ");
     if (this.#shape === "") this.#adopt(batch, shape);
+    const role = roleOf(progress.windowOpen, windowEnds);
+    this.#linkGradients(role);
     if (shape !== this.#shape) {
-      this.#parts.warnings.warn("WARN_CUDA_GRAPH_SHAPE", `cudaGraph: a batch of ${shape} runs eagerly; the graph was made for ${this.#shape}. Drop the last, smaller batch (dropLast: true) to replay every step.`);
-      return graph.warmUp(() => step.run(batch, batchIdx, windowEnds));
+      warnings.warn("WARN_CUDA_GRAPH_SHAPE", `cudaGraph: a batch of ${shape} runs eagerly; the graph was made for ${this.#shape}. Drop the last, smaller batch (dropLast: true) to replay every step.`);
+      return this.#runEagerly(batch, batchIdx, windowEnds);
     }
     tensors.forEach((t, i) => this.#inputs[i]?.copy_(t, true));
-    if (this.#warmUps < WARM_UP_STEPS) {
-      this.#warmUps++;
-      return graph.warmUp(() => step.run(this.#batch, batchIdx, windowEnds));
+    const what = this.#plan.next(role);
+    if (what === "eager") {
+      const before = progress.globalStep;
+      const result = this.#runEagerly(this.#batch, batchIdx, windowEnds);
+      this.#plan.ranEagerly(progress.globalStep > before);
+      return result;
     }
-    if (!this.#recorded && !this.#record(graph, batchIdx, windowEnds)) return step.run(batch, batchIdx, windowEnds);
-    return this.#replay(graph);
+    const recording = what === "record" ? this.#record(role, batchIdx, windowEnds) : this.#recordings.get(role);
+    return recording == null ? step.run(batch, batchIdx, windowEnds) : this.#replay(recording);
+  }
+
+  /** The run is over: gradients live as long as their parameters have them. */
+  end(): void {
+    this.#gradients?.dispose();
+    this.#gradients = null;
   }
 
   #adopt(batch: Batch, shape: string): void {
@@ -112,75 +131,101 @@ export class GraphedStep {
     );
   }
 
-  #record(graph: cuda.CudaGraph, batchIdx: number, windowEnds: boolean): boolean {
-    const { step, host, optimizers, progress } = this.#parts;
-    for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);
-    this.#parts.precision.beginReplays();
-    // The graph has memory of its own: what the eager steps kept for reuse would lie idle beside it.
-    cuda.emptyCache();
-    // The gradients of the last eager step go first: those of the graph live in its own memory.
-    for (const optimizer of optimizers) optimizer.zeroGrad();
+  /** Warm-up, for the number of batches to a step that is asked for now. What was recorded before is of no use any more, and `why` says what made it so. */
+  #begin(why: string): void {
+    const { step, progress, optimizers, warnings } = this.#parts;
+    const { accumulate } = step;
+    if (this.#plan.begun) {
+      warnings.warn("WARN_CUDA_GRAPH_ANEW", `cudaGraph: ${why}: steps are recorded anew.`);
+      // Gradients that lie in the memory of a graph let go of it.
+      if (!progress.windowOpen) for (const optimizer of optimizers) optimizer.zeroGrad();
+    }
+    this.#forget();
+    this.#plan = new ReplayPlan(accumulate);
+    this.#first = this.#graphs.make(null);
+    const obstacle = accumulate > 1 ? this.#windowObstacle() : null;
+    if (obstacle !== null) return this.#giveUp(obstacle, "steps run eagerly");
+    step.zeroInPlace = accumulate > 1;
+  }
+
+  #forget(): void {
+    for (const recording of this.#recordings.values()) recording.dispose();
+    this.#recordings.clear();
+    this.end();
+  }
+
+  #giveUp(reason: string, what: string): void {
+    this.#parts.step.zeroInPlace = false;
+    this.reason = reason;
+    this.#parts.warnings.warn("WARN_NO_CUDA_GRAPH", `cudaGraph: ${what}: ${reason}.`);
+    this.#forget();
+  }
+
+  #runEagerly(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
+    const { step } = this.#parts;
+    const run = (): StepResult => step.run(batch, batchIdx, windowEnds);
+    const result = this.#first === null ? run() : this.#first.warmUp(run);
+    // From the first step on: validation, for example, forgets gradients after it.
+    if (this.#plan.accumulate > 1 && windowEnds) this.#gradients ??= new HeldGradients(this.#parameters());
+    return result;
+  }
+
+  /** The optimizers' and the module's: graphs add to gradients of those that no optimizer has, too. */
+  #parameters(): Set<Tensor> {
+    const { module, optimizers } = this.#parts;
+    return new Set([...optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params)), ...module.parameters()]);
+  }
+
+  /** Whatever became of `p.grad` since the last batch: gradients lie where graphs know them. */
+  #linkGradients(role: WindowRole): void {
+    if (this.#gradients === null || this.#plan.accumulate === 1 || this.#gradients.link(continues(role)) !== null) return;
+    if (this.#plan.begun) this.#begin("a parameter has its first gradient");
+    else this.end(); // they are held after the next step, all of them
+  }
+
+  #record(role: WindowRole, batchIdx: number, windowEnds: boolean): Recording | null {
+    const { step, host, progress } = this.#parts;
+    const shared = this.#plan.accumulate > 1;
     const before = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };
-    progress.windowOpen = false;
-    const log = host.log;
-    host.log = (name, value, options) => {
-      this.#logs.push({ name, value: value instanceof Tensor ? outsideScopes(() => value.detach()) : value, options });
-    };
-    const live = memory().tensors;
     try {
-      this.#result = scope(() => outsideScopesOf(graph.capture(() => step.run(this.#batch, batchIdx, windowEnds))));
-      this.#captured = step.outcome;
-      this.#recorded = true;
+      if (!this.#plan.begun) this.#prepare();
+      const recording = new Recording(role, this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first, shared);
+      recording.capture(step, host, () => step.run(this.#batch, batchIdx, windowEnds));
+      if (!step.hadLoss) throw new Error("trainingStep returned no loss");
+      if (shared && this.#gradients?.link(false) !== 0) throw new Error("it made new gradients, where it should add to those that were there");
+      this.#recordings.set(role, recording);
+      this.#plan.recorded(role);
+      return recording;
     } catch (error) {
-      this.reason = `the step could not be recorded (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}; ${memory().tensors - live} tensors)`;
-      this.#parts.warnings.warn("WARN_NO_CUDA_GRAPH", `cudaGraph: steps run eagerly from here: ${this.reason}.`);
+      if (shared) this.#gradients?.undo();
+      this.#giveUp(`the step could not be recorded (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)})`, "steps run eagerly from here");
+      return null;
     } finally {
-      host.log = log;
       Object.assign(progress, before);
     }
-    return this.#recorded;
   }
 
-  #replay(graph: cuda.CudaGraph): StepResult {
-    const { step, host, optimizers, progress, precision } = this.#parts;
-    for (const optimizer of optimizers) optimizer.refreshRates();
-    graph.replay();
+  /** Before the first recording. */
+  #prepare(): void {
+    const { optimizers, precision, device } = this.#parts;
+    for (const optimizer of optimizers) optimizer.keepRatesOn(device);
+    precision.beginReplays();
+    // Gradients of a whole step lie in the graph's own memory; those of the last eager step go.
+    if (this.#plan.accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
+    this.#gradients ??= new HeldGradients(this.#parameters());
+    if (this.#plan.accumulate > 1)
+      for (const p of this.#parameters()) if (p.grad?.isSparse === true) throw new Error("sparse gradients change their size");
+    // The graph has memory of its own: what the eager steps kept for reuse would lie idle beside it.
+    this.#graphs.emptyCache();
+  }
+
+  #replay(recording: Recording): StepResult {
+    const { step, host, progress, precision } = this.#parts;
+    const result = recording.replay(host);
     this.replayed++;
-    progress.globalStep++;
-    progress.windowOpen = false;
-    if (this.#logs.length > 0) {
-      const before = host.currentHook;
-      host.currentHook = "trainingStep";
-      for (const { name, value, options } of this.#logs) host.log(name, value, options);
-      host.currentHook = before;
-    }
-    step.outcome = replayedOutcome(precision, this.#captured);
-    return this.#result;
+    progress.windowOpen = !steps(recording.role);
+    if (!progress.windowOpen) progress.globalStep++;
+    step.outcome = recording.outcome(precision);
+    return result;
   }
-}
-
-/** What the graph wrote must outlive the scope of the step that recorded it. */
-function outsideScopesOf(result: StepResult): StepResult {
-  return outsideScopes(() => {
-    const kept: StepResult = {};
-    for (const [name, value] of Object.entries(result)) kept[name] = value instanceof Tensor ? value.detach() : value;
-    return kept;
-  });
-}
-
-function replayedOutcome(precision: Precision, captured: StepOutcome | null): StepOutcome {
-  return {
-    get stepped() {
-      return !precision.lastStepSkipped;
-    },
-    get skipped() {
-      return precision.lastStepSkipped;
-    },
-    get lossScale() {
-      return precision.lossScale ?? 1;
-    },
-    get gradNorm() {
-      return captured?.gradNorm;
-    },
-  };
 }

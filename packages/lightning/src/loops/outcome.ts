@@ -25,6 +25,11 @@ export class Outcome implements StepOutcome {
     this.#norm = norm.device.type === "cpu" ? norm.item() : keep(norm);
   }
 
+  /** The norm where it lies, unread: for who reads that memory again and again. */
+  get measuredNorm(): number | Tensor | undefined {
+    return this.#norm;
+  }
+
   get stepped(): boolean {
     return (this.#first?.stepped ?? false) || (this.#rest?.some((step) => step.stepped) ?? false);
   }

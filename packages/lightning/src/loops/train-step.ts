@@ -41,6 +41,10 @@ export interface TrainStepParts {
 export class TrainStep implements OptimizerRunner {
   /** Batches per optimizer step. A callback may change it between epochs. */
   accumulate = 1;
+  /** A window's first batch fills gradients with zeros where they lie, instead of forgetting them: for recorded graphs, which know their memory. Sums are the same, except that a first -0 is 0. */
+  zeroInPlace = false;
+  /** The latest batch gave a loss, and so gradients. */
+  hadLoss = false;
   /** What the latest iteration did. */
   outcome: StepOutcome | null = null;
   readonly module: LightningModule;
@@ -89,6 +93,7 @@ export class TrainStep implements OptimizerRunner {
     this.#result = {};
     this.#current = new Outcome();
     this.#opensWindow = !progress.windowOpen;
+    this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
 
     if (!module.automaticOptimization) this.#manual();
@@ -134,6 +139,7 @@ export class TrainStep implements OptimizerRunner {
     const optimizer = this.#parts.optimizers[0];
     if (this.#opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (divided === null) return null;
+    this.hadLoss = true;
     progress.windowOpen = true;
 
     // Backward, outside autocast.
@@ -264,7 +270,8 @@ export class TrainStep implements OptimizerRunner {
 
   #zeroGrad(optimizer: optim.Optimizer): void {
     if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
-    this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer);
+    if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
+    else this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer);
   }
 
   #overriddenOptimizerStep(optimizer: optim.Optimizer): void {

@@ -97,6 +97,10 @@ export class ApexPrecision extends Precision {
     });
   }
 
+  override get windowObstacle(): string {
+    return "APEX moves gradients between models and masters at every step";
+  }
+
   override update(): void {
     if (this.#finite.size === 0) return;
     const overflow = [...this.#finite.values()].includes(false);

@@ -34,6 +34,11 @@ export class HalfPrecision extends TruePrecision {
     this.#watch = new UpdateWatch();
   }
 
+  /** A recording would look at every replay. */
+  override beginReplays(): void {
+    this.#watch.finish();
+  }
+
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
     return this.#watch.around(optimizer, () => super.step(optimizer, closure));
   }

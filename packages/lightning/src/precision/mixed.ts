@@ -111,6 +111,7 @@ export class MixedPrecision extends Precision {
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };
     this.#scaler = this.#makeScaler(deviceType);
+    this.#replaysFrom = null;
   }
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
@@ -153,7 +154,7 @@ export class MixedPrecision extends Precision {
     if (this.scaler === null) return super.step(optimizer, closure);
     const result = this.scaler.step(optimizer);
     this.#attempted = true;
-    this.#unread.push(result);
+    if (this.#replaysFrom === null) this.#unread.push(result); // else the scaler counts
     if (!this.scaler.lazy || this.#unread.length > UNREAD_LIMIT) this.#read();
     return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
   }
@@ -211,6 +212,7 @@ export class MixedPrecision extends Precision {
   }
 
   override beginReplays(): void {
+    if (this.#replaysFrom !== null) return;
     this.#read();
     this.#replaysFrom = this.scaler?.skippedUpdates ?? null;
   }
@@ -241,7 +243,9 @@ export class MixedPrecision extends Precision {
   /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
   override loadStateDict(state: Record<string, unknown>): void {
     this.scaler?.loadStateDict(this.#fromApex(state) ?? state);
-    if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
+    if (typeof state.skippedSteps !== "number") return;
+    this.#skipped = state.skippedSteps;
+    if (this.#replaysFrom !== null) this.#replaysFrom = this.scaler?.skippedUpdates ?? null;
   }
 
   /** APEX keeps a scale and its count only: the factors stay this scaler's own. */

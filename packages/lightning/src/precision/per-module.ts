@@ -215,6 +215,9 @@ export class PerModulePrecision extends Precision {
   override beginReplays(): void {
     this.#steps.beginReplays();
   }
+  override get windowObstacle(): string | null {
+    return this.#steps.windowObstacle;
+  }
   override stateDict(): Record<string, unknown> | null {
     return this.#steps.stateDict();
   }

@@ -146,6 +146,11 @@ export abstract class Precision {
   /** From here steps are replayed by a graph: what they did is on the device only. */
   beginReplays(): void {}
 
+  /** Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches; null: they can. */
+  get windowObstacle(): string | null {
+    return null;
+  }
+
   /** What {@link report} gives when it is asked for nothing else. */
   #latestReport: StepPrecision | null = null;
 

@@ -68,6 +68,12 @@ export class UpdateWatch {
     return result;
   }
 
+  /** Read what waits for it, and look no more. Waits for the device. */
+  finish(): void {
+    this.#read();
+    this.#nextLook = Infinity;
+  }
+
   #look(optimizer: optim.Optimizer, samples: readonly Sample[]): void {
     this.#pending?.counts.dispose();
     const [first] = samples;

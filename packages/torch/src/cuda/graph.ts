@@ -1,23 +1,43 @@
 /** CUDA graphs: a region recorded once and replayed by one launch. */
-import { NbitError } from "../errors.js";
+import { ArgumentError, NbitError } from "../errors.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { cudaFunction } from "./native.js";
 
 const registry = new FinalizationRegistry<number>((id) => cudaFunction("graphFree", "CudaGraph")(id));
+
+export interface CudaGraphOptions {
+  /** A graph, not disposed of, whose memory pool and recording stream this one shares. Default: a pool of its own. */
+  readonly pool?: CudaGraph;
+}
 
 /**
  * Work on a device, recorded once and replayed as a whole: one launch instead of hundreds.
  *
  * While recording nothing runs; nothing may wait for the device or allocate outside its pool. A replay reads and writes the same memory as the recording did: copy new inputs
  * into the tensors that were recorded (`x.copy_(next)`), and read results from those that it made.
+ *
+ * Graphs that share a pool (`new CudaGraph({ pool: other })`) hold the room of one, where each alone would hold its own. For that they must never run at the same time: replay them on one stream. A tensor made by one
+ * recording is not touched by recordings made after it while it lives, but any graph recorded before it may write its temporaries there: read such a result, or copy it, before the next replay of another graph of the pool.
+ * What must outlast replays (weights, gradients, state) is made before the first recording.
+ *
+ * @example
+ * const first = new cuda.CudaGraph();
+ * const second = new cuda.CudaGraph({ pool: first });
  */
 export class CudaGraph {
   readonly #id: number;
+  /** The pool's first graph lives as long as any of them: a pool that no graph has is given back. */
+  readonly #pool: CudaGraph | null;
   #recorded = false;
+  #disposed = false;
 
-  constructor() {
-    this.#id = cudaFunction("graphCreate", "CudaGraph")();
-    registry.register(this, this.#id);
+  /** @throws {ArgumentError} `CudaGraph: expected pool to be a CudaGraph that is not disposed of. Received: …` */
+  constructor(options: CudaGraphOptions = {}) {
+    const pool: unknown = options.pool;
+    if (pool !== undefined && !(pool instanceof CudaGraph && !pool.#disposed)) throw new ArgumentError("CudaGraph", "pool to be a CudaGraph that is not disposed of", pool);
+    this.#pool = pool ?? null;
+    this.#id = cudaFunction("graphCreate", "CudaGraph")(this.#pool === null ? 0 : this.#pool.#id);
+    registry.register(this, this.#id, this);
   }
   /** Run `fn` eagerly on the stream that the recording will use: lazy initialization (cuBLAS workspaces, autotuning, gradients) must be over before it. */
   warmUp<T>(fn: () => T): T {
@@ -57,5 +77,17 @@ export class CudaGraph {
     if (!this.#recorded) throw new NbitError("CudaGraph.replay: expected a recorded graph. Received: one without a capture. Call capture(fn) first.", "CUDA_GRAPH_EMPTY");
     cudaFunction("graphReplay", "CudaGraph")(this.#id);
     advanceWeightsEpoch();
+  }
+  /** Give back the recording, and its memory once no graph and no tensor of the pool has it. Waits for the device. */
+  dispose(): void {
+    if (this.#disposed) return;
+    cudaFunction("cudaSynchronize", "CudaGraph")(cudaFunction("cudaCurrentDevice", "CudaGraph")());
+    registry.unregister(this);
+    cudaFunction("graphFree", "CudaGraph")(this.#id);
+    this.#disposed = true;
+    this.#recorded = false;
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

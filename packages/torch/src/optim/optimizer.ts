@@ -10,6 +10,7 @@ import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { operator } from "./operators.js";
 import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
 
 /** What an optimizer remembers of one parameter. */
@@ -220,7 +221,19 @@ export abstract class Optimizer {
   zeroGrad(options: { readonly setToNone?: boolean } = {}): void {
     for (const group of this.paramGroups) {
       if (options.setToNone ?? true) TensorList.of(group.params).clearGrads();
-      else for (const p of group.params) p.grad?.detach().zero_();
+      else this.#fillWithZeros(group);
+    }
+  }
+
+  /** Together: one kernel or few on a GPU. */
+  #fillWithZeros(group: ParamGroup): void {
+    const grads = TensorList.gradsOf(TensorList.of(group.params));
+    try {
+      const absent = new Set(grads.missing);
+      const present = absent.size === 0 ? grads : grads.select(group.params.map((_, i) => i).filter((i) => !absent.has(i)));
+      if (present.length > 0) noGrad(() => foreachZero_(present));
+    } finally {
+      grads.dispose();
     }
   }
 
@@ -271,6 +284,8 @@ export abstract class Optimizer {
   /** Subclasses that keep packed lists of state drop them. */
   protected packedStateChanged(): void {}
 }
+
+const foreachZero_ = operator("_foreach_zero_");
 
 /** @internal One check per option. */
 export function check(fn: string, name: string, value: unknown, valid: (v: number) => boolean, expected: string): void {

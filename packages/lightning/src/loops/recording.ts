@@ -1,0 +1,129 @@
+import { cuda, outsideScopes, scope, Tensor } from "@nbit/torch";
+import type { LogValue } from "../logging/metric.js";
+import type { LogOptions } from "../logging/results.js";
+import type { ModuleHost } from "../module.js";
+import type { Precision } from "../precision/precision.js";
+import type { StepOutcome, StepResult } from "../types.js";
+import { Outcome } from "./outcome.js";
+import type { TrainStep } from "./train-step.js";
+import { steps } from "./window-role.js";
+import type { WindowRole } from "./window-role.js";
+
+/** What records: a CUDA graph. */
+export interface StepGraph {
+  warmUp<T>(fn: () => T): T;
+  capture<T>(fn: () => T): T;
+  replay(): void;
+  dispose(): void;
+}
+export interface GraphMaker {
+  /** `pool`: a graph whose memory the new one shares. */
+  make(pool: StepGraph | null): StepGraph;
+  /** Give back memory that lies idle. */
+  emptyCache(): void;
+}
+export const CUDA_GRAPHS: GraphMaker = {
+  make: (pool) => new cuda.CudaGraph(pool instanceof cuda.CudaGraph ? { pool } : {}),
+  emptyCache: () => cuda.emptyCache(),
+};
+
+interface LogCall {
+  readonly name: string;
+  readonly value: LogValue;
+  readonly options: LogOptions;
+}
+
+/** One batch of training in one role, recorded: its graph, and what it logs and gives. */
+export class Recording {
+  readonly role: WindowRole;
+  readonly #graph: StepGraph;
+  /** Other recordings write to the memory in which this one's results lie. */
+  readonly #shared: boolean;
+  readonly #logs: LogCall[] = [];
+  #result: StepResult = {};
+  #norm: Tensor | number | undefined;
+  #normCopy: Tensor | null = null;
+
+  constructor(role: WindowRole, graph: StepGraph, shared: boolean) {
+    this.role = role;
+    this.#graph = graph;
+    this.#shared = shared;
+  }
+
+  /** Record `run`, which runs `step`. @throws the error of whatever could not be recorded. */
+  capture(step: TrainStep, host: ModuleHost, run: () => StepResult): void {
+    const { log } = host;
+    host.log = (name, value, options) => {
+      this.#logs.push({ name, value: value instanceof Tensor ? outsideScopes(() => value.detach()) : value, options });
+    };
+    try {
+      this.#result = scope(() => outsideScopesOf(this.#graph.capture(run)));
+    } finally {
+      host.log = log;
+    }
+    if (step.outcome instanceof Outcome) this.#norm = step.outcome.measuredNorm;
+  }
+
+  /**
+   * Launch it and log again what it logged. Gives what the step returned.
+   *
+   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss, and the norm of the gradients, which an outcome
+   * reads when asked. What is logged is copied when it is logged. Other tensors that a step returns are good until the next batch.
+   */
+  replay(host: ModuleHost & { currentHook: string | null }): StepResult {
+    this.#graph.replay();
+    if (this.#logs.length > 0) {
+      const before = host.currentHook;
+      host.currentHook = "trainingStep";
+      for (const { name, value, options } of this.#logs) host.log(name, value, options);
+      host.currentHook = before;
+    }
+    if (!this.#shared) return this.#result;
+    const norm = this.#norm;
+    if (norm instanceof Tensor) {
+      if (this.#normCopy === null) this.#normCopy = outsideScopes(() => norm.clone());
+      else this.#normCopy.copy_(norm);
+    }
+    const { loss } = this.#result;
+    return loss instanceof Tensor ? { ...this.#result, loss: loss.clone() } : this.#result;
+  }
+
+  /** What the latest replay did. Reads the scaler's own tensors, which no graph's memory holds. */
+  outcome(precision: Precision): StepOutcome {
+    const stepping = steps(this.role);
+    const gradNorm = (): number | undefined => {
+      const norm = this.#normCopy ?? this.#norm;
+      return norm instanceof Tensor ? norm.item() : norm;
+    };
+    return {
+      get stepped() {
+        return stepping && !precision.lastStepSkipped;
+      },
+      get skipped() {
+        return stepping && precision.lastStepSkipped;
+      },
+      get lossScale() {
+        return precision.lossScale ?? 1;
+      },
+      get gradNorm() {
+        return gradNorm();
+      },
+    };
+  }
+
+  dispose(): void {
+    for (const { value } of this.#logs) if (value instanceof Tensor) value.dispose();
+    for (const value of Object.values(this.#result)) if (value instanceof Tensor) value.dispose();
+    if (this.#norm instanceof Tensor) this.#norm.dispose();
+    this.#graph.dispose();
+  }
+}
+
+/** What the graph wrote must outlive the scope of the step that recorded it. */
+function outsideScopesOf(result: StepResult): StepResult {
+  return outsideScopes(() => {
+    const kept: StepResult = {};
+    for (const [name, value] of Object.entries(result)) kept[name] = value instanceof Tensor ? value.detach() : value;
+    return kept;
+  });
+}
