@@ -39,12 +39,13 @@ function runCommand(kind: Kind): Command {
       const { findFile, loadProgram } = await import("../run/program.js"); // loads libtorch: not for --help
       const path = findFile(kind, parsed.file);
       if (parsed.seed !== null) (await import("@nbit/lightning")).seedEverything(parsed.seed);
-      return execute(kind, parsed, await loadProgram(kind, path, parsed.file ?? path));
+      return execute(kind, parsed, args, await loadProgram(kind, path, parsed.file ?? path));
     },
   };
 }
 
-async function execute(kind: Kind, parsed: Parsed, program: Program): Promise<number> {
+/** @param args - The call's own, to say how it is gone on with. */
+async function execute(kind: Kind, parsed: Parsed, args: readonly string[], program: Program): Promise<number> {
   const { InterruptError, ModelCheckpoint, Trainer } = await import("@nbit/lightning");
   const trainer = new Trainer(Object.assign({ ...program.trainer }, parsed.trainer));
   const { ckptPath } = parsed;
@@ -62,9 +63,16 @@ async function execute(kind: Kind, parsed: Parsed, program: Program): Promise<nu
     return 0;
   } catch (error) {
     if (!(error instanceof InterruptError)) throw error;
-    console.error(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: nbit ${kind} ${parsed.file ?? ""} --ckptPath ${error.checkpointPath}`);
+    console.error(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`);
     return 130;
   }
+}
+
+/** The same call, from a checkpoint: what was given, quoted for a shell where it must be. */
+function continuation(kind: Kind, args: readonly string[], checkpoint: string): string {
+  const kept = args.filter((arg, i) => !/^--?ckptPath(=|$)/.test(arg) && !/^--?ckptPath$/.test(args[i - 1] ?? ""));
+  const quote = (arg: string): string => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`);
+  return ["nbit", kind, ...kept, "--ckptPath", checkpoint].map(quote).join(" ");
 }
 
 export const runCommands: readonly Command[] = (["fit", "validate", "test", "predict"] as const).map(runCommand);

@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import { LightningModule, MisconfigurationError, Trainer, type Loaders, type TrainerOptions } from "@nbit/lightning";
 import { nearest } from "@nbit/torch/names";
 import { CommandError } from "../errors.js";
-import { enableTypeScript } from "./typescript.js";
+import { enableTypeScript, explainTypeScript } from "./typescript.js";
 
 const LOADERS = ["trainDataloaders", "valDataloaders", "testDataloaders", "predictDataloaders"] as const;
 const EXPORTS = ["model", "default", "trainer", ...LOADERS];
@@ -29,7 +29,7 @@ export function findFile(command: string, file: string | null): string {
 /** Load the file and make its model. @throws {CommandError} `ERR_EXPORT` when an export is missing, misspelt or of another kind. */
 export async function loadProgram(command: string, path: string, file: string): Promise<Program> {
   if (path.endsWith("ts")) await enableTypeScript(command, path);
-  const exported = new Map(Object.entries((await import(pathToFileURL(path).href)) as Record<string, unknown>));
+  const exported = new Map(Object.entries(await importModule(command, path)));
   for (const name of exported.keys()) {
     const near = EXPORTS.includes(name) ? null : nearest(name, EXPORTS);
     if (near !== null) throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export ${near}. Received: ${name}.`);
@@ -49,6 +49,14 @@ export async function loadProgram(command: string, path: string, file: string): 
       return value;
     },
   };
+}
+
+async function importModule(command: string, path: string): Promise<Record<string, unknown>> {
+  try {
+    return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+  } catch (error) {
+    throw explainTypeScript(command, error);
+  }
 }
 
 function wrong(command: string, file: string, expected: string, received: unknown): MisconfigurationError {
@@ -74,5 +82,6 @@ function isOptions(value: unknown): value is TrainerOptions {
 
 function isLoaders(value: unknown): value is NonNullable<Loaders> {
   if (typeof value !== "object" || value === null) return false;
-  return Array.isArray(value) ? value.every(isLoaders) : Symbol.iterator in value || Symbol.asyncIterator in value;
+  if (Array.isArray(value)) return value.every((item) => typeof item === "object" && item !== null); // loaders, or batches: the Trainer tells them apart
+  return Symbol.iterator in value || Symbol.asyncIterator in value;
 }
