@@ -7,11 +7,17 @@ import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
 import { PlainGpt } from "./plain.js";
 import { Wide, WIDE } from "./wide.js";
 
-// A precision as rows.ts spells it: "bf16", or "bf16, AdamW8bit".
+// A precision as rows.ts spells it: "bf16", "bf16, AdamW8bit", or "bf16, 4 to a step, kept casts".
 const [model = "tiny", label = "bf16", mode = "eager", count = "100"] = process.argv.slice(2);
-const [precision = "bf16", variant = ""] = label.split(", ");
+const [precision = "bf16", ...variants] = label.split(", ");
+const variant = variants.find((v) => !v.endsWith(" to a step")) ?? "";
+const accumulate = Number.parseInt(variants.find((v) => v.endsWith(" to a step")) ?? "1");
 const steps = Number(count);
-const warmUp = Math.max(12, Math.floor(steps / 5));
+/** Batches of a stretch: whole windows, of at least as many. */
+const windows = (batches: number): number => Math.ceil(batches / accumulate) * accumulate;
+const warmUp = windows(Math.max(12, Math.floor(steps / 5)));
+const chunk = windows(Math.max(1, Math.floor(steps / 5)));
+const total = warmUp + 5 * chunk;
 const gpu = cudaAvailable();
 const where = gpu ? "cuda" : "cpu";
 
@@ -64,21 +70,21 @@ const times: number[] = [];
 class Meter extends Callback {
   #n = 0;
   #start = 0;
-  readonly #chunk = Math.max(1, Math.floor(steps / 5));
   override onTrainBatchEnd(_: unknown, __: unknown, outputs: { readonly loss?: Tensor } | null): void {
     this.#n++;
-    if (this.#n <= 3 && outputs?.loss) losses.push(outputs.loss.item());
+    const loss = outputs?.loss;
+    const keep = (): void => void (loss && losses.push(loss.item() * accumulate));
+    if (this.#n <= 3 * accumulate && this.#n % accumulate === 1 % accumulate) keep(); // the first of each window
     const k = this.#n - warmUp;
-    if (k < 0 || k % this.#chunk !== 0) return;
+    if (k < 0 || k % chunk !== 0) return;
     if (gpu) cuda.synchronize();
     const now = performance.now();
-    if (k > 0) times.push((now - this.#start) / this.#chunk);
+    if (k > 0) times.push((now - this.#start) / chunk);
     else if (gpu) cuda.resetPeakMemoryStats();
     this.#start = now;
-    if (k + this.#chunk > steps && outputs?.loss) losses.push(outputs.loss.item());
+    if (this.#n === total) keep();
   }
 }
-const total = warmUp + Math.floor(steps / 5) * 5;
 const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
 const cacheWeightCasts = variant === "kept casts";
 function howOf(): TrainerOptions {
@@ -89,10 +95,11 @@ function howOf(): TrainerOptions {
   return { precision: precision as PrecisionInput };
 }
 const trainer = new Trainer({
-  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...howOf(), maxSteps: total, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...howOf(), accumulateGradBatches: accumulate, maxSteps: total / accumulate, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
   callbacks: [new Meter()], ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });
 times.sort((a, b) => a - b);
+if (gpu && mode === "graph" && trainer.replayedBatches < 5 * chunk) throw new Error(`expected every timed batch to be replayed. Received: ${trainer.replayedBatches} of ${5 * chunk}.`);
 const memory = gpu ? cuda.memoryStats() : null;
 console.log(JSON.stringify({ side: "nbit", model, precision: label, mode, ms: times[times.length >> 1], min: times[0], losses, allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null, reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null, device: deviceOf(where).toString() }));

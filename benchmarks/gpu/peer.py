@@ -3,7 +3,7 @@
     python peer.py <model> <precision> <mode> <steps>    one line of JSON
     python peer.py serve                                 the same for every such line on stdin; imports once and forks for each
 
-Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
+A precision may end in *n: n batches to an optimizer step (bf16*4). Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
 a file for the time of every kernel.
 """
 import contextlib
@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 model = precision = mode = ""  # set per measurement
+accumulate = 1
 TINY = dict(layers=2, width=64, heads=2, context=32, vocabulary=256, batch=4)
 # A scale at which the first step of every model has finite gradients: a skipped first step leaves PyTorch's fused SGD with NaN for good.
 INIT_SCALE = 1024.0
@@ -143,7 +144,9 @@ class Lit(L.LightningModule):
         self.run = self.net
 
     def training_step(self, batch, i):
-        return self.run(*batch)
+        loss = self.run(*batch)
+        self.latest = loss.detach()  # not yet divided by the window
+        return loss
 
     def configure_optimizers(self):
         if model == "resnet50":
@@ -152,7 +155,8 @@ class Lit(L.LightningModule):
 
 
 def measure(steps):
-    warm_up = max(12, steps // 5)
+    windows = lambda batches: -(-batches // accumulate) * accumulate
+    warm_up = windows(max(12, steps // 5))
     gpu = torch.cuda.is_available()
     where = "cuda" if gpu else "cpu"
     L.seed_everything(42, verbose=False)
@@ -172,8 +176,8 @@ def measure(steps):
         batch[0] = batch[0].bfloat16()
 
     losses, times = [], []
-    chunk = max(1, steps // 5)
-    total = warm_up + steps // 5 * 5
+    chunk = windows(max(1, steps // 5))
+    total = warm_up + 5 * chunk
     state = dict(n=0, start=0.0)
 
 
@@ -185,7 +189,7 @@ def measure(steps):
         if os.environ.get("NBIT_PROFILE") and state["n"] == warm_up:
             torch.cuda.synchronize()
             profiler.start()
-        if state["n"] <= 3:
+        if state["n"] <= 3 * accumulate and state["n"] % accumulate == 1 % accumulate:  # the first of each window
             losses.append(loss.item())
         k = state["n"] - warm_up
         if k < 0 or k % chunk:
@@ -198,7 +202,7 @@ def measure(steps):
         elif gpu:
             torch.cuda.reset_peak_memory_stats()
         state["start"] = now
-        if k + chunk > steps:
+        if state["n"] == total:
             losses.append(loss.item())
 
 
@@ -207,13 +211,15 @@ def measure(steps):
         optimizer = lit.configure_optimizers()
         dtype = {"16": torch.float16, "bf16": torch.bfloat16}.get(precision)
         scaler = torch.amp.GradScaler(where, init_scale=INIT_SCALE, enabled=precision == "16")
-        for _ in range(total):
-            optimizer.zero_grad()
+        for i in range(total):
+            if i % accumulate == 0:
+                optimizer.zero_grad()
             with torch.autocast(where, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
                 loss = net(*batch)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+            scaler.scale(loss if accumulate == 1 else loss / accumulate).backward()
+            if (i + 1) % accumulate == 0:
+                scaler.step(optimizer)
+                scaler.update()
             tick(loss.detach())
     else:
 
@@ -227,13 +233,13 @@ def measure(steps):
 
         class Meter(L.Callback):
             def on_train_batch_end(self, trainer, module, outputs, *_):
-                tick(outputs["loss"])
+                tick(module.latest)
 
         if mode == "compile":
             lit.run = torch.compile(lit.net)
         name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(precision, precision)
         how = dict(plugins=[MixedPrecision("16-mixed", where, scaler=torch.amp.GradScaler(where, init_scale=INIT_SCALE))]) if precision == "16" else dict(precision=name)
-        trainer = L.Trainer(accelerator="gpu" if gpu else "cpu", devices=1, **how, max_steps=total, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Meter()])
+        trainer = L.Trainer(accelerator="gpu" if gpu else "cpu", devices=1, **how, accumulate_grad_batches=accumulate, max_steps=total // accumulate, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Meter()])
         trainer.fit(lit, torch.utils.data.DataLoader(Data(), batch_size=None))
 
     if os.environ.get("NBIT_PROFILE"):
@@ -247,8 +253,10 @@ def measure(steps):
 
 
 def run(line):
-    global model, precision, mode
+    global model, precision, mode, accumulate
     model, precision, mode, steps = line
+    precision, _, n = precision.partition("*")
+    accumulate = int(n or 1)
     measure(int(steps))
 
 

@@ -86,7 +86,7 @@ export function render(r: Results): string {
   return [
     `# GPU benchmark, ${r.date}`,
     "",
-    `${r.machine}; ${r.cpu}; PyTorch ${r.torch}, Lightning ${r.lightning}; Node ${r.node}. Milliseconds per training step: the median of five stretches after warm-up; each measurement in a process of its own, ours and the peer's in turn. \`node benchmarks/dist/gpu/main.js\` measures, \`report.js\` wrote this page from the JSON beside it.`,
+    `${r.machine}; ${r.cpu}; PyTorch ${r.torch}, Lightning ${r.lightning}; Node ${r.node}. Milliseconds per training step: the median of five stretches after warm-up; each measurement in a process of its own, ours and the peer's in turn. Rows "4 to a step" accumulate the gradients of four batches; their milliseconds are per batch, a quarter of a step. \`node benchmarks/dist/gpu/main.js\` measures, \`report.js\` wrote this page from the JSON beside it.`,
     "",
     ...Object.entries(DESCRIPTIONS).map(([name, text]) => `- ${name}: ${text}`),
     "",
