@@ -34,7 +34,7 @@ async function train(name: string, make: (parameters: Iterable<Tensor>) => optim
   await trainer.fit(model, { trainDataloaders: { [Symbol.iterator]: () => batches(book.codes, steps, 32, CONTEXT) } });
   const tail = model.losses.slice(-Math.max(1, Math.ceil(steps / 10)));
   return {
-    name, loss: tail.reduce((a, b) => a + b, 0) / tail.length, forecast: trainer.precision.explain().memory?.optimizerState ?? NaN,
+    name, loss: tail.reduce((a, b) => a + b, 0) / tail.length, forecast: trainer.precision.explain({ print: false }).memory?.optimizerState ?? NaN,
     measured: made.reduce((sum, optimizer) => sum + stateBytes(optimizer), 0), text: model.sample("Call me ", length),
   };
 }

@@ -48,6 +48,7 @@ test("moby-dick: AdamW8bit follows AdamW at a quarter of the state, and samples"
   for (const [, forecast, measured] of rows) assert.ok(Math.abs(forecast / measured - 1) < 0.05, text);
   assert.ok(low[2] < 0.3 * full[2], text);
   assert.match(text, /Call me .{12}/s);
+  assert.doesNotMatch(text, /^asked /m); // the table of explain() is not printed beside this one
 });
 
 test("every expectation has its example", () => {

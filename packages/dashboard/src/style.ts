@@ -17,8 +17,11 @@ p { margin: 0; }
 .card { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 11px 16px; text-align: right; white-space: nowrap; }
-th { font-size: 12px; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line); vertical-align: bottom; }
+th { font-size: 12px; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line); vertical-align: bottom; line-height: 1.35; white-space: normal; text-wrap: balance; }
 th:first-child, td:first-child { text-align: left; }
+td.many { white-space: normal; min-width: 16em; }
+td.many span { white-space: nowrap; }
+@media (max-width: 800px) { main { padding: 24px 16px 40px; } th, td { padding: 10px; } }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 td.run { font-weight: 600; }
 td.run small { display: block; font-weight: 400; color: var(--soft); }

@@ -100,9 +100,9 @@ function breakTitle(title: string): [string, string] {
 export function epochTable(runs: readonly Run[], unit: string): string {
   const rows = runs.flatMap((run, i) =>
     run.epochs.map((e) => {
-      const metrics = Object.entries(e.metrics).map(([name, value]) => `${name} ${digits(value, 4)}`).join(", ");
+      const metrics = Object.entries(e.metrics).map(([name, value]) => `<span>${escape(name)} ${digits(value, 4)}</span>`).join(", ");
       const rate = e.trainingSeconds > 0 ? integer(e.samples / e.trainingSeconds) : "–";
-      return `<tr><td><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</td><td>${e.epoch + 1}</td><td>${integer(e.step)}</td><td>${seconds(e.trainingSeconds)}</td><td>${rate}</td><td>${escape(metrics)}</td></tr>`;
+      return `<tr><td><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</td><td>${e.epoch + 1}</td><td>${integer(e.step)}</td><td>${seconds(e.trainingSeconds)}</td><td>${rate}</td><td class="many">${metrics}</td></tr>`;
     }),
   );
   if (rows.length === 0) return "";

@@ -57,6 +57,12 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
   assert.equal(screen.lines[3], "");
 });
 
+test("one batch is not several", async () => {
+  const screen = new Screen(160);
+  await new Trainer({ ...QUIET, maxEpochs: 1, limitTrainBatches: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), { trainDataloaders: loader() });
+  assert.match(screen.lines[0] ?? "", /^Epoch 1\/1 done {2}1 batch in /);
+});
+
 test("the live line shows bar, counts and the time left", async () => {
   const seen: string[] = [];
   const screen = new Screen(160);

@@ -231,7 +231,7 @@ export class ProgressBar extends Callback {
       head: `${training ? phase.label : label} ${display.paint("green", "done")}`,
       fraction: null,
       segments: [
-        { text: `${phase.done} batches in ${formatSeconds(seconds)}`, rank: RANK.count },
+        { text: `${phase.done} ${phase.done === 1 ? "batch" : "batches"} in ${formatSeconds(seconds)}`, rank: RANK.count },
         { text: formatRate((phase.elements ?? phase.done * phase.perBatch) / seconds, this.#unit ?? "it"), rank: RANK.rate },
         ...(training ? this.#trainingSegments(trainer) : this.#metrics(trainer)),
       ],
