@@ -30,6 +30,11 @@ export class Outcome implements StepOutcome {
     return this.#norm;
   }
 
+  /** The first step's scale, likewise. */
+  get scaleTensor(): Tensor | null {
+    return this.#first?.scaleTensor ?? null;
+  }
+
   get stepped(): boolean {
     return (this.#first?.stepped ?? false) || (this.#rest?.some((step) => step.stepped) ?? false);
   }

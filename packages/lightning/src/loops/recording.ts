@@ -41,8 +41,10 @@ export class Recording {
   readonly #shared: boolean;
   readonly #logs: LogCall[] = [];
   #result: StepResult = {};
+  /** What outcomes read when asked: the norm of the gradients, and the scale of the loss. */
   #norm: Tensor | number | undefined;
-  #normCopy: Tensor | null = null;
+  #scale: Tensor | null = null;
+  #copies: { readonly norm: Tensor | null; readonly scale: Tensor | null } | null = null;
 
   constructor(role: WindowRole, graph: StepGraph, shared: boolean) {
     this.role = role;
@@ -61,13 +63,15 @@ export class Recording {
     } finally {
       host.log = log;
     }
-    if (step.outcome instanceof Outcome) this.#norm = step.outcome.measuredNorm;
+    if (!(step.outcome instanceof Outcome)) return;
+    this.#norm = step.outcome.measuredNorm;
+    this.#scale = step.outcome.scaleTensor;
   }
 
   /**
    * Launch it and log again what it logged. Gives what the step returned.
    *
-   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss, and the norm of the gradients, which an outcome
+   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss, and what an outcome
    * reads when asked. What is logged is copied when it is logged. Other tensors that a step returns are good until the next batch.
    */
   replay(host: ModuleHost & { currentHook: string | null }): StepResult {
@@ -79,22 +83,28 @@ export class Recording {
       host.currentHook = before;
     }
     if (!this.#shared) return this.#result;
-    const norm = this.#norm;
-    if (norm instanceof Tensor) {
-      if (this.#normCopy === null) this.#normCopy = outsideScopes(() => norm.clone());
-      else this.#normCopy.copy_(norm);
-    }
+    this.#copy();
     const { loss } = this.#result;
     return loss instanceof Tensor ? { ...this.#result, loss: loss.clone() } : this.#result;
   }
 
-  /** What the latest replay did. Reads the scaler's own tensors, which no graph's memory holds. */
+  #copy(): void {
+    const norm = this.#norm instanceof Tensor ? this.#norm : null;
+    const scale = this.#scale;
+    if (norm === null && scale === null) return;
+    const { norm: normCopy, scale: scaleCopy } = (this.#copies ??= outsideScopes(() => ({ norm: norm?.clone() ?? null, scale: scale?.clone() ?? null })));
+    if (norm !== null) normCopy?.copy_(norm);
+    if (scale !== null) scaleCopy?.copy_(scale);
+  }
+
+  /** What the latest replay did. Whether it skipped is read of the scaler's own tensors, which no graph's memory holds. */
   outcome(precision: Precision): StepOutcome {
     const stepping = steps(this.role);
     const gradNorm = (): number | undefined => {
-      const norm = this.#normCopy ?? this.#norm;
+      const norm = this.#copies?.norm ?? this.#norm;
       return norm instanceof Tensor ? norm.item() : norm;
     };
+    const lossScale = (): number => (this.#copies?.scale ?? this.#scale)?.item() ?? precision.lossScale ?? 1;
     return {
       get stepped() {
         return stepping && !precision.lastStepSkipped;
@@ -103,7 +113,7 @@ export class Recording {
         return stepping && precision.lastStepSkipped;
       },
       get lossScale() {
-        return precision.lossScale ?? 1;
+        return lossScale();
       },
       get gradNorm() {
         return gradNorm();
@@ -114,7 +124,7 @@ export class Recording {
   dispose(): void {
     for (const { value } of this.#logs) if (value instanceof Tensor) value.dispose();
     for (const value of Object.values(this.#result)) if (value instanceof Tensor) value.dispose();
-    if (this.#norm instanceof Tensor) this.#norm.dispose();
+    for (const t of [this.#norm, this.#scale, this.#copies?.norm, this.#copies?.scale]) if (t instanceof Tensor) t.dispose();
     this.#graph.dispose();
   }
 }

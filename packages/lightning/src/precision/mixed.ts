@@ -41,6 +41,9 @@ class ScaledStep implements PrecisionStep {
   get lossScale(): number {
     return this.#step.lossScale;
   }
+  get scaleTensor(): Tensor | null {
+    return this.#step.scaleTensor ?? null;
+  }
   get nonFinite(): readonly string[] | undefined {
     return this.stepped ? undefined : this.#names();
   }

@@ -35,6 +35,8 @@ export interface PrecisionStep {
   readonly stepped: boolean;
   /** The scale that multiplied the loss; 1 without a scaler. */
   readonly lossScale: number;
+  /** The same where it lies on a device, until `lossScale` is read. */
+  readonly scaleTensor?: Tensor | null;
   /** Names of parameters whose gradients were not finite, when the step was skipped. */
   readonly nonFinite?: readonly string[] | undefined;
 }

@@ -18,6 +18,8 @@ export interface ScalerStep {
   readonly stepped: boolean;
   /** The scale that multiplied this step's loss. */
   readonly lossScale: number;
+  /** The same where it lies on a device, until `lossScale` is read; for who reads that memory again and again, as after replays of a graph. */
+  readonly scaleTensor?: Tensor | null;
   /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients: read it before the next backward. */
   readonly nonFiniteIndices: readonly number[];
 }
@@ -263,6 +265,9 @@ export class GradScaler {
           lossScale = value;
         }
         return lossScale;
+      },
+      get scaleTensor() {
+        return typeof lossScale === "number" ? null : lossScale;
       },
       get nonFiniteIndices() {
         return find();

@@ -14,12 +14,14 @@ import type { Tensor } from "../tensor/tensor.js";
  */
 export class HeldGradients {
   readonly #parameters: readonly Tensor[];
+  readonly #packed: TensorList;
   readonly #gradients: TensorList;
 
   constructor(parameters: Iterable<Tensor>) {
     this.#parameters = [...parameters];
     if (2 * this.#parameters.length > BUFFER_LENGTH) throw new ArgumentError("HeldGradients", `at most ${BUFFER_LENGTH / 2} parameters`, this.#parameters.length);
-    this.#gradients = TensorList.gradsOf(TensorList.of(this.#parameters));
+    this.#packed = TensorList.of(this.#parameters);
+    this.#gradients = TensorList.gradsOf(this.#packed);
   }
 
   /** How many parameters had a gradient. */
@@ -34,8 +36,8 @@ export class HeldGradients {
    * @returns How many had been replaced or taken away; null, with nothing changed, when a parameter that had no gradient has one now.
    */
   link(keepValues: boolean): number | null {
-    const n = this.#parameters.length;
-    F.set(TensorList.of(this.#parameters).handles);
+    const n = this.#packed.length;
+    F.set(this.#packed.handles);
     F.set(this.#gradients.handles, n);
     const linked = native.linkGrads(n, keepValues);
     return linked < 0 ? null : linked;
@@ -43,7 +45,7 @@ export class HeldGradients {
 
   /** Parameters that had no gradient have none again; then {@link link}, with the values of the held ones. */
   undo(): void {
-    TensorList.of(this.#gradients.missing.map((i) => this.#parameters[i] as Tensor)).clearGrads();
+    this.#packed.select(this.#gradients.missing).clearGrads();
     this.link(false);
   }
 
