@@ -12,6 +12,16 @@ test("without a GPU every entry says what is missing", { skip: cuda.isAvailable(
   assert.throws(() => torch.zeros([1], { device: "cuda" }), torch.TorchError);
 });
 
+test("a graph shares the pool of a graph", () => {
+  for (const [pool, received] of [[3, "3"], [null, "null"], [{}, /\{/]] as const)
+    assert.throws(() => new cuda.CudaGraph({ pool: pool as never }), (error) => {
+      assert.ok(error instanceof torch.ArgumentError);
+      assert.match(error.message, /^CudaGraph: expected pool to be a CudaGraph that is not disposed of\. Received: /);
+      assert.match(error.message, typeof received === "string" ? new RegExp(`Received: ${received}\\.$`) : received);
+      return true;
+    });
+});
+
 test("float32 matrix products: the precision is a switch of the process, by PyTorch's names", () => {
   assert.equal(torch.getFloat32MatmulPrecision(), "highest");
   assert.throws(() => torch.setFloat32MatmulPrecision("low" as never), { code: "ERR_ARGUMENT", message: 'setFloat32MatmulPrecision: expected precision to be one of "highest", "high", "medium". Received: "low".' });
