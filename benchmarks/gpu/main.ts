@@ -1,7 +1,7 @@
 /**
  * The GPU benchmark: ours and the Python peer's, each measurement in a process of its own, in turn on one machine.
  *
- *   node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…] [--modes=eager,graph,loop,compile] [--containing="4 to a step"] [--no-compile] [--steps=30] [--warm-compiler] [--out=benchmarks/results/gpu.json]
+ *   node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…] [--modes=eager,graph,loop,compile] [--without="kept casts"] [--containing="4 to a step"] [--no-compile] [--steps=30] [--warm-compiler] [--out=benchmarks/results/gpu.json]
  *
  * `--containing` takes the rows whose precision, as rows.ts spells it, has these words. Losses are compared first: a row whose sides disagree says so and makes the run fail. Rows are written to `--out` as they come; report.js makes the table and the plot of one or several such files.
  * `NBIT_PEER_PYTHON` names a Python with torch and lightning (default python3). `--warm-compiler` lets torch.compile fill its cache, all rows at once, before anything is timed.
@@ -17,7 +17,7 @@ import { ROWS, type Measurement, type Row } from "./rows.js";
 
 const flags = new Map(process.argv.slice(2).map((a): readonly [string, string | undefined] => { const [name = "", value] = a.replace(/^--/, "").split("="); return [name, value]; }));
 const chosen = (name: string, of: string): boolean => !flags.has(name) || (flags.get(name) ?? "").split(",").includes(of);
-const rows = ROWS.filter((row) => chosen("models", row.model) && (chosen("precisions", row.precision.split(",")[0] ?? "") || chosen("precisions", row.precision)) && row.precision.includes(flags.get("containing") ?? ""));
+const rows = ROWS.filter((row) => chosen("models", row.model) && (chosen("precisions", row.precision.split(",")[0] ?? "") || chosen("precisions", row.precision)) && row.precision.includes(flags.get("containing") ?? "") && !(flags.has("without") && row.precision.includes(flags.get("without") ?? "")));
 const out = flags.get("out") ?? "benchmarks/results/gpu.json";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const modesOf = (modes: readonly string[]): readonly string[] => modes.filter((mode) => chosen("modes", mode) && (mode !== "compile" || !flags.has("no-compile")));

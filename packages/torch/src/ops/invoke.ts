@@ -346,8 +346,11 @@ function readReturns(plan: Plan, args: readonly unknown[]): unknown {
   return values;
 }
 
+const camelNames = new Map<string, string>();
 function camelName(name: string): string {
-  return name.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
+  let camel = camelNames.get(name);
+  if (camel === undefined) camelNames.set(name, (camel = name.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase())));
+  return camel;
 }
 
 function readReturn(plan: Plan, args: readonly unknown[], index: number): unknown {
