@@ -9,7 +9,7 @@ import { blocksOf, compile } from "./blocks.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const documents = ["README.md", ...readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
-const guides = ["README.md", "docs/getting-started.md", "docs/memory-model.md", "docs/precision-guide.md", "docs/low-bit.md", "docs/low-bit-optimizers.md", "docs/low-bit-gpu.md", "docs/gpu.md"];
+const guides = ["README.md", "docs/getting-started.md", "docs/compatibility.md", "docs/memory-model.md", "docs/precision-guide.md", "docs/low-bit.md", "docs/low-bit-optimizers.md", "docs/low-bit-gpu.md", "docs/gpu.md"];
 const run = promisify(execFile);
 
 const blocks = guides.flatMap((path) => blocksOf(join(root, path)));
