@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { beforeEach, test } from "node:test";
-import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, ModelCheckpoint, RunLog, Trainer } from "@nbit/lightning";
+import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, MixedPrecision, ModelCheckpoint, RunLog, Trainer } from "@nbit/lightning";
 import { Adam8bit } from "@nbit/lowbit";
 import { crossEntropyLoss, DataLoader, NbitError, nn, optim, randint, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -67,6 +67,7 @@ test("callbacks, loggers and optimizers of few bits know their options' names", 
     [() => make(EarlyStopping)("loss"), "ERR_EARLY_STOPPING", 'EarlyStopping: expected options to be an object, such as { name: value }. Received: "loss".'],
     [() => make(ModelCheckpoint)({ save_top_k: 1 }), "ERR_MODEL_CHECKPOINT", 'ModelCheckpoint: expected the option saveTopK. Received: "save_top_k".'],
     [() => make(LearningRateMonitor)({ logMomentun: true }), "ERR_LR_MONITOR", 'LearningRateMonitor: expected the option logMomentum. Received: "logMomentun".'],
+    [() => make(MixedPrecision)("16-mixed", "cuda"), "ERR_PRECISION_PLUGIN", 'MixedPrecision: expected options to be an object, such as { name: value }. Received: "16-mixed".'],
     [() => make(RunLog)({ file: "x" }), "ERR_ARGUMENT", 'RunLog: expected options among path, name, everyNSteps. Received: "file".'],
     [() => make(CSVLogger)({ saveDir: "logs" }), "ERR_ARGUMENT", "CSVLogger: expected saveDir to be a folder. Received: an object with keys saveDir. Options come second: new CSVLogger(saveDir, { name, version })."],
     [() => make(CSVLogger)("logs", { save_dir: "x" }), "ERR_ARGUMENT", 'CSVLogger: expected options among name, version, prefix, flushLogsEveryNSteps, flushIntervalSeconds. Received: "save_dir".'],
@@ -133,6 +134,7 @@ test("a value or an option that log does not know", async () => {
     await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(model, { trainDataloaders: batches() });
   };
   await fails(run("lr", 1, { prog_bar: true }), "ERR_LOG_OPTION", 'log: expected the option progBar. Received: "prog_bar".');
+  await fails(run(loosely(3), 1), "ERR_LOG_NAME", "log: expected name to be a string. Received: 3.");
   await fails(run("phase", "warm-up"), "ERR_LOG_VALUE", 'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".');
 });
 
@@ -158,6 +160,54 @@ test("a fit that does less than its parts suggest says so", async () => {
   assert.ok(!existsSync(join(folder, "nbit_logs", "version_0", "metrics.csv")));
   assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 2 }), []);
   assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 0 }), []);
+});
+
+test("layers and parameters that the tree does not see are named before training", async () => {
+  class Stack extends Small {
+    readonly blocks = [new nn.Linear(4, 4), new nn.Linear(4, 4)];
+    readonly heads = { left: new nn.Linear(4, 4), note: "x" };
+    readonly byName = new Map([["a", new nn.Linear(4, 4)]]);
+    readonly scale = randn([1], { requiresGrad: true });
+    // What is no mistake: plain data, a list of layers that have fields of their own, tensors that do not learn.
+    readonly sizes = [1, 2];
+    readonly same = [this.layer];
+    readonly constant = randn([1]);
+  }
+  const given = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Stack(), { trainDataloaders: batches() }));
+  assert.deepEqual(given.map(({ code }) => code), new Array(4).fill("WARN_HIDDEN_PARAMETERS"));
+  assert.deepEqual(
+    given.map(({ message }) => message),
+    [
+      "fit: Stack.blocks is an array with layers or parameters in it, which are not seen there. Use new nn.ModuleList([…]). Otherwise it is neither trained nor saved.",
+      "fit: Stack.heads is a plain object with layers or parameters in it, which are not seen there. Use a field for each, or new nn.ModuleList([…]). Otherwise it is neither trained nor saved.",
+      "fit: Stack.byName is a Map with layers or parameters in it, which are not seen there. Use new nn.ModuleList([…]). Otherwise it is neither trained nor saved.",
+      "fit: Stack.scale is a tensor that requires grad, but no parameter. Use new nn.Parameter(…). Otherwise it is neither trained nor saved.",
+    ],
+  );
+  class Foreign extends Small {
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.SGD(new nn.Linear(2, 2).parameters(), { lr: 0.1 });
+    }
+  }
+  const [foreign] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Foreign(), { trainDataloaders: batches() }));
+  assert.deepEqual(foreign, { code: "WARN_FOREIGN_OPTIMIZER", message: "fit: no parameter of Foreign is in an optimizer: it will not change. Give the optimizer this.parameters()." });
+});
+
+test("a checkpoint that leaves nothing to train says so; one of torch.save says how to convert it", async () => {
+  const folder = temporaryFolder("resume");
+  const path = join(folder, "done.ckpt");
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
+  await trainer.fit(new Small(), { trainDataloaders: batches() });
+  trainer.saveCheckpoint(path);
+  const [left] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 2 }).fit(new Small(), { trainDataloaders: batches(), ckptPath: path }));
+  assert.deepEqual(left, { code: "WARN_NOTHING_LEFT", message: "fit: nothing is left to train: the checkpoint has 2 epochs and 4 steps behind it. Raise maxEpochs or maxSteps." });
+  const pickled = join(folder, "model.pt");
+  // A zip's first local header: signature, version, flags.
+  writeFileSync(pickled, Buffer.from("504b03040000080800000000000021000000", "hex"));
+  await assert.rejects(
+    new Trainer({ ...QUIET, maxEpochs: 2 }).fit(new Small(), { trainDataloaders: batches(), ckptPath: pickled }),
+    { code: "SAFETENSORS_PICKLE", message: new RegExp("expected a safetensors file\\. Received: a file of torch\\.save\\. .* safetensors\\.torch\\.save_file") },
+  );
 });
 
 test("console.log shows metrics and outcomes as values", async () => {

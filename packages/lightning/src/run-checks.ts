@@ -1,9 +1,10 @@
 /** What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is no error. */
-import { checkOptions, type OptionNames } from "@nbit/torch";
+import { checkOptions, type optim, type OptionNames, type Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { isLoader, type Fetcher } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
+import { hiddenParameters } from "./seeing/hidden-parameters.js";
 import type { EvaluateOptions, FitOptions, PredictOptions } from "./trainer.js";
 import type { ResolvedOptions } from "./trainer-options.js";
 import type { TrainerFn } from "./types.js";
@@ -27,9 +28,15 @@ export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | E
   checkOptions<object>(fn, options, NAMES[fn], (expected, received) => new MisconfigurationError(fn, expected, received, undefined, "ERR_RUN_OPTION"));
 }
 
+/** Warns of layers that no optimizer will be given. Before `configureOptimizers`, which may fail of that. */
+export function warnOfHiddenParameters(module: LightningModule, warnings: WarnOnce): void {
+  for (const text of hiddenParameters(module)) warnings.warn("WARN_HIDDEN_PARAMETERS", `fit: ${text} Otherwise it is neither trained nor saved.`);
+}
+
 export interface FitFacts {
   readonly module: LightningModule;
   readonly fetcher: Fetcher;
+  readonly optimizers: readonly optim.Optimizer[];
   /** What was given for validation, or the module's own. */
   readonly validationLoaders: unknown;
   readonly options: ResolvedOptions;
@@ -42,6 +49,9 @@ export interface FitFacts {
 /** Warns of a fit that will do less than its parts suggest. */
 export function warnOfGaps(facts: FitFacts, warnings: WarnOnce): void {
   const { module, fetcher, options } = facts;
+  const own = new Set<Tensor>(module.parameters());
+  if (facts.optimizers.length > 0 && !facts.optimizers.some((optimizer) => optimizer.paramGroups.some(({ params }) => params.some((p) => own.has(p)))))
+    warnings.warn("WARN_FOREIGN_OPTIMIZER", `fit: no parameter of ${module.constructor.name || "the module"} is in an optimizer: it will not change. Give the optimizer this.parameters().`);
   const hasValidation = facts.validationLoaders !== null && facts.validationLoaders !== undefined;
   if (fetcher.length === 0 && options.limitTrainBatches !== 0) warnings.warn("WARN_NO_BATCHES", "fit: the loader of training batches is empty: nothing will be trained.");
   if (options.limitValBatches !== 0) {

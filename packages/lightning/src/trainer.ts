@@ -37,7 +37,7 @@ import { resolvePrecision } from "./precision/resolve.js";
 import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
-import { checkCall, warnOfGaps } from "./run-checks.js";
+import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
 import { InterruptSignal, onInterrupt } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { Strategy } from "./strategies/strategy.js";
@@ -242,7 +242,7 @@ export class Trainer extends TrainerState {
 
   #prepareFit(run: Run, options: FitOptions): void {
     const { module } = run;
-    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name} to have a trainingStep`, "none", undefined, "ERR_NO_STEP");
+    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, "none", undefined, "ERR_NO_STEP");
     const [loader, second] = this.#loaders("fit", options.trainDataloaders, module.trainDataloader());
     if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
     const progress = new FitProgress();
@@ -250,6 +250,7 @@ export class Trainer extends TrainerState {
     const fetcher = new Fetcher(loader, this.resolved.limitTrainBatches, "limitTrainBatches");
     run.preparing = { progress, fetcher };
 
+    warnOfHiddenParameters(module, run.warnings);
     const configured = run.within("configureOptimizers", () => configureOptimizers(module));
     run.optimizers = configured.optimizers;
     run.schedulers = configured.schedulers;
@@ -262,7 +263,7 @@ export class Trainer extends TrainerState {
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
     warnOfGaps({
-      module, fetcher, validationLoaders: options.valDataloaders ?? module.valDataloader(), options: this.resolved,
+      module, fetcher, optimizers: configured.optimizers, validationLoaders: options.valDataloaders ?? module.valDataloader(), options: this.resolved,
       hasLoggers: this.loggers.length > 0, steps: this.estimatedSteppingBatches, resumes: run.checkpoint !== null,
     }, run.warnings);
     const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
@@ -288,7 +289,7 @@ export class Trainer extends TrainerState {
     const loaders = asLoaders(given ?? own);
     const stepName = kind === "validate" ? "validationStep" : "testStep";
     if (fit === null) {
-      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name} to have a ${stepName}`, "none", undefined, "ERR_NO_STEP");
+      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, "none", undefined, "ERR_NO_STEP");
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;

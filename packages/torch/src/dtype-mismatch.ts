@@ -104,7 +104,9 @@ export function explainMismatch(error: unknown, operands: () => readonly string[
   const at = userLine(error.stack);
   const fix = autocast()
     ? `Autocast has no rule for ${operator}, so it takes its inputs as they are: cast them to one dtype (x.float()), or give it a rule: amp.policy({ ${JSON.stringify(operator)}: "float32" }, () => …), or leave autocast: autocast({ enabled: false }, () => …).`
-    : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
+    : dtypes.includes("float64")
+      ? `One of them is float64, as data from a Float64Array is: convert it (x.float()), or compute in float64 throughout (precision: 64).`
+      : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
   const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
   const made = new DTypeMismatchError(`expected operands of one dtype. Received: ${dtypes.join(" and ")}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtypes, at);
   if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;

@@ -107,6 +107,7 @@ export class Results {
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
   checkOptions("log", options, NAMES, (expected, received) => new MisconfigurationError("log", expected, received, undefined, "ERR_LOG_OPTION"));
+  if (typeof name !== "string") throw new MisconfigurationError("log", "name to be a string", name, undefined, "ERR_LOG_NAME");
   const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
   const reduceFx = options.reduceFx ?? "mean";
   if (!REDUCTIONS.includes(reduceFx)) {

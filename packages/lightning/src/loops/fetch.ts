@@ -39,8 +39,8 @@ export interface FetcherState {
  * synchronously; promises appear only where the loader gives them.
  *
  * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches tensors
- * of its own must `keep` them). Any other loader, a generator for example, may hold what it made for later batches: its tensors
- * live until they are collected.
+ * of its own must `keep` them). Any other loader, a generator or one with `numWorkers` for example, may hold what it made for
+ * later batches: its tensors live until they are collected.
  */
 export class Fetcher {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
@@ -66,7 +66,8 @@ export class Fetcher {
     this.length = Math.min(length ?? Infinity, this.#limit);
     this.sized = length !== null || this.#limit !== Infinity;
     this.#known = length !== null;
-    this.#inScope = loader instanceof DataLoader && (loader.sampler !== null || loader.batchSampler !== null);
+    // Loading that waits goes on when the scope that asked for it is closed, and begins later batches in it.
+    this.#inScope = loader instanceof DataLoader && loader.numWorkers === 0 && (loader.sampler !== null || loader.batchSampler !== null);
   }
 
   get fetched(): number {

@@ -58,7 +58,11 @@ export class FitLoop {
   async run(): Promise<void> {
     const { hooks, board } = this.#context;
     const { progress, fetcher } = this.#parts;
-    if (this.#done()) return;
+    if (this.#done()) {
+      const { epoch, globalStep, totalBatches } = progress;
+      if (totalBatches > 0) this.#context.warnings.warn("WARN_NOTHING_LEFT", `fit: nothing is left to train: the checkpoint has ${epoch} epochs and ${globalStep} steps behind it. Raise maxEpochs or maxSteps.`);
+      return;
+    }
     if (progress.totalBatches === 0) {
       fetcher.start(progress.epoch);
       this.#epochPrepared = true;

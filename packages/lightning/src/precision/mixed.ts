@@ -1,4 +1,4 @@
-import { amp, device, NbitError } from "@nbit/torch";
+import { amp, checkOptions, device, NbitError, type OptionNames } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { MemoryForecast } from "./explain.js";
@@ -20,6 +20,7 @@ export interface MixedPrecisionOptions {
    */
   readonly cacheWeightCasts?: boolean;
 }
+const NAMES: OptionNames<MixedPrecisionOptions> = { precision: true, device: true, scaler: true, cacheWeightCasts: true };
 
 const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
@@ -75,6 +76,7 @@ export class MixedPrecision extends Precision {
 
   constructor(options: MixedPrecisionOptions = {}) {
     super();
+    checkOptions("MixedPrecision", options, NAMES, (expected, received) => new MisconfigurationError("MixedPrecision", expected, received, undefined, "ERR_PRECISION_PLUGIN"));
     const precision = options.precision ?? "16-mixed";
     if (precision !== "16-mixed" && precision !== "bf16-mixed") {
       throw new MisconfigurationError("MixedPrecision", 'precision to be "16-mixed" or "bf16-mixed"', precision, "The true precisions have no scaler and no autocast.", "ERR_PRECISION_PLUGIN");

@@ -9,6 +9,8 @@ export type SafetensorsCode =
   | "SAFETENSORS_TRAILING"
   /** A header of more than 100 MB. */
   | "SAFETENSORS_HEADER_TOO_LARGE"
+  /** A file of torch.save. */
+  | "SAFETENSORS_PICKLE"
   /** A header that is not a JSON object of tensors. */
   | "SAFETENSORS_HEADER"
   | "SAFETENSORS_DUPLICATE_KEY"

@@ -46,10 +46,20 @@ export const storableDtypes: readonly DType[] = ORDER.map(([dtype]) => dtype);
 /** The reference implementation's limit, which keeps a crafted length from filling the memory. */
 export const MAX_HEADER = 100_000_000;
 
+/** How a zip archive begins, as torch.save writes today, or a bare pickle, as it did before. A header could begin like this too, if it were as long as that says. */
+function isPickle(first: Uint8Array): boolean {
+  const [a, b, c, d] = first;
+  return (a === 0x50 && b === 0x4b && c === 3 && d === 4) || (a === 0x80 && b !== undefined && b >= 2 && b <= 5 && c === 0x8a);
+}
+
 /** The header's length from the first 8 bytes of a file. */
 export function headerLength(first: Uint8Array, fileSize: number, path: string | null): number {
   if (fileSize < 8) throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected at least 8 bytes. Received: ${fileSize}.`, path);
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
+  if (isPickle(first) && 8n + length > BigInt(fileSize)) {
+    const python = 'safetensors.torch.save_file(torch.load(path, weights_only=True)["state_dict"], "model.safetensors")';
+    throw new SafetensorsError("SAFETENSORS_PICKLE", `expected a safetensors file. Received: a file of torch.save. Its pickles can run code, so they are not read: convert it in Python, for example ${python}.`, path);
+  }
   if (length > BigInt(MAX_HEADER)) throw new SafetensorsError("SAFETENSORS_HEADER_TOO_LARGE", `expected a header of at most ${MAX_HEADER} bytes. Received: ${length}. Is this a safetensors file?`, path);
   if (8 + Number(length) > fileSize) throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected a header of ${length} bytes. Received: a file of ${fileSize} bytes.`, path);
   return Number(length);

@@ -7,7 +7,7 @@ import { Module } from "./module.js";
 abstract class DropoutBase extends Module {
   constructor(readonly p = 0.5) {
     super();
-    if (!(p >= 0 && p <= 1)) throw new ArgumentError(new.target.name, "p in [0, 1]", p);
+    if (typeof p !== "number" || !(p >= 0 && p <= 1)) throw new ArgumentError(new.target.name, "p in [0, 1]", p);
   }
   override extraRepr(): string {
     return `p=${this.p}, inplace=False`;

@@ -167,7 +167,7 @@ export abstract class Module {
       if (!isTensor(source)) problems.push(`${key} is not a tensor`);
       else if (String(source.shape) !== String(target.shape)) problems.push(`${key} has shape [${source.shape.join(", ")}], expected [${target.shape.join(", ")}]`);
     }
-    if (problems.length > 0) throw new NbitError(`loadStateDict: expected the state of this ${this.constructor.name}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`, "STATE_DICT_MISMATCH");
+    if (problems.length > 0) throw new NbitError(`loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`, "STATE_DICT_MISMATCH");
     noGrad(() => {
       for (const [key, target] of own) {
         const source = given.get(key);
