@@ -60,7 +60,7 @@ test("an unknown precision lists those that exist", () => {
 });
 
 test("precision as option and as plugin", () => {
-  fails({ precision: 16, plugins: new MixedPrecision() }, "ERR_PRECISION_TWICE", "Trainer: expected precision as an option or as a plugin, not both. Received: \"precision: 16 and MixedPrecision\". Remove one of them.");
+  fails({ precision: 16, plugins: new MixedPrecision() }, "ERR_PRECISION_TWICE", "Trainer: expected precision as an option or as a plugin, not both. Received: precision: 16 and MixedPrecision. Remove one of them.");
   fails({ plugins: [new MixedPrecision(), new FullPrecision()] }, "ERR_PRECISION_TWICE", /at most one precision plugin/);
   fails({ plugins: [new FullPrecision()], ampBackend: "native" }, "ERR_PRECISION_TWICE", /neither ampBackend nor ampLevel/);
 });
@@ -83,7 +83,7 @@ test("backends and levels", () => {
   fails({ ampBackend: "horovod" }, "ERR_AMP_BACKEND", 'Trainer: expected ampBackend to be one of "native", "apex". Received: "horovod".');
   fails({ precision: 16, ampLevel: "O2" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.');
   fails({ precision: 16, ampBackend: "apex", ampLevel: "O4" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".');
-  fails({ precision: "bf16", ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected precision "bf16" only with the native backend. Received: "ampBackend: \\"apex\\"". Remove ampBackend, or use precision: 16.');
+  fails({ precision: "bf16", ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected precision "bf16" only with the native backend. Received: ampBackend: "apex". Remove ampBackend, or use precision: 16.');
   fails({ precision: "auto", ampBackend: "apex" }, "ERR_PRECISION_APEX", /Received: "auto"\. Remove ampBackend, or use precision: 16\.$/);
   fails({ accelerator: "tpu", precision: 16, ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected an accelerator that has 16-mixed with ampBackend: "apex". Received: "tpu". Remove ampBackend, or use another accelerator.');
   for (const precision of ["16-true", "bf16-true", "64-true", "32-true", 64, 32]) {
@@ -173,9 +173,9 @@ test("16 bits on a processor that emulates them: once, with what is faster", asy
 test("a plugin is a Precision, for the Trainer's device, in a precision that the device has", () => {
   fails({ plugins: ["bf16"] }, "ERR_PRECISION_PLUGIN", 'Trainer: expected plugins to be precision plugins, such as new MixedPrecision(). Received: "bf16". Give the name of a precision as precision.');
   fails({ plugins: [new FullPrecision(), {}] }, "ERR_PRECISION_PLUGIN", /^Trainer: expected plugins to be precision plugins/);
-  fails({ plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) }, "ERR_PRECISION_DEVICE", 'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: "MixedPrecision for \\"cuda\\"". Leave the device out: it is taken from the Trainer.');
+  fails({ plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) }, "ERR_PRECISION_DEVICE", 'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: MixedPrecision for "cuda". Leave the device out: it is taken from the Trainer.');
   const elsewhere = new MixedPrecision({ scaler: new amp.GradScaler() });
-  assert.throws(() => elsewhere.onDevice("cuda"), { code: "ERR_PRECISION_DEVICE", message: 'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: "a scaler for \\"cpu\\"". Leave its device out by giving the scaler\'s settings instead of a scaler.' });
+  assert.throws(() => elsewhere.onDevice("cuda"), { code: "ERR_PRECISION_DEVICE", message: 'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: a scaler for "cpu". Leave its device out by giving the scaler\'s settings instead of a scaler.' });
   fails({ accelerator: "tpu", plugins: new MixedPrecision() }, "ERR_PRECISION_PLUGIN", "Trainer: expected a precision that tpu has. Received: \"MixedPrecision in 16-mixed\". Give a plugin in bf16-mixed.");
   fails({ accelerator: "tpu", plugins: new DoublePrecision() }, "ERR_PRECISION_TPU_DOUBLE", /TPUs do not compute in float64/);
   fails({ accelerator: "tpu", plugins: new FullPrecision() }, "ERR_ACCELERATOR_UNAVAILABLE", /an XLA backend of libtorch/);

@@ -149,7 +149,7 @@ test("two reports leave as many tensors as one", async () => {
 
 test("report() rehearses a batch, or gives what a callback found, or says what is missing", async () => {
   const trainer = new Trainer({ ...QUIET, precision: "bf16" });
-  assert.throws(() => trainer.precision.report(), { code: "ERR_NO_REPORT", message: /^report: expected a batch, or a PrecisionReport callback that has run\. Received: "neither"\. Call trainer\.precision\.report\(\{ batch \}\)/ });
+  assert.throws(() => trainer.precision.report(), { code: "ERR_NO_REPORT", message: /^report: expected a batch, or a PrecisionReport callback that has run\. Received: neither\. Call trainer\.precision\.report\(\{ batch \}\)/ });
   const net = new Net();
   await trainer.fit(net, { trainDataloaders: batches(1) });
   net.eval();

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import { MisconfigurationError } from "./errors.js";
 import { Callback } from "./callbacks/callback.js";
 import { LightningModule } from "./module.js";
@@ -76,7 +77,7 @@ export function isPromise(value: unknown): value is Promise<unknown> {
 }
 
 function asyncHook(name: string): MisconfigurationError {
-  return new MisconfigurationError(name, "a hook that ends when it returns", "a promise", "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.", "ERR_ASYNC_HOOK");
+  return new MisconfigurationError(name, "a hook that ends when it returns", words("a promise"), "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.", "ERR_ASYNC_HOOK");
 }
 
 /**

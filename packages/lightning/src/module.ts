@@ -1,4 +1,4 @@
-import { device } from "@nbit/torch";
+import { device, words } from "@nbit/torch";
 import type { Device, DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
@@ -82,7 +82,7 @@ export class LightningModule extends ModuleHooks {
 
   #require(what: string): ModuleHost {
     if (this.#host === null) {
-      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, "no Trainer", "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
+      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, words("no Trainer"), "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
     }
     return this.#host;
   }
@@ -114,20 +114,20 @@ export class LightningModule extends ModuleHooks {
   // What a model defines.
 
   forward(..._args: never[]): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", "no forward", undefined, "ERR_NO_FORWARD");
+    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", words("no forward"), undefined, "ERR_NO_FORWARD");
   }
 
   /** One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch. */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
-    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", "no trainingStep", undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", words("no trainingStep"), undefined, "ERR_NO_STEP");
   }
 
   validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", "no validationStep", undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", words("no validationStep"), undefined, "ERR_NO_STEP");
   }
 
   testStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", "no testStep", undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", words("no testStep"), undefined, "ERR_NO_STEP");
   }
 
   /** Default: `forward` on the batch, or on its first element when it is an array. */

@@ -1,4 +1,4 @@
-import { ArgumentError, cat, cuda, keep, memory, noGrad, resetPeakMemory, scope, Tensor } from "@nbit/torch";
+import { ArgumentError, cat, cuda, keep, memory, noGrad, resetPeakMemory, scope, Tensor, words } from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { Callback } from "./callbacks/callback.js";
 import { asLoaders } from "./loops/fetch.js";
@@ -105,7 +105,7 @@ export class PrecisionSearch {
       batches.push(batch);
       if (batches.length === this.#options.steps) break;
     }
-    if (batches.length === 0) throw new ArgumentError("PrecisionSearch", "a loader that yields batches", "an empty one");
+    if (batches.length === 0) throw new ArgumentError("PrecisionSearch", "a loader that yields batches", words("an empty one"));
     return batches;
   }
 }

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
@@ -138,7 +139,7 @@ export class Run implements LoopContext, ModuleHost {
 
   manualBackward(loss: Tensor): void {
     if (this.module.automaticOptimization) {
-      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", "automatic optimization", "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", words("automatic optimization"), "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
     }
     this.#step("manualBackward").manualBackward(loss);
   }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { getSwitch, scope, setSwitch, useDeterministicAlgorithms } from "@nbit/torch";
+import { getSwitch, scope, setSwitch, useDeterministicAlgorithms, words } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
@@ -155,7 +155,7 @@ export class Trainer extends TrainerState {
   /** Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's room; a run that resumes from it goes on from rounded ones. */
   saveCheckpoint(path: string, options: { readonly weightsOnly?: boolean; readonly dtype?: DType } = {}): void {
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
-    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", "none", undefined, "ERR_NOT_ATTACHED");
+    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
     const { active } = this;
     if (this.isGlobalZero) scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype)));
   }
@@ -242,7 +242,7 @@ export class Trainer extends TrainerState {
 
   #prepareFit(run: Run, options: FitOptions): void {
     const { module } = run;
-    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, "none", undefined, "ERR_NO_STEP");
+    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, words("none"), undefined, "ERR_NO_STEP");
     const [loader, second] = this.#loaders("fit", options.trainDataloaders, module.trainDataloader());
     if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
     const progress = new FitProgress();
@@ -289,7 +289,7 @@ export class Trainer extends TrainerState {
     const loaders = asLoaders(given ?? own);
     const stepName = kind === "validate" ? "validationStep" : "testStep";
     if (fit === null) {
-      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, "none", undefined, "ERR_NO_STEP");
+      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, words("none"), undefined, "ERR_NO_STEP");
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
 import type { ResolvedOptions, TrainerOptions } from "../trainer-options.js";
@@ -38,5 +39,5 @@ export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOp
 }
 
 function contradiction(option: string, callback: string): MisconfigurationError {
-  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, `${option}: false and a ${callback}`, "Remove one of them.", "ERR_CALLBACKS");
+  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, words(`${option}: false and a ${callback}`), "Remove one of them.", "ERR_CALLBACKS");
 }

@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from "@nbit/torch";
+import { checkOptions, type OptionNames, words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
@@ -86,7 +86,7 @@ export class EarlyStopping extends Callback {
     const current = metrics[this.monitor];
     if (current === undefined) {
       const have = Object.keys(metrics).join(", ");
-      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, have === "" ? "no metrics" : `the metrics ${have}`, "log it, or change monitor.", "ERR_MONITOR");
+      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, words(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
       warn("WARN_MONITOR", `EarlyStopping: the metric ${JSON.stringify(this.monitor)} was not logged.`);
       return;
     }

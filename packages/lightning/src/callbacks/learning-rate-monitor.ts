@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames, type optim } from "@nbit/torch";
+import { checkOptions, type OptionNames, type optim, words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
@@ -36,7 +36,7 @@ export class LearningRateMonitor extends Callback {
 
   override onTrainStart(trainer: TrainerView): void {
     if (trainer.loggers.length === 0) {
-      throw new MisconfigurationError("LearningRateMonitor", "a Trainer with a logger", "logger: false", "Remove this callback, or add a logger.", "ERR_LR_MONITOR");
+      throw new MisconfigurationError("LearningRateMonitor", "a Trainer with a logger", words("logger: false"), "Remove this callback, or add a logger.", "ERR_LR_MONITOR");
     }
   }
 

@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { checkOptions, type OptionNames, type DType } from "@nbit/torch";
+import { checkOptions, type OptionNames, type DType, words } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
@@ -206,7 +206,7 @@ export class ModelCheckpoint extends Callback {
     const value = trainer.callbackMetrics[monitor];
     if (value === undefined) {
       const have = Object.keys(trainer.callbackMetrics).join(", ");
-      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, have === "" ? "no metrics" : `the metrics ${have}`, "log it, or change monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, words(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
     }
     const worst = this.mode === "min" ? Infinity : -Infinity;
     const score = Number.isNaN(value) ? worst : value;

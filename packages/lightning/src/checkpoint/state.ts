@@ -1,4 +1,4 @@
-import { noGrad } from "@nbit/torch";
+import { noGrad, words } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
@@ -78,10 +78,10 @@ export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise
   const { loops, optimizerStates, lrSchedulers, precision } = checkpoint;
   if (fit === null) return;
   if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
-    throw new MisconfigurationError("fit", "a checkpoint with the state of training", `${run.checkpointPath}, which holds weights only`, "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+    throw new MisconfigurationError("fit", "a checkpoint with the state of training", words(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
   }
   if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
-    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, `${optimizerStates.length} and ${lrSchedulers.length}`, undefined, "ERR_RESUME_OPTIMIZERS");
+    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, words(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
   }
   if (precision.name !== run.precision.name) {
     warn("WARN_RESUME_PRECISION", `fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`);

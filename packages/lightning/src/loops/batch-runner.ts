@@ -1,4 +1,4 @@
-import { inferenceMode, scope } from "@nbit/torch";
+import { inferenceMode, scope, words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { isPromise } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
@@ -92,7 +92,7 @@ export class BatchRunner {
         const made: unknown = module[step](batch, this.#batchIdx, this.#loaderIdx);
         if (!isPromise(made)) return made;
         made.catch(() => undefined);
-        throw new MisconfigurationError(step, "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns.", "ERR_ASYNC_STEP");
+        throw new MisconfigurationError(step, "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns.", "ERR_ASYNC_STEP");
       });
     } finally {
       host.currentHook = before;

@@ -1,4 +1,4 @@
-import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor } from "@nbit/torch";
+import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, words } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { isPromise } from "../hooks.js";
@@ -113,7 +113,7 @@ export class Fetcher {
   }
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
-    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", "no iterator");
+    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", words("no iterator"));
     const iterator = this.#iterator;
     return this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
   }
@@ -151,7 +151,7 @@ export class Fetcher {
     while (this.#fetched < state.fetched) {
       const skipped = await this.next();
       if (skipped === null) {
-        throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, `${this.#fetched} batches`, "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
+        throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, words(`${this.#fetched} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
       }
     }
   }

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { MetricBoard } from "../logging/board.js";
@@ -37,7 +38,7 @@ export class SchedulerStepper {
     const have = Object.keys(metrics);
     const message = `the metric ${JSON.stringify(config.monitor)} that a ReduceLROnPlateau scheduler is stepped with`;
     if (config.strict) {
-      throw new MisconfigurationError("fit", message, have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`, "log it, or change the scheduler's monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError("fit", message, words(have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`), "log it, or change the scheduler's monitor.", "ERR_MONITOR");
     }
     warn("WARN_MONITOR", `fit: ${message} was not logged; the scheduler was not stepped.`);
     return null;

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import { ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -53,7 +54,7 @@ export class ApexPrecision extends Precision {
   }
 
   #ready(): Amp {
-    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", "a plugin without a module", "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
+    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", words("a plugin without a module"), "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
     return this.#amp;
   }
 

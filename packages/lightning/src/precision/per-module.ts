@@ -1,4 +1,4 @@
-import { amp, getDefaultDtype, setDefaultDtype } from "@nbit/torch";
+import { amp, getDefaultDtype, setDefaultDtype, words } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -126,7 +126,7 @@ export class PerModulePrecision extends Precision {
         const full = name === "" ? key : `${name}.${key}`;
         const before = plan.dtypes.get(t) ?? dtype;
         if (before !== dtype) {
-          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", `${names.get(t)} in ${before}, which is ${full} in ${dtype}`, "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
+          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", words(`${names.get(t)} in ${before}, which is ${full} in ${dtype}`), "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
         }
         plan.dtypes.set(t, dtype);
         names.set(t, full);

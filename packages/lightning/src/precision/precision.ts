@@ -1,4 +1,4 @@
-import { scope } from "@nbit/torch";
+import { scope, words } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { mapTensors } from "../collections.js";
@@ -172,7 +172,7 @@ export abstract class Precision {
    */
   report(options: { readonly batch?: Batch; readonly print?: boolean } = {}): StepPrecision {
     const report = options.batch === undefined ? this.#latestReport : this.#observe(options.batch);
-    if (report === null) throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", "neither", "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.", "ERR_NO_REPORT");
+    if (report === null) throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", words("neither"), "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.", "ERR_NO_REPORT");
     this.#latestReport = report;
     if (options.print !== false) console.log(report.toString());
     return report;

@@ -1,3 +1,4 @@
+import { words } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
 import { warn, WarnOnce } from "../warnings.js";
@@ -59,7 +60,7 @@ export function resolvePrecision(settings: PrecisionSettings): Precision {
 function requireAccelerator(accelerator: Accelerator): void {
   const missing = accelerator.missing();
   if (missing === null) return;
-  throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, "an accelerator that is not", `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
+  throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, words("an accelerator that is not"), `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
 }
 
 function attach(precision: Precision, settings: PrecisionSettings, requested: unknown, reasons: readonly string[]): Precision {
@@ -78,7 +79,7 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
     throw new MisconfigurationError("Trainer", "at most one precision plugin", plugins.map((p) => p.constructor.name).join(", "), undefined, "ERR_PRECISION_TWICE");
   }
   if (settings.precision !== undefined) {
-    throw new MisconfigurationError("Trainer", "precision as an option or as a plugin, not both", `precision: ${JSON.stringify(settings.precision)} and ${plugin.constructor.name}`, "Remove one of them.", "ERR_PRECISION_TWICE");
+    throw new MisconfigurationError("Trainer", "precision as an option or as a plugin, not both", words(`precision: ${JSON.stringify(settings.precision)} and ${plugin.constructor.name}`), "Remove one of them.", "ERR_PRECISION_TWICE");
   }
   if (settings.ampBackend !== undefined || settings.ampLevel !== undefined) {
     throw new MisconfigurationError("Trainer", "neither ampBackend nor ampLevel beside a precision plugin", settings.ampBackend ?? settings.ampLevel, "Remove it, or the plugin.", "ERR_PRECISION_TWICE");
@@ -86,7 +87,7 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
   const { accelerator, deviceIndex } = settings;
   const mapped = accelerator.mapPrecision?.(plugin.name);
   if (mapped !== undefined && mapped.name !== plugin.name) {
-    throw new MisconfigurationError("Trainer", `a precision that ${accelerator.name} has`, `${plugin.constructor.name} in ${plugin.name}`, `Give a plugin in ${mapped.name}.`, "ERR_PRECISION_PLUGIN");
+    throw new MisconfigurationError("Trainer", `a precision that ${accelerator.name} has`, words(`${plugin.constructor.name} in ${plugin.name}`), `Give a plugin in ${mapped.name}.`, "ERR_PRECISION_PLUGIN");
   }
   requireAccelerator(accelerator);
   plugin.onDevice(accelerator.device(deviceIndex).type);
@@ -112,7 +113,7 @@ function checkBackend(settings: PrecisionSettings, asked: PrecisionName | "auto"
   }
   if (backend === "native" || asked === null) return backend;
   if (asked === "bf16-mixed") {
-    throw new MisconfigurationError("Trainer", 'precision "bf16" only with the native backend', `ampBackend: ${JSON.stringify(backend)}`, "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
+    throw new MisconfigurationError("Trainer", 'precision "bf16" only with the native backend', words(`ampBackend: ${JSON.stringify(backend)}`), "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
   }
   if (asked !== "16-mixed") {
     throw new MisconfigurationError("Trainer", `precision 16 with ampBackend: ${JSON.stringify(backend)}, whose ampLevel says which parts are float16`, settings.precision, isTrue(asked as PrecisionName) ? "A true precision has no mixed parts: remove ampBackend." : "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");

@@ -1,4 +1,4 @@
-import { noGrad, scope, Tensor } from "@nbit/torch";
+import { noGrad, scope, Tensor, words } from "@nbit/torch";
 import type { Device, optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -71,7 +71,7 @@ export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}):
 function lossOf(output: unknown): Tensor | null {
   if (isPromise(output)) {
     output.catch(() => undefined);
-    throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
+    throw new MisconfigurationError("trainingStep", "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
   }
   if (output instanceof Tensor) return output;
   return isPlainObject(output) && output.loss instanceof Tensor ? output.loss : null;
@@ -91,7 +91,7 @@ class RehearsalHost implements ModuleHost {
   }
 
   get trainer(): TrainerView {
-    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, "no Trainer", "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
+    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, words("no Trainer"), "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
     return this.#before.trainer;
   }
 

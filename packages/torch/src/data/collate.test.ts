@@ -76,7 +76,7 @@ void describe("default collate", () => {
     assert.equal(message([{ a: 1 }, { b: 1 }]), "defaultCollate: expected every element to have the structure of the first: an object with keys a at element 1. Received: an object with keys b.");
     assert.equal(message([1, "a"]), 'defaultCollate: expected every element to have the structure of the first: a number at element 1. Received: "a".');
     assert.equal(message([[tensor(1)], [2]]), "defaultCollate: expected every element to have the structure of the first: a tensor at element 1, [0]. Received: 2.");
-    assert.equal(message([Float32Array.of(1), Float32Array.of(1, 2)]), 'defaultCollate: expected every element to have the structure of the first: a Float32Array of 1 elements. Received: "Float32Array of 2 elements".');
+    assert.equal(message([Float32Array.of(1), Float32Array.of(1, 2)]), 'defaultCollate: expected every element to have the structure of the first: a Float32Array of 1 elements. Received: Float32Array of 2 elements.');
     assert.match(message([new Date(0)]), /expected tensors, numbers, .* Received: an instance of Date\. Give the loader a collateFn for other values\./);
     assert.match(message([{ x: null }]), / at \.x\. Received: null\./);
     assert.throws(() => defaultCollate([zeros([2]), zeros([3])]), { code: "TORCH" });

@@ -1,5 +1,5 @@
 /** One pass over a dataset: which positions, in which order, fetched and collated. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import type { Generator } from "../random.js";
 import { defaultCollate, defaultConvert } from "./collate.js";
 import type { Dataset, IterableDataset } from "./dataset.js";
@@ -63,7 +63,7 @@ abstract class Pass<T, B> {
 
   #replay(order: Iterator<Where>, position: number): void {
     for (let i = 0; i < position; i++) {
-      if (order.next().done === true) throw new ArgumentError("loadStateDict", `a loader with at least ${position} batches`, `${i} batches`, "Resume with the dataset, batch size and sampler that the state was saved with.");
+      if (order.next().done === true) throw new ArgumentError("loadStateDict", `a loader with at least ${position} batches`, words(`${i} batches`), "Resume with the dataset, batch size and sampler that the state was saved with.");
     }
   }
 

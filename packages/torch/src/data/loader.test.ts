@@ -351,7 +351,7 @@ void describe("resuming", () => {
     assert.throws(() => new DataLoader(new Range(10), { shuffle: true, generator: new Generator() }).loadStateDict(state), /states of 2 generators/);
     const short = new DataLoader(new Range(4), { batchSize: 2, shuffle: true });
     short.loadStateDict(state);
-    assert.throws(() => short[Symbol.iterator](), { message: "loadStateDict: expected a loader with at least 4 batches. Received: \"2 batches\". Resume with the dataset, batch size and sampler that the state was saved with." });
+    assert.throws(() => short[Symbol.iterator](), { message: "loadStateDict: expected a loader with at least 4 batches. Received: 2 batches. Resume with the dataset, batch size and sampler that the state was saved with." });
   });
 });
 

@@ -1,6 +1,6 @@
 /** Bias and GELU in one pass over memory. */
 import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { operators } from "../ops/aten.js";
 import { gelu } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
@@ -24,7 +24,7 @@ function reference(x: Tensor, bias: Tensor | null, approximate: "none" | "tanh")
 }
 function operator(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("biasGelu", "an addon with this operator", "an older one", "Run `npm run build`.");
+  if (found === undefined) throw new ArgumentError("biasGelu", "an addon with this operator", words("an older one"), "Run `npm run build`.");
   return found;
 }
 

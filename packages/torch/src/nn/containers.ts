@@ -1,5 +1,5 @@
 /** Modules made of modules. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { flatten } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
@@ -50,7 +50,7 @@ export class ModuleList<M extends Module = Module> extends Indexed<M> {
     return this;
   }
   forward(): never {
-    throw new ArgumentError("ModuleList", "its elements to be called one by one", "forward()");
+    throw new ArgumentError("ModuleList", "its elements to be called one by one", words("forward()"));
   }
 }
 

@@ -1,6 +1,6 @@
 /** Batch normalisation, the addition and the ReLU behind it in two passes over memory. */
 import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { operators } from "../ops/aten.js";
 import { arange, batchNorm, relu as reluOf } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
@@ -31,7 +31,7 @@ const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
 
 function operator(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("batchNormRelu", "an addon with this operator", "an older one", "Run `npm run build`.");
+  if (found === undefined) throw new ArgumentError("batchNormRelu", "an addon with this operator", words("an older one"), "Run `npm run build`.");
   return found;
 }
 

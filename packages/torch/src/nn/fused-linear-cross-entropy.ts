@@ -2,7 +2,7 @@
 import { AutogradFunction, type FunctionContext } from "../autograd/function.js";
 import { keptCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { aten, operators } from "../ops/aten.js";
 import { cat, crossEntropyLoss, linear } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
@@ -80,7 +80,7 @@ const productInFloat32 = (a: Tensor, b: Tensor): Tensor => aten.mm?.["dtype"]?.(
 
 function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", "one without", "Run `npx nbit setup` where PyTorch has CUDA.");
+  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", words("one without"), "Run `npx nbit setup` where PyTorch has CUDA.");
   return found;
 }
 

@@ -1,7 +1,7 @@
 /** Residual addition and normalisation in one pass over memory. */
 import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { autocastState } from "../backend.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { operators } from "../ops/aten.js";
 import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
@@ -89,7 +89,7 @@ function twice(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: No
 
 function operator(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("addLayerNorm", "an addon with this operator", "an older one", "Run `npm run build`.");
+  if (found === undefined) throw new ArgumentError("addLayerNorm", "an addon with this operator", words("an older one"), "Run `npm run build`.");
   return found;
 }
 

@@ -1,5 +1,5 @@
 /** Packed lists of tensors for code that runs every step over the same tensors: optimizers, clipping, scaling. */
-import { ArgumentError, TensorDisposedError } from "../errors.js";
+import { ArgumentError, TensorDisposedError, words } from "../errors.js";
 import { BUFFER_LENGTH, F, native } from "../native.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -60,7 +60,7 @@ export class TensorList {
 
   /** New tensors (tracked as any other) for every position; missing ones are an error. */
   toArray(): Tensor[] {
-    if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", `missing ${this.missing.join(", ")}`);
+    if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", words(`missing ${this.missing.join(", ")}`));
     return Array.from(this.handles, (h) => wrap(native.alias(h)));
   }
 

@@ -1,5 +1,5 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { F, native } from "../native.js";
 import { Complex } from "../ops/complex.js";
 import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
@@ -56,7 +56,7 @@ function flatten(data: TensorData, flat: Flat, depth: number): void {
       if (flat.values.length > 0) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
       flat.shape.push(list.length);
     } else if (flat.shape[depth] !== list.length) {
-      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, `length ${list.length}`);
+      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, words(`length ${list.length}`));
     }
     for (const e of list) flatten(e, flat, depth + 1);
     return;
