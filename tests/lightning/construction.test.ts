@@ -176,7 +176,7 @@ test("a plugin is a Precision, for the Trainer's device, in a precision that the
   fails({ plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) }, "ERR_PRECISION_DEVICE", 'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: MixedPrecision for "cuda". Leave the device out: it is taken from the Trainer.');
   const elsewhere = new MixedPrecision({ scaler: new amp.GradScaler() });
   assert.throws(() => elsewhere.onDevice("cuda"), { code: "ERR_PRECISION_DEVICE", message: 'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: a scaler for "cpu". Leave its device out by giving the scaler\'s settings instead of a scaler.' });
-  fails({ accelerator: "tpu", plugins: new MixedPrecision() }, "ERR_PRECISION_PLUGIN", "Trainer: expected a precision that tpu has. Received: \"MixedPrecision in 16-mixed\". Give a plugin in bf16-mixed.");
+  fails({ accelerator: "tpu", plugins: new MixedPrecision() }, "ERR_PRECISION_PLUGIN", "Trainer: expected a precision that tpu has. Received: MixedPrecision in 16-mixed. Give a plugin in bf16-mixed.");
   fails({ accelerator: "tpu", plugins: new DoublePrecision() }, "ERR_PRECISION_TPU_DOUBLE", /TPUs do not compute in float64/);
   fails({ accelerator: "tpu", plugins: new FullPrecision() }, "ERR_ACCELERATOR_UNAVAILABLE", /an XLA backend of libtorch/);
 });
