@@ -1,7 +1,8 @@
 /** The tables of kernels that this processor can run, one after the other: all give the codes of the plain reference. The other tests run on the fastest alone. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, type LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
+import * as lowbit from "@nbit/lowbit";
+import { Adagrad8bit, AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, type LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
 import { nn, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
 
 function operator(name: string): (...args: readonly unknown[]) => unknown {
@@ -123,4 +124,86 @@ everyTable("a step from codes: parameter and states of the reference, over whole
       }
       p.detach().copy_(q.detach());
     });
+});
+
+/** Blocks of 256: around every midpoint of a map times the block's largest number, which stands at another place in each. The largest numbers are of every size. */
+function nearMidpoints(map: readonly number[], largest: readonly number[]): Float32Array {
+  const values = map.map(Math.fround);
+  const midpoints = values.slice(1).map((v, i) => Math.fround(Math.fround(v + (values[i] as number)) * 0.5));
+  const blocks = largest.flatMap((d) => {
+    const x = around(midpoints.map((m) => m * d)).filter((v) => Math.abs(v) <= Math.fround(d));
+    return Array.from({ length: Math.ceil(x.length / 255) }, (_, row) => {
+      const block = [...x.subarray(row * 255, row * 255 + 255)];
+      block.splice((row * 37) % 256, 0, d);
+      return [...block, ...Array.from({ length: 256 - block.length }, () => 0)];
+    });
+  });
+  return Float32Array.from(blocks.flat());
+}
+const SIZES = [1, 0.7, 1.9999998, 3.3e-5, 7.7e5, 2 ** -63 * 1.1, 1.3e-38, 1e-41, 2 ** 126, 3.3e38];
+everyTable("codes of a range of blocks, near every midpoint times a largest number of any size at any place", () => {
+  for (const signed of [true, false]) {
+    const x = nearMidpoints(dynamicMap(signed), SIZES);
+    // A block that is not finite between others, blocks of zeros, and an end that is no whole block.
+    x.set([NaN, Infinity, -Infinity], 256 * 7 + 30);
+    x.fill(0, 256 * 9, 256 * 11);
+    x.set([-0, 0, -1e-45, 1e-45], 256 * 12);
+    const values = tensorFromBytes(x.slice(0, x.length - 100), "float32", [x.length - 100]);
+    equalCodes(signed ? values : values.abs(), "dynamic8", signed, 256, signed ? "signed" : "unsigned");
+    if (!signed) equalCodes(values, "dynamic8", false, 256, "unsigned, of negative numbers too");
+  }
+  // The state of SGD's first step is the gradient, that of Adagrad's its square.
+  const kept = (optimizer: LowBitOptimizer, p: nn.Parameter): Tensor[] => ["state1", "absmax1"].map((name) => optimizer.state.get(p)?.[name] as Tensor);
+  const finite = (x: Float32Array): Float32Array => x.map((v) => (Number.isFinite(v) ? v : 0));
+  for (const blockSize of [256, 64, 320]) {
+    const x = finite(nearMidpoints(dynamicMap(true), SIZES)), n = x.length - 100;
+    const p = new nn.Parameter(zeros([n]));
+    p.grad = tensorFromBytes(x.slice(0, n), "float32", [n]);
+    const sgd = new SGD8bit([p], { lr: 0, min8bitSize: 1, blockSize });
+    sgd.step();
+    const wanted = FORMATS.dynamic8.quantize(p.grad, { signed: true, blockSize });
+    assert.deepEqual(kept(sgd, p).map((t) => t.tolist()), [wanted.codes.tolist(), wanted.absmax.tolist()], `signed, blocks of ${blockSize}`);
+  }
+  const roots = nearMidpoints(dynamicMap(false), [1, 0.7, 3.3e-5, 7.7e5, 1.3e-38, 2 ** 126]).map((v) => Math.sqrt(Math.abs(v)));
+  for (const keepPositive of [true, false]) {
+    const q = new nn.Parameter(zeros([roots.length]));
+    q.grad = tensorFromBytes(roots, "float32", [roots.length]);
+    const adagrad = new Adagrad8bit([q], { lr: 0, min8bitSize: 1, keepPositive });
+    adagrad.step();
+    const wanted = FORMATS.dynamic8.quantize(q.grad.mul(q.grad), { signed: false, blockSize: 256, keepPositive });
+    assert.deepEqual(kept(adagrad, q).map((t) => t.tolist()), [wanted.codes.tolist(), wanted.absmax.tolist()], `squares, keepPositive ${keepPositive}`);
+  }
+});
+
+everyTable("every family over a range of blocks equals it over one block after the other, bit for bit", () => {
+  seedEverything(23);
+  const [blocks, n] = [9, 256];
+  for (const name of ["Adam8bit", "AdamW8bit", "Lion8bit", "SGD8bit", "RMSprop8bit", "Adagrad8bit", "AdEMAMix8bit"] as const) {
+    const start = randn([blocks * n]);
+    const whole = new nn.Parameter(start.clone());
+    const parts = Array.from({ length: blocks }, (_, i) => new nn.Parameter(start.slice(0, i * n, (i + 1) * n).clone()));
+    const options = { lr: 0.01, weightDecay: 0.1, min8bitSize: 1 };
+    const [together, apart] = [new lowbit[name]([whole], options), new lowbit[name](parts, options)];
+    for (let step = 0; step < 4; step++)
+      scope(() => {
+        const scale = randn([blocks, 1]).mul(6).exp();
+        const grad = randn([blocks, n]).mul(scale).view([-1]);
+        // Gradients that are not finite, in one block; none at all in another.
+        if (step === 2) for (const [at, value] of [[3 * n + 5, NaN], [3 * n + 77, Infinity], [3 * n + 200, -Infinity]] as const) grad.slice(0, at, at + 1).fill_(value);
+        grad.slice(0, 6 * n, 7 * n).zero_();
+        whole.grad = grad;
+        parts.forEach((part, i) => (part.grad = grad.slice(0, i * n, (i + 1) * n).clone()));
+        together.step();
+        apart.step();
+        parts.forEach((part, i) => {
+          assert.equal(part.detach().ne(whole.detach().slice(0, i * n, (i + 1) * n)).sum().item(), 0, `${name}, step ${step}, block ${i}: parameters`);
+          for (const [key, value] of Object.entries(apart.state.get(part) ?? {}))
+            if (/^(state|absmax)\d$/.test(key)) {
+              const [a, b] = [value as Tensor, together.state.get(whole)?.[key] as Tensor];
+              const size = a.numel();
+              assert.equal(a.ne(b.slice(0, i * size, (i + 1) * size)).sum().item(), 0, `${name}, step ${step}, block ${i}: ${key}`);
+            }
+        });
+      });
+  }
 });

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 namespace nbit::lowbit {
@@ -38,6 +39,7 @@ const Codebook& bookOf(const at::Tensor& map) {
 class Elements {
  public:
   explicit Elements(const at::Tensor& t, bool write) : dtype_(t.scalar_type()), data_(write ? t.mutable_data_ptr() : const_cast<void*>(t.const_data_ptr())) {}
+  bool inPlace() const { return dtype_ == at::kFloat; }
   float* read(const Kernels& k, int64_t from, int64_t n, float* local) const {
     if (dtype_ == at::kFloat) return static_cast<float*>(data_) + from;
     (dtype_ == at::kHalf ? k.fromHalf : k.fromBfloat)(static_cast<const uint16_t*>(data_) + from, local, n);
@@ -101,6 +103,11 @@ class State {
       }
     }
     return {};
+  }
+  // From block b on, where one code is one byte.
+  std::optional<CodedState> coded(int64_t b) const {
+    if (codec_ != Codec::byte) return {};
+    return CodedState{static_cast<uint8_t*>(data_) + b * block_, absmax_ + b, book_, positive_};
   }
   float* read(const Kernels& k, int64_t b, int64_t n, float* local) const {
     float* at;
@@ -226,8 +233,16 @@ void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, i
     for (const auto& s : sums) a += s[0], u += s[1];
     step.trust = static_cast<float>(ratio(r.trustCoefficient, a, u, r.maxUnorm));
   }
+  const bool inRanges = k.range[family] != nullptr && ps.inPlace() && gs.inPlace() && std::all_of(states.begin(), states.end(), [](const State& s) { return s.coded(0).has_value(); });
   at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
     alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
+    if (inRanges) {
+      const int64_t whole = std::min(end, n / block) - begin;
+      CodedState coded[kStates];
+      for (size_t i = 0; i < count; i++) coded[i] = *states[i].coded(begin);
+      k.range[family](ps.read(k, begin * block, whole * block, pb), gs.read(k, begin * block, whole * block, gb), coded, block, whole, step);
+      begin += whole;
+    }
     for (int64_t b = begin; b < end; b++) {
       const int64_t from = b * block, m = std::min(block, n - from);
       Source sources[kStates];
@@ -241,7 +256,6 @@ void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, i
 }
 
 constexpr int kStateCount[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
-constexpr bool kSigned[kFamilies][kStates] = {{true}, {true}, {false}, {false}, {true, false}, {true, false}, {true, false}, {true}, {true, true, false}};
 
 void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& codes2, at::Tensor& absmax1, at::Tensor& absmax2, const at::Tensor& map1, const at::Tensor& map2, double lr, double beta1,
            double beta2, double eps, double weightDecay, bool decoupled, double correction1, double correction2, int64_t block, bool keepPositive) {

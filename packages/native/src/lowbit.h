@@ -7,6 +7,11 @@ namespace nbit::lowbit {
 constexpr int64_t kBlockMax = 4096;
 constexpr int kStates = 3;
 
+// A product with 1 / x is at most two units in the last place off the quotient by x, and counts double across the edge of a binade: this is more.
+constexpr int kNear = 8;
+// Whether a map has no negative values, or the negative of (nearly) every one: then magnitudes have codes of 7 bits.
+enum class Half { no, positive, mirrored };
+
 // The values that codes stand for, and what finds the nearest.
 struct Codebook {
   int size;              // values
@@ -19,9 +24,16 @@ struct Codebook {
   int whole;             // codes of negative numbers: this minus the code of the magnitude, at least 0
   uint16_t slope[2][32], offset[2][32];
   alignas(64) uint8_t valueBytes[4][256], midBytes[4][256];  // values and mid, byte by byte
+  Half half;
+  int sum;             // where mirrored: of the codes of a number and its negative
+  uint32_t edge[256];  // where positive or mirrored: the midpoint above each code of a magnitude (where mirrored, by 7 bits of that code), as bits, less kNear
+  alignas(64) uint8_t edgeBytes[4][256];
 };
 
 enum Family : int { kMomentum = 0, kLion = 1, kRmsprop = 2, kAdagrad = 3, kAdam = 4, kAdamW = 5, kLamb = 6, kLars = 7, kAdemamix = 8, kFamilies = 9 };
+
+// Which states of a family have a sign.
+constexpr bool kSigned[kFamilies][kStates] = {{true}, {true}, {false}, {false}, {true, false}, {true, false}, {true, false}, {true}, {true, true, false}};
 
 struct Step {
   float lr, beta1, beta2, beta3, alpha, eps, weightDecay;
@@ -39,6 +51,14 @@ struct Source {
   float scale;
 };
 
+// One state of many blocks in codes of 8 bits. positive: a value above 0 keeps a code above 0.
+struct CodedState {
+  uint8_t* codes;
+  float* absmax;
+  const Codebook* book;
+  bool positive;
+};
+
 struct Kernels {
   const char* name;
   void (*decode)(const uint8_t* codes, const Codebook& book, float scale, float* out, int64_t n);
@@ -53,6 +73,8 @@ struct Kernels {
   void (*toBfloat)(const float* in, uint16_t* out, int64_t n);
   // most: of each new state the largest finite magnitude.
   void (*step[kFamilies])(float* p, const float* g, const Source* sources, float* const* states, int64_t n, const Step& s, float* most);
+  // Many whole blocks at once: steps and both ways of their codes. Null where a block after the other is as fast.
+  void (*range[kFamilies])(float* p, const float* g, const CodedState* states, int64_t block, int64_t blocks, const Step& s);
   // Sums of squares of parameter and update, for layerwise ratios (LAMB, LARS); null for other families.
   void (*norms[kFamilies])(const float* p, const float* g, float* const* states, int64_t n, const Step& s, double* sums);
 };

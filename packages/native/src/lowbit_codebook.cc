@@ -58,10 +58,12 @@ float floatOfBits(uint32_t bits) {
   return v;
 }
 int codeOf(const Codebook& b, float v) { return static_cast<int>(std::lower_bound(b.mid, b.mid + b.size - 1, v) - b.mid); }
-// Codes of the smallest and the largest value of a bin: of a negative one the end with the larger magnitude is the smallest. NaN counts as infinite here.
-std::pair<int, int> codesOf(const Codebook& b, uint32_t bin) {
-  float ends[2] = {floatOfBits(bin << 16), floatOfBits((bin << 16) | 0xffffu)};
-  for (float& v : ends) v = v == v ? v : (bin & 0x8000u) ? -INFINITY : INFINITY;
+// Codes of the smallest and the largest value of a bin: of a negative one the end with the larger magnitude is the smallest. NaN counts as infinite here. With `around`, the bin is that much wider on both
+// sides, in units of the last place.
+std::pair<int, int> codesOf(const Codebook& b, uint32_t bin, uint32_t around = 0) {
+  const uint32_t sign = bin & 0x8000u, first = (bin & 0x7fffu) << 16;
+  float ends[2] = {floatOfBits((sign << 16) | (first - std::min(first, around))), floatOfBits((sign << 16) | std::min(first + 0xffffu + around, 0x7fffffffu))};
+  for (float& v : ends) v = v == v ? v : sign ? -INFINITY : INFINITY;
   return {codeOf(b, std::min(ends[0], ends[1])), codeOf(b, std::max(ends[0], ends[1]))};
 }
 void fillBins(Owned& o) {
@@ -105,10 +107,12 @@ std::pair<int, int> lineOf(const Band& band, const Reach& r, int from, int to) {
 // Two lines of which the lower one stays in the band. A dynamic map has at most one change of spacing in a binade, to a wider one.
 bool fillBinade(Codebook& b, int e) {
   Band band;
+  // Never below the code of zero nor the last one: there is a midpoint above every guess.
+  const int zero = codeOf(b, 0.f), last = std::max(zero, b.size - 2);
   for (int i = 0; i < 128; i++) {
-    const auto codes = codesOf(b, static_cast<uint32_t>(((96 + e) << 7) + i));
-    band.low[i] = std::max(0, codes.second - 1) * 256;
-    band.high[i] = codes.first * 256 + 255;
+    const auto codes = codesOf(b, static_cast<uint32_t>(((96 + e) << 7) + i), 2 * kNear);
+    band.low[i] = std::max(zero, codes.second - 1) * 256;
+    band.high[i] = std::min(last, codes.first) * 256 + 255;
   }
   const Reach up = reach(band, 0, 1), down = reach(band, 127, -1);
   for (int split = down.end + 1; split <= up.end; split++) {
@@ -133,7 +137,7 @@ int guess(const Codebook& b, uint32_t bin) {
 // Whether guesses are right for the upper half of every number that a block can have: up to 1, and infinity.
 bool exact(const Codebook& b, uint32_t sign) {
   bool all = right(codesOf(b, sign | 0x7f80u), guess(b, sign | 0x7f80u));
-  for (uint32_t bin = 0; bin <= 0x3f80u; bin++) all = all && right(codesOf(b, sign | bin), guess(b, sign | bin));
+  for (uint32_t bin = 0; bin <= 0x3f80u; bin++) all = all && right(codesOf(b, sign | bin, 2 * kNear), guess(b, sign | bin));
   return all;
 }
 void fillLines(Codebook& b) {
@@ -144,9 +148,26 @@ void fillLines(Codebook& b) {
   b.lines = b.whole < 256;
 }
 
-void fillPlanes(uint8_t (&planes)[4][256], const float* values) {
+template <class Value>
+void fillPlanes(uint8_t (&planes)[4][256], const Value* values) {
   for (int i = 0; i < 256; i++)
     for (int k = 0; k < 4; k++) std::memcpy(&planes[k][i], reinterpret_cast<const char*>(values + i) + k, 1);
+}
+// Maps that are encoded without divisions: their first midpoint above zero is far above it, and below zero there is none, or the negative of every one above.
+void fillEdges(Codebook& b) {
+  const int zero = codeOf(b, 0.f);
+  if (!b.lines || b.size != 256 || !(b.mid[zero] > 1e-9f)) return;
+  bool mirrored = zero == 127 || zero == 128;
+  for (int code = zero; mirrored && code < 255; code++) mirrored = code >= 2 * zero || b.mid[2 * zero - 1 - code] == -b.mid[code];
+  if (zero > 0 && !mirrored) return;
+  b.half = mirrored ? Half::mirrored : Half::positive;
+  b.sum = 2 * zero;
+  for (int code = zero; code < 255; code++) {
+    uint32_t& edge = b.edge[mirrored ? code & 127 : code];
+    std::memcpy(&edge, b.mid + code, 4);
+    edge -= kNear;
+  }
+  fillPlanes(b.edgeBytes, b.edge);
 }
 
 }  // namespace
@@ -170,6 +191,7 @@ const Codebook& codebookOf(const float* values, int n) {
     fillPlanes(made->book.midBytes, made->book.mid);
     fillBins(*made);
     fillLines(made->book);
+    fillEdges(made->book);
     found = std::move(made);
   }
   return found->book;
