@@ -1,4 +1,4 @@
-import { NbitError, scope, Tensor } from "@nbit/torch";
+import { NbitError, scope, Tensor, words } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -249,7 +249,7 @@ export class TrainStep implements OptimizerRunner {
     const output: unknown = this.module.trainingStep(this.#batch, this.#batchIdx);
     if (isPromise(output)) {
       output.catch(() => undefined);
-      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", "a promise", "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
+      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
     }
     return output;
   };
