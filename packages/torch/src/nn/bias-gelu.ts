@@ -1,10 +1,10 @@
 /** Bias and GELU in one pass over memory. */
-import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
-import { ArgumentError, words } from "../errors.js";
-import { operators } from "../ops/aten.js";
+import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
+import { ArgumentError } from "../errors.js";
 import { gelu } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
 export interface BiasGeluOptions {
   /** "tanh" for the cheaper formula. Default "none". */
@@ -13,19 +13,11 @@ export interface BiasGeluOptions {
   readonly path?: "auto" | "kernel" | "reference";
 }
 
-const kernels = operators("nbit");
-const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
-
 /** What the fused path must equal: sum and GELU in float32 (float64 for such inputs), one rounding to x's dtype. */
 function reference(x: Tensor, bias: Tensor | null, approximate: "none" | "tanh"): Tensor {
   const wide: DType = x.dtype === "float64" ? "float64" : "float32";
   const sum = bias === null ? x.to(wide) : x.to(wide).add(bias.to(wide));
   return (approximate === "none" ? gelu(sum) : gelu(sum, { approximate })).to(x.dtype);
-}
-function operator(name: string): (...args: readonly unknown[]) => unknown {
-  const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("biasGelu", "an addon with this operator", words("an older one"), "Run `npm run build`.");
-  return found;
 }
 
 class BiasGelu extends AutogradFunction {
@@ -33,20 +25,16 @@ class BiasGelu extends AutogradFunction {
     const dense = x.contiguous();
     ctx.values["approximate"] = approximate;
     ctx.saveForBackward(dense, bias);
-    return operator("bias_gelu")(dense, bias?.contiguous() ?? null, approximate === "tanh") as Tensor;
+    return kernel("biasGelu", "bias_gelu")(dense, bias?.contiguous() ?? null, approximate === "tanh") as Tensor;
   }
   static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
     const x = ctx.saved(0);
     const bias = ctx.savedTensors[1] ?? null;
     const approximate = ctx.values["approximate"] as "none" | "tanh";
     const needsBias = bias !== null && ctx.needsInputGrad[1] === true;
-    if (isGradEnabled()) {
-      // Backward that will itself be differentiated: through the reference.
-      const inputs = [x, needsBias ? bias : null].filter((t): t is Tensor => t !== null && t.requiresGrad);
-      const found = gradOf(reference(x, bias, approximate), inputs, { gradOutputs: g, createGraph: true });
-      return [x, bias].map((t) => (t === null ? null : (found[inputs.indexOf(t)] ?? null))).concat([null]);
-    }
-    const [gx, gb] = operator("bias_gelu_backward")(g.contiguous(), x, bias?.contiguous() ?? null, approximate === "tanh", needsBias) as unknown as [Tensor, Tensor | null];
+    // Backward that will itself be differentiated: through the reference.
+    if (isGradEnabled()) return [...gradientsThrough(reference(x, bias, approximate), [x, needsBias ? bias : null], g), null];
+    const [gx, gb] = kernel("biasGelu", "bias_gelu_backward")(g.contiguous(), x, bias?.contiguous() ?? null, approximate === "tanh", needsBias) as unknown as [Tensor, Tensor | null];
     return [gx, gb, null];
   }
 }

@@ -1,10 +1,9 @@
 /** Batch normalisation, the addition and the ReLU behind it in two passes over memory. */
-import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
-import { ArgumentError, words } from "../errors.js";
-import { operators } from "../ops/aten.js";
+import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
+import { ArgumentError } from "../errors.js";
 import { arange, batchNorm, relu as reluOf } from "../ops/index.js";
-import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
 export interface BatchNormReluOptions {
   /** Added before the ReLU: the other branch of a residual block. The shape of x. */
@@ -26,15 +25,6 @@ interface Norm {
   readonly eps: number;
 }
 
-const kernels = operators("nbit");
-const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
-
-function operator(name: string): (...args: readonly unknown[]) => unknown {
-  const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("batchNormRelu", "an addon with this operator", words("an older one"), "Run `npm run build`.");
-  return found;
-}
-
 /** What the fused path must equal, but for the roundings between the operators. */
 function reference(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, n: Norm, training: boolean): Tensor {
   let y = batchNorm(x, weight, bias, n.runningMean, n.runningVar, training, n.momentum, n.eps, true);
@@ -51,7 +41,7 @@ function passed(mask: Tensor, x: Tensor): Tensor {
 
 class BatchNormRelu extends AutogradFunction {
   static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor {
-    const [out, mean, rstd, mask] = operator("batch_norm_relu")(x, residual, weight, bias, norm.runningMean, norm.runningVar, norm.momentum, norm.eps, norm.relu) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
+    const [out, mean, rstd, mask] = kernel("batchNormRelu", "batch_norm_relu")(x, residual, weight, bias, norm.runningMean, norm.runningVar, norm.momentum, norm.eps, norm.relu) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
     ctx.values["norm"] = norm;
     ctx.saveForBackward(x, weight, bias, mean, rstd, mask);
     return out;
@@ -63,7 +53,7 @@ class BatchNormRelu extends AutogradFunction {
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
     if (isGradEnabled()) return twice(x, weight, bias, mask, norm, g, needs);
     const wantsResidual = needs(1) && norm.relu;
-    const [gx, gr, gw, gb] = operator("batch_norm_relu_backward")(g, x, mask, weight, bias, mean, rstd, norm.relu, wantsResidual, needs(2), needs(3)) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
+    const [gx, gr, gw, gb] = kernel("batchNormRelu", "batch_norm_relu_backward")(g, x, mask, weight, bias, mean, rstd, norm.relu, wantsResidual, needs(2), needs(3)) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? g) : null, gw, gb, null];
   }
 }
@@ -72,10 +62,7 @@ class BatchNormRelu extends AutogradFunction {
 function twice(x: Tensor, weight: Tensor | null, bias: Tensor | null, mask: Tensor | null, norm: Norm, g: Tensor, needs: (i: number) => boolean): (Tensor | null)[] {
   const y = batchNorm(x, weight, bias, null, null, true, 0, norm.eps, true);
   const through = !norm.relu ? g : g.mul((mask === null ? y.le(0).logicalNot() : passed(mask, x)).to(g.dtype));
-  const inputs = [x, needs(2) ? weight : null, needs(3) ? bias : null];
-  const wanted = inputs.filter((t): t is Tensor => t !== null && t.requiresGrad);
-  const found = gradOf(y, wanted, { gradOutputs: through, createGraph: true });
-  const [gx, gw, gb] = inputs.map((t) => (t === null ? null : (found[wanted.indexOf(t)] ?? null)));
+  const [gx, gw, gb] = gradientsThrough(y, [x, needs(2) ? weight : null, needs(3) ? bias : null], through);
   return [gx ?? null, needs(1) ? through : null, gw ?? null, gb ?? null, null];
 }
 

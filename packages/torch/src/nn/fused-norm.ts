@@ -1,11 +1,11 @@
 /** Residual addition and normalisation in one pass over memory. */
-import { AutogradFunction, grad as gradOf, isGradEnabled, type FunctionContext } from "../autograd/index.js";
+import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { autocastState } from "../backend.js";
-import { ArgumentError, words } from "../errors.js";
-import { operators } from "../ops/aten.js";
+import { ArgumentError } from "../errors.js";
 import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
 /** The sum, which goes on as the residual stream, and its normalisation, which the next layer reads. */
 export type NormPair = readonly [sum: Tensor, normed: Tensor];
@@ -30,9 +30,7 @@ interface Norm {
   readonly dtype: DType;
 }
 
-const kernels = operators("nbit");
 const MOST_COLUMNS = 16384;
-const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
 const EPS: Readonly<Partial<Record<DType, number>>> = { float64: 2 ** -52, float32: 2 ** -23, bfloat16: 2 ** -7, float16: 2 ** -10 };
 
 /** What the fused path must equal: the addition, the normalisation in float32 (float64 for such inputs), one rounding to `dtype`. */
@@ -48,7 +46,7 @@ class AddNorm extends AutogradFunction {
   static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor | [Tensor, Tensor] {
     const columns = norm.shape.reduce((a, b) => a * b, 1);
     const to = x.contiguous();
-    const [sum, normed, mean, rstd] = operator("add_norm")(to, residual?.contiguous() ?? null, weight?.contiguous() ?? null, bias?.contiguous() ?? null, columns, norm.eps, norm.rms, norm.dtype) as unknown as [Tensor | null, Tensor, Tensor, Tensor];
+    const [sum, normed, mean, rstd] = kernel("addLayerNorm", "add_norm")(to, residual?.contiguous() ?? null, weight?.contiguous() ?? null, bias?.contiguous() ?? null, columns, norm.eps, norm.rms, norm.dtype) as unknown as [Tensor | null, Tensor, Tensor, Tensor];
     ctx.values["norm"] = norm;
     ctx.values["residual"] = residual === null || residual.dtype === x.dtype ? null : residual.dtype;
     ctx.values["dtype"] = x.dtype;
@@ -68,7 +66,7 @@ class AddNorm extends AutogradFunction {
     if (forNormed === null) return [forSum?.to(dtype) ?? null, needs(1) ? (forSum?.to(other ?? dtype) ?? null) : null, null, null, null];
     if (isGradEnabled()) return twice(sum, weight, ctx.savedTensors[4] ?? null, norm, forSum, forNormed, needs, dtype, other ?? dtype);
     const columns = norm.shape.reduce((a, b) => a * b, 1);
-    const [gx, gr, gw, gb] = operator("add_norm_backward")(
+    const [gx, gr, gw, gb] = kernel("addLayerNorm", "add_norm_backward")(
       forNormed.contiguous(), forSum?.contiguous() ?? null, sum, weight?.contiguous() ?? null, mean, rstd, columns, dtype, needs(1) ? other : null, norm.rms, needs(2), needs(3),
     ) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? gx) : null, gw, gb, null];
@@ -78,19 +76,9 @@ class AddNorm extends AutogradFunction {
 /** Backward that will itself be differentiated: through the reference, from the saved sum on. */
 function twice(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean, dtype: DType, other: DType): (Tensor | null)[] {
   const [, normed] = reference(sum, null, { ...norm, weight, bias });
-  const inputs = [sum, needs(2) ? weight : null, needs(3) ? bias : null];
-  const wanted = inputs.filter((t): t is Tensor => t !== null && t.requiresGrad);
-  const found = gradOf(normed, wanted, { gradOutputs: forNormed, createGraph: true });
-  const of = (t: Tensor | null): Tensor | null => (t === null ? null : (found[wanted.indexOf(t)] ?? null));
-  const through = of(sum);
+  const [through = null, gw = null, gb = null] = gradientsThrough(normed, [sum, needs(2) ? weight : null, needs(3) ? bias : null], forNormed);
   const whole = through === null ? forSum : forSum === null ? through : through.add(forSum);
-  return [whole?.to(dtype) ?? null, needs(1) ? (whole?.to(other) ?? null) : null, of(inputs[1] ?? null), of(inputs[2] ?? null), null];
-}
-
-function operator(name: string): (...args: readonly unknown[]) => unknown {
-  const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("addLayerNorm", "an addon with this operator", words("an older one"), "Run `npm run build`.");
-  return found;
+  return [whole?.to(dtype) ?? null, needs(1) ? (whole?.to(other) ?? null) : null, gw, gb, null];
 }
 
 function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, rms: boolean, options: AddNormOptions): NormPair {
