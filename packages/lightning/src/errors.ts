@@ -7,6 +7,11 @@ export class MisconfigurationError extends ArgumentError {
   }
 }
 
+/** Makes such errors of one place and code, for `checkOptions` and the like. */
+export function misconfigured(fn: string, code: string): (expected: string, received: unknown) => MisconfigurationError {
+  return (expected, received) => new MisconfigurationError(fn, expected, received, undefined, code);
+}
+
 /** The user asked a run to stop (Ctrl-C). The run ended in order; `checkpointPath` continues it. */
 export class InterruptError extends NbitError {
   constructor(

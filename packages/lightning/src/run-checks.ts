@@ -1,6 +1,6 @@
 /** What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is no error. */
 import { checkOptions, type optim, type OptionNames, type Tensor } from "@nbit/torch";
-import { MisconfigurationError } from "./errors.js";
+import { MisconfigurationError, misconfigured } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { isLoader, type Fetcher } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
@@ -25,7 +25,7 @@ export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | E
     const name = fn === "fit" ? "trainDataloaders" : "dataloaders";
     throw new MisconfigurationError(fn, `an object with ${name}`, options, `Loaders go by name: ${fn}(model, { ${name}: loader }).`, "ERR_LOADERS");
   }
-  checkOptions<object>(fn, options, NAMES[fn], (expected, received) => new MisconfigurationError(fn, expected, received, undefined, "ERR_RUN_OPTION"));
+  checkOptions<object>(fn, options, NAMES[fn], misconfigured(fn, "ERR_RUN_OPTION"));
 }
 
 /** Warns of layers that no optimizer will be given. Before `configureOptimizers`, which may fail of that. */

@@ -1,5 +1,5 @@
 import { checkOptions, type OptionNames, words } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
 import { Callback } from "./callback.js";
@@ -48,7 +48,7 @@ export class EarlyStopping extends Callback {
 
   constructor(options: EarlyStoppingOptions) {
     super();
-    checkOptions("EarlyStopping", options, NAMES, (expected, received) => new MisconfigurationError("EarlyStopping", expected, received, undefined, "ERR_EARLY_STOPPING"));
+    checkOptions("EarlyStopping", options, NAMES, misconfigured("EarlyStopping", "ERR_EARLY_STOPPING"));
     const mode = options.mode ?? "min";
     if (mode !== "min" && mode !== "max") throw new MisconfigurationError("EarlyStopping", 'mode to be "min" or "max"', mode, undefined, "ERR_EARLY_STOPPING");
     if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");

@@ -1,5 +1,5 @@
 import { checkOptions, type OptionNames, type optim, words } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
 import { Callback } from "./callback.js";
@@ -26,7 +26,7 @@ export class LearningRateMonitor extends Callback {
 
   constructor(options: LearningRateMonitorOptions = {}) {
     super();
-    checkOptions("LearningRateMonitor", options, NAMES, (expected, received) => new MisconfigurationError("LearningRateMonitor", expected, received, undefined, "ERR_LR_MONITOR"));
+    checkOptions("LearningRateMonitor", options, NAMES, misconfigured("LearningRateMonitor", "ERR_LR_MONITOR"));
     const { loggingInterval = null } = options;
     if (loggingInterval !== null && loggingInterval !== "step" && loggingInterval !== "epoch") {
       throw new MisconfigurationError("LearningRateMonitor", 'loggingInterval to be "step", "epoch" or null', loggingInterval, undefined, "ERR_LR_MONITOR");

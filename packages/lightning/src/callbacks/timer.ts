@@ -1,5 +1,5 @@
 import { checkOptions, type OptionNames } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import { parseDuration } from "../trainer-options.js";
 import type { Duration } from "../trainer-options.js";
@@ -26,7 +26,7 @@ export class Timer extends Callback {
 
   constructor(options: TimerOptions = {}) {
     super();
-    checkOptions("Timer", options, NAMES, (expected, received) => new MisconfigurationError("Timer", expected, received, undefined, "ERR_TIMER"));
+    checkOptions("Timer", options, NAMES, misconfigured("Timer", "ERR_TIMER"));
     this.#limit = options.duration === undefined ? null : parseDuration(options.duration, "Timer");
     this.#interval = options.interval ?? "step";
     if (this.#interval !== "step" && this.#interval !== "epoch") {

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { checkOptions, type OptionNames, type DType, words } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { TrainerFn } from "../types.js";
@@ -80,9 +80,9 @@ export class ModelCheckpoint extends Callback {
 
   constructor(options: ModelCheckpointOptions = {}) {
     super();
-    checkOptions("ModelCheckpoint", options, NAMES, (expected, received) => new MisconfigurationError("ModelCheckpoint", expected, received, undefined, "ERR_MODEL_CHECKPOINT"));
+    const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
+    checkOptions("ModelCheckpoint", options, NAMES, fail);
     const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
-    const fail = (expected: string, received: unknown): MisconfigurationError => new MisconfigurationError("ModelCheckpoint", expected, received, undefined, "ERR_MODEL_CHECKPOINT");
     if (mode !== "min" && mode !== "max") throw fail('mode to be "min" or "max"', mode);
     if (!Number.isInteger(saveTopK) || saveTopK < -1) throw fail("saveTopK to be a whole number ≥ -1", saveTopK);
     if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);

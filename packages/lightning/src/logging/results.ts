@@ -1,5 +1,5 @@
 import { checkOptions, Tensor, type OptionNames } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
 import { LoggedMetric } from "./metric.js";
@@ -106,7 +106,7 @@ export class Results {
 }
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
-  checkOptions("log", options, NAMES, (expected, received) => new MisconfigurationError("log", expected, received, undefined, "ERR_LOG_OPTION"));
+  checkOptions("log", options, NAMES, misconfigured("log", "ERR_LOG_OPTION"));
   if (typeof name !== "string") throw new MisconfigurationError("log", "name to be a string", name, undefined, "ERR_LOG_NAME");
   const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
   const reduceFx = options.reduceFx ?? "mean";

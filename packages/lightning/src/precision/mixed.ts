@@ -1,6 +1,6 @@
 import { amp, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { MemoryForecast } from "./explain.js";
 import { Precision } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
@@ -76,7 +76,7 @@ export class MixedPrecision extends Precision {
 
   constructor(options: MixedPrecisionOptions = {}) {
     super();
-    checkOptions("MixedPrecision", options, NAMES, (expected, received) => new MisconfigurationError("MixedPrecision", expected, received, undefined, "ERR_PRECISION_PLUGIN"));
+    checkOptions("MixedPrecision", options, NAMES, misconfigured("MixedPrecision", "ERR_PRECISION_PLUGIN"));
     const precision = options.precision ?? "16-mixed";
     if (precision !== "16-mixed" && precision !== "bf16-mixed") {
       throw new MisconfigurationError("MixedPrecision", 'precision to be "16-mixed" or "bf16-mixed"', precision, "The true precisions have no scaler and no autocast.", "ERR_PRECISION_PLUGIN");
