@@ -80,27 +80,19 @@ export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float
     const last = (): Tensor => randn([256, channels, side, side], { device: "cuda" }).to(dtype).contiguous({ memoryFormat: "channelsLast" });
     const [input, other, along] = [last().requiresGrad_(), withResidual ? last().requiresGrad_() : null, last()];
     const bn = new nn.BatchNorm2d(channels).to("cuda");
-    const both = (path: "kernel" | "reference"): void => {
-      bn.thenRelu(input, other, { path }).backward({ gradient: along });
-      clear(input, other, bn.weight, bn.bias);
-    };
     const elements = 256 * channels * side * side;
-    result.push({
-      name: `BatchNorm${withResidual ? " + residual" : ""} + ReLU, ${channels} × ${side}², ${dtype}`,
-      fusedMicroseconds: replayed(() => both("kernel"), repeats),
-      plainMicroseconds: replayed(() => both("reference"), repeats),
-      bytes: elements * 2 * (3 + 5) + (withResidual ? elements * (2 + 2 + 3 / 8) : 0),
-    });
-    const only = (norm2d: () => Tensor): void => {
-      norm2d().backward({ gradient: along });
-      clear(input, bn.weight, bn.bias);
-    };
-    result.push({
-      name: `BatchNorm alone, ${channels} × ${side}², ${dtype}`,
-      fusedMicroseconds: replayed(() => only(() => bn.thenRelu(input, null, { relu: false, path: "kernel" })), repeats),
-      plainMicroseconds: replayed(() => only(() => bn.thenRelu(input, null, { relu: false, path: "reference" })), repeats),
-      bytes: elements * 2 * (3 + 5),
-    });
+    for (const [what, residual, relu, more] of [[`${withResidual ? " + residual" : ""} + ReLU`, other, true, withResidual ? elements * (2 + 2 + 3 / 8) : 0], [" alone", null, false, 0]] as const) {
+      const pass = (path: "kernel" | "reference") => (): void => {
+        bn.thenRelu(input, residual, { relu, path }).backward({ gradient: along });
+        clear(input, residual, bn.weight, bn.bias);
+      };
+      result.push({
+        name: `BatchNorm${what}, ${channels} × ${side}², ${dtype}`,
+        fusedMicroseconds: replayed(pass("kernel"), repeats),
+        plainMicroseconds: replayed(pass("reference"), repeats),
+        bytes: elements * 2 * (3 + 5) + more,
+      });
+    }
   }
 
   const parameters = [leaf([8 * n], "float32")];

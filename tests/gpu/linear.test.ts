@@ -9,15 +9,18 @@ import { on, options, train } from "./support.js";
 const { linear } = nn.functional;
 const bits = (t: Tensor): string => `${t.dtype} [${t.shape.join(", ")}] ${t.stride().join(",")} ${Buffer.from(t.detach().cpu().contiguous().toBytes()).toString("base64")}`;
 
-/** As libtorch composes it of a view, a transposition, a product and a view. */
-function composed<T>(fn: () => T): T {
-  native.setLinearNode(false);
+function switchedOff<T>(set: (on: boolean) => void, fn: () => T): T {
+  set(false);
   try {
     return fn();
   } finally {
-    native.setLinearNode(true);
+    set(true);
   }
 }
+/** As libtorch composes it of a view, a transposition, a product and a view. */
+const composed = <T>(fn: () => T): T => switchedOff((on) => native.setLinearNode(on), fn);
+/** As autocast casts by itself, gradients of weights rounded to 16 bits and cast back. */
+const castBack = <T>(fn: () => T): T => switchedOff((on) => native.setMixedLinear(on), fn);
 
 for (const dtype of ["float32", "bfloat16", "float16"] satisfies DType[])
   test(`linear on the GPU: output and gradients equal libtorch's composition, bit for bit and in layout: ${dtype}`, options, () => {
@@ -47,15 +50,6 @@ test("linear on the GPU: one node, also under autocast", options, () =>
     assert.equal(autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => layer.forward(x)).gradFn, "AddmmBackward0");
   }));
 
-/** As autocast casts by itself, gradients of weights rounded to 16 bits and cast back. */
-function castBack<T>(fn: () => T): T {
-  native.setMixedLinear(false);
-  try {
-    return fn();
-  } finally {
-    native.setMixedLinear(true);
-  }
-}
 for (const dtype of ["bfloat16", "float16"] as const)
   test(`linear under autocast without a cache: float32 parameters get float32 gradients straight from the products; all else is the same to the bit: ${dtype}`, options, () => {
     seedEverything(2);
