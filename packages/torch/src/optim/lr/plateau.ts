@@ -1,7 +1,8 @@
 /** A schedule that reacts to a metric. */
 import { ArgumentError } from "../../errors.js";
 import { checkOptions, type OptionNames } from "../../options.js";
-import { Optimizer } from "../optimizer.js";
+import { Optimizer, type ParamGroup } from "../optimizer.js";
+import { inRange, savedRates, savedState, whole } from "./arguments.js";
 
 export interface PlateauOptions {
   /** Whether smaller ("min", default) or larger is better. */
@@ -37,8 +38,7 @@ export class ReduceLROnPlateau {
     checkOptions("ReduceLROnPlateau", options, NAMES);
     this.optimizer = optimizer;
     this.options = { mode: "min", factor: 0.1, patience: 10, threshold: 1e-4, thresholdMode: "rel", cooldown: 0, minLr: 0, eps: 1e-8, ...options };
-    if (!(this.options.factor < 1)) throw new ArgumentError("ReduceLROnPlateau", "factor < 1", this.options.factor);
-    if (this.options.mode !== "min" && this.options.mode !== "max") throw new ArgumentError("ReduceLROnPlateau", "mode to be min or max", this.options.mode);
+    checkValues(this.options);
     this.best = this.options.mode === "min" ? Infinity : -Infinity;
   }
   #better(metric: number): boolean {
@@ -75,16 +75,30 @@ export class ReduceLROnPlateau {
   stateDict(): Record<string, unknown> {
     return { best: this.best, numBadEpochs: this.numBadEpochs, cooldownCounter: this.cooldownCounter, lastEpoch: this.lastEpoch, lrs: this.getLastLr() };
   }
+  /** Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything changes, when it is not such a state. */
   loadStateDict(state: Record<string, unknown>): void {
-    for (const key of ["best", "numBadEpochs", "cooldownCounter", "lastEpoch"] as const) {
-      const value = state[key];
-      if (typeof value !== "number") throw new ArgumentError("ReduceLROnPlateau.loadStateDict", `${key} to be a number`, value);
-      this[key] = value;
-    }
-    if (Array.isArray(state["lrs"]))
-      state["lrs"].forEach((lr, i) => {
-        const g = this.optimizer.paramGroups[i];
-        if (g !== undefined) g.lr = Number(lr);
-      });
+    const fn = "ReduceLROnPlateau.loadStateDict";
+    const { best, lrs, ...counts } = savedState(fn, state);
+    const groups = this.optimizer.paramGroups;
+    // Infinite before the first metric.
+    if (typeof best !== "number" || Number.isNaN(best)) throw new ArgumentError(fn, "best to be a number", best);
+    for (const key of COUNTS) whole(fn, key, counts[key], 0);
+    const rates = lrs === undefined ? null : savedRates(fn, "lrs", lrs, groups.length, groups.length);
+    this.best = best;
+    for (const key of COUNTS) this[key] = counts[key] as number;
+    rates?.forEach((rate, i) => {
+      (groups[i] as ParamGroup).lr = rate;
+    });
   }
+}
+const COUNTS = ["numBadEpochs", "cooldownCounter", "lastEpoch"] as const;
+
+function checkValues(o: Required<PlateauOptions>): void {
+  const fn = "ReduceLROnPlateau";
+  if (o.mode !== "min" && o.mode !== "max") throw new ArgumentError(fn, "mode to be min or max", o.mode);
+  if (o.thresholdMode !== "rel" && o.thresholdMode !== "abs") throw new ArgumentError(fn, "thresholdMode to be rel or abs", o.thresholdMode);
+  inRange(fn, "factor", o.factor);
+  if (o.factor >= 1) throw new ArgumentError(fn, "factor < 1", o.factor);
+  for (const name of ["patience", "cooldown"] as const) whole(fn, name, o[name], 0);
+  for (const name of ["threshold", "minLr", "eps"] as const) inRange(fn, name, o[name]);
 }

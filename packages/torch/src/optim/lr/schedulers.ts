@@ -1,25 +1,29 @@
 /** Schedules that are a formula of the step. Each multiplies the last learning rate, so that several can be chained. */
 import { ArgumentError } from "../../errors.js";
 import type { Optimizer, ParamGroup } from "../optimizer.js";
+import { inRange, share, whole } from "./arguments.js";
 import { LRScheduler } from "./scheduler.js";
 
-function whole(fn: string, name: string, value: number): void {
-  if (!Number.isInteger(value) || value < 1) throw new ArgumentError(fn, `${name} to be a whole number ≥ 1`, value);
-}
-
-/** base · f(step). */
+/** base · f(step). A group that is added later keeps the learning rate that it came with: no function was given for it. */
 export class LambdaLR extends LRScheduler {
   readonly #lambdas: readonly ((step: number) => number)[];
   constructor(optimizer: Optimizer, lrLambda: ((step: number) => number) | readonly ((step: number) => number)[]) {
     super(optimizer);
     const n = optimizer.paramGroups.length;
-    this.#lambdas = typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lrLambda;
-    if (this.#lambdas.length !== n) throw new ArgumentError("LambdaLR", `one function, or one per group (${n})`, this.#lambdas.length);
+    this.#lambdas = typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lambdas(lrLambda, n);
     this.start();
   }
-  protected next(_: ParamGroup, base: number, i: number): number {
-    return base * (this.#lambdas[i] as (step: number) => number)(this.lastEpoch);
+  protected next(g: ParamGroup, base: number, i: number): number {
+    const lambda = this.#lambdas[i];
+    if (lambda === undefined) return g.lr;
+    const factor: unknown = lambda(this.lastEpoch);
+    if (typeof factor !== "number" || !Number.isFinite(factor)) throw new ArgumentError("LambdaLR", `the function of group ${i} to give a finite number at step ${this.lastEpoch}`, factor);
+    return base * factor;
   }
+}
+function lambdas(given: unknown, n: number): readonly ((step: number) => number)[] {
+  if (!Array.isArray(given) || given.length !== n || !given.every((f) => typeof f === "function")) throw new ArgumentError("LambdaLR", `one function, or one per group (${n})`, given);
+  return [...(given as ((step: number) => number)[])];
 }
 /** × gamma every `stepSize` steps. */
 export class StepLR extends LRScheduler {
@@ -28,8 +32,9 @@ export class StepLR extends LRScheduler {
     readonly stepSize: number,
     readonly gamma = 0.1,
   ) {
-    super(optimizer);
     whole("StepLR", "stepSize", stepSize);
+    inRange("StepLR", "gamma", gamma);
+    super(optimizer);
     this.start();
   }
   protected next(g: ParamGroup): number {
@@ -38,12 +43,17 @@ export class StepLR extends LRScheduler {
 }
 /** × gamma at each milestone. */
 export class MultiStepLR extends LRScheduler {
+  readonly milestones: readonly number[];
   constructor(
     optimizer: Optimizer,
-    readonly milestones: readonly number[],
+    milestones: readonly number[],
     readonly gamma = 0.1,
   ) {
+    if (!Array.isArray(milestones)) throw new ArgumentError("MultiStepLR", "milestones to be an array of whole numbers", milestones);
+    milestones.forEach((m, i) => whole("MultiStepLR", `milestones[${i}]`, m, 0));
+    inRange("MultiStepLR", "gamma", gamma);
     super(optimizer);
+    this.milestones = [...milestones];
     this.start();
   }
   protected next(g: ParamGroup): number {
@@ -56,6 +66,7 @@ export class ExponentialLR extends LRScheduler {
     optimizer: Optimizer,
     readonly gamma: number,
   ) {
+    inRange("ExponentialLR", "gamma", gamma);
     super(optimizer);
     this.start();
   }
@@ -70,6 +81,8 @@ export class ConstantLR extends LRScheduler {
     readonly factor = 1 / 3,
     readonly totalIters = 5,
   ) {
+    share("ConstantLR", "factor", factor);
+    whole("ConstantLR", "totalIters", totalIters);
     super(optimizer);
     this.start();
   }
@@ -86,8 +99,10 @@ export class LinearLR extends LRScheduler {
     readonly endFactor = 1,
     readonly totalIters = 5,
   ) {
+    share("LinearLR", "startFactor", startFactor);
+    inRange("LinearLR", "endFactor", endFactor, 0, 1);
+    whole("LinearLR", "totalIters", totalIters);
     super(optimizer);
-    if (!(startFactor > 0 && startFactor <= 1)) throw new ArgumentError("LinearLR", "startFactor in (0, 1]", startFactor);
     this.start();
   }
   protected next(g: ParamGroup): number {
@@ -103,8 +118,9 @@ export class PolynomialLR extends LRScheduler {
     readonly totalIters = 5,
     readonly power = 1,
   ) {
-    super(optimizer);
     whole("PolynomialLR", "totalIters", totalIters);
+    inRange("PolynomialLR", "power", power);
+    super(optimizer);
     this.start();
   }
   protected next(g: ParamGroup): number {
@@ -119,8 +135,9 @@ export class CosineAnnealingLR extends LRScheduler {
     readonly tMax: number,
     readonly etaMin = 0,
   ) {
-    super(optimizer);
     whole("CosineAnnealingLR", "tMax", tMax);
+    inRange("CosineAnnealingLR", "etaMin", etaMin);
+    super(optimizer);
     this.start();
   }
   protected next(g: ParamGroup, base: number): number {
