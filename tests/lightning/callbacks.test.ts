@@ -77,9 +77,10 @@ test("a failing run is saved when asked for, and names of files that exist are l
     }
   }
   for (let i = 0; i < 2; i++) await assert.rejects(files("failed", { saveOnException: true, filename: "x" }, { maxEpochs: 1 }, new Failing(), false), { message: "on purpose" });
-  assert.deepEqual(readdirSync(join(folder, "failed")), ["x.ckpt"]);
-  await files("failed", { filename: "x" }, { maxEpochs: 1 }, new Net(), false);
+  // Each run is another one: none takes the place of what it did not write.
   assert.deepEqual(readdirSync(join(folder, "failed")).sort(), ["x-v1.ckpt", "x.ckpt"]);
+  await files("failed", { filename: "x" }, { maxEpochs: 1 }, new Net(), false);
+  assert.deepEqual(readdirSync(join(folder, "failed")).sort(), ["x-v1.ckpt", "x-v2.ckpt", "x.ckpt"]);
 });
 
 test("best and last by name", async () => {

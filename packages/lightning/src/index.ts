@@ -35,7 +35,7 @@ export type { RunLogOptions } from "./callbacks/run-log.js";
 export { Timer } from "./callbacks/timer.js";
 export type { TimerOptions } from "./callbacks/timer.js";
 
-export { readCheckpoint, writeCheckpoint } from "./checkpoint/file.js";
+export { readCheckpoint, writeCheckpoint, type SaveCheckpointOptions } from "./checkpoint/file.js";
 export type { Checkpoint, LoopsState } from "./checkpoint/format.js";
 export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint.js";

@@ -1,6 +1,7 @@
 import { words } from "@nbit/torch";
-import type { DType, Device, optim } from "@nbit/torch";
+import type { Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
+import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
 import { MetricBoard } from "./logging/board.js";
 import type { Logger } from "./loggers/logger.js";
@@ -20,7 +21,7 @@ export abstract class TrainerState implements TrainerView {
   abstract readonly strategy: Strategy;
   abstract readonly loggers: readonly Logger[];
   abstract readonly callbacks: readonly Callback[];
-  abstract saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean; readonly dtype?: DType }): void;
+  abstract saveCheckpoint(path: string, options?: SaveCheckpointOptions): void;
   shouldStop = false;
 
   protected abstract readonly resolved: ResolvedOptions;

@@ -1,5 +1,6 @@
-import type { DType, Device, optim } from "@nbit/torch";
+import type { Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
+import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
@@ -102,5 +103,5 @@ export interface TrainerView {
   addCallbackMetrics(metrics: Readonly<Record<string, number>>): void;
 
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
-  saveCheckpoint(path: string, options?: { readonly weightsOnly?: boolean; readonly dtype?: DType }): void;
+  saveCheckpoint(path: string, options?: SaveCheckpointOptions): void;
 }

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { getSwitch, scope, setSwitch, useDeterministicAlgorithms, words } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
@@ -6,6 +5,7 @@ import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
 import { checkWeightsDtype, writeCheckpoint } from "./checkpoint/file.js";
+import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
@@ -153,11 +153,11 @@ export class Trainer extends TrainerState {
   }
 
   /** Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's room; a run that resumes from it goes on from rounded ones. */
-  saveCheckpoint(path: string, options: { readonly weightsOnly?: boolean; readonly dtype?: DType } = {}): void {
+  saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): void {
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
     if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
     const { active } = this;
-    if (this.isGlobalZero) scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype)));
+    if (this.isGlobalZero) scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
   }
 
   // The course of a run.
@@ -232,11 +232,11 @@ export class Trainer extends TrainerState {
   }
 
   #saveInterrupted(run: Run): InterruptError {
-    const folder = this.callbacks.find((callback) => callback instanceof ModelCheckpoint)?.dirpath ?? null;
+    const file = this.callbacks.find((callback) => callback instanceof ModelCheckpoint)?.interruptedFile(this) ?? null;
     const steps = `${this.globalStep} steps`;
-    if (run.fit === null || folder === null || this.resolved.fastDevRun !== false) return new InterruptError(`${run.fn}: interrupted after ${steps}.`, null);
-    const path = join(folder, "interrupted.ckpt");
-    this.saveCheckpoint(path);
+    if (run.fit === null || file === null || this.resolved.fastDevRun !== false) return new InterruptError(`${run.fn}: interrupted after ${steps}.`, null);
+    const { path, metadata } = file;
+    this.saveCheckpoint(path, { metadata });
     return new InterruptError(`fit: interrupted after ${steps}. Go on with trainer.fit(model, { ckptPath: ${JSON.stringify(path)} }).`, path);
   }
 

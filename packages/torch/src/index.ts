@@ -6,6 +6,7 @@ export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
 export { nearest } from "./names.js";
+export { plainText, quoted } from "./plain-text.js";
 export { checkOptions, type OptionNames } from "./options.js";
 export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";

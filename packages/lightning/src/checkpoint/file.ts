@@ -1,16 +1,26 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { isFloatingPoint, isTensor, loadCheckpoint, saveCheckpoint } from "@nbit/torch";
+import { checkPath, isFloatingPoint, isTensor, loadCheckpoint, saveCheckpoint, withFile } from "@nbit/torch";
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
 import type { Checkpoint } from "./format.js";
 
+export interface SaveCheckpointOptions {
+  /** The model only, without the state of training. Default false. */
+  readonly weightsOnly?: boolean;
+  /** Save weights in this dtype. Default: as they are. */
+  readonly dtype?: DType;
+  /** Texts for the file's header, by name. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
 /** Write a checkpoint as one safetensors file. Atomic: the file is complete or absent. Its folder is made when missing. */
-export function writeCheckpoint(path: string, checkpoint: Checkpoint): void {
-  mkdirSync(dirname(path), { recursive: true });
-  saveCheckpoint(path, checkpoint);
+export function writeCheckpoint(path: string, checkpoint: Checkpoint, metadata: Readonly<Record<string, string>> = {}): void {
+  checkPath("saveCheckpoint", path);
+  withFile("saveCheckpoint", "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
+  saveCheckpoint(path, checkpoint, { metadata });
 }
 
 /** Floating point weights in another dtype; null: as they are. */

@@ -1,5 +1,4 @@
-import { existsSync, rmSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { checkOptions, type OptionNames, type DType, words } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -8,12 +7,13 @@ import type { TrainerView } from "../trainer-view.js";
 import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
 import { checkWeightsDtype } from "./file.js";
-import { formatName } from "./names.js";
+import { formatName, templateProblem } from "./names.js";
+import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
 
 export interface ModelCheckpointOptions {
   /** Folder. Default: `checkpoints` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
   readonly dirpath?: string;
-  /** Template of the file name, such as "{epoch}-{val_loss:.2f}". Default "{epoch}-{step}". */
+  /** Template of the file name, such as "{epoch}-{val_loss:.2f}", below `dirpath`: "/" makes folders there. Default "{epoch}-{step}". */
   readonly filename?: string;
   /** Metric that decides which checkpoints are the best. Default null: the newest is. */
   readonly monitor?: string | null;
@@ -47,9 +47,13 @@ const NAMES: OptionNames<ModelCheckpointOptions> = {
 };
 
 const EXTENSION = ".ckpt";
+const TEMPLATE = "{epoch}-{step}";
 
 /**
  * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
+ *
+ * It removes and overwrites only what it wrote itself, or what a run wrote that it goes on from: files in `dirpath` that carry its mark. Any other file keeps its place; a checkpoint of that name gets a
+ * version (`-v1`). Paths in a state that is loaded are never believed.
  *
  * Files are written atomically and hold everything that a resumed run needs to continue bit for bit, from between two batches as
  * well as from between two epochs.
@@ -77,6 +81,9 @@ export class ModelCheckpoint extends Callback {
   #lastSaved = "";
   /** Saving fell due before the metric was there: it is made up for after validation. */
   #deferred = false;
+  readonly #own = new OwnFiles();
+  /** Path of the checkpoint that goes as soon as the one that takes its place is written. */
+  #replaced = "";
 
   constructor(options: ModelCheckpointOptions = {}) {
     super();
@@ -93,6 +100,8 @@ export class ModelCheckpoint extends Callback {
       throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
     }
     checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
+    const problem = options.filename === undefined ? null : templateProblem(options.filename, options.autoInsertMetricName ?? true);
+    if (problem !== null) throw fail(`filename ${problem}`, options.filename);
     this.monitor = monitor;
     this.mode = mode;
     this.#options = options;
@@ -159,7 +168,7 @@ export class ModelCheckpoint extends Callback {
 
   override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
     if (this.#options.saveOnException !== true || this.#mustNotSave(trainer)) return;
-    const path = this.#path(trainer, this.#options.filename ?? "{epoch}-{step}");
+    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE);
     this.#write(trainer, path);
     console.error(`Training failed (${error instanceof Error ? error.message : String(error)}); saved ${path}.`);
   }
@@ -195,11 +204,10 @@ export class ModelCheckpoint extends Callback {
   }
 
   #saveNewest(trainer: TrainerView): void {
-    const path = this.#freePath(trainer, this.#options.filename ?? "{epoch}-{step}", this.bestModelPath);
     const previous = this.bestModelPath;
+    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE, previous);
     this.bestModelPath = path;
-    this.#write(trainer, path);
-    if (this.#topK === 1) this.#remove(trainer, previous, path);
+    this.#write(trainer, path, this.#topK === 1 ? previous : "");
   }
 
   #saveRanked(trainer: TrainerView, monitor: string): void {
@@ -220,51 +228,54 @@ export class ModelCheckpoint extends Callback {
     }
     const dropped = full && last !== undefined ? last[0] : "";
     delete this.bestKModels[dropped];
-    const path = this.#freePath(trainer, this.#options.filename ?? "{epoch}-{step}", dropped);
+    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE, dropped);
     this.bestKModels[path] = score;
     const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
-    this.#write(trainer, path);
+    this.#write(trainer, path, dropped);
     if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`);
-    this.#remove(trainer, dropped, path);
   }
 
   #saveLast(trainer: TrainerView): void {
-    const path = this.#freePath(trainer, "last", this.lastModelPath);
     const previous = this.lastModelPath;
+    const path = this.#freePath(trainer, "last", previous);
     this.lastModelPath = path;
-    this.#write(trainer, path);
-    this.#remove(trainer, previous, path);
+    this.#write(trainer, path, previous);
   }
 
-  #write(trainer: TrainerView, path: string): void {
+  /** Write one, then remove the one whose place it takes. The state says so too: a run that is killed between the two removes it when it goes on. */
+  #write(trainer: TrainerView, path: string, replaced = ""): void {
+    const leaves = replaced !== path && (trainer.ckptPath === null || resolve(trainer.ckptPath) !== replaced); // not the one that this run goes on from
+    this.#replaced = leaves ? replaced : "";
     this.#lastStepSaved = trainer.globalStep;
     this.#lastSaved = path;
-    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false, ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
+    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false, metadata: this.#own.metadataFor(path), ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
+    this.#own.remove(this.#directory, this.#replaced);
+    this.#replaced = "";
+  }
+
+  /** Where the Trainer saves what an interrupted run needs to go on, and with which mark; null before the first run. @internal */
+  interruptedFile(trainer: TrainerView): { readonly path: string; readonly metadata: Readonly<Record<string, string>> } | null {
+    if (this.#directory === null) return null;
+    const path = this.#freePath(trainer, "interrupted", join(this.#directory, `interrupted${EXTENSION}`));
+    return { path, metadata: this.#own.metadataFor(path) };
   }
 
   #path(trainer: TrainerView, template: string): string {
     const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
-    return join(this.resolveDirectory(trainer), formatName(template, values, this.#options.autoInsertMetricName ?? true) + EXTENSION);
+    const directory = this.resolveDirectory(trainer);
+    const path = join(directory, formatName(template, values, this.#options.autoInsertMetricName ?? true) + EXTENSION);
+    if (leadsAway(directory, path)) throw new MisconfigurationError("ModelCheckpoint", "filename to lead through no symbolic link", path, "Set dirpath to where checkpoints shall be.", "ERR_MODEL_CHECKPOINT");
+    return path;
   }
 
-  /** A name that overwrites nothing but `own`, which is about to be replaced. */
-  #freePath(trainer: TrainerView, template: string, own: string): string {
+  /** A name that overwrites nothing but `replaced`, if that is ours. */
+  #freePath(trainer: TrainerView, template: string, replaced = ""): string {
     const path = this.#path(trainer, template);
+    const directory = this.resolveDirectory(trainer);
     let candidate = path;
-    for (let version = 1; candidate !== own && existsSync(candidate); version++) candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
+    for (let version = 1; isTaken(candidate) && !(candidate === replaced && this.#own.has(directory, candidate)); version++) candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
     return candidate;
-  }
-
-  /** Removes a checkpoint of ours that another has taken the place of; not the one that this run goes on from. */
-  #remove(trainer: TrainerView, path: string, unless: string): void {
-    if (path === "" || path === unless || dirname(path) !== this.#directory) return;
-    if (trainer.ckptPath !== null && resolve(trainer.ckptPath) === path) return;
-    try {
-      rmSync(path, { force: true });
-    } catch (error) {
-      warn("WARN_CHECKPOINT_REMOVE", `ModelCheckpoint: could not remove ${path}: ${String(error)}`);
-    }
   }
 
   /** Path of the checkpoint that was written last; "" before the first. */
@@ -280,6 +291,8 @@ export class ModelCheckpoint extends Callback {
       bestModelScore: this.bestModelScore,
       lastModelPath: this.lastModelPath,
       bestKModels: { ...this.bestKModels },
+      replaced: this.#replaced,
+      writers: [...this.#own.writers],
     };
   }
 
@@ -289,10 +302,13 @@ export class ModelCheckpoint extends Callback {
       warn("WARN_CHECKPOINT_FOLDER", `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`);
       return;
     }
+    this.#own.inherit(state.writers);
+    const has = (path: unknown): path is string => typeof path === "string" && this.#own.has(this.dirpath, path);
     if (typeof state.bestModelScore === "number") this.bestModelScore = state.bestModelScore;
-    if (typeof state.lastModelPath === "string") this.lastModelPath = state.lastModelPath;
+    if (has(state.lastModelPath)) this.lastModelPath = state.lastModelPath;
     if (typeof state.bestKModels === "object" && state.bestKModels !== null) {
-      this.bestKModels = Object.fromEntries(Object.entries(state.bestKModels).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+      this.bestKModels = Object.fromEntries(Object.entries(state.bestKModels).filter((entry): entry is [string, number] => typeof entry[1] === "number" && has(entry[0])));
     }
+    if (has(state.replaced)) this.#own.remove(this.dirpath, state.replaced);
   }
 }

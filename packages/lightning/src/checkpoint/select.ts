@@ -36,8 +36,10 @@ function lastIn(folder: string): { path: string; time: number }[] {
   }
   return names
     .filter((name) => /^last(-v\d+)?\.ckpt$/.test(name))
-    .map((name) => {
+    .flatMap((name) => {
       const path = join(folder, name);
-      return { path, time: statSync(path).mtimeMs };
+      // A link that leads nowhere, or a folder of that name, is no checkpoint.
+      const stat = statSync(path, { throwIfNoEntry: false });
+      return stat?.isFile() === true ? [{ path, time: stat.mtimeMs }] : [];
     });
 }

@@ -1,26 +1,44 @@
 /** Files that are either the old one or the new one, whatever happens in between. */
-import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import { ArgumentError } from "../errors.js";
+import { asFileError, checkPath } from "./errors.js";
+import { removeLeftovers, temporaryName } from "./leftovers.js";
 
 /**
  * Write a file so that a reader, a crash or a full disk meets the old contents or all of the new ones, never a part.
  *
  * The contents go to a temporary file beside the target, reach the disk (`fsync`), and then take the target's name. Two processes may write the same path: the last
- * to finish wins. A symbolic link stays one: what it points to is replaced.
+ * to finish wins. A symbolic link stays one: what it points to is replaced. Temporary files of this target that killed processes left are removed first.
  *
  * @param path - The file to write. Its directory must exist.
  * @param write - Writes the contents to the open file descriptor. When it throws, the temporary file is removed and the target is as before.
  * @param options.sync - False: leave it to the operating system when the contents reach the disk. A crash of the machine can then lose both. Default true.
+ * @param options.fn - Who writes, for messages.
+ * @throws {FileError} `saveCheckpoint: expected to write "last.ckpt". Received: ENOSPC: no space left on device. …`, with the operating system's code.
  */
-export function writeAtomically(path: string, write: (fd: number) => void, options: { readonly sync?: boolean } = {}): void {
-  const target = resolveLink(path);
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
+export function writeAtomically(path: string, write: (fd: number) => void, options: { readonly sync?: boolean; readonly fn?: string } = {}): void {
+  const { fn = "writeAtomically", sync = true } = options;
+  checkPath(fn, path);
+  try {
+    const target = resolveLink(resolve(path));
+    // A device or a pipe would be replaced by a file.
+    if (statSync(target, { throwIfNoEntry: false })?.isFile() === false) throw new ArgumentError(fn, "path to be that of a file, or of none yet", path);
+    replace(target, write, sync);
+  } catch (error) {
+    throw asFileError(fn, "write", path, error, "What was there before is unchanged.");
+  }
+}
+
+function replace(target: string, write: (fd: number) => void, sync: boolean): void {
+  const folder = dirname(target);
+  removeLeftovers(folder, basename(target));
+  const temporary = join(folder, temporaryName(basename(target)));
   const fd = openSync(temporary, "wx", modeOf(target));
   try {
     try {
       write(fd);
-      if (options.sync !== false) fsyncSync(fd);
+      if (sync) fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
@@ -33,13 +51,18 @@ export function writeAtomically(path: string, write: (fd: number) => void, optio
     }
     throw error;
   }
-  if (options.sync !== false) syncDirectory(dirname(target));
+  if (sync) syncDirectory(folder);
 }
 
-/** `writeSync` until everything is written: one call may write less. */
+/** @internal `writeSync` until everything is written: one call may write less. */
 export function writeAll(fd: number, bytes: Uint8Array): void {
   let at = 0;
   while (at < bytes.length) at += writeSync(fd, bytes, at, bytes.length - at);
+}
+
+/** @internal A text as a whole file, as {@link writeAtomically} writes it; what is shown of a run need not reach the disk at once. */
+export function writeText(fn: string, path: string, text: string): void {
+  writeAtomically(path, (fd) => writeAll(fd, Buffer.from(text)), { fn, sync: false });
 }
 
 function resolveLink(path: string): string {

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { NbitError } from "../errors.js";
+import { checkReadable, withFile } from "./errors.js";
 
 /** An IDX file that cannot be read. */
 export class IdxError extends NbitError {
@@ -20,6 +21,9 @@ export type IdxArray =
   | { readonly dtype: "float64"; readonly shape: readonly number[]; readonly data: Float64Array };
 
 const WIDTHS: Readonly<Record<number, number>> = { 0x08: 1, 0x09: 1, 0x0b: 2, 0x0c: 4, 0x0d: 4, 0x0e: 8 };
+
+/** A file of a megabyte can unpack to a gigabyte: beyond this it is no data set. */
+const MOST_BYTES = 2 ** 32;
 
 /**
  * Read an IDX array: two zero bytes, the dtype, the number of dimensions, their sizes (32 bits each), the elements.
@@ -67,12 +71,13 @@ export function parseIdx(bytes: Uint8Array): IdxArray {
 
 /** {@link parseIdx} of a file, gzipped or not. */
 export function readIdx(path: string): IdxArray {
-  return parseIdx(readFileSync(path));
+  checkReadable("readIdx", path);
+  return parseIdx(withFile("readIdx", "read", path, () => readFileSync(path)));
 }
 
 function inflate(bytes: Uint8Array): Uint8Array {
   try {
-    return gunzipSync(bytes);
+    return gunzipSync(bytes, { maxOutputLength: MOST_BYTES });
   } catch (error) {
     throw new IdxError("IDX_COMPRESSION", `expected gzip data. Received: ${error instanceof Error ? error.message : String(error)}.`);
   }

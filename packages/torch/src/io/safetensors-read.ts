@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { ArgumentError } from "../errors.js";
 import { empty } from "../ops/index.js";
 import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
-import { SafetensorsError } from "./errors.js";
+import { checkReadable, SafetensorsError, withFile } from "./errors.js";
 import { headerLength, parseHeader, type Header, type TensorInfo } from "./safetensors-header.js";
 
 export interface LoadOptions {
@@ -45,15 +45,18 @@ export class SafetensorsFile {
   /**
    * Open a file and check all of its header; no tensor is read.
    * @throws {SafetensorsError} with a code for each way in which a file can be wrong.
+   * @throws {FileError} when it cannot be read at all.
    */
   static open(path: string): SafetensorsFile {
-    const fd = openSync(path, "r");
+    const fn = "SafetensorsFile.open";
+    checkReadable(fn, path);
+    const fd = withFile(fn, "read", path, () => openSync(path, "r"));
     try {
       const size = fstatSync(fd).size;
       const read: ReadAt = (into, at) => {
         let done = 0;
         while (done < into.length) {
-          const n = readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done);
+          const n = withFile(fn, "read", path, () => readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done));
           if (n === 0) throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`, path);
           done += n;
         }

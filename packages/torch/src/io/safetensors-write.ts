@@ -36,7 +36,7 @@ export function saveSafetensors(path: string, tensors: NamedTensors, options: Sa
       writeAll(fd, plan.header);
       for (const [, tensor] of plan.tensors) eachChunk(tensor, (bytes) => writeAll(fd, bytes));
     },
-    { sync: options.sync ?? true },
+    { sync: options.sync ?? true, fn: "saveSafetensors" },
   );
 }
 
