@@ -208,10 +208,21 @@ export class Trainer extends TrainerState {
     } finally {
       stopListening();
       restoreSwitches();
-      this.precision.endRun();
-      run.fit?.graph?.end();
+      this.#release(run);
       run.stage = null;
       run.currentHook = null;
+    }
+  }
+
+  /** What a run held beyond its end goes, so that the device holds what it held before and what others keep. */
+  #release(run: Run): void {
+    this.precision.endRun();
+    try {
+      run.fit?.graph?.end();
+      this.accelerator.teardown?.();
+    } catch (error) {
+      // A device that is lost gives nothing back; the run's own error says what became of it.
+      if (this.status !== "interrupted") throw error;
     }
   }
 

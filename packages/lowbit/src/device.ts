@@ -67,9 +67,9 @@ export function deviceStep(family: Family, p: Tensor, grad: Tensor, states: read
   const kernel = operators("nbit")[KERNEL];
   const target = p.detach();
   const dense = target.isContiguous() ? target : target.contiguous();
-  const rate = isTensor(inputs.rate) ? inputs.rate : null;
+  const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, h.lr] : [null, inputs.rate];
   kernel?.(
-    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family.name), step, rate, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
+    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family.name), step, rate, lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
     family.name === "LARS" ? 0 : h.maxUnorm, h.blockSize, h.keepPositive, inputs.gradScale, inputs.foundInf,
   );
   if (dense !== target) target.copy_(dense);

@@ -29,6 +29,8 @@ export interface NativeAddon {
   intern(text: string): number;
   schemas(name: string): string;
   operatorNames(): string;
+  /** Operators that were called by name, latest first; a line each. */
+  recentOperators(): string;
   // data
   fromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: number, device: number): number;
   toBytes(handle: number): ArrayBuffer;
@@ -120,6 +122,8 @@ export interface NativeAddon {
   cudaMemory?(index: number): void;
   cudaResetPeak?(index: number): void;
   cudaEmptyCache?(): void;
+  /** False while a graph that may have recorded them lives. */
+  cudaClearWorkspaces?(): boolean;
   cudaSyncDebug?(mode: number): void;
   cudaMemoryFraction?(fraction: number, index: number): void;
   streamCreate?(index: number, high: boolean): number;

@@ -16,7 +16,6 @@ namespace {
 // variant: -DBF16=0
 const char* kSource = R"cuda(
 #define INFINITY __int_as_float(0x7f800000)
-#define NAN __int_as_float(0x7fc00000)
 typedef unsigned short u16;
 typedef long long i64;
 __device__ __forceinline__ float toFloat(u16 v) {
@@ -34,6 +33,7 @@ __device__ __forceinline__ u16 fromFloat(float f) {
 #endif
 }
 struct alignas(16) Pack { u16 v[8]; };
+extern "C" __device__ void __assertfail(const char* condition, const char* file, unsigned line, const char* function, unsigned long charSize);
 
 __device__ __forceinline__ void join(float& m, float& s, float m2, float s2) {
   const float top = fmaxf(m, m2);
@@ -72,7 +72,9 @@ extern "C" __global__ void rows(const u16* logits, const i64* target, float* los
       const i64 t = target[row];
       const float total = m + logf(s);
       lse[row] = total;
-      loss[row] = t == ignore ? 0.f : (t < 0 || t >= columns) ? NAN : total - toFloat(x[t]);
+      // As in libtorch's own kernels: a NaN here would be taken for an overflow, and every step skipped.
+      if (t != ignore && (t < 0 || t >= columns)) __assertfail("0 <= label && label < classes", "cross_entropy", 0, "rows", 1);
+      loss[row] = t == ignore ? 0.f : total - toFloat(x[t]);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include <ATen/ScalarOps.h>
 #include <ATen/core/ivalue.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <unordered_map>
@@ -76,7 +77,9 @@ struct Operator {
   std::vector<Return> returns;
   DirectCall direct = nullptr;
   bool writes = false;  // one of its arguments
+  uint64_t lastCall = 0;
 };
+uint64_t calls = 0;
 std::deque<Operator> operators;  // a compile during a call moves nothing
 std::unordered_map<std::string, uint32_t> operatorIds;
 std::vector<std::string> interned{""};
@@ -318,6 +321,7 @@ NBIT_FN(call) {
   }
   try {
     Operator& op = operators[id];
+    op.lastCall = ++calls;
     if (op.direct) op.direct(buffer + 1, buffer); else callBoxed(op, buffer + 1);
     if (op.writes) forgetCasts();
   } catch (...) {
@@ -379,8 +383,21 @@ NBIT_FN(operatorNames) {
   NBIT_CATCH("operatorNames")
 }
 
+/** Names of operators, the latest called first: what a device reports late was done by one of them. */
+NBIT_FN(recentOperators) {
+  (void)info;
+  NBIT_TRY
+  std::vector<const Operator*> called;
+  for (const Operator& op : operators) if (op.lastCall != 0) called.push_back(&op);
+  std::sort(called.begin(), called.end(), [](const Operator* a, const Operator* b) { return a->lastCall > b->lastCall; });
+  std::string o;
+  for (const Operator* op : called) o += op->name + "\n";
+  return toJs(env, o);
+  NBIT_CATCH("recentOperators")
+}
+
 std::vector<Entry> dispatchEntries() {
-  return {{"call", call}, {"compileOp", compileOp}, {"isDirect", isDirect}, {"setDirectCalls", setDirectCalls}, {"intern", intern}, {"schemas", schemas}, {"operatorNames", operatorNames}};
+  return {{"call", call}, {"compileOp", compileOp}, {"isDirect", isDirect}, {"setDirectCalls", setDirectCalls}, {"intern", intern}, {"schemas", schemas}, {"operatorNames", operatorNames}, {"recentOperators", recentOperators}};
 }
 
 }  // namespace nbit

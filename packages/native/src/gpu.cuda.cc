@@ -4,9 +4,11 @@
 #include "weight_casts.h"
 
 #include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAContextLight.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -34,11 +36,23 @@ class Registry {
     return *found->second;
   }
   void remove(double id) { items_.erase(static_cast<uint64_t>(id)); }
+  bool empty() const { return items_.empty(); }
 
  private:
   std::map<uint64_t, std::unique_ptr<T>> items_;
   uint64_t last_ = 0;
 };
+/**
+ * Where this thread's graphs are warmed up and recorded: one stream a device, for as long as the thread lives. Streams of libtorch's pool would be another for each graph, and with each came workspaces of
+ * cuBLAS (some 32 MiB) that nobody gives back.
+ */
+c10::cuda::CUDAStream recordingStream() {
+  thread_local std::map<c10::DeviceIndex, cudaStream_t> made;
+  const c10::DeviceIndex device = c10::cuda::current_device();
+  cudaStream_t& stream = made[device];
+  if (stream == nullptr) C10_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return c10::cuda::getStreamFromExternal(stream, device);
+}
 struct Capture {
   at::cuda::CUDAGraph graph;
   decltype(at::cuda::graph_pool_handle()) pool;
@@ -46,7 +60,7 @@ struct Capture {
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
 
   Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) {}
-  static std::unique_ptr<Capture> alone() { return std::make_unique<Capture>(at::cuda::graph_pool_handle(), c10::cuda::getStreamFromPool()); }
+  static std::unique_ptr<Capture> alone() { return std::make_unique<Capture>(at::cuda::graph_pool_handle(), recordingStream()); }
   std::unique_ptr<Capture> sibling() const { return std::make_unique<Capture>(pool, side); }
 };
 // Never destroyed: at exit the driver may be gone before them.
@@ -134,6 +148,15 @@ NBIT_FN(cudaEmptyCache) {
   c10::cuda::CUDACachingAllocator::emptyCache();
   return nullptr;
   NBIT_CATCH("cuda.emptyCache")
+}
+// → whether the workspaces of cuBLAS and cuBLASLt were given back to the allocator. A graph may have recorded them, so they stay while there is one; the next product makes new ones.
+NBIT_FN(cudaClearWorkspaces) {
+  (void)info;
+  NBIT_TRY
+  const bool unused = graphs.empty();
+  if (unused) at::cuda::clearCublasWorkspaces();
+  return toJs(env, unused);
+  NBIT_CATCH("cuda.clearCublasWorkspaces")
 }
 // (fraction, index): tensors may take this share of the device's memory
 NBIT_FN(cudaMemoryFraction) {
@@ -333,7 +356,7 @@ NBIT_FN(graphSideStream) {
 
 std::vector<Entry> cudaEntries() {
   return {{"cudaProperties", cudaProperties}, {"cudaVersions", cudaVersions}, {"cudaSynchronize", cudaSynchronize_}, {"cudaCurrentDevice", cudaCurrentDevice}, {"cudaSetDevice", cudaSetDevice_},
-          {"cudaMemory", cudaMemory}, {"cudaResetPeak", cudaResetPeak}, {"cudaEmptyCache", cudaEmptyCache}, {"cudaSyncDebug", cudaSyncDebug}, {"cudaMemoryFraction", cudaMemoryFraction}, {"streamQuery", streamQuery}, {"streamUses", streamUses},
+          {"cudaMemory", cudaMemory}, {"cudaResetPeak", cudaResetPeak}, {"cudaEmptyCache", cudaEmptyCache}, {"cudaClearWorkspaces", cudaClearWorkspaces}, {"cudaSyncDebug", cudaSyncDebug}, {"cudaMemoryFraction", cudaMemoryFraction}, {"streamQuery", streamQuery}, {"streamUses", streamUses},
           {"streamCreate", streamCreate}, {"streamCurrent", streamCurrent}, {"streamSetCurrent", streamSetCurrent}, {"streamSynchronize", streamSynchronize}, {"streamFree", streamFree},
           {"eventCreate", eventCreate}, {"eventRecord", eventRecord}, {"eventWait", eventWait}, {"eventSynchronize", eventSynchronize}, {"eventQuery", eventQuery}, {"eventElapsed", eventElapsed}, {"eventFree", eventFree},
           {"graphCreate", graphCreate}, {"graphBegin", graphBegin}, {"graphEnd", graphEnd}, {"graphReplay", graphReplay}, {"graphFree", graphFree}, {"graphSideStream", graphSideStream}};

@@ -1,5 +1,6 @@
 /** Errors of nbit: a class, a stable `code`, and a message that names the argument, what was expected, what was received and the fix. */
 
+import { deviceLostMessage, saysDeviceLost } from "./device-lost.js";
 import { readable } from "./libtorch-messages.js";
 
 /** Base of every error that nbit raises on purpose. */
@@ -37,6 +38,18 @@ export class OutOfMemoryError extends TorchError {
   constructor(message: string, op: string | null = null) {
     super(message, "TORCH_OUT_OF_MEMORY", op);
   }
+}
+
+/**
+ * The GPU is lost to this process: a kernel asserted (`CUDA_DEVICE_ASSERT`: an index or a class label out of range) or read where nothing is (`CUDA_DEVICE_LOST`). CUDA fails every later call, so tensors on the GPU
+ * can be neither read nor saved; those on the CPU can. Go on in a new process.
+ */
+export class DeviceLostError extends TorchError {}
+
+let recentOperators: () => readonly string[] = () => [];
+/** @internal Lets what calls operators tell which were called last. */
+export function provideRecentOperators(recent: () => readonly string[]): void {
+  recentOperators = recent;
 }
 
 const explainers: ((message: string) => string | null)[] = [];
@@ -102,7 +115,12 @@ export function nativeError(code: string, message: string, op: string | null): E
   if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);
   // An operator that caught another's exception quotes it with its C++ frames.
   const frames = message.indexOf("\nException raised from ");
-  const text = readable(frames === -1 ? message : message.slice(0, frames));
+  const plain = frames === -1 ? message : message.slice(0, frames);
+  if (saysDeviceLost(plain)) {
+    const lost = deviceLostMessage(plain, recentOperators());
+    return new DeviceLostError(lost.text, lost.code, op);
+  }
+  const text = readable(plain);
   if (code !== "TORCH_OUT_OF_MEMORY") return new TorchError(text, code, op);
   const explained = explainers.map((explain) => explain(text)).filter((part) => part !== null);
   return new OutOfMemoryError([text, ...explained].join("\n"), op);

@@ -6,7 +6,7 @@
  */
 import { native, type NativeInfo } from "@nbit/native";
 import { isDtypeMismatch } from "./dtype-mismatch.js";
-import { nativeError } from "./errors.js";
+import { nativeError, provideRecentOperators } from "./errors.js";
 
 export { native };
 
@@ -28,6 +28,8 @@ function errorOf(code: string, message: string, op: string | null): Error {
     Error.stackTraceLimit = limit;
   }
 }
+
+provideRecentOperators(() => native.recentOperators().split("\n"));
 
 let muted = false;
 native.setCallbacks(errorOf, (message) => {

@@ -23,6 +23,8 @@ export interface Accelerator {
   deviceCount(): number;
   device(index: number): Device;
   support(index: number): DeviceSupport;
+  /** A run on this accelerator is over: give back what its devices hold beyond tensors. */
+  teardown?(): void;
   /** Chance to turn a precision into the one that this device has (with the warning to give), or to refuse it by throwing. */
   mapPrecision?(name: PrecisionName): { readonly name: PrecisionName; readonly warning?: string };
 }

@@ -28,6 +28,12 @@ export class CUDAAccelerator implements Accelerator {
     return device(`cuda:${index}`);
   }
 
+  /** Workspaces of libraries, and memory that no tensor holds, go back to the driver: other programs may need them. Waits for the devices. */
+  teardown(): void {
+    cuda.clearCublasWorkspaces();
+    cuda.emptyCache();
+  }
+
   /** float16 tensor cores from 7.0, bfloat16 from 8.0 (below, libtorch emulates it), float8 from 8.9. */
   support(index: number): DeviceSupport {
     const [major, minor] = this.capabilityOf(index);

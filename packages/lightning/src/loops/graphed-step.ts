@@ -1,11 +1,11 @@
-import { HeldGradients, outsideScopes } from "@nbit/torch";
+import { HeldGradients, noGrad, outsideScopes, scope } from "@nbit/torch";
 import type { optim, Tensor } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
-import type { Batch, StepResult } from "../types.js";
+import type { Batch, StepOutcome, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import type { FitProgress } from "./progress.js";
 import { CUDA_GRAPHS, Recording } from "./recording.js";
@@ -114,10 +114,25 @@ export class GraphedStep {
     return recording == null ? step.run(batch, batchIdx, windowEnds) : this.#replay(recording);
   }
 
-  /** The run is over: gradients live as long as their parameters have them. */
+  /**
+   * The run is over: the graphs, their memory and the copies of inputs and learning rates go. Gradients stay with their parameters, in memory of their own; what the last step did is read now, since it
+   * would be read from a graph's memory later. Waits for the device.
+   */
   end(): void {
-    this.#gradients?.dispose();
-    this.#gradients = null;
+    const { step, optimizers } = this.#parts;
+    if (this.#recordings.size > 0) {
+      step.outcome = step.outcome === null ? null : settled(step.outcome);
+      if (this.#plan.accumulate === 1) scope(() => this.#moveGradients());
+    }
+    this.#forget();
+    for (const copy of this.#inputs.splice(0)) copy.dispose();
+    for (const optimizer of optimizers) optimizer.releaseRates();
+  }
+
+  #moveGradients(): void {
+    noGrad(() => {
+      for (const p of this.#parameters()) if (p.grad !== null) p.grad = p.grad.clone();
+    });
   }
 
   #adopt(batch: Batch, shape: string): void {
@@ -143,6 +158,8 @@ export class GraphedStep {
     this.#forget();
     this.#plan = new ReplayPlan(accumulate);
     this.#first = this.#graphs.make(null);
+    // From the first step on, also those of the warm-up: a run that is resumed steps with the same rates, to the last bit, wherever its warm-up lies.
+    for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);
     const obstacle = accumulate > 1 ? this.#windowObstacle() : null;
     if (obstacle !== null) return this.#giveUp(obstacle, "steps run eagerly");
     step.zeroInPlace = accumulate > 1;
@@ -151,7 +168,15 @@ export class GraphedStep {
   #forget(): void {
     for (const recording of this.#recordings.values()) recording.dispose();
     this.#recordings.clear();
-    this.end();
+    this.#first?.dispose();
+    this.#first = null;
+    this.#releaseGradients();
+  }
+
+  /** From here on they live as long as their parameters have them. */
+  #releaseGradients(): void {
+    this.#gradients?.dispose();
+    this.#gradients = null;
   }
 
   #giveUp(reason: string, what: string): void {
@@ -180,7 +205,7 @@ export class GraphedStep {
   #linkGradients(role: WindowRole): void {
     if (this.#gradients === null || this.#plan.accumulate === 1 || this.#gradients.link(continues(role)) !== null) return;
     if (this.#plan.begun) this.#begin("a parameter has its first gradient");
-    else this.end(); // they are held after the next step, all of them
+    else this.#releaseGradients(); // they are held after the next step, all of them
   }
 
   #record(role: WindowRole, batchIdx: number, windowEnds: boolean): Recording | null {
@@ -207,8 +232,7 @@ export class GraphedStep {
 
   /** Before the first recording. */
   #prepare(): void {
-    const { optimizers, precision, device } = this.#parts;
-    for (const optimizer of optimizers) optimizer.keepRatesOn(device);
+    const { optimizers, precision } = this.#parts;
     precision.beginReplays();
     // Gradients of a whole step lie in the graph's own memory; those of the last eager step go.
     if (this.#plan.accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
@@ -228,4 +252,9 @@ export class GraphedStep {
     step.outcome = recording.outcome(precision);
     return result;
   }
+}
+
+/** An outcome whose values have been read. */
+function settled({ stepped, skipped, lossScale, gradNorm, nonFinite }: StepOutcome): StepOutcome {
+  return { stepped, skipped, lossScale, ...(gradNorm === undefined ? {} : { gradNorm }), ...(nonFinite === undefined ? {} : { nonFinite }) };
 }

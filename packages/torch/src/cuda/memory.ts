@@ -50,6 +50,14 @@ export function emptyCache(): void {
   cudaFunction("cudaEmptyCache", "cuda.emptyCache")();
 }
 /**
+ * Give the workspaces of cuBLAS back to the allocator, some 32 MiB for each stream that multiplied matrices; the next product makes new ones. {@link emptyCache} then returns them to the driver.
+ *
+ * @returns False, with nothing done, while a {@link CudaGraph} that is not disposed of lives: it may have recorded them.
+ */
+export function clearCublasWorkspaces(): boolean {
+  return cudaFunction("cudaClearWorkspaces", "cuda.clearCublasWorkspaces")();
+}
+/**
  * Let tensors take at most this share of a device's memory; what would exceed it is an {@link OutOfMemoryError}. For a device that is shared, and for tests of a smaller one.
  * @param fraction - In (0, 1].
  * @throws {ArgumentError} `cuda.setMemoryFraction: expected fraction to be in (0, 1]. Received: 2.`

@@ -36,6 +36,7 @@ interface Packed {
   readonly source: readonly Tensor[];
   readonly length: number;
   readonly params: TensorList;
+  readonly roundsRate: boolean;
 }
 
 function parametersOf(fn: string, params: unknown): unknown[] {
@@ -84,8 +85,20 @@ export abstract class Optimizer {
     }
   }
   /** @internal */
+  /** Forget them: rates are numbers again. */
+  releaseRates(): void {
+    for (const { tensor } of this.#rates.values()) tensor.dispose();
+    this.#rates.clear();
+  }
+  /**
+   * The learning rate as kernels take it. On a GPU it is the nearest float32, since that is what a recorded step reads: eager and replayed steps are equal to the last bit. float64 parameters alone keep all
+   * of its digits, where none was kept on the device.
+   * @internal
+   */
   protected rateOf(group: ParamGroup): number | Tensor {
-    return this.#rates.get(group)?.tensor ?? group.lr;
+    const kept = this.#rates.get(group);
+    if (kept !== undefined) return kept.tensor;
+    return this.#packedOf(group).roundsRate ? Math.fround(group.lr) : group.lr;
   }
 
   /**
@@ -152,13 +165,18 @@ export abstract class Optimizer {
     return loss;
   }
 
+  #packedOf(group: ParamGroup): Packed {
+    const known = this.#packed.get(group);
+    if (known !== undefined && known.source === group.params && known.length === group.params.length) return known;
+    const roundsRate = group.params.every((p) => p.device.type === "cuda" && p.dtype !== "float64");
+    const packed: Packed = { source: group.params, length: group.params.length, params: TensorList.of(group.params), roundsRate };
+    this.#packed.set(group, packed);
+    return packed;
+  }
+
   #stepOne(group: ParamGroup, index: number): void {
     if (roundsWidely(group)) return this.#stepRounded(group, index);
-    let packed = this.#packed.get(group);
-    if (packed === undefined || packed.source !== group.params || packed.length !== group.params.length) {
-      packed = { source: group.params, length: group.params.length, params: TensorList.of(group.params) };
-      this.#packed.set(group, packed);
-    }
+    const packed = this.#packedOf(group);
     const grads = TensorList.gradsOf(packed.params);
     try {
       if (grads.missing.length === 0) {
@@ -272,12 +290,14 @@ export abstract class Optimizer {
     const order = dict.paramGroups.flatMap((g) => g.params);
     this.state.clear();
     this.packedStateChanged();
+    // Fused kernels count steps where the parameters are, the others on the CPU.
+    const fused = new Set(this.paramGroups.flatMap((g) => (g["fused"] === true ? g.params : [])));
     order.forEach((saved, i) => {
       const s = dict.state[String(saved)];
       const p = all[i] as Tensor;
       if (s === undefined) return;
       const copy: ParameterState = {};
-      for (const [name, value] of Object.entries(s)) copy[name] = isTensor(value) ? outsideScopes(() => (name === "step" ? value.detach().clone() : value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true }))) : value;
+      for (const [name, value] of Object.entries(s)) copy[name] = isTensor(value) ? outsideScopes(() => (name === "step" ? value.detach().to({ device: fused.has(p) ? p.device : "cpu", copy: true }) : value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true }))) : value;
       this.state.set(p, copy);
     });
   }
