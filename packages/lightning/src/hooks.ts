@@ -1,6 +1,8 @@
-import { words } from "@nbit/torch";
+import { ArgumentError, words } from "@nbit/torch";
 import { MisconfigurationError } from "./errors.js";
 import { Callback } from "./callbacks/callback.js";
+import { waitFor } from "./loops/pending.js";
+import type { Pending } from "./loops/pending.js";
 import { LightningModule } from "./module.js";
 import type { TrainerView } from "./trainer-view.js";
 
@@ -32,40 +34,43 @@ export class HookList<A extends readonly unknown[]> {
     const before = this.host.currentHook;
     this.host.currentHook = this.name;
     try {
-      for (const entry of this.entries) {
-        if (isPromise(entry(...args))) throw asyncHook(this.name);
-      }
+      for (const entry of this.entries) mustEnd(this.name, entry(...args));
     } finally {
       this.host.currentHook = before;
     }
   }
 
-  /** Call all, one after the other, waiting for each that returns a promise. Gives what the last one returned. */
-  run(...args: A): unknown {
-    const before = this.host.currentHook;
+  /** Call all in a batch, one after the other, stopping at each that returns a promise; then go on with what the last one returned. */
+  chain(then: (result: unknown) => Pending | null, ...args: A): Pending | null {
+    return this.#chain(0, undefined, this.host.currentHook, args, then);
+  }
+
+  #chain(from: number, last: unknown, before: string | null, args: A, then: (result: unknown) => Pending | null): Pending | null {
     this.host.currentHook = this.name;
-    let result: unknown;
+    let result = last;
     try {
-      for (let i = 0; i < this.entries.length; i++) {
+      for (let i = from; i < this.entries.length; i++) {
         result = this.entries[i]?.(...args);
-        if (isPromise(result)) {
-          const rest = this.#runRest(result, i + 1, args, before);
-          return rest;
-        }
+        // What it logs until it has settled, it logs under this hook's name.
+        if (isPromise(result)) return waitFor(named(this.name, result), (value) => this.#chain(i + 1, value, before, args, then));
       }
     } catch (error) {
       this.host.currentHook = before;
       throw error;
     }
     this.host.currentHook = before;
-    return result;
+    return then(result);
   }
 
-  async #runRest(first: Promise<unknown>, from: number, args: A, before: string | null): Promise<unknown> {
+  /** Call all between batches, one after the other, waiting for each that returns a promise. */
+  async run(...args: A): Promise<void> {
+    const before = this.host.currentHook;
     try {
-      let result = await first;
-      for (let i = from; i < this.entries.length; i++) result = await this.entries[i]?.(...args);
-      return result;
+      for (const entry of this.entries) {
+        this.host.currentHook = this.name;
+        const result = entry(...args);
+        if (isPromise(result)) await named(this.name, result);
+      }
     } finally {
       this.host.currentHook = before;
     }
@@ -76,8 +81,33 @@ export function isPromise(value: unknown): value is Promise<unknown> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
-function asyncHook(name: string): MisconfigurationError {
-  return new MisconfigurationError(name, "a hook that ends when it returns", words("a promise"), "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.", "ERR_ASYNC_HOOK");
+/** What a method returned that has to end when it returns. @throws {MisconfigurationError} `ERR_ASYNC_HOOK` for a promise, whose own failure is then of no interest. */
+export function mustEnd<T>(name: string, result: T, why = IN_STEP, code = "ERR_ASYNC_HOOK"): T {
+  if (!isPromise(result)) return result;
+  result.then(undefined, () => undefined);
+  throw new MisconfigurationError(name, code === "ERR_ASYNC_STEP" ? "a step that ends when it returns" : "a hook that ends when it returns", words("a promise"), why, code);
+}
+const IN_STEP = "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.";
+/** Where to wait instead, in what runs before training. */
+export const BEFORE_TRAINING = "Do what waits in setup, which may be asynchronous.";
+/** Where to wait instead, in what writes and reads checkpoints. */
+export const AT_ONCE = "A checkpoint is written and read at one moment of training. Do asynchronous work in hooks named …Start or …End.";
+/** Why steps are synchronous. */
+export const STEPS_END = "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.";
+
+/** The promise of a hook, whose error says which hook that was: a stack that went through an await may not. */
+export async function named(hook: string, promise: PromiseLike<unknown>): Promise<unknown> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (!(error instanceof Error)) {
+      const made = new ArgumentError(hook, "to fail, if at all, with an Error", error, "", "ERR_HOOK_REJECTED");
+      made.cause = error;
+      throw made;
+    }
+    if (error.stack?.includes(hook) === false) Reflect.set(error, "stack", `${error.stack}\n    in the hook ${hook}`);
+    throw error;
+  }
 }
 
 /**

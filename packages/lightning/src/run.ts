@@ -21,6 +21,7 @@ import type { TrainStep } from "./loops/train-step.js";
 import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
+import type { EndingSignal } from "./signals.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { ResolvedOptions } from "./trainer-options.js";
@@ -65,8 +66,10 @@ export class Run implements LoopContext, ModuleHost {
   checkpointPath: string | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
   preparing: { readonly progress: FitProgress; readonly fetcher: Fetcher } | null = null;
-  /** Set by a signal; acted on between batches. */
-  interrupted = false;
+  /** The signal that asked the run to end; acted on between batches. */
+  interrupted: EndingSignal | null = null;
+  /** Everything is made and restored: a checkpoint from here on says where the run stands. */
+  prepared = false;
 
   constructor(
     readonly fn: TrainerFn,
@@ -124,7 +127,7 @@ export class Run implements LoopContext, ModuleHost {
   }
 
   checkInterrupt(): void {
-    if (this.interrupted) throw new InterruptSignal();
+    if (this.interrupted !== null) throw new InterruptSignal(this.interrupted);
   }
 
   // What the module asks for.

@@ -1,28 +1,79 @@
-/** Thrown between batches when the user asked to stop. */
-export class InterruptSignal extends Error {}
+/** Signals that ask a process to end, and how its runs obey them. */
+import { constants } from "node:os";
+import { setImmediate as turn } from "node:timers/promises";
+
+/** Ctrl-C; a job scheduler, a container or `kill`; a terminal that was closed. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+export type EndingSignal = (typeof SIGNALS)[number];
+
+/** Thrown where a run may end when it was asked to. */
+export class InterruptSignal extends Error {
+  constructor(readonly signal: EndingSignal) {
+    super(signal);
+  }
+}
 
 /** What a signal handler tells. */
 export interface Interruptible {
-  interrupted: boolean;
+  interrupted: EndingSignal | null;
 }
 
+/** The status of a process that ended for a signal, as shells give it: 130, 143, 129. */
+export function exitCodeOf(signal: EndingSignal): number {
+  return 128 + constants.signals[signal];
+}
+
+const running = new Set<Interruptible>();
+/** While there is a run, the process does not end by itself, also when all that it waits for is something that Node does not count, such as a timer without reference. */
+let alive: NodeJS.Timeout | null = null;
+
 /**
- * While a run lasts, the first Ctrl-C asks it to end after the batch in progress; the second ends the process at once.
+ * While a run lasts, the first of these signals asks it to end after the batch in progress; the second, of whichever kind, ends the process at once.
  * @returns a function that stops listening.
  */
 export function onInterrupt(run: Interruptible): () => void {
-  const stop = (): void => {
-    process.removeListener("SIGINT", handler);
+  if (running.size === 0) listen();
+  running.add(run);
+  return () => {
+    if (running.delete(run) && running.size === 0) unlisten();
   };
-  const handler = (): void => {
-    if (run.interrupted) {
-      stop();
-      process.kill(process.pid, "SIGINT");
-      return;
-    }
-    run.interrupted = true;
-    process.stderr.write("\nInterrupted: ending after this batch. Press Ctrl-C again to quit at once.\n");
-  };
-  process.on("SIGINT", handler);
-  return stop;
+}
+
+function listen(): void {
+  alive = setInterval(() => undefined, 2 ** 30);
+  for (const signal of SIGNALS) process.on(signal, ask);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", onLostOutput);
+}
+
+function unlisten(): void {
+  if (alive !== null) clearInterval(alive);
+  for (const signal of SIGNALS) process.removeListener(signal, ask);
+  for (const stream of [process.stdout, process.stderr]) stream.removeListener("error", onLostOutput);
+}
+
+function ask(signal: EndingSignal): void {
+  const unasked = [...running].filter((run) => run.interrupted === null);
+  if (unasked.length === 0) {
+    running.clear();
+    unlisten();
+    process.kill(process.pid, signal);
+    return;
+  }
+  for (const run of unasked) run.interrupted = signal;
+  process.stderr.write(signal === "SIGINT" ? "\nInterrupted: ending after this batch. Press Ctrl-C again to quit at once.\n" : `\nInterrupted by ${signal}: ending after this batch. A second signal ends at once.\n`);
+}
+
+/** A terminal that was closed, or a reader that has gone, does not end a run before its checkpoint is written: what it would have been shown is dropped, from here on. */
+function onLostOutput(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+  if (lost.has(this)) return;
+  lost.add(this);
+  this.on("error", () => undefined);
+}
+const lost = new WeakSet<NodeJS.WriteStream>();
+
+/** Resolves when every signal that has arrived by now was told to its handlers: Node tells them between turns of its event loop only, and forgets those whose handler was removed meanwhile. */
+export async function signalsDelivered(): Promise<void> {
+  await turn(); // may come in the turn in which the signal arrived
+  await turn();
 }

@@ -101,6 +101,11 @@ export interface TrainerOptions {
    * `deterministic` is set.
    */
   readonly benchmark?: boolean;
+  /**
+   * Evaluate in inference mode, where no graph can come of anything: validate, test and predict. False: recording is only switched off, so that a step may switch it on again for a gradient that it needs
+   * (forces, for example): `enableGrad(() => grad(energy, [position]))`. Validation within a fit is never in inference mode. Default true.
+   */
+  readonly inferenceMode?: boolean;
   /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */
   readonly defaultRootDir?: string;
   /** Try everything on n batches (true: 1), without loggers, checkpoints and sanity check. */
@@ -137,6 +142,7 @@ export interface ResolvedOptions {
   readonly deterministic: boolean | "warn";
   /** Undefined: leave it as it is. */
   readonly benchmark: boolean | undefined;
+  readonly inferenceMode: boolean;
   readonly defaultRootDir: string;
   /** Number of batches, or false. */
   readonly fastDevRun: number | false;
@@ -147,7 +153,7 @@ const NAMES: OptionNames<TrainerOptions> = {
   minEpochs: true, maxSteps: true, minSteps: true, maxTime: true, limitTrainBatches: true, limitValBatches: true, limitTestBatches: true, limitPredictBatches: true,
   valCheckInterval: true, checkValEveryNEpoch: true, numSanityValSteps: true, accumulateGradBatches: true, gradientClipVal: true, gradientClipAlgorithm: true, onSkippedStep: true, logEveryNSteps: true,
   logger: true, callbacks: true, enableCheckpointing: true, enableProgressBar: true, enableModelSummary: true, cudaGraph: true, detectNonFinite: true, deterministic: true,
-  benchmark: true, defaultRootDir: true, fastDevRun: true,
+  benchmark: true, inferenceMode: true, defaultRootDir: true, fastDevRun: true,
 };
 
 /** Options of Lightning's Trainer that this one has under another name, or does not need. */
@@ -160,7 +166,6 @@ const ELSEWHERE: ReadonlyMap<string, string> = new Map(
     useDistributedSampler: "There is one strategy: a single device.",
     profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
     detectAnomaly: 'Use detectNonFinite: "gradients", which names the module and the operator.',
-    inferenceMode: "Evaluation runs in inference mode already.",
     amp: "Use precision: 16.",
     fp16: "Use precision: 16.",
     bf16: 'Use precision: "bf16".',
@@ -176,7 +181,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     const fix = elsewhere === null ? undefined : ELSEWHERE.get(elsewhere);
     return new MisconfigurationError("Trainer", fix === undefined ? expected : "an option that it has", received, fix, "ERR_TRAINER_OPTION");
   });
-  for (const name of ["enableCheckpointing", "enableProgressBar", "enableModelSummary", "cudaGraph"] as const) {
+  for (const name of ["enableCheckpointing", "enableProgressBar", "enableModelSummary", "cudaGraph", "inferenceMode"] as const) {
     if (options[name] !== undefined) oneOf(name, options[name], [true, false]);
   }
   if (options.defaultRootDir !== undefined && typeof options.defaultRootDir !== "string") throw new MisconfigurationError("Trainer", "defaultRootDir to be a folder", options.defaultRootDir, undefined, "ERR_TRAINER_OPTION");
@@ -216,6 +221,7 @@ export function resolveOptions(options: TrainerOptions, hasTimer: boolean): Reso
     detectNonFinite: nonFinite(options.detectNonFinite),
     deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
     benchmark: options.benchmark === undefined ? (options.deterministic === true ? false : undefined) : oneOf("benchmark", options.benchmark, [false, true]),
+    inferenceMode: options.inferenceMode ?? true,
     defaultRootDir: options.defaultRootDir ?? process.cwd(),
     fastDevRun,
   };

@@ -10,7 +10,7 @@ import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
 import { InterruptError, MisconfigurationError } from "./errors.js";
-import { isOverridden } from "./hooks.js";
+import { BEFORE_TRAINING, isOverridden, mustEnd } from "./hooks.js";
 import { Results } from "./logging/results.js";
 import { CSVLogger } from "./loggers/csv.js";
 import { Logger } from "./loggers/logger.js";
@@ -38,7 +38,8 @@ import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
-import { InterruptSignal, onInterrupt } from "./signals.js";
+import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
+import type { EndingSignal } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
 import type { Strategy } from "./strategies/strategy.js";
 import { checkTrainerOptions, resolveOptions } from "./trainer-options.js";
@@ -138,7 +139,7 @@ export class Trainer extends TrainerState {
   /** Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several loaders. */
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
     const predictions = await this.#start("predict", model, options, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
-      const loaders = this.#loaders("predict", options.dataloaders, run.module.predictDataloader());
+      const loaders = this.#loaders("predict", options.dataloaders, loadersOf(run.module, "predictDataloader"));
       run.prediction = new PredictLoop(run, loaders, this.resolved.limitPredictBatches, options.returnPredictions ?? true);
     });
     return predictions.length === 1 ? (predictions[0] ?? []) : predictions;
@@ -170,6 +171,14 @@ export class Trainer extends TrainerState {
     if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
     const path = selectCheckpoint(this, ckptPath);
     const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.board);
+    const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
+    // Nothing is left to end, but whoever sent the signal wants no more of this process.
+    if (run.interrupted !== null) throw this.#saveInterrupted(run, run.interrupted);
+    return result;
+  }
+
+  async #carryOut<T>(run: Run, path: string | null, ckptDtype: DType | null, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+    const { fn, module } = run;
     this.attached = module;
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     this.active = run;
@@ -181,10 +190,10 @@ export class Trainer extends TrainerState {
     const restoreSwitches = this.#setSwitches();
     try {
       await run.hooks.get("setup").run(fn);
-      this.precision.moduleInit(() => run.within("configureModel", () => module.configureModel()));
+      this.precision.moduleInit(() => run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)));
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
       scope(() => this.precision.convertModule(module));
-      if (path !== null) restoreModule(run, run.open(path, checkWeightsDtype(fn, "ckptDtype", ckptDtype)));
+      if (path !== null) restoreModule(run, run.open(path, ckptDtype));
       this.board.reset();
       scope(() => this.strategy.setupModule(module));
       module.zeroGrad();
@@ -196,11 +205,17 @@ export class Trainer extends TrainerState {
         await this.#logHyperparams(module);
         if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
       }
+      await signalsDelivered(); // sent during set-up
+      run.checkInterrupt();
+      run.prepared = true;
       const result = await body(run);
+      await signalsDelivered();
+      run.checkInterrupt();
       await run.close();
       if (fn === "fit") await run.hooks.get("onFitEnd").run();
       await run.hooks.get("teardown").run(fn);
       for (const logger of this.loggers) await logger.finalize("success");
+      await signalsDelivered();
       this.status = "finished";
       return result;
     } catch (error) {
@@ -230,31 +245,45 @@ export class Trainer extends TrainerState {
   async #fail(run: Run, error: unknown): Promise<unknown> {
     this.status = "interrupted";
     const interrupted = error instanceof InterruptSignal;
-    let reason = error;
-    if (interrupted) reason = this.#saveInterrupted(run);
-    try {
-      for (const callback of this.callbacks) await callback.onException(this, run.module, reason);
-      await run.close();
-      for (const logger of this.loggers) await logger.finalize(interrupted ? "interrupted" : "failed");
-    } catch (second) {
-      if (reason instanceof Error && reason.cause === undefined) reason.cause = second;
-    }
+    const reason = interrupted ? this.#saveInterrupted(run, error.signal) : error;
+    const attempt = async (end: () => unknown): Promise<void> => {
+      try {
+        await end();
+      } catch (second) {
+        if (reason instanceof Error && reason.cause === undefined) reason.cause = second;
+      }
+    };
+    for (const callback of this.callbacks) await attempt(() => callback.onException(this, run.module, reason));
+    await attempt(() => run.close());
+    for (const logger of this.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
     return reason;
   }
 
-  #saveInterrupted(run: Run): InterruptError {
+  #saveInterrupted(run: Run, signal: EndingSignal): InterruptError {
+    const goOn = (path: string): string => `Go on with trainer.fit(model, { ckptPath: ${JSON.stringify(path)} }).`;
+    if (run.fn !== "fit") return new InterruptError(`${run.fn}: interrupted.`, null, signal);
+    if (!run.prepared) {
+      const from = run.checkpointPath;
+      return new InterruptError(`fit: interrupted before training began. ${from === null ? "Start it again: nothing is lost." : goOn(from)}`, from, signal);
+    }
     const file = this.callbacks.find((callback) => callback instanceof ModelCheckpoint)?.interruptedFile(this) ?? null;
     const steps = `${this.globalStep} steps`;
-    if (run.fit === null || file === null || this.resolved.fastDevRun !== false) return new InterruptError(`${run.fn}: interrupted after ${steps}.`, null);
+    if (file === null || this.resolved.fastDevRun !== false) return new InterruptError(`fit: interrupted after ${steps}. There is no checkpoint, since checkpointing is off.`, null, signal);
     const { path, metadata } = file;
-    this.saveCheckpoint(path, { metadata });
-    return new InterruptError(`fit: interrupted after ${steps}. Go on with trainer.fit(model, { ckptPath: ${JSON.stringify(path)} }).`, path);
+    try {
+      this.saveCheckpoint(path, { metadata });
+    } catch (cause) {
+      const lost = new InterruptError(`fit: interrupted after ${steps}. Its checkpoint could not be written: ${cause instanceof Error ? cause.message : String(cause)}`, null, signal);
+      lost.cause = cause;
+      return lost;
+    }
+    return new InterruptError(`fit: interrupted after ${steps}. ${goOn(path)}`, path, signal);
   }
 
   #prepareFit(run: Run, options: FitOptions): void {
     const { module } = run;
     if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, words("none"), undefined, "ERR_NO_STEP");
-    const [loader, second] = this.#loaders("fit", options.trainDataloaders, module.trainDataloader());
+    const [loader, second] = this.#loaders("fit", options.trainDataloaders, loadersOf(module, "trainDataloader"));
     if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
     const progress = new FitProgress();
     const results = new Results(true, run.warnings);
@@ -274,7 +303,7 @@ export class Trainer extends TrainerState {
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
     warnOfGaps({
-      module, fetcher, optimizers: configured.optimizers, validationLoaders: options.valDataloaders ?? module.valDataloader(), options: this.resolved,
+      module, fetcher, optimizers: configured.optimizers, validationLoaders: options.valDataloaders ?? loadersOf(module, "valDataloader"), options: this.resolved,
       hasLoggers: this.loggers.length > 0, steps: this.estimatedSteppingBatches, resumes: run.checkpoint !== null,
     }, run.warnings);
     const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
@@ -296,7 +325,7 @@ export class Trainer extends TrainerState {
   }
 
   #evaluationLoop(run: Run, kind: EvaluationKind, given: Loaders, fit: FitProgress | null): EvaluationLoop | null {
-    const own = kind === "validate" ? run.module.valDataloader() : run.module.testDataloader();
+    const own = kind === "validate" ? loadersOf(run.module, "valDataloader") : loadersOf(run.module, "testDataloader");
     const loaders = asLoaders(given ?? own);
     const stepName = kind === "validate" ? "validationStep" : "testStep";
     if (fit === null) {
@@ -351,6 +380,11 @@ export class Trainer extends TrainerState {
       if (benchmark !== undefined) setSwitch("cudnnBenchmark", before.benchmark);
     };
   }
+}
+
+/** The loaders that a module brings itself. */
+function loadersOf(module: LightningModule, name: "trainDataloader" | "valDataloader" | "testDataloader" | "predictDataloader"): unknown {
+  return mustEnd(name, module[name](), BEFORE_TRAINING);
 }
 
 function configureLoggers(options: TrainerOptions, resolved: ResolvedOptions): readonly Logger[] {

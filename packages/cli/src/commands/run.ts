@@ -64,7 +64,7 @@ async function execute(kind: Kind, parsed: Parsed, args: readonly string[], prog
   } catch (error) {
     if (!(error instanceof InterruptError)) throw error;
     console.error(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`);
-    return 130;
+    return error.exitCode;
   }
 }
 

@@ -45,6 +45,7 @@ const TRAINER: Readonly<Record<Exclude<keyof TrainerOptions, "callbacks" | "plug
   detectNonFinite: flag(["flag", "text"], "true, false, step or gradients"),
   deterministic: flag(["flag", "text"], "true, false or warn"),
   benchmark: flag(["flag"], "let cuDNN time its algorithms"),
+  inferenceMode: flag(["flag"], "false: an evaluation step may differentiate"),
   defaultRootDir: flag(["text"], "where logs and checkpoints go"),
   fastDevRun: flag(["flag", "number"], "try everything on so many batches"),
 };

@@ -11,7 +11,7 @@ mkdirSync(build, { recursive: true });
 const folder = mkdtempSync(join(build, "cli-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Trains until it is stopped, and says when the third step has ended. `WAIT`: then it waits for what never comes. `STOP`: it ends after one more step. */
+/** Trains until it is stopped, and says when the third step has ended. `TALK`: and more after each. `WAIT`: then it waits for what never comes. `STOP`: it ends after one more step. */
 writeFileSync(
   join(folder, "endless.mjs"),
   `
@@ -24,6 +24,7 @@ class Endless extends LightningModule {
   onTrainStart() { console.log("from", this.trainer.globalStep); }
   onTrainBatchEnd() {
     if (process.env.STOP === "1") this.trainer.shouldStop = true;
+    if (process.env.TALK === "1") process.stdout.write("more\\n");
     if (this.trainer.globalStep !== 3) return;
     console.log("ready");
     if (process.env.WAIT === "1") return new Promise((resolve) => setTimeout(resolve, 1e9));
@@ -65,16 +66,22 @@ function once(act: () => void): (holds: boolean) => void {
   };
 }
 
-test("Ctrl-C ends a fit after its batch, with status 130, a checkpoint, and the command that goes on from it", async () => {
+const SIGNALS: readonly (readonly [NodeJS.Signals, status: number, says: string])[] = [
+  ["SIGINT", 130, "Interrupted: ending after this batch. Press Ctrl-C again to quit at once."],
+  ["SIGTERM", 143, "Interrupted by SIGTERM: ending after this batch. A second signal ends at once."],
+  ["SIGHUP", 129, "Interrupted by SIGHUP: ending after this batch. A second signal ends at once."],
+];
+
+for (const [signal, status, says] of SIGNALS) test(`${signal} ends a fit after its batch, with status ${status}, a checkpoint, and the command that goes on from it`, async () => {
   let interrupt: ((holds: boolean) => void) | null = null;
   const ended = await nbit(["fit", "endless.mjs", "--seed", "7", "--ckptPath=last", "--gradientClipVal", "1"], {}, (child, stdout) => {
-    interrupt ??= once(() => child.kill("SIGINT"));
+    interrupt ??= once(() => child.kill(signal));
     interrupt(stdout.includes("ready"));
   });
-  assert.deepEqual([ended.status, ended.signal], [130, null], ended.stderr);
+  assert.deepEqual([ended.status, ended.signal], [status, null], ended.stderr);
   const checkpoint = join(folder, "checkpoints", "interrupted.ckpt");
   assert.ok(existsSync(checkpoint));
-  assert.match(ended.stderr, /\nInterrupted: ending after this batch\. Press Ctrl-C again to quit at once\.\n/);
+  assert.ok(ended.stderr.includes(`\n${says}\n`), ended.stderr);
   assert.ok(ended.stderr.endsWith(`nbit fit: interrupted. Go on with: nbit fit endless.mjs --seed 7 --gradientClipVal 1 --ckptPath ${checkpoint}\n`), ended.stderr);
   assert.doesNotMatch(ended.stdout, /steps/); // it did not end as if it were done
 
@@ -83,16 +90,32 @@ test("Ctrl-C ends a fit after its batch, with status 130, a checkpoint, and the 
   const from = Number(/^from (\d+)$/m.exec(resumed.stdout)?.[1]);
   assert.ok(from >= 3, resumed.stdout);
   assert.match(resumed.stdout, new RegExp(`^steps ${from + 1}$`, "m"));
+  rmSync(checkpoint);
 });
 
-test("a second Ctrl-C ends it at once", async () => {
+test("a run whose terminal is gone ends in order all the same", async () => {
+  let hangUp: ((holds: boolean) => void) | null = null;
+  const ended = await nbit(["fit", "endless.mjs", "--enableProgressBar", "true"], { TALK: "1" }, (child, stdout) => {
+    hangUp ??= once(() => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      setTimeout(() => child.kill("SIGHUP"), 100);
+    });
+    hangUp(stdout.includes("ready"));
+  });
+  const checkpoint = join(folder, "checkpoints", "interrupted.ckpt");
+  assert.deepEqual([ended.status, ended.signal, existsSync(checkpoint)], [129, null, true]);
+  rmSync(checkpoint);
+});
+
+for (const [then] of SIGNALS) test(`a second signal, ${then}, ends it at once`, async () => {
   let first: ((holds: boolean) => void) | null = null;
   let second: ((holds: boolean) => void) | null = null;
   const ended = await nbit(["fit", "endless.mjs"], { WAIT: "1" }, (child, stdout, stderr) => {
     first ??= once(() => child.kill("SIGINT"));
-    second ??= once(() => child.kill("SIGINT"));
+    second ??= once(() => child.kill(then));
     first(stdout.includes("ready"));
     second(stderr.includes("Press Ctrl-C again"));
   });
-  assert.deepEqual([ended.status, ended.signal], [null, "SIGINT"], ended.stderr);
+  assert.deepEqual([ended.status, ended.signal], [null, then], ended.stderr);
 });

@@ -1,6 +1,7 @@
 import { words } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
+import { AT_ONCE, mustEnd } from "../hooks.js";
 import type { ResolvedOptions, TrainerOptions } from "../trainer-options.js";
 import { Callback } from "./callback.js";
 import { ModelSummary } from "./model-summary.js";
@@ -30,7 +31,7 @@ export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOp
 
   const keys = new Set<string>();
   for (const callback of callbacks) {
-    if (Object.keys(callback.stateDict()).length === 0) continue;
+    if (Object.keys(mustEnd("stateDict", callback.stateDict(), AT_ONCE)).length === 0) continue;
     if (keys.has(callback.stateKey)) throw new MisconfigurationError("Trainer", "callbacks with distinct state keys", callback.stateKey, "Override stateKey in one of them.", "ERR_CALLBACKS");
     keys.add(callback.stateKey);
   }

@@ -2,6 +2,7 @@ import { noGrad, words } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
+import { AT_ONCE, mustEnd } from "../hooks.js";
 import { captureRng } from "../rng.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
@@ -19,15 +20,15 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | nu
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };
-  if (!weightsOnly) for (const callback of trainer.callbacks) callback.onSaveCheckpoint(trainer, module, checkpoint);
-  module.onSaveCheckpoint(checkpoint);
+  if (!weightsOnly) for (const callback of trainer.callbacks) mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
+  mustEnd("onSaveCheckpoint", module.onSaveCheckpoint(checkpoint), AT_ONCE);
   return checkpoint;
 }
 
 function trainingState(run: Run): Partial<Checkpoint> {
   const callbacks: Record<string, Record<string, unknown>> = {};
   for (const callback of run.trainer.callbacks) {
-    const state = callback.stateDict();
+    const state = mustEnd("stateDict", callback.stateDict(), AT_ONCE);
     if (Object.keys(state).length > 0) callbacks[callback.stateKey] = state;
   }
   const { fit } = run;
@@ -63,12 +64,12 @@ function gradientsOf(run: Run): Record<string, Tensor> {
 /** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. */
 export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
-  module.onLoadCheckpoint(checkpoint);
+  mustEnd("onLoadCheckpoint", module.onLoadCheckpoint(checkpoint), AT_ONCE);
   module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
   for (const callback of trainer.callbacks) {
-    callback.onLoadCheckpoint(trainer, module, checkpoint);
+    mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
     const state = checkpoint.callbacks?.[callback.stateKey];
-    if (state !== undefined) callback.loadStateDict(state);
+    if (state !== undefined) mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
   }
 }
 

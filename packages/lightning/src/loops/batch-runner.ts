@@ -1,6 +1,5 @@
-import { inferenceMode, scope, words } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
-import { isPromise } from "../hooks.js";
+import { inferenceMode } from "@nbit/torch";
+import { isPromise, mustEnd, STEPS_END } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
@@ -8,7 +7,8 @@ import { Breather, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { Fetcher } from "./fetch.js";
 import type { Fetched } from "./fetch.js";
-import { settle, waitFor } from "./pending.js";
+import { explainGradients } from "../seeing/loss-errors.js";
+import { BatchScope, waitFor } from "./pending.js";
 import type { Pending } from "./pending.js";
 
 type StepName = "validationStep" | "testStep" | "predictStep";
@@ -31,7 +31,8 @@ export interface BatchRunnerParts {
 export class BatchRunner {
   readonly #context: LoopContext;
   readonly #parts: BatchRunnerParts;
-  readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch;
+  readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
+  readonly #scope: BatchScope;
   readonly #breather = new Breather();
   #batchIdx = 0;
   #loaderIdx = 0;
@@ -41,6 +42,14 @@ export class BatchRunner {
     this.#context = context;
     this.#parts = parts;
     this.#transfer = makeTransfer(context, parts.precision);
+    const inference = parts.inference && context.options.inferenceMode;
+    this.#scope = new BatchScope((work) => {
+      try {
+        return inference ? inferenceMode(work) : work();
+      } catch (error) {
+        throw explainGradients(error, parts.step, inference);
+      }
+    });
   }
 
   /** All batches of `fetcher`, at most `limit`. */
@@ -49,17 +58,13 @@ export class BatchRunner {
     this.#loaderIdx = loaderIdx;
     this.#exhausted = false;
     for (this.#batchIdx = 0; this.#batchIdx < limit && !this.#exhausted; this.#batchIdx++) {
-      const pending = this.#scoped(() => this.#fetch(fetcher));
-      if (pending !== null) await settle(pending);
+      const pending = this.#scope.run(() => this.#fetch(fetcher));
+      if (pending !== null) await pending;
       this.#context.checkInterrupt();
       const breath = this.#breather.due();
       if (breath !== null) await breath;
     }
     await fetcher.close();
-  }
-
-  #scoped(fn: () => Pending | null): Pending | null {
-    return scope(() => (this.#parts.inference ? inferenceMode(fn) : fn()));
   }
 
   #fetch(fetcher: Fetcher): Pending | null {
@@ -72,12 +77,14 @@ export class BatchRunner {
       this.#exhausted = true;
       return null;
     }
-    const { batchStart, onBatch } = this.#parts;
     const batch = this.#transfer(fetched.batch, this.#loaderIdx);
+    return isPromise(batch) ? waitFor(batch, (moved) => this.#moved(moved)) : this.#moved(batch);
+  }
+
+  #moved(batch: Batch): Pending | null {
+    const { batchStart, onBatch } = this.#parts;
     onBatch(batch, this.#loaderIdx);
-    if (batchStart.length === 0) return this.#step(batch);
-    const started = batchStart.run(batch, this.#batchIdx, this.#loaderIdx);
-    return isPromise(started) ? waitFor(started, () => this.#step(batch), batch) : this.#step(batch);
+    return batchStart.length === 0 ? this.#step(batch) : batchStart.chain(() => this.#step(batch), batch, this.#batchIdx, this.#loaderIdx);
   }
 
   #step(batch: Batch): Pending | null {
@@ -88,18 +95,12 @@ export class BatchRunner {
     host.currentHook = step;
     let output: unknown;
     try {
-      output = precision.forward(() => {
-        const made: unknown = module[step](batch, this.#batchIdx, this.#loaderIdx);
-        if (!isPromise(made)) return made;
-        made.catch(() => undefined);
-        throw new MisconfigurationError(step, "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns.", "ERR_ASYNC_STEP");
-      });
+      output = precision.forward(() => mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP"));
     } finally {
       host.currentHook = before;
     }
     if (batchEnd.length === 0) return this.#end(output);
-    const ended = batchEnd.run(output, batch, this.#batchIdx, this.#loaderIdx);
-    return isPromise(ended) ? waitFor(ended, () => this.#end(output), [output, batch]) : this.#end(output);
+    return batchEnd.chain(() => this.#end(output), output, batch, this.#batchIdx, this.#loaderIdx);
   }
 
   #end(output: unknown): Pending | null {

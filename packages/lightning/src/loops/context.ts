@@ -1,3 +1,4 @@
+import { isPromise, named } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { MetricBoard } from "../logging/board.js";
 import type { Logger } from "../loggers/logger.js";
@@ -25,14 +26,20 @@ export interface LoopContext {
   checkInterrupt(): void;
 }
 
-/** Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move. */
-export function makeTransfer(context: LoopContext, precision: Precision = context.precision): (batch: Batch, dataloaderIdx: number) => Batch {
+/** Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move. A promise only where one of these gives one. */
+export function makeTransfer(context: LoopContext, precision: Precision = context.precision): (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch> {
   const { module, strategy } = context;
   return (batch, dataloaderIdx) => {
     const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
-    const moved = strategy.toDevice(module.onBeforeBatchTransfer(converted, dataloaderIdx));
-    return module.onAfterBatchTransfer(moved, dataloaderIdx);
+    const changed = module.onBeforeBatchTransfer(converted, dataloaderIdx);
+    if (isPromise(changed)) return named("onBeforeBatchTransfer", changed).then((late) => after(strategy.toDevice(late), dataloaderIdx));
+    return after(strategy.toDevice(changed), dataloaderIdx);
   };
+
+  function after(moved: Batch, dataloaderIdx: number): Batch | Promise<Batch> {
+    const changed = module.onAfterBatchTransfer(moved, dataloaderIdx);
+    return isPromise(changed) ? named("onAfterBatchTransfer", changed) : changed;
+  }
 }
 
 /** Gives control back to Node's event loop now and then, so that timers, signals and sockets stay alive in a busy loop. */
@@ -52,8 +59,22 @@ export class Breather {
   }
 }
 
-/** Send metrics to all loggers. Gives a promise only when a logger does. */
-export function logMetrics(context: LoopContext, metrics: Record<string, number>, step: number, epoch: number | null): void | Promise<void> {
+/** Send metrics to all loggers. A promise only where a logger gives one. */
+export function logMetrics(context: LoopContext, metrics: Record<string, number>, step: number, epoch: number | null): Promise<unknown> | null {
+  const waits: Promise<unknown>[] = [];
+  sendMetrics(context, waits, metrics, step, epoch);
+  return together(waits);
+}
+
+/** Send what an iteration did to all loggers, then its metrics. A promise only where a logger gives one. */
+export function logStep(context: LoopContext, outcome: StepOutcome | null, metrics: Record<string, number>, step: number, epoch: number): Promise<unknown> | null {
+  const waits: Promise<unknown>[] = [];
+  if (outcome !== null) for (const logger of context.loggers) wait(waits, "logOutcome", logger.logOutcome(outcome, step));
+  sendMetrics(context, waits, metrics, step, epoch);
+  return together(waits);
+}
+
+function sendMetrics(context: LoopContext, waits: Promise<unknown>[], metrics: Record<string, number>, step: number, epoch: number | null): void {
   if (context.loggers.length === 0 || Object.keys(metrics).length === 0) return;
   let at = step;
   if (epoch !== null) {
@@ -64,34 +85,24 @@ export function logMetrics(context: LoopContext, metrics: Record<string, number>
       delete metrics.step;
     }
   }
-  let pending: Promise<void> | null = null;
   for (const logger of context.loggers) {
-    const write = async (first: void | Promise<void>): Promise<void> => {
-      await first;
-      await logger.save();
-    };
-    const logged = logger.logMetrics(metrics, at);
-    if (logged instanceof Promise) pending = both(pending, write(logged));
-    else {
-      const saved = logger.save();
-      if (saved instanceof Promise) pending = both(pending, saved);
-    }
+    const logged: unknown = logger.logMetrics(metrics, at);
+    if (isPromise(logged)) wait(waits, "logMetrics", logged.then(() => logger.save()));
+    else wait(waits, "save", logger.save());
   }
-  if (pending !== null) return pending;
 }
 
-/** Send what an iteration did to the loggers that want it. Gives a promise only when a logger does. */
-export function logOutcome(context: LoopContext, outcome: StepOutcome | null, step: number): void | Promise<void> {
-  if (outcome === null) return;
-  let pending: Promise<void> | null = null;
-  for (const logger of context.loggers) {
-    const logged = logger.logOutcome(outcome, step);
-    if (logged instanceof Promise) pending = both(pending, logged);
-  }
-  if (pending !== null) return pending;
+function wait(waits: Promise<unknown>[], what: string, result: unknown): void {
+  if (!isPromise(result)) return;
+  const waiting = named(what, result);
+  // Whoever waits for all of them hears of it; until then it is not to count as unheard of, which would end the process.
+  waiting.catch(() => undefined);
+  waits.push(waiting);
 }
 
-async function both(a: Promise<void> | null, b: Promise<void>): Promise<void> {
-  await a;
-  await b;
+function together(waits: readonly Promise<unknown>[]): Promise<unknown> | null {
+  if (waits.length === 0) return null;
+  const all = Promise.all(waits);
+  all.catch(() => undefined);
+  return all;
 }

@@ -60,7 +60,7 @@ export class EvaluationLoop {
   /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
   readonly #seen: number[];
   #sanity = false;
-  #logged: Promise<void> | null = null;
+  #logged: Promise<unknown> = Promise.resolve();
 
   constructor(context: LoopContext, parts: EvaluationParts) {
     const names = NAMES[parts.kind];
@@ -148,6 +148,8 @@ export class EvaluationLoop {
     const step = this.#seen[index] ?? 0;
     this.#seen[index] = step + 1;
     const logged = logMetrics(this.#context, this.#context.board.readForLoggers(), step, null);
-    if (logged instanceof Promise) this.#logged = Promise.all([this.#logged, logged]).then(() => undefined);
+    if (logged === null) return;
+    this.#logged = Promise.all([this.#logged, logged]);
+    this.#logged.catch(() => undefined); // heard of when the loader has ended
   }
 }

@@ -1,16 +1,15 @@
-import { scope } from "@nbit/torch";
-import { isPromise } from "../hooks.js";
+import { isPromise, mustEnd } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
 import type { Batch } from "../types.js";
-import { Breather, logMetrics, logOutcome, makeTransfer } from "./context.js";
+import { Breather, logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetched, Fetcher } from "./fetch.js";
-import { settle, waitFor } from "./pending.js";
+import { BatchScope, waitFor } from "./pending.js";
 import type { Pending } from "./pending.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
@@ -37,7 +36,8 @@ export interface FitLoopParts {
 export class FitLoop {
   readonly #context: LoopContext;
   readonly #parts: FitLoopParts;
-  readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch;
+  readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
+  readonly #batchScope = new BatchScope();
   readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
   readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
   readonly #breather = new Breather();
@@ -69,7 +69,10 @@ export class FitLoop {
     }
     board.activate(this.#parts.results);
     await hooks.get("onTrainStart").run();
-    while (!this.#done()) await this.#epoch();
+    while (!this.#done()) {
+      await this.#epoch();
+      this.#context.checkInterrupt(); // asked for in the epoch's last hooks
+    }
     await hooks.get("onTrainEnd").run();
   }
 
@@ -124,8 +127,8 @@ export class FitLoop {
   /** One batch and what follows it. False when the loader has no more, or a hook ended the epoch. */
   async #batch(): Promise<boolean> {
     this.#exhausted = false;
-    const pending = scope(this.#iterate);
-    if (pending !== null) await settle(pending);
+    const pending = this.#batchScope.run(this.#iterate);
+    if (pending !== null) await pending;
     if (this.#exhausted) return false;
     if (this.#needsFinish()) await this.#finishBatch();
     else this.#countBatch();
@@ -149,14 +152,16 @@ export class FitLoop {
       return null;
     }
     const { progress } = this.#parts;
-    const batch = this.#transfer(fetched.batch, 0);
     progress.isLastBatch = fetched.isLast;
     progress.batchIdx = progress.batchesDone;
+    const batch = this.#transfer(fetched.batch, 0);
+    return isPromise(batch) ? waitFor(batch, (moved) => this.#moved(moved)) : this.#moved(batch);
+  }
+
+  #moved(batch: Batch): Pending | null {
     this.#context.board.startBatch(batch, null);
     if (this.#onBatchStart.length === 0) return this.#train(batch);
-    const started = this.#onBatchStart.run(batch, progress.batchesDone);
-    if (!isPromise(started)) return this.#started(started, batch);
-    return waitFor(started, (result) => this.#started(result, batch), batch);
+    return this.#onBatchStart.chain((result) => this.#started(result, batch), batch, this.#parts.progress.batchesDone);
   }
 
   #started(result: unknown, batch: Batch): Pending | null {
@@ -184,9 +189,7 @@ export class FitLoop {
     progress.phase = "batch_end";
 
     if (this.#onBatchEnd.length === 0) return this.#logStep(batch, batchIdx);
-    const ended = this.#onBatchEnd.run(outputs, batch, batchIdx);
-    if (!isPromise(ended)) return this.#logStep(batch, batchIdx);
-    return waitFor(ended, () => this.#logStep(batch, batchIdx), [outputs, batch]);
+    return this.#onBatchEnd.chain(() => this.#logStep(batch, batchIdx), outputs, batch, batchIdx);
   }
 
   #windowEnds = true;
@@ -199,14 +202,17 @@ export class FitLoop {
       // With the metrics, so that a device is waited for once.
       this.#parts.step.checkOutcome(batch, batchIdx, due);
       if (due) {
-        const outcome = logOutcome(this.#context, this.#parts.step.outcome, progress.batchesThatStepped);
-        const logged = logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
-        if (outcome instanceof Promise || logged instanceof Promise) return waitFor(Promise.all([outcome, logged]), () => null);
+        const logged = logStep(this.#context, this.#parts.step.outcome, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
+        if (logged !== null) return waitFor(logged, this.#endBatch);
       }
     }
+    return this.#endBatch();
+  }
+
+  readonly #endBatch = (): null => {
     this.#parts.results.endBatch();
     return null;
-  }
+  };
 
   /** Whether the loggers are due at this step. */
   get isLogStep(): boolean {
@@ -224,7 +230,7 @@ export class FitLoop {
     const { progress, validation, schedulers } = this.#parts;
     if (progress.phase === "batch_end" && validation !== null && this.#validationDue()) {
       progress.phase = "validated";
-      if (!progress.windowOpen) this.#context.module.onValidationModelZeroGrad();
+      if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", this.#context.module.onValidationModelZeroGrad());
       await this.#validate(validation);
     }
     if (this.#windowEnds) schedulers.step("step", progress.batchesDone, true);

@@ -1,6 +1,7 @@
 import { optim, words } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
+import { BEFORE_TRAINING, mustEnd } from "../hooks.js";
 import type { LightningModule } from "../module.js";
 import { warn } from "../warnings.js";
 
@@ -61,7 +62,7 @@ export function needsClosure(optimizer: optim.Optimizer): boolean {
 
 /** Calls `configureOptimizers` and brings its result, in any of its forms, into one. */
 export function configureOptimizers(module: LightningModule): { optimizers: optim.Optimizer[]; schedulers: LRSchedulerConfig[] } {
-  const configuration = module.configureOptimizers();
+  const configuration = mustEnd(WHERE, module.configureOptimizers(), BEFORE_TRAINING);
   const { optimizers, schedulers, monitor } = parse(configuration);
   if (optimizers.length === 0) warn("WARN_NO_OPTIMIZER", `${WHERE} returned no optimizer: nothing will be trained.`);
   if (module.automaticOptimization && optimizers.length > 1) {

@@ -1,18 +1,48 @@
-import { scope } from "@nbit/torch";
+import { ReentrantScope } from "@nbit/torch";
 
-/** Synchronous work that stopped at a promise: what it goes on with, and the tensors that live on meanwhile. */
+/** Synchronous work that stopped at a promise, and what it goes on with. */
 export interface Pending {
   readonly next: Promise<() => Pending | null>;
-  readonly holds: unknown;
 }
 
-/** Stop here: go on with `then`, in a tensor scope of its own, once `promise` has settled. `holds` outlives the present scope. */
-export function waitFor<T>(promise: Promise<T>, then: (result: T) => Pending | null, holds: unknown = null): Pending {
-  return { next: promise.then((result) => () => then(result)), holds };
+/** Stop here: go on with `then` once `promise` has settled. */
+export function waitFor<T>(promise: Promise<T>, then: (result: T) => Pending | null): Pending {
+  return { next: promise.then((result) => () => then(result)) };
 }
 
-/** Go on until nothing is left to wait for. */
-export async function settle(first: Pending): Promise<void> {
-  let pending: Pending | null = first;
-  while (pending !== null) pending = scope(await pending.next);
+/**
+ * One batch after the other, each in a tensor scope of its own that stays while something is waited for: what was made before an await is there after it, and everything is freed when the batch is done.
+ *
+ * @param within - In which mode the work runs, before each wait and after it.
+ */
+export class BatchScope {
+  readonly #scope = new ReentrantScope();
+  readonly #within: (work: () => Pending | null) => Pending | null;
+
+  constructor(within: (work: () => Pending | null) => Pending | null = (work) => work()) {
+    this.#within = within;
+  }
+
+  /** Do the work of one batch. A promise only where the work waits for one. */
+  run(work: () => Pending | null): Promise<void> | null {
+    let pending: Pending | null = null;
+    try {
+      pending = this.#scope.run(() => this.#within(work));
+    } finally {
+      if (pending === null) this.#scope.close();
+    }
+    return pending === null ? null : this.#settle(pending);
+  }
+
+  async #settle(first: Pending): Promise<void> {
+    try {
+      let pending: Pending | null = first;
+      while (pending !== null) {
+        const next: () => Pending | null = await pending.next;
+        pending = this.#scope.run(() => this.#within(next));
+      }
+    } finally {
+      this.#scope.close();
+    }
+  }
 }

@@ -1,5 +1,6 @@
 import { words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import { mustEnd } from "../hooks.js";
 import type { LightningModule } from "../module.js";
 import type { MetricBoard } from "../logging/board.js";
 import { warn } from "../warnings.js";
@@ -27,7 +28,7 @@ export class SchedulerStepper {
       if (config.reduceOnPlateau !== plateau || config.interval !== interval || index % config.frequency !== 0) continue;
       const metric = plateau ? this.#metric(config) : null;
       if (plateau && metric === null) continue;
-      this.module.lrSchedulerStep(config.scheduler, metric);
+      mustEnd("lrSchedulerStep", this.module.lrSchedulerStep(config.scheduler, metric));
     }
   }
 

@@ -1,8 +1,8 @@
-import { NbitError, scope, Tensor, words } from "@nbit/torch";
+import { NbitError, scope, Tensor } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { isOverridden, isPromise } from "../hooks.js";
+import { isOverridden, mustEnd, STEPS_END } from "../hooks.js";
 import type { HookArgs, HookList, Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import { clipGradients } from "../precision/clip.js";
@@ -145,7 +145,7 @@ export class TrainStep implements OptimizerRunner {
     // Backward, outside autocast.
     const scaled = precision.scaleLoss(divided);
     if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
-    module.backward(scaled);
+    mustEnd("backward", module.backward(scaled));
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     return divided;
   }
@@ -226,7 +226,7 @@ export class TrainStep implements OptimizerRunner {
     precision.outside(() => {
       const scaled = precision.scaleLoss(loss);
       if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
-      module.backward(scaled);
+      mustEnd("backward", module.backward(scaled));
       if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     });
   }
@@ -245,14 +245,7 @@ export class TrainStep implements OptimizerRunner {
     }
   }
 
-  readonly #callTrainingStep = (): unknown => {
-    const output: unknown = this.module.trainingStep(this.#batch, this.#batchIdx);
-    if (isPromise(output)) {
-      output.catch(() => undefined);
-      throw new MisconfigurationError("trainingStep", "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
-    }
-    return output;
-  };
+  readonly #callTrainingStep = (): unknown => mustEnd("trainingStep", this.module.trainingStep(this.#batch, this.#batchIdx), STEPS_END, "ERR_ASYNC_STEP");
 
   /** The loss in what a step method returned; other values of an object go to `onTrainBatchEnd`. */
   #lossOf(output: unknown): Tensor | null {
@@ -271,7 +264,7 @@ export class TrainStep implements OptimizerRunner {
   #zeroGrad(optimizer: optim.Optimizer): void {
     if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
     if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
-    else this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer);
+    else mustEnd("optimizerZeroGrad", this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer));
   }
 
   #overriddenOptimizerStep(optimizer: optim.Optimizer): void {
@@ -280,12 +273,12 @@ export class TrainStep implements OptimizerRunner {
     this.#within("optimizerStep", () => this.module.optimizerStep(this.#parts.progress.epoch, this.#batchIdx, wrapped, this.#closure));
   }
 
-  #within(hook: string, fn: () => void): void {
+  #within(hook: string, fn: () => unknown): void {
     const { host } = this.#parts;
     const before = host.currentHook;
     host.currentHook = hook;
     try {
-      fn();
+      mustEnd(hook, fn());
     } finally {
       host.currentHook = before;
     }

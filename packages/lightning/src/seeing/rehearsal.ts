@@ -2,7 +2,7 @@ import { noGrad, scope, Tensor, words } from "@nbit/torch";
 import type { Device, optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { isPromise } from "../hooks.js";
+import { mustEnd, STEPS_END } from "../hooks.js";
 import { LightningOptimizer } from "../loops/lightning-optimizer.js";
 import { attachHost, hostOf } from "../module.js";
 import type { LightningModule, ModuleHost } from "../module.js";
@@ -69,10 +69,7 @@ export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}):
 }
 
 function lossOf(output: unknown): Tensor | null {
-  if (isPromise(output)) {
-    output.catch(() => undefined);
-    throw new MisconfigurationError("trainingStep", "a step that ends when it returns", words("a promise"), "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.", "ERR_ASYNC_STEP");
-  }
+  mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP");
   if (output instanceof Tensor) return output;
   return isPlainObject(output) && output.loss instanceof Tensor ? output.loss : null;
 }

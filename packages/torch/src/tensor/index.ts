@@ -1,7 +1,7 @@
 export { Tensor } from "./tensor.js";
 export { isTensor } from "./handle.js";
 export { TensorList } from "./list.js";
-export { scope, keep, outsideScopes } from "./scope.js";
+export { scope, keep, outsideScopes, ReentrantScope } from "./scope.js";
 export { memory, resetPeakMemory, trimMemory, setCacheLimit, type MemoryReport } from "./memory.js";
 export { tensor, tensorFromBytes, flatValues, getDefaultDtype, setDefaultDtype, type Nested, type TensorData, type TensorOptions, type TypedArray } from "./values.js";
 export * from "./dtype.js";

@@ -46,6 +46,13 @@ function close(mine: Tensor[], outer: Tensor[] | null, result: unknown): void {
     visit(result, found, 0);
     escaping = found;
   }
+  free(mine, escaping);
+  mine.length = 0;
+  if (spare.length < 32) spare.push(mine);
+}
+
+/** Release what a scope made, but for what escapes it. */
+function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
   let n = 0;
   for (let i = 0; i < mine.length; i++) {
     const tensor = mine[i] as Tensor;
@@ -67,8 +74,6 @@ function close(mine: Tensor[], outer: Tensor[] | null, result: unknown): void {
   if (n > 0) native.releaseMany(n);
   // Returned, but not ours: it stays with the scope that made it.
   for (const tensor of escaping) if (escapeOf(tensor) === Lifetime.escaping) setEscape(tensor, Lifetime.scoped);
-  mine.length = 0;
-  if (spare.length < 32) spare.push(mine);
 }
 
 /**
@@ -111,6 +116,29 @@ export function enterScope(): { readonly outer: Tensor[] | null; readonly mine: 
 /** @internal */
 export function leaveScope(entered: { readonly outer: Tensor[] | null; readonly mine: Tensor[] }, result?: unknown): void {
   close(entered.mine, entered.outer, result);
+}
+
+/**
+ * @internal A scope that is entered several times before it ends: what is made in any of its runs lives until {@link close}. Between runs it is not open, so whatever else happens meanwhile is none of its business.
+ * Used again after it was closed, it is a new one.
+ */
+export class ReentrantScope {
+  readonly #mine: Tensor[] = [];
+
+  run<T>(fn: () => T): T {
+    const outer = current;
+    current = this.#mine;
+    try {
+      return fn();
+    } finally {
+      current = outer;
+    }
+  }
+
+  close(): void {
+    free(this.#mine, NONE);
+    this.#mine.length = 0;
+  }
 }
 
 /** @internal Run `fn` as if no scope were open: what it makes lives until it is disposed of or collected. */

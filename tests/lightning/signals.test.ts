@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { test } from "node:test";
+import { Callback, InterruptError, LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
+import type { TrainerOptions } from "@nbit/lightning";
+import { nn, ones, optim, seedEverything } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+import { SILENT, temporaryFolder } from "../helpers/training.js";
+
+const folder = temporaryFolder("signals");
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+type Signal = keyof typeof SIGNALS;
+
+class Line extends LightningModule {
+  readonly layer = new nn.Linear(2, 1);
+  readonly dropout = new nn.Dropout(0.5);
+  readonly seen: number[] = [];
+  override trainingStep(x: Tensor): Tensor {
+    const loss = this.layer.forward(this.dropout.forward(x)).square().mean();
+    this.seen.push(loss.item());
+    return loss;
+  }
+  override validationStep(x: Tensor): void {
+    this.log("val_loss", this.layer.forward(x).square().mean());
+  }
+  override testStep(x: Tensor): void {
+    this.validationStep(x);
+  }
+  override forward(x: Tensor): Tensor {
+    return this.layer.forward(x);
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 0.1, momentum: 0.9 });
+  }
+}
+
+function batches(): Tensor[] {
+  return Array.from({ length: 4 }, () => ones([1, 2]));
+}
+
+function trainer(name: string, callbacks: Callback[], options: TrainerOptions = {}): Trainer {
+  const saver = new ModelCheckpoint({ dirpath: join(folder, name), everyNEpochs: 100 });
+  return new Trainer({ accelerator: "cpu", ...SILENT, enableCheckpointing: true, callbacks: [...callbacks, saver], maxEpochs: 2, ...options });
+}
+
+function start(name: string, callbacks: Callback[], options: TrainerOptions = {}): { model: Line; fit: (ckptPath?: string) => Promise<void>; trainer: Trainer } {
+  seedEverything(2);
+  const model = new Line();
+  const made = trainer(name, callbacks, options);
+  return { model, trainer: made, fit: (ckptPath) => made.fit(model, { trainDataloaders: batches(), valDataloaders: batches(), ckptPath: ckptPath ?? null }) };
+}
+
+function counts(): number[] {
+  return [...Object.keys(SIGNALS).map((signal) => process.listenerCount(signal)), process.stdout.listenerCount("error"), process.stderr.listenerCount("error")];
+}
+
+async function interruption(run: Promise<unknown>): Promise<InterruptError> {
+  const error: unknown = await run.then(() => null, (e: unknown) => e);
+  assert.ok(error instanceof InterruptError, String(error));
+  return error;
+}
+
+/** Sends the signal when a hook runs for the n-th time, before it waits or after. */
+function sender(hook: keyof Callback, signal: Signal, nth: number, wait: boolean): Callback {
+  const callback = new Callback();
+  let calls = 0;
+  Reflect.set(callback, hook, async () => {
+    if (++calls !== nth) return;
+    process.kill(process.pid, signal);
+    if (wait) await pause(5);
+  });
+  return callback;
+}
+
+const MOMENTS: readonly (readonly [hook: keyof Callback, nth: number])[] = [
+  ["onTrainStart", 1], ["onTrainEpochStart", 1], ["onTrainEpochStart", 2], ["onTrainBatchStart", 3], ["onTrainBatchEnd", 1], ["onTrainBatchEnd", 4], ["onTrainBatchEnd", 8],
+  ["onValidationStart", 2], ["onValidationBatchEnd", 5], ["onValidationEpochEnd", 2], ["onValidationEnd", 3], ["onTrainEpochEnd", 1], ["onTrainEpochEnd", 2], ["onTrainEnd", 1],
+];
+
+test("wherever in training a signal arrives, the run ends in order with a checkpoint from which it goes on exactly", async () => {
+  const before = counts();
+  const whole = start("whole", []);
+  await whole.fit();
+  let n = 0;
+  for (const [hook, nth] of MOMENTS) {
+    for (const wait of [false, true]) {
+      const signal = (Object.keys(SIGNALS) as Signal[])[n++ % 3] as Signal;
+      const name = `${hook}-${nth}-${wait}`;
+      const first = start(name, [sender(hook, signal, nth, wait)]);
+      const error = await interruption(first.fit());
+      assert.deepEqual([error.code, error.signal, error.exitCode], ["ERR_INTERRUPTED", signal, SIGNALS[signal]], name);
+      assert.equal(error.checkpointPath, join(folder, name, "interrupted.ckpt"), error.message);
+      assert.match(error.message, /^fit: interrupted after \d+ steps\. Go on with trainer\.fit\(model, \{ ckptPath: ".*interrupted\.ckpt" \}\)\.$/);
+      assert.deepEqual(counts(), before, name);
+      const rest = start(name, []);
+      await rest.fit(error.checkpointPath);
+      assert.deepEqual([...first.model.seen, ...rest.model.seen], whole.model.seen, name);
+      assert.deepEqual(rest.model.layer.weight.tolist(), whole.model.layer.weight.tolist(), name);
+      assert.deepEqual({ ...rest.trainer.callbackMetrics }, { ...whole.trainer.callbackMetrics }, name);
+    }
+  }
+});
+
+test("a signal during set-up ends the run before training, with the checkpoint that it was to go on from", async () => {
+  for (const hook of ["setup", "onFitStart"] as const) {
+    for (const wait of [false, true]) {
+      const fresh = start(`fresh-${hook}`, [sender(hook, "SIGTERM", 1, wait)]);
+      const error = await interruption(fresh.fit());
+      assert.equal(error.message, "fit: interrupted before training began. Start it again: nothing is lost.");
+      assert.deepEqual([error.checkpointPath, fresh.model.seen], [null, []]);
+
+      const half = start("half", [], { maxEpochs: 1 });
+      await half.fit();
+      const path = join(folder, "half.ckpt");
+      half.trainer.saveCheckpoint(path);
+      const bytes = readFileSync(path);
+      const resumed = start(`resumed-${hook}`, [sender(hook, "SIGTERM", 1, wait)]);
+      const again = await interruption(resumed.fit(path));
+      assert.deepEqual([again.checkpointPath, existsSync(join(folder, `resumed-${hook}`, "interrupted.ckpt"))], [path, false]);
+      assert.ok(readFileSync(path).equals(bytes));
+    }
+  }
+});
+
+test("a signal when everything is done is not forgotten", async () => {
+  const before = counts();
+  for (const hook of ["onFitEnd", "teardown"] as const) {
+    const { fit, trainer, model } = start(`late-${hook}`, [sender(hook, "SIGHUP", 1, true)]);
+    const error = await interruption(fit());
+    assert.deepEqual([error.checkpointPath, error.exitCode], [join(folder, `late-${hook}`, "interrupted.ckpt"), 129]);
+    assert.equal(trainer.state.status, "finished");
+    const rest = start("late", []);
+    await rest.fit(error.checkpointPath ?? "");
+    assert.deepEqual([rest.model.seen, rest.model.layer.weight.tolist()], [[], model.layer.weight.tolist()]);
+    assert.deepEqual(counts(), before);
+  }
+});
+
+test("validate, test and predict end at signals too", async () => {
+  const before = counts();
+  const kinds = { validate: "onValidationBatchEnd", test: "onTestBatchEnd", predict: "onPredictBatchEnd" } as const;
+  for (const [kind, hook] of Object.entries(kinds) as ["validate" | "test" | "predict", (typeof kinds)["test"]][]) {
+    const error = await interruption(trainer(kind, [sender(hook, "SIGTERM", 2, true)])[kind](new Line(), { dataloaders: batches() }));
+    assert.deepEqual([error.message, error.signal, error.exitCode, error.checkpointPath], [`${kind}: interrupted.`, "SIGTERM", 143, null]);
+    assert.deepEqual(counts(), before);
+  }
+});
+
+test("a signal asks every run of the process to end, and one that begins later is asked anew", async () => {
+  const send = sender("onTrainBatchEnd", "SIGTERM", 2, true);
+  const slow = new Callback();
+  slow.onTrainBatchEnd = () => pause(3);
+  const runs = [start("one", [send], { maxEpochs: 50 }), start("two", [slow], { maxEpochs: 50 })];
+  for (const error of await Promise.all(runs.map(({ fit }) => interruption(fit())))) assert.equal(error.signal, "SIGTERM");
+  await interruption(start("three", [sender("onTrainBatchEnd", "SIGINT", 2, true)]).fit());
+});
+
+test("a checkpoint that cannot be written does not keep the run from ending in order", async () => {
+  const { fit, trainer } = start("full", [sender("onTrainBatchEnd", "SIGTERM", 2, true)]);
+  const seen: unknown[] = [];
+  (trainer.callbacks[0] as Callback).onSaveCheckpoint = () => {
+    throw new Error("no room");
+  };
+  (trainer.callbacks[0] as Callback).onException = (_trainer, _module, error) => void seen.push(error);
+  const error = await interruption(fit());
+  assert.equal(error.checkpointPath, null);
+  assert.match(error.message, /^fit: interrupted after 2 steps\. Its checkpoint could not be written: no room$/);
+  assert.ok(error.cause instanceof Error);
+  assert.deepEqual(seen, [error]);
+});
