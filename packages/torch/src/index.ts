@@ -8,6 +8,7 @@ export * from "./random.js";
 export { nearest } from "./names.js";
 export { plainText, quoted } from "./plain-text.js";
 export { checkOptions, type OptionNames } from "./options.js";
+export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";
 export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";
 export * as amp from "./amp/index.js";

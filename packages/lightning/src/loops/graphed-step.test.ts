@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nn, noGrad, optim, outsideScopes, randn, relu, scope, seedEverything, setNumThreads, Tensor } from "@nbit/torch";
+import { inspect } from "node:util";
+import { NbitError, nn, noGrad, optim, outsideScopes, randn, relu, scope, seedEverything, setNumThreads, Tensor } from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { GradientAccumulationScheduler } from "../callbacks/gradient-accumulation-scheduler.js";
 import { Logger, type Metrics } from "../loggers/logger.js";
@@ -14,6 +15,7 @@ import { Run } from "../run.js";
 import { Trainer } from "../trainer.js";
 import type { TrainerOptions } from "../trainer-options.js";
 import type { TrainerView } from "../trainer-view.js";
+import type { StepOutcome } from "../types.js";
 import { GraphedStep } from "./graphed-step.js";
 import type { OptimizerConfiguration } from "./optimizers.js";
 import type { GraphMaker, StepGraph } from "./recording.js";
@@ -144,14 +146,17 @@ class Watch extends Callback {
   readonly losses: number[] = [];
   readonly outcomes: string[] = [];
   readonly kept: Tensor[] = [];
-  constructor(readonly meddle: ((module: Net, batch: number) => void) | undefined) {
+  constructor(
+    readonly meddle: ((module: Net, batch: number) => void) | undefined,
+    readonly readsOutcomes: boolean,
+  ) {
     super();
   }
   override onTrainBatchEnd(trainer: TrainerView, module: LightningModule, outputs: Readonly<Record<string, unknown>>, _batch: unknown, batchIdx: number): void {
     const loss = outputs["loss"] as Tensor;
     this.losses.push(loss.item());
     this.kept.push(outsideScopes(() => loss.detach()));
-    const { stepped, skipped } = trainer.lastOutcome ?? { stepped: false, skipped: false };
+    const { stepped, skipped } = (this.readsOutcomes ? trainer.lastOutcome : null) ?? { stepped: false, skipped: false };
     this.outcomes.push(`${trainer.globalStep} ${stepped ? "stepped" : skipped ? "skipped" : "-"}`);
     this.meddle?.(module as Net, batchIdx);
   }
@@ -190,9 +195,11 @@ interface Course {
   readonly infinite?: readonly number[];
   readonly meddle?: (module: Net, batch: number) => void;
   readonly make?: () => Net;
+  /** Default true. */
+  readonly readsOutcomes?: boolean;
 }
 
-async function train({ options = () => ({}), lengths = Array.from({ length: 11 }, () => 5), epochs = 3, infinite = [], meddle, make = () => new Net() }: Course, graphed: Graphed | null) {
+async function train({ options = () => ({}), lengths = Array.from({ length: 11 }, () => 5), epochs = 3, infinite = [], meddle, make = () => new Net(), readsOutcomes = true }: Course, graphed: Graphed | null) {
   seedEverything(11);
   const net = make();
   const batches = lengths.map((n) => randn([n, 6]));
@@ -203,7 +210,7 @@ async function train({ options = () => ({}), lengths = Array.from({ length: 11 }
       for (const batch of batches) yield infinite.includes(given++) ? batch.mul(Infinity) : batch;
     },
   };
-  const watch = new Watch(meddle);
+  const watch = new Watch(meddle, readsOutcomes);
   const rows = new Rows();
   const settings = options();
   const own = settings.callbacks === undefined ? [] : [settings.callbacks].flat();
@@ -254,6 +261,32 @@ test("an overflow inside a window skips its step, and counts once", async () => 
 test("an overflow in the last step counts once, in a batch that runs eagerly too", async () => {
   assert.equal((await compare({ options: () => ({ plugins: half(), accumulateGradBatches: 2 }), lengths: [5, 5, 5, 5], infinite: [11] })).eager.skipped, 1);
   assert.equal((await compare({ options: () => ({ plugins: half() }), lengths: [5, 5, 5, 5, 5, 3], infinite: [11, 17] })).eager.skipped, 2);
+});
+
+test("a replayed batch's outcome is read before the next batch, or says that it is too late", async () => {
+  const late: (readonly [number, StepOutcome])[] = [];
+  const read: (readonly [StepOutcome, string])[] = [];
+  class Keep extends Callback {
+    #batches = 0;
+    override onTrainBatchEnd({ lastOutcome }: TrainerView): void {
+      assert.ok(lastOutcome !== null);
+      if (this.#batches++ % 2 === 0) late.push([this.#batches, lastOutcome]);
+      else read.push([lastOutcome, inspect(lastOutcome)]);
+    }
+  }
+  const graphed = new Graphed();
+  await train({ options: () => ({ plugins: half(), accumulateGradBatches: 2, callbacks: new Keep() }), infinite: [14], readsOutcomes: false }, graphed);
+  let refused = 0;
+  for (const [batch, outcome] of late) {
+    try {
+      assert.ok(outcome.lossScale > 0, `batch ${batch}`);
+    } catch (error) {
+      assert.ok(error instanceof NbitError && error.code === "OUTCOME_OVERWRITTEN", String(error));
+      refused++;
+    }
+  }
+  assert.ok(refused >= 10 && refused < late.length, String(refused));
+  for (const [outcome, was] of read) assert.equal(inspect(outcome), was);
 });
 
 test("kept casts", async () => {

@@ -5,11 +5,12 @@ import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
-import type { Batch, StepOutcome, StepResult } from "../types.js";
+import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import type { FitProgress } from "./progress.js";
 import { CUDA_GRAPHS, Recording } from "./recording.js";
 import type { GraphMaker, StepGraph } from "./recording.js";
+import type { ReplayedOutcome } from "./replayed-outcome.js";
 import type { TrainStep } from "./train-step.js";
 import { continues, ReplayPlan, roleOf, steps } from "./window-role.js";
 import type { WindowRole } from "./window-role.js";
@@ -54,6 +55,7 @@ export class GraphedStep {
   readonly #inputs: Tensor[] = [];
   #batch: Batch = null;
   #shape = "";
+  #latest: ReplayedOutcome | null = null;
 
   constructor(parts: GraphedStepParts) {
     this.#parts = parts;
@@ -84,6 +86,8 @@ export class GraphedStep {
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
     const { step, progress, optimizers, warnings } = this.#parts;
+    this.#latest?.end();
+    this.#latest = null;
     for (const optimizer of optimizers) optimizer.refreshRates();
     if (this.reason === null && (this.#first === null || step.accumulate !== this.#plan.accumulate)) this.#begin(`accumulateGradBatches is ${step.accumulate} now`);
     const first = this.#first;
@@ -119,9 +123,9 @@ export class GraphedStep {
    * would be read from a graph's memory later. Waits for the device.
    */
   end(): void {
-    const { step, optimizers } = this.#parts;
+    const { optimizers } = this.#parts;
     if (this.#recordings.size > 0) {
-      step.outcome = step.outcome === null ? null : settled(step.outcome);
+      this.#latest?.read();
       if (this.#plan.accumulate === 1) scope(() => this.#moveGradients());
     }
     this.#forget();
@@ -214,6 +218,7 @@ export class GraphedStep {
     const before = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };
     try {
       if (!this.#plan.begun) this.#prepare();
+      step.beginReplays();
       const recording = new Recording(role, this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first, shared);
       recording.capture(step, host, () => step.run(this.#batch, batchIdx, windowEnds));
       if (!step.hadLoss) throw new Error("trainingStep returned no loss");
@@ -232,8 +237,7 @@ export class GraphedStep {
 
   /** Before the first recording. */
   #prepare(): void {
-    const { optimizers, precision } = this.#parts;
-    precision.beginReplays();
+    const { optimizers } = this.#parts;
     // Gradients of a whole step lie in the graph's own memory; those of the last eager step go.
     if (this.#plan.accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
     this.#gradients ??= new HeldGradients(this.#parameters());
@@ -249,12 +253,7 @@ export class GraphedStep {
     this.replayed++;
     progress.windowOpen = !steps(recording.role);
     if (!progress.windowOpen) progress.globalStep++;
-    step.outcome = recording.outcome(precision);
+    step.outcome = this.#latest = recording.outcome(precision);
     return result;
   }
-}
-
-/** An outcome whose values have been read. */
-function settled({ stepped, skipped, lossScale, gradNorm, nonFinite }: StepOutcome): StepOutcome {
-  return { stepped, skipped, lossScale, ...(gradNorm === undefined ? {} : { gradNorm }), ...(nonFinite === undefined ? {} : { nonFinite }) };
 }

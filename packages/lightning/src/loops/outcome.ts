@@ -1,14 +1,62 @@
 import { inspect } from "node:util";
-import { keep, Tensor } from "@nbit/torch";
+import { LateNumbers } from "@nbit/torch";
+import type { DeviceLike, LateRow, Tensor } from "@nbit/torch";
 import type { PrecisionStep } from "../precision/precision.js";
 import type { StepOutcome } from "../types.js";
+
+/** The loss scale of iterations without a step: the one in force until the step that ends them, which then tells it. */
+export class ScaleInForce {
+  #step: PrecisionStep | null = null;
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+  endedBy(step: PrecisionStep): void {
+    this.#step = step;
+  }
+  get value(): number {
+    return this.#step?.lossScale ?? this.#now();
+  }
+}
+
+/** Norms that stay on a device until somebody asks. */
+export class LateNorms {
+  readonly #rows: LateNumbers;
+
+  constructor(device: DeviceLike) {
+    this.#rows = new LateNumbers({ device, dtype: "float64", columns: 1, rows: 256 });
+  }
+  /** A copy of `norm`; `reader` is told its value. */
+  keep(norm: Tensor, reader: (value: number) => void): LateRow {
+    const row = this.#rows.take();
+    row.values[0]?.copy_(norm);
+    this.#rows.remember(row, ([value = NaN]) => reader(value));
+    this.#rows.release(row);
+    return row;
+  }
+  readAll(): void {
+    this.#rows.readAll();
+  }
+  lend(row: LateRow): Tensor | undefined {
+    this.#rows.retire(row);
+    return row.values[0];
+  }
+}
+
+/** Where a graph that recorded an iteration finds its numbers after each replay. */
+export interface LentOutcome {
+  readonly norm: Tensor | number | undefined;
+  readonly scale: Tensor | null;
+}
 
 /** Gathers what one iteration did. Values on a device are read when asked for. */
 export class Outcome implements StepOutcome {
   #first: PrecisionStep | null = null;
   #rest: PrecisionStep[] | null = null;
-  #scale: number | (() => number) = 1;
-  #norm: number | Tensor | undefined = undefined;
+  #scale: number | ScaleInForce = 1;
+  #norm: number | undefined = undefined;
+  #lateNorm: { readonly norms: LateNorms; readonly row: LateRow } | null = null;
 
   add(step: PrecisionStep): void {
     if (this.#first === null) this.#first = step;
@@ -16,23 +64,29 @@ export class Outcome implements StepOutcome {
   }
 
   /** The scale in force, for an iteration without a step. */
-  scaleIs(scale: number | (() => number)): void {
+  scaleIs(scale: number | ScaleInForce): void {
     this.#scale = scale;
   }
 
-  gradNormIs(norm: Tensor): void {
-    if (this.#norm instanceof Tensor) this.#norm.dispose();
-    this.#norm = norm.device.type === "cpu" ? norm.item() : keep(norm);
+  /** `late`: where norms wait until they are asked for; null: it is read now. */
+  gradNormIs(norm: Tensor, late: LateNorms | null): void {
+    this.#lateNorm = null;
+    if (late === null) {
+      this.#norm = norm.item();
+      return;
+    }
+    const row = late.keep(norm, (value) => {
+      if (this.#lateNorm?.row === row) this.#norm = value;
+    });
+    this.#lateNorm = { norms: late, row };
+    this.#norm = undefined;
   }
 
-  /** The norm where it lies, unread: for who reads that memory again and again. */
-  get measuredNorm(): number | Tensor | undefined {
-    return this.#norm;
-  }
-
-  /** The first step's scale, likewise. */
-  get scaleTensor(): Tensor | null {
-    return this.#first?.scaleTensor ?? null;
+  /** For a graph that recorded this iteration: the memory that its replays write to is its own from here on. */
+  lend(): LentOutcome {
+    const late = this.#lateNorm;
+    this.#lateNorm = null;
+    return { norm: late === null ? this.#norm : late.norms.lend(late.row), scale: this.#first?.lend?.() ?? null };
   }
 
   get stepped(): boolean {
@@ -44,15 +98,11 @@ export class Outcome implements StepOutcome {
   }
 
   get lossScale(): number {
-    return this.#first?.lossScale ?? (typeof this.#scale === "number" ? this.#scale : this.#scale());
+    return this.#first?.lossScale ?? (typeof this.#scale === "number" ? this.#scale : this.#scale.value);
   }
 
   get gradNorm(): number | undefined {
-    if (this.#norm instanceof Tensor) {
-      const value = this.#norm.item();
-      this.#norm.dispose();
-      this.#norm = value;
-    }
+    if (this.#norm === undefined) this.#lateNorm?.norms.readAll();
     return this.#norm;
   }
 

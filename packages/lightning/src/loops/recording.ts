@@ -3,8 +3,9 @@ import type { LogValue } from "../logging/metric.js";
 import type { LogOptions } from "../logging/results.js";
 import type { ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
-import type { StepOutcome, StepResult } from "../types.js";
+import type { StepResult } from "../types.js";
 import { Outcome } from "./outcome.js";
+import { ReplayedOutcome } from "./replayed-outcome.js";
 import type { TrainStep } from "./train-step.js";
 import { steps } from "./window-role.js";
 import type { WindowRole } from "./window-role.js";
@@ -41,10 +42,9 @@ export class Recording {
   readonly #shared: boolean;
   readonly #logs: LogCall[] = [];
   #result: StepResult = {};
-  /** What outcomes read when asked: the norm of the gradients, and the scale of the loss. */
+  /** What outcomes read when asked: the norm of the gradients, and the scale of the loss. In memory of their own. */
   #norm: Tensor | number | undefined;
   #scale: Tensor | null = null;
-  #copies: { readonly norm: Tensor | null; readonly scale: Tensor | null } | null = null;
 
   constructor(role: WindowRole, graph: StepGraph, shared: boolean) {
     this.role = role;
@@ -64,15 +64,14 @@ export class Recording {
       host.log = log;
     }
     if (!(step.outcome instanceof Outcome)) return;
-    this.#norm = step.outcome.measuredNorm;
-    this.#scale = step.outcome.scaleTensor;
+    ({ norm: this.#norm, scale: this.#scale } = step.outcome.lend());
   }
 
   /**
    * Launch it and log again what it logged. Gives what the step returned.
    *
-   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss, and what an outcome
-   * reads when asked. What is logged is copied when it is logged. Other tensors that a step returns are good until the next batch.
+   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss. What is logged is copied when it is logged.
+   * Other tensors that a step returns are good until the next batch.
    */
   replay(host: ModuleHost & { currentHook: string | null }): StepResult {
     this.#graph.replay();
@@ -83,48 +82,23 @@ export class Recording {
       host.currentHook = before;
     }
     if (!this.#shared) return this.#result;
-    this.#copy();
     const { loss } = this.#result;
     return loss instanceof Tensor ? { ...this.#result, loss: loss.clone() } : this.#result;
   }
 
-  #copy(): void {
-    const norm = this.#norm instanceof Tensor ? this.#norm : null;
-    const scale = this.#scale;
-    if (norm === null && scale === null) return;
-    const { norm: normCopy, scale: scaleCopy } = (this.#copies ??= outsideScopes(() => ({ norm: norm?.clone() ?? null, scale: scale?.clone() ?? null })));
-    if (norm !== null) normCopy?.copy_(norm);
-    if (scale !== null) scaleCopy?.copy_(scale);
-  }
-
   /** What the latest replay did. Whether it skipped is read of the scaler's own tensors, which no graph's memory holds. */
-  outcome(precision: Precision): StepOutcome {
-    const stepping = steps(this.role);
-    const gradNorm = (): number | undefined => {
-      const norm = this.#copies?.norm ?? this.#norm;
-      return norm instanceof Tensor ? norm.item() : norm;
-    };
-    const lossScale = (): number => (this.#copies?.scale ?? this.#scale)?.item() ?? precision.lossScale ?? 1;
-    return {
-      get stepped() {
-        return stepping && !precision.lastStepSkipped;
-      },
-      get skipped() {
-        return stepping && precision.lastStepSkipped;
-      },
-      get lossScale() {
-        return lossScale();
-      },
-      get gradNorm() {
-        return gradNorm();
-      },
-    };
+  outcome(precision: Precision): ReplayedOutcome {
+    return new ReplayedOutcome(() => {
+      const skipped = steps(this.role) && precision.lastStepSkipped;
+      const gradNorm = this.#norm instanceof Tensor ? this.#norm.item() : this.#norm;
+      return { stepped: steps(this.role) && !skipped, skipped, lossScale: this.#scale?.item() ?? precision.lossScale ?? 1, ...(gradNorm === undefined ? {} : { gradNorm }) };
+    });
   }
 
   dispose(): void {
     for (const { value } of this.#logs) if (value instanceof Tensor) value.dispose();
     for (const value of Object.values(this.#result)) if (value instanceof Tensor) value.dispose();
-    for (const t of [this.#norm, this.#scale, this.#copies?.norm, this.#copies?.scale]) if (t instanceof Tensor) t.dispose();
+    for (const t of [this.#norm, this.#scale]) if (t instanceof Tensor) t.dispose();
     this.#graph.dispose();
   }
 }

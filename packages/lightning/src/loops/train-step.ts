@@ -14,7 +14,7 @@ import { LightningOptimizer } from "./lightning-optimizer.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
-import { Outcome } from "./outcome.js";
+import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
 import type { FitProgress } from "./progress.js";
 
 /** What a training step works with. */
@@ -58,7 +58,10 @@ export class TrainStep implements OptimizerRunner {
   readonly #customOptimizerStep: boolean;
   readonly #customClipping: boolean;
   readonly #wantsResult: boolean;
-  readonly #onCpu: boolean;
+  /** Nothing waits for a device when its numbers are read at once. */
+  readonly #readsNow: boolean;
+  readonly #norms: LateNorms | null;
+  #scaleInForce: ScaleInForce | null = null;
   #batch: Batch = null;
   #batchIdx = 0;
   #result: StepResult = {};
@@ -78,7 +81,9 @@ export class TrainStep implements OptimizerRunner {
     this.#onBeforeBackward = hooks.get("onBeforeBackward");
     this.#onAfterBackward = hooks.get("onAfterBackward");
     this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
-    this.#onCpu = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device.type === "cpu";
+    const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
+    this.#readsNow = device?.type === "cpu" && !parts.precision.readsLate;
+    this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
     this.#customClipping = isOverridden(module, "configureGradientClipping");
@@ -105,7 +110,7 @@ export class TrainStep implements OptimizerRunner {
       this.#update(); // once, however many optimizers stepped
       this.#stepped.clear();
     } else {
-      this.#current.scaleIs(this.#onCpu ? this.#scaleInForce() : this.#scaleInForce);
+      this.#current.scaleIs(this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)));
     }
     this.outcome = this.#current;
     this.#batch = null;
@@ -150,7 +155,7 @@ export class TrainStep implements OptimizerRunner {
     return divided;
   }
 
-  readonly #scaleInForce = (): number => this.#parts.precision.lossScale ?? 1;
+  readonly #scaleNow = (): number => this.#parts.precision.lossScale ?? 1;
 
   readonly #closure = (): Tensor | null => this.#forwardBackward();
 
@@ -175,6 +180,8 @@ export class TrainStep implements OptimizerRunner {
     progress.globalStep++;
     progress.windowOpen = false;
     this.#current.add(step);
+    this.#scaleInForce?.endedBy(step);
+    this.#scaleInForce = null;
   }
 
   #stepNow(optimizer: optim.Optimizer): PrecisionStep {
@@ -197,7 +204,13 @@ export class TrainStep implements OptimizerRunner {
     const { precision } = this.#parts;
     precision.unscale(optimizer);
     const norm = clipGradients(precision.mainParams(optimizer), value, algorithm);
-    if (norm !== null) this.#current.gradNormIs(norm);
+    if (norm !== null) this.#current.gradNormIs(norm, this.#norms);
+  }
+
+  /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
+  beginReplays(): void {
+    this.#norms?.readAll();
+    this.#parts.precision.beginReplays();
   }
 
   /** After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still on the device. */

@@ -24,7 +24,7 @@ const NAMES: OptionNames<MixedPrecisionOptions> = { precision: true, device: tru
 
 const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
-/** So many outcomes may wait on the device before they are read; by then they have long been computed. */
+/** So many outcomes are kept before their skips are counted: as many as the scaler reads at once. */
 const UNREAD_LIMIT = 256;
 
 /** A scaler's step, with names. */
@@ -42,8 +42,8 @@ class ScaledStep implements PrecisionStep {
   get lossScale(): number {
     return this.#step.lossScale;
   }
-  get scaleTensor(): Tensor | null {
-    return this.#step.scaleTensor ?? null;
+  lend(): Tensor | null {
+    return this.#step.lend?.() ?? null;
   }
   get nonFinite(): readonly string[] | undefined {
     return this.stepped ? undefined : this.#names();
@@ -212,11 +212,16 @@ export class MixedPrecision extends Precision {
     return this.#skipped + (this.#replaysFrom === null ? 0 : (this.scaler?.skippedUpdates ?? 0) - this.#replaysFrom);
   }
 
+  override get readsLate(): boolean {
+    return this.scaler?.lazy ?? false;
+  }
+
   override get lastStepSkipped(): boolean {
     return this.scaler?.latestSkipped ?? false;
   }
 
   override beginReplays(): void {
+    this.scaler?.readSteps();
     if (this.#replaysFrom !== null) return;
     this.#read();
     this.#replaysFrom = this.scaler?.skippedUpdates ?? null;

@@ -212,6 +212,9 @@ export class PerModulePrecision extends Precision {
   override get lastStepSkipped(): boolean {
     return this.#steps.lastStepSkipped;
   }
+  override get readsLate(): boolean {
+    return this.#steps.readsLate;
+  }
   override beginReplays(): void {
     this.#steps.beginReplays();
   }

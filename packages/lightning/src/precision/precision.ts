@@ -35,10 +35,10 @@ export interface PrecisionStep {
   readonly stepped: boolean;
   /** The scale that multiplied the loss; 1 without a scaler. */
   readonly lossScale: number;
-  /** The same where it lies on a device, until `lossScale` is read. */
-  readonly scaleTensor?: Tensor | null;
   /** Names of parameters whose gradients were not finite, when the step was skipped. */
   readonly nonFinite?: readonly string[] | undefined;
+  /** For a graph that recorded this step: where the scale lies on the device, memory that is the graph's from here on. Null where there is none; the step tells nothing any more otherwise. */
+  lend?(): Tensor | null;
 }
 
 /** The step of a precision that never skips. */
@@ -145,7 +145,12 @@ export abstract class Precision {
    */
   checkOutcome(_due: boolean): void {}
 
-  /** From here steps are replayed by a graph: what they did is on the device only. */
+  /** Whether what steps did stays on the device until somebody asks, where reading it at once would wait. */
+  get readsLate(): boolean {
+    return false;
+  }
+
+  /** A step is about to be recorded by a graph, whose replays tell on the device only what they did. What earlier steps left there is read. */
   beginReplays(): void {}
 
   /** Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches; null: they can. */

@@ -229,6 +229,14 @@ test("the floor: an error that names positions; the ceiling: no further growth",
   }
   // PyTorch's has no floor: at 0 every gradient is NaN.
   assert.equal(new GradScaler({ minScale: 0 }).options.minScale, 0);
+  for (const fused of [false, true]) {
+    const none = new GradScaler({ initScale: 2 ** -130, minScale: 0 });
+    const { w, optimizer, loss } = make(1, { fused });
+    none.scale(loss()).backward();
+    assert.equal(none.step(optimizer).stepped, false, "one divided by this scale is infinity in float32");
+    none.update();
+    assert.deepEqual(values(w), [1, 1, 1, 1]);
+  }
 });
 
 test("a scale of one's own, and factors that change", () => {

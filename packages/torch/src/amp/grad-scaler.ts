@@ -3,6 +3,7 @@ import { noGrad } from "../autograd/modes.js";
 import { ArgumentError } from "../errors.js";
 import { full, zeros } from "../ops/index.js";
 import { operator } from "../optim/operators.js";
+import { LateNumbers, type LateRow } from "../late-numbers.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
 import { device as deviceOf } from "../tensor/device.js";
@@ -11,6 +12,7 @@ import { TensorList } from "../tensor/list.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import * as errors from "./scaler-errors.js";
+import { FOUND, LateStep, SCALE } from "./late-step.js";
 import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState, type ResolvedScalerOptions } from "./scaler-state.js";
 
 /** What became of a step. Fields are read when asked for: on CUDA that waits for the device. */
@@ -18,22 +20,29 @@ export interface ScalerStep {
   readonly stepped: boolean;
   /** The scale that multiplied this step's loss. */
   readonly lossScale: number;
-  /** The same where it lies on a device, until `lossScale` is read; for who reads that memory again and again, as after replays of a graph. */
-  readonly scaleTensor?: Tensor | null;
-  /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients: read it before the next backward. */
+  /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients when it is first read: empty when the next loss was scaled by then. */
   readonly nonFiniteIndices: readonly number[];
+  /** For a graph that recorded this step, and whose replays write to its memory: where the scale lies, float32 []. That memory belongs to the graph from here on, and this step tells nothing any more. */
+  lend?(): Tensor;
 }
 
 type Stage = "ready" | "unscaled" | "stepped";
 interface PerOptimizer {
   stage: Stage;
-  /** float32 [1]: not zero when a gradient is not finite. */
-  foundInf: Tensor | null;
-  nonFinite: number[];
+  /** What was found, from the check of its gradients until the update. */
+  record: LateRow | null;
+  nonFinite: readonly number[];
 }
 
 const checkAndUnscale_ = operator("_amp_foreach_non_finite_check_and_unscale_");
 const updateScale_ = operator("_amp_update_scale_");
+
+const SMALLEST_NORMAL = 2 ** -126;
+
+/** So many steps of a lazy scaler may wait on the device before they are read. */
+const UNREAD_STEPS = 256;
+/** Of one that reads at once: as many as there are optimizers in an iteration. */
+const STEPS_AT_ONCE = 4;
 
 /**
  * scale(loss).backward(); unscale_(optimizer) (optional, before clipping); step(optimizer); update().
@@ -61,13 +70,16 @@ export class GradScaler {
   /** The latest check saw an overflow that ended at the floor; the next overflow is one at the floor. */
   #nearFloor = false;
   #optimizers = new Map<Optimizer, PerOptimizer>();
-  #scaledOnce = false;
+  readonly #records: LateNumbers;
+  /** How many losses were scaled. */
+  #losses = 0;
 
   constructor(options: GradScalerOptions = {}) {
     const o = resolveScalerOptions(options);
     this.options = o;
     this.#deviceType = deviceOf(o.device, "GradScaler").type;
     this.#lazy = o.lazy ?? this.#deviceType !== "cpu";
+    this.#records = new LateNumbers({ device: o.device, dtype: "float32", columns: 2, rows: this.#lazy ? UNREAD_STEPS : STEPS_AT_ONCE });
     [this.#scale, this.#growthTracker, this.#skipped, this.#latest] = outsideScopes(() => [
       full([], o.initScale, { dtype: "float32", device: o.device }),
       zeros([], { dtype: "int32", device: o.device }),
@@ -139,41 +151,53 @@ export class GradScaler {
     if (!isTensor(outputs)) throw new ArgumentError("GradScaler.scale", "a tensor or an array of tensors", outputs);
     if (!this.options.enabled) return outputs;
     if (!outputs.isFloatingPoint()) throw new ArgumentError("GradScaler.scale", "a floating point tensor", outputs);
-    this.#scaledOnce = true;
+    this.#losses++;
     const wide = outputs.dtype === "float16" || outputs.dtype === "bfloat16" ? outputs.to("float32") : outputs;
     return wide.mul(this.#scale);
   }
 
+  #inverse(): Tensor {
+    return this.#scale.to("float64").reciprocal().to("float32");
+  }
   #of(optimizer: Optimizer): PerOptimizer {
     let found = this.#optimizers.get(optimizer);
     if (found === undefined) {
-      found = { stage: "ready", foundInf: null, nonFinite: [] };
+      found = { stage: "ready", record: null, nonFinite: [] };
       this.#optimizers.set(optimizer, found);
     }
     return found;
   }
   #requireScaled(fn: string): void {
-    if (!this.#scaledOnce) throw errors.notScaled(fn);
+    if (this.#losses === 0) throw errors.notScaled(fn);
   }
 
-  #unscale(optimizer: Optimizer, divide: boolean): Tensor {
+  #unscale(optimizer: Optimizer, divide: boolean): LateRow {
     const params = optimizer.paramGroups.flatMap((g) => g.params);
     const all = TensorList.gradsOf(TensorList.of(params));
     try {
       if (all.missing.length === params.length) throw errors.noGradients();
       const byKind = this.#kinds(params, new Set(all.missing));
-      return noGrad(() => {
-        const foundInf = outsideScopes(() => zeros([], { dtype: "float32", device: this.options.device }));
-        scope(() => {
-          const inverse = divide ? this.#scale.to("float64").reciprocal().to("float32") : full([], 1, { dtype: "float32", device: this.options.device });
-          // One call per kind: the kernel takes one.
-          for (const { indices, sparse } of byKind) {
-            if (sparse) checkAndUnscale_(indices.map((i) => valuesOf((params[i] as Tensor).grad as Tensor)), foundInf, inverse);
-            else checkAndUnscale_(all.select(indices), foundInf, inverse);
-          }
-        });
-        return foundInf;
-      });
+      const record = this.#records.take();
+      const foundInf = foundOf(record);
+      try {
+        noGrad(() =>
+          scope(() => {
+            foundInf.zero_();
+            const inverse = divide ? this.#inverse() : full([], 1, { dtype: "float32", device: this.options.device });
+            // Of a scale below, the inverse is infinity: gradients divided so are nothing to step with.
+            if (this.options.minScale < SMALLEST_NORMAL) foundInf.copy_(this.#inverse().isinf());
+            // One call per kind: the kernel takes one.
+            for (const { indices, sparse } of byKind) {
+              if (sparse) checkAndUnscale_(indices.map((i) => valuesOf((params[i] as Tensor).grad as Tensor)), foundInf, inverse);
+              else checkAndUnscale_(all.select(indices), foundInf, inverse);
+            }
+          }),
+        );
+      } catch (error) {
+        this.#records.release(record);
+        throw error;
+      }
+      return record;
     } finally {
       all.dispose();
     }
@@ -205,7 +229,7 @@ export class GradScaler {
     const s = this.#of(optimizer);
     if (s.stage === "unscaled") throw errors.unscaledTwice();
     if (s.stage === "stepped") throw errors.unscaleAfterStep();
-    s.foundInf = this.#unscale(optimizer, true);
+    s.record = this.#unscale(optimizer, true);
     s.stage = "unscaled";
   }
 
@@ -219,60 +243,39 @@ export class GradScaler {
     this.#requireScaled("step");
     const s = this.#of(optimizer);
     if (s.stage === "stepped") throw errors.steppedTwice();
-    const lossScale = this.#lazy ? outsideScopes(() => noGrad(() => this.#scale.clone())) : this.getScale();
-    if (optimizer.supportsAmpScaling) {
-      const scaled = s.stage === "ready";
-      if (scaled) s.foundInf = this.#unscale(optimizer, false);
+    const lossScale = this.#lazy ? null : this.getScale();
+    const { supportsAmpScaling } = optimizer;
+    const scaled = s.stage === "ready" && supportsAmpScaling;
+    const record = (s.record ??= this.#unscale(optimizer, !scaled));
+    if (lossScale === null) noGrad(() => (record.values[SCALE] as Tensor).copy_(this.#scale));
+    if (supportsAmpScaling) {
       optimizer.gradScale = scaled ? this.#scale : null;
-      optimizer.foundInf = s.foundInf;
+      optimizer.foundInf = foundOf(record);
       try {
         optimizer.step();
       } finally {
         optimizer.gradScale = null;
         optimizer.foundInf = null;
       }
-    } else {
-      if (s.stage === "ready") s.foundInf = this.#unscale(optimizer, true);
-      if ((s.foundInf as Tensor).item() === 0) optimizer.step();
-    }
+    } else if (foundOf(record).item() === 0) optimizer.step();
     s.stage = "stepped";
-    return this.#result(optimizer, s, lossScale);
+    return lossScale === null ? this.#lateResult(optimizer, record) : this.#result(optimizer, s, record, lossScale);
   }
 
-  // Holds its own tensors: it may be read long after the update, and then gives them back.
-  #result(optimizer: Optimizer, s: PerOptimizer, scaleOfStep: number | Tensor): ScalerStep {
-    let foundInf: Tensor | null = s.foundInf;
-    let lossScale = scaleOfStep;
-    let stepped = true;
-    let indices: readonly number[] | null = null;
-    const read = (): boolean => {
-      if (foundInf === null) return stepped;
-      stepped = foundInf.item() === 0;
-      if (this.#lazy) foundInf.dispose();
-      foundInf = null;
-      return stepped;
-    };
-    const find = (): readonly number[] => (indices ??= read() ? [] : (s.nonFinite = nonFiniteOf(optimizer)));
-    if (!this.#lazy && !read()) find();
-    return {
-      get stepped() {
-        return read();
-      },
-      get lossScale() {
-        if (typeof lossScale !== "number") {
-          const value = lossScale.item();
-          lossScale.dispose();
-          lossScale = value;
-        }
-        return lossScale;
-      },
-      get scaleTensor() {
-        return typeof lossScale === "number" ? null : lossScale;
-      },
-      get nonFiniteIndices() {
-        return find();
-      },
-    };
+  #result(optimizer: Optimizer, s: PerOptimizer, record: LateRow, lossScale: number): ScalerStep {
+    const stepped = foundOf(record).item() === 0;
+    if (!stepped) s.nonFinite = nonFiniteOf(optimizer);
+    return { stepped, lossScale, nonFiniteIndices: s.nonFinite };
+  }
+
+  #lateResult(optimizer: Optimizer, record: LateRow): ScalerStep {
+    const losses = this.#losses;
+    return new LateStep(this.#records, record, () => (this.#losses === losses ? nonFiniteOf(optimizer) : []));
+  }
+
+  /** Read now what lazy steps left on the device, with one wait: before something that must not be interrupted, as the recording of a graph. */
+  readSteps(): void {
+    this.#records.readAll();
   }
 
   /**
@@ -284,7 +287,7 @@ export class GradScaler {
     if (!this.options.enabled) return;
     this.#requireScaled("update");
     const all = [...this.#optimizers.values()];
-    const found = all.map((s) => s.foundInf).filter((t) => t !== null);
+    const found = all.flatMap(({ record }) => (record === null ? [] : [foundOf(record)]));
     if (newScale === undefined && found.length === 0) throw errors.noStep();
     const atFloor = newScale === undefined && !this.#lazy && this.getScale() <= this.options.minScale && found.some((t) => t.item() !== 0);
     noGrad(() => scope(() => this.#record(found, newScale === undefined ? null : this.#checkedScale(newScale))));
@@ -335,7 +338,7 @@ export class GradScaler {
     return newScale.reshape([]);
   }
   #reset(): void {
-    if (!this.#lazy) for (const s of this.#optimizers.values()) s.foundInf?.dispose();
+    for (const { record } of this.#optimizers.values()) if (record !== null) this.#records.release(record);
     this.#optimizers = new Map();
   }
 
@@ -360,6 +363,8 @@ export class GradScaler {
     });
   }
 }
+
+const foundOf = (record: LateRow): Tensor => record.values[FOUND] as Tensor;
 
 function nonFiniteOf(optimizer: Optimizer): number[] {
   const params = optimizer.paramGroups.flatMap((g) => g.params);
