@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { LightningModule, ModelCheckpoint, seedEverything, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
-import { full, getDefaultDtype, nn, ones, optim, randn, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
+import { full, getDefaultDtype, isTensor, nn, ones, optim, randn, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 
 setNumThreads(1); // tiny tensors
 
@@ -164,7 +164,7 @@ test("explain counts the compensation", async () => {
   const trainer = new Trainer({ ...QUIET, precision: "bf16-true", maxSteps: 1 });
   const model = new Model((p) => new optim.AdamW(p, { rounding: "kahan" }));
   await trainer.fit(model, { trainDataloaders: [full([512], 0.9)] });
-  const held = [...(trainer.optimizers[0]?.state.values() ?? [])].flatMap((s) => Object.values(s)).reduce((sum: number, v) => sum + (typeof v === "object" && v !== null && v.ndim > 0 ? v.nbytes : 0), 0);
+  const held = [...(trainer.optimizers[0]?.state.values() ?? [])].flatMap((s) => Object.values(s)).reduce((sum: number, v) => sum + (isTensor(v) && v.ndim > 0 ? v.nbytes : 0), 0);
   assert.equal(held, 3 * 512 * 2);
   assert.equal(trainer.precision.explain({ print: false }).memory?.optimizerState, held);
 });

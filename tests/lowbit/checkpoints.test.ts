@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dequantizeBlockwise, FAMILIES, LowBitOptimizer, type FormatName, type LowBitOptions } from "@nbit/lowbit";
-import { isTensor, nn, packState, randn, scope, seedEverything, unpackState, type optim, type Tensor } from "@nbit/torch";
+import { full, isTensor, nn, packState, randn, scope, seedEverything, unpackState, zeros, type optim, type Tensor } from "@nbit/torch";
 
 type FamilyName = keyof typeof FAMILIES;
 const FAMILY_NAMES = Object.keys(FAMILIES) as FamilyName[];
@@ -105,9 +105,29 @@ test("a state that does not fit, or that a later version wrote, is refused by na
     return dict;
   };
   const refused = (change: (state: Record<string, unknown>) => void, message: RegExp): void => assert.throws(() => start("adam", "dynamic8").optimizer.loadStateDict(changed(change)), { code: "OPTIMIZER_STATE", message });
-  refused((s) => (s["version"] = 2), /expected state of version 1 or older\. Received: 2\. It was saved by a later nbit/);
-  refused((s) => delete s["state2"], /expected state2\. Received: keys /);
-  refused((s) => delete s["step"], /expected state with a step/);
-  refused((s) => (s["blockSize"] = 128), /one value per block of 128 for a parameter of 2881 elements\. Received: 12 values/);
-  refused((s) => (s["state1"] = randn([7])), /state1 with one code each/);
+  const { optimizer } = run;
+  const before = JSON.stringify(optimizer.stateDict());
+  const n = 2881;
+  const cases: readonly (readonly [(s: Record<string, unknown>) => unknown, RegExp])[] = [
+    [(s) => (s["version"] = 2), /expected state of version 1 or older\. Received: 2\. It was saved by a later nbit/], [(s) => (s["version"] = "1"), /version/], [(s) => (s["version"] = NaN), /version/],
+    [(s) => delete s["state2"], /expected state2 of parameter 0, .* Received: keys /], [(s) => (s["state3"] = s["state1"]), /expected 2 states of parameter 0/],
+    [(s) => delete s["step"], /step of parameter 0 to be a whole number ≥ 0\. Received: undefined/],
+    ...[NaN, -1, 0.5, "1", Infinity, randn([2])].map((step) => [(s: Record<string, unknown>) => (s["step"] = step), /step of parameter 0/] as const),
+    [(s) => (s["blockSize"] = 128), /one value per block of 128 of parameter 0, which has shape \[.*\]\. Received: float32 of shape \[12\]/],
+    ...[0, -1, 255.5, NaN, "256", Infinity].map((size) => [(s: Record<string, unknown>) => (s["blockSize"] = size), /one value per block/] as const),
+    [(s) => (s["state1"] = randn([7])), /state1 in uint8/], [(s) => (s["state1"] = zeros([7], { dtype: "uint8" })), /state1 with one code each/], [(s) => (s["state1"] = 3), /state1 .*to be a tensor/], [(s) => (s["state1"] = zeros([n], { dtype: "int32" })), /state1 in uint8/],
+    [(s) => (s["state1"] = zeros([n, 1, 1], { dtype: "uint8" })), /one code each/], [(s) => (s["state1"] = randn([n]).toSparse()), /dense/],
+    [(s) => (s["absmax2"] = zeros([3])), /absmax2 with one value per block/], [(s) => (s["absmax2"] = zeros([12], { dtype: "int32" })), /absmax2 of finite numbers/], [(s) => (s["absmax2"] = full([12], NaN)), /absmax2 of finite numbers/],
+    [(s) => (s["absmax2"] = full([12], -1)), /absmax2 of finite numbers/], [(s) => (s["absmax2"] = "x"), /absmax2 .*to be a tensor/],
+    [(s) => (s["qmap1"] = zeros([100])), /qmap1 of 16 or 256/], [(s) => (s["qmap1"] = full([256], NaN)), /qmap1 of 16 or 256 finite/], [(s) => delete s["qmap1"], /state1 in float8_e4m3fn, as there is no qmap/],
+    [(s) => [delete s["absmax1"], delete s["qmap1"]], /state1 in floating point/],
+  ];
+  for (const [change, message] of cases) {
+    refused(change, message);
+    // What holds a state keeps it.
+    const dict = changed(change);
+    (dict["paramGroups"] as Record<string, unknown>[]).forEach((g) => (g["lr"] = 7));
+    assert.throws(() => optimizer.loadStateDict(dict), { code: "OPTIMIZER_STATE" });
+    assert.equal(JSON.stringify(optimizer.stateDict()), before);
+  }
 });

@@ -310,3 +310,38 @@ test("through the Trainer: AdamW8bit ends where AdamW ends, in every precision o
   process.off("warning", listen);
   assert.ok(!warnings.includes("WARN_EPS_VANISHES"));
 });
+
+test("every family: a gradient that comes late, or a parameter put in another's place, begins with state of its own and leaves the others' alone", () => {
+  for (const family of Object.keys(FAMILIES) as (keyof typeof FAMILIES)[])
+    for (const format of ["dynamic8", null] as const)
+      scope(() => {
+        seedEverything(4);
+        const [a, b] = [randn([64, 80]), randn([70, 80])];
+        const gradients = Array.from({ length: 5 }, () => [randn([64, 80]), randn([70, 80])] as const);
+        const make = (...values: Tensor[]): [LowBitOptimizer, nn.Parameter[]] => {
+          const params = values.map((v) => new nn.Parameter(v.clone()));
+          return [new LowBitOptimizer(params, family, format, { lr: 0.01 }), params];
+        };
+        const [together, [p, q]] = make(a, b) as [LowBitOptimizer, [nn.Parameter, nn.Parameter]];
+        const [first, [alone]] = make(a) as [LowBitOptimizer, [nn.Parameter]];
+        const [second, [late]] = make(b) as [LowBitOptimizer, [nn.Parameter]];
+        const [swapped, [old]] = make(a) as [LowBitOptimizer, [nn.Parameter]];
+        const next = new nn.Parameter(b.clone());
+        gradients.forEach(([g, h], i) => {
+          [p.grad, alone.grad] = [g, g];
+          first.step();
+          q.grad = i < 2 ? null : h;
+          together.step();
+          if (i >= 2) {
+            late.grad = h;
+            second.step();
+            swapped.paramGroups[0]?.params.splice(0, 1, next);
+            next.grad = h;
+          } else old.grad = g;
+          swapped.step();
+          if (i === 1) old.grad = null;
+        });
+        assert.ok(p.equal(alone) && q.equal(late), `${family}, ${String(format)}: late`);
+        assert.ok(next.equal(late) && !old.equal(a) && !next.equal(b), `${family}, ${String(format)}: in another's place`);
+      });
+});

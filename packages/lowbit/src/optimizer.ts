@@ -1,12 +1,12 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { ArgumentError, cuda, isTensor, NbitError, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { Offload, pinned } from "./offload.js";
 import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
 import { overrideFor } from "./overrides.js";
-import { sameMap, savedState, widened } from "./saved-state.js";
+import { sameMap, savedState, widened, type SavedState } from "./saved-state.js";
 
 const VERSION = 1;
 
@@ -182,38 +182,38 @@ export class LowBitOptimizer extends optim.Optimizer {
     return s;
   }
 
+  protected override get algorithm(): string {
+    return `${this.family.name} (low-bit)`;
+  }
+  protected override savedOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    const { blockSize: _1, min8bitSize: _2, optimBits: _3, offload: _4, ...taken } = options;
+    return taken;
+  }
   /**
    * Reads its own state and upstream's ({@link fromBitsandbytes} brings the latter into form); converts between formats, block sizes and 32 bits as this optimizer keeps them. State in the
    * same format is taken bit for bit. Hyperparameters become those saved; how state is kept (`blockSize`, `min8bitSize`, `optimBits`, `offload`) stays as this optimizer was made.
-   * @throws {NbitError} `OPTIMIZER_STATE` when a state is missing or does not fit its parameter.
+   * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed, when a state is missing or does not fit its parameter.
    */
   override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
-    const kept = (this.paramGroups as LowBitGroup[]).map(({ blockSize, min8bitSize, optimBits, offload }) => ({ blockSize, min8bitSize, optimBits, offload }));
     super.loadStateDict(given);
-    this.paramGroups.forEach((group, i) => Object.assign(group, kept[i]));
-    const dict = given as optim.OptimizerState;
-    const all = this.paramGroups.flatMap((group) => group.params.map((p) => [p, group as LowBitGroup] as const));
-    const order = dict.paramGroups.flatMap((group) => group.params);
-    order.forEach((saved, i) => {
-      const s = dict.state[String(saved)];
-      const entry = all[i];
-      if (s === undefined || entry === undefined) return;
-      const [p, group] = entry;
-      for (const copied of Object.values(this.state.get(p) ?? {})) if (isTensor(copied)) copied.dispose();
-      this.state.set(p, outsideScopes(() => noGrad(() => this.#adopt(s, p, group))));
-    });
   }
-  #adopt(s: optim.ParameterState, p: Tensor, g: LowBitGroup): optim.ParameterState {
-    const fn = `${this.constructor.name}.loadStateDict`;
-    const step = isTensor(s["step"]) ? s["step"].item() : Number(s["step"]);
-    if (!Number.isFinite(step)) throw new NbitError(`${fn}: expected state with a step. Received: keys ${Object.keys(s).join(", ")}.`, "OPTIMIZER_STATE");
-    if (Number(s["version"] ?? 0) > VERSION) throw new NbitError(`${fn}: expected state of version ${VERSION} or older. Received: ${String(s["version"])}. It was saved by a later nbit; update @nbit/lowbit.`, "OPTIMIZER_STATE");
+  /** @internal */
+  protected override adoptState(refuse: optim.Refuse, saved: optim.SavedParameter, p: Tensor, group: optim.ParamGroup): optim.ParameterState {
+    return outsideScopes(() => noGrad(() => this.#adopt(refuse, saved, p, group as LowBitGroup)));
+  }
+  #adopt(refuse: optim.Refuse, { state: s, position }: optim.SavedParameter, p: Tensor, g: LowBitGroup): optim.ParameterState {
+    const step = optim.stepCount(refuse, position, s["step"]);
+    const version: unknown = s["version"] ?? 0;
+    if (typeof version !== "number" || !(version <= VERSION)) refuse(`state of version ${VERSION} or older`, String(version), "It was saved by a later nbit; update @nbit/lowbit.");
+    const states = this.family.states.map((_, i) => savedState(refuse, s, i, p, position));
+    if (s[`state${states.length + 1}`] !== undefined) refuse(`${states.length} states of parameter ${position}`, `keys ${Object.keys(s).join(", ")}`, "Is it the state of another optimizer?");
+    const compensation = s["compensation"] === undefined || p.dtype === "float32" ? null : optim.likeParameter(refuse, "compensation", position, s["compensation"], p);
     const made = this.#fresh(p, g, this.isLowBit(p, g));
     made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
-    if (isTensor(s["compensation"]) && p.dtype !== "float32") made["compensation"] = s["compensation"].detach().to({ device: p.device, dtype: p.dtype, copy: true });
+    if (compensation !== null) made["compensation"] = compensation;
     scope(() =>
       this.family.states.forEach((signed, i) => {
-        const saved = savedState(fn, s, i, p);
+        const saved = states[i] as SavedState;
         const codes = made[`state${i + 1}`] as Tensor;
         const absmax = made[`absmax${i + 1}`];
         if (!isTensor(absmax) || this.format === null) return void codes.copy_(widened(saved, p));

@@ -49,12 +49,12 @@ const below1 = (b: unknown): boolean => typeof b === "number" && b >= 0 && b < 1
 
 /** @internal Every option of a group. @throws {ArgumentError} naming the option, what it may be and what it was. */
 export function checkLowBitOptions(fn: string, g: LowBitGroup, format: StateFormat | null): void {
-  for (const name of ["lr", "eps", "weightDecay", "momentum", "alpha", "trustCoefficient", "maxUnorm"] as const) if (!(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
+  for (const name of ["lr", "eps", "weightDecay", "momentum", "alpha", "trustCoefficient", "maxUnorm"] as const) if (typeof g[name] !== "number" || !(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
   if (!Array.isArray(g.betas) || g.betas.length !== 2 || !g.betas.every(below1)) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
   if (!below1(g.beta3)) throw new ArgumentError(fn, "beta3 to be in [0, 1)", g.beta3);
   if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
   if (format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
-  if (!(g.min8bitSize >= 0)) throw new ArgumentError(fn, "min8bitSize to be ≥ 0", g.min8bitSize, "Infinity keeps all state in float32.");
+  if (typeof g.min8bitSize !== "number" || !(g.min8bitSize >= 0)) throw new ArgumentError(fn, "min8bitSize to be ≥ 0", g.min8bitSize, "Infinity keeps all state in float32.");
   if (g.optimBits !== 8 && g.optimBits !== 32) throw new ArgumentError(fn, "optimBits to be 8 or 32", g.optimBits, "8 stands for the few bits of the class.");
   for (const name of ["nesterov", "keepPositive", "offload"] as const) if (typeof g[name] !== "boolean") throw new ArgumentError(fn, `${name} to be true or false`, g[name]);
   if (g.offload && g.params.every((p) => p.device.type === "cpu")) warnOffload(fn);

@@ -48,7 +48,7 @@ function parameterState(value: unknown): optim.ParameterState {
 function unstacked(s: optim.ParameterState): optim.ParameterState {
   const { state1, state2, absmax1, absmax2, qmap1, qmap2 } = s;
   if (!isTensor(state1) || !isTensor(state2) || state1.dim() !== state2.dim() + 1) return s;
-  const half = (t: Tensor | number | null | undefined, i: number): Record<string, Tensor> => (isTensor(t) ? { [`absmax${i + 1}`]: t.reshape([2, -1]).select(0, i) } : {});
+  const half = (t: optim.StateValue | undefined, i: number): Record<string, Tensor> => (isTensor(t) ? { [`absmax${i + 1}`]: t.reshape([2, -1]).select(0, i) } : {});
   return {
     ...s, state1: state1.select(0, 0), state2: state1.select(0, 1), state3: state2, ...half(absmax1, 0), ...half(absmax1, 1),
     ...(isTensor(absmax2) ? { absmax3: absmax2 } : {}), ...(isTensor(qmap1) ? { qmap2: qmap1 } : {}), ...(isTensor(qmap2) ? { qmap3: qmap2 } : {}),

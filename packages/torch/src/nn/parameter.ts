@@ -6,6 +6,7 @@ import { Tensor } from "../tensor/tensor.js";
 
 /**
  * A tensor that belongs to a module's parameters by being one of its fields. Lives outside every scope; shares the memory of the tensor that it was made from.
+ * Requires a gradient by default where it can have one: in floating point, real or complex.
  * @throws {ArgumentError} `Parameter: expected data to be a tensor. Received: …`
  */
 export class Parameter extends Tensor {
@@ -16,7 +17,7 @@ export class Parameter extends Tensor {
     detached.dispose();
     super(handle);
     native.guard(this, handle);
-    const requiresGrad = options.requiresGrad ?? this.isFloatingPoint();
+    const requiresGrad = options.requiresGrad ?? (this.isFloatingPoint() || this.isComplex());
     if (requiresGrad) native.setRequiresGrad(handle, true);
   }
 }

@@ -6,7 +6,7 @@ import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { countSteps, factorOver, operator } from "./operators.js";
-import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
+import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike, type StateFields } from "./optimizer.js";
 import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface AdamOptions extends RoundingOptions {
@@ -35,7 +35,6 @@ interface Group extends ParamGroup {
   fused: boolean;
 }
 interface Lists {
-  readonly key: readonly Tensor[];
   readonly expAvg: TensorList;
   readonly expAvgSq: TensorList;
   readonly maxExpAvgSq: TensorList | null;
@@ -44,7 +43,6 @@ interface Lists {
 
 abstract class AdamBase extends Optimizer {
   readonly #decoupled: boolean;
-  readonly #lists = new WeakMap<ParamGroup, Lists>();
 
   constructor(params: ParamsLike, options: AdamOptions, weightDecay: number, decoupled: boolean) {
     checkOptions(new.target.name, options, NAMES);
@@ -62,30 +60,28 @@ abstract class AdamBase extends Optimizer {
     check(fn, "weightDecay", g.weightDecay, nonNegative, "≥ 0");
     if (!Array.isArray(g.betas) || g.betas.length !== 2) throw new ArgumentError(fn, "betas to be two numbers", g.betas);
     g.betas.forEach((b, i) => check(fn, `betas[${i}]`, b, (v) => v >= 0 && v < 1, "in [0, 1)"));
-    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint()) throw new ArgumentError(fn, "floating point parameters with fused", p);
+    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError(fn, "floating point parameters with fused", p);
   }
-  protected override packedStateChanged(): void {
-    for (const g of this.paramGroups) this.#lists.delete(g);
+  protected override get algorithm(): string {
+    return this.#decoupled ? "AdamW" : "Adam";
+  }
+  protected override stateFields(group: ParamGroup): StateFields {
+    return { step: "step", expAvg: "like", expAvgSq: "like", maxExpAvgSq: group["amsgrad"] === true ? "like" : "like?" };
   }
 
-  #listsOf(g: Group, params: readonly Tensor[]): Lists {
-    const known = this.#lists.get(g);
-    if (known !== undefined && known.key === params) return known;
-    for (const p of params)
-      this.stateOf(p, (): ParameterState => ({
-        step: zeros([], { dtype: "float32", device: g.fused ? p.device : "cpu" }),
-        expAvg: zerosLike(p, { memoryFormat: "preserveFormat" }),
-        expAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }),
-        ...(g.amsgrad ? { maxExpAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }) } : {}),
-      }));
-    const lists: Lists = { key: params, expAvg: this.pack(params, "expAvg"), expAvgSq: this.pack(params, "expAvgSq"), maxExpAvgSq: g.amsgrad ? this.pack(params, "maxExpAvgSq") : null, steps: this.pack(params, "step") };
-    if (params === g.params) this.#lists.set(g, lists);
-    return lists;
+  #fresh(p: Tensor, g: Group): ParameterState {
+    return {
+      step: zeros([], { dtype: "float32", device: g.fused ? p.device : "cpu" }),
+      expAvg: zerosLike(p, { memoryFormat: "preserveFormat" }),
+      expAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }),
+      ...(g.amsgrad ? { maxExpAvgSq: zerosLike(p, { memoryFormat: "preserveFormat" }) } : {}),
+    };
   }
 
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     const g = group as Group;
-    const s = this.#listsOf(g, params);
+    for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => this.#fresh(p, g));
+    const s: Lists = { expAvg: this.pack(params, "expAvg"), expAvgSq: this.pack(params, "expAvgSq"), maxExpAvgSq: g.amsgrad ? this.pack(params, "maxExpAvgSq") : null, steps: this.pack(params, "step") };
     // The step counters are tensors because fused kernels and checkpoints want them so.
     const counts = countSteps(s.steps);
     if (g.fused) {

@@ -7,6 +7,7 @@ import { TensorList } from "../tensor/list.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { operator } from "./operators.js";
+import { parts } from "./pairs.js";
 
 const foreachNorm = operator("_foreach_norm");
 const foreachMul_ = operator("_foreach_mul_");
@@ -79,18 +80,22 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
 }
 
 /**
- * Clamp every element of every gradient to [-clipValue, clipValue], in place. Does not synchronize.
+ * Clamp every element of every gradient to [-clipValue, clipValue], in place; of complex ones the real and the imaginary part each. Does not synchronize.
  * @throws {ArgumentError} `clipGradValue: expected clipValue to be finite and > 0. Received: 0.`
  */
 export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: number): void {
   if (!(clipValue > 0 && Number.isFinite(clipValue))) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
-  const { all, present } = gradients(listOf("clipGradValue", params));
+  const list = listOf("clipGradValue", params);
+  const { all, present } = gradients(list);
   try {
     if (present.length > 0)
-      noGrad(() => {
-        foreachClampMin_(present, -clipValue);
-        foreachClampMax_(present, clipValue);
-      });
+      noGrad(() =>
+        scope(() => {
+          const real = list.some((p) => p.isComplex()) ? TensorList.of(present.select([...present.handles.keys()]).toArray().map(parts)) : present;
+          foreachClampMin_(real, -clipValue);
+          foreachClampMax_(real, clipValue);
+        }),
+      );
   } finally {
     all.dispose();
   }

@@ -1,4 +1,6 @@
-export { Optimizer, type OptimizerState, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
+export { Optimizer, type OptimizerState, type ParamGroup, type ParameterState, type ParamsLike, type StateFields, type StateValue } from "./optimizer.js";
+export { likeParameter, stepCount, type Refuse, type SavedParameter } from "./saved-state.js";
+export { fromTorch, toTorch } from "./torch-state.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export { Adam, AdamW, type AdamOptions } from "./adam.js";
 export { LBFGS, type LBFGSOptions } from "./lbfgs.js";

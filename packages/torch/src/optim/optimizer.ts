@@ -11,10 +11,16 @@ import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { operator } from "./operators.js";
+import { stepAsPairs } from "./pairs.js";
 import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
+import { copyState, disposeState, readStateDict, refusing, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
 
+/** One thing that an optimizer remembers; lists are LBFGS's. */
+export type StateValue = Tensor | number | null | readonly (Tensor | number)[];
 /** What an optimizer remembers of one parameter. */
-export type ParameterState = Record<string, Tensor | number | null>;
+export type ParameterState = Record<string, StateValue>;
+/** What a saved state must (or, with a question mark, may) have: a tensor like its parameter, or a count of steps. */
+export type StateFields = Readonly<Record<string, "like" | "like?" | "step">>;
 export interface ParamGroup {
   params: Tensor[];
   lr: number;
@@ -29,14 +35,22 @@ export interface OptimizerState {
   /** By position of the parameter over all groups. */
   readonly state: Readonly<Record<string, ParameterState>>;
   readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
+  /** Of which algorithm it is, where that is one of ours. */
+  readonly algorithm?: string;
 }
 
+/** One kind of state of several parameters. */
+interface StateList {
+  readonly values: readonly Tensor[];
+  readonly list: TensorList;
+}
 /** Lists of one group that do not change from step to step. */
 interface Packed {
+  /** The group's parameters when the lists were made: the same array for as long as they stay the same. */
   readonly source: readonly Tensor[];
-  readonly length: number;
   readonly params: TensorList;
   readonly roundsRate: boolean;
+  readonly complex: boolean;
 }
 
 function parametersOf(fn: string, params: unknown): unknown[] {
@@ -84,8 +98,7 @@ export abstract class Optimizer {
       rate.value = g.lr;
     }
   }
-  /** @internal */
-  /** Forget them: rates are numbers again. */
+  /** @internal Forget them: rates are numbers again. */
   releaseRates(): void {
     for (const { tensor } of this.#rates.values()) tensor.dispose();
     this.#rates.clear();
@@ -98,7 +111,7 @@ export abstract class Optimizer {
   protected rateOf(group: ParamGroup): number | Tensor {
     const kept = this.#rates.get(group);
     if (kept !== undefined) return kept.tensor;
-    return this.#packedOf(group).roundsRate ? Math.fround(group.lr) : group.lr;
+    return (this.#packed.get(group) ?? this.#packedOf(group)).roundsRate ? Math.fround(group.lr) : group.lr;
   }
 
   /**
@@ -126,13 +139,8 @@ export abstract class Optimizer {
     const fn = `${this.constructor.name}.addParamGroup`;
     if (typeof group !== "object" || group === null || !("params" in group)) throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
     const params = isTensor(group.params) ? [group.params] : [...group.params];
-    const known = new Set(this.paramGroups.flatMap((g) => g.params));
-    for (const p of params) {
-      if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
-      if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
-      if (known.has(p)) throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
-      known.add(p);
-    }
+    const known = new Set<unknown>(this.paramGroups.flatMap((g) => g.params));
+    for (const p of params) checkParameter(fn, p, known);
     // Groups may carry what they like, but not a default under another spelling.
     for (const name in group) {
       const meant = name === "params" || name in this.defaults ? null : nearest(name, Object.keys(this.defaults), 0);
@@ -158,7 +166,9 @@ export abstract class Optimizer {
     for (const hook of this.#preHooks) hook(this);
     const loss = closure === undefined ? null : closure();
     noGrad(() => {
-      this.paramGroups.forEach((group, i) => this.#stepOne(group, i));
+      // What was put into the groups by hand is checked before anything is stepped.
+      const packed = this.paramGroups.map((group) => this.#packedOf(group));
+      this.paramGroups.forEach((group, i) => this.#stepOne(group, i, packed[i] as Packed));
     });
     advanceWeightsEpoch(true);
     for (const hook of this.#postHooks) hook(this);
@@ -166,29 +176,42 @@ export abstract class Optimizer {
   }
 
   #packedOf(group: ParamGroup): Packed {
+    if (typeof group.lr !== "number" || !(group.lr >= 0 && group.lr < Infinity)) this.validate(group);
+    const { params } = group;
     const known = this.#packed.get(group);
-    if (known !== undefined && known.source === group.params && known.length === group.params.length) return known;
-    const roundsRate = group.params.every((p) => p.device.type === "cuda" && p.dtype !== "float64");
-    const packed: Packed = { source: group.params, length: group.params.length, params: TensorList.of(group.params), roundsRate };
-    this.#packed.set(group, packed);
-    return packed;
+    if (known !== undefined && sameElements(known.source, params)) return known;
+    this.#checkGroup(group);
+    const made: Packed = { source: [...params], params: TensorList.of(params), roundsRate: params.every((p) => p.device.type === "cuda" && p.dtype !== "float64"), complex: params.some((p) => p.isComplex()) };
+    this.#packed.set(group, made);
+    return made;
   }
 
-  #stepOne(group: ParamGroup, index: number): void {
-    if (roundsWidely(group)) return this.#stepRounded(group, index);
-    const packed = this.#packedOf(group);
+  /** Groups can be changed by hand: another parameter in one's place begins with state of its own. */
+  #checkGroup(group: ParamGroup): void {
+    const fn = `${this.constructor.name}.step`;
+    const { params } = group as { params: unknown };
+    if (!Array.isArray(params)) throw new ArgumentError(fn, "params of a group to be an array of tensors", params);
+    const known = new Set<unknown>(this.paramGroups.flatMap((g) => (g === group ? [] : g.params)));
+    for (const p of params as readonly unknown[]) checkParameter(fn, p, known);
+    checkRounding(this.constructor.name, group);
+    this.validate(group);
+  }
+
+  #stepOne(group: ParamGroup, index: number, packed: Packed): void {
+    if (packed.complex || roundsWidely(group)) return this.#stepInKinds(group, index);
+    const { source } = packed;
     const grads = TensorList.gradsOf(packed.params);
     try {
       if (grads.missing.length === 0) {
-        if (grads.length > 0) this.stepGroup(group, group.params, packed.params, grads);
+        if (grads.length > 0) this.stepGroup(group, source, packed.params, grads);
         return;
       }
       const absent = new Set(grads.missing);
-      const present = group.params.map((_, i) => i).filter((i) => !absent.has(i));
+      const present = source.map((_, i) => i).filter((i) => !absent.has(i));
       if (present.length > 0)
         this.stepGroup(
           group,
-          present.map((i) => group.params[i] as Tensor),
+          present.map((i) => source[i] as Tensor),
           packed.params.select(present),
           grads.select(present),
         );
@@ -197,21 +220,22 @@ export abstract class Optimizer {
     }
   }
 
-  /** Parameters of 16 bits in float32 and back; the others as ever. */
-  #stepRounded(group: ParamGroup, index: number): void {
+  /** Complex parameters as pairs of real ones, parameters of 16 bits in float32 and back where the group says so; the others as ever. */
+  #stepInKinds(group: ParamGroup, index: number): void {
     scope(() => {
-      const pairs = group.params.flatMap((p): (readonly [Tensor, Tensor])[] => {
+      const plain: Stepped[] = [];
+      const complex: Stepped[] = [];
+      const narrow: Stepped[] = [];
+      for (const p of group.params) {
         const { grad } = p;
-        return grad === null ? [] : [[p, grad]];
-      });
-      const run = (list: readonly (readonly [Tensor, Tensor])[]): void => {
-        if (list.length === 0) return;
-        const params = list.map(([p]) => p);
-        this.stepGroup(group, params, TensorList.of(params), TensorList.of(list.map(([, g]) => g)));
+        if (grad !== null) (p.isComplex() ? complex : roundsWidely(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
+      }
+      const run = (params: readonly Tensor[], grads: readonly Tensor[]): void => {
+        if (params.length > 0) this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads));
       };
-      run(pairs.filter(([p]) => !is16Bit(p.dtype)));
-      const narrow = pairs.filter(([p]) => is16Bit(p.dtype));
-      stepWidely(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, (wide, gradients) => run(wide.map((w, i) => [w, gradients[i] as Tensor])));
+      run(plain.map(([p]) => p), plain.map(([, g]) => g));
+      stepAsPairs(complex.map(([p]) => p), complex.map(([, g]) => g), this.state, run);
+      if (roundsWidely(group)) stepWidely(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, run);
     });
   }
 
@@ -224,15 +248,24 @@ export abstract class Optimizer {
     }
     return found;
   }
-  /** A packed list of one kind of state. */
+  readonly #lists = new WeakMap<readonly Tensor[], Map<string, StateList>>();
+  /** A packed list of one kind of state: the same one for as long as the state of `params` consists of the same tensors. */
   protected pack(params: readonly Tensor[], name: string): TensorList {
-    return TensorList.of(
-      params.map((p) => {
-        const value = this.state.get(p)?.[name];
-        if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
-        return value;
-      }),
-    );
+    let lists = this.#lists.get(params);
+    if (lists === undefined) this.#lists.set(params, (lists = new Map()));
+    const known = lists.get(name);
+    let same = known !== undefined;
+    for (let i = 0; same && i < params.length; i++) same = this.state.get(params[i] as Tensor)?.[name] === known?.values[i];
+    if (same && known !== undefined) return known.list;
+    const values = params.map((p) => {
+      const value = this.state.get(p)?.[name];
+      if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
+      if (name !== "step" && value.numel() !== p.numel()) throw new NbitError(`${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`, "OPTIMIZER_STATE");
+      return value;
+    });
+    const list = TensorList.of(values);
+    lists.set(name, { values, list });
+    return list;
   }
 
   /** Forget gradients (default), or fill them with zeros. */
@@ -273,36 +306,70 @@ export abstract class Optimizer {
       const s = this.state.get(p);
       if (s !== undefined) state[String(i)] = { ...s };
     });
-    return { state, paramGroups: this.paramGroups.map(({ params, ...options }) => ({ ...options, params: params.map((p) => position.get(p) as number) })) };
+    const { algorithm } = this;
+    return { ...(algorithm === null ? {} : { algorithm }), state, paramGroups: this.paramGroups.map(({ params, ...options }) => ({ ...options, params: params.map((p) => position.get(p) as number) })) };
   }
 
-  /** Load what {@link stateDict} gave; tensors are copied. @throws {NbitError} `OPTIMIZER_STATE` when groups differ in number or size. */
+  /**
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their parameters' device and dtype. The whole of it is checked first.
+   * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed: of another algorithm, groups of another number or size, options of another kind or out of range, state under other names, of
+   * other shapes or kinds than its parameter, or a count of steps that is none.
+   */
   loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
-    const dict = given as OptimizerState;
-    const sizes = (groups: readonly { readonly params: readonly unknown[] }[]): string => groups.map((g) => g.params.length).join(", ");
-    if (!Array.isArray(dict.paramGroups) || sizes(dict.paramGroups) !== sizes(this.paramGroups))
-      throw new NbitError(`loadStateDict: expected groups of ${sizes(this.paramGroups)} parameters. Received: ${Array.isArray(dict.paramGroups) ? sizes(dict.paramGroups) : "no paramGroups"}. Build the optimizer with the same parameters first.`, "OPTIMIZER_STATE");
+    const refuse = refusing(`${this.constructor.name}.loadStateDict`);
+    const saved = readStateDict(refuse, given, this.paramGroups, this.algorithm);
+    const groups = saved.options.map((options, i) => withOptions(refuse, this.paramGroups[i] as ParamGroup, i, this.savedOptions(options), this.defaults));
+    for (const group of groups) {
+      checkRounding(this.constructor.name, group);
+      this.validate(group);
+    }
     const all = this.paramGroups.flatMap((g) => g.params);
-    dict.paramGroups.forEach((saved, i) => {
-      const { params: _, ...options } = saved;
-      Object.assign(this.paramGroups[i] as ParamGroup, options);
-    });
-    const order = dict.paramGroups.flatMap((g) => g.params);
+    const made: (readonly [Tensor, ParameterState])[] = [];
+    try {
+      for (const one of saved.parameters) {
+        const p = all[one.position] as Tensor;
+        const state = this.adoptState(refuse, one, p, groups[one.group] as ParamGroup);
+        if (Object.keys(state).length > 0) made.push([p, state]);
+      }
+    } catch (error) {
+      for (const [, state] of made) disposeState(state);
+      throw error;
+    }
+    groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup, group));
     this.state.clear();
-    this.packedStateChanged();
-    // Fused kernels count steps where the parameters are, the others on the CPU.
-    const fused = new Set(this.paramGroups.flatMap((g) => (g["fused"] === true ? g.params : [])));
-    order.forEach((saved, i) => {
-      const s = dict.state[String(saved)];
-      const p = all[i] as Tensor;
-      if (s === undefined) return;
-      const copy: ParameterState = {};
-      for (const [name, value] of Object.entries(s)) copy[name] = isTensor(value) ? outsideScopes(() => (name === "step" ? value.detach().to({ device: fused.has(p) ? p.device : "cpu", copy: true }) : value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true }))) : value;
-      this.state.set(p, copy);
-    });
+    for (const [p, state] of made) this.state.set(p, state);
   }
-  /** Subclasses that keep packed lists of state drop them. */
-  protected packedStateChanged(): void {}
+  /** Which algorithm a state dict is of; null: not known. */
+  protected get algorithm(): string | null {
+    return null;
+  }
+  /** What the state of each parameter of a group consists of; null: not known, and not checked. */
+  protected stateFields(_group: ParamGroup): StateFields | null {
+    return null;
+  }
+  /** Saved options that a group takes over. */
+  protected savedOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    return options;
+  }
+  /** @internal The state of a parameter, made from a saved one, which stays as it is. `group` has the saved options. */
+  protected adoptState(refuse: Refuse, saved: SavedParameter, p: Tensor, group: ParamGroup): ParameterState {
+    return copyState(refuse, saved, p, this.stateFields(group), (count) => full([], count, { dtype: "float32", device: group["fused"] === true ? p.device : "cpu" }));
+  }
+}
+
+type Stepped = readonly [Tensor, Tensor];
+
+function sameElements(a: readonly unknown[], b: readonly unknown[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+/** A leaf tensor that is in no other place; `known` gets it. */
+function checkParameter(fn: string, p: unknown, known: Set<unknown>): void {
+  if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
+  if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
+  if (known.has(p)) throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
+  known.add(p);
 }
 
 const foreachZero_ = operator("_foreach_zero_");

@@ -1,11 +1,12 @@
 /** Stochastic gradient descent. */
 import { ArgumentError } from "../errors.js";
 import { checkOptions, type OptionNames } from "../options.js";
+import { zerosLike } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
-import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
+import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike, type StateFields } from "./optimizer.js";
 import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface SGDOptions extends RoundingOptions {
@@ -53,7 +54,16 @@ export class SGD extends Optimizer {
     check("SGD", "lr", g.lr, nonNegative, "≥ 0");
     check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
     check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
+    check("SGD", "dampening", g.dampening, Number.isFinite, "finite");
+    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("SGD", "floating point parameters with fused", p);
     if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0)) throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", { momentum: g.momentum, dampening: g.dampening });
+  }
+
+  protected override get algorithm(): string {
+    return "SGD";
+  }
+  protected override stateFields(): StateFields {
+    return { momentumBuffer: "like?" };
   }
 
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
@@ -76,7 +86,7 @@ export class SGD extends Optimizer {
         params.forEach((p, i) => {
           const first = list[i] as Tensor;
           const existing = this.state.get(p)?.["momentumBuffer"];
-          if (existing === undefined) this.stateOf(p, () => ({ momentumBuffer: first.detach().clone() }));
+          if (existing === undefined) (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() => first.detach().clone());
           else (existing as Tensor).mul_(g.momentum).add_(first, { alpha: 1 - g.dampening });
           update.push(this.state.get(p)?.["momentumBuffer"] as Tensor);
         });
@@ -92,11 +102,23 @@ export class SGD extends Optimizer {
     for (const t of temporaries) t.dispose();
   }
 
+  /** One kernel for those that have a velocity, and one for those that begin theirs, with the gradient itself. */
   #fused(g: Group, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
-    const first = g.momentum !== 0 && params.some((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
-    if (first) for (const p of params) this.stateOf(p, () => ({ momentumBuffer: outsideScopes(() => p.detach().mul(0)) }));
-    fusedSgd_(packed, grads, g.momentum !== 0 ? this.pack(params, "momentumBuffer") : [], {
-      weightDecay: g.weightDecay, momentum: g.momentum, lr: this.rateOf(g), dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep: first, gradScale: this.gradScale, foundInf: this.foundInf,
+    if (g.momentum === 0) return this.#fusedOver(g, packed, grads, [], false);
+    const fresh: number[] = [];
+    for (let i = 0; i < params.length; i++) if (this.state.get(params[i] as Tensor)?.["momentumBuffer"] === undefined) fresh.push(i);
+    if (fresh.length === 0) return this.#fusedOver(g, packed, grads, this.pack(params, "momentumBuffer"), false);
+    const begun = params.map((_, i) => i).filter((i) => !fresh.includes(i));
+    const at = (which: readonly number[]): Tensor[] => which.map((i) => params[i] as Tensor);
+    if (begun.length > 0) this.#fusedOver(g, packed.select(begun), grads.select(begun), this.pack(at(begun), "momentumBuffer"), false);
+    // A step that is skipped must not count as the first: with dampening the next one would take a part of its gradient only. One wait for the device, at the first steps alone.
+    if (g.dampening !== 0 && this.foundInf !== null && this.foundInf.item() !== 0) return;
+    for (const p of at(fresh)) (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() => zerosLike(p, { memoryFormat: "preserveFormat" }));
+    this.#fusedOver(g, packed.select(fresh), grads.select(fresh), this.pack(at(fresh), "momentumBuffer"), true);
+  }
+  #fusedOver(g: Group, packed: TensorList, grads: TensorList, buffers: TensorList | readonly Tensor[], isFirstStep: boolean): void {
+    fusedSgd_(packed, grads, buffers, {
+      weightDecay: g.weightDecay, momentum: g.momentum, lr: this.rateOf(g), dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep, gradScale: this.gradScale, foundInf: this.foundInf,
     });
   }
 }
