@@ -141,8 +141,14 @@ export class Fetcher {
    */
   async resume(state: FetcherState, epoch: number): Promise<void> {
     if (isStateful(this.loader) && state.loader !== null) {
+      const before = this.loader.stateDict();
       this.loader.loadStateDict(state.loader);
-      this.start(epoch);
+      try {
+        this.start(epoch);
+      } catch (error) {
+        this.loader.loadStateDict(before);
+        throw error;
+      }
       this.#fetched = state.fetched;
       return;
     }
@@ -150,9 +156,7 @@ export class Fetcher {
     this.start(epoch);
     while (this.#fetched < state.fetched) {
       const skipped = await this.next();
-      if (skipped === null) {
-        throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, words(`${this.#fetched} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
-      }
+      if (skipped === null) throw wrongLoader(state.fetched, this.#fetched);
     }
   }
 
@@ -173,6 +177,10 @@ export class Fetcher {
     this.#rng = null;
     await iterator?.return?.();
   }
+}
+
+function wrongLoader(fetched: number, batches: number): MisconfigurationError {
+  return new MisconfigurationError("fit", `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`, words(`${batches} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
 }
 
 function iterate(loader: Loader): Iterator<unknown> | AsyncIterator<unknown> {
