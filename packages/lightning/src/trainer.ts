@@ -1,4 +1,4 @@
-import { getSwitch, scope, setSwitch, useDeterministicAlgorithms, words } from "@nbit/torch";
+import { getSwitch, scope, setSwitch, useDeterministicAlgorithms, trimMemory, words } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
@@ -232,6 +232,7 @@ export class Trainer extends TrainerState {
   /** What a run held beyond its end goes, so that the device holds what it held before and what others keep. */
   #release(run: Run): void {
     this.precision.endRun();
+    trimMemory();
     try {
       run.fit?.graph?.end();
       this.accelerator.teardown?.();

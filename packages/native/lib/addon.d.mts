@@ -100,6 +100,8 @@ export interface NativeAddon {
   allocatorResetPeak(): void;
   allocatorSetCap(bytes: number): void;
   allocatorTrim(): number;
+  /** For tests: the n-th allocation from now on and its followers fail, `count` of them; n = 0: none. Gives how many of the failures asked for before were still to come. */
+  allocatorFail(n: number, count: number, badAlloc: boolean): number;
   // context
   setThreads(n: number): void;
   getThreads(): number;

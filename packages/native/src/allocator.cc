@@ -1,38 +1,30 @@
-// A caching allocator for CPU tensors. PyTorch's own returns every large block to the kernel, which then faults its pages in again at the next step:
-// up to a third of a large step. Blocks are kept in size classes (four per doubling), small ones per thread, large ones in one list under a cap.
+// The allocator of CPU tensors. PyTorch's own returns every large block to the kernel, which then faults its pages in again at the next step: up to a third of
+// a large step. Small blocks are the C library's, kept per thread in size classes (four per doubling); large ones come from the heap.
 #include "core.h"
+#include "heap.h"
 
 #include <c10/core/CPUAllocator.h>
-#include <sys/mman.h>
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
+#include <new>
 
 namespace nbit {
 namespace {
 
-struct Header {
-  uint32_t sizeClass;
-  uint32_t large;
-  size_t capacity;
-  void* next;
-  char pad[64 - 24];
-};
-static_assert(sizeof(Header) == 64);  // tensors stay aligned to 64 bytes
-
-constexpr int kClasses = 4 * 42;
-constexpr size_t kLarge = 1 << 18;       // from 256 KiB on: mapped, huge pages, one shared list
-constexpr size_t kHugePage = 2u << 20;
-constexpr uint32_t kSmallPerClass = 512;  // blocks a thread keeps of one class
-constexpr size_t kSmallBytes = 8u << 20;  // and bytes of one class
+constexpr size_t kLarge = size_t{32} << 10;
+constexpr size_t kMost = size_t{1} << 44;     // bytes; more is no size of this world, and would overflow a sum
+constexpr int kClasses = 4 * 10;
+constexpr uint32_t kSmallPerClass = 512;      // blocks a thread keeps of one class
+constexpr size_t kSmallBytes = 32u << 20;     // and bytes in all
 
 uint32_t classOf(size_t n) {
   if (n <= 64) return 0;
   const uint64_t v = n - 1;
-  const int top = 63 - __builtin_clzll(v);
+  const int top = 63 - std::countl_zero(v);
   return (top - 6) * 4 + ((v >> (top - 2)) & 3) + 1;
 }
 size_t sizeOfClass(uint32_t c) {
@@ -41,25 +33,37 @@ size_t sizeOfClass(uint32_t c) {
   return static_cast<size_t>(4 + c % 4 + 1) << (c / 4 + 4);
 }
 
-std::atomic<int64_t> liveBytes{0}, peakBytes{0}, smallCached{0};
-std::atomic<int64_t> allocations{0}, misses{0};
-std::mutex largeMutex;
-std::array<Header*, kClasses> largeFree{};
-size_t largeCached = 0;
-size_t largeCap = size_t{4} << 30;
+std::atomic<int64_t> liveBytes{0}, peakBytes{0}, smallIdle{0};
+std::atomic<int64_t> allocations{0}, smallMisses{0};
 bool installed = false;
 
+// ---------------------------------------------------------------- failures on purpose
+// For tests: the n-th allocation from now on fails, and so do the following ones. 0: none does.
+std::atomic<int64_t> failIn{0}, failures{0};
+bool failWithBadAlloc = false;
+
+void __attribute__((noinline, cold)) countDown(size_t n) {
+  const int64_t left = failIn.fetch_sub(1, std::memory_order_relaxed);
+  if (left > 1) return;
+  failIn.store(failures.fetch_sub(1, std::memory_order_relaxed) > 1 ? 1 : 0, std::memory_order_relaxed);
+  if (failWithBadAlloc) throw std::bad_alloc();
+  TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: tried to allocate ", n, " bytes on the CPU (a failure that was asked for)");
+}
+
+// ---------------------------------------------------------------- small blocks
 struct ThreadCache {
-  std::array<Header*, kClasses> head{};
+  std::array<Block*, kClasses> head{};
   std::array<uint32_t, kClasses> count{};
+  size_t bytes = 0;
   void trim() {
-    for (int c = 0; c < kClasses; c++)
-      while (Header* h = head[c]) {
-        head[c] = static_cast<Header*>(h->next);
-        smallCached -= static_cast<int64_t>(h->capacity);
-        std::free(h);
+    for (auto& first : head)
+      while (Block* b = first) {
+        first = b->next;
+        std::free(b);
       }
     count.fill(0);
+    smallIdle -= static_cast<int64_t>(bytes);
+    bytes = 0;
   }
   ~ThreadCache() { trim(); }
 };
@@ -76,125 +80,77 @@ struct CacheOwner {
 ThreadCache* threadCache() {
   if (!cache && !threadEnding) {
     static thread_local CacheOwner owner;
-    owner.mine = cache = new ThreadCache();
+    owner.mine = cache = new (std::nothrow) ThreadCache();
   }
   return cache;
 }
 
-size_t mappedSize(size_t total) { return (total + kHugePage - 1) / kHugePage * kHugePage; }
-void* mapLarge(size_t total) {
-  const size_t length = mappedSize(total);
-  char* p = static_cast<char*>(mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  if (p == MAP_FAILED) return nullptr;
-  char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + kHugePage - 1) / kHugePage * kHugePage);
-  if (aligned > p) munmap(p, aligned - p);
-  char* end = aligned + length;
-  char* mapEnd = p + length + kHugePage;
-  if (mapEnd > end) munmap(end, mapEnd - end);
-  madvise(aligned, length, MADV_HUGEPAGE);
-  return aligned;
-}
-void unmapLarge(Header* h) { munmap(h, mappedSize(h->capacity + sizeof(Header))); }
-
-size_t trimLarge(size_t keep) {
-  std::lock_guard<std::mutex> lock(largeMutex);
-  size_t freed = 0;
-  for (int c = kClasses - 1; c >= 0 && largeCached > keep; c--)
-    while (largeFree[c] && largeCached > keep) {
-      Header* h = largeFree[c];
-      largeFree[c] = static_cast<Header*>(h->next);
-      largeCached -= h->capacity;
-      freed += h->capacity;
-      unmapLarge(h);
-    }
-  return freed;
-}
-
-void freeBlock(void* data) {
-  if (!data) return;
-  auto* h = reinterpret_cast<Header*>(static_cast<char*>(data) - sizeof(Header));
-  liveBytes -= static_cast<int64_t>(h->capacity);
-  if (!h->large) {
-    ThreadCache* t = threadCache();
-    const uint32_t c = h->sizeClass;
-    if (t && t->count[c] < kSmallPerClass && t->count[c] * h->capacity < kSmallBytes) {
-      h->next = t->head[c];
-      t->head[c] = h;
-      t->count[c]++;
-      smallCached += static_cast<int64_t>(h->capacity);
-    } else {
-      std::free(h);
-    }
-    return;
-  }
-  {
-    std::lock_guard<std::mutex> lock(largeMutex);
-    if (largeCached + h->capacity <= largeCap) {
-      h->next = largeFree[h->sizeClass];
-      largeFree[h->sizeClass] = h;
-      largeCached += h->capacity;
-      return;
-    }
-  }
-  unmapLarge(h);
-}
-
-Header* smallBlock(uint32_t c) {
+Block* allocateSmall(size_t n) {
+  const uint32_t c = classOf(n);
   ThreadCache* t = threadCache();
   if (t && t->head[c]) {
-    Header* h = t->head[c];
-    t->head[c] = static_cast<Header*>(h->next);
+    Block* b = t->head[c];
+    t->head[c] = b->next;
     t->count[c]--;
-    smallCached -= static_cast<int64_t>(h->capacity);
-    return h;
+    t->bytes -= b->capacity();
+    smallIdle -= static_cast<int64_t>(b->capacity());
+    return b;
   }
-  ++misses;
+  ++smallMisses;
   void* p = nullptr;
-  const size_t capacity = sizeOfClass(c);
-  if (posix_memalign(&p, 64, capacity + sizeof(Header)) != 0) return nullptr;
-  auto* h = static_cast<Header*>(p);
-  h->sizeClass = c;
-  h->large = 0;
-  h->capacity = capacity;
-  return h;
+  const size_t size = sizeOfClass(c) + sizeof(Block);
+  if (posix_memalign(&p, sizeof(Block), size) != 0) return nullptr;
+  auto* b = new (p) Block{};
+  b->units = size / Block::kUnit;
+  b->small = 1;
+  b->sizeClass = c;
+  return b;
 }
-Header* largeBlock(uint32_t c) {
-  {
-    std::lock_guard<std::mutex> lock(largeMutex);
-    if (Header* h = largeFree[c]) {
-      largeFree[c] = static_cast<Header*>(h->next);
-      largeCached -= h->capacity;
-      return h;
-    }
+void releaseSmall(Block* b) {
+  ThreadCache* t = threadCache();
+  const size_t capacity = b->capacity();
+  const auto c = static_cast<uint32_t>(b->sizeClass);
+  if (!t || t->count[c] >= kSmallPerClass || t->bytes + capacity > kSmallBytes) {
+    std::free(b);
+    return;
   }
-  ++misses;
-  const size_t capacity = sizeOfClass(c);
-  void* p = mapLarge(capacity + sizeof(Header));
-  if (!p) {
-    trimLarge(0);
-    p = mapLarge(capacity + sizeof(Header));
-    if (!p) return nullptr;
-  }
-  auto* h = static_cast<Header*>(p);
-  h->sizeClass = c;
-  h->large = 1;
-  h->capacity = capacity;
-  return h;
+  b->next = t->head[c];
+  t->head[c] = b;
+  t->count[c]++;
+  t->bytes += capacity;
+  smallIdle += static_cast<int64_t>(capacity);
 }
+size_t trimAll() {
+  if (cache) cache->trim();
+  return heap::trim();
+}
+
+// ---------------------------------------------------------------- libtorch's side
+void freeBlock(void* data) {
+  if (!data) return;
+  Block* b = Block::of(data);
+  liveBytes -= static_cast<int64_t>(b->capacity());
+  if (b->small) releaseSmall(b);
+  else heap::release(b);
+}
+Block* allocateBlock(size_t n) { return n < kLarge ? allocateSmall(n) : heap::allocate(n); }
 
 struct CachingAllocator final : at::Allocator {
   at::DataPtr allocate(size_t n) override {
     if (n == 0) return {nullptr, nullptr, &freeBlock, at::Device(at::kCPU)};
-    TORCH_CHECK_WITH(OutOfMemoryError, n < (size_t{1} << 46), "tried to allocate ", n, " bytes");
-    const uint32_t c = classOf(n);
-    Header* h = n < kLarge ? smallBlock(c) : largeBlock(c);
-    TORCH_CHECK_WITH(OutOfMemoryError, h, "out of memory: tried to allocate ", n, " bytes on the CPU");
+    if (failIn.load(std::memory_order_relaxed) != 0) [[unlikely]] countDown(n);
+    TORCH_CHECK_WITH(OutOfMemoryError, n < kMost, "tried to allocate ", n, " bytes on the CPU");
+    Block* b = allocateBlock(n);
+    if (!b) [[unlikely]] {
+      trimAll();
+      b = allocateBlock(n);
+    }
+    TORCH_CHECK_WITH(OutOfMemoryError, b, "out of memory: tried to allocate ", n, " bytes on the CPU");
     allocations.fetch_add(1, std::memory_order_relaxed);
-    const int64_t live = liveBytes += static_cast<int64_t>(h->capacity);
+    const int64_t live = liveBytes += static_cast<int64_t>(b->capacity());
     int64_t peak = peakBytes.load(std::memory_order_relaxed);
     while (live > peak && !peakBytes.compare_exchange_weak(peak, live)) {}
-    void* data = reinterpret_cast<char*>(h) + sizeof(Header);
-    return {data, data, &freeBlock, at::Device(at::kCPU)};
+    return {b->data(), b->data(), &freeBlock, at::Device(at::kCPU)};
   }
   at::DeleterFnPtr raw_deleter() const override { return &freeBlock; }
   void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
@@ -211,23 +167,21 @@ NBIT_FN(allocatorInstall) {
   return nullptr;
   NBIT_CATCH("allocator")
 }
-// → buffer: installed, live bytes, peak bytes, cached bytes, allocations, misses, cap
+// → buffer: installed, live bytes, peak bytes, idle bytes, allocations, misses, cap
 NBIT_FN(allocatorStats) {
-  (void)info;
-  std::lock_guard<std::mutex> lock(largeMutex);
+  (void)env, (void)info;
+  const heap::Stats large = heap::stats();
   buffer[0] = installed;
   buffer[1] = static_cast<double>(liveBytes.load());
   buffer[2] = static_cast<double>(peakBytes.load());
-  buffer[3] = static_cast<double>(largeCached) + static_cast<double>(smallCached.load());
+  buffer[3] = static_cast<double>(static_cast<int64_t>(large.idle) + smallIdle.load());
   buffer[4] = static_cast<double>(allocations.load());
-  buffer[5] = static_cast<double>(misses.load());
-  buffer[6] = static_cast<double>(largeCap);
-  (void)env;
+  buffer[5] = static_cast<double>(static_cast<int64_t>(large.misses) + smallMisses.load());
+  buffer[6] = static_cast<double>(large.cap);
   return nullptr;
 }
 NBIT_FN(allocatorResetPeak) {
-  (void)env;
-  (void)info;
+  (void)env, (void)info;
   peakBytes = liveBytes.load();
   return nullptr;
 }
@@ -235,21 +189,31 @@ NBIT_FN(allocatorResetPeak) {
 NBIT_FN(allocatorSetCap) {
   Args a(env, info);
   NBIT_TRY
-  largeCap = static_cast<size_t>(a.number(0));
-  trimLarge(largeCap);
+  const double bytes = a.number(0);
+  heap::setCap(bytes < static_cast<double>(kMost) ? static_cast<size_t>(std::max(bytes, 0.0)) : kMost);
   return nullptr;
   NBIT_CATCH("setCacheLimit")
 }
-/** Idle memory goes back to the system: all large blocks, and this thread's small ones. */
+/** Idle memory goes back to the system: all of large blocks, and this thread's small ones. */
 NBIT_FN(allocatorTrim) {
   (void)info;
-  const size_t freed = trimLarge(0);
-  if (cache) cache->trim();
-  return toJs(env, static_cast<double>(freed));
+  return toJs(env, static_cast<double>(trimAll()));
+}
+// (n, count, as std::bad_alloc): the n-th allocation from now on and its followers fail, `count` of them; n = 0: none. → those that are still to come, of `count`
+NBIT_FN(allocatorFail) {
+  Args a(env, info);
+  NBIT_TRY
+  const int64_t left = failIn.load() != 0 ? failures.load() : 0;
+  failIn = 0;
+  failures = a.integer(1);
+  failWithBadAlloc = a.flag(2);
+  failIn = a.integer(0);
+  return toJs(env, static_cast<double>(left));
+  NBIT_CATCH("allocatorFail")
 }
 
 std::vector<Entry> allocatorEntries() {
-  return {{"allocatorInstall", allocatorInstall}, {"allocatorStats", allocatorStats}, {"allocatorResetPeak", allocatorResetPeak}, {"allocatorSetCap", allocatorSetCap}, {"allocatorTrim", allocatorTrim}};
+  return {{"allocatorInstall", allocatorInstall}, {"allocatorStats", allocatorStats}, {"allocatorResetPeak", allocatorResetPeak}, {"allocatorSetCap", allocatorSetCap}, {"allocatorTrim", allocatorTrim}, {"allocatorFail", allocatorFail}};
 }
 
 }  // namespace nbit

@@ -1,5 +1,6 @@
 // Autograd from JavaScript: modes, gradients, backward, hooks, and nodes whose backward is a JavaScript function.
 #include "core.h"
+#include "heap.h"
 #include "nodes.h"
 #include "weight_casts.h"
 
@@ -266,6 +267,7 @@ NBIT_FN(backward) {
   const auto grads = in.tensors();
   const auto inputs = in.tensors();
   const int64_t retain = a.integer(0);
+  heap::turn();
   SingleThreaded guard;
   ag::backward(tensors, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), inputs);
   if (drainNeeded) drain();
@@ -281,6 +283,7 @@ NBIT_FN(grad) {
   const auto inputs = in.tensors();
   const auto grads = in.tensors();
   const int64_t retain = a.integer(0);
+  heap::turn();
   SingleThreaded guard;
   auto result = ag::grad(outputs, inputs, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), a.flag(2));
   for (size_t i = 0; i < result.size(); i++) buffer[i] = put(std::move(result[i]));

@@ -1,5 +1,6 @@
 // Tensor slots seen from JavaScript: release, the garbage collector's safety net, and a tensor's metadata in one call.
 #include "core.h"
+#include "heap.h"
 
 #include <sys/mman.h>
 
@@ -96,6 +97,7 @@ NBIT_FN(releaseMany) {
   NBIT_TRY
   const int64_t n = a.integer(0);
   for (int64_t i = 0; i < n; i++) release(buffer[i]);
+  if (n > 0) heap::turn();
   if (drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("release")

@@ -35,8 +35,8 @@ function read(device: Device): Reading {
     const { allocated, peakAllocated, reserved, retries } = cuda.memoryStats(device);
     return { allocated, peak: peakAllocated, reserved, retries };
   }
-  const { bytes, peakBytes, cachedBytes } = memory();
-  return { allocated: bytes, peak: peakBytes, reserved: bytes + cachedBytes, retries: 0 };
+  const { allocatedBytes, peakBytes, reservedBytes } = memory();
+  return { allocated: allocatedBytes, peak: peakBytes, reserved: reservedBytes, retries: 0 };
 }
 
 function resetPeak(device: Device): void {

@@ -49,7 +49,6 @@ export class FitProgress {
   }
 
   loadStateDict(state: ProgressState): void {
-    const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = state;
-    Object.assign(this, { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase });
+    Object.assign(this, state);
   }
 }

@@ -1,4 +1,4 @@
-/** What memory tensors hold. */
+/** What memory CPU tensors hold, and the process. */
 import { ArgumentError } from "../errors.js";
 import { F, native } from "../native.js";
 
@@ -9,17 +9,21 @@ export interface MemoryReport {
   readonly collected: number;
   /** `tensors + collected`: made and never released. No collection changes it, so equal counts before and after a piece of work say that the work released all it made. */
   readonly unreleased: number;
-  /** Bytes that CPU tensors hold, as the allocator rounded them; 0 when the system's allocator is in use. */
+  /** Bytes that CPU tensors hold, as the allocator rounded them (to 64 from 32 KiB on, to a fifth of the size below); 0 when the system's allocator is in use. */
+  readonly allocatedBytes: number;
+  /** Bytes taken from the system: `allocatedBytes` and `cachedBytes`. */
+  readonly reservedBytes: number;
+  /** The whole process: `process.memoryUsage.rss()`. Beside `reservedBytes` it has Node.js, libtorch's code, and workspaces of its libraries. */
+  readonly residentBytes: number;
+  /** `allocatedBytes`, by its first name. */
   readonly bytes: number;
   /** The most that `bytes` has been since the start or {@link resetPeakMemory}. */
   readonly peakBytes: number;
-  /** Bytes kept for reuse, not held by any tensor. */
+  /** Bytes kept for reuse: resident, and not held by any tensor. */
   readonly cachedBytes: number;
-  /** Blocks handed out since the start, and how many of these the cache could not serve. */
+  /** Blocks handed out since the start, and how many of these needed memory from the system. */
   readonly allocations: number;
   readonly misses: number;
-  /** `process.memoryUsage().rss`, for comparison. */
-  readonly residentBytes: number;
 }
 
 /** A report of this moment. Costs about 10 µs; synchronizes with nothing. */
@@ -28,7 +32,8 @@ export function memory(): MemoryReport {
   const [, bytes = 0, peakBytes = 0, cachedBytes = 0, allocations = 0, misses = 0] = F.subarray(0, 6);
   native.tensorCounts();
   const [tensors = 0, collected = 0] = F.subarray(0, 2);
-  return { tensors, collected, unreleased: tensors + collected, bytes, peakBytes, cachedBytes, allocations, misses, residentBytes: process.memoryUsage.rss() };
+  const reservedBytes = bytes + cachedBytes;
+  return { tensors, collected, unreleased: tensors + collected, allocatedBytes: bytes, reservedBytes, residentBytes: process.memoryUsage.rss(), bytes, peakBytes, cachedBytes, allocations, misses };
 }
 
 /** Start a new peak from what is held now. */
@@ -36,13 +41,17 @@ export function resetPeakMemory(): void {
   native.allocatorResetPeak();
 }
 
-/** Give cached memory back to the system; returns the bytes of large blocks that went. */
+/** Give cached memory back to the system, also what lies between tensors; returns the bytes of blocks from 32 KiB on that went. */
 export function trimMemory(): number {
   return native.allocatorTrim();
 }
 
-/** How many bytes of large blocks may lie idle for reuse (4 GiB unless set). */
+/**
+ * The most that may lie idle for reuse, of blocks from 32 KiB on: 4 GiB unless set. Less lies idle anyway where no loop runs: a sixteenth of what tensors hold, or 1 MiB.
+ *
+ * @throws {ArgumentError} unless `bytes` is a number ≥ 0. `Infinity` is one.
+ */
 export function setCacheLimit(bytes: number): void {
-  if (!(bytes >= 0)) throw new ArgumentError("setCacheLimit", "bytes to be ≥ 0", bytes);
+  if (typeof bytes !== "number" || !(bytes >= 0)) throw new ArgumentError("setCacheLimit", "bytes to be ≥ 0", bytes);
   native.allocatorSetCap(bytes);
 }
