@@ -1,54 +1,225 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
-import { LightningModule, Trainer } from "@nbit/lightning";
-import { DataLoader, mseLoss, nn, optim, randn, seedEverything, tensor } from "@nbit/torch";
+import { LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
+import type { Loaders, TrainerOptions } from "@nbit/lightning";
+import { BatchSampler, ChainDataset, ConcatDataset, DataLoader, Dataset, defaultCollate, Generator, IterableDataset, memory, mseLoss, nn, optim, rand, RandomSampler, randn, seedEverything, Subset, tensor, WeightedRandomSampler } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { QUIET } from "../helpers/training.js";
+import { collectGarbage } from "../leaks/collect.js";
+import { QUIET, SILENT, temporaryFolder } from "../helpers/training.js";
+
+const folder = temporaryFolder("async-data");
 
 type Pair = [Tensor, Tensor];
 class Line extends LightningModule {
   layer = new nn.Linear(3, 1);
-  readonly validated: number[] = [];
-  override trainingStep([x, y]: Pair): Tensor {
-    return mseLoss(this.layer.forward(x), y);
+  readonly seen: number[] = [];
+  override forward([x]: Pair): Tensor {
+    return this.layer.forward(x);
   }
-  override validationStep([x, y]: Pair): void {
-    this.validated.push(mseLoss(this.layer.forward(x), y).item());
+  override trainingStep(batch: Pair): Tensor {
+    const loss = mseLoss(this.forward(batch), batch[1]);
+    this.seen.push(loss.item());
+    return loss;
+  }
+  override validationStep(batch: Pair): void {
+    this.seen.push(-mseLoss(this.forward(batch), batch[1]).item());
+  }
+  override testStep(batch: Pair): void {
+    this.validationStep(batch);
+  }
+  override predictStep(batch: Pair): Tensor {
+    return this.forward(batch);
   }
   override configureOptimizers(): optim.Optimizer {
-    return new optim.SGD(this.parameters(), { lr: 0.1 });
+    return new optim.SGD(this.parameters(), { lr: 0.1, momentum: 0.9 });
   }
 }
 
 /** Makes an element when it is asked for it: at once, in a promise that is ready, or after a turn of the event loop. */
-const GETS: Readonly<Record<string, (make: () => Pair) => Pair | Promise<Pair>>> = {
+type Give = (make: () => Pair) => Pair | Promise<Pair>;
+const GIVES: Readonly<Record<string, Give>> = {
   "at once": (make) => make(),
   "in a ready promise": (make) => Promise.resolve(make()),
   "after waiting": async (make) => {
     await turn();
     return make();
   },
+  "after waiting, made before": async (make) => {
+    const made = make();
+    await turn();
+    return made;
+  },
 };
 
-async function trained(get: (make: () => Pair) => unknown, numWorkers: number): Promise<unknown> {
+seedEverything(3);
+const VALUES = randn(24, 3).tolist() as number[][];
+class Rows extends Dataset<Pair> {
+  readonly length = VALUES.length;
+  constructor(readonly give: Give) {
+    super();
+  }
+  get(i: number): Pair | Promise<Pair> {
+    return this.give(() => {
+      const x = VALUES[i] ?? [];
+      return [tensor(x), tensor([x.reduce((a, b) => a + b, 0)])];
+    });
+  }
+}
+/** Batches that the dataset gathers itself. */
+class Gathered extends Rows {
+  override getBatch(indices: readonly number[]): Pair | Promise<Pair> {
+    return this.give(() => defaultCollate(indices.map((i): Pair => [tensor(VALUES[i] ?? []), tensor([(VALUES[i] ?? []).reduce((a, b) => a + b, 0)])])) as Pair);
+  }
+}
+class Stream extends IterableDataset<Pair> {
+  constructor(
+    readonly give: Give,
+    readonly kind: "sync" | "async",
+  ) {
+    super();
+    if (kind === "sync") this[Symbol.iterator] = () => this.#each() as Iterator<Pair>;
+    else this[Symbol.asyncIterator] = () => this.#eachLate();
+  }
+  *#each(): Generator_<Pair | Promise<Pair>> {
+    const rows = new Rows(this.give);
+    for (let i = 0; i < rows.length; i++) yield rows.get(i);
+  }
+  async *#eachLate(): AsyncGenerator<Pair> {
+    const rows = new Rows(this.give);
+    for (let i = 0; i < rows.length; i++) yield await rows.get(i);
+  }
+}
+type Generator_<T> = globalThis.Generator<T, void>;
+
+const LOADERS: Readonly<Record<string, (give: Give, numWorkers: number) => Iterable<unknown> | AsyncIterable<unknown>>> = {
+  batches: (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 5, numWorkers }),
+  shuffled: (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, dropLast: true, numWorkers }),
+  "with a generator of its own": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, generator: new Generator("cpu").manualSeed(9), numWorkers }),
+  gathered: (give, numWorkers) => new DataLoader(new Gathered(give), { batchSize: 4, numWorkers }),
+  "single elements": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: null, numWorkers }),
+  "subset of a concatenation": (give, numWorkers) => new DataLoader(new Subset(new ConcatDataset([new Rows(give), new Rows(give)]), [0, 30, 4, 47, 9, 11]), { batchSize: 2, numWorkers }),
+  "sampler in a batch sampler": (give, numWorkers) => new DataLoader(new Rows(give), { batchSampler: new BatchSampler(new RandomSampler({ length: 24 }, { replacement: true, numSamples: 12 }), 3, false), numWorkers }),
+  "weighted sampler": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 3, sampler: new WeightedRandomSampler(VALUES.map((_, i) => i + 1), 10), numWorkers }),
+  "collateFn that waits": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, collateFn: (elements) => give(() => defaultCollate(elements) as Pair), numWorkers }),
+  stream: (give, numWorkers) => new DataLoader(new Stream(give, "sync") as IterableDataset<Pair>, { batchSize: 5, numWorkers }),
+  "stream that waits": (give, numWorkers) => new DataLoader(new Stream(give, "async") as IterableDataset<Pair>, { batchSize: 5, dropLast: true, numWorkers }),
+  "streams in a chain": (give, numWorkers) => new DataLoader(new ChainDataset([new Stream(give, "async"), new Stream(give, "async")]) as IterableDataset<Pair>, { batchSize: 7, numWorkers }),
+  "list of batches": (give) => Array.from({ length: 4 }, (_, i) => give(() => [tensor([VALUES[i] ?? []]), tensor([[i]])])),
+};
+
+async function trained(make: () => Iterable<unknown> | AsyncIterable<unknown>): Promise<unknown> {
   seedEverything(3);
-  const values = randn(24, 3).tolist() as number[][];
-  const dataset = {
-    length: 24,
-    get: (i: number) =>
-      get(() => {
-        const x = values[i] ?? [];
-        return [tensor(x), tensor([x.reduce((a, b) => a + b, 0)])];
-      }),
-  };
   const model = new Line();
-  const loader = (): Iterable<unknown> => new DataLoader(dataset, { batchSize: 4, numWorkers });
-  await new Trainer({ ...QUIET, maxEpochs: 2 }).fit(model, { trainDataloaders: loader(), valDataloaders: loader() });
-  return [model.layer.weight.tolist(), model.validated];
+  const loader = make as () => Loaders;
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
+  await trainer.fit(model, { trainDataloaders: loader(), valDataloaders: loader() });
+  const dataloaders = loader();
+  await trainer.validate(model, { dataloaders });
+  await trainer.test(model, { dataloaders });
+  const predictions = (await trainer.predict(model, { dataloaders })) as Tensor[];
+  return { seen: model.seen, weights: model.layer.weight.tolist(), predictions: predictions.map((p) => p.tolist()), random: rand([1]).item() };
 }
 
-test("datasets whose elements are promises train and validate like those that give them at once", async () => {
-  const expected = await trained(GETS["at once"] as (make: () => Pair) => Pair, 0);
-  for (const [name, get] of Object.entries(GETS)) for (const numWorkers of [1, 2, 5]) assert.deepEqual(await trained(get, numWorkers), expected, `${name}, numWorkers ${numWorkers}`);
+for (const [name, make] of Object.entries(LOADERS)) {
+  test(`datasets whose elements are promises train, validate, test and predict like those that give them at once: ${name}`, async () => {
+    const expected = await trained(() => make(name === "stream that waits" || name === "streams in a chain" ? (m) => Promise.resolve(m()) : (GIVES["at once"] as Give), 0));
+    for (const [how, give] of Object.entries(GIVES)) for (const numWorkers of name === "list of batches" ? [0] : [0, 1, 3]) assert.deepEqual(await trained(() => make(give, numWorkers)), expected, `${how}, numWorkers ${numWorkers}`);
+  });
+}
+
+for (const [name, make] of Object.entries(LOADERS)) {
+  test(`a run over promises resumes exactly: ${name}`, async () => {
+    for (const numWorkers of name === "list of batches" ? [0] : [0, 2]) {
+      const loader = (): Loaders => make(GIVES["after waiting"] as Give, numWorkers) as Loaders;
+      const directory = join(folder, `${name}-${numWorkers}`);
+      const start = (options: TrainerOptions): { model: Line; fit: (ckptPath: string | null) => Promise<void> } => {
+        seedEverything(4);
+        const model = new Line();
+        const trainer = new Trainer({ accelerator: "cpu", ...SILENT, maxEpochs: 2, numSanityValSteps: 0, ...options });
+        const valDataloaders = (LOADERS["batches"] as (give: Give, numWorkers: number) => Loaders)(GIVES["after waiting"] as Give, numWorkers);
+        return { model, fit: (ckptPath) => trainer.fit(model, { trainDataloaders: loader(), valDataloaders, ckptPath }) };
+      };
+      const whole = start({ enableCheckpointing: true, callbacks: [new ModelCheckpoint({ dirpath: directory, everyNTrainSteps: 3, saveTopK: -1 })] });
+      await whole.fit(null);
+      for (const file of readdirSync(directory)) {
+        const rest = start({});
+        await rest.fit(join(directory, file));
+        assert.deepEqual(rest.model.seen, whole.model.seen.slice(whole.model.seen.length - rest.model.seen.length), file);
+        assert.deepEqual(rest.model.layer.weight.tolist(), whole.model.layer.weight.tolist(), file);
+      }
+    }
+  });
+}
+
+test("what a dataset's promise fails with is what each loop rejects with; what is no Error comes as one", async () => {
+  const boom = new Error("no such file");
+  const failing = (reason: unknown, at: number): Give => {
+    let n = 0;
+    return async (make) => {
+      await turn();
+      if (n++ >= at) throw reason;
+      return make();
+    };
+  };
+  for (const name of ["batches", "gathered", "single elements", "collateFn that waits", "stream", "stream that waits"]) {
+    const make = LOADERS[name] as (give: Give, numWorkers: number) => Loaders;
+    for (const numWorkers of [0, 2]) {
+      for (const kind of ["fit", "validate", "test", "predict"] as const) {
+        const run = (reason: unknown): Promise<unknown> => {
+          const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
+          const loader = make(failing(reason, name === "gathered" ? 2 : 9), numWorkers);
+          return kind === "fit" ? trainer.fit(new Line(), { trainDataloaders: loader }) : trainer[kind](new Line(), { dataloaders: loader });
+        };
+        await assert.rejects(run(boom), (error) => error === boom, `${name} ${numWorkers} ${kind}`);
+        await assert.rejects(run(undefined), { code: "ERR_HOOK_REJECTED", message: "the loader: expected to fail, if at all, with an Error. Received: undefined." }, `${name} ${numWorkers} ${kind}`);
+      }
+    }
+  }
+});
+
+test("elements that fail beside others that are still under way end nothing but their batch", async () => {
+  class Mixed extends Dataset<Pair> {
+    readonly length = 4;
+    get(i: number): Promise<Pair> {
+      if (i === 2) throw new Error("at once");
+      return turn().then(() => Promise.reject(new Error(`late ${i}`)));
+    }
+  }
+  for (const numWorkers of [0, 2]) {
+    const loader = new DataLoader(new Mixed(), { batchSize: 4, numWorkers });
+    await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Line(), { trainDataloaders: loader }), /^Error: at once$/);
+    for (const pass of [loader[Symbol.asyncIterator]()]) await assert.rejects(pass.next(), /^Error: at once$/);
+    assert.throws(() => [...loader], /^Error: at once$/);
+  }
+  await turn();
+  await turn();
+});
+
+test("for…of over promises is refused, and what they fail with is of no interest then", async () => {
+  const rejecting: Give = async () => {
+    await turn();
+    throw new Error("nobody hears of this");
+  };
+  for (const name of ["batches", "gathered", "single elements", "stream", "stream that waits"]) {
+    const loader = (LOADERS[name] as (give: Give, numWorkers: number) => Iterable<unknown>)(rejecting, 0);
+    assert.throws(() => [...loader], { code: "ERR_ARGUMENT", message: /It gives promises: iterate with `for await`, as the Trainer does\.$/ }, name);
+  }
+  await turn();
+  await turn();
+});
+
+test("batches of promises are gone when they have been used", async () => {
+  const live: number[] = [];
+  class Counting extends Line {
+    override async onTrainEpochEnd(): Promise<void> {
+      await collectGarbage();
+      live.push(memory().tensors);
+    }
+  }
+  const loader = new DataLoader(new Rows(GIVES["after waiting, made before"] as Give), { batchSize: 4 });
+  await new Trainer({ ...QUIET, maxEpochs: 4 }).fit(new Counting(), { trainDataloaders: loader });
+  assert.equal(new Set(live.slice(1)).size, 1, live.join(", "));
 });

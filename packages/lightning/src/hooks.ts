@@ -95,8 +95,8 @@ export const AT_ONCE = "A checkpoint is written and read at one moment of traini
 /** Why steps are synchronous. */
 export const STEPS_END = "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.";
 
-/** The promise of a hook, whose error says which hook that was: a stack that went through an await may not. */
-export async function named(hook: string, promise: PromiseLike<unknown>): Promise<unknown> {
+/** The promise of a hook, or of what else a run waits for, whose error says what that was: a stack that went through an await may not. */
+export async function named<T>(hook: string, promise: PromiseLike<T>): Promise<T> {
   try {
     return await promise;
   } catch (error) {
@@ -105,7 +105,7 @@ export async function named(hook: string, promise: PromiseLike<unknown>): Promis
       made.cause = error;
       throw made;
     }
-    if (error.stack?.includes(hook) === false) Reflect.set(error, "stack", `${error.stack}\n    in the hook ${hook}`);
+    if (error.stack?.includes(hook) === false) Reflect.set(error, "stack", `${error.stack}\n    in ${hook}`);
     throw error;
   }
 }

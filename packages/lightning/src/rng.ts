@@ -20,3 +20,9 @@ export function disposeRng(state: RngState): void {
   state.cpu.dispose();
   state.device?.dispose();
 }
+
+/** @throws {ArgumentError} for a state that a generator of this device does not take; no generator is changed. */
+export function checkRng(state: RngState, device: Device): void {
+  new Generator().setState(state.cpu);
+  if (state.device !== null && device.type !== "cpu") new Generator(device).setState(state.device);
+}

@@ -2,6 +2,7 @@ import { words } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
+import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
 import { Hooks } from "./hooks.js";
 import type { MetricBoard } from "./logging/board.js";
@@ -64,6 +65,8 @@ export class Run implements LoopContext, ModuleHost {
   /** The checkpoint that this run goes on from. */
   checkpoint: Checkpoint | null = null;
   checkpointPath: string | null = null;
+  /** How to take back what was restored of it, while the rest may still be refused. */
+  restoring: Undo | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
   preparing: { readonly progress: FitProgress; readonly fetcher: Fetcher } | null = null;
   /** The signal that asked the run to end; acted on between batches. */
@@ -123,6 +126,7 @@ export class Run implements LoopContext, ModuleHost {
 
   /** Let go of what a run holds beyond its end. */
   async close(): Promise<void> {
+    this.restoring?.forget();
     await this.fit?.fetcher.close();
   }
 

@@ -1,4 +1,6 @@
 import { checkOptions, type OptionNames, words } from "@nbit/torch";
+import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
+import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
@@ -29,6 +31,8 @@ export interface EarlyStoppingOptions {
 const NAMES: OptionNames<EarlyStoppingOptions> = {
   monitor: true, mode: true, minDelta: true, patience: true, strict: true, checkFinite: true, stoppingThreshold: true, divergenceThreshold: true, checkOnTrainEpochEnd: true, verbose: true,
 };
+
+const STATE = fieldsOf({ waitCount: optional(count), stoppedEpoch: optional(count), bestScore: optional(ordered) });
 
 export type StoppingReason = "not_stopped" | "non_finite" | "threshold" | "diverged" | "patience";
 
@@ -135,8 +139,9 @@ export class EarlyStopping extends Callback {
   }
 
   override loadStateDict(state: Record<string, unknown>): void {
-    if (typeof state.waitCount === "number") this.waitCount = state.waitCount;
-    if (typeof state.stoppedEpoch === "number") this.stoppedEpoch = state.stoppedEpoch;
-    if (typeof state.bestScore === "number") this.bestScore = state.bestScore;
+    const { waitCount, stoppedEpoch, bestScore } = checkState("EarlyStopping.loadStateDict", STATE, state);
+    this.waitCount = waitCount ?? this.waitCount;
+    this.stoppedEpoch = stoppedEpoch ?? this.stoppedEpoch;
+    this.bestScore = bestScore ?? this.bestScore;
   }
 }

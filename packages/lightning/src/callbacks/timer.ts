@@ -1,4 +1,6 @@
 import { checkOptions, type OptionNames } from "@nbit/torch";
+import { fieldsOf, notNegative, optional } from "@nbit/torch/schema";
+import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import { parseDuration } from "../trainer-options.js";
@@ -15,6 +17,7 @@ export interface TimerOptions {
   readonly interval?: "step" | "epoch";
 }
 const NAMES: OptionNames<TimerOptions> = { duration: true, interval: true };
+const STATE = fieldsOf({ seconds: optional(notNegative) });
 
 /** Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of resumed runs counts. */
 export class Timer extends Callback {
@@ -88,6 +91,6 @@ export class Timer extends Callback {
     return { seconds: this.timeElapsed() };
   }
   override loadStateDict(state: Record<string, unknown>): void {
-    if (typeof state.seconds === "number") this.#before = state.seconds;
+    this.#before = checkState("Timer.loadStateDict", STATE, state).seconds ?? this.#before;
   }
 }

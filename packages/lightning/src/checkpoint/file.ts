@@ -1,10 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { checkPath, isFloatingPoint, isTensor, loadCheckpoint, saveCheckpoint, withFile } from "@nbit/torch";
+import { checkPath, isFloatingPoint, loadCheckpoint, saveCheckpoint, withFile } from "@nbit/torch";
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
+import { checkCheckpoint } from "./schema.js";
 import type { Checkpoint } from "./format.js";
 
 export interface SaveCheckpointOptions {
@@ -40,7 +41,10 @@ export function checkWeightsDtype(where: string, name: string, dtype: unknown): 
  * Read a checkpoint that a Trainer wrote.
  *
  * @param options.dtype - Weights are cast to it; the rest stays as it was saved.
+ * All of it that the Trainer reads is checked: kinds, ranges, and what numbers must have to do with each other.
+ *
  * @throws {MisconfigurationError} `readCheckpoint: expected a checkpoint of a Trainer, format 1 or below. Received: …`
+ * @throws {CheckpointError} `CHECKPOINT_STATE` when a part of it is not what it must be; the message names the part.
  */
 export function readCheckpoint(path: string, options: { readonly device?: DeviceLike; readonly dtype?: DType } = {}): Checkpoint {
   const { dtype, ...rest } = options;
@@ -49,10 +53,12 @@ export function readCheckpoint(path: string, options: { readonly device?: Device
   if (!isCheckpoint(state)) {
     throw new MisconfigurationError("readCheckpoint", `a checkpoint of a Trainer, format ${CHECKPOINT_FORMAT} or below`, state, `Check ${path}.`, "ERR_CHECKPOINT_FORMAT");
   }
+  checkCheckpoint(path, state);
   if (target !== null) state.stateDict = castStateDict(state.stateDict, target);
   return state;
 }
 
+/** Whether it is one at all, of a format that this version knows; {@link checkCheckpoint} checks the rest. */
 function isCheckpoint(state: unknown): state is Checkpoint {
-  return isPlainObject(state) && typeof state.format === "number" && state.format <= CHECKPOINT_FORMAT && isPlainObject(state.stateDict) && Object.values(state.stateDict).every(isTensor) && isPlainObject(state.hyperparameters);
+  return isPlainObject(state) && Number.isInteger(state.format) && (state.format as number) >= 1 && (state.format as number) <= CHECKPOINT_FORMAT;
 }

@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
-import { checkOptions, type OptionNames, type DType, words } from "@nbit/torch";
+import { checkOptions, plainText, type OptionNames, type DType, words } from "@nbit/torch";
+import { fieldsOf, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
@@ -8,6 +9,7 @@ import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
 import { checkWeightsDtype } from "./file.js";
 import { formatName, templateProblem } from "./names.js";
+import { checkState } from "./schema.js";
 import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
 
 export interface ModelCheckpointOptions {
@@ -45,6 +47,11 @@ export interface ModelCheckpointOptions {
 const NAMES: OptionNames<ModelCheckpointOptions> = {
   dirpath: true, filename: true, monitor: true, mode: true, saveTopK: true, saveLast: true, saveOnException: true, saveWeightsOnly: true, dtype: true, autoInsertMetricName: true, everyNTrainSteps: true, everyNEpochs: true, trainTimeInterval: true, saveOnTrainEpochEnd: true, verbose: true,
 };
+
+/** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
+const STATE = fieldsOf({
+  bestModelPath: optional(text), bestModelScore: optional(orNull(ordered)), lastModelPath: optional(text), bestKModels: optional(recordOf(ordered)), replaced: optional(text), writers: optional(listOf(text)),
+});
 
 const EXTENSION = ".ckpt";
 const TEMPLATE = "{epoch}-{step}";
@@ -297,18 +304,17 @@ export class ModelCheckpoint extends Callback {
   }
 
   override loadStateDict(state: Record<string, unknown>): void {
-    if (typeof state.bestModelPath === "string") this.bestModelPath = state.bestModelPath;
+    const saved = checkState("ModelCheckpoint.loadStateDict", STATE, state);
+    this.bestModelPath = saved.bestModelPath ?? this.bestModelPath;
     if (state.dirpath !== this.dirpath) {
-      warn("WARN_CHECKPOINT_FOLDER", `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`);
+      warn("WARN_CHECKPOINT_FOLDER", plainText(`ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`));
       return;
     }
-    this.#own.inherit(state.writers);
-    const has = (path: unknown): path is string => typeof path === "string" && this.#own.has(this.dirpath, path);
-    if (typeof state.bestModelScore === "number") this.bestModelScore = state.bestModelScore;
-    if (has(state.lastModelPath)) this.lastModelPath = state.lastModelPath;
-    if (typeof state.bestKModels === "object" && state.bestKModels !== null) {
-      this.bestKModels = Object.fromEntries(Object.entries(state.bestKModels).filter((entry): entry is [string, number] => typeof entry[1] === "number" && has(entry[0])));
-    }
-    if (has(state.replaced)) this.#own.remove(this.dirpath, state.replaced);
+    this.#own.inherit(saved.writers);
+    const has = (path: string): boolean => this.#own.has(this.dirpath, path);
+    this.bestModelScore = saved.bestModelScore ?? this.bestModelScore;
+    if (saved.lastModelPath !== undefined && has(saved.lastModelPath)) this.lastModelPath = saved.lastModelPath;
+    if (saved.bestKModels !== undefined) this.bestKModels = Object.fromEntries(Object.entries(saved.bestKModels).filter(([path]) => has(path)));
+    if (saved.replaced !== undefined) this.#own.remove(this.dirpath, saved.replaced);
   }
 }

@@ -27,10 +27,8 @@ export class OwnFiles {
   }
 
   /** Take over the files of those who wrote a state; what is no writer in it is left out. */
-  inherit(writers: unknown): void {
-    if (!Array.isArray(writers)) return;
-    const theirs = writers.filter((w): w is string => typeof w === "string" && UUID.test(w));
-    this.#writers = [...new Set([...this.#writers, ...theirs])].slice(0, MOST_WRITERS);
+  inherit(writers: readonly string[] = []): void {
+    this.#writers = [...new Set([...this.#writers, ...writers.filter((w) => UUID.test(w))])].slice(0, MOST_WRITERS);
   }
 
   /**

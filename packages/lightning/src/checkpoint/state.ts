@@ -1,13 +1,15 @@
-import { noGrad, words } from "@nbit/torch";
+import { noGrad, plainText, words } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
-import { captureRng } from "../rng.js";
+import { captureRng, checkRng } from "../rng.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
 import type { Checkpoint } from "./format.js";
+import { damaged } from "./schema.js";
+import { Undo } from "./undo.js";
 
 /** Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them. */
 export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | null = null): Checkpoint {
@@ -61,22 +63,41 @@ function gradientsOf(run: Run): Record<string, Tensor> {
   return gradients;
 }
 
-/** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. */
+/** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. What is refused leaves both as they were. */
 export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
   mustEnd("onLoadCheckpoint", module.onLoadCheckpoint(checkpoint), AT_ONCE);
-  module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
-  for (const callback of trainer.callbacks) {
-    mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
-    const state = checkpoint.callbacks?.[callback.stateKey];
-    if (state !== undefined) mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
-  }
+  const strict = { strict: module.strictLoading };
+  const undo = new Undo();
+  // Only a fit goes on to what may still be refused: the state of training.
+  if (run.fn === "fit") undo.keepWeights(module);
+  run.restoring = undo;
+  undo.guard(() => {
+    module.loadStateDict(checkpoint.stateDict, strict);
+    for (const callback of trainer.callbacks) {
+      mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
+      const state = checkpoint.callbacks?.[callback.stateKey];
+      if (state === undefined) continue;
+      const before = callback.stateDict();
+      undo.add(() => {
+        callback.loadStateDict(before);
+      });
+      mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
+    }
+  });
 }
 
-/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when nothing draws any more. */
+/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when nothing draws any more. What is refused leaves weights and callbacks as they were before the run. */
 export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise<void> {
+  const undo = run.restoring ?? new Undo();
+  run.restoring = null;
+  await undo.guardAsync(() => restoreAll(run, checkpoint));
+  undo.forget();
+}
+
+async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { fit } = run;
-  const { loops, optimizerStates, lrSchedulers, precision } = checkpoint;
+  const { loops, optimizerStates, lrSchedulers, precision, rng } = checkpoint;
   if (fit === null) return;
   if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
     throw new MisconfigurationError("fit", "a checkpoint with the state of training", words(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
@@ -84,23 +105,33 @@ export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise
   if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
     throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, words(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
   }
+  const { progress, fetcher } = loops;
+  if (run.options.maxEpochs !== -1 && progress.epoch > run.options.maxEpochs) {
+    throw new MisconfigurationError("fit", `maxEpochs of at least the ${progress.epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
+  }
+  if (rng !== undefined) checkRng(rng, run.strategy.rootDevice);
+  if (loops.gradients !== null) checkGradients(run, loops.gradients);
+
   if (precision.name !== run.precision.name) {
-    warn("WARN_RESUME_PRECISION", `fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`);
+    warn("WARN_RESUME_PRECISION", plainText(`fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`));
   }
   if (precision.state !== null) run.precision.loadStateDict(precision.state);
   run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
   run.schedulers.forEach(({ scheduler }, i) => scheduler.loadStateDict(lrSchedulers[i] ?? {}));
 
-  fit.progress.loadStateDict(loops.progress);
-  if (run.options.maxEpochs !== -1 && fit.progress.epoch > run.options.maxEpochs) {
-    throw new MisconfigurationError("fit", `maxEpochs of at least the ${fit.progress.epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
-  }
   fit.results.loadStateDict(loops.metrics);
   run.board.loadStateDict(loops.callbackMetrics);
   if (loops.gradients !== null) restoreGradients(run, loops.gradients);
-  const { phase, epoch } = fit.progress;
-  if (phase === "between_epochs" || phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(loops.fetcher);
-  else await fit.fetcher.resume(loops.fetcher, epoch);
+  if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
+  else await fit.fetcher.resume(fetcher, progress.epoch);
+  fit.progress.loadStateDict(progress);
+}
+
+function checkGradients(run: Run, gradients: Record<string, Tensor>): void {
+  for (const [name, parameter] of run.module.namedParameters()) {
+    const gradient = gradients[name];
+    if (gradient !== undefined && gradient.shape.join() !== parameter.shape.join()) throw damaged("fit", `loops.gradients.${name} to have the shape [${parameter.shape.join(", ")}] of its parameter`, gradient);
+  }
 }
 
 function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {

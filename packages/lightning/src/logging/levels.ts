@@ -41,6 +41,9 @@ const LEVELS: ReadonlyMap<string, Levels> = new Map(
   }),
 );
 
+/** Names that a metric's hook may have. */
+export const HOOKS_THAT_LOG: readonly string[] = [...LEVELS.keys()];
+
 /** Throws when `hook` cannot log, or cannot log at the levels asked for. */
 export function checkLevels(hook: string, onStep: boolean | undefined, onEpoch: boolean | undefined): { onStep: boolean; onEpoch: boolean } {
   const levels = LEVELS.get(hook);

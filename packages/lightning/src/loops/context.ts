@@ -42,23 +42,6 @@ export function makeTransfer(context: LoopContext, precision: Precision = contex
   }
 }
 
-/** Gives control back to Node's event loop now and then, so that timers, signals and sockets stay alive in a busy loop. */
-export class Breather {
-  #last = performance.now();
-
-  /** A promise when it is time to breathe, else null. */
-  due(): Promise<void> | null {
-    const now = performance.now();
-    if (now - this.#last < 20) return null;
-    return new Promise((resolve) => {
-      setImmediate(() => {
-        this.#last = performance.now();
-        resolve();
-      });
-    });
-  }
-}
-
 /** Send metrics to all loggers. A promise only where a logger gives one. */
 export function logMetrics(context: LoopContext, metrics: Record<string, number>, step: number, epoch: number | null): Promise<unknown> | null {
   const waits: Promise<unknown>[] = [];

@@ -1,7 +1,8 @@
 import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, words } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { isPromise } from "../hooks.js";
+import { isPromise, named } from "../hooks.js";
+import { Breather } from "./breather.js";
 
 /** Anything that yields batches. A `length`, when it has one, is the number of batches. */
 export type Loader = Iterable<unknown> | AsyncIterable<unknown>;
@@ -51,7 +52,7 @@ export class Fetcher {
   /** Batches are made in the iteration's tensor scope. */
   readonly #inScope: boolean;
   readonly #limit: number;
-  #iterator: Iterator<unknown> | AsyncIterator<unknown> | null = null;
+  #iterator: Batches | null = null;
   #ahead: IteratorResult<unknown> | null = null;
   #fetched = 0;
   #rng: Tensor | null = null;
@@ -115,7 +116,10 @@ export class Fetcher {
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
     if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", words("no iterator"));
     const iterator = this.#iterator;
-    return this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
+    const result = this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
+    if (isPromise(result)) return fromLoader(result);
+    const { done, value } = result;
+    return done !== true && isPromise(value) ? fromLoader(value.then((batch) => ({ done: false, value: batch }))) : result;
   }
 
   #giveAhead(value: unknown, ahead: IteratorResult<unknown>): Fetched {
@@ -141,18 +145,24 @@ export class Fetcher {
    */
   async resume(state: FetcherState, epoch: number): Promise<void> {
     if (isStateful(this.loader) && state.loader !== null) {
+      const before = this.loader.stateDict();
       this.loader.loadStateDict(state.loader);
-      this.start(epoch);
+      try {
+        this.start(epoch);
+      } catch (error) {
+        this.loader.loadStateDict(before);
+        throw error;
+      }
       this.#fetched = state.fetched;
       return;
     }
     if (state.rng !== null) setRngState(state.rng);
     this.start(epoch);
+    const breather = new Breather();
     while (this.#fetched < state.fetched) {
       const skipped = await this.next();
-      if (skipped === null) {
-        throw new MisconfigurationError("fit", `a loader with at least the ${state.fetched} batches that the checkpoint has seen in this epoch`, words(`${this.#fetched} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
-      }
+      await breather.due();
+      if (skipped === null) throw wrongLoader(state.fetched, this.#fetched);
     }
   }
 
@@ -161,7 +171,7 @@ export class Fetcher {
     if (!isStateful(this.loader) || state.loader === null) return;
     this.loader.loadStateDict(state.loader);
     // The finished pass is continued, at its end, and left: the next iterator begins a new one.
-    if (state.fetched > 0) void iterate(this.loader).return?.();
+    if (state.fetched > 0) leave(iterate(this.loader));
   }
 
   /** Let go of the iterator. */
@@ -175,7 +185,29 @@ export class Fetcher {
   }
 }
 
-function iterate(loader: Loader): Iterator<unknown> | AsyncIterator<unknown> {
+function wrongLoader(fetched: number, batches: number): MisconfigurationError {
+  return new MisconfigurationError("fit", `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`, words(`${batches} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
+}
+
+/** What a loader promises; failing with anything but an Error, it fails with one. */
+async function fromLoader(promise: Promise<IteratorResult<unknown>>): Promise<IteratorResult<unknown>> {
+  return named("the loader", promise);
+}
+
+/** Let go of an iterator, whatever becomes of that. */
+function leave(batches: Batches): void {
+  const left = batches.return?.();
+  if (isPromise(left)) left.then(undefined, () => undefined);
+}
+
+/** Batches that come at once, in promises, or now so and now so. */
+interface Batches {
+  next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
+  return?(): unknown;
+}
+
+function iterate(loader: Loader): Batches {
+  if (loader instanceof DataLoader && loader.numWorkers === 0) return loader.whenReady();
   const workers: unknown = Reflect.get(loader, "numWorkers");
   const prefersAsync = typeof workers === "number" && workers > 0;
   if (isAsync(loader) && (prefersAsync || !isSync(loader))) return loader[Symbol.asyncIterator]();

@@ -49,6 +49,7 @@ export class FitProgress {
   }
 
   loadStateDict(state: ProgressState): void {
-    Object.assign(this, state);
+    const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = state;
+    Object.assign(this, { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase });
   }
 }

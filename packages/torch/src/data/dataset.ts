@@ -13,7 +13,7 @@ import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
  */
 export abstract class Dataset<T> {
   abstract readonly length: number;
-  /** Element `index`, 0 ≤ index < length. May return a promise; then the loader must be iterated with `for await`. */
+  /** Element `index`, 0 ≤ index < length. May return a promise; then the loader is iterated with `for await`. The Trainer waits where it must. */
   abstract get(index: number): T | Promise<T>;
   /**
    * A faster way to the same result: the elements at these positions, already collated into a batch as the default collate would. A loader uses it when it has no

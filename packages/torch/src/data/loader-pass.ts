@@ -21,17 +21,20 @@ export interface PassPlan<T, B> {
   readonly generator: Generator | null;
   readonly generators: readonly Generator[];
   readonly epoch: number;
+  /** Batches of the pass; null when nobody says. */
+  readonly length: number | null;
   finish(): void;
 }
 
 type MapStyle<T> = Pick<Dataset<T>, "length" | "get" | "getBatch">;
 type Where = number | readonly number[];
+type Elements<T> = Iterator<T> | AsyncIterator<T>;
 
-function isPromise(value: unknown): value is PromiseLike<unknown> {
+function isPromise<V>(value: V | Promise<V>): value is Promise<V> {
   return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }
 
-/** What both kinds of pass share: the order, where it stands, and what is saved of it. */
+/** What all kinds of pass share: the order, where it stands, what is fetched, and what is saved of it. */
 abstract class Pass<T, B> {
   protected readonly plan: PassPlan<T, B>;
   protected readonly order: Iterator<Where> | null;
@@ -69,7 +72,13 @@ abstract class Pass<T, B> {
 
   state(position?: number): LoaderState {
     if (position !== undefined && (!Number.isSafeInteger(position) || position < 0 || position > this.given)) throw new ArgumentError("stateDict", `position to be from 0 to ${this.given}, the batches given in this pass`, position);
-    return runningState(this.plan.epoch, position ?? this.given, this.#before, position === undefined || position === this.given ? this.plan.generators : null);
+    const here = this.ahead === 0 && (position === undefined || position === this.given);
+    return runningState(this.plan.epoch, position ?? this.given, this.#before, here ? this.plan.generators : null);
+  }
+
+  /** Batches whose positions were drawn and that have not been given. */
+  protected get ahead(): number {
+    return 0;
   }
 
   protected end(): void {
@@ -86,10 +95,91 @@ abstract class Pass<T, B> {
     return list[index] as T;
   }
 
+  /** The batch (or element) at a place of the order. A promise where the dataset, or collateFn, gives one. */
+  protected fetch(where: Where): B | Promise<B> {
+    if (typeof where === "number") {
+      const element = this.element(where);
+      return isPromise(element) ? Promise.resolve(element).then((e) => this.convert(e)) : this.convert(element);
+    }
+    const whole = this.#gathered(where);
+    if (whole !== undefined) return whole as B | Promise<B>;
+    const elements = this.#elementsAt(where);
+    return elements.some(isPromise) ? Promise.all(elements).then((all) => this.collate(all)) : this.collate(elements as T[]);
+  }
+
   /** The whole batch at once, where the dataset can and nobody asked for a collate of their own. */
-  protected gathered(where: readonly number[]): unknown {
+  #gathered(where: readonly number[]): unknown {
     if (this.plan.collateFn !== null || Array.isArray(this.plan.dataset)) return undefined;
     return (this.plan.dataset as MapStyle<T>).getBatch?.(where);
+  }
+
+  #elementsAt(where: readonly number[]): (T | Promise<T>)[] {
+    const elements: (T | Promise<T>)[] = [];
+    try {
+      for (const i of where) elements.push(this.element(i));
+    } catch (error) {
+      // Nobody will wait for those that are under way: their failures must not count as unheard of.
+      for (const element of elements) if (isPromise(element)) element.then(undefined, () => undefined);
+      throw error;
+    }
+    return elements;
+  }
+
+  /** The next batch of a stream. A promise where the stream, an element of it, or collateFn gives one. */
+  protected fetchNext(elements: Elements<T>): B | typeof END | Promise<B | typeof END> {
+    for (; this.skip > 0; this.skip--) {
+      const passed = this.#take(elements);
+      if (isPromise(passed)) return this.#fetchLater(elements, passed);
+      if (passed === END) break;
+    }
+    const taken = this.#take(elements);
+    return isPromise(taken) ? taken.then((t) => this.#join(t)) : this.#join(taken);
+  }
+  async #fetchLater(elements: Elements<T>, passed: Promise<T[] | typeof END>): Promise<B | typeof END> {
+    if ((await passed) === END) this.skip = 0;
+    else this.skip--;
+    return this.fetchNext(elements);
+  }
+  #join(taken: T[] | typeof END): B | typeof END {
+    if (taken === END) return END;
+    return this.plan.batched ? this.collate(taken) : this.convert(taken[0] as T);
+  }
+
+  /** The elements of the next batch of a stream. */
+  #take(elements: Elements<T>): T[] | typeof END | Promise<T[] | typeof END> {
+    const taken: T[] = [];
+    while (taken.length < this.#size) {
+      const next = elements.next();
+      if (isPromise(next)) return this.#takeLater(elements, taken, next);
+      if (next.done === true) break;
+      if (isPromise(next.value)) return this.#takeLater(elements, taken, Promise.resolve(next));
+      taken.push(next.value);
+    }
+    return this.#enough(taken);
+  }
+  async #takeLater(elements: Elements<T>, taken: T[], pending: Promise<IteratorResult<T>>): Promise<T[] | typeof END> {
+    let next = await pending;
+    while (next.done !== true) {
+      taken.push(await next.value);
+      if (taken.length >= this.#size) break;
+      next = await elements.next();
+    }
+    return this.#enough(taken);
+  }
+  #enough(taken: T[]): T[] | typeof END {
+    return taken.length === 0 || (taken.length < this.#size && this.plan.dropLast) ? END : taken;
+  }
+  get #size(): number {
+    return this.plan.batchSize ?? 1;
+  }
+
+  protected give(value: B | typeof END): IteratorResult<B, undefined> {
+    if (value === END) {
+      this.end();
+      return { done: true, value: undefined };
+    }
+    this.given++;
+    return { done: false, value: this.plan.pinMemory ? pinBatch(value) : value };
   }
 
   protected collate(elements: readonly T[]): B {
@@ -102,66 +192,52 @@ abstract class Pass<T, B> {
   }
 }
 
-export class SyncPass<T, B> extends Pass<T, B> implements IterableIterator<B> {
-  readonly #elements: Iterator<T> | null;
+/** One batch after the other: at once where the dataset gives its elements at once, else in promises. */
+export class ReadyPass<T, B> extends Pass<T, B> {
+  readonly #elements: Elements<T> | null;
   constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null) {
     super(plan, resume);
-    const make = plan.stream ? (plan.dataset as IterableDataset<T>)[Symbol.iterator] : undefined;
-    if (plan.stream && make === undefined) waits(plan.dataset);
-    this.#elements = make === undefined ? null : make.call(plan.dataset as IterableDataset<T>);
+    const stream = plan.stream ? (plan.dataset as IterableDataset<T>) : null;
+    this.#elements = stream === null ? null : (stream[Symbol.iterator]?.() ?? stream[Symbol.asyncIterator]?.() ?? null);
   }
 
-  next(): IteratorResult<B, undefined> {
+  next(): IteratorResult<B, undefined> | Promise<IteratorResult<B, undefined>> {
     if (this.finished) return { done: true, value: undefined };
-    let value: B | typeof END;
-    if (this.#elements !== null) {
-      for (; this.skip > 0; this.skip--) if (this.#take(this.#elements) === END) break;
-      const elements = this.#take(this.#elements);
-      value = elements === END ? END : this.plan.batched ? this.collate(elements) : this.convert(elements[0] as T);
-    } else {
-      const where = (this.order as Iterator<Where>).next();
-      value = where.done === true ? END : this.#fetch(where.value);
-    }
-    if (value === END) {
-      this.end();
-      return { done: true, value: undefined };
-    }
-    this.given++;
-    return { done: false, value: this.plan.pinMemory ? pinBatch(value) : value };
+    const value = this.#elements !== null ? this.fetchNext(this.#elements) : this.#fetchPlace();
+    return isPromise(value) ? Promise.resolve(value).then((late) => this.give(late)) : this.give(value);
   }
 
-  /** The elements of the next batch of a stream. */
-  #take(elements: Iterator<T>): T[] | typeof END {
-    const size = this.plan.batchSize ?? 1;
-    const taken: T[] = [];
-    while (taken.length < size) {
-      const next = elements.next();
-      if (next.done === true) break;
-      if (isPromise(next.value)) waits(this.plan.dataset);
-      taken.push(next.value);
-    }
-    return taken.length === 0 || (taken.length < size && this.plan.dropLast) ? END : taken;
+  #fetchPlace(): B | typeof END | Promise<B> {
+    const where = (this.order as Iterator<Where>).next();
+    return where.done === true ? END : this.fetch(where.value);
   }
 
-  #fetch(where: Where): B {
-    if (typeof where === "number") return this.convert(this.#get(where));
-    const whole = this.gathered(where);
-    if (isPromise(whole)) waits(this.plan.dataset);
-    if (whole !== undefined) return whole as B;
-    return this.collate(where.map((i) => this.#get(i)));
+  return(): IteratorResult<B, undefined> | Promise<IteratorResult<B, undefined>> {
+    const done = { done: true, value: undefined } as const;
+    if (this.finished) return done;
+    this.order?.return?.();
+    const closing = this.#elements?.return?.();
+    return isPromise(closing) ? Promise.resolve(closing).then(() => done) : done;
   }
-  #get(index: number): T {
-    const element = this.element(index);
-    if (isPromise(element)) waits(this.plan.dataset);
-    return element as T;
+}
+
+/** The same for `for…of`, which cannot wait. */
+export class SyncPass<T, B> extends ReadyPass<T, B> implements IterableIterator<B> {
+  constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null) {
+    if (plan.stream && (plan.dataset as IterableDataset<T>)[Symbol.iterator] === undefined) waits(plan.dataset);
+    super(plan, resume);
   }
 
-  return(): IteratorResult<B, undefined> {
-    if (!this.finished) {
-      this.order?.return?.();
-      this.#elements?.return?.();
-    }
-    return { done: true, value: undefined };
+  override next(): IteratorResult<B, undefined> {
+    return this.#now(super.next());
+  }
+  override return(): IteratorResult<B, undefined> {
+    return this.#now(super.return());
+  }
+  #now(result: IteratorResult<B, undefined> | Promise<IteratorResult<B, undefined>>): IteratorResult<B, undefined> {
+    if (!isPromise(result)) return result;
+    result.then(undefined, () => undefined);
+    return waits(this.plan.dataset);
   }
   [Symbol.iterator](): this {
     return this;
@@ -169,16 +245,16 @@ export class SyncPass<T, B> extends Pass<T, B> implements IterableIterator<B> {
 }
 
 export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator<B> {
-  readonly #elements: AsyncIterator<T> | Iterator<T> | null;
-  readonly #ahead: number;
+  readonly #elements: Elements<T> | null;
+  readonly #most: number;
   readonly #queue: Promise<B | typeof END>[] = [];
   #slow = false;
   #dry = false;
   /** A stream is read by one batch at a time, or batches would take each other's elements. */
   #turn: Promise<unknown> = Promise.resolve();
-  constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null, ahead: number) {
+  constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null, most: number) {
     super(plan, resume);
-    this.#ahead = ahead;
+    this.#most = most;
     const stream = plan.stream ? (plan.dataset as IterableDataset<T>) : null;
     this.#slow = stream?.[Symbol.asyncIterator] !== undefined;
     this.#elements = stream === null ? null : (stream[Symbol.asyncIterator]?.() ?? stream[Symbol.iterator]?.() ?? null);
@@ -188,24 +264,27 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
     if (this.finished) return { done: true, value: undefined };
     // Batches that load at once only help where loading waits for something.
     do this.#start();
-    while (!this.#dry && this.#slow && this.#queue.length < this.#ahead);
+    while (this.#slow && this.#queue.length < this.#most && this.#moreToCome());
     const head = this.#queue.shift();
-    const value = head === undefined ? END : await head;
-    if (value === END) {
-      this.end();
-      return { done: true, value: undefined };
-    }
-    this.given++;
-    return { done: false, value: this.plan.pinMemory ? pinBatch(value) : value };
+    return this.give(head === undefined ? END : await head);
+  }
+
+  protected override get ahead(): number {
+    return this.#queue.length;
+  }
+
+  /** The end is not looked for ahead of its turn: samplers may draw once more there. */
+  #moreToCome(): boolean {
+    return !this.#dry && (this.plan.length === null || this.given + this.#queue.length < this.plan.length);
   }
 
   /** Begin loading one more batch, unless enough are being loaded. */
   #start(): void {
-    if (this.#dry || (this.#queue.length > 0 && this.#queue.length >= this.#ahead)) return;
+    if (this.#dry || (this.#queue.length > 0 && (this.#queue.length >= this.#most || !this.#moreToCome()))) return;
     let loading: Promise<B | typeof END>;
     if (this.#elements !== null) {
       const elements = this.#elements;
-      loading = this.#turn.then(() => this.#stream(elements));
+      loading = this.#turn.then(() => this.fetchNext(elements));
       this.#turn = loading.catch(() => undefined);
     } else {
       const where = (this.order as Iterator<Where>).next();
@@ -220,35 +299,10 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
     this.#queue.push(loading);
   }
 
-  async #stream(elements: AsyncIterator<T> | Iterator<T>): Promise<B | typeof END> {
-    for (; this.skip > 0; this.skip--) if ((await this.#take(elements)) === END) break;
-    const taken = await this.#take(elements);
-    if (taken === END) return END;
-    return this.plan.batched ? this.collate(taken) : this.convert(taken[0] as T);
-  }
-  async #take(elements: AsyncIterator<T> | Iterator<T>): Promise<T[] | typeof END> {
-    const size = this.plan.batchSize ?? 1;
-    const taken: T[] = [];
-    while (taken.length < size) {
-      const next = await elements.next();
-      if (next.done === true) break;
-      taken.push(next.value);
-    }
-    return taken.length === 0 || (taken.length < size && this.plan.dropLast) ? END : taken;
-  }
-
   async #fetch(where: Where): Promise<B> {
-    if (typeof where === "number") {
-      const element = this.element(where);
-      this.#slow ||= isPromise(element);
-      return this.convert(await element);
-    }
-    const whole = this.gathered(where);
-    this.#slow ||= isPromise(whole);
-    if (whole !== undefined) return (isPromise(whole) ? await whole : whole) as B;
-    const elements = where.map((i) => this.element(i));
-    this.#slow ||= elements.some(isPromise);
-    return this.collate(await Promise.all(elements));
+    const fetched = this.fetch(where);
+    this.#slow ||= isPromise(fetched);
+    return fetched;
   }
 
   async return(): Promise<IteratorResult<B, undefined>> {
@@ -266,5 +320,5 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
 const END = Symbol("end");
 
 function waits(dataset: unknown): never {
-  throw new ArgumentError("DataLoader", "a dataset that gives its elements at once, for a loader iterated with for…of", dataset, "Its elements are promises: iterate with `for await`, which the Trainer does when numWorkers > 0.");
+  throw new ArgumentError("DataLoader", "a dataset that gives its elements at once, for a loader iterated with for…of", dataset, "It gives promises: iterate with `for await`, as the Trainer does.");
 }

@@ -6,7 +6,7 @@ import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
 import { isIterableDataset, type Dataset, type IterableDataset } from "./dataset.js";
 import { checkGenerator } from "./draw.js";
-import { AsyncPass, SyncPass, type PassPlan } from "./loader-pass.js";
+import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
 import { checkBoolean, checkPositive, RandomSampler, Sampler, SequentialSampler } from "./sampler.js";
 
@@ -26,7 +26,7 @@ export interface DataLoaderOptions<T, B> {
   /** What the order and the pass's seed are drawn from. Default: the default generator. */
   readonly generator?: Generator | null;
   /**
-   * How many batches `for await` keeps loading at once when the dataset's `get` returns promises. Default 0: one after the other. Loading stays in this process and
+   * How many batches `for await` (and the Trainer) keeps loading at once when the dataset's `get` returns promises. Default 0: one after the other. Loading stays in this process and
    * thread; batches and their order do not depend on it.
    */
   readonly numWorkers?: number;
@@ -130,7 +130,12 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     return this.#begin((plan, resume) => new AsyncPass<T, B>(plan, resume, this.numWorkers));
   }
 
-  #begin<P extends SyncPass<T, B> | AsyncPass<T, B>>(make: (plan: PassPlan<T, B>, resume: StoredLoaderState | null) => P): P {
+  /** @internal The same, where a batch may come at once or in a promise, as the dataset has it: for loops that wait only where they must. Loads nothing ahead. */
+  whenReady(): ReadyPass<T, B> {
+    return this.#begin((plan, resume) => new ReadyPass<T, B>(plan, resume));
+  }
+
+  #begin<P extends ReadyPass<T, B> | AsyncPass<T, B>>(make: (plan: PassPlan<T, B>, resume: StoredLoaderState | null) => P): P {
     const resume = this.#resume;
     this.#resume = null;
     const epoch = this.#epoch;
@@ -147,6 +152,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
         generator: this.generator,
         generators: this.#generators(),
         epoch,
+        length: this.length,
         finish: () => {
           this.#epoch = epoch + 1;
         },

@@ -1,4 +1,6 @@
 /** The header of a safetensors file: which tensors, where, and whether all of that is true. */
+import { describe } from "../errors.js";
+import { quoted } from "../plain-text.js";
 import type { DType } from "../tensor/index.js";
 import { SafetensorsError } from "./errors.js";
 
@@ -45,6 +47,8 @@ export const storableDtypes: readonly DType[] = ORDER.map(([dtype]) => dtype);
 
 /** The reference implementation's limit, which keeps a crafted length from filling the memory. */
 export const MAX_HEADER = 100_000_000;
+/** Dimensions that libtorch's operators can walk. */
+const MAX_DIMS = 64;
 
 /** How a zip archive begins, as torch.save writes today, or a bare pickle, as it did before. A header could begin like this too, if it were as long as that says. */
 function isPickle(first: Uint8Array): boolean {
@@ -78,9 +82,9 @@ export function parseHeader(bytes: Uint8Array, fileSize: number, path: string | 
   } catch {
     return fail("SAFETENSORS_HEADER", "expected the header to be JSON in UTF-8.");
   }
-  if (!text.startsWith("{") || !isObject(json)) return fail("SAFETENSORS_HEADER", `expected the header to be a JSON object. Received: ${JSON.stringify(text.slice(0, 20))}.`);
+  if (!text.startsWith("{") || !isObject(json)) return fail("SAFETENSORS_HEADER", `expected the header to be a JSON object. Received: ${quoted(text.slice(0, 20))}.`);
   const duplicate = duplicateKey(text);
-  if (duplicate !== null) fail("SAFETENSORS_DUPLICATE_KEY", `expected every name once. Received: ${JSON.stringify(duplicate)} twice.`);
+  if (duplicate !== null) fail("SAFETENSORS_DUPLICATE_KEY", `expected every name once. Received: ${describe(duplicate)} twice.`);
 
   const dataStart = 8 + bytes.length;
   let metadata: Readonly<Record<string, string>> = {};
@@ -93,7 +97,7 @@ export function parseHeader(bytes: Uint8Array, fileSize: number, path: string | 
   tensors.sort((a, b) => a.start - b.start || a.end - b.end);
   let at = 0;
   for (const t of tensors) {
-    if (t.start !== at) fail("SAFETENSORS_OFFSETS", `expected the data of ${JSON.stringify(t.name)} to begin at ${at}, where the data before it ends. Received: ${t.start}.`);
+    if (t.start !== at) fail("SAFETENSORS_OFFSETS", `expected the data of ${describe(t.name)} to begin at ${at}, where the data before it ends. Received: ${t.start}.`);
     at = t.end;
   }
   if (dataStart + at > fileSize) fail("SAFETENSORS_TRUNCATED", `expected ${dataStart + at} bytes. Received: ${fileSize}.`);
@@ -106,25 +110,28 @@ type Fail = (code: ConstructorParameters<typeof SafetensorsError>[0], message: s
 function readMetadata(entry: unknown, fail: Fail): Readonly<Record<string, string>> {
   if (!isObject(entry)) return fail("SAFETENSORS_METADATA", "expected __metadata__ to be an object of texts.");
   const metadata: Record<string, string> = Object.create(null) as Record<string, string>;
-  for (const [key, value] of Object.entries(entry)) metadata[key] = typeof value === "string" ? value : fail("SAFETENSORS_METADATA", `expected __metadata__ to hold texts only. Received: ${typeof value} at ${JSON.stringify(key)}.`);
+  for (const [key, value] of Object.entries(entry)) metadata[key] = typeof value === "string" ? value : fail("SAFETENSORS_METADATA", `expected __metadata__ to hold texts only. Received: ${typeof value} at ${describe(key)}.`);
   return metadata;
 }
 
 function readEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
-  const at = JSON.stringify(name);
+  const at = describe(name);
   if (!isObject(entry)) return fail("SAFETENSORS_HEADER", `expected ${at} to be an object with dtype, shape and data_offsets.`);
   const { dtype: written, shape, data_offsets: offsets, ...rest } = entry;
   const extra = Object.keys(rest)[0];
-  if (extra !== undefined) fail("SAFETENSORS_HEADER", `expected ${at} to have dtype, shape and data_offsets only. Received: ${JSON.stringify(extra)}.`);
+  if (extra !== undefined) fail("SAFETENSORS_HEADER", `expected ${at} to have dtype, shape and data_offsets only. Received: ${describe(extra)}.`);
   const dtype = typeof written === "string" ? DTYPES.get(written) : undefined;
-  if (dtype === undefined) return fail("SAFETENSORS_DTYPE", `expected the dtype of ${at} to be one of ${[...DTYPES.keys()].join(", ")}. Received: ${JSON.stringify(written)}.`);
-  if (!Array.isArray(shape) || !shape.every(isSize)) return fail("SAFETENSORS_SHAPE", `expected the shape of ${at} to be a list of whole numbers ≥ 0. Received: ${JSON.stringify(shape)}.`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) return fail("SAFETENSORS_OFFSETS", `expected the data_offsets of ${at} to be two whole numbers, the second not below the first. Received: ${JSON.stringify(offsets)}.`);
+  if (dtype === undefined) return fail("SAFETENSORS_DTYPE", `expected the dtype of ${at} to be one of ${[...DTYPES.keys()].join(", ")}. Received: ${describe(written)}.`);
+  if (!Array.isArray(shape) || !shape.every(isSize)) return fail("SAFETENSORS_SHAPE", `expected the shape of ${at} to be a list of whole numbers ≥ 0. Received: ${describe(shape)}.`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) return fail("SAFETENSORS_OFFSETS", `expected the data_offsets of ${at} to be two whole numbers, the second not below the first. Received: ${describe(offsets)}.`);
   const [start, end] = offsets as [number, number];
+  if (shape.length > MAX_DIMS) return fail("SAFETENSORS_SHAPE", `expected the shape of ${at} to have at most ${MAX_DIMS} sizes. Received: ${shape.length}.`);
   const bits = shape.reduce((n, s) => n * BigInt(s), BigInt((FORMATS.get(dtype) as Format).bits));
-  if (bits % 8n !== 0n) return fail("SAFETENSORS_SHAPE", `expected the shape of ${at} to fill whole bytes. Received: ${JSON.stringify(shape)} of ${String(written)}.`);
-  if (bits / 8n !== BigInt(end - start)) return fail("SAFETENSORS_OFFSETS", `expected ${bits / 8n} bytes for ${at}, ${String(written)} of shape ${JSON.stringify(shape)}. Received: ${end - start}.`);
-  return { name, dtype, shape: fromFileShape(dtype, shape, () => fail("SAFETENSORS_SHAPE", `expected the last size of ${at} to be even. Received: ${JSON.stringify(shape)}.`)), start, end };
+  if (bits % 8n !== 0n) return fail("SAFETENSORS_SHAPE", `expected the shape of ${at} to fill whole bytes. Received: ${describe(shape)} of ${String(written)}.`);
+  if (bits / 8n !== BigInt(end - start)) return fail("SAFETENSORS_OFFSETS", `expected ${bits / 8n} bytes for ${at}, ${String(written)} of shape ${describe(shape)}. Received: ${end - start}.`);
+  // A size of 0 hides the others from the file's length, but not from operators that multiply them.
+  if (shape.reduce((n, s) => n * Math.max(s, 1), 1) > Number.MAX_SAFE_INTEGER) return fail("SAFETENSORS_SHAPE", `expected the sizes of ${at} other than 0 to have a product below 2^53. Received: ${describe(shape)}.`);
+  return { name, dtype, shape: fromFileShape(dtype, shape, () => fail("SAFETENSORS_SHAPE", `expected the last size of ${at} to be even. Received: ${describe(shape)}.`)), start, end };
 }
 
 function fromFileShape(dtype: DType, shape: readonly number[], odd: () => never): readonly number[] {

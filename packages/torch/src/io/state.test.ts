@@ -71,6 +71,17 @@ void describe("nested states", () => {
     );
   });
 
+  void it("are nested as deep as they can be read, and hold what can be read in time", () => {
+    const nest = (levels: number, leaf: unknown): unknown => Array.from({ length: levels }).reduce((inner: unknown) => [inner], leaf);
+    for (const leaf of [1, undefined, NaN, 7n]) assertSame(nest(400, leaf), trip(nest(400, leaf)));
+    assert.throws(() => packState(nest(401, 1)), { code: "ERR_ARGUMENT", message: /nested at most 400 levels deep/ });
+    for (const json of ["[".repeat(1000) + "]".repeat(1000), "[".repeat(3_000_000) + "]".repeat(3_000_000), '{"a":'.repeat(1000) + "1" + "}".repeat(1000), `{"$":"bigint","value":"${"9".repeat(3_000_000)}"}`])
+      assert.throws(() => unpackState({ tensors: {}, json }), { code: "CHECKPOINT_STATE" });
+    const most = 10n ** 9_998n;
+    assert.equal(trip(most), most);
+    assert.throws(() => packState({ a: 10n ** 20_000n }), { code: "ERR_ARGUMENT", message: /expected state\.a to be a bigint of fewer than 10000 digits/ });
+  });
+
   void it("name tensors after their place", () => {
     const { tensors } = packState({ model: { "fc.weight": zeros([1]) }, optimizer: { state: [{ expAvg: zeros([1]) }] }, "optimizer.state": { "0": { expAvg: zeros([1]) } }, __metadata__: zeros([1]) });
     assert.deepEqual(Object.keys(tensors), ["model.fc.weight", "optimizer.state.0.expAvg", "optimizer.state.0.expAvg~2", "__metadata__~2"]);
@@ -108,7 +119,7 @@ void describe("nested states", () => {
 
   void it("refuse damaged text", () => {
     const a = zeros([2]);
-    for (const json of ["", "{", '{"$":"tensor","name":"b"}', '{"$":"tensor"}', '{"$":"tensor","name":"toString"}', '{"$":"later"}', '{"$":7}', '{"$":"bigint","value":"1.5"}', '{"$":"bigint"}', '{"$":"number","value":"1"}', '{"$":"map","entries":[[1]]}', '{"$":"map"}', '{"$":"set"}', '{"$":"object","entries":{}}', '{"$":"array","type":"Foo","name":"a"}', '{"$":"array","type":"toString","name":"a"}', '{"$":"tensor","name":"a","complex":"complex128"}'])
+    for (const json of ["", "{", '{"$":"tensor","name":"b"}', '{"$":"tensor"}', '{"$":"tensor","name":"toString"}', '{"$":"later"}', '{"$":7}', '{"$":"bigint","value":"1.5"}', '{"$":"bigint"}', '{"$":"number","value":"1"}', '{"$":"map","entries":[[1]]}', '{"$":"map"}', '{"$":"set"}', '{"$":"object","entries":{}}', '{"$":"array","type":"Foo","name":"a"}', '{"$":"array","type":"toString","name":"a"}', '{"$":"tensor","name":"a","complex":"complex128"}', '{"$":"array","type":"Float64Array","name":"a"}', '{"$":"object","entries":[[{},1]]}'])
       assert.throws(() => unpackState({ tensors: { a }, json }), { code: "CHECKPOINT_STATE" }, json);
   });
 });

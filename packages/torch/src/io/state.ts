@@ -1,5 +1,5 @@
 /** Nested states as JSON and tensors, and back, exactly. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, describe, words } from "../errors.js";
 import { viewAsComplex, viewAsReal } from "../ops/index.js";
 import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
 import { CheckpointError } from "./errors.js";
@@ -35,6 +35,13 @@ export interface PackedState {
  */
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
+/** Levels of nesting that a state may have: readers walk it by recursion. */
+const DEEPEST = 400;
+/** Digits of a bigint, whose conversion takes time as their square. */
+const MOST_DIGITS = 10_000;
+
+const LIMIT = 10n ** BigInt(MOST_DIGITS - 1);
+
 const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array } as const;
 
 /**
@@ -68,6 +75,7 @@ class Packer {
       case "number":
         return Number.isFinite(v) && !Object.is(v, -0) ? v : { $: "number", value: Object.is(v, -0) ? "-0" : String(v) };
       case "bigint":
+        if (v >= LIMIT || v <= -LIMIT) return refuse(words("a bigint of more digits"), path, `a bigint of fewer than ${MOST_DIGITS} digits`);
         return { $: "bigint", value: v.toString() };
       case "undefined":
         return { $: "undefined" };
@@ -82,6 +90,7 @@ class Packer {
     if (isTensor(v)) return this.#tensor(v, path);
     if (ArrayBuffer.isView(v)) return this.#array(v, path);
     if (this.#open.has(v)) throw new ArgumentError("packState", `${where(path)} not to contain itself`, v);
+    if (this.#open.size >= DEEPEST) throw new ArgumentError("packState", `the state to be nested at most ${DEEPEST} levels deep`, words("one that is deeper"), "Store long chains as lists.");
     this.#open.add(v);
     const made = this.#container(v, path);
     this.#open.delete(v);
@@ -138,8 +147,8 @@ class Packer {
 function where(path: readonly string[]): string {
   return path.length === 0 ? "the state" : `state.${path.join(".")}`;
 }
-function refuse(v: unknown, path: readonly string[]): never {
-  throw new ArgumentError("packState", `${where(path)} to be a plain value or a tensor`, v, "Store plain objects, and what is needed to make the rest again.");
+function refuse(v: unknown, path: readonly string[], expected = "a plain value or a tensor"): never {
+  throw new ArgumentError("packState", `${where(path)} to be ${expected}`, v, "Store plain objects, and what is needed to make the rest again.");
 }
 
 /**
@@ -158,13 +167,15 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
   }
   const arrays = new Map<string, TypedArray>();
   const complexes = new Map<string, Tensor>();
-  return value(json);
+  return value(json, DEEPEST + 1); // what is no container may be an object in the text
 
-  function value(v: unknown): unknown {
+  function value(v: unknown, deepest: number): unknown {
     if (typeof v !== "object" || v === null) return v;
-    if (Array.isArray(v)) return v.map(value);
+    if (deepest === 0) return damaged(`expected at most ${DEEPEST} levels of nesting`);
+    const inner = (e: unknown): unknown => value(e, deepest - 1);
+    if (Array.isArray(v)) return v.map(inner);
     const object = v as Readonly<Record<string, unknown>>;
-    if (!Object.hasOwn(object, "$")) return Object.fromEntries(Object.entries(object).map(([k, e]) => [k, value(e)]));
+    if (!Object.hasOwn(object, "$")) return Object.fromEntries(Object.entries(object).map(([k, e]) => [k, inner(e)]));
     switch (object["$"]) {
       case "tensor":
         return named(object);
@@ -173,26 +184,26 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
       case "number":
         return special(object["value"]);
       case "bigint":
-        if (typeof object["value"] !== "string" || !/^-?\d+$/.test(object["value"])) return damaged("expected digits for a bigint");
+        if (typeof object["value"] !== "string" || !/^-?\d+$/.test(object["value"]) || object["value"].length > MOST_DIGITS) return damaged(`expected at most ${MOST_DIGITS} digits for a bigint`);
         return BigInt(object["value"]);
       case "undefined":
         return undefined;
       case "map":
-        return new Map(pairs(object["entries"]).map(([k, e]) => [value(k), value(e)]));
+        return new Map(pairs(object["entries"]).map(([k, e]) => [inner(k), inner(e)]));
       case "set":
         if (!Array.isArray(object["values"])) return damaged("expected the values of a set");
-        return new Set(object["values"].map(value));
+        return new Set(object["values"].map(inner));
       case "object":
         // fromEntries defines keys, so that "__proto__" is a key like any other.
-        return Object.fromEntries(pairs(object["entries"]).map(([k, e]) => [String(k), value(e)]));
+        return Object.fromEntries(pairs(object["entries"]).map(([k, e]) => [typeof k === "string" ? k : damaged("expected keys to be texts"), inner(e)]));
       default:
-        return damaged(`expected a kind of value that this version knows, not ${JSON.stringify(object["$"])}`);
+        return damaged(`expected a kind of value that this version knows, not ${describe(object["$"])}`);
     }
   }
   function lookUp(object: Readonly<Record<string, unknown>>): [string, Tensor] {
     const name = object["name"];
     const found = typeof name === "string" && Object.hasOwn(packed.tensors, name) ? packed.tensors[name] : undefined;
-    return found === undefined ? damaged(`expected a tensor ${JSON.stringify(name)} beside it`) : [name as string, found];
+    return found === undefined ? damaged(`expected a tensor ${describe(name)} beside it`) : [name as string, found];
   }
   function named(object: Readonly<Record<string, unknown>>): Tensor {
     const [name, found] = lookUp(object);
@@ -206,8 +217,10 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
     let made = arrays.get(name);
     if (made === undefined) {
       const type = object["type"];
-      if (typeof type !== "string" || !Object.hasOwn(ARRAYS, type)) return damaged(`expected a kind of typed array, not ${JSON.stringify(type)}`);
-      arrays.set(name, (made = new ARRAYS[type as keyof typeof ARRAYS](found.toBytes())));
+      if (typeof type !== "string" || !Object.hasOwn(ARRAYS, type)) return damaged(`expected a kind of typed array, not ${describe(type)}`);
+      const Type = ARRAYS[type as keyof typeof ARRAYS];
+      if (found.nbytes !== found.numel() * Type.BYTES_PER_ELEMENT) return damaged(`expected the elements of a ${type} in ${describe(name)}`);
+      arrays.set(name, (made = new Type(found.toBytes())));
     }
     return made;
   }
@@ -221,7 +234,7 @@ function asComplex(pairs: Tensor, dtype: unknown): Tensor {
 }
 function special(text: unknown): number {
   if (text === "NaN" || text === "Infinity" || text === "-Infinity" || text === "-0") return Number(text);
-  return damaged(`expected NaN, Infinity, -Infinity or -0, not ${JSON.stringify(text)}`);
+  return damaged(`expected NaN, Infinity, -Infinity or -0, not ${describe(text)}`);
 }
 function pairs(entries: unknown): [unknown, unknown][] {
   if (!Array.isArray(entries) || !entries.every((e) => Array.isArray(e) && e.length === 2)) return damaged("expected a list of pairs");

@@ -1,5 +1,5 @@
 /** Random number generators. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, words } from "../errors.js";
 import { F, native, readInteger, writeInteger } from "../native.js";
 import { device as deviceOf, type Device, type DeviceLike } from "../tensor/device.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
@@ -12,6 +12,28 @@ export function writeSeed(fn: string, seed: number | bigint, at: number): number
   if (typeof seed !== "bigint" && !Number.isSafeInteger(seed)) throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
   if (typeof seed === "bigint" && (seed >= 1n << 64n || seed < -(1n << 63n))) throw new ArgumentError(fn, "seed to fit in 64 bits", seed);
   return writeInteger(seed, at);
+}
+
+/** Bytes of a CPU generator's state: PyTorch's, and those of versions before 1.6, which lack the last 8. */
+const CPU_STATE = [5056, 5048];
+/** Numbers that the generator (a Mersenne twister) makes at a time. */
+const BLOCK = 624;
+
+/**
+ * libtorch believes what a state says of the place in the block of numbers, and would read behind its end.
+ *
+ * The bytes: seed (64 bits), numbers left (32), seeded (32), next (64), the block, and a normal sample that is kept, with whether there is one.
+ */
+function checkCpuState(state: Tensor): void {
+  const fail = (received: unknown): never => {
+    throw new ArgumentError("setState", "the state of a CPU generator, as getState() gives it", received, "Was the file that it comes from damaged?");
+  };
+  if (state.dtype !== "uint8" || !CPU_STATE.includes(state.numel())) return; // which libtorch refuses
+  const view = new DataView(state.toBytes());
+  const left = view.getInt32(8, true);
+  const next = view.getBigUint64(16, true);
+  if (left < 1 || left > BLOCK || next > BigInt(BLOCK) || left + Number(next) > BLOCK + 1) fail(words(`${left} numbers left from number ${next}`));
+  if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1) fail(words("a flag that is neither 0 nor 1"));
 }
 
 /**
@@ -55,6 +77,7 @@ export class Generator {
   }
   setState(state: Tensor): this {
     if (!isTensor(state)) throw new ArgumentError("setState", "state to be a tensor from getState()", state);
+    if (this.device.type === "cpu") checkCpuState(state);
     native.generatorSetState(this.id, handleOrZero(state));
     return this;
   }
