@@ -7,8 +7,17 @@ export interface RngState {
   readonly device: Tensor | null;
 }
 
+/** As they are now, in tensors of the scope that is open. */
+export function rngState(device: Device): RngState {
+  return { cpu: getRngState(), device: device.type === "cpu" ? null : new Generator(device, true).getState() };
+}
+
+/** The same in tensors that outlive scopes, until {@link disposeRng}. */
 export function captureRng(device: Device): RngState {
-  return { cpu: keep(getRngState()), device: device.type === "cpu" ? null : keep(new Generator(device, true).getState()) };
+  const state = rngState(device);
+  keep(state.cpu);
+  if (state.device !== null) keep(state.device);
+  return state;
 }
 
 export function restoreRng(state: RngState, device: Device): void {

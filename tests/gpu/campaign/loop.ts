@@ -43,11 +43,18 @@ class Held extends Callback {
 
 /** Whatever reads outcomes, rates, memory and metrics, writes files, and keeps records. */
 function allCallbacks(folder: string): Callback[] {
-  return [new LossScaleMonitor(), new LearningRateMonitor(), new DeviceStatsMonitor(), new Timer(), new PrecisionLint(), new RunLog({ path: join(folder, "run.jsonl") }), new ModelCheckpoint({ dirpath: join(folder, "checkpoints"), everyNTrainSteps: 500 })];
+  return [new LossScaleMonitor(), new LearningRateMonitor(), new DeviceStatsMonitor(), new Timer(), new PrecisionLint(), new RunLog({ path: join(folder, "run.jsonl") }), new ModelCheckpoint({ dirpath: join(folder, "checkpoints"), everyNTrainSteps: 100 })];
 }
 
 export function bitsOf(tensors: Iterable<Tensor>): string {
   return scope(() => [...tensors].map((t) => Buffer.from(t.detach().cpu().contiguous().toBytes()).toString("base64")).join("\n"));
+}
+
+/** Two batches at the same point of a window, of the cadence of loggers and of that of validation: some 200 batches, or many times that, lie between them. */
+function samplePoints(steps: number): readonly [number, number] {
+  const end = steps - 10;
+  const period = steps >= 2200 ? 1000 : steps >= 400 ? 200 : 8;
+  return [end - Math.max(1, Math.floor((end - steps / 2) / period)) * period, end];
 }
 
 export async function runLoop(loop: Loop): Promise<LoopResult> {
@@ -57,8 +64,7 @@ export async function runLoop(loop: Loop): Promise<LoopResult> {
     seedEverything(11);
     const module = moduleOf(loop.mode, SGD_FUSED);
     const batches = batchesOf(loop.steps, loop.device, loop.mode);
-    // A window of several batches is the same point of it in both samples.
-    const held = new Held([Math.floor(loop.steps / 2 / 8) * 8, Math.floor((loop.steps - 8) / 8) * 8], loop.device);
+    const held = new Held(samplePoints(loop.steps), loop.device);
     const accumulate = loop.mode === "accumulation" ? 4 : 1;
     const trainer = new Trainer({
       ...SILENT, accelerator: loop.device === "cuda" ? "gpu" : "cpu", ...loop.precision.options(), cudaGraph: loop.graph, maxEpochs: 1, accumulateGradBatches: accumulate, deterministic: "warn",

@@ -3,7 +3,7 @@ import type { DType, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
-import { captureRng, checkRng } from "../rng.js";
+import { checkRng, rngState } from "../rng.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
@@ -39,7 +39,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
     optimizerStates: run.optimizers.map((optimizer) => ({ ...optimizer.stateDict() })),
     lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...scheduler.stateDict() })),
     callbacks,
-    rng: captureRng(run.strategy.rootDevice),
+    rng: rngState(run.strategy.rootDevice),
     ...(fit === null
       ? {}
       : {

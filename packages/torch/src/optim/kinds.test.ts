@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Complex, nn, ones, optim, tensor, type Tensor } from "../index.js";
+import { Complex, manualSeed, nn, ones, optim, randn, tensor, type Tensor } from "../index.js";
 
 const flat = (t: Tensor): number[] => (t.isComplex() ? (t.tolist() as Complex[]).flatMap((z) => [z.re, z.im]) : (t.tolist() as number[]));
 function near(received: readonly number[], expected: readonly number[], tolerance = 1e-6): void {
@@ -95,6 +95,23 @@ test("fused SGD with dampening: a skipped step is not the first", () => {
   };
   assert.deepEqual([step(1), optimizer.state.get(p), step(0), step(1), step(0)], [1, undefined, -1, -1, -3]);
 });
+
+for (const dtype of ["bfloat16", "float16"] as const)
+  test(`fused SGD of ${dtype} parameters on the CPU steps as the plain formulas do, whatever lies in memory`, () => {
+    const run = (fused: boolean): unknown => {
+      manualSeed(3);
+      const p = new nn.Parameter(randn([67]).to(dtype));
+      const optimizer = new optim.SGD([p], { lr: 0.01, momentum: 0.9, weightDecay: 0.1, fused });
+      for (let i = 0; i < 6; i++) {
+        p.grad = randn([67]).to(dtype);
+        optimizer.step();
+      }
+      assert.equal(optimizer.supportsAmpScaling, false); // a loss scaler divides and skips by itself
+      return [p.tolist(), (optimizer.state.get(p)?.["momentumBuffer"] as Tensor).tolist()];
+    };
+    const plain = run(false);
+    for (let i = 0; i < 3; i++) assert.deepEqual(run(true), plain);
+  });
 
 const HOLDERS: readonly (readonly [string, (p: Tensor[]) => optim.Optimizer])[] = [
   ["SGD", (p) => new optim.SGD(p, { lr: 0.5 })],

@@ -7,7 +7,7 @@ import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike, type StateFields } from "./optimizer.js";
-import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
+import { is16Bit, ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
 export interface SGDOptions extends RoundingOptions {
   /** Learning rate, ≥ 0. Default 1e-3. */
@@ -47,7 +47,7 @@ export class SGD extends Optimizer {
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g));
+    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g) && !g.params.some(fusedIsWrong));
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
@@ -68,7 +68,7 @@ export class SGD extends Optimizer {
 
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     const g = group as Group;
-    if (g.fused) return this.#fused(g, params, packed, grads);
+    if (g.fused && !params.some(fusedIsWrong)) return this.#fused(g, params, packed, grads);
     let d: TensorList | readonly Tensor[] = grads;
     const temporaries: Tensor[] = [];
     const hold = (made: Tensor[]): readonly Tensor[] => {
@@ -122,6 +122,11 @@ export class SGD extends Optimizer {
     });
   }
 }
+
+/**
+ * libtorch's fused kernel for 16-bit parameters on the CPU writes other velocities from run to run, NaN among them (2.13): where it would run, the plain formulas do.
+ */
+const fusedIsWrong = (p: Tensor): boolean => is16Bit(p.dtype) && p.device.type === "cpu";
 
 const foreachNeg = operator("_foreach_neg");
 const foreachAdd = operator("_foreach_add");
