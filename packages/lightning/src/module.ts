@@ -1,4 +1,4 @@
-import { device, words } from "@nbit/torch";
+import { atMost, device, words } from "@nbit/torch";
 import type { Device, DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
@@ -23,11 +23,23 @@ export interface ModuleHost {
 }
 
 const detached = new WarnOnce();
+/** While `loadFromCheckpoint` builds a module: it gives hyperparameters to classes that may have no use for them. */
+let buildsFromHyperparameters = false;
 
 /** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
 export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
 /** What a module is connected to. For parts of the Trainer only. */
 export let hostOf: (module: LightningModule) => ModuleHost | null;
+
+function withHyperparameters<T>(build: () => T): T {
+  const before = buildsFromHyperparameters;
+  buildsFromHyperparameters = true;
+  try {
+    return build();
+  } finally {
+    buildsFromHyperparameters = before;
+  }
+}
 
 export interface ClipOptions {
   /** Default: the Trainer's `gradientClipVal`. */
@@ -63,6 +75,11 @@ export class LightningModule extends ModuleHooks {
   #host: ModuleHost | null = null;
   #hparams: Readonly<Record<string, unknown>> = Object.freeze({});
   #toggled: Map<Tensor, boolean> | null = null;
+
+  constructor() {
+    super();
+    if (!buildsFromHyperparameters) atMost(new.target.name || "LightningModule", arguments, 0);
+  }
 
   static {
     attachHost = (module, host) => {
@@ -211,7 +228,7 @@ export class LightningModule extends ModuleHooks {
   static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}, options: { readonly dtype?: DType } = {}): T {
     const checkpoint = readCheckpoint(path, options);
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
-    const module = new this(hparams as H);
+    const module = withHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);
     if (options.dtype !== undefined) module.to(options.dtype);
     module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });

@@ -13,7 +13,7 @@ import type { WarnOnce } from "./warnings.js";
 const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: true, ckptDtype: true };
 const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: true, ckptDtype: true };
 const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: true };
-const NAMES: Readonly<Record<TrainerFn, Readonly<Record<string, true>>>> = { fit: FIT, validate: EVALUATE, test: EVALUATE, predict: PREDICT };
+const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = { fit: FIT, validate: EVALUATE, test: EVALUATE, predict: PREDICT };
 
 /** @throws {MisconfigurationError} unless there is a module, and options are options, under their names. */
 export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | EvaluateOptions | PredictOptions): void {

@@ -1,16 +1,20 @@
 /** What this libtorch and this machine can do, and the switches of the whole process. */
+import { flag, text } from "./kinds.js";
 import { ArgumentError } from "./errors.js";
 import { F, info, native } from "./native.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "./options.js";
 import { deviceTypeCode } from "./tensor/device.js";
 import { dtypeCode, dtypeName, type DType } from "./tensor/dtype.js";
 import { operators } from "./ops/aten.js";
 
 /** Threads that one operator may use. The best number is usually that of physical cores; small models are faster on one. */
 export function setNumThreads(n: number): void {
+  atMost("setNumThreads", arguments, 1);
   if (!Number.isInteger(n) || n < 1) throw new ArgumentError("setNumThreads", "n to be a whole number ≥ 1", n);
   native.setThreads(n);
 }
 export function getNumThreads(): number {
+  atMost("getNumThreads", arguments, 0);
   return native.getThreads();
 }
 
@@ -20,14 +24,17 @@ export interface Versions {
   readonly cuda: boolean;
 }
 export function versions(): Versions {
+  atMost("versions", arguments, 0);
   return { libtorch: info.version, node: process.versions.node, cuda: info.cuda };
 }
 /** The instruction set that ATen's own CPU kernels use: "DEFAULT", "AVX2", "AVX512", … */
 export function cpuCapability(): string {
+  atMost("cpuCapability", arguments, 0);
   return info.cpuCapability;
 }
 /** How libtorch was built, in its own words. */
 export function showConfig(): string {
+  atMost("showConfig", arguments, 0);
   return info.config;
 }
 
@@ -37,30 +44,46 @@ function askMkldnn(name: string): boolean {
 }
 /** Whether oneDNN computes in bfloat16 natively on this CPU (it needs AVX512 or better). */
 export function isMkldnnBf16Supported(): boolean {
+  atMost("isMkldnnBf16Supported", arguments, 0);
   return askMkldnn("_is_mkldnn_bf16_supported");
 }
 /** Whether oneDNN computes in float16 natively on this CPU (AVX512-FP16 or AMX-FP16). */
 export function isMkldnnFp16Supported(): boolean {
+  atMost("isMkldnnFp16Supported", arguments, 0);
   return askMkldnn("_is_mkldnn_fp16_supported");
 }
 
 export function cudaAvailable(): boolean {
+  atMost("cudaAvailable", arguments, 0);
   return info.cuda;
 }
 export function cudaDeviceCount(): number {
+  atMost("cudaDeviceCount", arguments, 0);
   return info.cudaDevices;
 }
 
 /** Process-wide switches, as in `torch.backends` and `torch.use_deterministic_algorithms`. */
 export type Switch = "deterministicAlgorithms" | "deterministicWarnOnly" | "deterministicFillUninitialized" | "cudnnBenchmark" | "cudnnDeterministic" | "tf32Matmul" | "tf32Cudnn" | "fp16ReducedReduction" | "flushDenormal";
 export function setSwitch(name: Switch, on: boolean): void {
+  atMost("setSwitch", arguments, 2);
+  checkArguments("setSwitch", { name, on }, { name: text, on: flag });
   native.setSwitch(name, on);
 }
 export function getSwitch(name: Exclude<Switch, "deterministicFillUninitialized" | "fp16ReducedReduction" | "flushDenormal">): boolean {
+  atMost("getSwitch", arguments, 1);
+  checkArguments("getSwitch", { name }, { name: text });
   return native.getSwitch(name);
 }
+export interface DeterministicOptions {
+  /** Warn instead of throwing. Default false. */
+  readonly warnOnly?: boolean;
+}
+const DETERMINISTIC: OptionNames<DeterministicOptions> = { warnOnly: flag };
+
 /** Operators without a deterministic algorithm throw (or warn) instead of running. */
-export function useDeterministicAlgorithms(on: boolean, options: { readonly warnOnly?: boolean } = {}): void {
+export function useDeterministicAlgorithms(on: boolean, ...rest: Given<DeterministicOptions, [warnOnly: boolean]>): void {
+  const options = optionsFrom("useDeterministicAlgorithms", 1, rest, DETERMINISTIC, 1);
+  checkArguments("useDeterministicAlgorithms", { on }, { on: flag });
   native.setSwitch(options.warnOnly === true ? "deterministicWarnOnly" : "deterministicAlgorithms", on);
 }
 
@@ -80,10 +103,12 @@ export type Float32MatmulPrecision = "highest" | "high" | "medium";
  * const trainer = new Trainer({ accelerator: "gpu", precision: 32 }); // float32 with TF32 matrix products
  */
 export function setFloat32MatmulPrecision(precision: Float32MatmulPrecision): void {
+  atMost("setFloat32MatmulPrecision", arguments, 1);
   if (!["highest", "high", "medium"].includes(precision)) throw new ArgumentError("setFloat32MatmulPrecision", 'precision to be one of "highest", "high", "medium"', precision);
   native.setFloat32MatmulPrecision(precision);
 }
 export function getFloat32MatmulPrecision(): Float32MatmulPrecision {
+  atMost("getFloat32MatmulPrecision", arguments, 0);
   return native.getFloat32MatmulPrecision() as Float32MatmulPrecision;
 }
 

@@ -1,22 +1,92 @@
-/** Options by name: a misspelt one is an error, where JavaScript alone would quietly take the default. */
-import { ArgumentError } from "./errors.js";
+/** Arguments and options by name, kind and range: what JavaScript alone would drop, or take for something else, is an error before anything was done. */
+import { ArgumentError, describe, words } from "./errors.js";
+import { isPlain, type Kind } from "./kinds.js";
 import { nearest } from "./names.js";
-import { isTensor } from "./tensor/handle.js";
 
-/** Every option of `O`, none forgotten. */
-export type OptionNames<O> = Readonly<Record<keyof O, true>>;
+/** Every option of `O`, none forgotten, with the kind of its value; true: any, checked elsewhere. */
+export type OptionNames<O> = { readonly [K in keyof O]-?: true | Kind<Exclude<O[K], undefined>> };
+type Fail = (expected: string, received: unknown, fix?: string) => Error;
 
 /**
- * Check that `options` is an object and that it knows each of its names. TypeScript checks literals only; plain JavaScript, spread objects and transpiled files come here unchecked.
+ * Check that `options` is an object, that it knows each of its names, and that its values are of their kinds. TypeScript checks literals only; plain JavaScript, spread objects and
+ * transpiled files come here unchecked. An object made with others as its prototype is one too; an instance of a class is not. A value of undefined is one not given.
  *
  * @param fail - Makes the error. Default: an {@link ArgumentError}.
  * @throws {ArgumentError} `AdamW: expected the option weightDecay. Received: "weight_decay".`
  */
-export function checkOptions<O extends object>(fn: string, options: O, known: OptionNames<O>, fail: (expected: string, received: unknown) => Error = (expected, received) => new ArgumentError(fn, expected, received)): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options) || isTensor(options)) throw fail("options to be an object, such as { name: value }", options);
+export function checkOptions<O extends object>(fn: string, options: O, known: OptionNames<O>, fail: Fail = argumentError(fn)): void {
+  if (!isPlain(options) && !isMadeOfOptions(options)) throw fail("options to be an object, such as { name: value }", options);
   for (const name in options) {
     if (Object.hasOwn(known, name)) continue;
     const near = nearest(name, Object.keys(known));
-    throw fail(near === null ? `options among ${Object.keys(known).join(", ")}` : `the option ${near}`, name);
+    throw fail(near !== null ? `the option ${near}` : Object.keys(known).length === 0 ? "no options" : `options among ${Object.keys(known).join(", ")}`, name);
   }
+  for (const name in options) if (options[name] !== undefined) checkOne(name, options[name], known[name], fail);
 }
+
+/** Whether an object was made with plain options as its prototype, which hold the rest. */
+function isMadeOfOptions(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return isPlain(prototype) && !Object.hasOwn(prototype, "constructor");
+}
+
+/**
+ * The same for arguments by position, none of which may be missing: `checkArguments("Dropout", { p }, { p: real("[0, 1]") })`.
+ * @throws {ArgumentError} `Dropout: expected p to be a number in [0, 1]. Received: an object with keys p, where p itself belongs.`
+ */
+export function checkArguments<A extends object>(fn: string, given: A, kinds: OptionNames<A>, fail: Fail = argumentError(fn)): void {
+  for (const name in kinds) checkOne(name, given[name], kinds[name], fail);
+}
+
+function checkOne<T>(name: string, value: unknown, kind: true | Kind<T>, fail: Fail): void {
+  if (kind === true || kind.accepts(value)) return;
+  throw fail(`${name} to be ${kind.words}`, isPlain(value) && Object.hasOwn(value, name) ? words(`${describe(value)}, where ${name} itself belongs`) : value, kind.meant?.(value));
+}
+
+function argumentError(fn: string): Fail {
+  return (expected, received, fix) => new ArgumentError(fn, expected, received, fix);
+}
+
+/**
+ * Refuse arguments beyond the first `most`, which JavaScript would drop: `atMost("zeroGrad", arguments, 1)`. What is undefined is not given.
+ * @throws {ArgumentError} `zeroGrad: expected at most 1 argument. Received: true as argument 2.`
+ */
+export function atMost(fn: string, given: ArrayLike<unknown>, most: number): void {
+  if (given.length > most) refuseSurplus(fn, given, most);
+}
+function refuseSurplus(fn: string, given: ArrayLike<unknown>, most: number): void {
+  for (let i = most; i < given.length; i++)
+    if (given[i] !== undefined) throw new ArgumentError(fn, most === 0 ? "no arguments" : `at most ${most} argument${most === 1 ? "" : "s"}`, words(`${describe(given[i])} as argument ${i + 1}`));
+}
+
+/** Options by name, or by position where PyTorch takes them so: `Linear(2, 3, { bias: false })`, `Linear(2, 3, false)`. */
+export type Given<O, Positions extends readonly unknown[]> = [options?: O | undefined] | Positions;
+
+/**
+ * The options in the arguments from `first` on: a last plain object holds them by name; those before it stand for the first `positions` names of `known`, in its order.
+ *
+ * @throws {ArgumentError} `Linear: expected bias to be true or false. Received: 3.`
+ */
+export function optionsFrom<O extends object>(fn: string, first: number, given: readonly unknown[], known: OptionNames<O>, positions: number): O {
+  let values = given;
+  while (values.length > 0 && values[values.length - 1] === undefined) values = values.slice(0, -1);
+  const last = values[values.length - 1];
+  const byName = last !== undefined && isPlain(last);
+  if (byName) values = values.slice(0, -1);
+  const options: Record<string, unknown> = byName ? { ...last } : {};
+  const names = Object.keys(known).slice(0, positions);
+  if (values.length > positions) {
+    if (positions === 0) throw new ArgumentError(fn, "options to be an object, such as { name: value }", values[0]);
+    const surplus = values[positions];
+    throw new ArgumentError(fn, `${names.join(", ")} as arguments from ${first + 1} on, and nothing behind them but options { name: value }`, words(`${describe(surplus)} as argument ${first + positions + 1}`));
+  }
+  values.forEach((value, i) => {
+    const name = names[i] as string;
+    if (value !== undefined && options[name] !== undefined) throw new ArgumentError(fn, `${name} once`, words(`${name} by position and by name`));
+    if (value !== undefined) options[name] = value;
+  });
+  checkOptions(fn, options as O, known);
+  return options as O;
+}
+

@@ -1,6 +1,7 @@
 /** Seeds and generators, equal to PyTorch's. */
 import { ArgumentError } from "./errors.js";
 import { native } from "./native.js";
+import { atMost } from "./options.js";
 import { Generator, writeSeed } from "./ops/generator.js";
 import type { Tensor } from "./tensor/tensor.js";
 
@@ -15,19 +16,23 @@ export const defaultGenerator = new Generator("cpu", true);
  * @throws {ArgumentError} `manualSeed: expected seed to be a whole number (a bigint beyond 2^53). Received: 1.5.`
  */
 export function manualSeed(seed: number | bigint): Generator {
+  atMost("manualSeed", arguments, 1);
   writeSeed("manualSeed", seed, 0);
   native.manualSeed();
   return defaultGenerator;
 }
 /** The seed that the default CPU generator began with. */
 export function initialSeed(): bigint {
+  atMost("initialSeed", arguments, 0);
   return defaultGenerator.initialSeed();
 }
 /** State of the default CPU generator: a uint8 tensor in PyTorch's format. */
 export function getRngState(): Tensor {
+  atMost("getRngState", arguments, 0);
   return defaultGenerator.getState();
 }
 export function setRngState(state: Tensor): void {
+  atMost("setRngState", arguments, 1);
   defaultGenerator.setState(state);
 }
 
@@ -37,6 +42,7 @@ export function setRngState(state: Tensor): void {
  * @throws {ArgumentError} `seedEverything: expected seed to be a whole number from 0 to 4294967295. Received: -1.`
  */
 export function seedEverything(seed = 0): number {
+  atMost("seedEverything", arguments, 1);
   if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff) throw new ArgumentError("seedEverything", "seed to be a whole number from 0 to 4294967295", seed);
   manualSeed(seed);
   return seed;

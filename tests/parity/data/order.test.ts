@@ -66,7 +66,7 @@ function visitor(c: Case, generator: Generator | null): (epoch: number) => Itera
       return () => s;
     }
     case "distributed": {
-      const s = new DistributedSampler(range, { ...a, seed: a.samplerSeed });
+      const s = new DistributedSampler(range, { numReplicas: a.numReplicas, rank: a.rank, shuffle: a.shuffle as boolean, dropLast: a.dropLast as boolean, seed: a.samplerSeed });
       return (epoch) => {
         s.setEpoch(epoch);
         return s;

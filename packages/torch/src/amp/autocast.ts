@@ -1,7 +1,9 @@
 /** Autocast: each operator in the dtype that suits it. */
+import { callable, flag, text } from "../kinds.js";
+import { dtypeKind } from "../tensor/kinds.js";
 import { autocastClearCache, autocastDecrementNesting, autocastIncrementNesting, autocastState, setAutocast } from "../backend.js";
 import { ArgumentError, NbitError } from "../errors.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 
 export interface AutocastOptions {
@@ -14,12 +16,14 @@ export interface AutocastOptions {
   /** Keep casts of parameters for the region, so that a weight used twice is cast once. Default: as around. */
   readonly cacheEnabled?: boolean;
 }
-const NAMES: OptionNames<AutocastOptions> = { deviceType: true, dtype: true, enabled: true, cacheEnabled: true };
+const NAMES: OptionNames<AutocastOptions> = { deviceType: text, dtype: dtypeKind, enabled: flag, cacheEnabled: flag };
 
 let observer: ((options: AutocastOptions) => void) | null = null;
 
 /** Tell `watch` of every region that `fn` opens, as it opens. For tools that look for regions which a program opens by itself. */
 export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn: () => T): T {
+  atMost("observeAutocast", arguments, 2);
+  checkArguments("observeAutocast", { watch, fn }, { watch: callable, fn: callable });
   const before = observer;
   observer = watch;
   try {
@@ -40,6 +44,7 @@ export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn
  * @example autocast({ dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
  */
 export function autocast<T>(options: AutocastOptions, fn: () => T): T {
+  atMost("autocast", arguments, 2);
   checkOptions("autocast", options, NAMES);
   if (typeof fn !== "function") throw new ArgumentError("autocast", "a function to run: autocast(options, () => …)", fn);
   if (observer !== null) observer(options);
@@ -65,9 +70,11 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
 }
 
 export function isAutocastEnabled(deviceType = "cpu"): boolean {
+  atMost("isAutocastEnabled", arguments, 1);
   return autocastState(deviceType).enabled;
 }
 /** The dtype that a region has, or would have by default. */
 export function getAutocastDtype(deviceType = "cpu"): DType {
+  atMost("getAutocastDtype", arguments, 1);
   return autocastState(deviceType).dtype;
 }

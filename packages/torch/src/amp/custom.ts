@@ -1,7 +1,10 @@
 /** Autocast for operators whose forward and backward are written in TypeScript. */
+import { callable, text } from "../kinds.js";
+import { dtypeKind } from "../tensor/kinds.js";
 import type { FunctionContext } from "../autograd/function.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -13,6 +16,8 @@ export interface CustomForwardOptions {
   /** Under autocast: floating point inputs (float64 aside) are cast to this, and forward runs without autocast. Default: inputs stay, and forward runs under autocast as it is. */
   readonly castInputs?: DType;
 }
+
+const NAMES: OptionNames<CustomForwardOptions> = { deviceType: text, castInputs: dtypeKind };
 
 interface Region {
   readonly deviceType: string;
@@ -49,6 +54,9 @@ function castAll(value: unknown, dtype: DType, deviceType: string): unknown {
  * @see torch.amp.custom_fwd
  */
 export function customFwd<Args extends readonly unknown[], R extends Tensor | readonly Tensor[]>(forward: (ctx: FunctionContext, ...args: Args) => R, options: CustomForwardOptions = {}): (ctx: FunctionContext, ...args: Args) => R {
+  atMost("customFwd", arguments, 2);
+  checkArguments("customFwd", { forward }, { forward: callable });
+  checkOptions("customFwd", options, NAMES);
   const { deviceType = "cpu", castInputs } = options;
   if (castInputs !== undefined && !/^b?float/.test(castInputs)) throw new ArgumentError("customFwd", "castInputs to be a floating point dtype", castInputs);
   return (ctx, ...args) => {
@@ -71,6 +79,8 @@ export function customFwd<Args extends readonly unknown[], R extends Tensor | re
  * @see torch.amp.custom_bwd
  */
 export function customBwd<Grads extends readonly Tensor[], R>(backward: (ctx: FunctionContext, ...grads: Grads) => R): (ctx: FunctionContext, ...grads: Grads) => R {
+  atMost("customBwd", arguments, 1);
+  checkArguments("customBwd", { backward }, { backward: callable });
   return (ctx, ...grads) => {
     const region = regions.get(ctx);
     if (region === undefined) throw new NbitError("customBwd: expected a forward wrapped with customFwd. Received: one that was not, so that nobody knows its autocast state. Write static forward = customFwd(…).", "AMP_CUSTOM_BWD");

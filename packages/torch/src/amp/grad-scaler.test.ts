@@ -25,14 +25,14 @@ function fails(fn: () => unknown, code: string, message: string | RegExp): void 
 
 test("the constructor checks every setting", () => {
   const bad: readonly (readonly [torch.amp.GradScalerOptions, string])[] = [
-    [{ growthFactor: 1 }, "GradScaler: expected growthFactor to be finite and > 1. Received: 1."],
-    [{ growthFactor: Infinity }, "GradScaler: expected growthFactor to be finite and > 1. Received: Infinity."],
-    [{ backoffFactor: 1 }, "GradScaler: expected backoffFactor to be in (0, 1). Received: 1."],
-    [{ backoffFactor: 0 }, "GradScaler: expected backoffFactor to be in (0, 1). Received: 0."],
+    [{ growthFactor: 1 }, "GradScaler: expected growthFactor to be a finite number > 1. Received: 1."],
+    [{ growthFactor: Infinity }, "GradScaler: expected growthFactor to be a finite number > 1. Received: Infinity."],
+    [{ backoffFactor: 1 }, "GradScaler: expected backoffFactor to be a number in (0, 1). Received: 1."],
+    [{ backoffFactor: 0 }, "GradScaler: expected backoffFactor to be a number in (0, 1). Received: 0."],
     [{ growthInterval: 0 }, "GradScaler: expected growthInterval to be a whole number ≥ 1. Received: 0."],
     [{ growthInterval: 1.5 }, "GradScaler: expected growthInterval to be a whole number ≥ 1. Received: 1.5."],
-    [{ initScale: 0 }, "GradScaler: expected initScale to be finite and > 0. Received: 0."],
-    [{ initScale: NaN }, "GradScaler: expected initScale to be finite and > 0. Received: NaN."],
+    [{ initScale: 0 }, "GradScaler: expected initScale to be a finite number > 0. Received: 0."],
+    [{ initScale: NaN }, "GradScaler: expected initScale to be a finite number > 0. Received: NaN."],
     [{ minScale: 2, maxScale: 1 }, "GradScaler: expected 0 ≤ minScale ≤ maxScale. Received: 2."],
     [{ initScale: 2 ** 25 }, "GradScaler: expected initScale between minScale (0.00006103515625) and maxScale (16777216). Received: 33554432. Set minScale or maxScale, too."],
   ];
@@ -256,8 +256,8 @@ test("a scale of one's own, and factors that change", () => {
   scaler.setGrowthInterval(1);
   once();
   assert.deepEqual([scaler.getScale(), scaler.getGrowthFactor(), scaler.getBackoffFactor(), scaler.getGrowthInterval()], [12, 4, 0.25, 1]);
-  fails(() => scaler.setGrowthFactor(1), "ERR_ARGUMENT", "GradScaler.setGrowthFactor: expected growthFactor to be finite and > 1. Received: 1.");
-  fails(() => scaler.setBackoffFactor(2), "ERR_ARGUMENT", "GradScaler.setBackoffFactor: expected backoffFactor to be in (0, 1). Received: 2.");
+  fails(() => scaler.setGrowthFactor(1), "ERR_ARGUMENT", "GradScaler.setGrowthFactor: expected growthFactor to be a finite number > 1. Received: 1.");
+  fails(() => scaler.setBackoffFactor(2), "ERR_ARGUMENT", "GradScaler.setBackoffFactor: expected backoffFactor to be a number in (0, 1). Received: 2.");
   fails(() => scaler.setGrowthInterval(0), "ERR_ARGUMENT", "GradScaler.setGrowthInterval: expected growthInterval to be a whole number ≥ 1. Received: 0.");
 });
 
@@ -305,9 +305,9 @@ test("state: ours, PyTorch's, Lightning's of every age, and what cannot be one",
   assert.equal(scaler.getScale(), 65536);
   scaler.loadStateDict({ ...theirs, scale: 2 ** 40 }); // PyTorch's has no ceiling
   assert.equal(scaler.getScale(), 2 ** 24);
-  fails(() => scaler.loadStateDict({ ...theirs, scale: 0 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be finite and > 0. Received: 0. PyTorch's scale has no floor: that run overflowed until nothing was left.");
-  fails(() => scaler.loadStateDict({ ...theirs, scale: undefined }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be finite and > 0. Received: undefined.");
-  fails(() => scaler.loadStateDict({ ...theirs, growth_factor: 1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthFactor to be finite and > 1. Received: 1.");
+  fails(() => scaler.loadStateDict({ ...theirs, scale: 0 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: 0. PyTorch's scale has no floor: that run overflowed until nothing was left.");
+  fails(() => scaler.loadStateDict({ ...theirs, scale: undefined }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: undefined.");
+  fails(() => scaler.loadStateDict({ ...theirs, growth_factor: 1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthFactor to be a finite number > 1. Received: 1.");
   fails(() => scaler.loadStateDict({ ...theirs, _growth_tracker: -1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthTracker to be a whole number ≥ 0. Received: -1.");
   fails(() => scaler.loadStateDict(null as never), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected a state, as stateDict() gives it. Received: null.");
   assert.equal(scaler.getScale(), 2 ** 24);

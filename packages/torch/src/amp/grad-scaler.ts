@@ -13,6 +13,7 @@ import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import * as errors from "./scaler-errors.js";
 import { FOUND, LateStep, SCALE } from "./late-step.js";
+import { atMost } from "../options.js";
 import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState, type ResolvedScalerOptions } from "./scaler-state.js";
 
 /** What became of a step. Fields are read when asked for: on CUDA that waits for the device. */
@@ -53,7 +54,7 @@ const STEPS_AT_ONCE = 4;
  * Per optimizer a step goes ready → unscaled → stepped; `update` begins anew. `update` with an overflow: scale ← max(scale · backoffFactor, minScale); after growthInterval updates
  * without one: scale ← min(scale · growthFactor, maxScale), both rounded to float32.
  *
- * @throws {ArgumentError} `GradScaler: expected growthFactor to be finite and > 1. Received: 1.`
+ * @throws {ArgumentError} `GradScaler: expected growthFactor to be a finite number > 1. Received: 1.`
  * @see Micikevicius et al., 2018, arXiv:1710.03740.
  */
 export class GradScaler {
@@ -75,6 +76,7 @@ export class GradScaler {
   #losses = 0;
 
   constructor(options: GradScalerOptions = {}) {
+    atMost("GradScaler", arguments, 1);
     const o = resolveScalerOptions(options);
     this.options = o;
     this.#deviceType = deviceOf(o.device, "GradScaler").type;
@@ -89,6 +91,7 @@ export class GradScaler {
   }
 
   isEnabled(): boolean {
+    atMost("GradScaler.isEnabled", arguments, 0);
     return this.options.enabled;
   }
   /** Whether what steps found stays on the device until somebody asks. */
@@ -97,6 +100,7 @@ export class GradScaler {
   }
   /** The scale as a number. Waits for the device. */
   getScale(): number {
+    atMost("GradScaler.getScale", arguments, 0);
     return this.options.enabled ? this.#scale.item() : 1;
   }
   /** The scale itself: float32 `[]`, on the scaler's device; changed in place by {@link update}. */
@@ -106,24 +110,31 @@ export class GradScaler {
 
   /** Good updates in a row. Waits for the device. */
   getGrowthTracker(): number {
+    atMost("GradScaler.getGrowthTracker", arguments, 0);
     return this.options.enabled ? this.#growthTracker.item() : 0;
   }
   getGrowthFactor(): number {
+    atMost("GradScaler.getGrowthFactor", arguments, 0);
     return this.options.growthFactor;
   }
   setGrowthFactor(value: number): void {
+    atMost("GradScaler.setGrowthFactor", arguments, 1);
     this.#set("setGrowthFactor", "growthFactor", value);
   }
   getBackoffFactor(): number {
+    atMost("GradScaler.getBackoffFactor", arguments, 0);
     return this.options.backoffFactor;
   }
   setBackoffFactor(value: number): void {
+    atMost("GradScaler.setBackoffFactor", arguments, 1);
     this.#set("setBackoffFactor", "backoffFactor", value);
   }
   getGrowthInterval(): number {
+    atMost("GradScaler.getGrowthInterval", arguments, 0);
     return this.options.growthInterval;
   }
   setGrowthInterval(value: number): void {
+    atMost("GradScaler.setGrowthInterval", arguments, 1);
     this.#set("setGrowthInterval", "growthInterval", value);
   }
   #set(fn: string, name: Factor, value: number): void {
@@ -147,6 +158,7 @@ export class GradScaler {
   scale(outputs: Tensor): Tensor;
   scale(outputs: readonly Tensor[]): Tensor[];
   scale(outputs: Tensor | readonly Tensor[]): Tensor | Tensor[] {
+    atMost("GradScaler.scale", arguments, 1);
     if (Array.isArray(outputs)) return (outputs as readonly Tensor[]).map((t) => this.scale(t));
     if (!isTensor(outputs)) throw new ArgumentError("GradScaler.scale", "a tensor or an array of tensors", outputs);
     if (!this.options.enabled) return outputs;
@@ -224,6 +236,7 @@ export class GradScaler {
 
   /** Divide this optimizer's gradients by the scale, in place, and note whether all are finite. Before clipping; at most once per step. */
   unscale_(optimizer: Optimizer): void {
+    atMost("GradScaler.unscale_", arguments, 1);
     if (!this.options.enabled) return;
     this.#requireScaled("unscale_");
     const s = this.#of(optimizer);
@@ -235,6 +248,7 @@ export class GradScaler {
 
   /** Unscale if that was not done, then step unless a gradient is not finite. A skipped step changes neither parameters nor state. */
   step(optimizer: Optimizer, closure?: () => Tensor): ScalerStep {
+    atMost("GradScaler.step", arguments, 2);
     if (!this.options.enabled) {
       optimizer.step(closure);
       return { stepped: true, lossScale: 1, nonFiniteIndices: [] };
@@ -284,6 +298,7 @@ export class GradScaler {
    * @throws {LossScaleError} when the scale is at its floor and gradients still overflow. A lazy scaler leaves that to {@link checkFloor}.
    */
   update(newScale?: number | Tensor): void {
+    atMost("GradScaler.update", arguments, 1);
     if (!this.options.enabled) return;
     this.#requireScaled("update");
     const all = [...this.#optimizers.values()];
@@ -305,6 +320,7 @@ export class GradScaler {
    * @throws {LossScaleError} when the scale was at its floor and gradients overflowed.
    */
   checkFloor(optimizers: readonly Optimizer[]): boolean {
+    atMost("GradScaler.checkFloor", arguments, 1);
     if (!this.options.enabled || !this.#lazy) return false;
     const low = this.getScale() <= this.options.minScale && this.latestSkipped;
     const again = low && this.#nearFloor;
@@ -344,6 +360,7 @@ export class GradScaler {
 
   /** Waits for the device. */
   stateDict(): GradScalerState | Record<string, never> {
+    atMost("GradScaler.stateDict", arguments, 0);
     if (!this.options.enabled) return {};
     return { scale: this.getScale(), growthFactor: this.options.growthFactor, backoffFactor: this.options.backoffFactor, growthInterval: this.options.growthInterval, growthTracker: this.getGrowthTracker() };
   }
@@ -352,6 +369,7 @@ export class GradScaler {
    * state leaves everything as it is. A scale beyond minScale or maxScale is brought to them.
    */
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
+    atMost("GradScaler.loadStateDict", arguments, 1);
     if (!this.options.enabled) return;
     const next = readScalerState(state);
     if (next === null) return;

@@ -6,6 +6,7 @@ import { withoutWarnings } from "../native.js";
 import { aten } from "../ops/aten.js";
 import { ones } from "../ops/index.js";
 import { native } from "../native.js";
+import { atMost } from "../options.js";
 import { schemasOf, type Argument, type Schema } from "../ops/schema.js";
 import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { scope } from "../tensor/scope.js";
@@ -110,6 +111,7 @@ export function engineRules(device: DeviceLike, names: readonly string[]): Reado
  * @throws {NbitError} `AMP_NO_DEVICE` for "cuda" where there is no GPU to ask.
  */
 export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, AutocastRule> {
+  atMost("policyTable", arguments, 1);
   const type = deviceOf(device, "amp.policyTable").type;
   if (type === "cuda" && cudaDeviceCount() === 0) throw new NbitError("amp.policyTable: expected a CUDA device, whose autocast is asked. Received: none. Ask where there is one; the table of the CPU is policyTable(\"cpu\").", "AMP_NO_DEVICE");
   let table = tables.get(type);

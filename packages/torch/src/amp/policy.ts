@@ -1,6 +1,8 @@
 /** Policies of one's own: another dtype for some operators, in a region. */
+import { callable, record } from "../kinds.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { native } from "../native.js";
+import { atMost, checkArguments } from "../options.js";
 import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { schemasOf } from "../ops/schema.js";
 import { policyTable } from "./policy-table.js";
@@ -29,6 +31,8 @@ export class AutocastPolicy {
    * @throws {ArgumentError} for an operator that this libtorch does not have, or a rule that does not exist.
    */
   constructor(rules: PolicyRules, device: DeviceLike = "cpu") {
+    atMost("AutocastPolicy", arguments, 2);
+    checkArguments("amp.policy", { rules }, { rules: record });
     this.rules = Object.freeze({ ...rules });
     this.device = deviceOf(device, "amp.policy").type;
     const engine = policyTable(this.device);
@@ -42,6 +46,8 @@ export class AutocastPolicy {
 
   /** Run `fn` with these rules; they matter inside autocast regions only. Inner policies come first. */
   run<T>(fn: () => T): T {
+    atMost("AutocastPolicy.run", arguments, 1);
+    checkArguments("AutocastPolicy.run", { fn }, { fn: callable });
     if (this.#id === 0) throw new NbitError("AutocastPolicy.run: expected a policy that is in use. Received: one that was disposed of.", "POLICY_DISPOSED");
     native.policyPush(this.#id);
     try {
@@ -54,6 +60,7 @@ export class AutocastPolicy {
     }
   }
   dispose(): void {
+    atMost("AutocastPolicy.dispose", arguments, 0);
     if (this.#id !== 0) native.policyFree(this.#id);
     this.#id = 0;
   }
@@ -70,6 +77,8 @@ export class AutocastPolicy {
  * @example amp.policy({ scatter_add: "float32" }, () => autocast({ dtype: "bfloat16" }, () => model.forward(x)))
  */
 export function policy<T>(rules: PolicyRules, fn: () => T, device: DeviceLike = "cpu"): T {
+  atMost("amp.policy", arguments, 3);
+  checkArguments("amp.policy", { fn }, { fn: callable });
   const made = new AutocastPolicy(rules, device);
   try {
     return made.run(fn);

@@ -1,6 +1,8 @@
 /** Settings and state of a loss scaler: defaults, checks, and the names that other systems save it under. */
+import { flag, real, whole } from "../kinds.js";
+import { deviceKind } from "../tensor/kinds.js";
 import { ArgumentError } from "../errors.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DeviceLike } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
 
@@ -24,8 +26,9 @@ export interface GradScalerOptions {
   /** Leave on the device what steps found until somebody asks: nothing waits, and {@link GradScaler.checkFloor} finds an overflow at the floor instead of `update`. Default: on every device but the CPU. */
   readonly lazy?: boolean;
 }
+const FACTORS = { growthFactor: real("(1, ∞)"), backoffFactor: real("(0, 1)"), growthInterval: whole("[1, ∞)") };
 const NAMES: OptionNames<GradScalerOptions> = {
-  device: true, initScale: true, growthFactor: true, backoffFactor: true, growthInterval: true, enabled: true, minScale: true, maxScale: true, lazy: true,
+  device: deviceKind, initScale: real("(0, ∞)"), ...FACTORS, enabled: flag, minScale: real("[0, ∞)"), maxScale: real("[0, ∞]"), lazy: flag,
 };
 export interface GradScalerState {
   readonly scale: number;
@@ -41,17 +44,8 @@ export type Factor = "growthFactor" | "backoffFactor" | "growthInterval";
 
 /** @throws {ArgumentError} when a factor is out of its range. */
 export function checkFactor(fn: string, name: Factor, value: unknown): number {
-  switch (name) {
-    case "growthFactor":
-      if (typeof value === "number" && value > 1 && value < Infinity) return value;
-      throw new ArgumentError(fn, "growthFactor to be finite and > 1", value);
-    case "backoffFactor":
-      if (typeof value === "number" && value > 0 && value < 1) return value;
-      throw new ArgumentError(fn, "backoffFactor to be in (0, 1)", value);
-    case "growthInterval":
-      if (typeof value === "number" && Number.isInteger(value) && value >= 1) return value;
-      throw new ArgumentError(fn, "growthInterval to be a whole number ≥ 1", value);
-  }
+  checkArguments(fn, { [name]: value as number }, { [name]: FACTORS[name] });
+  return value as number;
 }
 
 /** Options with their defaults, checked. */
@@ -59,9 +53,7 @@ export function resolveScalerOptions(options: GradScalerOptions): ResolvedScaler
   const fn = "GradScaler";
   checkOptions(fn, options, NAMES);
   const o = { device: "cpu", initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, enabled: true, minScale: 2 ** -14, maxScale: 2 ** 24, ...options };
-  for (const name of ["growthFactor", "backoffFactor", "growthInterval"] as const) checkFactor(fn, name, o[name]);
-  if (!(o.minScale >= 0 && o.minScale <= o.maxScale)) throw new ArgumentError(fn, "0 ≤ minScale ≤ maxScale", o.minScale);
-  if (!(o.initScale > 0 && o.initScale < Infinity)) throw new ArgumentError(fn, "initScale to be finite and > 0", o.initScale);
+  if (o.minScale > o.maxScale) throw new ArgumentError(fn, "0 ≤ minScale ≤ maxScale", o.minScale);
   if (o.initScale < o.minScale || o.initScale > o.maxScale) throw new ArgumentError(fn, `initScale between minScale (${o.minScale}) and maxScale (${o.maxScale})`, o.initScale, "Set minScale or maxScale, too.");
   return o;
 }
@@ -75,7 +67,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
  * A scaler's state in our names, from ours, PyTorch's (`growth_factor`, `_growth_tracker`, …), or a Lightning checkpoint that has it. Null for an empty state, which a
  * disabled scaler saves.
  *
- * @throws {ArgumentError} `GradScaler.loadStateDict: expected scale to be finite and > 0. Received: 0.`
+ * @throws {ArgumentError} `GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: 0.`
  */
 export function readScalerState(given: Readonly<Record<string, unknown>>): GradScalerState | null {
   const fn = "GradScaler.loadStateDict";
@@ -88,7 +80,7 @@ export function readScalerState(given: Readonly<Record<string, unknown>>): GradS
     return isTensor(found) ? found.item() : found;
   };
   const scale = value("scale", "scale");
-  if (typeof scale !== "number" || !(scale > 0 && scale < Infinity)) throw new ArgumentError(fn, "scale to be finite and > 0", scale, scale === 0 ? "PyTorch's scale has no floor: that run overflowed until nothing was left." : "");
+  if (typeof scale !== "number" || !(scale > 0 && scale < Infinity)) throw new ArgumentError(fn, "scale to be a finite number > 0", scale, scale === 0 ? "PyTorch's scale has no floor: that run overflowed until nothing was left." : "");
   const growthTracker = value("growthTracker", "_growth_tracker");
   if (typeof growthTracker !== "number" || !(Number.isInteger(growthTracker) && growthTracker >= 0)) throw new ArgumentError(fn, "growthTracker to be a whole number ≥ 0", growthTracker);
   return {

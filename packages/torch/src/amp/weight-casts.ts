@@ -1,6 +1,7 @@
 /** 16-bit casts of weights, made once per change instead of at every use. */
 import { ArgumentError, NbitError } from "../errors.js";
 import { F, native } from "../native.js";
+import { atMost } from "../options.js";
 import { schemasOf } from "../ops/schema.js";
 import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { dtypeCode, type DType } from "../tensor/dtype.js";
@@ -34,6 +35,7 @@ export class WeightCasts {
   #kernels: number;
 
   constructor(weights: Weights, device: DeviceLike = "cpu") {
+    atMost("WeightCasts", arguments, 2);
     const { fn, trainable } = this.kind;
     this.device = deviceOf(device, fn).type;
     const tensors: unknown[] = "parameters" in weights ? [...weights.parameters()] : [...weights];
@@ -54,6 +56,7 @@ export class WeightCasts {
 
   /** Run `fn` with these casts; they matter inside autocast regions only. */
   run<T>(fn: () => T): T {
+    atMost("WeightCasts.run", arguments, 1);
     if (this.#casts === 0) throw new NbitError(`${this.kind.fn}.run: expected casts that are in use. Received: ones that were disposed of.`, "POLICY_DISPOSED");
     native.weightCastsPush(this.#casts);
     try {
@@ -69,6 +72,7 @@ export class WeightCasts {
   }
 
   dispose(): void {
+    atMost("WeightCasts.dispose", arguments, 0);
     if (this.#casts === 0) return;
     native.weightCastsFree(this.#casts);
     native.policyFree(this.#kernels);

@@ -1,10 +1,35 @@
 /** Gradients: accumulated into leaves, or returned. */
 import { ArgumentError, TensorDisposedError } from "../errors.js";
+import { flag as flagKind, listOf, orNull, such } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
 import { F, native } from "../native.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 type Grads = readonly (Tensor | null)[];
+
+export interface BackwardSumOptions {
+  /** Keep the graph for another backward. Default: `createGraph`. */
+  readonly retainGraph?: boolean | null;
+  /** Make the gradients differentiable themselves. Default false. */
+  readonly createGraph?: boolean;
+  /** Accumulate only into these leaves. */
+  readonly inputs?: readonly Tensor[];
+}
+export interface GradOptions<U extends boolean = boolean> {
+  /** The gradients of the outputs; may be left out where these have one element (then 1). */
+  readonly gradOutputs?: Tensor | Grads | null;
+  /** Keep the graph for another backward. Default: `createGraph`. */
+  readonly retainGraph?: boolean | null;
+  /** Make the gradients differentiable themselves. Default false. */
+  readonly createGraph?: boolean;
+  /** Give null for an input that the outputs do not depend on, rather than an error. Default false. */
+  readonly allowUnused?: U;
+}
+const GRAPH = { retainGraph: orNull(flagKind), createGraph: flagKind };
+const BACKWARD: OptionNames<BackwardSumOptions> = { ...GRAPH, inputs: listOf(tensorKind) };
+const GRAD: OptionNames<GradOptions> = { ...GRAPH, gradOutputs: such<Tensor | Grads | null>("a tensor, an array of tensors, or null", (v) => v === null || tensorKind.accepts(v) || Array.isArray(v)), allowUnused: flagKind };
 
 function put(fn: string, name: string, list: Grads, at: number, nullable: boolean): number {
   let next = at;
@@ -24,7 +49,7 @@ function put(fn: string, name: string, list: Grads, at: number, nullable: boolea
 }
 
 const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? (value as readonly T[]) : [value as T]);
-const flag = (value: boolean | undefined): number => (value === undefined ? -1 : value ? 1 : 0);
+const flag = (value: boolean | null | undefined): number => (value === undefined || value === null ? -1 : value ? 1 : 0);
 
 /**
  * Accumulate into every leaf the sum of gradients of several tensors.
@@ -33,8 +58,10 @@ const flag = (value: boolean | undefined): number => (value === undefined ? -1 :
 export function backward(
   tensors: Tensor | readonly Tensor[],
   gradTensors: Tensor | Grads | null = null,
-  options: { readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly inputs?: readonly Tensor[] } = {},
+  options: BackwardSumOptions = {},
 ): void {
+  atMost("backward", arguments, 3);
+  checkOptions("backward", options, BACKWARD);
   const roots = asList(tensors);
   const grads = gradTensors === null ? [] : asList<Tensor | null>(gradTensors);
   if (grads.length !== 0 && grads.length !== roots.length) throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
@@ -51,19 +78,21 @@ export function backward(
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused?: false },
+  options: GradOptions<false>,
 ): Tensor[];
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused: boolean },
+  options: GradOptions,
 ): (Tensor | null)[];
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[]): Tensor[];
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  options: { readonly gradOutputs?: Tensor | Grads | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly allowUnused?: boolean } = {},
+  options: GradOptions = {},
 ): (Tensor | null)[] {
+  atMost("grad", arguments, 3);
+  checkOptions("grad", options, GRAD);
   const wanted = asList(inputs);
   let at = put("grad", "outputs", asList(outputs), 0, false);
   at = put("grad", "inputs", wanted, at, false);

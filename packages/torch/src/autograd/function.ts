@@ -1,6 +1,7 @@
 /** Operators whose forward and backward are written in TypeScript. */
 import { ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
 import { F, native } from "../native.js";
+import { atMost } from "../options.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -28,6 +29,7 @@ export class FunctionContext {
   }
   /** The i-th saved tensor; null was not saved there. */
   saved(i: number): Tensor {
+    atMost("FunctionContext.saved", arguments, 1);
     const t = this.savedTensors[i];
     if (!t) throw new ArgumentError("saved", `an index of a tensor given to saveForBackward (${this.#saved.length})`, i);
     return t;
@@ -46,6 +48,7 @@ export class FunctionContext {
   }
   /** Whether backward sees zeros (default) or null where an output got no gradient. */
   setMaterializeGrads(on: boolean): void {
+    atMost("FunctionContext.setMaterializeGrads", arguments, 1);
     this.materialize = on;
   }
 

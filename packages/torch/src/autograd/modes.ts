@@ -1,6 +1,8 @@
 /** Whether operations are recorded for backward. */
 import { NbitError } from "../errors.js";
+import { callable, flag } from "../kinds.js";
 import { native } from "../native.js";
+import { atMost, checkArguments } from "../options.js";
 
 function synchronous<T>(fn: string, result: T): T {
   if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function") {
@@ -11,36 +13,47 @@ function synchronous<T>(fn: string, result: T): T {
 }
 
 export function isGradEnabled(): boolean {
+  atMost("isGradEnabled", arguments, 0);
   return native.isGradEnabled();
 }
 
+/** Run `fn` with recording on or off, as it was before afterwards. */
+function withRecording<T>(name: string, on: boolean, fn: () => T): T {
+  checkArguments(name, { fn }, { fn: callable });
+  const before = native.setGradEnabled(on);
+  try {
+    return synchronous(name, fn());
+  } finally {
+    native.setGradEnabled(before);
+  }
+}
+
 /** Switch recording; returns what it was. Restore it in a `finally`; prefer {@link noGrad}. */
-export function setGradEnabled(on: boolean): boolean {
-  return native.setGradEnabled(on);
+export function setGradEnabled(on: boolean): boolean;
+/** Run `fn` with recording on or off, and return what it returns. */
+export function setGradEnabled<T>(on: boolean, fn: () => T): T;
+export function setGradEnabled<T>(on: boolean, fn?: () => T): T | boolean {
+  atMost("setGradEnabled", arguments, 2);
+  checkArguments("setGradEnabled", { on }, { on: flag });
+  return fn === undefined ? native.setGradEnabled(on) : withRecording("setGradEnabled", on, fn);
 }
 
 /** Run `fn` without recording. */
 export function noGrad<T>(fn: () => T): T {
-  const before = native.setGradEnabled(false);
-  try {
-    return synchronous("noGrad", fn());
-  } finally {
-    native.setGradEnabled(before);
-  }
+  atMost("noGrad", arguments, 1);
+  return withRecording("noGrad", false, fn);
 }
 
 /** Run `fn` with recording, also inside {@link noGrad}. */
 export function enableGrad<T>(fn: () => T): T {
-  const before = native.setGradEnabled(true);
-  try {
-    return synchronous("enableGrad", fn());
-  } finally {
-    native.setGradEnabled(before);
-  }
+  atMost("enableGrad", arguments, 1);
+  return withRecording("enableGrad", true, fn);
 }
 
 /** Run `fn` in inference mode: faster than {@link noGrad}, and what it makes can never be used in autograd. */
 export function inferenceMode<T>(fn: () => T, mode = true): T {
+  atMost("inferenceMode", arguments, 2);
+  checkArguments("inferenceMode", { fn, mode }, { fn: callable, mode: flag });
   native.inferencePush(mode);
   try {
     return synchronous("inferenceMode", fn());
@@ -50,5 +63,6 @@ export function inferenceMode<T>(fn: () => T, mode = true): T {
 }
 
 export function isInferenceModeEnabled(): boolean {
+  atMost("isInferenceModeEnabled", arguments, 0);
   return native.isInferenceMode();
 }

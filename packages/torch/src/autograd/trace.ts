@@ -1,6 +1,8 @@
 /** What ran: every operator of a region with its dtypes, shapes and time. Costs nothing while no trace runs. */
 import { NbitError } from "../errors.js";
 import { native } from "../native.js";
+import { callable, flag } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { deviceOfCode } from "../tensor/device.js";
 import { dtypeName, type DType } from "../tensor/dtype.js";
 
@@ -38,6 +40,7 @@ export interface TraceOptions {
   /** Read every value, and say which tensors hold infinities or NaN. Waits for the device at every operator. Default false. */
   readonly checkValues?: boolean;
 }
+const NAMES: OptionNames<TraceOptions> = { checkValues: flag };
 
 interface RawTensor {
   readonly dtype: number;
@@ -72,6 +75,7 @@ export function stopTrace(): { readonly events: TraceEvent[]; readonly dropped: 
 }
 /** The number of events so far in the running trace: note it to know later which events a part of the program caused. */
 export function traceMark(): number {
+  atMost("traceMark", arguments, 0);
   return native.traceMark();
 }
 
@@ -81,6 +85,9 @@ export function traceMark(): number {
  * @example trace(() => a.mm(b)).events.map((e) => `${e.name} → ${e.outputs[0]?.dtype}`); // ["aten::mm → float32"]
  */
 export function trace<T>(fn: () => T, options: TraceOptions = {}): Trace<T> {
+  atMost("traceOperators", arguments, 2);
+  checkArguments("traceOperators", { fn }, { fn: callable });
+  checkOptions("traceOperators", options, NAMES);
   startTrace(options);
   let result: T;
   try {

@@ -3,6 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { F, info } from "../native.js";
 import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { cudaFunction } from "./native.js";
+import { atMost } from "../options.js";
 
 export interface DeviceProperties {
   readonly name: string;
@@ -15,9 +16,11 @@ export interface DeviceProperties {
   readonly l2CacheSize: number;
 }
 export function isAvailable(): boolean {
+  atMost("cuda.isAvailable", arguments, 0);
   return info.cuda && info.cudaDevices > 0;
 }
 export function deviceCount(): number {
+  atMost("cuda.deviceCount", arguments, 0);
   return info.cudaDevices;
 }
 
@@ -34,30 +37,37 @@ export function indexOf(device: DeviceLike | number | undefined, fn: string): nu
 }
 
 export function getDeviceProperties(device?: DeviceLike | number): DeviceProperties {
+  atMost("cuda.getDeviceProperties", arguments, 1);
   return cudaFunction("cudaProperties", "cuda.getDeviceProperties")(indexOf(device, "cuda.getDeviceProperties"));
 }
 /** [major, minor]. */
 export function getDeviceCapability(device?: DeviceLike | number): readonly [number, number] {
+  atMost("cuda.getDeviceCapability", arguments, 1);
   const p = getDeviceProperties(device);
   return [p.major, p.minor];
 }
 export function currentDevice(): number {
+  atMost("cuda.currentDevice", arguments, 0);
   return cudaFunction("cudaCurrentDevice", "cuda.currentDevice")();
 }
 export function setDevice(device: DeviceLike | number): void {
+  atMost("cuda.setDevice", arguments, 1);
   cudaFunction("cudaSetDevice", "cuda.setDevice")(indexOf(device, "cuda.setDevice"));
 }
 /** Versions of the CUDA runtime and of the driver's API, such as 13000 for 13.0. */
 export function cudaVersions(): { readonly runtime: number; readonly driver: number } {
+  atMost("cuda.cudaVersions", arguments, 0);
   cudaFunction("cudaVersions", "cuda.cudaVersions")();
   return { runtime: F[0] as number, driver: F[1] as number };
 }
 /** Wait until everything given to the device has run. */
 export function synchronize(device?: DeviceLike | number): void {
+  atMost("cuda.synchronize", arguments, 1);
   cudaFunction("cudaSynchronize", "cuda.synchronize")(indexOf(device, "cuda.synchronize"));
 }
 /** What happens when an operation makes the host wait for the device: nothing, a warning, or an error. How to find needless synchronization. */
 export function setSyncDebugMode(mode: "default" | "warn" | "error"): void {
+  atMost("cuda.setSyncDebugMode", arguments, 1);
   const code = ["default", "warn", "error"].indexOf(mode);
   if (code < 0) throw new ArgumentError("cuda.setSyncDebugMode", "mode to be one of default, warn, error", mode);
   cudaFunction("cudaSyncDebug", "cuda.setSyncDebugMode")(code);

@@ -1,7 +1,9 @@
 /** CUDA graphs: a region recorded once and replayed by one launch. */
+import { callable } from "../kinds.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { cudaFunction } from "./native.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 
 const registry = new FinalizationRegistry<number>((id) => cudaFunction("graphFree", "CudaGraph")(id));
 
@@ -9,6 +11,7 @@ export interface CudaGraphOptions {
   /** A graph, not disposed of, whose memory pool and recording stream this one shares. Default: a pool of its own. */
   readonly pool?: CudaGraph;
 }
+const NAMES: OptionNames<CudaGraphOptions> = { pool: true };
 
 /**
  * Work on a device, recorded once and replayed as a whole: one launch instead of hundreds.
@@ -33,6 +36,8 @@ export class CudaGraph {
 
   /** @throws {ArgumentError} `CudaGraph: expected pool to be a CudaGraph that is not disposed of. Received: …` */
   constructor(options: CudaGraphOptions = {}) {
+    atMost("cuda.CudaGraph", arguments, 1);
+    checkOptions("CudaGraph", options, NAMES);
     const pool: unknown = options.pool;
     if (pool !== undefined && !(pool instanceof CudaGraph && !pool.#disposed)) throw new ArgumentError("CudaGraph", "pool to be a CudaGraph that is not disposed of", pool);
     this.#pool = pool ?? null;
@@ -41,6 +46,8 @@ export class CudaGraph {
   }
   /** Run `fn` eagerly on the stream that the recording will use: lazy initialization (cuBLAS workspaces, autotuning, gradients) must be over before it. */
   warmUp<T>(fn: () => T): T {
+    atMost("CudaGraph.warmUp", arguments, 1);
+    checkArguments("CudaGraph.warmUp", { fn }, { fn: callable });
     const side = cudaFunction("graphSideStream", "CudaGraph");
     side(this.#id, true);
     try {
@@ -51,6 +58,8 @@ export class CudaGraph {
   }
   /** Record `fn`. @throws the error of whatever could not be recorded; the graph is then unusable. */
   capture<T>(fn: () => T): T {
+    atMost("CudaGraph.capture", arguments, 1);
+    checkArguments("CudaGraph.capture", { fn }, { fn: callable });
     if (this.#recorded) throw new NbitError("CudaGraph.capture: expected a graph that has not recorded yet. Received: a second capture. Make a new CudaGraph.", "CUDA_GRAPH_CAPTURED");
     cudaFunction("graphBegin", "CudaGraph")(this.#id);
     // What is derived from weights is recorded too, and nothing that was recorded is taken for a value afterwards.
@@ -74,12 +83,14 @@ export class CudaGraph {
   }
   /** Launch the recording. Does not wait. */
   replay(): void {
+    atMost("CudaGraph.replay", arguments, 0);
     if (!this.#recorded) throw new NbitError("CudaGraph.replay: expected a recorded graph. Received: one without a capture. Call capture(fn) first.", "CUDA_GRAPH_EMPTY");
     cudaFunction("graphReplay", "CudaGraph")(this.#id);
     advanceWeightsEpoch();
   }
   /** Give back the recording, and its memory once no graph and no tensor of the pool has it. Waits for the device. */
   dispose(): void {
+    atMost("CudaGraph.dispose", arguments, 0);
     if (this.#disposed) return;
     cudaFunction("cudaSynchronize", "CudaGraph")(cudaFunction("cudaCurrentDevice", "CudaGraph")());
     registry.unregister(this);

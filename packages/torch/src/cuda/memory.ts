@@ -4,6 +4,7 @@ import { F, info } from "../native.js";
 import type { DeviceLike } from "../tensor/device.js";
 import { indexOf } from "./device.js";
 import { cudaFunction } from "./native.js";
+import { atMost } from "../options.js";
 
 export interface DeviceMemory {
   /** Bytes held by tensors, and their peak since the start or {@link resetPeakMemoryStats}. */
@@ -22,31 +23,38 @@ export interface DeviceMemory {
 
 /** Memory of a device at this moment. Does not wait for it; some 10 µs. */
 export function memoryStats(device?: DeviceLike | number): DeviceMemory {
+  atMost("cuda.memoryStats", arguments, 1);
   cudaFunction("cudaMemory", "cuda.memoryStats")(indexOf(device, "cuda.memoryStats"));
   const [allocated = 0, peakAllocated = 0, reserved = 0, peakReserved = 0, free = 0, total = 0, retries = 0, outOfMemory = 0] = F.subarray(0, 8);
   return { allocated, peakAllocated, reserved, peakReserved, free, total, retries, outOfMemory };
 }
 /** Bytes that tensors hold. */
 export function memoryAllocated(device?: DeviceLike | number): number {
+  atMost("cuda.memoryAllocated", arguments, 1);
   return memoryStats(device).allocated;
 }
 /** The most that tensors held since the start or {@link resetPeakMemoryStats}. */
 export function maxMemoryAllocated(device?: DeviceLike | number): number {
+  atMost("cuda.maxMemoryAllocated", arguments, 1);
   return memoryStats(device).peakAllocated;
 }
 /** Bytes taken from the driver: held by tensors, or kept for reuse. */
 export function memoryReserved(device?: DeviceLike | number): number {
+  atMost("cuda.memoryReserved", arguments, 1);
   return memoryStats(device).reserved;
 }
 export function maxMemoryReserved(device?: DeviceLike | number): number {
+  atMost("cuda.maxMemoryReserved", arguments, 1);
   return memoryStats(device).peakReserved;
 }
 /** Start new peaks from what is held now. */
 export function resetPeakMemoryStats(device?: DeviceLike | number): void {
+  atMost("cuda.resetPeakMemoryStats", arguments, 1);
   cudaFunction("cudaResetPeak", "cuda.resetPeakMemoryStats")(indexOf(device, "cuda.resetPeakMemoryStats"));
 }
 /** Give cached memory that no tensor holds back to the driver. */
 export function emptyCache(): void {
+  atMost("cuda.emptyCache", arguments, 0);
   cudaFunction("cudaEmptyCache", "cuda.emptyCache")();
 }
 /**
@@ -63,6 +71,7 @@ export function clearCublasWorkspaces(): boolean {
  * @throws {ArgumentError} `cuda.setMemoryFraction: expected fraction to be in (0, 1]. Received: 2.`
  */
 export function setMemoryFraction(fraction: number, device?: DeviceLike | number): void {
+  atMost("cuda.setMemoryFraction", arguments, 2);
   const set = cudaFunction("cudaMemoryFraction", "cuda.setMemoryFraction");
   if (!(fraction > 0 && fraction <= 1)) throw new ArgumentError("cuda.setMemoryFraction", "fraction to be in (0, 1]", fraction);
   set(fraction, indexOf(device, "cuda.setMemoryFraction"));
@@ -75,6 +84,7 @@ const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(bytes < 10 *
  * @example console.log(cuda.memorySummary());
  */
 export function memorySummary(device?: DeviceLike | number): string {
+  atMost("cuda.memorySummary", arguments, 1);
   const m = memoryStats(device);
   return formatMemory(m);
 }

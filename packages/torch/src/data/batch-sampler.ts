@@ -1,7 +1,9 @@
 /** Positions, several at a time. */
 import { ArgumentError } from "../errors.js";
+import { flag, iterable, whole } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import type { Generator } from "../random.js";
-import { checkBoolean, checkPositive, Sampler } from "./sampler.js";
+import { Sampler } from "./sampler.js";
 
 /**
  * Groups the positions of another sampler into batches.
@@ -9,7 +11,7 @@ import { checkBoolean, checkPositive, Sampler } from "./sampler.js";
  * @param sampler - A sampler, or anything that can be iterated anew for each epoch.
  * @param batchSize - Positions per batch, > 0.
  * @param dropLast - Leave out a last batch that is not full.
- * @throws {ArgumentError} `BatchSampler: expected batchSize to be a whole number > 0. Received: 0.`
+ * @throws {ArgumentError} `BatchSampler: expected batchSize to be a whole number ≥ 1. Received: 0.`
  * @example [...new BatchSampler(new SequentialSampler({ length: 5 }), 2, false)]; // [[0, 1], [2, 3], [4]]
  */
 export class BatchSampler extends Sampler<number[]> {
@@ -19,10 +21,11 @@ export class BatchSampler extends Sampler<number[]> {
 
   constructor(sampler: Iterable<number>, batchSize: number, dropLast: boolean) {
     super();
-    if (typeof sampler !== "object" || sampler === null || !(Symbol.iterator in sampler)) throw new ArgumentError("BatchSampler", "sampler to be a sampler or an iterable of positions", sampler);
+    atMost("BatchSampler", arguments, 3);
+    checkArguments("BatchSampler", { sampler, batchSize, dropLast }, { sampler: iterable, batchSize: whole("[1, ∞)"), dropLast: flag });
     this.sampler = sampler;
-    this.batchSize = checkPositive("BatchSampler", "batchSize", batchSize);
-    this.dropLast = checkBoolean("BatchSampler", "dropLast", dropLast);
+    this.batchSize = batchSize;
+    this.dropLast = dropLast;
   }
 
   get length(): number {

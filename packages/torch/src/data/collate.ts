@@ -1,5 +1,8 @@
 /** From a list of elements to a batch. */
 import { ArgumentError, words } from "../errors.js";
+import { either, isPlain, such } from "../kinds.js";
+import { dtypeKind } from "../tensor/kinds.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { stack } from "../ops/index.js";
 import { getDefaultDtype, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
 
@@ -27,6 +30,7 @@ export interface CollateOptions {
    */
   readonly numbers?: DType | Readonly<Record<string, DType>>;
 }
+const NAMES: OptionNames<CollateOptions> = { numbers: either(dtypeKind, such<Readonly<Record<string, DType>>>("an object of dtypes by the names of fields", (v) => isPlain(v) && Object.values(v).every((d) => dtypeKind.accepts(d)))) };
 
 /**
  * A batch of elements: the same structure, with every leaf stacked along a new first dimension.
@@ -42,6 +46,8 @@ export interface CollateOptions {
  * // { x: tensor([[1., 2.], [3., 4.]]), name: ["a", "b"] }
  */
 export function defaultCollate<T>(batch: readonly T[]): Collated<T> {
+  atMost("defaultCollate", arguments, 1);
+  if (!Array.isArray(batch)) throw new ArgumentError("defaultCollate", "an array of elements", batch);
   return join("defaultCollate", batch, undefined, "", "") as Collated<T>;
 }
 
@@ -50,6 +56,8 @@ export function defaultCollate<T>(batch: readonly T[]): Collated<T> {
  * @example new DataLoader(dataset, { batchSize: 32, collateFn: collate({ numbers: { label: "int64" } }) })
  */
 export function collate(options: CollateOptions): <T>(batch: readonly T[]) => Collated<T> {
+  atMost("collate", arguments, 1);
+  checkOptions("collate", options, NAMES);
   return <T>(batch: readonly T[]) => join("collate", batch, options.numbers, "", "") as Collated<T>;
 }
 
@@ -113,20 +121,14 @@ function isTypedArray(value: unknown): value is TypedArray {
   return ArrayBuffer.isView(value) && !(value instanceof DataView);
 }
 
-/** @internal */
-export function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
 /**
  * What a loader without batches does to one element (`batchSize: null`): typed arrays become tensors, everything else stays, inside arrays and plain objects too.
  * Numbers stay numbers.
  */
 export function defaultConvert(value: unknown): unknown {
+  atMost("defaultConvert", arguments, 1);
   if (isTypedArray(value)) return tensor(value);
-  if (Array.isArray(value)) return value.map(defaultConvert);
+  if (Array.isArray(value)) return value.map((v) => defaultConvert(v));
   if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, defaultConvert(v)]));
   return value;
 }

@@ -1,5 +1,7 @@
 /** Datasets: things with a length and elements, or streams of elements. */
 import { ArgumentError } from "../errors.js";
+import { iterable, listOf, such, whole } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
 
 /**
@@ -12,6 +14,10 @@ import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
  * }
  */
 export abstract class Dataset<T> {
+  constructor() {
+    // Classes without a constructor of their own pass on what they are given.
+    atMost(new.target.name || "Dataset", arguments, 0);
+  }
   abstract readonly length: number;
   /** Element `index`, 0 ≤ index < length. May return a promise; then the loader is iterated with `for await`. The Trainer waits where it must. */
   abstract get(index: number): T | Promise<T>;
@@ -25,6 +31,9 @@ export abstract class Dataset<T> {
 /** A dataset that is a stream: implement `[Symbol.iterator]`, or `[Symbol.asyncIterator]` for one that waits. Each iteration starts anew. `length` is optional. */
 export abstract class IterableDataset<T> {
   readonly length?: number;
+  constructor() {
+    atMost(new.target.name || "IterableDataset", arguments, 0);
+  }
   [Symbol.iterator]?(): Iterator<T>;
   [Symbol.asyncIterator]?(): AsyncIterator<T>;
 }
@@ -56,9 +65,11 @@ export class TensorDataset<T extends TensorTuple> extends Dataset<T> {
   }
 
   get(index: number): T {
+    atMost("TensorDataset.get", arguments, 1);
     return this.tensors.map((t) => t.at(index)) as unknown as T;
   }
   override getBatch(indices: readonly number[]): Tensor[] | undefined {
+    atMost("TensorDataset.getBatch", arguments, 1);
     // A subclass with elements of its own is not gathered behind its back.
     if (this.get !== TensorDataset.prototype.get) return undefined;
     const positions = indexTensor(indices, this.length);
@@ -95,6 +106,8 @@ export class Subset<T> extends Dataset<T> {
   readonly indices: readonly number[];
   constructor(dataset: Dataset<T>, indices: readonly number[]) {
     super();
+    atMost("Subset", arguments, 2);
+    checkArguments("Subset", { dataset, indices }, { dataset: such<Dataset<T>>("a dataset", (v) => typeof v === "object" && v !== null), indices: listOf(whole()) });
     this.dataset = dataset;
     this.indices = indices;
   }
@@ -102,9 +115,11 @@ export class Subset<T> extends Dataset<T> {
     return this.indices.length;
   }
   get(index: number): T | Promise<T> {
+    atMost("Subset.get", arguments, 1);
     return this.dataset.get(at("Subset", this.indices, index));
   }
   override getBatch(indices: readonly number[]): unknown {
+    atMost("Subset.getBatch", arguments, 1);
     if (this.get !== Subset.prototype.get) return undefined;
     return this.dataset.getBatch?.(indices.map((i) => at("Subset", this.indices, i)));
   }
@@ -119,6 +134,8 @@ export class ConcatDataset<T> extends Dataset<T> {
   readonly cumulativeSizes: readonly number[];
   constructor(datasets: Iterable<Dataset<T>>) {
     super();
+    atMost("ConcatDataset", arguments, 1);
+    checkArguments("ConcatDataset", { datasets }, { datasets: iterable });
     this.datasets = [...datasets];
     if (this.datasets.length === 0) throw new ArgumentError("ConcatDataset", "at least one dataset", []);
     for (const d of this.datasets) if (isIterableDataset(d)) throw new ArgumentError("ConcatDataset", "datasets with positions", d, "Streams cannot be concatenated by position: use ChainDataset.");
@@ -129,6 +146,7 @@ export class ConcatDataset<T> extends Dataset<T> {
     return this.cumulativeSizes.at(-1) as number;
   }
   get(index: number): T | Promise<T> {
+    atMost("ConcatDataset.get", arguments, 1);
     const n = this.length;
     if (!Number.isInteger(index) || index < -n || index >= n) throw new ArgumentError("ConcatDataset", `index to be from ${-n} to ${n - 1}`, index);
     const position = index < 0 ? index + n : index;
@@ -149,6 +167,8 @@ export class ChainDataset<T> extends IterableDataset<T> {
   readonly datasets: readonly IterableDataset<T>[];
   constructor(datasets: Iterable<IterableDataset<T>>) {
     super();
+    atMost("ChainDataset", arguments, 1);
+    checkArguments("ChainDataset", { datasets }, { datasets: iterable });
     this.datasets = [...datasets];
     const bad = this.datasets.find((d) => !isIterableDataset(d));
     if (bad !== undefined) throw new ArgumentError("ChainDataset", "streams only", bad);

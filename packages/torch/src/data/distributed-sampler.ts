@@ -1,8 +1,10 @@
 /** The share of a dataset that one of several processes visits. */
 import { ArgumentError } from "../errors.js";
+import { flag, whole } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { Generator } from "../random.js";
 import { permutation } from "./draw.js";
-import { checkBoolean, checkPositive, Sampler, type Sized } from "./sampler.js";
+import { Sampler, sized, type Sized } from "./sampler.js";
 
 export interface DistributedSamplerOptions {
   /** How many processes share the dataset. */
@@ -16,6 +18,7 @@ export interface DistributedSamplerOptions {
   /** Leave out the positions that cannot be shared evenly. Default false: repeat some from the beginning instead. */
   readonly dropLast?: boolean;
 }
+const NAMES: OptionNames<DistributedSamplerOptions> = { numReplicas: whole("[1, ∞)"), rank: whole("[0, ∞)"), shuffle: flag, seed: whole(), dropLast: flag };
 
 /**
  * Every `numReplicas`-th position, beginning with `rank`, of an order that all processes know: shuffled by `seed + epoch`, or as the dataset stands.
@@ -40,21 +43,26 @@ export class DistributedSampler extends Sampler {
   constructor(source: Sized, options: DistributedSamplerOptions) {
     super();
     const fn = "DistributedSampler";
+    atMost(fn, arguments, 2);
+    checkArguments(fn, { source }, { source: sized });
+    checkOptions(fn, options, NAMES);
+    const { numReplicas, rank } = options;
+    checkArguments(fn, { numReplicas, rank }, { numReplicas: NAMES.numReplicas, rank: NAMES.rank });
     this.#source = source;
-    this.numReplicas = checkPositive(fn, "numReplicas", options.numReplicas);
-    if (!Number.isInteger(options.rank) || options.rank < 0 || options.rank >= options.numReplicas) throw new ArgumentError(fn, `rank to be from 0 to ${options.numReplicas - 1}`, options.rank);
+    this.numReplicas = numReplicas;
+    if (rank >= numReplicas) throw new ArgumentError(fn, `rank to be from 0 to ${options.numReplicas - 1}`, options.rank);
     this.rank = options.rank;
-    this.shuffle = checkBoolean(fn, "shuffle", options.shuffle ?? true);
+    this.shuffle = options.shuffle ?? true;
     this.seed = options.seed ?? 0;
-    if (!Number.isSafeInteger(this.seed)) throw new ArgumentError(fn, "seed to be a whole number", this.seed);
-    this.dropLast = checkBoolean(fn, "dropLast", options.dropLast ?? false);
+    this.dropLast = options.dropLast ?? false;
     const n = source.length;
     this.length = this.dropLast ? Math.max(0, Math.floor(n / this.numReplicas)) : Math.ceil(n / this.numReplicas);
   }
 
   /** Shuffle differently from now on: the order depends on `seed + epoch`. */
   setEpoch(epoch: number): void {
-    if (!Number.isSafeInteger(epoch)) throw new ArgumentError("setEpoch", "epoch to be a whole number", epoch);
+    atMost("setEpoch", arguments, 1);
+    checkArguments("setEpoch", { epoch }, { epoch: whole() });
     this.epoch = epoch;
   }
 

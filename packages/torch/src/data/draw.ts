@@ -1,5 +1,6 @@
 /** The few random draws that samplers and loaders make, each the same operator on the same generator as PyTorch's. */
 import { ArgumentError } from "../errors.js";
+import { instanceOf, orNull } from "../kinds.js";
 import { empty, multinomial as drawMultinomial, randint, randperm } from "../ops/index.js";
 import { Generator } from "../random.js";
 import { scope, type Tensor } from "../tensor/index.js";
@@ -33,6 +34,9 @@ export function multinomial(weights: Tensor, count: number, replacement: boolean
 export function seededGenerator(): Generator {
   return new Generator().manualSeed(drawSeed(null));
 }
+
+/** @internal */
+export const generatorKind = orNull(instanceOf("a Generator", Generator));
 
 /** @internal Options shared by everything that draws. */
 export function checkGenerator(fn: string, generator: unknown): Generator | null {

@@ -137,7 +137,7 @@ void describe("DataLoader", () => {
     const d = new Range(4);
     const stream = new Stream(4);
     const refused = (f: () => unknown, message: string | RegExp): void => assert.throws(f, { code: "ERR_ARGUMENT", message });
-    refused(() => new DataLoader(d, { batchSize: 0 }), "DataLoader: expected batchSize to be a whole number > 0. Received: 0.");
+    refused(() => new DataLoader(d, { batchSize: 0 }), "DataLoader: expected batchSize to be a whole number ≥ 1, or null. Received: 0.");
     refused(() => new DataLoader(d, { shuffle: true, sampler: [1] }), "DataLoader: expected shuffle to be left out when there is a sampler. Received: true.");
     refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: 2 }), /batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler/);
     refused(() => new DataLoader(d, { batchSampler: [[1]], dropLast: true }), /left out when there is a batchSampler/);
@@ -148,7 +148,7 @@ void describe("DataLoader", () => {
     refused(() => new DataLoader(5 as unknown as Range), /dataset to be an object with length and get, a stream, or an array/);
     refused(() => new DataLoader({} as unknown as Range), /dataset to be an object with length and get/);
     refused(() => new DataLoader(d, { generator: 3 as unknown as Generator }), /generator to be a Generator/);
-    refused(() => new DataLoader(new Range(0), { shuffle: true }), "RandomSampler: expected numSamples to be a whole number > 0. Received: 0.");
+    refused(() => new DataLoader(new Range(0), { shuffle: true }), "RandomSampler: expected a source that is not empty. Received: an instance of Range.");
     refused(() => [...new DataLoader(new Slow(), {})], /a dataset that gives its elements at once/);
     refused(() => new TensorDataset(arange(3), arange(4)), "TensorDataset: expected tensors whose first dimensions agree. Received: [3, 4].");
     refused(() => new TensorDataset(tensor(1)), /tensors with at least one dimension/);
@@ -157,7 +157,7 @@ void describe("DataLoader", () => {
     refused(() => randomSplit(d, [3, 2]), "randomSplit: expected lengths to sum to 4, the length of the dataset. Received: [3, 2].");
     refused(() => new DistributedSampler(d, { numReplicas: 2, rank: 2 }), "DistributedSampler: expected rank to be from 0 to 1. Received: 2.");
     refused(() => new WeightedRandomSampler(rand([2, 2]), 1), "WeightedRandomSampler: expected weights to have one dimension. Received: [2, 2].");
-    refused(() => new BatchSampler(new SequentialSampler(d), 0, false), "BatchSampler: expected batchSize to be a whole number > 0. Received: 0.");
+    refused(() => new BatchSampler(new SequentialSampler(d), 0, false), "BatchSampler: expected batchSize to be a whole number ≥ 1. Received: 0.");
   });
 
   void it("finds elements of concatenated datasets", () => {

@@ -1,14 +1,15 @@
 /** From a dataset to batches, in the order that PyTorch's loader would give. */
 import { ArgumentError } from "../errors.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { callable, flag, iterable, orNull, whole } from "../kinds.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
 import { isIterableDataset, type Dataset, type IterableDataset } from "./dataset.js";
-import { checkGenerator } from "./draw.js";
+import { checkGenerator, generatorKind } from "./draw.js";
 import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
-import { checkBoolean, checkPositive, RandomSampler, Sampler, SequentialSampler } from "./sampler.js";
+import { RandomSampler, Sampler, SequentialSampler } from "./sampler.js";
 
 export interface DataLoaderOptions<T, B> {
   /** Elements per batch. Default 1. Null: no batches, one element at a time, without a new dimension. */
@@ -33,9 +34,15 @@ export interface DataLoaderOptions<T, B> {
   /** Give batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
   readonly pinMemory?: boolean;
 }
-const NAMES: OptionNames<DataLoaderOptions<unknown, unknown>> = {
-  batchSize: true, shuffle: true, sampler: true, batchSampler: true, collateFn: true, dropLast: true, generator: true, numWorkers: true, pinMemory: true,
+const NAMES: OptionNames<DataLoaderOptions<never, unknown>> = {
+  batchSize: orNull(whole("[1, ∞)")), shuffle: flag, sampler: iterable, batchSampler: iterable, collateFn: callable, dropLast: flag, generator: generatorKind, numWorkers: whole("[0, ∞)"), pinMemory: flag,
 };
+const STATE: OptionNames<LoaderStateOptions> = { position: whole("[0, ∞)") };
+
+export interface LoaderStateOptions {
+  /** Batches of this pass that were used, when fewer than were taken (something reads ahead). */
+  readonly position?: number;
+}
 
 /** What a loader takes elements from: an object with `length` and `get`, a stream, or an array. */
 export type Source<T> = Pick<Dataset<T>, "length" | "get" | "getBatch"> | IterableDataset<T> | readonly T[];
@@ -70,6 +77,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
 
   constructor(dataset: Source<T>, options: DataLoaderOptions<T, B> = {}) {
     const fn = "DataLoader";
+    atMost(fn, arguments, 2);
     if (typeof dataset !== "object" || dataset === null) throw new ArgumentError(fn, "dataset to be an object with length and get, a stream, or an array", dataset);
     this.dataset = dataset;
     this.#stream = !Array.isArray(dataset) && isIterableDataset(dataset);
@@ -77,13 +85,11 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
       throw new ArgumentError(fn, "dataset to be an object with length and get, a stream, or an array", dataset);
     checkOptions(fn, options, NAMES);
     const { sampler, batchSampler } = options;
-    const shuffle = checkBoolean(fn, "shuffle", options.shuffle ?? false);
-    this.dropLast = checkBoolean(fn, "dropLast", options.dropLast ?? false);
-    this.pinMemory = checkBoolean(fn, "pinMemory", options.pinMemory ?? false);
+    const shuffle = options.shuffle ?? false;
+    this.dropLast = options.dropLast ?? false;
+    this.pinMemory = options.pinMemory ?? false;
     this.generator = checkGenerator(fn, options.generator);
     this.numWorkers = options.numWorkers ?? 0;
-    if (!Number.isSafeInteger(this.numWorkers) || this.numWorkers < 0) throw new ArgumentError(fn, "numWorkers to be a whole number ≥ 0", this.numWorkers);
-    if (options.collateFn !== undefined && typeof options.collateFn !== "function") throw new ArgumentError(fn, "collateFn to be a function", options.collateFn);
     this.collateFn = options.collateFn ?? null;
 
     if (this.#stream && shuffle) throw new ArgumentError(fn, "shuffle to be left out for a stream", shuffle, "Shuffle inside the stream.");
@@ -92,7 +98,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     if (batchSampler !== undefined && ((options.batchSize ?? 1) !== 1 || options.batchSize === null || shuffle || sampler !== undefined || this.dropLast))
       throw new ArgumentError(fn, "batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler", options);
     if (options.batchSize === null && this.dropLast) throw new ArgumentError(fn, "dropLast to be left out when batchSize is null", this.dropLast);
-    this.batchSize = batchSampler !== undefined || options.batchSize === null ? null : checkPositive(fn, "batchSize", options.batchSize ?? 1);
+    this.batchSize = batchSampler !== undefined || options.batchSize === null ? null : (options.batchSize ?? 1);
 
     if (this.#stream) {
       this.sampler = null;
@@ -179,7 +185,9 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
    * @param options.position - Batches of this pass that were used, when fewer than were taken (something reads ahead).
    * @returns A plain object of numbers and uint8 tensors.
    */
-  stateDict(options: { readonly position?: number } = {}): Record<string, unknown> & LoaderState {
+  stateDict(options: LoaderStateOptions = {}): Record<string, unknown> & LoaderState {
+    atMost("DataLoader.stateDict", arguments, 1);
+    checkOptions("DataLoader.stateDict", options, STATE);
     if (this.#resume !== null) return { ...this.#resume.dict };
     const pass = this.#pass;
     if (pass === null || pass.finished) return { ...finishedState(this.#epoch, this.#generators()) };
@@ -195,6 +203,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
    * @throws {ArgumentError} `loadStateDict: expected a loader state of version 1. Received: an object with keys a.`
    */
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
+    atMost("DataLoader.loadStateDict", arguments, 1);
     const stored = readState(state, this.#generators());
     this.#epoch = stored.epoch;
     this.#pass = null;

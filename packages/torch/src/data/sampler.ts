@@ -1,8 +1,10 @@
 /** In which order a loader visits a dataset. Every sampler draws as PyTorch's does: the same seed gives the same order. */
 import { ArgumentError } from "../errors.js";
 import type { Generator } from "../random.js";
+import { flag, listOf, orNull, such, whole } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
-import { checkGenerator, multinomial, permutation, seededGenerator, uniform } from "./draw.js";
+import { checkGenerator, generatorKind, multinomial, permutation, seededGenerator, uniform } from "./draw.js";
 
 /** Anything with a length: a dataset, an array, or a sampler. */
 export interface Sized {
@@ -15,8 +17,14 @@ export interface Sized {
  * Random draws happen when the first position is asked for, not when the iterator is made (so PyTorch's order of draws is kept), and never again in later
  * passes of an iterator that was left early.
  */
+/** @internal */
+export const sized = such<Sized>("something with a length: a dataset, an array, or a sampler", (v) => typeof v === "object" && v !== null && "length" in v && typeof v.length === "number");
+
 export abstract class Sampler<T = number> implements Iterable<T> {
   abstract readonly length: number;
+  constructor() {
+    atMost(new.target.name || "Sampler", arguments, 0);
+  }
   abstract [Symbol.iterator](): Iterator<T, void, undefined>;
   /** The generators whose state decides the order, besides the default one. A loader saves and restores them. */
   generators(): readonly Generator[] {
@@ -29,6 +37,8 @@ export class SequentialSampler extends Sampler {
   readonly #source: Sized;
   constructor(source: Sized) {
     super();
+    atMost("SequentialSampler", arguments, 1);
+    checkArguments("SequentialSampler", { source }, { source: sized });
     this.#source = source;
   }
   get length(): number {
@@ -48,11 +58,12 @@ export interface RandomSamplerOptions {
   /** Draw from this. Default: a new generator for each pass, seeded by one draw from the default generator. */
   readonly generator?: Generator | null;
 }
+const RANDOM: OptionNames<RandomSamplerOptions> = { replacement: flag, numSamples: orNull(whole("[1, ∞)")), generator: generatorKind };
 
 /**
  * Positions in random order.
  *
- * @throws {ArgumentError} `RandomSampler: expected numSamples to be a whole number > 0. Received: 0.`
+ * @throws {ArgumentError} `RandomSampler: expected numSamples to be a whole number ≥ 1, or null. Received: 0.`
  * @example
  * manualSeed(42);
  * [...new RandomSampler({ length: 5 })]; // the order that PyTorch gives for this seed
@@ -65,11 +76,14 @@ export class RandomSampler extends Sampler {
 
   constructor(source: Sized, options: RandomSamplerOptions = {}) {
     super();
+    atMost("RandomSampler", arguments, 2);
+    checkArguments("RandomSampler", { source }, { source: sized });
+    checkOptions("RandomSampler", options, RANDOM);
     this.#source = source;
     this.#numSamples = options.numSamples ?? null;
-    this.replacement = checkBoolean("RandomSampler", "replacement", options.replacement ?? false);
+    this.replacement = options.replacement ?? false;
     this.generator = checkGenerator("RandomSampler", options.generator);
-    checkPositive("RandomSampler", "numSamples", this.length);
+    if (source.length === 0) throw new ArgumentError("RandomSampler", "a source that is not empty", source);
   }
   get length(): number {
     return this.#numSamples ?? this.#source.length;
@@ -92,12 +106,27 @@ export class RandomSampler extends Sampler {
   }
 }
 
+export interface DrawOptions {
+  /** Default: the default generator. */
+  readonly generator?: Generator | null;
+}
+export interface WeightedSamplerOptions extends DrawOptions {
+  /** Default true. False: no position twice; then at most as many as have a weight > 0. */
+  readonly replacement?: boolean;
+}
+/** @internal */
+export const DRAW: OptionNames<DrawOptions> = { generator: generatorKind };
+const WEIGHTED: OptionNames<WeightedSamplerOptions> = { replacement: flag, ...DRAW };
+
 /** Some positions, in random order, each once. */
 export class SubsetRandomSampler extends Sampler {
   readonly indices: readonly number[];
   readonly generator: Generator | null;
-  constructor(indices: readonly number[], options: { readonly generator?: Generator | null } = {}) {
+  constructor(indices: readonly number[], options: DrawOptions = {}) {
     super();
+    atMost("SubsetRandomSampler", arguments, 2);
+    checkArguments("SubsetRandomSampler", { indices }, { indices: listOf(whole()) });
+    checkOptions("SubsetRandomSampler", options, DRAW);
     this.indices = indices;
     this.generator = checkGenerator("SubsetRandomSampler", options.generator);
   }
@@ -117,7 +146,6 @@ export class SubsetRandomSampler extends Sampler {
  *
  * @param weights - One weight ≥ 0 per position; they need not sum to 1. Kept as float64.
  * @param numSamples - How many positions one pass gives.
- * @param options.replacement - Default true. False: no position twice; then at most as many as have a weight > 0.
  * @throws {ArgumentError} `WeightedRandomSampler: expected weights to have one dimension. Received: [2, 2].`
  * @example new WeightedRandomSampler([0.1, 0.9, 0.4, 0.7, 3.0, 0.6], 5)
  */
@@ -126,10 +154,12 @@ export class WeightedRandomSampler extends Sampler {
   readonly length: number;
   readonly replacement: boolean;
   readonly generator: Generator | null;
-  constructor(weights: readonly number[] | Float32Array | Float64Array | Tensor, numSamples: number, options: { readonly replacement?: boolean; readonly generator?: Generator | null } = {}) {
+  constructor(weights: readonly number[] | Float32Array | Float64Array | Tensor, numSamples: number, options: WeightedSamplerOptions = {}) {
     super();
-    checkPositive("WeightedRandomSampler", "numSamples", numSamples);
-    this.replacement = checkBoolean("WeightedRandomSampler", "replacement", options.replacement ?? true);
+    atMost("WeightedRandomSampler", arguments, 3);
+    checkArguments("WeightedRandomSampler", { numSamples }, { numSamples: whole("[1, ∞)") });
+    checkOptions("WeightedRandomSampler", options, WEIGHTED);
+    this.replacement = options.replacement ?? true;
     this.generator = checkGenerator("WeightedRandomSampler", options.generator);
     if (isTensor(weights) && weights.ndim !== 1) throw new ArgumentError("WeightedRandomSampler", "weights to have one dimension", weights.shape);
     this.length = numSamples;
@@ -141,15 +171,4 @@ export class WeightedRandomSampler extends Sampler {
   *[Symbol.iterator](): Iterator<number, void, undefined> {
     yield* multinomial(this.weights, this.length, this.replacement, this.generator);
   }
-}
-
-/** @internal */
-export function checkPositive(fn: string, name: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value <= 0) throw new ArgumentError(fn, `${name} to be a whole number > 0`, value);
-  return value;
-}
-/** @internal */
-export function checkBoolean(fn: string, name: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw new ArgumentError(fn, `${name} to be true or false`, value);
-  return value;
 }

@@ -1,8 +1,10 @@
 /** Splitting a dataset at random. */
 import { ArgumentError } from "../errors.js";
-import type { Generator } from "../random.js";
+import { listOf, real } from "../kinds.js";
+import { atMost, checkArguments, checkOptions } from "../options.js";
 import { Subset, type Dataset } from "./dataset.js";
 import { checkGenerator, permutation } from "./draw.js";
+import { DRAW, sized, type DrawOptions } from "./sampler.js";
 
 /**
  * Split a dataset into random parts that do not overlap.
@@ -14,7 +16,10 @@ import { checkGenerator, permutation } from "./draw.js";
  * @throws {ArgumentError} `randomSplit: expected lengths to sum to 10, the length of the dataset. Received: [3, 6].`
  * @example const [train, val] = randomSplit(dataset, [0.9, 0.1], { generator: new Generator().manualSeed(42) });
  */
-export function randomSplit<T>(dataset: Dataset<T>, lengths: readonly number[], options: { readonly generator?: Generator | null } = {}): Subset<T>[] {
+export function randomSplit<T>(dataset: Dataset<T>, lengths: readonly number[], options: DrawOptions = {}): Subset<T>[] {
+  atMost("randomSplit", arguments, 3);
+  checkArguments("randomSplit", { dataset, lengths }, { dataset: sized, lengths: listOf(real("[0, ∞)")) });
+  checkOptions("randomSplit", options, DRAW);
   const generator = checkGenerator("randomSplit", options.generator);
   const n = dataset.length;
   const total = lengths.reduce((a, b) => a + b, 0);

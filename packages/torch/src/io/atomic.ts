@@ -2,8 +2,18 @@
 import { closeSync, fsyncSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError } from "../errors.js";
+import { callable, filled, flag } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { asFileError, checkPath } from "./errors.js";
 import { removeLeftovers, temporaryName } from "./leftovers.js";
+
+export interface WriteOptions {
+  /** False: leave it to the operating system when the contents reach the disk. A crash of the machine can then lose both. Default true. */
+  readonly sync?: boolean;
+  /** Who writes, for messages. */
+  readonly fn?: string;
+}
+const NAMES: OptionNames<WriteOptions> = { sync: flag, fn: filled };
 
 /**
  * Write a file so that a reader, a crash or a full disk meets the old contents or all of the new ones, never a part.
@@ -13,13 +23,14 @@ import { removeLeftovers, temporaryName } from "./leftovers.js";
  *
  * @param path - The file to write. Its directory must exist.
  * @param write - Writes the contents to the open file descriptor. When it throws, the temporary file is removed and the target is as before.
- * @param options.sync - False: leave it to the operating system when the contents reach the disk. A crash of the machine can then lose both. Default true.
- * @param options.fn - Who writes, for messages.
  * @throws {FileError} `saveCheckpoint: expected to write "last.ckpt". Received: ENOSPC: no space left on device. …`, with the operating system's code.
  */
-export function writeAtomically(path: string, write: (fd: number) => void, options: { readonly sync?: boolean; readonly fn?: string } = {}): void {
+export function writeAtomically(path: string, write: (fd: number) => void, options: WriteOptions = {}): void {
+  atMost("writeAtomically", arguments, 3);
+  checkOptions("writeAtomically", options, NAMES);
   const { fn = "writeAtomically", sync = true } = options;
   checkPath(fn, path);
+  checkArguments(fn, { write }, { write: callable });
   try {
     const target = resolveLink(resolve(path));
     // A device or a pipe would be replaced by a file.

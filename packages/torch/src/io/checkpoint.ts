@@ -1,10 +1,10 @@
 /** A checkpoint is one safetensors file: tensors by name, and everything else as JSON in its metadata. */
 import { ArgumentError } from "../errors.js";
-import type { DeviceLike } from "../tensor/index.js";
+import { atMost, checkOptions } from "../options.js";
 import { scope } from "../tensor/index.js";
 import { CheckpointError } from "./errors.js";
-import { SafetensorsFile } from "./safetensors-read.js";
-import { saveSafetensors, type SaveOptions } from "./safetensors-write.js";
+import { PLACE, SafetensorsFile, type PlaceOptions } from "./safetensors-read.js";
+import { SAVE, saveSafetensors, type SaveOptions } from "./safetensors-write.js";
 import { packState, unpackState } from "./state.js";
 
 /** Version of the layout; a reader refuses newer ones. */
@@ -22,6 +22,8 @@ const STATE_KEY = "nbit.state";
  * @example saveCheckpoint("last.safetensors", { epoch: 3, model: model.stateDict(), optimizer: optimizer.stateDict() });
  */
 export function saveCheckpoint(path: string, state: unknown, options: SaveOptions = {}): void {
+  atMost("saveCheckpoint", arguments, 3);
+  checkOptions("saveCheckpoint", options, SAVE);
   for (const key of [VERSION_KEY, STATE_KEY]) if (Object.hasOwn(options.metadata ?? {}, key)) throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
   scope(() => {
     const { tensors, json } = packState(state);
@@ -37,7 +39,9 @@ export function saveCheckpoint(path: string, state: unknown, options: SaveOption
  *   it is damaged inside.
  * @throws {SafetensorsError} when the file itself is damaged.
  */
-export function loadCheckpoint(path: string, options: { readonly device?: DeviceLike } = {}): unknown {
+export function loadCheckpoint(path: string, options: PlaceOptions = {}): unknown {
+  atMost("loadCheckpoint", arguments, 2);
+  checkOptions("loadCheckpoint", options, PLACE);
   const file = SafetensorsFile.open(path);
   try {
     const version = file.metadata[VERSION_KEY];

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { NbitError } from "../errors.js";
 import { checkReadable, withFile } from "./errors.js";
+import { atMost } from "../options.js";
 
 /** An IDX file that cannot be read. */
 export class IdxError extends NbitError {
@@ -34,6 +35,7 @@ const MOST_BYTES = 2 ** 32;
  * const { data, shape } = readIdx("train-images.idx3-ubyte"); // shape [60000, 28, 28]
  */
 export function parseIdx(bytes: Uint8Array): IdxArray {
+  atMost("parseIdx", arguments, 1);
   const file = bytes[0] === 0x1f && bytes[1] === 0x8b ? inflate(bytes) : bytes;
   if (file.length < 4) throw new IdxError("IDX_TRUNCATED", `expected at least 4 bytes. Received: ${file.length}.`);
   const [zero, alsoZero, type, ndim] = file as unknown as [number, number, number, number];
@@ -71,6 +73,7 @@ export function parseIdx(bytes: Uint8Array): IdxArray {
 
 /** {@link parseIdx} of a file, gzipped or not. */
 export function readIdx(path: string): IdxArray {
+  atMost("readIdx", arguments, 1);
   checkReadable("readIdx", path);
   return parseIdx(withFile("readIdx", "read", path, () => readFileSync(path)));
 }

@@ -1,6 +1,9 @@
 /** Reading safetensors files. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { ArgumentError } from "../errors.js";
+import { listOf, text } from "../kinds.js";
+import { deviceKind } from "../tensor/kinds.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { empty } from "../ops/index.js";
 import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
 import { checkReadable, SafetensorsError, withFile } from "./errors.js";
@@ -12,6 +15,11 @@ export interface LoadOptions {
   /** Only these; others are not read. */
   readonly names?: readonly string[];
 }
+
+export type PlaceOptions = Pick<LoadOptions, "device">;
+/** @internal */
+export const PLACE: OptionNames<PlaceOptions> = { device: deviceKind };
+const LOAD: OptionNames<LoadOptions> = { ...PLACE, names: listOf(text) };
 
 const CHUNK = 4 << 20;
 
@@ -49,6 +57,7 @@ export class SafetensorsFile {
    */
   static open(path: string): SafetensorsFile {
     const fn = "SafetensorsFile.open";
+    atMost(fn, arguments, 1);
     checkReadable(fn, path);
     const fd = withFile(fn, "read", path, () => openSync(path, "r"));
     try {
@@ -70,6 +79,8 @@ export class SafetensorsFile {
 
   /** The same, over bytes. They must not change. */
   static over(bytes: Uint8Array): SafetensorsFile {
+    atMost("SafetensorsFile.over", arguments, 1);
+    if (!(bytes instanceof Uint8Array)) throw new ArgumentError("SafetensorsFile.over", "bytes to be a Uint8Array", bytes);
     const read: ReadAt = (into, at) => into.set(bytes.subarray(at, at + into.length));
     return new SafetensorsFile(null, readHeader(read, bytes.length, null), read, null);
   }
@@ -79,17 +90,21 @@ export class SafetensorsFile {
     return this.#header.tensors.map((t) => t.name);
   }
   has(name: string): boolean {
+    atMost("SafetensorsFile.has", arguments, 1);
     return this.#infos.has(name);
   }
   /** Dtype, shape and place of a tensor, without reading it. */
   info(name: string): TensorInfo {
+    atMost("SafetensorsFile.info", arguments, 1);
     const found = this.#infos.get(name);
     if (found === undefined) throw new SafetensorsError("SAFETENSORS_MISSING", `expected a tensor ${JSON.stringify(name)}. Received: a file with ${summary(this.names)}.`, this.path);
     return found;
   }
 
   /** Read one tensor. */
-  get(name: string, options: Pick<LoadOptions, "device"> = {}): Tensor {
+  get(name: string, options: PlaceOptions = {}): Tensor {
+    atMost("SafetensorsFile.get", arguments, 2);
+    checkOptions("SafetensorsFile.get", options, PLACE);
     const info = this.info(name);
     if (this.path !== null && this.#fd === null) throw new SafetensorsError("SAFETENSORS_CLOSED", "expected an open file. Received: one that was closed.", this.path);
     return scope(() => {
@@ -118,6 +133,7 @@ export class SafetensorsFile {
 
   /** Close the file. Safe to call twice; the metadata and infos stay. */
   close(): void {
+    atMost("SafetensorsFile.close", arguments, 0);
     if (this.#fd === null) return;
     closeSync(this.#fd);
     this.#fd = null;
@@ -145,9 +161,11 @@ function readHeader(read: ReadAt, size: number, path: string | null): Header {
  * @example const { weight } = loadSafetensors("model.safetensors");
  */
 export function loadSafetensors(path: string, options: LoadOptions = {}): Record<string, Tensor> {
+  atMost("loadSafetensors", arguments, 2);
+  checkOptions("loadSafetensors", options, LOAD);
   const file = SafetensorsFile.open(path);
   try {
-    return readAll("loadSafetensors", file, options);
+    return readAll(file, options);
   } finally {
     file.close();
   }
@@ -155,12 +173,13 @@ export function loadSafetensors(path: string, options: LoadOptions = {}): Record
 
 /** The same, from bytes. */
 export function parseSafetensors(bytes: Uint8Array, options: LoadOptions = {}): Record<string, Tensor> {
+  atMost("parseSafetensors", arguments, 2);
+  checkOptions("parseSafetensors", options, LOAD);
   if (!(bytes instanceof Uint8Array)) throw new ArgumentError("parseSafetensors", "bytes to be a Uint8Array", bytes);
-  return readAll("parseSafetensors", SafetensorsFile.over(bytes), options);
+  return readAll(SafetensorsFile.over(bytes), options);
 }
 
-function readAll(fn: string, file: SafetensorsFile, options: LoadOptions): Record<string, Tensor> {
-  if (options.names !== undefined && !Array.isArray(options.names)) throw new ArgumentError(fn, "names to be a list", options.names);
+function readAll(file: SafetensorsFile, options: LoadOptions): Record<string, Tensor> {
   const names = options.names ?? file.names;
   for (const name of names) file.info(name);
   const place = options.device === undefined ? {} : { device: options.device };

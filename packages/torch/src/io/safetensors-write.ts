@@ -1,5 +1,7 @@
 /** Writing safetensors files. */
 import { ArgumentError } from "../errors.js";
+import { filled, flag, isPlain, orNull, such } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isTensor, scope, type Tensor } from "../tensor/index.js";
 import { writeAll, writeAtomically } from "./atomic.js";
 import { formatOf, MAX_HEADER, storableDtypes, writeHeader, type TensorInfo } from "./safetensors-header.js";
@@ -13,6 +15,10 @@ export interface SaveOptions {
   /** False: do not wait until the file has reached the disk. Default true. */
   readonly sync?: boolean;
 }
+
+const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = { metadata: orNull(such<Readonly<Record<string, string>>>("an object of strings", (v) => isPlain(v) && Object.values(v).every((e) => typeof e === "string"))) };
+/** @internal */
+export const SAVE: OptionNames<SaveOptions> = { ...SERIALIZE, sync: flag };
 
 // Bytes copied out of a tensor at a time: large enough to cost nothing, small enough not to count.
 const CHUNK = 4 << 20;
@@ -29,6 +35,9 @@ const CHUNK = 4 << 20;
  * @example saveSafetensors("model.safetensors", { weight: randn([2, 3]) }, { metadata: { format: "pt" } });
  */
 export function saveSafetensors(path: string, tensors: NamedTensors, options: SaveOptions = {}): void {
+  atMost("saveSafetensors", arguments, 3);
+  checkArguments("saveSafetensors", { path }, { path: filled });
+  checkOptions("saveSafetensors", options, SAVE);
   const plan = layOut("saveSafetensors", tensors, options);
   writeAtomically(
     path,
@@ -42,6 +51,8 @@ export function saveSafetensors(path: string, tensors: NamedTensors, options: Sa
 
 /** The same, as bytes. */
 export function serializeSafetensors(tensors: NamedTensors, options: Pick<SaveOptions, "metadata"> = {}): Uint8Array {
+  atMost("serializeSafetensors", arguments, 2);
+  checkOptions("serializeSafetensors", options, SERIALIZE);
   const plan = layOut("serializeSafetensors", tensors, options);
   const bytes = new Uint8Array(plan.header.length + plan.dataLength);
   bytes.set(plan.header);

@@ -3,6 +3,7 @@ import { ArgumentError, describe, words } from "../errors.js";
 import { viewAsComplex, viewAsReal } from "../ops/index.js";
 import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
 import { CheckpointError } from "./errors.js";
+import { atMost } from "../options.js";
 import { formatOf } from "./safetensors-header.js";
 
 /** What a state may hold, nested at will. */
@@ -57,6 +58,7 @@ const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8Clamped
  * Object.keys(packed.tensors); // ["optimizer.expAvg"]
  */
 export function packState(state: unknown): PackedState {
+  atMost("packState", arguments, 1);
   const packer = new Packer();
   const json = JSON.stringify(packer.value(state, []));
   return { tensors: packer.tensors, json };
@@ -159,6 +161,7 @@ function refuse(v: unknown, path: readonly string[], expected = "a plain value o
  * @throws {CheckpointError} `CHECKPOINT_STATE` when the text is not such a state, or a tensor is missing.
  */
 export function unpackState(packed: { readonly tensors: Readonly<Record<string, Tensor>>; readonly json: string }): unknown {
+  atMost("unpackState", arguments, 1);
   let json: unknown;
   try {
     json = JSON.parse(packed.json);

@@ -1,11 +1,14 @@
 /** Batch normalisation. */
 import { ArgumentError } from "../errors.js";
+import { flag, oneOf, orNull, real } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { batchNormRelu, layerMayFuse, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
-import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
+import { positive } from "./kernels.js";
+import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
@@ -19,7 +22,9 @@ export interface BatchNormOptions extends FactoryOptions {
   /** Keep running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
 }
-const NAMES: OptionNames<BatchNormOptions> = { eps: true, momentum: true, affine: true, trackRunningStats: true, ...FACTORY_NAMES };
+const NAMES: OptionNames<BatchNormOptions> = { eps: real("[0, ∞)"), momentum: orNull(real("[0, 1]")), affine: flag, trackRunningStats: flag, ...FACTORY_NAMES };
+type Rest = Given<BatchNormOptions, [eps: number, momentum?: number | null, affine?: boolean, trackRunningStats?: boolean]>;
+const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = { relu: flag, path: oneOf("auto", "kernel", "reference") };
 
 abstract class BatchNorm extends Module {
   readonly weight: Parameter | null;
@@ -34,11 +39,11 @@ abstract class BatchNorm extends Module {
   constructor(
     dims: readonly number[],
     readonly numFeatures: number,
-    options: BatchNormOptions,
+    rest: Rest,
   ) {
     super();
-    checkOptions(new.target.name, options, NAMES);
-    positive(new.target.name, { numFeatures });
+    const options = optionsFrom(new.target.name, 1, rest, NAMES, 4);
+    checkArguments(new.target.name, { numFeatures }, { numFeatures: positive });
     this.#dims = dims;
     this.eps = options.eps ?? 1e-5;
     this.momentum = options.momentum === undefined ? 0.1 : options.momentum;
@@ -55,6 +60,7 @@ abstract class BatchNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     if (layerMayFuse(x)) return this.thenRelu(x, null, { relu: false });
     const [mean, variance, batchStatistics, momentum] = this.#statistics(x);
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
@@ -65,6 +71,10 @@ abstract class BatchNorm extends Module {
    * @param residual - The shape of x; null adds nothing.
    */
   thenRelu(x: Tensor, residual: Tensor | null = null, options: Pick<BatchNormReluOptions, "relu" | "path"> = {}): Tensor {
+    const fn = `${this.constructor.name}.thenRelu`;
+    atMost(fn, arguments, 3);
+    checkOptions(fn, options, RELU_NAMES);
+    checkArguments(fn, { x, residual }, { x: tensorKind, residual: orNull(tensorKind) });
     const [mean, variance, training, momentum] = this.#statistics(x);
     return batchNormRelu(x, mean, variance, this.weight, this.bias, { ...options, residual, training, momentum, eps: this.eps });
   }
@@ -87,19 +97,19 @@ abstract class BatchNorm extends Module {
 
 /** Ioffe and Szegedy, 2015. Per channel over `[N, C]` or `[N, C, L]`: (x - mean) / √(var + eps) · weight + bias. Statistics in float32 or wider under autocast. */
 export class BatchNorm1d extends BatchNorm {
-  constructor(numFeatures: number, options: BatchNormOptions = {}) {
-    super([2, 3], numFeatures, options);
+  constructor(numFeatures: number, ...rest: Rest) {
+    super([2, 3], numFeatures, rest);
   }
 }
 /** Over `[N, C, H, W]`. */
 export class BatchNorm2d extends BatchNorm {
-  constructor(numFeatures: number, options: BatchNormOptions = {}) {
-    super([4], numFeatures, options);
+  constructor(numFeatures: number, ...rest: Rest) {
+    super([4], numFeatures, rest);
   }
 }
 /** Over `[N, C, D, H, W]`. */
 export class BatchNorm3d extends BatchNorm {
-  constructor(numFeatures: number, options: BatchNormOptions = {}) {
-    super([5], numFeatures, options);
+  constructor(numFeatures: number, ...rest: Rest) {
+    super([5], numFeatures, rest);
   }
 }

@@ -1,6 +1,9 @@
 /** Bias and GELU in one pass over memory. */
 import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { ArgumentError } from "../errors.js";
+import { oneOf, orNull } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { gelu } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -12,6 +15,7 @@ export interface BiasGeluOptions {
   /** "kernel": the fused operator, on the CPU too. "reference": plain operators. "auto" (default): the kernel on CUDA. */
   readonly path?: "auto" | "kernel" | "reference";
 }
+const NAMES: OptionNames<BiasGeluOptions> = { approximate: oneOf("none", "tanh"), path: oneOf("auto", "kernel", "reference") };
 
 /** What the fused path must equal: sum and GELU in float32 (float64 for such inputs), one rounding to x's dtype. */
 function reference(x: Tensor, bias: Tensor | null, approximate: "none" | "tanh"): Tensor {
@@ -51,8 +55,10 @@ class BiasGelu extends AutogradFunction {
  * @see Hendrycks and Gimpel, 2016, arXiv:1606.08415.
  */
 export function biasGelu(x: Tensor, bias: Tensor | null, options: BiasGeluOptions = {}): Tensor {
+  atMost("biasGelu", arguments, 3);
+  checkOptions("biasGelu", options, NAMES);
+  checkArguments("biasGelu", { x, bias }, { x: tensorKind, bias: orNull(tensorKind) });
   const { approximate = "none", path = "auto" } = options;
-  if (approximate !== "none" && approximate !== "tanh") throw new ArgumentError("biasGelu", 'approximate to be "none" or "tanh"', approximate);
   if (x.ndim === 0 || !x.isFloatingPoint()) throw new ArgumentError("biasGelu", "x to be floating point, […, C]", x);
   const columns = x.size(x.ndim - 1);
   if (bias !== null && (bias.ndim !== 1 || bias.size(0) !== columns)) throw new ArgumentError("biasGelu", `bias of shape [${columns}]`, bias);

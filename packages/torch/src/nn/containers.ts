@@ -1,5 +1,7 @@
 /** Modules made of modules. */
 import { ArgumentError, words } from "../errors.js";
+import { iterable, whole } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import { flatten } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
@@ -29,10 +31,12 @@ export class Sequential extends Indexed<Layer> {
     for (const layer of layers) this.push(layer);
   }
   append(layer: Layer): this {
+    atMost("Sequential.append", arguments, 1);
     this.push(layer);
     return this;
   }
   forward(x: Tensor): Tensor {
+    atMost("Sequential.forward", arguments, 1);
     let y = x;
     for (let i = 0; i < this.length; i++) y = this[i]?.call(y) ?? y;
     return y;
@@ -43,9 +47,12 @@ export class Sequential extends Indexed<Layer> {
 export class ModuleList<M extends Module = Module> extends Indexed<M> {
   constructor(modules: Iterable<M> = []) {
     super();
+    atMost("ModuleList", arguments, 1);
+    checkArguments("ModuleList", { modules }, { modules: iterable });
     for (const m of modules) this.push(m);
   }
   append(module: M): this {
+    atMost("ModuleList.append", arguments, 1);
     this.push(module);
     return this;
   }
@@ -61,8 +68,11 @@ export class Flatten extends Module {
     readonly endDim = -1,
   ) {
     super();
+    atMost("Flatten", arguments, 2);
+    checkArguments("Flatten", { startDim, endDim }, { startDim: whole(), endDim: whole() });
   }
   forward(x: Tensor): Tensor {
+    atMost("Flatten.forward", arguments, 1);
     return flatten(x, this.startDim, this.endDim);
   }
   override extraRepr(): string {

@@ -1,10 +1,12 @@
 /** Convolutions. */
 import { ArgumentError } from "../errors.js";
+import { either, flag, listOf, oneOf, whole } from "../kinds.js";
 import { conv1d, conv2d, conv3d } from "../ops/index.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
-import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
+import { positive } from "./kernels.js";
+import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
@@ -21,12 +23,18 @@ export interface ConvOptions extends FactoryOptions {
   /** Default true. */
   readonly bias?: boolean;
 }
-const NAMES: OptionNames<ConvOptions> = { stride: true, padding: true, dilation: true, groups: true, bias: true, ...FACTORY_NAMES };
+/** @internal */
+export const SIZE = either(whole("[0, ∞)"), listOf(whole("[0, ∞)")));
+/** @internal */
+export const STEP = either(positive, listOf(positive));
+const NAMES: OptionNames<ConvOptions> = { stride: STEP, padding: either(SIZE, oneOf("same", "valid")), dilation: STEP, groups: positive, bias: flag, ...FACTORY_NAMES };
+type Rest = Given<ConvOptions, [stride: Size, padding?: Size | "same" | "valid", dilation?: Size, groups?: number, bias?: boolean]>;
 
 /** @internal One number for every spatial dimension. */
 export function expand(fn: string, name: string, size: Size, n: number): number[] {
+  checkArguments(fn, { [name]: size }, { [name]: SIZE });
   const list = typeof size === "number" ? new Array<number>(n).fill(size) : [...size];
-  if (list.length !== n || list.some((v) => !Number.isInteger(v) || v < 0)) throw new ArgumentError(fn, `${name} to be a whole number or ${n} of them`, size);
+  if (list.length !== n) throw new ArgumentError(fn, `${name} to be a whole number or ${n} of them`, size);
   return list;
 }
 
@@ -47,14 +55,14 @@ abstract class Convolution extends Module {
     readonly inChannels: number,
     readonly outChannels: number,
     kernelSize: Size,
-    options: ConvOptions,
+    rest: Rest,
   ) {
     super();
     const name = `Conv${rank}d`;
-    checkOptions(name, options, NAMES);
+    const options = optionsFrom(name, 3, rest, NAMES, 5);
     this.#rank = rank;
     this.groups = options.groups ?? 1;
-    positive(name, { inChannels, outChannels, groups: this.groups });
+    checkArguments(name, { inChannels, outChannels, kernelSize }, { inChannels: positive, outChannels: positive, kernelSize: STEP });
     if (inChannels % this.groups !== 0) throw new ArgumentError(name, `inChannels (${inChannels}) to be divisible by groups`, this.groups);
     if (outChannels % this.groups !== 0) throw new ArgumentError(name, `outChannels (${outChannels}) to be divisible by groups`, this.groups);
     this.kernelSize = expand(name, "kernelSize", kernelSize, rank);
@@ -67,6 +75,7 @@ abstract class Convolution extends Module {
     this.resetParameters();
   }
   resetParameters(): void {
+    atMost(`Conv${this.#rank}d.resetParameters`, arguments, 0);
     kaimingUniform_(this.weight, { a: Math.sqrt(5) });
     if (this.bias !== null) {
       const bound = 1 / Math.sqrt((this.inChannels / this.groups) * this.kernelSize.reduce((a, b) => a * b, 1));
@@ -74,6 +83,7 @@ abstract class Convolution extends Module {
     }
   }
   forward(x: Tensor): Tensor {
+    atMost(`Conv${this.#rank}d.forward`, arguments, 1);
     const { padding } = this;
     // Two calls: a padding by name is another overload.
     return typeof padding === "string"
@@ -93,19 +103,19 @@ abstract class Convolution extends Module {
 
 /** `[N, inChannels, L]` → `[N, outChannels, L′]`. */
 export class Conv1d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
-    super(1, inChannels, outChannels, kernelSize, options);
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
+    super(1, inChannels, outChannels, kernelSize, rest);
   }
 }
 /** `[N, inChannels, H, W]` → `[N, outChannels, H′, W′]`. Low precision under autocast. */
 export class Conv2d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
-    super(2, inChannels, outChannels, kernelSize, options);
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
+    super(2, inChannels, outChannels, kernelSize, rest);
   }
 }
 /** `[N, inChannels, D, H, W]` → `[N, outChannels, D′, H′, W′]`. */
 export class Conv3d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, options: ConvOptions = {}) {
-    super(3, inChannels, outChannels, kernelSize, options);
+  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
+    super(3, inChannels, outChannels, kernelSize, rest);
   }
 }

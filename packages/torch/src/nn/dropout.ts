@@ -1,5 +1,6 @@
 /** Dropout. */
-import { ArgumentError } from "../errors.js";
+import { real } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import { alphaDropout, dropout, featureDropout } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
@@ -7,7 +8,8 @@ import { Module } from "./module.js";
 abstract class DropoutBase extends Module {
   constructor(readonly p = 0.5) {
     super();
-    if (typeof p !== "number" || !(p >= 0 && p <= 1)) throw new ArgumentError(new.target.name, "p in [0, 1]", p);
+    atMost(new.target.name, arguments, 1);
+    checkArguments(new.target.name, { p }, { p: real("[0, 1]") });
   }
   override extraRepr(): string {
     return `p=${this.p}, inplace=False`;
@@ -15,6 +17,7 @@ abstract class DropoutBase extends Module {
 }
 abstract class FeatureDropout extends DropoutBase {
   forward(x: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return featureDropout(x, this.p, this.training);
   }
 }
@@ -22,6 +25,7 @@ abstract class FeatureDropout extends DropoutBase {
 /** Zeroes elements with probability p while training, and scales the rest by 1 / (1 - p). Srivastava et al., 2014. */
 export class Dropout extends DropoutBase {
   forward(x: Tensor): Tensor {
+    atMost("Dropout.forward", arguments, 1);
     return dropout(x, this.p, this.training);
   }
 }
@@ -34,6 +38,7 @@ export class Dropout3d extends FeatureDropout {}
 /** Keeps mean and variance of self-normalising networks. */
 export class AlphaDropout extends DropoutBase {
   forward(x: Tensor): Tensor {
+    atMost("AlphaDropout.forward", arguments, 1);
     return alphaDropout(x, this.p, this.training);
   }
 }

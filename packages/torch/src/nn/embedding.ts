@@ -1,11 +1,13 @@
 /** Look-up tables. */
 import { ArgumentError } from "../errors.js";
 import { noGrad } from "../autograd/modes.js";
+import { flag, orNull, whole } from "../kinds.js";
 import { embedding } from "../ops/index.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { normal_ } from "./init.js";
-import { emptyParameter, FACTORY_NAMES, positive, type FactoryOptions } from "./linear.js";
+import { positive } from "./kernels.js";
+import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
 
@@ -17,7 +19,7 @@ export interface EmbeddingOptions extends FactoryOptions {
   /** Sparse gradients. Default false. */
   readonly sparse?: boolean;
 }
-const NAMES: OptionNames<EmbeddingOptions> = { paddingIdx: true, scaleGradByFreq: true, sparse: true, ...FACTORY_NAMES };
+const NAMES: OptionNames<EmbeddingOptions> = { paddingIdx: orNull(whole()), scaleGradByFreq: flag, sparse: flag, ...FACTORY_NAMES };
 
 /** Rows of a table `[numEmbeddings, embeddingDim]`, drawn from N(0, 1). Indices int64 of any shape; the result has one dimension more. */
 export class Embedding extends Module {
@@ -28,11 +30,11 @@ export class Embedding extends Module {
   constructor(
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
-    options: EmbeddingOptions = {},
+    ...rest: Given<EmbeddingOptions, [paddingIdx: number | null]>
   ) {
     super();
-    checkOptions("Embedding", options, NAMES);
-    positive("Embedding", { numEmbeddings, embeddingDim });
+    const options = optionsFrom("Embedding", 2, rest, NAMES, 1);
+    checkArguments("Embedding", { numEmbeddings, embeddingDim }, { numEmbeddings: positive, embeddingDim: positive });
     const padding = options.paddingIdx ?? null;
     if (padding !== null && (padding >= numEmbeddings || padding < -numEmbeddings)) throw new ArgumentError("Embedding", `paddingIdx within ±${numEmbeddings}`, padding);
     this.paddingIdx = padding === null ? null : padding < 0 ? padding + numEmbeddings : padding;
@@ -46,6 +48,7 @@ export class Embedding extends Module {
     }
   }
   forward(indices: Tensor): Tensor {
+    atMost("Embedding.forward", arguments, 1);
     return embedding(this.weight, indices, this.paddingIdx ?? -1, this.scaleGradByFreq, this.sparse);
   }
   override extraRepr(): string {

@@ -1,6 +1,9 @@
 /** Batch normalisation, the addition and the ReLU behind it in two passes over memory. */
 import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { ArgumentError } from "../errors.js";
+import { flag, oneOf, orNull, real } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { arange, batchNorm, relu as reluOf } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
@@ -17,6 +20,8 @@ export interface BatchNormReluOptions {
   /** "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators. "auto" (default): the kernel on CUDA where layout and dtypes allow it. */
   readonly path?: "auto" | "kernel" | "reference";
 }
+const TENSOR = orNull(tensorKind);
+const NAMES: OptionNames<BatchNormReluOptions> = { residual: TENSOR, relu: flag, training: flag, momentum: real("[0, 1]"), eps: real("[0, ∞)"), path: oneOf("auto", "kernel", "reference") };
 interface Norm {
   readonly runningMean: Tensor | null;
   readonly runningVar: Tensor | null;
@@ -107,12 +112,14 @@ function fits(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: T
  * @see Ioffe and Szegedy, 2015, arXiv:1502.03167; He et al., 2015, arXiv:1512.03385.
  */
 export function batchNormRelu(x: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, weight: Tensor | null = null, bias: Tensor | null = null, options: BatchNormReluOptions = {}): Tensor {
+  atMost("batchNormRelu", arguments, 6);
+  checkOptions("batchNormRelu", options, NAMES);
+  checkArguments("batchNormRelu", { x, runningMean, runningVar, weight, bias }, { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR });
   const { residual = null, relu = true, training = true, momentum = 0.1, eps = 1e-5, path = "auto" } = options;
   if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
   if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError("batchNormRelu", `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
   for (const [name, t] of [["weight", weight], ["bias", bias], ["runningMean", runningMean], ["runningVar", runningVar]] as const)
     if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1))) throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
-  if (!(eps >= 0)) throw new ArgumentError("batchNormRelu", "eps ≥ 0", eps);
   if (training) requireSeveral("batchNormRelu", x);
   const norm: Norm = { runningMean, runningVar, relu, momentum, eps };
   const allowed = training && path !== "reference" && (path === "kernel" || x.device.type === "cuda") && fits(x, residual, weight, bias, norm);

@@ -3,7 +3,11 @@ import { AutogradFunction, type FunctionContext } from "../autograd/function.js"
 import { keptCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError, words } from "../errors.js";
+import { whole } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { aten, operators } from "../ops/aten.js";
+import { classIndices } from "../ops/class-losses.js";
 import { cat, crossEntropyLoss, linear } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -16,11 +20,15 @@ export interface FusedLinearCrossEntropyOptions {
    */
   readonly chunkRows?: number;
 }
+const NAMES: OptionNames<FusedLinearCrossEntropyOptions> = { ignoreIndex: whole(), chunkRows: whole("[1, ∞)") };
+const TENSORS = { x: tensorKind, weight: tensorKind, target: tensorKind };
 
 const kernels = operators("nbit");
 
 /** Mean cross entropy of `x · weightᵀ`; the plain reference that the fused path must equal. */
 export function linearCrossEntropyReference(x: Tensor, weight: Tensor, target: Tensor, ignoreIndex = -100): Tensor {
+  atMost("linearCrossEntropyReference", arguments, 4);
+  checkArguments("linearCrossEntropyReference", { x, weight, target, ignoreIndex }, { ...TENSORS, ignoreIndex: whole() });
   return crossEntropyLoss(linear(x, weight), target, null, 1, ignoreIndex);
 }
 
@@ -92,21 +100,24 @@ function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
  *
  * @param x - `[N, D]` floating point.
  * @param weight - `[C, D]`: the output layer, or the embedding when it is shared.
- * @param target - `[N]` int64.
+ * @param target - `[N]` classes, int64; whole numbers in another dtype are taken too, of which floats wait for the device.
  * @returns `[]` float32. Does not synchronize.
  * @throws {ArgumentError} `fusedLinearCrossEntropy: expected x to be [N, D]. Received: …`
  * @see The idea of computing the gradient where the logits are: Hsu et al., 2024, Liger Kernel, arXiv:2410.10989.
  */
 export function fusedLinearCrossEntropy(x: Tensor, weight: Tensor, target: Tensor, options: FusedLinearCrossEntropyOptions = {}): Tensor {
+  atMost("fusedLinearCrossEntropy", arguments, 4);
+  checkOptions("fusedLinearCrossEntropy", options, NAMES);
+  checkArguments("fusedLinearCrossEntropy", { x, weight, target }, TENSORS);
   if (x.ndim !== 2) throw new ArgumentError("fusedLinearCrossEntropy", "x to be [N, D]", x, "Flatten batch and time: x.view([-1, d]).");
   if (weight.ndim !== 2 || weight.size(1) !== x.size(1)) throw new ArgumentError("fusedLinearCrossEntropy", `weight to be [C, ${x.size(1)}]`, weight);
-  if (target.ndim !== 1 || target.size(0) !== x.size(0) || target.dtype !== "int64") throw new ArgumentError("fusedLinearCrossEntropy", `target to be ${x.size(0)} int64 classes`, target);
+  if (target.ndim !== 1 || target.size(0) !== x.size(0)) throw new ArgumentError("fusedLinearCrossEntropy", `target to be ${x.size(0)} classes`, target);
+  const classes = classIndices("fusedLinearCrossEntropy", "target", target);
   const chunkRows = options.chunkRows ?? Math.max(1, x.size(0));
-  if (!Number.isInteger(chunkRows) || chunkRows < 1) throw new ArgumentError("fusedLinearCrossEntropy", "chunkRows to be a whole number ≥ 1", chunkRows);
   const ignoreIndex = options.ignoreIndex ?? -100;
   const device = x.device.type;
   const region = autocastState(device);
   const dtype = region.enabled ? region.dtype : x.dtype;
-  if (device !== "cuda" || (dtype !== "bfloat16" && dtype !== "float16") || kernels["cross_entropy_rows"] === undefined) return linearCrossEntropyReference(x, weight, target, ignoreIndex);
-  return Fused.apply(x, weight, target.contiguous(), dtype, ignoreIndex, chunkRows);
+  if (device !== "cuda" || (dtype !== "bfloat16" && dtype !== "float16") || kernels["cross_entropy_rows"] === undefined) return linearCrossEntropyReference(x, weight, classes, ignoreIndex);
+  return Fused.apply(x, weight, classes.contiguous(), dtype, ignoreIndex, chunkRows);
 }

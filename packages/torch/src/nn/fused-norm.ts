@@ -2,10 +2,13 @@
 import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError } from "../errors.js";
+import { listOf, oneOf, orNull, real } from "../kinds.js";
+import { dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
+import { gradientsThrough, positive, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
 /** The sum, which goes on as the residual stream, and its normalisation, which the next layer reads. */
 export type NormPair = readonly [sum: Tensor, normed: Tensor];
@@ -21,6 +24,10 @@ export interface AddNormOptions {
    */
   readonly path?: "auto" | "kernel" | "reference";
 }
+/** @internal What the layers' own methods take, which have an eps. */
+export const ADD_NAMES: OptionNames<Omit<AddNormOptions, "eps">> = { dtype: dtypeKind, path: oneOf("auto", "kernel", "reference") };
+const NAMES: OptionNames<AddNormOptions> = { eps: orNull(real("[0, ∞)")), ...ADD_NAMES };
+const TENSORS = { x: tensorKind, residual: orNull(tensorKind), normalizedShape: listOf(positive), weight: orNull(tensorKind), bias: orNull(tensorKind) };
 interface Norm {
   readonly shape: readonly number[];
   readonly weight: Tensor | null;
@@ -82,6 +89,8 @@ function twice(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: No
 }
 
 function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, rms: boolean, options: AddNormOptions): NormPair {
+  checkOptions(fn, options, NAMES);
+  checkArguments(fn, { x, residual, normalizedShape: shape, weight, bias }, TENSORS);
   const tail = x.shape.slice(-shape.length);
   if (shape.length === 0 || shape.length > x.ndim || shape.some((s, i) => s !== tail[i])) throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(x.shape)}`, shape);
   if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError(fn, `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
@@ -120,11 +129,13 @@ function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly num
  * @see Ba et al., 2016, arXiv:1607.06450. Statistics in float32, the second pass over registers.
  */
 export function addLayerNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, bias: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+  atMost("addLayerNorm", arguments, 6);
   return run("addLayerNorm", x, residual, normalizedShape, weight, bias, false, options);
 }
 
 /** `sum = x + residual`, `normed = sum / √(mean(sum²) + eps) · weight`. As {@link addLayerNorm} in everything else. @see Zhang and Sennrich, 2019, arXiv:1910.07467. */
 export function addRmsNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+  atMost("addRmsNorm", arguments, 5);
   return run("addRmsNorm", x, residual, normalizedShape, weight, null, true, options);
 }
 

@@ -1,10 +1,13 @@
 /** What the layers with kernels of our own share. */
+import { whole } from "../kinds.js";
 import { grad } from "../autograd/index.js";
 import { ArgumentError, words } from "../errors.js";
 import { operators } from "../ops/aten.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 
+/** Numbers of features, channels, groups. */
+export const positive = whole("[1, ∞)");
 /** Operators of the addon itself, by their schema names; undefined in an addon without them. */
 export const kernels = operators("nbit");
 /** Element types that kernels take. */

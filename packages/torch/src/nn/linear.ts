@@ -1,10 +1,12 @@
 /** Affine maps. */
-import { ArgumentError } from "../errors.js";
 import { empty, linear } from "../ops/index.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { flag, orNull } from "../kinds.js";
+import { deviceKind, dtypeKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { positive } from "./kernels.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
 import { Module } from "./module.js";
 import { Parameter } from "./parameter.js";
@@ -17,11 +19,11 @@ export interface FactoryOptions {
 }
 export interface LinearOptions extends FactoryOptions {
   /** Add b. Default true. */
-  readonly bias?: boolean;
+  readonly bias?: boolean | undefined;
 }
 /** @internal */
-export const FACTORY_NAMES: OptionNames<FactoryOptions> = { device: true, dtype: true };
-const NAMES: OptionNames<LinearOptions> = { bias: true, ...FACTORY_NAMES };
+export const FACTORY_NAMES: OptionNames<FactoryOptions> = { device: orNull(deviceKind), dtype: orNull(dtypeKind) };
+const NAMES: OptionNames<LinearOptions> = { bias: flag, ...FACTORY_NAMES };
 
 /** @internal A fresh parameter without values. */
 export function emptyParameter(shape: readonly number[], options: FactoryOptions): Parameter {
@@ -29,11 +31,6 @@ export function emptyParameter(shape: readonly number[], options: FactoryOptions
   const parameter = new Parameter(data);
   data.dispose();
   return parameter;
-}
-
-/** @internal @throws {ArgumentError} unless every value is a whole number ≥ 1. */
-export function positive(fn: string, values: Readonly<Record<string, number>>): void {
-  for (const [name, v] of Object.entries(values)) if (!Number.isInteger(v) || v < 1) throw new ArgumentError(fn, `${name} to be a whole number ≥ 1`, v);
 }
 
 /**
@@ -47,16 +44,17 @@ export class Linear extends Module {
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    options: LinearOptions = {},
+    ...rest: Given<LinearOptions, [bias: boolean]>
   ) {
     super();
-    checkOptions("Linear", options, NAMES);
-    positive("Linear", { inFeatures, outFeatures });
+    const options = optionsFrom("Linear", 2, rest, NAMES, 1);
+    checkArguments("Linear", { inFeatures, outFeatures }, { inFeatures: positive, outFeatures: positive });
     this.weight = emptyParameter([outFeatures, inFeatures], options);
     this.bias = (options.bias ?? true) ? emptyParameter([outFeatures], options) : null;
     this.resetParameters();
   }
   resetParameters(): void {
+    atMost("Linear.resetParameters", arguments, 0);
     kaimingUniform_(this.weight, { a: Math.sqrt(5) });
     if (this.bias !== null) {
       const bound = 1 / Math.sqrt(this.inFeatures);
@@ -64,6 +62,7 @@ export class Linear extends Module {
     }
   }
   forward(x: Tensor): Tensor {
+    atMost("Linear.forward", arguments, 1);
     return linear(x, this.weight, this.bias);
   }
   override extraRepr(): string {
@@ -74,6 +73,7 @@ export class Linear extends Module {
 /** Returns what it is given. */
 export class Identity extends Module {
   forward(x: Tensor): Tensor {
+    atMost("Identity.forward", arguments, 1);
     return x;
   }
 }

@@ -1,5 +1,8 @@
 /** The base of every layer and model: its fields are its tree. */
 import { ArgumentError, NbitError } from "../errors.js";
+import { callable, filled, flag, orNull, record, such, text, whole } from "../kinds.js";
+import { deviceKind, dtypeKind, tensorKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
 import { noGrad } from "../autograd/modes.js";
 import { isTensor } from "../tensor/handle.js";
 import { keep, scope } from "../tensor/scope.js";
@@ -7,6 +10,7 @@ import { isFloatingPoint, isComplex, isDType, type DType } from "../tensor/dtype
 import { Device, type DeviceLike } from "../tensor/device.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
 import { Parameter } from "./parameter.js";
 
 export type StateDict = Map<string, Tensor>;
@@ -15,13 +19,45 @@ export interface HookHandle {
 }
 export type ForwardPreHook = (module: Module, args: readonly unknown[]) => readonly unknown[] | void;
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
+export interface BufferOptions {
+  /** Whether the state dict has it. Default true. */
+  readonly persistent?: boolean;
+}
+export interface NamedOptions {
+  /** Before every name. Default none. */
+  readonly prefix?: string;
+  /** Those of the modules below too. Default true. */
+  readonly recurse?: boolean;
+}
+export interface LoadStateOptions {
+  /** Every name must be on both sides. Default true. */
+  readonly strict?: boolean;
+}
+export interface ModuleToOptions {
+  readonly dtype?: DType | undefined;
+  readonly device?: DeviceLike | undefined;
+  readonly nonBlocking?: boolean | undefined;
+}
+const BUFFER: OptionNames<BufferOptions> = { persistent: flag };
+const NAMED: OptionNames<NamedOptions> = { prefix: text, recurse: flag };
+const LOAD: OptionNames<LoadStateOptions> = { strict: flag };
+const TO: OptionNames<ModuleToOptions> = { dtype: dtypeKind, device: deviceKind, nonBlocking: flag };
+type NamedRest = Given<NamedOptions, [prefix: string, recurse?: boolean]>;
+
 export interface LoadResult {
   readonly missingKeys: readonly string[];
   readonly unexpectedKeys: readonly string[];
 }
 
+const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>("a state dict: tensors by name, in an object or a Map", (v) => v instanceof Map || record.accepts(v));
+
+function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T> {
+  for (const [, value] of pairs) yield value;
+}
+
 /** `runningMean` → `running_mean`: the keys of state dicts are PyTorch's, so that checkpoints go both ways. */
 export function snakeCase(name: string): string {
+  atMost("snakeCase", arguments, 1);
   return name.replace(/(?<=[a-z0-9])([A-Z])/g, (c) => `_${c.toLowerCase()}`);
 }
 
@@ -45,14 +81,20 @@ export abstract class Module {
   #preHooks: Set<ForwardPreHook> | null = null;
   #hooks: Set<ForwardHook> | null = null;
 
+  constructor() {
+    // Layers without arguments, and modules whose classes have no constructor, pass on what they are given.
+    atMost(new.target.name || "Module", arguments, 0);
+  }
+
   /** Compute the module's output. The name is the contract; the types are each module's own. */
   abstract forward(...args: never[]): unknown;
 
   // ---------------------------------------------------------------- the tree
 
   /** Register a tensor that belongs to the state but is not learned. Its field holds it. */
-  registerBuffer(name: string, tensor: Tensor | null, options: { readonly persistent?: boolean } = {}): void {
-    if (tensor !== null && !isTensor(tensor)) throw new ArgumentError("registerBuffer", `${name} to be a tensor or null`, tensor);
+  registerBuffer(name: string, tensor: Tensor | null, ...rest: Given<BufferOptions, [persistent: boolean]>): void {
+    const options = optionsFrom("registerBuffer", 2, rest, BUFFER, 1);
+    checkArguments("registerBuffer", { name, tensor }, { name: filled, tensor: orNull(tensorKind) });
     if (tensor !== null) keep(tensor);
     (this.#buffers ??= new Map()).set(name, options.persistent ?? true);
     this.#set(name, tensor);
@@ -63,7 +105,11 @@ export abstract class Module {
   }
 
   /** Direct submodules with their names, in order. */
-  *namedChildren(): IterableIterator<[string, Module]> {
+  namedChildren(): IterableIterator<[string, Module]> {
+    atMost("namedChildren", arguments, 0);
+    return this.#namedChildren();
+  }
+  *#namedChildren(): IterableIterator<[string, Module]> {
     const seen = new Set<Module>();
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Module && !seen.has(value)) {
@@ -72,18 +118,25 @@ export abstract class Module {
       }
     }
   }
-  *children(): IterableIterator<Module> {
-    for (const [, child] of this.namedChildren()) yield child;
+  children(): IterableIterator<Module> {
+    atMost("children", arguments, 0);
+    return seconds(this.#namedChildren());
   }
   /** This module and all below it, parents first; each once, so that cycles end. */
-  *namedModules(prefix = "", seen: Set<Module> = new Set()): IterableIterator<[string, Module]> {
+  namedModules(prefix = ""): IterableIterator<[string, Module]> {
+    atMost("namedModules", arguments, 1);
+    checkArguments("namedModules", { prefix }, { prefix: text });
+    return this.#namedModules(prefix, new Set());
+  }
+  *#namedModules(prefix: string, seen: Set<Module>): IterableIterator<[string, Module]> {
     if (seen.has(this)) return;
     seen.add(this);
     yield [prefix, this];
-    for (const [name, child] of this.namedChildren()) yield* child.namedModules(prefix === "" ? snakeCase(name) : `${prefix}.${snakeCase(name)}`, seen);
+    for (const [name, child] of this.#namedChildren()) yield* child.#namedModules(prefix === "" ? snakeCase(name) : `${prefix}.${snakeCase(name)}`, seen);
   }
-  *modules(): IterableIterator<Module> {
-    for (const [, m] of this.namedModules()) yield m;
+  modules(): IterableIterator<Module> {
+    atMost("modules", arguments, 0);
+    return seconds(this.#namedModules("", new Set()));
   }
   *#own(kind: "parameter" | "buffer"): IterableIterator<[string, Tensor]> {
     for (const [name, value] of Object.entries(this)) {
@@ -92,37 +145,40 @@ export abstract class Module {
       if (kind === "parameter" ? isParameter : !isParameter && this.#buffers?.has(name) === true) yield [name, value];
     }
   }
-  *namedParameters(options: { readonly prefix?: string; readonly recurse?: boolean } = {}): IterableIterator<[string, Parameter]> {
+  *#named(kind: "parameter" | "buffer", { prefix = "", recurse = true }: NamedOptions): IterableIterator<[string, Tensor]> {
     const seen = new Set<Tensor>();
-    const modules: Iterable<[string, Module]> = options.recurse === false ? [[options.prefix ?? "", this]] : this.namedModules(options.prefix ?? "");
+    const modules: Iterable<[string, Module]> = recurse ? this.#namedModules(prefix, new Set()) : [[prefix, this]];
     for (const [path, m] of modules)
-      for (const [name, p] of m.#own("parameter")) {
-        if (seen.has(p)) continue;
-        seen.add(p);
-        yield [path === "" ? snakeCase(name) : `${path}.${snakeCase(name)}`, p as Parameter];
+      for (const [name, t] of m.#own(kind)) {
+        if (seen.has(t)) continue;
+        seen.add(t);
+        yield [path === "" ? snakeCase(name) : `${path}.${snakeCase(name)}`, t];
       }
   }
-  parameters(): Parameter[] {
-    return Array.from(this.namedParameters(), ([, p]) => p);
+  namedParameters(...rest: NamedRest): IterableIterator<[string, Parameter]> {
+    return this.#named("parameter", optionsFrom("namedParameters", 0, rest, NAMED, 2)) as IterableIterator<[string, Parameter]>;
   }
-  *namedBuffers(): IterableIterator<[string, Tensor]> {
-    const seen = new Set<Tensor>();
-    for (const [path, m] of this.namedModules())
-      for (const [name, b] of m.#own("buffer")) {
-        if (seen.has(b)) continue;
-        seen.add(b);
-        yield [path === "" ? snakeCase(name) : `${path}.${snakeCase(name)}`, b];
-      }
+  parameters(recurse = true): Parameter[] {
+    atMost("parameters", arguments, 1);
+    checkArguments("parameters", { recurse }, { recurse: flag });
+    return Array.from(this.namedParameters({ recurse }), ([, p]) => p);
   }
-  buffers(): Tensor[] {
-    return Array.from(this.namedBuffers(), ([, b]) => b);
+  namedBuffers(...rest: NamedRest): IterableIterator<[string, Tensor]> {
+    return this.#named("buffer", optionsFrom("namedBuffers", 0, rest, NAMED, 2));
+  }
+  buffers(recurse = true): Tensor[] {
+    atMost("buffers", arguments, 1);
+    checkArguments("buffers", { recurse }, { recurse: flag });
+    return Array.from(this.namedBuffers({ recurse }), ([, b]) => b);
   }
   /** The module at a path such as `layers.0.fc`. */
   getSubmodule(path: string): Module {
+    atMost("getSubmodule", arguments, 1);
     for (const [name, m] of this.namedModules()) if (name === path) return m;
     throw new ArgumentError("getSubmodule", `the path of a submodule (${Array.from(this.namedModules(), ([n]) => n).slice(1, 8).join(", ")}, …)`, path);
   }
   getParameter(path: string): Parameter {
+    atMost("getParameter", arguments, 1);
     for (const [name, p] of this.namedParameters()) if (name === path) return p;
     throw new ArgumentError("getParameter", "the path of a parameter", path);
   }
@@ -131,6 +187,7 @@ export abstract class Module {
 
   /** Parameters and persistent buffers by path; the tensors themselves, not copies. */
   stateDict(): StateDict {
+    atMost("stateDict", arguments, 0);
     const state: StateDict = new Map();
     this.#collect("", state, new Set());
     return state;
@@ -150,7 +207,9 @@ export abstract class Module {
    * @param options.strict - Every name must be on both sides. Default true.
    * @throws {NbitError} `STATE_DICT_MISMATCH`, listing everything missing, unexpected or of another shape, before anything is copied.
    */
-  loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, options: { readonly strict?: boolean } = {}): LoadResult {
+  loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, ...rest: Given<LoadStateOptions, [strict: boolean]>): LoadResult {
+    const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
+    checkArguments("loadStateDict", { state }, { state: STATE });
     const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
     // The tensors themselves, also where a wrapper makes stateDict() give copies.
     const own = Module.prototype.stateDict.call(this);
@@ -180,28 +239,46 @@ export abstract class Module {
   // ---------------------------------------------------------------- modes, devices, dtypes
 
   train(mode = true): this {
+    atMost("train", arguments, 1);
+    checkArguments("train", { mode }, { mode: flag });
     for (const m of this.modules()) m.training = mode;
     return this;
   }
   eval(): this {
+    atMost("eval", arguments, 0);
     return this.train(false);
   }
-  /** Call `fn` for every module, children first. */
+  /** Call `fn` for every module: children in the order of their declaration, then their parent. One that stands in several places is met in each. */
   apply(fn: (module: Module) => void): this {
-    for (const m of [...this.modules()].reverse()) fn(m);
+    atMost("apply", arguments, 1);
+    checkArguments("apply", { fn }, { fn: callable });
+    this.#apply(fn, new Set());
     return this;
   }
+  #apply(fn: (module: Module) => void, path: Set<Module>): void {
+    if (path.has(this)) return; // a cycle
+    path.add(this);
+    for (const [, child] of this.#namedChildren()) child.#apply(fn, path);
+    fn(this);
+    path.delete(this);
+  }
   requiresGrad_(on = true): this {
+    atMost("requiresGrad_", arguments, 1);
+    checkArguments("requiresGrad_", { on }, { on: flag });
     for (const p of this.parameters()) p.requiresGrad_(on);
     return this;
   }
-  zeroGrad(options: { readonly setToNone?: boolean } = {}): void {
+  zeroGrad(...rest: Given<ZeroGradOptions, [setToNone: boolean]>): void {
+    const options = optionsFrom("zeroGrad", 0, rest, ZERO_GRAD, 1);
     if (options.setToNone ?? true) TensorList.of(this.parameters()).clearGrads();
     else for (const p of this.parameters()) p.grad?.detach().zero_();
   }
   /** Move and cast parameters, gradients and buffers; only floating point and complex ones are cast. The parameters keep their identity, so optimizers keep theirs. */
-  to(target: DType | DeviceLike | { readonly dtype?: DType | undefined; readonly device?: DeviceLike | undefined; readonly nonBlocking?: boolean | undefined }): this {
-    const options = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
+  to(target: DType | DeviceLike | ModuleToOptions): this {
+    atMost("Module.to", arguments, 1);
+    if (typeof target === "string" && !isDType(target)) checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
+    const options: ModuleToOptions = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
+    checkOptions("Module.to", options, TO);
     if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
     const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || isComplex(t.dtype) ? options : { ...options, dtype: undefined });
     for (const m of this.modules()) {
@@ -221,21 +298,28 @@ export abstract class Module {
     return this;
   }
   float(): this {
+    atMost("Module.float", arguments, 0);
     return this.to("float32");
   }
   double(): this {
+    atMost("Module.double", arguments, 0);
     return this.to("float64");
   }
   half(): this {
+    atMost("Module.half", arguments, 0);
     return this.to("float16");
   }
   bfloat16(): this {
+    atMost("Module.bfloat16", arguments, 0);
     return this.to("bfloat16");
   }
   cpu(): this {
+    atMost("Module.cpu", arguments, 0);
     return this.to("cpu");
   }
   cuda(index?: number): this {
+    atMost("Module.cuda", arguments, 1);
+    if (index !== undefined) checkArguments("Module.cuda", { index }, { index: whole("[0, ∞)") });
     return this.to(index === undefined ? "cuda" : `cuda:${index}`);
   }
 
@@ -243,12 +327,16 @@ export abstract class Module {
 
   /** Called before forward by {@link call}; may return other arguments. */
   registerForwardPreHook(hook: ForwardPreHook): HookHandle {
+    atMost("registerForwardPreHook", arguments, 1);
+    checkArguments("registerForwardPreHook", { hook }, { hook: callable });
     const hooks = (this.#preHooks ??= new Set());
     hooks.add(hook);
     return { remove: () => void hooks.delete(hook) };
   }
   /** Called after forward by {@link call}; may return another output. */
   registerForwardHook(hook: ForwardHook): HookHandle {
+    atMost("registerForwardHook", arguments, 1);
+    checkArguments("registerForwardHook", { hook }, { hook: callable });
     const hooks = (this.#hooks ??= new Set());
     hooks.add(hook);
     return { remove: () => void hooks.delete(hook) };

@@ -1,8 +1,16 @@
 /** Parameters: tensors that a module learns. */
-import { ArgumentError } from "../errors.js";
+import { flag } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
 import { native } from "../native.js";
-import { handleOrZero, isTensor } from "../tensor/handle.js";
+import { checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { handleOrZero } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
+
+export interface ParameterOptions {
+  /** Default: whether data is of floats. */
+  readonly requiresGrad?: boolean;
+}
+const NAMES: OptionNames<ParameterOptions> = { requiresGrad: flag };
 
 /**
  * A tensor that belongs to a module's parameters by being one of its fields. Lives outside every scope; shares the memory of the tensor that it was made from.
@@ -10,8 +18,9 @@ import { Tensor } from "../tensor/tensor.js";
  * @throws {ArgumentError} `Parameter: expected data to be a tensor. Received: …`
  */
 export class Parameter extends Tensor {
-  constructor(data: Tensor, options: { readonly requiresGrad?: boolean } = {}) {
-    if (!isTensor(data)) throw new ArgumentError("Parameter", "data to be a tensor", data);
+  constructor(data: Tensor, ...rest: Given<ParameterOptions, [requiresGrad: boolean]>) {
+    checkArguments("Parameter", { data }, { data: tensorKind });
+    const options = optionsFrom("Parameter", 1, rest, NAMES, 1);
     const detached = data.detach();
     const handle = native.alias(handleOrZero(detached));
     detached.dispose();

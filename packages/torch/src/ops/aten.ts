@@ -1,6 +1,7 @@
 /** Every operator of the dispatcher by its schema name, the private ones too: `aten.add(a, b)`, `aten._foreach_add_.List(xs, ys)`. */
 import { invoke, Operator } from "./invoke.js";
 import { native } from "../native.js";
+import { atMost } from "../options.js";
 
 /** Call it to let the arguments choose the overload; index it to choose one ("default" is the unnamed). Results are typed by the caller's assertion or check. */
 export interface AtenOperator {
@@ -53,6 +54,7 @@ function namespaceOf(prefix: string): { readonly [name: string]: AtenOperator } 
 
 /** Names of all operators under a prefix such as "aten". */
 export function operatorNames(prefix = "aten"): string[] {
+  atMost("operatorNames", arguments, 1);
   return native.operatorNames().split("\n").filter((n) => n.startsWith(`${prefix}::`)).map((n) => n.slice(prefix.length + 2));
 }
 
@@ -60,5 +62,6 @@ export const aten = namespaceOf("aten");
 
 /** Any namespace of the dispatcher: `operators("quantized").add`. */
 export function operators(prefix: string): { readonly [name: string]: AtenOperator } {
+  atMost("operators", arguments, 1);
   return namespaceOf(prefix);
 }

@@ -1,8 +1,10 @@
 /** A complex number, where an operator takes or gives one. */
+import { atMost } from "../options.js";
 export class Complex {
   readonly re: number;
   readonly im: number;
   constructor(re: number, im: number) {
+    atMost("Complex", arguments, 2);
     this.re = re;
     this.im = im;
   }

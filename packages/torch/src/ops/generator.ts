@@ -1,6 +1,9 @@
 /** Random number generators. */
 import { ArgumentError, words } from "../errors.js";
+import { flag } from "../kinds.js";
+import { deviceKind } from "../tensor/kinds.js";
 import { F, native, readInteger, writeInteger } from "../native.js";
+import { atMost, checkArguments } from "../options.js";
 import { device as deviceOf, type Device, type DeviceLike } from "../tensor/device.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -46,11 +49,14 @@ export class Generator {
   readonly device: Device;
 
   constructor(device: DeviceLike = "cpu", isDefault = false) {
+    atMost("Generator", arguments, 2);
+    checkArguments("Generator", { device, isDefault }, { device: deviceKind, isDefault: flag });
     this.device = deviceOf(device, "Generator");
     this.id = native.generatorCreate(this.device.code, isDefault);
     registry.register(this, this.id);
   }
   manualSeed(seed: number | bigint): this {
+    atMost("Generator.manualSeed", arguments, 1);
     F[0] = this.id;
     writeSeed("manualSeed", seed, 1);
     native.generatorSetSeed();
@@ -58,11 +64,13 @@ export class Generator {
   }
   /** The seed that this stream began with. */
   initialSeed(): bigint {
+    atMost("Generator.initialSeed", arguments, 0);
     native.generatorSeed(this.id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
   /** Begin anew from a seed drawn from the system; returns it. */
   seed(): bigint {
+    atMost("Generator.seed", arguments, 0);
     native.generatorReseed(this.id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
@@ -73,9 +81,11 @@ export class Generator {
   }
   /** uint8 tensor: PyTorch's own format. */
   getState(): Tensor {
+    atMost("Generator.getState", arguments, 0);
     return wrap(native.generatorGetState(this.id));
   }
   setState(state: Tensor): this {
+    atMost("Generator.setState", arguments, 1);
     if (!isTensor(state)) throw new ArgumentError("setState", "state to be a tensor from getState()", state);
     if (this.device.type === "cpu") checkCpuState(state);
     native.generatorSetState(this.id, handleOrZero(state));

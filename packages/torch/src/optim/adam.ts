@@ -1,7 +1,8 @@
 /** Adam and AdamW: one arithmetic, two places for the weight decay. */
+import { flag } from "../kinds.js";
 import { ArgumentError } from "../errors.js";
 import { native } from "../native.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -25,7 +26,7 @@ export interface AdamOptions extends RoundingOptions {
   /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. Default false. */
   readonly fused?: boolean;
 }
-const NAMES: OptionNames<AdamOptions> = { lr: true, betas: true, eps: true, weightDecay: true, amsgrad: true, maximize: true, fused: true, ...ROUNDING_NAMES };
+const NAMES: OptionNames<AdamOptions> = { lr: true, betas: true, eps: true, weightDecay: true, amsgrad: flag, maximize: flag, fused: flag, ...ROUNDING_NAMES };
 interface Group extends ParamGroup {
   betas: readonly [number, number];
   eps: number;
@@ -135,6 +136,7 @@ abstract class AdamBase extends Optimizer {
  */
 export class Adam extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {
+    atMost("Adam", arguments, 2);
     super(params, options, 0, false);
   }
 }
@@ -142,6 +144,7 @@ export class Adam extends AdamBase {
 /** Adam with decoupled weight decay: p ← (1 - lr · weightDecay) p first. Loshchilov and Hutter, 2019. */
 export class AdamW extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {
+    atMost("AdamW", arguments, 2);
     super(params, options, 1e-2, true);
   }
 }

@@ -1,6 +1,8 @@
 /** Gradient clipping. */
 import { noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { flag, real } from "../kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { clamp, linalg, stack, zeros } from "../ops/index.js";
 import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
@@ -33,6 +35,8 @@ export interface ClipNormOptions {
   readonly errorIfNonfinite?: boolean;
 }
 
+const NAMES: OptionNames<ClipNormOptions> = { normType: real("[1, ∞]"), errorIfNonfinite: flag };
+
 function totalNorm(present: TensorList, normType: number): Tensor {
   if (present.length === 0) return zeros([]);
   return linalg.vectorNorm(stack(foreachNorm(present, normType)), normType);
@@ -40,6 +44,8 @@ function totalNorm(present: TensorList, normType: number): Tensor {
 
 /** The joint p-norm of tensors: `[]`, no graph. Does not synchronize. */
 export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): Tensor {
+  atMost("getTotalNorm", arguments, 2);
+  checkArguments("getTotalNorm", { normType }, { normType: real("[1, ∞]") });
   return noGrad(() => scope(() => totalNorm(TensorList.of(listOf("getTotalNorm", tensors)), normType)));
 }
 
@@ -59,9 +65,10 @@ export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): 
  * @see Pascanu et al., 2013, arXiv:1211.5063; the 1e-6 is PyTorch's.
  */
 export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number, options: ClipNormOptions = {}): Tensor {
+  atMost("clipGradNorm", arguments, 3);
+  checkOptions("clipGradNorm", options, NAMES);
   if (!(maxNorm > 0 && Number.isFinite(maxNorm))) throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
   const normType = options.normType ?? 2;
-  if (!(normType >= 1)) throw new ArgumentError("clipGradNorm", "normType to be ≥ 1 or Infinity", normType);
   const list = listOf("clipGradNorm", params);
   return noGrad(() =>
     scope(() => {
@@ -84,6 +91,7 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
  * @throws {ArgumentError} `clipGradValue: expected clipValue to be finite and > 0. Received: 0.`
  */
 export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: number): void {
+  atMost("clipGradValue", arguments, 2);
   if (!(clipValue > 0 && Number.isFinite(clipValue))) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
   const list = listOf("clipGradValue", params);
   const { all, present } = gradients(list);

@@ -2,7 +2,7 @@
 import { enableGrad, noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { cat } from "../ops/index.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { keep, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike } from "./optimizer.js";
@@ -33,6 +33,7 @@ export class LBFGS extends Optimizer {
   #iterations = 0;
 
   constructor(params: ParamsLike, options: LBFGSOptions = {}) {
+    atMost("LBFGS", arguments, 2);
     checkOptions("LBFGS", options, NAMES);
     super(params, { lr: 1, maxIter: 20, toleranceGrad: 1e-7, toleranceChange: 1e-9, historySize: 100, ...options });
     if (this.paramGroups.length !== 1) throw new ArgumentError("LBFGS", "one group of parameters", this.paramGroups.length);
@@ -45,6 +46,7 @@ export class LBFGS extends Optimizer {
   }
 
   override step(closure?: () => Tensor): Tensor {
+    atMost("LBFGS.step", arguments, 1);
     if (closure === undefined) return this.stepGroup() as never;
     const group = this.paramGroups[0] as ParamGroup & Required<LBFGSOptions>;
     const evaluate = (): Tensor => enableGrad(closure);

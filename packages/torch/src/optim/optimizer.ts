@@ -1,7 +1,10 @@
 /** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
 import { noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { callable } from "../kinds.js";
 import { nearest } from "../names.js";
+import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
+import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
@@ -76,6 +79,7 @@ export abstract class Optimizer {
   readonly #postHooks = new Set<(optimizer: Optimizer) => void>();
 
   constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
+    atMost(new.target.name, arguments, 2);
     this.defaults = defaults;
     const list = parametersOf(new.target.name, params);
     if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
@@ -89,9 +93,11 @@ export abstract class Optimizer {
    * {@link refreshRates} writes them to the device.
    */
   keepRatesOn(device: DeviceLike): void {
+    atMost(`${this.constructor.name}.keepRatesOn`, arguments, 1);
     for (const g of this.paramGroups) if (!this.#rates.has(g)) this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
   }
   refreshRates(): void {
+    atMost(`${this.constructor.name}.refreshRates`, arguments, 0);
     for (const [g, rate] of this.#rates) {
       if (rate.value === g.lr) continue;
       rate.tensor.fill_(g.lr);
@@ -119,6 +125,7 @@ export abstract class Optimizer {
    * @param _dtype - The parameter's when it will be stepped, where a precision has yet to convert it.
    */
   expectedStateBytes(_parameter: Tensor, _dtype?: DType): number | null {
+    atMost(`${this.constructor.name}.expectedStateBytes`, arguments, 2);
     return null;
   }
   /** Whether 16-bit parameters too are stepped in float32 arithmetic, in which a small eps is not 0. */
@@ -137,6 +144,7 @@ export abstract class Optimizer {
 
   addParamGroup(group: { readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }): void {
     const fn = `${this.constructor.name}.addParamGroup`;
+    atMost(fn, arguments, 1);
     if (typeof group !== "object" || group === null || !("params" in group)) throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
     const params = isTensor(group.params) ? [group.params] : [...group.params];
     const known = new Set<unknown>(this.paramGroups.flatMap((g) => g.params));
@@ -163,6 +171,8 @@ export abstract class Optimizer {
 
   /** Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss. */
   step(closure?: () => Tensor): Tensor | null {
+    atMost("step", arguments, 1);
+    if (closure !== undefined) checkArguments("step", { closure }, { closure: callable });
     for (const hook of this.#preHooks) hook(this);
     const loss = closure === undefined ? null : closure();
     noGrad(() => {
@@ -269,7 +279,8 @@ export abstract class Optimizer {
   }
 
   /** Forget gradients (default), or fill them with zeros. */
-  zeroGrad(options: { readonly setToNone?: boolean } = {}): void {
+  zeroGrad(...rest: Given<ZeroGradOptions, [setToNone: boolean]>): void {
+    const options = optionsFrom("zeroGrad", 0, rest, ZERO_GRAD, 1);
     for (const group of this.paramGroups) {
       if (options.setToNone ?? true) TensorList.of(group.params).clearGrads();
       else this.#fillWithZeros(group);
@@ -289,16 +300,21 @@ export abstract class Optimizer {
   }
 
   registerStepPreHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+    atMost("registerStepPreHook", arguments, 1);
+    checkArguments("registerStepPreHook", { hook }, { hook: callable });
     this.#preHooks.add(hook);
     return { remove: () => void this.#preHooks.delete(hook) };
   }
   registerStepPostHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+    atMost("registerStepPostHook", arguments, 1);
+    checkArguments("registerStepPostHook", { hook }, { hook: callable });
     this.#postHooks.add(hook);
     return { remove: () => void this.#postHooks.delete(hook) };
   }
 
   /** Options of the groups, and state by position of the parameter: what PyTorch's has, in camelCase. Tensors are the optimizer's own, not copies. */
   stateDict(): OptimizerState {
+    atMost(`${this.constructor.name}.stateDict`, arguments, 0);
     const all = this.paramGroups.flatMap((g) => g.params);
     const position = new Map(all.map((p, i) => [p, i]));
     const state: Record<string, ParameterState> = {};
@@ -316,6 +332,7 @@ export abstract class Optimizer {
    * other shapes or kinds than its parameter, or a count of steps that is none.
    */
   loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
+    atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
     const refuse = refusing(`${this.constructor.name}.loadStateDict`);
     const saved = readStateDict(refuse, given, this.paramGroups, this.algorithm);
     const groups = saved.options.map((options, i) => withOptions(refuse, this.paramGroups[i] as ParamGroup, i, this.savedOptions(options), this.defaults));

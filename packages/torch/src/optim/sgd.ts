@@ -1,6 +1,7 @@
 /** Stochastic gradient descent. */
+import { flag } from "../kinds.js";
 import { ArgumentError } from "../errors.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { zerosLike } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
@@ -25,7 +26,7 @@ export interface SGDOptions extends RoundingOptions {
   /** One kernel for everything. Default false. */
   readonly fused?: boolean;
 }
-const NAMES: OptionNames<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: true, maximize: true, fused: true, ...ROUNDING_NAMES };
+const NAMES: OptionNames<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: flag, maximize: flag, fused: flag, ...ROUNDING_NAMES };
 interface Group extends ParamGroup {
   momentum: number;
   dampening: number;
@@ -43,6 +44,7 @@ interface Group extends ParamGroup {
  */
 export class SGD extends Optimizer {
   constructor(params: ParamsLike, options: SGDOptions = {}) {
+    atMost("SGD", arguments, 2);
     checkOptions("SGD", options, NAMES);
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
   }

@@ -1,13 +1,16 @@
 /** Tensors that an optimizer steps in the place of a model's parameters, as float32 masters: what was said of the parameter holds for them. */
 import type { Tensor } from "../tensor/tensor.js";
+import { atMost } from "../options.js";
 
 const behind = new WeakMap<Tensor, Tensor>();
 
 /** @internal Say that an optimizer steps `master` in the place of `parameter`. */
 export function setStandIn(master: Tensor, parameter: Tensor): void {
+  atMost("setStandIn", arguments, 2);
   behind.set(master, parameter);
 }
 /** @internal The model's parameter behind a tensor that an optimizer steps: itself, where none stands in for another. */
 export function parameterBehind(stepped: Tensor): Tensor {
+  atMost("parameterBehind", arguments, 1);
   return behind.get(stepped) ?? stepped;
 }

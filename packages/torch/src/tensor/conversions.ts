@@ -1,5 +1,8 @@
 /** `to` and its shorthands: written by hand because PyTorch's argument parser treats them apart. */
 import { ArgumentError } from "../errors.js";
+import { flag, oneOf, whole } from "../kinds.js";
+import { deviceKind, dtypeKind } from "./kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { invoke, Operator } from "../ops/invoke.js";
 import { Device, device, isDeviceName, type DeviceLike } from "./device.js";
 import { dtypeMeant, isDType, type DType } from "./dtype.js";
@@ -15,6 +18,8 @@ export interface ToOptions {
   readonly nonBlocking?: boolean | undefined;
   readonly memoryFormat?: "contiguousFormat" | "preserveFormat" | "channelsLast" | "channelsLast3d" | undefined;
 }
+
+const NAMES: OptionNames<ToOptions> = { dtype: true, device: deviceKind, copy: flag, nonBlocking: flag, memoryFormat: oneOf("contiguousFormat", "preserveFormat", "channelsLast", "channelsLast3d") };
 
 export interface Conversions {
   /**
@@ -52,51 +57,68 @@ function to(self: Tensor, options: ToOptions): Tensor {
 
 const methods: Conversions & ThisType<Tensor> = {
   to(target) {
+    atMost("to", arguments, 1);
     if (isTensor(target)) return to(this, { dtype: target.dtype, device: target.device });
     if (isDType(target)) return to(this, { dtype: target });
     // "half" is no device, but nearly a dtype.
     if (typeof target === "string" && !isDeviceName(target) && dtypeMeant(target) !== "") throw new ArgumentError("to", "a dtype, a device, options or a tensor", target, dtypeMeant(target));
     if (typeof target === "string" || target instanceof Device) return to(this, { device: target });
     if (typeof target !== "object" || target === null) throw new ArgumentError("to", "a dtype, a device, options or a tensor", target);
+    checkOptions("to", target, NAMES);
     return to(this, target);
   },
   type(dtype) {
+    atMost("type", arguments, 1);
+    checkArguments("type", { dtype }, { dtype: dtypeKind });
     return to(this, { dtype });
   },
   cpu() {
+    atMost("cpu", arguments, 0);
     return to(this, { device: "cpu" });
   },
   cuda(index) {
+    atMost("cuda", arguments, 1);
+    if (index !== undefined) checkArguments("cuda", { index }, { index: whole("[0, ∞)") });
     return to(this, { device: index === undefined ? "cuda" : `cuda:${index}` });
   },
   float() {
+    atMost("float", arguments, 0);
     return to(this, { dtype: "float32" });
   },
   double() {
+    atMost("double", arguments, 0);
     return to(this, { dtype: "float64" });
   },
   half() {
+    atMost("half", arguments, 0);
     return to(this, { dtype: "float16" });
   },
   bfloat16() {
+    atMost("bfloat16", arguments, 0);
     return to(this, { dtype: "bfloat16" });
   },
   long() {
+    atMost("long", arguments, 0);
     return to(this, { dtype: "int64" });
   },
   int() {
+    atMost("int", arguments, 0);
     return to(this, { dtype: "int32" });
   },
   short() {
+    atMost("short", arguments, 0);
     return to(this, { dtype: "int16" });
   },
   char() {
+    atMost("char", arguments, 0);
     return to(this, { dtype: "int8" });
   },
   byte() {
+    atMost("byte", arguments, 0);
     return to(this, { dtype: "uint8" });
   },
   bool() {
+    atMost("bool", arguments, 0);
     return to(this, { dtype: "bool" });
   },
 };

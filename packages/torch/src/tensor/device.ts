@@ -1,6 +1,7 @@
 /** Devices: one frozen object per type and index, so that `===` compares them. */
 import { ArgumentError } from "../errors.js";
 import { info } from "../native.js";
+import { atMost } from "../options.js";
 
 export class Device {
   readonly type: string;
@@ -10,6 +11,7 @@ export class Device {
 
   /** @internal Use {@link device}. */
   constructor(type: string, index: number | null, code: number) {
+    atMost("Device", arguments, 3);
     this.type = type;
     this.index = index;
     this.code = code;
@@ -58,6 +60,7 @@ export function isDeviceName(text: string): boolean {
  * @throws {ArgumentError} `device: expected a device such as "cpu", "cuda" or "cuda:0". Received: "gpu".`
  */
 export function device(like: DeviceLike, fn = "device"): Device {
+  atMost("device", arguments, 2);
   if (like instanceof Device) return like;
   const known = byText.get(like);
   if (known !== undefined) return known;

@@ -2,6 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { nearest } from "../names.js";
 import { info } from "../native.js";
+import { atMost } from "../options.js";
 
 // libtorch's own names, and ours (PyTorch's Python names); codes are positions in the libtorch that is loaded.
 const NAMES = {
@@ -69,6 +70,7 @@ const SIZES: Partial<Record<DType, number>> = {
 
 /** Bytes of one element. */
 export function itemSize(dtype: DType): number {
+  atMost("itemSize", arguments, 1);
   return SIZES[dtype] ?? 1;
 }
 
@@ -99,6 +101,7 @@ const FINFO: Partial<Record<DType, FInfo>> = {
  * @example finfo("bfloat16").eps; // 0.0078125
  */
 export function finfo(dtype: DType): FInfo {
+  atMost("finfo", arguments, 1);
   const found = FINFO[dtype];
   if (found === undefined) throw new ArgumentError("finfo", "dtype to be a floating point dtype", dtype);
   return found;

@@ -1,5 +1,6 @@
 /** What may stand between the brackets of `t[…]`, checked and brought to one form. */
 import { ArgumentError } from "../errors.js";
+import { atMost } from "../options.js";
 import { isTensor } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 import { tensor, type TensorData } from "./values.js";
@@ -15,6 +16,7 @@ export class Slice {
   readonly step: number;
   /** @throws {ArgumentError} `Slice: expected step to be a whole number > 0. Received: 0.` */
   constructor(start: number | null, stop: number | null, step: number | null = 1) {
+    atMost("Slice", arguments, 3);
     if (start !== null && !Number.isSafeInteger(start)) throw new ArgumentError("Slice", "start to be a whole number or null", start);
     if (stop !== null && !Number.isSafeInteger(stop)) throw new ArgumentError("Slice", "stop to be a whole number or null", stop);
     const by = step ?? 1;

@@ -1,6 +1,7 @@
 /** Packed lists of tensors for code that runs every step over the same tensors: optimizers, clipping, scaling. */
 import { ArgumentError, TensorDisposedError, words } from "../errors.js";
 import { BUFFER_LENGTH, F, native } from "../native.js";
+import { atMost } from "../options.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
@@ -29,6 +30,7 @@ export class TensorList {
 
   /** A borrowed list. */
   static of(tensors: readonly Tensor[]): TensorList {
+    atMost("TensorList.of", arguments, 1);
     if (!Array.isArray(tensors)) throw new ArgumentError("TensorList.of", "an array of tensors", tensors);
     const handles = new Float64Array(tensors.length);
     for (let i = 0; i < tensors.length; i++) {
@@ -43,6 +45,7 @@ export class TensorList {
 
   /** The gradients of `params`, in one native call; owned. Where a parameter has none, the position is listed in `missing`. */
   static gradsOf(params: TensorList): TensorList {
+    atMost("TensorList.gradsOf", arguments, 1);
     const n = params.length;
     if (n > BUFFER_LENGTH) throw new ArgumentError("TensorList.gradsOf", `at most ${BUFFER_LENGTH} tensors`, n);
     F.set(params.handles);
@@ -55,23 +58,27 @@ export class TensorList {
 
   /** A borrowed list of some positions. */
   select(indices: readonly number[]): TensorList {
+    atMost("TensorList.select", arguments, 1);
     return new TensorList(Float64Array.from(indices, (i) => this.handles[i] ?? 0), false, []);
   }
 
   /** New tensors (tracked as any other) for every position; missing ones are an error. */
   toArray(): Tensor[] {
+    atMost("TensorList.toArray", arguments, 0);
     if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", words(`missing ${this.missing.join(", ")}`));
     return Array.from(this.handles, (h) => wrap(native.alias(h)));
   }
 
   /** Forget the gradients of every tensor of this list: `p.grad = null`. */
   clearGrads(): void {
+    atMost("TensorList.clearGrads", arguments, 0);
     F.set(this.handles);
     native.clearGrads(this.length);
   }
 
   /** Give back what this list owns. */
   dispose(): void {
+    atMost("TensorList.dispose", arguments, 0);
     if (!this.#owned) return;
     F.set(this.handles);
     native.releaseMany(this.length);

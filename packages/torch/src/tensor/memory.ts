@@ -1,6 +1,7 @@
 /** What memory CPU tensors hold, and the process. */
 import { ArgumentError } from "../errors.js";
 import { F, native } from "../native.js";
+import { atMost } from "../options.js";
 
 export interface MemoryReport {
   /** Tensor objects alive (handles; several may share one storage). */
@@ -28,6 +29,7 @@ export interface MemoryReport {
 
 /** A report of this moment. Costs about 10 µs; synchronizes with nothing. */
 export function memory(): MemoryReport {
+  atMost("memory", arguments, 0);
   native.allocatorStats();
   const [, bytes = 0, peakBytes = 0, cachedBytes = 0, allocations = 0, misses = 0] = F.subarray(0, 6);
   native.tensorCounts();
@@ -38,11 +40,13 @@ export function memory(): MemoryReport {
 
 /** Start a new peak from what is held now. */
 export function resetPeakMemory(): void {
+  atMost("resetPeakMemory", arguments, 0);
   native.allocatorResetPeak();
 }
 
 /** Give cached memory back to the system, also what lies between tensors; returns the bytes of blocks from 32 KiB on that went. */
 export function trimMemory(): number {
+  atMost("trimMemory", arguments, 0);
   return native.allocatorTrim();
 }
 
@@ -52,6 +56,7 @@ export function trimMemory(): number {
  * @throws {ArgumentError} unless `bytes` is a number ≥ 0. `Infinity` is one.
  */
 export function setCacheLimit(bytes: number): void {
+  atMost("setCacheLimit", arguments, 1);
   if (typeof bytes !== "number" || !(bytes >= 0)) throw new ArgumentError("setCacheLimit", "bytes to be ≥ 0", bytes);
   native.allocatorSetCap(bytes);
 }

@@ -1,5 +1,6 @@
 /** How tensors are printed: the same options and profiles as PyTorch's. */
-import { ArgumentError } from "../errors.js";
+import { flag, oneOf, orNull, real, whole } from "../kinds.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
 
 export interface PrintOptions {
   /** Digits after the decimal point. Default 4. */
@@ -23,9 +24,13 @@ const PROFILES: Readonly<Record<PrintProfile, Omit<PrintOptions, "sciMode">>> = 
   full: { precision: 4, threshold: Infinity, edgeitems: 3, linewidth: 80 },
 });
 
+const NAMES: OptionNames<Partial<PrintOptions> & { readonly profile?: PrintProfile }> = {
+  profile: oneOf("default", "short", "full"), precision: whole("[0, 100]"), threshold: real("[0, ∞]"), edgeitems: whole("[0, ∞)"), linewidth: real("[0, ∞]"), sciMode: orNull(flag),
+};
 let current: PrintOptions = Object.freeze({ ...PROFILES.default, sciMode: null });
 
 export function getPrintOptions(): PrintOptions {
+  atMost("getPrintOptions", arguments, 0);
   return current;
 }
 
@@ -33,32 +38,23 @@ export function getPrintOptions(): PrintOptions {
  * Change how tensors are printed from now on. What is not named stays, except `sciMode`, which returns to automatic unless named (as in PyTorch).
  *
  * @param options.profile - Start from `"default"`, `"short"` or `"full"` before the other options apply.
- * @throws {ArgumentError} `setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1.`
+ * @throws {ArgumentError} `setPrintOptions: expected precision to be a whole number in [0, 100]. Received: -1.`
  * @example setPrintOptions({ precision: 2 }); String(tensor([1.12345])); // "tensor([1.12])"
  */
 export function setPrintOptions(options: Partial<PrintOptions> & { readonly profile?: PrintProfile }): void {
+  atMost("setPrintOptions", arguments, 1);
   current = Object.freeze(resolve("setPrintOptions", current, options));
 }
 
 /** @internal Check options and lay them over a base. */
 export function resolve(fn: string, base: PrintOptions, options: Partial<PrintOptions> & { readonly profile?: PrintProfile }): PrintOptions {
-  if (options.profile !== undefined && !Object.hasOwn(PROFILES, options.profile)) throw new ArgumentError(fn, 'profile to be "default", "short" or "full"', options.profile);
+  checkOptions(fn, options, NAMES);
   const from = options.profile === undefined ? base : PROFILES[options.profile];
-  const made: PrintOptions = {
+  return {
     precision: options.precision ?? from.precision,
     threshold: options.threshold ?? from.threshold,
     edgeitems: options.edgeitems ?? from.edgeitems,
     linewidth: options.linewidth ?? from.linewidth,
     sciMode: options.sciMode ?? null,
   };
-  if (!whole(made.precision) || made.precision > 100) throw new ArgumentError(fn, "precision to be a whole number from 0 to 100", made.precision);
-  if (typeof made.threshold !== "number" || !(made.threshold >= 0)) throw new ArgumentError(fn, "threshold to be a number ≥ 0", made.threshold);
-  if (!whole(made.edgeitems)) throw new ArgumentError(fn, "edgeitems to be a whole number ≥ 0", made.edgeitems);
-  if (typeof made.linewidth !== "number" || !(made.linewidth >= 0)) throw new ArgumentError(fn, "linewidth to be a number ≥ 0", made.linewidth);
-  if (made.sciMode !== null && typeof made.sciMode !== "boolean") throw new ArgumentError(fn, "sciMode to be true, false or null", made.sciMode);
-  return made;
-}
-
-function whole(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0;
 }

@@ -1,5 +1,6 @@
 /** Tensors as text, character by character as PyTorch prints them. */
 import { invoke, Operator } from "../ops/invoke.js";
+import { atMost } from "../options.js";
 import { isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { isTensor } from "./handle.js";
 import { layout, tuple, withSuffixes, type Elements } from "./print-layout.js";
@@ -28,6 +29,7 @@ const sparseParts = {
  * @example formatTensor(tensor([1, 2.5])); // "tensor([1.0000, 2.5000])"
  */
 export function formatTensor(t: Tensor, options?: Partial<PrintOptions>): string {
+  atMost("formatTensor", arguments, 2);
   const chosen = options === undefined ? getPrintOptions() : resolve("formatTensor", getPrintOptions(), options);
   return scope(() => format(t, chosen));
 }

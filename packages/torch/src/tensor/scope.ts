@@ -1,6 +1,7 @@
 /** Lifetime: scopes free what was made inside them; a finalizer is the safety net for what was made outside. */
 import { ArgumentError, NbitError } from "../errors.js";
 import { F, BUFFER_LENGTH, native } from "../native.js";
+import { atMost } from "../options.js";
 import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
@@ -87,6 +88,8 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
  * const mean = scope(() => { const x = randn([1000]); return x.mul(x).mean(); }); // two temporaries are gone
  */
 export function scope<T>(fn: () => T): T {
+  atMost("scope", arguments, 1);
+  if (typeof fn !== "function") throw new ArgumentError("scope", "a function", fn);
   const outer = current;
   const mine = spare.pop() ?? [];
   current = mine;
@@ -143,6 +146,8 @@ export class ReentrantScope {
 
 /** @internal Run `fn` as if no scope were open: what it makes lives until it is disposed of or collected. */
 export function outsideScopes<T>(fn: () => T): T {
+  atMost("outsideScopes", arguments, 1);
+  if (typeof fn !== "function") throw new ArgumentError("outsideScopes", "a function", fn);
   const before = current;
   current = null;
   try {
@@ -157,6 +162,7 @@ export function outsideScopes<T>(fn: () => T): T {
  * @returns The same tensor.
  */
 export function keep<T extends Tensor>(tensor: T): T {
+  atMost("keep", arguments, 1);
   if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
   if (escapeOf(tensor) === Lifetime.scoped) {
     setEscape(tensor, Lifetime.free);

@@ -4,16 +4,31 @@ import { F, native } from "../native.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/invoke.js";
 import { Complex } from "../ops/complex.js";
+import { callable, flag, listOf, orNull, whole } from "../kinds.js";
+import { tensorKind } from "./kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { deviceOfCode, type Device } from "./device.js";
 import { handleOrZero, isTensor, Lifetime, provide } from "./handle.js";
 import { track } from "./scope.js";
-import { nested, typedArrayOf, type Nested } from "./values.js";
+import { nested, plainBytes, typedArrayOf, type Nested } from "./values.js";
 import type { Conversions } from "./conversions.js";
 import { formatTensor } from "./print.js";
 import { index, setIndex, type Index } from "./indexing.js";
 
 const inspect = Symbol.for("nodejs.util.inspect.custom");
+
+export interface BackwardOptions {
+  /** The gradient of the tensor, of its shape; may be left out for a tensor of one element (then 1). */
+  readonly gradient?: Tensor | null;
+  /** Keep the graph for another backward. Default: `createGraph`. */
+  readonly retainGraph?: boolean | null;
+  /** Make the gradients differentiable themselves. Default false. */
+  readonly createGraph?: boolean;
+  /** Accumulate only into these leaves. */
+  readonly inputs?: readonly Tensor[];
+}
+const BACKWARD: OptionNames<BackwardOptions> = { gradient: orNull(tensorKind), retainGraph: orNull(flag), createGraph: flag, inputs: listOf(tensorKind) };
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
 export interface Tensor extends TensorMethods, Conversions {}
@@ -83,9 +98,11 @@ export class Tensor {
     return F[3] as number;
   }
   dim(): number {
+    atMost("dim", arguments, 0);
     return this.ndim;
   }
   numel(): number {
+    atMost("numel", arguments, 0);
     this.#meta();
     return F[4] as number;
   }
@@ -102,9 +119,10 @@ export class Tensor {
   size(): readonly number[];
   size(dim: number): number;
   size(dim?: number): readonly number[] | number {
+    atMost("size", arguments, 1);
     const shape = this.shape;
     if (dim === undefined) return shape;
-    if (typeof dim !== "number") throw new ArgumentError("size", "dim to be a whole number", dim);
+    checkArguments("size", { dim }, { dim: whole() });
     const at = dim < 0 ? dim + shape.length : dim;
     const found = shape[at];
     if (found === undefined) throw new ArgumentError("size", `dim in [${-shape.length}, ${shape.length - 1}]`, dim);
@@ -112,15 +130,18 @@ export class Tensor {
   }
   /** Steps in elements, one per dimension. */
   stride(): readonly number[] {
+    atMost("stride", arguments, 0);
     this.#meta();
     const n = F[3] as number;
     return Array.from(F.subarray(8 + n, 8 + 2 * n));
   }
   storageOffset(): number {
+    atMost("storageOffset", arguments, 0);
     this.#meta();
     return F[5] as number;
   }
   isContiguous(): boolean {
+    atMost("isContiguous", arguments, 0);
     this.#meta();
     return ((F[2] as number) & 4) !== 0;
   }
@@ -144,13 +165,16 @@ export class Tensor {
     return this.device.type === "cuda";
   }
   isFloatingPoint(): boolean {
+    atMost("isFloatingPoint", arguments, 0);
     return isFloatingPoint(this.dtype);
   }
   isComplex(): boolean {
+    atMost("isComplex", arguments, 0);
     return isComplex(this.dtype);
   }
   /** Address of the first element: equal addresses share memory. */
   dataPtr(): number {
+    atMost("dataPtr", arguments, 0);
     return native.dataPointer(this.#live("dataPtr"));
   }
   /** Counts in-place changes; -1 for an inference tensor. */
@@ -171,6 +195,7 @@ export class Tensor {
    * @throws {ArgumentError} for more than one element, for a complex value, and for an int64 that a number cannot hold (use `itemBigInt()`).
    */
   item(): number {
+    atMost("item", arguments, 0);
     native.item(this.#live("item"));
     const value = takeScalar();
     if (typeof value === "number") return value;
@@ -179,34 +204,41 @@ export class Tensor {
     throw new ArgumentError("item", "a real value", value.toString(), "Use itemComplex().");
   }
   itemBigInt(): bigint {
+    atMost("itemBigInt", arguments, 0);
     native.item(this.#live("itemBigInt"));
     const value = takeScalar();
     if (value instanceof Complex || (typeof value === "number" && !Number.isInteger(value))) throw new ArgumentError("itemBigInt", "an integer", value);
     return BigInt(value);
   }
   itemComplex(): Complex {
+    atMost("itemComplex", arguments, 0);
     native.item(this.#live("itemComplex"));
     const value = takeScalar();
     return value instanceof Complex ? value : new Complex(Number(value), 0);
   }
   /** Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes). A tensor without dimensions gives its value. Copies to the CPU. */
   tolist(): Nested {
+    atMost("tolist", arguments, 0);
     return nested(this);
   }
   /**
    * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool), Int16Array, Int32Array, BigInt64Array, …
-   * float16, bfloat16 and float8 give their raw bits (Uint16Array, Uint8Array): convert with `.float()` first to get values.
+   * bfloat16 and float8 give their raw bits (Uint16Array, Uint8Array), as does float16 where JavaScript has no Float16Array (before Node 24): convert with `.float()` first to get values.
    */
   toTypedArray(): ReturnType<typeof typedArrayOf> {
+    atMost("toTypedArray", arguments, 0);
     return typedArrayOf(this.dtype, native.toBytes(this.#live("toTypedArray")));
   }
   /** The raw bytes of the elements in row-major order, copied. */
   toBytes(): ArrayBuffer {
+    atMost("toBytes", arguments, 0);
     return native.toBytes(this.#live("toBytes"));
   }
   /** Overwrite all elements from bytes of the same dtype and count, in row-major order. Autograd does not see it. */
   copyFromBytes(bytes: ArrayBufferView | ArrayBuffer): this {
-    native.copyFromBytes(this.#live("copyFromBytes"), bytes);
+    atMost("copyFromBytes", arguments, 1);
+    if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
+    native.copyFromBytes(this.#live("copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : bytes);
     return this;
   }
 
@@ -229,6 +261,7 @@ export class Tensor {
   }
   /** `t[indices] = value`. */
   setAt(indices: readonly Index[], value: Tensor | number | bigint | boolean): this {
+    atMost("setAt", arguments, 2);
     setIndex(this, indices, value);
     return this;
   }
@@ -243,6 +276,8 @@ export class Tensor {
     native.setRequiresGrad(this.#live("requiresGrad"), on);
   }
   requiresGrad_(on = true): this {
+    atMost("requiresGrad_", arguments, 1);
+    checkArguments("requiresGrad_", { on }, { on: flag });
     native.setRequiresGrad(this.#live("requiresGrad_"), on);
     return this;
   }
@@ -269,20 +304,17 @@ export class Tensor {
   }
   /** Keep the gradient of a tensor that is not a leaf. */
   retainGrad(): this {
+    atMost("retainGrad", arguments, 0);
     native.retainGrad(this.#live("retainGrad"));
     return this;
   }
   /**
    * Accumulate gradients into every leaf that this tensor was computed from.
-   * @param options.gradient - The gradient of this tensor, of its shape; may be left out for a tensor of one element (then 1).
-   * @param options.retainGraph - Keep the graph for another backward. Default: `createGraph`.
-   * @param options.createGraph - Make the gradients differentiable themselves.
-   * @param options.inputs - Accumulate only into these leaves.
    */
-  backward(options: { readonly gradient?: Tensor | null; readonly retainGraph?: boolean; readonly createGraph?: boolean; readonly inputs?: readonly Tensor[] } = {}): void {
+  backward(options: BackwardOptions = {}): void {
+    atMost("backward", arguments, 1);
+    checkOptions("backward", options, BACKWARD);
     const { gradient, inputs = [] } = options;
-    if (gradient !== undefined && gradient !== null && !isTensor(gradient)) throw new ArgumentError("backward", "gradient to be a tensor", gradient);
-    if (!Array.isArray(inputs) || !inputs.every(isTensor)) throw new ArgumentError("backward", "inputs to be an array of tensors", inputs);
     let at = 0;
     F[at++] = 1;
     F[at++] = this.#live("backward");
@@ -290,12 +322,14 @@ export class Tensor {
     if (gradient) F[at++] = gradient.#live("backward");
     F[at++] = inputs.length;
     for (const t of inputs) F[at++] = t.#live("backward");
-    native.backward(options.retainGraph === undefined ? -1 : options.retainGraph ? 1 : 0, options.createGraph === true);
+    native.backward(options.retainGraph === undefined || options.retainGraph === null ? -1 : options.retainGraph ? 1 : 0, options.createGraph === true);
   }
   /**
    * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs inside a scope: keep what must survive.
    */
   registerHook(fn: (grad: Tensor) => Tensor | null | undefined | void): { remove(): void } {
+    atMost("registerHook", arguments, 1);
+    checkArguments("registerHook", { fn }, { fn: callable });
     const handle = this.#live("registerHook");
     const id = native.registerHook(handle, () => {
       const before = wrapLater(F[0] as number);
@@ -310,6 +344,8 @@ export class Tensor {
   }
   /** Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. */
   registerPostAccumulateGradHook(fn: ((parameter: Tensor) => void) | null): void {
+    atMost("registerPostAccumulateGradHook", arguments, 1);
+    checkArguments("registerPostAccumulateGradHook", { fn }, { fn: orNull(callable) });
     native.setPostAccumulateHook(
       this.#live("registerPostAccumulateGradHook"),
       fn === null
@@ -322,6 +358,7 @@ export class Tensor {
   }
   /** @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes parameters under an optimizer. */
   setData(source: Tensor): void {
+    atMost("Tensor.setData", arguments, 1);
     if (!isTensor(source)) throw new ArgumentError("setData", "a tensor", source);
     native.setData(this.#live("setData"), source.#live("setData"));
   }
@@ -333,6 +370,7 @@ export class Tensor {
   }
   /** Give the memory back now. Safe to call twice. */
   dispose(): void {
+    atMost("dispose", arguments, 0);
     if (this.#handle === 0) return;
     native.release(this.#handle);
     this.#handle = 0;

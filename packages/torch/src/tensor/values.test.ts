@@ -45,8 +45,8 @@ test("ragged and mixed arrays are refused with the place", () => {
   cyclic.push(cyclic);
   assert.throws(() => torch.tensor(cyclic as number[]), { code: "ERR_ARGUMENT" });
   assert.throws(() => torch.tensor([NaN], { dtype: "int64" }), /finite values/);
-  assert.throws(() => torch.tensor([1], { dtype: "float99" as torch.DType }), /expected dtype to be one of/);
-  assert.throws(() => torch.tensor([1], { device: "gpu" }), /expected a device such as/);
+  assert.throws(() => torch.tensor([1], { dtype: "float99" as torch.DType }), /expected dtype to be a dtype such as "float32"/);
+  assert.throws(() => torch.tensor([1], { device: "gpu" }), /expected device to be a device such as/);
   assert.throws(() => torch.tensorFromBytes(new Uint8Array(3), "float32", [1]), { code: "ERR_ARGUMENT" });
 });
 

@@ -2,6 +2,9 @@
 import { ArgumentError, words } from "../errors.js";
 import { F, native } from "../native.js";
 import { Complex } from "../ops/complex.js";
+import { flag, orNull } from "../kinds.js";
+import { deviceKind, dtypeKind } from "./kinds.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { device as deviceOf, type DeviceLike } from "./device.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
@@ -11,17 +14,33 @@ import type { Tensor } from "./tensor.js";
 export type Nested = number | boolean | bigint | Complex | Nested[];
 /** What `tensor` takes. */
 export type TensorData = number | boolean | bigint | Complex | TypedArray | readonly TensorData[];
-export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array;
+export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array | Float16Values;
+
+/** What JavaScript calls Float16Array, where it has one (Node 24 and later): named by its shape, so that older compilers and machines do without. */
+export interface Float16Values extends ArrayBufferView {
+  readonly [Symbol.toStringTag]: "Float16Array";
+  readonly BYTES_PER_ELEMENT: number;
+  readonly length: number;
+  [index: number]: number;
+  set(source: ArrayLike<number>, at?: number): void;
+  [Symbol.iterator](): IterableIterator<number>;
+}
+/** Whether a value holds numbers of 16 bits, of this realm or another. */
+function isFloat16(value: ArrayBufferView): value is Float16Values {
+  return (value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Float16Array";
+}
 
 let defaultDtype: DType = "float32";
 
 /** The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed. */
 export function getDefaultDtype(): DType {
+  atMost("getDefaultDtype", arguments, 0);
   return defaultDtype;
 }
 /** @throws {ArgumentError} `setDefaultDtype: expected dtype to be a floating point dtype. Received: "int64".` */
 export function setDefaultDtype(dtype: DType): void {
   if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
+  atMost("setDefaultDtype", arguments, 1);
   native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
   defaultDtype = dtype;
 }
@@ -31,13 +50,17 @@ const ARRAYS = {
   bool: Uint8Array, float16: Uint16Array, bfloat16: Uint16Array, complex64: Float32Array, complex128: Float64Array, complex32: Uint16Array,
 } as const;
 
+const Float16 = (globalThis as { readonly Float16Array?: new (bytes: ArrayBuffer) => Float16Values }).Float16Array;
+
 /** @internal The natural typed array over a tensor's bytes. */
 export function typedArrayOf(dtype: DType, bytes: ArrayBuffer): TypedArray {
+  if (dtype === "float16" && Float16 !== undefined) return new Float16(bytes);
   const Type = (ARRAYS as Partial<Record<DType, (typeof ARRAYS)[keyof typeof ARRAYS]>>)[dtype] ?? Uint8Array;
   return new Type(bytes);
 }
 
 function dtypeOfTypedArray(data: TypedArray): DType {
+  if (isFloat16(data)) return "float16";
   if (data instanceof Uint8ClampedArray) return "uint8";
   for (const [name, Type] of Object.entries(ARRAYS)) if (data instanceof Type && name !== "bool") return name as DType;
   throw new ArgumentError("tensor", "a typed array", data);
@@ -72,18 +95,21 @@ export interface TensorOptions {
   readonly device?: DeviceLike | undefined;
   readonly requiresGrad?: boolean | undefined;
 }
+const NAMES: OptionNames<TensorOptions> = { dtype: orNull(dtypeKind), device: orNull(deviceKind), requiresGrad: flag };
 
 /**
  * A new tensor from JavaScript values, copied.
  *
  * JavaScript has one kind of number, so numbers become the default dtype (float32) whether they are whole or not; pass `dtype: "int64"` for class indices.
- * Booleans become bool, bigints int64, typed arrays their own dtype (one dimension).
+ * Booleans become bool, bigints int64, typed arrays their own dtype (one dimension; Float16Array is float16, where JavaScript has it).
  *
  * @param data - A number, boolean, bigint, typed array, or nested arrays of equal lengths.
  * @throws {ArgumentError} `tensor: expected arrays of equal length at depth 1 (2). Received: "length 3".`
  * @example tensor([[1, 2], [3, 4]]).shape; // [2, 2]
  */
 export function tensor(data: TensorData | Tensor, options: TensorOptions = {}): Tensor {
+  atMost("tensor", arguments, 2);
+  checkOptions("tensor", options, NAMES);
   const made = make(data, options);
   if (options.requiresGrad === true) native.setRequiresGrad(handleOrZero(made), true);
   return made;
@@ -137,10 +163,15 @@ function naturalDtype(values: readonly (number | boolean | bigint | Complex)[]):
   return defaultDtype;
 }
 
+/** @internal Typed arrays that Node-API may not know yet, as plain bytes. */
+export function plainBytes(bytes: ArrayBufferView): ArrayBufferView {
+  return isFloat16(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes;
+}
+
 function fromBytes(bytes: ArrayBufferView, dtype: DType, shape: readonly number[], device: number): Tensor {
   F[0] = shape.length;
   for (let i = 0; i < shape.length; i++) F[1 + i] = shape[i] as number;
-  return wrap(native.fromBytes(bytes, dtypeCode(dtype, "tensor"), device));
+  return wrap(native.fromBytes(plainBytes(bytes), dtypeCode(dtype, "tensor"), device));
 }
 
 function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
@@ -155,6 +186,8 @@ function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
  * @throws {TorchError} when the number of bytes is not that of the shape and dtype.
  */
 export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DType, shape: readonly number[], device: DeviceLike = "cpu"): Tensor {
+  atMost("tensorFromBytes", arguments, 4);
+  checkArguments("tensorFromBytes", { dtype, device }, { dtype: dtypeKind, device: deviceKind });
   if (!Array.isArray(shape) || shape.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
   if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
   return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, shape, deviceOf(device, "tensorFromBytes").code);

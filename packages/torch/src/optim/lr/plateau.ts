@@ -1,6 +1,6 @@
 /** A schedule that reacts to a metric. */
 import { ArgumentError } from "../../errors.js";
-import { checkOptions, type OptionNames } from "../../options.js";
+import { atMost, checkOptions, type OptionNames } from "../../options.js";
 import { Optimizer, type ParamGroup } from "../optimizer.js";
 import { inRange, savedRates, savedState, whole } from "./arguments.js";
 
@@ -34,6 +34,7 @@ export class ReduceLROnPlateau {
   lastEpoch = 0;
 
   constructor(optimizer: Optimizer, options: PlateauOptions = {}) {
+    atMost("ReduceLROnPlateau", arguments, 2);
     if (!(optimizer instanceof Optimizer)) throw new ArgumentError("ReduceLROnPlateau", "an optimizer", optimizer);
     checkOptions("ReduceLROnPlateau", options, NAMES);
     this.optimizer = optimizer;
@@ -48,6 +49,7 @@ export class ReduceLROnPlateau {
     return mode === "min" ? metric < bound : metric > bound;
   }
   step(metric?: number): void {
+    atMost("ReduceLROnPlateau.step", arguments, 1);
     if (typeof metric !== "number") throw new ArgumentError("ReduceLROnPlateau.step", "the metric as a number", metric);
     this.lastEpoch++;
     if (this.#better(metric)) {
@@ -70,13 +72,16 @@ export class ReduceLROnPlateau {
     }
   }
   getLastLr(): number[] {
+    atMost("ReduceLROnPlateau.getLastLr", arguments, 0);
     return this.optimizer.paramGroups.map((g) => g.lr);
   }
   stateDict(): Record<string, unknown> {
+    atMost("ReduceLROnPlateau.stateDict", arguments, 0);
     return { best: this.best, numBadEpochs: this.numBadEpochs, cooldownCounter: this.cooldownCounter, lastEpoch: this.lastEpoch, lrs: this.getLastLr() };
   }
   /** Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything changes, when it is not such a state. */
   loadStateDict(state: Record<string, unknown>): void {
+    atMost("ReduceLROnPlateau.loadStateDict", arguments, 1);
     const fn = "ReduceLROnPlateau.loadStateDict";
     const { best, lrs, ...counts } = savedState(fn, state);
     const groups = this.optimizer.paramGroups;

@@ -1,5 +1,6 @@
 /** The base of learning rate schedulers: chainable, as PyTorch's. */
 import { ArgumentError } from "../../errors.js";
+import { atMost } from "../../options.js";
 import { Optimizer, type ParamGroup } from "../optimizer.js";
 import { savedRates, savedState, whole } from "./arguments.js";
 
@@ -13,6 +14,7 @@ export abstract class LRScheduler {
 
   /** @param lastEpoch - Steps that were made before, less one; the groups then have the `initialLr` of that time. Default -1: a new schedule. */
   constructor(optimizer: Optimizer, lastEpoch = -1) {
+    atMost(new.target.name, arguments, 2);
     if (!(optimizer instanceof Optimizer)) throw new ArgumentError(new.target.name, "an optimizer", optimizer);
     whole(new.target.name, "lastEpoch", lastEpoch, -1);
     this.optimizer = optimizer;
@@ -32,6 +34,7 @@ export abstract class LRScheduler {
 
   /** The next learning rate of every group; all or none. @throws {ArgumentError} when one would not be a finite number. */
   step(): void {
+    atMost(`${this.constructor.name}.step`, arguments, 0);
     const groups = this.optimizer.paramGroups;
     const last = this.lastEpoch;
     let rates: number[];
@@ -53,14 +56,17 @@ export abstract class LRScheduler {
     });
   }
   getLastLr(): number[] {
+    atMost(`${this.constructor.name}.getLastLr`, arguments, 0);
     return this.optimizer.paramGroups.map((g) => g.lr);
   }
   /** Everything but the optimizer and what the scheduler was made with. */
   stateDict(): Record<string, unknown> {
+    atMost(`${this.constructor.name}.stateDict`, arguments, 0);
     return { lastEpoch: this.lastEpoch, baseLrs: [...this.baseLrs], lrs: this.getLastLr() };
   }
   /** Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything changes, when it is not such a state. */
   loadStateDict(state: Record<string, unknown>): void {
+    atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
     const fn = `${this.constructor.name}.loadStateDict`;
     const { lastEpoch, baseLrs, lrs } = savedState(fn, state);
     const groups = this.optimizer.paramGroups;

@@ -1,5 +1,6 @@
 /** Schedules that are a formula of the step. Each multiplies the last learning rate, so that several can be chained. */
 import { ArgumentError } from "../../errors.js";
+import { atMost } from "../../options.js";
 import type { Optimizer, ParamGroup } from "../optimizer.js";
 import { inRange, share, whole } from "./arguments.js";
 import { LRScheduler } from "./scheduler.js";
@@ -8,6 +9,7 @@ import { LRScheduler } from "./scheduler.js";
 export class LambdaLR extends LRScheduler {
   readonly #lambdas: readonly ((step: number) => number)[];
   constructor(optimizer: Optimizer, lrLambda: ((step: number) => number) | readonly ((step: number) => number)[]) {
+    atMost("LambdaLR", arguments, 2);
     super(optimizer);
     const n = optimizer.paramGroups.length;
     this.#lambdas = typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lambdas(lrLambda, n);
@@ -32,6 +34,7 @@ export class StepLR extends LRScheduler {
     readonly stepSize: number,
     readonly gamma = 0.1,
   ) {
+    atMost("StepLR", arguments, 3);
     whole("StepLR", "stepSize", stepSize);
     inRange("StepLR", "gamma", gamma);
     super(optimizer);
@@ -49,6 +52,7 @@ export class MultiStepLR extends LRScheduler {
     milestones: readonly number[],
     readonly gamma = 0.1,
   ) {
+    atMost("MultiStepLR", arguments, 3);
     if (!Array.isArray(milestones)) throw new ArgumentError("MultiStepLR", "milestones to be an array of whole numbers", milestones);
     milestones.forEach((m, i) => whole("MultiStepLR", `milestones[${i}]`, m, 0));
     inRange("MultiStepLR", "gamma", gamma);
@@ -66,6 +70,7 @@ export class ExponentialLR extends LRScheduler {
     optimizer: Optimizer,
     readonly gamma: number,
   ) {
+    atMost("ExponentialLR", arguments, 2);
     inRange("ExponentialLR", "gamma", gamma);
     super(optimizer);
     this.start();
@@ -81,6 +86,7 @@ export class ConstantLR extends LRScheduler {
     readonly factor = 1 / 3,
     readonly totalIters = 5,
   ) {
+    atMost("ConstantLR", arguments, 3);
     share("ConstantLR", "factor", factor);
     whole("ConstantLR", "totalIters", totalIters);
     super(optimizer);
@@ -99,6 +105,7 @@ export class LinearLR extends LRScheduler {
     readonly endFactor = 1,
     readonly totalIters = 5,
   ) {
+    atMost("LinearLR", arguments, 4);
     share("LinearLR", "startFactor", startFactor);
     inRange("LinearLR", "endFactor", endFactor, 0, 1);
     whole("LinearLR", "totalIters", totalIters);
@@ -118,6 +125,7 @@ export class PolynomialLR extends LRScheduler {
     readonly totalIters = 5,
     readonly power = 1,
   ) {
+    atMost("PolynomialLR", arguments, 3);
     whole("PolynomialLR", "totalIters", totalIters);
     inRange("PolynomialLR", "power", power);
     super(optimizer);
@@ -135,6 +143,7 @@ export class CosineAnnealingLR extends LRScheduler {
     readonly tMax: number,
     readonly etaMin = 0,
   ) {
+    atMost("CosineAnnealingLR", arguments, 3);
     whole("CosineAnnealingLR", "tMax", tMax);
     inRange("CosineAnnealingLR", "etaMin", etaMin);
     super(optimizer);
