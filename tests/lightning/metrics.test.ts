@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeEach, test } from "node:test";
-import { LightningModule, Logger, Trainer } from "@nbit/lightning";
+import { EarlyStopping, LightningModule, Logger, readCheckpoint, Trainer } from "@nbit/lightning";
 import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
 import { manualSeed, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -66,7 +69,7 @@ test("step and epoch values, weighted means, names and the loggers' steps", asyn
   const trainer = new Trainer({ ...QUIET, logger, logEveryNSteps: 2, numSanityValSteps: 1 });
   await trainer.fit(net, { trainDataloaders: batches([4, 4, 2, 2]), valDataloaders: batches([3, 1]) });
 
-  const mean = Math.fround(Math.fround(0 * 4 + 1 * 4 + 2 * 2 + 3 * 2) / 12);
+  const mean = (0 * 4 + 1 * 4 + 2 * 2 + 3 * 2) / 12;
   assert.deepEqual({ ...trainer.callbackMetrics }, {
     both: mean, both_step: 3, both_epoch: mean, tens: 30, sum: 4, most: 3, hidden: 3,
     val: 0.25, val_steps: 0.25, val_steps_epoch: 0.25, val_end: 7,
@@ -113,6 +116,52 @@ test("sums are float32, or float64 for float64 values", async () => {
     const wide = (0.1 * 3 + 0.2 * 3 + f(0) + 0.3 * 3) / 9;
     assert.equal(trainer.callbackMetrics["x"], dtype === "float32" ? narrow : wide);
   }
+});
+
+test("JavaScript numbers, integers and float64 tensors are float64 wherever they go", async () => {
+  const numbers = [0.1, 1 / 3, 16777217.25];
+  const integers = [16777217, 2 ** 40 + 1, 3];
+  const path = join(mkdtempSync(join(tmpdir(), "nbit-metrics-")), "m.ckpt");
+  class Logged extends Net {
+    readonly seen: unknown[] = [];
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+      const number = numbers[batchIdx] ?? 0;
+      this.log("number", number, { onStep: true, onEpoch: true, batchSize: 7, progBar: true });
+      this.log("int", tensor(integers[batchIdx] ?? 0, { dtype: "int64" }), { onStep: true, onEpoch: true, reduceFx: "sum" });
+      this.log("double", tensor(number, { dtype: "float64" }), { onEpoch: true, reduceFx: "max" });
+      this.log("mixed", batchIdx === 1 ? number : tensor(number), { onStep: false, onEpoch: true, batchSize: 3 });
+      this.log("truth", batchIdx !== 1, { onStep: false, onEpoch: true, reduceFx: "sum" });
+      return super.trainingStep(batch, batchIdx);
+    }
+    override onTrainEpochEnd(): void {
+      this.log("late", 0.7);
+    }
+  }
+  const logger = new Memory();
+  const trainer = new Trainer({ ...QUIET, logger, logEveryNSteps: 1 });
+  await trainer.fit(new Logged(), { trainDataloaders: batches([2, 2, 2]) });
+  const f = Math.fround;
+  const mean = (numbers.reduce((sum, n) => sum + n * 7, 0)) / 21;
+  const expected = {
+    number: mean, number_epoch: mean, number_step: 16777217.25, int: 2 ** 40 + 16777221, int_epoch: 2 ** 40 + 16777221, int_step: 3, double: 16777217.25, double_step: 16777217.25, double_epoch: 16777217.25,
+    mixed: (f(f(0.1) * 3) + (1 / 3) * 3 + f(f(16777217.25) * 3)) / 9, truth: 2, late: 0.7,
+  };
+  assert.deepEqual({ ...trainer.callbackMetrics }, expected);
+  assert.deepEqual(logger.rows.slice(0, 3).map(({ number_step, int_step, double_step }) => [number_step, int_step, double_step]), numbers.map((n, i) => [n, integers[i], n]));
+  assert.equal(trainer.progressBarMetrics["number_step"], 16777217.25);
+  trainer.saveCheckpoint(path);
+  assert.deepEqual(readCheckpoint(path).loops?.callbackMetrics, expected);
+});
+
+test("what a monitor compares is what was logged", async () => {
+  class Logged extends Net {
+    override onTrainEpochEnd(): void {
+      this.log("score", 1 + this.currentEpoch * 1e-12);
+    }
+  }
+  const stop = new EarlyStopping({ monitor: "score", mode: "max", patience: 1, verbose: false });
+  await new Trainer({ ...QUIET, logger: false, maxEpochs: 5, callbacks: [stop] }).fit(new Logged(), { trainDataloaders: batches([2]) });
+  assert.deepEqual([stop.bestScore, stop.waitCount], [1 + 4e-12, 0]);
 });
 
 function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd", code: string, message: RegExp, log: (net: Net) => void): void {

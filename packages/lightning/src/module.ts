@@ -188,7 +188,7 @@ export class LightningModule extends ModuleHooks {
    * In `trainingStep` the default is the value of each step; in evaluation, the mean over the epoch weighted by batch size. With
    * both, the names are `name_step` and `name_epoch`. Does not wait for the device.
    *
-   * @param value - A number, a boolean, or a tensor with one element of any dtype; kept in float32 (float64 stays).
+   * @param value - A number, a boolean, or a tensor with one element of any real dtype. Numbers, integers and float64 are kept in float64, other tensors in float32.
    * @throws {MisconfigurationError} in hooks that are neither a step nor part of an epoch, and when options change between calls.
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {

@@ -158,7 +158,11 @@ export class Trainer extends TrainerState {
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
     if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
     const { active } = this;
-    if (this.isGlobalZero) scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
+    if (!this.isGlobalZero) return;
+    const write = (): void => scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
+    const loan = active.validation?.loan ?? null;
+    if (loan === null) write();
+    else loan.suspended(write);
   }
 
   // The course of a run.

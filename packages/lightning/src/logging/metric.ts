@@ -1,4 +1,5 @@
-import { ArgumentError, getDefaultDtype, keep, Tensor } from "@nbit/torch";
+import { ArgumentError, full, getDefaultDtype, isFloatingPoint, keep, Tensor } from "@nbit/torch";
+import type { DType } from "@nbit/torch";
 
 export type Reduction = "mean" | "sum" | "min" | "max";
 
@@ -21,7 +22,7 @@ export interface MetricMeta {
 /**
  * One logged name: its newest value and its running reduction.
  *
- * Values keep float32 or float64; sums are float64 when a value is or when that is the default dtype (64-true), else float32. Each product
+ * JavaScript numbers, integers and float64 tensors are kept in float64, other tensors in float32; sums are float64 when one of their values is, or when that is the default dtype (64-true), else float32. Each product
  * and each sum is rounded as tensors of those dtypes would: epoch means equal those of a running sum of tensors to the last bit. On CPU the value is read at once, which costs less than
  * one tensor operation. On other devices value and sum stay there until someone asks.
  */
@@ -44,11 +45,11 @@ export class LoggedMetric {
       if (value.numel() !== 1) {
         throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to have one element`, value, "Reduce it first, for example with mean().", "ERR_LOG_VALUE");
       }
-      if (value.device.type === "cpu") this.#updateNumber(value.item(), batchSize, value.dtype === "float64" || (wideDefault() && value.dtype !== "float32"));
+      if (value.device.type === "cpu") this.#updateNumber(value.item(), batchSize, isWide(value.dtype));
       else this.#updateTensor(value, batchSize);
     } else {
       if (typeof value !== "number" && typeof value !== "boolean") throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to be a number, a boolean or a tensor of one element`, value, undefined, "ERR_LOG_VALUE");
-      this.#updateNumber(Number(value), batchSize, wideDefault());
+      this.#updateNumber(Number(value), batchSize, true);
     }
     this.hasValue = true;
   }
@@ -60,28 +61,29 @@ export class LoggedMetric {
     const value = roundValue(raw);
     this.#last = value;
     if (!this.meta.onEpoch) return;
-    if (typeof this.#sum !== "number") this.#sum = this.#sum.item();
     const first = !this.hasValue;
+    const sum = first ? 0 : this.#readSum();
     switch (this.meta.reduceFx) {
       case "mean":
-        this.#sum = round((first ? 0 : this.#sum) + roundValue(value * batchSize));
+        this.#sum = round(sum + roundValue(value * batchSize));
         this.#count = (first ? 0 : this.#count) + batchSize;
         break;
       case "sum":
-        this.#sum = round((first ? 0 : this.#sum) + value);
+        this.#sum = round(sum + value);
         break;
       case "min":
-        this.#sum = first ? value : Math.min(this.#sum, value);
+        this.#sum = first ? value : Math.min(sum, value);
         break;
       case "max":
-        this.#sum = first ? value : Math.max(this.#sum, value);
+        this.#sum = first ? value : Math.max(sum, value);
         break;
     }
   }
 
   #updateTensor(raw: Tensor, batchSize: number): void {
-    const detached = raw.detach().reshape([]);
-    const value = detached.dtype === "float64" ? detached.clone() : detached.to({ dtype: "float32", copy: true });
+    const wide = isWide(raw.dtype);
+    if (wide || wideDefault()) this.#wide = true;
+    const value = raw.detach().reshape([]).to({ dtype: wide ? "float64" : "float32", copy: true });
     const last = this.#last;
     this.#last = keep(value);
     if (this.meta.onEpoch) {
@@ -93,14 +95,14 @@ export class LoggedMetric {
   }
 
   #reduceTensor(value: Tensor, sum: number | Tensor | null, batchSize: number): Tensor {
-    const weighted = this.meta.reduceFx === "mean" ? value.mul(batchSize) : value.clone();
-    if (this.meta.reduceFx === "mean") this.#count = (sum === null ? 0 : this.#count) + batchSize;
+    const { reduceFx } = this.meta;
+    const dtype = this.#wide ? "float64" : "float32";
+    const weighted = reduceFx === "mean" ? value.mul(batchSize).to(dtype) : value.to({ dtype, copy: true });
+    if (reduceFx === "mean") this.#count = (sum === null ? 0 : this.#count) + batchSize;
     if (sum === null) return weighted;
-    if (this.meta.reduceFx === "min" || this.meta.reduceFx === "max") {
-      const before = sum instanceof Tensor ? sum : weighted.mul(0).add(sum);
-      return this.meta.reduceFx === "min" ? before.minimum(weighted) : before.maximum(weighted);
-    }
-    return sum instanceof Tensor ? weighted.add(sum) : weighted.add(sum);
+    const before = sum instanceof Tensor ? sum.to(dtype) : full([], sum, { dtype, device: value.device });
+    if (reduceFx === "min") return before.minimum(weighted);
+    return reduceFx === "max" ? before.maximum(weighted) : before.add(weighted);
   }
 
   /** The newest value. Waits for the device once. */
@@ -122,7 +124,6 @@ export class LoggedMetric {
 
   #readSum(): number {
     if (this.#sum instanceof Tensor) {
-      this.#wide = this.#sum.dtype === "float64";
       const value = this.#sum.item();
       this.#sum.dispose();
       this.#sum = value;
@@ -136,6 +137,7 @@ export class LoggedMetric {
     this.#last = 0;
     this.#sum = 0;
     this.#count = 0;
+    this.#wide = false;
     this.hasValue = false;
   }
 
@@ -158,6 +160,11 @@ export interface MetricState {
   readonly sum: number;
   readonly count: number;
   readonly wide: boolean;
+}
+
+/** Whether float32 would not do: it holds integers up to 2²⁴ only. */
+function isWide(dtype: DType): boolean {
+  return dtype === "float64" || !(isFloatingPoint(dtype) || dtype === "bool") || (wideDefault() && dtype !== "float32");
 }
 
 function wideDefault(): boolean {

@@ -1,6 +1,6 @@
 import { setGradEnabled } from "@nbit/torch";
 import type { Results } from "../logging/results.js";
-import { lendDtype } from "../precision/lend.js";
+import { DtypeLoan } from "../precision/lend.js";
 import type { Precision } from "../precision/precision.js";
 import { BatchRunner } from "./batch-runner.js";
 import { logMetrics } from "./context.js";
@@ -57,6 +57,8 @@ export class EvaluationLoop {
   readonly #parts: EvaluationParts;
   readonly #fetchers: readonly Fetcher[];
   readonly #runner: BatchRunner;
+  /** Weights in the dtype of validation, while it has batches; null where it has no precision of its own. */
+  readonly loan: DtypeLoan | null;
   /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
   readonly #seen: number[];
   #sanity = false;
@@ -68,6 +70,7 @@ export class EvaluationLoop {
     this.#parts = parts;
     this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
     this.#seen = parts.loaders.map(() => 0);
+    this.loan = parts.precision === null ? null : new DtypeLoan(context.module, parts.precision.dtypes.parameters);
     this.#runner = new BatchRunner(context, {
       step: names.step,
       ...(parts.precision === null ? {} : { precision: parts.precision }),
@@ -97,13 +100,10 @@ export class EvaluationLoop {
     this.#context.board.activate(this.#parts.results);
     const restoreModes = captureModes(this.#context.module);
     const hadGrad = setGradEnabled(false);
-    const { precision } = this.#parts;
-    const giveBack = precision === null ? null : lendDtype(this.#context.module, precision.dtypes.parameters);
     try {
       this.#context.module.eval();
       return await this.#evaluate(limits);
     } finally {
-      giveBack?.();
       setGradEnabled(hadGrad);
       restoreModes();
     }
@@ -117,12 +117,17 @@ export class EvaluationLoop {
     await hooks.get(names.epochStart).run();
 
     const perLoader: EvaluationResult[] = [];
-    for (const [index, fetcher] of this.#fetchers.entries()) {
-      await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
-      await this.#logged;
-      board.endEpoch();
-      board.keepLive();
-      perLoader.push(this.#sanity ? {} : board.readForLoggers());
+    this.loan?.lend();
+    try {
+      for (const [index, fetcher] of this.#fetchers.entries()) {
+        await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
+        await this.#logged;
+        board.endEpoch();
+        board.keepLive();
+        perLoader.push(this.#sanity ? {} : board.readForLoggers());
+      }
+    } finally {
+      this.loan?.giveBack();
     }
     results.startBatch(null, null);
 
