@@ -2,12 +2,14 @@
  * Reads the schemas of every operator out of libtorch, and which of them are functions and methods out of its headers, and writes
  *   packages/torch/src/generated/*.ts   one declaration per public operator
  *   packages/native/generated/hot.cc    direct calls of the hot list
+ *   packages/native/generated/guards.inc  the table of guards
  * `--check` writes nothing and fails when a file on disk differs.
  */
 import { readFileSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { native, libtorch } from "../lib/index.mjs";
+import { guardsSource } from "./guards.mjs";
 import { hotSource } from "./hot.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -157,6 +159,7 @@ for (const base of publicNames.filter((n) => methodNames.has(n) && !byHand.has(n
 }
 files.set("packages/torch/src/generated/methods.ts", `${HEAD}${used(TYPES, methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`);
 files.set("packages/native/generated/hot.cc", hotSource(read("hot.json").operators, (base, overload) => JSON.parse(native.schemas(`aten::${base}`)).find((s) => s.overload === overload)));
+files.set("packages/native/generated/guards.inc", guardsSource(read("guards.json").guards, names, (name) => JSON.parse(native.schemas(`aten::${name}`))));
 
 const check = process.argv.includes("--check");
 const stale = [];

@@ -1,4 +1,5 @@
 // The addon's entry is a table: every domain lists its functions, and this file joins them.
+#include "checks.h"
 #include "core.h"
 #include "weight_casts.h"
 
@@ -23,6 +24,7 @@ NAPI_MODULE_INIT() {
     reserveSlots();
     installWarningHandler();
     quietNnpack();
+    refuseWhereThereIsNoKernel();
     for (const auto& table : {cudaEntries ? cudaEntries() : std::vector<Entry>{}, handleEntries(), dispatchEntries(), dataEntries(), autogradEntries(), linearEntries(), autocastEntries(), autocastPolicyEntries(), weightCastEntries(), randomEntries(), traceEntries(), allocatorEntries(), contextEntries()}) {
       for (const Entry& e : table) {
         napi_value fn;

@@ -179,11 +179,15 @@ NBIT_FN(setRequiresGrad) {
   return nullptr;
   NBIT_CATCH("requiresGrad_")
 }
+/** The gradient with memory of its own: what JavaScript writes to it is the parameter's. */
+static const at::Tensor& gradOf(const at::Tensor& t) {
+  if (t.grad().defined() && t.grad()._is_zerotensor()) t.mutable_grad() = t.grad().clone();
+  return t.grad();
+}
 NBIT_FN(getGrad) {
   Args a(env, info);
   NBIT_TRY
-  const at::Tensor& t = get(a.number(0));
-  return toJs(env, put(t.grad()));
+  return toJs(env, put(gradOf(get(a.number(0)))));
   NBIT_CATCH("grad")
 }
 NBIT_FN(setGrad) {
@@ -208,7 +212,7 @@ NBIT_FN(gradsInto) {
   Args a(env, info);
   NBIT_TRY
   const int64_t n = a.integer(0);
-  for (int64_t i = 0; i < n; i++) buffer[i] = put(get(buffer[i]).grad());
+  for (int64_t i = 0; i < n; i++) buffer[i] = put(gradOf(get(buffer[i])));
   return nullptr;
   NBIT_CATCH("grad")
 }

@@ -1,5 +1,6 @@
 // Batch normalisation, addition and ReLU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (batch_norm.cuda.cc) compute.
 #include "batch_norm.h"
+#include "checks.h"
 #include "core.h"
 
 #include <ATen/TensorOperators.h>
@@ -14,7 +15,8 @@
 namespace nbit {
 namespace {
 
-using Maybe = std::optional<at::Tensor>;
+using checks::given;
+using checks::Maybe;
 constexpr c10::DispatchKeySet kAutocast{c10::DispatchKey::AutocastCPU};
 
 at::ScalarType computeType(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
@@ -22,28 +24,57 @@ at::Tensor rowsOf(const at::Tensor& t) { return channelsLastView(t).reshape({-1,
 at::Tensor powers(const at::Tensor& like) { return at::arange(8, like.options().dtype(at::kLong)).exp2().to(at::kByte); }
 at::Tensor back(const at::Tensor& rows, const at::Tensor& like) { return at::empty_like(like).copy_(rows.reshape(channelsLastView(like).sizes()).movedim(-1, 1)); }
 void check(const at::Tensor& x) {
-  TORCH_CHECK_VALUE(isChannelsLast(x) && x.size(1) % 8 == 0, "expected x with channels last in memory and a multiple of 8 of them. Received: ", x.sizes(), " of strides ", x.strides());
+  checks::floating(x, "x", true);
+  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && isChannelsLast(x), x, "x with channels last in memory and a multiple of 8 of them");
+  NBIT_EXPECT(x.numel() > 0, x, "x with a value for each channel");
+}
+void checkLike(const Maybe& t, const char* what, const at::Tensor& x) {
+  if (!given(t)) return;
+  checks::strided(*t, what, x);
+  checks::floating(*t, what, true);
+  checks::shapeOf(*t, what, x, "x");
+}
+void checkChannels(const Maybe& t, const char* what, const at::Tensor& x) {
+  if (!given(t)) return;
+  checks::strided(*t, what, x);
+  checks::floating(*t, what, true);
+  checks::vector(*t, what, x.size(1));
+}
+/** A statistic that is written: of memory that nothing else is. */
+void checkRunning(const Maybe& mean, const Maybe& variance, const at::Tensor& x) {
+  TORCH_CHECK_VALUE(given(mean) == given(variance), "expected both running statistics or neither. Received: only the ", given(mean) ? "mean" : "variance");
+  if (!given(mean)) return;
+  checkChannels(mean, "running_mean", x);
+  checkChannels(variance, "running_var", x);
+  checks::contiguous(*mean, "running_mean", x);
+  checks::contiguous(*variance, "running_var", x);
+  checks::apart({{&*mean, "running_mean"}, {&*variance, "running_var"}}, {{&x, "x"}});
+  NBIT_EXPECT(x.numel() > x.size(1), x, "x with more than one value per channel where running statistics are kept");
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, const Maybe& runningMean, const Maybe& runningVar, double momentum,
                                                                    double eps, bool relu) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x);
+  checkLike(residual, "residual", x);
+  checkChannels(weight, "weight", x);
+  checkChannels(bias, "bias", x);
+  checkRunning(runningMean, runningVar, x);
   const auto type = computeType(x);
   const at::Tensor v = rowsOf(x).to(type);
   const double rows = static_cast<double>(v.size(0));
   const at::Tensor mean = v.mean(0), d = v - mean, variance = (d * d).mean(0), rstd = at::rsqrt(variance + eps);
-  at::Tensor y = d * (weight ? weight->to(type) * rstd : rstd);
-  if (bias) y = y + bias->to(type);
-  if (residual) y = y + rowsOf(*residual).to(type);
+  at::Tensor y = d * (given(weight) ? weight->to(type) * rstd : rstd);
+  if (given(bias)) y = y + bias->to(type);
+  if (given(residual)) y = y + rowsOf(*residual).to(type);
   if (relu) y = at::relu(y);
-  if (runningMean) {
+  if (given(runningMean)) {
     runningMean->copy_(runningMean->to(type) * (1 - momentum) + mean * momentum);
     runningVar->copy_(runningVar->to(type) * (1 - momentum) + variance * (momentum * rows / (rows - 1)));
   }
   const at::Tensor out = back(y, x);
   at::Tensor mask;
-  if (relu && residual) mask = (rowsOf(out).reshape({-1, 8}).le(0).logical_not().to(at::kByte) * powers(x)).sum(1).to(at::kByte);
+  if (relu && given(residual)) mask = (rowsOf(out).reshape({-1, 8}).le(0).logical_not().to(at::kByte) * powers(x)).sum(1).to(at::kByte);
   return {out, mean, rstd, mask};
 }
 
@@ -51,15 +82,29 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
                                                                     bool relu, bool needResidual, bool needWeight, bool needBias) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x);
+  checks::strided(grad, "grad", x);
+  checkLike(grad, "grad", x);
+  checkChannels(weight, "weight", x);
+  checkChannels(bias, "bias", x);
+  checks::strided(mean, "mean", x);
+  checks::strided(rstd, "rstd", x);
+  checkChannels(mean, "mean", x);
+  checkChannels(rstd, "rstd", x);
+  if (given(mask)) {
+    checks::contiguous(*mask, "mask", x);
+    checks::type(*mask, "mask", at::kByte);
+    checks::vector(*mask, "mask", x.numel() / 8);
+  }
+  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias), "expected a weight and a bias where their gradients are asked for. Received: none");
   const auto type = computeType(x);
-  const at::Tensor v = rowsOf(x).to(type), d = v - mean, hat = d * rstd, scale = weight ? weight->to(type) * rstd : rstd;
+  const at::Tensor v = rowsOf(x).to(type), d = v - mean, hat = d * rstd, scale = given(weight) ? weight->to(type) * rstd : rstd;
   at::Tensor g = rowsOf(grad).to(type);
   if (relu) {
     at::Tensor passed;
-    if (mask) passed = mask->unsqueeze(1).bitwise_and(powers(x)).ne(0).reshape(g.sizes());
+    if (given(mask)) passed = mask->unsqueeze(1).bitwise_and(powers(x)).ne(0).reshape(g.sizes());
     else {
       at::Tensor y = d * scale;
-      if (bias) y = y + bias->to(type);
+      if (given(bias)) y = y + bias->to(type);
       passed = y.to(x.scalar_type()).le(0).logical_not();
     }
     g = at::where(passed, g, at::zeros_like(g));

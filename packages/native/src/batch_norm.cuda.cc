@@ -1,6 +1,7 @@
 // Batch normalisation, addition and ReLU on the GPU: two passes over memory each way, in float32, where separate operators take up to eight.
 #include "batch_norm.h"
 #include "batch_norm_source.h"
+#include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
 #include "nvrtc.h"
@@ -16,20 +17,29 @@
 namespace nbit {
 namespace {
 
-using Maybe = std::optional<at::Tensor>;
+using checks::given;
+using checks::Maybe;
 constexpr int64_t kThreads = 256;
 
-const void* input(const Maybe& t) { return t ? t->const_data_ptr() : nullptr; }
+const void* input(const Maybe& t) { return given(t) ? t->const_data_ptr() : nullptr; }
 void* output(const at::Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; }
 int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
 
 void checkInput(const at::Tensor& t, const char* what, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(isChannelsLast(t) && t.sizes() == x.sizes() && t.device() == x.device() && t.scalar_type() == x.scalar_type() && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0, "expected ", what,
-                    " of x's shape, dtype and device, with channels last in memory. Received: ", t.sizes(), " ", t.scalar_type(), " on ", t.device());
+  checks::strided(t, what, x);
+  checks::shapeOf(t, what, x, "x");
+  checks::type(t, what, x.scalar_type());
+  NBIT_EXPECT(isChannelsLast(t) && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0, t, what, " with channels last in memory, aligned to 16 bytes");
 }
 void checkChannels(const Maybe& t, const char* what, const at::Tensor& x, at::ScalarType type) {
-  if (!t) return;
-  TORCH_CHECK_VALUE(t->is_contiguous() && t->numel() == x.size(1) && t->device() == x.device() && t->scalar_type() == type, "expected ", what, " of ", x.size(1), " channels in ", type, ". Received: ", t->sizes(), " ", t->scalar_type());
+  if (!given(t)) return;
+  checks::contiguous(*t, what, x);
+  checks::vector(*t, what, x.size(1));
+  checks::type(*t, what, type);
+}
+void checkChannels(const at::Tensor& t, const char* what, const at::Tensor& x, at::ScalarType type) {
+  TORCH_CHECK_VALUE(t.defined(), "expected ", what, " to be a tensor. Received: none");
+  checkChannels(Maybe(t), what, x, type);
 }
 
 // How an input is cut: packs of 8 channels; blocks of the first pass (chunks of rows × tiles of channels) and of the second.
@@ -42,8 +52,9 @@ struct Plan {
   unsigned firstBlocks() const { return static_cast<unsigned>(tiles * chunks); }
 };
 Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool weight, bool bias, bool relu) {
-  TORCH_CHECK_TYPE(kernelTypeKnown(x.scalar_type()) && kernelTypeKnown(weights), "expected float32, bfloat16 or float16. Received: ", x.scalar_type(), " and weights in ", weights);
-  TORCH_CHECK_VALUE(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && x.numel() > 0, "expected a multiple of 8 channels. Received: ", x.sizes());
+  checks::floating(x, "x", false);
+  TORCH_CHECK_TYPE(kernelTypeKnown(weights), "expected weights in float32, bfloat16 or float16. Received: ", c10::getDtypeNames(weights).first);
+  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && x.numel() > 0, x, "x with a multiple of 8 channels, and a value for each");
   checkInput(x, "x", x);
   Plan p;
   p.columns = x.size(1);
@@ -61,7 +72,7 @@ Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool wei
 nvrtc::Kernel& kernel(const Plan& p, const char* name) { return nvrtc::get("batch_norm", batchNormSource(), name, p.options); }
 at::ScalarType typeOf(std::initializer_list<const Maybe*> of) {
   for (const Maybe* t : of)
-    if (*t) return (*t)->scalar_type();
+    if (given(*t)) return (*t)->scalar_type();
   return at::kFloat;
 }
 
@@ -69,22 +80,26 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
                                                                    double eps, bool relu) {
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias, &runningMean});
-  Plan p = planOf(x, type, residual.has_value(), weight.has_value(), bias.has_value(), relu);
-  if (residual) checkInput(*residual, "residual", x);
+  Plan p = planOf(x, type, given(residual), given(weight), given(bias), relu);
+  if (given(residual)) checkInput(*residual, "residual", x);
   checkChannels(weight, "weight", x, type);
   checkChannels(bias, "bias", x, type);
-  TORCH_CHECK_VALUE(runningMean.has_value() == runningVar.has_value(), "expected both running statistics or neither");
+  TORCH_CHECK_VALUE(given(runningMean) == given(runningVar), "expected both running statistics or neither. Received: only the ", given(runningMean) ? "mean" : "variance");
   checkChannels(runningMean, "running_mean", x, type);
   checkChannels(runningVar, "running_var", x, type);
+  if (given(runningMean)) {
+    checks::apart({{&*runningMean, "running_mean"}, {&*runningVar, "running_var"}}, {{&x, "x"}});
+    NBIT_EXPECT(x.numel() > x.size(1), x, "x with more than one value per channel where running statistics are kept");
+  }
   const auto floats = x.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous);
   at::Tensor out = at::empty_like(x), mean = at::empty({p.columns}, floats), rstd = at::empty({p.columns}, floats), partial = at::empty({p.chunks, 2, p.columns}, floats), mask;
-  if (relu && residual) mask = at::empty({p.packs}, floats.dtype(at::kByte));
+  if (relu && given(residual)) mask = at::empty({p.packs}, floats.dtype(at::kByte));
   const void* px = x.const_data_ptr();
   const void* pr = input(residual);
   const void* pw = input(weight);
   const void* pb = input(bias);
-  void* prm = runningMean ? runningMean->mutable_data_ptr() : nullptr;
-  void* prv = runningVar ? runningVar->mutable_data_ptr() : nullptr;
+  void* prm = given(runningMean) ? runningMean->mutable_data_ptr() : nullptr;
+  void* prv = given(runningVar) ? runningVar->mutable_data_ptr() : nullptr;
   void* pp = output(partial);
   void* pm = output(mean);
   void* ps = output(rstd);
@@ -104,15 +119,21 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
                                                                     bool relu, bool needResidual, bool needWeight, bool needBias) {
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias});
-  Plan p = planOf(x, type, mask.has_value(), weight.has_value(), bias.has_value(), relu);
+  Plan p = planOf(x, type, given(mask), given(weight), given(bias), relu);
+  checks::strided(gradOut, "grad", x);
+  checks::shapeOf(gradOut, "grad", x, "x");
   const at::Tensor grad = inOrderOf(gradOut, x);
   checkInput(grad, "grad", x);
   checkChannels(weight, "weight", x, type);
   checkChannels(bias, "bias", x, type);
   checkChannels(mean, "mean", x, at::kFloat);
   checkChannels(rstd, "rstd", x, at::kFloat);
-  TORCH_CHECK_VALUE(!mask || (mask->is_contiguous() && mask->scalar_type() == at::kByte && mask->numel() == p.packs), "expected mask of ", p.packs, " bytes");
-  TORCH_CHECK_VALUE((weight || !needWeight) && (bias || !needBias), "expected a weight and a bias where their gradients are asked for");
+  if (given(mask)) {
+    checks::contiguous(*mask, "mask", x);
+    checks::type(*mask, "mask", at::kByte);
+    checks::vector(*mask, "mask", p.packs);
+  }
+  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias), "expected a weight and a bias where their gradients are asked for. Received: none");
   const auto floats = mean.options();
   at::Tensor gx = at::empty_like(x), gr, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats), means = at::empty({2, p.columns}, floats);
   if (needResidual) gr = at::empty_like(x);

@@ -37,8 +37,13 @@ extern int64_t slotsLive;
 [[noreturn]] void failTableFull();
 [[noreturn]] void failBadHandle(double handle);
 
+// Tensors that hardly an operator expects: gradients that are zero everywhere have no memory (JavaScript gets zeros), quantized and nested ones are refused.
+constexpr c10::DispatchKeySet kOdd = c10::DispatchKeySet(c10::DispatchKey::ZeroTensor) | c10::DispatchKeySet(c10::DispatchKey::Quantized) | c10::DispatchKeySet(c10::DispatchKey::NestedTensor);
+at::Tensor plain(at::Tensor&& odd);
+
 inline double put(at::Tensor&& tensor) {
   if (!tensor.defined()) return 0;
+  if (tensor.key_set().has_any(kOdd)) [[unlikely]] tensor = plain(std::move(tensor));
   uint32_t index = slotFree;
   if (index) {
     slotFree = static_cast<uint32_t>(slots[index].next);

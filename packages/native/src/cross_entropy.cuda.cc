@@ -1,5 +1,6 @@
 // Cross entropy on 16-bit logits without a float32 copy of them: one pass to the loss of each row, one pass in place to the gradient. PyTorch's own path under autocast
 // writes and reads the logits in float32 six times; for a vocabulary of 50,000 that is the largest piece of memory traffic in a step.
+#include "checks.h"
 #include "core.h"
 #include "nvrtc.h"
 
@@ -107,11 +108,14 @@ extern "C" __global__ void gradient(u16* logits, const i64* target, const float*
 )cuda";
 
 void check(const at::Tensor& logits, const at::Tensor& target) {
-  TORCH_CHECK_VALUE(logits.dim() == 2 && logits.is_contiguous(), "expected contiguous logits [rows, classes]. Received: ", logits.sizes());
-  TORCH_CHECK_TYPE(logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf, "expected bfloat16 or float16 logits. Received: ", logits.scalar_type());
-  TORCH_CHECK_VALUE(target.dim() == 1 && target.size(0) == logits.size(0) && target.is_contiguous(), "expected one target per row of logits. Received: ", target.sizes());
-  TORCH_CHECK_TYPE(target.scalar_type() == at::kLong, "expected int64 targets. Received: ", target.scalar_type());
-  TORCH_CHECK_VALUE(target.device() == logits.device(), "expected logits and targets on one device");
+  checks::contiguous(logits, "logits", logits);
+  NBIT_EXPECT(logits.dim() == 2 && logits.size(0) <= 0x7fffffff, logits, "logits [rows, classes], of 2^31 rows at most");
+  NBIT_EXPECT_TYPE(logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf, logits, "logits in bfloat16 or float16");
+  // Kernels read packs of 16 bytes.
+  NBIT_EXPECT(logits.size(1) % 8 != 0 || reinterpret_cast<uintptr_t>(logits.const_data_ptr()) % 16 == 0, logits, "logits aligned to 16 bytes");
+  checks::contiguous(target, "target", logits);
+  checks::vector(target, "target", logits.size(0));
+  checks::type(target, "target", at::kLong);
 }
 nvrtc::Kernel& kernel(const char* name, const at::Tensor& logits) {
   return nvrtc::get("cross_entropy", kSource, name, {logits.scalar_type() == at::kBFloat16 ? "-DBF16=1" : "-DBF16=0"});
@@ -137,7 +141,13 @@ std::tuple<at::Tensor, at::Tensor> rows(const at::Tensor& logits, const at::Tens
 
 void gradient_(at::Tensor& logits, const at::Tensor& target, const at::Tensor& lse, const at::Tensor& scale, int64_t ignore) {
   check(logits, target);
-  TORCH_CHECK_VALUE(scale.scalar_type() == at::kFloat && scale.numel() == 1 && scale.device() == logits.device(), "expected scale to be one float32 on the device of the logits");
+  checks::contiguous(lse, "lse", logits);
+  checks::vector(lse, "lse", logits.size(0));
+  checks::type(lse, "lse", at::kFloat);
+  checks::contiguous(scale, "scale", logits);
+  checks::count(scale, "scale", 1);
+  checks::type(scale, "scale", at::kFloat);
+  checks::apart({{&logits, "logits"}}, {{&target, "target"}, {&lse, "lse"}, {&scale, "scale"}});
   const c10::cuda::CUDAGuard guard(logits.device());
   if (logits.size(0) == 0) return;
   void* x = logits.mutable_data_ptr();

@@ -1,6 +1,7 @@
 // Every operator of the dispatcher, called with arguments from the shared buffer. Converters are compiled once per overload from its schema;
 // operators on the hot list have a generated direct call with the same layout of arguments.
 #include "core.h"
+#include "guards.h"
 #include "hot.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -78,6 +79,7 @@ struct Operator {
   DirectCall direct = nullptr;
   bool writes = false;  // one of its arguments
   uint64_t lastCall = 0;
+  std::vector<Guard> guards;
 };
 uint64_t calls = 0;
 std::deque<Operator> operators;  // a compile during a call moves nothing
@@ -206,6 +208,10 @@ void callBoxed(Operator& op, const double* arguments) {
   Reader in{arguments};
   StackLease lease;
   for (const Kind& k : op.arguments) readArgument(in, k, lease.stack);
+  if (!op.guards.empty()) [[unlikely]] {
+    const Arguments given(op.handle.schema(), lease.stack);
+    for (const Guard& guard : op.guards) guard(given);
+  }
   op.handle.callBoxed(lease.stack);
   Writer out{buffer};
   writeReturns(out, op, lease.stack);
@@ -287,11 +293,12 @@ std::map<std::string, std::vector<std::string>>& overloadIndex() {
 uint32_t compile(const std::string& name, const std::string& overload) {
   const std::string key = name + "." + overload;
   if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
-  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false};
+  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false, {}};
   const auto& schema = op.handle.schema();
   for (const auto& a : schema.arguments()) op.arguments.push_back(describe(a.real_type()));
   for (const auto& r : schema.returns()) op.returns.push_back({describe(r.real_type()), aliasOf(schema, r)});
-  op.direct = findDirect(c10::toString(schema));
+  op.guards = guardsOf(schema);
+  op.direct = op.guards.empty() ? findDirect(c10::toString(schema)) : nullptr;
   op.writes = schema.is_mutable();
   operators.push_back(std::move(op));
   operatorIds[key] = operators.size() - 1;
@@ -348,7 +355,7 @@ NBIT_FN(setDirectCalls) {
   Args a(env, info);
   NBIT_TRY
   const bool on = a.flag(0);
-  for (Operator& op : operators) op.direct = on ? findDirect(c10::toString(op.handle.schema())) : nullptr;
+  for (Operator& op : operators) op.direct = on && op.guards.empty() ? findDirect(c10::toString(op.handle.schema())) : nullptr;
   return nullptr;
   NBIT_CATCH("setDirectCalls")
 }

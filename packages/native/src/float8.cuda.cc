@@ -1,5 +1,6 @@
 // Casts to float8 for training: one kernel reads a matrix once, scales, clamps, rounds, and writes it row-major, transposed, or both. The three products of a linear layer want
 // each factor in another layout, and a transpose of its own would cost as much memory traffic as the cast.
+#include "checks.h"
 #include "core.h"
 #include "nvrtc.h"
 
@@ -142,15 +143,20 @@ const char* inputName(at::ScalarType type) {
   }
 }
 
-const void* amaxData(const std::optional<at::Tensor>& amax, int64_t n, const at::Tensor& x, const char* what) {
-  TORCH_CHECK_VALUE(amax.has_value() && amax->defined() && amax->scalar_type() == at::kFloat && amax->numel() == n && amax->is_contiguous() && amax->device() == x.device(), "expected ", what, " to be ", n, " contiguous float32 on the device of x");
+const void* amaxData(const checks::Maybe& amax, int64_t n, const at::Tensor& x, const char* what) {
+  TORCH_CHECK_VALUE(checks::given(amax), "expected ", what, ". Received: none");
+  checks::contiguous(*amax, what, x);
+  checks::type(*amax, what, at::kFloat);
+  checks::count(*amax, what, n);
   return amax->const_data_ptr();
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> cast(const at::Tensor& x, const std::optional<at::Tensor>& amaxRows, const std::optional<at::Tensor>& amaxColumns, bool e5m2, bool rows, bool columns) {
-  TORCH_CHECK_VALUE(x.dim() == 2 && x.is_contiguous() && x.size(0) % 4 == 0 && x.size(1) % 4 == 0 && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0, "expected a contiguous, aligned matrix whose sides are multiples of 4. Received: ", x.sizes());
+  checks::contiguous(x, "x", x);
+  checks::floating(x, "x", false);
+  NBIT_EXPECT(x.dim() == 2 && x.size(0) % 4 == 0 && x.size(1) % 4 == 0, x, "x to be a matrix whose sides are multiples of 4");
+  NBIT_EXPECT(reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0, x, "x aligned to 16 bytes");
   const char* input = inputName(x.scalar_type());
-  TORCH_CHECK_TYPE(input != nullptr, "expected float32, bfloat16 or float16. Received: ", x.scalar_type());
   const c10::cuda::CUDAGuard guard(x.device());
   int64_t m = x.size(0), k = x.size(1);
   const bool whole = amaxRows.has_value() && amaxRows->defined() && amaxRows->dim() == 0;

@@ -59,6 +59,11 @@ void reserveSlots() {
   slots = static_cast<Slot*>(range);
 }
 
+at::Tensor plain(at::Tensor&& odd) {
+  if (odd.is_quantized() || odd.is_nested()) fail("NBIT_UNSUPPORTED", std::string("expected a result with one number for each element. Received: a ") + (odd.is_nested() ? "nested" : "quantized") + " tensor. Use @nbit/lowbit for quantization, and padding for sequences.");
+  return odd.clone();
+}
+
 void release(double handle) {
   if (isLive(handle)) freeSlot(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
 }

@@ -1,5 +1,6 @@
 // Blockwise low-bit state: quantization, and optimizer steps that read codes, update in float32 and write codes, in one pass over each block.
 // Registered as operators of the dispatcher, so that tracing sees them, no binding code is needed, and other devices register kernels of their own.
+#include "checks.h"
 #include "core.h"
 #include "lowbit_codebook.h"
 
@@ -16,19 +17,27 @@
 namespace nbit::lowbit {
 namespace {
 
+using checks::given;
+
 int64_t blocksOf(int64_t n, int64_t block) { return (n + block - 1) / block; }
+/** Memory on the CPU, element after element. */
+void checkMemory(const at::Tensor& t, const char* what) {
+  TORCH_CHECK_VALUE(t.defined(), "expected ", what, " to be a tensor. Received: none");
+  NBIT_EXPECT(t.device().is_cpu(), t, what, " on the CPU");
+  checks::contiguous(t, what, t);
+}
 void checkMap(const at::Tensor& map) {
-  TORCH_CHECK_VALUE(map.device().is_cpu() && map.is_contiguous() && map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() >= 2 && map.numel() <= 256,
-                    "expected map to be 2 to 256 ascending float32 values. Received: ", map.sizes());
+  checkMemory(map, "map");
+  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() >= 2 && map.numel() <= 256, map, "map to be 2 to 256 ascending float32 values");
 }
 void checkBlock(int64_t block) { TORCH_CHECK_VALUE(block >= 1 && block <= kBlockMax, "expected a block size from 1 to ", kBlockMax, ". Received: ", block); }
 void checkElements(const at::Tensor& t, const char* what) {
-  TORCH_CHECK_VALUE(t.device().is_cpu() && t.is_contiguous(), "expected ", what, " to be contiguous on the CPU");
-  const auto d = t.scalar_type();
-  TORCH_CHECK_TYPE(d == at::kFloat || d == at::kBFloat16 || d == at::kHalf, "expected ", what, " to be float32, bfloat16 or float16. Received: ", d);
+  checkMemory(t, what);
+  checks::floating(t, what, false);
 }
 void checkAbsmax(const at::Tensor& absmax, int64_t n, int64_t block) {
-  TORCH_CHECK_VALUE(absmax.device().is_cpu() && absmax.scalar_type() == at::kFloat && absmax.is_contiguous() && absmax.numel() == blocksOf(n, block), "expected one float32 absmax per block. Received: ", absmax.sizes());
+  checkMemory(absmax, "absmax");
+  NBIT_EXPECT(absmax.scalar_type() == at::kFloat && absmax.numel() == blocksOf(n, block), absmax, "one float32 absmax for each of ", blocksOf(n, block), " blocks");
 }
 const Codebook& bookOf(const at::Tensor& map) {
   checkMap(map);
@@ -60,31 +69,32 @@ enum class Codec { full, byte, nibble, float8 };
 class State {
  public:
   State(const at::Tensor& t, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool positive) : block_(block), positive_(positive) {
-    TORCH_CHECK_VALUE(t.device().is_cpu() && t.is_contiguous(), "expected states to be contiguous on the CPU");
-    data_ = t.mutable_data_ptr();
+    checkMemory(t, "states");
     if (t.scalar_type() == at::kFloat) {
       codec_ = Codec::full;
-      TORCH_CHECK_VALUE(t.numel() == n, "expected one state per element. Received: ", t.sizes());
+      NBIT_EXPECT(t.numel() == n, t, "one state for each of ", n, " elements");
+      data_ = t.mutable_data_ptr();
       return;
     }
-    TORCH_CHECK_VALUE(absmax != nullptr, "expected an absmax for each quantized state");
+    TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(), "expected an absmax for each quantized state. Received: none");
     checkAbsmax(*absmax, n, block);
+    data_ = t.mutable_data_ptr();
     absmax_ = absmax->mutable_data_ptr<float>();
     if (t.scalar_type() == at::kFloat8_e4m3fn) {
       codec_ = Codec::float8;
       book_ = &float8Book();
-      TORCH_CHECK_VALUE(t.numel() == n, "expected one float8 per element. Received: ", t.sizes());
+      NBIT_EXPECT(t.numel() == n, t, "one float8 for each of ", n, " elements");
       return;
     }
-    TORCH_CHECK_TYPE(t.scalar_type() == at::kByte, "expected states in float32, uint8 or float8_e4m3fn. Received: ", t.scalar_type());
-    TORCH_CHECK_VALUE(map != nullptr, "expected a map for each state of codes");
+    NBIT_EXPECT_TYPE(t.scalar_type() == at::kByte, t, "states in float32, uint8 or float8_e4m3fn");
+    TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
     book_ = &bookOf(*map);
     codec_ = book_->size <= 16 ? Codec::nibble : Codec::byte;
     positive_ = positive && book_->values[0] == 0.f;
     if (codec_ == Codec::byte) {
-      TORCH_CHECK_VALUE(t.numel() == n && book_->size == 256, "expected one uint8 code per element and a map of 256 values. Received: ", t.sizes());
+      NBIT_EXPECT(t.numel() == n && book_->size == 256, t, "one uint8 code for each of ", n, " elements and a map of 256 values, not of ", book_->size);
     } else {
-      TORCH_CHECK_VALUE(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), "expected two codes per byte and an even block size. Received: ", t.sizes(), " and ", block);
+      NBIT_EXPECT(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), t, "two codes per byte for ", n, " elements and an even block size, not ", block);
     }
   }
   // What a step reads: codes of 256 values as they are, all else in float32 at `at`, where the new state goes in any case.
@@ -155,8 +165,15 @@ at::Tensor quantizeInto(const at::Tensor& x, at::Tensor codes, const at::Tensor*
   return absmax;
 }
 at::Tensor dequantizeFrom(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor* map, int64_t block, at::IntArrayRef shape) {
+  checkMemory(codes, "codes");
+  // Before anything of that size is asked for.
+  const int64_t most = codes.numel() * 2;
+  int64_t n = 1;
+  for (const int64_t size : shape) {
+    TORCH_CHECK_VALUE(size >= 0 && (size == 0 || n <= most / size), "expected a shape of ", most, " elements at most, for ", codes.numel(), " bytes of codes. Received: ", shape);
+    n *= size;
+  }
   at::Tensor out = at::empty(shape, codes.options().dtype(at::kFloat));
-  const int64_t n = out.numel();
   const State state(codes, &absmax, map, n, block, false);
   float* to = out.mutable_data_ptr<float>();
   const Kernels& k = kernels();
@@ -170,7 +187,7 @@ std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tenso
   checkElements(x, "x");
   checkMap(map);
   checkBlock(block);
-  TORCH_CHECK_VALUE(map.numel() == 256, "expected a map of 256 values, one per code. Received: ", map.numel());
+  NBIT_EXPECT(map.numel() == 256, map, "a map of 256 values, one per code");
   at::Tensor codes = at::empty(x.sizes(), x.options().dtype(at::kByte));
   at::Tensor absmax = quantizeInto(x, codes, &map, block, false);
   return {codes, absmax};
@@ -178,24 +195,24 @@ std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tenso
 at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor& map, int64_t block) {
   checkBlock(block);
   checkMap(map);
-  TORCH_CHECK_VALUE(map.numel() == 256, "expected a map of 256 values, one per code. Received: ", map.numel());
+  NBIT_EXPECT(map.numel() == 256, map, "a map of 256 values, one per code");
   return dequantizeFrom(codes, absmax, &map, block, codes.sizes());
 }
 // 4 bits (two codes a byte) with a map of 16, float8 e4m3 without a map.
 std::tuple<at::Tensor, at::Tensor> quantizeSmall(const at::Tensor& x, const std::optional<at::Tensor>& map, int64_t block, bool positive) {
   checkElements(x, "x");
   checkBlock(block);
-  if (map) {
+  if (given(map)) {
     checkMap(*map);
-    TORCH_CHECK_VALUE(map->numel() <= 16, "expected a map of at most 16 values. Received: ", map->numel());
+    NBIT_EXPECT(map->numel() <= 16, *map, "a map of at most 16 values");
   }
-  at::Tensor codes = map ? at::empty({(x.numel() + 1) / 2}, x.options().dtype(at::kByte)) : at::empty(x.sizes(), x.options().dtype(at::kFloat8_e4m3fn));
-  at::Tensor absmax = quantizeInto(x, codes, map ? &*map : nullptr, block, positive);
+  at::Tensor codes = given(map) ? at::empty({(x.numel() + 1) / 2}, x.options().dtype(at::kByte)) : at::empty(x.sizes(), x.options().dtype(at::kFloat8_e4m3fn));
+  at::Tensor absmax = quantizeInto(x, codes, given(map) ? &*map : nullptr, block, positive);
   return {codes, absmax};
 }
 at::Tensor dequantizeSmall(const at::Tensor& codes, const at::Tensor& absmax, const std::optional<at::Tensor>& map, int64_t block, at::IntArrayRef shape) {
   checkBlock(block);
-  return dequantizeFrom(codes, absmax, map ? &*map : nullptr, block, shape);
+  return dequantizeFrom(codes, absmax, given(map) ? &*map : nullptr, block, shape);
 }
 
 double ratio(double coefficient, double p, double u, double most) {
@@ -208,9 +225,6 @@ struct Rates {
   double lr, beta1, beta2, beta3, alpha, eps, weightDecay, trustCoefficient, maxUnorm, correction1, correction2;
 };
 void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, int family, const Rates& r, bool first, bool nesterov, int64_t block) {
-  checkElements(p, "p");
-  checkElements(g, "g");
-  TORCH_CHECK_VALUE(g.sizes() == p.sizes(), "expected a gradient of the parameter's shape. Received: ", g.sizes());
   Step step{static_cast<float>(r.lr), static_cast<float>(r.beta1), static_cast<float>(r.beta2), static_cast<float>(r.beta3), static_cast<float>(r.alpha), static_cast<float>(r.eps), static_cast<float>(r.weightDecay),
             static_cast<float>(r.lr / r.correction1), static_cast<float>(1.0 / r.correction1), static_cast<float>(1.0 / std::sqrt(r.correction2)), 1.f, first, nesterov};
   const int64_t n = p.numel(), blocks = blocksOf(n, block);
@@ -255,11 +269,19 @@ void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, i
   });
 }
 
+void checkParameter(const at::Tensor& p, const at::Tensor& g) {
+  checkElements(p, "p");
+  checkElements(g, "g");
+  checks::shapeOf(g, "g", p, "p");
+}
+
 constexpr int kStateCount[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
 
 void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& codes2, at::Tensor& absmax1, at::Tensor& absmax2, const at::Tensor& map1, const at::Tensor& map2, double lr, double beta1,
            double beta2, double eps, double weightDecay, bool decoupled, double correction1, double correction2, int64_t block, bool keepPositive) {
   checkBlock(block);
+  checkParameter(p, g);
+  checks::apart({{&p, "p"}, {&codes1, "codes1"}, {&codes2, "codes2"}, {&absmax1, "absmax1"}, {&absmax2, "absmax2"}}, {{&g, "g"}, {&map1, "map1"}, {&map2, "map2"}});
   const int64_t n = p.numel();
   run(p, g, {State(codes1, &absmax1, &map1, n, block, false), State(codes2, &absmax2, &map2, n, block, keepPositive)}, decoupled ? kAdamW : kAdam,
       {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, correction1, correction2}, false, false, block);
@@ -268,18 +290,30 @@ void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& c
 // kind: 0 momentum, 1 Lion, 2 RMSprop, 3 Adagrad
 void oneState_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes, at::Tensor& absmax, const at::Tensor& map, int64_t kind, double lr, double beta1, double beta2, double eps, double weightDecay, bool first,
                bool nesterov, int64_t block, bool keepPositive) {
-  TORCH_CHECK_VALUE(kind >= 0 && kind < 4, "unknown kind of optimizer: ", kind);
+  TORCH_CHECK_VALUE(kind >= 0 && kind < 4, "expected kind to be from 0 to 3. Received: ", kind);
   checkBlock(block);
+  checkParameter(p, g);
+  checks::apart({{&p, "p"}, {&codes, "codes"}, {&absmax, "absmax"}}, {{&g, "g"}, {&map, "map"}});
   run(p, g, {State(codes, &absmax, &map, p.numel(), block, keepPositive && kind >= 2)}, static_cast<int>(kind), {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, 1, 1}, first, nesterov, block);
+}
+
+void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps) {
+  std::vector<checks::Named> written{{&p, "p"}}, read{{&g, "g"}};
+  for (const at::Tensor& t : states) written.push_back({&t, "states"});
+  for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
+  for (const at::Tensor& t : maps) read.push_back({&t, "maps"});
+  checks::apart(written, read);
 }
 
 // Every family with states in any format; absmax and maps have one entry per state, or none where the format needs none.
 void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family, int64_t step, double lr, double beta1, double beta2, double beta3, double alpha,
            double eps, double weightDecay, bool nesterov, double trustCoefficient, double maxUnorm, int64_t block, bool keepPositive) {
-  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "unknown family of optimizers: ", family);
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family], " states. Received: ", states.size());
+  checkParameter(p, g);
   TORCH_CHECK_VALUE(step >= 1, "expected step to be at least 1. Received: ", step);
   checkBlock(block);
+  checkApart(p, g, states, absmax, maps);
   std::vector<State> all;
   for (size_t i = 0; i < states.size(); i++)
     all.emplace_back(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, p.numel(), block, keepPositive && !kSigned[family][i]);
@@ -297,8 +331,8 @@ int64_t useKernels(int64_t which) {
 }
 
 TORCH_LIBRARY_FRAGMENT(nbit, m) {
-  m.def("low_bit_kernels", countKernels);
-  m.def("use_low_bit_kernels", useKernels);
+  m.def("low_bit_kernels() -> int", countKernels);
+  m.def("use_low_bit_kernels(int which) -> int", useKernels);
   m.def("quantize_blockwise(Tensor x, Tensor map, int block_size) -> (Tensor codes, Tensor absmax)");
   m.def("dequantize_blockwise(Tensor codes, Tensor absmax, Tensor map, int block_size) -> Tensor");
   m.def("quantize_small(Tensor x, Tensor? map, int block_size, bool keep_positive) -> (Tensor codes, Tensor absmax)");

@@ -1,5 +1,6 @@
 // Low-bit optimizer state on the GPU (kernels: lowbit_source.h). Everything runs on PyTorch's current stream and reads nothing back; learning rate, step number, gradient scale and found-inf may be
 // tensors, so that a recorded graph sees today's.
+#include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
 #include "lowbit_source.h"
@@ -15,7 +16,8 @@
 namespace nbit {
 namespace {
 
-using Maybe = std::optional<at::Tensor>;
+using checks::given;
+using checks::Maybe;
 constexpr int64_t kMostBlock = 4096;
 constexpr int kFamilies = 9;
 constexpr int kStatesOf[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
@@ -45,43 +47,44 @@ struct Format {
 
 int64_t blocksOf(int64_t n, int64_t block) { return (n + block - 1) / block; }
 bool aligned(const at::Tensor& t) { return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0; }
-void checkOn(const at::Tensor& t, const char* what, const at::Tensor& like) {
-  TORCH_CHECK_VALUE(t.is_contiguous() && t.device() == like.device(), "expected ", what, " to be contiguous on ", like.device(), ". Received: ", t.sizes(), " on ", t.device());
-}
 void checkElements(const at::Tensor& t, const char* what, const at::Tensor& like) {
-  checkOn(t, what, like);
-  TORCH_CHECK_TYPE(kernelTypeKnown(t.scalar_type()), "expected ", what, " to be float32, bfloat16 or float16. Received: ", t.scalar_type());
+  checks::contiguous(t, what, like);
+  checks::floating(t, what, false);
 }
 void checkBlock(int64_t block) { TORCH_CHECK_VALUE(block >= 1 && block <= kMostBlock, "expected a block size from 1 to ", kMostBlock, ". Received: ", block); }
 const void* one(const Maybe& t, const char* what, const at::Tensor& like) {
-  if (!t) return nullptr;
-  TORCH_CHECK_VALUE(t->scalar_type() == at::kFloat && t->numel() == 1 && t->device() == like.device(), "expected ", what, " to be one float32 on ", like.device(), ". Received: ", t->scalar_type(), " ", t->sizes(), " on ", t->device());
+  if (!given(t)) return nullptr;
+  checks::contiguous(*t, what, like);
+  checks::type(*t, what, at::kFloat);
+  checks::count(*t, what, 1);
   return t->const_data_ptr();
 }
 
 Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool keep, const at::Tensor& like) {
-  checkOn(state, "states", like);
+  checks::contiguous(state, "states", like);
   Format f;
   if (state.scalar_type() == at::kFloat) {
-    TORCH_CHECK_VALUE(state.numel() == n, "expected one state per element. Received: ", state.sizes());
+    NBIT_EXPECT(state.numel() == n, state, "one state for each of ", n, " elements");
     return f;
   }
-  TORCH_CHECK_VALUE(absmax != nullptr && absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), "expected one float32 absmax per block for each quantized state");
-  checkOn(*absmax, "absmax", like);
+  TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(), "expected an absmax for each quantized state. Received: none");
+  checks::contiguous(*absmax, "absmax", like);
+  NBIT_EXPECT(absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), *absmax, "one float32 absmax for each of ", blocksOf(n, block), " blocks");
   f.keep = keep;
   if (state.scalar_type() == at::kFloat8_e4m3fn) {
     f.codec = float8;
   } else {
-    TORCH_CHECK_TYPE(state.scalar_type() == at::kByte, "expected states in float32, uint8 or float8_e4m3fn. Received: ", state.scalar_type());
-    TORCH_CHECK_VALUE(map != nullptr && map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, "expected a map of 2 to 256 float32 values for each state of codes");
-    checkOn(*map, "maps", like);
+    NBIT_EXPECT_TYPE(state.scalar_type() == at::kByte, state, "states in float32, uint8 or float8_e4m3fn");
+    TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
+    checks::contiguous(*map, "maps", like);
+    NBIT_EXPECT(map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, *map, "maps of 2 to 256 float32 values");
     f.size = map->numel();
     f.codec = f.size <= 16 ? nibble : byte;
   }
   if (f.codec == nibble) {
-    TORCH_CHECK_VALUE(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), "expected two codes per byte and an even block size. Received: ", state.sizes(), " and ", block);
+    NBIT_EXPECT(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), state, "two codes per byte for ", n, " elements and an even block size, not ", block);
   } else {
-    TORCH_CHECK_VALUE(state.numel() == n, "expected one code per element. Received: ", state.sizes());
+    NBIT_EXPECT(state.numel() == n, state, "one code for each of ", n, " elements");
   }
   return f;
 }
@@ -110,8 +113,8 @@ Launch launchOf(int64_t n, int64_t block, int64_t family, size_t states, const s
 void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) { nvrtc::launch(nvrtc::get("lowbit", lowBitSource(), name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments); }
 
 void checkMap(const at::Tensor& map, const at::Tensor& like) {
-  TORCH_CHECK_VALUE(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() == 256, "expected a map of 256 float32 values, one per code. Received: ", map.scalar_type(), " ", map.sizes());
-  checkOn(map, "map", like);
+  checks::contiguous(map, "map", like);
+  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() == 256, map, "a map of 256 float32 values, one per code");
 }
 std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tensor& map, int64_t block) {
   checkElements(x, "x", x);
@@ -148,12 +151,17 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const a
 
 void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family, const at::Tensor& step, const Maybe& lrTensor, double lr, double beta1, double beta2,
            double beta3, double alpha, double eps, double weightDecay, bool nesterov, double trustCoefficient, double maxUnorm, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
-  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "unknown family of optimizers: ", family);
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStatesOf[family], "expected ", kStatesOf[family], " states. Received: ", states.size());
   checkElements(p, "p", p);
   checkElements(g, "g", p);
   checkBlock(block);
-  TORCH_CHECK_VALUE(g.sizes() == p.sizes(), "expected a gradient of the parameter's shape. Received: ", g.sizes());
+  checks::shapeOf(g, "g", p, "p");
+  std::vector<checks::Named> written{{&p, "p"}}, read{{&g, "g"}};
+  for (const at::Tensor& t : states) written.push_back({&t, "states"});
+  for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
+  for (const at::Tensor& t : maps) read.push_back({&t, "maps"});
+  checks::apart(written, read);
   const c10::cuda::CUDAGuard guard(p.device());
   int64_t n = p.numel();
   if (n == 0) return;
@@ -169,7 +177,7 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   }
   Given given{lr, beta1, beta2, static_cast<float>(beta3), static_cast<float>(alpha), static_cast<float>(eps), static_cast<float>(weightDecay), 1.f, static_cast<float>(family == kLamb ? 1.0 : trustCoefficient),
               static_cast<float>(maxUnorm), nesterov};
-  Read read{one(lrTensor, "lr_tensor", p), one(step, "step", p), one(gradScale, "grad_scale", p), one(foundInf, "found_inf", p), nullptr};
+  Read read{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p), one(foundInf, "found_inf", p), nullptr};
   const Launch l = launchOf(n, block, family, states.size(), formats, p.scalar_type(), g.scalar_type(), isAligned);
   void* pp = p.mutable_data_ptr();
   const void* pg = g.const_data_ptr();

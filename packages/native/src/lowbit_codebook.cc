@@ -1,6 +1,7 @@
 // What encoding needs of a map: made once per map, kept for the life of the process. There are a handful.
 #include "lowbit_codebook.h"
 
+#include <c10/util/Exception.h>
 #include <c10/util/Float8_e4m3fn.h>
 #include <c10/util/Half.h>
 
@@ -177,6 +178,8 @@ const Codebook& codebookOf(const float* values, int n) {
   static auto& known = *new std::unordered_map<std::string, std::unique_ptr<Owned>>();
   const std::string key(reinterpret_cast<const char*>(values), static_cast<size_t>(n) * 4);
   std::lock_guard<std::mutex> lock(mutex);
+  if (known.find(key) == known.end())
+    for (int i = 0; i + 1 < n; i++) TORCH_CHECK_VALUE(values[i] <= values[i + 1], "expected map to be ascending. Received: ", values[i], " before ", values[i + 1], " at ", i);
   auto& found = known[key];
   if (!found) {
     auto made = std::make_unique<Owned>();

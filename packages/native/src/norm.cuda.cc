@@ -1,4 +1,5 @@
 // Residual addition and normalisation on the GPU: 16-bit and float32 inputs are read once, computed in float32, written once in the dtype that the next operator wants.
+#include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
 #include "norm_source.h"
@@ -13,7 +14,8 @@
 namespace nbit {
 namespace {
 
-using Maybe = std::optional<at::Tensor>;
+using checks::given;
+using checks::Maybe;
 constexpr int64_t kMostColumns = 16384;
 
 struct Shape {
@@ -33,35 +35,38 @@ std::vector<std::string> options(const Shape& s, at::ScalarType x, at::ScalarTyp
           define("TO", kernelType(out)), define("TW", kernelType(w)), define("HAS_R", hasR), define("HAS_W", hasW), define("HAS_B", hasB), define("HAS_GS", hasGs), define("RMS", rms)};
 }
 void check(const at::Tensor& t, const char* what, int64_t numel, const at::Tensor& like) {
-  TORCH_CHECK_VALUE(t.is_contiguous() && t.numel() == numel && t.device() == like.device(), "expected ", what, " to be contiguous, of ", numel, " elements, on ", like.device(), ". Received: ", t.sizes(), " on ", t.device());
-  TORCH_CHECK_TYPE(kernelTypeKnown(t.scalar_type()), "expected ", what, " to be float32, bfloat16 or float16. Received: ", t.scalar_type());
+  checks::contiguous(t, what, like);
+  checks::floating(t, what, false);
+  checks::count(t, what, numel);
 }
+void checkType(at::ScalarType type, const char* what) { TORCH_CHECK_TYPE(kernelTypeKnown(type), "expected ", what, " to be float32, bfloat16 or float16. Received: ", c10::getDtypeNames(type).first); }
 void checkColumns(const at::Tensor& x, int64_t columns) {
-  TORCH_CHECK_VALUE(columns >= 1 && columns <= kMostColumns && x.numel() % columns == 0, "expected rows of 1 to ", kMostColumns, " columns. Received: ", columns);
+  TORCH_CHECK_VALUE(columns >= 1 && columns <= kMostColumns && x.numel() % columns == 0, "expected rows of 1 to ", kMostColumns, " columns that divide ", x.numel(), " elements. Received: ", columns);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, int64_t columns, double eps, bool rms, at::ScalarType dtype) {
   checkColumns(x, columns);
   check(x, "x", x.numel(), x);
-  if (residual) check(*residual, "residual", x.numel(), x);
-  if (weight) check(*weight, "weight", columns, x);
-  if (bias) check(*bias, "bias", columns, x);
-  TORCH_CHECK_TYPE(!weight || !bias || weight->scalar_type() == bias->scalar_type(), "expected weight and bias of one dtype");
+  checkType(dtype, "dtype");
+  if (given(residual)) check(*residual, "residual", x.numel(), x);
+  if (given(residual)) checks::shapeOf(*residual, "residual", x, "x");
+  if (given(weight)) check(*weight, "weight", columns, x);
+  if (given(bias)) check(*bias, "bias", columns, x);
+  if (given(weight) && given(bias)) checks::type(*bias, "bias, as weight, ", weight->scalar_type());
   const c10::cuda::CUDAGuard guard(x.device());
   int64_t rows = x.numel() / columns;
-  const auto xType = x.scalar_type(), rType = residual ? residual->scalar_type() : xType, sumType = c10::promoteTypes(xType, rType);
-  const auto wType = weight ? weight->scalar_type() : bias ? bias->scalar_type() : at::kFloat;
+  const auto xType = x.scalar_type(), rType = given(residual) ? residual->scalar_type() : xType, sumType = c10::promoteTypes(xType, rType);
+  const auto wType = given(weight) ? weight->scalar_type() : given(bias) ? bias->scalar_type() : at::kFloat;
   at::Tensor sum, out = at::empty(x.sizes(), x.options().dtype(dtype)), mean = at::empty({rows}, x.options().dtype(at::kFloat)), rstd = at::empty_like(mean);
-  check(out, "out", x.numel(), x);
-  if (residual) sum = at::empty(x.sizes(), x.options().dtype(sumType));
+  if (given(residual)) sum = at::empty(x.sizes(), x.options().dtype(sumType));
   if (rows == 0) return {sum, out, mean, rstd};
-  const Shape s = shapeOf(columns, aligned(x) && (!residual || aligned(*residual)) && (!weight || aligned(*weight)) && (!bias || aligned(*bias)));
-  auto& kernel = nvrtc::get("norm", normSource(), "forward", options(s, xType, rType, sumType, dtype, wType, residual.has_value(), weight.has_value(), bias.has_value(), false, rms));
+  const Shape s = shapeOf(columns, aligned(x) && (!given(residual) || aligned(*residual)) && (!given(weight) || aligned(*weight)) && (!given(bias) || aligned(*bias)));
+  auto& kernel = nvrtc::get("norm", normSource(), "forward", options(s, xType, rType, sumType, dtype, wType, given(residual), given(weight), given(bias), false, rms));
   const void* px = x.const_data_ptr();
-  const void* pr = residual ? residual->const_data_ptr() : nullptr;
-  const void* pw = weight ? weight->const_data_ptr() : nullptr;
-  const void* pb = bias ? bias->const_data_ptr() : nullptr;
-  void* ps = residual ? sum.mutable_data_ptr() : nullptr;
+  const void* pr = given(residual) ? residual->const_data_ptr() : nullptr;
+  const void* pw = given(weight) ? weight->const_data_ptr() : nullptr;
+  const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
+  void* ps = given(residual) ? sum.mutable_data_ptr() : nullptr;
   void* po = out.mutable_data_ptr();
   void* pm = mean.mutable_data_ptr();
   void* pv = rstd.mutable_data_ptr();
@@ -76,19 +81,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   checkColumns(sum, columns);
   check(sum, "sum", sum.numel(), sum);
   check(grad, "grad", sum.numel(), sum);
-  if (gradSum) {
+  if (given(gradSum)) {
     check(*gradSum, "grad_sum", sum.numel(), sum);
-    TORCH_CHECK_TYPE(gradSum->scalar_type() == sum.scalar_type(), "expected grad_sum of the sum's dtype. Received: ", gradSum->scalar_type());
+    checks::type(*gradSum, "grad_sum, as sum, ", sum.scalar_type());
   }
-  if (weight) check(*weight, "weight", columns, sum);
-  TORCH_CHECK_VALUE(weight || !(needWeight || needBias), "expected a weight where gradients of weights are asked for");
+  if (given(weight)) check(*weight, "weight", columns, sum);
+  TORCH_CHECK_VALUE(given(weight) || !(needWeight || needBias), "expected a weight where gradients of weight or bias are asked for. Received: none");
+  checkType(xType, "x_dtype");
+  if (residualType) checkType(*residualType, "residual_dtype");
   const c10::cuda::CUDAGuard guard(sum.device());
   int64_t rows = sum.numel() / columns;
   check(mean, "mean", rows, sum);
   check(rstd, "rstd", rows, sum);
-  const auto rType = residualType.value_or(xType), wType = weight ? weight->scalar_type() : at::kFloat;
+  checks::type(mean, "mean", at::kFloat);
+  checks::type(rstd, "rstd", at::kFloat);
+  const auto rType = residualType.value_or(xType), wType = given(weight) ? weight->scalar_type() : at::kFloat;
   at::Tensor gx = at::empty(sum.sizes(), sum.options().dtype(xType)), gr, gw, gb, partial;
-  check(gx, "grad_x", sum.numel(), sum);
   if (residualType) gr = at::empty(sum.sizes(), sum.options().dtype(rType));
   if (needWeight) gw = at::empty_like(*weight);
   if (needBias) gb = at::empty_like(*weight);
@@ -97,16 +105,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
     if (needBias) gb.zero_();
     return {gx, gr, gw, gb};
   }
-  const Shape s = shapeOf(columns, aligned(sum) && aligned(grad) && (!gradSum || aligned(*gradSum)) && (!weight || aligned(*weight)));
-  const auto list = options(s, xType, rType, sum.scalar_type(), grad.scalar_type(), wType, residualType.has_value(), weight.has_value(), false, gradSum.has_value(), rms);
+  const Shape s = shapeOf(columns, aligned(sum) && aligned(grad) && (!given(gradSum) || aligned(*gradSum)) && (!given(weight) || aligned(*weight)));
+  const auto list = options(s, xType, rType, sum.scalar_type(), grad.scalar_type(), wType, residualType.has_value(), given(weight), false, given(gradSum), rms);
   const int64_t perProcessor = std::max<int64_t>(1, 512 / (s.threads * s.groups));
   int blocks = static_cast<int>(std::min<int64_t>((rows + s.groups - 1) / s.groups, at::cuda::getCurrentDeviceProperties()->multiProcessorCount * perProcessor));
   const bool weights = needWeight || needBias;
   if (weights) partial = at::empty({blocks, 2, columns}, sum.options().dtype(at::kFloat));
   const void* pg = grad.const_data_ptr();
-  const void* ps = gradSum ? gradSum->const_data_ptr() : nullptr;
+  const void* ps = given(gradSum) ? gradSum->const_data_ptr() : nullptr;
   const void* px = sum.const_data_ptr();
-  const void* pw = weight ? weight->const_data_ptr() : nullptr;
+  const void* pw = given(weight) ? weight->const_data_ptr() : nullptr;
   const void* pm = mean.const_data_ptr();
   const void* pv = rstd.const_data_ptr();
   void* po = gx.mutable_data_ptr();

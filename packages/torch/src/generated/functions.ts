@@ -35,15 +35,9 @@ export const adaptiveMaxPool1d: {
 export const adaptiveMaxPool2d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("adaptive_max_pool2d");
-export const adaptiveMaxPool2dBackward: {
-  (gradOutput: Tensor, self: Tensor, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("adaptive_max_pool2d_backward");
 export const adaptiveMaxPool3d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("adaptive_max_pool3d");
-export const adaptiveMaxPool3dBackward: {
-  (gradOutput: Tensor, self: Tensor, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("adaptive_max_pool3d_backward");
 export const add: {
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
@@ -73,9 +67,6 @@ export const adjoint: {
 export const affineGridGenerator: {
   (theta: Tensor, size: Ints, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("affine_grid_generator");
-export const affineGridGeneratorBackward: {
-  (grad: Tensor, size: Ints, alignCorners: boolean): Tensor;
-} = bind("affine_grid_generator_backward");
 export const alias: {
   (self: Tensor): Tensor;
 } = bind("alias");
@@ -191,15 +182,9 @@ export const avgPool1d: {
 export const avgPool2d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, countIncludePad?: boolean | { countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, divisorOverride?: Int | null | { divisorOverride?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("avg_pool2d");
-export const avgPool2dBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, stride: Int | Ints, padding: Int | Ints, ceilMode: boolean, countIncludePad: boolean, divisorOverride: Int | null, options?: { gradInput?: Tensor }): Tensor;
-} = bind("avg_pool2d_backward");
 export const avgPool3d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, countIncludePad?: boolean | { countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, divisorOverride?: Int | null | { divisorOverride?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("avg_pool3d");
-export const avgPool3dBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, stride: Int | Ints, padding: Int | Ints, ceilMode: boolean, countIncludePad: boolean, divisorOverride: Int | null, options?: { gradInput?: Tensor }): Tensor;
-} = bind("avg_pool3d_backward");
 export const baddbmm: {
   (self: Tensor, batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
   (self: Tensor, batch1: Tensor, batch2: Tensor, outDtype: DType, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
@@ -211,30 +196,6 @@ export const bartlettWindow: {
 export const batchNorm: {
   (input: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, training: boolean, momentum: number, eps: number, cudnnEnabled: boolean): Tensor;
 } = bind("batch_norm");
-export const batchNormBackward: {
-  (gradOut: Tensor, input: Tensor, weight: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, saveMean: Tensor | null, saveVar: Tensor | null, update: boolean, eps: number, outputMask: readonly boolean[], reserve: Tensor): [Tensor, Tensor, Tensor];
-} = bind("batch_norm_backward");
-export const batchNormBackwardElemt: {
-  (gradOut: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, weight: Tensor | null, sumDy: Tensor, sumDyXmu: Tensor, count: Tensor, options?: { out?: Tensor }): Tensor;
-} = bind("batch_norm_backward_elemt");
-export const batchNormBackwardReduce: {
-  (gradOut: Tensor, input: Tensor, mean: Tensor, invstd: Tensor, weight: Tensor | null, inputG: boolean, weightG: boolean, biasG: boolean, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor; out3?: Tensor }): [Tensor, Tensor, Tensor, Tensor];
-} = bind("batch_norm_backward_reduce");
-export const batchNormElemt: {
-  (input: Tensor, weight: Tensor | null, bias: Tensor | null, mean: Tensor, invstd: Tensor, eps: number, options?: { out?: Tensor }): Tensor;
-} = bind("batch_norm_elemt");
-export const batchNormGatherStats: {
-  (input: Tensor, mean: Tensor, invstd: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, momentum: number, eps: number, count: Int, options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("batch_norm_gather_stats");
-export const batchNormGatherStatsWithCounts: {
-  (input: Tensor, mean: Tensor, invstd: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, momentum: number, eps: number, counts: Tensor, options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("batch_norm_gather_stats_with_counts");
-export const batchNormStats: {
-  (input: Tensor, eps: number, options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("batch_norm_stats");
-export const batchNormUpdateStats: {
-  (input: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, momentum: number, options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("batch_norm_update_stats");
 export const bernoulli: {
   (self: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (self: Tensor, p: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
@@ -246,9 +207,6 @@ export const bilinear: {
 export const binaryCrossEntropy: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("binary_cross_entropy");
-export const binaryCrossEntropyBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; gradInput?: Tensor }, reduction?: Int | { reduction?: Int; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("binary_cross_entropy_backward");
 export const binaryCrossEntropyWithLogits: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; posWeight?: Tensor | null; reduction?: Int; out?: Tensor }, posWeight?: Tensor | null | { posWeight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("binary_cross_entropy_with_logits");
@@ -347,9 +305,6 @@ export const choleskyInverse: {
 export const choleskySolve: {
   (self: Tensor, input2: Tensor, upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cholesky_solve");
-export const chooseQparamsOptimized: {
-  (input: Tensor, numel: Int, nBins: Int, ratio: number, bitWidth: Int): [Tensor, Tensor];
-} = bind("choose_qparams_optimized");
 export const chunk: {
   (self: Tensor, chunks: Int, dim?: Int | { dim?: Int }): Tensor[];
 } = bind("chunk");
@@ -418,9 +373,6 @@ export const convDepthwise3d: {
 export const convTbc: {
   (self: Tensor, weight: Tensor, bias: Tensor, pad?: Int | { pad?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("conv_tbc");
-export const convTbcBackward: {
-  (self: Tensor, input: Tensor, weight: Tensor, bias: Tensor, pad: Int): [Tensor, Tensor, Tensor];
-} = bind("conv_tbc_backward");
 export const convTranspose1d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, groups?: Int | { groups?: Int; dilation?: Int | Ints }, dilation?: Int | Ints | { dilation?: Int | Ints }): Tensor;
 } = bind("conv_transpose1d");
@@ -433,12 +385,6 @@ export const convTranspose3d: {
 export const convolution: {
   (input: Tensor, weight: Tensor, bias: Tensor | null, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, options?: { out?: Tensor }): Tensor;
 } = bind("convolution");
-export const convolutionBackward: {
-  (gradOutput: Tensor, input: Tensor, weight: Tensor, biasSizes: Ints | null, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
-} = bind("convolution_backward");
-export const convolutionBackwardOverrideable: {
-  (gradOutput: Tensor, input: Tensor, weight: Tensor, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor] & { readonly gradInput: Tensor; readonly gradWeight: Tensor; readonly gradBias: Tensor };
-} = bind("convolution_backward_overrideable");
 export const convolutionOverrideable: {
   (input: Tensor, weight: Tensor, bias: Tensor | null, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, options?: { out?: Tensor }): Tensor;
 } = bind("convolution_overrideable");
@@ -491,18 +437,12 @@ export const ctcLoss: {
 export const cummax: {
   (self: Tensor, dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("cummax");
-export const cummaxminBackward: {
-  (grad: Tensor, input: Tensor, indices: Tensor, dim: Int): Tensor;
-} = bind("cummaxmin_backward");
 export const cummin: {
   (self: Tensor, dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("cummin");
 export const cumprod: {
   (self: Tensor, dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("cumprod");
-export const cumprodBackward: {
-  (grad: Tensor, input: Tensor, dim: Int, output: Tensor): Tensor;
-} = bind("cumprod_backward");
 export const cumsum: {
   (self: Tensor, dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("cumsum");
@@ -534,9 +474,6 @@ export const diagflat: {
 export const diagonal: {
   (self: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int }, dim1?: Int | { dim1?: Int; dim2?: Int }, dim2?: Int | { dim2?: Int }): Tensor;
 } = bind("diagonal");
-export const diagonalBackward: {
-  (gradOutput: Tensor, inputSizes: Ints, offset: Int, dim1: Int, dim2: Int, options?: { out?: Tensor }): Tensor;
-} = bind("diagonal_backward");
 export const diagonalCopy: {
   (self: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diagonal_copy");
@@ -584,28 +521,16 @@ export const einsum: {
 export const elu: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; scale?: Scalar; inputScale?: Scalar; out?: Tensor }, scale?: Scalar | { scale?: Scalar; inputScale?: Scalar; out?: Tensor }, inputScale?: Scalar | { inputScale?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("elu");
-export const eluBackward: {
-  (gradOutput: Tensor, alpha: Scalar, scale: Scalar, inputScale: Scalar, isResult: boolean, selfOrResult: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("elu_backward");
 export const embedding: {
   (weight: Tensor, indices: Tensor, paddingIdx?: Int | { paddingIdx?: Int; scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, scaleGradByFreq?: boolean | { scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, sparse?: boolean | { sparse?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("embedding");
-export const embeddingBackward: {
-  (grad: Tensor, indices: Tensor, numWeights: Int, paddingIdx: Int, scaleGradByFreq: boolean, sparse: boolean): Tensor;
-} = bind("embedding_backward");
 export const embeddingBag: {
   (weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq?: boolean | { scaleGradByFreq?: boolean; mode?: Int; sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, mode?: Int | { mode?: Int; sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, sparse?: boolean | { sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, perSampleWeights?: Tensor | null | { perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, includeLastOffset?: boolean | { includeLastOffset?: boolean }): [Tensor, Tensor, Tensor, Tensor];
   (weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq: boolean, mode: Int, sparse: boolean, perSampleWeights: Tensor | null, includeLastOffset: boolean, paddingIdx: Int | null): [Tensor, Tensor, Tensor, Tensor];
 } = bind("embedding_bag");
-export const embeddingDenseBackward: {
-  (gradOutput: Tensor, indices: Tensor, numWeights: Int, paddingIdx: Int, scaleGradByFreq: boolean, options?: { out?: Tensor }): Tensor;
-} = bind("embedding_dense_backward");
 export const embeddingRenorm: {
   (self: Tensor, indices: Tensor, maxNorm: number, normType: number, options?: { out?: Tensor }): Tensor;
 } = bind("embedding_renorm");
-export const embeddingSparseBackward: {
-  (grad: Tensor, indices: Tensor, numWeights: Int, paddingIdx: Int, scaleGradByFreq: boolean): Tensor;
-} = bind("embedding_sparse_backward");
 export const empty: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
@@ -616,9 +541,6 @@ export const emptyLike: {
 export const emptyPermuted: {
   (size: Ints, physicalLayout: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("empty_permuted");
-export const emptyQuantized: {
-  (size: Ints, qtensor: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
-} = bind("empty_quantized");
 export const emptyStrided: {
   (size: Ints, stride: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("empty_strided");
@@ -715,15 +637,9 @@ export const frac: {
 export const fractionalMaxPool2d: {
   (self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, randomSamples: Tensor, options?: { output?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("fractional_max_pool2d");
-export const fractionalMaxPool2dBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("fractional_max_pool2d_backward");
 export const fractionalMaxPool3d: {
   (self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, randomSamples: Tensor, options?: { output?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("fractional_max_pool3d");
-export const fractionalMaxPool3dBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("fractional_max_pool3d_backward");
 export const frexp: {
   (self: Tensor, options?: { mantissa?: Tensor; exponent?: Tensor }): [Tensor, Tensor] & { readonly mantissa: Tensor; readonly exponent: Tensor };
 } = bind("frexp");
@@ -739,15 +655,9 @@ export const full: {
 export const fullLike: {
   (self: Tensor, fillValue: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("full_like");
-export const fusedMovingAvgObsFakeQuant: {
-  (self: Tensor, observerOn: Tensor, fakeQuantOn: Tensor, runningMin: Tensor, runningMax: Tensor, scale: Tensor, zeroPoint: Tensor, averagingConst: number, quantMin: Int, quantMax: Int, chAxis: Int, perRowFakeQuant?: boolean | { perRowFakeQuant?: boolean; symmetricQuant?: boolean }, symmetricQuant?: boolean | { symmetricQuant?: boolean }): Tensor;
-} = bind("fused_moving_avg_obs_fake_quant");
 export const gather: {
   (self: Tensor, dim: Int, index: Tensor, options?: { sparseGrad?: boolean; out?: Tensor }): Tensor;
 } = bind("gather");
-export const gatherBackward: {
-  (grad: Tensor, self: Tensor, dim: Int, index: Tensor, sparseGrad: boolean): Tensor;
-} = bind("gather_backward");
 export const gcd: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("gcd");
@@ -758,9 +668,6 @@ export const ge: {
 export const gelu: {
   (self: Tensor, options?: { approximate?: string; out?: Tensor }): Tensor;
 } = bind("gelu");
-export const geluBackward: {
-  (gradOutput: Tensor, self: Tensor, options?: { approximate?: string; gradInput?: Tensor }): Tensor;
-} = bind("gelu_backward");
 export const geometric: {
   (self: Tensor, p: number, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("geometric");
@@ -773,15 +680,6 @@ export const ger: {
 export const glu: {
   (self: Tensor, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("glu");
-export const gluBackward: {
-  (gradOutput: Tensor, self: Tensor, dim: Int, options?: { gradInput?: Tensor }): Tensor;
-} = bind("glu_backward");
-export const gluBackwardJvp: {
-  (gradX: Tensor, gradGlu: Tensor, x: Tensor, dgradGlu: Tensor, dx: Tensor, dim: Int, options?: { out?: Tensor }): Tensor;
-} = bind("glu_backward_jvp");
-export const gluJvp: {
-  (glu: Tensor, x: Tensor, dx: Tensor, dim: Int, options?: { out?: Tensor }): Tensor;
-} = bind("glu_jvp");
 export const gradient: {
   (self: Tensor, options: { dim?: Ints; edgeOrder?: Int }): Tensor[];
   (self: Tensor, options: { spacing?: Scalar; dim?: Ints; edgeOrder?: Int }): Tensor[];
@@ -805,15 +703,9 @@ export const gridSampler: {
 export const gridSampler2d: {
   (input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("grid_sampler_2d");
-export const gridSampler2dBackward: {
-  (gradOutput: Tensor, input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("grid_sampler_2d_backward");
 export const gridSampler3d: {
   (input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("grid_sampler_3d");
-export const gridSampler3dBackward: {
-  (gradOutput: Tensor, input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("grid_sampler_3d_backward");
 export const groupNorm: {
   (input: Tensor, numGroups: Int, weight?: Tensor | null | { weight?: Tensor | null; bias?: Tensor | null; eps?: number; cudnnEnabled?: boolean }, bias?: Tensor | null | { bias?: Tensor | null; eps?: number; cudnnEnabled?: boolean }, eps?: number | { eps?: number; cudnnEnabled?: boolean }, cudnnEnabled?: boolean | { cudnnEnabled?: boolean }): Tensor;
 } = bind("group_norm");
@@ -841,27 +733,15 @@ export const hannWindow: {
 export const hardshrink: {
   (self: Tensor, lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("hardshrink");
-export const hardshrinkBackward: {
-  (gradOut: Tensor, self: Tensor, lambd: Scalar, options?: { gradInput?: Tensor }): Tensor;
-} = bind("hardshrink_backward");
 export const hardsigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardsigmoid");
-export const hardsigmoidBackward: {
-  (gradOutput: Tensor, self: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("hardsigmoid_backward");
 export const hardswish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardswish");
-export const hardswishBackward: {
-  (gradOutput: Tensor, self: Tensor, options?: { out?: Tensor }): Tensor;
-} = bind("hardswish_backward");
 export const hardtanh: {
   (self: Tensor, minVal?: Scalar | { minVal?: Scalar; maxVal?: Scalar; out?: Tensor }, maxVal?: Scalar | { maxVal?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("hardtanh");
-export const hardtanhBackward: {
-  (gradOutput: Tensor, self: Tensor, minVal: Scalar, maxVal: Scalar, options?: { gradInput?: Tensor }): Tensor;
-} = bind("hardtanh_backward");
 export const hashTensor: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
 } = bind("hash_tensor");
@@ -898,9 +778,6 @@ export const hstack: {
 export const huberLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; delta?: number; out?: Tensor }, delta?: number | { delta?: number; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("huber_loss");
-export const huberLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, reduction: Int, delta: number, options?: { gradInput?: Tensor }): Tensor;
-} = bind("huber_loss_backward");
 export const hypot: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hypot");
@@ -941,15 +818,9 @@ export const indexReduce: {
 export const indexSelect: {
   (self: Tensor, dim: Int, index: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("index_select");
-export const indexSelectBackward: {
-  (grad: Tensor, selfSizes: Ints, dim: Int, index: Tensor): Tensor;
-} = bind("index_select_backward");
 export const indicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("indices_copy");
-export const infinitelyDifferentiableGeluBackward: {
-  (grad: Tensor, self: Tensor): Tensor;
-} = bind("infinitely_differentiable_gelu_backward");
 export const inner: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("inner");
@@ -1031,9 +902,6 @@ export const le: {
 export const leakyRelu: {
   (self: Tensor, negativeSlope?: Scalar | { negativeSlope?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("leaky_relu");
-export const leakyReluBackward: {
-  (gradOutput: Tensor, self: Tensor, negativeSlope: Scalar, selfIsResult: boolean, options?: { gradInput?: Tensor }): Tensor;
-} = bind("leaky_relu_backward");
 export const lerp: {
   (self: Tensor, end: Tensor, weight: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, end: Tensor, weight: Tensor, options?: { out?: Tensor }): Tensor;
@@ -1061,9 +929,6 @@ export const liftFreshCopy: {
 export const linear: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linear");
-export const linearBackward: {
-  (self: Tensor, gradOutput: Tensor, weight: Tensor, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
-} = bind("linear_backward");
 export const linspace: {
   (start: Scalar, end: Scalar, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Tensor, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -1088,9 +953,6 @@ export const logNormal: {
 export const logSigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log_sigmoid");
-export const logSigmoidBackward: {
-  (gradOutput: Tensor, self: Tensor, buffer: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("log_sigmoid_backward");
 export const logSigmoidForward: {
   (self: Tensor, options?: { output?: Tensor; buffer?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly buffer: Tensor };
 } = bind("log_sigmoid_forward");
@@ -1124,9 +986,6 @@ export const logicalXor: {
 export const logit: {
   (self: Tensor, eps?: number | null | { eps?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("logit");
-export const logitBackward: {
-  (gradOutput: Tensor, self: Tensor, eps?: number | null | { eps?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("logit_backward");
 export const logspace: {
   (start: Scalar, end: Scalar, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Tensor, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -1143,9 +1002,6 @@ export const lstm: {
 export const lstmCell: {
   (input: Tensor, hx: Tensors, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null | { bIh?: Tensor | null; bHh?: Tensor | null }, bHh?: Tensor | null | { bHh?: Tensor | null }): [Tensor, Tensor];
 } = bind("lstm_cell");
-export const lstmMpsBackward: {
-  (gradY: Tensor | null, gradHy: Tensor | null, gradCy: Tensor | null, zState: Tensor, cellStateFwd: Tensor, input: Tensor, layersOutputs: Tensor, hx: Tensors, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor[], Tensor[]];
-} = bind("lstm_mps_backward");
 export const lt: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -1166,27 +1022,15 @@ export const maskedFill: {
 export const maskedScatter: {
   (self: Tensor, mask: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_scatter");
-export const maskedScatterBackward: {
-  (gradOutput: Tensor, mask: Tensor, sizes: Ints): Tensor;
-} = bind("masked_scatter_backward");
 export const maskedSelect: {
   (self: Tensor, mask: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_select");
-export const maskedSelectBackward: {
-  (grad: Tensor, input: Tensor, mask: Tensor): Tensor;
-} = bind("masked_select_backward");
 export const matmul: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("matmul");
-export const matmulBackward: {
-  (grad: Tensor, self: Tensor, other: Tensor, mask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("matmul_backward");
 export const matrixExp: {
   (self: Tensor): Tensor;
 } = bind("matrix_exp");
-export const matrixExpBackward: {
-  (self: Tensor, grad: Tensor): Tensor;
-} = bind("matrix_exp_backward");
 export const matrixPower: {
   (self: Tensor, n: Int, options?: { out?: Tensor }): Tensor;
 } = bind("matrix_power");
@@ -1204,24 +1048,15 @@ export const maxPool1dWithIndices: {
 export const maxPool2d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): Tensor;
 } = bind("max_pool2d");
-export const maxPool2dBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
-} = bind("max_pool2d_backward");
 export const maxPool2dWithIndices: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; out?: Tensor; indices?: Tensor }, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("max_pool2d_with_indices");
-export const maxPool2dWithIndicesBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, stride: Int | Ints, padding: Int | Ints, dilation: Int | Ints, ceilMode: boolean, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("max_pool2d_with_indices_backward");
 export const maxPool3d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): Tensor;
 } = bind("max_pool3d");
 export const maxPool3dWithIndices: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; out?: Tensor; indices?: Tensor }, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("max_pool3d_with_indices");
-export const maxPool3dWithIndicesBackward: {
-  (gradOutput: Tensor, self: Tensor, kernelSize: Int | Ints, stride: Int | Ints, padding: Int | Ints, dilation: Int | Ints, ceilMode: boolean, indices: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("max_pool3d_with_indices_backward");
 export const maxUnpool2d: {
   (self: Tensor, indices: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("max_unpool2d");
@@ -1254,9 +1089,6 @@ export const minimum: {
 export const mish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mish");
-export const mishBackward: {
-  (gradOutput: Tensor, self: Tensor): Tensor;
-} = bind("mish_backward");
 export const mm: {
   (self: Tensor, mat2: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
@@ -1272,18 +1104,9 @@ export const movedim: {
   (self: Tensor, source: Int, destination: Int): Tensor;
   (self: Tensor, source: Ints, destination: Ints): Tensor;
 } = bind("movedim");
-export const mpsConvolutionBackward: {
-  (self: Tensor, gradOutput: Tensor, weight: Tensor, padding: Ints, stride: Ints, dilation: Ints, groups: Int, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
-} = bind("mps_convolution_backward");
-export const mpsConvolutionTransposeBackward: {
-  (self: Tensor, gradOutput: Tensor, weight: Tensor, padding: Ints, outputPadding: Ints, stride: Ints, dilation: Ints, groups: Int, outputMask: readonly boolean[], options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
-} = bind("mps_convolution_transpose_backward");
 export const mseLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("mse_loss");
-export const mseLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, reduction: Int, options?: { gradInput?: Tensor }): Tensor;
-} = bind("mse_loss_backward");
 export const msort: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("msort");
@@ -1294,15 +1117,9 @@ export const mul: {
 export const multiMarginLoss: {
   (self: Tensor, target: Tensor, p?: Scalar | { p?: Scalar; margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, margin?: Scalar | { margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("multi_margin_loss");
-export const multiMarginLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, p: Scalar, margin: Scalar, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; gradInput?: Tensor }, reduction?: Int | { reduction?: Int; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("multi_margin_loss_backward");
 export const multilabelMarginLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("multilabel_margin_loss");
-export const multilabelMarginLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, reduction: Int, isTarget: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("multilabel_margin_loss_backward");
 export const multilabelMarginLossForward: {
   (self: Tensor, target: Tensor, reduction: Int, options?: { output?: Tensor; isTarget?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly isTarget: Tensor };
 } = bind("multilabel_margin_loss_forward");
@@ -1384,15 +1201,9 @@ export const nllLoss: {
 export const nllLoss2d: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int; out?: Tensor }, ignoreIndex?: Int | { ignoreIndex?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nll_loss2d");
-export const nllLoss2dBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, totalWeight: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("nll_loss2d_backward");
 export const nllLoss2dForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss2d_forward");
-export const nllLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, totalWeight: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("nll_loss_backward");
 export const nllLossForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss_forward");
@@ -1580,21 +1391,12 @@ export const reciprocal: {
 export const reflectionPad1d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad1d");
-export const reflectionPad1dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("reflection_pad1d_backward");
 export const reflectionPad2d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad2d");
-export const reflectionPad2dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("reflection_pad2d_backward");
 export const reflectionPad3d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad3d");
-export const reflectionPad3dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("reflection_pad3d_backward");
 export const relu: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("relu");
@@ -1617,21 +1419,12 @@ export const repeatInterleave: {
 export const replicationPad1d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad1d");
-export const replicationPad1dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("replication_pad1d_backward");
 export const replicationPad2d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad2d");
-export const replicationPad2dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("replication_pad2d_backward");
 export const replicationPad3d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad3d");
-export const replicationPad3dBackward: {
-  (gradOutput: Tensor, self: Tensor, padding: Int | Ints, options?: { gradInput?: Tensor }): Tensor;
-} = bind("replication_pad3d_backward");
 export const reshape: {
   (self: Tensor, shape: Ints): Tensor;
   (self: Tensor, ...shape: number[]): Tensor;
@@ -1695,12 +1488,6 @@ export const rowStack: {
 export const rrelu: {
   (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
 } = bind("rrelu");
-export const rreluWithNoise: {
-  (self: Tensor, noise: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null; out?: Tensor }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null; out?: Tensor }, training?: boolean | { training?: boolean; generator?: Generator | null; out?: Tensor }, generator?: Generator | null | { generator?: Generator | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
-} = bind("rrelu_with_noise");
-export const rreluWithNoiseBackward: {
-  (gradOutput: Tensor, self: Tensor, noise: Tensor, lower: Scalar, upper: Scalar, training: boolean, selfIsResult: boolean, options?: { out?: Tensor }): Tensor;
-} = bind("rrelu_with_noise_backward");
 export const rsqrt: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rsqrt");
@@ -1736,9 +1523,6 @@ export const segmentReduce: {
 export const select: {
   (self: Tensor, dim: Int, index: Int): Tensor;
 } = bind("select");
-export const selectBackward: {
-  (gradOutput: Tensor, inputSizes: Ints, dim: Int, index: Int, options?: { out?: Tensor }): Tensor;
-} = bind("select_backward");
 export const selectCopy: {
   (self: Tensor, dim: Int, index: Int, options?: { out?: Tensor }): Tensor;
 } = bind("select_copy");
@@ -1758,9 +1542,6 @@ export const sgn: {
 export const sigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sigmoid");
-export const sigmoidBackward: {
-  (gradOutput: Tensor, output: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("sigmoid_backward");
 export const sign: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sign");
@@ -1770,9 +1551,6 @@ export const signbit: {
 export const silu: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("silu");
-export const siluBackward: {
-  (gradOutput: Tensor, self: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("silu_backward");
 export const sin: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sin");
@@ -1785,9 +1563,6 @@ export const sinh: {
 export const slice: {
   (self: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
 } = bind("slice");
-export const sliceBackward: {
-  (gradOutput: Tensor, inputSizes: Ints, dim: Int, start: Int, end: Int, step: Int, options?: { out?: Tensor }): Tensor;
-} = bind("slice_backward");
 export const sliceCopy: {
   (self: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, end?: Int | null | { end?: Int | null; step?: Int; out?: Tensor }, step?: Int | { step?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slice_copy");
@@ -1824,30 +1599,18 @@ export const smm: {
 export const smoothL1Loss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; beta?: number; out?: Tensor }, beta?: number | { beta?: number; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("smooth_l1_loss");
-export const smoothL1LossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, reduction: Int, beta: number, options?: { gradInput?: Tensor }): Tensor;
-} = bind("smooth_l1_loss_backward");
 export const softMarginLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("soft_margin_loss");
-export const softMarginLossBackward: {
-  (gradOutput: Tensor, self: Tensor, target: Tensor, reduction: Int, options?: { gradInput?: Tensor }): Tensor;
-} = bind("soft_margin_loss_backward");
 export const softmax: {
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softmax");
 export const softplus: {
   (self: Tensor, beta?: Scalar | { beta?: Scalar; threshold?: Scalar; out?: Tensor }, threshold?: Scalar | { threshold?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softplus");
-export const softplusBackward: {
-  (gradOutput: Tensor, self: Tensor, beta: Scalar, threshold: Scalar, options?: { gradInput?: Tensor }): Tensor;
-} = bind("softplus_backward");
 export const softshrink: {
   (self: Tensor, lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softshrink");
-export const softshrinkBackward: {
-  (gradOutput: Tensor, self: Tensor, lambd: Scalar, options?: { gradInput?: Tensor }): Tensor;
-} = bind("softshrink_backward");
 export const sort: {
   (self: Tensor, dim?: Int | { dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }, descending?: boolean | { descending?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   (self: Tensor, options: { stable?: boolean | null; dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
@@ -1980,9 +1743,6 @@ export const tan: {
 export const tanh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tanh");
-export const tanhBackward: {
-  (gradOutput: Tensor, output: Tensor, options?: { gradInput?: Tensor }): Tensor;
-} = bind("tanh_backward");
 export const tensorSplit: {
   (self: Tensor, indices: Ints, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
@@ -1998,29 +1758,16 @@ export const thnnConv2d: {
 export const threshold: {
   (self: Tensor, threshold: Scalar, value: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("threshold");
-export const thresholdBackward: {
-  (gradOutput: Tensor, self: Tensor, threshold: Scalar, options?: { gradInput?: Tensor }): Tensor;
-} = bind("threshold_backward");
 export const tile: {
   (self: Tensor, dims: Ints): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
 } = bind("tile");
-export const toDenseBackward: {
-  (grad: Tensor, input: Tensor, maskedGrad?: boolean | null | { maskedGrad?: boolean | null }): Tensor;
-} = bind("to_dense_backward");
-export const toMkldnnBackward: {
-  (grad: Tensor, input: Tensor): Tensor;
-} = bind("to_mkldnn_backward");
 export const topk: {
   (self: Tensor, k: Int, dim?: Int | { dim?: Int; largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, largest?: boolean | { largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, sorted?: boolean | { sorted?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("topk");
 export const trace: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("trace");
-export const traceBackward: {
-  (grad: Tensor, sizes: Ints): Tensor;
-  (grad: Tensor, ...sizes: number[]): Tensor;
-} = bind("trace_backward");
 export const transpose: {
   (self: Tensor, dim0: Int, dim1: Int): Tensor;
 } = bind("transpose");
@@ -2072,9 +1819,6 @@ export const unflatten: {
 export const unflattenDenseTensors: {
   (flat: Tensor, tensors: Tensors): Tensor[];
 } = bind("unflatten_dense_tensors");
-export const unfoldBackward: {
-  (gradIn: Tensor, inputSizes: Ints, dim: Int, size: Int, step: Int, options?: { out?: Tensor }): Tensor;
-} = bind("unfold_backward");
 export const unfoldCopy: {
   (self: Tensor, dimension: Int, size: Int, step: Int, options?: { out?: Tensor }): Tensor;
 } = bind("unfold_copy");
@@ -2100,54 +1844,30 @@ export const upsampleBicubic2d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_bicubic2d");
-export const upsampleBicubic2dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesW?: number | null | { scalesW?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_bicubic2d_backward");
 export const upsampleBilinear2d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null, options?: { out?: Tensor }): Tensor;
 } = bind("upsample_bilinear2d");
-export const upsampleBilinear2dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesW?: number | null | { scalesW?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_bilinear2d_backward");
 export const upsampleLinear1d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scales?: number | null | { scales?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_linear1d");
-export const upsampleLinear1dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, alignCorners: boolean, scales?: number | null | { scales?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_linear1d_backward");
 export const upsampleNearest1d: {
   (self: Tensor, outputSize: Int | Ints, scales?: number | null | { scales?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_nearest1d");
-export const upsampleNearest1dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, scales?: number | null | { scales?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_nearest1d_backward");
 export const upsampleNearest2d: {
   (self: Tensor, outputSize: Int | Ints, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null, options?: { out?: Tensor }): Tensor;
 } = bind("upsample_nearest2d");
-export const upsampleNearest2dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesW?: number | null | { scalesW?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_nearest2d_backward");
 export const upsampleNearest3d: {
   (self: Tensor, outputSize: Int | Ints, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_nearest3d");
-export const upsampleNearest3dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesW?: number | null | { scalesW?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_nearest3d_backward");
 export const upsampleTrilinear3d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_trilinear3d");
-export const upsampleTrilinear3dBackward: {
-  (gradOutput: Tensor, outputSize: Int | Ints, inputSize: Int | Ints, alignCorners: boolean, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; gradInput?: Tensor }, scalesW?: number | null | { scalesW?: number | null; gradInput?: Tensor }, options?: { gradInput?: Tensor }): Tensor;
-} = bind("upsample_trilinear3d_backward");
-export const valueSelectingReductionBackward: {
-  (grad: Tensor, dim: Int, indices: Tensor, sizes: Ints, keepdim: boolean): Tensor;
-} = bind("value_selecting_reduction_backward");
 export const valuesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("values_copy");

@@ -275,7 +275,6 @@ export interface TensorMethods {
   gt_(other: Scalar): this;
   gt_(other: Tensor): this;
   hardshrink(lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
-  hardshrinkBackward(gradOut: Tensor, lambd: Scalar, options?: { gradInput?: Tensor }): Tensor;
   hashTensor(dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
   heaviside(values: Tensor, options?: { out?: Tensor }): Tensor;
   heaviside_(values: Tensor): this;
@@ -871,7 +870,6 @@ export const METHODS: readonly string[] = [
   "gt",
   "gt_",
   "hardshrink",
-  "hardshrink_backward",
   "hash_tensor",
   "heaviside",
   "heaviside_",
