@@ -1,28 +1,86 @@
-/**
- * Operators that break libtorch itself when their arguments make no sense: PyTorch's Python ends in the same way. The fuzz leaves them out; whoever calls them
- * by hand must know what they do.
- */
-export interface Known {
-  readonly operator: string;
-  readonly why: string;
-}
+/** Calls that libtorch by itself answers by ending the process, or never: each is a value or an error with a code here. What is found anew gets a line, and its guard (packages/native/manifest/guards.json). */
+import {
+  aten, crossEntropyLoss, cuda, full, linalg, lstm, gru, nativeGroupNorm, ones, rnnRelu, rnnTanh, special, stack, tensor, zeros, lcm, maxPool1d, luUnpack, matrixPower, binomial, replicationPad2d, upsampleNearest3d, copy, kron,
+  type Tensor,
+} from "@nbit/torch";
 
-const UNCHECKED = "a kernel of autograd or of a fused module: it trusts its caller about shapes, and reads past the end when they do not fit (SIGSEGV or SIGFPE)";
-const ENDLESS = "its work grows with the value of an argument, without a bound that it checks";
+/** Operators that the fuzz may not call. None: a guard is better than a pardon. */
+export const KNOWN: readonly { readonly operator: string; readonly why: string }[] = [];
 
-export const KNOWN: readonly Known[] = [
-  ...["fractionalMaxPool2dBackward", "fractionalMaxPool3dBackward", "reflectionPad1dBackward", "reflectionPad2dBackward", "batchNormBackward", "batchNormUpdateStats", "fusedMovingAvgObsFakeQuant"].map(
-    (operator) => ({ operator, why: UNCHECKED }),
+const LEAST = -(1n << 63n);
+const MOST = (1n << 63n) - 1n;
+const x = (): Tensor => ones([1, 2, 3]);
+const image = (): Tensor => ones([1, 3, 4, 4]);
+/** Zero everywhere, without memory, as gradients can be. */
+const nothing = (...shape: number[]): Tensor => aten["_efficientzerotensor"]?.(shape) as Tensor;
+const raw = (name: string, ...args: readonly unknown[]): unknown => aten[name]?.(...args);
+const least = (dtype: "int32" | "int64"): Tensor => (dtype === "int64" ? full([9], LEAST, { dtype }) : full([9], -(2 ** 31), { dtype }));
+
+export const CALLS: Readonly<Record<string, () => unknown>> = {
+  "least int32 by -1": () => least("int32").div(-1, { roundingMode: "trunc" }),
+  "least int64 by -1": () => least("int64").div(full([9], -1, { dtype: "int64" }), { roundingMode: "trunc" }),
+  "least int64 by -1, in place": () => least("int64").divide_(-1, { roundingMode: "trunc" }),
+  "lcm of the least integer": () => lcm(least("int64"), full([9], -7, { dtype: "int64" })),
+  "floorDivide by zero": () => least("int32").floorDivide(0),
+  "remainder by zero": () => least("int32").remainder(0),
+  "fmod by zero": () => least("int32").fmod(0),
+  "power of -1": () => zeros([3], { dtype: "int64" }).pow(-1),
+  "stack of nothing": () => stack([]),
+  "kron with a tensor without memory": () => kron(nothing(2), tensor([1, 2])),
+  "gelu_backward with a tensor without memory": () => raw("gelu_backward", tensor([1, 2]), nothing(2)),
+  "embedding_dense_backward with a tensor without memory": () => raw("embedding_dense_backward", nothing(2, 3), tensor([0n, 1n]), 4, -1, false),
+  "embedding_dense_backward in another layout": () => raw("embedding_dense_backward", ones([2, 3]).toSparse(), tensor([0n, 1n]), 4, -1, false),
+  "resize_ without memory": () => nothing(2).resize_([100]),
+  "csr from bsr": () => ones([2, 2]).toSparseCsr().copy_(ones([2, 2]).toSparseBsr([1, 1])),
+  "bsr from csr": () => ones([2, 2]).toSparseBsr([1, 1]).copy_(ones([2, 2]).toSparseCsr()),
+  "copy to csc": () => copy(ones([2, 2]).toSparseCsc(), ones([2, 2])),
+  "copy from csc": () => copy(ones([2, 2]), ones([2, 2]).toSparseCsc()),
+  "copy from mkldnn": () => copy(ones([2, 3]), ones([2, 3]).toMkldnn()),
+  "group norm of no groups": () => nativeGroupNorm(ones([2, 4]), null, null, 2, 4, 1, 0, 1e-5),
+  "group norm of more channels than there are": () => nativeGroupNorm(ones([3, 2]), ones([2]), ones([2]), 2147483647, 3, -2147483648, 1, 1e-5),
+  "group norm with one weight": () => nativeGroupNorm(ones([2, 4]), ones([1]), null, 2, 4, 1, 2, 1e-5),
+  "group norm of mkldnn": () => nativeGroupNorm(image().toMkldnn(), null, null, 1, 3, 16, 3, 1e-5),
+  "padding beyond all memory": () => replicationPad2d(x(), [MOST, 0, 0, 0]),
+  "padding that overflows": () => replicationPad2d(x(), [MOST, MOST, MOST, MOST]),
+  "a window beyond all memory": () => maxPool1d(x(), MOST),
+  "a window that overflows": () => maxPool1d(x(), (1n << 62n) + 1n, 1, 1n << 61n),
+  "a window of 2^53": () => maxPool1d(ones([2, 3]), 2 ** 53 - 1),
+  "reflection_pad1d_backward, no padding": () => raw("reflection_pad1d_backward", x(), x(), []),
+  "reflection_pad2d_backward, no padding": () => raw("reflection_pad2d_backward", x(), x(), []),
+  "reflection_pad3d_backward, no padding": () => raw("reflection_pad3d_backward", image(), image(), []),
+  "replication_pad1d_backward, no padding": () => raw("replication_pad1d_backward", x(), x(), []),
+  "fractional_max_pool2d_backward, no sizes": () => raw("fractional_max_pool2d_backward", image(), image(), [2, 2], [], zeros([1, 3, 4, 4], { dtype: "int64" })),
+  "fractional_max_pool2d_backward, indices beyond": () => raw("fractional_max_pool2d_backward", image(), image(), [1, 1], [4, 4], full([1, 3, 4, 4], 1e9, { dtype: "int64" })),
+  "fractional_max_pool3d_backward, no sizes": () => raw("fractional_max_pool3d_backward", image(), image(), [2, 2, 2], [], zeros([1, 3, 4, 4], { dtype: "int64" })),
+  "max_pool2d_with_indices_backward, indices beyond": () => raw("max_pool2d_with_indices_backward", image(), image(), [1, 1], [1, 1], [0, 0], [1, 1], false, full([1, 3, 4, 4], 1e9, { dtype: "int64" })),
+  "batch_norm_backward, shapes that do not fit": () => raw("batch_norm_backward", ones([2, 3]), ones([2, 3]), ones([2]), null, null, ones([1]), ones([1]), true, 1e-5, [true, true, true], tensor([])),
+  "native_batch_norm_backward of nothing": () => raw("native_batch_norm_backward", zeros([2, 0, 3]), zeros([2, 0, 3]), null, null, null, null, null, true, 1e-5, [true, true, true]),
+  "batch_norm_update_stats, statistics that do not fit": () => raw("batch_norm_update_stats", ones([2, 3]), ones([1]), ones([1]), 0.1),
+  "lstm without weights": () => lstm(ones([2, 3, 4]), [zeros([1, 3, 4]), zeros([1, 3, 4])], [], true, 1, 0, true, false, false),
+  "gru without weights": () => gru(ones([2, 3, 4]), zeros([1, 3, 4]), [], true, 1, 0, true, false, false),
+  "rnnTanh without weights": () => rnnTanh(ones([2, 3, 4]), zeros([1, 3, 4]), [], true, 1, 0, true, false, false),
+  "rnnRelu without weights": () => rnnRelu(ones([2, 3, 4]), zeros([1, 3, 4]), [], true, 1, 0, true, false, false),
+  "a range of integers in steps of a half": () => raw("range", 0, 1, 0.5, { out: zeros([0], { dtype: "int64" }) }),
+  "a matrix to the power of -2^63": () => matrixPower(ones([2, 2]), LEAST),
+  "eigenvalues of NaN": () => linalg.eigvals(tensor([[NaN, 1], [1, 2]])),
+  "eigenvectors of NaN": () => linalg.eig(tensor([[NaN, 1], [1, 2]])),
+  "lu_unpack, one pivot": () => luUnpack(ones([3, 3]), tensor([1], { dtype: "int32" })),
+  "lu_unpack, pivots beyond": () => luUnpack(ones([3, 3]), tensor([1, 2, 1e9], { dtype: "int32" })),
+  "rrelu_with_noise, noise of another shape": () => raw("rrelu_with_noise", ones([4, 4]), ones([1]), 0.1, 0.3, true),
+  "rrelu_with_noise, a result of another shape": () => raw("rrelu_with_noise", ones([4, 4]), ones([4, 4]), 0.1, 0.3, true, { out: ones([1]) }),
+  "binomial of NaN": () => binomial(tensor([NaN]), tensor([0.5])),
+  "a sum of NaN probability": () => binomial(tensor([10]), tensor([NaN])),
+  "upsampling by -Infinity": () => upsampleNearest3d(ones([1, 2, 3, 4, 5]), [5, 5, 5], -Infinity, 1, 1),
+  "choose_qparams_optimized": () => raw("choose_qparams_optimized", ones([3, 2]), 4, 4, 1e30, 65536),
+  "fused_moving_avg_obs_fake_quant": () => raw("fused_moving_avg_obs_fake_quant", ones([3]), tensor([1n]), tensor([1n]), tensor([]), tensor([]), tensor([]), tensor([]), 0.1, 0, 255, 0),
+  "quantized tensors": () => raw("quantize_per_tensor", ones([2]), 0.1, 0, "quint8"),
+  "cross entropy of no classes": () => crossEntropyLoss(zeros([2, 0]), tensor([0n, 0n])),
+  "a stream on a machine without a GPU": () => (cuda.isAvailable() ? null : Reflect.construct(cuda.Stream, [])),
+  ...Object.fromEntries(
+    (["laguerrePolynomialL", "legendrePolynomialP", "hermitePolynomialH", "hermitePolynomialHe", "chebyshevPolynomialT", "chebyshevPolynomialU", "chebyshevPolynomialV", "chebyshevPolynomialW",
+      "shiftedChebyshevPolynomialT", "shiftedChebyshevPolynomialU", "shiftedChebyshevPolynomialV", "shiftedChebyshevPolynomialW"] as const).flatMap((name) => [
+      [`${name} of degree 2^40`, () => special[name](tensor([0.5, 2]), 2 ** 40)],
+      [`${name} of degrees up to 2^62`, () => special[name](tensor([0.5, 2]), tensor([1n, 1n << 62n]))],
+    ]),
   ),
-  ...["lstm", "gru", "rnnTanh", "rnnRelu"].map((operator) => ({ operator, why: "an empty list of weights is read past its end (SIGSEGV)" })),
-  { operator: "range", why: "with an integer `out` and a step below 1 it divides by a step of 0 (SIGFPE); `arange` does not" },
-  { operator: "matrixPower", why: "an exponent of -2^63 has no positive counterpart, and it never ends" },
-  { operator: "maxPool1d", why: "kernel sizes near 2^62 overflow while it walks them" },
-  { operator: "chooseQparamsOptimized", why: ENDLESS },
-  { operator: "linalg.eigvals", why: "NaN reaches MKL's SGEBAL, which reports a parameter and goes on (SIGSEGV)" },
-  { operator: "luUnpack", why: "pivots of the wrong length are read past their end (SIGSEGV)" },
-  { operator: "rreluWithNoise", why: "in training, an `out` of another shape is written past its end (SIGSEGV)" },
-  { operator: "binomial", why: "a NaN count draws for ever" },
-  ...["laguerrePolynomialL", "legendrePolynomialP", "hermitePolynomialH", "hermitePolynomialHe", "chebyshevPolynomialT", "chebyshevPolynomialU", "chebyshevPolynomialV", "chebyshevPolynomialW",
-    "shiftedChebyshevPolynomialT", "shiftedChebyshevPolynomialU", "shiftedChebyshevPolynomialV", "shiftedChebyshevPolynomialW"].map((name) => ({ operator: `special.${name}`, why: ENDLESS })),
-];
+};

@@ -26,8 +26,6 @@ MAKE = {
     "sparse": lambda t: t.to_sparse(),
     "csr": lambda t: t.to_sparse_csr(),
     "meta": lambda t: t.to("meta"),
-    "qint8": lambda t: torch.quantize_per_tensor(t, 0.1, 10, torch.qint8),
-    "quint8 by channel": lambda t: torch.quantize_per_channel(t, torch.tensor([0.1, 0.2]), torch.tensor([1, 2]), 0, torch.quint8),
     "unbind": lambda t: t.requires_grad_().unbind()[0],
 }
 
@@ -173,8 +171,6 @@ case("sparse empty", torch.zeros(2, 3), "sparse")
 case("sparse half", torch.tensor([[0.0, 1.5], [2.0, 0.0]], dtype=torch.float16), "sparse")
 case("csr", torch.tensor([[0.0, 1.5], [2.0, 0.0]]), "csr")
 case("csr double", torch.tensor([[0.0, 1.5], [2.0, 0.0]], dtype=torch.float64), "csr")
-case("quantized", torch.tensor([[0.5, 1.25, -3]]), "qint8")
-case("quantized by channel", torch.tensor([[0.5, 1.25, -3], [1, 2, 3]]), "quint8 by channel")
 case("meta", torch.rand(2, 3), "meta")
 case("meta int64", torch.ones(2, 3, dtype=torch.int64), "meta")
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { aten, getPrintOptions, setPrintOptions, tensor, tensorFromBytes, type DType, type PrintOptions, type PrintProfile, type Tensor } from "@nbit/torch";
+import { aten, getPrintOptions, setPrintOptions, tensorFromBytes, type DType, type PrintOptions, type PrintProfile, type Tensor } from "@nbit/torch";
 
 interface Case {
   readonly name: string;
@@ -24,8 +24,6 @@ const MAKE = {
   sparse: (t: Tensor) => t.toSparse(),
   csr: (t: Tensor) => t.toSparseCsr(),
   meta: (t: Tensor) => t.to("meta"),
-  qint8: (t: Tensor) => aten["quantize_per_tensor"]!(t, 0.1, 10, "qint8"),
-  "quint8 by channel": (t: Tensor) => aten["quantize_per_channel"]!(t, tensor([0.1, 0.2], { dtype: "float64" }), tensor([1n, 2n]), 0, "quint8"),
   unbind: (t: Tensor) => t.requiresGrad_().unbind()[0] as Tensor,
 };
 

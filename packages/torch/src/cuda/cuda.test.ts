@@ -7,7 +7,7 @@ const { cuda } = torch;
 
 test("without a GPU every entry says what is missing", { skip: cuda.isAvailable() && "there is a GPU" }, () => {
   assert.equal(cuda.deviceCount(), 0);
-  for (const use of [() => cuda.synchronize(), () => cuda.memoryStats(), () => cuda.getDeviceProperties(0), () => new cuda.CudaGraph(), () => new cuda.Event(), () => cuda.Stream.create(), () => cuda.emptyCache(), () => cuda.manualSeed(1), () => cuda.getRngState(), () => cuda.memorySummary(), () => cuda.setMemoryFraction(0.5), () => cuda.setSyncDebugMode("warn")])
+  for (const use of [() => cuda.synchronize(), () => cuda.memoryStats(), () => cuda.getDeviceProperties(0), () => new cuda.CudaGraph(), () => new cuda.Event(), () => cuda.Stream.create(), () => new cuda.Stream(), () => new cuda.Stream({ highPriority: true }), () => new cuda.Stream(3 as never), () => cuda.emptyCache(), () => cuda.manualSeed(1), () => cuda.getRngState(), () => cuda.memorySummary(), () => cuda.setMemoryFraction(0.5), () => cuda.setSyncDebugMode("warn")])
     assert.throws(use, { code: /CUDA_UNAVAILABLE|ERR_ARGUMENT/ });
   assert.throws(() => torch.zeros([1], { device: "cuda" }), torch.TorchError);
 });

@@ -25,23 +25,32 @@ export interface EventOptions {
 const STREAM: OptionNames<StreamOptions> = { device: either(deviceKind, whole("[0, ∞)")), highPriority: flag };
 const EVENT: OptionNames<EventOptions> = { enableTiming: flag };
 
-/** A queue of work on a device. */
+/** A stream that is there already: nobody outside has one of these. */
+class Existing {
+  constructor(readonly id: number) {}
+}
+
+/**
+ * A queue of work on a device.
+ * @throws {NbitError} `CUDA_UNAVAILABLE` where there is no GPU.
+ */
 export class Stream {
   /** @internal */
   readonly id: number;
-  private constructor(id: number) {
+  constructor(options?: StreamOptions);
+  constructor(options: StreamOptions | Existing = {}) {
     atMost("cuda.Stream", arguments, 1);
-    this.id = id;
-    streamRegistry.register(this, id);
+    if (!(options instanceof Existing)) checkOptions("cuda.Stream", options, STREAM);
+    this.id = options instanceof Existing ? options.id : cudaFunction("streamCreate", "Stream")(indexOf(options.device, "Stream"), options.highPriority === true);
+    streamRegistry.register(this, this.id);
   }
   static create(options: StreamOptions = {}): Stream {
     atMost("Stream.create", arguments, 1);
-    checkOptions("Stream.create", options, STREAM);
-    return new Stream(cudaFunction("streamCreate", "Stream")(indexOf(options.device, "Stream"), options.highPriority === true));
+    return new Stream(options);
   }
   static current(device?: DeviceLike | number): Stream {
     atMost("Stream.current", arguments, 1);
-    return new Stream(cudaFunction("streamCurrent", "Stream")(indexOf(device, "Stream")));
+    return new Stream(new Existing(cudaFunction("streamCurrent", "Stream")(indexOf(device, "Stream"))) as StreamOptions);
   }
   synchronize(): void {
     atMost("Stream.synchronize", arguments, 0);

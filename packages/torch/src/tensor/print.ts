@@ -2,7 +2,6 @@
 import { invoke, Operator } from "../ops/invoke.js";
 import { atMost } from "../options.js";
 import { isComplex, isFloatingPoint, type DType } from "./dtype.js";
-import { isTensor } from "./handle.js";
 import { layout, tuple, withSuffixes, type Elements } from "./print-layout.js";
 import { getPrintOptions, resolve, type PrintOptions } from "./print-options.js";
 import { scope } from "./scope.js";
@@ -56,9 +55,6 @@ function format(t: Tensor, options: PrintOptions): string {
     suffixes.push(size);
     if (dtype !== getDefaultDtype()) suffixes.push(element);
     body = "...";
-  } else if (dtype.startsWith("q")) {
-    suffixes.push(size, element, ...quantization(t, options));
-    body = count === 0 ? "[]" : layout(elementsOf(invoke(new Operator("aten::dequantize", "self"), [t.detach()]) as Tensor, options), prefix.length, options);
   } else if (count === 0) {
     if (shape.length !== 1) suffixes.push(size);
     // Without elements nothing tells the dtype, so even int64 is named.
@@ -73,18 +69,6 @@ function format(t: Tensor, options: PrintOptions): string {
   if (node !== null) suffixes.push(`grad_fn=<${node}>`);
   else if (t.requiresGrad) suffixes.push("requires_grad=True");
   return withSuffixes(prefix + body, suffixes, prefix.length, options, kind === "sparseCoo");
-}
-
-// By libtorch's code of the scheme.
-const SCHEMES = ["per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric", "per_channel_affine_float_qparams"];
-
-/** How the integers of a quantized tensor stand for its values. */
-function quantization(t: Tensor, options: PrintOptions): string[] {
-  const ask = (name: string): unknown => invoke(new Operator(`aten::${name}`), [t]);
-  const scheme = SCHEMES[Number(ask("qscheme"))] ?? "unknown";
-  const text = (value: unknown): string => (isTensor(value) ? format(value, options) : String(value));
-  const names = scheme.startsWith("per_tensor") ? { scale: "q_scale", zero_point: "q_zero_point" } : { scale: "q_per_channel_scales", zero_point: "q_per_channel_zero_points", axis: "q_per_channel_axis" };
-  return [`quantization_scheme=torch.${scheme}`, ...Object.entries(names).map(([label, name]) => `${label}=${text(ask(name))}`)];
 }
 
 /** Dtypes that the digits alone make clear. */
