@@ -174,14 +174,19 @@ export abstract class Optimizer {
     atMost("step", arguments, 1);
     if (closure !== undefined) checkArguments("step", { closure }, { closure: callable });
     for (const hook of this.#preHooks) hook(this);
-    const loss = closure === undefined ? null : closure();
-    noGrad(() => {
-      // What was put into the groups by hand is checked before anything is stepped.
-      const packed = this.paramGroups.map((group) => this.#packedOf(group));
-      this.paramGroups.forEach((group, i) => this.#stepOne(group, i, packed[i] as Packed));
-    });
+    // What was put into the groups by hand is checked before anything is stepped.
+    for (const group of this.paramGroups) this.#packedOf(group);
+    const loss = this.stepAll(closure);
     advanceWeightsEpoch(true);
     for (const hook of this.#postHooks) hook(this);
+    return loss;
+  }
+  /** All of a step: for optimizers that evaluate the closure more than once. */
+  protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
+    const loss = closure === undefined ? null : closure();
+    noGrad(() => {
+      this.paramGroups.forEach((group, i) => this.#stepOne(group, i));
+    });
     return loss;
   }
 
@@ -207,7 +212,8 @@ export abstract class Optimizer {
     this.validate(group);
   }
 
-  #stepOne(group: ParamGroup, index: number, packed: Packed): void {
+  #stepOne(group: ParamGroup, index: number): void {
+    const packed = this.#packedOf(group);
     if (packed.complex || roundsWidely(group)) return this.#stepInKinds(group, index);
     const { source } = packed;
     const grads = TensorList.gradsOf(packed.params);
