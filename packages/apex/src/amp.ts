@@ -1,9 +1,10 @@
 /** APEX amp without its global state: `initialize` gives an object that holds everything. */
 import { ArgumentError, amp as native, isFloatingPoint, NbitError, nn, noGrad, optim, outsideScopes, scope, Tensor, type DType } from "@nbit/torch";
+import { anyTensor, conforming, fieldsOf, optional, recordOf } from "@nbit/torch/schema";
 import { castModel, castTensors, wrapForward } from "./casts.js";
 import { disableCasts, withCasts } from "./functions.js";
 import { o1Policy } from "./lists.js";
-import { LossScaler, type LossScalerState } from "./loss-scaler.js";
+import { LOSS_SCALER, LossScaler, type LossScalerState } from "./loss-scaler.js";
 import { MasterWeights } from "./master-weights.js";
 import { MISUSE } from "./misuse.js";
 import { resolveOptLevel, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
@@ -276,7 +277,8 @@ export class Amp {
     const names = Object.keys(given).filter((key) => /^loss_scaler\d+$/.test(key));
     if (names.length !== this.lossScalers.length) throw new ArgumentError(fn, `${this.lossScalers.length} loss scalers (loss_scaler0, …)`, names.length === 0 ? Object.keys(given) : names, "Initialize with the numLosses that it was saved with.");
     const own = this.#mastersByKey();
-    const masters = given["masters"] as Readonly<Record<string, Tensor>> | undefined;
+    const form = fieldsOf({ ...Object.fromEntries(this.lossScalers.map((_, i) => [`loss_scaler${i}`, LOSS_SCALER])), masters: optional(recordOf(anyTensor)) });
+    const { masters } = conforming(form, given, "", ({ path, expected, received }) => new ArgumentError(fn, `${path} to be ${expected}`, received));
     if (masters !== undefined) {
       for (const key of new Set([...Object.keys(own), ...Object.keys(masters)])) {
         const shape = own[key]?.shape.join();

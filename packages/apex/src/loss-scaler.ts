@@ -1,6 +1,10 @@
 /** APEX's loss scale: a number in JavaScript, counted per `scaleLoss`. */
 import { ArgumentError } from "@nbit/torch";
+import { conforming, count, fieldsOf, leaf } from "@nbit/torch/schema";
 import type { LossScale } from "./opt-levels.js";
+
+/** The form of a saved state. */
+export const LOSS_SCALER = fieldsOf({ loss_scale: leaf<number>("a finite number > 0", (v) => Number.isFinite(v) && (v as number) > 0), unskipped: count });
 
 /** Names and meaning are APEX's, so that states go both ways. */
 export interface LossScalerState {
@@ -52,8 +56,7 @@ export class LossScaler {
     return { loss_scale: this.lossScale, unskipped: this.unskipped };
   }
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
-    const { loss_scale: lossScale, unskipped } = state;
-    if (typeof lossScale !== "number" || typeof unskipped !== "number") throw new ArgumentError("LossScaler.loadStateDict", "a state with loss_scale and unskipped", state);
+    const { loss_scale: lossScale, unskipped } = conforming(LOSS_SCALER, state, "", ({ path, expected, received }) => new ArgumentError("LossScaler.loadStateDict", path === "" ? "a state with loss_scale and unskipped" : `${path} to be ${expected}`, received));
     this.lossScale = lossScale;
     this.unskipped = unskipped;
   }

@@ -1,9 +1,8 @@
-/** A file is not a run log, or a damaged one. */
-export class RunLogError extends Error {
-  readonly code = "ERR_RUN_LOG";
+import { NbitError } from "@nbit/torch/files";
 
+/** A file is not a run log, or a damaged one. */
+export class RunLogError extends NbitError {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = "RunLogError";
+    super(message, "ERR_RUN_LOG", options);
   }
 }

@@ -1,3 +1,4 @@
+import { describe, plainText } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import type { Metrics } from "./run.js";
 
@@ -17,9 +18,9 @@ export class Fields {
     try {
       value = JSON.parse(line);
     } catch (cause) {
-      throw new RunLogError(`${where}: expected a line of JSON. Received: ${JSON.stringify(line.slice(0, 60))}.`, { cause });
+      throw new RunLogError(`${plainText(where)}: expected a line of JSON. Received: ${shown(line)}.`, { cause });
     }
-    if (!isObject(value)) throw new RunLogError(`${where}: expected a JSON object. Received: ${JSON.stringify(line.slice(0, 60))}.`);
+    if (!isObject(value)) throw new RunLogError(`${plainText(where)}: expected a JSON object. Received: ${shown(line)}.`);
     return new Fields(new Map(Object.entries(value)), where);
   }
 
@@ -35,6 +36,13 @@ export class Fields {
     if (value !== null) return value;
     if (this.#values.get(key) === undefined && otherwise !== undefined) return otherwise;
     throw this.#wrong(key, "a number", this.#values.get(key));
+  }
+
+  /** How many, or the how manieth. */
+  whole(key: string, otherwise?: number): number {
+    const value = this.number(key, otherwise);
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw this.#wrong(key, "a whole number ≥ 0", value);
   }
 
   texts(key: string): string[] {
@@ -62,7 +70,7 @@ export class Fields {
   }
 
   #wrong(key: string, expected: string, received: unknown): RunLogError {
-    return new RunLogError(`${this.#where}: expected ${key} to be ${expected}. Received: ${JSON.stringify(received) ?? "nothing"}.`);
+    return new RunLogError(plainText(`${this.#where}: expected ${key} to be ${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`));
   }
 }
 
@@ -71,6 +79,10 @@ function toNumber(value: unknown): number | null {
   if (typeof value === "number") return value;
   if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
   return null;
+}
+
+function shown(line: string): string {
+  return describe(plainText(line.slice(0, 60)));
 }
 
 function isObject(value: unknown): value is object {

@@ -20,11 +20,12 @@ export function percent(fraction: number, decimals = 2): string {
   return `${(100 * fraction).toFixed(decimals)} %`;
 }
 
-/** `count` significant digits without an exponent. */
+/** `count` significant digits, without an exponent unless it would be beyond -100. */
 export function digits(value: number, count: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value);
   const rounded = Number(value.toPrecision(count));
-  return rounded.toFixed(Math.max(0, count - 1 - Math.floor(Math.log10(Math.abs(rounded)))));
+  const decimals = Math.max(0, count - 1 - Math.floor(Math.log10(Math.abs(rounded))));
+  return decimals > 100 ? rounded.toExponential(count - 1) : rounded.toFixed(decimals);
 }
 
 export function seconds(value: number): string {

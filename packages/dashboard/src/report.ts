@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
+import { checkPath, writeText } from "@nbit/torch/files";
 import { renderLineChart } from "./chart/line-chart.js";
 import { chartsOf } from "./charts.js";
 import { CLIENT } from "./client.js";
@@ -35,12 +35,10 @@ export interface ReportOptions {
  * writeReport("report.html", { title: "MNIST", runs: findRunLogs("nbit_logs") });
  */
 export function writeReport(path: string, options: ReportOptions): string {
+  checkPath("writeReport", path);
   const target = resolve(path);
   const html = renderReport(options);
-  mkdirSync(dirname(target), { recursive: true });
-  const temporary = `${target}.${process.pid}.tmp`;
-  writeFileSync(temporary, html);
-  renameSync(temporary, target);
+  writeText("writeReport", target, html);
   return target;
 }
 

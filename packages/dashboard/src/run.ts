@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { checkReadable, plainText, withFile } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import { Fields } from "./fields.js";
 
@@ -94,7 +95,8 @@ const FORMAT = 1;
  * @throws {RunLogError} When the file is not a run log, is of a newer format, or a line in it is damaged; the message names the line.
  */
 export function readRunLog(path: string): Run {
-  return parseRunLog(readFileSync(path, "utf8"), path);
+  checkReadable("readRunLog", path);
+  return parseRunLog(withFile("readRunLog", "read", path, () => readFileSync(path, "utf8")), path);
 }
 
 /** As `readRunLog`, from text. `source` names it in messages. */
@@ -106,35 +108,35 @@ export function parseRunLog(text: string, source = "run log"): Run {
     .filter(({ line }) => line.trim() !== "")
     .map(({ line, where }) => Fields.parse(line, where));
   const first = records[0];
-  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${source}: expected a run log, whose first line has "type":"run".`);
-  const format = first.number("format");
-  if (format > FORMAT) throw new RunLogError(`${source}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
+  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${plainText(source)}: expected a run log, whose first line has "type":"run".`);
+  const format = first.whole("format");
+  if (format > FORMAT) throw new RunLogError(`${plainText(source)}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
 
   const of = (type: string): Fields[] => records.filter((record) => record.text("type", "") === type);
   return {
     name: first.text("name"),
     precision: first.text("precision"),
     model: first.text("model", ""),
-    parameters: first.number("parameters", 0),
+    parameters: first.whole("parameters", 0),
     device: first.text("device", ""),
     startedAt: first.text("startedAt", ""),
     tensorsBefore: first.number("tensorsBefore", 0),
-    steps: of("step").map((r) => ({ step: r.number("step"), epoch: r.number("epoch", 0), seconds: r.number("seconds", 0), metrics: r.metrics("metrics") })),
-    scales: of("scale").map((r) => ({ step: r.number("step"), value: r.number("value") })),
-    skips: of("skip").map((r) => ({ step: r.number("step"), lossScale: r.number("lossScale", Number.NaN), nonFinite: r.texts("nonFinite") })),
+    steps: of("step").map((r) => ({ step: r.whole("step"), epoch: r.whole("epoch", 0), seconds: r.number("seconds", 0), metrics: r.metrics("metrics") })),
+    scales: of("scale").map((r) => ({ step: r.whole("step"), value: r.number("value") })),
+    skips: of("skip").map((r) => ({ step: r.whole("step"), lossScale: r.number("lossScale", Number.NaN), nonFinite: r.texts("nonFinite") })),
     epochs: of("epoch").map((r) => ({
-      epoch: r.number("epoch"),
-      step: r.number("step"),
+      epoch: r.whole("epoch"),
+      step: r.whole("step"),
       trainingSeconds: r.number("trainingSeconds"),
-      batches: r.number("batches", 0),
-      samples: r.number("samples", 0),
+      batches: r.whole("batches", 0),
+      samples: r.whole("samples", 0),
       metrics: r.metrics("metrics"),
       memory: memoryOf(r),
     })),
     evaluations: of("eval").map((r) => ({
       stage: r.text("stage") === "test" ? "test" : "validate",
-      step: r.number("step"),
-      epoch: r.number("epoch", 0),
+      step: r.whole("step"),
+      epoch: r.whole("epoch", 0),
       evaluationSeconds: r.number("evaluationSeconds", 0),
       metrics: r.metrics("metrics"),
     })),
@@ -146,9 +148,9 @@ function endOf(record: Fields | undefined): RunEnd | null {
   if (record === undefined) return null;
   return {
     status: record.text("status"),
-    step: record.number("step", 0),
+    step: record.whole("step", 0),
     seconds: record.number("seconds", 0),
-    skippedSteps: record.number("skippedSteps", 0),
+    skippedSteps: record.whole("skippedSteps", 0),
     memory: memoryOf(record),
   };
 }

@@ -1,5 +1,5 @@
 /** What reads and writes files, without tensors: for packages that load no native code. */
 export { describe, NbitError, ArgumentError } from "./errors.js";
 export { asFileError, checkPath, checkReadable, FileError, withFile } from "./io/errors.js";
-export { writeAll, writeAtomically, writeText } from "./io/atomic.js";
+export { writeAll, writeText } from "./io/replace.js";
 export { plainText, quoted } from "./plain-text.js";

@@ -60,3 +60,14 @@ test("thinning keeps ends, spikes and gaps, in order", () => {
   const short = { name: "s", colour: 0, x: [1], y: [2] };
   assert.equal(thin(short), short);
 });
+
+test("axes of any numbers end, and have few ticks", () => {
+  const sizes = [0, 5e-324, 1e-300, 1e-120, 1e-10, 1, 1 + 2 ** -52, 9e15, 2 ** 53, 2 ** 53 + 2, 1e300, 1.0000000000000002e300, 1.7e308];
+  const all = [...sizes, ...sizes.map((v) => -v)];
+  for (const min of all) {
+    for (const max of all.filter((v) => v >= min)) {
+      const scales = [linearScale(min, max, 0, 100, 6), niceLinear(min, max, 0, 100, 5), ...(min > 0 ? [log10Scale(min, max, 0, 100), log2Scale(min, max, 0, 100)] : [])];
+      for (const scale of scales) assert.ok(scale.ticks.length <= 700 && scale.ticks.every((t) => typeof t.label === "string"), `${min} … ${max}`);
+    }
+  }
+});

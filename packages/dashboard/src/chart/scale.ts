@@ -12,6 +12,8 @@ export interface Scale {
   at(value: number): number;
 }
 
+const MOST_TICKS = 100;
+
 /** @param labelOf - How tick values read, given the decimals that the step between ticks needs. */
 export function linearScale(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number, decimals: number) => string): Scale {
   // A flat curve gets room above and below.
@@ -19,11 +21,14 @@ export function linearScale(min: number, max: number, from: number, to: number, 
   const low = min - pad;
   const high = max + pad;
   const step = niceStep((high - low) / Math.max(1, count));
-  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  // Texts of more digits than this are read by nobody, and not written by toFixed.
+  const decimals = Math.min(100, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) {
-    const value = Number((i * step).toFixed(decimals));
-    ticks.push({ value, label: labelOf?.(value, decimals) ?? (decimals === 0 ? integer(value) : value.toFixed(decimals)) });
+  const first = Math.ceil(low / step - 1e-9);
+  // Where the range is small beside its numbers, adding a step to one may not change it.
+  for (let i = 0; i <= MOST_TICKS && (first + i) * step <= high + step * 1e-9; i++) {
+    const value = Number(((first + i) * step).toFixed(decimals));
+    ticks.push({ value, label: labelOf?.(value, decimals) ?? (decimals === 0 ? integer(value) : decimals > 20 ? value.toExponential(1) : value.toFixed(decimals)) });
   }
   return { kind: "linear", min: low, max: high, ticks, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
 }

@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { checkReadable, describe, plainText, withFile } from "@nbit/torch/files";
+import { conforming, count, fieldsOf, finite, listOf, notNegative, oneOf, orNull, text, type Fault } from "@nbit/torch/schema";
 import { RunLogError } from "../errors.js";
 
 /** One operator of a module, over all its calls. */
@@ -48,31 +50,36 @@ export interface StepPrecisionData {
 }
 
 const FORMAT = 1;
+/** Powers of two between the least and the greatest of any dtype, and some more. */
+const MOST_POWERS = 4096;
+
+const operator = fieldsOf({ name: text, phase: oneOf("forward", "backward"), dtype: orNull(text), reason: text, calls: count, seconds: notNegative, casts: count, castSeconds: notNegative });
+const range = fieldsOf({
+  count, zeros: count, infinities: count, nans: count, smallest: orNull(finite), largest: orNull(finite), exponent: finite,
+  counts: { fault: (value: unknown, path: string) => (Array.isArray(value) && value.length > MOST_POWERS ? { path, expected: `a list of at most ${MOST_POWERS} counts`, received: value } : listOf(count).fault(value, path)) },
+});
+const moduleOf = fieldsOf({ name: text, type: text, operators: listOf(operator), activations: orNull(range), activationGradients: orNull(range), parameterGradients: orNull(range) });
+const report = fieldsOf({ kind: oneOf("step-precision"), format: count, model: text, precision: text, compute: text, device: text, step: count, lossScale: finite, modules: listOf(moduleOf) });
 
 /**
  * Read what a `PrecisionReport` wrote.
  * @throws {RunLogError} When the file is something else, or of a newer format.
  */
 export function readStepPrecision(path: string): StepPrecisionData {
+  checkReadable("readStepPrecision", path);
+  const content = withFile("readStepPrecision", "read", path, () => readFileSync(path, "utf8"));
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, "utf8"));
+    value = JSON.parse(content);
   } catch (cause) {
-    throw new RunLogError(`${path}: expected a precision report as JSON. Received: a file that cannot be read as such.`, { cause });
+    throw new RunLogError(`${plainText(path)}: expected a precision report as JSON. Received: a file that cannot be read as such.`, { cause });
   }
   return checkStepPrecision(value, path);
 }
 
 export function checkStepPrecision(value: unknown, where: string): StepPrecisionData {
-  const fail = (expected: string, received: unknown): never => {
-    throw new RunLogError(`${where}: expected ${expected}. Received: ${JSON.stringify(received) ?? "nothing"}.`);
-  };
-  if (typeof value !== "object" || value === null) return fail("an object", value);
-  const data = value as Partial<StepPrecisionData>;
-  if (data.kind !== "step-precision") return fail('kind to be "step-precision"', data.kind);
-  if (typeof data.format !== "number" || data.format > FORMAT) return fail(`format to be at most ${FORMAT}: a newer nbit wrote it`, data.format);
-  for (const key of ["model", "precision", "compute", "device"] as const) if (typeof data[key] !== "string") return fail(`${key} to be a string`, data[key]);
-  if (!Array.isArray(data.modules)) return fail("modules to be a list", data.modules);
-  for (const [i, m] of data.modules.entries()) if (typeof m?.name !== "string" || !Array.isArray(m.operators)) return fail(`modules[${i}] to have a name and operators`, m);
+  const fail = ({ path, expected, received }: Fault): RunLogError => new RunLogError(plainText(`${where}: expected ${path === "" ? "" : `${path} to be `}${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`));
+  const data = conforming(report, value, "", fail);
+  if (data.format > FORMAT) throw fail({ path: "format", expected: `at most ${FORMAT}: a newer nbit wrote it`, received: data.format });
   return data as StepPrecisionData;
 }

@@ -54,5 +54,8 @@ test("it is written from a file, and files that are something else are refused",
   assert.throws(() => renderPrecisionReport(source), { code: "ERR_RUN_LOG", message: `${source}: expected format to be at most 1: a newer nbit wrote it. Received: 2.` });
   writeFileSync(source, "{");
   assert.throws(() => renderPrecisionReport(source), { code: "ERR_RUN_LOG", message: `${source}: expected a precision report as JSON. Received: a file that cannot be read as such.` });
-  assert.throws(() => renderPrecisionReport({ ...DATA, modules: [{} as never] }), { message: "renderPrecisionReport: expected modules[0] to have a name and operators. Received: {}." });
+  assert.throws(() => renderPrecisionReport({ ...DATA, modules: [{} as never] }), { message: "renderPrecisionReport: expected modules[0].name to be a text. Received: nothing." });
+  const first = DATA.modules.find((m) => m.activations !== null);
+  for (const [damage, path] of [[{ operators: [{}] }, "operators[0].name"], [{ activations: { ...first?.activations, counts: Array<number>(5000).fill(0) } }, "activations.counts"], [{ activations: { ...first?.activations, smallest: "<b>" } }, "activations.smallest"]] as const)
+    assert.throws(() => renderPrecisionReport({ ...DATA, modules: [{ ...first, ...damage } as never] }), { code: "ERR_RUN_LOG", message: new RegExp(`expected modules\\[0\\]\\.${path.replaceAll(/[[\]]/g, "\\$&")} to be `) });
 });

@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
+import { checkPath, writeText } from "@nbit/torch/files";
 import { digits, integer, seconds } from "../format.js";
 import { escape } from "../html.js";
 import { STYLE } from "../style.js";
@@ -28,12 +28,10 @@ export interface PrecisionPageOptions {
  * writePrecisionReport("precision.html", "precision.json");
  */
 export function writePrecisionReport(path: string, source: string | StepPrecisionData, options: PrecisionPageOptions = {}): string {
+  checkPath("writePrecisionReport", path);
   const target = resolve(path);
   const html = renderPrecisionReport(source, options);
-  mkdirSync(dirname(target), { recursive: true });
-  const temporary = `${target}.${process.pid}.tmp`;
-  writeFileSync(temporary, html);
-  renameSync(temporary, target);
+  writeText("writePrecisionReport", target, html);
   return target;
 }
 

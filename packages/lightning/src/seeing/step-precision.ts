@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
+import { checkPath, writeText } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
@@ -94,11 +94,9 @@ export class StepPrecision implements StepPrecisionData {
 
   /** Write it as JSON, whole or not at all. @returns The absolute path. */
   save(path: string): string {
+    checkPath("StepPrecision.save", path);
     const target = resolve(path);
-    mkdirSync(dirname(target), { recursive: true });
-    const temporary = `${target}.${process.pid}.tmp`;
-    writeFileSync(temporary, `${JSON.stringify(this)}\n`);
-    renameSync(temporary, target);
+    writeText("StepPrecision.save", target, `${JSON.stringify(this)}\n`);
     return target;
   }
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { writeText } from "./atomic.js";
+import { writeText } from "./replace.js";
 
 const root = mkdtempSync(join(tmpdir(), "nbit-leftovers-"));
 const children: ChildProcess[] = [];

@@ -3,7 +3,8 @@ import { ArgumentError } from "../errors.js";
 import { filled, flag, isPlain, orNull, such } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isTensor, scope, type Tensor } from "../tensor/index.js";
-import { writeAll, writeAtomically } from "./atomic.js";
+import { writeAtomically } from "./atomic.js";
+import { writeAll } from "./replace.js";
 import { formatOf, MAX_HEADER, storableDtypes, writeHeader, type TensorInfo } from "./safetensors-header.js";
 
 /** Tensors by name: a plain object, a Map, or pairs. */
