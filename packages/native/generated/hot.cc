@@ -71,186 +71,190 @@
 namespace nbit {
 namespace {
 
-void add_Tensor_3(const double* at, double* out) {
-  Reader in{at};
+// The environment's buffer is looked up when the operator is done: it may have grown.
+void give(at::Tensor&& result) {
+  const double handle = put(std::move(result));
+  js->buffer[0] = handle;
+}
+
+void add_Tensor_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const at::Scalar a2 = in.scalar();
-  *out = put(at::_ops::add_Tensor::call(a0, a1, a2));
+  give(at::_ops::add_Tensor::call(a0, a1, a2));
 }
-void add_Scalar_3(const double* at, double* out) {
-  Reader in{at};
+void add_Scalar_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Scalar a1 = in.scalar();
   const at::Scalar a2 = in.scalar();
-  *out = put(at::_ops::add_Scalar::call(a0, a1, a2));
+  give(at::_ops::add_Scalar::call(a0, a1, a2));
 }
-void add__Tensor_3(const double* at, double* out) {
-  Reader in{at};
+void add__Tensor_3(const double* at, const double* end) {
+  Reader in(at, end);
   at::Tensor a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const at::Scalar a2 = in.scalar();
   at::_ops::add__Tensor::call(a0, a1, a2);
-  (void)out;
 }
-void sub_Tensor_3(const double* at, double* out) {
-  Reader in{at};
+void sub_Tensor_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const at::Scalar a2 = in.scalar();
-  *out = put(at::_ops::sub_Tensor::call(a0, a1, a2));
+  give(at::_ops::sub_Tensor::call(a0, a1, a2));
 }
-void mul_Tensor_2(const double* at, double* out) {
-  Reader in{at};
+void mul_Tensor_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::mul_Tensor::call(a0, a1));
+  give(at::_ops::mul_Tensor::call(a0, a1));
 }
-void mul_Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void mul_Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Scalar a1 = in.scalar();
-  *out = put(at::_ops::mul_Scalar::call(a0, a1));
+  give(at::_ops::mul_Scalar::call(a0, a1));
 }
-void mul__Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void mul__Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   at::Tensor a0 = in.tensor();
   const at::Scalar a1 = in.scalar();
   at::_ops::mul__Scalar::call(a0, a1);
-  (void)out;
 }
-void div_Tensor_2(const double* at, double* out) {
-  Reader in{at};
+void div_Tensor_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::div_Tensor::call(a0, a1));
+  give(at::_ops::div_Tensor::call(a0, a1));
 }
-void div_Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void div_Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Scalar a1 = in.scalar();
-  *out = put(at::_ops::div_Scalar::call(a0, a1));
+  give(at::_ops::div_Scalar::call(a0, a1));
 }
-void neg_1(const double* at, double* out) {
-  Reader in{at};
+void neg_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::neg::call(a0));
+  give(at::_ops::neg::call(a0));
 }
-void exp_1(const double* at, double* out) {
-  Reader in{at};
+void exp_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::exp::call(a0));
+  give(at::_ops::exp::call(a0));
 }
-void log_1(const double* at, double* out) {
-  Reader in{at};
+void log_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::log::call(a0));
+  give(at::_ops::log::call(a0));
 }
-void sqrt_1(const double* at, double* out) {
-  Reader in{at};
+void sqrt_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::sqrt::call(a0));
+  give(at::_ops::sqrt::call(a0));
 }
-void pow_Tensor_Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void pow_Tensor_Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Scalar a1 = in.scalar();
-  *out = put(at::_ops::pow_Tensor_Scalar::call(a0, a1));
+  give(at::_ops::pow_Tensor_Scalar::call(a0, a1));
 }
-void matmul_2(const double* at, double* out) {
-  Reader in{at};
+void matmul_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::matmul::call(a0, a1));
+  give(at::_ops::matmul::call(a0, a1));
 }
-void mm_2(const double* at, double* out) {
-  Reader in{at};
+void mm_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::mm::call(a0, a1));
+  give(at::_ops::mm::call(a0, a1));
 }
-void bmm_2(const double* at, double* out) {
-  Reader in{at};
+void bmm_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::bmm::call(a0, a1));
+  give(at::_ops::bmm::call(a0, a1));
 }
-void addmm_5(const double* at, double* out) {
-  Reader in{at};
+void addmm_5(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const at::Tensor& a2 = in.tensor();
   const at::Scalar a3 = in.scalar();
   const at::Scalar a4 = in.scalar();
-  *out = put(at::_ops::addmm::call(a0, a1, a2, a3, a4));
+  give(at::_ops::addmm::call(a0, a1, a2, a3, a4));
 }
-void linear_3(const double* at, double* out) {
-  Reader in{at};
+void linear_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const auto a2 = in.maybeTensor();
-  *out = put(at::_ops::linear::call(a0, a1, a2));
+  give(at::_ops::linear::call(a0, a1, a2));
 }
-void relu_1(const double* at, double* out) {
-  Reader in{at};
+void relu_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::relu::call(a0));
+  give(at::_ops::relu::call(a0));
 }
-void gelu_2(const double* at, double* out) {
-  Reader in{at};
+void gelu_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const std::string_view a1 = std::string_view(internedAt(in.number()));
-  *out = put(at::_ops::gelu::call(a0, a1));
+  give(at::_ops::gelu::call(a0, a1));
 }
-void silu_1(const double* at, double* out) {
-  Reader in{at};
+void silu_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::silu::call(a0));
+  give(at::_ops::silu::call(a0));
 }
-void sigmoid_1(const double* at, double* out) {
-  Reader in{at};
+void sigmoid_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::sigmoid::call(a0));
+  give(at::_ops::sigmoid::call(a0));
 }
-void tanh_1(const double* at, double* out) {
-  Reader in{at};
+void tanh_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::tanh::call(a0));
+  give(at::_ops::tanh::call(a0));
 }
-void softmax_int_3(const double* at, double* out) {
-  Reader in{at};
-  const at::Tensor& a0 = in.tensor();
-  const int64_t a1 = in.integer();
-  const auto a2 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::softmax_int::call(a0, a1, a2));
-}
-void log_softmax_int_3(const double* at, double* out) {
-  Reader in{at};
+void softmax_int_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
-  const auto a2 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::log_softmax_int::call(a0, a1, a2));
+  const auto a2 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::softmax_int::call(a0, a1, a2));
 }
-void layer_norm_6(const double* at, double* out) {
-  Reader in{at};
+void log_softmax_int_3(const double* at, const double* end) {
+  Reader in(at, end);
+  const at::Tensor& a0 = in.tensor();
+  const int64_t a1 = in.integer();
+  const auto a2 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::log_softmax_int::call(a0, a1, a2));
+}
+void layer_norm_6(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
   const auto a2 = in.maybeTensor();
   const auto a3 = in.maybeTensor();
   const double a4 = in.number();
   const bool a5 = in.flag();
-  *out = put(at::_ops::layer_norm::call(a0, c10::fromIntArrayRefSlow(a1), a2, a3, a4, a5));
+  give(at::_ops::layer_norm::call(a0, c10::fromIntArrayRefSlow(a1), a2, a3, a4, a5));
 }
-void rms_norm_4(const double* at, double* out) {
-  Reader in{at};
+void rms_norm_4(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
   const auto a2 = in.maybeTensor();
   const auto a3 = in.flag() ? std::optional<double>(in.number()) : std::optional<double>();
-  *out = put(at::_ops::rms_norm::call(a0, c10::fromIntArrayRefSlow(a1), a2, a3));
+  give(at::_ops::rms_norm::call(a0, c10::fromIntArrayRefSlow(a1), a2, a3));
 }
-void batch_norm_9(const double* at, double* out) {
-  Reader in{at};
+void batch_norm_9(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.maybeTensor();
   const auto a2 = in.maybeTensor();
@@ -260,10 +264,10 @@ void batch_norm_9(const double* at, double* out) {
   const double a6 = in.number();
   const double a7 = in.number();
   const bool a8 = in.flag();
-  *out = put(at::_ops::batch_norm::call(a0, a1, a2, a3, a4, a5, a6, a7, a8));
+  give(at::_ops::batch_norm::call(a0, a1, a2, a3, a4, a5, a6, a7, a8));
 }
-void conv2d_7(const double* at, double* out) {
-  Reader in{at};
+void conv2d_7(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const auto a2 = in.maybeTensor();
@@ -271,71 +275,71 @@ void conv2d_7(const double* at, double* out) {
   const auto a4 = in.integers();
   const auto a5 = in.integers();
   const c10::SymInt a6 = c10::SymInt(in.integer());
-  *out = put(at::_ops::conv2d::call(a0, a1, a2, c10::fromIntArrayRefSlow(a3), c10::fromIntArrayRefSlow(a4), c10::fromIntArrayRefSlow(a5), a6));
+  give(at::_ops::conv2d::call(a0, a1, a2, c10::fromIntArrayRefSlow(a3), c10::fromIntArrayRefSlow(a4), c10::fromIntArrayRefSlow(a5), a6));
 }
-void max_pool2d_6(const double* at, double* out) {
-  Reader in{at};
+void max_pool2d_6(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
   const auto a2 = in.integers();
   const auto a3 = in.integers();
   const auto a4 = in.integers();
   const bool a5 = in.flag();
-  *out = put(at::_ops::max_pool2d::call(a0, at::IntArrayRef(a1), at::IntArrayRef(a2), at::IntArrayRef(a3), at::IntArrayRef(a4), a5));
+  give(at::_ops::max_pool2d::call(a0, at::IntArrayRef(a1), at::IntArrayRef(a2), at::IntArrayRef(a3), at::IntArrayRef(a4), a5));
 }
-void dropout_3(const double* at, double* out) {
-  Reader in{at};
+void dropout_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const double a1 = in.number();
   const bool a2 = in.flag();
-  *out = put(at::_ops::dropout::call(a0, a1, a2));
+  give(at::_ops::dropout::call(a0, a1, a2));
 }
-void embedding_5(const double* at, double* out) {
-  Reader in{at};
+void embedding_5(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const c10::SymInt a2 = c10::SymInt(in.integer());
   const bool a3 = in.flag();
   const bool a4 = in.flag();
-  *out = put(at::_ops::embedding::call(a0, a1, a2, a3, a4));
+  give(at::_ops::embedding::call(a0, a1, a2, a3, a4));
 }
-void cross_entropy_loss_6(const double* at, double* out) {
-  Reader in{at};
+void cross_entropy_loss_6(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const auto a2 = in.maybeTensor();
   const int64_t a3 = in.integer();
   const c10::SymInt a4 = c10::SymInt(in.integer());
   const double a5 = in.number();
-  *out = put(at::_ops::cross_entropy_loss::call(a0, a1, a2, a3, a4, a5));
+  give(at::_ops::cross_entropy_loss::call(a0, a1, a2, a3, a4, a5));
 }
-void nll_loss_nd_5(const double* at, double* out) {
-  Reader in{at};
+void nll_loss_nd_5(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const auto a2 = in.maybeTensor();
   const int64_t a3 = in.integer();
   const c10::SymInt a4 = c10::SymInt(in.integer());
-  *out = put(at::_ops::nll_loss_nd::call(a0, a1, a2, a3, a4));
+  give(at::_ops::nll_loss_nd::call(a0, a1, a2, a3, a4));
 }
-void mse_loss_3(const double* at, double* out) {
-  Reader in{at};
+void mse_loss_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const int64_t a2 = in.integer();
-  *out = put(at::_ops::mse_loss::call(a0, a1, a2));
+  give(at::_ops::mse_loss::call(a0, a1, a2));
 }
-void binary_cross_entropy_with_logits_5(const double* at, double* out) {
-  Reader in{at};
+void binary_cross_entropy_with_logits_5(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const auto a2 = in.maybeTensor();
   const auto a3 = in.maybeTensor();
   const int64_t a4 = in.integer();
-  *out = put(at::_ops::binary_cross_entropy_with_logits::call(a0, a1, a2, a3, a4));
+  give(at::_ops::binary_cross_entropy_with_logits::call(a0, a1, a2, a3, a4));
 }
-void scaled_dot_product_attention_8(const double* at, double* out) {
-  Reader in{at};
+void scaled_dot_product_attention_8(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const at::Tensor& a2 = in.tensor();
@@ -344,200 +348,193 @@ void scaled_dot_product_attention_8(const double* at, double* out) {
   const bool a5 = in.flag();
   const auto a6 = in.flag() ? std::optional<double>(in.number()) : std::optional<double>();
   const bool a7 = in.flag();
-  *out = put(at::_ops::scaled_dot_product_attention::call(a0, a1, a2, a3, a4, a5, a6, a7));
+  give(at::_ops::scaled_dot_product_attention::call(a0, a1, a2, a3, a4, a5, a6, a7));
 }
-void transpose_int_3(const double* at, double* out) {
-  Reader in{at};
+void transpose_int_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const int64_t a2 = in.integer();
-  *out = put(at::_ops::transpose_int::call(a0, a1, a2));
+  give(at::_ops::transpose_int::call(a0, a1, a2));
 }
-void view_2(const double* at, double* out) {
-  Reader in{at};
+void view_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
-  *out = put(at::_ops::view::call(a0, c10::fromIntArrayRefSlow(a1)));
+  give(at::_ops::view::call(a0, c10::fromIntArrayRefSlow(a1)));
 }
-void reshape_2(const double* at, double* out) {
-  Reader in{at};
+void reshape_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
-  *out = put(at::_ops::reshape::call(a0, c10::fromIntArrayRefSlow(a1)));
+  give(at::_ops::reshape::call(a0, c10::fromIntArrayRefSlow(a1)));
 }
-void permute_2(const double* at, double* out) {
-  Reader in{at};
+void permute_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.integers();
-  *out = put(at::_ops::permute::call(a0, at::IntArrayRef(a1)));
+  give(at::_ops::permute::call(a0, at::IntArrayRef(a1)));
 }
-void flatten_using_ints_3(const double* at, double* out) {
-  Reader in{at};
+void flatten_using_ints_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const int64_t a2 = in.integer();
-  *out = put(at::_ops::flatten_using_ints::call(a0, a1, a2));
+  give(at::_ops::flatten_using_ints::call(a0, a1, a2));
 }
-void unsqueeze_2(const double* at, double* out) {
-  Reader in{at};
+void unsqueeze_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
-  *out = put(at::_ops::unsqueeze::call(a0, a1));
+  give(at::_ops::unsqueeze::call(a0, a1));
 }
-void squeeze_dim_2(const double* at, double* out) {
-  Reader in{at};
+void squeeze_dim_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
-  *out = put(at::_ops::squeeze_dim::call(a0, a1));
+  give(at::_ops::squeeze_dim::call(a0, a1));
 }
-void select_int_3(const double* at, double* out) {
-  Reader in{at};
+void select_int_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const c10::SymInt a2 = c10::SymInt(in.integer());
-  *out = put(at::_ops::select_int::call(a0, a1, a2));
+  give(at::_ops::select_int::call(a0, a1, a2));
 }
-void slice_Tensor_5(const double* at, double* out) {
-  Reader in{at};
+void slice_Tensor_5(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const auto a2 = in.flag() ? std::optional<c10::SymInt>(c10::SymInt(in.integer())) : std::optional<c10::SymInt>();
   const auto a3 = in.flag() ? std::optional<c10::SymInt>(c10::SymInt(in.integer())) : std::optional<c10::SymInt>();
   const c10::SymInt a4 = c10::SymInt(in.integer());
-  *out = put(at::_ops::slice_Tensor::call(a0, a1, a2, a3, a4));
+  give(at::_ops::slice_Tensor::call(a0, a1, a2, a3, a4));
 }
-void chunk_3(const double* at, double* out) {
-  Reader in{at};
+void chunk_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const int64_t a2 = in.integer();
-  Writer{out}.tensors(at::_ops::chunk::call(a0, a1, a2));
+  Writer().tensors(at::_ops::chunk::call(a0, a1, a2));
 }
-void split_Tensor_3(const double* at, double* out) {
-  Reader in{at};
+void split_Tensor_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const c10::SymInt a1 = c10::SymInt(in.integer());
   const int64_t a2 = in.integer();
-  Writer{out}.tensors(at::_ops::split_Tensor::call(a0, a1, a2));
+  Writer().tensors(at::_ops::split_Tensor::call(a0, a1, a2));
 }
-void cat_2(const double* at, double* out) {
-  Reader in{at};
+void cat_2(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const int64_t a1 = in.integer();
-  *out = put(at::_ops::cat::call(at::TensorList(a0), a1));
+  give(at::_ops::cat::call(at::TensorList(a0), a1));
 }
-void stack_2(const double* at, double* out) {
-  Reader in{at};
+void stack_2(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const int64_t a1 = in.integer();
-  *out = put(at::_ops::stack::call(at::TensorList(a0), a1));
+  give(at::_ops::stack::call(at::TensorList(a0), a1));
 }
-void sum_2(const double* at, double* out) {
-  Reader in{at};
+void sum_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  const auto a1 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::sum::call(a0, a1));
+  const auto a1 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::sum::call(a0, a1));
 }
-void sum_dim_IntList_4(const double* at, double* out) {
-  Reader in{at};
+void sum_dim_IntList_4(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  const bool has1 = *in.at >= 0;
+  const bool has1 = in.peek() >= 0;
   const auto a1 = has1 ? in.integers() : (in.number(), std::vector<int64_t>());
   const bool a2 = in.flag();
-  const auto a3 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::sum_dim_IntList::call(a0, has1 ? at::OptionalIntArrayRef(at::IntArrayRef(a1)) : at::OptionalIntArrayRef(std::nullopt), a2, a3));
+  const auto a3 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::sum_dim_IntList::call(a0, has1 ? at::OptionalIntArrayRef(at::IntArrayRef(a1)) : at::OptionalIntArrayRef(std::nullopt), a2, a3));
 }
-void mean_2(const double* at, double* out) {
-  Reader in{at};
+void mean_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  const auto a1 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::mean::call(a0, a1));
+  const auto a1 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::mean::call(a0, a1));
 }
-void mean_dim_4(const double* at, double* out) {
-  Reader in{at};
+void mean_dim_4(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  const bool has1 = *in.at >= 0;
+  const bool has1 = in.peek() >= 0;
   const auto a1 = has1 ? in.integers() : (in.number(), std::vector<int64_t>());
   const bool a2 = in.flag();
-  const auto a3 = in.flag() ? std::optional<at::ScalarType>(static_cast<at::ScalarType>(in.integer())) : std::optional<at::ScalarType>();
-  *out = put(at::_ops::mean_dim::call(a0, has1 ? at::OptionalIntArrayRef(at::IntArrayRef(a1)) : at::OptionalIntArrayRef(std::nullopt), a2, a3));
+  const auto a3 = in.flag() ? std::optional<at::ScalarType>(in.dtype()) : std::optional<at::ScalarType>();
+  give(at::_ops::mean_dim::call(a0, has1 ? at::OptionalIntArrayRef(at::IntArrayRef(a1)) : at::OptionalIntArrayRef(std::nullopt), a2, a3));
 }
-void argmax_3(const double* at, double* out) {
-  Reader in{at};
+void argmax_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const auto a1 = in.flag() ? std::optional<int64_t>(in.integer()) : std::optional<int64_t>();
   const bool a2 = in.flag();
-  *out = put(at::_ops::argmax::call(a0, a1, a2));
+  give(at::_ops::argmax::call(a0, a1, a2));
 }
-void eq_Tensor_2(const double* at, double* out) {
-  Reader in{at};
+void eq_Tensor_2(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
-  *out = put(at::_ops::eq_Tensor::call(a0, a1));
+  give(at::_ops::eq_Tensor::call(a0, a1));
 }
-void index_select_3(const double* at, double* out) {
-  Reader in{at};
+void index_select_3(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
   const int64_t a1 = in.integer();
   const at::Tensor& a2 = in.tensor();
-  *out = put(at::_ops::index_select::call(a0, a1, a2));
+  give(at::_ops::index_select::call(a0, a1, a2));
 }
-void detach_1(const double* at, double* out) {
-  Reader in{at};
+void detach_1(const double* at, const double* end) {
+  Reader in(at, end);
   const at::Tensor& a0 = in.tensor();
-  *out = put(at::_ops::detach::call(a0));
+  give(at::_ops::detach::call(a0));
 }
-void copy__3(const double* at, double* out) {
-  Reader in{at};
+void copy__3(const double* at, const double* end) {
+  Reader in(at, end);
   at::Tensor a0 = in.tensor();
   const at::Tensor& a1 = in.tensor();
   const bool a2 = in.flag();
   at::_ops::copy_::call(a0, a1, a2);
-  (void)out;
 }
-void zero__1(const double* at, double* out) {
-  Reader in{at};
+void zero__1(const double* at, const double* end) {
+  Reader in(at, end);
   at::Tensor a0 = in.tensor();
   at::_ops::zero_::call(a0);
-  (void)out;
 }
-void p_foreach_add__List_3(const double* at, double* out) {
-  Reader in{at};
+void p_foreach_add__List_3(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const auto a1 = in.tensors();
   const at::Scalar a2 = in.scalar();
   at::_ops::_foreach_add__List::call(at::TensorList(a0), at::TensorList(a1), a2);
-  (void)out;
 }
-void p_foreach_add__Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void p_foreach_add__Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const at::Scalar a1 = in.scalar();
   at::_ops::_foreach_add__Scalar::call(at::TensorList(a0), a1);
-  (void)out;
 }
-void p_foreach_mul__Scalar_2(const double* at, double* out) {
-  Reader in{at};
+void p_foreach_mul__Scalar_2(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const at::Scalar a1 = in.scalar();
   at::_ops::_foreach_mul__Scalar::call(at::TensorList(a0), a1);
-  (void)out;
 }
-void p_foreach_mul__Tensor_2(const double* at, double* out) {
-  Reader in{at};
+void p_foreach_mul__Tensor_2(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const at::Tensor& a1 = in.tensor();
   at::_ops::_foreach_mul__Tensor::call(at::TensorList(a0), a1);
-  (void)out;
 }
-void p_foreach_zero__1(const double* at, double* out) {
-  Reader in{at};
+void p_foreach_zero__1(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   at::_ops::_foreach_zero_::call(at::TensorList(a0));
-  (void)out;
 }
-void p_fused_adamw__15(const double* at, double* out) {
-  Reader in{at};
+void p_fused_adamw__15(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const auto a1 = in.tensors();
   const auto a2 = in.tensors();
@@ -554,10 +551,9 @@ void p_fused_adamw__15(const double* at, double* out) {
   const auto a13 = in.maybeTensor();
   const auto a14 = in.maybeTensor();
   at::_ops::_fused_adamw_::call(at::TensorList(a0), at::TensorList(a1), at::TensorList(a2), at::TensorList(a3), at::TensorList(a4), at::TensorList(a5), a6, a7, a8, a9, a10, a11, a12, a13, a14);
-  (void)out;
 }
-void p_fused_adam__15(const double* at, double* out) {
-  Reader in{at};
+void p_fused_adam__15(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const auto a1 = in.tensors();
   const auto a2 = in.tensors();
@@ -574,10 +570,9 @@ void p_fused_adam__15(const double* at, double* out) {
   const auto a13 = in.maybeTensor();
   const auto a14 = in.maybeTensor();
   at::_ops::_fused_adam_::call(at::TensorList(a0), at::TensorList(a1), at::TensorList(a2), at::TensorList(a3), at::TensorList(a4), at::TensorList(a5), a6, a7, a8, a9, a10, a11, a12, a13, a14);
-  (void)out;
 }
-void p_fused_sgd__12(const double* at, double* out) {
-  Reader in{at};
+void p_fused_sgd__12(const double* at, const double* end) {
+  Reader in(at, end);
   const auto a0 = in.tensors();
   const auto a1 = in.tensors();
   const auto a2 = in.tensors();
@@ -591,7 +586,6 @@ void p_fused_sgd__12(const double* at, double* out) {
   const auto a10 = in.maybeTensor();
   const auto a11 = in.maybeTensor();
   at::_ops::_fused_sgd_::call(at::TensorList(a0), at::TensorList(a1), at::TensorList(a2), a3, a4, a5, a6, a7, a8, a9, a10, a11);
-  (void)out;
 }
 
 }  // namespace

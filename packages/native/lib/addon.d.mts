@@ -1,11 +1,13 @@
 /**
- * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the Float64Array given to `setBuffer`.
+ * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the Float64Array that `buffer` gives.
  * Only `@nbit/torch` speaks this language; everybody else uses tensors.
  */
 export interface NativeAddon {
   // handles
-  setBuffer(buffer: Float64Array): void;
-  setCallbacks(errorFactory: (code: string, message: string, op: string | null) => Error, warningHandler: (message: string) => void): void;
+  /** The Float64Array that arguments and results travel through, of at least this length: the present one, or a larger one with what is in it. */
+  buffer(leastLength: number): Float64Array;
+  /** `bufferHandler` gets a larger buffer where results need one. */
+  setCallbacks(errorFactory: (code: string, message: string, op: string | null) => Error, warningHandler: (message: string) => void, bufferHandler: (buffer: Float64Array) => void): void;
   release(handle: number): void;
   /** buffer[0..n): handles. */
   releaseMany(n: number): void;

@@ -160,7 +160,6 @@ struct CachingAllocator final : at::Allocator {
 
 // Once, before the first tensor: blocks remember which allocator frees them, so a later switch is safe but mixes the counts.
 NBIT_FN(allocatorInstall) {
-  (void)info;
   NBIT_TRY
   if (!installed) c10::SetCPUAllocator(&allocator, 10);
   installed = true;
@@ -169,19 +168,17 @@ NBIT_FN(allocatorInstall) {
 }
 // → buffer: installed, live bytes, peak bytes, idle bytes, allocations, misses, cap
 NBIT_FN(allocatorStats) {
-  (void)env, (void)info;
   const heap::Stats large = heap::stats();
-  buffer[0] = installed;
-  buffer[1] = static_cast<double>(liveBytes.load());
-  buffer[2] = static_cast<double>(peakBytes.load());
-  buffer[3] = static_cast<double>(static_cast<int64_t>(large.idle) + smallIdle.load());
-  buffer[4] = static_cast<double>(allocations.load());
-  buffer[5] = static_cast<double>(static_cast<int64_t>(large.misses) + smallMisses.load());
-  buffer[6] = static_cast<double>(large.cap);
+  js->buffer[0] = installed;
+  js->buffer[1] = static_cast<double>(liveBytes.load());
+  js->buffer[2] = static_cast<double>(peakBytes.load());
+  js->buffer[3] = static_cast<double>(static_cast<int64_t>(large.idle) + smallIdle.load());
+  js->buffer[4] = static_cast<double>(allocations.load());
+  js->buffer[5] = static_cast<double>(static_cast<int64_t>(large.misses) + smallMisses.load());
+  js->buffer[6] = static_cast<double>(large.cap);
   return nullptr;
 }
 NBIT_FN(allocatorResetPeak) {
-  (void)env, (void)info;
   peakBytes = liveBytes.load();
   return nullptr;
 }
@@ -196,7 +193,6 @@ NBIT_FN(allocatorSetCap) {
 }
 /** Idle memory goes back to the system: all of large blocks, and this thread's small ones. */
 NBIT_FN(allocatorTrim) {
-  (void)info;
   return toJs(env, static_cast<double>(trimAll()));
 }
 // (n, count, as std::bad_alloc): the n-th allocation from now on and its followers fail, `count` of them; n = 0: none. → those that are still to come, of `count`

@@ -5,12 +5,6 @@
 
 namespace nbit {
 
-namespace {
-c10::DeviceType typeAt(const Args& a, size_t i) { return static_cast<c10::DeviceType>(a.integer(i)); }
-}  // namespace
-
-extern bool warningsMuted;
-
 /** Something was written in place: casts of it that a region has cached are of the old values. */
 void forgetCasts() {
   if (!at::autocast::is_autocast_cache_enabled()) return;
@@ -21,10 +15,10 @@ void forgetCasts() {
 NBIT_FN(autocastGet) {
   Args a(env, info);
   NBIT_TRY
-  const auto type = typeAt(a, 0);
-  buffer[0] = at::autocast::is_autocast_enabled(type);
-  buffer[1] = static_cast<double>(at::autocast::get_autocast_dtype(type));
-  buffer[2] = at::autocast::is_autocast_cache_enabled();
+  const auto type = a.deviceType(0);
+  js->buffer[0] = at::autocast::is_autocast_enabled(type);
+  js->buffer[1] = static_cast<double>(at::autocast::get_autocast_dtype(type));
+  js->buffer[2] = at::autocast::is_autocast_cache_enabled();
   return nullptr;
   NBIT_CATCH("autocast")
 }
@@ -32,17 +26,16 @@ NBIT_FN(autocastGet) {
 NBIT_FN(autocastSet) {
   Args a(env, info);
   NBIT_TRY
-  const auto type = typeAt(a, 0);
+  const auto type = a.deviceType(0);
   at::autocast::set_autocast_enabled(type, a.flag(1));
-  at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(a.integer(2)));
+  at::autocast::set_autocast_dtype(type, a.dtype(2));
   at::autocast::set_autocast_cache_enabled(a.flag(3));
   return nullptr;
   NBIT_CATCH("autocast")
 }
-NBIT_FN(autocastIncrementNesting) { (void)info; return toJs(env, static_cast<double>(at::autocast::increment_nesting())); }
-NBIT_FN(autocastDecrementNesting) { (void)info; return toJs(env, static_cast<double>(at::autocast::decrement_nesting())); }
+NBIT_FN(autocastIncrementNesting) { return toJs(env, static_cast<double>(at::autocast::increment_nesting())); }
+NBIT_FN(autocastDecrementNesting) { return toJs(env, static_cast<double>(at::autocast::decrement_nesting())); }
 NBIT_FN(autocastClearCache) {
-  (void)info;
   NBIT_TRY
   at::autocast::clear_cache();
   return nullptr;
@@ -53,8 +46,8 @@ NBIT_FN(autocastClearCache) {
 NBIT_FN(muteWarnings) {
   Args a(env, info);
   NBIT_TRY
-  const bool before = warningsMuted;
-  warningsMuted = a.flag(0);
+  const bool before = js->warningsMuted;
+  js->warningsMuted = a.flag(0);
   return toJs(env, before);
   NBIT_CATCH("muteWarnings")
 }

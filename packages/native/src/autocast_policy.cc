@@ -8,7 +8,9 @@
 #include <torch/library.h>
 
 #include <map>
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <unordered_map>
 
 namespace nbit {
@@ -17,15 +19,49 @@ namespace {
 // none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error. banned16: an error for 16-bit inputs.
 enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 
+using Rules = std::unordered_map<std::string, Rule>;
 struct Policy {
   c10::DeviceType device;
-  std::unordered_map<std::string, Rule> rules;   // "aten::mm.out" style: name, or name.overload
-  std::unordered_map<std::string, Rule> engine;  // what the engine itself does with these
+  Rules rules;                                              // "aten::mm.out" style: name, or name.overload
+  std::shared_ptr<Rules> engine = std::make_shared<Rules>();  // what the engine itself does with these
   std::vector<std::unique_ptr<torch::Library>> registrations;
+  ~Policy();
 };
-std::map<uint64_t, std::unique_ptr<Policy>>& policies = *new std::map<uint64_t, std::unique_ptr<Policy>>();
-uint64_t lastPolicy = 0;
-std::vector<Policy*> active;  // innermost last
+struct State {
+  std::map<double, std::shared_ptr<Policy>> policies;
+  double last = 0;
+  std::vector<std::shared_ptr<Policy>> active;  // innermost last; one that is freed meanwhile ends with its region
+};
+const EnvironmentLocal<State> state;
+
+// Kernels are the whole process's: a thread may meet one that another thread's policy brought, and then does as the engine would. Threads look at a copy of
+// their own, made anew when the list has changed.
+using Known = std::vector<std::pair<c10::DeviceType, std::shared_ptr<const Rules>>>;
+std::mutex& knownMutex = *new std::mutex;
+Known& known = *new Known;
+std::atomic<uint64_t> knownVersion{0};
+
+const Known& engineRules() {
+  thread_local Known mine;
+  thread_local uint64_t version = 0;
+  if (version != knownVersion.load(std::memory_order_acquire)) {
+    const std::lock_guard<std::mutex> lock(knownMutex);
+    mine = known;
+    version = knownVersion;
+  }
+  return mine;
+}
+void know(c10::DeviceType device, const std::shared_ptr<const Rules>& rules) {
+  const std::lock_guard<std::mutex> lock(knownMutex);
+  known.emplace_back(device, rules);
+  ++knownVersion;
+}
+Policy::~Policy() {
+  registrations.clear();
+  const std::lock_guard<std::mutex> lock(knownMutex);
+  std::erase_if(known, [&](const auto& k) { return k.second == engine; });
+  ++knownVersion;
+}
 
 Rule parseRule(const std::string& s) {
   if (s == "lower") return Rule::lower;
@@ -55,15 +91,18 @@ void eachTensor(torch::jit::Stack& stack, size_t count, Fn fn) {
 }
 
 Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device, Rule otherwise = Rule::none) {
-  for (auto p = active.rbegin(); p != active.rend(); ++p) {
-    if ((*p)->device != device) continue;
-    const auto found = (*p)->rules.find(name.name);
-    if (found != (*p)->rules.end()) return found->second;
+  if (Environment* const here = workingFor(); here != nullptr && here->watchers > 0) {
+    const auto& active = state.of(*here).active;
+    for (auto p = active.rbegin(); p != active.rend(); ++p) {
+      if ((*p)->device != device) continue;
+      const auto found = (*p)->rules.find(name.name);
+      if (found != (*p)->rules.end()) return found->second;
+    }
   }
-  for (const auto& [id, p] : policies) {
-    if (p->device != device) continue;
-    const auto found = p->engine.find(name.name);
-    if (found != p->engine.end()) return found->second;
+  for (const auto& [of, rules] : engineRules()) {
+    if (of != device) continue;
+    const auto found = rules->find(name.name);
+    if (found != rules->end()) return found->second;
   }
   return otherwise;
 }
@@ -147,8 +186,8 @@ std::vector<std::string> split(const std::string& s, char by) {
 NBIT_FN(policyCreate) {
   Args a(env, info);
   NBIT_TRY
-  auto policy = std::make_unique<Policy>();
-  policy->device = static_cast<c10::DeviceType>(a.integer(0));
+  auto policy = std::make_shared<Policy>();
+  policy->device = a.deviceType(0);
   if (policy->device != c10::kCPU && policy->device != c10::kCUDA) fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
   const auto key = at::autocast::get_autocast_dispatch_key_from_device_type(policy->device);
   Quiet quiet;  // replacing a kernel on purpose is worth no warning
@@ -158,47 +197,52 @@ NBIT_FN(policyCreate) {
     const auto fields = split(line, '\t');
     if (fields.size() != 3) continue;
     const std::string name = "aten::" + fields[0];
-    bool known = false;
+    bool exists = false;
     for (const auto& op : c10::Dispatcher::singleton().getAllOpNames()) {
       if (op.name != name) continue;
       const auto handle = c10::Dispatcher::singleton().findSchema(op);
       if (!handle) continue;
-      known = true;
+      exists = true;
       if (fields[1] == "engine" && !handle->hasKernelForDispatchKey(key)) continue;  // the engine casts nothing there
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
       if (full == "linear") registerLinear(*library, policy->device);
       else if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
       else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
     }
-    if (!known) fail("ERR_NO_OPERATOR", "this libtorch has no operator " + name);
+    if (!exists) fail("ERR_NO_OPERATOR", "this libtorch has no operator " + name);
     if (fields[1] != "engine") policy->rules[name] = parseRule(fields[1]);  // else its kernel is there for the casts alone
-    policy->engine[name] = parseRule(fields[2]);
+    (*policy->engine)[name] = parseRule(fields[2]);
   }
   policy->registrations.push_back(std::move(library));
-  policies[++lastPolicy] = std::move(policy);
-  return toJs(env, static_cast<double>(lastPolicy));
+  know(policy->device, policy->engine);
+  auto& mine = state();
+  mine.policies[++mine.last] = std::move(policy);
+  return toJs(env, mine.last);
   NBIT_CATCH("amp.policy")
 }
 NBIT_FN(policyFree) {
   Args a(env, info);
   NBIT_TRY
-  policies.erase(static_cast<uint64_t>(a.number(0)));
+  state().policies.erase(a.number(0));
   return nullptr;
   NBIT_CATCH("amp.policy")
 }
 NBIT_FN(policyPush) {
   Args a(env, info);
   NBIT_TRY
-  const auto found = policies.find(static_cast<uint64_t>(a.number(0)));
+  auto& [policies, last, active] = state();
+  const auto found = policies.find(a.number(0));
   if (found == policies.end()) fail("ERR_ARGUMENT", "expected a policy that is in use");
-  active.push_back(found->second.get());
+  active.push_back(found->second);
+  ++js->watchers;
   return nullptr;
   NBIT_CATCH("amp.policy")
 }
 NBIT_FN(policyPop) {
-  (void)env;
-  (void)info;
-  if (!active.empty()) active.pop_back();
+  auto& active = state().active;
+  if (active.empty()) return nullptr;
+  active.pop_back();
+  --js->watchers;
   return nullptr;
 }
 /** Where an operator's kernels come from, in the dispatcher's own words. */
@@ -215,8 +259,11 @@ std::vector<Entry> autocastPolicyEntries() {
     // On CUDA linear layers have a kernel of ours in every region, for mixedLinear.
     Quiet quiet;
     const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
-    static auto& library = *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutocastCUDA, __FILE__, __LINE__);
-    registerLinear(library, c10::kCUDA);
+    static std::once_flag once;
+    std::call_once(once, [] {
+      static auto& library = *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutocastCUDA, __FILE__, __LINE__);
+      registerLinear(library, c10::kCUDA);
+    });
   }
   return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
 }

@@ -21,67 +21,109 @@ namespace {
 
 namespace ag = torch::autograd;
 
-int64_t javascriptNodes = 0;  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
+// A JavaScript function that the graph calls: in its own environment, where it is deleted too.
+class JsFunction {
+ public:
+  JsFunction(const Args& a, size_t i) : home_(js->shared_from_this()), ref_(a.function(i)) { ++home_->javascriptNodes; }
+  ~JsFunction() {
+    --home_->javascriptNodes;
+    deferDelete(*home_, ref_);
+  }
+  JsFunction(const JsFunction&) = delete;
+  JsFunction& operator=(const JsFunction&) = delete;
 
-struct HandleScope {
-  napi_handle_scope scope;
-  HandleScope() { napi_open_handle_scope(js.env, &scope); }
-  ~HandleScope() { napi_close_handle_scope(js.env, scope); }
+  Environment& home() const { return *home_; }
+  napi_ref ref() const { return ref_; }
+
+ private:
+  const std::shared_ptr<Environment> home_;
+  const napi_ref ref_;
 };
 
-void requireJsThread() {
-  if (!onJsThread())
-    fail("AUTOGRAD_THREAD", "a JavaScript backward or hook was reached on another thread: the graph nests backward calls too deeply, or runs on a GPU with multithreaded backward. Move it out of the nested backward");
-}
+// One call of it, in its environment. The buffer carries the arguments, behind a mark that JavaScript takes away when it has read them: handles that nobody read
+// (the stack overflowed, say) are released. An exception stays pending and unwinds the engine.
+class Calling {
+ public:
+  explicit Calling(const JsFunction& fn) : fn_(fn) {
+    if (!fn.home().onItsThread())
+      fail("AUTOGRAD_THREAD", "a JavaScript backward or hook was reached on another thread: the graph nests backward calls too deeply, or runs on a GPU with multithreaded backward. Move it out of the nested backward");
+    js = &fn.home();
+    napi_open_handle_scope(js->env, &scope_);
+  }
+  ~Calling() { napi_close_handle_scope(fn_.home().env, scope_); }
 
-// Calls fn() with arguments already in the buffer. A JavaScript exception stays pending and unwinds the engine.
-void callJs(napi_ref ref) {
-  napi_value fn, undefined, result;
-  napi_get_reference_value(js.env, ref, &fn);
-  napi_get_undefined(js.env, &undefined);
-  if (napi_call_function(js.env, undefined, fn, 0, nullptr, &result) != napi_ok) throw JsPending{};
-}
+  /** Begins the arguments: so many numbers behind the mark, so many tensors among them. */
+  Writer begin(size_t numbers, size_t tensors) {
+    Writer out(1 + numbers, tensors);
+    out.number(kUnread);
+    return out;
+  }
+  void tensor(Writer& out, at::Tensor&& t) {
+    given_.push_back(put(std::move(t)));
+    out.number(given_.back());
+  }
+  void run() {
+    napi_value fn, undefined, result;
+    napi_get_undefined(js->env, &undefined);
+    bool done = napi_get_reference_value(js->env, fn_.ref(), &fn) == napi_ok;
+    {
+      const StayHere stay;
+      done = done && napi_call_function(js->env, undefined, fn, 0, nullptr, &result) == napi_ok;
+    }
+    if (js->buffer[0] == kUnread)
+      for (const double handle : given_) release(handle);
+    if (!done) throw JsPending{};
+  }
 
-// Where the backward that runs now leaves its gradients. They are taken while its scope is open and the scope then lets go of them: the engine is their only
-// owner, so it may accumulate into their memory and free it as soon as nothing needs it.
-ag::variable_list* returned = nullptr;
+ private:
+  static constexpr double kUnread = -1;
+  const StayHere outer_;
+  const JsFunction& fn_;
+  napi_handle_scope scope_ = nullptr;
+  c10::SmallVector<double, 8> given_;
+};
+
+struct State {
+  // Where the backward that runs now leaves its gradients. They are taken while its scope is open and the scope then lets go of them: the engine is their only
+  // owner, so it may accumulate into their memory and free it as soon as nothing needs it.
+  ag::variable_list* returned = nullptr;
+  std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+};
+const EnvironmentLocal<State> state;
+
 struct Returning {
-  ag::variable_list* const outer = returned;
-  explicit Returning(ag::variable_list& here) { returned = &here; }
-  ~Returning() { returned = outer; }
+  State& mine = state();
+  ag::variable_list* const outer = mine.returned;
+  explicit Returning(ag::variable_list& here) { mine.returned = &here; }
+  ~Returning() { mine.returned = outer; }
 };
 
 class JsNode : public ag::Node {
  public:
-  JsNode(napi_ref backward, std::string name) : backward_(backward), name_(std::move(name)) { ++javascriptNodes; }
-  ~JsNode() override {
-    --javascriptNodes;
-    deferDelete(backward_);
-  }
+  JsNode(std::shared_ptr<JsFunction> backward, std::string name) : backward_(std::move(backward)), name_(std::move(name)) {}
   std::string name() const override { return name_; }
   void save(const at::Tensor& t, bool isOutput) { saved_.emplace_back(t, isOutput); }
   bool materialize = true;
 
-  // buffer → JavaScript: n, gradients…, m, saved…, k, needed…; JavaScript leaves the inputs' gradients by returnGradients
+  // buffer → JavaScript: mark, n, gradients…, m, saved…, k, needed…; JavaScript leaves the inputs' gradients by returnGradients
   ag::variable_list apply(ag::variable_list&& grads) override {
-    requireJsThread();
+    Calling call(*backward_);
     if (released_) fail("AUTOGRAD_FREED", name_ + ": trying to go backward through the graph a second time. Pass retainGraph: true the first time");
-    HandleScope scope;
     std::vector<at::Tensor> saved;
     for (auto& s : saved_) saved.push_back(s.unpack(ownerOf<NodePtr>(this)));
-    Writer out{buffer};
-    out.number(static_cast<double>(grads.size()));
-    for (size_t i = 0; i < grads.size(); i++) {
+    for (size_t i = 0; i < grads.size(); i++)
       if (!grads[i].defined() && materialize) grads[i] = input_metadata(i).zeros_like();
-      out.tensor(std::move(grads[i]));
-    }
-    out.tensors(std::move(saved));
+    Writer out = call.begin(3 + grads.size() + saved.size() + num_outputs(), grads.size() + saved.size());
+    out.number(static_cast<double>(grads.size()));
+    for (auto& g : grads) call.tensor(out, std::move(g));
+    out.number(static_cast<double>(saved.size()));
+    for (auto& s : saved) call.tensor(out, std::move(s));
     out.number(static_cast<double>(num_outputs()));
     for (size_t i = 0; i < num_outputs(); i++) out.number(task_should_compute_output(i));
     ag::variable_list result;
     {
       const Returning here(result);
-      callJs(backward_);
+      call.run();
     }
     if (result.size() != num_outputs())
       fail("AUTOGRAD_COUNT", name_ + ": expected backward to return " + std::to_string(num_outputs()) + " gradients (null where none). Received: " + std::to_string(result.size()));
@@ -100,36 +142,20 @@ class JsNode : public ag::Node {
   }
   template <class N>
   static auto sharedFrom(N* node) { return node->shared_from_this(); }
-  napi_ref backward_;
+  const std::shared_ptr<JsFunction> backward_;
   std::string name_;
   std::vector<ag::SavedVariable> saved_;
   bool released_ = false;
 };
 
-// A hook's JavaScript function, deleted where JavaScript may be touched.
-struct JsFunction {
-  napi_ref ref;
-  explicit JsFunction(napi_ref r) : ref(r) { ++javascriptNodes; }
-  ~JsFunction() {
-    --javascriptNodes;
-    deferDelete(ref);
-  }
-};
-
-std::shared_ptr<JsFunction> functionAt(const Args& a, size_t i) {
-  napi_ref ref;
-  if (napi_create_reference(a.env, a.at[i], 1, &ref) != napi_ok) fail("ERR_ARGUMENT", "expected a function");
-  return std::make_shared<JsFunction>(ref);
-}
-
 struct PostAccumulateHook : ag::PostAccumulateGradHook {
   std::shared_ptr<JsFunction> fn;
   explicit PostAccumulateHook(std::shared_ptr<JsFunction> f) : fn(std::move(f)) {}
   void operator()(const at::Tensor& parameter) override {
-    requireJsThread();
-    HandleScope scope;
-    buffer[0] = put(parameter);
-    callJs(fn->ref);
+    Calling call(*fn);
+    Writer out = call.begin(1, 1);
+    call.tensor(out, at::Tensor(parameter));
+    call.run();
   }
 };
 
@@ -137,12 +163,15 @@ struct PostAccumulateHook : ag::PostAccumulateGradHook {
 struct SingleThreaded {
   const bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
   SingleThreaded() {
-    if (javascriptNodes > 0) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+    if (js->javascriptNodes > 0) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   }
   ~SingleThreaded() { c10::AutogradState::get_tls_state().set_multithreading_enabled(before); }
 };
 
-std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+void requireDefined(const std::vector<at::Tensor>& list) {
+  for (const auto& t : list)
+    if (!t.defined()) failBadHandle(0);
+}
 
 }  // namespace
 
@@ -154,20 +183,20 @@ NBIT_FN(setGradEnabled) {
   return toJs(env, before);
   NBIT_CATCH("setGradEnabled")
 }
-NBIT_FN(isGradEnabled) { (void)info; return toJs(env, c10::GradMode::is_enabled()); }
+NBIT_FN(isGradEnabled) { return toJs(env, c10::GradMode::is_enabled()); }
 NBIT_FN(inferencePush) {
   Args a(env, info);
   NBIT_TRY
-  inferenceModes.push_back(std::make_unique<c10::InferenceMode>(a.flag(0)));
+  state().inferenceModes.push_back(std::make_unique<c10::InferenceMode>(a.flag(0)));
   return nullptr;
   NBIT_CATCH("inferenceMode")
 }
 NBIT_FN(inferencePop) {
-  (void)info;
-  if (!inferenceModes.empty()) inferenceModes.pop_back();
+  auto& modes = state().inferenceModes;
+  if (!modes.empty()) modes.pop_back();
   return nullptr;
 }
-NBIT_FN(isInferenceMode) { (void)info; return toJs(env, c10::InferenceMode::is_enabled()); }
+NBIT_FN(isInferenceMode) { return toJs(env, c10::InferenceMode::is_enabled()); }
 NBIT_FN(setRequiresGrad) {
   Args a(env, info);
   NBIT_TRY
@@ -207,12 +236,15 @@ NBIT_FN(setGrad) {
   return nullptr;
   NBIT_CATCH("grad")
 }
-// buffer[0..n): handles → buffer[0..n): handles of their gradients, 0 where none
+// (n); buffer[0..n): handles → buffer[0..n): handles of their gradients, 0 where none
 NBIT_FN(gradsInto) {
   Args a(env, info);
   NBIT_TRY
   const int64_t n = a.integer(0);
-  for (int64_t i = 0; i < n; i++) buffer[i] = put(gradOf(get(buffer[i])));
+  double* list = numbers(n);
+  for (int64_t i = 0; i < n; i++) get(list[i]);
+  reserveSlots(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; i++) list[i] = put(gradOf(get(list[i])));
   return nullptr;
   NBIT_CATCH("grad")
 }
@@ -220,8 +252,9 @@ NBIT_FN(clearGrads) {
   Args a(env, info);
   NBIT_TRY
   const int64_t n = a.integer(0);
+  const double* list = numbers(n);
   for (int64_t i = 0; i < n; i++) {
-    const at::Tensor& t = get(buffer[i]);
+    const at::Tensor& t = get(list[i]);
     if (t.grad().defined()) t.mutable_grad().reset();
   }
   return nullptr;
@@ -234,14 +267,16 @@ NBIT_FN(linkGrads) {
   NBIT_TRY
   const int64_t n = a.integer(0);
   const bool keepValues = a.flag(1);
+  const double* const list = numbers(n, 2);
+  const double* const grads = list + n;
   for (int64_t i = 0; i < n; i++)
-    if (buffer[n + i] == 0 && get(buffer[i]).grad().defined()) return toJs(env, -1.0);
+    if (grads[i] == 0 && get(list[i]).grad().defined()) return toJs(env, -1.0);
   const at::NoGradGuard noGrad;
   double linked = 0;
   for (int64_t i = 0; i < n; i++) {
-    if (buffer[n + i] == 0) continue;
-    const at::Tensor& t = get(buffer[i]);
-    const at::Tensor& grad = get(buffer[n + i]);
+    if (grads[i] == 0) continue;
+    const at::Tensor& t = get(list[i]);
+    const at::Tensor& grad = get(grads[i]);
     const at::Tensor now = t.grad();
     if (now.is_same(grad)) continue;
     if (keepValues) {
@@ -262,57 +297,64 @@ NBIT_FN(gradFnName) {
   return toJs(env, fn->name());
   NBIT_CATCH("gradFn")
 }
-// (retain: -1 unset | 0 | 1, create); buffer: n, tensors…, m, gradients…, k, inputs…
+// (retain: -1 unset | 0 | 1, create); message: n, tensors…, m, gradients…, k, inputs…
 NBIT_FN(backward) {
   Args a(env, info);
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   const auto tensors = in.tensors();
   const auto grads = in.tensors();
   const auto inputs = in.tensors();
+  requireDefined(tensors);
+  requireDefined(inputs);
   const int64_t retain = a.integer(0);
   heap::turn();
-  SingleThreaded guard;
+  const SingleThreaded guard;
+  const EngineKnows told;
   ag::backward(tensors, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), inputs);
-  if (drainNeeded) drain();
+  if (js->drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("backward")
 }
-// (retain, create, allowUnused); buffer: n, outputs…, m, inputs…, k, gradients of the outputs… → buffer: m gradients
+// (retain, create, allowUnused); message: n, outputs…, m, inputs…, k, gradients of the outputs… → buffer: m gradients
 NBIT_FN(grad) {
   Args a(env, info);
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   const auto outputs = in.tensors();
   const auto inputs = in.tensors();
   const auto grads = in.tensors();
+  requireDefined(outputs);
+  requireDefined(inputs);
   const int64_t retain = a.integer(0);
   heap::turn();
-  SingleThreaded guard;
+  const SingleThreaded guard;
+  const EngineKnows told;
   auto result = ag::grad(outputs, inputs, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), a.flag(2));
-  for (size_t i = 0; i < result.size(); i++) buffer[i] = put(std::move(result[i]));
-  if (drainNeeded) drain();
+  Writer out(result.size(), result.size());
+  for (auto& t : result) out.tensor(std::move(t));
+  if (js->drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("grad")
 }
-// (backward, name, materialize); buffer: n, inputs…, m, outputs…, m flags (1 differentiable, 2 dirty), k, saved…, k flags (1: is an output) → buffer: m handles
+// (backward, name, materialize); message: inputs, outputs, their flags (1 differentiable, 2 dirty), saved, their flags (1: is an output); each a list → buffer: handles of the outputs
 NBIT_FN(attachNode) {
   Args a(env, info);
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   const auto inputs = in.tensors();
   auto outputs = in.tensors();
-  std::vector<int> flags;
-  for (size_t i = 0; i < outputs.size(); i++) flags.push_back(static_cast<int>(in.number()));
+  const auto flags = in.integers();
   const auto saved = in.tensors();
-  std::vector<bool> isOutput;
-  for (size_t i = 0; i < saved.size(); i++) isOutput.push_back(in.flag());
+  const auto isOutput = in.integers();
+  if (flags.size() != outputs.size() || isOutput.size() != saved.size()) failShort();
+  requireDefined(outputs);
+  requireDefined(saved);
+  const auto fn = std::make_shared<JsFunction>(a, 0);
   bool needed = false;
   for (const auto& t : inputs) needed |= t.defined() && t.requires_grad();
   if (needed && c10::GradMode::is_enabled()) {
-    napi_ref ref;
-    napi_create_reference(env, a.at[0], 1, &ref);
-    auto node = makeNode<JsNode>(ref, a.text(1));
+    auto node = makeNode<JsNode>(fn, a.text(1));
     node->materialize = a.flag(2);
     node->set_next_edges(ag::collect_next_edges(inputs));
     for (size_t i = 0; i < outputs.size(); i++) {
@@ -329,7 +371,7 @@ NBIT_FN(attachNode) {
     }
     for (size_t i = 0; i < saved.size(); i++) {
       // A saved output carries this node itself: SavedVariable keeps it without a cycle.
-      bool output = isOutput[i];
+      bool output = isOutput[i] != 0;
       const at::Tensor* t = &saved[i];
       if (output)
         for (const auto& o : outputs)
@@ -337,33 +379,33 @@ NBIT_FN(attachNode) {
       node->save(*t, output && t->grad_fn().get() == static_cast<ag::Node*>(node.get()));
     }
   }
-  Writer out{buffer};
+  Writer out(outputs.size(), outputs.size());
   for (auto& t : outputs) out.tensor(std::move(t));
   return nullptr;
   NBIT_CATCH("Function")
 }
-// buffer: n, gradients…
+// message: n, gradients…
 NBIT_FN(returnGradients) {
-  (void)info;
   NBIT_TRY
-  if (returned == nullptr) fail("ERR_ARGUMENT", "expected to be called by a backward");
-  Reader in{buffer};
-  *returned = in.tensors();
+  if (state().returned == nullptr) fail("ERR_ARGUMENT", "expected to be called by a backward");
+  Reader in = message();
+  *state().returned = in.tensors();
   return nullptr;
   NBIT_CATCH("Function")
 }
-// (tensor, fn): fn reads the gradient's handle in buffer[0] and may replace it → hook id
+// (tensor, fn): fn reads the gradient's handle in buffer[1] and leaves one that takes its place, or 0, in buffer[0] → hook id
 NBIT_FN(registerHook) {
   Args a(env, info);
   NBIT_TRY
   const at::Tensor& t = get(a.number(0));
-  auto fn = functionAt(a, 1);
+  const auto fn = std::make_shared<JsFunction>(a, 1);
   const unsigned id = t.register_hook([fn](const at::Tensor& grad) -> at::Tensor {
-    requireJsThread();
-    HandleScope scope;
-    buffer[0] = put(grad);
-    callJs(fn->ref);
-    return buffer[0] == 0 ? at::Tensor() : get(buffer[0]);
+    Calling call(*fn);
+    Writer out = call.begin(1, 1);
+    call.tensor(out, at::Tensor(grad));
+    call.run();
+    const double replaced = js->buffer[0];
+    return replaced > 0 ? get(replaced) : at::Tensor();
   });
   return toJs(env, static_cast<double>(id));
   NBIT_CATCH("registerHook")
@@ -375,16 +417,14 @@ NBIT_FN(removeHook) {
   return nullptr;
   NBIT_CATCH("registerHook")
 }
-// (leaf, fn | null): fn finds the leaf's handle in buffer[0], after its gradient was accumulated. One per tensor.
+// (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor.
 NBIT_FN(setPostAccumulateHook) {
   Args a(env, info);
   NBIT_TRY
   const at::Tensor& t = get(a.number(0));
-  napi_valuetype type;
-  napi_typeof(env, a.at[1], &type);
   if (!t.is_leaf() || !t.requires_grad()) fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");
   std::unique_ptr<ag::PostAccumulateGradHook> hook;
-  if (type == napi_function) hook = std::make_unique<PostAccumulateHook>(functionAt(a, 1));
+  if (const auto type = a.type(1); type != napi_null && type != napi_undefined) hook = std::make_unique<PostAccumulateHook>(std::make_shared<JsFunction>(a, 1));
   ag::impl::set_post_acc_grad_hooks(t, std::move(hook));
   return nullptr;
   NBIT_CATCH("registerPostAccumulateGradHook")
@@ -406,7 +446,7 @@ NBIT_FN(retainGrad) {
   return nullptr;
   NBIT_CATCH("retainGrad")
 }
-NBIT_FN(javascriptNodeCount) { (void)info; return toJs(env, static_cast<double>(javascriptNodes)); }
+NBIT_FN(javascriptNodeCount) { return toJs(env, static_cast<double>(js->javascriptNodes.load())); }
 
 std::vector<Entry> autogradEntries() {
   return {{"setGradEnabled", setGradEnabled}, {"isGradEnabled", isGradEnabled}, {"inferencePush", inferencePush}, {"inferencePop", inferencePop}, {"isInferenceMode", isInferenceMode},

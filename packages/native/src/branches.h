@@ -4,12 +4,14 @@
 #include <c10/util/ArrayRef.h>
 #include <c10/util/FunctionRef.h>
 
+#include <atomic>
+
 namespace nbit {
 
 /**
  * Steps are warmed up for a CUDA graph or recorded into one. There launches cost the host nothing, so what small kernels leave idle of the GPU may be used by others beside them; eager steps would only pay for more launches.
  */
-extern bool graphSteps;
+extern std::atomic<bool> graphSteps;
 
 using Work = c10::function_ref<void()>;
 

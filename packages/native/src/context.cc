@@ -23,24 +23,33 @@ void quietNnpack() {
   if (!available) at::globalContext().setUserEnabledNNPACK(false);
 }
 
+namespace {
+// More than a system gives ends the process in the threads' own library.
+constexpr int64_t kMostThreads = 1024;
+int threadsAt(const Args& a) {
+  const int64_t n = a.integer(0);
+  if (n < 1 || n > kMostThreads) fail("ERR_ARGUMENT", "expected from 1 to " + std::to_string(kMostThreads) + " threads. Received: " + std::to_string(n));
+  return static_cast<int>(n);
+}
+}  // namespace
+
 NBIT_FN(setThreads) {
   Args a(env, info);
   NBIT_TRY
-  at::set_num_threads(static_cast<int>(a.integer(0)));
+  at::set_num_threads(threadsAt(a));
   return nullptr;
   NBIT_CATCH("setNumThreads")
 }
-NBIT_FN(getThreads) { (void)info; return toJs(env, static_cast<double>(at::get_num_threads())); }
-NBIT_FN(getInteropThreads) { (void)info; return toJs(env, static_cast<double>(at::get_num_interop_threads())); }
+NBIT_FN(getThreads) { return toJs(env, static_cast<double>(at::get_num_threads())); }
+NBIT_FN(getInteropThreads) { return toJs(env, static_cast<double>(at::get_num_interop_threads())); }
 NBIT_FN(setInteropThreads) {
   Args a(env, info);
   NBIT_TRY
-  at::set_num_interop_threads(static_cast<int>(a.integer(0)));
+  at::set_num_interop_threads(threadsAt(a));
   return nullptr;
   NBIT_CATCH("setNumInteropThreads")
 }
 NBIT_FN(info_) {
-  (void)info;
   NBIT_TRY
   std::string devices;
   for (int i = 0; i < static_cast<int>(c10::COMPILE_TIME_MAX_DEVICE_TYPES); i++) {
@@ -113,7 +122,6 @@ NBIT_FN(setFloat32MatmulPrecision) {
   NBIT_CATCH("setFloat32MatmulPrecision")
 }
 NBIT_FN(getFloat32MatmulPrecision) {
-  (void)info;
   NBIT_TRY
   switch (at::globalContext().float32MatmulPrecision()) {
     case at::Float32MatmulPrecision::HIGHEST: return toJs(env, std::string("highest"));
@@ -132,7 +140,9 @@ NBIT_FN(pow_) {
 NBIT_FN(setDefaultDtype) {
   Args a(env, info);
   NBIT_TRY
-  c10::set_default_dtype(c10::scalarTypeToTypeMeta(static_cast<at::ScalarType>(a.integer(0))));
+  const at::ScalarType dtype = a.dtype(0);
+  if (!at::isFloatingType(dtype)) fail("ERR_ARGUMENT", "expected the code of a floating point dtype");
+  c10::set_default_dtype(c10::scalarTypeToTypeMeta(dtype));
   return nullptr;
   NBIT_CATCH("setDefaultDtype")
 }

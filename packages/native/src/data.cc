@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <cstring>
+#include <iterator>
 
 namespace nbit {
 
@@ -21,8 +22,13 @@ Bytes bytesOf(napi_env env, napi_value v) {
     napi_typedarray_type type;
     size_t count = 0;
     napi_get_typedarray_info(env, v, &type, &count, &b.data, nullptr, nullptr);
-    static constexpr size_t widths[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+    static constexpr size_t widths[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, /* float16 */ 2};
+    if (static_cast<size_t>(type) >= std::size(widths)) fail("ERR_ARGUMENT", "expected a typed array of a known kind");
     b.length = count * widths[type];
+    return b;
+  }
+  if (napi_is_dataview(env, v, &is) == napi_ok && is) {
+    if (napi_get_dataview_info(env, v, &b.length, &b.data, nullptr, nullptr) != napi_ok) fail("ERR_ARGUMENT", "expected a DataView over memory that is there");
     return b;
   }
   if (napi_is_arraybuffer(env, v, &is) == napi_ok && is) {
@@ -38,14 +44,14 @@ at::Tensor onCpu(const at::Tensor& t) {
 }
 }  // namespace
 
-// (bytes, dtype, device); buffer: ndim, sizes… → handle of a new tensor
+// (bytes, dtype, device); buffer: message: ndim, sizes… → handle of a new tensor
 NBIT_FN(fromBytes) {
   Args a(env, info);
   NBIT_TRY
   const Bytes source = bytesOf(env, a.at[0]);
-  const auto dtype = static_cast<at::ScalarType>(a.integer(1));
+  const auto dtype = a.dtype(1);
   const auto device = decodeDevice(a.number(2));
-  Reader in{buffer};
+  Reader in = message();
   const auto sizes = in.integers();
   at::Tensor t = at::empty(sizes, at::TensorOptions().dtype(dtype));
   if (t.nbytes() != source.length)
@@ -91,18 +97,20 @@ NBIT_FN(item) {
   Args a(env, info);
   NBIT_TRY
   const at::Scalar s = get(a.number(0)).item();
-  Writer out{buffer};
-  out.scalar(s);
+  Writer(3).scalar(s);
   return nullptr;
   NBIT_CATCH("item")
 }
 // buffer: n, handles… → buffer: n doubles (float64 value of each one-element tensor). One call for many metrics.
 NBIT_FN(items) {
-  (void)info;
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   const auto list = in.tensors();
-  for (size_t i = 0; i < list.size(); i++) buffer[i] = list[i].item<double>();
+  Writer out(list.size());
+  for (const auto& t : list) {
+    if (!t.defined()) failBadHandle(0);
+    out.number(t.item<double>());
+  }
   return nullptr;
   NBIT_CATCH("item")
 }
@@ -112,18 +120,19 @@ NBIT_FN(items) {
 NBIT_FN(countSteps) {
   Args a(env, info);
   NBIT_TRY
-  const auto n = static_cast<size_t>(a.integer(0));
-  for (size_t i = 0; i < n; i++) {
-    const at::Tensor& t = get(buffer[i]);
+  const int64_t n = a.integer(0);
+  double* list = numbers(n);
+  for (int64_t i = 0; i < n; i++) {
+    const at::Tensor& t = get(list[i]);
     const bool plain = t.device().is_cpu() && t.scalar_type() == at::kFloat && t.numel() == 1 && t.layout() == c10::kStrided && t.has_storage() && !t.requires_grad() && !t.is_inference();
     if (!plain) return toJs(env, false);
   }
-  for (size_t i = 0; i < n; i++) {
-    const at::Tensor& t = get(buffer[i]);
+  for (int64_t i = 0; i < n; i++) {
+    const at::Tensor& t = get(list[i]);
     float* count = t.mutable_data_ptr<float>();
     *count += 1;
     t.unsafeGetTensorImpl()->bump_version();
-    buffer[i] = *count;
+    list[i] = *count;
   }
   return toJs(env, true);
   NBIT_CATCH("step")

@@ -81,31 +81,41 @@ struct Operator {
   uint64_t lastCall = 0;
   std::vector<Guard> guards;
 };
-uint64_t calls = 0;
-std::deque<Operator> operators;  // a compile during a call moves nothing
-std::unordered_map<std::string, uint32_t> operatorIds;
-std::vector<std::string> interned{""};
+/** What an environment has asked for so far. */
+struct Compiled {
+  struct {
+    std::deque<Operator> operators;  // a compile during a call moves nothing
+    std::unordered_map<std::string, uint32_t> ids;
+  } known;
+  std::vector<std::string> interned{""};
+  uint64_t calls = 0;
+  // The stack is reused; a nested call (a backward in JavaScript) brings its own.
+  torch::jit::Stack stack;
+  bool stackBusy = false;
+};
+const EnvironmentLocal<Compiled> compiled;
 
-// ---------------------------------------------------------------- the stack is reused; a nested call (a backward in JavaScript) brings its own
-torch::jit::Stack sharedStack;
-bool sharedStackBusy = false;
 struct StackLease {
+  Compiled& home;
   torch::jit::Stack own;
-  torch::jit::Stack& stack;
   const bool shared;
-  StackLease() : stack(sharedStackBusy ? own : sharedStack), shared(!sharedStackBusy) {
-    sharedStackBusy = true;
+  torch::jit::Stack& stack;
+  explicit StackLease(Compiled& c) : home(c), shared(!c.stackBusy), stack(shared ? c.stack : own) {
+    home.stackBusy = true;
     stack.clear();
   }
   ~StackLease() {
     stack.clear();
-    if (shared) sharedStackBusy = false;
+    if (shared) home.stackBusy = false;
   }
 };
 
 IValue readOne(Reader& in, char kind) {
   switch (kind) {
-    case 'i': case 'd': case 'l': case 'm': return in.integer();
+    case 'i': return in.integer();
+    case 'd': return static_cast<int64_t>(in.dtype());
+    case 'l': return static_cast<int64_t>(codeBelow(in.number(), static_cast<int>(c10::Layout::NumOptions), "the code of a layout"));
+    case 'm': return static_cast<int64_t>(codeBelow(in.number(), static_cast<int>(c10::MemoryFormat::NumOptions), "the code of a memory format"));
     case 'f': return in.number();
     case 's': return in.scalar();
     case 'b': return in.flag();
@@ -127,8 +137,8 @@ IValue readList(Reader& in, size_t n, Read read) {
 void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
   if (!k.list) {
     if (k.kind == 't') {
-      if (*in.at == 0 && k.optional) {
-        in.at++;
+      if (k.optional && in.peek() == 0) {
+        in.number();
         stack.emplace_back();
       } else {
         stack.emplace_back(in.tensor());
@@ -142,12 +152,12 @@ void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
     stack.push_back(readOne(in, k.kind));
     return;
   }
-  const double count = in.number();
-  if (count < 0) {
+  if (in.peek() < 0) {
+    in.number();
     stack.emplace_back();
     return;
   }
-  const auto n = static_cast<size_t>(count);
+  const size_t n = in.count();
   switch (k.kind) {
     case 't':
       if (k.elementOptional) {
@@ -156,7 +166,7 @@ void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
         stack.push_back(readList<at::Tensor>(in, n, [](Reader& r) -> const at::Tensor& { return r.tensor(); }));
       }
       return;
-    case 'i': case 'd': case 'l': case 'm': stack.push_back(readList<int64_t>(in, n, [](Reader& r) { return r.integer(); })); return;
+    case 'i': case 'd': case 'l': case 'm': stack.push_back(readList<int64_t>(in, n, [&](Reader& r) { return readOne(r, k.kind).toInt(); })); return;
     case 'f': stack.push_back(readList<double>(in, n, [](Reader& r) { return r.number(); })); return;
     case 'b': stack.push_back(readList<bool>(in, n, [](Reader& r) { return r.flag(); })); return;
     case 's': {
@@ -181,7 +191,22 @@ void writeOne(Writer& out, IValue v) {
   else fail("NBIT_UNSUPPORTED", "this operator returns a value that JavaScript cannot hold: " + v.tagKind());
 }
 
-void writeReturns(Writer& out, const Operator& op, torch::jit::Stack& stack) {
+void writeReturns(const Operator& op, torch::jit::Stack& stack) {
+  size_t most = 0, tensors = 0;
+  for (size_t i = 0; i < op.returns.size(); i++) {
+    const Return& r = op.returns[i];
+    if (r.alias >= 0) continue;
+    const size_t n = !r.kind.list ? 1 : stack[i].isTensorList() ? stack[i].toTensorList().size() : stack[i].toList().size();
+    most += 1 + 3 * n;
+    if (r.kind.kind != 't') continue;
+    tensors += n;
+    if (stack[i].isTensor() && isOdd(stack[i].toTensor())) [[unlikely]] stack[i] = plain(std::move(stack[i]).toTensor());
+    if (!stack[i].isTensorList()) continue;
+    auto list = stack[i].toTensorList();
+    for (size_t j = 0; j < n; j++)
+      if (isOdd(list.get(j))) [[unlikely]] list.set(j, plain(list.extract(j)));
+  }
+  Writer out(most, tensors);
   for (size_t i = 0; i < op.returns.size(); i++) {
     const Return& r = op.returns[i];
     if (r.alias >= 0) continue;
@@ -204,17 +229,15 @@ void writeReturns(Writer& out, const Operator& op, torch::jit::Stack& stack) {
   }
 }
 
-void callBoxed(Operator& op, const double* arguments) {
-  Reader in{arguments};
-  StackLease lease;
+void callBoxed(Compiled& c, Operator& op, Reader& in) {
+  StackLease lease(c);
   for (const Kind& k : op.arguments) readArgument(in, k, lease.stack);
   if (!op.guards.empty()) [[unlikely]] {
     const Arguments given(op.handle.schema(), lease.stack);
     for (const Guard& guard : op.guards) guard(given);
   }
   op.handle.callBoxed(lease.stack);
-  Writer out{buffer};
-  writeReturns(out, op, lease.stack);
+  writeReturns(op, lease.stack);
 }
 
 // ---------------------------------------------------------------- schemas as JSON
@@ -283,14 +306,18 @@ std::string jsonSchema(const c10::FunctionSchema& s) {
   return o + "]}";
 }
 
-std::map<std::string, std::vector<std::string>>& overloadIndex() {
-  static std::map<std::string, std::vector<std::string>> index;
-  if (index.empty())
-    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) index[name.name].push_back(name.overload_name);
+using OverloadIndex = std::map<std::string, std::vector<std::string>>;
+const OverloadIndex& overloadIndex() {
+  static const OverloadIndex index = [] {
+    OverloadIndex made;
+    for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) made[name.name].push_back(name.overload_name);
+    return made;
+  }();
   return index;
 }
 
 uint32_t compile(const std::string& name, const std::string& overload) {
+  auto& [operators, operatorIds] = compiled().known;
   const std::string key = name + "." + overload;
   if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
   Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false, {}};
@@ -313,28 +340,28 @@ at::Tensor wrappedNumber(const at::Scalar& value) {
 }
 
 const std::string& internedAt(double id) {
-  const auto i = static_cast<size_t>(id);
-  if (!(id >= 0) || i >= interned.size()) fail("ERR_ARGUMENT", "unknown string id");
-  return interned[i];
+  const auto& interned = compiled().interned;
+  if (!(id >= 0 && id < static_cast<double>(interned.size()))) fail("ERR_ARGUMENT", "unknown string id");
+  return interned[static_cast<size_t>(id)];
 }
 
-// buffer[0]: operator id; then its arguments. Results replace them.
+// buffer[1]: operator id; then its arguments. Results replace them.
 NBIT_FN(call) {
-  (void)info;
-  const auto id = static_cast<size_t>(buffer[0]);
-  if (id >= operators.size()) {
-    napi_throw_error(env, "ERR_ARGUMENT", "unknown operator id");
-    return nullptr;
-  }
+  const char* name = nullptr;
   try {
-    Operator& op = operators[id];
-    op.lastCall = ++calls;
-    if (op.direct) op.direct(buffer + 1, buffer); else callBoxed(op, buffer + 1);
+    Reader in = message();
+    const double id = in.number();
+    Compiled& c = compiled();
+    if (!(id >= 0 && id < static_cast<double>(c.known.operators.size()))) [[unlikely]] fail("ERR_ARGUMENT", "unknown operator id");
+    Operator& op = c.known.operators[static_cast<size_t>(id)];
+    name = op.name.c_str();
+    op.lastCall = ++c.calls;
+    if (op.direct) op.direct(in.at, in.end); else callBoxed(c, op, in);
     if (op.writes) forgetCasts();
   } catch (...) {
-    return throwCurrent(env, operators[id].name.c_str());
+    return throwCurrent(env, name);
   }
-  if (drainNeeded) [[unlikely]] drain();
+  if (js->drainNeeded.load(std::memory_order_relaxed)) [[unlikely]] drain();
   return nullptr;
 }
 NBIT_FN(compileOp) {
@@ -346,6 +373,7 @@ NBIT_FN(compileOp) {
 NBIT_FN(isDirect) {
   Args a(env, info);
   NBIT_TRY
+  const auto& operators = compiled().known.operators;
   const auto id = static_cast<size_t>(a.integer(0));
   return toJs(env, id < operators.size() && operators[id].direct != nullptr);
   NBIT_CATCH("isDirect")
@@ -355,13 +383,14 @@ NBIT_FN(setDirectCalls) {
   Args a(env, info);
   NBIT_TRY
   const bool on = a.flag(0);
-  for (Operator& op : operators) op.direct = on && op.guards.empty() ? findDirect(c10::toString(op.handle.schema())) : nullptr;
+  for (Operator& op : compiled().known.operators) op.direct = on && op.guards.empty() ? findDirect(c10::toString(op.handle.schema())) : nullptr;
   return nullptr;
   NBIT_CATCH("setDirectCalls")
 }
 NBIT_FN(intern) {
   Args a(env, info);
   NBIT_TRY
+  auto& interned = compiled().interned;
   interned.push_back(a.text(0));
   return toJs(env, static_cast<double>(interned.size() - 1));
   NBIT_CATCH("intern")
@@ -382,7 +411,6 @@ NBIT_FN(schemas) {
   NBIT_CATCH("schemas")
 }
 NBIT_FN(operatorNames) {
-  (void)info;
   NBIT_TRY
   std::string o;
   for (const auto& [name, overloads] : overloadIndex()) o += name + "\n";
@@ -392,8 +420,8 @@ NBIT_FN(operatorNames) {
 
 /** Names of operators, the latest called first: what a device reports late was done by one of them. */
 NBIT_FN(recentOperators) {
-  (void)info;
   NBIT_TRY
+  const auto& operators = compiled().known.operators;
   std::vector<const Operator*> called;
   for (const Operator& op : operators) if (op.lastCall != 0) called.push_back(&op);
   std::sort(called.begin(), called.end(), [](const Operator* a, const Operator* b) { return a->lastCall > b->lastCall; });

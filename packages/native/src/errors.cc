@@ -4,39 +4,30 @@
 #include <cstring>
 #include <mutex>
 #include <new>
-#include <thread>
 
 namespace nbit {
 
-Environment js;
-bool drainNeeded = false;
-bool warningsMuted = false;
-
 namespace {
-const std::thread::id jsThread = std::this_thread::get_id();
 
 struct CodedError : std::runtime_error {
   const char* code;
   CodedError(const char* c, const std::string& m) : std::runtime_error(m), code(c) {}
 };
 
-std::mutex pendingMutex;
-std::vector<napi_ref> pendingRefs;
-std::vector<std::string> pendingWarnings;
-
 void raise(napi_env env, const char* code, const char* message, const char* op) noexcept {
   bool pending = false;
   napi_is_exception_pending(env, &pending);
   if (pending) return;
   napi_value factory = nullptr, undefined, argv[3], error;
-  if (js.errorFactory) napi_get_reference_value(env, js.errorFactory, &factory);
+  if (js->errorFactory) napi_get_reference_value(env, js->errorFactory, &factory);
   napi_get_undefined(env, &undefined);
-  napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &argv[0]);
-  napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &argv[1]);
-  if (op) napi_create_string_utf8(env, op, NAPI_AUTO_LENGTH, &argv[2]); else napi_get_null(env, &argv[2]);
-  if (factory && napi_call_function(env, undefined, factory, 3, argv, &error) == napi_ok) {
-    napi_throw(env, error);
-    return;
+  if (factory && napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &argv[0]) == napi_ok && napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &argv[1]) == napi_ok &&
+      (op ? napi_create_string_utf8(env, op, NAPI_AUTO_LENGTH, &argv[2]) : napi_get_null(env, &argv[2])) == napi_ok) {
+    const StayHere stay;
+    if (napi_call_function(env, undefined, factory, 3, argv, &error) == napi_ok) {
+      napi_throw(env, error);
+      return;
+    }
   }
   napi_is_exception_pending(env, &pending);
   if (!pending) napi_throw_error(env, code, message);
@@ -44,23 +35,21 @@ void raise(napi_env env, const char* code, const char* message, const char* op) 
 
 struct JsWarnings : c10::WarningHandler {
   void process(const c10::Warning& warning) override {
-    if (warningsMuted) return;
-    std::lock_guard<std::mutex> lock(pendingMutex);
-    if (pendingWarnings.size() < 64) pendingWarnings.push_back(warning.msg());
-    drainNeeded = true;
+    Environment& e = *js;
+    if (e.warningsMuted) return;
+    std::lock_guard<std::mutex> lock(e.pendingMutex);
+    if (e.pendingWarnings.size() < 64) e.pendingWarnings.push_back(warning.msg());
+    e.drainNeeded = true;
   }
 } jsWarnings;
 }  // namespace
 
-bool onJsThread() { return std::this_thread::get_id() == jsThread; }
-
 void installWarningHandler() { c10::WarningUtils::set_warning_handler(&jsWarnings); }
 
 void fail(const char* code, const std::string& message) { throw CodedError(code, message); }
-void failTableFull() { fail("TENSOR_TABLE_FULL", "more than 16,777,215 tensors are alive at once: dispose of tensors, or make them inside scope(() => …)"); }
-void failBadHandle(double handle) {
-  if (handle == 0) fail("TENSOR_DISPOSED", "a tensor is needed here. Received: a disposed tensor or none. Keep it with keep(t), or return it from its scope");
-  fail("TENSOR_DISPOSED", "the tensor has been disposed. Keep it with keep(t), or return it from its scope");
+napi_value throwClosed(napi_env env) noexcept {
+  napi_throw_error(env, "NBIT_CLOSED", "@nbit/native: expected to be called while its thread runs. Received: a call after its end");
+  return nullptr;
 }
 
 napi_value throwCurrent(napi_env env, const char* op) noexcept {
@@ -95,28 +84,31 @@ napi_value throwCurrent(napi_env env, const char* op) noexcept {
   return nullptr;
 }
 
-void deferDelete(napi_ref ref) {
-  std::lock_guard<std::mutex> lock(pendingMutex);
-  pendingRefs.push_back(ref);
-  drainNeeded = true;
+void deferDelete(Environment& of, napi_ref ref) {
+  std::lock_guard<std::mutex> lock(of.pendingMutex);
+  if (of.env == nullptr) return;  // closed: its references went with it
+  of.pendingRefs.push_back(ref);
+  of.drainNeeded = true;
 }
 
 void drain() {
+  Environment& e = *js;
   std::vector<napi_ref> refs;
   std::vector<std::string> warnings;
   {
-    std::lock_guard<std::mutex> lock(pendingMutex);
-    refs.swap(pendingRefs);
-    warnings.swap(pendingWarnings);
-    drainNeeded = false;
+    std::lock_guard<std::mutex> lock(e.pendingMutex);
+    refs.swap(e.pendingRefs);
+    warnings.swap(e.pendingWarnings);
+    e.drainNeeded = false;
   }
-  for (napi_ref ref : refs) napi_delete_reference(js.env, ref);
-  if (!js.warningHandler) return;
+  for (napi_ref ref : refs) napi_delete_reference(e.env, ref);
+  if (!e.warningHandler) return;
+  const StayHere stay;
   for (const auto& text : warnings) {
-    napi_value handler, undefined, result, argument = toJs(js.env, text);
-    napi_get_reference_value(js.env, js.warningHandler, &handler);
-    napi_get_undefined(js.env, &undefined);
-    if (napi_call_function(js.env, undefined, handler, 1, &argument, &result) != napi_ok) return;
+    napi_value handler, undefined, result, argument;
+    if (napi_get_reference_value(e.env, e.warningHandler, &handler) != napi_ok || napi_create_string_utf8(e.env, text.data(), text.size(), &argument) != napi_ok) return;
+    napi_get_undefined(e.env, &undefined);
+    if (napi_call_function(e.env, undefined, handler, 1, &argument, &result) != napi_ok) return;
   }
 }
 

@@ -28,19 +28,18 @@ class Registry {
  public:
   double add(std::unique_ptr<T> item) {
     items_.emplace(++last_, std::move(item));
-    return static_cast<double>(last_);
+    return last_;
   }
   T& at(double id, const char* what) {
-    auto found = items_.find(static_cast<uint64_t>(id));
+    auto found = items_.find(id);
     if (found == items_.end()) fail("ERR_ARGUMENT", std::string("expected a ") + what + " that is in use");
     return *found->second;
   }
-  void remove(double id) { items_.erase(static_cast<uint64_t>(id)); }
-  bool empty() const { return items_.empty(); }
+  void remove(double id) { items_.erase(id); }
 
  private:
-  std::map<uint64_t, std::unique_ptr<T>> items_;
-  uint64_t last_ = 0;
+  std::map<double, std::unique_ptr<T>> items_;
+  double last_ = 0;
 };
 /**
  * Where this thread's graphs are warmed up and recorded: one stream a device, for as long as the thread lives. Streams of libtorch's pool would be another for each graph, and with each came workspaces of
@@ -59,14 +58,16 @@ struct Capture {
   c10::cuda::CUDAStream side;  // where it is recorded: of one pool, memory is reused on one stream only
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
 
-  Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) {}
+  Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) { ++alive; }
+  ~Capture() { --alive; }
+  static inline std::atomic<int> alive{0};  // of all threads
   static std::unique_ptr<Capture> alone() { return std::make_unique<Capture>(at::cuda::graph_pool_handle(), recordingStream()); }
   std::unique_ptr<Capture> sibling() const { return std::make_unique<Capture>(pool, side); }
 };
-// Never destroyed: at exit the driver may be gone before them.
-auto& streams = *new Registry<c10::cuda::CUDAStream>();
-auto& events = *new Registry<at::cuda::CUDAEvent>();
-auto& graphs = *new Registry<Capture>();
+// Those of an environment. At the end of the process they stay: the driver may be gone before them.
+const EnvironmentLocal<Registry<c10::cuda::CUDAStream>> streamsHere;
+const EnvironmentLocal<Registry<at::cuda::CUDAEvent>> eventsHere;
+const EnvironmentLocal<Registry<Capture>> graphsHere;
 
 }  // namespace
 
@@ -74,7 +75,7 @@ auto& graphs = *new Registry<Capture>();
 NBIT_FN(cudaProperties) {
   Args a(env, info);
   NBIT_TRY
-  const auto* p = at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(a.integer(0)));
+  const auto* p = at::cuda::getDeviceProperties(a.deviceIndex(0));
   napi_value o;
   napi_create_object(env, &o);
   napi_set_named_property(env, o, "name", toJs(env, std::string(p->name)));
@@ -87,26 +88,24 @@ NBIT_FN(cudaProperties) {
   NBIT_CATCH("cuda")
 }
 NBIT_FN(cudaVersions) {
-  (void)info;
   NBIT_TRY
   int runtime = 0, driver = 0;
   cudaRuntimeGetVersion(&runtime);
   cudaDriverGetVersion(&driver);
-  buffer[0] = runtime;
-  buffer[1] = driver;
+  js->buffer[0] = runtime;
+  js->buffer[1] = driver;
   return nullptr;
   NBIT_CATCH("cuda")
 }
 NBIT_FN(cudaSynchronize_) {
   Args a(env, info);
   NBIT_TRY
-  const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(a.integer(0)));
+  const c10::cuda::CUDAGuard guard(a.deviceIndex(0));
   c10::cuda::device_synchronize();
   return nullptr;
   NBIT_CATCH("cuda.synchronize")
 }
 NBIT_FN(cudaCurrentDevice) {
-  (void)info;
   NBIT_TRY
   return toJs(env, static_cast<double>(c10::cuda::current_device()));
   NBIT_CATCH("cuda")
@@ -114,7 +113,7 @@ NBIT_FN(cudaCurrentDevice) {
 NBIT_FN(cudaSetDevice_) {
   Args a(env, info);
   NBIT_TRY
-  c10::cuda::set_device(static_cast<c10::DeviceIndex>(a.integer(0)));
+  c10::cuda::set_device(a.deviceIndex(0));
   return nullptr;
   NBIT_CATCH("cuda")
 }
@@ -122,7 +121,7 @@ NBIT_FN(cudaSetDevice_) {
 NBIT_FN(cudaMemory) {
   Args a(env, info);
   NBIT_TRY
-  const auto index = static_cast<c10::DeviceIndex>(a.integer(0));
+  const auto index = a.deviceIndex(0);
   const c10::cuda::CUDAGuard guard(index);
   const auto all = static_cast<size_t>(StatType::AGGREGATE);
   DeviceStats s{};
@@ -131,19 +130,18 @@ NBIT_FN(cudaMemory) {
   C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
   const double values[] = {static_cast<double>(s.allocated_bytes[all].current), static_cast<double>(s.allocated_bytes[all].peak), static_cast<double>(s.reserved_bytes[all].current),
                            static_cast<double>(s.reserved_bytes[all].peak), static_cast<double>(free), static_cast<double>(total), static_cast<double>(s.num_alloc_retries), static_cast<double>(s.num_ooms)};
-  for (size_t i = 0; i < 8; i++) buffer[i] = values[i];
+  for (size_t i = 0; i < 8; i++) js->buffer[i] = values[i];
   return nullptr;
   NBIT_CATCH("cuda.memory")
 }
 NBIT_FN(cudaResetPeak) {
   Args a(env, info);
   NBIT_TRY
-  c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(a.integer(0)));
+  c10::cuda::CUDACachingAllocator::resetPeakStats(a.deviceIndex(0));
   return nullptr;
   NBIT_CATCH("cuda.memory")
 }
 NBIT_FN(cudaEmptyCache) {
-  (void)info;
   NBIT_TRY
   c10::cuda::CUDACachingAllocator::emptyCache();
   return nullptr;
@@ -151,9 +149,8 @@ NBIT_FN(cudaEmptyCache) {
 }
 // → whether the workspaces of cuBLAS and cuBLASLt were given back to the allocator. A graph may have recorded them, so they stay while there is one; the next product makes new ones.
 NBIT_FN(cudaClearWorkspaces) {
-  (void)info;
   NBIT_TRY
-  const bool unused = graphs.empty();
+  const bool unused = Capture::alive == 0;
   if (unused) at::cuda::clearCublasWorkspaces();
   return toJs(env, unused);
   NBIT_CATCH("cuda.clearCublasWorkspaces")
@@ -162,7 +159,7 @@ NBIT_FN(cudaClearWorkspaces) {
 NBIT_FN(cudaMemoryFraction) {
   Args a(env, info);
   NBIT_TRY
-  const auto index = static_cast<c10::DeviceIndex>(a.integer(1));
+  const auto index = a.deviceIndex(1);
   const c10::cuda::CUDAGuard guard(index);
   at::globalContext().lazyInitDevice(at::kCUDA);
   c10::cuda::CUDACachingAllocator::setMemoryFraction(a.number(0), index);
@@ -173,7 +170,7 @@ NBIT_FN(cudaMemoryFraction) {
 NBIT_FN(cudaSyncDebug) {
   Args a(env, info);
   NBIT_TRY
-  c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(a.integer(0)));
+  c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(codeBelow(a.number(0), 3, "a mode")));
   return nullptr;
   NBIT_CATCH("cuda")
 }
@@ -182,33 +179,33 @@ NBIT_FN(cudaSyncDebug) {
 NBIT_FN(streamCreate) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, streams.add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getStreamFromPool(a.flag(1), static_cast<c10::DeviceIndex>(a.integer(0))))));
+  return toJs(env, streamsHere().add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getStreamFromPool(a.flag(1), a.deviceIndex(0)))));
   NBIT_CATCH("Stream")
 }
 NBIT_FN(streamCurrent) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, streams.add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(a.integer(0))))));
+  return toJs(env, streamsHere().add(std::make_unique<c10::cuda::CUDAStream>(c10::cuda::getCurrentCUDAStream(a.deviceIndex(0)))));
   NBIT_CATCH("Stream")
 }
 NBIT_FN(streamSetCurrent) {
   Args a(env, info);
   NBIT_TRY
-  c10::cuda::setCurrentCUDAStream(streams.at(a.number(0), "stream"));
+  c10::cuda::setCurrentCUDAStream(streamsHere().at(a.number(0), "stream"));
   return nullptr;
   NBIT_CATCH("Stream")
 }
 NBIT_FN(streamSynchronize) {
   Args a(env, info);
   NBIT_TRY
-  streams.at(a.number(0), "stream").synchronize();
+  streamsHere().at(a.number(0), "stream").synchronize();
   return nullptr;
   NBIT_CATCH("Stream")
 }
 NBIT_FN(streamQuery) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, streams.at(a.number(0), "stream").query());
+  return toJs(env, streamsHere().at(a.number(0), "stream").query());
   NBIT_CATCH("Stream")
 }
 // (tensor, id): the tensor's memory is given to others only when this stream has passed what it is given until then
@@ -217,61 +214,61 @@ NBIT_FN(streamUses) {
   NBIT_TRY
   const at::Tensor& t = get(a.number(0));
   if (!t.is_cuda()) fail("ERR_ARGUMENT", "expected a tensor on a CUDA device");
-  c10::cuda::CUDACachingAllocator::recordStream(t.storage().data_ptr(), streams.at(a.number(1), "stream"));
+  c10::cuda::CUDACachingAllocator::recordStream(t.storage().data_ptr(), streamsHere().at(a.number(1), "stream"));
   return nullptr;
   NBIT_CATCH("Stream")
 }
 NBIT_FN(streamFree) {
   Args a(env, info);
   NBIT_TRY
-  streams.remove(a.number(0));
+  streamsHere().remove(a.number(0));
   return nullptr;
   NBIT_CATCH("Stream")
 }
 NBIT_FN(eventCreate) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, events.add(std::make_unique<at::cuda::CUDAEvent>(a.flag(0) ? cudaEventDefault : cudaEventDisableTiming)));
+  return toJs(env, eventsHere().add(std::make_unique<at::cuda::CUDAEvent>(a.flag(0) ? cudaEventDefault : cudaEventDisableTiming)));
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventRecord) {
   Args a(env, info);
   NBIT_TRY
-  at::cuda::CUDAEvent& e = events.at(a.number(0), "event");
-  if (a.number(1) > 0) e.record(streams.at(a.number(1), "stream")); else e.record();
+  at::cuda::CUDAEvent& e = eventsHere().at(a.number(0), "event");
+  if (a.number(1) > 0) e.record(streamsHere().at(a.number(1), "stream")); else e.record();
   return nullptr;
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventWait) {
   Args a(env, info);
   NBIT_TRY
-  events.at(a.number(0), "event").block(a.number(1) > 0 ? streams.at(a.number(1), "stream") : c10::cuda::getCurrentCUDAStream());
+  eventsHere().at(a.number(0), "event").block(a.number(1) > 0 ? streamsHere().at(a.number(1), "stream") : c10::cuda::getCurrentCUDAStream());
   return nullptr;
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventSynchronize) {
   Args a(env, info);
   NBIT_TRY
-  events.at(a.number(0), "event").synchronize();
+  eventsHere().at(a.number(0), "event").synchronize();
   return nullptr;
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventQuery) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, events.at(a.number(0), "event").query());
+  return toJs(env, eventsHere().at(a.number(0), "event").query());
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventElapsed) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, static_cast<double>(events.at(a.number(0), "event").elapsed_time(events.at(a.number(1), "event"))));
+  return toJs(env, static_cast<double>(eventsHere().at(a.number(0), "event").elapsed_time(eventsHere().at(a.number(1), "event"))));
   NBIT_CATCH("Event")
 }
 NBIT_FN(eventFree) {
   Args a(env, info);
   NBIT_TRY
-  events.remove(a.number(0));
+  eventsHere().remove(a.number(0));
   return nullptr;
   NBIT_CATCH("Event")
 }
@@ -281,15 +278,15 @@ NBIT_FN(eventFree) {
 NBIT_FN(graphCreate) {
   Args a(env, info);
   NBIT_TRY
-  auto c = a.number(0) > 0 ? graphs.at(a.number(0), "graph").sibling() : Capture::alone();
-  return toJs(env, graphs.add(std::move(c)));
+  auto c = a.number(0) > 0 ? graphsHere().at(a.number(0), "graph").sibling() : Capture::alone();
+  return toJs(env, graphsHere().add(std::move(c)));
   NBIT_CATCH("CudaGraph")
 }
 // (id): from here to graphEnd everything on this thread's stream is recorded, not run
 NBIT_FN(graphBegin) {
   Args a(env, info);
   NBIT_TRY
-  Capture& c = graphs.at(a.number(0), "graph");
+  Capture& c = graphsHere().at(a.number(0), "graph");
   c10::cuda::device_synchronize();
   c.before = c10::cuda::getCurrentCUDAStream();
   c10::cuda::setCurrentCUDAStream(c.side);
@@ -306,7 +303,7 @@ NBIT_FN(graphBegin) {
 NBIT_FN(graphEnd) {
   Args a(env, info);
   NBIT_TRY
-  Capture& c = graphs.at(a.number(0), "graph");
+  Capture& c = graphsHere().at(a.number(0), "graph");
   struct Restore {
     Capture& c;
     ~Restore() {
@@ -321,14 +318,14 @@ NBIT_FN(graphEnd) {
 NBIT_FN(graphReplay) {
   Args a(env, info);
   NBIT_TRY
-  graphs.at(a.number(0), "graph").graph.replay();
+  graphsHere().at(a.number(0), "graph").graph.replay();
   return nullptr;
   NBIT_CATCH("CudaGraph")
 }
 NBIT_FN(graphFree) {
   Args a(env, info);
   NBIT_TRY
-  graphs.remove(a.number(0));
+  graphsHere().remove(a.number(0));
   return nullptr;
   NBIT_CATCH("CudaGraph")
 }
@@ -336,7 +333,7 @@ NBIT_FN(graphFree) {
 NBIT_FN(graphSideStream) {
   Args a(env, info);
   NBIT_TRY
-  Capture& c = graphs.at(a.number(0), "graph");
+  Capture& c = graphsHere().at(a.number(0), "graph");
   graphSteps = a.flag(1);
   if (graphSteps) {
     c.before = c10::cuda::getCurrentCUDAStream();

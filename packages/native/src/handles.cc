@@ -7,53 +7,73 @@
 namespace nbit {
 
 Slot* slots = nullptr;
-uint32_t slotTop = 1;
-uint32_t slotFree = 0;
-int64_t slotsLive = 0;
-double* buffer = nullptr;
-size_t bufferLength = 0;
 
 namespace {
-int64_t guardedKb = 0;
-int64_t reportedKb = 0;
-int64_t slotsCollected = 0;
+constexpr uint32_t kChunk = 1u << 12;
+constexpr uint32_t kChunks = kMaxSlots / kChunk;
 
-void freeSlot(uint32_t index) {
+std::mutex chunkMutex;
+uint32_t chunksTaken = 0;           // ever
+std::vector<uint32_t> chunksFree;  // of environments that are closed
+
+/** One chunk more for an environment. */
+void takeChunk(Environment& e) {
+  uint32_t chunk;
+  {
+    const std::lock_guard<std::mutex> lock(chunkMutex);
+    if (!chunksFree.empty()) {
+      chunk = chunksFree.back();
+      chunksFree.pop_back();
+    } else if (chunksTaken < kChunks) {
+      chunk = chunksTaken++;
+    } else {
+      fail("TENSOR_TABLE_FULL", "more than 16,777,215 tensors are alive at once: dispose of tensors, or make them inside scope(() => …)");
+    }
+  }
+  e.chunks.push_back(chunk);
+  e.capacity += chunk == 0 ? kChunk - 1 : kChunk;  // index 0 is no tensor
+}
+
+void freeSlot(Environment& e, uint32_t index) {
   Slot& slot = slots[index];
-  slot.tensor.reset();
+  at::Tensor gone = std::move(slot.tensor);  // what its end sets off finds the slot free
   if (slot.guardedKb) {
-    guardedKb -= slot.guardedKb;
+    e.guardedKb -= slot.guardedKb;
     slot.guardedKb = 0;
   }
-  slot.generation = (slot.generation + 1) & kGenerationMask;
-  if (slot.generation == 0) slot.generation = 1;
-  slot.next = static_cast<int32_t>(slotFree);
-  slotFree = index;
-  --slotsLive;
+  uint32_t generation = (slot.generation + 1) & kGenerationMask;
+  if (generation == 0) generation = 1;
+  slot.generation = generation | kFree;
+  slot.next = e.freeSlot;
+  e.freeSlot = index;
+  --e.live;
 }
 
 // Runs inside the garbage collector: it may touch no JavaScript.
-void finalize(node_api_basic_env, void* data, void*) {
-  if (js.closing) return;
+void finalize(node_api_basic_env, void* data, void* hint) {
+  Environment* e = environmentAt(reinterpret_cast<uint64_t>(hint));
+  if (e == nullptr || e->env == nullptr) return;
   const auto bits = reinterpret_cast<uint64_t>(data);
   const uint32_t index = bits & (kMaxSlots - 1);
-  if (slots[index].next == -1 && slots[index].generation == static_cast<uint32_t>(bits >> kIndexBits)) {
-    freeSlot(index);
-    ++slotsCollected;
-  }
+  if (slots[index].generation != static_cast<uint32_t>(bits >> kIndexBits)) return;
+  freeSlot(*e, index);
+  ++e->collected;
 }
 
 void reportMemory(napi_env env) {
   // V8 hears of external memory a megabyte at a time: each report may start a collection.
-  if (guardedKb - reportedKb > 1024 || reportedKb - guardedKb > 1024) {
+  Environment& e = *js;
+  if (e.guardedKb - e.reportedKb > 1024 || e.reportedKb - e.guardedKb > 1024) {
     int64_t now;
-    napi_adjust_external_memory(env, (guardedKb - reportedKb) * 1024, &now);
-    reportedKb = guardedKb;
+    napi_adjust_external_memory(env, (e.guardedKb - e.reportedKb) * 1024, &now);
+    e.reportedKb = e.guardedKb;
   }
 }
 }  // namespace
 
-void reserveSlots() {
+void openSlots() {
+  const std::lock_guard<std::mutex> lock(chunkMutex);
+  if (slots) return;
   void* range = mmap(nullptr, sizeof(Slot) * static_cast<size_t>(kMaxSlots), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(range != MAP_FAILED, "cannot reserve address space for the tensor table");
   slots = static_cast<Slot*>(range);
@@ -64,31 +84,51 @@ at::Tensor plain(at::Tensor&& odd) {
   return odd.clone();
 }
 
-void release(double handle) {
-  if (isLive(handle)) freeSlot(static_cast<uint64_t>(handle) & (kMaxSlots - 1));
+void closeSlots(Environment& e) {
+  for (const uint32_t chunk : e.chunks)
+    for (uint32_t i = chunk * kChunk; i < (chunk + 1) * kChunk; i++)
+      if (slots[i].owner == e.id && !(slots[i].generation & kFree)) freeSlot(e, i);
+  const std::lock_guard<std::mutex> lock(chunkMutex);
+  chunksFree.insert(chunksFree.end(), e.chunks.begin(), e.chunks.end());
+  e.chunks.clear();
+  e.freeSlot = e.nextSlot = e.endSlot = 0;
+  e.capacity = 0;
 }
 
-NBIT_FN(setBuffer) {
-  Args a(env, info);
-  NBIT_TRY
-  void* data = nullptr;
-  size_t length = 0;
-  napi_typedarray_type type;
-  if (napi_get_typedarray_info(env, a.at[0], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_float64_array)
-    fail("ERR_ARGUMENT", "setBuffer: expected a Float64Array");
-  napi_ref ref;
-  napi_create_reference(env, a.at[0], 1, &ref);  // never collected
-  buffer = static_cast<double*>(data);
-  bufferLength = length;
-  return nullptr;
-  NBIT_CATCH("setBuffer")
+uint32_t freshSlot() {
+  Environment& e = *js;
+  if (e.nextSlot == e.endSlot) {
+    if (e.begun == e.chunks.size()) takeChunk(e);
+    const uint32_t chunk = e.chunks[e.begun++];
+    e.nextSlot = chunk == 0 ? 1 : chunk * kChunk;
+    e.endSlot = (chunk + 1) * kChunk;
+  }
+  const uint32_t index = e.nextSlot++;
+  Slot& slot = slots[index];
+  if (slot.generation == 0) slot.generation = 1 | kFree;
+  __atomic_store_n(&slot.owner, e.id, __ATOMIC_RELAXED);
+  return index;
 }
-NBIT_FN(setCallbacks) {
-  Args a(env, info);
-  napi_create_reference(env, a.at[0], 1, &js.errorFactory);
-  napi_create_reference(env, a.at[1], 1, &js.warningHandler);
-  return nullptr;
+
+void reserveSlots(size_t count) {
+  Environment& e = *js;
+  while (static_cast<size_t>(e.capacity - e.live) < count) takeChunk(e);
 }
+
+void release(double handle) {
+  if (isLive(handle)) freeSlot(*js, static_cast<uint64_t>(handle) & (kMaxSlots - 1));
+}
+
+void failBadHandle(double handle) {
+  if (handle == 0) fail("TENSOR_DISPOSED", "a tensor is needed here. Received: a disposed tensor or none. Keep it with keep(t), or return it from its scope");
+  if (handle > 0 && handle < 4503599627370496.0) {
+    const uint32_t owner = __atomic_load_n(&slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)].owner, __ATOMIC_RELAXED);
+    if (owner == js->id) fail("TENSOR_DISPOSED", "the tensor has been disposed. Keep it with keep(t), or return it from its scope");
+    if (owner != 0) fail("TENSOR_FOREIGN", "expected a tensor of this thread and of this copy of the library. Received: another's. Send its values: toTypedArray() there, tensor(…) here");
+  }
+  fail("TENSOR_HANDLE", "expected the handle of a tensor. Received: a number that none has");
+}
+
 NBIT_FN(releaseOne) {
   Args a(env, info);
   NBIT_TRY
@@ -101,9 +141,10 @@ NBIT_FN(releaseMany) {
   Args a(env, info);
   NBIT_TRY
   const int64_t n = a.integer(0);
-  for (int64_t i = 0; i < n; i++) release(buffer[i]);
+  const double* handles = numbers(n);
+  for (int64_t i = 0; i < n; i++) release(handles[i]);
   if (n > 0) heap::turn();
-  if (drainNeeded) drain();
+  if (js->drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("release")
 }
@@ -112,22 +153,23 @@ NBIT_FN(guard) {
   NBIT_TRY
   const double handle = a.number(1);
   const at::Tensor& t = get(handle);
+  const napi_valuetype type = a.type(0);
+  if (type != napi_object && type != napi_function) a.failAt(0, "an object");
   Slot& slot = slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)];
   if (slot.guardedKb == 0 && t.has_storage() && t.device().is_cpu() && t.storage().use_count() <= 1) {
     slot.guardedKb = static_cast<uint32_t>(std::min<size_t>(t.storage().nbytes() >> 10, 0xfffffff0u)) + 1;
-    guardedKb += slot.guardedKb;
+    js->guardedKb += slot.guardedKb;
     reportMemory(env);
   }
-  napi_add_finalizer(env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize, nullptr, nullptr);
-  if (drainNeeded) drain();
+  napi_add_finalizer(env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize, reinterpret_cast<void*>(static_cast<uint64_t>(js->id)), nullptr);
+  if (js->drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("guard")
 }
 // → buffer: live, freed by the garbage collector so far. In one call: a collection between two would count a tensor twice.
 NBIT_FN(tensorCounts) {
-  (void)env, (void)info;
-  buffer[0] = static_cast<double>(slotsLive);
-  buffer[1] = static_cast<double>(slotsCollected);
+  js->buffer[0] = static_cast<double>(js->live);
+  js->buffer[1] = static_cast<double>(js->collected);
   return nullptr;
 }
 NBIT_FN(alive) {
@@ -149,13 +191,14 @@ NBIT_FN(meta) {
   Args a(env, info);
   NBIT_TRY
   const at::Tensor& t = get(a.number(0));
-  double* b = buffer;
+  const auto sizes = t.sizes();
+  if (8 + 2 * sizes.size() > js->bufferLength) growBuffer(8 + 2 * sizes.size());
+  double* b = js->buffer;
   b[0] = static_cast<double>(t.scalar_type());
   b[1] = encodeDevice(t.device());
   const bool strided = t.layout() == c10::kStrided;
   b[2] = (t.requires_grad() ? 1 : 0) | (t.is_leaf() ? 2 : 0) | (strided && t.is_contiguous() ? 4 : 0) | (t.is_view() ? 8 : 0) | (t.is_inference() ? 16 : 0) | (t.is_conj() ? 32 : 0) |
          (t.is_neg() ? 64 : 0);
-  const auto sizes = t.sizes();
   b[3] = static_cast<double>(sizes.size());
   b[4] = static_cast<double>(t.numel());
   b[5] = strided ? static_cast<double>(t.storage_offset()) : 0;
@@ -186,16 +229,16 @@ NBIT_FN(storageInfo) {
   Args a(env, info);
   NBIT_TRY
   const at::Tensor& t = get(a.number(0));
-  buffer[0] = t.has_storage() ? static_cast<double>(reinterpret_cast<uintptr_t>(t.storage().data())) : 0.0;
-  buffer[1] = t.has_storage() ? static_cast<double>(t.storage().nbytes()) : 0.0;
-  buffer[2] = t.is_inference() ? -1.0 : static_cast<double>(t._version());
+  js->buffer[0] = t.has_storage() ? static_cast<double>(reinterpret_cast<uintptr_t>(t.storage().data())) : 0.0;
+  js->buffer[1] = t.has_storage() ? static_cast<double>(t.storage().nbytes()) : 0.0;
+  js->buffer[2] = t.is_inference() ? -1.0 : static_cast<double>(t._version());
   return nullptr;
   NBIT_CATCH("storage")
 }
 
 std::vector<Entry> handleEntries() {
-  return {{"setBuffer", setBuffer}, {"setCallbacks", setCallbacks}, {"release", releaseOne}, {"releaseMany", releaseMany}, {"guard", guard}, {"tensorCounts", tensorCounts},
-          {"alive", alive}, {"alias", alias}, {"meta", meta}, {"dtypeOf", dtypeOf}, {"dataPointer", dataPointer}, {"storageInfo", storageInfo}};
+  return {{"release", releaseOne}, {"releaseMany", releaseMany}, {"guard", guard}, {"tensorCounts", tensorCounts}, {"alive", alive},
+          {"alias", alias}, {"meta", meta}, {"dtypeOf", dtypeOf}, {"dataPointer", dataPointer}, {"storageInfo", storageInfo}};
 }
 
 }  // namespace nbit

@@ -3,8 +3,8 @@
 #include <string>
 
 namespace nbit {
-/** Reads arguments at `in`, writes results at `out`; both lie in the shared buffer. */
-using DirectCall = void (*)(const double* in, double* out);
+/** Reads its arguments between `at` and `end`, and writes its result to the beginning of the shared buffer. */
+using DirectCall = void (*)(const double* at, const double* end);
 /** The direct call generated for exactly this schema, or null: a libtorch whose schema differs takes the boxed way. */
 DirectCall findDirect(const std::string& schema);
 }  // namespace nbit

@@ -23,16 +23,16 @@
 
 namespace nbit {
 
-bool graphSteps = false;
+std::atomic<bool> graphSteps{false};
 
 namespace {
 
 namespace ag = torch::autograd;
 using Maybe = std::optional<at::Tensor>;
-bool enabled = true, mixedEnabled = true;
+std::atomic<bool> enabled{true}, mixedEnabled{true};
 // Multiply-adds of a product above which it fills a GPU by itself: 2^30 take an H100 some 3 µs in 16 bits, 35 in float32.
-double largestBranch = 1 << 30;
-int64_t branched = 0;  // nodes whose gradients ran side by side
+std::atomic<double> largestBranch{1 << 30};
+std::atomic<int64_t> branched{0};  // nodes whose gradients ran side by side
 
 at::Tensor rowsOf(const at::Tensor& t) { return t.dim() == 2 ? t : t.reshape({-1, t.size(-1)}); }
 
@@ -189,7 +189,7 @@ NBIT_FN(setLinearBranches) {
   Args a(env, info);
   NBIT_TRY
   largestBranch = a.number(0);
-  return toJs(env, static_cast<double>(branched));
+  return toJs(env, static_cast<double>(branched.load()));
   NBIT_CATCH("setLinearBranches")
 }
 

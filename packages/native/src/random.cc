@@ -9,9 +9,12 @@
 namespace nbit {
 
 namespace {
-// Never destroyed: a GPU's generator must not outlive its driver at exit.
-auto& generators = *new std::vector<at::Generator>{at::Generator()};
-std::vector<size_t> freeIds;
+/** Those of an environment. At the end of the process they stay: a GPU's generator must not outlive its driver. */
+struct Generators {
+  std::vector<at::Generator> at{at::Generator()};
+  std::vector<size_t> free;
+};
+const EnvironmentLocal<Generators> generators;
 
 at::Generator make(c10::Device device) {
   if (device.is_cpu()) return at::detail::createCPUGenerator();
@@ -20,9 +23,9 @@ at::Generator make(c10::Device device) {
 }  // namespace
 
 at::Generator& generatorAt(double id) {
-  const auto i = static_cast<size_t>(id);
-  if (!(id >= 1) || i >= generators.size() || !generators[i].defined()) fail("ERR_ARGUMENT", "expected a Generator that is in use");
-  return generators[i];
+  auto& all = generators().at;
+  if (!(id >= 1 && id < static_cast<double>(all.size())) || !all[static_cast<size_t>(id)].defined()) fail("ERR_ARGUMENT", "expected a Generator that is in use");
+  return all[static_cast<size_t>(id)];
 }
 
 // (device code, default?) → id
@@ -31,13 +34,14 @@ NBIT_FN(generatorCreate) {
   NBIT_TRY
   const auto device = decodeDevice(a.number(0));
   at::Generator g = a.flag(1) ? at::globalContext().defaultGenerator(device) : make(device);
-  size_t id = generators.size();
-  if (!freeIds.empty()) {
-    id = freeIds.back();
-    freeIds.pop_back();
-    generators[id] = std::move(g);
+  auto& [all, free] = generators();
+  size_t id = all.size();
+  if (!free.empty()) {
+    id = free.back();
+    free.pop_back();
+    all[id] = std::move(g);
   } else {
-    generators.push_back(std::move(g));
+    all.push_back(std::move(g));
   }
   return toJs(env, static_cast<double>(id));
   NBIT_CATCH("Generator")
@@ -47,15 +51,14 @@ NBIT_FN(generatorFree) {
   NBIT_TRY
   const double id = a.number(0);
   generatorAt(id) = at::Generator();
-  freeIds.push_back(static_cast<size_t>(id));
+  generators().free.push_back(static_cast<size_t>(id));
   return nullptr;
   NBIT_CATCH("Generator")
 }
-// buffer: id, seed (integer) 
+// message: id, seed (integer)
 NBIT_FN(generatorSetSeed) {
-  (void)info;
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   at::Generator& g = generatorAt(in.number());
   const int64_t seed = in.integer();
   std::lock_guard<std::mutex> lock(g.mutex());
@@ -67,8 +70,7 @@ NBIT_FN(generatorSetSeed) {
 NBIT_FN(generatorSeed) {
   Args a(env, info);
   NBIT_TRY
-  Writer out{buffer};
-  out.integer(static_cast<int64_t>(generatorAt(a.number(0)).current_seed()));
+  Writer(2).integer(static_cast<int64_t>(generatorAt(a.number(0)).current_seed()));
   return nullptr;
   NBIT_CATCH("initialSeed")
 }
@@ -78,8 +80,7 @@ NBIT_FN(generatorReseed) {
   NBIT_TRY
   at::Generator& g = generatorAt(a.number(0));
   std::lock_guard<std::mutex> lock(g.mutex());
-  Writer out{buffer};
-  out.integer(static_cast<int64_t>(g.seed()));
+  Writer(2).integer(static_cast<int64_t>(g.seed()));
   return nullptr;
   NBIT_CATCH("seed")
 }
@@ -87,9 +88,10 @@ NBIT_FN(generatorReseed) {
 NBIT_FN(generatorCopy) {
   Args a(env, info);
   NBIT_TRY
-  at::Generator& from = generatorAt(a.number(0));
+  at::Generator from = generatorAt(a.number(0));  // alive, should it be the second too
+  at::Generator& to = generatorAt(a.number(1));
   std::lock_guard<std::mutex> lock(from.mutex());
-  generatorAt(a.number(1)) = from.clone();
+  to = from.clone();
   return nullptr;
   NBIT_CATCH("Generator")
 }
@@ -111,11 +113,10 @@ NBIT_FN(generatorSetState) {
   return nullptr;
   NBIT_CATCH("setState")
 }
-// buffer: seed (integer), for the default generators of every device
+// message: seed (integer), for the default generators of every device
 NBIT_FN(manualSeed) {
-  (void)info;
   NBIT_TRY
-  Reader in{buffer};
+  Reader in = message();
   at::manual_seed(static_cast<uint64_t>(in.integer()));
   return nullptr;
   NBIT_CATCH("manualSeed")

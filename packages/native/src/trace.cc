@@ -27,13 +27,18 @@ struct Event {
   double seconds = 0;
 };
 constexpr size_t kMaxEvents = 1 << 20;
-std::mutex eventsMutex;
-std::vector<Event> events;
-size_t dropped = 0;
-Clock::time_point began;
-at::CallbackHandle callback = 0;
-bool tracing = false;
-bool checking = false;  // also read every value, to find where one stopped being finite
+
+/** The trace of an environment; operators of its backward may come from threads of the engine. */
+struct Trace {
+  std::mutex mutex;
+  std::vector<Event> events;
+  size_t dropped = 0;
+  Clock::time_point began;
+  at::CallbackHandle callback = 0;
+  bool running = false;
+  bool checking = false;  // also read every value, to find where one stopped being finite
+};
+const EnvironmentLocal<Trace> traces;
 thread_local int depth = 0;
 
 // 0: all finite (or not a number that could be otherwise). 1: infinity. 2: NaN.
@@ -55,7 +60,7 @@ bool isUninitialised(const std::string& name) {
   return name.find("::empty") != std::string::npos || name.find("::new_empty") != std::string::npos || name.find("::resize_") != std::string::npos || name.find("::set_") != std::string::npos;
 }
 
-void describeTensor(std::string& o, const at::Tensor& t, bool check) {
+void describeTensor(std::string& o, const at::Tensor& t, bool checking, bool check) {
   if (!t.defined()) {
     o += "null";
     return;
@@ -72,16 +77,16 @@ void describeTensor(std::string& o, const at::Tensor& t, bool check) {
 }
 // Tensors only, lists of tensors flattened: what a precision report asks for.
 template <class Values>
-std::string describeValues(const Values& values, bool check) {
+std::string describeValues(const Values& values, bool checking, bool check) {
   std::string o = "[";
   for (const c10::IValue& v : values) {
     if (v.isTensor()) {
       if (o.size() > 1) o += ",";
-      describeTensor(o, v.toTensor(), check);
+      describeTensor(o, v.toTensor(), checking, check);
     } else if (v.isTensorList()) {
       for (const at::Tensor t : v.toTensorList()) {
         if (o.size() > 1) o += ",";
-        describeTensor(o, t, check);
+        describeTensor(o, t, checking, check);
       }
     }
   }
@@ -89,39 +94,46 @@ std::string describeValues(const Values& values, bool check) {
 }
 
 struct Started : at::ObserverContext {
+  Trace* trace;
   size_t index;
   Clock::time_point at;
 };
 
 std::unique_ptr<at::ObserverContext> onStart(const at::RecordFunction& fn) {
+  Environment* const here = workingFor();
+  if (here == nullptr || here->watchers == 0) return nullptr;
+  Trace& trace = traces.of(*here);
   Event e;
   e.name = fn.name();  // copied: a node's name dies with the node
   e.depth = depth++;
   e.backward = fn.scope() == at::RecordScope::BACKWARD_FUNCTION;
   e.sequence = fn.seqNr();
-  e.inputs = describeValues(fn.inputs(), !isUninitialised(e.name));
+  e.inputs = describeValues(fn.inputs(), trace.checking, !isUninitialised(e.name));
   auto started = std::make_unique<Started>();
   started->at = Clock::now();
-  e.start = std::chrono::duration<double>(started->at - began).count();
-  std::lock_guard<std::mutex> lock(eventsMutex);
-  if (events.size() < kMaxEvents) {
-    started->index = events.size();
-    events.push_back(std::move(e));
+  e.start = std::chrono::duration<double>(started->at - trace.began).count();
+  started->trace = &trace;
+  std::lock_guard<std::mutex> lock(trace.mutex);
+  if (trace.events.size() < kMaxEvents) {
+    started->index = trace.events.size();
+    trace.events.push_back(std::move(e));
   } else {
     started->index = SIZE_MAX;
-    ++dropped;
+    ++trace.dropped;
   }
   return started;
 }
 void onEnd(const at::RecordFunction& fn, at::ObserverContext* context) {
+  if (context == nullptr) return;
   --depth;
   auto* started = static_cast<Started*>(context);
+  Trace& trace = *started->trace;
   const double seconds = std::chrono::duration<double>(Clock::now() - started->at).count();
-  std::string outputs = describeValues(fn.outputs(), !isUninitialised(fn.name()));
-  std::lock_guard<std::mutex> lock(eventsMutex);
-  if (started->index >= events.size()) return;
-  events[started->index].seconds = seconds;
-  events[started->index].outputs = std::move(outputs);
+  std::string outputs = describeValues(fn.outputs(), trace.checking, !isUninitialised(fn.name()));
+  std::lock_guard<std::mutex> lock(trace.mutex);
+  if (started->index >= trace.events.size()) return;
+  trace.events[started->index].seconds = seconds;
+  trace.events[started->index].outputs = std::move(outputs);
 }
 }  // namespace
 
@@ -130,34 +142,38 @@ NBIT_FN(traceStart) {
   Args a(env, info);
   NBIT_TRY
   const bool check = a.count > 0 && a.flag(0);
-  if (tracing) fail("TRACE_NESTED", "a trace is already running: traces do not nest");
-  events.clear();
-  dropped = 0;
+  Trace& trace = traces();
+  if (trace.running) fail("TRACE_NESTED", "a trace is already running: traces do not nest");
+  trace.events.clear();
+  trace.dropped = 0;
   depth = 0;
-  checking = check;
-  began = Clock::now();
-  callback = at::addGlobalCallback(at::RecordFunctionCallback(onStart, onEnd).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
-  tracing = true;
+  trace.checking = check;
+  trace.began = Clock::now();
+  // This thread's: others go on unseen. The engine hands it on to the threads of a backward.
+  trace.callback = at::addThreadLocalCallback(at::RecordFunctionCallback(onStart, onEnd).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+  trace.running = true;
+  ++js->watchers;
   return nullptr;
   NBIT_CATCH("trace")
 }
 // → the number of events so far; lets JavaScript note where a module begins and ends
 NBIT_FN(traceMark) {
-  (void)info;
-  std::lock_guard<std::mutex> lock(eventsMutex);
-  return toJs(env, static_cast<double>(events.size()));
+  Trace& trace = traces();
+  std::lock_guard<std::mutex> lock(trace.mutex);
+  return toJs(env, static_cast<double>(trace.events.size()));
 }
 // → JSON list of events
 NBIT_FN(traceStop) {
-  (void)info;
   NBIT_TRY
-  if (!tracing) return toJs(env, std::string("{\"dropped\":0,\"events\":[]}"));
-  at::removeCallback(callback);
-  tracing = false;
-  std::lock_guard<std::mutex> lock(eventsMutex);
-  std::string o = "{\"dropped\":" + std::to_string(dropped) + ",\"events\":[";
+  Trace& trace = traces();
+  if (!trace.running) return toJs(env, std::string("{\"dropped\":0,\"events\":[]}"));
+  at::removeCallback(trace.callback);
+  trace.running = false;
+  --js->watchers;
+  std::lock_guard<std::mutex> lock(trace.mutex);
+  std::string o = "{\"dropped\":" + std::to_string(trace.dropped) + ",\"events\":[";
   bool first = true;
-  for (const auto& e : events) {
+  for (const auto& e : trace.events) {
     if (!first) o += ",";
     first = false;
     std::string name;
@@ -168,8 +184,8 @@ NBIT_FN(traceStop) {
     o += "{\"name\":\"" + name + "\",\"depth\":" + std::to_string(e.depth) + ",\"backward\":" + (e.backward ? "true" : "false") + ",\"sequence\":" + std::to_string(e.sequence) + ",\"start\":" +
          std::to_string(e.start) + ",\"seconds\":" + std::to_string(e.seconds) + ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
   }
-  events.clear();
-  events.shrink_to_fit();
+  trace.events.clear();
+  trace.events.shrink_to_fit();
   return toJs(env, o + "]}");
   NBIT_CATCH("trace")
 }

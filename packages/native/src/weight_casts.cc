@@ -14,14 +14,15 @@
 
 namespace nbit {
 
-bool recordingGraph = false;
+std::atomic<bool> recordingGraph{false};
 
 namespace {
 
 namespace ag = torch::autograd;
 
-uint64_t steps = 0;   // of optimizers: their kernels write parameters that have gradients
-uint64_t writes = 0;  // of anything
+// Of the whole process: one thread's steps make another's casts no worse than too old.
+std::atomic<uint64_t> steps{0};   // of optimizers: their kernels write parameters that have gradients
+std::atomic<uint64_t> writes{0};  // of anything
 
 class WeightCastBackward : public ag::Node {
  public:
@@ -104,12 +105,16 @@ struct Casts {
   }
 };
 
-std::map<uint64_t, std::unique_ptr<Casts>>& all = *new std::map<uint64_t, std::unique_ptr<Casts>>();
-uint64_t last = 0;
-std::vector<Casts*> active;  // innermost last
+struct State {
+  std::map<double, std::unique_ptr<Casts>> all;
+  double last = 0;
+  std::vector<Casts*> active;  // innermost last
+};
+const EnvironmentLocal<State> state;
 
 Casts& castsAt(double id) {
-  const auto found = all.find(static_cast<uint64_t>(id));
+  const auto& all = state().all;
+  const auto found = all.find(id);
   if (found == all.end()) fail("ERR_ARGUMENT", "expected casts that are in use");
   return *found->second;
 }
@@ -118,7 +123,10 @@ Casts& castsAt(double id) {
 void weightsMayHaveChanged() { ++writes; }
 
 at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t) {
-  if (active.empty() || (target != at::kHalf && target != at::kBFloat16)) return {};
+  if (target != at::kHalf && target != at::kBFloat16) return {};
+  Environment* const here = workingFor();
+  if (here == nullptr || here->watchers == 0) return {};
+  const auto& active = state.of(*here).active;
   for (auto c = active.rbegin(); c != active.rend(); ++c) {
     const auto found = (*c)->at.find(t.unsafeGetTensorImpl());
     if (found == (*c)->at.end()) continue;
@@ -144,40 +152,45 @@ at::Tensor keptCast(at::ScalarType target, const at::Tensor& t) {
   return use;
 }
 
-// (trainable); buffer: n, weights… → id
+// (trainable); message: n, weights… → id
 NBIT_FN(weightCastsCreate) {
   Args a(env, info);
   NBIT_TRY
   auto casts = std::make_unique<Casts>();
   casts->trainable = a.flag(0);
-  Reader in{buffer};
+  Reader in = message();
   for (auto& weight : in.tensors()) {
+    if (!weight.defined()) failBadHandle(0);
     if (weight.is_inference() || weight.layout() != at::kStrided || !casts->at.emplace(weight.unsafeGetTensorImpl(), casts->held.size()).second) continue;
     casts->held.push_back(Held{std::move(weight), true, {}, {}});
   }
-  all[++last] = std::move(casts);
-  return toJs(env, static_cast<double>(last));
+  auto& mine = state();
+  mine.all[++mine.last] = std::move(casts);
+  return toJs(env, mine.last);
   NBIT_CATCH("WeightCasts")
 }
 NBIT_FN(weightCastsFree) {
   Args a(env, info);
   NBIT_TRY
-  std::erase(active, &castsAt(a.number(0)));
-  all.erase(static_cast<uint64_t>(a.number(0)));
+  auto& [all, last, active] = state();
+  js->watchers -= static_cast<int>(std::erase(active, &castsAt(a.number(0))));
+  all.erase(a.number(0));
   return nullptr;
   NBIT_CATCH("WeightCasts")
 }
 NBIT_FN(weightCastsPush) {
   Args a(env, info);
   NBIT_TRY
-  active.push_back(&castsAt(a.number(0)));
+  state().active.push_back(&castsAt(a.number(0)));
+  ++js->watchers;
   return nullptr;
   NBIT_CATCH("WeightCasts")
 }
 NBIT_FN(weightCastsPop) {
-  (void)env;
-  (void)info;
-  if (!active.empty()) active.pop_back();
+  auto& active = state().active;
+  if (active.empty()) return nullptr;
+  active.pop_back();
+  --js->watchers;
   return nullptr;
 }
 /** (id) → bytes of the casts that are kept now */
@@ -194,7 +207,7 @@ NBIT_FN(weightCastsBytes) {
 NBIT_FN(weightCast) {
   Args a(env, info);
   NBIT_TRY
-  return toJs(env, put(keptCast(static_cast<at::ScalarType>(a.integer(1)), get(a.number(0)))));
+  return toJs(env, put(keptCast(a.dtype(1), get(a.number(0)))));
   NBIT_CATCH("WeightCasts")
 }
 /** (byOptimizer): weights may have been written behind their version counters, by an optimizer's step or by anything */

@@ -14,7 +14,7 @@ at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t);
 void weightsMayHaveChanged();
 
 /** A CUDA graph is being recorded: what it uses must stay where it is. */
-extern bool recordingGraph;
+extern std::atomic<bool> recordingGraph;
 
 std::vector<Entry> weightCastEntries();
 

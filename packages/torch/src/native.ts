@@ -1,7 +1,8 @@
 /**
  * The addon and its shared buffer. Nothing above `tensor/`, `ops/`, `autograd/` and `backend.ts` imports this file.
  *
- * Encodings, the same in both directions: tensor = handle (0 = none); integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float,
+ * A message to the addon: `F[0]` says how many numbers were written in all, itself included; they follow. Results begin at `F[0]`. Values of a call are read before the first number is
+ * written: a getter may call operators itself, which use the same buffer. Encodings, the same in both directions: tensor = handle (0 = none); integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float,
  * 2 boolean, 3 complex), then the value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
  */
 import { native, type NativeInfo } from "@nbit/native";
@@ -10,13 +11,39 @@ import { nativeError, provideRecentOperators } from "./errors.js";
 
 export { native };
 
-/** Elements of the shared buffer: 2 MiB of address space, of which only what is used becomes memory. */
-export const BUFFER_LENGTH = 1 << 18;
-export const F = new Float64Array(BUFFER_LENGTH);
+/** The shared buffer. A larger one takes its place, with what is in it, when lists or results need it: always use this name, never a copy of it. */
+export let F = native.buffer(1 << 15);
 /** The same memory as 64-bit integers. */
-export const B = new BigInt64Array(F.buffer);
+export let B = new BigInt64Array(F.buffer);
 
-native.setBuffer(F);
+/** How many numbers one call can take or give: as many as there may be tensors, and some. */
+export const NATIVE_LIMIT = (1 << 24) + 4096;
+
+function adopt(buffer: Float64Array): void {
+  const integers = new BigInt64Array(buffer.buffer);
+  F = buffer;
+  B = integers;
+}
+
+/** Room for a message of so many numbers. @throws {TorchError} `NBIT_TOO_MANY` with how many one call can take. */
+export function reserve(length: number): void {
+  if (length > F.length) adopt(native.buffer(length));
+}
+
+/** Write lists of numbers as a message: for each its length, then its elements. */
+export function writeLists(...lists: readonly ArrayLike<number>[]): void {
+  let at = 1;
+  for (const list of lists) at += 1 + list.length;
+  reserve(at);
+  F[0] = at;
+  at = 1;
+  for (const list of lists) {
+    F[at++] = list.length;
+    F.set(list, at);
+    at += list.length;
+  }
+}
+
 // The line of the program may be far up the stack, beyond the layers that called one another.
 function errorOf(code: string, message: string, op: string | null): Error {
   if (!isDtypeMismatch(message)) return nativeError(code, message, op);
@@ -32,9 +59,11 @@ function errorOf(code: string, message: string, op: string | null): Error {
 provideRecentOperators(() => native.recentOperators().split("\n"));
 
 let muted = false;
-native.setCallbacks(errorOf, (message) => {
-  if (!muted) process.emitWarning(message, { type: "TorchWarning" });
-});
+// Not at once: the addon is in the middle of a call, and whoever listens may be anyone's code.
+function warn(message: string): void {
+  if (!muted) process.nextTick(() => process.emitWarning(message, { type: "TorchWarning" }));
+}
+native.setCallbacks(errorOf, warn, adopt);
 /** @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it. */
 export function withoutWarnings<T>(fn: () => T): T {
   muted = true;

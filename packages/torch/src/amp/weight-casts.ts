@@ -1,11 +1,11 @@
 /** 16-bit casts of weights, made once per change instead of at every use. */
 import { ArgumentError, NbitError } from "../errors.js";
-import { F, native } from "../native.js";
+import { native, writeLists } from "../native.js";
 import { atMost } from "../options.js";
 import { schemasOf } from "../ops/schema.js";
 import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { dtypeCode, type DType } from "../tensor/dtype.js";
-import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { engineRules } from "./policy-table.js";
 
@@ -43,8 +43,7 @@ export class WeightCasts {
     const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !("parameters" in weights)));
     const rules = engineRules(this.device, OPERATORS);
     const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tengine\tlower`);
-    F[0] = held.length;
-    held.forEach((t, i) => (F[i + 1] = handleOrZero(t)));
+    writeLists(handlesOf(fn, "weights", held));
     this.#casts = native.weightCastsCreate(trainable);
     this.#kernels = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
   }

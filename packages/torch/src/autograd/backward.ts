@@ -1,10 +1,10 @@
 /** Gradients: accumulated into leaves, or returned. */
-import { ArgumentError, TensorDisposedError } from "../errors.js";
+import { ArgumentError } from "../errors.js";
 import { flag as flagKind, listOf, orNull, such } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
-import { F, native } from "../native.js";
+import { F, native, writeLists } from "../native.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
-import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import { handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 type Grads = readonly (Tensor | null)[];
@@ -31,24 +31,7 @@ const GRAPH = { retainGraph: orNull(flagKind), createGraph: flagKind };
 const BACKWARD: OptionNames<BackwardSumOptions> = { ...GRAPH, inputs: listOf(tensorKind) };
 const GRAD: OptionNames<GradOptions> = { ...GRAPH, gradOutputs: such<Tensor | Grads | null>("a tensor, an array of tensors, or null", (v) => v === null || tensorKind.accepts(v) || Array.isArray(v)), allowUnused: flagKind };
 
-function put(fn: string, name: string, list: Grads, at: number, nullable: boolean): number {
-  let next = at;
-  F[next++] = list.length;
-  for (let i = 0; i < list.length; i++) {
-    const t: unknown = list[i];
-    if ((t === null || t === undefined) && nullable) {
-      F[next++] = 0;
-      continue;
-    }
-    if (!isTensor(t)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor`, t);
-    const handle = handleOrZero(t);
-    if (handle === 0) throw new TensorDisposedError(fn);
-    F[next++] = handle;
-  }
-  return next;
-}
-
-const asList = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? (value as readonly T[]) : [value as T]);
+const asList = (value: unknown): unknown => (isTensor(value) ? [value] : value);
 const flag = (value: boolean | null | undefined): number => (value === undefined || value === null ? -1 : value ? 1 : 0);
 
 /**
@@ -62,13 +45,13 @@ export function backward(
 ): void {
   atMost("backward", arguments, 3);
   checkOptions("backward", options, BACKWARD);
-  const roots = asList(tensors);
-  const grads = gradTensors === null ? [] : asList<Tensor | null>(gradTensors);
+  const { retainGraph, createGraph, inputs } = options;
+  const roots = handlesOf("backward", "tensors", asList(tensors));
+  const grads = gradTensors === null ? [] : handlesOf("backward", "gradTensors", asList(gradTensors), true);
+  const leaves = handlesOf("backward", "inputs", inputs ?? []);
   if (grads.length !== 0 && grads.length !== roots.length) throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
-  let at = put("backward", "tensors", roots, 0, false);
-  at = put("backward", "gradTensors", grads, at, true);
-  put("backward", "inputs", options.inputs ?? [], at, false);
-  native.backward(flag(options.retainGraph), options.createGraph === true);
+  writeLists(roots, grads, leaves);
+  native.backward(flag(retainGraph), createGraph === true);
 }
 
 /**
@@ -93,11 +76,11 @@ export function grad(
 ): (Tensor | null)[] {
   atMost("grad", arguments, 3);
   checkOptions("grad", options, GRAD);
-  const wanted = asList(inputs);
-  let at = put("grad", "outputs", asList(outputs), 0, false);
-  at = put("grad", "inputs", wanted, at, false);
-  put("grad", "gradOutputs", options.gradOutputs ? asList<Tensor | null>(options.gradOutputs) : [], at, true);
-  native.grad(flag(options.retainGraph), options.createGraph === true, options.allowUnused === true);
+  const { gradOutputs, retainGraph, createGraph, allowUnused } = options;
+  const from = handlesOf("grad", "outputs", asList(outputs));
+  const wanted = handlesOf("grad", "inputs", asList(inputs));
+  writeLists(from, wanted, gradOutputs ? handlesOf("grad", "gradOutputs", asList(gradOutputs), true) : []);
+  native.grad(flag(retainGraph), createGraph === true, allowUnused === true);
   const handles = F.slice(0, wanted.length);
   return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
 }

@@ -1,8 +1,9 @@
 /** Operators whose forward and backward are written in TypeScript. */
 import { ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
-import { F, native } from "../native.js";
+import { F, native, writeLists } from "../native.js";
 import { atMost } from "../options.js";
-import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
+import { elementsOf } from "../read-once.js";
+import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 
@@ -117,7 +118,7 @@ export abstract class AutogradFunction {
     } finally {
       native.setGradEnabled(before);
     }
-    const outputs: readonly Tensor[] = isTensor(result) ? [result] : (result as readonly Tensor[]);
+    const outputs: Tensor[] = isTensor(result) ? [result] : elementsOf(Array.isArray(result) ? (result as readonly Tensor[]) : [result as unknown as Tensor]);
     for (const t of outputs) if (!isTensor(t) || handleOrZero(t) === 0) throw new ArgumentError(`${this.name}.forward`, "a tensor or an array of tensors as the result", t);
     const attached = attach(this, ctx, inputs, positions, args.length, outputs);
     return (isTensor(result) ? attached[0] : attached) as R;
@@ -135,52 +136,49 @@ function attach<Args extends readonly unknown[], R extends Result>(
   const saved = ctx.takeSaved();
   const present = saved.filter((t) => t !== null);
   const presence = saved.map((t) => t !== null);
-  let at = 0;
-  const put = (list: readonly Tensor[]): void => {
-    F[at++] = list.length;
-    for (const t of list) F[at++] = handleOrZero(t);
-  };
-  put(inputs);
-  put(outputs);
-  for (const t of outputs) F[at++] = (ctx.notDifferentiable.has(t) ? 0 : 1) | (ctx.dirty.has(t) ? 2 : 0);
-  put(present);
-  for (const t of present) F[at++] = outputs.includes(t) && !inputs.includes(t) ? 1 : 0;
+  const { name } = type;
+  // Flags of outputs: 1 differentiable, 2 changed in place. Of saved tensors: whether it is an output.
+  const flags = outputs.map((t) => (ctx.notDifferentiable.has(t) ? 0 : 1) | (ctx.dirty.has(t) ? 2 : 0));
+  const isOutput = present.map((t) => (outputs.includes(t) && !inputs.includes(t) ? 1 : 0));
   ctx.notDifferentiable.clear();
   const dirty = outputs.map((t) => ctx.dirty.has(t));
   ctx.dirty.clear();
 
   const callback = (): void => {
-    let read = 0;
-    const take = (): (Tensor | null)[] => {
-      const handles = F.slice(read + 1, read + 1 + (F[read] as number));
-      read += 1 + handles.length;
-      return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+    let read = 1;
+    const take = (): Float64Array => {
+      const n = F[read] as number;
+      const list = F.slice(read + 1, read + 1 + n);
+      read += 1 + n;
+      return list;
     };
+    const [gradHandles, savedHandles, needed] = [take(), take(), take()];
+    F[0] = 0; // all is read
+    const tensorsOf = (handles: Float64Array): (Tensor | null)[] => Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
     scope(() => {
-      const grads = take();
-      const values = take();
-      const needed = Array.from(F.subarray(read + 1, read + 1 + (F[read] as number)), (v) => v !== 0);
+      const grads = tensorsOf(gradHandles);
+      const values = tensorsOf(savedHandles);
       const byPosition = new Array<boolean>(count).fill(false);
-      positions.forEach((p, i) => (byPosition[p] = needed[i] === true));
+      positions.forEach((p, i) => (byPosition[p] = needed[i] === 1));
       ctx.setNeeds(byPosition);
       let next = 0;
       const restored = presence.map((p) => (p ? (values[next++] ?? null) : null));
       const got = ctx.runBackward(restored, () => type.backward(ctx, ...(grads as Tensor[])));
       const list: readonly (Tensor | null | undefined)[] = Array.isArray(got) ? (got as readonly (Tensor | null | undefined)[]) : [got as Tensor | null | undefined];
-      if (list.length > count) throw new ArgumentError(`${type.name}.backward`, `at most one gradient per argument of forward (${count})`, list.length);
+      const length = list.length;
+      if (length > count) throw new ArgumentError(`${name}.backward`, `at most one gradient per argument of forward (${count})`, length);
       const results = positions.map((p) => {
         const g = list[p];
-        if (g !== null && g !== undefined && !isTensor(g)) throw new ArgumentError(`${type.name}.backward`, `gradient ${p} to be a tensor or null`, g);
+        if (g !== null && g !== undefined && !isTensor(g)) throw new ArgumentError(`${name}.backward`, `gradient ${p} to be a tensor or null`, g);
         return g ?? null;
       });
-      F[0] = results.length;
-      results.forEach((g, i) => {
-        F[1 + i] = g === null ? 0 : handleOrZero(g);
-      });
+      writeLists(handlesOf(`${name}.backward`, "gradients", results, true));
       native.returnGradients();
     });
   };
-  native.attachNode(callback, `${type.name}Backward`, ctx.materialize);
+  const lists = [handlesOf(name, "inputs", inputs), handlesOf(`${name}.forward`, "outputs", outputs), flags, handlesOf(name, "saved tensors", present), isOutput];
+  writeLists(...lists);
+  native.attachNode(callback, `${name}Backward`, ctx.materialize === true);
   const handles = F.slice(0, outputs.length);
   return outputs.map((t, i) => {
     const handle = handles[i] as number;

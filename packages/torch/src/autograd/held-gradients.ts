@@ -1,7 +1,6 @@
 /** Gradients that stay where they are. */
-import { ArgumentError } from "../errors.js";
-import { BUFFER_LENGTH, F, native } from "../native.js";
-import { TensorList } from "../tensor/list.js";
+import { F, native, reserve } from "../native.js";
+import { packedHandles, TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /**
@@ -19,7 +18,6 @@ export class HeldGradients {
 
   constructor(parameters: Iterable<Tensor>) {
     this.#parameters = [...parameters];
-    if (2 * this.#parameters.length > BUFFER_LENGTH) throw new ArgumentError("HeldGradients", `at most ${BUFFER_LENGTH / 2} parameters`, this.#parameters.length);
     this.#packed = TensorList.of(this.#parameters);
     this.#gradients = TensorList.gradsOf(this.#packed);
   }
@@ -37,8 +35,9 @@ export class HeldGradients {
    */
   link(keepValues: boolean): number | null {
     const n = this.#packed.length;
-    F.set(this.#packed.handles);
-    F.set(this.#gradients.handles, n);
+    reserve(2 * n);
+    F.set(packedHandles(this.#packed));
+    F.set(packedHandles(this.#gradients), n);
     const linked = native.linkGrads(n, keepValues);
     return linked < 0 ? null : linked;
   }

@@ -3,7 +3,7 @@ import { flag } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { native } from "../native.js";
 import { checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
-import { handleOrZero } from "../tensor/handle.js";
+import { handleOrZero, mint } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
 
 export interface ParameterOptions {
@@ -24,7 +24,8 @@ export class Parameter extends Tensor {
     const detached = data.detach();
     const handle = native.alias(handleOrZero(detached));
     detached.dispose();
-    super(handle);
+    mint(handle);
+    super();
     native.guard(this, handle);
     const requiresGrad = options.requiresGrad ?? (this.isFloatingPoint() || this.isComplex());
     if (requiresGrad) native.setRequiresGrad(handle, true);

@@ -16,7 +16,7 @@ export type AtenResult = Tensor & Tensor[];
 function build(name: string): AtenOperator {
   const all = new Operator(name);
   const overloads = new Map<string, (...args: readonly unknown[]) => AtenResult>();
-  const target = (...args: readonly unknown[]): AtenResult => invoke(all, args) as AtenResult;
+  const target = (...args: unknown[]): AtenResult => invoke(all, args) as AtenResult;
   return new Proxy(target, {
     get(_, key): unknown {
       if (typeof key !== "string") return undefined;
@@ -24,7 +24,7 @@ function build(name: string): AtenOperator {
       if (found === undefined) {
         const op = new Operator(name, key === "default" ? "" : key);
         if (op.schemas.length === 0) return undefined;
-        found = (...args) => invoke(op, args) as AtenResult;
+        found = (...args: unknown[]) => invoke(op, args) as AtenResult;
         overloads.set(key, found);
       }
       return found;

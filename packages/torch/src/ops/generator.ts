@@ -39,56 +39,66 @@ function checkCpuState(state: Tensor): void {
   if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1) fail(words("a flag that is neither 0 nor 1"));
 }
 
+/** @internal */
+export let isGenerator: (value: unknown) => value is Generator;
+/** @internal */
+export let generatorId: (generator: Generator) => number;
+
 /**
  * A stream of random numbers of its own, equal to PyTorch's for the same seed.
  * @example randperm(10, { generator: new Generator().manualSeed(7) })
  */
 export class Generator {
-  /** @internal */
-  readonly id: number;
+  readonly #id: number;
   readonly device: Device;
+
+  static {
+    isGenerator = (value): value is Generator => typeof value === "object" && value !== null && #id in value;
+    generatorId = (generator) => generator.#id;
+  }
 
   constructor(device: DeviceLike = "cpu", isDefault = false) {
     atMost("Generator", arguments, 2);
     checkArguments("Generator", { device, isDefault }, { device: deviceKind, isDefault: flag });
     this.device = deviceOf(device, "Generator");
-    this.id = native.generatorCreate(this.device.code, isDefault);
-    registry.register(this, this.id);
+    this.#id = native.generatorCreate(this.device.code, isDefault === true);
+    registry.register(this, this.#id);
   }
   manualSeed(seed: number | bigint): this {
     atMost("Generator.manualSeed", arguments, 1);
-    F[0] = this.id;
-    writeSeed("manualSeed", seed, 1);
+    const id = this.#id;
+    F[0] = writeSeed("manualSeed", seed, 2);
+    F[1] = id;
     native.generatorSetSeed();
     return this;
   }
   /** The seed that this stream began with. */
   initialSeed(): bigint {
     atMost("Generator.initialSeed", arguments, 0);
-    native.generatorSeed(this.id);
+    native.generatorSeed(this.#id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
   /** Begin anew from a seed drawn from the system; returns it. */
   seed(): bigint {
     atMost("Generator.seed", arguments, 0);
-    native.generatorReseed(this.id);
+    native.generatorReseed(this.#id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
   /** @internal Become a copy of another stream: cheaper than a state, which is a tensor of 5 kB. */
   copyFrom(other: Generator): this {
-    native.generatorCopy(other.id, this.id);
+    native.generatorCopy(other.#id, this.#id);
     return this;
   }
   /** uint8 tensor: PyTorch's own format. */
   getState(): Tensor {
     atMost("Generator.getState", arguments, 0);
-    return wrap(native.generatorGetState(this.id));
+    return wrap(native.generatorGetState(this.#id));
   }
   setState(state: Tensor): this {
     atMost("Generator.setState", arguments, 1);
     if (!isTensor(state)) throw new ArgumentError("setState", "state to be a tensor from getState()", state);
     if (this.device.type === "cpu") checkCpuState(state);
-    native.generatorSetState(this.id, handleOrZero(state));
+    native.generatorSetState(this.#id, handleOrZero(state));
     return this;
   }
 }

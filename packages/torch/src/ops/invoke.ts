@@ -1,17 +1,17 @@
 /** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
-import { F, B, native, readInteger, writeInteger, BUFFER_LENGTH } from "../native.js";
-import { Device, device, deviceOfCode, deviceTypeCode } from "../tensor/device.js";
+import { F, B, native, readInteger, reserve, writeInteger } from "../native.js";
+import { device, deviceOfCode, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
 import { dtypeName } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
-import { TensorList } from "../tensor/list.js";
+import { isTensorList, packedHandles } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Complex } from "./complex.js";
-import type { Generator } from "./generator.js";
+import { generatorId, type Generator } from "./generator.js";
 import { mismatch } from "./mismatch.js";
-import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, planFor, Tag, tagOf, type Plan } from "./plan.js";
+import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, own, planFor, Tag, tagOf, type Plan } from "./plan.js";
 import { schemasOf, type Argument, type Schema } from "./schema.js";
 
 /** The latest call with options: tags of its positional arguments, and of its options in their order. */
@@ -61,16 +61,21 @@ export class Operator {
     return this.#schemas;
   }
 
-  /** The plan for these arguments. @throws {ArgumentError} when no overload takes them. */
-  plan(args: readonly unknown[]): Plan {
+  /** The plan for these arguments, which are this side's own from here on. @throws {ArgumentError} when no overload takes them. */
+  plan(args: unknown[]): Plan {
     const n = args.length;
     let key: number | string = n;
     if (n > 9) {
+      for (let i = 0; i < n; i++) args[i] = own(args[i]);
       key = shapeKey(args);
     } else {
       // Nine tags of five bits and the count stay exact in a number.
       let tag = 0;
-      for (let i = 0; i < n; i++) key = key * 32 + (tag = tagOf(args[i]));
+      for (let i = 0; i < n; i++) {
+        const value = args[i];
+        tag = isTensor(value) ? Tag.tensor : typeof value === "object" ? tagOf((args[i] = own(value))) : tagOf(value);
+        key = key * 32 + tag;
+      }
       if (tag === Tag.options) return this.#planNamed(args, key);
     }
     if (key === this.#lastKey && this.#last !== null) return this.#last;
@@ -178,17 +183,17 @@ function writeScalar(value: unknown, at: number): number {
   return at + 3;
 }
 
-function tooLong(schema: Schema, n: number): never {
-  throw new ArgumentError(schema.name.replace(/^aten::/, ""), `lists of at most ${BUFFER_LENGTH - 1024} elements in one call`, n);
-}
+/** What a call's other arguments take at most. */
+const OTHERS = 1024;
 
 function writeList(arg: Argument, value: unknown, start: number, schema: Schema): number {
   let at = start;
-  if (value instanceof TensorList) {
-    const n = value.length;
-    if (at + n + 64 > BUFFER_LENGTH) tooLong(schema, n);
+  if (isTensorList(value)) {
+    const handles = packedHandles(value);
+    const n = handles.length;
+    reserve(at + n + OTHERS);
     F[at] = n;
-    F.set(value.handles, at + 1);
+    F.set(handles, at + 1);
     return at + 1 + n;
   }
   if (!Array.isArray(value)) {
@@ -200,7 +205,7 @@ function writeList(arg: Argument, value: unknown, start: number, schema: Schema)
   }
   const list: readonly unknown[] = value;
   const n = list.length;
-  if (at + 3 * n + 64 > BUFFER_LENGTH) tooLong(schema, n);
+  reserve(at + 3 * n + OTHERS);
   F[at++] = n;
   switch (arg.kind) {
     case "t":
@@ -256,7 +261,7 @@ function writeOne(arg: Argument, value: unknown, start: number, schema: Schema):
       F[at] = dtypeOfArgument(value);
       return at + 1;
     case "D":
-      F[at] = value instanceof Device ? value.code : device(value as string).code;
+      F[at] = device(value as DeviceLike).code;
       return at + 1;
     case "l":
       F[at] = named(LAYOUTS, "layout", value, schema);
@@ -265,7 +270,7 @@ function writeOne(arg: Argument, value: unknown, start: number, schema: Schema):
       F[at] = named(MEMORY_FORMATS, "memoryFormat", value, schema);
       return at + 1;
     default:
-      F[at] = (value as Generator).id;
+      F[at] = generatorId(value as Generator);
       return at + 1;
   }
 }
@@ -276,12 +281,15 @@ function named(table: Readonly<Record<string, number>>, what: string, value: unk
   return code;
 }
 
-/** Call an operator with its arguments as a user wrote them. */
-export function invoke(op: Operator, args: readonly unknown[]): unknown {
+/**
+ * Call an operator with its arguments as a user wrote them. Takes the array over: what is a caller's in it is read once, and replaced by a copy. From there to the call nothing runs but this file, so nobody
+ * else writes into the buffer meanwhile.
+ */
+export function invoke(op: Operator, args: unknown[]): unknown {
   const plan = op.plan(args);
   const { schema, source, defaults } = plan;
   const specs = schema.args;
-  let at = 1;
+  let at = 2;
   let options: Readonly<Record<string, unknown>> | null = null;
   for (let i = 0; i < specs.length; i++) {
     const from = source[i];
@@ -297,7 +305,8 @@ export function invoke(op: Operator, args: readonly unknown[]): unknown {
       at = writeOne(specs[i] as Argument, options[from as string], at, schema);
     }
   }
-  F[0] = plan.id;
+  F[0] = at;
+  F[1] = plan.id;
   try {
     native.call();
   } catch (error) {

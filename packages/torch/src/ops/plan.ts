@@ -1,11 +1,12 @@
 /** How one overload is called with arguments of one shape: resolved once per shape of a call, as PyTorch's argument parser would choose. */
 import { dtypeCode, isDType } from "../tensor/dtype.js";
-import { Device, device } from "../tensor/device.js";
+import { device, isDevice } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
-import { TensorList } from "../tensor/list.js";
-import { Generator } from "./generator.js";
+import { isTensorList } from "../tensor/list.js";
+import { isGenerator } from "./generator.js";
 import { Complex } from "./complex.js";
 import { native, F, writeInteger } from "../native.js";
+import { elementsOf } from "../read-once.js";
 import type { Argument, Schema } from "./schema.js";
 
 /** What an argument looks like, as far as the choice of an overload depends on it. */
@@ -13,6 +14,22 @@ export const Tag = {
   missing: 0, none: 1, tensor: 2, integer: 3, float: 4, boolean: 5, string: 6, integers: 7, floats: 8, tensors: 9, empty: 10, bigint: 11, generator: 12, device: 13, booleans: 14, maybeTensors: 15,
   complex: 16, strings: 17, dtype: 18, other: 19, options: 20,
 } as const;
+
+/**
+ * An argument as this side owns it: lists, options and complex numbers are copied, whatever getters, proxies or classes of a caller's they are, so that a later read runs no code of a caller's.
+ * Everything else is a tensor, a primitive, or an object of ours whose fields cannot change.
+ */
+export function own(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || isTensor(value)) return value;
+  if (Array.isArray(value)) return elementsOf(value as readonly unknown[]);
+  if (value instanceof Complex) {
+    const { re, im } = value;
+    return typeof re === "number" && typeof im === "number" ? new Complex(re, im) : NOTHING;
+  }
+  return isOptions(value) ? { ...value } : value;
+}
+/** What no argument takes. */
+const NOTHING = Symbol("not a number");
 
 export function tagOf(value: unknown): number {
   if (isTensor(value)) return Tag.tensor;
@@ -30,9 +47,9 @@ export function tagOf(value: unknown): number {
     case "object":
       if (value === null) return Tag.none;
       if (Array.isArray(value)) return tagOfList(value);
-      if (value instanceof TensorList) return Tag.tensors;
-      if (value instanceof Generator) return Tag.generator;
-      if (value instanceof Device) return Tag.device;
+      if (isTensorList(value)) return Tag.tensors;
+      if (isGenerator(value)) return Tag.generator;
+      if (isDevice(value)) return Tag.device;
       if (value instanceof Complex) return Tag.complex;
       return isOptions(value) ? Tag.options : Tag.other;
     default:

@@ -99,7 +99,7 @@ export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: numb
     if (present.length > 0)
       noGrad(() =>
         scope(() => {
-          const real = list.some((p) => p.isComplex()) ? TensorList.of(present.select([...present.handles.keys()]).toArray().map(parts)) : present;
+          const real = list.some((p) => p.isComplex()) ? TensorList.of(present.toArray().map(parts)) : present;
           foreachClampMin_(real, -clipValue);
           foreachClampMax_(real, clipValue);
         }),

@@ -1,11 +1,11 @@
 /** Private operators that optimizers are made of. */
 import { aten } from "../ops/aten.js";
 import { NbitError } from "../errors.js";
-import { F, native } from "../native.js";
+import { F, native, reserve } from "../native.js";
 import type { AtenOperator, AtenResult } from "../ops/aten.js";
 import { tensor } from "../tensor/values.js";
 import { outsideScopes } from "../tensor/scope.js";
-import type { TensorList } from "../tensor/list.js";
+import { packedHandles, type TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /** @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. */
@@ -26,7 +26,8 @@ const foreachAdd_ = operator("_foreach_add_");
  */
 export function countSteps(steps: TensorList): Float64Array | null {
   const n = steps.length;
-  F.set(steps.handles);
+  reserve(n);
+  F.set(packedHandles(steps));
   if (native.countSteps(n)) return F.slice(0, n);
   foreachAdd_(steps, 1);
   return null;

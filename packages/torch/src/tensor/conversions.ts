@@ -4,7 +4,7 @@ import { flag, oneOf, whole } from "../kinds.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { invoke, Operator } from "../ops/invoke.js";
-import { Device, device, isDeviceName, type DeviceLike } from "./device.js";
+import { device, isDevice, isDeviceName, type DeviceLike } from "./device.js";
 import { dtypeMeant, isDType, type DType } from "./dtype.js";
 import { isTensor } from "./handle.js";
 import { Tensor } from "./tensor.js";
@@ -62,7 +62,7 @@ const methods: Conversions & ThisType<Tensor> = {
     if (isDType(target)) return to(this, { dtype: target });
     // "half" is no device, but nearly a dtype.
     if (typeof target === "string" && !isDeviceName(target) && dtypeMeant(target) !== "") throw new ArgumentError("to", "a dtype, a device, options or a tensor", target, dtypeMeant(target));
-    if (typeof target === "string" || target instanceof Device) return to(this, { device: target });
+    if (typeof target === "string" || isDevice(target)) return to(this, { device: target });
     if (typeof target !== "object" || target === null) throw new ArgumentError("to", "a dtype, a device, options or a tensor", target);
     checkOptions("to", target, NAMES);
     return to(this, target);

@@ -3,7 +3,14 @@ import { ArgumentError } from "../errors.js";
 import { info } from "../native.js";
 import { atMost } from "../options.js";
 
+/** @internal */
+export let isDevice: (value: unknown) => value is Device;
+
 export class Device {
+  readonly #ours = true;
+  static {
+    isDevice = (value): value is Device => typeof value === "object" && value !== null && #ours in value;
+  }
   readonly type: string;
   readonly index: number | null;
   /** @internal */
@@ -61,7 +68,7 @@ export function isDeviceName(text: string): boolean {
  */
 export function device(like: DeviceLike, fn = "device"): Device {
   atMost("device", arguments, 2);
-  if (like instanceof Device) return like;
+  if (isDevice(like)) return like;
   const known = byText.get(like);
   if (known !== undefined) return known;
   const match = typeof like === "string" ? /^([a-z]+)(?::(\d{1,3}))?$/.exec(like) : null;

@@ -2,6 +2,7 @@
  * The one private field of a tensor that matters, its handle, and who may see it. The accessors are filled in by the class itself (tensor.ts), so that
  * code outside the package can neither read nor forge a handle.
  */
+import { ArgumentError, TensorDisposedError } from "../errors.js";
 import type { Tensor } from "./tensor.js";
 
 /** Where a tensor stands with scopes. */
@@ -15,6 +16,7 @@ interface Accessors {
   setEscape(tensor: Tensor, state: Lifetime): void;
   sweepHandle(tensor: Tensor): number;
   wrap(handle: number): Tensor;
+  mint(handle: number): void;
 }
 
 /** Whether a value is a tensor (disposed or not). */
@@ -30,7 +32,34 @@ export let sweepHandle: (tensor: Tensor) => number;
 /** @internal A tensor for a handle that this side now owns; tracked by the current scope, or guarded. */
 export let wrap: (handle: number) => Tensor;
 
+/** @internal The next tensor that is constructed holds this handle: for classes that extend Tensor. Without it, no constructor makes one. */
+export let mint: (handle: number) => void;
+
+/** @internal The handle of a live tensor. */
+export function liveHandle(tensor: Tensor, fn: string | null): number {
+  if (!isTensor(tensor)) throw new ArgumentError(fn ?? "Tensor", "a tensor before the dot", tensor);
+  const handle = handleOrZero(tensor);
+  if (handle === 0) throw new TensorDisposedError(fn);
+  return handle;
+}
+
+/**
+ * @internal Handles of a list of tensors, read once, whatever getters it has.
+ * @param nullable - Null and undefined may stand for no tensor: 0.
+ */
+export function handlesOf(fn: string, name: string, list: unknown, nullable = false): number[] {
+  if (!Array.isArray(list)) throw new ArgumentError(fn, `${name} to be an array of tensors`, list);
+  const n = list.length;
+  const handles = new Array<number>(n).fill(0);
+  for (let i = 0; i < n; i++) {
+    const t: unknown = list[i];
+    if (isTensor(t)) handles[i] = liveHandle(t, fn);
+    else if (!nullable || (t !== null && t !== undefined)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor${nullable ? " or null" : ""}`, t);
+  }
+  return handles;
+}
+
 /** @internal Called once, by the class. */
 export function provide(accessors: Accessors): void {
-  ({ isTensor, handleOrZero, escapeOf, setEscape, sweepHandle, wrap } = accessors);
+  ({ isTensor, handleOrZero, escapeOf, setEscape, sweepHandle, wrap, mint } = accessors);
 }

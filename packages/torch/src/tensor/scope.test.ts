@@ -139,3 +139,49 @@ test("memory counts bytes, and peaks", () => {
     assert.ok(torch.memory().cachedBytes < wide);
   });
 });
+
+test("tensors escape at any depth, in fields of any object, and through cycles", () => {
+  const before = count();
+  class Batch {
+    readonly x = torch.ones([2]);
+    readonly inner = { list: [new Set([torch.ones([3])]), new Map([[torch.ones([4]), 1]])] };
+    self: Batch | null = null;
+  }
+  interface Chain {
+    readonly next: Chain | Batch;
+  }
+  const chain = torch.scope(() => {
+    const batch = new Batch();
+    batch.self = batch;
+    torch.ones([5]);
+    let chain: Chain | Batch = batch;
+    for (let i = 0; i < 100_000; i++) chain = { next: chain };
+    return chain;
+  });
+  let at: Chain | Batch = chain;
+  while ("next" in at) at = at.next;
+  const found = [at.x, ...(at.inner.list[0] as Set<torch.Tensor>), ...(at.inner.list[1] as Map<torch.Tensor, number>).keys()];
+  assert.deepEqual(found.map((t) => t.shape), [[2], [3], [4]]);
+  assert.equal(count(), before + 3);
+  for (const t of found) t.dispose();
+});
+
+test("a result whose getters throw, open scopes and keep leaves nothing behind, and the scopes around in order", () => {
+  const before = count();
+  const mine = new Error("mine");
+  let kept: torch.Tensor | null = null;
+  torch.scope(() => {
+    const outer = torch.ones([1]);
+    assert.throws(() => torch.scope(() => ({ x: torch.ones([2]), get y(): never { throw mine; } })), (error) => error === mine);
+    assert.throws(() => torch.scope(() => ({ get then(): never { throw mine; } })), (error) => error === mine);
+    const result = torch.scope(() => {
+      const x = torch.ones([3]);
+      return { x, get y() { return torch.scope(() => [x, outer, torch.ones([4])]); }, get z() { return (kept ??= torch.keep(x)); } };
+    });
+    assert.deepEqual([result.x.disposed, outer.disposed], [false, false]);
+    torch.ones([5]);
+  });
+  assert.deepEqual((kept as torch.Tensor | null)?.tolist(), [1, 1, 1]);
+  (kept as torch.Tensor | null)?.dispose();
+  assert.equal(count(), before);
+});

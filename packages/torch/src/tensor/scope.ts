@@ -1,6 +1,7 @@
 /** Lifetime: scopes free what was made inside them; a finalizer is the safety net for what was made outside. */
+import { types } from "node:util";
 import { ArgumentError, NbitError } from "../errors.js";
-import { F, BUFFER_LENGTH, native } from "../native.js";
+import { F, native } from "../native.js";
 import { atMost } from "../options.js";
 import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -18,38 +19,54 @@ export function track(tensor: Tensor): void {
   }
 }
 
-function visit(value: unknown, found: Tensor[], depth: number): void {
-  if (typeof value !== "object" || value === null || depth > 16) return;
-  if (isTensor(value)) {
-    if (escapeOf(value) === Lifetime.scoped) {
-      setEscape(value, Lifetime.escaping);
-      found.push(value);
+/** Whether nothing that may hold a tensor is in it, however many elements it has. */
+const isOpaque = (value: object): boolean => ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+
+/** Mark the tensors of open scopes that a result holds, at any depth; `found` lists them. Getters of the result run. */
+function mark(result: unknown, found: Tensor[]): void {
+  const waiting: unknown[] = [result];
+  let seen: Set<object> | null = null;
+  while (waiting.length > 0) {
+    const value = waiting.pop();
+    if (typeof value !== "object" || value === null) continue;
+    if (isTensor(value)) {
+      if (escapeOf(value) === Lifetime.scoped) {
+        setEscape(value, Lifetime.escaping);
+        found.push(value);
+      }
+      continue;
     }
-  } else if (Array.isArray(value)) {
-    for (const e of value) visit(e, found, depth + 1);
-  } else if (value instanceof Map) {
-    for (const e of value.values()) visit(e, found, depth + 1);
-  } else if (value instanceof Set) {
-    for (const e of value) visit(e, found, depth + 1);
-  } else {
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype === Object.prototype || prototype === null) for (const e of Object.values(value)) visit(e, found, depth + 1);
+    seen ??= new Set();
+    if (seen.has(value) || isOpaque(value)) continue;
+    seen.add(value);
+    if (types.isMap(value)) {
+      for (const [key, e] of value as Map<unknown, unknown>) waiting.push(key, e);
+    } else if (types.isSet(value)) {
+      for (const e of value as Set<unknown>) waiting.push(e);
+    } else {
+      for (const e of Object.values(value) as unknown[]) if (typeof e === "object" && e !== null) waiting.push(e);
+    }
   }
 }
 
-const NONE: readonly Tensor[] = [];
-
 function close(mine: Tensor[], outer: Tensor[] | null, result: unknown): void {
   current = outer;
-  let escaping: readonly Tensor[] = NONE;
+  const escaping: Tensor[] = [];
+  let failure: { readonly error: unknown } | null = null;
   if (typeof result === "object" && result !== null) {
-    const found: Tensor[] = [];
-    visit(result, found, 0);
-    escaping = found;
+    try {
+      mark(result, escaping);
+    } catch (error) {
+      // Nobody gets the result: nothing escapes.
+      for (const tensor of escaping) if (escapeOf(tensor) === Lifetime.escaping) setEscape(tensor, Lifetime.scoped);
+      escaping.length = 0;
+      failure = { error };
+    }
   }
   free(mine, escaping);
   mine.length = 0;
   if (spare.length < 32) spare.push(mine);
+  if (failure !== null) throw failure.error;
 }
 
 /** Release what a scope made, but for what escapes it. */
@@ -62,7 +79,7 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
       const handle = sweepHandle(tensor);
       if (handle !== 0) {
         F[n++] = handle;
-        if (n === BUFFER_LENGTH) {
+        if (n === F.length) {
           native.releaseMany(n);
           n = 0;
         }
@@ -78,7 +95,7 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
 }
 
 /**
- * Run `fn` and free every tensor made inside, except those that it returns (also inside arrays, plain objects, Maps and Sets) or that were {@link keep}t.
+ * Run `fn` and free every tensor made inside, except those that it returns (also inside arrays, objects, Maps and Sets, at any depth: what their enumerable fields hold) or that were {@link keep}t.
  *
  * Scopes nest: what a scope returns belongs to the scope around it. Cheap: about 20 ns per tensor. Parameters, buffers, gradients and optimizer state live
  * outside by construction. Also closes when `fn` throws.
@@ -96,29 +113,16 @@ export function scope<T>(fn: () => T): T {
   let result: T;
   try {
     result = fn();
+    if (isPromise(result)) {
+      result.then(undefined, () => undefined);
+      throw new NbitError("scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.", "SCOPE_ASYNC");
+    }
   } catch (error) {
     close(mine, outer, undefined);
     throw error;
   }
-  if (isPromise(result)) {
-    close(mine, outer, undefined);
-    result.then(undefined, () => undefined);
-    throw new NbitError("scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.", "SCOPE_ASYNC");
-  }
   close(mine, outer, result);
   return result;
-}
-
-/** @internal For the few places that cannot be a callback. Returns what {@link leaveScope} needs. */
-export function enterScope(): { readonly outer: Tensor[] | null; readonly mine: Tensor[] } {
-  const outer = current;
-  const mine = spare.pop() ?? [];
-  current = mine;
-  return { outer, mine };
-}
-/** @internal */
-export function leaveScope(entered: { readonly outer: Tensor[] | null; readonly mine: Tensor[] }, result?: unknown): void {
-  close(entered.mine, entered.outer, result);
 }
 
 /**
@@ -139,7 +143,7 @@ export class ReentrantScope {
   }
 
   close(): void {
-    free(this.#mine, NONE);
+    free(this.#mine, []);
     this.#mine.length = 0;
   }
 }
@@ -164,7 +168,7 @@ export function outsideScopes<T>(fn: () => T): T {
 export function keep<T extends Tensor>(tensor: T): T {
   atMost("keep", arguments, 1);
   if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
-  if (escapeOf(tensor) === Lifetime.scoped) {
+  if (escapeOf(tensor) !== Lifetime.free) {
     setEscape(tensor, Lifetime.free);
     if (handleOrZero(tensor) !== 0) native.guard(tensor, handleOrZero(tensor));
   }

@@ -1,6 +1,6 @@
 /** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
-import { addDescriber, ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
-import { F, native } from "../native.js";
+import { addDescriber, ArgumentError, NbitError, words } from "../errors.js";
+import { F, native, writeLists } from "../native.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/invoke.js";
 import { Complex } from "../ops/complex.js";
@@ -9,7 +9,7 @@ import { tensorKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { deviceOfCode, type Device } from "./device.js";
-import { handleOrZero, isTensor, Lifetime, provide } from "./handle.js";
+import { handleOrZero, handlesOf, isTensor, Lifetime, liveHandle, provide, wrap } from "./handle.js";
 import { track } from "./scope.js";
 import { nested, plainBytes, typedArrayOf, type Nested } from "./values.js";
 import type { Conversions } from "./conversions.js";
@@ -29,6 +29,14 @@ export interface BackwardOptions {
   readonly inputs?: readonly Tensor[];
 }
 const BACKWARD: OptionNames<BackwardOptions> = { gradient: orNull(tensorKind), retainGraph: orNull(flag), createGraph: flag, inputs: listOf(tensorKind) };
+
+/** The handle that the tensor made next holds; 0 while none is to be made. */
+let minted = 0;
+
+/** Read metadata into the buffer. */
+function meta(t: Tensor, fn: string): void {
+  native.meta(liveHandle(t, fn));
+}
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
 export interface Tensor extends TensorMethods, Conversions {}
@@ -58,43 +66,42 @@ export class Tensor {
         return handle;
       },
       wrap: (handle) => {
-        const t = new Tensor(handle);
+        minted = handle;
+        const t = new Tensor();
         track(t);
         return t;
+      },
+      mint: (handle) => {
+        minted = handle;
       },
     });
   }
 
-  /** @internal */
-  constructor(handle: number) {
-    this.#handle = handle;
-  }
-
-  /** Read metadata into the buffer. */
-  #meta(): void {
-    if (this.#handle === 0) throw new TensorDisposedError(null);
-    native.meta(this.#handle);
+  /** @internal A handle comes from inside the package only: one that is forged could be another tensor's. */
+  constructor() {
+    if (minted === 0) throw new ArgumentError("Tensor", "to be made by tensor(…), a factory or an operator", words(`new ${new.target.name}(…)`), "", "ERR_TENSOR_CONSTRUCTOR");
+    this.#handle = minted;
+    minted = 0;
   }
 
   // ---------------------------------------------------------------- metadata
 
   get shape(): readonly number[] {
-    this.#meta();
+    meta(this, "shape");
     const n = F[3] as number;
     const sizes = new Array<number>(n);
     for (let i = 0; i < n; i++) sizes[i] = F[8 + i] as number;
     return sizes;
   }
   get dtype(): DType {
-    if (this.#handle === 0) throw new TensorDisposedError("dtype");
-    return dtypeName(native.dtypeOf(this.#handle));
+    return dtypeName(native.dtypeOf(liveHandle(this, "dtype")));
   }
   get device(): Device {
-    this.#meta();
+    meta(this, "device");
     return deviceOfCode(F[1] as number);
   }
   get ndim(): number {
-    this.#meta();
+    meta(this, "ndim");
     return F[3] as number;
   }
   dim(): number {
@@ -103,17 +110,17 @@ export class Tensor {
   }
   numel(): number {
     atMost("numel", arguments, 0);
-    this.#meta();
+    meta(this, "numel");
     return F[4] as number;
   }
   /** Bytes of one element. */
   get itemsize(): number {
-    this.#meta();
+    meta(this, "itemsize");
     return F[7] as number;
   }
   /** Bytes of all elements; a view counts its own elements, not its storage. */
   get nbytes(): number {
-    this.#meta();
+    meta(this, "nbytes");
     return (F[7] as number) * (F[4] as number);
   }
   size(): readonly number[];
@@ -131,31 +138,32 @@ export class Tensor {
   /** Steps in elements, one per dimension. */
   stride(): readonly number[] {
     atMost("stride", arguments, 0);
-    this.#meta();
+    meta(this, "stride");
+    if (F[6] !== 0) throw new ArgumentError("stride", "a strided tensor", this);
     const n = F[3] as number;
     return Array.from(F.subarray(8 + n, 8 + 2 * n));
   }
   storageOffset(): number {
     atMost("storageOffset", arguments, 0);
-    this.#meta();
+    meta(this, "storageOffset");
     return F[5] as number;
   }
   isContiguous(): boolean {
     atMost("isContiguous", arguments, 0);
-    this.#meta();
+    meta(this, "isContiguous");
     return ((F[2] as number) & 4) !== 0;
   }
   get isView(): boolean {
-    this.#meta();
+    meta(this, "isView");
     return ((F[2] as number) & 8) !== 0;
   }
   /** Made in inference mode: autograd refuses it for good. */
   get isInference(): boolean {
-    this.#meta();
+    meta(this, "isInference");
     return ((F[2] as number) & 16) !== 0;
   }
   get layout(): "strided" | "sparseCoo" | "sparseCsr" | "other" {
-    this.#meta();
+    meta(this, "layout");
     return (["strided", "sparseCoo", "sparseCsr"] as const)[F[6] as number] ?? "other";
   }
   get isSparse(): boolean {
@@ -175,17 +183,12 @@ export class Tensor {
   /** Address of the first element: equal addresses share memory. */
   dataPtr(): number {
     atMost("dataPtr", arguments, 0);
-    return native.dataPointer(this.#live("dataPtr"));
+    return native.dataPointer(liveHandle(this, "dataPtr"));
   }
   /** Counts in-place changes; -1 for an inference tensor. */
   get version(): number {
-    native.storageInfo(this.#live("version"));
+    native.storageInfo(liveHandle(this, "version"));
     return F[2] as number;
-  }
-
-  #live(fn: string): number {
-    if (this.#handle === 0) throw new TensorDisposedError(fn);
-    return this.#handle;
   }
 
   // ---------------------------------------------------------------- values
@@ -196,7 +199,7 @@ export class Tensor {
    */
   item(): number {
     atMost("item", arguments, 0);
-    native.item(this.#live("item"));
+    native.item(liveHandle(this, "item"));
     const value = takeScalar();
     if (typeof value === "number") return value;
     if (typeof value === "boolean") return value ? 1 : 0;
@@ -205,14 +208,14 @@ export class Tensor {
   }
   itemBigInt(): bigint {
     atMost("itemBigInt", arguments, 0);
-    native.item(this.#live("itemBigInt"));
+    native.item(liveHandle(this, "itemBigInt"));
     const value = takeScalar();
     if (value instanceof Complex || (typeof value === "number" && !Number.isInteger(value))) throw new ArgumentError("itemBigInt", "an integer", value);
     return BigInt(value);
   }
   itemComplex(): Complex {
     atMost("itemComplex", arguments, 0);
-    native.item(this.#live("itemComplex"));
+    native.item(liveHandle(this, "itemComplex"));
     const value = takeScalar();
     return value instanceof Complex ? value : new Complex(Number(value), 0);
   }
@@ -227,23 +230,24 @@ export class Tensor {
    */
   toTypedArray(): ReturnType<typeof typedArrayOf> {
     atMost("toTypedArray", arguments, 0);
-    return typedArrayOf(this.dtype, native.toBytes(this.#live("toTypedArray")));
+    return typedArrayOf(this.dtype, native.toBytes(liveHandle(this, "toTypedArray")));
   }
   /** The raw bytes of the elements in row-major order, copied. */
   toBytes(): ArrayBuffer {
     atMost("toBytes", arguments, 0);
-    return native.toBytes(this.#live("toBytes"));
+    return native.toBytes(liveHandle(this, "toBytes"));
   }
   /** Overwrite all elements from bytes of the same dtype and count, in row-major order. Autograd does not see it. */
   copyFromBytes(bytes: ArrayBufferView | ArrayBuffer): this {
     atMost("copyFromBytes", arguments, 1);
     if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
-    native.copyFromBytes(this.#live("copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : bytes);
+    native.copyFromBytes(liveHandle(this, "copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : bytes);
     return this;
   }
 
   /** As PyTorch prints it. */
   toString(): string {
+    if (!isTensor(this)) return "Tensor {}";
     return this.#handle === 0 ? "tensor(disposed)" : formatTensor(this);
   }
   [inspect](): string {
@@ -269,43 +273,43 @@ export class Tensor {
   // ---------------------------------------------------------------- autograd
 
   get requiresGrad(): boolean {
-    this.#meta();
+    meta(this, "requiresGrad");
     return ((F[2] as number) & 1) !== 0;
   }
   set requiresGrad(on: boolean) {
-    native.setRequiresGrad(this.#live("requiresGrad"), on);
+    native.setRequiresGrad(liveHandle(this, "requiresGrad"), on);
   }
   requiresGrad_(on = true): this {
     atMost("requiresGrad_", arguments, 1);
     checkArguments("requiresGrad_", { on }, { on: flag });
-    native.setRequiresGrad(this.#live("requiresGrad_"), on);
+    native.setRequiresGrad(liveHandle(this, "requiresGrad_"), on);
     return this;
   }
   get isLeaf(): boolean {
-    this.#meta();
+    meta(this, "isLeaf");
     return ((F[2] as number) & 2) !== 0;
   }
   /** The accumulated gradient, as a new tensor object around the same memory; null before the first backward. */
   get grad(): Tensor | null {
-    const handle = native.getGrad(this.#live("grad"));
-    return handle === 0 ? null : wrapLater(handle);
+    const handle = native.getGrad(liveHandle(this, "grad"));
+    return handle === 0 ? null : wrap(handle);
   }
   set grad(value: Tensor | null) {
     if (value === null || value === undefined) {
-      native.setGrad(this.#live("grad"), 0);
+      native.setGrad(liveHandle(this, "grad"), 0);
       return;
     }
     if (!isTensor(value)) throw new ArgumentError("grad", "a tensor or null", value);
-    native.setGrad(this.#live("grad"), value.#live("grad"));
+    native.setGrad(liveHandle(this, "grad"), liveHandle(value, "grad"));
   }
   /** Name of the node that made this tensor, such as "AddBackward0"; null for a leaf. */
   get gradFn(): string | null {
-    return native.gradFnName(this.#live("gradFn")) ?? null;
+    return native.gradFnName(liveHandle(this, "gradFn")) ?? null;
   }
   /** Keep the gradient of a tensor that is not a leaf. */
   retainGrad(): this {
     atMost("retainGrad", arguments, 0);
-    native.retainGrad(this.#live("retainGrad"));
+    native.retainGrad(liveHandle(this, "retainGrad"));
     return this;
   }
   /**
@@ -314,15 +318,10 @@ export class Tensor {
   backward(options: BackwardOptions = {}): void {
     atMost("backward", arguments, 1);
     checkOptions("backward", options, BACKWARD);
-    const { gradient, inputs = [] } = options;
-    let at = 0;
-    F[at++] = 1;
-    F[at++] = this.#live("backward");
-    F[at++] = gradient ? 1 : 0;
-    if (gradient) F[at++] = gradient.#live("backward");
-    F[at++] = inputs.length;
-    for (const t of inputs) F[at++] = t.#live("backward");
-    native.backward(options.retainGraph === undefined || options.retainGraph === null ? -1 : options.retainGraph ? 1 : 0, options.createGraph === true);
+    const { gradient, inputs = [], retainGraph, createGraph } = options;
+    const leaves = handlesOf("backward", "inputs", inputs);
+    writeLists([liveHandle(this, "backward")], gradient ? [liveHandle(gradient, "backward")] : [], leaves);
+    native.backward(retainGraph === undefined || retainGraph === null ? -1 : retainGraph ? 1 : 0, createGraph === true);
   }
   /**
    * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs inside a scope: keep what must survive.
@@ -330,11 +329,12 @@ export class Tensor {
   registerHook(fn: (grad: Tensor) => Tensor | null | undefined | void): { remove(): void } {
     atMost("registerHook", arguments, 1);
     checkArguments("registerHook", { fn }, { fn: callable });
-    const handle = this.#live("registerHook");
+    const handle = liveHandle(this, "registerHook");
     const id = native.registerHook(handle, () => {
-      const before = wrapLater(F[0] as number);
-      const after = fn(before);
-      F[0] = isTensor(after) ? after.#live("registerHook") : 0;
+      const gradient = wrap(takeHandle());
+      const after = fn(gradient);
+      const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
+      F[0] = replaced;
     });
     return {
       remove: () => {
@@ -347,11 +347,11 @@ export class Tensor {
     atMost("registerPostAccumulateGradHook", arguments, 1);
     checkArguments("registerPostAccumulateGradHook", { fn }, { fn: orNull(callable) });
     native.setPostAccumulateHook(
-      this.#live("registerPostAccumulateGradHook"),
+      liveHandle(this, "registerPostAccumulateGradHook"),
       fn === null
         ? null
         : () => {
-            native.release(F[0] as number);
+            native.release(takeHandle());
             fn(this);
           },
     );
@@ -360,17 +360,18 @@ export class Tensor {
   setData(source: Tensor): void {
     atMost("Tensor.setData", arguments, 1);
     if (!isTensor(source)) throw new ArgumentError("setData", "a tensor", source);
-    native.setData(this.#live("setData"), source.#live("setData"));
+    native.setData(liveHandle(this, "setData"), liveHandle(source, "setData"));
   }
 
   // ---------------------------------------------------------------- lifetime
 
   get disposed(): boolean {
-    return this.#handle === 0;
+    return isTensor(this) && this.#handle === 0;
   }
   /** Give the memory back now. Safe to call twice. */
   dispose(): void {
     atMost("dispose", arguments, 0);
+    if (!isTensor(this)) liveHandle(this, "dispose");
     if (this.#handle === 0) return;
     native.release(this.#handle);
     this.#handle = 0;
@@ -386,10 +387,11 @@ export class Tensor {
   }
 }
 
-function wrapLater(handle: number): Tensor {
-  const t = new Tensor(handle);
-  track(t);
-  return t;
+/** The handle that the addon gives to a hook; the mark before it says that it was read. */
+function takeHandle(): number {
+  const handle = F[1] as number;
+  F[0] = 0;
+  return handle;
 }
 
 addDescriber((value) => {

@@ -1,6 +1,7 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
 import { ArgumentError, words } from "../errors.js";
-import { F, native } from "../native.js";
+import { native, writeLists } from "../native.js";
+import { elementsOf } from "../read-once.js";
 import { Complex } from "../ops/complex.js";
 import { flag, orNull } from "../kinds.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
@@ -75,13 +76,15 @@ function flatten(data: TensorData, flat: Flat, depth: number): void {
   if (depth > 64) throw new ArgumentError("tensor", "at most 64 dimensions (is the array inside itself?)", data);
   if (Array.isArray(data) || ArrayBuffer.isView(data)) {
     const list = data as readonly TensorData[];
+    const length = list.length;
     if (flat.shape.length === depth) {
       if (flat.values.length > 0) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
-      flat.shape.push(list.length);
-    } else if (flat.shape[depth] !== list.length) {
-      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, words(`length ${list.length}`));
+      flat.shape.push(length);
+    } else if (flat.shape[depth] !== length) {
+      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, words(`length ${length}`));
     }
-    for (const e of list) flatten(e, flat, depth + 1);
+    const n = flat.shape[depth] as number;
+    for (let i = 0; i < n; i++) flatten(list[i] as TensorData, flat, depth + 1);
     return;
   }
   if (depth !== flat.shape.length) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
@@ -169,8 +172,7 @@ export function plainBytes(bytes: ArrayBufferView): ArrayBufferView {
 }
 
 function fromBytes(bytes: ArrayBufferView, dtype: DType, shape: readonly number[], device: number): Tensor {
-  F[0] = shape.length;
-  for (let i = 0; i < shape.length; i++) F[1 + i] = shape[i] as number;
+  writeLists(shape);
   return wrap(native.fromBytes(plainBytes(bytes), dtypeCode(dtype, "tensor"), device));
 }
 
@@ -188,9 +190,11 @@ function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
 export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DType, shape: readonly number[], device: DeviceLike = "cpu"): Tensor {
   atMost("tensorFromBytes", arguments, 4);
   checkArguments("tensorFromBytes", { dtype, device }, { dtype: dtypeKind, device: deviceKind });
-  if (!Array.isArray(shape) || shape.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
+  const code = deviceOf(device, "tensorFromBytes").code;
+  const sizes = Array.isArray(shape) ? elementsOf(shape as readonly number[]) : [-1];
+  if (sizes.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
   if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
-  return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, shape, deviceOf(device, "tensorFromBytes").code);
+  return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, sizes, code);
 }
 
 /** @internal Elements in row-major order, as JavaScript values. 16- and 8-bit floats are widened exactly. */
