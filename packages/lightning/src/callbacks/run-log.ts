@@ -81,7 +81,7 @@ export class RunLog extends Callback {
   override setup(trainer: TrainerView, module: LightningModule): void {
     if (!trainer.isGlobalZero) return;
     this.#path = this.#options.path ?? join(trainer.logger?.logDir ?? trainer.defaultRootDir, "run.jsonl");
-    this.#file = new JsonLines(this.#path);
+    this.#file = new JsonLines(this.#path, '{"type":"run"');
     this.#every = this.#options.everyNSteps ?? trainer.logEveryNSteps;
     this.#immediate = trainer.rootDevice.type === "cpu";
     if (this.#headerWritten) return;

@@ -203,11 +203,26 @@ export class ModelCheckpoint extends Callback {
   }
 
   #save(trainer: TrainerView): void {
-    if (this.#topK !== 0) {
-      if (this.monitor === null) this.#saveNewest(trainer);
-      else this.#saveRanked(trainer, this.monitor);
+    const { monitor } = this;
+    if (this.#topK !== 0) this.#unlessItFails(() => {
+      if (monitor === null) this.#saveNewest(trainer);
+      else this.#saveRanked(trainer, monitor);
+    });
+    if (this.#options.saveLast === true) this.#unlessItFails(() => { this.#saveLast(trainer); });
+  }
+
+  /** A checkpoint says of itself that it is the best or the last before it is written: when that fails, it is neither. */
+  #unlessItFails(save: () => void): void {
+    const { bestModelPath, bestModelScore, lastModelPath } = this;
+    const bestKModels = { ...this.bestKModels };
+    const [step, saved] = [this.#lastStepSaved, this.#lastSaved];
+    try {
+      save();
+    } catch (error) {
+      Object.assign(this, { bestModelPath, bestModelScore, lastModelPath, bestKModels });
+      [this.#lastStepSaved, this.#lastSaved, this.#replaced] = [step, saved, ""];
+      throw error;
     }
-    if (this.#options.saveLast === true) this.#saveLast(trainer);
   }
 
   #saveNewest(trainer: TrainerView): void {

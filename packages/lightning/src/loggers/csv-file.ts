@@ -1,4 +1,6 @@
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { withFile, writeText } from "@nbit/torch";
+import { LogFile } from "./log-file.js";
 import type { Metrics } from "./logger.js";
 
 /**
@@ -13,7 +15,7 @@ import type { Metrics } from "./logger.js";
 export class CsvFile {
   readonly #path: string;
   #columns: string[] = [];
-  #fd: number | null = null;
+  #file: LogFile | null = null;
   #pending: Metrics[] = [];
 
   constructor(path: string) {
@@ -33,65 +35,50 @@ export class CsvFile {
   flush(): void {
     if (this.#pending.length === 0) return;
     const rows = this.#pending;
-    const fd = this.#fd ?? this.#open();
+    const file = this.#file ?? this.#open();
     const known = new Set(this.#columns);
     const added = new Set(rows.flatMap((row) => Object.keys(row)).filter((key) => !known.has(key)));
     if (added.size > 0) this.#widen([...this.#columns, ...added].sort(), rows);
-    else writeAll(fd, rows.map((row) => this.#line(row)).join(""));
+    else file.append(rows.map((row) => this.#line(row)).join(""));
     // Only now: rows whose write failed are tried again by the next flush.
     this.#pending = [];
   }
 
   close(): void {
-    try {
-      this.flush();
-    } finally {
-      if (this.#fd !== null) {
-        closeSync(this.#fd);
-        this.#fd = null;
-      }
-    }
+    this.flush();
+    const file = this.#file;
+    this.#file = null;
+    file?.close();
   }
 
-  #open(): number {
-    const found = existsSync(this.#path) ? readTable(this.#path) : null;
-    const fd = openSync(this.#path, "a");
-    this.#fd = fd;
-    if (found !== null) {
-      this.#columns = found.columns;
-      if (found.bytes < found.size) ftruncateSync(fd, found.bytes);
-    }
-    return fd;
+  #open(): LogFile {
+    const file = (this.#file = new LogFile("CSVLogger", this.#path, isTable));
+    const found = readTable(this.#path);
+    this.#columns = found.columns;
+    if (found.bytes < found.size) file.cut(found.bytes);
+    return file;
   }
 
   #widen(columns: string[], rows: readonly Metrics[]): void {
     const before = readTable(this.#path);
     const source = columns.map((name) => before.columns.indexOf(name));
     const old = before.rows.map((cells) => `${source.map((i) => (i < 0 ? "" : (cells[i] ?? ""))).join(",")}\n`);
+    const text = `${columns.map(quote).join(",")}\n${old.join("")}${rows.map((row) => lineOf(columns, row)).join("")}`;
+    writeText("CSVLogger", this.#path, text);
     this.#columns = columns;
-    const text = `${columns.map(quote).join(",")}\n${old.join("")}${rows.map((row) => this.#line(row)).join("")}`;
-
-    const temporary = `${this.#path}.${process.pid}.tmp`;
-    const fd = openSync(temporary, "w");
-    try {
-      writeAll(fd, text);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, this.#path);
-    if (this.#fd !== null) closeSync(this.#fd);
-    this.#fd = openSync(this.#path, "a");
+    // The file of that name is another one now.
+    const file = this.#file;
+    this.#file = null;
+    file?.abandon();
   }
 
   #line(row: Metrics): string {
-    return `${this.#columns.map((name) => formatNumber(row[name])).join(",")}\n`;
+    return lineOf(this.#columns, row);
   }
 }
 
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+function lineOf(columns: readonly string[], row: Metrics): string {
+  return `${columns.map((name) => formatNumber(row[name])).join(",")}\n`;
 }
 
 function formatNumber(value: number | undefined): string {
@@ -113,9 +100,21 @@ interface Table {
   readonly size: number;
 }
 
+/** Whether a text is a table of this writer: a column "step", and numbers under every name. A last line may be torn. */
+function isTable(content: string): boolean {
+  const complete = content.slice(0, content.lastIndexOf("\n") + 1);
+  const { columns, end } = readHeader(complete);
+  const rows = complete.slice(end).split("\n").filter((line) => line !== "");
+  return columns.includes("step") && new Set(columns).size === columns.length && rows.every((line) => isRow(line.replace(/\r$/, ""), columns.length));
+}
+function isRow(line: string, columns: number): boolean {
+  const cells = line.split(",");
+  return cells.length === columns && cells.every((cell) => /^(|nan|-?inf|-?\d+(\.\d+)?(e[+-]\d+)?)$/.test(cell));
+}
+
 /** Reads a table of this writer: only the header may hold quotes. */
 function readTable(path: string): Table {
-  const content = readFileSync(path);
+  const content = existsSync(path) ? withFile("CSVLogger", "read", path, () => readFileSync(path)) : Buffer.alloc(0);
   const bytes = content.lastIndexOf(0x0a) + 1;
   const text = content.toString("utf8", 0, bytes);
   const header = readHeader(text);

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { asFileError, withFile } from "@nbit/torch";
 
 /**
  * Make the next free `version_<n>` folder under `root` and return n.
@@ -7,18 +8,22 @@ import { join } from "node:path";
  * One more than the highest there is. Making the folder is what claims the number, so runs that start at once get different ones.
  */
 export function claimVersion(root: string): number {
-  mkdirSync(root, { recursive: true });
+  const names = withFile("CSVLogger", "make the folder", root, () => {
+    mkdirSync(root, { recursive: true });
+    return readdirSync(root);
+  });
   let next = 0;
-  for (const name of readdirSync(root)) {
-    const match = /^version_(\d+)$/.exec(name);
+  for (const name of names) {
+    const match = /^version_(\d{1,15})$/.exec(name); // beyond, counting on would not be exact
     if (match !== null) next = Math.max(next, Number(match[1]) + 1);
   }
   for (;;) {
+    const folder = join(root, `version_${next}`);
     try {
-      mkdirSync(join(root, `version_${next}`));
+      mkdirSync(folder);
       return next;
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw asFileError("CSVLogger", "make the folder", folder, error);
       next++;
     }
   }

@@ -1,9 +1,10 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
+import { checkOptions, type OptionNames, ArgumentError, writeText } from "@nbit/torch";
 import { CsvFile } from "./csv-file.js";
 import { hparamsYaml } from "./csv-hparams.js";
 import { claimVersion } from "./csv-version.js";
+import { atExit } from "./log-file.js";
 import { Logger } from "./logger.js";
 import type { Metrics } from "./logger.js";
 
@@ -50,7 +51,11 @@ export class CSVLogger extends Logger {
   #version: number | string | null;
   #file: CsvFile | null = null;
   #lastFlush = 0;
-  readonly #onExit = (): void => this.flush();
+  /** Where this run's hyper-parameters are. */
+  #hparams: string | null = null;
+  readonly #onExit = atExit(() => {
+    this.flush();
+  });
 
   constructor(saveDir = ".", options: CSVLoggerOptions = {}) {
     super();
@@ -100,8 +105,9 @@ export class CSVLogger extends Logger {
   }
 
   override logHyperparams(params: Readonly<Record<string, unknown>>): void {
-    mkdirSync(this.logDir, { recursive: true });
-    writeFileSync(join(this.logDir, "hparams.yaml"), hparamsYaml(params));
+    const content = hparamsYaml(params);
+    this.#hparams ??= freeName(this.logDir, content);
+    writeText("CSVLogger", this.#hparams, content);
   }
 
   /** Writes when enough rows wait, or have waited long enough; see `flush` to write now. */
@@ -117,6 +123,7 @@ export class CSVLogger extends Logger {
     this.#lastFlush = performance.now();
   }
 
+  /** What cannot be written stays in memory: the next call, or the end of the process, tries again. */
   override finalize(): void {
     this.#file?.close();
     this.#file = null;
@@ -124,10 +131,18 @@ export class CSVLogger extends Logger {
   }
 
   #open(): CsvFile {
-    mkdirSync(this.logDir, { recursive: true });
     process.on("exit", this.#onExit);
     this.#lastFlush = performance.now();
     this.#file = new CsvFile(join(this.logDir, "metrics.csv"));
     return this.#file;
+  }
+}
+
+/** The name for hyper-parameters: `hparams.yaml`, or with a number where others lie, of an earlier run in this version. */
+function freeName(folder: string, content: string): string {
+  for (let n = 0; ; n++) {
+    const path = join(folder, n === 0 ? "hparams.yaml" : `hparams-${n}.yaml`);
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat === undefined || (stat.isFile() && readFileSync(path, "utf8") === content)) return path;
   }
 }

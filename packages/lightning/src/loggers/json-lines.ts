@@ -1,25 +1,30 @@
-import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
+import { withFile } from "@nbit/torch";
+import { atExit, LogFile } from "./log-file.js";
 
 /** A file of one JSON value per line, appended in batches. A line torn by a crash is cut off when the file is opened again. */
 export class JsonLines {
   readonly path: string;
-  readonly #fd: number;
+  readonly #file: LogFile;
   readonly #maxSeconds: number;
   #pending: string[] = [];
   #lastFlush = performance.now();
   #closed = false;
-  readonly #onExit = (): void => this.flush();
+  readonly #onExit = atExit(() => {
+    this.flush();
+  });
 
-  /** @param maxSeconds - How long lines may wait in memory while others follow. */
-  constructor(path: string, maxSeconds = 1) {
+  /**
+   * @param begin - With which every such file begins.
+   * @param maxSeconds - How long lines may wait in memory while others follow.
+   */
+  constructor(path: string, begin = "{", maxSeconds = 1) {
     this.path = path;
     this.#maxSeconds = maxSeconds;
-    mkdirSync(dirname(path), { recursive: true });
-    this.#fd = openSync(path, "a+");
-    const content = readFileSync(this.#fd);
+    this.#file = new LogFile("RunLog", path, (content) => isLog(content, begin));
+    const content = withFile("RunLog", "read", path, () => readFileSync(path));
     const complete = content.lastIndexOf(0x0a) + 1;
-    if (complete < content.length) truncateSync(path, complete);
+    if (complete < content.length) this.#file.cut(complete);
     process.on("exit", this.#onExit);
   }
 
@@ -30,18 +35,30 @@ export class JsonLines {
 
   flush(): void {
     if (this.#closed || this.#pending.length === 0) return;
-    const bytes = Buffer.from(`${this.#pending.join("\n")}\n`);
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
+    this.#file.append(`${this.#pending.join("\n")}\n`);
     this.#pending = [];
     this.#lastFlush = performance.now();
   }
 
   close(): void {
     if (this.#closed) return;
+    // What cannot be written stays in memory: the next call, or the end of the process, tries again.
     this.flush();
     this.#closed = true;
     process.removeListener("exit", this.#onExit);
-    closeSync(this.#fd);
+    this.#file.close();
+  }
+}
+
+/** Whether a text is such a log: its first line, which may be all there is, and torn, begins like one. */
+function isLog(content: string, begin: string): boolean {
+  const end = content.indexOf("\n");
+  if (end === -1) return content.length < begin.length ? begin.startsWith(content) : begin.length > 1 && content.startsWith(begin);
+  if (!content.startsWith(begin)) return false;
+  try {
+    return typeof JSON.parse(content.slice(0, end)) === "object";
+  } catch {
+    return false;
   }
 }
 

@@ -1,0 +1,95 @@
+/** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
+import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { asFileError, checkPath, plainText, withFile, words, writeAll } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
+
+const KEPT = "What was not written waits in memory, and is written with what comes next.";
+
+/** A file that is open for appending. */
+export class LogFile {
+  private readonly fd: number;
+  /** Length to which the file must be cut before anything is appended: a write failed half way, and could not be taken back. */
+  #whole: number | null = null;
+
+  /**
+   * Open a log, which is made, with its folder, where there is none.
+   * @param isLog - Whether a text that is found is such a log, and not somebody's file of that name.
+   * @throws {MisconfigurationError} `ERR_LOG_FILE` for any other file, and for a symbolic link; nothing is changed.
+   */
+  constructor(
+    readonly fn: string,
+    readonly path: string,
+    isLog: (content: string) => boolean,
+  ) {
+    checkPath(fn, path);
+    withFile(fn, "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
+    checkLog(fn, path, isLog);
+    this.fd = withFile(fn, "open", path, () => openSync(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o666));
+  }
+
+  /**
+   * Append all of a text. What a full disk, or a failing one, took of it is taken back.
+   * @throws {FileError} when it was not written.
+   */
+  append(text: string): void {
+    try {
+      if (this.#whole !== null) ftruncateSync(this.fd, this.#whole);
+      this.#whole = null;
+      const before = fstatSync(this.fd).size;
+      try {
+        writeAll(this.fd, Buffer.from(text));
+      } catch (error) {
+        this.#whole = before;
+        ftruncateSync(this.fd, before);
+        this.#whole = null;
+        throw error;
+      }
+    } catch (error) {
+      throw asFileError(this.fn, "write", this.path, error, KEPT);
+    }
+  }
+
+  /** Cut what a crash left of a last line. */
+  cut(length: number): void {
+    withFile(this.fn, "write", this.path, () => {
+      ftruncateSync(this.fd, length);
+    });
+  }
+
+  close(): void {
+    withFile(this.fn, "close", this.path, () => {
+      closeSync(this.fd);
+    });
+  }
+
+  /** Close it, when another file has taken its name: whatever the device says of it is of no interest. */
+  abandon(): void {
+    try {
+      closeSync(this.fd);
+    } catch {
+      // Its rows are in the other file.
+    }
+  }
+}
+
+/** @throws {MisconfigurationError} `ERR_LOG_FILE` unless there is nothing at `path`, or such a log. */
+export function checkLog(fn: string, path: string, isLog: (content: string) => boolean): void {
+  const fail = (received: string): MisconfigurationError => new MisconfigurationError(fn, `a log of its own, or nothing, at ${plainText(path)}`, words(received), "Choose another place: that file was left as it is.", "ERR_LOG_FILE");
+  const stat = withFile(fn, "look at", path, () => lstatSync(path, { throwIfNoEntry: false }));
+  if (stat === undefined) return;
+  if (!stat.isFile()) throw fail(stat.isSymbolicLink() ? "a symbolic link" : "something that is no file");
+  const content = withFile(fn, "read", path, () => readFileSync(path, "utf8"));
+  if (content !== "" && !isLog(content)) throw fail(`a file that begins with ${JSON.stringify(plainText(content.slice(0, 40)))}`);
+}
+
+/** When a process ends, nobody is left to catch an error: it is said. */
+export function atExit(flush: () => void): () => void {
+  return () => {
+    try {
+      flush();
+    } catch (error) {
+      process.stderr.write(`${plainText(error instanceof Error ? error.message : error)}\n`);
+    }
+  };
+}
