@@ -42,6 +42,23 @@ at::Tensor onCpu(const at::Tensor& t) {
   if (t._is_zerotensor()) return at::zeros(t.sizes(), t.options().device(at::kCPU));
   return t.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
 }
+/** Where V8 itself makes a large one and cannot, it ends the process; its constructor throws. */
+napi_value newArrayBuffer(napi_env env, size_t length, void** data) {
+  napi_value result = nullptr;
+  if (length < (size_t{1} << 24)) {
+    if (napi_create_arraybuffer(env, length, data, &result) == napi_ok) return result;
+  } else {
+    napi_value global, constructor, argument = toJs(env, static_cast<double>(length));
+    size_t made = 0;
+    napi_get_global(env, &global);
+    if (napi_get_named_property(env, global, "ArrayBuffer", &constructor) == napi_ok && napi_new_instance(env, constructor, 1, &argument, &result) == napi_ok &&
+        napi_get_arraybuffer_info(env, result, data, &made) == napi_ok && made == length)
+      return result;
+    napi_value error;
+    napi_get_and_clear_last_exception(env, &error);
+  }
+  fail("TORCH_OUT_OF_MEMORY", "cannot allocate an ArrayBuffer of " + std::to_string(length) + " bytes");
+}
 }  // namespace
 
 // (bytes, dtype, device); buffer: message: ndim, sizes… → handle of a new tensor
@@ -67,8 +84,7 @@ NBIT_FN(toBytes) {
   NBIT_TRY
   const at::Tensor t = onCpu(get(a.number(0)));
   void* data = nullptr;
-  napi_value result;
-  if (napi_create_arraybuffer(env, t.nbytes(), &data, &result) != napi_ok) fail("TORCH_OUT_OF_MEMORY", "cannot allocate an ArrayBuffer of " + std::to_string(t.nbytes()) + " bytes");
+  napi_value result = newArrayBuffer(env, t.nbytes(), &data);
   if (t.nbytes()) std::memcpy(data, t.const_data_ptr(), t.nbytes());
   return result;
   NBIT_CATCH("toTypedArray")

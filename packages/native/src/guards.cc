@@ -193,23 +193,33 @@ Guard lastSizes(const char* name, const char* sizes) {
     NBIT_EXPECT(t.dim() >= static_cast<int64_t>(wanted.size()) && t.sizes().slice(t.dim() - wanted.size()) == at::IntArrayRef(wanted), t, name, " whose last sizes are ", sizes, ", ", at::IntArrayRef(wanted));
   };
 }
-/** At least so many dimensions. */
-Guard dims(const char* name, int64_t low, int64_t high) {
+
+/** Two lists of one length. */
+Guard sameLength(const char* name, const char* like) {
   return [=](const Arguments& call) {
-    const at::Tensor t = call.tensor(name);
-    if (t.defined()) NBIT_EXPECT(t.dim() >= low && t.dim() <= high, t, name, " with ", low, low == high ? "" : " or more", " dimensions");
+    const auto *a = call.find(name), *b = call.find(like);
+    if (a == nullptr || b == nullptr || !a->isList() || !b->isList()) return;
+    TORCH_CHECK_VALUE(a->toListRef().size() == b->toListRef().size(), "expected as many tensors in ", name, " as in ", like, ", ", b->toListRef().size(), ". Received: ", a->toListRef().size());
   };
 }
-Guard dtypeOf(const char* name, const char* like) {
-  return [=](const Arguments& call) {
-    const at::Tensor t = call.tensor(name), other = call.tensor(like);
-    if (t.defined() && other.defined()) NBIT_EXPECT_TYPE(t.scalar_type() == other.scalar_type(), t, name, " in the dtype of ", like, ", ", c10::getDtypeNames(other.scalar_type()).first);
-  };
-}
-Guard integers(const char* name) {
-  return [=](const Arguments& call) {
-    const at::Tensor t = call.tensor(name);
-    if (t.defined()) NBIT_EXPECT_TYPE(t.scalar_type() == at::kLong, t, name, " in int64");
+/** A tensor cut into no more parts than there can be tensors. */
+Guard pieces() {
+  return [](const Arguments& call) {
+    constexpr int64_t most = 1 << 22;
+    const auto* of = call.find("self");
+    if (of == nullptr || !of->isTensor() || of->toTensor().dim() == 0) return;
+    const at::Tensor t = of->toTensor();
+    const auto number = [&](const char* name, int64_t otherwise) {
+      const auto* v = call.find(name);
+      return v != nullptr && v->isInt() ? v->toInt() : otherwise;
+    };
+    const int64_t dim = number("dim", 0), size = dim >= -t.dim() && dim < t.dim() ? t.size(dim) : 0, step = number("split_size", 1);
+    // Where the parts are listed, there are as many as the list says.
+    for (const char* name : {"indices", "split_sizes", "tensor_indices_or_sections"})
+      if (call.find(name) != nullptr) return;
+    if (const auto* v = call.find("split_size"); v != nullptr && !v->isInt()) return;
+    const int64_t parts = number("sections", std::min(number("chunks", size), step > 0 ? size / step : 0));
+    TORCH_CHECK_VALUE(parts <= most, "expected at most ", most, " parts. Received: ", parts);
   };
 }
 

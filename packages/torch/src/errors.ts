@@ -84,11 +84,17 @@ export function addDescriber(describer: (value: object) => string | null): void 
   describers.push(describer);
 }
 
+/** Decimal digits of millions take minutes to find. */
+function describeBigInt(value: bigint): string {
+  const longest = 1n << 256n;
+  return value < longest && value > -longest ? `${value}n` : `a bigint of ${value.toString(16).replace("-", "").length * 4} bits`;
+}
+
 /** A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a, b`. */
 export function describe(value: unknown, depth = 0): string {
   if (value === null || value === undefined || typeof value === "boolean") return String(value);
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
-  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "bigint") return describeBigInt(value);
   if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   if (typeof value === "symbol") return "a symbol";
   if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;

@@ -7,7 +7,7 @@
  */
 import { native, type NativeInfo } from "@nbit/native";
 import { isDtypeMismatch } from "./dtype-mismatch.js";
-import { nativeError, provideRecentOperators } from "./errors.js";
+import { ArgumentError, nativeError, provideRecentOperators } from "./errors.js";
 
 export { native };
 
@@ -79,10 +79,15 @@ if (process.env["NBIT_CPU_ALLOCATOR"] !== "system") native.allocatorInstall();
 
 export const info: NativeInfo = native.info();
 
+// Unsigned ones, too: they are told apart by the dtype that they meet.
+const LEAST = -(1n << 63n);
+const TOO_LARGE = 1n << 64n;
+
 /** Write an integer at `at`; returns the next position. */
 export function writeInteger(value: number | bigint, at: number): number {
   if (typeof value === "bigint") {
     if (value > 9007199254740992n || value < -9007199254740992n) {
+      if (value >= TOO_LARGE || value < LEAST) throw new ArgumentError("integer", "a whole number that 64 bits hold", value);
       F[at] = NaN;
       B[at + 1] = BigInt.asIntN(64, value);
       return at + 2;

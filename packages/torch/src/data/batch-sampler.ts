@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { flag, iterable, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import type { Generator } from "../random.js";
-import { Sampler } from "./sampler.js";
+import { lengthNow, Sampler } from "./sampler.js";
 
 /**
  * Groups the positions of another sampler into batches.
@@ -51,5 +51,5 @@ export class BatchSampler extends Sampler<number[]> {
 
 /** @internal The length of an iterable that has one. */
 export function lengthOf(value: Iterable<unknown> | object): number | null {
-  return "length" in value && typeof value.length === "number" ? value.length : null;
+  return "length" in value && typeof value.length === "number" ? lengthNow("length", { length: value.length }) : null;
 }

@@ -1,6 +1,7 @@
 /** From a list of elements to a batch. */
 import { ArgumentError, words } from "../errors.js";
 import { either, isPlain, such } from "../kinds.js";
+import { checkDepth } from "../limits.js";
 import { dtypeKind } from "../tensor/kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { stack } from "../ops/index.js";
@@ -48,7 +49,7 @@ const NAMES: OptionNames<CollateOptions> = { numbers: either(dtypeKind, such<Rea
 export function defaultCollate<T>(batch: readonly T[]): Collated<T> {
   atMost("defaultCollate", arguments, 1);
   if (!Array.isArray(batch)) throw new ArgumentError("defaultCollate", "an array of elements", batch);
-  return join("defaultCollate", batch, undefined, "", "") as Collated<T>;
+  return join("defaultCollate", batch, undefined, "", "", 0) as Collated<T>;
 }
 
 /**
@@ -58,10 +59,11 @@ export function defaultCollate<T>(batch: readonly T[]): Collated<T> {
 export function collate(options: CollateOptions): <T>(batch: readonly T[]) => Collated<T> {
   atMost("collate", arguments, 1);
   checkOptions("collate", options, NAMES);
-  return <T>(batch: readonly T[]) => join("collate", batch, options.numbers, "", "") as Collated<T>;
+  return <T>(batch: readonly T[]) => join("collate", batch, options.numbers, "", "", 0) as Collated<T>;
 }
 
-function join(fn: string, batch: readonly unknown[], numbers: CollateOptions["numbers"], path: string, field: string): unknown {
+function join(fn: string, batch: readonly unknown[], numbers: CollateOptions["numbers"], path: string, field: string, depth: number): unknown {
+  checkDepth(fn, depth);
   const first = batch[0];
   if (batch.length === 0) throw new ArgumentError(fn, "at least one element", batch);
   if (isTensor(first)) return stack(all(fn, batch, isTensor, "a tensor", path));
@@ -81,16 +83,16 @@ function join(fn: string, batch: readonly unknown[], numbers: CollateOptions["nu
   if (isTypedArray(first)) return stackArrays(fn, all(fn, batch, isTypedArray, "a typed array", path), path);
   if (Array.isArray(first)) {
     const rows = all(fn, batch, (v): v is unknown[] => Array.isArray(v) && v.length === first.length, `an array of ${first.length}`, path);
-    return first.map((_, i) => join(fn, rows.map((r) => r[i]), numbers, `${path}[${i}]`, field));
+    return first.map((_, i) => join(fn, rows.map((r) => r[i]), numbers, `${path}[${i}]`, field, depth + 1));
   }
   if (first instanceof Map) {
     const rows = all(fn, batch, (v): v is Map<unknown, unknown> => v instanceof Map && [...first.keys()].every((k) => v.has(k)), "a Map with the same keys", path);
-    return new Map([...first.keys()].map((k) => [k, join(fn, rows.map((r) => r.get(k)), numbers, `${path}.${String(k)}`, String(k))]));
+    return new Map([...first.keys()].map((k) => [k, join(fn, rows.map((r) => r.get(k)), numbers, `${path}.${String(k)}`, String(k), depth + 1)]));
   }
   if (isPlain(first)) {
     const keys = Object.keys(first);
     const rows = all(fn, batch, (v): v is Record<string, unknown> => isPlain(v) && keys.every((k) => Object.hasOwn(v, k)), `an object with keys ${keys.join(", ")}`, path);
-    return Object.fromEntries(keys.map((k) => [k, join(fn, rows.map((r) => r[k]), numbers, `${path}.${k}`, k)]));
+    return Object.fromEntries(keys.map((k) => [k, join(fn, rows.map((r) => r[k]), numbers, `${path}.${k}`, k, depth + 1)]));
   }
   throw new ArgumentError(fn, `tensors, numbers, booleans, bigints, strings, typed arrays, arrays, Maps or plain objects${path === "" ? "" : ` at ${path}`}`, first, "Give the loader a collateFn for other values.");
 }
@@ -127,8 +129,13 @@ function isTypedArray(value: unknown): value is TypedArray {
  */
 export function defaultConvert(value: unknown): unknown {
   atMost("defaultConvert", arguments, 1);
+  return convert(value, 0);
+}
+
+function convert(value: unknown, depth: number): unknown {
+  checkDepth("defaultConvert", depth);
   if (isTypedArray(value)) return tensor(value);
-  if (Array.isArray(value)) return value.map((v) => defaultConvert(v));
-  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, defaultConvert(v)]));
+  if (Array.isArray(value)) return value.map((v) => convert(v, depth + 1));
+  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, convert(v, depth + 1)]));
   return value;
 }

@@ -3,6 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { iterable, listOf, such, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
+import { lengthNow } from "./sampler.js";
 
 /**
  * A dataset with a length, whose elements are found by position. Any object with `length` and `get` will do; this class is for `instanceof` and documentation.
@@ -140,7 +141,7 @@ export class ConcatDataset<T> extends Dataset<T> {
     if (this.datasets.length === 0) throw new ArgumentError("ConcatDataset", "at least one dataset", []);
     for (const d of this.datasets) if (isIterableDataset(d)) throw new ArgumentError("ConcatDataset", "datasets with positions", d, "Streams cannot be concatenated by position: use ChainDataset.");
     let sum = 0;
-    this.cumulativeSizes = this.datasets.map((d) => (sum += d.length));
+    this.cumulativeSizes = this.datasets.map((d) => (sum += lengthNow("ConcatDataset", d)));
   }
   get length(): number {
     return this.cumulativeSizes.at(-1) as number;

@@ -4,7 +4,7 @@ import { flag, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { Generator } from "../random.js";
 import { permutation } from "./draw.js";
-import { Sampler, sized, type Sized } from "./sampler.js";
+import { lengthNow, Sampler, sized, type Sized } from "./sampler.js";
 
 export interface DistributedSamplerOptions {
   /** How many processes share the dataset. */
@@ -55,7 +55,7 @@ export class DistributedSampler extends Sampler {
     this.shuffle = options.shuffle ?? true;
     this.seed = options.seed ?? 0;
     this.dropLast = options.dropLast ?? false;
-    const n = source.length;
+    const n = lengthNow(fn, source);
     this.length = this.dropLast ? Math.max(0, Math.floor(n / this.numReplicas)) : Math.ceil(n / this.numReplicas);
   }
 
@@ -67,7 +67,7 @@ export class DistributedSampler extends Sampler {
   }
 
   *[Symbol.iterator](): Iterator<number, void, undefined> {
-    const n = this.#source.length;
+    const n = lengthNow("DistributedSampler", this.#source, this.length === 0 ? 0 : 1);
     const order = this.shuffle ? permutation(n, new Generator().manualSeed(this.seed + this.epoch)) : null;
     const total = this.length * this.numReplicas;
     for (let i = this.rank; i < total; i += this.numReplicas) {

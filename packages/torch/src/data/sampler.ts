@@ -17,6 +17,16 @@ export interface Sized {
  * Random draws happen when the first position is asked for, not when the iterator is made (so PyTorch's order of draws is kept), and never again in later
  * passes of an iterator that was left early.
  */
+/**
+ * @internal The length of something as it is now: it may be a getter, and change.
+ * @throws {ArgumentError} `RandomSampler: expected the length of source to be a whole number ≥ 0. Received: NaN.`
+ */
+export function lengthNow(fn: string, source: Sized, least = 0): number {
+  const n: unknown = source.length;
+  if (typeof n !== "number" || !Number.isSafeInteger(n) || n < least) throw new ArgumentError(fn, `a length that is a whole number ≥ ${least}`, n);
+  return n;
+}
+
 /** @internal */
 export const sized = such<Sized>("something with a length: a dataset, an array, or a sampler", (v) => typeof v === "object" && v !== null && "length" in v && typeof v.length === "number");
 
@@ -40,12 +50,13 @@ export class SequentialSampler extends Sampler {
     atMost("SequentialSampler", arguments, 1);
     checkArguments("SequentialSampler", { source }, { source: sized });
     this.#source = source;
+    lengthNow("SequentialSampler", source);
   }
   get length(): number {
-    return this.#source.length;
+    return lengthNow("SequentialSampler", this.#source);
   }
   *[Symbol.iterator](): Iterator<number, void, undefined> {
-    const n = this.#source.length;
+    const n = this.length;
     for (let i = 0; i < n; i++) yield i;
   }
 }
@@ -83,16 +94,16 @@ export class RandomSampler extends Sampler {
     this.#numSamples = options.numSamples ?? null;
     this.replacement = options.replacement ?? false;
     this.generator = checkGenerator("RandomSampler", options.generator);
-    if (source.length === 0) throw new ArgumentError("RandomSampler", "a source that is not empty", source);
+    if (lengthNow("RandomSampler", source) === 0) throw new ArgumentError("RandomSampler", "a source that is not empty", source);
   }
   get length(): number {
-    return this.#numSamples ?? this.#source.length;
+    return this.#numSamples ?? lengthNow("RandomSampler", this.#source);
   }
   override generators(): readonly Generator[] {
     return this.generator === null ? [] : [this.generator];
   }
   *[Symbol.iterator](): Iterator<number, void, undefined> {
-    const n = this.#source.length;
+    const n = lengthNow("RandomSampler", this.#source, 1);
     const count = this.length;
     const generator = this.generator ?? seededGenerator();
     if (this.replacement) {

@@ -4,7 +4,7 @@ import { listOf, real } from "../kinds.js";
 import { atMost, checkArguments, checkOptions } from "../options.js";
 import { Subset, type Dataset } from "./dataset.js";
 import { checkGenerator, permutation } from "./draw.js";
-import { DRAW, sized, type DrawOptions } from "./sampler.js";
+import { DRAW, lengthNow, sized, type DrawOptions } from "./sampler.js";
 
 /**
  * Split a dataset into random parts that do not overlap.
@@ -21,7 +21,7 @@ export function randomSplit<T>(dataset: Dataset<T>, lengths: readonly number[], 
   checkArguments("randomSplit", { dataset, lengths }, { dataset: sized, lengths: listOf(real("[0, ∞)")) });
   checkOptions("randomSplit", options, DRAW);
   const generator = checkGenerator("randomSplit", options.generator);
-  const n = dataset.length;
+  const n = lengthNow("randomSplit", dataset);
   const total = lengths.reduce((a, b) => a + b, 0);
   // As close to 1 as Python's math.isclose finds close, and not above.
   const fractions = total <= 1 && Math.abs(total - 1) <= 1e-9;

@@ -1,4 +1,5 @@
 /** Nested states as JSON and tensors, and back, exactly. */
+import { DEEPEST } from "../limits.js";
 import { ArgumentError, describe, words } from "../errors.js";
 import { viewAsComplex, viewAsReal } from "../ops/index.js";
 import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
@@ -36,8 +37,6 @@ export interface PackedState {
  */
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
-/** Levels of nesting that a state may have: readers walk it by recursion. */
-const DEEPEST = 400;
 /** Digits of a bigint, whose conversion takes time as their square. */
 const MOST_DIGITS = 10_000;
 

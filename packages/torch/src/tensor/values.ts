@@ -1,5 +1,6 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
 import { ArgumentError, words } from "../errors.js";
+import { checkHeap } from "../limits.js";
 import { native, writeLists } from "../native.js";
 import { elementsOf } from "../read-once.js";
 import { Complex } from "../ops/complex.js";
@@ -144,18 +145,23 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
     return convert(fromBytes(pairs, "complex128", flat.shape, device.code), "complex128", target);
   }
   if (target === "float32") return fromBytes(Float32Array.from(flat.values, Number), "float32", flat.shape, device.code);
-  if (target === "int64" || target === "uint64" || flat.values.some((v) => typeof v === "bigint")) {
-    const ints = BigInt64Array.from(flat.values, (v) => toBigInt(v));
-    return convert(fromBytes(ints, target === "uint64" ? "uint64" : "int64", flat.shape, device.code), target === "uint64" ? "uint64" : "int64", target);
+  if (!isFloatingPoint(target) && (target === "int64" || target === "uint64" || flat.values.some((v) => typeof v === "bigint"))) {
+    const exact = target === "uint64" ? "uint64" : "int64";
+    const ints = BigInt64Array.from(flat.values, (v) => toBigInt(v, exact));
+    return convert(fromBytes(ints, exact, flat.shape, device.code), exact, target);
   }
   return convert(fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code), "float64", target);
 }
 
-function toBigInt(v: number | boolean | bigint | Complex): bigint {
-  if (typeof v === "bigint") return BigInt.asIntN(64, v);
-  const n = Number(v);
-  if (!Number.isFinite(n)) throw new ArgumentError("tensor", "finite values for an integer dtype", n);
-  return BigInt(Math.trunc(n));
+function toBigInt(v: number | boolean | bigint | Complex, dtype: "int64" | "uint64"): bigint {
+  if (typeof v !== "bigint") {
+    const n = Number(v);
+    if (!Number.isFinite(n)) throw new ArgumentError("tensor", "finite values for an integer dtype", n);
+    return toBigInt(BigInt(Math.trunc(n)), dtype);
+  }
+  const held = dtype === "int64" ? BigInt.asIntN(64, v) : BigInt.asUintN(64, v);
+  if (held !== v) throw new ArgumentError("tensor", `whole numbers that ${dtype} holds`, v, dtype === "int64" ? 'dtype: "float64" takes any.' : "");
+  return BigInt.asIntN(64, v);
 }
 
 function naturalDtype(values: readonly (number | boolean | bigint | Complex)[]): DType {
@@ -214,10 +220,20 @@ export function flatValues(t: Tensor): ArrayLike<number | bigint> | boolean[] | 
   return t.toTypedArray();
 }
 
+/** Bytes on the heap for one element of nested arrays. */
+const PER_VALUE: Readonly<Partial<Record<DType, number>>> = { bool: 8, int64: 40, uint64: 40, complex64: 96, complex128: 96, complex32: 96 };
+const PER_ARRAY = 48;
+
 /** @internal */
 export function nested(t: Tensor): Nested {
-  const flat = flatValues(t);
   const shape = t.shape;
+  let arrays = 0;
+  for (let d = 0, n = 1; d < shape.length; d++) {
+    arrays += n;
+    n *= shape[d] as number;
+  }
+  checkHeap("tolist", arrays * PER_ARRAY + t.numel() * (PER_VALUE[t.dtype] ?? 16), "Use toTypedArray(), or part of the tensor.");
+  const flat = flatValues(t);
   let at = 0;
   const value = (): Nested => {
     const v = flat[at++] as number | bigint | boolean | Complex;
