@@ -129,6 +129,39 @@ test("quantizeWeights lists every layer; shared weights stay; the state dict goe
   assert.match(quantizeWeights(net, { format: "int8" }).toString(), /query +QuantizedLinear\(64, 64\) +left +quantized already, nf4-dq/);
 });
 
+test("state of another format, block size or shape is refused, strictly or not; files from before the format was saved are read", () => {
+  scope(() => {
+    seedEverything(7);
+    const layers: readonly (readonly [string, QuantizedLinear])[] = [
+      ...OPTIONS.map((options) => [JSON.stringify(options), QuantizedLinear.from(new nn.Linear(64, 64), options)] as const),
+      ["nf4 by 32", QuantizedLinear.from(new nn.Linear(64, 64), { format: "nf4", blockSize: 32 })], ["nf4, one block", QuantizedLinear.from(new nn.Linear(64, 64), { format: "nf4", blockSize: 4096 })],
+      ["nf4 of another shape", QuantizedLinear.from(new nn.Linear(128, 32), { format: "nf4" })], ["fp4 by 2048", QuantizedLinear.from(new nn.Linear(64, 64), { format: "fp4", blockSize: 2048 })],
+    ];
+    for (const [from, source] of layers) {
+      const state = unpackState(packState(Object.fromEntries(source.stateDict()))) as Record<string, Tensor>;
+      for (const [to, target] of layers) {
+        const before = target.dequantize();
+        const load = (strict: boolean): unknown => target.loadStateDict(state, { strict });
+        if (source.format === target.format && source.blockSize === target.blockSize && source.inFeatures === target.inFeatures) {
+          load(true);
+          const { weight_format: _, ...without } = state;
+          target.loadStateDict(without);
+          assert.ok(target.dequantize().equal(source.dequantize()));
+          continue;
+        }
+        for (const strict of [true, false]) assert.throws(() => load(strict), { code: "STATE_DICT_MISMATCH" }, `${from} into ${to}`);
+        assert.ok(target.dequantize().equal(before), `${from} into ${to}`);
+      }
+      const wide = new nn.Linear(64, 64);
+      assert.throws(() => wide.loadStateDict(state, { strict: false }), { code: "STATE_DICT_MISMATCH", message: /weight/ }, `${from} into a plain layer`);
+    }
+    const nf4 = QuantizedLinear.from(new nn.Linear(64, 64), { format: "nf4" });
+    const fp4 = Object.fromEntries(QuantizedLinear.from(new nn.Linear(64, 64), { format: "fp4" }).stateDict());
+    assert.throws(() => new nn.Sequential(nf4).loadStateDict(Object.fromEntries(Object.entries(fp4).map(([k, t]) => [`0.${k}`, t]))), /0 holds fp4 of \[64, 64\] in blocks of 64, expected nf4 of \[64, 64\] in blocks of 64/);
+    assert.throws(() => nf4.loadStateDict({ ...fp4, weight_format: tensor([9, 64, 64, 64], { dtype: "int32" }) }), /unknown format/);
+  });
+});
+
 test("a merged layer's state says so: it does not fit one that is not merged, and brings the way back along", () => {
   for (const make of [(l: nn.Linear) => l, ...OPTIONS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options))])
     scope(() => {

@@ -104,8 +104,8 @@ export class PerModulePrecision extends Precision {
   override convertModule(module: nn.Module): void {
     const plan = this.#plan(module); // throws before anything has changed
     for (const m of module.modules()) wrapped.get(m)?.();
-    this.#base.convertModule(module);
-    for (const [t, dtype] of plan.dtypes) if (t.isFloatingPoint() && t.dtype !== dtype) convert(t, dtype);
+    // Each tensor once, from what it is to what it will be: on its way through the base's dtype it would be rounded.
+    for (const [t, dtype] of plan.dtypes) if (t.dtype !== dtype) convert(t, dtype);
     for (const { module: m, region, outer } of plan.seams) this.#wrap(m, region, outer);
     this.#resolved = plan.resolved;
   }
@@ -123,6 +123,8 @@ export class PerModulePrecision extends Precision {
       if (match !== undefined) plan.resolved.push({ name, precision: region, pattern: match.pattern });
       const dtype = parameterDtype(region);
       for (const [key, t] of ownTensors(m)) {
+        // Whole numbers and complex ones stay as they are, wherever they are shared.
+        if (!t.isFloatingPoint()) continue;
         const full = name === "" ? key : `${name}.${key}`;
         const before = plan.dtypes.get(t) ?? dtype;
         if (before !== dtype) {
@@ -282,6 +284,7 @@ function convert(t: Tensor, dtype: DType): void {
   const { grad } = t;
   if (grad !== null) t.grad = null;
   t.setData(t.detach().to(dtype));
+  if (grad !== null) t.grad = grad.to(dtype);
 }
 
 function cast(value: unknown, dtype: DType, keep16: boolean): unknown {

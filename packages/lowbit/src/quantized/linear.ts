@@ -1,6 +1,6 @@
 /** The linear layer whose weight is frozen in few bits. */
-import { amp, ArgumentError, AutogradFunction, nn, outsideScopes, scope, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
-import { dequantizeWeight, quantizeWeight, quantizedBytes, type QuantizedWeight, type WeightFormat } from "./quantize.js";
+import { amp, ArgumentError, AutogradFunction, nn, outsideScopes, scope, tensor, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
+import { dequantizeWeight, quantizeWeight, quantizedBytes, WEIGHT_FORMATS, type QuantizedWeight, type WeightFormat } from "./quantize.js";
 
 /** x Wᵀ + b. Backward makes W from its codes again: between forward and backward nothing of W's size is held. */
 class QuantizedProduct extends AutogradFunction {
@@ -40,6 +40,8 @@ export class QuantizedLinear extends nn.Module {
   declare readonly weight: Tensor;
   declare readonly weightAbsmax: Tensor;
   declare readonly weightNested: Tensor | null;
+  /** int32 `[format, block size, rows, columns]`: without it, codes of one format would be taken for those of another. Files from before there was one are read as of this layer's. */
+  declare readonly weightFormat: Tensor;
   readonly bias: nn.Parameter | null;
   readonly format: WeightFormat;
   readonly blockSize: number;
@@ -55,6 +57,7 @@ export class QuantizedLinear extends nn.Module {
     this.registerBuffer("weight", weight.codes);
     this.registerBuffer("weightAbsmax", asBits(weight.absmax));
     this.registerBuffer("weightNested", weight.nested === null ? null : asBits(weight.nested));
+    this.registerBuffer("weightFormat", outsideScopes(() => tensor([WEIGHT_FORMATS.indexOf(this.format), this.blockSize, outFeatures, inFeatures], { dtype: "int32" })));
     this.bias = bias;
     bias?.requiresGrad_(false);
   }
@@ -63,6 +66,17 @@ export class QuantizedLinear extends nn.Module {
   static from(linear: nn.Linear, options: { readonly format: WeightFormat; readonly blockSize?: number }): QuantizedLinear {
     if (!(linear instanceof nn.Linear)) throw new ArgumentError("QuantizedLinear.from", "an nn.Linear", linear);
     return new QuantizedLinear(outsideScopes(() => quantizeWeight(linear.weight, options)), linear.bias);
+  }
+
+  protected override get optionalState(): readonly string[] {
+    return ["weightFormat"];
+  }
+  protected override stateProblem(given: (key: string) => Tensor | undefined): string | null {
+    const saved = given("weight_format");
+    if (saved === undefined) return null;
+    const [format, blockSize, rows, columns] = saved.numel() === 4 && saved.dtype === "int32" ? (saved.tolist() as number[]) : [];
+    const [expected, received] = [described(this.format, this.blockSize, this.#shape), described(WEIGHT_FORMATS[format ?? -1], blockSize, [rows, columns])];
+    return expected === received ? null : `holds ${received}, expected ${expected}`;
   }
 
   get inFeatures(): number {
@@ -106,6 +120,9 @@ export class QuantizedLinear extends nn.Module {
   }
 }
 
+function described(format: WeightFormat | undefined, blockSize: number | undefined, shape: readonly (number | undefined)[]): string {
+  return `${format ?? "codes of an unknown format"} of [${shape.join(", ")}] in blocks of ${blockSize}`;
+}
 /** Scales as int32 bits, which a cast of the module to 16 bits leaves alone. */
 function asBits(t: Tensor): Tensor {
   return t.dtype === "float32" ? t.view("int32") : t;

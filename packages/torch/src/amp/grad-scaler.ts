@@ -3,6 +3,7 @@ import { noGrad } from "../autograd/modes.js";
 import { ArgumentError } from "../errors.js";
 import { full, zeros } from "../ops/index.js";
 import { operator } from "../optim/operators.js";
+import { parts } from "../optim/pairs.js";
 import { LateNumbers, type LateRow } from "../late-numbers.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
@@ -227,7 +228,7 @@ export class GradScaler {
         if (grad.dtype === "bfloat16" && this.#deviceType === "cuda") throw errors.bf16OnCuda(i);
         const key = `${grad.isSparse} ${grad.dtype} ${grad.device.toString()}`;
         const kind = kinds.get(key);
-        if (kind === undefined) kinds.set(key, { indices: [i], sparse: grad.isSparse });
+        if (kind === undefined) kinds.set(key, { indices: [i], sparse: grad.isSparse || grad.isComplex() });
         else kind.indices.push(i);
       }),
     );
@@ -390,6 +391,7 @@ function nonFiniteOf(optimizer: Optimizer): number[] {
 }
 
 const sparseValues = operator("_values");
+/** The real numbers of a gradient that is sparse or complex, in its memory: what the kernel takes. */
 function valuesOf(t: Tensor): Tensor {
-  return sparseValues(t);
+  return parts(t.isSparse ? sparseValues(t) : t);
 }

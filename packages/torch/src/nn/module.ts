@@ -11,7 +11,9 @@ import { Device, type DeviceLike } from "../tensor/device.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
+import { earlierKey, snakeCase } from "./keys.js";
 import { Parameter } from "./parameter.js";
+import { loadPlan, type StateEntry } from "./state-dict.js";
 
 export type StateDict = Map<string, Tensor>;
 export interface HookHandle {
@@ -55,17 +57,12 @@ function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T>
   for (const [, value] of pairs) yield value;
 }
 
-/** `runningMean` → `running_mean`: the keys of state dicts are PyTorch's, so that checkpoints go both ways. */
-export function snakeCase(name: string): string {
-  atMost("snakeCase", arguments, 1);
-  return name.replace(/(?<=[a-z0-9])([A-Z])/g, (c) => `_${c.toLowerCase()}`);
-}
-
 /**
  * Base class of layers and models.
  *
  * Fields are the tree: every own enumerable field that is a {@link Parameter} or a Module belongs to it, in the order of declaration; tensors registered with
- * {@link registerBuffer} are its buffers. Keys of the state dict are the field names in snake case, joined by dots, as PyTorch's. A parameter or module that is reached twice counts once.
+ * {@link registerBuffer} are its buffers. Keys of the state dict are the field names in snake case (`wordEmbeddings` is `word_embeddings`; a name that begins with a capital, such as `LayerNorm`,
+ * stays as it is), joined by dots, as PyTorch's; two fields with one key are an error. A parameter or module that is reached twice counts once.
  *
  * @example
  * class Net extends Module {
@@ -95,11 +92,19 @@ export abstract class Module {
   registerBuffer(name: string, tensor: Tensor | null, ...rest: Given<BufferOptions, [persistent: boolean]>): void {
     const options = optionsFrom("registerBuffer", 2, rest, BUFFER, 1);
     checkArguments("registerBuffer", { name, tensor }, { name: filled, tensor: orNull(tensorKind) });
+    this.#checkBufferName(name);
     if (tensor !== null) keep(tensor);
     (this.#buffers ??= new Map()).set(name, options.persistent ?? true);
     this.#set(name, tensor);
   }
 
+  #checkBufferName(name: string): void {
+    const taken: unknown = Reflect.get(this, name);
+    if (name.includes(".")) throw new ArgumentError("registerBuffer", "a name without dots, which separate modules in keys", name);
+    if (taken !== undefined && taken !== null && (!isTensor(taken) || taken instanceof Parameter)) throw new ArgumentError("registerBuffer", "the name of a field that is not taken by something else", name);
+    for (const [other, value] of Object.entries(this))
+      if (other !== name && snakeCase(other) === snakeCase(name) && (value instanceof Module || value instanceof Parameter || this.#buffers?.has(other) === true)) throw new ArgumentError("registerBuffer", `a name whose key "${snakeCase(name)}" is not that of ${other}`, name);
+  }
   #set(name: string, value: unknown): void {
     Object.defineProperty(this, name, { value, writable: true, configurable: true, enumerable: true });
   }
@@ -189,51 +194,78 @@ export abstract class Module {
   stateDict(): StateDict {
     atMost("stateDict", arguments, 0);
     const state: StateDict = new Map();
-    this.#collect("", state, new Set());
+    for (const { key, tensor } of this.#entries("stateDict")) state.set(key, tensor);
     return state;
   }
+  #entries(fn: string): StateEntry[] {
+    const entries: StateEntry[] = [];
+    this.#collect(fn, ["", ""], entries, new Set());
+    return entries;
+  }
+  /** Fields of own buffers that a state dict may lack: what files from before there was one are still loaded without. */
+  protected get optionalState(): readonly string[] {
+    return [];
+  }
+  /** What of a given state this module cannot take, beside shapes, in words that follow the module's path; null: nothing. `given` has the module's own keys. */
+  protected stateProblem(_given: (key: string) => Tensor | undefined): string | null {
+    return null;
+  }
   // PyTorch's order: a module's own parameters, its own buffers, then its children. Shared tensors appear under every name.
-  #collect(prefix: string, state: StateDict, path: Set<Module>): void {
-    if (path.has(this)) throw new NbitError(`stateDict: expected a tree of modules. Received: a cycle at "${prefix}". A module must not contain itself.`, "MODULE_CYCLE");
+  #collect(fn: string, [prefix, earlierPrefix]: readonly [string, string], entries: StateEntry[], path: Set<Module>): void {
+    if (path.has(this)) throw new NbitError(`${fn}: expected a tree of modules. Received: a cycle at "${prefix}". A module must not contain itself.`, "MODULE_CYCLE");
     path.add(this);
-    for (const [name, p] of this.#own("parameter")) state.set(prefix + snakeCase(name), p);
-    for (const [name, b] of this.#own("buffer")) if (this.#buffers?.get(name) === true) state.set(prefix + snakeCase(name), b);
-    for (const [name, value] of Object.entries(this)) if (value instanceof Module) value.#collect(`${prefix}${snakeCase(name)}.`, state, path);
+    this.#checkKeys(fn, prefix);
+    const optional = new Set(this.optionalState);
+    const add = (name: string, tensor: Tensor): void => void entries.push({ key: prefix + snakeCase(name), earlier: earlierPrefix + earlierKey(name), tensor, optional: optional.has(name) });
+    for (const [name, p] of this.#own("parameter")) add(name, p);
+    for (const [name, b] of this.#own("buffer")) if (this.#buffers?.get(name) === true) add(name, b);
+    for (const [name, value] of Object.entries(this)) if (value instanceof Module) value.#collect(fn, [`${prefix}${snakeCase(name)}.`, `${earlierPrefix}${earlierKey(name)}.`], entries, path);
     path.delete(this);
+  }
+  /** Every field of the tree has a key of its own: two under one would be saved and loaded as one. */
+  #checkKeys(fn: string, prefix: string): void {
+    const fields = new Map<string, string>();
+    for (const [name, value] of Object.entries(this)) {
+      if (!(value instanceof Module || value instanceof Parameter || (isTensor(value) && this.#buffers?.has(name) === true))) continue;
+      const key = snakeCase(name);
+      const other = fields.get(key);
+      if (other !== undefined) throw new NbitError(`${fn}: expected every field to have a key of its own. Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`, "STATE_DICT_KEY");
+      if (name.includes(".")) throw new NbitError(`${fn}: expected names of fields without dots, which separate modules in keys. Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`, "STATE_DICT_KEY");
+      fields.set(key, name);
+    }
   }
 
   /**
    * Copy values into parameters and buffers by name.
    * @param options.strict - Every name must be on both sides. Default true.
-   * @throws {NbitError} `STATE_DICT_MISMATCH`, listing everything missing, unexpected or of another shape, before anything is copied.
+   * Keys that versions up to 0.1 wrote (`Layer_norm` for a field `LayerNorm`) are read where they can mean one field only.
+   * @throws {NbitError} `STATE_DICT_MISMATCH`, listing everything missing, unexpected, of another shape, or of a dtype whose values would be lost (complex into real, fractions into whole numbers, codes
+   * of low-bit weights into anything else), before anything is copied. `STATE_DICT_KEY` when two fields have one key.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, ...rest: Given<LoadStateOptions, [strict: boolean]>): LoadResult {
     const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
     checkArguments("loadStateDict", { state }, { state: STATE });
     const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
     // The tensors themselves, also where a wrapper makes stateDict() give copies.
-    const own = Module.prototype.stateDict.call(this);
-    const missingKeys = [...own.keys()].filter((k) => !given.has(k));
-    const unexpectedKeys = [...given.keys()].filter((k) => !own.has(k));
+    const { copies, missing, unexpected, problems: wrong } = loadPlan(this.#entries("loadStateDict"), given);
     const problems: string[] = [];
     if (options.strict ?? true) {
-      if (missingKeys.length > 0) problems.push(`missing: ${missingKeys.join(", ")}`);
-      if (unexpectedKeys.length > 0) problems.push(`unexpected: ${unexpectedKeys.join(", ")}`);
+      if (missing.length > 0) problems.push(`missing: ${missing.join(", ")}`);
+      if (unexpected.length > 0) problems.push(`unexpected: ${unexpected.join(", ")}`);
     }
-    for (const [key, target] of own) {
-      const source = given.get(key);
-      if (source === undefined) continue;
-      if (!isTensor(source)) problems.push(`${key} is not a tensor`);
-      else if (String(source.shape) !== String(target.shape)) problems.push(`${key} has shape [${source.shape.join(", ")}], expected [${target.shape.join(", ")}]`);
+    problems.push(...wrong);
+    for (const [path, m] of this.#namedModules("", new Set())) {
+      const problem = m.stateProblem((key) => {
+        const value = given.get(path === "" ? key : `${path}.${key}`);
+        return isTensor(value) && !value.disposed ? value : undefined;
+      });
+      if (problem !== null) problems.push(`${path === "" ? this.constructor.name : path} ${problem}`);
     }
     if (problems.length > 0) throw new NbitError(`loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`, "STATE_DICT_MISMATCH");
     noGrad(() => {
-      for (const [key, target] of own) {
-        const source = given.get(key);
-        if (source !== undefined) target.copy_(source);
-      }
+      for (const [target, source] of copies) target.copy_(source);
     });
-    return { missingKeys, unexpectedKeys };
+    return { missingKeys: missing, unexpectedKeys: unexpected };
   }
 
   // ---------------------------------------------------------------- modes, devices, dtypes
@@ -273,14 +305,18 @@ export abstract class Module {
     if (options.setToNone ?? true) TensorList.of(this.parameters()).clearGrads();
     else for (const p of this.parameters()) p.grad?.detach().zero_();
   }
-  /** Move and cast parameters, gradients and buffers; only floating point and complex ones are cast. The parameters keep their identity, so optimizers keep theirs. */
+  /**
+   * Move and cast parameters, gradients and buffers; the parameters keep their identity, so optimizers keep theirs. A real dtype casts what is in real floating point; what is complex, which would
+   * lose its imaginary part, stays as it is. A complex dtype casts both. Whole numbers stay.
+   */
   to(target: DType | DeviceLike | ModuleToOptions): this {
     atMost("Module.to", arguments, 1);
     if (typeof target === "string" && !isDType(target)) checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
     const options: ModuleToOptions = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
     checkOptions("Module.to", options, TO);
     if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
-    const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || isComplex(t.dtype) ? options : { ...options, dtype: undefined });
+    const complex = options.dtype !== undefined && isComplex(options.dtype);
+    const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
     for (const m of this.modules()) {
       for (const [, p] of m.#own("parameter")) {
         const next = convert(p);
