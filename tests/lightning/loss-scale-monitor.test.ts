@@ -69,5 +69,5 @@ test("it warns once when the scale gets low", async () => {
   await new Promise((resolve) => setImmediate(resolve));
   process.off("warning", listen);
   assert.deepEqual(warnings, ['LossScaleMonitor: the loss scale fell to 32768; gradients overflow in second.weight. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".']);
-  assert.throws(() => new LossScaleMonitor({ warnBelow: -1 }), { message: "LossScaleMonitor: expected warnBelow to be >= 0. Received: -1." });
+  assert.throws(() => new LossScaleMonitor({ warnBelow: -1 }), { message: "LossScaleMonitor: expected warnBelow to be a number ≥ 0. Received: -1." });
 });

@@ -157,7 +157,7 @@ test("report() rehearses a batch, or gives what a callback found, or says what i
   assert.equal(made.module("head")?.operators.find((o) => o.name === "linear")?.dtype, "bfloat16");
   assert.equal(trainer.precision.report({ print: false }), made);
   assert.equal(net.training, false);
-  assert.throws(() => new PrecisionReport({ step: -1 }), { message: "PrecisionReport: expected step to be whole numbers >= 0. Received: -1." });
+  assert.throws(() => new PrecisionReport({ step: -1 }), { message: "PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole number ≥ 0. Received: -1." });
 });
 
 test("manual optimization is rehearsed without a step", async () => {

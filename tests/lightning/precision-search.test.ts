@@ -93,7 +93,7 @@ test("the recommendation: fastest that follows, else smaller, else the first", (
 });
 
 test("wrong options are errors before anything runs", async () => {
-  assert.throws(() => new PrecisionSearch({ steps: 2 }), { message: "PrecisionSearch: expected steps to be an integer >= 4. Received: 2." });
+  assert.throws(() => new PrecisionSearch({ steps: 2 }), { message: "PrecisionSearch: expected steps to be a whole number ≥ 4. Received: 2." });
   assert.throws(() => new PrecisionSearch({ precisions: [32] }), { code: "ERR_ARGUMENT" });
   await assert.rejects(new PrecisionSearch({ precisions: [32, "17" as never], accelerator: "cpu" }).run(new Net(), { trainDataloaders: data(1) }), /expected precision to be one of/);
   await assert.rejects(new PrecisionSearch({ accelerator: "cpu" }).run(new Net(), { trainDataloaders: [] }), /batches|loader/);

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as lowbit from "@nbit/lowbit";
 import "@nbit/apex";
-import { dequantizeBlockwise, FAMILIES, FORMATS, keep32bit, LowBitOptimizer, StableEmbedding, type FormatName } from "@nbit/lowbit";
+import { AdamW8bit, dequantizeBlockwise, FAMILIES, FORMATS, keep32bit, LAMB8bit, Lion8bit, LowBitOptimizer, SGD8bit, StableEmbedding, type FormatName } from "@nbit/lowbit";
 import { LightningModule, Trainer } from "@nbit/lightning";
-import { keep, memory, nn, optim, packState, randint, randn, scope, seedEverything, tensor, unpackState, type Tensor } from "@nbit/torch";
+import { keep, memory, nn, ones, optim, packState, randint, randn, scope, seedEverything, tensor, unpackState, type Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
 type Make = (params: Iterable<Tensor>) => optim.Optimizer;
@@ -59,9 +59,9 @@ for (const [name, low, full, limit] of PAIRS)
 
 const families = Object.keys(FAMILIES) as (keyof typeof FAMILIES)[];
 test("the fused step equals the reference step: every family, every format, every dtype", () => {
-  const options = { weightDecay: 0.05, nesterov: true, maxUnorm: 5 };
+  const own: Partial<Record<keyof typeof FAMILIES, object>> = { momentum: { nesterov: true }, lars: { nesterov: true }, lamb: { maxUnorm: 5 } };
   const make = (family: keyof typeof FAMILIES, format: FormatName | null, fused: boolean): Make => (p) => {
-    const made = new LowBitOptimizer(p, family, format, options);
+    const made = new LowBitOptimizer(p, family, format, { weightDecay: 0.05, ...own[family] });
     if (!fused) Object.defineProperty(made, "family", { value: { ...made.family, fused: null } });
     return made;
   };
@@ -344,4 +344,12 @@ test("every family: a gradient that comes late, or a parameter put in another's 
         assert.ok(p.equal(alone) && q.equal(late), `${family}, ${String(format)}: late`);
         assert.ok(next.equal(late) && !old.equal(a) && !next.equal(b), `${family}, ${String(format)}: in another's place`);
       });
+});
+
+test("an option that a family's arithmetic does not read is refused", () => {
+  const p = new nn.Parameter(ones([2]));
+  assert.throws(() => new SGD8bit([p], { betas: [0.9, 0.99] }), { code: "ERR_ARGUMENT", message: /^SGD8bit: expected options among lr, .*momentum, nesterov\. Received: "betas"\.$/ });
+  assert.throws(() => new Lion8bit([p], { eps: 1 }), { code: "ERR_ARGUMENT", message: /Received: "eps"/ });
+  assert.throws(() => new AdamW8bit([p], { maxUnorm: 1 }), { code: "ERR_ARGUMENT", message: /Received: "maxUnorm"/ });
+  assert.equal(new LAMB8bit([p], { maxUnorm: 1 }).paramGroups[0]?.["maxUnorm"], 1);
 });

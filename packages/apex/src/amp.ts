@@ -1,5 +1,5 @@
 /** APEX amp without its global state: `initialize` gives an object that holds everything. */
-import { ArgumentError, amp as native, isFloatingPoint, NbitError, nn, noGrad, optim, outsideScopes, scope, Tensor, type DType } from "@nbit/torch";
+import { amp as native, ArgumentError, atMost, checkOptions, type DType, isDType, isFloatingPoint, kinds, NbitError, nn, noGrad, optim, type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
 import { anyTensor, conforming, fieldsOf, optional, recordOf } from "@nbit/torch/schema";
 import { castModel, castTensors, wrapForward } from "./casts.js";
 import { disableCasts, withCasts } from "./functions.js";
@@ -28,6 +28,13 @@ export interface ScaleLossOptions {
   /** Leave the gradients scaled, for accumulation: unscale in the last backward of a window only. */
   readonly delayUnscale?: boolean;
 }
+/** The level's overrides are checked with it. */
+const NAMES: OptionNames<InitializeOptions> = {
+  optLevel: true, enabled: kinds.flag, castModelType: true, patchTorchFunctions: true, keepBatchnormFp32: true, masterWeights: true, lossScale: true,
+  castModelOutputs: kinds.orNull(kinds.such<DType>("a floating point dtype", (v) => isDType(v) && isFloatingPoint(v))), numLosses: kinds.whole("[1, ∞)"), minLossScale: kinds.orNull(kinds.real("[0, ∞)")), maxLossScale: kinds.real("(0, ∞)"),
+};
+const SCALE_NAMES: OptionNames<ScaleLossOptions> = { lossId: kinds.whole("[0, ∞)"), delayUnscale: kinds.flag };
+
 /** APEX's state (`loss_scaler0`, …) and the masters, which APEX leaves out. */
 export interface AmpState {
   /** Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights. Absent in APEX's own states. */
@@ -40,6 +47,7 @@ const owners = new WeakMap<nn.Module | optim.Optimizer, Amp>();
 
 /** The Amp that a model or an optimizer is initialized by; null when it is not. */
 export function ampOf(target: nn.Module | optim.Optimizer): Amp | null {
+  atMost("ampOf", arguments, 1);
   return owners.get(target) ?? null;
 }
 
@@ -64,6 +72,7 @@ export class Amp {
 
   /** @internal Use {@link initialize}. */
   constructor(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], options: InitializeOptions) {
+    atMost("Amp", arguments, 3);
     this.optLevel = options.optLevel ?? "O1";
     this.properties = resolveOptLevel(this.optLevel, options);
     this.enabled = options.enabled ?? true;
@@ -169,6 +178,7 @@ export class Amp {
 
   /** Run `fn` by O1's lists: the loss belongs inside too. At other levels it just runs. The models' forward does this by itself. */
   run<T>(fn: () => T): T {
+    atMost("Amp.run", arguments, 1);
     const o1 = this.#o1;
     if (o1 === null || this.#disposed) return fn();
     return withCasts(true, () => native.autocast({ deviceType: this.#device, dtype: "float16", cacheEnabled: false }, () => o1.policy.run(fn)));
@@ -176,6 +186,7 @@ export class Amp {
 
   /** Run `fn`, called inside {@link run} or a model's forward, without O1's casts. */
   disableCasts<T>(fn: () => T): T {
+    atMost("Amp.disableCasts", arguments, 1);
     return disableCasts(fn, this.#device);
   }
 
@@ -187,6 +198,8 @@ export class Amp {
    * @throws {NbitError} `APEX_MISUSE` inside another `scaleLoss`, for an optimizer that was not given to `initialize`, and for another loss than that of a delayed backward.
    */
   scaleLoss(loss: Tensor, optimizers: optim.Optimizer | readonly optim.Optimizer[], fn: (scaled: Tensor) => void, options: ScaleLossOptions = {}): void {
+    atMost("Amp.scaleLoss", arguments, 4);
+    checkOptions("Amp.scaleLoss", options, SCALE_NAMES);
     if (!(loss instanceof Tensor)) throw new ArgumentError("scaleLoss", "loss to be a tensor", loss);
     if (typeof fn !== "function") throw new ArgumentError("scaleLoss", "a function that calls backward: (scaled) => scaled.backward()", fn);
     if (!this.enabled) return fn(loss);
@@ -215,17 +228,20 @@ export class Amp {
 
   /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. */
   scale(loss: Tensor, lossId = 0): Tensor {
+    atMost("Amp.scale", arguments, 2);
     const scaler = this.lossScalers[lossId];
     return !this.enabled || scaler === undefined ? loss : loss.to("float32").mul(scaler.lossScale);
   }
   /** The other half: true gradients to the masters of an optimizer whose gradients are scaled. Gives whether all were finite. */
   unscale(optimizer: optim.Optimizer, lossId = 0): boolean {
+    atMost("Amp.unscale", arguments, 2);
     const scaler = this.lossScalers[lossId];
     if (!this.enabled || scaler === undefined) return true;
     return this.#weightsOf("unscale", optimizer).collect(scaler.lossScale, scaler.dynamic);
   }
   /** Let the next step of an optimizer be skipped. */
   skipNext(optimizer: optim.Optimizer): void {
+    atMost("Amp.skipNext", arguments, 1);
     this.#weightsOf("skipNext", optimizer);
     this.#skip.add(optimizer);
   }
@@ -239,21 +255,25 @@ export class Amp {
 
   /** Whether the next step of an optimizer will be skipped. */
   willSkip(optimizer: optim.Optimizer): boolean {
+    atMost("Amp.willSkip", arguments, 1);
     return this.#skip.has(optimizer);
   }
 
   /** What an optimizer steps, and whose gradients to clip: masters in float32 where there are any. */
   masterParams(optimizer: optim.Optimizer): Tensor[] {
+    atMost("Amp.masterParams", arguments, 1);
     return this.enabled ? this.#weightsOf("masterParams", optimizer).masters() : optimizer.paramGroups.flatMap((g) => g.params);
   }
 
   /** The models' parameters, in the order of {@link masterParams}. */
   modelParams(optimizer: optim.Optimizer): Tensor[] {
+    atMost("Amp.modelParams", arguments, 1);
     return this.enabled ? this.#weightsOf("modelParams", optimizer).pairs.map(([p]) => p) : this.masterParams(optimizer);
   }
 
   /** Loss scales under APEX's names, and the masters: the live tensors, not copies. */
   stateDict(): AmpState {
+    atMost("Amp.stateDict", arguments, 0);
     const masters = this.#mastersByKey();
     const scalers = Object.fromEntries(this.lossScalers.map((s, i) => [`loss_scaler${i}`, s.stateDict()]));
     return Object.keys(masters).length === 0 ? scalers : { ...scalers, masters };
@@ -271,6 +291,7 @@ export class Amp {
    * @throws {ArgumentError} when the number of losses or the masters differ; nothing is changed then.
    */
   loadStateDict(state: AmpState | Readonly<Record<string, unknown>>): void {
+    atMost("Amp.loadStateDict", arguments, 1);
     const fn = "apex.loadStateDict";
     if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict gave", state);
     const given: Readonly<Record<string, unknown>> = { ...state };
@@ -297,6 +318,7 @@ export class Amp {
    * Undo `initialize`: models and optimizers are as any others, in float32, with the masters' exact values where there were masters. The optimizers keep their state. Safe to call twice.
    */
   dispose(): void {
+    atMost("Amp.dispose", arguments, 0);
     if (this.#disposed) return;
     this.#disposed = true;
     for (const undo of this.#undo.splice(0).reverse()) undo();
@@ -329,9 +351,10 @@ export class Amp {
  * @throws {NbitError} `APEX_MISUSE` for models or optimizers that are initialized already, for an optimizer that has stepped, and for models whose parameters are not float32.
  */
 export function initialize(models: nn.Module | readonly nn.Module[], optimizers: optim.Optimizer | readonly optim.Optimizer[] = [], options: InitializeOptions = {}): Amp {
+  atMost("initialize", arguments, 3);
   const list = Array.isArray(models) ? (models as readonly nn.Module[]) : [models as nn.Module];
   const opts = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
-  checkOptions(options);
+  checkInitializeOptions("apex.initialize", options);
   for (const m of list) {
     if (!(m instanceof nn.Module)) throw new ArgumentError("apex.initialize", "models to be Modules", m);
     checkFree(m);
@@ -347,15 +370,10 @@ export function initialize(models: nn.Module | readonly nn.Module[], optimizers:
   return outsideScopes(() => new Amp(list, opts, options));
 }
 
-const OPTIONS = ["optLevel", "enabled", "castModelType", "patchTorchFunctions", "keepBatchnormFp32", "masterWeights", "lossScale", "castModelOutputs", "numLosses", "minLossScale", "maxLossScale"];
-
-function checkOptions(options: InitializeOptions): void {
-  for (const key of Object.keys(options)) if (!OPTIONS.includes(key)) throw new ArgumentError("apex.initialize", `options among ${OPTIONS.join(", ")}`, key);
+/** @internal @throws {ArgumentError} for an option that `initialize` does not have, of another kind, or that contradicts the level. */
+export function checkInitializeOptions(fn: string, options: InitializeOptions): void {
+  checkOptions(fn, options, NAMES);
   resolveOptLevel(options.optLevel ?? "O1", options);
-  const { enabled, numLosses = 1, castModelOutputs } = options;
-  if (enabled !== undefined && typeof enabled !== "boolean") throw new ArgumentError("apex.initialize", "enabled to be a boolean", enabled);
-  if (!Number.isInteger(numLosses) || numLosses < 1) throw new ArgumentError("apex.initialize", "numLosses to be a whole number ≥ 1", numLosses);
-  if (castModelOutputs !== undefined && castModelOutputs !== null && !isFloatingPoint(castModelOutputs)) throw new ArgumentError("apex.initialize", "castModelOutputs to be a floating point dtype, or null", castModelOutputs);
 }
 
 function checkFree(target: nn.Module | optim.Optimizer): void {

@@ -1,8 +1,9 @@
 /** Casting of models, inputs and outputs. */
-import { isFloatingPoint, nn, Tensor, type DType } from "@nbit/torch";
+import { atMost, isFloatingPoint, nn, Tensor, type DType } from "@nbit/torch";
 
 /** Every floating point tensor in arrays, plain objects and Maps, cast. */
 export function castTensors(value: unknown, dtype: DType): unknown {
+  atMost("castTensors", arguments, 2);
   if (value instanceof Tensor) return value.isFloatingPoint() ? value.to(dtype) : value;
   if (Array.isArray(value)) return value.map((v) => castTensors(v, dtype));
   if (value instanceof Map) return new Map([...value].map(([k, v]) => [k, castTensors(v, dtype)]));
@@ -15,6 +16,7 @@ export function castTensors(value: unknown, dtype: DType): unknown {
 
 /** Whether a module is a BatchNorm with weights, which keeps float32 statistics in a float16 model. */
 export function isAffineBatchNorm(module: nn.Module): boolean {
+  atMost("isAffineBatchNorm", arguments, 1);
   return (module instanceof nn.BatchNorm1d || module instanceof nn.BatchNorm2d || module instanceof nn.BatchNorm3d) && module.weight !== null;
 }
 

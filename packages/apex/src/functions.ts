@@ -1,5 +1,5 @@
 /** Functions of a user's own under O1: what dtype their tensors come in. */
-import { amp, Tensor, type DType } from "@nbit/torch";
+import { atMost, amp, Tensor, type DType } from "@nbit/torch";
 import { castTensors } from "./casts.js";
 
 /** Whether code runs inside an O1 region with its casts on. */
@@ -31,14 +31,17 @@ function casting<A extends readonly unknown[], R>(fn: Fn<A, R>, dtypeOf: (args: 
  * @example const attend = halfFunction((q: Tensor, k: Tensor) => q.mm(k.t()));
  */
 export function halfFunction<A extends readonly unknown[], R>(fn: Fn<A, R>): Fn<A, R> {
+  atMost("halfFunction", arguments, 1);
   return casting(fn, () => "float16");
 }
 /** A function that gets float32 tensors under O1: for arithmetic that needs the range. */
 export function floatFunction<A extends readonly unknown[], R>(fn: Fn<A, R>): Fn<A, R> {
+  atMost("floatFunction", arguments, 1);
   return casting(fn, () => "float32");
 }
 /** A function that gets all its tensors in the widest floating dtype among them under O1. */
 export function promoteFunction<A extends readonly unknown[], R>(fn: Fn<A, R>): Fn<A, R> {
+  atMost("promoteFunction", arguments, 1);
   return casting(fn, (args) => widest(args));
 }
 
@@ -54,5 +57,6 @@ function widest(value: unknown): DType | null {
 
 /** Run `fn` inside an O1 region as if there were none. */
 export function disableCasts<T>(fn: () => T, deviceType = "cpu"): T {
+  atMost("disableCasts", arguments, 2);
   return withCasts(false, () => amp.autocast({ deviceType, enabled: false }, fn));
 }

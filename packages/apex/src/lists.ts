@@ -1,5 +1,5 @@
 /** O1's lists: which operators run in float16, in float32, in the widest of their inputs, or not at all. They differ from native autocast's. */
-import { amp, ArgumentError, operatorNames, type DeviceLike } from "@nbit/torch";
+import { atMost, amp, ArgumentError, operatorNames, type DeviceLike } from "@nbit/torch";
 
 const HALF = `
   conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc prelu addmm addmv addr matmul mm mv linear addbmm baddbmm bmm
@@ -31,14 +31,17 @@ function register(kind: keyof typeof registered, fn: string, operator: string): 
 }
 /** Let O1 run an operator in float16. Call it before `initialize`: models that are initialized already keep their lists, and a warning says so. */
 export function registerHalfFunction(operator: string): void {
+  atMost("registerHalfFunction", arguments, 1);
   register("half", "registerHalfFunction", operator);
 }
 /** Let O1 run an operator in float32. Call it before `initialize`. */
 export function registerFloatFunction(operator: string): void {
+  atMost("registerFloatFunction", arguments, 1);
   register("float", "registerFloatFunction", operator);
 }
 /** Let O1 run an operator in the widest dtype of its inputs. Call it before `initialize`. */
 export function registerPromoteFunction(operator: string): void {
+  atMost("registerPromoteFunction", arguments, 1);
   register("promote", "registerPromoteFunction", operator);
 }
 
@@ -47,6 +50,7 @@ export function registerPromoteFunction(operator: string): void {
  * @example o1Rules("cpu").get("softmax"); // "float32"
  */
 export function o1Rules(device: DeviceLike = "cpu"): ReadonlyMap<string, amp.PolicyRule> {
+  atMost("o1Rules", arguments, 1);
   const known = new Set(operatorNames());
   const rules = new Map<string, amp.PolicyRule>();
   for (const name of amp.policyTable(device).keys()) rules.set(name, "none");

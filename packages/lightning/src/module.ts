@@ -1,9 +1,9 @@
-import { atMost, device, words } from "@nbit/torch";
+import { atMost, checkArguments, checkOptions, device, dtypeKind, kinds, type OptionNames, words } from "@nbit/torch";
 import type { Device, DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
 import type { LogValue } from "./logging/metric.js";
-import type { LogOptions } from "./logging/results.js";
+import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
 import { ModuleHooks } from "./module-hooks.js";
@@ -31,6 +31,17 @@ export let attachHost: (module: LightningModule, host: ModuleHost | null) => voi
 /** What a module is connected to. For parts of the Trainer only. */
 export let hostOf: (module: LightningModule) => ModuleHost | null;
 
+export interface HyperparameterOptions {
+  /** Names that are left out. */
+  readonly ignore?: readonly string[];
+}
+export interface LoadModuleOptions {
+  /** Of module and weights. Default: as they were saved. */
+  readonly dtype?: DType;
+}
+const HYPERPARAMETERS: OptionNames<HyperparameterOptions> = { ignore: kinds.listOf(kinds.text) };
+const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind };
+
 function withHyperparameters<T>(build: () => T): T {
   const before = buildsFromHyperparameters;
   buildsFromHyperparameters = true;
@@ -47,6 +58,7 @@ export interface ClipOptions {
   /** Default: the Trainer's `gradientClipAlgorithm`. */
   readonly gradientClipAlgorithm?: "norm" | "value";
 }
+const CLIP: OptionNames<ClipOptions> = { gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")), gradientClipAlgorithm: kinds.oneOf("norm", "value") };
 
 /**
  * A model together with how it is trained: its steps, its optimizers, its hooks.
@@ -192,6 +204,8 @@ export class LightningModule extends ModuleHooks {
    * @throws {MisconfigurationError} in hooks that are neither a step nor part of an epoch, and when options change between calls.
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {
+    atMost("log", arguments, 3);
+    checkLogOptions(options);
     if (this.#host === null) {
       detached.warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
       return;
@@ -200,6 +214,9 @@ export class LightningModule extends ModuleHooks {
   }
 
   logDict(values: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
+    atMost("logDict", arguments, 2);
+    checkArguments("logDict", { values }, { values: kinds.record });
+    checkLogOptions(options);
     for (const [name, value] of Object.entries(values)) this.log(name, value, options);
   }
 
@@ -219,13 +236,19 @@ export class LightningModule extends ModuleHooks {
    * Record the values that built this module: they are saved in checkpoints, given to loggers, and passed to the constructor by
    * `loadFromCheckpoint`. Plain values only (numbers, strings, booleans, null, arrays, objects).
    */
-  saveHyperparameters(params: object, options: { readonly ignore?: readonly string[] } = {}): void {
+  saveHyperparameters(params: object, options: HyperparameterOptions = {}): void {
+    atMost("saveHyperparameters", arguments, 2);
+    checkArguments("saveHyperparameters", { params }, { params: kinds.such<object>("an object of values by name", (v) => typeof v === "object" && v !== null && !Array.isArray(v)) });
+    checkOptions("saveHyperparameters", options, HYPERPARAMETERS);
     const kept = Object.entries(params).filter(([name]) => !options.ignore?.includes(name));
     this.#hparams = Object.freeze({ ...this.#hparams, ...Object.fromEntries(kept) });
   }
 
   /** A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module and weights are in that dtype. */
-  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}, options: { readonly dtype?: DType } = {}): T {
+  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}, options: LoadModuleOptions = {}): T {
+    atMost("loadFromCheckpoint", arguments, 3);
+    checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
+    checkOptions("loadFromCheckpoint", options, LOAD);
     const checkpoint = readCheckpoint(path, options);
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
     const module = withHyperparameters(() => new this(hparams as H));
@@ -237,11 +260,13 @@ export class LightningModule extends ModuleHooks {
 
   /** No gradients, evaluation mode. */
   freeze(): void {
+    atMost("LightningModule.freeze", arguments, 0);
     for (const parameter of this.parameters()) parameter.requiresGrad = false;
     this.eval();
   }
 
   unfreeze(): void {
+    atMost("LightningModule.unfreeze", arguments, 0);
     for (const parameter of this.parameters()) parameter.requiresGrad = true;
     this.train();
   }
@@ -250,26 +275,32 @@ export class LightningModule extends ModuleHooks {
 
   /** The optimizers, wrapped: their `step` unscales, calls the hooks and skips as the precision needs. */
   optimizers(): readonly LightningOptimizer[] {
+    atMost("LightningModule.optimizers", arguments, 0);
     return this.#require("optimizers").wrappedOptimizers();
   }
 
   /** The schedulers that `configureOptimizers` returned. */
   lrSchedulers(): readonly Scheduler[] {
+    atMost("LightningModule.lrSchedulers", arguments, 0);
     return this.#require("lrSchedulers").trainer.lrSchedulerConfigs.map((config) => config.scheduler);
   }
 
   /** Backward under the precision in use: scales the loss where it must. */
   manualBackward(loss: Tensor): void {
+    atMost("LightningModule.manualBackward", arguments, 1);
     this.#require("manualBackward").manualBackward(loss);
   }
 
   /** Clip the gradients of one optimizer. They are unscaled first when they are not yet. */
   clipGradients(optimizer: optim.Optimizer | LightningOptimizer, options: ClipOptions = {}): void {
+    atMost("clipGradients", arguments, 2);
+    checkOptions("clipGradients", options, CLIP);
     this.#require("clipGradients").clipGradients(optimizer, options.gradientClipVal ?? null, options.gradientClipAlgorithm ?? null);
   }
 
   /** Only the parameters of `optimizer` get gradients, until `untoggleOptimizer`. */
   toggleOptimizer(optimizer: optim.Optimizer | LightningOptimizer): void {
+    atMost("LightningModule.toggleOptimizer", arguments, 1);
     const host = this.#require("toggleOptimizer");
     const states = new Map<Tensor, boolean>();
     for (const other of host.trainer.optimizers) {
@@ -288,6 +319,7 @@ export class LightningModule extends ModuleHooks {
   }
 
   untoggleOptimizer(_optimizer?: optim.Optimizer | LightningOptimizer): void {
+    atMost("LightningModule.untoggleOptimizer", arguments, 1);
     for (const [parameter, requiresGrad] of this.#toggled ?? []) parameter.requiresGrad = requiresGrad;
     this.#toggled = null;
   }

@@ -1,9 +1,9 @@
-import { ArgumentError, cat, cuda, keep, memory, noGrad, resetPeakMemory, scope, Tensor, words } from "@nbit/torch";
+import { ArgumentError, atMost, cat, checkOptions, cuda, keep, kinds, memory, noGrad, type OptionNames, resetPeakMemory, scope, Tensor, words } from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { Callback } from "./callbacks/callback.js";
 import { asLoaders } from "./loops/fetch.js";
 import { attachHost, hostOf } from "./module.js";
-import type { LightningModule } from "./module.js";
+import { LightningModule } from "./module.js";
 import type { PrecisionInput } from "./precision/names.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { rehearse } from "./seeing/rehearsal.js";
@@ -26,9 +26,15 @@ export interface PrecisionSearchOptions {
   /** Relative distance of the losses from the first precision's that is still fine. Default 0.05. */
   readonly tolerance?: number;
 }
+export interface SearchData {
+  /** Default: the module's `trainDataloader()`. */
+  readonly trainDataloaders?: Loaders;
+}
 
 /** Steps before the clock starts: caches, kernels and optimizer state settle. */
 const WARM_UP = 3;
+const NAMES: OptionNames<PrecisionSearchOptions> = { precisions: kinds.listOf(kinds.anything), steps: kinds.whole(`[${WARM_UP + 1}, ∞)`), tolerance: kinds.real("(0, ∞]"), accelerator: true, gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")) };
+const DATA: OptionNames<SearchData> = { trainDataloaders: true };
 
 /**
  * Try precisions on one's own model and data, and recommend one.
@@ -37,7 +43,7 @@ const WARM_UP = 3;
  * step, peak memory of tensors, and skipped steps. The model is afterwards what it was before: weights, buffers, gradients, modes and random state.
  * Hooks of the module run; nothing is logged or saved. Reads the loss of every step, so that on a GPU each step waits.
  *
- * @throws {ArgumentError} `PrecisionSearch: expected steps to be an integer >= 4. Received: 2.`
+ * @throws {ArgumentError} `PrecisionSearch: expected steps to be a whole number ≥ 4. Received: 2.`
  * @example
  * const result = await new PrecisionSearch({ steps: 30 }).run(model, { trainDataloaders: loader });
  * console.log(String(result));
@@ -47,14 +53,17 @@ export class PrecisionSearch {
   readonly #options: Required<Omit<PrecisionSearchOptions, "gradientClipVal">> & Pick<PrecisionSearchOptions, "gradientClipVal">;
 
   constructor(options: PrecisionSearchOptions = {}) {
+    atMost("PrecisionSearch", arguments, 1);
+    checkOptions("PrecisionSearch", options, NAMES);
     const { precisions = [32, "bf16", 16, "bf16-true"], steps = 20, tolerance = 0.05 } = options;
-    if (!Number.isInteger(steps) || steps <= WARM_UP) throw new ArgumentError("PrecisionSearch", `steps to be an integer >= ${WARM_UP + 1}`, steps);
     if (precisions.length < 2) throw new ArgumentError("PrecisionSearch", "two precisions or more", precisions);
-    if (!(tolerance > 0)) throw new ArgumentError("PrecisionSearch", "tolerance to be > 0", tolerance);
     this.#options = { precisions, steps, tolerance, accelerator: options.accelerator ?? "auto", gradientClipVal: options.gradientClipVal };
   }
 
-  async run(module: LightningModule, data: { readonly trainDataloaders?: Loaders }): Promise<SearchResult> {
+  async run(module: LightningModule, data: SearchData = {}): Promise<SearchResult> {
+    atMost("PrecisionSearch.run", arguments, 2);
+    if (!(module instanceof LightningModule)) throw new ArgumentError("PrecisionSearch.run", "a LightningModule", module);
+    checkOptions("PrecisionSearch.run", data, DATA);
     const batches = await this.#batches(data.trainDataloaders ?? module.trainDataloader());
     // All trainers are made before any runs: a precision that this machine does not have is an error now.
     const probes = this.#options.precisions.map(() => new Probe());

@@ -1,5 +1,5 @@
 /** What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is no error. */
-import { checkOptions, type optim, type OptionNames, type Tensor } from "@nbit/torch";
+import { checkOptions, kinds, type optim, type OptionNames, type Tensor } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { isLoader, type Fetcher } from "./loops/fetch.js";
@@ -10,9 +10,10 @@ import type { ResolvedOptions } from "./trainer-options.js";
 import type { TrainerFn } from "./types.js";
 import type { WarnOnce } from "./warnings.js";
 
-const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: true, ckptDtype: true };
-const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: true, ckptDtype: true };
-const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: true };
+const CKPT = kinds.orNull(kinds.filled);
+const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: CKPT, ckptDtype: true };
+const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: CKPT, ckptDtype: true };
+const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag };
 const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = { fit: FIT, validate: EVALUATE, test: EVALUATE, predict: PREDICT };
 
 /** @throws {MisconfigurationError} unless there is a module, and options are options, under their names. */

@@ -1,4 +1,4 @@
-import { checkOptions, nearest, type OptionNames } from "@nbit/torch";
+import { checkOptions, kinds, nearest, type OptionNames } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
 import { MisconfigurationError } from "./errors.js";
@@ -118,6 +118,9 @@ export interface Duration {
   readonly minutes?: number;
   readonly seconds?: number;
 }
+
+const PART = kinds.real("[0, ∞)");
+const DURATION: OptionNames<Duration> = { days: PART, hours: PART, minutes: PART, seconds: PART };
 
 /** Options with their defaults, checked. */
 export interface ResolvedOptions {
@@ -267,6 +270,7 @@ export function parseDuration(value: string | Duration, where: string): number {
       return ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     }
   } else if (typeof value === "object" && value !== null) {
+    checkOptions<Duration>(where, value, DURATION, (expected, received) => new MisconfigurationError(where, expected, received, undefined, "ERR_DURATION"));
     const { days = 0, hours = 0, minutes = 0, seconds = 0 } = value;
     const total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     if (Number.isFinite(total) && total >= 0) return total;

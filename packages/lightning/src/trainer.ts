@@ -1,10 +1,10 @@
-import { getSwitch, scope, setSwitch, useDeterministicAlgorithms, trimMemory, words } from "@nbit/torch";
+import { atMost, checkOptions, getSwitch, scope, setSwitch, trimMemory, useDeterministicAlgorithms, words } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
-import { checkWeightsDtype, writeCheckpoint } from "./checkpoint/file.js";
+import { checkWeightsDtype, SAVE, writeCheckpoint } from "./checkpoint/file.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
@@ -94,6 +94,7 @@ export class Trainer extends TrainerState {
 
   constructor(options: TrainerOptions = {}) {
     super();
+    atMost("Trainer", arguments, 1);
     checkTrainerOptions(options);
     this.accelerator = resolveAccelerator(options.accelerator ?? "auto");
     const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
@@ -117,6 +118,7 @@ export class Trainer extends TrainerState {
 
   /** Train. Resolves when training has ended; rejects with what ended it otherwise. */
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
+    atMost("fit", arguments, 2);
     await this.#start("fit", model, options, async (run) => {
       await this.#sanityCheck(run);
       if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
@@ -128,16 +130,19 @@ export class Trainer extends TrainerState {
 
   /** Run the validation step. @returns one record of metrics per loader. */
   async validate(model?: LightningModule, options: EvaluateOptions = {}): Promise<EvaluationResult[]> {
+    atMost("validate", arguments, 2);
     return this.#evaluate("validate", model, options);
   }
 
   /** Run the test step. @returns one record of metrics per loader. */
   async test(model?: LightningModule, options: EvaluateOptions = {}): Promise<EvaluationResult[]> {
+    atMost("test", arguments, 2);
     return this.#evaluate("test", model, options);
   }
 
   /** Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several loaders. */
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
+    atMost("predict", arguments, 2);
     const predictions = await this.#start("predict", model, options, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
       const loaders = this.#loaders("predict", options.dataloaders, loadersOf(run.module, "predictDataloader"));
       run.prediction = new PredictLoop(run, loaders, this.resolved.limitPredictBatches, options.returnPredictions ?? true);
@@ -155,6 +160,8 @@ export class Trainer extends TrainerState {
 
   /** Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's room; a run that resumes from it goes on from rounded ones. */
   saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): void {
+    atMost("Trainer.saveCheckpoint", arguments, 2);
+    checkOptions("Trainer.saveCheckpoint", options, SAVE);
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
     if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
     const { active } = this;

@@ -136,6 +136,7 @@ function trust(p: Tensor, step: Tensor, coefficient: number, max: number): Tenso
 }
 
 export const FAMILIES = Object.freeze({ adam: adam(false), adamw: adam(true), momentum, lion, rmsprop, adagrad, lamb, lars, ademamix });
+export type FamilyName = keyof typeof FAMILIES;
 
 /** One step with elements whose gradient is not finite left as they were, in parameter and state. */
 export function guardedUpdate(family: Family, p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] } {

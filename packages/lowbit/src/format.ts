@@ -1,5 +1,5 @@
 /** State formats: how an optimizer's moments are kept between steps. A value type: codes, scales, map. */
-import { ArgumentError, finfo, NbitError, operators, scope, zeros, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, type DType, finfo, kinds, NbitError, operators, type OptionNames, scope, type Tensor, zeros } from "@nbit/torch";
 import { bucketize, cat, isTensor } from "@nbit/torch";
 import { mapOn } from "./device.js";
 import { dynamicMap, dynamicMap4, linearMap, mapTensor } from "./map.js";
@@ -159,6 +159,9 @@ export interface QuantizeOptions {
   readonly format?: FormatName;
 }
 
+const NAMES: OptionNames<QuantizeOptions> = { signed: kinds.flag, blockSize: kinds.whole("[1, 4096]"), format: kinds.oneOf(...(Object.keys(FORMATS) as FormatName[])) };
+const { blockSize: _, ...DEQUANTIZE } = NAMES;
+
 /**
  * Blockwise quantization: per block one float32 absmax, per element the code of the nearest value of the map.
  *
@@ -168,6 +171,8 @@ export interface QuantizeOptions {
  * @throws {ArgumentError} `quantizeBlockwise: expected blockSize to be a whole number from 1 to 4096. Received: 0.`
  */
 export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Quantized {
+  atMost("quantizeBlockwise", arguments, 2);
+  checkOptions("quantizeBlockwise", options, NAMES);
   if (!isTensor(x) || !x.isFloatingPoint()) throw new ArgumentError("quantizeBlockwise", "x to be a floating point tensor", x);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
@@ -192,6 +197,8 @@ function inSmallKernel(f: StateFormat, device: string, blockSize: number, numel:
   return device === "cpu" && !bytesWithMap(f) && (f.bits === 8 || blockSize % 2 === 0 || numel <= blockSize);
 }
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
+  atMost("dequantizeBlockwise", arguments, 2);
+  checkOptions("dequantizeBlockwise", options, DEQUANTIZE);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
   if (bytesWithMap(f) && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;

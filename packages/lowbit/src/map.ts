@@ -1,5 +1,5 @@
 /** Codebooks: the values that codes stand for. */
-import { outsideScopes, tensor, type Tensor } from "@nbit/torch";
+import { atMost, outsideScopes, tensor, type Tensor } from "@nbit/torch";
 
 /**
  * The dynamic map of 8-bit optimizers: seven decades, each with twice the values of the one below, so that small and large values keep a similar relative error.
@@ -9,6 +9,7 @@ import { outsideScopes, tensor, type Tensor } from "@nbit/torch";
  * @see Dettmers, 2016, arXiv:1511.04561; Dettmers et al., 2022, arXiv:2110.02861.
  */
 export function dynamicMap(signed: boolean): number[] {
+  atMost("dynamicMap", arguments, 1);
   const values: number[] = [0, 1];
   for (let i = 0; i < 7; i++) {
     const n = (signed ? 2 ** i : 2 ** (i + 1)) + 1;
@@ -27,12 +28,14 @@ export function dynamicMap(signed: boolean): number[] {
  * from k = 1 on, without zero, so that none can vanish.
  */
 export function linearMap(signed: boolean, bits: 4 | 8): number[] {
+  atMost("linearMap", arguments, 2);
   const n = 2 ** bits;
   return Array.from({ length: n }, (_, i) => (signed ? (i + 1 - n / 2) / (n / 2) : (i + 1) / n));
 }
 
 /** The dynamic map in 4 bits: three decades. @see Li, Chen and Zhu, 2023, arXiv:2309.01507. */
 export function dynamicMap4(signed: boolean): number[] {
+  atMost("dynamicMap4", arguments, 1);
   const values: number[] = [0, 1];
   for (let i = 0; i < 3; i++) {
     const n = (signed ? 2 ** i : 2 ** (i + 1)) + 1;

@@ -1,7 +1,7 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
-import { FAMILIES, guardedUpdate, type Family, type Hyper } from "./families.js";
+import { FAMILIES, guardedUpdate, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { Offload, pinned } from "./offload.js";
 import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
@@ -16,12 +16,14 @@ export class LowBitOptimizer extends optim.Optimizer {
   readonly format: StateFormat | null;
   #offload: Offload | null = null;
 
-  constructor(params: optim.ParamsLike, family: keyof typeof FAMILIES, format: FormatName | null, options: LowBitOptions) {
-    checkLowBitNames(new.target.name, options);
+  /** @param defaults - Those of a class that differ from the others'. */
+  constructor(params: optim.ParamsLike, family: FamilyName, format: FormatName | null, options: LowBitOptions = {}, defaults: LowBitOptions = {}) {
+    atMost(new.target.name, arguments, 5);
+    checkLowBitNames(new.target.name, family, options);
     const f = format === null ? null : FORMATS[format];
     super(params, {
       lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: defaultBlock(f), min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,
-      ...options,
+      ...defaults, ...options,
     });
     this.family = FAMILIES[family];
     this.format = f;
@@ -35,6 +37,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /** Whether a parameter's state is kept in few bits: not where it is small, or an override or its group says 32. */
   isLowBit(p: Tensor, group: optim.ParamGroup = this.#groupOf(p)): boolean {
+    atMost("LowBitOptimizer.isLowBit", arguments, 2);
     const g = group as LowBitGroup;
     return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
   }
@@ -46,6 +49,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
   override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
+    atMost("LowBitOptimizer.expectedStateBytes", arguments, 2);
     const g = this.#groupOf(p) as LowBitGroup;
     const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
     return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);
@@ -72,6 +76,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /** State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and shared maps belong to it and not to its stand-in. */
   override step(closure?: () => Tensor): Tensor | null {
+    atMost("LowBitOptimizer.step", arguments, 1);
     for (const g of this.paramGroups)
       if (g["rounding"] === "kahan" || g["rounding"] === "stochastic")
         for (const p of g.params) if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as LowBitGroup, this.isLowBit(p, g)));
@@ -126,6 +131,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
   /** State as it is after every step given so far: with `offload` this waits for the device. */
   override stateDict(): optim.OptimizerState {
+    atMost("LowBitOptimizer.stateDict", arguments, 0);
     if (this.#offload !== null) cuda.synchronize();
     return super.stateDict();
   }
@@ -195,6 +201,7 @@ export class LowBitOptimizer extends optim.Optimizer {
    * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed, when a state is missing or does not fit its parameter.
    */
   override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
+    atMost("LowBitOptimizer.loadStateDict", arguments, 1);
     super.loadStateDict(given);
   }
   /** @internal */
@@ -232,6 +239,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   /** Bytes that the state holds now. */
   stateBytes(): number {
+    atMost("LowBitOptimizer.stateBytes", arguments, 0);
     let bytes = 0;
     for (const s of this.state.values()) for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
     return bytes;

@@ -1,5 +1,6 @@
 /** What can be asked of a low-bit optimizer, per parameter group. */
 import { ArgumentError, checkOptions, type OptionNames, type optim } from "@nbit/torch";
+import type { FamilyName } from "./families.js";
 import type { StateFormat } from "./format.js";
 
 /** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
@@ -34,13 +35,25 @@ export interface LowBitOptions extends optim.RoundingOptions {
   /** In a parameter group: 32 keeps the group's state in float32. Default: the class's bits. */
   readonly optimBits?: 8 | 32;
 }
-const NAMES: OptionNames<LowBitOptions> = {
-  lr: true, betas: true, beta3: true, alpha: true, eps: true, weightDecay: true, momentum: true, nesterov: true, trustCoefficient: true, maxUnorm: true, blockSize: true, min8bitSize: true,
-  keepPositive: true, offload: true, optimBits: true, rounding: true, roundingSeed: true,
+/** Options of every family; values are checked with their groups. */
+const COMMON = { lr: true, weightDecay: true, blockSize: true, min8bitSize: true, keepPositive: true, offload: true, optimBits: true, rounding: true, roundingSeed: true } as const;
+const MOMENTUM = { ...COMMON, momentum: true, nesterov: true } as const;
+const MOMENTS = { ...COMMON, betas: true, eps: true } as const;
+/** What each family's arithmetic reads besides: an option that it would not read is refused. */
+const NAMES: Readonly<Record<FamilyName, Partial<OptionNames<LowBitOptions>>>> = {
+  adam: MOMENTS,
+  adamw: MOMENTS,
+  momentum: MOMENTUM,
+  lion: { ...COMMON, betas: true },
+  rmsprop: MOMENTS,
+  adagrad: { ...COMMON, eps: true },
+  lamb: { ...MOMENTS, maxUnorm: true },
+  lars: { ...MOMENTUM, trustCoefficient: true },
+  ademamix: { ...MOMENTS, beta3: true, alpha: true },
 };
-/** @internal @throws {ArgumentError} for a name that is no option. */
-export function checkLowBitNames(fn: string, options: LowBitOptions): void {
-  checkOptions(fn, options, NAMES);
+/** @internal @throws {ArgumentError} for a name that is no option of the family. */
+export function checkLowBitNames(fn: string, family: FamilyName, options: LowBitOptions): void {
+  checkOptions<object>(fn, options, NAMES[family]);
 }
 /** @internal */
 export type LowBitGroup = optim.ParamGroup & Required<LowBitOptions>;

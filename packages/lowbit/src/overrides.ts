@@ -1,5 +1,5 @@
 /** Which parameters keep 32-bit state whatever their size. */
-import { ArgumentError, isTensor, nn, optim, type Tensor } from "@nbit/torch";
+import { atMost, ArgumentError, isTensor, nn, optim, type Tensor } from "@nbit/torch";
 
 const overrides = new WeakMap<Tensor, 32>();
 
@@ -16,6 +16,7 @@ export function overrideFor(p: Tensor): 32 | undefined {
  * @example keep32bit(model, ["embed.*", "head.weight"]);
  */
 export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string[]): string[] {
+  atMost("keep32bit", arguments, 2);
   if (!(target instanceof nn.Module)) {
     if (!isTensor(target)) throw new ArgumentError("keep32bit", "a parameter or a module", target);
     overrides.set(target, 32);
@@ -52,6 +53,7 @@ export class StableEmbedding extends nn.Module {
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
   ) {
+    atMost("StableEmbedding", arguments, 2);
     super();
     const table = new nn.Embedding(numEmbeddings, embeddingDim);
     this.weight = table.weight;
@@ -60,6 +62,7 @@ export class StableEmbedding extends nn.Module {
     keep32bit(this.weight);
   }
   forward(indices: Tensor): Tensor {
+    atMost("StableEmbedding.forward", arguments, 1);
     return this.norm.forward(nn.functional.embedding(this.weight, indices).to(this.norm.weight?.dtype ?? "float32"));
   }
 }

@@ -1,5 +1,5 @@
 /** State dicts of bitsandbytes, brought into our form. */
-import { ArgumentError, isTensor, type optim, type Tensor } from "@nbit/torch";
+import { atMost, ArgumentError, isTensor, type optim, type Tensor } from "@nbit/torch";
 
 type Dict = Readonly<Record<string, unknown>>;
 const WRAPPED = "__bnb_optimizer_quant_state__";
@@ -18,6 +18,7 @@ const WRAPPED = "__bnb_optimizer_quant_state__";
  * optimizer.loadStateDict(fromBitsandbytes(tensors, JSON.parse(metadata.param_groups)));
  */
 export function fromBitsandbytes(dict: Dict, groups?: readonly Dict[]): optim.OptimizerState {
+  atMost("fromBitsandbytes", arguments, 2);
   const paramGroups = groups ?? dict["param_groups"];
   const given = "state" in dict ? dict["state"] : nested(dict);
   if (typeof given !== "object" || given === null || !Array.isArray(paramGroups)) throw new ArgumentError("fromBitsandbytes", "a state dict with state and param_groups", dict);

@@ -23,7 +23,8 @@ export function real(interval = "(-∞, ∞)"): Kind<number> {
 /** Whole numbers of an interval, exact ones (within ±2⁵³). */
 export function whole(interval = "(-∞, ∞)"): Kind<number> {
   const { words, holds } = parse(interval);
-  return kind(`a whole number${words.range}`, (v) => typeof v === "number" && (Number.isSafeInteger(v) || v === Infinity) && holds(v));
+  const range = words.range.replace(/^ in \[(.+), (.+)\]$/, " from $1 to $2");
+  return kind(`a whole number${range}`, (v) => typeof v === "number" && (Number.isSafeInteger(v) || v === Infinity) && holds(v));
 }
 interface Interval {
   readonly words: { readonly finite: boolean; readonly range: string };
@@ -72,7 +73,7 @@ export function either<A, B>(a: Kind<A>, b: Kind<B>): Kind<A | B> {
 }
 /** An array whose elements are all of a kind; of `length` elements, where that is given. */
 export function listOf<T>(of: Kind<T>, length?: number): Kind<readonly T[]> {
-  return kind(`an array of ${length === undefined ? "" : `${length} elements, each `}${of.words}${length === undefined ? " each" : ""}`, (v) => Array.isArray(v) && (length === undefined || v.length === length) && v.every((e) => of.accepts(e)));
+  return kind(`an array${length === undefined ? "" : ` of ${length} elements`}, every element ${of.words}`, (v) => Array.isArray(v) && (length === undefined || v.length === length) && v.every((e) => of.accepts(e)));
 }
 /** Anything that can be walked, but a string. */
 export const iterable: Kind<Iterable<unknown>> = kind("an array or another iterable", (v) => typeof v === "object" && v !== null && typeof (v as Partial<Iterable<unknown>>)[Symbol.iterator] === "function");

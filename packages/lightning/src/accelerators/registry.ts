@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { Accelerator } from "./accelerator.js";
 import { CPUAccelerator } from "./cpu.js";
@@ -13,6 +14,7 @@ const registry = new Map<string, () => Accelerator>([
 
 /** Make `new Trainer({ accelerator: name })` mean `create()`. A name that exists is replaced. */
 export function registerAccelerator(name: string, create: () => Accelerator): void {
+  atMost("registerAccelerator", arguments, 2);
   registry.set(name, create);
 }
 

@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import type { Tensor, optim } from "@nbit/torch";
 import type { Checkpoint } from "../checkpoint/format.js";
 import type { LightningModule } from "../module.js";
@@ -12,6 +13,11 @@ import type { Batch, HookResult, StepResult, TrainerFn } from "../types.js";
  * Tensors made in a training-batch hook are freed when the iteration ends; `keep(t)` what you store.
  */
 export class Callback {
+  constructor() {
+    // Classes without a constructor of their own pass on what they are given.
+    atMost(new.target.name || "Callback", arguments, 0);
+  }
+
   /** Names this callback's entry in a checkpoint. Override it when two callbacks of one class need separate states. */
   get stateKey(): string {
     return this.constructor.name;

@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames, words } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, words } from "@nbit/torch";
 import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -28,8 +28,9 @@ export interface EarlyStoppingOptions {
   /** Say why training ended. Default true. */
   readonly verbose?: boolean;
 }
+const { filled, flag, oneOf, real, whole } = kinds;
 const NAMES: OptionNames<EarlyStoppingOptions> = {
-  monitor: true, mode: true, minDelta: true, patience: true, strict: true, checkFinite: true, stoppingThreshold: true, divergenceThreshold: true, checkOnTrainEpochEnd: true, verbose: true,
+  monitor: filled, mode: oneOf("min", "max"), minDelta: real("[0, ∞)"), patience: whole("[0, ∞)"), strict: flag, checkFinite: flag, stoppingThreshold: real(), divergenceThreshold: real(), checkOnTrainEpochEnd: flag, verbose: flag,
 };
 
 const STATE = fieldsOf({ waitCount: optional(count), stoppedEpoch: optional(count), bestScore: optional(ordered) });
@@ -51,13 +52,12 @@ export class EarlyStopping extends Callback {
   #atEpochEnd = true;
 
   constructor(options: EarlyStoppingOptions) {
+    atMost("EarlyStopping", arguments, 1);
     super();
     checkOptions("EarlyStopping", options, NAMES, misconfigured("EarlyStopping", "ERR_EARLY_STOPPING"));
     const mode = options.mode ?? "min";
-    if (mode !== "min" && mode !== "max") throw new MisconfigurationError("EarlyStopping", 'mode to be "min" or "max"', mode, undefined, "ERR_EARLY_STOPPING");
     if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");
     const patience = options.patience ?? 3;
-    if (!Number.isInteger(patience) || patience < 0) throw new MisconfigurationError("EarlyStopping", "patience to be a whole number ≥ 0", patience, undefined, "ERR_EARLY_STOPPING");
     this.#options = options;
     this.monitor = options.monitor;
     this.mode = mode;

@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { atMost, words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -14,6 +14,7 @@ export class GradientAccumulationScheduler extends Callback {
   readonly #steps: readonly (readonly [epoch: number, batches: number])[];
 
   constructor(scheduling: Readonly<Record<number, number>>) {
+    atMost("GradientAccumulationScheduler", arguments, 1);
     super();
     const steps = Object.entries(scheduling).map(([epoch, batches]) => [Number(epoch), batches] as const);
     if (steps.length === 0) throw new MisconfigurationError("GradientAccumulationScheduler", "at least one epoch", scheduling, undefined, "ERR_ACCUMULATION");
@@ -25,6 +26,7 @@ export class GradientAccumulationScheduler extends Callback {
   }
 
   batchesAt(epoch: number): number {
+    atMost("GradientAccumulationScheduler.batchesAt", arguments, 1);
     return this.#steps.findLast(([from]) => from <= epoch)?.[1] ?? 1;
   }
 

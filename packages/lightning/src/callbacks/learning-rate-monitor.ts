@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames, type optim, words } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type optim, type OptionNames, words } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
@@ -13,7 +13,8 @@ export interface LearningRateMonitorOptions {
   /** Log weight decay too. Default false. */
   readonly logWeightDecay?: boolean;
 }
-const NAMES: OptionNames<LearningRateMonitorOptions> = { loggingInterval: true, logMomentum: true, logWeightDecay: true };
+const { flag, oneOf, orNull } = kinds;
+const NAMES: OptionNames<LearningRateMonitorOptions> = { loggingInterval: orNull(oneOf("step", "epoch")), logMomentum: flag, logWeightDecay: flag };
 
 /**
  * Logs learning rates.
@@ -25,12 +26,9 @@ export class LearningRateMonitor extends Callback {
   readonly #options: LearningRateMonitorOptions;
 
   constructor(options: LearningRateMonitorOptions = {}) {
+    atMost("LearningRateMonitor", arguments, 1);
     super();
     checkOptions("LearningRateMonitor", options, NAMES, misconfigured("LearningRateMonitor", "ERR_LR_MONITOR"));
-    const { loggingInterval = null } = options;
-    if (loggingInterval !== null && loggingInterval !== "step" && loggingInterval !== "epoch") {
-      throw new MisconfigurationError("LearningRateMonitor", 'loggingInterval to be "step", "epoch" or null', loggingInterval, undefined, "ERR_LR_MONITOR");
-    }
     this.#options = options;
   }
 

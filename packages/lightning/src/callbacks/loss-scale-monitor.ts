@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult, StepOutcome } from "../types.js";
@@ -22,7 +22,8 @@ export interface LossScaleMonitorOptions {
   /** The latest overflows to remember. Default 100. */
   readonly keep?: number;
 }
-const NAMES: OptionNames<LossScaleMonitorOptions> = { warnBelow: true, keep: true };
+const { real, whole } = kinds;
+const NAMES: OptionNames<LossScaleMonitorOptions> = { warnBelow: real("[0, ∞]"), keep: whole("[1, ∞)") };
 
 /**
  * Logs the loss scale and counts skipped steps: metrics `loss_scale`, `skipped_steps` and `skipped_share`, at the log cadence. The progress bar names the first parameter whose gradient was not finite.
@@ -45,11 +46,10 @@ export class LossScaleMonitor extends Callback {
   #warned = false;
 
   constructor(options: LossScaleMonitorOptions = {}) {
+    atMost("LossScaleMonitor", arguments, 1);
     super();
     checkOptions("LossScaleMonitor", options, NAMES);
     const { warnBelow = 1, keep = 100 } = options;
-    if (!(warnBelow >= 0)) throw new ArgumentError("LossScaleMonitor", "warnBelow to be >= 0", warnBelow);
-    if (!Number.isInteger(keep) || keep < 1) throw new ArgumentError("LossScaleMonitor", "keep to be an integer >= 1", keep);
     this.#options = { warnBelow, keep };
   }
 

@@ -56,7 +56,7 @@ test("deeper levels, and none", () => {
   assert.deepEqual(summarize(net, { maxDepth: -1 }).layers.map((l) => l.name), ["", "features", "features.0", "features.1", "head"]);
   assert.deepEqual(summarize(net, { maxDepth: 0 }).layers.map((l) => l.name), [""]);
   assert.equal(summarize(net).forecast, null);
-  assert.throws(() => summarize(net, { maxDepth: -2 }), { message: "summarize: expected maxDepth to be an integer >= -1. Received: -2." });
+  assert.throws(() => summarize(net, { maxDepth: -2 }), { message: "summarize: expected maxDepth to be a whole number ≥ -1. Received: -2." });
 });
 
 test("a parameter that is used twice counts once in the totals", () => {

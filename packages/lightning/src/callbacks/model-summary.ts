@@ -1,12 +1,10 @@
-import { ArgumentError } from "@nbit/torch";
-import type { nn, optim } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { forecastMemory } from "../precision/explain.js";
 import type { MemoryForecast } from "../precision/explain.js";
 import type { PrecisionDTypes } from "../precision/precision.js";
 import type { TrainerView } from "../trainer-view.js";
-import { paintFor, plainPaint } from "../ui/ansi.js";
-import type { OutputStream, Paint } from "../ui/ansi.js";
+import { paintFor, plainPaint, streamKind, type OutputStream, type Paint } from "../ui/ansi.js";
 import { formatBytes, formatCount, formatInteger } from "../ui/format.js";
 import { formatTable } from "../ui/table.js";
 import { Callback } from "./callback.js";
@@ -84,18 +82,22 @@ export interface SummarizeOptions {
   readonly dtypes?: PrecisionDTypes;
 }
 
+const DEPTH = kinds.whole("[-1, ∞)");
+const SUMMARIZE: OptionNames<SummarizeOptions> = { maxDepth: DEPTH, optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)), dtypes: kinds.record };
 const FULL: PrecisionDTypes = { parameters: "float32", compute: "float32", gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
 
 /**
  * Count parameters and bytes, layer by layer. Reads no tensor data.
  *
- * @throws {ArgumentError} `summarize: expected maxDepth to be an integer >= -1. Received: -2.`
+ * @throws {ArgumentError} `summarize: expected maxDepth to be a whole number ≥ -1. Received: -2.`
  * @example
  * console.log(String(summarize(model, { maxDepth: 2 })));
  */
 export function summarize(module: nn.Module, options: SummarizeOptions = {}): Summary {
+  atMost("summarize", arguments, 2);
+  checkOptions("summarize", options, SUMMARIZE);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("summarize", "a module", module);
   const { maxDepth = 1, optimizers = [] } = options;
-  if (!Number.isInteger(maxDepth) || maxDepth < -1) throw new ArgumentError("summarize", "maxDepth to be an integer >= -1", maxDepth);
 
   const layers: LayerSummary[] = [];
   const own = layerOf("", "–", [...module.namedParameters({ recurse: false })].map(([, parameter]) => parameter));
@@ -132,12 +134,13 @@ export interface ModelSummaryOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
+const NAMES: OptionNames<ModelSummaryOptions> = { maxDepth: DEPTH, stream: streamKind };
 
 /**
  * Prints the model's layers, with parameters, dtypes and bytes, before training starts, and a forecast of what gradients and
  * optimizer state will take.
  *
- * @throws {ArgumentError} `ModelSummary: expected maxDepth to be an integer >= -1. Received: -2.`
+ * @throws {ArgumentError} `ModelSummary: expected maxDepth to be a whole number ≥ -1. Received: -2.`
  */
 export class ModelSummary extends Callback {
   readonly #maxDepth: number;
@@ -145,8 +148,9 @@ export class ModelSummary extends Callback {
 
   constructor(options: ModelSummaryOptions = {}) {
     super();
+    atMost("ModelSummary", arguments, 1);
+    checkOptions("ModelSummary", options, NAMES);
     const { maxDepth = 1 } = options;
-    if (!Number.isInteger(maxDepth) || maxDepth < -1) throw new ArgumentError("ModelSummary", "maxDepth to be an integer >= -1", maxDepth);
     this.#maxDepth = maxDepth;
     this.#stream = options.stream ?? process.stdout;
   }

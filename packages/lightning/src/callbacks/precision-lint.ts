@@ -1,10 +1,10 @@
-import { NbitError } from "@nbit/torch";
+import { atMost, checkOptions, kinds, NbitError, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { formatFindings, lintSettings, lintStep } from "../seeing/lint.js";
+import { formatFindings, LINT_CODES, lintSettings, lintStep } from "../seeing/lint.js";
 import type { LintCode, LintFinding } from "../seeing/lint.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
-import type { OutputStream } from "../ui/ansi.js";
+import { streamKind, type OutputStream } from "../ui/ansi.js";
 import { Callback } from "./callback.js";
 
 export interface PrecisionLintOptions {
@@ -15,6 +15,7 @@ export interface PrecisionLintOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
+const NAMES: OptionNames<PrecisionLintOptions> = { strict: kinds.flag, ignore: kinds.listOf(kinds.oneOf(...LINT_CODES)), stream: streamKind };
 
 /** What a strict lint found. */
 export class PrecisionLintError extends NbitError {
@@ -49,6 +50,8 @@ export class PrecisionLint extends Callback {
 
   constructor(options: PrecisionLintOptions = {}) {
     super();
+    atMost("PrecisionLint", arguments, 1);
+    checkOptions("PrecisionLint", options, NAMES);
     this.#options = options;
   }
 

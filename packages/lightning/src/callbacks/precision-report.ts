@@ -1,11 +1,10 @@
-import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
+import { atMost, ArgumentError, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { observeStep } from "../seeing/observe-step.js";
 import type { StepPrecision } from "../seeing/step-precision.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
-import { paintFor } from "../ui/ansi.js";
-import type { OutputStream } from "../ui/ansi.js";
+import { paintFor, streamKind, type OutputStream } from "../ui/ansi.js";
 import { Callback } from "./callback.js";
 
 export interface PrecisionReportOptions {
@@ -18,7 +17,8 @@ export interface PrecisionReportOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
-const NAMES: OptionNames<PrecisionReportOptions> = { step: true, path: true, print: true, stream: true };
+const { either, filled, flag, listOf, whole } = kinds;
+const NAMES: OptionNames<PrecisionReportOptions> = { step: either(whole("[0, ∞)"), listOf(whole("[0, ∞)"))), path: filled, print: flag, stream: streamKind };
 
 /**
  * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times, and how activations and gradients fit the compute dtype.
@@ -26,7 +26,7 @@ const NAMES: OptionNames<PrecisionReportOptions> = { step: true, path: true, pri
  * The step is rehearsed before it is made: forward and backward run twice more, once measured and once traced, and leave weights, gradients, buffers and random state as they were, so that training
  * goes on as if nobody had looked. Every other step costs a comparison.
  *
- * @throws {ArgumentError} `PrecisionReport: expected step to be whole numbers >= 0. Received: -1.`
+ * @throws {ArgumentError} `PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole number ≥ 0. Received: -1.`
  * @example
  * const report = new PrecisionReport({ path: "precision.json" });
  * await new Trainer({ precision: "bf16", callbacks: [report] }).fit(model, { trainDataloaders });
@@ -39,10 +39,11 @@ export class PrecisionReport extends Callback {
   readonly reports: StepPrecision[] = [];
 
   constructor(options: PrecisionReportOptions = {}) {
+    atMost("PrecisionReport", arguments, 1);
     super();
     checkOptions("PrecisionReport", options, NAMES);
     const steps: readonly number[] = typeof options.step === "number" ? [options.step] : (options.step ?? [0]);
-    if (steps.length === 0 || !steps.every((step) => Number.isInteger(step) && step >= 0)) throw new ArgumentError("PrecisionReport", "step to be whole numbers >= 0", options.step);
+    if (steps.length === 0) throw new ArgumentError("PrecisionReport", "step to be at least one number", options.step);
     this.#steps = new Set(steps);
     this.#options = options;
   }

@@ -127,5 +127,5 @@ test("a loader without a length counts without a bar", async () => {
 });
 
 test("a refresh rate above ten is refused", () => {
-  assert.throws(() => new ProgressBar({ refreshRate: 50 }), { message: "ProgressBar: expected refreshRate to be in (0, 10]. Received: 50." });
+  assert.throws(() => new ProgressBar({ refreshRate: 50 }), { message: "ProgressBar: expected refreshRate to be a number in (0, 10]. Received: 50." });
 });

@@ -1,8 +1,8 @@
-import { checkOptions, type OptionNames, ArgumentError } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
-import type { OutputStream } from "../ui/ansi.js";
+import { streamKind, type OutputStream } from "../ui/ansi.js";
 import type { Segment } from "../ui/bar.js";
 import { countOf } from "../ui/bar.js";
 import { lengthOf } from "../ui/batch.js";
@@ -21,7 +21,8 @@ export interface ProgressBarOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
-const NAMES: OptionNames<ProgressBarOptions> = { unit: true, refreshRate: true, stream: true };
+const { real, text } = kinds;
+const NAMES: OptionNames<ProgressBarOptions> = { unit: text, refreshRate: real("(0, 10]"), stream: streamKind };
 
 /** Segments of the lowest rank go first in a narrow terminal. */
 const RANK = { percent: 0, rate: 2, metrics: 3, scale: 1, eta: 4, skipped: 5, count: 6 } as const;
@@ -63,10 +64,10 @@ export class ProgressBar extends Callback {
   #evaluating: Phase | null = null;
 
   constructor(options: ProgressBarOptions = {}) {
+    atMost("ProgressBar", arguments, 1);
     super();
     checkOptions("ProgressBar", options, NAMES);
     const { refreshRate = 10 } = options;
-    if (!(refreshRate > 0 && refreshRate <= 10)) throw new ArgumentError("ProgressBar", "refreshRate to be in (0, 10]", refreshRate);
     this.#stream = options.stream ?? process.stdout;
     this.#unit = options.unit ?? null;
     this.#intervalMs = 1000 / refreshRate;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { checkOptions, type OptionNames, ArgumentError, memory, resetPeakMemory } from "@nbit/torch";
+import { atMost, checkOptions, kinds, memory, type OptionNames, resetPeakMemory } from "@nbit/torch";
 import { InterruptError } from "../errors.js";
 import { JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
@@ -16,7 +16,8 @@ export interface RunLogOptions {
   /** Optimizer steps from one record to the next. Default: the Trainer's `logEveryNSteps`. */
   readonly everyNSteps?: number;
 }
-const NAMES: OptionNames<RunLogOptions> = { path: true, name: true, everyNSteps: true };
+const { filled, text, whole } = kinds;
+const NAMES: OptionNames<RunLogOptions> = { path: filled, name: text, everyNSteps: whole("[1, ∞)") };
 
 /** Version of the format; readers refuse a newer one. */
 const FORMAT = 1;
@@ -39,7 +40,7 @@ const FORMAT = 1;
  * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in every
  * step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when the process exits.
  *
- * @throws {ArgumentError} `RunLog: expected everyNSteps to be an integer >= 1. Received: 0.`
+ * @throws {ArgumentError} `RunLog: expected everyNSteps to be a whole number ≥ 1. Received: 0.`
  */
 export class RunLog extends Callback {
   readonly #options: RunLogOptions;
@@ -64,12 +65,9 @@ export class RunLog extends Callback {
   #samples = 0;
 
   constructor(options: RunLogOptions = {}) {
+    atMost("RunLog", arguments, 1);
     super();
     checkOptions("RunLog", options, NAMES);
-    const { everyNSteps } = options;
-    if (everyNSteps !== undefined && (!Number.isInteger(everyNSteps) || everyNSteps < 1)) {
-      throw new ArgumentError("RunLog", "everyNSteps to be an integer >= 1", everyNSteps);
-    }
     this.#options = options;
   }
 

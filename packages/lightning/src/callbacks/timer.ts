@@ -1,7 +1,7 @@
-import { checkOptions, type OptionNames } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import { fieldsOf, notNegative, optional } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
-import { MisconfigurationError, misconfigured } from "../errors.js";
+import { misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import { parseDuration } from "../trainer-options.js";
 import type { Duration } from "../trainer-options.js";
@@ -16,7 +16,8 @@ export interface TimerOptions {
   /** Whether training may end after any batch (default) or only between epochs. */
   readonly interval?: "step" | "epoch";
 }
-const NAMES: OptionNames<TimerOptions> = { duration: true, interval: true };
+const { oneOf } = kinds;
+const NAMES: OptionNames<TimerOptions> = { duration: true, interval: oneOf("step", "epoch") };
 const STATE = fieldsOf({ seconds: optional(notNegative) });
 
 /** Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of resumed runs counts. */
@@ -28,17 +29,16 @@ export class Timer extends Callback {
   #before = 0;
 
   constructor(options: TimerOptions = {}) {
+    atMost("Timer", arguments, 1);
     super();
     checkOptions("Timer", options, NAMES, misconfigured("Timer", "ERR_TIMER"));
     this.#limit = options.duration === undefined ? null : parseDuration(options.duration, "Timer");
     this.#interval = options.interval ?? "step";
-    if (this.#interval !== "step" && this.#interval !== "epoch") {
-      throw new MisconfigurationError("Timer", 'interval to be "step" or "epoch"', this.#interval, undefined, "ERR_TIMER");
-    }
   }
 
   /** Seconds. */
   timeElapsed(stage: Stage = "train"): number {
+    atMost("Timer.timeElapsed", arguments, 1);
     const started = this.#started[stage];
     const before = stage === "train" ? this.#before : 0;
     return started === undefined ? before : before + ((this.#ended[stage] ?? performance.now()) - started) / 1000;
@@ -46,6 +46,7 @@ export class Timer extends Callback {
 
   /** Seconds until training ends; null without a limit. */
   timeRemaining(): number | null {
+    atMost("Timer.timeRemaining", arguments, 0);
     return this.#limit === null ? null : this.#limit - this.timeElapsed();
   }
 

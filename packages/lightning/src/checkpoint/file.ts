@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { checkPath, isFloatingPoint, loadCheckpoint, saveCheckpoint, withFile } from "@nbit/torch";
+import { atMost, checkOptions, checkPath, deviceKind, isFloatingPoint, kinds, loadCheckpoint, type OptionNames, saveCheckpoint, withFile } from "@nbit/torch";
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -17,8 +17,19 @@ export interface SaveCheckpointOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+/** @internal */
+export const SAVE: OptionNames<SaveCheckpointOptions> = { weightsOnly: kinds.flag, dtype: true, metadata: kinds.record };
+export interface ReadCheckpointOptions {
+  /** Where its tensors shall be. Default: the CPU. */
+  readonly device?: DeviceLike;
+  /** Weights are cast to it; the rest stays as it was saved. */
+  readonly dtype?: DType;
+}
+const READ: OptionNames<ReadCheckpointOptions> = { device: deviceKind, dtype: true };
+
 /** Write a checkpoint as one safetensors file. Atomic: the file is complete or absent. Its folder is made when missing. */
 export function writeCheckpoint(path: string, checkpoint: Checkpoint, metadata: Readonly<Record<string, string>> = {}): void {
+  atMost("writeCheckpoint", arguments, 3);
   checkPath("saveCheckpoint", path);
   withFile("saveCheckpoint", "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
   saveCheckpoint(path, checkpoint, { metadata });
@@ -40,13 +51,14 @@ export function checkWeightsDtype(where: string, name: string, dtype: unknown): 
 /**
  * Read a checkpoint that a Trainer wrote.
  *
- * @param options.dtype - Weights are cast to it; the rest stays as it was saved.
  * All of it that the Trainer reads is checked: kinds, ranges, and what numbers must have to do with each other.
  *
  * @throws {MisconfigurationError} `readCheckpoint: expected a checkpoint of a Trainer, format 1 or below. Received: …`
  * @throws {CheckpointError} `CHECKPOINT_STATE` when a part of it is not what it must be; the message names the part.
  */
-export function readCheckpoint(path: string, options: { readonly device?: DeviceLike; readonly dtype?: DType } = {}): Checkpoint {
+export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}): Checkpoint {
+  atMost("readCheckpoint", arguments, 2);
+  checkOptions("readCheckpoint", options, READ);
   const { dtype, ...rest } = options;
   const target = checkWeightsDtype("readCheckpoint", "dtype", dtype);
   const state = loadCheckpoint(path, rest);

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { checkOptions, plainText, type OptionNames, type DType, words } from "@nbit/torch";
+import { atMost, checkOptions, type DType, kinds, type OptionNames, plainText, words } from "@nbit/torch";
 import { fieldsOf, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -45,7 +45,7 @@ export interface ModelCheckpointOptions {
   readonly verbose?: boolean;
 }
 const NAMES: OptionNames<ModelCheckpointOptions> = {
-  dirpath: true, filename: true, monitor: true, mode: true, saveTopK: true, saveLast: true, saveOnException: true, saveWeightsOnly: true, dtype: true, autoInsertMetricName: true, everyNTrainSteps: true, everyNEpochs: true, trainTimeInterval: true, saveOnTrainEpochEnd: true, verbose: true,
+  dirpath: kinds.text, filename: kinds.filled, monitor: kinds.orNull(kinds.text), mode: kinds.oneOf("min", "max"), saveTopK: kinds.whole("[-1, ∞)"), saveLast: kinds.flag, saveOnException: kinds.flag, saveWeightsOnly: kinds.flag, dtype: true, autoInsertMetricName: kinds.flag, everyNTrainSteps: kinds.whole("[0, ∞)"), everyNEpochs: kinds.whole("[0, ∞)"), trainTimeInterval: kinds.real("(0, ∞)"), saveOnTrainEpochEnd: kinds.flag, verbose: kinds.flag,
 };
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
@@ -93,16 +93,12 @@ export class ModelCheckpoint extends Callback {
   #replaced = "";
 
   constructor(options: ModelCheckpointOptions = {}) {
+    atMost("ModelCheckpoint", arguments, 1);
     super();
     const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
     checkOptions("ModelCheckpoint", options, NAMES, fail);
     const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
-    if (mode !== "min" && mode !== "max") throw fail('mode to be "min" or "max"', mode);
-    if (!Number.isInteger(saveTopK) || saveTopK < -1) throw fail("saveTopK to be a whole number ≥ -1", saveTopK);
     if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
-    for (const [name, value] of Object.entries({ everyNTrainSteps, everyNEpochs })) {
-      if (value !== undefined && (!Number.isInteger(value) || value < 0)) throw fail(`${name} to be a whole number ≥ 0`, value);
-    }
     if ([(everyNTrainSteps ?? 0) > 0, (everyNEpochs ?? 0) > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
       throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
     }

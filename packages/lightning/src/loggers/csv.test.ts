@@ -100,7 +100,7 @@ test("a process that ends without finalize has written its rows", () => {
 });
 
 test("bad options are refused", () => {
-  assert.throws(() => new CSVLogger(root, { flushLogsEveryNSteps: 0 }), { message: "CSVLogger: expected flushLogsEveryNSteps to be an integer >= 1. Received: 0." });
+  assert.throws(() => new CSVLogger(root, { flushLogsEveryNSteps: 0 }), { message: "CSVLogger: expected flushLogsEveryNSteps to be a whole number ≥ 1. Received: 0." });
   assert.throws(() => new CSVLogger(root, { flushIntervalSeconds: Number.NaN }), { code: "ERR_ARGUMENT" });
   assert.throws(() => new CSVLogger(root, { version: -1 }), { code: "ERR_ARGUMENT" });
 });

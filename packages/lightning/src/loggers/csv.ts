@@ -1,6 +1,6 @@
 import { lstatSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkOptions, type OptionNames, ArgumentError, writeText } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, writeText } from "@nbit/torch";
 import { CsvFile } from "./csv-file.js";
 import { hparamsYaml } from "./csv-hparams.js";
 import { claimVersion } from "./csv-version.js";
@@ -20,7 +20,8 @@ export interface CSVLoggerOptions {
   /** Seconds that rows may wait in memory while more are logged. Default 1. */
   readonly flushIntervalSeconds?: number;
 }
-const NAMES: OptionNames<CSVLoggerOptions> = { name: true, version: true, prefix: true, flushLogsEveryNSteps: true, flushIntervalSeconds: true };
+const { either, real, text, whole } = kinds;
+const NAMES: OptionNames<CSVLoggerOptions> = { name: text, version: either(whole("[0, ∞)"), text), prefix: text, flushLogsEveryNSteps: whole("[1, ∞)"), flushIntervalSeconds: real("[0, ∞]") };
 
 /**
  * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml` beside it.
@@ -35,7 +36,7 @@ const NAMES: OptionNames<CSVLoggerOptions> = { name: true, version: true, prefix
  * continued, not deleted: a resumed run keeps its curve.
  *
  * @param saveDir - Folder of all experiments; made when missing, at the first use of `version` or the first row.
- * @throws {ArgumentError} `CSVLogger: expected flushLogsEveryNSteps to be an integer >= 1. Received: 0.`
+ * @throws {ArgumentError} `CSVLogger: expected flushLogsEveryNSteps to be a whole number ≥ 1. Received: 0.`
  * @example
  * const logger = new CSVLogger("logs", { name: "mnist" });
  * logger.logMetrics({ loss: 0.25 }, 0);
@@ -58,19 +59,11 @@ export class CSVLogger extends Logger {
   });
 
   constructor(saveDir = ".", options: CSVLoggerOptions = {}) {
+    atMost("CSVLogger", arguments, 2);
     super();
     checkOptions("CSVLogger", options, NAMES);
     if (typeof saveDir !== "string") throw new ArgumentError("CSVLogger", "saveDir to be a folder", saveDir, "Options come second: new CSVLogger(saveDir, { name, version }).");
     const { flushLogsEveryNSteps = 100, flushIntervalSeconds = 1, version = null } = options;
-    if (!Number.isInteger(flushLogsEveryNSteps) || flushLogsEveryNSteps < 1) {
-      throw new ArgumentError("CSVLogger", "flushLogsEveryNSteps to be an integer >= 1", flushLogsEveryNSteps);
-    }
-    if (!(flushIntervalSeconds >= 0)) {
-      throw new ArgumentError("CSVLogger", "flushIntervalSeconds to be a number >= 0", flushIntervalSeconds);
-    }
-    if (typeof version === "number" && (!Number.isInteger(version) || version < 0)) {
-      throw new ArgumentError("CSVLogger", "version to be an integer >= 0 or a string", version);
-    }
     this.saveDir = saveDir;
     this.name = options.name ?? "nbit_logs";
     this.#version = version;
@@ -112,6 +105,7 @@ export class CSVLogger extends Logger {
 
   /** Writes when enough rows wait, or have waited long enough; see `flush` to write now. */
   override save(): void {
+    atMost("CSVLogger.save", arguments, 0);
     const file = this.#file;
     if (file === null || file.pending === 0) return;
     if (file.pending >= this.#maxRows || performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();
@@ -119,6 +113,7 @@ export class CSVLogger extends Logger {
 
   /** Write every row that waits. */
   flush(): void {
+    atMost("CSVLogger.flush", arguments, 0);
     this.#file?.flush();
     this.#lastFlush = performance.now();
   }

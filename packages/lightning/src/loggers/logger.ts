@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import type { StepOutcome } from "../types.js";
 
 /** Metrics reach a logger as plain numbers, read from the device once, at the log cadence. */
@@ -10,6 +11,11 @@ export type Metrics = Readonly<Record<string, number>>;
  * `step` is the number of optimizer steps made so far; the Trainer adds an `epoch` metric. All methods may be async.
  */
 export abstract class Logger {
+  constructor() {
+    // Classes without a constructor of their own pass on what they are given.
+    atMost(new.target.name || "Logger", arguments, 0);
+  }
+
   /** Name of the experiment. */
   abstract readonly name: string;
   /** Version within the experiment: 0, 1, … or a string. */
@@ -32,7 +38,8 @@ export abstract class Logger {
   logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}
 
   /** Make what was logged so far durable. Called after each `logMetrics`; should be cheap when nothing changed. */
-  save(): void | Promise<void> {}
+  save(): void | Promise<void> {
+    atMost(`${this.constructor.name}.save`, arguments, 0);}
 
   /** The run ended. Called exactly once per run. */
   finalize(_status: "success" | "failed" | "interrupted"): void | Promise<void> {}

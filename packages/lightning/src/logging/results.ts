@@ -1,4 +1,4 @@
-import { checkOptions, Tensor, type OptionNames } from "@nbit/torch";
+import { checkOptions, kinds, type OptionNames, Tensor } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
@@ -21,7 +21,13 @@ export interface LogOptions {
   /** With several dataloaders, append `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
 }
-const NAMES: OptionNames<LogOptions> = { progBar: true, logger: true, onStep: true, onEpoch: true, reduceFx: true, batchSize: true, addDataloaderIdx: true };
+const NAMES: OptionNames<LogOptions> = { progBar: kinds.flag, logger: kinds.flag, onStep: kinds.flag, onEpoch: kinds.flag, reduceFx: true, batchSize: kinds.real("[0, ∞)"), addDataloaderIdx: kinds.flag };
+
+const refuse = misconfigured("log", "ERR_LOG_OPTION");
+/** @throws {MisconfigurationError} `log: expected the option progBar. Received: "prog_bar".` */
+export function checkLogOptions(options: LogOptions): void {
+  checkOptions("log", options, NAMES, refuse);
+}
 
 const REDUCTIONS: readonly string[] = ["mean", "sum", "min", "max"];
 
@@ -106,7 +112,6 @@ export class Results {
 }
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
-  checkOptions("log", options, NAMES, misconfigured("log", "ERR_LOG_OPTION"));
   if (typeof name !== "string") throw new MisconfigurationError("log", "name to be a string", name, undefined, "ERR_LOG_NAME");
   const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
   const reduceFx = options.reduceFx ?? "mean";

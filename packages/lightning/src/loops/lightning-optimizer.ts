@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import type { Tensor, optim } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 
@@ -18,6 +19,7 @@ export class LightningOptimizer {
     readonly optimizer: optim.Optimizer,
     runner: OptimizerRunner,
   ) {
+    atMost("LightningOptimizer", arguments, 2);
     this.#runner = runner;
   }
 
@@ -27,15 +29,17 @@ export class LightningOptimizer {
 
   /** `closure` runs forward and backward first; most optimizers do without. */
   step(closure?: () => Tensor | null): void {
+    atMost("LightningOptimizer.step", arguments, 1);
     this.#runner.stepOptimizer(this.optimizer, closure);
   }
 
-  zeroGrad(options?: Parameters<optim.Optimizer["zeroGrad"]>[0]): void {
-    this.optimizer.zeroGrad(options);
+  zeroGrad(...options: Parameters<optim.Optimizer["zeroGrad"]>): void {
+    this.optimizer.zeroGrad(...options);
   }
 
   /** Run `fn` with gradients for this optimizer's parameters only. */
   toggled<T>(fn: () => T): T {
+    atMost("LightningOptimizer.toggled", arguments, 1);
     this.#runner.module.toggleOptimizer(this.optimizer);
     try {
       return fn();

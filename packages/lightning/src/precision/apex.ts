@@ -1,5 +1,5 @@
-import { words } from "@nbit/torch";
-import { ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
+import { atMost, words } from "@nbit/torch";
+import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
@@ -26,7 +26,9 @@ export class ApexPrecision extends Precision {
   #lastSkipped = false;
 
   constructor(options: ApexPrecisionOptions = {}) {
+    atMost("ApexPrecision", arguments, 1);
     super();
+    checkInitializeOptions("ApexPrecision", options);
     this.options = { optLevel: "O2", ...options };
     const { castModelType, patchTorchFunctions, masterWeights } = resolveOptLevel(this.options.optLevel ?? "O2", this.options);
     const enabled = this.options.enabled !== false;

@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "./precision.js";
 
@@ -120,6 +121,7 @@ export function forecastMemory(
   optimizers: readonly optim.Optimizer[],
   modelParameterOf: (stepped: Tensor) => Tensor = (stepped) => stepped,
 ): MemoryForecast {
+  atMost("forecastMemory", arguments, 4);
   const uniform: ParameterLayout | null = typeof layout === "function" ? null : { parameter: layout.parameters, master: null, gradient: layout.gradients, state: layout.optimizerState };
   const of = (parameter: Tensor): ParameterLayout => uniform ?? (layout as (parameter: Tensor) => ParameterLayout)(parameter);
   let parameters = 0;

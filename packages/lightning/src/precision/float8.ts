@@ -1,6 +1,6 @@
-import { convertToFloat8, type ConversionReport, type ConvertToFloat8Options } from "@nbit/lowbit";
-import type { DType, nn } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { convertToFloat8, FLOAT8_OPTIONS, type ConversionReport, type ConvertToFloat8Options } from "@nbit/lowbit";
+import { atMost, checkOptions, kinds, type DType, type nn, type OptionNames } from "@nbit/torch";
+import { misconfigured } from "../errors.js";
 import { warn } from "../warnings.js";
 import { Explanation } from "./explain.js";
 import type { Precision, PrecisionDTypes } from "./precision.js";
@@ -10,6 +10,7 @@ export interface Float8PrecisionOptions extends ConvertToFloat8Options {
   /** "transformer-engine" (default): the rest in bfloat16; "transformer-engine-float16": in float16. */
   readonly precision?: "transformer-engine" | "transformer-engine-float16";
 }
+const NAMES: OptionNames<Float8PrecisionOptions> = { ...FLOAT8_OPTIONS, precision: kinds.oneOf("transformer-engine", "transformer-engine-float16") };
 
 /**
  * transformer-engine and transformer-engine-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of linear layers in float8.
@@ -26,10 +27,9 @@ export class Float8Precision extends TruePrecision {
 
   constructor(options: Float8PrecisionOptions = {}) {
     super();
+    atMost("Float8Precision", arguments, 1);
+    checkOptions("Float8Precision", options, NAMES, misconfigured("Float8Precision", "ERR_PRECISION_PLUGIN"));
     const { precision = "transformer-engine", ...convert } = options;
-    if (precision !== "transformer-engine" && precision !== "transformer-engine-float16") {
-      throw new MisconfigurationError("Float8Precision", 'precision to be "transformer-engine" or "transformer-engine-float16"', precision, undefined, "ERR_PRECISION_PLUGIN");
-    }
     this.name = precision;
     const dtype = precision === "transformer-engine" ? "bfloat16" : "float16";
     this.dtype = dtype;
@@ -51,6 +51,7 @@ export class Float8Precision extends TruePrecision {
   }
 
   override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+    atMost("Float8Precision.explain", arguments, 1);
     const e = super.explain({ ...options, print: false });
     const recipe = this.#options.recipe ?? "tensorwise";
     const inFloat8 = this.#conversion?.layers.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;

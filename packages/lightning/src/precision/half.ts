@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { nn, optim, Tensor } from "@nbit/torch";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
@@ -17,6 +18,7 @@ export class HalfPrecision extends TruePrecision {
   readonly dtypes: PrecisionDTypes;
 
   constructor(precision: "16-true" | "bf16-true" = "16-true") {
+    atMost("HalfPrecision", arguments, 1);
     super();
     if (precision !== "16-true" && precision !== "bf16-true") {
       throw new MisconfigurationError("HalfPrecision", 'precision to be "16-true" or "bf16-true"', precision, undefined, "ERR_PRECISION_PLUGIN");

@@ -1,4 +1,4 @@
-import { amp, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
+import { amp, atMost, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { MemoryForecast } from "./explain.js";
@@ -77,6 +77,7 @@ export class MixedPrecision extends Precision {
   constructor(options: MixedPrecisionOptions = {}) {
     super();
     checkOptions("MixedPrecision", options, NAMES, misconfigured("MixedPrecision", "ERR_PRECISION_PLUGIN"));
+    atMost("MixedPrecision", arguments, 1);
     const precision = options.precision ?? "16-mixed";
     if (precision !== "16-mixed" && precision !== "bf16-mixed") {
       throw new MisconfigurationError("MixedPrecision", 'precision to be "16-mixed" or "bf16-mixed"', precision, "The true precisions have no scaler and no autocast.", "ERR_PRECISION_PLUGIN");

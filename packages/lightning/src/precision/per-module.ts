@@ -1,7 +1,7 @@
-import { amp, getDefaultDtype, setDefaultDtype, words } from "@nbit/torch";
+import { amp, atMost, checkArguments, checkOptions, getDefaultDtype, kinds, type OptionNames, setDefaultDtype, words } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { Batch } from "../types.js";
 import { bytesOf, forecastMemory } from "./explain.js";
 import type { MemoryForecast } from "./explain.js";
@@ -28,6 +28,7 @@ export interface PrecisionForOptions {
   /** Keep the 16-bit casts of float32 weights until these change, as {@link MixedPrecisionOptions.cacheWeightCasts} does. Default false. */
   readonly cacheWeightCasts?: boolean;
 }
+const NAMES: OptionNames<PrecisionForOptions> = { base: true, cacheWeightCasts: kinds.flag };
 
 interface Resolved {
   readonly name: string;
@@ -57,6 +58,7 @@ const wrapped = new WeakMap<nn.Module, () => void>();
  * @example new Trainer({ plugins: precisionFor({ head: "32-true", "backbone.*": "bf16" }) })
  */
 export function precisionFor(rules: ModulePrecisions, options: PrecisionForOptions = {}): PerModulePrecision {
+  atMost("precisionFor", arguments, 2);
   return new PerModulePrecision(rules, options);
 }
 
@@ -75,6 +77,10 @@ export class PerModulePrecision extends Precision {
 
   constructor(rules: ModulePrecisions, options: PrecisionForOptions = {}) {
     super();
+    atMost("PerModulePrecision", arguments, 2);
+    const fail = misconfigured("precisionFor", "ERR_PRECISION_PATTERN");
+    checkArguments("precisionFor", { rules }, { rules: kinds.record }, fail);
+    checkOptions("precisionFor", options, NAMES, misconfigured("precisionFor", "ERR_PRECISION_PLUGIN"));
     const entries = Object.entries(rules);
     if (entries.length === 0) throw new MisconfigurationError("precisionFor", "at least one pattern with a precision", rules, undefined, "ERR_PRECISION_PATTERN");
     this.rules = new Map(entries.map(([pattern, value]) => [pattern, regionOf(value)]));

@@ -1,5 +1,4 @@
-import { scope, words } from "@nbit/torch";
-import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import { atMost, checkOptions, kinds, nn, optim, scope, words, type DType, type OptionNames, type Tensor } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { mapTensors } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -44,6 +43,16 @@ export interface PrecisionStep {
 /** The step of a precision that never skips. */
 export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
 
+export interface ExplainOptions {
+  /** The model to forecast for; default: the one in training. */
+  readonly module?: nn.Module;
+  /** Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped. */
+  readonly optimizers?: readonly optim.Optimizer[];
+  /** Print it too. Default true. */
+  readonly print?: boolean;
+}
+const EXPLAIN: OptionNames<ExplainOptions> = { module: kinds.instanceOf("a module", nn.Module), optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)), print: kinds.flag };
+
 /**
  * How numbers are represented and where they are converted. One subclass per precision, which overrides only what differs.
  *
@@ -51,6 +60,11 @@ export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, loss
  * (to clip), `step`, and once per iteration `update`.
  */
 export abstract class Precision {
+  constructor() {
+    // Classes without a constructor of their own pass on what they are given.
+    atMost(new.target.name || "Precision", arguments, 0);
+  }
+
   abstract readonly name: PrecisionName;
   abstract readonly dtypes: PrecisionDTypes;
 
@@ -229,7 +243,9 @@ export abstract class Precision {
    * @param options.module - The model to forecast for; default: the one in training.
    * @param options.optimizers - Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped.
    */
-  explain(options: { readonly module?: nn.Module; readonly optimizers?: readonly optim.Optimizer[]; readonly print?: boolean } = {}): Explanation {
+  explain(options: ExplainOptions = {}): Explanation {
+    atMost("explain", arguments, 1);
+    checkOptions("explain", options, EXPLAIN);
     const module = options.module ?? this.module;
     const optimizers = options.optimizers ?? this.optimizers;
     const explanation = makeExplanation({

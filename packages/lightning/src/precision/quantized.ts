@@ -1,7 +1,7 @@
-import { words } from "@nbit/torch";
-import { QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
+import { atMost, checkOptions, kinds, type OptionNames, words } from "@nbit/torch";
+import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
 import type { nn, optim } from "@nbit/torch";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import { Explanation, type MemoryForecast } from "./explain.js";
 import type { Precision, PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
@@ -10,6 +10,7 @@ export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, 
   /** Everything but the quantized weights, and what they compute in. Default "bfloat16". */
   readonly dtype?: "float32" | "bfloat16" | "float16";
 }
+const NAMES: OptionNames<QuantizedPrecisionOptions> = { ...QUANTIZE_OPTIONS, dtype: kinds.oneOf("float32", "bfloat16", "float16") };
 
 /**
  * Frozen weights in nf4, nf4-dq, fp4, fp4-dq or int8, everything else in one floating dtype: Lightning's `BitsandbytesPrecision`. Only a plugin, as there.
@@ -27,9 +28,10 @@ export class QuantizedPrecision extends TruePrecision {
 
   constructor(format: WeightFormat, options: QuantizedPrecisionOptions = {}) {
     super();
+    atMost("QuantizedPrecision", arguments, 2);
+    checkOptions("QuantizedPrecision", options, NAMES, misconfigured("QuantizedPrecision", "ERR_PRECISION_PLUGIN"));
     const { dtype = "bfloat16", ...rest } = options;
     const names = { float32: "32-true", bfloat16: "bf16-true", float16: "16-true" } as const;
-    if (!Object.hasOwn(names, dtype)) throw new MisconfigurationError("QuantizedPrecision", 'dtype to be "float32", "bfloat16" or "float16"', dtype, undefined, "ERR_PRECISION_PLUGIN");
     if (!["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"].includes(format)) throw new MisconfigurationError("QuantizedPrecision", 'format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"', format, undefined, "ERR_PRECISION_PLUGIN");
     this.name = names[dtype];
     this.dtype = dtype;
@@ -62,6 +64,7 @@ export class QuantizedPrecision extends TruePrecision {
   }
 
   override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+    atMost("QuantizedPrecision.explain", arguments, 1);
     const e = super.explain({ ...options, print: false });
     const { format } = this.#options;
     const what = this.#conversion === null ? `weights of linear layers frozen in ${format}` : `weights of ${this.#conversion.layers.filter((l) => l.converted || l.reason.startsWith("quantized already")).length} of ${this.#conversion.layers.length} linear layers frozen in ${format}`;

@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { ApexPrecision } from "./apex.js";
 import { DoublePrecision } from "./double.js";
@@ -37,11 +38,13 @@ const backends = new Map<string, PrecisionFactory>([["apex", ({ ampLevel }) => n
 
 /** Make a precision available, or replace how it is made. */
 export function registerPrecision(name: PrecisionName, create: PrecisionFactory): void {
+  atMost("registerPrecision", arguments, 2);
   precisions.set(name, create);
 }
 
 /** Make `new Trainer({ ampBackend: name })` mean `create(request)`. */
 export function registerAmpBackend(name: string, create: PrecisionFactory): void {
+  atMost("registerAmpBackend", arguments, 2);
   backends.set(name, create);
 }
 

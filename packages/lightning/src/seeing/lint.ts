@@ -6,7 +6,8 @@ import { measureRange, mergeRanges, NOTHING, rangeOf } from "./number-range.js";
 import { policyTableOf, traceStep } from "./observe-step.js";
 import type { RehearsalParts } from "./rehearsal.js";
 
-export type LintCode = "LINT_MANUAL_CAST" | "LINT_NESTED_AUTOCAST" | "LINT_SCATTER" | "LINT_LOSS" | "LINT_EPS" | "LINT_LEARNING_RATE";
+export const LINT_CODES = ["LINT_MANUAL_CAST", "LINT_NESTED_AUTOCAST", "LINT_SCATTER", "LINT_LOSS", "LINT_EPS", "LINT_LEARNING_RATE"] as const;
+export type LintCode = (typeof LINT_CODES)[number];
 
 /** Something that will cost accuracy, or end in an error, sooner or later. */
 export interface LintFinding {

@@ -1,4 +1,4 @@
-import { amp, bincount, frexp, maskedSelect, noGrad, scope } from "@nbit/torch";
+import { atMost, amp, bincount, frexp, maskedSelect, noGrad, scope } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 
 /** What a floating dtype can hold, as powers of two. */
@@ -21,6 +21,7 @@ const RANGES: Partial<Record<DType, DTypeRange>> = {
 };
 
 export function rangeOf(dtype: DType): DTypeRange {
+  atMost("rangeOf", arguments, 1);
   return RANGES[dtype] ?? { largest: 127, normal: -126, smallest: -149 };
 }
 
@@ -55,6 +56,7 @@ export const NOTHING: NumberRange = Object.freeze({ count: 0, zeros: 0, infiniti
  * Dtypes: any floating one; sparse tensors count what they store.
  */
 export function measureRange(tensor: Tensor): NumberRange {
+  atMost("measureRange", arguments, 1);
   return scope(() =>
     noGrad(() =>
       amp.autocast({ deviceType: tensor.device.type, enabled: false }, () => {
@@ -94,6 +96,7 @@ export function mergeRanges(a: NumberRange, b: NumberRange): NumberRange {
 
 /** What a dtype would make of these numbers, each multiplied by 2^`shift` before. */
 export function sharesIn(range: NumberRange, dtype: DType, shift = 0): RangeShares {
+  atMost("sharesIn", arguments, 3);
   const { largest, normal, smallest } = rangeOf(dtype);
   let lost = 0;
   let subnormal = 0;

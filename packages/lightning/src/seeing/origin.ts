@@ -29,8 +29,9 @@ const dtypeOfBad = (tensors: Tensors): DType | null => tensors.find((t) => t?.ba
 export function findOrigin(step: TracedStep): NonFiniteOrigin | null {
   const forward = step.calls.filter((c) => c.phase === "forward");
   const last = forward.findLast((c) => anyBad(c.event.outputs));
-  // A mask of infinities that softmax has taken up is no fault: what matters is the step's last result, its loss.
-  const result = forward.findLast((c) => c.event.outputs.length > 0);
+  // A mask of infinities that softmax has taken up is no fault: what matters is the step's last result, its loss. What runs behind the last backward is none of the step's.
+  const end = step.calls.findLast((c) => c.phase === "backward")?.index ?? Infinity;
+  const result = forward.findLast((c) => c.index < end && c.event.outputs.length > 0);
   if (last !== undefined && last === result) return traceBack(step, forward, last, holds(last.event.outputs, "nan") ? "nan" : "inf");
   return firstInBackward(step);
 }

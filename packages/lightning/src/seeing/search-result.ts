@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch";
 import type { PrecisionInput } from "../precision/names.js";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
@@ -33,6 +34,7 @@ const SMALLER = 0.9;
  * @returns The row and the reason in a sentence.
  */
 export function recommend(rows: readonly SearchRow[], tolerance: number): { readonly row: SearchRow; readonly reason: string } {
+  atMost("recommend", arguments, 2);
   const [base, ...others] = rows;
   if (base === undefined) throw new RangeError("recommend: expected rows to have at least one entry. Received: [].");
   const sound = others.filter((r) => flawOf(r, tolerance) === null);
@@ -50,6 +52,7 @@ export function recommend(rows: readonly SearchRow[], tolerance: number): { read
 
 /** Why a row is out of the question; null when it is not. */
 export function flawOf(row: SearchRow, tolerance: number): string | null {
+  atMost("flawOf", arguments, 2);
   if (row.error !== null) return row.error;
   if (!(row.lossDistance <= tolerance)) return `losses ${percent(row.lossDistance)} away`;
   if (!(row.gradientCosine >= LEAST_COSINE)) return `gradients point elsewhere (cosine ${row.gradientCosine.toFixed(3)})`;

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { checkPath, writeText } from "@nbit/torch";
+import { atMost, checkPath, writeText } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
@@ -80,10 +80,12 @@ export class StepPrecision implements StepPrecisionData {
 
   /** The module of a dotted name. */
   module(name: string): ModulePrecision | undefined {
+    atMost("StepPrecision.module", arguments, 1);
     return this.modules.find((m) => m.name === name);
   }
 
   totals(phase?: "forward" | "backward"): Totals {
+    atMost("StepPrecision.totals", arguments, 1);
     return totalsOf(this.modules.flatMap((m) => m.operators).filter((o) => phase === undefined || o.phase === phase));
   }
 
@@ -94,6 +96,7 @@ export class StepPrecision implements StepPrecisionData {
 
   /** Write it as JSON, whole or not at all. @returns The absolute path. */
   save(path: string): string {
+    atMost("StepPrecision.save", arguments, 1);
     checkPath("StepPrecision.save", path);
     const target = resolve(path);
     writeText("StepPrecision.save", target, `${JSON.stringify(this)}\n`);

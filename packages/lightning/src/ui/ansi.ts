@@ -1,4 +1,5 @@
 /** Escape sequences, and text measured without them. */
+import { kinds } from "@nbit/torch";
 
 export type Colour = "dim" | "bold" | "red" | "green" | "yellow" | "blue" | "cyan";
 
@@ -28,6 +29,7 @@ export interface OutputStream {
   readonly columns?: number;
   write(text: string): boolean;
 }
+export const streamKind: kinds.Kind<OutputStream> = kinds.such("a stream such as process.stdout", (v) => typeof v === "object" && v !== null && typeof (v as Partial<OutputStream>).write === "function");
 
 /** Is `stream` a terminal that understands cursor movement? `TERM=dumb` and CI logs are not. */
 export function isInteractive(stream: OutputStream, env: NodeJS.ProcessEnv = process.env): boolean {

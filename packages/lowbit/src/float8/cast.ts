@@ -1,5 +1,5 @@
 /** From high precision to float8: largest values, scales, codes. */
-import { cuda, finfo, linalg, operators, scope, tensor, type Tensor } from "@nbit/torch";
+import { atMost, cuda, finfo, linalg, operators, scope, tensor, type Tensor } from "@nbit/torch";
 import type { Float8DType } from "./recipes.js";
 
 /** Which layouts are needed: the matrix itself, and its transpose (each row-major). */
@@ -29,6 +29,7 @@ const SMALLEST = 1e-12;
 
 /** The largest magnitude of a tensor, `[]` float32; NaN when there is one. Reads once, does not synchronize. */
 export function amaxOf(x: Tensor): Tensor {
+  atMost("amaxOf", arguments, 1);
   if (!vectorized(x)) return linalg.vectorNorm(x, Infinity, null, false, { dtype: "float32" });
   return scope(() => {
     const [least, most] = x.aminmax();
@@ -60,6 +61,7 @@ function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; r
  * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the largest code. The kernel on CUDA gives the same codes.
  */
 export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
+  atMost("castReference", arguments, 4);
   const { max } = finfo(dtype);
   const wide = x.to("float32");
   const poison = x.isfinite();
@@ -99,6 +101,7 @@ function hasKernel(x: Tensor): boolean {
  * Codes of a contiguous matrix whose sides are multiples of 4. On CUDA one kernel reads it once and writes both layouts; elsewhere {@link castReference}.
  */
 export function castFloat8(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
+  atMost("castFloat8", arguments, 4);
   if (!hasKernel(x)) return castReference(x, amax, dtype, wanted);
   const [rows, columns, rowInverse, columnInverse] = operators("nbit")["float8_cast"]?.(x, amax.rows, amax.columns, dtype === "float8_e5m2", wanted.rows, wanted.columns) as unknown as readonly [Tensor, Tensor, Tensor, Tensor];
   const whole = amax.columns === null && amax.rows?.ndim === 0;

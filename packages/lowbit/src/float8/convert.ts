@@ -1,7 +1,7 @@
 /** Put float8 layers in place of linear ones. */
-import { ArgumentError, nn } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, nn, type OptionNames } from "@nbit/torch";
 import { replaceChildren } from "../replace.js";
-import { Float8Linear, FLOAT8_MULTIPLE, type Float8Options } from "./linear.js";
+import { FLOAT8, Float8Linear, FLOAT8_MULTIPLE, type Float8Options } from "./linear.js";
 import { recipeOf, type Float8RecipeName } from "./recipes.js";
 
 export interface ConvertToFloat8Options extends Float8Options {
@@ -10,6 +10,9 @@ export interface ConvertToFloat8Options extends Float8Options {
   /** Layers with a side shorter than this stay: casts cost more there than the products gain. Default 16. On GPUs, 1024 or more is worth converting. */
   readonly minFeatures?: number;
 }
+
+/** @internal What `convertToFloat8` takes, for what passes its options on. */
+export const FLOAT8_OPTIONS: OptionNames<ConvertToFloat8Options> = { ...FLOAT8, filter: kinds.callable, minFeatures: kinds.whole("[1, ∞)") };
 
 /** What became of one layer. */
 export interface ConvertedLayer {
@@ -25,7 +28,8 @@ export class ConversionReport {
   constructor(
     readonly title: string,
     readonly layers: readonly ConvertedLayer[],
-  ) {}
+  ) {
+    atMost("ConversionReport", arguments, 2);}
   get converted(): readonly ConvertedLayer[] {
     return this.layers.filter((l) => l.converted);
   }
@@ -53,9 +57,11 @@ export class ConversionReport {
 export function convertToFloat8(module: nn.Module, options: ConvertToFloat8Options = {}): ConversionReport {
   if (!(module instanceof nn.Module)) throw new ArgumentError("convertToFloat8", "a module", module);
   if (module instanceof nn.Linear) throw new ArgumentError("convertToFloat8", "a module with linear layers inside", module, "Use Float8Linear.from(linear) for one layer.");
+  atMost("convertToFloat8", arguments, 2);
+  checkOptions("convertToFloat8", options, FLOAT8_OPTIONS);
   const recipe: Float8RecipeName = recipeOf("convertToFloat8", options.recipe ?? "tensorwise").name;
   const minFeatures = options.minFeatures ?? FLOAT8_MULTIPLE;
-  if (!Number.isInteger(minFeatures) || minFeatures < 1) throw new ArgumentError("convertToFloat8", "minFeatures to be a whole number ≥ 1", minFeatures);
+  const { historyLength } = options;
   const layers: ConvertedLayer[] = [];
   const say = (path: string, layer: string, converted: boolean, reason: string): void => void layers.push({ path, layer, converted, reason });
   replaceChildren(module, (child, path) => {
@@ -69,7 +75,7 @@ export function convertToFloat8(module: nn.Module, options: ConvertToFloat8Optio
     }
     const why = obstacle(child, path, minFeatures, options.filter);
     say(path, `${child.constructor.name}(${child.inFeatures}, ${child.outFeatures}${child.bias === null ? "" : ", bias"})`, why === null, why ?? recipe);
-    return why === null ? Float8Linear.from(child, { ...options, recipe }) : null;
+    return why === null ? Float8Linear.from(child, { recipe, ...(historyLength === undefined ? {} : { historyLength }) }) : null;
   });
   return new ConversionReport(`float8, ${recipe}`, layers);
 }

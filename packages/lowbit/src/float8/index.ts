@@ -3,4 +3,4 @@ export { FLOAT8_RECIPES, type Float8DType, type Float8Recipe, type Float8RecipeN
 export { amaxOf, castFloat8, castReference, type Amax, type Float8Matrix, type Wanted } from "./cast.js";
 export { emulated, float8Support, scaledMm, type Factor, type Float8Support } from "./matmul.js";
 export { Float8Linear, type Float8LinearOptions, type Float8Options } from "./linear.js";
-export { convertToFloat8, ConversionReport, type ConvertedLayer, type ConvertToFloat8Options } from "./convert.js";
+export { FLOAT8_OPTIONS, convertToFloat8, ConversionReport, type ConvertedLayer, type ConvertToFloat8Options } from "./convert.js";

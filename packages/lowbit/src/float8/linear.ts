@@ -1,5 +1,5 @@
 /** The linear layer that multiplies in float8. */
-import { amp, ArgumentError, constantPadNd, isGradEnabled, nn, noGrad, outsideScopes, scope, weightsEpoch, type DType, type Tensor } from "@nbit/torch";
+import { amp, ArgumentError, atMost, checkOptions, constantPadNd, type DType, isGradEnabled, kinds, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, weightsEpoch } from "@nbit/torch";
 import { amaxOf, amaxOfColumns, amaxOfRows, castFloat8, type Amax, type Float8Matrix, type Wanted } from "./cast.js";
 import { delayedAmax, emptyHistory } from "./history.js";
 import { Float8LinearFunction, type Float8Caster } from "./linear-function.js";
@@ -14,6 +14,11 @@ export interface Float8Options {
 export interface Float8LinearOptions extends Float8Options, nn.FactoryOptions {
   readonly bias?: boolean;
 }
+
+const { flag, whole } = kinds;
+/** @internal */
+export const FLOAT8: OptionNames<Float8Options> = { recipe: true, historyLength: whole("[1, ∞)") };
+const NAMES: OptionNames<Float8LinearOptions> = { ...FLOAT8, bias: flag, device: true, dtype: true };
 
 /** Sides of a float8 product must be multiples of this. */
 export const FLOAT8_MULTIPLE = 16;
@@ -60,9 +65,10 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   constructor(linear: nn.Linear, outFeatures: null, options?: Float8Options);
   constructor(first: number | nn.Linear, outFeatures: number | null, options: Float8LinearOptions = {}) {
     super();
+    atMost("Float8Linear", arguments, 3);
+    checkOptions("Float8Linear", options, first instanceof nn.Linear ? FLOAT8 : NAMES);
     const { recipe = "tensorwise", historyLength = 16, ...linearOptions } = options;
     this.#recipe = recipeOf("Float8Linear", recipe);
-    if (!Number.isInteger(historyLength) || historyLength < 1) throw new ArgumentError("Float8Linear", "historyLength to be a whole number ≥ 1", historyLength);
     const sides = first instanceof nn.Linear ? [first.inFeatures, first.outFeatures] : [first, outFeatures];
     if (sides.some((n) => !Number.isInteger(n) || Number(n) < 1 || Number(n) % FLOAT8_MULTIPLE !== 0)) throw new ArgumentError("Float8Linear", `inFeatures and outFeatures to be multiples of ${FLOAT8_MULTIPLE}`, sides);
     const linear = first instanceof nn.Linear ? first : new nn.Linear(first, outFeatures as number, linearOptions);
@@ -78,6 +84,8 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   /** A float8 layer with the parameters of a linear one: the same tensors, so that optimizers keep theirs. */
   static from(linear: nn.Linear, options: Float8Options = {}): Float8Linear {
     if (!(linear instanceof nn.Linear)) throw new ArgumentError("Float8Linear.from", "an nn.Linear", linear);
+    atMost("Float8Linear.from", arguments, 2);
+    checkOptions("Float8Linear.from", options, FLOAT8);
     return new Float8Linear(linear, null, options);
   }
 
@@ -86,6 +94,7 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   }
 
   forward(input: Tensor): Tensor {
+    atMost("Float8Linear.forward", arguments, 1);
     if (input.ndim < 1 || input.size(-1) !== this.inFeatures) throw new ArgumentError("Float8Linear", `an input of shape […, ${this.inFeatures}]`, input);
     const device = input.device.type;
     const dtype = amp.isAutocastEnabled(device) ? amp.getAutocastDtype(device) : input.dtype;
@@ -107,14 +116,17 @@ export class Float8Linear extends nn.Module implements Float8Caster {
 
   /** @internal */
   castInput(x: Tensor, wanted: Wanted): Float8Matrix {
+    atMost("Float8Linear.castInput", arguments, 2);
     return this.#cast(x, "float8_e4m3fn", wanted, this.#recipe.delayed ? this.amaxHistoryInput : null, this.training && wanted.columns);
   }
   /** @internal */
   castGradient(g: Tensor, wanted: Wanted): Float8Matrix {
+    atMost("Float8Linear.castGradient", arguments, 2);
     return this.#cast(g, this.#recipe.gradient, wanted, this.#recipe.delayed ? this.amaxHistoryGradient : null, true);
   }
   /** @internal Kept until the weight changes. */
   castWeight(wanted: Wanted): Float8Matrix {
+    atMost("Float8Linear.castWeight", arguments, 1);
     const { weight } = this;
     const [epoch, version, pointer] = [weightsEpoch(), weight.version, weight.dataPtr()];
     const known = this.#cached;
@@ -127,6 +139,7 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   }
   /** Give back the memory of the weight's codes; the next forward makes them again. */
   clearWeightCodes(): void {
+    atMost("Float8Linear.clearWeightCodes", arguments, 0);
     if (this.#cached === null) return;
     for (const t of new Set(Object.values(this.#cached.codes) as (Tensor | null)[])) t?.dispose();
     this.#cached = null;

@@ -1,5 +1,5 @@
 /** The product of two float8 matrices, natively or emulated. */
-import { aten, TorchError, zeros, type Device, type DType, type Tensor } from "@nbit/torch";
+import { atMost, aten, TorchError, zeros, type Device, type DType, type Tensor } from "@nbit/torch";
 import type { Float8Recipe } from "./recipes.js";
 
 export interface Float8Support {
@@ -15,6 +15,7 @@ const found = new Map<string, Float8Support>();
  * @example float8Support(device("cpu"), "tensor").native; // true: correct, not fast
  */
 export function float8Support(device: Device, granularity: Float8Recipe["granularity"]): Float8Support {
+  atMost("float8Support", arguments, 2);
   const key = `${device.toString()} ${granularity}`;
   let support = found.get(key);
   if (support === undefined) {
@@ -61,6 +62,7 @@ export interface Factor {
  * @param fast - Sums of the tensor cores keep fewer bits: for outputs, not for gradients.
  */
 export function scaledMm(a: Factor, b: Factor, bias: Tensor | null, out: DType, fast: boolean): Tensor {
+  atMost("scaledMm", arguments, 5);
   const { device } = a.codes;
   const granularity = a.inverse.ndim === 0 ? "tensor" : "row";
   if (!float8Support(device, granularity).native) return emulated(a, b, bias, out);
@@ -76,6 +78,7 @@ export function scaledMm(a: Factor, b: Factor, bias: Tensor | null, out: DType, 
 
 /** The same numbers from float32 operators: what {@link scaledMm} must equal, to the rounding of its sums. */
 export function emulated(a: Factor, b: Factor, bias: Tensor | null, out: DType): Tensor {
+  atMost("emulated", arguments, 4);
   const y = a.codes.to("float32").mul(a.inverse).mm(b.codes.to("float32").mul(b.inverse).t());
   return (bias === null ? y : y.add_(bias.to("float32"))).to(out);
 }

@@ -1,8 +1,8 @@
 /** Adapters of a whole module: add, save, load, merge. */
-import { ArgumentError, isTensor, NbitError, nn, noGrad, scope, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, type DType, dtypeKind, isTensor, kinds, NbitError, nn, noGrad, type OptionNames, scope, type Tensor } from "@nbit/torch";
 import { ConversionReport, type ConvertedLayer } from "../float8/convert.js";
 import { replaceChildren } from "../replace.js";
-import { checkLora, isLoraBase, LoRALinear, type LoraBase, type LoraOptions } from "./lora.js";
+import { isLoraBase, LORA, LoRALinear, type LoraBase, type LoraOptions } from "./lora.js";
 
 export interface AddLoraOptions extends LoraOptions {
   /**
@@ -10,6 +10,12 @@ export interface AddLoraOptions extends LoraOptions {
    */
   readonly targets?: readonly string[] | ((module: LoraBase, path: string) => boolean);
 }
+const NAMES: OptionNames<AddLoraOptions> = { ...LORA, targets: kinds.either(kinds.listOf(kinds.text), kinds.callable) };
+export interface MergeLoraOptions {
+  /** Of the merged weights. Default: the base's where it is of floats, else its bias's, else float32. */
+  readonly dtype?: DType;
+}
+const MERGE: OptionNames<MergeLoraOptions> = { dtype: dtypeKind };
 
 /**
  * Put a {@link LoRALinear} around linear layers of a module, in place, and freeze everything else: afterwards only adapters learn. Works on plain, quantized and float8 layers,
@@ -24,8 +30,10 @@ export function addLora(module: nn.Module, options: AddLoraOptions = {}): Conver
   const fn = "addLora";
   if (!(module instanceof nn.Module)) throw new ArgumentError(fn, "a module", module);
   if (isLoraBase(module)) throw new ArgumentError(fn, "a module with linear layers inside", module, "Use new LoRALinear(linear) for one layer.");
-  const { rank, alpha } = checkLora(fn, options);
-  const { targets } = options;
+  atMost(fn, arguments, 2);
+  checkOptions(fn, options, NAMES);
+  const { targets, ...lora } = options;
+  const { rank = 8, alpha = 16 } = lora;
   const inside = new Set([...adapters(module)].map(([, m]) => m.base as nn.Module));
   const paths = [...module.namedModules()].filter(([, m]) => m instanceof LoRALinear || (isLoraBase(m) && !inside.has(m))).map(([path]) => path);
   const hit = (target: string, path: string): boolean => path === target || path.endsWith(`.${target}`);
@@ -43,7 +51,7 @@ export function addLora(module: nn.Module, options: AddLoraOptions = {}): Conver
     if (!isLoraBase(child)) return null;
     const wanted = targets === undefined || (typeof targets === "function" ? targets(child, path) : targets.some((t) => hit(t, path)));
     layers.push({ path, layer: `${child.constructor.name}(${child.inFeatures}, ${child.outFeatures})`, converted: wanted, reason: wanted ? `${(rank * (child.inFeatures + child.outFeatures)).toLocaleString("en")} parameters learn` : "no target" });
-    return wanted ? new LoRALinear(child, options) : null;
+    return wanted ? new LoRALinear(child, lora) : null;
   });
   return new ConversionReport(`adapters, rank ${rank}, alpha ${alpha}`, layers);
 }
@@ -53,10 +61,12 @@ function* adapters(module: nn.Module): IterableIterator<[string, LoRALinear]> {
 }
 /** What learns: the factors of every adapter. */
 export function loraParameters(module: nn.Module): nn.Parameter[] {
+  atMost("loraParameters", arguments, 1);
   return [...adapters(module)].flatMap(([, m]) => [m.loraA, m.loraB]);
 }
 /** The adapters alone, by path: what a small checkpoint holds. The tensors themselves, not copies. */
 export function loraStateDict(module: nn.Module): nn.StateDict {
+  atMost("loraStateDict", arguments, 1);
   const state: nn.StateDict = new Map();
   const dot = (path: string): string => (path === "" ? "" : `${path}.`);
   for (const [path, m] of adapters(module)) state.set(`${dot(path)}lora_a`, m.loraA).set(`${dot(path)}lora_b`, m.loraB);
@@ -68,6 +78,7 @@ export function loraStateDict(module: nn.Module): nn.StateDict {
  * weight, where the new one would have no effect.
  */
 export function loadLoraStateDict(module: nn.Module, state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>): void {
+  atMost("loadLoraStateDict", arguments, 2);
   const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
   const own = loraStateDict(module);
   const merged = [...adapters(module)].filter(([, m]) => m.merged).map(([path]) => path);
@@ -89,7 +100,10 @@ export function loadLoraStateDict(module: nn.Module, state: ReadonlyMap<string, 
  * Replace every adapter and its base by one plain linear layer of their sum, in place: for inference or export. A quantized base becomes wide; its adapter is not rounded to its few bits.
  * @returns How many layers were merged.
  */
-export function mergeLora(module: nn.Module, options: { readonly dtype?: DType } = {}): number {
+export function mergeLora(module: nn.Module, options: MergeLoraOptions = {}): number {
+  atMost("mergeLora", arguments, 2);
+  checkOptions("mergeLora", options, MERGE);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("mergeLora", "a module", module);
   if (module instanceof LoRALinear) throw new ArgumentError("mergeLora", "a module with adapters inside", module, "Use mergedWeight() of one layer.");
   let count = 0;
   replaceChildren(module, (child) => {

@@ -1,5 +1,5 @@
 /** The sixteen values that 4-bit codes stand for. */
-import { NbitError, outsideScopes, tensor, type Device, type Tensor } from "@nbit/torch";
+import { atMost, NbitError, outsideScopes, tensor, type Device, type Tensor } from "@nbit/torch";
 import { dynamicMap } from "../map.js";
 
 /** The inverse of the normal distribution function. */
@@ -18,6 +18,7 @@ const between = (from: number, to: number, n: number): number[] => Array.from({ 
  * @see Dettmers et al., 2023, QLoRA, arXiv:2305.14314, equation 4.
  */
 export function nf4Map(): number[] {
+  atMost("nf4Map", arguments, 0);
   const outer = 0.9677083;
   const positive = quantile(between(outer, 0.5, 9).slice(0, -1));
   const negative = quantile(between(outer, 0.5, 8).slice(0, -1)).map((v) => -v);
@@ -28,6 +29,7 @@ export function nf4Map(): number[] {
 
 /** A sign, two bits of exponent, one of mantissa, and one subnormal, by code: bit 3 is the sign. Divided by the largest, 12. */
 export function fp4Map(): number[] {
+  atMost("fp4Map", arguments, 0);
   const magnitudes = [0, 0.0625, 8, 12, 4, 6, 2, 3].map((v) => v / 12);
   return [...magnitudes, ...magnitudes.map((v) => -v)];
 }

@@ -1,17 +1,17 @@
 /** Put quantized layers in place of linear ones. */
-import { ArgumentError, nn, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, nn, type OptionNames, type Tensor } from "@nbit/torch";
 import { ConversionReport, type ConvertedLayer } from "../float8/convert.js";
 import { replaceChildren } from "../replace.js";
 import { QuantizedLinear } from "./linear.js";
-import { checkWeightBlock, formatOf, type WeightFormat } from "./quantize.js";
+import { formatOf, QUANTIZE, type QuantizeWeightOptions } from "./quantize.js";
 
-export interface QuantizeWeightsOptions {
-  readonly format: WeightFormat;
-  /** Elements that share a scale, 16 to 4096. Default 64. Not for int8, which has one scale per row. */
-  readonly blockSize?: number;
+export interface QuantizeWeightsOptions extends QuantizeWeightOptions {
   /** Which linear layers to quantize, by module and path. Default: all. Output layers are better left: `(_, path) => path !== "head"`. */
   readonly filter?: (module: nn.Linear, path: string) => boolean;
 }
+/** @internal What `quantizeWeights` takes besides its format, for what passes its options on. */
+export const QUANTIZE_OPTIONS: OptionNames<Omit<QuantizeWeightsOptions, "format">> = { blockSize: QUANTIZE.blockSize, filter: kinds.callable };
+const NAMES: OptionNames<QuantizeWeightsOptions> = { ...QUANTIZE, ...QUANTIZE_OPTIONS };
 
 /**
  * Replace linear layers of a module by {@link QuantizedLinear}, in place, and freeze them. Do this once the weights are there: state dicts of the module change with it.
@@ -25,8 +25,10 @@ export function quantizeWeights(module: nn.Module, options: QuantizeWeightsOptio
   const fn = "quantizeWeights";
   if (!(module instanceof nn.Module)) throw new ArgumentError(fn, "a module", module);
   if (module instanceof nn.Linear) throw new ArgumentError(fn, "a module with linear layers inside", module, "Use QuantizedLinear.from(linear, { format }) for one layer.");
-  const format = formatOf(fn, options.format);
-  if (options.blockSize !== undefined) checkWeightBlock(fn, options.blockSize);
+  atMost(fn, arguments, 2);
+  checkOptions(fn, options, NAMES);
+  const { filter, ...quantize } = options;
+  const format = formatOf(fn, quantize.format);
   const holders = new Map<Tensor, string[]>();
   for (const [path, m] of module.namedModules()) for (const [, p] of m.namedParameters({ recurse: false })) holders.set(p, [...(holders.get(p) ?? []), path]);
   const layers: ConvertedLayer[] = [];
@@ -36,9 +38,9 @@ export function quantizeWeights(module: nn.Module, options: QuantizeWeightsOptio
       return null;
     }
     if (!(child instanceof nn.Linear)) return null;
-    const why = obstacle(child, path, holders.get(child.weight) ?? [], options.filter);
+    const why = obstacle(child, path, holders.get(child.weight) ?? [], filter);
     layers.push({ path, layer: `${child.constructor.name}(${child.inFeatures}, ${child.outFeatures}${child.bias === null ? "" : ", bias"})`, converted: why === null, reason: why ?? format });
-    return why === null ? QuantizedLinear.from(child, options) : null;
+    return why === null ? QuantizedLinear.from(child, quantize) : null;
   });
   return new ConversionReport(`quantized weights, ${format}`, layers);
 }

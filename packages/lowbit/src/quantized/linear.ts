@@ -1,6 +1,6 @@
 /** The linear layer whose weight is frozen in few bits. */
-import { amp, ArgumentError, AutogradFunction, nn, outsideScopes, scope, tensor, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
-import { dequantizeWeight, quantizeWeight, quantizedBytes, WEIGHT_FORMATS, type QuantizedWeight, type WeightFormat } from "./quantize.js";
+import { amp, ArgumentError, atMost, AutogradFunction, checkOptions, nn, outsideScopes, scope, tensor, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
+import { dequantizeWeight, QUANTIZE, quantizeWeight, quantizedBytes, WEIGHT_FORMATS, type QuantizeWeightOptions, type QuantizedWeight, type WeightFormat } from "./quantize.js";
 
 /** x Wᵀ + b. Backward makes W from its codes again: between forward and backward nothing of W's size is held. */
 class QuantizedProduct extends AutogradFunction {
@@ -48,6 +48,7 @@ export class QuantizedLinear extends nn.Module {
   readonly #shape: readonly [number, number];
 
   constructor(weight: QuantizedWeight, bias: nn.Parameter | null) {
+    atMost("QuantizedLinear", arguments, 2);
     super();
     const [outFeatures, inFeatures] = weight.shape;
     if (outFeatures === undefined || inFeatures === undefined) throw new ArgumentError("QuantizedLinear", "the codes of a matrix", weight.shape);
@@ -63,7 +64,9 @@ export class QuantizedLinear extends nn.Module {
   }
 
   /** Quantize a linear layer, whose bias is taken over and frozen. */
-  static from(linear: nn.Linear, options: { readonly format: WeightFormat; readonly blockSize?: number }): QuantizedLinear {
+  static from(linear: nn.Linear, options: QuantizeWeightOptions): QuantizedLinear {
+    atMost("QuantizedLinear.from", arguments, 2);
+    checkOptions("QuantizedLinear.from", options, QUANTIZE);
     if (!(linear instanceof nn.Linear)) throw new ArgumentError("QuantizedLinear.from", "an nn.Linear", linear);
     return new QuantizedLinear(outsideScopes(() => quantizeWeight(linear.weight, options)), linear.bias);
   }
@@ -87,14 +90,17 @@ export class QuantizedLinear extends nn.Module {
   }
   /** Codes and scales as a value; its tensors share this layer's memory. */
   quantized(): QuantizedWeight {
+    atMost("QuantizedLinear.quantized", arguments, 0);
     return { format: this.format, shape: this.#shape, blockSize: this.blockSize, codes: this.weight, absmax: fromBits(this.weightAbsmax), nested: this.weightNested === null ? null : fromBits(this.weightNested) };
   }
   /** The weight `[outFeatures, inFeatures]` that the codes stand for: a new tensor. */
   dequantize(dtype: DType = "float32"): Tensor {
+    atMost("QuantizedLinear.dequantize", arguments, 1);
     return scope(() => dequantizeWeight(this.quantized(), dtype));
   }
   /** Put other codes in: of the same format, shape and block size. */
   replaceCodes(w: QuantizedWeight): void {
+    atMost("QuantizedLinear.replaceCodes", arguments, 1);
     if (w.format !== this.format || w.blockSize !== this.blockSize || String(w.shape) !== String(this.#shape)) throw new ArgumentError("QuantizedLinear.replaceCodes", `${this.format} codes of [${this.#shape.join(", ")}] in blocks of ${this.blockSize}`, `${w.format} of [${w.shape.join(", ")}] in blocks of ${w.blockSize}`);
     scope(() => {
       this.weight.copy_(w.codes);
@@ -108,6 +114,7 @@ export class QuantizedLinear extends nn.Module {
   }
 
   forward(input: Tensor): Tensor {
+    atMost("QuantizedLinear.forward", arguments, 1);
     if (input.ndim < 1 || input.size(-1) !== this.inFeatures || !input.isFloatingPoint()) throw new ArgumentError("QuantizedLinear", `a floating point input of shape […, ${this.inFeatures}]`, input);
     const device = input.device.type;
     if (!amp.isAutocastEnabled(device)) return scope(() => QuantizedProduct.apply(input, this.bias, this));

@@ -1,5 +1,5 @@
 /** Low-rank adapters beside frozen linear layers. */
-import { ArgumentError, NbitError, nn, noGrad, outsideScopes, scope, zeros, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, type DType, kinds, NbitError, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, zeros } from "@nbit/torch";
 import { Float8Linear } from "../float8/linear.js";
 import { QuantizedLinear } from "./linear.js";
 import { quantizeWeight } from "./quantize.js";
@@ -14,6 +14,8 @@ export interface LoraOptions {
   readonly dropout?: number;
 }
 
+/** @internal */
+export const LORA: OptionNames<LoraOptions> = { rank: kinds.whole("[1, ∞)"), alpha: kinds.real("(0, ∞)"), dropout: kinds.real("[0, 1)") };
 const BEFORE = ["unmergedWeight", "unmergedWeightAbsmax", "unmergedWeightNested"] as const;
 
 /** @internal */
@@ -45,7 +47,9 @@ export class LoRALinear extends nn.Module {
 
   constructor(base: LoraBase, options: LoraOptions = {}) {
     super();
-    const { rank, alpha, dropout } = checkLora("LoRALinear", options);
+    atMost("LoRALinear", arguments, 2);
+    checkOptions("LoRALinear", options, LORA);
+    const { rank = 8, alpha = 16, dropout = 0 } = options;
     if (!isLoraBase(base)) throw new ArgumentError("LoRALinear", "a Linear, QuantizedLinear or Float8Linear", base);
     this.base = base;
     this.rank = rank;
@@ -59,6 +63,7 @@ export class LoRALinear extends nn.Module {
   }
   /** A as a linear layer's weight, B zero. */
   resetParameters(): void {
+    atMost("LoRALinear.resetParameters", arguments, 0);
     nn.init.kaimingUniform_(this.loraA, { a: Math.sqrt(5) });
     nn.init.zeros_(this.loraB);
   }
@@ -77,6 +82,7 @@ export class LoRALinear extends nn.Module {
   }
 
   forward(x: Tensor): Tensor {
+    atMost("LoRALinear.forward", arguments, 1);
     if (this.merged) return this.base.forward(x);
     return scope(() => {
       const y = this.base.forward(x);
@@ -89,10 +95,12 @@ export class LoRALinear extends nn.Module {
 
   /** (alpha / rank) B A: what the adapter adds to the weight, float32 `[outFeatures, inFeatures]`. */
   delta(): Tensor {
+    atMost("LoRALinear.delta", arguments, 0);
     return noGrad(() => scope(() => this.loraB.float().mm(this.loraA.float()).mul(this.scaling)));
   }
   /** The weight and the adapter in one matrix, without rounding it to few bits. */
   mergedWeight(dtype: DType = "float32"): Tensor {
+    atMost("LoRALinear.mergedWeight", arguments, 1);
     return noGrad(() => scope(() => (this.merged ? weightOf(this.base) : weightOf(this.base).add(this.delta())).to(dtype)));
   }
 
@@ -101,6 +109,7 @@ export class LoRALinear extends nn.Module {
    * (use {@link mergeLora} for a wide weight). The weight before is kept for {@link unmerge}, also in the state dict, which only a merged layer takes: merge before loading it.
    */
   merge(): void {
+    atMost("LoRALinear.merge", arguments, 0);
     if (this.merged) throw new NbitError("LoRALinear.merge: expected an adapter beside its base. Received: one that is merged. Call unmerge() first.", "LORA_MERGED");
     const { base } = this;
     noGrad(() =>
@@ -114,6 +123,7 @@ export class LoRALinear extends nn.Module {
   }
   /** Take the adapter out again: the base's weight is what it was, to the last bit. */
   unmerge(): void {
+    atMost("LoRALinear.unmerge", arguments, 0);
     if (!this.merged) throw new NbitError("LoRALinear.unmerge: expected a merged adapter. Received: one beside its base. Call merge() first.", "LORA_NOT_MERGED");
     for (const [name, now] of this.#kept()) {
       const before = this[name];
@@ -137,13 +147,4 @@ export class LoRALinear extends nn.Module {
 
 function weightOf(base: LoraBase): Tensor {
   return base instanceof QuantizedLinear ? base.dequantize("float32") : base.weight.detach().float();
-}
-
-/** @internal */
-export function checkLora(fn: string, options: LoraOptions): Required<LoraOptions> {
-  const { rank = 8, alpha = 16, dropout = 0 } = options;
-  if (!Number.isInteger(rank) || rank < 1) throw new ArgumentError(fn, "rank to be a whole number ≥ 1", rank);
-  if (!(typeof alpha === "number" && alpha > 0 && alpha < Infinity)) throw new ArgumentError(fn, "alpha to be > 0", alpha);
-  if (!(typeof dropout === "number" && dropout >= 0 && dropout < 1)) throw new ArgumentError(fn, "dropout to be in [0, 1)", dropout);
-  return { rank, alpha, dropout };
 }

@@ -1,4 +1,5 @@
 /** What a module's weights take, by kind. */
+import { atMost } from "@nbit/torch";
 import type { nn, Tensor } from "@nbit/torch";
 import { LoRALinear } from "./lora.js";
 import { QuantizedLinear } from "./linear.js";
@@ -13,7 +14,8 @@ export interface WeightMemoryRow {
 
 /** Bytes of weights by kind, against all of them in float32. `toString()` is the table. */
 export class WeightMemory {
-  constructor(readonly rows: readonly WeightMemoryRow[]) {}
+  constructor(readonly rows: readonly WeightMemoryRow[]) {
+    atMost("WeightMemory", arguments, 1);}
   get bytes(): number {
     return this.rows.reduce((sum, r) => sum + r.bytes, 0);
   }
@@ -44,6 +46,7 @@ function size(bytes: number): string {
  * @example console.log(String(weightMemory(model)));
  */
 export function weightMemory(module: nn.Module): WeightMemory {
+  atMost("weightMemory", arguments, 1);
   const found = new Map<string, { kind: string; elements: number; bytes: number; trainable: boolean }>();
   const add = (kind: string, elements: number, bytes: number, trainable: boolean): void => {
     const key = `${kind} ${trainable}`;

@@ -1,5 +1,5 @@
 /** Weights in 4 and 8 bits: values, not layers. */
-import { ArgumentError, bucketize, cat, constantPadNd, isTensor, scope, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, bucketize, cat, checkOptions, constantPadNd, type DType, isTensor, kinds, type OptionNames, scope, type Tensor } from "@nbit/torch";
 import { codebook, type CodebookName } from "./codebooks.js";
 
 export type WeightFormat = "nf4" | "nf4-dq" | "fp4" | "fp4-dq" | "int8";
@@ -27,6 +27,13 @@ export function formatOf(fn: string, format: unknown): WeightFormat {
   if (!WEIGHT_FORMATS.includes(format as WeightFormat)) throw new ArgumentError(fn, `format to be one of ${WEIGHT_FORMATS.map((f) => JSON.stringify(f)).join(", ")}`, format);
   return format as WeightFormat;
 }
+export interface QuantizeWeightOptions {
+  readonly format: WeightFormat;
+  /** Elements that share a scale, 16 to 4096. Default 64. Not for int8, which has one scale per row. */
+  readonly blockSize?: number;
+}
+/** @internal */
+export const QUANTIZE: OptionNames<QuantizeWeightOptions> = { format: true, blockSize: kinds.whole("[16, 4096]") };
 /** @internal */
 export function checkWeightBlock(fn: string, blockSize: unknown): number {
   if (typeof blockSize !== "number" || !Number.isInteger(blockSize) || blockSize < 16 || blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 16 to 4096", blockSize);
@@ -59,9 +66,12 @@ function encode(flat: Tensor, name: CodebookName, blockSize: number): { readonly
  * @example quantizeWeight(randn([64, 64]), { format: "nf4" }).codes.nbytes; // 2048
  * @see Dettmers et al., 2023, QLoRA, arXiv:2305.14314; int8 by rows: Dettmers et al., 2022, arXiv:2208.07339.
  */
-export function quantizeWeight(weight: Tensor, options: { readonly format: WeightFormat; readonly blockSize?: number }): QuantizedWeight {
+export function quantizeWeight(weight: Tensor, options: QuantizeWeightOptions): QuantizedWeight {
+  atMost("quantizeWeight", arguments, 2);
+  checkOptions("quantizeWeight", options, QUANTIZE);
   const fn = "quantizeWeight";
   const format = formatOf(fn, options.format);
+  if (format === "int8" && options.blockSize !== undefined) throw new ArgumentError(fn, "blockSize to be left out for int8, which has one scale per row", options.blockSize);
   if (!isTensor(weight) || weight.ndim !== 2 || !["float32", "bfloat16", "float16"].includes(weight.dtype)) throw new ArgumentError(fn, "a matrix in float32, bfloat16 or float16", weight);
   const blockSize = format === "int8" ? weight.size(1) : checkWeightBlock(fn, options.blockSize ?? 64);
   const shape = [...weight.shape];
@@ -97,6 +107,7 @@ function absmaxOf(w: QuantizedWeight): Tensor {
 
 /** The matrix that codes stand for, in `dtype`. A new tensor; does not synchronize. */
 export function dequantizeWeight(w: QuantizedWeight, dtype: DType = "float32"): Tensor {
+  atMost("dequantizeWeight", arguments, 2);
   return scope(() => {
     const [rows = 0, columns = 0] = w.shape;
     if (w.format === "int8") return w.codes.to("float32").mul(w.absmax.div(127).unsqueeze(1)).to(dtype);
@@ -112,5 +123,6 @@ export function dequantizeWeight(w: QuantizedWeight, dtype: DType = "float32"): 
 
 /** Bytes that codes and scales take. */
 export function quantizedBytes(w: QuantizedWeight): number {
+  atMost("quantizedBytes", arguments, 1);
   return w.codes.nbytes + w.absmax.nbytes + (w.nested?.nbytes ?? 0);
 }

@@ -38,7 +38,7 @@ export function getPrintOptions(): PrintOptions {
  * Change how tensors are printed from now on. What is not named stays, except `sciMode`, which returns to automatic unless named (as in PyTorch).
  *
  * @param options.profile - Start from `"default"`, `"short"` or `"full"` before the other options apply.
- * @throws {ArgumentError} `setPrintOptions: expected precision to be a whole number in [0, 100]. Received: -1.`
+ * @throws {ArgumentError} `setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1.`
  * @example setPrintOptions({ precision: 2 }); String(tensor([1.12345])); // "tensor([1.12])"
  */
 export function setPrintOptions(options: Partial<PrintOptions> & { readonly profile?: PrintProfile }): void {

@@ -75,7 +75,7 @@ void describe("print", () => {
     setPrintOptions({ edgeitems: 1 });
     assert.deepEqual(getPrintOptions(), { precision: 1, threshold: 1000, edgeitems: 1, linewidth: 80, sciMode: null });
     assert.equal(String(arange(2000, { dtype: "int64" })), "tensor([   0,  ..., 1999])");
-    assert.throws(() => setPrintOptions({ precision: -1 }), { message: "setPrintOptions: expected precision to be a whole number in [0, 100]. Received: -1." });
+    assert.throws(() => setPrintOptions({ precision: -1 }), { message: "setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1." });
     assert.throws(() => setPrintOptions({ edgeitems: 1.5 }), { code: "ERR_ARGUMENT" });
   });
   void it("names the dtype unless the default dtype implies it", () => {
