@@ -116,6 +116,13 @@ export function describe(value: unknown, depth = 0): string {
   return keys.length === 0 ? "{}" : `an object with keys ${keys.slice(0, 8).join(", ")}`;
 }
 
+/** @internal Say more, in a line of its own: in the message, and in the stack, which quotes it. */
+export function addToMessage(error: Error, text: string): void {
+  const { message, stack } = error;
+  error.message = `${message}\n${text}`;
+  if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
+}
+
 /** @internal What the addon calls to make its errors. */
 export function nativeError(code: string, message: string, op: string | null): Error {
   if (code === "TENSOR_DISPOSED") return new TensorDisposedError(op);

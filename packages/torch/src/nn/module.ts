@@ -1,5 +1,5 @@
 /** The base of every layer and model: its fields are its tree. */
-import { ArgumentError, NbitError } from "../errors.js";
+import { addToMessage, ArgumentError, NbitError, OutOfMemoryError } from "../errors.js";
 import { callable, filled, flag, orNull, record, such, text, whole } from "../kinds.js";
 import { deviceKind, dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
@@ -317,19 +317,28 @@ export abstract class Module {
     if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
     const complex = options.dtype !== undefined && isComplex(options.dtype);
     const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
-    for (const m of this.modules()) {
-      for (const [, p] of m.#own("parameter")) {
-        const next = convert(p);
-        const grad = p.grad;
-        if (grad !== null) p.grad = null;
-        p.setData(next);
-        if (grad !== null) p.grad = convert(grad);
+    let done = 0;
+    try {
+      for (const m of this.modules()) {
+        for (const [, p] of m.#own("parameter")) {
+          const next = convert(p);
+          const { grad } = p;
+          const nextGrad = grad === null ? null : convert(grad);
+          if (grad !== null) p.grad = null;
+          p.setData(next);
+          if (grad !== null) p.grad = nextGrad;
+          done++;
+        }
+        for (const [name, b] of m.#own("buffer")) {
+          const next = convert(b);
+          if (next.dtype !== b.dtype || next.device !== b.device) b.setData(next);
+          else m.#set(name, b);
+          done++;
+        }
       }
-      for (const [name, b] of m.#own("buffer")) {
-        const next = convert(b);
-        if (next.dtype !== b.dtype || next.device !== b.device) b.setData(next);
-        else m.#set(name, b);
-      }
+    } catch (error) {
+      if (error instanceof OutOfMemoryError && done > 0) addToMessage(error, `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. Call it again when there is room.`);
+      throw error;
     }
     return this;
   }

@@ -89,7 +89,7 @@ export class LBFGS extends Optimizer {
     this.#of = [...group.params];
     return noGrad(() => {
       const loss = lossOf(closure);
-      scope(() => this.#minimise(group, closure, loss.item()));
+      this.stepping(() => scope(() => this.#minimise(group, closure, loss.item())));
       return loss;
     });
   }

@@ -1,6 +1,6 @@
 /** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
 import { noGrad } from "../autograd/modes.js";
-import { ArgumentError, NbitError } from "../errors.js";
+import { addToMessage, ArgumentError, NbitError, TorchError } from "../errors.js";
 import { callable } from "../kinds.js";
 import { nearest } from "../names.js";
 import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
@@ -169,25 +169,42 @@ export abstract class Optimizer {
    */
   protected abstract stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void;
 
-  /** Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss. */
+  /**
+   * Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss.
+   *
+   * Formulas run over all parameters one after another, so a step is not atomic: an error of libtorch in its middle, such as memory that does not suffice, says so at its end.
+   * @throws {OutOfMemoryError} `… The step of AdamW was interrupted: …`
+   */
   step(closure?: () => Tensor): Tensor | null {
     atMost("step", arguments, 1);
     if (closure !== undefined) checkArguments("step", { closure }, { closure: callable });
     for (const hook of this.#preHooks) hook(this);
     // What was put into the groups by hand is checked before anything is stepped.
     for (const group of this.paramGroups) this.#packedOf(group);
-    const loss = this.stepAll(closure);
-    advanceWeightsEpoch(true);
+    let loss: Tensor | null;
+    try {
+      loss = this.stepAll(closure);
+    } finally {
+      advanceWeightsEpoch(true);
+    }
     for (const hook of this.#postHooks) hook(this);
     return loss;
   }
   /** All of a step: for optimizers that evaluate the closure more than once. */
   protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
     const loss = closure === undefined ? null : closure();
-    noGrad(() => {
-      this.paramGroups.forEach((group, i) => this.#stepOne(group, i));
-    });
+    this.stepping(() => noGrad(() => this.paramGroups.forEach((group, i) => this.#stepOne(group, i))));
     return loss;
+  }
+
+  /** What changes parameters and state: an error of libtorch in its course is told to have left an unfinished half. */
+  protected stepping(fn: () => void): void {
+    try {
+      fn();
+    } catch (error) {
+      if (error instanceof TorchError) addToMessage(error, `The step of ${this.constructor.name} was interrupted: some parameters, or what it remembers of them, may have been stepped and others not. Load the last checkpoint before you go on with them.`);
+      throw error;
+    }
   }
 
   #packedOf(group: ParamGroup): Packed {
