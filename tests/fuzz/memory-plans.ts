@@ -4,7 +4,7 @@ import { AdamW8bit } from "@nbit/lowbit";
 import { optim, type Tensor } from "@nbit/torch";
 
 export interface Plan {
-  readonly options: Pick<TrainerOptions, "precision" | "ampBackend" | "ampLevel" | "accumulateGradBatches" | "gradientClipVal" | "detectNonFinite">;
+  readonly options: Pick<TrainerOptions, "precision" | "validationPrecision" | "ampBackend" | "ampLevel" | "accumulateGradBatches" | "gradientClipVal" | "detectNonFinite">;
   optimizer(params: Iterable<Tensor>): optim.Optimizer;
 }
 
@@ -14,6 +14,7 @@ export const PLANS = {
   sgd: { options: { precision: 32, detectNonFinite: true }, optimizer: (params) => new optim.SGD(params, { lr: 0.1, momentum: 0.9, nesterov: true }) },
   "16": { options: { precision: 16, gradientClipVal: 1 }, optimizer: (params) => new optim.AdamW(params, { lr: 0.1 }) },
   apex: { options: { precision: 16, ampBackend: "apex", ampLevel: "O2", gradientClipVal: 1 }, optimizer: (params) => new optim.SGD(params, { lr: 0.1, momentum: 0.9 }) },
+  lent: { options: { precision: 32, validationPrecision: "bf16-true", gradientClipVal: 1 }, optimizer: (params) => new optim.SGD(params, { lr: 0.1, momentum: 0.9 }) },
   bf16: { options: { precision: "bf16", accumulateGradBatches: 2, gradientClipVal: 1 }, optimizer: (params) => new optim.AdamW(params, { lr: 0.1, fused: true }) },
   "bf16-true": { options: { precision: "bf16-true" }, optimizer: (params) => new optim.AdamW(params, { lr: 0.1, rounding: "kahan" }) },
   "8-bit": { options: { precision: 32, gradientClipVal: 1 }, optimizer: (params) => new AdamW8bit(params, { lr: 0.1, min8bitSize: 1 }) },

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LightningModule, ModelCheckpoint, readCheckpoint, Trainer } from "@nbit/lightning";
 import {
-  crossEntropyLoss, DataLoader, getDefaultDtype, isGradEnabled, isInferenceModeEnabled, memory, nn, optim, OutOfMemoryError, rand, randint, randn, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor,
+  crossEntropyLoss, DataLoader, getDefaultDtype, isGradEnabled, isInferenceModeEnabled, memory, nn, type optim, OutOfMemoryError, rand, randint, randn, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor,
 } from "@nbit/torch";
 import { failAllocations } from "@nbit/torch/testing";
 import { SILENT } from "../helpers/training.js";

@@ -82,11 +82,37 @@ export class Amp {
     this.#models = models;
     this.#o1 = this.enabled && this.properties.patchTorchFunctions ? o1Policy(this.#device) : null;
     if (!this.enabled) return;
-    for (const owned of [...models, ...optimizers]) owners.set(owned, this);
     // APEX makes masters from the rounded weights; ours begin where the float32 model was.
     const originals = new Map<Tensor, Tensor>();
-    if (this.properties.masterWeights === true) for (const model of models) for (const p of model.parameters()) if (p.isFloatingPoint() && !originals.has(p)) originals.set(p, p.detach().clone());
-    for (const model of models) this.#prepareModel(model, options.castModelOutputs ?? null);
+    const groups = optimizers.flatMap((o) => o.paramGroups.map((group) => ({ group, params: group.params })));
+    try {
+      if (this.properties.masterWeights === true) for (const model of models) for (const p of model.parameters()) if (p.isFloatingPoint() && !originals.has(p)) originals.set(p, p.detach().clone());
+      this.#prepare(models, optimizers, originals, options.castModelOutputs ?? null);
+    } catch (error) {
+      for (const { group, params } of groups) group.params = params;
+      this.#abandon(originals);
+      throw error;
+    }
+    for (const owned of [...models, ...optimizers]) owners.set(owned, this);
+  }
+
+  /** Preparing failed, of memory that did not suffice: what was cast gets its own values back, which takes none. */
+  #abandon(originals: ReadonlyMap<Tensor, Tensor>): void {
+    this.#disposed = true;
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+    for (const [p, original] of originals) {
+      if (original.disposed) continue;
+      if (p.dtype !== original.dtype) {
+        p.grad = null;
+        p.setData(original);
+      }
+      original.dispose();
+    }
+    this.#o1?.release();
+  }
+
+  #prepare(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], originals: Map<Tensor, Tensor>, outputs: DType | null): void {
+    for (const model of models) this.#prepareModel(model, outputs);
     for (const optimizer of optimizers) this.#prepareOptimizer(optimizer, originals);
     const used = new Set([...this.#masters.values()].flatMap((w) => w.pairs.filter(([p, m]) => p !== m).map(([p]) => p)));
     for (const [p, original] of originals) {

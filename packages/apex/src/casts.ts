@@ -28,10 +28,11 @@ export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boo
     if (!isFloatingPoint(t.dtype)) continue;
     const target = kept.has(t) ? "float32" : dtype;
     if (t.dtype === target) continue;
-    const grad = t.grad;
+    const { grad } = t;
+    const [cast, castGrad] = [t.detach().to(target), grad === null ? null : grad.to(target)];
     if (grad !== null) t.grad = null;
-    t.setData(t.detach().to(target));
-    if (grad !== null) t.grad = grad.to(target);
+    t.setData(cast);
+    if (grad !== null) t.grad = castGrad;
   }
 }
 

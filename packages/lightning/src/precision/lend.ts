@@ -26,29 +26,48 @@ export class DtypeLoan {
   lend(): void {
     if (this.#lent !== null) return;
     const lent: Lent[] = [];
+    this.#lent = lent;
     this.#held = new Map(this.#named());
+    try {
+      this.#castAll(lent);
+    } catch (error) {
+      this.giveBack(); // those that are cast already: else they would stay so
+      throw error;
+    }
+  }
+
+  #castAll(lent: Lent[]): void {
     for (const tensor of new Set(this.#held.values())) {
       if (tensor.disposed || !tensor.isFloatingPoint() || tensor.dtype === this.#dtype) continue;
+      const cast = tensor.detach().to(this.#dtype);
       const { grad } = tensor;
       if (grad !== null) {
         keep(grad);
         tensor.grad = null;
       }
-      const original = outsideScopes(() => tensor.detach());
-      const cast = original.to(this.#dtype);
+      lent.push({ tensor, original: outsideScopes(() => tensor.detach()), grad });
       tensor.setData(cast);
       cast.dispose();
-      lent.push({ tensor, original, grad });
     }
-    this.#lent = lent;
   }
 
   giveBack(): void {
-    if (this.#lent === null) return;
-    this.#adoptReplacements();
-    for (const { tensor, original, grad } of this.#lent) {
+    const lent = this.#lent;
+    if (lent === null) return;
+    const failures: unknown[] = [];
+    const attempt = (fn: () => void): void => {
+      try {
+        fn();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    attempt(() => this.#adoptReplacements());
+    this.#lent = null;
+    // Whatever fails, such as memory for a comparison: every tensor gets its own values back.
+    for (const { tensor, original, grad } of lent) {
       if (!tensor.disposed) {
-        takeOver(original, tensor);
+        attempt(() => takeOver(original, tensor));
         tensor.setData(original);
       }
       original.dispose();
@@ -56,7 +75,7 @@ export class DtypeLoan {
       tensor.grad = grad;
       grad.dispose();
     }
-    this.#lent = null;
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Run `fn` with what belongs to the module. */
