@@ -1,9 +1,9 @@
 /** Argument values as descriptions that can be printed, shrunk and made real: right kinds, wrong kinds, and things that only look right. */
 import fc from "fast-check";
-import { aten, device, Generator, inferenceMode, scope, tensor, Tensor, zeros, type DType } from "@nbit/torch";
+import { aten, device, full, Generator, inferenceMode, scope, tensor, Tensor, viewAsReal, zeros, type DType } from "@nbit/torch";
 import type { ArgumentSchema } from "./surface.js";
 
-export type Flavor = "plain" | "grad" | "transposed" | "expanded" | "disposed" | "meta" | "sparse" | "conjugate" | "nan" | "inference";
+export type Flavor = "plain" | "grad" | "transposed" | "expanded" | "disposed" | "meta" | "sparse" | "csr" | "csc" | "bsr" | "bsc" | "mkldnn" | "zero" | "conjugate" | "negated" | "real part" | "overlapping" | "large" | "nan" | "inference";
 export type Value =
   | { readonly kind: "tensor"; readonly shape: readonly number[]; readonly dtype: DType; readonly flavor: Flavor }
   | { readonly kind: "list"; readonly items: readonly Value[] }
@@ -14,7 +14,7 @@ export type Value =
 const ODD = ["object", "function", "symbol", "date", "fake tensor", "bare prototype", "cycle", "proxy", "typed array", "sparse array", "generator", "device", "NaN string", "throwing getter"] as const;
 const SHAPES: readonly (readonly number[])[] = [[], [0], [1], [3], [4], [2, 3], [3, 3], [3, 2], [1, 1], [2, 0, 3], [2, 3, 4], [3, 3, 3], [1, 3, 8, 8], [2, 3, 4, 4], [4, 1, 3, 3], [1, 2, 3, 4, 5]];
 const DTYPES: readonly DType[] = ["float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "uint16"];
-const FLAVORS: readonly Flavor[] = ["grad", "transposed", "expanded", "disposed", "meta", "sparse", "conjugate", "nan", "inference"];
+const FLAVORS: readonly Flavor[] = ["grad", "transposed", "expanded", "disposed", "meta", "sparse", "csr", "csc", "bsr", "bsc", "mkldnn", "zero", "conjugate", "negated", "real part", "overlapping", "large", "nan", "inference"];
 const INTEGERS = [0, 1, 2, 3, 4, -1, -2, 5, 7, -100, 65536, 2 ** 31 - 1, -(2 ** 31), 2 ** 53 - 1, -(2 ** 53), (1n << 63n) - 1n, -(1n << 63n), (1n << 62n) + 1n];
 const FLOATS = [0, 1, -1, 0.5, 0.1, 2.5, -0, 1e-30, 1e30, NaN, Infinity, -Infinity];
 const STRINGS = ["mean", "sum", "none", "reflect", "constant", "same", "valid", "ij", "xy", "fro", "nuc", "floor", "trunc", "tanh", "left", "L", "reduced", "ii->i", "ij,jk->ik", "", "bogus", "\u0000", "ﬁ".repeat(300)];
@@ -67,6 +67,7 @@ function makeTensor(shape: readonly number[], dtype: DType, flavor: Flavor): Ten
   if (flavor === "meta") return zeros(shape, { dtype, device: "meta" });
   const make = (): Tensor => tensor(values).reshape(shape).to(dtype);
   const made = flavor === "inference" ? inferenceMode(make) : make();
+  const compressible = shape.length >= 2 && count > 0 && /^(float(32|64)|int64|complex)/.test(dtype);
   switch (flavor) {
     case "grad":
       return made.isFloatingPoint() || made.isComplex() ? made.requiresGrad_() : made;
@@ -79,8 +80,28 @@ function makeTensor(shape: readonly number[], dtype: DType, flavor: Flavor): Ten
       return made;
     case "sparse":
       return shape.length > 0 && dtype.startsWith("float") && !dtype.startsWith("float8") ? made.toSparse() : made;
+    case "csr":
+      return compressible ? made.toSparseCsr() : made;
+    case "csc":
+      return compressible ? made.toSparseCsc() : made;
+    case "bsr":
+      return compressible ? made.toSparseBsr([1, 1]) : made;
+    case "bsc":
+      return compressible ? made.toSparseBsc([1, 1]) : made;
+    case "mkldnn":
+      return dtype === "float32" && shape.length > 0 && count > 0 ? made.toMkldnn() : made;
+    case "zero":
+      return aten["_efficientzerotensor"]?.(shape, { dtype }) ?? made;
     case "conjugate":
       return made.isComplex() ? (aten["conj"]?.(made) ?? made) : made;
+    case "negated":
+      return made.isComplex() ? viewAsReal(aten["conj"]?.(made) ?? made).select(-1, 1) : made;
+    case "real part":
+      return made.isComplex() ? viewAsReal(made).select(-1, 0) : made;
+    case "overlapping":
+      return made.isFloatingPoint() && count > 1 ? tensor(values).to(dtype).asStrided(shape, shape.map(() => 1)) : made;
+    case "large":
+      return dtype === "int64" || dtype === "int32" ? full(shape, dtype === "int64" ? -(1n << 63n) : -(2 ** 31), { dtype }) : made;
     default:
       return made;
   }

@@ -157,11 +157,11 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   checkElements(g, "g", p);
   checkBlock(block);
   checks::shapeOf(g, "g", p, "p");
-  std::vector<checks::Named> written{{&p, "p"}}, read{{&g, "g"}};
+  std::vector<checks::Named> written{{&p, "p"}}, others{{&g, "g"}};
   for (const at::Tensor& t : states) written.push_back({&t, "states"});
   for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
-  for (const at::Tensor& t : maps) read.push_back({&t, "maps"});
-  checks::apart(written, read);
+  for (const at::Tensor& t : maps) others.push_back({&t, "maps"});
+  checks::apart(written, others);
   const c10::cuda::CUDAGuard guard(p.device());
   int64_t n = p.numel();
   if (n == 0) return;
