@@ -161,3 +161,15 @@ test("watching leaves nothing behind", async () => {
   await new Trainer({ ...QUIET, detectNonFinite: "gradients" }).fit(new Counting((x) => x), { trainDataloaders: batches(6) });
   assert.equal(counts[5], counts[2]);
 });
+
+test("buffers that the replay puts back are not taken for the loss", async () => {
+  seedEverything(0);
+  class Normed extends Net {
+    readonly norm = new nn.BatchNorm1d(4);
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+      return super.trainingStep(this.norm.forward(batch), batchIdx);
+    }
+  }
+  const { origin } = await fails(new Normed((x) => x.abs().neg().sub(1).log()));
+  assert.deepEqual([origin?.module, origin?.operator], ["middle", "log"]);
+});

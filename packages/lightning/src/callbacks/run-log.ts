@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { atMost, checkOptions, kinds, memory, type OptionNames, resetPeakMemory } from "@nbit/torch";
+import { anyNumber, count, fieldsOf, listOf, notNegative, orNull, text as anyText, type TypeOf } from "@nbit/torch/schema";
+import { checkState } from "../checkpoint/schema.js";
 import { InterruptError } from "../errors.js";
-import { JsonLines } from "../loggers/json-lines.js";
+import { checkLines, JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
@@ -18,6 +20,14 @@ export interface RunLogOptions {
 }
 const { filled, text, whole } = kinds;
 const NAMES: OptionNames<RunLogOptions> = { path: filled, name: text, everyNSteps: whole("[1, ∞)") };
+
+const STATE = fieldsOf({
+  lines: count, digest: anyText, seconds: notNegative, trainingSeconds: notNegative, lastScale: orNull(anyNumber), evaluationNames: listOf(anyText), batches: count, samples: count,
+});
+type RunLogState = TypeOf<typeof STATE>;
+
+/** With which every log begins. */
+const BEGIN = '{"type":"run"';
 
 /** Version of the format; readers refuse a newer one. */
 const FORMAT = 1;
@@ -40,13 +50,20 @@ const FORMAT = 1;
  * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in every
  * step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when the process exits.
  *
+ * A checkpoint knows how far the log was: a run that goes on from it into the same file drops the lines that came later, and writes them again.
+ *
  * @throws {ArgumentError} `RunLog: expected everyNSteps to be a whole number ≥ 1. Received: 0.`
  */
 export class RunLog extends Callback {
   readonly #options: RunLogOptions;
   #file: JsonLines | null = null;
   #path: string | null = null;
+  #header: Record<string, unknown> | null = null;
   #headerWritten = false;
+  /** Where the checkpoint that this run goes on from left the log. */
+  #from: RunLogState | null = null;
+  /** The state of the log when it was closed. */
+  #closedAt: Record<string, unknown> = {};
   #startedAt = 0;
   #every = 1;
   #immediate = false;
@@ -76,14 +93,19 @@ export class RunLog extends Callback {
     return this.#path;
   }
 
+  /** One log a file: a checkpoint knows each by its path. */
+  override get stateKey(): string {
+    return this.#options.path === undefined ? "RunLog" : `RunLog(${this.#options.path})`;
+  }
+
   override setup(trainer: TrainerView, module: LightningModule): void {
     if (!trainer.isGlobalZero) return;
     this.#path = this.#options.path ?? join(trainer.logger?.logDir ?? trainer.defaultRootDir, "run.jsonl");
-    this.#file = new JsonLines(this.#path, '{"type":"run"');
+    checkLines(this.#path, BEGIN); // before any work
     this.#every = this.#options.everyNSteps ?? trainer.logEveryNSteps;
     this.#immediate = trainer.rootDevice.type === "cpu";
-    if (this.#headerWritten) return;
-    this.#headerWritten = true;
+    this.#from = null;
+    if (this.#header !== null) return;
     this.#startedAt = performance.now();
     let parameters = 0;
     let bytes = 0;
@@ -92,7 +114,7 @@ export class RunLog extends Callback {
       bytes += parameter.nbytes;
     }
     resetPeakMemory();
-    this.#file.add({
+    this.#header = {
       type: "run",
       format: FORMAT,
       name: this.#options.name ?? trainer.precision.name,
@@ -103,12 +125,52 @@ export class RunLog extends Callback {
       startedAt: new Date().toISOString(),
       // What was there before: the data set, other models. The model's own parameters count as training's.
       tensorsBefore: Math.max(0, memory().bytes - bytes),
-    });
+    };
+  }
+
+  /** Open the file, once it is known from where the run goes on. */
+  #open(): void {
+    if (this.#path === null || this.#file !== null) return;
+    const from = this.#from;
+    this.#from = null;
+    this.#file = new JsonLines(this.#path, BEGIN, from);
+    if (from !== null && this.#file.continued) this.#goOn(from);
+    else if (!this.#headerWritten) this.#file.add(this.#header ?? {});
+    this.#headerWritten = true;
+  }
+
+  #goOn(from: RunLogState): void {
+    const now = performance.now();
+    this.#startedAt = now - from.seconds * 1000;
+    this.#epochStartedAt = now - from.trainingSeconds * 1000;
+    this.#evaluationMs = 0;
+    this.#lastScale = from.lastScale;
+    this.#batches = from.batches;
+    this.#samples = from.samples;
+    for (const name of from.evaluationNames) this.#evaluationNames.add(name);
+  }
+
+  /** Makes the log durable. A run that goes on from the checkpoint into the same file drops the lines that came after it, and writes them again. */
+  override stateDict(): Record<string, unknown> {
+    if (this.#file === null) return this.#closedAt;
+    return {
+      ...this.#file.position(), seconds: this.#seconds(), trainingSeconds: this.#trainingSeconds(), lastScale: this.#lastScale,
+      evaluationNames: [...this.#evaluationNames], batches: this.#batches, samples: this.#samples,
+    };
+  }
+
+  override loadStateDict(state: Record<string, unknown>): void {
+    this.#from = Object.keys(state).length === 0 ? null : checkState("RunLog.loadStateDict", STATE, state);
   }
 
   override onTrainStart(trainer: TrainerView): void {
+    this.#open();
     this.#lastStep = trainer.globalStep;
     this.#lastSkipped = trainer.skippedSteps;
+  }
+
+  override onPredictStart(): void {
+    this.#open();
   }
 
   override onTrainEpochStart(): void {
@@ -167,7 +229,7 @@ export class RunLog extends Callback {
       epoch: trainer.currentEpoch,
       step: trainer.globalStep,
       seconds: this.#seconds(),
-      trainingSeconds: (performance.now() - this.#epochStartedAt - this.#evaluationMs) / 1000,
+      trainingSeconds: this.#trainingSeconds(),
       batches: this.#batches,
       samples: this.#samples,
       skippedSteps: trainer.skippedSteps,
@@ -194,6 +256,7 @@ export class RunLog extends Callback {
   }
 
   #startEvaluation(trainer: TrainerView): void {
+    this.#open();
     this.#evaluationStartedAt = performance.now();
     this.#namesBefore = new Set(Object.keys(trainer.callbackMetrics));
   }
@@ -211,10 +274,12 @@ export class RunLog extends Callback {
   }
 
   override onFitEnd(trainer: TrainerView): void {
+    this.#open(); // nothing was left to train
     this.#end(trainer, "success");
   }
 
   override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
+    this.#open();
     this.#end(trainer, error instanceof InterruptError ? "interrupted" : "failed");
     this.#close();
   }
@@ -228,8 +293,14 @@ export class RunLog extends Callback {
   }
 
   #close(): void {
+    if (this.#file !== null) this.#closedAt = this.stateDict();
     this.#file?.close();
     this.#file = null;
+  }
+
+  /** Of this epoch, without validation. */
+  #trainingSeconds(): number {
+    return (performance.now() - this.#epochStartedAt - this.#evaluationMs) / 1000;
   }
 
   #seconds(): number {

@@ -1,4 +1,6 @@
 import type { Tensor } from "@nbit/torch";
+import type { EvaluationState } from "../loops/evaluation.js";
+import type { LogState } from "../loggers/states.js";
 import type { FetcherState } from "../loops/fetch.js";
 import type { MetricState } from "../logging/metric.js";
 import type { ProgressState } from "../loops/progress.js";
@@ -17,6 +19,8 @@ export interface LoopsState {
   readonly callbackMetrics: Record<string, number>;
   /** Gradients of an accumulation window that was open, by parameter name; null otherwise. */
   readonly gradients: Record<string, Tensor> | null;
+  /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */
+  readonly validation?: EvaluationState | undefined;
 }
 
 /**
@@ -35,6 +39,7 @@ export interface Checkpoint {
   readonly lrSchedulers?: readonly Record<string, unknown>[];
   readonly callbacks?: Record<string, Record<string, unknown>>;
   readonly loops?: LoopsState;
+  readonly loggers?: readonly LogState[];
   readonly rng?: RngState;
   [key: string]: unknown;
 }

@@ -1,6 +1,6 @@
 import { join, resolve } from "node:path";
 import { atMost, checkOptions, type DType, kinds, type OptionNames, plainText, words } from "@nbit/torch";
-import { fieldsOf, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
+import { count, fieldsOf, flag, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
@@ -50,7 +50,8 @@ const NAMES: OptionNames<ModelCheckpointOptions> = {
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
 const STATE = fieldsOf({
-  bestModelPath: optional(text), bestModelScore: optional(orNull(ordered)), lastModelPath: optional(text), bestKModels: optional(recordOf(ordered)), replaced: optional(text), writers: optional(listOf(text)),
+  bestModelPath: optional(text), bestModelScore: optional(orNull(ordered)), lastModelPath: optional(text), bestKModels: optional(recordOf(ordered)), replaced: optional(text), lastStepSaved: optional(count), deferred: optional(flag), lastDue: optional(flag),
+  writers: optional(listOf(text)),
 });
 
 const EXTENSION = ".ckpt";
@@ -84,10 +85,14 @@ export class ModelCheckpoint extends Callback {
   readonly #everySeconds: number | null;
   #directory: string | null = null;
   #lastStepSaved = 0;
+  /** The step at which it had saved last, by the checkpoint that the run goes on from. */
+  #restoredStep: number | null = null;
   #lastTime = 0;
   #lastSaved = "";
   /** Saving fell due before the metric was there: it is made up for after validation. */
   #deferred = false;
+  /** `last.ckpt` of this step is still to be written. */
+  #lastDue = false;
   readonly #own = new OwnFiles();
   /** Path of the checkpoint that goes as soon as the one that takes its place is written. */
   #replaced = "";
@@ -136,12 +141,17 @@ export class ModelCheckpoint extends Callback {
     this.#directory = this.resolveDirectory(trainer);
     this.#lastTime = performance.now();
     this.#lastStepSaved = 0;
+    this.#restoredStep = null;
     this.#deferred = false;
+    this.#lastDue = false;
   }
 
   override onTrainStart(trainer: TrainerView): void {
     this.#lastTime = performance.now();
-    this.#lastStepSaved = trainer.globalStep; // what was resumed is saved already
+    // What this callback had saved is saved already; at the step of another's checkpoint, its own may still be due.
+    this.#lastStepSaved = this.#restoredStep ?? trainer.globalStep;
+    this.#restoredStep = null;
+    if (this.#lastDue) this.#saveLast(trainer);
   }
 
   override onTrainBatchEnd(trainer: TrainerView): void {
@@ -200,11 +210,12 @@ export class ModelCheckpoint extends Callback {
 
   #save(trainer: TrainerView): void {
     const { monitor } = this;
+    this.#lastDue = this.#options.saveLast === true;
     if (this.#topK !== 0) this.#unlessItFails(() => {
       if (monitor === null) this.#saveNewest(trainer);
       else this.#saveRanked(trainer, monitor);
     });
-    if (this.#options.saveLast === true) this.#unlessItFails(() => { this.#saveLast(trainer); });
+    if (this.#lastDue) this.#unlessItFails(() => { this.#saveLast(trainer); });
   }
 
   /** A checkpoint says of itself that it is the best or the last before it is written: when that fails, it is neither. */
@@ -255,6 +266,7 @@ export class ModelCheckpoint extends Callback {
   }
 
   #saveLast(trainer: TrainerView): void {
+    this.#lastDue = false;
     const previous = this.lastModelPath;
     const path = this.#freePath(trainer, "last", previous);
     this.lastModelPath = path;
@@ -310,6 +322,9 @@ export class ModelCheckpoint extends Callback {
       lastModelPath: this.lastModelPath,
       bestKModels: { ...this.bestKModels },
       replaced: this.#replaced,
+      lastStepSaved: this.#lastStepSaved,
+      deferred: this.#deferred,
+      lastDue: this.#lastDue,
       writers: [...this.#own.writers],
     };
   }
@@ -317,6 +332,9 @@ export class ModelCheckpoint extends Callback {
   override loadStateDict(state: Record<string, unknown>): void {
     const saved = checkState("ModelCheckpoint.loadStateDict", STATE, state);
     this.bestModelPath = saved.bestModelPath ?? this.bestModelPath;
+    this.#restoredStep = saved.lastStepSaved ?? null;
+    this.#deferred = saved.deferred ?? false;
+    this.#lastDue = this.#options.saveLast === true && (saved.lastDue ?? false);
     if (state.dirpath !== this.dirpath) {
       warn("WARN_CHECKPOINT_FOLDER", plainText(`ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`));
       return;

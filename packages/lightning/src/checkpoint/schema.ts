@@ -12,7 +12,7 @@ const progress = fieldsOf({
   batchesThatStepped: count,
   windowOpen: flag,
   isLastBatch: flag,
-  phase: oneOf("between_epochs", "batch_end", "validated", "batch_done", "epoch_end"),
+  phase: oneOf("between_epochs", "batch_end", "batch_logged", "validated", "batch_done", "epoch_end"),
 });
 
 const metric = fieldsOf({
@@ -48,8 +48,10 @@ const checkpoint = fieldsOf({
       metrics: listOf(metric),
       callbackMetrics: recordOf(anyNumber),
       gradients: orNull(recordOf(anyTensor)),
+      validation: optional(fieldsOf({ seen: listOf(count), loaders: listOf(orNull(anyRecord)) })),
     }),
   ),
+  loggers: optional(listOf(fieldsOf({ name: text, state: anyRecord }))),
   rng: optional(fieldsOf({ cpu: bytes, device: orNull(bytes) })),
 });
 
@@ -77,6 +79,6 @@ function checkCounts(path: string, { progress, fetcher }: NonNullable<TypeOf<typ
   if (batchesDone > totalBatches) throw damaged(path, `loops.progress.batchesDone to be at most totalBatches (${totalBatches})`, batchesDone);
   if (batchesThatStepped > totalBatches) throw damaged(path, `loops.progress.batchesThatStepped to be at most totalBatches (${totalBatches})`, batchesThatStepped);
   // Within an epoch, batches that were used are fetched again and passed over.
-  const within = phase === "batch_end" || phase === "validated" || phase === "batch_done";
+  const within = phase === "batch_end" || phase === "batch_logged" || phase === "validated" || phase === "batch_done";
   if (within && fetcher.fetched !== batchesDone && fetcher.fetched !== batchesDone + 1) throw damaged(path, `loops.fetcher.fetched to be the ${batchesDone} batches that are done, or one more`, fetcher.fetched);
 }

@@ -4,6 +4,7 @@ import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
 import { checkRng, rngState } from "../rng.js";
+import { logStates } from "../loggers/states.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
@@ -49,7 +50,9 @@ function trainingState(run: Run): Partial<Checkpoint> {
             metrics: fit.results.stateDict(),
             callbackMetrics: run.board.stateDict(),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
+            ...(run.validation === null ? {} : { validation: run.validation.stateDict() }),
           },
+          ...(run.loggers.length === 0 ? {} : { loggers: run.validation?.logsBefore ?? logStates(run.loggers) }),
         }),
   };
 }
@@ -125,6 +128,12 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
   else await fit.fetcher.resume(fetcher, progress.epoch);
   fit.progress.loadStateDict(progress);
+  if (loops.validation !== undefined) run.validation?.loadStateDict(loops.validation);
+  // Last, as it cannot be taken back: logs are cut back to where the checkpoint was.
+  checkpoint.loggers?.forEach(({ name, state }, i) => {
+    const logger = run.loggers[i];
+    if (logger?.constructor.name === name) mustEnd("loadStateDict", logger.loadStateDict(state), AT_ONCE);
+  });
 }
 
 function checkGradients(run: Run, gradients: Record<string, Tensor>): void {

@@ -1,7 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
-import { withFile, writeText } from "@nbit/torch";
+import { plainText, withFile, writeText } from "@nbit/torch";
+import { warn } from "../warnings.js";
 import { LogFile } from "./log-file.js";
 import type { Metrics } from "./logger.js";
+import { beginsAt, LogDigest } from "./position.js";
+import type { LogPosition } from "./position.js";
 
 /**
  * A metrics table on disk whose columns grow.
@@ -13,13 +16,22 @@ import type { Metrics } from "./logger.js";
  * Numbers are the shortest decimal forms that read back as the same double; `nan`, `inf` and `-inf` as Python reads them.
  */
 export class CsvFile {
+  /** No row was there before this run, or those that it goes on from. */
+  fresh = true;
   readonly #path: string;
+  readonly #from: CsvPosition | null;
+  #digest = new LogDigest();
   #columns: string[] = [];
   #file: LogFile | null = null;
   #pending: Metrics[] = [];
+  #unsynced = false;
+  #begun = false;
 
-  constructor(path: string) {
+  /** @param from - Go on from there: rows that came later are dropped, if this is the table that it knows. */
+  constructor(path: string, from: CsvPosition | null = null) {
     this.#path = path;
+    this.#from = from;
+    if (from !== null) this.#open();
   }
 
   /** Rows that wait for `flush`. */
@@ -29,6 +41,14 @@ export class CsvFile {
 
   add(row: Metrics): void {
     this.#pending.push(row);
+  }
+
+  /** Make every row durable, and say where that is. */
+  position(): CsvPosition {
+    this.flush();
+    if (this.#unsynced) (this.#file ?? this.#open()).sync();
+    this.#unsynced = false;
+    return { ...this.#digest.position, fresh: this.fresh };
   }
 
   /** Append what waits: one write, or a rewrite when there are new columns. */
@@ -42,6 +62,8 @@ export class CsvFile {
     else file.append(rows.map((row) => this.#line(row)).join(""));
     // Only now: rows whose write failed are tried again by the next flush.
     this.#pending = [];
+    this.#unsynced = true;
+    for (const row of rows) this.#digest.add(canonical(Object.entries(row).map(([name, value]) => [name, formatNumber(value)])));
   }
 
   close(): void {
@@ -52,20 +74,58 @@ export class CsvFile {
   }
 
   #open(): LogFile {
-    const file = (this.#file = new LogFile("CSVLogger", this.#path, isTable));
-    const found = readTable(this.#path);
-    this.#columns = found.columns;
-    if (found.bytes < found.size) file.cut(found.bytes);
-    return file;
+    if (!this.#begun) this.#begin();
+    this.#begun = true;
+    return (this.#file ??= new LogFile("CSVLogger", this.#path, isTable));
+  }
+
+  /** Take up what is there, and cut it back to where this table goes on. */
+  #begin(): void {
+    const file = new LogFile("CSVLogger", this.#path, isTable);
+    try {
+      const found = readTable(this.#path);
+      const kept = this.#takeUp(found);
+      if (kept < found.rows.length) this.#rewrite(found, found.rows.slice(0, kept), []);
+      // A last line that a crash has torn.
+      else if (found.bytes < found.size) file.cut(found.bytes);
+    } finally {
+      file.abandon();
+    }
+  }
+
+  /** How many of the rows that are there this table goes on after. */
+  #takeUp(found: Table): number {
+    this.#digest = new LogDigest();
+    const from = this.#from;
+    const lines = found.rows.map((cells) => canonical(found.columns.map((name, i) => [name, cells[i] ?? ""])));
+    const known = from !== null && (from.lines > 0 || from.fresh) && beginsAt(from, lines);
+    const kept = known ? from.lines : lines.length;
+    this.fresh = known ? from.fresh : lines.length === 0;
+    if (from !== null && !known && lines.length > 0) warn("WARN_LOG_POSITION", plainText(`CSVLogger: ${this.#path} has other rows than the checkpoint knows of: none was removed, and some may come twice.`));
+    for (const line of lines.slice(0, kept)) this.#digest.add(line);
+    const rows = found.rows.slice(0, kept);
+    this.#columns = kept < lines.length ? found.columns.filter((_, i) => rows.some((cells) => (cells[i] ?? "") !== "")) : found.columns;
+    return kept;
   }
 
   #widen(columns: string[], rows: readonly Metrics[]): void {
     const before = readTable(this.#path);
-    const source = columns.map((name) => before.columns.indexOf(name));
-    const old = before.rows.map((cells) => `${source.map((i) => (i < 0 ? "" : (cells[i] ?? ""))).join(",")}\n`);
-    const text = `${columns.map(quote).join(",")}\n${old.join("")}${rows.map((row) => lineOf(columns, row)).join("")}`;
-    writeText("CSVLogger", this.#path, text);
+    const wider = this.#columns;
     this.#columns = columns;
+    try {
+      this.#rewrite(before, before.rows, rows);
+    } catch (error) {
+      this.#columns = wider;
+      throw error;
+    }
+  }
+
+  /** The file anew: rows of the old one, then others, under the present columns. */
+  #rewrite(before: Table, kept: readonly string[][], rows: readonly Metrics[]): void {
+    const source = this.#columns.map((name) => before.columns.indexOf(name));
+    const old = kept.map((cells) => `${source.map((i) => (i < 0 ? "" : (cells[i] ?? ""))).join(",")}\n`);
+    const header = this.#columns.length === 0 ? "" : `${this.#columns.map(quote).join(",")}\n`;
+    writeText("CSVLogger", this.#path, header + old.join("") + rows.map((row) => this.#line(row)).join(""));
     // The file of that name is another one now.
     const file = this.#file;
     this.#file = null;
@@ -79,6 +139,17 @@ export class CsvFile {
 
 function lineOf(columns: readonly string[], row: Metrics): string {
   return `${columns.map((name) => formatNumber(row[name])).join(",")}\n`;
+}
+
+/** Where a table stood when a checkpoint was written. */
+export interface CsvPosition extends LogPosition {
+  readonly fresh: boolean;
+}
+
+/** What a row says, in whichever columns. */
+function canonical(cells: readonly (readonly [name: string, text: string])[]): string {
+  const filled = cells.filter(([, text]) => text !== "").sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify(filled);
 }
 
 function formatNumber(value: number | undefined): string {

@@ -134,3 +134,87 @@ test("JSON lines keep what JSON has no word for, and cut a torn line", () => {
   again.close();
   assert.equal(readFileSync(path, "utf8"), '{"a":1}\n{"a":2}\n');
 });
+
+/** What a checkpoint holds of a log, as it is read back. */
+const saved = (logger: CSVLogger): Record<string, unknown> => JSON.parse(JSON.stringify(logger.stateDict())) as Record<string, unknown>;
+const versioned = (dir: string): CSVLogger => new CSVLogger(dir, { name: "", version: "v" });
+
+test("going on from a checkpoint drops the rows that came after it, with their columns, and nothing else", () => {
+  const dir = fresh();
+  const first = versioned(dir);
+  assert.equal(first.logDir, join(dir, "v"));
+  const none = saved(first);
+  first.logMetrics({ a: 0.1, "b,c": Number.NaN }, 0);
+  first.logMetrics({ a: -0 }, 1);
+  const two = saved(first);
+  assert.equal(rows(first).length, 4, "a checkpoint makes rows durable");
+  first.logMetrics({ z: 3 }, 2);
+  first.flush();
+  appendFileSync(join(dir, "v", "metrics.csv"), "torn");
+  const all = readFileSync(join(dir, "v", "metrics.csv"), "utf8");
+
+  const second = versioned(dir);
+  second.loadStateDict(two);
+  assert.deepEqual(rows(second), ['a,"b,c",step', "0.1,nan,0", "-0.0,,1", ""]);
+  assert.deepEqual(saved(second), two);
+  second.logMetrics({ z: 3 }, 2);
+  second.finalize();
+  assert.deepEqual(rows(second).join("\n"), all.slice(0, -"torn".length));
+
+  const third = versioned(dir); // from before the first row of a file that the run itself began
+  third.loadStateDict(none);
+  assert.deepEqual(rows(third), [""]);
+  third.logMetrics({ a: 1 }, 0);
+  third.finalize();
+  assert.deepEqual(rows(third), ["a,step", "1,0", ""]);
+});
+
+test("a table of another run is not cut, whatever a checkpoint says", async () => {
+  const write = (dir: string, value: number): CSVLogger => {
+    const logger = versioned(dir);
+    logger.logMetrics({ a: value }, 0);
+    logger.logMetrics({ a: value }, 1);
+    return logger;
+  };
+  const mine = write(fresh(), 1);
+  const state = saved(mine);
+  const dir = fresh();
+  write(dir, 2).finalize();
+  const before = readFileSync(join(dir, "v", "metrics.csv"), "utf8");
+  const other = versioned(dir);
+  const warnings: string[] = [];
+  process.on("warning", (warning: Error & { code?: string }) => void warnings.push(warning.code ?? ""));
+  other.loadStateDict(state);
+  other.finalize();
+  const empty = versioned(dir); // of a run that had logged nothing, elsewhere
+  empty.loadStateDict({ ...saved(versioned(fresh())), lines: 0 });
+  empty.finalize();
+  assert.equal(readFileSync(join(dir, "v", "metrics.csv"), "utf8"), before);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(warnings, ["WARN_LOG_POSITION", "WARN_LOG_POSITION"]);
+  for (const bad of [{ ...state, lines: -1 }, { ...state, digest: 3 }, { ...state, fresh: "yes" }, { lines: 1 }]) assert.throws(() => versioned(dir).loadStateDict(bad), { code: "CHECKPOINT_STATE" });
+});
+
+test("a log of JSON lines goes on from where a checkpoint left it, if it is that log", () => {
+  const path = join(fresh(), "run.jsonl");
+  const first = new JsonLines(path);
+  first.add({ type: "run", name: "ä" });
+  first.add({ n: 1 });
+  const position = first.position();
+  assert.equal(readFileSync(path, "utf8").split("\n").length, 3);
+  first.add({ n: 2 });
+  first.close();
+  const whole = readFileSync(path, "utf8");
+
+  const second = new JsonLines(path, "{", position);
+  assert.ok(second.continued);
+  assert.deepEqual(second.position(), position);
+  second.add({ n: 2 });
+  second.close();
+  assert.equal(readFileSync(path, "utf8"), whole);
+
+  const other = new JsonLines(path, "{", { ...position, digest: position.digest.replace(/./, "x") });
+  assert.ok(!other.continued);
+  other.close();
+  assert.equal(readFileSync(path, "utf8"), whole);
+});

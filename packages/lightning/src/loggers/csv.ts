@@ -1,12 +1,16 @@
-import { lstatSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, writeText } from "@nbit/torch";
+import { count, fieldsOf, flag, text as anyText } from "@nbit/torch/schema";
+import { checkState } from "../checkpoint/schema.js";
 import { CsvFile } from "./csv-file.js";
+import type { CsvPosition } from "./csv-file.js";
 import { hparamsYaml } from "./csv-hparams.js";
 import { claimVersion } from "./csv-version.js";
 import { atExit } from "./log-file.js";
 import { Logger } from "./logger.js";
 import type { Metrics } from "./logger.js";
+import { LogDigest } from "./position.js";
 
 export interface CSVLoggerOptions {
   /** Experiment. Default "nbit_logs"; "" places the versions in `saveDir` itself. */
@@ -22,6 +26,7 @@ export interface CSVLoggerOptions {
 }
 const { either, real, text, whole } = kinds;
 const NAMES: OptionNames<CSVLoggerOptions> = { name: text, version: either(whole("[0, ∞)"), text), prefix: text, flushLogsEveryNSteps: whole("[1, ∞)"), flushIntervalSeconds: real("[0, ∞]") };
+const STATE = fieldsOf({ path: anyText, lines: count, digest: anyText, fresh: flag });
 
 /**
  * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml` beside it.
@@ -29,8 +34,8 @@ const NAMES: OptionNames<CSVLoggerOptions> = { name: text, version: either(whole
  * The layout is Lightning's: one row per call, with the names that it carried and `step`; columns sorted by name, empty where
  * a row has no such metric. Columns that appear later are added by an atomic rewrite.
  *
- * Rows wait in memory for at most `flushLogsEveryNSteps` rows or `flushIntervalSeconds` and are written at the end of the
- * run, also when it fails or the process exits. Only a kill loses what waited.
+ * Rows wait in memory for at most `flushLogsEveryNSteps` rows or `flushIntervalSeconds` and are written with each checkpoint and at the end of the
+ * run, also when it fails or the process exits. Only a kill loses what waited. A run that goes on from a checkpoint into the same version drops the rows that came after it, and writes them again.
  *
  * Numbers are exact: the text reads back as the same double. Unlike Lightning's, a version that has a metrics file already is
  * continued, not deleted: a resumed run keeps its curve.
@@ -54,6 +59,8 @@ export class CSVLogger extends Logger {
   #lastFlush = 0;
   /** Where this run's hyper-parameters are. */
   #hparams: string | null = null;
+  /** Where the log stood when it was closed. */
+  #closedAt: Record<string, unknown> = {};
   readonly #onExit = atExit(() => {
     this.flush();
   });
@@ -118,17 +125,38 @@ export class CSVLogger extends Logger {
     this.#lastFlush = performance.now();
   }
 
+  /** Writes every row, and says where that is: a run that goes on from the checkpoint neither repeats nor loses one. */
+  override stateDict(): Record<string, unknown> {
+    if (this.#file !== null) return { path: resolve(this.#path), ...this.#file.position() };
+    if (this.#version === null || Object.keys(this.#closedAt).length > 0) return this.#closedAt;
+    return { path: resolve(this.#path), ...new LogDigest().position, fresh: !existsSync(this.#path) };
+  }
+
+  /** Rows that were written after the checkpoint are dropped, if the file is the one that the checkpoint knows. */
+  override loadStateDict(state: Record<string, unknown>): void {
+    if (Object.keys(state).length === 0) return;
+    const { path, lines, digest, fresh } = checkState("CSVLogger.loadStateDict", STATE, state);
+    if (this.#version === null || !existsSync(this.#path)) return; // a version of its own
+    this.finalize();
+    this.#open({ lines, digest, fresh: fresh && path === resolve(this.#path) });
+  }
+
   /** What cannot be written stays in memory: the next call, or the end of the process, tries again. */
   override finalize(): void {
+    if (this.#file !== null) this.#closedAt = this.stateDict();
     this.#file?.close();
     this.#file = null;
     process.removeListener("exit", this.#onExit);
   }
 
-  #open(): CsvFile {
+  get #path(): string {
+    return join(this.logDir, "metrics.csv");
+  }
+
+  #open(from: CsvPosition | null = null): CsvFile {
     process.on("exit", this.#onExit);
     this.#lastFlush = performance.now();
-    this.#file = new CsvFile(join(this.logDir, "metrics.csv"));
+    this.#file = new CsvFile(this.#path, from);
     return this.#file;
   }
 }

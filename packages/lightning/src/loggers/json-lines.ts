@@ -1,11 +1,16 @@
 import { readFileSync } from "node:fs";
 import { withFile } from "@nbit/torch";
-import { atExit, LogFile } from "./log-file.js";
+import { atExit, checkLog, LogFile } from "./log-file.js";
+import { beginsAt, LogDigest } from "./position.js";
+import type { LogPosition } from "./position.js";
 
 /** A file of one JSON value per line, appended in batches. A line torn by a crash is cut off when the file is opened again. */
 export class JsonLines {
   readonly path: string;
+  /** The file was the log that `from` knows, and was cut back to it. */
+  readonly continued: boolean;
   readonly #file: LogFile;
+  readonly #digest = new LogDigest();
   readonly #maxSeconds: number;
   #pending: string[] = [];
   #lastFlush = performance.now();
@@ -16,21 +21,36 @@ export class JsonLines {
 
   /**
    * @param begin - With which every such file begins.
+   * @param from - Go on from there: lines that came later are dropped, if this is the log that it knows.
    * @param maxSeconds - How long lines may wait in memory while others follow.
    */
-  constructor(path: string, begin = "{", maxSeconds = 1) {
+  constructor(path: string, begin = "{", from: LogPosition | null = null, maxSeconds = 1) {
     this.path = path;
     this.#maxSeconds = maxSeconds;
     this.#file = new LogFile("RunLog", path, (content) => isLog(content, begin));
     const content = withFile("RunLog", "read", path, () => readFileSync(path));
-    const complete = content.lastIndexOf(0x0a) + 1;
-    if (complete < content.length) this.#file.cut(complete);
+    const complete = content.toString("utf8", 0, content.lastIndexOf(0x0a) + 1);
+    const all = complete === "" ? [] : complete.slice(0, -1).split("\n");
+    this.continued = from !== null && beginsAt(from, all);
+    const lines = from !== null && this.continued ? all.slice(0, from.lines) : all;
+    for (const line of lines) this.#digest.add(line);
+    const bytes = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0);
+    if (bytes < content.length) this.#file.cut(bytes);
     process.on("exit", this.#onExit);
   }
 
   add(record: object): void {
-    this.#pending.push(JSON.stringify(record, exactNumbers));
+    const line = JSON.stringify(record, exactNumbers);
+    this.#pending.push(line);
+    this.#digest.add(line);
     if (performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();
+  }
+
+  /** Make every line durable, and say where that is. */
+  position(): LogPosition {
+    this.flush();
+    if (!this.#closed) this.#file.sync();
+    return this.#digest.position;
   }
 
   flush(): void {
@@ -48,6 +68,11 @@ export class JsonLines {
     process.removeListener("exit", this.#onExit);
     this.#file.close();
   }
+}
+
+/** @throws {MisconfigurationError} `ERR_LOG_FILE` unless there is nothing at `path`, or a log that begins so. */
+export function checkLines(path: string, begin: string): void {
+  checkLog("RunLog", path, (content) => isLog(content, begin));
 }
 
 /** Whether a text is such a log: its first line, which may be all there is, and torn, begins like one. */

@@ -1,5 +1,5 @@
 /** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
-import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { asFileError, checkPath, plainText, withFile, words, writeAll } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -54,6 +54,13 @@ export class LogFile {
   cut(length: number): void {
     withFile(this.fn, "write", this.path, () => {
       ftruncateSync(this.fd, length);
+    });
+  }
+
+  /** What was appended has reached the disk when this returns. */
+  sync(): void {
+    withFile(this.fn, "write", this.path, () => {
+      fsyncSync(this.fd);
     });
   }
 

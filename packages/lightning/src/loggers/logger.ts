@@ -41,6 +41,14 @@ export abstract class Logger {
   save(): void | Promise<void> {
     atMost(`${this.constructor.name}.save`, arguments, 0);}
 
+  /** Called for each checkpoint: make durable what was logged, and say where the log stands. Plain values. Default: nothing to say. */
+  stateDict(): Record<string, unknown> {
+    return {};
+  }
+
+  /** A run goes on from a checkpoint: what was logged after `state` was taken will be logged again. Called before anything of this run is logged. */
+  loadStateDict(_state: Record<string, unknown>): void {}
+
   /** The run ended. Called exactly once per run. */
   finalize(_status: "success" | "failed" | "interrupted"): void | Promise<void> {}
 }

@@ -1,4 +1,7 @@
-import { setGradEnabled } from "@nbit/torch";
+import { outsideScopes, setGradEnabled } from "@nbit/torch";
+import { eachTensor } from "../collections.js";
+import { logStates } from "../loggers/states.js";
+import type { LogState } from "../loggers/states.js";
 import type { Results } from "../logging/results.js";
 import { DtypeLoan } from "../precision/lend.js";
 import type { Precision } from "../precision/precision.js";
@@ -38,6 +41,14 @@ const NAMES = {
 /** Metrics of one dataloader, by name. */
 export type EvaluationResult = Record<string, number>;
 
+/** What a checkpoint holds of an evaluation loop. */
+export interface EvaluationState {
+  /** Batches that each loader has given, over all runs. */
+  readonly seen: readonly number[];
+  /** What each loader carries from one run to the next, such as its own generators; null where it says nothing. */
+  readonly loaders: readonly (Record<string, unknown> | null)[];
+}
+
 export interface EvaluationParts {
   readonly kind: EvaluationKind;
   readonly loaders: readonly Loader[];
@@ -60,7 +71,14 @@ export class EvaluationLoop {
   /** Weights in the dtype of validation, while it has batches; null where it has no precision of its own. */
   readonly loan: DtypeLoan | null;
   /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
-  readonly #seen: number[];
+  #seen: number[];
+  /** What it was before the present run, should that be begun again. */
+  #marked: EvaluationState | null = null;
+  #markedLogs: LogState[] = [];
+  /** What a checkpoint is to hold instead of the present state. */
+  #back: EvaluationState | null = null;
+  /** Where the loggers stood before the run to whose beginning it went back; null: it did not. */
+  logsBefore: readonly LogState[] | null = null;
   #sanity = false;
   #logged: Promise<unknown> = Promise.resolve();
 
@@ -80,6 +98,38 @@ export class EvaluationLoop {
       onBatch: (batch, index) => context.board.startBatch(batch, this.#fetchers.length > 1 ? index : null),
       onOutput: (_output, index) => this.#logBatch(index),
     });
+  }
+
+  /** A run begins to which {@link goBack} may lead. */
+  mark(): void {
+    this.#marked = this.#state();
+    this.#markedLogs = logStates(this.#context.loggers);
+  }
+
+  /** The run has ended. */
+  unmark(): void {
+    eachTensor(this.#marked, (tensor) => tensor.dispose());
+    this.#marked = null;
+  }
+
+  /** The present run does not count: a checkpoint from here on goes on with the whole of it. */
+  goBack(): void {
+    this.#back = this.#marked;
+    this.logsBefore = this.#markedLogs;
+    this.#marked = null;
+  }
+
+  stateDict(): EvaluationState {
+    return this.#back ?? this.#state();
+  }
+
+  #state(): EvaluationState {
+    return { seen: [...this.#seen], loaders: this.#fetchers.map((fetcher) => outsideScopes(() => fetcher.loaderState())) };
+  }
+
+  loadStateDict(state: EvaluationState): void {
+    this.#seen = this.#fetchers.map((_, i) => state.seen[i] ?? 0);
+    this.#fetchers.forEach((fetcher, i) => fetcher.resumeLoader(state.loaders[i] ?? null, (state.seen[i] ?? 0) > 0));
   }
 
   /** Per loader, after limits. */

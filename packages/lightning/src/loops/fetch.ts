@@ -135,8 +135,12 @@ export class Fetcher {
   }
 
   stateDict(): FetcherState {
-    const loader = isStateful(this.loader) ? this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }) : null;
-    return { rng: this.#rng, fetched: this.#fetched, loader };
+    return { rng: this.#rng, fetched: this.#fetched, loader: this.loaderState() };
+  }
+
+  /** What the loader says of itself; null where it says nothing. */
+  loaderState(): Record<string, unknown> | null {
+    return isStateful(this.loader) ? this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }) : null;
   }
 
   /**
@@ -168,10 +172,15 @@ export class Fetcher {
 
   /** Take over what a loader carries from one epoch to the next (its own generators), before an epoch that has not begun. */
   resumeBetweenEpochs(state: FetcherState): void {
-    if (!isStateful(this.loader) || state.loader === null) return;
-    this.loader.loadStateDict(state.loader);
-    // The finished pass is continued, at its end, and left: the next iterator begins a new one.
-    if (state.fetched > 0) leave(iterate(this.loader));
+    this.resumeLoader(state.loader, state.fetched > 0);
+  }
+
+  /** The same, from what {@link loaderState} said, after a pass or before the first. */
+  resumeLoader(state: Record<string, unknown> | null, begun: boolean): void {
+    if (!isStateful(this.loader) || state === null) return;
+    this.loader.loadStateDict(state);
+    // A pass that was under way is continued where it was, and left: the next iterator begins a new one. Where none was, an iterator would draw once too often.
+    if (this.loader instanceof DataLoader ? state.before !== null : begun) leave(iterate(this.loader));
   }
 
   /** Let go of the iterator. */

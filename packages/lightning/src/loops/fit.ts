@@ -4,7 +4,7 @@ import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
-import type { Batch } from "../types.js";
+import type { Batch, StepOutcome } from "../types.js";
 import { Breather } from "./breather.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
@@ -68,7 +68,8 @@ export class FitLoop {
       fetcher.start(progress.epoch);
       this.#epochPrepared = true;
     }
-    board.activate(this.#parts.results);
+    // A checkpoint from inside an epoch goes on with the values of its last batch.
+    board.activate(this.#parts.results, progress.phase !== "between_epochs" && progress.phase !== "epoch_end");
     await hooks.get("onTrainStart").run();
     while (!this.#done()) {
       await this.#epoch();
@@ -107,8 +108,12 @@ export class FitLoop {
       await this.#context.hooks.get("onTrainEpochStart").run();
       if (!this.#epochPrepared) fetcher.start(progress.epoch);
       progress.phase = "batch_done";
-    } else if (progress.phase === "batch_end" || progress.phase === "validated") {
-      this.#windowEnds = !progress.windowOpen;
+    } else if (progress.phase === "batch_end" || progress.phase === "batch_logged" || progress.phase === "validated") {
+      this.#windowEnds = this.#endsWindow(progress.batchesDone);
+      if (progress.phase === "batch_end") {
+        await this.#logRow(null);
+        this.#endBatch();
+      }
       await this.#finishBatch();
     }
     this.#epochPrepared = false;
@@ -178,7 +183,7 @@ export class FitLoop {
     const { step, progress, schedulers } = this.#parts;
     const { options } = this.#context;
     const batchIdx = progress.batchesDone;
-    const windowEnds = progress.isLastBatch || (batchIdx + 1) % step.accumulate === 0;
+    const windowEnds = this.#endsWindow(batchIdx + 1);
     this.#windowEnds = windowEnds;
     const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
     progress.batchesDone++;
@@ -195,23 +200,37 @@ export class FitLoop {
 
   #windowEnds = true;
 
+  /** Whether an optimizer step is due when so many batches of the epoch are done. */
+  #endsWindow(batchesDone: number): boolean {
+    const { step, progress } = this.#parts;
+    return progress.isLastBatch || batchesDone % step.accumulate === 0;
+  }
+
   #logStep(batch: Batch, batchIdx: number): Pending | null {
+    const { step } = this.#parts;
+    // With the metrics, so that a device is waited for once.
+    if (this.#mayLog()) step.checkOutcome(batch, batchIdx, this.#rowIsDue());
+    const logged = this.#logRow(step.outcome);
+    return logged === null ? this.#endBatch() : waitFor(logged, this.#endBatch);
+  }
+
+  /** The row of this step, if one is due. */
+  #logRow(outcome: StepOutcome | null): Promise<unknown> | null {
     const { progress } = this.#parts;
-    const { board, options, module } = this.#context;
-    if (this.#windowEnds || !module.automaticOptimization) {
-      const due = this.isLogStep || options.fastDevRun !== false;
-      // With the metrics, so that a device is waited for once.
-      this.#parts.step.checkOutcome(batch, batchIdx, due);
-      if (due) {
-        const logged = logStep(this.#context, this.#parts.step.outcome, board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
-        if (logged !== null) return waitFor(logged, this.#endBatch);
-      }
-    }
-    return this.#endBatch();
+    if (!this.#mayLog() || !this.#rowIsDue()) return null;
+    return logStep(this.#context, outcome, this.#context.board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
+  }
+
+  #mayLog(): boolean {
+    return this.#windowEnds || !this.#context.module.automaticOptimization;
+  }
+  #rowIsDue(): boolean {
+    return this.isLogStep || this.#context.options.fastDevRun !== false;
   }
 
   readonly #endBatch = (): null => {
     this.#parts.results.endBatch();
+    this.#parts.progress.phase = "batch_logged";
     return null;
   };
 
@@ -229,7 +248,7 @@ export class FitLoop {
   /** Validation, if due, then the schedulers that need its metrics. */
   async #finishBatch(): Promise<void> {
     const { progress, validation, schedulers } = this.#parts;
-    if (progress.phase === "batch_end" && validation !== null && this.#validationDue()) {
+    if (progress.phase === "batch_logged" && validation !== null && this.#validationDue()) {
       progress.phase = "validated";
       if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", this.#context.module.onValidationModelZeroGrad());
       await this.#validate(validation);
@@ -241,16 +260,19 @@ export class FitLoop {
   async #validate(validation: EvaluationLoop): Promise<void> {
     const device = this.#context.strategy.rootDevice;
     const rng = captureRng(device);
+    validation.mark();
     try {
       await validation.run(false);
     } catch (error) {
       if (error instanceof InterruptSignal) {
         // A checkpoint from here goes on with the whole validation.
-        this.#parts.progress.phase = "batch_end";
+        this.#parts.progress.phase = "batch_logged";
+        validation.goBack();
         restoreRng(rng, device);
       }
       throw error;
     } finally {
+      validation.unmark();
       disposeRng(rng);
       this.#context.stage = "train";
       this.#context.board.activate(this.#parts.results, true);

@@ -2,9 +2,11 @@
 export type Phase =
   /** Between epochs. */
   | "between_epochs"
-  /** A batch and its hooks are done; validation, if due, is not. */
+  /** A batch and its hooks are done; its metrics are not logged. */
   | "batch_end"
-  /** As `batch_end`, and validation is done (or runs). */
+  /** As `batch_end`, and its metrics are logged; validation, if due, is not done. */
+  | "batch_logged"
+  /** As `batch_logged`, and validation is done (or runs). */
   | "validated"
   /** Everything about a batch is done: the next one follows. */
   | "batch_done"

@@ -20,6 +20,7 @@ export interface TracedStep {
 /** Rehearse a step and list what ran, in which module. `checkValues` reads every value of every operator. */
 export function traceStep(parts: RehearsalParts, options: { readonly checkValues?: boolean; readonly onLoss?: (loss: Tensor) => void; readonly onError?: (error: unknown) => void } = {}): TracedStep {
   const backward: [number, number][] = [];
+  const step: [number, number] = [0, Infinity];
   const watch = new ModuleWatch(parts.module);
   try {
     const { events } = traceOperators(
@@ -27,6 +28,8 @@ export function traceStep(parts: RehearsalParts, options: { readonly checkValues
         try {
           rehearse(parts, {
             ...(options.onLoss === undefined ? {} : { onLoss: options.onLoss }),
+            beforeStep: () => void (step[0] = traceMark()),
+            afterStep: () => void (step[1] = traceMark()),
             beforeBackward: () => void backward.push([traceMark(), Infinity]),
             afterBackward: () => {
               const last = backward.at(-1);
@@ -40,7 +43,7 @@ export function traceStep(parts: RehearsalParts, options: { readonly checkValues
       },
       { checkValues: options.checkValues ?? false },
     );
-    return { calls: callsOf(events, watch.switches, backward), events };
+    return { calls: callsOf(events, watch.switches, backward).filter(({ index }) => index >= step[0] && index < step[1]), events };
   } finally {
     watch.stop();
   }

@@ -28,6 +28,9 @@ export interface RehearsalParts {
 
 /** Told what happens inside. */
 export interface RehearsalWatcher {
+  /** Before and after what a step does, without what is kept and put back around it. */
+  beforeStep?(): void;
+  afterStep?(): void;
   /** The loss as the step method made it: not divided, not scaled. */
   onLoss?(loss: Tensor): void;
   beforeBackward?(scaled: Tensor): void;
@@ -53,10 +56,12 @@ export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}):
       attachHost(module, host);
       for (const parameter of parameters) parameter.grad = null;
       if (parts.rng !== undefined) restoreRng(parts.rng, device);
+      watcher.beforeStep?.();
       const output = scope(() => precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))));
       const loss = lossOf(output);
       if (module.automaticOptimization && loss !== null) host.backward(loss, parts.divisor ?? 1);
     } finally {
+      watcher.afterStep?.();
       attachHost(module, before);
       parameters.forEach((parameter, i) => (parameter.grad = gradients[i] ?? null));
       noGrad(() => {
