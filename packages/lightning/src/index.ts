@@ -53,7 +53,7 @@ export { LightningOptimizer } from "./loops/lightning-optimizer.js";
 export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Scheduler, SchedulerSpec } from "./loops/optimizers.js";
 
 export { Precision } from "./precision/precision.js";
-export type { PrecisionContext, PrecisionDTypes, PrecisionStep } from "./precision/precision.js";
+export type { BackwardParts, PrecisionContext, PrecisionDTypes, PrecisionStep } from "./precision/precision.js";
 export { ApexPrecision } from "./precision/apex.js";
 export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";

@@ -11,6 +11,8 @@ export class LateRow {
   readonly values: readonly Tensor[];
   /** @internal Whoever took it still needs its memory. */
   inUse = false;
+  /** @internal A graph writes to it. */
+  retired = false;
   /** @internal Who is told the numbers when they are read; null: nobody. */
   reader: ((numbers: readonly number[]) => void) | null = null;
 
@@ -75,13 +77,18 @@ export class LateNumbers {
   /** Who took the row needs it no more. */
   release(row: LateRow): void {
     row.inUse = false;
-    if (row.reader === null) this.#free.push(row);
+    this.#reuse(row);
   }
 
-  /** Never use this row again: replays of a graph write to it. Nobody is told its numbers. */
+  #reuse(row: LateRow): void {
+    if (!row.inUse && !row.retired && row.reader === null) this.#free.push(row);
+  }
+
+  /** Never use this row again: replays of a graph write to it. Nobody is told the numbers that it has now. */
   retire(row: LateRow): void {
     this.#unread.delete(row);
-    row.inUse = true;
+    row.reader = null;
+    row.retired = true;
   }
 
   /** Read all that was not read. Waits for the device once. */
@@ -95,7 +102,7 @@ export class LateNumbers {
       const { reader } = row;
       row.reader = null;
       reader?.(blocks?.get(row.block)?.[row.index] ?? row.values.map((t) => t.item()));
-      if (!row.inUse) this.#free.push(row);
+      this.#reuse(row);
     }
   }
 }

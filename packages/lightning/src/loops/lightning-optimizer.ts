@@ -5,6 +5,8 @@ import type { LightningModule } from "../module.js";
 /** Steps an optimizer as precision, hooks and counters require. The training step implements it. */
 export interface OptimizerRunner {
   stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void;
+  /** Its gradients were cleared. */
+  cleared?(optimizer: optim.Optimizer): void;
   readonly module: LightningModule;
 }
 
@@ -35,6 +37,7 @@ export class LightningOptimizer {
 
   zeroGrad(...options: Parameters<optim.Optimizer["zeroGrad"]>): void {
     this.optimizer.zeroGrad(...options);
+    this.#runner.cleared?.(this.optimizer);
   }
 
   /** Run `fn` with gradients for this optimizer's parameters only. */

@@ -66,6 +66,8 @@ export class TrainStep implements OptimizerRunner {
   #batchIdx = 0;
   #result: StepResult = {};
   #current = new Outcome();
+  /** Nobody sees gradients between backward and the step. */
+  #stepFollows = false;
   /** This batch is the first of a window: it clears the gradients of the one before. */
   #opensWindow = true;
   readonly #stepped = new Set<optim.Optimizer>();
@@ -80,6 +82,7 @@ export class TrainStep implements OptimizerRunner {
     this.#onBeforeZeroGrad = hooks.get("onBeforeZeroGrad");
     this.#onBeforeBackward = hooks.get("onBeforeBackward");
     this.#onAfterBackward = hooks.get("onAfterBackward");
+    this.#beforeBackward = this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
     this.#readsNow = device?.type === "cpu" && !parts.precision.readsLate;
@@ -98,6 +101,7 @@ export class TrainStep implements OptimizerRunner {
     this.#result = {};
     this.#current = new Outcome();
     this.#opensWindow = !progress.windowOpen;
+    this.#stepFollows = windowEnds && optimizers[0] !== undefined && !this.#customOptimizerStep && this.#onAfterBackward.length === 0;
     this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
 
@@ -133,7 +137,7 @@ export class TrainStep implements OptimizerRunner {
 
   /** Forward to backward; several times where the optimizer evaluates the loss itself. Gives the loss, or null when the step method returned none. */
   #forwardBackward(): Tensor | null {
-    const { precision, module, progress } = this.#parts;
+    const { precision, progress } = this.#parts;
 
     // Forward: only the step method runs under the precision.
     const loss = this.#lossOf(this.#trainingStep());
@@ -148,14 +152,17 @@ export class TrainStep implements OptimizerRunner {
     progress.windowOpen = true;
 
     // Backward, outside autocast.
-    const scaled = precision.scaleLoss(divided);
-    if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
-    mustEnd("backward", module.backward(scaled));
+    precision.backward(divided, { before: this.#beforeBackward, run: this.#backward, stepFollows: this.#stepFollows });
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     return divided;
   }
 
   readonly #scaleNow = (): number => this.#parts.precision.lossScale ?? 1;
+
+  readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
+  readonly #backward = (scaled: Tensor): void => {
+    mustEnd("backward", this.module.backward(scaled));
+  };
 
   readonly #closure = (): Tensor | null => this.#forwardBackward();
 
@@ -234,14 +241,17 @@ export class TrainStep implements OptimizerRunner {
   }
 
   manualBackward(loss: Tensor): void {
-    const { precision, module } = this.#parts;
+    const { precision } = this.#parts;
     this.#watch?.loss(loss);
     precision.outside(() => {
-      const scaled = precision.scaleLoss(loss);
-      if (this.#onBeforeBackward.length > 0) this.#onBeforeBackward.call(scaled);
-      mustEnd("backward", module.backward(scaled));
+      precision.backward(loss, { before: this.#beforeBackward, run: this.#backward, stepFollows: false });
       if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     });
+  }
+
+  /** Somebody threw gradients away. */
+  cleared(optimizer: optim.Optimizer): void {
+    this.#parts.precision.cleared(optimizer);
   }
 
   // Parts.

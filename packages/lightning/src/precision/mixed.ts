@@ -3,7 +3,7 @@ import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { MemoryForecast } from "./explain.js";
 import { Precision } from "./precision.js";
-import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
 
 export interface MixedPrecisionOptions {
@@ -64,8 +64,11 @@ export class MixedPrecision extends Precision {
   #scaler: amp.GradScaler | null;
   #region: amp.AutocastOptions;
   #outside: amp.AutocastOptions;
-  readonly #unscaled = new Set<optim.Optimizer>();
-  #attempted = false;
+  /** Null where nothing is scaled. */
+  #gradients: amp.TrueGradients | null;
+  /** Parameters with gradients that no optimizer has. */
+  #others: readonly Tensor[] = [];
+  #attempted: optim.Optimizer[] = [];
   #nearFloor = false;
   #skipped = 0;
   /** The scaler's count when a graph took over. */
@@ -94,6 +97,7 @@ export class MixedPrecision extends Precision {
     this.#region = { deviceType, dtype, cacheEnabled: false };
     this.#outside = { deviceType, enabled: false };
     this.#scaler = this.#makeScaler(deviceType);
+    this.#gradients = this.#trueGradients();
   }
 
   /** Null in bf16-mixed. */
@@ -107,6 +111,10 @@ export class MixedPrecision extends Precision {
     return scaler instanceof amp.GradScaler ? scaler : new amp.GradScaler({ device: deviceType, ...scaler });
   }
 
+  #trueGradients(): amp.TrueGradients | null {
+    return this.#scaler === null || !this.#scaler.isEnabled() ? null : new amp.TrueGradients(this.#scaler);
+  }
+
   override onDevice(deviceType: string): void {
     const made = this.#region.deviceType;
     if (made === deviceType) return;
@@ -117,12 +125,17 @@ export class MixedPrecision extends Precision {
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };
     this.#scaler = this.#makeScaler(deviceType);
+    this.#gradients = this.#trueGradients();
     this.#replaysFrom = null;
   }
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     this.#casts.begin(module, this.#region.deviceType ?? "cpu");
+    const optimized = new Set(optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params)));
+    this.#others = [...module.parameters()].filter((p) => p.isFloatingPoint() && !optimized.has(p));
+    this.#gradients = this.#trueGradients(); // nothing is known of gradients of an earlier run
+    this.#attempted = [];
   }
 
   override endRun(): void {
@@ -147,31 +160,56 @@ export class MixedPrecision extends Precision {
   }
 
   override scaleLoss(loss: Tensor): Tensor {
+    this.#gradients?.expectScaled();
+    return this.previewLoss(loss);
+  }
+  override previewLoss(loss: Tensor): Tensor {
     return this.scaler === null ? loss : this.scaler.scale(loss);
   }
 
-  override unscale(optimizer: optim.Optimizer): void {
-    if (this.scaler === null || this.#unscaled.has(optimizer)) return;
-    this.scaler.unscale_(optimizer);
-    this.#unscaled.add(optimizer);
+  override backward(loss: Tensor, { before, run, stepFollows }: BackwardParts): void {
+    const gradients = this.#gradients;
+    if (gradients === null) return super.backward(loss, { before, run, stepFollows });
+    gradients.settle(this.optimizers, this.#others);
+    const scaled = this.scaleLoss(loss);
+    gradients.expectTrue();
+    before?.(scaled);
+    try {
+      gradients.beforeBackward(this.optimizers, this.#others);
+      run(scaled);
+      if (stepFollows) return;
+    } catch (error) {
+      gradients.settle(this.optimizers, this.#others);
+      throw error;
+    }
+    gradients.settle(this.optimizers, this.#others);
+  }
+
+  override unscale(_optimizer: optim.Optimizer): void {
+    this.#gradients?.settle(this.optimizers, this.#others);
+  }
+
+  override cleared(optimizer: optim.Optimizer): void {
+    this.#gradients?.cleared(optimizer);
   }
 
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
-    if (this.scaler === null) return super.step(optimizer, closure);
-    const result = this.scaler.step(optimizer);
-    this.#attempted = true;
+    const { scaler } = this;
+    const gradients = this.#gradients;
+    if (scaler === null || gradients === null) return super.step(optimizer, closure);
+    gradients.settle(this.optimizers, this.#others);
+    const result = gradients.step(optimizer);
+    this.#attempted.push(optimizer);
     if (this.#replaysFrom === null) this.#unread.push(result); // else the scaler counts
-    if (!this.scaler.lazy || this.#unread.length > UNREAD_LIMIT) this.#read();
+    if (!scaler.lazy || this.#unread.length > UNREAD_LIMIT) this.#read();
     return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
   }
 
   override update(): void {
-    if (this.scaler === null || !this.#attempted) return;
-    const stepped = [...this.#unscaled];
-    this.#attempted = false;
-    this.#unscaled.clear();
+    const stepped = this.#attempted.splice(0);
+    if (stepped.length === 0) return;
     try {
-      this.scaler.update();
+      this.#gradients?.update();
     } catch (error) {
       throw error instanceof amp.LossScaleError ? this.#floorReached(error, stepped) : error;
     }
@@ -222,7 +260,7 @@ export class MixedPrecision extends Precision {
   }
 
   override beginReplays(): void {
-    this.scaler?.readSteps();
+    this.#gradients?.beginRecording();
     if (this.#replaysFrom !== null) return;
     this.#read();
     this.#replaysFrom = this.scaler?.skippedUpdates ?? null;

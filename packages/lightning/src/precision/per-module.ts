@@ -13,7 +13,7 @@ import { parsePrecision } from "./names.js";
 import type { PrecisionInput, PrecisionName } from "./names.js";
 import { matchRules } from "./patterns.js";
 import { Precision } from "./precision.js";
-import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
 
 type Region = "32-true" | "64-true" | "16-true" | "bf16-true" | "16-mixed" | "bf16-mixed";
@@ -195,6 +195,15 @@ export class PerModulePrecision extends Precision {
   }
   override scaleLoss(loss: Tensor): Tensor {
     return this.#steps.scaleLoss(loss);
+  }
+  override previewLoss(loss: Tensor): Tensor {
+    return this.#steps.previewLoss(loss);
+  }
+  override backward(loss: Tensor, parts: BackwardParts): void {
+    this.#steps.backward(loss, parts);
+  }
+  override cleared(optimizer: optim.Optimizer): void {
+    this.#steps.cleared(optimizer);
   }
   override unscale(optimizer: optim.Optimizer): void {
     this.#steps.unscale(optimizer);

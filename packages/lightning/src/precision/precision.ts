@@ -40,6 +40,16 @@ export interface PrecisionStep {
   lend?(): Tensor | null;
 }
 
+/** A backward, and what belongs to it. */
+export interface BackwardParts {
+  /** Called with what backward starts from, before it: `onBeforeBackward`. */
+  readonly before?: ((scaled: Tensor) => void) | undefined;
+  /** Calls backward. */
+  readonly run: (scaled: Tensor) => void;
+  /** `unscale` and `step` come next: nobody looks at gradients in between. */
+  readonly stepFollows: boolean;
+}
+
 /** The step of a precision that never skips. */
 export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
 
@@ -56,7 +66,7 @@ const EXPLAIN: OptionNames<ExplainOptions> = { module: kinds.instanceOf("a modul
 /**
  * How numbers are represented and where they are converted. One subclass per precision, which overrides only what differs.
  *
- * The training step calls, in this order: `convertInput`, `forward`, `scaleLoss`, then at a window's end `unscale`, `mainParams`
+ * The training step calls, in this order: `convertInput`, `forward`, `backward` (which calls `scaleLoss`), then at a window's end `unscale`, `mainParams`
  * (to clip), `step`, and once per iteration `update`.
  */
 export abstract class Precision {
@@ -117,8 +127,25 @@ export abstract class Precision {
     return loss;
   }
 
-  /** Make this optimizer's gradients true. Calling it again in the same iteration does nothing. */
+  /** The same without a backward that follows, for a rehearsal. */
+  previewLoss(loss: Tensor): Tensor {
+    return this.scaleLoss(loss);
+  }
+
+  /**
+   * Run a backward. Precisions that scale losses leave true gradients where `stepFollows` is false: whoever looks at gradients between backwards, clips, sets or clears them, finds what they are in float32.
+   */
+  backward(loss: Tensor, { before, run }: BackwardParts): void {
+    const scaled = this.scaleLoss(loss);
+    before?.(scaled);
+    run(scaled);
+  }
+
+  /** Make this optimizer's gradients true, where they are not. */
   unscale(_optimizer: optim.Optimizer): void {}
+
+  /** This optimizer's gradients were thrown away, or filled with zeros. */
+  cleared(_optimizer: optim.Optimizer): void {}
 
   /** The tensors that an optimizer steps, whose gradients are the ones to clip. */
   mainParams(optimizer: optim.Optimizer): Tensor[] {

@@ -109,7 +109,7 @@ class RehearsalHost implements ModuleHost {
   backward(loss: Tensor, divisor: number): void {
     const { module, precision } = this.#parts;
     this.#watcher.onLoss?.(loss);
-    const scaled = precision.scaleLoss(divisor === 1 ? loss : loss.div(divisor));
+    const scaled = precision.previewLoss(divisor === 1 ? loss : loss.div(divisor));
     this.#watcher.beforeBackward?.(scaled);
     module.backward(scaled);
     this.#watcher.afterBackward?.();

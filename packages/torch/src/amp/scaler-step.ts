@@ -1,13 +1,23 @@
-/** What became of a step whose numbers stay on the device until somebody asks. */
+/** What became of a step under a loss scaler. */
 import type { LateNumbers, LateRow } from "../late-numbers.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { ScalerStep } from "./grad-scaler.js";
+
+/** What became of a step. Fields are read when asked for: on CUDA that waits for the device. */
+export interface ScalerStep {
+  readonly stepped: boolean;
+  /** The scale that multiplied this step's loss. */
+  readonly lossScale: number;
+  /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients when it is first read: empty when the next loss was scaled by then. */
+  readonly nonFiniteIndices: readonly number[];
+  /** For a graph that recorded this step, and whose replays write to its memory: where the scale lies, float32 []. That memory belongs to the graph from here on. */
+  lend?(): Tensor;
+}
 
 /** What a scaler keeps of a step: whether a gradient was not finite (not zero then), and the scale of its loss. */
 export const FOUND = 0;
 export const SCALE = 1;
 
-/** May be read at any time, before the step's update and long after it. */
+/** One whose numbers stay on the device until somebody asks. May be read at any time, before the step's update and long after it. */
 export class LateStep implements ScalerStep {
   readonly #records: LateNumbers;
   readonly #row: LateRow;
