@@ -7,6 +7,7 @@ import { o1Policy } from "./lists.js";
 import { LOSS_SCALER, LossScaler, type LossScalerState } from "./loss-scaler.js";
 import { MasterWeights } from "./master-weights.js";
 import { MISUSE } from "./misuse.js";
+import type { Pair } from "./pairs.js";
 import { resolveOptLevel, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
 
 export interface InitializeOptions extends OptOverrides {
@@ -57,7 +58,7 @@ export class Amp {
   readonly properties: OptProperties;
   readonly enabled: boolean;
   readonly lossScalers: readonly LossScaler[];
-  readonly #masters = new Map<optim.Optimizer, MasterWeights>();
+  readonly #weights: MasterWeights;
   /** Float32 values of trainable 16-bit parameters that no optimizer steps now: an evaluation between two fits loses nothing. */
   readonly #untouched = new Map<Tensor, Tensor>();
   readonly #skip = new Set<optim.Optimizer>();
@@ -78,6 +79,7 @@ export class Amp {
     this.enabled = options.enabled ?? true;
     const n = options.numLosses ?? 1;
     this.lossScalers = Array.from({ length: n }, () => new LossScaler(this.properties.lossScale, { minLossScale: options.minLossScale ?? null, ...(options.maxLossScale === undefined ? {} : { maxLossScale: options.maxLossScale }) }));
+    this.#weights = new MasterWeights(this.properties.masterWeights === true);
     this.#device = models[0]?.parameters()[0]?.device.type ?? "cpu";
     this.#models = models;
     this.#o1 = this.enabled && this.properties.patchTorchFunctions ? o1Policy(this.#device) : null;
@@ -114,7 +116,8 @@ export class Amp {
   #prepare(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], originals: Map<Tensor, Tensor>, outputs: DType | null): void {
     for (const model of models) this.#prepareModel(model, outputs);
     for (const optimizer of optimizers) this.#prepareOptimizer(optimizer, originals);
-    const used = new Set([...this.#masters.values()].flatMap((w) => w.pairs.filter(([p, m]) => p !== m).map(([p]) => p)));
+    for (const model of models) this.#weights.adoptFree(model.parameters());
+    const used = new Set(this.#weights.withMaster.map(({ parameter }) => parameter));
     for (const [p, original] of originals) {
       if (used.has(p)) continue;
       if (p.requiresGrad && p.dtype !== "float32") this.#untouched.set(p, original);
@@ -139,30 +142,35 @@ export class Amp {
   }
 
   #prepareOptimizer(optimizer: optim.Optimizer, originals: ReadonlyMap<Tensor, Tensor>): void {
-    const weights = new MasterWeights(optimizer, this.properties.masterWeights === true, originals);
-    this.#masters.set(optimizer, weights);
+    const weights = this.#weights;
+    for (const group of optimizer.paramGroups) weights.adopt(optimizer, group, originals);
     const step = optimizer.step.bind(optimizer);
     const zeroGrad = optimizer.zeroGrad.bind(optimizer);
     const addParamGroup = optimizer.addParamGroup.bind(optimizer);
     Object.assign(optimizer, {
       step: (closure?: () => Tensor): Tensor | null => {
         if (closure !== undefined) throw new NbitError("apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.", MISUSE);
-        if (weights.scaled) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
-        const skip = this.#skip.delete(optimizer);
+        if (weights.scaled(optimizer)) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
+        weights.sync(optimizer);
+        const skip = this.willSkip(optimizer);
+        this.#skip.delete(optimizer);
         const result = skip ? null : step();
         if (skip) this.skippedSteps++;
-        else weights.copyToModel();
-        weights.stepped();
+        else weights.copyToModel(optimizer);
+        weights.stepped(optimizer);
         return result;
       },
-      zeroGrad: (o?: { readonly setToNone?: boolean }): void => {
+      zeroGrad: (o: { readonly setToNone?: boolean } = {}): void => {
+        if (o.setToNone === false) weights.sync(optimizer);
         zeroGrad(o);
-        weights.forget();
+        if (o.setToNone === false) weights.sync(optimizer);
+        else weights.forget(optimizer);
+        this.#skip.delete(optimizer);
       },
       addParamGroup: (group: Parameters<typeof addParamGroup>[0]): void => {
         addParamGroup(group);
         const added = optimizer.paramGroups.at(-1);
-        if (added !== undefined) weights.adopt(added, new Map());
+        if (added !== undefined) weights.adopt(optimizer, added, new Map());
       },
     });
     this.#undo.push(() => {
@@ -173,7 +181,7 @@ export class Amp {
   // The state dict of a 16-bit model is float32: from the masters, so that nothing is lost, and back into them.
   #exchangeFloat32(model: nn.Module): void {
     const { stateDict, loadStateDict } = nn.Module.prototype;
-    const masterOf = (): Map<Tensor, Tensor> => new Map([...this.#unchanged(), ...[...this.#masters.values()].flatMap((w) => w.pairs.map(([p, m]) => [p, m] as const))]);
+    const masterOf = (): Map<Tensor, Tensor> => new Map([...this.#unchanged(), ...this.#weights.withMaster.map(({ parameter, master }) => [parameter, master] as const)]);
     const define = (name: "stateDict" | "loadStateDict", value: unknown): void => {
       Object.defineProperty(model, name, { configurable: true, writable: true, enumerable: false, value });
       this.#undo.push(() => Reflect.deleteProperty(model, name));
@@ -234,47 +242,68 @@ export class Amp {
     const id = options.lossId ?? 0;
     const scaler = this.lossScalers[id];
     if (scaler === undefined) throw new ArgumentError("scaleLoss", `lossId below numLosses (${this.lossScalers.length})`, id, "Pass numLosses to initialize.");
-    const weights = (Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer]).map((o) => this.#weightsOf("scaleLoss", o));
-    const begun: MasterWeights[] = [];
+    const named = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
+    for (const o of named) this.#require("scaleLoss", o);
+    const abort = this.#weights.begin(named, { lossId: id, scale: scaler.lossScale });
     this.#scaling = true;
     try {
-      for (const w of weights) if (w.begin(id)) begun.push(w);
-      fn(loss.to("float32").mul(scaler.lossScale));
+      fn(this.#scaled(loss, scaler));
     } catch (error) {
-      for (const w of begun) w.abort();
+      abort();
       throw error;
     } finally {
       this.#scaling = false;
     }
+    const overflow = this.#weights.collect(scaler.dynamic, options.delayUnscale === true ? named : []);
     if (options.delayUnscale === true) return;
-    let finite = true;
-    for (const w of weights) finite = w.collect(scaler.lossScale, scaler.dynamic) && finite;
-    if (scaler.update(!finite)) for (const w of weights) this.#skip.add(w.optimizer);
+    if (scaler.update(overflow)) this.#weights.markOverflow(named);
   }
 
-  /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. */
+  #scaled(loss: Tensor, scaler: LossScaler): Tensor {
+    return loss.to("float32").mul(scaler.lossScale);
+  }
+
+  /** The loss times the scale, in float32, as {@link scale} gives it, where no backward follows that counts. */
+  preview(loss: Tensor, lossId = 0): Tensor {
+    atMost("Amp.preview", arguments, 2);
+    const scaler = this.lossScalers[lossId];
+    return !this.enabled || scaler === undefined ? loss : this.#scaled(loss, scaler);
+  }
+  /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. True gradients are out of its way until {@link unscale}. */
   scale(loss: Tensor, lossId = 0): Tensor {
     atMost("Amp.scale", arguments, 2);
-    const scaler = this.lossScalers[lossId];
-    return !this.enabled || scaler === undefined ? loss : loss.to("float32").mul(scaler.lossScale);
+    this.begin(lossId);
+    return this.preview(loss, lossId);
   }
-  /** The other half: true gradients to the masters of an optimizer whose gradients are scaled. Gives whether all were finite. */
+  /** A backward of a scaled loss comes. */
+  begin(lossId = 0): void {
+    atMost("Amp.begin", arguments, 1);
+    const scaler = this.lossScalers[lossId];
+    if (this.enabled && scaler !== undefined) this.#weights.begin(this.#weights.optimizers, { lossId, scale: scaler.lossScale });
+  }
+  /** It is over: all gradients are true, and with the masters. Gives whether all that are new were finite; does nothing where no backward was scaled. */
+  settle(lossId = 0): boolean {
+    atMost("Amp.settle", arguments, 1);
+    return !this.#weights.collect(this.lossScalers[lossId]?.dynamic ?? false);
+  }
+  /** The other half of {@link scale}: true gradients to the masters. Gives whether those of this optimizer are finite. */
   unscale(optimizer: optim.Optimizer, lossId = 0): boolean {
     atMost("Amp.unscale", arguments, 2);
-    const scaler = this.lossScalers[lossId];
-    if (!this.enabled || scaler === undefined) return true;
-    return this.#weightsOf("unscale", optimizer).collect(scaler.lossScale, scaler.dynamic);
+    if (!this.enabled) return true;
+    this.#require("unscale", optimizer);
+    this.settle(lossId);
+    this.#weights.sync(optimizer);
+    return !this.#weights.overflowed(optimizer);
   }
   /** Let the next step of an optimizer be skipped. */
   skipNext(optimizer: optim.Optimizer): void {
     atMost("Amp.skipNext", arguments, 1);
-    this.#weightsOf("skipNext", optimizer);
+    this.#require("skipNext", optimizer);
     this.#skip.add(optimizer);
   }
 
-  #weightsOf(fn: string, optimizer: optim.Optimizer): MasterWeights {
-    const found = this.#masters.get(optimizer);
-    if (found !== undefined) return found;
+  #require(fn: string, optimizer: optim.Optimizer): void {
+    if (this.#weights.has(optimizer)) return;
     if (!(optimizer instanceof optim.Optimizer)) throw new ArgumentError(fn, "optimizers that were given to initialize", optimizer);
     throw new NbitError(`${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`, MISUSE);
   }
@@ -282,19 +311,30 @@ export class Amp {
   /** Whether the next step of an optimizer will be skipped. */
   willSkip(optimizer: optim.Optimizer): boolean {
     atMost("Amp.willSkip", arguments, 1);
-    return this.#skip.has(optimizer);
+    return this.#skip.has(optimizer) || this.#weights.overflowed(optimizer);
   }
 
   /** What an optimizer steps, and whose gradients to clip: masters in float32 where there are any. */
   masterParams(optimizer: optim.Optimizer): Tensor[] {
     atMost("Amp.masterParams", arguments, 1);
-    return this.enabled ? this.#weightsOf("masterParams", optimizer).masters() : optimizer.paramGroups.flatMap((g) => g.params);
+    return this.#pairsOf("masterParams", optimizer)?.map(({ master }) => master) ?? optimizer.paramGroups.flatMap((g) => g.params);
   }
 
   /** The models' parameters, in the order of {@link masterParams}. */
   modelParams(optimizer: optim.Optimizer): Tensor[] {
     atMost("Amp.modelParams", arguments, 1);
-    return this.enabled ? this.#weightsOf("modelParams", optimizer).pairs.map(([p]) => p) : this.masterParams(optimizer);
+    return this.#pairsOf("modelParams", optimizer)?.map(({ parameter }) => parameter) ?? this.masterParams(optimizer);
+  }
+  #pairsOf(fn: string, optimizer: optim.Optimizer): readonly Pair[] | null {
+    if (!this.enabled) return null;
+    this.#require(fn, optimizer);
+    this.#weights.sync(optimizer);
+    return this.#weights.pairsOf(optimizer);
+  }
+  /** After gradients of masters were changed by hand, as by clipping: the model's parameters show them. */
+  sync(optimizer: optim.Optimizer): void {
+    atMost("Amp.sync", arguments, 1);
+    this.#pairsOf("sync", optimizer);
   }
 
   /** Loss scales under APEX's names, and the masters: the live tensors, not copies. */
@@ -306,8 +346,8 @@ export class Amp {
   }
   #mastersByKey(): Record<string, Tensor> {
     const masters: Record<string, Tensor> = {};
-    [...this.#masters.values()].forEach((w, o) => w.pairs.forEach(([p, m], i) => {
-      if (p !== m) masters[`${o}.${i}`] = m;
+    this.#weights.optimizers.forEach((optimizer, o) => this.#weights.pairsOf(optimizer).forEach(({ parameter, master }, i) => {
+      if (parameter !== master) masters[`${o}.${i}`] = master;
     }));
     return masters;
   }
@@ -337,7 +377,7 @@ export class Amp {
     noGrad(() => scope(() => {
       for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] as Tensor);
     }));
-    for (const w of this.#masters.values()) w.copyToModel();
+    this.#weights.copyToModel();
   }
 
   /**
@@ -349,7 +389,8 @@ export class Amp {
     this.#disposed = true;
     for (const undo of this.#undo.splice(0).reverse()) undo();
     if (!this.enabled) return;
-    for (const w of this.#masters.values()) w.restore();
+    const { optimizers } = this.#weights;
+    this.#weights.restore();
     for (const [p, original] of this.#unchanged()) {
       p.grad = null;
       p.setData(original);
@@ -357,7 +398,7 @@ export class Amp {
     for (const original of this.#untouched.values()) original.dispose();
     this.#untouched.clear();
     for (const model of this.#models) if (this.properties.castModelType !== null) scope(() => castModel(model, "float32", false));
-    for (const owned of [...this.#models, ...this.#masters.keys()]) owners.delete(owned);
+    for (const owned of [...this.#models, ...optimizers]) owners.delete(owned);
     this.#o1?.release();
   }
   [Symbol.dispose](): void {

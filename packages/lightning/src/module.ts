@@ -1,5 +1,5 @@
-import { atMost, checkArguments, checkOptions, device, dtypeKind, kinds, type OptionNames, words } from "@nbit/torch";
-import type { Device, DType, Tensor, optim } from "@nbit/torch";
+import { atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, words } from "@nbit/torch";
+import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
 import type { LogValue } from "./logging/metric.js";
@@ -304,17 +304,13 @@ export class LightningModule extends ModuleHooks {
     const host = this.#require("toggleOptimizer");
     const states = new Map<Tensor, boolean>();
     for (const other of host.trainer.optimizers) {
-      for (const group of other.paramGroups) {
-        for (const parameter of group.params) {
-          if (states.has(parameter)) continue;
-          states.set(parameter, parameter.requiresGrad);
-          parameter.requiresGrad = false;
-        }
+      for (const parameter of steppedBy(other)) {
+        if (states.has(parameter)) continue;
+        states.set(parameter, parameter.requiresGrad);
+        parameter.requiresGrad = false;
       }
     }
-    for (const group of optimizer.paramGroups) {
-      for (const parameter of group.params) parameter.requiresGrad = states.get(parameter) ?? true;
-    }
+    for (const parameter of steppedBy(optimizer)) parameter.requiresGrad = states.get(parameter) ?? true;
     this.#toggled = states;
   }
 
@@ -356,4 +352,9 @@ export class LightningModule extends ModuleHooks {
     if (metric === null) scheduler.step();
     else scheduler.step(metric);
   }
+}
+
+/** What an optimizer steps, and where that stands in for a module's parameter the parameter itself. */
+function steppedBy({ paramGroups }: optim.Optimizer | LightningOptimizer): Tensor[] {
+  return paramGroups.flatMap((group) => group.params.flatMap((p) => (optim.parameterBehind(p) === p ? [p] : [p, optim.parameterBehind(p)])));
 }

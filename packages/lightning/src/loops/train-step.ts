@@ -5,7 +5,6 @@ import { MisconfigurationError } from "../errors.js";
 import { isOverridden, mustEnd, STEPS_END } from "../hooks.js";
 import type { HookArgs, HookList, Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
-import { clipGradients } from "../precision/clip.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision, PrecisionStep } from "../precision/precision.js";
 import type { Batch, StepOutcome, StepResult } from "../types.js";
@@ -210,7 +209,7 @@ export class TrainStep implements OptimizerRunner {
   clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): void {
     const { precision } = this.#parts;
     precision.unscale(optimizer);
-    const norm = clipGradients(precision.mainParams(optimizer), value, algorithm);
+    const norm = precision.clip(optimizer, value, algorithm);
     if (norm !== null) this.#current.gradNormIs(norm, this.#norms);
   }
 

@@ -1,10 +1,11 @@
-import { atMost, words } from "@nbit/torch";
+import { atMost, optim, scope, words } from "@nbit/torch";
 import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
-import type { Tensor, nn, optim } from "@nbit/torch";
+import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
+import type { ClipAlgorithm } from "./clip.js";
 import { Precision } from "./precision.js";
-import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 
 /** Options of APEX; the level defaults to "O2", as Lightning's. */
 export type ApexPrecisionOptions = InitializeOptions;
@@ -20,7 +21,10 @@ export class ApexPrecision extends Precision {
   readonly dtypes: PrecisionDTypes;
   readonly options: ApexPrecisionOptions;
   #amp: Amp | null = null;
-  readonly #finite = new Map<optim.Optimizer, boolean>();
+  /** A step was made or skipped since the last update. */
+  #attempted = false;
+  /** A backward overflowed since then. */
+  #overflow = false;
   #scaleOfStep = 1;
   #skipped = 0;
   #lastSkipped = false;
@@ -52,7 +56,8 @@ export class ApexPrecision extends Precision {
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     this.#amp = initialize([module, ...module.children()], optimizers, this.options);
-    this.#finite.clear();
+    this.#attempted = false;
+    this.#overflow = false;
   }
 
   #ready(): Amp {
@@ -67,9 +72,34 @@ export class ApexPrecision extends Precision {
   override scaleLoss(loss: Tensor): Tensor {
     return this.#ready().scale(loss);
   }
+  override previewLoss(loss: Tensor): Tensor {
+    return this.#ready().preview(loss);
+  }
+
+  override backward(loss: Tensor, { before, run }: BackwardParts): void {
+    this.#settle();
+    const scaled = this.previewLoss(loss);
+    before?.(scaled);
+    this.#ready().begin();
+    try {
+      run(scaled);
+    } finally {
+      this.#settle();
+    }
+  }
+  #settle(): void {
+    if (!this.#ready().settle()) this.#overflow = true;
+  }
 
   override unscale(optimizer: optim.Optimizer): void {
-    if (!this.#finite.has(optimizer)) this.#finite.set(optimizer, this.#ready().unscale(optimizer));
+    this.#settle();
+    this.#ready().sync(optimizer);
+  }
+
+  override clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
+    const norm = super.clip(optimizer, value, algorithm);
+    this.#ready().sync(optimizer);
+    return norm;
   }
 
   override mainParams(optimizer: optim.Optimizer): Tensor[] {
@@ -79,11 +109,12 @@ export class ApexPrecision extends Precision {
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
     if (closure !== undefined) throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "Use the native backend without a scaler, or another optimizer.", "ERR_PRECISION_CLOSURE");
     this.unscale(optimizer);
-    const finite = this.#finite.get(optimizer) ?? true;
+    const finite = !this.#ready().willSkip(optimizer);
+    this.#attempted = true;
     this.#scaleOfStep = this.lossScale ?? 1;
     this.#lastSkipped = !finite;
-    if (finite) optimizer.step();
-    else this.#skipped++;
+    optimizer.step(); // which skips by itself
+    if (!finite) this.#skipped++;
     const nonFinite = finite ? undefined : this.#nonFinite(optimizer);
     return { stepped: finite, lossScale: this.#scaleOfStep, ...(nonFinite === undefined ? {} : { nonFinite }) };
   }
@@ -94,7 +125,7 @@ export class ApexPrecision extends Precision {
     const models = this.#ready().modelParams(optimizer);
     return this.mainParams(optimizer).flatMap((m, i) => {
       const grad = m.grad;
-      if (grad === null || grad.isfinite().all().item() !== 0) return [];
+      if (grad === null || scope(() => optim.isFiniteGradient(grad))) return [];
       const model = models[i];
       return [(model === undefined ? undefined : names.get(model)) ?? `parameter ${i}`];
     });
@@ -105,9 +136,10 @@ export class ApexPrecision extends Precision {
   }
 
   override update(): void {
-    if (this.#finite.size === 0) return;
-    const overflow = [...this.#finite.values()].includes(false);
-    this.#finite.clear();
+    if (!this.#attempted) return;
+    const overflow = this.#overflow;
+    this.#attempted = false;
+    this.#overflow = false;
     this.#ready().lossScalers[0]?.update(overflow);
   }
 
@@ -137,7 +169,7 @@ export class ApexPrecision extends Precision {
     if (keepBatchnormFp32 === true) for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
     const wide: ParameterLayout = { parameter: "float32", master: null, gradient: "float32", state: "float32" };
     const dtype = castModelType ?? "float32";
-    const cast: ParameterLayout = dtype === "float16" && masterWeights === true ? { ...wide, parameter: dtype, master: "float32" } : { parameter: dtype, master: null, gradient: dtype, state: dtype };
+    const cast: ParameterLayout = dtype === "float16" && masterWeights === true ? { ...wide, parameter: dtype, master: "float32", shownGradient: dtype } : { parameter: dtype, master: null, gradient: dtype, state: dtype };
     const behind = new Map<Tensor, Tensor>();
     const amp = this.#amp;
     if (amp !== null) for (const o of this.optimizers) this.mainParams(o).forEach((m, i) => behind.set(m, amp.modelParams(o)[i] ?? m));

@@ -20,6 +20,8 @@ export interface ParameterLayout {
   /** Of the copy that the optimizer steps in its place; null without one. */
   readonly master: DType | null;
   readonly gradient: DType;
+  /** Of the gradient that the parameter shows beside its master's; absent without one. */
+  readonly shownGradient?: DType;
   readonly state: DType;
 }
 
@@ -132,7 +134,7 @@ export function forecastMemory(
     const dtypes = of(parameter);
     parameters += sized(parameter, dtypes.parameter);
     if (!parameter.requiresGrad) continue;
-    gradients += sized(parameter, dtypes.gradient);
+    gradients += sized(parameter, dtypes.gradient) + (dtypes.shownGradient === undefined ? 0 : sized(parameter, dtypes.shownGradient));
     if (dtypes.master !== null && optimizers.length === 0) masters += sized(parameter, dtypes.master);
   }
   for (const optimizer of optimizers) {

@@ -6,6 +6,7 @@ import { LightningModule } from "../module.js";
 import { observeStep } from "../seeing/observe-step.js";
 import type { StepPrecision } from "../seeing/step-precision.js";
 import type { Batch } from "../types.js";
+import { clipGradients, type ClipAlgorithm } from "./clip.js";
 import { forecastMemory, makeExplanation } from "./explain.js";
 import type { Explanation, MemoryForecast } from "./explain.js";
 import type { PrecisionName } from "./names.js";
@@ -150,6 +151,11 @@ export abstract class Precision {
   /** The tensors that an optimizer steps, whose gradients are the ones to clip. */
   mainParams(optimizer: optim.Optimizer): Tensor[] {
     return optimizer.paramGroups.flatMap((group) => [...group.params]);
+  }
+
+  /** Clip the true gradients of {@link mainParams}, in place. Gives the norm before clipping, where that was computed. */
+  clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
+    return clipGradients(this.mainParams(optimizer), value, algorithm);
   }
 
   /** Step, or skip when gradients are not finite. `closure` only for optimizers that need one. */

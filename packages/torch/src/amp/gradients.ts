@@ -2,6 +2,7 @@
 import { noGrad } from "../autograd/modes.js";
 import { gradientValues } from "../optim/gradient-values.js";
 import { operator } from "../optim/operators.js";
+import { parts } from "../optim/pairs.js";
 import { TensorList } from "../tensor/list.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -9,7 +10,6 @@ import * as errors from "./scaler-errors.js";
 
 const checkAndUnscale_ = operator("_amp_foreach_non_finite_check_and_unscale_");
 const foreachMul_ = operator("_foreach_mul_");
-const viewAsReal = operator("view_as_real");
 
 /** The gradients of some parameters; {@link dispose} when done. */
 export class Gradients {
@@ -43,13 +43,20 @@ export class Gradients {
         else kind.push(i);
         continue;
       }
-      const values = gradientValues(grad);
-      const real = values.isComplex() ? (viewAsReal(values) as Tensor) : values;
+      const real = parts(gradientValues(this.#resolved(grad, i)));
       const kind = others.get(key);
       if (kind === undefined) others.set(key, [real]);
       else kind.push(real);
     }
     return [...[...dense.values()].map((indices) => this.#all.select(indices)), ...others.values()];
+  }
+
+  /** A conjugate that is still to be computed has no parts to write to. */
+  #resolved(grad: Tensor, position: number): Tensor {
+    if (!grad.isComplex()) return grad;
+    const computed = grad.resolveConj(); // itself, where there is nothing to compute
+    if (computed.dataPtr() !== grad.dataPtr()) (this.#params[position] as Tensor).grad = computed;
+    return computed;
   }
 
   /** Times a number that lies on the device: float32 []. In place. */

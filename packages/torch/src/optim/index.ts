@@ -10,3 +10,4 @@ export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, Multi
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
 export { parameterBehind, setStandIn } from "./stand-in.js";
+export { gradientValues, isFiniteGradient } from "./gradient-values.js";
