@@ -10,6 +10,8 @@
 
 namespace nbit {
 
+void forgetCasts();  // autocast.cc
+
 namespace {
 struct Bytes {
   void* data = nullptr;
@@ -100,11 +102,13 @@ NBIT_FN(copyFromBytes) {
   if (source.length == 0) return nullptr;
   if (t.device().is_cpu() && t.is_contiguous()) {
     std::memcpy(t.mutable_data_ptr(), source.data, source.length);
+    if (!t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
   } else {
     at::Tensor staged = at::empty(t.sizes(), t.options().device(at::kCPU));
     std::memcpy(staged.mutable_data_ptr(), source.data, source.length);
     t.copy_(staged);
   }
+  forgetCasts();
   return nullptr;
   NBIT_CATCH("copyFrom")
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <unordered_set>
 #include <unordered_map>
 
 namespace nbit {
@@ -78,6 +79,7 @@ struct Operator {
   std::vector<Return> returns;
   DirectCall direct = nullptr;
   bool writes = false;  // one of its arguments
+  std::vector<uint32_t> uncounted;  // written arguments whose version counters the operator leaves alone
   uint64_t lastCall = 0;
   std::vector<Guard> guards;
 };
@@ -229,6 +231,39 @@ void writeReturns(const Operator& op, torch::jit::Stack& stack) {
   }
 }
 
+/** libtorch's operators that write without counting. Ours never count. tests/parity/ops/writers.test.ts finds others. */
+const std::unordered_set<std::string> kUncounted{"aten::_fused_sgd_", "aten::_fused_adam_", "aten::_fused_adamw_", "aten::_fused_adagrad_", "aten::_amp_foreach_non_finite_check_and_unscale_",
+                                                  "aten::rrelu_with_noise", "aten::rrelu_with_noise_", "aten::_add_relu", "aten::kron", "aten::set_data"};
+std::vector<uint32_t> uncountedOf(const c10::FunctionSchema& schema) {
+  std::vector<uint32_t> found;
+  if (schema.operator_name().getNamespace() != "nbit" && !kUncounted.count(schema.name())) return found;
+  for (uint32_t i = 0; i < schema.arguments().size(); i++) {
+    const auto* alias = schema.arguments()[i].alias_info();
+    if (alias && alias->isWrite()) found.push_back(i);
+  }
+  return found;
+}
+/**
+ * Tensors that an operator writes: what is kept of them is then known to be old. libtorch's fused steps leave the counters of parameters alone, so that a graph from before the step can go backward after it;
+ * of these the weights' epoch tells.
+ */
+struct Written {
+  std::vector<at::Tensor> tensors;
+  Written(const Operator& op, const torch::jit::Stack& stack) {
+    if (op.uncounted.empty()) return;
+    const bool fused = op.name.rfind("aten::_fused_", 0) == 0;
+    const auto add = [&](const at::Tensor& t) { if (!fused || (t.defined() && !t.requires_grad())) tensors.push_back(t); };
+    for (const uint32_t i : op.uncounted) {
+      const IValue& v = stack[i];
+      if (v.isTensor()) add(v.toTensor());
+      else if (v.isTensorList()) for (const at::Tensor& t : v.toTensorVector()) add(t);
+    }
+  }
+  void count() const {
+    for (const at::Tensor& t : tensors) if (t.defined() && !t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
+  }
+};
+
 void callBoxed(Compiled& c, Operator& op, Reader& in) {
   StackLease lease(c);
   for (const Kind& k : op.arguments) readArgument(in, k, lease.stack);
@@ -236,7 +271,9 @@ void callBoxed(Compiled& c, Operator& op, Reader& in) {
     const Arguments given(op.handle.schema(), lease.stack);
     for (const Guard& guard : op.guards) guard(given);
   }
+  const Written written(op, lease.stack);
   op.handle.callBoxed(lease.stack);
+  written.count();
   writeReturns(op, lease.stack);
 }
 
@@ -320,12 +357,13 @@ uint32_t compile(const std::string& name, const std::string& overload) {
   auto& [operators, operatorIds] = compiled().known;
   const std::string key = name + "." + overload;
   if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
-  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false, {}};
+  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false, {}, 0, {}};
   const auto& schema = op.handle.schema();
   for (const auto& a : schema.arguments()) op.arguments.push_back(describe(a.real_type()));
   for (const auto& r : schema.returns()) op.returns.push_back({describe(r.real_type()), aliasOf(schema, r)});
   op.guards = guardsOf(schema);
-  op.direct = op.guards.empty() ? findDirect(c10::toString(schema)) : nullptr;
+  op.uncounted = uncountedOf(schema);
+  op.direct = op.guards.empty() && op.uncounted.empty() ? findDirect(c10::toString(schema)) : nullptr;
   op.writes = schema.is_mutable();
   operators.push_back(std::move(op));
   operatorIds[key] = operators.size() - 1;

@@ -2,6 +2,7 @@
 import { invoke, Operator } from "./invoke.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
+import { advanceWeightsEpoch } from "../weights-epoch.js";
 
 /** Call it to let the arguments choose the overload; index it to choose one ("default" is the unnamed). Results are typed by the caller's assertion or check. */
 export interface AtenOperator {
@@ -16,7 +17,14 @@ export type AtenResult = Tensor & Tensor[];
 function build(name: string): AtenOperator {
   const all = new Operator(name);
   const overloads = new Map<string, (...args: readonly unknown[]) => AtenResult>();
-  const target = (...args: unknown[]): AtenResult => invoke(all, args) as AtenResult;
+  // libtorch's fused steps write parameters without counting it.
+  const steps = name.startsWith("aten::_fused_") && name.endsWith("_");
+  const call = (op: Operator, args: unknown[]): AtenResult => {
+    const result = invoke(op, args) as AtenResult;
+    if (steps) advanceWeightsEpoch(true);
+    return result;
+  };
+  const target = (...args: unknown[]): AtenResult => call(all, args);
   return new Proxy(target, {
     get(_, key): unknown {
       if (typeof key !== "string") return undefined;
@@ -24,7 +32,7 @@ function build(name: string): AtenOperator {
       if (found === undefined) {
         const op = new Operator(name, key === "default" ? "" : key);
         if (op.schemas.length === 0) return undefined;
-        found = (...args: unknown[]) => invoke(op, args) as AtenResult;
+        found = (...args: unknown[]) => call(op, args);
         overloads.set(key, found);
       }
       return found;

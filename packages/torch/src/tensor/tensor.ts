@@ -15,6 +15,7 @@ import { nested, plainBytes, typedArrayOf, type Nested } from "./values.js";
 import type { Conversions } from "./conversions.js";
 import { formatTensor } from "./print.js";
 import { index, setIndex, type Index } from "./indexing.js";
+import { noteOtherMemory } from "../weights-epoch.js";
 
 const inspect = Symbol.for("nodejs.util.inspect.custom");
 
@@ -361,6 +362,7 @@ export class Tensor {
     atMost("Tensor.setData", arguments, 1);
     if (!isTensor(source)) throw new ArgumentError("setData", "a tensor", source);
     native.setData(liveHandle(this, "setData"), liveHandle(source, "setData"));
+    noteOtherMemory();
   }
 
   // ---------------------------------------------------------------- lifetime
