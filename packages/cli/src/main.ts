@@ -1,4 +1,5 @@
 import { SetupError } from "@nbit/native/setup";
+import { plainText, quoted } from "@nbit/torch/files";
 import { commands } from "./commands/index.js";
 import { help } from "./commands/help.js";
 import { CommandError } from "./errors.js";
@@ -13,26 +14,26 @@ export async function main(args: readonly string[]): Promise<number> {
   const [name = "help", ...rest] = args;
   const command = commands.get(ALIASES.get(name) ?? name);
   if (command === undefined) {
-    console.error(`nbit: expected a command of ${[...commands.keys()].join(", ")}. Received: ${JSON.stringify(name)}.\n`);
+    console.error(`nbit: expected a command of ${[...commands.keys()].join(", ")}. Received: ${quoted(name)}.\n`);
     await help.run([]);
     return 2;
   }
   const unknown = rest.filter((arg) => !command.options.has(arg));
   if (unknown.length > 0 && command.readsArguments !== true) {
     const known = [...command.options.keys()];
-    console.error(`nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${unknown.join(" ")}.`);
+    console.error(`nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${plainText(unknown.join(" "))}.`);
     return 2;
   }
   try {
     return await command.run(rest);
   } catch (error) {
     if (error instanceof SetupError) {
-      console.error(error.message); // begins with its code
+      console.error(plainText(error.message, "\n")); // begins with its code
       return 1;
     }
     const code = misused(error);
     if (code === null) throw error;
-    console.error(`${code}: ${(error as Error).message}`);
+    console.error(plainText(`${code}: ${(error as Error).message}`, "\n"));
     return 2;
   }
 }

@@ -1,4 +1,4 @@
-import { describe, plainText } from "@nbit/torch/files";
+import { describe } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import type { Metrics } from "./run.js";
 
@@ -18,9 +18,9 @@ export class Fields {
     try {
       value = JSON.parse(line);
     } catch (cause) {
-      throw new RunLogError(`${plainText(where)}: expected a line of JSON. Received: ${shown(line)}.`, { cause });
+      throw new RunLogError(`${where}: expected a line of JSON. Received: ${shown(line)}.`, { cause });
     }
-    if (!isObject(value)) throw new RunLogError(`${plainText(where)}: expected a JSON object. Received: ${shown(line)}.`);
+    if (!isObject(value)) throw new RunLogError(`${where}: expected a JSON object. Received: ${shown(line)}.`);
     return new Fields(new Map(Object.entries(value)), where);
   }
 
@@ -70,7 +70,7 @@ export class Fields {
   }
 
   #wrong(key: string, expected: string, received: unknown): RunLogError {
-    return new RunLogError(plainText(`${this.#where}: expected ${key} to be ${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`));
+    return new RunLogError(`${this.#where}: expected ${key} to be ${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`);
   }
 }
 
@@ -82,7 +82,7 @@ function toNumber(value: unknown): number | null {
 }
 
 function shown(line: string): string {
-  return describe(plainText(line.slice(0, 60)));
+  return describe(line.slice(0, 60));
 }
 
 function isObject(value: unknown): value is object {

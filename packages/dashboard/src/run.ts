@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { checkReadable, plainText, withFile } from "@nbit/torch/files";
+import { checkReadable, withFile } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import { Fields } from "./fields.js";
 
@@ -108,9 +108,9 @@ export function parseRunLog(text: string, source = "run log"): Run {
     .filter(({ line }) => line.trim() !== "")
     .map(({ line, where }) => Fields.parse(line, where));
   const first = records[0];
-  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${plainText(source)}: expected a run log, whose first line has "type":"run".`);
+  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${source}: expected a run log, whose first line has "type":"run".`);
   const format = first.whole("format");
-  if (format > FORMAT) throw new RunLogError(`${plainText(source)}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
+  if (format > FORMAT) throw new RunLogError(`${source}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
 
   const of = (type: string): Fields[] => records.filter((record) => record.text("type", "") === type);
   return {

@@ -2,12 +2,14 @@
 
 import { deviceLostMessage, saysDeviceLost } from "./device-lost.js";
 import { readable } from "./libtorch-messages.js";
+import { plainText, quoted } from "./plain-text.js";
 
 /** Base of every error that nbit raises on purpose. */
 export class NbitError extends Error {
   readonly code: string;
   constructor(message: string, code: string, options?: ErrorOptions) {
-    super(message, options);
+    // Whatever names it quotes: a message is read in a terminal.
+    super(plainText(message, "\n\t"), options);
     this.name = new.target.name;
     this.code = code;
   }
@@ -16,7 +18,7 @@ export class NbitError extends Error {
 /** A wrong argument, found before any work started. */
 export class ArgumentError extends NbitError {
   constructor(fn: string, expected: string, received: unknown, fix = "", code = "ERR_ARGUMENT") {
-    super(`${fn}: expected ${expected}. Received: ${describe(received)}.${fix === "" ? "" : ` ${fix}`}`, code);
+    super(`${plainText(fn)}: expected ${plainText(expected)}. Received: ${plainText(describe(received))}.${fix === "" ? "" : ` ${fix}`}`, code);
   }
 }
 
@@ -95,7 +97,7 @@ export function describe(value: unknown, depth = 0): string {
   if (value === null || value === undefined || typeof value === "boolean") return String(value);
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (typeof value === "bigint") return describeBigInt(value);
-  if (typeof value === "string") return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+  if (typeof value === "string") return quoted(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   if (typeof value === "symbol") return "a symbol";
   if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
   if (value instanceof Words) return value.text;

@@ -8,6 +8,7 @@
 import { native, type NativeInfo } from "@nbit/native";
 import { isDtypeMismatch } from "./dtype-mismatch.js";
 import { ArgumentError, nativeError, provideRecentOperators } from "./errors.js";
+import { plainText } from "./plain-text.js";
 
 export { native };
 
@@ -61,7 +62,7 @@ provideRecentOperators(() => native.recentOperators().split("\n"));
 let muted = false;
 // Not at once: the addon is in the middle of a call, and whoever listens may be anyone's code.
 function warn(message: string): void {
-  if (!muted) process.nextTick(() => process.emitWarning(message, { type: "TorchWarning" }));
+  if (!muted) process.nextTick(() => process.emitWarning(plainText(message, "\n"), { type: "TorchWarning" }));
 }
 native.setCallbacks(errorOf, warn, adopt);
 /** @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it. */

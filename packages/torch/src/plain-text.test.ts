@@ -7,7 +7,7 @@ test("what steers a terminal is written out", () => {
   assert.equal(plainText("loss\u001b[31m\u009b2J\u0007"), "loss\\u001b[31m\\u009b2J\\u0007");
   assert.equal(plainText("a\r\n\tb\0"), "a\\r\\n\\tb\\u0000");
   assert.equal(plainText("a\nb\u001b", "\n"), "a\nb\\u001b");
-  assert.equal(plainText("\u202etxt.exe\u2066\u2028\ufeff\ud800\u{e0041}"), "\\u202etxt.exe\\u2066\\u2028\\ufeff\\ud800\\ue0041");
+  assert.equal(plainText("\u202etxt.exe\u2066\u2028\ufeff\ud800\u{e0041}"), "\\u202etxt.exe\\u2066\\u2028\\ufeff\\ud800\\udb40\\udc41");
   assert.equal(quoted("a\"\u202e\u007f"), '"a\\"\\u202e\\u007f"');
 });
 
@@ -22,7 +22,7 @@ test("nothing unseen is left of any text, and nothing makes it fail", () => {
       assert.doesNotMatch(plainText(text), /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u2028\u2029]/);
       assert.equal(plainText(plainText(text)), plainText(text));
     }),
-    { numRuns: 1000, seed: 3 },
+    { numRuns: 300, seed: 3 },
   );
   for (const value of [null, undefined, 3, 7n, Symbol("x"), Object.create(null), { toString: () => 1 }, []]) assert.equal(typeof plainText(value), "string");
 });

@@ -12,11 +12,18 @@ const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t"
  * A text with everything that cannot be seen written out: `"\x1b[2J"` becomes `\u001b[2J`. Text of any language and emoji stay as they are.
  *
  * @param text - Anything; what is no string is made one.
+ * JSON that is passed through stays JSON of the same value.
+ *
  * @param keep - Characters to leave, such as "\n" in a text of several lines.
  * @example plainText("loss\u001b[31m"); // "loss\\u001b[31m"
  */
 export function plainText(text: unknown, keep = ""): string {
-  return asString(text).replace(UNSEEN, (c) => (keep !== "" && keep.includes(c) ? c : (SHORT[c] ?? `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`)));
+  return asString(text).replace(UNSEEN, (c) => (keep !== "" && keep.includes(c) ? c : (SHORT[c] ?? writtenOut(c))));
+}
+
+/** As JSON and JavaScript write it: what is beyond 16 bits, in two halves. */
+function writtenOut(c: string): string {
+  return Array.from({ length: c.length }, (_, i) => `\\u${c.charCodeAt(i).toString(16).padStart(4, "0")}`).join("");
 }
 
 /** A text in quotes, as JSON has it and with nothing unseen. */

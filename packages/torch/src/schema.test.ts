@@ -21,6 +21,14 @@ test("what conforms is given back itself", () => {
   assert.equal(conforming(run, good, "run", () => new Error()), good);
 });
 
+test("an object of a class has fields, too", () => {
+  class Made {
+    readonly name = "a";
+  }
+  assert.ok(conforming(fieldsOf({ name: text }), new Made(), "", () => new Error()) instanceof Made);
+  assert.throws(() => conforming(recordOf(text), new Made(), "", ({ expected }) => new Error(expected)), { message: "an object" });
+});
+
 test("a fault names its place", () => {
   const cases: readonly (readonly [Readonly<Record<string, unknown>>, string])[] = [
     [{ name: 1 }, "name"], [{ steps: -1 }, "steps"], [{ steps: 1.5 }, "steps"], [{ steps: NaN }, "steps"], [{ steps: 2 ** 53 }, "steps"], [{ steps: "3" }, "steps"], [{ rate: Infinity }, "rate"], [{ best: NaN }, "best"],

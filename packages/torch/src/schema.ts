@@ -75,11 +75,11 @@ export function recordOf<T>(schema: Schema<T>): Schema<Readonly<Record<string, T
 }
 export const anyRecord = leaf<Readonly<Record<string, unknown>>>("an object", isRecord);
 
-/** An object with these fields. It may have others, which are nobody's business. */
+/** An object, of any class, with these fields of its own. It may have others, which are nobody's business. */
 export function fieldsOf<F extends Readonly<Record<string, Schema<unknown>>>>(fields: F): Schema<{ readonly [K in keyof F]: TypeOf<F[K]> }> {
   const known = Object.entries(fields);
   return {
-    fault: (received, path) => (isRecord(received) ? firstFault(known, (schema, name) => schema.fault(Object.hasOwn(received, name) ? received[name] : undefined, inside(path, name))) : { path, expected: `an object with ${known.map(([name]) => name).join(", ")}`, received }),
+    fault: (received, path) => (isObject(received) ? firstFault(known, (schema, name) => schema.fault(Object.hasOwn(received, name) ? Reflect.get(received, name) : undefined, inside(path, name))) : { path, expected: `an object with ${known.map(([name]) => name).join(", ")}`, received }),
   };
 }
 
@@ -92,6 +92,9 @@ function firstFault<K, V>(entries: Iterable<readonly [K, V]>, faultOf: (value: V
 }
 function inside(path: string, name: string): string {
   return path === "" ? name : `${path}.${name}`;
+}
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null) return false;

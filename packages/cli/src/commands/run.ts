@@ -1,3 +1,4 @@
+import { plainText } from "@nbit/torch/files";
 import type { Command } from "../command.js";
 import { flagLines, parseFlags, type Parsed } from "../run/flags.js";
 import type { LoaderExport, Program } from "../run/program.js";
@@ -53,17 +54,17 @@ async function execute(kind: Kind, parsed: Parsed, args: readonly string[], prog
   try {
     if (kind === "fit") {
       await trainer.fit(program.model, { trainDataloaders: await of("trainDataloaders"), valDataloaders: await of("valDataloaders"), ckptPath });
-      for (const callback of trainer.callbacks) if (callback instanceof ModelCheckpoint && callback.bestModelPath !== "") console.log(`checkpoint  ${callback.bestModelPath}`);
+      for (const callback of trainer.callbacks) if (callback instanceof ModelCheckpoint && callback.bestModelPath !== "") console.log(`checkpoint  ${plainText(callback.bestModelPath)}`);
     } else if (kind === "predict") {
       await trainer.predict(program.model, { dataloaders: await of("predictDataloaders"), ckptPath, returnPredictions: false });
     } else {
       const results = await trainer[kind](program.model, { dataloaders: await of(kind === "test" ? "testDataloaders" : "valDataloaders"), ckptPath });
-      for (const result of results) for (const [name, value] of Object.entries(result)) console.log(`${name}  ${value}`);
+      for (const result of results) for (const [name, value] of Object.entries(result)) console.log(`${plainText(name)}  ${value}`);
     }
     return 0;
   } catch (error) {
     if (!(error instanceof InterruptError)) throw error;
-    console.error(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`);
+    console.error(plainText(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`));
     return error.exitCode;
   }
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { checkReadable, describe, plainText, withFile } from "@nbit/torch/files";
+import { checkReadable, describe, withFile } from "@nbit/torch/files";
 import { conforming, count, fieldsOf, finite, listOf, notNegative, oneOf, orNull, text, type Fault } from "@nbit/torch/schema";
 import { RunLogError } from "../errors.js";
 
@@ -72,13 +72,13 @@ export function readStepPrecision(path: string): StepPrecisionData {
   try {
     value = JSON.parse(content);
   } catch (cause) {
-    throw new RunLogError(`${plainText(path)}: expected a precision report as JSON. Received: a file that cannot be read as such.`, { cause });
+    throw new RunLogError(`${path}: expected a precision report as JSON. Received: a file that cannot be read as such.`, { cause });
   }
   return checkStepPrecision(value, path);
 }
 
 export function checkStepPrecision(value: unknown, where: string): StepPrecisionData {
-  const fail = ({ path, expected, received }: Fault): RunLogError => new RunLogError(plainText(`${where}: expected ${path === "" ? "" : `${path} to be `}${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`));
+  const fail = ({ path, expected, received }: Fault): RunLogError => new RunLogError(`${where}: expected ${path === "" ? "" : `${path} to be `}${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`);
   const data = conforming(report, value, "", fail);
   if (data.format > FORMAT) throw fail({ path: "format", expected: `at most ${FORMAT}: a newer nbit wrote it`, received: data.format });
   return data as StepPrecisionData;

@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames, words } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, words, plainText } from "@nbit/torch";
 import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -99,7 +99,7 @@ export class EarlyStopping extends Callback {
     this.stoppingReason = reason;
     this.stoppedEpoch = trainer.currentEpoch;
     trainer.shouldStop = true;
-    if ((this.#options.verbose ?? true) && trainer.isGlobalZero) console.log(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`);
+    if ((this.#options.verbose ?? true) && trainer.isGlobalZero) console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
   }
 
   #better(a: number, b: number): boolean {

@@ -1,4 +1,4 @@
-import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { forecastMemory } from "../precision/explain.js";
 import type { MemoryForecast } from "../precision/explain.js";
@@ -42,8 +42,8 @@ export class Summary {
 
   toString(paint: Paint = plainPaint): string {
     const rows = this.layers.map((layer) => [
-      layer.name === "" ? "(own)" : layer.name,
-      layer.type,
+      layer.name === "" ? "(own)" : plainText(layer.name),
+      plainText(layer.type),
       formatCount(layer.parameters),
       layer.dtypes.length === 0 ? "–" : layer.dtypes.join(", "),
       layer.parameters === 0 ? "0 B" : formatBytes(layer.bytes),

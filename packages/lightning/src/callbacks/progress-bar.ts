@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, plainText } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
@@ -210,7 +210,7 @@ export class ProgressBar extends Callback {
 
   #metrics(trainer: TrainerView): Segment[] {
     const { paint } = this.#open();
-    return Object.entries(trainer.progressBarMetrics).map(([name, value]) => ({ text: `${paint("dim", name)} ${formatMetric(value)}`, rank: RANK.metrics }));
+    return Object.entries(trainer.progressBarMetrics).map(([name, value]) => ({ text: `${paint("dim", plainText(name))} ${formatMetric(value)}`, rank: RANK.metrics }));
   }
 
   #lengthOf(batch: Batch): number {
@@ -244,7 +244,7 @@ export class ProgressBar extends Callback {
 function culprit(trainer: TrainerView): string {
   const monitor = trainer.callbacks.find((callback) => callback instanceof LossScaleMonitor);
   const [first, ...others] = monitor?.overflows.at(-1)?.nonFinite ?? [];
-  return first === undefined ? "" : ` (${first}${others.length === 0 ? "" : ` +${others.length}`})`;
+  return first === undefined ? "" : ` (${plainText(first)}${others.length === 0 ? "" : ` +${others.length}`})`;
 }
 
 function sum(counts: readonly number[]): number {

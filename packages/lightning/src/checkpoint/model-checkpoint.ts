@@ -183,7 +183,7 @@ export class ModelCheckpoint extends Callback {
     if (this.#options.saveOnException !== true || this.#mustNotSave(trainer)) return;
     const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE);
     this.#write(trainer, path);
-    console.error(`Training failed (${error instanceof Error ? error.message : String(error)}); saved ${path}.`);
+    console.error(plainText(`Training failed (${error instanceof Error ? error.message : String(error)}); saved ${path}.`));
   }
 
   #saveAtEnd(trainer: TrainerView): void {
@@ -252,7 +252,7 @@ export class ModelCheckpoint extends Callback {
     const full = this.#topK !== -1 && ranked.length >= this.#topK;
     const last = ranked.at(-1);
     if (full && last !== undefined && !better(score, last[1])) {
-      if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`);
+      if (this.#options.verbose === true) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`));
       return;
     }
     const dropped = full && last !== undefined ? last[0] : "";
@@ -262,7 +262,7 @@ export class ModelCheckpoint extends Callback {
     const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path, dropped);
-    if (this.#options.verbose === true) console.log(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`);
+    if (this.#options.verbose === true) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`));
   }
 
   #saveLast(trainer: TrainerView): void {

@@ -1,3 +1,5 @@
+import { quoted } from "@nbit/torch";
+
 /** Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars. */
 export function hparamsYaml(params: Readonly<Record<string, unknown>>): string {
   const lines = mapping(params, 0, new Set());
@@ -39,9 +41,9 @@ function scalar(value: unknown): string {
     case "undefined":
       return "null";
     case "string":
-      return JSON.stringify(value);
+      return quoted(value);
     default:
-      return value === null ? "null" : JSON.stringify(describe(value));
+      return value === null ? "null" : quoted(describe(value));
   }
 }
 
@@ -52,5 +54,5 @@ function describe(value: unknown): string {
 
 /** Plain where that is safe; words that YAML reads as something else are quoted. */
 function yamlKey(key: string): string {
-  return /^[A-Za-z_][\w.-]*$/.test(key) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(key) ? key : JSON.stringify(key);
+  return /^[A-Za-z_][\w.-]*$/.test(key) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(key) ? key : quoted(key);
 }

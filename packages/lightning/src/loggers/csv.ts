@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, writeText } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, writeText, plainText } from "@nbit/torch";
 import { count, fieldsOf, flag, text as anyText } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { CsvFile } from "./csv-file.js";
@@ -97,7 +97,7 @@ export class CSVLogger extends Logger {
 
   logMetrics(metrics: Metrics, step: number): void {
     const row: Record<string, number> = {};
-    for (const [key, value] of Object.entries(metrics)) row[this.#prefix + key] = value;
+    for (const [key, value] of Object.entries(metrics)) row[plainText(this.#prefix + key)] = value;
     row["step"] = step;
     const file = this.#file ?? this.#open();
     file.add(row);

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { withFile } from "@nbit/torch";
+import { withFile, plainText } from "@nbit/torch";
 import { atExit, checkLog, LogFile } from "./log-file.js";
 import { beginsAt, LogDigest } from "./position.js";
 import type { LogPosition } from "./position.js";
@@ -40,7 +40,7 @@ export class JsonLines {
   }
 
   add(record: object): void {
-    const line = JSON.stringify(record, exactNumbers);
+    const line = plainText(JSON.stringify(record, exactNumbers));
     this.#pending.push(line);
     this.#digest.add(line);
     if (performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();

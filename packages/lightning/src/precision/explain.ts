@@ -1,4 +1,4 @@
-import { atMost } from "@nbit/torch";
+import { atMost, plainText } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "./precision.js";
 
@@ -68,7 +68,7 @@ export class Explanation {
       ["optimizer state", this.optimizerState],
       ["checkpoint", this.dtypes.checkpoint],
       ["loss scaling", this.lossScaling],
-      ...this.modules.map(([name, precision]): [string, string] => ["modules", `${name}: ${precision}`]),
+      ...this.modules.map(([name, precision]): [string, string] => ["modules", `${plainText(name)}: ${precision}`]),
     ];
     if (this.memory !== null) {
       const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;

@@ -1,4 +1,4 @@
-import { amp, calledByProgram, describeLine, finfo, isFloatingPoint, Tensor, userLine } from "@nbit/torch";
+import { amp, calledByProgram, describeLine, finfo, isFloatingPoint, plainText, Tensor, userLine } from "@nbit/torch";
 import type { DType, optim } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { dtypeOf, shortName } from "./attribution.js";
@@ -150,6 +150,6 @@ function watchCasts<T>(found: (code: "LINT_MANUAL_CAST" | "LINT_NESTED_AUTOCAST"
 
 /** Findings as lines of text. */
 export function formatFindings(findings: readonly LintFinding[]): string {
-  return findings.map((f) => `  ${f.code}  ${f.place}\n    ${f.reason}.\n    ${f.fix}`).join("\n");
+  return findings.map((f) => `  ${f.code}  ${plainText(f.place)}\n    ${plainText(f.reason)}.\n    ${plainText(f.fix)}`).join("\n");
 }
 

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { atMost, checkPath, writeText } from "@nbit/torch";
+import { atMost, checkPath, writeText, plainText } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
@@ -109,8 +109,8 @@ export class StepPrecision implements StepPrecisionData {
       const forward = totalsOf(m.operators.filter((o) => o.phase === "forward"));
       const backward = totalsOf(m.operators.filter((o) => o.phase === "backward"));
       return [
-        m.name === "" ? "(step)" : m.name,
-        m.type,
+        m.name === "" ? "(step)" : plainText(m.name),
+        plainText(m.type),
         dtypesOf(m.operators, "forward"),
         dtypesOf(m.operators, "backward"),
         formatInteger(forward.casts + backward.casts),
@@ -138,7 +138,7 @@ export class StepPrecision implements StepPrecisionData {
     const table = formatTable(columns, rows, { paint });
     const shares = all.byDtype.map(([dtype, seconds]) => `${percent(seconds, all.seconds)} ${dtype}`);
     const lines = [
-      ` ${this.model}, precision ${this.precision}, on ${this.device}, step ${this.step}`,
+      ` ${plainText(this.model)}, precision ${this.precision}, on ${this.device}, step ${this.step}`,
       table,
       ` ${launching ? "time of launching, while the device works by itself" : "time"}: ${[...shares, `${percent(all.castSeconds, all.seconds)} in ${formatInteger(all.casts)} casts`].join(", ")}`,
       paint("dim", ` lost / over: share that ${this.compute} turns into zero, and into infinity${this.lossScale === 1 ? "" : `; gradients are multiplied by the loss scale, ${formatInteger(this.lossScale)}`}`),

@@ -1,5 +1,5 @@
 /** Put float8 layers in place of linear ones. */
-import { ArgumentError, atMost, checkOptions, kinds, nn, type OptionNames } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, nn, type OptionNames, plainText } from "@nbit/torch";
 import { replaceChildren } from "../replace.js";
 import { FLOAT8, Float8Linear, FLOAT8_MULTIPLE, type Float8Options } from "./linear.js";
 import { recipeOf, type Float8RecipeName } from "./recipes.js";
@@ -37,7 +37,7 @@ export class ConversionReport {
     return this.layers.filter((l) => !l.converted);
   }
   toString(): string {
-    const rows = this.layers.map((l) => [l.path, l.layer, l.converted ? "converted" : "left", l.reason] as const);
+    const rows = this.layers.map((l) => [plainText(l.path), plainText(l.layer), l.converted ? "converted" : "left", l.reason] as const);
     const widths = [0, 1, 2].map((i) => Math.max(...rows.map((r) => (r[i] ?? "").length), 0));
     const lines = rows.map((r) => r.map((text, i) => (i < 3 ? text.padEnd(widths[i] ?? 0) : text)).join("  ").trimEnd());
     return [`${this.title}: ${this.converted.length} of ${this.layers.length} layers converted`, ...lines].join("\n");

@@ -1,6 +1,7 @@
 /** Files that are not what they should be. */
 import { statSync } from "node:fs";
 import { ArgumentError, NbitError } from "../errors.js";
+import { plainText, quoted } from "../plain-text.js";
 
 /** What can be wrong with a safetensors file. */
 export type SafetensorsCode =
@@ -28,7 +29,7 @@ export type SafetensorsCode =
 export class SafetensorsError extends NbitError {
   readonly path: string | null;
   constructor(code: SafetensorsCode, message: string, path: string | null = null) {
-    super(path === null ? `safetensors: ${message}` : `${path}: ${message}`, code);
+    super(plainText(path === null ? `safetensors: ${message}` : `${path}: ${message}`), code);
     this.path = path;
   }
 }
@@ -36,7 +37,7 @@ export class SafetensorsError extends NbitError {
 /** A checkpoint whose contents this version cannot read. */
 export class CheckpointError extends NbitError {
   constructor(code: "CHECKPOINT_FORMAT" | "CHECKPOINT_VERSION" | "CHECKPOINT_STATE", message: string) {
-    super(message, code);
+    super(plainText(message), code);
   }
 }
 
@@ -51,7 +52,7 @@ export class FileError extends NbitError {
     readonly path: string,
     options?: ErrorOptions,
   ) {
-    super(message, code, options);
+    super(plainText(message), code, options);
   }
 }
 
@@ -105,5 +106,5 @@ export function asFileError(fn: string, doing: string, path: string, error: unkn
   // "ENOSPC: no space left on device, write": the call and the path at the end say nothing that this message does not.
   const said = error.message.split(", ")[0] ?? error.message;
   const rest = [kept, FIXES[error.code] ?? ""].filter((part) => part !== "").join(" ");
-  return new FileError(`${fn}: expected to ${doing} ${JSON.stringify(path)}. Received: ${said}.${rest === "" ? "" : ` ${rest}`}`, error.code, path, { cause: error });
+  return new FileError(`${fn}: expected to ${doing} ${quoted(path)}. Received: ${said}.${rest === "" ? "" : ` ${rest}`}`, error.code, path, { cause: error });
 }

@@ -3,6 +3,7 @@ import { addToMessage, ArgumentError, NbitError, OutOfMemoryError } from "../err
 import { callable, filled, flag, orNull, record, such, text, whole } from "../kinds.js";
 import { deviceKind, dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { plainText } from "../plain-text.js";
 import { noGrad } from "../autograd/modes.js";
 import { isTensor } from "../tensor/handle.js";
 import { keep, scope } from "../tensor/scope.js";
@@ -261,7 +262,7 @@ export abstract class Module {
       });
       if (problem !== null) problems.push(`${path === "" ? this.constructor.name : path} ${problem}`);
     }
-    if (problems.length > 0) throw new NbitError(`loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`, "STATE_DICT_MISMATCH");
+    if (problems.length > 0) throw new NbitError(plainText(`loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`), "STATE_DICT_MISMATCH");
     noGrad(() => {
       for (const [target, source] of copies) target.copy_(source);
     });
@@ -413,10 +414,11 @@ export abstract class Module {
     return "";
   }
   toString(): string {
-    const lines = Array.from(this.namedChildren(), ([name, child]) => `  (${snakeCase(name)}): ${child.toString().replaceAll("\n", "\n  ")}`);
+    const lines = Array.from(this.namedChildren(), ([name, child]) => `  (${plainText(snakeCase(name))}): ${child.toString().replaceAll("\n", "\n  ")}`);
     const extra = this.extraRepr();
-    if (lines.length === 0) return `${this.constructor.name}(${extra})`;
-    return `${this.constructor.name}(\n${extra === "" ? "" : `  ${extra}\n`}${lines.join("\n")}\n)`;
+    const type = plainText(this.constructor.name);
+    if (lines.length === 0) return `${type}(${extra})`;
+    return `${type}(\n${extra === "" ? "" : `  ${extra}\n`}${lines.join("\n")}\n)`;
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
