@@ -79,7 +79,8 @@ for (const { least, most, wanted } of mixes) {
         const grown = resident() - before;
         assert.ok(grown <= 1.15 * mix.bytes, `${when}: ${(grown / MIB).toFixed(1)} MiB resident for ${(mix.bytes / MIB).toFixed(1)} MiB of tensors, seed ${seed}`);
         const told = memory().reservedBytes - reservedBytes;
-        assert.ok(Math.abs(told - grown) <= 0.1 * grown + MIB, `${when}: memory() tells ${(told / MIB).toFixed(1)} MiB, ${(grown / MIB).toFixed(1)} MiB are resident, seed ${seed}`);
+        // V8 too gives and takes, up to its 16 MiB for new objects.
+        assert.ok(told >= 0.9 * grown - MIB && told <= grown + 16 * MIB, `${when}: memory() tells ${(told / MIB).toFixed(1)} MiB, ${(grown / MIB).toFixed(1)} MiB are resident, seed ${seed}`);
       };
       while (mix.bytes < wanted) mix.take();
       check("filled");

@@ -35,7 +35,7 @@ size_t sizeOfClass(uint32_t c) {
 
 std::atomic<int64_t> liveBytes{0}, peakBytes{0}, smallIdle{0};
 std::atomic<int64_t> allocations{0}, smallMisses{0};
-bool installed = false;
+std::atomic<bool> installed{false};
 
 // ---------------------------------------------------------------- failures on purpose
 // For tests: the n-th allocation from now on fails, and so do the following ones. 0: none does.
@@ -139,7 +139,7 @@ struct CachingAllocator final : at::Allocator {
   at::DataPtr allocate(size_t n) override {
     if (n == 0) return {nullptr, nullptr, &freeBlock, at::Device(at::kCPU)};
     if (failIn.load(std::memory_order_relaxed) != 0) [[unlikely]] countDown(n);
-    TORCH_CHECK_WITH(OutOfMemoryError, n < kMost, "tried to allocate ", n, " bytes on the CPU");
+    TORCH_CHECK_WITH(OutOfMemoryError, n < kMost, "out of memory: tried to allocate ", n, " bytes on the CPU");
     Block* b = allocateBlock(n);
     if (!b) [[unlikely]] {
       trimAll();
@@ -161,8 +161,7 @@ struct CachingAllocator final : at::Allocator {
 // Once, before the first tensor: blocks remember which allocator frees them, so a later switch is safe but mixes the counts.
 NBIT_FN(allocatorInstall) {
   NBIT_TRY
-  if (!installed) c10::SetCPUAllocator(&allocator, 10);
-  installed = true;
+  if (!installed.exchange(true)) c10::SetCPUAllocator(&allocator, 10);
   return nullptr;
   NBIT_CATCH("allocator")
 }

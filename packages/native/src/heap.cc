@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -207,7 +208,7 @@ void join(Block* b, Block* above) {
 }  // namespace
 
 Block* allocate(size_t bytes) {
-  const size_t size = roundUp(bytes, sizeof(Block)) + sizeof(Block);
+  const size_t size = std::max(roundUp(bytes, sizeof(Block)) + sizeof(Block), kLeast);
   std::lock_guard<std::mutex> lock(mutex);
   Block* b = find(size);
   Block* behind = nullptr;

@@ -1,5 +1,5 @@
 /** Writing safetensors files. */
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, OutOfMemoryError } from "../errors.js";
 import { filled, flag, isPlain, orNull, such } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isTensor, scope, type Tensor } from "../tensor/index.js";
@@ -55,7 +55,7 @@ export function serializeSafetensors(tensors: NamedTensors, options: Pick<SaveOp
   atMost("serializeSafetensors", arguments, 2);
   checkOptions("serializeSafetensors", options, SERIALIZE);
   const plan = layOut("serializeSafetensors", tensors, options);
-  const bytes = new Uint8Array(plan.header.length + plan.dataLength);
+  const bytes = roomFor("serializeSafetensors", plan.header.length + plan.dataLength);
   bytes.set(plan.header);
   let at = plan.header.length;
   for (const [, tensor] of plan.tensors) {
@@ -65,6 +65,15 @@ export function serializeSafetensors(tensors: NamedTensors, options: Pick<SaveOp
     });
   }
   return bytes;
+}
+
+function roomFor(fn: string, length: number): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new OutOfMemoryError(`${fn}: expected tensors whose file fits into one Uint8Array. Received: ${length} bytes. Write them with saveSafetensors, or in parts.`);
+  }
 }
 
 interface Plan {

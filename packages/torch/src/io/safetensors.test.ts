@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
+import { OutOfMemoryError } from "../errors.js";
 import { arange, empty, rand, randn, zeros } from "../ops/index.js";
 import { memory, tensor, tensorFromBytes, type DType, type Tensor } from "../tensor/index.js";
 import { loadSafetensors, parseSafetensors, SafetensorsError, SafetensorsFile, saveSafetensors, serializeSafetensors, writeAtomically } from "./index.js";
@@ -126,6 +127,10 @@ void describe("safetensors: what is refused", () => {
 });
 
 void describe("safetensors: round trips", () => {
+  void it("serializes no more than an array of JavaScript holds", () => {
+    const wide = zeros([1], { dtype: "uint8" }).expand([2 ** 40]);
+    assert.throws(() => serializeSafetensors({ wide }), (e) => e instanceof OutOfMemoryError && e.code === "TORCH_OUT_OF_MEMORY" && /saveSafetensors/.test(e.message));
+  });
   void it("keeps every dtype, any shape and any name", () => {
     const shapes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 4 });
     const one = fc.tuple(fc.constantFrom(...storableDtypes), shapes, fc.infiniteStream(fc.nat(255)));
