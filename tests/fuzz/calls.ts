@@ -43,7 +43,7 @@ export function verdict(attempt: () => unknown): string | null {
     try {
       attempt();
     } catch (error) {
-      if (error instanceof TypeError && /private member|Receiver must be an instance/.test(error.message)) return null; // the language's own guard of a class
+      if (error instanceof TypeError && /private member|Receiver must be an instance|proxy that has been revoked/.test(error.message)) return null; // the language's own guard of a class or of a proxy
       if (!(error instanceof Error)) wrong = `threw ${typeof error}`;
       else if (!("code" in error) || typeof error.code !== "string") wrong = `threw ${error.name} without a code: ${error.message.slice(0, 200)}\n${(error.stack ?? "").split("\n").slice(1, 5).join("\n")}`;
       else if (error.message.includes("Exception raised from")) wrong = `the message carries a C++ backtrace: ${error.message.slice(0, 200)}`;

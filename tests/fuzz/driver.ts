@@ -1,44 +1,64 @@
-/** Runs the worker until the time is used up, and starts it again without the operator that ended it: a crash is a finding, not the end. */
+/** Runs workers until the calls or the time are used up, and starts another without the operator that ended one: a crash is a finding, not the end. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { showCall } from "./calls.js";
+import { read, write, type Written } from "./journal.js";
+import { smaller } from "./shrink.js";
 
 export interface FuzzOptions {
   readonly seed: number;
-  readonly seconds: number;
+  /** Until so many calls were made, or so many seconds have passed, whichever comes first. */
+  readonly calls?: number;
+  readonly seconds?: number;
   readonly which: "public" | "hidden";
   readonly leftOut: readonly string[];
   readonly only?: readonly string[];
   /** No call may take longer than this. Default 20: on a busy machine too. */
   readonly patienceSeconds?: number;
+  /** A process makes so many calls before another takes its place. Default 5000. */
+  readonly callsPerProcess?: number;
+  /** Workers at a time. Default 1. */
+  readonly jobs?: number;
+}
+export interface Deadly {
+  readonly operator: string;
+  /** The shortest call found that ends a process. */
+  readonly call: string;
+  readonly how: string;
+  /** The same for `npm run fuzz -- --replay`. */
+  readonly written: string;
 }
 export interface FuzzReport {
   calls: number;
   /** Calls that returned a value. */
   passed: number;
   operators: number;
+  processes: number;
   /** Wrong outcomes: errors without a code, tensors left behind. */
   readonly wrong: string[];
   /** Calls that ended the process, or that never came back. */
-  readonly deadly: { readonly operator: string; readonly call: string; readonly how: string }[];
+  readonly deadly: Deadly[];
 }
 
 const worker = fileURLToPath(new URL("worker.js", import.meta.url));
-/** Data that the worker may hold: absurd sizes shall fail to allocate, not fill the machine. */
-const LIMIT_KB = 1_500_000;
+/** Data that the worker may hold: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve address space of their own, and limit memory themselves. */
+const LIMIT_KB = process.env["NBIT_SANITIZED"] === undefined ? 1_500_000 : 40_000_000;
+/** Tries that making a deadly call smaller may take; each try of one that hangs takes as long as patience lasts. */
+const SHRINKS = 60;
+const SHRINKS_OF_HANGS = 6;
 
 interface Ended {
   readonly output: string;
   readonly how: string | null;
-  readonly call: string;
+  readonly journal: string;
 }
 
-function once(options: FuzzOptions, leftOut: readonly string[], seconds: number, journal: string): Promise<Ended> {
-  const patience = options.patienceSeconds ?? 20;
-  const args = [worker, String(options.seed), seconds.toFixed(1), journal, options.which, leftOut.join(","), (options.only ?? []).join(",")];
-  const child = spawn("sh", ["-c", `ulimit -d ${LIMIT_KB}; exec "$0" "$@"`, process.execPath, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
+/** One worker; `journal` is watched: a call that does not end is one that hangs. */
+function once(args: readonly string[], journal: string, patience: number): Promise<Ended> {
+  const child = spawn("sh", ["-c", `ulimit -d ${LIMIT_KB}; exec "$0" "$@"`, process.execPath, worker, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
   let output = "";
   let errors = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -51,39 +71,87 @@ function once(options: FuzzOptions, leftOut: readonly string[], seconds: number,
         hung = true;
         child.kill("SIGKILL");
       }
-    }, 1000);
+    }, 500);
     child.on("error", reject);
     child.on("close", (code, signal) => {
       clearInterval(watch);
       const how = code === 0 ? null : hung ? `did not come back within ${patience} s` : `ended the process with ${signal ?? `exit code ${code ?? "?"}`}: ${errors.trim().split("\n").slice(-3).join(" | ")}`;
-      resolve({ output, how, call: readFileSync(journal, "utf8").trimEnd() });
+      resolve({ output, how, journal: readFileSync(journal, "utf8") });
     });
   });
 }
 
-export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
-  const report: FuzzReport = { calls: 0, passed: 0, operators: 0, wrong: [], deadly: [] };
+/** A call that still ends a process, with as little in it as can be found. */
+async function shrink(written: Written, how: string, folder: string, patience: number): Promise<Deadly> {
+  let least = written;
+  let said = how;
+  let tries = 0;
+  const most = how.startsWith("did not") ? SHRINKS_OF_HANGS : SHRINKS;
+  const file = join(folder, "replay");
+  search: for (;;) {
+    for (const candidate of smaller(least.call)) {
+      if (tries++ >= most) break search;
+      writeFileSync(file, write({ target: least.target, call: candidate }));
+      const ended = await once(["replay", file], file, patience);
+      if (ended.how === null) continue;
+      least = { target: least.target, call: candidate };
+      said = ended.how;
+      continue search;
+    }
+    break;
+  }
+  return { operator: least.target, call: showCall(least.target, least.call), how: said, written: write(least) };
+}
+
+export async function replay(text: string, patience = 20): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "nbit-fuzz-"));
+  try {
+    const file = join(folder, "replay");
+    writeFileSync(file, text);
+    const { how, output } = await once(["replay", file], file, patience);
+    return `${showCall(read(text).target, read(text).call)}\n  ${how ?? output.trim()}`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export async function fuzz(options: FuzzOptions, progress: (report: FuzzReport) => void = () => undefined): Promise<FuzzReport> {
+  const { seed, calls = Infinity, seconds = Infinity, which, patienceSeconds: patience = 20, callsPerProcess = 5000, jobs = 1 } = options;
+  const report: FuzzReport = { calls: 0, passed: 0, operators: 0, processes: 0, wrong: [], deadly: [] };
   const leftOut = [...options.leftOut];
   const folder = mkdtempSync(join(tmpdir(), "nbit-fuzz-"));
-  const end = performance.now() + options.seconds * 1000;
-  try {
-    for (let run = 0; run < 100; run++) {
+  const end = performance.now() + seconds * 1000;
+  let planned = 0;
+  const work = async (): Promise<void> => {
+    for (;;) {
       const left = (end - performance.now()) / 1000;
-      if (left < 1) break;
-      const ended = await once({ ...options, seed: options.seed + run * 104729 }, leftOut, left, join(folder, `journal-${run}`));
+      const share = Math.min(callsPerProcess, calls - planned);
+      if (left < 1 || share <= 0 || report.deadly.length > 100) return;
+      planned += share;
+      const run = report.processes++;
+      const journal = join(folder, `journal-${run}`);
+      const ended = await once([String(seed + run * 104729), Math.min(left, 86_400).toFixed(1), journal, which, String(share), leftOut.join(","), (options.only ?? []).join(",")], journal, patience);
       if (ended.how === null) {
         const part = JSON.parse(ended.output) as { operators: number; calls: number; passed: number; found: string[] };
         report.calls += part.calls;
         report.passed += part.passed;
-        report.operators = part.operators;
+        report.operators = Math.max(report.operators, part.operators);
         report.wrong.push(...part.found);
-        break;
+      } else {
+        if (ended.journal === "") throw new Error(`The fuzz worker did not start: ${ended.how}`);
+        planned -= share; // how far it came is not known
+        const written = read(ended.journal);
+        if (!leftOut.includes(written.target)) {
+          leftOut.push(written.target);
+          report.deadly.push(await shrink(written, ended.how, mkdtempSync(join(folder, "shrink-")), patience));
+        }
       }
-      const operator = ended.call.slice(0, ended.call.indexOf("("));
-      if (operator === "") throw new Error(`The fuzz worker did not start: ${ended.how}`);
-      report.deadly.push({ operator, call: ended.call, how: ended.how });
-      leftOut.push(operator);
+      rmSync(journal, { force: true });
+      progress(report);
     }
+  };
+  try {
+    await Promise.all(Array.from({ length: jobs }, work));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

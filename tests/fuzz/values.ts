@@ -11,9 +11,12 @@ export type Value =
   | { readonly kind: "odd"; readonly what: (typeof ODD)[number] };
 
 /** Things that are no argument of any operator. */
-const ODD = ["object", "function", "symbol", "date", "fake tensor", "bare prototype", "cycle", "proxy", "typed array", "sparse array", "generator", "device", "NaN string", "throwing getter"] as const;
+const ODD = [
+  "object", "function", "symbol", "date", "fake tensor", "bare prototype", "cycle", "proxy", "typed array", "sparse array", "generator", "device", "NaN string", "throwing getter", "map", "set", "promise",
+  "class instance", "revoked proxy", "array subclass", "detached array", "shared array", "huge bigint", "deep array", "very long array", "busy getter", "busy list", "busy value", "busy proxy", "lone surrogate", "frozen list",
+] as const;
 const SHAPES: readonly (readonly number[])[] = [[], [0], [1], [3], [4], [2, 3], [3, 3], [3, 2], [1, 1], [2, 0, 3], [2, 3, 4], [3, 3, 3], [1, 3, 8, 8], [2, 3, 4, 4], [4, 1, 3, 3], [1, 2, 3, 4, 5]];
-const DTYPES: readonly DType[] = ["float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "uint16"];
+const DTYPES: readonly DType[] = ["float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "uint16", "uint64"];
 const FLAVORS: readonly Flavor[] = ["grad", "transposed", "expanded", "disposed", "meta", "sparse", "csr", "csc", "bsr", "bsc", "mkldnn", "zero", "conjugate", "negated", "real part", "overlapping", "large", "nan", "inference"];
 const INTEGERS = [0, 1, 2, 3, 4, -1, -2, 5, 7, -100, 65536, 2 ** 31 - 1, -(2 ** 31), 2 ** 53 - 1, -(2 ** 53), (1n << 63n) - 1n, -(1n << 63n), (1n << 62n) + 1n];
 const FLOATS = [0, 1, -1, 0.5, 0.1, 2.5, -0, 1e-30, 1e30, NaN, Infinity, -Infinity];
@@ -107,6 +110,19 @@ function makeTensor(shape: readonly number[], dtype: DType, flavor: Flavor): Ten
   }
 }
 
+/** Runs operators in the middle of another call: gives back what it was asked for. */
+function busy<T>(value: T): T {
+  scope(() => {
+    tensor([1, 2, 3]).add(1).sum([0]).item();
+    try {
+      tensor([1, 2]).add(tensor([1, 2, 3]));
+    } catch {
+      // that it fails is part of it
+    }
+  });
+  return value;
+}
+
 function makeOdd(what: (typeof ODD)[number]): unknown {
   switch (what) {
     case "object":
@@ -138,6 +154,51 @@ function makeOdd(what: (typeof ODD)[number]): unknown {
       return device("cpu");
     case "NaN string":
       return "NaN";
+    case "map":
+      return new Map([["dim", 1]]);
+    case "set":
+      return new Set([1]);
+    case "promise":
+      return Promise.resolve(1);
+    case "class instance":
+      return new (class Own {
+        dim = 1;
+      })();
+    case "revoked proxy": {
+      const { proxy, revoke } = Proxy.revocable({}, {});
+      revoke();
+      return proxy;
+    }
+    case "array subclass":
+      return new (class List extends Array<number> {})(1, 2);
+    case "detached array": {
+      const array = new Float32Array(4);
+      structuredClone(array.buffer, { transfer: [array.buffer] });
+      return array;
+    }
+    case "shared array":
+      return new Float64Array(new SharedArrayBuffer(16));
+    case "huge bigint":
+      return 1n << 100_000n;
+    case "deep array": {
+      let list: unknown = 1;
+      for (let i = 0; i < 20_000; i++) list = [list];
+      return list;
+    }
+    case "very long array":
+      return new Array<number>(2 ** 32 - 1);
+    case "busy getter":
+      return { get dtype() { return busy("float32"); }, get dim() { return busy(0); }, get keepdim() { return busy(true); } };
+    case "busy list":
+      return Object.defineProperty([1, 2], 1, { get: () => busy(2) });
+    case "busy value":
+      return { valueOf: () => busy(1), toString: () => busy("1"), [Symbol.toPrimitive]: () => busy(1), [Symbol.iterator]: () => busy([1][Symbol.iterator]()) };
+    case "busy proxy":
+      return new Proxy([1, 2], { get: (target, key) => busy(Reflect.get(target, key) as unknown), has: (target, key) => busy(Reflect.has(target, key)), ownKeys: (target) => busy(Reflect.ownKeys(target)) });
+    case "lone surrogate":
+      return "\ud800";
+    case "frozen list":
+      return Object.freeze([1, 2]);
     case "throwing getter":
       return { get dim(): number { throw Object.assign(new Error("from a getter"), { code: "FROM_GETTER" }); } };
   }

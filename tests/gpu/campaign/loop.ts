@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { cuda, memory, scope, seedEverything, type Tensor } from "@nbit/torch";
 import { Callback, CSVLogger, DeviceStatsMonitor, LearningRateMonitor, LossScaleMonitor, ModelCheckpoint, PrecisionLint, RunLog, Timer, Trainer, type TrainerView } from "@nbit/lightning";
 import { SILENT } from "../../helpers/training.js";
@@ -21,12 +23,14 @@ export interface LoopResult {
   readonly wrong: string[];
   readonly milliseconds: number;
   readonly replayed: number;
-  /** Bits of all weights at the end, to compare with those of another way. */
-  readonly weights: string;
+  /** All weights at the end, to compare with those of another way. */
+  readonly weights: readonly number[];
 }
 
 export const nameOf = (l: Loop): string => `${l.precision.name}, ${l.graph ? "graph" : "eager"}, ${l.callbacks ? "all callbacks" : "bare"}, ${l.mode}`;
 
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
 const bytesOn = (device: string): number => (device === "cuda" ? cuda.memoryStats().allocated : 0);
 
 /** What is held at two points, late enough that all that grows once has grown. */
@@ -37,7 +41,9 @@ class Held extends Callback {
     super();
   }
   override onTrainBatchStart(): void {
-    if (this.at.includes(this.#batches++)) this.samples.push({ handles: memory().unreleased, bytes: bytesOn(this.device) });
+    if (!this.at.includes(this.#batches++)) return;
+    collect(); // what earlier loops of the process left to the garbage collector
+    this.samples.push({ handles: memory().unreleased, bytes: bytesOn(this.device) });
   }
 }
 
@@ -85,7 +91,7 @@ export async function runLoop(loop: Loop): Promise<LoopResult> {
       if (end.handles !== middle.handles) wrong.push(`${end.handles - middle.handles} tensors more at the end than in the middle`);
       if (end.bytes !== middle.bytes) wrong.push(`${end.bytes - middle.bytes} bytes more on the device at the end than in the middle`);
     }
-    return { wrong, milliseconds, replayed: trainer.replayedBatches, weights: bitsOf(module.parameters()) };
+    return { wrong, milliseconds, replayed: trainer.replayedBatches, weights: scope(() => [...module.parameters()].flatMap((p) => p.detach().to("float64").flatten().tolist() as number[])) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -78,3 +78,10 @@ test("libtorch's messages keep their words, lose what concerns Python, and say t
     assert.ok(message.length < 300, message);
   }
 });
+
+test("an array that says it is longer than any list is refused before its elements are read", () => {
+  const endless = new Array<number>(2 ** 32 - 1);
+  fails(() => loosely(cat)(endless), /^cat: expected tensors to be an array of at most 16,777,215 elements\. Received: .*4294967295 elements/);
+  fails(() => loosely(zeros)(endless), /^zeros: expected size to be an array of at most 16,777,215 elements/);
+  fails(() => loosely(zeros)([2], { out: endless }), /^zeros: expected out to be a tensor/);
+});

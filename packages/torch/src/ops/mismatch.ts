@@ -2,7 +2,8 @@
 import { ArgumentError } from "../errors.js";
 import { nearest } from "../names.js";
 import { dtypeMeant } from "../tensor/dtype.js";
-import { conversionCost, isOptions, NUMBERS_AS_TENSORS, Tag, tagOf } from "./plan.js";
+import { MOST_ELEMENTS } from "../read-once.js";
+import { conversionCost, isOptions, isTooLong, NUMBERS_AS_TENSORS, Tag, tagOf } from "./plan.js";
 import type { Argument, KindLetter, Schema } from "./schema.js";
 
 const KINDS: Readonly<Record<KindLetter, readonly [one: string, many: string]>> = {
@@ -21,7 +22,8 @@ const KINDS: Readonly<Record<KindLetter, readonly [one: string, many: string]>> 
 };
 
 /** What any of these arguments may be. */
-function mayBe(args: readonly Argument[]): string {
+function mayBe(args: readonly Argument[], value: unknown): string {
+  if (isTooLong(value) && args.some((arg) => arg.list === true)) return `an array of at most ${MOST_ELEMENTS.toLocaleString("en")} elements`;
   const words = args.flatMap((arg) => {
     const [one, many] = KINDS[arg.kind];
     return arg.list === true ? (arg.size === undefined || arg.kind === "t" ? [many] : [one, many]) : [one];
@@ -55,7 +57,7 @@ function wrongOption(fn: string, forms: readonly Schema[], options: Readonly<Rec
       return new ArgumentError(fn, near === null ? (names.size === 0 ? "no options" : `options among ${[...names].join(", ")}`) : `the option ${near}`, name);
     }
     const takers = all.filter((a) => a.camel === name);
-    if (takers.length > 0 && takers.every((a) => conversionCost(a, tagOf(value)) === Infinity)) return new ArgumentError(fn, `${name} to be ${mayBe(takers)}`, value, takers.some((a) => a.kind === "d") ? dtypeMeant(value) : "");
+    if (takers.length > 0 && takers.every((a) => conversionCost(a, tagOf(value)) === Infinity)) return new ArgumentError(fn, `${name} to be ${mayBe(takers, value)}`, value, takers.some((a) => a.kind === "d") ? dtypeMeant(value) : "");
   }
   return null;
 }
@@ -83,7 +85,7 @@ function wrongPosition(fn: string, forms: readonly Schema[], args: readonly unkn
   });
   if (slots.length === 0) return null; // too many
   const names = [...new Set(slots.map((a) => a.camel))];
-  return new ArgumentError(fn, `${names.join(" or ")} to be ${mayBe(slots)}`, args[most], slots.some((a) => a.kind === "d") ? dtypeMeant(args[most]) : "");
+  return new ArgumentError(fn, `${names.join(" or ")} to be ${mayBe(slots, args[most])}`, args[most], slots.some((a) => a.kind === "d") ? dtypeMeant(args[most]) : "");
 }
 
 function neither(fn: string, forms: readonly Schema[], args: readonly unknown[]): ArgumentError {

@@ -6,7 +6,7 @@ import { isTensorList } from "../tensor/list.js";
 import { isGenerator } from "./generator.js";
 import { Complex } from "./complex.js";
 import { native, F, writeInteger } from "../native.js";
-import { elementsOf } from "../read-once.js";
+import { elementsOf, MOST_ELEMENTS } from "../read-once.js";
 import type { Argument, Schema } from "./schema.js";
 
 /** What an argument looks like, as far as the choice of an overload depends on it. */
@@ -21,7 +21,7 @@ export const Tag = {
  */
 export function own(value: unknown): unknown {
   if (typeof value !== "object" || value === null || isTensor(value)) return value;
-  if (Array.isArray(value)) return elementsOf(value as readonly unknown[]);
+  if (Array.isArray(value)) return isTooLong(value) ? value : elementsOf(value as readonly unknown[]);
   if (value instanceof Complex) {
     const { re, im } = value;
     return typeof re === "number" && typeof im === "number" ? new Complex(re, im) : NOTHING;
@@ -30,6 +30,11 @@ export function own(value: unknown): unknown {
 }
 /** What no argument takes. */
 const NOTHING = Symbol("not a number");
+
+/** An array of more elements than any list of a call has. */
+export function isTooLong(value: unknown): boolean {
+  return Array.isArray(value) && !(value.length <= MOST_ELEMENTS);
+}
 
 export function tagOf(value: unknown): number {
   if (isTensor(value)) return Tag.tensor;
@@ -59,6 +64,7 @@ export function tagOf(value: unknown): number {
 
 function tagOfList(list: readonly unknown[]): number {
   if (list.length === 0) return Tag.empty;
+  if (isTooLong(list)) return Tag.other;
   let result = -1;
   for (const e of list) {
     const tag = tagOfElement(e);
