@@ -2,9 +2,10 @@
 import { callable, flag, text } from "../kinds.js";
 import { dtypeKind } from "../tensor/kinds.js";
 import { autocastClearCache, autocastDecrementNesting, autocastIncrementNesting, autocastState, setAutocast } from "../backend.js";
-import { ArgumentError, NbitError } from "../errors.js";
+import { ArgumentError } from "../errors.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 
 export interface AutocastOptions {
   /** Type of the device whose operators are concerned. Default "cpu". */
@@ -59,8 +60,8 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
   autocastIncrementNesting();
   try {
     const result = fn();
-    if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
-      throw new NbitError("autocast: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the region. Open the region inside the asynchronous function, around its synchronous parts.", "AUTOCAST_ASYNC");
+    if (isPromise(result))
+      refusePromise(result, "autocast: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the region. Open the region inside the asynchronous function, around its synchronous parts.", "AUTOCAST_ASYNC");
     return result;
   } finally {
     const depth = autocastDecrementNesting();

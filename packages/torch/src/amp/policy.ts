@@ -2,6 +2,7 @@
 import { callable, record } from "../kinds.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { native } from "../native.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 import { atMost, checkArguments } from "../options.js";
 import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { schemasOf } from "../ops/schema.js";
@@ -52,8 +53,8 @@ export class AutocastPolicy {
     native.policyPush(this.#id);
     try {
       const result = fn();
-      if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
-        throw new NbitError("amp.policy: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the policy.", "AUTOCAST_ASYNC");
+      if (isPromise(result))
+        refusePromise(result, "amp.policy: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the policy.", "AUTOCAST_ASYNC");
       return result;
     } finally {
       native.policyPop();

@@ -1,14 +1,11 @@
 /** Whether operations are recorded for backward. */
-import { NbitError } from "../errors.js";
 import { callable, flag } from "../kinds.js";
 import { native } from "../native.js";
 import { atMost, checkArguments } from "../options.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 
 function synchronous<T>(fn: string, result: T): T {
-  if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function") {
-    result.then.call(result, undefined, () => undefined); // this error says what is wrong: a later rejection is not to end the process
-    throw new NbitError(`${fn}: expected a synchronous function. Received: a function that returns a promise: the mode ends before its code after an await runs. Use ${fn} inside the asynchronous function.`, "ERR_ASYNC_MODE");
-  }
+  if (isPromise(result)) refusePromise(result, `${fn}: expected a synchronous function. Received: a function that returns a promise: the mode ends before its code after an await runs. Use ${fn} inside the asynchronous function.`, "ERR_ASYNC_MODE");
   return result;
 }
 

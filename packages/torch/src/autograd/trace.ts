@@ -1,8 +1,8 @@
 /** What ran: every operator of a region with its dtypes, shapes and time. Costs nothing while no trace runs. */
-import { NbitError } from "../errors.js";
 import { native } from "../native.js";
 import { callable, flag } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 import { deviceOfCode } from "../tensor/device.js";
 import { dtypeName, type DType } from "../tensor/dtype.js";
 
@@ -97,7 +97,6 @@ export function trace<T>(fn: () => T, options: TraceOptions = {}): Trace<T> {
     throw error;
   }
   const { events, dropped } = stopTrace();
-  if (typeof result === "object" && result !== null && "then" in result && typeof result.then === "function")
-    throw new NbitError("trace: expected a synchronous function. Received: a function that returns a promise.", "ERR_ASYNC_MODE");
+  if (isPromise(result)) refusePromise(result, "trace: expected a synchronous function. Received: a function that returns a promise.", "ERR_ASYNC_MODE");
   return { result, events, dropped };
 }

@@ -17,6 +17,7 @@ import { operator } from "./operators.js";
 import { stepAsPairs } from "./pairs.js";
 import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
 import { copyState, disposeState, readStateDict, refusing, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 
 /** One thing that an optimizer remembers; lists are LBFGS's. */
 export type StateValue = Tensor | number | null | readonly (Tensor | number)[];
@@ -193,6 +194,7 @@ export abstract class Optimizer {
   /** All of a step: for optimizers that evaluate the closure more than once. */
   protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
     const loss = closure === undefined ? null : closure();
+    if (isPromise(loss)) refusePromise(loss, "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.", "OPTIMIZER_CLOSURE");
     this.stepping(() => noGrad(() => this.paramGroups.forEach((group, i) => this.#stepOne(group, i))));
     return loss;
   }

@@ -1,8 +1,9 @@
 /** Lifetime: scopes free what was made inside them; a finalizer is the safety net for what was made outside. */
 import { types } from "node:util";
-import { ArgumentError, NbitError } from "../errors.js";
+import { ArgumentError } from "../errors.js";
 import { F, native } from "../native.js";
 import { atMost } from "../options.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
@@ -114,8 +115,7 @@ export function scope<T>(fn: () => T): T {
   try {
     result = fn();
     if (isPromise(result)) {
-      result.then(undefined, () => undefined);
-      throw new NbitError("scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.", "SCOPE_ASYNC");
+      refusePromise(result, "scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.", "SCOPE_ASYNC");
     }
   } catch (error) {
     close(mine, outer, undefined);
@@ -173,8 +173,4 @@ export function keep<T extends Tensor>(tensor: T): T {
     if (handleOrZero(tensor) !== 0) native.guard(tensor, handleOrZero(tensor));
   }
   return tensor;
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
 }

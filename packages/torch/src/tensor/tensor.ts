@@ -1,6 +1,7 @@
 /** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
 import { addDescriber, ArgumentError, NbitError, words } from "../errors.js";
 import { F, native, writeLists } from "../native.js";
+import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/invoke.js";
 import { Complex } from "../ops/complex.js";
@@ -334,6 +335,7 @@ export class Tensor {
     const id = native.registerHook(handle, () => {
       const gradient = wrap(takeHandle());
       const after = fn(gradient);
+      if (isPromise(after)) refusePromise(after, "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.", "ERR_ASYNC_HOOK");
       const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
       F[0] = replaced;
     });
