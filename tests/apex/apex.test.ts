@@ -174,6 +174,44 @@ test("misuse", () => {
   assert.throws(() => registerHalfFunction("no_such"), /name of an operator/);
 });
 
+test("a parameter that was put into a group by hand is refused, where it would be stepped with scaled gradients", () => {
+  for (const optLevel of ["O0", "O1", "O2", "O3"] as const) {
+    const net = new nn.Linear(2, 2);
+    const optimizer = new optim.SGD(net.parameters(), { lr: 0.125, momentum: 0.5 });
+    using handle = initialize(net, optimizer, { optLevel });
+    const other = new nn.Parameter(tensor([1, 2]));
+    const step = (): void => {
+      optimizer.zeroGrad();
+      handle.scaleLoss(handle.run(() => net.forward(tensor([[1, 2]])).float().sum().add(other.sum())), optimizer, (scaled) => void scaled.backward());
+      optimizer.step();
+    };
+    step();
+    const group = optimizer.paramGroups[0] as optim.ParamGroup;
+    const [first] = group.params;
+    group.params[0] = other;
+    assert.throws(step, { code: "APEX_MISUSE", message: /parameters that initialize and addParamGroup were given\. Received: another one in a group of SGD/ });
+    assert.deepEqual(other.tolist(), [1, 2]);
+    group.params[0] = first as Tensor;
+    optimizer.addParamGroup({ params: [new nn.Parameter(tensor([3]))] });
+    step();
+  }
+});
+
+test("weights of an O2 model under earlier names reach the masters", () => {
+  class Capital extends nn.Module {
+    readonly OutNorm = new nn.LayerNorm([2]);
+    readonly fc = new nn.Linear(2, 2);
+    forward(x: Tensor): Tensor {
+      return this.OutNorm.forward(this.fc.forward(x));
+    }
+  }
+  const net = new Capital();
+  using handle = initialize(net, new optim.SGD(net.parameters(), { lr: 0.1 }), { optLevel: "O2" });
+  net.loadStateDict(new Map([...net.stateDict()].map(([name, t]) => [name.replace("OutNorm", "Out_norm"), t.detach().mul(0).add(0.75)])));
+  assert.equal(handle.enabled, true);
+  for (const [name, t] of net.stateDict()) assert.ok(t.eq(0.75).all().item(), name);
+});
+
 test("registered functions join O1's lists", () => {
   registerFloatFunction("tanh");
   registerHalfFunction("sigmoid");

@@ -150,6 +150,7 @@ export class Amp {
     Object.assign(optimizer, {
       step: (closure?: () => Tensor): Tensor | null => {
         if (closure !== undefined) throw new NbitError("apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.", MISUSE);
+        weights.requireOwn(optimizer);
         if (weights.scaled(optimizer)) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
         weights.sync(optimizer);
         const skip = this.willSkip(optimizer);
@@ -197,8 +198,11 @@ export class Amp {
       noGrad(() => {
         for (const [name, t] of stateDict.call(model)) {
           const master = masters.get(t) ?? this.#untouched.get(t);
+          if (master === undefined || master === t) continue;
           const source = given.get(name);
-          if (master !== undefined && master !== t && source !== undefined) master.copy_(source);
+          if (source !== undefined) master.copy_(source);
+          // Loaded under a name of earlier versions.
+          else if (!master.to(t.dtype).equal(t.detach())) master.copy_(t.detach());
         }
       });
       return result;
@@ -369,7 +373,8 @@ export class Amp {
     if (masters !== undefined) {
       for (const key of new Set([...Object.keys(own), ...Object.keys(masters)])) {
         const shape = own[key]?.shape.join();
-        if (shape === undefined || masters[key]?.shape.join() !== shape) throw new ArgumentError(fn, `masters of ${Object.keys(own).length} parameters, in their shapes`, Object.keys(masters).length, "Was it saved at another opt level?");
+        const saved = masters[key];
+        if (shape === undefined || saved?.shape.join() !== shape || !saved.isFloatingPoint() || saved.layout !== "strided") throw new ArgumentError(fn, `masters of ${Object.keys(own).length} parameters, in their shapes`, Object.keys(masters).length, "Was it saved at another opt level?");
       }
     }
     this.lossScalers.forEach((s, i) => s.loadStateDict(given[`loss_scaler${i}`] as Readonly<Record<string, unknown>>));

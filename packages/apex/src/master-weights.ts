@@ -42,7 +42,15 @@ export class MasterWeights {
   }
   /** Parameters that no optimizer has: backwards of scaled losses reach them too. */
   adoptFree(parameters: Iterable<Tensor>): void {
-    for (const p of parameters) if (p.isFloatingPoint() && !this.#pairs.has(p)) this.#pairs.set(p, new Pair(p, p));
+    for (const p of parameters) if ((p.isFloatingPoint() || p.isComplex()) && !this.#pairs.has(p)) this.#pairs.set(p, new Pair(p, p));
+  }
+
+  /** Gradients of a parameter that was put into a group by hand would be stepped with as they are scaled. */
+  requireOwn(optimizer: optim.Optimizer): void {
+    const own = new Set(this.pairsOf(optimizer).map(({ master }) => master));
+    for (const group of optimizer.paramGroups)
+      for (const p of group.params)
+        if (!own.has(p)) throw new NbitError(`apex: expected the parameters that initialize and addParamGroup were given. Received: another one in a group of ${optimizer.constructor.name}. Exchange parameters before initialize, or add them with addParamGroup.`, MISUSE);
   }
 
   has(optimizer: optim.Optimizer): boolean {

@@ -39,7 +39,7 @@ export class DtypeLoan {
   #castAll(lent: Lent[]): void {
     for (const tensor of new Set(this.#held.values())) {
       if (tensor.disposed || !tensor.isFloatingPoint() || tensor.dtype === this.#dtype) continue;
-      const cast = tensor.detach().to(this.#dtype);
+      const cast = scope(() => tensor.detach().to(this.#dtype));
       const { grad } = tensor;
       if (grad !== null) {
         keep(grad);
