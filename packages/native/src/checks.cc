@@ -4,6 +4,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
+#include <string_view>
+
 namespace nbit {
 
 std::string described(const at::Tensor& t) {
@@ -35,6 +37,23 @@ void apart(const std::vector<Named>& written, const std::vector<Named>& read) {
 }
 
 }  // namespace checks
+
+void checkSideBySide(std::initializer_list<NamedList> lists) {
+  const NamedList& first = *lists.begin();
+  for (const NamedList& list : lists) {
+    const bool steps = std::string_view(list.name) == "state_steps";
+    TORCH_CHECK_VALUE(list.tensors.size() == first.tensors.size() || (list.tensors.empty() && &list != &first), "expected ", first.tensors.size(), " tensors in ", list.name, ", as in ", first.name, ". Received: ", list.tensors.size());
+    for (size_t i = 0; i < list.tensors.size(); i++) {
+      const at::Tensor& t = list.tensors[i];
+      if (steps) {
+        NBIT_EXPECT(t.defined() && t.numel() == 1, t, list.name, " of one element each");
+      } else {
+        NBIT_EXPECT(t.defined() && t.layout() == c10::kStrided && t.numel() == first.tensors[i].numel() && (t.is_non_overlapping_and_dense() || t.numel() <= 1), t, list.name, " in one piece of memory, of ",
+                    first.tensors[i].numel(), " elements, as ", first.name);
+      }
+    }
+  }
+}
 
 namespace {
 

@@ -52,6 +52,13 @@ void apart(const std::vector<Named>& written, const std::vector<Named>& read);
 
 }  // namespace checks
 
+/** Lists of which a kernel takes the first elements together, then the second, …: as many in each (or none), of as many elements, all in one piece of memory. Single numbers are steps. */
+struct NamedList {
+  const char* name;
+  at::TensorList tensors;
+};
+void checkSideBySide(std::initializer_list<NamedList> lists);
+
 /** Gives every operator of ours an answer where it has no kernel: on another device, in another layout. Once, after all are registered. */
 void refuseWhereThereIsNoKernel();
 

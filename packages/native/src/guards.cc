@@ -202,6 +202,18 @@ Guard sameLength(const char* name, const char* like) {
     TORCH_CHECK_VALUE(a->toListRef().size() == b->toListRef().size(), "expected as many tensors in ", name, " as in ", like, ", ", b->toListRef().size(), ". Received: ", a->toListRef().size());
   };
 }
+/** What optimizers' steps go over side by side, where there is no direct call that checks it. */
+Guard sideBySide(std::vector<const char*> names) {
+  return [=](const Arguments& call) {
+    std::vector<std::vector<at::Tensor>> kept;
+    for (const char* name : names) {
+      const auto* v = call.find(name);
+      kept.push_back(v != nullptr && v->isTensorList() ? v->toTensorVector() : std::vector<at::Tensor>());
+    }
+    const auto list = [&](size_t i) { return NamedList{i < names.size() ? names[i] : "", i < kept.size() ? at::TensorList(kept[i]) : at::TensorList()}; };
+    checkSideBySide({list(0), list(1), list(2), list(3), list(4), list(5)});
+  };
+}
 /** A tensor cut into no more parts than there can be tensors. */
 Guard pieces() {
   return [](const Arguments& call) {

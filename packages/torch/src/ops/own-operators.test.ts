@@ -10,8 +10,8 @@ type Values = Record<string, unknown>;
 interface Row {
   /** Arguments that fit, by their names in the schema. */
   readonly args: () => Values;
-  /** Where its kernels are. Default "cpu". */
-  readonly on?: "cuda";
+  /** Where alone its kernels are. Default: on the CPU, and on a GPU where there is one. */
+  readonly on?: "cpu" | "cuda";
   /** Arguments of any size: nothing else says how large they are. */
   readonly free?: readonly string[];
 }
@@ -39,16 +39,17 @@ const ROWS: Readonly<Record<string, Row>> = {
   },
   quantize_blockwise: { free: ["x"], args: () => ({ x: matrix(), map: map256(), block_size: 16 }) },
   dequantize_blockwise: { args: () => ({ codes: zeros([2, 8], { dtype: "uint8" }), absmax: ones([2]), map: map256(), block_size: 8 }) },
-  quantize_small: { free: ["x", "map"], args: () => ({ x: matrix(), map: arange(16).float(), block_size: 16, keep_positive: true }) },
-  dequantize_small: { free: ["map"], args: () => ({ codes: zeros([16], { dtype: "uint8" }), absmax: ones([2]), map: arange(16).float(), block_size: 16, shape: [4, 8] }) },
+  quantize_small: { on: "cpu", free: ["x", "map"], args: () => ({ x: matrix(), map: arange(16).float(), block_size: 16, keep_positive: true }) },
+  dequantize_small: { on: "cpu", free: ["map"], args: () => ({ codes: zeros([16], { dtype: "uint8" }), absmax: ones([2]), map: arange(16).float(), block_size: 16, shape: [4, 8] }) },
   adam8bit_: {
+    on: "cpu",
     args: () => ({
       p: matrix(), g: matrix(), codes1: zeros([4, 8], { dtype: "uint8" }), codes2: zeros([4, 8], { dtype: "uint8" }), absmax1: ones([2]), absmax2: ones([2]), map1: map256(), map2: map256(),
       ...rates, decoupled: true, correction1: 0.1, correction2: 0.01, block_size: 16, keep_positive: true,
     }),
   },
-  one_state8bit_: { args: () => ({ p: matrix(), g: matrix(), codes: zeros([4, 8], { dtype: "uint8" }), absmax: ones([2]), map: map256(), kind: 1, ...rates, first: false, nesterov: false, block_size: 16, keep_positive: false }) },
-  low_bit_step_: { args: () => ({ ...lowBit(), step: 2 }) },
+  one_state8bit_: { on: "cpu", args: () => ({ p: matrix(), g: matrix(), codes: zeros([4, 8], { dtype: "uint8" }), absmax: ones([2]), map: map256(), kind: 1, ...rates, first: false, nesterov: false, block_size: 16, keep_positive: false }) },
+  low_bit_step_: { on: "cpu", args: () => ({ ...lowBit(), step: 2 }) },
   low_bit_kernels: { args: () => ({}) },
   use_low_bit_kernels: { args: () => ({ which: 0 }) },
   low_bit_step_device_: { on: "cuda", args: () => ({ ...lowBit(), step: tensor(2), lr_tensor: tensor(0.1), grad_scale: tensor(1), found_inf: tensor(0) }) },
@@ -83,7 +84,7 @@ const OTHERS: readonly Other[] = [
   { name: "requires a gradient", make: (t) => (t.isFloatingPoint() ? t.detach().clone().requiresGrad_() : t) },
   { name: "sparse", make: (t) => t.toSparse() },
   { name: "sparse rows", make: (t) => (t.ndim === 2 ? t.toSparseCsr() : t.toSparse()) },
-  { name: "mkldnn", make: (t) => (t.isFloatingPoint() && t.ndim > 0 ? t.float().toMkldnn() : t.toSparse()) },
+  { name: "mkldnn", make: (t) => (t.isFloatingPoint() && t.ndim > 0 && t.device.type === "cpu" ? t.float().toMkldnn() : t.toSparse()) },
   { name: "zero everywhere, without memory", make: (t) => aten["_efficientzerotensor"]?.([...t.shape], { dtype: t.dtype }) },
   { name: "a conjugate view", make: (t) => aten["conj"]?.(t.to("complex64")) },
   { name: "a negated view", make: (t) => (t.isFloatingPoint() ? aten["_neg_view"]?.(t) : t) },
@@ -94,9 +95,9 @@ const NUMBERS: Readonly<Record<string, readonly unknown[]>> = {
   d: ["int64", "bool", "complex64", "float8_e4m3fn", "float64", "nonsense"],
 };
 
-function placed(values: Values): Values {
-  const place = (v: unknown): unknown => (isTensor(v) ? v.to(device) : Array.isArray(v) ? v.map(place) : v);
-  return Object.fromEntries(Object.entries(values).map(([name, v]) => [name, place(v)]));
+function placed(row: Row): Values {
+  const place = (v: unknown): unknown => (isTensor(v) ? v.to(row.on === "cpu" ? "cpu" : device) : Array.isArray(v) ? v.map(place) : v);
+  return Object.fromEntries(Object.entries(row.args()).map(([name, v]) => [name, place(v)]));
 }
 
 interface Call {
@@ -107,7 +108,7 @@ interface Call {
 
 /** Every call that differs from one that fits in one place, and every choice of absent optional arguments. */
 function* calls(row: Row, schema: readonly Argument[]): Generator<Call> {
-  const fits = (): Values => placed(row.args());
+  const fits = (): Values => placed(row);
   for (const a of schema) {
     const given = fits()[a.name];
     if (a.kind === "t" && a.list !== true) {
@@ -161,14 +162,14 @@ test("every operator of ours has a row here", () => {
 for (const [name, row] of Object.entries(ROWS)) {
   const schema = schemasOf(`nbit::${name}`)[0]?.args;
   if (schema === undefined) continue;
-  const runs = device === "cuda" || row.on === undefined;
+  const runs = device === "cuda" || row.on !== "cuda";
   test(`nbit::${name} takes what fits, and says what it expected of everything else`, () => {
     noGrad(() => {
       const call = (args: Values): unknown => operators("nbit")[name]?.(...schema.map((a) => args[a.name]));
       const once = (): unknown[] =>
         scope(() => {
           torch.manualSeed(3);
-          const args = placed(row.args());
+          const args = placed(row);
           return numbersOf(call(args), args, schema);
         });
       const first = runs ? once() : null;
