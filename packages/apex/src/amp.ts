@@ -9,6 +9,7 @@ import { MasterWeights } from "./master-weights.js";
 import { MISUSE } from "./misuse.js";
 import type { Pair } from "./pairs.js";
 import { resolveOptLevel, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
+import { isMap } from "@nbit/torch/realm";
 
 export interface InitializeOptions extends OptOverrides {
   /** Default "O1". */
@@ -193,7 +194,7 @@ export class Amp {
     });
     define("loadStateDict", (...args: Parameters<typeof loadStateDict>): ReturnType<typeof loadStateDict> => {
       const result = loadStateDict.apply(model, args);
-      const given = args[0] instanceof Map ? (args[0] as ReadonlyMap<string, Tensor>) : new Map(Object.entries(args[0]));
+      const given = isMap(args[0]) ? (args[0] as ReadonlyMap<string, Tensor>) : new Map(Object.entries(args[0]));
       const masters = masterOf();
       noGrad(() => {
         for (const [name, t] of stateDict.call(model)) {

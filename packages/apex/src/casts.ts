@@ -1,16 +1,14 @@
 /** Casting of models, inputs and outputs. */
 import { atMost, isFloatingPoint, nn, Tensor, type DType } from "@nbit/torch";
+import { isMap, isPlain } from "@nbit/torch/realm";
 
 /** Every floating point tensor in arrays, plain objects and Maps, cast. */
 export function castTensors(value: unknown, dtype: DType): unknown {
   atMost("castTensors", arguments, 2);
   if (value instanceof Tensor) return value.isFloatingPoint() ? value.to(dtype) : value;
   if (Array.isArray(value)) return value.map((v) => castTensors(v, dtype));
-  if (value instanceof Map) return new Map([...value].map(([k, v]) => [k, castTensors(v, dtype)]));
-  if (typeof value === "object" && value !== null) {
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castTensors(v, dtype)]));
-  }
+  if (isMap(value)) return new Map([...value].map(([k, v]) => [k, castTensors(v, dtype)]));
+  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castTensors(v, dtype)]));
   return value;
 }
 

@@ -1,6 +1,7 @@
 /** Functions of a user's own under O1: what dtype their tensors come in. */
 import { atMost, amp, Tensor, type DType } from "@nbit/torch";
 import { castTensors } from "./casts.js";
+import { isMap } from "@nbit/torch/realm";
 
 /** Whether code runs inside an O1 region with its casts on. */
 let active = false;
@@ -49,7 +50,7 @@ const ORDER: readonly DType[] = ["float16", "bfloat16", "float32", "float64"];
 
 function widest(value: unknown): DType | null {
   if (value instanceof Tensor) return ORDER.includes(value.dtype) ? value.dtype : null;
-  const items: unknown[] = Array.isArray(value) ? value : value instanceof Map ? [...value.values()] : [];
+  const items: unknown[] = Array.isArray(value) ? value : isMap(value) ? [...value.values()] : [];
   let found: DType | null = null;
   for (const dtype of items.map(widest)) if (dtype !== null && (found === null || ORDER.indexOf(dtype) > ORDER.indexOf(found))) found = dtype;
   return found;

@@ -1,10 +1,9 @@
 import { Tensor } from "@nbit/torch";
+import { isMap, isPlain } from "@nbit/torch/realm";
 
 /** Whether a value is an object literal (or has no prototype), so that its keys may be walked. */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  return isPlain(value);
 }
 
 /**
@@ -22,7 +21,7 @@ export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unkn
     }
     return copy ?? items;
   }
-  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, mapTensors(item, fn)]));
+  if (isMap(value)) return new Map([...value].map(([key, item]) => [key, mapTensors(item, fn)]));
   if (isPlainObject(value)) {
     let copy: Record<string, unknown> | null = null;
     for (const key of Object.keys(value)) {
@@ -38,6 +37,6 @@ export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unkn
 export function eachTensor(value: unknown, fn: (tensor: Tensor) => void): void {
   if (value instanceof Tensor) fn(value);
   else if (Array.isArray(value)) for (const item of value) eachTensor(item, fn);
-  else if (value instanceof Map) for (const item of value.values()) eachTensor(item, fn);
+  else if (isMap(value)) for (const item of value.values()) eachTensor(item, fn);
   else if (isPlainObject(value)) for (const key of Object.keys(value)) eachTensor(value[key], fn);
 }

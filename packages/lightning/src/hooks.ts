@@ -5,6 +5,7 @@ import { waitFor } from "./loops/pending.js";
 import type { Pending } from "./loops/pending.js";
 import { LightningModule } from "./module.js";
 import type { TrainerView } from "./trainer-view.js";
+import { isError } from "@nbit/torch/realm";
 
 /** Hooks that callbacks have, and modules too where the names meet. */
 export type HookName = Exclude<Extract<keyof Callback, `on${string}`>, "onSaveCheckpoint" | "onLoadCheckpoint" | "onException"> | "setup" | "teardown";
@@ -100,7 +101,7 @@ export async function named<T>(hook: string, promise: PromiseLike<T>): Promise<T
   try {
     return await promise;
   } catch (error) {
-    if (!(error instanceof Error)) {
+    if (!isError(error)) {
       const made = new ArgumentError(hook, "to fail, if at all, with an Error", error, "", "ERR_HOOK_REJECTED");
       made.cause = error;
       throw made;

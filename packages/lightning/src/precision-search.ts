@@ -14,6 +14,7 @@ import type { Loaders } from "./trainer.js";
 import type { TrainerOptions } from "./trainer-options.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepResult } from "./types.js";
+import { isError } from "@nbit/torch/realm";
 
 export interface PrecisionSearchOptions {
   /** Default 32, "bf16", 16 and "bf16-true". The first is what the others are compared with. */
@@ -83,7 +84,7 @@ export class PrecisionSearch {
         try {
           await trainer.fit(module, { trainDataloaders: batches });
         } catch (cause) {
-          error = cause instanceof Error ? (cause.message.split("\n")[0] ?? cause.message) : String(cause);
+          error = isError(cause) ? (cause.message.split("\n")[0] ?? cause.message) : String(cause);
         }
         rows.push(rowOf(this.#options.precisions[i] ?? 32, probe, probes[0] ?? probe, trainer, error));
       }

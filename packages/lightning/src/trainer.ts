@@ -46,6 +46,7 @@ import { checkTrainerOptions, resolveOptions } from "./trainer-options.js";
 import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
 import type { RunningStage, TrainerFn } from "./types.js";
+import { isError } from "@nbit/torch/realm";
 
 /** A loader, a list of loaders, or nothing (the module's own loader is asked then). */
 export type Loaders = Loader | readonly Loader[] | null | undefined;
@@ -262,7 +263,7 @@ export class Trainer extends TrainerState {
       try {
         await end();
       } catch (second) {
-        if (reason instanceof Error && reason.cause === undefined) reason.cause = second;
+        if (isError(reason) && reason.cause === undefined) reason.cause = second;
       }
     };
     for (const callback of this.callbacks) await attempt(() => callback.onException(this, run.module, reason));
@@ -285,7 +286,7 @@ export class Trainer extends TrainerState {
     try {
       this.saveCheckpoint(path, { metadata });
     } catch (cause) {
-      const lost = new InterruptError(`fit: interrupted after ${steps}. Its checkpoint could not be written: ${cause instanceof Error ? cause.message : String(cause)}`, null, signal);
+      const lost = new InterruptError(`fit: interrupted after ${steps}. Its checkpoint could not be written: ${isError(cause) ? cause.message : String(cause)}`, null, signal);
       lost.cause = cause;
       return lost;
     }

@@ -49,7 +49,8 @@ export function planAddon(libtorch, compiler) {
   const lib = join(libtorch.path, "lib");
   const libraries = ["torch", "torch_cpu", "c10", ...(cuda ? ["torch_cuda", "c10_cuda"] : [])];
   const cudaRuntime = cuda ? cudaRuntimeLibrary(libtorch, cuda) : [];
-  const link = ["-shared", "-fPIC", `-L${lib}`, `-Wl,-rpath,${lib}`, "-Wl,--no-as-needed", ...libraries.map((name) => `-l${name}`), ...openMp(lib), ...cudaRuntime];
+  // Node unloads an addon when the last thread that loaded it ends; this one's kernels stay registered with libtorch.
+  const link = ["-shared", "-fPIC", `-L${lib}`, `-Wl,-rpath,${lib}`, "-Wl,-z,nodelete", "-Wl,--no-as-needed", ...libraries.map((name) => `-l${name}`), ...openMp(lib), ...cudaRuntime];
   const key = sha([...units.map((unit) => unit.hash), ...link].join("\0"));
   return { units, link, key, folder: join(cacheFolder(), `addon-${key.slice(0, 16)}`), withoutCuda: libtorch.cuda && cuda === null ? "the headers of the CUDA toolkit were not found (CUDA_HOME, /usr/local/cuda)" : null };
 }

@@ -115,6 +115,7 @@ export interface NativeAddon {
   setFloat32MatmulPrecision(name: string): void;
   getFloat32MatmulPrecision(): string;
   setDefaultDtype(dtype: number): void;
+  getDefaultDtype(): number;
   /** The C library's pow. */
   pow(base: number, exponent: number): number;
   // cuda: present only when the addon was built for a CUDA libtorch

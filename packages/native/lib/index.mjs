@@ -1,12 +1,11 @@
 /**
- * Loads the addon, once, on the main thread. `native` is what it exports; only `@nbit/torch` speaks its language.
+ * Loads the addon. Only `@nbit/torch` speaks its language. Every load is an environment of its own, with tensors of its own: each thread makes one, and each vm context, and each copy of `@nbit/torch`.
  *
- * Importing this module throws a SetupError when there is nothing to load: NBIT_NOT_SET_UP, NBIT_LOAD_FAILED, NBIT_WORKER_THREAD, NBIT_NODE_VERSION, NBIT_PLATFORM.
+ * Importing this module throws a SetupError when there is nothing to load: NBIT_NOT_SET_UP, NBIT_LOAD_FAILED, NBIT_SECOND_COPY, NBIT_NODE_VERSION, NBIT_PLATFORM.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { isMainThread } from "node:worker_threads";
 import { readInstalled } from "./addon-build.mjs";
 import { planAddon } from "./addon-plan.mjs";
 import { findCompiler } from "./compiler.mjs";
@@ -14,34 +13,13 @@ import { SetupError } from "./errors.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
 import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
 
-
-function load() {
+/** @returns {{ addon: string, libtorch: import("./libtorch.mjs").Libtorch | null }} */
+function find() {
   checkPlatform();
-  if (!isMainThread) {
-    throw new SetupError("NBIT_WORKER_THREAD", {
-      problem: "tensors live on the main thread, and this is a worker thread. libtorch itself computes on all cores; send plain typed arrays to workers that prepare data.",
-      fix: "move the import of @nbit/torch out of the worker   # or start a process: child_process.fork()",
-    });
-  }
-  const record = readInstalled();
   const looked = [];
-  const found = existsSync(installedAddon) ? { addon: installedAddon, libtorch: record?.libtorch ?? null } : fromCache(looked);
-  if (found === null) {
-    throw new SetupError("NBIT_NOT_SET_UP", { problem: "the native addon has not been built for this copy of nbit.", looked: [{ place: installedAddon, found: "no such file" }, ...looked], fix: SETUP_COMMAND });
-  }
-  const module = { exports: {} };
-  try {
-    // Every symbol now: a libtorch that does not fit fails here, with a name, and not in the middle of a training run.
-    process.dlopen(module, found.addon, constants.dlopen.RTLD_NOW);
-  } catch (error) {
-    if (error.code !== "ERR_DLOPEN_FAILED") throw error;
-    const state = found.libtorch === null ? null : inspect(found.libtorch.path);
-    looked.push({ place: found.addon, found: "there" });
-    if (found.libtorch !== null) looked.push({ place: found.libtorch.path, found: typeof state === "string" ? state : `libtorch ${state.version} (${state.variant}); built for ${found.libtorch.version} (${found.libtorch.variant})` });
-    throw new SetupError("NBIT_LOAD_FAILED", { problem: "the native addon is there, but does not load.", looked, details: error.message, fix: SETUP_COMMAND, cause: error });
-  }
-  const libtorch = found.libtorch ?? findLibtorch().libtorch;
-  return { native: module.exports, libtorch };
+  const found = existsSync(installedAddon) ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null } : fromCache(looked);
+  if (found !== null) return found;
+  throw new SetupError("NBIT_NOT_SET_UP", { problem: "the native addon has not been built for this copy of nbit.", looked: [{ place: installedAddon, found: "no such file" }, ...looked], fix: SETUP_COMMAND });
 }
 
 /** For a copy of the package that cannot be written to: the addon that set-up has built into the cache. */
@@ -56,10 +34,54 @@ function fromCache(looked) {
   return null;
 }
 
-const loaded = load();
+/** Opens an environment of the addon. */
+function open() {
+  try {
+    return dlopen(found.addon);
+  } catch (error) {
+    if (error.code === "NBIT_SECOND_COPY") return openFirst(error);
+    if (error.code !== "ERR_DLOPEN_FAILED") throw error;
+    const looked = [{ place: found.addon, found: "there" }];
+    const state = found.libtorch === null ? null : inspect(found.libtorch.path);
+    if (found.libtorch !== null) looked.push({ place: found.libtorch.path, found: typeof state === "string" ? state : `libtorch ${state.version} (${state.variant}); built for ${found.libtorch.version} (${found.libtorch.variant})` });
+    throw new SetupError("NBIT_LOAD_FAILED", { problem: "the native addon is there, but does not load.", looked, details: error.message, fix: SETUP_COMMAND, cause: error });
+  }
+}
+
+function dlopen(path) {
+  const module = { exports: {} };
+  // Every symbol now: a libtorch that does not fit fails here, with a name, and not in the middle of a training run.
+  process.dlopen(module, path, constants.dlopen.RTLD_NOW);
+  return module.exports;
+}
+
+/** Another copy of this package has loaded its addon into this process, which holds one. The same file under another name serves both; another version cannot. */
+function openFirst(refusal) {
+  const { first } = refusal;
+  if (existsSync(first) && readFileSync(first).equals(readFileSync(found.addon))) {
+    found.addon = first;
+    return dlopen(first);
+  }
+  throw new SetupError("NBIT_SECOND_COPY", {
+    problem: "one process holds one build of the native addon, and a second copy of @nbit/native wants to load another.",
+    looked: [{ place: first, found: "loaded" }, { place: found.addon, found: "another build" }],
+    fix: "npm dedupe   # one version of @nbit/native for all that depends on it",
+    cause: refusal,
+  });
+}
+
+const found = find();
 
 /** @type {import("./addon.d.mts").NativeAddon} */
-export const native = loaded.native;
+export const native = open();
 
 /** The libtorch that the addon was built for. */
-export const libtorch = loaded.libtorch;
+export const libtorch = found.libtorch ?? findLibtorch().libtorch;
+
+let taken = false;
+/** The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks gets `native`. */
+export function connect() {
+  if (taken) return open();
+  taken = true;
+  return native;
+}

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <bit>
 #include <cstdlib>
 #include <cstring>

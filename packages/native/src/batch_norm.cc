@@ -2,6 +2,7 @@
 #include "batch_norm.h"
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -10,7 +11,6 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -118,7 +118,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   return {back((g - s / rows - hat * (q / rows)) * scale, x), gr, gw, gb};
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   // With ReLU and a residual, mask has a bit for every element that passed, 8 channels a byte; else it is undefined, and backward asks x.
   m.def(
       "batch_norm_relu(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? running_var, float momentum, float eps, bool relu) -> (Tensor out, Tensor mean, Tensor rstd, "
@@ -127,7 +127,7 @@ TORCH_LIBRARY_FRAGMENT(nbit, m) {
       "batch_norm_relu_backward(Tensor grad, Tensor x, Tensor? mask, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, bool relu, bool need_residual, bool need_weight, bool need_bias) -> (Tensor grad_x, "
       "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
-TORCH_LIBRARY_IMPL(nbit, CPU, m) {
+NBIT_KERNELS(nbit, CPU, m) {
   m.impl("batch_norm_relu", forward);
   m.impl("batch_norm_relu_backward", backward);
 }

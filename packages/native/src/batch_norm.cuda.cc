@@ -4,13 +4,13 @@
 #include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
+#include "library.h"
 #include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 #include <numeric>
 
@@ -161,7 +161,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   return {gx, gr, gw, gb};
 }
 
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("batch_norm_relu", forward);
   m.impl("batch_norm_relu_backward", backward);
 }

@@ -1,12 +1,12 @@
 // Bias and GELU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (bias_gelu.cuda.cc) compute.
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gelu_backward.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -44,11 +44,11 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   return {d.to(x.scalar_type()), needBias ? d.reshape({-1, x.size(-1)}).sum(0).to(bias->scalar_type()) : at::Tensor()};
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   m.def("bias_gelu(Tensor x, Tensor? bias, bool tanh) -> Tensor");
   m.def("bias_gelu_backward(Tensor grad, Tensor x, Tensor? bias, bool tanh, bool need_bias) -> (Tensor grad_x, Tensor grad_bias)");
 }
-TORCH_LIBRARY_IMPL(nbit, CPU, m) {
+NBIT_KERNELS(nbit, CPU, m) {
   m.impl("bias_gelu", forward);
   m.impl("bias_gelu_backward", backward);
 }

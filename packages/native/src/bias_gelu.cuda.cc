@@ -3,13 +3,13 @@
 #include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
+#include "library.h"
 #include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -86,7 +86,7 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   return {out, gb};
 }
 
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("bias_gelu", forward);
   m.impl("bias_gelu_backward", backward);
 }

@@ -146,6 +146,7 @@ NBIT_FN(setDefaultDtype) {
   return nullptr;
   NBIT_CATCH("setDefaultDtype")
 }
+NBIT_FN(getDefaultDtype) { return toJs(env, static_cast<double>(c10::get_default_dtype_as_scalartype())); }
 // (dispatch key, operator, overload) → whether the operator has its own kernel there
 NBIT_FN(hasKernel) {
   Args a(env, info);
@@ -168,7 +169,7 @@ NBIT_FN(kernelsOf) {
 
 std::vector<Entry> contextEntries() {
   return {{"setThreads", setThreads}, {"getThreads", getThreads}, {"setInteropThreads", setInteropThreads}, {"getInteropThreads", getInteropThreads}, {"info", info_}, {"setSwitch", setSwitch},
-          {"getSwitch", getSwitch}, {"setFloat32MatmulPrecision", setFloat32MatmulPrecision}, {"getFloat32MatmulPrecision", getFloat32MatmulPrecision}, {"pow", pow_}, {"setDefaultDtype", setDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
+          {"getSwitch", getSwitch}, {"setFloat32MatmulPrecision", setFloat32MatmulPrecision}, {"getFloat32MatmulPrecision", getFloat32MatmulPrecision}, {"pow", pow_}, {"setDefaultDtype", setDefaultDtype}, {"getDefaultDtype", getDefaultDtype}, {"hasKernel", hasKernel}, {"kernelsOf", kernelsOf}};
 }
 
 }  // namespace nbit

@@ -2,12 +2,12 @@
 // writes and reads the logits in float32 six times; for a vocabulary of 50,000 that is the largest piece of memory traffic in a step.
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 #include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -159,11 +159,11 @@ void gradient_(at::Tensor& logits, const at::Tensor& target, const at::Tensor& l
   nvrtc::launch(kernel("gradient", logits), static_cast<unsigned>(logits.size(0)), kThreads, arguments);
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   m.def("cross_entropy_rows(Tensor logits, Tensor target, int ignore_index) -> (Tensor loss, Tensor lse)");
   m.def("cross_entropy_gradient_(Tensor(a!) logits, Tensor target, Tensor lse, Tensor scale, int ignore_index) -> ()");
 }
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("cross_entropy_rows", rows);
   m.impl("cross_entropy_gradient_", gradient_);
 }

@@ -2,12 +2,12 @@
 // each factor in another layout, and a transpose of its own would cost as much memory traffic as the cast.
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 #include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -181,10 +181,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> cast(const at::Tensor
   return {q, qt, rowInverse, columnInverse};
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   m.def("float8_cast(Tensor x, Tensor? amax_rows, Tensor? amax_columns, bool e5m2, bool rows, bool columns) -> (Tensor rows_, Tensor columns_, Tensor row_inverse, Tensor column_inverse)");
 }
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("float8_cast", cast);
 }
 

@@ -4,6 +4,7 @@
 #include "linear.h"
 #include "branches.h"
 #include "core.h"
+#include "library.h"
 #include "nodes.h"
 #include "weight_casts.h"
 
@@ -19,7 +20,6 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/variable.h>
-#include <torch/library.h>
 
 namespace nbit {
 
@@ -151,8 +151,8 @@ at::Tensor valueOf(const at::Tensor& parameter, at::ScalarType dtype, const at::
 
 bool isMaster(const at::Tensor& t, int64_t dim) { return t.dim() == dim && t.scalar_type() == at::kFloat && t.is_cuda() && plainRows(t) && !hasTangent(t); }
 
-TORCH_LIBRARY_IMPL(aten, AutogradCPU, m) { m.impl("linear", linear); }
-TORCH_LIBRARY_IMPL(aten, AutogradCUDA, m) { m.impl("linear", linear); }
+NBIT_KERNELS(aten, AutogradCPU, m) { m.impl("linear", linear); }
+NBIT_KERNELS(aten, AutogradCUDA, m) { m.impl("linear", linear); }
 
 }  // namespace
 

@@ -2,11 +2,11 @@
 // Registered as operators of the dispatcher, so that tracing sees them, no binding code is needed, and other devices register kernels of their own.
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 #include "lowbit_codebook.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <array>
@@ -330,7 +330,7 @@ int64_t useKernels(int64_t which) {
   return std::find(all.begin(), all.end(), chosenKernels().exchange(all[static_cast<size_t>(which)])) - all.begin();
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   m.def("low_bit_kernels() -> int", countKernels);
   m.def("use_low_bit_kernels(int which) -> int", useKernels);
   m.def("quantize_blockwise(Tensor x, Tensor map, int block_size) -> (Tensor codes, Tensor absmax)");
@@ -347,7 +347,7 @@ TORCH_LIBRARY_FRAGMENT(nbit, m) {
       "low_bit_step_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, int step, float lr, float beta1, float beta2, float beta3, float alpha, float eps, "
       "float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive) -> ()");
 }
-TORCH_LIBRARY_IMPL(nbit, CPU, m) {
+NBIT_KERNELS(nbit, CPU, m) {
   m.impl("quantize_blockwise", quantize);
   m.impl("dequantize_blockwise", dequantize);
   m.impl("quantize_small", quantizeSmall);

@@ -3,13 +3,13 @@
 #include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
+#include "library.h"
 #include "lowbit_source.h"
 #include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 #include <array>
 
@@ -199,13 +199,13 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   run(l, "step", arguments);
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients are divided by grad_scale; nothing changes where found_inf is not 0.
   m.def(
       "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, Tensor step, Tensor? lr_tensor, float lr, float beta1, float beta2, float beta3, "
       "float alpha, float eps, float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
 }
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("quantize_blockwise", quantize);
   m.impl("dequantize_blockwise", dequantize);
   m.impl("low_bit_step_device_", step_);

@@ -1,6 +1,7 @@
 // Residual addition and normalisation in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (norm.cuda.cc) compute.
 #include "checks.h"
 #include "core.h"
+#include "library.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
@@ -9,7 +10,6 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -94,14 +94,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   return {d.to(xType), gr, gw, gb};
 }
 
-TORCH_LIBRARY_FRAGMENT(nbit, m) {
+NBIT_OPERATORS(m) {
   // Without a residual, sum is undefined: it is x. With a residual of x's dtype, its gradient is that of x: ask without residual_dtype.
   m.def("add_norm(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, int columns, float eps, bool rms, ScalarType dtype) -> (Tensor sum, Tensor out, Tensor mean, Tensor rstd)");
   m.def(
       "add_norm_backward(Tensor grad, Tensor? grad_sum, Tensor sum, Tensor? weight, Tensor mean, Tensor rstd, int columns, ScalarType x_dtype, ScalarType? residual_dtype, bool rms, bool need_weight, "
       "bool need_bias) -> (Tensor grad_x, Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
-TORCH_LIBRARY_IMPL(nbit, CPU, m) {
+NBIT_KERNELS(nbit, CPU, m) {
   m.impl("add_norm", forward);
   m.impl("add_norm_backward", backward);
 }

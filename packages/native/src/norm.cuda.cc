@@ -2,6 +2,7 @@
 #include "checks.h"
 #include "core.h"
 #include "kernel_common.h"
+#include "library.h"
 #include "norm_source.h"
 #include "nvrtc.h"
 
@@ -9,7 +10,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
 
 namespace nbit {
 namespace {
@@ -131,7 +131,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   return {gx, gr, gw, gb};
 }
 
-TORCH_LIBRARY_IMPL(nbit, CUDA, m) {
+NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("add_norm", forward);
   m.impl("add_norm_backward", backward);
 }

@@ -1,4 +1,5 @@
-/** Kinds of values for `checkOptions` and `checkArguments`: what a value may be, in words and as a test. Imports nothing; those of tensors, dtypes and devices stand in tensor/kinds.ts. */
+/** Kinds of values for `checkOptions` and `checkArguments`: what a value may be, in words and as a test. Those of tensors, dtypes and devices stand in tensor/kinds.ts. */
+import { isPlain } from "./realm.js";
 
 /** A kind that takes whatever TypeScript lets stand for a T: a table with a kind for another type does not compile. */
 export interface Kind<in T> {
@@ -82,10 +83,4 @@ export function such<T>(words: string, accepts: (value: unknown) => boolean): Ki
   return kind(words, accepts);
 }
 
-/** A plain object: what may stand last in a call and hold arguments by name. */
-export function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: object | null = Reflect.getPrototypeOf(value);
-  // Of whatever realm: its prototype is the end of the chain.
-  return prototype === null || (Reflect.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty"));
-}
+export { isPlain };

@@ -5,12 +5,12 @@
  * written: a getter may call operators itself, which use the same buffer. Encodings, the same in both directions: tensor = handle (0 = none); integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float,
  * 2 boolean, 3 complex), then the value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
  */
-import { native, type NativeInfo } from "@nbit/native";
+import { connect, type NativeInfo } from "@nbit/native";
 import { isDtypeMismatch } from "./dtype-mismatch.js";
 import { ArgumentError, nativeError, provideRecentOperators } from "./errors.js";
 import { plainText } from "./plain-text.js";
 
-export { native };
+export const native = connect();
 
 /** The shared buffer. A larger one takes its place, with what is in it, when lists or results need it: always use this name, never a copy of it. */
 export let F = native.buffer(1 << 15);

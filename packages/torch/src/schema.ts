@@ -1,6 +1,7 @@
 /** The form that data from outside must have, as a table: one walk checks all of it before anything is taken from it, and says where it is wrong. */
 import type { Tensor } from "./tensor/tensor.js";
 import { isTensor } from "./tensor/handle.js";
+import { isPlain } from "./realm.js";
 
 /** What is wrong, and where: `path` begins with the name that the walk was given. */
 export interface Fault {
@@ -70,10 +71,10 @@ export function listOf<T>(schema: Schema<T>): Schema<readonly T[]> {
 /** An object of any names, with values of one form. */
 export function recordOf<T>(schema: Schema<T>): Schema<Readonly<Record<string, T>>> {
   return {
-    fault: (received, path) => (isRecord(received) ? firstFault(Object.entries(received), (value, name) => schema.fault(value, inside(path, name))) : { path, expected: "an object", received }),
+    fault: (received, path) => (isPlain(received) ? firstFault(Object.entries(received), (value, name) => schema.fault(value, inside(path, name))) : { path, expected: "an object", received }),
   };
 }
-export const anyRecord = leaf<Readonly<Record<string, unknown>>>("an object", isRecord);
+export const anyRecord = leaf<Readonly<Record<string, unknown>>>("an object", isPlain);
 
 /** An object, of any class, with these fields of its own. It may have others, which are nobody's business. */
 export function fieldsOf<F extends Readonly<Record<string, Schema<unknown>>>>(fields: F): Schema<{ readonly [K in keyof F]: TypeOf<F[K]> }> {
@@ -95,9 +96,4 @@ function inside(path: string, name: string): string {
 }
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }

@@ -6,6 +6,7 @@ import { LightningModule, MisconfigurationError, Trainer, type Loaders, type Tra
 import { nearest } from "@nbit/torch/names";
 import { CommandError } from "../errors.js";
 import { enableTypeScript, explainTypeScript } from "./typescript.js";
+import { isPlain } from "@nbit/torch/realm";
 
 const LOADERS = ["trainDataloaders", "valDataloaders", "testDataloaders", "predictDataloaders"] as const;
 const EXPORTS = ["model", "default", "trainer", ...LOADERS];
@@ -77,7 +78,7 @@ function isModuleClass(value: object): value is new () => LightningModule {
 }
 
 function isOptions(value: unknown): value is TrainerOptions {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype; // the Trainer checks the rest
+  return isPlain(value); // the Trainer checks the rest
 }
 
 function isLoaders(value: unknown): value is NonNullable<Loaders> {

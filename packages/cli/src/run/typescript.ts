@@ -2,6 +2,7 @@
 import { createRequire, register } from "node:module";
 import { pathToFileURL } from "node:url";
 import { CommandError } from "../errors.js";
+import { isError } from "@nbit/torch/realm";
 
 let enabled = false;
 
@@ -22,7 +23,7 @@ const INSTALL = "Run: npm install --save-dev typescript";
 
 /** What `import` threw, as one message where it is about the TypeScript itself: its syntax, or what Node.js alone cannot run; else as it is. */
 export function explainTypeScript(command: string, error: unknown): unknown {
-  if (!(error instanceof Error) || !("code" in error)) return error;
+  if (!isError(error) || !("code" in error)) return error;
   if (error.code === "ERR_TYPESCRIPT") return new CommandError("ERR_TYPESCRIPT", `nbit ${command}: expected TypeScript that can be read. Received: ${error.message}`);
   if (error.code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX" || error.code === "ERR_INVALID_TYPESCRIPT_SYNTAX")
     return new CommandError("ERR_TYPESCRIPT", `nbit ${command}: expected the typescript package, or TypeScript whose types can be stripped. Received: none, and ${error.message.trim()}. ${INSTALL}`);

@@ -11,6 +11,7 @@ import { checkWeightsDtype } from "./file.js";
 import { formatName, templateProblem } from "./names.js";
 import { checkState } from "./schema.js";
 import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
+import { isError } from "@nbit/torch/realm";
 
 export interface ModelCheckpointOptions {
   /** Folder. Default: `checkpoints` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
@@ -183,7 +184,7 @@ export class ModelCheckpoint extends Callback {
     if (this.#options.saveOnException !== true || this.#mustNotSave(trainer)) return;
     const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE);
     this.#write(trainer, path);
-    console.error(plainText(`Training failed (${error instanceof Error ? error.message : String(error)}); saved ${path}.`));
+    console.error(plainText(`Training failed (${isError(error) ? error.message : String(error)}); saved ${path}.`));
   }
 
   #saveAtEnd(trainer: TrainerView): void {

@@ -1,6 +1,7 @@
 import { quoted } from "@nbit/torch";
 
 /** Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars. */
+import { isPlain } from "@nbit/torch/realm";
 export function hparamsYaml(params: Readonly<Record<string, unknown>>): string {
   const lines = mapping(params, 0, new Set());
   return lines.length === 0 ? "{}\n" : `${lines.join("\n")}\n`;
@@ -24,8 +25,7 @@ function entry(label: string, value: unknown, depth: number, open: Set<object>):
 }
 
 function isContainer(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
+  return Array.isArray(value) || isPlain(value);
 }
 
 function scalar(value: unknown): string {

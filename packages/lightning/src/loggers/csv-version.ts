@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { asFileError, withFile } from "@nbit/torch";
+import { isError } from "@nbit/torch/realm";
 
 /**
  * Make the next free `version_<n>` folder under `root` and return n.
@@ -23,7 +24,7 @@ export function claimVersion(root: string): number {
       mkdirSync(folder);
       return next;
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw asFileError("CSVLogger", "make the folder", folder, error);
+      if (!(isError(error) && "code" in error && error.code === "EEXIST")) throw asFileError("CSVLogger", "make the folder", folder, error);
       next++;
     }
   }

@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, lstatSync, m
 import { dirname } from "node:path";
 import { asFileError, checkPath, plainText, withFile, words, writeAll } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import { isError } from "@nbit/torch/realm";
 
 const KEPT = "What was not written waits in memory, and is written with what comes next.";
 
@@ -96,7 +97,7 @@ export function atExit(flush: () => void): () => void {
     try {
       flush();
     } catch (error) {
-      process.stderr.write(`${plainText(error instanceof Error ? error.message : error)}\n`);
+      process.stderr.write(`${plainText(isError(error) ? error.message : error)}\n`);
     }
   };
 }

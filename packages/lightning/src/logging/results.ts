@@ -4,6 +4,7 @@ import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
 import { LoggedMetric } from "./metric.js";
 import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
+import { isMap, isPlain } from "@nbit/torch/realm";
 
 export interface LogOptions {
   /** Show it in the progress bar. Default false. */
@@ -147,7 +148,7 @@ export function batchSizeOf(batch: unknown, warnings: WarnOnce): number {
       if (found === null) found = size;
       else if (found !== size) ambiguous = true;
     } else if (Array.isArray(value)) value.forEach(visit);
-    else if (value instanceof Map) for (const item of value.values()) visit(item);
+    else if (isMap(value)) for (const item of value.values()) visit(item);
     else if (isPlain(value)) for (const key of Object.keys(value)) visit(value[key]);
   };
   visit(batch);
@@ -158,10 +159,4 @@ export function batchSizeOf(batch: unknown, warnings: WarnOnce): number {
     warnings.warn("WARN_LOG_BATCH_SIZE", `log: the batch holds tensors of different lengths; ${found} was taken as its size. Pass batchSize to log.`);
   }
   return found;
-}
-
-function isPlain(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }

@@ -70,7 +70,7 @@ export class BatchRunner {
 
   #fetch(fetcher: Fetcher): Pending | null {
     const fetched = fetcher.next();
-    return fetched instanceof Promise ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
+    return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   }
 
   #start(fetched: Fetched | null): Pending | null {

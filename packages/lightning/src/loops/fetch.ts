@@ -3,6 +3,7 @@ import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { isPromise, named } from "../hooks.js";
 import { Breather } from "./breather.js";
+import { isMap } from "@nbit/torch/realm";
 
 /** Anything that yields batches. A `length`, when it has one, is the number of batches. */
 export type Loader = Iterable<unknown> | AsyncIterable<unknown>;
@@ -268,7 +269,7 @@ export function isLoader(value: unknown): value is Loader {
 export function asLoaders(value: unknown): Loader[] {
   if (Array.isArray(value)) {
     const items: unknown[] = value;
-    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !(item instanceof Map))) return items.filter(isLoader);
+    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !(isMap(item)))) return items.filter(isLoader);
     return [items];
   }
   return isLoader(value) ? [value] : [];

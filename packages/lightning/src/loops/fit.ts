@@ -148,7 +148,7 @@ export class FitLoop {
 
   readonly #iterate = (): Pending | null => {
     const fetched = this.#parts.fetcher.next();
-    return fetched instanceof Promise ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
+    return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   };
 
   #start(fetched: Fetched | null): Pending | null {

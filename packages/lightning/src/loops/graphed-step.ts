@@ -14,6 +14,7 @@ import type { ReplayedOutcome } from "./replayed-outcome.js";
 import type { TrainStep } from "./train-step.js";
 import { continues, ReplayPlan, roleOf, steps } from "./window-role.js";
 import type { WindowRole } from "./window-role.js";
+import { isError } from "@nbit/torch/realm";
 
 export interface GraphedStepParts {
   readonly step: TrainStep;
@@ -228,7 +229,7 @@ export class GraphedStep {
       return recording;
     } catch (error) {
       if (shared) this.#gradients?.undo();
-      this.#giveUp(`the step could not be recorded (${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)})`, "steps run eagerly from here");
+      this.#giveUp(`the step could not be recorded (${isError(error) ? (error.message.split("\n")[0] ?? "") : String(error)})`, "steps run eagerly from here");
       return null;
     } finally {
       Object.assign(progress, before);

@@ -3,6 +3,7 @@ import { ArgumentError, atMost, checkOptions, type DType, dtypeKind, isTensor, k
 import { ConversionReport, type ConvertedLayer } from "../float8/convert.js";
 import { replaceChildren } from "../replace.js";
 import { isLoraBase, LORA, LoRALinear, type LoraBase, type LoraOptions } from "./lora.js";
+import { isMap } from "@nbit/torch/realm";
 
 export interface AddLoraOptions extends LoraOptions {
   /**
@@ -79,7 +80,7 @@ export function loraStateDict(module: nn.Module): nn.StateDict {
  */
 export function loadLoraStateDict(module: nn.Module, state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>): void {
   atMost("loadLoraStateDict", arguments, 2);
-  const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
+  const given: ReadonlyMap<string, Tensor> = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
   const own = loraStateDict(module);
   const merged = [...adapters(module)].filter(([, m]) => m.merged).map(([path]) => path);
   if (merged.length > 0) throw new NbitError(`loadLoraStateDict: expected adapters beside their bases. Received: merged ones at ${merged.map((path) => `"${path}"`).join(", ")}. Call unmerge() of these first.`, "LORA_MERGED");

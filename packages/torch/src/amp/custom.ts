@@ -9,6 +9,7 @@ import type { DType } from "../tensor/dtype.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { autocast } from "./autocast.js";
+import { isPlain } from "../realm.js";
 
 export interface CustomForwardOptions {
   /** Type of the device whose autocast is meant. Default "cpu". */
@@ -29,10 +30,7 @@ const regions = new WeakMap<FunctionContext, Region>();
 function castAll(value: unknown, dtype: DType, deviceType: string): unknown {
   if (isTensor(value)) return value.isFloatingPoint() && value.dtype !== "float64" && value.device.type === deviceType ? value.to(dtype) : value;
   if (Array.isArray(value)) return value.map((v) => castAll(v, dtype, deviceType));
-  if (typeof value === "object" && value !== null) {
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype === Object.prototype || prototype === null) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castAll(v, dtype, deviceType)]));
-  }
+  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castAll(v, dtype, deviceType)]));
   return value;
 }
 

@@ -6,6 +6,7 @@ import { dtypeKind } from "../tensor/kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { stack } from "../ops/index.js";
 import { getDefaultDtype, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
+import { isMap } from "../realm.js";
 
 /** What the default collate makes of elements of type T. */
 export type Collated<T> = T extends Tensor
@@ -85,8 +86,8 @@ function join(fn: string, batch: readonly unknown[], numbers: CollateOptions["nu
     const rows = all(fn, batch, (v): v is unknown[] => Array.isArray(v) && v.length === first.length, `an array of ${first.length}`, path);
     return first.map((_, i) => join(fn, rows.map((r) => r[i]), numbers, `${path}[${i}]`, field, depth + 1));
   }
-  if (first instanceof Map) {
-    const rows = all(fn, batch, (v): v is Map<unknown, unknown> => v instanceof Map && [...first.keys()].every((k) => v.has(k)), "a Map with the same keys", path);
+  if (isMap(first)) {
+    const rows = all(fn, batch, (v): v is Map<unknown, unknown> => isMap(v) && [...first.keys()].every((k) => v.has(k)), "a Map with the same keys", path);
     return new Map([...first.keys()].map((k) => [k, join(fn, rows.map((r) => r.get(k)), numbers, `${path}.${String(k)}`, String(k), depth + 1)]));
   }
   if (isPlain(first)) {

@@ -4,6 +4,7 @@ import { iterable, listOf, such, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
 import { lengthNow } from "./sampler.js";
+import { typedArrayName } from "../realm.js";
 
 /**
  * A dataset with a length, whose elements are found by position. Any object with `length` and `get` will do; this class is for `instanceof` and documentation.
@@ -95,7 +96,7 @@ function indexTensor(indices: readonly number[], length: number): Tensor {
     const at = indices[i] as number;
     if (!Number.isInteger(at) || at < -length || at >= length) throw new ArgumentError("TensorDataset", `positions from 0 to ${length - 1}`, at);
     const wrapped = at < 0 ? at + length : at;
-    if (values instanceof Int32Array) values[i] = wrapped;
+    if (typedArrayName(values) === "Int32Array") values[i] = wrapped;
     else values[i] = BigInt(wrapped);
   }
   return tensor(values);

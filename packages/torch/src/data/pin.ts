@@ -2,6 +2,7 @@
 import { info } from "../native.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { isMap, isPlain } from "../realm.js";
 
 /** @internal The same structure with every CPU tensor in pinned memory; as it is where there is no GPU to copy to. */
 export function pinBatch<B>(batch: B): B {
@@ -11,10 +12,8 @@ export function pinBatch<B>(batch: B): B {
 function pin(value: unknown): unknown {
   if (isTensor(value)) return pinTensor(value);
   if (Array.isArray(value)) return value.map(pin);
-  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, pin(item)]));
-  if (typeof value !== "object" || value === null) return value;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return value;
+  if (isMap(value)) return new Map([...value].map(([key, item]) => [key, pin(item)]));
+  if (!isPlain(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pin(item)]));
 }
 

@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { ArgumentError, NbitError } from "../errors.js";
 import { plainText, quoted } from "../plain-text.js";
+import { isError } from "../realm.js";
 
 /** What can be wrong with a safetensors file. */
 export type SafetensorsCode =
@@ -101,7 +102,7 @@ export function checkReadable(fn: string, path: unknown): asserts path is string
 
 /** @internal An error of the operating system, or of Node's file functions, as a {@link FileError}; any other as it is. */
 export function asFileError(fn: string, doing: string, path: string, error: unknown, kept = ""): unknown {
-  if (!(error instanceof Error) || error instanceof NbitError || !("code" in error) || typeof error.code !== "string") return error;
+  if (!isError(error) || error instanceof NbitError || !("code" in error) || typeof error.code !== "string") return error;
   if (!("syscall" in error) && !error.code.startsWith("ERR_")) return error;
   // "ENOSPC: no space left on device, write": the call and the path at the end say nothing that this message does not.
   const said = error.message.split(", ")[0] ?? error.message;

@@ -4,6 +4,7 @@ import { gunzipSync } from "node:zlib";
 import { NbitError } from "../errors.js";
 import { checkReadable, withFile } from "./errors.js";
 import { atMost } from "../options.js";
+import { isError } from "../realm.js";
 
 /** An IDX file that cannot be read. */
 export class IdxError extends NbitError {
@@ -82,6 +83,6 @@ function inflate(bytes: Uint8Array): Uint8Array {
   try {
     return gunzipSync(bytes, { maxOutputLength: MOST_BYTES });
   } catch (error) {
-    throw new IdxError("IDX_COMPRESSION", `expected gzip data. Received: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new IdxError("IDX_COMPRESSION", `expected gzip data. Received: ${isError(error) ? error.message : String(error)}.`);
   }
 }

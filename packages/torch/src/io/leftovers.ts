@@ -11,6 +11,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { isError } from "../realm.js";
 
 /** Milliseconds without a write after which the file of a process elsewhere counts as left behind. */
 const DAY = 24 * 3600 * 1000;
@@ -61,7 +62,7 @@ function lives(pid: number, start: number): boolean {
     process.kill(pid, 0);
   } catch (error) {
     // Not allowed to signal it: somebody's, and alive.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return isError(error) && "code" in error && error.code === "EPERM";
   }
   const now = startOf(pid);
   return start === 0 || now === null || now === start;

@@ -8,6 +8,7 @@ import { empty } from "../ops/index.js";
 import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
 import { checkReadable, SafetensorsError, withFile } from "./errors.js";
 import { headerLength, parseHeader, type Header, type TensorInfo } from "./safetensors-header.js";
+import { isUint8Array } from "../realm.js";
 
 export interface LoadOptions {
   /** Where the tensors shall be. Default: the CPU. */
@@ -80,7 +81,7 @@ export class SafetensorsFile {
   /** The same, over bytes. They must not change. */
   static over(bytes: Uint8Array): SafetensorsFile {
     atMost("SafetensorsFile.over", arguments, 1);
-    if (!(bytes instanceof Uint8Array)) throw new ArgumentError("SafetensorsFile.over", "bytes to be a Uint8Array", bytes);
+    if (!isUint8Array(bytes)) throw new ArgumentError("SafetensorsFile.over", "bytes to be a Uint8Array", bytes);
     const read: ReadAt = (into, at) => into.set(bytes.subarray(at, at + into.length));
     return new SafetensorsFile(null, readHeader(read, bytes.length, null), read, null);
   }
@@ -175,7 +176,7 @@ export function loadSafetensors(path: string, options: LoadOptions = {}): Record
 export function parseSafetensors(bytes: Uint8Array, options: LoadOptions = {}): Record<string, Tensor> {
   atMost("parseSafetensors", arguments, 2);
   checkOptions("parseSafetensors", options, LOAD);
-  if (!(bytes instanceof Uint8Array)) throw new ArgumentError("parseSafetensors", "bytes to be a Uint8Array", bytes);
+  if (!isUint8Array(bytes)) throw new ArgumentError("parseSafetensors", "bytes to be a Uint8Array", bytes);
   return readAll(SafetensorsFile.over(bytes), options);
 }
 

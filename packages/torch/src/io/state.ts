@@ -6,6 +6,7 @@ import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray }
 import { CheckpointError } from "./errors.js";
 import { atMost } from "../options.js";
 import { formatOf } from "./safetensors-header.js";
+import { isMap, isPlain, isSet } from "../realm.js";
 
 /** What a state may hold, nested at will. */
 export type StateValue =
@@ -101,10 +102,9 @@ class Packer {
   #container(v: object, path: readonly string[]): Json {
     // Array.from sees the holes of a sparse array, which map would skip.
     if (Array.isArray(v)) return Array.from(v, (e, i) => this.value(e, [...path, String(i)]));
-    if (v instanceof Map) return { $: "map", entries: Array.from(v as Map<unknown, unknown>, ([k, e], i): Json => [this.value(k, [...path, `key${i}`]), this.value(e, [...path, typeof k === "string" || typeof k === "number" ? String(k) : String(i)])]) };
-    if (v instanceof Set) return { $: "set", values: Array.from(v as Set<unknown>, (e, i) => this.value(e, [...path, String(i)])) };
-    const prototype: unknown = Object.getPrototypeOf(v);
-    if (prototype !== Object.prototype && prototype !== null) return refuse(v, path);
+    if (isMap(v)) return { $: "map", entries: Array.from(v as Map<unknown, unknown>, ([k, e], i): Json => [this.value(k, [...path, `key${i}`]), this.value(e, [...path, typeof k === "string" || typeof k === "number" ? String(k) : String(i)])]) };
+    if (isSet(v)) return { $: "set", values: Array.from(v as Set<unknown>, (e, i) => this.value(e, [...path, String(i)])) };
+    if (!isPlain(v)) return refuse(v, path);
     const entries = Object.entries(v).map(([k, e]) => [k, this.value(e, [...path, k])] as const);
     if (entries.some(([k]) => k === "$" || k === "__proto__")) return { $: "object", entries };
     return Object.fromEntries(entries);

@@ -15,6 +15,7 @@ import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
 import { earlierKey, snakeCase } from "./keys.js";
 import { Parameter } from "./parameter.js";
 import { loadPlan, type StateEntry } from "./state-dict.js";
+import { isMap } from "../realm.js";
 
 export type StateDict = Map<string, Tensor>;
 export interface HookHandle {
@@ -52,7 +53,7 @@ export interface LoadResult {
   readonly unexpectedKeys: readonly string[];
 }
 
-const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>("a state dict: tensors by name, in an object or a Map", (v) => v instanceof Map || record.accepts(v));
+const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>("a state dict: tensors by name, in an object or a Map", (v) => isMap(v) || record.accepts(v));
 
 function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T> {
   for (const [, value] of pairs) yield value;
@@ -246,7 +247,7 @@ export abstract class Module {
   loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, ...rest: Given<LoadStateOptions, [strict: boolean]>): LoadResult {
     const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
     checkArguments("loadStateDict", { state }, { state: STATE });
-    const given: ReadonlyMap<string, Tensor> = state instanceof Map ? state : new Map(Object.entries(state));
+    const given: ReadonlyMap<string, Tensor> = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
     // The tensors themselves, also where a wrapper makes stateDict() give copies.
     const { copies, missing, unexpected, problems: wrong } = loadPlan(this.#entries("loadStateDict"), given);
     const problems: string[] = [];

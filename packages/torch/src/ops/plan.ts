@@ -7,6 +7,7 @@ import { isGenerator } from "./generator.js";
 import { Complex } from "./complex.js";
 import { native, F, writeInteger } from "../native.js";
 import { elementsOf, MOST_ELEMENTS } from "../read-once.js";
+import { isPlain as isOptions } from "../realm.js";
 import type { Argument, Schema } from "./schema.js";
 
 /** What an argument looks like, as far as the choice of an overload depends on it. */
@@ -85,12 +86,7 @@ function tagOfElement(e: unknown): number {
   return isTensor(e) ? Tag.tensors : Tag.other;
 }
 
-/** A plain object of this realm, which is what a literal gives: cheaper to see than `isPlain`, on the way of every call. */
-export function isOptions(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
+export { isOptions };
 
 /** Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the graph shows the same nodes. */
 export const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));

@@ -4,6 +4,7 @@ import { atMost } from "../options.js";
 import { isTensor } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 import { tensor, type TensorData } from "./values.js";
+import { typedArrayName } from "../realm.js";
 
 /**
  * A range of positions for `t.at(…)`: from `start` up to, not including, `stop`, in steps. Null: from the beginning, to the end. Negative positions count from the
@@ -65,6 +66,11 @@ export function isMask(t: Tensor): boolean {
   return dtype === "bool" || dtype === "uint8";
 }
 
+function isIndexArray(value: object): value is BigInt64Array | Int32Array | Uint8Array {
+  const name = typedArrayName(value);
+  return name === "BigInt64Array" || name === "Int32Array" || name === "Uint8Array";
+}
+
 export function parseIndex(fn: string, ix: Index, position: number): Parsed {
   switch (typeof ix) {
     case "number":
@@ -79,7 +85,7 @@ export function parseIndex(fn: string, ix: Index, position: number): Parsed {
       if (ix instanceof Slice) return { kind: "slice", start: ix.start, stop: ix.stop, step: ix.step };
       if (isTensor(ix)) return parseTensor(fn, ix, position, false);
       if (Array.isArray(ix)) return { kind: "tensor", tensor: fromList(fn, ix as IndexList, position), made: true };
-      if (ix instanceof BigInt64Array || ix instanceof Int32Array || ix instanceof Uint8Array) return { kind: "tensor", tensor: tensor(ix), made: true };
+      if (isIndexArray(ix)) return { kind: "tensor", tensor: tensor(ix), made: true };
       break;
     default:
   }

@@ -17,6 +17,7 @@ import type { Conversions } from "./conversions.js";
 import { formatTensor } from "./print.js";
 import { index, setIndex, type Index } from "./indexing.js";
 import { noteOtherMemory } from "../weights-epoch.js";
+import { isBuffer } from "../realm.js";
 
 const inspect = Symbol.for("nodejs.util.inspect.custom");
 
@@ -242,8 +243,8 @@ export class Tensor {
   /** Overwrite all elements from bytes of the same dtype and count, in row-major order. Autograd does not see it. */
   copyFromBytes(bytes: ArrayBufferView | ArrayBuffer): this {
     atMost("copyFromBytes", arguments, 1);
-    if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
-    native.copyFromBytes(liveHandle(this, "copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : bytes);
+    if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes)) throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
+    native.copyFromBytes(liveHandle(this, "copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : new Uint8Array(bytes));
     return this;
   }
 

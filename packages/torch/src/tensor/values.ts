@@ -3,11 +3,12 @@ import { ArgumentError, words } from "../errors.js";
 import { checkHeap } from "../limits.js";
 import { native, writeLists } from "../native.js";
 import { elementsOf } from "../read-once.js";
+import { isBuffer, typedArrayName } from "../realm.js";
 import { Complex } from "../ops/complex.js";
 import { flag, orNull } from "../kinds.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
-import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
+import { dtypeCode, dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { device as deviceOf, type DeviceLike } from "./device.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -29,22 +30,19 @@ export interface Float16Values extends ArrayBufferView {
 }
 /** Whether a value holds numbers of 16 bits, of this realm or another. */
 function isFloat16(value: ArrayBufferView): value is Float16Values {
-  return (value as { readonly [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Float16Array";
+  return typedArrayName(value) === "Float16Array";
 }
 
-let defaultDtype: DType = "float32";
-
-/** The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed. */
+/** The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed, by any thread. */
 export function getDefaultDtype(): DType {
   atMost("getDefaultDtype", arguments, 0);
-  return defaultDtype;
+  return dtypeName(native.getDefaultDtype());
 }
 /** @throws {ArgumentError} `setDefaultDtype: expected dtype to be a floating point dtype. Received: "int64".` */
 export function setDefaultDtype(dtype: DType): void {
   if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
   atMost("setDefaultDtype", arguments, 1);
   native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
-  defaultDtype = dtype;
 }
 
 const ARRAYS = {
@@ -61,11 +59,14 @@ export function typedArrayOf(dtype: DType, bytes: ArrayBuffer): TypedArray {
   return new Type(bytes);
 }
 
-function dtypeOfTypedArray(data: TypedArray): DType {
-  if (isFloat16(data)) return "float16";
-  if (data instanceof Uint8ClampedArray) return "uint8";
-  for (const [name, Type] of Object.entries(ARRAYS)) if (data instanceof Type && name !== "bool") return name as DType;
-  throw new ArgumentError("tensor", "a typed array", data);
+const DTYPES: Readonly<Record<string, DType>> = {
+  Float16Array: "float16", Float32Array: "float32", Float64Array: "float64", Int8Array: "int8", Uint8Array: "uint8", Uint8ClampedArray: "uint8", Int16Array: "int16", Uint16Array: "uint16",
+  Int32Array: "int32", Uint32Array: "uint32", BigInt64Array: "int64", BigUint64Array: "uint64",
+};
+function dtypeOfTypedArray(data: ArrayBufferView): DType {
+  const dtype = DTYPES[typedArrayName(data) ?? ""];
+  if (dtype === undefined) throw new ArgumentError("tensor", "a typed array", data);
+  return dtype;
 }
 
 interface Flat {
@@ -165,11 +166,11 @@ function toBigInt(v: number | boolean | bigint | Complex, dtype: "int64" | "uint
 }
 
 function naturalDtype(values: readonly (number | boolean | bigint | Complex)[]): DType {
-  if (values.length === 0) return defaultDtype;
+  if (values.length === 0) return getDefaultDtype();
   if (values.every((v) => typeof v === "boolean")) return "bool";
   if (values.every((v) => typeof v === "bigint" || typeof v === "boolean")) return "int64";
-  if (values.some((v) => v instanceof Complex)) return defaultDtype === "float64" ? "complex128" : "complex64";
-  return defaultDtype;
+  if (values.some((v) => v instanceof Complex)) return getDefaultDtype() === "float64" ? "complex128" : "complex64";
+  return getDefaultDtype();
 }
 
 /** @internal Typed arrays that Node-API may not know yet, as plain bytes. */
@@ -199,8 +200,8 @@ export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DTy
   const code = deviceOf(device, "tensorFromBytes").code;
   const sizes = Array.isArray(shape) ? elementsOf(shape as readonly number[]) : [-1];
   if (sizes.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
-  if (!ArrayBuffer.isView(bytes) && !(bytes instanceof ArrayBuffer)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
-  return fromBytes(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes, dtype, sizes, code);
+  if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
+  return fromBytes(isBuffer(bytes) ? new Uint8Array(bytes) : bytes, dtype, sizes, code);
 }
 
 /** @internal Elements in row-major order, as JavaScript values. 16- and 8-bit floats are widened exactly. */
