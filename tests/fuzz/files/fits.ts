@@ -1,6 +1,6 @@
 /** Small fits whose checkpoints are mutated, and that are resumed from what that gives: every part that saves state of its own is in one of them. */
 import { join } from "node:path";
-import { Callback, EarlyStopping, LightningModule, ModelCheckpoint, Timer, Trainer, type TrainerOptions, type TrainerView } from "@nbit/lightning";
+import { Callback, CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, RunLog, Timer, Trainer, type TrainerOptions, type TrainerView } from "@nbit/lightning";
 import { AdamW8bit, Lion8bit } from "@nbit/lowbit";
 import { DataLoader, Generator, nn, optim, seedEverything, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 
@@ -10,6 +10,8 @@ export interface Recipe {
   readonly configure: (net: Net) => ReturnType<LightningModule["configureOptimizers"]>;
   readonly callbacks: (folder: string) => Callback[];
   readonly loader: () => Iterable<unknown>;
+  /** Its metrics go to a table, whose place the checkpoint knows. */
+  readonly logs?: boolean;
   /** Batch at whose end the checkpoint is written; null: between the first two epochs. */
   readonly batch: number | null;
 }
@@ -71,7 +73,8 @@ export const RECIPES: readonly Recipe[] = [
       const optimizer = new optim.SGD([{ params: net.first.parameters(), lr: 0.02 }, { params: [...net.norm.parameters(), ...net.second.parameters()] }], { lr: 0.01, momentum: 0.9 });
       return { optimizer, lrScheduler: { scheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 1 }), monitor: "val_loss" } };
     },
-    callbacks: (folder) => [new EarlyStopping({ monitor: "val_loss", patience: 3, verbose: false }), new Timer({ duration: "00:01:00:00" }), new ModelCheckpoint({ dirpath: join(folder, "kept"), monitor: "val_loss", saveLast: true, everyNEpochs: 2 })],
+    callbacks: (folder) => [new EarlyStopping({ monitor: "val_loss", patience: 3, verbose: false }), new Timer({ duration: "00:01:00:00" }), new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 }), new ModelCheckpoint({ dirpath: join(folder, "kept"), monitor: "val_loss", saveLast: true, everyNEpochs: 2 })],
+    logs: true,
     loader: ownGenerator,
     batch: null,
   },
@@ -141,7 +144,7 @@ export function netOf(recipe: Recipe): Net {
 export async function fitOf(recipe: Recipe, net: Net, folder: string, ckptPath: string | null, extra: readonly Callback[] = []): Promise<Trainer> {
   const callbacks = [...recipe.callbacks(folder), ...extra];
   const trainer = new Trainer({
-    accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: callbacks.some((c) => c instanceof ModelCheckpoint), detectNonFinite: false, defaultRootDir: folder, maxEpochs: 3, maxSteps: 8, ...recipe.options, callbacks,
+    accelerator: "cpu", logger: recipe.logs === true ? new CSVLogger(folder, { name: "", version: "log" }) : false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: callbacks.some((c) => c instanceof ModelCheckpoint), detectNonFinite: false, defaultRootDir: folder, maxEpochs: 3, maxSteps: 8, ...recipe.options, callbacks,
   });
   await trainer.fit(net, { trainDataloaders: recipe.loader(), valDataloaders: plain(), ckptPath });
   return trainer;
