@@ -4,7 +4,7 @@ import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rea
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { LightningModule, ModelCheckpoint, readCheckpoint, Trainer, writeCheckpoint, type ModelCheckpointOptions } from "@nbit/lightning";
+import { InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, writeCheckpoint, type ModelCheckpointOptions } from "@nbit/lightning";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
 
 class Net extends LightningModule {
@@ -154,8 +154,38 @@ test("a checkpoint that was to go when the run was killed goes when it goes on",
   assert.deepEqual(readdirSync(dirpath), ["epoch=1-step=2.ckpt"]);
 });
 
+test("an interrupted run keeps a person's file of its checkpoint's name, and replaces its own", async () => {
+  class Interrupted extends Net {
+    override onTrainBatchEnd(): void {
+      process.kill(process.pid, "SIGINT");
+    }
+  }
+  const dirpath = fresh();
+  const path = join(dirpath, "interrupted.ckpt");
+  writeFileSync(path, "mine");
+  const interrupt = async (ckptPath: string | null): Promise<string> => {
+    let found = "";
+    await assert.rejects(fit(new ModelCheckpoint({ dirpath, saveTopK: 0 }), 9, ckptPath, new Interrupted()), (error: unknown) => {
+      assert.ok(error instanceof InterruptError && error.checkpointPath !== null);
+      found = error.checkpointPath;
+      return true;
+    });
+    return found;
+  };
+  const first = await interrupt(null);
+  assert.equal(first, join(dirpath, "interrupted-v1.ckpt"));
+  assert.equal(readFileSync(path, "utf8"), "mine");
+  rmSync(path);
+  const second = await interrupt(first);
+  assert.equal(second, path);
+  assert.equal(await interrupt(second), path);
+  assert.deepEqual(readdirSync(dirpath).sort(), ["interrupted-v1.ckpt", "interrupted.ckpt"]);
+});
+
 test("a file name leaves its folder neither by its template nor by a link", async () => {
   for (const filename of ["../../x", "c/../../../x", join(root, "x"), "..", "a\0b", "a\u001b[2J", "x".repeat(300)]) assert.throws(() => new ModelCheckpoint({ filename }), { code: "ERR_MODEL_CHECKPOINT", message: /^ModelCheckpoint: expected filename / }, filename);
+  assert.throws(() => new ModelCheckpoint({ dirpath: "a\0b" }), { code: "ERR_MODEL_CHECKPOINT" });
+  for (const ckptPath of ["a\0b", "x".repeat(300), root]) await assert.rejects(fit(new ModelCheckpoint({ dirpath: fresh() }), 1, ckptPath), { code: "ERR_CHECKPOINT_PATH" });
   const folder = fresh();
   const dirpath = join(folder, "in");
   await fit(new ModelCheckpoint({ dirpath, filename: "{a/../b\u001b[2J}" }), 1);

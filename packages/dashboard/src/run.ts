@@ -164,7 +164,7 @@ function memoryOf(record: Fields): MemoryRecord {
 export function findRunLogs(dir: string): string[] {
   const found: { path: string; time: number }[] = [];
   const visit = (folder: string): void => {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    for (const entry of withFile("findRunLogs", "read", folder, () => readdirSync(folder, { withFileTypes: true }))) {
       const path = join(folder, entry.name);
       if (entry.isDirectory() && entry.name !== "node_modules" && !entry.name.startsWith(".")) visit(path);
       else if (entry.isFile() && entry.name === "run.jsonl") found.push({ path, time: statSync(path).birthtimeMs });

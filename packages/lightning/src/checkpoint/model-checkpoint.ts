@@ -109,6 +109,7 @@ export class ModelCheckpoint extends Callback {
       throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
     }
     checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
+    if (options.dirpath?.includes("\0") === true) throw fail("dirpath to be the path of a folder", options.dirpath);
     const problem = options.filename === undefined ? null : templateProblem(options.filename, options.autoInsertMetricName ?? true);
     if (problem !== null) throw fail(`filename ${problem}`, options.filename);
     this.monitor = monitor;

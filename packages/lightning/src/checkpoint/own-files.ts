@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { lstatSync, rmSync } from "node:fs";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
-import { asFileError, FileError, plainText, SafetensorsFile } from "@nbit/torch";
+import { asFileError, FileError, plainText, SafetensorsFile, withFile } from "@nbit/torch";
 import { warn } from "../warnings.js";
 
 /** Header keys: who wrote a file, and under which name. A copy or a renamed file is not the writer's any more. */
@@ -73,5 +73,5 @@ export function leadsAway(directory: string, path: string): boolean {
 
 /** Whether anything has this name: also a symbolic link that leads nowhere. */
 export function isTaken(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  return withFile("ModelCheckpoint", "look at", path, () => lstatSync(path, { throwIfNoEntry: false })) !== undefined;
 }

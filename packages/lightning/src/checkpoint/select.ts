@@ -9,7 +9,7 @@ import { ModelCheckpoint } from "./model-checkpoint.js";
 export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
   if (ckptPath === null || ckptPath === undefined) return null;
   if (ckptPath !== "best" && ckptPath !== "last") {
-    if (typeof ckptPath === "string" && statSync(ckptPath, { throwIfNoEntry: false })?.isFile() === true) return ckptPath;
+    if (typeof ckptPath === "string" && isFile(ckptPath)) return ckptPath;
     throw new MisconfigurationError("ckptPath", 'a checkpoint file that exists, "last" or "best"', ckptPath, undefined, "ERR_CHECKPOINT_PATH");
   }
   const callbacks = trainer.callbacks.filter((callback) => callback instanceof ModelCheckpoint);
@@ -25,6 +25,15 @@ export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null |
     return null;
   }
   return newest.path;
+}
+
+/** Also for what no file can be called. */
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 function lastIn(folder: string): { path: string; time: number }[] {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync, chmodSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -225,6 +226,11 @@ void describe("atomic writes", () => {
     assert.ok(lstatSync(link).isSymbolicLink());
     assert.equal(readFileSync(target, "utf8"), "new");
     assert.equal(statSync(target).mode & 0o777, 0o600);
+  });
+  void it("does not wait for what is no file", () => {
+    const pipe = join(folder, "pipe");
+    assert.equal(spawnSync("mkfifo", [pipe]).status, 0);
+    for (const read of [() => loadSafetensors(pipe), () => loadSafetensors(folder), () => loadSafetensors("a\0b"), () => loadSafetensors("")]) assert.throws(read, { code: "ERR_ARGUMENT" });
   });
   void it("says that a folder is missing", () => {
     assert.throws(() => writeAtomically(join(folder, "none", "x"), () => undefined), { code: "ENOENT" });
