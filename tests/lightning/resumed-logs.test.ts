@@ -88,6 +88,22 @@ test("a validation that was interrupted leaves no rows: it is done again as a wh
   assert.deepEqual(logsOf(folder), logsOf(whole));
 });
 
+test("a run that was interrupted when all was done ends once in its log", async () => {
+  const whole = join(root, "done");
+  mkdirSync(whole);
+  await start(whole, [new ModelCheckpoint({ dirpath: join(whole, "checkpoints") })])();
+  for (const hook of ["onFitEnd", "teardown"] as const) {
+    const folder = join(root, `late-${hook}`);
+    mkdirSync(folder);
+    const late = new Callback();
+    late[hook] = () => void process.emit("SIGHUP");
+    const error: unknown = await start(folder, [late, new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])().catch((e: unknown) => e);
+    assert.ok(error instanceof InterruptError && error.checkpointPath !== null, String(error));
+    await start(folder, [new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])(error.checkpointPath);
+    assert.deepEqual(logsOf(folder), logsOf(whole), hook);
+  }
+});
+
 test("a run that goes on elsewhere leaves the first one's logs alone", async () => {
   const first = join(root, "first");
   mkdirSync(first);

@@ -64,6 +64,8 @@ export class RunLog extends Callback {
   #from: RunLogState | null = null;
   /** The state of the log when it was closed. */
   #closedAt: Record<string, unknown> = {};
+  /** The state of the log before it said that the run has ended: one that goes on from there ends later. */
+  #ended: Record<string, unknown> | null = null;
   #startedAt = 0;
   #every = 1;
   #immediate = false;
@@ -105,6 +107,7 @@ export class RunLog extends Callback {
     this.#every = this.#options.everyNSteps ?? trainer.logEveryNSteps;
     this.#immediate = trainer.rootDevice.type === "cpu";
     this.#from = null;
+    this.#ended = null;
     if (this.#header !== null) return;
     this.#startedAt = performance.now();
     let parameters = 0;
@@ -152,6 +155,7 @@ export class RunLog extends Callback {
 
   /** Makes the log durable. A run that goes on from the checkpoint into the same file drops the lines that came after it, and writes them again. */
   override stateDict(): Record<string, unknown> {
+    if (this.#ended !== null) return this.#ended;
     if (this.#file === null) return this.#closedAt;
     return {
       ...this.#file.position(), seconds: this.#seconds(), trainingSeconds: this.#trainingSeconds(), lastScale: this.#lastScale,
@@ -285,6 +289,7 @@ export class RunLog extends Callback {
   }
 
   #end(trainer: TrainerView, status: "success" | "failed" | "interrupted"): void {
+    this.#ended = this.stateDict();
     this.#file?.add({ type: "end", status, step: trainer.globalStep, seconds: this.#seconds(), skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps, memory: memoryNow() });
   }
 
