@@ -68,6 +68,20 @@ export class MasterWeights {
     return [...this.#pairs.values()].filter(({ parameter, master }) => parameter !== master);
   }
 
+  /** Of one of the models' parameters, the true gradient. */
+  gradientOf(parameter: Tensor): Tensor | null {
+    const pair = this.#pairs.get(parameter);
+    pair?.sync();
+    return (pair?.master ?? parameter).grad;
+  }
+  setGradient(parameter: Tensor, gradient: Tensor | null): void {
+    const pair = this.#pairs.get(parameter);
+    const { master } = pair ?? { master: parameter };
+    pair?.clear();
+    master.grad = gradient === null ? null : gradient.to({ device: master.device, dtype: master.dtype, copy: true });
+    pair?.sync();
+  }
+
   /** Put the parameters back in their groups, in float32 and with the masters' exact values; state follows them. */
   restore(): void {
     for (const [optimizer, pairs] of this.#of) {

@@ -60,8 +60,8 @@ function trainingState(run: Run): Partial<Checkpoint> {
 function gradientsOf(run: Run): Record<string, Tensor> {
   const gradients: Record<string, Tensor> = {};
   for (const [name, parameter] of run.module.namedParameters()) {
-    const { grad } = parameter;
-    if (grad !== null) gradients[name] = grad;
+    const gradient = run.precision.gradientOf(parameter);
+    if (gradient !== null) gradients[name] = gradient;
   }
   return gradients;
 }
@@ -147,7 +147,7 @@ function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {
   noGrad(() => {
     for (const [name, parameter] of run.module.namedParameters()) {
       const gradient = gradients[name];
-      if (gradient !== undefined) parameter.grad = gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+      if (gradient !== undefined) run.precision.setGradient(parameter, gradient);
     }
   });
 }

@@ -1,4 +1,4 @@
-import { atMost, optim, scope, words } from "@nbit/torch";
+import { atMost, GradScaler, optim, scope, words } from "@nbit/torch";
 import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -176,11 +176,52 @@ export class ApexPrecision extends Precision {
     return forecastMemory(module, (p) => (kept.has(p) ? wide : cast), optimizers, (p) => behind.get(p) ?? p);
   }
 
-  override stateDict(): Record<string, unknown> | null {
-    return this.#amp === null ? null : { ...this.#amp.stateDict(), skippedSteps: this.#skipped };
+  override gradientOf(parameter: Tensor): Tensor | null {
+    return this.#amp?.gradientOf(parameter) ?? null;
   }
+  override setGradient(parameter: Tensor, gradient: Tensor | null): void {
+    this.#ready().setGradient(parameter, gradient);
+  }
+
+  override stateDict(): Record<string, unknown> | null {
+    return this.#amp === null ? null : { ...this.#amp.stateDict(), dynamic: this.#dynamic, skippedSteps: this.#skipped };
+  }
+  get #dynamic(): boolean {
+    return this.#amp?.lossScalers[0]?.dynamic ?? false;
+  }
+
+  /**
+   * Also reads the scaler of a run without APEX, of PyTorch's and Lightning's too, and the state of another level. A static scale stays: it is this run's own setting. Masters of a level that has none are left
+   * out: the module's state dict, which is float32, holds their values.
+   */
   override loadStateDict(state: Record<string, unknown>): void {
-    this.#ready().loadStateDict(state);
+    const amp = this.#ready();
+    const own = amp.stateDict();
+    const given = isRecord(state.amp_scaling_state) ? state.amp_scaling_state : state;
+    const { masters } = given;
+    const keys = (value: unknown): string => (isRecord(value) ? Object.keys(value).sort().join() : "");
+    const scalers = this.#scalers(given, amp);
+    amp.loadStateDict({ ...own, ...scalers, masters: isRecord(masters) && keys(masters) === keys(own.masters) ? masters : undefined });
     if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
   }
+
+  /** What the given state says of each of this run's scalers: one that it does not know has the first one's scale. */
+  #scalers(given: Readonly<Record<string, unknown>>, amp: Amp): Record<string, unknown> {
+    if (!this.#dynamic || given.dynamic === false) return {};
+    const first = isRecord(given.loss_scaler0) ? given.loss_scaler0 : nativeScaler(given);
+    if (first === null) return {};
+    return Object.fromEntries(amp.lossScalers.map((_, i): [string, unknown] => [`loss_scaler${i}`, given[`loss_scaler${i}`] ?? first]));
+  }
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
+
+/** A native scaler's scale and count under APEX's names; null for a state without them. @throws {ArgumentError} for one with wrong values. */
+function nativeScaler(state: Readonly<Record<string, unknown>>): Record<string, unknown> | null {
+  const reader = new GradScaler({ minScale: 0, maxScale: 2 ** 100 });
+  const before = reader.stateDict();
+  const { skippedSteps: _, dynamic: __, masters: ___, ...given } = state;
+  reader.loadStateDict(given);
+  const after = reader.stateDict();
+  return Object.keys(given).length === 0 || !("scale" in after) || !("scale" in before) ? null : { loss_scale: after.scale, unskipped: after.growthTracker };
 }

@@ -299,7 +299,11 @@ export class MixedPrecision extends Precision {
 
   /** APEX keeps a scale and its count only: the factors stay this scaler's own. */
   #fromApex(state: Record<string, unknown>): Record<string, unknown> | null {
-    const first: unknown = state.loss_scaler0;
+    const inner = state.amp_scaling_state;
+    const given: Record<string, unknown> = typeof inner === "object" && inner !== null ? { ...inner } : state;
+    const first: unknown = given.loss_scaler0;
+    // A scale that did not move says nothing of this one.
+    if (this.scaler !== null && typeof first === "object" && first !== null && given.dynamic === false) return { ...this.scaler.stateDict() };
     if (this.scaler === null || typeof first !== "object" || first === null || !("loss_scale" in first) || !("unskipped" in first)) return null;
     return { ...this.scaler.stateDict(), scale: first.loss_scale, growthTracker: first.unskipped };
   }

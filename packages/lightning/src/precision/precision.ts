@@ -247,6 +247,15 @@ export abstract class Precision {
     }
   }
 
+  /** The true gradient of a module's parameter, as precisely as it is held: what a checkpoint within a window keeps. */
+  gradientOf(parameter: Tensor): Tensor | null {
+    return parameter.grad;
+  }
+  /** Put back what {@link gradientOf} gave, of a run in this or in another precision. A copy is made. */
+  setGradient(parameter: Tensor, gradient: Tensor | null): void {
+    parameter.grad = gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+  }
+
   /** State for checkpoints; null when there is none. */
   stateDict(): Record<string, unknown> | null {
     return null;

@@ -1,0 +1,103 @@
+/** A run that another precision began goes on from its weights, optimizer state, gradients of an open window and scale: every pair. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import type { TrainerOptions } from "@nbit/lightning";
+import { nn, optim, randn, seedEverything, setNumThreads, tensor } from "@nbit/torch";
+import type { DType, Tensor } from "@nbit/torch";
+
+setNumThreads(1);
+const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, accumulateGradBatches: 2 };
+const folder = mkdtempSync(join(tmpdir(), "nbit-resume-precision-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Seen {
+  readonly globalStep: number;
+  readonly scale: number | null;
+  readonly skipped: number;
+  readonly weight: number[];
+  readonly momentum: number[];
+  readonly gradient: number[];
+}
+class Net extends LightningModule {
+  readonly layer = new nn.Linear(4, 2);
+  readonly norm = new nn.BatchNorm1d(2);
+  seen: Seen | null = null;
+  constructor(readonly stopAfter: number | null) {
+    super();
+  }
+  look(): Seen {
+    const { trainer } = this;
+    const [optimizer] = trainer.optimizers;
+    const stepped = optimizer?.paramGroups[0]?.params[0];
+    const momentum = stepped === undefined ? null : optimizer?.state.get(stepped)?.["momentumBuffer"];
+    const numbers = (t: unknown): number[] => ((t as Tensor | null)?.double().flatten().tolist() ?? []) as number[];
+    return { globalStep: trainer.globalStep, scale: trainer.lossScale, skipped: trainer.skippedSteps, weight: numbers(this.stateDict().get("layer.weight")), momentum: numbers(momentum), gradient: numbers(trainer.precision.gradientOf(this.layer.weight)) };
+  }
+  override onTrainStart(): void {
+    if (this.stopAfter === null) this.seen = this.look();
+  }
+  override onTrainBatchEnd(_outputs: unknown, _batch: unknown, batchIdx: number): void {
+    if (batchIdx + 1 !== this.stopAfter) return;
+    this.seen = this.look();
+    this.trainer.saveCheckpoint(join(folder, "run.ckpt"));
+  }
+  override trainingStep(x: Tensor): Tensor {
+    return this.norm.forward(this.layer.forward(x)).float().square().mean().add(this.layer.weight.float().square().sum());
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 2 ** -6, momentum: 0.5 });
+  }
+}
+
+const apex = (optLevel: "O0" | "O1" | "O2" | "O3", more = {}) => (): TrainerOptions => ({ plugins: new ApexPrecision({ optLevel, ...more }) });
+/** Options, the dtype of weights and their state as they are saved, and where the scale moves its first value. */
+const PRECISIONS: readonly (readonly [string, () => TrainerOptions, DType, number | null])[] = [
+  ["32", () => ({ precision: 32 }), "float32", null],
+  ["64", () => ({ precision: 64 }), "float64", null],
+  ["bf16", () => ({ precision: "bf16" }), "float32", null],
+  ["16", () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 11, growthInterval: 2 } }) }), "float32", 2 ** 11],
+  ["16, lazy", () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 9, growthInterval: 2, lazy: true } }) }), "float32", 2 ** 9],
+  ["16-true", () => ({ precision: "16-true" }), "float16", null],
+  ["bf16-true", () => ({ precision: "bf16-true" }), "bfloat16", null],
+  ["O0", apex("O0"), "float32", null],
+  ["O1", apex("O1", { maxLossScale: 2 ** 12 }), "float32", 2 ** 12],
+  ["O2", apex("O2", { maxLossScale: 2 ** 13 }), "float32", 2 ** 13],
+  ["O2, two losses", apex("O2", { maxLossScale: 2 ** 13, numLosses: 2 }), "float32", 2 ** 13],
+  ["O3", apex("O3"), "float16", null],
+];
+const batches = (): Tensor[] => {
+  seedEverything(3);
+  return Array.from({ length: 8 }, () => randn([4, 4]));
+};
+const rounded = (values: readonly number[], dtype: DType): number[] => tensor([...values], { dtype: "float64" }).to(dtype).double().tolist() as number[];
+
+for (const [from, fromOptions, , fromScale] of PRECISIONS)
+  test(`${from}, and on in every other`, async () => {
+    const first = new Net(5); // two steps, and one batch of a third window
+    const data = batches();
+    const trainer = new Trainer({ ...QUIET, ...fromOptions(), maxEpochs: 1 });
+    await trainer.fit(first, { trainDataloaders: data });
+    const was = first.seen;
+    assert.ok(was !== null && was.globalStep === 2 && was.momentum.length === 8 && was.gradient.length === 8);
+    for (const [to, toOptions, dtype, toScale] of PRECISIONS) {
+      const where = `${from} to ${to}`;
+      const second = new Net(null);
+      const next = new Trainer({ ...QUIET, ...toOptions(), maxEpochs: 1 });
+      await next.fit(second, { trainDataloaders: data, ckptPath: join(folder, "run.ckpt") });
+      const is = second.seen;
+      assert.ok(is !== null, where);
+      assert.equal(is.globalStep, 2, where);
+      assert.deepEqual(is.weight, rounded(was.weight, dtype), where);
+      assert.deepEqual(is.momentum, rounded(was.momentum, dtype), where);
+      assert.deepEqual(is.gradient, rounded(was.gradient, dtype), where);
+      // A scale that moves goes on from one that moved; any other begins as it is told.
+      if (toScale !== null) assert.equal(is.scale, fromScale !== null ? was.scale : toScale, where);
+      else assert.ok(is.scale === null || is.scale === 1, where);
+      assert.equal(next.globalStep, 4, where);
+      assert.ok(second.look().weight.every(Number.isFinite) && JSON.stringify(second.look().weight) !== JSON.stringify(is.weight), where);
+    }
+  });
