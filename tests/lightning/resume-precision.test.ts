@@ -101,3 +101,20 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
       assert.ok(second.look().weight.every(Number.isFinite) && JSON.stringify(second.look().weight) !== JSON.stringify(is.weight), where);
     }
   });
+
+test("APEX goes on with the scale of PyTorch's and Lightning's entries, and of APEX's own; a wrong one is refused", async () => {
+  const net = new Net(null);
+  const scale = async (state: Record<string, unknown>, options: ConstructorParameters<typeof ApexPrecision>[0] = {}): Promise<number | null> => {
+    const precision = new ApexPrecision({ optLevel: "O2", ...options });
+    await new Trainer({ ...QUIET, plugins: precision, maxEpochs: 1, limitTrainBatches: 2 }).fit(net, { trainDataloaders: batches() });
+    precision.loadStateDict(state);
+    return precision.lossScale;
+  };
+  const pytorch = { scale: 512, growth_factor: 2, backoff_factor: 0.5, growth_interval: 2000, _growth_tracker: 3 };
+  for (const state of [pytorch, { MixedPrecision: pytorch }, { native_amp_scaling_state: pytorch }, { loss_scaler0: { loss_scale: 512, unskipped: 3 } }, { amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } }]) assert.equal(await scale(state), 512, JSON.stringify(state));
+  assert.equal(await scale(pytorch, { lossScale: 128 }), 128, "a static scale is this run's own");
+  await assert.rejects(scale({ ...pytorch, scale: 0 }), { code: "ERR_ARGUMENT", message: /expected scale to be a finite number > 0\. Received: 0/ });
+  const native = new MixedPrecision();
+  native.loadStateDict({ amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } });
+  assert.deepEqual([native.lossScale, native.scaler?.getGrowthTracker()], [512, 3]);
+});

@@ -173,8 +173,9 @@ function wide(gradient: Tensor): Tensor {
   return copy.isSparse ? copy.coalesce() : copy;
 }
 
-/** In place where both have one layout. */
+/** In place where both have one layout, and kernels for it: there are none that add sparse 16-bit ones. */
 function sum(before: Tensor, more: Tensor): Tensor {
+  if (before.isSparse && more.isSparse && before.dtype !== "float32") return wide(before).add(wide(more)).to(before.dtype);
   if (before.layout === more.layout) return before.add_(more);
   return before.isSparse ? more.add(before) : before.add(more);
 }

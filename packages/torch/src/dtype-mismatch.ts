@@ -95,20 +95,21 @@ export function describeLine(at: UserLine | null): string {
 }
 
 /** @internal What a failed call becomes: with dtypes, the line of the program and the fix where operands' dtypes differ; itself otherwise. `operands` are those of the floating arguments. */
-export function explainMismatch(error: unknown, operands: () => readonly string[], autocast: () => boolean): unknown {
+export function explainMismatch(error: unknown, operands: () => readonly string[], autocast: () => string | null): unknown {
   if (!(error instanceof TorchError) || error instanceof DTypeMismatchError || !isDtypeMismatch(error.message)) return error;
   const named = dtypesIn(error.message);
   const dtypes = named.length > 1 ? named : [...new Set([...named, ...operands()])];
   if (dtypes.length < 2) return error;
   const operator = error.op?.replace(/^aten::/, "").replace(/\..*$/, "") ?? "an operator";
   const at = userLine(error.stack);
-  const fix = autocast()
+  const region = autocast();
+  const fix = region !== null
     ? `Autocast has no rule for ${operator}, so it takes its inputs as they are: cast them to one dtype (x.float()), or give it a rule: amp.policy({ ${JSON.stringify(operator)}: "float32" }, () => …), or leave autocast: autocast({ enabled: false }, () => …).`
     : dtypes.includes("float64")
       ? `One of them is float64, as data from a Float64Array is: convert it (x.float()), or compute in float64 throughout (precision: 64).`
       : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
   const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
-  const made = new DTypeMismatchError(`expected operands of one dtype. Received: ${dtypes.join(" and ")}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtypes, at);
+  const made = new DTypeMismatchError(`expected operands of one dtype. Received: ${dtypes.join(" and ")}${region === null ? "" : `, in a region of ${region}`}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtypes, at);
   if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
   return made;
 }

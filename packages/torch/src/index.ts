@@ -7,6 +7,7 @@ export * from "./autograd/index.js";
 export * from "./random.js";
 export { nearest } from "./names.js";
 export { plainText, quoted } from "./plain-text.js";
+export { NumberRangeError } from "./number-range.js";
 export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";
 export { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "./options.js";
 export * as kinds from "./kinds.js";

@@ -1,4 +1,4 @@
-import { defaultGenerator, Generator, noGrad, outsideScopes, zeros } from "@nbit/torch";
+import { defaultGenerator, Generator, noGrad, optim, outsideScopes, scope, zeros } from "@nbit/torch";
 import type { Device, Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { Precision } from "../precision/precision.js";
@@ -40,9 +40,14 @@ export class NonFiniteWatch {
   #batch: Batch = null;
   #batchIdx = 0;
   #divisor = 1;
+  /** A loss that is not finite, of a backward that is still to come. */
+  #suspect: number | null = null;
+  /** Skipped steps that were counted at the latest log step. */
+  #skipped: number;
 
   constructor(parts: NonFiniteWatchParts) {
     this.#parts = parts;
+    this.#skipped = parts.precision.skippedSteps;
     const onCpu = parts.device.type === "cpu";
     this.#everyStep = onCpu || parts.mode !== "loss";
     const sources = !this.#everyStep ? [] : onCpu ? [defaultGenerator] : [defaultGenerator, new Generator(parts.device, true)];
@@ -61,20 +66,43 @@ export class NonFiniteWatch {
     this.#batch = null;
   }
 
-  /** Not under loss scaling: there a step that overflows is skipped. */
+  /** Under a scale that moves a step that overflows is skipped: there backward tells whether the loss was of that kind. */
   loss(loss: Tensor): void {
     if (!this.#everyStep) return this.#raise(loss);
-    if (this.#parts.precision.lossScale !== null) return;
     const value = valueOf(loss);
-    if (!Number.isFinite(value)) throw this.#error(`expected a finite loss. Received: ${Number.isNaN(value) ? "NaN" : value}`);
+    if (Number.isFinite(value)) return;
+    if (!this.#parts.precision.skipsOverflow) throw this.#badLoss(value);
+    this.#suspect = value;
+  }
+  #badLoss(value: number): NonFiniteError {
+    return this.#error(`expected a finite loss. Received: ${Number.isNaN(value) ? "NaN" : value}`);
+  }
+
+  /** A backward is over. A loss that was not finite and left finite gradients is none that skipping would cure. */
+  backwardDone(): void {
+    const suspect = this.#suspect;
+    if (suspect === null) return;
+    this.#suspect = null;
+    if (this.#nonFiniteGradients().length === 0) throw this.#badLoss(suspect);
+  }
+
+  #nonFiniteGradients(): string[] {
+    const { module, precision } = this.#parts;
+    const names: string[] = [];
+    scope(() => {
+      for (const [name, parameter] of module.namedParameters()) {
+        const gradient = precision.gradientOf(parameter);
+        if (gradient !== null && !optim.isFiniteGradient(gradient)) names.push(name);
+      }
+    });
+    return names;
   }
 
   /** Gradients are complete and true. */
   gradients(): void {
-    const { mode, module, precision } = this.#parts;
-    if (mode !== "gradients" || precision.lossScale !== null) return;
-    const names: string[] = [];
-    for (const [name, parameter] of module.namedParameters()) if (parameter.grad !== null && parameter.grad.isfinite().all().item() === 0) names.push(name);
+    const { mode, precision } = this.#parts;
+    if (mode !== "gradients" || precision.skipsOverflow) return;
+    const names = this.#nonFiniteGradients();
     if (names.length > 0) throw this.#error(`expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`);
   }
 
@@ -93,11 +121,22 @@ export class NonFiniteWatch {
 
   /** At a log step. Waits for the device, where the flag is there. */
   read(batch: Batch, batchIdx: number): void {
-    if (this.#flag === null || this.#flag.item() === 0) return;
-    this.#flag.zero_();
-    if (this.#parts.precision.lossScale !== null) return;
+    const count = this.#flag?.item() ?? 0;
+    if (count === 0) return;
+    this.#flag?.zero_();
+    if (this.#explainedBySkips(count)) return;
     this.lookAt(batch, batchIdx);
     throw this.#error("expected finite losses. Received: one since the last log step that was not", ' Pass detectNonFinite: "step" to stop at the step itself.');
+  }
+
+  /** Losses that are not finite belong to skipped steps, as many as a window has batches to each. */
+  #explainedBySkips(losses: number): boolean {
+    const { precision } = this.#parts;
+    if (!precision.skipsOverflow) return false;
+    const skipped = precision.skippedSteps;
+    const since = skipped - this.#skipped;
+    this.#skipped = skipped;
+    return losses <= since * this.#divisor;
   }
 
   /** The loss scale is at its floor and gradients still are not finite: the same error, with where that began. */

@@ -152,6 +152,7 @@ export class TrainStep implements OptimizerRunner {
 
     // Backward, outside autocast.
     precision.backward(divided, { before: this.#beforeBackward, run: this.#backward, stepFollows: this.#stepFollows });
+    this.#watch?.backwardDone();
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     return divided;
   }
@@ -244,6 +245,7 @@ export class TrainStep implements OptimizerRunner {
     this.#watch?.loss(loss);
     precision.outside(() => {
       precision.backward(loss, { before: this.#beforeBackward, run: this.#backward, stepFollows: false });
+      this.#watch?.backwardDone();
       if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
     });
   }

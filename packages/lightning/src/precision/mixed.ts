@@ -251,6 +251,9 @@ export class MixedPrecision extends Precision {
     return this.#skipped + (this.#replaysFrom === null ? 0 : (this.scaler?.skippedUpdates ?? 0) - this.#replaysFrom);
   }
 
+  override get skipsOverflow(): boolean {
+    return this.#gradients !== null;
+  }
   override get readsLate(): boolean {
     return this.scaler?.lazy ?? false;
   }

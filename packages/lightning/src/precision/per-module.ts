@@ -229,6 +229,9 @@ export class PerModulePrecision extends Precision {
   override get lastStepSkipped(): boolean {
     return this.#steps.lastStepSkipped;
   }
+  override get skipsOverflow(): boolean {
+    return this.#steps.skipsOverflow;
+  }
   override get readsLate(): boolean {
     return this.#steps.readsLate;
   }

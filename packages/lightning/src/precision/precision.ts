@@ -176,6 +176,11 @@ export abstract class Precision {
     return null;
   }
 
+  /** Whether gradients that are not finite are the loss scale's affair (a dynamic one skips their step), and no reason to end the run. */
+  get skipsOverflow(): boolean {
+    return this.lossScale !== null;
+  }
+
   /** Steps skipped since this plugin was made (or since its state was loaded, on top of what that says). Waits for the device on CUDA. */
   get skippedSteps(): number {
     return 0;

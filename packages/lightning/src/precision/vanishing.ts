@@ -117,7 +117,7 @@ function sample(optimizer: optim.Optimizer): Sample[] {
     for (const p of group.params) {
       if (p.dtype !== "bfloat16" && p.dtype !== "float16") continue;
       const { grad } = p;
-      if (grad !== null && p.numel() > 0) candidates.push({ p, grad });
+      if (grad?.layout === "strided" && p.numel() > 0) candidates.push({ p, grad });
     }
   }
   candidates.sort((a, b) => b.p.numel() - a.p.numel());

@@ -1,6 +1,7 @@
 /** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
+import { explainRange } from "../number-range.js";
 import { F, B, native, readInteger, reserve, writeInteger } from "../native.js";
 import { device, deviceOfCode, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
@@ -310,7 +311,7 @@ export function invoke(op: Operator, args: unknown[]): unknown {
   try {
     native.call();
   } catch (error) {
-    throw explainMismatch(error, () => floatingOperands(args), autocastRuns);
+    throw explainMismatch(explainRange(error, () => args), () => floatingOperands(args), autocastRegion);
   }
   if (plan.simple === 1) {
     const handle = F[0] as number;
@@ -327,11 +328,13 @@ function floatingOperands(args: readonly unknown[]): string[] {
   return args.flatMap((a) => (isTensor(a) ? (handleOrZero(a) !== 0 && isFloatingPoint(a.dtype) ? [a.dtype] : []) : Array.isArray(a) ? floatingOperands(a) : []));
 }
 
-function autocastRuns(): boolean {
-  return ["cpu", "cuda"].some((type) => {
+/** The autocast region around a call, in words; null outside of any. */
+function autocastRegion(): string | null {
+  for (const type of ["cpu", "cuda"]) {
     native.autocastGet(deviceTypeCode(type));
-    return F[0] === 1;
-  });
+    if (F[0] === 1) return `autocast of ${type} to ${dtypeName(F[1] as number)}`;
+  }
+  return null;
 }
 
 function argumentOf(plan: Plan, args: readonly unknown[], index: number): unknown {

@@ -8,6 +8,7 @@ import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { gradientValues } from "./gradient-values.js";
 import { operator } from "./operators.js";
 import { parts } from "./pairs.js";
 
@@ -26,6 +27,33 @@ function gradients(params: readonly Tensor[]): { readonly all: TensorList; reado
   if (all.missing.length === 0) return { all, present: all };
   const absent = new Set(all.missing);
   return { all, present: all.select(params.map((_, i) => i).filter((i) => !absent.has(i))) };
+}
+
+/** The numbers of gradients some of which are sparse, in place: entries of one place are added up first, as a norm or a clamp is of their sum. */
+function numbersOf(params: readonly Tensor[]): TensorList {
+  return TensorList.of(
+    params.flatMap((p) => {
+      const { grad } = p;
+      if (grad === null) return [];
+      if (!grad.isSparse || grad.isCoalesced()) return [gradientValues(grad)];
+      const summed = grad.coalesce();
+      p.grad = summed;
+      return [gradientValues(summed)];
+    }),
+  );
+}
+
+/** `fn` with all gradients in one list; where a kernel does not know a layout among them, again with their numbers. */
+function overGradients<T>(params: readonly Tensor[], fn: (present: TensorList) => T): T {
+  const { all, present } = gradients(params);
+  try {
+    return fn(present);
+  } catch (error) {
+    if (!(error instanceof NbitError && error.code === "TORCH_NOT_IMPLEMENTED")) throw error;
+    return fn(numbersOf(params));
+  } finally {
+    all.dispose();
+  }
 }
 
 export interface ClipNormOptions {
@@ -71,18 +99,15 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
   const normType = options.normType ?? 2;
   const list = listOf("clipGradNorm", params);
   return noGrad(() =>
-    scope(() => {
-      const { all, present } = gradients(list);
-      try {
+    scope(() =>
+      overGradients(list, (present) => {
         const norm = totalNorm(present, normType);
         if (options.errorIfNonfinite === true && !Number.isFinite(norm.item()))
           throw new NbitError(`clipGradNorm: expected a finite norm. Received: ${norm.item()}. A gradient is infinite or NaN.`, "NON_FINITE_NORM");
         if (present.length > 0) foreachMul_(present, clamp(norm.add(1e-6).reciprocal().mul(maxNorm), { max: 1 }));
         return norm;
-      } finally {
-        all.dispose();
-      }
-    }),
+      }),
+    ),
   );
 }
 
@@ -94,17 +119,14 @@ export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: numb
   atMost("clipGradValue", arguments, 2);
   if (!(clipValue > 0 && Number.isFinite(clipValue))) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
   const list = listOf("clipGradValue", params);
-  const { all, present } = gradients(list);
-  try {
-    if (present.length > 0)
-      noGrad(() =>
-        scope(() => {
-          const real = list.some((p) => p.isComplex()) ? TensorList.of(present.toArray().map(parts)) : present;
-          foreachClampMin_(real, -clipValue);
-          foreachClampMax_(real, clipValue);
-        }),
-      );
-  } finally {
-    all.dispose();
-  }
+  noGrad(() =>
+    scope(() =>
+      overGradients(list, (present) => {
+        if (present.length === 0) return;
+        const real = list.some((p) => p.isComplex()) ? TensorList.of(present.toArray().map(parts)) : present;
+        foreachClampMin_(real, -clipValue);
+        foreachClampMax_(real, clipValue);
+      }),
+    ),
+  );
 }
