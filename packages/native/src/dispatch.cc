@@ -231,9 +231,8 @@ void writeReturns(const Operator& op, torch::jit::Stack& stack) {
   }
 }
 
-/** libtorch's operators that write without counting. Ours never count. tests/parity/ops/writers.test.ts finds others. */
-const std::unordered_set<std::string> kUncounted{"aten::_fused_sgd_", "aten::_fused_adam_", "aten::_fused_adamw_", "aten::_fused_adagrad_", "aten::_amp_foreach_non_finite_check_and_unscale_",
-                                                  "aten::rrelu_with_noise", "aten::rrelu_with_noise_", "aten::_add_relu", "aten::kron", "aten::set_data"};
+/** libtorch's operators that write without counting, but for fused steps (ops/aten.ts). Ours never count. tests/parity/ops/writers.test.ts finds others. */
+const std::unordered_set<std::string> kUncounted{"aten::_amp_foreach_non_finite_check_and_unscale_", "aten::rrelu_with_noise", "aten::rrelu_with_noise_", "aten::_add_relu", "aten::kron", "aten::set_data"};
 std::vector<uint32_t> uncountedOf(const c10::FunctionSchema& schema) {
   std::vector<uint32_t> found;
   if (schema.operator_name().getNamespace() != "nbit" && !kUncounted.count(schema.name())) return found;
@@ -243,20 +242,14 @@ std::vector<uint32_t> uncountedOf(const c10::FunctionSchema& schema) {
   }
   return found;
 }
-/**
- * Tensors that an operator writes: what is kept of them is then known to be old. libtorch's fused steps leave the counters of parameters alone, so that a graph from before the step can go backward after it;
- * of these the weights' epoch tells.
- */
+/** Tensors that an operator writes: what is kept of them is then known to be old. */
 struct Written {
   std::vector<at::Tensor> tensors;
   Written(const Operator& op, const torch::jit::Stack& stack) {
-    if (op.uncounted.empty()) return;
-    const bool fused = op.name.rfind("aten::_fused_", 0) == 0;
-    const auto add = [&](const at::Tensor& t) { if (!fused || (t.defined() && !t.requires_grad())) tensors.push_back(t); };
     for (const uint32_t i : op.uncounted) {
       const IValue& v = stack[i];
-      if (v.isTensor()) add(v.toTensor());
-      else if (v.isTensorList()) for (const at::Tensor& t : v.toTensorVector()) add(t);
+      if (v.isTensor()) tensors.push_back(v.toTensor());
+      else if (v.isTensorList()) for (const at::Tensor& t : v.toTensorVector()) tensors.push_back(t);
     }
   }
   void count() const {

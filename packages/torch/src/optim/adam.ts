@@ -42,6 +42,9 @@ interface Lists {
   readonly steps: TensorList;
 }
 
+const MOMENTS = ["expAvg", "expAvgSq", "step"];
+const WITH_LARGEST = [...MOMENTS, "maxExpAvgSq"];
+
 abstract class AdamBase extends Optimizer {
   readonly #decoupled: boolean;
 
@@ -82,7 +85,8 @@ abstract class AdamBase extends Optimizer {
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     const g = group as Group;
     for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => this.#fresh(p, g));
-    const s: Lists = { expAvg: this.pack(params, "expAvg"), expAvgSq: this.pack(params, "expAvgSq"), maxExpAvgSq: g.amsgrad ? this.pack(params, "maxExpAvgSq") : null, steps: this.pack(params, "step") };
+    const [expAvg, expAvgSq, steps, maxExpAvgSq = null] = this.pack(params, g.amsgrad ? WITH_LARGEST : MOMENTS) as [TensorList, TensorList, TensorList, TensorList?];
+    const s: Lists = { expAvg, expAvgSq, maxExpAvgSq, steps };
     // The step counters are tensors because fused kernels and checkpoints want them so.
     const counts = countSteps(s.steps);
     if (g.fused) {

@@ -84,6 +84,7 @@ export class LBFGS extends Optimizer {
 
   protected override stepAll(closure: Closure | undefined): Tensor {
     if (closure === undefined) return this.stepGroup() as never;
+    this.checkGroups();
     const group = this.paramGroups[0] as Group;
     if (this.#of?.some((p, i) => p !== group.params[i]) === true || (this.#of !== null && this.#of.length !== group.params.length)) for (const p of this.#of) this.state.delete(p);
     this.#of = [...group.params];

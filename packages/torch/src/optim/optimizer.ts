@@ -43,10 +43,12 @@ export interface OptimizerState {
   readonly algorithm?: string;
 }
 
-/** One kind of state of several parameters. */
-interface StateList {
-  readonly values: readonly Tensor[];
-  readonly list: TensorList;
+/** State of several parameters, by kind. */
+interface StateLists {
+  readonly names: readonly string[];
+  readonly states: readonly (ParameterState | undefined)[];
+  readonly values: readonly (readonly Tensor[])[];
+  readonly lists: readonly TensorList[];
 }
 /** Lists of one group that do not change from step to step. */
 interface Packed {
@@ -180,8 +182,6 @@ export abstract class Optimizer {
     atMost("step", arguments, 1);
     if (closure !== undefined) checkArguments("step", { closure }, { closure: callable });
     for (const hook of this.#preHooks) hook(this);
-    // What was put into the groups by hand is checked before anything is stepped.
-    for (const group of this.paramGroups) this.#packedOf(group);
     let loss: Tensor | null;
     try {
       loss = this.stepAll(closure);
@@ -195,8 +195,14 @@ export abstract class Optimizer {
   protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
     const loss = closure === undefined ? null : closure();
     if (isPromise(loss)) refusePromise(loss, "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.", "OPTIMIZER_CLOSURE");
+    this.checkGroups();
     this.stepping(() => noGrad(() => this.paramGroups.forEach((group, i) => this.#stepOne(group, i))));
     return loss;
+  }
+
+  /** What was put into the groups by hand is checked before anything is stepped. */
+  protected checkGroups(): void {
+    for (const group of this.paramGroups) this.#packedOf(group);
   }
 
   /** What changes parameters and state: an error of libtorch in its course is told to have left an unfinished half. */
@@ -232,7 +238,7 @@ export abstract class Optimizer {
   }
 
   #stepOne(group: ParamGroup, index: number): void {
-    const packed = this.#packedOf(group);
+    const packed = this.#packed.get(group) ?? this.#packedOf(group);
     if (packed.complex || roundsWidely(group)) return this.#stepInKinds(group, index);
     const { source } = packed;
     const grads = TensorList.gradsOf(packed.params);
@@ -283,24 +289,30 @@ export abstract class Optimizer {
     }
     return found;
   }
-  readonly #lists = new WeakMap<readonly Tensor[], Map<string, StateList>>();
-  /** A packed list of one kind of state: the same one for as long as the state of `params` consists of the same tensors. */
-  protected pack(params: readonly Tensor[], name: string): TensorList {
-    let lists = this.#lists.get(params);
-    if (lists === undefined) this.#lists.set(params, (lists = new Map()));
-    const known = lists.get(name);
-    let same = known !== undefined;
-    for (let i = 0; same && i < params.length; i++) same = this.state.get(params[i] as Tensor)?.[name] === known?.values[i];
-    if (same && known !== undefined) return known.list;
-    const values = params.map((p) => {
-      const value = this.state.get(p)?.[name];
-      if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
-      if (name !== "step" && value.numel() !== p.numel()) throw new NbitError(`${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`, "OPTIMIZER_STATE");
-      return value;
-    });
-    const list = TensorList.of(values);
-    lists.set(name, { values, list });
-    return list;
+  readonly #lists = new WeakMap<readonly Tensor[], StateLists>();
+  /** Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same tensors. Call it with the same array of names. */
+  protected pack(params: readonly Tensor[], names: readonly string[]): readonly TensorList[] {
+    const known = this.#lists.get(params);
+    if (known !== undefined && known.names === names && this.#isCurrent(known, params)) return known.lists;
+    const states = params.map((p) => this.state.get(p));
+    const values = names.map((name) => params.map((p, i) => this.#stateTensor(p, states[i], name)));
+    const lists = values.map((v) => TensorList.of(v));
+    this.#lists.set(params, { names, states, values, lists });
+    return lists;
+  }
+  #isCurrent({ names, states, values }: StateLists, params: readonly Tensor[]): boolean {
+    for (let i = 0; i < params.length; i++) {
+      const s = this.state.get(params[i] as Tensor);
+      if (s === undefined || s !== states[i]) return false;
+      for (let k = 0; k < names.length; k++) if (s[names[k] as string] !== values[k]?.[i]) return false;
+    }
+    return true;
+  }
+  #stateTensor(p: Tensor, state: ParameterState | undefined, name: string): Tensor {
+    const value = state?.[name];
+    if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
+    if (name !== "step" && value.numel() !== p.numel()) throw new NbitError(`${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`, "OPTIMIZER_STATE");
+    return value;
   }
 
   /** Forget gradients (default), or fill them with zeros. */

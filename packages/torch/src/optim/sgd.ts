@@ -27,6 +27,7 @@ export interface SGDOptions extends RoundingOptions {
   readonly fused?: boolean;
 }
 const NAMES: OptionNames<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: flag, maximize: flag, fused: flag, ...ROUNDING_NAMES };
+const VELOCITY = ["momentumBuffer"];
 interface Group extends ParamGroup {
   momentum: number;
   dampening: number;
@@ -94,7 +95,7 @@ export class SGD extends Optimizer {
         });
         d = g.nesterov ? hold(foreachAdd(list, update, { alpha: g.momentum })) : update;
       } else {
-        const buffers = this.pack(params, "momentumBuffer");
+        const buffers = this.#velocities(params);
         foreachMul_(buffers, factorOver(params, g.momentum));
         foreachAdd_(buffers, d, { alpha: 1 - g.dampening });
         d = g.nesterov ? hold(foreachAdd(d, buffers, { alpha: g.momentum })) : buffers;
@@ -104,19 +105,22 @@ export class SGD extends Optimizer {
     for (const t of temporaries) t.dispose();
   }
 
+  #velocities(params: readonly Tensor[]): TensorList {
+    return this.pack(params, VELOCITY)[0] as TensorList;
+  }
   /** One kernel for those that have a velocity, and one for those that begin theirs, with the gradient itself. */
   #fused(g: Group, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     if (g.momentum === 0) return this.#fusedOver(g, packed, grads, [], false);
     const fresh: number[] = [];
     for (let i = 0; i < params.length; i++) if (this.state.get(params[i] as Tensor)?.["momentumBuffer"] === undefined) fresh.push(i);
-    if (fresh.length === 0) return this.#fusedOver(g, packed, grads, this.pack(params, "momentumBuffer"), false);
+    if (fresh.length === 0) return this.#fusedOver(g, packed, grads, this.#velocities(params), false);
     const begun = params.map((_, i) => i).filter((i) => !fresh.includes(i));
     const at = (which: readonly number[]): Tensor[] => which.map((i) => params[i] as Tensor);
-    if (begun.length > 0) this.#fusedOver(g, packed.select(begun), grads.select(begun), this.pack(at(begun), "momentumBuffer"), false);
+    if (begun.length > 0) this.#fusedOver(g, packed.select(begun), grads.select(begun), this.#velocities(at(begun)), false);
     // A step that is skipped must not count as the first: with dampening the next one would take a part of its gradient only. One wait for the device, at the first steps alone.
     if (g.dampening !== 0 && this.foundInf !== null && this.foundInf.item() !== 0) return;
     for (const p of at(fresh)) (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() => zerosLike(p, { memoryFormat: "preserveFormat" }));
-    this.#fusedOver(g, packed.select(fresh), grads.select(fresh), this.pack(at(fresh), "momentumBuffer"), true);
+    this.#fusedOver(g, packed.select(fresh), grads.select(fresh), this.#velocities(at(fresh)), true);
   }
   #fusedOver(g: Group, packed: TensorList, grads: TensorList, buffers: TensorList | readonly Tensor[], isFirstStep: boolean): void {
     fusedSgd_(packed, grads, buffers, {
