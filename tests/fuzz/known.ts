@@ -63,6 +63,8 @@ export const CALLS: Readonly<Record<string, () => unknown>> = {
   "_fused_adamw_, gradients of other sizes": () => raw("_fused_adamw_", [ones([3000])], [ones([1])], [ones([3000])], [ones([3000])], [], [ones([])], 0.1, 0.9, 0.99, 0, 1e-8, false, false),
   "_fused_adam_, an expanded gradient": () => raw("_fused_adam_", [ones([3000])], [ones([1]).expand([3000])], [ones([3000])], [ones([3000])], [], [ones([])], 0.1, 0.9, 0.99, 0, 1e-8, false, false),
   "_log_softmax_backward_data of another shape": () => raw("_log_softmax_backward_data", zeros([2, 0, 3]), ones([3, 2]), 1, "complex64"),
+  "slow_conv_transpose3d, windows that are not the weight's": () => raw("slow_conv_transpose3d", ones([1, 3, 8, 8]), ones([1, 2, 3, 4, 5]), [2, 7, 4]),
+  "index_copy_ into mkldnn": () => image().toMkldnn().indexCopy_(1, tensor([0n, 1n, 2n]), image().toMkldnn()),
   "_stack of nothing": () => raw("_stack", []),
   "_weight_norm of nothing": () => raw("_weight_norm", zeros([0]), ones([3, 3, 3])),
   "_reshape_alias without strides": () => raw("_reshape_alias", zeros([2, 0, 3]), [], []),

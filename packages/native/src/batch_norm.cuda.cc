@@ -78,6 +78,7 @@ at::ScalarType typeOf(std::initializer_list<const Maybe*> of) {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, const Maybe& runningMean, const Maybe& runningVar, double momentum,
                                                                    double eps, bool relu) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias, &runningMean});
   Plan p = planOf(x, type, given(residual), given(weight), given(bias), relu);
@@ -117,6 +118,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& gradOut, const at::Tensor& x, const Maybe& mask, const Maybe& weight, const Maybe& bias, const at::Tensor& mean, const at::Tensor& rstd,
                                                                     bool relu, bool needResidual, bool needWeight, bool needBias) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias});
   Plan p = planOf(x, type, given(mask), given(weight), given(bias), relu);

@@ -41,6 +41,7 @@ Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
 int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
 
 at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const Plan plan = planOf(x, bias, tanh, true);
   at::Tensor out = at::empty(x.sizes(), x.options());
@@ -55,6 +56,7 @@ at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
 }
 
 std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh, bool needBias) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   check(grad, "grad", x);
   checks::shapeOf(grad, "grad", x, "x");

@@ -157,6 +157,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> cast(const at::Tensor
   NBIT_EXPECT(x.dim() == 2 && x.size(0) % 4 == 0 && x.size(1) % 4 == 0, x, "x to be a matrix whose sides are multiples of 4");
   NBIT_EXPECT(reinterpret_cast<uintptr_t>(x.const_data_ptr()) % 16 == 0, x, "x aligned to 16 bytes");
   const char* input = inputName(x.scalar_type());
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   int64_t m = x.size(0), k = x.size(1);
   const bool whole = amaxRows.has_value() && amaxRows->defined() && amaxRows->dim() == 0;

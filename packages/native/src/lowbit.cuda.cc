@@ -78,6 +78,7 @@ Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Ten
     TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
     checks::contiguous(*map, "maps", like);
     NBIT_EXPECT(map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, *map, "maps of 2 to 256 float32 values");
+    NBIT_EXPECT(map->numel() <= 16 || map->numel() == 256, *map, "maps of 256 values, one per code, or of 16 at most");
     f.size = map->numel();
     f.codec = f.size <= 16 ? nibble : byte;
   }
