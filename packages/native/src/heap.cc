@@ -33,8 +33,11 @@ static_assert(sizeof(Segment) == 64);
 
 constexpr int kBinsPerDoubling = 16, kBins = 36 * kBinsPerDoubling;
 std::mutex mutex;
-std::array<Block*, kBins> bins{};
-std::array<uint64_t, kBins / 64> occupied{};
+struct Bins {
+  std::array<Block*, kBins> first{};
+  std::array<uint64_t, kBins / 64> occupied{};
+};
+std::array<Bins, 2> pools{};  // blocks of common segments, and of segments made for one block, which have huge pages
 Block* youngest = nullptr;
 Block* oldest = nullptr;
 size_t live = 0, idle = 0, misses = 0;
@@ -60,17 +63,19 @@ size_t touched(Block* b) { return touchedWithin(b, b->begin(), b->end()); }
 // ---------------------------------------------------------------- free blocks
 void enterBin(Block* b) {
   const int bin = binOf(b->size());
+  auto& [first, occupied] = pools[b->own];
   b->previous = nullptr;
-  b->next = bins[bin];
+  b->next = first[bin];
   if (b->next) b->next->previous = b;
-  bins[bin] = b;
+  first[bin] = b;
   occupied[bin / 64] |= uint64_t{1} << bin % 64;
 }
 void leaveBin(Block* b) {
   const int bin = binOf(b->size());
+  auto& [first, occupied] = pools[b->own];
   if (b->next) b->next->previous = b->previous;
-  (b->previous ? b->previous->next : bins[bin]) = b->next;
-  if (!bins[bin]) occupied[bin / 64] &= ~(uint64_t{1} << bin % 64);
+  (b->previous ? b->previous->next : first[bin]) = b->next;
+  if (!first[bin]) occupied[bin / 64] &= ~(uint64_t{1} << bin % 64);
 }
 void enterQueue(Block* b, Block* behind) {  // `behind`: the next younger one
   b->younger = behind;
@@ -98,21 +103,28 @@ void leave(Block* b) {
   leaveQueue(b);
   idle -= touched(b);
 }
-Block* smallest(int bin, size_t size) {
+Block* smallest(Block* first, size_t size) {
   Block* best = nullptr;
   int tries = kTries;
-  for (Block* b = bins[bin]; b && tries-- > 0; b = b->next)
+  for (Block* b = first; b && tries-- > 0; b = b->next)
     if (b->size() >= size && (!best || b->size() < best->size())) best = b;
   return best;
 }
-Block* find(size_t size) {
+Block* findIn(const Bins& bins, size_t size) {
   const int bin = binOf(size);
-  if (Block* b = smallest(bin, size)) return b;
-  for (int word = (bin + 1) / 64; word < static_cast<int>(occupied.size()); word++) {
-    const uint64_t bits = occupied[word] & (word == (bin + 1) / 64 ? ~uint64_t{0} << (bin + 1) % 64 : ~uint64_t{0});
-    if (bits) return smallest(word * 64 + std::countr_zero(bits), size);
+  if (Block* b = smallest(bins.first[bin], size)) return b;
+  for (int word = (bin + 1) / 64; word < static_cast<int>(bins.occupied.size()); word++) {
+    const uint64_t bits = bins.occupied[word] & (word == (bin + 1) / 64 ? ~uint64_t{0} << (bin + 1) % 64 : ~uint64_t{0});
+    if (bits) return smallest(bins.first[word * 64 + std::countr_zero(bits)], size);
   }
   return nullptr;
+}
+/** Where it fits best. A large block rather gets huge pages than pages of a common segment that are not resident yet. */
+Block* find(size_t size) {
+  Block* own = findIn(pools[1], size);
+  Block* common = findIn(pools[0], size);
+  if (common && size >= kOwnSegment && touched(common) < size) common = nullptr;
+  return own && (!common || own->size() < common->size()) ? own : common;
 }
 
 // ---------------------------------------------------------------- segments
@@ -145,6 +157,7 @@ Block* mapSegment(size_t size) {
   auto* b = new (base + sizeof(Segment)) Block{};
   b->units = (length - sizeof(Segment)) / Block::kUnit;
   b->last = 1;
+  b->own = own;
   return b;
 }
 
@@ -186,6 +199,7 @@ void cut(Block* b, size_t size, Block* behind) {
   auto* rest = new (b->begin() + size) Block{};
   rest->units = b->units - size / Block::kUnit;
   rest->last = b->last;
+  rest->own = b->own;
   rest->before = b;
   rest->touchedFrom = b->touchedFrom;
   rest->touchedTo = b->touchedTo;

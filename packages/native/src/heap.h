@@ -8,9 +8,10 @@ namespace nbit {
 
 /** In front of every block's data, which so stays aligned to 64 bytes. */
 struct Block {
-  uint64_t units : 61;  // its size in 16 bytes, with this header
+  uint64_t units : 60;  // its size in 16 bytes, with this header
   uint64_t used : 1;
   uint64_t last : 1;    // its segment ends behind it
+  uint64_t own : 1;     // its segment was made for one block
   uint64_t small : 1;   // of the C library, and in no segment
   Block* before;        // the neighbour below
   union {
