@@ -8,7 +8,7 @@ import { LOSS_SCALER, LossScaler, type LossScalerState } from "./loss-scaler.js"
 import { MasterWeights } from "./master-weights.js";
 import { MISUSE } from "./misuse.js";
 import type { Pair } from "./pairs.js";
-import { resolveOptLevel, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
+import { levelWith, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
 import { isMap } from "@nbit/torch/realm";
 
 export interface InitializeOptions extends OptOverrides {
@@ -76,7 +76,7 @@ export class Amp {
   constructor(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], options: InitializeOptions) {
     atMost("Amp", arguments, 3);
     this.optLevel = options.optLevel ?? "O1";
-    this.properties = resolveOptLevel(this.optLevel, options);
+    this.properties = levelWith(this.optLevel, options);
     this.enabled = options.enabled ?? true;
     const n = options.numLosses ?? 1;
     this.lossScalers = Array.from({ length: n }, () => new LossScaler(this.properties.lossScale, { minLossScale: options.minLossScale ?? null, ...(options.maxLossScale === undefined ? {} : { maxLossScale: options.maxLossScale }) }));
@@ -457,7 +457,7 @@ export function initialize(models: nn.Module | readonly nn.Module[], optimizers:
 /** @internal @throws {ArgumentError} for an option that `initialize` does not have, of another kind, or that contradicts the level. */
 export function checkInitializeOptions(fn: string, options: InitializeOptions): void {
   checkOptions(fn, options, NAMES);
-  resolveOptLevel(options.optLevel ?? "O1", options);
+  levelWith(options.optLevel ?? "O1", options);
 }
 
 function checkFree(target: nn.Module | optim.Optimizer): void {

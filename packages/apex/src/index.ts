@@ -1,6 +1,6 @@
 /** @nbit/apex: NVIDIA APEX's automatic mixed precision, opt levels O0 to O3, as a second backend. */
 export { Amp, ampOf, checkInitializeOptions, initialize, type AmpState, type InitializeOptions, type ScaleLossOptions } from "./amp.js";
-export { OPT_LEVELS, resolveOptLevel, type LossScale, type OptLevel, type OptLevelTable, type OptOverrides, type OptProperties } from "./opt-levels.js";
+export { levelWith, OPT_LEVELS, resolveOptLevel, type LossScale, type OptLevel, type OptLevelTable, type OptOverrides, type OptProperties } from "./opt-levels.js";
 export { LossScaler, type LossScalerState } from "./loss-scaler.js";
 export { disableCasts, floatFunction, halfFunction, promoteFunction } from "./functions.js";
 export { o1Rules, registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "./lists.js";

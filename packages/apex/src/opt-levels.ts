@@ -1,5 +1,5 @@
 /** Opt levels: frozen tables of properties, and what may be overridden. */
-import { atMost, ArgumentError, type DType } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, type DType, type OptionNames } from "@nbit/torch";
 
 export type OptLevel = "O0" | "O1" | "O2" | "O3";
 export type LossScale = number | "dynamic";
@@ -39,12 +39,20 @@ export interface OptOverrides {
   readonly lossScale?: number | string;
 }
 
+const OVERRIDES: OptionNames<OptOverrides> = { castModelType: true, patchTorchFunctions: true, keepBatchnormFp32: true, masterWeights: true, lossScale: true };
+
 /**
  * A level with its overrides.
  * @throws {ArgumentError} for an unknown level, and for overrides that contradict it.
  */
 export function resolveOptLevel(optLevel: string, overrides: OptOverrides = {}): OptProperties {
   atMost("resolveOptLevel", arguments, 2);
+  checkOptions("resolveOptLevel", overrides, OVERRIDES);
+  return levelWith(optLevel, overrides);
+}
+
+/** @internal The same of options that hold more than overrides. */
+export function levelWith(optLevel: string, overrides: OptOverrides): OptProperties {
   const table = Object.hasOwn(OPT_LEVELS, optLevel) ? OPT_LEVELS[optLevel as OptLevel] : undefined;
   if (table === undefined) throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel, "The letter O, not a zero.");
   const p: { -readonly [K in keyof OptProperties]: OptProperties[K] } = { castModelType: table.castModelType, patchTorchFunctions: table.patchTorchFunctions, keepBatchnormFp32: table.keepBatchnormFp32, masterWeights: table.masterWeights, lossScale: table.lossScale };

@@ -1,5 +1,6 @@
 import { SetupError } from "@nbit/native/setup";
 import { plainText, quoted } from "@nbit/torch/files";
+import { atMost, checkArguments, kinds } from "@nbit/torch/options";
 import { commands } from "./commands/index.js";
 import { help } from "./commands/help.js";
 import { CommandError } from "./errors.js";
@@ -11,6 +12,8 @@ import { CommandError } from "./errors.js";
  * @returns The exit status: 0 when all is well, 1 when the command found or met a problem, 2 when it was called wrongly.
  */
 export async function main(args: readonly string[]): Promise<number> {
+  atMost("main", arguments, 1);
+  checkArguments("main", { args }, { args: kinds.listOf(kinds.text) });
   const [name = "help", ...rest] = args;
   const command = commands.get(ALIASES.get(name) ?? name);
   if (command === undefined) {

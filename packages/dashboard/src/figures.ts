@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch/options";
 import type { Metrics, Run } from "./run.js";
 
 /** The few numbers by which runs are compared. */
@@ -17,10 +18,12 @@ export interface Figures {
 
 /** The run that others are compared with: the first in full float32, otherwise the first. */
 export function baselineOf(runs: readonly Run[]): Run | undefined {
+  atMost("baselineOf", arguments, 1);
   return runs.find((run) => run.precision === "32-true") ?? runs[0];
 }
 
 export function figuresOf(run: Run, baseline: Run | undefined): Figures {
+  atMost("figuresOf", arguments, 2);
   const seconds = run.epochs.reduce((sum, e) => sum + e.trainingSeconds, 0);
   const rate = rateOf(run);
   const baseRate = baseline === undefined ? null : rateOf(baseline);

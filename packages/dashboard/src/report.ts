@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { checkPath, writeText } from "@nbit/torch/files";
+import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { renderLineChart } from "./chart/line-chart.js";
 import { chartsOf } from "./charts.js";
 import { CLIENT } from "./client.js";
@@ -22,6 +23,8 @@ export interface ReportOptions {
   readonly unit?: string;
 }
 
+const NAMES: OptionNames<ReportOptions> = { title: kinds.text, subtitle: kinds.text, runs: kinds.listOf(kinds.either(kinds.filled, kinds.record)), notes: kinds.listOf(kinds.text), unit: kinds.text };
+
 /**
  * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation metrics.
  *
@@ -35,6 +38,7 @@ export interface ReportOptions {
  * writeReport("report.html", { title: "MNIST", runs: findRunLogs("nbit_logs") });
  */
 export function writeReport(path: string, options: ReportOptions): string {
+  atMost("writeReport", arguments, 2);
   checkPath("writeReport", path);
   const target = resolve(path);
   const html = renderReport(options);
@@ -44,6 +48,10 @@ export function writeReport(path: string, options: ReportOptions): string {
 
 /** As `writeReport`, but returns the page. */
 export function renderReport(options: ReportOptions): string {
+  atMost("renderReport", arguments, 1);
+  checkOptions("renderReport", options, NAMES);
+  const { title } = options;
+  checkArguments("renderReport", { title, runs: options.runs }, { title: NAMES.title, runs: NAMES.runs });
   if (options.runs.length === 0) throw new RangeError("writeReport: expected runs to have at least one entry. Received: [].");
   const runs = options.runs.map((run) => (typeof run === "string" ? readRunLog(run) : run));
   const unit = options.unit ?? "samples";

@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch/options";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { checkReadable, withFile } from "@nbit/torch/files";
@@ -95,12 +96,14 @@ const FORMAT = 1;
  * @throws {RunLogError} When the file is not a run log, is of a newer format, or a line in it is damaged; the message names the line.
  */
 export function readRunLog(path: string): Run {
+  atMost("readRunLog", arguments, 1);
   checkReadable("readRunLog", path);
   return parseRunLog(withFile("readRunLog", "read", path, () => readFileSync(path, "utf8")), path);
 }
 
 /** As `readRunLog`, from text. `source` names it in messages. */
 export function parseRunLog(text: string, source = "run log"): Run {
+  atMost("parseRunLog", arguments, 2);
   const complete = text.slice(0, text.lastIndexOf("\n") + 1);
   const records = complete
     .split("\n")
@@ -162,6 +165,7 @@ function memoryOf(record: Fields): MemoryRecord {
 
 /** Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out. */
 export function findRunLogs(dir: string): string[] {
+  atMost("findRunLogs", arguments, 1);
   const found: { path: string; time: number }[] = [];
   const visit = (folder: string): void => {
     for (const entry of withFile("findRunLogs", "read", folder, () => readdirSync(folder, { withFileTypes: true }))) {

@@ -1,3 +1,4 @@
+import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { baselineOf, figuresOf } from "./figures.js";
 import type { Figures } from "./figures.js";
 import { bytes, digits, integer, percent, seconds } from "./format.js";
@@ -70,13 +71,21 @@ export function comparisonTable(runs: readonly Run[], unit: string): string {
   return `<div class="card"><table><thead><tr><th scope="col">Run</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
+export interface ComparisonOptions {
+  /** What one element of a batch is, in the plural. Default "samples". */
+  readonly unit?: string;
+}
+const NAMES: OptionNames<ComparisonOptions> = { unit: kinds.text };
+
 /**
  * The report's comparison as text for a terminal: one line per run, numbers right-aligned, the heading on two lines.
  *
  * @example
  * console.log(comparisonText(findRunLogs("runs").map(readRunLog), { unit: "images" }));
  */
-export function comparisonText(runs: readonly Run[], options: { readonly unit?: string } = {}): string {
+export function comparisonText(runs: readonly Run[], options: ComparisonOptions = {}): string {
+  atMost("comparisonText", arguments, 2);
+  checkOptions("comparisonText", options, NAMES);
   const columns = columnsOf(runs, options.unit ?? "samples");
   const heads = columns.map(({ title }) => breakTitle(title));
   const grid = [

@@ -1,5 +1,5 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros } from "@nbit/torch";
+import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
@@ -38,6 +38,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   /** Whether a parameter's state is kept in few bits: not where it is small, or an override or its group says 32. */
   isLowBit(p: Tensor, group: optim.ParamGroup = this.#groupOf(p)): boolean {
     atMost("LowBitOptimizer.isLowBit", arguments, 2);
+    if (typeof group !== "object" || group === null || !("optimBits" in group)) throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a group of such an optimizer", group);
     const g = group as LowBitGroup;
     return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
   }
@@ -50,6 +51,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
   override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
     atMost("LowBitOptimizer.expectedStateBytes", arguments, 2);
+    checkArguments(`${this.constructor.name}.expectedStateBytes`, { dtype }, { dtype: dtypeKind });
     const g = this.#groupOf(p) as LowBitGroup;
     const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
     return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);

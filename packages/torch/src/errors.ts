@@ -54,11 +54,18 @@ export function provideRecentOperators(recent: () => readonly string[]): void {
   recentOperators = recent;
 }
 
+/** What messages are made with must be a function, or there will be none. */
+function onlyFunction<T>(fn: string, given: ArrayLike<unknown>, value: T): T {
+  for (let i = 1; i < given.length; i++) if (given[i] !== undefined) throw new ArgumentError(fn, "one function", given[i]);
+  if (typeof value !== "function") throw new ArgumentError(fn, "a function", value);
+  return value;
+}
+
 const explainers: ((message: string) => string | null)[] = [];
 
 /** @internal Lets what knows a device say more about its memory when that does not suffice. */
 export function addMemoryExplainer(explainer: (message: string) => string | null): void {
-  explainers.push(explainer);
+  explainers.push(onlyFunction("addMemoryExplainer", arguments, explainer));
 }
 
 /** A tensor was used after its memory was given back. */
@@ -83,7 +90,7 @@ const describers: ((value: object) => string | null)[] = [];
 
 /** @internal Lets classes above this file say how they look in messages. */
 export function addDescriber(describer: (value: object) => string | null): void {
-  describers.push(describer);
+  describers.push(onlyFunction("addDescriber", arguments, describer));
 }
 
 /** Decimal digits of millions take minutes to find. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArgumentError, autocast, checkOptions, DataLoader, GradScaler, nearest, nn, optim, TensorDataset, zeros } from "./index.js";
+import { ArgumentError, autocast, checkOptions, DataLoader, dtypeKind, GradScaler, isGradEnabled, kinds, nearest, nn, noGrad, optim, setGradEnabled, tensorKind, TensorDataset, zeros } from "./index.js";
 
 /** As JavaScript would call it. */
 const loosely = <T extends (...args: never[]) => unknown>(fn: T): ((...args: unknown[]) => unknown) => fn as unknown as (...args: unknown[]) => unknown;
@@ -57,4 +57,91 @@ test("groups may carry names of their own; a module is no list of parameters", (
 test("names from a prototype are no options", () => {
   fails(() => checkOptions("f", { toString: 1 } as { a?: number }, { a: true }), 'f: expected options among a. Received: "toString".');
   checkOptions("f", { a: undefined }, { a: true });
+});
+
+test("values are of their kinds and in their ranges, before anything is done; undefined is not given", () => {
+  const table = { eps: kinds.real("[0, 1)"), steps: kinds.whole("[1, ∞)"), on: kinds.flag, mode: kinds.oneOf("a", "b"), w: kinds.orNull(tensorKind), dtype: dtypeKind, sizes: kinds.listOf(kinds.whole("[0, 9]")), run: kinds.callable };
+  const check = (options: unknown): void => checkOptions("f", options as Record<string, never>, table as never);
+  check({ eps: 0, steps: 3, on: false, mode: "b", w: null, dtype: "int8", sizes: [], run: () => 1 });
+  check({ eps: undefined, on: undefined });
+  check(Object.create({ eps: 0.5 }));
+  const cases: readonly (readonly [unknown, string])[] = [
+    [{ eps: 1 }, "f: expected eps to be a number in [0, 1). Received: 1."],
+    [{ eps: NaN }, "f: expected eps to be a number in [0, 1). Received: NaN."],
+    [{ eps: "0.5" }, 'f: expected eps to be a number in [0, 1). Received: "0.5".'],
+    [{ eps: null }, "f: expected eps to be a number in [0, 1). Received: null."],
+    [{ steps: 1.5 }, "f: expected steps to be a whole number ≥ 1. Received: 1.5."],
+    [{ steps: Infinity }, "f: expected steps to be a whole number ≥ 1. Received: Infinity."],
+    [{ on: 1 }, "f: expected on to be true or false. Received: 1."],
+    [{ mode: "c" }, 'f: expected mode to be one of a, b. Received: "c".'],
+    [{ w: [1] }, "f: expected w to be a tensor, or null. Received: [1]."],
+    [{ dtype: "half" }, 'f: expected dtype to be a dtype such as "float32". Received: "half". Did you mean "float16"?'],
+    [{ sizes: [1, 10] }, "f: expected sizes to be an array, every element a whole number from 0 to 9. Received: [1, 10]."],
+    [{ run: "x" }, 'f: expected run to be a function. Received: "x".'],
+    [{ ep: 1 }, 'f: expected the option eps. Received: "ep".'],
+    [new Map([["eps", 1]]), "f: expected options to be an object, such as { name: value }. Received: an instance of Map."],
+    [zeros([1]), "f: expected options to be an object, such as { name: value }. Received: Tensor float32 [1] cpu."],
+    [[1], "f: expected options to be an object, such as { name: value }. Received: [1]."],
+    [Object.create({ epss: 1 }), 'f: expected the option eps. Received: "epss".'],
+  ];
+  for (const [options, message] of cases) fails(() => check(options), message);
+});
+
+test("arguments by position: as PyTorch orders them, or refused; nothing behind the last", () => {
+  assert.deepEqual(new nn.MaxPool2d(3, 1).stride, [1, 1]);
+  assert.deepEqual(new nn.MaxPool2d(3, 2, 1, 1, false, true).ceilMode, true);
+  assert.equal(new nn.AvgPool2d(3, 1, 1, false, false).countIncludePad, false);
+  assert.equal(new nn.GroupNorm(2, 4, 0.5).eps, 0.5);
+  assert.equal(new nn.LayerNorm(4, 0.25, false).weight, null);
+  assert.equal(new nn.RMSNorm(4, 0.25).eps, 0.25);
+  assert.equal(new nn.BatchNorm2d(4, 0.25, 0.5, false).momentum, 0.5);
+  assert.equal(new nn.Linear(2, 3, false).bias, null);
+  assert.deepEqual(new nn.Conv2d(1, 2, 3, 2, 1).padding, [1, 1]);
+  assert.deepEqual(new nn.Conv2d(1, 2, 3, 2, "same" as never, 1).padding, "same");
+  assert.equal(new nn.Embedding(5, 2, -1).paddingIdx, 4);
+  assert.equal(new nn.Parameter(zeros([1]), false).requiresGrad, false);
+  const cases: readonly (readonly [() => unknown, string])[] = [
+    [() => make(nn.Dropout)({ p: 0.5 }), "Dropout: expected p to be a number in [0, 1]. Received: an object with keys p, where p itself belongs."],
+    [() => make(nn.Dropout)(0.5, true), "Dropout: expected at most 1 argument. Received: true as argument 2."],
+    [() => make(nn.ReLU)({ inplace: true }), "ReLU: expected no arguments. Received: an object with keys inplace as argument 1."],
+    [() => make(nn.Linear)(2, 3, false, "cpu"), 'Linear: expected bias as arguments from 3 on, and nothing behind them but options { name: value }. Received: "cpu" as argument 4.'],
+    [() => make(nn.Linear)(2, 3, false, { bias: true }), "Linear: expected bias once. Received: bias by position and by name."],
+    [() => make(nn.Linear)(2.5, 3), "Linear: expected inFeatures to be a whole number ≥ 1. Received: 2.5."],
+    [() => make(nn.Conv2d)(1, 2, "3"), 'Conv2d: expected kernelSize to be a whole number ≥ 1, or an array, every element a whole number ≥ 1. Received: "3".'],
+    [() => make(nn.MaxPool2d)(2, 2, 0, 1, true), "MaxPool2d: expected returnIndices to be false. Received: true."],
+    [() => make(nn.MaxPool2d)(2, { stride: 0 }), "MaxPool2d: expected stride to be a whole number ≥ 1, or an array, every element a whole number ≥ 1. Received: 0."],
+    [() => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, 0.1, 5), "StepLR: expected at most 3 arguments. Received: 5 as argument 4."],
+    [() => loosely(optim.clipGradNorm)(layer().parameters(), 1, 2), "clipGradNorm: expected options to be an object, such as { name: value }. Received: 2."],
+    [() => layer().train({ mode: false } as never), "train: expected mode to be true or false. Received: an object with keys mode, where mode itself belongs."],
+    [() => layer().loadStateDict({}, { strikt: false } as never), 'loadStateDict: expected the option strict. Received: "strikt".'],
+    [() => zeros([1]).backward({ retain_graph: true } as never), 'backward: expected the option retainGraph. Received: "retain_graph".'],
+  ];
+  for (const [run, message] of cases) fails(run, message);
+  assert.throws(() => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, { gama: 0.5 }), { code: "ERR_ARGUMENT", message: /gama/ });
+});
+
+test("a class without a constructor refuses what it would pass on to nobody", () => {
+  class Net extends nn.Module {
+    forward(): number {
+      return 1;
+    }
+  }
+  fails(() => make(Net)({ hidden: 3 }), "Net: expected no arguments. Received: an object with keys hidden as argument 1.");
+  fails(() => make(class Stack extends nn.Sequential {})(1), "Stack: expected element 0 to be a Module. Received: 1.");
+});
+
+test("setGradEnabled switches, or runs a function with recording on or off", () => {
+  assert.equal(setGradEnabled(false, () => isGradEnabled()), false);
+  assert.equal(isGradEnabled(), true);
+  noGrad(() => {
+    assert.equal(setGradEnabled(true, () => isGradEnabled()), true);
+    assert.equal(isGradEnabled(), false);
+  });
+  assert.throws(() => setGradEnabled(false, () => { throw new Error("boom"); }), /boom/);
+  assert.equal(isGradEnabled(), true);
+  assert.equal(setGradEnabled(false), true);
+  assert.equal(setGradEnabled(true), false);
+  fails(() => loosely(setGradEnabled)(false, 3), "setGradEnabled: expected fn to be a function. Received: 3.");
+  fails(() => loosely(setGradEnabled)(0), "setGradEnabled: expected on to be true or false. Received: 0.");
+  fails(() => loosely(noGrad)(undefined), "noGrad: expected fn to be a function. Received: undefined.");
 });

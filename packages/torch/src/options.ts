@@ -3,6 +3,8 @@ import { ArgumentError, describe, words } from "./errors.js";
 import { isPlain, type Kind } from "./kinds.js";
 import { nearest } from "./names.js";
 
+export * as kinds from "./kinds.js";
+
 /** Every option of `O`, none forgotten, with the kind of its value; true: any, checked elsewhere. */
 export type OptionNames<O> = { readonly [K in keyof O]-?: true | Kind<Exclude<O[K], undefined>> };
 type Fail = (expected: string, received: unknown, fix?: string) => Error;
@@ -76,15 +78,12 @@ export function optionsFrom<O extends object>(fn: string, first: number, given: 
   if (byName) values = values.slice(0, -1);
   const options: Record<string, unknown> = byName ? { ...last } : {};
   const names = Object.keys(known).slice(0, positions);
-  if (values.length > positions) {
-    if (positions === 0) throw new ArgumentError(fn, "options to be an object, such as { name: value }", values[0]);
-    const surplus = values[positions];
-    throw new ArgumentError(fn, `${names.join(", ")} as arguments from ${first + 1} on, and nothing behind them but options { name: value }`, words(`${describe(surplus)} as argument ${first + positions + 1}`));
-  }
   values.forEach((value, i) => {
-    const name = names[i] as string;
-    if (value !== undefined && options[name] !== undefined) throw new ArgumentError(fn, `${name} once`, words(`${name} by position and by name`));
-    if (value !== undefined) options[name] = value;
+    if (value === undefined) return;
+    const name = names[i];
+    if (name === undefined) throw new ArgumentError(fn, `${names.join(", ")} as arguments from ${first + 1} on, and nothing behind them but options { name: value }`, words(`${describe(value)} as argument ${first + i + 1}`));
+    if (options[name] !== undefined) throw new ArgumentError(fn, `${name} once`, words(`${name} by position and by name`));
+    options[name] = value;
   });
   checkOptions(fn, options as O, known);
   return options as O;

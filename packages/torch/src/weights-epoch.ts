@@ -1,4 +1,5 @@
 /** When weights may have changed: what was computed from them before is then stale. */
+import { atMost } from "./options.js";
 import { native } from "./native.js";
 
 let epoch = 0;
@@ -8,6 +9,7 @@ let epoch = 0;
  * there before. What is derived from a weight and kept is good while this number, the weight's `version` and its memory stay the same.
  */
 export function weightsEpoch(): number {
+  atMost("weightsEpoch", arguments, 0);
   return epoch;
 }
 /** @internal After a native call that has told the addon itself. */

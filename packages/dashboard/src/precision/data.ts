@@ -1,3 +1,4 @@
+import { atMost } from "@nbit/torch/options";
 import { readFileSync } from "node:fs";
 import { checkReadable, describe, withFile } from "@nbit/torch/files";
 import { conforming, count, fieldsOf, finite, listOf, notNegative, oneOf, orNull, text, type Fault } from "@nbit/torch/schema";
@@ -66,6 +67,7 @@ const report = fieldsOf({ kind: oneOf("step-precision"), format: count, model: t
  * @throws {RunLogError} When the file is something else, or of a newer format.
  */
 export function readStepPrecision(path: string): StepPrecisionData {
+  atMost("readStepPrecision", arguments, 1);
   checkReadable("readStepPrecision", path);
   const content = withFile("readStepPrecision", "read", path, () => readFileSync(path, "utf8"));
   let value: unknown;

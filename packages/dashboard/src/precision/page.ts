@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { checkPath, writeText } from "@nbit/torch/files";
+import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { digits, integer, seconds } from "../format.js";
 import { escape } from "../html.js";
 import { STYLE } from "../style.js";
@@ -15,6 +16,7 @@ export interface PrecisionPageOptions {
   /** Default: the model's name. */
   readonly title?: string;
 }
+const NAMES: OptionNames<PrecisionPageOptions> = { title: kinds.text };
 
 /**
  * Draw what a step computed in as one HTML file: for each module, its time by dtype with the casts as seams, and how its activations and gradients fit the compute dtype.
@@ -28,6 +30,7 @@ export interface PrecisionPageOptions {
  * writePrecisionReport("precision.html", "precision.json");
  */
 export function writePrecisionReport(path: string, source: string | StepPrecisionData, options: PrecisionPageOptions = {}): string {
+  atMost("writePrecisionReport", arguments, 3);
   checkPath("writePrecisionReport", path);
   const target = resolve(path);
   const html = renderPrecisionReport(source, options);
@@ -37,6 +40,8 @@ export function writePrecisionReport(path: string, source: string | StepPrecisio
 
 /** As `writePrecisionReport`, but returns the page. */
 export function renderPrecisionReport(source: string | StepPrecisionData, options: PrecisionPageOptions = {}): string {
+  atMost("renderPrecisionReport", arguments, 2);
+  checkOptions("renderPrecisionReport", options, NAMES);
   const data = typeof source === "string" ? readStepPrecision(source) : checkStepPrecision(source, "renderPrecisionReport");
   const limits = limitsOf(data.compute);
   const title = options.title ?? `${data.model} in ${data.precision}`;

@@ -1,5 +1,5 @@
 import { atMost, GradScaler, optim, scope, words } from "@nbit/torch";
-import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, resolveOptLevel, type Amp, type InitializeOptions } from "@nbit/apex";
+import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, levelWith, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
@@ -34,7 +34,7 @@ export class ApexPrecision extends Precision {
     super();
     checkInitializeOptions("ApexPrecision", options);
     this.options = { optLevel: "O2", ...options };
-    const { castModelType, patchTorchFunctions, masterWeights } = resolveOptLevel(this.options.optLevel ?? "O2", this.options);
+    const { castModelType, patchTorchFunctions, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
     const enabled = this.options.enabled !== false;
     const parameters = enabled ? (castModelType ?? "float32") : "float32";
     const kept = masterWeights === true ? "float32" : parameters;
@@ -164,7 +164,7 @@ export class ApexPrecision extends Precision {
 
   /** By level: a float16 model with or without float32 masters, which then have the gradients and the state. */
   override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    const { castModelType, keepBatchnormFp32, masterWeights } = resolveOptLevel(this.options.optLevel ?? "O2", this.options);
+    const { castModelType, keepBatchnormFp32, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
     const kept = new Set<Tensor>();
     if (keepBatchnormFp32 === true) for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
     const wide: ParameterLayout = { parameter: "float32", master: null, gradient: "float32", state: "float32" };

@@ -3,7 +3,7 @@ import { atMost, checkOptions, kinds, type DType, type nn, type OptionNames } fr
 import { misconfigured } from "../errors.js";
 import { warn } from "../warnings.js";
 import { Explanation } from "./explain.js";
-import type { Precision, PrecisionDTypes } from "./precision.js";
+import { checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
 export interface Float8PrecisionOptions extends ConvertToFloat8Options {
@@ -50,8 +50,9 @@ export class Float8Precision extends TruePrecision {
     if (!runs) warn("WARN_FLOAT8_NOTHING", `precision ${JSON.stringify(this.name)}: no layer runs in float8, everything runs in ${this.dtype}.${report.layers.length === 0 ? " The module has no linear layers." : ` ${report.layers.map((l) => `${l.path}: ${l.reason}`).join("; ")}.`}`);
   }
 
-  override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+  override explain(options: ExplainOptions = {}): Explanation {
     atMost("Float8Precision.explain", arguments, 1);
+    checkExplainOptions(options);
     const e = super.explain({ ...options, print: false });
     const recipe = this.#options.recipe ?? "tensorwise";
     const inFloat8 = this.#conversion?.layers.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;

@@ -62,6 +62,10 @@ export interface ExplainOptions {
   /** Print it too. Default true. */
   readonly print?: boolean;
 }
+/** @throws {ArgumentError} `explain: expected options among module, optimizers, print. Received: "silent".` */
+export function checkExplainOptions(options: ExplainOptions): void {
+  checkOptions("explain", options, EXPLAIN);
+}
 const EXPLAIN: OptionNames<ExplainOptions> = { module: kinds.instanceOf("a module", nn.Module), optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)), print: kinds.flag };
 
 /**
@@ -292,7 +296,7 @@ export abstract class Precision {
    */
   explain(options: ExplainOptions = {}): Explanation {
     atMost("explain", arguments, 1);
-    checkOptions("explain", options, EXPLAIN);
+    checkExplainOptions(options);
     const module = options.module ?? this.module;
     const optimizers = options.optimizers ?? this.optimizers;
     const explanation = makeExplanation({

@@ -3,7 +3,7 @@ import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionRepo
 import type { nn, optim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { Explanation, type MemoryForecast } from "./explain.js";
-import type { Precision, PrecisionDTypes } from "./precision.js";
+import { checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
 export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, "format"> {
@@ -63,8 +63,9 @@ export class QuantizedPrecision extends TruePrecision {
     return { ...forecast, parameters: forecast.parameters + codes, total: forecast.total + codes };
   }
 
-  override explain(options: Parameters<Precision["explain"]>[0] = {}): Explanation {
+  override explain(options: ExplainOptions = {}): Explanation {
     atMost("QuantizedPrecision.explain", arguments, 1);
+    checkExplainOptions(options);
     const e = super.explain({ ...options, print: false });
     const { format } = this.#options;
     const what = this.#conversion === null ? `weights of linear layers frozen in ${format}` : `weights of ${this.#conversion.layers.filter((l) => l.converted || l.reason.startsWith("quantized already")).length} of ${this.#conversion.layers.length} linear layers frozen in ${format}`;

@@ -63,6 +63,7 @@ export function emptyCache(): void {
  * @returns False, with nothing done, while a {@link CudaGraph} that is not disposed of lives: it may have recorded them.
  */
 export function clearCublasWorkspaces(): boolean {
+  atMost("cuda.clearCublasWorkspaces", arguments, 0);
   return cudaFunction("cudaClearWorkspaces", "cuda.clearCublasWorkspaces")();
 }
 /**

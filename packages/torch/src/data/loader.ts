@@ -138,6 +138,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
 
   /** @internal The same, where a batch may come at once or in a promise, as the dataset has it: for loops that wait only where they must. Loads nothing ahead. */
   whenReady(): ReadyPass<T, B> {
+    atMost("DataLoader.whenReady", arguments, 0);
     return this.#begin((plan, resume) => new ReadyPass<T, B>(plan, resume));
   }
 

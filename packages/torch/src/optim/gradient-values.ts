@@ -1,4 +1,5 @@
 /** The numbers of a gradient, whatever its layout. */
+import { atMost } from "../options.js";
 import { NbitError } from "../errors.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { operator } from "./operators.js";
@@ -13,6 +14,7 @@ const compressedValues = operator("values");
  * @throws {NbitError} `GRADIENT_LAYOUT` for layouts whose numbers cannot be looked at, such as mkldnn's.
  */
 export function gradientValues(gradient: Tensor): Tensor {
+  atMost("gradientValues", arguments, 1);
   const { layout } = gradient;
   switch (layout) {
     case "strided":
@@ -28,5 +30,6 @@ export function gradientValues(gradient: Tensor): Tensor {
 
 /** Whether every number of a gradient is finite. Waits for the device. */
 export function isFiniteGradient(gradient: Tensor): boolean {
+  atMost("isFiniteGradient", arguments, 1);
   return gradientValues(gradient).isfinite().all().item() !== 0;
 }

@@ -187,6 +187,7 @@ export class LBFGS extends Optimizer {
     return readHistory(refuse, saved.state, flat, (group as Group).historySize);
   }
   override loadStateDict(given: Parameters<Optimizer["loadStateDict"]>[0]): void {
+    atMost("LBFGS.loadStateDict", arguments, 1);
     super.loadStateDict(given);
     this.#of = null;
   }

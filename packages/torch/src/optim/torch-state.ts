@@ -1,4 +1,5 @@
 /** State dicts of PyTorch's optimizers: names of groups, options and state in our form, and back. */
+import { atMost } from "../options.js";
 import { ArgumentError } from "../errors.js";
 
 type Dict = Readonly<Record<string, unknown>>;
@@ -27,6 +28,8 @@ function eachOf(dict: unknown, rename: (name: string) => string): unknown {
  * @throws {ArgumentError} `fromTorch: expected a state dict with state and param_groups. Received: …`
  */
 export function fromTorch(dict: Dict): Record<string, unknown> {
+  atMost("fromTorch", arguments, 1);
+  if (typeof dict !== "object" || dict === null) throw new ArgumentError("fromTorch", "a state dict with state and param_groups", dict);
   const groups = dict["param_groups"];
   if (!Array.isArray(groups)) throw new ArgumentError("fromTorch", "a state dict with state and param_groups", dict);
   const [first] = groups as readonly unknown[];
@@ -39,6 +42,8 @@ export function fromTorch(dict: Dict): Record<string, unknown> {
  * @throws {ArgumentError} `toTorch: expected a state dict with state and paramGroups. Received: …`
  */
 export function toTorch(dict: Dict | { readonly state: unknown; readonly paramGroups: unknown }): { state: unknown; param_groups: unknown[] } {
+  atMost("toTorch", arguments, 1);
+  if (typeof dict !== "object" || dict === null) throw new ArgumentError("toTorch", "a state dict with state and paramGroups", dict);
   const { state, paramGroups } = dict as Dict;
   if (!Array.isArray(paramGroups)) throw new ArgumentError("toTorch", "a state dict with state and paramGroups", dict);
   return { state: eachOf(state, snake), param_groups: paramGroups.map((g: unknown) => renamed(g, snake)) };

@@ -86,3 +86,35 @@ test("metadata", () => {
   assert.equal(x.select(0, 1).storageOffset(), 1);
   assert.throws(() => `${(x as unknown as number) + 1}`, { code: "ERR_TENSOR_OPERATOR" });
 });
+
+test("full gives the default dtype to numbers, whole or not", () => {
+  const dtypes = (): string[] => [torch.full([2], 1), torch.full([2], 1.5), torch.full([2], -0), torch.full([2], NaN), torch.full([2], true), torch.full([2], 1n), torch.full([2], 1, { dtype: "int32" }), torch.full([2], 1, { dtype: null, requiresGrad: true })].map((t) => t.dtype);
+  assert.deepEqual(dtypes(), ["float32", "float32", "float32", "float32", "bool", "int64", "int32", "float32"]);
+  torch.setDefaultDtype("float64");
+  try {
+    assert.deepEqual(dtypes(), ["float64", "float64", "float64", "float64", "bool", "int64", "int32", "float64"]);
+  } finally {
+    torch.setDefaultDtype("float32");
+  }
+  assert.equal(torch.full([2], 1, { requiresGrad: true }).requiresGrad, true);
+  assert.equal(torch.fullLike(torch.zeros([2], { dtype: "int32" }), 1).dtype, "int32");
+  assert.equal(torch.zeros([2], { dtype: "bool" }).newFull([1], 1).dtype, "bool");
+  assert.throws(() => Reflect.apply(torch.full, undefined, [[2], 1, { dtpe: "int32" }]), { code: "ERR_ARGUMENT", message: /the option dtype/ });
+});
+
+const Float16 = (globalThis as { readonly Float16Array?: { of(...values: number[]): torch.TypedArray } }).Float16Array;
+test("Float16Array is float16, in and out", { skip: Float16 === undefined ? "this JavaScript has none" : false }, () => {
+  const of = (...values: number[]): torch.TypedArray => (Float16 as NonNullable<typeof Float16>).of(...values);
+  const half = torch.tensor(of(1.5, -2, 65504));
+  assert.equal(half.dtype, "float16");
+  assert.deepEqual(half.tolist(), [1.5, -2, 65504]);
+  assert.deepEqual(torch.tensor(of(1.5, -2), { dtype: "float32" }).tolist(), [1.5, -2]);
+  assert.deepEqual(torch.tensor([of(1.5, -2)]).tolist(), [[1.5, -2]]);
+  assert.deepEqual(torch.tensorFromBytes(of(1, 2), "float16", [2]).tolist(), [1, 2]);
+  const batch = torch.defaultCollate([of(1, 2), of(3, 4)]);
+  assert.equal(batch.dtype, "float16");
+  assert.deepEqual(batch.tolist(), [[1, 2], [3, 4]]);
+  assert.deepEqual(torch.tensor([0, 0, 0], { dtype: "float16" }).copyFromBytes(of(7, 8, 9)).tolist(), [7, 8, 9]);
+  assert.equal(Object.prototype.toString.call(half.toTypedArray()), "[object Float16Array]");
+  assert.deepEqual(Array.from(half.toTypedArray(), Number), [1.5, -2, 65504]);
+});

@@ -40,8 +40,8 @@ export function getDefaultDtype(): DType {
 }
 /** @throws {ArgumentError} `setDefaultDtype: expected dtype to be a floating point dtype. Received: "int64".` */
 export function setDefaultDtype(dtype: DType): void {
-  if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
   atMost("setDefaultDtype", arguments, 1);
+  if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
   native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
 }
 

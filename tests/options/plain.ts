@@ -1,0 +1,108 @@
+/** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
+const NAMES: Readonly<Record<string, string>> = {
+  "apex.":
+    "ampOf castTensors disableCasts floatFunction halfFunction isAffineBatchNorm o1Rules promoteFunction registerFloatFunction registerHalfFunction " +
+    "registerPromoteFunction",
+  "apex.Amp#": "run disableCasts preview scale begin settle unscale skipNext willSkip masterParams modelParams sync gradientOf setGradient stateDict loadStateDict dispose",
+  "apex.LossScaler#": "update stateDict loadStateDict",
+  "cli.": "main",
+  "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
+  "lightning.":
+    "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger Precision " +
+    "TruePrecision flawOf forecastMemory measureRange rangeOf recommend registerAmpBackend registerPrecision sharesIn writeCheckpoint",
+  "lightning.CSVLogger#": "save flush",
+  "lightning.GradientAccumulationScheduler#": "batchesAt",
+  "lightning.LightningModule#": "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer",
+  "lightning.LightningOptimizer#": "step toggled",
+  "lightning.Logger#": "save",
+  "lightning.Timer#": "timeElapsed timeRemaining",
+  "lowbit.":
+    "ConversionReport QuantizedLinear StableEmbedding WeightMemory amaxOf castFloat8 castReference dequantizeWeight dynamicMap dynamicMap4 emulated float8Support fp4Map " +
+    "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory",
+  "lowbit.Float8Linear#": "forward castInput castGradient castWeight clearWeightCodes",
+  "lowbit.LoRALinear#": "resetParameters forward delta mergedWeight merge unmerge",
+  "lowbit.LowBitOptimizer#": "step stateDict loadStateDict stateBytes",
+  "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
+  "lowbit.StableEmbedding#": "forward",
+  "torch.":
+    "BatchSampler ChainDataset Complex ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
+    "Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
+    "finfo getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
+    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx resetPeakMemory " +
+    "scope seedEverything setCacheLimit setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig tensorFromBytes traceMark " +
+    "trimMemory unpackState versions weightsEpoch",
+  "torch.ConcatDataset#": "get",
+  "torch.DataLoader#": "whenReady loadStateDict",
+  "torch.DistributedSampler#": "setEpoch",
+  "torch.FunctionContext#": "saved setMaterializeGrads",
+  "torch.Generator#": "manualSeed initialSeed seed getState setState",
+  "torch.GradScaler#":
+    "isEnabled getScale getGrowthTracker getGrowthFactor setGrowthFactor getBackoffFactor setBackoffFactor getGrowthInterval setGrowthInterval scale unscale_ step update " +
+    "checkFloor stateDict loadStateDict",
+  "torch.SafetensorsFile#": "has info close",
+  "torch.Subset#": "get getBatch",
+  "torch.Tensor#":
+    "dim numel size stride storageOffset isContiguous isFloatingPoint isComplex dataPtr item itemBigInt itemComplex tolist toTypedArray toBytes copyFromBytes setAt " +
+    "requiresGrad_ retainGrad registerHook registerPostAccumulateGradHook setData dispose type cpu cuda float double half bfloat16 long int short char byte bool",
+  "torch.TensorDataset#": "get getBatch",
+  "torch.TensorList#": "select toArray clearGrads dispose",
+  "torch.amp.": "AutocastPolicy FrozenCasts WeightCasts customBwd getAutocastDtype isAutocastEnabled observeAutocast policy policyTable",
+  "torch.amp.AutocastPolicy#": "run dispose",
+  "torch.amp.WeightCasts#": "run dispose",
+  "torch.cuda.":
+    "Stream.current clearCublasWorkspaces cudaVersions currentDevice defaultGenerator deviceCount emptyCache getDeviceCapability getDeviceProperties getRngState " +
+    "initialSeed isAvailable manualSeed manualSeedAll maxMemoryAllocated maxMemoryReserved memoryAllocated memoryReserved memoryStats memorySummary resetPeakMemoryStats " +
+    "setDevice setMemoryFraction setRngState setSyncDebugMode synchronize",
+  "torch.cuda.CudaGraph#": "warmUp capture replay dispose",
+  "torch.cuda.Event#": "record synchronize query elapsedTime",
+  "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
+  "torch.nn.":
+    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish Identity LeakyReLU " +
+    "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",
+  "torch.nn.AlphaDropout#": "forward",
+  "torch.nn.BCEWithLogitsLoss#": "forward",
+  "torch.nn.CrossEntropyLoss#": "forward",
+  "torch.nn.Dropout#": "forward",
+  "torch.nn.ELU#": "forward",
+  "torch.nn.Embedding#": "forward",
+  "torch.nn.Flatten#": "forward",
+  "torch.nn.GELU#": "forward",
+  "torch.nn.GroupNorm#": "forward",
+  "torch.nn.Hardsigmoid#": "forward",
+  "torch.nn.Hardswish#": "forward",
+  "torch.nn.Identity#": "forward",
+  "torch.nn.L1Loss#": "forward",
+  "torch.nn.LayerNorm#": "forward",
+  "torch.nn.LeakyReLU#": "forward",
+  "torch.nn.Linear#": "resetParameters forward",
+  "torch.nn.LogSoftmax#": "forward",
+  "torch.nn.MSELoss#": "forward",
+  "torch.nn.Mish#": "forward",
+  "torch.nn.Module#":
+    "namedChildren children namedModules modules parameters buffers getSubmodule getParameter stateDict train eval apply requiresGrad_ float double half bfloat16 cpu cuda " +
+    "registerForwardPreHook registerForwardHook",
+  "torch.nn.ModuleList#": "append",
+  "torch.nn.NLLLoss#": "forward",
+  "torch.nn.PReLU#": "forward",
+  "torch.nn.RMSNorm#": "forward",
+  "torch.nn.ReLU#": "forward",
+  "torch.nn.ReLU6#": "forward",
+  "torch.nn.SELU#": "forward",
+  "torch.nn.Sequential#": "append forward",
+  "torch.nn.SiLU#": "forward",
+  "torch.nn.Sigmoid#": "forward",
+  "torch.nn.SmoothL1Loss#": "forward",
+  "torch.nn.Softmax#": "forward",
+  "torch.nn.Softplus#": "forward",
+  "torch.nn.Tanh#": "forward",
+  "torch.nn.functional.": "linearCrossEntropyReference",
+  "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
+  "torch.optim.":
+    "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
+    "gradientValues isFiniteGradient parameterBehind setStandIn toTorch",
+  "torch.optim.LBFGS#": "step loadStateDict",
+  "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
+  "torch.optim.Optimizer#": "keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
+  "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
+};
+export const PLAIN: ReadonlySet<string> = new Set(Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)));

@@ -1,0 +1,196 @@
+/** How to call what takes options, or looks at its first arguments before it counts them: the arguments that come before the options. */
+import { initialize } from "@nbit/apex";
+import * as lightning from "@nbit/lightning";
+import { SGD8bit } from "@nbit/lowbit";
+import * as torch from "@nbit/torch";
+import { nn, ones, optim, type Tensor } from "@nbit/torch";
+
+export interface Row {
+  /** Before the options. */
+  readonly args: readonly unknown[];
+  readonly self?: object;
+}
+const row = (...args: readonly unknown[]): Row => ({ args });
+const of = (self: object, ...args: readonly unknown[]): Row => ({ self, args });
+
+class Net extends nn.Module {
+  readonly a = new nn.Linear(16, 16);
+  forward(x: Tensor): Tensor {
+    return this.a.forward(x);
+  }
+}
+class Lit extends lightning.LightningModule {
+  readonly a = new nn.Linear(16, 16);
+}
+const x = ones([2, 2]);
+const leaf = ones([1], { requiresGrad: true });
+const sgd = (): optim.Optimizer => new optim.SGD([new nn.Parameter(ones([1]))], { lr: 0.1 });
+const sized = { length: 3 };
+const noop = (): void => undefined;
+
+/** Factories, so that a row costs nothing until it is used. */
+export const ROWS: Readonly<Record<string, () => Row>> = {
+  "torch.DataLoader": () => row([1, 2]),
+  "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),
+  "torch.DistributedSampler": () => row(sized),
+  "torch.GradScaler": () => row(),
+  "torch.RandomSampler": () => row(sized),
+  "torch.SubsetRandomSampler": () => row([0]),
+  "torch.WeightedRandomSampler": () => row([1, 1], 2),
+  "torch.SafetensorsFile#get": () => of(torch.SafetensorsFile.over(torch.serializeSafetensors({ a: x })), "a"),
+  "torch.Tensor#backward": () => of(leaf.sum()),
+  "torch.Tensor#to": () => of(x),
+  "torch.amp.customFwd": () => row(noop),
+  "torch.amp.autocast": () => row(),
+  "torch.backward": () => row(leaf.sum(), null),
+  "torch.collate": () => row(),
+  "torch.crossEntropyLoss": () => row(x, x),
+  "torch.ctcLoss": () => row(x, x, [1], [1]),
+  "torch.cuda.CudaGraph": () => row(),
+  "torch.cuda.Event": () => row(),
+  "torch.cuda.Stream.create": () => row(),
+  "torch.formatTensor": () => row(x),
+  "torch.full": () => row([2], 1),
+  "torch.grad": () => row(leaf.sum(), leaf),
+  "torch.loadCheckpoint": () => row("nowhere.ckpt"),
+  "torch.loadSafetensors": () => row("nowhere.safetensors"),
+  "torch.multiMarginLoss": () => row(x, ones([2])),
+  "torch.multilabelMarginLoss": () => row(x, x),
+  "torch.nllLoss": () => row(x, ones([2])),
+  "torch.nllLoss2d": () => row(x, ones([2])),
+  "torch.nllLossNd": () => row(x, ones([2])),
+  "torch.nn.AvgPool1d": () => row(2),
+  "torch.nn.AvgPool2d": () => row(2),
+  "torch.nn.AvgPool3d": () => row(2),
+  "torch.nn.BCEWithLogitsLoss": () => row(),
+  "torch.nn.BatchNorm1d": () => row(4),
+  "torch.nn.BatchNorm2d": () => row(4),
+  "torch.nn.BatchNorm3d": () => row(4),
+  "torch.nn.Conv1d": () => row(2, 2, 1),
+  "torch.nn.Conv2d": () => row(2, 2, 1),
+  "torch.nn.Conv3d": () => row(2, 2, 1),
+  "torch.nn.CrossEntropyLoss": () => row(),
+  "torch.nn.Embedding": () => row(2, 2),
+  "torch.nn.GroupNorm": () => row(1, 2),
+  "torch.nn.L1Loss": () => row(),
+  "torch.nn.LayerNorm": () => row(2),
+  "torch.nn.LayerNorm#addTo": () => of(new nn.LayerNorm(2), x, null),
+  "torch.nn.Linear": () => row(2, 2),
+  "torch.nn.MSELoss": () => row(),
+  "torch.nn.MaxPool1d": () => row(2),
+  "torch.nn.MaxPool2d": () => row(2),
+  "torch.nn.MaxPool3d": () => row(2),
+  "torch.nn.Module#loadStateDict": () => of(new Net(), {}),
+  "torch.nn.Module#namedBuffers": () => of(new Net()),
+  "torch.nn.Module#namedParameters": () => of(new Net()),
+  "torch.nn.Module#registerBuffer": () => of(new Net(), "b", x),
+  "torch.nn.Module#to": () => of(new Net()),
+  "torch.nn.Module#zeroGrad": () => of(new Net()),
+  "torch.nn.NLLLoss": () => row(),
+  "torch.nn.PReLU": () => row(1, 0.25),
+  "torch.nn.Parameter": () => row(x),
+  "torch.nn.RMSNorm": () => row(2),
+  "torch.nn.RMSNorm#addTo": () => of(new nn.RMSNorm(2), x, null),
+  "torch.nn.SmoothL1Loss": () => row(),
+  "torch.nn.functional.addLayerNorm": () => row(x, null, [2], null, null),
+  "torch.nn.functional.addRmsNorm": () => row(x, null, [2], null),
+  "torch.nn.functional.batchNormRelu": () => row(x, null, null, null, null),
+  "torch.nn.functional.biasGelu": () => row(x, null),
+  "torch.nn.functional.binaryCrossEntropyWithLogits": () => row(x, x),
+  "torch.nn.functional.crossEntropy": () => row(x, x),
+  "torch.nn.functional.fusedLinearCrossEntropy": () => row(x, x, ones([2])),
+  "torch.nn.functional.l1Loss": () => row(x, x),
+  "torch.nn.functional.mseLoss": () => row(x, x),
+  "torch.nn.functional.nllLoss": () => row(x, ones([2])),
+  "torch.nn.functional.smoothL1Loss": () => row(x, x),
+  "torch.nn.init.kaimingNormal_": () => row(x),
+  "torch.nn.init.kaimingUniform_": () => row(x),
+  "torch.nn.init.normal_": () => row(x, 0, 1),
+  "torch.nn.init.orthogonal_": () => row(x, 1),
+  "torch.nn.init.truncNormal_": () => row(x, 0, 1, -2, 2),
+  "torch.nn.init.uniform_": () => row(x, 0, 1),
+  "torch.nn.init.xavierNormal_": () => row(x, 1),
+  "torch.nn.init.xavierUniform_": () => row(x, 1),
+  "torch.optim.Adam": () => row([leaf]),
+  "torch.optim.AdamW": () => row([leaf]),
+  "torch.optim.LBFGS": () => row([leaf]),
+  "torch.optim.Optimizer#zeroGrad": () => of(sgd()),
+  "torch.optim.ReduceLROnPlateau": () => row(sgd()),
+  "torch.optim.SGD": () => row([leaf]),
+  "torch.optim.clipGradNorm": () => row([leaf], 1),
+  "torch.parseSafetensors": () => row(torch.serializeSafetensors({ a: x })),
+  "torch.randomSplit": () => row([1, 2, 3], [1, 2]),
+  "torch.saveCheckpoint": () => row("nowhere/a.ckpt", {}),
+  "torch.saveSafetensors": () => row("nowhere/a.safetensors", { a: x }),
+  "torch.serializeSafetensors": () => row({ a: x }),
+  "torch.setPrintOptions": () => row(),
+  "torch.tensor": () => row([1]),
+  "torch.traceOperators": () => row(noop),
+  "torch.useDeterministicAlgorithms": () => row(false),
+  "torch.writeAtomically": () => row("nowhere/a", noop),
+  "lightning.ApexPrecision": () => row(),
+  "lightning.CSVLogger": () => row("logs"),
+  "lightning.EarlyStopping": () => row(),
+  "lightning.Float8Precision": () => row(),
+  "lightning.LearningRateMonitor": () => row(),
+  "lightning.LightningModule.loadFromCheckpoint": () => of(Lit, "nowhere.ckpt", {}),
+  "lightning.LightningModule#clipGradients": () => of(new Lit(), sgd()),
+  "lightning.LightningModule#log": () => of(new Lit(), "a", 1),
+  "lightning.LightningModule#logDict": () => of(new Lit(), { a: 1 }),
+  "lightning.LightningModule#saveHyperparameters": () => of(new Lit(), {}),
+  "lightning.LightningOptimizer#zeroGrad": () => of(Reflect.construct(lightning.LightningOptimizer, [sgd(), null])),
+  "lightning.LossScaleMonitor": () => row(),
+  "lightning.MixedPrecision": () => row(),
+  "lightning.ModelCheckpoint": () => row(),
+  "lightning.ModelSummary": () => row(),
+  "lightning.PerModulePrecision": () => row({ a: 32 }),
+  "lightning.Float8Precision#explain": () => of(new lightning.Float8Precision()),
+  "lightning.QuantizedPrecision#explain": () => of(new lightning.QuantizedPrecision("nf4")),
+  "lightning.Precision#explain": () => of(new lightning.FullPrecision()),
+  "lightning.PrecisionLint": () => row(),
+  "lightning.PrecisionReport": () => row(),
+  "lightning.PrecisionSearch": () => row(),
+  "lightning.PrecisionSearch#run": () => of(new lightning.PrecisionSearch(), new Lit()),
+  "lightning.ProgressBar": () => row(),
+  "lightning.QuantizedPrecision": () => row("nf4"),
+  "lightning.RunLog": () => row(),
+  "lightning.Timer": () => row(),
+  "lightning.Trainer": () => row(),
+  "lightning.Trainer#fit": () => of(new lightning.Trainer({ logger: false }), new Lit()),
+  "lightning.Trainer#predict": () => of(new lightning.Trainer({ logger: false }), new Lit()),
+  "lightning.Trainer#saveCheckpoint": () => of(new lightning.Trainer({ logger: false }), "nowhere.ckpt"),
+  "lightning.Trainer#test": () => of(new lightning.Trainer({ logger: false }), new Lit()),
+  "lightning.Trainer#validate": () => of(new lightning.Trainer({ logger: false }), new Lit()),
+  "lightning.precisionFor": () => row({ a: 32 }),
+  "lightning.readCheckpoint": () => row("nowhere.ckpt"),
+  "lightning.summarize": () => row(new Net()),
+  "apex.Amp#scaleLoss": () => of(initialize(new Net(), [], { enabled: false }), leaf.sum(), [], noop),
+  "apex.LossScaler": () => row("dynamic"),
+  "apex.initialize": () => row(new Net(), []),
+  "apex.resolveOptLevel": () => row("O1"),
+  "lowbit.Float8Linear": () => row(16, 16),
+  "lowbit.Float8Linear.from": () => row(new nn.Linear(16, 16)),
+  "lowbit.LoRALinear": () => row(new nn.Linear(16, 16)),
+  "lowbit.QuantizedLinear.from": () => row(new nn.Linear(16, 16)),
+  "lowbit.addLora": () => row(new Net()),
+  "lowbit.convertToFloat8": () => row(new Net()),
+  "lowbit.dequantizeBlockwise": () => row(x),
+  "lowbit.mergeLora": () => row(new Net()),
+  "lowbit.quantizeBlockwise": () => row(x),
+  "lowbit.quantizeWeight": () => row(x),
+  "lowbit.quantizeWeights": () => row(new Net()),
+  "dashboard.comparisonText": () => row([]),
+  "dashboard.renderPrecisionReport": () => row("nowhere.json"),
+  "dashboard.renderReport": () => row(),
+  "dashboard.writePrecisionReport": () => row("nowhere.html", "nowhere.json"),
+  "dashboard.writeReport": () => row("nowhere.html"),
+};
+for (const name of ["AdEMAMix32bit", "AdEMAMix8bit", "Adagrad32bit", "Adagrad8bit", "Adam32bit", "Adam4bit", "Adam8bit", "AdamFp8", "AdamW32bit", "AdamW8bit", "LAMB32bit", "LAMB8bit", "LARS32bit", "LARS8bit", "Lion32bit", "Lion8bit", "RMSprop32bit", "RMSprop8bit", "SGD32bit", "SGD8bit"])
+  Object.assign(ROWS, { [`lowbit.${name}`]: () => row([leaf]) });
+const low = (): optim.Optimizer => new SGD8bit([new nn.Parameter(ones([1]))]);
+/** Of a parameter, which is looked for before the call begins. */
+const ofParameter = (): Row => {
+  const optimizer = low();
+  return of(optimizer, optimizer.paramGroups[0]?.params[0]);
+};
+Object.assign(ROWS, { "lowbit.LowBitOptimizer": () => row([leaf], "adam", null), "lowbit.LowBitOptimizer#isLowBit": ofParameter, "lowbit.LowBitOptimizer#expectedStateBytes": ofParameter });
