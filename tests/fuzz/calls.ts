@@ -36,7 +36,7 @@ function tensorsIn(result: unknown): Tensor[] {
 }
 
 /** Null when `attempt` gave a value or an error with a code, and left no tensor; else what was wrong. */
-export function verdict(attempt: () => unknown): string | null {
+export function verdict(attempt: () => unknown, leavesTensors = false): string | null {
   const before = memory().unreleased;
   let wrong: string | null = null;
   scope(() => {
@@ -52,7 +52,7 @@ export function verdict(attempt: () => unknown): string | null {
     return null;
   });
   const left = memory().unreleased - before;
-  return wrong ?? (left === 0 ? null : `${left} tensors left behind`);
+  return wrong ?? (left === 0 || leavesTensors ? null : `${left} tensors left behind`);
 }
 
 /** Call, then read what came back and go backward through it. */

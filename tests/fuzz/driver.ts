@@ -13,7 +13,7 @@ export interface FuzzOptions {
   /** Until so many calls were made, or so many seconds have passed, whichever comes first. */
   readonly calls?: number;
   readonly seconds?: number;
-  readonly which: "public" | "hidden";
+  readonly which: "public" | "hidden" | "exports";
   readonly leftOut: readonly string[];
   readonly only?: readonly string[];
   /** No call may take longer than this. Default 20: on a busy machine too. */
@@ -132,7 +132,7 @@ export async function fuzz(options: FuzzOptions, progress: (report: FuzzReport) 
       const journal = join(folder, `journal-${run}`);
       const ended = await once([String(seed + run * 104729), Math.min(left, 86_400).toFixed(1), journal, which, String(share), leftOut.join(","), (options.only ?? []).join(",")], journal, patience);
       if (ended.how === null) {
-        const part = JSON.parse(ended.output) as { operators: number; calls: number; passed: number; found: string[] };
+        const part = JSON.parse(ended.output.trimEnd().split("\n").at(-1) ?? "") as { operators: number; calls: number; passed: number; found: string[] };
         report.calls += part.calls;
         report.passed += part.passed;
         report.operators = Math.max(report.operators, part.operators);

@@ -36,6 +36,7 @@ export const CALLS: Readonly<Record<string, () => unknown>> = {
   "copy to csc": () => copy(ones([2, 2]).toSparseCsc(), ones([2, 2])),
   "copy from csc": () => copy(ones([2, 2]), ones([2, 2]).toSparseCsc()),
   "copy from mkldnn": () => copy(ones([2, 3]), ones([2, 3]).toMkldnn()),
+  "attention of no heads": () => raw("_native_multi_head_attention", ones([1, 2, 4]), ones([1, 2, 4]), ones([1, 2, 4]), 4, 0, ones([12, 4]), ones([12]), ones([4, 4]), ones([4])),
   "group norm of no groups": () => nativeGroupNorm(ones([2, 4]), null, null, 2, 4, 1, 0, 1e-5),
   "group norm of more channels than there are": () => nativeGroupNorm(ones([3, 2]), ones([2]), ones([2]), 2147483647, 3, -2147483648, 1, 1e-5),
   "group norm with one weight": () => nativeGroupNorm(ones([2, 4]), ones([1]), null, 2, 4, 1, 2, 1e-5),

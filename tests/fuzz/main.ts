@@ -4,6 +4,7 @@
  *     npm run fuzz                                            60 seconds, public names
  *     npm run fuzz -- --calls 3000000 --seed 7 --jobs 2       until so many calls were made
  *     npm run fuzz -- --which hidden                          operators that only `aten` reaches
+ *     npm run fuzz -- --which exports                         every other function, class and method of every package
  *     npm run fuzz -- --only addmm,Tensor#at                  some of them
  *     npm run fuzz -- --replay '{"target":…}'                 one call again, as it was printed
  *     npm run fuzz -- --out FILE.md                           also writes its log
@@ -29,7 +30,7 @@ function number(name: "seed" | "calls" | "seconds" | "jobs" | "patience"): numbe
   return n;
 }
 const { which } = values;
-if (which !== "public" && which !== "hidden") throw new Error(`fuzz: expected --which to be public or hidden. Received: ${which}`);
+if (which !== "public" && which !== "hidden" && which !== "exports") throw new Error(`fuzz: expected --which to be public, hidden or exports. Received: ${which}`);
 
 if (values.replay !== undefined) {
   console.log(await replay(values.replay));

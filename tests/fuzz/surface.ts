@@ -21,6 +21,8 @@ export interface Target {
   readonly name: string;
   readonly overloads: readonly Overload[];
   readonly call: (args: readonly unknown[]) => unknown;
+  /** What it makes (a module with its parameters) lives until the garbage collector finds it. */
+  readonly leavesTensors?: boolean;
 }
 
 type Callable = (...args: readonly unknown[]) => unknown;

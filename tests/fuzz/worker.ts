@@ -1,13 +1,14 @@
 /**
  * Runs random calls until their number or the time is used up; or the one call of a file. A process of its own: should libtorch abort or a kernel read where it must not, the journal says which call it was.
  *
- *     node worker.js <seed> <seconds> <journal file> <public|hidden> <calls> [operators to leave out, comma-separated] [only these]
+ *     node worker.js <seed> <seconds> <journal file> <public|hidden|exports> <calls> [operators to leave out, comma-separated] [only these]
  *     node worker.js replay <file with a call>
  */
 import { ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import fc from "fast-check";
 import { setNumThreads } from "@nbit/torch";
 import { attempt, callOf, showCall, verdict } from "./calls.js";
+import { exportTargets } from "./exports.js";
 import { handmade } from "./handmade.js";
 import { read, write } from "./journal.js";
 import { surface, type Target } from "./surface.js";
@@ -16,14 +17,14 @@ setNumThreads(1);
 process.on("warning", () => undefined);
 
 function targetsOf(which: string): Target[] {
-  return which === "hidden" ? surface(true) : [...surface(false), ...handmade()];
+  return which === "hidden" ? surface(true) : which === "exports" ? exportTargets() : [...surface(false), ...handmade()];
 }
 
 function replay(path: string): void {
   const { target: name, call } = read(readFileSync(path, "utf8"));
-  const target = targetsOf(name.startsWith("aten.") ? "hidden" : "public").find((t) => t.name === name);
+  const target = ["public", "hidden", "exports"].flatMap(targetsOf).find((t) => t.name === name);
   if (target === undefined) throw new Error(`no target ${name}`);
-  const wrong = verdict(attempt(target, call));
+  const wrong = verdict(attempt(target, call), target.leavesTensors);
   console.log(wrong === null ? "a value or an error with a code" : wrong);
 }
 
@@ -59,7 +60,7 @@ function run(seed: number, seconds: number, journal: string, which: string, limi
               const result = attempted();
               passed++;
               return result;
-            });
+            }, target.leavesTensors);
             if (wrong !== null) throw new Error(`${showCall(target.name, call)}\n${wrong}`);
           }),
           { seed: seed + round * 7919 + at, numRuns: 5, endOnFailure: false },

@@ -81,6 +81,8 @@ export interface NativeAddon {
   weightCastsBytes(id: number): number;
   weightCast(weight: number, dtype: number): number;
   weightsChanged(byOptimizer: boolean): void;
+  /** Calls an operator with samples under autocast; `narrow`: bfloat16 are 0 none of its tensors, 1 all, 2 the first. */
+  autocastProbe(name: string, overload: string, deviceType: number, narrow: 0 | 1 | 2): void;
   dumpKernels(name: string, overload: string): string;
   // random
   generatorCreate(device: number, isDefault: boolean): number;

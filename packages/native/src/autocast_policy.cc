@@ -5,6 +5,7 @@
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/ones.h>
 #include <torch/library.h>
 
 #include <map>
@@ -245,6 +246,47 @@ NBIT_FN(policyPop) {
   --js->watchers;
   return nullptr;
 }
+/** What stands for an argument when only the casts before a call matter: small tensors of ones, and the plainest of everything else. `narrow`: which tensors are bfloat16; 0 none, 1 all, 2 the first. */
+static c10::IValue sampleOf(const c10::Argument& a, c10::Device device, int narrow, int& position) {
+  const auto ones = [&] { return at::ones({2, 2}, at::TensorOptions().device(device).dtype(narrow == 1 || (narrow == 2 && position++ == 0) ? at::kBFloat16 : at::kFloat)); };
+  if (a.kwarg_only() && a.default_value()) return *a.default_value();
+  c10::TypePtr type = a.real_type();
+  if (type->kind() == c10::TypeKind::OptionalType) return {};
+  const bool list = type->kind() == c10::TypeKind::ListType;
+  if (list) type = type->castRaw<c10::ListType>()->getElementType();
+  const auto n = static_cast<size_t>(a.N().value_or(2));
+  switch (type->kind()) {
+    case c10::TypeKind::TensorType: return list ? c10::IValue(std::vector<at::Tensor>{ones(), ones()}) : c10::IValue(ones());
+    case c10::TypeKind::OptionalType: return c10::IValue(c10::List<std::optional<at::Tensor>>());
+    case c10::TypeKind::IntType: case c10::TypeKind::SymIntType: return list ? c10::IValue(std::vector<int64_t>(n, 1)) : c10::IValue(1);
+    case c10::TypeKind::FloatType: case c10::TypeKind::SymFloatType: return list ? c10::IValue(std::vector<double>(n, 1.0)) : c10::IValue(1.0);
+    case c10::TypeKind::NumberType: return c10::IValue(1);
+    case c10::TypeKind::BoolType: return list ? c10::IValue(c10::List<bool>({true, true, true})) : c10::IValue(false);
+    case c10::TypeKind::StringType: return a.default_value() && a.default_value()->isString() ? *a.default_value() : c10::IValue("none");
+    case c10::TypeKind::ScalarTypeType: return c10::IValue(static_cast<int64_t>(at::kFloat));
+    case c10::TypeKind::DeviceObjType: return c10::IValue(device);
+    default: fail("NBIT_UNSUPPORTED", "no sample of an argument of this type");
+  }
+}
+/**
+ * (name, overload, device type, which tensors are narrow): calls an operator that autocast knows with samples, to see what is cast before it complains. Past the guards, which would complain first: no value of a
+ * caller's gets in.
+ */
+NBIT_FN(autocastProbe) {
+  Args a(env, info);
+  NBIT_TRY
+  const std::string name = a.text(0), overload = a.text(1);
+  const c10::DeviceType type = a.deviceType(2);
+  const int narrow = static_cast<int>(a.integer(3));
+  const auto handle = c10::Dispatcher::singleton().findSchema({name, overload});
+  if (!handle || !handle->hasKernelForDispatchKey(at::autocast::get_autocast_dispatch_key_from_device_type(type))) fail("ERR_ARGUMENT", "expected an operator that autocast knows");
+  torch::jit::Stack stack;
+  int position = 0;
+  for (const c10::Argument& argument : handle->schema().arguments()) stack.push_back(sampleOf(argument, c10::Device(type), narrow, position));
+  handle->callBoxed(stack);
+  return nullptr;
+  NBIT_CATCH("amp.policyTable")
+}
 /** Where an operator's kernels come from, in the dispatcher's own words. */
 NBIT_FN(dumpKernels) {
   Args a(env, info);
@@ -265,7 +307,7 @@ std::vector<Entry> autocastPolicyEntries() {
       registerLinear(library, c10::kCUDA);
     });
   }
-  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"dumpKernels", dumpKernels}};
+  return {{"policyCreate", policyCreate}, {"policyFree", policyFree}, {"policyPush", policyPush}, {"policyPop", policyPop}, {"autocastProbe", autocastProbe}, {"dumpKernels", dumpKernels}};
 }
 
 }  // namespace nbit

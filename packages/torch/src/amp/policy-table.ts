@@ -3,14 +3,10 @@ import { traceOperators } from "../autograd/index.js";
 import { cudaDeviceCount, kernelsOf } from "../backend.js";
 import { NbitError } from "../errors.js";
 import { withoutWarnings } from "../native.js";
-import { aten } from "../ops/aten.js";
-import { ones } from "../ops/index.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
-import { schemasOf, type Argument, type Schema } from "../ops/schema.js";
-import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
-import { scope } from "../tensor/scope.js";
-import type { Tensor } from "../tensor/tensor.js";
+import { schemasOf, type Schema } from "../ops/schema.js";
+import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { autocast } from "./autocast.js";
 
 /**
@@ -19,66 +15,46 @@ import { autocast } from "./autocast.js";
  */
 export type AutocastRule = "lower" | "float32" | "promote" | "setOptDtype" | "banned" | "none";
 
-function sample(arg: Argument, make: (position: number) => Tensor, position: { n: number }): unknown {
-  if (arg.kind === "t") {
-    if (arg.list === true) return [make(position.n++), make(position.n++)];
-    return arg.optional === true ? null : make(position.n++);
-  }
-  if (arg.optional === true) return null;
-  if (arg.list === true) return arg.kind === "b" ? [true, true, true] : new Array<number>(arg.size ?? 2).fill(1);
-  switch (arg.kind) {
-    case "b":
-      return false;
-    case "S":
-      return typeof arg.default === "string" ? arg.default : "none";
-    case "d":
-      return "float32";
-    default:
-      return 1;
-  }
-}
-
 interface Probe {
   /** dtypes that inputs were cast to before the operator itself ran. */
   readonly casts: ReadonlySet<string>;
   readonly banned: boolean;
 }
 
-function probe(name: string, schema: Schema, device: DeviceLike, dtypeOf: (position: number) => "float32" | "bfloat16"): Probe {
-  return scope(() => {
-    const position = { n: 0 };
-    const args = schema.args.filter((a) => !(a.kwarg === true && a.default !== undefined)).map((a) => sample(a, (i) => ones([2, 2], { dtype: dtypeOf(i), device }), position));
-    let banned = false;
-    const call = aten[name]?.[schema.overload === "" ? "default" : schema.overload];
-    const muted = native.muteWarnings(true); // many of these operators are deprecated, and nobody asked for them
-    const { events } = traceOperators(() => {
-      try {
-        autocast({ deviceType: deviceOf(device).type, dtype: "bfloat16", cacheEnabled: false }, () => call?.(...args));
-      } catch (error) {
-        // The sample need not make sense: what matters is what was cast before the operator complained.
-        banned = error instanceof NbitError && /unsafe to autocast/.test(error.message);
-      } finally {
-        native.muteWarnings(muted);
-      }
-    });
-    const casts = new Set<string>();
-    const outer = events.findIndex((e) => e.name === `aten::${name}` && e.depth === 0);
-    for (const e of events.slice(outer + 1)) {
-      if (e.depth === 1 && e.name === `aten::${name}`) break;
-      if (e.name === "aten::_to_copy" && e.outputs[0]) casts.add(e.outputs[0].dtype);
+/** Which tensors of a call are bfloat16; the others are float32. */
+const Narrow = { none: 0, all: 1, first: 2 } as const;
+
+/** Calls the operator with small tensors. That need not make sense: what matters is what was cast before it complained. */
+function probe(name: string, schema: Schema, device: DeviceLike, narrow: 0 | 1 | 2): Probe {
+  let banned = false;
+  const muted = native.muteWarnings(true); // many of these operators are deprecated, and nobody asked for them
+  const { events } = traceOperators(() => {
+    try {
+      const { type } = deviceOf(device);
+      autocast({ deviceType: type, dtype: "bfloat16", cacheEnabled: false }, () => native.autocastProbe(schema.name, schema.overload, deviceTypeCode(type), narrow));
+    } catch (error) {
+      banned = error instanceof NbitError && /unsafe to autocast/.test(error.message);
+    } finally {
+      native.muteWarnings(muted);
     }
-    return { casts, banned };
   });
+  const casts = new Set<string>();
+  const outer = events.findIndex((e) => e.name === `aten::${name}` && e.depth === 0);
+  for (const e of events.slice(outer + 1)) {
+    if (e.depth === 1 && e.name === `aten::${name}`) break;
+    if (e.name === "aten::_to_copy" && e.outputs[0]) casts.add(e.outputs[0].dtype);
+  }
+  return { casts, banned };
 }
 
 function ruleOf(name: string, schema: Schema, device: DeviceLike): AutocastRule {
-  const wide = probe(name, schema, device, () => "float32");
+  const wide = probe(name, schema, device, Narrow.none);
   if (wide.banned) return "banned";
   if (wide.casts.has("bfloat16")) return "lower";
-  const narrow = probe(name, schema, device, () => "bfloat16");
+  const narrow = probe(name, schema, device, Narrow.all);
   if (narrow.banned) return "banned";
   if (narrow.casts.has("float32")) return "float32";
-  const mixed = probe(name, schema, device, (i) => (i === 0 ? "bfloat16" : "float32"));
+  const mixed = probe(name, schema, device, Narrow.first);
   if (mixed.casts.has("float32")) return "promote";
   return schema.args.some((a) => a.name === "dtype") ? "setOptDtype" : "none";
 }
