@@ -63,6 +63,7 @@ function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unkno
     if (typeof value !== "object" || value === null) return value;
     if ("input" in value && typeof value.input === "number") return views[value.input];
     if ("number" in value && typeof value.number === "string") return decodeNumber({ number: value.number });
+    if ("bigint" in value && typeof value.bigint === "string") return BigInt(value.bigint);
     return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decode(v)]));
   };
   const args = c.args.map(decode);

@@ -178,6 +178,35 @@ test("methods that must end when they return are refused when they return a prom
   await pause(5); // the promises' own failures come now
 });
 
+test("so are those of a loader and of a scheduler", async () => {
+  const path = `${folder}/parts.ckpt`;
+  const fails = async (): Promise<never> => {
+    await pause(0);
+    throw new Error("nobody hears of this");
+  };
+  for (const part of ["loader", "scheduler"] as const) {
+    for (const name of ["stateDict", "loadStateDict", ...(part === "scheduler" ? ["step"] : [])]) {
+      const data = loader();
+      const model = new Line();
+      const make = model.configureOptimizers.bind(model);
+      model.configureOptimizers = () => {
+        const made = make();
+        if (part === "scheduler") Reflect.set(made.lrScheduler.scheduler, name, fails);
+        return made;
+      };
+      if (part === "loader") Reflect.set(data, name, fails);
+      const run = async (): Promise<void> => {
+        const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
+        await trainer.fit(model, { trainDataloaders: data });
+        trainer.saveCheckpoint(path);
+        await trainer.fit(model, { trainDataloaders: data, ckptPath: path });
+      };
+      await assert.rejects(run, (error) => error instanceof MisconfigurationError && error.code === "ERR_ASYNC_HOOK", `${name} of the ${part}`);
+    }
+  }
+  await pause(5);
+});
+
 test("what an asynchronous hook fails with is what the run rejects with, and its stack names the hook", async () => {
   for (const name of WAITS) {
     if (name === "teardown") continue; // of a run that is over

@@ -2,6 +2,7 @@ import { atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, 
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
+import { mustEnd } from "./hooks.js";
 import type { LogValue } from "./logging/metric.js";
 import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
@@ -349,8 +350,7 @@ export class LightningModule extends ModuleHooks {
   }
 
   lrSchedulerStep(scheduler: Scheduler, metric: number | null): void {
-    if (metric === null) scheduler.step();
-    else scheduler.step(metric);
+    mustEnd("step", metric === null ? scheduler.step() : scheduler.step(metric));
   }
 }
 

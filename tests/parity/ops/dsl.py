@@ -106,10 +106,16 @@ def V(values, dtype="float32", shape=None, grad=False, layout=None):
     return Input([len(values)] if shape is None else shape, dtype, ["values", list(values)], layout, grad)
 
 
+class Whole(int):
+    """An int that JavaScript is given as a bigint, where a number would stand for a float."""
+
+
 def jsonable(value):
-    """JSON has no NaN and no infinity: {"number": "nan" | "inf" | "-inf"}."""
+    """JSON has no NaN, no infinity and no bigint: {"number": "nan" | "inf" | "-inf"}, {"bigint": "7"}."""
     if isinstance(value, list):
         return [jsonable(v) for v in value]
+    if isinstance(value, Whole):
+        return {"bigint": str(value)}
     if isinstance(value, float) and not math.isfinite(value):
         return {"number": str(value)}
     return value

@@ -38,7 +38,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
   return {
     precision: { name: run.precision.name, state: run.precision.stateDict() },
     optimizerStates: run.optimizers.map((optimizer) => ({ ...optimizer.stateDict() })),
-    lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...scheduler.stateDict() })),
+    lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...mustEnd("stateDict", scheduler.stateDict(), AT_ONCE) })),
     callbacks,
     rng: rngState(run.strategy.rootDevice),
     ...(fit === null
@@ -81,9 +81,9 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
       mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
       const state = checkpoint.callbacks?.[callback.stateKey];
       if (state === undefined) continue;
-      const before = callback.stateDict();
+      const before = mustEnd("stateDict", callback.stateDict(), AT_ONCE);
       undo.add(() => {
-        callback.loadStateDict(before);
+        mustEnd("loadStateDict", callback.loadStateDict(before), AT_ONCE);
       });
       mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
     }
@@ -120,7 +120,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   }
   if (precision.state !== null) run.precision.loadStateDict(precision.state);
   run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
-  run.schedulers.forEach(({ scheduler }, i) => scheduler.loadStateDict(lrSchedulers[i] ?? {}));
+  run.schedulers.forEach(({ scheduler }, i) => mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE));
 
   fit.results.loadStateDict(loops.metrics);
   run.board.loadStateDict(loops.callbackMetrics);

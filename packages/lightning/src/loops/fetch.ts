@@ -1,7 +1,7 @@
 import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, words } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { isPromise, named } from "../hooks.js";
+import { AT_ONCE, isPromise, mustEnd, named } from "../hooks.js";
 import { Breather } from "./breather.js";
 import { isMap } from "@nbit/torch/realm";
 
@@ -141,7 +141,7 @@ export class Fetcher {
 
   /** What the loader says of itself; null where it says nothing. */
   loaderState(): Record<string, unknown> | null {
-    return isStateful(this.loader) ? this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }) : null;
+    return isStateful(this.loader) ? mustEnd("stateDict", this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }), AT_ONCE) : null;
   }
 
   /**
@@ -150,8 +150,8 @@ export class Fetcher {
    */
   async resume(state: FetcherState, epoch: number): Promise<void> {
     if (isStateful(this.loader) && state.loader !== null) {
-      const before = this.loader.stateDict();
-      this.loader.loadStateDict(state.loader);
+      const before = mustEnd("stateDict", this.loader.stateDict(), AT_ONCE);
+      mustEnd("loadStateDict", this.loader.loadStateDict(state.loader), AT_ONCE);
       try {
         this.start(epoch);
       } catch (error) {
@@ -179,7 +179,7 @@ export class Fetcher {
   /** The same, from what {@link loaderState} said, after a pass or before the first. */
   resumeLoader(state: Record<string, unknown> | null, begun: boolean): void {
     if (!isStateful(this.loader) || state === null) return;
-    this.loader.loadStateDict(state);
+    mustEnd("loadStateDict", this.loader.loadStateDict(state), AT_ONCE);
     // A pass that was under way is continued where it was, and left: the next iterator begins a new one. Where none was, an iterator would draw once too often.
     if (this.loader instanceof DataLoader ? state.before !== null : begun) leave(iterate(this.loader));
   }

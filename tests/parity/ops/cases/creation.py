@@ -1,12 +1,13 @@
 """Tensors from nothing: constants, ranges, grids, windows; and like another tensor."""
 
-from dsl import F, I, V, case
+from dsl import F, I, V, Whole, case
 
 case("", "zeros", [2, 3])
 case("dtype", "zeros", [2, 3], dtype="int64")
 case("", "ones", [4], dtype="bfloat16")
 case("float", "full", [2, 2], 1.5)
-case("int64 inferred", "full", [2, 2], 7)
+case("whole float", "full", [2, 2], 7.0)
+case("int64 inferred", "full", [2, 2], Whole(7))
 case("bool inferred", "full", [3], True)
 case("end", "arange", 5)
 case("start, end, step", "arange", 1, 10, 3)
