@@ -19,7 +19,7 @@ const WRITERS = ["call", "copyFromBytes", "countSteps", "setData"];
 const OTHERS = `buffer setCallbacks release releaseMany guard tensorCounts alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
   item items setGradEnabled isGradEnabled inferencePush inferencePop isInferenceMode setRequiresGrad getGrad setGrad gradsInto clearGrads linkGrads gradFnName backward grad attachNode returnGradients registerHook removeHook
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
-  policyPush policyPop dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
+  policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
   getInteropThreads info setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf`.split(/\s+/);
 
