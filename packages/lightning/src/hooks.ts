@@ -51,9 +51,8 @@ export class HookList<A extends readonly unknown[]> {
     let result = last;
     try {
       for (let i = from; i < this.entries.length; i++) {
-        result = this.entries[i]?.(...args);
-        // What it logs until it has settled, it logs under this hook's name.
-        if (isPromise(result)) return waitFor(named(this.name, result), (value) => this.#chain(i + 1, value, before, args, then));
+        result = (this.entries[i] as (...args: A) => unknown)(...args);
+        if (isPromise(result)) return this.#wait(result, i + 1, before, args, then);
       }
     } catch (error) {
       this.host.currentHook = before;
@@ -61,6 +60,11 @@ export class HookList<A extends readonly unknown[]> {
     }
     this.host.currentHook = before;
     return then(result);
+  }
+
+  /** Go on with the entries from `next` on when `promise` has settled: what it logs until then, it logs under this hook's name. */
+  #wait(promise: Promise<unknown>, next: number, before: string | null, args: A, then: (result: unknown) => Pending | null): Pending {
+    return waitFor(named(this.name, promise), (value) => this.#chain(next, value, before, args, then));
   }
 
   /** Call all between batches, one after the other, waiting for each that returns a promise. */
@@ -79,7 +83,8 @@ export class HookList<A extends readonly unknown[]> {
 }
 
 export function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+  // One load, which the engine remembers for values of many shapes; `in` it does not.
+  return typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function";
 }
 
 /** What a method returned that has to end when it returns. @throws {MisconfigurationError} `ERR_ASYNC_HOOK` for a promise, whose own failure is then of no interest. */

@@ -45,6 +45,15 @@ export function writeLists(...lists: readonly ArrayLike<number>[]): void {
   }
 }
 
+/** Write one list of one number, and two empty ones: what most backwards take. */
+export function writeRoot(handle: number): void {
+  F[0] = 5;
+  F[1] = 1;
+  F[2] = handle;
+  F[3] = 0;
+  F[4] = 0;
+}
+
 // The line of the program may be far up the stack, beyond the layers that called one another.
 function errorOf(code: string, message: string, op: string | null): Error {
   if (!isDtypeMismatch(message)) return nativeError(code, message, op);

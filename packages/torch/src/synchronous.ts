@@ -2,7 +2,8 @@
 import { NbitError } from "./errors.js";
 
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+  // One load, which the engine remembers for values of many shapes; `in` it does not.
+  return typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function";
 }
 
 /** Refuse what an asynchronous function returned. The error says all: the promise's own failure is of no interest any more, and must not end the process as one that nobody hears of. */

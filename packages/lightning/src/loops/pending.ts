@@ -17,9 +17,9 @@ export function waitFor<T>(promise: Promise<T>, then: (result: T) => Pending | n
  */
 export class BatchScope {
   readonly #scope = new ReentrantScope();
-  readonly #within: (work: () => Pending | null) => Pending | null;
+  readonly #within: ((work: () => Pending | null) => Pending | null) | null;
 
-  constructor(within: (work: () => Pending | null) => Pending | null = (work) => work()) {
+  constructor(within: ((work: () => Pending | null) => Pending | null) | null = null) {
     this.#within = within;
   }
 
@@ -27,11 +27,16 @@ export class BatchScope {
   run(work: () => Pending | null): Promise<void> | null {
     let pending: Pending | null = null;
     try {
-      pending = this.#scope.run(() => this.#within(work));
+      pending = this.#step(work);
     } finally {
       if (pending === null) this.#scope.close();
     }
     return pending === null ? null : this.#settle(pending);
+  }
+
+  #step(work: () => Pending | null): Pending | null {
+    const within = this.#within;
+    return this.#scope.run(within === null ? work : () => within(work));
   }
 
   async #settle(first: Pending): Promise<void> {
@@ -39,7 +44,7 @@ export class BatchScope {
       let pending: Pending | null = first;
       while (pending !== null) {
         const next: () => Pending | null = await pending.next;
-        pending = this.#scope.run(() => this.#within(next));
+        pending = this.#step(next);
       }
     } finally {
       this.#scope.close();

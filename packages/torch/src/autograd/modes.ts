@@ -16,7 +16,7 @@ export function isGradEnabled(): boolean {
 
 /** Run `fn` with recording on or off, as it was before afterwards. */
 function withRecording<T>(name: string, on: boolean, fn: () => T): T {
-  checkArguments(name, { fn }, { fn: callable });
+  if (typeof fn !== "function") checkArguments(name, { fn }, { fn: callable });
   const before = native.setGradEnabled(on);
   try {
     return synchronous(name, fn());

@@ -399,7 +399,7 @@ export abstract class Module {
   callWithHooks(args: readonly unknown[]): unknown {
     let inputs = args;
     if (this.#preHooks !== null) for (const hook of this.#preHooks) inputs = hook(this, inputs) ?? inputs;
-    let output: unknown = scope(() => (this.forward as (...a: readonly unknown[]) => unknown).apply(this, [...inputs]));
+    let output: unknown = scope(() => Reflect.apply(this.forward as (...a: readonly unknown[]) => unknown, this, inputs === args ? args : [...inputs]));
     if (this.#hooks !== null)
       for (const hook of this.#hooks) {
         const changed = hook(this, inputs, output);

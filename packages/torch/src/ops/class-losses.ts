@@ -1,7 +1,7 @@
 /** Losses whose targets are class indices: JavaScript has one kind of number, so classes may come as floats that are whole. */
 import { ArgumentError } from "../errors.js";
 import * as generated from "../generated/functions.js";
-import { isFloatingPoint } from "../tensor/dtype.js";
+import { isFloatingPoint, type DType } from "../tensor/dtype.js";
 import { handleOrZero, isTensor } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -14,7 +14,9 @@ const LARGEST = 2 ** 53;
  */
 export function classIndices(fn: string, name: string, target: Tensor): Tensor {
   if (!isTensor(target) || handleOrZero(target) === 0) return target; // the operator says what is wrong
-  const { dtype } = target;
+  return indicesOf(fn, name, target, target.dtype);
+}
+function indicesOf(fn: string, name: string, target: Tensor, dtype: DType): Tensor {
   if (dtype === "int64" || dtype === "bool") return target;
   if (isFloatingPoint(dtype) && target.device.type !== "meta") {
     const areWhole = scope(() => {
@@ -26,13 +28,12 @@ export function classIndices(fn: string, name: string, target: Tensor): Tensor {
   return target.to("int64");
 }
 
-/** Whether a target holds a probability per class: it is of floats and of the logits' shape. */
-function areProbabilities(logits: Tensor, target: Tensor): boolean {
-  return isTensor(logits) && handleOrZero(logits) !== 0 && isTensor(target) && handleOrZero(target) !== 0 && isFloatingPoint(target.dtype) && String(target.shape) === String(logits.shape);
-}
-/** @internal Targets of cross entropy: class indices, or probabilities of the logits' shape as they are. */
+/** @internal Targets of cross entropy: class indices, or a probability per class, of floats in the logits' shape, as they are. Its dtype is asked for once. */
 export function classesOrProbabilities(fn: string, logits: Tensor, target: Tensor): Tensor {
-  return areProbabilities(logits, target) ? target : classIndices(fn, "target", target);
+  if (!isTensor(target) || handleOrZero(target) === 0) return target; // the operator says what is wrong
+  const { dtype } = target;
+  if (isFloatingPoint(dtype) && isTensor(logits) && handleOrZero(logits) !== 0 && String(target.shape) === String(logits.shape)) return target;
+  return indicesOf(fn, "target", target, dtype);
 }
 
 type Rest<F extends (...args: never[]) => unknown> = F extends (a: Tensor, b: Tensor, ...rest: infer R) => unknown ? R : never;

@@ -62,8 +62,12 @@ export class Operator {
     return this.#schemas;
   }
 
-  /** The plan for these arguments, which are this side's own from here on. @throws {ArgumentError} when no overload takes them. */
-  plan(args: unknown[]): Plan {
+  /**
+   * The plan for these arguments, which are this side's own from here on.
+   * @param trusted - They were from the beginning: nothing in them is a caller's.
+   * @throws {ArgumentError} when no overload takes them.
+   */
+  plan(args: unknown[], trusted: boolean): Plan {
     const n = args.length;
     let key: number | string = n;
     if (n > 9) {
@@ -74,7 +78,9 @@ export class Operator {
       let tag = 0;
       for (let i = 0; i < n; i++) {
         const value = args[i];
-        tag = isTensor(value) ? Tag.tensor : typeof value === "object" ? tagOf((args[i] = own(value))) : tagOf(value);
+        if (isTensor(value)) tag = Tag.tensor;
+        else if (typeof value !== "object" || trusted) tag = tagOf(value);
+        else tag = tagOf((args[i] = own(value)));
         key = key * 32 + tag;
       }
       if (tag === Tag.options) return this.#planNamed(args, key);
@@ -285,9 +291,10 @@ function named(table: Readonly<Record<string, number>>, what: string, value: unk
 /**
  * Call an operator with its arguments as a user wrote them. Takes the array over: what is a caller's in it is read once, and replaced by a copy. From there to the call nothing runs but this file, so nobody
  * else writes into the buffer meanwhile.
+ * @param trusted - Nothing in the arguments is a caller's: lists and options are ours, and not copied.
  */
-export function invoke(op: Operator, args: unknown[]): unknown {
-  const plan = op.plan(args);
+export function invoke(op: Operator, args: unknown[], trusted = false): unknown {
+  const plan = op.plan(args, trusted);
   const { schema, source, defaults } = plan;
   const specs = schema.args;
   let at = 2;

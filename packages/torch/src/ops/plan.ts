@@ -21,7 +21,7 @@ export const Tag = {
  * Everything else is a tensor, a primitive, or an object of ours whose fields cannot change.
  */
 export function own(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || isTensor(value)) return value;
+  if (typeof value !== "object" || value === null || isTensor(value) || isTensorList(value)) return value;
   if (Array.isArray(value)) return isTooLong(value) ? value : elementsOf(value as readonly unknown[]);
   if (value instanceof Complex) {
     const { re, im } = value;

@@ -6,7 +6,7 @@ import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { countSteps, factorOver, operator } from "./operators.js";
+import { count, countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike, type StateFields } from "./optimizer.js";
 import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
 
@@ -82,14 +82,19 @@ abstract class AdamBase extends Optimizer {
     };
   }
 
+  #begin(g: Group, params: readonly Tensor[], names: readonly string[]): readonly TensorList[] {
+    for (const p of params) this.stateOf(p, () => this.#fresh(p, g));
+    return this.pack(params, names);
+  }
+
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     const g = group as Group;
-    for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => this.#fresh(p, g));
-    const [expAvg, expAvgSq, steps, maxExpAvgSq = null] = this.pack(params, g.amsgrad ? WITH_LARGEST : MOMENTS) as [TensorList, TensorList, TensorList, TensorList?];
-    const s: Lists = { expAvg, expAvgSq, maxExpAvgSq, steps };
+    const names = g.amsgrad ? WITH_LARGEST : MOMENTS;
+    const lists = this.packed(params, names) ?? this.#begin(g, params, names);
+    const s: Lists = { expAvg: lists[0] as TensorList, expAvgSq: lists[1] as TensorList, steps: lists[2] as TensorList, maxExpAvgSq: lists[3] ?? null };
     // The step counters are tensors because fused kernels and checkpoints want them so.
-    const counts = countSteps(s.steps);
     if (g.fused) {
+      count(s.steps);
       (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
         lr: this.rateOf(g), beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
       });
@@ -97,7 +102,7 @@ abstract class AdamBase extends Optimizer {
       if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));
       return;
     }
-    this.#foreach(g, params, packed, grads, s, counts ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()));
+    this.#foreach(g, params, packed, grads, s, countSteps(s.steps) ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()));
   }
 
   #foreach(g: Group, params: readonly Tensor[], packed: TensorList, gradients: TensorList, s: Lists, counts: ArrayLike<number>): void {

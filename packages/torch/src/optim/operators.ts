@@ -1,20 +1,26 @@
 /** Private operators that optimizers are made of. */
-import { aten } from "../ops/aten.js";
+import { invoke, Operator } from "../ops/invoke.js";
 import { NbitError } from "../errors.js";
 import { F, native, reserve } from "../native.js";
-import type { AtenOperator, AtenResult } from "../ops/aten.js";
+import type { AtenResult } from "../ops/aten.js";
 import { tensor } from "../tensor/values.js";
 import { outsideScopes } from "../tensor/scope.js";
 import { packedHandles, type TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
-/** @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. */
-export function operator(name: string): (...args: readonly unknown[]) => AtenResult {
-  let found: AtenOperator | undefined;
+/**
+ * @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. Its lists and options are made here, not by a caller. A fused step does not advance the weights'
+ * epoch: `Optimizer.step` does.
+ */
+export function operator(name: string): (...args: unknown[]) => AtenResult {
+  const op = new Operator(`aten::${name}`);
+  let exists = false;
   return (...args) => {
-    found ??= aten[name];
-    if (found === undefined) throw new NbitError(`${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`, "ERR_NO_OPERATOR");
-    return found(...args);
+    if (!exists) {
+      if (op.schemas.length === 0) throw new NbitError(`${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`, "ERR_NO_OPERATOR");
+      exists = true;
+    }
+    return invoke(op, args, true) as AtenResult;
   };
 }
 
@@ -25,12 +31,17 @@ const foreachAdd_ = operator("_foreach_add_");
  * @returns The counts, for counters on the CPU; null where they live on a device, which is not waited for.
  */
 export function countSteps(steps: TensorList): Float64Array | null {
-  const n = steps.length;
+  return count(steps) ? F.slice(0, steps.length) : null;
+}
+/** @internal The same for who does not look at the counts. */
+export function count(steps: TensorList): boolean {
+  const handles = packedHandles(steps);
+  const n = handles.length;
   reserve(n);
-  F.set(packedHandles(steps));
-  if (native.countSteps(n)) return F.slice(0, n);
+  F.set(handles);
+  if (native.countSteps(n)) return true;
   foreachAdd_(steps, 1);
-  return null;
+  return false;
 }
 
 const factors = new Map<number, Tensor>();

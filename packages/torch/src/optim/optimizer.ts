@@ -5,7 +5,7 @@ import { callable } from "../kinds.js";
 import { nearest } from "../names.js";
 import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
-import { isTensor } from "../tensor/handle.js";
+import { handleOrZero, isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
 import { full } from "../ops/index.js";
@@ -196,9 +196,13 @@ export abstract class Optimizer {
     const loss = closure === undefined ? null : closure();
     if (isPromise(loss)) refusePromise(loss, "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.", "OPTIMIZER_CLOSURE");
     this.checkGroups();
-    this.stepping(() => noGrad(() => this.paramGroups.forEach((group, i) => this.#stepOne(group, i))));
+    this.stepping(this.#stepGroups);
     return loss;
   }
+  readonly #stepGroups = (): void => noGrad(this.#stepEach);
+  readonly #stepEach = (): void => {
+    for (let i = 0; i < this.paramGroups.length; i++) this.#stepOne(this.paramGroups[i] as ParamGroup, i);
+  };
 
   /** What was put into the groups by hand is checked before anything is stepped. */
   protected checkGroups(): void {
@@ -292,19 +296,24 @@ export abstract class Optimizer {
   readonly #lists = new WeakMap<readonly Tensor[], StateLists>();
   /** Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same tensors. Call it with the same array of names. */
   protected pack(params: readonly Tensor[], names: readonly string[]): readonly TensorList[] {
-    const known = this.#lists.get(params);
-    if (known !== undefined && known.names === names && this.#isCurrent(known, params)) return known.lists;
+    const known = this.packed(params, names);
+    if (known !== null) return known;
     const states = params.map((p) => this.state.get(p));
     const values = names.map((name) => params.map((p, i) => this.#stateTensor(p, states[i], name)));
     const lists = values.map((v) => TensorList.of(v));
     this.#lists.set(params, { names, states, values, lists });
     return lists;
   }
+  /** The lists that {@link pack} made, where the state still consists of the same tensors; else null. */
+  protected packed(params: readonly Tensor[], names: readonly string[]): readonly TensorList[] | null {
+    const known = this.#lists.get(params);
+    return known !== undefined && known.names === names && this.#isCurrent(known, params) ? known.lists : null;
+  }
   #isCurrent({ names, states, values }: StateLists, params: readonly Tensor[]): boolean {
     for (let i = 0; i < params.length; i++) {
       const s = this.state.get(params[i] as Tensor);
       if (s === undefined || s !== states[i]) return false;
-      for (let k = 0; k < names.length; k++) if (s[names[k] as string] !== values[k]?.[i]) return false;
+      for (let k = 0; k < names.length; k++) if (s[names[k] as string] !== (values[k] as readonly Tensor[])[i]) return false;
     }
     return true;
   }
@@ -317,16 +326,22 @@ export abstract class Optimizer {
 
   /** Forget gradients (default), or fill them with zeros. */
   zeroGrad(...rest: Given<ZeroGradOptions, [setToNone: boolean]>): void {
-    const options = optionsFrom("zeroGrad", 0, rest, ZERO_GRAD, 1);
+    const toNone = rest.length === 0 || (optionsFrom("zeroGrad", 0, rest, ZERO_GRAD, 1).setToNone ?? true);
     for (const group of this.paramGroups) {
-      if (options.setToNone ?? true) TensorList.of(group.params).clearGrads();
+      if (toNone) this.#listOf(group).clearGrads();
       else this.#fillWithZeros(group);
     }
+  }
+  /** Its parameters: the list of the last step, while they are the same live ones. */
+  #listOf(group: ParamGroup): TensorList {
+    const { params } = group;
+    const known = this.#packed.get(group);
+    return known !== undefined && sameElements(known.source, params) && known.source.every(isLive) ? known.params : TensorList.of(params);
   }
 
   /** Together: one kernel or few on a GPU. */
   #fillWithZeros(group: ParamGroup): void {
-    const grads = TensorList.gradsOf(TensorList.of(group.params));
+    const grads = TensorList.gradsOf(this.#listOf(group));
     try {
       const absent = new Set(grads.missing);
       const present = absent.size === 0 ? grads : grads.select(group.params.map((_, i) => i).filter((i) => !absent.has(i)));
@@ -413,8 +428,10 @@ export abstract class Optimizer {
 
 type Stepped = readonly [Tensor, Tensor];
 
-function sameElements(a: readonly unknown[], b: readonly unknown[]): boolean {
-  if (a.length !== b.length) return false;
+const isLive = (t: Tensor): boolean => handleOrZero(t) !== 0;
+
+function sameElements(a: readonly unknown[], b: unknown): boolean {
+  if (!Array.isArray(b) || a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }

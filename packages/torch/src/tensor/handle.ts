@@ -53,8 +53,11 @@ export function handlesOf(fn: string, name: string, list: unknown, nullable = fa
   const handles = new Array<number>(n).fill(0);
   for (let i = 0; i < n; i++) {
     const t: unknown = list[i];
-    if (isTensor(t)) handles[i] = liveHandle(t, fn);
-    else if (!nullable || (t !== null && t !== undefined)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor${nullable ? " or null" : ""}`, t);
+    if (isTensor(t)) {
+      const handle = handleOrZero(t);
+      if (handle === 0) throw new TensorDisposedError(fn);
+      handles[i] = handle;
+    } else if (!nullable || (t !== null && t !== undefined)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor${nullable ? " or null" : ""}`, t);
   }
   return handles;
 }

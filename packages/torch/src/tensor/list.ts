@@ -53,7 +53,7 @@ export class TensorList {
   /** A borrowed list. */
   static of(tensors: readonly Tensor[]): TensorList {
     atMost("TensorList.of", arguments, 1);
-    return new TensorList(INSIDE, Float64Array.from(handlesOf("TensorList.of", "tensors", tensors)), false, NONE);
+    return new TensorList(INSIDE, new Float64Array(handlesOf("TensorList.of", "tensors", tensors)), false, NONE);
   }
 
   /** The gradients of `params`, in one native call; owned. Where a parameter has none, the position is listed in `missing`. */

@@ -23,18 +23,25 @@ export function track(tensor: Tensor): void {
 /** Whether nothing that may hold a tensor is in it, however many elements it has. */
 const isOpaque = (value: object): boolean => ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
 
+function markTensor(tensor: Tensor, found: Tensor[]): void {
+  if (escapeOf(tensor) !== Lifetime.scoped) return;
+  setEscape(tensor, Lifetime.escaping);
+  found.push(tensor);
+}
+
 /** Mark the tensors of open scopes that a result holds, at any depth; `found` lists them. Getters of the result run. */
 function mark(result: unknown, found: Tensor[]): void {
+  if (isTensor(result)) {
+    markTensor(result, found);
+    return;
+  }
   const waiting: unknown[] = [result];
   let seen: Set<object> | null = null;
   while (waiting.length > 0) {
     const value = waiting.pop();
     if (typeof value !== "object" || value === null) continue;
     if (isTensor(value)) {
-      if (escapeOf(value) === Lifetime.scoped) {
-        setEscape(value, Lifetime.escaping);
-        found.push(value);
-      }
+      markTensor(value, found);
       continue;
     }
     seen ??= new Set();
@@ -52,22 +59,31 @@ function mark(result: unknown, found: Tensor[]): void {
 
 function close(mine: Tensor[], outer: Tensor[] | null, result: unknown): void {
   current = outer;
+  if (typeof result !== "object" || result === null) {
+    free(mine, NONE);
+    recycle(mine);
+    return;
+  }
   const escaping: Tensor[] = [];
   let failure: { readonly error: unknown } | null = null;
-  if (typeof result === "object" && result !== null) {
-    try {
-      mark(result, escaping);
-    } catch (error) {
-      // Nobody gets the result: nothing escapes.
-      for (const tensor of escaping) if (escapeOf(tensor) === Lifetime.escaping) setEscape(tensor, Lifetime.scoped);
-      escaping.length = 0;
-      failure = { error };
-    }
+  try {
+    mark(result, escaping);
+  } catch (error) {
+    // Nobody gets the result: nothing escapes.
+    for (const tensor of escaping) if (escapeOf(tensor) === Lifetime.escaping) setEscape(tensor, Lifetime.scoped);
+    escaping.length = 0;
+    failure = { error };
   }
   free(mine, escaping);
+  recycle(mine);
+  if (failure !== null) throw failure.error;
+}
+
+const NONE: readonly Tensor[] = [];
+
+function recycle(mine: Tensor[]): void {
   mine.length = 0;
   if (spare.length < 32) spare.push(mine);
-  if (failure !== null) throw failure.error;
 }
 
 /** Release what a scope made, but for what escapes it. */
@@ -143,7 +159,7 @@ export class ReentrantScope {
   }
 
   close(): void {
-    free(this.#mine, []);
+    free(this.#mine, NONE);
     this.#mine.length = 0;
   }
 }

@@ -1,6 +1,6 @@
 /** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
 import { addDescriber, ArgumentError, NbitError, words } from "../errors.js";
-import { F, native, writeLists } from "../native.js";
+import { F, native, writeLists, writeRoot } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/invoke.js";
@@ -319,6 +319,11 @@ export class Tensor {
    * Accumulate gradients into every leaf that this tensor was computed from.
    */
   backward(options: BackwardOptions = {}): void {
+    if (arguments.length === 0) {
+      writeRoot(liveHandle(this, "backward"));
+      native.backward(-1, false);
+      return;
+    }
     atMost("backward", arguments, 1);
     checkOptions("backward", options, BACKWARD);
     const { gradient, inputs = [], retainGraph, createGraph } = options;
