@@ -82,15 +82,9 @@ abstract class AdamBase extends Optimizer {
     };
   }
 
-  #begin(g: Group, params: readonly Tensor[], names: readonly string[]): readonly TensorList[] {
-    for (const p of params) this.stateOf(p, () => this.#fresh(p, g));
-    return this.pack(params, names);
-  }
-
   protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     const g = group as Group;
-    const names = g.amsgrad ? WITH_LARGEST : MOMENTS;
-    const lists = this.packed(params, names) ?? this.#begin(g, params, names);
+    const lists = this.pack(params, g.amsgrad ? WITH_LARGEST : MOMENTS, (p) => this.#fresh(p, g));
     const s: Lists = { expAvg: lists[0] as TensorList, expAvgSq: lists[1] as TensorList, steps: lists[2] as TensorList, maxExpAvgSq: lists[3] ?? null };
     // The step counters are tensors because fused kernels and checkpoints want them so.
     if (g.fused) {

@@ -294,20 +294,16 @@ export abstract class Optimizer {
     return found;
   }
   readonly #lists = new WeakMap<readonly Tensor[], StateLists>();
-  /** Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same tensors. Call it with the same array of names. */
-  protected pack(params: readonly Tensor[], names: readonly string[]): readonly TensorList[] {
-    const known = this.packed(params, names);
-    if (known !== null) return known;
+  /** Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same tensors. Call it with the same array of names. `make`: the state of a parameter that has none yet. */
+  protected pack(params: readonly Tensor[], names: readonly string[], make: ((p: Tensor) => ParameterState) | null = null): readonly TensorList[] {
+    const known = this.#lists.get(params);
+    if (known !== undefined && known.names === names && this.#isCurrent(known, params)) return known.lists;
+    if (make !== null) for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => make(p));
     const states = params.map((p) => this.state.get(p));
     const values = names.map((name) => params.map((p, i) => this.#stateTensor(p, states[i], name)));
     const lists = values.map((v) => TensorList.of(v));
     this.#lists.set(params, { names, states, values, lists });
     return lists;
-  }
-  /** The lists that {@link pack} made, where the state still consists of the same tensors; else null. */
-  protected packed(params: readonly Tensor[], names: readonly string[]): readonly TensorList[] | null {
-    const known = this.#lists.get(params);
-    return known !== undefined && known.names === names && this.#isCurrent(known, params) ? known.lists : null;
   }
   #isCurrent({ names, states, values }: StateLists, params: readonly Tensor[]): boolean {
     for (let i = 0; i < params.length; i++) {
