@@ -17,6 +17,7 @@ const NAMES: OptionNames<WriteOptions> = { sync: flag, fn: filled };
  *
  * The contents go to a temporary file beside the target, reach the disk (`fsync`), and then take the target's name. Two processes may write the same path: the last
  * to finish wins. A symbolic link stays one: what it points to is replaced. Temporary files of this target that killed processes left are removed first.
+ * Of two files that one process writes, the later has the later time, also within one tick of the file system's clock.
  *
  * @param path - The file to write. Its directory must exist.
  * @param write - Writes the contents to the open file descriptor. When it throws, the temporary file is removed and the target is as before.

@@ -1,5 +1,5 @@
 /** How a file is replaced by a whole new one, or left as it is. Loads nothing native. */
-import { closeSync, fsyncSync, mkdirSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, futimesSync, mkdirSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError } from "../errors.js";
 import { asFileError, checkPath, withFile } from "./errors.js";
@@ -26,7 +26,10 @@ function replace(target: string, write: (fd: number) => void, sync: boolean): vo
   try {
     try {
       write(fd);
-      if (sync) fsyncSync(fd);
+      if (sync) {
+        makeNewest(fd);
+        fsyncSync(fd);
+      }
     } finally {
       closeSync(fd);
     }
@@ -40,6 +43,27 @@ function replace(target: string, write: (fd: number) => void, sync: boolean): vo
     throw error;
   }
   if (sync) syncDirectory(folder);
+}
+
+/** When the file that was written last was modified, in ns since 1970. */
+let newest = 0n;
+/** More than the tick of any clock; a time that lies further back is the clock's own doing, and stays. */
+const ONE_SECOND = 1_000_000_000n;
+
+/** File systems count time in ticks of milliseconds. Of two files that were written within one, the later is made the newer by µs: the newest by its time is the one written last. */
+function makeNewest(fd: number): void {
+  const modified = (): bigint => fstatSync(fd, { bigint: true }).mtimeNs;
+  let time = modified();
+  if (time <= newest && newest - time < ONE_SECOND) {
+    const seconds = Number(newest / 1000n + 2n) / 1e6; // two, as seconds in a double are cut off to µs
+    try {
+      futimesSync(fd, seconds, seconds);
+      time = modified();
+    } catch {
+      // Some file systems keep no times of ours; order within a tick is then unknown.
+    }
+  }
+  newest = time;
 }
 
 /** @internal `writeSync` until everything is written: one call may write less. */
