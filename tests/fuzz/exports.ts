@@ -2,12 +2,12 @@
 import * as torch from "@nbit/torch";
 import { nn, ones, optim } from "@nbit/torch";
 import { walk, type Callable, type Export } from "../options/every-export.js";
-import { EXEMPT } from "../options/exemptions.js";
+import { isInternal } from "../options/exemptions.js";
 import { ROWS } from "../options/rows.js";
 import type { ArgumentSchema, Target } from "./surface.js";
 
 /** They end the process, wait for a person or run for as long as one likes: that is what they are for. Or they turn off what the fuzz itself needs. */
-const LEFT_OUT = /^cli\.main$|^lightning\.Trainer#(fit|validate|test|predict)$|^lightning\.PrecisionSearch|^torch\.(cuda\.|setSwitch|setPrintOptions|withoutWarnings|provide|add(Describer|MemoryExplainer)|traceMark|seedEverything)|^lightning\.register|^lowbit\.keep32bit/;
+const LEFT_OUT = /^cli\.main$|^lightning\.Trainer#(fit|validate|test|predict)$|^lightning\.PrecisionSearch|^torch\.(cuda\.|setSwitch|setPrintOptions|withoutWarnings|provide|add(Describer|MemoryExplainer)|traceMark|seedEverything)|^lightning\.(register|LightningModule#print$)|^lowbit\.keep32bit/;
 
 const ANY: ArgumentSchema = { name: "value", kind: "?", optional: true };
 const TENSOR: ArgumentSchema = { name: "value", kind: "t" };
@@ -60,7 +60,7 @@ function restored<T>(fn: () => T): T {
 export function exportTargets(): Target[] {
   const reachable = (one: Export): boolean => one.kind !== "method" || receiverOf(one) !== null;
   // Hooks, plugins' methods and what is marked internal are called by this project alone, with what they need.
-  const called = (one: Export): boolean => !LEFT_OUT.test(one.path) && !EXEMPT.some(([paths]) => paths.test(one.path));
+  const called = (one: Export): boolean => !LEFT_OUT.test(one.path) && !isInternal(one.path);
   return walk().exports.filter((one) => called(one) && reachable(one)).map((one) => {
     const row = Object.hasOwn(ROWS, one.path) ? ROWS[one.path] : undefined;
     const run = (args: readonly unknown[]): unknown =>

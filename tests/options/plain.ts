@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.":
     "ConversionReport QuantizedLinear StableEmbedding WeightMemory amaxOf castFloat8 castReference dequantizeWeight dynamicMap dynamicMap4 emulated float8Support fp4Map " +
     "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory",
-  "lowbit.Float8Linear#": "forward castInput castGradient castWeight clearWeightCodes",
+  "lowbit.Float8Linear#": "forward clearWeightCodes",
   "lowbit.LoRALinear#": "resetParameters forward delta mergedWeight merge unmerge",
   "lowbit.LowBitOptimizer#": "step stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",

@@ -138,7 +138,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.LightningModule#log": () => of(new Lit(), "a", 1),
   "lightning.LightningModule#logDict": () => of(new Lit(), { a: 1 }),
   "lightning.LightningModule#saveHyperparameters": () => of(new Lit(), {}),
-  "lightning.LightningOptimizer#zeroGrad": () => of(Reflect.construct(lightning.LightningOptimizer, [sgd(), null])),
+  "lightning.LightningOptimizer#zeroGrad": () => of(new lightning.LightningOptimizer(sgd(), { stepOptimizer: noop, module: new Lit() })),
   "lightning.LossScaleMonitor": () => row(),
   "lightning.MixedPrecision": () => row(),
   "lightning.ModelCheckpoint": () => row(),

@@ -1,14 +1,19 @@
 /** Casting of models, inputs and outputs. */
 import { atMost, isFloatingPoint, nn, Tensor, type DType } from "@nbit/torch";
+import { checkDepth, elementsOf } from "@nbit/torch/files";
 import { isMap, isPlain } from "@nbit/torch/realm";
 
 /** Every floating point tensor in arrays, plain objects and Maps, cast. */
 export function castTensors(value: unknown, dtype: DType): unknown {
   atMost("castTensors", arguments, 2);
+  return castInside(value, dtype, 0);
+}
+function castInside(value: unknown, dtype: DType, depth: number): unknown {
   if (value instanceof Tensor) return value.isFloatingPoint() ? value.to(dtype) : value;
-  if (Array.isArray(value)) return value.map((v) => castTensors(v, dtype));
-  if (isMap(value)) return new Map([...value].map(([k, v]) => [k, castTensors(v, dtype)]));
-  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castTensors(v, dtype)]));
+  checkDepth("castTensors", depth);
+  if (Array.isArray(value)) return elementsOf(value as readonly unknown[], "castTensors", "every array").map((v) => castInside(v, dtype, depth + 1));
+  if (isMap(value)) return new Map([...value].map(([k, v]) => [k, castInside(v, dtype, depth + 1)]));
+  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castInside(v, dtype, depth + 1)]));
   return value;
 }
 

@@ -53,6 +53,7 @@ export function resolveOptLevel(optLevel: string, overrides: OptOverrides = {}):
 
 /** @internal The same of options that hold more than overrides. */
 export function levelWith(optLevel: string, overrides: OptOverrides): OptProperties {
+  if (typeof optLevel !== "string") throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel);
   const table = Object.hasOwn(OPT_LEVELS, optLevel) ? OPT_LEVELS[optLevel as OptLevel] : undefined;
   if (table === undefined) throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel, "The letter O, not a zero.");
   const p: { -readonly [K in keyof OptProperties]: OptProperties[K] } = { castModelType: table.castModelType, patchTorchFunctions: table.patchTorchFunctions, keepBatchnormFp32: table.keepBatchnormFp32, masterWeights: table.masterWeights, lossScale: table.lossScale };

@@ -1,4 +1,5 @@
-import { atMost } from "@nbit/torch/options";
+import { atMost, checkArguments, kinds } from "@nbit/torch/options";
+import { RUN } from "./run.js";
 import type { Metrics, Run } from "./run.js";
 
 /** The few numbers by which runs are compared. */
@@ -19,11 +20,13 @@ export interface Figures {
 /** The run that others are compared with: the first in full float32, otherwise the first. */
 export function baselineOf(runs: readonly Run[]): Run | undefined {
   atMost("baselineOf", arguments, 1);
+  checkArguments("baselineOf", { runs }, { runs: kinds.listOf(RUN) });
   return runs.find((run) => run.precision === "32-true") ?? runs[0];
 }
 
 export function figuresOf(run: Run, baseline: Run | undefined): Figures {
   atMost("figuresOf", arguments, 2);
+  checkArguments("figuresOf", { run, baseline }, { run: RUN, baseline: kinds.either(RUN, kinds.such<undefined>("undefined", (v) => v === undefined)) });
   const seconds = run.epochs.reduce((sum, e) => sum + e.trainingSeconds, 0);
   const rate = rateOf(run);
   const baseRate = baseline === undefined ? null : rateOf(baseline);

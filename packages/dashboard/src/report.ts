@@ -1,12 +1,12 @@
 import { resolve } from "node:path";
-import { checkPath, writeText } from "@nbit/torch/files";
+import { ArgumentError, checkPath, writeText } from "@nbit/torch/files";
 import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { renderLineChart } from "./chart/line-chart.js";
 import { chartsOf } from "./charts.js";
 import { CLIENT } from "./client.js";
 import { integer } from "./format.js";
 import { escape } from "./html.js";
-import { readRunLog } from "./run.js";
+import { readRunLog, RUN } from "./run.js";
 import type { Run } from "./run.js";
 import { COLOURS, STYLE } from "./style.js";
 import { comparisonTable, epochTable } from "./table.js";
@@ -23,7 +23,7 @@ export interface ReportOptions {
   readonly unit?: string;
 }
 
-const NAMES: OptionNames<ReportOptions> = { title: kinds.text, subtitle: kinds.text, runs: kinds.listOf(kinds.either(kinds.filled, kinds.record)), notes: kinds.listOf(kinds.text), unit: kinds.text };
+const NAMES: OptionNames<ReportOptions> = { title: kinds.text, subtitle: kinds.text, runs: kinds.listOf(kinds.either(kinds.filled, RUN)), notes: kinds.listOf(kinds.text), unit: kinds.text };
 
 /**
  * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation metrics.
@@ -33,7 +33,7 @@ const NAMES: OptionNames<ReportOptions> = { title: kinds.text, subtitle: kinds.t
  *
  * @returns The absolute path of the file.
  * @throws {RunLogError} When a log is not readable as one.
- * @throws {RangeError} `writeReport: expected runs to have at least one entry. Received: [].`
+ * @throws {ArgumentError} `writeReport: expected runs to have at least one entry. Received: [].`
  * @example
  * writeReport("report.html", { title: "MNIST", runs: findRunLogs("nbit_logs") });
  */
@@ -52,7 +52,7 @@ export function renderReport(options: ReportOptions): string {
   checkOptions("renderReport", options, NAMES);
   const { title } = options;
   checkArguments("renderReport", { title, runs: options.runs }, { title: NAMES.title, runs: NAMES.runs });
-  if (options.runs.length === 0) throw new RangeError("writeReport: expected runs to have at least one entry. Received: [].");
+  if (options.runs.length === 0) throw new ArgumentError("writeReport", "runs to have at least one entry", options.runs);
   const runs = options.runs.map((run) => (typeof run === "string" ? readRunLog(run) : run));
   const unit = options.unit ?? "samples";
   const charts = chartsOf(runs).map((chart, i) => renderLineChart(chart, `chart-${i}`));

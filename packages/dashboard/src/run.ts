@@ -1,7 +1,7 @@
-import { atMost } from "@nbit/torch/options";
+import { atMost, checkArguments, kinds } from "@nbit/torch/options";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { checkReadable, withFile } from "@nbit/torch/files";
+import { checkPath, checkReadable, withFile } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import { Fields } from "./fields.js";
 
@@ -85,6 +85,21 @@ export interface Run {
   readonly end: RunEnd | null;
 }
 
+const { having, listOf, orNull, such } = kinds;
+const NUMBER = such<number>("a number", (v) => typeof v === "number");
+const MEMORY = having<MemoryRecord>("memory", { peakTensors: NUMBER });
+const METRICS = such<Metrics>("numbers by name", (v) => kinds.record.accepts(v) && Object.values(v as object).every(NUMBER.accepts));
+/** @internal By the fields that tables, curves and figures read. */
+export const RUN = having<Run>("a run as readRunLog gives it", {
+  name: kinds.text, precision: kinds.text, model: kinds.text, parameters: NUMBER, device: kinds.text, startedAt: kinds.text, tensorsBefore: NUMBER,
+  steps: listOf(having<StepRecord>("a step", { step: NUMBER, epoch: NUMBER, metrics: METRICS })),
+  scales: listOf(having<ScaleRecord>("a scale", { step: NUMBER, value: NUMBER })),
+  skips: listOf(having<SkipRecord>("a skipped step", { step: NUMBER, lossScale: NUMBER, nonFinite: listOf(kinds.text) })),
+  epochs: listOf(having<EpochRecord>("an epoch", { epoch: NUMBER, step: NUMBER, trainingSeconds: NUMBER, samples: NUMBER, metrics: METRICS, memory: MEMORY })),
+  evaluations: listOf(having<EvaluationRecord>("an evaluation", { step: NUMBER, epoch: NUMBER, metrics: METRICS })),
+  end: orNull(having<RunEnd>("the end", { status: kinds.text, skippedSteps: NUMBER, memory: MEMORY })),
+});
+
 /** The newest format that this version reads. */
 const FORMAT = 1;
 
@@ -104,6 +119,7 @@ export function readRunLog(path: string): Run {
 /** As `readRunLog`, from text. `source` names it in messages. */
 export function parseRunLog(text: string, source = "run log"): Run {
   atMost("parseRunLog", arguments, 2);
+  checkArguments("parseRunLog", { text, source }, { text: kinds.text, source: kinds.text });
   const complete = text.slice(0, text.lastIndexOf("\n") + 1);
   const records = complete
     .split("\n")
@@ -166,6 +182,7 @@ function memoryOf(record: Fields): MemoryRecord {
 /** Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out. */
 export function findRunLogs(dir: string): string[] {
   atMost("findRunLogs", arguments, 1);
+  checkPath("findRunLogs", dir);
   const found: { path: string; time: number }[] = [];
   const visit = (folder: string): void => {
     for (const entry of withFile("findRunLogs", "read", folder, () => readdirSync(folder, { withFileTypes: true }))) {

@@ -1,8 +1,9 @@
-import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
+import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { baselineOf, figuresOf } from "./figures.js";
 import type { Figures } from "./figures.js";
 import { bytes, digits, integer, percent, seconds } from "./format.js";
 import { escape } from "./html.js";
+import { RUN } from "./run.js";
 import type { Run } from "./run.js";
 import { COLOURS } from "./style.js";
 
@@ -85,6 +86,7 @@ const NAMES: OptionNames<ComparisonOptions> = { unit: kinds.text };
  */
 export function comparisonText(runs: readonly Run[], options: ComparisonOptions = {}): string {
   atMost("comparisonText", arguments, 2);
+  checkArguments("comparisonText", { runs }, { runs: kinds.listOf(RUN) });
   checkOptions("comparisonText", options, NAMES);
   const columns = columnsOf(runs, options.unit ?? "samples");
   const heads = columns.map(({ title }) => breakTitle(title));

@@ -1,4 +1,4 @@
-import { atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, words } from "@nbit/torch";
+import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, words } from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
@@ -206,6 +206,7 @@ export class LightningModule extends ModuleHooks {
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {
     atMost("log", arguments, 3);
+    if (typeof name !== "string") throw new ArgumentError("log", "name to be a string", name);
     checkLogOptions(options);
     if (this.#host === null) {
       detached.warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);

@@ -1,4 +1,5 @@
-import { checkOptions, kinds, nearest, type OptionNames } from "@nbit/torch";
+import { checkOptions, kinds, type OptionNames } from "@nbit/torch";
+import { nearest } from "@nbit/torch/names";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
 import { MisconfigurationError } from "./errors.js";

@@ -159,7 +159,9 @@ export interface QuantizeOptions {
   readonly format?: FormatName;
 }
 
-const NAMES: OptionNames<QuantizeOptions> = { signed: kinds.flag, blockSize: kinds.whole("[1, 4096]"), format: kinds.oneOf(...(Object.keys(FORMATS) as FormatName[])) };
+const BLOCK = kinds.whole("[1, 4096]");
+const SHAPE = kinds.listOf(kinds.whole("[0, ∞)"));
+const NAMES: OptionNames<QuantizeOptions> = { signed: kinds.flag, blockSize: BLOCK, format: kinds.oneOf(...(Object.keys(FORMATS) as FormatName[])) };
 const { blockSize: _, ...DEQUANTIZE } = NAMES;
 
 /**
@@ -196,9 +198,15 @@ function bytesWithMap(f: StateFormat): boolean {
 function inSmallKernel(f: StateFormat, device: string, blockSize: number, numel: number): boolean {
   return device === "cpu" && !bytesWithMap(f) && (f.bits === 8 || blockSize % 2 === 0 || numel <= blockSize);
 }
+function isQuantized(q: unknown): q is Quantized {
+  const { codes, absmax, shape, blockSize } = (q ?? {}) as Partial<Record<keyof Quantized, unknown>>;
+  return isTensor(codes) && isTensor(absmax) && SHAPE.accepts(shape) && BLOCK.accepts(blockSize);
+}
+/** The values that codes stand for: float32, of the shape that was quantized. */
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
   atMost("dequantizeBlockwise", arguments, 2);
   checkOptions("dequantizeBlockwise", options, DEQUANTIZE);
+  if (!isQuantized(q)) throw new ArgumentError("dequantizeBlockwise", "what quantizeBlockwise gives", q);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
   if (bytesWithMap(f) && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;

@@ -1,5 +1,5 @@
 /** Codebooks: the values that codes stand for. */
-import { atMost, outsideScopes, tensor, type Tensor } from "@nbit/torch";
+import { atMost, checkArguments, kinds, outsideScopes, tensor, type Tensor } from "@nbit/torch";
 
 /**
  * The dynamic map of 8-bit optimizers: seven decades, each with twice the values of the one below, so that small and large values keep a similar relative error.
@@ -29,6 +29,7 @@ export function dynamicMap(signed: boolean): number[] {
  */
 export function linearMap(signed: boolean, bits: 4 | 8): number[] {
   atMost("linearMap", arguments, 2);
+  checkArguments("linearMap", { signed, bits }, { signed: kinds.flag, bits: kinds.oneOf(4, 8) });
   const n = 2 ** bits;
   return Array.from({ length: n }, (_, i) => (signed ? (i + 1 - n / 2) / (n / 2) : (i + 1) / n));
 }

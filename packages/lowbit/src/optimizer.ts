@@ -1,5 +1,5 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind } from "@nbit/torch";
+import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind, kinds } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
@@ -19,6 +19,7 @@ export class LowBitOptimizer extends optim.Optimizer {
   /** @param defaults - Those of a class that differ from the others'. */
   constructor(params: optim.ParamsLike, family: FamilyName, format: FormatName | null, options: LowBitOptions = {}, defaults: LowBitOptions = {}) {
     atMost(new.target.name, arguments, 5);
+    checkArguments(new.target.name, { family, format }, { family: kinds.oneOf(...(Object.keys(FAMILIES) as FamilyName[])), format: kinds.orNull(kinds.oneOf(...(Object.keys(FORMATS) as FormatName[]))) });
     checkLowBitNames(new.target.name, family, options);
     const f = format === null ? null : FORMATS[format];
     super(params, {
@@ -49,8 +50,10 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
-  override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
+  override expectedStateBytes(p: Tensor, given?: DType): number {
     atMost("LowBitOptimizer.expectedStateBytes", arguments, 2);
+    if (!isTensor(p)) throw new ArgumentError(`${this.constructor.name}.expectedStateBytes`, "a parameter of this optimizer", p);
+    const dtype = given ?? p.dtype;
     checkArguments(`${this.constructor.name}.expectedStateBytes`, { dtype }, { dtype: dtypeKind });
     const g = this.#groupOf(p) as LowBitGroup;
     const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);

@@ -1,5 +1,7 @@
 /** State dicts of bitsandbytes, brought into our form. */
-import { atMost, ArgumentError, isTensor, type optim, type Tensor } from "@nbit/torch";
+import { atMost, ArgumentError, checkArguments, isTensor, kinds, type optim, type Tensor } from "@nbit/torch";
+import { elementsOf } from "@nbit/torch/files";
+import { isPlain } from "@nbit/torch/realm";
 
 type Dict = Readonly<Record<string, unknown>>;
 const WRAPPED = "__bnb_optimizer_quant_state__";
@@ -19,12 +21,13 @@ const WRAPPED = "__bnb_optimizer_quant_state__";
  */
 export function fromBitsandbytes(dict: Dict, groups?: readonly Dict[]): optim.OptimizerState {
   atMost("fromBitsandbytes", arguments, 2);
+  checkArguments("fromBitsandbytes", { dict, groups }, { dict: kinds.record, groups: kinds.either(kinds.listOf(kinds.record), kinds.such<undefined>("left out", (v) => v === undefined)) });
   const paramGroups = groups ?? dict["param_groups"];
   const given = "state" in dict ? dict["state"] : nested(dict);
   if (typeof given !== "object" || given === null || !Array.isArray(paramGroups)) throw new ArgumentError("fromBitsandbytes", "a state dict with state and param_groups", dict);
   const state: Record<string, optim.ParameterState> = {};
   for (const [position, value] of Object.entries(given as Dict)) state[position] = parameterState(value);
-  return { state, paramGroups: (paramGroups as readonly Dict[]).map(groupOf) };
+  return { state, paramGroups: elementsOf(paramGroups as readonly unknown[], "fromBitsandbytes", "param_groups").map(groupOf) };
 }
 
 function nested(flat: Dict): Record<string, Record<string, unknown>> {
@@ -59,7 +62,9 @@ function unstacked(s: optim.ParameterState): optim.ParameterState {
 const RENAMED: Readonly<Record<string, string>> = { weight_decay: "weightDecay", initial_lr: "initialLr", trust_coefficient: "trustCoefficient" };
 /** Options that we have; what only upstream knows stays out. */
 const KNOWN = new Set(["lr", "betas", "eps", "weightDecay", "momentum", "nesterov", "alpha", "initialLr", "trustCoefficient"]);
-function groupOf(group: Dict): optim.OptimizerState["paramGroups"][number] {
+function groupOf(group: unknown): optim.OptimizerState["paramGroups"][number] {
+  if (!isPlain(group)) throw new ArgumentError("fromBitsandbytes", "every group to be an object", group);
+  if (group["betas"] !== undefined && group["betas"] !== null && !Array.isArray(group["betas"])) throw new ArgumentError("fromBitsandbytes", "betas to be an array", group["betas"]);
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(group)) {
     const ours = RENAMED[name] ?? name;

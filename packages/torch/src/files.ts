@@ -2,4 +2,6 @@
 export { describe, NbitError, ArgumentError } from "./errors.js";
 export { asFileError, checkPath, checkReadable, FileError, withFile } from "./io/errors.js";
 export { writeAll, writeText } from "./io/replace.js";
+export { checkDepth } from "./limits.js";
+export { elementsOf, iterated, MOST_ELEMENTS } from "./read-once.js";
 export { plainText, quoted } from "./plain-text.js";

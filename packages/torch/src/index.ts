@@ -5,7 +5,6 @@ export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export * from "./random.js";
-export { nearest } from "./names.js";
 export { plainText, quoted } from "./plain-text.js";
 export { NumberRangeError } from "./number-range.js";
 export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";

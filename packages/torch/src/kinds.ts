@@ -1,4 +1,5 @@
 /** Kinds of values for `checkOptions` and `checkArguments`: what a value may be, in words and as a test. Those of tensors, dtypes and devices stand in tensor/kinds.ts. */
+import { MOST_ELEMENTS } from "./read-once.js";
 import { isPlain } from "./realm.js";
 
 /** A kind that takes whatever TypeScript lets stand for a T: a table with a kind for another type does not compile. */
@@ -74,10 +75,22 @@ export function either<A, B>(a: Kind<A>, b: Kind<B>): Kind<A | B> {
 }
 /** An array whose elements are all of a kind; of `length` elements, where that is given. */
 export function listOf<T>(of: Kind<T>, length?: number): Kind<readonly T[]> {
-  return kind(`an array${length === undefined ? "" : ` of ${length} elements`}, every element ${of.words}`, (v) => Array.isArray(v) && (length === undefined || v.length === length) && v.every((e) => of.accepts(e)));
+  return kind(`an array${length === undefined ? "" : ` of ${length} elements`}, every element ${of.words}`, (v) => Array.isArray(v) && (length === undefined || v.length === length) && everyElement(v, of.accepts));
+}
+/** By positions, so that a hole is an element too; an array of more than there can be has none looked at. */
+function everyElement(list: readonly unknown[], accepts: (value: unknown) => boolean): boolean {
+  const n = list.length;
+  if (!(n <= MOST_ELEMENTS)) return false;
+  for (let i = 0; i < n; i++) if (!accepts(list[i])) return false;
+  return true;
 }
 /** Anything that can be walked, but a string. */
-export const iterable: Kind<Iterable<unknown>> = kind("an array or another iterable", (v) => typeof v === "object" && v !== null && typeof (v as Partial<Iterable<unknown>>)[Symbol.iterator] === "function");
+export const iterable: Kind<Iterable<unknown>> = kind("an array or another iterable", (v) => typeof v === "object" && v !== null && !(Array.isArray(v) && v.length > MOST_ELEMENTS) && typeof (v as Partial<Iterable<unknown>>)[Symbol.iterator] === "function");
+/** An object with such fields, whatever else it has and whatever made it: values that a function of ours gave. */
+export function having<T extends object>(words: string, fields: { readonly [K in keyof T]?: Kind<T[K]> }): Kind<T> {
+  const known = Object.entries(fields) as [keyof T, Kind<unknown>][];
+  return kind(words, (v) => typeof v === "object" && v !== null && known.every(([name, of]) => of.accepts((v as T)[name])));
+}
 /** A kind of one's own. */
 export function such<T>(words: string, accepts: (value: unknown) => boolean): Kind<T> {
   return kind(words, accepts);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArgumentError, autocast, checkOptions, DataLoader, dtypeKind, GradScaler, isGradEnabled, kinds, nearest, nn, noGrad, optim, setGradEnabled, tensorKind, TensorDataset, zeros } from "./index.js";
+import { ArgumentError, autocast, checkOptions, DataLoader, dtypeKind, GradScaler, isGradEnabled, kinds, nn, noGrad, optim, setGradEnabled, tensorKind, TensorDataset, zeros } from "./index.js";
+import { nearest } from "./names.js";
 
 /** As JavaScript would call it. */
 const loosely = <T extends (...args: never[]) => unknown>(fn: T): ((...args: unknown[]) => unknown) => fn as unknown as (...args: unknown[]) => unknown;

@@ -1,4 +1,4 @@
-import { atMost, words } from "@nbit/torch";
+import { atMost, checkArguments, kinds, words } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -16,6 +16,7 @@ export class GradientAccumulationScheduler extends Callback {
   constructor(scheduling: Readonly<Record<number, number>>) {
     atMost("GradientAccumulationScheduler", arguments, 1);
     super();
+    checkArguments("GradientAccumulationScheduler", { scheduling }, { scheduling: kinds.record });
     const steps = Object.entries(scheduling).map(([epoch, batches]) => [Number(epoch), batches] as const);
     if (steps.length === 0) throw new MisconfigurationError("GradientAccumulationScheduler", "at least one epoch", scheduling, undefined, "ERR_ACCUMULATION");
     for (const [epoch, batches] of steps) {
@@ -27,6 +28,7 @@ export class GradientAccumulationScheduler extends Callback {
 
   batchesAt(epoch: number): number {
     atMost("GradientAccumulationScheduler.batchesAt", arguments, 1);
+    checkArguments("GradientAccumulationScheduler.batchesAt", { epoch }, { epoch: kinds.whole("[0, ∞)") });
     return this.#steps.findLast(([from]) => from <= epoch)?.[1] ?? 1;
   }
 

@@ -1,6 +1,6 @@
-import { atMost } from "@nbit/torch";
-import type { Tensor, optim } from "@nbit/torch";
-import type { LightningModule } from "../module.js";
+import { ArgumentError, atMost, checkArguments, kinds, optim } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
+import { LightningModule } from "../module.js";
 
 /** Steps an optimizer as precision, hooks and counters require. The training step implements it. */
 export interface OptimizerRunner {
@@ -9,6 +9,8 @@ export interface OptimizerRunner {
   cleared?(optimizer: optim.Optimizer): void;
   readonly module: LightningModule;
 }
+
+const RUNNER = kinds.having<OptimizerRunner>("what steps optimizers, as the Trainer has it", { stepOptimizer: kinds.callable, module: kinds.instanceOf("a module", LightningModule) });
 
 /**
  * What a module sees of an optimizer: `step` goes through the training step (unscale, hooks, step or skip), everything else
@@ -22,6 +24,7 @@ export class LightningOptimizer {
     runner: OptimizerRunner,
   ) {
     atMost("LightningOptimizer", arguments, 2);
+    checkArguments("LightningOptimizer", { optimizer, runner }, { optimizer: kinds.instanceOf("an optimizer", optim.Optimizer), runner: RUNNER });
     this.#runner = runner;
   }
 
@@ -43,6 +46,7 @@ export class LightningOptimizer {
   /** Run `fn` with gradients for this optimizer's parameters only. */
   toggled<T>(fn: () => T): T {
     atMost("LightningOptimizer.toggled", arguments, 1);
+    if (typeof fn !== "function") throw new ArgumentError("LightningOptimizer.toggled", "fn to be a function", fn);
     this.#runner.module.toggleOptimizer(this.optimizer);
     try {
       return fn();

@@ -1,5 +1,5 @@
-import { atMost, plainText } from "@nbit/torch";
-import type { DType, Tensor, nn, optim } from "@nbit/torch";
+import { atMost, checkArguments, dtypeKind, kinds, nn, optim, plainText } from "@nbit/torch";
+import type { DType, Tensor } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "./precision.js";
 
 /** Bytes that training will hold, without activations. */
@@ -110,6 +110,13 @@ export function bytesOf(dtype: DType): number {
   }
 }
 
+const FORECAST = {
+  module: kinds.instanceOf("a module", nn.Module),
+  layout: kinds.either(kinds.having<PrecisionDTypes>("dtypes of parameters, gradients and state", { parameters: dtypeKind, gradients: dtypeKind, optimizerState: dtypeKind }), kinds.callable),
+  optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
+  modelParameterOf: kinds.callable,
+};
+
 /**
  * What parameters, gradients and optimizer state will take, in bytes.
  *
@@ -124,6 +131,7 @@ export function forecastMemory(
   modelParameterOf: (stepped: Tensor) => Tensor = (stepped) => stepped,
 ): MemoryForecast {
   atMost("forecastMemory", arguments, 4);
+  checkArguments("forecastMemory", { module, layout, optimizers, modelParameterOf }, FORECAST);
   const uniform: ParameterLayout | null = typeof layout === "function" ? null : { parameter: layout.parameters, master: null, gradient: layout.gradients, state: layout.optimizerState };
   const of = (parameter: Tensor): ParameterLayout => uniform ?? (layout as (parameter: Tensor) => ParameterLayout)(parameter);
   let parameters = 0;

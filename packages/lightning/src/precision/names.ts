@@ -1,4 +1,4 @@
-import { nearest } from "@nbit/torch";
+import { nearest } from "@nbit/torch/names";
 import { MisconfigurationError } from "../errors.js";
 
 /** The canonical names. */

@@ -1,4 +1,4 @@
-import { atMost, amp, bincount, frexp, maskedSelect, noGrad, scope } from "@nbit/torch";
+import { atMost, amp, bincount, checkArguments, dtypeKind, frexp, kinds, maskedSelect, noGrad, scope, tensorKind } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 
 /** What a floating dtype can hold, as powers of two. */
@@ -22,6 +22,7 @@ const RANGES: Partial<Record<DType, DTypeRange>> = {
 
 export function rangeOf(dtype: DType): DTypeRange {
   atMost("rangeOf", arguments, 1);
+  checkArguments("rangeOf", { dtype }, { dtype: dtypeKind });
   return RANGES[dtype] ?? { largest: 127, normal: -126, smallest: -149 };
 }
 
@@ -49,6 +50,10 @@ export interface RangeShares {
   readonly overflow: number;
 }
 
+const { having, listOf, orNull, real, whole } = kinds;
+const COUNT = whole("[0, ∞)");
+const RANGE = having<NumberRange>("what measureRange gives", { count: COUNT, zeros: COUNT, infinities: COUNT, nans: COUNT, smallest: orNull(real()), largest: orNull(real()), exponent: whole("[-5000, 5000]"), counts: listOf(COUNT) });
+
 export const NOTHING: NumberRange = Object.freeze({ count: 0, zeros: 0, infinities: 0, nans: 0, smallest: null, largest: null, exponent: 0, counts: [] });
 
 /**
@@ -57,6 +62,7 @@ export const NOTHING: NumberRange = Object.freeze({ count: 0, zeros: 0, infiniti
  */
 export function measureRange(tensor: Tensor): NumberRange {
   atMost("measureRange", arguments, 1);
+  checkArguments("measureRange", { tensor }, { tensor: tensorKind });
   return scope(() =>
     noGrad(() =>
       amp.autocast({ deviceType: tensor.device.type, enabled: false }, () => {
@@ -82,6 +88,7 @@ export function measureRange(tensor: Tensor): NumberRange {
 }
 
 export function mergeRanges(a: NumberRange, b: NumberRange): NumberRange {
+  checkArguments("mergeRanges", { a, b }, { a: RANGE, b: RANGE });
   if (a.count === 0) return b;
   if (b.count === 0) return a;
   const least = (x: number | null, y: number | null): number | null => (x === null ? y : y === null ? x : Math.min(x, y));
@@ -97,6 +104,7 @@ export function mergeRanges(a: NumberRange, b: NumberRange): NumberRange {
 /** What a dtype would make of these numbers, each multiplied by 2^`shift` before. */
 export function sharesIn(range: NumberRange, dtype: DType, shift = 0): RangeShares {
   atMost("sharesIn", arguments, 3);
+  checkArguments("sharesIn", { range, shift }, { range: RANGE, shift: kinds.real() });
   const { largest, normal, smallest } = rangeOf(dtype);
   let lost = 0;
   let subnormal = 0;

@@ -1,4 +1,4 @@
-import { atMost } from "@nbit/torch";
+import { ArgumentError, atMost, checkArguments, kinds } from "@nbit/torch";
 import type { PrecisionInput } from "../precision/names.js";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
@@ -23,6 +23,9 @@ export interface SearchRow {
   readonly error: string | null;
 }
 
+const NUMBER = kinds.such<number>("a number", (v) => typeof v === "number"); // NaN too, where a run failed
+const ROW = kinds.having<SearchRow>("what a search found of one precision", { name: kinds.text, losses: kinds.listOf(NUMBER), lossDistance: NUMBER, gradientCosine: NUMBER, secondsPerStep: NUMBER, peakBytes: kinds.orNull(NUMBER), skippedSteps: NUMBER, error: kinds.orNull(kinds.text) });
+
 /** Gradients that point elsewhere are not the same training. */
 const LEAST_COSINE = 0.98;
 /** A gain below a twentieth is noise. */
@@ -35,8 +38,9 @@ const SMALLER = 0.9;
  */
 export function recommend(rows: readonly SearchRow[], tolerance: number): { readonly row: SearchRow; readonly reason: string } {
   atMost("recommend", arguments, 2);
+  checkArguments("recommend", { rows, tolerance }, { rows: kinds.listOf(ROW), tolerance: kinds.real() });
   const [base, ...others] = rows;
-  if (base === undefined) throw new RangeError("recommend: expected rows to have at least one entry. Received: [].");
+  if (base === undefined) throw new ArgumentError("recommend", "rows to have at least one entry", rows);
   const sound = others.filter((r) => flawOf(r, tolerance) === null);
   if (base.error === null) {
     const faster = sound.filter((r) => r.secondsPerStep * FASTER < base.secondsPerStep).sort((a, b) => a.secondsPerStep - b.secondsPerStep)[0];
@@ -53,6 +57,7 @@ export function recommend(rows: readonly SearchRow[], tolerance: number): { read
 /** Why a row is out of the question; null when it is not. */
 export function flawOf(row: SearchRow, tolerance: number): string | null {
   atMost("flawOf", arguments, 2);
+  checkArguments("flawOf", { row, tolerance }, { row: ROW, tolerance: kinds.real() });
   if (row.error !== null) return row.error;
   if (!(row.lossDistance <= tolerance)) return `losses ${percent(row.lossDistance)} away`;
   if (!(row.gradientCosine >= LEAST_COSINE)) return `gradients point elsewhere (cosine ${row.gradientCosine.toFixed(3)})`;

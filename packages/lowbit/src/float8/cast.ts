@@ -1,5 +1,5 @@
 /** From high precision to float8: largest values, scales, codes. */
-import { atMost, cuda, finfo, linalg, operators, scope, tensor, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, cuda, finfo, isTensor, linalg, operators, scope, tensor, type Tensor } from "@nbit/torch";
 import type { Float8DType } from "./recipes.js";
 
 /** Which layouts are needed: the matrix itself, and its transpose (each row-major). */
@@ -30,6 +30,7 @@ const SMALLEST = 1e-12;
 /** The largest magnitude of a tensor, `[]` float32; NaN when there is one. Reads once, does not synchronize. */
 export function amaxOf(x: Tensor): Tensor {
   atMost("amaxOf", arguments, 1);
+  if (!isTensor(x)) throw new ArgumentError("amaxOf", "a tensor", x);
   if (!vectorized(x)) return linalg.vectorNorm(x, Infinity, null, false, { dtype: "float32" });
   return scope(() => {
     const [least, most] = x.aminmax();
@@ -57,11 +58,21 @@ function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; r
   return { scale: max.div(bounded), inverse: bounded.div(max) };
 }
 
+/** By kind, at every cast. */
+function checkCast(fn: string, x: unknown, amax: unknown, dtype: unknown, wanted: unknown): void {
+  if (!isTensor(x)) throw new ArgumentError(fn, "a matrix", x);
+  const { rows, columns } = (amax ?? {}) as Partial<Record<keyof Amax, unknown>>;
+  if (!(rows === null || isTensor(rows)) || !(columns === null || isTensor(columns))) throw new ArgumentError(fn, "largest magnitudes { rows, columns }, tensors or null", amax);
+  if (dtype !== "float8_e4m3fn" && dtype !== "float8_e5m2") throw new ArgumentError(fn, "float8_e4m3fn or float8_e5m2", dtype);
+  if (typeof wanted !== "object" || wanted === null || typeof Reflect.get(wanted, "rows") !== "boolean" || typeof Reflect.get(wanted, "columns") !== "boolean") throw new ArgumentError(fn, "which layouts are wanted, { rows, columns }", wanted);
+}
+
 /**
  * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the largest code. The kernel on CUDA gives the same codes.
  */
 export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
   atMost("castReference", arguments, 4);
+  checkCast("castReference", x, amax, dtype, wanted);
   const { max } = finfo(dtype);
   const wide = x.to("float32");
   const poison = x.isfinite();
@@ -102,6 +113,7 @@ function hasKernel(x: Tensor): boolean {
  */
 export function castFloat8(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
   atMost("castFloat8", arguments, 4);
+  checkCast("castFloat8", x, amax, dtype, wanted);
   if (!hasKernel(x)) return castReference(x, amax, dtype, wanted);
   const [rows, columns, rowInverse, columnInverse] = operators("nbit")["float8_cast"]?.(x, amax.rows, amax.columns, dtype === "float8_e5m2", wanted.rows, wanted.columns) as unknown as readonly [Tensor, Tensor, Tensor, Tensor];
   const whole = amax.columns === null && amax.rows?.ndim === 0;

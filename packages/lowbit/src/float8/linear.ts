@@ -1,5 +1,5 @@
 /** The linear layer that multiplies in float8. */
-import { amp, ArgumentError, atMost, checkOptions, constantPadNd, type DType, isGradEnabled, kinds, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, weightsEpoch } from "@nbit/torch";
+import { amp, ArgumentError, atMost, checkOptions, constantPadNd, type DType, isGradEnabled, isTensor, kinds, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, weightsEpoch } from "@nbit/torch";
 import { amaxOf, amaxOfColumns, amaxOfRows, castFloat8, type Amax, type Float8Matrix, type Wanted } from "./cast.js";
 import { delayedAmax, emptyHistory } from "./history.js";
 import { Float8LinearFunction, type Float8Caster } from "./linear-function.js";
@@ -95,7 +95,7 @@ export class Float8Linear extends nn.Module implements Float8Caster {
 
   forward(input: Tensor): Tensor {
     atMost("Float8Linear.forward", arguments, 1);
-    if (input.ndim < 1 || input.size(-1) !== this.inFeatures) throw new ArgumentError("Float8Linear", `an input of shape […, ${this.inFeatures}]`, input);
+    if (!isTensor(input) || input.ndim < 1 || input.size(-1) !== this.inFeatures) throw new ArgumentError("Float8Linear", `an input of shape […, ${this.inFeatures}]`, input);
     const device = input.device.type;
     const dtype = amp.isAutocastEnabled(device) ? amp.getAutocastDtype(device) : input.dtype;
     if (!DTYPES.includes(dtype) || !DTYPES.includes(input.dtype)) throw new ArgumentError("Float8Linear", "an input in float32, bfloat16 or float16", input);

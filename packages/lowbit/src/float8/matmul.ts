@@ -1,5 +1,5 @@
 /** The product of two float8 matrices, natively or emulated. */
-import { atMost, aten, TorchError, zeros, type Device, type DType, type Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, aten, Device, isTensor, TorchError, zeros, type DType, type Tensor } from "@nbit/torch";
 import type { Float8Recipe } from "./recipes.js";
 
 export interface Float8Support {
@@ -16,6 +16,8 @@ const found = new Map<string, Float8Support>();
  */
 export function float8Support(device: Device, granularity: Float8Recipe["granularity"]): Float8Support {
   atMost("float8Support", arguments, 2);
+  if (!(device instanceof Device)) throw new ArgumentError("float8Support", "a device", device);
+  if (granularity !== "tensor" && granularity !== "row") throw new ArgumentError("float8Support", 'granularity to be "tensor" or "row"', granularity);
   const key = `${device.toString()} ${granularity}`;
   let support = found.get(key);
   if (support === undefined) {
@@ -57,12 +59,22 @@ export interface Factor {
   readonly inverse: Tensor;
 }
 
+/** By kind, at every product. */
+function checkFactors(fn: string, a: unknown, b: unknown, bias: unknown): void {
+  for (const factor of [a, b]) {
+    const { codes, inverse } = (factor ?? {}) as Partial<Record<keyof Factor, unknown>>;
+    if (!isTensor(codes) || !isTensor(inverse)) throw new ArgumentError(fn, "factors { codes, inverse } of tensors", factor);
+  }
+  if (bias !== null && !isTensor(bias)) throw new ArgumentError(fn, "bias to be a tensor or null", bias);
+}
+
 /**
  * (A · inverseA) · (B · inverseB)ᵀ + bias, for A `[M, K]` and B `[N, K]`; all K multiples of 16 on CUDA. Sums in float32.
  * @param fast - Sums of the tensor cores keep fewer bits: for outputs, not for gradients.
  */
 export function scaledMm(a: Factor, b: Factor, bias: Tensor | null, out: DType, fast: boolean): Tensor {
   atMost("scaledMm", arguments, 5);
+  checkFactors("scaledMm", a, b, bias);
   const { device } = a.codes;
   const granularity = a.inverse.ndim === 0 ? "tensor" : "row";
   if (!float8Support(device, granularity).native) return emulated(a, b, bias, out);
@@ -79,6 +91,7 @@ export function scaledMm(a: Factor, b: Factor, bias: Tensor | null, out: DType, 
 /** The same numbers from float32 operators: what {@link scaledMm} must equal, to the rounding of its sums. */
 export function emulated(a: Factor, b: Factor, bias: Tensor | null, out: DType): Tensor {
   atMost("emulated", arguments, 4);
+  checkFactors("emulated", a, b, bias);
   const y = a.codes.to("float32").mul(a.inverse).mm(b.codes.to("float32").mul(b.inverse).t());
   return (bias === null ? y : y.add_(bias.to("float32"))).to(out);
 }

@@ -3,7 +3,7 @@ import { ArgumentError, atMost, checkOptions, type DType, dtypeKind, isTensor, k
 import { ConversionReport, type ConvertedLayer } from "../float8/convert.js";
 import { replaceChildren } from "../replace.js";
 import { isLoraBase, LORA, LoRALinear, type LoraBase, type LoraOptions } from "./lora.js";
-import { isMap } from "@nbit/torch/realm";
+import { isMap, isPlain } from "@nbit/torch/realm";
 
 export interface AddLoraOptions extends LoraOptions {
   /**
@@ -63,11 +63,13 @@ function* adapters(module: nn.Module): IterableIterator<[string, LoRALinear]> {
 /** What learns: the factors of every adapter. */
 export function loraParameters(module: nn.Module): nn.Parameter[] {
   atMost("loraParameters", arguments, 1);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("loraParameters", "a module", module);
   return [...adapters(module)].flatMap(([, m]) => [m.loraA, m.loraB]);
 }
 /** The adapters alone, by path: what a small checkpoint holds. The tensors themselves, not copies. */
 export function loraStateDict(module: nn.Module): nn.StateDict {
   atMost("loraStateDict", arguments, 1);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("loraStateDict", "a module", module);
   const state: nn.StateDict = new Map();
   const dot = (path: string): string => (path === "" ? "" : `${path}.`);
   for (const [path, m] of adapters(module)) state.set(`${dot(path)}lora_a`, m.loraA).set(`${dot(path)}lora_b`, m.loraB);
@@ -80,6 +82,8 @@ export function loraStateDict(module: nn.Module): nn.StateDict {
  */
 export function loadLoraStateDict(module: nn.Module, state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>): void {
   atMost("loadLoraStateDict", arguments, 2);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("loadLoraStateDict", "a module", module);
+  if (!isMap(state) && !isPlain(state)) throw new ArgumentError("loadLoraStateDict", "state to be a Map or an object of tensors", state);
   const given: ReadonlyMap<string, Tensor> = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
   const own = loraStateDict(module);
   const merged = [...adapters(module)].filter(([, m]) => m.merged).map(([path]) => path);

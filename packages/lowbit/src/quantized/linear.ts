@@ -1,6 +1,6 @@
 /** The linear layer whose weight is frozen in few bits. */
-import { amp, ArgumentError, atMost, AutogradFunction, checkOptions, nn, outsideScopes, scope, tensor, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
-import { dequantizeWeight, QUANTIZE, quantizeWeight, quantizedBytes, WEIGHT_FORMATS, type QuantizeWeightOptions, type QuantizedWeight, type WeightFormat } from "./quantize.js";
+import { amp, ArgumentError, atMost, AutogradFunction, checkOptions, isTensor, nn, outsideScopes, scope, tensor, type DType, type FunctionContext, type Tensor } from "@nbit/torch";
+import { checkQuantized, dequantizeWeight, QUANTIZE, quantizeWeight, quantizedBytes, WEIGHT_FORMATS, type QuantizeWeightOptions, type QuantizedWeight, type WeightFormat } from "./quantize.js";
 
 /** x Wᵀ + b. Backward makes W from its codes again: between forward and backward nothing of W's size is held. */
 class QuantizedProduct extends AutogradFunction {
@@ -50,8 +50,10 @@ export class QuantizedLinear extends nn.Module {
   constructor(weight: QuantizedWeight, bias: nn.Parameter | null) {
     atMost("QuantizedLinear", arguments, 2);
     super();
+    checkQuantized("QuantizedLinear", weight);
+    if (bias !== null && !(bias instanceof nn.Parameter)) throw new ArgumentError("QuantizedLinear", "bias to be a parameter or null", bias);
     const [outFeatures, inFeatures] = weight.shape;
-    if (outFeatures === undefined || inFeatures === undefined) throw new ArgumentError("QuantizedLinear", "the codes of a matrix", weight.shape);
+    if (outFeatures === undefined || inFeatures === undefined || weight.shape.length !== 2) throw new ArgumentError("QuantizedLinear", "the codes of a matrix", weight.shape);
     this.#shape = [outFeatures, inFeatures];
     this.format = weight.format;
     this.blockSize = weight.blockSize;
@@ -101,6 +103,7 @@ export class QuantizedLinear extends nn.Module {
   /** Put other codes in: of the same format, shape and block size. */
   replaceCodes(w: QuantizedWeight): void {
     atMost("QuantizedLinear.replaceCodes", arguments, 1);
+    checkQuantized("QuantizedLinear.replaceCodes", w);
     if (w.format !== this.format || w.blockSize !== this.blockSize || String(w.shape) !== String(this.#shape)) throw new ArgumentError("QuantizedLinear.replaceCodes", `${this.format} codes of [${this.#shape.join(", ")}] in blocks of ${this.blockSize}`, `${w.format} of [${w.shape.join(", ")}] in blocks of ${w.blockSize}`);
     scope(() => {
       this.weight.copy_(w.codes);
@@ -115,7 +118,7 @@ export class QuantizedLinear extends nn.Module {
 
   forward(input: Tensor): Tensor {
     atMost("QuantizedLinear.forward", arguments, 1);
-    if (input.ndim < 1 || input.size(-1) !== this.inFeatures || !input.isFloatingPoint()) throw new ArgumentError("QuantizedLinear", `a floating point input of shape […, ${this.inFeatures}]`, input);
+    if (!isTensor(input) || input.ndim < 1 || input.size(-1) !== this.inFeatures || !input.isFloatingPoint()) throw new ArgumentError("QuantizedLinear", `a floating point input of shape […, ${this.inFeatures}]`, input);
     const device = input.device.type;
     if (!amp.isAutocastEnabled(device)) return scope(() => QuantizedProduct.apply(input, this.bias, this));
     const dtype = amp.getAutocastDtype(device);

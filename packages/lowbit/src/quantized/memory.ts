@@ -1,6 +1,6 @@
 /** What a module's weights take, by kind. */
-import { atMost } from "@nbit/torch";
-import type { nn, Tensor } from "@nbit/torch";
+import { ArgumentError, atMost, nn } from "@nbit/torch";
+import type { Tensor } from "@nbit/torch";
 import { LoRALinear } from "./lora.js";
 import { QuantizedLinear } from "./linear.js";
 
@@ -47,6 +47,7 @@ function size(bytes: number): string {
  */
 export function weightMemory(module: nn.Module): WeightMemory {
   atMost("weightMemory", arguments, 1);
+  if (!(module instanceof nn.Module)) throw new ArgumentError("weightMemory", "a module", module);
   const found = new Map<string, { kind: string; elements: number; bytes: number; trainable: boolean }>();
   const add = (kind: string, elements: number, bytes: number, trainable: boolean): void => {
     const key = `${kind} ${trainable}`;

@@ -95,6 +95,13 @@ export function quantizeWeight(weight: Tensor, options: QuantizeWeightOptions): 
   return { format, shape, blockSize, ...made };
 }
 
+/** @internal Whether these are codes and scales of a weight, by kind: at every forward, so without a table. */
+export function checkQuantized(fn: string, w: unknown): void {
+  const { format, shape, blockSize, codes, absmax, nested } = (w ?? {}) as Partial<Record<keyof QuantizedWeight, unknown>>;
+  if (!isTensor(codes) || !isTensor(absmax) || !(nested === null || isTensor(nested)) || !Array.isArray(shape) || typeof blockSize !== "number" || !(blockSize >= 1)) throw new ArgumentError(fn, "what quantizeWeight gives", w);
+  formatOf(fn, format);
+}
+
 /** Scales by block, float32. */
 function absmaxOf(w: QuantizedWeight): Tensor {
   if (w.nested === null) return w.absmax;
@@ -108,6 +115,7 @@ function absmaxOf(w: QuantizedWeight): Tensor {
 /** The matrix that codes stand for, in `dtype`. A new tensor; does not synchronize. */
 export function dequantizeWeight(w: QuantizedWeight, dtype: DType = "float32"): Tensor {
   atMost("dequantizeWeight", arguments, 2);
+  checkQuantized("dequantizeWeight", w);
   return scope(() => {
     const [rows = 0, columns = 0] = w.shape;
     if (w.format === "int8") return w.codes.to("float32").mul(w.absmax.div(127).unsqueeze(1)).to(dtype);
@@ -124,5 +132,6 @@ export function dequantizeWeight(w: QuantizedWeight, dtype: DType = "float32"): 
 /** Bytes that codes and scales take. */
 export function quantizedBytes(w: QuantizedWeight): number {
   atMost("quantizedBytes", arguments, 1);
+  checkQuantized("quantizedBytes", w);
   return w.codes.nbytes + w.absmax.nbytes + (w.nested?.nbytes ?? 0);
 }

@@ -5,6 +5,7 @@ import type { LateRow } from "../late-numbers.js";
 import { full } from "../ops/index.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
+import { elementsOf } from "../read-once.js";
 import { isTensor } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -122,7 +123,10 @@ export class GradScaler {
   scale(outputs: readonly Tensor[]): Tensor[];
   scale(outputs: Tensor | readonly Tensor[]): Tensor | Tensor[] {
     atMost("GradScaler.scale", arguments, 1);
-    if (Array.isArray(outputs)) return (outputs as readonly Tensor[]).map((t) => this.scale(t));
+    if (Array.isArray(outputs)) return elementsOf(outputs as readonly Tensor[], "GradScaler.scale", "outputs").map((t) => this.#scaled(t));
+    return this.#scaled(outputs as Tensor);
+  }
+  #scaled(outputs: Tensor): Tensor {
     if (!isTensor(outputs)) throw new ArgumentError("GradScaler.scale", "a tensor or an array of tensors", outputs);
     if (!this.options.enabled) return outputs;
     if (!outputs.isFloatingPoint()) throw new ArgumentError("GradScaler.scale", "a floating point tensor", outputs);
@@ -134,6 +138,8 @@ export class GradScaler {
   #of(optimizer: Optimizer): PerOptimizer {
     let found = this.#optimizers.get(optimizer);
     if (found === undefined) {
+      const { paramGroups, step } = (optimizer ?? {}) as Partial<Optimizer>;
+      if (!Array.isArray(paramGroups) || typeof step !== "function") throw new ArgumentError("GradScaler", "an optimizer", optimizer);
       found = { stage: "ready", record: null, result: null, dividedAt: null };
       this.#optimizers.set(optimizer, found);
     }
@@ -190,6 +196,7 @@ export class GradScaler {
   step(optimizer: Optimizer, closure?: () => Tensor): ScalerStep {
     atMost("GradScaler.step", arguments, 2);
     if (!this.options.enabled) {
+      this.#of(optimizer);
       optimizer.step(closure);
       return { stepped: true, lossScale: 1, nonFiniteIndices: [] };
     }

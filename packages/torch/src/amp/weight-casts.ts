@@ -2,6 +2,7 @@
 import { ArgumentError, NbitError } from "../errors.js";
 import { native, writeLists } from "../native.js";
 import { atMost } from "../options.js";
+import { iterated } from "../read-once.js";
 import { schemasOf } from "../ops/schema.js";
 import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { dtypeCode, type DType } from "../tensor/dtype.js";
@@ -38,9 +39,9 @@ export class WeightCasts {
     atMost("WeightCasts", arguments, 2);
     const { fn, trainable } = this.kind;
     this.device = deviceOf(device, fn).type;
-    const tensors: unknown[] = "parameters" in weights ? [...weights.parameters()] : [...weights];
+    const tensors: unknown[] = isWithParameters(weights) ? [...weights.parameters()] : iterated(fn, "weights", weights);
     for (const t of tensors) if (!isTensor(t)) throw new ArgumentError(fn, "a module or tensors", t);
-    const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !("parameters" in weights)));
+    const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !isWithParameters(weights)));
     const rules = engineRules(this.device, OPERATORS);
     const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tengine\tlower`);
     writeLists(handlesOf(fn, "weights", held));
@@ -56,6 +57,7 @@ export class WeightCasts {
   /** Run `fn` with these casts; they matter inside autocast regions only. */
   run<T>(fn: () => T): T {
     atMost("WeightCasts.run", arguments, 1);
+    if (typeof fn !== "function") throw new ArgumentError(`${this.kind.fn}.run`, "fn to be a function", fn);
     if (this.#casts === 0) throw new NbitError(`${this.kind.fn}.run: expected casts that are in use. Received: ones that were disposed of.`, "POLICY_DISPOSED");
     native.weightCastsPush(this.#casts);
     try {
@@ -80,6 +82,10 @@ export class WeightCasts {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+function isWithParameters(weights: Weights): weights is Extract<Weights, { parameters(): unknown }> {
+  return typeof weights === "object" && weights !== null && "parameters" in weights && typeof weights.parameters === "function";
 }
 
 /** @internal For operators that cast a weight themselves: its kept cast, null where none is kept. */

@@ -101,6 +101,7 @@ export interface AutogradFunctionClass<Args extends readonly unknown[], R extend
  */
 export abstract class AutogradFunction {
   static apply<Args extends readonly unknown[], R extends Result>(this: AutogradFunctionClass<Args, R>, ...args: Args): R {
+    if (typeof (this.forward as unknown) !== "function") throw new ArgumentError(`${this.name}.apply`, "a subclass with static functions forward and backward", this);
     const ctx = new FunctionContext();
     const inputs: Tensor[] = [];
     const positions: number[] = [];

@@ -2,6 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { iterable, listOf, such, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
+import { iterated, MOST_ELEMENTS } from "../read-once.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
 import { lengthNow } from "./sampler.js";
 import { typedArrayName } from "../realm.js";
@@ -57,8 +58,7 @@ export class TensorDataset<T extends TensorTuple> extends Dataset<T> {
   constructor(...tensors: T) {
     super();
     if (tensors.length === 0) throw new ArgumentError("TensorDataset", "at least one tensor", []);
-    const bad = tensors.find((t) => !isTensor(t) || t.ndim === 0);
-    if (bad !== undefined) throw new ArgumentError("TensorDataset", "tensors with at least one dimension", bad);
+    for (const t of tensors) if (!isTensor(t) || t.ndim === 0) throw new ArgumentError("TensorDataset", "tensors with at least one dimension", t);
     const sizes = tensors.map((t) => t.size(0));
     if (sizes.some((n) => n !== sizes[0])) throw new ArgumentError("TensorDataset", "tensors whose first dimensions agree", sizes);
     for (const t of tensors) keep(t);
@@ -88,8 +88,14 @@ export class TensorDataset<T extends TensorTuple> extends Dataset<T> {
   }
 }
 
+function checkPositions(fn: string, indices: readonly number[]): void {
+  if ((Array.isArray(indices) || ArrayBuffer.isView(indices)) && indices.length <= MOST_ELEMENTS) return;
+  throw new ArgumentError(fn, `an array of at most ${MOST_ELEMENTS.toLocaleString("en")} positions`, indices);
+}
+
 /** Positions as a tensor, checked: indexSelect names a bad one less clearly. */
 function indexTensor(indices: readonly number[], length: number): Tensor {
+  checkPositions("TensorDataset", indices);
   const small = length <= 0x7fffffff;
   const values = small ? new Int32Array(indices.length) : new BigInt64Array(indices.length);
   for (let i = 0; i < indices.length; i++) {
@@ -123,6 +129,7 @@ export class Subset<T> extends Dataset<T> {
   override getBatch(indices: readonly number[]): unknown {
     atMost("Subset.getBatch", arguments, 1);
     if (this.get !== Subset.prototype.get) return undefined;
+    checkPositions("Subset", indices);
     return this.dataset.getBatch?.(indices.map((i) => at("Subset", this.indices, i)));
   }
 }
@@ -138,7 +145,7 @@ export class ConcatDataset<T> extends Dataset<T> {
     super();
     atMost("ConcatDataset", arguments, 1);
     checkArguments("ConcatDataset", { datasets }, { datasets: iterable });
-    this.datasets = [...datasets];
+    this.datasets = iterated("ConcatDataset", "datasets", datasets) as Dataset<T>[];
     if (this.datasets.length === 0) throw new ArgumentError("ConcatDataset", "at least one dataset", []);
     for (const d of this.datasets) if (isIterableDataset(d)) throw new ArgumentError("ConcatDataset", "datasets with positions", d, "Streams cannot be concatenated by position: use ChainDataset.");
     let sum = 0;
@@ -171,7 +178,7 @@ export class ChainDataset<T> extends IterableDataset<T> {
     super();
     atMost("ChainDataset", arguments, 1);
     checkArguments("ChainDataset", { datasets }, { datasets: iterable });
-    this.datasets = [...datasets];
+    this.datasets = iterated("ChainDataset", "datasets", datasets) as IterableDataset<T>[];
     const bad = this.datasets.find((d) => !isIterableDataset(d));
     if (bad !== undefined) throw new ArgumentError("ChainDataset", "streams only", bad);
     if (this.datasets.some((d) => d[Symbol.iterator] === undefined)) {

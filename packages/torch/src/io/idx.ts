@@ -1,10 +1,10 @@
 /** The IDX format, in which MNIST is distributed: big-endian arrays of one dtype. */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import { NbitError } from "../errors.js";
+import { ArgumentError, NbitError } from "../errors.js";
 import { checkReadable, withFile } from "./errors.js";
 import { atMost } from "../options.js";
-import { isError } from "../realm.js";
+import { isError, isUint8Array } from "../realm.js";
 
 /** An IDX file that cannot be read. */
 export class IdxError extends NbitError {
@@ -37,6 +37,7 @@ const MOST_BYTES = 2 ** 32;
  */
 export function parseIdx(bytes: Uint8Array): IdxArray {
   atMost("parseIdx", arguments, 1);
+  if (!isUint8Array(bytes)) throw new ArgumentError("parseIdx", "bytes to be a Uint8Array", bytes);
   const file = bytes[0] === 0x1f && bytes[1] === 0x8b ? inflate(bytes) : bytes;
   if (file.length < 4) throw new IdxError("IDX_TRUNCATED", `expected at least 4 bytes. Received: ${file.length}.`);
   const [zero, alsoZero, type, ndim] = file as unknown as [number, number, number, number];

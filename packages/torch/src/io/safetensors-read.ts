@@ -97,6 +97,7 @@ export class SafetensorsFile {
   /** Dtype, shape and place of a tensor, without reading it. */
   info(name: string): TensorInfo {
     atMost("SafetensorsFile.info", arguments, 1);
+    if (typeof name !== "string") throw new ArgumentError("SafetensorsFile.info", "the name of a tensor", name);
     const found = this.#infos.get(name);
     if (found === undefined) throw new SafetensorsError("SAFETENSORS_MISSING", `expected a tensor ${JSON.stringify(name)}. Received: a file with ${summary(this.names)}.`, this.path);
     return found;

@@ -2,6 +2,7 @@
 import { ArgumentError, OutOfMemoryError } from "../errors.js";
 import { filled, flag, isPlain, orNull, such } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { iterated } from "../read-once.js";
 import { isTensor, scope, type Tensor } from "../tensor/index.js";
 import { writeAtomically } from "./atomic.js";
 import { writeAll } from "./replace.js";
@@ -113,7 +114,11 @@ function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "met
 
 function entriesOf(fn: string, named: NamedTensors): (readonly [string, Tensor])[] {
   if (typeof named !== "object" || named === null) throw new ArgumentError(fn, "tensors to be an object, a Map, or pairs", named);
-  if (Symbol.iterator in named) return [...(named as Iterable<readonly [string, Tensor]>)];
+  if (Symbol.iterator in named)
+    return iterated(fn, "tensors", named).map((pair) => {
+      if (!Array.isArray(pair) || pair.length !== 2) throw new ArgumentError(fn, "pairs [name, tensor]", pair);
+      return pair as unknown as readonly [string, Tensor];
+    });
   return Object.entries(named);
 }
 

@@ -7,6 +7,7 @@ import { dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
+import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { gradientsThrough, positive, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
@@ -144,5 +145,6 @@ export function addRmsNorm(x: Tensor, residual: Tensor | null, normalizedShape: 
  * saves the copy of the input in float32.
  */
 export function layerMayFuse(x: Tensor): boolean {
-  return x.device.type === "cuda" && (x.dtype === "bfloat16" || x.dtype === "float16") && autocastState("cuda").enabled;
+  // What is no tensor goes on to the operator, which says so.
+  return isTensor(x) && x.device.type === "cuda" && (x.dtype === "bfloat16" || x.dtype === "float16") && autocastState("cuda").enabled;
 }

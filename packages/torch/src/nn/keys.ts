@@ -1,4 +1,5 @@
 /** Keys of state dicts: fields under PyTorch's names. Imports nothing but what checks its argument. */
+import { ArgumentError } from "../errors.js";
 import { atMost } from "../options.js";
 
 const inner = (name: string): string => name.replace(/(?<=[a-z0-9])([A-Z])/g, (c) => `_${c.toLowerCase()}`);
@@ -9,6 +10,7 @@ const inner = (name: string): string => name.replace(/(?<=[a-z0-9])([A-Z])/g, (c
  */
 export function snakeCase(name: string): string {
   atMost("snakeCase", arguments, 1);
+  if (typeof name !== "string") throw new ArgumentError("snakeCase", "name to be a string", name);
   return /^[A-Z]/.test(name) ? name : inner(name);
 }
 

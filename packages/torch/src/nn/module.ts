@@ -393,6 +393,7 @@ export abstract class Module {
    * Use it for the larger parts of a model; `forward` itself costs nothing more than its operators.
    */
   call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]> {
+    if (typeof (this.forward as unknown) !== "function") throw new ArgumentError(`${this.constructor.name}.call`, "a module with a forward", this);
     return this.callWithHooks(args) as ReturnType<M["forward"]>;
   }
   /** @internal */

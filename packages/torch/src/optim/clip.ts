@@ -4,6 +4,7 @@ import { ArgumentError, NbitError } from "../errors.js";
 import { flag, real } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { clamp, linalg, stack, zeros } from "../ops/index.js";
+import { iterated } from "../read-once.js";
 import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import { scope } from "../tensor/scope.js";
@@ -18,9 +19,9 @@ const foreachClampMin_ = operator("_foreach_clamp_min_");
 const foreachClampMax_ = operator("_foreach_clamp_max_");
 
 function listOf(fn: string, params: Tensor | Iterable<Tensor>): Tensor[] {
-  const list = isTensor(params) ? [params] : [...params];
+  const list = isTensor(params) ? [params] : iterated(fn, "params", params);
   for (const p of list) if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
-  return list;
+  return list as Tensor[];
 }
 function gradients(params: readonly Tensor[]): { readonly all: TensorList; readonly present: TensorList } {
   const all = TensorList.gradsOf(TensorList.of(params));
@@ -95,7 +96,7 @@ export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): 
 export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number, options: ClipNormOptions = {}): Tensor {
   atMost("clipGradNorm", arguments, 3);
   checkOptions("clipGradNorm", options, NAMES);
-  if (!(maxNorm > 0 && Number.isFinite(maxNorm))) throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
+  if (!(Number.isFinite(maxNorm) && maxNorm > 0)) throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
   const normType = options.normType ?? 2;
   const list = listOf("clipGradNorm", params);
   return noGrad(() =>
@@ -117,7 +118,7 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
  */
 export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: number): void {
   atMost("clipGradValue", arguments, 2);
-  if (!(clipValue > 0 && Number.isFinite(clipValue))) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
+  if (!(Number.isFinite(clipValue) && clipValue > 0)) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
   const list = listOf("clipGradValue", params);
   noGrad(() =>
     scope(() =>

@@ -1,6 +1,7 @@
 /** The numbers of a gradient, whatever its layout. */
 import { atMost } from "../options.js";
-import { NbitError } from "../errors.js";
+import { ArgumentError, NbitError } from "../errors.js";
+import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { operator } from "./operators.js";
 
@@ -15,6 +16,7 @@ const compressedValues = operator("values");
  */
 export function gradientValues(gradient: Tensor): Tensor {
   atMost("gradientValues", arguments, 1);
+  if (!isTensor(gradient)) throw new ArgumentError("gradientValues", "gradient to be a tensor", gradient);
   const { layout } = gradient;
   switch (layout) {
     case "strided":

@@ -4,6 +4,7 @@ import { addToMessage, ArgumentError, NbitError, TorchError } from "../errors.js
 import { callable } from "../kinds.js";
 import { nearest } from "../names.js";
 import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
+import { iterated } from "../read-once.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
 import { handleOrZero, isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
@@ -61,7 +62,7 @@ interface Packed {
 
 function parametersOf(fn: string, params: unknown): unknown[] {
   if (isTensor(params)) return [params];
-  if (typeof params === "object" && params !== null && Symbol.iterator in params) return [...(params as Iterable<unknown>)];
+  if (typeof params === "object" && params !== null && Symbol.iterator in params) return iterated(fn, "parameters", params);
   throw new ArgumentError(fn, "parameters, or groups { params, … }, as an array or another iterable", params, "Of a module take module.parameters().");
 }
 
@@ -83,6 +84,8 @@ export abstract class Optimizer {
 
   constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
     atMost(new.target.name, arguments, 2);
+    // Plain JavaScript can make an instance of an abstract class, which can do nothing.
+    if (new.target === (Optimizer as unknown)) throw new ArgumentError("Optimizer", "one of the optimizers, or a class of one's own that extends this one", new.target);
     this.defaults = defaults;
     const list = parametersOf(new.target.name, params);
     if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
@@ -149,7 +152,7 @@ export abstract class Optimizer {
     const fn = `${this.constructor.name}.addParamGroup`;
     atMost(fn, arguments, 1);
     if (typeof group !== "object" || group === null || !("params" in group)) throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
-    const params = isTensor(group.params) ? [group.params] : [...group.params];
+    const params = isTensor(group.params) ? [group.params] : (iterated(fn, "params", group.params) as Tensor[]);
     const known = new Set<unknown>(this.paramGroups.flatMap((g) => g.params));
     for (const p of params) checkParameter(fn, p, known);
     // Groups may carry what they like, but not a default under another spelling.

@@ -1,12 +1,14 @@
 /** Tensors that an optimizer steps in the place of a model's parameters, as float32 masters: what was said of the parameter holds for them. */
 import type { Tensor } from "../tensor/tensor.js";
-import { atMost } from "../options.js";
+import { atMost, checkArguments } from "../options.js";
+import { tensorKind } from "../tensor/kinds.js";
 
 const behind = new WeakMap<Tensor, Tensor>();
 
 /** @internal Say that an optimizer steps `master` in the place of `parameter`. */
 export function setStandIn(master: Tensor, parameter: Tensor): void {
   atMost("setStandIn", arguments, 2);
+  checkArguments("setStandIn", { master, parameter }, { master: tensorKind, parameter: tensorKind });
   behind.set(master, parameter);
 }
 /** @internal The model's parameter behind a tensor that an optimizer steps: itself, where none stands in for another. */

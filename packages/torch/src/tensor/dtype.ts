@@ -71,6 +71,7 @@ const SIZES: Partial<Record<DType, number>> = {
 /** Bytes of one element. */
 export function itemSize(dtype: DType): number {
   atMost("itemSize", arguments, 1);
+  if (typeof dtype !== "string") throw new ArgumentError("itemSize", 'a dtype such as "float32"', dtype);
   return SIZES[dtype] ?? 1;
 }
 

@@ -1,7 +1,9 @@
 /** Tensors as text, character by character as PyTorch prints them. */
+import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "../ops/invoke.js";
 import { atMost } from "../options.js";
 import { isComplex, isFloatingPoint, type DType } from "./dtype.js";
+import { isTensor } from "./handle.js";
 import { layout, tuple, withSuffixes, type Elements } from "./print-layout.js";
 import { getPrintOptions, resolve, type PrintOptions } from "./print-options.js";
 import { scope } from "./scope.js";
@@ -29,6 +31,7 @@ const sparseParts = {
  */
 export function formatTensor(t: Tensor, options?: Partial<PrintOptions>): string {
   atMost("formatTensor", arguments, 2);
+  if (!isTensor(t)) throw new ArgumentError("formatTensor", "a tensor", t);
   const chosen = options === undefined ? getPrintOptions() : resolve("formatTensor", getPrintOptions(), options);
   return scope(() => format(t, chosen));
 }
