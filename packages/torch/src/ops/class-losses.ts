@@ -32,6 +32,7 @@ function indicesOf(fn: string, name: string, target: Tensor, dtype: DType): Tens
 export function classesOrProbabilities(fn: string, logits: Tensor, target: Tensor): Tensor {
   if (!isTensor(target) || handleOrZero(target) === 0) return target; // the operator says what is wrong
   const { dtype } = target;
+  if (dtype === "int64") return target;
   if (isFloatingPoint(dtype) && isTensor(logits) && handleOrZero(logits) !== 0 && String(target.shape) === String(logits.shape)) return target;
   return indicesOf(fn, "target", target, dtype);
 }

@@ -78,9 +78,7 @@ export class Operator {
       let tag = 0;
       for (let i = 0; i < n; i++) {
         const value = args[i];
-        if (isTensor(value)) tag = Tag.tensor;
-        else if (typeof value !== "object" || trusted) tag = tagOf(value);
-        else tag = tagOf((args[i] = own(value)));
+        tag = isTensor(value) ? Tag.tensor : typeof value !== "object" ? tagOf(value) : trusted ? tagOf(value) : tagOf((args[i] = own(value)));
         key = key * 32 + tag;
       }
       if (tag === Tag.options) return this.#planNamed(args, key);
@@ -448,6 +446,9 @@ export function method(name: string): (this: unknown, ...args: unknown[]) => unk
   return function (this: unknown, ...args: unknown[]): unknown {
     if (!isTensor(this)) throw new ArgumentError(name, "this to be a tensor", describe(this));
     if (selfAt < 0) selfAt = Math.max(0, ...op.schemas.map((s) => s.args.findIndex((a) => a.name === "self")));
+    // Putting it before the others would move them all: calls with few are written out.
+    if (selfAt === 0 && args.length === 1) return invoke(op, [this, args[0]]);
+    if (selfAt === 0 && args.length === 0) return invoke(op, [this]);
     if (selfAt === 0 || args.length < selfAt) args.unshift(this);
     else args.splice(selfAt, 0, this);
     return invoke(op, args);

@@ -121,7 +121,7 @@ export abstract class Optimizer {
    * @internal
    */
   protected rateOf(group: ParamGroup): number | Tensor {
-    const kept = this.#rates.get(group);
+    const kept = this.#rates.size === 0 ? undefined : this.#rates.get(group);
     if (kept !== undefined) return kept.tensor;
     return (this.#packed.get(group) ?? this.#packedOf(group)).roundsRate ? Math.fround(group.lr) : group.lr;
   }
