@@ -206,9 +206,9 @@ export class LightningModule extends ModuleHooks {
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {
     atMost("log", arguments, 3);
-    if (typeof name !== "string") throw new ArgumentError("log", "name to be a string", name);
     checkLogOptions(options);
     if (this.#host === null) {
+      if (typeof name !== "string") throw new ArgumentError("log", "name to be a string", name, "", "ERR_LOG_NAME");
       detached.warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
       return;
     }

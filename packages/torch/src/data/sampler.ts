@@ -22,7 +22,7 @@ export interface Sized {
  * @throws {ArgumentError} `RandomSampler: expected the length of source to be a whole number ≥ 0. Received: NaN.`
  */
 export function lengthNow(fn: string, source: Sized, least = 0): number {
-  const n: unknown = source.length;
+  const n: unknown = (source as Sized | null | undefined)?.length;
   if (typeof n !== "number" || !Number.isSafeInteger(n) || n < least) throw new ArgumentError(fn, `a length that is a whole number ≥ ${least}`, n);
   return n;
 }

@@ -1,4 +1,5 @@
 /** Every operator of the dispatcher by its schema name, the private ones too: `aten.add(a, b)`, `aten._foreach_add_.List(xs, ys)`. */
+import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "./invoke.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
@@ -63,6 +64,7 @@ function namespaceOf(prefix: string): { readonly [name: string]: AtenOperator } 
 /** Names of all operators under a prefix such as "aten". */
 export function operatorNames(prefix = "aten"): string[] {
   atMost("operatorNames", arguments, 1);
+  if (typeof prefix !== "string") throw new ArgumentError("operatorNames", "prefix to be a string", prefix);
   return native.operatorNames().split("\n").filter((n) => n.startsWith(`${prefix}::`)).map((n) => n.slice(prefix.length + 2));
 }
 
@@ -71,5 +73,6 @@ export const aten = namespaceOf("aten");
 /** Any namespace of the dispatcher: `operators("quantized").add`. */
 export function operators(prefix: string): { readonly [name: string]: AtenOperator } {
   atMost("operators", arguments, 1);
+  if (typeof prefix !== "string") throw new ArgumentError("operators", "prefix to be a string", prefix);
   return namespaceOf(prefix);
 }

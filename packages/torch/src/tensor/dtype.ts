@@ -103,7 +103,7 @@ const FINFO: Partial<Record<DType, FInfo>> = {
  */
 export function finfo(dtype: DType): FInfo {
   atMost("finfo", arguments, 1);
-  const found = FINFO[dtype];
+  const found = typeof dtype === "string" ? FINFO[dtype] : undefined;
   if (found === undefined) throw new ArgumentError("finfo", "dtype to be a floating point dtype", dtype);
   return found;
 }

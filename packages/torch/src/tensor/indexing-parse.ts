@@ -21,7 +21,7 @@ export class Slice {
     if (start !== null && !Number.isSafeInteger(start)) throw new ArgumentError("Slice", "start to be a whole number or null", start);
     if (stop !== null && !Number.isSafeInteger(stop)) throw new ArgumentError("Slice", "stop to be a whole number or null", stop);
     const by = step ?? 1;
-    if (!Number.isSafeInteger(by) || by <= 0) throw new ArgumentError("Slice", "step to be a whole number > 0", step, by < 0 ? "Use flip to reverse a dimension." : "");
+    if (!Number.isSafeInteger(by) || by <= 0) throw new ArgumentError("Slice", "step to be a whole number > 0", step, typeof by === "number" && by < 0 ? "Use flip to reverse a dimension." : "");
     this.start = start;
     this.stop = stop;
     this.step = by;
