@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { amp, ConcatDataset, finfo, itemSize, nn, ones, operatorNames, operators, optim, parseIdx, Slice, Subset, TensorDataset } from "./index.js";
+import { amp, backward, ConcatDataset, finfo, grad, itemSize, nn, ones, operatorNames, operators, optim, parseIdx, Slice, Subset, TensorDataset } from "./index.js";
 import { having, iterable, listOf, real, text, whole } from "./kinds.js";
 import { elementsOf, iterated, MOST_ELEMENTS } from "./read-once.js";
 
@@ -26,6 +26,9 @@ test("an array's length is known before its elements are walked", () => {
   coded(() => new nn.Conv1d(1, 1, endless), /kernelSize/);
   coded(() => new optim.AdamW(endless), /at most/);
   coded(() => clipGradNorm(endless, 1), /at most/);
+  coded(() => { backward(endless); }, /^backward: expected tensors to have at most/);
+  coded(() => { backward(ones([1], { requiresGrad: true }), endless); }, /gradTensors to have at most/);
+  coded(() => grad(ones([1], { requiresGrad: true }), endless), /at most/);
   coded(() => new TensorDataset(ones([2])).getBatch(endless), /positions/);
   coded(() => new Subset(given([1]), endless), /indices/);
 });

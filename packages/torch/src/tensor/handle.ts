@@ -3,6 +3,7 @@
  * code outside the package can neither read nor forge a handle.
  */
 import { ArgumentError, TensorDisposedError } from "../errors.js";
+import { MOST_ELEMENTS } from "../read-once.js";
 import type { Tensor } from "./tensor.js";
 
 /** Where a tensor stands with scopes. */
@@ -50,6 +51,7 @@ export function liveHandle(tensor: Tensor, fn: string | null): number {
 export function handlesOf(fn: string, name: string, list: unknown, nullable = false): number[] {
   if (!Array.isArray(list)) throw new ArgumentError(fn, `${name} to be an array of tensors`, list);
   const n = list.length;
+  if (!(n <= MOST_ELEMENTS)) throw new ArgumentError(fn, `${name} to have at most ${MOST_ELEMENTS.toLocaleString("en")} elements`, list);
   const handles = new Array<number>(n).fill(0);
   for (let i = 0; i < n; i++) {
     const t: unknown = list[i];
