@@ -71,7 +71,8 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& arguments = op.schema().arguments();
   const at::Tensor* first = nullptr;
   std::string name;
-  for (size_t i = 0; i < arguments.size(); i++) {
+  bool found = false;
+  for (size_t i = 0; i < arguments.size() && !found; i++) {
     const c10::IValue& v = torch::jit::peek(*stack, i, arguments.size());
     std::vector<const at::Tensor*> tensors;
     if (v.isTensor()) tensors.push_back(&v.toTensor());
@@ -83,7 +84,8 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       if (first != nullptr && !odd) continue;
       first = t;
       name = arguments[i].name();
-      if (odd) i = arguments.size();
+      found = odd;
+      if (found) break;
     }
   }
   NBIT_EXPECT(false, first == nullptr ? at::Tensor() : *first, name, " to be strided, with all tensors on ", placesOf(op));
