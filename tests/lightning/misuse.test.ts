@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { beforeEach, test } from "node:test";
-import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, MixedPrecision, ModelCheckpoint, RunLog, Trainer } from "@nbit/lightning";
+import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, LightningOptimizer, measureRange, MixedPrecision, ModelCheckpoint, recommend, RunLog, Timer, Trainer } from "@nbit/lightning";
 import { Adam8bit } from "@nbit/lowbit";
 import { crossEntropyLoss, DataLoader, NbitError, nn, optim, randint, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -136,6 +136,14 @@ test("a value or an option that log does not know", async () => {
   await fails(run("lr", 1, { prog_bar: true }), "ERR_LOG_OPTION", 'log: expected the option progBar. Received: "prog_bar".');
   await fails(run(loosely(3), 1), "ERR_LOG_NAME", "log: expected name to be a string. Received: 3.");
   await fails(run("phase", "warm-up"), "ERR_LOG_VALUE", 'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".');
+});
+
+test("what is no stage, optimizer or row is refused by name", () => {
+  const code = "ERR_ARGUMENT";
+  assert.throws(() => new Timer().timeElapsed(loosely([Symbol("train")])), { code });
+  assert.throws(() => new LightningOptimizer(loosely(null), loosely(null)), { code });
+  assert.throws(() => recommend([], 0.1), { code, message: "recommend: expected rows to have at least one entry. Received: []." });
+  assert.throws(() => measureRange(loosely(null)), { code });
 });
 
 test("a fit that does less than its parts suggest says so", async () => {

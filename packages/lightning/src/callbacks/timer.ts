@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
+import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import { fieldsOf, notNegative, optional } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { misconfigured } from "../errors.js";
@@ -9,6 +9,7 @@ import type { TrainerView } from "../trainer-view.js";
 import { Callback } from "./callback.js";
 
 type Stage = "train" | "validate" | "test";
+const STAGE = kinds.oneOf("train", "validate", "test");
 
 export interface TimerOptions {
   /** Training ends after this time: "DD:HH:MM:SS", or an object of days, hours, minutes, seconds. Default: never. */
@@ -39,6 +40,7 @@ export class Timer extends Callback {
   /** Seconds. */
   timeElapsed(stage: Stage = "train"): number {
     atMost("Timer.timeElapsed", arguments, 1);
+    checkArguments("Timer.timeElapsed", { stage }, { stage: STAGE });
     const started = this.#started[stage];
     const before = stage === "train" ? this.#before : 0;
     return started === undefined ? before : before + ((this.#ended[stage] ?? performance.now()) - started) / 1000;
