@@ -1,6 +1,6 @@
 /** Runs workers until the calls or the time are used up, and starts another without the operator that ended one: a crash is a finding, not the end. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,8 +44,8 @@ export interface FuzzReport {
 }
 
 const worker = fileURLToPath(new URL("worker.js", import.meta.url));
-/** Data that the worker may hold: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve address space of their own, and limit memory themselves. */
-const LIMIT_KB = process.env["NBIT_SANITIZED"] === undefined ? 1_500_000 : 40_000_000;
+/** Data that the worker may hold: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve terabytes of address space; they have limits of their own. */
+const LIMIT = process.env["NBIT_SANITIZED"] === undefined ? "ulimit -d 1500000; " : "";
 /** Tries that making a deadly call smaller may take; each try of one that hangs takes as long as patience lasts. */
 const SHRINKS = 60;
 const SHRINKS_OF_HANGS = 6;
@@ -58,7 +58,7 @@ interface Ended {
 
 /** One worker; `journal` is watched: a call that does not end is one that hangs. */
 function once(args: readonly string[], journal: string, patience: number): Promise<Ended> {
-  const child = spawn("sh", ["-c", `ulimit -d ${LIMIT_KB}; exec "$0" "$@"`, process.execPath, worker, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
+  const child = spawn("sh", ["-c", `${LIMIT}exec "$0" "$@"`, process.execPath, worker, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
   let output = "";
   let errors = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -76,7 +76,7 @@ function once(args: readonly string[], journal: string, patience: number): Promi
     child.on("close", (code, signal) => {
       clearInterval(watch);
       const how = code === 0 ? null : hung ? `did not come back within ${patience} s` : `ended the process with ${signal ?? `exit code ${code ?? "?"}`}: ${errors.trim().split("\n").slice(-3).join(" | ")}`;
-      resolve({ output, how, journal: readFileSync(journal, "utf8") });
+      resolve({ output, how: how === null || existsSync(journal) ? how : `${how} (the worker did not start)`, journal: existsSync(journal) ? readFileSync(journal, "utf8") : "" });
     });
   });
 }

@@ -36,7 +36,7 @@ export function planAddon(libtorch, compiler) {
     "-DNAPI_EXPERIMENTAL", "-DNAPI_VERSION=2147483647", "-DNODE_API_EXPERIMENTAL_NOGC_ENV_OPT_OUT",
     "-D_GLIBCXX_USE_CXX11_ABI=1",
     ...(cuda ? ["-DNBIT_CUDA"] : []),
-    ...(process.env["CXXFLAGS"]?.split(/\s+/).filter((flag) => flag !== "") ?? []),
+    ...flagsOf("CXXFLAGS"),
   ];
   const identity = [libtorch.version, libtorch.variant, libtorch.git, compiler.version, node.hash, process.arch].join("\n");
   const headers = new Map();
@@ -50,9 +50,14 @@ export function planAddon(libtorch, compiler) {
   const libraries = ["torch", "torch_cpu", "c10", ...(cuda ? ["torch_cuda", "c10_cuda"] : [])];
   const cudaRuntime = cuda ? cudaRuntimeLibrary(libtorch, cuda) : [];
   // Node unloads an addon when the last thread that loaded it ends; this one's kernels stay registered with libtorch.
-  const link = ["-shared", "-fPIC", `-L${lib}`, `-Wl,-rpath,${lib}`, "-Wl,-z,nodelete", "-Wl,--no-as-needed", ...libraries.map((name) => `-l${name}`), ...openMp(lib), ...cudaRuntime];
+  const link = ["-shared", "-fPIC", `-L${lib}`, `-Wl,-rpath,${lib}`, "-Wl,-z,nodelete", "-Wl,--no-as-needed", ...libraries.map((name) => `-l${name}`), ...openMp(lib), ...cudaRuntime, ...flagsOf("LDFLAGS")];
   const key = sha([...units.map((unit) => unit.hash), ...link].join("\0"));
   return { units, link, key, folder: join(cacheFolder(), `addon-${key.slice(0, 16)}`), withoutCuda: libtorch.cuda && cuda === null ? "the headers of the CUDA toolkit were not found (CUDA_HOME, /usr/local/cuda)" : null };
+}
+
+/** More flags for the compiler or the linker, as make reads them. */
+function flagsOf(variable) {
+  return process.env[variable]?.split(/\s+/).filter((flag) => flag !== "") ?? [];
 }
 
 function sources() {
