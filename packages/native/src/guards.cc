@@ -122,6 +122,14 @@ Guard channels(const char* input, std::vector<const char*> names) {
     }
   };
 }
+/** Statistics that were gathered before, where none are computed now. */
+Guard statisticsUnlessTraining() {
+  return [](const Arguments& call) {
+    const auto* training = call.find("training");
+    if (training != nullptr && training->isBool() && training->toBool()) return;
+    for (const char* name : {"running_mean", "running_var"}) TORCH_CHECK_VALUE(call.tensor(name).defined(), "expected ", name, " where training is false. Received: none");
+  };
+}
 /** Division of the least integer by -1, truncating, has no result in its dtype, and is a trap of the processor. */
 Guard quotientFits(const char* left, const char* right) {
   return [=](const Arguments& call) {

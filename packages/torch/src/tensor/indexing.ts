@@ -1,4 +1,5 @@
 /** `t[…]` of PyTorch: integers, slices, new axes, ellipsis, masks and index tensors, through the same ATen operators. */
+import { elementsOf } from "../read-once.js";
 import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "../ops/invoke.js";
 import { isTensor } from "./handle.js";
@@ -79,7 +80,7 @@ export function index(t: Tensor, ...indices: readonly Index[]): Tensor {
  * setIndex(t, [":", 1], 5); // [[0, 5, 0], [0, 5, 0]]
  */
 export function setIndex(t: Tensor, indices: readonly Index[] | Index, value: Tensor | number | bigint | boolean): void {
-  const list = Array.isArray(indices) ? (indices as readonly Index[]) : [indices as Index];
+  const list = Array.isArray(indices) ? elementsOf(indices as readonly Index[]) : [indices as Index];
   if (!isTensor(value) && typeof value !== "number" && typeof value !== "bigint" && typeof value !== "boolean") throw new ArgumentError("setIndex", "value to be a number, a bigint, a boolean or a tensor", value);
   const plan = prepare("setIndex", t, list);
   try {
