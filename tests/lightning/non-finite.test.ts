@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LightningModule, MixedPrecision, NonFiniteError, Trainer } from "@nbit/lightning";
+import { ApexPrecision, LightningModule, MixedPrecision, NonFiniteError, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { full, memory, nn, optim, randn, scaledDotProductAttention, seedEverything, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -172,4 +172,74 @@ test("buffers that the replay puts back are not taken for the loss", async () =>
   }
   const { origin } = await fails(new Normed((x) => x.abs().neg().sub(1).log()));
   assert.deepEqual([origin?.module, origin?.operator], ["middle", "log"]);
+});
+
+const APEX: readonly (readonly [string, ConstructorParameters<typeof ApexPrecision>[0]])[] = [
+  ["O0", { optLevel: "O0" }],
+  ["O1 with a static scale", { optLevel: "O1", lossScale: 128 }],
+  ["O2 with a static scale", { optLevel: "O2", lossScale: "128.0" }],
+  ["O3", { optLevel: "O3" }],
+  ["O2 that is switched off", { optLevel: "O2", enabled: false }],
+];
+/** The loss alone is NaN: its gradients are finite. */
+class NanLoss extends Net {
+  override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+    return super.trainingStep(batch, batchIdx).add(batchIdx >= 2 ? NaN : 0);
+  }
+}
+const nanOf = (x: Tensor): Tensor => x.float().mul(0).sub(1).sqrt().to(x.dtype);
+const NETS: readonly (readonly [string, string, () => Net])[] = [
+  ["finite gradients", "", () => new NanLoss((x) => x)],
+  ["NaN that the program adds", "middle", () => new Net((x) => x.add(NaN))],
+  ["gradients that are not finite", "middle", () => new Net(nanOf)],
+];
+for (const [name, options] of APEX)
+  test(`APEX ${name}: nothing skips, so a NaN loss ends the run before the weights have it`, async () => {
+    for (const [kind, module, make] of NETS) {
+      for (const detectNonFinite of [true, "gradients"] as const) {
+        seedEverything(0);
+        const net = make();
+        const error = await fails(net, { plugins: new ApexPrecision(options), detectNonFinite });
+        assert.equal(error.code, "ERR_NON_FINITE", kind);
+        assert.match(error.message, /^fit: expected a finite loss\. Received: NaN, at step 2 /, kind);
+        assert.equal(error.origin?.module, module, kind);
+        assert.ok(net.first.weight.isfinite().all().item(), kind);
+      }
+    }
+  });
+
+test("APEX with a static scale: gradients that are not finite, of a finite loss, are found when asked for, and in the next loss otherwise", async () => {
+  const fault = (x: Tensor): Tensor => x.float().mul(0).abs().sqrt().to(x.dtype).add(x);
+  for (const optLevel of ["O0", "O3"] as const) {
+    seedEverything(0);
+    const exact = await fails(new Net(fault), { plugins: new ApexPrecision({ optLevel }), detectNonFinite: "gradients" });
+    assert.match(exact.message, /^fit: expected finite gradients\. Received: gradients that are not, of first\.weight, first\.bias, at step 2 /);
+    seedEverything(0);
+    assert.match((await fails(new Net(fault), { plugins: new ApexPrecision({ optLevel }) })).message, /Received: NaN, at step 3 /);
+  }
+});
+
+test("APEX with a dynamic scale: a NaN loss with finite gradients ends the run at once, one with others at the smallest scale", async () => {
+  for (const optLevel of ["O1", "O2"] as const) {
+    seedEverything(0);
+    const error = await fails(new NanLoss((x) => x), { plugins: new ApexPrecision({ optLevel }) });
+    assert.match(error.message, /^fit: expected a finite loss\. Received: NaN, at step 2 /);
+    for (const [minLossScale, last] of [[2 ** 15, 2], [null, 31]] as const) {
+      seedEverything(0);
+      const trainer = new Trainer({ ...QUIET, plugins: new ApexPrecision({ optLevel, minLossScale }) });
+      const floor = await trainer.fit(new Net(nanOf, 0), { trainDataloaders: batches(40) }).then(() => null, (e: unknown) => e);
+      assert.ok(floor instanceof NonFiniteError && floor.code === "LOSS_SCALE_FLOOR", String(floor));
+      assert.match(floor.message, /^ampBackend "apex": expected finite gradients at the smallest loss scale\. Received: gradients that are not finite at scale \S+, of first\.weight, first\.bias.* or lower minLossScale\. It began in module middle \(Planted\), in the forward of operator sqrt: /);
+      assert.equal(trainer.globalStep, last);
+      assert.ok(trainer.skippedSteps === last);
+    }
+  }
+});
+
+test("APEX that is switched off has no scale", async () => {
+  const trainer = new Trainer({ ...QUIET, plugins: new ApexPrecision({ optLevel: "O2", enabled: false }) });
+  await trainer.fit(new Net((x) => x), { trainDataloaders: batches(2) });
+  assert.equal(trainer.lossScale, null);
+  assert.equal(trainer.precision.stateDict()?.["dynamic"], false);
+  assert.match(trainer.precision.explain({ print: false }).toString(), /loss scaling {2,}none: APEX is not enabled/);
 });

@@ -50,7 +50,7 @@ export class LossScaler {
     atMost("LossScaler.update", arguments, 1);
     if (!this.dynamic) return false;
     if (overflow) {
-      this.lossScale = Math.max(this.minLossScale, this.lossScale / 2);
+      this.lossScale = Math.max(this.minLossScale, this.lossScale / 2, Number.MIN_VALUE); // a scale of 0 is none
       this.unskipped = 0;
       return true;
     }

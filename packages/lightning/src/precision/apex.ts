@@ -1,4 +1,4 @@
-import { atMost, GradScaler, optim, scope, words } from "@nbit/torch";
+import { atMost, GradScaler, NbitError, optim, scope, words } from "@nbit/torch";
 import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, levelWith, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -6,6 +6,9 @@ import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./exp
 import type { ClipAlgorithm } from "./clip.js";
 import { Precision } from "./precision.js";
 import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
+
+/** A dynamic scale below it cures no overflow: where `GradScaler` ends too. */
+const SMALLEST_SCALE = 2 ** -14;
 
 /** Options of APEX; the level defaults to "O2", as Lightning's. */
 export type ApexPrecisionOptions = InitializeOptions;
@@ -140,7 +143,18 @@ export class ApexPrecision extends Precision {
     const overflow = this.#overflow;
     this.#attempted = false;
     this.#overflow = false;
-    this.#ready().lossScalers[0]?.update(overflow);
+    const scaler = this.#ready().lossScalers[0];
+    if (scaler === undefined) return;
+    if (overflow && this.#dynamic && scaler.lossScale <= Math.max(scaler.minLossScale, SMALLEST_SCALE)) throw this.#floorReached(scaler.lossScale);
+    scaler.update(overflow);
+  }
+
+  #floorReached(scale: number): NbitError {
+    const names = new Set(this.optimizers.flatMap((o) => this.#nonFinite(o)));
+    return new NbitError(
+      `ampBackend "apex": expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale ${scale}${names.size === 0 ? "" : `, of ${[...names].join(", ")}`}. The loss or a layer yields NaN or infinity: look there, or lower minLossScale.`,
+      "LOSS_SCALE_FLOOR",
+    );
   }
 
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
@@ -149,7 +163,11 @@ export class ApexPrecision extends Precision {
   }
 
   override get lossScale(): number | null {
-    return this.#amp?.lossScalers[0]?.lossScale ?? null;
+    return this.options.enabled === false ? null : (this.#amp?.lossScalers[0]?.lossScale ?? null);
+  }
+  /** A static scale skips nothing: NaN would go on into the weights. */
+  override get skipsOverflow(): boolean {
+    return this.#dynamic;
   }
   override get skippedSteps(): number {
     return this.#skipped;
@@ -158,6 +176,7 @@ export class ApexPrecision extends Precision {
     return this.#lastSkipped;
   }
   protected override get lossScaling(): string {
+    if (this.options.enabled === false) return "none: APEX is not enabled";
     const scaler = this.#amp?.lossScalers[0];
     return scaler === undefined ? `APEX ${this.options.optLevel}` : scaler.dynamic ? `dynamic, now ${scaler.lossScale}` : `static ${scaler.lossScale}`;
   }
@@ -187,7 +206,7 @@ export class ApexPrecision extends Precision {
     return this.#amp === null ? null : { ...this.#amp.stateDict(), dynamic: this.#dynamic, skippedSteps: this.#skipped };
   }
   get #dynamic(): boolean {
-    return this.#amp?.lossScalers[0]?.dynamic ?? false;
+    return this.options.enabled !== false && (this.#amp?.lossScalers[0]?.dynamic ?? false);
   }
 
   /**

@@ -43,17 +43,18 @@ function traceBack(step: TracedStep, calls: readonly Call[], from: Call, kind: K
     seen.add(call);
     const before = call;
     const input = call.event.inputs.find((t) => t?.bad === kind);
-    const maker = input?.id === undefined ? undefined : calls.findLast((c) => c.index < before.index && makes(c, input.id));
+    const maker = input?.id === undefined ? undefined : calls.findLast((c) => c.index < before.index && makes(c, input.id, kind));
     if (maker === undefined || seen.has(maker)) break;
     call = maker;
   }
   const infinite = kind === "nan" && !holds(call.event.inputs, "nan") ? call.event.inputs.find((t) => t?.bad === "inf") : undefined;
-  const source = infinite?.id === undefined ? undefined : calls.findLast((c) => c.index < call.index && makes(c, infinite.id));
+  const source = infinite?.id === undefined ? undefined : calls.findLast((c) => c.index < call.index && makes(c, infinite.id, "inf"));
   return { ...originAt(call, kind), infinityFrom: source === undefined ? null : traceBack(step, calls, source, "inf") };
 }
 
-function makes(call: Call, id: number | undefined): boolean {
-  return call.event.outputs.some((t) => t?.id === id) || call.inner.some((e) => e.outputs.some((t) => t?.id === id));
+/** A tensor that is gone may have had the id of a later one: it must have been of that kind too. */
+function makes(call: Call, id: number | undefined, kind: Kind): boolean {
+  return [call.event, ...call.inner].some((e) => e.outputs.some((t) => t?.id === id && t?.bad === kind));
 }
 
 function firstInBackward(step: TracedStep): NonFiniteOrigin | null {
