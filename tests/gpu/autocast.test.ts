@@ -33,7 +33,9 @@ function build(args: readonly Sample[], low: Low, kind: string): unknown[] {
   };
   return args.map(value);
 }
-function dtypesOf(call: Call, key: string): string[] | "error" {
+/** Kernels behind public operators, which are not to be called by themselves. */
+const REFUSED: readonly string[] = ["_cudnn_rnn", "_thnn_fused_gru_cell", "_thnn_fused_lstm_cell"];
+function dtypesOf(call: Call, key: string): string[] | "error" | "refused" {
   const [low, kind] = key.split(" ") as [Low, string];
   return scope(() => {
     const op = aten[call.op]?.[call.overload];
@@ -41,8 +43,8 @@ function dtypesOf(call: Call, key: string): string[] | "error" {
     try {
       const result: unknown = autocast({ deviceType: "cuda", dtype: low, cacheEnabled: false }, () => op(...build(call.args, low, kind)));
       return (Array.isArray(result) ? (result as unknown[]) : [result]).filter((t): t is Tensor => isTensor(t)).map((t) => t.dtype);
-    } catch {
-      return "error";
+    } catch (error) {
+      return error instanceof Error && error.message.includes("internal to libtorch") ? "refused" : "error";
     }
   });
 }
@@ -58,7 +60,7 @@ test("autocast gives the dtypes that PyTorch gives, for every operator of its ta
   for (const call of fixture.calls)
     for (const [key, expected] of Object.entries(call.results)) {
       const got = dtypesOf(call, key);
-      if (String(got) !== String(expected)) differences.push(`${call.op}.${call.overload} ${key}: ${String(got)}, PyTorch ${fixture.torch} ${String(expected)}`);
+      if (String(got) !== (REFUSED.includes(call.op) ? "refused" : String(expected))) differences.push(`${call.op}.${call.overload} ${key}: ${String(got)}, PyTorch ${fixture.torch} ${String(expected)}`);
     }
   assert.deepEqual(differences, []);
 });

@@ -3,9 +3,11 @@
 #include "checks.h"
 
 #include <ATen/Functions.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/record_function.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <unordered_map>
@@ -319,6 +321,23 @@ void writtenViews(const Arguments& call) {
     if (a.alias_info() != nullptr && a.alias_info()->isWrite()) NBIT_EXPECT(!t.is_conj() && !t.is_neg(), t, a.name(), " to be written as it lies in memory, not a conjugated or negated view (resolve it first)");
   });
 }
+bool ofRows(c10::Layout layout) { return layout == c10::kSparseCsr || layout == c10::kSparseCsc || layout == c10::kSparseBsr || layout == c10::kSparseBsc; }
+/** Most results given as `out` are resized and copied to by code that was written for memory in strides; where an operator has a kernel of another layout, that kernel knows what it writes. */
+Guard writableLayout(const c10::FunctionSchema& schema) {
+  const auto op = c10::Dispatcher::singleton().findSchema(schema.operator_name());
+  const auto has = [&](c10::DispatchKey key) { return op.has_value() && op->hasKernelForDispatchKey(key); };
+  const bool rows = has(c10::DispatchKey::SparseCsrCPU) || has(c10::DispatchKey::SparseCsrCUDA), mkldnn = has(c10::DispatchKey::MkldnnCPU);
+  return [=](const Arguments& call) {
+    eachTensor(call, [=](const at::Tensor& t, const c10::Argument& a) {
+      if (a.alias_info() == nullptr || !a.alias_info()->isWrite() || !a.kwarg_only()) return;
+      NBIT_EXPECT(rows || !ofRows(t.layout()), t, a.name(), " to be strided: this operator writes no other layout");
+      NBIT_EXPECT(mkldnn || t.layout() != c10::kMkldnn, t, a.name(), " to be strided: this operator writes no other layout");
+    });
+  };
+}
+bool hasOut(const c10::FunctionSchema& schema) {
+  return std::any_of(schema.arguments().begin(), schema.arguments().end(), [](const c10::Argument& a) { return a.kwarg_only() && a.alias_info() != nullptr && a.alias_info()->isWrite(); });
+}
 bool writesUnreturned(const c10::FunctionSchema& schema) {
   size_t written = 0;
   for (const auto& a : schema.arguments()) written += a.alias_info() != nullptr && a.alias_info()->isWrite() && a.type()->kind() != c10::TypeKind::ListType;
@@ -349,6 +368,7 @@ std::vector<Guard> guardsOf(const c10::FunctionSchema& schema) {
   add(schema.name());
   if (!schema.overload_name().empty()) add(schema.name() + "." + schema.overload_name());
   if (guards::writesUnreturned(schema)) found.emplace_back(guards::writtenViews);
+  if (guards::hasOut(schema)) found.push_back(guards::writableLayout(schema));
   return found;
 }
 
