@@ -1,12 +1,12 @@
 /** Runs workers until the calls or the time are used up, and starts another without the operator that ended one: a crash is a finding, not the end. */
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { showCall } from "./calls.js";
 import { read, write, type Written } from "./journal.js";
 import { smaller } from "./shrink.js";
+import { watched } from "./watched.js";
 
 export interface FuzzOptions {
   readonly seed: number;
@@ -44,41 +44,21 @@ export interface FuzzReport {
 }
 
 const worker = fileURLToPath(new URL("worker.js", import.meta.url));
-/** Data that the worker may hold: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve terabytes of address space; they have limits of their own. */
-const LIMIT = process.env["NBIT_SANITIZED"] === undefined ? "ulimit -d 1500000; " : "";
+const LIMIT_KB = 1_500_000;
 /** Tries that making a deadly call smaller may take; each try of one that hangs takes as long as patience lasts. */
 const SHRINKS = 60;
 const SHRINKS_OF_HANGS = 6;
 
 interface Ended {
   readonly output: string;
+  /** Null: it came to its end. */
   readonly how: string | null;
   readonly journal: string;
 }
 
-/** One worker; `journal` is watched: a call that does not end is one that hangs. */
-function once(args: readonly string[], journal: string, patience: number): Promise<Ended> {
-  const child = spawn("sh", ["-c", `${LIMIT}exec "$0" "$@"`, process.execPath, worker, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
-  let output = "";
-  let errors = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-2000)));
-  return new Promise((resolve, reject) => {
-    let hung = false;
-    const watch = setInterval(() => {
-      const touched = statSync(journal, { throwIfNoEntry: false })?.mtimeMs;
-      if (touched !== undefined && Date.now() - touched > patience * 1000) {
-        hung = true;
-        child.kill("SIGKILL");
-      }
-    }, 500);
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      clearInterval(watch);
-      const how = code === 0 ? null : hung ? `did not come back within ${patience} s` : `ended the process with ${signal ?? `exit code ${code ?? "?"}`}: ${errors.trim().split("\n").slice(-3).join(" | ")}`;
-      resolve({ output, how: how === null || existsSync(journal) ? how : `${how} (the worker did not start)`, journal: existsSync(journal) ? readFileSync(journal, "utf8") : "" });
-    });
-  });
+async function once(args: readonly string[], journal: string, patience: number): Promise<Ended> {
+  const { how, output, errors, journal: written } = await watched([worker, ...args], journal, patience, LIMIT_KB);
+  return { output, how: how === null ? null : how.kind === "hang" ? how.what : `${how.what}: ${errors.slice(-3).join(" | ")}`, journal: written };
 }
 
 /** A call that still ends a process, with as little in it as can be found. */

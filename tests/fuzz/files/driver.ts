@@ -1,9 +1,9 @@
 /** Has workers read mutated files, a few thousand each. What ends a worker, or keeps it from coming back, is a finding: its file is kept, and made smaller. */
-import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { watched, type Watched } from "../watched.js";
 import { MOST_MUTATIONS, mutated, soundFile, subjectOf } from "./case.js";
 
 export interface FileFuzzOptions {
@@ -38,7 +38,7 @@ export interface FileFuzzReport {
 const EVERY: readonly number[] = Array.from({ length: MOST_MUTATIONS }, (_, i) => i);
 
 interface Ended {
-  readonly how: { readonly kind: "end" | "hang"; readonly what: string } | null;
+  readonly how: Watched["how"];
   readonly output: string;
   /** The file in progress. */
   readonly index: number;
@@ -49,37 +49,18 @@ interface Part {
 }
 
 const worker = fileURLToPath(new URL("worker.js", import.meta.url));
-/** Data that a worker may hold, in KiB: absurd sizes shall fail to allocate, not fill the machine. */
-const LIMIT = 2_000_000;
+const LIMIT_KB = 2_000_000;
 
-function run(seed: number, first: number, end: number, folder: string, patience: number, keep?: readonly number[]): Promise<Ended> {
+async function run(seed: number, first: number, end: number, folder: string, patience: number, keep?: readonly number[]): Promise<Ended> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const journal = join(folder, "journal");
-  const args = ["-c", `ulimit -d ${LIMIT}; exec "$0" "$@"`, process.execPath, "--no-warnings", worker, String(seed), String(first), String(end), folder, (keep ?? []).join(",")];
-  const child = spawn("sh", args, { stdio: ["ignore", "pipe", "pipe"], cwd: folder, env: { ...process.env, OMP_NUM_THREADS: "1" } });
-  let output = "";
-  let errors = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-2000)));
-  return new Promise((resolve, reject) => {
-    let hung = false;
-    const watch = setInterval(() => {
-      const touched = statSync(journal, { throwIfNoEntry: false })?.mtimeMs;
-      if (touched === undefined || Date.now() - touched <= patience * 1000) return;
-      hung = true;
-      child.kill("SIGKILL");
-    }, 500);
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      clearInterval(watch);
-      const ended = code === 0 && output !== "" ? null : hung ? ({ kind: "hang", what: `did not come back within ${patience} s` } as const) : ({ kind: "end", what: `ended the process with ${signal ?? `exit code ${code ?? "?"}`}: ${errors.trim().split("\n").slice(-5).join("\n")}` } as const);
-      const [index = "", stage] = (statSync(journal, { throwIfNoEntry: false }) === undefined ? "" : readFileSync(journal, "utf8")).trim().split(" ");
-      // Not of the mutated file's making.
-      if (ended !== null && (index === "" || stage !== undefined)) reject(new Error(`The worker ${ended.what}`));
-      else resolve({ how: ended, output, index: Number(index) });
-    });
-  });
+  const args = ["--no-warnings", worker, String(seed), String(first), String(end), folder, (keep ?? []).join(",")];
+  const { how, output, errors, journal } = await watched(args, join(folder, "journal"), patience, LIMIT_KB);
+  const ended = how?.kind === "end" ? { ...how, what: `${how.what}: ${errors.join("\n")}` } : how;
+  const [index = "", stage] = journal.trim().split(" ");
+  // Not of the mutated file's making.
+  if (ended !== null && (index === "" || stage !== undefined)) throw new Error(`The worker ${ended.what}`);
+  return { how: ended, output, index: Number(index) };
 }
 
 export async function fuzzFiles(options: FileFuzzOptions): Promise<FileFuzzReport> {
