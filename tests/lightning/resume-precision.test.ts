@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
-import { nn, optim, randn, seedEverything, setNumThreads, tensor } from "@nbit/torch";
+import { loadCheckpoint, nn, optim, randn, saveCheckpoint, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 
 setNumThreads(1);
@@ -117,4 +117,31 @@ test("APEX goes on with the scale of PyTorch's and Lightning's entries, and of A
   const native = new MixedPrecision();
   native.loadStateDict({ amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } });
   assert.deepEqual([native.lossScale, native.scaler?.getGrowthTracker()], [512, 3]);
+});
+
+test("a file of format 1 from inside a window under a scale is refused before anything is touched: nothing tells whether its gradients are scaled", async () => {
+  const old = join(folder, "old.ckpt");
+  const write = async (options: TrainerOptions, stopAfter: number): Promise<void> => {
+    await new Trainer({ ...QUIET, ...options, maxEpochs: 1 }).fit(new Net(stopAfter), { trainDataloaders: batches() });
+    saveCheckpoint(old, { ...(loadCheckpoint(join(folder, "run.ckpt")) as object), format: 1 });
+  };
+  const resume = async (net: Net): Promise<void> => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(net, { trainDataloaders: batches(), ckptPath: old });
+  const weights = (net: Net): unknown => [...net.stateDict()].map(([name, t]) => [name, t.tolist()]);
+  for (const options of [{ precision: 16 }, apex("O1")(), apex("O2", { lossScale: 128 })(), apex("O2", { numLosses: 2 })()] as const) {
+    await write(options, 5);
+    const net = new Net(null);
+    const before = weights(net);
+    await assert.rejects(resume(net), { code: "ERR_RESUME_WINDOW", message: /^fit: expected true gradients in a checkpoint from inside an accumulation window\. Received: .*old\.ckpt, of format 1, which may hold them multiplied by the loss scale\. Go on from a checkpoint of the end of a window, / });
+    assert.deepEqual(weights(net), before);
+    assert.equal(net.seen, null);
+    await write(options, 4); // between two windows there are no gradients
+    await resume(net);
+  }
+  // A scale of 1, or none, multiplies nothing.
+  for (const options of [{ precision: 32 }, { precision: "bf16-true" }, apex("O0")(), apex("O3")()] as const) {
+    await write(options, 5);
+    const net = new Net(null);
+    await resume(net);
+    assert.equal((net.seen as Seen | null)?.gradient.length, 8);
+  }
 });

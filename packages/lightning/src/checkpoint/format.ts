@@ -6,8 +6,8 @@ import type { MetricState } from "../logging/metric.js";
 import type { ProgressState } from "../loops/progress.js";
 import type { RngState } from "../rng.js";
 
-/** Version of the layout below; a reader refuses newer ones. */
-export const CHECKPOINT_FORMAT = 1;
+/** Version of the layout below; a reader refuses newer ones. In format 1, gradients of an open window may be multiplied by the loss scale, or not. */
+export const CHECKPOINT_FORMAT = 2;
 
 /** Where a fit stood. */
 export interface LoopsState {
@@ -17,7 +17,7 @@ export interface LoopsState {
   readonly metrics: readonly MetricState[];
   /** Values that callbacks saw last. */
   readonly callbackMetrics: Record<string, number>;
-  /** Gradients of an accumulation window that was open, by parameter name; null otherwise. */
+  /** True gradients of an accumulation window that was open, by parameter name; null otherwise. */
   readonly gradients: Record<string, Tensor> | null;
   /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */
   readonly validation?: EvaluationState | undefined;

@@ -69,6 +69,7 @@ function gradientsOf(run: Run): Record<string, Tensor> {
 /** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. What is refused leaves both as they were. */
 export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
+  if (run.fn === "fit") checkWindow(run, checkpoint);
   mustEnd("onLoadCheckpoint", module.onLoadCheckpoint(checkpoint), AT_ONCE);
   const strict = { strict: module.strictLoading };
   const undo = new Undo();
@@ -134,6 +135,22 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
     const logger = run.loggers[i];
     if (logger?.constructor.name === name) mustEnd("loadStateDict", logger.loadStateDict(state), AT_ONCE);
   });
+}
+
+/** Nothing in a file of format 1 tells whether its gradients are scaled. Only a scale of 1 makes no difference. */
+function checkWindow(run: Run, { format, loops, precision }: Checkpoint): void {
+  if (format > 1 || Object.keys(loops?.gradients ?? {}).length === 0 || !scaled(precision?.state)) return;
+  throw new MisconfigurationError(
+    "fit",
+    "true gradients in a checkpoint from inside an accumulation window",
+    words(`${run.checkpointPath}, of format 1, which may hold them multiplied by the loss scale`),
+    "Go on from a checkpoint of the end of a window, or pass this one's weights on with loadFromCheckpoint.",
+    "ERR_RESUME_WINDOW",
+  );
+}
+/** Whether a precision's state has a loss scale other than 1: the native scaler's, or one of APEX's. */
+function scaled(state: Readonly<Record<string, unknown>> | null | undefined): boolean {
+  return Object.entries(state ?? {}).some(([name, value]) => (name === "scale" && value !== 1) || (/^loss_scaler\d+$/.test(name) && (value as { loss_scale?: unknown } | null)?.loss_scale !== 1));
 }
 
 function checkGradients(run: Run, gradients: Record<string, Tensor>): void {
