@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
-import { FLOAT8_RECIPES, Float8Linear, type Float8RecipeName } from "@nbit/lowbit";
-import { device, memory, nn, optim, randn, seedEverything, setNumThreads, type Tensor } from "@nbit/torch";
+import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, QuantizedPrecision, Trainer, type TrainerOptions } from "@nbit/lightning";
+import { FLOAT8_RECIPES, Float8Linear, withFloat8Histories, type Float8RecipeName } from "@nbit/lowbit";
+import { device, memory, nn, optim, randn, seedEverything, setNumThreads, zeros, type Tensor } from "@nbit/torch";
 import { QUIET, temporaryFolder, warningsOf } from "../helpers/training.js";
 
 setNumThreads(1);
@@ -22,6 +22,11 @@ class Net extends LightningModule {
   }
   override configureOptimizers(): optim.Optimizer {
     return new optim.AdamW(this.parameters(), { lr: 1e-2, eps: 1e-4 }); // float16 has no 1e-8
+  }
+}
+class Frozen extends Net {
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.second.parameters(), { lr: 1e-2 });
   }
 }
 const batches = (n = 20): Tensor[] => {
@@ -130,4 +135,64 @@ test("resume equals uninterrupted to the last bit, with the histories of delayed
   assert.deepEqual(resumed.net.losses, whole.net.losses.slice(5));
   for (const [name, t] of whole.net.stateDict()) assert.deepEqual(resumed.net.stateDict().get(name)?.tolist(), t.tolist(), name);
   assert.ok([...whole.net.stateDict().keys()].includes("first.amax_history_gradient"));
+});
+
+class Checked extends Net {
+  override validationStep(): void {}
+}
+const values = (net: nn.Module): unknown => [...net.stateDict()].filter(([name]) => !name.includes("amax_history")).map(([name, t]) => [name, t.double().tolist()]);
+
+test("histories of delayed scaling: another recipe, precision or module does without, one that wants them begins with empty ones, a longer one keeps the newest", async () => {
+  const of = (options: TrainerOptions): Trainer => new Trainer({ ...QUIET, maxEpochs: 1, ...options });
+  seedEverything(5);
+  const saved = join(folder, "delayed.ckpt");
+  const net = new Checked();
+  const first = of({ plugins: new Float8Precision({ recipe: "delayed", historyLength: 4 }) });
+  await first.fit(net, { trainDataloaders: batches(3) });
+  first.saveCheckpoint(saved);
+  const histories = (n: Net): number[][] => [...n.stateDict()].filter(([name]) => name.endsWith("amax_history_input")).map(([, t]) => t.tolist() as number[]);
+  const [history = []] = histories(net);
+  assert.deepEqual(history.map((bits) => bits > 0), [true, true, true, false]);
+
+  for (const options of [{ precision: 32 }, { plugins: new Float8Precision({ recipe: "rowwise" }) }] as const) {
+    const other = new Checked();
+    await of(options).validate(other, { dataloaders: batches(1), ckptPath: saved });
+    assert.deepEqual(values(other), values(net));
+    assert.deepEqual(histories(other), []);
+  }
+  assert.deepEqual(values(Checked.loadFromCheckpoint(saved, {}, { dtype: "bfloat16" })), values(net));
+  for (const [historyLength, kept] of [[6, [...history, 0, 0]], [2, history.slice(0, 2)]] as const) {
+    const other = new Checked();
+    await of({ plugins: new Float8Precision({ recipe: "delayed", historyLength }) }).validate(other, { dataloaders: batches(1), ckptPath: saved });
+    assert.deepEqual(histories(other)[0], kept);
+    // Weights that come without histories leave none of other weights behind.
+    other.loadStateDict(withFloat8Histories(other, new Map([...net.stateDict()].filter(([name]) => !name.includes("amax_history")))));
+    assert.deepEqual(histories(other)[0], kept.map(() => 0));
+  }
+  const wrong = new Checked();
+  const state = { ...Object.fromEntries(net.stateDict()), "first.amax_history_input": zeros([4]) };
+  assert.throws(() => wrong.loadStateDict(withFloat8Histories(wrong, { ...state, "first.weight": zeros([2]) })), { code: "STATE_DICT_MISMATCH" });
+  assert.throws(() => withFloat8Histories(null as never, {}), { code: "ERR_ARGUMENT", message: /^withFloat8Histories: expected module to be a module\. Received: null/ });
+});
+
+test("weights that are frozen in one format go on in no other, nor in float8: refused before anything is touched, with what to do", async () => {
+  const last = (_: nn.Linear, path: string): boolean => path !== "second";
+  const forms: readonly (() => TrainerOptions)[] = [() => ({ precision: 32 }), () => ({ precision: "transformer-engine" }), () => ({ plugins: new QuantizedPrecision("nf4", { filter: last }) }), () => ({ plugins: new QuantizedPrecision("int8", { filter: last }) })];
+  const path = join(folder, "frozen.ckpt");
+  for (const [i, from] of forms.entries()) {
+    seedEverything(6);
+    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, ...from() });
+    await trainer.fit(new Frozen(), { trainDataloaders: batches(2) });
+    trainer.saveCheckpoint(path);
+    for (const [j, to] of forms.entries()) {
+      const net = new Frozen();
+      const resumed = new Trainer({ ...QUIET, maxEpochs: 2, ...to() }).fit(net, { trainDataloaders: batches(2), ckptPath: path });
+      if (i === j || (i < 2 && j < 2)) {
+        await resumed;
+        continue;
+      }
+      await assert.rejects(resumed, { code: "STATE_DICT_MISMATCH", message: / Weights that are frozen in nf4, fp4 or int8 go on in the QuantizedPrecision that they were saved in; for another, / });
+      assert.equal(net.losses.length, 0);
+    }
+  }
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import { ApexPrecision, Float8Precision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { loadCheckpoint, nn, optim, randn, saveCheckpoint, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
@@ -13,6 +13,8 @@ setNumThreads(1);
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, accumulateGradBatches: 2 };
 const folder = mkdtempSync(join(tmpdir(), "nbit-resume-precision-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
+
+const SIDE = 16; // the least that float8 products take
 
 interface Seen {
   readonly globalStep: number;
@@ -23,8 +25,8 @@ interface Seen {
   readonly gradient: number[];
 }
 class Net extends LightningModule {
-  readonly layer = new nn.Linear(4, 2);
-  readonly norm = new nn.BatchNorm1d(2);
+  readonly layer = new nn.Linear(SIDE, SIDE);
+  readonly norm = new nn.BatchNorm1d(SIDE);
   seen: Seen | null = null;
   constructor(readonly stopAfter: number | null) {
     super();
@@ -68,10 +70,13 @@ const PRECISIONS: readonly (readonly [string, () => TrainerOptions, DType, numbe
   ["O2", apex("O2", { maxLossScale: 2 ** 13 }), "float32", 2 ** 13],
   ["O2, two losses", apex("O2", { maxLossScale: 2 ** 13, numLosses: 2 }), "float32", 2 ** 13],
   ["O3", apex("O3"), "float16", null],
+  ["float8", () => ({ precision: "transformer-engine" }), "bfloat16", null],
+  ["float8 beside float16", () => ({ precision: "transformer-engine-float16" }), "float16", null],
+  ["float8, delayed", () => ({ plugins: new Float8Precision({ recipe: "delayed" }) }), "bfloat16", null],
 ];
 const batches = (): Tensor[] => {
   seedEverything(3);
-  return Array.from({ length: 8 }, () => randn([4, 4]));
+  return Array.from({ length: 8 }, () => randn([4, SIDE]));
 };
 const rounded = (values: readonly number[], dtype: DType): number[] => tensor([...values], { dtype: "float64" }).to(dtype).double().tolist() as number[];
 
@@ -82,7 +87,7 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
     const trainer = new Trainer({ ...QUIET, ...fromOptions(), maxEpochs: 1 });
     await trainer.fit(first, { trainDataloaders: data });
     const was = first.seen;
-    assert.ok(was !== null && was.globalStep === 2 && was.momentum.length === 8 && was.gradient.length === 8);
+    assert.ok(was !== null && was.globalStep === 2 && was.momentum.length === SIDE ** 2 && was.gradient.length === SIDE ** 2);
     for (const [to, toOptions, dtype, toScale] of PRECISIONS) {
       const where = `${from} to ${to}`;
       const second = new Net(null);
@@ -142,6 +147,6 @@ test("a file of format 1 from inside a window under a scale is refused before an
     await write(options, 5);
     const net = new Net(null);
     await resume(net);
-    assert.equal((net.seen as Seen | null)?.gradient.length, 8);
+    assert.equal((net.seen as Seen | null)?.gradient.length, SIDE ** 2);
   }
 });

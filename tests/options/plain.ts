@@ -18,7 +18,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "lightning.Timer#": "timeElapsed timeRemaining",
   "lowbit.":
     "ConversionReport QuantizedLinear StableEmbedding WeightMemory amaxOf castFloat8 castReference dequantizeWeight dynamicMap dynamicMap4 emulated float8Support fp4Map " +
-    "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory",
+    "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory withFloat8Histories",
   "lowbit.Float8Linear#": "forward clearWeightCodes",
   "lowbit.LoRALinear#": "resetParameters forward delta mergedWeight merge unmerge",
   "lowbit.LowBitOptimizer#": "step stateDict loadStateDict stateBytes",

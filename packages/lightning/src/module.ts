@@ -1,3 +1,4 @@
+import { withFloat8Histories } from "@nbit/lowbit";
 import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, words } from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
@@ -256,7 +257,7 @@ export class LightningModule extends ModuleHooks {
     const module = withHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);
     if (options.dtype !== undefined) module.to(options.dtype);
-    module.loadStateDict(checkpoint.stateDict, { strict: module.strictLoading });
+    module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), { strict: module.strictLoading });
     return module;
   }
 

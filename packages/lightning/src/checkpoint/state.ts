@@ -1,5 +1,6 @@
-import { noGrad, plainText, words } from "@nbit/torch";
-import type { DType, Tensor } from "@nbit/torch";
+import { withFloat8Histories } from "@nbit/lowbit";
+import { NbitError, noGrad, plainText, words } from "@nbit/torch";
+import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
@@ -77,7 +78,11 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   if (run.fn === "fit") undo.keepWeights(module);
   run.restoring = undo;
   undo.guard(() => {
-    module.loadStateDict(checkpoint.stateDict, strict);
+    try {
+      module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), strict);
+    } catch (error) {
+      throw explainFrozen(error, module, checkpoint);
+    }
     for (const callback of trainer.callbacks) {
       mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
       const state = checkpoint.callbacks?.[callback.stateKey];
@@ -89,6 +94,13 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
       mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
     }
   });
+}
+
+/** Codes of frozen weights have one form only. */
+function explainFrozen(error: unknown, module: nn.Module, { stateDict }: Checkpoint): unknown {
+  const frozen = (keys: Iterable<string>): boolean => [...keys].some((key) => /(^|\.)weight_absmax$/.test(key));
+  if (!(error instanceof NbitError) || error.code !== "STATE_DICT_MISMATCH" || !(frozen(Object.keys(stateDict)) || frozen(module.stateDict().keys()))) return error;
+  return new NbitError(`${error.message} Weights that are frozen in nf4, fp4 or int8 go on in the QuantizedPrecision that they were saved in; for another, load the weights that they were made from into the module, and begin without ckptPath.`, error.code, { cause: error });
 }
 
 /** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when nothing draws any more. What is refused leaves weights and callbacks as they were before the run. */
