@@ -147,7 +147,7 @@ test("two reports leave as many tensors as one", async () => {
   assert.equal(memory().unreleased, unreleased);
 });
 
-test("report() rehearses a batch, or gives what a callback found, or says what is missing", async () => {
+test("report() makes a dry run of a batch, or returns what a callback found, or says what is missing", async () => {
   const trainer = new Trainer({ ...QUIET, precision: "bf16" });
   assert.throws(() => trainer.precision.report(), { code: "ERR_NO_REPORT", message: /^report: expected a batch, or a PrecisionReport callback that has run\. Received: neither\. Call trainer\.precision\.report\(\{ batch \}\)/ });
   const net = new Net();
@@ -160,7 +160,7 @@ test("report() rehearses a batch, or gives what a callback found, or says what i
   assert.throws(() => new PrecisionReport({ step: -1 }), { message: "PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole number ≥ 0. Received: -1." });
 });
 
-test("manual optimization is rehearsed without a step", async () => {
+test("a dry run of manual optimization takes no step", async () => {
   class Manual extends Net {
     override automaticOptimization = false;
     override trainingStep(batch: [Tensor, Tensor]): Tensor {

@@ -5,8 +5,8 @@ export { Trainer } from "./trainer.js";
 export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./trainer.js";
 export { PrecisionSearch } from "./precision-search.js";
 export type { PrecisionSearchOptions } from "./precision-search.js";
-export { flawOf, recommend, SearchResult } from "./seeing/search-result.js";
-export type { SearchRow } from "./seeing/search-result.js";
+export { flawOf, recommend, SearchResult } from "./diagnostics/search-result.js";
+export type { SearchRow } from "./diagnostics/search-result.js";
 export type { Duration, TrainerOptions } from "./trainer-options.js";
 export type { TrainerView } from "./trainer-view.js";
 export type { Batch, HookResult, RunningStage, StepOutcome, StepOutput, StepResult, TrainerFn, TrainerState, TrainerStatus } from "./types.js";
@@ -25,7 +25,7 @@ export type { LossScaleMonitorOptions, Overflow } from "./callbacks/loss-scale-m
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
 export { PrecisionLint, PrecisionLintError } from "./callbacks/precision-lint.js";
 export type { PrecisionLintOptions } from "./callbacks/precision-lint.js";
-export type { LintCode, LintFinding } from "./seeing/lint.js";
+export type { LintCode, LintFinding } from "./diagnostics/lint.js";
 export { PrecisionReport } from "./callbacks/precision-report.js";
 export type { PrecisionReportOptions } from "./callbacks/precision-report.js";
 export { ProgressBar } from "./callbacks/progress-bar.js";
@@ -75,13 +75,13 @@ export type { ModulePrecisions, PrecisionForOptions } from "./precision/per-modu
 export { TruePrecision } from "./precision/true.js";
 
 export type { DetectNonFinite } from "./loops/non-finite-watch.js";
-export { NonFiniteError } from "./seeing/non-finite.js";
-export type { NonFiniteOrigin } from "./seeing/origin.js";
-export type { OperatorUse, Reason } from "./seeing/attribution.js";
-export { measureRange, mergeRanges, rangeOf, sharesIn } from "./seeing/number-range.js";
-export type { DTypeRange, NumberRange, RangeShares } from "./seeing/number-range.js";
-export { StepPrecision } from "./seeing/step-precision.js";
-export type { ModulePrecision, StepPrecisionData, Totals } from "./seeing/step-precision.js";
+export { NonFiniteError } from "./diagnostics/non-finite.js";
+export type { NonFiniteOrigin } from "./diagnostics/origin.js";
+export type { OperatorUse, Reason } from "./diagnostics/attribution.js";
+export { measureRange, mergeRanges, rangeOf, sharesIn } from "./diagnostics/number-range.js";
+export type { DTypeRange, NumberRange, RangeShares } from "./diagnostics/number-range.js";
+export { StepPrecision } from "./diagnostics/step-precision.js";
+export type { ModulePrecision, StepPrecisionData, Totals } from "./diagnostics/step-precision.js";
 
 export type { Accelerator, DeviceSupport } from "./accelerators/accelerator.js";
 export { CPUAccelerator } from "./accelerators/cpu.js";

@@ -9,7 +9,7 @@ import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
 import { ModuleHooks } from "./module-hooks.js";
-import { explainLoss } from "./seeing/loss-errors.js";
+import { explainLoss } from "./diagnostics/loss-errors.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepOutput } from "./types.js";
 import { WarnOnce } from "./warnings.js";

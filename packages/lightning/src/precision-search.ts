@@ -6,9 +6,9 @@ import { attachHost, hostOf } from "./module.js";
 import { LightningModule } from "./module.js";
 import type { PrecisionInput } from "./precision/names.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
-import { rehearse } from "./seeing/rehearsal.js";
-import { SearchResult } from "./seeing/search-result.js";
-import type { SearchRow } from "./seeing/search-result.js";
+import { dryRun } from "./diagnostics/dry-run.js";
+import { SearchResult } from "./diagnostics/search-result.js";
+import type { SearchRow } from "./diagnostics/search-result.js";
 import { Trainer } from "./trainer.js";
 import type { Loaders } from "./trainer.js";
 import type { TrainerOptions } from "./trainer-options.js";
@@ -137,7 +137,7 @@ class Probe extends Callback {
 
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (this.losses.length === 0) {
-      rehearse({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx }, { afterBackward: () => this.#takeGradient(trainer, module) });
+      dryRun({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx }, { afterBackward: () => this.#takeGradient(trainer, module) });
       resetPeak(trainer);
     }
     this.#at = performance.now();

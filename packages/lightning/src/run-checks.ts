@@ -4,7 +4,7 @@ import { MisconfigurationError, misconfigured } from "./errors.js";
 import { isOverridden } from "./hooks.js";
 import { isLoader, type Fetcher } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
-import { hiddenParameters } from "./seeing/hidden-parameters.js";
+import { hiddenParameters } from "./diagnostics/hidden-parameters.js";
 import type { EvaluateOptions, FitOptions, PredictOptions } from "./trainer.js";
 import type { ResolvedOptions } from "./trainer-options.js";
 import type { TrainerFn } from "./types.js";

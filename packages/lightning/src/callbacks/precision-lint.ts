@@ -1,7 +1,7 @@
 import { atMost, checkOptions, kinds, NbitError, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { formatFindings, LINT_CODES, lintSettings, lintStep } from "../seeing/lint.js";
-import type { LintCode, LintFinding } from "../seeing/lint.js";
+import { formatFindings, LINT_CODES, lintSettings, lintStep } from "../diagnostics/lint.js";
+import type { LintCode, LintFinding } from "../diagnostics/lint.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
 import { streamKind, type OutputStream } from "../ui/ansi.js";
@@ -38,7 +38,7 @@ export class PrecisionLintError extends NbitError {
  * | `LINT_SCATTER` | scatter-like operators and running sums in 16 bits | first batch |
  * | `LINT_LOSS` | a loss computed in 16 bits | first batch |
  *
- * Casts up to float32 and regions with `enabled: false` are remedies, not faults. The first batch is rehearsed once: training goes on as if nobody had looked.
+ * Casts up to float32 and regions with `enabled: false` are remedies, not faults. One dry run is made of the first batch: training goes on as if nobody had looked.
  *
  * @throws {PrecisionLintError} `PrecisionLint: expected no findings. Received: 1. …`, when strict.
  * @example new Trainer({ precision: "bf16", callbacks: [new PrecisionLint({ strict: true })] });

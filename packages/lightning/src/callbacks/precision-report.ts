@@ -1,7 +1,7 @@
 import { atMost, ArgumentError, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { observeStep } from "../seeing/observe-step.js";
-import type { StepPrecision } from "../seeing/step-precision.js";
+import { observeStep } from "../diagnostics/observe-step.js";
+import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
 import { paintFor, streamKind, type OutputStream } from "../ui/ansi.js";
@@ -23,7 +23,7 @@ const NAMES: OptionNames<PrecisionReportOptions> = { step: either(whole("[0, ∞
 /**
  * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times, and how activations and gradients fit the compute dtype.
  *
- * The step is rehearsed before it is made: forward and backward run twice more, once measured and once traced, and leave weights, gradients, buffers and random state as they were, so that training
+ * Two dry runs of the step are made before it: forward and backward run twice more, once measured and once traced, and leave weights, gradients, buffers and random state as they were, so that training
  * goes on as if nobody had looked. Every other step costs a comparison.
  *
  * @throws {ArgumentError} `PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole number ≥ 0. Received: -1.`

@@ -8,7 +8,7 @@ import { makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { Fetcher } from "./fetch.js";
 import type { Fetched } from "./fetch.js";
-import { explainGradients } from "../seeing/loss-errors.js";
+import { explainGradients } from "../diagnostics/loss-errors.js";
 import { BatchScope, waitFor } from "./pending.js";
 import type { Pending } from "./pending.js";
 

@@ -3,8 +3,8 @@ import type { Device, Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
-import { explainLoss } from "../seeing/loss-errors.js";
-import { explainNonFinite, NonFiniteError } from "../seeing/non-finite.js";
+import { explainLoss } from "../diagnostics/loss-errors.js";
+import { explainNonFinite, NonFiniteError } from "../diagnostics/non-finite.js";
 import type { Batch } from "../types.js";
 import type { FitProgress } from "./progress.js";
 

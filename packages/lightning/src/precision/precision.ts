@@ -3,8 +3,8 @@ import type { Accelerator } from "../accelerators/accelerator.js";
 import { mapTensors } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { LightningModule } from "../module.js";
-import { observeStep } from "../seeing/observe-step.js";
-import type { StepPrecision } from "../seeing/step-precision.js";
+import { observeStep } from "../diagnostics/observe-step.js";
+import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { Batch } from "../types.js";
 import { clipGradients, type ClipAlgorithm } from "./clip.js";
 import { forecastMemory, makeExplanation } from "./explain.js";
@@ -132,7 +132,7 @@ export abstract class Precision {
     return loss;
   }
 
-  /** The same without a backward that follows, for a rehearsal. */
+  /** The same without a backward that follows, for a dry run. */
   previewLoss(loss: Tensor): Tensor {
     return this.scaleLoss(loss);
   }
@@ -225,7 +225,7 @@ export abstract class Precision {
   /**
    * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
    *
-   * With a batch, rehearses a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, gives the latest
+   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, gives the latest
    * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
    *
    * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`

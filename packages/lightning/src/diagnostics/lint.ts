@@ -4,7 +4,7 @@ import type { LightningModule } from "../module.js";
 import { dtypeOf, shortName } from "./attribution.js";
 import { measureRange, mergeRanges, NOTHING, rangeOf } from "./number-range.js";
 import { policyTableOf, traceStep } from "./observe-step.js";
-import type { RehearsalParts } from "./rehearsal.js";
+import type { DryRunParts } from "./dry-run.js";
 
 export const LINT_CODES = ["LINT_MANUAL_CAST", "LINT_NESTED_AUTOCAST", "LINT_SCATTER", "LINT_LOSS", "LINT_EPS", "LINT_LEARNING_RATE"] as const;
 export type LintCode = (typeof LINT_CODES)[number];
@@ -80,8 +80,8 @@ function* rateOf(optimizer: optim.Optimizer, i: number, module: LightningModule)
 const SCATTER = /^(scatter|scatter_add|scatter_reduce|index_add|index_reduce|index_put|_index_put_impl|put|segment_reduce|_?embedding_bag|cumsum|cumprod|logcumsumexp)_?$/;
 const LOSS = /(_loss\d*d?|cross_entropy|kl_div|log_softmax|binary_cross_entropy|_with_logits)$/;
 
-/** What one rehearsed step shows: casts and regions that the program makes itself, sums over many in 16 bits, losses in 16 bits. */
-export function lintStep(parts: RehearsalParts): LintFinding[] {
+/** What a dry run of one step shows: casts and regions that the program makes itself, sums over many in 16 bits, losses in 16 bits. */
+export function lintStep(parts: DryRunParts): LintFinding[] {
   const findings: LintFinding[] = [];
   let loss = null as DType | null;
   let inBackward = false;

@@ -7,18 +7,18 @@ import type { Call, OperatorUse } from "./attribution.js";
 import { ModuleWatch } from "./module-watch.js";
 import { measureRange, mergeRanges } from "./number-range.js";
 import type { NumberRange } from "./number-range.js";
-import { rehearse } from "./rehearsal.js";
-import type { RehearsalParts } from "./rehearsal.js";
+import { dryRun } from "./dry-run.js";
+import type { DryRunParts } from "./dry-run.js";
 import { StepPrecision } from "./step-precision.js";
 
-/** A rehearsed step as a list of operators with their modules. */
+/** A dry run as a list of operators with their modules. */
 export interface TracedStep {
   readonly calls: readonly Call[];
   readonly events: readonly TraceEvent[];
 }
 
-/** Rehearse a step and list what ran, in which module. `checkValues` reads every value of every operator. */
-export function traceStep(parts: RehearsalParts, options: { readonly checkValues?: boolean; readonly onLoss?: (loss: Tensor) => void; readonly onError?: (error: unknown) => void } = {}): TracedStep {
+/** Make a dry run of a step and list what ran, in which module. `checkValues` reads every value of every operator. */
+export function traceStep(parts: DryRunParts, options: { readonly checkValues?: boolean; readonly onLoss?: (loss: Tensor) => void; readonly onError?: (error: unknown) => void } = {}): TracedStep {
   const backward: [number, number][] = [];
   const step: [number, number] = [0, Infinity];
   const watch = new ModuleWatch(parts.module);
@@ -26,7 +26,7 @@ export function traceStep(parts: RehearsalParts, options: { readonly checkValues
     const { events } = traceOperators(
       () => {
         try {
-          rehearse(parts, {
+          dryRun(parts, {
             ...(options.onLoss === undefined ? {} : { onLoss: options.onLoss }),
             beforeStep: () => void (step[0] = traceMark()),
             afterStep: () => void (step[1] = traceMark()),
@@ -67,8 +67,8 @@ interface Values {
   parameterGradients: NumberRange | null;
 }
 
-/** Rehearse a step and measure the outputs of every module, their gradients, and those of parameters. */
-function measureStep(parts: RehearsalParts): Map<string, Values> {
+/** Make a dry run of a step and measure the outputs of every module, their gradients, and those of parameters. */
+function measureStep(parts: DryRunParts): Map<string, Values> {
   const { module } = parts;
   const found = new Map<string, Values>();
   const of = (name: string): Values => {
@@ -95,7 +95,7 @@ function measureStep(parts: RehearsalParts): Map<string, Values> {
     },
   });
   try {
-    rehearse(parts, {
+    dryRun(parts, {
       afterBackward: () => {
         for (const [name, child] of module.namedModules()) {
           for (const [, parameter] of child.namedParameters({ recurse: false })) {
@@ -112,11 +112,11 @@ function measureStep(parts: RehearsalParts): Map<string, Values> {
 }
 
 /**
- * Rehearse a step twice, once to measure values (which also warms caches up) and once to trace operators.
+ * Make two dry runs of a step, one to measure values (which also warms caches up) and one to trace operators.
  *
  * Costs two steps and the measuring; waits for the device. Leaves weights, gradients, buffers and random state as they were.
  */
-export function observeStep(parts: RehearsalParts, about: { readonly step: number }): StepPrecision {
+export function observeStep(parts: DryRunParts, about: { readonly step: number }): StepPrecision {
   const { module, precision, device } = parts;
   const values = measureStep(parts);
   const { calls } = traceStep(parts);

@@ -4,7 +4,7 @@ import { eachTensor } from "../collections.js";
 import type { NonFiniteOrigin } from "./origin.js";
 import { findOrigin } from "./origin.js";
 import { traceStep } from "./observe-step.js";
-import type { RehearsalParts } from "./rehearsal.js";
+import type { DryRunParts } from "./dry-run.js";
 
 /** Training met NaN or infinity. `origin` says where it began, `parameters` which parameters were not finite before the step. */
 export class NonFiniteError extends NbitError {
@@ -29,7 +29,7 @@ export interface NonFiniteFinding {
 const isFinite = (tensor: Tensor): boolean => !tensor.isFloatingPoint() || scope(() => tensor.detach().isfinite().all().item() !== 0);
 
 /** Replay a step that went wrong, reading the output of every operator, and say where numbers stopped being finite. Slow; waits for the device at every operator. */
-export function explainNonFinite(parts: RehearsalParts): NonFiniteFinding {
+export function explainNonFinite(parts: DryRunParts): NonFiniteFinding {
   let inBatch = false;
   eachTensor(parts.batch, (tensor) => (inBatch ||= !isFinite(tensor)));
   const parameters = [...parts.module.namedParameters()].filter(([, parameter]) => !isFinite(parameter)).map(([name]) => name);

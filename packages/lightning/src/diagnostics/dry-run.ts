@@ -12,8 +12,8 @@ import type { RngState } from "../rng.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
 
-/** What a rehearsal takes. */
-export interface RehearsalParts {
+/** What a dry run takes. */
+export interface DryRunParts {
   readonly module: LightningModule;
   readonly precision: Precision;
   readonly device: Device;
@@ -27,7 +27,7 @@ export interface RehearsalParts {
 }
 
 /** Told what happens inside. */
-export interface RehearsalWatcher {
+export interface DryRunWatcher {
   /** Before and after what a step does, without what is kept and put back around it. */
   beforeStep?(): void;
   afterStep?(): void;
@@ -43,7 +43,7 @@ export interface RehearsalWatcher {
  *
  * What the step method itself keeps in fields of the module (counters, lists) it keeps; the method is called once more than training would.
  */
-export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}): void {
+export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
   const { module, precision, device } = parts;
   scope(() => {
     const before = hostOf(module);
@@ -51,7 +51,7 @@ export function rehearse(parts: RehearsalParts, watcher: RehearsalWatcher = {}):
     const buffers = module.buffers().map((buffer): [Tensor, Tensor] => [buffer, buffer.detach().clone()]);
     const parameters = module.parameters();
     const gradients = parameters.map((parameter) => parameter.grad);
-    const host = new RehearsalHost(parts, before, watcher);
+    const host = new DryRunHost(parts, before, watcher);
     try {
       attachHost(module, host);
       for (const parameter of parameters) parameter.grad = null;
@@ -79,14 +79,14 @@ function lossOf(output: unknown): Tensor | null {
   return isPlainObject(output) && output.loss instanceof Tensor ? output.loss : null;
 }
 
-/** Stands in for the Trainer while a step is rehearsed: takes what is logged and forgets it, runs backward, steps nothing. */
-class RehearsalHost implements ModuleHost {
+/** Stands in for the Trainer during a dry run: takes what is logged and forgets it, runs backward, steps nothing. */
+class DryRunHost implements ModuleHost {
   currentHook: string | null = null;
-  readonly #parts: RehearsalParts;
+  readonly #parts: DryRunParts;
   readonly #before: ModuleHost | null;
-  readonly #watcher: RehearsalWatcher;
+  readonly #watcher: DryRunWatcher;
 
-  constructor(parts: RehearsalParts, before: ModuleHost | null, watcher: RehearsalWatcher) {
+  constructor(parts: DryRunParts, before: ModuleHost | null, watcher: DryRunWatcher) {
     this.#parts = parts;
     this.#before = before;
     this.#watcher = watcher;
