@@ -79,10 +79,10 @@ export class GraphedStep {
   }
 
   /** What stands in the way of windows of several batches. */
-  #windowObstacle(): string | null {
+  #graphUnsupportedReason(): string | null {
     const { module, precision } = this.#parts;
     if (isOverridden(module, "optimizerZeroGrad")) return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
-    return precision.windowObstacle;
+    return precision.graphUnsupportedReason;
   }
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
@@ -165,7 +165,7 @@ export class GraphedStep {
     this.#first = this.#graphs.make(null);
     // From the first step on, also those of the warm-up: a run that is resumed steps with the same rates, to the last bit, wherever its warm-up lies.
     for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);
-    const obstacle = accumulate > 1 ? this.#windowObstacle() : null;
+    const obstacle = accumulate > 1 ? this.#graphUnsupportedReason() : null;
     if (obstacle !== null) return this.#giveUp(obstacle, "steps run eagerly");
     step.zeroInPlace = accumulate > 1;
   }

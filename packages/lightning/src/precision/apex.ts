@@ -134,7 +134,7 @@ export class ApexPrecision extends Precision {
     });
   }
 
-  override get windowObstacle(): string {
+  override get graphUnsupportedReason(): string {
     return "APEX moves gradients between models and masters at every step";
   }
 

@@ -238,8 +238,8 @@ export class PerModulePrecision extends Precision {
   override beginReplays(): void {
     this.#steps.beginReplays();
   }
-  override get windowObstacle(): string | null {
-    return this.#steps.windowObstacle;
+  override get graphUnsupportedReason(): string | null {
+    return this.#steps.graphUnsupportedReason;
   }
   override stateDict(): Record<string, unknown> | null {
     return this.#steps.stateDict();

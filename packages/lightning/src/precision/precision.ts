@@ -210,7 +210,7 @@ export abstract class Precision {
   beginReplays(): void {}
 
   /** Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches; null: they can. */
-  get windowObstacle(): string | null {
+  get graphUnsupportedReason(): string | null {
     return null;
   }
 
