@@ -45,6 +45,7 @@ async function makeCheckpoint(path: string): Promise<void> {
   await fit(new Saves(), 3, callbacks());
 }
 
+const squaresBelowZero = { step: 1, expAvg: zeros([2, 2]), expAvgSq: ones([2, 2]).neg() };
 const DAMAGE: Readonly<Record<string, (c: Loose & Checkpoint) => void>> = {
   "an epoch that is NaN": (c) => { Object.assign(c["loops"]!["progress"]!, { epoch: NaN }); },
   "an epoch below 0": (c) => { Object.assign(c["loops"]!["progress"]!, { epoch: -1 }); },
@@ -66,6 +67,7 @@ const DAMAGE: Readonly<Record<string, (c: Loose & Checkpoint) => void>> = {
   "random numbers from nowhere": (c) => { Object.assign(c.rng!, { cpu: zeros([5056], { dtype: "uint8" }) }); },
   "optimizers that are no list": (c) => { Object.assign(c, { optimizerStates: 7 }); },
   "no groups of parameters": (c) => { Object.assign(c.optimizerStates![0]!, { paramGroups: null }); },
+  "averages of squares below zero": (c) => { Object.assign(c.optimizerStates![0]!["state"] as object, { 0: squaresBelowZero }); },
   "a schedule whose step is NaN": (c) => { Object.assign(c.lrSchedulers![0]!, { lastEpoch: NaN }); },
   "a loss scale of 0": (c) => { Object.assign(c.precision!.state!, { scale: 0 }); },
   "skipped steps that are a text": (c) => { Object.assign(c.precision!.state!, { skippedSteps: "many" }); },
@@ -103,4 +105,17 @@ test("the message names the file and the part", async () => {
   DAMAGE["an epoch that is NaN"]?.(checkpoint);
   saveCheckpoint(bad, checkpoint);
   await assert.rejects(fit(new Net(), 6, [], bad), { code: "CHECKPOINT_STATE", name: "CheckpointError", message: `${bad}: expected loops.progress.epoch to be a whole number from 0 to 2^53 - 1. Received: NaN. The state is damaged, or of another program.` });
+});
+
+test("the message about an optimizer's state names the parameter", async () => {
+  const [path, bad] = [join(folder, "c.ckpt"), join(folder, "bad-c.ckpt")];
+  await makeCheckpoint(path);
+  const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;
+  DAMAGE["averages of squares below zero"]?.(checkpoint);
+  saveCheckpoint(bad, checkpoint);
+  await assert.rejects(fit(new Net(), 6, [], bad), { code: "OPTIMIZER_STATE", message: /^Adam\.loadStateDict: expected expAvgSq of parameter 0 \(layer\.weight\) to be an average of squares, nowhere below zero\. / });
+  for (const ampLevel of ["O1", "O2"] as const) {
+    const trainer = new Trainer({ accelerator: "cpu", precision: 16, ampBackend: "apex", ampLevel, logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, maxEpochs: 4 });
+    await assert.rejects(trainer.fit(new Net(), { trainDataloaders: new DataLoader(data, { batchSize: 2, shuffle: true }), ckptPath: bad }), { code: "OPTIMIZER_STATE", message: /parameter 0 \(layer\.weight\)/ });
+  }
 });

@@ -131,3 +131,46 @@ test("a state that does not fit, or that a later version wrote, is refused by na
     assert.equal(JSON.stringify(optimizer.stateDict()), before);
   }
 });
+
+test("squares below zero are refused in every form, before anything is changed; values that are not finite load with a warning", async () => {
+  for (const family of FAMILY_NAMES) {
+    const signs = FAMILIES[family].states;
+    for (const format of ["dynamic8", "float8", null] as const) {
+      const run = start(family, format);
+      steps(run, 0, 2);
+      const given = (change: (s: Record<string, unknown>) => void): Record<string, unknown> => {
+        const dict = throughBytes(run.optimizer) as { state: Record<string, Record<string, unknown>> };
+        for (const s of Object.values(dict.state)) change(s);
+        return dict;
+      };
+      const before = JSON.stringify(run.optimizer.stateDict());
+      for (const [i, signed] of signs.entries()) {
+        const name = `state${i + 1}`;
+        // In 32 bits, which every optimizer reads: one element of the second parameter below zero.
+        const wide = given((s) => {
+          const value = s[name] as Tensor;
+          const sized = full([...value.shape], 1);
+          if (value.numel() === 33) sized.setAt([7], -1);
+          for (const key of [`absmax${i + 1}`, `qmap${i + 1}`]) Reflect.deleteProperty(s, key);
+          s[name] = sized;
+        });
+        if (signed) new LowBitOptimizer(run.params, family, format, OPTIONS).loadStateDict(wide);
+        else assert.throws(() => run.optimizer.loadStateDict(wide), { code: "OPTIMIZER_STATE", message: new RegExp(`${name} of parameter 1 to be an average of squares, nowhere below zero`) }, `${family} ${String(format)} ${name}`);
+        // Codes whose map has negative values.
+        const qmap = stateOf(run)[`qmap${i + 1}`];
+        if (signed || !isTensor(qmap)) continue;
+        assert.throws(() => run.optimizer.loadStateDict(given((s) => isTensor(s[`qmap${i + 1}`]) && (s[`qmap${i + 1}`] = qmap.sub(0.5)))), { code: "OPTIMIZER_STATE", message: /nowhere below zero/ });
+      }
+      assert.equal(JSON.stringify(run.optimizer.stateDict()), before);
+    }
+  }
+  const heard: string[] = [];
+  process.once("warning", (w: Error & { code?: string }) => heard.push(`${w.code} ${w.message}`));
+  const run = start("adam", null);
+  steps(run, 0, 1);
+  const dict = throughBytes(run.optimizer) as { state: Record<string, Record<string, unknown>> };
+  (dict.state["1"] as Record<string, unknown>)["state1"] = full([33], NaN);
+  run.optimizer.loadStateDict(dict);
+  await new Promise((done) => setImmediate(done));
+  assert.match(heard.join(), /^WARN_OPTIMIZER_STATE LowBitOptimizer\.loadStateDict: NaN or infinity in state1 of parameter 1\. /);
+});

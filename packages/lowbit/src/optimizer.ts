@@ -196,6 +196,10 @@ export class LowBitOptimizer extends optim.Optimizer {
   protected override get algorithm(): string {
     return `${this.family.name} (low-bit)`;
   }
+  /** All states in one format have one map. */
+  protected override get sharedState(): readonly string[] {
+    return this.family.states.map((_, i) => `qmap${i + 1}`);
+  }
   protected override savedOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
     const { blockSize: _1, min8bitSize: _2, optimBits: _3, offload: _4, ...taken } = options;
     return taken;
@@ -218,6 +222,9 @@ export class LowBitOptimizer extends optim.Optimizer {
     const version: unknown = s["version"] ?? 0;
     if (typeof version !== "number" || !(version <= VERSION)) refuse(`state of version ${VERSION} or older`, String(version), "It was saved by a later nbit; update @nbit/lowbit.");
     const states = this.family.states.map((_, i) => savedState(refuse, s, i, p, position));
+    scope(() => this.family.states.forEach((signed, i) => {
+      if (!signed) optim.requireNonNegative(refuse, `state${i + 1}`, position, widened(states[i] as SavedState, p));
+    }));
     if (s[`state${states.length + 1}`] !== undefined) refuse(`${states.length} states of parameter ${position}`, `keys ${Object.keys(s).join(", ")}`, "Is it the state of another optimizer?");
     const compensation = s["compensation"] === undefined || p.dtype === "float32" ? null : optim.likeParameter(refuse, "compensation", position, s["compensation"], p);
     const made = this.#fresh(p, g, this.isLowBit(p, g));

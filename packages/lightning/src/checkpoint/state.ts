@@ -1,5 +1,5 @@
 import { withFloat8Histories } from "@nbit/lowbit";
-import { NbitError, noGrad, plainText, words } from "@nbit/torch";
+import { NbitError, noGrad, optim, plainText, words } from "@nbit/torch";
 import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
@@ -132,6 +132,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
     warn("WARN_RESUME_PRECISION", plainText(`fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`));
   }
   if (precision.state !== null) run.precision.loadStateDict(precision.state);
+  for (const [name, parameter] of run.module.namedParameters()) optim.setParameterName(parameter, name);
   run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
   run.schedulers.forEach(({ scheduler }, i) => mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE));
 

@@ -70,7 +70,7 @@ abstract class AdamBase extends Optimizer {
     return this.#decoupled ? "AdamW" : "Adam";
   }
   protected override stateFields(group: ParamGroup): StateFields {
-    return { step: "step", expAvg: "like", expAvgSq: "like", maxExpAvgSq: group["amsgrad"] === true ? "like" : "like?" };
+    return { step: "step", expAvg: "like", expAvgSq: "squares", maxExpAvgSq: group["amsgrad"] === true ? "squares" : "squares?" };
   }
 
   #fresh(p: Tensor, g: Group): ParameterState {

@@ -1,5 +1,5 @@
 export { Optimizer, type OptimizerState, type ParamGroup, type ParameterState, type ParamsLike, type StateFields, type StateValue } from "./optimizer.js";
-export { likeParameter, stepCount, type Refuse, type SavedParameter } from "./saved-state.js";
+export { likeParameter, requireNonNegative, stepCount, type Refuse, type SavedParameter } from "./saved-state.js";
 export { fromTorch, toTorch } from "./torch-state.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export { Adam, AdamW, type AdamOptions } from "./adam.js";
@@ -9,5 +9,5 @@ export { LRScheduler } from "./lr/scheduler.js";
 export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR } from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
-export { parameterBehind, setStandIn } from "./stand-in.js";
+export { parameterBehind, setParameterName, setStandIn } from "./stand-in.js";
 export { gradientValues, isFiniteGradient } from "./gradient-values.js";

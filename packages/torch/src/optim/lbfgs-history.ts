@@ -42,6 +42,8 @@ export function historyOf(s: ParameterState): History {
   };
 }
 
+/** Only pairs whose product is positive are kept. */
+const nonNegative = (v: number): boolean => v >= 0 && v < Infinity;
 const KEYS = new Set<string>(Object.keys(emptyHistory()));
 
 /**
@@ -82,11 +84,11 @@ export function readHistory(refuse: Refuse, saved: Readonly<Record<string, unkno
       const h = { ...emptyHistory(), funcEvals: count("funcEvals"), nIter: count("nIter") };
       if (h.nIter === 0) return stateOfHistory(h);
       h.t = number("t", saved["t"], Number.isFinite, "a finite number");
-      h.hDiag = number("hDiag", saved["hDiag"], Number.isFinite, "a finite number");
+      h.hDiag = number("hDiag", saved["hDiag"], nonNegative, "a finite number ≥ 0");
       h.prevLoss = number("prevLoss", saved["prevLoss"], () => true, "a number");
       const [dirs, stps, ro] = [list("oldDirs"), list("oldStps"), list("ro")];
       if (dirs.length !== stps.length || dirs.length !== ro.length || dirs.length > historySize) refuse(`as many of oldDirs, oldStps and ro, and at most historySize (${historySize})`, `${dirs.length}, ${stps.length} and ${ro.length}`);
-      h.ro = ro.map((v, i) => number(`ro[${i}]`, v, Number.isFinite, "a finite number"));
+      h.ro = ro.map((v, i) => number(`ro[${i}]`, v, nonNegative, "a finite number ≥ 0"));
       h.d = kept("d", saved["d"]);
       h.prevFlatGrad = kept("prevFlatGrad", saved["prevFlatGrad"]);
       h.oldDirs = dirs.map((v, i) => kept(`oldDirs[${i}]`, v));

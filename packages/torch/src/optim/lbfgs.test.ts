@@ -132,7 +132,7 @@ test("a history that does not fit is refused, and nothing changes", () => {
     [{ prevLoss: "x" }, /prevLoss/], [{ velocity: 1 }, /Received: velocity/],
     [{ d: ones([2]) }, /d to have shape \[3\].*Received: shape \[2\]/], [{ d: null }, /d to be a dense/], [{ d: ones([3], { dtype: "int64" }) }, /d to be a dense/], [{ prevFlatGrad: ones([3, 1]) }, /prevFlatGrad to have shape/],
     [{ prevFlatGrad: ones([3]).toSparse() }, /dense/], [{ oldDirs: 3 }, /oldDirs to be an array/], [{ oldDirs: list.slice(1) }, /as many/], [{ oldStps: list.map(() => ones([4])) }, /oldStps\[0\] to have shape/],
-    [{ ro: list.map(() => NaN) }, /ro\[0\]/], [{ ro: list.map(() => "1") }, /ro\[0\]/], [{ oldDirs: [...list, ...list], oldStps: [...list, ...list], ro: [...list, ...list].map(() => 1) }, /at most historySize \(3\)/],
+    [{ hDiag: -1 }, /hDiag to be a finite number ≥ 0/], [{ ro: list.map(() => -1) }, /ro\[0\] to be a finite number ≥ 0/], [{ ro: list.map(() => NaN) }, /ro\[0\]/], [{ ro: list.map(() => "1") }, /ro\[0\]/], [{ oldDirs: [...list, ...list], oldStps: [...list, ...list], ro: [...list, ...list].map(() => 1) }, /at most historySize \(3\)/],
   ];
   assert.ok(list.length > 1);
   for (const [change, message] of wrong) {

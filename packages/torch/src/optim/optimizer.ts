@@ -17,15 +17,15 @@ import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { operator } from "./operators.js";
 import { stepAsPairs } from "./pairs.js";
 import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
-import { copyState, disposeState, readStateDict, refusing, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
+import { copyState, disposeState, namesOfNonFinite, readStateDict, refusing, warnOfNonFinite, withNames, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
 /** One thing that an optimizer remembers; lists are LBFGS's. */
 export type StateValue = Tensor | number | null | readonly (Tensor | number)[];
 /** What an optimizer remembers of one parameter. */
 export type ParameterState = Record<string, StateValue>;
-/** What a saved state must (or, with a question mark, may) have: a tensor like its parameter, or a count of steps. */
-export type StateFields = Readonly<Record<string, "like" | "like?" | "step">>;
+/** What a saved state must (or, with a question mark, may) have: a tensor like its parameter, one of squares, which is nowhere negative, or a count of steps. */
+export type StateFields = Readonly<Record<string, "like" | "like?" | "squares" | "squares?" | "step">>;
 export interface ParamGroup {
   params: Tensor[];
   lr: number;
@@ -378,34 +378,40 @@ export abstract class Optimizer {
   }
 
   /**
-   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their parameters' device and dtype. The whole of it is checked first.
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their parameters' device and dtype. The whole of it is checked first: every tensor is read
+   * once, which waits for its device. Values that are not finite are taken, with one warning (`WARN_OPTIMIZER_STATE`): a run that diverged, or whose squares overflow 16 bits, saves them.
    * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed: of another algorithm, groups of another number or size, options of another kind or out of range, state under other names, of
-   * other shapes or kinds than its parameter, or a count of steps that is none.
+   * other shapes or kinds than its parameter, squares below zero, or a count of steps that is none.
    */
   loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
     atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
-    const refuse = refusing(`${this.constructor.name}.loadStateDict`);
+    const fn = `${this.constructor.name}.loadStateDict`;
+    const all = this.paramGroups.flatMap((g) => g.params);
+    const called = withNames(all);
+    const refuse = refusing(fn, called);
     const saved = readStateDict(refuse, given, this.paramGroups, this.algorithm);
     const groups = saved.options.map((options, i) => withOptions(refuse, this.paramGroups[i] as ParamGroup, i, this.savedOptions(options), this.defaults));
     for (const group of groups) {
       checkRounding(this.constructor.name, group);
       this.validate(group);
     }
-    const all = this.paramGroups.flatMap((g) => g.params);
     const made: (readonly [Tensor, ParameterState])[] = [];
+    const notFinite: string[] = [];
     try {
       for (const one of saved.parameters) {
         const p = all[one.position] as Tensor;
         const state = this.adoptState(refuse, one, p, groups[one.group] as ParamGroup);
         if (Object.keys(state).length > 0) made.push([p, state]);
+        for (const name of namesOfNonFinite(state)) notFinite.push(`${name} of parameter ${one.position}`);
       }
     } catch (error) {
-      for (const [, state] of made) disposeState(state);
+      for (const [, state] of made) disposeState(state, this.sharedState);
       throw error;
     }
     groups.forEach((group, i) => Object.assign(this.paramGroups[i] as ParamGroup, group));
     this.state.clear();
     for (const [p, state] of made) this.state.set(p, state);
+    if (notFinite.length > 0) warnOfNonFinite(fn, notFinite.map(called));
   }
   /** Which algorithm a state dict is of; null: not known. */
   protected get algorithm(): string | null {
@@ -414,6 +420,10 @@ export abstract class Optimizer {
   /** What the state of each parameter of a group consists of; null: not known, and not checked. */
   protected stateFields(_group: ParamGroup): StateFields | null {
     return null;
+  }
+  /** Names of states whose tensors are not one parameter's alone. */
+  protected get sharedState(): readonly string[] {
+    return [];
   }
   /** Saved options that a group takes over. */
   protected savedOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

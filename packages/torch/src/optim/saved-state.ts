@@ -1,11 +1,14 @@
 /** State dicts of optimizers: read whole, and checked, before anything changes. */
 import { noGrad } from "../autograd/modes.js";
 import { NbitError } from "../errors.js";
+import { plainText } from "../plain-text.js";
 import { isTensor } from "../tensor/handle.js";
-import { outsideScopes } from "../tensor/scope.js";
+import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { ParamGroup, ParameterState, StateFields, StateValue } from "./optimizer.js";
+import { parts } from "./pairs.js";
 import { is16Bit } from "./rounding.js";
+import { parameterName } from "./stand-in.js";
 import { fromTorch } from "./torch-state.js";
 
 /** One parameter's saved state, as it was given. */
@@ -23,10 +26,19 @@ export interface SavedState {
 
 /** @internal Makes the errors of one `loadStateDict`. */
 export type Refuse = (expected: string, received: string, fix?: string) => never;
-export function refusing(fn: string): Refuse {
+export function refusing(fn: string, called: (text: string) => string): Refuse {
   return (expected, received, fix = "") => {
-    throw new NbitError(`${fn}: expected ${expected}. Received: ${received}.${fix === "" ? "" : ` ${fix}`}`, "OPTIMIZER_STATE");
+    throw new NbitError(plainText(`${fn}: expected ${called(expected)}. Received: ${called(received)}.${fix === "" ? "" : ` ${fix}`}`), "OPTIMIZER_STATE");
   };
+}
+/** @internal Puts the names of parameters, where they have one, beside their positions. */
+export function withNames(parameters: readonly Tensor[]): (text: string) => string {
+  return (text) =>
+    text.replaceAll(/\bparameter (\d+)/g, (said, position: string) => {
+      const p = parameters[Number(position)];
+      const name = p === undefined ? null : parameterName(p);
+      return name === null ? said : `${said} (${name})`;
+    });
 }
 
 /** What a message says of any value of a state. */
@@ -102,6 +114,23 @@ export function likeParameter(refuse: Refuse, name: string, position: number, va
   return value.detach().to({ device: p.device, dtype: p.dtype, copy: true });
 }
 
+/** @internal Sums and averages of squares; NaN is not negative. Reads the tensor: waits for its device. */
+export function requireNonNegative(refuse: Refuse, name: string, position: number, value: Tensor): void {
+  const negative = scope(() => noGrad(() => parts(value).lt(0).any().item()));
+  if (negative) refuse(`${name} of parameter ${position} to be an average of squares, nowhere below zero`, "one with negative values", "The state is damaged, or of another optimizer.");
+}
+
+/** @internal Names of what in a state holds NaN or infinity. Reads its tensors. */
+export function namesOfNonFinite(state: ParameterState): string[] {
+  const finite = (t: Tensor): boolean => scope(() => noGrad(() => Boolean((t.dtype.startsWith("float8") ? t.to("float32") : t).isfinite().all().item())));
+  return Object.entries(state).flatMap(([name, value]) => ([value].flat().every((v) => !isTensor(v) || !(v.isFloatingPoint() || v.isComplex()) || finite(v)) ? [] : [name]));
+}
+/** @internal */
+export function warnOfNonFinite(fn: string, names: readonly string[]): void {
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
+  process.emitWarning(plainText(`${fn}: NaN or infinity in ${names.slice(0, 3).join(", ")}${more}. The run that saved them diverged, or its squares overflowed in 16 bits: parameters become NaN, or stay as they are. Go on from an earlier checkpoint, or leave their state out.`), { type: "NbitWarning", code: "WARN_OPTIMIZER_STATE" });
+}
+
 /** @internal A count of steps, from a number or a tensor of one element. */
 export function stepCount(refuse: Refuse, position: number, value: unknown): number {
   const what = `step of parameter ${position}`;
@@ -122,17 +151,18 @@ export function copyState(refuse: Refuse, saved: SavedParameter, p: Tensor, fiel
   return noGrad(() =>
     outsideScopes(() => {
       try {
-        for (const [name, kind] of Object.entries(fields ?? {})) if (kind !== "like?" && state[name] === undefined) refuse(`${name} in the state of parameter ${position}`, `keys ${Object.keys(state).join(", ")}`, "Is it the state of another optimizer?");
+        for (const [name, kind] of Object.entries(fields ?? {})) if (!kind.endsWith("?") && state[name] === undefined) refuse(`${name} in the state of parameter ${position}`, `keys ${Object.keys(state).join(", ")}`, "Is it the state of another optimizer?");
         for (const [name, value] of Object.entries(state)) {
           if (name === "__proto__") refuse(`state of parameter ${position} by name`, name);
           const kind = name === "compensation" ? "like?" : fields === null ? "any" : Object.hasOwn(fields, name) ? fields[name] : undefined;
           if (kind === undefined) refuse(`${Object.keys(fields ?? {}).join(", ") || "no state"} for parameter ${position}`, name, "Is it the state of another optimizer?");
           else if (kind === "step") made[name] = makeStep(stepCount(refuse, position, value));
           else if (kind === "any") made[name] = anything(refuse, name, position, value, p);
-          else if (kind === "like" || value !== null) {
+          else if (!kind.endsWith("?") || value !== null) {
             const copy = likeParameter(refuse, name, position, value, p);
             if (name === "compensation" && !is16Bit(p.dtype)) copy.dispose();
             else made[name] = copy;
+            if (kind.startsWith("squares")) requireNonNegative(refuse, name, position, copy);
           }
         }
         return made;
@@ -152,7 +182,7 @@ function anything(refuse: Refuse, name: string, position: number, value: unknown
   return value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true });
 }
 
-/** @internal Gives back the tensors of a state that nothing will use. */
-export function disposeState(state: ParameterState): void {
-  for (const value of Object.values(state).flat()) if (isTensor(value)) value.dispose();
+/** @internal Gives back the tensors of a state that nothing will use, but for those that others have too. */
+export function disposeState(state: ParameterState, shared: readonly string[] = []): void {
+  for (const [name, value] of Object.entries(state)) if (!shared.includes(name)) for (const v of [value].flat()) if (isTensor(v)) v.dispose();
 }

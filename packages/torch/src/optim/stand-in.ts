@@ -1,5 +1,6 @@
 /** Tensors that an optimizer steps in the place of a model's parameters, as float32 masters: what was said of the parameter holds for them. */
 import type { Tensor } from "../tensor/tensor.js";
+import { text } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import { tensorKind } from "../tensor/kinds.js";
 
@@ -15,4 +16,17 @@ export function setStandIn(master: Tensor, parameter: Tensor): void {
 export function parameterBehind(stepped: Tensor): Tensor {
   atMost("parameterBehind", arguments, 1);
   return behind.get(stepped) ?? stepped;
+}
+
+const names = new WeakMap<Tensor, string>();
+
+/** @internal Say what messages call a parameter. */
+export function setParameterName(parameter: Tensor, name: string): void {
+  atMost("setParameterName", arguments, 2);
+  checkArguments("setParameterName", { parameter, name }, { parameter: tensorKind, name: text });
+  names.set(parameter, name);
+}
+/** The name of what an optimizer steps, or of the parameter behind it; null: nobody said one. */
+export function parameterName(stepped: Tensor): string | null {
+  return names.get(parameterBehind(stepped)) ?? null;
 }

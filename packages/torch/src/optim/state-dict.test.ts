@@ -54,6 +54,7 @@ for (const [name, make, states] of OPTIMIZERS) {
           [`${s} complex`, changed(tensor([1, 2, 3, 4].map((v) => new Complex(v, 0)))), /floating point/], [`${s} sparse`, changed(ones([4]).toSparse()), /dense/], [`${s} disposed`, changed(disposed), /disposed/],
         ];
       }),
+      ...tensors.filter((s) => s.endsWith("Sq")).map((s): [string, (d: Dict) => unknown, RegExp] => [`${s} below zero`, (d) => ({ ...d, state: { ...d.state, 1: { ...d.state["1"], [s]: tensor([1, NaN, -1e-30, Infinity]) } } }), new RegExp(`${s} of parameter 1 to be an average of squares, nowhere below zero\\. Received: one with negative values`)]),
       ...(states.includes("step")
         ? [NaN, -1, 1.5, Infinity, "1", null, true, tensor(NaN), tensor(-1), tensor(0.5), tensor([1, 2]), ones([4]), tensor([]), tensor(1).toSparse(), tensor(true), tensor([new Complex(1, 0)])].map(
             (value, i): [string, (d: Dict) => unknown, RegExp] => [`step, case ${i}`, (d) => ({ ...d, state: { ...d.state, 0: { ...d.state["0"], step: value } } }), /step of parameter 0 to be/],
@@ -146,4 +147,42 @@ test("an optimizer of one's own takes any plain state", () => {
   const kept = fresh.state.get(p) ?? {};
   assert.deepEqual([(kept["mean"] as Tensor).dtype, (kept["history"] as Tensor[]).length, kept["count"], kept["none"], fresh.paramGroups[0]?.lr], ["bfloat16", 2, 3, null, 1]);
   assert.throws(() => fresh.loadStateDict({ ...optimizer.stateDict(), state: { 0: { mean: "x" } } }), { code: "OPTIMIZER_STATE" });
+});
+
+test("state that is not finite loads with one warning, which names it; -0 and state without elements are no cause", async () => {
+  const { optimizer } = stepped((p) => new optim.AdamW(p, { amsgrad: true }));
+  const load = async (change: (state: Record<string, Record<string, unknown>>) => void): Promise<string[]> => {
+    const heard: string[] = [];
+    const listen = (w: Error & { code?: string }): void => void (w.code === "WARN_OPTIMIZER_STATE" && heard.push(w.message));
+    process.on("warning", listen);
+    const dict = copyOf(optimizer);
+    change(dict.state);
+    optimizer.loadStateDict(dict);
+    await new Promise((done) => setImmediate(done));
+    process.off("warning", listen);
+    return heard;
+  };
+  assert.deepEqual(await load((s) => Object.assign(s["1"] ?? {}, { expAvg: tensor([-0, 1, -2, 3]), expAvgSq: tensor([-0, 0, 1e30, 1e-45]) })), []);
+  assert.deepEqual(await load((s) => Object.assign(s["1"] ?? {}, { expAvgSq: tensor([1, Infinity, 0, 0]) })), [
+    "AdamW.loadStateDict: NaN or infinity in expAvgSq of parameter 1. The run that saved them diverged, or its squares overflowed in 16 bits: parameters become NaN, or stay as they are. Go on from an earlier checkpoint, or leave their state out.",
+  ]);
+  const all = (await load((s) => Object.values(s).forEach((one) => Object.assign(one, { expAvg: (one["expAvg"] as Tensor).mul(NaN), expAvgSq: (one["expAvgSq"] as Tensor).mul(NaN) })))).join();
+  assert.match(all, /^AdamW\.loadStateDict: NaN or infinity in expAvg of parameter 0, expAvgSq of parameter 0, expAvg of parameter 1 and 1 more\. /);
+  // float32 squares that float16 does not hold.
+  const half = new optim.AdamW([new nn.Parameter(ones([2, 3], { dtype: "float16" })), new nn.Parameter(zeros([0], { dtype: "float16" }))]);
+  const heard: string[] = [];
+  process.once("warning", (w) => heard.push(w.message));
+  half.loadStateDict({ state: { 0: { step: 1, expAvg: zeros([2, 3]), expAvgSq: full([2, 3], 1e6) }, 1: { step: 1, expAvg: zeros([0]), expAvgSq: zeros([0]) } }, paramGroups: [{ params: [0, 1] }] });
+  await new Promise((done) => setImmediate(done));
+  assert.match(heard.join(), /NaN or infinity in expAvgSq of parameter 0\. /);
+});
+
+test("squares of complex parameters are looked at part by part; messages name parameters that have a name", () => {
+  const p = new nn.Parameter(tensor([new Complex(1, 2)]));
+  optim.setParameterName(p, "rotation.weight");
+  const optimizer = new optim.Adam([p]);
+  const state = (expAvgSq: Tensor): Record<string, unknown> => ({ state: { 0: { step: 1, expAvg: tensor([new Complex(-1, -1)]), expAvgSq } }, paramGroups: [{ params: [0] }] });
+  optimizer.loadStateDict(state(tensor([new Complex(1, 0)])));
+  for (const bad of [new Complex(-1, 1), new Complex(1, -1)]) assert.throws(() => optimizer.loadStateDict(state(tensor([bad]))), { code: "OPTIMIZER_STATE", message: "Adam.loadStateDict: expected expAvgSq of parameter 0 (rotation.weight) to be an average of squares, nowhere below zero. Received: one with negative values. The state is damaged, or of another optimizer." });
+  assert.throws(() => optimizer.loadStateDict(state(tensor([1]))), { message: /expAvgSq of parameter 0 \(rotation\.weight\) to be complex/ });
 });
