@@ -99,7 +99,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
   "torch.optim.":
     "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
-    "gradientValues isFiniteGradient parameterBehind setParameterName setStandIn toTorch",
+    "gradientValues isFiniteGradient parameterOfMaster setMaster setParameterName toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
   "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
   "torch.optim.Optimizer#": "keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",

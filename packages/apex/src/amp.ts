@@ -1,4 +1,4 @@
-/** APEX amp without its global state: `initialize` gives an object that holds everything. */
+/** APEX amp without its global state: `initialize` returns an object that holds everything. */
 import { amp as native, ArgumentError, atMost, checkOptions, type DType, isDType, isFloatingPoint, kinds, NbitError, nn, noGrad, optim, type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
 import { anyTensor, conforming, fieldsOf, optional, recordOf } from "@nbit/torch/schema";
 import { castModel, castTensors, wrapForward } from "./casts.js";
@@ -230,7 +230,7 @@ export class Amp {
   }
 
   /**
-   * Scale a loss, let `fn` call backward on it, and bring true gradients to the masters.
+   * Scale a loss, let `fn` call backward on it, and bring the unscaled gradients to the masters.
    *
    * When a gradient is not finite, the next `step()` of these optimizers is skipped and the scale halved. Reads the gradients: waits for the device.
    * @param fn - `(scaled) => scaled.backward()`. When it throws, gradients of earlier backwards are as they were.
@@ -268,13 +268,13 @@ export class Amp {
     return loss.to("float32").mul(scaler.lossScale);
   }
 
-  /** The loss times the scale, in float32, as {@link scale} gives it, where no backward follows that counts. */
+  /** The loss times the scale, in float32, as {@link scale} returns it, where no backward follows that counts. */
   preview(loss: Tensor, lossId = 0): Tensor {
     atMost("Amp.preview", arguments, 2);
     const scaler = this.lossScalers[lossId];
     return !this.enabled || scaler === undefined ? loss : this.#scaled(loss, scaler);
   }
-  /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. True gradients are out of its way until {@link unscale}. */
+  /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. Unscaled gradients are out of its way until {@link unscale}. */
   scale(loss: Tensor, lossId = 0): Tensor {
     atMost("Amp.scale", arguments, 2);
     this.begin(lossId);
@@ -286,12 +286,12 @@ export class Amp {
     const scaler = this.lossScalers[lossId];
     if (this.enabled && scaler !== undefined) this.#weights.begin(this.#weights.optimizers, { lossId, scale: scaler.lossScale });
   }
-  /** It is over: all gradients are true, and with the masters. Gives whether all that are new were finite; does nothing where no backward was scaled. */
+  /** It is over: all gradients are unscaled, and with the masters. Returns whether all that are new were finite; does nothing where no backward was scaled. */
   settle(lossId = 0): boolean {
     atMost("Amp.settle", arguments, 1);
     return !this.#weights.collect(this.lossScalers[lossId]?.dynamic ?? false);
   }
-  /** The other half of {@link scale}: true gradients to the masters. Gives whether those of this optimizer are finite. */
+  /** The other half of {@link scale}: unscaled gradients to the masters. Returns whether those of this optimizer are finite. */
   unscale(optimizer: optim.Optimizer, lossId = 0): boolean {
     atMost("Amp.unscale", arguments, 2);
     if (!this.enabled) return true;

@@ -41,7 +41,7 @@ export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boo
 
 type Forward = (...args: unknown[]) => unknown;
 
-/** Replace a module's forward on the instance. Gives what puts it back. */
+/** Replace a module's forward on the instance. Returns what puts it back. */
 export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forward): () => void {
   const own = Object.getOwnPropertyDescriptor(model, "forward");
   const original = model.forward;

@@ -45,7 +45,7 @@ export class LossScaler {
     this.lossScale = lossScale === "dynamic" ? Math.min(this.maxLossScale, 2 ** 16) : lossScale;
   }
 
-  /** After the gradients of a loss were looked at. Gives whether the step must be skipped. */
+  /** After the gradients of a loss were looked at. Returns whether the step must be skipped. */
   update(overflow: boolean): boolean {
     atMost("LossScaler.update", arguments, 1);
     if (!this.dynamic) return false;

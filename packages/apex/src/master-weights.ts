@@ -37,7 +37,7 @@ export class MasterWeights {
   #masterOf(p: Tensor, originals: ReadonlyMap<Tensor, Tensor>): Tensor {
     if (!this.#useMasters || !is16Bit(p)) return p;
     const master = outsideScopes(() => new nn.Parameter(originals.get(p) ?? p.detach().to({ dtype: "float32", copy: true }), { requiresGrad: p.requiresGrad }));
-    optim.setStandIn(master, p);
+    optim.setMaster(master, p);
     return master;
   }
   /** Parameters that no optimizer has: backwards of scaled losses reach them too. */
@@ -106,7 +106,7 @@ export class MasterWeights {
   }
 
   /**
-   * Before a scaled backward, which may reach any parameter: takes true gradients out of the way. Those of `optimizers` that an earlier, delayed backward of the same loss left scaled are added to.
+   * Before a scaled backward, which may reach any parameter: takes unscaled gradients out of the way. Those of `optimizers` that an earlier, delayed backward of the same loss left scaled are added to.
    * @returns What ends it when it fails.
    */
   begin(optimizers: readonly optim.Optimizer[], scaled: Scaled): () => void {
@@ -126,7 +126,7 @@ export class MasterWeights {
     };
   }
 
-  /** Gradients that are scaled become true and go to the masters, but for those of `but`. Gives whether one that is new was not finite. */
+  /** Gradients that are scaled are unscaled and go to the masters, but for those of `but`. Returns whether one that is new was not finite. */
   collect(check: boolean, but: readonly optim.Optimizer[] = []): boolean {
     const left = new Set(but.flatMap((o) => this.pairsOf(o)));
     let overflow = false;

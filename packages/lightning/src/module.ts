@@ -358,5 +358,5 @@ export class LightningModule extends ModuleHooks {
 
 /** What an optimizer steps, and where that stands in for a module's parameter the parameter itself. */
 function steppedBy({ paramGroups }: optim.Optimizer | LightningOptimizer): Tensor[] {
-  return paramGroups.flatMap((group) => group.params.flatMap((p) => (optim.parameterBehind(p) === p ? [p] : [p, optim.parameterBehind(p)])));
+  return paramGroups.flatMap((group) => group.params.flatMap((p) => (optim.parameterOfMaster(p) === p ? [p] : [p, optim.parameterOfMaster(p)])));
 }

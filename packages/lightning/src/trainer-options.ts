@@ -26,7 +26,7 @@ export interface TrainerOptions {
    * `trainer.precision.explain()` says what a choice means here.
    */
   readonly precision?: PrecisionInput;
-  /** Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are lent to it in its dtype, and given back exactly. */
+  /** Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are cast to its dtype for that time, and restored exactly. */
   readonly validationPrecision?: PrecisionInput;
   /** "native" (default) or "apex". */
   readonly ampBackend?: string;
@@ -161,7 +161,7 @@ const NAMES: OptionNames<TrainerOptions> = {
 };
 
 /** Options of Lightning's Trainer that this one has under another name, or does not need. */
-const ELSEWHERE: ReadonlyMap<string, string> = new Map(
+const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     gpus: 'Use accelerator: "cuda" and devices: 1.',
     strategy: "There is one strategy: a single device.",
@@ -181,8 +181,8 @@ const ELSEWHERE: ReadonlyMap<string, string> = new Map(
 /** @throws {MisconfigurationError} `Trainer: expected the option maxEpochs. Received: "max_epochs".`, before any option is looked at. */
 export function checkTrainerOptions(options: TrainerOptions): void {
   checkOptions("Trainer", options, NAMES, (expected, received) => {
-    const elsewhere = typeof received === "string" ? nearest(received, ELSEWHERE.keys(), 0) : null;
-    const fix = elsewhere === null ? undefined : ELSEWHERE.get(elsewhere);
+    const unsupported = typeof received === "string" ? nearest(received, UNSUPPORTED_OPTIONS.keys(), 0) : null;
+    const fix = unsupported === null ? undefined : UNSUPPORTED_OPTIONS.get(unsupported);
     return new MisconfigurationError("Trainer", fix === undefined ? expected : "an option that it has", received, fix, "ERR_TRAINER_OPTION");
   });
   for (const name of ["enableCheckpointing", "enableProgressBar", "enableModelSummary", "cudaGraph", "inferenceMode"] as const) {

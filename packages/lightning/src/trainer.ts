@@ -168,9 +168,9 @@ export class Trainer extends TrainerState {
     const { active } = this;
     if (!this.isGlobalZero) return;
     const write = (): void => scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
-    const loan = active.validation?.loan ?? null;
-    if (loan === null) write();
-    else loan.suspended(write);
+    const temporary = active.validation?.temporaryDtype ?? null;
+    if (temporary === null) write();
+    else temporary.suspended(write);
   }
 
   // The course of a run.

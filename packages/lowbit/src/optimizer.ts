@@ -79,7 +79,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     return onDevice(this.paramGroups.flatMap((g) => g.params));
   }
 
-  /** State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and shared maps belong to it and not to its stand-in. */
+  /** State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and shared maps belong to it and not to its float32 copy. */
   override step(closure?: () => Tensor): Tensor | null {
     atMost("LowBitOptimizer.step", arguments, 1);
     for (const g of this.paramGroups)

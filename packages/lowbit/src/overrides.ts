@@ -5,7 +5,7 @@ const overrides = new WeakMap<Tensor, 32>();
 
 /** @internal Of the parameter, where a master is stepped in its place. */
 export function overrideFor(p: Tensor): 32 | undefined {
-  return overrides.get(optim.parameterBehind(p));
+  return overrides.get(optim.parameterOfMaster(p));
 }
 
 /**

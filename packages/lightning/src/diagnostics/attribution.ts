@@ -96,7 +96,7 @@ export function dtypeOf(call: Call, table: ReadonlyMap<string, amp.AutocastRule>
   const rule = table.get(shortName(event));
   const cast = inner.find((e) => e.depth > event.depth && isCast(e));
   const to = cast === undefined ? null : floating(cast.outputs);
-  // A policy of one's own casts otherwise than the engine's table says.
+  // A policy of one's own casts otherwise than libtorch's table says.
   if (to !== null && rule !== "promote") return { dtype, reason: to === "float32" ? "float32" : "lower" };
   return { dtype, reason: rule ?? "input" };
 }

@@ -52,7 +52,7 @@ export interface RangeShares {
 
 const { having, listOf, orNull, real, whole } = kinds;
 const COUNT = whole("[0, ∞)");
-const RANGE = having<NumberRange>("what measureRange gives", { count: COUNT, zeros: COUNT, infinities: COUNT, nans: COUNT, smallest: orNull(real()), largest: orNull(real()), exponent: whole("[-5000, 5000]"), counts: listOf(COUNT) });
+const RANGE = having<NumberRange>("what measureRange returns", { count: COUNT, zeros: COUNT, infinities: COUNT, nans: COUNT, smallest: orNull(real()), largest: orNull(real()), exponent: whole("[-5000, 5000]"), counts: listOf(COUNT) });
 
 export const NOTHING: NumberRange = Object.freeze({ count: 0, zeros: 0, infinities: 0, nans: 0, smallest: null, largest: null, exponent: 0, counts: [] });
 

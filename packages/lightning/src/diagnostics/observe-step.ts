@@ -49,7 +49,7 @@ export function traceStep(parts: DryRunParts, options: { readonly checkValues?: 
   }
 }
 
-/** The engine's rules. Deriving them calls operators, of which some draw random numbers. */
+/** libtorch's rules. Deriving them calls operators, of which some draw random numbers. */
 export function policyTableOf(device: Device): ReadonlyMap<string, amp.AutocastRule> {
   const rng = captureRng(device);
   try {

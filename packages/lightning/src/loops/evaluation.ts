@@ -3,7 +3,7 @@ import { eachTensor } from "../collections.js";
 import { logStates } from "../loggers/states.js";
 import type { LogState } from "../loggers/states.js";
 import type { Results } from "../logging/results.js";
-import { DtypeLoan } from "../precision/lend.js";
+import { TemporaryDtype } from "../precision/temporary-dtype.js";
 import type { Precision } from "../precision/precision.js";
 import { BatchRunner } from "./batch-runner.js";
 import { logMetrics } from "./context.js";
@@ -69,7 +69,7 @@ export class EvaluationLoop {
   readonly #fetchers: readonly Fetcher[];
   readonly #runner: BatchRunner;
   /** Weights in the dtype of validation, while it has batches; null where it has no precision of its own. */
-  readonly loan: DtypeLoan | null;
+  readonly temporaryDtype: TemporaryDtype | null;
   /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
   #seen: number[];
   /** What it was before the present run, should that be begun again. */
@@ -88,7 +88,7 @@ export class EvaluationLoop {
     this.#parts = parts;
     this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
     this.#seen = parts.loaders.map(() => 0);
-    this.loan = parts.precision === null ? null : new DtypeLoan(context.module, parts.precision.dtypes.parameters);
+    this.temporaryDtype = parts.precision === null ? null : new TemporaryDtype(context.module, parts.precision.dtypes.parameters);
     this.#runner = new BatchRunner(context, {
       step: names.step,
       ...(parts.precision === null ? {} : { precision: parts.precision }),
@@ -167,7 +167,7 @@ export class EvaluationLoop {
     await hooks.get(names.epochStart).run();
 
     const perLoader: EvaluationResult[] = [];
-    this.loan?.lend();
+    this.temporaryDtype?.apply();
     try {
       for (const [index, fetcher] of this.#fetchers.entries()) {
         await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
@@ -177,7 +177,7 @@ export class EvaluationLoop {
         perLoader.push(this.#sanity ? {} : board.readForLoggers());
       }
     } finally {
-      this.loan?.giveBack();
+      this.temporaryDtype?.restore();
     }
     results.startBatch(null, null);
 

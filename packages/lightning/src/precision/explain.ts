@@ -120,7 +120,7 @@ const FORECAST = {
 /**
  * What parameters, gradients and optimizer state will take, in bytes.
  *
- * @param layout - One record of dtypes for all parameters, or a function that gives each parameter's.
+ * @param layout - One record of dtypes for all parameters, or a function that returns each parameter's.
  * @param optimizers - Made, but not necessarily used: their state is forecast from their settings. Without any, state is 0.
  * @param modelParameterOf - The model's parameter that stands behind one of an optimizer's, where masters have taken its place.
  */

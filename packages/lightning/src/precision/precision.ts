@@ -146,7 +146,7 @@ export abstract class Precision {
     run(scaled);
   }
 
-  /** Make this optimizer's gradients true, where they are not. */
+  /** Unscale this optimizer's gradients, where they are scaled. */
   unscale(_optimizer: optim.Optimizer): void {}
 
   /** This optimizer's gradients were thrown away, or filled with zeros. */
@@ -157,7 +157,7 @@ export abstract class Precision {
     return optimizer.paramGroups.flatMap((group) => [...group.params]);
   }
 
-  /** Clip the true gradients of {@link mainParams}, in place. Gives the norm before clipping, where that was computed. */
+  /** Clip the true gradients of {@link mainParams}, in place. Returns the norm before clipping, where that was computed. */
   clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
     return clipGradients(this.mainParams(optimizer), value, algorithm);
   }
@@ -214,7 +214,7 @@ export abstract class Precision {
     return null;
   }
 
-  /** What {@link report} gives when it is asked for nothing else. */
+  /** What {@link report} returns when it is asked for nothing else. */
   #latestReport: StepPrecision | null = null;
 
   /** @internal */
@@ -225,7 +225,7 @@ export abstract class Precision {
   /**
    * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
    *
-   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, gives the latest
+   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, returns the latest
    * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
    *
    * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`
@@ -260,7 +260,7 @@ export abstract class Precision {
   gradientOf(parameter: Tensor): Tensor | null {
     return parameter.grad;
   }
-  /** Put back what {@link gradientOf} gave, of a run in this or in another precision. A copy is made. */
+  /** Put back what {@link gradientOf} returned, of a run in this or in another precision. A copy is made. */
   setGradient(parameter: Tensor, gradient: Tensor | null): void {
     parameter.grad = gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
   }

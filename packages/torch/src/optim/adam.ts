@@ -8,7 +8,7 @@ import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { count, countSteps, factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike, type StateFields } from "./optimizer.js";
-import { ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
+import { ROUNDING_NAMES, usesFloat32Update, type RoundingOptions } from "./rounding.js";
 
 export interface AdamOptions extends RoundingOptions {
   /** Learning rate, ≥ 0. Default 1e-3. */
@@ -54,7 +54,7 @@ abstract class AdamBase extends Optimizer {
     this.#decoupled = decoupled;
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g));
+    return this.paramGroups.every((g) => (g as Group).fused && !usesFloat32Update(g));
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;

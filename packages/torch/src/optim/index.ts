@@ -9,5 +9,6 @@ export { LRScheduler } from "./lr/scheduler.js";
 export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR } from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
-export { parameterBehind, setParameterName, setStandIn } from "./stand-in.js";
+export { parameterOfMaster, setMaster } from "./master-weights.js";
+export { setParameterName } from "./parameter-names.js";
 export { gradientValues, isFiniteGradient } from "./gradient-values.js";

@@ -16,7 +16,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { operator } from "./operators.js";
 import { stepAsPairs } from "./pairs.js";
-import { checkRounding, is16Bit, roundsWidely, stepWidely } from "./rounding.js";
+import { checkRounding, is16Bit, stepInFloat32, usesFloat32Update } from "./rounding.js";
 import { copyState, disposeState, namesOfNonFinite, readStateDict, refusing, warnOfNonFinite, withNames, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
@@ -246,7 +246,7 @@ export abstract class Optimizer {
 
   #stepOne(group: ParamGroup, index: number): void {
     const packed = this.#packed.get(group) ?? this.#packedOf(group);
-    if (packed.complex || roundsWidely(group)) return this.#stepInKinds(group, index);
+    if (packed.complex || usesFloat32Update(group)) return this.#stepInKinds(group, index);
     const { source } = packed;
     const grads = TensorList.gradsOf(packed.params);
     try {
@@ -276,14 +276,14 @@ export abstract class Optimizer {
       const narrow: Stepped[] = [];
       for (const p of group.params) {
         const { grad } = p;
-        if (grad !== null) (p.isComplex() ? complex : roundsWidely(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
+        if (grad !== null) (p.isComplex() ? complex : usesFloat32Update(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
       }
       const run = (params: readonly Tensor[], grads: readonly Tensor[]): void => {
         if (params.length > 0) this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads));
       };
       run(plain.map(([p]) => p), plain.map(([, g]) => g));
       stepAsPairs(complex.map(([p]) => p), complex.map(([, g]) => g), this.state, run);
-      if (roundsWidely(group)) stepWidely(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, run);
+      if (usesFloat32Update(group)) stepInFloat32(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, run);
     });
   }
 

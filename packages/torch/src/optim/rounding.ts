@@ -35,7 +35,7 @@ export function checkRounding(fn: string, group: ParamGroup): void {
 }
 
 /** @internal Whether a group steps its 16-bit parameters in float32. */
-export function roundsWidely(group: ParamGroup): group is ParamGroup & { rounding: "kahan" | "stochastic" } {
+export function usesFloat32Update(group: ParamGroup): group is ParamGroup & { rounding: "kahan" | "stochastic" } {
   return group["rounding"] === "kahan" || group["rounding"] === "stochastic";
 }
 /** @internal */
@@ -50,7 +50,7 @@ const CHUNK = 1 << 22;
  * @internal Step 16-bit parameters in float32 and round back. `step` is the optimizer's own arithmetic: it is given float32 parameters and gradients, with their state under the float32
  * parameters in `states`.
  */
-export function stepWidely(group: ParamGroup, index: number, params: readonly Tensor[], grads: readonly Tensor[], states: Map<Tensor, ParameterState>, step: (wide: readonly Tensor[], grads: readonly Tensor[]) => void): void {
+export function stepInFloat32(group: ParamGroup, index: number, params: readonly Tensor[], grads: readonly Tensor[], states: Map<Tensor, ParameterState>, step: (wide: readonly Tensor[], grads: readonly Tensor[]) => void): void {
   const bits = group["rounding"] === "stochastic" ? noise(group, index) : null;
   for (let from = 0; from < params.length; ) {
     let to = from;

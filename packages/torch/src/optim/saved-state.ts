@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import type { ParamGroup, ParameterState, StateFields, StateValue } from "./optimizer.js";
 import { parts } from "./pairs.js";
 import { is16Bit } from "./rounding.js";
-import { parameterName } from "./stand-in.js";
+import { parameterName } from "./parameter-names.js";
 import { fromTorch } from "./torch-state.js";
 
 /** One parameter's saved state, as it was given. */

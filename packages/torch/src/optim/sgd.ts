@@ -8,7 +8,7 @@ import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 import { check, nonNegative, Optimizer, type ParamGroup, type ParamsLike, type StateFields } from "./optimizer.js";
-import { is16Bit, ROUNDING_NAMES, roundsWidely, type RoundingOptions } from "./rounding.js";
+import { is16Bit, ROUNDING_NAMES, usesFloat32Update, type RoundingOptions } from "./rounding.js";
 
 export interface SGDOptions extends RoundingOptions {
   /** Learning rate, ≥ 0. Default 1e-3. */
@@ -50,7 +50,7 @@ export class SGD extends Optimizer {
     super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused && !roundsWidely(g) && !g.params.some(fusedIsWrong));
+    return this.paramGroups.every((g) => (g as Group).fused && !usesFloat32Update(g) && !g.params.some(fusedIsWrong));
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;

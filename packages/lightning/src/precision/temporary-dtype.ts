@@ -1,21 +1,22 @@
 import { keep, noGrad, outsideScopes, scope } from "@nbit/torch";
 import type { DType, Tensor, nn } from "@nbit/torch";
 
-interface Lent {
+interface Cast {
   readonly tensor: Tensor;
   readonly original: Tensor;
   readonly grad: Tensor | null;
 }
 
 /**
- * Holds a module's weights and buffers in another floating dtype for a while. Both are in memory until the first ones are given back: exactly, with their gradients, but for the elements that were written meanwhile, which
- * keep what was written, rounded to their own dtype. So do tensors that were put in the place of a buffer.
+ * Holds a module's weights and buffers in another floating dtype for a while. Both are in memory until the originals are
+ * restored: exactly, with their gradients, but for the elements that were written meanwhile, which keep what was written,
+ * rounded to their own dtype. So do tensors that were put in the place of a buffer.
  */
-export class DtypeLoan {
+export class TemporaryDtype {
   readonly #module: nn.Module;
   readonly #dtype: DType;
-  #lent: Lent[] | null = null;
-  /** Tensors by name, as they were when they were lent. */
+  #casts: Cast[] | null = null;
+  /** Tensors by name, as they were when they were cast. */
   #held: ReadonlyMap<string, Tensor> = new Map();
 
   constructor(module: nn.Module, dtype: DType) {
@@ -23,20 +24,20 @@ export class DtypeLoan {
     this.#dtype = dtype;
   }
 
-  lend(): void {
-    if (this.#lent !== null) return;
-    const lent: Lent[] = [];
-    this.#lent = lent;
+  apply(): void {
+    if (this.#casts !== null) return;
+    const casts: Cast[] = [];
+    this.#casts = casts;
     this.#held = new Map(this.#named());
     try {
-      this.#castAll(lent);
+      this.#castAll(casts);
     } catch (error) {
-      this.giveBack(); // those that are cast already: else they would stay so
+      this.restore(); // those that are cast already: else they would stay so
       throw error;
     }
   }
 
-  #castAll(lent: Lent[]): void {
+  #castAll(casts: Cast[]): void {
     for (const tensor of new Set(this.#held.values())) {
       if (tensor.disposed || !tensor.isFloatingPoint() || tensor.dtype === this.#dtype) continue;
       const cast = scope(() => tensor.detach().to(this.#dtype));
@@ -45,15 +46,15 @@ export class DtypeLoan {
         keep(grad);
         tensor.grad = null;
       }
-      lent.push({ tensor, original: outsideScopes(() => tensor.detach()), grad });
+      casts.push({ tensor, original: outsideScopes(() => tensor.detach()), grad });
       tensor.setData(cast);
       cast.dispose();
     }
   }
 
-  giveBack(): void {
-    const lent = this.#lent;
-    if (lent === null) return;
+  restore(): void {
+    const casts = this.#casts;
+    if (casts === null) return;
     const failures: unknown[] = [];
     const attempt = (fn: () => void): void => {
       try {
@@ -63,9 +64,9 @@ export class DtypeLoan {
       }
     };
     attempt(() => this.#adoptReplacements());
-    this.#lent = null;
+    this.#casts = null;
     // Whatever fails, such as memory for a comparison: every tensor gets its own values back.
-    for (const { tensor, original, grad } of lent) {
+    for (const { tensor, original, grad } of casts) {
       if (!tensor.disposed) {
         attempt(() => takeOver(original, tensor));
         tensor.setData(original);
@@ -78,14 +79,14 @@ export class DtypeLoan {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Run `fn` with what belongs to the module. */
+  /** Run `fn` with the original tensors. */
   suspended<T>(fn: () => T): T {
-    if (this.#lent === null) return fn();
-    this.giveBack();
+    if (this.#casts === null) return fn();
+    this.restore();
     try {
       return fn();
     } finally {
-      this.lend();
+      this.apply();
     }
   }
 
@@ -94,9 +95,9 @@ export class DtypeLoan {
     yield* this.#module.namedBuffers();
   }
 
-  /** What was put in the place of a tensor that was lent has its dtype from here on. */
+  /** What was put in the place of a cast tensor has the dtype of its original from here on. */
   #adoptReplacements(): void {
-    const originals = new Map(this.#lent?.map(({ tensor, original }) => [tensor, original]));
+    const originals = new Map(this.#casts?.map(({ tensor, original }) => [tensor, original]));
     for (const [name, tensor] of this.#named()) {
       const before = this.#held.get(name);
       const original = before === undefined || before === tensor ? undefined : originals.get(before);
@@ -108,11 +109,14 @@ export class DtypeLoan {
   }
 }
 
-/** Elements of `lent` that are no more what `original` was cast to are written to it. Values are compared, since batch norm writes its statistics without counting versions. */
-function takeOver(original: Tensor, lent: Tensor): void {
+/**
+ * Elements of `cast` that are no more what `original` was cast to are written to it. Values are compared, since batch norm
+ * writes its statistics without counting versions.
+ */
+function takeOver(original: Tensor, cast: Tensor): void {
   noGrad(() =>
     scope(() => {
-      const now = lent.detach();
+      const now = cast.detach();
       const was = original.to(now.dtype);
       if (now.equal(was)) return;
       const untouched = now.eq(was).logicalOr(now.isnan().logicalAnd(was.isnan()));
