@@ -1,4 +1,4 @@
-import { outsideScopes, setGradEnabled } from "@nbit/torch";
+import { outsideScopes } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { logStates } from "../loggers/states.js";
 import type { LogState } from "../loggers/states.js";
@@ -10,6 +10,7 @@ import { logMetrics } from "./context.js";
 import type { LoopContext } from "./context.js";
 import { Fetcher } from "./fetch.js";
 import type { BatchLimit, Loader } from "./fetch.js";
+import { gradientsOff } from "./gradient-mode.js";
 import { captureModes } from "./module-modes.js";
 
 export type EvaluationKind = "validate" | "test";
@@ -149,12 +150,12 @@ export class EvaluationLoop {
     this.#sanity = sanity;
     this.#context.board.activate(this.#parts.results);
     const restoreModes = captureModes(this.#context.module);
-    const hadGrad = setGradEnabled(false);
+    const restoreGradients = gradientsOff();
     try {
       this.#context.module.eval();
       return await this.#evaluate(limits);
     } finally {
-      setGradEnabled(hadGrad);
+      restoreGradients();
       restoreModes();
     }
   }

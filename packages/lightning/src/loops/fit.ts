@@ -1,3 +1,4 @@
+import { enableGrad } from "@nbit/torch";
 import { isPromise, mustEnd } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
@@ -38,7 +39,8 @@ export class FitLoop {
   readonly #context: LoopContext;
   readonly #parts: FitLoopParts;
   readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
-  readonly #batchScope = new BatchScope();
+  /** Gradients on: another run of this thread may be evaluating meanwhile. */
+  readonly #batchScope = new BatchScope((work) => enableGrad(work));
   readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
   readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
   readonly #breather = new Breather();

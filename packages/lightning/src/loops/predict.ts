@@ -1,9 +1,10 @@
-import { keep, setGradEnabled } from "@nbit/torch";
+import { keep } from "@nbit/torch";
 import { eachTensor, mapTensors } from "../collections.js";
 import { BatchRunner } from "./batch-runner.js";
 import type { LoopContext } from "./context.js";
 import { Fetcher } from "./fetch.js";
 import type { BatchLimit, Loader } from "./fetch.js";
+import { gradientsOff } from "./gradient-mode.js";
 import { captureModes } from "./module-modes.js";
 
 /** Runs `predictStep` over every batch of every loader and gathers what it returned, on the CPU. */
@@ -42,7 +43,7 @@ export class PredictLoop {
     this.#context.stage = "predict";
     this.#context.board.activate(null);
     const restoreModes = captureModes(module);
-    const hadGrad = setGradEnabled(false);
+    const restoreGradients = gradientsOff();
     try {
       module.eval();
       await hooks.get("onPredictStart").run();
@@ -51,7 +52,7 @@ export class PredictLoop {
       await hooks.get("onPredictEpochEnd").run();
       await hooks.get("onPredictEnd").run();
     } finally {
-      setGradEnabled(hadGrad);
+      restoreGradients();
       restoreModes();
     }
     return this.#predictions;
