@@ -13,15 +13,19 @@ export interface Watched {
   readonly journal: string;
 }
 
+const SANITIZED = process.env["NBIT_SANITIZED"] !== undefined;
+
 /**
  * Node.js with `args`, in the journal's folder, with one thread of libtorch.
  *
  * @param patience - Seconds that the journal may stay as it is.
- * @param limitKb - Data that the child may hold, in KiB: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve terabytes of address space; they have limits of their own.
+ * @param limitKb - Data that the child may hold, in KiB: absurd sizes shall fail to allocate, not fill the machine. Sanitizers reserve terabytes of address space: with them it is the limit of a single allocation, which the
+ *   system's allocator keeps to, not nbit's own.
  */
 export function watched(args: readonly string[], journal: string, patience: number, limitKb: number): Promise<Watched> {
-  const limit = process.env["NBIT_SANITIZED"] === undefined ? `ulimit -d ${limitKb}; ` : "";
-  const child = spawn("sh", ["-c", `${limit}exec "$0" "$@"`, process.execPath, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, OMP_NUM_THREADS: "1" } });
+  const limit = SANITIZED ? "" : `ulimit -d ${limitKb}; `;
+  const more = SANITIZED ? { NBIT_CPU_ALLOCATOR: "system", ASAN_OPTIONS: `${process.env["ASAN_OPTIONS"] ?? ""}:max_allocation_size_mb=${Math.floor(limitKb / 1024)}` } : {};
+  const child = spawn("sh", ["-c", `${limit}exec "$0" "$@"`, process.execPath, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: dirname(journal), env: { ...process.env, ...more, OMP_NUM_THREADS: "1" } });
   let output = "";
   let errors = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
