@@ -13,6 +13,9 @@ test("a package holds what it exports and imports, and no tests", () => {
     if (files === undefined) continue;
     const targets = [...Object.values(manifest.exports ?? {}).flatMap((entry) => Object.values(entry)), ...Object.values(manifest.bin ?? {})];
     assert.ok(targets.length > 0, name);
+    assert.ok(files.has("README.md"), name);
+    assert.equal(readFileSync(join(folder, "LICENSE"), "utf8"), readFileSync(join(root, "LICENSE"), "utf8"), name);
+    for (const word of [manifest.description, ...(manifest.keywords ?? [])]) assert.ok(word?.length > 1, name);
     for (const target of targets) assert.ok(files.has(target.replace(/^\.\//, "")), `${name} lacks ${target}`);
     for (const path of files) {
       assert.doesNotMatch(path, /\.test\.|\/testing\//, name);

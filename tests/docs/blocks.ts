@@ -1,10 +1,11 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 
 /** A TypeScript block of a guide, and what the guide says that it prints. */
 export interface Block {
+  /** Its path from the root. */
   readonly document: string;
   /** Line of the opening fence. */
   readonly line: number;
@@ -15,11 +16,13 @@ export interface Block {
   readonly gpu: boolean;
 }
 
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+
 export function blocksOf(path: string): Block[] {
   const text = readFileSync(path, "utf8");
   const blocks: Block[] = [];
   for (const match of text.matchAll(/^```ts( gpu)?\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
-    blocks.push({ document: basename(path), line: text.slice(0, match.index).split("\n").length, code: match[2] ?? "", output: match[3] ?? null, gpu: match[1] !== undefined });
+    blocks.push({ document: relative(root, path), line: text.slice(0, match.index).split("\n").length, code: match[2] ?? "", output: match[3] ?? null, gpu: match[1] !== undefined });
   }
   return blocks;
 }

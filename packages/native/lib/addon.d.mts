@@ -1,6 +1,7 @@
 /**
  * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the Float64Array that `buffer` gives.
  * Only `@nbit/torch` speaks this language; everybody else uses tensors.
+ * @internal
  */
 export interface NativeAddon {
   // handles

@@ -13,7 +13,7 @@ type Fail = (expected: string, received: unknown, fix?: string) => Error;
  * Check that `options` is an object, that it knows each of its names, and that its values are of their kinds. TypeScript checks literals only; plain JavaScript, spread objects and
  * transpiled files come here unchecked. An object made with others as its prototype is one too; an instance of a class is not. A value of undefined is one not given.
  *
- * @param fail - Makes the error. Default: an {@link ArgumentError}.
+ * @param fail - Makes the error. Default: an `ArgumentError`.
  * @throws {ArgumentError} `AdamW: expected the option weightDecay. Received: "weight_decay".`
  */
 export function checkOptions<O extends object>(fn: string, options: O, known: OptionNames<O>, fail: Fail = argumentError(fn)): void {

@@ -66,7 +66,7 @@ abstract class BatchNorm extends Module {
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
   }
   /**
-   * `relu(norm(x) + residual)`, in two passes over memory on a GPU where separate operators take up to eight. @see {@link batchNormRelu}
+   * `relu(norm(x) + residual)`, in two passes over memory on a GPU where separate operators take up to eight. @see `nn.functional.batchNormRelu`
    *
    * @param residual - The shape of x; null adds nothing.
    */

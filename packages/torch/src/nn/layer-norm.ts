@@ -62,7 +62,7 @@ export class LayerNorm extends Module {
     if (layerMayFuse(x)) return addLayerNorm(x, null, this.normalizedShape, this.weight, this.bias, { eps: this.eps, dtype: "float32" })[1];
     return layerNorm(x, this.normalizedShape, this.weight, this.bias, this.eps);
   }
-  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see {@link addLayerNorm} */
+  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see `nn.functional.addLayerNorm` */
   addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
     atMost("LayerNorm.addTo", arguments, 3);
     checkOptions("LayerNorm.addTo", options, ADD_NAMES);
@@ -90,7 +90,7 @@ export class RMSNorm extends Module {
     atMost("RMSNorm.forward", arguments, 1);
     return rmsNorm(x, this.normalizedShape, this.weight, this.eps);
   }
-  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see {@link addRmsNorm} */
+  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see `nn.functional.addRmsNorm` */
   addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
     atMost("RMSNorm.addTo", arguments, 3);
     checkOptions("RMSNorm.addTo", options, ADD_NAMES);

@@ -389,7 +389,7 @@ export abstract class Module {
     return { remove: () => void hooks.delete(hook) };
   }
   /**
-   * Forward with hooks, in a {@link scope} of its own: what the module made on the way and backward does not need is freed when it returns, as Python frees local variables.
+   * Forward with hooks, in a `scope` of its own: what the module made on the way and backward does not need is freed when it returns, as Python frees local variables.
    * Use it for the larger parts of a model; `forward` itself costs nothing more than its operators.
    */
   call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]> {
