@@ -1,19 +1,18 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { ampOf, type OptLevel } from "@nbit/apex";
 import { ApexPrecision, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, keep, nn, optim, randn, readIdx, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // small tensors
 
 const { functional } = nn;
 const QUIET: TrainerOptions = { accelerator: "cpu", precision: 16, ampBackend: "apex", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
-const folder = mkdtempSync(join(tmpdir(), "nbit-apex-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("apex");
 
 // ---------------------------------------------------------------- resuming
 

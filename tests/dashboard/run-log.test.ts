@@ -1,20 +1,19 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { figuresOf, readRunLog, renderReport } from "@nbit/dashboard";
 import type { Run } from "@nbit/dashboard";
 import { CSVLogger, LightningModule, MixedPrecision, RunLog, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { DataLoader, mseLoss, nn, optim, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 /** What the Trainer writes is what the report reads: one run through both. */
 
 type Batch = [Tensor, Tensor];
-const root = mkdtempSync(join(tmpdir(), "nbit-run-log-"));
-after(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder("run-log");
 
 class Line extends LightningModule {
   layer = new nn.Linear(4, 1);

@@ -1,15 +1,14 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { after, test } from "node:test";
+import { test } from "node:test";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const built = fileURLToPath(new URL("../../../examples/dist", import.meta.url));
-const root = mkdtempSync(join(tmpdir(), "nbit-examples-"));
-after(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder("examples");
 const run = promisify(execFile);
 
 async function output(example: string, args: readonly string[] = []): Promise<string> {

@@ -4,18 +4,13 @@
  *     npm run fuzz:files -- --files 40000 --seed 7
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { mutated, soundFile, subjectOf } from "./files/case.js";
 import { fuzzFiles } from "./files/driver.js";
 import { SUBJECTS } from "./files/subjects.js";
 
-const folder = mkdtempSync(join(tmpdir(), "nbit-files-"));
-after(() => {
-  rmSync(folder, { recursive: true });
-});
+const folder = temporaryFolder("files");
 
 test("mutated files are read, or refused with a code", async () => {
   const report = await fuzzFiles({ seed: 2026, files: 420 });

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cuda, OutOfMemoryError, zeros } from "@nbit/torch";
-import { temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { options } from "./support.js";
 
 const folder = temporaryFolder("lost");

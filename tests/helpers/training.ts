@@ -1,21 +1,10 @@
 /** What tests that train have in common. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after } from "node:test";
 import { Logger, type Metrics, type TrainerOptions } from "@nbit/lightning";
 
 /** A Trainer that prints and writes nothing. */
 export const SILENT = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const satisfies TrainerOptions;
 /** The same, on the CPU. */
 export const QUIET = { accelerator: "cpu", ...SILENT } as const satisfies TrainerOptions;
-
-/** A folder of the test file that calls it, gone when its tests are done. */
-export function temporaryFolder(name: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `nbit-${name}-`));
-  after(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
 
 export interface GivenWarning {
   readonly code: string;

@@ -1,24 +1,15 @@
 /** Every call with which something is saved fails once: the disk is full after some bytes, or the device fails. Nothing is lost, the error has a code, and nothing is left behind. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { parseRunLog, renderReport, writeReport, type Run } from "@nbit/dashboard";
 import { CSVLogger, LightningModule, ModelCheckpoint, PrecisionReport, readCheckpoint, RunLog, Trainer } from "@nbit/lightning";
 import { FileError, loadCheckpoint, nn, ones, optim, saveCheckpoint, zeros, type Tensor } from "@nbit/torch";
 import { withFault, type Fault } from "../helpers/faulty-disk.js";
+import { temporaryFolders } from "../helpers/temporary-folder.js";
 
-const root = mkdtempSync(join(tmpdir(), "nbit-faults-"));
-after(() => {
-  rmSync(root, { recursive: true });
-});
-let next = 0;
-function fresh(): string {
-  const folder = join(root, String(next++));
-  mkdirSync(folder);
-  return folder;
-}
+const fresh = temporaryFolders("faults");
 const openFiles = (): number => (existsSync("/proc/self/fd") ? readdirSync("/proc/self/fd").length : 0);
 
 type Strike = readonly [Fault, number];
@@ -139,11 +130,14 @@ class Net extends LightningModule {
 }
 
 test("a fit that cannot save fails with the code, and every checkpoint that it had is whole; the log has whole lines", async () => {
+  const logs = new Map<string, { readonly table: CSVLogger; readonly runLog: RunLog }>();
   await eachFault(
     (folder) => {
+      const [table, runLog] = [new CSVLogger(folder, { version: 0 }), new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 })];
+      logs.set(folder, { table, runLog });
       const checkpoint = new ModelCheckpoint({ dirpath: join(folder, "kept"), saveLast: true });
-      const callbacks = [checkpoint, new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 }), new PrecisionReport({ path: join(folder, "step.json"), print: false })];
-      const trainer = new Trainer({ accelerator: "cpu", logger: new CSVLogger(folder, { version: 0 }), logEveryNSteps: 1, enableProgressBar: false, enableModelSummary: false, maxEpochs: 2, callbacks });
+      const callbacks = [checkpoint, runLog, new PrecisionReport({ path: join(folder, "step.json"), print: false })];
+      const trainer = new Trainer({ accelerator: "cpu", logger: table, logEveryNSteps: 1, enableProgressBar: false, enableModelSummary: false, maxEpochs: 2, callbacks });
       return async () => {
         try {
           await trainer.fit(new Net(), { trainDataloaders: [ones([1, 2])] });
@@ -157,11 +151,18 @@ test("a fit that cannot save fails with the code, and every checkpoint that it h
       const files = existsSync(join(folder, "kept")) ? readdirSync(join(folder, "kept")) : [];
       for (const name of files) assert.ok(readCheckpoint(join(folder, "kept", name)).globalStep >= 1, `${what}: ${name}`);
       if (!failed) assert.deepEqual(files.sort(), ["epoch=1-step=2.ckpt", "last.ckpt"], what);
-      for (const name of filesBelow(folder).filter((n) => n.endsWith("run.jsonl"))) {
-        const lines = readFileSync(join(folder, name), "utf8").split("\n");
-        assert.equal(lines.pop(), "", what);
-        for (const line of lines) assert.equal(typeof JSON.parse(line), "object", what);
-      }
+      const assertWhole = (): void => {
+        for (const name of filesBelow(folder).filter((n) => n.endsWith("run.jsonl"))) {
+          const lines = readFileSync(join(folder, name), "utf8").split("\n");
+          assert.equal(lines.pop(), "", what);
+          for (const line of lines) assert.equal(typeof JSON.parse(line), "object", what);
+        }
+      };
+      assertWhole();
+      // What waited is written once there is room again.
+      logs.get(folder)?.table.finalize();
+      logs.get(folder)?.runLog.teardown();
+      assertWhole();
     },
     true,
   );

@@ -1,16 +1,15 @@
 /** Files exchanged with Python's safetensors; see make_fixtures.py. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { arange, empty, loadSafetensors, parseSafetensors, SafetensorsFile, saveSafetensors, serializeSafetensors, tensor, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const fixtures = new URL("../../io/fixtures/", import.meta.url);
 const python = readFileSync(new URL("python.safetensors", fixtures));
 const ours = readFileSync(new URL("nbit.safetensors", fixtures));
-const folder = mkdtempSync(join(tmpdir(), "nbit-io-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("io");
 
 /** What make_fixtures.py expects to find in nbit.safetensors. */
 function ourTensors(): Record<string, Tensor> {

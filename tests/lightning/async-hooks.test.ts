@@ -6,7 +6,8 @@ import { Callback, LightningModule, Logger, MisconfigurationError, Trainer } fro
 import type { Metrics } from "@nbit/lightning";
 import { full, memory, nn, optim, scope, seedEverything, Tensor, TensorDataset, DataLoader, randn } from "@nbit/torch";
 import { collectGarbage } from "../leaks/collect.js";
-import { MetricRows, QUIET, temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { MetricRows, QUIET } from "../helpers/training.js";
 
 const folder = temporaryFolder("async-hooks");
 

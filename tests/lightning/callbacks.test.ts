@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
-import { after, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, LightningModule, Logger, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
 import type { Metrics, ModelCheckpointOptions, TrainerOptions, TrainerView } from "@nbit/lightning";
 import { manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
-const folder = mkdtempSync(join(tmpdir(), "nbit-callbacks-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("callbacks");
 
 /** Logs a given value per epoch, as if it were a validation loss. */
 class Net extends LightningModule {

@@ -1,16 +1,12 @@
 /** What is damaged in a checkpoint is found before anything of it is applied: the error has a code, and the module, its callbacks and the random state are as before. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { EarlyStopping, LightningModule, Timer, Trainer, type Checkpoint } from "@nbit/lightning";
 import { DataLoader, getRngState, loadCheckpoint, nn, optim, ones, randn, saveCheckpoint, seedEverything, zeros, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
-const folder = mkdtempSync(join(tmpdir(), "nbit-damaged-"));
-after(() => {
-  rmSync(folder, { recursive: true });
-});
+const folder = temporaryFolder("damaged");
 
 class Net extends LightningModule {
   readonly layer = new nn.Linear(2, 2);

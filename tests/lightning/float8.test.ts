@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, QuantizedPrecision, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { FLOAT8_RECIPES, Float8Linear, withFloat8Histories, type Float8RecipeName } from "@nbit/lowbit";
 import { device, memory, nn, optim, randn, seedEverything, setNumThreads, zeros, type Tensor } from "@nbit/torch";
-import { QUIET, temporaryFolder, warningsOf } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET, warningsOf } from "../helpers/training.js";
 
 setNumThreads(1);
 const folder = temporaryFolder("float8");

@@ -3,11 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Callback, LightningModule, LossScaleMonitor, MixedPrecision, RunLog, Trainer } from "@nbit/lightning";
 import type { StepOutcome, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GradScaler, memory, nn, ones, optim, randn, scope, seedEverything, setNumThreads } from "@nbit/torch";
 import type { amp, Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1);
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: -1 };
@@ -116,14 +115,10 @@ for (const [name, make, options] of cells) {
 }
 
 test("nobody's reading changes nothing: callbacks that read, callbacks that don't", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "nbit-late-"));
-  try {
-    const bare = await train(() => new Net(), "never", { lazy: true }, {}, 640);
-    const read = await train(() => new Net(), "never", { lazy: true }, { callbacks: [new LossScaleMonitor(), new RunLog({ path: join(folder, "run.jsonl") })], logEveryNSteps: 13 }, 640);
-    assert.deepEqual(read, bare);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const folder = temporaryFolder("late");
+  const bare = await train(() => new Net(), "never", { lazy: true }, {}, 640);
+  const read = await train(() => new Net(), "never", { lazy: true }, { callbacks: [new LossScaleMonitor(), new RunLog({ path: join(folder, "run.jsonl") })], logEveryNSteps: 13 }, 640);
+  assert.deepEqual(read, bare);
 });
 
 for (const [name, make, options] of cells) {

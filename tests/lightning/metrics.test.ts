@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, test } from "node:test";
 import { EarlyStopping, LightningModule, Logger, readCheckpoint, Trainer } from "@nbit/lightning";
 import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
 import { manualSeed, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -121,7 +120,7 @@ test("sums are float32, or float64 for float64 values", async () => {
 test("JavaScript numbers, integers and float64 tensors are float64 wherever they go", async () => {
   const numbers = [0.1, 1 / 3, 16777217.25];
   const integers = [16777217, 2 ** 40 + 1, 3];
-  const path = join(mkdtempSync(join(tmpdir(), "nbit-metrics-")), "m.ckpt");
+  const path = join(temporaryFolder("metrics"), "m.ckpt");
   class Logged extends Net {
     readonly seen: unknown[] = [];
     override trainingStep(batch: Tensor, batchIdx: number): Tensor {

@@ -7,7 +7,8 @@ import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, Lightni
 import { Adam8bit } from "@nbit/lowbit";
 import { crossEntropyLoss, DataLoader, NbitError, nn, optim, randint, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { QUIET, temporaryFolder, warningsOf } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET, warningsOf } from "../helpers/training.js";
 
 beforeEach(() => seedEverything(1));
 

@@ -1,11 +1,11 @@
 /** A ModelCheckpoint removes and overwrites what it wrote, and nothing else: whatever a state says, whatever links lie in its folder. */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, writeCheckpoint, type ModelCheckpointOptions } from "@nbit/lightning";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
+import { temporaryFolders } from "../helpers/temporary-folder.js";
 
 class Net extends LightningModule {
   readonly layer = new nn.Linear(2, 1);
@@ -21,16 +21,7 @@ class Net extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 0.1 });
   }
 }
-const root = mkdtempSync(join(tmpdir(), "nbit-own-"));
-after(() => {
-  rmSync(root, { recursive: true });
-});
-let next = 0;
-function fresh(): string {
-  const folder = join(root, String(next++));
-  mkdirSync(folder);
-  return folder;
-}
+const fresh = temporaryFolders("own");
 async function fit(callback: ModelCheckpoint, maxSteps: number, ckptPath: string | null = null, net = new Net()): Promise<Trainer> {
   const trainer = new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, maxSteps, callbacks: callback });
   await trainer.fit(net, { trainDataloaders: [ones([1, 2])], ckptPath });
@@ -187,9 +178,9 @@ test("an interrupted run keeps a person's file of its checkpoint's name, and rep
 });
 
 test("a file name leaves its folder neither by its template nor by a link", async () => {
-  for (const filename of ["../../x", "c/../../../x", join(root, "x"), "..", "a\0b", "a\u001b[2J", "x".repeat(300)]) assert.throws(() => new ModelCheckpoint({ filename }), { code: "ERR_MODEL_CHECKPOINT", message: /^ModelCheckpoint: expected filename / }, filename);
+  for (const filename of ["../../x", "c/../../../x", join(fresh(), "x"), "..", "a\0b", "a\u001b[2J", "x".repeat(300)]) assert.throws(() => new ModelCheckpoint({ filename }), { code: "ERR_MODEL_CHECKPOINT", message: /^ModelCheckpoint: expected filename / }, filename);
   assert.throws(() => new ModelCheckpoint({ dirpath: "a\0b" }), { code: "ERR_MODEL_CHECKPOINT" });
-  for (const ckptPath of ["a\0b", "x".repeat(300), root]) await assert.rejects(fit(new ModelCheckpoint({ dirpath: fresh() }), 1, ckptPath), { code: "ERR_CHECKPOINT_PATH" });
+  for (const ckptPath of ["a\0b", "x".repeat(300), fresh()]) await assert.rejects(fit(new ModelCheckpoint({ dirpath: fresh() }), 1, ckptPath), { code: "ERR_CHECKPOINT_PATH" });
   const folder = fresh();
   const dirpath = join(folder, "in");
   await fit(new ModelCheckpoint({ dirpath, filename: "{a/../b\u001b[2J}" }), 1);

@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, precisionFor, readCheckpoint, seedEverything, Trainer, type ModulePrecisions, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { Complex, full, memory, nn, ones, optim, randn, relu, scope, setNumThreads, tensor, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
 
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxSteps: 3 };
-const folder = mkdtempSync(join(tmpdir(), "nbit-per-module-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("per-module");
 const seen = new Map<string, string>();
 
 class Probe extends nn.Module {

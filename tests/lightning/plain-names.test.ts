@@ -1,17 +1,14 @@
 /** Names that a person or a file gave steer no terminal: not in bars, tables, logs, warnings, errors or pages. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { readRunLog, renderPrecisionReport, renderReport } from "@nbit/dashboard";
 import { CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, ModelSummary, PrecisionLint, PrecisionReport, ProgressBar, RunLog, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, loadSafetensors, nn, ones, optim, saveSafetensors, TensorDataset, zeros, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
-const folder = mkdtempSync(join(tmpdir(), "nbit-names-"));
-after(() => {
-  rmSync(folder, { recursive: true });
-});
+const folder = temporaryFolder("names");
 
 /** Clears the screen, moves the cursor, rings, turns the direction, begins a line, and would run in a page. */
 const EVIL = "x\u001b[2J\u009b1A\u0007\u202e\n\u2028<script>alert(1)</script>";

@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { LightningModule, measureRange, mergeRanges, PrecisionReport, sharesIn, StepPrecision, Trainer } from "@nbit/lightning";
 import type { StepPrecisionData, TrainerOptions } from "@nbit/lightning";
 import { crossEntropyLoss, getRngState, memory, nn, optim, randint, randn, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
-const folder = mkdtempSync(join(tmpdir(), "nbit-report-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("report");
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
 
 class Net extends LightningModule {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { QuantizedPrecision, Trainer } from "@nbit/lightning";
 import { memory, optim, setNumThreads } from "@nbit/torch";
-import { QUIET, temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 import { data, learnsNearWide, make, Tuned } from "./quantized-training.js";
 
 setNumThreads(1);

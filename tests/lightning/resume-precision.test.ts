@@ -1,18 +1,16 @@
 /** A run that another precision began goes on from its weights, optimizer state, gradients of an open window and scale: every pair. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { ApexPrecision, Float8Precision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { loadCheckpoint, nn, optim, randn, saveCheckpoint, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1);
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, accumulateGradBatches: 2 };
-const folder = mkdtempSync(join(tmpdir(), "nbit-resume-precision-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("resume-precision");
 
 const SIDE = 16; // the least that float8 products take
 

@@ -1,17 +1,16 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { Callback, InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, seedEverything, Trainer } from "@nbit/lightning";
 import type { TrainerOptions, TrainerView } from "@nbit/lightning";
 import { crossEntropyLoss, DataLoader, Generator, manualSeed, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
 
-const folder = mkdtempSync(join(tmpdir(), "nbit-resume-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("resume");
 
 type Pair = [Tensor, Tensor];
 

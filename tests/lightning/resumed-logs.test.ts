@@ -6,7 +6,8 @@ import { Callback, CSVLogger, InterruptError, LightningModule, ModelCheckpoint, 
 import type { TrainerView } from "@nbit/lightning";
 import { DataLoader, Generator, nn, optim, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { SILENT, temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { SILENT } from "../helpers/training.js";
 
 const root = temporaryFolder("resumed-logs");
 

@@ -7,7 +7,8 @@ import { Callback, InterruptError, LightningModule, ModelCheckpoint, Trainer } f
 import type { TrainerOptions } from "@nbit/lightning";
 import { nn, ones, optim, seedEverything } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { SILENT, temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { SILENT } from "../helpers/training.js";
 
 const folder = temporaryFolder("signals");
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;

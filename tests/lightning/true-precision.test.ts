@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, seedEverything, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { full, getDefaultDtype, isTensor, nn, ones, optim, randn, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1); // tiny tensors
 
 const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
-const folder = mkdtempSync(join(tmpdir(), "nbit-true-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("true");
 
 /** Warnings with a code, given while `fn` runs. */
 async function warnings(code: string, fn: () => Promise<void>): Promise<string[]> {

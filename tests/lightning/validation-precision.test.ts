@@ -5,7 +5,8 @@ import { Callback, LightningModule, ModelCheckpoint, readCheckpoint, Trainer } f
 import type { TrainerOptions, TrainerView } from "@nbit/lightning";
 import { keep, nn, noGrad, ones, optim, randn, seedEverything, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { QUIET, temporaryFolder } from "../helpers/training.js";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 const directory = temporaryFolder("lent");
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 2 };

@@ -1,18 +1,16 @@
 /** `cacheWeightCasts`: a Trainer with kept casts trains as one without, to the last bit. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { AdamW8bit } from "@nbit/lowbit";
 import { Callback, LightningModule, MixedPrecision, precisionFor, seedEverything, Trainer } from "@nbit/lightning";
 import type { Precision, TrainerOptions } from "@nbit/lightning";
 import { nn, noGrad, optim, outsideScopes, randn, relu, scope, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 setNumThreads(1);
-const folder = mkdtempSync(join(tmpdir(), "nbit-weight-casts-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("weight-casts");
 
 type Plugin = (cacheWeightCasts: boolean) => Precision;
 const mixed = (precision: "16-mixed" | "bf16-mixed"): Plugin => (cacheWeightCasts) => new MixedPrecision({ precision, cacheWeightCasts, ...(precision === "16-mixed" ? { scaler: { initScale: 256 } } : {}) });

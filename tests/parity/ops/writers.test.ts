@@ -3,20 +3,19 @@
  * A new native function or operator that writes is found here.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { native } from "@nbit/native";
 import { Float8Linear, LowBitOptimizer } from "@nbit/lowbit";
 import { amp, aten, autocast, loadSafetensors, nn, noGrad, ones, operatorNames, operators, optim, rand, randint, saveSafetensors, setNumThreads, tensor, weightsEpoch, zeros, type AtenOperator, type DType, type Tensor } from "@nbit/torch";
+import { temporaryFolder } from "../../helpers/temporary-folder.js";
 
 setNumThreads(1);
 
 /** Functions of the addon that write memory of a tensor that somebody has. All are tried below. */
 const WRITERS = ["call", "copyFromBytes", "countSteps", "setData"];
 /** Those that write new tensors, gradients, or no tensor at all. */
-const OTHERS = `buffer setCallbacks release releaseMany guard tensorCounts alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
+const OTHERS = `buffer setCallbacks release releaseMany guard tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
   item items setGradEnabled isGradEnabled inferencePush inferencePop isInferenceMode setRequiresGrad getGrad setGrad gradsInto clearGrads linkGrads gradFnName backward grad attachNode returnGradients registerHook removeHook
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
@@ -134,10 +133,9 @@ const WAYS_TO_WRITE: readonly (readonly [name: string, write: (w: nn.Parameter) 
   ["a list of tensors", (w) => void noGrad(() => void aten["_foreach_add_"]?.["Scalar"]?.([w], 5))],
   ["loadStateDict", (w) => void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict({ weight: rand([...w.shape]) })],
   ["a safetensors file", (w) => {
-    const folder = mkdtempSync(join(tmpdir(), "nbit-writers-"));
+    const folder = temporaryFolder("writers");
     saveSafetensors(join(folder, "w.safetensors"), { weight: rand([...w.shape]) });
     Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict(loadSafetensors(join(folder, "w.safetensors")));
-    rmSync(folder, { recursive: true });
   }],
   ["Module.to and back", (w) => void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).half().float()],
   ...[
