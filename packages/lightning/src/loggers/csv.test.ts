@@ -149,7 +149,7 @@ test("going on from a checkpoint drops the rows that came after it, with their c
   const two = saved(first);
   assert.equal(rows(first).length, 4, "a checkpoint makes rows durable");
   first.logMetrics({ z: 3 }, 2);
-  first.flush();
+  first.finalize();
   appendFileSync(join(dir, "v", "metrics.csv"), "torn");
   const all = readFileSync(join(dir, "v", "metrics.csv"), "utf8");
 
@@ -178,12 +178,14 @@ test("a table of another run is not cut, whatever a checkpoint says", async () =
   };
   const mine = write(fresh(), 1);
   const state = saved(mine);
+  mine.finalize();
   const dir = fresh();
   write(dir, 2).finalize();
   const before = readFileSync(join(dir, "v", "metrics.csv"), "utf8");
   const other = versioned(dir);
   const warnings: string[] = [];
-  process.on("warning", (warning: Error & { code?: string }) => void warnings.push(warning.code ?? ""));
+  const listen = (warning: Error & { code?: string }): void => void warnings.push(warning.code ?? "");
+  process.on("warning", listen);
   other.loadStateDict(state);
   other.finalize();
   const empty = versioned(dir); // of a run that had logged nothing, elsewhere
@@ -191,8 +193,22 @@ test("a table of another run is not cut, whatever a checkpoint says", async () =
   empty.finalize();
   assert.equal(readFileSync(join(dir, "v", "metrics.csv"), "utf8"), before);
   await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", listen);
   assert.deepEqual(warnings, ["WARN_LOG_POSITION", "WARN_LOG_POSITION"]);
   for (const bad of [{ ...state, lines: -1 }, { ...state, digest: 3 }, { ...state, fresh: "yes" }, { lines: 1 }]) assert.throws(() => versioned(dir).loadStateDict(bad), { code: "CHECKPOINT_STATE" });
+});
+
+test("a table that cannot be gone on with leaves no listener of the process behind", () => {
+  const first = versioned(fresh());
+  first.logMetrics({ a: 1 }, 0);
+  const state = saved(first);
+  first.finalize();
+  const dir = fresh();
+  mkdirSync(join(dir, "v"), { recursive: true });
+  writeFileSync(join(dir, "v", "metrics.csv"), "My thesis\n");
+  const before = process.listenerCount("exit");
+  assert.throws(() => versioned(dir).loadStateDict(state), { code: "ERR_LOG_FILE" });
+  assert.equal(process.listenerCount("exit"), before);
 });
 
 test("a log of JSON lines goes on from where a checkpoint left it, if it is that log", () => {

@@ -154,10 +154,11 @@ export class CSVLogger extends Logger {
   }
 
   #open(from: CsvPosition | null = null): CsvFile {
+    const file = new CsvFile(this.#path, from);
     process.on("exit", this.#onExit);
     this.#lastFlush = performance.now();
-    this.#file = new CsvFile(this.#path, from);
-    return this.#file;
+    this.#file = file;
+    return file;
   }
 }
 

@@ -37,6 +37,9 @@ test("a person's file of a log's name is left as it is", () => {
       logger.flush();
     }, { code: "ERR_LOG_FILE", message: /^CSVLogger: expected a log of its own/ }, content);
     assert.equal(readFileSync(path, "utf8"), content);
+    rmSync(path);
+    logger.finalize();
+    assert.equal(readFileSync(path, "utf8"), "loss,step\n1,1\n", "what waited is written once there is room for it");
   }
 });
 

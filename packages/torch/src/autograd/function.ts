@@ -145,7 +145,29 @@ function attach<Args extends readonly unknown[], R extends Result>(
   const dirty = outputs.map((t) => ctx.dirty.has(t));
   ctx.dirty.clear();
 
-  const callback = (): void => {
+  const lists = [handlesOf(name, "inputs", inputs), handlesOf(`${name}.forward`, "outputs", outputs), flags, handlesOf(name, "saved tensors", present), isOutput];
+  writeLists(...lists);
+  native.attachNode(backwardOf(type, ctx, positions, count, presence), `${name}Backward`, ctx.materialize === true);
+  const handles = F.slice(0, outputs.length);
+  return outputs.map((t, i) => {
+    const handle = handles[i] as number;
+    // In place: the input itself now stands behind the node.
+    if (dirty[i] === true) {
+      native.release(handle);
+      return t;
+    }
+    return wrap(handle);
+  });
+}
+
+/**
+ * What the addon calls in backward. The graph holds it for as long as it lives, and so all variables of this function: no tensor is among them, for one that holds the graph would never be collected.
+ *
+ * @param presence - Which of what forward saved are tensors.
+ */
+function backwardOf<Args extends readonly unknown[], R extends Result>(type: AutogradFunctionClass<Args, R>, ctx: FunctionContext, positions: readonly number[], count: number, presence: readonly boolean[]): () => void {
+  const { name } = type;
+  return () => {
     let read = 1;
     const take = (): Float64Array => {
       const n = F[read] as number;
@@ -177,17 +199,4 @@ function attach<Args extends readonly unknown[], R extends Result>(
       native.returnGradients();
     });
   };
-  const lists = [handlesOf(name, "inputs", inputs), handlesOf(`${name}.forward`, "outputs", outputs), flags, handlesOf(name, "saved tensors", present), isOutput];
-  writeLists(...lists);
-  native.attachNode(callback, `${name}Backward`, ctx.materialize === true);
-  const handles = F.slice(0, outputs.length);
-  return outputs.map((t, i) => {
-    const handle = handles[i] as number;
-    // In place: the input itself now stands behind the node.
-    if (dirty[i] === true) {
-      native.release(handle);
-      return t;
-    }
-    return wrap(handle);
-  });
 }

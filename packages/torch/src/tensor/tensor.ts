@@ -333,37 +333,25 @@ export class Tensor {
   }
   /**
    * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs inside a scope: keep what must survive.
+   *
+   * The hook lives as long as this tensor. One that refers to the tensor itself keeps both for good: `remove()` it.
    */
   registerHook(fn: (grad: Tensor) => Tensor | null | undefined | void): { remove(): void } {
     atMost("registerHook", arguments, 1);
     checkArguments("registerHook", { fn }, { fn: callable });
     const handle = liveHandle(this, "registerHook");
-    const id = native.registerHook(handle, () => {
-      const gradient = wrap(takeHandle());
-      const after = fn(gradient);
-      if (isPromise(after)) refusePromise(after, "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.", "ERR_ASYNC_HOOK");
-      const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
-      F[0] = replaced;
-    });
+    const id = native.registerHook(handle, gradientHook(fn));
     return {
       remove: () => {
         if (this.#handle !== 0) native.removeHook(this.#handle, id);
       },
     };
   }
-  /** Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. */
+  /** Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. Refer to the tensor by the argument: a hook that holds it otherwise keeps both for good. */
   registerPostAccumulateGradHook(fn: ((parameter: Tensor) => void) | null): void {
     atMost("registerPostAccumulateGradHook", arguments, 1);
     checkArguments("registerPostAccumulateGradHook", { fn }, { fn: orNull(callable) });
-    native.setPostAccumulateHook(
-      liveHandle(this, "registerPostAccumulateGradHook"),
-      fn === null
-        ? null
-        : () => {
-            native.release(takeHandle());
-            fn(this);
-          },
-    );
+    native.setPostAccumulateHook(liveHandle(this, "registerPostAccumulateGradHook"), fn === null ? null : accumulateHook(fn, new WeakRef(this)));
   }
   /** @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes parameters under an optimizer. */
   setData(source: Tensor): void {
@@ -395,6 +383,27 @@ export class Tensor {
     if (hint === "string") return this.toString();
     throw new NbitError("Tensor: expected an operator such as a.add(b) or a.lt(b). Received: a JavaScript operator on a tensor. Use item() for the number of a one-element tensor.", "ERR_TENSOR_OPERATOR");
   }
+}
+
+// The addon holds a hook for as long as the native tensor lives. One that held the JavaScript tensor, also by sharing the variables of the method that made it, would keep both for good: hence functions of their own.
+
+function gradientHook(fn: (grad: Tensor) => unknown): () => void {
+  return () => {
+    const gradient = wrap(takeHandle());
+    const after = fn(gradient);
+    if (isPromise(after)) refusePromise(after, "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.", "ERR_ASYNC_HOOK");
+    const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
+    F[0] = replaced;
+  };
+}
+function accumulateHook(fn: (parameter: Tensor) => void, known: WeakRef<Tensor>): () => void {
+  return () => {
+    const handle = takeHandle();
+    const parameter = known.deref();
+    if (parameter === undefined) return fn(wrap(handle)); // nobody else has it any more
+    native.release(handle);
+    fn(parameter);
+  };
 }
 
 /** The handle that the addon gives to a hook; the mark before it says that it was read. */
