@@ -30,6 +30,7 @@ if (files.length === 0) {
 
 mkdirSync(join(root, "build"), { recursive: true });
 const args = [
+  `--import=${new URL("leak-check.mjs", import.meta.url).href}`,
   "--test",
   `--test-concurrency=${availableParallelism()}`,
   `--test-timeout=${HANG_MS}`,

@@ -20,13 +20,15 @@ test("offload on the CPU changes nothing, and says so once", async () => {
   assert.equal(warning.code, "WARN_OFFLOAD_CPU");
   assert.match(warning.message, /AdamW8bit: offload changes nothing for parameters on the CPU/);
   let more = 0;
-  process.on("warning", () => more++);
+  const count = (): void => void more++;
+  process.on("warning", count);
   const again = make(true);
   for (const { o } of [kept, offloaded, again]) {
     o.step();
     o.step();
   }
   await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", count);
   assert.equal(more, 0);
   assert.equal(kept.p.sub(offloaded.p).abs().max().item(), 0);
   assert.throws(() => new AdamW8bit([value.clone().requiresGrad_()], { offload: 1 as unknown as boolean }), { code: "ERR_ARGUMENT", message: /offload to be true or false/ });

@@ -15,6 +15,8 @@ export interface NativeAddon {
   guard(tensor: object, handle: number): void;
   /** → buffer: live, collected. */
   tensorCounts(): void;
+  /** A line for each live tensor that the garbage collector will never free: those of open scopes and of lists, and those that are lost. */
+  unguarded(): string;
   alive(handle: number): boolean;
   alias(handle: number): number;
   meta(handle: number): void;

@@ -1,4 +1,5 @@
 // Tensor slots seen from JavaScript: release, the garbage collector's safety net, and a tensor's metadata in one call.
+#include "checks.h"
 #include "core.h"
 #include "heap.h"
 
@@ -37,10 +38,8 @@ void takeChunk(Environment& e) {
 void freeSlot(Environment& e, uint32_t index) {
   Slot& slot = slots[index];
   at::Tensor gone = std::move(slot.tensor);  // what its end sets off finds the slot free
-  if (slot.guardedKb) {
-    e.guardedKb -= slot.guardedKb;
-    slot.guardedKb = 0;
-  }
+  e.guardedKb -= slot.guardedKb & ~kGuarded;
+  slot.guardedKb = 0;
   uint32_t generation = (slot.generation + 1) & kGenerationMask;
   if (generation == 0) generation = 1;
   slot.generation = generation | kFree;
@@ -156,12 +155,12 @@ NBIT_FN(guard) {
   const napi_valuetype type = a.type(0);
   if (type != napi_object && type != napi_function) a.failAt(0, "an object");
   Slot& slot = slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)];
-  if (slot.guardedKb == 0 && t.has_storage() && t.device().is_cpu() && t.storage().use_count() <= 1) {
-    slot.guardedKb = static_cast<uint32_t>(std::min<size_t>(t.storage().nbytes() >> 10, 0xfffffff0u)) + 1;
+  if ((slot.guardedKb & ~kGuarded) == 0 && t.has_storage() && t.device().is_cpu() && t.storage().use_count() <= 1) {
+    slot.guardedKb = static_cast<uint32_t>(std::min<size_t>(t.storage().nbytes() >> 10, kGuarded - 2)) + 1;
     js->guardedKb += slot.guardedKb;
     reportMemory(env);
   }
-  napi_add_finalizer(env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize, reinterpret_cast<void*>(static_cast<uint64_t>(js->id)), nullptr);
+  if (napi_add_finalizer(env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize, reinterpret_cast<void*>(static_cast<uint64_t>(js->id)), nullptr) == napi_ok) slot.guardedKb |= kGuarded;
   if (js->drainNeeded) drain();
   return nullptr;
   NBIT_CATCH("guard")
@@ -171,6 +170,16 @@ NBIT_FN(tensorCounts) {
   js->buffer[0] = static_cast<double>(js->live);
   js->buffer[1] = static_cast<double>(js->collected);
   return nullptr;
+}
+// → a line for each live tensor that no finalizer will free: it waits for the end of its scope or the dispose() of its list, or nobody knows it any more.
+NBIT_FN(unguarded) {
+  NBIT_TRY
+  std::string lines;
+  for (const uint32_t chunk : js->chunks)
+    for (uint32_t i = chunk * kChunk; i < (chunk + 1) * kChunk; i++)
+      if (slots[i].owner == js->id && !(slots[i].generation & kFree) && !(slots[i].guardedKb & kGuarded)) lines += described(slots[i].tensor) + "\n";
+  return toJs(env, lines);
+  NBIT_CATCH("unguarded")
 }
 NBIT_FN(alive) {
   Args a(env, info);
@@ -237,7 +246,7 @@ NBIT_FN(storageInfo) {
 }
 
 std::vector<Entry> handleEntries() {
-  return {{"release", releaseOne}, {"releaseMany", releaseMany}, {"guard", guard}, {"tensorCounts", tensorCounts}, {"alive", alive},
+  return {{"release", releaseOne}, {"releaseMany", releaseMany}, {"guard", guard}, {"tensorCounts", tensorCounts}, {"unguarded", unguarded}, {"alive", alive},
           {"alias", alias}, {"meta", meta}, {"dtypeOf", dtypeOf}, {"dataPointer", dataPointer}, {"storageInfo", storageInfo}};
 }
 

@@ -12,13 +12,14 @@ constexpr uint32_t kIndexBits = 24;
 constexpr uint32_t kMaxSlots = 1u << kIndexBits;
 constexpr uint32_t kGenerationMask = 0xfffffff;  // 24 + 28 bits stay exact in a double
 constexpr uint32_t kFree = 1u << 31;             // no generation of a handle has this bit
+constexpr uint32_t kGuarded = 1u << 31;          // no guardedKb has this bit by itself
 
 struct Slot {
   at::Tensor tensor;
   uint32_t generation;  // with kFree while nothing is in it
   uint32_t owner;       // id of the environment; 0 before the first
   uint32_t next;        // free slot after this one
-  uint32_t guardedKb;   // what a finalizer's tensor was reported to V8 as
+  uint32_t guardedKb;   // with kGuarded while a finalizer will free the tensor: what it was reported to V8 as
 };
 extern Slot* slots;
 

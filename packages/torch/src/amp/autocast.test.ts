@@ -227,13 +227,13 @@ test("customFwd with castInputs: inputs cast and autocast off, under autocast on
   assert.throws(() => amp.customFwd(() => half, { castInputs: "int64" }), { code: "ERR_ARGUMENT", message: 'customFwd: expected castInputs to be a floating point dtype. Received: "int64".' });
 });
 
-test("customBwd without customFwd says so", () => {
-  class Half extends AutogradFunction {
-    static forward(_ctx: FunctionContext, x: Tensor): Tensor {
-      return x.mul(2);
-    }
-    static backward = amp.customBwd((_ctx: FunctionContext, g: Tensor): Tensor => g.mul(2));
+class Half extends AutogradFunction {
+  static forward(_ctx: FunctionContext, x: Tensor): Tensor {
+    return x.mul(2);
   }
+  static backward = amp.customBwd((_ctx: FunctionContext, g: Tensor): Tensor => g.mul(2));
+}
+test("customBwd without customFwd says so", () => {
   const x = new nn.Parameter(ones([2]));
   const y = Half.apply(x) as Tensor;
   assert.throws(() => y.sum().backward(), { code: "AMP_CUSTOM_BWD", message: /^customBwd: expected a forward wrapped with customFwd\./ });
