@@ -5,11 +5,9 @@ import { run } from "../packages/native/lib/run.mjs";
 import { root } from "./workspace.mjs";
 
 const { libtorch } = await import("../packages/native/lib/index.mjs");
-if (`torch==${libtorch.version}` !== PINNED_SPEC) {
-  console.log(`drift: not checked: the files in the repository come from ${PINNED_SPEC}, and this is libtorch ${libtorch.version}`);
-} else {
-  const { status, output } = await run(process.execPath, [join("packages", "native", "manifest", "generate.mjs"), "--check"], { cwd: root });
-  console.log(output.trim());
-  console.log(status === 0 ? "drift: generated files are current" : "drift: generated files differ from their generator's output. Fix: npm run generate");
-  process.exitCode = status === 0 ? 0 : 1;
-}
+const everything = `torch==${libtorch.version}` === PINNED_SPEC;
+if (!everything) console.log(`drift: declarations of operators are not checked: those in the repository come from ${PINNED_SPEC}, and this is libtorch ${libtorch.version}`);
+const { status, output } = await run(process.execPath, [join("packages", "native", "manifest", "generate.mjs"), "--check", ...(everything ? [] : ["--tables"])], { cwd: root });
+console.log(output.trim());
+console.log(status === 0 ? "drift: generated files are current" : "drift: generated files differ from their generator's output. Fix: npm run generate");
+process.exitCode = status === 0 ? 0 : 1;

@@ -1,37 +1,36 @@
 /**
- * Compiles what only a GPU can run, without a GPU: every kernel that is compiled at run time, for each architecture and variant that its file names, and the CUDA translation units of the
- * addon where a libtorch with CUDA is found.
+ * Compiles what only a GPU can run, without a GPU: every kernel that NVRTC compiles at run time, for each architecture and
+ * variant of manifest/kernels.json, and the CUDA translation units of the addon where a libtorch with CUDA is found.
  *
  *   node tools/kernels.mjs [--arch=80,90] [--only=norm] [--kernels | --units] [--verbose]
  *
- * NVRTC is looked for at NBIT_NVRTC, beside CUDA libtorches and in Python's packages, and in /usr/local/cuda*; the libtorch as set-up does (LIBTORCH names one). Says what it skipped and why.
+ * NVRTC is looked for at NBIT_NVRTC, beside CUDA libtorches, in Python's packages and in /usr/local/cuda*, else fetched from
+ * pip's indexes into the cache; only where they lack it is this part skipped. The libtorch is found as by set-up (LIBTORCH
+ * names one).
  */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { planAddon } from "../packages/native/lib/addon-plan.mjs";
 import { findCompiler } from "../packages/native/lib/compiler.mjs";
 import { findLibtorch } from "../packages/native/lib/libtorch.mjs";
-import { cacheFolder, packageFolder } from "../packages/native/lib/places.mjs";
+import { cacheFolder, makeFolder, packageFolder } from "../packages/native/lib/places.mjs";
 
-const SOURCES = join(packageFolder, "src");
-
-/** Sources of kernels: file, text as NVRTC gets it, names of kernels, sets of options. */
+/**
+ * The kernels of manifest/kernels.json: for each file its text, the texts that it includes, its kernels, and for each of its
+ * variants NVRTC's options.
+ */
 export function kernelSources() {
-  const common = literals(readFileSync(join(SOURCES, "kernel_common.h"), "utf8"))[0] ?? "";
-  return readdirSync(SOURCES).filter((n) => n !== "kernel_common.h").flatMap((file) => {
-    const text = readFileSync(join(SOURCES, file), "utf8");
-    return literals(text).map((literal) => {
-      const kernels = [...literal.matchAll(/__global__[^;{]*?\b(\w+)\s*\(const|__global__[^;{]*?\b(\w+)\s*\((?!THREADS|\d)/g)].map((m) => m[1] ?? m[2]);
-      const variants = [...text.matchAll(/^\/\/ variant: (.*)$/gm)].map((m) => (m[1] ?? "").trim().split(/\s+/).filter((o) => o !== ""));
-      const named = /^\/\/ kernels: (.*)$/m.exec(text)?.[1]?.trim().split(/\s+/) ?? kernels;
-      return { file, source: (/kKernelCommon\) \+ R"cuda\(/.test(text) ? common : "") + literal, kernels: named, variants: variants.length > 0 ? variants : [[]] };
-    });
-  });
+  const { headers, sources } = JSON.parse(readFileSync(join(packageFolder, "manifest", "kernels.json"), "utf8"));
+  const text = (file) => readFileSync(join(packageFolder, file), "utf8");
+  const included = Object.fromEntries(headers.map((file) => [file.replace(/^(src|generated)\//, ""), text(file)]));
+  return sources.map(({ name, file, kernels, macros, options = [], variants }) => ({
+    name, file, kernels, macros, headers: included, source: text(file),
+    variants: variants.map((values) => [...values.split(" ").map((value) => `-D${value}`), ...options]),
+  }));
 }
-const literals = (text) => [...text.matchAll(/R"cuda\(([\s\S]*?)\)cuda"/g)].map((m) => m[1] ?? "");
 
 /** A libnvrtc, or null with the places looked at. */
 export function findNvrtc() {
@@ -47,16 +46,41 @@ export function findNvrtc() {
   const cache = cacheFolder();
   const torches = existsSync(cache) ? readdirSync(cache).filter((n) => n.startsWith("libtorch-")).map((n) => join(cache, n)) : [];
   const toolkits = existsSync("/usr/local") ? readdirSync("/usr/local").filter((n) => n.startsWith("cuda")).map((n) => join("/usr/local", n, "lib64")) : [];
-  for (const folder of [...[...torches, ...site].flatMap((p) => ["cu13", "cuda_nvrtc", "cu12"].map((n) => join(p, "nvidia", n, "lib"))), ...toolkits]) {
+  for (const folder of [...[join(cache, "nvrtc"), ...torches, ...site].flatMap((p) => ["cu13", "cuda_nvrtc", "cu12"].map((n) => join(p, "nvidia", n, "lib"))), ...toolkits]) {
     const found = at(folder);
     if (found !== null) return { path: found, looked };
   }
   return { path: null, looked };
 }
 
+const NVRTC_SPEC = "nvidia-cuda-nvrtc>=13,<14";
+
+/** NVRTC from pip's indexes, into the cache; null, and why, where they do not have it. */
+export function fetchNvrtc() {
+  const target = join(cacheFolder(), "nvrtc");
+  const library = join(target, "nvidia", "cu13", "lib", "libnvrtc.so.13");
+  if (existsSync(library)) return { path: library, why: null };
+  const work = mkdtempSync(join(makeFolder(cacheFolder()), "nvrtc-"));
+  try {
+    const args = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=off", "--retries=0", "--dest", work, NVRTC_SPEC];
+    const pip = spawnSync("python3", args, { encoding: "utf8" });
+    const wheel = readdirSync(work).find((name) => name.endsWith(".whl"));
+    if (pip.status !== 0 || wheel === undefined) return { path: null, why: `pip has no ${NVRTC_SPEC}: ${(pip.stderr ?? "").trim().split("\n").at(-1)}` };
+    const unpacked = spawnSync("python3", [join(packageFolder, "lib", "unpack_wheel.py"), join(work, wheel), join(work, "unpacked")], { encoding: "utf8" });
+    if (unpacked.status !== 0) throw new Error(`${wheel} could not be unpacked: ${unpacked.stdout}${unpacked.stderr}`);
+    rmSync(target, { recursive: true, force: true });
+    renameSync(join(work, "unpacked"), target);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  if (!existsSync(library)) throw new Error(`expected ${library} in ${NVRTC_SPEC}`);
+  return { path: library, why: null };
+}
+
 /** Compiles every variant; a result for each. */
 export function compileKernels(library, architectures, only = "", more = []) {
-  const jobs = kernelSources().filter((k) => k.file.includes(only)).flatMap((k) => architectures.flatMap((a) => k.variants.map((v) => ({ name: basename(k.file), source: k.source, kernels: k.kernels, options: [...v, ...more, `--gpu-architecture=sm_${a}`, "--std=c++17"] }))));
+  const jobs = kernelSources().filter((k) => k.file.includes(only)).flatMap((k) =>
+    architectures.flatMap((a) => k.variants.map((v) => ({ name: k.file, source: k.source, headers: k.headers, kernels: k.kernels, options: [...v, ...more, `--gpu-architecture=sm_${a}`, "--std=c++17"] }))));
   const run = spawnSync("python3", [fileURLToPath(new URL("./nvrtc_compile.py", import.meta.url))], { // NVRTC opens its built-in functions by name.
     env: { ...process.env, LD_LIBRARY_PATH: [dirname(library), process.env["LD_LIBRARY_PATH"] ?? ""].join(":") }, input: JSON.stringify({ library, jobs }), encoding: "utf8", maxBuffer: 1 << 28 });
   const results = run.stdout.split("\n").filter((l) => l.startsWith("{")).map((l) => JSON.parse(l));
@@ -88,15 +112,21 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const has = (name) => process.argv.includes(`--${name}`);
   const only = flag("only") ?? "";
   if (!has("units")) {
-    const { path, looked } = findNvrtc();
-    if (path === null) console.log(`kernels skipped: no libnvrtc at ${looked.join(", ")} (NBIT_NVRTC names one)`);
-    else
-      for (const r of compileKernels(path, (flag("arch") ?? "80,90").split(","), only, has("verbose") ? ["--ptxas-options=-v"] : [])) {
+    const found = findNvrtc();
+    const { path, why } = found.path === null && !process.env["NBIT_NVRTC"] ? fetchNvrtc() : found;
+    if (path === null) console.log(`kernels skipped: no libnvrtc at ${found.looked.join(", ")} (NBIT_NVRTC names one)${why ? `; ${why}` : ""}`);
+    else {
+      const results = compileKernels(path, (flag("arch") ?? "80,90").split(","), only, has("verbose") ? ["--ptxas-options=-v"] : []);
+      for (const r of results) {
+        if (r.ok && !has("verbose")) continue;
         console.log(`${r.ok ? "✓" : "✗"} ${r.name} ${r.options.join(" ")} ${(r.bytes / 1024).toFixed(0)} KiB`);
         if (r.missing.length > 0 && r.bytes > 0) console.log(`  not in the machine code: ${r.missing.join(", ")}`);
-        if (!r.ok || has("verbose")) console.log(r.log);
-        if (!r.ok) process.exitCode = 1;
+        console.log(r.log);
       }
+      const failed = results.filter((r) => !r.ok).length;
+      console.log(`kernels: ${results.length} compiled with ${path}, ${failed} failed`);
+      if (failed > 0 || results.length === 0) process.exitCode = 1;
+    }
   }
   if (!has("kernels")) {
     const skipped = await compileUnits(only);

@@ -1,4 +1,8 @@
-"""Compiles kernels with NVRTC; no GPU is needed. stdin: {"library", "jobs": [{"name", "source", "options", "kernels"}]}; stdout: a line of JSON for each job."""
+"""Compiles kernels with NVRTC; no GPU is needed.
+
+stdin: {"library", "jobs": [{"name", "source", "headers": {name: text}, "options", "kernels"}]}; stdout: a line of JSON for
+each job.
+"""
 import ctypes
 import json
 import sys
@@ -13,7 +17,11 @@ def call(name, *arguments):
 
 for job in request["jobs"]:
     program = ctypes.c_void_p()
-    status = call("nvrtcCreateProgram", ctypes.byref(program), job["source"].encode(), job["name"].encode(), 0, None, None)
+    headers = job["headers"]
+    strings = ctypes.c_char_p * len(headers)
+    texts, names = strings(*(t.encode() for t in headers.values())), strings(*(n.encode() for n in headers))
+    source, name = job["source"].encode(), job["name"].encode()
+    status = call("nvrtcCreateProgram", ctypes.byref(program), source, name, len(headers), texts, names)
     options = [o.encode() for o in job["options"]]
     status = status or call("nvrtcCompileProgram", program, len(options), (ctypes.c_char_p * len(options))(*options))
     size = ctypes.c_size_t()

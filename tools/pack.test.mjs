@@ -29,6 +29,6 @@ test("a package holds what it exports and imports, and no tests", () => {
   }
   // The addon is compiled where it is installed.
   const native = packed.get("@nbit/native");
-  for (const file of readdirSync(join(root, "packages/native/src"))) assert.ok(native?.has(`src/${file}`), file);
+  for (const file of readdirSync(join(root, "packages/native/src"), { recursive: true })) if (/\.\w+$/.test(file) && !/(^|\/)\./.test(file)) assert.ok(native?.has(`src/${file}`), file);
   assert.ok(native?.has("generated/hot.cc"));
 });

@@ -1,6 +1,6 @@
 /** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
 import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
-import type { Family, Hyper } from "./families.js";
+import { hyperparametersOf, type Family, type Hyper } from "./families.js";
 import type { StateFormat } from "./format.js";
 
 /** What a step needs of a parameter group, apart from its rate. */
@@ -16,7 +16,6 @@ export interface DeviceInputs {
 }
 
 const KERNEL = "low_bit_step_device_";
-const NUMBER_OF: ReadonlyMap<string, number> = new Map(["SGD", "Lion", "RMSprop", "Adagrad", "Adam", "AdamW", "LAMB", "LARS", "AdEMAMix"].map((name, i) => [name, i]));
 
 /** Whether these parameters' steps run in the GPU kernel. */
 export function onDevice(params: readonly Tensor[]): boolean {
@@ -62,16 +61,27 @@ export function countSteps(steps: readonly Tensor[], foundInf: Tensor | null, ph
   }
 }
 
-/** One parameter. `states` and `absmax` may be copies that lie on the device for this step only. */
-export function deviceStep(family: Family, p: Tensor, grad: Tensor, states: readonly Tensor[], absmax: readonly Tensor[], qmaps: readonly Tensor[], step: Tensor, h: DeviceHyper, inputs: DeviceInputs): void {
-  const kernel = operators("nbit")[KERNEL];
+/** What one parameter's step reads and changes. `states` and `absmax` may be copies that lie on the device for this step only. */
+export interface DeviceStep {
+  readonly family: Family;
+  readonly p: Tensor;
+  readonly grad: Tensor;
+  readonly states: readonly Tensor[];
+  readonly absmax: readonly Tensor[];
+  readonly qmaps: readonly Tensor[];
+  /** The step's number, on the device. */
+  readonly step: Tensor;
+  readonly hyper: DeviceHyper;
+  readonly inputs: DeviceInputs;
+}
+/** Steps one parameter. */
+export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper, inputs }: DeviceStep): void {
   const target = p.detach();
   const dense = target.isContiguous() ? target : target.contiguous();
-  const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, h.lr] : [null, inputs.rate];
-  kernel?.(
-    dense, grad.contiguous(), states, absmax, qmaps, NUMBER_OF.get(family.name), step, rate, lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
-    family.name === "LARS" ? 0 : h.maxUnorm, h.blockSize, h.keepPositive, inputs.gradScale, inputs.foundInf,
-  );
+  const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, hyper.lr] : [null, inputs.rate];
+  const numbers = hyperparametersOf(family, { ...hyper, lr });
+  const { nesterov, blockSize, keepPositive } = hyper;
+  operators("nbit")[KERNEL]?.(dense, grad.contiguous(), states, absmax, qmaps, family.fused, step, rate, numbers, nesterov, blockSize, keepPositive, inputs.gradScale, inputs.foundInf);
   if (dense !== target) target.copy_(dense);
 }
 

@@ -1,5 +1,6 @@
 /** The arithmetic of each family of optimizers, written once, in float32. */
 import { scope, type Tensor } from "@nbit/torch";
+import { FAMILY_NUMBERS, HYPERPARAMETERS } from "./generated/families.js";
 
 export interface Hyper {
   readonly lr: number;
@@ -41,7 +42,7 @@ const [M, V] = [true, false];
 const adam = (decoupled: boolean): Family => ({
   name: decoupled ? "AdamW" : "Adam",
   states: [M, V],
-  fused: decoupled ? 5 : 4,
+  fused: decoupled ? FAMILY_NUMBERS.adamw : FAMILY_NUMBERS.adam,
   update(p, g, [m, v], h) {
     const grad = decoupled ? g : g.add(p, { alpha: h.weightDecay });
     const r = moments(grad, m as Tensor, v as Tensor, h);
@@ -52,7 +53,7 @@ const adam = (decoupled: boolean): Family => ({
 const momentum: Family = {
   name: "SGD",
   states: [M],
-  fused: 0,
+  fused: FAMILY_NUMBERS.momentum,
   update(p, g, [b], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const b1 = h.step === 1 ? grad.clone() : (b as Tensor).mul(h.betas[0]).add(grad);
@@ -63,7 +64,7 @@ const momentum: Family = {
 const lion: Family = {
   name: "Lion",
   states: [M],
-  fused: 1,
+  fused: FAMILY_NUMBERS.lion,
   update(p, g, [m], h) {
     const [b1, b2] = h.betas;
     const direction = (m as Tensor).mul(b1).add(g, { alpha: 1 - b1 }).sign();
@@ -73,7 +74,7 @@ const lion: Family = {
 const rmsprop: Family = {
   name: "RMSprop",
   states: [V],
-  fused: 2,
+  fused: FAMILY_NUMBERS.rmsprop,
   update(p, g, [v], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const v1 = (v as Tensor).mul(h.betas[0]).add(grad.mul(grad), { alpha: 1 - h.betas[0] });
@@ -83,7 +84,7 @@ const rmsprop: Family = {
 const adagrad: Family = {
   name: "Adagrad",
   states: [V],
-  fused: 3,
+  fused: FAMILY_NUMBERS.adagrad,
   update(p, g, [v], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const v1 = (v as Tensor).add(grad.mul(grad));
@@ -94,7 +95,7 @@ const adagrad: Family = {
 const lamb: Family = {
   name: "LAMB",
   states: [M, V],
-  fused: 6,
+  fused: FAMILY_NUMBERS.lamb,
   update(p, g, [m, v], h) {
     const r = moments(g, m as Tensor, v as Tensor, h);
     const step = r.direction.add(p, { alpha: h.weightDecay });
@@ -105,7 +106,7 @@ const lamb: Family = {
 const lars: Family = {
   name: "LARS",
   states: [M],
-  fused: 7,
+  fused: FAMILY_NUMBERS.lars,
   update(p, g, [b], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const scaled = grad.mul(trust(p, grad, h.trustCoefficient, 0));
@@ -117,7 +118,7 @@ const lars: Family = {
 const ademamix: Family = {
   name: "AdEMAMix",
   states: [M, M, V],
-  fused: 8,
+  fused: FAMILY_NUMBERS.ademamix,
   update(p, g, [fast, slow, v], h) {
     const r = moments(g, fast as Tensor, v as Tensor, h);
     const slow1 = (slow as Tensor).mul(h.beta3).add(g, { alpha: 1 - h.beta3 });
@@ -137,6 +138,12 @@ function trust(p: Tensor, step: Tensor, coefficient: number, max: number): Tenso
 
 export const FAMILIES = Object.freeze({ adam: adam(false), adamw: adam(true), momentum, lion, rmsprop, adagrad, lamb, lars, ademamix });
 export type FamilyName = keyof typeof FAMILIES;
+
+/** The numbers of a native step, each at its place. LARS has no limit of its ratio. */
+export function hyperparametersOf(family: Family, h: Omit<Hyper, "step">): number[] {
+  const values: Readonly<Record<(typeof HYPERPARAMETERS)[number], number>> = { ...h, beta1: h.betas[0], beta2: h.betas[1], maxUnorm: family.name === "LARS" ? 0 : h.maxUnorm };
+  return HYPERPARAMETERS.map((name) => values[name]);
+}
 
 /** One step with elements whose gradient is not finite left as they were, in parameter and state. */
 export function guardedUpdate(family: Family, p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] } {

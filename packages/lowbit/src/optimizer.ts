@@ -1,7 +1,7 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
 import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind, kinds } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
-import { FAMILIES, guardedUpdate, type Family, type FamilyName, type Hyper } from "./families.js";
+import { FAMILIES, guardedUpdate, hyperparametersOf, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
 import { Offload, pinned } from "./offload.js";
 import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
@@ -119,11 +119,13 @@ export class LowBitOptimizer extends optim.Optimizer {
     const all = params.map((p) => this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g))));
     const steps = all.map((s) => s["step"] as Tensor);
     countSteps(steps, foundInf, "before");
-    const h = { ...g, betas: this.#betasOf(g) };
+    const hyper = { ...g, betas: this.#betasOf(g) };
     const inputs = { rate: this.rateOf(g), gradScale, foundInf };
     const jobs = params.map((p, i) => {
       const { states, absmax, qmaps } = stateLists(all[i] as optim.ParameterState, family.states.length, p);
-      const run = (there: readonly Tensor[]): void => deviceStep(family, p, grads[i] as Tensor, there.slice(0, states.length), there.slice(states.length), qmaps, steps[i] as Tensor, h, inputs);
+      const run = (there: readonly Tensor[]): void => {
+        deviceStep({ family, p, grad: grads[i] as Tensor, states: there.slice(0, states.length), absmax: there.slice(states.length), qmaps, step: steps[i] as Tensor, hyper, inputs });
+      };
       return { host: [...states, ...absmax], run };
     });
     if (g.offload) this.#offloadOn(params[0] as Tensor).run(jobs);
@@ -143,10 +145,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, family: number): void {
     const all = (name: string): Tensor[] => this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
-    lowBitStep_(
-      p.detach(), grad.contiguous(), all("state"), all("absmax"), all("qmap"), family, h.step, h.lr, h.betas[0], h.betas[1], h.beta3, h.alpha, h.eps, h.weightDecay, h.nesterov, h.trustCoefficient,
-      this.family.name === "LARS" ? 0 : h.maxUnorm, g.blockSize, g.keepPositive,
-    );
+    lowBitStep_(p.detach(), grad.contiguous(), all("state"), all("absmax"), all("qmap"), family, h.step, hyperparametersOf(this.family, h), h.nesterov, g.blockSize, g.keepPositive);
   }
 
   #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, lowBit: boolean): void {

@@ -9,7 +9,7 @@ import { cacheFolder, packageFolder } from "./places.mjs";
  * @typedef {object} Unit
  * @property {string} source Relative to the package.
  * @property {readonly string[]} flags
- * @property {string} hash Of the source, the local headers that it includes, the flags, libtorch, the compiler and Node's headers.
+ * @property {string} hash Of the source, the local headers that it includes, the kernels that it embeds, the flags, libtorch, the compiler and Node's headers.
  *
  * @typedef {object} Plan
  * @property {readonly Unit[]} units
@@ -39,12 +39,12 @@ export function planAddon(libtorch, compiler) {
     ...flagsOf("CXXFLAGS"),
   ];
   const identity = [libtorch.version, libtorch.variant, libtorch.git, compiler.version, node.hash, process.arch].join("\n");
-  const headers = new Map();
+  const files = new Map();
   const units = sources()
     .filter((source) => cuda !== null || !source.endsWith(".cuda.cc"))
     .map((source) => {
       const extra = source.endsWith(".cuda.cc") ? cuda : [];
-      return { source, flags: [...common, ...[...include, ...extra].map((folder) => `-I${folder}`)], hash: sha([identity, ...common, source, ...closure(source, headers)].join("\0")) };
+      return { source, flags: [...common, ...[...include, ...extra].map((folder) => `-I${folder}`)], hash: sha([identity, ...common, source, ...filesOf(source, files).flatMap((file) => [file, files.get(file).text])].join("\0")) };
     });
   const lib = join(libtorch.path, "lib");
   const libraries = ["torch", "torch_cpu", "c10", ...(cuda ? ["torch_cuda", "c10_cuda"] : [])];
@@ -62,25 +62,25 @@ function flagsOf(variable) {
 
 function sources() {
   return ["src", "generated"]
-    .flatMap((folder) => (existsSync(join(packageFolder, folder)) ? readdirSync(join(packageFolder, folder)).map((name) => join(folder, name)) : []))
+    .flatMap((folder) => (existsSync(join(packageFolder, folder)) ? readdirSync(join(packageFolder, folder), { recursive: true }).map((name) => join(folder, name)) : []))
     .filter((name) => name.endsWith(".cc"))
     .sort();
 }
 
-/** Contents of a source and of every local header that it reaches. */
-function closure(source, known, seen = new Set()) {
+/** The files that a unit is made of: its source, every local header that it reaches, and the kernels that it embeds. */
+export function filesOf(source, known = new Map(), seen = new Set()) {
   if (seen.has(source)) return [];
   seen.add(source);
   if (!known.has(source)) {
     const text = readFileSync(join(packageFolder, source), "utf8");
-    const included = [...text.matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)]
-      .map(([, name]) => [join(dirname(source), name), join("src", name), join("generated", name)].find((path) => existsSync(join(packageFolder, path))))
+    // A header by its name; a kernel by its path from the package on, in generated/kernels.inc.
+    const included = [...text.matchAll(/^\s*#\s*include\s*"([^"]+)"|"((?:src|generated)\/[^"]+\.(?:cuh?|h))"\)/gm)]
+      .map(([, name, embedded]) => (name === undefined ? [embedded] : [join(dirname(source), name), join("src", name), join("generated", name)]).find((path) => existsSync(join(packageFolder, path))))
       .filter((path) => path !== undefined)
       .map((path) => relative(packageFolder, join(packageFolder, path)));
     known.set(source, { text, included });
   }
-  const { text, included } = known.get(source);
-  return [source, text, ...included.flatMap((name) => closure(name, known, seen))];
+  return [source, ...known.get(source).included.flatMap((name) => filesOf(name, known, seen))];
 }
 
 /** The OpenMP runtime that libtorch itself brings: a second one in the process would keep thread counts of its own. */

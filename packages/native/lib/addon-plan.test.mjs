@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -15,10 +15,10 @@ async function copy(t) {
   const folder = mkdtempSync(join(tmpdir(), "nbit-plan-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   for (const part of ["lib", "src", "generated", "package.json"]) cpSync(join(packageFolder, part), join(folder, part), { recursive: true });
-  const { planAddon } = await import(pathToFileURL(join(folder, "lib", "addon-plan.mjs")).href);
+  const { planAddon, filesOf } = await import(pathToFileURL(join(folder, "lib", "addon-plan.mjs")).href);
   const hashes = (plan) => new Map(plan.units.map((unit) => [unit.source, unit.hash]));
   const changed = (before, after) => [...hashes(after)].filter(([source, hash]) => hashes(before).get(source) !== hash).map(([source]) => source);
-  return { folder, plan: (c = compiler, l = libtorch) => planAddon(l, c), changed };
+  return { folder, plan: (c = compiler, l = libtorch) => planAddon(l, c), changed, filesOf };
 }
 
 test("two clones have the same plan, so that the second builds nothing", async (t) => {
@@ -39,6 +39,15 @@ test("an edit to one source concerns one object; an edit to a header those that 
   appendFileSync(join(folder, "src", "hot.h"), "\n");
   assert.ok(users.length > 0);
   assert.deepEqual(changed(afterSource, plan()), users);
+});
+
+test("the unit that embeds the kernels is made of them", async (t) => {
+  const { folder, filesOf } = await copy(t);
+  const files = filesOf("src/cuda/kernels.cuda.cc");
+  const kernels = readdirSync(join(folder, "src"), { recursive: true }).filter((name) => /\.cuh?$/.test(name)).map((name) => `src/${name}`);
+  assert.ok(kernels.length >= 7);
+  for (const kernel of kernels) assert.ok(files.includes(kernel), kernel);
+  assert.ok(files.includes("generated/lowbit_families.h"));
 });
 
 test("another compiler or libtorch means another addon", async (t) => {

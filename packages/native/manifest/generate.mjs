@@ -3,18 +3,38 @@
  *   packages/torch/src/generated/*.ts   one declaration per public operator
  *   packages/native/generated/hot.cc    direct calls of the hot list
  *   packages/native/generated/guards.inc  the table of guards
- * `--check` writes nothing and fails when a file on disk differs.
+ * and, before it asks the addon for anything, what tables.mjs makes of the manifest.
+ * `--check` writes nothing and fails when a file on disk differs; `--tables` is about what the manifest alone says.
  */
 import { readFileSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { native, libtorch } from "../lib/index.mjs";
 import { guardsSource } from "./guards.mjs";
 import { hotSource } from "./hot.mjs";
+import { readManifest as read, tables } from "./tables.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..", "..");
-const read = (name) => JSON.parse(readFileSync(join(here, name), "utf8"));
+const check = process.argv.includes("--check");
+const stale = [];
+function put(name, text) {
+  const path = join(root, name);
+  if (existsSync(path) && readFileSync(path, "utf8") === text) return;
+  stale.push(name);
+  if (check) return;
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}
+function finish(said) {
+  console.log(`${said}; ${stale.length === 0 ? "all files up to date" : `${check ? "out of date" : "written"}: ${stale.join(", ")}`}`);
+  process.exit(check && stale.length > 0 ? 1 : 0);
+}
+const written = tables();
+for (const [name, text] of written) put(name, text);
+if (process.argv.includes("--tables")) finish(`${written.size} tables`);
+
+// The addon that is compiled with those files may not be built yet.
+const { native, libtorch } = await import("../lib/index.mjs");
 const exclusions = read("exclusions.json");
 const rules = exclusions.rules.map((r) => new RegExp(r.pattern));
 const byHand = new Set(exclusions.methodsByHand);
@@ -161,17 +181,5 @@ files.set("packages/torch/src/generated/methods.ts", `${HEAD}${used(TYPES, metho
 files.set("packages/native/generated/hot.cc", hotSource(read("hot.json").operators, (base, overload) => JSON.parse(native.schemas(`aten::${base}`)).find((s) => s.overload === overload)));
 files.set("packages/native/generated/guards.inc", guardsSource(read("guards.json").guards, names, (name) => JSON.parse(native.schemas(`aten::${name}`))));
 
-const check = process.argv.includes("--check");
-const stale = [];
-for (const [name, text] of files) {
-  const path = join(root, name);
-  const before = existsSync(path) ? readFileSync(path, "utf8") : null;
-  if (before === text) continue;
-  stale.push(name);
-  if (!check) {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text);
-  }
-}
-console.log(`${functionCount} functions, ${attached.length} methods of ${names.length} operators; ${stale.length === 0 ? "all files up to date" : `${check ? "out of date" : "written"}: ${stale.join(", ")}`}`);
-if (check && stale.length > 0) process.exit(1);
+for (const [name, text] of files) put(name, text);
+finish(`${functionCount} functions, ${attached.length} methods of ${names.length} operators`);

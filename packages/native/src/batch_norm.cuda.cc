@@ -1,11 +1,10 @@
 // Batch normalisation, addition and ReLU on the GPU: two passes over memory each way, in float32, where separate operators take up to eight.
 #include "batch_norm.h"
-#include "batch_norm_source.h"
 #include "checks.h"
 #include "core.h"
-#include "kernel_common.h"
+#include "cuda/kernel_options.h"
 #include "library.h"
-#include "nvrtc.h"
+#include "cuda/nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
@@ -69,7 +68,7 @@ Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool wei
   p.options = {define("COLUMNS", p.columns), define("TX", kernelType(x.scalar_type())), define("TW", kernelType(weights)), define("HAS_R", residual), define("HAS_W", weight), define("HAS_B", bias), define("RELU", relu)};
   return p;
 }
-nvrtc::Kernel& kernel(const Plan& p, const char* name) { return nvrtc::get("batch_norm", batchNormSource(), name, p.options); }
+nvrtc::Kernel& kernel(const Plan& p, const char* name) { return nvrtc::get(kernels::batchNorm, name, p.options); }
 at::ScalarType typeOf(std::initializer_list<const Maybe*> of) {
   for (const Maybe* t : of)
     if (given(*t)) return (*t)->scalar_type();

@@ -1,10 +1,9 @@
 // Bias and GELU on the GPU: the input is read once, computed in float32, written once; backward gives the bias its gradient from the values it has in hand.
-#include "bias_gelu_source.h"
 #include "checks.h"
 #include "core.h"
-#include "kernel_common.h"
+#include "cuda/kernel_options.h"
 #include "library.h"
-#include "nvrtc.h"
+#include "cuda/nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
@@ -51,7 +50,7 @@ at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
   void* po = out.mutable_data_ptr();
   void* arguments[] = {&px, &pb, &po, &packs};
-  nvrtc::launch(nvrtc::get("bias_gelu", biasGeluSource(), "forward", plan.options), static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options), static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
   return out;
 }
 
@@ -79,11 +78,11 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   void* po = out.mutable_data_ptr();
   void* pp = needBias ? partial.mutable_data_ptr() : nullptr;
   void* arguments[] = {&pg, &px, &pb, &po, &pp, &rows, &chunks};
-  nvrtc::launch(nvrtc::get("bias_gelu", biasGeluSource(), "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256, arguments);
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256, arguments);
   if (needBias) {
     void* pgb = gb.mutable_data_ptr();
     void* more[] = {&pp, &pgb, &chunks};
-    nvrtc::launch(nvrtc::get("bias_gelu", biasGeluSource(), "columns", plan.options), static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
+    nvrtc::launch(nvrtc::get(kernels::biasGelu, "columns", plan.options), static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
   }
   return {out, gb};
 }

@@ -3,6 +3,7 @@
 #include "checks.h"
 #include "core.h"
 #include "library.h"
+#include "lowbit_checks.h"
 #include "lowbit_codebook.h"
 
 #include <ATen/Parallel.h>
@@ -64,14 +65,12 @@ class Elements {
   void* data_;
 };
 
-// How one state is kept: in float32, as codes of a map in 8 or 4 bits, or in float8.
-enum class Codec { full, byte, nibble, float8 };
 class State {
  public:
   State(const at::Tensor& t, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool positive) : block_(block), positive_(positive) {
     checkMemory(t, "states");
     if (t.scalar_type() == at::kFloat) {
-      codec_ = Codec::full;
+      codec_ = kFloat32;
       NBIT_EXPECT(t.numel() == n, t, "one state for each of ", n, " elements");
       data_ = t.mutable_data_ptr();
       return;
@@ -81,7 +80,7 @@ class State {
     data_ = t.mutable_data_ptr();
     absmax_ = absmax->mutable_data_ptr<float>();
     if (t.scalar_type() == at::kFloat8_e4m3fn) {
-      codec_ = Codec::float8;
+      codec_ = kFloat8;
       book_ = &float8Book();
       NBIT_EXPECT(t.numel() == n, t, "one float8 for each of ", n, " elements");
       return;
@@ -89,9 +88,9 @@ class State {
     NBIT_EXPECT_TYPE(t.scalar_type() == at::kByte, t, "states in float32, uint8 or float8_e4m3fn");
     TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
     book_ = &bookOf(*map);
-    codec_ = book_->size <= 16 ? Codec::nibble : Codec::byte;
+    codec_ = book_->size <= 16 ? kUint4 : kUint8;
     positive_ = positive && book_->values[0] == 0.f;
-    if (codec_ == Codec::byte) {
+    if (codec_ == kUint8) {
       NBIT_EXPECT(t.numel() == n && book_->size == 256, t, "one uint8 code for each of ", n, " elements and a map of 256 values, not of ", book_->size);
     } else {
       NBIT_EXPECT(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), t, "two codes per byte for ", n, " elements and an even block size, not ", block);
@@ -103,10 +102,10 @@ class State {
     auto* bytes = static_cast<uint8_t*>(data_);
     at = local;
     switch (codec_) {
-      case Codec::full: at = static_cast<float*>(data_) + from; break;
-      case Codec::byte: return {bytes + from, book_, absmax_[b]};
-      case Codec::float8: return {bytes + from, book_, absmax_[b] / 448.f};
-      case Codec::nibble: {
+      case kFloat32: at = static_cast<float*>(data_) + from; break;
+      case kUint8: return {bytes + from, book_, absmax_[b]};
+      case kFloat8: return {bytes + from, book_, absmax_[b] / 448.f};
+      case kUint4: {
         alignas(64) uint8_t codes[kBlockMax];
         k.unpack(bytes + from / 2, codes, n);
         k.decode(codes, *book_, absmax_[b], local, n);
@@ -116,7 +115,7 @@ class State {
   }
   // From block b on, where one code is one byte.
   std::optional<CodedState> coded(int64_t b) const {
-    if (codec_ != Codec::byte) return {};
+    if (codec_ != kUint8) return {};
     return CodedState{static_cast<uint8_t*>(data_) + b * block_, absmax_ + b, book_, positive_};
   }
   float* read(const Kernels& k, int64_t b, int64_t n, float* local) const {
@@ -126,12 +125,12 @@ class State {
     return at;
   }
   void write(const Kernels& k, int64_t b, int64_t n, const float* local, float most) const {
-    if (codec_ == Codec::full) return;
+    if (codec_ == kFloat32) return;
     const int64_t from = b * block_;
     auto* bytes = static_cast<uint8_t*>(data_);
     absmax_[b] = most;
-    if (codec_ == Codec::byte) return k.encode(local, *book_, most, bytes + from, n, positive_);
-    if (codec_ == Codec::float8) return k.encodeFloat8(local, most, bytes + from, n, positive_);
+    if (codec_ == kUint8) return k.encode(local, *book_, most, bytes + from, n, positive_);
+    if (codec_ == kFloat8) return k.encodeFloat8(local, most, bytes + from, n, positive_);
     alignas(64) uint8_t codes[kBlockMax];
     k.encode(local, *book_, most, codes, n, positive_);
     k.pack(codes, bytes + from / 2, n);
@@ -275,8 +274,6 @@ void checkParameter(const at::Tensor& p, const at::Tensor& g) {
   checks::shapeOf(g, "g", p, "p");
 }
 
-constexpr int kStateCount[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
-
 void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& codes2, at::Tensor& absmax1, at::Tensor& absmax2, const at::Tensor& map1, const at::Tensor& map2, double lr, double beta1,
            double beta2, double eps, double weightDecay, bool decoupled, double correction1, double correction2, int64_t block, bool keepPositive) {
   checkBlock(block);
@@ -287,14 +284,14 @@ void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& c
       {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, correction1, correction2}, false, false, block);
 }
 
-// kind: 0 momentum, 1 Lion, 2 RMSprop, 3 Adagrad
+// kind: a family with one state whose step needs no norms
 void oneState_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes, at::Tensor& absmax, const at::Tensor& map, int64_t kind, double lr, double beta1, double beta2, double eps, double weightDecay, bool first,
                bool nesterov, int64_t block, bool keepPositive) {
-  TORCH_CHECK_VALUE(kind >= 0 && kind < 4, "expected kind to be from 0 to 3. Received: ", kind);
+  TORCH_CHECK_VALUE(kind >= kMomentum && kind <= kAdagrad, "expected kind to be from 0 to 3. Received: ", kind);
   checkBlock(block);
   checkParameter(p, g);
   checks::apart({{&p, "p"}, {&codes, "codes"}, {&absmax, "absmax"}}, {{&g, "g"}, {&map, "map"}});
-  run(p, g, {State(codes, &absmax, &map, p.numel(), block, keepPositive && kind >= 2)}, static_cast<int>(kind), {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, 1, 1}, first, nesterov, block);
+  run(p, g, {State(codes, &absmax, &map, p.numel(), block, keepPositive && !kSigned[kind][0])}, static_cast<int>(kind), {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, 1, 1}, first, nesterov, block);
 }
 
 void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps) {
@@ -306,10 +303,11 @@ void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states,
 }
 
 // Every family with states in any format; absmax and maps have one entry per state, or none where the format needs none.
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family, int64_t step, double lr, double beta1, double beta2, double beta3, double alpha,
-           double eps, double weightDecay, bool nesterov, double trustCoefficient, double maxUnorm, int64_t block, bool keepPositive) {
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family,
+           int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block, bool keepPositive) {
   TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family], " states. Received: ", states.size());
+  checkHyperparameters(hyperparameters);
   checkParameter(p, g);
   TORCH_CHECK_VALUE(step >= 1, "expected step to be at least 1. Received: ", step);
   checkBlock(block);
@@ -317,9 +315,19 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   std::vector<State> all;
   for (size_t i = 0; i < states.size(); i++)
     all.emplace_back(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, p.numel(), block, keepPositive && !kSigned[family][i]);
-  const double t = static_cast<double>(step);
-  run(p, g, all, static_cast<int>(family), {lr, beta1, beta2, beta3, alpha, eps, weightDecay, family == kLamb ? 1.0 : trustCoefficient, maxUnorm, 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)}, step == 1, nesterov,
-      block);
+  const double t = static_cast<double>(step), beta1 = hyperparameters[kBeta1], beta2 = hyperparameters[kBeta2];
+  const Rates rates{hyperparameters[kLr],
+                    beta1,
+                    beta2,
+                    hyperparameters[kBeta3],
+                    hyperparameters[kAlpha],
+                    hyperparameters[kEps],
+                    hyperparameters[kWeightDecay],
+                    family == kLamb ? 1.0 : hyperparameters[kTrustCoefficient],
+                    hyperparameters[kMaxUnorm],
+                    1 - std::pow(beta1, t),
+                    1 - std::pow(beta2, t)};
+  run(p, g, all, static_cast<int>(family), rates, step == 1, nesterov, block);
 }
 
 // For tests: all tables of kernels that run here have to say the same. 0 is the fastest, which is in use.
@@ -343,9 +351,10 @@ NBIT_OPERATORS(m) {
   m.def(
       "one_state8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes, Tensor(c!) absmax, Tensor map, int kind, float lr, float beta1, float beta2, float eps, float weight_decay, bool first, bool nesterov, "
       "int block_size, bool keep_positive) -> ()");
+  // hyperparameters: the numbers of manifest/lowbit.json, in their order.
   m.def(
-      "low_bit_step_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, int step, float lr, float beta1, float beta2, float beta3, float alpha, float eps, "
-      "float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive) -> ()");
+      "low_bit_step_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, "
+      "int step, float[] hyperparameters, bool nesterov, int block_size, bool keep_positive) -> ()");
 }
 NBIT_KERNELS(nbit, CPU, m) {
   m.impl("quantize_blockwise", quantize);

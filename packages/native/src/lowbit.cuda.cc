@@ -1,11 +1,11 @@
-// Low-bit optimizer state on the GPU (kernels: lowbit_source.h). Everything runs on PyTorch's current stream and reads nothing back; learning rate, step number, gradient scale and found-inf may be
+// Low-bit optimizer state on the GPU (kernels: lowbit/cuda/lowbit.cu). Everything runs on PyTorch's current stream and reads nothing back; learning rate, step number, gradient scale and found-inf may be
 // tensors, so that a recorded graph sees today's.
 #include "checks.h"
 #include "core.h"
-#include "kernel_common.h"
+#include "cuda/kernel_options.h"
 #include "library.h"
-#include "lowbit_source.h"
-#include "nvrtc.h"
+#include "cuda/nvrtc.h"
+#include "lowbit_checks.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
@@ -13,16 +13,12 @@
 
 #include <array>
 
-namespace nbit {
+namespace nbit::lowbit {
 namespace {
 
 using checks::given;
 using checks::Maybe;
 constexpr int64_t kMostBlock = 4096;
-constexpr int kFamilies = 9;
-constexpr int kStatesOf[kFamilies] = {1, 1, 1, 1, 2, 2, 2, 1, 3};
-constexpr bool kSigned[kFamilies][3] = {{true}, {true}, {false}, {false}, {true, false}, {true, false}, {true, false}, {true}, {true, true, false}};
-constexpr int64_t kLamb = 6, kLars = 7;
 
 // As the kernels declare them.
 struct Given {
@@ -38,11 +34,10 @@ struct States {
   void* absmax[3];
   const void* map[3];
 };
-enum Codec : int { full = 0, byte = 1, nibble = 2, float8 = 3 };
 struct Format {
-  int codec = full;
+  int codec = kFloat32;
   int64_t size = 1;
-  bool keep = false;
+  bool keepPositive = false;
 };
 
 int64_t blocksOf(int64_t n, int64_t block) { return (n + block - 1) / block; }
@@ -60,7 +55,7 @@ const void* one(const Maybe& t, const char* what, const at::Tensor& like) {
   return t->const_data_ptr();
 }
 
-Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool keep, const at::Tensor& like) {
+Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool keepPositive, const at::Tensor& like) {
   checks::contiguous(state, "states", like);
   Format f;
   if (state.scalar_type() == at::kFloat) {
@@ -70,9 +65,9 @@ Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Ten
   TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(), "expected an absmax for each quantized state. Received: none");
   checks::contiguous(*absmax, "absmax", like);
   NBIT_EXPECT(absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), *absmax, "one float32 absmax for each of ", blocksOf(n, block), " blocks");
-  f.keep = keep;
+  f.keepPositive = keepPositive;
   if (state.scalar_type() == at::kFloat8_e4m3fn) {
-    f.codec = float8;
+    f.codec = kFloat8;
   } else {
     NBIT_EXPECT_TYPE(state.scalar_type() == at::kByte, state, "states in float32, uint8 or float8_e4m3fn");
     TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
@@ -80,9 +75,9 @@ Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Ten
     NBIT_EXPECT(map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, *map, "maps of 2 to 256 float32 values");
     NBIT_EXPECT(map->numel() <= 16 || map->numel() == 256, *map, "maps of 256 values, one per code, or of 16 at most");
     f.size = map->numel();
-    f.codec = f.size <= 16 ? nibble : byte;
+    f.codec = f.size <= 16 ? kUint4 : kUint8;
   }
-  if (f.codec == nibble) {
+  if (f.codec == kUint4) {
     NBIT_EXPECT(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), state, "two codes per byte for ", n, " elements and an even block size, not ", block);
   } else {
     NBIT_EXPECT(state.numel() == n, state, "one code for each of ", n, " elements");
@@ -94,24 +89,24 @@ struct Launch {
   std::vector<std::string> options;
   unsigned blocks = 1;
 };
-Launch launchOf(int64_t n, int64_t block, int64_t family, size_t states, const std::array<Format, 3>& formats, at::ScalarType p, at::ScalarType g, bool isAligned) {
+Launch launchOf(int64_t n, int64_t block, int64_t family, const std::array<Format, 3>& formats, at::ScalarType p, at::ScalarType g, bool isAligned) {
   const int64_t team = block <= 256 ? 32 : 256;
   int64_t vector = 8;
   while (vector > 1 && (block % vector != 0 || block / vector < team)) vector /= 2;
-  for (const Format& f : formats) if (f.codec == nibble) vector = std::max<int64_t>(vector, 2);
+  for (const Format& f : formats) if (f.codec == kUint4) vector = std::max<int64_t>(vector, 2);
   Launch l;
-  l.options = {define("BLOCK", block), define("TEAM", team), define("VEC", vector), define("FAMILY", family), define("STATES", static_cast<int64_t>(states)), define("TP", kernelType(p)), define("TG", kernelType(g)), define("ALIGNED", isAligned), "--fmad=false"};
+  l.options = {define("BLOCK", block), define("TEAM", team), define("VEC", vector), define("FAMILY", family), define("TP", kernelType(p)), define("TG", kernelType(g)), define("ALIGNED", isAligned), "--fmad=false"};
   for (size_t i = 0; i < 3; i++) {
     const std::string at = std::to_string(i);
     l.options.push_back(define(("CODEC" + at).c_str(), formats[i].codec));
     l.options.push_back(define(("SIZE" + at).c_str(), formats[i].size));
-    l.options.push_back(define(("KEEP" + at).c_str(), formats[i].keep));
+    l.options.push_back(define(("KEEP_POSITIVE" + at).c_str(), formats[i].keepPositive));
   }
   const int64_t teams = 256 / team, most = static_cast<int64_t>(at::cuda::getCurrentDeviceProperties()->multiProcessorCount) * 8;
   l.blocks = static_cast<unsigned>(std::min(blocksOf(blocksOf(n, block), teams), most));
   return l;
 }
-void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) { nvrtc::launch(nvrtc::get("lowbit", lowBitSource(), name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments); }
+void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) { nvrtc::launch(nvrtc::get(kernels::lowBit, name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments); }
 
 void checkMap(const at::Tensor& map, const at::Tensor& like) {
   checks::contiguous(map, "map", like);
@@ -130,7 +125,7 @@ std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tenso
   void* pa = absmax.mutable_data_ptr();
   const void* pm = map.const_data_ptr();
   void* arguments[] = {&px, &pc, &pa, &pm, &n};
-  run(launchOf(n, block, 0, 1, {Format{byte, 256, false}, {}, {}}, x.scalar_type(), x.scalar_type(), aligned(x)), "quantize", arguments);
+  run(launchOf(n, block, kMomentum, {Format{kUint8, 256, false}, {}, {}}, x.scalar_type(), x.scalar_type(), aligned(x)), "quantize", arguments);
   return {codes, absmax};
 }
 at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor& map, int64_t block) {
@@ -146,14 +141,16 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const a
   const void* pm = map.const_data_ptr();
   void* po = out.mutable_data_ptr();
   void* arguments[] = {&pc, &pa, &pm, &po, &n};
-  run(launchOf(n, block, 0, 1, {f, {}, {}}, at::kFloat, at::kFloat, aligned(codes)), "dequantize", arguments);
+  run(launchOf(n, block, kMomentum, {f, {}, {}}, at::kFloat, at::kFloat, aligned(codes)), "dequantize", arguments);
   return out;
 }
 
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family, const at::Tensor& step, const Maybe& lrTensor, double lr, double beta1, double beta2,
-           double beta3, double alpha, double eps, double weightDecay, bool nesterov, double trustCoefficient, double maxUnorm, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family,
+           const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block,
+           bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
   TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
-  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStatesOf[family], "expected ", kStatesOf[family], " states. Received: ", states.size());
+  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family], " states. Received: ", states.size());
+  checkHyperparameters(hyperparameters);
   checkElements(p, "p", p);
   checkElements(g, "g", p);
   checkBlock(block);
@@ -173,17 +170,20 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
     formats[i] = formatOf(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, n, block, keepPositive && !kSigned[family][i], p);
     isAligned = isAligned && aligned(states[i]);
     s.data[i] = states[i].mutable_data_ptr();
-    if (formats[i].codec != full) s.absmax[i] = absmax[i].mutable_data_ptr();
-    if (formats[i].codec == byte || formats[i].codec == nibble) s.map[i] = maps[i].const_data_ptr();
+    if (formats[i].codec != kFloat32) s.absmax[i] = absmax[i].mutable_data_ptr();
+    if (formats[i].codec == kUint8 || formats[i].codec == kUint4) s.map[i] = maps[i].const_data_ptr();
   }
-  Given given{lr, beta1, beta2, static_cast<float>(beta3), static_cast<float>(alpha), static_cast<float>(eps), static_cast<float>(weightDecay), 1.f, static_cast<float>(family == kLamb ? 1.0 : trustCoefficient),
-              static_cast<float>(maxUnorm), nesterov};
+  const auto number = [&](Hyperparameter at) { return static_cast<float>(hyperparameters[at]); };
+  Given given{hyperparameters[kLr], hyperparameters[kBeta1], hyperparameters[kBeta2],
+              number(kBeta3),       number(kAlpha),          number(kEps),
+              number(kWeightDecay), 1.f,                     family == kLamb ? 1.f : number(kTrustCoefficient),
+              number(kMaxUnorm),    nesterov};
   Read read{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p), one(foundInf, "found_inf", p), nullptr};
-  const Launch l = launchOf(n, block, family, states.size(), formats, p.scalar_type(), g.scalar_type(), isAligned);
+  const Launch l = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
   void* pp = p.mutable_data_ptr();
   const void* pg = g.const_data_ptr();
   at::Tensor sums, trust;
-  if (family == kLamb || family == kLars) {
+  if (kLayerwise[family]) {
     sums = at::empty({static_cast<int64_t>(l.blocks), 2}, p.options().dtype(at::kDouble));
     sums.zero_();  // with found-inf the kernel writes nothing
     trust = at::empty({1}, p.options().dtype(at::kFloat));
@@ -201,10 +201,12 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
 }
 
 NBIT_OPERATORS(m) {
-  // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients are divided by grad_scale; nothing changes where found_inf is not 0.
+  // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients are
+  // divided by grad_scale; nothing changes where found_inf is not 0. hyperparameters: see low_bit_step_.
   m.def(
-      "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, Tensor step, Tensor? lr_tensor, float lr, float beta1, float beta2, float beta3, "
-      "float alpha, float eps, float weight_decay, bool nesterov, float trust_coefficient, float max_unorm, int block_size, bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
+      "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, "
+      "int family, Tensor step, Tensor? lr_tensor, float[] hyperparameters, bool nesterov, int block_size, "
+      "bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
 }
 NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("quantize_blockwise", quantize);
@@ -213,4 +215,4 @@ NBIT_KERNELS(nbit, CUDA, m) {
 }
 
 }  // namespace
-}  // namespace nbit
+}  // namespace nbit::lowbit

@@ -1,11 +1,12 @@
 // What the driver of low-bit optimizer steps and its kernels, compiled once per instruction set, have in common. No libtorch here.
 #pragma once
+#include "lowbit_families.h"
+
 #include <cstdint>
 
 namespace nbit::lowbit {
 
 constexpr int64_t kBlockMax = 4096;
-constexpr int kStates = 3;
 
 // A product with 1 / x is at most two units in the last place off the quotient by x, and counts double across the edge of a binade: this is more.
 constexpr int kNear = 8;
@@ -29,11 +30,6 @@ struct Codebook {
   uint32_t edge[256];  // where positive or mirrored: the midpoint above each code of a magnitude (where mirrored, by 7 bits of that code), as bits, less kNear
   alignas(64) uint8_t edgeBytes[4][256];
 };
-
-enum Family : int { kMomentum = 0, kLion = 1, kRmsprop = 2, kAdagrad = 3, kAdam = 4, kAdamW = 5, kLamb = 6, kLars = 7, kAdemamix = 8, kFamilies = 9 };
-
-// Which states of a family have a sign.
-constexpr bool kSigned[kFamilies][kStates] = {{true}, {true}, {false}, {false}, {true, false}, {true, false}, {true, false}, {true}, {true, true, false}};
 
 struct Step {
   float lr, beta1, beta2, beta3, alpha, eps, weightDecay;
@@ -72,11 +68,14 @@ struct Kernels {
   void (*fromBfloat)(const uint16_t* in, float* out, int64_t n);
   void (*toBfloat)(const float* in, uint16_t* out, int64_t n);
   // most: of each new state the largest finite magnitude.
-  void (*step[kFamilies])(float* p, const float* g, const Source* sources, float* const* states, int64_t n, const Step& s, float* most);
+  using OneBlock = void (*)(float* p, const float* g, const Source* sources, float* const* states, int64_t n, const Step& s, float* most);
+  OneBlock step[kFamilies];
   // Many whole blocks at once: steps and both ways of their codes. Null where a block after the other is as fast.
-  void (*range[kFamilies])(float* p, const float* g, const CodedState* states, int64_t block, int64_t blocks, const Step& s);
+  using Range = void (*)(float* p, const float* g, const CodedState* states, int64_t block, int64_t blocks, const Step& s);
+  Range range[kFamilies];
   // Sums of squares of parameter and update, for layerwise ratios (LAMB, LARS); null for other families.
-  void (*norms[kFamilies])(const float* p, const float* g, float* const* states, int64_t n, const Step& s, double* sums);
+  using Norms = void (*)(const float* p, const float* g, float* const* states, int64_t n, const Step& s, double* sums);
+  Norms norms[kFamilies];
 };
 
 extern const Kernels plainKernels;

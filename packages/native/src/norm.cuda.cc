@@ -1,10 +1,9 @@
 // Residual addition and normalisation on the GPU: 16-bit and float32 inputs are read once, computed in float32, written once in the dtype that the next operator wants.
 #include "checks.h"
 #include "core.h"
-#include "kernel_common.h"
+#include "cuda/kernel_options.h"
 #include "library.h"
-#include "norm_source.h"
-#include "nvrtc.h"
+#include "cuda/nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
@@ -61,7 +60,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   if (given(residual)) sum = at::empty(x.sizes(), x.options().dtype(sumType));
   if (rows == 0) return {sum, out, mean, rstd};
   const Shape s = shapeOf(columns, aligned(x) && (!given(residual) || aligned(*residual)) && (!given(weight) || aligned(*weight)) && (!given(bias) || aligned(*bias)));
-  auto& kernel = nvrtc::get("norm", normSource(), "forward", options(s, xType, rType, sumType, dtype, wType, given(residual), given(weight), given(bias), false, rms));
+  auto& kernel = nvrtc::get(kernels::norm, "forward", options(s, xType, rType, sumType, dtype, wType, given(residual), given(weight), given(bias), false, rms));
   const void* px = x.const_data_ptr();
   const void* pr = given(residual) ? residual->const_data_ptr() : nullptr;
   const void* pw = given(weight) ? weight->const_data_ptr() : nullptr;
@@ -121,12 +120,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   void* pr = residualType ? gr.mutable_data_ptr() : nullptr;
   void* pp = weights ? partial.mutable_data_ptr() : nullptr;
   void* arguments[] = {&pg, &ps, &px, &pw, &pm, &pv, &po, &pr, &pp, &rows};
-  nvrtc::launch(nvrtc::get("norm", normSource(), "backward", list), static_cast<unsigned>(blocks), static_cast<unsigned>(s.threads * s.groups), arguments);
+  nvrtc::launch(nvrtc::get(kernels::norm, "backward", list), static_cast<unsigned>(blocks), static_cast<unsigned>(s.threads * s.groups), arguments);
   if (weights) {
     void* pgw = needWeight ? gw.mutable_data_ptr() : nullptr;
     void* pgb = needBias ? gb.mutable_data_ptr() : nullptr;
     void* more[] = {&pp, &pgw, &pgb, &blocks};
-    nvrtc::launch(nvrtc::get("norm", normSource(), "columns", list), static_cast<unsigned>((2 * columns + 31) / 32), 1024, more);
+    nvrtc::launch(nvrtc::get(kernels::norm, "columns", list), static_cast<unsigned>((2 * columns + 31) / 32), 1024, more);
   }
   return {gx, gr, gw, gb};
 }

@@ -23,7 +23,7 @@ const image = (): Tensor => rand([2, 8, 2, 2]).sub(0.5).contiguous({ memoryForma
 const rates = { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 };
 const lowBit = (): Values => ({
   p: matrix(), g: matrix(), states: [zeros([4, 8], { dtype: "uint8" }), zeros([4, 8], { dtype: "uint8" })], absmax: [ones([2]), ones([2])], maps: [map256(), map256()], family: 5,
-  ...rates, beta3: 0, alpha: 0, nesterov: false, trust_coefficient: 1, max_unorm: 0, block_size: 16, keep_positive: true,
+  hyperparameters: [0.1, 0.9, 0.99, 0, 0, 1e-8, 0.01, 1, 0], nesterov: false, block_size: 16, keep_positive: true,
 });
 
 const ROWS: Readonly<Record<string, Row>> = {

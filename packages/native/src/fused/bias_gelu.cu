@@ -1,18 +1,10 @@
-// Bias and GELU over rows of COLUMNS, forward and backward; the gradient of the bias is summed on the way. VEC elements per access; TX, TB element types; TANH: the cheaper formula; HAS_B.
-// kernels: forward backward columns
-// variant: -DCOLUMNS=3072 -DVEC=8 -DTX=Bf16 -DTB=float -DTANH=0 -DHAS_B=1
-// variant: -DCOLUMNS=3072 -DVEC=8 -DTX=F16 -DTB=float -DTANH=1 -DHAS_B=1
-// variant: -DCOLUMNS=1001 -DVEC=1 -DTX=float -DTB=float -DTANH=0 -DHAS_B=1
-// variant: -DCOLUMNS=64 -DVEC=8 -DTX=Bf16 -DTB=Bf16 -DTANH=1 -DHAS_B=0
-#pragma once
-#include "kernel_common.h"
+// Bias and GELU over rows of COLUMNS, forward and backward; the gradient of the bias is summed on the way. The macros
+// that it is compiled with: manifest/kernels.json.
+#include "cuda/kernels/common.cuh"
 
-namespace nbit {
-inline const char* biasGeluSource() {
-  static const std::string source = std::string(kKernelCommon) + R"cuda(
 #define PACKS (COLUMNS / VEC)
 #define TILES ((PACKS + 31) / 32)
-#define EACH_ELEMENT _Pragma("unroll") for (int k = 0; k < VEC; k++)
+#define EACH_ELEMENT(k) _Pragma("unroll") for (int k = 0; k < VEC; k++)
 
 __device__ __forceinline__ float gelu(float v) {
 #if TANH
@@ -32,9 +24,9 @@ __device__ __forceinline__ float slope(float v) {
 __device__ __forceinline__ void biasAt(const TB* bias, int c, float* out) {
 #if HAS_B
   const auto b = *reinterpret_cast<const Pack<TB, VEC>*>(bias + c);
-  EACH_ELEMENT out[k] = get(b.v[k]);
+  EACH_ELEMENT (k) out[k] = toFloat(b.v[k]);
 #else
-  EACH_ELEMENT out[k] = 0.f;
+  EACH_ELEMENT (k) out[k] = 0.f;
 #endif
 }
 
@@ -43,17 +35,19 @@ extern "C" __global__ void __launch_bounds__(256) forward(const TX* x, const TB*
     auto a = reinterpret_cast<const Pack<TX, VEC>*>(x)[i];
     float b[VEC];
     biasAt(bias, (int)(i % PACKS) * VEC, b);
-    EACH_ELEMENT a.v[k] = put<TX>(gelu(get(a.v[k]) + b[k]));
+    EACH_ELEMENT (k) a.v[k] = fromFloat<TX>(gelu(toFloat(a.v[k]) + b[k]));
     reinterpret_cast<Pack<TX, VEC>*>(out)[i] = a;
   }
 }
 
-// A block owns 32 packs of columns and, with its chunk, every chunks-th group of 8 rows. partial: [chunks][COLUMNS], or null.
-extern "C" __global__ void __launch_bounds__(256) backward(const TX* grad, const TX* x, const TB* bias, TX* out, float* partial, i64 rows, int chunks) {
+// A block owns 32 packs of columns and, with its chunk, every chunks-th group of 8 rows. partial: [chunks][COLUMNS], or
+// null.
+extern "C" __global__ void __launch_bounds__(256)
+    backward(const TX* grad, const TX* x, const TB* bias, TX* out, float* partial, i64 rows, int chunks) {
   const int lane = threadIdx.x & 31, group = threadIdx.x >> 5;
   const int pack = (int)(blockIdx.x % TILES) * 32 + lane, chunk = blockIdx.x / TILES;
   float sum[VEC];
-  EACH_ELEMENT sum[k] = 0.f;
+  EACH_ELEMENT (k) sum[k] = 0.f;
   if (pack < PACKS) {
     float b[VEC];
     biasAt(bias, pack * VEC, b);
@@ -62,9 +56,9 @@ extern "C" __global__ void __launch_bounds__(256) backward(const TX* grad, const
       const auto g = reinterpret_cast<const Pack<TX, VEC>*>(grad)[at];
       const auto a = reinterpret_cast<const Pack<TX, VEC>*>(x)[at];
       Pack<TX, VEC> o;
-      EACH_ELEMENT {
-        const float d = get(g.v[k]) * slope(get(a.v[k]) + b[k]);
-        o.v[k] = put<TX>(d);
+      EACH_ELEMENT (k) {
+        const float d = toFloat(g.v[k]) * slope(toFloat(a.v[k]) + b[k]);
+        o.v[k] = fromFloat<TX>(d);
         sum[k] += d;
       }
       reinterpret_cast<Pack<TX, VEC>*>(out)[at] = o;
@@ -72,7 +66,7 @@ extern "C" __global__ void __launch_bounds__(256) backward(const TX* grad, const
   }
   if (!partial) return;
   __shared__ float joined[8][32 * VEC];
-  EACH_ELEMENT joined[group][lane * VEC + k] = sum[k];
+  EACH_ELEMENT (k) joined[group][lane * VEC + k] = sum[k];
   __syncthreads();
   for (int c = threadIdx.x; c < 32 * VEC; c += 256) {
     const int column = (int)(blockIdx.x % TILES) * 32 * VEC + c;
@@ -95,9 +89,5 @@ extern "C" __global__ void __launch_bounds__(1024) columns(const float* partial,
   __syncthreads();
   s = warpSum(tile[lane][warp]);
   const int mine = blockIdx.x * 32 + warp;
-  if (lane == 0 && mine < COLUMNS) out[mine] = put<TB>(s);
+  if (lane == 0 && mine < COLUMNS) out[mine] = fromFloat<TB>(s);
 }
-)cuda";
-  return source.c_str();
-}
-}  // namespace nbit

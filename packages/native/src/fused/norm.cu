@@ -1,26 +1,14 @@
-// Residual addition and normalisation of rows, forward and backward. A row is held in registers by one warp (up to 1024 columns) or one block; everything is read once.
-//
-// Compiled for given COLUMNS, VEC (elements per access), THREADS (per row), GROUPS (rows at a time in a block); element types TX (x), TR (residual), TS (their sum), TO (out), TW (weights);
-// HAS_R, HAS_W, HAS_B: which are there; RMS: without mean.
-// kernels: forward backward columns
-// variant: -DCOLUMNS=768 -DVEC=8 -DTHREADS=32 -DGROUPS=8 -DTX=float -DTR=Bf16 -DTS=float -DTO=Bf16 -DTW=float -DHAS_R=1 -DHAS_W=1 -DHAS_B=1 -DHAS_GS=1 -DRMS=0
-// variant: -DCOLUMNS=768 -DVEC=8 -DTHREADS=32 -DGROUPS=8 -DTX=float -DTR=F16 -DTS=float -DTO=F16 -DTW=float -DHAS_R=0 -DHAS_W=1 -DHAS_B=0 -DHAS_GS=0 -DRMS=1
-// variant: -DCOLUMNS=1001 -DVEC=1 -DTHREADS=32 -DGROUPS=8 -DTX=Bf16 -DTR=Bf16 -DTS=Bf16 -DTO=float -DTW=Bf16 -DHAS_R=1 -DHAS_W=0 -DHAS_B=0 -DHAS_GS=1 -DRMS=0
-// variant: -DCOLUMNS=1600 -DVEC=8 -DTHREADS=128 -DGROUPS=1 -DTX=Bf16 -DTR=Bf16 -DTS=Bf16 -DTO=Bf16 -DTW=Bf16 -DHAS_R=1 -DHAS_W=1 -DHAS_B=1 -DHAS_GS=1 -DRMS=0
-// variant: -DCOLUMNS=16384 -DVEC=8 -DTHREADS=1024 -DGROUPS=1 -DTX=float -DTR=F16 -DTS=float -DTO=F16 -DTW=float -DHAS_R=1 -DHAS_W=1 -DHAS_B=1 -DHAS_GS=1 -DRMS=0
-#pragma once
-#include "kernel_common.h"
+// Residual addition and normalisation of rows, forward and backward. A row is held in registers by one warp (up to 1024
+// columns) or one block; everything is read once. The macros that it is compiled with: manifest/kernels.json.
+#include "cuda/kernels/common.cuh"
 
-namespace nbit {
-inline const char* normSource() {
-  static const std::string source = std::string(kKernelCommon) + R"cuda(
 #define ITER ((COLUMNS + VEC * THREADS - 1) / (VEC * THREADS))
 #define HELD (ITER * VEC)
 // The loop over what a thread holds of a row: i-th access, from column c.
-#define EACH_ACCESS \
-  _Pragma("unroll") for (int i = 0; i < ITER; i++) \
-    if (const int c = (i * THREADS + t) * VEC; COLUMNS % (VEC * THREADS) == 0 || c < COLUMNS)
-#define EACH_ELEMENT _Pragma("unroll") for (int k = 0; k < VEC; k++)
+#define EACH_ACCESS(i, c)                                                                     \
+  _Pragma("unroll") for (int i = 0; i < ITER; i++) if (const int c = (i * THREADS + t) * VEC; \
+                                                       COLUMNS % (VEC * THREADS) == 0 || c < COLUMNS)
+#define EACH_ELEMENT(k) _Pragma("unroll") for (int k = 0; k < VEC; k++)
 
 // Over the threads of a row; each gets the result. Sums in a fixed order: equal inputs give equal bits.
 __device__ __forceinline__ float rowSum(float v) {
@@ -37,7 +25,9 @@ __device__ __forceinline__ float rowSum(float v) {
   return v;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) forward(const TX* x, const TR* r, const TW* weight, const TW* bias, TS* sum, TO* out, float* mean, float* rstd, i64 rows, float eps) {
+extern "C" __global__ void __launch_bounds__(THREADS* GROUPS)
+    forward(const TX* x, const TR* r, const TW* weight, const TW* bias, TS* sum, TO* out, float* mean, float* rstd,
+            i64 rows, float eps) {
   const int t = threadIdx.x % THREADS;
   const i64 row = (i64)blockIdx.x * GROUPS + threadIdx.x / THREADS;
   if (row >= rows) return;
@@ -45,18 +35,21 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) forward(const TX*
   float total = 0.f;
 #pragma unroll
   for (int i = 0; i < HELD; i++) v[i] = 0.f;
-  EACH_ACCESS {
+  EACH_ACCESS (i, c) {
     const auto a = *reinterpret_cast<const Pack<TX, VEC>*>(x + row * COLUMNS + c);
 #if HAS_R
     const auto b = *reinterpret_cast<const Pack<TR, VEC>*>(r + row * COLUMNS + c);
     Pack<TS, VEC> s;
     // What follows sees the sum as it is kept.
-    EACH_ELEMENT { s.v[k] = put<TS>(get(a.v[k]) + get(b.v[k])); v[i * VEC + k] = get(s.v[k]); }
+    EACH_ELEMENT (k) {
+      s.v[k] = fromFloat<TS>(toFloat(a.v[k]) + toFloat(b.v[k]));
+      v[i * VEC + k] = toFloat(s.v[k]);
+    }
     *reinterpret_cast<Pack<TS, VEC>*>(sum + row * COLUMNS + c) = s;
 #else
-    EACH_ELEMENT v[i * VEC + k] = get(a.v[k]);
+    EACH_ELEMENT (k) v[i * VEC + k] = toFloat(a.v[k]);
 #endif
-    EACH_ELEMENT total += v[i * VEC + k];
+    EACH_ELEMENT (k) total += v[i * VEC + k];
   }
 #if RMS
   const float m = 0.f;
@@ -64,9 +57,13 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) forward(const TX*
   const float m = rowSum(total) / COLUMNS;
 #endif
   float square = 0.f;
-  EACH_ACCESS EACH_ELEMENT { const float d = v[i * VEC + k] - m; square += d * d; }
+  EACH_ACCESS (i, c)
+    EACH_ELEMENT (k) {
+      const float d = v[i * VEC + k] - m;
+      square += d * d;
+    }
   const float scale = rsqrtf(rowSum(square) / COLUMNS + eps);
-  EACH_ACCESS {
+  EACH_ACCESS (i, c) {
     Pack<TO, VEC> o;
 #if HAS_W
     const auto w = *reinterpret_cast<const Pack<TW, VEC>*>(weight + c);
@@ -74,23 +71,29 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS) forward(const TX*
 #if HAS_B
     const auto b = *reinterpret_cast<const Pack<TW, VEC>*>(bias + c);
 #endif
-    EACH_ELEMENT {
+    EACH_ELEMENT (k) {
       float y = (v[i * VEC + k] - m) * scale;
 #if HAS_W
-      y *= get(w.v[k]);
+      y *= toFloat(w.v[k]);
 #endif
 #if HAS_B
-      y += get(b.v[k]);
+      y += toFloat(b.v[k]);
 #endif
-      o.v[k] = put<TO>(y);
+      o.v[k] = fromFloat<TO>(y);
     }
     *reinterpret_cast<Pack<TO, VEC>*>(out + row * COLUMNS + c) = o;
   }
-  if (t == 0) { mean[row] = m; rstd[row] = scale; }
+  if (t == 0) {
+    mean[row] = m;
+    rstd[row] = scale;
+  }
 }
 
-// A grid that stays: each block takes rows in turn and keeps its share of the weights' gradients in registers. partial: [blocks][2][COLUMNS].
-extern "C" __global__ void __launch_bounds__(THREADS * GROUPS, GROUPS > 1 && HELD <= 24 ? 2 : 1) backward(const TO* g, const TS* gs, const TS* sum, const TW* weight, const float* mean, const float* rstd, TX* gx, TR* gr, float* partial, i64 rows) {
+// A grid that stays: each block takes rows in turn and keeps its share of the weights' gradients in registers. partial:
+// [blocks][2][COLUMNS].
+extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, GROUPS > 1 && HELD <= 24 ? 2 : 1)
+    backward(const TO* g, const TS* gs, const TS* sum, const TW* weight, const float* mean, const float* rstd, TX* gx,
+             TR* gr, float* partial, i64 rows) {
   const int t = threadIdx.x % THREADS, group = threadIdx.x / THREADS;
   float wa[HELD], ba[HELD];
 #pragma unroll
@@ -99,20 +102,20 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS, GROUPS > 1 && HEL
     float go[HELD], hat[HELD];
     const float m = mean[row], scale = rstd[row];
     float s1 = 0.f, s2 = 0.f;
-    EACH_ACCESS {
+    EACH_ACCESS (i, c) {
       const auto a = *reinterpret_cast<const Pack<TO, VEC>*>(g + row * COLUMNS + c);
       const auto b = *reinterpret_cast<const Pack<TS, VEC>*>(sum + row * COLUMNS + c);
 #if HAS_W
       const auto w = *reinterpret_cast<const Pack<TW, VEC>*>(weight + c);
 #endif
-      EACH_ELEMENT {
+      EACH_ELEMENT (k) {
         const int e = i * VEC + k;
-        const float raw = get(a.v[k]);
-        hat[e] = (get(b.v[k]) - m) * scale;
+        const float raw = toFloat(a.v[k]);
+        hat[e] = (toFloat(b.v[k]) - m) * scale;
         wa[e] += raw * hat[e];
         ba[e] += raw;
 #if HAS_W
-        go[e] = raw * get(w.v[k]);
+        go[e] = raw * toFloat(w.v[k]);
 #else
         go[e] = raw;
 #endif
@@ -126,20 +129,20 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS, GROUPS > 1 && HEL
     s1 = rowSum(s1) / COLUMNS;
 #endif
     s2 = rowSum(s2) / COLUMNS;
-    EACH_ACCESS {
+    EACH_ACCESS (i, c) {
       Pack<TX, VEC> px;
       Pack<TR, VEC> pr;
 #if HAS_GS
       const auto s = *reinterpret_cast<const Pack<TS, VEC>*>(gs + row * COLUMNS + c);
 #endif
-      EACH_ELEMENT {
+      EACH_ELEMENT (k) {
         const int e = i * VEC + k;
         float d = scale * (go[e] - s1 - hat[e] * s2);
 #if HAS_GS
-        d += get(s.v[k]);
+        d += toFloat(s.v[k]);
 #endif
-        px.v[k] = put<TX>(d);
-        pr.v[k] = put<TR>(d);
+        px.v[k] = fromFloat<TX>(d);
+        pr.v[k] = fromFloat<TR>(d);
       }
       *reinterpret_cast<Pack<TX, VEC>*>(gx + row * COLUMNS + c) = px;
       if (gr) *reinterpret_cast<Pack<TR, VEC>*>(gr + row * COLUMNS + c) = pr;
@@ -151,15 +154,20 @@ extern "C" __global__ void __launch_bounds__(THREADS * GROUPS, GROUPS > 1 && HEL
   __shared__ float joined[2 * COLUMNS];
   for (int turn = 0; turn < GROUPS; turn++) {
     if (group == turn)
-      EACH_ACCESS EACH_ELEMENT {
-        joined[c + k] = (turn ? joined[c + k] : 0.f) + wa[i * VEC + k];
-        joined[COLUMNS + c + k] = (turn ? joined[COLUMNS + c + k] : 0.f) + ba[i * VEC + k];
-      }
+      EACH_ACCESS (i, c)
+        EACH_ELEMENT (k) {
+          joined[c + k] = (turn ? joined[c + k] : 0.f) + wa[i * VEC + k];
+          joined[COLUMNS + c + k] = (turn ? joined[COLUMNS + c + k] : 0.f) + ba[i * VEC + k];
+        }
     __syncthreads();
   }
   for (int c = threadIdx.x; c < 2 * COLUMNS; c += THREADS * GROUPS) mine[c] = joined[c];
 #else
-  EACH_ACCESS EACH_ELEMENT { mine[c + k] = wa[i * VEC + k]; mine[COLUMNS + c + k] = ba[i * VEC + k]; }
+  EACH_ACCESS (i, c)
+    EACH_ELEMENT (k) {
+      mine[c + k] = wa[i * VEC + k];
+      mine[COLUMNS + c + k] = ba[i * VEC + k];
+    }
 #endif
 }
 
@@ -178,10 +186,8 @@ extern "C" __global__ void __launch_bounds__(1024) columns(const float* partial,
   s = warpSum(tile[lane][warp]);
   const int mine = blockIdx.x * 32 + warp;
   if (lane != 0 || mine >= 2 * COLUMNS) return;
-  if (mine < COLUMNS) { if (gw) gw[mine] = put<TW>(s); }
-  else if (gb) gb[mine - COLUMNS] = put<TW>(s);
+  if (mine < COLUMNS) {
+    if (gw) gw[mine] = fromFloat<TW>(s);
+  } else if (gb)
+    gb[mine - COLUMNS] = fromFloat<TW>(s);
 }
-)cuda";
-  return source.c_str();
-}
-}  // namespace nbit

@@ -1,6 +1,7 @@
 // NVRTC and the driver, found through libtorch's own library of them: nothing to link, nothing to install.
+#include "cuda/nvrtc.h"
+
 #include "core.h"
-#include "nvrtc.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAStream.h>
@@ -70,9 +71,15 @@ const Api& api() {
   return loaded;
 }
 
-std::string compile(const char* module, const char* source, const std::vector<std::string>& options) {
+std::string compile(const kernels::Source& source, const std::vector<std::string>& options) {
+  std::vector<const char*> texts, names;
+  for (int i = 0; i < kernels::headerCount; i++) {
+    texts.push_back(kernels::headers[i].text);
+    names.push_back(kernels::headers[i].name);
+  }
   Program program = nullptr;
-  if (api().createProgram(&program, source, module, 0, nullptr, nullptr) != 0) fail("NVRTC_FAILED", std::string(module) + ": NVRTC refused the source");
+  if (api().createProgram(&program, source.text, source.name, kernels::headerCount, texts.data(), names.data()) != 0)
+    fail("NVRTC_FAILED", std::string(source.name) + ": NVRTC refused the source");
   std::vector<const char*> list;
   for (const auto& o : options) list.push_back(o.c_str());
   const int status = api().compileProgram(program, static_cast<int>(list.size()), list.data());
@@ -82,7 +89,7 @@ std::string compile(const char* module, const char* source, const std::vector<st
     std::string log(n, '\0');
     api().getLog(program, log.data());
     api().destroyProgram(&program);
-    fail("NVRTC_FAILED", std::string(module) + ": " + log);
+    fail("NVRTC_FAILED", std::string(source.name) + ": " + log);
   }
   size_t n = 0;
   api().getCubinSize(program, &n);
@@ -92,7 +99,7 @@ std::string compile(const char* module, const char* source, const std::vector<st
   return cubin;
 }
 
-std::filesystem::path cacheFile(const char* module, const char* source, const std::vector<std::string>& options) {
+std::filesystem::path cacheFile(const kernels::Source& source, const std::vector<std::string>& options) {
   uint64_t hash = 1469598103934665603ull;
   const auto mix = [&](const std::string& s) {
     for (unsigned char c : s) hash = (hash ^ c) * 1099511628211ull;
@@ -100,21 +107,22 @@ std::filesystem::path cacheFile(const char* module, const char* source, const st
   };
   int major = 0, minor = 0;
   api().version(&major, &minor);
-  mix(source);
+  mix(source.text);
+  for (int i = 0; i < kernels::headerCount; i++) mix(kernels::headers[i].text);
   for (const auto& o : options) mix(o);
   mix(std::to_string(major) + "." + std::to_string(minor));
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   const std::filesystem::path base = xdg ? std::filesystem::path(xdg) : std::filesystem::path(home ? home : "/tmp") / ".cache";
   char name[64];
-  snprintf(name, sizeof name, "%s-%016llx.cubin", module, static_cast<unsigned long long>(hash));
+  snprintf(name, sizeof name, "%s-%016llx.cubin", source.name, static_cast<unsigned long long>(hash));
   return base / "nbit" / "kernels" / name;
 }
 
-std::string machineCode(const char* module, const char* source, const std::vector<std::string>& options) {
-  const auto file = cacheFile(module, source, options);
+std::string machineCode(const kernels::Source& source, const std::vector<std::string>& options) {
+  const auto file = cacheFile(source, options);
   if (std::ifstream in(file, std::ios::binary); in) return {std::istreambuf_iterator<char>(in), {}};
-  std::string cubin = compile(module, source, options);
+  std::string cubin = compile(source, options);
   std::error_code ignored;  // a cache that cannot be written only costs a second at the next start
   std::filesystem::create_directories(file.parent_path(), ignored);
   const auto temporary = file.string() + "." + std::to_string(getpid());
@@ -126,20 +134,20 @@ std::string machineCode(const char* module, const char* source, const std::vecto
 }
 }  // namespace
 
-Kernel& get(const char* module, const char* source, const char* name, const std::vector<std::string>& extra) {
-  static std::map<std::string, Kernel> kernels;
+Kernel& get(const kernels::Source& source, const char* name, const std::vector<std::string>& extra) {
+  static std::map<std::string, Kernel> known;
   const auto* device = at::cuda::getCurrentDeviceProperties();
   std::vector<std::string> options = extra;
   options.push_back("--gpu-architecture=sm_" + std::to_string(device->major) + std::to_string(device->minor));
   options.push_back("--std=c++17");
-  std::string key = std::string(module) + "/" + name + "@" + std::to_string(c10::cuda::current_device());
+  std::string key = std::string(source.name) + "/" + name + "@" + std::to_string(c10::cuda::current_device());
   for (const auto& o : options) key += " " + o;
-  Kernel& kernel = kernels[key];
+  Kernel& kernel = known[key];
   if (kernel.function) return kernel;
-  const std::string code = machineCode(module, source, options);
+  const std::string code = machineCode(source, options);
   void* loaded = nullptr;
-  if (api().moduleLoadData(&loaded, code.data()) != 0) fail("NVRTC_FAILED", std::string(module) + ": the driver refused the compiled kernel");
-  if (api().moduleGetFunction(&kernel.function, loaded, name) != 0) fail("NVRTC_FAILED", std::string(module) + ": no kernel " + name);
+  if (api().moduleLoadData(&loaded, code.data()) != 0) fail("NVRTC_FAILED", std::string(source.name) + ": the driver refused the compiled kernel");
+  if (api().moduleGetFunction(&kernel.function, loaded, name) != 0) fail("NVRTC_FAILED", std::string(source.name) + ": no kernel " + name);
   return kernel;
 }
 

@@ -1,0 +1,69 @@
+// What the kernels that NVRTC compiles at run time share: short names of types, 16-bit floats, packs of neighbours,
+// sums of a warp.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef long long i64;
+
+#ifndef INFINITY  // NVRTC has no <math.h>
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fc00000)
+#endif
+
+struct Bf16 {
+  u16 bits;
+};
+struct F16 {
+  u16 bits;
+};
+
+__device__ __forceinline__ float toFloat(float v) { return v; }
+__device__ __forceinline__ float toFloat(Bf16 v) { return __uint_as_float(((u32)v.bits) << 16); }
+__device__ __forceinline__ float toFloat(F16 v) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v.bits));
+  return f;
+}
+
+template <class T>
+__device__ __forceinline__ T fromFloat(float f);
+template <>
+__device__ __forceinline__ float fromFloat<float>(float f) {
+  return f;
+}
+template <>
+__device__ __forceinline__ Bf16 fromFloat<Bf16>(float f) {
+  Bf16 h;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h.bits) : "f"(f));
+#else
+  const u32 u = __float_as_uint(f);
+  h.bits = f != f ? 0x7fc0 : (u16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+#endif
+  return h;
+}
+template <>
+__device__ __forceinline__ F16 fromFloat<F16>(float f) {
+  F16 h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.bits) : "f"(f));
+  return h;
+}
+
+// N neighbours, moved with accesses of up to 16 bytes.
+template <class T, int N>
+struct alignas(sizeof(T) * N > 16 ? 16 : sizeof(T) * N) Pack {
+  T v[N];
+};
+
+__device__ __forceinline__ float warpSum(float v) {
+#pragma unroll
+  for (int d = 16; d; d >>= 1) v += __shfl_xor_sync(~0u, v, d);
+  return v;
+}
+__device__ __forceinline__ float warpMax(float v) {
+#pragma unroll
+  for (int d = 16; d; d >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, d));
+  return v;
+}

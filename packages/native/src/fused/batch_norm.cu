@@ -1,0 +1,231 @@
+// Batch normalisation with an addition and a ReLU behind it, over rows of COLUMNS channels (channels-last), forward and
+// backward. Two passes over memory each way: what the channels sum to, then the elements. The first pass goes from the
+// last row to the first, the second the other way: each begins with what is still in the cache. The macros that it is
+// compiled with: manifest/kernels.json.
+#include "cuda/kernels/common.cuh"
+
+#define PACKS (COLUMNS / 8)
+// A block's share of the first pass: ACROSS packs of LANES rows at a time.
+#define ACROSS (PACKS < 32 ? PACKS : 32)
+#define LANES (256 / ACROSS)
+#define TILES ((PACKS + ACROSS - 1) / ACROSS)
+#define EACH_ELEMENT(k) _Pragma("unroll") for (int k = 0; k < 8; k++)
+typedef Pack<TX, 8> Packed;
+
+// What a thread needs of its eight channels.
+struct Channels {
+  float mean[8], rstd[8], scale[8], bias[8];
+};
+__device__ __forceinline__ Channels channelsAt(int c, const float* mean, const float* rstd, const TW* weight,
+                                               const TW* bias) {
+  Channels n;
+  EACH_ELEMENT (k) {
+    n.mean[k] = mean[c + k];
+    n.rstd[k] = rstd[c + k];
+#if HAS_W
+    n.scale[k] = toFloat(weight[c + k]) * n.rstd[k];
+#else
+    n.scale[k] = n.rstd[k];
+#endif
+#if HAS_B
+    n.bias[k] = toFloat(bias[c + k]);
+#else
+    n.bias[k] = 0.f;
+#endif
+  }
+  return n;
+}
+// The one formula of the output: backward asks it again where ReLU let through.
+__device__ __forceinline__ float normed(float x, const Channels& n, int k) {
+  return fmaf(x - n.mean[k], n.scale[k], n.bias[k]);
+}
+__device__ __forceinline__ bool passes(float kept) { return !(kept <= 0.f); }
+
+// The gradient behind ReLU, and whether a bit of the mask or the input says what passed.
+__device__ __forceinline__ float behind(float g, float x, u32 bits, const Channels& n, int k) {
+#if !RELU
+  return g;
+#elif HAS_R
+  return bits >> k & 1 ? g : 0.f;
+#else
+  return passes(toFloat(fromFloat<TX>(normed(x, n, k)))) ? g : 0.f;
+#endif
+}
+
+// Where a thread of the first pass stands: packs of 8 channels, from `column` on, of every LANES-th row of its chunk.
+struct Share {
+  int tile, chunk, pack, lane, column;
+  __device__ __forceinline__ bool used() const { return lane < LANES && column < COLUMNS; }
+};
+__device__ __forceinline__ Share share() {
+  const int tile = blockIdx.x % TILES, chunk = blockIdx.x / TILES;
+  const int pack = threadIdx.x % ACROSS, lane = threadIdx.x / ACROSS;
+  const int column = (tile * ACROSS + pack) * 8;
+  return {tile, chunk, pack, lane, column};
+}
+// Two sums per channel over the lanes of a block, in a fixed order. partial: [chunks][2][COLUMNS].
+__device__ __forceinline__ void leave(const float* s, const float* q, const Share& mine, float* partial) {
+  __shared__ float joined[2][256][9];  // 9: neighbours in different banks
+  if (mine.lane < LANES)
+    EACH_ELEMENT (k) {
+      joined[0][mine.lane * ACROSS + mine.pack][k] = s[k];
+      joined[1][mine.lane * ACROSS + mine.pack][k] = q[k];
+    }
+  __syncthreads();
+  for (int i = threadIdx.x; i < 2 * ACROSS * 8; i += 256) {
+    const int which = i / (ACROSS * 8), c = i % (ACROSS * 8);
+    if (mine.tile * ACROSS * 8 + c >= COLUMNS) continue;
+    float sum = 0.f;
+    for (int l = 0; l < LANES; l++) sum += joined[which][l * ACROSS + c / 8][c % 8];
+    partial[((i64)mine.chunk * 2 + which) * COLUMNS + mine.tile * ACROSS * 8 + c] = sum;
+  }
+}
+#define EACH_ROW(row)                                                                            \
+  _Pragma("unroll 4") for (i64 row = rows - 1 - ((i64)mine.chunk * LANES + mine.lane); row >= 0; \
+                           row -= (i64)chunks * LANES)
+
+// Sums of differences from the first row, and of their squares: no cancellation where the mean is far from 0.
+extern "C" __global__ void __launch_bounds__(256) statistics(const TX* x, float* partial, i64 rows, int chunks) {
+  const Share mine = share();
+  float s[8], q[8];
+  EACH_ELEMENT (k) s[k] = q[k] = 0.f;
+  if (mine.used()) {
+    float first[8];
+    const auto a = *reinterpret_cast<const Packed*>(x + mine.column);
+    EACH_ELEMENT (k) first[k] = toFloat(a.v[k]);
+    EACH_ROW (row) {
+      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + mine.column);
+      EACH_ELEMENT (k) {
+        const float d = toFloat(b.v[k]) - first[k];
+        s[k] += d;
+        q[k] += d * d;
+      }
+    }
+  }
+  leave(s, q, mine, partial);
+}
+
+// 1024 threads for 32 channels: the chunks' two sums of one channel, for the threads with lane 0 of each warp.
+__device__ __forceinline__ void total(const float* partial, int chunks, float& s, float& q) {
+  __shared__ float tile[2][32][33];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int column = blockIdx.x * 32 + lane;
+  s = q = 0.f;
+  if (column < COLUMNS) {
+#pragma unroll 4
+    for (int b = warp; b < chunks; b += 32) {
+      s += partial[(i64)b * 2 * COLUMNS + column];
+      q += partial[((i64)b * 2 + 1) * COLUMNS + column];
+    }
+  }
+  tile[0][warp][lane] = s;
+  tile[1][warp][lane] = q;
+  __syncthreads();
+  s = warpSum(tile[0][lane][warp]);
+  q = warpSum(tile[1][lane][warp]);
+}
+extern "C" __global__ void __launch_bounds__(1024)
+    statistics_end(const TX* x, const float* partial, TW* running_mean, TW* running_var, float* mean, float* rstd,
+                   i64 rows, int chunks, float momentum, float eps) {
+  float s, q;
+  total(partial, chunks, s, q);
+  const int c = blockIdx.x * 32 + (threadIdx.x >> 5);
+  if ((threadIdx.x & 31) != 0 || c >= COLUMNS) return;
+  const float d = s / rows, m = toFloat(x[c]) + d, variance = fmaxf(q / rows - d * d, 0.f);
+  mean[c] = m;
+  rstd[c] = rsqrtf(variance + eps);
+  if (!running_mean) return;
+  running_mean[c] = fromFloat<TW>((1.f - momentum) * toFloat(running_mean[c]) + momentum * m);
+  running_var[c] = fromFloat<TW>((1.f - momentum) * toFloat(running_var[c]) +
+                                 momentum * (variance * ((float)rows / (float)(rows - 1))));
+}
+
+// The grid's step is a multiple of a row: a thread stays with its channels.
+#define EACH_PACK(i) \
+  _Pragma("unroll 4") for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < packs; i += (i64)gridDim.x * 256)
+extern "C" __global__ void __launch_bounds__(256)
+    apply(const TX* x, const TX* r, const TW* weight, const TW* bias, const float* mean, const float* rstd, TX* out,
+          u8* mask, i64 packs) {
+  const Channels n = channelsAt((int)(((i64)blockIdx.x * 256 + threadIdx.x) % PACKS) * 8, mean, rstd, weight, bias);
+  EACH_PACK (i) {
+    const auto a = reinterpret_cast<const Packed*>(x)[i];
+#if HAS_R
+    const auto b = reinterpret_cast<const Packed*>(r)[i];
+#endif
+    Packed o;
+    u32 bits = 0;
+    EACH_ELEMENT (k) {
+      float y = normed(toFloat(a.v[k]), n, k);
+#if HAS_R
+      y += toFloat(b.v[k]);
+#endif
+#if RELU
+      y = y < 0.f ? 0.f : y;  // NaN stays
+#endif
+      o.v[k] = fromFloat<TX>(y);
+      bits |= (u32)passes(toFloat(o.v[k])) << k;
+    }
+    reinterpret_cast<Packed*>(out)[i] = o;
+    if (RELU && HAS_R) mask[i] = (u8)bits;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    sums(const TX* g, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
+         const float* rstd, float* partial, i64 rows, int chunks) {
+  const Share mine = share();
+  float s[8], q[8];
+  EACH_ELEMENT (k) s[k] = q[k] = 0.f;
+  if (mine.used()) {
+    const Channels n = channelsAt(mine.column, mean, rstd, weight, bias);
+    EACH_ROW (row) {
+      const auto a = *reinterpret_cast<const Packed*>(g + row * COLUMNS + mine.column);
+      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + mine.column);
+      const u32 bits = RELU && HAS_R ? mask[row * PACKS + mine.column / 8] : 0;
+      EACH_ELEMENT (k) {
+        const float v = toFloat(b.v[k]), d = behind(toFloat(a.v[k]), v, bits, n, k);
+        s[k] += d;
+        q[k] += d * ((v - n.mean[k]) * n.rstd[k]);
+      }
+    }
+  }
+  leave(s, q, mine, partial);
+}
+
+// means: [2][COLUMNS], what each row's gradient is corrected by.
+extern "C" __global__ void __launch_bounds__(1024)
+    sums_end(const float* partial, TW* gw, TW* gb, float* means, i64 rows, int chunks) {
+  float s, q;
+  total(partial, chunks, s, q);
+  const int c = blockIdx.x * 32 + (threadIdx.x >> 5);
+  if ((threadIdx.x & 31) != 0 || c >= COLUMNS) return;
+  if (gw) gw[c] = fromFloat<TW>(q);
+  if (gb) gb[c] = fromFloat<TW>(s);
+  means[c] = s / rows;
+  means[COLUMNS + c] = q / rows;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    gradient(const TX* g, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
+             const float* rstd, const float* means, TX* gx, TX* gr, i64 packs) {
+  const int c = (int)(((i64)blockIdx.x * 256 + threadIdx.x) % PACKS) * 8;
+  const Channels n = channelsAt(c, mean, rstd, weight, bias);
+  float ms[8], mq[8];
+  EACH_ELEMENT (k) {
+    ms[k] = means[c + k];
+    mq[k] = means[COLUMNS + c + k];
+  }
+  EACH_PACK (i) {
+    const auto a = reinterpret_cast<const Packed*>(g)[i];
+    const auto b = reinterpret_cast<const Packed*>(x)[i];
+    const u32 bits = RELU && HAS_R ? mask[i] : 0;
+    Packed px, pr;
+    EACH_ELEMENT (k) {
+      const float v = toFloat(b.v[k]), d = behind(toFloat(a.v[k]), v, bits, n, k);
+      px.v[k] = fromFloat<TX>(n.scale[k] * (d - ms[k] - (v - n.mean[k]) * n.rstd[k] * mq[k]));
+      pr.v[k] = fromFloat<TX>(d);
+    }
+    reinterpret_cast<Packed*>(gx)[i] = px;
+    if (gr) reinterpret_cast<Packed*>(gr)[i] = pr;
+  }
+}
