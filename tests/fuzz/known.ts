@@ -41,6 +41,7 @@ export const CALLS: Readonly<Record<string, () => unknown>> = {
   "a result of mkldnn": () => raw("zeros", [2, 3], { out: ones([2, 3]).toMkldnn() }),
   "convolution in windows of no sizes": () => raw("slow_conv3d", ones([]), ones([]), []),
   "channels shuffled in no groups, without memory": () => raw("native_channel_shuffle", ones([1, 1], { device: "meta" }), 0),
+  "scatter of an opaque tensor": () => ones([]).scatterAdd_(0, zeros([0], { dtype: "int64" }), ones([1]).toMkldnn()),
   "lstm of no layers": () => lstm(ones([]), ones([]), [ones([3, 3, 3]), ones([1, 0, 1])], [ones([]), ones([3, 3])], false, 0, -1, true, true),
   "setAt of an endless list": () => ones([]).setAt(new Array<number>(2 ** 32 - 1), ones([2, 3])),
   "attention of no heads": () => raw("_native_multi_head_attention", ones([1, 2, 4]), ones([1, 2, 4]), ones([1, 2, 4]), 4, 0, ones([12, 4]), ones([12]), ones([4, 4]), ones([4])),

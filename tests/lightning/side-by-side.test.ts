@@ -1,8 +1,9 @@
-/** Runs of one process that take turns: the mode of the thread, whether operations are recorded, is each one's own where it matters. */
+/** Runs of one process that take turns on its event loop: whether operations are recorded is each one's own affair, and nobody else's. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate as pause } from "node:timers/promises";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
-import { isGradEnabled, nn, ones, optim, type Tensor } from "@nbit/torch";
+import { isGradEnabled, manualSeed, nn, ones, optim, type Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
 class Line extends LightningModule {
@@ -67,4 +68,67 @@ test("whichever of two validations ends first, operations are recorded afterward
     assert.deepEqual(runs.map(({ module }) => module.recorded), [[false], [false]]);
     assert.equal(isGradEnabled(), true);
   }
+});
+
+class Notes extends LightningModule {
+  readonly layer = new nn.Linear(2, 1);
+  readonly gradients = new Map<string, boolean>();
+
+  #note(where: string): void {
+    this.gradients.set(where, isGradEnabled());
+  }
+  override trainingStep(x: Tensor): Tensor {
+    this.#note("trainingStep");
+    return this.layer.forward(x).square().mean();
+  }
+  override validationStep(x: Tensor): void {
+    this.#note("validationStep");
+    this.log("val_loss", this.layer.forward(x).square().mean());
+  }
+  override onTrainBatchEnd(): void {
+    this.#note("onTrainBatchEnd");
+  }
+  override onValidationEpochEnd(): void {
+    this.#note("onValidationEpochEnd");
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 0.1, momentum: 0.9 });
+  }
+}
+
+/** Waits after every batch, so that another run's batch comes next. */
+class Waits extends Callback {
+  override async onTrainBatchEnd(): Promise<void> {
+    await pause();
+  }
+  override async onValidationBatchEnd(): Promise<void> {
+    await pause();
+    await pause();
+  }
+}
+
+const batches = (n: number): Tensor[] => Array.from({ length: n }, (_, i) => ones([1, 2]).mul(i + 1));
+function start(validation: number): { readonly model: Notes; readonly done: Promise<void> } {
+  manualSeed(3);
+  const model = new Notes();
+  const trainer = new Trainer({ ...QUIET, callbacks: [new Waits()], maxEpochs: 4 });
+  return { model, done: trainer.fit(model, { trainDataloaders: batches(3), ...(validation > 0 ? { valDataloaders: batches(validation) } : {}) }) };
+}
+
+test("one run validates while another trains: each as if alone, and code between their batches has gradients", async () => {
+  const alone = start(0);
+  await alone.done;
+  const [validates, trains] = [start(5), start(0)];
+  let ended = false;
+  const done = Promise.all([validates.done, trains.done]).finally(() => (ended = true));
+  const between = new Set<boolean>();
+  while (!ended) {
+    between.add(isGradEnabled());
+    await pause();
+  }
+  await done;
+  assert.deepEqual([...between], [true]);
+  assert.deepEqual([...validates.model.gradients].sort(), [["onTrainBatchEnd", true], ["onValidationEpochEnd", false], ["trainingStep", true], ["validationStep", false]]);
+  assert.deepEqual([...trains.model.gradients].sort(), [["onTrainBatchEnd", true], ["trainingStep", true]]);
+  for (const { model } of [validates, trains]) assert.deepEqual(model.layer.weight.tolist(), alone.model.layer.weight.tolist());
 });

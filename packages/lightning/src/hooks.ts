@@ -2,7 +2,7 @@ import { ArgumentError, words } from "@nbit/torch";
 import { MisconfigurationError } from "./errors.js";
 import { Callback } from "./callbacks/callback.js";
 import { waitFor } from "./loops/pending.js";
-import type { Pending } from "./loops/pending.js";
+import type { MaybePending } from "./loops/pending.js";
 import { LightningModule } from "./module.js";
 import type { TrainerView } from "./trainer-view.js";
 import { isError } from "@nbit/torch/realm";
@@ -13,9 +13,9 @@ export type HookName = Exclude<Extract<keyof Callback, `on${string}`>, "onSaveCh
 /** What a hook takes after `trainer` and `module`. */
 export type HookArgs<N extends HookName> = Callback[N] extends (trainer: TrainerView, module: LightningModule, ...args: infer A) => unknown ? A : never;
 
-/** Where the name of the hook that runs is kept, for `log`. */
+/** Where hooks run: see {@link Run.within}. */
 export interface HookHost {
-  currentHook: string | null;
+  within<T>(hook: string, fn: () => T): T;
 }
 
 /** The implementations of one hook, in the order in which they are called. Empty lists cost one length check. */
@@ -32,53 +32,35 @@ export class HookList<A extends readonly unknown[]> {
 
   /** Call all, inside a synchronous step. */
   call(...args: A): void {
-    const before = this.host.currentHook;
-    this.host.currentHook = this.name;
-    try {
+    this.host.within(this.name, () => {
       for (const entry of this.entries) mustEnd(this.name, entry(...args));
-    } finally {
-      this.host.currentHook = before;
-    }
+    });
   }
 
   /** Call all in a batch, one after the other, stopping at each that returns a promise; then go on with what the last one returned. */
-  chain(then: (result: unknown) => Pending | null, ...args: A): Pending | null {
-    return this.#chain(0, undefined, this.host.currentHook, args, then);
+  chain<T>(then: (result: unknown) => MaybePending<T>, ...args: A): MaybePending<T> {
+    return this.#chain(0, undefined, args, then);
   }
 
-  #chain(from: number, last: unknown, before: string | null, args: A, then: (result: unknown) => Pending | null): Pending | null {
-    this.host.currentHook = this.name;
+  #chain<T>(from: number, last: unknown, args: A, then: (result: unknown) => MaybePending<T>): MaybePending<T> {
     let result = last;
-    try {
-      for (let i = from; i < this.entries.length; i++) {
-        result = (this.entries[i] as (...args: A) => unknown)(...args);
-        if (isPromise(result)) return this.#wait(result, i + 1, before, args, then);
-      }
-    } catch (error) {
-      this.host.currentHook = before;
-      throw error;
+    for (let i = from; i < this.entries.length; i++) {
+      result = this.#enter(i, args);
+      if (isPromise(result)) return waitFor(named(this.name, result), (value) => this.#chain(i + 1, value, args, then));
     }
-    this.host.currentHook = before;
     return then(result);
-  }
-
-  /** Go on with the entries from `next` on when `promise` has settled: what it logs until then, it logs under this hook's name. */
-  #wait(promise: Promise<unknown>, next: number, before: string | null, args: A, then: (result: unknown) => Pending | null): Pending {
-    return waitFor(named(this.name, promise), (value) => this.#chain(next, value, before, args, then));
   }
 
   /** Call all between batches, one after the other, waiting for each that returns a promise. */
   async run(...args: A): Promise<void> {
-    const before = this.host.currentHook;
-    try {
-      for (const entry of this.entries) {
-        this.host.currentHook = this.name;
-        const result = entry(...args);
-        if (isPromise(result)) await named(this.name, result);
-      }
-    } finally {
-      this.host.currentHook = before;
+    for (let i = 0; i < this.entries.length; i++) {
+      const result = this.#enter(i, args);
+      if (isPromise(result)) await named(this.name, result);
     }
+  }
+
+  #enter(i: number, args: A): unknown {
+    return this.host.within(this.name, () => (this.entries[i] as (...args: A) => unknown)(...args));
   }
 }
 

@@ -17,7 +17,8 @@ import { WarnOnce } from "./warnings.js";
 /** What a Trainer offers to the module that it trains. */
 export interface ModuleHost {
   readonly trainer: TrainerView;
-  currentHook: string | null;
+  /** Call a method of the module under its name: `log` asks where it is called from. */
+  within<T>(hook: string, fn: () => T): T;
   log(name: string, value: LogValue, options: LogOptions): void;
   manualBackward(loss: Tensor): void;
   wrappedOptimizers(): readonly LightningOptimizer[];

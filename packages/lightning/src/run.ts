@@ -1,10 +1,10 @@
-import { words } from "@nbit/torch";
+import { setGradEnabled, words } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
-import { Hooks } from "./hooks.js";
+import { Hooks, isPromise } from "./hooks.js";
 import type { MetricBoard } from "./logging/board.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogOptions, Results } from "./logging/results.js";
@@ -39,6 +39,9 @@ export interface FitParts {
   readonly loop: FitLoop;
 }
 
+/** Takes what is logged. */
+export type LogSink = (name: string, value: LogValue, options: LogOptions) => void;
+
 /** What a run takes from its Trainer. */
 export interface RunOwner {
   readonly view: TrainerView;
@@ -54,7 +57,9 @@ export class Run implements LoopContext, ModuleHost {
   readonly board: MetricBoard;
   readonly warnings = new WarnOnce();
   readonly trainer: TrainerView;
-  currentHook: string | null = null;
+  #hook: string | null = null;
+  #sink: LogSink | null = null;
+  #gradients = true;
   stage: RunningStage | null = null;
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
@@ -105,14 +110,47 @@ export class Run implements LoopContext, ModuleHost {
     return this.trainer.shouldStop;
   }
 
-  /** Call a method of the module under its name, so that `log` knows where it is called from. */
-  within<T>(hook: string, fn: () => T): T {
-    const before = this.currentHook;
-    this.currentHook = hook;
+  /**
+   * Call a hook or step under its name, so that `log` knows where it is called from. One that returns a promise keeps its name until the promise settles. The only place where the name is set.
+   */
+  within<T>(hook: string, fn: () => T): T;
+  within(hook: string, fn: () => unknown): unknown {
+    const before = this.#hook;
+    const restore = (): void => {
+      this.#hook = before;
+    };
+    let settles = false;
+    this.#hook = hook;
+    const hadGrad = this.#gradients ? null : setGradEnabled(false);
+    try {
+      const result = fn();
+      settles = isPromise(result);
+      return isPromise(result) ? Promise.resolve(result).finally(restore) : result;
+    } finally {
+      if (hadGrad !== null) setGradEnabled(hadGrad);
+      if (!settles) restore();
+    }
+  }
+
+  /** Hooks run without gradients until `fn` is done. Not by a switch that stays off while something is waited for: another run of this process may train then. */
+  async withoutGradients<T>(fn: () => Promise<T>): Promise<T> {
+    const before = this.#gradients;
+    this.#gradients = false;
+    try {
+      return await fn();
+    } finally {
+      this.#gradients = before;
+    }
+  }
+
+  /** What `fn` logs goes to `sink`, and not to the metrics: a step that is recorded logs when it is replayed. */
+  logTo<T>(sink: LogSink, fn: () => T): T {
+    const before = this.#sink;
+    this.#sink = sink;
     try {
       return fn();
     } finally {
-      this.currentHook = before;
+      this.#sink = before;
     }
   }
 
@@ -137,11 +175,13 @@ export class Run implements LoopContext, ModuleHost {
   // What the module asks for.
 
   log(name: string, value: LogValue, options: LogOptions): void {
+    if (this.#sink !== null) return this.#sink(name, value, options);
     const results = this.board.active;
-    if (results === null || this.currentHook === null) {
-      throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", this.currentHook ?? "a call from outside", "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");
+    const hook = this.#hook;
+    if (results === null || hook === null) {
+      throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", hook ?? "a call from outside", "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");
     }
-    results.log(this.currentHook, name, value, options);
+    results.log(hook, name, value, options);
   }
 
   manualBackward(loss: Tensor): void {

@@ -237,7 +237,6 @@ export class Trainer extends TrainerState {
       restoreSwitches();
       this.#release(run);
       run.stage = null;
-      run.currentHook = null;
     }
   }
 

@@ -82,6 +82,8 @@ struct Operator {
   std::vector<uint32_t> uncounted;  // written arguments whose version counters the operator leaves alone
   uint64_t lastCall = 0;
   std::vector<Guard> guards;
+  // Generated kernels take any layout, and hand it to code that reads memory in strides: an opaque tensor has none.
+  bool readsMemory = false;
 };
 /** What an environment has asked for so far. */
 struct Compiled {
@@ -264,6 +266,11 @@ void callBoxed(Compiled& c, Operator& op, Reader& in) {
     const Arguments given(op.handle.schema(), lease.stack);
     for (const Guard& guard : op.guards) guard(given);
   }
+  if (op.readsMemory) {
+    for (const IValue& v : lease.stack)
+      if (v.isTensor() && v.toTensor().is_mkldnn()) [[unlikely]]
+        TORCH_CHECK_NOT_IMPLEMENTED(false, "expected strided tensors. Received: one in layout mkldnn (call toDense first).");
+  }
   const Written written(op, lease.stack);
   op.handle.callBoxed(lease.stack);
   written.count();
@@ -358,6 +365,7 @@ uint32_t compile(const std::string& name, const std::string& overload) {
   op.uncounted = uncountedOf(schema);
   op.direct = op.guards.empty() && op.uncounted.empty() ? findDirect(c10::toString(schema)) : nullptr;
   op.writes = schema.is_mutable();
+  op.readsMemory = op.handle.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutogradNonFunctional) && !op.handle.hasKernelForDispatchKey(c10::DispatchKey::MkldnnCPU);
   operators.push_back(std::move(op));
   operatorIds[key] = operators.size() - 1;
   return operators.size() - 1;

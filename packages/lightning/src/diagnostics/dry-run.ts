@@ -1,9 +1,9 @@
-import { noGrad, scope, Tensor, words } from "@nbit/torch";
-import type { Device, optim } from "@nbit/torch";
-import { isPlainObject } from "../collections.js";
+import { noGrad, scope, words } from "@nbit/torch";
+import type { Device, optim, Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { mustEnd, STEPS_END } from "../hooks.js";
 import { LightningOptimizer } from "../loops/lightning-optimizer.js";
+import { lossOf } from "../loops/loss-of.js";
 import { attachHost, hostOf } from "../module.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
@@ -58,7 +58,7 @@ export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
       if (parts.rng !== undefined) restoreRng(parts.rng, device);
       watcher.beforeStep?.();
       const output = scope(() => precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))));
-      const loss = lossOf(output);
+      const loss = lossOf(mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP"));
       if (module.automaticOptimization && loss !== null) host.backward(loss, parts.divisor ?? 1);
     } finally {
       watcher.afterStep?.();
@@ -73,15 +73,8 @@ export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
   });
 }
 
-function lossOf(output: unknown): Tensor | null {
-  mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP");
-  if (output instanceof Tensor) return output;
-  return isPlainObject(output) && output.loss instanceof Tensor ? output.loss : null;
-}
-
 /** Stands in for the Trainer during a dry run: takes what is logged and forgets it, runs backward, steps nothing. */
 class DryRunHost implements ModuleHost {
-  currentHook: string | null = null;
   readonly #parts: DryRunParts;
   readonly #before: ModuleHost | null;
   readonly #watcher: DryRunWatcher;
@@ -97,13 +90,8 @@ class DryRunHost implements ModuleHost {
     return this.#before.trainer;
   }
 
-  within<T>(hook: string, fn: () => T): T {
-    this.currentHook = hook;
-    try {
-      return fn();
-    } finally {
-      this.currentHook = null;
-    }
+  within<T>(_hook: string, fn: () => T): T {
+    return fn();
   }
 
   backward(loss: Tensor, divisor: number): void {

@@ -1,4 +1,4 @@
-import { inferenceMode } from "@nbit/torch";
+import { inferenceMode, noGrad } from "@nbit/torch";
 import { isPromise, mustEnd, STEPS_END } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Precision } from "../precision/precision.js";
@@ -10,7 +10,7 @@ import type { Fetcher } from "./fetch.js";
 import type { Fetched } from "./fetch.js";
 import { explainGradients } from "../diagnostics/loss-errors.js";
 import { BatchScope, waitFor } from "./pending.js";
-import type { Pending } from "./pending.js";
+import type { MaybePending } from "./pending.js";
 
 type StepName = "validationStep" | "testStep" | "predictStep";
 
@@ -28,7 +28,7 @@ export interface BatchRunnerParts {
   readonly onOutput: (output: unknown, dataloaderIdx: number) => void;
 }
 
-/** Runs one of the steps that do not train over the batches of a loader. Gradients are off already. */
+/** Runs one of the steps that do not train over the batches of a loader, without gradients. */
 export class BatchRunner {
   readonly #context: LoopContext;
   readonly #parts: BatchRunnerParts;
@@ -37,7 +37,6 @@ export class BatchRunner {
   readonly #breather = new Breather();
   #batchIdx = 0;
   #loaderIdx = 0;
-  #exhausted = false;
 
   constructor(context: LoopContext, parts: BatchRunnerParts) {
     this.#context = context;
@@ -46,7 +45,7 @@ export class BatchRunner {
     const inference = parts.inference && context.options.inferenceMode;
     this.#scope = new BatchScope((work) => {
       try {
-        return inference ? inferenceMode(work) : work();
+        return inference ? inferenceMode(work) : noGrad(work);
       } catch (error) {
         throw explainGradients(error, parts.step, inference);
       }
@@ -57,10 +56,9 @@ export class BatchRunner {
   async run(fetcher: Fetcher, loaderIdx: number, limit: number, epoch: number): Promise<void> {
     fetcher.start(epoch);
     this.#loaderIdx = loaderIdx;
-    this.#exhausted = false;
-    for (this.#batchIdx = 0; this.#batchIdx < limit && !this.#exhausted; this.#batchIdx++) {
-      const pending = this.#scope.run(() => this.#fetch(fetcher));
-      if (pending !== null) await pending;
+    for (this.#batchIdx = 0; this.#batchIdx < limit; this.#batchIdx++) {
+      const found = this.#scope.run(() => this.#fetch(fetcher));
+      if (!(isPromise(found) ? await found : found)) break;
       this.#context.checkInterrupt();
       const breath = this.#breather.due();
       if (breath !== null) await breath;
@@ -68,44 +66,36 @@ export class BatchRunner {
     await fetcher.close();
   }
 
-  #fetch(fetcher: Fetcher): Pending | null {
+  /** The next batch, if there is one. */
+  #fetch(fetcher: Fetcher): MaybePending<boolean> {
     const fetched = fetcher.next();
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   }
 
-  #start(fetched: Fetched | null): Pending | null {
-    if (fetched === null) {
-      this.#exhausted = true;
-      return null;
-    }
+  #start(fetched: Fetched | null): MaybePending<boolean> {
+    if (fetched === null) return false;
     const batch = this.#transfer(fetched.batch, this.#loaderIdx);
     return isPromise(batch) ? waitFor(batch, (moved) => this.#moved(moved)) : this.#moved(batch);
   }
 
-  #moved(batch: Batch): Pending | null {
+  #moved(batch: Batch): MaybePending<boolean> {
     const { batchStart, onBatch } = this.#parts;
     onBatch(batch, this.#loaderIdx);
     return batchStart.length === 0 ? this.#step(batch) : batchStart.chain(() => this.#step(batch), batch, this.#batchIdx, this.#loaderIdx);
   }
 
-  #step(batch: Batch): Pending | null {
+  #step(batch: Batch): MaybePending<boolean> {
     const { step, batchEnd } = this.#parts;
     const { host, module } = this.#context;
     const precision = this.#parts.precision ?? this.#context.precision;
-    const before = host.currentHook;
-    host.currentHook = step;
-    let output: unknown;
-    try {
-      output = precision.forward(() => mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP"));
-    } finally {
-      host.currentHook = before;
-    }
+    const call = (): unknown => mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP");
+    const output = precision.forward(() => host.within(step, call));
     if (batchEnd.length === 0) return this.#end(output);
     return batchEnd.chain(() => this.#end(output), output, batch, this.#batchIdx, this.#loaderIdx);
   }
 
-  #end(output: unknown): Pending | null {
+  #end(output: unknown): true {
     this.#parts.onOutput(output, this.#loaderIdx);
-    return null;
+    return true;
   }
 }

@@ -22,6 +22,8 @@ export interface LoopContext {
   readonly warnings: WarnOnce;
   stage: RunningStage | null;
   readonly shouldStop: boolean;
+  /** Hooks run without gradients until `fn` is done; steps see to that themselves. */
+  withoutGradients<T>(fn: () => Promise<T>): Promise<T>;
   /** Throws when the user asked to stop; called between batches. */
   checkInterrupt(): void;
 }

@@ -10,7 +10,6 @@ import { logMetrics } from "./context.js";
 import type { LoopContext } from "./context.js";
 import { Fetcher } from "./fetch.js";
 import type { BatchLimit, Loader } from "./fetch.js";
-import { gradientsOff } from "./gradient-mode.js";
 import { captureModes } from "./module-modes.js";
 
 export type EvaluationKind = "validate" | "test";
@@ -150,12 +149,10 @@ export class EvaluationLoop {
     this.#sanity = sanity;
     this.#context.board.activate(this.#parts.results);
     const restoreModes = captureModes(this.#context.module);
-    const restoreGradients = gradientsOff();
     try {
       this.#context.module.eval();
-      return await this.#evaluate(limits);
+      return await this.#context.withoutGradients(() => this.#evaluate(limits));
     } finally {
-      restoreGradients();
       restoreModes();
     }
   }

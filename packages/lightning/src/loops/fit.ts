@@ -1,4 +1,3 @@
-import { enableGrad } from "@nbit/torch";
 import { isPromise, mustEnd } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
@@ -12,7 +11,7 @@ import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetched, Fetcher } from "./fetch.js";
 import { BatchScope, waitFor } from "./pending.js";
-import type { Pending } from "./pending.js";
+import type { MaybePending } from "./pending.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { GraphedStep } from "./graphed-step.js";
@@ -29,6 +28,9 @@ export interface FitLoopParts {
   readonly results: Results;
 }
 
+/** What one batch came to: a window's end, a batch within one, or no batch: the epoch is over. */
+type BatchEnd = "window ended" | "window open" | "epoch over";
+
 /**
  * Epochs of batches, with validation in between.
  *
@@ -39,8 +41,7 @@ export class FitLoop {
   readonly #context: LoopContext;
   readonly #parts: FitLoopParts;
   readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
-  /** Gradients on: another run of this thread may be evaluating meanwhile. */
-  readonly #batchScope = new BatchScope((work) => enableGrad(work));
+  readonly #batchScope = new BatchScope();
   readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
   readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
   readonly #breather = new Breather();
@@ -111,12 +112,12 @@ export class FitLoop {
       if (!this.#epochPrepared) fetcher.start(progress.epoch);
       progress.phase = "batch_done";
     } else if (progress.phase === "batch_end" || progress.phase === "batch_logged" || progress.phase === "validated") {
-      this.#windowEnds = this.#endsWindow(progress.batchesDone);
+      const windowEnds = this.#endsWindow(progress.batchesDone);
       if (progress.phase === "batch_end") {
-        await this.#logRow(null);
-        this.#endBatch();
+        await this.#logRow(null, windowEnds);
+        this.#endBatch(windowEnds);
       }
-      await this.#finishBatch();
+      await this.#finishBatch(windowEnds);
     }
     this.#epochPrepared = false;
 
@@ -134,30 +135,27 @@ export class FitLoop {
 
   /** One batch and what follows it. False when the loader has no more, or a hook ended the epoch. */
   async #batch(): Promise<boolean> {
-    this.#exhausted = false;
-    const pending = this.#batchScope.run(this.#iterate);
-    if (pending !== null) await pending;
-    if (this.#exhausted) return false;
-    if (this.#needsFinish()) await this.#finishBatch();
-    else this.#countBatch();
+    const batch = this.#batchScope.run(this.#iterate);
+    const end = isPromise(batch) ? await batch : batch;
+    if (end === "epoch over") return false;
+    const windowEnds = end === "window ended";
+    if (this.#needsFinish()) await this.#finishBatch(windowEnds);
+    else this.#countBatch(windowEnds);
     this.#context.checkInterrupt();
     const breath = this.#breather.due();
     if (breath !== null) await breath;
     return true;
   }
 
-  #exhausted = false;
-
-  readonly #iterate = (): Pending | null => {
+  readonly #iterate = (): MaybePending<BatchEnd> => {
     const fetched = this.#parts.fetcher.next();
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   };
 
-  #start(fetched: Fetched | null): Pending | null {
+  #start(fetched: Fetched | null): MaybePending<BatchEnd> {
     if (fetched === null) {
-      this.#exhausted = true;
       this.#parts.progress.isLastBatch = true;
-      return null;
+      return "epoch over";
     }
     const { progress } = this.#parts;
     progress.isLastBatch = fetched.isLast;
@@ -166,27 +164,25 @@ export class FitLoop {
     return isPromise(batch) ? waitFor(batch, (moved) => this.#moved(moved)) : this.#moved(batch);
   }
 
-  #moved(batch: Batch): Pending | null {
+  #moved(batch: Batch): MaybePending<BatchEnd> {
     this.#context.board.startBatch(batch, null);
     if (this.#onBatchStart.length === 0) return this.#train(batch);
     return this.#onBatchStart.chain((result) => this.#started(result, batch), batch, this.#parts.progress.batchesDone);
   }
 
-  #started(result: unknown, batch: Batch): Pending | null {
+  #started(result: unknown, batch: Batch): MaybePending<BatchEnd> {
     if (result !== -1) return this.#train(batch);
     // The module asked to skip the rest of this epoch.
-    this.#exhausted = true;
     this.#parts.progress.isLastBatch = true;
     this.#parts.schedulers.step("epoch", this.#parts.progress.epoch + 1, false);
-    return null;
+    return "epoch over";
   }
 
-  #train(batch: Batch): Pending | null {
+  #train(batch: Batch): MaybePending<BatchEnd> {
     const { step, progress, schedulers } = this.#parts;
     const { options } = this.#context;
     const batchIdx = progress.batchesDone;
     const windowEnds = this.#endsWindow(batchIdx + 1);
-    this.#windowEnds = windowEnds;
     const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
     progress.batchesDone++;
     progress.totalBatches++;
@@ -196,11 +192,9 @@ export class FitLoop {
     if (progress.isLastBatch) schedulers.step("epoch", progress.epoch + 1, false);
     progress.phase = "batch_end";
 
-    if (this.#onBatchEnd.length === 0) return this.#logStep(batch, batchIdx);
-    return this.#onBatchEnd.chain(() => this.#logStep(batch, batchIdx), outputs, batch, batchIdx);
+    if (this.#onBatchEnd.length === 0) return this.#logStep(batch, batchIdx, windowEnds);
+    return this.#onBatchEnd.chain(() => this.#logStep(batch, batchIdx, windowEnds), outputs, batch, batchIdx);
   }
-
-  #windowEnds = true;
 
   /** Whether an optimizer step is due when so many batches of the epoch are done. */
   #endsWindow(batchesDone: number): boolean {
@@ -208,33 +202,33 @@ export class FitLoop {
     return progress.isLastBatch || batchesDone % step.accumulate === 0;
   }
 
-  #logStep(batch: Batch, batchIdx: number): Pending | null {
+  #logStep(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
     const { step } = this.#parts;
     // With the metrics, so that a device is waited for once.
-    if (this.#mayLog()) step.checkOutcome(batch, batchIdx, this.#rowIsDue());
-    const logged = this.#logRow(step.outcome);
-    return logged === null ? this.#endBatch() : waitFor(logged, this.#endBatch);
+    if (this.#mayLog(windowEnds)) step.checkOutcome(batch, batchIdx, this.#rowIsDue());
+    const logged = this.#logRow(step.outcome, windowEnds);
+    return logged === null ? this.#endBatch(windowEnds) : waitFor(logged, () => this.#endBatch(windowEnds));
   }
 
   /** The row of this step, if one is due. */
-  #logRow(outcome: StepOutcome | null): Promise<unknown> | null {
+  #logRow(outcome: StepOutcome | null, windowEnds: boolean): Promise<unknown> | null {
     const { progress } = this.#parts;
-    if (!this.#mayLog() || !this.#rowIsDue()) return null;
+    if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
     return logStep(this.#context, outcome, this.#context.board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
   }
 
-  #mayLog(): boolean {
-    return this.#windowEnds || !this.#context.module.automaticOptimization;
+  #mayLog(windowEnds: boolean): boolean {
+    return windowEnds || !this.#context.module.automaticOptimization;
   }
   #rowIsDue(): boolean {
     return this.isLogStep || this.#context.options.fastDevRun !== false;
   }
 
-  readonly #endBatch = (): null => {
+  #endBatch(windowEnds: boolean): BatchEnd {
     this.#parts.results.endBatch();
     this.#parts.progress.phase = "batch_logged";
-    return null;
-  };
+    return windowEnds ? "window ended" : "window open";
+  }
 
   /** Whether the loggers are due at this step. */
   get isLogStep(): boolean {
@@ -248,15 +242,15 @@ export class FitLoop {
   }
 
   /** Validation, if due, then the schedulers that need its metrics. */
-  async #finishBatch(): Promise<void> {
+  async #finishBatch(windowEnds: boolean): Promise<void> {
     const { progress, validation, schedulers } = this.#parts;
     if (progress.phase === "batch_logged" && validation !== null && this.#validationDue()) {
       progress.phase = "validated";
       if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", this.#context.module.onValidationModelZeroGrad());
       await this.#validate(validation);
     }
-    if (this.#windowEnds) schedulers.step("step", progress.batchesDone, true);
-    this.#countBatch();
+    if (windowEnds) schedulers.step("step", progress.batchesDone, true);
+    this.#countBatch(windowEnds);
   }
 
   async #validate(validation: EvaluationLoop): Promise<void> {
@@ -281,9 +275,9 @@ export class FitLoop {
     }
   }
 
-  #countBatch(): void {
+  #countBatch(windowEnds: boolean): void {
     const { progress } = this.#parts;
-    if (this.#windowEnds) progress.batchesThatStepped++;
+    if (windowEnds) progress.batchesThatStepped++;
     progress.phase = "batch_done";
   }
 

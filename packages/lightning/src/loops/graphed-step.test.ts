@@ -383,3 +383,41 @@ test("what stands in the way is said, and training goes on eagerly", async () =>
     assert.equal(graphed.step?.replayed, 0);
   }
 });
+
+/** Logs with an option that does not exist while its step is recorded. */
+class LogsWrongly extends Net {
+  #batches = 0;
+  override trainingStep(x: Tensor): Tensor {
+    if (this.#batches++ === 3) this.log("wrong", 1, { often: true } as object);
+    return super.trainingStep(x);
+  }
+}
+function logsFromOutside(net: Net): void {
+  assert.throws(() => net.log("late", 1), { code: "ERR_LOG_HOOK", message: /Received: "?a call from outside/ });
+}
+test("a log that throws while a step is recorded leaves no hook behind: the step runs eagerly", async () => {
+  const net = new LogsWrongly();
+  const graphed = new Graphed();
+  await train({ make: () => net, lengths: [5, 5, 5, 5, 5, 5], epochs: 1 }, graphed);
+  assert.match(graphed.step?.reason ?? "none", /log: expected/);
+  logsFromOutside(net);
+});
+test("a log that throws while a step is replayed ends the run, and leaves no hook behind", async () => {
+  const net = new Net();
+  let run: Run | null = null;
+  class Breaks extends Callback {
+    override onTrainBatchEnd(trainer: TrainerView, _module: LightningModule, _outputs: unknown, _batch: unknown, batchIdx: number): void {
+      const active: unknown = Reflect.get(trainer, "active");
+      if (batchIdx !== 5 || !(active instanceof Run)) return;
+      run = active;
+      active.log = () => {
+        throw new Error("no room for numbers");
+      };
+    }
+  }
+  const graphed = new Graphed();
+  await assert.rejects(train({ make: () => net, options: () => ({ callbacks: new Breaks() }), lengths: [5, 5, 5, 5, 5, 5, 5, 5], epochs: 1 }, graphed), /no room for numbers/);
+  assert.ok(run !== null && (graphed.step?.replayed ?? 0) > 0);
+  Reflect.deleteProperty(run, "log");
+  logsFromOutside(net);
+});

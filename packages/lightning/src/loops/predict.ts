@@ -4,7 +4,6 @@ import { BatchRunner } from "./batch-runner.js";
 import type { LoopContext } from "./context.js";
 import { Fetcher } from "./fetch.js";
 import type { BatchLimit, Loader } from "./fetch.js";
-import { gradientsOff } from "./gradient-mode.js";
 import { captureModes } from "./module-modes.js";
 
 /** Runs `predictStep` over every batch of every loader and gathers what it returned, on the CPU. */
@@ -43,16 +42,16 @@ export class PredictLoop {
     this.#context.stage = "predict";
     this.#context.board.activate(null);
     const restoreModes = captureModes(module);
-    const restoreGradients = gradientsOff();
     try {
       module.eval();
-      await hooks.get("onPredictStart").run();
-      await hooks.get("onPredictEpochStart").run();
-      for (const [index, fetcher] of this.#fetchers.entries()) await this.#runner.run(fetcher, index, this.numBatches[index] ?? 0, 0);
-      await hooks.get("onPredictEpochEnd").run();
-      await hooks.get("onPredictEnd").run();
+      await this.#context.withoutGradients(async () => {
+        await hooks.get("onPredictStart").run();
+        await hooks.get("onPredictEpochStart").run();
+        for (const [index, fetcher] of this.#fetchers.entries()) await this.#runner.run(fetcher, index, this.numBatches[index] ?? 0, 0);
+        await hooks.get("onPredictEpochEnd").run();
+        await hooks.get("onPredictEnd").run();
+      });
     } finally {
-      restoreGradients();
       restoreModes();
     }
     return this.#predictions;

@@ -1,7 +1,5 @@
 import { cuda, outsideScopes, scope, Tensor } from "@nbit/torch";
-import type { LogValue } from "../logging/metric.js";
-import type { LogOptions } from "../logging/results.js";
-import type { ModuleHost } from "../module.js";
+import type { LogSink } from "../run.js";
 import type { Precision } from "../precision/precision.js";
 import type { StepResult } from "../types.js";
 import { Outcome } from "./outcome.js";
@@ -28,11 +26,13 @@ export const CUDA_GRAPHS: GraphMaker = {
   emptyCache: () => cuda.emptyCache(),
 };
 
-interface LogCall {
-  readonly name: string;
-  readonly value: LogValue;
-  readonly options: LogOptions;
+/** Where a recorded step logs. */
+export interface RecordingHost {
+  readonly log: LogSink;
+  within<T>(hook: string, fn: () => T): T;
+  logTo<T>(sink: LogSink, fn: () => T): T;
 }
+type LogCall = Parameters<LogSink>;
 
 /** One batch of training in one role, recorded: its graph, and what it logs and gives. */
 export class Recording {
@@ -53,16 +53,11 @@ export class Recording {
   }
 
   /** Record `run`, which runs `step`. @throws the error of whatever could not be recorded. */
-  capture(step: TrainStep, host: ModuleHost, run: () => StepResult): void {
-    const { log } = host;
-    host.log = (name, value, options) => {
-      this.#logs.push({ name, value: value instanceof Tensor ? outsideScopes(() => value.detach()) : value, options });
+  capture(step: TrainStep, host: RecordingHost, run: () => StepResult): void {
+    const sink: LogSink = (name, value, options) => {
+      this.#logs.push([name, value instanceof Tensor ? outsideScopes(() => value.detach()) : value, options]);
     };
-    try {
-      this.#result = scope(() => outsideScopesOf(this.#graph.capture(run)));
-    } finally {
-      host.log = log;
-    }
+    this.#result = host.logTo(sink, () => scope(() => outsideScopesOf(this.#graph.capture(run))));
     if (!(step.outcome instanceof Outcome)) return;
     ({ norm: this.#norm, scale: this.#scale } = step.outcome.lend());
   }
@@ -73,14 +68,11 @@ export class Recording {
    * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss. What is logged is copied when it is logged.
    * Other tensors that a step returns are good until the next batch.
    */
-  replay(host: ModuleHost & { currentHook: string | null }): StepResult {
+  replay(host: RecordingHost): StepResult {
     this.#graph.replay();
-    if (this.#logs.length > 0) {
-      const before = host.currentHook;
-      host.currentHook = "trainingStep";
-      for (const { name, value, options } of this.#logs) host.log(name, value, options);
-      host.currentHook = before;
-    }
+    host.within("trainingStep", () => {
+      for (const call of this.#logs) host.log(...call);
+    });
     if (!this.#shared) return this.#result;
     const { loss } = this.#result;
     return loss instanceof Tensor ? { ...this.#result, loss: loss.clone() } : this.#result;
@@ -96,7 +88,7 @@ export class Recording {
   }
 
   dispose(): void {
-    for (const { value } of this.#logs) if (value instanceof Tensor) value.dispose();
+    for (const [, value] of this.#logs) if (value instanceof Tensor) value.dispose();
     for (const value of Object.values(this.#result)) if (value instanceof Tensor) value.dispose();
     for (const t of [this.#norm, this.#scale]) if (t instanceof Tensor) t.dispose();
     this.#graph.dispose();

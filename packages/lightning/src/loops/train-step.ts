@@ -13,6 +13,7 @@ import { LightningOptimizer } from "./lightning-optimizer.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
+import { lossOf } from "./loss-of.js";
 import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
 import type { FitProgress } from "./progress.js";
 
@@ -31,6 +32,17 @@ export interface TrainStepParts {
   readonly watch?: NonFiniteWatch | null;
 }
 
+/** What is known of the batch that is trained on. */
+interface BatchInStep {
+  batch: Batch;
+  readonly batchIdx: number;
+  readonly windowEnds: boolean;
+  /** The first of a window: it clears the gradients of the one before. */
+  readonly opensWindow: boolean;
+  readonly result: StepResult;
+  readonly outcome: Outcome;
+}
+
 /**
  * One batch of training, in the order in which it happens. The loop has moved the batch to the device and called
  * `onTrainBatchStart`; it steps the schedulers and calls `onTrainBatchEnd` when this returns.
@@ -40,16 +52,20 @@ export interface TrainStepParts {
 export class TrainStep implements OptimizerRunner {
   /** Batches per optimizer step. A callback may change it between epochs. */
   accumulate = 1;
-  /** A window's first batch fills gradients with zeros where they lie, instead of forgetting them: for recorded graphs, which know their memory. Sums are the same, except that a first -0 is 0. */
+  /**
+   * A window's first batch fills gradients with zeros where they lie, instead of forgetting them: for recorded graphs,
+   * which know their memory. Sums are the same, except that a first -0 is 0.
+   */
   zeroInPlace = false;
   /** The latest batch gave a loss, and so gradients. */
   hadLoss = false;
-  /** What the latest iteration did. */
+  /** What the latest batch did. */
   outcome: StepOutcome | null = null;
   readonly module: LightningModule;
   readonly wrapped: readonly LightningOptimizer[];
 
   readonly #parts: TrainStepParts;
+  readonly #watch: NonFiniteWatch | null;
   readonly #onBeforeZeroGrad: HookList<HookArgs<"onBeforeZeroGrad">>;
   readonly #onBeforeBackward: HookList<HookArgs<"onBeforeBackward">>;
   readonly #onAfterBackward: HookList<HookArgs<"onAfterBackward">>;
@@ -60,17 +76,11 @@ export class TrainStep implements OptimizerRunner {
   /** Nothing waits for a device when its numbers are read at once. */
   readonly #readsNow: boolean;
   readonly #norms: LateNorms | null;
-  #scaleInForce: ScaleInForce | null = null;
-  #batch: Batch = null;
-  #batchIdx = 0;
-  #result: StepResult = {};
-  #current = new Outcome();
-  /** Nobody sees gradients between backward and the step. */
-  #stepFollows = false;
-  /** This batch is the first of a window: it clears the gradients of the one before. */
-  #opensWindow = true;
+  /** The latest: what hooks after it do counts as done in it. */
+  #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {}, outcome: new Outcome() };
+  /** Those that stepped, or were skipped, since the scale was last updated. */
   readonly #stepped = new Set<optim.Optimizer>();
-  readonly #watch: NonFiniteWatch | null;
+  #scaleInForce: ScaleInForce | null = null;
 
   constructor(parts: TrainStepParts) {
     const { module, hooks } = parts;
@@ -81,8 +91,8 @@ export class TrainStep implements OptimizerRunner {
     this.#onBeforeZeroGrad = hooks.get("onBeforeZeroGrad");
     this.#onBeforeBackward = hooks.get("onBeforeBackward");
     this.#onAfterBackward = hooks.get("onAfterBackward");
-    this.#beforeBackward = this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
+    this.#beforeBackward = this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
     this.#readsNow = device?.type === "cpu" && !parts.precision.readsLate;
     this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
@@ -94,36 +104,129 @@ export class TrainStep implements OptimizerRunner {
 
   /** `windowEnds`: gradients are complete after this batch, so the optimizer steps. */
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
-    const { module, optimizers, progress } = this.#parts;
-    this.#batch = batch;
-    this.#batchIdx = batchIdx;
-    this.#result = {};
-    this.#current = new Outcome();
-    this.#opensWindow = !progress.windowOpen;
-    this.#stepFollows = windowEnds && optimizers[0] !== undefined && !this.#customOptimizerStep && this.#onAfterBackward.length === 0;
+    const opensWindow = !this.#parts.progress.windowOpen;
+    const now: BatchInStep = { batch, batchIdx, windowEnds, opensWindow, result: {}, outcome: new Outcome() };
+    this.#batch = now;
     this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
 
-    if (!module.automaticOptimization) this.#manual();
-    else if (optimizers[0] === undefined || !windowEnds) this.#forwardBackward();
-    else if (this.#customOptimizerStep) this.#overriddenOptimizerStep(optimizers[0]);
-    else this.stepOptimizer(optimizers[0], this.#closure);
+    if (this.module.automaticOptimization) this.#automatic();
+    else this.#manual();
 
-    if (this.#stepped.size > 0) {
-      this.#update(); // once, however many optimizers stepped
-      this.#stepped.clear();
-    } else {
-      this.#current.scaleIs(this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)));
-    }
-    this.outcome = this.#current;
-    this.#batch = null;
+    // One update of the loss scale, however many optimizers stepped.
+    if (this.#stepped.size > 0) this.#update();
+    else now.outcome.scaleIs(this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)));
+    this.outcome = now.outcome;
+    now.batch = null;
     this.#watch?.end();
-    return this.#result;
+    return now.result;
+  }
+
+  #automatic(): void {
+    const optimizer = this.#parts.optimizers[0];
+    const steps = this.#batch.windowEnds && optimizer !== undefined;
+    // A step of the user's, and one that evaluates the loss several times, call forward and backward themselves.
+    if (steps && this.#customOptimizerStep) return this.#overriddenOptimizerStep(optimizer);
+    if (steps && needsClosure(optimizer)) return this.stepOptimizer(optimizer, this.#forwardBackward);
+
+    const loss = this.#forwardBackward();
+    if (loss === null || !steps) return; // earlier gradients stay
+    this.#prepareGradients(optimizer);
+    this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
+  }
+
+  /** Forward, then backward; null where the step method returned no loss. */
+  readonly #forwardBackward = (): Tensor | null => {
+    const loss = this.#forward();
+    const optimizer = this.#parts.optimizers[0];
+    if (this.#batch.opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
+    if (loss !== null) this.#backward(loss);
+    return loss;
+  };
+
+  /** The loss, divided by the batches of a window. */
+  #forward(): Tensor | null {
+    const { result } = this.#batch;
+    const output = this.#trainingStep();
+    const loss = lossOf(output);
+    if (loss === null) {
+      this.#parts.warnings.warn("WARN_NULL_LOSS", "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.");
+      return null;
+    }
+    if (isPlainObject(output)) Object.assign(result, output);
+    this.#watch?.loss(loss);
+    const divided = this.accumulate === 1 ? loss : loss.div(this.accumulate);
+    if (this.#wantsResult) result.loss = divided.detach();
+    return divided;
+  }
+
+  /** Only the step method runs under the precision. What backward does not need is freed before it runs, as a function's local variables would be. */
+  #trainingStep(): unknown {
+    const { host, precision } = this.#parts;
+    return scope(() => precision.forward(() => host.within("trainingStep", this.#callTrainingStep)));
+  }
+  readonly #callTrainingStep = (): unknown => mustEnd("trainingStep", this.module.trainingStep(this.#batch.batch, this.#batch.batchIdx), STEPS_END, "ERR_ASYNC_STEP");
+
+  #zeroGrad(optimizer: optim.Optimizer): void {
+    if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
+    if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
+    else mustEnd("optimizerZeroGrad", this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batch.batchIdx, optimizer));
+  }
+
+  /** Scales the loss and calls backward, outside autocast. */
+  #backward(loss: Tensor): void {
+    this.hadLoss = true;
+    this.#parts.progress.windowOpen = true;
+    // Nobody sees gradients between backward and the step.
+    const stepFollows = this.#batch.windowEnds && this.#parts.optimizers.length > 0 && !this.#customOptimizerStep && this.#onAfterBackward.length === 0;
+    this.#scaledBackward(loss, stepFollows);
+  }
+  #scaledBackward(loss: Tensor, stepFollows: boolean): void {
+    this.#parts.precision.backward(loss, { before: this.#beforeBackward, run: this.#callBackward, stepFollows });
+    this.#watch?.backwardDone();
+    if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
+  }
+  readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
+  readonly #callBackward = (scaled: Tensor): void => {
+    mustEnd("backward", this.module.backward(scaled));
+  };
+
+  /** Unscales, calls the hook, clips. */
+  #prepareGradients(optimizer: optim.Optimizer): void {
+    const { precision, module, host, gradientClipVal, gradientClipAlgorithm } = this.#parts;
+    precision.unscale(optimizer);
+    this.#watch?.gradients();
+    if (this.#onBeforeOptimizerStep.length > 0) this.#onBeforeOptimizerStep.call(optimizer);
+    if (!module.automaticOptimization) return;
+    if (this.#customClipping)
+      host.within("configureGradientClipping", () => mustEnd("configureGradientClipping", module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm)));
+    else if (gradientClipVal !== null) this.clip(optimizer, gradientClipVal, gradientClipAlgorithm);
+  }
+
+  /** Clips unscaled gradients: unscales first where that has not been done. */
+  clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): void {
+    const { precision } = this.#parts;
+    precision.unscale(optimizer);
+    const norm = precision.clip(optimizer, value, algorithm);
+    if (norm !== null) this.#batch.outcome.gradNormIs(norm, this.#norms);
+  }
+
+  /** The optimizer has stepped, or skipped. */
+  #ended(optimizer: optim.Optimizer, step: PrecisionStep): void {
+    const { progress } = this.#parts;
+    this.#stepped.add(optimizer);
+    progress.globalStep++;
+    progress.windowOpen = false;
+    this.#batch.outcome.add(step);
+    this.#scaleInForce?.endedBy(step);
+    this.#scaleInForce = null;
   }
 
   #update(): void {
+    const stepped = [...this.#stepped];
+    this.#stepped.clear();
     try {
-      this.#parts.precision.update();
+      this.#parts.precision.update(stepped);
     } catch (error) {
       throw this.#withOrigin(error);
     }
@@ -133,92 +236,7 @@ export class TrainStep implements OptimizerRunner {
   #withOrigin(error: unknown): unknown {
     return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR" ? this.#watch.atFloor(error) : error;
   }
-
-  /** Forward to backward; several times where the optimizer evaluates the loss itself. Gives the loss, or null when the step method returned none. */
-  #forwardBackward(): Tensor | null {
-    const { precision, progress } = this.#parts;
-
-    // Forward: only the step method runs under the precision.
-    const loss = this.#lossOf(this.#trainingStep());
-    if (loss !== null) this.#watch?.loss(loss);
-    const divided = loss === null || this.accumulate === 1 ? loss : loss.div(this.accumulate);
-    if (divided !== null && this.#wantsResult) this.#result.loss = divided.detach();
-
-    const optimizer = this.#parts.optimizers[0];
-    if (this.#opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
-    if (divided === null) return null;
-    this.hadLoss = true;
-    progress.windowOpen = true;
-
-    // Backward, outside autocast.
-    precision.backward(divided, { before: this.#beforeBackward, run: this.#backward, stepFollows: this.#stepFollows });
-    this.#watch?.backwardDone();
-    if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
-    return divided;
-  }
-
   readonly #scaleNow = (): number => this.#parts.precision.lossScale ?? 1;
-
-  readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
-  readonly #backward = (scaled: Tensor): void => {
-    mustEnd("backward", this.module.backward(scaled));
-  };
-
-  readonly #closure = (): Tensor | null => this.#forwardBackward();
-
-  /** Gradients to weights: run `closure` for the gradients, make them true, clip, step or skip. */
-  stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
-    const { precision, progress } = this.#parts;
-    if (this.#stepped.has(optimizer)) this.#update(); // a second step of one optimizer in one iteration begins anew
-
-    let step: PrecisionStep;
-    if (closure !== undefined && needsClosure(optimizer)) {
-      step = precision.step(optimizer, () => {
-        const loss = closure();
-        if (loss === null) throw new MisconfigurationError("trainingStep", `a loss, since ${optimizer.constructor.name} evaluates it several times per step`, loss, undefined, "ERR_NULL_LOSS");
-        this.#beforeOptimizerStep(optimizer);
-        return loss;
-      });
-    } else {
-      if (closure !== undefined && closure() === null && this.module.automaticOptimization) return; // nothing to step with; earlier gradients stay
-      step = this.module.automaticOptimization ? this.#stepNow(optimizer) : precision.outside(() => this.#stepNow(optimizer));
-    }
-    this.#stepped.add(optimizer);
-    progress.globalStep++;
-    progress.windowOpen = false;
-    this.#current.add(step);
-    this.#scaleInForce?.endedBy(step);
-    this.#scaleInForce = null;
-  }
-
-  #stepNow(optimizer: optim.Optimizer): PrecisionStep {
-    this.#beforeOptimizerStep(optimizer);
-    return this.#parts.precision.step(optimizer);
-  }
-
-  #beforeOptimizerStep(optimizer: optim.Optimizer): void {
-    const { precision, module, gradientClipVal, gradientClipAlgorithm } = this.#parts;
-    precision.unscale(optimizer);
-    this.#watch?.gradients();
-    if (this.#onBeforeOptimizerStep.length > 0) this.#onBeforeOptimizerStep.call(optimizer);
-    if (!module.automaticOptimization) return;
-    if (this.#customClipping) this.#within("configureGradientClipping", () => module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm));
-    else if (gradientClipVal !== null) this.clip(optimizer, gradientClipVal, gradientClipAlgorithm);
-  }
-
-  /** Clips true gradients: unscales first where that has not been done. */
-  clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): void {
-    const { precision } = this.#parts;
-    precision.unscale(optimizer);
-    const norm = precision.clip(optimizer, value, algorithm);
-    if (norm !== null) this.#current.gradNormIs(norm, this.#norms);
-  }
-
-  /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
-  beginReplays(): void {
-    this.#norms?.readAll();
-    this.#parts.precision.beginReplays();
-  }
 
   /** After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still on the device. */
   checkOutcome(batch: Batch, batchIdx: number, due: boolean): void {
@@ -231,80 +249,60 @@ export class TrainStep implements OptimizerRunner {
     }
   }
 
+  /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
+  beginReplays(): void {
+    this.#norms?.readAll();
+    this.#parts.precision.beginReplays();
+  }
+
+  // A step of the user's, and of optimizers that evaluate the loss themselves.
+
+  #overriddenOptimizerStep(optimizer: optim.Optimizer): void {
+    const wrapped = this.wrapped.find((w) => w.optimizer === optimizer);
+    if (wrapped === undefined) return;
+    const { host, progress } = this.#parts;
+    const { batchIdx } = this.#batch;
+    host.within("optimizerStep", () => mustEnd("optimizerStep", this.module.optimizerStep(progress.epoch, batchIdx, wrapped, this.#forwardBackward)));
+  }
+
+  /** What `LightningOptimizer.step` calls. `closure` makes the gradients; without one they are there. */
+  stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
+    const { precision } = this.#parts;
+    const { automaticOptimization } = this.module;
+    if (this.#stepped.has(optimizer)) this.#update(); // a second step of one optimizer in one batch starts over
+
+    if (closure !== undefined && needsClosure(optimizer)) return this.#ended(optimizer, precision.step(optimizer, () => this.#evaluate(optimizer, closure)));
+    if (closure?.() === null && automaticOptimization) return; // nothing to step with; earlier gradients stay
+    const step = (): PrecisionStep => {
+      this.#prepareGradients(optimizer);
+      return precision.step(optimizer);
+    };
+    this.#ended(optimizer, automaticOptimization ? step() : precision.outside(step));
+  }
+  #evaluate(optimizer: optim.Optimizer, closure: () => Tensor | null): Tensor {
+    const loss = closure();
+    if (loss === null) throw new MisconfigurationError("trainingStep", `a loss, since ${optimizer.constructor.name} evaluates it several times per step`, loss, undefined, "ERR_NULL_LOSS");
+    this.#prepareGradients(optimizer);
+    return loss;
+  }
+
   // Manual optimization: the step method calls these through its module.
 
   #manual(): void {
-    const output: unknown = this.#trainingStep();
-    if (isPlainObject(output)) Object.assign(this.#result, output);
-    else if (output !== null && output !== undefined) this.#result.loss = output;
-    if (this.#result.loss instanceof Tensor) this.#result.loss = this.#result.loss.detach();
+    const { result } = this.#batch;
+    const output = this.#trainingStep();
+    if (isPlainObject(output)) Object.assign(result, output);
+    else if (output !== null && output !== undefined) result.loss = output;
+    if (result.loss instanceof Tensor) result.loss = result.loss.detach();
   }
 
   manualBackward(loss: Tensor): void {
-    const { precision } = this.#parts;
     this.#watch?.loss(loss);
-    precision.outside(() => {
-      precision.backward(loss, { before: this.#beforeBackward, run: this.#backward, stepFollows: false });
-      this.#watch?.backwardDone();
-      if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
-    });
+    this.#parts.precision.outside(() => this.#scaledBackward(loss, false));
   }
 
   /** Somebody threw gradients away. */
   cleared(optimizer: optim.Optimizer): void {
     this.#parts.precision.cleared(optimizer);
-  }
-
-  // Parts.
-
-  #trainingStep(): unknown {
-    const { host, precision } = this.#parts;
-    const before = host.currentHook;
-    host.currentHook = "trainingStep";
-    try {
-      // What backward does not need is freed before it runs, as a function's local variables would be.
-      return scope(() => precision.forward(this.#callTrainingStep));
-    } finally {
-      host.currentHook = before;
-    }
-  }
-
-  readonly #callTrainingStep = (): unknown => mustEnd("trainingStep", this.module.trainingStep(this.#batch, this.#batchIdx), STEPS_END, "ERR_ASYNC_STEP");
-
-  /** The loss in what a step method returned; other values of an object go to `onTrainBatchEnd`. */
-  #lossOf(output: unknown): Tensor | null {
-    if (output === null || output === undefined) {
-      this.#parts.warnings.warn("WARN_NULL_LOSS", "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.");
-      return null;
-    }
-    if (output instanceof Tensor) return output;
-    if (isPlainObject(output) && output.loss instanceof Tensor) {
-      this.#result = { ...output };
-      return output.loss;
-    }
-    throw new MisconfigurationError("trainingStep", "a tensor, an object with a tensor named loss, or null", output, undefined, "ERR_STEP_OUTPUT");
-  }
-
-  #zeroGrad(optimizer: optim.Optimizer): void {
-    if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
-    if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
-    else mustEnd("optimizerZeroGrad", this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batchIdx, optimizer));
-  }
-
-  #overriddenOptimizerStep(optimizer: optim.Optimizer): void {
-    const wrapped = this.wrapped.find((w) => w.optimizer === optimizer);
-    if (wrapped === undefined) return;
-    this.#within("optimizerStep", () => this.module.optimizerStep(this.#parts.progress.epoch, this.#batchIdx, wrapped, this.#closure));
-  }
-
-  #within(hook: string, fn: () => unknown): void {
-    const { host } = this.#parts;
-    const before = host.currentHook;
-    host.currentHook = hook;
-    try {
-      mustEnd(hook, fn());
-    } finally {
-      host.currentHook = before;
-    }
   }
 }

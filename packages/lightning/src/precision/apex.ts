@@ -24,9 +24,7 @@ export class ApexPrecision extends Precision {
   readonly dtypes: PrecisionDTypes;
   readonly options: ApexPrecisionOptions;
   #amp: Amp | null = null;
-  /** A step was made or skipped since the last update. */
-  #attempted = false;
-  /** A backward overflowed since then. */
+  /** A backward overflowed since the last update. */
   #overflow = false;
   #scaleOfStep = 1;
   #skipped = 0;
@@ -59,7 +57,6 @@ export class ApexPrecision extends Precision {
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     this.#amp = initialize([module, ...module.children()], optimizers, this.options);
-    this.#attempted = false;
     this.#overflow = false;
   }
 
@@ -113,7 +110,6 @@ export class ApexPrecision extends Precision {
     if (closure !== undefined) throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "Use the native backend without a scaler, or another optimizer.", "ERR_PRECISION_CLOSURE");
     this.unscale(optimizer);
     const finite = !this.#ready().willSkip(optimizer);
-    this.#attempted = true;
     this.#scaleOfStep = this.lossScale ?? 1;
     this.#lastSkipped = !finite;
     optimizer.step(); // which skips by itself
@@ -138,10 +134,9 @@ export class ApexPrecision extends Precision {
     return "APEX moves gradients between models and masters at every step";
   }
 
-  override update(): void {
-    if (!this.#attempted) return;
+  override update(stepped: readonly optim.Optimizer[] = this.optimizers): void {
+    if (stepped.length === 0) return;
     const overflow = this.#overflow;
-    this.#attempted = false;
     this.#overflow = false;
     const scaler = this.#ready().lossScalers[0];
     if (scaler === undefined) return;

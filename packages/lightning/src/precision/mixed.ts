@@ -24,9 +24,6 @@ const NAMES: OptionNames<MixedPrecisionOptions> = { precision: true, device: tru
 
 const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
-/** So many outcomes are kept before their skips are counted: as many as the scaler reads at once. */
-const UNREAD_LIMIT = 256;
-
 /** A scaler's step, with names. */
 class ScaledStep implements PrecisionStep {
   readonly #step: amp.ScalerStep;
@@ -68,14 +65,9 @@ export class MixedPrecision extends Precision {
   #gradients: amp.TrueGradients | null;
   /** Parameters with gradients that no optimizer has. */
   #others: readonly Tensor[] = [];
-  #attempted: optim.Optimizer[] = [];
-  #nearFloor = false;
-  #skipped = 0;
-  /** The scaler's count when a graph took over. */
-  #replaysFrom: number | null = null;
+  /** Steps skipped in earlier runs. */
+  #skippedBefore = 0;
   readonly #casts: RunCasts;
-  /** Steps whose outcome is still on the device. */
-  #unread: amp.ScalerStep[] = [];
 
   constructor(options: MixedPrecisionOptions = {}) {
     super();
@@ -124,9 +116,9 @@ export class MixedPrecision extends Precision {
     }
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };
+    this.#skippedBefore = this.skippedSteps;
     this.#scaler = this.#makeScaler(deviceType);
     this.#gradients = this.#trueGradients();
-    this.#replaysFrom = null;
   }
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
@@ -134,8 +126,8 @@ export class MixedPrecision extends Precision {
     this.#casts.begin(module, this.#region.deviceType ?? "cpu");
     const optimized = new Set(optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params)));
     this.#others = [...module.parameters()].filter((p) => p.isFloatingPoint() && !optimized.has(p));
+    this.#skippedBefore = this.skippedSteps;
     this.#gradients = this.#trueGradients(); // nothing is known of gradients of an earlier run
-    this.#attempted = [];
   }
 
   override endRun(): void {
@@ -194,19 +186,14 @@ export class MixedPrecision extends Precision {
   }
 
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
-    const { scaler } = this;
     const gradients = this.#gradients;
-    if (scaler === null || gradients === null) return super.step(optimizer, closure);
+    if (gradients === null) return super.step(optimizer, closure);
     gradients.settle(this.optimizers, this.#others);
     const result = gradients.step(optimizer);
-    this.#attempted.push(optimizer);
-    if (this.#replaysFrom === null) this.#unread.push(result); // else the scaler counts
-    if (!scaler.lazy || this.#unread.length > UNREAD_LIMIT) this.#read();
     return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
   }
 
-  override update(): void {
-    const stepped = this.#attempted.splice(0);
+  override update(stepped: readonly optim.Optimizer[] = this.optimizers): void {
     if (stepped.length === 0) return;
     try {
       this.#gradients?.update();
@@ -216,11 +203,10 @@ export class MixedPrecision extends Precision {
   }
 
   override checkOutcome(due: boolean): void {
-    if (this.scaler === null || !(due || this.#nearFloor)) return;
+    if (this.scaler === null || !(due || this.scaler.nearFloor)) return;
     try {
-      this.#nearFloor = this.scaler.checkFloor(this.optimizers);
+      this.scaler.checkFloor(this.optimizers);
     } catch (error) {
-      this.#nearFloor = false;
       throw error instanceof amp.LossScaleError ? this.#floorReached(error, this.optimizers) : error;
     }
   }
@@ -241,14 +227,8 @@ export class MixedPrecision extends Precision {
     return indices.map((i) => (parameters[i] === undefined ? undefined : names.get(parameters[i])) ?? `parameter ${i}`);
   }
 
-  #read(): void {
-    for (const step of this.#unread) if (!step.stepped) this.#skipped++;
-    this.#unread = [];
-  }
-
   override get skippedSteps(): number {
-    this.#read();
-    return this.#skipped + (this.#replaysFrom === null ? 0 : (this.scaler?.skippedUpdates ?? 0) - this.#replaysFrom);
+    return this.#skippedBefore + (this.#gradients?.skippedSteps ?? 0);
   }
 
   override get skipsOverflow(): boolean {
@@ -264,9 +244,6 @@ export class MixedPrecision extends Precision {
 
   override beginReplays(): void {
     this.#gradients?.beginRecording();
-    if (this.#replaysFrom !== null) return;
-    this.#read();
-    this.#replaysFrom = this.scaler?.skippedUpdates ?? null;
   }
 
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
@@ -295,9 +272,7 @@ export class MixedPrecision extends Precision {
   /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
   override loadStateDict(state: Record<string, unknown>): void {
     this.scaler?.loadStateDict(this.#fromApex(state) ?? state);
-    if (typeof state.skippedSteps !== "number") return;
-    this.#skipped = state.skippedSteps;
-    if (this.#replaysFrom !== null) this.#replaysFrom = this.scaler?.skippedUpdates ?? null;
+    if (typeof state.skippedSteps === "number") this.#skippedBefore = state.skippedSteps - (this.#gradients?.skippedSteps ?? 0);
   }
 
   /** APEX keeps a scale and its count only: the factors stay this scaler's own. */

@@ -211,8 +211,8 @@ export class PerModulePrecision extends Precision {
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
     return this.#steps.step(optimizer, closure);
   }
-  override update(): void {
-    this.#steps.update();
+  override update(stepped?: readonly optim.Optimizer[]): void {
+    this.#steps.update(stepped);
   }
   override checkOutcome(due: boolean): void {
     this.#steps.checkOutcome(due);

@@ -169,8 +169,8 @@ export abstract class Precision {
     return ALWAYS_STEPPED;
   }
 
-  /** Ends an iteration in which optimizers stepped or were skipped. */
-  update(): void {}
+  /** Ends a batch in which these optimizers stepped or were skipped. */
+  update(_stepped: readonly optim.Optimizer[] = this.optimizers): void {}
 
   /** Throws when this optimizer cannot work here. Called before the first batch. */
   checkOptimizer(_optimizer: optim.Optimizer, _needsClosure: boolean): void {}

@@ -41,7 +41,6 @@ interface PerOptimizer {
 export class GradScaler {
   /** @internal */
   readonly core: ScalerCore;
-  /** The latest check saw an overflow that ended at the floor; the next overflow is one at the floor. */
   #nearFloor = false;
   #optimizers = new Map<Optimizer, PerOptimizer>();
 
@@ -235,10 +234,15 @@ export class GradScaler {
     });
   }
 
+  /** The latest {@link checkFloor} saw an overflow that ended at the floor: the next overflow is one at the floor, so check after the next update, too. */
+  get nearFloor(): boolean {
+    return this.#nearFloor;
+  }
+
   /**
    * For a lazy scaler, at times when waiting for the device is cheap (when values are read for a log): throws what `update` would have thrown, one update late at the earliest.
    *
-   * The first check that finds an overflow with the scale at its floor cannot know whether that overflow was at the floor or led there. It says true: check after the next update too, which decides.
+   * The first check that finds an overflow with the scale at its floor cannot know whether that overflow was at the floor or led there. It returns true, as {@link nearFloor} does from then on: check after the next update too, which decides.
    *
    * @param optimizers - Those whose gradients are looked at for the message; they must not have been cleared.
    * @throws {LossScaleError} when the scale was at its floor and gradients overflowed.

@@ -18,7 +18,7 @@ const updateScale_ = operator("_amp_update_scale_");
 /** One divided by less is infinity in float32. */
 const SMALLEST_NORMAL = 2 ** -126;
 /** So many steps of a lazy scaler may wait on the device before they are read. */
-const UNREAD_STEPS = 256;
+export const UNREAD_STEPS = 256;
 /** Of one that reads at once: as many as there are optimizers in an iteration. */
 const STEPS_AT_ONCE = 4;
 

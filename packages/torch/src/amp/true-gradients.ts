@@ -5,7 +5,7 @@ import type { Optimizer } from "../optim/optimizer.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { GradScaler } from "./grad-scaler.js";
 import { parametersOf, withGradients } from "./gradients.js";
-import { foundOf, type ScalerCore } from "./scaler-core.js";
+import { foundOf, UNREAD_STEPS, type ScalerCore } from "./scaler-core.js";
 import type { ScalerStep } from "./scaler-step.js";
 
 /** What is known of an optimizer's gradients. It lives as long as they do. */
@@ -33,6 +33,11 @@ export class TrueGradients {
   /** Rows that a step was made with and nobody needs after the update. */
   #passing: LateRow[] = [];
   #results: ScalerStep[] = [];
+  #skipped = 0;
+  /** Steps of a lazy scaler, whose outcomes are still on the device. */
+  #unread: ScalerStep[] = [];
+  /** The scaler's own count when a graph took over, whose replays nobody else counts. */
+  #replaysFrom: number | null = null;
   /** Gradients are multiplied by the scale now. */
   #scaled = false;
   /** A graph records what comes. */
@@ -135,7 +140,19 @@ export class TrueGradients {
     const known = this.#known.get(optimizer);
     if (known !== undefined) known.spent = true;
     this.#results.push(result);
+    if (this.#replaysFrom === null) this.#unread.push(result);
+    if (!this.#core.lazy || this.#unread.length > UNREAD_STEPS) this.#countSkipped();
     return result;
+  }
+
+  #countSkipped(): void {
+    for (const { stepped } of this.#unread.splice(0)) if (!stepped) this.#skipped++;
+  }
+
+  /** Steps skipped so far, of all optimizers. Waits for the device. */
+  get skippedSteps(): number {
+    this.#countSkipped();
+    return this.#skipped + (this.#replaysFrom === null ? 0 : this.#core.skipped.item() - this.#replaysFrom);
   }
 
   #recordOf(optimizer: Optimizer): LateRow | null {
@@ -182,6 +199,9 @@ export class TrueGradients {
   beginRecording(): void {
     this.#core.records.readAll();
     this.#recording = true;
+    if (this.#replaysFrom !== null) return;
+    this.#countSkipped();
+    this.#replaysFrom = this.#core.skipped.item();
   }
 }
 
