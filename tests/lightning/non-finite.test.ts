@@ -112,6 +112,16 @@ test("a gradient that is not finite: found in its own step when asked for, and p
   assert.deepEqual(late.parameters, ["first.weight", "first.bias"]);
 });
 
+test("memory that held NaN before is not taken for the fault", async () => {
+  const fault = (x: Tensor): Tensor => {
+    for (let n = 1; n <= 64; n++) for (let i = 0; i < 8; i++) full([n], NaN).dispose();
+    return x.mul(0).abs().sqrt().add(x);
+  };
+  seedEverything(0);
+  const { origin } = await fails(new Net(fault), { detectNonFinite: "gradients" });
+  assert.deepEqual([origin?.phase, origin?.module, origin?.operator], ["backward", "middle", "SqrtBackward0"]);
+});
+
 test("a batch that is not finite is the batch's fault", async () => {
   seedEverything(0);
   const error = await fails(new Net((x) => x), {}, [zeros([3, 4]), tensor([[1, NaN, 1, 1]])]);

@@ -23,6 +23,10 @@ type Kind = "nan" | "inf";
 type Tensors = readonly (TracedTensor | null)[];
 const holds = (tensors: Tensors, kind: Kind): boolean => tensors.some((t) => t?.bad === kind);
 const anyBad = (tensors: Tensors): boolean => holds(tensors, "nan") || holds(tensors, "inf");
+/** Memory that nothing has written yet holds anything: what ran before may have left NaN there. It is no result of an allocation, nor of what looks at it before it is written. */
+const onlyAllocates = (event: TraceEvent): boolean => /^aten::(empty|new_empty|resize_)/.test(event.name);
+const introduces = (event: TraceEvent): boolean =>
+  !onlyAllocates(event) && ((holds(event.outputs, "nan") && !holds(event.inputs, "nan")) || (holds(event.outputs, "inf") && !anyBad(event.inputs)));
 const dtypeOfBad = (tensors: Tensors): DType | null => tensors.find((t) => t?.bad != null)?.dtype ?? null;
 
 /** Finds in a trace with checked values the operator whose inputs were finite and whose output is not, on the way to what was not finite at the end. */
@@ -60,7 +64,7 @@ function makes(call: Call, id: number | undefined, kind: Kind): boolean {
 function firstInBackward(step: TracedStep): NonFiniteOrigin | null {
   for (const call of step.calls) {
     if (call.phase !== "backward") continue;
-    const bad = [call.event, ...call.inner].find((e) => anyBad(e.outputs));
+    const bad = [call.event, ...call.inner].find(introduces);
     if (bad === undefined || anyBad(call.event.inputs)) continue;
     return { ...originAt(call, holds(bad.outputs, "nan") ? "nan" : "inf"), infinityFrom: null };
   }
@@ -80,7 +84,7 @@ function innermost(call: Call, kind: Kind): TraceEvent | null {
   let found: TraceEvent | null = null;
   let within: readonly TraceEvent[] = call.inner;
   for (;;) {
-    const i = within.findIndex((e) => anyBad(e.outputs) && !holds(e.inputs, kind) && e.name !== "aten::copy_");
+    const i = within.findIndex((e) => anyBad(e.outputs) && !holds(e.inputs, kind) && !onlyAllocates(e) && e.name !== "aten::copy_");
     const event = within[i];
     if (event === undefined) return found;
     found = event;
