@@ -316,7 +316,7 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
   try {
     native.call();
   } catch (error) {
-    throw explainMismatch(explainRange(error, () => args), () => floatingOperands(args), autocastRegion);
+    throw explainMismatch(explainRange(error, () => args, autocastRegion), () => floatingOperands(args), autocastRegion);
   }
   if (plan.simple === 1) {
     const handle = F[0] as number;

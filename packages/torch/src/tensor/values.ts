@@ -1,7 +1,8 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
 import { ArgumentError, words } from "../errors.js";
 import { checkHeap } from "../limits.js";
-import { native, writeLists } from "../native.js";
+import { F, native, writeLists } from "../native.js";
+import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.js";
 import { elementsOf } from "../read-once.js";
 import { isBuffer, typedArrayName } from "../realm.js";
 import { Complex } from "../ops/complex.js";
@@ -9,7 +10,7 @@ import { flag, orNull } from "../kinds.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeCode, dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
-import { device as deviceOf, type DeviceLike } from "./device.js";
+import { device as deviceOf, deviceTypeCode, type DeviceLike } from "./device.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
@@ -136,6 +137,8 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
   flatten(data, flat, 0);
   const natural = naturalDtype(flat.values);
   const target = options.dtype ?? natural;
+  if (target === "float16") tellInfinities(flat.values);
+  else if (target !== "float32") checkIntegers(flat.values, target);
   // Numbers travel as float64, which holds every float32 and integers to 2^53; int64 from bigints travels exactly.
   if (flat.values.some((v) => v instanceof Complex)) {
     const pairs = new Float64Array(flat.values.length * 2);
@@ -152,6 +155,23 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
     return convert(fromBytes(ints, exact, flat.shape, device.code), exact, target);
   }
   return convert(fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code), "float64", target);
+}
+
+/** As PyTorch gives infinity, but told where float16 is the precision's choice. */
+function tellInfinities(values: Flat["values"]): void {
+  const beyond = values.find(becomesInfinity);
+  if (beyond === undefined) return;
+  const region = float16Region();
+  if (region !== null) warnOfInfinity("tensor", beyond, region);
+}
+/** @internal Why numbers are in float16 here, where that is a precision's choice; null: it is not. */
+export function float16Region(): string | null {
+  if (getDefaultDtype() === "float16") return "float16 is the default dtype here";
+  for (const type of ["cpu", "cuda"]) {
+    native.autocastGet(deviceTypeCode(type));
+    if (F[0] === 1 && dtypeName(F[1] as number) === "float16") return `this is a region of autocast of ${type} to float16`;
+  }
+  return null;
 }
 
 function toBigInt(v: number | boolean | bigint | Complex, dtype: "int64" | "uint64"): bigint {
