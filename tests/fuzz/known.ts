@@ -1,6 +1,6 @@
 /** Calls that libtorch by itself answers by ending the process, or never: each is a value or an error with a code here. What is found anew gets a line, and its guard (packages/native/manifest/guards.json). */
 import {
-  aten, crossEntropyLoss, cuda, full, linalg, lstm, gru, nativeGroupNorm, ones, rnnRelu, rnnTanh, special, stack, tensor, zeros, lcm, maxPool1d, luUnpack, matrixPower, binomial, replicationPad2d, upsampleNearest3d, copy, kron,
+  aten, combinations, crossEntropyLoss, cuda, full, linalg, lstm, gru, nativeGroupNorm, ones, rnnRelu, rnnTanh, special, stack, tensor, zeros, lcm, maxPool1d, luUnpack, matrixPower, binomial, replicationPad2d, upsampleNearest3d, copy, kron,
   type Tensor,
 } from "@nbit/torch";
 
@@ -41,6 +41,9 @@ export const CALLS: Readonly<Record<string, () => unknown>> = {
   "a result of mkldnn": () => raw("zeros", [2, 3], { out: ones([2, 3]).toMkldnn() }),
   "convolution in windows of no sizes": () => raw("slow_conv3d", ones([]), ones([]), []),
   "channels shuffled in no groups, without memory": () => raw("native_channel_shuffle", ones([1, 1], { device: "meta" }), 0),
+  "combinations of more than there are dimensions": () => combinations(zeros([0]), 65536),
+  "random integers from the greatest": () => ones([3]).random_(MOST, null),
+  "random integers to the least but one": () => ones([3]).random_(LEAST, LEAST + 1n),
   "scatter of an opaque tensor": () => ones([]).scatterAdd_(0, zeros([0], { dtype: "int64" }), ones([1]).toMkldnn()),
   "lstm of no layers": () => lstm(ones([]), ones([]), [ones([3, 3, 3]), ones([1, 0, 1])], [ones([]), ones([3, 3])], false, 0, -1, true, true),
   "setAt of an endless list": () => ones([]).setAt(new Array<number>(2 ** 32 - 1), ones([2, 3])),
