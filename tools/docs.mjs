@@ -19,13 +19,13 @@ const app = await Application.bootstrap({
   name: "nbit",
   entryPoints: files,
   readme: join(root, "README.md"),
-  projectDocuments: [join(root, "docs", "*.md")],
+  projectDocuments: documents().filter((name) => name !== "README.md" && !/^(?:docs\/api|packages)\//.test(name)).map((name) => join(root, name)),
   skipErrorChecking: true, // tsc has looked
   disableSources: true,
   excludePrivate: true,
   excludeInternal: true,
   includeVersion: false,
-  validation: { invalidLink: true, invalidPath: false, notExported: false, rewrittenLink: true, unusedMergeModuleWith: true },
+  validation: { invalidLink: true, invalidPath: true, notExported: false, rewrittenLink: true, unusedMergeModuleWith: true },
   treatWarningsAsErrors: true,
   logLevel: "Warn",
 });
