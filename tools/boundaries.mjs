@@ -15,7 +15,7 @@ const MAY_IMPORT = {
   "packages/apex": ["@nbit/torch"],
   "packages/lowbit": ["@nbit/torch"],
   "packages/lightning": ["@nbit/torch", "@nbit/apex", "@nbit/lowbit"],
-  "packages/dashboard": ["@nbit/torch/files", "@nbit/torch/options", "@nbit/torch/schema"],
+  "packages/dashboard": ["@nbit/native/precisions", "@nbit/torch/files", "@nbit/torch/options", "@nbit/torch/schema"],
   "packages/cli": ["@nbit/native", "@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
   examples: ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],
   benchmarks: ["@nbit/native", "@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/lightning", "@nbit/dashboard"],

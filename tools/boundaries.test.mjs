@@ -20,7 +20,7 @@ test("imports down or across the list are refused, with what is allowed", () => 
   assert.equal(inside("@nbit/torch", "@nbit/lightning"), "packages/torch may import @nbit/native");
   assert.equal(inside("@nbit/apex", "@nbit/lowbit"), "packages/apex may import @nbit/torch");
   assert.equal(inside("@nbit/lightning", "@nbit/native"), "packages/lightning may import @nbit/torch, @nbit/apex, @nbit/lowbit");
-  assert.equal(inside("@nbit/dashboard", "@nbit/torch"), "packages/dashboard may import @nbit/torch/files, @nbit/torch/options, @nbit/torch/schema");
+  assert.equal(inside("@nbit/dashboard", "@nbit/torch"), "packages/dashboard may import @nbit/native/precisions, @nbit/torch/files, @nbit/torch/options, @nbit/torch/schema");
   assert.equal(inside("@nbit/dashboard", "@nbit/torch/files"), null);
   assert.match(inside("nbit-examples", "@nbit/native", "a/x.ts"), /^examples may import /);
 });

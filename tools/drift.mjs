@@ -7,7 +7,15 @@ import { root } from "./workspace.mjs";
 const { libtorch } = await import("../packages/native/lib/index.mjs");
 const everything = `torch==${libtorch.version}` === PINNED_SPEC;
 if (!everything) console.log(`drift: declarations of operators are not checked: those in the repository come from ${PINNED_SPEC}, and this is libtorch ${libtorch.version}`);
-const { status, output } = await run(process.execPath, [join("packages", "native", "manifest", "generate.mjs"), "--check", ...(everything ? [] : ["--tables"])], { cwd: root });
-console.log(output.trim());
-console.log(status === 0 ? "drift: generated files are current" : "drift: generated files differ from their generator's output. Fix: npm run generate");
-process.exitCode = status === 0 ? 0 : 1;
+const generators = [
+  [join("packages", "native", "manifest", "generate.mjs"), "--check", ...(everything ? [] : ["--tables"])],
+  [join("tools", "generate-precisions.mjs"), "--check"],
+];
+let current = true;
+for (const generator of generators) {
+  const { status, output } = await run(process.execPath, generator, { cwd: root });
+  if (output.trim() !== "") console.log(output.trim());
+  current &&= status === 0;
+}
+console.log(current ? "drift: generated files are current" : "drift: generated files differ from their generator's output. Fix: npm run generate");
+process.exitCode = current ? 0 : 1;

@@ -54,7 +54,7 @@ test("an unknown precision lists those that exist", () => {
   fails(
     { precision: 8 },
     "ERR_PRECISION_UNKNOWN",
-    'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "transformer-engine", "transformer-engine-float16", "auto". Received: 8.',
+    'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "float8", "transformer-engine", "float8-float16", "transformer-engine-float16", "auto". Received: 8.',
   );
   fails({ precision: "fp16" }, "ERR_PRECISION_UNKNOWN", /Received: "fp16"\. Did you mean 16\?$/);
 });

@@ -36,7 +36,7 @@ const batches = (n = 20): Tensor[] => {
   return Array.from({ length: n }, () => x);
 };
 
-test('precision "transformer-engine" says at construction what the device does with float8, once', async () => {
+test('precision "float8" says at construction what the device does with float8, once', async () => {
   class Gpu extends CUDAAccelerator {
     override missing(): null {
       return null;
@@ -54,13 +54,13 @@ test('precision "transformer-engine" says at construction what the device does w
     }
   }
   const warnings = await warningsOf(() => {
-    for (let i = 0; i < 2; i++) new Trainer({ ...QUIET, accelerator: new Cpu(), precision: "transformer-engine" });
-    new Trainer({ ...QUIET, accelerator: new Gpu(() => [8, 0]), plugins: new Float8Precision({ precision: "transformer-engine-float16" }) });
-    new Trainer({ ...QUIET, accelerator: new Gpu(() => [9, 0]), precision: "transformer-engine" });
+    for (let i = 0; i < 2; i++) new Trainer({ ...QUIET, accelerator: new Cpu(), precision: "float8" });
+    new Trainer({ ...QUIET, accelerator: new Gpu(() => [8, 0]), plugins: new Float8Precision({ precision: "float8-float16" }) });
+    new Trainer({ ...QUIET, accelerator: new Gpu(() => [9, 0]), precision: "float8" });
   });
   assert.deepEqual(warnings, [
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine": float8 products run on the CPU for correctness (test). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "transformer-engine-float16": float8 products, which need compute capability 8.9, are emulated in float32 (CUDA device, compute capability 8.0). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "float8": float8 products run on the CPU for correctness (test). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
+    { code: "WARN_PRECISION_EMULATED", message: 'precision "float8-float16": float8 products, which need compute capability 8.9, are emulated in float32 (CUDA device, compute capability 8.0). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },
   ]);
   assert.throws(() => new Float8Precision({ precision: "fp8" as never }), { code: "ERR_PRECISION_PLUGIN" });
 });
@@ -75,7 +75,7 @@ test("both precisions train near bfloat16, keep their dtypes and explain themsel
   };
   const reference = await last({ precision: "bf16-true" });
   assert.ok(reference.loss < 0.5 * (reference.net.losses[0] ?? NaN));
-  for (const [precision, dtype] of [["transformer-engine", "bfloat16"], ["transformer-engine-float16", "float16"]] as const) {
+  for (const [precision, dtype] of [["float8", "bfloat16"], ["float8-float16", "float16"]] as const) {
     const { loss, net, trainer } = await last({ precision });
     assert.ok(Math.abs(loss - reference.loss) < 0.15 * (reference.net.losses[0] ?? NaN), `${precision} ${loss}, bf16 ${reference.loss}`);
     assert.ok((net.first as unknown) instanceof Float8Linear);
@@ -110,7 +110,7 @@ test("accumulation, mixed precision with layers converted by hand, and a model w
   }
   const warnings = await warningsOf(() => new Trainer({ ...QUIET, plugins: new Float8Precision(), maxEpochs: 1 }).fit(new Odd(), { trainDataloaders: [randn([4, 5])] }));
   assert.deepEqual(warnings.filter((w) => w.code === "WARN_FLOAT8_NOTHING"), [
-    { code: "WARN_FLOAT8_NOTHING", message: 'precision "transformer-engine": no layer runs in float8, everything runs in bfloat16. fc: inFeatures 5 and outFeatures 3 are not a multiple of 16.' },
+    { code: "WARN_FLOAT8_NOTHING", message: 'precision "float8": no layer runs in float8, everything runs in bfloat16. fc: inFeatures 5 and outFeatures 3 are not a multiple of 16.' },
   ]);
 });
 
@@ -178,7 +178,7 @@ test("histories of delayed scaling: another recipe, precision or module does wit
 
 test("weights that are frozen in one format go on in no other, nor in float8: refused before anything is touched, with what to do", async () => {
   const last = (_: nn.Linear, path: string): boolean => path !== "second";
-  const forms: readonly (() => TrainerOptions)[] = [() => ({ precision: 32 }), () => ({ precision: "transformer-engine" }), () => ({ plugins: new QuantizedPrecision("nf4", { filter: last }) }), () => ({ plugins: new QuantizedPrecision("int8", { filter: last }) })];
+  const forms: readonly (() => TrainerOptions)[] = [() => ({ precision: 32 }), () => ({ precision: "float8" }), () => ({ plugins: new QuantizedPrecision("nf4", { filter: last }) }), () => ({ plugins: new QuantizedPrecision("int8", { filter: last }) })];
   const path = join(folder, "frozen.ckpt");
   for (const [i, from] of forms.entries()) {
     seedEverything(6);

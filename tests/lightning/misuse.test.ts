@@ -56,8 +56,8 @@ test("an option of the Trainer under another name: the nearest, what to use inst
 });
 
 test("a precision by another system's name: the one that was meant", async () => {
-  const list = 'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "transformer-engine", "transformer-engine-float16", "auto".';
-  for (const [received, meant] of [["fp16", "16"], ["float16", "16"], ["bfloat16", '"bf16"'], ["float32", "32"], ["bf16-mix", '"bf16-mixed"'], ["fp8", '"transformer-engine"']] as const)
+  const list = 'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "float8", "transformer-engine", "float8-float16", "transformer-engine-float16", "auto".';
+  for (const [received, meant] of [["fp16", "16"], ["float16", "16"], ["bfloat16", '"bf16"'], ["float32", "32"], ["bf16-mix", '"bf16-mixed"'], ["fp8", '"float8"']] as const)
     await fails(() => make(Trainer)({ ...QUIET, precision: received }), "ERR_PRECISION_UNKNOWN", `${list} Received: "${received}". Did you mean ${meant}?`);
   await fails(() => make(Trainer)({ ...QUIET, precision: "int3" }), "ERR_PRECISION_UNKNOWN", `${list} Received: "int3".`);
 });

@@ -107,7 +107,7 @@ test("what is wrong is said when it can be known", async () => {
   const code = "ERR_PRECISION_PATTERN";
   assert.throws(() => precisionFor({}), { code });
   assert.throws(() => precisionFor({ head: 8 as 16 }), { code: "ERR_PRECISION_UNKNOWN" });
-  assert.throws(() => precisionFor({ head: "transformer-engine" }), { code });
+  assert.throws(() => precisionFor({ head: "float8" }), { code });
   assert.throws(() => precisionFor({ head: "16-true" }, { base: 16 }), { code, message: /A loss scaler cannot take float16 gradients/ });
   const rejects = (rules: ModulePrecisions, message: RegExp): Promise<void> => assert.rejects(run(rules), { code, message });
   await rejects({ haed: "32" }, /^precisionFor: expected patterns that match modules \(backbone, backbone\.0, .*\)\. Received: "haed"\. `\*` stands for one part of a dotted name, `\*\*` for any number\.$/);

@@ -17,7 +17,7 @@ const PLUGINS: readonly (readonly [string, () => Precision])[] = [
   ["HalfPrecision 16", () => new HalfPrecision("16-true")],
   ["HalfPrecision bf16", () => new HalfPrecision("bf16-true")],
   ["Float8Precision", () => new Float8Precision()],
-  ["Float8Precision float16", () => new Float8Precision({ precision: "transformer-engine-float16", recipe: "rowwise" })],
+  ["Float8Precision float16", () => new Float8Precision({ precision: "float8-float16", recipe: "rowwise" })],
 ];
 
 class Net extends LightningModule {

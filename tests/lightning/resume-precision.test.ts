@@ -68,8 +68,8 @@ const PRECISIONS: readonly (readonly [string, () => TrainerOptions, DType, numbe
   ["O2", apex("O2", { maxLossScale: 2 ** 13 }), "float32", 2 ** 13],
   ["O2, two losses", apex("O2", { maxLossScale: 2 ** 13, numLosses: 2 }), "float32", 2 ** 13],
   ["O3", apex("O3"), "float16", null],
-  ["float8", () => ({ precision: "transformer-engine" }), "bfloat16", null],
-  ["float8 beside float16", () => ({ precision: "transformer-engine-float16" }), "float16", null],
+  ["float8", () => ({ precision: "float8" }), "bfloat16", null],
+  ["float8 beside float16", () => ({ precision: "float8-float16" }), "float16", null],
   ["float8, delayed", () => ({ plugins: new Float8Precision({ recipe: "delayed" }) }), "bfloat16", null],
 ];
 const batches = (): Tensor[] => {

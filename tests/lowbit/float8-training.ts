@@ -51,7 +51,7 @@ export async function reachesFloat32(model: Model, accelerator: "cpu" | "gpu", s
     assert.ok(first - last >= share * (full.first - full.last) && first !== full.first, `${model.name}, ${what}: ${first} → ${last}; float32 ${full.first} → ${full.last}`);
   for (const recipe of recipes) {
     const plugin = new Float8Precision({ recipe });
-    reaches(await run(() => model.make(), { plugins: plugin }), SHARE.true, `transformer-engine, ${recipe}`);
+    reaches(await run(() => model.make(), { plugins: plugin }), SHARE.true, `float8, ${recipe}`);
     const report = plugin.conversion?.layers ?? [];
     assert.deepEqual(report.map((l) => [l.path, l.converted]), model.layers.map(([path, converted]) => [path, converted]));
     report.forEach((l, i) => assert.match(l.reason, model.layers[i]?.[2] ?? /^$/, l.path));

@@ -9,7 +9,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
     "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger Precision " +
-    "TruePrecision flawOf forecastMemory measureRange rangeOf recommend registerAmpBackend registerPrecision sharesIn writeCheckpoint",
+    "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",
   "lightning.LightningModule#": "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer",

@@ -145,6 +145,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.ModelSummary": () => row(),
   "lightning.PerModulePrecision": () => row({ a: 32 }),
   "lightning.Float8Precision#explain": () => of(new lightning.Float8Precision()),
+  "lightning.registerPrecision": () => row(),
   "lightning.QuantizedPrecision#explain": () => of(new lightning.QuantizedPrecision("nf4")),
   "lightning.Precision#explain": () => of(new lightning.FullPrecision()),
   "lightning.PrecisionLint": () => row(),

@@ -49,7 +49,7 @@ test("doctor finds this set-up whole and tells what every precision runs on", as
   assert.equal(status, 0);
   assert.equal(report.addon.state, "loads");
   assert.match(report.libtorch.version, /^2\.1[1-5]\./);
-  assert.deepEqual(report.precisions.map((row) => row.precision), ["32", "64", "16", "bf16", "16-true", "bf16-true", "float8", "apex O0-O3"]);
+  assert.deepEqual(report.precisions.map((row) => row.precision), ["32", "64", "16", "bf16", "16-true", "bf16-true", "float8", "float8-float16", "16, ampBackend apex"]);
   assert.ok(report.precisions.every((row) => row.cpu.length > 0));
 });
 

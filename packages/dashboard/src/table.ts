@@ -1,3 +1,4 @@
+import { PRECISIONS } from "@nbit/native/precisions";
 import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
 import { baselineOf, figuresOf } from "./figures.js";
 import type { Figures } from "./figures.js";
@@ -7,14 +8,8 @@ import { RUN } from "./run.js";
 import type { Run } from "./run.js";
 import { COLOURS } from "./style.js";
 
-const PRECISIONS: Readonly<Record<string, string>> = {
-  "32-true": "float32",
-  "64-true": "float64",
-  "16-mixed": "float16 mixed",
-  "bf16-mixed": "bfloat16 mixed",
-  "16-true": "float16",
-  "bf16-true": "bfloat16",
-};
+/** By canonical name, and by the names that earlier versions wrote into run logs. */
+const LABELS: ReadonlyMap<string, string> = new Map(PRECISIONS.flatMap(({ name, aliases, label }) => [name, ...aliases].map((spelling) => [String(spelling), label])));
 
 interface Cell {
   readonly text: string;
@@ -53,7 +48,7 @@ function columnsOf(runs: readonly Run[], unit: string): Column[] {
 
 function precisionOf(run: Run): string {
   const status = run.end === null ? " · not ended" : run.end.status === "success" ? "" : ` · ${run.end.status}`;
-  return (PRECISIONS[run.precision] ?? run.precision) + status;
+  return (LABELS.get(run.precision) ?? run.precision) + status;
 }
 
 /** The runs side by side. */

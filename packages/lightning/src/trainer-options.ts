@@ -9,7 +9,7 @@ import type { DetectNonFinite } from "./loops/non-finite-watch.js";
 import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
 import type { Precision } from "./precision/precision.js";
-import type { AmpLevel } from "./precision/registry.js";
+import type { AmpLevel } from "./precision/entry.js";
 
 /**
  * Options of a Trainer: Lightning's, in camelCase.
@@ -22,7 +22,7 @@ export interface TrainerOptions {
   /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
   readonly devices?: string | number | readonly number[];
   /**
-   * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true" (everything in 16 bits), "transformer-engine" (float8 products), "auto" (tries them).
+   * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true" (everything in 16 bits), "float8" (float8 products), "auto" (what the device computes natively).
    * `trainer.precision.explain()` says what a choice means here.
    */
   readonly precision?: PrecisionInput;

@@ -28,12 +28,8 @@ import { GraphedStep } from "./loops/graphed-step.js";
 import { TrainStep } from "./loops/train-step.js";
 import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
-import { DoublePrecision } from "./precision/double.js";
-import { FullPrecision } from "./precision/full.js";
-import { HalfPrecision } from "./precision/half.js";
-import { MixedPrecision } from "./precision/mixed.js";
 import type { Precision } from "./precision/precision.js";
-import { resolvePrecision } from "./precision/resolve.js";
+import { resolvePrecision, resolveValidationPrecision } from "./precision/resolve.js";
 import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
@@ -100,19 +96,15 @@ export class Trainer extends TrainerState {
     this.accelerator = resolveAccelerator(options.accelerator ?? "auto");
     const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
     const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(options.devices ?? "auto", this.accelerator)[0] ?? 0) : 0;
-    this.precision = resolvePrecision({ precision: options.precision, ampBackend: options.ampBackend, ampLevel: options.ampLevel, plugins, accelerator: this.accelerator, deviceIndex });
-    this.validationPrecision = this.#resolveValidation(options, deviceIndex);
+    const { precision, validationPrecision, ampBackend, ampLevel } = options;
+    const settings = { precision, ampBackend, ampLevel, plugins, accelerator: this.accelerator, deviceIndex };
+    this.precision = resolvePrecision(settings);
+    const forValidation = { ...settings, precision: validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [] };
+    this.validationPrecision = validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
     this.strategy = new SingleDeviceStrategy(this.accelerator.device(deviceIndex));
     this.resolved = resolveOptions(options, options.maxTime !== undefined);
     this.callbacks = configureCallbacks(options, this.resolved);
     this.loggers = configureLoggers(options, this.resolved);
-  }
-
-  #resolveValidation(options: TrainerOptions, deviceIndex: number): Precision | null {
-    if (options.validationPrecision === undefined) return null;
-    const plain = [FullPrecision, DoublePrecision, HalfPrecision, MixedPrecision].some((type) => this.precision.constructor === type);
-    if (!plain) throw new MisconfigurationError("Trainer", "validationPrecision beside a precision that holds all weights in one dtype", this.precision.constructor.name, "Leave it out: validation runs as training does.", "ERR_VALIDATION_PRECISION");
-    return resolvePrecision({ precision: options.validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [], accelerator: this.accelerator, deviceIndex });
   }
 
   // What is asked of a trainer.

@@ -8,7 +8,7 @@ import { SetupError } from "./errors.mjs";
 import { examineCpu, examineGpus } from "./hardware.mjs";
 import { describeLibtorch, findLibtorch } from "./libtorch.mjs";
 import { SETUP_COMMAND, cacheFolder, checkPlatform, installedAddon, packageFolder } from "./places.mjs";
-import { precisionTable } from "./precisions.mjs";
+import { precisionTable } from "./precision-table.mjs";
 import { ask, inPath } from "./run.mjs";
 
 /**

@@ -21,7 +21,7 @@ export const PRECISIONS: readonly PrecisionCase[] = [
   { name: "bf16", scales: false, options: () => ({ precision: "bf16" }) },
   { name: "16-true", scales: false, options: () => ({ precision: "16-true" }) },
   { name: "bf16-true", scales: false, options: () => ({ precision: "bf16-true" }) },
-  { name: "float8", scales: false, options: () => ({ precision: "transformer-engine" }) },
+  { name: "float8", scales: false, options: () => ({ precision: "float8" }) },
   apex("O0"), apex("O1"), apex("O2"), apex("O3"),
 ];
 

@@ -2,24 +2,44 @@ import { convertToFloat8, FLOAT8_OPTIONS, type ConversionReport, type ConvertToF
 import { atMost, checkOptions, kinds, type DType, type nn, type OptionNames } from "@nbit/torch";
 import { misconfigured } from "../errors.js";
 import { warn } from "../warnings.js";
+import type { PrecisionEntry } from "./entry.js";
 import { Explanation } from "./explain.js";
-import { checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
+import { allIn, checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
-export interface Float8PrecisionOptions extends ConvertToFloat8Options {
-  /** "transformer-engine" (default): the rest in bfloat16; "transformer-engine-float16": in float16. */
-  readonly precision?: "transformer-engine" | "transformer-engine-float16";
+declare module "./names.js" {
+  interface PrecisionNames {
+    float8: "transformer-engine";
+    "float8-float16": "transformer-engine-float16";
+  }
 }
-const NAMES: OptionNames<Float8PrecisionOptions> = { ...FLOAT8_OPTIONS, precision: kinds.oneOf("transformer-engine", "transformer-engine-float16") };
+
+/** Lightning's names are accepted as they are in `precision`; there is no Transformer Engine inside. */
+const DTYPES = {
+  float8: "bfloat16",
+  "float8-float16": "float16",
+  "transformer-engine": "bfloat16",
+  "transformer-engine-float16": "float16",
+} as const;
+
+export interface Float8PrecisionOptions extends ConvertToFloat8Options {
+  /** "float8" (default): the rest in bfloat16; "float8-float16": in float16. */
+  readonly precision?: "float8" | "float8-float16" | "transformer-engine" | "transformer-engine-float16";
+}
+const NAMES: OptionNames<Float8PrecisionOptions> = {
+  ...FLOAT8_OPTIONS,
+  precision: kinds.oneOf("float8", "float8-float16", "transformer-engine", "transformer-engine-float16"),
+};
 
 /**
- * transformer-engine and transformer-engine-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of linear layers in float8.
+ * float8 and float8-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of linear layers in
+ * float8.
  *
  * Linear layers are replaced by `Float8Linear` when a run begins; {@link conversion} lists every layer and why it was or was not. Names and shapes of parameters stay, so that
  * checkpoints go to other precisions and back (the recipe "delayed" adds its histories). Without loss scaling: float8 gradients have a scale of their own.
  */
 export class Float8Precision extends TruePrecision {
-  readonly name: "transformer-engine" | "transformer-engine-float16";
+  readonly name: "float8" | "float8-float16";
   protected readonly dtype: DType;
   readonly dtypes: PrecisionDTypes;
   readonly #options: ConvertToFloat8Options;
@@ -29,11 +49,11 @@ export class Float8Precision extends TruePrecision {
     super();
     atMost("Float8Precision", arguments, 1);
     checkOptions("Float8Precision", options, NAMES, misconfigured("Float8Precision", "ERR_PRECISION_PLUGIN"));
-    const { precision = "transformer-engine", ...convert } = options;
-    this.name = precision;
-    const dtype = precision === "transformer-engine" ? "bfloat16" : "float16";
+    const { precision = "float8", ...convert } = options;
+    const dtype = DTYPES[precision];
+    this.name = dtype === "bfloat16" ? "float8" : "float8-float16";
     this.dtype = dtype;
-    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+    this.dtypes = allIn(dtype);
     this.#options = convert;
   }
 
@@ -62,3 +82,27 @@ export class Float8Precision extends TruePrecision {
     return explanation;
   }
 }
+
+/** Layers are replaced when a run begins: neither can weights be cast for a while, nor is a part of a model left alone. */
+const SHARED = { needs: "float8", uniformWeights: false, scalesLoss: false, plugin: Float8Precision } as const;
+
+export const float8: PrecisionEntry<"float8"> = {
+  ...SHARED,
+  name: "float8",
+  aliases: ["transformer-engine"],
+  otherNames: ["fp8"],
+  dtypes: allIn("bfloat16"),
+  label: "float8, rest bfloat16",
+  summary: "float8 products in linear layers, the rest in bfloat16",
+  create: () => new Float8Precision({ precision: "float8" }),
+};
+
+export const float8InFloat16: PrecisionEntry<"float8-float16"> = {
+  ...SHARED,
+  name: "float8-float16",
+  aliases: ["transformer-engine-float16"],
+  dtypes: allIn("float16"),
+  label: "float8, rest float16",
+  summary: "float8 products in linear layers, the rest in float16",
+  create: () => new Float8Precision({ precision: "float8-float16" }),
+};

@@ -1,9 +1,18 @@
 import { atMost } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { nn, optim, Tensor } from "@nbit/torch";
+import type { PrecisionEntry } from "./entry.js";
+import { allIn } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { TruePrecision } from "./true.js";
 import { UpdateWatch } from "./vanishing.js";
+
+declare module "./names.js" {
+  interface PrecisionNames {
+    "16-true": never;
+    "bf16-true": never;
+  }
+}
 
 /**
  * 16-true and bf16-true: parameters, gradients and optimizer state in 16 bits, without loss scaling.
@@ -26,7 +35,7 @@ export class HalfPrecision extends TruePrecision {
     this.name = precision;
     const dtype = precision === "16-true" ? "float16" : "bfloat16";
     this.dtype = dtype;
-    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+    this.dtypes = allIn(dtype);
   }
 
   #watch = new UpdateWatch();
@@ -45,3 +54,27 @@ export class HalfPrecision extends TruePrecision {
     return this.#watch.around(optimizer, () => super.step(optimizer, closure));
   }
 }
+
+export const float16True: PrecisionEntry<"16-true"> = {
+  name: "16-true",
+  dtypes: allIn("float16"),
+  needs: "float16",
+  uniformWeights: true,
+  scalesLoss: false,
+  label: "float16",
+  summary: "float16 parameters",
+  plugin: HalfPrecision,
+  create: () => new HalfPrecision("16-true"),
+};
+
+export const bfloat16True: PrecisionEntry<"bf16-true"> = {
+  name: "bf16-true",
+  dtypes: allIn("bfloat16"),
+  needs: "bfloat16",
+  uniformWeights: true,
+  scalesLoss: false,
+  label: "bfloat16",
+  summary: "bfloat16 parameters",
+  plugin: HalfPrecision,
+  create: () => new HalfPrecision("bf16-true"),
+};

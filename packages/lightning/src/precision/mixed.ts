@@ -1,10 +1,18 @@
 import { amp, atMost, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
+import type { PrecisionEntry } from "./entry.js";
 import type { MemoryForecast } from "./explain.js";
-import { Precision } from "./precision.js";
+import { allIn, Precision } from "./precision.js";
 import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
+
+declare module "./names.js" {
+  interface PrecisionNames {
+    "16-mixed": 16 | "16";
+    "bf16-mixed": "bf16";
+  }
+}
 
 export interface MixedPrecisionOptions {
   /** "16-mixed" (default) or "bf16-mixed". */
@@ -82,7 +90,7 @@ export class MixedPrecision extends Precision {
     }
     const dtype = precision === "16-mixed" ? "float16" : "bfloat16";
     this.name = precision;
-    this.dtypes = { parameters: "float32", compute: dtype, gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
+    this.dtypes = { ...allIn("float32"), compute: dtype };
     this.#options = options;
     this.#casts = new RunCasts("MixedPrecision", options.cacheWeightCasts);
     const deviceType = options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
@@ -286,3 +294,31 @@ export class MixedPrecision extends Precision {
     return { ...this.scaler.stateDict(), scale: first.loss_scale, growthTracker: first.unskipped };
   }
 }
+
+export const float16Mixed: PrecisionEntry<"16-mixed"> = {
+  name: "16-mixed",
+  aliases: [16, "16"],
+  otherNames: ["fp16", "float16", "half", "mixed"],
+  dtypes: { ...allIn("float32"), compute: "float16" },
+  needs: "float16",
+  uniformWeights: true,
+  scalesLoss: true,
+  label: "float16 mixed",
+  summary: "autocast to float16 with loss scaling",
+  plugin: MixedPrecision,
+  create: () => new MixedPrecision({ precision: "16-mixed" }),
+};
+
+export const bfloat16Mixed: PrecisionEntry<"bf16-mixed"> = {
+  name: "bf16-mixed",
+  aliases: ["bf16"],
+  otherNames: ["bfloat16"],
+  dtypes: { ...allIn("float32"), compute: "bfloat16" },
+  needs: "bfloat16",
+  uniformWeights: true,
+  scalesLoss: false,
+  label: "bfloat16 mixed",
+  summary: "autocast to bfloat16",
+  plugin: MixedPrecision,
+  create: () => new MixedPrecision({ precision: "bf16-mixed" }),
+};

@@ -5,19 +5,21 @@ import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { Batch } from "../types.js";
 import { bytesOf, forecastMemory } from "./explain.js";
 import type { MemoryForecast } from "./explain.js";
-import { DoublePrecision } from "./double.js";
-import { FullPrecision } from "./full.js";
-import { HalfPrecision } from "./half.js";
-import { MixedPrecision } from "./mixed.js";
-import { parsePrecision } from "./names.js";
+import { availablePrecisions, entryNamed, parsePrecision } from "./catalogue.js";
+import { autocasts } from "./entry.js";
+import type { PrecisionEntry } from "./entry.js";
 import type { PrecisionInput, PrecisionName } from "./names.js";
 import { matchRules } from "./patterns.js";
 import { Precision } from "./precision.js";
+import { createPrecision } from "./registry.js";
 import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
 
-type Region = "32-true" | "64-true" | "16-true" | "bf16-true" | "16-mixed" | "bf16-mixed";
-const REGIONS: readonly PrecisionName[] = ["32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"];
+/** A precision that parts of the model run in, and the plugin that runs them. */
+interface Region {
+  readonly entry: PrecisionEntry;
+  readonly plugin: Precision;
+}
 
 /** By module pattern, the precision of what it matches and of all below. */
 export type ModulePrecisions = Readonly<Record<string, Exclude<PrecisionInput, "auto">>>;
@@ -32,7 +34,7 @@ const NAMES: OptionNames<PrecisionForOptions> = { base: true, cacheWeightCasts: 
 
 interface Resolved {
   readonly name: string;
-  readonly precision: Region;
+  readonly precision: PrecisionName;
   readonly pattern: string;
 }
 
@@ -64,12 +66,14 @@ export function precisionFor(rules: ModulePrecisions, options: PrecisionForOptio
 
 /** See {@link precisionFor}. */
 export class PerModulePrecision extends Precision {
-  readonly name: Region;
+  readonly name: PrecisionName;
   readonly dtypes: PrecisionDTypes;
   override readonly convertsInput: boolean;
-  readonly rules: ReadonlyMap<string, Region>;
-  readonly #base: Precision;
-  /** What scales losses and steps: the base, or a float16 scaler when only a rule needs one. */
+  readonly rules: ReadonlyMap<string, PrecisionName>;
+  /** By pattern; one for each precision that is used. */
+  readonly #regions: ReadonlyMap<string, Region>;
+  readonly #base: Region;
+  /** What scales losses and steps: the base, or the precision of a rule when only that needs a scaler. */
   readonly #steps: Precision;
   readonly #casts: RunCasts;
   #resolved: readonly Resolved[] = [];
@@ -83,23 +87,30 @@ export class PerModulePrecision extends Precision {
     checkOptions("precisionFor", options, NAMES, misconfigured("precisionFor", "ERR_PRECISION_PLUGIN"));
     const entries = Object.entries(rules);
     if (entries.length === 0) throw new MisconfigurationError("precisionFor", "at least one pattern with a precision", rules, undefined, "ERR_PRECISION_PATTERN");
-    this.rules = new Map(entries.map(([pattern, value]) => [pattern, regionOf(value)]));
-    this.name = regionOf(options.base ?? 32);
-    const all = [this.name, ...this.rules.values()];
-    if (all.includes("16-mixed") && all.includes("16-true")) {
-      throw new MisconfigurationError("precisionFor", "16-true without 16-mixed beside it", [...this.rules].map(([p, v]) => `${p}: ${v}`).join(", "), "A loss scaler cannot take float16 gradients: use \"bf16-true\" or \"bf16\" for one of them.", "ERR_PRECISION_PATTERN");
+    const base = entryFor(options.base ?? 32);
+    const asked = entries.map(([pattern, value]) => [pattern, entryFor(value)] as const);
+    const used = new Set([base, ...asked.map(([, entry]) => entry)]);
+    if ([...used].some((e) => e.scalesLoss) && [...used].some((e) => e.dtypes.gradients === "float16")) {
+      const received = asked.map(([pattern, entry]) => `${pattern}: ${entry.name}`).join(", ");
+      const fix = 'A loss scaler cannot take float16 gradients: use "bf16-true" or "bf16" for one of them.';
+      throw new MisconfigurationError("precisionFor", "16-true without 16-mixed beside it", received, fix, "ERR_PRECISION_PATTERN");
     }
-    this.#base = pluginOf(this.name);
-    this.#steps = this.name !== "16-mixed" && all.includes("16-mixed") ? new MixedPrecision({ precision: "16-mixed" }) : this.#base;
+    const regions = new Map([...used].map((entry) => [entry, regionOf(entry)]));
+    const of = (entry: PrecisionEntry): Region => regions.get(entry) ?? regionOf(entry);
+    this.name = base.name;
+    this.rules = new Map(asked.map(([pattern, entry]) => [pattern, entry.name]));
+    this.#regions = new Map(asked.map(([pattern, entry]) => [pattern, of(entry)]));
+    this.#base = of(base);
+    const scaled = base.scalesLoss ? base : [...used].find((e) => e.scalesLoss);
+    this.#steps = of(scaled ?? base).plugin;
     this.#casts = new RunCasts("precisionFor", options.cacheWeightCasts);
-    this.dtypes = this.#base.dtypes;
-    this.convertsInput = this.#base.convertsInput;
+    this.dtypes = base.dtypes;
+    this.convertsInput = this.#base.plugin.convertsInput;
   }
 
   override onDevice(deviceType: string): void {
     this.#device = deviceType;
-    this.#base.onDevice(deviceType);
-    if (this.#steps !== this.#base) this.#steps.onDevice(deviceType);
+    for (const { plugin } of new Set([this.#base, ...this.#regions.values()])) plugin.onDevice(deviceType);
   }
 
   /** What each module that a pattern matched, or that lies at a seam, runs in. Empty before the first run. */
@@ -117,7 +128,7 @@ export class PerModulePrecision extends Precision {
   }
 
   #plan(module: nn.Module): Plan {
-    const matches = matchRules([...module.namedModules()].map(([name]) => name), this.rules);
+    const matches = matchRules([...module.namedModules()].map(([name]) => name), this.#regions);
     const visited = new Set<nn.Module>();
     const names = new Map<Tensor, string>();
     const plan: Plan = { dtypes: new Map(), seams: [], resolved: [] };
@@ -126,8 +137,8 @@ export class PerModulePrecision extends Precision {
       visited.add(m);
       const match = matches.get(name);
       const region = match?.precision ?? outer;
-      if (match !== undefined) plan.resolved.push({ name, precision: region, pattern: match.pattern });
-      const dtype = parameterDtype(region);
+      if (match !== undefined) plan.resolved.push({ name, precision: region.entry.name, pattern: match.pattern });
+      const dtype = region.entry.dtypes.parameters;
       for (const [key, t] of ownTensors(m)) {
         // Whole numbers and complex ones stay as they are, wherever they are shared.
         if (!t.isFloatingPoint()) continue;
@@ -142,24 +153,27 @@ export class PerModulePrecision extends Precision {
       if (region !== outer) plan.seams.push({ module: m, region, outer });
       for (const [child, sub] of m.namedModules()) if (child !== "" && !child.includes(".")) visit(sub, name === "" ? child : `${name}.${child}`, region);
     };
-    visit(module, "", this.name);
+    visit(module, "", this.#base);
     return plan;
   }
 
   #wrap(module: nn.Module, region: Region, outer: Region): void {
     const own = Object.getOwnPropertyDescriptor(module, "forward");
     const forward = module.forward as (...args: unknown[]) => unknown;
-    const inside = parameterDtype(region);
-    const outside = parameterDtype(outer);
-    const mixed = region.endsWith("-mixed");
-    const autocast = (): amp.AutocastOptions => (mixed ? { deviceType: this.#device, dtype: region === "16-mixed" ? "float16" : "bfloat16", cacheEnabled: false } : { deviceType: this.#device, enabled: false });
+    const inside = region.entry.dtypes.parameters;
+    const outside = outer.entry.dtypes.parameters;
+    const mixed = autocasts(region.entry);
+    const run = (fn: () => unknown): unknown => {
+      const within = (): unknown => region.plugin.forward(fn);
+      return mixed ? within() : amp.autocast({ deviceType: this.#device, enabled: false }, within);
+    };
     const value = (...args: unknown[]): unknown => {
       // A mixed region takes 16-bit inputs as they are: its operators cast by themselves.
-      const inputs = args.map((a) => cast(a, inside, mixed && !outer.endsWith("-true")));
+      const inputs = args.map((a) => cast(a, inside, mixed && autocasts(outer.entry)));
       const before = getDefaultDtype();
       setDefaultDtype(inside);
       try {
-        return cast(amp.autocast(autocast(), () => forward.apply(module, inputs)), outside, false);
+        return cast(run(() => forward.apply(module, inputs)), outside, false);
       } finally {
         setDefaultDtype(before);
       }
@@ -174,24 +188,24 @@ export class PerModulePrecision extends Precision {
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
-    this.#base.connect(module, optimizers);
-    if (this.#steps !== this.#base) this.#steps.connect(module, optimizers);
+    this.#base.plugin.connect(module, optimizers);
+    if (this.#steps !== this.#base.plugin) this.#steps.connect(module, optimizers);
     this.#casts.begin(module, this.#device);
   }
   override endRun(): void {
     this.#casts.end();
   }
   override moduleInit<T>(fn: () => T): T {
-    return this.#base.moduleInit(fn);
+    return this.#base.plugin.moduleInit(fn);
   }
   override convertInput(batch: Batch): Batch {
-    return this.#base.convertInput(batch);
+    return this.#base.plugin.convertInput(batch);
   }
   override forward<T>(fn: () => T): T {
-    return this.#casts.run(() => this.#base.forward(fn));
+    return this.#casts.run(() => this.#base.plugin.forward(fn));
   }
   override outside<T>(fn: () => T): T {
-    return this.#base.outside(fn);
+    return this.#base.plugin.outside(fn);
   }
   override scaleLoss(loss: Tensor): Tensor {
     return this.#steps.scaleLoss(loss);
@@ -259,38 +273,16 @@ export class PerModulePrecision extends Precision {
   }
 }
 
-function regionOf(value: unknown): Region {
+function regionOf(entry: PrecisionEntry): Region {
+  return { entry, plugin: createPrecision({ name: entry.name, deviceType: "cpu", ampLevel: null }, "native") };
+}
+
+function entryFor(value: unknown): PrecisionEntry {
   const name = parsePrecision(value);
-  if (!REGIONS.includes(name as PrecisionName)) throw new MisconfigurationError("precisionFor", `precisions among ${REGIONS.map((r) => JSON.stringify(r)).join(", ")}`, value, undefined, "ERR_PRECISION_PATTERN");
-  return name as Region;
-}
-
-function pluginOf(region: Region): Precision {
-  switch (region) {
-    case "32-true":
-      return new FullPrecision();
-    case "64-true":
-      return new DoublePrecision();
-    case "16-true":
-    case "bf16-true":
-      return new HalfPrecision(region);
-    default:
-      return new MixedPrecision({ precision: region });
-  }
-}
-
-/** The dtype of a region's weights, and of what crosses its seams. */
-function parameterDtype(region: Region): DType {
-  switch (region) {
-    case "64-true":
-      return "float64";
-    case "16-true":
-      return "float16";
-    case "bf16-true":
-      return "bfloat16";
-    default:
-      return "float32";
-  }
+  const entry = name === "auto" ? null : entryNamed(name);
+  if (entry?.uniformWeights === true) return entry;
+  const accepted = availablePrecisions().filter((e) => e.uniformWeights).map((e) => JSON.stringify(e.name));
+  throw new MisconfigurationError("precisionFor", `precisions among ${accepted.join(", ")}`, value, undefined, "ERR_PRECISION_PATTERN");
 }
 
 function* ownTensors(m: nn.Module): Iterable<[string, Tensor]> {

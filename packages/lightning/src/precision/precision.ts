@@ -30,6 +30,11 @@ export interface PrecisionDTypes {
   readonly checkpoint: DType;
 }
 
+/** Everything in one dtype. */
+export function allIn(dtype: DType): PrecisionDTypes {
+  return { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+}
+
 /** Result of an optimizer step that may have been skipped. Fields are read when asked for: on CUDA that waits. */
 export interface PrecisionStep {
   readonly stepped: boolean;

@@ -3,7 +3,7 @@ import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionRepo
 import type { nn, optim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { Explanation, type MemoryForecast } from "./explain.js";
-import { checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
+import { allIn, checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
 export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, "format"> {
@@ -35,7 +35,7 @@ export class QuantizedPrecision extends TruePrecision {
     if (!["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"].includes(format)) throw new MisconfigurationError("QuantizedPrecision", 'format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"', format, undefined, "ERR_PRECISION_PLUGIN");
     this.name = names[dtype];
     this.dtype = dtype;
-    this.dtypes = { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+    this.dtypes = allIn(dtype);
     this.#options = { ...rest, format };
   }
 

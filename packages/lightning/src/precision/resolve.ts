@@ -1,13 +1,14 @@
 import { words } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
-import { warn, WarnOnce } from "../warnings.js";
-import { Float8Precision } from "./float8.js";
-import { isTrue, parsePrecision } from "./names.js";
+import { warn } from "../warnings.js";
+import { availablePrecisions, entryNamed, entryOf, parsePrecision, spell } from "./catalogue.js";
+import { chooseFor, DEFAULT, warnIfEmulated } from "./emulation.js";
+import { autocasts } from "./entry.js";
+import type { AmpLevel } from "./entry.js";
 import type { PrecisionName } from "./names.js";
 import { Precision } from "./precision.js";
 import { AMP_LEVELS, ampBackends, createPrecision } from "./registry.js";
-import type { AmpLevel } from "./registry.js";
 
 /** The Trainer's options that concern precision. Undefined: not given. */
 export interface PrecisionSettings {
@@ -27,34 +28,62 @@ export interface PrecisionSettings {
  */
 export function resolvePrecision(settings: PrecisionSettings): Precision {
   const plugin = findPlugin(settings);
-  if (plugin !== null) {
-    if (plugin instanceof Float8Precision) warnIfSlow(plugin.name, settings.accelerator, settings.deviceIndex);
-    return attach(plugin, settings, null, ["a plugin was given"]);
-  }
+  if (plugin !== null) return attach(plugin, settings, null, ["a plugin was given"]);
 
   const { accelerator, deviceIndex } = settings;
   const reasons: string[] = [];
   const asked = settings.precision === undefined ? null : parsePrecision(settings.precision);
   const backend = checkBackend(settings, asked);
-  let name = asked === "auto" ? chooseFor(accelerator, deviceIndex, reasons) : (asked ?? (backend === "apex" ? "16-mixed" : "32-true"));
-  if (asked === null && backend === "native") reasons.push("32-true is the default");
-
-  const mapped = accelerator.mapPrecision?.(name);
-  if (mapped !== undefined) {
-    if (mapped.name !== name) {
-      if (backend !== "native") throw new MisconfigurationError("Trainer", `an accelerator that has ${name} with ampBackend: ${JSON.stringify(backend)}`, accelerator.name, "Remove ampBackend, or use another accelerator.", "ERR_PRECISION_APEX");
-      reasons.push(`${accelerator.name} has no ${name}`);
-    }
-    name = mapped.name;
-    if (mapped.warning !== undefined) warn("WARN_PRECISION_MAPPED", mapped.warning);
-  }
+  const name = mapOnto(accelerator, backend, choose(settings, asked, backend, reasons), reasons);
   requireAccelerator(accelerator);
-  warnIfSlow(name, accelerator, deviceIndex);
+  warnIfEmulated(name, accelerator, deviceIndex);
 
   const ampLevel = backend === "native" ? null : ((settings.ampLevel as AmpLevel | undefined) ?? "O2");
   if (ampLevel !== null) reasons.push(`ampBackend ${JSON.stringify(backend)} at level ${ampLevel}`);
   const precision = createPrecision({ name, deviceType: accelerator.device(deviceIndex).type, ampLevel }, backend);
   return attach(precision, settings, settings.precision ?? null, reasons);
+}
+
+/**
+ * The precision of validation, for whose batches the weights of `training` are cast.
+ *
+ * @throws {MisconfigurationError} as {@link resolvePrecision} does, and where one of the two does not hold all weights in one dtype.
+ */
+export function resolveValidationPrecision(settings: PrecisionSettings, training: Precision): Precision {
+  const isUniform = (precision: Precision): boolean => entryOf(precision)?.uniformWeights ?? false;
+  const code = "ERR_VALIDATION_PRECISION";
+  if (!isUniform(training)) {
+    const expected = "validationPrecision beside a precision that holds all weights in one dtype";
+    throw new MisconfigurationError("Trainer", expected, training.constructor.name, "Leave it out: validation runs as training does.", code);
+  }
+  const validation = resolvePrecision(settings);
+  if (isUniform(validation)) return validation;
+  const fix = `Its layers are converted when a run begins, which validation alone cannot do. Use one of ${availablePrecisions().filter(({ uniformWeights }) => uniformWeights).map(spell).join(", ")}.`;
+  throw new MisconfigurationError("Trainer", "validationPrecision to hold all weights in one dtype", settings.precision, fix, code);
+}
+
+/** Name of what was asked for, or of what nothing or "auto" means. */
+function choose({ accelerator, deviceIndex }: PrecisionSettings, asked: PrecisionName | "auto" | null, backend: string, reasons: string[]): PrecisionName {
+  if (asked === "auto") {
+    const { name, reason } = chooseFor(accelerator, deviceIndex);
+    reasons.push(reason);
+    return name;
+  }
+  if (asked !== null) return asked;
+  if (backend !== "native") return OF_BACKENDS;
+  reasons.push(`${DEFAULT} is the default`);
+  return DEFAULT;
+}
+
+/** What an accelerator has for a precision, with its warning. */
+function mapOnto(accelerator: Accelerator, backend: string, name: PrecisionName, reasons: string[]): PrecisionName {
+  const mapped = accelerator.mapPrecision?.(name) ?? { name };
+  if (mapped.name !== name) {
+    if (backend !== "native") throw new MisconfigurationError("Trainer", `an accelerator that has ${name} with ampBackend: ${JSON.stringify(backend)}`, accelerator.name, "Remove ampBackend, or use another accelerator.", "ERR_PRECISION_APEX");
+    reasons.push(`${accelerator.name} has no ${name}`);
+  }
+  if (mapped.warning !== undefined) warn("WARN_PRECISION_MAPPED", mapped.warning);
+  return mapped.name;
 }
 
 function requireAccelerator(accelerator: Accelerator): void {
@@ -91,15 +120,16 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
   }
   requireAccelerator(accelerator);
   plugin.onDevice(accelerator.device(deviceIndex).type);
-  warnIfSlow(plugin.name, accelerator, deviceIndex);
+  warnIfEmulated(plugin.name, accelerator, deviceIndex);
   return plugin;
 }
 
+/** What an ampBackend takes the place of. */
+const OF_BACKENDS: PrecisionName = "16-mixed";
+
 /** Checks backend and level against each other and against the precision. */
 function checkBackend(settings: PrecisionSettings, asked: PrecisionName | "auto" | null): string {
-  const known = ampBackends();
-  // apex is a name of its own even where it is not registered, so that its misuse is reported before its absence.
-  const names = known.includes("apex") ? known : [...known, "apex"];
+  const names = ampBackends();
   const backend = settings.ampBackend ?? "native";
   if (typeof backend !== "string" || !names.includes(backend)) {
     throw new MisconfigurationError("Trainer", `ampBackend to be one of ${names.map((n) => JSON.stringify(n)).join(", ")}`, backend, undefined, "ERR_AMP_BACKEND");
@@ -111,54 +141,19 @@ function checkBackend(settings: PrecisionSettings, asked: PrecisionName | "auto"
   if (level !== undefined && !AMP_LEVELS.includes(level as AmpLevel)) {
     throw new MisconfigurationError("Trainer", `ampLevel to be one of ${AMP_LEVELS.map((l) => JSON.stringify(l)).join(", ")}`, level, undefined, "ERR_AMP_LEVEL");
   }
-  if (backend === "native" || asked === null) return backend;
-  if (asked === "bf16-mixed") {
-    throw new MisconfigurationError("Trainer", 'precision "bf16" only with the native backend', words(`ampBackend: ${JSON.stringify(backend)}`), "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
-  }
-  if (asked !== "16-mixed") {
-    throw new MisconfigurationError("Trainer", `precision 16 with ampBackend: ${JSON.stringify(backend)}, whose ampLevel says which parts are float16`, settings.precision, isTrue(asked as PrecisionName) ? "A true precision has no mixed parts: remove ampBackend." : "Remove ampBackend, or use precision: 16.", "ERR_PRECISION_APEX");
-  }
+  if (backend !== "native") checkForBackend(backend, settings.precision, asked);
   return backend;
 }
 
-/** precision: "auto". */
-function chooseFor(accelerator: Accelerator, index: number, reasons: string[]): PrecisionName {
-  const support = accelerator.support(index);
-  if (support.bfloat16) {
-    reasons.push(`auto: ${accelerator.name} computes bfloat16 natively, which needs no loss scaling`);
-    return "bf16-mixed";
+function checkForBackend(backend: string, given: unknown, asked: PrecisionName | "auto" | null): void {
+  if (asked === null || asked === OF_BACKENDS) return;
+  const option = `ampBackend: ${JSON.stringify(backend)}`;
+  const fix = "Remove ampBackend, or use precision: 16.";
+  const entry = asked === "auto" ? null : entryNamed(asked);
+  if (entry !== null && autocasts(entry)) {
+    throw new MisconfigurationError("Trainer", `precision ${spell(entry)} only with the native backend`, words(option), fix, "ERR_PRECISION_APEX");
   }
-  if (support.float16) {
-    reasons.push(`auto: ${accelerator.name} computes float16 natively but not bfloat16`);
-    return "16-mixed";
-  }
-  reasons.push(`auto: ${accelerator.name} has no native 16-bit arithmetic`);
-  return "32-true";
-}
-
-/** A process says it once, however many Trainers it makes. */
-const emulation = new WarnOnce();
-
-/** What is asked for is what runs; where the device has to emulate it, say so and name what is faster. */
-function warnIfSlow(name: PrecisionName, accelerator: Accelerator, index: number): void {
-  if (name.startsWith("transformer-engine")) {
-    warnWithoutFloat8(name, accelerator, index);
-    return;
-  }
-  const dtype = name.startsWith("bf16") ? "bfloat16" : name.startsWith("16") ? "float16" : null;
-  if (dtype === null) return;
-  const support = accelerator.support(index);
-  if (support[dtype]) return;
-  const other = dtype === "bfloat16" ? "float16" : "bfloat16";
-  const faster = support[other] ? (other === "bfloat16" ? 'precision: "bf16"' : "precision: 16") : "precision: 32";
-  emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${accelerator.name} (${support.description}) emulates ${dtype} arithmetic. It is correct but slow; ${faster} is faster here.`);
-}
-
-/** float8 products need compute capability 8.9. Elsewhere they give the same numbers, slowly. */
-function warnWithoutFloat8(name: PrecisionName, accelerator: Accelerator, index: number): void {
-  const support = accelerator.support(index);
-  if (support.float8) return;
-  const faster = support.bfloat16 ? 'precision: "bf16-true"' : support.float16 ? "precision: 16" : "precision: 32";
-  const what = accelerator.name === "cpu" ? "float8 products run on the CPU for correctness" : "float8 products, which need compute capability 8.9, are emulated in float32";
-  emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${what} (${support.description}). Their numbers are right, their speed is not; ${faster} is faster here.`);
+  const expected = `precision 16 with ${option}, whose ampLevel says which parts are float16`;
+  const isTrue = entry?.uniformWeights ?? false;
+  throw new MisconfigurationError("Trainer", expected, given, isTrue ? "A true precision has no mixed parts: remove ampBackend." : fix, "ERR_PRECISION_APEX");
 }
