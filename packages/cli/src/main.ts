@@ -1,8 +1,7 @@
 import { SetupError } from "@nbit/native/setup";
 import { plainText, quoted } from "@nbit/torch/files";
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
-import { commands } from "./commands/index.js";
-import { help } from "./commands/help.js";
+import { commands, help } from "./commands/index.js";
 import { CommandError } from "./errors.js";
 
 /**

@@ -3,7 +3,7 @@ import { smooth } from "./chart/series.js";
 import type { Mark, Series } from "./chart/series.js";
 import { isAccuracy } from "./figures.js";
 import { integer, metric, percent } from "./format.js";
-import type { Run } from "./run.js";
+import type { Run } from "./records.js";
 import { COLOURS } from "./style.js";
 
 /** Curves of more points than this are smoothed, with the raw values faintly behind. */

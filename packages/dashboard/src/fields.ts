@@ -1,6 +1,6 @@
 import { describe } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
-import type { Metrics } from "./run.js";
+import type { Metrics } from "./records.js";
 
 /** The fields of one record, checked as they are read. */
 export class Fields {

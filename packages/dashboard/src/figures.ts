@@ -1,6 +1,6 @@
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
-import { RUN } from "./run.js";
-import type { Metrics, Run } from "./run.js";
+import { RUN } from "./records.js";
+import type { Metrics, Run } from "./records.js";
 
 /** The few numbers by which runs are compared. */
 export interface Figures {

@@ -8,7 +8,7 @@ import { CLIENT } from "./client.js";
 import { figuresOf } from "./figures.js";
 import { renderReport, writeReport } from "./report.js";
 import { findRunLogs, parseRunLog } from "./run.js";
-import type { Run } from "./run.js";
+import type { Run } from "./records.js";
 import { comparisonText } from "./table.js";
 
 const root = mkdtempSync(join(tmpdir(), "nbit-report-"));

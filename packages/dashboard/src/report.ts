@@ -6,8 +6,9 @@ import { chartsOf } from "./charts.js";
 import { CLIENT } from "./client.js";
 import { integer } from "./format.js";
 import { escape } from "./html.js";
-import { readRunLog, RUN } from "./run.js";
-import type { Run } from "./run.js";
+import { RUN } from "./records.js";
+import type { Run } from "./records.js";
+import { readRunLog } from "./run.js";
 import { COLOURS, STYLE } from "./style.js";
 import { comparisonTable, epochTable } from "./table.js";
 

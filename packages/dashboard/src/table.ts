@@ -4,8 +4,8 @@ import { baselineOf, figuresOf } from "./figures.js";
 import type { Figures } from "./figures.js";
 import { bytes, digits, integer, percent, seconds } from "./format.js";
 import { escape } from "./html.js";
-import { RUN } from "./run.js";
-import type { Run } from "./run.js";
+import { RUN } from "./records.js";
+import type { Run } from "./records.js";
 import { COLOURS } from "./style.js";
 
 /** By canonical name, and by the names that earlier versions wrote into run logs. */

@@ -2,7 +2,7 @@
 export { LightningModule } from "./module.js";
 export type { ClipOptions } from "./module.js";
 export { Trainer } from "./trainer.js";
-export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./trainer.js";
+export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 export { PrecisionSearch } from "./precision-search.js";
 export type { PrecisionSearchOptions } from "./precision-search.js";
 export { flawOf, recommend, SearchResult } from "./diagnostics/search-result.js";

@@ -10,7 +10,7 @@ import { dryRun } from "./diagnostics/dry-run.js";
 import { SearchResult } from "./diagnostics/search-result.js";
 import type { SearchRow } from "./diagnostics/search-result.js";
 import { Trainer } from "./trainer.js";
-import type { Loaders } from "./trainer.js";
+import type { Loaders } from "./run-options.js";
 import type { TrainerOptions } from "./trainer-options.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepResult } from "./types.js";

@@ -7,6 +7,7 @@ import { MisconfigurationError } from "./errors.js";
 import { Hooks, isPromise } from "./hooks.js";
 import type { MetricBoard } from "./logging/board.js";
 import type { LogValue } from "./logging/metric.js";
+import type { LogSink } from "./logging/log-sink.js";
 import type { LogOptions, Results } from "./logging/results.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LoopContext } from "./loops/context.js";
@@ -38,9 +39,6 @@ export interface FitParts {
   readonly graph: GraphedStep | null;
   readonly loop: FitLoop;
 }
-
-/** Takes what is logged. */
-export type LogSink = (name: string, value: LogValue, options: LogOptions) => void;
 
 /** What a run takes from its Trainer. */
 export interface RunOwner {

@@ -34,6 +34,7 @@ import { warnVanishingEps } from "./precision/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
+import type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import { SingleDeviceStrategy } from "./strategies/single-device.js";
@@ -43,31 +44,6 @@ import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
 import type { RunningStage, TrainerFn } from "./types.js";
 import { isError } from "@nbit/torch/realm";
-
-/** A loader, a list of loaders, or nothing (the module's own loader is asked then). */
-export type Loaders = Loader | readonly Loader[] | null | undefined;
-
-export interface FitOptions {
-  readonly trainDataloaders?: Loaders;
-  readonly valDataloaders?: Loaders;
-  /** A checkpoint to go on from: a path, "last" or "best". */
-  readonly ckptPath?: string | null;
-  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
-  readonly ckptDtype?: DType;
-}
-
-export interface EvaluateOptions {
-  readonly dataloaders?: Loaders;
-  /** A checkpoint whose weights to use: a path, "last" or "best". */
-  readonly ckptPath?: string | null;
-  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
-  readonly ckptDtype?: DType;
-}
-
-export interface PredictOptions extends EvaluateOptions {
-  /** False: leave it to callbacks to take what `predictStep` returns. Default true. */
-  readonly returnPredictions?: boolean;
-}
 
 /**
  * Trains, validates, tests and predicts with a LightningModule.

@@ -1,7 +1,7 @@
 /** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
 import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
 import { hyperparametersOf, type Family, type Hyper } from "./families.js";
-import type { StateFormat } from "./format.js";
+import type { StateFormat } from "./state-format.js";
 
 /** What a step needs of a parameter group, apart from its rate. */
 export interface DeviceHyper extends Omit<Hyper, "step"> {

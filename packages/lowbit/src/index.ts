@@ -1,6 +1,7 @@
 /** @nbit/lowbit: optimizer state in 8 and 4 bits and float8; training in float8; quantized frozen weights with adapters. */
 export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
-export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type FormatName, type Quantized, type QuantizeOptions, type StateFormat } from "./format.js";
+export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type QuantizeOptions } from "./format.js";
+export type { FormatName, Quantized, StateFormat } from "./state-format.js";
 export { FAMILIES, type Family, type Hyper } from "./families.js";
 export { LowBitOptimizer } from "./optimizer.js";
 export { type LowBitOptions } from "./options.js";

@@ -2,7 +2,8 @@
 import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind, kinds } from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, hyperparametersOf, type Family, type FamilyName, type Hyper } from "./families.js";
-import { defaultBlock, FORMATS, kernel, type FormatName, type Quantized, type StateFormat } from "./format.js";
+import { defaultBlock, FORMATS, kernel } from "./format.js";
+import type { FormatName, Quantized, StateFormat } from "./state-format.js";
 import { Offload, pinned } from "./offload.js";
 import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
 import { overrideFor } from "./overrides.js";

@@ -1,7 +1,7 @@
 /** What can be asked of a low-bit optimizer, per parameter group. */
 import { ArgumentError, checkOptions, type OptionNames, type optim } from "@nbit/torch";
 import type { FamilyName } from "./families.js";
-import type { StateFormat } from "./format.js";
+import type { StateFormat } from "./state-format.js";
 
 /** `rounding` of 16-bit parameters: state keeps its own format; "kahan" adds a compensation of two bytes per element. */
 export interface LowBitOptions extends optim.RoundingOptions {

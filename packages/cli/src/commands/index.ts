@@ -1,9 +1,13 @@
 import type { Command } from "../command.js";
 import { doctor } from "./doctor.js";
-import { help } from "./help.js";
+import { helpOn } from "./help.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
 import { version } from "./version.js";
 
+const others = [doctor, setup, ...runCommands, version];
+/** What is run when there is no command, or none of that name. */
+export const help = helpOn(others);
+
 /** By name, in the order in which `nbit help` lists them. */
-export const commands: ReadonlyMap<string, Command> = new Map([doctor, setup, ...runCommands, version, help].map((command) => [command.name, command]));
+export const commands: ReadonlyMap<string, Command> = new Map([...others, help].map((command) => [command.name, command]));

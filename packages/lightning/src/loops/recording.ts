@@ -1,5 +1,5 @@
 import { cuda, outsideScopes, scope, Tensor } from "@nbit/torch";
-import type { LogSink } from "../run.js";
+import type { LogSink } from "../logging/log-sink.js";
 import type { Precision } from "../precision/precision.js";
 import type { StepResult } from "../types.js";
 import { Outcome } from "./outcome.js";

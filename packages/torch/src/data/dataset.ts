@@ -41,6 +41,9 @@ export abstract class IterableDataset<T> {
   [Symbol.asyncIterator]?(): AsyncIterator<T>;
 }
 
+/** What a loader takes elements from: an object with `length` and `get`, a stream, or an array. */
+export type Source<T> = Pick<Dataset<T>, "length" | "get" | "getBatch"> | IterableDataset<T> | readonly T[];
+
 type TensorTuple = readonly Tensor[];
 
 /**

@@ -1,8 +1,8 @@
-export { Dataset, IterableDataset, TensorDataset, Subset, ConcatDataset, ChainDataset } from "./dataset.js";
+export { Dataset, IterableDataset, TensorDataset, Subset, ConcatDataset, ChainDataset, type Source } from "./dataset.js";
 export { randomSplit } from "./split.js";
 export { Sampler, SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, type RandomSamplerOptions, type Sized } from "./sampler.js";
 export { BatchSampler } from "./batch-sampler.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "./distributed-sampler.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";
-export { DataLoader, type DataLoaderOptions, type Source } from "./loader.js";
+export { DataLoader, type DataLoaderOptions } from "./loader.js";
 export type { LoaderState } from "./loader-state.js";

@@ -2,9 +2,8 @@
 import { ArgumentError, words } from "../errors.js";
 import type { Generator } from "../random.js";
 import { defaultCollate, defaultConvert } from "./collate.js";
-import type { Dataset, IterableDataset } from "./dataset.js";
+import type { Dataset, IterableDataset, Source } from "./dataset.js";
 import { drawSeed } from "./draw.js";
-import type { Source } from "./loader.js";
 import { pinBatch } from "./pin.js";
 import { restore, runningState, snapshot, withDefault, type LoaderState, type Snapshot, type StoredLoaderState } from "./loader-state.js";
 

@@ -5,7 +5,7 @@ import { atMost, checkOptions, type OptionNames } from "../options.js";
 import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
-import { isIterableDataset, type Dataset, type IterableDataset } from "./dataset.js";
+import { isIterableDataset, type Source } from "./dataset.js";
 import { checkGenerator, generatorKind } from "./draw.js";
 import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
@@ -43,9 +43,6 @@ export interface LoaderStateOptions {
   /** Batches of this pass that were used, when fewer than were taken (something reads ahead). */
   readonly position?: number;
 }
-
-/** What a loader takes elements from: an object with `length` and `get`, a stream, or an array. */
-export type Source<T> = Pick<Dataset<T>, "length" | "get" | "getBatch"> | IterableDataset<T> | readonly T[];
 
 /**
  * Batches of a dataset, by `for…of` or `for await…of`. Each iteration is one pass (epoch).

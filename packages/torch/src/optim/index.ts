@@ -1,4 +1,5 @@
-export { Optimizer, type OptimizerState, type ParamGroup, type ParameterState, type ParamsLike, type StateFields, type StateValue } from "./optimizer.js";
+export { Optimizer } from "./optimizer.js";
+export type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields, StateValue } from "./state.js";
 export { likeParameter, requireNonNegative, stepCount, type Refuse, type SavedParameter } from "./saved-state.js";
 export { fromTorch, toTorch } from "./torch-state.js";
 export { SGD, type SGDOptions } from "./sgd.js";

@@ -8,7 +8,8 @@ import { keep, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { emptyHistory, historyOf, readHistory, stateOfHistory, type History } from "./lbfgs-history.js";
 import { Arithmetic, plain, strongWolfe, typed, type Point, type Scalar } from "./line-search.js";
-import { check, nonNegative, Optimizer, type ParamGroup, type ParameterState, type ParamsLike } from "./optimizer.js";
+import { check, nonNegative, Optimizer } from "./optimizer.js";
+import type { ParamGroup, ParameterState, ParamsLike } from "./state.js";
 import { gradientParts, parts } from "./pairs.js";
 import type { Refuse, SavedParameter } from "./saved-state.js";
 

@@ -3,7 +3,7 @@ import { viewAsComplex, viewAsReal } from "../ops/index.js";
 import { isTensor } from "../tensor/handle.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { ParameterState } from "./optimizer.js";
+import type { ParameterState } from "./state.js";
 
 /** @internal The parts of a complex tensor, `[…, 2]`, in the same memory; a real tensor itself. */
 export function parts(t: Tensor): Tensor {

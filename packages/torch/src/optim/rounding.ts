@@ -8,7 +8,7 @@ import { isTensor } from "../tensor/handle.js";
 import type { DType } from "../tensor/dtype.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { ParamGroup, ParameterState } from "./optimizer.js";
+import type { ParamGroup, ParameterState } from "./state.js";
 
 /**
  * `nearest`: the parameter's own arithmetic; an update below half the spacing of numbers near a weight is lost. `kahan`: what a step could not add is kept (state

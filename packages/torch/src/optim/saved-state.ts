@@ -5,7 +5,7 @@ import { plainText } from "../plain-text.js";
 import { isTensor } from "../tensor/handle.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { ParamGroup, ParameterState, StateFields, StateValue } from "./optimizer.js";
+import type { ParamGroup, ParameterState, StateFields, StateValue } from "./state.js";
 import { parts } from "./pairs.js";
 import { is16Bit } from "./rounding.js";
 import { parameterName } from "./parameter-names.js";

@@ -1,7 +1,8 @@
 /** A schedule that reacts to a metric. */
 import { ArgumentError } from "../../errors.js";
 import { atMost, checkOptions, type OptionNames } from "../../options.js";
-import { Optimizer, type ParamGroup } from "../optimizer.js";
+import { Optimizer } from "../optimizer.js";
+import type { ParamGroup } from "../state.js";
 import { inRange, savedRates, savedState, whole } from "./arguments.js";
 
 export interface PlateauOptions {

@@ -1,7 +1,8 @@
 /** The base of learning rate schedulers: chainable, as PyTorch's. */
 import { ArgumentError } from "../../errors.js";
 import { atMost } from "../../options.js";
-import { Optimizer, type ParamGroup } from "../optimizer.js";
+import { Optimizer } from "../optimizer.js";
+import type { ParamGroup } from "../state.js";
 import { savedRates, savedState, whole } from "./arguments.js";
 
 /** Base of schedulers that set the learning rate of every group as a function of the last one and of the number of steps. */

@@ -1,7 +1,8 @@
 /** Schedules that are a formula of the step. Each multiplies the last learning rate, so that several can be chained. */
 import { ArgumentError } from "../../errors.js";
 import { atMost } from "../../options.js";
-import type { Optimizer, ParamGroup } from "../optimizer.js";
+import type { Optimizer } from "../optimizer.js";
+import type { ParamGroup } from "../state.js";
 import { inRange, share, whole } from "./arguments.js";
 import { LRScheduler } from "./scheduler.js";
 

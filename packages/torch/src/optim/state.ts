@@ -1,0 +1,26 @@
+/** What an optimizer steps, and what it remembers of it. */
+import type { Tensor } from "../tensor/tensor.js";
+
+/** One thing that an optimizer remembers; lists are LBFGS's. */
+export type StateValue = Tensor | number | null | readonly (Tensor | number)[];
+/** What an optimizer remembers of one parameter. */
+export type ParameterState = Record<string, StateValue>;
+/** What a saved state must (or, with a question mark, may) have: a tensor like its parameter, one of squares, which is nowhere negative, or a count of steps. */
+export type StateFields = Readonly<Record<string, "like" | "like?" | "squares" | "squares?" | "step">>;
+export interface ParamGroup {
+  params: Tensor[];
+  lr: number;
+  /** The learning rate before any scheduler; set by the first one. */
+  initialLr?: number;
+  [option: string]: unknown;
+}
+/** Parameters, or groups of them with options of their own. */
+export type ParamsLike = Iterable<Tensor> | Iterable<{ readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }>;
+
+export interface OptimizerState {
+  /** By position of the parameter over all groups. */
+  readonly state: Readonly<Record<string, ParameterState>>;
+  readonly paramGroups: readonly (Readonly<Record<string, unknown>> & { readonly params: readonly number[] })[];
+  /** Of which algorithm it is, where that is one of ours. */
+  readonly algorithm?: string;
+}
