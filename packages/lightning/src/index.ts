@@ -57,8 +57,11 @@ export type { BackwardParts, PrecisionContext, PrecisionDTypes, PrecisionStep } 
 export { ApexPrecision } from "./precision/apex.js";
 export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";
-export { Explanation, forecastMemory } from "./precision/explain.js";
-export type { MemoryForecast } from "./precision/explain.js";
+export { Explanation } from "./diagnostics/explain.js";
+export type { ExplainOptions, ExplanationFields, PrecisionDescription } from "./diagnostics/explain.js";
+export { forecastMemory } from "./diagnostics/memory.js";
+export type { MemoryForecast, MemoryLayout, ParameterLayout } from "./diagnostics/memory.js";
+export type { ReportOptions } from "./diagnostics/report.js";
 export { Float8Precision } from "./precision/float8.js";
 export type { Float8PrecisionOptions } from "./precision/float8.js";
 export { QuantizedPrecision } from "./precision/quantized.js";

@@ -30,7 +30,7 @@ import { attachHost } from "./module.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision, resolveValidationPrecision } from "./precision/resolve.js";
-import { warnVanishingEps } from "./precision/vanishing.js";
+import { warnVanishingEps } from "./diagnostics/vanishing.js";
 import { captureRng, disposeRng, restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";

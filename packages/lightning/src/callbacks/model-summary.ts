@@ -1,7 +1,7 @@
 import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { forecastMemory } from "../precision/explain.js";
-import type { MemoryForecast } from "../precision/explain.js";
+import { forecastMemory } from "../diagnostics/memory.js";
+import type { MemoryForecast } from "../diagnostics/memory.js";
 import type { PrecisionDTypes } from "../precision/precision.js";
 import type { TrainerView } from "../trainer-view.js";
 import { paintFor, plainPaint, streamKind, type OutputStream, type Paint } from "../ui/ansi.js";

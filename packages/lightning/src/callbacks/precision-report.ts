@@ -1,6 +1,7 @@
 import { atMost, ArgumentError, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { observeStep } from "../diagnostics/observe-step.js";
+import { keepReport } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
@@ -57,7 +58,7 @@ export class PrecisionReport extends Callback {
     const step = trainer.globalStep;
     const report = observeStep({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx, divisor: trainer.accumulateGradBatches }, { step });
     this.reports.push(report);
-    trainer.precision.keepReport(report);
+    keepReport(trainer.precision, report);
     if (!trainer.isGlobalZero) return;
     if (this.#options.path !== undefined) report.save(this.#options.path.replaceAll("{step}", String(step)));
     const stream = this.#options.stream ?? process.stdout;

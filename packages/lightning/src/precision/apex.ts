@@ -2,7 +2,8 @@ import { atMost, GradScaler, NbitError, optim, scope, words } from "@nbit/torch"
 import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, levelWith, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
-import { forecastMemory, type MemoryForecast, type ParameterLayout } from "./explain.js";
+import type { PrecisionDescription } from "../diagnostics/explain.js";
+import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
 import type { ClipAlgorithm } from "./clip.js";
 import { Precision } from "./precision.js";
 import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
@@ -170,24 +171,25 @@ export class ApexPrecision extends Precision {
   override get lastStepSkipped(): boolean {
     return this.#lastSkipped;
   }
-  protected override get lossScaling(): string {
-    if (this.options.enabled === false) return "none: APEX is not enabled";
+  override describe(): PrecisionDescription {
+    if (this.options.enabled === false) return { lossScaling: "none: APEX is not enabled" };
     const scaler = this.#amp?.lossScalers[0];
-    return scaler === undefined ? `APEX ${this.options.optLevel}` : scaler.dynamic ? `dynamic, now ${scaler.lossScale}` : `static ${scaler.lossScale}`;
+    if (scaler === undefined) return { lossScaling: `APEX ${this.options.optLevel}` };
+    return { lossScaling: `${scaler.dynamic ? "dynamic, now" : "static"} ${scaler.lossScale}` };
   }
 
   /** By level: a float16 model with or without float32 masters, which then have the gradients and the state. */
-  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+  override memoryLayout(module: nn.Module): MemoryLayout {
     const { castModelType, keepBatchnormFp32, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
     const kept = new Set<Tensor>();
     if (keepBatchnormFp32 === true) for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
     const wide: ParameterLayout = { parameter: "float32", master: null, gradient: "float32", state: "float32" };
     const dtype = castModelType ?? "float32";
     const cast: ParameterLayout = dtype === "float16" && masterWeights === true ? { ...wide, parameter: dtype, master: "float32", shownGradient: dtype } : { parameter: dtype, master: null, gradient: dtype, state: dtype };
-    const behind = new Map<Tensor, Tensor>();
+    const parameters = new Map<Tensor, Tensor>();
     const amp = this.#amp;
-    if (amp !== null) for (const o of this.optimizers) this.mainParams(o).forEach((m, i) => behind.set(m, amp.modelParams(o)[i] ?? m));
-    return forecastMemory(module, (p) => (kept.has(p) ? wide : cast), optimizers, (p) => behind.get(p) ?? p);
+    if (amp !== null) for (const o of this.optimizers) this.mainParams(o).forEach((m, i) => parameters.set(m, amp.modelParams(o)[i] ?? m));
+    return { dtypes: (p) => (kept.has(p) ? wide : cast), parameterOf: (p) => parameters.get(p) ?? p };
   }
 
   override gradientOf(parameter: Tensor): Tensor | null {

@@ -1,10 +1,10 @@
 import { convertToFloat8, FLOAT8_OPTIONS, type ConversionReport, type ConvertToFloat8Options } from "@nbit/lowbit";
 import { atMost, checkOptions, kinds, type DType, type nn, type OptionNames } from "@nbit/torch";
+import type { PrecisionDescription } from "../diagnostics/explain.js";
 import { misconfigured } from "../errors.js";
 import { warn } from "../warnings.js";
 import type { PrecisionEntry } from "./entry.js";
-import { Explanation } from "./explain.js";
-import { allIn, checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
+import { allIn, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
 declare module "./names.js" {
@@ -70,16 +70,11 @@ export class Float8Precision extends TruePrecision {
     if (!runs) warn("WARN_FLOAT8_NOTHING", `precision ${JSON.stringify(this.name)}: no layer runs in float8, everything runs in ${this.dtype}.${report.layers.length === 0 ? " The module has no linear layers." : ` ${report.layers.map((l) => `${l.path}: ${l.reason}`).join("; ")}.`}`);
   }
 
-  override explain(options: ExplainOptions = {}): Explanation {
-    atMost("Float8Precision.explain", arguments, 1);
-    checkExplainOptions(options);
-    const e = super.explain({ ...options, print: false });
-    const recipe = this.#options.recipe ?? "tensorwise";
-    const inFloat8 = this.#conversion?.layers.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;
-    const what = inFloat8 === undefined ? `products of linear layers in float8, recipe ${recipe}` : `products of ${inFloat8} of ${this.#conversion?.layers.length} layers in float8, recipe ${recipe}`;
-    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory, e.modules, e.optimizerState);
-    if (options.print !== false) console.log(explanation.toString());
-    return explanation;
+  override describe(): PrecisionDescription {
+    const layers = this.#conversion?.layers;
+    const inFloat8 = layers?.filter((l) => l.converted || l.reason.startsWith("float8 already")).length;
+    const which = layers === undefined ? "linear layers" : `${inFloat8} of ${layers.length} layers`;
+    return { reasons: [`products of ${which} in float8, recipe ${this.#options.recipe ?? "tensorwise"}`] };
   }
 }
 

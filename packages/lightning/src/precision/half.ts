@@ -5,7 +5,7 @@ import type { PrecisionEntry } from "./entry.js";
 import { allIn } from "./precision.js";
 import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { TruePrecision } from "./true.js";
-import { UpdateWatch } from "./vanishing.js";
+import { UpdateWatch } from "../diagnostics/vanishing.js";
 
 declare module "./names.js" {
   interface PrecisionNames {

@@ -1,8 +1,9 @@
 import { amp, atMost, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
+import type { PrecisionDescription } from "../diagnostics/explain.js";
+import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { PrecisionEntry } from "./entry.js";
-import type { MemoryForecast } from "./explain.js";
 import { allIn, Precision } from "./precision.js";
 import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
@@ -151,8 +152,8 @@ export class MixedPrecision extends Precision {
     return amp.autocast(this.#region, () => this.#casts.run(fn));
   }
 
-  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    return this.#casts.forecast(module, super.forecast(module, optimizers));
+  override memoryLayout(module: nn.Module): MemoryLayout {
+    return { dtypes: this.dtypes, casts: this.#casts.forecast(module) };
   }
 
   override outside<T>(fn: () => T): T {
@@ -269,8 +270,8 @@ export class MixedPrecision extends Precision {
     return this.scaler === null ? null : this.scaler.getScale();
   }
 
-  protected override get lossScaling(): string {
-    return this.scaler === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.scaler.getScale()}`;
+  override describe(): PrecisionDescription {
+    return { lossScaling: this.scaler === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.scaler.getScale()}` };
   }
 
   override stateDict(): Record<string, unknown> | null {

@@ -1,10 +1,11 @@
 import { amp, atMost, checkArguments, checkOptions, getDefaultDtype, kinds, type OptionNames, setDefaultDtype, words } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
+import type { PrecisionDescription } from "../diagnostics/explain.js";
+import { bytesOf } from "../diagnostics/memory.js";
+import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { Batch } from "../types.js";
-import { bytesOf, forecastMemory } from "./explain.js";
-import type { MemoryForecast } from "./explain.js";
 import { availablePrecisions, entryNamed, parsePrecision } from "./catalogue.js";
 import { autocasts } from "./entry.js";
 import type { PrecisionEntry } from "./entry.js";
@@ -261,15 +262,14 @@ export class PerModulePrecision extends Precision {
   override loadStateDict(state: Record<string, unknown>): void {
     this.#steps.loadStateDict(state);
   }
-  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    return this.#casts.forecast(module, forecastMemory(module, (p) => ({ parameter: p.dtype, master: null, gradient: p.dtype, state: p.dtype }), optimizers));
+  override memoryLayout(module: nn.Module): MemoryLayout {
+    const dtypes = ({ dtype }: Tensor): ParameterLayout => ({ parameter: dtype, master: null, gradient: dtype, state: dtype });
+    return { dtypes, casts: this.#casts.forecast(module) };
   }
-  protected override get lossScaling(): string {
+  override describe(): PrecisionDescription {
     const scale = this.#steps.lossScale;
-    return scale === null ? "none" : `dynamic, now ${scale}`;
-  }
-  protected override get modulePrecisions(): readonly (readonly [string, string])[] {
-    return this.#resolved.length > 0 ? this.#resolved.map(({ name, precision }) => [name, precision]) : [...this.rules];
+    const matched = this.#resolved.map(({ name, precision }): [string, string] => [name, precision]);
+    return { modules: matched.length > 0 ? matched : [...this.rules], ...(scale === null ? {} : { lossScaling: `dynamic, now ${scale}` }) };
   }
 }
 

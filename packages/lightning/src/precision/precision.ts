@@ -1,14 +1,14 @@
-import { atMost, checkOptions, kinds, nn, optim, scope, words, type DType, type OptionNames, type Tensor } from "@nbit/torch";
+import { atMost, type DType, type nn, type optim, type Tensor } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
-import { mapTensors } from "../collections.js";
-import { MisconfigurationError } from "../errors.js";
-import { LightningModule } from "../module.js";
-import { observeStep } from "../diagnostics/observe-step.js";
+import { explainPrecision } from "../diagnostics/explain.js";
+import type { Explanation, ExplainOptions, PrecisionDescription } from "../diagnostics/explain.js";
+import { forecastOf } from "../diagnostics/memory.js";
+import type { MemoryForecast, MemoryLayout } from "../diagnostics/memory.js";
+import { reportStep } from "../diagnostics/report.js";
+import type { ReportOptions } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { Batch } from "../types.js";
 import { clipGradients, type ClipAlgorithm } from "./clip.js";
-import { forecastMemory, makeExplanation } from "./explain.js";
-import type { Explanation, MemoryForecast } from "./explain.js";
 import type { PrecisionName } from "./names.js";
 
 /** What the resolver found out, for `explain`. */
@@ -58,20 +58,6 @@ export interface BackwardParts {
 
 /** The step of a precision that never skips. */
 export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
-
-export interface ExplainOptions {
-  /** The model to forecast for; default: the one in training. */
-  readonly module?: nn.Module;
-  /** Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped. */
-  readonly optimizers?: readonly optim.Optimizer[];
-  /** Print it too. Default true. */
-  readonly print?: boolean;
-}
-/** @throws {ArgumentError} `explain: expected options among module, optimizers, print. Received: "silent".` */
-export function checkExplainOptions(options: ExplainOptions): void {
-  checkOptions("explain", options, EXPLAIN);
-}
-const EXPLAIN: OptionNames<ExplainOptions> = { module: kinds.instanceOf("a module", nn.Module), optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)), print: kinds.flag };
 
 /**
  * How numbers are represented and where they are converted. One subclass per precision, which overrides only what differs.
@@ -219,48 +205,6 @@ export abstract class Precision {
     return null;
   }
 
-  /** What {@link report} returns when it is asked for nothing else. */
-  #latestReport: StepPrecision | null = null;
-
-  /** @internal */
-  keepReport(report: StepPrecision): void {
-    this.#latestReport = report;
-  }
-
-  /**
-   * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
-   *
-   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, returns the latest
-   * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
-   *
-   * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`
-   * @example trainer.precision.report({ batch }).module("layers.0")?.operators[0]?.dtype; // "bfloat16"
-   */
-  report(options: { readonly batch?: Batch; readonly print?: boolean } = {}): StepPrecision {
-    const report = options.batch === undefined ? this.#latestReport : this.#observe(options.batch);
-    if (report === null) throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", words("neither"), "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.", "ERR_NO_REPORT");
-    this.#latestReport = report;
-    if (options.print !== false) console.log(report.toString());
-    return report;
-  }
-
-  #observe(batch: Batch): StepPrecision {
-    const { module, context } = this;
-    if (!(module instanceof LightningModule)) throw new MisconfigurationError("report", "a module in training", module, "Call trainer.fit first.", "ERR_NOT_ATTACHED");
-    const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
-    const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
-    module.train();
-    try {
-      return scope(() => {
-        const converted = this.convertsInput ? this.convertInput(batch) : batch;
-        const moved = mapTensors(converted, (tensor) => tensor.to(device));
-        return observeStep({ module, precision: this, device, batch: moved, batchIdx: 0 }, { step: module.globalStep });
-      });
-    } finally {
-      for (const [m, was] of training) m.training = was;
-    }
-  }
-
   /** The true gradient of a module's parameter, as precisely as it is held: what a checkpoint within a window keeps. */
   gradientOf(parameter: Tensor): Tensor | null {
     return parameter.grad;
@@ -277,19 +221,32 @@ export abstract class Precision {
 
   loadStateDict(_state: Record<string, unknown>): void {}
 
+  /** What diagnostics say of it beyond its dtypes. */
+  describe(): PrecisionDescription {
+    return {};
+  }
+
+  /** What it holds of a module between two steps, for {@link forecast}. */
+  memoryLayout(_module: nn.Module): MemoryLayout {
+    return { dtypes: this.dtypes };
+  }
+
   /** Bytes that training will hold between two steps, without activations. */
   forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    return forecastMemory(module, this.dtypes, optimizers);
+    return forecastOf(this, module, optimizers);
   }
 
-  /** Modules with a precision of their own, for `explain`. */
-  protected get modulePrecisions(): readonly (readonly [string, string])[] {
-    return [];
-  }
-
-  /** One line on loss scaling, for `explain`. */
-  protected get lossScaling(): string {
-    return "none";
+  /**
+   * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
+   *
+   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, returns the latest
+   * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
+   *
+   * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`
+   * @example trainer.precision.report({ batch }).module("layers.0")?.operators[0]?.dtype; // "bfloat16"
+   */
+  report(options: ReportOptions = {}): StepPrecision {
+    return reportStep(this, this.module, options);
   }
 
   /**
@@ -301,20 +258,6 @@ export abstract class Precision {
    */
   explain(options: ExplainOptions = {}): Explanation {
     atMost("explain", arguments, 1);
-    checkExplainOptions(options);
-    const module = options.module ?? this.module;
-    const optimizers = options.optimizers ?? this.optimizers;
-    const explanation = makeExplanation({
-      name: this.name,
-      plugin: this.constructor.name,
-      dtypes: this.dtypes,
-      lossScaling: this.lossScaling,
-      context: this.context,
-      memory: module === null ? null : this.forecast(module, optimizers),
-      modules: this.modulePrecisions,
-      optimizers,
-    });
-    if (options.print !== false) console.log(explanation.toString());
-    return explanation;
+    return explainPrecision(this, { module: this.module, optimizers: this.optimizers }, options);
   }
 }

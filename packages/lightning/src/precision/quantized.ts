@@ -1,9 +1,10 @@
 import { atMost, checkOptions, kinds, type OptionNames, words } from "@nbit/torch";
 import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
 import type { nn, optim } from "@nbit/torch";
+import type { PrecisionDescription } from "../diagnostics/explain.js";
+import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
-import { Explanation, type MemoryForecast } from "./explain.js";
-import { allIn, checkExplainOptions, type ExplainOptions, type PrecisionDTypes } from "./precision.js";
+import { allIn, type PrecisionDTypes } from "./precision.js";
 import { TruePrecision } from "./true.js";
 
 export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, "format"> {
@@ -56,21 +57,16 @@ export class QuantizedPrecision extends TruePrecision {
       throw new MisconfigurationError("QuantizedPrecision", "something that learns beside the quantized weights", words("a module whose parameters are all frozen"), "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.", "ERR_PRECISION_FROZEN");
   }
 
-  override forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
-    const forecast = super.forecast(module, optimizers);
+  override memoryLayout(module: nn.Module): MemoryLayout {
     let codes = 0;
     for (const m of module.modules()) if (m instanceof QuantizedLinear) codes += m.weightBytes;
-    return { ...forecast, parameters: forecast.parameters + codes, total: forecast.total + codes };
+    return { dtypes: this.dtypes, otherWeights: codes };
   }
 
-  override explain(options: ExplainOptions = {}): Explanation {
-    atMost("QuantizedPrecision.explain", arguments, 1);
-    checkExplainOptions(options);
-    const e = super.explain({ ...options, print: false });
-    const { format } = this.#options;
-    const what = this.#conversion === null ? `weights of linear layers frozen in ${format}` : `weights of ${this.#conversion.layers.filter((l) => l.converted || l.reason.startsWith("quantized already")).length} of ${this.#conversion.layers.length} linear layers frozen in ${format}`;
-    const explanation = new Explanation(e.requested, e.name, e.plugin, [...e.reasons, what], e.dtypes, e.lossScaling, e.device, e.support, e.memory, e.modules, e.optimizerState);
-    if (options.print !== false) console.log(explanation.toString());
-    return explanation;
+  override describe(): PrecisionDescription {
+    const layers = this.#conversion?.layers;
+    const quantized = layers?.filter((l) => l.converted || l.reason.startsWith("quantized already")).length;
+    const which = layers === undefined ? "linear layers" : `${quantized} of ${layers.length} linear layers`;
+    return { reasons: [`weights of ${which} frozen in ${this.#options.format}`] };
   }
 }

@@ -1,7 +1,6 @@
 import { amp, nn } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
-import type { MemoryForecast } from "./explain.js";
 
 /** Layers whose weights no matrix operator takes. An embedding's may be those of a head, too. */
 const UNCAST = [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm] as const;
@@ -32,16 +31,14 @@ export class RunCasts {
     return this.#casts?.bytes ?? 0;
   }
 
-  /** With two bytes for each float32 weight that a matrix operator may take: the most that there will be. */
-  forecast(module: nn.Module, without: MemoryForecast): MemoryForecast {
-    if (!this.#wanted) return without;
+  /** Two bytes for each float32 weight that a matrix operator may take: the most that there will be. */
+  forecast(module: nn.Module): number {
+    if (!this.#wanted) return 0;
     const cast = new Set<Tensor>();
     for (const layer of module.modules()) {
       if (UNCAST.some((type) => layer instanceof type)) continue;
       for (const [, parameter] of layer.namedParameters({ recurse: false })) if (parameter.dtype === "float32") cast.add(parameter);
     }
-    let casts = 0;
-    for (const parameter of cast) casts += 2 * parameter.numel();
-    return { ...without, casts, total: without.total + casts };
+    return [...cast].reduce((bytes, parameter) => bytes + 2 * parameter.numel(), 0);
   }
 }

@@ -1,6 +1,7 @@
-import { atMost, checkArguments, dtypeKind, kinds, nn, optim, plainText } from "@nbit/torch";
+/** What training holds between two steps, in bytes, found out before it runs. */
+import { atMost, checkArguments, dtypeKind, kinds, nn, optim } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
-import type { PrecisionContext, PrecisionDTypes } from "./precision.js";
+import type { Precision, PrecisionDTypes } from "../precision/precision.js";
 
 /** Bytes that training will hold, without activations. */
 export interface MemoryForecast {
@@ -25,75 +26,23 @@ export interface ParameterLayout {
   readonly state: DType;
 }
 
-export interface ExplanationInput {
-  readonly name: string;
-  readonly plugin: string;
-  readonly dtypes: PrecisionDTypes;
-  readonly lossScaling: string;
-  readonly context: PrecisionContext | null;
-  /** Null until there is a module to forecast for. */
-  readonly memory: MemoryForecast | null;
-  readonly modules: readonly (readonly [string, string])[];
-  readonly optimizers: readonly optim.Optimizer[];
+/** What a precision holds, for a forecast. */
+export interface MemoryLayout {
+  /** Of all parameters, or of each. */
+  readonly dtypes: PrecisionDTypes | ((parameter: Tensor) => ParameterLayout);
+  /** The model's parameter whose master an optimizer steps. Default: no masters have taken the place of parameters yet. */
+  readonly parameterOf?: (stepped: Tensor) => Tensor;
+  /** Bytes of weights that are no parameters. Default 0. */
+  readonly otherWeights?: number;
+  /** Bytes of casts that are kept from step to step. Default 0. */
+  readonly casts?: number;
 }
 
-/** What `precision.explain()` found. `toString()` is the table. */
-export class Explanation {
-  constructor(
-    readonly requested: unknown,
-    readonly name: string,
-    readonly plugin: string,
-    readonly reasons: readonly string[],
-    readonly dtypes: PrecisionDTypes,
-    readonly lossScaling: string,
-    readonly device: string,
-    readonly support: string,
-    /** Null until there is a module to forecast for. */
-    readonly memory: MemoryForecast | null,
-    /** Modules, or patterns of them, with a precision of their own. */
-    readonly modules: readonly (readonly [name: string, precision: string])[] = [],
-    /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
-    readonly optimizerState: string = dtypes.optimizerState,
-  ) {}
-
-  toString(): string {
-    const rows: [string, string][] = [
-      ["asked", this.requested === undefined || this.requested === null ? "(default)" : String(this.requested)],
-      ["runs", `${this.name} (${this.plugin})`],
-      ...this.reasons.map((reason): [string, string] => ["because", reason]),
-      ["device", `${this.device}: ${this.support}`],
-      ["parameters", this.dtypes.parameters],
-      ["compute", this.dtypes.compute],
-      ["gradients", this.dtypes.gradients],
-      ["optimizer state", this.optimizerState],
-      ["checkpoint", this.dtypes.checkpoint],
-      ["loss scaling", this.lossScaling],
-      ...this.modules.map(([name, precision]): [string, string] => ["modules", `${plainText(name)}: ${precision}`]),
-    ];
-    if (this.memory !== null) {
-      const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;
-      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`]);
-    }
-    const width = Math.max(...rows.map(([label]) => label.length));
-    return rows.map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`).join("\n");
-  }
-}
-
-export function makeExplanation(input: ExplanationInput): Explanation {
-  const { context } = input;
-  return new Explanation(
-    context?.requested ?? null,
-    input.name,
-    input.plugin,
-    context?.reasons ?? [],
-    input.dtypes,
-    input.lossScaling,
-    context?.accelerator.name ?? "unknown",
-    context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
-    input.memory,
-    input.modules,
-    [...new Set(input.optimizers.map((o) => o.stateFormat ?? input.dtypes.optimizerState))].join("; ") || input.dtypes.optimizerState,
-  );
+/** Bytes that training in a precision will hold between two steps, without activations. */
+export function forecastOf(precision: Precision, module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+  const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = precision.memoryLayout(module);
+  const forecast = forecastMemory(module, dtypes, optimizers, parameterOf);
+  return { ...forecast, parameters: forecast.parameters + otherWeights, casts, total: forecast.total + otherWeights + casts };
 }
 
 /** Bytes per element of the floating dtypes that parameters and gradients may have. */
@@ -179,15 +128,4 @@ function statesPerElement(group: object): number {
   const momentum = has("momentum");
   if (typeof momentum === "number" && momentum > 0) states += 1;
   return states;
-}
-
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }

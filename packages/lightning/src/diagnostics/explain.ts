@@ -1,0 +1,144 @@
+import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
+import type { OptionNames } from "@nbit/torch";
+import type { Precision, PrecisionDTypes } from "../precision/precision.js";
+import type { MemoryForecast } from "./memory.js";
+
+export interface ExplainOptions {
+  /** The model to forecast for; default: the one in training. */
+  readonly module?: nn.Module;
+  /** Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped. */
+  readonly optimizers?: readonly optim.Optimizer[];
+  /** Print it too. Default true. */
+  readonly print?: boolean;
+}
+const EXPLAIN: OptionNames<ExplainOptions> = {
+  module: kinds.instanceOf("a module", nn.Module),
+  optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
+  print: kinds.flag,
+};
+
+/** What a precision says of itself beyond its dtypes. */
+export interface PrecisionDescription {
+  /** One line. Default "none". */
+  readonly lossScaling?: string;
+  /** Modules, or patterns of them, with a precision of their own. */
+  readonly modules?: readonly (readonly [name: string, precision: string])[];
+  /** What else runs, a phrase each. */
+  readonly reasons?: readonly string[];
+}
+
+/** All that an explanation says. */
+export interface ExplanationFields {
+  /** As the user spelled it; null when a plugin was given. */
+  readonly requested: unknown;
+  readonly name: string;
+  readonly plugin: string;
+  readonly reasons: readonly string[];
+  readonly dtypes: PrecisionDTypes;
+  readonly lossScaling: string;
+  readonly device: string;
+  readonly support: string;
+  /** Null until there is a module to forecast for. */
+  readonly memory: MemoryForecast | null;
+  /** Modules, or patterns of them, with a precision of their own. */
+  readonly modules: readonly (readonly [name: string, precision: string])[];
+  /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
+  readonly optimizerState: string;
+}
+
+/** What `precision.explain()` found. `toString()` is the table. */
+export class Explanation implements ExplanationFields {
+  readonly requested: ExplanationFields["requested"];
+  readonly name: ExplanationFields["name"];
+  readonly plugin: ExplanationFields["plugin"];
+  readonly reasons: ExplanationFields["reasons"];
+  readonly dtypes: ExplanationFields["dtypes"];
+  readonly lossScaling: ExplanationFields["lossScaling"];
+  readonly device: ExplanationFields["device"];
+  readonly support: ExplanationFields["support"];
+  readonly memory: ExplanationFields["memory"];
+  readonly modules: ExplanationFields["modules"];
+  readonly optimizerState: ExplanationFields["optimizerState"];
+
+  constructor(fields: ExplanationFields) {
+    this.requested = fields.requested;
+    this.name = fields.name;
+    this.plugin = fields.plugin;
+    this.reasons = fields.reasons;
+    this.dtypes = fields.dtypes;
+    this.lossScaling = fields.lossScaling;
+    this.device = fields.device;
+    this.support = fields.support;
+    this.memory = fields.memory;
+    this.modules = fields.modules;
+    this.optimizerState = fields.optimizerState;
+  }
+
+  toString(): string {
+    const rows: [string, string][] = [
+      ["asked", this.requested === undefined || this.requested === null ? "(default)" : String(this.requested)],
+      ["runs", `${this.name} (${this.plugin})`],
+      ...this.reasons.map((reason): [string, string] => ["because", reason]),
+      ["device", `${this.device}: ${this.support}`],
+      ["parameters", this.dtypes.parameters],
+      ["compute", this.dtypes.compute],
+      ["gradients", this.dtypes.gradients],
+      ["optimizer state", this.optimizerState],
+      ["checkpoint", this.dtypes.checkpoint],
+      ["loss scaling", this.lossScaling],
+      ...this.modules.map(([name, precision]): [string, string] => ["modules", `${plainText(name)}: ${precision}`]),
+    ];
+    if (this.memory !== null) {
+      const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;
+      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`]);
+    }
+    const width = Math.max(...rows.map(([label]) => label.length));
+    return rows.map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`).join("\n");
+  }
+}
+
+/**
+ * Explain a precision, with a forecast for what is in training unless options name a model. Prints it, unless `print` is false.
+ *
+ * @throws {ArgumentError} `explain: expected options among module, optimizers, print. Received: "silent".`
+ */
+export function explainPrecision(precision: Precision, training: TrainingParts, options: ExplainOptions): Explanation {
+  checkOptions("explain", options, EXPLAIN);
+  const { context, dtypes } = precision;
+  const module = options.module ?? training.module;
+  const optimizers = options.optimizers ?? training.optimizers;
+  const { lossScaling = "none", modules = [], reasons = [] } = precision.describe();
+  const states = new Set(optimizers.map((optimizer) => optimizer.stateFormat ?? dtypes.optimizerState));
+  const explanation = new Explanation({
+    requested: context?.requested ?? null,
+    name: precision.name,
+    plugin: precision.constructor.name,
+    reasons: [...(context?.reasons ?? []), ...reasons],
+    dtypes,
+    lossScaling,
+    device: context?.accelerator.name ?? "unknown",
+    support: context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
+    memory: module === null ? null : precision.forecast(module, optimizers),
+    modules,
+    optimizerState: [...states].join("; ") || dtypes.optimizerState,
+  });
+  if (options.print !== false) console.log(explanation.toString());
+  return explanation;
+}
+
+/** What a precision was connected to last. */
+export interface TrainingParts {
+  readonly module: nn.Module | null;
+  readonly optimizers: readonly optim.Optimizer[];
+}
+
+function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
