@@ -47,7 +47,8 @@ test("an option of the Trainer under another name: the nearest, what to use inst
   const given = (options: object) => () => make(Trainer)({ ...QUIET, ...options });
   await fails(given({ max_epochs: 3 }), "ERR_TRAINER_OPTION", 'Trainer: expected the option maxEpochs. Received: "max_epochs".');
   await fails(given({ gpus: 1 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.');
-  await fails(given({ strategy: "ddp" }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "strategy". There is one strategy: a single device.');
+  await fails(given({ strategy: "ddp" }), "ERR_STRATEGY_UNKNOWN", 'Trainer: expected strategy to be one of "auto", "single_device", or a Strategy. Received: "ddp". Add others with registerStrategy(name, create).');
+  await fails(given({ numNodes: 2 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "numNodes". There is one strategy: a single device.');
   await fails(given({ enableProgressBar: "no" }), "ERR_TRAINER_OPTION", 'Trainer: expected enableProgressBar to be one of true, false. Received: "no".');
   await fails(given({ defaultRootDir: 3 }), "ERR_TRAINER_OPTION", "Trainer: expected defaultRootDir to be a folder. Received: 3.");
   await fails(given({ logger: "csv" }), "ERR_LOGGER", 'Trainer: expected logger to be true, false, a Logger or a list of them. Received: "csv". Such as new CSVLogger("logs").');

@@ -92,6 +92,8 @@ export { CPUAccelerator } from "./accelerators/cpu.js";
 export { CUDAAccelerator } from "./accelerators/cuda.js";
 export { TPUAccelerator } from "./accelerators/tpu.js";
 export { registerAccelerator } from "./accelerators/registry.js";
+export { registerStrategy } from "./strategies/registry.js";
+export type { StrategyMaker } from "./strategies/registry.js";
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
 export type { Strategy } from "./strategies/strategy.js";
 

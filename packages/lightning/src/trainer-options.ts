@@ -10,6 +10,7 @@ import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
 import type { Precision } from "./precision/precision.js";
 import type { AmpLevel } from "./precision/entry.js";
+import type { Strategy } from "./strategies/strategy.js";
 
 /**
  * Options of a Trainer: Lightning's, in camelCase.
@@ -21,6 +22,8 @@ export interface TrainerOptions {
   readonly accelerator?: string | Accelerator;
   /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
   readonly devices?: string | number | readonly number[];
+  /** How the module is placed, and how processes act together: "auto" (default), "single_device", the name of a registered strategy, or a Strategy. */
+  readonly strategy?: string | Strategy;
   /**
    * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true" (everything in 16 bits), "float8" (float8 products), "auto" (what the device computes natively).
    * `trainer.precision.explain()` says what a choice means here.
@@ -153,7 +156,7 @@ export interface ResolvedOptions {
 }
 
 const NAMES: OptionNames<TrainerOptions> = {
-  accelerator: true, devices: true, precision: true, validationPrecision: true, ampBackend: true, ampLevel: true, plugins: true, maxEpochs: true,
+  accelerator: true, devices: true, precision: true, validationPrecision: true, ampBackend: true, ampLevel: true, plugins: true, strategy: true, maxEpochs: true,
   minEpochs: true, maxSteps: true, minSteps: true, maxTime: true, limitTrainBatches: true, limitValBatches: true, limitTestBatches: true, limitPredictBatches: true,
   valCheckInterval: true, checkValEveryNEpoch: true, numSanityValSteps: true, accumulateGradBatches: true, gradientClipVal: true, gradientClipAlgorithm: true, onSkippedStep: true, logEveryNSteps: true,
   logger: true, callbacks: true, enableCheckpointing: true, enableProgressBar: true, enableModelSummary: true, cudaGraph: true, detectNonFinite: true, deterministic: true,
@@ -164,7 +167,6 @@ const NAMES: OptionNames<TrainerOptions> = {
 const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     gpus: 'Use accelerator: "cuda" and devices: 1.',
-    strategy: "There is one strategy: a single device.",
     numNodes: "There is one strategy: a single device.",
     syncBatchnorm: "There is one strategy: a single device.",
     useDistributedSampler: "There is one strategy: a single device.",

@@ -13,7 +13,7 @@ import type { Run } from "./run.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { ResolvedOptions } from "./trainer-options.js";
 import type { TrainerView } from "./trainer-view.js";
-import type { StepOutcome, TrainerFn, TrainerState as State, TrainerStatus } from "./types.js";
+import type { StepOutcome, TrainerState as State, TrainerStatus } from "./types.js";
 
 /** What callbacks, loggers and modules see of a Trainer: everything is read from the run in progress. */
 export abstract class TrainerState implements TrainerView {
@@ -32,10 +32,9 @@ export abstract class TrainerState implements TrainerView {
   protected lastFit: FitProgress | null = null;
   protected attached: LightningModule | null = null;
   protected status: TrainerStatus = "initializing";
-  protected fn: TrainerFn | null = null;
 
   get state(): State {
-    return { fn: this.fn, status: this.status, stage: this.active?.stage ?? null };
+    return { fn: this.active?.fn ?? null, status: this.status, stage: this.active?.stage ?? null };
   }
   get lightningModule(): LightningModule {
     if (this.attached === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");

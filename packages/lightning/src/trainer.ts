@@ -37,7 +37,7 @@ import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
 import type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
-import { SingleDeviceStrategy } from "./strategies/single-device.js";
+import { resolveStrategy } from "./strategies/registry.js";
 import type { Strategy } from "./strategies/strategy.js";
 import { checkTrainerOptions, resolveOptions } from "./trainer-options.js";
 import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
@@ -77,7 +77,7 @@ export class Trainer extends TrainerState {
     this.precision = resolvePrecision(settings);
     const forValidation = { ...settings, precision: validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [] };
     this.validationPrecision = validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
-    this.strategy = new SingleDeviceStrategy(this.accelerator.device(deviceIndex));
+    this.strategy = resolveStrategy(options.strategy ?? "auto", this.accelerator.device(deviceIndex));
     this.resolved = resolveOptions(options, options.maxTime !== undefined);
     this.callbacks = configureCallbacks(options, this.resolved);
     this.loggers = configureLoggers(options, this.resolved);
@@ -148,7 +148,7 @@ export class Trainer extends TrainerState {
     const { ckptPath, ckptDtype } = options;
     const module = model ?? this.attached;
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
-    if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
+    if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.state.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
     const path = selectCheckpoint(this, ckptPath);
     const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.board);
     const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
@@ -162,7 +162,6 @@ export class Trainer extends TrainerState {
     this.attached = module;
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     this.active = run;
-    this.fn = fn;
     this.status = "running";
     this.shouldStop = false;
     attachHost(module, run);

@@ -16,6 +16,7 @@ const flag = (takes: readonly Kind[], summary: string): Flag => ({ takes, summar
 const TRAINER: Readonly<Record<Exclude<keyof TrainerOptions, "callbacks" | "plugins">, Flag>> = {
   accelerator: flag(["text"], "cpu, cuda, auto"),
   devices: flag(["text"], '"1" is a count, "0," a list of indices'),
+  strategy: flag(["text"], "auto, single_device"),
   precision: flag(["text"], "32, 64, 16, bf16, 16-true, bf16-true, auto, …"),
   validationPrecision: flag(["text"], "the precision of validation, where it differs"),
   ampBackend: flag(["text"], "native or apex"),

@@ -5,7 +5,7 @@ import type { Strategy } from "./strategy.js";
 
 /** One process, one device. */
 export class SingleDeviceStrategy implements Strategy {
-  readonly name = "single_device";
+  readonly name: string = "single_device";
   readonly globalRank = 0;
   readonly worldSize = 1;
   readonly isGlobalZero = true;
