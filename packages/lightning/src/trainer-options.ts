@@ -193,40 +193,59 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   if (options.defaultRootDir !== undefined && typeof options.defaultRootDir !== "string") throw new MisconfigurationError("Trainer", "defaultRootDir to be a folder", options.defaultRootDir, undefined, "ERR_TRAINER_OPTION");
 }
 
-/** Checks every option's value and fills in defaults. Nothing is started. */
-export function resolveOptions(options: TrainerOptions, hasTimer: boolean): ResolvedOptions {
-  const fastDevRun = options.fastDevRun === true ? 1 : (options.fastDevRun ?? false);
-  if (fastDevRun !== false) whole("fastDevRun", fastDevRun, 1);
-  const fast = fastDevRun === false ? undefined : fastDevRun;
-
-  const maxSteps = whole("maxSteps", fast ?? options.maxSteps ?? -1, -1);
-  const unlimited = maxSteps !== -1 || hasTimer;
-  const minSteps = whole("minSteps", options.minSteps ?? 0, 0);
-  const gradientClipVal = options.gradientClipVal ?? null;
-  if (gradientClipVal !== null && !(gradientClipVal > 0 && Number.isFinite(gradientClipVal))) {
-    throw new MisconfigurationError("Trainer", "gradientClipVal to be finite and > 0, or null", gradientClipVal, undefined, "ERR_TRAINER_OPTION");
-  }
+/** What `fastDevRun: n` makes of the other options: one epoch of n batches of everything, and no more. */
+function inFastDevRun(n: number, options: TrainerOptions): TrainerOptions {
+  const { valCheckInterval: _, ...rest } = options;
   return {
-    maxEpochs: whole("maxEpochs", fast === undefined ? (options.maxEpochs ?? (unlimited ? -1 : 1000)) : 1, -1),
+    ...rest,
+    maxEpochs: 1,
+    maxSteps: n,
+    limitTrainBatches: n,
+    limitValBatches: n,
+    limitTestBatches: n,
+    limitPredictBatches: n,
+    checkValEveryNEpoch: options.checkValEveryNEpoch === null ? null : 1,
+    numSanityValSteps: 0,
+  };
+}
+
+/** Null, or finite and > 0. */
+function clipValue(value: number | null): number | null {
+  if (value === null || (value > 0 && Number.isFinite(value))) return value;
+  throw new MisconfigurationError("Trainer", "gradientClipVal to be finite and > 0, or null", value, undefined, "ERR_TRAINER_OPTION");
+}
+
+/** Checks every option's value and fills in defaults. Nothing is started. */
+export function resolveOptions(given: TrainerOptions, hasTimer: boolean): ResolvedOptions {
+  const fastDevRun = given.fastDevRun === true ? 1 : (given.fastDevRun ?? false);
+  if (fastDevRun !== false) whole("fastDevRun", fastDevRun, 1);
+  const options = fastDevRun === false ? given : inFastDevRun(fastDevRun, given);
+
+  const maxSteps = whole("maxSteps", options.maxSteps ?? -1, -1);
+  const epochs = maxSteps !== -1 || hasTimer ? -1 : 1000;
+  const minSteps = whole("minSteps", options.minSteps ?? 0, 0);
+  const { checkValEveryNEpoch = 1, deterministic = false, benchmark = deterministic === true ? false : undefined } = options;
+  return {
+    gradientClipVal: clipValue(options.gradientClipVal ?? null),
+    maxEpochs: whole("maxEpochs", options.maxEpochs ?? epochs, -1),
     minEpochs: whole("minEpochs", options.minEpochs ?? (minSteps > 0 ? 1 : 0), 0),
     maxSteps,
     minSteps,
-    limitTrainBatches: limit("limitTrainBatches", fast ?? options.limitTrainBatches),
-    limitValBatches: limit("limitValBatches", fast ?? options.limitValBatches),
-    limitTestBatches: limit("limitTestBatches", fast ?? options.limitTestBatches),
-    limitPredictBatches: limit("limitPredictBatches", fast ?? options.limitPredictBatches),
-    valCheckInterval: fast === undefined ? interval("valCheckInterval", options.valCheckInterval) : undefined,
-    checkValEveryNEpoch: options.checkValEveryNEpoch === null ? null : whole("checkValEveryNEpoch", fast === undefined ? (options.checkValEveryNEpoch ?? 1) : 1, 1),
-    numSanityValSteps: sanity(fast === undefined ? (options.numSanityValSteps ?? 2) : 0),
+    limitTrainBatches: limit("limitTrainBatches", options.limitTrainBatches),
+    limitValBatches: limit("limitValBatches", options.limitValBatches),
+    limitTestBatches: limit("limitTestBatches", options.limitTestBatches),
+    limitPredictBatches: limit("limitPredictBatches", options.limitPredictBatches),
+    valCheckInterval: interval("valCheckInterval", options.valCheckInterval),
+    checkValEveryNEpoch: checkValEveryNEpoch === null ? null : whole("checkValEveryNEpoch", checkValEveryNEpoch, 1),
+    numSanityValSteps: sanity(options.numSanityValSteps ?? 2),
     accumulateGradBatches: whole("accumulateGradBatches", options.accumulateGradBatches ?? 1, 1),
-    gradientClipVal,
     gradientClipAlgorithm: oneOf("gradientClipAlgorithm", options.gradientClipAlgorithm ?? "norm", ["norm", "value"]),
     onSkippedStep: oneOf("onSkippedStep", options.onSkippedStep ?? "advance", ["advance", "hold"]),
     cudaGraph: options.cudaGraph ?? false,
     logEveryNSteps: whole("logEveryNSteps", options.logEveryNSteps ?? 50, 0),
     detectNonFinite: nonFinite(options.detectNonFinite),
-    deterministic: oneOf("deterministic", options.deterministic ?? false, [false, true, "warn"]),
-    benchmark: options.benchmark === undefined ? (options.deterministic === true ? false : undefined) : oneOf("benchmark", options.benchmark, [false, true]),
+    deterministic: oneOf("deterministic", deterministic, [false, true, "warn"]),
+    benchmark: benchmark === undefined ? undefined : oneOf("benchmark", benchmark, [false, true]),
     inferenceMode: options.inferenceMode ?? true,
     defaultRootDir: options.defaultRootDir ?? process.cwd(),
     fastDevRun,

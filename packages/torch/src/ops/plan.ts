@@ -91,53 +91,49 @@ export { isOptions };
 /** Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the graph shows the same nodes. */
 export const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));
 
+/** What values cost by their tags: 0 exact, more for a conversion; what is not listed is impossible. */
+type Costs = ReadonlyMap<number, number>;
+const exact = (...tags: readonly number[]): Costs => new Map(tags.map((tag) => [tag, 0]));
+
+/** By kind of argument. */
+const ONE: Readonly<Record<string, Costs>> = {
+  t: exact(Tag.tensor),
+  i: exact(Tag.integer, Tag.bigint),
+  f: new Map([[Tag.float, 0], [Tag.integer, 1]]),
+  s: new Map([[Tag.integer, 0], [Tag.float, 0], [Tag.bigint, 0], [Tag.complex, 0], [Tag.boolean, 1]]),
+  b: exact(Tag.boolean),
+  S: exact(Tag.string, Tag.dtype),
+  d: exact(Tag.dtype),
+  D: exact(Tag.string, Tag.device),
+  l: exact(Tag.string),
+  m: exact(Tag.string),
+  g: exact(Tag.generator),
+};
+
+/** The same of lists, by kind of their elements. */
+const LIST: Readonly<Record<string, Costs>> = {
+  t: exact(Tag.tensors),
+  i: exact(Tag.integers),
+  f: new Map([[Tag.floats, 0], [Tag.integers, 1]]),
+  s: exact(Tag.floats, Tag.integers, Tag.booleans),
+  b: exact(Tag.booleans),
+  S: exact(Tag.strings),
+};
+
+/** One number for a list of fixed size: all of its elements. */
+const REPEATED: Readonly<Record<string, Costs>> = {
+  i: new Map([[Tag.integer, 2], [Tag.bigint, 2]]),
+  f: new Map([[Tag.float, 2], [Tag.integer, 2]]),
+};
+
 /** The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible. */
 export function conversionCost(arg: Argument, tag: number): number {
   if (tag === Tag.none || tag === Tag.missing) return arg.optional === true ? 0 : Infinity;
-  if (arg.list === true) {
-    if (tag === Tag.empty) return 0;
-    switch (arg.kind) {
-      case "t":
-        return tag === Tag.tensors ? 0 : tag === Tag.maybeTensors && arg.elementOptional === true ? 0 : Infinity;
-      case "i":
-        return tag === Tag.integers ? 0 : (tag === Tag.integer || tag === Tag.bigint) && arg.size !== undefined ? 2 : Infinity;
-      case "f":
-        return tag === Tag.floats ? 0 : tag === Tag.integers ? 1 : (tag === Tag.float || tag === Tag.integer) && arg.size !== undefined ? 2 : Infinity;
-      case "s":
-        return tag === Tag.floats || tag === Tag.integers || tag === Tag.booleans ? 0 : Infinity;
-      case "b":
-        return tag === Tag.booleans ? 0 : Infinity;
-      case "S":
-        return tag === Tag.strings ? 0 : Infinity;
-      default:
-        return Infinity;
-    }
-  }
-  switch (arg.kind) {
-    case "t":
-      return tag === Tag.tensor ? 0 : Infinity;
-    case "i":
-      return tag === Tag.integer || tag === Tag.bigint ? 0 : Infinity;
-    case "f":
-      return tag === Tag.float ? 0 : tag === Tag.integer ? 1 : Infinity;
-    case "s":
-      return tag === Tag.integer || tag === Tag.float || tag === Tag.bigint || tag === Tag.complex ? 0 : tag === Tag.boolean ? 1 : Infinity;
-    case "b":
-      return tag === Tag.boolean ? 0 : Infinity;
-    case "S":
-      return tag === Tag.string || tag === Tag.dtype ? 0 : Infinity;
-    case "d":
-      return tag === Tag.dtype ? 0 : Infinity;
-    case "D":
-      return tag === Tag.string || tag === Tag.device ? 0 : Infinity;
-    case "l":
-    case "m":
-      return tag === Tag.string ? 0 : Infinity;
-    case "g":
-      return tag === Tag.generator ? 0 : Infinity;
-    default:
-      return Infinity;
-  }
+  if (arg.list !== true) return ONE[arg.kind]?.get(tag) ?? Infinity;
+  if (tag === Tag.empty) return 0;
+  if (arg.kind === "t" && tag === Tag.maybeTensors) return arg.elementOptional === true ? 0 : Infinity;
+  const repeated = arg.size === undefined ? undefined : REPEATED[arg.kind]?.get(tag);
+  return LIST[arg.kind]?.get(tag) ?? repeated ?? Infinity;
 }
 
 const strings = new Map<string, number>();
