@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { initialize, LossScaler, OPT_LEVELS, registerFloatFunction, registerHalfFunction, resolveOptLevel, type OptLevel } from "@nbit/apex";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { amp, DataLoader, keep, memory, nn, optim, randint, randn, relu, scope, seedEverything, type Tensor, tensor, TensorDataset } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 const { functional } = nn;
 
@@ -274,7 +275,7 @@ async function fit(ampLevel: OptLevel, accumulateGradBatches = 1, plain = false)
   const y = x.matmul(randn([8, 4])).argmax(1);
   const data = new DataLoader(new TensorDataset(keep(x), keep(y)), { batchSize: 32 });
   const model = new Classifier(plain);
-  const trainer = new Trainer({ accelerator: "cpu", precision: 16, ampBackend: "apex", ampLevel, maxEpochs: 10, accumulateGradBatches, gradientClipVal: 5, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
+  const trainer = new Trainer({ ...QUIET, precision: 16, ampBackend: "apex", ampLevel, maxEpochs: 10, accumulateGradBatches, gradientClipVal: 5 });
   await trainer.fit(model, { trainDataloaders: data });
   assert.equal(trainer.precision.dtypes.compute, ampLevel === "O0" ? "float32" : "float16");
   assert.match(trainer.precision.explain({ print: false }).toString(), /ApexPrecision/);

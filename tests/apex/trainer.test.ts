@@ -7,11 +7,12 @@ import { ampOf, type OptLevel } from "@nbit/apex";
 import { ApexPrecision, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, keep, nn, optim, randn, readIdx, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // small tensors
 
 const { functional } = nn;
-const QUIET: TrainerOptions = { accelerator: "cpu", precision: 16, ampBackend: "apex", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
+const OPTIONS: TrainerOptions = { ...QUIET, precision: 16, ampBackend: "apex" };
 const folder = temporaryFolder("apex");
 
 // ---------------------------------------------------------------- resuming
@@ -48,7 +49,7 @@ for (const ampLevel of ["O0", "O1", "O2", "O3"] as const) {
       const data = loader();
       const model = new Net();
       if (ckptPath !== null) seedEverything(1000); // what comes after does not matter
-      const trainer = new Trainer({ ...QUIET, ampLevel, maxEpochs: 2, accumulateGradBatches: 2, gradientClipVal: 0.5, ...options });
+      const trainer = new Trainer({ ...OPTIONS, ampLevel, maxEpochs: 2, accumulateGradBatches: 2, gradientClipVal: 0.5, ...options });
       await trainer.fit(model, { trainDataloaders: data, ckptPath });
       return { model, trainer };
     };
@@ -77,7 +78,7 @@ test("validation, a second fit and another Trainer begin from the masters, not f
   seedEverything(8);
   const data = loader();
   const model = new Net();
-  const first = new Trainer({ ...QUIET, ampLevel: "O2", maxEpochs: 1 });
+  const first = new Trainer({ ...OPTIONS, ampLevel: "O2", maxEpochs: 1 });
   await first.fit(model, { trainDataloaders: data });
   const trained = bits(model);
   await first.predict(model, { dataloaders: [randn([4, 6])] });
@@ -86,7 +87,7 @@ test("validation, a second fit and another Trainer begin from the masters, not f
   const { amp } = first.precision as ApexPrecision;
   assert.equal(ampOf(model), amp);
 
-  const second = new Trainer({ ...QUIET, ampLevel: "O0", maxEpochs: 1, limitTrainBatches: 0 });
+  const second = new Trainer({ ...OPTIONS, ampLevel: "O0", maxEpochs: 1, limitTrainBatches: 0 });
   await second.fit(model, { trainDataloaders: data });
   assert.deepEqual(bits(model), trained);
   assert.equal(model.head.weight.dtype, "float32");
@@ -94,7 +95,7 @@ test("validation, a second fit and another Trainer begin from the masters, not f
 });
 
 test("overrides reach the Trainer through the plugin; dtypes say so", async () => {
-  const { precision: _precision, ampBackend: _backend, ...rest } = QUIET;
+  const { precision: _precision, ampBackend: _backend, ...rest } = OPTIONS;
   const plugin = new ApexPrecision({ optLevel: "O2", lossScale: 128, keepBatchnormFp32: false, masterWeights: false });
   assert.deepEqual(plugin.dtypes, { parameters: "float16", compute: "float16", gradients: "float16", optimizerState: "float16", checkpoint: "float16" });
   assert.deepEqual(new ApexPrecision({ optLevel: "O2", enabled: false }).dtypes.compute, "float32");
@@ -142,7 +143,7 @@ class Digits extends LightningModule {
 
 async function accuracy(ampLevel: OptLevel | null, makeOptimizer: (params: readonly Tensor[]) => optim.Optimizer): Promise<number> {
   seedEverything(21);
-  const { ampBackend, precision, ...rest } = QUIET;
+  const { ampBackend, precision, ...rest } = OPTIONS;
   const model = new Digits(makeOptimizer);
   const trainer = new Trainer({ ...rest, ...(ampLevel === null ? { precision: 32 as const } : { ampBackend: ampBackend ?? "apex", precision: precision ?? 16, ampLevel }), maxEpochs: 4 });
   await trainer.fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true }) });
@@ -173,7 +174,7 @@ test("MNIST: small learning rates move float32 masters, and nothing in O3", asyn
     seedEverything(22);
     const model = new Digits(slow);
     const before = new Map([...model.stateDict()].map(([name, t]) => [name, t.float().clone()]));
-    await new Trainer({ ...QUIET, ampLevel, maxEpochs: 1, limitTrainBatches: 6 }).fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64 }) });
+    await new Trainer({ ...OPTIONS, ampLevel, maxEpochs: 1, limitTrainBatches: 6 }).fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64 }) });
     const weight = model.stateDict().get("net.4.weight")?.float();
     const start = ampLevel === "O3" ? before.get("net.4.weight")?.half().float() : before.get("net.4.weight");
     if (weight === undefined || start === undefined) return NaN;

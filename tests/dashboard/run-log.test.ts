@@ -9,6 +9,7 @@ import type { TrainerOptions } from "@nbit/lightning";
 import { DataLoader, mseLoss, nn, optim, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 /** What the Trainer writes is what the report reads: one run through both. */
 
@@ -42,7 +43,7 @@ async function runOf(options: TrainerOptions, name: string, given?: LightningMod
   seedEverything(3); // before the model is made: its weights come from it, too
   const model = given ?? new Line();
   const path = join(root, `${name}.jsonl`);
-  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 2, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, ...options, callbacks: new RunLog({ path, everyNSteps: 1 }) });
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 2, ...options, callbacks: new RunLog({ path, everyNSteps: 1 }) });
   try {
     await trainer.fit(model, { trainDataloaders: loader(), valDataloaders: loader() });
     await trainer.test(model, { dataloaders: loader() });
@@ -112,7 +113,7 @@ test("accumulation: one record per optimizer step, samples of all batches", asyn
 test("the log lies beside the CSV by default", async () => {
   const logger = new CSVLogger(root, { name: "beside" });
   const log = new RunLog();
-  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, logger, logEveryNSteps: 5, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: log });
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 1, logger, logEveryNSteps: 5, callbacks: log });
   await trainer.fit(new Line(), { trainDataloaders: loader(), valDataloaders: loader() });
   assert.equal(log.path, join(root, "beside", "version_0", "run.jsonl"));
   assert.deepEqual(readRunLog(log.path).steps.map((s) => s.step), [1, 5, 10]);

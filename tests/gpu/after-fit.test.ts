@@ -5,14 +5,15 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { cuda } from "@nbit/torch";
 import { Trainer, type TrainerOptions } from "@nbit/lightning";
-import { options, quiet, SmallGpt } from "./support.js";
+import { SILENT } from "../helpers/training.js";
+import { options, SmallGpt } from "./support.js";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
 /** Trains, and lets go of everything. */
 async function fit(settings: TrainerOptions): Promise<void> {
-  await new Trainer({ accelerator: "gpu", maxEpochs: 1, ...quiet, ...settings }).fit(new SmallGpt(), { trainDataloaders: SmallGpt.batches(24) });
+  await new Trainer({ accelerator: "gpu", maxEpochs: 1, ...SILENT, ...settings }).fit(new SmallGpt(), { trainDataloaders: SmallGpt.batches(24) });
 }
 /** After every finalizer has run: they may need a turn of the event loop. */
 async function held(): Promise<{ readonly allocated: number; readonly reserved: number }> {
@@ -43,7 +44,7 @@ for (const [name, settings] of [
 
 test("gradients and what the last step did outlive the graph that made them", options, async () => {
   const module = new SmallGpt();
-  const trainer = new Trainer({ accelerator: "gpu", maxEpochs: 1, ...quiet, precision: 16, cudaGraph: true, gradientClipVal: 1 });
+  const trainer = new Trainer({ accelerator: "gpu", maxEpochs: 1, ...SILENT, precision: 16, cudaGraph: true, gradientClipVal: 1 });
   await trainer.fit(module, { trainDataloaders: SmallGpt.batches(12) });
   assert.ok(trainer.replayedBatches > 0);
   const norm = Math.sqrt([...module.parameters()].reduce((sum, p) => sum + (p.grad?.float().square().sum().item() ?? NaN), 0));

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, Generator, manualSeed, memory, OutOfMemoryError, rand, randn, scope, zeros } from "@nbit/torch";
 import { CUDAAccelerator, Trainer } from "@nbit/lightning";
-import { options, quiet } from "./support.js";
+import { SILENT } from "../helpers/training.js";
+import { options } from "./support.js";
 
 test("devices and what they can do", options, () => {
   const p = cuda.getDeviceProperties(0);
@@ -18,7 +19,7 @@ test("devices and what they can do", options, () => {
 
 test("accelerator gpu, cuda and auto, and every way to name the first device, give cuda:0", options, () => {
   for (const accelerator of ["gpu", "cuda", "auto"])
-    for (const devices of ["auto", 1, [0], "1", "0,"] as const) assert.equal(new Trainer({ accelerator, devices, ...quiet }).rootDevice.toString(), "cuda:0");
+    for (const devices of ["auto", 1, [0], "1", "0,"] as const) assert.equal(new Trainer({ accelerator, devices, ...SILENT }).rootDevice.toString(), "cuda:0");
   assert.throws(() => new Trainer({ accelerator: "gpu", devices: [cuda.deviceCount()] }), { code: "ERR_DEVICES" });
   assert.throws(() => new Trainer({ accelerator: "gpu", devices: "0" }), { code: "ERR_DEVICES", message: /devices: \[0\]/ });
 });

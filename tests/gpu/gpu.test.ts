@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, AutogradFunction, cuda, embedding, GradScaler, keep, memory, nn, optim, randint, randn, scope, seedEverything, tensor, TorchError, type FunctionContext, type Tensor } from "@nbit/torch";
-import { Callback, LightningModule, Trainer } from "@nbit/lightning";
-
-const gpu = cuda.isAvailable();
-const options = { skip: !gpu && "needs a CUDA device" };
-const on = (t: Tensor): Tensor => t.to("cuda");
+import { autocast, AutogradFunction, cuda, embedding, GradScaler, memory, nn, optim, randint, randn, scope, seedEverything, tensor, TorchError, type FunctionContext, type Tensor } from "@nbit/torch";
+import { LightningModule, Trainer } from "@nbit/lightning";
+import { SILENT } from "../helpers/training.js";
+import { Losses, on, options } from "./support.js";
 
 /** Two layers are enough to touch embeddings, matrix products, a norm, a nonlinearity and the loss. */
 class Small extends LightningModule {
@@ -26,23 +24,13 @@ class Small extends LightningModule {
   }
 }
 
-class Losses extends Callback {
-  readonly values: Tensor[] = [];
-  override onTrainBatchEnd(_: unknown, __: unknown, outputs: Readonly<Record<string, unknown>>): void {
-    this.values.push(keep((outputs["loss"] as Tensor).clone()));
-  }
-  read(): number[] {
-    return this.values.map((v) => v.item());
-  }
-}
-
 async function train(precision: 32 | 64 | 16 | "bf16" | "16-true" | "bf16-true", cudaGraph: boolean, steps = 40): Promise<number[]> {
   seedEverything(1);
   const x = randint(64, [8, 16]);
   const batches = Array.from({ length: steps }, () => [on(x), on(x.roll(-1, 1))]);
   const losses = new Losses();
   seedEverything(7);
-  const trainer = new Trainer({ accelerator: "gpu", devices: 1, precision, cudaGraph, maxSteps: steps, maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [losses] });
+  const trainer = new Trainer({ ...SILENT, accelerator: "gpu", devices: 1, precision, cudaGraph, maxSteps: steps, maxEpochs: 1, callbacks: [losses] });
   await trainer.fit(new Small(), { trainDataloaders: batches });
   return losses.read();
 }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { cuda, memory, nn, type optim, randn, scope, seedEverything, stack, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 import * as lowbit from "@nbit/lowbit";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
+import { SILENT } from "../helpers/training.js";
 import { collectGarbage } from "../leaks/collect.js";
 import { beyond32Bits } from "../lowbit/large.js";
 
@@ -192,7 +193,7 @@ async function train(precision: 32 | 16 | "bf16", cudaGraph: boolean, accelerato
   const batches = Array.from({ length: 30 }, () => [randn([32, 96]), randn([32, 4])]);
   const losses = new Losses();
   seedEverything(26);
-  const trainer = new Trainer({ accelerator, devices: 1, precision, cudaGraph, maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [losses] });
+  const trainer = new Trainer({ ...SILENT, accelerator, devices: 1, precision, cudaGraph, maxEpochs: 1, callbacks: [losses] });
   await trainer.fit(new Net(), { trainDataloaders: batches });
   return losses.values;
 }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, DataLoader, optim, randint, TensorDataset, type Tensor } from "@nbit/torch";
 import { Callback, Logger, MixedPrecision, Trainer, type LightningModule, type OptimizerConfiguration, type TrainerOptions, type TrainerView } from "@nbit/lightning";
-import { options, quiet, SmallGpt, train } from "./support.js";
+import { SILENT } from "../helpers/training.js";
+import { options, SmallGpt, train } from "./support.js";
 
 const EVERY = 10;
 
@@ -74,7 +75,7 @@ test("batches from a loader with pinned memory reach the device without waiting"
   const x = randint(64, [64, 16]);
   const loader = new DataLoader(new TensorDataset(x, x.roll(-1, 1)), { batchSize: 8, shuffle: true, pinMemory: true });
   const guard = new NoWaiting(8);
-  const trainer = new Trainer({ accelerator: "gpu", maxEpochs: 3, precision: "bf16", ...quiet, callbacks: [guard] });
+  const trainer = new Trainer({ accelerator: "gpu", maxEpochs: 3, precision: "bf16", ...SILENT, callbacks: [guard] });
   for (const [a, b] of loader as Iterable<readonly [Tensor, Tensor]>) assert.ok(a.isPinned() && b.isPinned());
   await trainer.fit(new SmallGpt(), { trainDataloaders: loader });
   assert.equal(guard.guarded, 19);

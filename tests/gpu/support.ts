@@ -125,8 +125,6 @@ export class Losses extends Callback {
   }
 }
 
-export { SILENT as quiet };
-
 export interface Training {
   readonly losses: number[];
   readonly trainer: Trainer;

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, nn, optim, randn, type Tensor } from "@nbit/torch";
 import { DeviceStatsMonitor, LightningModule, Logger, MixedPrecision, NonFiniteError, Trainer, type TrainerOptions } from "@nbit/lightning";
-import { on, options, quiet, SmallGpt, SmallResNet, train } from "./support.js";
+import { SILENT } from "../helpers/training.js";
+import { on, options, SmallGpt, SmallResNet, train } from "./support.js";
 
 const kept = (precision: "16-mixed" | "bf16-mixed", cacheWeightCasts: boolean): TrainerOptions => ({ plugins: new MixedPrecision({ precision, cacheWeightCasts, ...(precision === "16-mixed" ? { scaler: { initScale: 1024 } } : {}) }) });
 const close = (a: readonly number[], b: readonly number[], what: string): void => {
@@ -38,7 +39,7 @@ class Checked extends LightningModule {
 test("kept casts: validation between replays sees the weights of the replays", options, async () => {
   const x = on(randn([8, 16]));
   const module = new Checked();
-  const trainer = new Trainer({ accelerator: "gpu", devices: 1, ...quiet, ...kept("bf16-mixed", true), cudaGraph: true, maxEpochs: 1, valCheckInterval: 5, numSanityValSteps: 0 });
+  const trainer = new Trainer({ accelerator: "gpu", devices: 1, ...SILENT, ...kept("bf16-mixed", true), cudaGraph: true, maxEpochs: 1, valCheckInterval: 5, numSanityValSteps: 0 });
   await trainer.fit(module, { trainDataloaders: Array.from({ length: 20 }, () => x), valDataloaders: [x] });
   assert.deepEqual(module.seen, ["true", "true", "true", "true"]);
 });
@@ -77,7 +78,7 @@ class Broken extends LightningModule {
 test("the loss scale's floor ends training at log steps, with the names of parameters and the place", options, async () => {
   const batches = Array.from({ length: 40 }, () => on(randn([4, 8])));
   for (const cudaGraph of [false, true]) {
-    const trainer = new Trainer({ accelerator: "gpu", devices: 1, ...quiet, maxEpochs: 1, cudaGraph, logEveryNSteps: 10, plugins: new MixedPrecision({ scaler: { initScale: 4, minScale: 1 } }) });
+    const trainer = new Trainer({ accelerator: "gpu", devices: 1, ...SILENT, maxEpochs: 1, cudaGraph, logEveryNSteps: 10, plugins: new MixedPrecision({ scaler: { initScale: 4, minScale: 1 } }) });
     const error = await trainer.fit(new Broken(), { trainDataloaders: batches }).then(() => null, (e: unknown) => e);
     assert.ok(error instanceof NonFiniteError && error.code === "LOSS_SCALE_FLOOR", String(error));
     assert.match(error.message, /at scale 1, of fc\.weight, fc\.bias.* in the forward of operator sqrt: /);

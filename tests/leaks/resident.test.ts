@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { DataLoader, memory, nn, ones, optim, setNumThreads, stack, TensorDataset, trimMemory, type Tensor } from "@nbit/torch";
 import { UNMEASURABLE } from "../helpers/sanitized.js";
+import { QUIET } from "../helpers/training.js";
 import { collectGarbage } from "./collect.js";
 
 setNumThreads(1);
@@ -111,7 +112,7 @@ test("when a fit has ended, nothing lies idle", async () => {
     }
   }
   const module = new Wide();
-  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 1 });
   await trainer.fit(module, { trainDataloaders: new DataLoader(new TensorDataset(ones([4 * 512, 256])), { batchSize: 512, collateFn: (rows) => stack(rows.map(([row]) => row as Tensor)) }) });
   assert.ok(module.most > 2 * MIB, `${module.most} bytes waited for the next step`);
   assert.ok(memory().cachedBytes < MIB, `${memory().cachedBytes} bytes lie idle`);

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import { autocast, crossEntropyLoss, DataLoader, GradScaler, memory, nn, optim, randint, randn, scope, setNumThreads, TensorDataset, type Tensor } from "@nbit/torch";
 import { MEASURABLE } from "../helpers/sanitized.js";
+import { QUIET } from "../helpers/training.js";
 import { collectGarbage } from "./collect.js";
 
 setNumThreads(1); // tiny tensors
@@ -98,9 +99,7 @@ test("the Trainer, with a shuffling loader, accumulation, clipping and logging",
     }
   }
   const data = new TensorDataset(randn([400, 8]), randint(0, 4, [400]));
-  const trainer = new Trainer({
-    accelerator: "cpu", maxEpochs: 100, accumulateGradBatches: 2, gradientClipVal: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Watch()],
-  });
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 100, accumulateGradBatches: 2, gradientClipVal: 1, callbacks: [new Watch()] });
   await trainer.fit(new Module(), { trainDataloaders: new DataLoader(data, { batchSize: 4, shuffle: true }) });
   const [settled, end] = moments;
   assert.ok(settled !== undefined && end !== undefined);

@@ -7,6 +7,7 @@ import type { Metrics, ModelCheckpointOptions, TrainerOptions, TrainerView } fro
 import { manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -35,13 +36,13 @@ class Net extends LightningModule {
   }
 }
 
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, defaultRootDir: folder };
+const SAVING: TrainerOptions = { ...QUIET, enableCheckpointing: true, defaultRootDir: folder };
 const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([4, 2]));
 
 async function files(name: string, options: ModelCheckpointOptions, trainer: TrainerOptions, net: LightningModule, validates = true): Promise<{ names: string[]; saver: ModelCheckpoint }> {
   const dirpath = join(folder, name);
   const saver = new ModelCheckpoint({ dirpath, ...options });
-  await new Trainer({ ...QUIET, ...trainer, callbacks: [saver] }).fit(net, { trainDataloaders: batches(4), ...(validates ? { valDataloaders: batches(1) } : {}) });
+  await new Trainer({ ...SAVING, ...trainer, callbacks: [saver] }).fit(net, { trainDataloaders: batches(4), ...(validates ? { valDataloaders: batches(1) } : {}) });
   return { names: readdirSync(dirpath).sort(), saver };
 }
 
@@ -84,7 +85,7 @@ test("a failing run is saved when asked for, and names of files that exist are l
 
 test("best and last by name", async () => {
   const saver = new ModelCheckpoint({ dirpath: join(folder, "names"), monitor: "val_loss", saveLast: true });
-  const trainer = new Trainer({ ...QUIET, maxEpochs: 3, callbacks: [saver] });
+  const trainer = new Trainer({ ...SAVING, maxEpochs: 3, callbacks: [saver] });
   const net = new Net([2, 1, 3]);
   await trainer.fit(net, { trainDataloaders: batches(2), valDataloaders: batches(1) });
   const last = net.layer.weight.detach().tolist();
@@ -98,7 +99,7 @@ test("best and last by name", async () => {
 test("early stopping: patience, threshold, divergence, NaN, minimum epochs", async () => {
   const run = async (options: Partial<ConstructorParameters<typeof EarlyStopping>[0]>, values: readonly number[], trainer: TrainerOptions = {}): Promise<string> => {
     const stopping = new EarlyStopping({ monitor: "val_loss", verbose: false, ...options });
-    const t = new Trainer({ ...QUIET, enableCheckpointing: false, maxEpochs: 8, callbacks: [stopping], ...trainer });
+    const t = new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 8, callbacks: [stopping], ...trainer });
     await t.fit(new Net(values), { trainDataloaders: batches(1), valDataloaders: batches(1) });
     return `${t.currentEpoch} ${stopping.stoppingReason}`;
   };
@@ -130,13 +131,13 @@ test("learning rates, by scheduler, class and group", async () => {
     }
   }
   const logger = new Memory();
-  await new Trainer({ ...QUIET, enableCheckpointing: false, logger, logEveryNSteps: 2, maxEpochs: 1, callbacks: [new LearningRateMonitor({ logMomentum: true, logWeightDecay: true })] }).fit(new Scheduled(), { trainDataloaders: batches(4) });
+  await new Trainer({ ...QUIET, defaultRootDir: folder, logger, logEveryNSteps: 2, maxEpochs: 1, callbacks: [new LearningRateMonitor({ logMomentum: true, logWeightDecay: true })] }).fit(new Scheduled(), { trainDataloaders: batches(4) });
   const row = (lr: number): unknown => ({
     "lr-AdamW/pg1": lr, "lr-AdamW/pg1-momentum": 0.9, "lr-AdamW/pg1-weight_decay": 0.01,
     "lr-AdamW/bias": lr / 2, "lr-AdamW/bias-momentum": 0.9, "lr-AdamW/bias-weight_decay": 0.01,
   });
   assert.deepEqual(logger.rows, [[1, row(0.2)], [3, row(0.05)]]);
-  await assert.rejects(new Trainer({ ...QUIET, enableCheckpointing: false, maxEpochs: 1, callbacks: [new LearningRateMonitor()] }).fit(new Net(), { trainDataloaders: batches(1) }), { code: "ERR_LR_MONITOR" });
+  await assert.rejects(new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 1, callbacks: [new LearningRateMonitor()] }).fit(new Net(), { trainDataloaders: batches(1) }), { code: "ERR_LR_MONITOR" });
 });
 
 test("gradient accumulation by epoch", async () => {
@@ -146,17 +147,17 @@ test("gradient accumulation by epoch", async () => {
       steps.push(trainer.globalStep);
     }
   }
-  await new Trainer({ ...QUIET, enableCheckpointing: false, maxEpochs: 3, callbacks: [new GradientAccumulationScheduler({ 0: 4, 2: 1 }), new Counter()] }).fit(new Net(), { trainDataloaders: batches(4) });
+  await new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 3, callbacks: [new GradientAccumulationScheduler({ 0: 4, 2: 1 }), new Counter()] }).fit(new Net(), { trainDataloaders: batches(4) });
   assert.deepEqual(steps, [1, 2, 6]);
   assert.throws(() => new GradientAccumulationScheduler({ 0: 0 }), { code: "ERR_ACCUMULATION" });
 });
 
 test("a timer ends training, and remembers the time of the runs before", async () => {
   const timer = new Timer({ duration: { seconds: 0 } });
-  const trainer = new Trainer({ ...QUIET, enableCheckpointing: false, maxEpochs: 100, callbacks: [timer] });
+  const trainer = new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 100, callbacks: [timer] });
   await trainer.fit(new Net(), { trainDataloaders: batches(50) });
   assert.equal(trainer.globalStep, 0);
-  const bounded = new Trainer({ ...QUIET, enableCheckpointing: false, maxTime: "00:00:00:00" });
+  const bounded = new Trainer({ ...QUIET, defaultRootDir: folder, maxTime: "00:00:00:00" });
   await bounded.fit(new Net(), { trainDataloaders: batches(2) });
   assert.equal(bounded.maxEpochs, -1);
   const other = new Timer();

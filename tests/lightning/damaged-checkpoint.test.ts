@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { EarlyStopping, LightningModule, Timer, Trainer, type Checkpoint } from "@nbit/lightning";
 import { DataLoader, getRngState, loadCheckpoint, nn, optim, ones, randn, saveCheckpoint, seedEverything, zeros, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 const folder = temporaryFolder("damaged");
 
@@ -24,7 +25,7 @@ const data = Array.from({ length: 6 }, () => randn([2]));
 const callbacks = (): [EarlyStopping, Timer] => [new EarlyStopping({ monitor: "loss", patience: 9 }), new Timer()];
 
 async function fit(net: Net, maxSteps: number, own: readonly (EarlyStopping | Timer)[], ckptPath: string | null = null): Promise<Trainer> {
-  const trainer = new Trainer({ accelerator: "cpu", precision: 16, logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, accumulateGradBatches: 2, maxEpochs: 4, maxSteps, callbacks: [...own] });
+  const trainer = new Trainer({ ...QUIET, precision: 16, accumulateGradBatches: 2, maxEpochs: 4, maxSteps, callbacks: [...own] });
   await trainer.fit(net, { trainDataloaders: new DataLoader(data, { batchSize: 2, shuffle: true }), ckptPath });
   return trainer;
 }
@@ -111,7 +112,7 @@ test("the message about an optimizer's state names the parameter", async () => {
   saveCheckpoint(bad, checkpoint);
   await assert.rejects(fit(new Net(), 6, [], bad), { code: "OPTIMIZER_STATE", message: /^Adam\.loadStateDict: expected expAvgSq of parameter 0 \(layer\.weight\) to be an average of squares, nowhere below zero\. / });
   for (const ampLevel of ["O1", "O2"] as const) {
-    const trainer = new Trainer({ accelerator: "cpu", precision: 16, ampBackend: "apex", ampLevel, logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, maxEpochs: 4 });
+    const trainer = new Trainer({ ...QUIET, precision: 16, ampBackend: "apex", ampLevel, maxEpochs: 4 });
     await assert.rejects(trainer.fit(new Net(), { trainDataloaders: new DataLoader(data, { batchSize: 2, shuffle: true }), ckptPath: bad }), { code: "OPTIMIZER_STATE", message: /parameter 0 \(layer\.weight\)/ });
   }
 });

@@ -6,6 +6,7 @@ import { ApexPrecision, DoublePrecision, FullPrecision, HalfPrecision, Lightning
 import type { Explanation, Precision } from "@nbit/lightning";
 import { isTensor, manualSeed, memory, nn, optim, randn, relu, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 import { collectGarbage } from "../leaks/collect.js";
 
 setNumThreads(1); // tiny tensors
@@ -68,13 +69,13 @@ function held(trainer: Trainer, net: Net): number {
 }
 
 const near = (forecast: number, measured: number): void => assert.ok(Math.abs(forecast - measured) <= 0.05 * measured, `${forecast} forecast, ${measured} measured`);
-const QUIET = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 } as const;
+const OPTIONS = { ...QUIET, maxEpochs: 1 } as const;
 
 for (const [name, plugin] of PLUGINS) {
   test(`the forecast of memory, made before training, is within 5 % of what is held after: ${name}`, async () => {
     for (const [label, make] of OPTIMIZERS) {
       const net = new Net(make);
-      const trainer = new Trainer({ ...QUIET, plugins: plugin() });
+      const trainer = new Trainer({ ...OPTIONS, plugins: plugin() });
       const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
       assert.ok(forecast !== null);
       assert.equal(forecast.total, forecast.parameters + forecast.masters + forecast.gradients + forecast.optimizerState);
@@ -90,7 +91,7 @@ for (const [name, plugin] of PLUGINS) {
 test("8-bit state is forecast in its own bytes", async () => {
   for (const make of [(p: Tensor[]) => new AdamW8bit(p, { lr: 1e-3 }), (p: Tensor[]) => new Lion8bit(p, { lr: 1e-3 })]) {
     const net = new Net(make);
-    const trainer = new Trainer({ ...QUIET, precision: 32 });
+    const trainer = new Trainer({ ...OPTIONS, precision: 32 });
     const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
     assert.ok(forecast !== null && forecast.optimizerState < 0.6 * forecast.parameters);
     await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
@@ -100,7 +101,7 @@ test("8-bit state is forecast in its own bytes", async () => {
 
 test("the compensation of Kahan rounding is forecast before the module is converted", async () => {
   const net = new Net((p) => new AdamW8bit(p, { lr: 1e-3, rounding: "kahan" }));
-  const trainer = new Trainer({ ...QUIET, precision: "bf16-true" });
+  const trainer = new Trainer({ ...OPTIONS, precision: "bf16-true" });
   const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
   assert.ok(forecast !== null);
   await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
@@ -111,7 +112,7 @@ test("the compensation of Kahan rounding is forecast before the module is conver
 test("the table says how state is kept", () => {
   const row = (make: (params: Tensor[]) => optim.Optimizer, more: optim.Optimizer[] = []): string => {
     const net = new Net(make);
-    const explanation = new Trainer({ ...QUIET, precision: "bf16-true" }).precision.explain({ module: net, optimizers: [net.configureOptimizers(), ...more], print: false });
+    const explanation = new Trainer({ ...OPTIONS, precision: "bf16-true" }).precision.explain({ module: net, optimizers: [net.configureOptimizers(), ...more], print: false });
     return /^optimizer state +(.*)$/m.exec(explanation.toString())?.[1] ?? "";
   };
   assert.equal(row((p) => new AdamW8bit(p)), "8-bit dynamic, blocks of 256; float32 for 4 of 6 parameters");
@@ -128,7 +129,7 @@ test("what the allocator gave out agrees", async () => {
   const before = memory().bytes;
   const net = new Net((p) => new optim.AdamW(p));
   const batch = randn([8, 64]);
-  const trainer = new Trainer({ ...QUIET, precision: 32 });
+  const trainer = new Trainer({ ...OPTIONS, precision: 32 });
   await trainer.fit(net, { trainDataloaders: [batch] });
   const { memory: forecast } = trainer.precision.explain({ print: false });
   assert.ok(forecast !== null);
@@ -139,7 +140,7 @@ test("what the allocator gave out agrees", async () => {
 
 test("the table names masters where there are some", () => {
   const net = new Net((p) => new optim.AdamW(p));
-  const table = (precision: Precision): string => new Trainer({ ...QUIET, plugins: precision }).precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false }).toString();
+  const table = (precision: Precision): string => new Trainer({ ...OPTIONS, plugins: precision }).precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false }).toString();
   assert.match(table(new ApexPrecision({ optLevel: "O2" })), /^memory +\d+\.\d KiB: parameters \d+\.\d KiB, masters \d+\.\d KiB, gradients \d+\.\d KiB, optimizer state \d+\.\d KiB; activations come on top$/m);
   assert.doesNotMatch(table(new FullPrecision()), /masters/);
 });

@@ -5,6 +5,7 @@ import { Callback, LightningModule, MixedPrecision, Trainer } from "@nbit/lightn
 import type { TrainerOptions } from "@nbit/lightning";
 import { DataLoader, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -81,8 +82,6 @@ class Net extends LightningModule {
     return this.options.scheduler === false ? optimizers : ([optimizers, [{ scheduler: new optim.StepLR(first, 1), interval: "step" as const }]] as const);
   }
 }
-
-const QUIET = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const;
 
 function makeTrainer(options: TrainerOptions, net: Net): { trainer: Trainer; calls: string[] } {
   const calls: string[] = [];

@@ -7,9 +7,10 @@ import { join } from "node:path";
 import { GradScaler, memory, nn, ones, optim, randn, scope, seedEverything, setNumThreads } from "@nbit/torch";
 import type { amp, Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: -1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: -1 };
 const BATCHES = 40;
 
 /** In every seventh batch the gradient overflows in float32, at any scale that comes. */
@@ -92,7 +93,7 @@ async function train(make: () => Net, when: When, scaler: amp.GradScalerOptions,
   const model = make();
   const data = Array.from({ length: BATCHES }, () => randn([8, 4]));
   const reader = new Reader(when);
-  const trainer = new Trainer({ ...QUIET, ...options, limitTrainBatches: BATCHES, maxEpochs: batches / BATCHES, plugins: new MixedPrecision({ scaler: { minScale: 2 ** -120, growthInterval: 5, ...scaler } }), callbacks: [reader, ...[options.callbacks ?? []].flat()] });
+  const trainer = new Trainer({ ...OPTIONS, ...options, limitTrainBatches: BATCHES, maxEpochs: batches / BATCHES, plugins: new MixedPrecision({ scaler: { minScale: 2 ** -120, growthInterval: 5, ...scaler } }), callbacks: [reader, ...[options.callbacks ?? []].flat()] });
   await trainer.fit(model, { trainDataloaders: data });
   return { seen: reader.seen, weights: model.layer.weight.tolist(), scale: trainer.lossScale, skipped: trainer.skippedSteps };
 }
@@ -126,7 +127,7 @@ for (const [name, make, options] of cells) {
     test(`${name}, read ${when}: 3,000 steps hold no more than the first`, async () => {
       seedEverything(1);
       const reader = new Reader(when, [2, 10, 299, 1000, 2990]);
-      const trainer = new Trainer({ ...QUIET, ...options, maxEpochs: 75, plugins: new MixedPrecision({ scaler: { lazy: true, growthInterval: 4 } }), callbacks: reader });
+      const trainer = new Trainer({ ...OPTIONS, ...options, maxEpochs: 75, plugins: new MixedPrecision({ scaler: { lazy: true, growthInterval: 4 } }), callbacks: reader });
       await trainer.fit(make(), { trainDataloaders: Array.from({ length: BATCHES }, () => randn([8, 4])) });
       assert.equal(reader.unreleased.length, 5);
       const [, first] = reader.unreleased;

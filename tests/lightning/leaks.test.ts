@@ -4,6 +4,7 @@ import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import type { PrecisionInput, TrainerOptions, TrainerView } from "@nbit/lightning";
 import { crossEntropyLoss, DataLoader, manualSeed, memory, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -61,7 +62,7 @@ for (const [precision, options] of CASES) {
     const y = randint(0, 4, [48]);
     const loader = (): DataLoader<unknown, unknown> => new DataLoader<unknown, unknown>(new TensorDataset(x, y), { batchSize: 8, shuffle: true });
     const counter = new Counter();
-    const trainer = new Trainer({ accelerator: "cpu", precision, maxEpochs: 6, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [counter], ...options });
+    const trainer = new Trainer({ ...QUIET, precision, maxEpochs: 6, callbacks: [counter], ...options });
     await trainer.fit(new Net(), { trainDataloaders: loader(), valDataloaders: loader() });
     assert.equal(new Set(counter.training.slice(2)).size, 1, counter.training.join(" "));
     assert.equal(new Set(counter.validation.slice(2)).size, 1, counter.validation.join(" "));

@@ -4,10 +4,10 @@ import { LightningModule, LossScaleMonitor, ProgressBar, Trainer } from "@nbit/l
 import type { TrainerOptions } from "@nbit/lightning";
 import { nn, optim, randn, seedEverything, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { MetricRows } from "../helpers/training.js";
+import { MetricRows, QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1, precision: 16, logEveryNSteps: 2 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1, precision: 16, logEveryNSteps: 2 };
 
 /** In batches 1 and 2 the gradient of `second` alone is multiplied beyond float16 and float32. */
 class Net extends LightningModule {
@@ -35,7 +35,7 @@ test("scale and skipped steps reach the loggers at log steps, names are noted wh
   const logger = new MetricRows();
   let shown = "";
   const stream = { write: (text: string) => ((shown += text), true) };
-  await new Trainer({ ...QUIET, logger, callbacks: [monitor, new ProgressBar({ stream })] }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
+  await new Trainer({ ...OPTIONS, logger, enableProgressBar: true, callbacks: [monitor, new ProgressBar({ stream })] }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
   assert.deepEqual(monitor.overflows, [
     { step: 2, lossScale: 65536, nonFinite: ["second.weight"] },
     { step: 3, lossScale: 32768, nonFinite: ["second.weight"] },
@@ -53,7 +53,7 @@ test("a clean run notes nothing, and a precision without a scaler logs nothing",
   for (const precision of [16, "bf16"] as const) {
     const monitor = new LossScaleMonitor();
     const logger = new MetricRows();
-    await new Trainer({ ...QUIET, precision, logger, enableProgressBar: false, callbacks: monitor }).fit(new Net([]), { trainDataloaders: batches(4) });
+    await new Trainer({ ...OPTIONS, precision, logger, callbacks: monitor }).fit(new Net([]), { trainDataloaders: batches(4) });
     assert.deepEqual(monitor.overflows, []);
     assert.equal(logger.rows.some((r) => "loss_scale" in r.metrics), precision === 16);
   }
@@ -65,7 +65,7 @@ test("it warns once when the scale gets low", async () => {
   const listen = (w: Error & { code?: string }): void => void (w.code === "WARN_LOSS_SCALE_LOW" && warnings.push(w.message));
   process.on("warning", listen);
   const monitor = new LossScaleMonitor({ warnBelow: 65536 });
-  await new Trainer({ ...QUIET, logger: false, enableProgressBar: false, callbacks: monitor }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
+  await new Trainer({ ...OPTIONS, callbacks: monitor }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
   await new Promise((resolve) => setImmediate(resolve));
   process.off("warning", listen);
   assert.deepEqual(warnings, ['LossScaleMonitor: the loss scale fell to 32768; gradients overflow in second.weight. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".']);

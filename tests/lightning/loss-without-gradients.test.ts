@@ -5,9 +5,10 @@ import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/l
 import type { TrainerOptions } from "@nbit/lightning";
 import { nn, ones, optim, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 
 class Net extends LightningModule {
   readonly layer = new nn.Linear(2, 1);
@@ -32,7 +33,7 @@ class Net extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 0.5 });
   }
 }
-const run = (net: Net, options: TrainerOptions): Promise<void> => new Trainer({ ...QUIET, ...options }).fit(net, { trainDataloaders: [ones([1, 2]), ones([1, 2]), ones([1, 2])] });
+const run = (net: Net, options: TrainerOptions): Promise<void> => new Trainer({ ...OPTIONS, ...options }).fit(net, { trainDataloaders: [ones([1, 2]), ones([1, 2]), ones([1, 2])] });
 const precisions: readonly (() => TrainerOptions)[] = [
   () => ({ precision: 32 }),
   () => ({ plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }),

@@ -6,9 +6,10 @@ import { LightningModule, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { autocast, binaryCrossEntropy, conv2d, DTypeMismatchError, nn, ones, optim, rand, randn, scatterAdd, setNumThreads, TorchError, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableProgressBar: false, enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const source = fileURLToPath(new URL("../../lightning/manual-casts.test.ts", import.meta.url));
 const lineOf = (text: string): number => readFileSync(source, "utf8").split("\n").findIndex((line) => line.includes(text)) + 1;
 
@@ -53,7 +54,7 @@ class LitModel extends LightningModule {
 
 test("the manual cast of Lightning's page: the error names operator, dtypes, line and fix", async () => {
   let caught: unknown = null;
-  await new Trainer({ ...QUIET, precision: 32 }).fit(new LitModel(), { trainDataloaders: [randn([8, 8])] }).catch((error: unknown) => (caught = error));
+  await new Trainer({ ...OPTIONS, precision: 32 }).fit(new LitModel(), { trainDataloaders: [randn([8, 8])] }).catch((error: unknown) => (caught = error));
   assert.ok(caught instanceof DTypeMismatchError && caught instanceof TorchError);
   assert.equal(caught.code, "TORCH_DTYPE_MISMATCH");
   assert.equal(caught.op, "aten::matmul");

@@ -6,6 +6,7 @@ import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightn
 import { manualSeed, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -40,7 +41,7 @@ class Net extends LightningModule {
   }
 }
 
-const QUIET: TrainerOptions = { accelerator: "cpu", enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const batches = (sizes: readonly number[]): Tensor[] => sizes.map((n) => randn([n, 2]));
 
 test("step and epoch values, weighted means, names and the loggers' steps", async () => {
@@ -65,7 +66,7 @@ test("step and epoch values, weighted means, names and the loggers' steps", asyn
   const logger = new Memory();
   const net = new Logged();
   net.saveHyperparameters({ lr: 0.1, secret: 1 }, { ignore: ["secret"] });
-  const trainer = new Trainer({ ...QUIET, logger, logEveryNSteps: 2, numSanityValSteps: 1 });
+  const trainer = new Trainer({ ...OPTIONS, logger, logEveryNSteps: 2, numSanityValSteps: 1 });
   await trainer.fit(net, { trainDataloaders: batches([4, 4, 2, 2]), valDataloaders: batches([3, 1]) });
 
   const mean = (0 * 4 + 1 * 4 + 2 * 2 + 3 * 2) / 12;
@@ -93,7 +94,7 @@ test("several loaders have their own names and results", async () => {
       this.forward(batch);
     }
   }
-  const trainer = new Trainer({ ...QUIET, logger: false });
+  const trainer = new Trainer(OPTIONS);
   const results = await trainer.test(new Logged(), { dataloaders: [new Set(batches([2, 2])), new Set(batches([2]))] });
   assert.deepEqual(results, [{ "acc/dataloader_idx_0": 1 }, { "acc/dataloader_idx_1": 2 }]);
   assert.deepEqual({ ...trainer.callbackMetrics }, { "acc/dataloader_idx_0": 1, "acc/dataloader_idx_1": 2 });
@@ -108,7 +109,7 @@ test("sums are float32, or float64 for float64 values", async () => {
         return super.trainingStep(batch, batchIdx);
       }
     }
-    const trainer = new Trainer({ ...QUIET, logger: false });
+    const trainer = new Trainer(OPTIONS);
     await trainer.fit(new Logged(), { trainDataloaders: batches([2, 2, 2]) });
     const f = Math.fround;
     const narrow = f(f(f(f(f(0.1) * 3) + f(f(0.2) * 3)) + f(f(0.3) * 3)) / 9);
@@ -137,7 +138,7 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
     }
   }
   const logger = new Memory();
-  const trainer = new Trainer({ ...QUIET, logger, logEveryNSteps: 1 });
+  const trainer = new Trainer({ ...OPTIONS, logger, logEveryNSteps: 1 });
   await trainer.fit(new Logged(), { trainDataloaders: batches([2, 2, 2]) });
   const f = Math.fround;
   const mean = (numbers.reduce((sum, n) => sum + n * 7, 0)) / 21;
@@ -159,7 +160,7 @@ test("what a monitor compares is what was logged", async () => {
     }
   }
   const stop = new EarlyStopping({ monitor: "score", mode: "max", patience: 1, verbose: false });
-  await new Trainer({ ...QUIET, logger: false, maxEpochs: 5, callbacks: [stop] }).fit(new Logged(), { trainDataloaders: batches([2]) });
+  await new Trainer({ ...OPTIONS, maxEpochs: 5, callbacks: [stop] }).fit(new Logged(), { trainDataloaders: batches([2]) });
   assert.deepEqual([stop.bestScore, stop.waitCount], [1 + 4e-12, 0]);
 });
 
@@ -177,7 +178,7 @@ function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpo
         if (hook === "onTrainEpochEnd") log(this);
       }
     }
-    const trainer = new Trainer({ ...QUIET, logger: false });
+    const trainer = new Trainer(OPTIONS);
     await assert.rejects(trainer.fit(new Logged(), { trainDataloaders: batches([2]) }), { code, message });
     assert.equal(trainer.state.status, "interrupted");
   });

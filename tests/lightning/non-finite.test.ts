@@ -4,9 +4,10 @@ import { ApexPrecision, LightningModule, MixedPrecision, NonFiniteError, Trainer
 import type { TrainerOptions } from "@nbit/lightning";
 import { full, memory, nn, optim, randn, scaledDotProductAttention, seedEverything, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableProgressBar: false, enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 
 class Planted extends nn.Module {
   constructor(readonly fault: (x: Tensor) => Tensor) {
@@ -43,7 +44,7 @@ const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([
 
 async function fails(net: LightningModule, options: TrainerOptions = {}, data: readonly unknown[] = batches(6)): Promise<NonFiniteError> {
   let caught: unknown = null;
-  await new Trainer({ ...QUIET, ...options }).fit(net, { trainDataloaders: data }).catch((error: unknown) => (caught = error));
+  await new Trainer({ ...OPTIONS, ...options }).fit(net, { trainDataloaders: data }).catch((error: unknown) => (caught = error));
   assert.ok(caught instanceof NonFiniteError, `expected a NonFiniteError. Received: ${String(caught)}`);
   return caught;
 }
@@ -94,7 +95,7 @@ test("a mask of infinities that softmax takes up is no fault; what comes after i
   seedEverything(0);
   const mask = full([3, 3], -Infinity).triu(1);
   const attention = (x: Tensor): Tensor => scaledDotProductAttention(x, x, x, mask).add(x.mm(x.t()).add(mask).softmax(-1).mm(x));
-  await new Trainer({ ...QUIET }).fit(new Net(attention), { trainDataloaders: batches(4) });
+  await new Trainer(OPTIONS).fit(new Net(attention), { trainDataloaders: batches(4) });
   const error = await fails(new Net((x) => attention(x).sub(1e3).sqrt()));
   assert.deepEqual([error.origin?.operator, error.origin?.infinityFrom], ["sqrt", null]);
 });
@@ -140,7 +141,7 @@ test("a lazy scaler, as on a GPU: the floor's error comes at log steps, with the
   const plugin = (lazy: boolean): MixedPrecision => new MixedPrecision({ scaler: { initScale: 4, minScale: 1, lazy } });
   const fit = async (lazy: boolean, logEveryNSteps: number): Promise<{ message: string; steps: number }> => {
     seedEverything(0);
-    const trainer = new Trainer({ ...QUIET, plugins: plugin(lazy), logEveryNSteps });
+    const trainer = new Trainer({ ...OPTIONS, plugins: plugin(lazy), logEveryNSteps });
     const error = await trainer.fit(planted(), { trainDataloaders: batches(40) }).then(() => null, (e: unknown) => e);
     assert.ok(error instanceof NonFiniteError && error.code === "LOSS_SCALE_FLOOR", String(error));
     return { message: error.message, steps: trainer.globalStep };
@@ -155,9 +156,9 @@ test("a lazy scaler, as on a GPU: the floor's error comes at log steps, with the
 test("it can be switched off, and checks its own spelling", async () => {
   seedEverything(0);
   const net = new Net((x) => x.neg().sub(1e3).log());
-  await new Trainer({ ...QUIET, detectNonFinite: false }).fit(net, { trainDataloaders: batches(6) });
+  await new Trainer({ ...OPTIONS, detectNonFinite: false }).fit(net, { trainDataloaders: batches(6) });
   assert.ok(!net.first.weight.isfinite().all().item());
-  assert.throws(() => new Trainer({ ...QUIET, detectNonFinite: "loss" as never }), { message: 'Trainer: expected detectNonFinite to be one of true, false, "step", "gradients". Received: "loss".' });
+  assert.throws(() => new Trainer({ ...OPTIONS, detectNonFinite: "loss" as never }), { message: 'Trainer: expected detectNonFinite to be one of true, false, "step", "gradients". Received: "loss".' });
 });
 
 test("watching leaves nothing behind", async () => {
@@ -168,7 +169,7 @@ test("watching leaves nothing behind", async () => {
     }
   }
   seedEverything(0);
-  await new Trainer({ ...QUIET, detectNonFinite: "gradients" }).fit(new Counting((x) => x), { trainDataloaders: batches(6) });
+  await new Trainer({ ...OPTIONS, detectNonFinite: "gradients" }).fit(new Counting((x) => x), { trainDataloaders: batches(6) });
   assert.equal(counts[5], counts[2]);
 });
 
@@ -236,7 +237,7 @@ test("APEX with a dynamic scale: a NaN loss with finite gradients ends the run a
     assert.match(error.message, /^fit: expected a finite loss\. Received: NaN, at step 2 /);
     for (const [minLossScale, last] of [[2 ** 15, 2], [null, 31]] as const) {
       seedEverything(0);
-      const trainer = new Trainer({ ...QUIET, plugins: new ApexPrecision({ optLevel, minLossScale }) });
+      const trainer = new Trainer({ ...OPTIONS, plugins: new ApexPrecision({ optLevel, minLossScale }) });
       const floor = await trainer.fit(new Net(nanOf, 0), { trainDataloaders: batches(40) }).then(() => null, (e: unknown) => e);
       assert.ok(floor instanceof NonFiniteError && floor.code === "LOSS_SCALE_FLOOR", String(floor));
       assert.match(floor.message, /^ampBackend "apex": expected finite gradients at the smallest loss scale\. Received: gradients that are not finite at scale \S+, of first\.weight, first\.bias.* or lower minLossScale\. It began in module middle \(Planted\), in the forward of operator sqrt: /);
@@ -247,7 +248,7 @@ test("APEX with a dynamic scale: a NaN loss with finite gradients ends the run a
 });
 
 test("APEX that is switched off has no scale", async () => {
-  const trainer = new Trainer({ ...QUIET, plugins: new ApexPrecision({ optLevel: "O2", enabled: false }) });
+  const trainer = new Trainer({ ...OPTIONS, plugins: new ApexPrecision({ optLevel: "O2", enabled: false }) });
   await trainer.fit(new Net((x) => x), { trainDataloaders: batches(2) });
   assert.equal(trainer.lossScale, null);
   assert.equal(trainer.precision.stateDict()?.["dynamic"], false);

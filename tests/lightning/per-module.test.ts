@@ -5,10 +5,11 @@ import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, precisionFor, readCheckpoint, seedEverything, Trainer, type ModulePrecisions, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { Complex, full, memory, nn, ones, optim, randn, relu, scope, setNumThreads, tensor, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxSteps: 3 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxSteps: 3 };
 const folder = temporaryFolder("per-module");
 const seen = new Map<string, string>();
 
@@ -50,7 +51,7 @@ async function run(rules: ModulePrecisions, base?: Exclude<PrecisionInput, "auto
   seen.clear();
   seedEverything(1);
   const model = new Net();
-  const trainer = new Trainer({ ...QUIET, plugins: precisionFor(rules, base === undefined ? {} : { base }) });
+  const trainer = new Trainer({ ...OPTIONS, plugins: precisionFor(rules, base === undefined ? {} : { base }) });
   await trainer.fit(model, { trainDataloaders: BATCHES });
   assert.equal(trainer.globalStep, 3);
   return { model, trainer };
@@ -97,7 +98,7 @@ test("another Trainer begins anew, and an equal run gives equal weights", async 
   const { model } = await run({ backbone: "bf16-true" });
   const again = await run({ backbone: "bf16-true" });
   for (const [name, t] of model.stateDict()) assert.ok(t.equal(again.model.stateDict().get(name) as Tensor), name);
-  const trainer = new Trainer({ ...QUIET, plugins: precisionFor({ head: "64-true" }) });
+  const trainer = new Trainer({ ...OPTIONS, plugins: precisionFor({ head: "64-true" }) });
   await trainer.fit(model, { trainDataloaders: BATCHES });
   assert.equal(model.head.fc.weight.dtype, "float64");
   assert.equal(model.getParameter("backbone.0.fc.weight").dtype, "float32");
@@ -124,7 +125,7 @@ test("what is wrong is said when it can be known", async () => {
     readonly tied = new Shared(this.head.fc.weight);
   }
   const net = new Tied();
-  const trainer = new Trainer({ ...QUIET, plugins: precisionFor({ backbone: "bf16-true", tied: "bf16-true" }) });
+  const trainer = new Trainer({ ...OPTIONS, plugins: precisionFor({ backbone: "bf16-true", tied: "bf16-true" }) });
   await assert.rejects(trainer.fit(net, { trainDataloaders: BATCHES }), { code, message: /a weight that is shared to be held in one dtype\. Received: head\.fc\.weight in float32, which is tied\.weight in bfloat16/ });
   assert.ok([...net.parameters()].every((p) => p.dtype === "float32"), "nothing has changed");
 });
@@ -136,7 +137,7 @@ test("validation in another precision: weights are lent in its dtype and given b
     const fit = async (options: TrainerOptions): Promise<{ model: Net; trainer: Trainer }> => {
       seedEverything(2);
       const model = new Net();
-      const trainer = new Trainer({ ...QUIET, precision, accumulateGradBatches: 2, valCheckInterval: 1, ...options });
+      const trainer = new Trainer({ ...OPTIONS, precision, accumulateGradBatches: 2, valCheckInterval: 1, ...options });
       await trainer.fit(model, { trainDataloaders: BATCHES, valDataloaders: [ones([2, 4])] });
       return { model, trainer };
     };
@@ -152,8 +153,8 @@ test("validation in another precision: weights are lent in its dtype and given b
     await other.trainer.validate(other.model, { dataloaders: [ones([2, 4])] });
     assert.equal(memory().unreleased, before + 2); // the two batches
   }
-  assert.throws(() => new Trainer({ ...QUIET, validationPrecision: 8 as 16 }), { code: "ERR_PRECISION_UNKNOWN" });
-  assert.throws(() => new Trainer({ ...QUIET, ampBackend: "apex", precision: 16, validationPrecision: 32 }), { code: "ERR_VALIDATION_PRECISION" });
+  assert.throws(() => new Trainer({ ...OPTIONS, validationPrecision: 8 as 16 }), { code: "ERR_PRECISION_UNKNOWN" });
+  assert.throws(() => new Trainer({ ...OPTIONS, ampBackend: "apex", precision: 16, validationPrecision: 32 }), { code: "ERR_VALIDATION_PRECISION" });
 });
 
 // ---------------------------------------------------------------- checkpoints
@@ -172,7 +173,7 @@ test("checkpoints in bfloat16 take half the room, and load in a chosen dtype", a
     }
   }
   const model = new Wide();
-  const trainer = new Trainer({ ...QUIET, enableCheckpointing: true, callbacks: new ModelCheckpoint({ dirpath: folder, filename: "half", saveWeightsOnly: true, dtype: "bfloat16", everyNTrainSteps: 3 }) });
+  const trainer = new Trainer({ ...OPTIONS, enableCheckpointing: true, callbacks: new ModelCheckpoint({ dirpath: folder, filename: "half", saveWeightsOnly: true, dtype: "bfloat16", everyNTrainSteps: 3 }) });
   await trainer.fit(model, { trainDataloaders: Array.from({ length: 3 }, () => randn([4, 64])) });
   const [half, whole] = [join(folder, "half.ckpt"), join(folder, "whole.ckpt")];
   trainer.saveCheckpoint(whole, { weightsOnly: true });
@@ -184,7 +185,7 @@ test("checkpoints in bfloat16 take half the room, and load in a chosen dtype", a
   const loaded = Wide.loadFromCheckpoint(whole, {}, { dtype: "float16" });
   assert.equal(loaded.layer.weight.dtype, "float16");
   const rounded = new Wide();
-  await new Trainer(QUIET).predict(rounded, { dataloaders: [randn([2, 64])], ckptPath: whole, ckptDtype: "bfloat16" });
+  await new Trainer(OPTIONS).predict(rounded, { dataloaders: [randn([2, 64])], ckptPath: whole, ckptDtype: "bfloat16" });
   assert.equal(rounded.layer.weight.dtype, "float32");
   assert.ok(rounded.layer.weight.equal(model.layer.weight.bfloat16().float()));
   assert.throws(() => trainer.saveCheckpoint(whole, { dtype: "int8" }), { code: "ERR_CHECKPOINT_DTYPE", message: 'saveCheckpoint: expected dtype to be "float16", "bfloat16", "float32" or "float64". Received: "int8".' });
@@ -206,7 +207,7 @@ test("16-bit values that are logged accumulate in float32", async () => {
         this.log("mean", one);
       }
     }
-    const [result] = await new Trainer({ ...QUIET, precision }).test(new Logs(), { dataloaders: Array.from({ length: count }, () => full([1], 1, { dtype: "float32" })) });
+    const [result] = await new Trainer({ ...OPTIONS, precision }).test(new Logs(), { dataloaders: Array.from({ length: count }, () => full([1], 1, { dtype: "float32" })) });
     assert.deepEqual(result, { sum: count, mean: 1 });
   }
   assert.ok(scope(() => tensor([1]).bfloat16().add(256).item()) === 256, "the check can fail");
@@ -242,7 +243,7 @@ class Positions extends LightningModule {
 for (const [base, inside] of [["bf16-true", "32-true"], ["16-true", "64-true"], ["bf16-true", "16-mixed"], [64, "32-true"], ["16-true", "bf16"]] as const)
   test(`${inside} in a model of ${base}: no tensor is rounded on its way through the other dtype, complex and whole ones stay, what is shared stays shared`, async () => {
     const model = new Positions();
-    await new Trainer({ ...QUIET, maxSteps: 1, plugins: precisionFor({ pos: inside }, { base }) }).fit(model, { trainDataloaders: [ones([1, 2])] });
+    await new Trainer({ ...OPTIONS, maxSteps: 1, plugins: precisionFor({ pos: inside }, { base }) }).fit(model, { trainDataloaders: [ones([1, 2])] });
     const dtypes = { "bf16-true": "bfloat16", "16-true": "float16", 64: "float64", "32-true": "float32", "64-true": "float64", "16-mixed": "float32", bf16: "float32" } as const;
     for (const [tables, precision] of [[model.pos, inside], [model.rest, base]] as const) {
       const dtype = dtypes[precision];
@@ -269,7 +270,7 @@ for (const [precision, options] of [[64, {}], ["16-true", {}], ["bf16-true", {}]
     const fit = async (extra: TrainerOptions): Promise<Complex[]> => {
       seedEverything(1);
       const model = new Waves();
-      await new Trainer({ ...QUIET, maxSteps: 4, gradientClipVal: 4, ...extra }).fit(model, { trainDataloaders: Array.from({ length: 4 }, () => ones([1, 2])) });
+      await new Trainer({ ...OPTIONS, maxSteps: 4, gradientClipVal: 4, ...extra }).fit(model, { trainDataloaders: Array.from({ length: 4 }, () => ones([1, 2])) });
       assert.equal(model.z.dtype, "complex64");
       return model.z.tolist() as Complex[];
     };

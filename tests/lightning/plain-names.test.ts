@@ -7,6 +7,7 @@ import { readRunLog, renderPrecisionReport, renderReport } from "@nbit/dashboard
 import { CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, ModelSummary, PrecisionLint, PrecisionReport, ProgressBar, RunLog, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, loadSafetensors, nn, ones, optim, saveSafetensors, TensorDataset, zeros, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 const folder = temporaryFolder("names");
 
@@ -56,7 +57,7 @@ Object.defineProperty(Net, "name", { value: EVIL });
 
 const data = (): DataLoader<unknown, unknown> => new DataLoader(new TensorDataset(ones([4, 2])), { batchSize: 2 }) as DataLoader<unknown, unknown>;
 async function fit(options: TrainerOptions): Promise<void> {
-  await new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, maxEpochs: 2, ...options }).fit(new Net(), { trainDataloaders: data() });
+  await new Trainer({ ...QUIET, maxEpochs: 2, ...options }).fit(new Net(), { trainDataloaders: data() });
 }
 
 /** What is printed while `work` runs. */

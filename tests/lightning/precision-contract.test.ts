@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { DoublePrecision, Float8Precision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
-import type { Precision, TrainerOptions } from "@nbit/lightning";
+import type { Precision } from "@nbit/lightning";
 import { getDefaultDtype, isGradEnabled, isTensor, manualSeed, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -33,8 +34,6 @@ class Net extends LightningModule {
     return new optim.AdamW(this.parameters(), { lr: 0.01, eps: 1e-4 }); // 1e-8 is 0 in float16
   }
 }
-
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
 
 for (const [name, make] of PLUGINS) {
   test(`${name}: the module's dtypes are those that it names`, () => {

@@ -4,11 +4,12 @@ import { LightningModule, PrecisionLint, PrecisionLintError, Trainer } from "@nb
 import type { LintFinding, TrainerOptions } from "@nbit/lightning";
 import { autocast, crossEntropyLoss, getRngState, mseLoss, nn, optim, randint, randn, scatterAdd, seedEverything, setNumThreads, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
 let printed = "";
 const stream = { write: (text: string) => ((printed += text), true) };
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableProgressBar: false, enableCheckpointing: false, enableModelSummary: false, maxEpochs: 1, detectNonFinite: false };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1, detectNonFinite: false };
 
 class Net extends LightningModule {
   readonly layers = new nn.Sequential(new nn.Linear(4, 8), new nn.LayerNorm(8), new nn.Dropout(0.1), new nn.Linear(8, 3));
@@ -33,7 +34,7 @@ async function lint(net: LightningModule, precision: TrainerOptions["precision"]
   seedEverything(0);
   printed = "";
   const callback = new PrecisionLint({ stream });
-  await new Trainer({ ...QUIET, precision: precision ?? 32, callbacks: callback }).fit(net, { trainDataloaders: data() });
+  await new Trainer({ ...OPTIONS, precision: precision ?? 32, callbacks: callback }).fit(net, { trainDataloaders: data() });
   return callback.findings;
 }
 
@@ -42,7 +43,7 @@ for (const precision of [32, "bf16", 16, 64, "bf16-true"] as const) {
     const run = async (callbacks: PrecisionLint[]): Promise<unknown[]> => {
       seedEverything(5);
       const net = new Net();
-      await new Trainer({ ...QUIET, precision, callbacks }).fit(net, { trainDataloaders: data() });
+      await new Trainer({ ...OPTIONS, precision, callbacks }).fit(net, { trainDataloaders: data() });
       return [...[...net.stateDict().values()].map((t) => t.float().tolist()), getRngState().tolist()];
     };
     const strict = new PrecisionLint({ strict: true, stream });
@@ -135,7 +136,7 @@ test("a learning rate that 16-bit weights do not feel", async () => {
 
 test("strict findings end the run; some may be ignored", async () => {
   const make = (m: Net): optim.Optimizer => new optim.AdamW(m.parameters(), { lr: 1e-5 });
-  const run = (lintCallback: PrecisionLint): Promise<void> => new Trainer({ ...QUIET, precision: "bf16-true", callbacks: lintCallback }).fit(new Net(make), { trainDataloaders: data() });
+  const run = (lintCallback: PrecisionLint): Promise<void> => new Trainer({ ...OPTIONS, precision: "bf16-true", callbacks: lintCallback }).fit(new Net(make), { trainDataloaders: data() });
   await assert.rejects(run(new PrecisionLint({ strict: true })), (error) => error instanceof PrecisionLintError && error.code === "ERR_PRECISION_LINT" && error.findings.length === 1 && /^PrecisionLint: expected no findings\. Received: 1\.\n {2}LINT_LEARNING_RATE {2}optimizer 0/.test(error.message));
   await run(new PrecisionLint({ strict: true, ignore: ["LINT_LEARNING_RATE"] }));
 });

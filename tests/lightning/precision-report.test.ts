@@ -7,10 +7,11 @@ import type { StepPrecisionData, TrainerOptions } from "@nbit/lightning";
 import { crossEntropyLoss, getRngState, memory, nn, optim, randint, randn, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 const folder = temporaryFolder("report");
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 
 class Net extends LightningModule {
   readonly layers = new nn.Sequential(new nn.Linear(8, 16), new nn.BatchNorm1d(16), new nn.ReLU(), new nn.Dropout(0.5));
@@ -66,7 +67,7 @@ for (const [precision, compute] of [["bf16", "bfloat16"], [16, "float16"]] as co
   test(`precision ${precision}: each module's operators, with dtype, reason and casts`, async () => {
     seedEverything(1);
     const report = new PrecisionReport({ print: false });
-    await new Trainer({ ...QUIET, precision, callbacks: report }).fit(new Net(), { trainDataloaders: batches() });
+    await new Trainer({ ...OPTIONS, precision, callbacks: report }).fit(new Net(), { trainDataloaders: batches() });
     const { latest } = report;
     assert.ok(latest !== null);
     assert.deepEqual(latest.modules.map((m) => `${m.name}: ${m.type}`), [": Net", "layers: Sequential", "layers.0: Linear", "layers.1: BatchNorm1d", "layers.2: ReLU", "layers.3: Dropout", "head: Linear"]);
@@ -100,7 +101,7 @@ for (const [precision, compute] of [["bf16", "bfloat16"], [16, "float16"]] as co
 test("float32 has no casts, and true precisions compute in their dtype", async () => {
   for (const [precision, dtype] of [[32, "float32"], ["bf16-true", "bfloat16"], [64, "float64"]] as const) {
     const report = new PrecisionReport({ print: false });
-    await new Trainer({ ...QUIET, precision, callbacks: report }).fit(new Net(), { trainDataloaders: batches(1) });
+    await new Trainer({ ...OPTIONS, precision, callbacks: report }).fit(new Net(), { trainDataloaders: batches(1) });
     const linear = report.latest?.module("head")?.operators.find((o) => o.name === "linear");
     assert.deepEqual([linear?.dtype, linear?.reason, linear?.casts], [dtype, "input", 0]);
     if (dtype === "float32") assert.equal(report.latest?.totals().casts, 0);
@@ -117,7 +118,7 @@ test("numbers that do not fit are seen where they are", async () => {
   const net = new Loud();
   net.layers[0]?.parameters()[0]?.detach().mul_(1e6);
   const report = new PrecisionReport({ print: false });
-  await new Trainer({ ...QUIET, precision: 32, callbacks: report }).fit(net, { trainDataloaders: batches(1) });
+  await new Trainer({ ...OPTIONS, precision: 32, callbacks: report }).fit(net, { trainDataloaders: batches(1) });
   const first = report.latest?.module("layers.0")?.activations;
   assert.ok(first !== null && first !== undefined && sharesIn(first, "float16").overflow > 0.5 && sharesIn(first, "bfloat16").overflow === 0);
   const gradients = report.latest?.module("head")?.activationGradients;
@@ -128,7 +129,7 @@ test("training goes on as if nobody had looked", async () => {
   const run = async (callbacks: PrecisionReport[]): Promise<unknown[]> => {
     seedEverything(7);
     const net = new Net();
-    await new Trainer({ ...QUIET, precision: 16, maxEpochs: 2, accumulateGradBatches: 2, callbacks }).fit(net, { trainDataloaders: batches(5) });
+    await new Trainer({ ...OPTIONS, precision: 16, maxEpochs: 2, accumulateGradBatches: 2, callbacks }).fit(net, { trainDataloaders: batches(5) });
     return [...[...net.stateDict().values()].map((t) => t.tolist()), getRngState().tolist()];
   };
   const report = new PrecisionReport({ step: [0, 1, 4], print: false });
@@ -137,7 +138,7 @@ test("training goes on as if nobody had looked", async () => {
 });
 
 test("two reports leave as many tensors as one", async () => {
-  const trainer = new Trainer({ ...QUIET, precision: "bf16" });
+  const trainer = new Trainer({ ...OPTIONS, precision: "bf16" });
   await trainer.fit(new Net(), { trainDataloaders: batches(1) });
   const batch = batches(1)[0];
   trainer.precision.report({ batch, print: false });
@@ -147,7 +148,7 @@ test("two reports leave as many tensors as one", async () => {
 });
 
 test("report() makes a dry run of a batch, or returns what a callback found, or says what is missing", async () => {
-  const trainer = new Trainer({ ...QUIET, precision: "bf16" });
+  const trainer = new Trainer({ ...OPTIONS, precision: "bf16" });
   assert.throws(() => trainer.precision.report(), { code: "ERR_NO_REPORT", message: /^report: expected a batch, or a PrecisionReport callback that has run\. Received: neither\. Call trainer\.precision\.report\(\{ batch \}\)/ });
   const net = new Net();
   await trainer.fit(net, { trainDataloaders: batches(1) });
@@ -174,7 +175,7 @@ test("a dry run of manual optimization takes no step", async () => {
   const run = async (callbacks: PrecisionReport[]): Promise<unknown[]> => {
     seedEverything(7);
     const net = new Manual();
-    await new Trainer({ ...QUIET, precision: "bf16", callbacks }).fit(net, { trainDataloaders: batches(3) });
+    await new Trainer({ ...OPTIONS, precision: "bf16", callbacks }).fit(net, { trainDataloaders: batches(3) });
     return [...net.stateDict().values()].map((t) => t.tolist());
   };
   const report = new PrecisionReport({ step: 1, print: false });
@@ -185,7 +186,7 @@ test("a dry run of manual optimization takes no step", async () => {
 test("its JSON is the report", async () => {
   const path = join(folder, "report-{step}.json");
   const report = new PrecisionReport({ print: false, path, step: [0, 1] });
-  await new Trainer({ ...QUIET, precision: 16, callbacks: report }).fit(new Net(), { trainDataloaders: batches(2) });
+  await new Trainer({ ...OPTIONS, precision: 16, callbacks: report }).fit(new Net(), { trainDataloaders: batches(2) });
   const read = JSON.parse(readFileSync(join(folder, "report-1.json"), "utf8")) as StepPrecisionData;
   assert.deepEqual(read, JSON.parse(JSON.stringify(report.latest)));
   assert.equal(new StepPrecision(read).toString(), report.latest?.toString());

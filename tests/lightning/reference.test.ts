@@ -6,6 +6,7 @@ import { LightningModule, seedEverything, Trainer } from "@nbit/lightning";
 import type { PrecisionInput } from "@nbit/lightning";
 import { cpuCapability, crossEntropyLoss, DataLoader, nn, optim, randint, randn, relu, setNumThreads, TensorDataset, versions } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 interface Reference {
   readonly name: string;
@@ -85,9 +86,8 @@ for (const reference of runs) {
     const val = new DataLoader(new TensorDataset(x.narrow(0, 67, 16), y.narrow(0, 67, 16)), { batchSize: 5 });
     const net = new Net(reference);
     const trainer = new Trainer({
-      accelerator: "cpu", precision: reference.precision, maxEpochs: 3, accumulateGradBatches: reference.accumulate, gradientClipVal: reference.clip,
+      ...QUIET, precision: reference.precision, maxEpochs: 3, accumulateGradBatches: reference.accumulate, gradientClipVal: reference.clip,
       gradientClipAlgorithm: reference.algorithm, ...(reference.valCheck === null ? {} : { valCheckInterval: reference.valCheck }),
-      logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
     });
     await trainer.fit(net, { trainDataloaders: train, valDataloaders: val });
 

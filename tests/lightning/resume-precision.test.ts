@@ -7,9 +7,10 @@ import type { TrainerOptions } from "@nbit/lightning";
 import { loadCheckpoint, nn, optim, randn, saveCheckpoint, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, accumulateGradBatches: 2 };
+const OPTIONS: TrainerOptions = { ...QUIET, accumulateGradBatches: 2 };
 const folder = temporaryFolder("resume-precision");
 
 const SIDE = 16; // the least that float8 products take
@@ -82,14 +83,14 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
   test(`${from}, and on in every other`, async () => {
     const first = new Net(5); // two steps, and one batch of a third window
     const data = batches();
-    const trainer = new Trainer({ ...QUIET, ...fromOptions(), maxEpochs: 1 });
+    const trainer = new Trainer({ ...OPTIONS, ...fromOptions(), maxEpochs: 1 });
     await trainer.fit(first, { trainDataloaders: data });
     const was = first.seen;
     assert.ok(was !== null && was.globalStep === 2 && was.momentum.length === SIDE ** 2 && was.gradient.length === SIDE ** 2);
     for (const [to, toOptions, dtype, toScale] of PRECISIONS) {
       const where = `${from} to ${to}`;
       const second = new Net(null);
-      const next = new Trainer({ ...QUIET, ...toOptions(), maxEpochs: 1 });
+      const next = new Trainer({ ...OPTIONS, ...toOptions(), maxEpochs: 1 });
       await next.fit(second, { trainDataloaders: data, ckptPath: join(folder, "run.ckpt") });
       const is = second.seen;
       assert.ok(is !== null, where);
@@ -109,7 +110,7 @@ test("APEX goes on with the scale of PyTorch's and Lightning's entries, and of A
   const net = new Net(null);
   const scale = async (state: Record<string, unknown>, options: ConstructorParameters<typeof ApexPrecision>[0] = {}): Promise<number | null> => {
     const precision = new ApexPrecision({ optLevel: "O2", ...options });
-    await new Trainer({ ...QUIET, plugins: precision, maxEpochs: 1, limitTrainBatches: 2 }).fit(net, { trainDataloaders: batches() });
+    await new Trainer({ ...OPTIONS, plugins: precision, maxEpochs: 1, limitTrainBatches: 2 }).fit(net, { trainDataloaders: batches() });
     precision.loadStateDict(state);
     return precision.lossScale;
   };
@@ -125,10 +126,10 @@ test("APEX goes on with the scale of PyTorch's and Lightning's entries, and of A
 test("a file of format 1 from inside a window under a scale is refused before anything is touched: nothing tells whether its gradients are scaled", async () => {
   const old = join(folder, "old.ckpt");
   const write = async (options: TrainerOptions, stopAfter: number): Promise<void> => {
-    await new Trainer({ ...QUIET, ...options, maxEpochs: 1 }).fit(new Net(stopAfter), { trainDataloaders: batches() });
+    await new Trainer({ ...OPTIONS, ...options, maxEpochs: 1 }).fit(new Net(stopAfter), { trainDataloaders: batches() });
     saveCheckpoint(old, { ...(loadCheckpoint(join(folder, "run.ckpt")) as object), format: 1 });
   };
-  const resume = async (net: Net): Promise<void> => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(net, { trainDataloaders: batches(), ckptPath: old });
+  const resume = async (net: Net): Promise<void> => new Trainer({ ...OPTIONS, maxEpochs: 1 }).fit(net, { trainDataloaders: batches(), ckptPath: old });
   const weights = (net: Net): unknown => [...net.stateDict()].map(([name, t]) => [name, t.tolist()]);
   for (const options of [{ precision: 16 }, apex("O1")(), apex("O2", { lossScale: 128 })(), apex("O2", { numLosses: 2 })()] as const) {
     await write(options, 5);

@@ -5,9 +5,10 @@ import { ApexPrecision, LightningModule, LossScaleMonitor, MixedPrecision, Preci
 import type { TrainerOptions } from "@nbit/lightning";
 import { nn, noGrad, optim, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 2 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 2 };
 
 class Net extends LightningModule {
   readonly table: nn.Embedding;
@@ -31,7 +32,7 @@ const batches = [[1, 1, 3], [5, 1, 5], [0, 7, 3], [1, 2, 2]].map((row) => tensor
 
 async function train(sparse: boolean, options: TrainerOptions, overflowAt = -1): Promise<{ readonly weights: number[]; readonly skipped: number }> {
   const net = new Net(sparse, overflowAt);
-  const trainer = new Trainer({ ...QUIET, ...options });
+  const trainer = new Trainer({ ...OPTIONS, ...options });
   await trainer.fit(net, { trainDataloaders: batches });
   trainer.precision.explain({ print: false });
   return { weights: net.stateDict().get("table.weight")?.float().flatten().tolist() as number[], skipped: trainer.skippedSteps };

@@ -8,6 +8,7 @@ import { Callback, LightningModule, Logger, Trainer } from "@nbit/lightning";
 import type { LightningOptimizer, StepOutcome, TrainerView } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 import { RecordedPrecision } from "./recorded-precision.js";
 
 setNumThreads(1); // tiny tensors
@@ -213,7 +214,7 @@ for (const event of ["good", "null", "overflow"] as const) {
         const watcher = new Watcher(calls);
         const logger = new OutcomeLogger();
         const trainer = new Trainer({
-          accelerator: "cpu", maxEpochs: 1, logger, logEveryNSteps: 1, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [watcher], plugins: new RecordedPrecision(calls, INIT_SCALE),
+          ...QUIET, maxEpochs: 1, logger, logEveryNSteps: 1, callbacks: [watcher], plugins: new RecordedPrecision(calls, INIT_SCALE),
           ...(manual ? {} : { accumulateGradBatches: recipe.accumulate, gradientClipVal: recipe.clip === null ? null : 0.1, gradientClipAlgorithm: recipe.clip ?? "norm" }),
         });
         await trainer.fit(net, { trainDataloaders: Array.from({ length: batchesOf(recipe) }, () => randn([8, 4])) });

@@ -4,6 +4,7 @@ import { LightningModule, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 import { RecordedPrecision } from "./recorded-precision.js";
 
 setNumThreads(1); // tiny tensors
@@ -139,7 +140,7 @@ for (const recipe of CASES) {
     const calls: string[] = [];
     const net = new Net(calls, recipe);
     const batches = Array.from({ length: recipe.batches }, () => randn([8, 4]));
-    await new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new RecordedPrecision(calls, 256), ...recipe.options }).fit(net, { trainDataloaders: batches });
+    await new Trainer({ ...QUIET, maxEpochs: 1, plugins: new RecordedPrecision(calls, 256), ...recipe.options }).fit(net, { trainDataloaders: batches });
     assert.deepEqual(calls, recipe.expected);
   });
 }
@@ -152,7 +153,7 @@ test("a fused optimizer and a plain one give the same weights, scaled, clipped a
     const recipe: Case = { name: "", fused, options: {}, batches: 6, loss: (loss, i) => (i === 2 ? loss.mul(Infinity) : loss), expected: [] };
     const net = new Net([], recipe);
     net.layer.loadStateDict(start);
-    const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, gradientClipVal: 0.05, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, plugins: new RecordedPrecision([], 256) });
+    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, gradientClipVal: 0.05, plugins: new RecordedPrecision([], 256) });
     await trainer.fit(net, { trainDataloaders: batches });
     assert.equal(trainer.skippedSteps, 1);
     weights.push(Array.from(net.layer.weight.detach().toTypedArray(), Number));

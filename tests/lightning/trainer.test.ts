@@ -4,6 +4,7 @@ import { Callback, LightningModule, LightningOptimizer, MixedPrecision, Trainer 
 import type { TrainerOptions } from "@nbit/lightning";
 import { DataLoader, getDefaultDtype, isGradEnabled, manualSeed, memory, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -21,7 +22,7 @@ class Net extends LightningModule {
   }
 }
 
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([4, 2]));
 
 /** When validation ran, as epoch.batch. */
@@ -44,7 +45,7 @@ async function validations(options: TrainerOptions, loader: Iterable<unknown> = 
       assert.equal(isGradEnabled(), true);
     }
   }
-  await new Trainer({ ...QUIET, maxEpochs: 4, ...options }).fit(new Validated(), { trainDataloaders: loader, valDataloaders: batches(1) });
+  await new Trainer({ ...OPTIONS, maxEpochs: 4, ...options }).fit(new Validated(), { trainDataloaders: loader, valDataloaders: batches(1) });
   return seen;
 }
 
@@ -62,7 +63,7 @@ test("when validation runs", async () => {
 
 test("limits, steps and epochs", async () => {
   const run = async (options: TrainerOptions): Promise<number[]> => {
-    const trainer = new Trainer({ ...QUIET, ...options });
+    const trainer = new Trainer({ ...OPTIONS, ...options });
     await trainer.fit(new Net(), { trainDataloaders: batches(10) });
     return [trainer.currentEpoch, trainer.globalStep];
   };
@@ -87,7 +88,7 @@ test("gradients that a null at a window's end left over are stepped with later",
       gradients.push(Number(this.layer.weight.grad?.flatten().at(0).item()));
     }
   }
-  const trainer = new Trainer({ ...QUIET, accumulateGradBatches: 2 });
+  const trainer = new Trainer({ ...OPTIONS, accumulateGradBatches: 2 });
   await trainer.fit(new Skipping(), { trainDataloaders: batches(6) });
   // Windows: (1, null), (3, 4), (5, 6), halved. The first is left for the second.
   assert.deepEqual(gradients, [(1 + 3 + 4) / 2, (5 + 6) / 2]);
@@ -106,7 +107,7 @@ test("schedulers advance on a skipped step, or hold", async () => {
         return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 1, 0.5), interval: "step" } } as never;
       }
     }
-    const trainer = new Trainer({ ...QUIET, onSkippedStep, plugins: new MixedPrecision({ scaler: { initScale: 16 } }) });
+    const trainer = new Trainer({ ...OPTIONS, onSkippedStep, plugins: new MixedPrecision({ scaler: { initScale: 16 } }) });
     await trainer.fit(new Scheduled(), { trainDataloaders: batches(3) });
     assert.equal(trainer.skippedSteps, 1);
     assert.equal(trainer.optimizers[0]?.paramGroups[0]?.lr, onSkippedStep === "advance" ? 0.125 : 0.25);
@@ -119,7 +120,7 @@ test("the scale's floor names the parameters", async () => {
       return super.trainingStep(batch, i)?.mul(NaN) ?? null;
     }
   }
-  const trainer = new Trainer({ ...QUIET, plugins: new MixedPrecision({ scaler: { initScale: 4, minScale: 1 } }) });
+  const trainer = new Trainer({ ...OPTIONS, plugins: new MixedPrecision({ scaler: { initScale: 4, minScale: 1 } }) });
   await assert.rejects(trainer.fit(new Broken(), { trainDataloaders: batches(9) }), { code: "LOSS_SCALE_FLOOR", message: /gradients that are not finite at scale 1, of layer\.weight, layer\.bias\./ });
 });
 
@@ -137,7 +138,7 @@ test("optimizerStep may be overridden, and must call its closure", async () => {
       order.push("after");
     }
   }
-  const trainer = new Trainer(QUIET);
+  const trainer = new Trainer(OPTIONS);
   await trainer.fit(new Warm(), { trainDataloaders: batches(2) });
   assert.deepEqual(order, ["before 0.0 true", "forward", "after", "before 0.1 true", "forward", "after"]);
   assert.equal(trainer.globalStep, 2);
@@ -170,18 +171,18 @@ test("manual optimization: toggling, clipping true gradients, what is not allowe
     }
   }
   const net = new Manual();
-  await new Trainer({ ...QUIET, plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }).fit(net, { trainDataloaders: batches(2) });
+  await new Trainer({ ...OPTIONS, plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }).fit(net, { trainDataloaders: batches(2) });
   assert.equal(net.norms.length, 2);
   for (const norm of net.norms) assert.ok(Math.abs(norm - 0.25) < 1e-4, String(norm));
 
-  await assert.rejects(new Trainer({ ...QUIET, accumulateGradBatches: 2 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
-  await assert.rejects(new Trainer({ ...QUIET, gradientClipVal: 1 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
+  await assert.rejects(new Trainer({ ...OPTIONS, accumulateGradBatches: 2 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
+  await assert.rejects(new Trainer({ ...OPTIONS, gradientClipVal: 1 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
   class Automatic extends Net {
     override configureOptimizers(): never {
       return [new optim.SGD(this.parameters()), new optim.SGD(this.parameters())] as never;
     }
   }
-  await assert.rejects(new Trainer(QUIET).fit(new Automatic(), { trainDataloaders: batches(1) }), { code: "ERR_SEVERAL_OPTIMIZERS" });
+  await assert.rejects(new Trainer(OPTIONS).fit(new Automatic(), { trainDataloaders: batches(1) }), { code: "ERR_SEVERAL_OPTIMIZERS" });
 });
 
 test("a failure inside a step leaves modes, default dtype and the trainer in order", async () => {
@@ -201,7 +202,7 @@ test("a failure inside a step leaves modes, default dtype and the trainer in ord
         errors.push(error);
       }
     }
-    const trainer = new Trainer({ ...QUIET, precision, callbacks: [new Watch()] });
+    const trainer = new Trainer({ ...OPTIONS, precision, callbacks: [new Watch()] });
     const net = new Failing();
     await assert.rejects(trainer.fit(net, { trainDataloaders: batches(3) }), RangeError);
     assert.equal(errors.length, 1);
@@ -223,7 +224,7 @@ test("a step method that returns a promise is an error that says why", async () 
     }
   }
   for (const precision of [32, "bf16"] as const) {
-    const trainer = new Trainer({ ...QUIET, precision });
+    const trainer = new Trainer({ ...OPTIONS, precision });
     await assert.rejects(trainer.fit(new Asynchronous(), { trainDataloaders: batches(1) }), { code: "ERR_ASYNC_STEP", message: /^trainingStep: expected a step that ends when it returns\. Received: a promise\. Autocast and tensor scopes end/ });
     await assert.rejects(trainer.test(new Asynchronous(), { dataloaders: batches(1) }), { code: "ERR_ASYNC_STEP" });
   }
@@ -244,7 +245,7 @@ test("asynchronous loaders, and batches of any shape", async () => {
       yield { x: randn([4, 2]), rest: [new Map([["y", randn([1])]]), "name"] };
     }
   }
-  await new Trainer({ ...QUIET, precision: 64, maxEpochs: 1 }).fit(new Shapes(), { trainDataloaders: { [Symbol.asyncIterator]: loader } });
+  await new Trainer({ ...OPTIONS, precision: 64, maxEpochs: 1 }).fit(new Shapes(), { trainDataloaders: { [Symbol.asyncIterator]: loader } });
   assert.deepEqual(seen, ["float64 float64 name Infinity false", "float64 float64 name Infinity true"]);
 });
 
@@ -259,7 +260,7 @@ test("ten thousand steps hold no more tensors than ten", async () => {
     }
   }
   const data = new DataLoader<Tensor, Tensor>(Array.from({ length: 20_000 }, () => 0).map(() => SHARED), { batchSize: 2, shuffle: true });
-  await new Trainer(QUIET).fit(new Counted(), { trainDataloaders: data });
+  await new Trainer(OPTIONS).fit(new Counted(), { trainDataloaders: data });
   assert.equal(counts.length, 2);
   assert.ok((counts[1] ?? 0) <= (counts[0] ?? 0), counts.join(" "));
 });

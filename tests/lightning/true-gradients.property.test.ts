@@ -10,9 +10,10 @@ import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/l
 import type { LightningOptimizer, TrainerOptions } from "@nbit/lightning";
 import { full, nn, noGrad, ones, optim, scope, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 1 };
+const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 
 type Name = "first" | "second" | "shared" | "free";
 type Op =
@@ -115,7 +116,7 @@ const batches = [[1, 2], [0.5, 4], [2, -1], [0.25, 1], [1, 1]].map((row) => tens
 async function run(given: Program, options: TrainerOptions, fused = false): Promise<{ readonly seen: readonly (readonly [string, unknown])[]; readonly weights: readonly unknown[] }> {
   seedEverything(0);
   const net = new Net(given, fused);
-  await new Trainer({ ...QUIET, ...options }).fit(net, { trainDataloaders: batches.slice(0, given.length) });
+  await new Trainer({ ...OPTIONS, ...options }).fit(net, { trainDataloaders: batches.slice(0, given.length) });
   const weights = Object.fromEntries([...net.stateDict()].map(([key, t]) => [key, t.float().tolist()]));
   return { seen: net.seen, weights: ["first", "second", "shared"].map((key) => weights[key]) };
 }

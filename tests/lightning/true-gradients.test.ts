@@ -5,9 +5,9 @@ import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/l
 import type { LightningOptimizer, Precision, TrainerOptions } from "@nbit/lightning";
 import { full, nn, noGrad, ones, optim, seedEverything, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
 
 const PLACES = ["onTrainBatchStart", "trainingStep", "onBeforeBackward", "onAfterBackward", "onBeforeOptimizerStep", "configureGradientClipping", "optimizerStep", "onTrainBatchEnd"] as const;
 type Place = (typeof PLACES)[number];

@@ -5,10 +5,10 @@ import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, seedEverything, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { full, getDefaultDtype, isTensor, nn, ones, optim, randn, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false };
 const folder = temporaryFolder("true");
 
 /** Warnings with a code, given while `fn` runs. */

@@ -8,6 +8,7 @@ import type { Precision, TrainerOptions } from "@nbit/lightning";
 import { nn, noGrad, optim, outsideScopes, randn, relu, scope, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
+import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
 const folder = temporaryFolder("weight-casts");
@@ -84,7 +85,7 @@ async function train(course: Course, cached: boolean): Promise<{ net: Net; trace
     }
   }
   const plugin = course.plugin(cached);
-  const trainer = new Trainer({ accelerator: "cpu", plugins: plugin, maxEpochs: 2, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meddler()], ...course.options });
+  const trainer = new Trainer({ ...QUIET, plugins: plugin, maxEpochs: 2, callbacks: [new Meddler()], ...course.options });
   await trainer.fit(net, { trainDataloaders: batches, valDataloaders: batches.slice(0, 2), ...(course.ckptPath === undefined ? {} : { ckptPath: course.ckptPath }) });
   if (plugin instanceof MixedPrecision) assert.equal(plugin.weightCastBytes, 0, "a run that has ended holds none");
   course.ended?.(trainer, net);

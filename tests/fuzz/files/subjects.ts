@@ -6,6 +6,7 @@ import { readRunLog, readStepPrecision, renderPrecisionReport, renderReport } fr
 import { CSVLogger, PrecisionReport, RunLog, Trainer } from "@nbit/lightning";
 import { Adam8bit, AdEMAMix8bit, fromBitsandbytes } from "@nbit/lowbit";
 import { DataLoader, getRngState, GradScaler, isTensor, loadCheckpoint, loadSafetensors, nn, ones, optim, rand, readIdx, saveCheckpoint, saveSafetensors, scope, setRngState, tensor, TensorDataset, zeros, type Tensor } from "@nbit/torch";
+import { QUIET } from "../../helpers/training.js";
 import { fitOf, makeCheckpoint, Net, netOf, RECIPES, type Recipe } from "./fits.js";
 import type { Kind } from "./mutate.js";
 
@@ -120,7 +121,7 @@ function readTensor(path: string): void {
 async function logged(folder: string): Promise<{ log: string; report: string; table: string }> {
   const [log, report] = [join(folder, "run.jsonl"), join(folder, "step.json")];
   const csv = new CSVLogger(folder, { name: "", version: "csv" });
-  const trainer = new Trainer({ accelerator: "cpu", precision: 16, logger: csv, logEveryNSteps: 1, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, maxEpochs: 2, callbacks: [new RunLog({ path: log, everyNSteps: 1 }), new PrecisionReport({ path: report, print: false })] });
+  const trainer = new Trainer({ ...QUIET, precision: 16, logger: csv, logEveryNSteps: 1, maxEpochs: 2, callbacks: [new RunLog({ path: log, everyNSteps: 1 }), new PrecisionReport({ path: report, print: false })] });
   await trainer.fit(netOf(first), { trainDataloaders: first.loader(), valDataloaders: first.loader() });
   return { log, report, table: join(csv.logDir, "metrics.csv") };
 }
@@ -152,7 +153,7 @@ export const SUBJECTS: readonly Subject[] = [
     weight: 2,
     make: (path, folder) => makeCheckpoint(first, folder, path),
     read: async (path) => {
-      const trainer = new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false });
+      const trainer = new Trainer(QUIET);
       await trainer.validate(netOf(first), { dataloaders: first.loader(), ckptPath: path });
     },
   },
@@ -242,7 +243,7 @@ export const SUBJECTS: readonly Subject[] = [
     weight: 1,
     make: copyOf("log"),
     read: async (path) => {
-      const trainer = new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: false, maxSteps: 1, callbacks: [new RunLog({ path })] });
+      const trainer = new Trainer({ ...QUIET, maxSteps: 1, callbacks: [new RunLog({ path })] });
       await trainer.fit(netOf(first), { trainDataloaders: first.loader() });
     },
   },

@@ -7,6 +7,7 @@ import { LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
 import { autocast, cpuCapability, crossEntropyLoss, GradScaler, keep, nn, noGrad, optim, scope, setNumThreads, tensor, versions } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { hashed } from "../../helpers/formula-input.js";
+import { QUIET } from "../../helpers/training.js";
 
 interface RecordedRun {
   readonly name: string;
@@ -140,10 +141,7 @@ for (const run of runs) {
 
   test(`the Trainer: ${run.name}`, async () => {
     const net = new Net(run);
-    const trainer = new Trainer({
-      accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, gradientClipVal: run.clip,
-      plugins: new MixedPrecision({ scaler: settings }),
-    });
+    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, gradientClipVal: run.clip, plugins: new MixedPrecision({ scaler: settings }) });
     await trainer.fit(net, { trainDataloaders: batchesOf(run).map((batch) => batch.map((t) => keep(t))) });
     compare(run, net);
     assert.equal(trainer.skippedSteps, run.skipped.length * (run.optimizer === "two" ? 2 : 1));

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { MixedPrecision, seedEverything, Trainer } from "@nbit/lightning";
 import { cpuCapability, setNumThreads, versions } from "@nbit/torch";
+import { QUIET } from "../../helpers/training.js";
 import { bits, digests, loaders, Net } from "./model.js";
 import type { RecordedRun } from "./runs.js";
 
@@ -25,8 +26,7 @@ async function repeat(run: RecordedRun): Promise<void> {
   const { train, heldBack } = loaders(run.model);
   const half = run.precision === "16-mixed";
   const trainer = new Trainer({
-    accelerator: "cpu", maxEpochs: 2, accumulateGradBatches: run.accumulate, gradientClipVal: run.clip, gradientClipAlgorithm: run.algorithm,
-    logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
+    ...QUIET, maxEpochs: 2, accumulateGradBatches: run.accumulate, gradientClipVal: run.clip, gradientClipAlgorithm: run.algorithm,
     ...(half ? { plugins: new MixedPrecision({ scaler: { initScale: run.init_scale ?? 65536, growthInterval: run.growth_interval ?? 2000 } }) } : { precision: run.precision }),
   });
   await trainer.fit(net, { trainDataloaders: train, ...(half ? {} : { valDataloaders: heldBack }) });
