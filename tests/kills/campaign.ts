@@ -156,7 +156,7 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
     for (let n = 0; ; n++) {
       const checkpoint = newest(folder);
       if (checkpoint !== null) resumedFrom.add(checkpoint);
-      else for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true }); // begins anew
+      else for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true }); // starts over
       const signal = SIGNALS[draw(SIGNALS.length)] as Signal;
       const fromOutside = draw(3) === 0;
       // Within the first third: several kills come before a fit is done.

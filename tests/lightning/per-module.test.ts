@@ -94,7 +94,7 @@ test("one float16 module brings a loss scaler for the whole loss", async () => {
   assert.match(trainer.precision.explain({ print: false }).toString(), /loss scaling {2,}dynamic, now \d+/);
 });
 
-test("another Trainer begins anew, and an equal run gives equal weights", async () => {
+test("another Trainer starts over, and an equal run gives equal weights", async () => {
   const { model } = await run({ backbone: "bf16-true" });
   const again = await run({ backbone: "bf16-true" });
   for (const [name, t] of model.stateDict()) assert.ok(t.equal(again.model.stateDict().get(name) as Tensor), name);

@@ -6,7 +6,7 @@ export const isInternal = (path: string): boolean => EXEMPT.some(([paths]) => pa
 
 /** What may be given more than it declares, and why. */
 export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
-  [/Error$|^torch\.(words|describe|nativeError|asFileError)$/, "Errors, and what is called while one is made: a check there would hide the error."],
+  [/Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/, "Errors, and what is called while one is made: a check there would hide the error."],
   [PREDICATES, "Predicates, and functions for reduce: arrays call these with positions too."],
   [/#(toString|toJSON|extraRepr)$/, "JavaScript itself calls these, with arguments of its own, or printing does."],
   [/^torch\.(checkOptions|checkArguments|atMost|optionsFrom|kinds\.\w+)$|^apex\.checkInitializeOptions$/, "The checks themselves."],

@@ -86,7 +86,7 @@ const NUMBER = such<number>("a number", (v) => typeof v === "number");
 const MEMORY = having<MemoryRecord>("memory", { peakTensors: NUMBER });
 const METRICS = such<Metrics>("numbers by name", (v) => kinds.record.accepts(v) && Object.values(v as object).every(NUMBER.accepts));
 /** @internal By the fields that tables, curves and figures read. */
-export const RUN = having<Run>("a run as readRunLog gives it", {
+export const RUN = having<Run>("a run as readRunLog returns it", {
   name: kinds.text, precision: kinds.text, model: kinds.text, parameters: NUMBER, device: kinds.text, startedAt: kinds.text, tensorsBefore: NUMBER,
   steps: listOf(having<StepRecord>("a step", { step: NUMBER, epoch: NUMBER, metrics: METRICS })),
   scales: listOf(having<ScaleRecord>("a scale", { step: NUMBER, value: NUMBER })),

@@ -1,4 +1,4 @@
-import { ArgumentError, words } from "@nbit/torch";
+import { ArgumentError, verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "./errors.js";
 import { Callback } from "./callbacks/callback.js";
 import { waitFor } from "./loops/pending.js";
@@ -65,7 +65,7 @@ export class HookList<A extends readonly unknown[]> {
 }
 
 export function isPromise(value: unknown): value is Promise<unknown> {
-  // One load, which the engine remembers for values of many shapes; `in` it does not.
+  // One load, which V8 remembers for values of many shapes; `in` it does not.
   return typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function";
 }
 
@@ -73,7 +73,7 @@ export function isPromise(value: unknown): value is Promise<unknown> {
 export function mustEnd<T>(name: string, result: T, why = IN_STEP, code = "ERR_ASYNC_HOOK"): T {
   if (!isPromise(result)) return result;
   result.then(undefined, () => undefined);
-  throw new MisconfigurationError(name, code === "ERR_ASYNC_STEP" ? "a step that ends when it returns" : "a hook that ends when it returns", words("a promise"), why, code);
+  throw new MisconfigurationError(name, code === "ERR_ASYNC_STEP" ? "a step that ends when it returns" : "a hook that ends when it returns", verbatim("a promise"), why, code);
 }
 const IN_STEP = "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.";
 /** Where to wait instead, in what runs before training. */

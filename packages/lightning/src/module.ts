@@ -1,5 +1,5 @@
 import { withFloat8Histories } from "@nbit/lowbit";
-import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, words } from "@nbit/torch";
+import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, verbatim } from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
@@ -114,7 +114,7 @@ export class LightningModule extends ModuleHooks {
 
   #require(what: string): ModuleHost {
     if (this.#host === null) {
-      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, words("no Trainer"), "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
+      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, verbatim("no Trainer"), "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
     }
     return this.#host;
   }
@@ -146,20 +146,20 @@ export class LightningModule extends ModuleHooks {
   // What a model defines.
 
   forward(..._args: never[]): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", words("no forward"), undefined, "ERR_NO_FORWARD");
+    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", verbatim("no forward"), undefined, "ERR_NO_FORWARD");
   }
 
   /** One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch. */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
-    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", words("no trainingStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", verbatim("no trainingStep"), undefined, "ERR_NO_STEP");
   }
 
   validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", words("no validationStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", verbatim("no validationStep"), undefined, "ERR_NO_STEP");
   }
 
   testStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", words("no testStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", verbatim("no testStep"), undefined, "ERR_NO_STEP");
   }
 
   /** Default: `forward` on the batch, or on its first element when it is an array. */

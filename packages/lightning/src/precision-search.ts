@@ -1,4 +1,4 @@
-import { ArgumentError, atMost, cat, checkOptions, cuda, keep, kinds, memory, noGrad, type OptionNames, resetPeakMemory, scope, Tensor, words } from "@nbit/torch";
+import { ArgumentError, atMost, cat, checkOptions, cuda, keep, kinds, memory, noGrad, type OptionNames, resetPeakMemory, scope, Tensor, verbatim } from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { Callback } from "./callbacks/callback.js";
 import { asLoaders } from "./loops/fetch.js";
@@ -115,7 +115,7 @@ export class PrecisionSearch {
       batches.push(batch);
       if (batches.length === this.#options.steps) break;
     }
-    if (batches.length === 0) throw new ArgumentError("PrecisionSearch", "a loader that yields batches", words("an empty one"));
+    if (batches.length === 0) throw new ArgumentError("PrecisionSearch", "a loader that yields batches", verbatim("an empty one"));
     return batches;
   }
 }

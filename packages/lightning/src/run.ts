@@ -1,4 +1,4 @@
-import { setGradEnabled, words } from "@nbit/torch";
+import { setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
@@ -184,7 +184,7 @@ export class Run implements LoopContext, ModuleHost {
 
   manualBackward(loss: Tensor): void {
     if (this.module.automaticOptimization) {
-      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", words("automatic optimization"), "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", verbatim("automatic optimization"), "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
     }
     this.#step("manualBackward").manualBackward(loss);
   }

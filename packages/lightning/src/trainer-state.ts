@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { verbatim } from "@nbit/torch";
 import type { Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
@@ -37,7 +37,7 @@ export abstract class TrainerState implements TrainerView {
     return { fn: this.active?.fn ?? null, status: this.status, stage: this.active?.stage ?? null };
   }
   get lightningModule(): LightningModule {
-    if (this.attached === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
+    if (this.attached === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", verbatim("none"), undefined, "ERR_NOT_ATTACHED");
     return this.attached;
   }
   get currentEpoch(): number {
@@ -79,7 +79,7 @@ export abstract class TrainerState implements TrainerView {
   }
   set accumulateGradBatches(n: number) {
     const fit = this.active?.fit;
-    if (fit == null) throw new MisconfigurationError("accumulateGradBatches", "a fit that is running", words("none"), "Give it to the constructor.", "ERR_NOT_FITTING");
+    if (fit == null) throw new MisconfigurationError("accumulateGradBatches", "a fit that is running", verbatim("none"), "Give it to the constructor.", "ERR_NOT_FITTING");
     fit.step.accumulate = n;
   }
   /** Batches of the latest fit that CUDA graphs replayed: 0 without `cudaGraph`, or where steps ran eagerly. */

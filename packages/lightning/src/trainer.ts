@@ -1,4 +1,4 @@
-import { atMost, checkOptions, getSwitch, scope, setSwitch, trimMemory, useDeterministicAlgorithms, words } from "@nbit/torch";
+import { atMost, checkOptions, getSwitch, scope, setSwitch, trimMemory, useDeterministicAlgorithms, verbatim } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
@@ -132,7 +132,7 @@ export class Trainer extends TrainerState {
     atMost("Trainer.saveCheckpoint", arguments, 2);
     checkOptions("Trainer.saveCheckpoint", options, SAVE);
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
-    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", words("none"), undefined, "ERR_NOT_ATTACHED");
+    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", verbatim("none"), undefined, "ERR_NOT_ATTACHED");
     const { active } = this;
     if (!this.isGlobalZero) return;
     const write = (): void => scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
@@ -261,7 +261,7 @@ export class Trainer extends TrainerState {
 
   #prepareFit(run: Run, options: FitOptions): void {
     const { module } = run;
-    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, words("none"), undefined, "ERR_NO_STEP");
+    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, verbatim("none"), undefined, "ERR_NO_STEP");
     const [loader, second] = this.#loaders("fit", options.trainDataloaders, loadersOf(module, "trainDataloader"));
     if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
     const progress = new FitProgress();
@@ -308,7 +308,7 @@ export class Trainer extends TrainerState {
     const loaders = asLoaders(given ?? own);
     const stepName = kind === "validate" ? "validationStep" : "testStep";
     if (fit === null) {
-      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, words("none"), undefined, "ERR_NO_STEP");
+      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, verbatim("none"), undefined, "ERR_NO_STEP");
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;

@@ -183,7 +183,7 @@ function isQuantized(q: unknown): q is Quantized {
 export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions, "blockSize"> = {}): Tensor {
   atMost("dequantizeBlockwise", arguments, 2);
   checkOptions("dequantizeBlockwise", options, DEQUANTIZE);
-  if (!isQuantized(q)) throw new ArgumentError("dequantizeBlockwise", "what quantizeBlockwise gives", q);
+  if (!isQuantized(q)) throw new ArgumentError("dequantizeBlockwise", "what quantizeBlockwise returns", q);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
   if (bytesWithMap(f) && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;

@@ -78,12 +78,12 @@ export class TensorDisposedError extends NbitError {
   }
 }
 
-class Words {
+class Verbatim {
   constructor(readonly text: string) {}
 }
-/** @internal What was received, in our words: a message shows it as it is, where a string of the caller's would be quoted. */
-export function words(text: string): Words {
-  return new Words(text);
+/** @internal What was received, described by us: a message shows it as it is, where a string of the caller's would be quoted. */
+export function verbatim(text: string): Verbatim {
+  return new Verbatim(text);
 }
 
 const describers: ((value: object) => string | null)[] = [];
@@ -107,7 +107,7 @@ export function describe(value: unknown, depth = 0): string {
   if (typeof value === "string") return quoted(value.length > 80 ? `${value.slice(0, 77)}…` : value);
   if (typeof value === "symbol") return "a symbol";
   if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
-  if (value instanceof Words) return value.text;
+  if (value instanceof Verbatim) return value.text;
   for (const describer of describers) {
     const text = describer(value);
     if (text !== null) return text;

@@ -17,7 +17,7 @@ export let F = native.buffer(1 << 15);
 /** The same memory as 64-bit integers. */
 export let B = new BigInt64Array(F.buffer);
 
-/** How many numbers one call can take or give: as many as there may be tensors, and some. */
+/** How many numbers one call can take or return: as many as there may be tensors, and some. */
 export const NATIVE_LIMIT = (1 << 24) + 4096;
 
 function adopt(buffer: Float64Array): void {

@@ -36,7 +36,7 @@ test("the region that made the dtype is named", () => {
   for (const fill of [-1e9, tensor(-1e9)])
     assert.throws(() => autocast({ dtype: "float16" }, () => product().maskedFill(mask, fill as number)), {
       code: "TORCH_NUMBER_RANGE",
-      message: /Received: -1000000000, in a region of autocast of cpu to float16, which makes float16 of what matrix operators give\. At packages\/torch\/src\/number-range\.test\.ts:[^]*or compute this in float32 \(x\.float\(\)\), or this operator: autocast\(\{ enabled: false \}, \(\) => …\)\. /,
+      message: /Received: -1000000000, in a region of autocast of cpu to float16, which makes float16 of what matrix operators return\. At packages\/torch\/src\/number-range\.test\.ts:[^]*or compute this in float32 \(x\.float\(\)\), or this operator: autocast\(\{ enabled: false \}, \(\) => …\)\. /,
     });
   // A region of another dtype has no part in it.
   assert.throws(() => autocast({ dtype: "bfloat16" }, () => half().fill_(1e9)), (error) => error instanceof NumberRangeError && !error.message.includes("region"));

@@ -61,7 +61,7 @@ export function explainRange(error: unknown, args: () => readonly unknown[], aut
     ? `Write ${number < least ? "-" : ""}Infinity for what is to be left out of a softmax, finfo(${JSON.stringify(dtype)}).${number < least ? "min" : "max"} for the ${number < least ? "least" : "largest"} number, or compute this in float32 (x.float())${region !== null ? `, or this operator: autocast({ enabled: false }, () => …)` : ""}.`
     : `Use a wider dtype (x.to("int64")), or a number that fits.`;
   const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
-  const made = new NumberRangeError(`expected a number that ${dtype} holds, from ${least} to ${largest}. Received: ${number}${region === null ? "" : `, in a region of ${region}, which makes ${dtype} of what matrix operators give`}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtype, at);
+  const made = new NumberRangeError(`expected a number that ${dtype} holds, from ${least} to ${largest}. Received: ${number}${region === null ? "" : `, in a region of ${region}, which makes ${dtype} of what matrix operators return`}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtype, at);
   if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
   return made;
 }

@@ -1,5 +1,5 @@
 /** Arguments and options by name, kind and range: what JavaScript alone would drop, or take for something else, is an error before anything was done. */
-import { ArgumentError, describe, words } from "./errors.js";
+import { ArgumentError, describe, verbatim } from "./errors.js";
 import { isPlain, type Kind } from "./kinds.js";
 import { nearest } from "./names.js";
 
@@ -43,7 +43,7 @@ export function checkArguments<A extends object>(fn: string, given: A, kinds: Op
 
 function checkOne<T>(name: string, value: unknown, kind: true | Kind<T>, fail: Fail): void {
   if (kind === true || kind.accepts(value)) return;
-  throw fail(`${name} to be ${kind.words}`, isPlain(value) && Object.hasOwn(value, name) ? words(`${describe(value)}, where ${name} itself belongs`) : value, kind.meant?.(value));
+  throw fail(`${name} to be ${kind.words}`, isPlain(value) && Object.hasOwn(value, name) ? verbatim(`${describe(value)}, where ${name} itself belongs`) : value, kind.meant?.(value));
 }
 
 function argumentError(fn: string): Fail {
@@ -59,7 +59,7 @@ export function atMost(fn: string, given: ArrayLike<unknown>, most: number): voi
 }
 function refuseSurplus(fn: string, given: ArrayLike<unknown>, most: number): void {
   for (let i = most; i < given.length; i++)
-    if (given[i] !== undefined) throw new ArgumentError(fn, most === 0 ? "no arguments" : `at most ${most} argument${most === 1 ? "" : "s"}`, words(`${describe(given[i])} as argument ${i + 1}`));
+    if (given[i] !== undefined) throw new ArgumentError(fn, most === 0 ? "no arguments" : `at most ${most} argument${most === 1 ? "" : "s"}`, verbatim(`${describe(given[i])} as argument ${i + 1}`));
 }
 
 /** Options by name, or by position where PyTorch takes them so: `Linear(2, 3, { bias: false })`, `Linear(2, 3, false)`. */
@@ -81,8 +81,8 @@ export function optionsFrom<O extends object>(fn: string, first: number, given: 
   values.forEach((value, i) => {
     if (value === undefined) return;
     const name = names[i];
-    if (name === undefined) throw new ArgumentError(fn, `${names.join(", ")} as arguments from ${first + 1} on, and nothing behind them but options { name: value }`, words(`${describe(value)} as argument ${first + i + 1}`));
-    if (options[name] !== undefined) throw new ArgumentError(fn, `${name} once`, words(`${name} by position and by name`));
+    if (name === undefined) throw new ArgumentError(fn, `${names.join(", ")} as arguments from ${first + 1} on, and nothing behind them but options { name: value }`, verbatim(`${describe(value)} as argument ${first + i + 1}`));
+    if (options[name] !== undefined) throw new ArgumentError(fn, `${name} once`, verbatim(`${name} by position and by name`));
     options[name] = value;
   });
   checkOptions(fn, options as O, known);

@@ -1,6 +1,6 @@
 /** Reading what a caller gave, once: getters, proxies and iterators may run a program of their own, and may say something else the next time. */
 
-import { ArgumentError, words } from "./errors.js";
+import { ArgumentError, verbatim } from "./errors.js";
 import { typedArrayName } from "./realm.js";
 
 /** More than any list of a call holds: as many as there can be tensors at once. An array may say that it has four thousand million elements and hold none. */
@@ -17,7 +17,7 @@ export function iterated(fn: string, name: string, values: unknown): unknown[] {
   if (typeof (values as Partial<Iterable<unknown>>)[Symbol.iterator] !== "function") throw new ArgumentError(fn, `${name} to be an array or another iterable`, values);
   const list: unknown[] = [];
   for (const value of values as Iterable<unknown>) {
-    if (list.length >= MOST_ELEMENTS) throw new ArgumentError(fn, `${name} to have at most ${MOST_ELEMENTS.toLocaleString("en")} elements`, words("an iterable with more"));
+    if (list.length >= MOST_ELEMENTS) throw new ArgumentError(fn, `${name} to have at most ${MOST_ELEMENTS.toLocaleString("en")} elements`, verbatim("an iterable with more"));
     list.push(value);
   }
   return list;

@@ -2,7 +2,7 @@
 import { NbitError } from "./errors.js";
 
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
-  // One load, which the engine remembers for values of many shapes; `in` it does not.
+  // One load, which V8 remembers for values of many shapes; `in` it does not.
   return typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function";
 }
 

@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { verbatim } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
@@ -40,5 +40,5 @@ export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOp
 }
 
 function contradiction(option: string, callback: string): MisconfigurationError {
-  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, words(`${option}: false and a ${callback}`), "Remove one of them.", "ERR_CALLBACKS");
+  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, verbatim(`${option}: false and a ${callback}`), "Remove one of them.", "ERR_CALLBACKS");
 }

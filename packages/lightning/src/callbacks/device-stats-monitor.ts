@@ -1,4 +1,4 @@
-import { cuda, memory, resetPeakMemory, words } from "@nbit/torch";
+import { cuda, memory, resetPeakMemory, verbatim } from "@nbit/torch";
 import type { Device } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
@@ -67,7 +67,7 @@ export class DeviceStatsMonitor extends Callback {
   }
 
   override onTrainStart(trainer: TrainerView): void {
-    if (trainer.loggers.length === 0) throw new MisconfigurationError("DeviceStatsMonitor", "a Trainer with a logger", words("logger: false"), "Remove this callback, or add a logger.", "ERR_DEVICE_STATS");
+    if (trainer.loggers.length === 0) throw new MisconfigurationError("DeviceStatsMonitor", "a Trainer with a logger", verbatim("logger: false"), "Remove this callback, or add a logger.", "ERR_DEVICE_STATS");
     this.#window = null;
     resetPeak(trainer.rootDevice);
   }

@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames, words, plainText } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, verbatim, plainText } from "@nbit/torch";
 import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -90,7 +90,7 @@ export class EarlyStopping extends Callback {
     const current = metrics[this.monitor];
     if (current === undefined) {
       const have = Object.keys(metrics).join(", ");
-      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, words(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
+      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
       warn("WARN_MONITOR", `EarlyStopping: the metric ${JSON.stringify(this.monitor)} was not logged.`);
       return;
     }

@@ -1,4 +1,4 @@
-import { atMost, checkArguments, kinds, words } from "@nbit/torch";
+import { atMost, checkArguments, kinds, verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -34,7 +34,7 @@ export class GradientAccumulationScheduler extends Callback {
 
   override onTrainStart(trainer: TrainerView, module: LightningModule): void {
     if (!module.automaticOptimization) {
-      throw new MisconfigurationError("GradientAccumulationScheduler", "automatic optimization", words("automaticOptimization = false"), "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError("GradientAccumulationScheduler", "automatic optimization", verbatim("automaticOptimization = false"), "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
     }
     // A checkpoint from inside an epoch goes on with that epoch's number.
     const batches = this.batchesAt(trainer.currentEpoch);

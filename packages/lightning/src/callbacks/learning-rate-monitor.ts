@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type optim, type OptionNames, words } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type optim, type OptionNames, verbatim } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult } from "../types.js";
@@ -34,7 +34,7 @@ export class LearningRateMonitor extends Callback {
 
   override onTrainStart(trainer: TrainerView): void {
     if (trainer.loggers.length === 0) {
-      throw new MisconfigurationError("LearningRateMonitor", "a Trainer with a logger", words("logger: false"), "Remove this callback, or add a logger.", "ERR_LR_MONITOR");
+      throw new MisconfigurationError("LearningRateMonitor", "a Trainer with a logger", verbatim("logger: false"), "Remove this callback, or add a logger.", "ERR_LR_MONITOR");
     }
   }
 

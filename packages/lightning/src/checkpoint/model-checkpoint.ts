@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { atMost, checkOptions, type DType, kinds, type OptionNames, plainText, words } from "@nbit/torch";
+import { atMost, checkOptions, type DType, kinds, type OptionNames, plainText, verbatim } from "@nbit/torch";
 import { count, fieldsOf, flag, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
 import { Callback } from "../callbacks/callback.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -245,7 +245,7 @@ export class ModelCheckpoint extends Callback {
     const value = trainer.callbackMetrics[monitor];
     if (value === undefined) {
       const have = Object.keys(trainer.callbackMetrics).join(", ");
-      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, words(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
     }
     const worst = this.mode === "min" ? Infinity : -Infinity;
     const score = Number.isNaN(value) ? worst : value;

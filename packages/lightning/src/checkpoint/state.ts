@@ -1,5 +1,5 @@
 import { withFloat8Histories } from "@nbit/lowbit";
-import { NbitError, noGrad, optim, plainText, words } from "@nbit/torch";
+import { NbitError, noGrad, optim, plainText, verbatim } from "@nbit/torch";
 import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
@@ -116,10 +116,10 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { loops, optimizerStates, lrSchedulers, precision, rng } = checkpoint;
   if (fit === null) return;
   if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
-    throw new MisconfigurationError("fit", "a checkpoint with the state of training", words(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+    throw new MisconfigurationError("fit", "a checkpoint with the state of training", verbatim(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
   }
   if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
-    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, words(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
+    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, verbatim(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
   }
   const { progress, fetcher } = loops;
   if (run.options.maxEpochs !== -1 && progress.epoch > run.options.maxEpochs) {
@@ -156,7 +156,7 @@ function checkWindow(run: Run, { format, loops, precision }: Checkpoint): void {
   throw new MisconfigurationError(
     "fit",
     "true gradients in a checkpoint from inside an accumulation window",
-    words(`${run.checkpointPath}, of format 1, which may hold them multiplied by the loss scale`),
+    verbatim(`${run.checkpointPath}, of format 1, which may hold them multiplied by the loss scale`),
     "Go on from a checkpoint of the end of a window, or pass this one's weights on with loadFromCheckpoint.",
     "ERR_RESUME_WINDOW",
   );

@@ -1,4 +1,4 @@
-import { noGrad, scope, words } from "@nbit/torch";
+import { noGrad, scope, verbatim } from "@nbit/torch";
 import type { Device, optim, Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { mustEnd, STEPS_END } from "../hooks.js";
@@ -86,7 +86,7 @@ class DryRunHost implements ModuleHost {
   }
 
   get trainer(): TrainerView {
-    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, words("no Trainer"), "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
+    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, verbatim("no Trainer"), "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
     return this.#before.trainer;
   }
 

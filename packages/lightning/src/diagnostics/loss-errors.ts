@@ -1,5 +1,5 @@
 /** What backward and the loss watch stumble on, in terms of the step method that gave the loss. Looked at only when something has failed: a good step pays nothing. */
-import { Tensor, TorchError, words } from "@nbit/torch";
+import { Tensor, TorchError, verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 
 /** A loss that cannot be trained on, as an error of the step that returned it; any other error as it is. */
@@ -23,8 +23,8 @@ const NEEDS_GRAPH = /does not require grad|[Ii]nference tensor/;
 export function explainGradients(error: unknown, step: string, inference: boolean): unknown {
   if (!(error instanceof TorchError) || !NEEDS_GRAPH.test(error.message)) return error;
   const made = inference
-    ? new MisconfigurationError(step, "no gradients, since it runs in inference mode", words(error.message), "Pass inferenceMode: false to the Trainer, and ask for them within enableGrad(() => …).", "ERR_INFERENCE_MODE")
-    : new MisconfigurationError(step, "gradients of what was recorded", words(error.message), "Nothing is recorded during evaluation: compute and ask for them within enableGrad(() => …).", "ERR_EVALUATION_GRAD");
+    ? new MisconfigurationError(step, "no gradients, since it runs in inference mode", verbatim(error.message), "Pass inferenceMode: false to the Trainer, and ask for them within enableGrad(() => …).", "ERR_INFERENCE_MODE")
+    : new MisconfigurationError(step, "gradients of what was recorded", verbatim(error.message), "Nothing is recorded during evaluation: compute and ask for them within enableGrad(() => …).", "ERR_EVALUATION_GRAD");
   made.cause = error;
   return made;
 }

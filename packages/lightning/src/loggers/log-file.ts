@@ -1,7 +1,7 @@
 /** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { asFileError, checkPath, plainText, withFile, words, writeAll } from "@nbit/torch";
+import { asFileError, checkPath, plainText, withFile, verbatim, writeAll } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { isError } from "@nbit/torch/realm";
 
@@ -83,7 +83,7 @@ export class LogFile {
 
 /** @throws {MisconfigurationError} `ERR_LOG_FILE` unless there is nothing at `path`, or such a log. */
 export function checkLog(fn: string, path: string, isLog: (content: string) => boolean): void {
-  const fail = (received: string): MisconfigurationError => new MisconfigurationError(fn, `a log of its own, or nothing, at ${plainText(path)}`, words(received), "Choose another place: that file was left as it is.", "ERR_LOG_FILE");
+  const fail = (received: string): MisconfigurationError => new MisconfigurationError(fn, `a log of its own, or nothing, at ${plainText(path)}`, verbatim(received), "Choose another place: that file was left as it is.", "ERR_LOG_FILE");
   const stat = withFile(fn, "look at", path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (stat === undefined) return;
   if (!stat.isFile()) throw fail(stat.isSymbolicLink() ? "a symbolic link" : "something that is no file");

@@ -1,4 +1,4 @@
-import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, words } from "@nbit/torch";
+import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, verbatim } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, isPromise, mustEnd, named } from "../hooks.js";
@@ -115,7 +115,7 @@ export class Fetcher {
   }
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
-    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", words("no iterator"));
+    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", verbatim("no iterator"));
     const iterator = this.#iterator;
     const result = this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
     if (isPromise(result)) return fromLoader(result);
@@ -196,7 +196,7 @@ export class Fetcher {
 }
 
 function wrongLoader(fetched: number, batches: number): MisconfigurationError {
-  return new MisconfigurationError("fit", `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`, words(`${batches} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
+  return new MisconfigurationError("fit", `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`, verbatim(`${batches} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
 }
 
 /** What a loader promises; failing with anything but an Error, it fails with one. */

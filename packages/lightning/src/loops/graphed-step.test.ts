@@ -336,7 +336,7 @@ class Late extends Net {
     return this.#batches++ > 5 && x.shape[0] === 3 ? loss.add(this.unused.forward(x.narrow(1, 0, 2)).square().mean()) : loss;
   }
 }
-test("a parameter's first gradient begins anew, with what its window holds", async () => {
+test("a parameter's first gradient starts over, with what its window holds", async () => {
   const course: Course = { options: () => ({ accumulateGradBatches: 2 }), make: () => new Late(), lengths: [5, 5, 5, 5, 5, 5, 5, 3, 5, 5, 5, 5] };
   const eager = await train({ ...course, epochs: 1 }, null);
   const graphed = new Graphed();

@@ -1,4 +1,4 @@
-import { optim, words } from "@nbit/torch";
+import { optim, verbatim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { BEFORE_TRAINING, mustEnd } from "../hooks.js";
@@ -66,7 +66,7 @@ export function configureOptimizers(module: LightningModule): { optimizers: opti
   const { optimizers, schedulers, monitor } = parse(configuration);
   if (optimizers.length === 0) warn("WARN_NO_OPTIMIZER", `${WHERE} returned no optimizer: nothing will be trained.`);
   if (module.automaticOptimization && optimizers.length > 1) {
-    throw new MisconfigurationError(WHERE, "one optimizer under automatic optimization", words(`${optimizers.length} optimizers`), "Set automaticOptimization = false and step them in trainingStep: const [a, b] = this.optimizers().", "ERR_SEVERAL_OPTIMIZERS");
+    throw new MisconfigurationError(WHERE, "one optimizer under automatic optimization", verbatim(`${optimizers.length} optimizers`), "Set automaticOptimization = false and step them in trainingStep: const [a, b] = this.optimizers().", "ERR_SEVERAL_OPTIMIZERS");
   }
   const configs = schedulers.map((scheduler) => configure(scheduler, monitor, module.automaticOptimization));
   for (const { scheduler } of configs) {
@@ -149,7 +149,7 @@ function configure(given: Scheduler | SchedulerSpec, monitor: string | null, aut
     throw new MisconfigurationError(WHERE, "frequency to be a whole number ≥ 1", config.frequency, undefined, "ERR_SCHEDULER");
   }
   if (automatic && reduceOnPlateau && config.monitor === null) {
-    throw new MisconfigurationError(WHERE, "monitor, the metric that a ReduceLROnPlateau scheduler is stepped with", words("no monitor"), 'Return { optimizer, lrScheduler: { scheduler, monitor: "val_loss" } }.', "ERR_SCHEDULER");
+    throw new MisconfigurationError(WHERE, "monitor, the metric that a ReduceLROnPlateau scheduler is stepped with", verbatim("no monitor"), 'Return { optimizer, lrScheduler: { scheduler, monitor: "val_loss" } }.', "ERR_SCHEDULER");
   }
   return config;
 }

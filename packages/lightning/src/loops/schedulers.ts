@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { mustEnd } from "../hooks.js";
 import type { LightningModule } from "../module.js";
@@ -39,7 +39,7 @@ export class SchedulerStepper {
     const have = Object.keys(metrics);
     const message = `the metric ${JSON.stringify(config.monitor)} that a ReduceLROnPlateau scheduler is stepped with`;
     if (config.strict) {
-      throw new MisconfigurationError("fit", message, words(have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`), "log it, or change the scheduler's monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError("fit", message, verbatim(have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`), "log it, or change the scheduler's monitor.", "ERR_MONITOR");
     }
     warn("WARN_MONITOR", `fit: ${message} was not logged; the scheduler was not stepped.`);
     return null;

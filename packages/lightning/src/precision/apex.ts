@@ -1,4 +1,4 @@
-import { atMost, GradScaler, NbitError, optim, scope, words } from "@nbit/torch";
+import { atMost, GradScaler, NbitError, optim, scope, verbatim } from "@nbit/torch";
 import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, levelWith, type Amp, type InitializeOptions } from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -62,7 +62,7 @@ export class ApexPrecision extends Precision {
   }
 
   #ready(): Amp {
-    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", words("a plugin without a module"), "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
+    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", verbatim("a plugin without a module"), "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
     return this.#amp;
   }
 

@@ -1,4 +1,4 @@
-import { atMost, checkArguments, checkOptions, dtypeKind, kinds, type OptionNames, words } from "@nbit/torch";
+import { atMost, checkArguments, checkOptions, dtypeKind, kinds, type OptionNames, verbatim } from "@nbit/torch";
 import { nearest } from "@nbit/torch/names";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { float64True } from "./double.js";
@@ -112,7 +112,7 @@ export function registerPrecision(given: PrecisionEntry | string, create?: Preci
   checkArguments("registerPrecision", { name, dtypes, needs, uniformWeights, scalesLoss, label, summary, plugin, create: factory }, required, fail);
   for (const spelling of spellingsOf(given)) {
     const owner = spelling === "auto" ? "auto" : availablePrecisions().find((e) => e.name !== name && spellingsOf(e).includes(spelling))?.name;
-    if (owner !== undefined) throw fail("spellings of its own", words(`${JSON.stringify(spelling)}, which is ${owner}`));
+    if (owner !== undefined) throw fail("spellings of its own", verbatim(`${JSON.stringify(spelling)}, which is ${owner}`));
   }
   catalogue.set(name, Object.freeze({ ...given }));
 }

@@ -1,4 +1,4 @@
-import { amp, atMost, checkOptions, device, NbitError, type OptionNames, words } from "@nbit/torch";
+import { amp, atMost, checkOptions, device, NbitError, type OptionNames, verbatim } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout } from "../diagnostics/memory.js";
@@ -121,7 +121,7 @@ export class MixedPrecision extends Precision {
     if (made === deviceType) return;
     const { device, scaler } = this.#options;
     if (device !== undefined || scaler instanceof amp.GradScaler) {
-      throw new MisconfigurationError("Trainer", `a precision plugin for ${JSON.stringify(deviceType)}, the accelerator's device`, words(`${device === undefined ? "a scaler" : this.constructor.name} for ${JSON.stringify(made)}`), `Leave ${device === undefined ? "its" : "the"} device out${device === undefined ? " by giving the scaler's settings instead of a scaler" : ": it is taken from the Trainer"}.`, "ERR_PRECISION_DEVICE");
+      throw new MisconfigurationError("Trainer", `a precision plugin for ${JSON.stringify(deviceType)}, the accelerator's device`, verbatim(`${device === undefined ? "a scaler" : this.constructor.name} for ${JSON.stringify(made)}`), `Leave ${device === undefined ? "its" : "the"} device out${device === undefined ? " by giving the scaler's settings instead of a scaler" : ": it is taken from the Trainer"}.`, "ERR_PRECISION_DEVICE");
     }
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };

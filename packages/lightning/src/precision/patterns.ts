@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 
 /** A rule that matched a module. */
@@ -23,7 +23,7 @@ export function matchRules<P>(names: readonly string[], rules: ReadonlyMap<strin
       any = true;
       const before = found.get(name);
       if (before !== undefined && before.rank === rank && before.precision !== precision) {
-        throw new MisconfigurationError("precisionFor", "one pattern that is the most specific for each module", words(`${before.pattern} and ${pattern} for ${name}`), "Name the module itself.", "ERR_PRECISION_PATTERN");
+        throw new MisconfigurationError("precisionFor", "one pattern that is the most specific for each module", verbatim(`${before.pattern} and ${pattern} for ${name}`), "Name the module itself.", "ERR_PRECISION_PATTERN");
       }
       if (before === undefined || rank > before.rank) found.set(name, { pattern, precision, rank });
     }

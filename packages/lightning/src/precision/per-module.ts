@@ -1,4 +1,4 @@
-import { amp, atMost, checkArguments, checkOptions, getDefaultDtype, kinds, type OptionNames, setDefaultDtype, words } from "@nbit/torch";
+import { amp, atMost, checkArguments, checkOptions, getDefaultDtype, kinds, type OptionNames, setDefaultDtype, verbatim } from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
@@ -146,7 +146,7 @@ export class PerModulePrecision extends Precision {
         const full = name === "" ? key : `${name}.${key}`;
         const before = plan.dtypes.get(t) ?? dtype;
         if (before !== dtype) {
-          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", words(`${names.get(t)} in ${before}, which is ${full} in ${dtype}`), "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
+          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", verbatim(`${names.get(t)} in ${before}, which is ${full} in ${dtype}`), "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
         }
         plan.dtypes.set(t, dtype);
         names.set(t, full);

@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames, words } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, verbatim } from "@nbit/torch";
 import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
 import type { nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
@@ -54,7 +54,7 @@ export class QuantizedPrecision extends TruePrecision {
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     if (optimizers.length > 0 && !module.parameters().some((p) => p.requiresGrad))
-      throw new MisconfigurationError("QuantizedPrecision", "something that learns beside the quantized weights", words("a module whose parameters are all frozen"), "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.", "ERR_PRECISION_FROZEN");
+      throw new MisconfigurationError("QuantizedPrecision", "something that learns beside the quantized weights", verbatim("a module whose parameters are all frozen"), "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.", "ERR_PRECISION_FROZEN");
   }
 
   override memoryLayout(module: nn.Module): MemoryLayout {

@@ -1,4 +1,4 @@
-import { words } from "@nbit/torch";
+import { verbatim } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
 import { warn } from "../warnings.js";
@@ -89,7 +89,7 @@ function mapOnto(accelerator: Accelerator, backend: string, name: PrecisionName,
 function requireAccelerator(accelerator: Accelerator): void {
   const missing = accelerator.missing();
   if (missing === null) return;
-  throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, words("an accelerator that is not"), `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
+  throw new MisconfigurationError("Trainer", `accelerator ${JSON.stringify(accelerator.name)} to be usable here`, verbatim("an accelerator that is not"), `Missing: ${missing}.`, "ERR_ACCELERATOR_UNAVAILABLE");
 }
 
 function attach(precision: Precision, settings: PrecisionSettings, requested: unknown, reasons: readonly string[]): Precision {
@@ -108,7 +108,7 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
     throw new MisconfigurationError("Trainer", "at most one precision plugin", plugins.map((p) => p.constructor.name).join(", "), undefined, "ERR_PRECISION_TWICE");
   }
   if (settings.precision !== undefined) {
-    throw new MisconfigurationError("Trainer", "precision as an option or as a plugin, not both", words(`precision: ${JSON.stringify(settings.precision)} and ${plugin.constructor.name}`), "Remove one of them.", "ERR_PRECISION_TWICE");
+    throw new MisconfigurationError("Trainer", "precision as an option or as a plugin, not both", verbatim(`precision: ${JSON.stringify(settings.precision)} and ${plugin.constructor.name}`), "Remove one of them.", "ERR_PRECISION_TWICE");
   }
   if (settings.ampBackend !== undefined || settings.ampLevel !== undefined) {
     throw new MisconfigurationError("Trainer", "neither ampBackend nor ampLevel beside a precision plugin", settings.ampBackend ?? settings.ampLevel, "Remove it, or the plugin.", "ERR_PRECISION_TWICE");
@@ -116,7 +116,7 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
   const { accelerator, deviceIndex } = settings;
   const mapped = accelerator.mapPrecision?.(plugin.name);
   if (mapped !== undefined && mapped.name !== plugin.name) {
-    throw new MisconfigurationError("Trainer", `a precision that ${accelerator.name} has`, words(`${plugin.constructor.name} in ${plugin.name}`), `Give a plugin in ${mapped.name}.`, "ERR_PRECISION_PLUGIN");
+    throw new MisconfigurationError("Trainer", `a precision that ${accelerator.name} has`, verbatim(`${plugin.constructor.name} in ${plugin.name}`), `Give a plugin in ${mapped.name}.`, "ERR_PRECISION_PLUGIN");
   }
   requireAccelerator(accelerator);
   plugin.onDevice(accelerator.device(deviceIndex).type);
@@ -151,7 +151,7 @@ function checkForBackend(backend: string, given: unknown, asked: PrecisionName |
   const fix = "Remove ampBackend, or use precision: 16.";
   const entry = asked === "auto" ? null : entryNamed(asked);
   if (entry !== null && autocasts(entry)) {
-    throw new MisconfigurationError("Trainer", `precision ${spell(entry)} only with the native backend`, words(option), fix, "ERR_PRECISION_APEX");
+    throw new MisconfigurationError("Trainer", `precision ${spell(entry)} only with the native backend`, verbatim(option), fix, "ERR_PRECISION_APEX");
   }
   const expected = `precision 16 with ${option}, whose ampLevel says which parts are float16`;
   const isTrue = entry?.uniformWeights ?? false;

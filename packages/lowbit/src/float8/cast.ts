@@ -68,7 +68,7 @@ function checkCast(fn: string, x: unknown, amax: unknown, dtype: unknown, wanted
 }
 
 /**
- * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the largest code. The kernel on CUDA gives the same codes.
+ * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the largest code. The kernel on CUDA returns the same codes.
  */
 export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
   atMost("castReference", arguments, 4);

@@ -46,7 +46,7 @@ test("float64, integers and complex numbers are not cast; operators without a ru
     assert.equal(ones([2], { dtype: "float16" }).softmax(0).dtype, "float16");
     assert.equal(torch.cat([ones([2]), ones([2], { dtype: "bfloat16" })]).dtype, "float32");
     assert.equal(torch.cat([ones([2], { dtype: "bfloat16" }), ones([2], { dtype: "bfloat16" })]).dtype, "bfloat16");
-    // The engine promotes between float32 and the region's dtype only.
+    // libtorch promotes between float32 and the region's dtype only.
     assert.throws(() => torch.cat([ones([2], { dtype: "float16" }), ones([2], { dtype: "bfloat16" })]), torch.TorchError);
   });
 });

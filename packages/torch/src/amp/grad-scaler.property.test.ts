@@ -14,7 +14,7 @@ class Model {
   constructor(readonly o: { initScale: number; growthFactor: number; backoffFactor: number; growthInterval: number; minScale: number; maxScale: number }) {
     this.scale = Math.fround(o.initScale);
   }
-  /** Gives whether the floor was hit. */
+  /** Returns whether the floor was hit. */
   update(overflows: readonly boolean[], own: number | null): boolean {
     const found = overflows.includes(true);
     if (found) this.skipped++;

@@ -309,6 +309,6 @@ test("state: ours, PyTorch's, Lightning's of every age, and what cannot be one",
   fails(() => scaler.loadStateDict({ ...theirs, scale: undefined }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: undefined.");
   fails(() => scaler.loadStateDict({ ...theirs, growth_factor: 1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthFactor to be a finite number > 1. Received: 1.");
   fails(() => scaler.loadStateDict({ ...theirs, _growth_tracker: -1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthTracker to be a whole number ≥ 0. Received: -1.");
-  fails(() => scaler.loadStateDict(null as never), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected a state, as stateDict() gives it. Received: null.");
+  fails(() => scaler.loadStateDict(null as never), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected a state, as stateDict() returns it. Received: null.");
   assert.equal(scaler.getScale(), 2 ** 24);
 });

@@ -32,7 +32,7 @@ interface PerOptimizer {
  * The scale starts at 65536, is halved when a gradient is not finite (and that step skipped), and doubled after 2000 good steps in a row. State is two tensors, float32 and int32;
  * with a fused optimizer nothing waits for the device.
  *
- * Per optimizer a step goes ready → unscaled → stepped; `update` begins anew. `update` with an overflow: scale ← max(scale · backoffFactor, minScale); after growthInterval updates
+ * Per optimizer a step goes ready → unscaled → stepped; `update` starts over. `update` with an overflow: scale ← max(scale · backoffFactor, minScale); after growthInterval updates
  * without one: scale ← min(scale · growthFactor, maxScale), both rounded to float32.
  *
  * @throws {ArgumentError} `GradScaler: expected growthFactor to be a finite number > 1. Received: 1.`

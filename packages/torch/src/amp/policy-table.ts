@@ -1,4 +1,4 @@
-/** What autocast does with each operator, found by asking the engine. */
+/** What autocast does with each operator, found by asking libtorch. */
 import { traceOperators } from "../autograd/index.js";
 import { cudaDeviceCount, kernelsOf } from "../backend.js";
 import { NbitError } from "../errors.js";
@@ -74,14 +74,14 @@ function probeRules(type: string, wanted: (name: string) => boolean): ReadonlyMa
   return found;
 }
 
-/** @internal The engine's rules for some operators, which are asked alone where the table has not been made. */
+/** @internal libtorch's rules for some operators, which are asked alone where the table has not been made. */
 export function engineRules(device: DeviceLike, names: readonly string[]): ReadonlyMap<string, AutocastRule> {
   const type = deviceOf(device, "amp").type;
   return tables.get(type) ?? probeRules(type, (name) => names.includes(name));
 }
 
 /**
- * The engine's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
+ * libtorch's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
  * list, so it is right for the libtorch in use. By name without `aten::`. Takes some 100 ms the first time.
  * @example policyTable("cpu").get("mm"); // "lower"
  * @throws {NbitError} `AMP_NO_DEVICE` for "cuda" where there is no GPU to ask.

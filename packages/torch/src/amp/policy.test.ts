@@ -4,7 +4,7 @@ import * as torch from "../index.js";
 
 const { amp, autocast } = torch;
 
-test("the engine's table is derived from the engine", () => {
+test("libtorch's table is derived from libtorch", () => {
   const table = amp.policyTable("cpu");
   const count = (rule: string): number => [...table.values()].filter((r) => r === rule).length;
   for (const name of ["mm", "linear", "conv2d", "bmm", "addmm", "matmul", "scaled_dot_product_attention"]) assert.equal(table.get(name), "lower", name);
@@ -27,7 +27,7 @@ test("a rule for an operator without one: mixed dtypes no longer throw", () => {
   assert.throws(run, torch.TorchError);
 });
 
-test("rules replace the engine's, inside their region only", () => {
+test("rules replace libtorch's, inside their region only", () => {
   const a = torch.ones([2, 2]);
   const dtype = (): string => autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype);
   assert.equal(dtype(), "bfloat16");
@@ -42,7 +42,7 @@ test("rules replace the engine's, inside their region only", () => {
   assert.equal(amp.policy({ mm: "float32" }, () => a.mm(a).dtype), "float32");
 });
 
-test("policies nest, and a kept one does what the engine does between its runs", () => {
+test("policies nest, and a kept one does what libtorch does between its runs", () => {
   const a = torch.ones([2, 2]);
   const dtype = (): string => autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype);
   using kept = new amp.AutocastPolicy({ mm: "float32", mse_loss: "lower" });

@@ -15,7 +15,7 @@ export type PolicyRules = Readonly<Record<string, PolicyRule>>;
 const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned", "banned16"];
 
 /**
- * Rules for operators under autocast, in place of the engine's. Kernels are registered with the dispatcher when it is made and removed by `dispose()`; between `run`s they do what the engine does.
+ * Rules for operators under autocast, in place of libtorch's. Kernels are registered with the dispatcher when it is made and removed by `dispose()`; between `run`s they do what libtorch does.
  */
 export class AutocastPolicy {
   readonly rules: PolicyRules;
@@ -36,11 +36,11 @@ export class AutocastPolicy {
     checkArguments("amp.policy", { rules }, { rules: record });
     this.rules = Object.freeze({ ...rules });
     this.device = deviceOf(device, "amp.policy").type;
-    const engine = policyTable(this.device);
+    const libtorch = policyTable(this.device);
     const lines = Object.entries(rules).map(([name, rule]) => {
       if (schemasOf(`aten::${name}`).length === 0) throw new ArgumentError("amp.policy", "names of operators, such as \"scatter_add\"", name);
       if (!RULES.includes(rule)) throw new ArgumentError("amp.policy", `a rule among ${RULES.join(", ")} for ${name}`, rule);
-      return `${name}\t${rule}\t${engine.get(name) ?? "none"}`;
+      return `${name}\t${rule}\t${libtorch.get(name) ?? "none"}`;
     });
     this.#id = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
   }
@@ -73,7 +73,7 @@ export class AutocastPolicy {
 /**
  * Run `fn` with other rules for some operators under autocast.
  *
- * The way out where the engine has no rule: operators in no list run in their inputs' dtype, and throw when these differ. Registering costs some microseconds per operator:
+ * The way out where libtorch has no rule: operators in no list run in their inputs' dtype, and throw when these differ. Registering costs some microseconds per operator:
  * for a hot path make an {@link AutocastPolicy} once.
  * @example amp.policy({ scatter_add: "float32" }, () => autocast({ dtype: "bfloat16" }, () => model.forward(x)))
  */

@@ -71,7 +71,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
  */
 export function readScalerState(given: Readonly<Record<string, unknown>>): GradScalerState | null {
   const fn = "GradScaler.loadStateDict";
-  if (!isRecord(given)) throw new ArgumentError(fn, "a state, as stateDict() gives it", given);
+  if (!isRecord(given)) throw new ArgumentError(fn, "a state, as stateDict() returns it", given);
   const inner = LIGHTNING_KEYS.map((key) => given[key]).find(isRecord);
   const state = inner ?? given;
   if (Object.keys(state).length === 0) return null;

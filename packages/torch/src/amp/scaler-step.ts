@@ -25,7 +25,7 @@ export class LateStep implements ScalerStep {
   #numbers: readonly number[] | null = null;
   #nonFinite: readonly number[] | null = null;
 
-  /** @param find - Looks for the gradients that are not finite; gives none when it is too late. */
+  /** @param find - Looks for the gradients that are not finite; returns none when it is too late. */
   constructor(records: LateNumbers, row: LateRow, find: () => readonly number[]) {
     this.#records = records;
     this.#row = row;

@@ -221,5 +221,5 @@ test("errors of kept casts, and their end", () => {
   assert.equal(kept.bytes, 0);
   assert.throws(() => kept.run(() => w), { code: "POLICY_DISPOSED", message: "WeightCasts.run: expected casts that are in use. Received: ones that were disposed of." });
   assert.throws(() => new amp.WeightCasts([3 as never]), { code: "ERR_ARGUMENT", message: "WeightCasts: expected a module or tensors. Received: 3." });
-  assert.equal(region("bfloat16", () => w.mm(w).dtype), "bfloat16", "the engine's kernels are back");
+  assert.equal(region("bfloat16", () => w.mm(w).dtype), "bfloat16", "libtorch's kernels are back");
 });

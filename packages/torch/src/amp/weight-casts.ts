@@ -10,7 +10,7 @@ import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { engineRules } from "./policy-table.js";
 
-/** Operators that take weights. Those among them that the engine runs in a region's dtype get a kernel that knows of the casts; any other operator casts as ever. */
+/** Operators that take weights. Those among them that libtorch runs in a region's dtype get a kernel that knows of the casts; any other operator casts as ever. */
 const OPERATORS = ["linear", "matmul", "mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "addbmm", "prelu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_convolution"];
 
 /** A module, whose parameters are meant, or tensors. */
@@ -21,7 +21,7 @@ export type Weights = { parameters(): Iterable<Tensor> } | Iterable<Tensor>;
  *
  * A cast is made anew when its weight was written in place, got other memory, or may have changed behind its version counter (an optimizer's step, the replay of a CUDA graph): then the casts of all
  * weights that were used before are made together, in a few kernels where the device has them (`_foreach_copy_`), into the memory that they have. Results are the same to the last bit, gradients too:
- * every use has its own node, whose backward casts its gradient to the weight's dtype, where gradients of several uses are summed (the engine's cache sums them in 16 bits).
+ * every use has its own node, whose backward casts its gradient to the weight's dtype, where gradients of several uses are summed (libtorch's cache sums them in 16 bits).
  *
  * Costs two bytes per element of the weights that matrix operators use. Does not synchronize; may be captured in a CUDA graph. Uses on several streams need what sharing a tensor between streams needs.
  *

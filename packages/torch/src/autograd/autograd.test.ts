@@ -140,7 +140,7 @@ test("an exception in backward keeps its identity and leaves no tensor behind", 
   assert.deepEqual(x.grad?.tolist(), [2]);
 });
 
-test("the engine is the only owner of what backward returns: it becomes the leaf's gradient without a copy, and is freed while backward goes on", () => {
+test("autograd is the only owner of what backward returns: it becomes the leaf's gradient without a copy, and is freed while backward goes on", () => {
   let address = 0;
   const before = torch.memory().unreleased;
   const alive: number[] = [];

@@ -24,7 +24,7 @@ export interface GradOptions<U extends boolean = boolean> {
   readonly retainGraph?: boolean | null;
   /** Make the gradients differentiable themselves. Default false. */
   readonly createGraph?: boolean;
-  /** Give null for an input that the outputs do not depend on, rather than an error. Default false. */
+  /** Return null for an input that the outputs do not depend on, rather than an error. Default false. */
   readonly allowUnused?: U;
 }
 const GRAPH = { retainGraph: orNull(flagKind), createGraph: flagKind };

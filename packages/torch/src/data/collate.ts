@@ -1,5 +1,5 @@
 /** From a list of elements to a batch. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { either, isPlain, such } from "../kinds.js";
 import { checkDepth } from "../limits.js";
 import { dtypeKind } from "../tensor/kinds.js";
@@ -107,7 +107,7 @@ function all<T>(fn: string, batch: readonly unknown[], is: (value: unknown) => v
 function stackArrays(fn: string, arrays: readonly TypedArray[], path: string): Tensor {
   const first = arrays[0] as TypedArray;
   const bad = arrays.find((a) => a.length !== first.length || a.constructor !== first.constructor);
-  if (bad !== undefined) throw new ArgumentError(fn, `every element to have the structure of the first: a ${first.constructor.name} of ${first.length} elements${path === "" ? "" : ` at ${path}`}`, words(`${bad.constructor.name} of ${bad.length} elements`));
+  if (bad !== undefined) throw new ArgumentError(fn, `every element to have the structure of the first: a ${first.constructor.name} of ${first.length} elements${path === "" ? "" : ` at ${path}`}`, verbatim(`${bad.constructor.name} of ${bad.length} elements`));
   // One copy into one array, rather than a tensor per element.
   const Type = first.constructor as new (length: number) => TypedArray;
   const joined = new Type(first.length * arrays.length);

@@ -31,7 +31,7 @@ export abstract class Dataset<T> {
   getBatch?(indices: readonly number[]): unknown;
 }
 
-/** A dataset that is a stream: implement `[Symbol.iterator]`, or `[Symbol.asyncIterator]` for one that waits. Each iteration starts anew. `length` is optional. */
+/** A dataset that is a stream: implement `[Symbol.iterator]`, or `[Symbol.asyncIterator]` for one that waits. Each iteration starts over. `length` is optional. */
 export abstract class IterableDataset<T> {
   readonly length?: number;
   constructor() {

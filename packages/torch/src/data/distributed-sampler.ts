@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { flag, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { Generator } from "../random.js";
-import { permutation } from "./draw.js";
+import { permutation } from "./random-ops.js";
 import { lengthNow, Sampler, sized, type Sized } from "./sampler.js";
 
 export interface DistributedSamplerOptions {

@@ -1,9 +1,9 @@
 /** One pass over a dataset: which positions, in which order, fetched and collated. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import type { Generator } from "../random.js";
 import { defaultCollate, defaultConvert } from "./collate.js";
 import type { Dataset, IterableDataset, Source } from "./dataset.js";
-import { drawSeed } from "./draw.js";
+import { drawSeed } from "./random-ops.js";
 import { pinBatch } from "./pin.js";
 import { restore, runningState, snapshot, withDefault, type LoaderState, type Snapshot, type StoredLoaderState } from "./loader-state.js";
 
@@ -65,7 +65,7 @@ abstract class Pass<T, B> {
 
   #replay(order: Iterator<Where>, position: number): void {
     for (let i = 0; i < position; i++) {
-      if (order.next().done === true) throw new ArgumentError("loadStateDict", `a loader with at least ${position} batches`, words(`${i} batches`), "Resume with the dataset, batch size and sampler that the state was saved with.");
+      if (order.next().done === true) throw new ArgumentError("loadStateDict", `a loader with at least ${position} batches`, verbatim(`${i} batches`), "Resume with the dataset, batch size and sampler that the state was saved with.");
     }
   }
 
@@ -94,7 +94,7 @@ abstract class Pass<T, B> {
     return list[index] as T;
   }
 
-  /** The batch (or element) at a place of the order. A promise where the dataset, or collateFn, gives one. */
+  /** The batch (or element) at a place of the order. A promise where the dataset, or collateFn, returns one. */
   protected fetch(where: Where): B | Promise<B> {
     if (typeof where === "number") {
       const element = this.element(where);
@@ -124,7 +124,7 @@ abstract class Pass<T, B> {
     return elements;
   }
 
-  /** The next batch of a stream. A promise where the stream, an element of it, or collateFn gives one. */
+  /** The next batch of a stream. A promise where the stream, an element of it, or collateFn returns one. */
   protected fetchNext(elements: Elements<T>): B | typeof END | Promise<B | typeof END> {
     for (; this.skip > 0; this.skip--) {
       const passed = this.#take(elements);

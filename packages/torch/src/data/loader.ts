@@ -6,7 +6,7 @@ import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
 import { isIterableDataset, type Source } from "./dataset.js";
-import { checkGenerator, generatorKind } from "./draw.js";
+import { checkGenerator, generatorKind } from "./random-ops.js";
 import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
 import { RandomSampler, Sampler, SequentialSampler } from "./sampler.js";
@@ -31,7 +31,7 @@ export interface DataLoaderOptions<T, B> {
    * thread; batches and their order do not depend on it.
    */
   readonly numWorkers?: number;
-  /** Give batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
+  /** Return batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
   readonly pinMemory?: boolean;
 }
 const NAMES: OptionNames<DataLoaderOptions<never, unknown>> = {
@@ -193,7 +193,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 
   /**
-   * Continue where {@link stateDict} was taken: the next iterator gives the batches that were still to come, the same to the last bit.
+   * Continue where {@link stateDict} was taken: the next iterator returns the batches that were still to come, the same to the last bit.
    *
    * The order is drawn anew from the saved generator states; the elements of batches that are skipped are not fetched (a stream has to read past them). The default
    * generator keeps the state that it has when the iterator is made. A sampler that draws from the default generator between batches cannot be replayed.

@@ -4,7 +4,7 @@ import type { Generator } from "../random.js";
 import { flag, listOf, orNull, such, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
-import { checkGenerator, generatorKind, multinomial, permutation, seededGenerator, uniform } from "./draw.js";
+import { checkGenerator, generatorKind, multinomial, permutation, seededGenerator, uniform } from "./random-ops.js";
 
 /** Anything with a length: a dataset, an array, or a sampler. */
 export interface Sized {

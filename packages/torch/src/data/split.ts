@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.js";
 import { listOf, real } from "../kinds.js";
 import { atMost, checkArguments, checkOptions } from "../options.js";
 import { Subset, type Dataset } from "./dataset.js";
-import { checkGenerator, permutation } from "./draw.js";
+import { checkGenerator, permutation } from "./random-ops.js";
 import { DRAW, lengthNow, sized, type DrawOptions } from "./sampler.js";
 
 /**

@@ -1,6 +1,6 @@
 /** Nested states as JSON and tensors, and back, exactly. */
 import { DEEPEST } from "../limits.js";
-import { ArgumentError, describe, words } from "../errors.js";
+import { ArgumentError, describe, verbatim } from "../errors.js";
 import { viewAsComplex, viewAsReal } from "../ops/index.js";
 import { isComplex, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
 import { CheckpointError } from "./errors.js";
@@ -46,7 +46,7 @@ const LIMIT = 10n ** BigInt(MOST_DIGITS - 1);
 const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array } as const;
 
 /**
- * Take a state apart into tensors and JSON text, so that {@link unpackState} gives it back exactly: numbers with NaN, ±Infinity and -0, strings, booleans, null,
+ * Take a state apart into tensors and JSON text, so that {@link unpackState} returns it exactly: numbers with NaN, ±Infinity and -0, strings, booleans, null,
  * undefined, bigints, arrays, plain objects, Maps, Sets, typed arrays and tensors.
  *
  * One tensor that stands in several places is stored once and comes back as one. Gradients and graphs are not part of a state.
@@ -77,7 +77,7 @@ class Packer {
       case "number":
         return Number.isFinite(v) && !Object.is(v, -0) ? v : { $: "number", value: Object.is(v, -0) ? "-0" : String(v) };
       case "bigint":
-        if (v >= LIMIT || v <= -LIMIT) return refuse(words("a bigint of more digits"), path, `a bigint of fewer than ${MOST_DIGITS} digits`);
+        if (v >= LIMIT || v <= -LIMIT) return refuse(verbatim("a bigint of more digits"), path, `a bigint of fewer than ${MOST_DIGITS} digits`);
         return { $: "bigint", value: v.toString() };
       case "undefined":
         return { $: "undefined" };
@@ -92,7 +92,7 @@ class Packer {
     if (isTensor(v)) return this.#tensor(v, path);
     if (ArrayBuffer.isView(v)) return this.#array(v, path);
     if (this.#open.has(v)) throw new ArgumentError("packState", `${where(path)} not to contain itself`, v);
-    if (this.#open.size >= DEEPEST) throw new ArgumentError("packState", `the state to be nested at most ${DEEPEST} levels deep`, words("one that is deeper"), "Store long chains as lists.");
+    if (this.#open.size >= DEEPEST) throw new ArgumentError("packState", `the state to be nested at most ${DEEPEST} levels deep`, verbatim("one that is deeper"), "Store long chains as lists.");
     this.#open.add(v);
     const made = this.#container(v, path);
     this.#open.delete(v);

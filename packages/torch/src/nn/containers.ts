@@ -1,5 +1,5 @@
 /** Modules made of modules. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { iterable, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import { flatten } from "../ops/index.js";
@@ -57,7 +57,7 @@ export class ModuleList<M extends Module = Module> extends Indexed<M> {
     return this;
   }
   forward(): never {
-    throw new ArgumentError("ModuleList", "its elements to be called one by one", words("forward()"));
+    throw new ArgumentError("ModuleList", "its elements to be called one by one", verbatim("forward()"));
   }
 }
 

@@ -2,7 +2,7 @@
 import { AutogradFunction, type FunctionContext } from "../autograd/function.js";
 import { keptCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { whole } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
@@ -88,7 +88,7 @@ const productInFloat32 = (a: Tensor, b: Tensor): Tensor => aten.mm?.["dtype"]?.(
 
 function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", words("one without"), "Run `npx nbit setup` where PyTorch has CUDA.");
+  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", verbatim("one without"), "Run `npx nbit setup` where PyTorch has CUDA.");
   return found;
 }
 

@@ -1,7 +1,7 @@
 /** What the layers with kernels of our own share. */
 import { whole } from "../kinds.js";
 import { grad } from "../autograd/index.js";
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { operators } from "../ops/aten.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -16,7 +16,7 @@ export const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"
 /** @throws {ArgumentError} `biasGelu: expected an addon with this operator. Received: an older one. …` */
 export function kernel(fn: string, name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError(fn, "an addon with this operator", words("an older one"), "Run `npm run build`.");
+  if (found === undefined) throw new ArgumentError(fn, "an addon with this operator", verbatim("an older one"), "Run `npm run build`.");
   return found;
 }
 

@@ -248,7 +248,7 @@ export abstract class Module {
     const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
     checkArguments("loadStateDict", { state }, { state: STATE });
     const given: ReadonlyMap<string, Tensor> = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
-    // The tensors themselves, also where a wrapper makes stateDict() give copies.
+    // The tensors themselves, also where a wrapper makes stateDict() return copies.
     const { copies, missing, unexpected, problems: wrong } = loadPlan(this.#entries("loadStateDict"), given);
     const problems: string[] = [];
     if (options.strict ?? true) {

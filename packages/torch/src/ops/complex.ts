@@ -1,4 +1,4 @@
-/** A complex number, where an operator takes or gives one. */
+/** A complex number, where an operator takes or returns one. */
 import { atMost } from "../options.js";
 export class Complex {
   readonly re: number;

@@ -1,5 +1,5 @@
 /** Random number generators. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { flag } from "../kinds.js";
 import { deviceKind } from "../tensor/kinds.js";
 import { F, native, readInteger, writeInteger } from "../native.js";
@@ -29,14 +29,14 @@ const BLOCK = 624;
  */
 function checkCpuState(state: Tensor): void {
   const fail = (received: unknown): never => {
-    throw new ArgumentError("setState", "the state of a CPU generator, as getState() gives it", received, "Was the file that it comes from damaged?");
+    throw new ArgumentError("setState", "the state of a CPU generator, as getState() returns it", received, "Was the file that it comes from damaged?");
   };
   if (state.dtype !== "uint8" || !CPU_STATE.includes(state.numel())) return; // which libtorch refuses
   const view = new DataView(state.toBytes());
   const left = view.getInt32(8, true);
   const next = view.getBigUint64(16, true);
-  if (left < 1 || left > BLOCK || next > BigInt(BLOCK) || left + Number(next) > BLOCK + 1) fail(words(`${left} numbers left from number ${next}`));
-  if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1) fail(words("a flag that is neither 0 nor 1"));
+  if (left < 1 || left > BLOCK || next > BigInt(BLOCK) || left + Number(next) > BLOCK + 1) fail(verbatim(`${left} numbers left from number ${next}`));
+  if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1) fail(verbatim("a flag that is neither 0 nor 1"));
 }
 
 /** @internal */
@@ -78,7 +78,7 @@ export class Generator {
     native.generatorSeed(this.#id);
     return BigInt.asUintN(64, BigInt(readInteger(0)));
   }
-  /** Begin anew from a seed drawn from the system; returns it. */
+  /** Start over from a seed drawn from the system; returns it. */
   seed(): bigint {
     atMost("Generator.seed", arguments, 0);
     native.generatorReseed(this.#id);

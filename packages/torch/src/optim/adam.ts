@@ -22,7 +22,7 @@ export interface AdamOptions extends RoundingOptions {
   readonly weightDecay?: number;
   /** Divide by the largest v so far. Default false. */
   readonly amsgrad?: boolean;
-  /** Climb. Default false. */
+  /** Maximize the objective: step along the gradient. Default false. */
   readonly maximize?: boolean;
   /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. Default false. */
   readonly fused?: boolean;

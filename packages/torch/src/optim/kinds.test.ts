@@ -13,7 +13,7 @@ const COMPLEX: readonly (readonly [name: string, make: (p: Tensor[], fused: bool
   ["SGD with nesterov and weight decay", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.1, fused }), [-1.2209458351135254, -3.9898924827575684, -1.031202793121338, 1.6589393615722656, -1.7369459867477417, 1.4789460897445679]],
   ["SGD with dampening", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.5, dampening: 0.25, fused }), [0.062499962747097015, -0.32499992847442627, -0.753125011920929, 0.8312499523162842, -0.08750003576278687, 0.012499998323619366]],
   ["Adam with amsgrad", (p, fused) => new optim.Adam(p, { lr: 0.1, amsgrad: true, weightDecay: 0.1, fused }), [0.638274073600769, 1.6503726243972778, -0.8994286060333252, 0.39174798130989075, 0.6101008653640747, -0.6001105904579163]],
-  ["AdamW that climbs", (p, fused) => new optim.AdamW(p, { lr: 0.1, weightDecay: 0.1, maximize: true, fused }), [1.3143985271453857, 2.1633031368255615, -0.08625813573598862, -0.001961842179298401, 1.3431066274642944, -1.3546360731124878]],
+  ["AdamW that maximizes", (p, fused) => new optim.AdamW(p, { lr: 0.1, weightDecay: 0.1, maximize: true, fused }), [1.3143985271453857, 2.1633031368255615, -0.08625813573598862, -0.001961842179298401, 1.3431066274642944, -1.3546360731124878]],
 ];
 for (const [name, make, after] of COMPLEX) {
   for (const fused of [false, true]) {

@@ -49,7 +49,7 @@ type Closure = () => Tensor;
  * and returns it; `step` returns the loss before the step. Waits for the device at every iteration. Complex parameters count as pairs of real ones.
  *
  * Steps are PyTorch's, in float32 and float64 to the last bit where the kernels' sums are. State, under the first parameter: `nIter`, `funcEvals`, `d`, `t`, `oldDirs`, `oldStps`, `ro`, `hDiag`,
- * `prevFlatGrad`, `prevLoss`. When parameters of the group are exchanged, the history begins anew.
+ * `prevFlatGrad`, `prevLoss`. When parameters of the group are exchanged, the history starts over.
  * @throws {ArgumentError} `LBFGS: expected lineSearchFn to be "strong_wolfe" or null. Received: "wolfe".`
  * @throws {NbitError} `OPTIMIZER_CLOSURE` for a step without a closure, or one that returns no loss.
  */
@@ -147,7 +147,7 @@ export class LBFGS extends Optimizer {
     this.state.set(first, stateOfHistory(h));
   }
 
-  /** Adds the last step to the history, and gives the next direction: the gradient through what approximates the inverse Hessian. */
+  /** Adds the last step to the history, and returns the next direction: the gradient through what approximates the inverse Hessian. */
   #direction(h: History, g: Tensor, m: Arithmetic, group: Group, drop: (t: Tensor | undefined) => void): Tensor {
     if (h.nIter === 1 || h.d === null || h.prevFlatGrad === null) return g.neg();
     const [y, s] = [g.sub(h.prevFlatGrad), h.d.mul(h.t)];

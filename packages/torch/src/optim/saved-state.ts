@@ -182,7 +182,7 @@ function anything(refuse: Refuse, name: string, position: number, value: unknown
   return value.detach().to({ device: p.device, dtype: value.isFloatingPoint() && p.isFloatingPoint() ? p.dtype : value.dtype, copy: true });
 }
 
-/** @internal Gives back the tensors of a state that nothing will use, but for those that others have too. */
+/** @internal Frees the tensors of a state that nothing will use, but for those that others have too. */
 export function disposeState(state: ParameterState, shared: readonly string[] = []): void {
   for (const [name, value] of Object.entries(state)) if (!shared.includes(name)) for (const v of [value].flat()) if (isTensor(v)) v.dispose();
 }

@@ -22,7 +22,7 @@ export interface SGDOptions extends RoundingOptions {
   readonly weightDecay?: number;
   /** Look ahead along the velocity; needs momentum > 0 and dampening 0. Default false. */
   readonly nesterov?: boolean;
-  /** Climb. Default false. */
+  /** Maximize the objective: step along the gradient. Default false. */
   readonly maximize?: boolean;
   /** One kernel for everything. Default false. */
   readonly fused?: boolean;

@@ -94,7 +94,7 @@ for (const [name, make, states] of OPTIMIZERS) {
       fresh.loadStateDict({ ...b, state: { 0: { ...b.state["0"], step } } });
       const kept = fresh.state.get(fresh.paramGroups[0]?.params[0] as Tensor)?.["step"] as Tensor;
       assert.deepEqual([kept.dtype, [...kept.shape], kept.item()], ["float32", [], 3]);
-      assert.equal(fresh.state.size, 1, "a parameter without state begins anew");
+      assert.equal(fresh.state.size, 1, "a parameter without state starts over");
     }
   });
 

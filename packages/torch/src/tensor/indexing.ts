@@ -59,7 +59,7 @@ export function index(t: Tensor, ...indices: readonly Index[]): Tensor {
   const plan = prepare("index", t, indices);
   try {
     if (plan.tensors.length > 0) return invoke(gather, [plan.view, plan.tensors]) as Tensor;
-    // An index that changes nothing still gives a tensor of its own: disposing of it must not dispose of `t`.
+    // An index that changes nothing still returns a tensor of its own: disposing of it must not dispose of `t`.
     return plan.same ? (invoke(alias, [t]) as Tensor) : plan.view;
   } finally {
     release(plan, plan.tensors.length > 0);

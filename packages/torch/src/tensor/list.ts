@@ -1,5 +1,5 @@
 /** Packed lists of tensors for code that runs every step over the same tensors: optimizers, clipping, scaling. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { F, native, reserve } from "../native.js";
 import { atMost } from "../options.js";
 import { handlesOf, wrap } from "./handle.js";
@@ -40,7 +40,7 @@ export class TensorList {
   }
 
   private constructor(key: symbol, handles: Float64Array, owned: boolean, missing: readonly number[]) {
-    if (key !== INSIDE) throw new ArgumentError("TensorList", "to be made by TensorList.of or TensorList.gradsOf", words("new TensorList(…)"), "", "ERR_TENSOR_CONSTRUCTOR");
+    if (key !== INSIDE) throw new ArgumentError("TensorList", "to be made by TensorList.of or TensorList.gradsOf", verbatim("new TensorList(…)"), "", "ERR_TENSOR_CONSTRUCTOR");
     this.#handles = handles;
     this.#owned = owned;
     this.missing = missing;
@@ -78,7 +78,7 @@ export class TensorList {
   /** New tensors (tracked as any other) for every position; missing ones are an error. */
   toArray(): Tensor[] {
     atMost("TensorList.toArray", arguments, 0);
-    if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", words(`missing ${this.missing.join(", ")}`));
+    if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", verbatim(`missing ${this.missing.join(", ")}`));
     return Array.from(this.#handles, (h) => wrap(native.alias(h)));
   }
 

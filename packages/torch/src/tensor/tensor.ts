@@ -1,5 +1,5 @@
 /** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
-import { addDescriber, ArgumentError, NbitError, words } from "../errors.js";
+import { addDescriber, ArgumentError, NbitError, verbatim } from "../errors.js";
 import { F, native, writeLists, writeRoot } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
@@ -82,7 +82,7 @@ export class Tensor {
 
   /** @internal A handle comes from inside the package only: one that is forged could be another tensor's. */
   constructor() {
-    if (minted === 0) throw new ArgumentError("Tensor", "to be made by tensor(…), a factory or an operator", words(`new ${new.target.name}(…)`), "", "ERR_TENSOR_CONSTRUCTOR");
+    if (minted === 0) throw new ArgumentError("Tensor", "to be made by tensor(…), a factory or an operator", verbatim(`new ${new.target.name}(…)`), "", "ERR_TENSOR_CONSTRUCTOR");
     this.#handle = minted;
     minted = 0;
   }
@@ -197,7 +197,7 @@ export class Tensor {
   // ---------------------------------------------------------------- values
 
   /**
-   * The value of a tensor of one element, as a number; booleans give 0 and 1. Waits for the tensor's device.
+   * The value of a tensor of one element, as a number; booleans return 0 and 1. Waits for the tensor's device.
    * @throws {ArgumentError} for more than one element, for a complex value, and for an int64 that a number cannot hold (use `itemBigInt()`).
    */
   item(): number {
@@ -222,14 +222,14 @@ export class Tensor {
     const value = takeScalar();
     return value instanceof Complex ? value : new Complex(Number(value), 0);
   }
-  /** Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes). A tensor without dimensions gives its value. Copies to the CPU. */
+  /** Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes). A tensor without dimensions returns its value. Copies to the CPU. */
   tolist(): Nested {
     atMost("tolist", arguments, 0);
     return nested(this);
   }
   /**
    * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool), Int16Array, Int32Array, BigInt64Array, …
-   * bfloat16 and float8 give their raw bits (Uint16Array, Uint8Array), as does float16 where JavaScript has no Float16Array (before Node 24): convert with `.float()` first to get values.
+   * bfloat16 and float8 return their raw bits (Uint16Array, Uint8Array), as does float16 where JavaScript has no Float16Array (before Node 24): convert with `.float()` first to get values.
    */
   toTypedArray(): ReturnType<typeof typedArrayOf> {
     atMost("toTypedArray", arguments, 0);
@@ -262,7 +262,7 @@ export class Tensor {
 
   // ---------------------------------------------------------------- indexing
 
-  /** Index as in PyTorch: `t.at(0)`, `t.at(":", "1:3")`, `t.at("...", null)`, `t.at(mask)`, `t.at([0, 2])`. Views where PyTorch gives views. */
+  /** Index as in PyTorch: `t.at(0)`, `t.at(":", "1:3")`, `t.at("...", null)`, `t.at(mask)`, `t.at([0, 2])`. Views where PyTorch returns views. */
   at(...indices: readonly Index[]): Tensor {
     return index(this, ...indices);
   }

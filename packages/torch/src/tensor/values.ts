@@ -1,5 +1,5 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
-import { ArgumentError, words } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { checkHeap } from "../limits.js";
 import { F, native, writeLists } from "../native.js";
 import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.js";
@@ -14,7 +14,7 @@ import { device as deviceOf, deviceTypeCode, type DeviceLike } from "./device.js
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
-/** What `tolist` gives. */
+/** What `tolist` returns. */
 export type Nested = number | boolean | bigint | Complex | Nested[];
 /** What `tensor` takes. */
 export type TensorData = number | boolean | bigint | Complex | TypedArray | readonly TensorData[];
@@ -84,7 +84,7 @@ function flatten(data: TensorData, flat: Flat, depth: number): void {
       if (flat.values.length > 0) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
       flat.shape.push(length);
     } else if (flat.shape[depth] !== length) {
-      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, words(`length ${length}`));
+      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, verbatim(`length ${length}`));
     }
     const n = flat.shape[depth] as number;
     for (let i = 0; i < n; i++) flatten(list[i] as TensorData, flat, depth + 1);
@@ -157,7 +157,7 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
   return convert(fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code), "float64", target);
 }
 
-/** As PyTorch gives infinity, but told where float16 is the precision's choice. */
+/** As PyTorch returns infinity, but told where float16 is the precision's choice. */
 function tellInfinities(values: Flat["values"]): void {
   const beyond = values.find(becomesInfinity);
   if (beyond === undefined) return;

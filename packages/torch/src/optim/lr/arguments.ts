@@ -29,6 +29,6 @@ export function savedRates(fn: string, name: string, value: unknown, least: numb
 
 /** @internal A saved state is an object. */
 export function savedState(fn: string, state: unknown): Readonly<Record<string, unknown>> {
-  if (typeof state !== "object" || state === null || Array.isArray(state)) throw new ArgumentError(fn, "the state of a scheduler, as stateDict() gives it", state);
+  if (typeof state !== "object" || state === null || Array.isArray(state)) throw new ArgumentError(fn, "the state of a scheduler, as stateDict() returns it", state);
   return state as Readonly<Record<string, unknown>>;
 }

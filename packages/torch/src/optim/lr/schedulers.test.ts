@@ -77,14 +77,14 @@ test("LambdaLR: a factor that is no number at a later step is an error that chan
   const optimizer = sgd(2);
   const schedule = new optim.LambdaLR(optimizer, () => factor);
   factor = NaN;
-  assert.throws(() => schedule.step(), /LambdaLR: expected the function of group 0 to give a finite number at step 1\. Received: NaN/);
+  assert.throws(() => schedule.step(), /LambdaLR: expected the function of group 0 to return a finite number at step 1\. Received: NaN/);
   assert.deepEqual([rates(optimizer), schedule.lastEpoch], [[1], 0]);
   factor = 0.25;
   schedule.step();
   assert.deepEqual([rates(optimizer), schedule.lastEpoch], [[0.5], 1]);
 });
 
-test("a schedule of one's own that gives no number is an error", () => {
+test("a schedule of one's own that returns no number is an error", () => {
   class Odd extends optim.LRScheduler {
     constructor(o: optim.Optimizer) {
       super(o);

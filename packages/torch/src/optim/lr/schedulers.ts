@@ -20,7 +20,7 @@ export class LambdaLR extends LRScheduler {
     const lambda = this.#lambdas[i];
     if (lambda === undefined) return g.lr;
     const factor: unknown = lambda(this.lastEpoch);
-    if (typeof factor !== "number" || !Number.isFinite(factor)) throw new ArgumentError("LambdaLR", `the function of group ${i} to give a finite number at step ${this.lastEpoch}`, factor);
+    if (typeof factor !== "number" || !Number.isFinite(factor)) throw new ArgumentError("LambdaLR", `the function of group ${i} to return a finite number at step ${this.lastEpoch}`, factor);
     return base * factor;
   }
 }
