@@ -5,7 +5,7 @@ import type { Checkpoint } from "./checkpoint/format.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
 import { Hooks, isPromise } from "./hooks.js";
-import type { MetricBoard } from "./logging/board.js";
+import type { MetricStore } from "./logging/metric-store.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogSink } from "./logging/log-sink.js";
 import type { LogOptions, Results } from "./logging/results.js";
@@ -52,7 +52,7 @@ export interface RunOwner {
 /** One call of fit, validate, test or predict: what its loops share, and what its module may ask for. */
 export class Run implements LoopContext, ModuleHost {
   readonly hooks: Hooks;
-  readonly board: MetricBoard;
+  readonly metricStore: MetricStore;
   readonly warnings = new WarnOnce();
   readonly trainer: TrainerView;
   #hook: string | null = null;
@@ -81,10 +81,10 @@ export class Run implements LoopContext, ModuleHost {
     readonly fn: TrainerFn,
     readonly module: LightningModule,
     readonly owner: RunOwner,
-    board: MetricBoard,
+    metricStore: MetricStore,
   ) {
     this.trainer = owner.view;
-    this.board = board;
+    this.metricStore = metricStore;
     this.hooks = new Hooks(owner.view, module, owner.view.callbacks, this);
   }
 
@@ -174,7 +174,7 @@ export class Run implements LoopContext, ModuleHost {
 
   log(name: string, value: LogValue, options: LogOptions): void {
     if (this.#sink !== null) return this.#sink(name, value, options);
-    const results = this.board.active;
+    const results = this.metricStore.active;
     const hook = this.#hook;
     if (results === null || hook === null) {
       throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", hook ?? "a call from outside", "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");

@@ -3,7 +3,7 @@ import type { Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
-import { MetricBoard } from "./logging/board.js";
+import { MetricStore } from "./logging/metric-store.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LRSchedulerConfig } from "./loops/optimizers.js";
 import type { FitProgress } from "./loops/progress.js";
@@ -25,7 +25,7 @@ export abstract class TrainerState implements TrainerView {
   shouldStop = false;
 
   protected abstract readonly resolved: ResolvedOptions;
-  protected readonly board = new MetricBoard();
+  protected readonly metricStore = new MetricStore();
   /** The run in progress, or the last one. */
   protected active: Run | null = null;
   /** Where the last fit stands: validation and testing after it report its step and epoch. */
@@ -129,17 +129,17 @@ export abstract class TrainerState implements TrainerView {
     return Math.min(limit, Math.ceil(this.numTrainingBatches / this.accumulateGradBatches) * Math.max(1, maxEpochs));
   }
   get callbackMetrics(): Readonly<Record<string, number>> {
-    return this.board.view("callback");
+    return this.metricStore.view("callback");
   }
   get loggedMetrics(): Readonly<Record<string, number>> {
-    return this.board.view("logger");
+    return this.metricStore.view("logger");
   }
   get progressBarMetrics(): Readonly<Record<string, number>> {
-    return this.board.view("progBar");
+    return this.metricStore.view("progBar");
   }
   /** Adds values that callbacks may monitor and that no module logged. */
   addCallbackMetrics(metrics: Readonly<Record<string, number>>): void {
-    this.board.add(metrics);
+    this.metricStore.add(metrics);
   }
   get lossScale(): number | null {
     return this.precision.lossScale;

@@ -150,7 +150,7 @@ export class Trainer extends TrainerState {
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
     if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.state.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
     const path = selectCheckpoint(this, ckptPath);
-    const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.board);
+    const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.metricStore);
     const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
     if (run.interrupted !== null) throw this.#saveInterrupted(run, run.interrupted);
@@ -173,7 +173,7 @@ export class Trainer extends TrainerState {
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
       scope(() => this.precision.convertModule(module));
       if (path !== null) restoreModule(run, run.open(path, ckptDtype));
-      this.board.reset();
+      this.metricStore.reset();
       scope(() => this.strategy.setupModule(module));
       module.zeroGrad();
       prepare(run);
@@ -285,7 +285,7 @@ export class Trainer extends TrainerState {
       module, fetcher, optimizers: configured.optimizers, validationLoaders: options.valDataloaders ?? loadersOf(module, "valDataloader"), options: this.resolved,
       hasLoggers: this.loggers.length > 0, steps: this.estimatedSteppingBatches, resumes: run.checkpoint !== null,
     }, run.warnings);
-    const schedulers = new SchedulerStepper(configured.schedulers, module, this.board);
+    const schedulers = new SchedulerStepper(configured.schedulers, module, this.metricStore);
     const graph = this.resolved.cudaGraph
       ? new GraphedStep({ step, module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings, device: this.strategy.rootDevice.toString() })
       : null;
@@ -333,7 +333,7 @@ export class Trainer extends TrainerState {
       await validation.run(true);
       this.#setStage("sanity_check");
       await run.hooks.get("onSanityCheckEnd").run();
-      this.board.reset();
+      this.metricStore.reset();
     } finally {
       restoreRng(rng, this.rootDevice);
       disposeRng(rng);

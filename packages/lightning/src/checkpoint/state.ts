@@ -49,7 +49,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
             progress: fit.progress.stateDict(),
             fetcher: fit.fetcher.stateDict(),
             metrics: fit.results.stateDict(),
-            callbackMetrics: run.board.stateDict(),
+            callbackMetrics: run.metricStore.stateDict(),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
             ...(run.validation === null ? {} : { validation: run.validation.stateDict() }),
           },
@@ -137,7 +137,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   run.schedulers.forEach(({ scheduler }, i) => mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE));
 
   fit.results.loadStateDict(loops.metrics);
-  run.board.loadStateDict(loops.callbackMetrics);
+  run.metricStore.loadStateDict(loops.callbackMetrics);
   if (loops.gradients !== null) restoreGradients(run, loops.gradients);
   if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
   else await fit.fetcher.resume(fetcher, progress.epoch);

@@ -3,7 +3,7 @@ import { isPromise, mustEnd, STEPS_END } from "../hooks.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
-import { Breather } from "./breather.js";
+import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { Fetcher } from "./fetch.js";
@@ -34,7 +34,7 @@ export class BatchRunner {
   readonly #parts: BatchRunnerParts;
   readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
   readonly #scope: BatchScope;
-  readonly #breather = new Breather();
+  readonly #yieldIfDue = yieldToEventLoop();
   #batchIdx = 0;
   #loaderIdx = 0;
 
@@ -60,8 +60,8 @@ export class BatchRunner {
       const found = this.#scope.run(() => this.#fetch(fetcher));
       if (!(isPromise(found) ? await found : found)) break;
       this.#context.checkInterrupt();
-      const breath = this.#breather.due();
-      if (breath !== null) await breath;
+      const turn = this.#yieldIfDue();
+      if (turn !== null) await turn;
     }
     await fetcher.close();
   }

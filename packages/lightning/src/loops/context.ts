@@ -1,6 +1,6 @@
 import { isPromise, named } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
-import type { MetricBoard } from "../logging/board.js";
+import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
@@ -16,7 +16,7 @@ export interface LoopContext {
   readonly hooks: Hooks;
   readonly precision: Precision;
   readonly strategy: Strategy;
-  readonly board: MetricBoard;
+  readonly metricStore: MetricStore;
   readonly loggers: readonly Logger[];
   readonly options: ResolvedOptions;
   readonly warnings: WarnOnce;

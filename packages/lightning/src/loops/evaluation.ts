@@ -95,7 +95,7 @@ export class EvaluationLoop {
       batchStart: context.hooks.get(names.batchStart),
       batchEnd: context.hooks.get(names.batchEnd),
       inference: parts.fit === null,
-      onBatch: (batch, index) => context.board.startBatch(batch, this.#fetchers.length > 1 ? index : null),
+      onBatch: (batch, index) => context.metricStore.startBatch(batch, this.#fetchers.length > 1 ? index : null),
       onOutput: (_output, index) => this.#logBatch(index),
     });
   }
@@ -147,7 +147,7 @@ export class EvaluationLoop {
     if (limits.every((n) => n === 0)) return [];
     this.#context.stage = sanity ? "sanity_check" : this.#parts.kind;
     this.#sanity = sanity;
-    this.#context.board.activate(this.#parts.results);
+    this.#context.metricStore.activate(this.#parts.results);
     const restoreModes = captureModes(this.#context.module);
     try {
       this.#context.module.eval();
@@ -158,7 +158,7 @@ export class EvaluationLoop {
   }
 
   async #evaluate(limits: readonly number[]): Promise<EvaluationResult[]> {
-    const { board, hooks } = this.#context;
+    const { metricStore, hooks } = this.#context;
     const { results, kind } = this.#parts;
     const names = NAMES[kind];
     await hooks.get(names.start).run();
@@ -170,9 +170,9 @@ export class EvaluationLoop {
       for (const [index, fetcher] of this.#fetchers.entries()) {
         await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
         await this.#logged;
-        board.endEpoch();
-        board.keepLive();
-        perLoader.push(this.#sanity ? {} : board.readForLoggers());
+        metricStore.endEpoch();
+        metricStore.keepLive();
+        perLoader.push(this.#sanity ? {} : metricStore.readForLoggers());
       }
     } finally {
       this.temporaryDtype?.restore();
@@ -180,8 +180,8 @@ export class EvaluationLoop {
     results.startBatch(null, null);
 
     await hooks.get(names.epochEnd).run();
-    board.keepLive();
-    const shared = this.#sanity ? {} : board.readForLoggers();
+    metricStore.keepLive();
+    const shared = this.#sanity ? {} : metricStore.readForLoggers();
     for (const record of perLoader) Object.assign(record, shared);
     if (!this.#sanity) {
       const all: EvaluationResult = Object.assign({}, ...[...perLoader].reverse());
@@ -189,7 +189,7 @@ export class EvaluationLoop {
     }
 
     await hooks.get(names.end).run();
-    board.activate(null);
+    metricStore.activate(null);
     results.reset();
     return perLoader;
   }
@@ -200,7 +200,7 @@ export class EvaluationLoop {
     if (this.#sanity || this.#context.loggers.length === 0) return;
     const step = this.#seen[index] ?? 0;
     this.#seen[index] = step + 1;
-    const logged = logMetrics(this.#context, this.#context.board.readForLoggers(), step, null);
+    const logged = logMetrics(this.#context, this.#context.metricStore.readForLoggers(), step, null);
     if (logged === null) return;
     this.#logged = Promise.all([this.#logged, logged]);
     this.#logged.catch(() => undefined); // heard of when the loader has ended

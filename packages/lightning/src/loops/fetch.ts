@@ -2,7 +2,7 @@ import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, verb
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, isPromise, mustEnd, named } from "../hooks.js";
-import { Breather } from "./breather.js";
+import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { isMap } from "@nbit/torch/realm";
 
 /** Anything that yields batches. A `length`, when it has one, is the number of batches. */
@@ -163,10 +163,10 @@ export class Fetcher {
     }
     if (state.rng !== null) setRngState(state.rng);
     this.start(epoch);
-    const breather = new Breather();
+    const yieldIfDue = yieldToEventLoop();
     while (this.#fetched < state.fetched) {
       const skipped = await this.next();
-      await breather.due();
+      await yieldIfDue();
       if (skipped === null) throw wrongLoader(state.fetched, this.#fetched);
     }
   }

@@ -5,7 +5,7 @@ import type { Results } from "../logging/results.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
 import type { Batch, StepOutcome } from "../types.js";
-import { Breather } from "./breather.js";
+import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
@@ -44,7 +44,7 @@ export class FitLoop {
   readonly #batchScope = new BatchScope();
   readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
   readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
-  readonly #breather = new Breather();
+  readonly #yieldIfDue = yieldToEventLoop();
   /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
   readonly valCheckBatch: number;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
@@ -60,7 +60,7 @@ export class FitLoop {
   }
 
   async run(): Promise<void> {
-    const { hooks, board } = this.#context;
+    const { hooks, metricStore } = this.#context;
     const { progress, fetcher } = this.#parts;
     if (this.#done()) {
       const { epoch, globalStep, totalBatches } = progress;
@@ -72,7 +72,7 @@ export class FitLoop {
       this.#epochPrepared = true;
     }
     // A checkpoint from inside an epoch goes on with the values of its last batch.
-    board.activate(this.#parts.results, progress.phase !== "between_epochs" && progress.phase !== "epoch_end");
+    metricStore.activate(this.#parts.results, progress.phase !== "between_epochs" && progress.phase !== "epoch_end");
     await hooks.get("onTrainStart").run();
     while (!this.#done()) {
       await this.#epoch();
@@ -142,8 +142,8 @@ export class FitLoop {
     if (this.#needsFinish()) await this.#finishBatch(windowEnds);
     else this.#countBatch(windowEnds);
     this.#context.checkInterrupt();
-    const breath = this.#breather.due();
-    if (breath !== null) await breath;
+    const turn = this.#yieldIfDue();
+    if (turn !== null) await turn;
     return true;
   }
 
@@ -165,7 +165,7 @@ export class FitLoop {
   }
 
   #moved(batch: Batch): MaybePending<BatchEnd> {
-    this.#context.board.startBatch(batch, null);
+    this.#context.metricStore.startBatch(batch, null);
     if (this.#onBatchStart.length === 0) return this.#train(batch);
     return this.#onBatchStart.chain((result) => this.#started(result, batch), batch, this.#parts.progress.batchesDone);
   }
@@ -214,7 +214,7 @@ export class FitLoop {
   #logRow(outcome: StepOutcome | null, windowEnds: boolean): Promise<unknown> | null {
     const { progress } = this.#parts;
     if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
-    return logStep(this.#context, outcome, this.#context.board.readForLoggers(), progress.batchesThatStepped, progress.epoch);
+    return logStep(this.#context, outcome, this.#context.metricStore.readForLoggers(), progress.batchesThatStepped, progress.epoch);
   }
 
   #mayLog(windowEnds: boolean): boolean {
@@ -271,7 +271,7 @@ export class FitLoop {
       validation.unmark();
       disposeRng(rng);
       this.#context.stage = "train";
-      this.#context.board.activate(this.#parts.results, true);
+      this.#context.metricStore.activate(this.#parts.results, true);
     }
   }
 
@@ -298,16 +298,16 @@ export class FitLoop {
 
   async #endEpoch(): Promise<void> {
     const { progress, schedulers, results, fetcher } = this.#parts;
-    const { hooks, board } = this.#context;
+    const { hooks, metricStore } = this.#context;
     if (progress.phase !== "epoch_end") {
-      board.endEpoch();
+      metricStore.endEpoch();
       progress.phase = "epoch_end";
       await hooks.get("onTrainEpochEnd").run();
     }
-    board.keepLive();
+    metricStore.keepLive();
     if (progress.isLastBatch || progress.batchesDone === fetcher.length) schedulers.step("epoch", progress.epoch + 1, true);
     // The epoch's metrics carry the step of its last batch, which is counted already.
-    await logMetrics(this.#context, board.readForLoggers(), progress.batchesThatStepped - 1, progress.epoch);
+    await logMetrics(this.#context, metricStore.readForLoggers(), progress.batchesThatStepped - 1, progress.epoch);
     results.reset();
     progress.epoch++;
     progress.phase = "between_epochs";

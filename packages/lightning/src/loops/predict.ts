@@ -40,7 +40,7 @@ export class PredictLoop {
   async run(): Promise<unknown[][]> {
     const { hooks, module } = this.#context;
     this.#context.stage = "predict";
-    this.#context.board.activate(null);
+    this.#context.metricStore.activate(null);
     const restoreModes = captureModes(module);
     try {
       module.eval();

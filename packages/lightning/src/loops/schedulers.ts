@@ -2,7 +2,7 @@ import { verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { mustEnd } from "../hooks.js";
 import type { LightningModule } from "../module.js";
-import type { MetricBoard } from "../logging/board.js";
+import type { MetricStore } from "../logging/metric-store.js";
 import { warn } from "../warnings.js";
 import type { LRSchedulerConfig } from "./optimizers.js";
 
@@ -11,7 +11,7 @@ export class SchedulerStepper {
   constructor(
     readonly configs: readonly LRSchedulerConfig[],
     readonly module: LightningModule,
-    readonly board: MetricBoard,
+    readonly metricStore: MetricStore,
   ) {
     this.hasPlateauPerStep = configs.some((config) => config.reduceOnPlateau && config.interval === "step");
   }
@@ -33,7 +33,7 @@ export class SchedulerStepper {
   }
 
   #metric(config: LRSchedulerConfig): number | null {
-    const metrics = this.board.view("callback");
+    const metrics = this.metricStore.view("callback");
     const value = config.monitor === null ? undefined : metrics[config.monitor];
     if (value !== undefined) return value;
     const have = Object.keys(metrics);

@@ -8,7 +8,7 @@ type Kept = Record<Audience, Map<string, number>>;
  * What the Trainer shows as `callbackMetrics`, `loggedMetrics` and `progressBarMetrics`: values kept from loops that have
  * ended, over which lie the live ones of the loop that runs. Live values are read when asked for.
  */
-export class MetricBoard {
+export class MetricStore {
   #active: Results | null = null;
   /** True between the start of a batch and the end of the epoch: values of steps count, not of the epoch. */
   #onStep = false;
