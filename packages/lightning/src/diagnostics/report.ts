@@ -1,5 +1,5 @@
 /** `precision.report()`: what a step computed in, looked at now or by a callback before. */
-import { checkOptions, kinds, scope, words } from "@nbit/torch";
+import { checkOptions, kinds, scope, verbatim } from "@nbit/torch";
 import type { OptionNames } from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
@@ -33,7 +33,7 @@ export function reportStep(precision: Precision, module: nn.Module | null, optio
   const report = options.batch === undefined ? latest.get(precision) : observe(precision, module, options.batch);
   if (report === undefined) {
     const fix = "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.";
-    throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", words("neither"), fix, "ERR_NO_REPORT");
+    throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", verbatim("neither"), fix, "ERR_NO_REPORT");
   }
   keepReport(precision, report);
   if (options.print !== false) console.log(report.toString());
