@@ -1,7 +1,7 @@
 /** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
-import { explainRange } from "../number-range.js";
+import { becomesInfinity, explainRange, warnOfInfinity } from "../number-range.js";
 import { F, B, native, readInteger, reserve, writeInteger } from "../native.js";
 import { device, deviceOfCode, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
@@ -166,10 +166,14 @@ function writeTensor(value: unknown, at: number, schema: Schema): number {
   return at + 1;
 }
 
+/** A number among the arguments is beyond float16: looked into after the call. */
+let largeNumber = false;
+
 function writeScalar(value: unknown, at: number): number {
   if (typeof value === "number") {
     F[at] = Number.isInteger(value) && Math.abs(value) <= 9007199254740992 ? 0 : 1;
     F[at + 1] = value;
+    if (value > 65504 || value < -65504) largeNumber = true;
     return at + 2;
   }
   if (typeof value === "boolean") {
@@ -318,6 +322,7 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
   } catch (error) {
     throw explainMismatch(explainRange(error, () => args, autocastRegion), () => floatingOperands(args), autocastRegion);
   }
+  if (largeNumber) noteLargeNumber(op.name, args);
   if (plan.simple === 1) {
     const handle = F[0] as number;
     if (handle === 0) return null;
@@ -326,6 +331,22 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
     return result;
   }
   return readReturns(plan, args);
+}
+
+/** Operators whose result holds a number that they are given, or a sum with it. */
+const HOLD_NUMBERS: ReadonlySet<string> = new Set(["add", "add_", "sub", "sub_", "rsub", "where"].map((name) => `aten::${name}`));
+
+/** A number that becomes infinity beside float16 tensors is told once where a region made them so. libtorch says nothing: infinity is what it computes. */
+function noteLargeNumber(name: string, args: readonly unknown[]): void {
+  largeNumber = false;
+  if (!HOLD_NUMBERS.has(name)) return;
+  const number = args.find(becomesInfinity);
+  if (number === undefined) return;
+  const result = F.slice(0, 1); // asking for the region writes to the buffer, where the call's result lies
+  const dtypes = floatingOperands(args);
+  const region = dtypes.length > 0 && dtypes.every((dtype) => dtype === "float16") ? autocastRegion() : null;
+  F.set(result);
+  if (region !== null) warnOfInfinity(name.replace(/^aten::/, ""), number, `it meets float16 tensors in a region of ${region}`);
 }
 
 /** Dtypes of the floating tensors among arguments. */
