@@ -1,48 +1,27 @@
 /** APEX amp without its global state: `initialize` returns an object that holds everything. */
-import { amp as native, ArgumentError, atMost, checkOptions, type DType, isDType, isFloatingPoint, kinds, NbitError, nn, noGrad, optim, type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
-import { anyTensor, conforming, fieldsOf, optional, recordOf } from "@nbit/torch/schema";
+import { amp as native, ArgumentError, atMost, checkOptions, type DType, kinds, NbitError, nn, noGrad, optim } from "@nbit/torch";
+import { type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
+import { type AmpState, readAmpState } from "./amp-state.js";
 import { castModel, castTensors, wrapForward } from "./casts.js";
+import { exchangeFloat32 } from "./float32-state.js";
 import { disableCasts, withCasts } from "./functions.js";
+import { checkInitializeOptions, type InitializeOptions } from "./initialize-options.js";
 import { o1Policy } from "./lists.js";
-import { LOSS_SCALER, LossScaler, type LossScalerState } from "./loss-scaler.js";
+import { type LossScaler, lossScalersOf } from "./loss-scaler.js";
 import { MasterWeights } from "./master-weights.js";
 import { MISUSE } from "./misuse.js";
+import { levelWith, type OptLevel, type OptProperties } from "./opt-levels.js";
+import { Originals } from "./originals.js";
 import type { Pair } from "./pairs.js";
-import { levelWith, type OptLevel, type OptOverrides, type OptProperties } from "./opt-levels.js";
-import { isMap } from "@nbit/torch/realm";
+import { wrapOptimizer } from "./wrap-optimizer.js";
 
-export interface InitializeOptions extends OptOverrides {
-  /** Default "O1". */
-  readonly optLevel?: OptLevel;
-  /** false: everything stays as it is, and `scaleLoss` passes the loss through. Default true. */
-  readonly enabled?: boolean;
-  /** Dtype of the models' outputs. Default: float32 where the model is cast. */
-  readonly castModelOutputs?: DType | null;
-  /** Losses with a scale of their own. Default 1. */
-  readonly numLosses?: number;
-  readonly minLossScale?: number | null;
-  /** Default 2^24. */
-  readonly maxLossScale?: number;
-}
 export interface ScaleLossOptions {
   /** Which of `numLosses`. Default 0. */
   readonly lossId?: number;
   /** Leave the gradients scaled, for accumulation: unscale in the last backward of a window only. */
   readonly delayUnscale?: boolean;
 }
-/** The level's overrides are checked with it. */
-const NAMES: OptionNames<InitializeOptions> = {
-  optLevel: true, enabled: kinds.flag, castModelType: true, patchTorchFunctions: true, keepBatchnormFp32: true, masterWeights: true, lossScale: true,
-  castModelOutputs: kinds.orNull(kinds.such<DType>("a floating point dtype", (v) => isDType(v) && isFloatingPoint(v))), numLosses: kinds.whole("[1, ∞)"), minLossScale: kinds.orNull(kinds.real("[0, ∞)")), maxLossScale: kinds.real("(0, ∞)"),
-};
 const SCALE_NAMES: OptionNames<ScaleLossOptions> = { lossId: kinds.whole("[0, ∞)"), delayUnscale: kinds.flag };
-
-/** APEX's state (`loss_scaler0`, …) and the masters, which APEX leaves out. */
-export interface AmpState {
-  /** Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights. Absent in APEX's own states. */
-  readonly masters?: Readonly<Record<string, Tensor>>;
-  readonly [lossScaler: `loss_scaler${number}`]: LossScalerState;
-}
 
 /** What is initialized now: a model or an optimizer belongs to one Amp at a time. */
 const owners = new WeakMap<nn.Module | optim.Optimizer, Amp>();
@@ -60,8 +39,7 @@ export class Amp {
   readonly enabled: boolean;
   readonly lossScalers: readonly LossScaler[];
   readonly #weights: MasterWeights;
-  /** Float32 values of trainable 16-bit parameters that no optimizer steps now: an evaluation between two fits loses nothing. */
-  readonly #untouched = new Map<Tensor, Tensor>();
+  readonly #originals = new Originals();
   readonly #skip = new Set<optim.Optimizer>();
   readonly #models: readonly nn.Module[];
   readonly #undo: (() => void)[] = [];
@@ -78,141 +56,72 @@ export class Amp {
     this.optLevel = options.optLevel ?? "O1";
     this.properties = levelWith(this.optLevel, options);
     this.enabled = options.enabled ?? true;
-    const n = options.numLosses ?? 1;
-    this.lossScalers = Array.from({ length: n }, () => new LossScaler(this.properties.lossScale, { minLossScale: options.minLossScale ?? null, ...(options.maxLossScale === undefined ? {} : { maxLossScale: options.maxLossScale }) }));
-    this.#weights = new MasterWeights(this.properties.masterWeights === true);
+    this.lossScalers = lossScalersOf(this.properties.lossScale, options);
+    this.#weights = new MasterWeights(this.#hasMasters);
     this.#device = models[0]?.parameters()[0]?.device.type ?? "cpu";
     this.#models = models;
     this.#o1 = this.enabled && this.properties.patchTorchFunctions ? o1Policy(this.#device) : null;
-    if (!this.enabled) return;
-    // APEX makes masters from the rounded weights; ours begin where the float32 model was.
-    const originals = new Map<Tensor, Tensor>();
+    if (this.enabled) this.#begin(optimizers, options.castModelOutputs ?? null);
+  }
+
+  get #hasMasters(): boolean {
+    return this.properties.masterWeights === true;
+  }
+
+  /** All or nothing. */
+  #begin(optimizers: readonly optim.Optimizer[], outputs: DType | null): void {
     const groups = optimizers.flatMap((o) => o.paramGroups.map((group) => ({ group, params: group.params })));
     try {
-      if (this.properties.masterWeights === true) for (const model of models) for (const p of model.parameters()) if (p.isFloatingPoint() && !originals.has(p)) originals.set(p, p.detach().clone());
-      this.#prepare(models, optimizers, originals, options.castModelOutputs ?? null);
+      // APEX makes masters from the rounded weights; ours begin where the float32 model was.
+      if (this.#hasMasters) this.#originals.keep(this.#models);
+      this.#prepare(optimizers, outputs);
     } catch (error) {
       for (const { group, params } of groups) group.params = params;
-      this.#abandon(originals);
+      this.#abandon();
       throw error;
     }
-    for (const owned of [...models, ...optimizers]) owners.set(owned, this);
+    for (const owned of [...this.#models, ...optimizers]) owners.set(owned, this);
   }
 
   /** Preparing failed, of memory that did not suffice: what was cast gets its own values back, which takes none. */
-  #abandon(originals: ReadonlyMap<Tensor, Tensor>): void {
+  #abandon(): void {
     this.#disposed = true;
     for (const undo of this.#undo.splice(0).reverse()) undo();
-    for (const [p, original] of originals) {
-      if (original.disposed) continue;
-      if (p.dtype !== original.dtype) {
-        p.grad = null;
-        p.setData(original);
-      }
-      original.dispose();
-    }
+    this.#originals.abandon();
     this.#o1?.release();
   }
 
-  #prepare(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], originals: Map<Tensor, Tensor>, outputs: DType | null): void {
-    for (const model of models) this.#prepareModel(model, outputs);
-    for (const optimizer of optimizers) this.#prepareOptimizer(optimizer, originals);
-    for (const model of models) this.#weights.adoptFree(model.parameters());
-    const used = new Set(this.#weights.withMaster.map(({ parameter }) => parameter));
-    for (const [p, original] of originals) {
-      if (used.has(p)) continue;
-      if (p.requiresGrad && p.dtype !== "float32") this.#untouched.set(p, original);
-      else original.dispose();
-    }
-    if (this.properties.masterWeights === true) for (const model of models) this.#exchangeFloat32(model);
+  #prepare(optimizers: readonly optim.Optimizer[], outputs: DType | null): void {
+    for (const model of this.#models) this.#prepareModel(model, outputs);
+    for (const optimizer of optimizers) this.#prepareOptimizer(optimizer);
+    for (const model of this.#models) this.#weights.adoptFree(model.parameters());
+    if (!this.#hasMasters) return;
+    const state = { weights: this.#weights, originals: this.#originals, castTo: this.properties.castModelType };
+    for (const model of this.#models) this.#undo.push(...exchangeFloat32(model, state));
+    this.#originals.release(new Set(this.#weights.withMaster.map(({ parameter }) => parameter)));
   }
 
+  #prepareOptimizer(optimizer: optim.Optimizer): void {
+    for (const group of optimizer.paramGroups) this.#weights.adopt(optimizer, group, this.#originals);
+    const skips = {
+      next: (): boolean => this.willSkip(optimizer),
+      forget: (): void => void this.#skip.delete(optimizer),
+      count: (): void => void this.skippedSteps++,
+    };
+    this.#undo.push(wrapOptimizer(optimizer, this.#weights, skips));
+  }
+
+  /** A model's forward: under O1's lists, or with cast inputs and outputs, or with cast outputs alone. */
   #prepareModel(model: nn.Module, outputs: DType | null): void {
     const { castModelType, keepBatchnormFp32 } = this.properties;
-    const out = (value: unknown): unknown => (outputs === null ? value : castTensors(value, outputs));
-    if (this.#o1 !== null) {
-      this.#undo.push(wrapForward(model, (forward) => (...args) => out(this.run(() => forward(...args)))));
-      return;
-    }
-    if (castModelType === null) {
-      if (outputs !== null) this.#undo.push(wrapForward(model, (forward) => (...args) => out(forward(...args))));
-      return;
-    }
-    castModel(model, castModelType, keepBatchnormFp32 === true);
-    this.#undo.push(wrapForward(model, (forward) => (...args) => castTensors(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32")));
-  }
-
-  #prepareOptimizer(optimizer: optim.Optimizer, originals: ReadonlyMap<Tensor, Tensor>): void {
-    const weights = this.#weights;
-    for (const group of optimizer.paramGroups) weights.adopt(optimizer, group, originals);
-    const step = optimizer.step.bind(optimizer);
-    const zeroGrad = optimizer.zeroGrad.bind(optimizer);
-    const addParamGroup = optimizer.addParamGroup.bind(optimizer);
-    Object.assign(optimizer, {
-      step: (closure?: () => Tensor): Tensor | null => {
-        if (closure !== undefined) throw new NbitError("apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.", MISUSE);
-        weights.requireOwn(optimizer);
-        if (weights.scaled(optimizer)) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
-        weights.sync(optimizer);
-        const skip = this.willSkip(optimizer);
-        this.#skip.delete(optimizer);
-        const result = skip ? null : step();
-        if (skip) this.skippedSteps++;
-        else weights.copyToModel(optimizer);
-        weights.stepped(optimizer);
-        return result;
-      },
-      zeroGrad: (o: { readonly setToNone?: boolean } = {}): void => {
-        if (o.setToNone === false) weights.sync(optimizer);
-        zeroGrad(o);
-        if (o.setToNone === false) weights.sync(optimizer);
-        else weights.forget(optimizer);
-        this.#skip.delete(optimizer);
-      },
-      addParamGroup: (group: Parameters<typeof addParamGroup>[0]): void => {
-        addParamGroup(group);
-        const added = optimizer.paramGroups.at(-1);
-        if (added !== undefined) weights.adopt(optimizer, added, new Map());
-      },
-    });
-    this.#undo.push(() => {
-      for (const name of ["step", "zeroGrad", "addParamGroup"]) Reflect.deleteProperty(optimizer, name);
-    });
-  }
-
-  // The state dict of a 16-bit model is float32: from the masters, so that nothing is lost, and back into them.
-  #exchangeFloat32(model: nn.Module): void {
-    const { stateDict, loadStateDict } = nn.Module.prototype;
-    const masterOf = (): Map<Tensor, Tensor> => new Map([...this.#unchanged(), ...this.#weights.withMaster.map(({ parameter, master }) => [parameter, master] as const)]);
-    const define = (name: "stateDict" | "loadStateDict", value: unknown): void => {
-      Object.defineProperty(model, name, { configurable: true, writable: true, enumerable: false, value });
-      this.#undo.push(() => Reflect.deleteProperty(model, name));
-    };
-    define("stateDict", (): nn.StateDict => {
-      const masters = masterOf();
-      return new Map([...stateDict.call(model)].map(([name, t]) => [name, masters.get(t) ?? (t.dtype === this.properties.castModelType ? t.detach().to("float32") : t)]));
-    });
-    define("loadStateDict", (...args: Parameters<typeof loadStateDict>): ReturnType<typeof loadStateDict> => {
-      const result = loadStateDict.apply(model, args);
-      const given = isMap(args[0]) ? (args[0] as ReadonlyMap<string, Tensor>) : new Map(Object.entries(args[0]));
-      const masters = masterOf();
-      noGrad(() => {
-        for (const [name, t] of stateDict.call(model)) {
-          const master = masters.get(t) ?? this.#untouched.get(t);
-          if (master === undefined || master === t) continue;
-          const source = given.get(name);
-          if (source !== undefined) master.copy_(source);
-          // Loaded under a name of earlier versions.
-          else if (!master.to(t.dtype).equal(t.detach())) master.copy_(t.detach());
-        }
-      });
-      return result;
-    });
-  }
-
-  /** Those of the untouched parameters that nobody wrote to. */
-  #unchanged(): (readonly [Tensor, Tensor])[] {
-    return scope(() => [...this.#untouched].filter(([p, original]) => original.to(p.dtype).equal(p.detach())));
+    const out = (value: unknown, dtype: DType | null): unknown => (dtype === null ? value : castTensors(value, dtype));
+    let wrap: Parameters<typeof wrapForward>[1] | null = null;
+    if (this.#o1 !== null) wrap = (forward) => (...args) => out(this.run(() => forward(...args)), outputs);
+    else if (castModelType !== null) {
+      castModel(model, castModelType, keepBatchnormFp32 === true);
+      wrap = (forward) => (...args) => out(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32");
+    } else if (outputs !== null) wrap = (forward) => (...args) => out(forward(...args), outputs);
+    if (wrap !== null) this.#undo.push(wrapForward(model, wrap));
   }
 
   /** Run `fn` by O1's lists: the loss belongs inside too. At other levels it just runs. The models' forward does this by itself. */
@@ -374,25 +283,12 @@ export class Amp {
    */
   loadStateDict(state: AmpState | Readonly<Record<string, unknown>>): void {
     atMost("Amp.loadStateDict", arguments, 1);
-    const fn = "apex.loadStateDict";
-    if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict gave", state);
-    const given: Readonly<Record<string, unknown>> = { ...state };
-    const names = Object.keys(given).filter((key) => /^loss_scaler\d+$/.test(key));
-    if (names.length !== this.lossScalers.length) throw new ArgumentError(fn, `${this.lossScalers.length} loss scalers (loss_scaler0, …)`, names.length === 0 ? Object.keys(given) : names, "Initialize with the numLosses that it was saved with.");
     const own = this.#mastersByKey();
-    const form = fieldsOf({ ...Object.fromEntries(this.lossScalers.map((_, i) => [`loss_scaler${i}`, LOSS_SCALER])), masters: optional(recordOf(anyTensor)) });
-    const { masters } = conforming(form, given, "", ({ path, expected, received }) => new ArgumentError(fn, `${path} to be ${expected}`, received));
-    if (masters !== undefined) {
-      for (const key of new Set([...Object.keys(own), ...Object.keys(masters)])) {
-        const shape = own[key]?.shape.join();
-        const saved = masters[key];
-        if (shape === undefined || saved?.shape.join() !== shape || !saved.isFloatingPoint() || saved.layout !== "strided") throw new ArgumentError(fn, `masters of ${Object.keys(own).length} parameters, in their shapes`, Object.keys(masters).length, "Was it saved at another opt level?");
-      }
-    }
-    this.lossScalers.forEach((s, i) => s.loadStateDict(given[`loss_scaler${i}`] as Readonly<Record<string, unknown>>));
+    const { scalers, masters } = readAmpState(state, this.lossScalers.length, own);
+    scalers.forEach((scaler, i) => this.lossScalers[i]?.loadStateDict({ ...scaler }));
     if (masters === undefined) return;
     noGrad(() => scope(() => {
-      for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] as Tensor);
+      for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] ?? m);
     }));
     this.#weights.copyToModel();
   }
@@ -408,12 +304,7 @@ export class Amp {
     if (!this.enabled) return;
     const { optimizers } = this.#weights;
     this.#weights.restore();
-    for (const [p, original] of this.#unchanged()) {
-      p.grad = null;
-      p.setData(original);
-    }
-    for (const original of this.#untouched.values()) original.dispose();
-    this.#untouched.clear();
+    this.#originals.restore();
     for (const model of this.#models) if (this.properties.castModelType !== null) scope(() => castModel(model, "float32", false));
     for (const owned of [...this.#models, ...optimizers]) owners.delete(owned);
     this.#o1?.release();
@@ -452,12 +343,6 @@ export function initialize(models: nn.Module | readonly nn.Module[], optimizers:
     if (o.state.size > 0 && options.enabled !== false) throw new NbitError("apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.", MISUSE);
   }
   return outsideScopes(() => new Amp(list, opts, options));
-}
-
-/** @internal @throws {ArgumentError} for an option that `initialize` does not have, of another kind, or that contradicts the level. */
-export function checkInitializeOptions(fn: string, options: InitializeOptions): void {
-  checkOptions(fn, options, NAMES);
-  levelWith(options.optLevel ?? "O1", options);
 }
 
 function checkFree(target: nn.Module | optim.Optimizer): void {

@@ -1,5 +1,7 @@
 /** @nbit/apex: NVIDIA APEX's automatic mixed precision, opt levels O0 to O3, as a second backend. */
-export { Amp, ampOf, checkInitializeOptions, initialize, type AmpState, type InitializeOptions, type ScaleLossOptions } from "./amp.js";
+export { Amp, ampOf, initialize, type ScaleLossOptions } from "./amp.js";
+export type { AmpState } from "./amp-state.js";
+export { checkInitializeOptions, type InitializeOptions } from "./initialize-options.js";
 export { levelWith, OPT_LEVELS, resolveOptLevel, type LossScale, type OptLevel, type OptLevelTable, type OptOverrides, type OptProperties } from "./opt-levels.js";
 export { LossScaler, type LossScalerState } from "./loss-scaler.js";
 export { disableCasts, floatFunction, halfFunction, promoteFunction } from "./functions.js";

@@ -73,3 +73,15 @@ export class LossScaler {
     this.unskipped = unskipped;
   }
 }
+
+/** One scaler for each loss. */
+export function lossScalersOf(lossScale: LossScale, options: LossScalersOptions): LossScaler[] {
+  const { numLosses = 1, minLossScale = null, maxLossScale } = options;
+  const limits = { minLossScale, ...(maxLossScale === undefined ? {} : { maxLossScale }) };
+  return Array.from({ length: numLosses }, () => new LossScaler(lossScale, limits));
+}
+export interface LossScalersOptions {
+  readonly numLosses?: number;
+  readonly minLossScale?: number | null;
+  readonly maxLossScale?: number;
+}

@@ -6,6 +6,11 @@ import { Pair, type Scaled } from "./pairs.js";
 const copy_ = operators("aten")["_foreach_copy_"];
 const is16Bit = (t: Tensor): boolean => t.dtype === "float16" || t.dtype === "bfloat16";
 
+/** Values of parameters from before they were cast. */
+interface Values {
+  get(parameter: Tensor): Tensor | undefined;
+}
+
 /** The parameters of some models and optimizers: one master each, whoever shares it, and one gradient. */
 export class MasterWeights {
   readonly #useMasters: boolean;
@@ -21,7 +26,7 @@ export class MasterWeights {
    * Put masters in the place of a group's 16-bit parameters.
    * @param originals - The float32 values of parameters before they were cast: masters begin exactly there.
    */
-  adopt(optimizer: optim.Optimizer, group: { params: Tensor[] }, originals: ReadonlyMap<Tensor, Tensor>): void {
+  adopt(optimizer: optim.Optimizer, group: { params: Tensor[] }, originals: Values): void {
     const list = this.#of.get(optimizer) ?? [];
     this.#of.set(optimizer, list);
     group.params = group.params.map((p) => {
@@ -34,7 +39,7 @@ export class MasterWeights {
       return pair.master;
     });
   }
-  #masterOf(p: Tensor, originals: ReadonlyMap<Tensor, Tensor>): Tensor {
+  #masterOf(p: Tensor, originals: Values): Tensor {
     if (!this.#useMasters || !is16Bit(p)) return p;
     const master = outsideScopes(() => new nn.Parameter(originals.get(p) ?? p.detach().to({ dtype: "float32", copy: true }), { requiresGrad: p.requiresGrad }));
     optim.setMaster(master, p);
