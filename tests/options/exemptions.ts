@@ -9,7 +9,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   [/Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/, "Errors, and what is called while one is made: a check there would hide the error."],
   [PREDICATES, "Predicates, and functions for reduce: arrays call these with positions too."],
   [/#(toString|toJSON|extraRepr)$/, "JavaScript itself calls these, with arguments of its own, or printing does."],
-  [/^torch\.(checkOptions|checkArguments|atMost|optionsFrom|kinds\.\w+)$|^apex\.checkInitializeOptions$/, "The checks themselves."],
+  [/^torch\.(checkOptions|checkArguments|atMost|optionsFrom|withDefaults|kinds\.\w+)$|^apex\.checkInitializeOptions$/, "The checks themselves."],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [/^torch\.(Tensor|TensorList|SafetensorsFile|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/, "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed."],
   [/^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.TrueGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/, "Parts that only other packages of this project call."],

@@ -6,7 +6,7 @@ import { isLoader, type Fetcher } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
 import { hiddenParameters } from "./diagnostics/hidden-parameters.js";
 import type { EvaluateOptions, FitOptions, PredictOptions } from "./run-options.js";
-import type { ResolvedOptions } from "./trainer-options.js";
+import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerFn } from "./types.js";
 import type { WarnOnce } from "./warnings.js";
 

@@ -26,7 +26,7 @@ import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
-import type { ResolvedOptions } from "./trainer-options.js";
+import type { ResolvedOptions } from "./resolve-options.js";
 import type { RunningStage, TrainerFn } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 

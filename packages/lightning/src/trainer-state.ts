@@ -11,7 +11,7 @@ import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import type { Run } from "./run.js";
 import type { Strategy } from "./strategies/strategy.js";
-import type { ResolvedOptions } from "./trainer-options.js";
+import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { StepOutcome, TrainerState as State, TrainerStatus } from "./types.js";
 

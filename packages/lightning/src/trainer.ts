@@ -39,8 +39,9 @@ import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import { resolveStrategy } from "./strategies/registry.js";
 import type { Strategy } from "./strategies/strategy.js";
-import { checkTrainerOptions, resolveOptions } from "./trainer-options.js";
-import type { ResolvedOptions, TrainerOptions } from "./trainer-options.js";
+import { resolveOptions } from "./resolve-options.js";
+import type { ResolvedOptions } from "./resolve-options.js";
+import type { TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
 import type { RunningStage, TrainerFn } from "./types.js";
 import { isError } from "@nbit/torch/realm";
@@ -68,19 +69,18 @@ export class Trainer extends TrainerState {
   constructor(options: TrainerOptions = {}) {
     super();
     atMost("Trainer", arguments, 1);
-    checkTrainerOptions(options);
-    this.accelerator = resolveAccelerator(options.accelerator ?? "auto");
-    const plugins = options.plugins === undefined ? [] : Array.isArray(options.plugins) ? options.plugins : [options.plugins];
-    const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(options.devices ?? "auto", this.accelerator)[0] ?? 0) : 0;
-    const { precision, validationPrecision, ampBackend, ampLevel } = options;
+    this.resolved = resolveOptions(options);
+    const { accelerator, devices, strategy, precision, validationPrecision, ampBackend, ampLevel, plugins: given = [] } = this.resolved;
+    this.accelerator = resolveAccelerator(accelerator);
+    const plugins = Array.isArray(given) ? given : [given];
+    const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(devices, this.accelerator)[0] ?? 0) : 0;
     const settings = { precision, ampBackend, ampLevel, plugins, accelerator: this.accelerator, deviceIndex };
     this.precision = resolvePrecision(settings);
     const forValidation = { ...settings, precision: validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [] };
     this.validationPrecision = validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
-    this.strategy = resolveStrategy(options.strategy ?? "auto", this.accelerator.device(deviceIndex));
-    this.resolved = resolveOptions(options, options.maxTime !== undefined);
-    this.callbacks = configureCallbacks(options, this.resolved);
-    this.loggers = configureLoggers(options, this.resolved);
+    this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex));
+    this.callbacks = configureCallbacks(this.resolved);
+    this.loggers = configureLoggers(this.resolved);
   }
 
   // What is asked of a trainer.
@@ -366,10 +366,9 @@ function loadersOf(module: LightningModule, name: "trainDataloader" | "valDatalo
   return mustEnd(name, module[name](), BEFORE_TRAINING);
 }
 
-function configureLoggers(options: TrainerOptions, resolved: ResolvedOptions): readonly Logger[] {
-  const { logger = true } = options;
-  if (resolved.fastDevRun !== false || logger === false) return [];
-  if (logger === true) return [new CSVLogger(resolved.defaultRootDir)];
+function configureLoggers({ logger, defaultRootDir }: ResolvedOptions): readonly Logger[] {
+  if (logger === false) return [];
+  if (logger === true) return [new CSVLogger(defaultRootDir)];
   const loggers: readonly unknown[] = Array.isArray(logger) ? logger : [logger];
   return loggers.map((each) => {
     if (each instanceof Logger) return each;

@@ -8,7 +8,7 @@ export * from "./random.js";
 export { plainText, quoted } from "./plain-text.js";
 export { NumberRangeError } from "./number-range.js";
 export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";
-export { atMost, checkArguments, checkOptions, kinds, optionsFrom, type Given, type OptionNames } from "./options.js";
+export { atMost, checkArguments, checkOptions, kinds, optionsFrom, withDefaults, type Filled, type Given, type OptionNames } from "./options.js";
 export { deviceKind, dtypeKind, tensorKind } from "./tensor/kinds.js";
 export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";

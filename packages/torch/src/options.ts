@@ -33,6 +33,24 @@ function isMadeOfOptions(value: unknown): boolean {
   return isPlain(prototype) && !Object.hasOwn(prototype, "constructor");
 }
 
+/** The options `O` by a table `R`: never undefined where the row has a default. */
+export type Filled<O, R> = { readonly [K in keyof Required<O>]: K extends keyof R ? FilledBy<O[K], R[K]> : never };
+type FilledBy<V, Row> = Row extends { readonly default: infer D } ? (undefined extends (D extends (...given: never[]) => infer From ? From : D) ? V : Exclude<V, undefined>) : V;
+
+/**
+ * Every option of a table: what was given, else the `default` of its row, which is a value or a function of the options given; undefined where the row has none.
+ * `const { patience } = withDefaults(options, { patience: kinds.byDefault(3, kinds.whole("[0, ∞)")) })`. Checks nothing: that is `checkOptions`, with the same table.
+ */
+export function withDefaults<O extends object, R extends OptionNames<O>>(options: O, rows: R): Filled<O, R> {
+  const filled: Partial<Record<keyof O, unknown>> = {};
+  for (const name in rows as OptionNames<O>) filled[name] = options[name] === undefined ? defaultOf(rows[name], options) : options[name];
+  return filled as Filled<O, R>;
+}
+function defaultOf(row: object | true, given: object): unknown {
+  if (row === true || !("default" in row)) return undefined;
+  return typeof row.default === "function" ? (row.default(given) as unknown) : row.default;
+}
+
 /**
  * The same for arguments by position, none of which may be missing: `checkArguments("Dropout", { p }, { p: real("[0, 1]") })`.
  * @throws {ArgumentError} `Dropout: expected p to be a number in [0, 1]. Received: an object with keys p, where p itself belongs.`

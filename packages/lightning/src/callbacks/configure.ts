@@ -2,15 +2,15 @@ import { verbatim } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../hooks.js";
-import type { ResolvedOptions, TrainerOptions } from "../trainer-options.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import { Callback } from "./callback.js";
 import { ModelSummary } from "./model-summary.js";
 import { ProgressBar } from "./progress-bar.js";
 import { Timer } from "./timer.js";
 
 /** The user's callbacks and those that options ask for; checkpoints come last, so that they save what the others did. */
-export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOptions): readonly Callback[] {
-  const given: readonly unknown[] = options.callbacks === undefined ? [] : Array.isArray(options.callbacks) ? options.callbacks : [options.callbacks];
+export function configureCallbacks(options: ResolvedOptions): readonly Callback[] {
+  const given: readonly unknown[] = Array.isArray(options.callbacks) ? options.callbacks : [options.callbacks];
   const callbacks: Callback[] = [];
   for (const callback of given) {
     if (!(callback instanceof Callback)) throw new MisconfigurationError("Trainer", "callbacks to be Callbacks", callback, undefined, "ERR_CALLBACKS");
@@ -18,14 +18,14 @@ export function configureCallbacks(options: TrainerOptions, resolved: ResolvedOp
   }
   const has = (type: abstract new (...args: never[]) => Callback): boolean => callbacks.some((callback) => callback instanceof type);
 
-  if (options.enableProgressBar ?? true) {
+  if (options.enableProgressBar) {
     if (!has(ProgressBar)) callbacks.push(new ProgressBar());
   } else if (has(ProgressBar)) throw contradiction("enableProgressBar", "ProgressBar");
-  if (options.enableModelSummary ?? true) {
+  if (options.enableModelSummary) {
     if (!has(ModelSummary)) callbacks.push(new ModelSummary());
   } else if (has(ModelSummary)) throw contradiction("enableModelSummary", "ModelSummary");
-  if (options.enableCheckpointing ?? true) {
-    if (!has(ModelCheckpoint) && resolved.fastDevRun === false) callbacks.push(new ModelCheckpoint());
+  if (options.enableCheckpointing) {
+    if (!has(ModelCheckpoint) && options.fastDevRun === false) callbacks.push(new ModelCheckpoint());
   } else if (has(ModelCheckpoint)) throw contradiction("enableCheckpointing", "ModelCheckpoint");
   if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));
 

@@ -3,8 +3,8 @@ import { fieldsOf, notNegative, optional } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { misconfigured } from "../errors.js";
 import type { LightningModule } from "../module.js";
-import { parseDuration } from "../trainer-options.js";
-import type { Duration } from "../trainer-options.js";
+import { parseDuration } from "../duration.js";
+import type { Duration } from "../duration.js";
 import type { TrainerView } from "../trainer-view.js";
 import { Callback } from "./callback.js";
 

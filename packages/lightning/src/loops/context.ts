@@ -5,7 +5,7 @@ import type { Logger } from "../loggers/logger.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import type { Strategy } from "../strategies/strategy.js";
-import type { ResolvedOptions } from "../trainer-options.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import type { Batch, RunningStage, StepOutcome } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 

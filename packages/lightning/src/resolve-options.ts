@@ -1,0 +1,64 @@
+/** From the options that were given to those that a Trainer runs with. */
+import { checkOptions, withDefaults, type Filled } from "@nbit/torch";
+import { nearest } from "@nbit/torch/names";
+import { MisconfigurationError } from "./errors.js";
+import { ROWS } from "./trainer-option-rows.js";
+import type { TrainerOptions } from "./trainer-options.js";
+
+/** Options with their defaults, checked. Undefined: those without one. */
+export interface ResolvedOptions extends Omit<Filled<TrainerOptions, typeof ROWS>, "detectNonFinite" | "fastDevRun"> {
+  readonly detectNonFinite: false | "loss" | "step" | "gradients";
+  /** Number of batches, or false. */
+  readonly fastDevRun: number | false;
+}
+
+/** Options of Lightning's Trainer that this one has under another name, or does not need. */
+const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    gpus: 'Use accelerator: "cuda" and devices: 1.',
+    numNodes: "There is one strategy: a single device.",
+    syncBatchnorm: "There is one strategy: a single device.",
+    useDistributedSampler: "There is one strategy: a single device.",
+    profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
+    detectAnomaly: 'Use detectNonFinite: "gradients", which names the module and the operator.',
+    amp: "Use precision: 16.",
+    fp16: "Use precision: 16.",
+    bf16: 'Use precision: "bf16".',
+    resumeFromCheckpoint: "Pass ckptPath to fit.",
+    overfitBatches: "Use limitTrainBatches, and shuffle: false in the loader.",
+  }),
+);
+
+/**
+ * Checks every option and fills in defaults. Nothing is started.
+ * @throws {MisconfigurationError} `Trainer: expected the option maxEpochs. Received: "max_epochs".`
+ */
+export function resolveOptions(options: TrainerOptions): ResolvedOptions {
+  checkOptions("Trainer", options, ROWS, (expected, received, fix) => {
+    const replacement = replacementFor(options, received);
+    return new MisconfigurationError("Trainer", replacement === undefined ? expected : "an option that it has", received, replacement ?? fix, "ERR_TRAINER_OPTION");
+  });
+  const { fastDevRun, detectNonFinite, numSanityValSteps, ...rest } = withDefaults(options, ROWS);
+  const batches = fastDevRun === true ? 1 : fastDevRun;
+  return {
+    ...rest,
+    numSanityValSteps: numSanityValSteps === -1 ? Infinity : numSanityValSteps,
+    detectNonFinite: detectNonFinite === true ? "loss" : detectNonFinite,
+    fastDevRun: batches,
+    ...(batches === false ? {} : onlyTrying(batches, rest.checkValEveryNEpoch)),
+  };
+}
+
+/** What `fastDevRun` puts in the place of other options: one epoch of so many batches of everything. */
+function onlyTrying(batches: number, checkValEveryNEpoch: number | null): Partial<ResolvedOptions> {
+  return {
+    maxEpochs: 1, maxSteps: batches, limitTrainBatches: batches, limitValBatches: batches, limitTestBatches: batches, limitPredictBatches: batches,
+    valCheckInterval: undefined, checkValEveryNEpoch: checkValEveryNEpoch === null ? null : 1, numSanityValSteps: 0, logger: false,
+  };
+}
+
+/** What to use instead of an option of Lightning's, where it is the name of an option that is refused. */
+function replacementFor(options: unknown, received: unknown): string | undefined {
+  if (typeof received !== "string" || typeof options !== "object" || options === null || !(received in options)) return undefined;
+  return UNSUPPORTED_OPTIONS.get(nearest(received, UNSUPPORTED_OPTIONS.keys(), 0) ?? "");
+}
