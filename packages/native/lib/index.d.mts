@@ -1,10 +1,11 @@
-import type { NativeAddon } from "./addon.d.mts";
+import type { NativeAddon } from "../generated/addon.d.mts";
 export const native: NativeAddon;
 /** The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks gets `native`. */
 export function connect(): NativeAddon;
 /** The libtorch that the addon was built for. */
 export const libtorch: Libtorch;
-export type { NativeAddon, NativeInfo } from "./addon.d.mts";
+export type { NativeAddon } from "../generated/addon.d.mts";
+export type { NativeInfo } from "./native-info.d.mts";
 
 export interface Libtorch {
   /** Folder that holds `lib/` and `include/`. */

@@ -72,7 +72,7 @@ function openFirst(refusal) {
 
 const found = find();
 
-/** @type {import("./addon.d.mts").NativeAddon} */
+/** @type {import("../generated/addon.d.mts").NativeAddon} */
 export const native = open();
 
 /** The libtorch that the addon was built for. */

@@ -4,10 +4,12 @@
  *   packages/lowbit/src/generated/families.ts  the same for TypeScript
  *   generated/kernels.inc                     the sources of kernels that are part of the addon
  *   .clangd                                   how an editor reads them
+ *   generated/entries/*.h, entries.inc, addon.d.mts  the addon's entries, for C++ and TypeScript
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { entryHeaders, entryIncludes, entryTable, entryTypes } from "./entries.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const readManifest = (name) => JSON.parse(readFileSync(join(here, name), "utf8"));
@@ -21,11 +23,16 @@ const constant = (name) => `k${SPELLING[name] ?? name[0].toUpperCase() + name.sl
 export function tables() {
   const lowbit = readManifest("lowbit.json");
   const kernels = readManifest("kernels.json");
+  const entries = readManifest("entries.json");
   return new Map([
     ["packages/native/generated/lowbit_families.h", familiesHeader(lowbit)],
     ["packages/lowbit/src/generated/families.ts", familiesModule(lowbit)],
     ["packages/native/generated/kernels.inc", kernelTable(kernels)],
     ["packages/native/.clangd", clangd(kernels)],
+    ...entryHeaders(entries),
+    ["packages/native/generated/entries/all.h", entryIncludes(entries)],
+    ["packages/native/generated/entries.inc", entryTable(entries)],
+    ["packages/native/generated/addon.d.mts", entryTypes(entries)],
   ]);
 }
 

@@ -1,7 +1,7 @@
 /** What this libtorch and this machine can do, and the switches of the whole process. */
 import { flag, text } from "./kinds.js";
 import { ArgumentError } from "./errors.js";
-import { F, info, native } from "./native.js";
+import { argBuffer, info, native } from "./native.js";
 import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "./options.js";
 import { deviceTypeCode } from "./tensor/device.js";
 import { dtypeCode, dtypeName, type DType } from "./tensor/dtype.js";
@@ -120,7 +120,7 @@ export interface AutocastState {
 /** @internal For amp/. */
 export function autocastState(deviceType: string): AutocastState {
   native.autocastGet(deviceTypeCode(deviceType, "autocast"));
-  return { enabled: F[0] !== 0, dtype: dtypeName(F[1] as number), cacheEnabled: F[2] !== 0 };
+  return { enabled: argBuffer[0] !== 0, dtype: dtypeName(argBuffer[1] as number), cacheEnabled: argBuffer[2] !== 0 };
 }
 /** @internal */
 export function setAutocast(deviceType: string, state: AutocastState): void {

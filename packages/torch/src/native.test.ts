@@ -4,19 +4,19 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as torch from "./index.js";
-import { F, native, NATIVE_LIMIT } from "./native.js";
+import { argBuffer, native, NATIVE_LIMIT } from "./native.js";
 import { NbitError, Tensor, TensorList } from "./index.js";
 
 const coded = (code: string | RegExp) => (error: unknown) => error instanceof NbitError && (typeof code === "string" ? error.code === code : code.test(error.code));
 
 test("results of any number arrive, and the buffer grows for them", () => {
   torch.scope(() => {
-    const n = 3 * F.length;
+    const n = 3 * argBuffer.length;
     assert.equal(torch.ones([n]).unbind().length, n);
     const parts = torch.arange(n + 1).split(1);
     assert.equal(parts.length, n + 1);
     assert.equal(parts.at(-1)?.item(), n);
-    assert.ok(F.length > n);
+    assert.ok(argBuffer.length > n);
   });
 });
 
@@ -88,16 +88,16 @@ test("messages that say more than was written, or nothing, are refused", () => {
   const add = native.compileOp("aten::add", "Tensor");
   const handle = native.fromBytes(...bytesOf());
   for (const header of [NaN, 0, -1, 1, 2, 3, 4, 1e9, Infinity]) {
-    F.set([header, add, handle, handle, 0, 1]);
+    argBuffer.set([header, add, handle, handle, 0, 1]);
     assert.throws(() => native.call(), (error) => error instanceof NbitError, String(header));
   }
-  F.set([6, add, handle, handle, 0, 1]);
+  argBuffer.set([6, add, handle, handle, 0, 1]);
   native.call();
-  const sum = F[0] as number;
+  const sum = argBuffer[0] as number;
   assert.equal(native.alive(sum), true);
   const cat = native.compileOp("aten::cat", "");
   for (const count of [NaN, -2, 0.5, 3, 1e15, Infinity]) {
-    F.set([6, cat, count, handle, handle, 0]);
+    argBuffer.set([6, cat, count, handle, handle, 0]);
     assert.throws(() => native.call(), (error) => error instanceof NbitError, String(count));
   }
   for (const n of [-1, 2 ** 40, NaN, Infinity]) {
@@ -112,17 +112,17 @@ test("messages that say more than was written, or nothing, are refused", () => {
 });
 
 function bytesOf(): [Float32Array, number, number] {
-  F.set([3, 1, 2]);
+  argBuffer.set([3, 1, 2]);
   return [new Float32Array([1, 2]), 6, 1];
 }
 
 test("the buffer that native writes to stays, whatever becomes of JavaScript's view", () => {
   const code = `
     import * as torch from ${JSON.stringify(new URL("./index.js", import.meta.url).href)};
-    import { F, native } from ${JSON.stringify(new URL("./native.js", import.meta.url).href)};
+    import { argBuffer, native } from ${JSON.stringify(new URL("./native.js", import.meta.url).href)};
     const x = torch.ones([2]);
-    try { structuredClone(F.buffer, { transfer: [F.buffer] }); } catch {}
-    try { F.buffer.transfer?.(); } catch {}
+    try { structuredClone(argBuffer.buffer, { transfer: [argBuffer.buffer] }); } catch {}
+    try { argBuffer.buffer.transfer?.(); } catch {}
     for (let i = 0; i < 3; i++) { try { x.add(1); } catch {} try { native.meta(1); } catch {} try { x.shape; } catch {} try { native.allocatorStats(); } catch {} }
     process.stdout.write("alive");
   `;

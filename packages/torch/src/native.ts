@@ -1,7 +1,7 @@
 /**
  * The addon and its shared buffer. Nothing above `tensor/`, `ops/`, `autograd/` and `backend.ts` imports this file.
  *
- * A message to the addon: `F[0]` says how many numbers were written in all, itself included; they follow. Results begin at `F[0]`. Values of a call are read before the first number is
+ * A message to the addon: `argBuffer[0]` says how many numbers were written in all, itself included; they follow. Results begin at `argBuffer[0]`. Values of a call are read before the first number is
  * written: a getter may call operators itself, which use the same buffer. Encodings, the same in both directions: tensor = handle (0 = none); integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float,
  * 2 boolean, 3 complex), then the value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
  */
@@ -13,22 +13,22 @@ import { plainText } from "./plain-text.js";
 export const native = connect();
 
 /** The shared buffer. A larger one takes its place, with what is in it, when lists or results need it: always use this name, never a copy of it. */
-export let F = native.buffer(1 << 15);
+export let argBuffer = native.buffer(1 << 15);
 /** The same memory as 64-bit integers. */
-export let B = new BigInt64Array(F.buffer);
+export let argBufferInt64 = new BigInt64Array(argBuffer.buffer);
 
 /** How many numbers one call can take or return: as many as there may be tensors, and some. */
 export const NATIVE_LIMIT = (1 << 24) + 4096;
 
 function adopt(buffer: Float64Array): void {
   const integers = new BigInt64Array(buffer.buffer);
-  F = buffer;
-  B = integers;
+  argBuffer = buffer;
+  argBufferInt64 = integers;
 }
 
 /** Room for a message of so many numbers. @throws {TorchError} `NBIT_TOO_MANY` with how many one call can take. */
 export function reserve(length: number): void {
-  if (length > F.length) adopt(native.buffer(length));
+  if (length > argBuffer.length) adopt(native.buffer(length));
 }
 
 /** Write lists of numbers as a message: for each its length, then its elements. */
@@ -36,22 +36,22 @@ export function writeLists(...lists: readonly ArrayLike<number>[]): void {
   let at = 1;
   for (const list of lists) at += 1 + list.length;
   reserve(at);
-  F[0] = at;
+  argBuffer[0] = at;
   at = 1;
   for (const list of lists) {
-    F[at++] = list.length;
-    F.set(list, at);
+    argBuffer[at++] = list.length;
+    argBuffer.set(list, at);
     at += list.length;
   }
 }
 
 /** Write one list of one number, and two empty ones: what most backwards take. */
 export function writeRoot(handle: number): void {
-  F[0] = 5;
-  F[1] = 1;
-  F[2] = handle;
-  F[3] = 0;
-  F[4] = 0;
+  argBuffer[0] = 5;
+  argBuffer[1] = 1;
+  argBuffer[2] = handle;
+  argBuffer[3] = 0;
+  argBuffer[4] = 0;
 }
 
 // The line of the program may be far up the stack, beyond the layers that called one another.
@@ -98,19 +98,19 @@ export function writeInteger(value: number | bigint, at: number): number {
   if (typeof value === "bigint") {
     if (value > 9007199254740992n || value < -9007199254740992n) {
       if (value >= TOO_LARGE || value < LEAST) throw new ArgumentError("integer", "a whole number that 64 bits hold", value);
-      F[at] = NaN;
-      B[at + 1] = BigInt.asIntN(64, value);
+      argBuffer[at] = NaN;
+      argBufferInt64[at + 1] = BigInt.asIntN(64, value);
       return at + 2;
     }
-    F[at] = Number(value);
+    argBuffer[at] = Number(value);
     return at + 1;
   }
-  F[at] = value;
+  argBuffer[at] = value;
   return at + 1;
 }
 
 /** Read an integer at `at`: a bigint only where a number could not hold it. */
 export function readInteger(at: number): number | bigint {
-  const value = F[at] as number;
-  return value === value ? value : (B[at + 1] as bigint);
+  const value = argBuffer[at] as number;
+  return value === value ? value : (argBufferInt64[at + 1] as bigint);
 }

@@ -1,6 +1,6 @@
 /** Seeds and generators, equal to PyTorch's. */
 import { ArgumentError } from "./errors.js";
-import { F, native } from "./native.js";
+import { argBuffer, native } from "./native.js";
 import { atMost } from "./options.js";
 import { Generator, writeSeed } from "./ops/generator.js";
 import type { Tensor } from "./tensor/tensor.js";
@@ -17,7 +17,7 @@ export const defaultGenerator = new Generator("cpu", true);
  */
 export function manualSeed(seed: number | bigint): Generator {
   atMost("manualSeed", arguments, 1);
-  F[0] = writeSeed("manualSeed", seed, 1);
+  argBuffer[0] = writeSeed("manualSeed", seed, 1);
   native.manualSeed();
   return defaultGenerator;
 }

@@ -15,7 +15,7 @@ setNumThreads(1);
 /** Functions of the addon that write memory of a tensor that somebody has. All are tried below. */
 const WRITERS = ["call", "copyFromBytes", "countSteps", "setData"];
 /** Those that write new tensors, gradients, or no tensor at all. */
-const OTHERS = `buffer setCallbacks release releaseMany guard tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
+const OTHERS = `buffer setCallbacks release releaseMany attachFinalizer tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
   item items setGradEnabled isGradEnabled inferencePush inferencePop isInferenceMode setRequiresGrad getGrad setGrad gradsInto clearGrads linkGrads gradFnName backward grad attachNode returnGradients registerHook removeHook
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy

@@ -1,5 +1,5 @@
 // Several threads take blocks of all sizes, fill them, hand them to one another and give them back; every block must have kept its bytes. Exits with the number of faults, 100 at most.
-#include "../../src/heap.h"
+#include "../../src/memory/heap.h"
 
 #include <atomic>
 #include <cstdio>

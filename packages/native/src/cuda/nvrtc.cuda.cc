@@ -1,7 +1,7 @@
 // NVRTC and the driver, found through libtorch's own library of them: nothing to link, nothing to install.
 #include "cuda/nvrtc.h"
 
-#include "core.h"
+#include "binding/core.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAStream.h>

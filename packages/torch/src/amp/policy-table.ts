@@ -75,7 +75,7 @@ function probeRules(type: string, wanted: (name: string) => boolean): ReadonlyMa
 }
 
 /** @internal libtorch's rules for some operators, which are asked alone where the table has not been made. */
-export function engineRules(device: DeviceLike, names: readonly string[]): ReadonlyMap<string, AutocastRule> {
+export function libtorchRules(device: DeviceLike, names: readonly string[]): ReadonlyMap<string, AutocastRule> {
   const type = deviceOf(device, "amp").type;
   return tables.get(type) ?? probeRules(type, (name) => names.includes(name));
 }

@@ -8,7 +8,7 @@ import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/d
 import { dtypeCode, type DType } from "../tensor/dtype.js";
 import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { engineRules } from "./policy-table.js";
+import { libtorchRules } from "./policy-table.js";
 
 /** Operators that take weights. Those among them that libtorch runs in a region's dtype get a kernel that knows of the casts; any other operator casts as ever. */
 const OPERATORS = ["linear", "matmul", "mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "addbmm", "prelu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_convolution"];
@@ -42,8 +42,8 @@ export class WeightCasts {
     const tensors: unknown[] = isWithParameters(weights) ? [...weights.parameters()] : iterated(fn, "weights", weights);
     for (const t of tensors) if (!isTensor(t)) throw new ArgumentError(fn, "a module or tensors", t);
     const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !isWithParameters(weights)));
-    const rules = engineRules(this.device, OPERATORS);
-    const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tengine\tlower`);
+    const rules = libtorchRules(this.device, OPERATORS);
+    const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tlibtorch\tlower`);
     writeLists(handlesOf(fn, "weights", held));
     this.#casts = native.weightCastsCreate(trainable);
     this.#kernels = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));

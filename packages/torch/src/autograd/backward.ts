@@ -2,7 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { flag as flagKind, listOf, orNull, such } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
-import { F, native, writeLists } from "../native.js";
+import { argBuffer, native, writeLists } from "../native.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -81,6 +81,6 @@ export function grad(
   const wanted = handlesOf("grad", "inputs", asList(inputs));
   writeLists(from, wanted, gradOutputs ? handlesOf("grad", "gradOutputs", asList(gradOutputs), true) : []);
   native.grad(flag(retainGraph), createGraph === true, allowUnused === true);
-  const handles = F.slice(0, wanted.length);
+  const handles = argBuffer.slice(0, wanted.length);
   return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
 }

@@ -1,6 +1,6 @@
 /** Operators whose forward and backward are written in TypeScript. */
 import { ArgumentError, NbitError, TensorDisposedError } from "../errors.js";
-import { F, native, writeLists } from "../native.js";
+import { argBuffer, native, writeLists } from "../native.js";
 import { atMost } from "../options.js";
 import { elementsOf } from "../read-once.js";
 import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
@@ -148,7 +148,7 @@ function attach<Args extends readonly unknown[], R extends Result>(
   const lists = [handlesOf(name, "inputs", inputs), handlesOf(`${name}.forward`, "outputs", outputs), flags, handlesOf(name, "saved tensors", present), isOutput];
   writeLists(...lists);
   native.attachNode(backwardOf(type, ctx, positions, count, presence), `${name}Backward`, ctx.materialize === true);
-  const handles = F.slice(0, outputs.length);
+  const handles = argBuffer.slice(0, outputs.length);
   return outputs.map((t, i) => {
     const handle = handles[i] as number;
     // In place: the input itself now stands behind the node.
@@ -170,13 +170,13 @@ function backwardOf<Args extends readonly unknown[], R extends Result>(type: Aut
   return () => {
     let read = 1;
     const take = (): Float64Array => {
-      const n = F[read] as number;
-      const list = F.slice(read + 1, read + 1 + n);
+      const n = argBuffer[read] as number;
+      const list = argBuffer.slice(read + 1, read + 1 + n);
       read += 1 + n;
       return list;
     };
     const [gradHandles, savedHandles, needed] = [take(), take(), take()];
-    F[0] = 0; // all is read
+    argBuffer[0] = 0; // all is read
     const tensorsOf = (handles: Float64Array): (Tensor | null)[] => Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
     scope(() => {
       const grads = tensorsOf(gradHandles);

@@ -1,5 +1,5 @@
 /** Gradients that stay where they are. */
-import { F, native, reserve } from "../native.js";
+import { argBuffer, native, reserve } from "../native.js";
 import { packedHandles, TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
@@ -36,8 +36,8 @@ export class HeldGradients {
   link(keepValues: boolean): number | null {
     const n = this.#packed.length;
     reserve(2 * n);
-    F.set(packedHandles(this.#packed));
-    F.set(packedHandles(this.#gradients), n);
+    argBuffer.set(packedHandles(this.#packed));
+    argBuffer.set(packedHandles(this.#gradients), n);
     const linked = native.linkGrads(n, keepValues);
     return linked < 0 ? null : linked;
   }

@@ -1,6 +1,6 @@
 /** GPUs: how many, which, what they can do, what they hold. */
 import { ArgumentError } from "../errors.js";
-import { F, info } from "../native.js";
+import { argBuffer, info } from "../native.js";
 import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { cudaFunction } from "./native.js";
 import { atMost } from "../options.js";
@@ -58,7 +58,7 @@ export function setDevice(device: DeviceLike | number): void {
 export function cudaVersions(): { readonly runtime: number; readonly driver: number } {
   atMost("cuda.cudaVersions", arguments, 0);
   cudaFunction("cudaVersions", "cuda.cudaVersions")();
-  return { runtime: F[0] as number, driver: F[1] as number };
+  return { runtime: argBuffer[0] as number, driver: argBuffer[1] as number };
 }
 /** Wait until everything given to the device has run. */
 export function synchronize(device?: DeviceLike | number): void {

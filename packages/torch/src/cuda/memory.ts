@@ -1,6 +1,6 @@
 /** Memory of a GPU: what tensors hold, what the allocator keeps, and what to do when it does not suffice. */
 import { addMemoryExplainer, ArgumentError } from "../errors.js";
-import { F, info } from "../native.js";
+import { argBuffer, info } from "../native.js";
 import type { DeviceLike } from "../tensor/device.js";
 import { indexOf } from "./device.js";
 import { cudaFunction } from "./native.js";
@@ -25,7 +25,7 @@ export interface DeviceMemory {
 export function memoryStats(device?: DeviceLike | number): DeviceMemory {
   atMost("cuda.memoryStats", arguments, 1);
   cudaFunction("cudaMemory", "cuda.memoryStats")(indexOf(device, "cuda.memoryStats"));
-  const [allocated = 0, peakAllocated = 0, reserved = 0, peakReserved = 0, free = 0, total = 0, retries = 0, outOfMemory = 0] = F.subarray(0, 8);
+  const [allocated = 0, peakAllocated = 0, reserved = 0, peakReserved = 0, free = 0, total = 0, retries = 0, outOfMemory = 0] = argBuffer.subarray(0, 8);
   return { allocated, peakAllocated, reserved, peakReserved, free, total, retries, outOfMemory };
 }
 /** Bytes that tensors hold. */

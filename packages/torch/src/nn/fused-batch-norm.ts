@@ -56,7 +56,7 @@ class BatchNormRelu extends AutogradFunction {
     const [x, mean, rstd] = [ctx.saved(0), ctx.saved(3), ctx.saved(4)];
     const [weight, bias, mask] = [ctx.savedTensors[1] ?? null, ctx.savedTensors[2] ?? null, ctx.savedTensors[5] ?? null];
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
-    if (isGradEnabled()) return twice(x, weight, bias, mask, norm, g, needs);
+    if (isGradEnabled()) return doubleBackward(x, weight, bias, mask, norm, g, needs);
     const wantsResidual = needs(1) && norm.relu;
     const [gx, gr, gw, gb] = kernel("batchNormRelu", "batch_norm_relu_backward")(g, x, mask, weight, bias, mean, rstd, norm.relu, wantsResidual, needs(2), needs(3)) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? g) : null, gw, gb, null];
@@ -64,7 +64,7 @@ class BatchNormRelu extends AutogradFunction {
 }
 
 /** Backward that will itself be differentiated: through the plain operator, from the input on. */
-function twice(x: Tensor, weight: Tensor | null, bias: Tensor | null, mask: Tensor | null, norm: Norm, g: Tensor, needs: (i: number) => boolean): (Tensor | null)[] {
+function doubleBackward(x: Tensor, weight: Tensor | null, bias: Tensor | null, mask: Tensor | null, norm: Norm, g: Tensor, needs: (i: number) => boolean): (Tensor | null)[] {
   const y = batchNorm(x, weight, bias, null, null, true, 0, norm.eps, true);
   const through = !norm.relu ? g : g.mul((mask === null ? y.le(0).logicalNot() : passed(mask, x)).to(g.dtype));
   const [gx, gw, gb] = gradientsThrough(y, [x, needs(2) ? weight : null, needs(3) ? bias : null], through);

@@ -72,7 +72,7 @@ class AddNorm extends AutogradFunction {
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
     const [forSum, forNormed] = grads.length === 1 ? [null, grads[0] ?? null] : [grads[0] ?? null, grads[1] ?? null];
     if (forNormed === null) return [forSum?.to(dtype) ?? null, needs(1) ? (forSum?.to(other ?? dtype) ?? null) : null, null, null, null];
-    if (isGradEnabled()) return twice(sum, weight, ctx.savedTensors[4] ?? null, norm, forSum, forNormed, needs, dtype, other ?? dtype);
+    if (isGradEnabled()) return doubleBackward(sum, weight, ctx.savedTensors[4] ?? null, norm, forSum, forNormed, needs, dtype, other ?? dtype);
     const columns = norm.shape.reduce((a, b) => a * b, 1);
     const [gx, gr, gw, gb] = kernel("addLayerNorm", "add_norm_backward")(
       forNormed.contiguous(), forSum?.contiguous() ?? null, sum, weight?.contiguous() ?? null, mean, rstd, columns, dtype, needs(1) ? other : null, norm.rms, needs(2), needs(3),
@@ -82,7 +82,7 @@ class AddNorm extends AutogradFunction {
 }
 
 /** Backward that will itself be differentiated: through the reference, from the saved sum on. */
-function twice(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean, dtype: DType, other: DType): (Tensor | null)[] {
+function doubleBackward(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean, dtype: DType, other: DType): (Tensor | null)[] {
   const [, normed] = reference(sum, null, { ...norm, weight, bias });
   const [through = null, gw = null, gb = null] = gradientsThrough(normed, [sum, needs(2) ? weight : null, needs(3) ? bias : null], forNormed);
   const whole = through === null ? forSum : forSum === null ? through : through.add(forSum);

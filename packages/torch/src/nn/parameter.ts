@@ -26,7 +26,7 @@ export class Parameter extends Tensor {
     detached.dispose();
     mint(handle);
     super();
-    native.guard(this, handle);
+    native.attachFinalizer(this, handle);
     const requiresGrad = options.requiresGrad ?? (this.isFloatingPoint() || this.isComplex());
     if (requiresGrad) native.setRequiresGrad(handle, true);
   }

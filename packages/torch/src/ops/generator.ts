@@ -2,7 +2,7 @@
 import { ArgumentError, verbatim } from "../errors.js";
 import { flag } from "../kinds.js";
 import { deviceKind } from "../tensor/kinds.js";
-import { F, native, readInteger, writeInteger } from "../native.js";
+import { argBuffer, native, readInteger, writeInteger } from "../native.js";
 import { atMost, checkArguments } from "../options.js";
 import { device as deviceOf, type Device, type DeviceLike } from "../tensor/device.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
@@ -67,8 +67,8 @@ export class Generator {
   manualSeed(seed: number | bigint): this {
     atMost("Generator.manualSeed", arguments, 1);
     const id = this.#id;
-    F[0] = writeSeed("manualSeed", seed, 2);
-    F[1] = id;
+    argBuffer[0] = writeSeed("manualSeed", seed, 2);
+    argBuffer[1] = id;
     native.generatorSetSeed();
     return this;
   }

@@ -2,7 +2,7 @@
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
 import { becomesInfinity, explainRange, warnOfInfinity } from "../number-range.js";
-import { F, B, native, readInteger, reserve, writeInteger } from "../native.js";
+import { argBuffer, argBufferInt64, native, readInteger, reserve, writeInteger } from "../native.js";
 import { device, deviceOfCode, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
 import { dtypeName } from "../tensor/dtype.js";
@@ -157,12 +157,12 @@ function optionsKey(options: Readonly<Record<string, unknown>>): string {
 
 function writeTensor(value: unknown, at: number, schema: Schema): number {
   if (typeof value === "number" || typeof value === "boolean") {
-    F[at] = NaN;
+    argBuffer[at] = NaN;
     return writeScalar(value, at + 1);
   }
   const handle = handleOrZero(value as Tensor);
   if (handle === 0) throw new TensorDisposedError(schema.name.replace(/^aten::/, ""));
-  F[at] = handle;
+  argBuffer[at] = handle;
   return at + 1;
 }
 
@@ -171,24 +171,24 @@ let largeNumber = false;
 
 function writeScalar(value: unknown, at: number): number {
   if (typeof value === "number") {
-    F[at] = Number.isInteger(value) && Math.abs(value) <= 9007199254740992 ? 0 : 1;
-    F[at + 1] = value;
+    argBuffer[at] = Number.isInteger(value) && Math.abs(value) <= 9007199254740992 ? 0 : 1;
+    argBuffer[at + 1] = value;
     if (value > 65504 || value < -65504) largeNumber = true;
     return at + 2;
   }
   if (typeof value === "boolean") {
-    F[at] = 2;
-    F[at + 1] = value ? 1 : 0;
+    argBuffer[at] = 2;
+    argBuffer[at + 1] = value ? 1 : 0;
     return at + 2;
   }
   if (typeof value === "bigint") {
-    F[at] = 0;
+    argBuffer[at] = 0;
     return writeInteger(value, at + 1);
   }
   const c = value as Complex;
-  F[at] = 3;
-  F[at + 1] = c.re;
-  F[at + 2] = c.im;
+  argBuffer[at] = 3;
+  argBuffer[at + 1] = c.re;
+  argBuffer[at + 2] = c.im;
   return at + 3;
 }
 
@@ -201,26 +201,26 @@ function writeList(arg: Argument, value: unknown, start: number, schema: Schema)
     const handles = packedHandles(value);
     const n = handles.length;
     reserve(at + n + OTHERS);
-    F[at] = n;
-    F.set(handles, at + 1);
+    argBuffer[at] = n;
+    argBuffer.set(handles, at + 1);
     return at + 1 + n;
   }
   if (!Array.isArray(value)) {
     // One number stands for a list of fixed size.
     const n = arg.size as number;
-    F[at++] = n;
-    for (let i = 0; i < n; i++) at = typeof value === "bigint" ? writeInteger(value, at) : ((F[at] = value as number), at + 1);
+    argBuffer[at++] = n;
+    for (let i = 0; i < n; i++) at = typeof value === "bigint" ? writeInteger(value, at) : ((argBuffer[at] = value as number), at + 1);
     return at;
   }
   const list: readonly unknown[] = value;
   const n = list.length;
   reserve(at + 3 * n + OTHERS);
-  F[at++] = n;
+  argBuffer[at++] = n;
   switch (arg.kind) {
     case "t":
       for (let i = 0; i < n; i++) {
         const e = list[i];
-        if (e === null || e === undefined) F[at++] = 0;
+        if (e === null || e === undefined) argBuffer[at++] = 0;
         else at = writeTensor(e, at, schema);
       }
       return at;
@@ -228,16 +228,16 @@ function writeList(arg: Argument, value: unknown, start: number, schema: Schema)
       for (let i = 0; i < n; i++) at = writeScalar(list[i], at);
       return at;
     case "b":
-      for (let i = 0; i < n; i++) F[at++] = list[i] === true ? 1 : 0;
+      for (let i = 0; i < n; i++) argBuffer[at++] = list[i] === true ? 1 : 0;
       return at;
     case "S":
-      for (let i = 0; i < n; i++) F[at++] = intern(list[i] as string);
+      for (let i = 0; i < n; i++) argBuffer[at++] = intern(list[i] as string);
       return at;
     default:
       for (let i = 0; i < n; i++) {
         const e = list[i];
         if (typeof e === "bigint") at = writeInteger(e, at);
-        else F[at++] = e as number;
+        else argBuffer[at++] = e as number;
       }
       return at;
   }
@@ -246,40 +246,40 @@ function writeList(arg: Argument, value: unknown, start: number, schema: Schema)
 function writeOne(arg: Argument, value: unknown, start: number, schema: Schema): number {
   let at = start;
   if (value === null || value === undefined) {
-    F[at] = arg.list === true ? -1 : 0;
+    argBuffer[at] = arg.list === true ? -1 : 0;
     return at + 1;
   }
   if (arg.list === true) return writeList(arg, value, at, schema);
   if (arg.kind === "t") return writeTensor(value, at, schema);
-  if (arg.optional === true) F[at++] = 1;
+  if (arg.optional === true) argBuffer[at++] = 1;
   switch (arg.kind) {
     case "i":
       return writeInteger(value as number | bigint, at);
     case "f":
-      F[at] = value as number;
+      argBuffer[at] = value as number;
       return at + 1;
     case "s":
       return writeScalar(value, at);
     case "b":
-      F[at] = value === true ? 1 : 0;
+      argBuffer[at] = value === true ? 1 : 0;
       return at + 1;
     case "S":
-      F[at] = intern(value as string);
+      argBuffer[at] = intern(value as string);
       return at + 1;
     case "d":
-      F[at] = dtypeOfArgument(value);
+      argBuffer[at] = dtypeOfArgument(value);
       return at + 1;
     case "D":
-      F[at] = device(value as DeviceLike).code;
+      argBuffer[at] = device(value as DeviceLike).code;
       return at + 1;
     case "l":
-      F[at] = named(LAYOUTS, "layout", value, schema);
+      argBuffer[at] = named(LAYOUTS, "layout", value, schema);
       return at + 1;
     case "m":
-      F[at] = named(MEMORY_FORMATS, "memoryFormat", value, schema);
+      argBuffer[at] = named(MEMORY_FORMATS, "memoryFormat", value, schema);
       return at + 1;
     default:
-      F[at] = generatorId(value as Generator);
+      argBuffer[at] = generatorId(value as Generator);
       return at + 1;
   }
 }
@@ -305,7 +305,7 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
     const from = source[i];
     if (from === -1) {
       const values = defaults[i] as readonly number[];
-      for (let j = 0; j < values.length; j++) F[at++] = values[j] as number;
+      for (let j = 0; j < values.length; j++) argBuffer[at++] = values[j] as number;
     } else if (i === plan.varargs) {
       at = writeList(specs[i] as Argument, args.slice(from as number).filter((a) => !isOptions(a)), at, schema);
     } else if (typeof from === "number") {
@@ -315,8 +315,8 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
       at = writeOne(specs[i] as Argument, options[from as string], at, schema);
     }
   }
-  F[0] = at;
-  F[1] = plan.id;
+  argBuffer[0] = at;
+  argBuffer[1] = plan.id;
   try {
     native.call();
   } catch (error) {
@@ -324,7 +324,7 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
   }
   if (largeNumber) noteLargeNumber(op.name, args);
   if (plan.simple === 1) {
-    const handle = F[0] as number;
+    const handle = argBuffer[0] as number;
     if (handle === 0) return null;
     const result = wrap(handle);
     if (plan.requiresGrad && (args[args.length - 1] as { requiresGrad?: unknown }).requiresGrad === true) native.setRequiresGrad(handleOrZero(result), true);
@@ -342,10 +342,10 @@ function noteLargeNumber(name: string, args: readonly unknown[]): void {
   if (!HOLD_NUMBERS.has(name)) return;
   const number = args.find(becomesInfinity);
   if (number === undefined) return;
-  const result = F.slice(0, 1); // asking for the region writes to the buffer, where the call's result lies
+  const result = argBuffer.slice(0, 1); // asking for the region writes to the buffer, where the call's result lies
   const dtypes = floatingOperands(args);
   const region = dtypes.length > 0 && dtypes.every((dtype) => dtype === "float16") ? autocastRegion() : null;
-  F.set(result);
+  argBuffer.set(result);
   if (region !== null) warnOfInfinity(name.replace(/^aten::/, ""), number, `it meets float16 tensors in a region of ${region}`);
 }
 
@@ -358,7 +358,7 @@ function floatingOperands(args: readonly unknown[]): string[] {
 function autocastRegion(): string | null {
   for (const type of ["cpu", "cuda"]) {
     native.autocastGet(deviceTypeCode(type));
-    if (F[0] === 1) return `autocast of ${type} to ${dtypeName(F[1] as number)}`;
+    if (argBuffer[0] === 1) return `autocast of ${type} to ${dtypeName(argBuffer[1] as number)}`;
   }
   return null;
 }
@@ -395,9 +395,9 @@ function readReturn(plan: Plan, args: readonly unknown[], index: number): unknow
   const r = plan.schema.returns[index] as Schema["returns"][number];
   if (r.alias >= 0) return argumentOf(plan, args, r.alias);
   if (r.list === true) {
-    const n = F[cursor++] as number;
+    const n = argBuffer[cursor++] as number;
     if (r.kind === "t") {
-      const handles = F.slice(cursor, cursor + n);
+      const handles = argBuffer.slice(cursor, cursor + n);
       cursor += n;
       return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
     }
@@ -409,15 +409,15 @@ function readReturn(plan: Plan, args: readonly unknown[], index: number): unknow
 function readValue(kind: string): unknown {
   switch (kind) {
     case "t": {
-      const handle = F[cursor++] as number;
+      const handle = argBuffer[cursor++] as number;
       return handle === 0 ? null : wrap(handle);
     }
     case "b":
-      return F[cursor++] !== 0;
+      return argBuffer[cursor++] !== 0;
     case "d":
-      return dtypeName(F[cursor++] as number);
+      return dtypeName(argBuffer[cursor++] as number);
     case "D":
-      return deviceOfCode(F[cursor++] as number);
+      return deviceOfCode(argBuffer[cursor++] as number);
     case "s":
       return readScalar();
     case "i": {
@@ -426,18 +426,18 @@ function readValue(kind: string): unknown {
       return value;
     }
     default:
-      return F[cursor++];
+      return argBuffer[cursor++];
   }
 }
 
 function readScalar(): unknown {
-  const tag = F[cursor++] as number;
-  if (tag === 2) return F[cursor++] !== 0;
+  const tag = argBuffer[cursor++] as number;
+  if (tag === 2) return argBuffer[cursor++] !== 0;
   if (tag === 3) {
     cursor += 2;
-    return new Complex(F[cursor - 2] as number, F[cursor - 1] as number);
+    return new Complex(argBuffer[cursor - 2] as number, argBuffer[cursor - 1] as number);
   }
-  if (tag === 1) return F[cursor++];
+  if (tag === 1) return argBuffer[cursor++];
   const value = readInteger(cursor);
   cursor += typeof value === "bigint" ? 2 : 1;
   return value;
@@ -451,7 +451,7 @@ export function takeScalar(): number | bigint | boolean | Complex {
 
 /** @internal Whether an int64 was written raw, for tests of the encoding. */
 export function rawAt(at: number): bigint {
-  return B[at] as bigint;
+  return argBufferInt64[at] as bigint;
 }
 
 /** @internal A function for an operator of `aten`. */

@@ -5,7 +5,7 @@ import { isTensor } from "../tensor/handle.js";
 import { isTensorList } from "../tensor/list.js";
 import { isGenerator } from "./generator.js";
 import { Complex } from "./complex.js";
-import { native, F, writeInteger } from "../native.js";
+import { native, argBuffer, writeInteger } from "../native.js";
 import { elementsOf, MOST_ELEMENTS } from "../read-once.js";
 import { isPlain as isOptions } from "../realm.js";
 import type { Argument, Schema } from "./schema.js";
@@ -154,7 +154,7 @@ export function encodeDefault(arg: Argument): readonly number[] {
   const value = arg.default;
   if (value === null || value === undefined) return arg.list === true ? [-1] : [0];
   // The buffer is free while a plan is being made.
-  return Array.from(F.subarray(0, writeDefault(arg, value, 0)));
+  return Array.from(argBuffer.subarray(0, writeDefault(arg, value, 0)));
 }
 
 function number(value: unknown): number {
@@ -169,34 +169,34 @@ function writeDefault(arg: Argument, value: unknown, start: number): number {
   if (arg.list === true) {
     // A default of one number for a list of fixed size stands for all of its elements.
     const list: readonly unknown[] = Array.isArray(value) ? value : new Array(arg.size ?? 1).fill(value);
-    F[at++] = list.length;
+    argBuffer[at++] = list.length;
     for (const e of list) {
       if (arg.kind === "s") at = writeScalarDefault(e, at);
-      else if (arg.kind === "S") F[at++] = intern(String(e));
-      else F[at++] = number(e);
+      else if (arg.kind === "S") argBuffer[at++] = intern(String(e));
+      else argBuffer[at++] = number(e);
     }
     return at;
   }
-  if (arg.optional === true) F[at++] = 1;
+  if (arg.optional === true) argBuffer[at++] = 1;
   switch (arg.kind) {
     case "s":
       return writeScalarDefault(value, at);
     case "i":
       return typeof value === "number" && !Number.isSafeInteger(value) ? writeInteger(BigInt(value), at) : writeInteger(Number(value), at);
     case "S":
-      F[at] = intern(String(value));
+      argBuffer[at] = intern(String(value));
       return at + 1;
     case "D":
-      F[at] = device(String(value)).code;
+      argBuffer[at] = device(String(value)).code;
       return at + 1;
     default:
-      F[at] = number(value);
+      argBuffer[at] = number(value);
       return at + 1;
   }
 }
 function writeScalarDefault(value: unknown, at: number): number {
-  F[at] = typeof value === "boolean" ? 2 : Number.isInteger(value) ? 0 : 1;
-  F[at + 1] = number(value);
+  argBuffer[at] = typeof value === "boolean" ? 2 : Number.isInteger(value) ? 0 : 1;
+  argBuffer[at + 1] = number(value);
   return at + 2;
 }
 

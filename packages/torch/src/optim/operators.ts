@@ -1,7 +1,7 @@
 /** Private operators that optimizers are made of. */
 import { invoke, Operator } from "../ops/invoke.js";
 import { NbitError } from "../errors.js";
-import { F, native, reserve } from "../native.js";
+import { argBuffer, native, reserve } from "../native.js";
 import type { AtenResult } from "../ops/aten.js";
 import { tensor } from "../tensor/values.js";
 import { outsideScopes } from "../tensor/scope.js";
@@ -31,14 +31,14 @@ const foreachAdd_ = operator("_foreach_add_");
  * @returns The counts, for counters on the CPU; null where they live on a device, which is not waited for.
  */
 export function countSteps(steps: TensorList): Float64Array | null {
-  return count(steps) ? F.slice(0, steps.length) : null;
+  return count(steps) ? argBuffer.slice(0, steps.length) : null;
 }
 /** @internal The same for who does not look at the counts. */
 export function count(steps: TensorList): boolean {
   const handles = packedHandles(steps);
   const n = handles.length;
   reserve(n);
-  F.set(handles);
+  argBuffer.set(handles);
   if (native.countSteps(n)) return true;
   foreachAdd_(steps, 1);
   return false;

@@ -1,6 +1,6 @@
 /** Packed lists of tensors for code that runs every step over the same tensors: optimizers, clipping, scaling. */
 import { ArgumentError, verbatim } from "../errors.js";
-import { F, native, reserve } from "../native.js";
+import { argBuffer, native, reserve } from "../native.js";
 import { atMost } from "../options.js";
 import { handlesOf, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -63,7 +63,7 @@ export class TensorList {
     const n = params.length;
     load(params.#handles);
     native.gradsInto(n);
-    const handles = F.slice(0, n);
+    const handles = argBuffer.slice(0, n);
     let missing: number[] | null = null;
     for (let i = 0; i < n; i++) if (handles[i] === 0) (missing ??= []).push(i);
     return new TensorList(INSIDE, handles, true, missing ?? NONE);
@@ -104,5 +104,5 @@ export class TensorList {
 
 function load(handles: Float64Array): void {
   reserve(handles.length);
-  F.set(handles);
+  argBuffer.set(handles);
 }

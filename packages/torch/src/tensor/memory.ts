@@ -1,6 +1,6 @@
 /** What memory CPU tensors hold, and the process. */
 import { ArgumentError } from "../errors.js";
-import { F, native } from "../native.js";
+import { argBuffer, native } from "../native.js";
 import { atMost } from "../options.js";
 
 export interface MemoryReport {
@@ -31,9 +31,9 @@ export interface MemoryReport {
 export function memory(): MemoryReport {
   atMost("memory", arguments, 0);
   native.allocatorStats();
-  const [, bytes = 0, peakBytes = 0, cachedBytes = 0, allocations = 0, misses = 0] = F.subarray(0, 6);
+  const [, bytes = 0, peakBytes = 0, cachedBytes = 0, allocations = 0, misses = 0] = argBuffer.subarray(0, 6);
   native.tensorCounts();
-  const [tensors = 0, collected = 0] = F.subarray(0, 2);
+  const [tensors = 0, collected = 0] = argBuffer.subarray(0, 2);
   const reservedBytes = bytes + cachedBytes;
   return { tensors, collected, unreleased: tensors + collected, allocatedBytes: bytes, reservedBytes, residentBytes: process.memoryUsage.rss(), bytes, peakBytes, cachedBytes, allocations, misses };
 }

@@ -1,7 +1,7 @@
 /** Lifetime: scopes free what was made inside them; a finalizer is the safety net for what was made outside. */
 import { types } from "node:util";
 import { ArgumentError } from "../errors.js";
-import { F, native } from "../native.js";
+import { argBuffer, native } from "../native.js";
 import { atMost } from "../options.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
@@ -16,7 +16,7 @@ export function track(tensor: Tensor): void {
     setEscape(tensor, Lifetime.scoped);
     current.push(tensor);
   } else {
-    native.guard(tensor, handleOrZero(tensor));
+    native.attachFinalizer(tensor, handleOrZero(tensor));
   }
 }
 
@@ -95,8 +95,8 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
     if (state === Lifetime.scoped) {
       const handle = sweepHandle(tensor);
       if (handle !== 0) {
-        F[n++] = handle;
-        if (n === F.length) {
+        argBuffer[n++] = handle;
+        if (n === argBuffer.length) {
           native.releaseMany(n);
           n = 0;
         }
@@ -186,7 +186,7 @@ export function keep<T extends Tensor>(tensor: T): T {
   if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
   if (escapeOf(tensor) !== Lifetime.free) {
     setEscape(tensor, Lifetime.free);
-    if (handleOrZero(tensor) !== 0) native.guard(tensor, handleOrZero(tensor));
+    if (handleOrZero(tensor) !== 0) native.attachFinalizer(tensor, handleOrZero(tensor));
   }
   return tensor;
 }

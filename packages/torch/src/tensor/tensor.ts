@@ -1,6 +1,6 @@
 /** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
 import { addDescriber, ArgumentError, NbitError, verbatim } from "../errors.js";
-import { F, native, writeLists, writeRoot } from "../native.js";
+import { argBuffer, native, writeLists, writeRoot } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/invoke.js";
@@ -91,9 +91,9 @@ export class Tensor {
 
   get shape(): readonly number[] {
     meta(this, "shape");
-    const n = F[3] as number;
+    const n = argBuffer[3] as number;
     const sizes = new Array<number>(n);
-    for (let i = 0; i < n; i++) sizes[i] = F[8 + i] as number;
+    for (let i = 0; i < n; i++) sizes[i] = argBuffer[8 + i] as number;
     return sizes;
   }
   get dtype(): DType {
@@ -101,11 +101,11 @@ export class Tensor {
   }
   get device(): Device {
     meta(this, "device");
-    return deviceOfCode(F[1] as number);
+    return deviceOfCode(argBuffer[1] as number);
   }
   get ndim(): number {
     meta(this, "ndim");
-    return F[3] as number;
+    return argBuffer[3] as number;
   }
   dim(): number {
     atMost("dim", arguments, 0);
@@ -114,17 +114,17 @@ export class Tensor {
   numel(): number {
     atMost("numel", arguments, 0);
     meta(this, "numel");
-    return F[4] as number;
+    return argBuffer[4] as number;
   }
   /** Bytes of one element. */
   get itemsize(): number {
     meta(this, "itemsize");
-    return F[7] as number;
+    return argBuffer[7] as number;
   }
   /** Bytes of all elements; a view counts its own elements, not its storage. */
   get nbytes(): number {
     meta(this, "nbytes");
-    return (F[7] as number) * (F[4] as number);
+    return (argBuffer[7] as number) * (argBuffer[4] as number);
   }
   size(): readonly number[];
   size(dim: number): number;
@@ -142,32 +142,32 @@ export class Tensor {
   stride(): readonly number[] {
     atMost("stride", arguments, 0);
     meta(this, "stride");
-    if (F[6] !== 0) throw new ArgumentError("stride", "a strided tensor", this);
-    const n = F[3] as number;
-    return Array.from(F.subarray(8 + n, 8 + 2 * n));
+    if (argBuffer[6] !== 0) throw new ArgumentError("stride", "a strided tensor", this);
+    const n = argBuffer[3] as number;
+    return Array.from(argBuffer.subarray(8 + n, 8 + 2 * n));
   }
   storageOffset(): number {
     atMost("storageOffset", arguments, 0);
     meta(this, "storageOffset");
-    return F[5] as number;
+    return argBuffer[5] as number;
   }
   isContiguous(): boolean {
     atMost("isContiguous", arguments, 0);
     meta(this, "isContiguous");
-    return ((F[2] as number) & 4) !== 0;
+    return ((argBuffer[2] as number) & 4) !== 0;
   }
   get isView(): boolean {
     meta(this, "isView");
-    return ((F[2] as number) & 8) !== 0;
+    return ((argBuffer[2] as number) & 8) !== 0;
   }
   /** Made in inference mode: autograd refuses it for good. */
   get isInference(): boolean {
     meta(this, "isInference");
-    return ((F[2] as number) & 16) !== 0;
+    return ((argBuffer[2] as number) & 16) !== 0;
   }
   get layout(): "strided" | "sparseCoo" | "sparseCsr" | "other" {
     meta(this, "layout");
-    return (["strided", "sparseCoo", "sparseCsr"] as const)[F[6] as number] ?? "other";
+    return (["strided", "sparseCoo", "sparseCsr"] as const)[argBuffer[6] as number] ?? "other";
   }
   get isSparse(): boolean {
     return this.layout === "sparseCoo";
@@ -191,7 +191,7 @@ export class Tensor {
   /** Counts in-place changes; -1 for an inference tensor. */
   get version(): number {
     native.storageInfo(liveHandle(this, "version"));
-    return F[2] as number;
+    return argBuffer[2] as number;
   }
 
   // ---------------------------------------------------------------- values
@@ -277,7 +277,7 @@ export class Tensor {
 
   get requiresGrad(): boolean {
     meta(this, "requiresGrad");
-    return ((F[2] as number) & 1) !== 0;
+    return ((argBuffer[2] as number) & 1) !== 0;
   }
   set requiresGrad(on: boolean) {
     native.setRequiresGrad(liveHandle(this, "requiresGrad"), on);
@@ -290,7 +290,7 @@ export class Tensor {
   }
   get isLeaf(): boolean {
     meta(this, "isLeaf");
-    return ((F[2] as number) & 2) !== 0;
+    return ((argBuffer[2] as number) & 2) !== 0;
   }
   /** The accumulated gradient, as a new tensor object around the same memory; null before the first backward. */
   get grad(): Tensor | null {
@@ -393,7 +393,7 @@ function gradientHook(fn: (grad: Tensor) => unknown): () => void {
     const after = fn(gradient);
     if (isPromise(after)) refusePromise(after, "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.", "ERR_ASYNC_HOOK");
     const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
-    F[0] = replaced;
+    argBuffer[0] = replaced;
   };
 }
 function accumulateHook(fn: (parameter: Tensor) => void, known: WeakRef<Tensor>): () => void {
@@ -408,8 +408,8 @@ function accumulateHook(fn: (parameter: Tensor) => void, known: WeakRef<Tensor>)
 
 /** The handle that the addon gives to a hook; the mark before it says that it was read. */
 function takeHandle(): number {
-  const handle = F[1] as number;
-  F[0] = 0;
+  const handle = argBuffer[1] as number;
+  argBuffer[0] = 0;
   return handle;
 }
 

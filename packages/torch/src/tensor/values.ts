@@ -1,7 +1,7 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
 import { ArgumentError, verbatim } from "../errors.js";
 import { checkHeap } from "../limits.js";
-import { F, native, writeLists } from "../native.js";
+import { argBuffer, native, writeLists } from "../native.js";
 import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.js";
 import { elementsOf } from "../read-once.js";
 import { isBuffer, typedArrayName } from "../realm.js";
@@ -169,7 +169,7 @@ export function float16Region(): string | null {
   if (getDefaultDtype() === "float16") return "float16 is the default dtype here";
   for (const type of ["cpu", "cuda"]) {
     native.autocastGet(deviceTypeCode(type));
-    if (F[0] === 1 && dtypeName(F[1] as number) === "float16") return `this is a region of autocast of ${type} to float16`;
+    if (argBuffer[0] === 1 && dtypeName(argBuffer[1] as number) === "float16") return `this is a region of autocast of ${type} to float16`;
   }
   return null;
 }

@@ -1,6 +1,6 @@
 /** Calls every function of the addon with values that nobody should give it: `node raw-calls.js <seed> <calls>`. A process of its own, for it may set anything. */
 import { writeSync } from "node:fs";
-import { F, native } from "../native.js";
+import { argBuffer, native } from "../native.js";
 import * as torch from "../index.js";
 
 const [seed = 1, calls = 1000] = process.argv.slice(2).map(Number);
@@ -21,7 +21,7 @@ const names = Object.keys(native).filter((name) => !LEFT_OUT.has(name));
 const operators = [["add", "Tensor"], ["cat", ""], ["view", ""], ["sum", "dim_IntList"], ["unbind", "int"], ["empty", "memory_format"], ["_foreach_add", "Scalar"], ["clone", ""], ["to", "dtype"], ["split", "Tensor"]].map(([name = "", overload = ""]) => native.compileOp(`aten::${name}`, overload));
 
 const handle = (): number => {
-  F.set([3, 1, 2]);
+  argBuffer.set([3, 1, 2]);
   return native.fromBytes(new Float32Array([1, 2]), 6, 1);
 };
 const numbers = (): number => pick([0, 1, 2, 3, 5, 6, 7, 255, 256, 257, -1, -0, 0.5, NaN, Infinity, -Infinity, 2 ** 24, 2 ** 24 + 1, 2 ** 31, 2 ** 32 + 1, 2 ** 40, 2 ** 52, 2 ** 53, 1e300, ...operators, handle(), handle()]);
@@ -41,7 +41,7 @@ for (let i = 0; i < calls; i++) {
   const message = Array.from({ length: 12 }, numbers);
   if (name === "call") message[1] = pick(operators);
   if (random(3) > 0) message[0] = 1 + random(14);
-  F.set(message);
+  argBuffer.set(message);
   try {
     Reflect.apply(native[name as keyof typeof native] as (...args: unknown[]) => unknown, undefined, args);
     returned++;

@@ -1,0 +1,96 @@
+// Bias and GELU on the GPU: the input is read once, computed in float32, written once; backward gives the bias its gradient from the values it has in hand.
+#include "binding/checks.h"
+#include "binding/core.h"
+#include "cuda/kernel_options.h"
+#include "binding/library.h"
+#include "cuda/nvrtc.h"
+
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/cuda/CUDAGuard.h>
+
+namespace nbit {
+namespace {
+
+using checks::given;
+using checks::Maybe;
+
+bool aligned(const at::Tensor& t) { return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0; }
+void check(const at::Tensor& t, const char* what, const at::Tensor& like) {
+  checks::contiguous(t, what, like);
+  checks::floating(t, what, false);
+}
+struct Plan {
+  int64_t columns, vector;
+  std::vector<std::string> options;
+};
+Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
+  check(x, "x", x);
+  NBIT_EXPECT(x.dim() >= 1 && x.size(-1) >= 1, x, "x with a last dimension");
+  const int64_t columns = x.size(-1);
+  if (given(bias)) {
+    check(*bias, "bias", x);
+    checks::vector(*bias, "bias", columns);
+  }
+  const int64_t vector = columns % 8 == 0 && isAligned && aligned(x) && (!given(bias) || aligned(*bias)) ? 8 : 1;
+  return {columns, vector,
+          {define("COLUMNS", columns), define("VEC", vector), define("TX", kernelType(x.scalar_type())), define("TB", kernelType(given(bias) ? bias->scalar_type() : at::kFloat)), define("TANH", tanh), define("HAS_B", given(bias))}};
+}
+int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
+
+at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
+  const c10::cuda::CUDAGuard guard(x.device());
+  const Plan plan = planOf(x, bias, tanh, true);
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  int64_t packs = x.numel() / plan.vector;
+  if (packs == 0) return out;
+  const void* px = x.const_data_ptr();
+  const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
+  void* po = out.mutable_data_ptr();
+  void* arguments[] = {&px, &pb, &po, &packs};
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options), static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
+  return out;
+}
+
+std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh, bool needBias) {
+  NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
+  const c10::cuda::CUDAGuard guard(x.device());
+  check(grad, "grad", x);
+  checks::shapeOf(grad, "grad", x, "x");
+  checks::type(grad, "grad", x.scalar_type());
+  TORCH_CHECK_VALUE(given(bias) || !needBias, "expected a bias where its gradient is asked for. Received: none");
+  const Plan plan = planOf(x, bias, tanh, aligned(grad));
+  at::Tensor out = at::empty(x.sizes(), x.options()), gb, partial;
+  if (needBias) gb = at::empty_like(*bias);
+  int64_t rows = x.numel() / plan.columns;
+  if (rows == 0) {
+    if (needBias) gb.zero_();
+    return {out, gb};
+  }
+  const int64_t tiles = (plan.columns / plan.vector + 31) / 32;
+  int chunks = static_cast<int>(std::max<int64_t>(1, std::min((rows + 7) / 8, processors() * 8 / tiles)));
+  if (needBias) partial = at::empty({chunks, plan.columns}, x.options().dtype(at::kFloat));
+  const void* pg = grad.const_data_ptr();
+  const void* px = x.const_data_ptr();
+  const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
+  void* po = out.mutable_data_ptr();
+  void* pp = needBias ? partial.mutable_data_ptr() : nullptr;
+  void* arguments[] = {&pg, &px, &pb, &po, &pp, &rows, &chunks};
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256, arguments);
+  if (needBias) {
+    void* pgb = gb.mutable_data_ptr();
+    void* more[] = {&pp, &pgb, &chunks};
+    nvrtc::launch(nvrtc::get(kernels::biasGelu, "columns", plan.options), static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
+  }
+  return {out, gb};
+}
+
+NBIT_KERNELS(nbit, CUDA, m) {
+  m.impl("bias_gelu", forward);
+  m.impl("bias_gelu_backward", backward);
+}
+
+}  // namespace
+}  // namespace nbit

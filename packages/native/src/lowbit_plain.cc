@@ -1,4 +1,0 @@
-// Low-bit kernels for any processor.
-#pragma GCC optimize("O3")
-#define NBIT_ISA plainKernels
-#include "lowbit_isa.inc"
