@@ -2,14 +2,13 @@
  * The reference of the public packages, with the guides beside it, in `build/docs`: `npm run docs`. A link in a docstring or in a document that leads nowhere fails it. It reads the compiled
  * declarations, which are what users see.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Application } from "typedoc";
 import { entriesOf, programOf, publicPackages } from "./api.mjs";
-import { deadLinks, documents } from "./documents.mjs";
+import { documents, faults } from "./documents.mjs";
 import { fromRoot, root } from "./workspace.mjs";
 
-const dead = documents().flatMap((name) => deadLinks(name, readFileSync(join(root, name), "utf8")).map(([line, what]) => `${name}:${line}  ${what}`));
+const dead = faults();
 for (const line of dead) console.error(line);
 
 const entries = publicPackages().flatMap((workspace) => entriesOf(workspace));
@@ -37,6 +36,6 @@ app.validate(project);
 const out = join(root, "build", "docs");
 if (!app.logger.hasErrors() && !app.logger.hasWarnings()) await app.generateDocs(project, out);
 
-const faults = dead.length + app.logger.errorCount + app.logger.warningCount;
-console.log(`docs: ${modules.length} entries, ${faults} faults${faults === 0 ? `: ${fromRoot(out)}/index.html` : ""}`);
-if (faults > 0 || modules.length !== entries.length) process.exitCode = 1;
+const count = dead.length + app.logger.errorCount + app.logger.warningCount;
+console.log(`docs: ${modules.length} entries, ${count} faults${count === 0 ? `: ${fromRoot(out)}/index.html` : ""}`);
+if (count > 0 || modules.length !== entries.length) process.exitCode = 1;

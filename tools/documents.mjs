@@ -72,3 +72,22 @@ export function missingPaths(text, base = root) {
   }
   return found;
 }
+
+/** All that is wrong in all documents, as `name:line  what`. */
+export function faults() {
+  return documents().flatMap((name) => {
+    const text = readFileSync(join(root, name), "utf8");
+    const paths = name === "CONTRIBUTING.md" || /^docs\/(?!api\/)/.test(name) ? missingPaths(text).map(([line, path]) => [line, `${path} does not exist`]) : [];
+    return [...deadLinks(name, text), ...paths].map(([line, what]) => `${name}:${line}  ${what}`);
+  });
+}
+
+function main() {
+  const found = faults();
+  for (const line of found) console.error(line);
+  const count = documents().length;
+  console.log(`documents: ${count} files, ${found.length} faults`);
+  if (found.length > 0 || count === 0) process.exitCode = 1;
+}
+
+if (process.argv[1] === join(root, "tools", "documents.mjs")) main();

@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { anchorsOf, deadLinks, documents, missingPaths } from "./documents.mjs";
-import { root } from "./workspace.mjs";
+import { anchorsOf, deadLinks, documents, faults, missingPaths } from "./documents.mjs";
 
-const read = (name) => readFileSync(join(root, name), "utf8");
-const all = documents();
-
-test("links, pictures and headings in the documents exist", () => {
+test("links, pictures, headings and paths in the documents exist", () => {
+  const all = documents();
   assert.ok(all.length > 30 && all.includes("README.md") && all.includes("docs/decisions/README.md"), all.join(", "));
-  assert.deepEqual(all.flatMap((name) => deadLinks(name, read(name)).map(([line, what]) => `${name}:${line}  ${what}`)), []);
-});
-
-test("paths that the documents name exist", () => {
-  const named = all.filter((name) => name === "CONTRIBUTING.md" || /^docs\/(?!api\/)/.test(name));
-  assert.ok(named.length > 25);
-  assert.deepEqual(named.flatMap((name) => missingPaths(read(name)).map(([line, path]) => `${name}:${line}  ${path}`)), []);
+  assert.deepEqual(faults(), []);
 });
 
 test("what leads nowhere is found, with its line", (t) => {
