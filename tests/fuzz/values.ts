@@ -64,50 +64,46 @@ export function valueFor(arg: ArgumentSchema): fc.Arbitrary<Value> {
 export const anyValue = wrong;
 export const anyTensor = tensors;
 
+interface Made {
+  readonly made: Tensor;
+  readonly values: Float64Array;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+const isCompressible = ({ shape, values, dtype }: Made): boolean => shape.length >= 2 && values.length > 0 && /^(float(32|64)|int64|complex)/.test(dtype);
+const conj = (t: Tensor): Tensor => aten["conj"]?.(t) ?? t;
+/** By flavor, what becomes of a plain tensor; itself where it cannot have the flavor. */
+const FLAVORED: Readonly<Record<Flavor, (of: Made) => Tensor>> = {
+  plain: ({ made }) => made,
+  nan: ({ made }) => made,
+  inference: ({ made }) => made,
+  meta: ({ shape, dtype }) => zeros(shape, { dtype, device: "meta" }),
+  grad: ({ made }) => (made.isFloatingPoint() || made.isComplex() ? made.requiresGrad_() : made),
+  transposed: ({ made, shape }) => (shape.length >= 2 ? made.transpose(0, -1) : made),
+  expanded: ({ made, shape }) => made.unsqueeze(0).expand([2, ...shape]),
+  disposed: ({ made }) => {
+    made.dispose();
+    return made;
+  },
+  sparse: ({ made, shape, dtype }) => (shape.length > 0 && dtype.startsWith("float") && !dtype.startsWith("float8") ? made.toSparse() : made),
+  csr: (of) => (isCompressible(of) ? of.made.toSparseCsr() : of.made),
+  csc: (of) => (isCompressible(of) ? of.made.toSparseCsc() : of.made),
+  bsr: (of) => (isCompressible(of) ? of.made.toSparseBsr([1, 1]) : of.made),
+  bsc: (of) => (isCompressible(of) ? of.made.toSparseBsc([1, 1]) : of.made),
+  mkldnn: ({ made, shape, values, dtype }) => (dtype === "float32" && shape.length > 0 && values.length > 0 ? made.toMkldnn() : made),
+  zero: ({ made, shape, dtype }) => aten["_efficientzerotensor"]?.(shape, { dtype }) ?? made,
+  conjugate: ({ made }) => (made.isComplex() ? conj(made) : made),
+  negated: ({ made }) => (made.isComplex() ? viewAsReal(conj(made)).select(-1, 1) : made),
+  "real part": ({ made }) => (made.isComplex() ? viewAsReal(made).select(-1, 0) : made),
+  overlapping: ({ made, shape, values, dtype }) => (made.isFloatingPoint() && values.length > 1 ? tensor(values).to(dtype).asStrided(shape, shape.map(() => 1)) : made),
+  large: ({ made, shape, dtype }) => (dtype === "int64" || dtype === "int32" ? full(shape, dtype === "int64" ? -(1n << 63n) : -(2 ** 31), { dtype }) : made),
+};
+
 function makeTensor(shape: readonly number[], dtype: DType, flavor: Flavor): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
   const values = Float64Array.from({ length: count }, (_, i) => (flavor === "nan" && i % 3 === 0 ? NaN : ((i * 7) % 11) - 3 + (i % 2) * 0.25));
-  if (flavor === "meta") return zeros(shape, { dtype, device: "meta" });
   const make = (): Tensor => tensor(values).reshape(shape).to(dtype);
-  const made = flavor === "inference" ? inferenceMode(make) : make();
-  const compressible = shape.length >= 2 && count > 0 && /^(float(32|64)|int64|complex)/.test(dtype);
-  switch (flavor) {
-    case "grad":
-      return made.isFloatingPoint() || made.isComplex() ? made.requiresGrad_() : made;
-    case "transposed":
-      return shape.length >= 2 ? made.transpose(0, -1) : made;
-    case "expanded":
-      return made.unsqueeze(0).expand([2, ...shape]);
-    case "disposed":
-      made.dispose();
-      return made;
-    case "sparse":
-      return shape.length > 0 && dtype.startsWith("float") && !dtype.startsWith("float8") ? made.toSparse() : made;
-    case "csr":
-      return compressible ? made.toSparseCsr() : made;
-    case "csc":
-      return compressible ? made.toSparseCsc() : made;
-    case "bsr":
-      return compressible ? made.toSparseBsr([1, 1]) : made;
-    case "bsc":
-      return compressible ? made.toSparseBsc([1, 1]) : made;
-    case "mkldnn":
-      return dtype === "float32" && shape.length > 0 && count > 0 ? made.toMkldnn() : made;
-    case "zero":
-      return aten["_efficientzerotensor"]?.(shape, { dtype }) ?? made;
-    case "conjugate":
-      return made.isComplex() ? (aten["conj"]?.(made) ?? made) : made;
-    case "negated":
-      return made.isComplex() ? viewAsReal(aten["conj"]?.(made) ?? made).select(-1, 1) : made;
-    case "real part":
-      return made.isComplex() ? viewAsReal(made).select(-1, 0) : made;
-    case "overlapping":
-      return made.isFloatingPoint() && count > 1 ? tensor(values).to(dtype).asStrided(shape, shape.map(() => 1)) : made;
-    case "large":
-      return dtype === "int64" || dtype === "int32" ? full(shape, dtype === "int64" ? -(1n << 63n) : -(2 ** 31), { dtype }) : made;
-    default:
-      return made;
-  }
+  return FLAVORED[flavor]({ made: flavor === "inference" ? inferenceMode(make) : make(), values, shape, dtype });
 }
 
 /** Runs operators in the middle of another call: gives back what it was asked for. */
@@ -123,86 +119,57 @@ function busy<T>(value: T): T {
   return value;
 }
 
-function makeOdd(what: (typeof ODD)[number]): unknown {
-  switch (what) {
-    case "object":
-      return { unknownOption: 1 };
-    case "function":
-      return () => 1;
-    case "symbol":
-      return Symbol("x");
-    case "date":
-      return new Date(0);
-    case "fake tensor":
-      return { shape: [2], dtype: "float32", device: "cpu" };
-    case "bare prototype":
-      return Object.create(Tensor.prototype);
-    case "cycle": {
-      const list: unknown[] = [1];
-      list.push(list);
-      return list;
-    }
-    case "proxy":
-      return new Proxy(scope(() => tensor([1])), {});
-    case "typed array":
-      return new Float32Array(4);
-    case "sparse array":
-      return Object.assign(new Array<number>(3), { 1: 2 });
-    case "generator":
-      return new Generator();
-    case "device":
-      return device("cpu");
-    case "NaN string":
-      return "NaN";
-    case "map":
-      return new Map([["dim", 1]]);
-    case "set":
-      return new Set([1]);
-    case "promise":
-      return Promise.resolve(1);
-    case "class instance":
-      return new (class Own {
-        dim = 1;
-      })();
-    case "revoked proxy": {
-      const { proxy, revoke } = Proxy.revocable({}, {});
-      revoke();
-      return proxy;
-    }
-    case "array subclass":
-      return new (class List extends Array<number> {})(1, 2);
-    case "detached array": {
-      const array = new Float32Array(4);
-      structuredClone(array.buffer, { transfer: [array.buffer] });
-      return array;
-    }
-    case "shared array":
-      return new Float64Array(new SharedArrayBuffer(16));
-    case "huge bigint":
-      return 1n << 100_000n;
-    case "deep array": {
-      let list: unknown = 1;
-      for (let i = 0; i < 20_000; i++) list = [list];
-      return list;
-    }
-    case "very long array":
-      return new Array<number>(2 ** 32 - 1);
-    case "busy getter":
-      return { get dtype() { return busy("float32"); }, get dim() { return busy(0); }, get keepdim() { return busy(true); } };
-    case "busy list":
-      return Object.defineProperty([1, 2], 1, { get: () => busy(2) });
-    case "busy value":
-      return { valueOf: () => busy(1), toString: () => busy("1"), [Symbol.toPrimitive]: () => busy(1), [Symbol.iterator]: () => busy([1][Symbol.iterator]()) };
-    case "busy proxy":
-      return new Proxy([1, 2], { get: (target, key) => busy(Reflect.get(target, key) as unknown), has: (target, key) => busy(Reflect.has(target, key)), ownKeys: (target) => busy(Reflect.ownKeys(target)) });
-    case "lone surrogate":
-      return "\ud800";
-    case "frozen list":
-      return Object.freeze([1, 2]);
-    case "throwing getter":
-      return { get dim(): number { throw Object.assign(new Error("from a getter"), { code: "FROM_GETTER" }); } };
-  }
-}
+const MAKE_ODD: Readonly<Record<(typeof ODD)[number], () => unknown>> = {
+  object: () => ({ unknownOption: 1 }),
+  function: () => () => 1,
+  symbol: () => Symbol("x"),
+  date: () => new Date(0),
+  "fake tensor": () => ({ shape: [2], dtype: "float32", device: "cpu" }),
+  "bare prototype": () => Object.create(Tensor.prototype),
+  cycle: () => {
+    const list: unknown[] = [1];
+    list.push(list);
+    return list;
+  },
+  proxy: () => new Proxy(scope(() => tensor([1])), {}),
+  "typed array": () => new Float32Array(4),
+  "sparse array": () => Object.assign(new Array<number>(3), { 1: 2 }),
+  generator: () => new Generator(),
+  device: () => device("cpu"),
+  "NaN string": () => "NaN",
+  map: () => new Map([["dim", 1]]),
+  set: () => new Set([1]),
+  promise: () => Promise.resolve(1),
+  "class instance": () => new (class Own {
+    dim = 1;
+  })(),
+  "revoked proxy": () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  },
+  "array subclass": () => new (class List extends Array<number> {})(1, 2),
+  "detached array": () => {
+    const array = new Float32Array(4);
+    structuredClone(array.buffer, { transfer: [array.buffer] });
+    return array;
+  },
+  "shared array": () => new Float64Array(new SharedArrayBuffer(16)),
+  "huge bigint": () => 1n << 100_000n,
+  "deep array": () => {
+    let list: unknown = 1;
+    for (let i = 0; i < 20_000; i++) list = [list];
+    return list;
+  },
+  "very long array": () => new Array<number>(2 ** 32 - 1),
+  "busy getter": () => ({ get dtype() { return busy("float32"); }, get dim() { return busy(0); }, get keepdim() { return busy(true); } }),
+  "busy list": () => Object.defineProperty([1, 2], 1, { get: () => busy(2) }),
+  "busy value": () => ({ valueOf: () => busy(1), toString: () => busy("1"), [Symbol.toPrimitive]: () => busy(1), [Symbol.iterator]: () => busy([1][Symbol.iterator]()) }),
+  "busy proxy": () => new Proxy([1, 2], { get: (target, key) => busy(Reflect.get(target, key) as unknown), has: (target, key) => busy(Reflect.has(target, key)), ownKeys: (target) => busy(Reflect.ownKeys(target)) }),
+  "lone surrogate": () => "\ud800",
+  "frozen list": () => Object.freeze([1, 2]),
+  "throwing getter": () => ({ get dim(): number { throw Object.assign(new Error("from a getter"), { code: "FROM_GETTER" }); } }),
+};
 
 /** The real thing. */
 export function materialize(value: Value): unknown {
@@ -214,7 +181,7 @@ export function materialize(value: Value): unknown {
     case "plain":
       return value.value;
     case "odd":
-      return makeOdd(value.what);
+      return MAKE_ODD[value.what]();
   }
 }
 

@@ -33,6 +33,17 @@ interface Seen {
   readonly outcomes: unknown[];
 }
 
+const BACKWARD = ["scale", "onBeforeBackward", "backward", "onAfterBackward"];
+
+/** What an attempt to step calls. */
+function attemptCalls(r: Recipe, skips: boolean): string[] {
+  const clip = r.clip === null ? [] : ["unscale", "clip"];
+  return [...(r.manual ? clip : []), "unscale", "onBeforeOptimizerStep", ...(r.manual ? [] : clip), skips ? "skip" : "step"];
+}
+
+/** Whose gradients are not finite when a step is skipped. */
+const nonFiniteOf = (r: Recipe): string[] => (r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"]);
+
 /** The order of precision.md, § 2. */
 function expected(r: Recipe): Seen {
   const calls: string[] = [];
@@ -44,22 +55,15 @@ function expected(r: Recipe): Seen {
     const isNull = r.event === "null" && i === EVENT;
     overflowed ||= r.event === "overflow" && i === EVENT;
     const steps = windowEndsAt(r, i) && !isNull;
-    const backward = ["scale", "onBeforeBackward", "backward", "onAfterBackward"];
-    const attempt = (optimizer: number): string[] => [
-      ...(r.manual && r.clip !== null ? ["unscale", "clip"] : []),
-      "unscale",
-      "onBeforeOptimizerStep",
-      ...(!r.manual && r.clip !== null ? ["unscale", "clip"] : []),
-      overflowed && optimizer === 0 ? "skip" : "step",
-    ];
+    const attempt = (optimizer: number): string[] => attemptCalls(r, overflowed && optimizer === 0);
     calls.push("onAfterBatchTransfer", "callback.onTrainBatchStart", "onTrainBatchStart", "autocast on", "trainingStep");
     if (r.manual) {
-      for (let o = 0; o < r.optimizers && !isNull; o++) calls.push(...backward, ...(steps ? attempt(o) : []));
+      for (let o = 0; o < r.optimizers && !isNull; o++) calls.push(...BACKWARD, ...(steps ? attempt(o) : []));
       calls.push("autocast off");
     } else {
       calls.push("autocast off");
       if (!windowOpen) calls.push("onBeforeZeroGrad", "optimizerZeroGrad");
-      if (!isNull) calls.push(...backward, ...(steps ? attempt(0) : []));
+      if (!isNull) calls.push(...BACKWARD, ...(steps ? attempt(0) : []));
     }
     if (!isNull) windowOpen = !steps;
     if (steps) calls.push("update");
@@ -71,7 +75,7 @@ function expected(r: Recipe): Seen {
       skipped,
       lossScale: scale,
       hasNorm: steps && r.clip === "norm",
-      nonFinite: !skipped ? undefined : r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"],
+      nonFinite: skipped ? nonFiniteOf(r) : undefined,
     });
     if (skipped) scale /= 2;
     if (steps) overflowed = false;

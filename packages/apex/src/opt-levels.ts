@@ -56,36 +56,46 @@ export function levelWith(optLevel: string, overrides: OptOverrides): OptPropert
   if (typeof optLevel !== "string") throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel);
   const table = Object.hasOwn(OPT_LEVELS, optLevel) ? OPT_LEVELS[optLevel as OptLevel] : undefined;
   if (table === undefined) throw new ArgumentError("apex.initialize", `optLevel to be one of ${Object.keys(OPT_LEVELS).join(", ")}`, optLevel, "The letter O, not a zero.");
-  const p: { -readonly [K in keyof OptProperties]: OptProperties[K] } = { castModelType: table.castModelType, patchTorchFunctions: table.patchTorchFunctions, keepBatchnormFp32: table.keepBatchnormFp32, masterWeights: table.masterWeights, lossScale: table.lossScale };
-  const wrong = (expected: string, received: unknown, fix: string): never => {
+  const wrong: Wrong = (expected, received, fix = "") => {
     throw new ArgumentError("apex.initialize", expected, received, fix);
   };
-  const boolean = (name: "patchTorchFunctions" | "masterWeights"): void => {
-    if (![true, false, null, undefined].includes(overrides[name])) wrong(`${name} to be a boolean`, overrides[name], "");
-  };
-  boolean("patchTorchFunctions");
-  boolean("masterWeights");
-  if (overrides.castModelType !== undefined && overrides.castModelType !== null) {
-    if (!MODEL_TYPES.includes(overrides.castModelType)) wrong(`castModelType to be one of ${MODEL_TYPES.join(", ")}`, overrides.castModelType, "");
-    if (optLevel === "O1" && overrides.castModelType !== "float32") wrong("no castModelType with O1", overrides.castModelType, "O1 casts around operators and leaves the weights in float32; O2 and O3 cast the model.");
-    if (optLevel !== "O1") p.castModelType = overrides.castModelType;
-  }
-  if (overrides.patchTorchFunctions !== undefined && overrides.patchTorchFunctions !== p.patchTorchFunctions) {
-    if (overrides.patchTorchFunctions) wrong("patchTorchFunctions: true only with O1", optLevel, "Choose optLevel: \"O1\".");
-    p.patchTorchFunctions = false;
-  }
-  if (overrides.keepBatchnormFp32 !== undefined && overrides.keepBatchnormFp32 !== null) {
-    if (optLevel === "O1") wrong("no keepBatchnormFp32 with O1", overrides.keepBatchnormFp32, "O1 runs batch normalisation in float32 by itself.");
-    if (![true, false, "True", "False"].includes(overrides.keepBatchnormFp32)) wrong('keepBatchnormFp32 to be a boolean, "True" or "False"', overrides.keepBatchnormFp32, "");
-    p.keepBatchnormFp32 = overrides.keepBatchnormFp32 === true || overrides.keepBatchnormFp32 === "True";
-  }
-  if (overrides.masterWeights !== undefined && overrides.masterWeights !== null) {
-    if (optLevel === "O1") wrong("no masterWeights with O1", overrides.masterWeights, "The weights are float32 already.");
-    p.masterWeights = overrides.masterWeights;
-  }
-  if (overrides.lossScale !== undefined) p.lossScale = parseLossScale(overrides.lossScale);
-  return Object.freeze(p);
+  for (const name of ["patchTorchFunctions", "masterWeights"] as const) if (![true, false, null, undefined].includes(overrides[name])) wrong(`${name} to be a boolean`, overrides[name]);
+  return Object.freeze({
+    castModelType: castModelType(optLevel, table.castModelType, overrides.castModelType, wrong),
+    patchTorchFunctions: patchTorchFunctions(optLevel, table.patchTorchFunctions, overrides.patchTorchFunctions, wrong),
+    keepBatchnormFp32: keepBatchnormFp32(optLevel, table.keepBatchnormFp32, overrides.keepBatchnormFp32, wrong),
+    masterWeights: masterWeights(optLevel, table.masterWeights, overrides.masterWeights, wrong),
+    lossScale: overrides.lossScale === undefined ? table.lossScale : parseLossScale(overrides.lossScale),
+  });
 }
+
+type Wrong = (expected: string, received: unknown, fix?: string) => never;
+/** What an option is, from a level's own value and what was given in its place. */
+type Override<K extends keyof OptProperties & keyof OptOverrides> = (optLevel: string, own: OptProperties[K], given: OptOverrides[K], wrong: Wrong) => OptProperties[K];
+
+const castModelType: Override<"castModelType"> = (optLevel, own, given, wrong) => {
+  if (given === undefined || given === null) return own;
+  if (!MODEL_TYPES.includes(given)) wrong(`castModelType to be one of ${MODEL_TYPES.join(", ")}`, given);
+  if (optLevel !== "O1") return given;
+  return given === "float32" ? own : wrong("no castModelType with O1", given, "O1 casts around operators and leaves the weights in float32; O2 and O3 cast the model.");
+};
+
+const patchTorchFunctions: Override<"patchTorchFunctions"> = (optLevel, own, given, wrong) => {
+  if (given === undefined || given === own) return own;
+  return given ? wrong("patchTorchFunctions: true only with O1", optLevel, "Choose optLevel: \"O1\".") : false;
+};
+
+const keepBatchnormFp32: Override<"keepBatchnormFp32"> = (optLevel, own, given, wrong) => {
+  if (given === undefined || given === null) return own;
+  if (optLevel === "O1") wrong("no keepBatchnormFp32 with O1", given, "O1 runs batch normalisation in float32 by itself.");
+  if (![true, false, "True", "False"].includes(given)) wrong('keepBatchnormFp32 to be a boolean, "True" or "False"', given);
+  return given === true || given === "True";
+};
+
+const masterWeights: Override<"masterWeights"> = (optLevel, own, given, wrong) => {
+  if (given === undefined || given === null) return own;
+  return optLevel === "O1" ? wrong("no masterWeights with O1", given, "The weights are float32 already.") : given;
+};
 
 function parseLossScale(value: number | string): LossScale {
   if (value === "dynamic") return value;

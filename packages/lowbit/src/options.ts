@@ -60,16 +60,22 @@ export type LowBitGroup = optim.ParamGroup & Required<LowBitOptions>;
 
 const below1 = (b: unknown): boolean => typeof b === "number" && b >= 0 && b < 1;
 
+const atLeast0 = (v: unknown): boolean => typeof v === "number" && v >= 0;
+/** What options of a group have to be, in the order in which they are checked. */
+const RULES: readonly { readonly names: readonly (keyof LowBitOptions)[]; readonly expected: string; readonly holds: (value: unknown) => boolean; readonly fix?: string }[] = [
+  { names: ["lr", "eps", "weightDecay", "momentum", "alpha", "trustCoefficient", "maxUnorm"], expected: "≥ 0", holds: (v) => atLeast0(v) && v !== Infinity },
+  { names: ["betas"], expected: "two numbers in [0, 1)", holds: (v) => Array.isArray(v) && v.length === 2 && v.every(below1) },
+  { names: ["beta3"], expected: "in [0, 1)", holds: below1 },
+  { names: ["blockSize"], expected: "a whole number from 1 to 4096", holds: (v) => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= 4096 },
+  { names: ["min8bitSize"], expected: "≥ 0", holds: atLeast0, fix: "Infinity keeps all state in float32." },
+  { names: ["optimBits"], expected: "8 or 32", holds: (v) => v === 8 || v === 32, fix: "8 stands for the few bits of the class." },
+  { names: ["nesterov", "keepPositive", "offload"], expected: "true or false", holds: (v) => typeof v === "boolean" },
+];
+
 /** @internal Every option of a group. @throws {ArgumentError} naming the option, what it may be and what it was. */
 export function checkLowBitOptions(fn: string, g: LowBitGroup, format: StateFormat | null): void {
-  for (const name of ["lr", "eps", "weightDecay", "momentum", "alpha", "trustCoefficient", "maxUnorm"] as const) if (typeof g[name] !== "number" || !(g[name] >= 0 && g[name] < Infinity)) throw new ArgumentError(fn, `${name} to be ≥ 0`, g[name]);
-  if (!Array.isArray(g.betas) || g.betas.length !== 2 || !g.betas.every(below1)) throw new ArgumentError(fn, "betas to be two numbers in [0, 1)", g.betas);
-  if (!below1(g.beta3)) throw new ArgumentError(fn, "beta3 to be in [0, 1)", g.beta3);
-  if (!Number.isInteger(g.blockSize) || g.blockSize < 1 || g.blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 1 to 4096", g.blockSize);
+  for (const { names, expected, holds, fix } of RULES) for (const name of names) if (!holds(g[name])) throw new ArgumentError(fn, `${name} to be ${expected}`, g[name], fix);
   if (format?.bits === 4 && g.blockSize % 2 !== 0) throw new ArgumentError(fn, "blockSize to be even in 4 bits", g.blockSize, "Two codes share a byte.");
-  if (typeof g.min8bitSize !== "number" || !(g.min8bitSize >= 0)) throw new ArgumentError(fn, "min8bitSize to be ≥ 0", g.min8bitSize, "Infinity keeps all state in float32.");
-  if (g.optimBits !== 8 && g.optimBits !== 32) throw new ArgumentError(fn, "optimBits to be 8 or 32", g.optimBits, "8 stands for the few bits of the class.");
-  for (const name of ["nesterov", "keepPositive", "offload"] as const) if (typeof g[name] !== "boolean") throw new ArgumentError(fn, `${name} to be true or false`, g[name]);
   if (g.offload && g.params.every((p) => p.device.type === "cpu")) warnOffload(fn);
   for (const p of g.params) if (!["float32", "bfloat16", "float16"].includes(p.dtype)) throw new ArgumentError(fn, "parameters in float32, bfloat16 or float16", p);
 }

@@ -99,29 +99,48 @@ function describeBigInt(value: bigint): string {
   return value < longest && value > -longest ? `${value}n` : `a bigint of ${value.toString(16).replace("-", "").length * 4} bits`;
 }
 
+/** Of what is no object; null for one. */
+function describePrimitive(value: unknown): string | null {
+  switch (typeof value) {
+    case "number":
+      return Object.is(value, -0) ? "-0" : String(value);
+    case "bigint":
+      return describeBigInt(value);
+    case "string":
+      return quoted(value.length > 80 ? `${value.slice(0, 77)}…` : value);
+    case "symbol":
+      return "a symbol";
+    case "function":
+      return value.name === "" ? "a function" : `function ${value.name}`;
+    case "object":
+      return value === null ? "null" : null;
+    default:
+      return String(value);
+  }
+}
+
+function describeArray(value: readonly unknown[], depth: number): string {
+  if (value.length === 0) return "[]";
+  if (depth > 3) return "[…]";
+  const head = value.slice(0, 4).map((e) => describe(e, depth + 1));
+  return `[${head.join(", ")}${value.length > 4 ? `, … ${value.length} elements` : ""}]`;
+}
+
 /** A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a, b`. */
 export function describe(value: unknown, depth = 0): string {
-  if (value === null || value === undefined || typeof value === "boolean") return String(value);
-  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
-  if (typeof value === "bigint") return describeBigInt(value);
-  if (typeof value === "string") return quoted(value.length > 80 ? `${value.slice(0, 77)}…` : value);
-  if (typeof value === "symbol") return "a symbol";
-  if (typeof value === "function") return value.name === "" ? "a function" : `function ${value.name}`;
-  if (value instanceof Verbatim) return value.text;
+  const primitive = describePrimitive(value);
+  if (primitive !== null) return primitive;
+  const object = value as object;
+  if (object instanceof Verbatim) return object.text;
   for (const describer of describers) {
-    const text = describer(value);
+    const text = describer(object);
     if (text !== null) return text;
   }
-  if (Array.isArray(value)) {
-    if (value.length === 0) return "[]";
-    if (depth > 3) return "[…]";
-    const head = value.slice(0, 4).map((e) => describe(e, depth + 1));
-    return `[${head.join(", ")}${value.length > 4 ? `, … ${value.length} elements` : ""}]`;
-  }
-  if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;
-  const name = value.constructor?.name;
+  if (Array.isArray(object)) return describeArray(object, depth);
+  if (ArrayBuffer.isView(object)) return `${object.constructor.name} of ${object.byteLength} bytes`;
+  const name = object.constructor?.name;
   if (name !== undefined && name !== "Object") return `an instance of ${name}`;
-  const keys = Object.keys(value);
+  const keys = Object.keys(object);
   return keys.length === 0 ? "{}" : `an object with keys ${keys.slice(0, 8).join(", ")}`;
 }
 

@@ -16,27 +16,29 @@ export function configureCallbacks(options: ResolvedOptions): readonly Callback[
     if (!(callback instanceof Callback)) throw new MisconfigurationError("Trainer", "callbacks to be Callbacks", callback, undefined, "ERR_CALLBACKS");
     callbacks.push(callback);
   }
-  const has = (type: abstract new (...args: never[]) => Callback): boolean => callbacks.some((callback) => callback instanceof type);
-
-  if (options.enableProgressBar) {
-    if (!has(ProgressBar)) callbacks.push(new ProgressBar());
-  } else if (has(ProgressBar)) throw contradiction("enableProgressBar", "ProgressBar");
-  if (options.enableModelSummary) {
-    if (!has(ModelSummary)) callbacks.push(new ModelSummary());
-  } else if (has(ModelSummary)) throw contradiction("enableModelSummary", "ModelSummary");
-  if (options.enableCheckpointing) {
-    if (!has(ModelCheckpoint) && options.fastDevRun === false) callbacks.push(new ModelCheckpoint());
-  } else if (has(ModelCheckpoint)) throw contradiction("enableCheckpointing", "ModelCheckpoint");
+  for (const { option, type, enabled, make } of [
+    { option: "enableProgressBar", type: ProgressBar, enabled: true, make: () => new ProgressBar() },
+    { option: "enableModelSummary", type: ModelSummary, enabled: true, make: () => new ModelSummary() },
+    { option: "enableCheckpointing", type: ModelCheckpoint, enabled: options.fastDevRun === false, make: () => new ModelCheckpoint() },
+  ] as const) {
+    const given = callbacks.some((callback) => callback instanceof type);
+    const wanted = options[option];
+    if (given && !wanted) throw contradiction(option, type.name);
+    if (!given && wanted && enabled) callbacks.push(make());
+  }
   if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));
+  checkStateKeys(callbacks);
+  const isCheckpoint = (callback: Callback): boolean => callback instanceof ModelCheckpoint;
+  return [...callbacks.filter((callback) => !isCheckpoint(callback)), ...callbacks.filter(isCheckpoint)];
+}
 
+function checkStateKeys(callbacks: readonly Callback[]): void {
   const keys = new Set<string>();
   for (const callback of callbacks) {
     if (Object.keys(mustEnd("stateDict", callback.stateDict(), AT_ONCE)).length === 0) continue;
     if (keys.has(callback.stateKey)) throw new MisconfigurationError("Trainer", "callbacks with distinct state keys", callback.stateKey, "Override stateKey in one of them.", "ERR_CALLBACKS");
     keys.add(callback.stateKey);
   }
-  const isCheckpoint = (callback: Callback): boolean => callback instanceof ModelCheckpoint;
-  return [...callbacks.filter((callback) => !isCheckpoint(callback)), ...callbacks.filter(isCheckpoint)];
 }
 
 function contradiction(option: string, callback: string): MisconfigurationError {

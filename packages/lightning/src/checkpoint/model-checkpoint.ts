@@ -58,6 +58,20 @@ const STATE = fieldsOf({
 const EXTENSION = ".ckpt";
 const TEMPLATE = "{epoch}-{step}";
 
+function checkModelCheckpoint(options: ModelCheckpointOptions): void {
+  const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
+  checkOptions("ModelCheckpoint", options, NAMES, fail);
+  const { monitor = null, saveTopK = 1, everyNTrainSteps = 0, everyNEpochs = 0, trainTimeInterval } = options;
+  if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
+  if ([everyNTrainSteps > 0, everyNEpochs > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
+    throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
+  }
+  checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
+  if (options.dirpath?.includes("\0") === true) throw fail("dirpath to be the path of a folder", options.dirpath);
+  const problem = options.filename === undefined ? null : templateProblem(options.filename, options.autoInsertMetricName ?? true);
+  if (problem !== null) throw fail(`filename ${problem}`, options.filename);
+}
+
 /**
  * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
  *
@@ -101,17 +115,8 @@ export class ModelCheckpoint extends Callback {
   constructor(options: ModelCheckpointOptions = {}) {
     atMost("ModelCheckpoint", arguments, 1);
     super();
-    const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
-    checkOptions("ModelCheckpoint", options, NAMES, fail);
+    checkModelCheckpoint(options);
     const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
-    if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
-    if ([(everyNTrainSteps ?? 0) > 0, (everyNEpochs ?? 0) > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
-      throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
-    }
-    checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
-    if (options.dirpath?.includes("\0") === true) throw fail("dirpath to be the path of a folder", options.dirpath);
-    const problem = options.filename === undefined ? null : templateProblem(options.filename, options.autoInsertMetricName ?? true);
-    if (problem !== null) throw fail(`filename ${problem}`, options.filename);
     this.monitor = monitor;
     this.mode = mode;
     this.#options = options;

@@ -113,21 +113,9 @@ export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise
 
 async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { fit } = run;
-  const { loops, optimizerStates, lrSchedulers, precision, rng } = checkpoint;
   if (fit === null) return;
-  if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
-    throw new MisconfigurationError("fit", "a checkpoint with the state of training", verbatim(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
-  }
-  if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
-    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, verbatim(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
-  }
+  const { loops, optimizerStates, lrSchedulers, precision } = trainingOf(run, checkpoint);
   const { progress, fetcher } = loops;
-  if (run.options.maxEpochs !== -1 && progress.epoch > run.options.maxEpochs) {
-    throw new MisconfigurationError("fit", `maxEpochs of at least the ${progress.epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
-  }
-  if (rng !== undefined) checkRng(rng, run.strategy.rootDevice);
-  if (loops.gradients !== null) checkGradients(run, loops.gradients);
-
   if (precision.name !== run.precision.name) {
     warn("WARN_RESUME_PRECISION", plainText(`fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`));
   }
@@ -148,6 +136,23 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
     const logger = run.loggers[i];
     if (logger?.constructor.name === name) mustEnd("loadStateDict", logger.loadStateDict(state), AT_ONCE);
   });
+}
+
+/** The state of training in a checkpoint. @throws {MisconfigurationError} where there is none, or where it is of another training. */
+function trainingOf(run: Run, { loops, optimizerStates, lrSchedulers, precision, rng }: Checkpoint): Required<Pick<Checkpoint, "loops" | "optimizerStates" | "lrSchedulers" | "precision">> {
+  if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
+    throw new MisconfigurationError("fit", "a checkpoint with the state of training", verbatim(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+  }
+  if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
+    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, verbatim(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
+  }
+  const { epoch } = loops.progress;
+  if (run.options.maxEpochs !== -1 && epoch > run.options.maxEpochs) {
+    throw new MisconfigurationError("fit", `maxEpochs of at least the ${epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
+  }
+  if (rng !== undefined) checkRng(rng, run.strategy.rootDevice);
+  if (loops.gradients !== null) checkGradients(run, loops.gradients);
+  return { loops, optimizerStates, lrSchedulers, precision };
 }
 
 /** Nothing in a file of format 1 tells whether its gradients are scaled. Only a scale of 1 makes no difference. */

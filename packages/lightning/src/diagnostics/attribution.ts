@@ -33,6 +33,13 @@ export interface Call {
   readonly module: string;
 }
 
+/** The events within the one at `i`, which is at depth 0. */
+function insideOf(events: readonly TraceEvent[], i: number): readonly TraceEvent[] {
+  let end = i + 1;
+  while (end < events.length && (events[end]?.depth ?? 0) > 0) end++;
+  return events.slice(i + 1, end);
+}
+
 /** Cut a trace into calls, each with the module that made it. A backward node belongs to the module whose operator it differentiates. */
 export function callsOf(events: readonly TraceEvent[], switches: readonly ModuleSwitch[], backward: readonly (readonly [number, number])[]): Call[] {
   const calls: Call[] = [];
@@ -47,9 +54,7 @@ export function callsOf(events: readonly TraceEvent[], switches: readonly Module
     // The last operator with a number is the one that made the node: those before it made none.
     if (!inBackward && event.sequence >= 0) bySequence.set(event.sequence, module);
     if (event.depth !== 0) continue;
-    let end = i + 1;
-    while (end < events.length && (events[end]?.depth ?? 0) > 0) end++;
-    const inner = events.slice(i + 1, end);
+    const inner = insideOf(events, i);
     if (!inBackward) {
       calls.push({ event, index: i, inner, phase: "forward", module });
       continue;

@@ -79,17 +79,20 @@ export class Results {
   each(audience: Audience, onStep: boolean, take: (name: string, read: () => number) => void): void {
     for (const metric of this.metrics.values()) {
       const { meta } = metric;
-      if (!metric.hasValue || meta.dataloaderIdx !== this.dataloaderIdx && meta.dataloaderIdx !== null) continue;
-      if (onStep ? !meta.onStep : !meta.onEpoch) continue;
-      if (audience === "logger" && !meta.logger) continue;
-      if (audience === "progBar" && !meta.progBar) continue;
-      if (audience === "callback" && !this.training && (onStep || !meta.onEpoch)) continue;
+      if (!metric.hasValue || (meta.dataloaderIdx !== this.dataloaderIdx && meta.dataloaderIdx !== null) || !this.#isFor(audience, onStep, meta)) continue;
       const suffix = meta.dataloaderIdx === null ? "" : `/dataloader_idx_${meta.dataloaderIdx}`;
       const forked = meta.onStep && meta.onEpoch ? `${meta.name}${onStep ? "_step" : "_epoch"}${suffix}` : meta.name + suffix;
       const read = onStep ? () => metric.step() : () => metric.epoch();
       if (audience === "callback" && forked !== meta.name + suffix) take(meta.name + suffix, read);
       take(forked, read);
     }
+  }
+
+  #isFor(audience: Audience, onStep: boolean, { logger, progBar, onStep: ofStep, onEpoch: ofEpoch }: MetricMeta): boolean {
+    if (onStep ? !ofStep : !ofEpoch) return false;
+    if (audience === "logger") return logger;
+    if (audience === "progBar") return progBar;
+    return this.training || (!onStep && ofEpoch);
   }
 
   reset(): void {

@@ -93,6 +93,12 @@ function fits(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: T
   return residual === null || (residual.dtype === x.dtype && channelsLast(residual));
 }
 
+function checkShapes(x: Tensor, residual: Tensor | null, ofChannels: Readonly<Record<string, Tensor | null>>): void {
+  if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
+  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError("batchNormRelu", `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
+  for (const [name, t] of Object.entries(ofChannels)) if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1))) throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
+}
+
 /**
  * `relu(batchNorm(x) + residual)`, per channel `relu((x − mean) / √(var + eps) · weight + bias + residual)`: what stands between the convolutions of a residual network.
  *
@@ -116,10 +122,7 @@ export function batchNormRelu(x: Tensor, runningMean: Tensor | null, runningVar:
   checkOptions("batchNormRelu", options, NAMES);
   checkArguments("batchNormRelu", { x, runningMean, runningVar, weight, bias }, { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR });
   const { residual = null, relu = true, training = true, momentum = 0.1, eps = 1e-5, path = "auto" } = options;
-  if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
-  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError("batchNormRelu", `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
-  for (const [name, t] of [["weight", weight], ["bias", bias], ["runningMean", runningMean], ["runningVar", runningVar]] as const)
-    if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1))) throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
+  checkShapes(x, residual, { weight, bias, runningMean, runningVar });
   if (training) requireSeveral("batchNormRelu", x);
   const norm: Norm = { runningMean, runningVar, relu, momentum, eps };
   const allowed = training && path !== "reference" && (path === "kernel" || x.device.type === "cuda") && fits(x, residual, weight, bias, norm);

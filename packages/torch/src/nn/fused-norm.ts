@@ -70,9 +70,14 @@ class AddNorm extends AutogradFunction {
     const dtype = ctx.values["dtype"] as DType;
     const other = ctx.values["residual"] as DType | null;
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
-    const [forSum, forNormed] = grads.length === 1 ? [null, grads[0] ?? null] : [grads[0] ?? null, grads[1] ?? null];
-    if (forNormed === null) return [forSum?.to(dtype) ?? null, needs(1) ? (forSum?.to(other ?? dtype) ?? null) : null, null, null, null];
-    if (isGradEnabled()) return doubleBackward(sum, weight, ctx.savedTensors[4] ?? null, norm, forSum, forNormed, needs, dtype, other ?? dtype);
+    const forSum = grads.length === 1 ? null : (grads[0] ?? null);
+    const forNormed = grads.at(-1) ?? null;
+    const residualDtype = needs(1) ? (other ?? dtype) : null;
+    if (forNormed === null) return [castTo(forSum, dtype), castTo(forSum, residualDtype), null, null, null];
+    if (isGradEnabled()) {
+      const [whole, gw, gb] = doubleBackward(sum, { ...norm, weight, bias: ctx.savedTensors[4] ?? null }, forSum, forNormed, needs);
+      return [castTo(whole, dtype), castTo(whole, residualDtype), gw, gb, null];
+    }
     const columns = norm.shape.reduce((a, b) => a * b, 1);
     const [gx, gr, gw, gb] = kernel("addLayerNorm", "add_norm_backward")(
       forNormed.contiguous(), forSum?.contiguous() ?? null, sum, weight?.contiguous() ?? null, mean, rstd, columns, dtype, needs(1) ? other : null, norm.rms, needs(2), needs(3),
@@ -81,23 +86,50 @@ class AddNorm extends AutogradFunction {
   }
 }
 
-/** Backward that will itself be differentiated: through the reference, from the saved sum on. */
-function doubleBackward(sum: Tensor, weight: Tensor | null, bias: Tensor | null, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean, dtype: DType, other: DType): (Tensor | null)[] {
-  const [, normed] = reference(sum, null, { ...norm, weight, bias });
-  const [through = null, gw = null, gb = null] = gradientsThrough(normed, [sum, needs(2) ? weight : null, needs(3) ? bias : null], forNormed);
-  const whole = through === null ? forSum : forSum === null ? through : through.add(forSum);
-  return [whole?.to(dtype) ?? null, needs(1) ? (whole?.to(other) ?? null) : null, gw, gb, null];
+function castTo(t: Tensor | null, dtype: DType | null): Tensor | null {
+  return t === null || dtype === null ? null : t.to(dtype);
 }
 
-function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly number[], weight: Tensor | null, bias: Tensor | null, rms: boolean, options: AddNormOptions): NormPair {
-  checkOptions(fn, options, NAMES);
+/** Backward that will itself be differentiated: through the reference, from the saved sum on. Returns the gradients of the sum, the weight and the bias. */
+function doubleBackward(sum: Tensor, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean): readonly [whole: Tensor | null, weight: Tensor | null, bias: Tensor | null] {
+  const [, normed] = reference(sum, null, norm);
+  const [through = null, gw = null, gb = null] = gradientsThrough(normed, [sum, needs(2) ? norm.weight : null, needs(3) ? norm.bias : null], forNormed);
+  return [through === null ? forSum : forSum === null ? through : through.add(forSum), gw, gb];
+}
+
+/** What is added and normalised, as it was given. */
+interface Inputs {
+  readonly x: Tensor;
+  readonly residual: Tensor | null;
+  readonly shape: readonly number[];
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+}
+
+const isOfShape = (t: Tensor, shape: readonly number[]): boolean => t.ndim === shape.length && t.shape.every((s, i) => s === shape[i]);
+
+function checkInputs(fn: string, { x, residual, shape, weight, bias }: Inputs): void {
   checkArguments(fn, { x, residual, normalizedShape: shape, weight, bias }, TENSORS);
-  const tail = x.shape.slice(-shape.length);
-  if (shape.length === 0 || shape.length > x.ndim || shape.some((s, i) => s !== tail[i])) throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(x.shape)}`, shape);
-  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError(fn, `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
+  const sizes = x.shape;
+  const skipped = sizes.length - shape.length;
+  if (shape.length === 0 || skipped < 0 || shape.some((s, i) => s !== sizes[skipped + i])) throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(sizes)}`, shape);
+  if (residual !== null && !isOfShape(residual, sizes)) throw new ArgumentError(fn, `residual of x's shape ${JSON.stringify(sizes)}`, residual, "Expand it first: residual.expand(x.shape).");
   for (const [name, t] of [["weight", weight], ["bias", bias]] as const)
-    if (t !== null && (t.ndim !== shape.length || t.shape.some((s, i) => s !== shape[i]))) throw new ArgumentError(fn, `${name} of shape ${JSON.stringify(shape)}`, t);
+    if (t !== null && !isOfShape(t, shape)) throw new ArgumentError(fn, `${name} of shape ${JSON.stringify(shape)}`, t);
   if (bias !== null && weight === null) throw new ArgumentError(fn, "a weight where there is a bias", null);
+}
+
+/** Whether the fused operator takes these dtypes and this row length. */
+function fits(x: Tensor, sumType: DType, { shape, weight, bias, dtype }: Norm): boolean {
+  const columns = shape.reduce((a, b) => a * b, 1);
+  const sameWeights = weight === null || bias === null || weight.dtype === bias.dtype;
+  return kernels["add_norm"] !== undefined && sameWeights && columns <= MOST_COLUMNS && [x.dtype, sumType, dtype, weight?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d));
+}
+
+function run(fn: string, inputs: Inputs, rms: boolean, options: AddNormOptions): NormPair {
+  checkOptions(fn, options, NAMES);
+  checkInputs(fn, inputs);
+  const { x, residual, shape, weight, bias } = inputs;
   const sumType = residual === null ? x.dtype : promoteTypes(x.dtype, residual.dtype);
   const region = autocastState(x.device.type);
   const dtype = options.dtype ?? (region.enabled && sumType !== "float64" ? region.dtype : sumType);
@@ -105,10 +137,7 @@ function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly num
   if (eps === undefined || !(eps >= 0)) throw new ArgumentError(fn, "a floating-point x and eps ≥ 0", options.eps ?? x);
   const path = options.path ?? "auto";
   const norm: Norm = { shape, weight, bias, eps, rms, dtype };
-  const columns = shape.reduce((a, b) => a * b, 1);
-  const sameWeights = weight === null || bias === null || weight.dtype === bias.dtype;
-  const allowed = kernels["add_norm"] !== undefined && sameWeights && columns <= MOST_COLUMNS && [x.dtype, sumType, dtype, weight?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d));
-  if (path === "reference" || (path === "auto" && !(allowed && x.device.type === "cuda"))) return reference(x, residual, norm);
+  if (path === "reference" || (path === "auto" && !(x.device.type === "cuda" && fits(x, sumType, norm)))) return reference(x, residual, norm);
   const result = AddNorm.apply(x, residual, weight, bias, norm);
   return Array.isArray(result) ? (result as unknown as NormPair) : [x, result as Tensor];
 }
@@ -131,13 +160,13 @@ function run(fn: string, x: Tensor, residual: Tensor | null, shape: readonly num
  */
 export function addLayerNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, bias: Tensor | null = null, options: AddNormOptions = {}): NormPair {
   atMost("addLayerNorm", arguments, 6);
-  return run("addLayerNorm", x, residual, normalizedShape, weight, bias, false, options);
+  return run("addLayerNorm", { x, residual, shape: normalizedShape, weight, bias }, false, options);
 }
 
 /** `sum = x + residual`, `normed = sum / √(mean(sum²) + eps) · weight`. As {@link addLayerNorm} in everything else. @see Zhang and Sennrich, 2019, arXiv:1910.07467. */
 export function addRmsNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, options: AddNormOptions = {}): NormPair {
   atMost("addRmsNorm", arguments, 5);
-  return run("addRmsNorm", x, residual, normalizedShape, weight, null, true, options);
+  return run("addRmsNorm", { x, residual, shape: normalizedShape, weight, bias: null }, true, options);
 }
 
 /**

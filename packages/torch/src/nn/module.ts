@@ -55,6 +55,14 @@ export interface LoadResult {
 
 const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>("a state dict: tensors by name, in an object or a Map", (v) => isMap(v) || record.accepts(v));
 
+function moduleToOptions(target: DType | DeviceLike | ModuleToOptions): ModuleToOptions {
+  if (typeof target === "string" && !isDType(target)) checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
+  const options: ModuleToOptions = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
+  checkOptions("Module.to", options, TO);
+  if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
+  return options;
+}
+
 function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T> {
   for (const [, value] of pairs) yield value;
 }
@@ -313,10 +321,7 @@ export abstract class Module {
    */
   to(target: DType | DeviceLike | ModuleToOptions): this {
     atMost("Module.to", arguments, 1);
-    if (typeof target === "string" && !isDType(target)) checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
-    const options: ModuleToOptions = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
-    checkOptions("Module.to", options, TO);
-    if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
+    const options = moduleToOptions(target);
     const complex = options.dtype !== undefined && isComplex(options.dtype);
     const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
     let done = 0;

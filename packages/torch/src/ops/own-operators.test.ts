@@ -106,32 +106,40 @@ interface Call {
   readonly mustFail: boolean;
 }
 
+/** Another tensor in the place of one argument, or the memory of another argument. */
+function* tensorCalls(row: Row, schema: readonly Argument[], a: Argument): Generator<Call> {
+  for (const other of OTHERS) {
+    const args = placed(row);
+    yield { what: `${a.name}: ${other.name}`, args: { ...args, [a.name]: other.make(args[a.name] as Tensor) }, mustFail: other.size === true && !(row.free ?? []).includes(a.name) };
+  }
+  for (const b of schema) {
+    if (b === a || b.kind !== "t") continue;
+    const args = placed(row);
+    const same = Array.isArray(args[b.name]) ? (args[b.name] as unknown[])[0] : args[b.name];
+    yield { what: `${a.name}: the memory of ${b.name}`, args: { ...args, [a.name]: same }, mustFail: false };
+  }
+}
+
+/** Another tensor in one place of a list, or another list. */
+function* tensorListCalls(row: Row, a: Argument, given: readonly unknown[]): Generator<Call> {
+  for (const [i] of given.entries())
+    for (const other of OTHERS) {
+      const args = placed(row);
+      const list = [...(args[a.name] as Tensor[])];
+      const made = other.make(list[i] as Tensor);
+      yield { what: `${a.name}[${i}]: ${other.name}`, args: { ...args, [a.name]: list.map((t, j) => (i === j ? made : t)) }, mustFail: other.size === true };
+    }
+  for (const list of [[], given.slice(1), [...given, ...given], [null, null], given.map(() => given[0] as Tensor)]) yield { what: `${a.name}: ${describe(list)}`, args: { ...placed(row), [a.name]: list }, mustFail: false };
+}
+
 /** Every call that differs from one that fits in one place, and every choice of absent optional arguments. */
 function* calls(row: Row, schema: readonly Argument[]): Generator<Call> {
   const fits = (): Values => placed(row);
   for (const a of schema) {
     const given = fits()[a.name];
-    if (a.kind === "t" && a.list !== true) {
-      for (const other of OTHERS) {
-        const args = fits();
-        yield { what: `${a.name}: ${other.name}`, args: { ...args, [a.name]: other.make(args[a.name] as Tensor) }, mustFail: other.size === true && !(row.free ?? []).includes(a.name) };
-      }
-      for (const b of schema) {
-        if (b === a || b.kind !== "t") continue;
-        const args = fits();
-        const same = Array.isArray(args[b.name]) ? (args[b.name] as unknown[])[0] : args[b.name];
-        yield { what: `${a.name}: the memory of ${b.name}`, args: { ...args, [a.name]: same }, mustFail: false };
-      }
-    } else if (a.kind === "t" && Array.isArray(given)) {
-      for (const [i] of given.entries())
-        for (const other of OTHERS) {
-          const args = fits();
-          const list = [...(args[a.name] as Tensor[])];
-          const made = other.make(list[i] as Tensor);
-          yield { what: `${a.name}[${i}]: ${other.name}`, args: { ...args, [a.name]: list.map((t, j) => (i === j ? made : t)) }, mustFail: other.size === true };
-        }
-      for (const list of [[], given.slice(1), [...given, ...given], [null, null], given.map(() => given[0] as Tensor)]) yield { what: `${a.name}: ${describe(list)}`, args: { ...fits(), [a.name]: list }, mustFail: false };
-    } else if (a.list === true) {
+    if (a.kind === "t" && a.list !== true) yield* tensorCalls(row, schema, a);
+    else if (a.kind === "t" && Array.isArray(given)) yield* tensorListCalls(row, a, given);
+    else if (a.list === true) {
       for (const list of [[], [0], [-1], [2 ** 40], [2 ** 40, 2 ** 40], [5, 8], [(1n << 63n) - 1n, 2]]) yield { what: `${a.name}: ${describe(list)}`, args: { ...fits(), [a.name]: list }, mustFail: true };
     } else {
       for (const value of NUMBERS[a.kind] ?? []) yield { what: `${a.name}: ${describe(value)}`, args: { ...fits(), [a.name]: value }, mustFail: false };

@@ -221,6 +221,31 @@ export interface Plan {
   readonly simple: 0 | 1 | 2;
 }
 
+/** Whether all positional arguments from `position` on are integers, which `arg` takes as one list: `view(2, 3)`. */
+function takesRest(arg: Argument, tags: readonly number[], position: number): boolean {
+  return arg.list === true && arg.kind === "i" && arg.size === undefined && tags.slice(position).every((t) => t === Tag.integer || t === Tag.bigint);
+}
+
+function positionalCost(schema: Schema, i: number, tag: number): number {
+  const arg = schema.args[i] as Argument;
+  const asTensor = i === 1 && arg.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
+  return asTensor ? 0 : conversionCost(arg, tag);
+}
+
+/** PyTorch's factories take requires_grad outside their schema. */
+function takesRequiresGrad(schema: Schema, options: ReadonlyMap<string, number>): boolean {
+  return options.has("requiresGrad") && schema.args.some((a) => a.camel === "dtype");
+}
+
+function simplicity({ returns }: Schema): Plan["simple"] {
+  const only = returns.length === 1 ? returns[0] : undefined;
+  if (only === undefined || only.kind !== "t" || only.list === true) return 0;
+  return only.alias < 0 ? 1 : 2;
+}
+
+/** What a call costs that gathers its integers to a list: more than one that has a list. */
+const REST_COST = 5;
+
 /** The plan of an overload for a call of this shape, with its cost; null when it cannot take it. */
 export function planFor(schema: Schema, tags: readonly number[], options: ReadonlyMap<string, number> | null, allowVarargs: boolean): { plan: Omit<Plan, "id">; cost: number } | null {
   const source: (number | string)[] = [];
@@ -231,49 +256,33 @@ export function planFor(schema: Schema, tags: readonly number[], options: Readon
   let varargs = -1;
   for (let i = 0; i < schema.args.length; i++) {
     const arg = schema.args[i] as Argument;
-    const byName = options !== null && options.has(arg.camel);
+    const named = options?.get(arg.camel);
     if (position < tags.length && arg.kwarg !== true) {
-      if (allowVarargs && varargs === -1 && arg.list === true && arg.kind === "i" && arg.size === undefined && tags.slice(position).every((t) => t === Tag.integer || t === Tag.bigint)) {
-        varargs = i;
-        source.push(position);
-        defaults.push(NONE);
-        position = tags.length;
-        cost += 5;
-        continue;
-      }
-      const tag = tags[position] as number;
-      const asTensor = i === 1 && arg.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
-      const c = asTensor ? 0 : conversionCost(arg, tag);
-      if (c === Infinity || byName) return null;
+      const rest = allowVarargs && varargs === -1 && takesRest(arg, tags, position);
+      const c = rest ? REST_COST : positionalCost(schema, i, tags[position] as number);
+      if (c === Infinity || (named !== undefined && !rest)) return null;
       cost += c;
-      source.push(position++);
+      source.push(position);
       defaults.push(NONE);
-      continue;
-    }
-    if (byName) {
-      const c = conversionCost(arg, (options as ReadonlyMap<string, number>).get(arg.camel) as number);
+      if (rest) varargs = i;
+      position = rest ? tags.length : position + 1;
+    } else if (named !== undefined) {
+      const c = conversionCost(arg, named);
       if (c === Infinity) return null;
       cost += c;
       used++;
       source.push(arg.camel);
       defaults.push(NONE);
-      continue;
+    } else {
+      if (arg.default === undefined) return null;
+      source.push(-1);
+      defaults.push(encodeDefault(arg));
     }
-    if (arg.default === undefined) return null;
-    source.push(-1);
-    defaults.push(encodeDefault(arg));
   }
   if (position < tags.length) return null;
-  let requiresGrad = false;
-  if (options !== null && used < options.size) {
-    // PyTorch's factories take requires_grad outside their schema.
-    requiresGrad = options.has("requiresGrad") && schema.args.some((a) => a.camel === "dtype") && used === options.size - 1;
-    if (!requiresGrad) return null;
-  }
-  const returns = schema.returns;
-  const only = returns.length === 1 ? returns[0] : undefined;
-  const simple = only !== undefined && only.kind === "t" && only.list !== true ? (only.alias < 0 ? 1 : 2) : 0;
-  return { plan: { schema, source, defaults, varargs, requiresGrad, simple }, cost };
+  const unused = options === null ? 0 : options.size - used;
+  if (unused > 0 && !(unused === 1 && options !== null && takesRequiresGrad(schema, options))) return null;
+  return { plan: { schema, source, defaults, varargs, requiresGrad: unused > 0, simple: simplicity(schema) }, cost };
 }
 
 const NONE: readonly number[] = [];

@@ -85,6 +85,92 @@ const SUFFICIENT = 1e-4;
 const CURVATURE = 0.9;
 const TOLERANCE = 1e-9;
 
+/** One search: its arithmetic, what it asks of points, and how far it has come. */
+class Search {
+  evaluations = 0;
+  iteration = 0;
+  readonly #evaluate: (t: Scalar) => Point;
+  readonly #bound: Scalar;
+
+  constructor(
+    readonly m: Arithmetic,
+    readonly start: Point,
+    readonly most: number,
+    evaluate: (t: Scalar) => Point,
+  ) {
+    this.#evaluate = evaluate;
+    this.#bound = m.mul(plain(-CURVATURE), start.slope);
+  }
+
+  evaluate(t: Scalar): Point {
+    this.evaluations++;
+    return this.#evaluate(t);
+  }
+  /** The loss falls at least as far as a line with a part of the first slope. */
+  decreases(p: Point): boolean {
+    const { m, start } = this;
+    return !m.less(m.add(plain(start.loss), m.mul(m.mul(plain(SUFFICIENT), p.t), start.slope)), plain(p.loss));
+  }
+  isFlat(p: Point): boolean {
+    return this.m.atMost(this.m.abs(p.slope), this.#bound);
+  }
+  least(a: Point, b: Point, bounds?: readonly [Scalar, Scalar]): Scalar {
+    return cubicMinimum(this.m, a.t, plain(a.loss), a.slope, b.t, plain(b.loss), b.slope, bounds);
+  }
+}
+
+/** Goes forward until an interval holds a point that satisfies the conditions, or one that is met on the way does. */
+function bracketed(search: Search, first: Point): Point | [Point, Point] {
+  const { m } = search;
+  let previous = search.start;
+  let next = first;
+  for (; search.iteration < search.most; search.iteration++) {
+    if (!search.decreases(next) || (search.iteration > 1 && next.loss >= previous.loss)) return [previous, next];
+    if (search.isFlat(next)) return next;
+    if (next.slope.value >= 0) return [previous, next];
+    const least = m.add(next.t, m.mul(plain(0.01), m.sub(next.t, previous.t)));
+    const t = search.least(previous, next, [least, m.mul(next.t, plain(10))]);
+    previous = next;
+    next = search.evaluate(t);
+  }
+  return [search.start, next];
+}
+
+/** Where to look between two points, whose cubic is least at `at`. `slow`: the last trial was close to an end; a second one, or one at an end, jumps a tenth of the interval away from there. */
+function trial({ m }: Search, at: Scalar, [a, b]: readonly [Point, Point], slow: boolean): { readonly at: Scalar; readonly slow: boolean } {
+  const [left, right] = [m.min(a.t, b.t), m.max(a.t, b.t)];
+  const margin = m.mul(plain(0.1), m.sub(right, left));
+  const close = m.less(m.min(m.sub(right, at), m.sub(at, left)), margin);
+  if (!close) return { at, slow: false };
+  if (!slow && !m.atMost(right, at) && !m.atMost(at, left)) return { at, slow: true };
+  return { at: m.less(m.abs(m.sub(at, right)), m.abs(m.sub(at, left))) ? m.sub(right, margin) : m.add(left, margin), slow: false };
+}
+
+/** Narrows an interval. Returns the end with the smaller loss. */
+function narrowed(search: Search, bracket: [Point, Point], largest: Scalar): Point {
+  const { m } = search;
+  const lower = (): 0 | 1 => (bracket[0].loss <= bracket[1].loss ? 0 : 1);
+  let low = lower();
+  let slow = false;
+  for (; search.iteration < search.most; search.iteration++) {
+    const [a, b] = bracket;
+    if (m.less(m.mul(m.abs(m.sub(b.t, a.t)), largest), plain(TOLERANCE))) break;
+    const next = trial(search, search.least(a, b), bracket, slow);
+    slow = next.slow;
+    const found = search.evaluate(next.at);
+    const high: 0 | 1 = low === 0 ? 1 : 0;
+    if (!search.decreases(found) || found.loss >= bracket[low].loss) {
+      bracket[high] = found;
+      low = lower();
+      continue;
+    }
+    if (search.isFlat(found)) return found;
+    if (m.mul(found.slope, m.sub(bracket[high].t, bracket[low].t)).value >= 0) bracket[high] = bracket[low];
+    bracket[low] = found;
+  }
+  return bracket[low];
+}
+
 /**
  * A point along a direction from `start` (its `t` is 0), first tried at `t`.
  * @param evaluate - Loss, gradient and slope at `t`; leaves the parameters as they are.
@@ -94,56 +180,9 @@ const TOLERANCE = 1e-9;
  */
 export function strongWolfe(m: Arithmetic, evaluate: (t: Scalar) => Point, start: Point, t: Scalar, largest: Scalar, most: number): { readonly best: Point; readonly evaluations: number } {
   return scope(() => {
-    let next = evaluate(t);
-    let evaluations = 1;
-    let iteration = 0;
-    const bound = m.mul(plain(-CURVATURE), start.slope);
-    const decreases = (p: Point): boolean => !m.less(m.add(plain(start.loss), m.mul(m.mul(plain(SUFFICIENT), p.t), start.slope)), plain(p.loss));
-    const isFlat = (p: Point): boolean => m.atMost(m.abs(p.slope), bound);
-
-    // Forward, until an interval holds a point that satisfies the conditions.
-    let previous = start;
-    let bracket: [Point, Point] | null = null;
-    for (; iteration < most; iteration++) {
-      if (!decreases(next) || (iteration > 1 && next.loss >= previous.loss)) bracket = [previous, next];
-      else if (isFlat(next)) return { best: next, evaluations };
-      else if (next.slope.value >= 0) bracket = [previous, next];
-      if (bracket !== null) break;
-      const least = m.add(next.t, m.mul(plain(0.01), m.sub(next.t, previous.t)));
-      const t2 = cubicMinimum(m, previous.t, plain(previous.loss), previous.slope, next.t, plain(next.loss), next.slope, [least, m.mul(next.t, plain(10))]);
-      previous = next;
-      next = evaluate(t2);
-      evaluations++;
-    }
-    bracket ??= [start, next];
-
-    // Narrow it. `low` is where the end with the smaller loss stands.
-    let low: 0 | 1 = bracket[0].loss <= bracket[1].loss ? 0 : 1;
-    let slow = false;
-    for (; iteration < most; iteration++) {
-      const [a, b] = bracket;
-      if (m.less(m.mul(m.abs(m.sub(b.t, a.t)), largest), plain(TOLERANCE))) break;
-      const [left, right] = [m.min(a.t, b.t), m.max(a.t, b.t)];
-      let at = cubicMinimum(m, a.t, plain(a.loss), a.slope, b.t, plain(b.loss), b.slope);
-      const margin = m.mul(plain(0.1), m.sub(right, left));
-      const close = m.less(m.min(m.sub(right, at), m.sub(at, left)), margin);
-      const jump: boolean = close && (slow || m.atMost(right, at) || m.atMost(at, left));
-      // Twice close to an end, or at it: a tenth of the interval away from there.
-      if (jump) at = m.less(m.abs(m.sub(at, right)), m.abs(m.sub(at, left))) ? m.sub(right, margin) : m.add(left, margin);
-      slow = close && !jump;
-      const found = evaluate(at);
-      evaluations++;
-      const high: 0 | 1 = low === 0 ? 1 : 0;
-      if (!decreases(found) || found.loss >= bracket[low].loss) {
-        bracket[high] = found;
-        low = bracket[0].loss <= bracket[1].loss ? 0 : 1;
-        continue;
-      }
-      const done = isFlat(found);
-      if (!done && m.mul(found.slope, m.sub(bracket[high].t, bracket[low].t)).value >= 0) bracket[high] = bracket[low];
-      bracket[low] = found;
-      if (done) break;
-    }
-    return { best: bracket[low], evaluations };
+    const search = new Search(m, start, most, evaluate);
+    const found = bracketed(search, search.evaluate(t));
+    const best = Array.isArray(found) ? narrowed(search, found, largest) : found;
+    return { best, evaluations: search.evaluations };
   });
 }

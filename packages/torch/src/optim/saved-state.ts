@@ -83,23 +83,26 @@ export function readStateDict(refuse: Refuse, given: unknown, groups: readonly P
   return { options, parameters: parameters.sort((a, b) => a.position - b.position) };
 }
 
+const isNumber = (value: unknown): value is number => typeof value === "number";
+
+/** What a saved option should have been, beside a default of its kind; null where it is that. */
+function expectedOption(name: string, value: unknown, normal: unknown): string | null {
+  const unless = (holds: boolean, expected: string): string | null => (holds ? null : expected);
+  if (name === "__proto__") return "left out";
+  if (name === "lr" || name === "initialLr") return unless(isNumber(value) && value >= 0 && value < Infinity, "a finite number ≥ 0");
+  if (name === "roundingStep") return unless(Number.isSafeInteger(value) && (value as number) >= 0, "a whole number ≥ 0");
+  if (isNumber(normal)) return unless(isNumber(value) && !Number.isNaN(value), "a number");
+  if (typeof normal === "boolean" || typeof normal === "string") return unless(typeof value === typeof normal, `a ${typeof normal}`);
+  if (Array.isArray(normal)) return unless(Array.isArray(value) && value.length === normal.length && value.every(isNumber), `${normal.length} numbers`);
+  return null;
+}
+
 /** @internal A group with saved options in place of its own; those are checked by kind here, by range in the optimizer's `validate`. */
 export function withOptions(refuse: Refuse, group: ParamGroup, index: number, options: Readonly<Record<string, unknown>>, defaults: Readonly<Record<string, unknown>>): ParamGroup {
   for (const [name, value] of Object.entries(options)) {
     const wrong = (expected: string): never => refuse(`${name} of group ${index} to be ${expected}`, shown(value));
-    if (name === "__proto__") wrong("left out");
-    const expected: unknown = defaults[name];
-    if (name === "lr" || name === "initialLr") {
-      if (typeof value !== "number" || !(value >= 0 && value < Infinity)) wrong("a finite number ≥ 0");
-    } else if (name === "roundingStep") {
-      if (!Number.isSafeInteger(value) || (value as number) < 0) wrong("a whole number ≥ 0");
-    } else if (typeof expected === "number") {
-      if (typeof value !== "number" || Number.isNaN(value)) wrong("a number");
-    } else if (typeof expected === "boolean" || typeof expected === "string") {
-      if (typeof value !== typeof expected) wrong(`a ${typeof expected}`);
-    } else if (Array.isArray(expected)) {
-      if (!Array.isArray(value) || value.length !== expected.length || !value.every((v) => typeof v === "number")) wrong(`${expected.length} numbers`);
-    }
+    const expected = expectedOption(name, value, defaults[name]);
+    if (expected !== null) wrong(expected);
   }
   return Object.assign(Object.create(null) as object, group, options, { params: group.params }) as ParamGroup;
 }
@@ -144,6 +147,13 @@ export function stepCount(refuse: Refuse, position: number, value: unknown): num
   return count as number;
 }
 
+/** What kind of state a name stands for; undefined: for none of this optimizer. */
+function kindOf(name: string, fields: StateFields | null): StateFields[string] | "any" | undefined {
+  if (name === "compensation") return "like?";
+  if (fields === null) return "any";
+  return Object.hasOwn(fields, name) ? fields[name] : undefined;
+}
+
 /** @internal State of one parameter, copied. `fields`: what the optimizer keeps; null: anything plain. `makeStep`: the form of its step counters. */
 export function copyState(refuse: Refuse, saved: SavedParameter, p: Tensor, fields: StateFields | null, makeStep: (count: number) => StateValue): ParameterState {
   const { position, state } = saved;
@@ -154,7 +164,7 @@ export function copyState(refuse: Refuse, saved: SavedParameter, p: Tensor, fiel
         for (const [name, kind] of Object.entries(fields ?? {})) if (!kind.endsWith("?") && state[name] === undefined) refuse(`${name} in the state of parameter ${position}`, `keys ${Object.keys(state).join(", ")}`, "Is it the state of another optimizer?");
         for (const [name, value] of Object.entries(state)) {
           if (name === "__proto__") refuse(`state of parameter ${position} by name`, name);
-          const kind = name === "compensation" ? "like?" : fields === null ? "any" : Object.hasOwn(fields, name) ? fields[name] : undefined;
+          const kind = kindOf(name, fields);
           if (kind === undefined) refuse(`${Object.keys(fields ?? {}).join(", ") || "no state"} for parameter ${position}`, name, "Is it the state of another optimizer?");
           else if (kind === "step") made[name] = makeStep(stepCount(refuse, position, value));
           else if (kind === "any") made[name] = anything(refuse, name, position, value, p);
