@@ -9,7 +9,7 @@ export { flawOf, recommend, SearchResult } from "./diagnostics/search-result.js"
 export type { SearchRow } from "./diagnostics/search-result.js";
 export type { Duration } from "./duration.js";
 export type { TrainerOptions } from "./trainer-options.js";
-export type { TrainerView } from "./trainer-view.js";
+export type { CallbackView, TrainerView } from "./trainer-view.js";
 export type { Batch, HookResult, RunningStage, StepOutcome, StepOutput, StepResult, TrainerFn, TrainerState, TrainerStatus } from "./types.js";
 export { InterruptError, MisconfigurationError } from "./errors.js";
 
@@ -51,10 +51,11 @@ export type { LogOptions } from "./logging/results.js";
 export type { EvaluationResult } from "./loops/evaluation.js";
 export type { BatchLimit, Loader } from "./loops/fetch.js";
 export { LightningOptimizer } from "./loops/lightning-optimizer.js";
-export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Scheduler, SchedulerSpec } from "./loops/optimizers.js";
+export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Scheduler, SchedulerSpec } from "./loops/optimizer-configuration.js";
 
 export { Precision } from "./precision/precision.js";
-export type { BackwardParts, PrecisionContext, PrecisionDTypes, PrecisionStep } from "./precision/precision.js";
+export type { BackwardParts, PrecisionStep } from "./precision/precision.js";
+export type { PrecisionContext, PrecisionDTypes } from "./precision/facts.js";
 export { ApexPrecision } from "./precision/apex.js";
 export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";

@@ -3,11 +3,11 @@ import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind,
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
-import { mustEnd } from "./hooks.js";
+import { mustEnd } from "./promises.js";
 import type { LogValue } from "./logging/metric.js";
 import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
-import type { OptimizerConfiguration, Scheduler } from "./loops/optimizers.js";
+import type { OptimizerConfiguration, Scheduler } from "./loops/optimizer-configuration.js";
 import { ModuleHooks } from "./module-hooks.js";
 import { explainLoss } from "./diagnostics/loss-errors.js";
 import type { TrainerView } from "./trainer-view.js";

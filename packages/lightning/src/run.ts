@@ -1,10 +1,12 @@
 import { setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
+import type { Callback } from "./callbacks/callback.js";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
-import { Hooks, isPromise } from "./hooks.js";
+import { Hooks } from "./hooks.js";
+import { isPromise } from "./promises.js";
 import type { MetricStore } from "./logging/metric-store.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogSink } from "./logging/log-sink.js";
@@ -16,7 +18,7 @@ import type { Fetcher } from "./loops/fetch.js";
 import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
-import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { PredictLoop } from "./loops/predict.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { TrainStep } from "./loops/train-step.js";
@@ -46,6 +48,7 @@ export interface RunOwner {
   readonly precision: Precision;
   readonly strategy: Strategy;
   readonly loggers: readonly Logger[];
+  readonly callbacks: readonly Callback[];
   readonly options: ResolvedOptions;
 }
 
@@ -85,7 +88,7 @@ export class Run implements LoopContext, ModuleHost {
   ) {
     this.trainer = owner.view;
     this.metricStore = metricStore;
-    this.hooks = new Hooks(owner.view, module, owner.view.callbacks, this);
+    this.hooks = new Hooks(owner.view, module, owner.callbacks, this);
   }
 
   /** What the module is attached to. */

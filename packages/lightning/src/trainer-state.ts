@@ -5,7 +5,7 @@ import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
 import { MetricStore } from "./logging/metric-store.js";
 import type { Logger } from "./loggers/logger.js";
-import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";

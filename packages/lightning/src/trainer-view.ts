@@ -1,12 +1,18 @@
 import type { Device, optim } from "@nbit/torch";
-import type { Callback } from "./callbacks/callback.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import type { Logger } from "./loggers/logger.js";
-import type { LightningModule } from "./module.js";
+import type { ModuleHooks } from "./module-hooks.js";
 import type { Precision } from "./precision/precision.js";
 import type { Strategy } from "./strategies/strategy.js";
-import type { LRSchedulerConfig } from "./loops/optimizers.js";
+import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { StepOutcome, TrainerState } from "./types.js";
+
+/** What others see of a callback: find one by its class. */
+export interface CallbackView {
+  readonly stateKey: string;
+  readonly runsLast: boolean;
+  stateDict(): Record<string, unknown>;
+}
 
 /**
  * What callbacks, loggers and modules see of a Trainer.
@@ -17,7 +23,7 @@ import type { StepOutcome, TrainerState } from "./types.js";
 export interface TrainerView {
   readonly state: TrainerState;
   /** The module in training; throws when no `fit`, `validate`, `test` or `predict` has attached one. */
-  readonly lightningModule: LightningModule;
+  readonly lightningModule: ModuleHooks;
 
   /** Epochs completed so far, so the index of the epoch in progress. */
   readonly currentEpoch: number;
@@ -74,7 +80,7 @@ export interface TrainerView {
   /** The first logger, or null. */
   readonly logger: Logger | null;
   readonly loggers: readonly Logger[];
-  readonly callbacks: readonly Callback[];
+  readonly callbacks: readonly CallbackView[];
   readonly optimizers: readonly optim.Optimizer[];
   readonly lrSchedulerConfigs: readonly LRSchedulerConfig[];
   readonly precision: Precision;

@@ -9,8 +9,11 @@ import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
+import { observeBatch } from "./diagnostics/observe-step.js";
+import { observeWith } from "./diagnostics/report.js";
 import { InterruptError, MisconfigurationError } from "./errors.js";
-import { BEFORE_TRAINING, isOverridden, mustEnd } from "./hooks.js";
+import { isOverridden } from "./hooks.js";
+import { BEFORE_TRAINING, mustEnd } from "./promises.js";
 import { Results } from "./logging/results.js";
 import { CSVLogger } from "./loggers/csv.js";
 import { Logger } from "./loggers/logger.js";
@@ -150,7 +153,7 @@ export class Trainer extends TrainerState {
     if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
     if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.state.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
     const path = selectCheckpoint(this, ckptPath);
-    const run = new Run(fn, module, { view: this, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.metricStore);
+    const run = new Run(fn, module, { view: this, callbacks: this.callbacks, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.metricStore);
     const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
     if (run.interrupted !== null) throw this.#saveInterrupted(run, run.interrupted);
@@ -178,6 +181,7 @@ export class Trainer extends TrainerState {
       module.zeroGrad();
       prepare(run);
       this.precision.connect(module, run.optimizers);
+      observeWith(this.precision, (batch) => observeBatch(module, this.precision, batch));
       if (fn === "fit") {
         warnVanishingEps(run.optimizers);
         await run.hooks.get("onFitStart").run();

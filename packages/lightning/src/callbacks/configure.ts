@@ -1,7 +1,7 @@
 import { verbatim } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
-import { AT_ONCE, mustEnd } from "../hooks.js";
+import { AT_ONCE, mustEnd } from "../promises.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { Callback } from "./callback.js";
 import { ModelSummary } from "./model-summary.js";

@@ -1,5 +1,5 @@
 import type { Tensor } from "@nbit/torch";
-import type { EvaluationState } from "../loops/evaluation.js";
+import type { EvaluationState } from "../loops/evaluation-state.js";
 import type { LogState } from "../loggers/states.js";
 import type { FetcherState } from "../loops/fetch.js";
 import type { MetricState } from "../logging/metric.js";

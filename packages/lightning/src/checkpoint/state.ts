@@ -3,7 +3,7 @@ import { NbitError, noGrad, optim, plainText, verbatim } from "@nbit/torch";
 import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
-import { AT_ONCE, mustEnd } from "../hooks.js";
+import { AT_ONCE, mustEnd } from "../promises.js";
 import { checkRng, rngState } from "../rng.js";
 import { logStates } from "../loggers/states.js";
 import type { Run } from "../run.js";
@@ -24,14 +24,14 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | nu
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };
-  if (!weightsOnly) for (const callback of trainer.callbacks) mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
+  if (!weightsOnly) for (const callback of run.owner.callbacks) mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
   mustEnd("onSaveCheckpoint", module.onSaveCheckpoint(checkpoint), AT_ONCE);
   return checkpoint;
 }
 
 function trainingState(run: Run): Partial<Checkpoint> {
   const callbacks: Record<string, Record<string, unknown>> = {};
-  for (const callback of run.trainer.callbacks) {
+  for (const callback of run.owner.callbacks) {
     const state = mustEnd("stateDict", callback.stateDict(), AT_ONCE);
     if (Object.keys(state).length > 0) callbacks[callback.stateKey] = state;
   }
@@ -83,7 +83,7 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
     } catch (error) {
       throw explainFrozen(error, module, checkpoint);
     }
-    for (const callback of trainer.callbacks) {
+    for (const callback of run.owner.callbacks) {
       mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
       const state = checkpoint.callbacks?.[callback.stateKey];
       if (state === undefined) continue;

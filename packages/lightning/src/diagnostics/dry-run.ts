@@ -1,7 +1,7 @@
 import { noGrad, scope, verbatim } from "@nbit/torch";
 import type { Device, optim, Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
-import { mustEnd, STEPS_END } from "../hooks.js";
+import { mustEnd, STEPS_END } from "../promises.js";
 import { LightningOptimizer } from "../loops/lightning-optimizer.js";
 import { lossOf } from "../loops/loss-of.js";
 import { attachHost, hostOf } from "../module.js";

@@ -1,6 +1,6 @@
 import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
 import type { OptionNames } from "@nbit/torch";
-import type { Precision, PrecisionDTypes } from "../precision/precision.js";
+import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import type { MemoryForecast } from "./memory.js";
 
 export interface ExplainOptions {
@@ -25,6 +25,15 @@ export interface PrecisionDescription {
   readonly modules?: readonly (readonly [name: string, precision: string])[];
   /** What else runs, a phrase each. */
   readonly reasons?: readonly string[];
+}
+
+/** What of a precision is explained. */
+export interface Explainable {
+  readonly name: string;
+  readonly dtypes: PrecisionDTypes;
+  readonly context: PrecisionContext | null;
+  describe(): PrecisionDescription;
+  forecast(module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast;
 }
 
 /** All that an explanation says. */
@@ -102,7 +111,7 @@ export class Explanation implements ExplanationFields {
  *
  * @throws {ArgumentError} `explain: expected options among module, optimizers, print. Received: "silent".`
  */
-export function explainPrecision(precision: Precision, training: TrainingParts, options: ExplainOptions): Explanation {
+export function explainPrecision(precision: Explainable, training: TrainingParts, options: ExplainOptions): Explanation {
   checkOptions("explain", options, EXPLAIN);
   const { context, dtypes } = precision;
   const module = options.module ?? training.module;

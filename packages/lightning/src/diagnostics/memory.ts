@@ -1,7 +1,7 @@
 /** What training holds between two steps, in bytes, found out before it runs. */
 import { atMost, checkArguments, dtypeKind, kinds, nn, optim } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
-import type { Precision, PrecisionDTypes } from "../precision/precision.js";
+import type { PrecisionDTypes } from "../precision/facts.js";
 
 /** Bytes that training will hold, without activations. */
 export interface MemoryForecast {
@@ -39,7 +39,7 @@ export interface MemoryLayout {
 }
 
 /** Bytes that training in a precision will hold between two steps, without activations. */
-export function forecastOf(precision: Precision, module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+export function forecastOf(precision: { memoryLayout(module: nn.Module): MemoryLayout }, module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
   const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = precision.memoryLayout(module);
   const forecast = forecastMemory(module, dtypes, optimizers, parameterOf);
   return { ...forecast, parameters: forecast.parameters + otherWeights, casts, total: forecast.total + otherWeights + casts };

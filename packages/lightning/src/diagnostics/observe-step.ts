@@ -1,7 +1,10 @@
-import { amp, isFloatingPoint, traceMark, traceOperators } from "@nbit/torch";
-import type { Device, DType, Tensor, TraceEvent } from "@nbit/torch";
-import { eachTensor } from "../collections.js";
+import { amp, isFloatingPoint, scope, traceMark, traceOperators } from "@nbit/torch";
+import type { Device, DType, nn, Tensor, TraceEvent } from "@nbit/torch";
+import { eachTensor, mapTensors } from "../collections.js";
+import type { LightningModule } from "../module.js";
+import type { Precision } from "../precision/precision.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
+import type { Batch } from "../types.js";
 import { addCall, callsOf } from "./attribution.js";
 import type { Call, OperatorUse } from "./attribution.js";
 import { ModuleWatch } from "./module-watch.js";
@@ -149,4 +152,21 @@ export function observeStep(parts: DryRunParts, about: { readonly step: number }
     lossScale: precision.lossScale ?? 1,
     modules,
   });
+}
+
+/** Dry runs of a step of a module in training on any batch, as the module's device and precision take it. */
+export function observeBatch(module: LightningModule, precision: Precision, batch: Batch): StepPrecision {
+  const { context } = precision;
+  const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
+  const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
+  module.train();
+  try {
+    return scope(() => {
+      const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
+      const moved = mapTensors(converted, (tensor) => tensor.to(device));
+      return observeStep({ module, precision, device, batch: moved, batchIdx: 0 }, { step: module.globalStep });
+    });
+  } finally {
+    for (const [m, was] of training) m.training = was;
+  }
 }

@@ -1,13 +1,8 @@
 /** `precision.report()`: what a step computed in, looked at now or by a callback before. */
-import { checkOptions, kinds, scope, verbatim } from "@nbit/torch";
-import type { OptionNames } from "@nbit/torch";
-import type { nn } from "@nbit/torch";
-import { mapTensors } from "../collections.js";
+import { checkOptions, kinds, verbatim } from "@nbit/torch";
+import type { nn, OptionNames } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
-import { LightningModule } from "../module.js";
-import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
-import { observeStep } from "./observe-step.js";
 import type { StepPrecision } from "./step-precision.js";
 
 export interface ReportOptions {
@@ -19,16 +14,26 @@ export interface ReportOptions {
 
 const REPORT: OptionNames<ReportOptions> = { batch: true, print: kinds.flag };
 
+/** Makes dry runs of a step on a batch. */
+export type StepObserver = (batch: Batch) => StepPrecision;
+
+// By precision, which knows nothing of modules' steps.
 /** What a report without a batch returns. */
-const latest = new WeakMap<Precision, StepPrecision>();
+const latest = new WeakMap<object, StepPrecision>();
+const observers = new WeakMap<object, StepObserver>();
 
 /** Keep a report for {@link reportStep} to return. */
-export function keepReport(precision: Precision, report: StepPrecision): void {
+export function keepReport(precision: object, report: StepPrecision): void {
   latest.set(precision, report);
 }
 
-/** The report of a dry run on `options.batch`, or the latest one. */
-export function reportStep(precision: Precision, module: nn.Module | null, options: ReportOptions): StepPrecision {
+/** From here on, {@link reportStep} has this observer for its batches. */
+export function observeWith(precision: object, observer: StepObserver): void {
+  observers.set(precision, observer);
+}
+
+/** The report of a dry run on `options.batch`, or the latest one. `module`: the one in training, null before the first. */
+export function reportStep(precision: object, module: nn.Module | null, options: ReportOptions): StepPrecision {
   checkOptions("report", options, REPORT, misconfigured("report", "ERR_REPORT_OPTION"));
   const report = options.batch === undefined ? latest.get(precision) : observe(precision, module, options.batch);
   if (report === undefined) {
@@ -40,21 +45,8 @@ export function reportStep(precision: Precision, module: nn.Module | null, optio
   return report;
 }
 
-function observe(precision: Precision, module: nn.Module | null, batch: Batch): StepPrecision {
-  if (!(module instanceof LightningModule)) {
-    throw new MisconfigurationError("report", "a module in training", module, "Call trainer.fit first.", "ERR_NOT_ATTACHED");
-  }
-  const { context } = precision;
-  const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
-  const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
-  module.train();
-  try {
-    return scope(() => {
-      const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
-      const moved = mapTensors(converted, (tensor) => tensor.to(device));
-      return observeStep({ module, precision, device, batch: moved, batchIdx: 0 }, { step: module.globalStep });
-    });
-  } finally {
-    for (const [m, was] of training) m.training = was;
-  }
+function observe(precision: object, module: nn.Module | null, batch: Batch): StepPrecision {
+  const observer = observers.get(precision);
+  if (observer === undefined) throw new MisconfigurationError("report", "a module in training", module, "Call trainer.fit first.", "ERR_NOT_ATTACHED");
+  return observer(batch);
 }

@@ -1,5 +1,5 @@
 import { plainText } from "@nbit/torch";
-import { AT_ONCE, mustEnd } from "../hooks.js";
+import { AT_ONCE, mustEnd } from "../promises.js";
 import { warn } from "../warnings.js";
 import type { Logger } from "./logger.js";
 

@@ -1,5 +1,5 @@
 import { inferenceMode, noGrad } from "@nbit/torch";
-import { isPromise, mustEnd, STEPS_END } from "../hooks.js";
+import { isPromise, mustEnd, STEPS_END } from "../promises.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";

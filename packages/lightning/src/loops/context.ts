@@ -1,4 +1,4 @@
-import { isPromise, named } from "../hooks.js";
+import { isPromise, named } from "../promises.js";
 import type { Hooks } from "../hooks.js";
 import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";

@@ -9,6 +9,7 @@ import { BatchRunner } from "./batch-runner.js";
 import { logMetrics } from "./context.js";
 import type { LoopContext } from "./context.js";
 import { Fetcher } from "./fetch.js";
+import type { EvaluationState } from "./evaluation-state.js";
 import type { BatchLimit, Loader } from "./fetch.js";
 import { captureModes } from "./module-modes.js";
 
@@ -40,14 +41,6 @@ const NAMES = {
 
 /** Metrics of one dataloader, by name. */
 export type EvaluationResult = Record<string, number>;
-
-/** What a checkpoint holds of an evaluation loop. */
-export interface EvaluationState {
-  /** Batches that each loader has given, over all runs. */
-  readonly seen: readonly number[];
-  /** What each loader carries from one run to the next, such as its own generators; null where it says nothing. */
-  readonly loaders: readonly (Record<string, unknown> | null)[];
-}
 
 export interface EvaluationParts {
   readonly kind: EvaluationKind;

@@ -1,7 +1,7 @@
 import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, verbatim } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { AT_ONCE, isPromise, mustEnd, named } from "../hooks.js";
+import { AT_ONCE, isPromise, mustEnd, named } from "../promises.js";
 import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { isMap } from "@nbit/torch/realm";
 

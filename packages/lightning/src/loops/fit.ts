@@ -1,4 +1,4 @@
-import { isPromise, mustEnd } from "../hooks.js";
+import { isPromise, mustEnd } from "../promises.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";

@@ -17,7 +17,7 @@ import type { TrainerOptions } from "../trainer-options.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { StepOutcome } from "../types.js";
 import { GraphedStep } from "./graphed-step.js";
-import type { OptimizerConfiguration } from "./optimizers.js";
+import type { OptimizerConfiguration } from "./optimizer-configuration.js";
 import type { GraphMaker, StepGraph } from "./recording.js";
 
 setNumThreads(1);

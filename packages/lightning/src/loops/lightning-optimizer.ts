@@ -1,16 +1,20 @@
 import { ArgumentError, atMost, checkArguments, kinds, optim } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { LightningModule } from "../module.js";
 
+/** What of a module limits gradients to one optimizer's parameters. */
+export interface TogglesOptimizers {
+  toggleOptimizer(optimizer: optim.Optimizer): void;
+  untoggleOptimizer(): void;
+}
 /** Steps an optimizer as precision, hooks and counters require. The training step implements it. */
 export interface OptimizerRunner {
   stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void;
   /** Its gradients were cleared. */
   cleared?(optimizer: optim.Optimizer): void;
-  readonly module: LightningModule;
+  readonly module: TogglesOptimizers;
 }
 
-const RUNNER = kinds.having<OptimizerRunner>("what steps optimizers, as the Trainer has it", { stepOptimizer: kinds.callable, module: kinds.instanceOf("a module", LightningModule) });
+const RUNNER = kinds.having<OptimizerRunner>("what steps optimizers, as the Trainer has it", { stepOptimizer: kinds.callable, module: kinds.having<TogglesOptimizers>("a module", { toggleOptimizer: kinds.callable, untoggleOptimizer: kinds.callable }) });
 
 /**
  * What a module sees of an optimizer: `step` goes through the training step (unscale, hooks, step or skip), everything else

@@ -1,10 +1,10 @@
 import { verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
-import { mustEnd } from "../hooks.js";
+import { mustEnd } from "../promises.js";
 import type { LightningModule } from "../module.js";
 import type { MetricStore } from "../logging/metric-store.js";
 import { warn } from "../warnings.js";
-import type { LRSchedulerConfig } from "./optimizers.js";
+import type { LRSchedulerConfig } from "./optimizer-configuration.js";
 
 /** Steps the schedulers of automatic optimization when their interval comes round. */
 export class SchedulerStepper {

@@ -6,7 +6,8 @@ import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
 import type { ClipAlgorithm } from "./clip.js";
 import { Precision } from "./precision.js";
-import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionStep } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 
 /** A dynamic scale below it cures no overflow: where `GradScaler` ends too. */
 const SMALLEST_SCALE = 2 ** -14;

@@ -9,7 +9,7 @@ import { bfloat16True, float16True } from "./half.js";
 import { bfloat16Mixed, float16Mixed } from "./mixed.js";
 import type { PrecisionName } from "./names.js";
 import { Precision } from "./precision.js";
-import type { PrecisionDTypes } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 
 /** By name, in the order in which tables and messages list them. */
 const catalogue = new Map<string, PrecisionEntry>();

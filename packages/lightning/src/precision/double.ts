@@ -1,6 +1,6 @@
 import type { PrecisionEntry } from "./entry.js";
-import { allIn } from "./precision.js";
-import type { PrecisionDTypes } from "./precision.js";
+import { allIn } from "./facts.js";
+import type { PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
 
 declare module "./names.js" {

@@ -1,5 +1,6 @@
 import type { PrecisionName, PrecisionNames } from "./names.js";
-import type { Precision, PrecisionDTypes } from "./precision.js";
+import type { Precision } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 
 /** Arithmetic that not every device has. */
 export type NativeArithmetic = "float16" | "bfloat16" | "float8";

@@ -4,7 +4,7 @@ import type { PrecisionDescription } from "../diagnostics/explain.js";
 import { misconfigured } from "../errors.js";
 import { warn } from "../warnings.js";
 import type { PrecisionEntry } from "./entry.js";
-import { allIn, type PrecisionDTypes } from "./precision.js";
+import { allIn, type PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
 
 declare module "./names.js" {

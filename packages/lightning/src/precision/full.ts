@@ -1,6 +1,7 @@
 import type { PrecisionEntry } from "./entry.js";
-import { allIn, Precision } from "./precision.js";
-import type { PrecisionDTypes } from "./precision.js";
+import { Precision } from "./precision.js";
+import { allIn } from "./facts.js";
+import type { PrecisionDTypes } from "./facts.js";
 
 declare module "./names.js" {
   interface PrecisionNames {

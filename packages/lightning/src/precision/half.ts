@@ -2,8 +2,9 @@ import { atMost } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { nn, optim, Tensor } from "@nbit/torch";
 import type { PrecisionEntry } from "./entry.js";
-import { allIn } from "./precision.js";
-import type { PrecisionDTypes, PrecisionStep } from "./precision.js";
+import { allIn } from "./facts.js";
+import type { PrecisionStep } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
 import { UpdateWatch } from "../diagnostics/vanishing.js";
 

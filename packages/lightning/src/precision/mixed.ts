@@ -4,8 +4,10 @@ import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { PrecisionEntry } from "./entry.js";
-import { allIn, Precision } from "./precision.js";
-import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
+import { Precision } from "./precision.js";
+import { allIn } from "./facts.js";
+import type { BackwardParts, PrecisionStep } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 import { RunCasts } from "./weight-casts.js";
 
 declare module "./names.js" {

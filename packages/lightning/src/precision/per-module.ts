@@ -13,7 +13,8 @@ import type { PrecisionInput, PrecisionName } from "./names.js";
 import { matchRules } from "./patterns.js";
 import { Precision } from "./precision.js";
 import { createPrecision } from "./registry.js";
-import type { BackwardParts, PrecisionDTypes, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionStep } from "./precision.js";
+import type { PrecisionDTypes } from "./facts.js";
 import { RunCasts } from "./weight-casts.js";
 
 /** A precision that parts of the model run in, and the plugin that runs them. */

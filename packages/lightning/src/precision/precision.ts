@@ -1,5 +1,4 @@
-import { atMost, type DType, type nn, type optim, type Tensor } from "@nbit/torch";
-import type { Accelerator } from "../accelerators/accelerator.js";
+import { atMost, type nn, type optim, type Tensor } from "@nbit/torch";
 import { explainPrecision } from "../diagnostics/explain.js";
 import type { Explanation, ExplainOptions, PrecisionDescription } from "../diagnostics/explain.js";
 import { forecastOf } from "../diagnostics/memory.js";
@@ -9,31 +8,8 @@ import type { ReportOptions } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { Batch } from "../types.js";
 import { clipGradients, type ClipAlgorithm } from "./clip.js";
+import type { PrecisionContext, PrecisionDTypes } from "./facts.js";
 import type { PrecisionName } from "./names.js";
-
-/** What the resolver found out, for `explain`. */
-export interface PrecisionContext {
-  /** As the user spelled it; null when a plugin was given. */
-  readonly requested: unknown;
-  /** Why this precision runs, one sentence each. */
-  readonly reasons: readonly string[];
-  readonly accelerator: Accelerator;
-  readonly deviceIndex: number;
-}
-
-/** Which dtype is where. */
-export interface PrecisionDTypes {
-  readonly parameters: DType;
-  readonly compute: DType;
-  readonly gradients: DType;
-  readonly optimizerState: DType;
-  readonly checkpoint: DType;
-}
-
-/** Everything in one dtype. */
-export function allIn(dtype: DType): PrecisionDTypes {
-  return { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
-}
 
 /** Result of an optimizer step that may have been skipped. Fields are read when asked for: on CUDA that waits. */
 export interface PrecisionStep {

@@ -4,7 +4,7 @@ import type { nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
-import { allIn, type PrecisionDTypes } from "./precision.js";
+import { allIn, type PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
 
 export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, "format"> {

@@ -1,0 +1,27 @@
+/** What is known of a precision before anything runs. */
+import type { DType } from "@nbit/torch";
+import type { Accelerator } from "../accelerators/accelerator.js";
+
+/** What the resolver found out, for `explain`. */
+export interface PrecisionContext {
+  /** As the user spelled it; null when a plugin was given. */
+  readonly requested: unknown;
+  /** Why this precision runs, one sentence each. */
+  readonly reasons: readonly string[];
+  readonly accelerator: Accelerator;
+  readonly deviceIndex: number;
+}
+
+/** Which dtype is where. */
+export interface PrecisionDTypes {
+  readonly parameters: DType;
+  readonly compute: DType;
+  readonly gradients: DType;
+  readonly optimizerState: DType;
+  readonly checkpoint: DType;
+}
+
+/** Everything in one dtype. */
+export function allIn(dtype: DType): PrecisionDTypes {
+  return { parameters: dtype, compute: dtype, gradients: dtype, optimizerState: dtype, checkpoint: dtype };
+}
