@@ -19,10 +19,13 @@ export default tseslint.config(
     },
   },
   {
-    // The rules that need types, and are worth their seconds: a promise nobody waits for hides its error.
+    // How much one function may do; and the rules that need types, and are worth their seconds: a promise nobody waits for hides its error.
     files: ["packages/*/src/**/*.ts", "examples/**/*.ts", "benchmarks/**/*.ts", "tests/**/*.ts"],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
+      complexity: ["error", 20] /* branches of one function */,
+      "max-depth": ["error", 5],
+      "max-params": ["error", 8],
       "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", name: ["test", "it", "describe", "suite", "before", "after", "beforeEach", "afterEach"], package: "node:test" }] }],
       "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { inheritedMethods: false } }] /* hooks may be async */,
       "@typescript-eslint/await-thenable": "error",

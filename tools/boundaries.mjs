@@ -1,8 +1,8 @@
 /**
  * Imports point one way: native ← torch ← apex, lowbit ← lightning; dashboard imports only what loads no native code; the command may import all of them. Examples
- * use public package names only. Prints every import that does not, as file:line, and fails.
+ * use public package names only. Within a package files import each other in one direction too, types included, but for one core. Prints every import that does not, as file:line, and every cycle, and fails.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { dirname, join, sep } from "node:path";
 import ts from "typescript";
@@ -24,6 +24,15 @@ const MAY_IMPORT = {
 
 /** Files that run before anything is built or linked, and so reach into a neighbour by its path. */
 const BY_PATH = new Map([["packages/cli/bin/nbit.mjs", "packages/native"]]);
+
+/**
+ * The one cycle: a Tensor has methods that are operators, and operators take and return Tensors, so the class, what calls operators and what converts values to and from tensors know each other
+ * (docs/decisions/03-binding-core.md). It may lose files, and gain none.
+ */
+const CORE = new Set(
+  ["generated/methods", "number-range", "ops/generator", "ops/invoke", "ops/mismatch", "ops/plan", "ops/types", "tensor/conversions", "tensor/handle", "tensor/indexing", "tensor/indexing-parse", "tensor/kinds", "tensor/list",
+    "tensor/print", "tensor/scope", "tensor/tensor", "tensor/values"].map((name) => `packages/torch/src/${name}.ts`),
+);
 
 const all = workspaces();
 const ours = new Map(all.map((w) => [w.name, w]));
@@ -63,20 +72,67 @@ function importsOf(file) {
   return ts.preProcessFile(text, true, true).importedFiles.map(({ fileName, pos }) => ({ specifier: fileName, line: text.slice(0, pos).split("\n").length }));
 }
 
+/** The source that a relative import means; null where none is there. */
+function sourceOf(file, specifier) {
+  const path = join(dirname(file), specifier);
+  return [path.replace(/\.js$/, ".ts"), path].find((candidate) => existsSync(candidate)) ?? null;
+}
+
+/**
+ * Groups of files that import each other in a circle, by Tarjan's algorithm.
+ * @param {ReadonlyMap<string, readonly string[]>} graph - By file, the files that it imports.
+ */
+export function cycles(graph) {
+  const found = [];
+  const order = new Map();
+  const lowest = new Map();
+  const stack = [];
+  const visit = (file) => {
+    order.set(file, order.size);
+    lowest.set(file, order.get(file));
+    stack.push(file);
+    for (const next of graph.get(file) ?? []) {
+      if (!order.has(next)) visit(next);
+      if (stack.includes(next)) lowest.set(file, Math.min(lowest.get(file), lowest.get(next)));
+    }
+    if (lowest.get(file) !== order.get(file)) return;
+    const group = stack.splice(stack.indexOf(file));
+    if (group.length > 1 || (graph.get(file) ?? []).includes(file)) found.push(group.sort());
+  };
+  for (const file of graph.keys()) if (!order.has(file)) visit(file);
+  return found;
+}
+
+/** What is wrong with a cycle, or null for the one that there may be. */
+export function cycleFault(files, core = CORE) {
+  const others = files.filter((file) => !core.has(file));
+  if (others.length === 0) return null;
+  const about = others.length < files.length ? `${others.join(", ")} joined the core of tensors and operators` : files.join(", ");
+  return `a cycle of imports: ${about}. Move what two files share to a file of its own, or pass a value`;
+}
+
 function main() {
   const faults = [];
+  const graph = new Map();
   let count = 0;
   for (const workspace of all) {
     for (const file of filesBelow(workspace.folder, (name) => /\.(m?ts|mjs|js)$/.test(name), ["node_modules", "dist", "build", "fixtures"])) {
-      for (const { specifier, line } of importsOf(file)) {
+      const imported = importsOf(file);
+      graph.set(
+        fromRoot(file),
+        imported.flatMap(({ specifier }) => (specifier.startsWith(".") ? [sourceOf(file, specifier)] : [])).flatMap((target) => (target === null ? [] : [fromRoot(target)])),
+      );
+      for (const { specifier, line } of imported) {
         count++;
         const what = fault(workspace, file, specifier);
         if (what !== null) faults.push(`${fromRoot(file)}:${line}  imports ${JSON.stringify(specifier)}: ${what}`);
       }
     }
   }
+  const circles = cycles(graph);
+  faults.push(...circles.map((files) => cycleFault(files)).filter((what) => what !== null));
   for (const line of faults) console.error(line);
-  console.log(`boundaries: ${count} imports, ${faults.length} wrong`);
+  console.log(`boundaries: ${count} imports, ${faults.length} wrong; ${circles.length} ${circles.length === 1 ? "cycle" : "cycles"}, of ${circles.flat().length} files`);
   if (faults.length > 0 || count === 0) process.exitCode = 1;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { fault } from "./boundaries.mjs";
+import { cycleFault, cycles, fault } from "./boundaries.mjs";
 import { workspaces } from "./workspace.mjs";
 
 const workspace = (name) => workspaces().find((w) => w.name === name);
@@ -35,4 +35,26 @@ test("foreign packages must be dependencies, Node's own have their prefix", () =
   assert.equal(inside("@nbit/torch", "fs"), "a module of Node.js is imported as node:fs");
   assert.equal(inside("@nbit/torch", "fast-check"), "fast-check is not a dependency in packages/torch/package.json");
   assert.equal(inside("@nbit/torch", "fast-check", "src/x.test.ts"), null);
+});
+
+test("cycles are found, of two files and of many, each once; what only leads into one is not in it", () => {
+  const graph = new Map([
+    ["main", ["a", "help"]],
+    ["a", ["b"]],
+    ["b", ["c"]],
+    ["c", ["a", "leaf"]],
+    ["leaf", []],
+    ["help", ["index"]],
+    ["index", ["help", "leaf"]],
+    ["self", ["self"]],
+  ]);
+  assert.deepEqual(cycles(graph), [["a", "b", "c"], ["help", "index"], ["self"]]);
+  assert.deepEqual(cycles(new Map([["a", ["b", "c"]], ["b", ["c"]], ["c", ["gone"]]])), []);
+});
+
+test("the core may be a cycle, and no file may join it", () => {
+  const core = new Set(["tensor", "ops"]);
+  assert.equal(cycleFault(["ops", "tensor"], core), null);
+  assert.match(cycleFault(["nn", "ops", "tensor"], core), /^a cycle of imports: nn joined the core of tensors and operators\./);
+  assert.match(cycleFault(["a", "b"], core), /^a cycle of imports: a, b\. Move what two files share/);
 });

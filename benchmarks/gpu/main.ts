@@ -12,8 +12,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Peer, python, peerScript } from "./peer.js";
-import { lossesAgree, ratioLine, type Results } from "./report.js";
-import { ROWS, type Measurement, type Row } from "./rows.js";
+import { lossesAgree, ratioLine } from "./report.js";
+import { ROWS, type Measurement, type Row, type Results } from "./rows.js";
 
 const flags = new Map(process.argv.slice(2).map((a): readonly [string, string | undefined] => { const [name = "", value] = a.replace(/^--/, "").split("="); return [name, value]; }));
 const chosen = (name: string, of: string): boolean => !flags.has(name) || (flags.get(name) ?? "").split(",").includes(of);

@@ -1,6 +1,5 @@
 /** Time per step of ours against Lightning's, as bars: one group per model and precision, Lightning's eager step = 1. */
-import type { Results } from "./report.js";
-import { ROWS, type Measurement } from "./rows.js";
+import { ROWS, type Measurement, type Results } from "./rows.js";
 
 const COLOURS = {
   light: { paper: "#ffffff", ink: "#1f2328", soft: "#656d76", grid: "#d0d7de", bars: ["#0a6bbd", "#58a6e8", "#b9bec5", "#8c949e"] },

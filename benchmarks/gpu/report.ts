@@ -2,17 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { plot } from "./plot.js";
-import { DESCRIPTIONS, FLOPS, peakTflops, ROWS, TARGETS, UNITS, type Measurement } from "./rows.js";
-
-export interface Results {
-  readonly date: string;
-  readonly machine: string;
-  readonly cpu: string;
-  readonly torch: string;
-  readonly lightning: string;
-  readonly node: string;
-  readonly measurements: Measurement[];
-}
+import { DESCRIPTIONS, FLOPS, peakTflops, ROWS, TARGETS, UNITS, type Measurement, type Results } from "./rows.js";
 
 export function find(all: readonly Measurement[], model: string, precision: string, side: string, mode: string): Measurement | undefined {
   return all.find((m) => m.model === model && m.precision === precision && m.side === side && m.mode === mode);

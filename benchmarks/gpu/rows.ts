@@ -12,6 +12,15 @@ export interface Measurement {
   readonly allocatedMiB: number | null;
   readonly reservedMiB: number | null;
 }
+export interface Results {
+  readonly date: string;
+  readonly machine: string;
+  readonly cpu: string;
+  readonly torch: string;
+  readonly lightning: string;
+  readonly node: string;
+  readonly measurements: Measurement[];
+}
 
 export interface Row {
   readonly model: string;

@@ -9,36 +9,43 @@ const options = { skip: !gpu && "needs a CUDA device with float8" };
 const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
 const sqnr = (r: Tensor, g: Tensor): number => 20 * Math.log10(r.double().norm().item() / r.double().sub(g.double()).norm().item());
 
+const SIZES = [[16, 16], [128, 128], [48, 272], [1040, 144]] as const;
+const LAYOUTS = [{ rows: true, columns: true }, { rows: true, columns: false }, { rows: false, columns: true }];
+
+/** All combinations of sizes, dtypes, formats, scales and layouts. */
+function* casts() {
+  for (const [m, k] of SIZES)
+    for (const dtype of ["float32", "bfloat16", "float16"] as const)
+      for (const format of ["float8_e4m3fn", "float8_e5m2"] as const)
+        for (const rowwise of [false, true]) yield* LAYOUTS.map((wanted) => ({ m, k, dtype, format, rowwise, wanted }));
+}
+
 test("float8: the kernel's codes are the reference's, in both layouts, all dtypes and scales", options, () => {
   assert.ok(operators("nbit")["float8_cast"] !== undefined);
   scope(() => {
     seedEverything(0);
-    for (const [m, k] of [[16, 16], [128, 128], [48, 272], [1040, 144]] as const)
-      for (const dtype of ["float32", "bfloat16", "float16"] as const)
-        for (const format of ["float8_e4m3fn", "float8_e5m2"] as const)
-          for (const rowwise of [false, true])
-            for (const wanted of [{ rows: true, columns: true }, { rows: true, columns: false }, { rows: false, columns: true }]) {
-              const x = randn([m, k], { device: "cuda" }).to(dtype);
-              x.select(0, 3).select(0, 5).fill_(Infinity);
-              x.select(0, 9).select(0, 2).fill_(NaN);
-              x.select(0, 0).fill_(0);
-              const finite = x.where(x.isfinite(), x.mul(0).nanToNum(0));
-              const amax: Amax = rowwise
-                ? { rows: linalg.vectorNorm(finite, Infinity, [1], true, { dtype: "float32" }), columns: linalg.vectorNorm(finite, Infinity, [0], true, { dtype: "float32" }) }
-                : { rows: linalg.vectorNorm(finite, Infinity, null, false, { dtype: "float32" }).mul(0.5), columns: null }; // some are clamped
-              const [ours, reference] = [castFloat8(x, amax, format, wanted), castReference(x, amax, format, wanted)];
-              for (const name of ["rows", "columns", "rowInverse", "columnInverse"] as const) {
-                const [a, b] = [ours[name], reference[name]];
-                if (b === null && (a === null || name.endsWith("Inverse"))) continue;
-                assert.ok(a !== null && b !== null, `${name} ${JSON.stringify(wanted)}`);
-                assert.deepEqual(a.shape, b.shape);
-                const [u, v] = [a.float().cpu(), b.float().cpu()];
-                assert.equal(u.isnan().ne(v.isnan()).sum().item(), 0, `${name}: NaN at other places`);
-                // Codes are equal; an inverse scale may differ in its last bit, as divisions on a GPU do.
-                const limit = name.endsWith("Inverse") ? 1.2e-7 * v.nanToNum(0).abs().max().item() : 0;
-                assert.ok(u.nanToNum(0).sub(v.nanToNum(0)).abs().max().item() <= limit, `${name} ${m}×${k} ${dtype} ${format} ${rowwise ? "rows" : "whole"}`);
-              }
-            }
+    for (const { m, k, dtype, format, rowwise, wanted } of casts()) {
+      const x = randn([m, k], { device: "cuda" }).to(dtype);
+      x.select(0, 3).select(0, 5).fill_(Infinity);
+      x.select(0, 9).select(0, 2).fill_(NaN);
+      x.select(0, 0).fill_(0);
+      const finite = x.where(x.isfinite(), x.mul(0).nanToNum(0));
+      const amax: Amax = rowwise
+        ? { rows: linalg.vectorNorm(finite, Infinity, [1], true, { dtype: "float32" }), columns: linalg.vectorNorm(finite, Infinity, [0], true, { dtype: "float32" }) }
+        : { rows: linalg.vectorNorm(finite, Infinity, null, false, { dtype: "float32" }).mul(0.5), columns: null }; // some are clamped
+      const [ours, reference] = [castFloat8(x, amax, format, wanted), castReference(x, amax, format, wanted)];
+      for (const name of ["rows", "columns", "rowInverse", "columnInverse"] as const) {
+        const [a, b] = [ours[name], reference[name]];
+        if (b === null && (a === null || name.endsWith("Inverse"))) continue;
+        assert.ok(a !== null && b !== null, `${name} ${JSON.stringify(wanted)}`);
+        assert.deepEqual(a.shape, b.shape);
+        const [u, v] = [a.float().cpu(), b.float().cpu()];
+        assert.equal(u.isnan().ne(v.isnan()).sum().item(), 0, `${name}: NaN at other places`);
+        // Codes are equal; an inverse scale may differ in its last bit, as divisions on a GPU do.
+        const limit = name.endsWith("Inverse") ? 1.2e-7 * v.nanToNum(0).abs().max().item() : 0;
+        assert.ok(u.nanToNum(0).sub(v.nanToNum(0)).abs().max().item() <= limit, `${name} ${m}×${k} ${dtype} ${format} ${rowwise ? "rows" : "whole"}`);
+      }
+    }
   });
 });
 

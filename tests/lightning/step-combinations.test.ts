@@ -33,6 +33,7 @@ interface Seen {
   readonly outcomes: unknown[];
 }
 
+const happens = (r: Recipe, event: Recipe["event"], i: number): boolean => r.event === event && i === EVENT;
 const BACKWARD = ["scale", "onBeforeBackward", "backward", "onAfterBackward"];
 
 /** What an attempt to step calls. */
@@ -52,19 +53,15 @@ function expected(r: Recipe): Seen {
   let overflowed = false; // in the window that is open
   let windowOpen = false;
   for (let i = 0; i < batchesOf(r); i++) {
-    const isNull = r.event === "null" && i === EVENT;
-    overflowed ||= r.event === "overflow" && i === EVENT;
+    const isNull = happens(r, "null", i);
+    overflowed ||= happens(r, "overflow", i);
     const steps = windowEndsAt(r, i) && !isNull;
     const attempt = (optimizer: number): string[] => attemptCalls(r, overflowed && optimizer === 0);
     calls.push("onAfterBatchTransfer", "callback.onTrainBatchStart", "onTrainBatchStart", "autocast on", "trainingStep");
-    if (r.manual) {
-      for (let o = 0; o < r.optimizers && !isNull; o++) calls.push(...BACKWARD, ...(steps ? attempt(o) : []));
-      calls.push("autocast off");
-    } else {
-      calls.push("autocast off");
-      if (!windowOpen) calls.push("onBeforeZeroGrad", "optimizerZeroGrad");
-      if (!isNull) calls.push(...BACKWARD, ...(steps ? attempt(0) : []));
-    }
+    const optimizers = isNull ? [] : Array.from({ length: r.manual ? r.optimizers : 1 }, (_, o) => o);
+    const backwards = optimizers.flatMap((o) => [...BACKWARD, ...(steps ? attempt(o) : [])]);
+    if (r.manual) calls.push(...backwards, "autocast off");
+    else calls.push("autocast off", ...(windowOpen ? [] : ["onBeforeZeroGrad", "optimizerZeroGrad"]), ...backwards);
     if (!isNull) windowOpen = !steps;
     if (steps) calls.push("update");
     if (!r.manual && windowEndsAt(r, i)) calls.push("lrSchedulerStep");

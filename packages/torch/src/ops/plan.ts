@@ -258,18 +258,17 @@ export function planFor(schema: Schema, tags: readonly number[], options: Readon
     const arg = schema.args[i] as Argument;
     const named = options?.get(arg.camel);
     if (position < tags.length && arg.kwarg !== true) {
-      const rest = allowVarargs && varargs === -1 && takesRest(arg, tags, position);
-      const c = rest ? REST_COST : positionalCost(schema, i, tags[position] as number);
-      if (c === Infinity || (named !== undefined && !rest)) return null;
-      cost += c;
       source.push(position);
       defaults.push(NONE);
-      if (rest) varargs = i;
-      position = rest ? tags.length : position + 1;
+      if (allowVarargs && varargs === -1 && takesRest(arg, tags, position)) {
+        cost += REST_COST;
+        varargs = i;
+        position = tags.length;
+        continue;
+      }
+      cost += named === undefined ? positionalCost(schema, i, tags[position++] as number) : Infinity;
     } else if (named !== undefined) {
-      const c = conversionCost(arg, named);
-      if (c === Infinity) return null;
-      cost += c;
+      cost += conversionCost(arg, named);
       used++;
       source.push(arg.camel);
       defaults.push(NONE);
@@ -278,11 +277,12 @@ export function planFor(schema: Schema, tags: readonly number[], options: Readon
       source.push(-1);
       defaults.push(encodeDefault(arg));
     }
+    if (cost === Infinity) return null;
   }
   if (position < tags.length) return null;
   const unused = options === null ? 0 : options.size - used;
-  if (unused > 0 && !(unused === 1 && options !== null && takesRequiresGrad(schema, options))) return null;
-  return { plan: { schema, source, defaults, varargs, requiresGrad: unused > 0, simple: simplicity(schema) }, cost };
+  const requiresGrad = unused === 1 && options !== null && takesRequiresGrad(schema, options);
+  return unused > 0 && !requiresGrad ? null : { plan: { schema, source, defaults, varargs, requiresGrad, simple: simplicity(schema) }, cost };
 }
 
 const NONE: readonly number[] = [];
