@@ -72,6 +72,7 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   #resume: StoredLoaderState | null = null;
   #epoch = 0;
 
+  // eslint-disable-next-line complexity -- every combination of options is checked here; to become a table of options
   constructor(dataset: Source<T>, options: DataLoaderOptions<T, B> = {}) {
     const fn = "DataLoader";
     atMost(fn, arguments, 2);
