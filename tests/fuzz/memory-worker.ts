@@ -13,7 +13,7 @@ import {
 } from "@nbit/torch";
 import { failAllocations } from "@nbit/torch/testing";
 import { SILENT } from "../helpers/training.js";
-import { collectGarbage } from "../leaks/collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { isPlan, PLANS, type Plan } from "./memory-plans.js";
 
 const [name = "", list = ""] = process.argv.slice(2);

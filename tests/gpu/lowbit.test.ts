@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { cuda, memory, nn, type optim, randn, scope, seedEverything, stack, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 import * as lowbit from "@nbit/lowbit";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { SILENT } from "../helpers/training.js";
-import { collectGarbage } from "../leaks/collect.js";
 import { beyond32Bits } from "../lowbit/large.js";
 
 const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { amp, autocast, GradScaler, memory, nn, ones, optim, scope, setNumThreads } from "@nbit/torch";
-import { collectGarbage } from "./collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(collectGarbage);

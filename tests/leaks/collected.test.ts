@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { native } from "@nbit/native";
 import { AutogradFunction, memory, ones, type FunctionContext, type Tensor } from "@nbit/torch";
-import { collectGarbage } from "./collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 
 const leaf = (): Tensor => ones([10], { requiresGrad: true });
 

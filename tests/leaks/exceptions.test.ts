@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AutogradFunction, keep, memory, noGrad, randn, scope, setNumThreads, tensor, type FunctionContext, type Tensor } from "@nbit/torch";
-import { collectGarbage } from "./collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 
 setNumThreads(1);
 const TIMES = 500;

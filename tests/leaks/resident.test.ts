@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { DataLoader, memory, nn, ones, optim, setNumThreads, stack, TensorDataset, trimMemory, type Tensor } from "@nbit/torch";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { UNMEASURABLE } from "../helpers/sanitized.js";
 import { QUIET } from "../helpers/training.js";
-import { collectGarbage } from "./collect.js";
 
 setNumThreads(1);
 const KIB = 1024;

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import { autocast, crossEntropyLoss, DataLoader, GradScaler, memory, nn, optim, randint, randn, scope, setNumThreads, TensorDataset, type Tensor } from "@nbit/torch";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { MEASURABLE } from "../helpers/sanitized.js";
 import { QUIET } from "../helpers/training.js";
-import { collectGarbage } from "./collect.js";
 
 setNumThreads(1); // tiny tensors
 

@@ -7,7 +7,7 @@ import { LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
 import type { Loaders, TrainerOptions } from "@nbit/lightning";
 import { BatchSampler, ChainDataset, ConcatDataset, DataLoader, Dataset, defaultCollate, Generator, IterableDataset, memory, mseLoss, nn, optim, rand, RandomSampler, randn, seedEverything, Subset, tensor, WeightedRandomSampler } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { collectGarbage } from "../leaks/collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET, SILENT } from "../helpers/training.js";
 

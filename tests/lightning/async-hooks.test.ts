@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Callback, LightningModule, Logger, MisconfigurationError, Trainer } from "@nbit/lightning";
 import type { Metrics } from "@nbit/lightning";
 import { full, memory, nn, optim, scope, seedEverything, Tensor, TensorDataset, DataLoader, randn } from "@nbit/torch";
-import { collectGarbage } from "../leaks/collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { MetricRows, QUIET } from "../helpers/training.js";
 

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { beforeEach, test } from "node:test";
-import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, LightningModule, Logger, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
-import type { Metrics, ModelCheckpointOptions, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
+import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, LightningModule, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
+import type { ModelCheckpointOptions, TrainerOptions, TrainerView } from "@nbit/lightning";
+import { manualSeed, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { Line } from "../helpers/modules.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { QUIET } from "../helpers/training.js";
+import { MetricRows, QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
@@ -15,24 +16,13 @@ beforeEach(() => void manualSeed(1)); // batches and weights are the same in eve
 const folder = temporaryFolder("callbacks");
 
 /** Logs a given value per epoch, as if it were a validation loss. */
-class Net extends LightningModule {
-  readonly layer = new nn.Linear(2, 1);
-  readonly valLosses: readonly number[];
-  constructor(valLosses: readonly number[] = []) {
+/** With losses of validation as given, one per epoch. */
+class Net extends Line {
+  constructor(readonly valLosses: readonly number[] = []) {
     super();
-    this.valLosses = valLosses;
-  }
-  override forward(x: Tensor): Tensor {
-    return this.layer.forward(x);
-  }
-  override trainingStep(batch: Tensor): Tensor {
-    return this.forward(batch).square().mean();
   }
   override validationStep(): void {
     this.log("val_loss", this.valLosses[this.currentEpoch] ?? 0, { batchSize: 1 });
-  }
-  override configureOptimizers(): unknown[] & [optim.Optimizer] {
-    return [new optim.SGD(this.parameters(), { lr: 0.1 })];
   }
 }
 
@@ -71,9 +61,9 @@ test("a metric that nobody logged is an error that lists those that are", async 
 
 test("a failing run is saved when asked for, and names of files that exist are left alone", async () => {
   class Failing extends Net {
-    override trainingStep(batch: Tensor): Tensor {
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       if (this.globalStep === 2) throw new Error("on purpose");
-      return super.trainingStep(batch);
+      return super.trainingStep(batch, batchIdx);
     }
   }
   for (let i = 0; i < 2; i++) await assert.rejects(files("failed", { saveOnException: true, filename: "x" }, { maxEpochs: 1 }, new Failing(), false), { message: "on purpose" });
@@ -112,15 +102,6 @@ test("early stopping: patience, threshold, divergence, NaN, minimum epochs", asy
   assert.equal(await run({ patience: 1 }, [1, 2, 2, 2], { minEpochs: 4 }), "4 patience");
 });
 
-class Memory extends Logger {
-  readonly name = "memory";
-  readonly version = 0;
-  readonly rows: unknown[] = [];
-  override logMetrics(metrics: Metrics, step: number): void {
-    this.rows.push([step, { ...metrics }]);
-  }
-}
-
 test("learning rates, by scheduler, class and group", async () => {
   class Scheduled extends Net {
     override configureOptimizers(): never {
@@ -130,13 +111,13 @@ test("learning rates, by scheduler, class and group", async () => {
       return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 1, 0.5), interval: "step" }]] as never;
     }
   }
-  const logger = new Memory();
+  const logger = new MetricRows();
   await new Trainer({ ...QUIET, defaultRootDir: folder, logger, logEveryNSteps: 2, maxEpochs: 1, callbacks: [new LearningRateMonitor({ logMomentum: true, logWeightDecay: true })] }).fit(new Scheduled(), { trainDataloaders: batches(4) });
   const row = (lr: number): unknown => ({
     "lr-AdamW/pg1": lr, "lr-AdamW/pg1-momentum": 0.9, "lr-AdamW/pg1-weight_decay": 0.01,
     "lr-AdamW/bias": lr / 2, "lr-AdamW/bias-momentum": 0.9, "lr-AdamW/bias-weight_decay": 0.01,
   });
-  assert.deepEqual(logger.rows, [[1, row(0.2)], [3, row(0.05)]]);
+  assert.deepEqual(logger.rows.map(({ step, metrics }) => [step, { ...metrics }]), [[1, row(0.2)], [3, row(0.05)]]);
   await assert.rejects(new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 1, callbacks: [new LearningRateMonitor()] }).fit(new Net(), { trainDataloaders: batches(1) }), { code: "ERR_LR_MONITOR" });
 });
 

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ApexPrecision, CPUAccelerator, CUDAAccelerator, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
+import { ApexPrecision, CPUAccelerator, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
 import type { Accelerator, DeviceSupport, TrainerOptions } from "@nbit/lightning";
 import { amp, device, nn, ones, optim } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { PretendedGPU } from "../helpers/pretended-gpu.js";
 import { warningsOf } from "../helpers/training.js";
 
 /** Options that the types refuse too, given as a JavaScript caller would. */
@@ -111,26 +112,13 @@ test("a TPU has bfloat16 for float16, and no float64", async () => {
   for (const name of ["32-true", "bf16-mixed", "bf16-true"] as const) assert.deepEqual(new TPUAccelerator().mapPrecision(name), { name });
 });
 
-/** A GPU that is not there, for what depends on its age alone. */
-class OldGPU extends CUDAAccelerator {
-  override missing(): null {
-    return null;
-  }
-  override deviceCount(): number {
-    return 1;
-  }
-  override device(): ReturnType<typeof device> {
-    return device("cpu");
-  }
-}
-
 test("bfloat16 on a GPU older than 8.0 is emulated, and says so", async () => {
-  const old = new OldGPU(() => [7, 5], () => "NVIDIA T4");
+  const old = new PretendedGPU(() => [7, 5], () => "NVIDIA T4");
   const warnings = await warningsOf(() => make({ accelerator: old, precision: "bf16" }));
   assert.deepEqual(warnings, [
     { code: "WARN_PRECISION_EMULATED", message: 'precision "bf16-mixed": cuda (NVIDIA T4, compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.' },
   ]);
-  assert.deepEqual(await warningsOf(() => make({ accelerator: new OldGPU(() => [8, 0]), precision: "bf16" })), []);
+  assert.deepEqual(await warningsOf(() => make({ accelerator: new PretendedGPU(() => [8, 0]), precision: "bf16" })), []);
   assert.equal(make({ accelerator: old, precision: "auto" }).precision.name, "16-mixed");
 });
 

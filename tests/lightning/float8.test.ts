@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CPUAccelerator, CUDAAccelerator, Float8Precision, LightningModule, QuantizedPrecision, Trainer, type TrainerOptions } from "@nbit/lightning";
+import { CPUAccelerator, Float8Precision, LightningModule, QuantizedPrecision, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { FLOAT8_RECIPES, Float8Linear, withFloat8Histories, type Float8RecipeName } from "@nbit/lowbit";
-import { device, memory, nn, optim, randn, seedEverything, setNumThreads, zeros, type Tensor } from "@nbit/torch";
+import { memory, nn, optim, randn, seedEverything, setNumThreads, zeros, type Tensor } from "@nbit/torch";
+import { PretendedGPU } from "../helpers/pretended-gpu.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET, warningsOf } from "../helpers/training.js";
 
@@ -37,17 +38,6 @@ const batches = (n = 20): Tensor[] => {
 };
 
 test('precision "float8" says at construction what the device does with float8, once', async () => {
-  class Gpu extends CUDAAccelerator {
-    override missing(): null {
-      return null;
-    }
-    override deviceCount(): number {
-      return 1;
-    }
-    override device(): ReturnType<typeof device> {
-      return device("cpu");
-    }
-  }
   class Cpu extends CPUAccelerator {
     override support(): ReturnType<CPUAccelerator["support"]> {
       return { float16: false, bfloat16: true, float8: false, description: "test" };
@@ -55,8 +45,8 @@ test('precision "float8" says at construction what the device does with float8, 
   }
   const warnings = await warningsOf(() => {
     for (let i = 0; i < 2; i++) new Trainer({ ...QUIET, accelerator: new Cpu(), precision: "float8" });
-    new Trainer({ ...QUIET, accelerator: new Gpu(() => [8, 0]), plugins: new Float8Precision({ precision: "float8-float16" }) });
-    new Trainer({ ...QUIET, accelerator: new Gpu(() => [9, 0]), precision: "float8" });
+    new Trainer({ ...QUIET, accelerator: new PretendedGPU(() => [8, 0]), plugins: new Float8Precision({ precision: "float8-float16" }) });
+    new Trainer({ ...QUIET, accelerator: new PretendedGPU(() => [9, 0]), precision: "float8" });
   });
   assert.deepEqual(warnings, [
     { code: "WARN_PRECISION_EMULATED", message: 'precision "float8": float8 products run on the CPU for correctness (test). Their numbers are right, their speed is not; precision: "bf16-true" is faster here.' },

@@ -6,8 +6,8 @@ import { ApexPrecision, DoublePrecision, FullPrecision, HalfPrecision, Lightning
 import type { Explanation, Precision } from "@nbit/lightning";
 import { isTensor, manualSeed, memory, nn, optim, randn, relu, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { QUIET } from "../helpers/training.js";
-import { collectGarbage } from "../leaks/collect.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1));

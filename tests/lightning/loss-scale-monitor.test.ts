@@ -4,7 +4,7 @@ import { LightningModule, LossScaleMonitor, ProgressBar, Trainer } from "@nbit/l
 import type { TrainerOptions } from "@nbit/lightning";
 import { nn, optim, randn, seedEverything, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { MetricRows, QUIET } from "../helpers/training.js";
+import { MetricRows, QUIET, warningsOf } from "../helpers/training.js";
 
 setNumThreads(1);
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1, precision: 16, logEveryNSteps: 2 };
@@ -61,13 +61,9 @@ test("a clean run notes nothing, and a precision without a scaler logs nothing",
 
 test("it warns once when the scale gets low", async () => {
   seedEverything(0);
-  const warnings: string[] = [];
-  const listen = (w: Error & { code?: string }): void => void (w.code === "WARN_LOSS_SCALE_LOW" && warnings.push(w.message));
-  process.on("warning", listen);
   const monitor = new LossScaleMonitor({ warnBelow: 65536 });
-  await new Trainer({ ...OPTIONS, callbacks: monitor }).fit(new Net([1, 2]), { trainDataloaders: batches(6) });
-  await new Promise((resolve) => setImmediate(resolve));
-  process.off("warning", listen);
+  const given = await warningsOf(() => new Trainer({ ...OPTIONS, callbacks: monitor }).fit(new Net([1, 2]), { trainDataloaders: batches(6) }));
+  const warnings = given.filter((w) => w.code === "WARN_LOSS_SCALE_LOW").map((w) => w.message);
   assert.deepEqual(warnings, ['LossScaleMonitor: the loss scale fell to 32768; gradients overflow in second.weight. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".']);
   assert.throws(() => new LossScaleMonitor({ warnBelow: -1 }), { message: "LossScaleMonitor: expected warnBelow to be a number ≥ 0. Received: -1." });
 });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { beforeEach, test } from "node:test";
-import { EarlyStopping, LightningModule, Logger, readCheckpoint, Trainer } from "@nbit/lightning";
+import { EarlyStopping, Logger, readCheckpoint, Trainer } from "@nbit/lightning";
 import type { LogOptions, LogValue, Metrics, TrainerOptions } from "@nbit/lightning";
-import { manualSeed, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
+import { manualSeed, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { Line } from "../helpers/modules.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET } from "../helpers/training.js";
 
@@ -28,25 +29,12 @@ class Memory extends Logger {
   }
 }
 
-class Net extends LightningModule {
-  readonly layer = new nn.Linear(2, 1);
-  override forward(x: Tensor): Tensor {
-    return this.layer.forward(x);
-  }
-  override trainingStep(batch: Tensor, _batchIdx: number): Tensor {
-    return this.forward(batch).square().mean();
-  }
-  override configureOptimizers() {
-    return new optim.SGD(this.parameters(), { lr: 0.1 });
-  }
-}
-
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const batches = (sizes: readonly number[]): Tensor[] => sizes.map((n) => randn([n, 2]));
 
 test("step and epoch values, weighted means, names and the loggers' steps", async () => {
-  class Logged extends Net {
-    override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+  class Logged extends Line {
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       this.log("both", batchIdx, { onStep: true, onEpoch: true, progBar: true });
       this.log("tens", batchIdx * 10);
       this.log("sum", 1, { onStep: false, onEpoch: true, reduceFx: "sum" });
@@ -88,7 +76,7 @@ test("step and epoch values, weighted means, names and the loggers' steps", asyn
 });
 
 test("several loaders have their own names and results", async () => {
-  class Logged extends Net {
+  class Logged extends Line {
     override testStep(batch: Tensor, _batchIdx: number, dataloaderIdx: number): void {
       this.log("acc", dataloaderIdx + 1);
       this.forward(batch);
@@ -103,8 +91,8 @@ test("several loaders have their own names and results", async () => {
 test("sums are float32, or float64 for float64 values", async () => {
   const values = [0.1, 0.2, 0.3];
   for (const dtype of ["float32", "float64"] as const) {
-    class Logged extends Net {
-      override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+    class Logged extends Line {
+      override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
         this.log("x", tensor(values[batchIdx] ?? 0, { dtype }), { onStep: false, onEpoch: true, batchSize: 3 });
         return super.trainingStep(batch, batchIdx);
       }
@@ -122,9 +110,9 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
   const numbers = [0.1, 1 / 3, 16777217.25];
   const integers = [16777217, 2 ** 40 + 1, 3];
   const path = join(temporaryFolder("metrics"), "m.ckpt");
-  class Logged extends Net {
+  class Logged extends Line {
     readonly seen: unknown[] = [];
-    override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+    override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       const number = numbers[batchIdx] ?? 0;
       this.log("number", number, { onStep: true, onEpoch: true, batchSize: 7, progBar: true });
       this.log("int", tensor(integers[batchIdx] ?? 0, { dtype: "int64" }), { onStep: true, onEpoch: true, reduceFx: "sum" });
@@ -154,7 +142,7 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
 });
 
 test("what a monitor compares is what was logged", async () => {
-  class Logged extends Net {
+  class Logged extends Line {
     override onTrainEpochEnd(): void {
       this.log("score", 1 + this.currentEpoch * 1e-12);
     }
@@ -164,10 +152,10 @@ test("what a monitor compares is what was logged", async () => {
   assert.deepEqual([stop.bestScore, stop.waitCount], [1 + 4e-12, 0]);
 });
 
-function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd", code: string, message: RegExp, log: (net: Net) => void): void {
+function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd", code: string, message: RegExp, log: (net: Line) => void): void {
   test(`log refuses ${name}`, async () => {
-    class Logged extends Net {
-      override trainingStep(batch: Tensor, batchIdx: number): Tensor {
+    class Logged extends Line {
+      override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
         if (hook === "trainingStep") log(this);
         return super.trainingStep(batch, batchIdx);
       }
@@ -184,7 +172,7 @@ function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpo
   });
 }
 
-const call = (name: string, value: LogValue, options?: LogOptions) => (net: Net) => net.log(name, value, options);
+const call = (name: string, value: LogValue, options?: LogOptions) => (net: Line) => net.log(name, value, options);
 failing("a value with several elements", "trainingStep", "ERR_LOG_VALUE", /^log: expected value of "x" to have one element\. Received: Tensor float32 \[2\]/, (net) => net.log("x", randn([2])));
 failing("other options in a later call", "trainingStep", "ERR_LOG_OPTIONS", /the same options in every call for "x" in trainingStep/, (net) => {
   net.log("x", 1);

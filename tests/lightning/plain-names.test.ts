@@ -7,7 +7,7 @@ import { readRunLog, renderPrecisionReport, renderReport } from "@nbit/dashboard
 import { CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, ModelSummary, PrecisionLint, PrecisionReport, ProgressBar, RunLog, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, loadSafetensors, nn, ones, optim, saveSafetensors, TensorDataset, zeros, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { QUIET } from "../helpers/training.js";
+import { QUIET, warningsOf } from "../helpers/training.js";
 
 const folder = temporaryFolder("names");
 
@@ -68,18 +68,12 @@ async function printed(work: () => Promise<unknown>): Promise<string> {
     text += `${values.map(String).join(" ")}\n`;
   };
   Object.assign(console, { log: take, error: take });
-  const warned = (warning: Error): void => {
-    text += `${warning.message}\n`;
-  };
-  process.on("warning", warned);
   try {
-    await work();
-    await new Promise((resolve) => setImmediate(resolve));
+    const warnings = await warningsOf(work);
+    return text + warnings.map((w) => `${w.message}\n`).join("");
   } finally {
-    process.removeListener("warning", warned);
     Object.assign(console, { log, error });
   }
-  return text;
 }
 
 test("bars, summaries and reports in a terminal", async () => {

@@ -4,7 +4,7 @@ import { LightningModule, PrecisionSearch, recommend, SearchResult } from "@nbit
 import type { SearchRow } from "@nbit/lightning";
 import { crossEntropyLoss, getRngState, memory, nn, optim, randint, randn, seedEverything, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { collectGarbage } from "../leaks/collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 
 setNumThreads(1);
 

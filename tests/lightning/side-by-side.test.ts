@@ -4,20 +4,14 @@ import { test } from "node:test";
 import { setImmediate as pause } from "node:timers/promises";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import { isGradEnabled, manualSeed, nn, ones, optim, type Tensor } from "@nbit/torch";
+import { Line } from "../helpers/modules.js";
 import { QUIET } from "../helpers/training.js";
 
-class Line extends LightningModule {
-  readonly layer = new nn.Linear(2, 1);
+class Validated extends Line {
   readonly recorded: boolean[] = [];
-  override trainingStep(x: Tensor): Tensor {
-    return this.layer.forward(x).square().mean();
-  }
   override validationStep(x: Tensor): void {
     this.recorded.push(isGradEnabled());
-    this.log("val", this.layer.forward(x).square().mean());
-  }
-  override configureOptimizers(): optim.Optimizer {
-    return new optim.SGD(this.parameters(), { lr: 0.1 });
+    this.log("val", this.forward(x).square().mean());
   }
 }
 
@@ -28,7 +22,7 @@ function gate(): { readonly open: () => void; readonly passed: Promise<void> } {
 }
 
 /** A validation that waits at its start, until it is let go. */
-function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; readonly done: Promise<unknown>; readonly module: Line } {
+function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; readonly done: Promise<unknown>; readonly module: Validated } {
   const begun = gate();
   const going = gate();
   const callback = new Callback();
@@ -36,7 +30,7 @@ function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; 
     begun.open();
     await going.passed;
   };
-  const module = new Line();
+  const module = new Validated();
   const done = new Trainer({ ...QUIET, inferenceMode: false, callbacks: [callback] }).validate(module, { dataloaders: [ones([1, 2])] });
   return { begun: begun.passed, goOn: going.open, done, module };
 }
@@ -44,7 +38,7 @@ function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; 
 test("a fit learns while another run validates", async () => {
   const validation = waiting();
   await validation.begun;
-  const module = new Line();
+  const module = new Validated();
   const before = module.layer.weight.tolist();
   try {
     await new Trainer({ ...QUIET, maxEpochs: 2 }).fit(module, { trainDataloaders: [ones([1, 2])], valDataloaders: [ones([1, 2])] });

@@ -1,26 +1,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Callback, LightningModule, LightningOptimizer, MixedPrecision, Trainer } from "@nbit/lightning";
+import { Callback, LightningOptimizer, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { DataLoader, getDefaultDtype, isGradEnabled, manualSeed, memory, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { Line } from "../helpers/modules.js";
 import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
-
-class Net extends LightningModule {
-  readonly layer = new nn.Linear(2, 1);
-  override forward(x: Tensor): Tensor {
-    return this.layer.forward(x);
-  }
-  override trainingStep(batch: Tensor, _batchIdx: number): Tensor | null {
-    return this.forward(batch).float().square().mean();
-  }
-  override configureOptimizers(): unknown[] & [optim.Optimizer] {
-    return [new optim.SGD(this.parameters(), { lr: 0.1 })];
-  }
-}
 
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([4, 2]));
@@ -28,7 +16,7 @@ const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([
 /** When validation ran, as epoch.batch. */
 async function validations(options: TrainerOptions, loader: Iterable<unknown> = batches(6)): Promise<string[]> {
   const seen: string[] = [];
-  class Validated extends Net {
+  class Validated extends Line {
     override validationStep(batch: Tensor): void {
       this.forward(batch);
     }
@@ -64,7 +52,7 @@ test("when validation runs", async () => {
 test("limits, steps and epochs", async () => {
   const run = async (options: TrainerOptions): Promise<number[]> => {
     const trainer = new Trainer({ ...OPTIONS, ...options });
-    await trainer.fit(new Net(), { trainDataloaders: batches(10) });
+    await trainer.fit(new Line(), { trainDataloaders: batches(10) });
     return [trainer.currentEpoch, trainer.globalStep];
   };
   assert.deepEqual(await run({ maxEpochs: 2 }), [2, 20]);
@@ -80,7 +68,7 @@ test("limits, steps and epochs", async () => {
 
 test("gradients that a null at a window's end left over are stepped with later", async () => {
   const gradients: number[] = [];
-  class Skipping extends Net {
+  class Skipping extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
       return i === 1 ? null : this.layer.weight.sum().mul(i + 1).add(this.forward(batch).mul(0).sum());
     }
@@ -97,7 +85,7 @@ test("gradients that a null at a window's end left over are stepped with later",
 
 test("schedulers advance on a skipped step, or hold", async () => {
   for (const onSkippedStep of ["advance", "hold"] as const) {
-    class Scheduled extends Net {
+    class Scheduled extends Line {
       override trainingStep(batch: Tensor, i: number): Tensor | null {
         const loss = super.trainingStep(batch, i);
         return i === 1 ? (loss?.mul(Infinity) ?? null) : loss;
@@ -115,7 +103,7 @@ test("schedulers advance on a skipped step, or hold", async () => {
 });
 
 test("the scale's floor names the parameters", async () => {
-  class Broken extends Net {
+  class Broken extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
       return super.trainingStep(batch, i)?.mul(NaN) ?? null;
     }
@@ -126,7 +114,7 @@ test("the scale's floor names the parameters", async () => {
 
 test("optimizerStep may be overridden, and must call its closure", async () => {
   const order: string[] = [];
-  class Warm extends Net {
+  class Warm extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
       order.push("forward");
       return super.trainingStep(batch, i);
@@ -146,7 +134,7 @@ test("optimizerStep may be overridden, and must call its closure", async () => {
 });
 
 test("manual optimization: toggling, clipping true gradients, what is not allowed", async () => {
-  class Manual extends Net {
+  class Manual extends Line {
     readonly other = new nn.Linear(2, 1);
     override automaticOptimization = false;
     norms: number[] = [];
@@ -177,7 +165,7 @@ test("manual optimization: toggling, clipping true gradients, what is not allowe
 
   await assert.rejects(new Trainer({ ...OPTIONS, accumulateGradBatches: 2 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
   await assert.rejects(new Trainer({ ...OPTIONS, gradientClipVal: 1 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
-  class Automatic extends Net {
+  class Automatic extends Line {
     override configureOptimizers(): never {
       return [new optim.SGD(this.parameters()), new optim.SGD(this.parameters())] as never;
     }
@@ -187,7 +175,7 @@ test("manual optimization: toggling, clipping true gradients, what is not allowe
 
 test("a failure inside a step leaves modes, default dtype and the trainer in order", async () => {
   for (const precision of [32, "bf16-true", "bf16"] as const) {
-    class Failing extends Net {
+    class Failing extends Line {
       override trainingStep(batch: Tensor, i: number): Tensor | null {
         if (i === 1) throw new RangeError("on purpose");
         return super.trainingStep(batch, i);
@@ -215,7 +203,7 @@ test("a failure inside a step leaves modes, default dtype and the trainer in ord
 });
 
 test("a step method that returns a promise is an error that says why", async () => {
-  class Asynchronous extends Net {
+  class Asynchronous extends Line {
     override trainingStep(batch: Tensor, i: number): never {
       return Promise.resolve(super.trainingStep(batch, i)) as never;
     }
@@ -232,7 +220,7 @@ test("a step method that returns a promise is an error that says why", async () 
 
 test("asynchronous loaders, and batches of any shape", async () => {
   const seen: string[] = [];
-  class Shapes extends Net {
+  class Shapes extends Line {
     override trainingStep(batch: unknown, i: number): Tensor | null {
       const { x, rest } = batch as { x: Tensor; rest: [Map<string, Tensor>, string] };
       seen.push(`${x.dtype} ${rest[0].get("y")?.dtype} ${rest[1]} ${this.trainer.numTrainingBatches} ${this.trainer.isLastBatch}`);
@@ -251,7 +239,7 @@ test("asynchronous loaders, and batches of any shape", async () => {
 
 test("ten thousand steps hold no more tensors than ten", async () => {
   const counts: number[] = [];
-  class Counted extends Net {
+  class Counted extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
       if (i === 10 || i === 9_999) counts.push(memory().unreleased);
       const loss = super.trainingStep(batch, i);

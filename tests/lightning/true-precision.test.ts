@@ -5,25 +5,14 @@ import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, seedEverything, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { full, getDefaultDtype, isTensor, nn, ones, optim, randn, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { QUIET } from "../helpers/training.js";
+import { QUIET, warningsOf } from "../helpers/training.js";
 
 setNumThreads(1); // tiny tensors
 
 const folder = temporaryFolder("true");
 
-/** Warnings with a code, given while `fn` runs. */
-async function warnings(code: string, fn: () => Promise<void>): Promise<string[]> {
-  const seen: string[] = [];
-  const listen = (w: Error & { code?: string }): void => void (w.code === code && seen.push(w.message));
-  process.on("warning", listen);
-  try {
-    await fn();
-    await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    process.off("warning", listen);
-  }
-  return seen;
-}
+/** Messages of the warnings with a code that are given while `run` runs. */
+const warnings = async (code: string, run: () => unknown): Promise<string[]> => (await warningsOf(run)).filter((w) => w.code === code).map((w) => w.message);
 
 class Probe extends LightningModule {
   readonly layer = new nn.Linear(4, 4);
@@ -188,12 +177,12 @@ test("an eps that is 0 in float16 is a warning when fit starts, with the fix; on
 
 test("updates that vanish for most weights are a warning, once", async () => {
   const code = "WARN_UPDATES_VANISH";
-  const plain = await warnings(code, () => train("bf16-true", (p) => new optim.AdamW(p, { lr: 1e-3 })).then(() => undefined));
+  const plain = await warnings(code, () => train("bf16-true", (p) => new optim.AdamW(p, { lr: 1e-3 })));
   assert.equal(plain.length, 1);
   assert.match(plain[0] ?? "", /^AdamW: at step 2 most bfloat16 weights did not change although their gradients are not 0: updates are below the spacing of bfloat16's numbers, and training stalls\. Use new AdamW\(params, \{ rounding: "kahan" \}\) or "stochastic", a larger learning rate, or precision "bf16", whose weights are float32\.$/);
-  for (const quiet of [(p: Tensor[]) => new optim.AdamW(p, { lr: 1e-3, rounding: "kahan" }), (p: Tensor[]) => new optim.AdamW(p, { lr: 0.1 })]) assert.deepEqual(await warnings(code, () => train("bf16-true", quiet).then(() => undefined)), []);
-  assert.deepEqual(await warnings(code, () => train(32, (p) => new optim.AdamW(p, { lr: 1e-9 })).then(() => undefined)), []);
+  for (const quiet of [(p: Tensor[]) => new optim.AdamW(p, { lr: 1e-3, rounding: "kahan" }), (p: Tensor[]) => new optim.AdamW(p, { lr: 0.1 })]) assert.deepEqual(await warnings(code, () => train("bf16-true", quiet)), []);
+  assert.deepEqual(await warnings(code, () => train(32, (p) => new optim.AdamW(p, { lr: 1e-9 }))), []);
   const half: DType = "float16";
-  const tiny = await warnings(code, () => train("16-true", (p) => new optim.SGD(p, { lr: 1e-5 })).then(() => undefined));
+  const tiny = await warnings(code, () => train("16-true", (p) => new optim.SGD(p, { lr: 1e-5 })));
   assert.match(tiny[0] ?? "", new RegExp(`most ${half} weights .* precision 16, whose`));
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { addLora, dequantizeWeight, fp4Map, loadLoraStateDict, loraStateDict, LoRALinear, nf4Map, QuantizedLinear, quantizedBytes, quantizeWeight, quantizeWeights, WEIGHT_FORMATS, weightMemory } from "@nbit/lowbit";
 import { keep, memory, nn, optim, packState, randn, scope, seedEverything, setNumThreads, tensor, unpackState, zeros, type Tensor } from "@nbit/torch";
-import { collectGarbage } from "../leaks/collect.js";
+import { collectGarbage } from "../helpers/collect-garbage.js";
 import { BODIES, Block } from "./quantized-bodies.js";
 
 setNumThreads(1);

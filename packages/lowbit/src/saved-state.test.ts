@@ -1,8 +1,8 @@
 /** Saved states of every family and format: going on from one is going through, and 8 and 32 bits become each other. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dequantizeBlockwise, FAMILIES, LowBitOptimizer, type FormatName, type LowBitOptions } from "@nbit/lowbit";
 import { full, isTensor, nn, packState, randn, scope, seedEverything, unpackState, zeros, type optim, type Tensor } from "@nbit/torch";
+import { dequantizeBlockwise, FAMILIES, LowBitOptimizer, type FormatName, type LowBitOptions } from "./index.js";
 
 type FamilyName = keyof typeof FAMILIES;
 const FAMILY_NAMES = Object.keys(FAMILIES) as FamilyName[];

@@ -1,9 +1,9 @@
 /** 16-bit parameters that do not lose small updates, stepped by optimizers whose state is in few bits. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import * as lowbit from "@nbit/lowbit";
-import type { LowBitOptimizer } from "@nbit/lowbit";
 import { full, isTensor, manualSeed, memory, nn, packState, randn, scope, unpackState, type optim, type DType, type Tensor } from "@nbit/torch";
+import * as lowbit from "./index.js";
+import type { LowBitOptimizer } from "./index.js";
 
 type Make = (params: Tensor[], rounding: optim.Rounding) => LowBitOptimizer;
 const OPTIMIZERS: readonly (readonly [string, Make])[] = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { disableCasts, floatFunction, halfFunction, initialize, o1Rules, promoteFunction, registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "@nbit/apex";
 import { amp as native, aten, isTensor, nn, ones, randn, scope, setNumThreads, tensor, type Tensor } from "@nbit/torch";
+import { disableCasts, floatFunction, halfFunction, initialize, o1Rules, promoteFunction, registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "./index.js";
 
 setNumThreads(1); // tiny tensors
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ampOf, initialize, type OptLevel } from "@nbit/apex";
 import { memory, nn, optim, randn, scope, seedEverything, setNumThreads, type Tensor, tensor } from "@nbit/torch";
+import { ampOf, initialize, type OptLevel } from "./index.js";
 
 setNumThreads(1); // tiny tensors
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { initialize, type OptLevel } from "@nbit/apex";
 import { nn, optim, ones, relu, scope, seedEverything, setNumThreads, type Tensor, tensor } from "@nbit/torch";
+import { initialize, type OptLevel } from "./index.js";
 
 setNumThreads(1); // tiny tensors
 

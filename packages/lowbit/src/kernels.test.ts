@@ -1,9 +1,9 @@
 /** The tables of kernels that this processor can run, one after the other: all give the codes of the plain reference. The other tests run on the fastest alone. */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import * as lowbit from "@nbit/lowbit";
-import { Adagrad8bit, AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, type LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "@nbit/lowbit";
 import { nn, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
+import * as lowbit from "./index.js";
+import { Adagrad8bit, AdamW8bit, dynamicMap, dynamicMap4, FORMATS, linearMap, type LowBitOptimizer, quantizeBlockwise, SGD8bit, type FormatName } from "./index.js";
 
 function operator(name: string): (...args: readonly unknown[]) => unknown {
   const found = operators("nbit")[name];

@@ -6,9 +6,9 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import * as lowbit from "@nbit/lowbit";
-import type { LowBitOptimizer } from "@nbit/lowbit";
 import { empty, keep, nn, randn, scope, seedEverything, setNumThreads, zeros, type DType, type Tensor } from "@nbit/torch";
+import * as lowbit from "./index.js";
+import type { LowBitOptimizer } from "./index.js";
 
 setNumThreads(1); // the same work on any machine
 type Make = (p: Tensor) => LowBitOptimizer;

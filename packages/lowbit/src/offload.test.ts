@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { randn, seedEverything, type Tensor } from "@nbit/torch";
-import { AdamW8bit } from "@nbit/lowbit";
+import { AdamW8bit } from "./index.js";
 
 test("offload on the CPU changes nothing, and says so once", async () => {
   seedEverything(31);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName, type Quantized } from "@nbit/lowbit";
 import { cat, memory, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
+import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName, type Quantized } from "./index.js";
 
 test("the dynamic maps", () => {
   const signed = dynamicMap(true);

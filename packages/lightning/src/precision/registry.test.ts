@@ -1,8 +1,8 @@
 /** Spellings that belong to a plugin from elsewhere: what the Trainer does with and without it. A process of its own, since it changes the registry. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FullPrecision, HalfPrecision, MisconfigurationError, registerAmpBackend, registerPrecision, Trainer } from "@nbit/lightning";
-import type { PrecisionName, PrecisionRequest } from "@nbit/lightning";
+import { FullPrecision, HalfPrecision, MisconfigurationError, registerAmpBackend, registerPrecision, Trainer } from "../index.js";
+import type { PrecisionName, PrecisionRequest } from "../index.js";
 
 const NAMES = ["float8", "float8-float16"] as const;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { castFloat8, castReference, convertToFloat8, emulated, FLOAT8_RECIPES, Float8Linear, float8Support, scaledMm, amaxOf, type Float8RecipeName } from "@nbit/lowbit";
 import { autocast, device, finfo, keep, linalg, memory, nn, noGrad, optim, randn, scope, seedEverything, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
+import { castFloat8, castReference, convertToFloat8, emulated, FLOAT8_RECIPES, Float8Linear, float8Support, scaledMm, amaxOf, type Float8RecipeName } from "../index.js";
 
 setNumThreads(1);
 const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
