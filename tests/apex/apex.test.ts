@@ -22,7 +22,7 @@ class Net extends nn.Module {
 }
 const dtypes = (m: nn.Module): Record<string, string> => Object.fromEntries([...m.stateDict()].filter(([k]) => !k.includes("num_batches")).map(([k, t]) => [k, t.dtype]));
 
-test("the table of levels", () => {
+test("the levels have APEX's properties", () => {
   const table = (level: OptLevel): unknown[] => {
     const p = resolveOptLevel(level);
     return [p.castModelType, p.patchTorchFunctions, p.keepBatchnormFp32, p.masterWeights, p.lossScale];
@@ -38,7 +38,7 @@ test("the table of levels", () => {
   assert.equal(resolveOptLevel("O1", { castModelType: "float32" }).castModelType, null);
 });
 
-test("overrides that contradict a level", () => {
+test("overrides that contradict a level are refused", () => {
   assert.throws(() => resolveOptLevel("02"), /optLevel to be one of O0, O1, O2, O3\. Received: "02"\. The letter O, not a zero\./);
   assert.throws(() => resolveOptLevel("O1", { castModelType: "float16" }), /no castModelType with O1/);
   assert.throws(() => resolveOptLevel("O1", { keepBatchnormFp32: true }), /no keepBatchnormFp32 with O1/);
@@ -100,7 +100,7 @@ test("O3: everything in float16, also BatchNorm", () => {
   assert.equal(net.forward(randn([4, 8])).dtype, "float32");
 });
 
-test("masters learn what float16 weights would round away", () => {
+test("float32 masters keep updates that float16 weights would round away", () => {
   const run = (optLevel: OptLevel): number => {
     const net = new nn.Linear(1, 1, { bias: false });
     nn.init.ones_(net.weight);
@@ -137,7 +137,7 @@ test("an overflow skips the step, halves the scale, and leaves weights and state
   assert.notEqual(weights(), first);
 });
 
-test("the loss scaler: window, floor, ceiling, static", () => {
+test("the loss scaler grows after its window, stays within its limits, and can be static", () => {
   const s = new LossScaler("dynamic", { scaleWindow: 2, minLossScale: 2 ** 15, maxLossScale: 2 ** 17 });
   assert.equal(s.lossScale, 65536);
   const trace = [false, false, false, false, true, true, true, false, false].map((overflow) => [s.update(overflow), s.lossScale]);
@@ -165,7 +165,7 @@ test("several losses have their own scales; gradients of several backward passes
   assert.throws(() => a.scaleLoss(x, optimizer, () => undefined, { lossId: 2 }), /lossId below numLosses/);
 });
 
-test("misuse", () => {
+test("misuse of initialize and scaleLoss is an error", () => {
   const net = new nn.Linear(2, 1);
   const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
   const other = new optim.SGD(new nn.Linear(2, 1).parameters(), { lr: 0.1 });

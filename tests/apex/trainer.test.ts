@@ -94,7 +94,7 @@ test("validation, a second fit and another Trainer begin from the masters, not f
   assert.notEqual(ampOf(model), amp);
 });
 
-test("overrides reach the Trainer through the plugin; dtypes say so", async () => {
+test("overrides of the plugin change the dtypes of a run", async () => {
   const { precision: _precision, ampBackend: _backend, ...rest } = OPTIONS;
   const plugin = new ApexPrecision({ optLevel: "O2", lossScale: 128, keepBatchnormFp32: false, masterWeights: false });
   assert.deepEqual(plugin.dtypes, { parameters: "float16", compute: "float16", gradients: "float16", optimizerState: "float16", checkpoint: "float16" });
@@ -153,7 +153,7 @@ async function accuracy(ampLevel: OptLevel | null, makeOptimizer: (params: reado
 
 const adamW = (params: readonly Tensor[]): optim.Optimizer => new optim.AdamW(params, { lr: 3e-3 });
 
-test("MNIST: O0 is float32's run, O1 and O2 reach its accuracy; O3 loses Adam, and small steps", async () => {
+test("MNIST: O0 equals float32, O1 and O2 reach its accuracy, O3 fails at Adam's default eps and loses small steps", async () => {
   const full = await accuracy(null, adamW);
   assert.ok(full > 0.85, `float32: ${full}`);
   assert.equal(await accuracy("O0", adamW), full);

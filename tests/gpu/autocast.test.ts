@@ -49,7 +49,7 @@ function dtypesOf(call: Call, key: string): string[] | "error" | "refused" {
   });
 }
 
-test("the fixture covers the engine's whole table", options, () => {
+test("the fixture covers libtorch's whole autocast table", options, () => {
   assert.ok(fixture.calls.length > 100);
   const covered = new Set(fixture.calls.map((call) => call.op));
   for (const name of amp.policyTable("cuda").keys()) assert.ok(covered.has(name), `${name} is in the table, but not in the fixture: run make_fixture.py`);

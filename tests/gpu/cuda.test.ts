@@ -79,7 +79,7 @@ test("streams run beside each other; events order them; memory in use elsewhere 
   assert.throws(() => new cuda.Event().record().elapsedTime(end), { name: "TorchError" });
 });
 
-test("memory statistics add up, and peaks start anew", options, () => {
+test("memory statistics add up, and peaks can be reset", options, () => {
   cuda.emptyCache();
   cuda.resetPeakMemoryStats();
   const before = cuda.memoryAllocated();

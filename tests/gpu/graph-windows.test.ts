@@ -101,7 +101,7 @@ class Outcomes extends Callback {
     this.seen.push({ made: [stepped, skipped, lossScale], norm: gradNorm });
   }
 }
-test("every replayed batch tells of its own step", options, async () => {
+test("every replayed batch has the outcome of its own step", options, async () => {
   for (const accumulateGradBatches of [1, 2]) {
     const [eager, graph] = [new Outcomes(), new Outcomes()];
     const settings: TrainerOptions = { precision: 16, accumulateGradBatches, gradientClipVal: 0.1 };
@@ -134,7 +134,7 @@ class Meddler extends Callback {
     if (batchIdx % 4 === 3) module.zeroGrad(); // as validation does
   }
 }
-test("gradients that are taken away between batches are linked again, as zeros", options, async () => {
+test("gradients removed between batches are linked again, as zeros", options, async () => {
   const settings: TrainerOptions = { accumulateGradBatches: 4, callbacks: new Meddler() };
   const eager = await train(() => new Line(), rows(24), settings);
   const graph = await train(() => new Line(), rows(24), { ...settings, cudaGraph: true });
@@ -151,7 +151,7 @@ for (const precision of ["16-mixed", "bf16-mixed"] as const)
     assert.equal(graph.trainer.replayedBatches, replays(4, LENGTH, EPOCHS));
   });
 
-test("another number of batches to a step is recorded anew, and says so", options, async () => {
+test("another number of batches to a step is recorded again, with a warning", options, async () => {
   const settings = (): TrainerOptions => ({ callbacks: new GradientAccumulationScheduler({ 0: 1, 1: 4, 3: 2 }), maxEpochs: 5, maxSteps: -1 });
   const eager = await train(() => new Line(), rows(8), settings());
   let graph: Training | null = null;

@@ -158,7 +158,7 @@ test("a second moment above zero keeps a code above zero", options, () => {
   assert.ok(p.detach().abs().max().item() < 0.01, "no element flies away");
 });
 
-test("a lowest code that stands for more than zero is kept", options, () => {
+test("code 0 is kept where it stands for more than zero", options, () => {
   // Adam4bit's second moment counts sixteenths of the largest from code 0 on: lifted to code 1 its small ones would come back doubled.
   const p = zeros([8192], { device: "cuda" }).requiresGrad_();
   const g = zeros([8192], { device: "cuda" }).add(1e-3);

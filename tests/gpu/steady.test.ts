@@ -61,7 +61,7 @@ const cases: readonly (readonly [string, TrainerOptions])[] = [
 ];
 
 for (const [name, settings] of cases)
-  test(`in the Trainer a steady step waits for nothing; loss, scale and metrics are read where loggers are due: ${name}`, options, async () => {
+  test(`a steady step of the Trainer does not synchronize; loss, scale and metrics are read at log steps: ${name}`, options, async () => {
     const guard = new NoWaiting(40);
     const recorder = new Recorder();
     const { losses, trainer } = await train(() => new Scheduled(), SmallGpt.batches(40), { ...settings, callbacks: [guard], logger: recorder, logEveryNSteps: EVERY });

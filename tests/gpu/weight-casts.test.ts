@@ -49,7 +49,7 @@ class Silent extends Logger {
   readonly version = 0;
   override logMetrics(): void {}
 }
-test("memory at log steps, of eager steps and of replays, and nobody waits for it", options, async () => {
+test("memory is logged at log steps, of eager steps and of replays, without synchronization", options, async () => {
   for (const cudaGraph of [false, true]) {
     const monitor = new DeviceStatsMonitor();
     await train(() => new SmallGpt(), SmallGpt.batches(20), { precision: "bf16", cudaGraph, callbacks: [monitor], logger: new Silent(), logEveryNSteps: 5 });

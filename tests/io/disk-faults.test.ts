@@ -48,7 +48,7 @@ function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" });
 }
 
-test("a checkpoint is the old one or the new one", async () => {
+test("after a disk fault a checkpoint is the old one or the new one", async () => {
   const states = { old: { a: ones([3]), n: 1 }, new: { a: zeros([1_500_000]), b: ones([2]), n: 2 } };
   await eachFault(
     (folder) => {
@@ -66,7 +66,7 @@ test("a checkpoint is the old one or the new one", async () => {
 });
 
 const RUN: Run = parseRunLog('{"type":"run","format":1,"name":"a","precision":"32-true"}\n');
-test("a report is the old one or the new one", async () => {
+test("after a disk fault a report is the old one or the new one", async () => {
   const page = (title: string): string => renderReport({ title, runs: [RUN] }).slice(0, 400);
   await eachFault(
     (folder) => {
@@ -80,7 +80,7 @@ test("a report is the old one or the new one", async () => {
   );
 });
 
-test("a table of metrics has every row once, as soon as there is room", async () => {
+test("a table of metrics has every row once, as soon as the disk has room", async () => {
   const loggers = new Map<string, CSVLogger>();
   await eachFault(
     (folder) => {

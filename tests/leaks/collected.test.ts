@@ -67,7 +67,7 @@ for (const [what, make] of Object.entries(CASES)) {
   });
 }
 
-test("an input that is not saved is free while the result lives", async () => {
+test("an input that is not saved is freed while the result lives", async () => {
   const apply = (): Tensor => Double.apply(leaf().mul(3));
   await collectGarbage();
   const before = memory().tensors;

@@ -35,7 +35,7 @@ test("exceptions leave nested scopes empty", () =>
     }),
   ));
 
-test("an inner scope's exception that is caught leaves the outer scope whole", () => {
+test("a caught exception of an inner scope leaves the outer scope's tensors", () => {
   const before = memory().unreleased;
   for (let i = 0; i < TIMES; i++) {
     scope(() => {
@@ -47,7 +47,7 @@ test("an inner scope's exception that is caught leaves the outer scope whole", (
   assert.equal(memory().unreleased, before);
 });
 
-test("what was kept before an exception lives, and can be given back", () => {
+test("tensors kept before an exception stay alive, and can be disposed", () => {
   const before = memory().unreleased;
   const kept: Tensor[] = [];
   for (let i = 0; i < TIMES; i++) assert.throws(() => scope(() => (kept.push(keep(randn([4]))), randn([4]), fail())), Expected);
@@ -56,9 +56,9 @@ test("what was kept before an exception lives, and can be given back", () => {
   assert.equal(memory().unreleased, before);
 });
 
-test("operators that fail", () => withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
+test("operators that fail leave no tensors behind", () => withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
 
-test("gradient hooks that throw", () => {
+test("gradient hooks that throw leave no tensors behind", () => {
   const w = randn([8]).requiresGrad_();
   return withoutTrace(() =>
     scope(() => {
@@ -69,7 +69,7 @@ test("gradient hooks that throw", () => {
   );
 });
 
-test("hooks that replace gradients, and hooks after accumulation that throw", async () => {
+test("hooks that replace gradients, and hooks after accumulation that throw, leave no tensors behind", async () => {
   const w = randn([8]).requiresGrad_();
   await collectGarbage();
   const hook = w.registerHook((g) => g.mul(2).add(1));
@@ -113,22 +113,22 @@ class WrongBackward extends AutogradFunction {
   }
 }
 
-test("custom functions: forward that throws", () => {
+test("a custom function whose forward throws leaves no tensors behind", () => {
   const w = randn([8]).requiresGrad_();
   return withoutTrace(() => scope(() => Double.apply(w, true)));
 });
 
-test("custom functions: backward that throws", () => {
+test("a custom function whose backward throws leaves no tensors behind", () => {
   const w = randn([8]).requiresGrad_();
   return withoutTrace(() => scope(() => BadBackward.apply(w.mul(2)).sum().backward()));
 });
 
-test("custom functions: backward that returns another shape", () => {
+test("a custom function whose backward returns another shape leaves no tensors behind", () => {
   const w = randn([8]).requiresGrad_();
   return withoutTrace(() => scope(() => WrongBackward.apply(w.mul(2)).sum().backward()), Error);
 });
 
-test("custom functions: ten thousand graphs, used and thrown away", async () => {
+test("ten thousand graphs of custom functions, used or dropped, leave no tensors behind", async () => {
   const w = randn([8]).requiresGrad_();
   scope(() => Double.apply(w, false).sum().backward());
   await collectGarbage();
@@ -142,7 +142,7 @@ test("custom functions: ten thousand graphs, used and thrown away", async () => 
   assert.equal(memory().unreleased, before);
 });
 
-test("tensors outside any scope go with the garbage collector", async () => {
+test("tensors outside any scope are freed by the garbage collector", async () => {
   await collectGarbage();
   const before = memory();
   for (let i = 0; i < 5000; i++) randn([4]).mul(2);

@@ -70,7 +70,7 @@ const mixes = [
 ];
 
 for (const { least, most, wanted } of mixes) {
-  test(`tensors of ${least} to ${most} bytes`, { skip: UNMEASURABLE }, async () => {
+  test(`resident memory stays flat with tensors of ${least} to ${most} bytes`, { skip: UNMEASURABLE }, async () => {
     for (const seed of [1, 2]) {
       const mix = new Mix(seed, least, most, wanted);
       trimMemory();
@@ -99,7 +99,7 @@ for (const { least, most, wanted } of mixes) {
   });
 }
 
-test("when a fit has ended, nothing lies idle", async () => {
+test("after a fit the allocator holds no idle memory", async () => {
   class Wide extends LightningModule {
     readonly net = new nn.Sequential(new nn.Linear(256, 1024), new nn.ReLU(), new nn.Linear(1024, 1));
     most = 0;

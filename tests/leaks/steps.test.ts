@@ -36,7 +36,7 @@ function assertFlat(settled: Moment, end: Moment): void {
   if (MEASURABLE) assert.ok(growth < Math.max(0.05 * settled.resident, 8 * MIB), `resident memory grew by ${(growth / MIB).toFixed(1)} MiB from ${(settled.resident / MIB).toFixed(1)} MiB`);
 }
 
-test("a loop with scopes", async () => {
+test("a loop with scopes holds no more memory as it goes on", async () => {
   const net = network();
   const opt = new optim.AdamW(net.parameters(), { lr: 1e-3 });
   const x = randn([4, 8]);
@@ -54,7 +54,7 @@ test("a loop with scopes", async () => {
   assertFlat(settled, await moment());
 });
 
-test("a loop with autocast, loss scaling, clipping and skipped steps", async () => {
+test("a loop with autocast, loss scaling, clipping and skipped steps holds no more memory as it goes on", async () => {
   const net = network();
   const opt = new optim.SGD(net.parameters(), { lr: 0.1, momentum: 0.9 });
   const scaler = new GradScaler({ device: "cpu", initScale: 2 ** 16, growthInterval: 50 });
@@ -77,7 +77,7 @@ test("a loop with autocast, loss scaling, clipping and skipped steps", async () 
   assertFlat(settled, await moment());
 });
 
-test("the Trainer, with a shuffling loader, accumulation, clipping and logging", async () => {
+test("the Trainer, with a shuffling loader, accumulation, clipping and logging, holds no more memory as it goes on", async () => {
   class Module extends LightningModule {
     readonly net = network();
     override trainingStep([x, y]: [Tensor, Tensor]): Tensor {

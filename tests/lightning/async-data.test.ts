@@ -155,7 +155,7 @@ for (const [name, make] of Object.entries(LOADERS)) {
   });
 }
 
-test("what a dataset's promise fails with is what each loop rejects with; what is no Error comes as one", async () => {
+test("each loop rejects with the error of a dataset's promise, and wraps what is not an Error", async () => {
   const boom = new Error("no such file");
   const failing = (reason: unknown, at: number): Give => {
     let n = 0;
@@ -181,7 +181,7 @@ test("what a dataset's promise fails with is what each loop rejects with; what i
   }
 });
 
-test("elements that fail beside others that are still under way end nothing but their batch", async () => {
+test("an element that fails while others are still loading fails its batch only", async () => {
   class Mixed extends Dataset<Pair> {
     readonly length = 4;
     get(i: number): Promise<Pair> {
@@ -199,7 +199,7 @@ test("elements that fail beside others that are still under way end nothing but 
   await turn();
 });
 
-test("for…of over promises is refused, and what they fail with is of no interest then", async () => {
+test("for…of over promises is refused, and their rejections are ignored", async () => {
   const rejecting: Give = async () => {
     await turn();
     throw new Error("nobody hears of this");
@@ -212,7 +212,7 @@ test("for…of over promises is refused, and what they fail with is of no intere
   await turn();
 });
 
-test("batches of promises are gone when they have been used", async () => {
+test("batches of promises are freed after use", async () => {
   const live: number[] = [];
   class Counting extends Line {
     override async onTrainEpochEnd(): Promise<void> {

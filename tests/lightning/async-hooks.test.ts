@@ -179,7 +179,7 @@ test("methods that must end when they return are refused when they return a prom
   await pause(5); // the promises' own failures come now
 });
 
-test("so are those of a loader and of a scheduler", async () => {
+test("methods of a loader and of a scheduler are refused when they return a promise", async () => {
   const path = `${folder}/parts.ckpt`;
   const fails = async (): Promise<never> => {
     await pause(0);
@@ -259,7 +259,7 @@ test("what an asynchronous hook logs after a wait belongs to its step", async ()
   assert.deepEqual(of("late_epoch"), [[2, 0], [5, 1]]);
 });
 
-test("a run that waits for a timer without reference goes on", () => {
+test("a run that waits for an unreferenced timer goes on", () => {
   const program = `
     import { LightningModule, Trainer } from "@nbit/lightning";
     import { nn, ones, optim } from "@nbit/torch";

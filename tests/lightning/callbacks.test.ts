@@ -36,7 +36,7 @@ async function files(name: string, options: ModelCheckpointOptions, trainer: Tra
   return { names: readdirSync(dirpath).sort(), saver };
 }
 
-test("the best k by a metric, with names from a template", async () => {
+test("ModelCheckpoint keeps the best k by a metric, and names files by a template", async () => {
   const { names, saver } = await files("best", { monitor: "val_loss", saveTopK: 2, filename: "{epoch:02d}-{val_loss:.2f}" }, { maxEpochs: 5 }, new Net([0.5, 0.125, 0.75, 0.25, NaN]));
   assert.deepEqual(names, ["epoch=01-val_loss=0.13.ckpt", "epoch=03-val_loss=0.25.ckpt"].map((n) => n.replace("0.13", (0.125).toFixed(2))));
   assert.equal(saver.bestModelScore, 0.125);
@@ -44,22 +44,22 @@ test("the best k by a metric, with names from a template", async () => {
   assert.equal(readCheckpoint(saver.bestModelPath).epoch, 1);
 });
 
-test("the largest, all of them, none of them", async () => {
+test("ModelCheckpoint keeps the largest with mode max, all with saveTopK -1, only the last with saveTopK 0", async () => {
   assert.deepEqual((await files("max", { monitor: "val_loss", mode: "max" }, { maxEpochs: 3 }, new Net([1, 3, 2]))).names, ["epoch=1-step=8.ckpt"]);
   assert.deepEqual((await files("all", { saveTopK: -1, autoInsertMetricName: false, filename: "e{epoch}" }, { maxEpochs: 3 }, new Net())).names, ["e0.ckpt", "e1.ckpt", "e2.ckpt"]);
   assert.deepEqual((await files("last", { saveTopK: 0, saveLast: true }, { maxEpochs: 3 }, new Net())).names, ["last.ckpt"]);
 });
 
-test("every n steps, and every n epochs; without a metric the newest stays", async () => {
+test("ModelCheckpoint saves every n steps or every n epochs, and keeps the newest without a metric", async () => {
   assert.deepEqual((await files("steps", { everyNTrainSteps: 3, saveTopK: -1 }, { maxEpochs: 2 }, new Net(), false)).names, ["epoch=0-step=3.ckpt", "epoch=1-step=6.ckpt"]);
   assert.deepEqual((await files("epochs", { everyNEpochs: 2, saveLast: true }, { maxEpochs: 5 }, new Net(), false)).names, ["epoch=3-step=16.ckpt", "last.ckpt"]);
 });
 
-test("a metric that nobody logged is an error that lists those that are", async () => {
+test("monitoring a metric that was not logged is an error that lists the logged ones", async () => {
   await assert.rejects(files("missing", { monitor: "acc" }, { maxEpochs: 1 }, new Net([1])), { code: "ERR_MONITOR", message: /the metric "acc"\. Received: the metrics val_loss/ });
 });
 
-test("a failing run is saved when asked for, and names of files that exist are left alone", async () => {
+test("saveOnException saves a failing run, and existing files are not overwritten", async () => {
   class Failing extends Net {
     override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       if (this.globalStep === 2) throw new Error("on purpose");
@@ -73,7 +73,7 @@ test("a failing run is saved when asked for, and names of files that exist are l
   assert.deepEqual(readdirSync(join(folder, "failed")).sort(), ["x-v1.ckpt", "x-v2.ckpt", "x.ckpt"]);
 });
 
-test("best and last by name", async () => {
+test('ckptPath "best" and "last" load the best and the last checkpoint', async () => {
   const saver = new ModelCheckpoint({ dirpath: join(folder, "names"), monitor: "val_loss", saveLast: true });
   const trainer = new Trainer({ ...SAVING, maxEpochs: 3, callbacks: [saver] });
   const net = new Net([2, 1, 3]);
@@ -86,7 +86,7 @@ test("best and last by name", async () => {
   assert.equal(readCheckpoint(saver.lastModelPath).globalStep, 6);
 });
 
-test("early stopping: patience, threshold, divergence, NaN, minimum epochs", async () => {
+test("EarlyStopping stops by patience, threshold, divergence and NaN, not before the minimum of epochs", async () => {
   const run = async (options: Partial<ConstructorParameters<typeof EarlyStopping>[0]>, values: readonly number[], trainer: TrainerOptions = {}): Promise<string> => {
     const stopping = new EarlyStopping({ monitor: "val_loss", verbose: false, ...options });
     const t = new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 8, callbacks: [stopping], ...trainer });
@@ -102,7 +102,7 @@ test("early stopping: patience, threshold, divergence, NaN, minimum epochs", asy
   assert.equal(await run({ patience: 1 }, [1, 2, 2, 2], { minEpochs: 4 }), "4 patience");
 });
 
-test("learning rates, by scheduler, class and group", async () => {
+test("LearningRateMonitor names rates by scheduler, optimizer class and group", async () => {
   class Scheduled extends Net {
     override configureOptimizers(): never {
       const [weight, bias] = this.layer.parameters();
@@ -121,7 +121,7 @@ test("learning rates, by scheduler, class and group", async () => {
   await assert.rejects(new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 1, callbacks: [new LearningRateMonitor()] }).fit(new Net(), { trainDataloaders: batches(1) }), { code: "ERR_LR_MONITOR" });
 });
 
-test("gradient accumulation by epoch", async () => {
+test("GradientAccumulationScheduler changes the number of batches per step by epoch", async () => {
   const steps: number[] = [];
   class Counter extends Callback {
     override onTrainEpochEnd(trainer: TrainerView): void {
@@ -133,7 +133,7 @@ test("gradient accumulation by epoch", async () => {
   assert.throws(() => new GradientAccumulationScheduler({ 0: 0 }), { code: "ERR_ACCUMULATION" });
 });
 
-test("a timer ends training, and remembers the time of the runs before", async () => {
+test("Timer ends training, and counts the time of earlier runs", async () => {
   const timer = new Timer({ duration: { seconds: 0 } });
   const trainer = new Trainer({ ...QUIET, defaultRootDir: folder, maxEpochs: 100, callbacks: [timer] });
   await trainer.fit(new Net(), { trainDataloaders: batches(50) });

@@ -60,13 +60,13 @@ test("an unknown precision lists those that exist", () => {
   fails({ precision: "fp16" }, "ERR_PRECISION_UNKNOWN", /Received: "fp16"\. Did you mean 16\?$/);
 });
 
-test("precision as option and as plugin", () => {
+test("precision is given as an option or as a plugin, not as both", () => {
   fails({ precision: 16, plugins: new MixedPrecision() }, "ERR_PRECISION_TWICE", "Trainer: expected precision as an option or as a plugin, not both. Received: precision: 16 and MixedPrecision. Remove one of them.");
   fails({ plugins: [new MixedPrecision(), new FullPrecision()] }, "ERR_PRECISION_TWICE", /at most one precision plugin/);
   fails({ plugins: [new FullPrecision()], ampBackend: "native" }, "ERR_PRECISION_TWICE", /neither ampBackend nor ampLevel/);
 });
 
-test("a plugin with scaler settings", () => {
+test("a plugin takes settings of the scaler", () => {
   const trainer = make({ accelerator: "cpu", plugins: [new MixedPrecision({ scaler: { initScale: 1024 } })] });
   assert.equal(trainer.lossScale, 1024);
 });
@@ -80,7 +80,7 @@ test("a scaler is for float16 only", () => {
   }
 });
 
-test("backends and levels", () => {
+test("ampBackend and ampLevel are checked", () => {
   fails({ ampBackend: "horovod" }, "ERR_AMP_BACKEND", 'Trainer: expected ampBackend to be one of "native", "apex". Received: "horovod".');
   fails({ precision: 16, ampLevel: "O2" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.');
   fails({ precision: 16, ampBackend: "apex", ampLevel: "O4" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".');
@@ -138,7 +138,7 @@ test("precision auto chooses by what the device computes natively", () => {
   assert.equal(choose({}), "32-true: auto: cpu has no native 16-bit arithmetic");
 });
 
-test("16 bits on a processor that emulates them: once, with what is faster", async () => {
+test("emulated 16-bit arithmetic warns once, with a faster precision", async () => {
   class Fake extends CPUAccelerator {
     constructor(readonly bfloat16: boolean) {
       super();
@@ -178,7 +178,7 @@ test("a plugin made for no device takes the Trainer's", () => {
   assert.equal(plugin.forward(() => plugin.outside(() => amp.isAutocastEnabled("cuda"))), false);
 });
 
-test("accelerators: unknown, registered by others, missing, devices", () => {
+test("accelerators and devices are checked; others may be registered", () => {
   fails({ accelerator: "ipu" }, "ERR_ACCELERATOR_UNKNOWN", 'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).');
   fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\. 0 is a count, of no device; the first device is devices: \[0\] or "0,"\.$/);
   fails({ devices: "0" }, "ERR_DEVICES", /Received: "0"\. 0 is a count/);
@@ -189,7 +189,7 @@ test("accelerators: unknown, registered by others, missing, devices", () => {
   fails({ devices: [1] }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
 });
 
-test("a third party's accelerator: ten lines, and the Trainer trains on it", async () => {
+test("the Trainer trains on an accelerator of a third party", async () => {
   const abacus: Accelerator = {
     name: "abacus",
     missing: () => null,

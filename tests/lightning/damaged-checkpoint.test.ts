@@ -95,7 +95,7 @@ test("a damaged checkpoint is refused before anything of it is applied", async (
   assert.equal(trainer.globalStep, 6);
 });
 
-test("the message names the file and the part", async () => {
+test("the error names the file and the part", async () => {
   const [path, bad] = [join(folder, "b.ckpt"), join(folder, "bad-b.ckpt")];
   await makeCheckpoint(path);
   const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;
@@ -104,7 +104,7 @@ test("the message names the file and the part", async () => {
   await assert.rejects(fit(new Net(), 6, [], bad), { code: "CHECKPOINT_STATE", name: "CheckpointError", message: `${bad}: expected loops.progress.epoch to be a whole number from 0 to 2^53 - 1. Received: NaN. The state is damaged, or of another program.` });
 });
 
-test("the message about an optimizer's state names the parameter", async () => {
+test("the error about an optimizer's state names the parameter", async () => {
   const [path, bad] = [join(folder, "c.ckpt"), join(folder, "bad-c.ckpt")];
   await makeCheckpoint(path);
   const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;

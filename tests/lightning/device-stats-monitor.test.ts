@@ -51,7 +51,7 @@ test("memory of the device reaches loggers at log steps: the step's peak, and th
   assert.ok(memory().peakBytes - memory().bytes < 33 * MIB, "new peaks began at the log step");
 });
 
-test("the step of an accumulation window is all its batches", async () => {
+test("the peak of a step covers all batches of its accumulation window", async () => {
   const { rows } = await stats(new Net(new Map([[0, 32 * MIB], [4, 32 * MIB]])), 8, { accumulateGradBatches: 2, logEveryNSteps: 2 });
   assert.deepEqual(rows.map((r) => r.step), [1, 3]);
   const [first, second] = rows.map((r) => r.metrics);
@@ -62,6 +62,6 @@ test("the step of an accumulation window is all its batches", async () => {
   assert.ok(gap(second) > 30);
 });
 
-test("without a logger there is nothing to do, which is an error", async () => {
+test("DeviceStatsMonitor without a logger is an error", async () => {
   await assert.rejects(stats(new Net(), 2, { logger: false }), { code: "ERR_DEVICE_STATS", message: /^DeviceStatsMonitor: expected a Trainer with a logger\. Received: "?logger: false"?\./ });
 });

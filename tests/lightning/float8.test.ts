@@ -133,7 +133,7 @@ class Checked extends Net {
 }
 const values = (net: nn.Module): unknown => [...net.stateDict()].filter(([name]) => !name.includes("amax_history")).map(([name, t]) => [name, t.double().tolist()]);
 
-test("histories of delayed scaling: another recipe, precision or module does without, one that wants them begins with empty ones, a longer one keeps the newest", async () => {
+test("histories of delayed scaling are ignored by another recipe, precision or module, start empty where missing, and keep the newest entries when longer", async () => {
   const of = (options: TrainerOptions): Trainer => new Trainer({ ...QUIET, maxEpochs: 1, ...options });
   seedEverything(5);
   const saved = join(folder, "delayed.ckpt");
@@ -166,7 +166,7 @@ test("histories of delayed scaling: another recipe, precision or module does wit
   assert.throws(() => withFloat8Histories(null as never, {}), { code: "ERR_ARGUMENT", message: /^withFloat8Histories: expected module to be a module\. Received: null/ });
 });
 
-test("weights that are frozen in one format go on in no other, nor in float8: refused before anything is touched, with what to do", async () => {
+test("frozen quantized weights do not load into another format or float8: the error comes before any change, with what to do", async () => {
   const last = (_: nn.Linear, path: string): boolean => path !== "second";
   const forms: readonly (() => TrainerOptions)[] = [() => ({ precision: 32 }), () => ({ precision: "float8" }), () => ({ plugins: new QuantizedPrecision("nf4", { filter: last }) }), () => ({ plugins: new QuantizedPrecision("int8", { filter: last }) })];
   const path = join(folder, "frozen.ckpt");

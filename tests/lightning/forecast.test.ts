@@ -124,7 +124,7 @@ test("the table says how state is kept", () => {
   assert.equal(row((p) => new Lion8bit(p, { min8bitSize: 1 }), [new optim.SGD([new nn.Parameter(randn([2]))])]), "8-bit dynamic, blocks of 256; bfloat16");
 });
 
-test("what the allocator gave out agrees", async () => {
+test("the forecast agrees with what the allocator holds", async () => {
   await collectGarbage(); // what earlier tests left outside scopes
   const before = memory().bytes;
   const net = new Net((p) => new optim.AdamW(p));

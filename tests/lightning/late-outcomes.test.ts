@@ -115,7 +115,7 @@ for (const [name, make, options] of cells) {
   });
 }
 
-test("nobody's reading changes nothing: callbacks that read, callbacks that don't", async () => {
+test("training is the same whether or not callbacks read outcomes", async () => {
   const folder = temporaryFolder("late");
   const bare = await train(() => new Net(), "never", { lazy: true }, {}, 640);
   const read = await train(() => new Net(), "never", { lazy: true }, { callbacks: [new LossScaleMonitor(), new RunLog({ path: join(folder, "run.jsonl") })], logEveryNSteps: 13 }, 640);

@@ -29,7 +29,7 @@ class Net extends LightningModule {
 }
 const batches = (n: number): Tensor[] => Array.from({ length: n }, () => randn([4, 4]));
 
-test("scale and skipped steps reach the loggers at log steps, names are noted when steps are skipped", async () => {
+test("scale and skipped steps reach the loggers at log steps, with the parameters that overflowed", async () => {
   seedEverything(0);
   const monitor = new LossScaleMonitor();
   const logger = new MetricRows();
@@ -48,7 +48,7 @@ test("scale and skipped steps reach the loggers at log steps, names are noted wh
   assert.match(shown, /skipped 2 \(second\.weight\)/);
 });
 
-test("a clean run notes nothing, and a precision without a scaler logs nothing", async () => {
+test("a run without overflow records no parameters, and a precision without a scaler logs nothing", async () => {
   seedEverything(0);
   for (const precision of [16, "bf16"] as const) {
     const monitor = new LossScaleMonitor();
@@ -59,7 +59,7 @@ test("a clean run notes nothing, and a precision without a scaler logs nothing",
   }
 });
 
-test("it warns once when the scale gets low", async () => {
+test("LossScaleMonitor warns once when the scale gets low", async () => {
   seedEverything(0);
   const monitor = new LossScaleMonitor({ warnBelow: 65536 });
   const given = await warningsOf(() => new Trainer({ ...OPTIONS, callbacks: monitor }).fit(new Net([1, 2]), { trainDataloaders: batches(6) }));

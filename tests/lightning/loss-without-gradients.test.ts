@@ -42,7 +42,7 @@ const precisions: readonly (() => TrainerOptions)[] = [
   () => ({ plugins: new ApexPrecision({ optLevel: "O2", maxLossScale: 64 }) }),
 ];
 
-test("NaN and infinity in the loss alone end the run, at that batch", async () => {
+test("NaN or infinity in the loss with finite gradients ends the run at that batch", async () => {
   for (const precision of precisions)
     for (const manual of [false, true])
       for (const [added, said] of [[NaN, "NaN"], [Infinity, "Infinity"]] as const)
@@ -57,6 +57,6 @@ test("with gradients that are not finite either, a loss scaler skips the step an
   }
 });
 
-test("detectNonFinite: false goes on regardless", async () => {
+test("detectNonFinite: false trains on through NaN and infinity", async () => {
   for (const precision of precisions) await run(new Net(NaN, false), { ...precision(), detectNonFinite: false });
 });

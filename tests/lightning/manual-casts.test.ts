@@ -52,7 +52,7 @@ class LitModel extends LightningModule {
   }
 }
 
-test("the manual cast of Lightning's page: the error names operator, dtypes, line and fix", async () => {
+test("a dtype mismatch after a manual cast is an error that names operator, dtypes, line and fix", async () => {
   let caught: unknown = null;
   await new Trainer({ ...OPTIONS, precision: 32 }).fit(new LitModel(), { trainDataloaders: [randn([8, 8])] }).catch((error: unknown) => (caught = error));
   assert.ok(caught instanceof DTypeMismatchError && caught instanceof TorchError);
@@ -65,13 +65,13 @@ test("the manual cast of Lightning's page: the error names operator, dtypes, lin
   assert.match(caught.stack ?? "", /\n {4}at .*trainingStep/);
 });
 
-test("layers: the line is the program's, however deep the layers are", () => {
+test("the line named is the user's, however deep the layers are", () => {
   const net = new nn.Sequential(new nn.Sequential(new nn.Sequential(new nn.Sequential(new nn.Linear(2, 2)))));
   const error = mismatch(() => net.forward(ones([1, 2]).half())); // deep
   assert.deepEqual([error.op, error.at?.line, [...error.dtypes].sort()], ["aten::linear", lineOf("// deep"), ["float16", "float32"]]);
 });
 
-test("every way in which libtorch says it", () => {
+test("every dtype message of libtorch is recognized", () => {
   const index = zeros([2, 2], { dtype: "int64" });
   const line = zeros([1], { dtype: "int64" });
   const cases: readonly (readonly [string, () => unknown])[] = [
@@ -93,7 +93,7 @@ test("every way in which libtorch says it", () => {
   }
 });
 
-test("under autocast the fix is a rule for the operator", () => {
+test("under autocast the fix is an autocast rule for the operator", () => {
   const error = mismatch(() => autocast({ dtype: "bfloat16" }, () => scatterAdd(zeros([2, 2]), 0, zeros([2, 2], { dtype: "int64" }), ones([2, 2]).mm(ones([2, 2])))));
   assert.match(error.message, /Autocast has no rule for scatter_add, .* amp\.policy\(\{ "scatter_add": "float32" \}, \(\) => …\), or leave autocast: autocast\(\{ enabled: false \}/);
 });

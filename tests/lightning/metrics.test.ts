@@ -32,7 +32,7 @@ class Memory extends Logger {
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1 };
 const batches = (sizes: readonly number[]): Tensor[] => sizes.map((n) => randn([n, 2]));
 
-test("step and epoch values, weighted means, names and the loggers' steps", async () => {
+test("logged values reach loggers per step and per epoch, as weighted means, under their names and at the right steps", async () => {
   class Logged extends Line {
     override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       this.log("both", batchIdx, { onStep: true, onEpoch: true, progBar: true });
@@ -75,7 +75,7 @@ test("step and epoch values, weighted means, names and the loggers' steps", asyn
   assert.deepEqual(logger.hyperparams, { lr: 0.1 });
 });
 
-test("several loaders have their own names and results", async () => {
+test("metrics of several loaders have names and results of their own", async () => {
   class Logged extends Line {
     override testStep(batch: Tensor, _batchIdx: number, dataloaderIdx: number): void {
       this.log("acc", dataloaderIdx + 1);
@@ -88,7 +88,7 @@ test("several loaders have their own names and results", async () => {
   assert.deepEqual({ ...trainer.callbackMetrics }, { "acc/dataloader_idx_0": 1, "acc/dataloader_idx_1": 2 });
 });
 
-test("sums are float32, or float64 for float64 values", async () => {
+test("means accumulate in float32, in float64 for float64 values", async () => {
   const values = [0.1, 0.2, 0.3];
   for (const dtype of ["float32", "float64"] as const) {
     class Logged extends Line {
@@ -141,7 +141,7 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
   assert.deepEqual(readCheckpoint(path).loops?.callbackMetrics, expected);
 });
 
-test("what a monitor compares is what was logged", async () => {
+test("a monitor compares the exact value that was logged", async () => {
   class Logged extends Line {
     override onTrainEpochEnd(): void {
       this.log("score", 1 + this.currentEpoch * 1e-12);

@@ -43,7 +43,7 @@ async function fails(run: () => unknown, code: string, message: string): Promise
   );
 }
 
-test("an option of the Trainer under another name: the nearest, what to use instead, or the list", async () => {
+test("an unknown Trainer option is refused with the nearest name, a replacement, or the list", async () => {
   const given = (options: object) => () => make(Trainer)({ ...QUIET, ...options });
   await fails(given({ max_epochs: 3 }), "ERR_TRAINER_OPTION", 'Trainer: expected the option maxEpochs. Received: "max_epochs".');
   await fails(given({ gpus: 1 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.');
@@ -56,7 +56,7 @@ test("an option of the Trainer under another name: the nearest, what to use inst
   assert.throws(given({ sunshine: 1 }), /^MisconfigurationError: Trainer: expected options among accelerator, devices, precision, .*, fastDevRun\. Received: "sunshine"\.$/);
 });
 
-test("a precision by another system's name: the one that was meant", async () => {
+test("a precision spelled as in another library is refused with the one that was meant", async () => {
   const list = 'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "float8", "transformer-engine", "float8-float16", "transformer-engine-float16", "auto".';
   for (const [received, meant] of [["fp16", "16"], ["float16", "16"], ["bfloat16", '"bf16"'], ["float32", "32"], ["bf16-mix", '"bf16-mixed"'], ["fp8", '"float8"']] as const)
     await fails(() => make(Trainer)({ ...QUIET, precision: received }), "ERR_PRECISION_UNKNOWN", `${list} Received: "${received}". Did you mean ${meant}?`);
@@ -89,7 +89,7 @@ test("fit says what is wrong with what it was called with", async () => {
   await fails(() => trainer.test(new Small(), loosely({ testDataloaders: batches() })), "ERR_RUN_OPTION", 'test: expected options among dataloaders, ckptPath, ckptDtype. Received: "testDataloaders".');
 });
 
-test("a loss that cannot be trained on: what it is, and why", async () => {
+test("a loss that cannot be trained on is an error that says what it is, and why", async () => {
   const run = async (step: (model: Small, batch: Pair) => Tensor, options: object = {}): Promise<void> => {
     const model = new (class extends Small {
       override trainingStep(batch: Pair): Tensor {
@@ -125,7 +125,7 @@ test("a loss that cannot be trained on: what it is, and why", async () => {
   );
 });
 
-test("a value or an option that log does not know", async () => {
+test("log refuses values and options that it does not know", async () => {
   const run = (name: string, value: unknown, options?: object) => async (): Promise<void> => {
     const model = new (class extends Small {
       override trainingStep(batch: Pair): Tensor {
@@ -140,7 +140,7 @@ test("a value or an option that log does not know", async () => {
   await fails(run("phase", "warm-up"), "ERR_LOG_VALUE", 'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".');
 });
 
-test("what is no stage, optimizer or row is refused by name", () => {
+test("an unknown stage, an optimizer or a row of the wrong kind is refused by name", () => {
   const code = "ERR_ARGUMENT";
   assert.throws(() => new Timer().timeElapsed(loosely([Symbol("train")])), { code });
   assert.throws(() => new LightningOptimizer(loosely(null), loosely(null)), { code });

@@ -78,7 +78,7 @@ test("a cast that overflows is named as such", async () => {
   assert.match(error.message, /Infinities among its inputs came from the cast float32 → float16 in middle\. float16 ends at 65,504: remove the cast/);
 });
 
-test("what dropout drew in the failing step is drawn again", async () => {
+test("the search repeats the failing step with the same dropout masks", async () => {
   // log of an element that dropout has zeroed: whether it is there depends on the draw alone.
   const run = async (): Promise<NonFiniteError> => {
     seedEverything(4);
@@ -91,7 +91,7 @@ test("what dropout drew in the failing step is drawn again", async () => {
   assert.equal((await run()).message, error.message);
 });
 
-test("a mask of infinities that softmax takes up is no fault; what comes after it is", async () => {
+test("infinities in an attention mask are not reported, NaN after the softmax is", async () => {
   seedEverything(0);
   const mask = full([3, 3], -Infinity).triu(1);
   const attention = (x: Tensor): Tensor => scaledDotProductAttention(x, x, x, mask).add(x.mm(x.t()).add(mask).softmax(-1).mm(x));
@@ -153,7 +153,7 @@ test("a lazy scaler, as on a GPU: the floor's error comes at log steps, with the
   assert.deepEqual(await fit(true, 1), { message: eager.message, steps: 3 }, "no step earlier than at once");
 });
 
-test("it can be switched off, and checks its own spelling", async () => {
+test("detectNonFinite can be switched off, and refuses unknown values", async () => {
   seedEverything(0);
   const net = new Net((x) => x.neg().sub(1e3).log());
   await new Trainer({ ...OPTIONS, detectNonFinite: false }).fit(net, { trainDataloaders: batches(6) });
@@ -161,7 +161,7 @@ test("it can be switched off, and checks its own spelling", async () => {
   assert.throws(() => new Trainer({ ...OPTIONS, detectNonFinite: "loss" as never }), { message: 'Trainer: expected detectNonFinite to be one of true, false, "step", "gradients". Received: "loss".' });
 });
 
-test("watching leaves nothing behind", async () => {
+test("detection leaves no tensors and hooks behind", async () => {
   const counts: number[] = [];
   class Counting extends Net {
     override onTrainBatchEnd(): void {

@@ -37,7 +37,7 @@ const CLAIMS: readonly (readonly [string, ModelCheckpointOptions, (path: string)
   ["replaced", {}, (p) => ({ replaced: p })],
 ];
 
-test("files of a person stay, whatever a state claims, and a checkpoint is written beside them", async () => {
+test("the user's files are never deleted, whatever a checkpoint's state says, and a checkpoint is written beside them", async () => {
   for (const [what, options, claim] of CLAIMS) {
     for (const file of ["thesis.txt", "last.ckpt", "epoch=0-step=1.ckpt", "sub/other.ckpt"]) {
       const dirpath = fresh();
@@ -120,7 +120,7 @@ test("a state in memory is taken over as one from a file", async () => {
   assert.equal(readdirSync(dirpath).length, 1);
 });
 
-test("a file that takes the place of a checkpoint during a run is a person's", async () => {
+test("a file that the user puts in place of a checkpoint during a run is kept", async () => {
   const dirpath = fresh();
   const callback = new ModelCheckpoint({ dirpath });
   await fit(callback, 1);
@@ -131,7 +131,7 @@ test("a file that takes the place of a checkpoint during a run is a person's", a
   assert.equal(readdirSync(dirpath).length, 2);
 });
 
-test("a checkpoint that was to go when the run was killed goes when it goes on", async () => {
+test("a checkpoint whose deletion a kill prevented is deleted when the run resumes", async () => {
   const dirpath = fresh();
   const first = new ModelCheckpoint({ dirpath });
   await fit(first, 1);
@@ -145,7 +145,7 @@ test("a checkpoint that was to go when the run was killed goes when it goes on",
   assert.deepEqual(readdirSync(dirpath), ["epoch=1-step=2.ckpt"]);
 });
 
-test("an interrupted run keeps a person's file of its checkpoint's name, and replaces its own", async () => {
+test("an interrupted run keeps the user's file of its checkpoint's name, and replaces its own", async () => {
   class Interrupted extends Net {
     #asked = false;
     override async onTrainBatchEnd(): Promise<void> {

@@ -57,7 +57,7 @@ async function run(rules: ModulePrecisions, base?: Exclude<PrecisionInput, "auto
   return { model, trainer };
 }
 
-test("mixed backbone, float32 head: dtypes meet at the seams, explain lists them", async () => {
+test("with a mixed-precision backbone and a float32 head tensors are cast between them, and explain lists both", async () => {
   const { model, trainer } = await run({ head: "32-true", "backbone.*": "bf16" });
   assert.deepEqual(Object.fromEntries(seen), { "backbone.0": "float32 bfloat16", "backbone.1": "float32 bfloat16", head: "float32 float32", out: "float32" });
   for (const p of model.parameters()) assert.equal(p.dtype, "float32");
@@ -66,7 +66,7 @@ test("mixed backbone, float32 head: dtypes meet at the seams, explain lists them
   assert.match(explanation.toString(), /modules {2,}backbone\.0: bf16-mixed\n {2,}backbone\.1: bf16-mixed\n {2,}head: 32-true/);
 });
 
-test("a true 16-bit backbone: weights, inputs and outputs; the most specific pattern wins", async () => {
+test("a true 16-bit backbone has 16-bit weights, inputs and outputs, and the most specific pattern wins", async () => {
   const { model, trainer } = await run({ backbone: "bf16-true", "**.norm": "32-true", "backbone.1": "64" });
   assert.equal(model.backbone.parameters()[0]?.dtype, "bfloat16");
   assert.equal(model.getParameter("backbone.0.norm.weight").dtype, "float32");
@@ -78,7 +78,7 @@ test("a true 16-bit backbone: weights, inputs and outputs; the most specific pat
   assert.equal(model.forward(ones([2, 4])).dtype, "float32", "also outside the Trainer");
 });
 
-test("under autocast, a float32 module; in bf16-true, a float32 head", async () => {
+test("a module stays float32 under autocast, and a head in bf16-true", async () => {
   await run({ head: 32 }, "bf16");
   assert.deepEqual(Object.fromEntries(seen), { "backbone.0": "float32 bfloat16", "backbone.1": "bfloat16 bfloat16", head: "float32 float32", out: "float32" });
   const { model } = await run({ head: "32" }, "bf16-true");
@@ -104,7 +104,7 @@ test("another Trainer starts over, and an equal run gives equal weights", async 
   assert.equal(model.getParameter("backbone.0.fc.weight").dtype, "float32");
 });
 
-test("what is wrong is said when it can be known", async () => {
+test("wrong rules are refused as soon as they can be checked", async () => {
   const code = "ERR_PRECISION_PATTERN";
   assert.throws(() => precisionFor({}), { code });
   assert.throws(() => precisionFor({ head: 8 as 16 }), { code: "ERR_PRECISION_UNKNOWN" });

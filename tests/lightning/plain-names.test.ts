@@ -76,7 +76,7 @@ async function printed(work: () => Promise<unknown>): Promise<string> {
   }
 }
 
-test("bars, summaries and reports in a terminal", async () => {
+test("control characters in names are escaped in bars, summaries and reports", async () => {
   for (const tty of [true, false]) {
     for (const make of [(stream: Stream) => new ProgressBar({ stream }), (stream: Stream) => new ModelSummary({ stream, maxDepth: -1 }), (stream: Stream) => new PrecisionReport({ stream })]) {
       const stream = new Stream(tty);
@@ -90,7 +90,7 @@ test("bars, summaries and reports in a terminal", async () => {
   check("a module", new Net().toString());
 });
 
-test("what callbacks say, and warnings", async () => {
+test("control characters in names are escaped in messages of callbacks and in warnings", async () => {
   const text = await printed(async () => {
     await fit({ callbacks: [new EarlyStopping({ monitor: EVIL, stoppingThreshold: 1e9, checkOnTrainEpochEnd: true })] });
     await fit({ enableCheckpointing: true, callbacks: [new ModelCheckpoint({ dirpath: join(folder, "a\u001b[2Jb"), monitor: EVIL, verbose: true, saveTopK: 1 })] });
@@ -102,7 +102,7 @@ test("what callbacks say, and warnings", async () => {
   assert.match(text, /was not logged/);
 });
 
-test("tables and logs", async () => {
+test("control characters in names are escaped in tables and logs", async () => {
   const logger = new CSVLogger(folder, { version: "csv" });
   const path = join(folder, "run.jsonl");
   await fit({ logger, logEveryNSteps: 1, callbacks: [new RunLog({ path, everyNSteps: 1, name: EVIL })] });
@@ -115,13 +115,13 @@ test("tables and logs", async () => {
   assert.doesNotMatch(html, /<script>alert/);
 });
 
-test("pages hold names as text", async () => {
+test("names are text, not markup, in HTML pages", async () => {
   const path = join(folder, "step.json");
   await fit({ callbacks: [new PrecisionReport({ path, print: false })] });
   assert.doesNotMatch(renderPrecisionReport(path, { title: EVIL }), /<script>alert/);
 });
 
-test("errors", async () => {
+test("control characters in names are escaped in errors", async () => {
   const failing: (() => unknown)[] = [
     () => new Net().loadStateDict({ [EVIL]: zeros([1]) }),
     () => loadSafetensors(join(folder, EVIL)),

@@ -53,7 +53,7 @@ for (const precision of [32, "bf16", 16, 64, "bf16-true"] as const) {
   });
 }
 
-test("casts by hand, with their lines", async () => {
+test("the lint finds manual casts, with their lines", async () => {
   class Casting extends Net {
     override forward(x: Tensor): Tensor {
       const half = super.forward(x).bfloat16(); // by hand
@@ -66,7 +66,7 @@ test("casts by hand, with their lines", async () => {
   assert.match(printed, /^precision lint, 2 findings:\n {2}LINT_MANUAL_CAST {2}tests.*\n {4}a cast by hand, float32 → bfloat16\.\n {4}Remove it: /);
 });
 
-test("autocast regions of the program's own; leaving autocast is a remedy", async () => {
+test("the lint finds autocast regions inside a step, and accepts those that disable autocast", async () => {
   class Nested extends Net {
     override forward(x: Tensor): Tensor {
       const y = autocast({ dtype: "bfloat16" }, () => super.forward(x));
@@ -78,7 +78,7 @@ test("autocast regions of the program's own; leaving autocast is a remedy", asyn
   assert.match(findings[0]?.place ?? "", /precision-lint\.test\.ts:\d+:\d+: const y = autocast/);
 });
 
-test("scatter-like operators and running sums in 16 bits, with their modules", async () => {
+test("the lint finds scatter operators and cumulative sums in 16 bits, with their modules", async () => {
   class Pool extends nn.Module {
     forward(x: Tensor): Tensor {
       return scatterAdd(zeros([6, 3], { dtype: x.dtype }), 0, zeros([6, 3], { dtype: "int64" }), x).add(x.cumsum(0));
@@ -90,13 +90,13 @@ test("scatter-like operators and running sums in 16 bits, with their modules", a
       return this.pool.forward(super.forward(x));
     }
   }
-  // On CPU the engine itself computes running sums in float32.
+  // On CPU libtorch itself computes running sums in float32.
   assert.deepEqual((await lint(new Graph(), "bf16")).map((f) => [f.code, f.place]).filter(([, place]) => !place?.startsWith("cumsum")), [["LINT_SCATTER", "scatter_add in module pool"]]);
   assert.deepEqual((await lint(new Graph(), "bf16-true")).map((f) => f.place), ["scatter_add in module pool", "cumsum in module pool"]);
   assert.deepEqual(await lint(new Graph(), 32), []);
 });
 
-test("losses in 16 bits", async () => {
+test("the lint finds losses in 16 bits", async () => {
   class Plain extends Net {
     override trainingStep([x]: [Tensor, Tensor]): Tensor {
       return this.forward(x).square().mean();
@@ -113,7 +113,7 @@ test("losses in 16 bits", async () => {
   assert.deepEqual((await lint(new Regression(), "bf16-true")).map((f) => [f.code, f.place]), [["LINT_LOSS", "mse_loss in trainingStep"]]);
 });
 
-test("an eps that float16 makes zero", async () => {
+test("the lint finds an eps that is zero in float16", async () => {
   const adam = (eps: number) => (m: Net) => new optim.AdamW(m.parameters(), { lr: 0.01, eps });
   const codes = async (eps: number, precision: "16-true" | 16 | "bf16-true"): Promise<string[]> => (await lint(new Net(adam(eps)), precision)).filter((f) => f.code === "LINT_EPS").map((f) => f.place);
   assert.deepEqual(await codes(1e-8, "16-true"), ["optimizer 0 (AdamW)"]);
@@ -125,7 +125,7 @@ test("an eps that float16 makes zero", async () => {
   assert.deepEqual((await lint(net, "16-true")).map((f) => [f.code, f.place]), [["LINT_EPS", "module layers.1 (LayerNorm)"]]);
 });
 
-test("a learning rate that 16-bit weights do not feel", async () => {
+test("the lint finds a learning rate whose updates vanish in 16-bit weights", async () => {
   const found = async (lr: number, precision: "bf16-true" | "bf16"): Promise<string[]> => (await lint(new Net((m) => new optim.AdamW(m.parameters(), { lr })), precision)).map((f) => `${f.code} ${f.reason}`);
   const [finding, ...others] = await found(1e-5, "bf16-true");
   assert.match(finding ?? "", /^LINT_LEARNING_RATE lr 0\.00001 is less than half the gap between neighbouring bfloat16 numbers at \d\d % of the weights \(most in layers\.\d\.weight\)/);

@@ -108,7 +108,7 @@ test("float32 has no casts, and true precisions compute in their dtype", async (
   }
 });
 
-test("numbers that do not fit are seen where they are", async () => {
+test("overflow and underflow are reported at the module where they happen", async () => {
   class Loud extends Net {
     override forward(x: Tensor): Tensor {
       return super.forward(x).mul(1e-6);
@@ -125,7 +125,7 @@ test("numbers that do not fit are seen where they are", async () => {
   assert.ok(gradients !== null && gradients !== undefined && sharesIn(gradients, "float16").subnormal + sharesIn(gradients, "float16").lost > 0.5);
 });
 
-test("training goes on as if nobody had looked", async () => {
+test("the report does not change training", async () => {
   const run = async (callbacks: PrecisionReport[]): Promise<unknown[]> => {
     seedEverything(7);
     const net = new Net();
@@ -183,7 +183,7 @@ test("a dry run of manual optimization takes no step", async () => {
   assert.equal(report.latest?.module("head")?.operators.find((o) => o.name === "AddmmBackward0")?.phase, "backward");
 });
 
-test("its JSON is the report", async () => {
+test("the report is written as JSON, one file per step", async () => {
   const path = join(folder, "report-{step}.json");
   const report = new PrecisionReport({ print: false, path, step: [0, 1] });
   await new Trainer({ ...OPTIONS, precision: 16, callbacks: report }).fit(new Net(), { trainDataloaders: batches(2) });

@@ -52,7 +52,7 @@ test("precisions are compared on the same weights, batches and draws, and the mo
   assert.match(String(result), /^ {3}precision +last loss +from first +gradient cosine +ms per step +speed +peak memory +skipped\n─+\n[^]*\n Recommended: .*\(6 steps on cpu\)\.$/);
 });
 
-test("a precision that fails, skips or goes elsewhere is seen, and not recommended", async () => {
+test("a precision that fails, skips steps or diverges is reported, and not recommended", async () => {
   seedEverything(1);
   const result = await new PrecisionSearch({ precisions: [32, 16, "16-true"], steps: 5, accelerator: "cpu" }).run(new Net(1e6), { trainDataloaders: data(5) });
   const [base, fp16, half] = result.rows;
@@ -77,7 +77,7 @@ test("two searches end with as many tensors as one", async () => {
 
 const row = (precision: SearchRow["precision"], more: Partial<SearchRow> = {}): SearchRow => ({ precision, name: String(precision), losses: [1], lossDistance: 0.001, gradientCosine: 0.999, secondsPerStep: 1, peakBytes: 100, skippedSteps: 0, error: null, ...more });
 
-test("the recommendation: fastest that follows, else smaller, else the first", () => {
+test("the recommendation is the fastest precision that follows the reference, then the smallest, then the first", () => {
   const choose = (...rows: SearchRow[]): [unknown, string] => {
     const { row: r, reason } = recommend(rows, 0.05);
     return [r.precision, reason];

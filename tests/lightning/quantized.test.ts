@@ -39,7 +39,7 @@ test("a checkpoint of adapters alone is small, loads into the same base, and a f
   assert.deepEqual(adapted.losses, whole.losses.slice(5));
 });
 
-test("a plugin with nothing that learns says so", async () => {
+test("a quantized module without trainable parameters is an error", async () => {
   class Frozen extends Tuned {
     override configureOptimizers(): optim.Optimizer {
       this.requiresGrad_(false);

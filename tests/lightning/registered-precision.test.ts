@@ -99,7 +99,7 @@ test("the Trainer's option takes its name and its aliases, and trains in it", as
   }
 });
 
-test("validation runs in it beside training in another, and the other way round", async () => {
+test("validation runs in a registered precision beside training in another, and the other way round", async () => {
   const dtypes: (DType | undefined)[] = [];
   for (const [precision, validationPrecision] of [[64, "clipped"], ["clipped", 64]] as const) {
     const trainer = new Trainer({ ...QUIET, maxEpochs: 1, precision, validationPrecision });
@@ -111,7 +111,7 @@ test("validation runs in it beside training in another, and the other way round"
   assert.deepEqual(dtypes, ["bfloat16", "float64"]);
 });
 
-test("a part of a model runs in it, and explain says so", async () => {
+test("a part of a model runs in a registered precision, and explain says so", async () => {
   const trainer = new Trainer({ ...QUIET, maxEpochs: 1, plugins: precisionFor({ head: "clipped" }) });
   await trainer.fit(new Net(), { trainDataloaders: BATCHES });
   assert.deepEqual([seen.get("body"), seen.get("head")], ["float32", "bfloat16"]);
@@ -121,7 +121,7 @@ test("a part of a model runs in it, and explain says so", async () => {
   assert.deepEqual([seen.get("body"), seen.get("head")], ["bfloat16", "float32"]);
 });
 
-test("messages list it", () => {
+test("error messages list a registered precision", () => {
   assert.equal(availablePrecisions().at(-1)?.name, "clipped-mixed");
   const fails = (precision: string, message: RegExp): void => {
     assert.throws(() => new Trainer({ ...QUIET, precision: precision as "clipped" }), { code: "ERR_PRECISION_UNKNOWN", message });
@@ -145,7 +145,7 @@ test("an entry is checked before it is added", () => {
   assert.equal(availablePrecisions().at(-1), availablePrecisions().find(({ name }) => name === "clipped-mixed"));
 });
 
-test("how a precision is made is replaced by its name, and what a factory returns is looked at", () => {
+test("registerPrecision replaces the factory of a name, and the factory's result is checked", () => {
   class Mine extends HalfPrecision {}
   registerPrecision("clipped", () => new Mine("bf16-true"));
   assert.ok(new Trainer({ ...QUIET, precision: "clipped" }).precision instanceof Mine);

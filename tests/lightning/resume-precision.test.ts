@@ -80,7 +80,7 @@ const batches = (): Tensor[] => {
 const rounded = (values: readonly number[], dtype: DType): number[] => tensor([...values], { dtype: "float64" }).to(dtype).double().tolist() as number[];
 
 for (const [from, fromOptions, , fromScale] of PRECISIONS)
-  test(`${from}, and on in every other`, async () => {
+  test(`a run in ${from} resumes in every other precision`, async () => {
     const first = new Net(5); // two steps, and one batch of a third window
     const data = batches();
     const trainer = new Trainer({ ...OPTIONS, ...fromOptions(), maxEpochs: 1 });
@@ -106,7 +106,7 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
     }
   });
 
-test("APEX goes on with the scale of PyTorch's and Lightning's entries, and of APEX's own; a wrong one is refused", async () => {
+test("APEX resumes with the scale of PyTorch's, Lightning's and its own state; a wrong one is refused", async () => {
   const net = new Net(null);
   const scale = async (state: Record<string, unknown>, options: ConstructorParameters<typeof ApexPrecision>[0] = {}): Promise<number | null> => {
     const precision = new ApexPrecision({ optLevel: "O2", ...options });

@@ -89,7 +89,7 @@ test("a validation that was interrupted leaves no rows: it is done again as a wh
   assert.deepEqual(logsOf(folder), logsOf(whole));
 });
 
-test("a run that was interrupted when all was done ends once in its log", async () => {
+test("a run interrupted after its last step has one end in its log", async () => {
   const whole = join(root, "done");
   mkdirSync(whole);
   await start(whole, [new ModelCheckpoint({ dirpath: join(whole, "checkpoints") })])();
@@ -105,7 +105,7 @@ test("a run that was interrupted when all was done ends once in its log", async 
   }
 });
 
-test("a run that goes on elsewhere leaves the first one's logs alone", async () => {
+test("a run resumed in another folder leaves the first run's logs alone", async () => {
   const first = join(root, "first");
   mkdirSync(first);
   await start(first, savers(first))();

@@ -50,7 +50,7 @@ test("a fit learns while another run validates", async () => {
   assert.deepEqual(validation.module.recorded, [false], "the fit's own validation ended before: that recorded nothing either");
 });
 
-test("whichever of two validations ends first, operations are recorded afterwards as before", async () => {
+test("autograd records again after two validations at once, whichever ends first", async () => {
   for (const lastFirst of [false, true]) {
     const runs = [waiting(), waiting()] as const;
     await Promise.all(runs.map((run) => run.begun));
@@ -109,7 +109,7 @@ function start(validation: number): { readonly model: Notes; readonly done: Prom
   return { model, done: trainer.fit(model, { trainDataloaders: batches(3), ...(validation > 0 ? { valDataloaders: batches(validation) } : {}) }) };
 }
 
-test("one run validates while another trains: each as if alone, and code between their batches has gradients", async () => {
+test("a validation beside a training run changes neither, and code between their batches has gradients", async () => {
   const alone = start(0);
   await alone.done;
   const [validates, trains] = [start(5), start(0)];

@@ -80,7 +80,7 @@ const MOMENTS: readonly (readonly [hook: keyof Callback, nth: number])[] = [
   ["onValidationStart", 2], ["onValidationBatchEnd", 5], ["onValidationEpochEnd", 2], ["onValidationEnd", 3], ["onTrainEpochEnd", 1], ["onTrainEpochEnd", 2], ["onTrainEnd", 1],
 ];
 
-test("wherever in training a signal arrives, the run ends in order with a checkpoint from which it goes on exactly", async () => {
+test("a signal at any point of training ends the run with a checkpoint that resumes exactly", async () => {
   const before = counts();
   const whole = start("whole", []);
   await whole.fit();
@@ -104,7 +104,7 @@ test("wherever in training a signal arrives, the run ends in order with a checkp
   }
 });
 
-test("a signal during set-up ends the run before training, with the checkpoint that it was to go on from", async () => {
+test("a signal during set-up ends the run before training, and keeps the checkpoint that it would have resumed from", async () => {
   for (const hook of ["setup", "onFitStart"] as const) {
     for (const wait of [false, true]) {
       const fresh = start(`fresh-${hook}`, [sender(hook, "SIGTERM", 1, wait)]);
@@ -125,7 +125,7 @@ test("a signal during set-up ends the run before training, with the checkpoint t
   }
 });
 
-test("a signal when everything is done is not forgotten", async () => {
+test("a signal after the last step still interrupts the run", async () => {
   const before = counts();
   for (const hook of ["onFitEnd", "teardown"] as const) {
     const { fit, trainer, model } = start(`late-${hook}`, [sender(hook, "SIGHUP", 1, true)]);
@@ -149,7 +149,7 @@ test("validate, test and predict end at signals too", async () => {
   }
 });
 
-test("a signal asks every run of the process to end, and one that begins later is asked anew", async () => {
+test("a signal ends every run of the process, and a later run needs a signal of its own", async () => {
   const send = sender("onTrainBatchEnd", "SIGTERM", 2, true);
   const slow = new Callback();
   slow.onTrainBatchEnd = () => pause(3);

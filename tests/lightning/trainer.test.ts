@@ -37,7 +37,7 @@ async function validations(options: TrainerOptions, loader: Iterable<unknown> = 
   return seen;
 }
 
-test("when validation runs", async () => {
+test("validation runs when valCheckInterval and checkValEveryNEpoch say", async () => {
   assert.deepEqual(await validations({}), ["0.5", "1.5", "2.5", "3.5"]);
   assert.deepEqual(await validations({ checkValEveryNEpoch: 2 }), ["1.5", "3.5"]);
   assert.deepEqual(await validations({ valCheckInterval: 4, maxEpochs: 2 }), ["0.3", "1.3"]);
@@ -49,7 +49,7 @@ test("when validation runs", async () => {
   await assert.rejects(validations({ valCheckInterval: 7 }), { code: "ERR_VAL_CHECK_INTERVAL" });
 });
 
-test("limits, steps and epochs", async () => {
+test("training ends at maxSteps, maxEpochs and the limits on batches", async () => {
   const run = async (options: TrainerOptions): Promise<number[]> => {
     const trainer = new Trainer({ ...OPTIONS, ...options });
     await trainer.fit(new Line(), { trainDataloaders: batches(10) });
@@ -66,7 +66,7 @@ test("limits, steps and epochs", async () => {
   await assert.rejects(run({ limitTrainBatches: 0.01 }), { code: "ERR_LIMIT" });
 });
 
-test("gradients that a null at a window's end left over are stepped with later", async () => {
+test("when the last batch of an accumulation window returns null, the window's gradients go into a later step", async () => {
   const gradients: number[] = [];
   class Skipping extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
@@ -83,7 +83,7 @@ test("gradients that a null at a window's end left over are stepped with later",
   assert.equal(trainer.globalStep, 2);
 });
 
-test("schedulers advance on a skipped step, or hold", async () => {
+test("onSkippedStep says whether schedulers advance on a skipped step", async () => {
   for (const onSkippedStep of ["advance", "hold"] as const) {
     class Scheduled extends Line {
       override trainingStep(batch: Tensor, i: number): Tensor | null {
@@ -102,7 +102,7 @@ test("schedulers advance on a skipped step, or hold", async () => {
   }
 });
 
-test("the scale's floor names the parameters", async () => {
+test("the error at minScale names the parameters that overflow", async () => {
   class Broken extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
       return super.trainingStep(batch, i)?.mul(NaN) ?? null;
@@ -133,7 +133,7 @@ test("optimizerStep may be overridden, and must call its closure", async () => {
   assert.equal(trainer.optimizers[0]?.paramGroups[0]?.lr, 0.025);
 });
 
-test("manual optimization: toggling, clipping true gradients, what is not allowed", async () => {
+test("manual optimization toggles optimizers, clips unscaled gradients and refuses automatic options", async () => {
   class Manual extends Line {
     readonly other = new nn.Linear(2, 1);
     override automaticOptimization = false;
@@ -173,7 +173,7 @@ test("manual optimization: toggling, clipping true gradients, what is not allowe
   await assert.rejects(new Trainer(OPTIONS).fit(new Automatic(), { trainDataloaders: batches(1) }), { code: "ERR_SEVERAL_OPTIMIZERS" });
 });
 
-test("a failure inside a step leaves modes, default dtype and the trainer in order", async () => {
+test("an error inside a step restores modes, default dtype and the trainer", async () => {
   for (const precision of [32, "bf16-true", "bf16"] as const) {
     class Failing extends Line {
       override trainingStep(batch: Tensor, i: number): Tensor | null {
@@ -218,7 +218,7 @@ test("a step method that returns a promise is an error that says why", async () 
   }
 });
 
-test("asynchronous loaders, and batches of any shape", async () => {
+test("training takes asynchronous loaders, and batches of any shape", async () => {
   const seen: string[] = [];
   class Shapes extends Line {
     override trainingStep(batch: unknown, i: number): Tensor | null {

@@ -109,7 +109,7 @@ const precisions: readonly (readonly [string, () => Precision, number])[] = [
 const windows: readonly TrainerOptions[] = [{ accumulateGradBatches: 1 }, { accumulateGradBatches: 4, gradientClipVal: 3, gradientClipAlgorithm: "value" }];
 const references = new Map<string, Awaited<ReturnType<typeof run>>>();
 for (const [name, precision, tolerance] of precisions)
-  test(`${name}: every deed in every hook, with one batch and with four to a step`, async () => {
+  test(`${name}: clipping, scaling, setting and clearing gradients in every hook, with one batch and with four to a step`, async () => {
     for (const options of windows)
       for (const place of PLACES)
         for (const deed of DEEDS) {

@@ -159,7 +159,7 @@ test("explain counts the compensation", async () => {
 
 // ---------------------------------------------------------------- warnings
 
-test("an eps that is 0 in float16 is a warning when fit starts, with the fix; one that is not, or other dtypes, are none", async () => {
+test("an eps that is 0 in float16 warns when fit starts, with the fix; other values and dtypes do not", async () => {
   const fit = (precision: PrecisionInput, make: (p: Tensor[]) => optim.Optimizer, options: TrainerOptions = {}) => () => train(precision, make, { ...options, maxSteps: 1 }).then(() => undefined);
   const given = await warnings("WARN_EPS_VANISHES", fit("16-true", (p) => new optim.AdamW(p)));
   assert.deepEqual(given, ['AdamW: its eps of 1e-8 is 0 in float16, so that weights without a gradient become NaN. Use new AdamW(params, { eps: 1e-4 }), precision "bf16-true", or precision 16, whose weights are float32.']);
@@ -175,7 +175,7 @@ test("an eps that is 0 in float16 is a warning when fit starts, with the fix; on
   assert.equal((await warnings("WARN_EPS_VANISHES", fit(16, (p) => new optim.AdamW(p), { ampBackend: "apex", ampLevel: "O3" }))).length, 1);
 });
 
-test("updates that vanish for most weights are a warning, once", async () => {
+test("updates that vanish for most weights warn once", async () => {
   const code = "WARN_UPDATES_VANISH";
   const plain = await warnings(code, () => train("bf16-true", (p) => new optim.AdamW(p, { lr: 1e-3 })));
   assert.equal(plain.length, 1);

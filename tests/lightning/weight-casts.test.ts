@@ -162,7 +162,7 @@ test("explain forecasts what kept casts take", async () => {
   assert.doesNotMatch(without.toString(), /kept casts/);
 });
 
-test("an option that is none", () => {
+test("a wrong value of cacheWeightCasts is refused", () => {
   assert.throws(() => new MixedPrecision({ cacheWeightCasts: "window" as never }), { code: "ERR_PRECISION_PLUGIN", message: 'MixedPrecision: expected cacheWeightCasts to be true or false. Received: "window".' });
   assert.throws(() => precisionFor({ head: 16 }, { cacheWeightCasts: 1 as never }), { code: "ERR_PRECISION_PLUGIN" });
 });

@@ -75,7 +75,7 @@ test("the fused step equals the reference step: every family, every format, ever
       }
 });
 
-test("4-bit and float8 states learn too", () => {
+test("optimizers with 4-bit and float8 state reduce the loss", () => {
   for (const make of [(p: Iterable<Tensor>) => new lowbit.Adam4bit(p), (p: Iterable<Tensor>) => new lowbit.AdamFp8(p)]) {
     const { absolute } = compare(make, (p) => new lowbit.Adam32bit(p), [64, 128], 20);
     assert.ok(absolute < 3e-3, `${absolute}`);
@@ -238,7 +238,7 @@ test("resuming equals going through, bit for bit, also through files; conversion
   assert.equal((back.state.get(back.paramGroups[0]?.params[0] as Tensor)?.["state2"] as Tensor).dtype, "uint8");
 });
 
-test("options are checked", () => {
+test("wrong options are refused", () => {
   const p = [parameter(4)];
   assert.throws(() => new lowbit.Adam8bit(p, { lr: -1 }), /Adam8bit: expected lr to be ≥ 0/);
   assert.throws(() => new lowbit.Adam8bit(p, { betas: [1, 0.9] }), /betas/);

@@ -48,7 +48,7 @@ test("bits per element: 4.5, 4.127 with quantized scales, 8 and a row's scale", 
   });
 });
 
-test("codes are the nearest, the first of two in the high half; ragged blocks, odd sizes, zeros and other dtypes", () => {
+test("each code is the nearest, the first of two in the high half; also for ragged blocks, odd sizes, zeros and other dtypes", () => {
   scope(() => {
     seedEverything(1);
     for (const format of ["nf4", "fp4"] as const) {
@@ -162,7 +162,7 @@ test("state of another format, block size or shape is refused, strictly or not; 
   });
 });
 
-test("a merged layer's state says so: it does not fit one that is not merged, and brings the way back along", () => {
+test("a merged layer's state does not load into one that is not merged, and can be unmerged after loading", () => {
   for (const make of [(l: nn.Linear) => l, ...OPTIONS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options))])
     scope(() => {
       seedEverything(6);
@@ -192,7 +192,7 @@ test("a merged layer's state says so: it does not fit one that is not merged, an
     });
 });
 
-test("dropout is the adapter's, and only while training", () => {
+test("the adapter's dropout applies only in training", () => {
   scope(() => {
     seedEverything(5);
     const layer = new LoRALinear(new nn.Linear(32, 32), { rank: 2, dropout: 0.5 });
@@ -205,7 +205,7 @@ test("dropout is the adapter's, and only while training", () => {
   });
 });
 
-test("the memory table: bits, what learns, the float32 it replaces", () => {
+test("the memory table lists bits, trainable parameters and the float32 bytes that they replace", () => {
   const net = new Block();
   const wide = weightMemory(net);
   assert.equal(wide.bytes, 4 * wide.elements);

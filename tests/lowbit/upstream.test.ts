@@ -26,7 +26,7 @@ test("a state dict of bitsandbytes is read: codes bit for bit, options by our na
   assert.equal(o.state.get(params[0] as Tensor)?.["step"], 8);
 });
 
-test("into 32 bits, and from there back into the same codes; into 4 bits", () => {
+test("state of bitsandbytes loads into 32 bits, from there back into the same codes, and into 4 bits", () => {
   const params = parameters();
   const wide = new Adam32bit(params);
   wide.loadStateDict(fromBitsandbytes(tensors, groups));
@@ -50,7 +50,7 @@ test("into 32 bits, and from there back into the same codes; into 4 bits", () =>
   assert.ok(m.sub(tensors["expected.0.1"] as Tensor).abs().mean().item() < 0.0025);
 });
 
-test("nested dicts, AdEMAMix's stacked averages, and what does not fit", () => {
+test("nested dicts and AdEMAMix's stacked averages are read, and what does not fit is refused", () => {
   const p = new nn.Parameter(randn([3, 4]));
   const o = new AdEMAMix8bit([p]);
   const stacked = tensor([[...Array(12).keys()], [...Array(12).keys()].map((i) => i + 100)]).view([2, 3, 4]).float();

@@ -149,7 +149,7 @@ test("O1 differs from native autocast where APEX does", () => {
   assert.equal(own.get("mish") ?? "none", "none");
 });
 
-test("functions of one's own", () => {
+test("halfFunction, floatFunction and promoteFunction cast the arguments of the user's functions", () => {
   const half = halfFunction((x: Tensor, rest: { y: Tensor }) => [x.dtype, rest.y.dtype]);
   const full = floatFunction((x: Tensor) => x.dtype);
   const widest = promoteFunction((x: Tensor, ys: Tensor[]) => [x.dtype, ...ys.map((y) => y.dtype)]);
@@ -165,7 +165,7 @@ test("functions of one's own", () => {
   });
 });
 
-test("registered operators join the lists of models that are initialized later; a late registration says so", async () => {
+test("registered operators apply to models initialized later; a late registration warns", async () => {
   const warnings: string[] = [];
   const listen = (w: Error & { code?: string }): void => void (w.code === "WARN_APEX_REGISTERED_LATE" && warnings.push(w.message));
   process.on("warning", listen);

@@ -76,7 +76,7 @@ for (const [level, cells] of Object.entries(CELLS) as [OptLevel, (typeof CELLS)[
     }));
 }
 
-test("every override reaches what it names", () => {
+test("every override changes what it names", () => {
   const of = (options: Parameters<typeof initialize>[2]): { net: Net; amp: ReturnType<typeof initialize>; optimizer: optim.SGD } => {
     const net = new Net();
     const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
@@ -100,7 +100,7 @@ test("every override reaches what it names", () => {
   assert.deepEqual(of({ optLevel: "O0", numLosses: 3 }).amp.lossScalers.length, 3);
 });
 
-test("castModelOutputs at every level", () => {
+test("castModelOutputs casts the outputs at every level", () => {
   for (const optLevel of ["O0", "O1", "O2", "O3"] as const) {
     const net = new Net();
     const amp = initialize(net, [], { optLevel, castModelOutputs: "float64" });
@@ -129,7 +129,7 @@ test("enabled: false changes nothing and passes the loss through", () => {
   amp.dispose();
 });
 
-test("misuse of initialize", () => {
+test("misuse of initialize is an error", () => {
   const net = new Net();
   const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
   const bad = (options: object, message: RegExp): void => assert.throws(() => initialize(net, optimizer, options), { code: "ERR_ARGUMENT", message });

@@ -114,7 +114,7 @@ test("a parameter group that is added later gets masters too", () => {
   assert.notDeepEqual(tail[0]?.tolist(), before);
 });
 
-test("misuse of scaleLoss and masterParams", () => {
+test("misuse of scaleLoss and masterParams is an error", () => {
   const { net, optimizer, amp } = make("O2");
   const stranger = new optim.SGD(new nn.Linear(2, 1).parameters(), { lr: 0.1 });
   const misuse = (fn: () => unknown, message: RegExp): void => assert.throws(fn, { code: "APEX_MISUSE", message });
@@ -132,7 +132,7 @@ test("misuse of scaleLoss and masterParams", () => {
   misuse(() => amp.scaleLoss(lossOf(net), optimizer, backward), /one that was disposed of/);
 });
 
-test("states are APEX's; masters come on top, and a state of APEX itself loads", () => {
+test("the saved state is APEX's with masters added, and a state of APEX itself loads", () => {
   const { net, optimizer, amp } = make("O2", 2, "dynamic");
   amp.scaleLoss(lossOf(net).mul(1e30), optimizer, backward, { lossId: 1 });
   const state = amp.stateDict();
@@ -148,7 +148,7 @@ test("states are APEX's; masters come on top, and a state of APEX itself loads",
   assert.throws(() => amp.loadStateDict({}), /2 loss scalers/);
 });
 
-test("a float32 state dict goes into the masters exactly, and comes out of them", () => {
+test("a float32 state dict loads into the masters exactly, and is read from them", () => {
   seedEverything(11);
   const source = new nn.Linear(4, 1, { bias: false });
   const { net, optimizer, amp } = make("O2");

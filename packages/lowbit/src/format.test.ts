@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { cat, memory, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
 import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName, type Quantized } from "./index.js";
 
-test("the dynamic maps", () => {
+test("the dynamic maps have their published values", () => {
   const signed = dynamicMap(true);
   const unsigned = dynamicMap(false);
   for (const map of [signed, unsigned]) {
@@ -103,7 +103,7 @@ test("the fused kernels and the references agree code for code on ten million va
       });
 });
 
-test("quantize and dequantize: the error of normal values", () => {
+test("quantizing normal values has the known error", () => {
   scope(() => {
     seedEverything(1);
     const x = randn([1024, 1024]);
@@ -119,7 +119,7 @@ test("quantize and dequantize: the error of normal values", () => {
   });
 });
 
-test("ragged blocks, zeros, infinities, other dtypes, empty tensors", () => {
+test("quantizing takes ragged blocks, zeros, infinities, other dtypes and empty tensors", () => {
   scope(() => {
     const x = randn([3, 7, 13]);
     const q = quantizeBlockwise(x, { blockSize: 100 });

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { randn, seedEverything, type Tensor } from "@nbit/torch";
 import { AdamW8bit } from "./index.js";
 
-test("offload on the CPU changes nothing, and says so once", async () => {
+test("offload on the CPU changes nothing, and warns once", async () => {
   seedEverything(31);
   const value = randn([5000]);
   const grad = randn([5000]);

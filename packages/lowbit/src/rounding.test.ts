@@ -103,7 +103,7 @@ test("overrides hold under rounding, and steps leave no tensors behind", async (
   }
 });
 
-test("rounding is checked", () => {
+test("an unknown rounding is refused", () => {
   const p = [new nn.Parameter(full([4], 1))];
   assert.throws(() => new lowbit.Adam8bit(p, { rounding: "up" as optim.Rounding }), /Adam8bit: expected rounding to be "nearest", "kahan" or "stochastic"/);
   assert.throws(() => new lowbit.Adam8bit(p, { rounding: "stochastic", roundingSeed: -1 }), /roundingSeed to be a whole number ≥ 0/);

@@ -30,7 +30,7 @@ const throughBytes = (optimizer: LowBitOptimizer): Record<string, unknown> => un
 const stateOf = ({ optimizer, params }: Run, i = 0): optim.ParameterState => optimizer.state.get(params[i] as Tensor) ?? {};
 
 for (const family of FAMILY_NAMES)
-  test(`${family}: what is resumed from bytes equals what went through, to the bit, in every format`, () => {
+  test(`${family}: a run resumed from saved bytes equals the uninterrupted one, bit for bit, in every format`, () => {
     for (const format of ["dynamic8", "linear8", "moments4", "float8", null] as const)
       scope(() => {
         const through = start(family, format);
@@ -57,7 +57,7 @@ for (const family of FAMILY_NAMES)
 const HALF_GAP = 0.9 / 64 / 2;
 
 for (const family of FAMILY_NAMES)
-  test(`${family}: 8 bits into 32 is what the codes stand for, and back is near it; other blocks and formats are converted`, () => {
+  test(`${family}: 8-bit state loads into 32 bits as its dequantized values, and back near them; other block sizes and formats are converted`, () => {
     scope(() => {
       const low = start(family, "dynamic8");
       steps(low, 0, 3);

@@ -172,7 +172,7 @@ for (const [name, low, full] of FAMILIES) {
   });
 }
 
-test("sizes are counted beyond 2³¹ elements", () => {
+test("sizes beyond 2³¹ elements are counted exactly", () => {
   const n = 2 ** 31 + 300;
   const p = new nn.Parameter(empty([n], { dtype: "bfloat16", device: "meta" }));
   const blocks = 2 ** 23 + 2;

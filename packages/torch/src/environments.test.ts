@@ -96,7 +96,7 @@ function message(): [Float32Array, number, number] {
   return [new Float32Array([1, 2]), 6, 1];
 }
 
-test("fifty workers come and go, some in the middle of a call, and leave nothing behind", { timeout: 120_000 }, async () => {
+test("fifty workers start and end, some in the middle of a call, and leave nothing behind", { timeout: 120_000 }, async () => {
   const before = torch.memory();
   const endless = `
     const x = torch.ones([64, 64], { requiresGrad: true });

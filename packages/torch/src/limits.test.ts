@@ -49,13 +49,13 @@ test("bigints that 64 bits do not hold are no numbers of a tensor, but for float
   assert.equal(describe(-12n), "-12n");
 });
 
-test("values nested beyond all measure are refused, not walked until the stack ends", () => {
+test("values nested too deeply are refused before the stack overflows", () => {
   for (const use of [() => tensor(new Array(100_000).fill(0).reduce<unknown>((inner) => [inner], 1) as never), () => defaultCollate([deep(100_000), deep(100_000)]), () => packState({ a: deep(100_000) } as never), () => [...new DataLoader([deep(100_000)] as never[], { batchSize: null })]])
     refused(use, /at most \d+ (levels|dimensions)/);
   refused(() => { throw new ArgumentError("x", "y", deep(100_000)); }, /Received: an object with keys a/);
 });
 
-test("lengths are whole numbers, at the start of every pass", () => {
+test("the length of a data source must be a whole number, at the start of every pass", () => {
   const get = (i: number): number => i;
   for (const length of [NaN, Infinity, -1, 2.5, 2 ** 60]) {
     const source = { length, get };
@@ -75,7 +75,7 @@ test("lengths are whole numbers, at the start of every pass", () => {
   refused(() => [...shared], /whole number ≥ 1. Received: 0/);
 });
 
-test("work without an end is refused", () => {
+test("work that would not end is refused", () => {
   refused(() => special.hermitePolynomialH(tensor([0.5]), 2 ** 40), /expected n of a magnitude up to/);
   refused(() => aten["linalg_matrix_power"]?.(ones([2, 2]), -(1n << 63n)), /expected n from/);
 });

@@ -60,7 +60,7 @@ test("no constructor makes a tensor or a list", () => {
   assert.deepEqual(new Named(x).tolist(), [1, 1]);
 });
 
-test("methods and properties of what only has a tensor's prototype are errors with a code", () => {
+test("methods and properties of an object that only has a tensor's prototype are errors with a code", () => {
   const fake = Object.create(Tensor.prototype) as Tensor;
   for (const [name, { get, set, value }] of Object.entries(Object.getOwnPropertyDescriptors(Tensor.prototype)) as [string, PropertyDescriptor][]) {
     if (["constructor", "toString"].includes(name)) continue;

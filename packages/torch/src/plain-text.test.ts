@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { plainText, quoted } from "./plain-text.js";
 
-test("what steers a terminal is written out", () => {
+test("control characters of a terminal are escaped", () => {
   assert.equal(plainText("loss\u001b[31m\u009b2J\u0007"), "loss\\u001b[31m\\u009b2J\\u0007");
   assert.equal(plainText("a\r\n\tb\0"), "a\\r\\n\\tb\\u0000");
   assert.equal(plainText("a\nb\u001b", "\n"), "a\nb\\u001b");
@@ -15,7 +15,7 @@ test("text of any language and emoji stay", () => {
   for (const text of ["größe", "损失", "потеря", "ऋ‍ष", "שלום", "👩‍🔬", "val/loss_2 (b)", ""]) assert.equal(plainText(text), text);
 });
 
-test("nothing unseen is left of any text, and nothing makes it fail", () => {
+test("any text is escaped without invisible characters and without errors", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (text) => {
       // eslint-disable-next-line no-control-regex -- control characters are what must not be there

@@ -17,7 +17,7 @@ function faultOf(change: Readonly<Record<string, unknown>>): Fault {
   return found;
 }
 
-test("what conforms is given back itself", () => {
+test("a value that conforms is returned itself", () => {
   assert.equal(conforming(run, good, "run", () => new Error()), good);
 });
 

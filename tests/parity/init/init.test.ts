@@ -91,7 +91,7 @@ test("apply meets a module that stands in two places twice, and ends in a cycle"
   assert.equal(met.filter((m) => m === shared).length, 2);
 });
 
-test("init functions refuse what they would drop or cannot draw", () => {
+test("init functions refuse wrong arguments", () => {
   const t = empty([2, 2]);
   assert.throws(() => nn.init.calculateGain("leaky_relu" as never), { code: "ERR_ARGUMENT", message: /nonlinearity to be one of linear, .*, leakyRelu, selu\. Received: "leaky_relu"/ });
   assert.throws(() => nn.init.truncNormal_(t, 0, 0), { code: "ERR_ARGUMENT", message: /std to be a finite number > 0/ });

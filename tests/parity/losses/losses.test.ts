@@ -58,7 +58,7 @@ test("classes may come as whole numbers of any dtype", () => {
   }
 });
 
-test("the weight may stand by position, as in PyTorch; what PyTorch itself gave up is refused", () => {
+test("the class weight may be given by position, as in PyTorch; other positional arguments and wrong options are refused", () => {
   const weight = tensor([1, 3]);
   assert.equal(new nn.CrossEntropyLoss(weight).weight, weight);
   assert.equal((Reflect.construct(nn.NLLLoss, [weight, { ignoreIndex: 1 }]) as nn.NLLLoss).ignoreIndex, 1);

@@ -161,7 +161,7 @@ const WAYS_TO_WRITE: readonly (readonly [name: string, write: (w: nn.Parameter) 
   }],
 ];
 for (const [name, write] of WAYS_TO_WRITE) {
-  test(`${name}: what was kept of a weight is made anew`, () => {
+  test(`${name}: a weight's cached cast is made again after the write`, () => {
     const weight = new nn.Parameter(rand([16, 16]).add(0.5));
     const x = ones([16, 16]);
     using casts = new amp.WeightCasts([weight]);

@@ -91,7 +91,7 @@ function asTensors(state: Readonly<Record<string, unknown>>, dtype: DType): Reco
 }
 
 for (const name of Object.keys(FUNCTIONS)) {
-  test(`${name}: LBFGS takes PyTorch's steps, at its learning rate of the moment`, () => {
+  test(`${name}: LBFGS takes PyTorch's steps, at the current learning rate`, () => {
     const cases = CASES.filter((c) => c.function === name);
     assert.equal(cases.length, 14);
     for (const c of cases) {
@@ -99,7 +99,7 @@ for (const name of Object.keys(FUNCTIONS)) {
       follow(c, params, made(c, params), 0, `${c.dtype} ${JSON.stringify(c.options)}`);
     }
   });
-  test(`${name}: LBFGS goes on from PyTorch's state, and from its own in PyTorch's names`, () => {
+  test(`${name}: LBFGS resumes from PyTorch's state, and from its own in PyTorch's names`, () => {
     for (const c of CASES.filter((d) => d.function === name)) {
       const what = `${c.dtype} ${JSON.stringify(c.options)}`;
       const params = parameters((c.steps[1] as Step).params, c.dtype);

@@ -46,7 +46,7 @@ test("the page: every module, its times, casts and warnings; nothing from outsid
   assert.equal(html.match(/<path class="out"/g)?.length, 2);
 });
 
-test("it is written from a file, and files that are something else are refused", () => {
+test("the page is written from a report's file, and other files are refused", () => {
   const source = join(folder, "p.json");
   writeFileSync(source, JSON.stringify(DATA));
   assert.equal(readFileSync(writePrecisionReport(join(folder, "deep", "p.html"), source), "utf8"), renderPrecisionReport(DATA));

@@ -25,7 +25,7 @@ class Tied extends nn.Module {
   }
 }
 
-test("layers to a depth, totals, forecast", () => {
+test("the summary has layers to a depth, totals and the forecast", () => {
   const net = new Net();
   net.head.requiresGrad_(false);
   const optimizers = [new optim.AdamW(net.parameters(), { lr: 1e-3 })];
@@ -51,7 +51,7 @@ test("layers to a depth, totals, forecast", () => {
   ]);
 });
 
-test("deeper levels, and none", () => {
+test("maxDepth shows deeper levels, or none", () => {
   const net = new Net();
   assert.deepEqual(summarize(net, { maxDepth: -1 }).layers.map((l) => l.name), ["", "features", "features.0", "features.1", "head"]);
   assert.deepEqual(summarize(net, { maxDepth: 0 }).layers.map((l) => l.name), [""]);

@@ -57,7 +57,7 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
   assert.equal(screen.lines[3], "");
 });
 
-test("one batch is not several", async () => {
+test("a single batch is counted in the singular", async () => {
   const screen = new Screen(160);
   await new Trainer({ ...QUIET, maxEpochs: 1, limitTrainBatches: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), { trainDataloaders: loader() });
   assert.match(screen.lines[0] ?? "", /^Epoch 1\/1 done {2}1 batch in /);
@@ -77,7 +77,7 @@ test("the live line shows bar, counts and the time left", async () => {
   assert.match(first ?? seen.join("\n"), /^Epoch 1\/1 {2}[━╸─]{32} {3}1\/10 {3}10% {2}.* it\/s {2}eta 0:0\d {2}loss [\d.]+$/);
 });
 
-test("an error leaves where it stopped, and a clean line", async () => {
+test("after an error the bar shows where training stopped, and the line is complete", async () => {
   class Failing extends Line {
     override trainingStep(batch: Batch): Tensor {
       if (this.trainer.globalStep === 3) throw new Error("on purpose");

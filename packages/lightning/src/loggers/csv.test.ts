@@ -105,7 +105,7 @@ test("bad options are refused", () => {
   assert.throws(() => new CSVLogger(root, { version: -1 }), { code: "ERR_ARGUMENT" });
 });
 
-test("hyper-parameters as YAML", () => {
+test("hyper-parameters are written as YAML", () => {
   const inner = { lr: 1e-7, nested: { layers: [8, 16], on: true } };
   const text = hparamsYaml({ ...inner, name: 'a "b": c', nothing: null, missing: undefined, limit: Infinity, empty: [], none: {}, act: Math.max, when: 10n });
   assert.equal(
@@ -198,7 +198,7 @@ test("a table of another run is not cut, whatever a checkpoint says", async () =
   for (const bad of [{ ...state, lines: -1 }, { ...state, digest: 3 }, { ...state, fresh: "yes" }, { lines: 1 }]) assert.throws(() => versioned(dir).loadStateDict(bad), { code: "CHECKPOINT_STATE" });
 });
 
-test("a table that cannot be gone on with leaves no listener of the process behind", () => {
+test("a table that cannot be continued leaves no listener of the process behind", () => {
   const first = versioned(fresh());
   first.logMetrics({ a: 1 }, 0);
   const state = saved(first);

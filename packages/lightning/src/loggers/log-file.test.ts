@@ -19,7 +19,7 @@ function fresh(): string {
 }
 const RUN = '{"type":"run"';
 
-test("a person's file of a log's name is left as it is", () => {
+test("a user's file of a log's name is left as it is", () => {
   for (const content of ["My thesis", "My thesis\nits second line\n", '{"a": 1}', '{\n  "name": "x"\n}\n', '{"type":"package"}\n', "[1]\n", "\n", "\0\0"]) {
     const path = join(fresh(), "run.jsonl");
     writeFileSync(path, content);
@@ -87,7 +87,7 @@ test("hyper-parameters of another run stay", () => {
   assert.equal(readFileSync(join(folder, "mine"), "utf8"), "mine");
 });
 
-test("folders of absurd versions do not keep the next one from being found", () => {
+test("folders with absurd version numbers do not stop the next version from being found", () => {
   const folder = fresh();
   for (const name of ["version_9007199254740992", "version_99999999999999999999999", "version_-1", "version_1e3"]) mkdirSync(join(folder, name));
   assert.equal(claimVersion(folder), 0);

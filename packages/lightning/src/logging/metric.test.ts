@@ -52,7 +52,7 @@ test("values that stay on a device come to the same as those that are read at on
   }
 });
 
-test("an epoch is as wide as its own values, whatever came before it", () => {
+test("an epoch's dtype is that of its own values, whatever came before it", () => {
   const metric = new LoggedMetric(meta("mean"));
   metric.update(0.1, 1);
   metric.reset();

@@ -289,7 +289,7 @@ test("a replayed batch's outcome is read before the next batch, or says that it 
   for (const [outcome, was] of read) assert.equal(inspect(outcome), was);
 });
 
-test("kept casts", async () => {
+test("replays with kept weight casts give what eager steps give", async () => {
   for (const accumulateGradBatches of [1, 2, 4]) {
     const { step } = await compare({ options: () => ({ plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), accumulateGradBatches }) });
     assert.ok(step.replayed > 25);
@@ -302,7 +302,7 @@ test("batches of another shape run eagerly within windows whose others are repla
   assert.equal(step.replayed, 6 + 10 + 10);
 });
 
-test("what code between batches does to gradients counts", async () => {
+test("changes of gradients between batches are part of the step", async () => {
   const meddle = (net: Net, batch: number): void => {
     if (batch % 4 === 1) net.head.weight.grad = null;
     if (batch % 4 === 2) {
@@ -315,7 +315,7 @@ test("what code between batches does to gradients counts", async () => {
   assert.equal(step.replayed, 29);
 });
 
-test("another number of batches to a step is recorded anew", async () => {
+test("another number of batches to a step is recorded again", async () => {
   const changes: Readonly<Record<number, number>> = { 0: 2, 2: 4, 4: 1, 5: 2 };
   const course: Course = { options: () => ({ callbacks: new GradientAccumulationScheduler(changes) }), epochs: 7, lengths: [5, 5, 5, 5, 5, 5, 5, 5] };
   const eager = await train(course, null);
@@ -366,7 +366,7 @@ class Replaces extends Net {
     return loss;
   }
 }
-test("what stands in the way is said, and training goes on eagerly", async () => {
+test("a step that cannot be recorded warns with the reason, and training goes on eagerly", async () => {
   const cases: readonly (readonly [() => Net, TrainerOptions, RegExp])[] = [
     [() => new OwnZeroGrad(), {}, /optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie/],
     [() => new Net(), { ampBackend: "apex", ampLevel: "O0" }, /APEX moves gradients/],

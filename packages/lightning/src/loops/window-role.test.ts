@@ -27,7 +27,7 @@ test("a batch's role follows from the window's state", () => {
   }
 });
 
-test("one batch to a step: three eager ones, then replays", () => {
+test("with one batch to a step three batches run eagerly, then replays begin", () => {
   assert.deepEqual(course(1, 5, 1), ["eager whole", "eager whole", "eager whole", "record whole", "replay whole"]);
 });
 
@@ -36,7 +36,7 @@ test("recording begins where a window opens, and each role is recorded at its fi
   assert.deepEqual(course(4, 12, 1).slice(4), ["record opens", "record within", "replay within", "record closes", "replay opens", "replay within", "replay within", "replay closes"]);
 });
 
-test("the rest of an epoch: one batch alone runs eagerly, several are replayed", () => {
+test("the last window of an epoch runs eagerly if it has one batch, and is replayed if it has several", () => {
   assert.deepEqual(course(2, 5, 3).slice(4), ["eager whole", "record opens", "record closes", "replay opens", "replay closes", "eager whole", "replay opens", "replay closes", "replay opens", "replay closes", "eager whole"]);
   assert.deepEqual(course(4, 6, 3).slice(4, 12), ["record opens", "record closes", "replay opens", "record within", "replay within", "replay closes", "replay opens", "replay closes"]);
 });
@@ -54,7 +54,7 @@ test("nothing is recorded before a step was made", () => {
   assert.equal(plan.next("opens"), "record");
 });
 
-test("what another number of batches left open is finished eagerly", () => {
+test("a window left open by another number of batches is finished eagerly", () => {
   const one = new ReplayPlan(1);
   for (let i = 0; i < 4; i++) one.ranEagerly(true);
   assert.equal(one.next("closes"), "eager");

@@ -19,7 +19,7 @@ test("a precision that is registered gets the canonical name, the device and the
   assert.deepEqual(requests, NAMES.map((name) => ({ name, deviceType: "cpu", ampLevel: null })));
 });
 
-test("a backend that is registered is listed, and asked", () => {
+test("a registered AMP backend is listed in errors, and makes the precision", () => {
   registerAmpBackend("mine", ({ name, ampLevel }) => {
     assert.deepEqual([name, ampLevel], ["16-mixed", "O1"]);
     return new FullPrecision();

@@ -6,11 +6,11 @@ function same(fn: (value: number) => string, cases: readonly (readonly [number, 
   for (const [value, text] of cases) assert.equal(fn(value), text, `of ${value}`);
 }
 
-test("bytes in binary units, three digits, never 1024 of a unit", () => {
+test("bytes are written in binary units with three digits, never 1024 of a unit", () => {
   same(formatBytes, [[0, "0 B"], [1023, "1023 B"], [1024, "1.00 KiB"], [1536, "1.50 KiB"], [10 * 1024, "10.0 KiB"], [1023.6 * 1024, "1.00 MiB"], [188 * 2 ** 20, "188 MiB"], [3 * 2 ** 40, "3.00 TiB"], [-2048, "-2.00 KiB"]]);
 });
 
-test("counts in thousands and millions", () => {
+test("counts are written in thousands and millions", () => {
   same(formatCount, [[0, "0"], [999, "999"], [1000, "1.00 K"], [25450, "25.4 K"], [999_600, "1.00 M"], [124_439_808, "124 M"], [7.1e12, "7.10 T"]]);
 });
 
@@ -18,11 +18,11 @@ test("integers are grouped", () => {
   same(formatInteger, [[0, "0"], [999, "999"], [1000, "1,000"], [1234567.4, "1,234,567"], [-12345, "-12,345"], [Number.NaN, "NaN"]]);
 });
 
-test("clocks", () => {
+test("durations are written as clocks", () => {
   same(formatClock, [[0, "0:00"], [8.4, "0:08"], [59.6, "1:00"], [754, "12:34"], [3723, "1:02:03"], [Infinity, "-:--"], [-3, "0:00"]]);
 });
 
-test("measured times", () => {
+test("measured times have a unit that fits", () => {
   same(formatSeconds, [[0.00084, "840 µs"], [0.0123, "12.3 ms"], [8.4, "8.40 s"], [119.96, "120 s"], [125, "2:05"]]);
 });
 

@@ -160,7 +160,7 @@ test("the weight is cast once while it does not change, and again when it does, 
   });
 });
 
-test("delayed: the history scales, goes through the state dict and survives a cast of the module", () => {
+test("delayed scaling uses the history, which is in the state dict and survives a cast of the module", () => {
   scope(() => {
     seedEverything(5);
     const layer = new Float8Linear(32, 16, { recipe: "delayed", historyLength: 3 });
@@ -272,7 +272,7 @@ test("two equal steps end with equal live tensors, also with a frozen weight or 
   assert.equal(live[3], live[2]);
 });
 
-test("learns as the linear layers do", () => {
+test("float8 layers learn as linear layers do", () => {
   const train = (recipe: Float8RecipeName | null): number => {
     seedEverything(7);
     const net = new nn.Sequential(new nn.Linear(32, 64), new nn.Tanh(), new nn.Linear(64, 16));

@@ -203,7 +203,7 @@ test("a lazy scaler leaves the floor to checkFloor, which is sure after the next
   assert.equal(new GradScaler({ initScale: 1, minScale: 1 }).checkFloor([]), false, "of a scaler that is not lazy update tells");
 });
 
-test("the floor: an error that names positions; the ceiling: no further growth", () => {
+test("at minScale an error names the parameters' positions; at maxScale the scale stops growing", () => {
   const scaler = new GradScaler({ initScale: 4, minScale: 1 });
   const { optimizer, loss } = make(NaN);
   const once = (): void => {
@@ -239,7 +239,7 @@ test("the floor: an error that names positions; the ceiling: no further growth",
   }
 });
 
-test("a scale of one's own, and factors that change", () => {
+test("the scale and its factors can be set", () => {
   const scaler = new GradScaler({ initScale: 4, growthInterval: 5 });
   const { optimizer, loss } = make();
   const once = (newScale?: number | Tensor): void => {
@@ -261,7 +261,7 @@ test("a scale of one's own, and factors that change", () => {
   fails(() => scaler.setGrowthInterval(0), "ERR_ARGUMENT", "GradScaler.setGrowthInterval: expected growthInterval to be a whole number ≥ 1. Received: 0.");
 });
 
-test("disabled: losses and steps pass through, also with a closure", () => {
+test("a disabled scaler passes losses and steps through, also with a closure", () => {
   const scaler = new GradScaler({ enabled: false });
   const { w, optimizer, loss } = make();
   const l = loss();
@@ -283,7 +283,7 @@ test("disabled: losses and steps pass through, also with a closure", () => {
   assert.notEqual(values(w)[0], 0.75);
 });
 
-test("state: ours, PyTorch's, Lightning's of every age, and what cannot be one", () => {
+test("the state is read from nbit, PyTorch and every version of Lightning, and anything else is refused", () => {
   const ours = { scale: 1024, growthFactor: 3, backoffFactor: 0.25, growthInterval: 7, growthTracker: 5 };
   const theirs = { scale: 1024, growth_factor: 3, backoff_factor: 0.25, growth_interval: 7, _growth_tracker: 5 };
   const given: Record<string, unknown>[] = [

@@ -47,7 +47,7 @@ const values = (t: Tensor | null): unknown => t?.tolist() ?? null;
 for (const kind of kinds) {
   const name = JSON.stringify(kind);
 
-  test(`${name}: an overflow skips the step of who has the gradient, and counts once`, () => {
+  test(`${name}: an overflow skips the steps of the optimizers that hold the gradient, and counts once`, () => {
     const loop = make(kind);
     loop.backward(Infinity, 1, 0);
     assert.deepEqual([loop.step(0), loop.step(1)], [false, true]);
@@ -64,7 +64,7 @@ for (const kind of kinds) {
     assert.deepEqual(values(loop.weights[0] as Tensor), [-1, -1]);
   });
 
-  test(`${name}: an overflow of a shared parameter is everybody's`, () => {
+  test(`${name}: an overflow of a shared parameter skips every optimizer that holds it`, () => {
     const loop = make(kind);
     loop.backward(1, 1, Infinity);
     assert.deepEqual([loop.step(0), loop.step(1)], [false, false]);
@@ -72,7 +72,7 @@ for (const kind of kinds) {
     assert.equal(loop.scaler.getScale(), 512);
   });
 
-  test(`${name}: one in a window skips its step, whatever was made of infinity meanwhile, and whoever steps before`, () => {
+  test(`${name}: an overflow in an accumulation window skips its step, whatever became of the infinity, and whichever optimizer steps first`, () => {
     const loop = make(kind);
     loop.backward(1, Infinity, 0);
     assert.equal(loop.step(0), true);
@@ -90,7 +90,7 @@ for (const kind of kinds) {
     assert.deepEqual(values(loop.weights[1] as Tensor), [0, 0]);
   });
 
-  test(`${name}: a batch that is thrown away takes its overflow along, which counts all the same`, () => {
+  test(`${name}: clearing a batch's gradients clears its overflow, which counts all the same`, () => {
     for (const how of ["optimizer", "in place", "by hand"] as const) {
       const loop = make(kind);
       loop.backward(Infinity, 0, Infinity);
@@ -104,7 +104,7 @@ for (const kind of kinds) {
     }
   });
 
-  test(`${name}: gradients set to zero behind everybody's back are looked at anew after a step`, () => {
+  test(`${name}: gradients set to zero by hand are checked again after a step`, () => {
     const loop = make(kind);
     loop.backward(Infinity, 0, 0);
     assert.equal(loop.step(0), false);

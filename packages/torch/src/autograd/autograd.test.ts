@@ -51,7 +51,7 @@ test("grad returns instead of accumulating, and twice", () => {
   assert.throws(() => torch.grad(x.mul(2), unused), { code: "TORCH" });
 });
 
-test("modes", () => {
+test("noGrad, enableGrad and inferenceMode set and restore their modes", () => {
   const x = leaf([1]);
   assert.equal(torch.noGrad(() => x.mul(2)).requiresGrad, false);
   assert.equal(torch.noGrad(() => torch.enableGrad(() => x.mul(2))).requiresGrad, true);
@@ -65,7 +65,7 @@ test("modes", () => {
   assert.throws(() => torch.noGrad(async () => 1), { code: "ERR_ASYNC_MODE" });
 });
 
-test("a custom function, once and twice differentiated", () => {
+test("a custom function is differentiated once and twice", () => {
   const x = leaf([1, 2, 3]);
   const y = Square.apply(x);
   assert.equal(y.gradFn, "SquareBackward");
@@ -77,7 +77,7 @@ test("a custom function, once and twice differentiated", () => {
   assert.equal(torch.noGrad(() => Square.apply(x)).requiresGrad, false);
 });
 
-test("a custom function with several inputs, outputs and non-tensors", () => {
+test("a custom function takes and returns several tensors and other values", () => {
   class Split extends AutogradFunction {
     static forward(ctx: FunctionContext, a: Tensor, scale: number, b: Tensor): [Tensor, Tensor, Tensor] {
       ctx.values["scale"] = scale;

@@ -14,7 +14,7 @@ function parameters(): readonly [torch.Tensor, torch.Tensor, torch.Tensor] {
 const pointers = (ps: readonly torch.Tensor[]): (number | undefined)[] => scope(() => ps.map((p) => p.grad?.dataPtr()));
 const values = (p: torch.Tensor): unknown => scope(() => p.grad?.tolist());
 
-test("held gradients come back to their parameters, whatever became of them", () => {
+test("held gradients are restored to their parameters, whatever was done to the parameters' gradients", () => {
   const [a, b, unused] = parameters();
   const held = new HeldGradients([a, b, unused]);
   const before = pointers([a, b, unused]);
@@ -52,7 +52,7 @@ test("a parameter's first gradient is noticed before anything is changed, and ca
   assert.deepEqual([values(a), values(unused)], [[1, 1], undefined]);
 });
 
-test("they live until they are let go of", () => {
+test("held gradients live until they are released", () => {
   const [a, b, unused] = parameters();
   const start = memory().unreleased;
   const held = new HeldGradients([a, b, unused]);

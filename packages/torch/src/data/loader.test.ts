@@ -69,7 +69,7 @@ void describe("DataLoader", () => {
     assert.throws(() => data.getBatch([20]), { message: "TensorDataset: expected positions from 0 to 19. Received: 20." });
   });
 
-  void it("does not gather behind a subclass's back", () => {
+  void it("calls a subclass's get instead of gathering", () => {
     class Doubled extends TensorDataset<[Tensor]> {
       override get(i: number): [Tensor] {
         return [super.get(i)[0].mul(2)];

@@ -115,7 +115,7 @@ test("a name as long as the file system takes can be saved", () => {
   }, { code: "ENAMETOOLONG", name: "FileError" });
 });
 
-test("what is no file is not replaced by one", () => {
+test("what is not a regular file is not replaced", () => {
   const folder = fresh();
   assert.throws(() => {
     writeText("test", folder, "1");

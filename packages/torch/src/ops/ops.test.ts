@@ -28,7 +28,7 @@ test("overloads are chosen as PyTorch would", () => {
   assert.deepEqual(torch.pow(2, tensor([3, 4])).tolist(), [8, 16]);
 });
 
-test("sizes as a list or as arguments, one number for a fixed-size list", () => {
+test("sizes are given as a list or as arguments, and one number fills a fixed-size list", () => {
   assert.deepEqual(zeros(2, 3).shape, [2, 3]);
   assert.deepEqual(zeros([2, 3]).shape, [2, 3]);
   assert.deepEqual(zeros(2, 3, { dtype: "int64" } as never).dtype, "int64");
@@ -55,7 +55,7 @@ test("in-place operators return their tensor; out writes where it is told", () =
   assert.deepEqual(out.tolist(), [4, 4]);
 });
 
-test("private operators and exact overloads through aten", () => {
+test("aten has private operators and exact overloads", () => {
   const xs = [ones([2]), ones([3])];
   aten["_foreach_add_"]?.(torch.TensorList.of(xs), [ones([2]), ones([3])], { alpha: 3 });
   assert.deepEqual(xs.map((x) => x.tolist()), [[4, 4], [4, 4, 4]]);
@@ -116,7 +116,7 @@ test("every declared method and function exists in this libtorch", () => {
   assert.ok(torch.operatorNames().length > 1000);
 });
 
-test("complex scalars and results", () => {
+test("complex scalars and results work", () => {
   const z = tensor([new torch.Complex(1, 2)]);
   assert.equal(z.mul(new torch.Complex(0, 1)).itemComplex().toString(), "(-2+1j)");
   assert.throws(() => z.item(), /itemComplex/);
@@ -136,7 +136,7 @@ test("an operator that returns a dtype returns its name", () => {
   assert.equal(torch.promoteTypes("int64", "float16"), "float16");
 });
 
-test("options choose the overload anew whenever their names or kinds change", () => {
+test("options choose another overload whenever their names or kinds change", () => {
   const x = torch.arange(6, { dtype: "float32" }).view(2, 3);
   for (let round = 0; round < 2; round++) {
     assert.equal(x.sum({ dtype: "float64" }).dtype, "float64");

@@ -114,7 +114,7 @@ for (const [how, bag] of Object.entries(optionBags)) {
   });
 }
 
-test("gradients that a backward of one's own returns by getters", () => {
+test("a custom backward may return gradients through getters", () => {
   class Hostile extends AutogradFunction {
     static forward(ctx: FunctionContext, a: Tensor, b: Tensor): Tensor[] {
       ctx.saveForBackward(a, b);
@@ -131,7 +131,7 @@ test("gradients that a backward of one's own returns by getters", () => {
   assert.deepEqual([a.grad?.tolist(), b.grad?.tolist()], [[2, 3], [2, 3]]);
 });
 
-test("hooks may do as they like", () => {
+test("operators called inside gradient hooks do not disturb backward", () => {
   const x = leaf();
   x.registerHook((g) => {
     disturb();

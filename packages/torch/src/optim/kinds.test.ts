@@ -171,7 +171,7 @@ for (const [name, make] of HOLDERS) {
   });
 }
 
-test("Adam: state that was taken away or exchanged by hand is taken as it is", () => {
+test("Adam: state that was removed or replaced by hand is used as it is", () => {
   const p = new nn.Parameter(ones([2]));
   const optimizer = new optim.Adam([p], { lr: 0.5 });
   const step = (): number => {

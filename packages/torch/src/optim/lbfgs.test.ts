@@ -96,7 +96,7 @@ for (const lineSearchFn of [null, "strong_wolfe"] as const) {
   });
 }
 
-test("an exchanged parameter begins a new history", () => {
+test("a replaced parameter starts a new history", () => {
   const run = made();
   run.step();
   const other = new nn.Parameter(full([2], 2, { dtype: "float32" }));

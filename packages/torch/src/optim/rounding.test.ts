@@ -144,7 +144,7 @@ test("stochastic rounding: the mean over all random bits is the number itself", 
     for (const b of [0, 1, 40000, 65535]) assert.deepEqual(roundStochastically(exact, dtype, full([7], b, { dtype: "int32" })).float().tolist(), exact.tolist());
 });
 
-test("the stochastic stream: its own, repeatable, by seed, group and step", () => {
+test("stochastic rounding has a random stream of its own, repeatable by seed, group and step", () => {
   const run = (options: { roundingSeed?: number }, seed: number): unknown => {
     manualSeed(seed);
     const [p, q] = [near1("bfloat16", 256), near1("bfloat16", 256)];
@@ -165,7 +165,7 @@ test("the stochastic stream: its own, repeatable, by seed, group and step", () =
   assert.deepEqual(run({ roundingSeed: 9 }, 6), run({ roundingSeed: 9 }, 7));
 });
 
-test("wrong options", () => {
+test("wrong options are refused", () => {
   const p = near1("bfloat16", 4);
   const Any = optim.SGD as new (params: Tensor[], options: object) => optim.SGD;
   assert.throws(() => new Any([p], { rounding: "up" }), /^ArgumentError: SGD: expected rounding to be "nearest", "kahan" or "stochastic"\. Received: "up"\.$/);

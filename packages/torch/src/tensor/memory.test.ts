@@ -52,7 +52,7 @@ test("what tensors hold is counted to the byte, and all of it comes back", () =>
   assert.equal(memory().allocatedBytes, before);
 });
 
-test("data begins at a multiple of 64 bytes, and nothing takes no memory", () => {
+test("data begins at a multiple of 64 bytes, and an empty tensor takes no memory", () => {
   const before = memory();
   for (const bytes of [1, 63, 64, 65, 1000, 32 * KIB - 1, 32 * KIB, 32 * KIB + 1, 300 * KIB, 4 * MIB - 64, 4 * MIB, 9 * MIB + 3]) {
     scope(() => {
@@ -69,7 +69,7 @@ test("data begins at a multiple of 64 bytes, and nothing takes no memory", () =>
   assert.equal(memory().allocatedBytes, before.allocatedBytes);
 });
 
-test("more than there is: an error that names the operator, and nothing else has changed", () => {
+test("an allocation larger than memory is an error that names the operator, and changes nothing", () => {
   const kept = ones([64 * KIB]);
   const before = memory();
   for (const size of [2 ** 42, 2 ** 44, 2 ** 50, 2 ** 60]) {
@@ -100,7 +100,7 @@ test("the limit of idle memory holds, and is checked", () => {
   setCacheLimit(4 * 2 ** 30);
 });
 
-test("a loop finds its memory again", () => {
+test("a loop reuses its memory", () => {
   const w = ones([256, 1024]).requiresGrad_();
   const x = ones([512, 256]);
   const step = (): void =>
@@ -130,7 +130,7 @@ test("an allocation that fails on purpose fails once, as an error of memory", ()
   }
 });
 
-test("the peak starts anew", () => {
+test("the peak can be reset", () => {
   ones([MIB]).dispose();
   resetPeakMemory();
   const { peakBytes, bytes } = memory();

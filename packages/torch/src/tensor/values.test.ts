@@ -74,7 +74,7 @@ test("to returns the tensor itself when nothing changes, else a new one", () => 
   assert.deepEqual(g.grad?.tolist(), [1, 1]);
 });
 
-test("metadata", () => {
+test("shape, strides, dtype and device are read from a tensor", () => {
   const x = torch.zeros([2, 3, 4]).transpose(0, 2);
   assert.deepEqual(x.shape, [4, 3, 2]);
   assert.deepEqual(x.stride(), [1, 4, 12]);
