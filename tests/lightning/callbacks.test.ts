@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { beforeEach, test } from "node:test";
-import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, LightningModule, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
+import { Callback, EarlyStopping, GradientAccumulationScheduler, LearningRateMonitor, type LightningModule, ModelCheckpoint, readCheckpoint, Timer, Trainer } from "@nbit/lightning";
 import type { ModelCheckpointOptions, TrainerOptions, TrainerView } from "@nbit/lightning";
 import { manualSeed, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
