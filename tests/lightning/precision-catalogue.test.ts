@@ -27,6 +27,14 @@ test("the plugin of every spelling has the entry's class, name and dtypes", () =
   }
 });
 
+test("validation borrows weights only for precisions that hold them in one dtype", () => {
+  for (const { name, uniformWeights } of availablePrecisions()) {
+    const make = (): Trainer => new Trainer({ ...QUIET, precision: 32, validationPrecision: name });
+    if (uniformWeights) assert.equal(make().validationPrecision?.name, name);
+    else assert.throws(make, { code: "ERR_VALIDATION_PRECISION", message: /^Trainer: expected validationPrecision to hold all weights in one dtype\. Received: "float8.*Use one of 32, 64, 16, "bf16", "16-true", "bf16-true"\.$/ });
+  }
+});
+
 test("doctor lists what the Trainer accepts, once each", async () => {
   const rows = (await examine()).precisions.map(({ precision }) => precision);
   const apex = rows.pop();

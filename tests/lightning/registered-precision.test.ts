@@ -123,6 +123,8 @@ test("a part of a model runs in a registered precision, and explain says so", as
 
 test("error messages list a registered precision", () => {
   assert.equal(availablePrecisions().at(-1)?.name, "clipped-mixed");
+  // @ts-expect-error: TypeScript knows the names, too.
+  assert.throws(() => new Trainer({ ...QUIET, precision: "clipped-true" }), { code: "ERR_PRECISION_UNKNOWN" });
   const fails = (precision: string, message: RegExp): void => {
     assert.throws(() => new Trainer({ ...QUIET, precision: precision as "clipped" }), { code: "ERR_PRECISION_UNKNOWN", message });
   };
