@@ -55,7 +55,6 @@ __device__ __forceinline__ float behind(float g, float x, u32 bits, const Channe
 // Where a thread of the first pass stands: packs of 8 channels, from `column` on, of every LANES-th row of its chunk.
 struct Share {
   int tile, chunk, pack, lane, column;
-  __device__ __forceinline__ bool used() const { return lane < LANES && column < COLUMNS; }
 };
 __device__ __forceinline__ Share share() {
   const int tile = blockIdx.x % TILES, chunk = blockIdx.x / TILES;
@@ -64,37 +63,38 @@ __device__ __forceinline__ Share share() {
   return {tile, chunk, pack, lane, column};
 }
 // Two sums per channel over the lanes of a block, in a fixed order. partial: [chunks][2][COLUMNS].
-__device__ __forceinline__ void leave(const float* s, const float* q, const Share& mine, float* partial) {
+__device__ __forceinline__ void leave(const float* s, const float* q, int pack, int lane, int tile, int chunk,
+                                      float* partial) {
   __shared__ float joined[2][256][9];  // 9: neighbours in different banks
-  if (mine.lane < LANES)
+  if (lane < LANES)
     EACH_ELEMENT (k) {
-      joined[0][mine.lane * ACROSS + mine.pack][k] = s[k];
-      joined[1][mine.lane * ACROSS + mine.pack][k] = q[k];
+      joined[0][lane * ACROSS + pack][k] = s[k];
+      joined[1][lane * ACROSS + pack][k] = q[k];
     }
   __syncthreads();
   for (int i = threadIdx.x; i < 2 * ACROSS * 8; i += 256) {
     const int which = i / (ACROSS * 8), c = i % (ACROSS * 8);
-    if (mine.tile * ACROSS * 8 + c >= COLUMNS) continue;
+    if (tile * ACROSS * 8 + c >= COLUMNS) continue;
     float sum = 0.f;
     for (int l = 0; l < LANES; l++) sum += joined[which][l * ACROSS + c / 8][c % 8];
-    partial[((i64)mine.chunk * 2 + which) * COLUMNS + mine.tile * ACROSS * 8 + c] = sum;
+    partial[((i64)chunk * 2 + which) * COLUMNS + tile * ACROSS * 8 + c] = sum;
   }
 }
-#define EACH_ROW(row)                                                                            \
-  _Pragma("unroll 4") for (i64 row = rows - 1 - ((i64)mine.chunk * LANES + mine.lane); row >= 0; \
-                           row -= (i64)chunks * LANES)
+#define EACH_ROW(row) \
+  _Pragma("unroll 4") for (i64 row = rows - 1 - ((i64)chunk * LANES + lane); row >= 0; row -= (i64)chunks * LANES)
 
 // Sums of differences from the first row, and of their squares: no cancellation where the mean is far from 0.
 extern "C" __global__ void __launch_bounds__(256) statistics(const TX* x, float* partial, i64 rows, int chunks) {
-  const Share mine = share();
+  const auto [tile, chunk, pack, lane, column] = share();
+  const bool used = lane < LANES && column < COLUMNS;
   float s[8], q[8];
   EACH_ELEMENT (k) s[k] = q[k] = 0.f;
-  if (mine.used()) {
+  if (used) {
     float first[8];
-    const auto a = *reinterpret_cast<const Packed*>(x + mine.column);
+    const auto a = *reinterpret_cast<const Packed*>(x + column);
     EACH_ELEMENT (k) first[k] = toFloat(a.v[k]);
     EACH_ROW (row) {
-      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + mine.column);
+      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + column);
       EACH_ELEMENT (k) {
         const float d = toFloat(b.v[k]) - first[k];
         s[k] += d;
@@ -102,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(256) statistics(const TX* x, float*
       }
     }
   }
-  leave(s, q, mine, partial);
+  leave(s, q, pack, lane, tile, chunk, partial);
 }
 
 // 1024 threads for 32 channels: the chunks' two sums of one channel, for the threads with lane 0 of each warp.
@@ -173,15 +173,16 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     sums(const TX* g, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
          const float* rstd, float* partial, i64 rows, int chunks) {
-  const Share mine = share();
+  const auto [tile, chunk, pack, lane, column] = share();
+  const bool used = lane < LANES && column < COLUMNS;
   float s[8], q[8];
   EACH_ELEMENT (k) s[k] = q[k] = 0.f;
-  if (mine.used()) {
-    const Channels n = channelsAt(mine.column, mean, rstd, weight, bias);
+  if (used) {
+    const Channels n = channelsAt(column, mean, rstd, weight, bias);
     EACH_ROW (row) {
-      const auto a = *reinterpret_cast<const Packed*>(g + row * COLUMNS + mine.column);
-      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + mine.column);
-      const u32 bits = RELU && HAS_R ? mask[row * PACKS + mine.column / 8] : 0;
+      const auto a = *reinterpret_cast<const Packed*>(g + row * COLUMNS + column);
+      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + column);
+      const u32 bits = RELU && HAS_R ? mask[row * PACKS + column / 8] : 0;
       EACH_ELEMENT (k) {
         const float v = toFloat(b.v[k]), d = behind(toFloat(a.v[k]), v, bits, n, k);
         s[k] += d;
@@ -189,7 +190,7 @@ extern "C" __global__ void __launch_bounds__(256)
       }
     }
   }
-  leave(s, q, mine, partial);
+  leave(s, q, pack, lane, tile, chunk, partial);
 }
 
 // means: [2][COLUMNS], what each row's gradient is corrected by.
