@@ -39,7 +39,7 @@ export type { TimerOptions } from "./callbacks/timer.js";
 export { readCheckpoint, writeCheckpoint, type SaveCheckpointOptions } from "./checkpoint/file.js";
 export type { Checkpoint, LoopsState } from "./checkpoint/format.js";
 export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
-export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint.js";
+export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint-options.js";
 
 export { CSVLogger } from "./loggers/csv.js";
 export type { CSVLoggerOptions } from "./loggers/csv.js";

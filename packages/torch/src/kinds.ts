@@ -91,8 +91,8 @@ export function having<T extends object>(words: string, fields: { readonly [K in
   const known = Object.entries(fields) as [keyof T, Kind<unknown>][];
   return kind(words, (v) => typeof v === "object" && v !== null && known.every(([name, of]) => of.accepts((v as T)[name])));
 }
-/** The kind of an option that has this value when it is not given: see `withDefaults`. */
-export function byDefault<T, const D extends NoInfer<T>>(value: D, of: Kind<T>): Kind<T> & { readonly default: D } {
+/** The kind of an option that has this value when it is not given, or what a function makes of the options that are: see `withDefaults`. */
+export function byDefault<T, const D extends NoInfer<T> | ((given: never) => NoInfer<T>)>(value: D, of: Kind<T>): Kind<T> & { readonly default: D } {
   return { ...of, default: value };
 }
 /** A kind of one's own. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArgumentError, autocast, checkOptions, DataLoader, dtypeKind, GradScaler, isGradEnabled, kinds, nn, noGrad, optim, setGradEnabled, tensorKind, TensorDataset, zeros } from "./index.js";
+import { ArgumentError, autocast, checkOptions, DataLoader, dtypeKind, GradScaler, isGradEnabled, kinds, nn, noGrad, optim, setGradEnabled, tensorKind, TensorDataset, withDefaults, zeros } from "./index.js";
 import { nearest } from "./names.js";
 
 /** As JavaScript would call it. */
@@ -145,4 +145,31 @@ test("setGradEnabled switches, or runs a function with recording on or off", () 
   fails(() => loosely(setGradEnabled)(false, 3), "setGradEnabled: expected fn to be a function. Received: 3.");
   fails(() => loosely(setGradEnabled)(0), "setGradEnabled: expected on to be true or false. Received: 0.");
   fails(() => loosely(noGrad)(undefined), "noGrad: expected fn to be a function. Received: undefined.");
+});
+
+test("withDefaults: what was given, else the row's default or what it makes of the rest; undefined where there is none", () => {
+  interface Options {
+    readonly patience?: number;
+    readonly limit?: number | null;
+    readonly name?: string;
+    readonly twice?: number;
+    readonly extra?: object;
+  }
+  const table = {
+    patience: kinds.byDefault(3, kinds.whole("[0, ∞)")),
+    limit: kinds.byDefault(1, kinds.orNull(kinds.real())),
+    name: kinds.text,
+    twice: kinds.byDefault(({ patience = 3 }: Options) => 2 * patience, kinds.real()),
+    extra: true,
+  } as const;
+  const fill = (options: Options): object => withDefaults(options, table);
+  assert.deepEqual(fill({}), { patience: 3, limit: 1, name: undefined, twice: 6, extra: undefined });
+  assert.deepEqual(fill({ patience: 0, limit: null, name: "" }), { patience: 0, limit: null, name: "", twice: 0, extra: undefined });
+  assert.deepEqual(fill({ patience: undefined, twice: 1 }), { patience: 3, limit: 1, name: undefined, twice: 1, extra: undefined });
+  assert.deepEqual(fill(Object.create({ patience: 5 }) as Options), { patience: 5, limit: 1, name: undefined, twice: 10, extra: undefined });
+  // Types: never undefined with a default, possibly so without.
+  const { patience, name }: { readonly patience: number; readonly name: string | undefined } = withDefaults<Options, typeof table>({}, table);
+  assert.deepEqual([patience, name], [3, undefined]);
+  checkOptions<Options>("f", { patience: 1 }, table);
+  fails(() => checkOptions<Options>("f", { patience: -1 }, table), "f: expected patience to be a whole number ≥ 0. Received: -1.");
 });

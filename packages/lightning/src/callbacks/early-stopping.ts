@@ -1,4 +1,4 @@
-import { atMost, checkOptions, kinds, type OptionNames, verbatim, plainText } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type Filled, type OptionNames, withDefaults, verbatim, plainText } from "@nbit/torch";
 import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -28,10 +28,11 @@ export interface EarlyStoppingOptions {
   /** Say why training ended. Default true. */
   readonly verbose?: boolean;
 }
-const { filled, flag, oneOf, real, whole } = kinds;
-const NAMES: OptionNames<EarlyStoppingOptions> = {
-  monitor: filled, mode: oneOf("min", "max"), minDelta: real("[0, ∞)"), patience: whole("[0, ∞)"), strict: flag, checkFinite: flag, stoppingThreshold: real(), divergenceThreshold: real(), checkOnTrainEpochEnd: flag, verbose: flag,
-};
+const { byDefault, filled, flag, oneOf, real, whole } = kinds;
+const OPTIONS = {
+  monitor: filled, mode: byDefault("min", oneOf("min", "max")), minDelta: byDefault(0, real("[0, ∞)")), patience: byDefault(3, whole("[0, ∞)")), strict: byDefault(true, flag), checkFinite: byDefault(true, flag),
+  stoppingThreshold: real(), divergenceThreshold: real(), checkOnTrainEpochEnd: flag, verbose: byDefault(true, flag),
+} satisfies OptionNames<EarlyStoppingOptions>;
 
 const STATE = fieldsOf({ waitCount: optional(count), stoppedEpoch: optional(count), bestScore: optional(ordered) });
 
@@ -47,23 +48,19 @@ export class EarlyStopping extends Callback {
   bestScore: number;
   stoppingReason: StoppingReason = "not_stopped";
 
-  readonly #options: EarlyStoppingOptions;
-  readonly #minDelta: number;
+  readonly #options: Filled<EarlyStoppingOptions, typeof OPTIONS>;
   #atEpochEnd = true;
 
   constructor(options: EarlyStoppingOptions) {
     atMost("EarlyStopping", arguments, 1);
     super();
-    checkOptions("EarlyStopping", options, NAMES, misconfigured("EarlyStopping", "ERR_EARLY_STOPPING"));
-    const mode = options.mode ?? "min";
+    checkOptions("EarlyStopping", options, OPTIONS, misconfigured("EarlyStopping", "ERR_EARLY_STOPPING"));
     if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");
-    const patience = options.patience ?? 3;
-    this.#options = options;
-    this.monitor = options.monitor;
-    this.mode = mode;
-    this.patience = patience;
-    this.#minDelta = options.minDelta ?? 0;
-    this.bestScore = mode === "min" ? Infinity : -Infinity;
+    this.#options = withDefaults(options, OPTIONS);
+    this.monitor = this.#options.monitor;
+    this.mode = this.#options.mode;
+    this.patience = this.#options.patience;
+    this.bestScore = this.mode === "min" ? Infinity : -Infinity;
   }
 
   override get stateKey(): string {
@@ -90,7 +87,7 @@ export class EarlyStopping extends Callback {
     const current = metrics[this.monitor];
     if (current === undefined) {
       const have = Object.keys(metrics).join(", ");
-      if (this.#options.strict ?? true) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
+      if (this.#options.strict) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
       warn("WARN_MONITOR", `EarlyStopping: the metric ${JSON.stringify(this.monitor)} was not logged.`);
       return;
     }
@@ -99,7 +96,7 @@ export class EarlyStopping extends Callback {
     this.stoppingReason = reason;
     this.stoppedEpoch = trainer.currentEpoch;
     trainer.shouldStop = true;
-    if ((this.#options.verbose ?? true) && trainer.isGlobalZero) console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
+    if (this.#options.verbose && trainer.isGlobalZero) console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
   }
 
   #better(a: number, b: number): boolean {
@@ -107,11 +104,11 @@ export class EarlyStopping extends Callback {
   }
 
   #judge(current: number): StoppingReason | null {
-    const { checkFinite = true, stoppingThreshold, divergenceThreshold } = this.#options;
+    const { checkFinite, minDelta, stoppingThreshold, divergenceThreshold } = this.#options;
     if (checkFinite && !Number.isFinite(current)) return "non_finite";
     if (stoppingThreshold !== undefined && this.#better(current, stoppingThreshold)) return "threshold";
     if (divergenceThreshold !== undefined && this.#better(divergenceThreshold, current)) return "diverged";
-    const margin = this.mode === "min" ? this.#minDelta : -this.#minDelta;
+    const margin = this.mode === "min" ? minDelta : -minDelta;
     if (this.#better(current + margin, this.bestScore)) {
       this.bestScore = current;
       this.waitCount = 0;

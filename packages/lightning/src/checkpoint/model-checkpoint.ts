@@ -1,53 +1,17 @@
 import { join, resolve } from "node:path";
-import { atMost, checkOptions, type DType, kinds, type OptionNames, plainText, verbatim } from "@nbit/torch";
+import { atMost, plainText, verbatim } from "@nbit/torch";
 import { count, fieldsOf, flag, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
 import { Callback } from "../callbacks/callback.js";
-import { MisconfigurationError, misconfigured } from "../errors.js";
+import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
-import { checkWeightsDtype } from "./file.js";
-import { formatName, templateProblem } from "./names.js";
+import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from "./model-checkpoint-options.js";
+import { formatName } from "./names.js";
 import { checkState } from "./schema.js";
 import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
 import { isError } from "@nbit/torch/realm";
-
-export interface ModelCheckpointOptions {
-  /** Folder. Default: `checkpoints` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
-  readonly dirpath?: string;
-  /** Template of the file name, such as "{epoch}-{val_loss:.2f}", below `dirpath`: "/" makes folders there. Default "{epoch}-{step}". */
-  readonly filename?: string;
-  /** Metric that decides which checkpoints are the best. Default null: the newest is. */
-  readonly monitor?: string | null;
-  /** Whether smaller ("min", default) or larger is better. */
-  readonly mode?: "min" | "max";
-  /** How many of the best to keep; -1 all, 0 none. Default 1. */
-  readonly saveTopK?: number;
-  /** Write `last.ckpt` too, whenever saving is due, also when this one is not among the best. Default false. */
-  readonly saveLast?: boolean;
-  /** Save one when training fails. Default false. */
-  readonly saveOnException?: boolean;
-  /** Weights only: half to a third of the size, but training cannot go on from it. Default false. */
-  readonly saveWeightsOnly?: boolean;
-  /** Save weights in this dtype: "bfloat16" takes half of float32's room. Default: as they are. */
-  readonly dtype?: DType;
-  /** Put "name=" before each value in file names. Default true. */
-  readonly autoInsertMetricName?: boolean;
-  /** Save at every n-th optimizer step; excludes the next two. */
-  readonly everyNTrainSteps?: number;
-  /** Save at every n-th epoch. Default 1, when neither of the others is given. */
-  readonly everyNEpochs?: number;
-  /** Save after so many seconds, at the end of a batch. */
-  readonly trainTimeInterval?: number;
-  /** Save at the end of training epochs, not after validation. Default: when every epoch ends with one validation, or there is none. */
-  readonly saveOnTrainEpochEnd?: boolean;
-  /** Say what was saved. Default false. */
-  readonly verbose?: boolean;
-}
-const NAMES: OptionNames<ModelCheckpointOptions> = {
-  dirpath: kinds.text, filename: kinds.filled, monitor: kinds.orNull(kinds.text), mode: kinds.oneOf("min", "max"), saveTopK: kinds.whole("[-1, ∞)"), saveLast: kinds.flag, saveOnException: kinds.flag, saveWeightsOnly: kinds.flag, dtype: true, autoInsertMetricName: kinds.flag, everyNTrainSteps: kinds.whole("[0, ∞)"), everyNEpochs: kinds.whole("[0, ∞)"), trainTimeInterval: kinds.real("(0, ∞)"), saveOnTrainEpochEnd: kinds.flag, verbose: kinds.flag,
-};
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
 const STATE = fieldsOf({
@@ -56,21 +20,6 @@ const STATE = fieldsOf({
 });
 
 const EXTENSION = ".ckpt";
-const TEMPLATE = "{epoch}-{step}";
-
-function checkModelCheckpoint(options: ModelCheckpointOptions): void {
-  const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
-  checkOptions("ModelCheckpoint", options, NAMES, fail);
-  const { monitor = null, saveTopK = 1, everyNTrainSteps = 0, everyNEpochs = 0, trainTimeInterval } = options;
-  if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
-  if ([everyNTrainSteps > 0, everyNEpochs > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
-    throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
-  }
-  checkWeightsDtype("ModelCheckpoint", "dtype", options.dtype);
-  if (options.dirpath?.includes("\0") === true) throw fail("dirpath to be the path of a folder", options.dirpath);
-  const problem = options.filename === undefined ? null : templateProblem(options.filename, options.autoInsertMetricName ?? true);
-  if (problem !== null) throw fail(`filename ${problem}`, options.filename);
-}
 
 /**
  * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
@@ -93,7 +42,7 @@ export class ModelCheckpoint extends Callback {
   /** Saved checkpoints by path, with the metric's value. */
   bestKModels: Record<string, number> = {};
 
-  readonly #options: ModelCheckpointOptions;
+  readonly #options: SettledOptions;
   readonly #topK: number;
   readonly #everyNSteps: number;
   readonly #everyNEpochs: number;
@@ -115,16 +64,14 @@ export class ModelCheckpoint extends Callback {
   constructor(options: ModelCheckpointOptions = {}) {
     atMost("ModelCheckpoint", arguments, 1);
     super();
-    checkModelCheckpoint(options);
-    const { monitor = null, mode = "min", saveTopK = 1, everyNTrainSteps, everyNEpochs, trainTimeInterval } = options;
-    this.monitor = monitor;
-    this.mode = mode;
-    this.#options = options;
-    this.#topK = saveTopK;
-    this.#everyNSteps = everyNTrainSteps ?? 0;
-    this.#everySeconds = trainTimeInterval ?? null;
-    const unset = everyNTrainSteps === undefined && everyNEpochs === undefined && trainTimeInterval === undefined;
-    this.#everyNEpochs = unset ? 1 : (everyNEpochs ?? 0);
+    const settled = settleOptions(options);
+    this.#options = settled;
+    this.monitor = settled.monitor;
+    this.mode = settled.mode;
+    this.#topK = settled.saveTopK;
+    this.#everyNSteps = settled.everyNTrainSteps;
+    this.#everyNEpochs = settled.everyNEpochs;
+    this.#everySeconds = settled.trainTimeInterval ?? null;
   }
 
   override get stateKey(): string {
@@ -187,8 +134,8 @@ export class ModelCheckpoint extends Callback {
   }
 
   override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
-    if (this.#options.saveOnException !== true || this.#mustNotSave(trainer)) return;
-    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE);
+    if (!this.#options.saveOnException || this.#mustNotSave(trainer)) return;
+    const path = this.#freePath(trainer, this.#options.filename);
     this.#write(trainer, path);
     console.error(plainText(`Training failed (${isError(error) ? error.message : String(error)}); saved ${path}.`));
   }
@@ -217,7 +164,7 @@ export class ModelCheckpoint extends Callback {
 
   #save(trainer: TrainerView): void {
     const { monitor } = this;
-    this.#lastDue = this.#options.saveLast === true;
+    this.#lastDue = this.#options.saveLast;
     if (this.#topK !== 0) this.#unlessItFails(() => {
       if (monitor === null) this.#saveNewest(trainer);
       else this.#saveRanked(trainer, monitor);
@@ -241,7 +188,7 @@ export class ModelCheckpoint extends Callback {
 
   #saveNewest(trainer: TrainerView): void {
     const previous = this.bestModelPath;
-    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE, previous);
+    const path = this.#freePath(trainer, this.#options.filename, previous);
     this.bestModelPath = path;
     this.#write(trainer, path, this.#topK === 1 ? previous : "");
   }
@@ -259,17 +206,17 @@ export class ModelCheckpoint extends Callback {
     const full = this.#topK !== -1 && ranked.length >= this.#topK;
     const last = ranked.at(-1);
     if (full && last !== undefined && !better(score, last[1])) {
-      if (this.#options.verbose === true) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`));
+      if (this.#options.verbose) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`));
       return;
     }
     const dropped = full && last !== undefined ? last[0] : "";
     delete this.bestKModels[dropped];
-    const path = this.#freePath(trainer, this.#options.filename ?? TEMPLATE, dropped);
+    const path = this.#freePath(trainer, this.#options.filename, dropped);
     this.bestKModels[path] = score;
     const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path, dropped);
-    if (this.#options.verbose === true) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`));
+    if (this.#options.verbose) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`));
   }
 
   #saveLast(trainer: TrainerView): void {
@@ -286,7 +233,7 @@ export class ModelCheckpoint extends Callback {
     this.#replaced = leaves ? replaced : "";
     this.#lastStepSaved = trainer.globalStep;
     this.#lastSaved = path;
-    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly ?? false, metadata: this.#own.metadataFor(path), ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
+    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly, metadata: this.#own.metadataFor(path), ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
     this.#own.remove(this.#directory, this.#replaced);
     this.#replaced = "";
   }
@@ -301,7 +248,7 @@ export class ModelCheckpoint extends Callback {
   #path(trainer: TrainerView, template: string): string {
     const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
     const directory = this.resolveDirectory(trainer);
-    const path = join(directory, formatName(template, values, this.#options.autoInsertMetricName ?? true) + EXTENSION);
+    const path = join(directory, formatName(template, values, this.#options.autoInsertMetricName) + EXTENSION);
     if (leadsAway(directory, path)) throw new MisconfigurationError("ModelCheckpoint", "filename to lead through no symbolic link", path, "Set dirpath to where checkpoints shall be.", "ERR_MODEL_CHECKPOINT");
     return path;
   }
@@ -341,7 +288,7 @@ export class ModelCheckpoint extends Callback {
     this.bestModelPath = saved.bestModelPath ?? this.bestModelPath;
     this.#restoredStep = saved.lastStepSaved ?? null;
     this.#deferred = saved.deferred ?? false;
-    this.#lastDue = this.#options.saveLast === true && (saved.lastDue ?? false);
+    this.#lastDue = this.#options.saveLast && (saved.lastDue ?? false);
     if (state.dirpath !== this.dirpath) {
       warn("WARN_CHECKPOINT_FOLDER", plainText(`ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`));
       return;

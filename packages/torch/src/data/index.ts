@@ -4,5 +4,6 @@ export { Sampler, SequentialSampler, RandomSampler, SubsetRandomSampler, Weighte
 export { BatchSampler } from "./batch-sampler.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "./distributed-sampler.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";
-export { DataLoader, type DataLoaderOptions } from "./loader.js";
+export { DataLoader } from "./loader.js";
+export type { DataLoaderOptions } from "./loader-options.js";
 export type { LoaderState } from "./loader-state.js";

@@ -139,7 +139,8 @@ void describe("DataLoader", () => {
     const refused = (f: () => unknown, message: string | RegExp): void => assert.throws(f, { code: "ERR_ARGUMENT", message });
     refused(() => new DataLoader(d, { batchSize: 0 }), "DataLoader: expected batchSize to be a whole number ≥ 1, or null. Received: 0.");
     refused(() => new DataLoader(d, { shuffle: true, sampler: [1] }), "DataLoader: expected shuffle to be left out when there is a sampler. Received: true.");
-    refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: 2 }), /batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler/);
+    refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: 2 }), "DataLoader: expected batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler. Received: an object with keys batchSampler, batchSize.");
+    refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: null }), /left out when there is a batchSampler/);
     refused(() => new DataLoader(d, { batchSampler: [[1]], dropLast: true }), /left out when there is a batchSampler/);
     refused(() => new DataLoader(d, { batchSize: null, dropLast: true }), /dropLast to be left out when batchSize is null/);
     refused(() => new DataLoader(stream, { shuffle: true }), /shuffle to be left out for a stream/);

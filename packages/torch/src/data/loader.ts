@@ -1,42 +1,15 @@
 /** From a dataset to batches, in the order that PyTorch's loader would give. */
-import { ArgumentError } from "../errors.js";
-import { callable, flag, iterable, orNull, whole } from "../kinds.js";
+import { whole } from "../kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import type { Generator } from "../random.js";
 import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
-import { isIterableDataset, type Source } from "./dataset.js";
-import { checkGenerator, generatorKind } from "./random-ops.js";
+import type { Source } from "./dataset.js";
+import { isStream, orderOf, settleOptions, type DataLoaderOptions } from "./loader-options.js";
 import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
-import { RandomSampler, Sampler, SequentialSampler } from "./sampler.js";
+import { Sampler, type Sized } from "./sampler.js";
 
-export interface DataLoaderOptions<T, B> {
-  /** Elements per batch. Default 1. Null: no batches, one element at a time, without a new dimension. */
-  readonly batchSize?: number | null;
-  /** A new random order each pass. Default false. */
-  readonly shuffle?: boolean;
-  /** The order of positions, instead of `shuffle`. */
-  readonly sampler?: Iterable<number>;
-  /** The positions of each batch, instead of `batchSize`, `shuffle`, `sampler` and `dropLast`. */
-  readonly batchSampler?: Iterable<readonly number[]>;
-  /** From elements to a batch. Default: `defaultCollate` (without batches: typed arrays become tensors). */
-  readonly collateFn?: (elements: readonly T[]) => B;
-  /** Leave out a last batch that is not full. Default false. */
-  readonly dropLast?: boolean;
-  /** What the order and the pass's seed are drawn from. Default: the default generator. */
-  readonly generator?: Generator | null;
-  /**
-   * How many batches `for await` (and the Trainer) keeps loading at once when the dataset's `get` returns promises. Default 0: one after the other. Loading stays in this process and
-   * thread; batches and their order do not depend on it.
-   */
-  readonly numWorkers?: number;
-  /** Return batches in page-locked memory, from which a copy to a GPU does not make the host wait (the Trainer copies so). Default false. Without a GPU nothing is done. */
-  readonly pinMemory?: boolean;
-}
-const NAMES: OptionNames<DataLoaderOptions<never, unknown>> = {
-  batchSize: orNull(whole("[1, ∞)")), shuffle: flag, sampler: iterable, batchSampler: iterable, collateFn: callable, dropLast: flag, generator: generatorKind, numWorkers: whole("[0, ∞)"), pinMemory: flag,
-};
 const STATE: OptionNames<LoaderStateOptions> = { position: whole("[0, ∞)") };
 
 export interface LoaderStateOptions {
@@ -72,40 +45,20 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   #resume: StoredLoaderState | null = null;
   #epoch = 0;
 
-  // eslint-disable-next-line complexity -- every combination of options is checked here; to become a table of options
   constructor(dataset: Source<T>, options: DataLoaderOptions<T, B> = {}) {
-    const fn = "DataLoader";
-    atMost(fn, arguments, 2);
-    if (typeof dataset !== "object" || dataset === null) throw new ArgumentError(fn, "dataset to be an object with length and get, a stream, or an array", dataset);
+    atMost("DataLoader", arguments, 2);
+    this.#stream = isStream(dataset);
     this.dataset = dataset;
-    this.#stream = !Array.isArray(dataset) && isIterableDataset(dataset);
-    if (!this.#stream && !Array.isArray(dataset) && !(typeof Reflect.get(dataset, "get") === "function" && typeof Reflect.get(dataset, "length") === "number"))
-      throw new ArgumentError(fn, "dataset to be an object with length and get, a stream, or an array", dataset);
-    checkOptions(fn, options, NAMES);
-    const { sampler, batchSampler } = options;
-    const shuffle = options.shuffle ?? false;
-    this.dropLast = options.dropLast ?? false;
-    this.pinMemory = options.pinMemory ?? false;
-    this.generator = checkGenerator(fn, options.generator);
-    this.numWorkers = options.numWorkers ?? 0;
-    this.collateFn = options.collateFn ?? null;
-
-    if (this.#stream && shuffle) throw new ArgumentError(fn, "shuffle to be left out for a stream", shuffle, "Shuffle inside the stream.");
-    if (this.#stream && (sampler !== undefined || batchSampler !== undefined)) throw new ArgumentError(fn, "sampler and batchSampler to be left out for a stream", sampler ?? batchSampler, "A stream has no positions.");
-    if (sampler !== undefined && shuffle) throw new ArgumentError(fn, "shuffle to be left out when there is a sampler", shuffle);
-    if (batchSampler !== undefined && ((options.batchSize ?? 1) !== 1 || options.batchSize === null || shuffle || sampler !== undefined || this.dropLast))
-      throw new ArgumentError(fn, "batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler", options);
-    if (options.batchSize === null && this.dropLast) throw new ArgumentError(fn, "dropLast to be left out when batchSize is null", this.dropLast);
-    this.batchSize = batchSampler !== undefined || options.batchSize === null ? null : (options.batchSize ?? 1);
-
-    if (this.#stream) {
-      this.sampler = null;
-      this.batchSampler = null;
-    } else {
-      const sized = dataset as { readonly length: number };
-      this.sampler = batchSampler !== undefined ? null : (sampler ?? (shuffle ? new RandomSampler(sized, { generator: this.generator }) : new SequentialSampler(sized)));
-      this.batchSampler = batchSampler ?? (this.batchSize === null || this.sampler === null ? null : new BatchSampler(this.sampler, this.batchSize, this.dropLast));
-    }
+    const settled = settleOptions<T, B>(options, this.#stream);
+    this.batchSize = settled.batchSize;
+    this.dropLast = settled.dropLast;
+    this.generator = settled.generator;
+    this.numWorkers = settled.numWorkers;
+    this.pinMemory = settled.pinMemory;
+    this.collateFn = settled.collateFn ?? null;
+    const order = this.#stream ? null : orderOf(dataset as Sized, settled);
+    this.sampler = order?.sampler ?? null;
+    this.batchSampler = order?.batchSampler ?? null;
   }
 
   /** Batches of one pass; null when the stream or the sampler does not say. */
