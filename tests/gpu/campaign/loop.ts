@@ -74,7 +74,7 @@ export async function runLoop(loop: Loop): Promise<LoopResult> {
     const accumulate = loop.mode === "accumulation" ? 4 : 1;
     const trainer = new Trainer({
       ...SILENT, accelerator: loop.device === "cuda" ? "gpu" : "cpu", ...loop.precision.options(), cudaGraph: loop.graph, maxEpochs: 1, accumulateGradBatches: accumulate, deterministic: "warn",
-      ...(module.automaticOptimization ? { gradientClipVal: 1 } : {}), ...(loop.mode === "validation" ? { valCheckInterval: Math.min(250, loop.steps), numSanityValSteps: 0 } : {}),
+      ...(module.automaticOptimization ? { gradientClipVal: 1 } : {}), ...(loop.mode === "validation" ? { valCheckInterval: Math.min(250, Math.floor(loop.steps / 4)), numSanityValSteps: 0 } : {}),
       ...(loop.callbacks ? { enableCheckpointing: true, logger: new CSVLogger(folder), logEveryNSteps: 50, callbacks: [held, ...allCallbacks(folder)] } : { callbacks: held }),
     });
     const began = performance.now();

@@ -71,6 +71,14 @@ void describe("nested states", () => {
     );
   });
 
+  void it("lists of more values than a state may have are refused before they are walked", () => {
+    const message = /^packState: expected the state to have at most 8,388,608 values in lists\. Received: more, up to state\.rows\. Store many numbers as a typed array or a tensor\.$/;
+    assert.throws(() => packState({ rows: new Array<number>(2 ** 32 - 1) }), { code: "ERR_ARGUMENT", message });
+    const shared = new Array<number>(2 ** 21);
+    assert.throws(() => packState({ rows: [[shared, shared], [shared, shared]] }), { code: "ERR_ARGUMENT" });
+    assert.equal(unpackState(packState(new Float64Array(2 ** 23 + 1))) instanceof Float64Array, true);
+  });
+
   void it("are nested as deep as they can be read, and hold what can be read in time", () => {
     const nest = (levels: number, leaf: unknown): unknown => Array.from({ length: levels }).reduce((inner: unknown) => [inner], leaf);
     for (const leaf of [1, undefined, NaN, 7n]) assertSame(nest(400, leaf), trip(nest(400, leaf)));

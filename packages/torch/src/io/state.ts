@@ -43,6 +43,9 @@ const MOST_DIGITS = 10_000;
 
 const LIMIT = 10n ** BigInt(MOST_DIGITS - 1);
 
+/** Values in lists, objects, Maps and Sets, all together: each takes tens of bytes of JavaScript's heap while it is packed, and has its place in one string. Typed arrays and tensors count once. */
+const MOST_VALUES = 2 ** 23;
+
 const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array } as const;
 
 /**
@@ -52,7 +55,7 @@ const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8Clamped
  * One tensor that stands in several places is stored once and comes back as one. Gradients and graphs are not part of a state.
  *
  * @throws {ArgumentError} `packState: expected state.model.device to be a plain value or a tensor. Received: an instance of Device.`
- * @throws {ArgumentError} for a state that contains itself.
+ * @throws {ArgumentError} for a state that contains itself, or of more than 2²³ values in lists.
  * @example
  * const packed = packState({ step: 3, loss: NaN, optimizer: { expAvg: zeros([2]) } });
  * Object.keys(packed.tensors); // ["optimizer.expAvg"]
@@ -68,6 +71,7 @@ class Packer {
   readonly tensors: Record<string, Tensor> = Object.create(null) as Record<string, Tensor>;
   readonly #names = new Map<object, string>();
   readonly #open = new Set<object>();
+  #values = 0;
 
   value(v: unknown, path: readonly string[]): Json {
     switch (typeof v) {
@@ -93,10 +97,18 @@ class Packer {
     if (ArrayBuffer.isView(v)) return this.#array(v, path);
     if (this.#open.has(v)) throw new ArgumentError("packState", `${where(path)} not to contain itself`, v);
     if (this.#open.size >= DEEPEST) throw new ArgumentError("packState", `the state to be nested at most ${DEEPEST} levels deep`, verbatim("one that is deeper"), "Store long chains as lists.");
+    this.#count(v, path);
     this.#open.add(v);
     const made = this.#container(v, path);
     this.#open.delete(v);
     return made;
+  }
+
+  /** Before anything is copied: lists with holes are as long as they say. */
+  #count(v: object, path: readonly string[]): void {
+    this.#values += Array.isArray(v) ? v.length : isMap(v) || isSet(v) ? (v as ReadonlySet<unknown>).size : 0;
+    if (this.#values <= MOST_VALUES) return;
+    throw new ArgumentError("packState", `the state to have at most ${MOST_VALUES.toLocaleString("en")} values in lists`, verbatim(`more, up to ${where(path)}`), "Store many numbers as a typed array or a tensor.");
   }
 
   #container(v: object, path: readonly string[]): Json {
