@@ -1,5 +1,5 @@
 /**
- * The CPU benchmark: ours beside the Python peer, interleaved, every measurement in a process of its own.
+ * The CPU benchmark: nbit beside the Python baseline, interleaved, every measurement in a process of its own.
  *
  *     npm run bench -- [--quick] [--runs=7] [--threads=1,2] [--out=benchmarks/results] [--rows=AdamW8bit]
  *
@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
-import { findPeer, peerScript, type Peer } from "./peer.js";
+import { baselineScript, findBaseline } from "./baseline.js";
 import { markdown, median, memoryLine, table, type Machine, type Measured, type MemoryPoint, type MemoryRow } from "./report.js";
 import { rowsFor, type Row, type Side } from "./rows.js";
 
@@ -23,7 +23,7 @@ const quick = flags.has("quick");
 const runs = Number(flags.get("runs") ?? (quick ? 3 : 7));
 const threadCounts = (flags.get("threads") ?? (quick || availableParallelism() < 2 ? "1" : "1,2")).split(",").map(Number);
 const out = flags.get("out") ?? fileURLToPath(new URL("../results", import.meta.url));
-const oursScript = fileURLToPath(new URL("ours.js", import.meta.url));
+const nbitScript = fileURLToPath(new URL("nbit.js", import.meta.url));
 
 interface Result {
   readonly us: number;
@@ -37,7 +37,7 @@ interface MemoryResult {
 }
 
 async function measure<T>(side: Side, python: string): Promise<T> {
-  const [command, script] = side.who === "nbit" ? [process.execPath, oursScript] : [python, peerScript];
+  const [command, script] = side.who === "nbit" ? [process.execPath, nbitScript] : [python, baselineScript];
   const { stdout } = await run(command, [...(side.node ?? []), script, ...side.args], { encoding: "utf8", maxBuffer: 1 << 24 });
   const line = stdout.split("\n").find((l) => l.startsWith("{"));
   if (line === undefined) throw new Error(`${side.who} ${side.args.join(" ")} printed no result: ${stdout.slice(0, 500)}`);
@@ -46,7 +46,7 @@ async function measure<T>(side: Side, python: string): Promise<T> {
 
 function compareLosses(row: Row, a: Result, b: Result): Measured["losses"] {
   if (row.sameLoss === null) return "not compared";
-  if (a.losses.length !== b.losses.length || a.losses.length === 0) throw new Error(`${row.name}: ${a.losses.length} losses of ours, ${b.losses.length} of theirs`);
+  if (a.losses.length !== b.losses.length || a.losses.length === 0) throw new Error(`${row.name}: ${a.losses.length} losses of nbit, ${b.losses.length} of the baseline`);
   let equal = true;
   a.losses.forEach((loss, i) => {
     const other = b.losses[i] as number;
@@ -57,35 +57,35 @@ function compareLosses(row: Row, a: Result, b: Result): Measured["losses"] {
   return equal ? "equal" : "close";
 }
 
-async function measureRow(row: Row, peer: Peer, machine: { readonly nativeBf16: boolean }): Promise<Measured> {
-  const ours: number[] = [];
-  const theirs: number[] = [];
+async function measureRow(row: Row, python: string, machine: { readonly nativeBf16: boolean }): Promise<Measured> {
+  const nbit: number[] = [];
+  const baseline: number[] = [];
   let losses: Measured["losses"] = "not compared";
   let state: number | null = null;
   for (let i = 0; i < runs; i++) {
     // Who goes first alternates: the second often finds a warmer machine.
-    const order = i % 2 === 0 ? [row.ours, row.theirs] : [row.theirs, row.ours];
+    const order = i % 2 === 0 ? [row.nbit, row.baseline] : [row.baseline, row.nbit];
     const results: Result[] = [];
-    for (const side of order) results.push(await measure<Result>(side, peer.python));
+    for (const side of order) results.push(await measure<Result>(side, python));
     const [a, b] = (i % 2 === 0 ? results : results.reverse()) as [Result, Result];
     if (i === 0) losses = compareLosses(row, a, b);
     if (row.stateTarget !== undefined && a.stateBytes !== undefined && b.stateBytes !== undefined) state = a.stateBytes / b.stateBytes;
-    ours.push(a.us);
-    theirs.push(b.us);
+    nbit.push(a.us);
+    baseline.push(b.us);
   }
-  return { row, ours, theirs, ratio: median(ours.map((us, i) => us / (theirs[i] as number))), losses, state, caveat: row.caveat?.(machine) ?? null };
+  return { row, nbit, baseline, ratio: median(nbit.map((us, i) => us / (baseline[i] as number))), losses, state, caveat: row.caveat?.(machine) ?? null };
 }
 
-const peer = findPeer();
-if ("missing" in peer) {
-  console.error(`npm run bench: ${peer.missing}`);
+const baseline = findBaseline();
+if ("missing" in baseline) {
+  console.error(`npm run bench: ${baseline.missing}`);
   process.exit(1);
 }
 const machine: Machine = {
   date: new Date().toISOString().slice(0, 10), cpu: cpus()[0]?.model.trim() ?? "unknown processor", cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), kernel: `Linux ${release()}`,
-  node: process.versions.node, libtorch: versions().libtorch, capability: cpuCapability(), nativeBf16: isMkldnnBf16Supported(), peer: peer.versions, runs,
+  node: process.versions.node, libtorch: versions().libtorch, capability: cpuCapability(), nativeBf16: isMkldnnBf16Supported(), baseline: baseline.versions, runs,
 };
-console.log(`${machine.cpu}, ${machine.cores} cores; libtorch ${machine.libtorch} (${machine.capability}); Python peer: PyTorch ${peer.versions.torch}, Lightning ${peer.versions.lightning}\n`);
+console.log(`${machine.cpu}, ${machine.cores} cores; libtorch ${machine.libtorch} (${machine.capability}); Python baseline: PyTorch ${baseline.versions.torch}, Lightning ${baseline.versions.lightning}\n`);
 
 const measured: Measured[] = [];
 const memory: MemoryRow[] = [];
@@ -102,10 +102,10 @@ for (const threads of threadCounts) {
   for (const row of rowsFor(threads, quick, machine.nativeBf16)) {
     const known = measured.some((m) => m.row.name === row.name && m.row.against === row.against && m.row.threads === row.threads);
     if (known || !row.name.includes(only ?? "")) continue;
-    const m = await measureRow(row, peer, machine);
+    const m = await measureRow(row, baseline.python, machine);
     measured.push(m);
     write(); // what was measured stays when someone interrupts
-    console.log(`${row.threads} thread${row.threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.ours).toFixed(1)} / ${median(m.theirs).toFixed(1)} µs, losses ${m.losses}`);
+    console.log(`${row.threads} thread${row.threads === 1 ? " " : "s"}  ${m.ratio.toFixed(2)}  ${row.target === null ? "      " : `≤ ${row.target.toFixed(2)}`}  ${row.name}, against ${row.against}: ${median(m.nbit).toFixed(1)} / ${median(m.baseline).toFixed(1)} µs, losses ${m.losses}`);
   }
 }
 
@@ -118,8 +118,8 @@ const args = ["memory", String(steps)];
 for (const [who, side] of [
   ["nbit", { who: "nbit", args }],
   ["nbit, `node --max-semi-space-size=4`", { who: "nbit", args, node: ["--max-semi-space-size=4"] }],
-  ["Lightning", { who: "peer", args }],
-] as const) memory.push({ who, ...(await measure<MemoryResult>(side, peer.python)) });
+  ["Lightning", { who: "baseline", args }],
+] as const) memory.push({ who, ...(await measure<MemoryResult>(side, baseline.python)) });
 
 console.log(`\n${table(measured)}\n\n${memory.map(memoryLine).join("\n")}`);
 write();

@@ -1,4 +1,4 @@
-/** The CPU benchmark's models and batches: the same layers, made and drawn in the same order as in peer.py. */
+/** The CPU benchmark's models and batches: the same layers, made and drawn in the same order as in baseline.py. */
 import { gelu, nn, randint, randn, scaledDotProductAttention, type Tensor } from "@nbit/torch";
 
 export type ModelName = "mlp" | "medium-mlp" | "large-mlp" | "transformer";

@@ -4,12 +4,12 @@ import type { Row } from "./rows.js";
 export interface Measured {
   readonly row: Row;
   /** Microseconds, one per run. */
-  readonly ours: readonly number[];
-  readonly theirs: readonly number[];
+  readonly nbit: readonly number[];
+  readonly baseline: readonly number[];
   /** Median over runs of the ratio within a run: the machine's drift falls out. */
   readonly ratio: number;
   readonly losses: "equal" | "close" | "not compared";
-  /** Bytes of optimizer state, ours over theirs, where a row is about them. */
+  /** Bytes of optimizer state, nbit over baseline, where a row is about them. */
   readonly state: number | null;
   readonly caveat: string | null;
 }
@@ -42,7 +42,7 @@ function time(us: number, unit: Row["unit"]): string {
   return `${value < 10 ? value.toFixed(2) : value.toFixed(value < 100 ? 1 : 0)} ${unit}`;
 }
 
-const HEAD = ["threads", "what", "ours", "against", "theirs", "ratio", "target", "", "losses", "state"] as const;
+const HEAD = ["threads", "what", "nbit", "against", "baseline", "ratio", "target", "", "losses", "state"] as const;
 
 /** Bytes of state beside what is wanted. */
 function state(m: Measured): string {
@@ -53,7 +53,7 @@ function state(m: Measured): string {
 
 export function table(measured: readonly Measured[]): string {
   const lines = measured.map((m) => [
-    String(m.row.threads), m.row.name, time(median(m.ours), m.row.unit), m.row.against, time(median(m.theirs), m.row.unit), m.ratio.toFixed(2),
+    String(m.row.threads), m.row.name, time(median(m.nbit), m.row.unit), m.row.against, time(median(m.baseline), m.row.unit), m.ratio.toFixed(2),
     m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`, verdict(m), m.losses, state(m),
   ]);
   return [HEAD, HEAD.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
@@ -79,7 +79,7 @@ export interface Machine {
   readonly libtorch: string;
   readonly capability: string;
   readonly nativeBf16: boolean;
-  readonly peer: { readonly python: string; readonly torch: string; readonly lightning: string; readonly capability: string };
+  readonly baseline: { readonly python: string; readonly torch: string; readonly lightning: string; readonly capability: string };
   readonly runs: number;
 }
 
@@ -89,9 +89,9 @@ export function markdown(machine: Machine, measured: readonly Measured[], memory
   const caveats = [...new Set(measured.map((m) => m.caveat).filter((c): c is string => c !== null))];
   return `# CPU benchmark, ${machine.date}
 
-${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}; Node ${machine.node}, libtorch ${machine.libtorch} (${machine.capability}); Python ${machine.peer.python}, PyTorch ${machine.peer.torch}, Lightning ${machine.peer.lightning}.
+${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.kernel}; Node ${machine.node}, libtorch ${machine.libtorch} (${machine.capability}); Python ${machine.baseline.python}, PyTorch ${machine.baseline.torch}, Lightning ${machine.baseline.lightning}.
 
-Medians of ${machine.runs} runs, both sides in turn, each in a fresh process with the same number of threads. Ratio: ours over theirs within a run, median over runs; lower is better. Losses: of the first ten steps from the same seed. A fourth of a row's steps is warm-up, in which V8 compiles; where a row says so, the first steps of a process are measured instead.
+Medians of ${machine.runs} runs, both sides in turn, each in a fresh process with the same number of threads. Ratio: nbit over baseline within a run, median over runs; lower is better. Losses: of the first ten steps from the same seed. A fourth of a row's steps is warm-up, in which V8 compiles; where a row says so, the first steps of a process are measured instead.
 
 ${table(measured)}
 ${caveats.map((c) => `\n- ${c}`).join("")}

@@ -1,4 +1,4 @@
-/** The models that the GPU benchmark trains, here and in peer.py: the same layers, drawn in the same order. */
+/** The models that the GPU benchmark trains, here and in baseline.py: the same layers, drawn in the same order. */
 import { embedding, maxPool2d, nn, scaledDotProductAttention, scope, type Tensor } from "@nbit/torch";
 
 export interface GptConfig {

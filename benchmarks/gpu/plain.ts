@@ -1,4 +1,4 @@
-/** The GPT of models.ts by PyTorch's operators alone, as the peer computes it: what the fused paths are measured against. */
+/** The GPT of models.ts by PyTorch's operators alone, as the baseline computes it: what the fused paths are measured against. */
 import { embedding, gelu, nn, scaledDotProductAttention, type Tensor } from "@nbit/torch";
 import { Gpt } from "./models.js";
 

@@ -1,4 +1,4 @@
-/** Time per step of ours against Lightning's, as bars: one group per model and precision, Lightning's eager step = 1. */
+/** Time per step of nbit against Lightning's, as bars: one group per model and precision, Lightning's eager step = 1. */
 import { ROWS, type Measurement, type Results } from "./rows.js";
 
 const COLOURS = {

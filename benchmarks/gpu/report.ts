@@ -34,7 +34,7 @@ export function ratioLine(own: readonly Measurement[]): string {
 const peakOf = (m: Measurement | undefined): string => (m === undefined || m.allocatedMiB === null ? "–" : m.allocatedMiB.toFixed(0));
 
 function table(all: readonly Measurement[], machine: string): string[] {
-  const lines = ["| model | precision | nbit | nbit, CUDA graph | Lightning | Lightning, compiled | PyTorch loop | ours / Lightning | ours / compiled | MiB nbit | MiB Lightning | per second | of the chip's peak | losses agree |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"];
+  const lines = ["| model | precision | nbit | nbit, CUDA graph | Lightning | Lightning, compiled | PyTorch loop | nbit / Lightning | nbit / compiled | MiB nbit | MiB Lightning | per second | of the chip's peak | losses agree |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"];
   for (const { model, precision } of ROWS) {
     const fastest = best(all, model, precision);
     if (fastest === undefined) continue;
@@ -60,8 +60,8 @@ function targets(all: readonly Measurement[]): string[] {
     if (t.ms !== undefined) checks.push([`${ms(own)} ms`, own.ms <= t.ms]);
     if (t.gib !== undefined && eager?.allocatedMiB != null) checks.push([`${(eager.allocatedMiB / 1024).toFixed(2)} GiB`, eager.allocatedMiB / 1024 <= t.gib]);
     if (t.lightning === true) {
-      const peer = find(all, t.model, t.precision, "lightning", "eager");
-      if (peer !== undefined) checks.push([`${ms(own)} ms against ${ms(peer)} ms`, own.ms <= peer.ms]);
+      const baseline = find(all, t.model, t.precision, "lightning", "eager");
+      if (baseline !== undefined) checks.push([`${ms(own)} ms against ${ms(baseline)} ms`, own.ms <= baseline.ms]);
     }
     if (t.faster !== undefined) {
       const other = best(all, t.model, t.faster[0]);
@@ -76,7 +76,7 @@ export function render(r: Results): string {
   return [
     `# GPU benchmark, ${r.date}`,
     "",
-    `${r.machine}; ${r.cpu}; PyTorch ${r.torch}, Lightning ${r.lightning}; Node ${r.node}. Milliseconds per training step: the median of five stretches after warm-up; each measurement in a process of its own, ours and the peer's in turn. Rows "4 to a step" accumulate the gradients of four batches; their milliseconds are per batch, a quarter of a step. \`node benchmarks/dist/gpu/main.js\` measures, \`report.js\` wrote this page from the JSON beside it.`,
+    `${r.machine}; ${r.cpu}; PyTorch ${r.torch}, Lightning ${r.lightning}; Node ${r.node}. Milliseconds per training step: the median of five stretches after warm-up; each measurement in a process of its own, nbit and the baseline in turn. Rows "4 to a step" accumulate the gradients of four batches; their milliseconds are per batch, a quarter of a step. \`node benchmarks/dist/gpu/main.js\` measures, \`report.js\` wrote this page from the JSON beside it.`,
     "",
     ...Object.entries(DESCRIPTIONS).map(([name, text]) => `- ${name}: ${text}`),
     "",

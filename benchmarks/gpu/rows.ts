@@ -1,4 +1,4 @@
-/** What the GPU benchmark measures: rows of a model in a precision, by ours and the peer's modes, and what each is aimed at. */
+/** What the GPU benchmark measures: rows of a model in a precision, by the modes of nbit and of the baseline, and what each is aimed at. */
 
 export interface Measurement {
   readonly side: "nbit" | "lightning" | "pytorch";
@@ -25,19 +25,19 @@ export interface Results {
 export interface Row {
   readonly model: string;
   readonly precision: string;
-  /** Modes of ours and of the peer. */
-  readonly ours: readonly string[];
-  readonly peer: readonly string[];
-  /** The precision that the peer runs, where it has not ours; "bf16*4": four batches to a step. */
-  readonly peerPrecision?: string;
+  /** Modes of nbit and of the baseline. */
+  readonly nbit: readonly string[];
+  readonly baseline: readonly string[];
+  /** The precision that the baseline runs, where it does not have nbit's; "bf16*4": four batches to a step. */
+  readonly baselinePrecision?: string;
 }
 
-const PEER = ["eager", "loop", "compile"] as const;
-const both = (model: string, precision: string): Row => ({ model, precision, ours: ["eager", "graph"], peer: precision.endsWith("-true") ? PEER.filter((m) => m !== "loop") : PEER });
-const alone = (model: string, precision: string): Row => ({ model, precision, ours: ["eager", "graph"], peer: [] });
+const BASELINE = ["eager", "loop", "compile"] as const;
+const both = (model: string, precision: string): Row => ({ model, precision, nbit: ["eager", "graph"], baseline: precision.endsWith("-true") ? BASELINE.filter((m) => m !== "loop") : BASELINE });
+const alone = (model: string, precision: string): Row => ({ model, precision, nbit: ["eager", "graph"], baseline: [] });
 
-/** Four batches to a step, by both; with kept casts by ours alone. Times stay those of a batch. */
-const windows = (model: string): readonly Row[] => [{ ...both(model, "bf16, 4 to a step"), peerPrecision: "bf16*4" }, alone(model, "bf16, 4 to a step, kept casts")];
+/** Four batches to a step, by both; with kept casts by nbit alone. Times stay those of a batch. */
+const windows = (model: string): readonly Row[] => [{ ...both(model, "bf16, 4 to a step"), baselinePrecision: "bf16*4" }, alone(model, "bf16, 4 to a step, kept casts")];
 
 export const ROWS: readonly Row[] = [
   ...["tiny", "gpt2", "resnet50"].flatMap((model) => ["32", "16", "bf16", "bf16-true"].map((precision) => both(model, precision))),
@@ -83,7 +83,7 @@ export interface Target {
   readonly gib?: number;
   /** At most Lightning's eager. */
   readonly lightning?: boolean;
-  /** At least this many times as fast as another precision of ours. */
+  /** At least this many times as fast as another precision of nbit. */
   readonly faster?: readonly [precision: string, times: number];
 }
 export const TARGETS: readonly Target[] = [

@@ -1,7 +1,7 @@
-"""Measurements of the Python peer, each in a process of its own.
+"""Measurements of the Python baseline, each in a process of its own.
 
-    python peer.py <model> <precision> <mode> <steps>    one line of JSON
-    python peer.py serve                                 the same for every such line on stdin; imports once and forks for each
+    python baseline.py <model> <precision> <mode> <steps>    one line of JSON
+    python baseline.py serve                                 the same for every such line on stdin; imports once and forks for each
 
 A precision may end in *n: n batches to an optimizer step (bf16*4). Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
 a file for the time of every kernel.

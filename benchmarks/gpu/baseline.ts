@@ -1,13 +1,13 @@
-/** The Python peer: started once, a fork per measurement, so that imports are not paid for each time. */
+/** The Python baseline: started once, a fork per measurement, so that imports are not paid for each time. */
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Measurement } from "./rows.js";
 
-export const python = process.env["NBIT_PEER_PYTHON"] ?? "python3";
-export const peerScript = fileURLToPath(new URL("../../gpu/peer.py", import.meta.url));
+export const python = process.env["NBIT_BASELINE_PYTHON"] ?? "python3";
+export const baselineScript = fileURLToPath(new URL("../../gpu/baseline.py", import.meta.url));
 
-export class Peer {
-  readonly #child: ChildProcessWithoutNullStreams = spawn(python, [peerScript, "serve"]);
+export class Baseline {
+  readonly #child: ChildProcessWithoutNullStreams = spawn(python, [baselineScript, "serve"]);
   #text = "";
   #errors = "";
   #wake: (() => void) | null = null;
@@ -32,7 +32,7 @@ export class Peer {
     // JSON has no word for NaN, which Python writes.
     const parsed = JSON.parse(line?.replaceAll("NaN", "null") ?? '{"error":"no result"}') as Measurement | { readonly error: string };
     if (!("error" in parsed)) return parsed;
-    console.error(`failed: peer ${model} ${precision} ${mode}: ${parsed.error}\n${this.#errors.slice(-400)}`);
+    console.error(`failed: baseline ${model} ${precision} ${mode}: ${parsed.error}\n${this.#errors.slice(-400)}`);
     return null;
   }
   close(): void {

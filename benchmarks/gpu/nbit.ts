@@ -1,4 +1,4 @@
-/** One measurement of ours in a process of its own: node ours.js <model> <precision> <mode> <steps> → one line of JSON. */
+/** One measurement of nbit in a process of its own: node nbit.js <model> <precision> <mode> <steps> → one line of JSON. */
 import { cuda, cudaAvailable, device as deviceOf, nn, optim, randint, randn, seedEverything, setSwitch, type Tensor } from "@nbit/torch";
 import { Callback, Float8Precision, LightningModule, MixedPrecision, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
 import { AdamW8bit } from "@nbit/lowbit";
@@ -88,7 +88,7 @@ class Meter extends Callback {
 const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
 const cacheWeightCasts = variant === "kept casts";
 function howOf(): TrainerOptions {
-  // A scale at which the first step has finite gradients, as on the peer's side.
+  // A scale at which the first step has finite gradients, as on the baseline's side.
   if (precision === "16") return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, cacheWeightCasts }) };
   if (precision === "float8") return { plugins: new Float8Precision({ recipe: "tensorwise" }) };
   if (cacheWeightCasts) return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", cacheWeightCasts }) };

@@ -1,8 +1,8 @@
-"""One measurement of the Python peer, in a process of its own: one line of JSON. The arguments of ours.ts.
+"""One measurement of the Python baseline, in a process of its own: one line of JSON. The arguments of nbit.ts.
 
-    python peer.py step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold]
-    python peer.py add <threads>    python peer.py memory <steps>    python peer.py import
-    python peer.py versions
+    python baseline.py step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold]
+    python baseline.py add <threads>    python baseline.py memory <steps>    python baseline.py import
+    python baseline.py versions
 """
 
 import time
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 
 def plan(steps):
-    """How many losses to compare, how many steps to warm up, how many times of how many steps: as in ours.ts."""
+    """How many losses to compare, how many steps to warm up, how many times of how many steps: as in nbit.ts."""
     checked, chunks = min(10, max(2, steps >> 1)), min(20, steps)
     if "cold" in sys.argv:
         return checked, 1, 1, steps

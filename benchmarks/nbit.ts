@@ -1,8 +1,8 @@
 /**
- * One measurement of ours, in a process of its own: one line of JSON.
+ * One measurement of nbit, in a process of its own: one line of JSON.
  *
- *     node ours.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold] [accumulate] [casts]
- *     node ours.js add <threads>     node ours.js memory <steps>     node ours.js import
+ *     node nbit.js step <model> <trainer|loop> <default|fused> <32|bf16> <threads> <steps> [cold] [accumulate] [casts]
+ *     node nbit.js add <threads>     node nbit.js memory <steps>     node nbit.js import
  */
 import { getHeapStatistics } from "node:v8";
 import type { ModelName } from "./models.js";
@@ -23,7 +23,7 @@ const cold = rest.includes("cold");
 const accumulateGradBatches = rest.includes("accumulate") ? 4 : 1;
 const cacheWeightCasts = rest.includes("casts");
 
-/** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. peer.py has the same lines. */
+/** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. baseline.py has the same lines. */
 function plan(steps: number): { checked: number; warmUp: number; chunks: number; chunk: number } {
   const checked = Math.min(10, Math.max(2, steps >> 1));
   if (cold) return { checked, warmUp: 1, chunks: 1, chunk: steps };
