@@ -91,7 +91,7 @@ test("a float16 run whose scale starts too high: skips, their parameters, and th
   assert.equal(page.match(/class="mark"/g)?.length, skipped);
 });
 
-test("a run that fails says so, and keeps what it had", async () => {
+test("the log of a failed run has its status and all earlier records", async () => {
   class Failing extends Line {
     override trainingStep(batch: Batch): Tensor {
       if (this.globalStep === 13) throw new Error("on purpose");

@@ -208,7 +208,7 @@ test("methods of a loader and of a scheduler are refused when they return a prom
   await pause(5);
 });
 
-test("what an asynchronous hook fails with is what the run rejects with, and its stack names the hook", async () => {
+test("a run rejects with the error of an asynchronous hook, and its stack names the hook", async () => {
   for (const name of WAITS) {
     if (name === "teardown") continue; // of a run that is over
     for (const reason of [new Error("boom"), "no error"]) {

@@ -148,7 +148,7 @@ test("an unknown stage, an optimizer or a row of the wrong kind is refused by na
   assert.throws(() => measureRange(loosely(null)), { code });
 });
 
-test("a fit that does less than its parts suggest says so", async () => {
+test("a fit with parts that have no effect warns", async () => {
   const folder = temporaryFolder("gaps");
   const codes = async (model: LightningModule, fitOptions: object, options: object = {}): Promise<string[]> => {
     const given = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches(), ...fitOptions }));

@@ -74,7 +74,7 @@ test("checkpoints of other runs, copies and renamed ones stay", async () => {
   }
 });
 
-test("what lies outside of the folder stays, also behind links", async () => {
+test("files outside the folder stay, also behind links", async () => {
   for (const [what, options, claim] of CLAIMS) {
     const folder = fresh();
     const [dirpath, outside] = [join(folder, "in"), join(folder, "out")];

@@ -143,7 +143,7 @@ for (const [name, make] of PLUGINS) {
   });
 }
 
-test("LBFGS sees fresh gradients in each of its evaluations: equal to a loop of one's own", async () => {
+test("LBFGS sees fresh gradients in each of its evaluations, and equals a hand-written loop", async () => {
   const batches = [randn([8, 4]), randn([8, 4])];
   class Closed extends Net {
     override configureOptimizers(): optim.Optimizer {

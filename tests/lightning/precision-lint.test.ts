@@ -39,7 +39,7 @@ async function lint(net: LightningModule, precision: TrainerOptions["precision"]
 }
 
 for (const precision of [32, "bf16", 16, 64, "bf16-true"] as const) {
-  test(`a clean model has no findings in ${precision}, and trains as if nobody had looked`, async () => {
+  test(`a clean model has no findings in ${precision}, and the lint does not change training`, async () => {
     const run = async (callbacks: PrecisionLint[]): Promise<unknown[]> => {
       seedEverything(5);
       const net = new Net();

@@ -54,7 +54,7 @@ function savers(folder: string): ModelCheckpoint[] {
   ];
 }
 
-test("a run that goes on from any of its checkpoints, into the logs that went on without it, neither loses nor doubles a row", async () => {
+test("a run resumed from any of its checkpoints neither loses nor repeats a row of its logs", async () => {
   const whole = join(root, "whole");
   mkdirSync(whole);
   await start(whole, savers(whole))();

@@ -28,7 +28,7 @@ class Net extends LightningModule {
   }
 }
 
-test("what validation in another precision writes stays, in the module's own dtype, and nothing else changes", async () => {
+test("buffers written during validation in another precision stay, in the module's own dtype, and nothing else changes", async () => {
   const lossy = 1 + 2 ** -12; // bfloat16 and float16 cannot hold it
   class Counting extends Net {
     readonly norm = new nn.BatchNorm1d(4);

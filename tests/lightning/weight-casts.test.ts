@@ -143,7 +143,7 @@ for (const [name, course] of Object.entries(COURSES)) {
   });
 }
 
-test("a run goes on from a checkpoint as without", async () => {
+test("a resumed run is the same with and without kept casts", async () => {
   const path = join(folder, "half.ckpt");
   const first: Course = { plugin: mixed("16-mixed"), options: { maxEpochs: 1, accumulateGradBatches: 2 }, ended: (trainer) => trainer.saveCheckpoint(path) };
   await train(first, true);

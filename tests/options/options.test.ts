@@ -41,7 +41,7 @@ test("every export stands in exactly one table, and every row is of an export", 
   assert.deepEqual([...Object.keys(ROWS), ...PLAIN].filter((path) => !known.has(path)), [], "rows of nothing");
 });
 
-test("what is said to take no options declares none", () => {
+test("functions listed as taking no options declare none", () => {
   const takesOptions = ({ kind, value }: Export): boolean => {
     const text = Function.prototype.toString.call(value);
     return kind === "class" ? /constructor\([^{]*\boptions\b/.test(text) || /constructor\([^{]*\.\.\.rest\b/.test(text) : /^[^{]*\boptions\b/.test(text) || text.includes("optionsFrom(");

@@ -70,7 +70,7 @@ test("a constant that becomes infinity in float16 is told once where a precision
   process.off("warning", listen);
 });
 
-test("what the message says to write works", () => {
+test("the code that the message recommends works", () => {
   assert.deepEqual(half().maskedFill(mask, -Infinity).tolist(), [[-Infinity, 0], [0, -Infinity]]);
   assert.deepEqual(half().maskedFill(mask, finfo("float16").min).tolist(), [[-65504, 0], [0, -65504]]);
   assert.deepEqual(half().float().maskedFill(mask, -1e9).tolist(), [[-1e9, 0], [0, -1e9]]);

@@ -121,7 +121,7 @@ test("arguments by position: as PyTorch orders them, or refused; nothing behind 
   assert.throws(() => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, { gama: 0.5 }), { code: "ERR_ARGUMENT", message: /gama/ });
 });
 
-test("a class without a constructor refuses what it would pass on to nobody", () => {
+test("a class without a constructor refuses arguments", () => {
   class Net extends nn.Module {
     forward(): number {
       return 1;

@@ -115,7 +115,7 @@ function compare(run: RecordedRun, net: Net): void {
 for (const run of runs) {
   const settings = { initScale: run.initScale, growthFactor: run.growthFactor, backoffFactor: run.backoffFactor, growthInterval: run.growthInterval };
 
-  test(`a loop of one's own: ${run.name}`, () => {
+  test(`a hand-written loop: ${run.name}`, () => {
     const net = new Net(run);
     const optimizers = net.configureOptimizers();
     const scaler = new GradScaler(settings);

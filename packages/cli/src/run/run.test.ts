@@ -157,7 +157,7 @@ export default async () => new Net();
   assert.match(stdout, /^steps 1$/m);
 });
 
-test("what is wrong with a call or a file is one message with its code, and status 2", async () => {
+test("a wrong call or file is one message with its code, and status 2", async () => {
   file("empty.mjs", "export const helper = 1;\n");
   file("near.mjs", `export { Line as model } from "./line.js";\nexport const trainDataloader = [];\n`.replace("./line.js", "@nbit/lightning").replace("Line", "LightningModule"));
   file("kind.mjs", "export const model = { layers: 3 };\n");

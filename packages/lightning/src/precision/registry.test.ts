@@ -28,7 +28,7 @@ test("a registered AMP backend is listed in errors, and makes the precision", ()
   assert.throws(() => new Trainer({ accelerator: "cpu", ampBackend: "yours", logger: false }), { code: "ERR_AMP_BACKEND", message: 'Trainer: expected ampBackend to be one of "native", "apex", "mine". Received: "yours".' });
 });
 
-test("a name that an accelerator maps to, and that nobody registered, says what there is", () => {
+test("a precision that an accelerator maps to and that is not registered is an error that says how to register it", () => {
   const name = "unheard-of" as PrecisionName;
   const cpu = new Trainer({ accelerator: "cpu", logger: false }).accelerator;
   const accelerator = { name: "odd", missing: () => null, deviceCount: () => 1, device: () => cpu.device(0), support: () => cpu.support(0), mapPrecision: () => ({ name }) };

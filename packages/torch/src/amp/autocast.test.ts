@@ -61,7 +61,7 @@ test("the cache: a weight used twice is cast once, and its gradient is float32",
   assert.deepEqual(w.grad?.tolist(), [[4, 4], [4, 4]]);
 });
 
-test("fault 1: nested regions of different dtype do not share casts, in either order", () => {
+test("nested regions of different dtype do not share casts, in either order", () => {
   const w = new nn.Parameter(tensor([[1.0009765625, 0], [0, 1]])); // exact in float16, 1 in bfloat16
   for (const [outer, inner] of [["bfloat16", "float16"], ["float16", "bfloat16"]] as const) {
     const value = (): string => {
@@ -79,7 +79,7 @@ test("fault 1: nested regions of different dtype do not share casts, in either o
   }
 });
 
-test("fault 2: a weight changed inside a region is cast anew, however it was changed", () => {
+test("a weight changed inside a region is cast again, however it was changed", () => {
   const w = new nn.Parameter(ones([2, 2]));
   const x = ones([2, 2]);
   const optimizer = new optim.SGD([w], { lr: 1 });
@@ -112,7 +112,7 @@ test("fault 2: a weight changed inside a region is cast anew, however it was cha
   }
 });
 
-test("fault 3: a frozen weight is cast once for all steps with FrozenCasts, until it changes", () => {
+test("a frozen weight is cast once for all steps with FrozenCasts, until it changes", () => {
   const layer = new nn.Linear(4, 3);
   const norm = new nn.LayerNorm(3);
   for (const p of [...layer.parameters(), ...norm.parameters()]) p.requiresGrad_(false);

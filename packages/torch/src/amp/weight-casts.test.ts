@@ -115,7 +115,7 @@ test("weights are cast once per window, together from the second on; norms and e
   assert.deepEqual(casts(() => kept.run(loss)), { alone: 0, joint: 0 }, "nothing outside a region");
 });
 
-test("a weight that is changed is cast anew, however it was changed", () => {
+test("a weight that is changed is cast again, however it was changed", () => {
   const w = new nn.Parameter(ones([2, 2]));
   const x = ones([2, 2]);
   const step = (o: torch.optim.Optimizer) => (): void => {
@@ -168,7 +168,7 @@ test("a graph that still waits for its backward keeps the cast that it was made 
   assert.deepEqual(gradients(true), gradients(false));
 });
 
-test("what inference made, training uses; a refreshed cast has no history", () => {
+test("a cast made in inference mode is used in training; a refreshed cast has no autograd history", () => {
   const w = new nn.Parameter(randn([3, 3]));
   const x = randn([2, 3]);
   using kept = new amp.WeightCasts([w]);

@@ -40,7 +40,7 @@ async function halfway(path: string): Promise<{ child: ChildProcess; ended: Prom
   return { child, ended, temporary };
 }
 
-test("what a killed save left goes with the next save of its path, and with no other", async () => {
+test("the temporary file of a killed save is deleted by the next save of its path, and by no other", async () => {
   const folder = fresh();
   const path = join(folder, "a.ckpt");
   const { child, ended, temporary } = await halfway(path);
@@ -54,7 +54,7 @@ test("what a killed save left goes with the next save of its path, and with no o
   assert.equal(readFileSync(path, "utf8"), "whole");
 });
 
-test("what a living process writes stays, unless its id belonged to another before", async () => {
+test("temporary files of a running process stay, unless its id belonged to another process before", async () => {
   const folder = fresh();
   const path = join(folder, "a.ckpt");
   const { child, ended, temporary } = await halfway(path);
@@ -72,7 +72,7 @@ test("what a living process writes stays, unless its id belonged to another befo
   await ended;
 });
 
-test("what processes elsewhere write stays for a day", async () => {
+test("temporary files of processes on other hosts stay for a day", async () => {
   const folder = fresh();
   const path = join(folder, "a.ckpt");
   const { child, ended, temporary } = await halfway(path);
@@ -87,7 +87,7 @@ test("what processes elsewhere write stays for a day", async () => {
   assert.deepEqual(readdirSync(folder), ["a.ckpt"]);
 });
 
-test("nothing else goes: other names, folders, links", async () => {
+test("files of other names, folders and links are not deleted", async () => {
   const folder = fresh();
   const path = join(folder, "a.ckpt");
   const { child, ended, temporary } = await halfway(path);

@@ -108,7 +108,7 @@ test("under autocast the stream stays float32 and the normalised output is what 
     assert.ok(apart(rms.addTo(x, x)[1], rms.forward(x.add(x))) < 1e-6);
   }));
 
-test("a branch whose output nobody uses has no gradient to give; two equal steps leave equally many tensors", () => {
+test("an unused output gives no gradient; two equal steps leave equally many tensors", () => {
   const norm = new nn.LayerNorm(8);
   const x = randn([2, 8]).requiresGrad_();
   const r = randn([2, 8]).requiresGrad_();

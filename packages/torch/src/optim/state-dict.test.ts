@@ -134,7 +134,7 @@ test("a hostile state dict is read once, and sets no prototype", () => {
   assert.throws(() => optimizer.loadStateDict({ ...polluted, state: {} }), { code: "OPTIMIZER_STATE" });
 });
 
-test("an optimizer of one's own takes any plain state", () => {
+test("a custom optimizer takes any plain state", () => {
   class Sign extends optim.Optimizer {
     protected validate(): void {}
     protected stepGroup(): void {}

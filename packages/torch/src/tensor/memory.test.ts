@@ -38,7 +38,7 @@ test("blocks never share a byte, whatever is taken and given back", () => {
   for (const one of held) check(one);
 });
 
-test("what tensors hold is counted to the byte, and all of it comes back", () => {
+test("the bytes that tensors hold are counted exactly, and all are freed", () => {
   const random = randomly(8);
   const before = memory().allocatedBytes;
   const held = Array.from({ length: 200 }, () => empty([random(2 * MIB)], { dtype: "uint8" }));

@@ -84,7 +84,7 @@ test("LambdaLR: a factor that is no number at a later step is an error that chan
   assert.deepEqual([rates(optimizer), schedule.lastEpoch], [[0.5], 1]);
 });
 
-test("a schedule of one's own that returns no number is an error", () => {
+test("a custom schedule that does not return a number is an error", () => {
   class Odd extends optim.LRScheduler {
     constructor(o: optim.Optimizer) {
       super(o);
