@@ -130,6 +130,9 @@ class Graphed extends Callback {
   override onFitEnd(): void {
     this.step?.end();
   }
+  override onException(): void {
+    this.step?.end();
+  }
 }
 
 class Rows extends Logger {
