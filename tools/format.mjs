@@ -27,7 +27,7 @@ function sources(...patterns) {
 
 function clangFormat() {
   const folder = join(cacheFolder(), `clang-format-${CLANG_FORMAT}`);
-  const program = join(folder, "bin", "clang-format");
+  const program = join(folder, "clang_format", "data", "bin", "clang-format"); // bin/ has a script that wants PYTHONPATH
   if (existsSync(program)) return program;
   const partial = `${folder}.${process.pid}`;
   mkdirSync(partial, { recursive: true });
