@@ -12,28 +12,62 @@ export default tseslint.config(
       "no-var": "error",
       "prefer-const": "error",
       "no-console": "off",
-      "prefer-rest-params": "off" /* atMost looks at arguments beyond the declared ones, which must not become part of a signature */,
-      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_", ignoreRestSiblings: true }],
+      "prefer-rest-params":
+        "off" /* atMost looks at arguments beyond the declared ones, which must not become part of a signature */,
+      "@typescript-eslint/no-unused-vars": [
+        "error",
+        { argsIgnorePattern: "^_", varsIgnorePattern: "^_", ignoreRestSiblings: true },
+      ],
       "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "inline-type-imports" }],
       "@typescript-eslint/ban-ts-comment": ["error", { "ts-expect-error": "allow-with-description" }], // type tests need it
     },
   },
   {
-    // How much one function may do; and the rules that need types, and are worth their seconds: a promise nobody waits for hides its error.
+    // How much one function may do; and the rules that need types, and are worth their seconds: a promise nobody waits
+    // for hides its error.
     files: ["packages/*/src/**/*.ts", "examples/**/*.ts", "benchmarks/**/*.ts", "tests/**/*.ts"],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       complexity: ["error", 20] /* branches of one function */,
       "max-depth": ["error", 5],
       "max-params": ["error", 8],
-      "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", name: ["test", "it", "describe", "suite", "before", "after", "beforeEach", "afterEach"], package: "node:test" }] }],
-      "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { inheritedMethods: false } }] /* hooks may be async */,
+      "@typescript-eslint/no-floating-promises": [
+        "error",
+        {
+          allowForKnownSafeCalls: [
+            {
+              from: "package",
+              name: ["test", "it", "describe", "suite", "before", "after", "beforeEach", "afterEach"],
+              package: "node:test",
+            },
+          ],
+        },
+      ],
+      "@typescript-eslint/no-misused-promises": [
+        "error",
+        { checksVoidReturn: { inheritedMethods: false } },
+      ] /* hooks may be async */,
       "@typescript-eslint/await-thenable": "error",
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
     },
   },
   {
     files: ["**/*.mjs", "**/*.js"],
-    languageOptions: { globals: Object.fromEntries(["process", "console", "performance", "setTimeout", "clearTimeout", "setInterval", "clearInterval", "setImmediate", "URL", "Buffer"].map((name) => [name, "readonly"])) },
+    languageOptions: {
+      globals: Object.fromEntries(
+        [
+          "process",
+          "console",
+          "performance",
+          "setTimeout",
+          "clearTimeout",
+          "setInterval",
+          "clearInterval",
+          "setImmediate",
+          "URL",
+          "Buffer",
+        ].map((name) => [name, "readonly"]),
+      ),
+    },
   },
 );

@@ -6,7 +6,12 @@ export const baselineScript = fileURLToPath(new URL("../baseline.py", import.met
 
 export interface Baseline {
   readonly python: string;
-  readonly versions: { readonly python: string; readonly torch: string; readonly lightning: string; readonly capability: string };
+  readonly versions: {
+    readonly python: string;
+    readonly torch: string;
+    readonly lightning: string;
+    readonly capability: string;
+  };
 }
 
 function ask(python: string): Baseline["versions"] | null {
@@ -22,7 +27,8 @@ export function findBaseline(): Baseline | { readonly missing: string } {
   const versions = ask(python);
   if (versions !== null) return { python, versions };
   return {
-    missing: `${named === undefined ? "python3 has" : `NBIT_BASELINE_PYTHON=${named} has`} no torch and lightning, and a benchmark is a comparison.\n` +
+    missing:
+      `${named === undefined ? "python3 has" : `NBIT_BASELINE_PYTHON=${named} has`} no torch and lightning, and a benchmark is a comparison.\n` +
       "  Fix: python3 -m venv baseline && baseline/bin/pip install 'torch==2.13.0' 'lightning==2.6.6' && NBIT_BASELINE_PYTHON=baseline/bin/python npm run bench",
   };
 }

@@ -10,7 +10,11 @@ class Block extends nn.Module {
   readonly n2: nn.LayerNorm;
   readonly f1: nn.Linear;
   readonly f2: nn.Linear;
-  constructor(width: number, readonly heads: number, hidden: number) {
+  constructor(
+    width: number,
+    readonly heads: number,
+    hidden: number,
+  ) {
     super();
     this.n1 = new nn.LayerNorm(width);
     this.qkv = new nn.Linear(width, 3 * width);
@@ -21,7 +25,10 @@ class Block extends nn.Module {
   }
   forward(x: Tensor): Tensor {
     const [b, t, d] = x.shape as readonly [number, number, number];
-    const heads = this.qkv.forward(this.n1.forward(x)).chunk(3, -1).map((p) => p.view([b, t, this.heads, d / this.heads]).transpose(1, 2));
+    const heads = this.qkv
+      .forward(this.n1.forward(x))
+      .chunk(3, -1)
+      .map((p) => p.view([b, t, this.heads, d / this.heads]).transpose(1, 2));
     const [q, k, v] = heads as [Tensor, Tensor, Tensor];
     const mixed = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
     const y = x.add(this.o.forward(mixed));
@@ -35,7 +42,13 @@ class Transformer extends nn.Module {
   readonly blocks: nn.ModuleList<Block>;
   readonly norm: nn.LayerNorm;
   readonly head: nn.Linear;
-  constructor(readonly vocabulary: number, context: number, width: number, heads: number, layers: number) {
+  constructor(
+    readonly vocabulary: number,
+    context: number,
+    width: number,
+    heads: number,
+    layers: number,
+  ) {
     super();
     this.embedding = new nn.Embedding(vocabulary, width);
     this.position = new nn.Parameter(randn([context, width]).mul(0.05));
@@ -58,17 +71,43 @@ export interface Workload {
 }
 
 const mlp = (inputs: number, hidden: number, outputs: number): nn.Sequential =>
-  new nn.Sequential(new nn.Linear(inputs, hidden), new nn.ReLU(), new nn.Linear(hidden, hidden), new nn.ReLU(), new nn.Linear(hidden, outputs));
+  new nn.Sequential(
+    new nn.Linear(inputs, hidden),
+    new nn.ReLU(),
+    new nn.Linear(hidden, hidden),
+    new nn.ReLU(),
+    new nn.Linear(hidden, outputs),
+  );
 
 export function build(model: ModelName): Workload {
   switch (model) {
     case "mlp":
-      return { net: mlp(32, 64, 10), x: randn([8, 32]), y: randint(0, 10, [8]), loss: (o, t) => nn.functional.crossEntropy(o, t) };
+      return {
+        net: mlp(32, 64, 10),
+        x: randn([8, 32]),
+        y: randint(0, 10, [8]),
+        loss: (o, t) => nn.functional.crossEntropy(o, t),
+      };
     case "large-mlp":
-      return { net: mlp(1024, 2048, 1), x: randn([512, 1024]), y: randn([512, 1]), loss: (o, t) => nn.functional.mseLoss(o, t) };
+      return {
+        net: mlp(1024, 2048, 1),
+        x: randn([512, 1024]),
+        y: randn([512, 1]),
+        loss: (o, t) => nn.functional.mseLoss(o, t),
+      };
     case "medium-mlp":
-      return { net: mlp(256, 512, 1), x: randn([64, 256]), y: randn([64, 1]), loss: (o, t) => nn.functional.mseLoss(o, t) };
+      return {
+        net: mlp(256, 512, 1),
+        x: randn([64, 256]),
+        y: randn([64, 1]),
+        loss: (o, t) => nn.functional.mseLoss(o, t),
+      };
     case "transformer":
-      return { net: new Transformer(100, 16, 64, 4, 2), x: randint(0, 100, [8, 16]), y: randint(0, 100, [128]), loss: (o, t) => nn.functional.crossEntropy(o, t) };
+      return {
+        net: new Transformer(100, 16, 64, 4, 2),
+        x: randint(0, 100, [8, 16]),
+        y: randint(0, 100, [128]),
+        loss: (o, t) => nn.functional.crossEntropy(o, t),
+      };
   }
 }

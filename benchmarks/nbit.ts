@@ -17,13 +17,19 @@ const [what = "step", ...rest] = process.argv.slice(2);
 const print = (result: object): void => console.log(JSON.stringify(result));
 const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1] ?? NaN;
 
-/** Time all steps from the second on, as a process that has just begun takes them, instead of warming up for a fourth of them. */
+/**
+ * Time all steps from the second on, as a process that has just begun takes them, instead of warming up for a fourth of
+ * them.
+ */
 const cold = rest.includes("cold");
 /** Four batches to an optimizer step; with the casts of weights kept between them. Only in bf16, by the Trainer. */
 const accumulateGradBatches = rest.includes("accumulate") ? 4 : 1;
 const cacheWeightCasts = rest.includes("casts");
 
-/** A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many steps. baseline.py has the same lines. */
+/**
+ * A measurement: losses of the first steps, which prove that both sides compute the same; then so many times of so many
+ * steps. baseline.py has the same lines.
+ */
 function plan(steps: number): { checked: number; warmUp: number; chunks: number; chunk: number } {
   const checked = Math.min(10, Math.max(2, steps >> 1));
   if (cold) return { checked, warmUp: 1, chunks: 1, chunk: steps };
@@ -31,10 +37,17 @@ function plan(steps: number): { checked: number; warmUp: number; chunks: number;
   return { checked, warmUp: Math.max(checked, steps >> 2), chunks, chunk: Math.floor(steps / chunks) };
 }
 
-function parts(model: ModelName, optimizer: string): { workload: ReturnType<typeof build>; makeOptimizer: () => Optimizer } {
+function parts(
+  model: ModelName,
+  optimizer: string,
+): { workload: ReturnType<typeof build>; makeOptimizer: () => Optimizer } {
   torch.seedEverything(42);
   const workload = build(model);
-  return { workload, makeOptimizer: () => new torch.optim.AdamW(workload.net.parameters(), { lr: 1e-3, ...(optimizer === "fused" ? { fused: true } : {}) }) };
+  return {
+    workload,
+    makeOptimizer: () =>
+      new torch.optim.AdamW(workload.net.parameters(), { lr: 1e-3, ...(optimizer === "fused" ? { fused: true } : {}) }),
+  };
 }
 
 class Endless extends torch.Dataset<Tensor[]> {
@@ -54,7 +67,13 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
   const { checked, warmUp, chunks, chunk } = plan(steps);
   let from = 0;
   class Meter extends Callback {
-    override onTrainBatchEnd(_trainer: unknown, _module: unknown, _outputs: unknown, _batch: unknown, index: number): void {
+    override onTrainBatchEnd(
+      _trainer: unknown,
+      _module: unknown,
+      _outputs: unknown,
+      _batch: unknown,
+      index: number,
+    ): void {
       const done = index + 1 - warmUp;
       if (done < 0 || done % chunk !== 0) return;
       const now = performance.now();
@@ -74,7 +93,15 @@ async function trainerSteps(model: ModelName, optimizer: string, bf16: boolean, 
     }
   }
   const trainer = new Trainer({
-    accelerator: "cpu", ...(bf16 ? { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts }) } : { precision: 32 }), accumulateGradBatches, maxSteps: Math.ceil((warmUp + chunk * chunks) / accumulateGradBatches), logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Meter()],
+    accelerator: "cpu",
+    ...(bf16 ? { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts }) } : { precision: 32 }),
+    accumulateGradBatches,
+    maxSteps: Math.ceil((warmUp + chunk * chunks) / accumulateGradBatches),
+    logger: false,
+    enableCheckpointing: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    callbacks: [new Meter()],
   });
   const pair = [torch.keep(workload.x), torch.keep(workload.y)];
   await trainer.fit(new Module(), { trainDataloaders: new torch.DataLoader(new Endless(pair), { batchSize: null }) });
@@ -122,16 +149,29 @@ function smallAdd(): void {
   print({ us: median(times), losses: [last] });
 }
 
-/** Resident memory after 100 steps of the Trainer, when V8 has grown its heap to what the program needs, and at the end. */
+/**
+ * Resident memory after 100 steps of the Trainer, when V8 has grown its heap to what the program needs, and at the end.
+ */
 async function memoryOfSteps(steps: number): Promise<void> {
   const { workload, makeOptimizer } = parts("mlp", "fused");
   const pair = [torch.keep(workload.x), torch.keep(workload.y)];
   const seen: { step: number; mib: number; heapMib: number; tensors: number }[] = [];
   class Watch extends Callback {
-    override onTrainBatchEnd(_trainer: unknown, _module: unknown, _outputs: unknown, _batch: unknown, index: number): void {
+    override onTrainBatchEnd(
+      _trainer: unknown,
+      _module: unknown,
+      _outputs: unknown,
+      _batch: unknown,
+      index: number,
+    ): void {
       if (index + 1 === 100 || index + 1 === steps * 0.3 || index + 1 === steps) {
         const { residentBytes, tensors } = torch.memory();
-        seen.push({ step: index + 1, mib: residentBytes / 2 ** 20, heapMib: getHeapStatistics().total_physical_size / 2 ** 20, tensors });
+        seen.push({
+          step: index + 1,
+          mib: residentBytes / 2 ** 20,
+          heapMib: getHeapStatistics().total_physical_size / 2 ** 20,
+          tensors,
+        });
       }
     }
   }
@@ -144,12 +184,22 @@ async function memoryOfSteps(steps: number): Promise<void> {
       return makeOptimizer();
     }
   }
-  const trainer = new Trainer({ accelerator: "cpu", maxSteps: steps, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, callbacks: [new Watch()] });
+  const trainer = new Trainer({
+    accelerator: "cpu",
+    maxSteps: steps,
+    logger: false,
+    enableCheckpointing: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    callbacks: [new Watch()],
+  });
   await trainer.fit(new Module(), { trainDataloaders: new torch.DataLoader(new Endless(pair), { batchSize: null }) });
   print({ first: seen[0], middle: seen[1], last: seen[2] });
 }
 
-/** Steps of AdamW8bit over ten million elements; the mean parameter afterwards says that both ways computed the same. */
+/**
+ * Steps of AdamW8bit over ten million elements; the mean parameter afterwards says that both ways computed the same.
+ */
 async function optimizerSteps(reference: boolean): Promise<void> {
   const { AdamW8bit } = await import("@nbit/lowbit");
   torch.seedEverything(0);

@@ -53,8 +53,16 @@ function state(m: Measured): string {
 
 export function table(measured: readonly Measured[]): string {
   const lines = measured.map((m) => [
-    String(m.row.threads), m.row.name, time(median(m.nbit), m.row.unit), m.row.against, time(median(m.baseline), m.row.unit), m.ratio.toFixed(2),
-    m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`, verdict(m), m.losses, state(m),
+    String(m.row.threads),
+    m.row.name,
+    time(median(m.nbit), m.row.unit),
+    m.row.against,
+    time(median(m.baseline), m.row.unit),
+    m.ratio.toFixed(2),
+    m.row.target === null ? "–" : `≤ ${m.row.target.toFixed(2)}`,
+    verdict(m),
+    m.losses,
+    state(m),
   ]);
   return [HEAD, HEAD.map(() => "---"), ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
@@ -65,7 +73,8 @@ function change(from: number, to: number): string {
 }
 
 export function memoryLine(m: MemoryRow): string {
-  const at = (p: MemoryPoint): string => `${p.mib.toFixed(1)} MiB${p.heapMib === undefined ? "" : ` (V8 ${p.heapMib.toFixed(1)})`}`;
+  const at = (p: MemoryPoint): string =>
+    `${p.mib.toFixed(1)} MiB${p.heapMib === undefined ? "" : ` (V8 ${p.heapMib.toFixed(1)})`}`;
   return `| ${[m.who, at(m.first), at(m.middle), at(m.last), change(m.first.mib, m.last.mib), change(m.middle.mib, m.last.mib)].join(" | ")} |`;
 }
 
@@ -79,7 +88,12 @@ export interface Machine {
   readonly libtorch: string;
   readonly capability: string;
   readonly nativeBf16: boolean;
-  readonly baseline: { readonly python: string; readonly torch: string; readonly lightning: string; readonly capability: string };
+  readonly baseline: {
+    readonly python: string;
+    readonly torch: string;
+    readonly lightning: string;
+    readonly capability: string;
+  };
   readonly runs: number;
 }
 

@@ -1,7 +1,8 @@
 /**
- * The public types of every package as text, in `docs/api`, so that a change of them shows in a diff: `npm run api` writes the reports, `npm run drift` (`--check`) fails where they are not what
- * the compiled declarations say. A report has every export of every entry in `package.json`, sorted by name, without comments and private members; then the types that these mention and that no entry
- * exports. What is tagged `@internal` is left out.
+ * The public types of every package as text, in `docs/api`, so that a change of them shows in a diff: `npm run api`
+ * writes the reports, `npm run drift` (`--check`) fails where they are not what the compiled declarations say. A report
+ * has every export of every entry in `package.json`, sorted by name, without comments and private members; then the
+ * types that these mention and that no entry exports. What is tagged `@internal` is left out.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -13,7 +14,10 @@ const printer = ts.createPrinter({ removeComments: true, newLine: ts.NewLineKind
 
 /** Entries of a package with their declarations, absolute: `[["@nbit/torch", "…/index.d.ts"], …]`. */
 export function entriesOf({ name, folder, manifest }) {
-  return Object.entries(manifest.exports ?? {}).map(([entry, { types }]) => [name + entry.slice(1), join(folder, types)]);
+  return Object.entries(manifest.exports ?? {}).map(([entry, { types }]) => [
+    name + entry.slice(1),
+    join(folder, types),
+  ]);
 }
 
 /** The packages that are published, and what they export. */
@@ -23,18 +27,44 @@ export function publicPackages() {
 
 /** A program over declarations, as a user's project sees them. */
 export function programOf(files) {
-  return ts.createProgram(files, { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"], types: ["node"], strict: true, skipLibCheck: true });
+  return ts.createProgram(files, {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"],
+    types: ["node"],
+    strict: true,
+    skipLibCheck: true,
+  });
 }
 
 const isInternal = (node) => ts.getJSDocTags(node).some(({ tagName }) => tagName.text === "internal");
-const isPrivate = (member) => (ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Private) !== 0 || (member.name !== undefined && ts.isPrivateIdentifier(member.name));
+const isPrivate = (member) =>
+  (ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Private) !== 0 ||
+  (member.name !== undefined && ts.isPrivateIdentifier(member.name));
 
 /** A declaration without what users cannot reach. */
 function visible(node) {
   const { factory } = ts;
   const members = node.members?.filter((member) => !isPrivate(member) && !isInternal(member));
-  if (ts.isClassDeclaration(node)) return factory.updateClassDeclaration(node, node.modifiers, node.name, node.typeParameters, node.heritageClauses, members);
-  if (ts.isInterfaceDeclaration(node)) return factory.updateInterfaceDeclaration(node, node.modifiers, node.name, node.typeParameters, node.heritageClauses, members);
+  if (ts.isClassDeclaration(node))
+    return factory.updateClassDeclaration(
+      node,
+      node.modifiers,
+      node.name,
+      node.typeParameters,
+      node.heritageClauses,
+      members,
+    );
+  if (ts.isInterfaceDeclaration(node))
+    return factory.updateInterfaceDeclaration(
+      node,
+      node.modifiers,
+      node.name,
+      node.typeParameters,
+      node.heritageClauses,
+      members,
+    );
   return node;
 }
 
@@ -46,7 +76,10 @@ function textOf(node, file) {
   if (ts.isFunctionDeclaration(node)) return plain(line(node));
   if (!ts.isClassDeclaration(node) && !ts.isInterfaceDeclaration(node)) return plain(print(node));
   const whole = print(node);
-  const head = whole.slice(0, whole.indexOf("{\n", node.heritageClauses === undefined ? 0 : whole.search(/\b(?:extends|implements)\b/)) + 1);
+  const head = whole.slice(
+    0,
+    whole.indexOf("{\n", node.heritageClauses === undefined ? 0 : whole.search(/\b(?:extends|implements)\b/)) + 1,
+  );
   return [plain(head), ...node.members.map((member) => `  ${line(member)}`), "}"].join("\n");
 }
 
@@ -88,8 +121,10 @@ class Report {
       const declarations = symbol.declarations ?? [];
       const label = prefix + name;
       const source = declarations.find(ts.isSourceFile);
-      if (source !== undefined) nested.push([label, symbol]); // export * as name
-      else if (!declarations.some((declaration) => this.#ours(declaration))) texts.push(`// ${label}: from another package`);
+      if (source !== undefined)
+        nested.push([label, symbol]); // export * as name
+      else if (!declarations.some((declaration) => this.#ours(declaration)))
+        texts.push(`// ${label}: from another package`);
       else if (this.#placed.has(symbol)) texts.push(`// ${label}: as in ${this.#placed.get(symbol)}`);
       else {
         this.#placed.set(symbol, entry + (prefix === "" ? "" : ` (${label})`));
@@ -121,13 +156,23 @@ class Report {
       this.#remember(shown);
       const text = textOf(shown, declaration.getSourceFile());
       const own = declaration.name?.getText();
-      texts.push(`${prefix === "" ? "" : `// ${prefix}${name}\n`}${own === undefined || own === name ? "" : `// exported as ${name}\n`}${text}`);
+      texts.push(
+        `${prefix === "" ? "" : `// ${prefix}${name}\n`}${own === undefined || own === name ? "" : `// exported as ${name}\n`}${text}`,
+      );
     }
     return texts;
   }
 
   #remember(node) {
-    const name = ts.isTypeReferenceNode(node) ? node.typeName : ts.isExpressionWithTypeArguments(node) ? node.expression : ts.isTypeQueryNode(node) ? node.exprName : ts.isImportTypeNode(node) ? node.qualifier : undefined;
+    const name = ts.isTypeReferenceNode(node)
+      ? node.typeName
+      : ts.isExpressionWithTypeArguments(node)
+        ? node.expression
+        : ts.isTypeQueryNode(node)
+          ? node.exprName
+          : ts.isImportTypeNode(node)
+            ? node.qualifier
+            : undefined;
     const symbol = name === undefined ? undefined : this.#checker.getSymbolAtLocation(name);
     if (symbol !== undefined) this.#mentioned.push(this.#resolved(symbol));
     ts.forEachChild(node, (child) => this.#remember(child));
@@ -138,7 +183,12 @@ class Report {
     const texts = [];
     for (let symbol = this.#mentioned.shift(); symbol !== undefined; symbol = this.#mentioned.shift()) {
       const declarations = symbol.declarations ?? [];
-      if (this.#placed.has(symbol) || (symbol.flags & ts.SymbolFlags.TypeParameter) !== 0 || !declarations.some((declaration) => this.#ours(declaration))) continue;
+      if (
+        this.#placed.has(symbol) ||
+        (symbol.flags & ts.SymbolFlags.TypeParameter) !== 0 ||
+        !declarations.some((declaration) => this.#ours(declaration))
+      )
+        continue;
       this.#placed.set(symbol, null);
       if (symbol.parent === undefined || declarations.some(ts.isEnumMember)) continue; // a member of what is shown
       texts.push(...this.#declared(declarations, symbol.name).map((text) => [symbol.name, text]));
@@ -166,16 +216,24 @@ export function reportOf(workspace, program) {
 export function reports() {
   const packages = publicPackages();
   const program = programOf(packages.flatMap((workspace) => entriesOf(workspace).map(([, file]) => file)));
-  return new Map(packages.map((workspace) => [`${relative(join(root, "packages"), workspace.folder)}.md`, reportOf(workspace, program)]));
+  return new Map(
+    packages.map((workspace) => [
+      `${relative(join(root, "packages"), workspace.folder)}.md`,
+      reportOf(workspace, program),
+    ]),
+  );
 }
 
 function main() {
   const wanted = reports();
   const there = existsSync(FOLDER) ? readdirSync(FOLDER) : [];
-  const differ = [...wanted].filter(([name, text]) => !there.includes(name) || readFileSync(join(FOLDER, name), "utf8") !== text).map(([name]) => name);
+  const differ = [...wanted]
+    .filter(([name, text]) => !there.includes(name) || readFileSync(join(FOLDER, name), "utf8") !== text)
+    .map(([name]) => name);
   const stale = there.filter((name) => !wanted.has(name));
   if (process.argv.includes("--check")) {
-    for (const name of [...differ, ...stale]) console.error(`docs/api/${name} is not what the packages export. Fix: npm run api`);
+    for (const name of [...differ, ...stale])
+      console.error(`docs/api/${name} is not what the packages export. Fix: npm run api`);
     console.log(`api: ${wanted.size} reports, ${differ.length + stale.length} differ`);
     if (differ.length + stale.length > 0) process.exitCode = 1;
     return;

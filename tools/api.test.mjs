@@ -9,11 +9,13 @@ test("a report has what users can reach, once, and what it mentions", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "nbit-api-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const files = {
-    "index.d.ts": 'export { B as Renamed, A, double } from "./a.js";\nexport * as inner from "./inner.js";\nexport { join } from "node:path";\n/** @internal */ export interface Hidden { x: 1 }\n',
+    "index.d.ts":
+      'export { B as Renamed, A, double } from "./a.js";\nexport * as inner from "./inner.js";\nexport { join } from "node:path";\n/** @internal */ export interface Hidden { x: 1 }\n',
     "a.d.ts":
       "import type { Options, Unused } from './options.js';\n/** A comment. */\nexport declare class A extends B {\n  #secret;\n  private state;\n  protected kept: string;\n  /** One. */\n  step(options?: Options): Unused extends never ? 1 : 2;\n}\nexport declare class B {}\nexport declare const double: {\n  (x: number): number;\n};\n",
     "inner.d.ts": "export declare function f<T extends object>(x: T): T;\n",
-    "options.d.ts": "export interface Options { readonly deep?: Deep }\nexport type Deep = { a: 1 };\nexport type Unused = 0;\nexport type Unmentioned = 1;\n",
+    "options.d.ts":
+      "export interface Options { readonly deep?: Deep }\nexport type Deep = { a: 1 };\nexport type Unused = 0;\nexport type Unmentioned = 1;\n",
     "second.d.ts": 'export { A } from "./a.js";\n',
   };
   mkdirSync(join(folder, "dist"));
@@ -21,7 +23,10 @@ test("a report has what users can reach, once, and what it mentions", (t) => {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, "dist", name), text);
   const entry = (name) => ({ types: `./dist/${name}.d.ts` });
   const program = programOf(["index", "second"].map((name) => join(folder, "dist", `${name}.d.ts`)));
-  const report = reportOf({ name: "pkg", folder, manifest: { exports: { ".": entry("index"), "./second": entry("second") } } }, program);
+  const report = reportOf(
+    { name: "pkg", folder, manifest: { exports: { ".": entry("index"), "./second": entry("second") } } },
+    program,
+  );
   assert.equal(
     report,
     `# Public types of \`pkg\`

@@ -1,6 +1,8 @@
 /**
- * Imports point one way: native ← torch ← apex, lowbit ← lightning; dashboard imports only what loads no native code; the command may import all of them. Examples
- * use public package names only. Within a package files import each other in one direction too, types included, but for one core. Prints every import that does not, as file:line, and every cycle, and fails.
+ * Imports point one way: native ← torch ← apex, lowbit ← lightning; dashboard imports only what loads no native code;
+ * the command may import all of them. Examples use public package names only. Within a package files import each other
+ * in one direction too, types included, but for one core. Prints every import that does not, as file:line, and every
+ * cycle, and fails.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
@@ -26,12 +28,30 @@ const MAY_IMPORT = {
 const BY_PATH = new Map([["packages/cli/bin/nbit.mjs", "packages/native"]]);
 
 /**
- * The one cycle: a Tensor has methods that are operators, and operators take and return Tensors, so the class, what calls operators and what converts values to and from tensors know each other
- * (docs/decisions/03-binding-core.md). It may lose files, and gain none.
+ * The one cycle: a Tensor has methods that are operators, and operators take and return Tensors, so the class, what
+ * calls operators and what converts values to and from tensors know each other (docs/decisions/03-binding-core.md). It
+ * may lose files, and gain none.
  */
 const CORE = new Set(
-  ["generated/methods", "number-range", "ops/generator", "ops/invoke", "ops/mismatch", "ops/plan", "ops/types", "tensor/conversions", "tensor/handle", "tensor/indexing", "tensor/indexing-parse", "tensor/kinds", "tensor/list",
-    "tensor/print", "tensor/scope", "tensor/tensor", "tensor/values"].map((name) => `packages/torch/src/${name}.ts`),
+  [
+    "generated/methods",
+    "number-range",
+    "ops/generator",
+    "ops/invoke",
+    "ops/mismatch",
+    "ops/plan",
+    "ops/types",
+    "tensor/conversions",
+    "tensor/handle",
+    "tensor/indexing",
+    "tensor/indexing-parse",
+    "tensor/kinds",
+    "tensor/list",
+    "tensor/print",
+    "tensor/scope",
+    "tensor/tensor",
+    "tensor/values",
+  ].map((name) => `packages/torch/src/${name}.ts`),
 );
 
 const all = workspaces();
@@ -47,7 +67,9 @@ export function fault(workspace, file, specifier) {
     const target = join(dirname(file), specifier);
     if (target.startsWith(workspace.folder + sep)) return null;
     const neighbour = BY_PATH.get(fromRoot(file));
-    return neighbour !== undefined && fromRoot(target).startsWith(neighbour) ? null : "a relative import leaves the package: use its public name";
+    return neighbour !== undefined && fromRoot(target).startsWith(neighbour)
+      ? null
+      : "a relative import leaves the package: use its public name";
   }
   const name = specifier.startsWith("@") ? specifier.split("/").slice(0, 2).join("/") : specifier.split("/")[0];
   const target = ours.get(name);
@@ -57,11 +79,15 @@ export function fault(workspace, file, specifier) {
     const { dependencies = {}, devDependencies = {} } = workspace.manifest;
     const inRoot = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies;
     const isTest = /\.test\.ts$/.test(file) || ["tests", "benchmarks"].includes(folder);
-    return name in dependencies || name in devDependencies || (isTest && name in inRoot) ? null : `${name} is not a dependency in ${folder}/package.json`;
+    return name in dependencies || name in devDependencies || (isTest && name in inRoot)
+      ? null
+      : `${name} is not a dependency in ${folder}/package.json`;
   }
   if (target === workspace) return null; // by its public name, as a user would
-  if (!allowed.includes(name) && !allowed.includes(specifier)) return `${folder} may import ${allowed.length > 0 ? allowed.join(", ") : "nothing of ours"}`;
-  if (folder.startsWith("packages") && !(name in (workspace.manifest.dependencies ?? {}))) return `${name} is not a dependency in ${folder}/package.json`;
+  if (!allowed.includes(name) && !allowed.includes(specifier))
+    return `${folder} may import ${allowed.length > 0 ? allowed.join(", ") : "nothing of ours"}`;
+  if (folder.startsWith("packages") && !(name in (workspace.manifest.dependencies ?? {})))
+    return `${name} is not a dependency in ${folder}/package.json`;
   const entry = specifier === name ? "." : `.${specifier.slice(name.length)}`;
   return entry in (target.manifest.exports ?? {}) ? null : `${specifier} is not exported by ${name}`;
 }
@@ -69,7 +95,9 @@ export function fault(workspace, file, specifier) {
 /** Imports, exports from, dynamic imports and requires of one file, with their lines. */
 function importsOf(file) {
   const text = readFileSync(file, "utf8");
-  return ts.preProcessFile(text, true, true).importedFiles.map(({ fileName, pos }) => ({ specifier: fileName, line: text.slice(0, pos).split("\n").length }));
+  return ts
+    .preProcessFile(text, true, true)
+    .importedFiles.map(({ fileName, pos }) => ({ specifier: fileName, line: text.slice(0, pos).split("\n").length }));
 }
 
 /** The source that a relative import means; null where none is there. */
@@ -107,7 +135,8 @@ export function cycles(graph) {
 export function cycleFault(files, core = CORE) {
   const others = files.filter((file) => !core.has(file));
   if (others.length === 0) return null;
-  const about = others.length < files.length ? `${others.join(", ")} joined the core of tensors and operators` : files.join(", ");
+  const about =
+    others.length < files.length ? `${others.join(", ")} joined the core of tensors and operators` : files.join(", ");
   return `a cycle of imports: ${about}. Move what two files share to a file of its own, or pass a value`;
 }
 
@@ -116,11 +145,18 @@ function main() {
   const graph = new Map();
   let count = 0;
   for (const workspace of all) {
-    for (const file of filesBelow(workspace.folder, (name) => /\.(m?ts|mjs|js)$/.test(name), ["node_modules", "dist", "build", "fixtures"])) {
+    for (const file of filesBelow(workspace.folder, (name) => /\.(m?ts|mjs|js)$/.test(name), [
+      "node_modules",
+      "dist",
+      "build",
+      "fixtures",
+    ])) {
       const imported = importsOf(file);
       graph.set(
         fromRoot(file),
-        imported.flatMap(({ specifier }) => (specifier.startsWith(".") ? [sourceOf(file, specifier)] : [])).flatMap((target) => (target === null ? [] : [fromRoot(target)])),
+        imported
+          .flatMap(({ specifier }) => (specifier.startsWith(".") ? [sourceOf(file, specifier)] : []))
+          .flatMap((target) => (target === null ? [] : [fromRoot(target)])),
       );
       for (const { specifier, line } of imported) {
         count++;
@@ -132,7 +168,9 @@ function main() {
   const circles = cycles(graph);
   faults.push(...circles.map((files) => cycleFault(files)).filter((what) => what !== null));
   for (const line of faults) console.error(line);
-  console.log(`boundaries: ${count} imports, ${faults.length} wrong; ${circles.length} ${circles.length === 1 ? "cycle" : "cycles"}, of ${circles.flat().length} files`);
+  console.log(
+    `boundaries: ${count} imports, ${faults.length} wrong; ${circles.length} ${circles.length === 1 ? "cycle" : "cycles"}, of ${circles.flat().length} files`,
+  );
   if (faults.length > 0 || count === 0) process.exitCode = 1;
 }
 

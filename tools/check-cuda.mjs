@@ -3,8 +3,9 @@
  *
  *   node tools/check-cuda.mjs
  *
- * Fetches the wheel named by `NBIT_TORCH_SPEC` (default torch==2.14.1) and its NVIDIA libraries once, about 6 GB unpacked, into a cache of its own (`XDG_CACHE_HOME`, default ~/.cache/nbit-cuda),
- * or takes the build that `LIBTORCH` names. Works on a copy of packages/native, so the addon that is installed here stays.
+ * Fetches the wheel named by `NBIT_TORCH_SPEC` (default torch==2.14.1) and its NVIDIA libraries once, about 6 GB
+ * unpacked, into a cache of its own (`XDG_CACHE_HOME`, default ~/.cache/nbit-cuda), or takes the build that `LIBTORCH`
+ * names. Works on a copy of packages/native, so the addon that is installed here stays.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, rmSync } from "node:fs";
@@ -19,7 +20,8 @@ process.env["NBIT_TORCH_SPEC"] ||= "torch==2.14.1";
 const copy = join(root, "build", "cuda-check", "native");
 rmSync(copy, { recursive: true, force: true });
 mkdirSync(copy, { recursive: true });
-for (const name of ["src", "generated", "lib", "package.json"]) cpSync(join(root, "packages", "native", name), join(copy, name), { recursive: true });
+for (const name of ["src", "generated", "lib", "package.json"])
+  cpSync(join(root, "packages", "native", name), join(copy, name), { recursive: true });
 
 const { setupNative, SetupError } = await import(pathToFileURL(join(copy, "lib", "setup.mjs")).href);
 let libtorch;
@@ -31,7 +33,9 @@ try {
   process.exit(1);
 }
 if (!libtorch.cuda) {
-  console.error(`check-cuda: expected a libtorch built with CUDA. Received: ${libtorch.version} (${libtorch.variant}) at ${libtorch.path}. Unset LIBTORCH, or let it name a CUDA build.`);
+  console.error(
+    `check-cuda: expected a libtorch built with CUDA. Received: ${libtorch.version} (${libtorch.variant}) at ${libtorch.path}. Unset LIBTORCH, or let it name a CUDA build.`,
+  );
   process.exit(1);
 }
 
@@ -57,4 +61,6 @@ if (status !== 0) {
   process.exit(1);
 }
 const units = filesBelow(join(copy, "src"), (name) => name.endsWith(".cuda.cc")).length;
-console.log(`check-cuda: ${units} CUDA units compiled, linked and loaded against ${libtorch.version} (${libtorch.variant}).`);
+console.log(
+  `check-cuda: ${units} CUDA units compiled, linked and loaded against ${libtorch.version} (${libtorch.variant}).`,
+);

@@ -1,6 +1,6 @@
 /**
- * The reference of the public packages, with the guides beside it, in `build/docs`: `npm run docs`. A link in a docstring or in a document that leads nowhere fails it. It reads the compiled
- * declarations, which are what users see.
+ * The reference of the public packages, with the guides beside it, in `build/docs`: `npm run docs`. A link in a
+ * docstring or in a document that leads nowhere fails it. It reads the compiled declarations, which are what users see.
  */
 import { join } from "node:path";
 import { Application } from "typedoc";
@@ -18,19 +18,28 @@ const app = await Application.bootstrap({
   name: "nbit",
   entryPoints: files,
   readme: join(root, "README.md"),
-  projectDocuments: documents().filter((name) => name !== "README.md" && !/^(?:docs\/api|packages)\//.test(name)).map((name) => join(root, name)),
+  projectDocuments: documents()
+    .filter((name) => name !== "README.md" && !/^(?:docs\/api|packages)\//.test(name))
+    .map((name) => join(root, name)),
   skipErrorChecking: true, // tsc has looked
   disableSources: true,
   excludePrivate: true,
   excludeInternal: true,
   includeVersion: false,
-  validation: { invalidLink: true, invalidPath: true, notExported: false, rewrittenLink: true, unusedMergeModuleWith: true },
+  validation: {
+    invalidLink: true,
+    invalidPath: true,
+    notExported: false,
+    rewrittenLink: true,
+    unusedMergeModuleWith: true,
+  },
   treatWarningsAsErrors: true,
   logLevel: "Warn",
 });
 app.options.setCompilerOptions(files, programOf([]).getCompilerOptions(), []);
 const modules = app.getEntryPoints() ?? [];
-for (const module of modules) module.displayName = names.get(fromRoot(module.sourceFile?.fileName ?? "")) ?? module.displayName;
+for (const module of modules)
+  module.displayName = names.get(fromRoot(module.sourceFile?.fileName ?? "")) ?? module.displayName;
 const project = app.converter.convert(modules);
 app.validate(project);
 const out = join(root, "build", "docs");

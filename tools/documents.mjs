@@ -1,6 +1,7 @@
 /**
- * What the repository's Markdown says of the repository is true: links and pictures lead to files and headings that exist, and so do paths in backticks. Packages' own READMEs, which are read
- * elsewhere, link to nothing outside of their package.
+ * What the repository's Markdown says of the repository is true: links and pictures lead to files and headings that
+ * exist, and so do paths in backticks. Packages' own READMEs, which are read elsewhere, link to nothing outside of
+ * their package.
  */
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
@@ -8,7 +9,15 @@ import { filesBelow, fromRoot, root } from "./workspace.mjs";
 
 /** Every Markdown file, from the root. */
 export function documents() {
-  return filesBelow(root, (name) => name.endsWith(".md"), ["node_modules", "dist", "build", "fixtures", "runs", "lightning_logs", "nbit_logs"]).map((file) => fromRoot(file).split(sep).join("/"));
+  return filesBelow(root, (name) => name.endsWith(".md"), [
+    "node_modules",
+    "dist",
+    "build",
+    "fixtures",
+    "runs",
+    "lightning_logs",
+    "nbit_logs",
+  ]).map((file) => fromRoot(file).split(sep).join("/"));
 }
 
 const withoutBlocks = (text) => text.replace(/^(```+)[^\n]*\n.*?^\1`*$/gms, (block) => block.replace(/[^\n]/g, ""));
@@ -20,18 +29,27 @@ export function anchorsOf(text) {
   const seen = new Map();
   return [...withoutBlocks(text).matchAll(/^#{1,6} +(.+?) *#*$/gm)].map(([, heading]) => {
     const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "");
-    const anchor = plain.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replace(/\s/g, "-");
+    const anchor = plain
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .trim()
+      .replace(/\s/g, "-");
     const times = seen.get(anchor) ?? 0;
     seen.set(anchor, times + 1);
     return times === 0 ? anchor : `${anchor}-${times}`;
   });
 }
 
-/** Links and pictures of a document that lead nowhere: `[line, what]`. `base` is the folder that paths of the repository begin at. */
+/**
+ * Links and pictures of a document that lead nowhere: `[line, what]`. `base` is the folder that paths of the repository
+ * begin at.
+ */
 export function deadLinks(name, text, base = root) {
   const found = [];
   const own = /^packages\/[^/]+\//.exec(name)?.[0];
-  for (const match of withoutCode(text).matchAll(/\]\(\s*<?([^)>\s]+)>?(?:\s+"[^"]*")?\s*\)|\b(?:src|srcset|href)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)/gm)) {
+  for (const match of withoutCode(text).matchAll(
+    /\]\(\s*<?([^)>\s]+)>?(?:\s+"[^"]*")?\s*\)|\b(?:src|srcset|href)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)/gm,
+  )) {
     const target = match[1] ?? match[2] ?? match[3] ?? "";
     if (/^[a-z][a-z\d+.-]*:/i.test(target)) continue; // elsewhere
     const [path, anchor] = target.split("#", 2);
@@ -40,7 +58,13 @@ export function deadLinks(name, text, base = root) {
     const from = relative(base, file).split(sep).join("/");
     if (own !== undefined && !from.startsWith(own)) found.push([line, `${target} leads out of the package`]);
     else if (!existsSync(file)) found.push([line, `${target} does not exist`]);
-    else if (anchor !== undefined && anchor !== "" && file.endsWith(".md") && !anchorsOf(readFileSync(file, "utf8")).includes(anchor)) found.push([line, `${target}: no such heading`]);
+    else if (
+      anchor !== undefined &&
+      anchor !== "" &&
+      file.endsWith(".md") &&
+      !anchorsOf(readFileSync(file, "utf8")).includes(anchor)
+    )
+      found.push([line, `${target}: no such heading`]);
   }
   return found;
 }
@@ -56,19 +80,38 @@ function spread(path) {
 /** Whether a path exists below a folder; a `*` stands for any part of one name. */
 function exists(folder, [part, ...rest]) {
   if (part === undefined) return true;
-  if (!part.includes("*")) return existsSync(join(folder, part)) && (rest.length === 0 || (statSync(join(folder, part)).isDirectory() && exists(join(folder, part), rest)));
-  const pattern = new RegExp(`^${part.split("*").map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`);
+  if (!part.includes("*"))
+    return (
+      existsSync(join(folder, part)) &&
+      (rest.length === 0 || (statSync(join(folder, part)).isDirectory() && exists(join(folder, part), rest)))
+    );
+  const pattern = new RegExp(
+    `^${part
+      .split("*")
+      .map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&"))
+      .join(".*")}$`,
+  );
   return readdirSync(folder).some((name) => pattern.test(name) && exists(folder, [name, ...rest]));
 }
 
-/** Paths of the repository in backticks that do not exist: `[line, path]`. What set-up makes (`dist`, `build`) is not looked for. */
+/**
+ * Paths of the repository in backticks that do not exist: `[line, path]`. What set-up makes (`dist`, `build`) is not
+ * looked for.
+ */
 export function missingPaths(text, base = root) {
   const found = [];
   const prose = withoutBlocks(text);
   for (const match of prose.matchAll(/`([^`\n]+)`/g)) {
     const place = match[1];
     if (!PLACE.test(place) || /(?:^|\/)(?:dist|build|node_modules)(?:\/|$)/.test(place)) continue;
-    for (const path of spread(place)) if (!exists(base, path.split("/").filter((part) => part !== ""))) found.push([lineOf(prose, match.index), path]);
+    for (const path of spread(place))
+      if (
+        !exists(
+          base,
+          path.split("/").filter((part) => part !== ""),
+        )
+      )
+        found.push([lineOf(prose, match.index), path]);
   }
   return found;
 }
@@ -77,7 +120,10 @@ export function missingPaths(text, base = root) {
 export function faults() {
   return documents().flatMap((name) => {
     const text = readFileSync(join(root, name), "utf8");
-    const paths = name === "CONTRIBUTING.md" || /^docs\/(?!api\/)/.test(name) ? missingPaths(text).map(([line, path]) => [line, `${path} does not exist`]) : [];
+    const paths =
+      name === "CONTRIBUTING.md" || /^docs\/(?!api\/)/.test(name)
+        ? missingPaths(text).map(([line, path]) => [line, `${path} does not exist`])
+        : [];
     return [...deadLinks(name, text), ...paths].map(([line, what]) => `${name}:${line}  ${what}`);
   });
 }

@@ -20,14 +20,40 @@ test("what leads nowhere is found, with its line", (t) => {
   writeFileSync(join(base, "docs", "b.md"), "# One thing: `two`\n");
   writeFileSync(join(base, "tools", "c.mjs"), "");
 
-  assert.deepEqual(deadLinks("docs/a.md", "[b](b.md), [b](b.md#one-thing-two), [x](https://x.org/none), `[no](link.md)`\n```\n[no](link.md)\n```\n", base), []);
-  assert.deepEqual(deadLinks("docs/a.md", 'x\n[b](c.md) [b](b.md#three)\n<img src="d.png">\n[e]: f.md', base), [[2, "c.md does not exist"], [2, "b.md#three: no such heading"], [3, "d.png does not exist"], [4, "f.md does not exist"]]);
-  assert.deepEqual(deadLinks("packages/a/README.md", "[b](../../docs/b.md)", base), [[1, "../../docs/b.md leads out of the package"]]);
+  assert.deepEqual(
+    deadLinks(
+      "docs/a.md",
+      "[b](b.md), [b](b.md#one-thing-two), [x](https://x.org/none), `[no](link.md)`\n```\n[no](link.md)\n```\n",
+      base,
+    ),
+    [],
+  );
+  assert.deepEqual(deadLinks("docs/a.md", 'x\n[b](c.md) [b](b.md#three)\n<img src="d.png">\n[e]: f.md', base), [
+    [2, "c.md does not exist"],
+    [2, "b.md#three: no such heading"],
+    [3, "d.png does not exist"],
+    [4, "f.md does not exist"],
+  ]);
+  assert.deepEqual(deadLinks("packages/a/README.md", "[b](../../docs/b.md)", base), [
+    [1, "../../docs/b.md leads out of the package"],
+  ]);
 
-  assert.deepEqual(missingPaths("`docs/b.md`, `tools/*.mjs`, `{x}`, `npm run docs/x`, `packages/a/dist/x.js`, `elsewhere/x.ts`", base), []);
-  assert.deepEqual(missingPaths("`docs/{b,d}.md`\n`tools/*.test.mjs` `tools/c.mjs/d`", base), [[1, "docs/d.md"], [2, "tools/*.test.mjs"], [2, "tools/c.mjs/d"]]);
+  assert.deepEqual(
+    missingPaths("`docs/b.md`, `tools/*.mjs`, `{x}`, `npm run docs/x`, `packages/a/dist/x.js`, `elsewhere/x.ts`", base),
+    [],
+  );
+  assert.deepEqual(missingPaths("`docs/{b,d}.md`\n`tools/*.test.mjs` `tools/c.mjs/d`", base), [
+    [1, "docs/d.md"],
+    [2, "tools/*.test.mjs"],
+    [2, "tools/c.mjs/d"],
+  ]);
 });
 
 test("anchors are those of GitHub", () => {
-  assert.deepEqual(anchorsOf("# A b\n## `c` & d_e\n## A b\n```\n# no\n```\n## [f](g.md), h"), ["a-b", "c--d_e", "a-b-1", "f-h"]);
+  assert.deepEqual(anchorsOf("# A b\n## `c` & d_e\n## A b\n```\n# no\n```\n## [f](g.md), h"), [
+    "a-b",
+    "c--d_e",
+    "a-b-1",
+    "f-h",
+  ]);
 });

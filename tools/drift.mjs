@@ -6,7 +6,10 @@ import { root } from "./workspace.mjs";
 
 const { libtorch } = await import("../packages/native/lib/index.mjs");
 const everything = `torch==${libtorch.version}` === PINNED_SPEC;
-if (!everything) console.log(`drift: declarations of operators are not checked: those in the repository come from ${PINNED_SPEC}, and this is libtorch ${libtorch.version}`);
+if (!everything)
+  console.log(
+    `drift: declarations of operators are not checked: those in the repository come from ${PINNED_SPEC}, and this is libtorch ${libtorch.version}`,
+  );
 const generators = [
   [join("packages", "native", "manifest", "generate.mjs"), "--check", ...(everything ? [] : ["--tables"])],
   [join("tools", "generate-precisions.mjs"), "--check"],
@@ -17,5 +20,9 @@ for (const generator of generators) {
   if (output.trim() !== "") console.log(output.trim());
   current &&= status === 0;
 }
-console.log(current ? "drift: generated files are current" : "drift: generated files differ from their generator's output. Fix: npm run generate");
+console.log(
+  current
+    ? "drift: generated files are current"
+    : "drift: generated files differ from their generator's output. Fix: npm run generate",
+);
 process.exitCode = current ? 0 : 1;

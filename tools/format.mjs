@@ -22,7 +22,9 @@ function sources(...patterns) {
     encoding: "utf8",
     maxBuffer: 2 ** 26,
   });
-  return stdout.split("\n").filter((file) => file !== "" && !file.includes("/generated/") && existsSync(join(root, file)));
+  return stdout
+    .split("\n")
+    .filter((file) => file !== "" && !file.includes("/generated/") && existsSync(join(root, file)));
 }
 
 function clangFormat() {

@@ -1,6 +1,6 @@
 /**
- * The repository speaks of itself alone: no path of a machine, no host of a registry or mirror, no address, no key in a tracked file. Prints every finding as
- * file:line, and fails.
+ * The repository speaks of itself alone: no path of a machine, no host of a registry or mirror, no address, no key in a
+ * tracked file. Prints every finding as file:line, and fails.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -17,11 +17,22 @@ const PATTERNS = [
 ];
 const LOCK = ["a registry's host in the lock file", /"resolved": "https?:/];
 
-/** What this machine is configured with, and must not have leaked: hosts of indexes and registries, its own name. Public ones are nobody's secret. */
+/**
+ * What this machine is configured with, and must not have leaked: hosts of indexes and registries, its own name. Public
+ * ones are nobody's secret.
+ */
 const PUBLIC = /(^|\.)(npmjs\.org|pypi\.org|pythonhosted\.org|pytorch\.org|yarnpkg\.com)$/;
 function ownNames() {
-  const settings = [ask("npm", ["config", "get", "registry"]), ask("python3", ["-m", "pip", "config", "list"]), process.env["npm_config_registry"], process.env["PIP_INDEX_URL"], process.env["HTTPS_PROXY"]].join("\n");
-  const hosts = [...settings.matchAll(/https?:\/\/(?:[^@/\s'"]*@)?([\w.-]+)/g)].map(([, host]) => host).filter((host) => !PUBLIC.test(host) && host.includes("."));
+  const settings = [
+    ask("npm", ["config", "get", "registry"]),
+    ask("python3", ["-m", "pip", "config", "list"]),
+    process.env["npm_config_registry"],
+    process.env["PIP_INDEX_URL"],
+    process.env["HTTPS_PROXY"],
+  ].join("\n");
+  const hosts = [...settings.matchAll(/https?:\/\/(?:[^@/\s'"]*@)?([\w.-]+)/g)]
+    .map(([, host]) => host)
+    .filter((host) => !PUBLIC.test(host) && host.includes("."));
   const home = homedir().length > 6 ? [homedir()] : [];
   return [...new Set([...hosts, ...home, ...(hostname().length > 8 ? [hostname()] : [])])];
 }
@@ -39,7 +50,9 @@ export function inspectText(name, text, own = []) {
 
 function main() {
   const own = ownNames();
-  const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" }).split("\0").filter((name) => name !== "");
+  const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" })
+    .split("\0")
+    .filter((name) => name !== "");
   let findings = 0;
   for (const name of files) {
     if (!existsSync(join(root, name))) continue; // removed, and not yet committed

@@ -1,4 +1,6 @@
-/** The npm dependencies: installed when they are missing or another set than package-lock.json and the manifests name. */
+/**
+ * The npm dependencies: installed when they are missing or another set than package-lock.json and the manifests name.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,16 +9,30 @@ import { inPath, run } from "../packages/native/lib/run.mjs";
 import { root, workspaces } from "./workspace.mjs";
 
 const stamp = join(root, "node_modules", ".nbit-installed");
-/** There while npm works, and after it has failed: what lies in node_modules then may be halves, which npm itself takes for whole packages. */
+/**
+ * There while npm works, and after it has failed: what lies in node_modules then may be halves, which npm itself takes
+ * for whole packages.
+ */
 const unfinished = join(root, "build", "npm.unfinished");
-const NETWORK = /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED/;
+const NETWORK =
+  /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|FETCH_ERROR|ENOTCACHED/;
 
 /** @param {import("../packages/native/lib/progress.mjs").Progress} progress */
 export async function installDependencies(progress) {
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wantedSet() && directOnes().every((name) => existsSync(join(root, "node_modules", name)))) return;
-  if (inPath("npm") === null) throw new SetupError("NBIT_NO_NPM", { problem: "npm is needed to install the dependencies, and there is none in PATH.", fix: "corepack enable npm   # or install Node.js with npm" });
+  if (
+    existsSync(stamp) &&
+    readFileSync(stamp, "utf8") === wantedSet() &&
+    directOnes().every((name) => existsSync(join(root, "node_modules", name)))
+  )
+    return;
+  if (inPath("npm") === null)
+    throw new SetupError("NBIT_NO_NPM", {
+      problem: "npm is needed to install the dependencies, and there is none in PATH.",
+      fix: "corepack enable npm   # or install Node.js with npm",
+    });
   await progress.step("npm", "installing dependencies", async () => {
-    // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone, and after a run that did not end well.
+    // `ci` follows the lock file to the letter, but starts by removing what is there: only for a fresh clone, and after
+    // a run that did not end well.
     const afresh = existsSync(unfinished) || !existsSync(join(root, "node_modules"));
     writeFileSync(unfinished, "");
     let result = await npm(afresh ? "ci" : "install");
@@ -29,26 +45,50 @@ export async function installDependencies(progress) {
 }
 
 function npm(command) {
-  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"], { cwd: root });
+  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"], {
+    cwd: root,
+  });
 }
 
 /** What must be there in any case: a folder that somebody has removed is noticed. */
 function directOnes() {
-  return [...Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies), ...workspaces().map((w) => w.name)];
+  return [
+    ...Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies),
+    ...workspaces().map((w) => w.name),
+  ];
 }
 
 function wantedSet() {
   const hash = createHash("sha256");
   const lock = join(root, "package-lock.json");
   if (existsSync(lock)) hash.update(readFileSync(lock));
-  const manifests = [JSON.parse(readFileSync(join(root, "package.json"), "utf8")), ...workspaces().map((w) => w.manifest)];
-  for (const { name, bin, dependencies, devDependencies, optionalDependencies } of manifests) hash.update(JSON.stringify([name, bin, dependencies, devDependencies, optionalDependencies]));
+  const manifests = [
+    JSON.parse(readFileSync(join(root, "package.json"), "utf8")),
+    ...workspaces().map((w) => w.manifest),
+  ];
+  for (const { name, bin, dependencies, devDependencies, optionalDependencies } of manifests)
+    hash.update(JSON.stringify([name, bin, dependencies, devDependencies, optionalDependencies]));
   return hash.digest("hex");
 }
 
 function explain(result) {
-  const details = result.error?.message ?? result.output.split("\n").filter((line) => !/A complete log|^\s*$/.test(line)).slice(0, 10).join("\n");
+  const details =
+    result.error?.message ??
+    result.output
+      .split("\n")
+      .filter((line) => !/A complete log|^\s*$/.test(line))
+      .slice(0, 10)
+      .join("\n");
   if (FULL.test(result.output)) return packageDiskFull(root, null);
-  if (NETWORK.test(result.output)) return new SetupError("NBIT_NO_NETWORK", { problem: "npm could not reach its registry.", details, fix: "npm ping   # repair the network, proxy or registry settings until this works, then run the same command again" });
-  return new SetupError("NBIT_NPM_FAILED", { problem: "npm could not install the dependencies.", details, fix: "npm install   # shows the whole story" });
+  if (NETWORK.test(result.output))
+    return new SetupError("NBIT_NO_NETWORK", {
+      problem: "npm could not reach its registry.",
+      details,
+      fix: "npm ping   # repair the network, proxy or registry settings until this works, then run the same command again",
+    });
+  return new SetupError("NBIT_NPM_FAILED", {
+    problem: "npm could not install the dependencies.",
+    details,
+    fix: "npm install   # shows the whole story",
+  });
 }

@@ -11,22 +11,40 @@ function clone(t) {
   const folder = mkdtempSync(join(tmpdir(), "nbit-install-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const at = (...parts) => join(folder, ...parts);
-  for (const path of [join(root, "tools"), join(root, "packages", "native", "lib")]) cpSync(path, at(fromRoot(path)), { recursive: true });
-  for (const [path, manifest] of [["package.json", { type: "module", workspaces: ["packages/*"], devDependencies: { needed: "1" } }], ["packages/native/package.json", { name: "native", type: "module" }]])
+  for (const path of [join(root, "tools"), join(root, "packages", "native", "lib")])
+    cpSync(path, at(fromRoot(path)), { recursive: true });
+  for (const [path, manifest] of [
+    ["package.json", { type: "module", workspaces: ["packages/*"], devDependencies: { needed: "1" } }],
+    ["packages/native/package.json", { name: "native", type: "module" }],
+  ])
     writeFileSync(at(path), JSON.stringify(manifest));
   mkdirSync(at("build"));
   mkdirSync(at("bin"));
   /** `script`: what npm does after it has written down its command. */
   const npm = (script) => {
-    writeFileSync(at("bin", "npm"), `#!/bin/sh\necho "$1" >> ${at("calls")}\nmkdir -p node_modules/needed node_modules/native\n${script}\n`);
+    writeFileSync(
+      at("bin", "npm"),
+      `#!/bin/sh\necho "$1" >> ${at("calls")}\nmkdir -p node_modules/needed node_modules/native\n${script}\n`,
+    );
     chmodSync(at("bin", "npm"), 0o755);
   };
   const install = () =>
-    execFileSync(process.execPath, ["--input-type=module", "-e", `
+    execFileSync(
+      process.execPath,
+      [
+        "--input-type=module",
+        "-e",
+        `
       import { installDependencies } from ${JSON.stringify(at("tools", "install.mjs"))};
       import { Progress } from ${JSON.stringify(at("packages", "native", "lib", "progress.mjs"))};
       try { await installDependencies(new Progress({ quiet: true })); console.log("installed"); }
-      catch (error) { console.log(error.message); }`], { encoding: "utf8", env: { ...process.env, PATH: [at("bin"), dirname(process.execPath), process.env["PATH"]].join(delimiter) } }).trim();
+      catch (error) { console.log(error.message); }`,
+      ],
+      {
+        encoding: "utf8",
+        env: { ...process.env, PATH: [at("bin"), dirname(process.execPath), process.env["PATH"]].join(delimiter) },
+      },
+    ).trim();
   return { at, npm, install, calls: () => readFileSync(at("calls"), "utf8").trim().split("\n") };
 }
 
@@ -34,7 +52,10 @@ test("npm that leaves files out on a full disk, and reports success, is not beli
   const box = clone(t);
   box.npm("echo 'npm warn tar TAR_ENTRY_ERROR ENOSPC: no space left on device, write' >&2");
   const refused = box.install();
-  assert.match(refused, /^NBIT_DISK_FULL: the disk that holds \S+ is full; dependencies, the addon and compiled TypeScript need about 0\.2 GB there\.\n {2}Fix: df -h \S+/);
+  assert.match(
+    refused,
+    /^NBIT_DISK_FULL: the disk that holds \S+ is full; dependencies, the addon and compiled TypeScript need about 0\.2 GB there\.\n {2}Fix: df -h \S+/,
+  );
   box.npm("echo added 2 packages");
   assert.equal(box.install(), "installed");
   assert.deepEqual(box.calls(), ["ci", "ci"], "what the first run left is not built upon");
@@ -55,7 +76,10 @@ test("nothing to do calls nothing; another lock file changes what is there", (t)
 test("a failing npm is quoted, and the next run starts afresh", (t) => {
   const box = clone(t);
   box.npm("echo 'npm error code ENOTFOUND' >&2; exit 1");
-  assert.match(box.install(), /^NBIT_NO_NETWORK: npm could not reach its registry\.\n {2}Details:\n {4}npm error code ENOTFOUND/);
+  assert.match(
+    box.install(),
+    /^NBIT_NO_NETWORK: npm could not reach its registry\.\n {2}Details:\n {4}npm error code ENOTFOUND/,
+  );
   box.npm("echo 'npm error code EBADENGINE' >&2; exit 1");
   assert.match(box.install(), /^NBIT_NPM_FAILED:/);
   assert.deepEqual(box.calls(), ["ci", "ci"]);

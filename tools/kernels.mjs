@@ -1,12 +1,13 @@
 /**
- * Compiles what only a GPU can run, without a GPU: every kernel that NVRTC compiles at run time, for each architecture and
- * variant of manifest/kernels.json, and the CUDA translation units of the addon where a libtorch with CUDA is found.
+ * Compiles what only a GPU can run, without a GPU: every kernel that NVRTC compiles at run time, for each architecture
+ * and variant of manifest/kernels.json, and the CUDA translation units of the addon where a libtorch with CUDA is
+ * found.
  *
  *   node tools/kernels.mjs [--arch=80,90] [--only=norm] [--kernels | --units] [--verbose]
  *
- * NVRTC is looked for at NBIT_NVRTC, beside CUDA libtorches, in Python's packages and in /usr/local/cuda*, else fetched from
- * pip's indexes into the cache; only where they lack it is this part skipped. The libtorch is found as by set-up (LIBTORCH
- * names one).
+ * NVRTC is looked for at NBIT_NVRTC, beside CUDA libtorches, in Python's packages and in /usr/local/cuda*, else fetched
+ * from pip's indexes into the cache; only where they lack it is this part skipped. The libtorch is found as by set-up
+ * (LIBTORCH names one).
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
@@ -19,15 +20,20 @@ import { findLibtorch } from "../packages/native/lib/libtorch.mjs";
 import { cacheFolder, makeFolder, packageFolder } from "../packages/native/lib/places.mjs";
 
 /**
- * The kernels of manifest/kernels.json: for each file its text, the texts that it includes, its kernels, and for each of its
- * variants NVRTC's options.
+ * The kernels of manifest/kernels.json: for each file its text, the texts that it includes, its kernels, and for each
+ * of its variants NVRTC's options.
  */
 export function kernelSources() {
   const { headers, sources } = JSON.parse(readFileSync(join(packageFolder, "manifest", "kernels.json"), "utf8"));
   const text = (file) => readFileSync(join(packageFolder, file), "utf8");
   const included = Object.fromEntries(headers.map((file) => [file.replace(/^(src|generated)\//, ""), text(file)]));
   return sources.map(({ name, file, kernels, macros, options = [], variants }) => ({
-    name, file, kernels, macros, headers: included, source: text(file),
+    name,
+    file,
+    kernels,
+    macros,
+    headers: included,
+    source: text(file),
     variants: variants.map((values) => [...values.split(" ").map((value) => `-D${value}`), ...options]),
   }));
 }
@@ -42,11 +48,31 @@ export function findNvrtc() {
     const name = existsSync(folder) ? readdirSync(folder).find((n) => /^libnvrtc\.so\.\d+$/.test(n)) : undefined;
     return name === undefined ? null : join(folder, name);
   };
-  const site = spawnSync("python3", ["-c", "import sysconfig, site; print(sysconfig.get_paths()['purelib']); print(site.getusersitepackages())"], { encoding: "utf8" }).stdout?.split("\n").filter((l) => l !== "") ?? [];
+  const site =
+    spawnSync(
+      "python3",
+      ["-c", "import sysconfig, site; print(sysconfig.get_paths()['purelib']); print(site.getusersitepackages())"],
+      { encoding: "utf8" },
+    )
+      .stdout?.split("\n")
+      .filter((l) => l !== "") ?? [];
   const cache = cacheFolder();
-  const torches = existsSync(cache) ? readdirSync(cache).filter((n) => n.startsWith("libtorch-")).map((n) => join(cache, n)) : [];
-  const toolkits = existsSync("/usr/local") ? readdirSync("/usr/local").filter((n) => n.startsWith("cuda")).map((n) => join("/usr/local", n, "lib64")) : [];
-  for (const folder of [...[join(cache, "nvrtc"), ...torches, ...site].flatMap((p) => ["cu13", "cuda_nvrtc", "cu12"].map((n) => join(p, "nvidia", n, "lib"))), ...toolkits]) {
+  const torches = existsSync(cache)
+    ? readdirSync(cache)
+        .filter((n) => n.startsWith("libtorch-"))
+        .map((n) => join(cache, n))
+    : [];
+  const toolkits = existsSync("/usr/local")
+    ? readdirSync("/usr/local")
+        .filter((n) => n.startsWith("cuda"))
+        .map((n) => join("/usr/local", n, "lib64"))
+    : [];
+  for (const folder of [
+    ...[join(cache, "nvrtc"), ...torches, ...site].flatMap((p) =>
+      ["cu13", "cuda_nvrtc", "cu12"].map((n) => join(p, "nvidia", n, "lib")),
+    ),
+    ...toolkits,
+  ]) {
     const found = at(folder);
     if (found !== null) return { path: found, looked };
   }
@@ -62,11 +88,29 @@ export function fetchNvrtc() {
   if (existsSync(library)) return { path: library, why: null };
   const work = mkdtempSync(join(makeFolder(cacheFolder()), "nvrtc-"));
   try {
-    const args = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=off", "--retries=0", "--dest", work, NVRTC_SPEC];
+    const args = [
+      "-m",
+      "pip",
+      "download",
+      "--no-deps",
+      "--only-binary=:all:",
+      "--no-input",
+      "--disable-pip-version-check",
+      "--progress-bar=off",
+      "--retries=0",
+      "--dest",
+      work,
+      NVRTC_SPEC,
+    ];
     const pip = spawnSync("python3", args, { encoding: "utf8" });
     const wheel = readdirSync(work).find((name) => name.endsWith(".whl"));
-    if (pip.status !== 0 || wheel === undefined) return { path: null, why: `pip has no ${NVRTC_SPEC}: ${(pip.stderr ?? "").trim().split("\n").at(-1)}` };
-    const unpacked = spawnSync("python3", [join(packageFolder, "lib", "unpack_wheel.py"), join(work, wheel), join(work, "unpacked")], { encoding: "utf8" });
+    if (pip.status !== 0 || wheel === undefined)
+      return { path: null, why: `pip has no ${NVRTC_SPEC}: ${(pip.stderr ?? "").trim().split("\n").at(-1)}` };
+    const unpacked = spawnSync(
+      "python3",
+      [join(packageFolder, "lib", "unpack_wheel.py"), join(work, wheel), join(work, "unpacked")],
+      { encoding: "utf8" },
+    );
     if (unpacked.status !== 0) throw new Error(`${wheel} could not be unpacked: ${unpacked.stdout}${unpacked.stderr}`);
     rmSync(target, { recursive: true, force: true });
     renameSync(join(work, "unpacked"), target);
@@ -79,25 +123,52 @@ export function fetchNvrtc() {
 
 /** Compiles every variant; a result for each. */
 export function compileKernels(library, architectures, only = "", more = []) {
-  const jobs = kernelSources().filter((k) => k.file.includes(only)).flatMap((k) =>
-    architectures.flatMap((a) => k.variants.map((v) => ({ name: k.file, source: k.source, headers: k.headers, kernels: k.kernels, options: [...v, ...more, `--gpu-architecture=sm_${a}`, "--std=c++17"] }))));
-  const run = spawnSync("python3", [fileURLToPath(new URL("./nvrtc_compile.py", import.meta.url))], { // NVRTC opens its built-in functions by name.
-    env: { ...process.env, LD_LIBRARY_PATH: [dirname(library), process.env["LD_LIBRARY_PATH"] ?? ""].join(":") }, input: JSON.stringify({ library, jobs }), encoding: "utf8", maxBuffer: 1 << 28 });
-  const results = run.stdout.split("\n").filter((l) => l.startsWith("{")).map((l) => JSON.parse(l));
-  if (results.length !== jobs.length) throw new Error(`NVRTC ended after ${results.length} of ${jobs.length} compilations: ${run.stderr.slice(-1000)}`);
+  const jobs = kernelSources()
+    .filter((k) => k.file.includes(only))
+    .flatMap((k) =>
+      architectures.flatMap((a) =>
+        k.variants.map((v) => ({
+          name: k.file,
+          source: k.source,
+          headers: k.headers,
+          kernels: k.kernels,
+          options: [...v, ...more, `--gpu-architecture=sm_${a}`, "--std=c++17"],
+        })),
+      ),
+    );
+  const run = spawnSync("python3", [fileURLToPath(new URL("./nvrtc_compile.py", import.meta.url))], {
+    // NVRTC opens its built-in functions by name.
+    env: { ...process.env, LD_LIBRARY_PATH: [dirname(library), process.env["LD_LIBRARY_PATH"] ?? ""].join(":") },
+    input: JSON.stringify({ library, jobs }),
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  const results = run.stdout
+    .split("\n")
+    .filter((l) => l.startsWith("{"))
+    .map((l) => JSON.parse(l));
+  if (results.length !== jobs.length)
+    throw new Error(`NVRTC ended after ${results.length} of ${jobs.length} compilations: ${run.stderr.slice(-1000)}`);
   return results;
 }
 
 async function compileUnits(only) {
   const { libtorch } = findLibtorch();
-  if (libtorch === null || !libtorch.cuda) return `skipped: ${libtorch === null ? "no libtorch" : `the libtorch at ${libtorch.path} has no CUDA`} (LIBTORCH names another)`;
+  if (libtorch === null || !libtorch.cuda)
+    return `skipped: ${libtorch === null ? "no libtorch" : `the libtorch at ${libtorch.path} has no CUDA`} (LIBTORCH names another)`;
   const compiler = findCompiler();
   const plan = planAddon(libtorch, compiler);
   if (plan.withoutCuda !== null) return `skipped: ${plan.withoutCuda}`;
   const folder = mkdtempSync(join(tmpdir(), "nbit-units-"));
   try {
     for (const unit of plan.units.filter((u) => u.source.endsWith(".cuda.cc") && u.source.includes(only))) {
-      const status = await new Promise((resolve) => spawn(compiler.program, [...unit.flags, "-Wall", "-Wextra", "-Wno-unused-parameter", "-c", unit.source, "-o", join(folder, "unit.o")], { cwd: packageFolder, stdio: "inherit" }).on("close", resolve));
+      const status = await new Promise((resolve) =>
+        spawn(
+          compiler.program,
+          [...unit.flags, "-Wall", "-Wextra", "-Wno-unused-parameter", "-c", unit.source, "-o", join(folder, "unit.o")],
+          { cwd: packageFolder, stdio: "inherit" },
+        ).on("close", resolve),
+      );
       console.log(`${status === 0 ? "✓" : "✗"} ${unit.source}`);
       if (status !== 0) process.exitCode = 1;
     }
@@ -114,9 +185,17 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (!has("units")) {
     const found = findNvrtc();
     const { path, why } = found.path === null && !process.env["NBIT_NVRTC"] ? fetchNvrtc() : found;
-    if (path === null) console.log(`kernels skipped: no libnvrtc at ${found.looked.join(", ")} (NBIT_NVRTC names one)${why ? `; ${why}` : ""}`);
+    if (path === null)
+      console.log(
+        `kernels skipped: no libnvrtc at ${found.looked.join(", ")} (NBIT_NVRTC names one)${why ? `; ${why}` : ""}`,
+      );
     else {
-      const results = compileKernels(path, (flag("arch") ?? "80,90").split(","), only, has("verbose") ? ["--ptxas-options=-v"] : []);
+      const results = compileKernels(
+        path,
+        (flag("arch") ?? "80,90").split(","),
+        only,
+        has("verbose") ? ["--ptxas-options=-v"] : [],
+      );
       for (const r of results) {
         if (r.ok && !has("verbose")) continue;
         console.log(`${r.ok ? "✓" : "✗"} ${r.name} ${r.options.join(" ")} ${(r.bytes / 1024).toFixed(0)} KiB`);

@@ -1,14 +1,20 @@
 /**
- * Given to the process of every test file (`node --import`): at its end, when its last `after` has run, a file fails that left something behind for good.
+ * Given to the process of every test file (`node --import`): at its end, when its last `after` has run, a file fails
+ * that left something behind for good.
  *
  * - Listeners of the process, of its standard output and standard error, that were not there at the start.
- * - Tensors that nothing will ever free. A tensor is freed by `dispose()`, with its scope, or by its finalizer when the garbage collector has found its JavaScript object. One without a finalizer is lost when all tests have
- *   ended: a scope that is entered several times was never closed, a list of gradients was not disposed of, or a handle came from the addon and nobody made a tensor of it.
- * - Hooks and backward functions that a collection leaves alive. The addon holds them for as long as their tensors live, so one that refers to its own tensor is never collected. A hook of a tensor that the file itself holds
+ * - Tensors that nothing will ever free. A tensor is freed by `dispose()`, with its scope, or by its finalizer when the
+ *   garbage collector has found its JavaScript object. One without a finalizer is lost when all tests have
+ * ended: a scope that is entered several times was never closed, a list of gradients was not disposed of, or a handle
+ * came from the addon and nobody made a tensor of it.
+ * - Hooks and backward functions that a collection leaves alive. The addon holds them for as long as their tensors
+ *   live, so one that refers to its own tensor is never collected. A hook of a tensor that the file itself holds
  *   counts as well: take it away.
  *
- * What remains are tensors that JavaScript still reaches, and those that wait for the collector: no leaks. Whether a loop makes more of them with each step is what tests/leaks counts. Not seen: other threads, whose tensors
- * go with them, and processes that a test starts. A file that loads no addon loads none for this, and memory is collected only where there are hooks.
+ * What remains are tensors that JavaScript still reaches, and those that wait for the collector: no leaks. Whether a
+ * loop makes more of them with each step is what tests/leaks counts. Not seen: other threads, whose tensors go with
+ * them, and processes that a test starts. A file that loads no addon loads none for this, and memory is collected only
+ * where there are hooks.
  */
 import { writeSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
@@ -21,7 +27,14 @@ const MOST_LINES = 20;
 const COLLECTIONS = 5;
 
 function listeners() {
-  return EMITTERS.flatMap(([name, emitter]) => emitter.eventNames().map((event) => ({ place: `${name}.on(${JSON.stringify(String(event))}, …)`, list: emitter.rawListeners(event).filter((listener) => emitter === process || !isPipe(listener)) })));
+  return EMITTERS.flatMap(([name, emitter]) =>
+    emitter
+      .eventNames()
+      .map((event) => ({
+        place: `${name}.on(${JSON.stringify(String(event))}, …)`,
+        list: emitter.rawListeners(event).filter((listener) => emitter === process || !isPipe(listener)),
+      })),
+  );
 }
 
 /** Threads that Node.js starts for itself, for module hooks say, are piped to the standard streams for good. */
@@ -52,7 +65,9 @@ function brief(listener) {
 function lostTensors(addon) {
   const counts = new Map();
   for (const line of addon.unguarded().split("\n")) if (line !== "") counts.set(line, (counts.get(line) ?? 0) + 1);
-  return [...counts].map(([what, count]) => `${count} ${count === 1 ? "tensor" : "tensors"} that nothing will ever free: ${what}`);
+  return [...counts].map(
+    ([what, count]) => `${count} ${count === 1 ? "tensor" : "tensors"} that nothing will ever free: ${what}`,
+  );
 }
 
 function keptHooks(addon) {
@@ -64,7 +79,11 @@ function keptHooks(addon) {
     addon.releaseMany(0); // lets go of the functions whose tensors have gone
   }
   const count = addon.javascriptNodeCount();
-  return count === 0 ? [] : [`${count} ${count === 1 ? "hook or backward function that is" : "hooks and backward functions that are"} never collected, with all tensors that they refer to`];
+  return count === 0
+    ? []
+    : [
+        `${count} ${count === 1 ? "hook or backward function that is" : "hooks and backward functions that are"} never collected, with all tensors that they refer to`,
+      ];
 }
 
 /** Every load of the addon into this thread, from now on. */
@@ -82,10 +101,17 @@ function watch() {
   const addons = noteAddons();
   let before = [];
   process.on("exit", () => {
-    const findings = [...addedListeners(before, listeners()), ...addons.flatMap(lostTensors), ...addons.flatMap(keptHooks)];
+    const findings = [
+      ...addedListeners(before, listeners()),
+      ...addons.flatMap(lostTensors),
+      ...addons.flatMap(keptHooks),
+    ];
     if (findings.length === 0) return;
     const more = findings.length - MOST_LINES;
-    writeSync(2, `${[`leak check: ${process.argv[1]}`, ...findings.slice(0, MOST_LINES), ...(more > 0 ? [`and ${more} more`] : [])].join("\n  ")}\n`);
+    writeSync(
+      2,
+      `${[`leak check: ${process.argv[1]}`, ...findings.slice(0, MOST_LINES), ...(more > 0 ? [`and ${more} more`] : [])].join("\n  ")}\n`,
+    );
     process.exitCode = 1;
   });
   before = listeners();

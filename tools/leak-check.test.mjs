@@ -15,8 +15,15 @@ function run(code, name = "small.test.mjs") {
   const file = join(folder, name);
   writeFileSync(file, `import { after, test } from "node:test";\n${code}\n`);
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const { status, stdout } = spawnSync(process.execPath, [flag, "--test", "--test-reporter=tap", file], { cwd: root, env, encoding: "utf8" });
-  const findings = stdout.split("\n").filter((line) => line.startsWith("#   ")).map((line) => line.slice(4));
+  const { status, stdout } = spawnSync(process.execPath, [flag, "--test", "--test-reporter=tap", file], {
+    cwd: root,
+    env,
+    encoding: "utf8",
+  });
+  const findings = stdout
+    .split("\n")
+    .filter((line) => line.startsWith("#   "))
+    .map((line) => line.slice(4));
   return { status, stdout, findings };
 }
 
@@ -99,7 +106,9 @@ test("a hook that keeps its own tensor fails the file, one that does not is coll
     });`;
   const bad = run(code("(g) => g.add(x)"));
   assert.equal(bad.status, 1);
-  assert.deepEqual(bad.findings, ["3 hooks and backward functions that are never collected, with all tensors that they refer to"]);
+  assert.deepEqual(bad.findings, [
+    "3 hooks and backward functions that are never collected, with all tensors that they refer to",
+  ]);
   const good = run(code("(g) => g.add(1)"));
   assert.equal(good.status, 0, good.stdout);
 });

@@ -1,6 +1,6 @@
 /**
- * The table of the Trainer's options in `docs/trainer-options.md`, made from the rows that the Trainer and the command read: `npm run api` writes it, `npm run drift` (`--check`) fails where it says
- * something else.
+ * The table of the Trainer's options in `docs/trainer-options.md`, made from the rows that the Trainer and the command
+ * read: `npm run api` writes it, `npm run drift` (`--check`) fails where it says something else.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,8 @@ const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 /** The table, a line for each option. */
 export function tableOf(rows, defaultText) {
   const lines = Object.entries(rows).map(([name, { summary, values, flag, ...row }]) => {
-    const what = sentence(summary) + (values === undefined ? "" : ` (${values})`) + (flag === null ? "; in a program only" : "");
+    const what =
+      sentence(summary) + (values === undefined ? "" : ` (${values})`) + (flag === null ? "; in a program only" : "");
     return `| \`${name}\` | ${cell(defaultText(row))} | ${cell(what)} |`;
   });
   return ["| option | default | what it is |", "|---|---|---|", ...lines, ""].join("\n");

@@ -18,6 +18,9 @@ test("a line has the default, the values and what only a program can give", () =
     speed: { default: 3, flag: ["number"], values: "1|2", summary: "how fast" },
     hooks: { defaultWords: "none", flag: null, summary: "what runs" },
   };
-  assert.equal(tableOf(rows, defaultText), "| option | default | what it is |\n|---|---|---|\n| `speed` | 3 | How fast (1\\|2) |\n| `hooks` | none | What runs; in a program only |\n");
+  assert.equal(
+    tableOf(rows, defaultText),
+    "| option | default | what it is |\n|---|---|---|\n| `speed` | 3 | How fast (1\\|2) |\n| `hooks` | none | What runs; in a program only |\n",
+  );
   assert.throws(() => withTable("# No block\n", ""), /no block/);
 });

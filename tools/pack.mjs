@@ -1,6 +1,6 @@
 /**
- * Packs what users install into `build/packages`, one tarball a package: `npm run pack`, and then, in a project of one's own,
- * `npm install …/build/packages/*.tgz`.
+ * Packs what users install into `build/packages`, one tarball a package: `npm run pack`, and then, in a project of
+ * one's own, `npm install …/build/packages/*.tgz`.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
@@ -14,7 +14,9 @@ import { fromRoot, root, workspaces } from "./workspace.mjs";
  * @returns {{ name: string, filename: string, files: { path: string }[] }[]} what npm says of each tarball
  */
 export function pack(options) {
-  const packages = workspaces().map(({ folder }) => fromRoot(folder)).filter((folder) => folder.startsWith("packages"));
+  const packages = workspaces()
+    .map(({ folder }) => fromRoot(folder))
+    .filter((folder) => folder.startsWith("packages"));
   const args = ["pack", "--json", "--loglevel=error", ...options, ...packages.flatMap((folder) => ["-w", folder])];
   const { status, stdout, stderr, error } = spawnSync("npm", args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
   if (status !== 0) throw new Error(`npm ${args.join(" ")}: ${error?.message ?? stderr}`);

@@ -11,7 +11,10 @@ test("a package holds what it exports and imports, and no tests", () => {
   for (const { name, folder, manifest } of workspaces()) {
     const files = packed.get(name);
     if (files === undefined) continue;
-    const targets = [...Object.values(manifest.exports ?? {}).flatMap((entry) => Object.values(entry)), ...Object.values(manifest.bin ?? {})];
+    const targets = [
+      ...Object.values(manifest.exports ?? {}).flatMap((entry) => Object.values(entry)),
+      ...Object.values(manifest.bin ?? {}),
+    ];
     assert.ok(targets.length > 0, name);
     assert.ok(files.has("README.md"), name);
     assert.equal(readFileSync(join(folder, "LICENSE"), "utf8"), readFileSync(join(root, "LICENSE"), "utf8"), name);
@@ -21,7 +24,9 @@ test("a package holds what it exports and imports, and no tests", () => {
       assert.doesNotMatch(path, /\.test\.|\/testing\//, name);
       if (!/\.m?js$/.test(path)) continue;
       // What it imports of its own package is there too.
-      for (const [, specifier] of readFileSync(join(folder, path), "utf8").matchAll(/^(?:import|export) (?:[^"'\n]*? from )?["'](\.[^"']+)["']/gm)) {
+      for (const [, specifier] of readFileSync(join(folder, path), "utf8").matchAll(
+        /^(?:import|export) (?:[^"'\n]*? from )?["'](\.[^"']+)["']/gm,
+      )) {
         const target = posix.join(dirname(path), specifier);
         assert.ok(files.has(target), `${name}: ${path} imports ${specifier}, which is not packed`);
       }
@@ -29,6 +34,7 @@ test("a package holds what it exports and imports, and no tests", () => {
   }
   // The addon is compiled where it is installed.
   const native = packed.get("@nbit/native");
-  for (const file of readdirSync(join(root, "packages/native/src"), { recursive: true })) if (/\.\w+$/.test(file) && !/(^|\/)\./.test(file)) assert.ok(native?.has(`src/${file}`), file);
+  for (const file of readdirSync(join(root, "packages/native/src"), { recursive: true }))
+    if (/\.\w+$/.test(file) && !/(^|\/)\./.test(file)) assert.ok(native?.has(`src/${file}`), file);
   assert.ok(native?.has("generated/hot.cc"));
 });

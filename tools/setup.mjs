@@ -1,6 +1,6 @@
 /**
- * Makes a clone ready to run: npm dependencies, libtorch, the addon, TypeScript. Does only what is missing, so that a second run costs tenths of a
- * second; an interrupted run goes on where it stopped.
+ * Makes a clone ready to run: npm dependencies, libtorch, the addon, TypeScript. Does only what is missing, so that a
+ * second run costs tenths of a second; an interrupted run goes on where it stopped.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -41,7 +41,10 @@ function everything(progress) {
 }
 
 if (process.argv[1] === join(root, "tools", "setup.mjs")) {
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]]) {
+  for (const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ]) {
     process.once(signal, () => {
       endChildren();
       process.exit(status);

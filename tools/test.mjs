@@ -1,8 +1,10 @@
 /**
- * Runs the compiled tests: `npm test`, `npm test -- lightning` (paths that contain a word), `npm test -- --test-name-pattern=…` (flags go to Node).
+ * Runs the compiled tests: `npm test`, `npm test -- lightning` (paths that contain a word), `npm test --
+ * --test-name-pattern=…` (flags go to Node).
  *
- * Every file runs in a process of its own, as many at a time as there are cores, with one libtorch thread each: sums are added up in the same order on
- * every machine, and files do not fight for cores. A test that is about threads sets their number itself.
+ * Every file runs in a process of its own, as many at a time as there are cores, with one libtorch thread each: sums
+ * are added up in the same order on every machine, and files do not fight for cores. A test that is about threads sets
+ * their number itself.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -15,8 +17,13 @@ const HANG_MS = 20 * 60_000;
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith("-"));
 const words = process.argv.slice(2).filter((arg) => !arg.startsWith("-"));
 
-const compiled = workspaces().flatMap(({ source, dist }) => filesBelow(dist, (name) => name.endsWith(".test.js"), []).filter((file) => sourceOf(file, source, dist) !== null));
-const plain = [...filesBelow(join(root, "tools"), isPlainTest), ...filesBelow(join(root, "packages", "native", "lib"), isPlainTest)];
+const compiled = workspaces().flatMap(({ source, dist }) =>
+  filesBelow(dist, (name) => name.endsWith(".test.js"), []).filter((file) => sourceOf(file, source, dist) !== null),
+);
+const plain = [
+  ...filesBelow(join(root, "tools"), isPlainTest),
+  ...filesBelow(join(root, "packages", "native", "lib"), isPlainTest),
+];
 const files = [...compiled, ...plain].map(fromRoot).filter((file) => words.every((word) => file.includes(word)));
 
 function isPlainTest(name) {
@@ -41,6 +48,10 @@ const args = [
   ...flags,
   ...files,
 ];
-const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env: { ...process.env, OMP_NUM_THREADS: process.env["OMP_NUM_THREADS"] ?? "1" } });
+const child = spawn(process.execPath, args, {
+  cwd: root,
+  stdio: "inherit",
+  env: { ...process.env, OMP_NUM_THREADS: process.env["OMP_NUM_THREADS"] ?? "1" },
+});
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
 child.on("close", (status, signal) => process.exit(status ?? (signal === "SIGINT" ? 130 : 1)));

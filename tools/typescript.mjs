@@ -1,4 +1,7 @@
-/** Compiles TypeScript when a source, a configuration or the compiler has changed since the last success; removes output whose source has gone. */
+/**
+ * Compiles TypeScript when a source, a configuration or the compiler has changed since the last success; removes output
+ * whose source has gone.
+ */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,18 +16,28 @@ const isInput = (name) => /\.[mc]?ts$/.test(name) || /^(tsconfig.*|package)\.jso
 export async function compileTypeScript(progress) {
   const state = inputs();
   const projects = workspaces().filter((w) => existsSync(join(w.folder, "tsconfig.json")));
-  const without = projects.filter((w) => filesBelow(w.source, (name) => /(?<!\.d)\.ts$/.test(name)).length > 0 && !existsSync(w.dist));
+  const without = projects.filter(
+    (w) => filesBelow(w.source, (name) => /(?<!\.d)\.ts$/.test(name)).length > 0 && !existsSync(w.dist),
+  );
   if (without.length === 0 && existsSync(stamp) && readFileSync(stamp, "utf8") === state) return;
   // A build record without its output would make the compiler believe that all is done.
   for (const { folder } of without) rmSync(join(folder, "tsconfig.tsbuildinfo"), { force: true });
   await progress.step("typescript", "compiling", async () => {
-    const result = await run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"], { cwd: root });
+    const result = await run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"], {
+      cwd: root,
+    });
     if (result.status !== 0 && FULL.test(result.output)) {
       // Halves of files, and records that call them whole.
-      for (const { folder, dist } of projects) for (const half of [dist, join(folder, "tsconfig.tsbuildinfo")]) rmSync(half, { recursive: true, force: true });
+      for (const { folder, dist } of projects)
+        for (const half of [dist, join(folder, "tsconfig.tsbuildinfo")]) rmSync(half, { recursive: true, force: true });
       throw packageDiskFull(root, null);
     }
-    if (result.status !== 0) throw new SetupError("NBIT_TYPESCRIPT", { problem: "the TypeScript sources do not compile.", details: result.error?.message ?? result.output.slice(0, 6000), fix: "npx tsc -b   # shows every message" });
+    if (result.status !== 0)
+      throw new SetupError("NBIT_TYPESCRIPT", {
+        problem: "the TypeScript sources do not compile.",
+        details: result.error?.message ?? result.output.slice(0, 6000),
+        fix: "npx tsc -b   # shows every message",
+      });
   });
   removeOrphans(projects);
   mkdirSync(dirname(stamp), { recursive: true });
@@ -34,7 +47,12 @@ export async function compileTypeScript(progress) {
 function inputs() {
   const hash = createHash("sha256").update(process.version);
   const compiler = join(root, "node_modules", "typescript", "package.json");
-  const files = [compiler, join(root, "tsconfig.json"), join(root, "tsconfig.base.json"), ...workspaces().flatMap((w) => filesBelow(w.folder, isInput))];
+  const files = [
+    compiler,
+    join(root, "tsconfig.json"),
+    join(root, "tsconfig.base.json"),
+    ...workspaces().flatMap((w) => filesBelow(w.folder, isInput)),
+  ];
   for (const file of files) {
     const { mtimeMs, size } = statSync(file);
     hash.update(`${fromRoot(file)} ${mtimeMs} ${size}\n`);

@@ -13,7 +13,17 @@ test("output of a source that has gone is removed; everything else stays", (t) =
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), "");
   };
-  for (const path of ["src/deep/kept.ts", "src/module.mts", "dist/deep/kept.js", "dist/deep/kept.d.ts", "dist/deep/kept.js.map", "dist/deep/gone.test.js", "dist/deep/gone.test.d.ts", "dist/report.html"]) write(path);
+  for (const path of [
+    "src/deep/kept.ts",
+    "src/module.mts",
+    "dist/deep/kept.js",
+    "dist/deep/kept.d.ts",
+    "dist/deep/kept.js.map",
+    "dist/deep/gone.test.js",
+    "dist/deep/gone.test.d.ts",
+    "dist/report.html",
+  ])
+    write(path);
   removeOrphans([{ source, dist }]);
   const left = (path) => existsSync(join(dist, path));
   assert.ok(left("deep/kept.js") && left("deep/kept.d.ts") && left("deep/kept.js.map") && left("report.html"));

@@ -7,7 +7,8 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /**
  * Every workspace with its TypeScript layout: packages keep sources in `src`, the others beside their `package.json`.
- * @returns {{ folder: string, name: string, manifest: Record<string, any>, source: string, dist: string }[]} Folders are absolute.
+ * @returns {{ folder: string, name: string, manifest: Record<string, any>, source: string, dist: string }[]} Folders
+ * are absolute.
  */
 export function workspaces() {
   const packages = readdirSync(join(root, "packages")).map((name) => join("packages", name));
@@ -16,7 +17,13 @@ export function workspaces() {
     .map((folder) => {
       const path = join(root, folder);
       const manifest = JSON.parse(readFileSync(join(path, "package.json"), "utf8"));
-      return { folder: path, name: manifest.name, manifest, source: folder.startsWith("packages") ? join(path, "src") : path, dist: join(path, "dist") };
+      return {
+        folder: path,
+        name: manifest.name,
+        manifest,
+        source: folder.startsWith("packages") ? join(path, "src") : path,
+        dist: join(path, "dist"),
+      };
     });
 }
 

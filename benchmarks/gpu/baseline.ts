@@ -18,7 +18,9 @@ export class Baseline {
       this.#text += part;
       this.#wake?.();
     });
-    this.#child.stderr.setEncoding("utf8").on("data", (part: string) => (this.#errors = (this.#errors + part).slice(-2000)));
+    this.#child.stderr
+      .setEncoding("utf8")
+      .on("data", (part: string) => (this.#errors = (this.#errors + part).slice(-2000)));
     this.#child.on("close", () => {
       this.#ended = true;
       this.#wake?.();
@@ -30,7 +32,8 @@ export class Baseline {
     const line = this.#text.split("\n").find((l) => l.startsWith("{"));
     this.#text = "";
     // JSON has no word for NaN, which Python writes.
-    const parsed = JSON.parse(line?.replaceAll("NaN", "null") ?? '{"error":"no result"}') as Measurement | { readonly error: string };
+    const parsed = JSON.parse(line?.replaceAll("NaN", "null") ?? '{"error":"no result"}') as
+      Measurement | { readonly error: string };
     if (!("error" in parsed)) return parsed;
     console.error(`failed: baseline ${model} ${precision} ${mode}: ${parsed.error}\n${this.#errors.slice(-400)}`);
     return null;

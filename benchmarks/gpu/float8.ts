@@ -1,6 +1,8 @@
 /**
- * float8 linear layers against bfloat16: node float8.js [hidden 4096] [tokens 16384] [steps 30] → one line of JSON per row. A block of two layers (hidden → 4 · hidden → hidden with GELU), forward
- * and backward with a fused optimizer's step, bf16 parameters; and one square layer alone, forward and backward. Eager and as a CUDA graph; the median of five rounds.
+ * float8 linear layers against bfloat16: node float8.js [hidden 4096] [tokens 16384] [steps 30] → one line of JSON per
+ * row. A block of two layers (hidden → 4 · hidden → hidden with GELU), forward and backward with a fused optimizer's
+ * step, bf16 parameters; and one square layer alone, forward and backward. Eager and as a CUDA graph; the median of
+ * five rounds.
  */
 import { convertToFloat8, FLOAT8_RECIPES, type Float8RecipeName } from "@nbit/lowbit";
 import { cuda, nn, optim, randn, scope, seedEverything, type Tensor } from "@nbit/torch";
@@ -33,7 +35,14 @@ interface Row {
 function build(model: string, recipe: Float8RecipeName | "bf16"): Row {
   seedEverything(1);
   const options = { device: "cuda", dtype: "bfloat16" } as const;
-  const net = model === "square" ? new nn.Sequential(new nn.Linear(hidden, hidden, { ...options, bias: false })) : new nn.Sequential(new nn.Linear(hidden, 4 * hidden, options), new nn.GELU(), new nn.Linear(4 * hidden, hidden, options));
+  const net =
+    model === "square"
+      ? new nn.Sequential(new nn.Linear(hidden, hidden, { ...options, bias: false }))
+      : new nn.Sequential(
+          new nn.Linear(hidden, 4 * hidden, options),
+          new nn.GELU(),
+          new nn.Linear(4 * hidden, hidden, options),
+        );
   if (recipe !== "bf16") convertToFloat8(net, { recipe });
   return { net, optimizer: model === "square" ? null : new optim.AdamW(net.parameters(), { lr: 1e-4, fused: true }) };
 }
@@ -64,7 +73,19 @@ for (const model of ["square", "block"]) {
       const ms = time(run);
       if (recipe === "bf16") baseline.set(mode, ms);
       const { peakAllocated } = cuda.memoryStats();
-      console.log(JSON.stringify({ model, hidden, tokens, recipe, mode, ms: Number(ms.toFixed(3)), speedup: Number(((baseline.get(mode) ?? NaN) / ms).toFixed(3)), peakMiB: Math.round(peakAllocated / 2 ** 20), device: cuda.getDeviceProperties(0).name }));
+      console.log(
+        JSON.stringify({
+          model,
+          hidden,
+          tokens,
+          recipe,
+          mode,
+          ms: Number(ms.toFixed(3)),
+          speedup: Number(((baseline.get(mode) ?? NaN) / ms).toFixed(3)),
+          peakMiB: Math.round(peakAllocated / 2 ** 20),
+          device: cuda.getDeviceProperties(0).name,
+        }),
+      );
       x.dispose();
       g.dispose();
       for (const p of net.parameters()) p.dispose();

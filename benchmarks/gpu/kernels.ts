@@ -1,9 +1,21 @@
 /**
- * The fused kernels beside their plain references, each at the shapes of a GPT-2 124M step: node benchmarks/dist/gpu/kernels.js → a table. Forward and backward together; microseconds, median of
- * seven stretches. `benchmarkKernels()` returns the rows.
+ * The fused kernels beside their plain references, each at the shapes of a GPT-2 124M step: node
+ * benchmarks/dist/gpu/kernels.js → a table. Forward and backward together; microseconds, median of seven stretches.
+ * `benchmarkKernels()` returns the rows.
  */
 import { fileURLToPath } from "node:url";
-import { autocast, backward, cuda, nn, optim, randn, scope, seedEverything, type DType, type Tensor } from "@nbit/torch";
+import {
+  autocast,
+  backward,
+  cuda,
+  nn,
+  optim,
+  randn,
+  scope,
+  seedEverything,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 import { AdamW8bit, type LowBitOptimizer } from "@nbit/lowbit";
 
 export interface KernelRow {
@@ -36,7 +48,14 @@ function replayed(fn: () => void, repeats: number): number {
   return microseconds(() => graph.replay(), repeats);
 }
 
-export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float16"; readonly rows?: number; readonly width?: number; readonly repeats?: number } = {}): KernelRow[] {
+export function benchmarkKernels(
+  options: {
+    readonly dtype?: "bfloat16" | "float16";
+    readonly rows?: number;
+    readonly width?: number;
+    readonly repeats?: number;
+  } = {},
+): KernelRow[] {
   const { dtype = "bfloat16", rows = 8192, width = 768, repeats = 50 } = options;
   seedEverything(0);
   const leaf = (shape: number[], of: DType): Tensor => randn(shape, { device: "cuda" }).to(of).requiresGrad_();
@@ -49,7 +68,10 @@ export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float
   const norm = new nn.LayerNorm(width).to("cuda");
   const forSum = randn([rows, width], { device: "cuda" });
   const forNormed = randn([rows, width], { device: "cuda" }).to(dtype);
-  const clear = (...tensors: readonly (Tensor | null)[]): void => tensors.forEach((t) => { if (t !== null) t.grad = null; });
+  const clear = (...tensors: readonly (Tensor | null)[]): void =>
+    tensors.forEach((t) => {
+      if (t !== null) t.grad = null;
+    });
   const through = (pair: readonly [Tensor, Tensor]): void => {
     backward(pair, [forSum, forNormed]);
     clear(x, branch, norm.weight, norm.bias);
@@ -57,7 +79,16 @@ export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float
   result.push({
     name: `residual + LayerNorm, ${rows} × ${width}, float32 + ${dtype}`,
     fusedMicroseconds: replayed(() => through(autocast(region, () => norm.addTo(x, branch))), repeats),
-    plainMicroseconds: replayed(() => through(autocast(region, () => { const sum = x.add(branch); return [sum, norm.forward(sum).to(dtype)] as const; })), repeats),
+    plainMicroseconds: replayed(
+      () =>
+        through(
+          autocast(region, () => {
+            const sum = x.add(branch);
+            return [sum, norm.forward(sum).to(dtype)] as const;
+          }),
+        ),
+      repeats,
+    ),
     bytes: n * (4 + 2 + 4 + 2) + n * (2 + 4 + 4 + 4 + 2),
   });
 
@@ -76,12 +107,20 @@ export function benchmarkKernels(options: { readonly dtype?: "bfloat16" | "float
   });
 
   // The widest and the deepest activations of ResNet-50.
-  for (const [side, channels, withResidual] of [[56, 64, false], [56, 256, true], [7, 2048, true]] as const) {
-    const last = (): Tensor => randn([256, channels, side, side], { device: "cuda" }).to(dtype).contiguous({ memoryFormat: "channelsLast" });
+  for (const [side, channels, withResidual] of [
+    [56, 64, false],
+    [56, 256, true],
+    [7, 2048, true],
+  ] as const) {
+    const last = (): Tensor =>
+      randn([256, channels, side, side], { device: "cuda" }).to(dtype).contiguous({ memoryFormat: "channelsLast" });
     const [input, other, along] = [last().requiresGrad_(), withResidual ? last().requiresGrad_() : null, last()];
     const bn = new nn.BatchNorm2d(channels).to("cuda");
     const elements = 256 * channels * side * side;
-    for (const [what, residual, relu, more] of [[`${withResidual ? " + residual" : ""} + ReLU`, other, true, withResidual ? elements * (2 + 2 + 3 / 8) : 0], [" alone", null, false, 0]] as const) {
+    for (const [what, residual, relu, more] of [
+      [`${withResidual ? " + residual" : ""} + ReLU`, other, true, withResidual ? elements * (2 + 2 + 3 / 8) : 0],
+      [" alone", null, false, 0],
+    ] as const) {
       const pass = (path: "kernel" | "reference") => (): void => {
         bn.thenRelu(input, residual, { relu, path }).backward({ gradient: along });
         clear(input, residual, bn.weight, bn.bias);
@@ -114,6 +153,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     console.log("|---|---|---|---|---|");
     for (const dtype of ["bfloat16", "float16"] as const)
       for (const r of benchmarkKernels({ dtype }).slice(0, dtype === "bfloat16" ? undefined : -1))
-        console.log(`| ${r.name} | ${r.fusedMicroseconds.toFixed(1)} | ${r.plainMicroseconds.toFixed(1)} | ${(r.plainMicroseconds / r.fusedMicroseconds).toFixed(2)} | ${(r.bytes / r.fusedMicroseconds / 1000).toFixed(0)} |`);
+        console.log(
+          `| ${r.name} | ${r.fusedMicroseconds.toFixed(1)} | ${r.plainMicroseconds.toFixed(1)} | ${(r.plainMicroseconds / r.fusedMicroseconds).toFixed(2)} | ${(r.bytes / r.fusedMicroseconds / 1000).toFixed(0)} |`,
+        );
   }
 }

@@ -1,10 +1,14 @@
 /**
  * The GPU benchmark: nbit and the Python baseline's, each measurement in a process of its own, in turn on one machine.
  *
- *   node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…] [--modes=eager,graph,loop,compile] [--without="kept casts"] [--containing="4 to a step"] [--no-compile] [--steps=30] [--warm-compiler] [--out=benchmarks/results/gpu.json]
+ * node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…]
+ * [--modes=eager,graph,loop,compile] [--without="kept casts"] [--containing="4 to a step"] [--no-compile] [--steps=30]
+ * [--warm-compiler] [--out=benchmarks/results/gpu.json]
  *
- * `--containing` takes the rows whose precision, as rows.ts spells it, has these words. Losses are compared first: a row whose sides disagree says so and makes the run fail. Rows are written to `--out` as they come; report.js makes the table and the plot of one or several such files.
- * `NBIT_BASELINE_PYTHON` names a Python with torch and lightning (default python3). `--warm-compiler` lets torch.compile fill its cache, all rows at once, before anything is timed.
+ * `--containing` takes the rows whose precision, as rows.ts spells it, has these words. Losses are compared first: a
+ * row whose sides disagree says so and makes the run fail. Rows are written to `--out` as they come; report.js makes
+ * the table and the plot of one or several such files. `NBIT_BASELINE_PYTHON` names a Python with torch and lightning
+ * (default python3). `--warm-compiler` lets torch.compile fill its cache, all rows at once, before anything is timed.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { cpus } from "node:os";
@@ -15,17 +19,33 @@ import { Baseline, python, baselineScript } from "./baseline.js";
 import { lossesAgree, ratioLine } from "./report.js";
 import { ROWS, type Measurement, type Row, type Results } from "./rows.js";
 
-const flags = new Map(process.argv.slice(2).map((a): readonly [string, string | undefined] => { const [name = "", value] = a.replace(/^--/, "").split("="); return [name, value]; }));
-const chosen = (name: string, of: string): boolean => !flags.has(name) || (flags.get(name) ?? "").split(",").includes(of);
-const rows = ROWS.filter((row) => chosen("models", row.model) && (chosen("precisions", row.precision.split(",")[0] ?? "") || chosen("precisions", row.precision)) && row.precision.includes(flags.get("containing") ?? "") && !(flags.has("without") && row.precision.includes(flags.get("without") ?? "")));
+const flags = new Map(
+  process.argv.slice(2).map((a): readonly [string, string | undefined] => {
+    const [name = "", value] = a.replace(/^--/, "").split("=");
+    return [name, value];
+  }),
+);
+const chosen = (name: string, of: string): boolean =>
+  !flags.has(name) || (flags.get(name) ?? "").split(",").includes(of);
+const rows = ROWS.filter(
+  (row) =>
+    chosen("models", row.model) &&
+    (chosen("precisions", row.precision.split(",")[0] ?? "") || chosen("precisions", row.precision)) &&
+    row.precision.includes(flags.get("containing") ?? "") &&
+    !(flags.has("without") && row.precision.includes(flags.get("without") ?? "")),
+);
 const out = flags.get("out") ?? "benchmarks/results/gpu.json";
 const here = fileURLToPath(new URL(".", import.meta.url));
-const modesOf = (modes: readonly string[]): readonly string[] => modes.filter((mode) => chosen("modes", mode) && (mode !== "compile" || !flags.has("no-compile")));
-const stepsOf = (model: string, mode: string): string => flags.get("steps") ?? (model === "tiny" ? (mode === "graph" ? "1000" : "200") : "30");
+const modesOf = (modes: readonly string[]): readonly string[] =>
+  modes.filter((mode) => chosen("modes", mode) && (mode !== "compile" || !flags.has("no-compile")));
+const stepsOf = (model: string, mode: string): string =>
+  flags.get("steps") ?? (model === "tiny" ? (mode === "graph" ? "1000" : "200") : "30");
 
 function nbit(model: string, precision: string, mode: string): Promise<Measurement | null> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [join(here, "nbit.js"), model, precision, mode, stepsOf(model, mode)], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [join(here, "nbit.js"), model, precision, mode, stepsOf(model, mode)], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let text = "";
     let errors = "";
     child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
@@ -41,12 +61,38 @@ function nbit(model: string, precision: string, mode: string): Promise<Measureme
 /** torch.compile's cache, filled by all rows at once: compiling takes a core each, and minutes. */
 async function warmCompiler(of: readonly Row[]): Promise<void> {
   const wanted = of.filter((row) => modesOf(row.baseline).includes("compile"));
-  await Promise.all(wanted.map((row) => new Promise((done) => spawn(python, [baselineScript, row.model, row.baselinePrecision ?? row.precision, "compile", "2"], { stdio: "ignore" }).on("close", done))));
+  await Promise.all(
+    wanted.map(
+      (row) =>
+        new Promise((done) =>
+          spawn(python, [baselineScript, row.model, row.baselinePrecision ?? row.precision, "compile", "2"], {
+            stdio: "ignore",
+          }).on("close", done),
+        ),
+    ),
+  );
 }
 
-const machine = execFileSync("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"], { encoding: "utf8" }).trim().split("\n")[0] ?? "";
-const versions = execFileSync(python, ["-c", "import torch, lightning; print(torch.__version__, lightning.__version__)"], { encoding: "utf8" }).trim().split(" ");
-const results: Results = { date: new Date().toISOString().slice(0, 10), machine, cpu: `${cpus()[0]?.model.trim() ?? "CPU"} × ${cpus().length}`, torch: versions[0] ?? "", lightning: versions[1] ?? "", node: process.versions.node, measurements: [] };
+const machine =
+  execFileSync("nvidia-smi", ["--query-gpu=name,driver_version", "--format=csv,noheader"], { encoding: "utf8" })
+    .trim()
+    .split("\n")[0] ?? "";
+const versions = execFileSync(
+  python,
+  ["-c", "import torch, lightning; print(torch.__version__, lightning.__version__)"],
+  { encoding: "utf8" },
+)
+  .trim()
+  .split(" ");
+const results: Results = {
+  date: new Date().toISOString().slice(0, 10),
+  machine,
+  cpu: `${cpus()[0]?.model.trim() ?? "CPU"} × ${cpus().length}`,
+  torch: versions[0] ?? "",
+  lightning: versions[1] ?? "",
+  node: process.versions.node,
+  measurements: [],
+};
 mkdirSync(dirname(out), { recursive: true });
 if (flags.has("warm-compiler")) await warmCompiler(rows);
 const server = new Baseline();
@@ -61,7 +107,8 @@ for (const row of rows) {
   for (let i = 0; i < Math.max(modes.length, baseline.length); i++) {
     const [a, b] = [modes[i], baseline[i]];
     if (a !== undefined) add(await nbit(row.model, row.precision, a));
-    if (b !== undefined) add(await server.measure(row.model, row.baselinePrecision ?? row.precision, b, stepsOf(row.model, b)));
+    if (b !== undefined)
+      add(await server.measure(row.model, row.baselinePrecision ?? row.precision, b, stepsOf(row.model, b)));
   }
   results.measurements.push(...own);
   const agreement = lossesAgree(own);

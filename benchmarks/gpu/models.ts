@@ -29,12 +29,18 @@ class Block extends nn.Module {
     this.fc = new nn.Linear(d, 4 * d);
     this.out = new nn.Linear(4 * d, d);
   }
-  /** The residual stream and the branch that is still to be added to it: the addition belongs to the next norm, which reads both once. */
+  /**
+   * The residual stream and the branch that is still to be added to it: the addition belongs to the next norm, which
+   * reads both once.
+   */
   forward(x: Tensor, branch: Tensor | null): readonly [Tensor, Tensor] {
     const [b, t, d] = x.shape as readonly [number, number, number];
     const h = this.config.heads;
     const [x1, n1] = this.ln1.addTo(x, branch);
-    const parts = this.attn.forward(n1).split(d, 2).map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
+    const parts = this.attn
+      .forward(n1)
+      .split(d, 2)
+      .map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
     const [q, k, v] = parts as [Tensor, Tensor, Tensor];
     const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
     const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y));
@@ -84,7 +90,12 @@ type Path = "auto" | "reference";
 class Shortcut extends nn.Module {
   readonly conv: nn.Conv2d;
   readonly bn: nn.BatchNorm2d;
-  constructor(inChannels: number, channels: number, stride: number, readonly path: Path) {
+  constructor(
+    inChannels: number,
+    channels: number,
+    stride: number,
+    readonly path: Path,
+  ) {
     super();
     this.conv = new nn.Conv2d(inChannels, channels, 1, { stride, bias: false });
     this.bn = new nn.BatchNorm2d(channels);
@@ -102,7 +113,12 @@ class Bottleneck extends nn.Module {
   readonly conv3: nn.Conv2d;
   readonly bn3: nn.BatchNorm2d;
   readonly down: Shortcut | null;
-  constructor(inChannels: number, width: number, stride: number, readonly path: Path) {
+  constructor(
+    inChannels: number,
+    width: number,
+    stride: number,
+    readonly path: Path,
+  ) {
     super();
     const out = width * 4;
     this.conv1 = new nn.Conv2d(inChannels, width, 1, { bias: false });
@@ -142,7 +158,9 @@ export class ResNet50 extends nn.Module {
   }
   forward(images: Tensor): Tensor {
     // The largest activations of the network: what backward does not need of them is freed at once.
-    let x = scope(() => maxPool2d(this.bn.thenRelu(this.conv.forward(images), null, { path: this.path }), [3, 3], [2, 2], [1, 1]));
+    let x = scope(() =>
+      maxPool2d(this.bn.thenRelu(this.conv.forward(images), null, { path: this.path }), [3, 3], [2, 2], [1, 1]),
+    );
     for (const block of this.layers) x = block.call(x);
     return this.fc.forward(x.mean([2, 3]));
   }

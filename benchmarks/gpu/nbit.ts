@@ -1,6 +1,27 @@
-/** One measurement of nbit in a process of its own: node nbit.js <model> <precision> <mode> <steps> → one line of JSON. */
-import { cuda, cudaAvailable, device as deviceOf, nn, optim, randint, randn, seedEverything, setSwitch, type Tensor } from "@nbit/torch";
-import { Callback, Float8Precision, LightningModule, MixedPrecision, Trainer, type PrecisionInput, type TrainerOptions } from "@nbit/lightning";
+/**
+ * One measurement of nbit in a process of its own: node nbit.js <model> <precision> <mode> <steps> → one line of JSON.
+ */
+import {
+  cuda,
+  cudaAvailable,
+  device as deviceOf,
+  nn,
+  optim,
+  randint,
+  randn,
+  seedEverything,
+  setSwitch,
+  type Tensor,
+} from "@nbit/torch";
+import {
+  Callback,
+  Float8Precision,
+  LightningModule,
+  MixedPrecision,
+  Trainer,
+  type PrecisionInput,
+  type TrainerOptions,
+} from "@nbit/lightning";
 import { AdamW8bit } from "@nbit/lowbit";
 import { native } from "@nbit/native";
 import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
@@ -26,7 +47,14 @@ class Lit extends LightningModule {
   constructor() {
     super();
     const config = model === "gpt2" ? GPT2 : TINY;
-    this.net = model === "resnet50" ? new ResNet50(variant === "plain operators" ? "reference" : "auto") : model === "wide" ? new Wide() : variant === "plain operators" ? new PlainGpt(config) : new Gpt(config);
+    this.net =
+      model === "resnet50"
+        ? new ResNet50(variant === "plain operators" ? "reference" : "auto")
+        : model === "wide"
+          ? new Wide()
+          : variant === "plain operators"
+            ? new PlainGpt(config)
+            : new Gpt(config);
   }
   override trainingStep(batch: unknown): Tensor {
     const [x, y] = batch as readonly [Tensor, Tensor];
@@ -35,7 +63,8 @@ class Lit extends LightningModule {
   }
   override configureOptimizers(): optim.Optimizer {
     if (this.net instanceof ResNet50) return new optim.SGD(this.parameters(), { lr: 0.01, momentum: 0.9, fused: true });
-    if (variant === "AdamW8bit") return new AdamW8bit(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1 });
+    if (variant === "AdamW8bit")
+      return new AdamW8bit(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1 });
     return new optim.AdamW(this.parameters(), { lr: 3e-4, betas: [0.9, 0.95], weightDecay: 0.1, fused: true });
   }
 }
@@ -54,7 +83,8 @@ if (lit.net instanceof Gpt) {
 } else {
   const n = gpu ? 256 : 4;
   batch = [randn([n, 3, 224, 224]).to({ device: where, memoryFormat: "channelsLast" }), randint(1000, [n]).to(where)];
-  for (const p of lit.parameters()) if (p.ndim === 4) p.setData(p.detach().contiguous({ memoryFormat: "channelsLast" }));
+  for (const p of lit.parameters())
+    if (p.ndim === 4) p.setData(p.detach().contiguous({ memoryFormat: "channelsLast" }));
 }
 if (process.env["NBIT_BENCH_TF32"] === "1") {
   setSwitch("tf32Matmul", true);
@@ -63,7 +93,8 @@ if (process.env["NBIT_BENCH_TF32"] === "1") {
 if (model === "resnet50") setSwitch("cudnnBenchmark", true);
 if (process.env["NBIT_BENCH_MIXED"] === "0") native.setMixedLinear(false); // gradients of weights in 16 bits, cast back
 // Multiply-adds up to which a layer's gradients run side by side in a graph: 0 none.
-if (process.env["NBIT_BENCH_BRANCHES"] !== undefined) native.setLinearBranches(Number(process.env["NBIT_BENCH_BRANCHES"]));
+if (process.env["NBIT_BENCH_BRANCHES"] !== undefined)
+  native.setLinearBranches(Number(process.env["NBIT_BENCH_BRANCHES"]));
 
 const losses: number[] = [];
 const times: number[] = [];
@@ -85,21 +116,52 @@ class Meter extends Callback {
     if (this.#n === total) keep();
   }
 }
-const data = { length: total, *[Symbol.iterator]() { for (let i = 0; i < total; i++) yield batch; } };
+const data = {
+  length: total,
+  *[Symbol.iterator]() {
+    for (let i = 0; i < total; i++) yield batch;
+  },
+};
 const cacheWeightCasts = variant === "kept casts";
 function howOf(): TrainerOptions {
   // A scale at which the first step has finite gradients, as on the baseline's side.
-  if (precision === "16") return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, cacheWeightCasts }) };
+  if (precision === "16")
+    return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, cacheWeightCasts }) };
   if (precision === "float8") return { plugins: new Float8Precision({ recipe: "tensorwise" }) };
-  if (cacheWeightCasts) return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", cacheWeightCasts }) };
+  if (cacheWeightCasts)
+    return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", cacheWeightCasts }) };
   return { precision: precision as PrecisionInput };
 }
 const trainer = new Trainer({
-  accelerator: gpu ? "gpu" : "cpu", devices: 1, ...howOf(), accumulateGradBatches: accumulate, maxSteps: total / accumulate, maxEpochs: -1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
-  callbacks: [new Meter()], ...(mode === "graph" ? { cudaGraph: true } : {}),
+  accelerator: gpu ? "gpu" : "cpu",
+  devices: 1,
+  ...howOf(),
+  accumulateGradBatches: accumulate,
+  maxSteps: total / accumulate,
+  maxEpochs: -1,
+  logger: false,
+  enableCheckpointing: false,
+  enableProgressBar: false,
+  enableModelSummary: false,
+  callbacks: [new Meter()],
+  ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });
 times.sort((a, b) => a - b);
-if (gpu && mode === "graph" && trainer.replayedBatches < 5 * chunk) throw new Error(`expected every timed batch to be replayed. Received: ${trainer.replayedBatches} of ${5 * chunk}.`);
+if (gpu && mode === "graph" && trainer.replayedBatches < 5 * chunk)
+  throw new Error(`expected every timed batch to be replayed. Received: ${trainer.replayedBatches} of ${5 * chunk}.`);
 const memory = gpu ? cuda.memoryStats() : null;
-console.log(JSON.stringify({ side: "nbit", model, precision: label, mode, ms: times[times.length >> 1], min: times[0], losses, allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null, reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null, device: deviceOf(where).toString() }));
+console.log(
+  JSON.stringify({
+    side: "nbit",
+    model,
+    precision: label,
+    mode,
+    ms: times[times.length >> 1],
+    min: times[0],
+    losses,
+    allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null,
+    reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null,
+    device: deviceOf(where).toString(),
+  }),
+);

@@ -1,11 +1,16 @@
-/** What the GPU benchmark measures: rows of a model in a precision, by the modes of nbit and of the baseline, and what each is aimed at. */
+/**
+ * What the GPU benchmark measures: rows of a model in a precision, by the modes of nbit and of the baseline, and what
+ * each is aimed at.
+ */
 
 export interface Measurement {
   readonly side: "nbit" | "lightning" | "pytorch";
   readonly model: string;
   readonly precision: string;
   readonly mode: string;
-  /** Milliseconds per batch (a step, where a row does not say how many make one): median and least of five stretches. */
+  /**
+   * Milliseconds per batch (a step, where a row does not say how many make one): median and least of five stretches.
+   */
   readonly ms: number;
   readonly min: number;
   readonly losses: readonly (number | null)[];
@@ -33,20 +38,32 @@ export interface Row {
 }
 
 const BASELINE = ["eager", "loop", "compile"] as const;
-const both = (model: string, precision: string): Row => ({ model, precision, nbit: ["eager", "graph"], baseline: precision.endsWith("-true") ? BASELINE.filter((m) => m !== "loop") : BASELINE });
+const both = (model: string, precision: string): Row => ({
+  model,
+  precision,
+  nbit: ["eager", "graph"],
+  baseline: precision.endsWith("-true") ? BASELINE.filter((m) => m !== "loop") : BASELINE,
+});
 const alone = (model: string, precision: string): Row => ({ model, precision, nbit: ["eager", "graph"], baseline: [] });
 
 /** Four batches to a step, by both; with kept casts by nbit alone. Times stay those of a batch. */
-const windows = (model: string): readonly Row[] => [{ ...both(model, "bf16, 4 to a step"), baselinePrecision: "bf16*4" }, alone(model, "bf16, 4 to a step, kept casts")];
+const windows = (model: string): readonly Row[] => [
+  { ...both(model, "bf16, 4 to a step"), baselinePrecision: "bf16*4" },
+  alone(model, "bf16, 4 to a step, kept casts"),
+];
 
 export const ROWS: readonly Row[] = [
-  ...["tiny", "gpt2", "resnet50"].flatMap((model) => ["32", "16", "bf16", "bf16-true"].map((precision) => both(model, precision))),
+  ...["tiny", "gpt2", "resnet50"].flatMap((model) =>
+    ["32", "16", "bf16", "bf16-true"].map((precision) => both(model, precision)),
+  ),
   both("wide", "bf16-true"),
   alone("wide", "float8"),
   alone("gpt2", "bf16, plain operators"),
   alone("gpt2", "bf16, AdamW8bit"),
   ...["16, plain operators", "bf16, plain operators"].map((precision) => alone("resnet50", precision)),
-  ...["tiny", "gpt2", "resnet50"].flatMap((model) => ["16, kept casts", "bf16, kept casts"].map((precision) => alone(model, precision))),
+  ...["tiny", "gpt2", "resnet50"].flatMap((model) =>
+    ["16, kept casts", "bf16, kept casts"].map((precision) => alone(model, precision)),
+  ),
   ...["tiny", "gpt2"].flatMap(windows),
 ];
 
@@ -56,11 +73,17 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   resnet50: "ResNet-50, B256, 224 × 224, channels-last, fused SGD",
   wide: "4 residual blocks of 4096 → 16384 → 4096, 16384 rows, fused AdamW",
 };
-export const UNITS: Readonly<Record<string, readonly [number, string]>> = { tiny: [128, "tokens"], gpt2: [8192, "tokens"], resnet50: [256, "images"], wide: [16384, "tokens"] };
+export const UNITS: Readonly<Record<string, readonly [number, string]>> = {
+  tiny: [128, "tokens"],
+  gpt2: [8192, "tokens"],
+  resnet50: [256, "images"],
+  wide: [16384, "tokens"],
+};
 
 /**
- * Floating-point operations of a step. GPT: 6 × parameters × tokens for the matrices, 12 × layers × width × context² × batch for attention, halved for causality. ResNet-50: 4.09 G multiply-adds forward
- * per image, three times that with backward. Wide: 6 × weights × rows.
+ * Floating-point operations of a step. GPT: 6 × parameters × tokens for the matrices, 12 × layers × width × context² ×
+ * batch for attention, halved for causality. ResNet-50: 4.09 G multiply-adds forward per image, three times that with
+ * backward. Wide: 6 × weights × rows.
  */
 export const FLOPS: Readonly<Record<string, number>> = {
   gpt2: 6 * 124.5e6 * 8192 + 6 * 12 * 768 * 1024 * 1024 * 8,
@@ -90,6 +113,11 @@ export const TARGETS: readonly Target[] = [
   ...["32", "16", "bf16", "bf16-true"].map((precision) => ({ name: "≤ 0.35 ms", model: "tiny", precision, ms: 0.35 })),
   { name: "≤ 20 ms and ≤ 5.8 GiB", model: "gpt2", precision: "bf16", ms: 20, gib: 5.8 },
   { name: "≤ 21 ms", model: "gpt2", precision: "16", ms: 21 },
-  ...["32", "16", "bf16", "bf16-true"].map((precision) => ({ name: "≤ Lightning eager", model: "resnet50", precision, lightning: true })),
+  ...["32", "16", "bf16", "bf16-true"].map((precision) => ({
+    name: "≤ Lightning eager",
+    model: "resnet50",
+    precision,
+    lightning: true,
+  })),
   { name: "≥ 1.25 × bf16", model: "wide", precision: "float8", faster: ["bf16-true", 1.25] as const },
 ];

@@ -1,4 +1,7 @@
-/** A model whose linear layers are wide enough for float8 to pay: four residual blocks of 4096 → 16384 → 4096 over 16384 rows. */
+/**
+ * A model whose linear layers are wide enough for float8 to pay: four residual blocks of 4096 → 16384 → 4096 over 16384
+ * rows.
+ */
 import { gelu, nn, type Tensor } from "@nbit/torch";
 
 export const WIDE = { layers: 4, width: 4096, tokens: 16384 } as const;

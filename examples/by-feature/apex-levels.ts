@@ -20,7 +20,9 @@ function accuracy(optLevel: OptLevel): string {
     scope(() => {
       const batch = order.narrow(0, i * 64, 64);
       optimizer.zeroGrad();
-      const loss = amp.run(() => crossEntropyLoss(model.forward(images.indexSelect(0, batch)) as Tensor, labels.indexSelect(0, batch)));
+      const loss = amp.run(() =>
+        crossEntropyLoss(model.forward(images.indexSelect(0, batch)) as Tensor, labels.indexSelect(0, batch)),
+      );
       amp.scaleLoss(loss, optimizer, (scaled) => scaled.backward());
       optim.clipGradNorm(amp.masterParams(optimizer), 5);
       optimizer.step();
@@ -32,5 +34,6 @@ function accuracy(optLevel: OptLevel): string {
   return `${(100 * right).toFixed(1).padStart(5)} % right, optimizer in ${masters}`;
 }
 
-for (const level of ["O0", "O1", "O2", "O3"] as const) console.log(`${level} ${accuracy(level)} (${OPT_LEVELS[level].brief})`);
+for (const level of ["O0", "O1", "O2", "O3"] as const)
+  console.log(`${level} ${accuracy(level)} (${OPT_LEVELS[level].brief})`);
 console.log("O3's Adam: its eps of 1e-8 is 0 in float16, and a weight without a gradient becomes 0 / 0.");

@@ -27,4 +27,10 @@ export function waves(batchSize: number): DataLoader<[Tensor, Tensor]> {
 }
 
 /** Quiet: the examples print what they are about. */
-export const QUIET = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const;
+export const QUIET = {
+  accelerator: "cpu",
+  logger: false,
+  enableCheckpointing: false,
+  enableProgressBar: false,
+  enableModelSummary: false,
+} as const;

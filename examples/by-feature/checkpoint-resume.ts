@@ -19,7 +19,10 @@ try {
 
   seedEverything(99); // whatever came in between
   const resumed = new Regressor();
-  await new Trainer({ ...QUIET, maxEpochs: 4 }).fit(resumed, { trainDataloaders: waves(64), ckptPath: join(dir, "half.ckpt") });
+  await new Trainer({ ...QUIET, maxEpochs: 4 }).fit(resumed, {
+    trainDataloaders: waves(64),
+    ckptPath: join(dir, "half.ckpt"),
+  });
 
   const expected = straight.stateDict();
   const equal = [...resumed.stateDict()].every(([name, value]) => expected.get(name)?.equal(value) === true);

@@ -1,4 +1,7 @@
-/** Keep single batches from throwing the weights off: gradients are scaled down to a norm of at most 0.1, after unscaling. */
+/**
+ * Keep single batches from throwing the weights off: gradients are scaled down to a norm of at most 0.1, after
+ * unscaling.
+ */
 import { Callback, Trainer } from "@nbit/lightning";
 import type { TrainerView } from "@nbit/lightning";
 import { seedEverything } from "@nbit/torch";
@@ -16,5 +19,7 @@ for (const precision of [32, 16] as const) {
   const largest = new LargestNorm();
   const trainer = new Trainer({ ...QUIET, precision, maxEpochs: 2, gradientClipVal: 0.1, callbacks: largest });
   await trainer.fit(new Regressor(), { trainDataloaders: waves(64) });
-  console.log(`precision ${precision}: the largest norm before clipping was ${largest.norm.toFixed(3)}, with loss scale ${trainer.lossScale ?? "none"}`);
+  console.log(
+    `precision ${precision}: the largest norm before clipping was ${largest.norm.toFixed(3)}, with loss scale ${trainer.lossScale ?? "none"}`,
+  );
 }

@@ -1,4 +1,7 @@
-/** An operator with a backward of your own: rounding whose gradient passes straight through, as quantization-aware training uses. */
+/**
+ * An operator with a backward of your own: rounding whose gradient passes straight through, as quantization-aware
+ * training uses.
+ */
 import { AutogradFunction, tensor } from "@nbit/torch";
 import type { FunctionContext, Tensor } from "@nbit/torch";
 

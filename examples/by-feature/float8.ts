@@ -1,4 +1,7 @@
-/** Products of linear layers in float8, beside bfloat16: which layers are converted and why, and that the loss goes where it went. */
+/**
+ * Products of linear layers in float8, beside bfloat16: which layers are converted and why, and that the loss goes
+ * where it went.
+ */
 import { Float8Precision, LightningModule, Trainer, type Precision } from "@nbit/lightning";
 import { nn, optim, randn, seedEverything, type Tensor } from "@nbit/torch";
 import { QUIET } from "./base.js";
@@ -12,7 +15,11 @@ class Reverser extends LightningModule {
 
   override trainingStep(x: Tensor): Tensor {
     const y = this.head.forward(this.hidden.forward(this.embed.forward(x)));
-    const loss = y.sub(x.flip([1])).square().mean().add(this.score.forward(y).square().mean().mul(0.1));
+    const loss = y
+      .sub(x.flip([1]))
+      .square()
+      .mean()
+      .add(this.score.forward(y).square().mean().mul(0.1));
     this.lastLoss = loss.item();
     return loss;
   }
@@ -25,7 +32,9 @@ async function train(options: { precision?: "bf16-true"; plugins?: Precision }):
   seedEverything(1);
   const model = new Reverser();
   const x = randn([64, 64]);
-  await new Trainer({ ...QUIET, ...options, maxEpochs: 1 }).fit(model, { trainDataloaders: Array.from({ length: 40 }, () => x) });
+  await new Trainer({ ...QUIET, ...options, maxEpochs: 1 }).fit(model, {
+    trainDataloaders: Array.from({ length: 40 }, () => x),
+  });
   return model.lastLoss;
 }
 

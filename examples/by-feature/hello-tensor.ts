@@ -1,7 +1,10 @@
 /** Tensors, operators and gradients. */
 import { linspace, memory, scope, tensor } from "@nbit/torch";
 
-const a = tensor([[1, 2], [3, 4]]);
+const a = tensor([
+  [1, 2],
+  [3, 4],
+]);
 console.log(String(a.matmul(a.t())));
 
 // Gradients: d(x²)/dx = 2x.

@@ -16,7 +16,9 @@ class Block extends nn.Module {
   forward(x: Tensor): Tensor {
     const [batch = 0, time = 0] = x.shape;
     const heads = this.qkv.forward(this.norm1.forward(x)).view([batch, time, 3, 4, 16]).permute([2, 0, 3, 1, 4]);
-    const mixed = scaledDotProductAttention(heads.select(0, 0), heads.select(0, 1), heads.select(0, 2)).transpose(1, 2).reshape([batch, time, 64]);
+    const mixed = scaledDotProductAttention(heads.select(0, 0), heads.select(0, 1), heads.select(0, 2))
+      .transpose(1, 2)
+      .reshape([batch, time, 64]);
     const y = x.add(this.drop.forward(this.out.forward(mixed)));
     return y.add(this.mlp.forward(this.norm2.forward(y)));
   }
@@ -46,5 +48,7 @@ class Classifier extends LightningModule {
 seedEverything(1);
 const batches = Array.from({ length: 4 }, (): [Tensor, Tensor] => [randn([16, 32, 16]), randint(10, [16])]);
 const report = new PrecisionReport({ step: 2, path: "precision.json" });
-await new Trainer({ ...QUIET, precision: 16, maxEpochs: 1, callbacks: report }).fit(new Classifier(), { trainDataloaders: batches });
+await new Trainer({ ...QUIET, precision: 16, maxEpochs: 1, callbacks: report }).fit(new Classifier(), {
+  trainDataloaders: batches,
+});
 console.log(`Picture: ${writePrecisionReport("precision.html", "precision.json")}`);

@@ -1,4 +1,7 @@
-/** Fine-tune a trained network whose weights are frozen in 4 bits: only low-rank adapters learn, and only they are saved. */
+/**
+ * Fine-tune a trained network whose weights are frozen in 4 bits: only low-rank adapters learn, and only they are
+ * saved.
+ */
 import { LightningModule, Trainer, type Checkpoint } from "@nbit/lightning";
 import { addLora, loraParameters, loraStateDict, mergeLora, quantizeWeights, weightMemory } from "@nbit/lowbit";
 import { keep, nn, optim, randn, saveCheckpoint, scope, seedEverything, type Tensor } from "@nbit/torch";
@@ -8,7 +11,13 @@ import { join } from "node:path";
 import { QUIET } from "./base.js";
 
 class Net extends LightningModule {
-  layers = new nn.Sequential(new nn.Linear(64, 256), new nn.GELU(), new nn.Linear(256, 256), new nn.GELU(), new nn.Linear(256, 64));
+  layers = new nn.Sequential(
+    new nn.Linear(64, 256),
+    new nn.GELU(),
+    new nn.Linear(256, 256),
+    new nn.GELU(),
+    new nn.Linear(256, 64),
+  );
   task: (x: Tensor) => Tensor = (x) => x.flip([1]);
   learning: readonly nn.Parameter[] = this.parameters();
 
@@ -31,7 +40,8 @@ seedEverything(1);
 const net = new Net();
 const x = keep(randn([128, 64]));
 const batches = Array.from({ length: 80 }, () => x);
-const show = (what: string): void => console.log(`${what.padEnd(28)} error ${scope(() => net.error(x).item()).toFixed(3)}`);
+const show = (what: string): void =>
+  console.log(`${what.padEnd(28)} error ${scope(() => net.error(x).item()).toFixed(3)}`);
 
 await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(net, { trainDataloaders: batches });
 show("trained on the first task");
@@ -52,7 +62,9 @@ console.log(String(weightMemory(net)));
 const folder = mkdtempSync(join(tmpdir(), "nbit-qlora-"));
 trainer.saveCheckpoint(join(folder, "adapters.ckpt"), { weightsOnly: true });
 saveCheckpoint(join(folder, "all.ckpt"), Object.fromEntries(net.stateDict()));
-console.log(`a checkpoint of adapters is ${statSync(join(folder, "adapters.ckpt")).size < statSync(join(folder, "all.ckpt")).size ? "smaller" : "larger"} than one of everything`);
+console.log(
+  `a checkpoint of adapters is ${statSync(join(folder, "adapters.ckpt")).size < statSync(join(folder, "all.ckpt")).size ? "smaller" : "larger"} than one of everything`,
+);
 rmSync(folder, { recursive: true });
 
 mergeLora(net);

@@ -1,4 +1,7 @@
-/** bfloat16 weights near 1 cannot take steps of 0.001: the nearest bfloat16 is 1 again. Kahan summation and stochastic rounding keep what is lost. */
+/**
+ * bfloat16 weights near 1 cannot take steps of 0.001: the nearest bfloat16 is 1 again. Kahan summation and stochastic
+ * rounding keep what is lost.
+ */
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { full, manualSeed, nn, ones, optim } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -20,9 +23,16 @@ class Descent extends LightningModule {
   }
 }
 
-for (const [precision, rounding] of [[32, "nearest"], ["bf16-true", "nearest"], ["bf16-true", "kahan"], ["bf16-true", "stochastic"]] as const) {
+for (const [precision, rounding] of [
+  [32, "nearest"],
+  ["bf16-true", "nearest"],
+  ["bf16-true", "kahan"],
+  ["bf16-true", "stochastic"],
+] as const) {
   manualSeed(0);
   const model = new Descent(rounding);
-  await new Trainer({ ...QUIET, precision, maxSteps: 80 }).fit(model, { trainDataloaders: Array.from({ length: 80 }, () => full([1000], 0.9)) });
+  await new Trainer({ ...QUIET, precision, maxSteps: 80 }).fit(model, {
+    trainDataloaders: Array.from({ length: 80 }, () => full([1000], 0.9)),
+  });
   console.log(`${`${precision}, ${rounding}`.padEnd(21)} mean weight ${model.weight.float().mean().item().toFixed(3)}`);
 }

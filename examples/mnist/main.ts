@@ -13,10 +13,20 @@ import { loadMnist } from "./data.js";
 import { train } from "./train.js";
 import type { Precision } from "./train.js";
 
-const JOBS: readonly [name: string, precision: Precision][] = [["FP32", 32], ["BF16", "bf16"], ["FP16", 16]];
+const JOBS: readonly [name: string, precision: Precision][] = [
+  ["FP32", 32],
+  ["BF16", "bf16"],
+  ["FP16", 16],
+];
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { epochs: { type: "string", default: "2" }, dir: { type: "string", default: "runs" }, batches: { type: "string" } } });
+  const { values } = parseArgs({
+    options: {
+      epochs: { type: "string", default: "2" },
+      dir: { type: "string", default: "runs" },
+      batches: { type: "string" },
+    },
+  });
   const started = performance.now();
   const machine = `libtorch ${versions().libtorch}, ${cpuCapability()}, ${getNumThreads()} threads`;
   console.log(`Training on MNIST in three precisions (${machine})\n`);
@@ -38,7 +48,9 @@ async function main(): Promise<void> {
   }
 
   const runs = logs.map((log) => readRunLog(log));
-  const notes = ["Peak training memory is the most that tensors held above the data set: parameters, gradients, optimizer state, activations and batches."];
+  const notes = [
+    "Peak training memory is the most that tensors held above the data set: parameters, gradients, optimizer state, activations and batches.",
+  ];
   if (!isMkldnnBf16Supported()) {
     notes.push(
       `This CPU (${cpuCapability()}) has no 16-bit arithmetic: libtorch converts to float32 and back in every operator, so here 16 bits save memory, not time. ` +

@@ -6,7 +6,13 @@ type Batch = [images: Tensor, labels: Tensor];
 
 /** Three strided convolutions with batch normalisation, then one linear layer: 8,754 parameters. */
 export class Classifier extends LightningModule {
-  layers = new nn.Sequential(...block(1, 8, 5), ...block(8, 16, 3), ...block(16, 24, 3), new nn.Flatten(), new nn.Linear(24 * 4 * 4, 10));
+  layers = new nn.Sequential(
+    ...block(1, 8, 5),
+    ...block(8, 16, 3),
+    ...block(16, 24, 3),
+    new nn.Flatten(),
+    new nn.Linear(24 * 4 * 4, 10),
+  );
 
   override forward(images: Tensor): Tensor {
     return this.layers.forward(images);
@@ -41,5 +47,9 @@ export class Classifier extends LightningModule {
 
 /** Halves height and width. The convolution needs no bias: batch normalisation subtracts it again. */
 function block(inputs: number, outputs: number, size: number) {
-  return [new nn.Conv2d(inputs, outputs, size, { stride: 2, padding: (size - 1) / 2, bias: false }), new nn.BatchNorm2d(outputs), new nn.ReLU()];
+  return [
+    new nn.Conv2d(inputs, outputs, size, { stride: 2, padding: (size - 1) / 2, bias: false }),
+    new nn.BatchNorm2d(outputs),
+    new nn.ReLU(),
+  ];
 }

@@ -16,7 +16,10 @@ export interface TrainOptions {
   readonly summaryDepth?: number;
 }
 
-/** Train and test one classifier. Every precision starts from the same weights and sees the same batches. Returns its run log. */
+/**
+ * Train and test one classifier. Every precision starts from the same weights and sees the same batches. Returns its
+ * run log.
+ */
 export async function train(precision: Precision, data: Mnist, options: TrainOptions): Promise<string> {
   seedEverything(42);
   const model = new Classifier();
@@ -30,7 +33,8 @@ export async function train(precision: Precision, data: Mnist, options: TrainOpt
     callbacks: [new ProgressBar({ unit: "images" }), new ModelSummary({ maxDepth: options.summaryDepth ?? 2 }), log],
     ...(options.limitTrainBatches === undefined ? {} : { limitTrainBatches: options.limitTrainBatches }),
   });
-  // The loss scale is doubled after 2,000 good steps in a row; this run is shorter. Doubling it every 100 shows where its limit is.
+  // The loss scale is doubled after 2,000 good steps in a row; this run is shorter. Doubling it every 100 shows where
+  // its limit is.
   const scaler = trainer.precision.stateDict();
   if (scaler !== null) trainer.precision.loadStateDict({ ...scaler, growthInterval: 100 });
 

@@ -9,7 +9,10 @@ class Block extends nn.Module {
   readonly norm2: nn.LayerNorm;
   readonly up: nn.Linear;
   readonly down: nn.Linear;
-  constructor(readonly width: number, readonly heads: number) {
+  constructor(
+    readonly width: number,
+    readonly heads: number,
+  ) {
     super();
     this.norm1 = new nn.LayerNorm(width);
     this.qkv = new nn.Linear(width, 3 * width);
@@ -20,9 +23,15 @@ class Block extends nn.Module {
   }
   override forward(x: Tensor): Tensor {
     const [b = 0, t = 0] = x.shape;
-    const parts = this.qkv.forward(this.norm1.forward(x)).chunk(3, -1).map((p) => p.view([b, t, this.heads, this.width / this.heads]).transpose(1, 2));
+    const parts = this.qkv
+      .forward(this.norm1.forward(x))
+      .chunk(3, -1)
+      .map((p) => p.view([b, t, this.heads, this.width / this.heads]).transpose(1, 2));
     const [q, k, v] = parts as [Tensor, Tensor, Tensor];
-    const mixed = nn.functional.scaledDotProductAttention(q, k, v, { isCausal: true }).transpose(1, 2).reshape([b, t, this.width]);
+    const mixed = nn.functional
+      .scaledDotProductAttention(q, k, v, { isCausal: true })
+      .transpose(1, 2)
+      .reshape([b, t, this.width]);
     const y = x.add(this.out.forward(mixed));
     return y.add(this.down.forward(nn.functional.gelu(this.up.forward(this.norm2.forward(y)))));
   }
@@ -70,7 +79,9 @@ export class CharGpt extends LightningModule {
       for (let i = 0; i < length; i++) {
         codes.push(
           scope(() => {
-            const logits = this.forward(tensor(codes.slice(-this.context)).long().unsqueeze(0)).select(1, -1).div(0.8);
+            const logits = this.forward(tensor(codes.slice(-this.context)).long().unsqueeze(0))
+              .select(1, -1)
+              .div(0.8);
             return multinomial(logits.softmax(-1), 1).item();
           }),
         );

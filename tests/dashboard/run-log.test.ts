@@ -58,15 +58,31 @@ test("a float32 run: every step, both epochs, validation, test, end", async () =
   assert.equal(run.precision, "32-true");
   assert.equal(run.model, "Line");
   assert.equal(run.parameters, 5);
-  assert.deepEqual(run.steps.map((s) => s.step), Array.from({ length: 20 }, (_, i) => i + 1));
-  assert.deepEqual(run.steps.map((s) => Object.keys(s.metrics)), Array.from({ length: 20 }, () => ["loss"]), "the step's own metric, under its plain name");
+  assert.deepEqual(
+    run.steps.map((s) => s.step),
+    Array.from({ length: 20 }, (_, i) => i + 1),
+  );
+  assert.deepEqual(
+    run.steps.map((s) => Object.keys(s.metrics)),
+    Array.from({ length: 20 }, () => ["loss"]),
+    "the step's own metric, under its plain name",
+  );
   assert.ok((run.steps.at(-1)?.metrics["loss"] ?? 9) < (run.steps[0]?.metrics["loss"] ?? 0));
-  assert.deepEqual(run.epochs.map((e) => [e.epoch, e.step, e.batches, e.samples]), [[0, 10, 10, 80], [1, 20, 10, 80]]);
-  assert.deepEqual(run.evaluations.map((e) => [e.stage, e.step, Object.keys(e.metrics)]), [
-    ["validate", 10, ["val_loss"]],
-    ["validate", 20, ["val_loss"]],
-    ["test", 20, ["test_acc"]],
-  ]);
+  assert.deepEqual(
+    run.epochs.map((e) => [e.epoch, e.step, e.batches, e.samples]),
+    [
+      [0, 10, 10, 80],
+      [1, 20, 10, 80],
+    ],
+  );
+  assert.deepEqual(
+    run.evaluations.map((e) => [e.stage, e.step, Object.keys(e.metrics)]),
+    [
+      ["validate", 10, ["val_loss"]],
+      ["validate", 20, ["val_loss"]],
+      ["test", 20, ["test_acc"]],
+    ],
+  );
   assert.equal(run.end?.status, "success");
   assert.deepEqual([run.scales, run.skips], [[], []]);
   const figures = figuresOf(run, run);
@@ -82,11 +98,20 @@ test("a float16 run whose scale starts too high: skips, their parameters, and th
   assert.equal(run.end?.skippedSteps, skipped);
   run.skips.forEach((skip, i) => {
     // From the first step on; a later batch with larger gradients may overflow once more.
-    assert.ok(i === 0 ? skip.step === 1 : skip.step > (run.skips[i - 1]?.step ?? Infinity), `skip ${i} at step ${skip.step}`);
+    assert.ok(
+      i === 0 ? skip.step === 1 : skip.step > (run.skips[i - 1]?.step ?? Infinity),
+      `skip ${i} at step ${skip.step}`,
+    );
     assert.equal(skip.lossScale, 2 ** (24 - i));
-    assert.ok(skip.nonFinite.length > 0 && skip.nonFinite.every((name) => ["layer.weight", "layer.bias"].includes(name)), skip.nonFinite.join());
+    assert.ok(
+      skip.nonFinite.length > 0 && skip.nonFinite.every((name) => ["layer.weight", "layer.bias"].includes(name)),
+      skip.nonFinite.join(),
+    );
   });
-  assert.deepEqual(run.scales.map((s) => s.value), Array.from({ length: skipped }, (_, i) => 2 ** (23 - i)));
+  assert.deepEqual(
+    run.scales.map((s) => s.value),
+    Array.from({ length: skipped }, (_, i) => 2 ** (23 - i)),
+  );
   const page = renderReport({ title: "half", runs: [run] });
   assert.equal(page.match(/class="mark"/g)?.length, skipped);
 });
@@ -106,8 +131,14 @@ test("the log of a failed run has its status and all earlier records", async () 
 
 test("accumulation: one record per optimizer step, samples of all batches", async () => {
   const run = await runOf({ precision: 32, accumulateGradBatches: 4 }, "accumulated");
-  assert.deepEqual(run.steps.map((s) => s.step), [1, 2, 3, 4, 5, 6]);
-  assert.deepEqual(run.epochs.map((e) => e.samples), [80, 80]);
+  assert.deepEqual(
+    run.steps.map((s) => s.step),
+    [1, 2, 3, 4, 5, 6],
+  );
+  assert.deepEqual(
+    run.epochs.map((e) => e.samples),
+    [80, 80],
+  );
 });
 
 test("the log lies beside the CSV by default", async () => {
@@ -116,7 +147,10 @@ test("the log lies beside the CSV by default", async () => {
   const trainer = new Trainer({ ...QUIET, maxEpochs: 1, logger, logEveryNSteps: 5, callbacks: log });
   await trainer.fit(new Line(), { trainDataloaders: loader(), valDataloaders: loader() });
   assert.equal(log.path, join(root, "beside", "version_0", "run.jsonl"));
-  assert.deepEqual(readRunLog(log.path).steps.map((s) => s.step), [1, 5, 10]);
+  assert.deepEqual(
+    readRunLog(log.path).steps.map((s) => s.step),
+    [1, 5, 10],
+  );
   const [header = "", ...rows] = readFileSync(join(logger.logDir, "metrics.csv"), "utf8").trim().split("\n");
   assert.deepEqual(header.split(","), ["epoch", "loss_epoch", "loss_step", "step", "val_loss"]);
   assert.equal(rows.length, 4, "two steps, one validation, one epoch");

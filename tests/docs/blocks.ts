@@ -22,12 +22,21 @@ export function blocksOf(path: string): Block[] {
   const text = readFileSync(path, "utf8");
   const blocks: Block[] = [];
   for (const match of text.matchAll(/^```ts( gpu)?\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
-    blocks.push({ document: relative(root, path), line: text.slice(0, match.index).split("\n").length, code: match[2] ?? "", output: match[3] ?? null, gpu: match[1] !== undefined });
+    blocks.push({
+      document: relative(root, path),
+      line: text.slice(0, match.index).split("\n").length,
+      code: match[2] ?? "",
+      output: match[3] ?? null,
+      gpu: match[1] !== undefined,
+    });
   }
   return blocks;
 }
 
-/** Type-checks all blocks with the project's strictness and compiles them, in a folder inside the workspace, so that they find the packages by their public names. Returns the programs, and what the compiler had to say. */
+/**
+ * Type-checks all blocks with the project's strictness and compiles them, in a folder inside the workspace, so that
+ * they find the packages by their public names. Returns the programs, and what the compiler had to say.
+ */
 export function compile(blocks: readonly Block[], name = "docs-blocks"): { programs: string[]; errors: string[] } {
   const folder = fileURLToPath(new URL(`../${name}`, import.meta.url));
   rmSync(folder, { recursive: true, force: true });
@@ -50,7 +59,10 @@ export function compile(blocks: readonly Block[], name = "docs-blocks"): { progr
   });
   const result = program.emit();
   const errors = [...ts.getPreEmitDiagnostics(program), ...result.diagnostics].map((diagnostic) => {
-    const at = diagnostic.file === undefined || diagnostic.start === undefined ? "" : `${basename(diagnostic.file.fileName)}:${diagnostic.file.getLineAndCharacterOfPosition(diagnostic.start).line + 1}: `;
+    const at =
+      diagnostic.file === undefined || diagnostic.start === undefined
+        ? ""
+        : `${basename(diagnostic.file.fileName)}:${diagnostic.file.getLineAndCharacterOfPosition(diagnostic.start).line + 1}: `;
     return at + ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n");
   });
   return { programs: sources.map((path) => path.replace(/\.mts$/, ".mjs")), errors };

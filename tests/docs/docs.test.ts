@@ -9,7 +9,18 @@ import { blocksOf, compile } from "./blocks.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const packages = readdirSync(join(root, "packages"));
-const guides = ["README.md", "docs/getting-started.md", "docs/compatibility.md", "docs/memory-model.md", "docs/precision-guide.md", "docs/low-bit.md", "docs/low-bit-optimizers.md", "docs/low-bit-gpu.md", "docs/gpu.md", ...packages.map((name) => `packages/${name}/README.md`)];
+const guides = [
+  "README.md",
+  "docs/getting-started.md",
+  "docs/compatibility.md",
+  "docs/memory-model.md",
+  "docs/precision-guide.md",
+  "docs/low-bit.md",
+  "docs/low-bit-optimizers.md",
+  "docs/low-bit-gpu.md",
+  "docs/gpu.md",
+  ...packages.map((name) => `packages/${name}/README.md`),
+];
 const run = promisify(execFile);
 
 const blocks = guides.flatMap((path) => blocksOf(join(root, path)));
@@ -21,8 +32,14 @@ test("the guides have code, and all of it compiles", () => {
 });
 
 blocks.forEach((block, i) => {
-  test(`${block.document}:${block.line} prints what it says`, { skip: errors.length > 0 || (block.gpu && "needs a GPU: tests/gpu runs it") }, async () => {
-    const { stdout } = await run(process.execPath, [programs[i] ?? ""], { env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
-    if (block.output !== null) assert.equal(stdout, block.output);
-  });
+  test(
+    `${block.document}:${block.line} prints what it says`,
+    { skip: errors.length > 0 || (block.gpu && "needs a GPU: tests/gpu runs it") },
+    async () => {
+      const { stdout } = await run(process.execPath, [programs[i] ?? ""], {
+        env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+      });
+      if (block.output !== null) assert.equal(stdout, block.output);
+    },
+  );
 });

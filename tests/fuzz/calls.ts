@@ -23,7 +23,14 @@ export function callOf(target: Target): fc.Arbitrary<Call> {
       fc.record({
         positional: fc.tuple(...positional.slice(0, n).map(valueFor)),
         named: fc
-          .tuple(...keyword.map((a) => fc.option(valueFor(a).map((v) => [camel(a.name), v] as const), { freq: a.default === undefined ? 20 : 2, nil: null })))
+          .tuple(
+            ...keyword.map((a) =>
+              fc.option(
+                valueFor(a).map((v) => [camel(a.name), v] as const),
+                { freq: a.default === undefined ? 20 : 2, nil: null },
+              ),
+            ),
+          )
           .map((list) => list.filter((e) => e !== null)),
       }),
     );
@@ -43,10 +50,16 @@ export function verdict(attempt: () => unknown, leavesTensors = false): string |
     try {
       attempt();
     } catch (error) {
-      if (error instanceof TypeError && /private member|Receiver must be an instance|proxy that has been revoked/.test(error.message)) return null; // the language's own guard of a class or of a proxy
+      if (
+        error instanceof TypeError &&
+        /private member|Receiver must be an instance|proxy that has been revoked/.test(error.message)
+      )
+        return null; // the language's own guard of a class or of a proxy
       if (!(error instanceof Error)) wrong = `threw ${typeof error}`;
-      else if (!("code" in error) || typeof error.code !== "string") wrong = `threw ${error.name} without a code: ${error.message.slice(0, 200)}\n${(error.stack ?? "").split("\n").slice(1, 5).join("\n")}`;
-      else if (error.message.includes("Exception raised from")) wrong = `the message carries a C++ backtrace: ${error.message.slice(0, 200)}`;
+      else if (!("code" in error) || typeof error.code !== "string")
+        wrong = `threw ${error.name} without a code: ${error.message.slice(0, 200)}\n${(error.stack ?? "").split("\n").slice(1, 5).join("\n")}`;
+      else if (error.message.includes("Exception raised from"))
+        wrong = `the message carries a C++ backtrace: ${error.message.slice(0, 200)}`;
     }
     // What is thrown away inside must not live on either.
     return null;

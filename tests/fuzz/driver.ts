@@ -1,4 +1,7 @@
-/** Runs workers until the calls or the time are used up, and starts another without the operator that ended one: a crash is a finding, not the end. */
+/**
+ * Runs workers until the calls or the time are used up, and starts another without the operator that ended one: a crash
+ * is a finding, not the end.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,7 +61,11 @@ interface Ended {
 
 async function once(args: readonly string[], journal: string, patience: number): Promise<Ended> {
   const { how, output, errors, journal: written } = await watched([worker, ...args], journal, patience, LIMIT_KB);
-  return { output, how: how === null ? null : how.kind === "hang" ? how.what : `${how.what}: ${errors.slice(-3).join(" | ")}`, journal: written };
+  return {
+    output,
+    how: how === null ? null : how.kind === "hang" ? how.what : `${how.what}: ${errors.slice(-3).join(" | ")}`,
+    journal: written,
+  };
 }
 
 /** A call that still ends a process, with as little in it as can be found. */
@@ -95,8 +102,19 @@ export async function replay(text: string, patience = 20): Promise<string> {
   }
 }
 
-export async function fuzz(options: FuzzOptions, progress: (report: FuzzReport) => void = () => undefined): Promise<FuzzReport> {
-  const { seed, calls = Infinity, seconds = Infinity, which, patienceSeconds: patience = 20, callsPerProcess = 5000, jobs = 1 } = options;
+export async function fuzz(
+  options: FuzzOptions,
+  progress: (report: FuzzReport) => void = () => undefined,
+): Promise<FuzzReport> {
+  const {
+    seed,
+    calls = Infinity,
+    seconds = Infinity,
+    which,
+    patienceSeconds: patience = 20,
+    callsPerProcess = 5000,
+    jobs = 1,
+  } = options;
   const report: FuzzReport = { calls: 0, passed: 0, operators: 0, processes: 0, wrong: [], deadly: [] };
   const leftOut = [...options.leftOut];
   const folder = mkdtempSync(join(tmpdir(), "nbit-fuzz-"));
@@ -110,9 +128,26 @@ export async function fuzz(options: FuzzOptions, progress: (report: FuzzReport) 
       planned += share;
       const run = report.processes++;
       const journal = join(folder, `journal-${run}`);
-      const ended = await once([String(seed + run * 104729), Math.min(left, 86_400).toFixed(1), journal, which, String(share), leftOut.join(","), (options.only ?? []).join(",")], journal, patience);
+      const ended = await once(
+        [
+          String(seed + run * 104729),
+          Math.min(left, 86_400).toFixed(1),
+          journal,
+          which,
+          String(share),
+          leftOut.join(","),
+          (options.only ?? []).join(","),
+        ],
+        journal,
+        patience,
+      );
       if (ended.how === null) {
-        const part = JSON.parse(ended.output.trimEnd().split("\n").at(-1) ?? "") as { operators: number; calls: number; passed: number; found: string[] };
+        const part = JSON.parse(ended.output.trimEnd().split("\n").at(-1) ?? "") as {
+          operators: number;
+          calls: number;
+          passed: number;
+          found: string[];
+        };
         report.calls += part.calls;
         report.passed += part.passed;
         report.operators = Math.max(report.operators, part.operators);

@@ -1,5 +1,6 @@
 /**
- * Damaged files of every kind that is read: always what was asked for, or an error with a code; never a dead process, nor one that does not come back.
+ * Damaged files of every kind that is read: always what was asked for, or an error with a code; never a dead process,
+ * nor one that does not come back.
  *
  *     npm run fuzz:files -- --files 40000 --seed 7
  */
@@ -19,9 +20,13 @@ test("mutated files are read, or refused with a code", async () => {
   assert.deepEqual(Object.keys(report.outcomes).sort(), SUBJECTS.map((s) => s.name).sort(), "every kind had its turn");
   // A fuzz whose files all fail at the door tests the door only.
   const counts = Object.values(report.outcomes).flatMap((codes) => Object.entries(codes));
-  const sum = (of: (code: string) => boolean): number => counts.reduce((n, [code, times]) => n + (of(code) ? times : 0), 0);
+  const sum = (of: (code: string) => boolean): number =>
+    counts.reduce((n, [code, times]) => n + (of(code) ? times : 0), 0);
   assert.ok(sum((code) => code === "ok") > 40, "some are read");
-  assert.ok(sum((code) => code === "CHECKPOINT_STATE" || code === "OPTIMIZER_STATE") > 60, "some are refused far inside");
+  assert.ok(
+    sum((code) => code === "CHECKPOINT_STATE" || code === "OPTIMIZER_STATE") > 60,
+    "some are refused far inside",
+  );
 });
 
 test("a seed and an index always give the same file", async () => {

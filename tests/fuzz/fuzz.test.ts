@@ -1,6 +1,6 @@
 /**
- * Random calls of every operator and of every other export, with arguments that fit, that nearly fit and that do not: always a value or a JavaScript error with a code, never a dead
- * process, and no tensor left behind.
+ * Random calls of every operator and of every other export, with arguments that fit, that nearly fit and that do not:
+ * always a value or a JavaScript error with a code, never a dead process, and no tensor left behind.
  *
  *     NBIT_FUZZ_SECONDS=300 NBIT_FUZZ_SEED=7 node --test tests/dist/fuzz/fuzz.test.js
  */
@@ -26,7 +26,11 @@ test(`operators and the tensor class under ${seconds} seconds of random calls (s
 const exportSeconds = Number(process.env["NBIT_FUZZ_SECONDS"] ?? 10);
 test(`every other export under ${exportSeconds} seconds of hostile values (seed ${seed})`, async () => {
   const report = await fuzz({ seed, seconds: exportSeconds, which: "exports", leftOut: [] });
-  assert.deepEqual(report.deadly.map((d) => `${d.call}\n  ${d.how}`), [], "calls that ended the process");
+  assert.deepEqual(
+    report.deadly.map((d) => `${d.call}\n  ${d.how}`),
+    [],
+    "calls that ended the process",
+  );
   assert.deepEqual(report.wrong, [], "calls with a wrong outcome");
   assert.ok(report.operators > 400, `only ${report.operators} exports were found`);
   assert.ok(report.calls > 1000, `only ${report.calls} calls were made`);

@@ -1,4 +1,7 @@
-/** What is not an operator: creation, indexing, reading, autograd, lists, generators, scopes. Described like operators, so that the same fuzz runs them. */
+/**
+ * What is not an operator: creation, indexing, reading, autograd, lists, generators, scopes. Described like operators,
+ * so that the same fuzz runs them.
+ */
 import * as torch from "@nbit/torch";
 import { receiver, type ArgumentSchema, type Target } from "./surface.js";
 
@@ -29,8 +32,12 @@ export function handmade(): Target[] {
   const integers = arg("i", { list: true });
   const many = arg("t", { list: true });
   return [
-    free("tensor", arg("s", { list: true })), free("tensor", ANY), free("tensorFromBytes", ANY, arg("d"), integers),
-    free("manualSeed", arg("s")), free("setRngState", T), free("setCacheLimit", ANY),
+    free("tensor", arg("s", { list: true })),
+    free("tensor", ANY),
+    free("tensorFromBytes", ANY, arg("d"), integers),
+    free("manualSeed", arg("s")),
+    free("setRngState", T),
+    free("setCacheLimit", ANY),
     entry("setDefaultDtype", [arg("d")], ([dtype]) => {
       try {
         torch.setDefaultDtype(dtype as torch.DType);
@@ -45,14 +52,40 @@ export function handmade(): Target[] {
         torch.setNumThreads(1);
       }
     }),
-    free("device", arg("D")), free("grad", many, many), free("backward", many, many), entry("keep", [ANY], ([value]) => torch.keep(value as torch.Tensor).dispose()),
-    method("at", integers), method("at", arg("S")), method("at", ANY), method("at", T), method("at", arg("i"), arg("i"), arg("b")),
-    method("setAt", integers, arg("s")), method("setAt", many, T), method("setAt", ANY, ANY),
-    method("item"), method("itemBigInt"), method("tolist"), method("toTypedArray"), method("size", arg("i")), method("to", arg("d")), method("to", arg("D")), method("to", ANY),
-    method("copyFromBytes", ANY), method("registerHook", ANY), method("registerPostAccumulateGradHook", ANY), method("retainGrad"), method("requiresGrad_", arg("b")), method("setData", T), method("dispose"),
-    method("dataPtr"), method("toString"), method("isContiguous"),
+    free("device", arg("D")),
+    free("grad", many, many),
+    free("backward", many, many),
+    entry("keep", [ANY], ([value]) => torch.keep(value as torch.Tensor).dispose()),
+    method("at", integers),
+    method("at", arg("S")),
+    method("at", ANY),
+    method("at", T),
+    method("at", arg("i"), arg("i"), arg("b")),
+    method("setAt", integers, arg("s")),
+    method("setAt", many, T),
+    method("setAt", ANY, ANY),
+    method("item"),
+    method("itemBigInt"),
+    method("tolist"),
+    method("toTypedArray"),
+    method("size", arg("i")),
+    method("to", arg("d")),
+    method("to", arg("D")),
+    method("to", ANY),
+    method("copyFromBytes", ANY),
+    method("registerHook", ANY),
+    method("registerPostAccumulateGradHook", ANY),
+    method("retainGrad"),
+    method("requiresGrad_", arg("b")),
+    method("setData", T),
+    method("dispose"),
+    method("dataPtr"),
+    method("toString"),
+    method("isContiguous"),
     entry("Tensor#grad=", [T, ANY], ([self, value]) => Reflect.set(receiver(self), "grad", value)),
-    entry("Tensor#backward", [T, arg("t", { optional: true })], ([self, gradient]) => receiver(self).backward({ gradient: gradient as torch.Tensor })),
+    entry("Tensor#backward", [T, arg("t", { optional: true })], ([self, gradient]) =>
+      receiver(self).backward({ gradient: gradient as torch.Tensor }),
+    ),
     entry("TensorList.of", [many], ([list]) => torch.TensorList.of(list as torch.Tensor[]).toArray()),
     entry("TensorList.gradsOf", [many], ([list]) => {
       const owned = torch.TensorList.gradsOf(torch.TensorList.of(list as torch.Tensor[]));

@@ -12,7 +12,8 @@ export function write(written: Written): string {
   return JSON.stringify(written, (_, value: unknown) => {
     if (typeof value === "bigint") return { $: "bigint", text: value.toString() };
     if (value === undefined) return { $: "special", text: "undefined" };
-    if (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))) return { $: "special", text: Object.is(value, -0) ? "-0" : String(value) };
+    if (typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0)))
+      return { $: "special", text: Object.is(value, -0) ? "-0" : String(value) };
     return value;
   });
 }

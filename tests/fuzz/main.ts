@@ -1,5 +1,6 @@
 /**
- * The long fuzz: random calls of everything that users reach by name, each a value or an error with a code; processes of a few thousand calls each.
+ * The long fuzz: random calls of everything that users reach by name, each a value or an error with a code; processes
+ * of a few thousand calls each.
  *
  *     npm run fuzz                                            60 seconds, public names
  *     npm run fuzz -- --calls 3000000 --seed 7 --jobs 2       until so many calls were made
@@ -9,7 +10,8 @@
  *     npm run fuzz -- --replay '{"target":…}'                 one call again, as it was printed
  *     npm run fuzz -- --out FILE.md                           also writes its log
  *
- * A call that ends the process or never comes back is made smaller, printed with what replays it, and its operator left out of the rest. The same seed gives the same calls.
+ * A call that ends the process or never comes back is made smaller, printed with what replays it, and its operator left
+ * out of the rest. The same seed gives the same calls.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -18,19 +20,28 @@ import { fuzz, replay, type FuzzReport } from "./driver.js";
 
 const { values } = parseArgs({
   options: {
-    seed: { type: "string", default: "1" }, calls: { type: "string" }, seconds: { type: "string" }, which: { type: "string", default: "public" }, only: { type: "string" }, jobs: { type: "string", default: "1" },
-    patience: { type: "string", default: "20" }, replay: { type: "string" }, out: { type: "string" },
+    seed: { type: "string", default: "1" },
+    calls: { type: "string" },
+    seconds: { type: "string" },
+    which: { type: "string", default: "public" },
+    only: { type: "string" },
+    jobs: { type: "string", default: "1" },
+    patience: { type: "string", default: "20" },
+    replay: { type: "string" },
+    out: { type: "string" },
   },
 });
 function number(name: "seed" | "calls" | "seconds" | "jobs" | "patience"): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
   const n = Number(text);
-  if (!Number.isInteger(n) || n < 0) throw new Error(`fuzz: expected --${name} to be a whole number. Received: ${text}`);
+  if (!Number.isInteger(n) || n < 0)
+    throw new Error(`fuzz: expected --${name} to be a whole number. Received: ${text}`);
   return n;
 }
 const { which } = values;
-if (which !== "public" && which !== "hidden" && which !== "exports") throw new Error(`fuzz: expected --which to be public, hidden or exports. Received: ${which}`);
+if (which !== "public" && which !== "hidden" && which !== "exports")
+  throw new Error(`fuzz: expected --which to be public, hidden or exports. Received: ${which}`);
 
 if (values.replay !== undefined) {
   console.log(await replay(values.replay));
@@ -41,9 +52,21 @@ if (values.replay !== undefined) {
   const began = performance.now();
   let shown = 0;
   const report = await fuzz(
-    { seed, ...(calls === undefined ? {} : { calls }), seconds, which, leftOut: [], only: values.only?.split(",") ?? [], jobs: number("jobs") ?? 1, patienceSeconds: number("patience") ?? 20 },
+    {
+      seed,
+      ...(calls === undefined ? {} : { calls }),
+      seconds,
+      which,
+      leftOut: [],
+      only: values.only?.split(",") ?? [],
+      jobs: number("jobs") ?? 1,
+      patienceSeconds: number("patience") ?? 20,
+    },
     (r) => {
-      for (const d of r.deadly.slice(shown)) console.log(`DEADLY  ${d.call}\n        ${d.how}\n        npm run fuzz -- --replay '${d.written.replaceAll("'", "'\\''")}'`);
+      for (const d of r.deadly.slice(shown))
+        console.log(
+          `DEADLY  ${d.call}\n        ${d.how}\n        npm run fuzz -- --replay '${d.written.replaceAll("'", "'\\''")}'`,
+        );
       shown = r.deadly.length;
     },
   );
@@ -59,5 +82,12 @@ function summary(r: FuzzReport, seed: number, seconds: number): string {
 }
 function log(r: FuzzReport, text: string): string {
   const rows = [...r.deadly.map((d) => `- ${d.call}: ${d.how}`), ...r.wrong.map((w) => `- ${w.replaceAll("\n", " ")}`)];
-  return [`# Fuzz, ${new Date().toISOString().slice(0, 10)}`, "", `libtorch ${versions().libtorch}, Node.js ${process.version}. ${text}.`, "", ...rows, ""].join("\n");
+  return [
+    `# Fuzz, ${new Date().toISOString().slice(0, 10)}`,
+    "",
+    `libtorch ${versions().libtorch}, Node.js ${process.version}. ${text}.`,
+    "",
+    ...rows,
+    "",
+  ].join("\n");
 }

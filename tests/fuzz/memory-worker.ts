@@ -1,5 +1,6 @@
 /**
- * Trains and saves with one allocation failing, and looks at what is left: the error, tensors, weights, generators, autograd, files. A process of its own, which must not die.
+ * Trains and saves with one allocation failing, and looks at what is left: the error, tensors, weights, generators,
+ * autograd, files. A process of its own, which must not die.
  *
  *     node memory-worker.js <plan> <n,n,…>     one line of JSON for the plan ({ allocations }), and one for each n ({ n, outcome, wrong })
  */
@@ -9,7 +10,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LightningModule, ModelCheckpoint, readCheckpoint, Trainer } from "@nbit/lightning";
 import {
-  crossEntropyLoss, DataLoader, getDefaultDtype, isGradEnabled, isInferenceModeEnabled, memory, nn, type optim, OutOfMemoryError, rand, randint, randn, scope, seedEverything, setNumThreads, tensor, TensorDataset, type Tensor,
+  crossEntropyLoss,
+  DataLoader,
+  getDefaultDtype,
+  isGradEnabled,
+  isInferenceModeEnabled,
+  memory,
+  nn,
+  type optim,
+  OutOfMemoryError,
+  rand,
+  randint,
+  randn,
+  scope,
+  seedEverything,
+  setNumThreads,
+  tensor,
+  TensorDataset,
+  type Tensor,
 } from "@nbit/torch";
 import { failAllocations } from "@nbit/torch/testing";
 import { SILENT } from "../helpers/training.js";
@@ -23,7 +41,13 @@ setNumThreads(1);
 process.on("warning", () => undefined); // emulated 16 bits
 
 class Net extends LightningModule {
-  readonly net = new nn.Sequential(new nn.Linear(4, 8), new nn.BatchNorm1d(8), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(8, 3));
+  readonly net = new nn.Sequential(
+    new nn.Linear(4, 8),
+    new nn.BatchNorm1d(8),
+    new nn.ReLU(),
+    new nn.Dropout(0.2),
+    new nn.Linear(8, 3),
+  );
   optimizer: optim.Optimizer | null = null;
   override trainingStep([x, y]: [Tensor, Tensor]): Tensor {
     const loss = crossEntropyLoss(this.net.forward(x), y);
@@ -37,7 +61,10 @@ class Net extends LightningModule {
     this.optimizer = plan.optimizer(this.parameters());
     return this.optimizer;
   }
-  /** Called with the weights of a whole number of steps: before the first, in the dtype of training, and after each batch. */
+  /**
+   * Called with the weights of a whole number of steps: before the first, in the dtype of training, and after each
+   * batch.
+   */
   whole = (): void => undefined;
   override onTrainStart(): void {
     this.whole();
@@ -54,8 +81,18 @@ process.on("exit", () => rmSync(root, { recursive: true }));
 
 /** Two epochs of two batches with validation, a checkpoint of the callback at each, and one by hand. */
 async function fitAndSave(module: Net, folder = mkdtempSync(join(root, "fit-"))): Promise<void> {
-  const trainer = new Trainer({ accelerator: "cpu", ...SILENT, ...plan.options, enableCheckpointing: true, maxEpochs: 2, callbacks: [new ModelCheckpoint({ dirpath: folder, filename: "best", monitor: "val_loss", saveLast: true })] });
-  await trainer.fit(module, { trainDataloaders: new DataLoader(data, { batchSize: 6, shuffle: true }), valDataloaders: new DataLoader(data, { batchSize: 6 }) });
+  const trainer = new Trainer({
+    accelerator: "cpu",
+    ...SILENT,
+    ...plan.options,
+    enableCheckpointing: true,
+    maxEpochs: 2,
+    callbacks: [new ModelCheckpoint({ dirpath: folder, filename: "best", monitor: "val_loss", saveLast: true })],
+  });
+  await trainer.fit(module, {
+    trainDataloaders: new DataLoader(data, { batchSize: 6, shuffle: true }),
+    valDataloaders: new DataLoader(data, { batchSize: 6 }),
+  });
   trainer.saveCheckpoint(join(folder, "by-hand.ckpt"));
 }
 function make(): Net {
@@ -66,10 +103,14 @@ function make(): Net {
 const text = (t: Tensor): string => Buffer.from(t.detach().contiguous().toBytes()).toString("base64");
 /** The weights, and all that their optimizer remembers. */
 function stateOf({ net, optimizer }: Net): { readonly weights: string; readonly memory: string } {
-  const state = Object.entries(optimizer?.stateDict().state ?? {}).map(([i, values]) => [i, Object.entries(values).map(([key, value]) => [key, isTensorLike(value) ? text(value) : value])]);
+  const state = Object.entries(optimizer?.stateDict().state ?? {}).map(([i, values]) => [
+    i,
+    Object.entries(values).map(([key, value]) => [key, isTensorLike(value) ? text(value) : value]),
+  ]);
   return scope(() => ({ weights: [...net.parameters()].map(text).join(), memory: JSON.stringify(state) }));
 }
-const isTensorLike = (value: unknown): value is Tensor => typeof value === "object" && value !== null && "toBytes" in value;
+const isTensorLike = (value: unknown): value is Tensor =>
+  typeof value === "object" && value !== null && "toBytes" in value;
 
 interface Reference {
   readonly allocations: number;
@@ -95,17 +136,32 @@ async function undisturbed(): Promise<Reference> {
   await fitAndSave(again);
   const after = memory();
   assert.deepEqual(stateOf(again), states.at(-1));
-  return { allocations: after.allocations - before.allocations, states, kept: after.unreleased - before.unreleased, after: draw() };
+  return {
+    allocations: after.allocations - before.allocations,
+    states,
+    kept: after.unreleased - before.unreleased,
+    after: draw(),
+  };
 }
 
 function checkProcess(): void {
   assert.deepEqual([isGradEnabled(), isInferenceModeEnabled(), getDefaultDtype()], [true, false, "float32"], "modes");
   scope(() => {
-    const w = tensor([[1, 2], [3, 4]]).requiresGrad_();
+    const w = tensor([
+      [1, 2],
+      [3, 4],
+    ]).requiresGrad_();
     const y = w.mm(w);
     assert.equal(y.dtype, "float32", "no autocast region is open");
     y.sum().backward();
-    assert.deepEqual(w.grad?.tolist(), [[7, 11], [9, 13]], "gradients");
+    assert.deepEqual(
+      w.grad?.tolist(),
+      [
+        [7, 11],
+        [9, 13],
+      ],
+      "gradients",
+    );
   });
 }
 function checkFiles(folder: string): void {
@@ -117,7 +173,7 @@ function checkFiles(folder: string): void {
   assert.ok(files.includes("by-hand.ckpt") && files.includes("last.ckpt"), "earlier checkpoints are there");
 }
 
-const SAYS = /(The step of \w+|Module\.to) was interrupted/
+const SAYS = /(The step of \w+|Module\.to) was interrupted/;
 
 async function disturbed(n: number, reference: Reference): Promise<string> {
   let outcome = "success";
@@ -135,23 +191,42 @@ async function disturbed(n: number, reference: Reference): Promise<string> {
     }
     failAllocations(0);
     const { unreleased } = memory();
-    if (error !== null && !(error instanceof OutOfMemoryError && error.code === "TORCH_OUT_OF_MEMORY")) throw new Error(`an error of another kind: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, { cause: error });
-    assert.ok(unreleased - before <= reference.kept, `${unreleased - before} tensors left, ${reference.kept} after a fit that succeeds`);
+    if (error !== null && !(error instanceof OutOfMemoryError && error.code === "TORCH_OUT_OF_MEMORY"))
+      throw new Error(
+        `an error of another kind: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        { cause: error },
+      );
+    assert.ok(
+      unreleased - before <= reference.kept,
+      `${unreleased - before} tensors left, ${reference.kept} after a fit that succeeds`,
+    );
     checkProcess();
     checkFiles(folder);
     rmSync(folder, { recursive: true });
     const state = stateOf(module);
-    if (error === null) assert.deepEqual(state, reference.states.at(-1), "an error that nobody saw has changed the result");
+    if (error === null)
+      assert.deepEqual(state, reference.states.at(-1), "an error that nobody saw has changed the result");
     else {
       outcome = error.message;
       const { states } = reference;
-      if (!SAYS.test(error.message)) assert.ok(states.some((s) => s.weights === state.weights), `weights of no whole number of steps, of which nothing is said: ${error.message}`);
+      if (!SAYS.test(error.message))
+        assert.ok(
+          states.some((s) => s.weights === state.weights),
+          `weights of no whole number of steps, of which nothing is said: ${error.message}`,
+        );
       if (!SAYS.test(error.message) && states.some((s) => s.memory !== "[]" && s.weights === state.weights)) {
-        assert.ok(states.some((s) => s.weights === state.weights && s.memory === state.memory) || state.memory === "[]", `the optimizer's memory is of other steps than the weights: ${error.message}`);
+        assert.ok(
+          states.some((s) => s.weights === state.weights && s.memory === state.memory) || state.memory === "[]",
+          `the optimizer's memory is of other steps than the weights: ${error.message}`,
+        );
       }
-      assert.ok([...module.parameters()].every((p) => p.isfinite().all().item()), "finite weights");
+      assert.ok(
+        [...module.parameters()].every((p) => p.isfinite().all().item()),
+        "finite weights",
+      );
     }
-    // The model is as good as new weights: another fit succeeds, and gives what it gives a model that was never disturbed.
+    // The model is as good as new weights: another fit succeeds, and gives what it gives a model that was never
+    // disturbed.
     const copy = make();
     module.loadStateDict(copy.stateDict());
     seedEverything(2);
@@ -172,7 +247,9 @@ async function checkLeaks(tensors: number): Promise<void> {
 const reference = await undisturbed();
 await collectGarbage();
 const { tensors } = memory();
-console.log(JSON.stringify({ allocations: reference.allocations, states: reference.states.length, kept: reference.kept }));
+console.log(
+  JSON.stringify({ allocations: reference.allocations, states: reference.states.length, kept: reference.kept }),
+);
 const wanted = list === "" ? [] : list.split(",").map(Number);
 for (const [i, n] of wanted.entries()) {
   let wrong: string | null = null;

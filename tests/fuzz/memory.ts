@@ -1,5 +1,6 @@
 /**
- * Small fits and saves with the n-th allocation failing, for every n: `npm run fuzz:memory -- [plan …] [--every=1]`. Prints what was wrong, and fails.
+ * Small fits and saves with the n-th allocation failing, for every n: `npm run fuzz:memory -- [plan …] [--every=1]`.
+ * Prints what was wrong, and fails.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -19,17 +20,39 @@ export interface MemoryReport {
 const worker = fileURLToPath(new URL("memory-worker.js", import.meta.url));
 const PATIENCE_MS = 10 * 60_000;
 
-/** Lets the allocations `which` of a plan fail, one after another in one process. A process that dies or hangs is a finding of the n at which it did. */
+/**
+ * Lets the allocations `which` of a plan fail, one after another in one process. A process that dies or hangs is a
+ * finding of the n at which it did.
+ */
 export function failEach(plan: PlanName, which: readonly number[]): Promise<MemoryReport> {
   return new Promise((resolve, reject) => {
-    const settings = { encoding: "utf8", maxBuffer: 1 << 28, timeout: PATIENCE_MS, killSignal: "SIGKILL", env: { ...process.env, OMP_NUM_THREADS: "1" } } as const;
+    const settings = {
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+      timeout: PATIENCE_MS,
+      killSignal: "SIGKILL",
+      env: { ...process.env, OMP_NUM_THREADS: "1" },
+    } as const;
     execFile(process.execPath, [worker, plan, which.join(",")], settings, (error, stdout, stderr) => {
-      const lines = stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as unknown);
-      const [first, ...rest] = lines as [{ readonly allocations: number } | undefined, ...Omit<MemoryFinding, "plan">[]];
-      if (first === undefined) return reject(new Error(`plan ${plan}, undisturbed: ${stderr.slice(-2000)}`, { cause: error }));
+      const lines = stdout
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line) as unknown);
+      const [first, ...rest] = lines as [
+        { readonly allocations: number } | undefined,
+        ...Omit<MemoryFinding, "plan">[],
+      ];
+      if (first === undefined)
+        return reject(new Error(`plan ${plan}, undisturbed: ${stderr.slice(-2000)}`, { cause: error }));
       const findings: MemoryFinding[] = rest.map((finding) => ({ plan, ...finding }));
       const n = which[findings.length];
-      if (n !== undefined) findings.push({ plan, n, outcome: "", wrong: `the process ended (${error?.signal ?? error?.code ?? "?"}): ${stderr.trim().split("\n").slice(-5).join(" | ")}` });
+      if (n !== undefined)
+        findings.push({
+          plan,
+          n,
+          outcome: "",
+          wrong: `the process ended (${error?.signal ?? error?.code ?? "?"}): ${stderr.trim().split("\n").slice(-5).join(" | ")}`,
+        });
       return resolve({ allocations: first.allocations, findings });
     });
   });
@@ -54,14 +77,18 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const wanted = args.filter((arg) => !arg.startsWith("--"));
   const plans = wanted.length > 0 ? wanted.filter(isPlan) : (Object.keys(PLANS) as PlanName[]);
   if (plans.length < wanted.length || !Number.isInteger(step) || step < 1) {
-    console.error(`npm run fuzz:memory: expected plans among ${Object.keys(PLANS).join(", ")}, and --every=n with n ≥ 1. Received: ${args.join(" ")}.`);
+    console.error(
+      `npm run fuzz:memory: expected plans among ${Object.keys(PLANS).join(", ")}, and --every=n with n ≥ 1. Received: ${args.join(" ")}.`,
+    );
     process.exit(1);
   }
   for (const plan of plans) {
     const findings = await failAll(plan, step);
     const wrong = findings.filter((finding) => finding.wrong !== null);
     const survived = findings.filter((finding) => finding.outcome === "success").length;
-    console.log(`${plan}: ${findings.length} allocations failed in turn; ${survived} times nothing came of it, ${wrong.length} findings`);
+    console.log(
+      `${plan}: ${findings.length} allocations failed in turn; ${survived} times nothing came of it, ${wrong.length} findings`,
+    );
     for (const { n, wrong: what } of wrong) console.log(`  ${plan} ${n}: ${what ?? ""}`);
     if (wrong.length > 0) process.exitCode = 1;
   }

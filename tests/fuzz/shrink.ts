@@ -12,7 +12,9 @@ function* smallerValue(value: Value): Generator<Value> {
       return;
     case "list":
       for (let i = 0; i < value.items.length; i++) yield { kind: "list", items: value.items.filter((_, j) => j !== i) };
-      for (const [i, item] of value.items.entries()) for (const less of smallerValue(item)) yield { kind: "list", items: value.items.map((v, j) => (j === i ? less : v)) };
+      for (const [i, item] of value.items.entries())
+        for (const less of smallerValue(item))
+          yield { kind: "list", items: value.items.map((v, j) => (j === i ? less : v)) };
       return;
     case "plain":
       if (typeof value.value === "number" && value.value !== 0) yield { kind: "plain", value: 0 };
@@ -25,6 +27,10 @@ function* smallerValue(value: Value): Generator<Value> {
 export function* smaller(call: Call): Generator<Call> {
   for (let i = 0; i < call.named.length; i++) yield { ...call, named: call.named.filter((_, j) => j !== i) };
   if (call.positional.length > 0) yield { ...call, positional: call.positional.slice(0, -1) };
-  for (const [i, value] of call.positional.entries()) for (const less of smallerValue(value)) yield { ...call, positional: call.positional.map((v, j) => (j === i ? less : v)) };
-  for (const [i, [name, value]] of call.named.entries()) for (const less of smallerValue(value)) yield { ...call, named: call.named.map((v, j) => (j === i ? ([name, less] as const) : v)) };
+  for (const [i, value] of call.positional.entries())
+    for (const less of smallerValue(value))
+      yield { ...call, positional: call.positional.map((v, j) => (j === i ? less : v)) };
+  for (const [i, [name, value]] of call.named.entries())
+    for (const less of smallerValue(value))
+      yield { ...call, named: call.named.map((v, j) => (j === i ? ([name, less] as const) : v)) };
 }

@@ -34,7 +34,9 @@ export function camel(name: string): string {
 
 function overloadsOf(name: string): readonly Overload[] {
   const all = JSON.parse(native.schemas(`aten::${name}`)) as readonly Overload[];
-  return all.filter((o) => !/dimname|(^|_)names/i.test(o.overload) && !o.args.some((a) => a.kind === "?" && a.default === undefined));
+  return all.filter(
+    (o) => !/dimname|(^|_)names/i.test(o.overload) && !o.args.some((a) => a.kind === "?" && a.default === undefined),
+  );
 }
 
 /** What comes before the dot is a tensor, though it may be a disposed one. */
@@ -57,11 +59,22 @@ export function surface(hidden: boolean): Target[] {
     const method: unknown = Object.getOwnPropertyDescriptor(Tensor.prototype, camel(name))?.value;
     const raw: unknown = torch.aten[name];
     if (hidden) {
-      if (!isCallable(fn) && !isCallable(method) && isCallable(raw)) targets.push({ name: `aten.${name}`, overloads, call: (args) => raw(...args) });
+      if (!isCallable(fn) && !isCallable(method) && isCallable(raw))
+        targets.push({ name: `aten.${name}`, overloads, call: (args) => raw(...args) });
       continue;
     }
-    if (isCallable(fn)) targets.push({ name: namespace === null ? short : `${namespace[1] ?? ""}.${short}`, overloads, call: (args) => fn(...args) });
-    else if (isCallable(method)) targets.push({ name: `Tensor.${camel(name)}`, overloads, call: ([self, ...rest]) => method.apply(receiver(self), rest) });
+    if (isCallable(fn))
+      targets.push({
+        name: namespace === null ? short : `${namespace[1] ?? ""}.${short}`,
+        overloads,
+        call: (args) => fn(...args),
+      });
+    else if (isCallable(method))
+      targets.push({
+        name: `Tensor.${camel(name)}`,
+        overloads,
+        call: ([self, ...rest]) => method.apply(receiver(self), rest),
+      });
   }
   return targets;
 }

@@ -1,9 +1,44 @@
-/** Argument values as descriptions that can be printed, shrunk and made real: right kinds, wrong kinds, and things that only look right. */
+/**
+ * Argument values as descriptions that can be printed, shrunk and made real: right kinds, wrong kinds, and things that
+ * only look right.
+ */
 import fc from "fast-check";
-import { aten, device, full, Generator, inferenceMode, scope, tensor, Tensor, viewAsReal, zeros, type DType } from "@nbit/torch";
+import {
+  aten,
+  device,
+  full,
+  Generator,
+  inferenceMode,
+  scope,
+  tensor,
+  Tensor,
+  viewAsReal,
+  zeros,
+  type DType,
+} from "@nbit/torch";
 import type { ArgumentSchema } from "./surface.js";
 
-export type Flavor = "plain" | "grad" | "transposed" | "expanded" | "disposed" | "meta" | "sparse" | "csr" | "csc" | "bsr" | "bsc" | "mkldnn" | "zero" | "conjugate" | "negated" | "real part" | "overlapping" | "large" | "nan" | "inference";
+export type Flavor =
+  | "plain"
+  | "grad"
+  | "transposed"
+  | "expanded"
+  | "disposed"
+  | "meta"
+  | "sparse"
+  | "csr"
+  | "csc"
+  | "bsr"
+  | "bsc"
+  | "mkldnn"
+  | "zero"
+  | "conjugate"
+  | "negated"
+  | "real part"
+  | "overlapping"
+  | "large"
+  | "nan"
+  | "inference";
 export type Value =
   | { readonly kind: "tensor"; readonly shape: readonly number[]; readonly dtype: DType; readonly flavor: Flavor }
   | { readonly kind: "list"; readonly items: readonly Value[] }
@@ -12,21 +47,157 @@ export type Value =
 
 /** Things that are no argument of any operator. */
 const ODD = [
-  "object", "function", "symbol", "date", "fake tensor", "bare prototype", "cycle", "proxy", "typed array", "sparse array", "generator", "device", "NaN string", "throwing getter", "map", "set", "promise",
-  "class instance", "revoked proxy", "array subclass", "detached array", "shared array", "huge bigint", "deep array", "very long array", "busy getter", "busy list", "busy value", "busy proxy", "lone surrogate", "frozen list",
+  "object",
+  "function",
+  "symbol",
+  "date",
+  "fake tensor",
+  "bare prototype",
+  "cycle",
+  "proxy",
+  "typed array",
+  "sparse array",
+  "generator",
+  "device",
+  "NaN string",
+  "throwing getter",
+  "map",
+  "set",
+  "promise",
+  "class instance",
+  "revoked proxy",
+  "array subclass",
+  "detached array",
+  "shared array",
+  "huge bigint",
+  "deep array",
+  "very long array",
+  "busy getter",
+  "busy list",
+  "busy value",
+  "busy proxy",
+  "lone surrogate",
+  "frozen list",
 ] as const;
-const SHAPES: readonly (readonly number[])[] = [[], [0], [1], [3], [4], [2, 3], [3, 3], [3, 2], [1, 1], [2, 0, 3], [2, 3, 4], [3, 3, 3], [1, 3, 8, 8], [2, 3, 4, 4], [4, 1, 3, 3], [1, 2, 3, 4, 5]];
-const DTYPES: readonly DType[] = ["float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2", "uint16", "uint64"];
-const FLAVORS: readonly Flavor[] = ["grad", "transposed", "expanded", "disposed", "meta", "sparse", "csr", "csc", "bsr", "bsc", "mkldnn", "zero", "conjugate", "negated", "real part", "overlapping", "large", "nan", "inference"];
-const INTEGERS = [0, 1, 2, 3, 4, -1, -2, 5, 7, -100, 65536, 2 ** 31 - 1, -(2 ** 31), 2 ** 53 - 1, -(2 ** 53), (1n << 63n) - 1n, -(1n << 63n), (1n << 62n) + 1n];
+const SHAPES: readonly (readonly number[])[] = [
+  [],
+  [0],
+  [1],
+  [3],
+  [4],
+  [2, 3],
+  [3, 3],
+  [3, 2],
+  [1, 1],
+  [2, 0, 3],
+  [2, 3, 4],
+  [3, 3, 3],
+  [1, 3, 8, 8],
+  [2, 3, 4, 4],
+  [4, 1, 3, 3],
+  [1, 2, 3, 4, 5],
+];
+const DTYPES: readonly DType[] = [
+  "float64",
+  "float16",
+  "bfloat16",
+  "int64",
+  "int32",
+  "int16",
+  "int8",
+  "uint8",
+  "bool",
+  "complex64",
+  "complex128",
+  "float8_e4m3fn",
+  "float8_e5m2",
+  "uint16",
+  "uint64",
+];
+const FLAVORS: readonly Flavor[] = [
+  "grad",
+  "transposed",
+  "expanded",
+  "disposed",
+  "meta",
+  "sparse",
+  "csr",
+  "csc",
+  "bsr",
+  "bsc",
+  "mkldnn",
+  "zero",
+  "conjugate",
+  "negated",
+  "real part",
+  "overlapping",
+  "large",
+  "nan",
+  "inference",
+];
+const INTEGERS = [
+  0,
+  1,
+  2,
+  3,
+  4,
+  -1,
+  -2,
+  5,
+  7,
+  -100,
+  65536,
+  2 ** 31 - 1,
+  -(2 ** 31),
+  2 ** 53 - 1,
+  -(2 ** 53),
+  (1n << 63n) - 1n,
+  -(1n << 63n),
+  (1n << 62n) + 1n,
+];
 const FLOATS = [0, 1, -1, 0.5, 0.1, 2.5, -0, 1e-30, 1e30, NaN, Infinity, -Infinity];
-const STRINGS = ["mean", "sum", "none", "reflect", "constant", "same", "valid", "ij", "xy", "fro", "nuc", "floor", "trunc", "tanh", "left", "L", "reduced", "ii->i", "ij,jk->ik", "", "bogus", "\u0000", "ﬁ".repeat(300)];
+const STRINGS = [
+  "mean",
+  "sum",
+  "none",
+  "reflect",
+  "constant",
+  "same",
+  "valid",
+  "ij",
+  "xy",
+  "fro",
+  "nuc",
+  "floor",
+  "trunc",
+  "tanh",
+  "left",
+  "L",
+  "reduced",
+  "ii->i",
+  "ij,jk->ik",
+  "",
+  "bogus",
+  "\u0000",
+  "ﬁ".repeat(300),
+];
 const DTYPE_NAMES = ["float32", "float64", "bfloat16", "int64", "bool", "complex64", "uint64", "quint8", "nonsense"];
 const DEVICES = ["cpu", "meta", "cuda", "cuda:99", "cpu:1", "xpu", "nonsense:-1"];
-const FORMATS = ["contiguousFormat", "channelsLast", "channelsLast3d", "preserveFormat", "strided", "sparseCoo", "mkldnn", "bogus"];
+const FORMATS = [
+  "contiguousFormat",
+  "channelsLast",
+  "channelsLast3d",
+  "preserveFormat",
+  "strided",
+  "sparseCoo",
+  "mkldnn",
+  "bogus",
+];
 
-const mostly = <T>(usual: fc.Arbitrary<T>, rare: fc.Arbitrary<T>, weight = 5): fc.Arbitrary<T> => fc.oneof({ weight, arbitrary: usual }, { weight: 1, arbitrary: rare });
-const plain = (values: readonly (number | bigint | boolean | string | null | undefined)[]): fc.Arbitrary<Value> => fc.constantFrom(...values).map((value) => ({ kind: "plain" as const, value }));
+const mostly = <T>(usual: fc.Arbitrary<T>, rare: fc.Arbitrary<T>, weight = 5): fc.Arbitrary<T> =>
+  fc.oneof({ weight, arbitrary: usual }, { weight: 1, arbitrary: rare });
+const plain = (values: readonly (number | bigint | boolean | string | null | undefined)[]): fc.Arbitrary<Value> =>
+  fc.constantFrom(...values).map((value) => ({ kind: "plain" as const, value }));
 
 const tensors: fc.Arbitrary<Value> = fc.record({
   kind: fc.constant("tensor" as const),
@@ -38,18 +209,37 @@ const tensors: fc.Arbitrary<Value> = fc.record({
 const integers = mostly(plain(INTEGERS.slice(0, 9)), plain(INTEGERS));
 const scalars = fc.oneof(plain(FLOATS), integers, plain([true, false]));
 const listOf = (items: fc.Arbitrary<Value>, size: number | undefined): fc.Arbitrary<Value> =>
-  mostly(fc.array(items, size === undefined ? { maxLength: 4 } : { minLength: size, maxLength: size }), fc.array(items, { maxLength: 6 })).map((list) => ({ kind: "list" as const, items: list }));
+  mostly(
+    fc.array(items, size === undefined ? { maxLength: 4 } : { minLength: size, maxLength: size }),
+    fc.array(items, { maxLength: 6 }),
+  ).map((list) => ({ kind: "list" as const, items: list }));
 
 const wrong: fc.Arbitrary<Value> = fc.oneof(
   fc.constantFrom(...ODD).map((what) => ({ kind: "odd" as const, what })),
   plain([null, undefined, "text", true, NaN, 1n << 70n]),
   tensors,
-  listOf(fc.oneof(tensors, scalars, fc.constantFrom(...ODD).map((what) => ({ kind: "odd" as const, what }))), undefined),
+  listOf(
+    fc.oneof(
+      tensors,
+      scalars,
+      fc.constantFrom(...ODD).map((what) => ({ kind: "odd" as const, what })),
+    ),
+    undefined,
+  ),
 );
 
 function right(arg: ArgumentSchema): fc.Arbitrary<Value> {
   const one: Readonly<Record<string, fc.Arbitrary<Value>>> = {
-    t: tensors, i: integers, f: plain(FLOATS), s: scalars, b: plain([true, false]), S: plain(STRINGS), d: plain(DTYPE_NAMES), D: plain(DEVICES), l: plain(FORMATS), m: plain(FORMATS),
+    t: tensors,
+    i: integers,
+    f: plain(FLOATS),
+    s: scalars,
+    b: plain([true, false]),
+    S: plain(STRINGS),
+    d: plain(DTYPE_NAMES),
+    D: plain(DEVICES),
+    l: plain(FORMATS),
+    m: plain(FORMATS),
     g: fc.constant({ kind: "odd", what: "generator" }),
   };
   const item = one[arg.kind] ?? plain([null]);
@@ -70,7 +260,8 @@ interface Made {
   readonly shape: readonly number[];
   readonly dtype: DType;
 }
-const isCompressible = ({ shape, values, dtype }: Made): boolean => shape.length >= 2 && values.length > 0 && /^(float(32|64)|int64|complex)/.test(dtype);
+const isCompressible = ({ shape, values, dtype }: Made): boolean =>
+  shape.length >= 2 && values.length > 0 && /^(float(32|64)|int64|complex)/.test(dtype);
 const conj = (t: Tensor): Tensor => aten["conj"]?.(t) ?? t;
 /** By flavor, what becomes of a plain tensor; itself where it cannot have the flavor. */
 const FLAVORED: Readonly<Record<Flavor, (of: Made) => Tensor>> = {
@@ -85,23 +276,38 @@ const FLAVORED: Readonly<Record<Flavor, (of: Made) => Tensor>> = {
     made.dispose();
     return made;
   },
-  sparse: ({ made, shape, dtype }) => (shape.length > 0 && dtype.startsWith("float") && !dtype.startsWith("float8") ? made.toSparse() : made),
+  sparse: ({ made, shape, dtype }) =>
+    shape.length > 0 && dtype.startsWith("float") && !dtype.startsWith("float8") ? made.toSparse() : made,
   csr: (of) => (isCompressible(of) ? of.made.toSparseCsr() : of.made),
   csc: (of) => (isCompressible(of) ? of.made.toSparseCsc() : of.made),
   bsr: (of) => (isCompressible(of) ? of.made.toSparseBsr([1, 1]) : of.made),
   bsc: (of) => (isCompressible(of) ? of.made.toSparseBsc([1, 1]) : of.made),
-  mkldnn: ({ made, shape, values, dtype }) => (dtype === "float32" && shape.length > 0 && values.length > 0 ? made.toMkldnn() : made),
+  mkldnn: ({ made, shape, values, dtype }) =>
+    dtype === "float32" && shape.length > 0 && values.length > 0 ? made.toMkldnn() : made,
   zero: ({ made, shape, dtype }) => aten["_efficientzerotensor"]?.(shape, { dtype }) ?? made,
   conjugate: ({ made }) => (made.isComplex() ? conj(made) : made),
   negated: ({ made }) => (made.isComplex() ? viewAsReal(conj(made)).select(-1, 1) : made),
   "real part": ({ made }) => (made.isComplex() ? viewAsReal(made).select(-1, 0) : made),
-  overlapping: ({ made, shape, values, dtype }) => (made.isFloatingPoint() && values.length > 1 ? tensor(values).to(dtype).asStrided(shape, shape.map(() => 1)) : made),
-  large: ({ made, shape, dtype }) => (dtype === "int64" || dtype === "int32" ? full(shape, dtype === "int64" ? -(1n << 63n) : -(2 ** 31), { dtype }) : made),
+  overlapping: ({ made, shape, values, dtype }) =>
+    made.isFloatingPoint() && values.length > 1
+      ? tensor(values)
+          .to(dtype)
+          .asStrided(
+            shape,
+            shape.map(() => 1),
+          )
+      : made,
+  large: ({ made, shape, dtype }) =>
+    dtype === "int64" || dtype === "int32"
+      ? full(shape, dtype === "int64" ? -(1n << 63n) : -(2 ** 31), { dtype })
+      : made,
 };
 
 function makeTensor(shape: readonly number[], dtype: DType, flavor: Flavor): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
-  const values = Float64Array.from({ length: count }, (_, i) => (flavor === "nan" && i % 3 === 0 ? NaN : ((i * 7) % 11) - 3 + (i % 2) * 0.25));
+  const values = Float64Array.from({ length: count }, (_, i) =>
+    flavor === "nan" && i % 3 === 0 ? NaN : ((i * 7) % 11) - 3 + (i % 2) * 0.25,
+  );
   const make = (): Tensor => tensor(values).reshape(shape).to(dtype);
   return FLAVORED[flavor]({ made: flavor === "inference" ? inferenceMode(make) : make(), values, shape, dtype });
 }
@@ -131,7 +337,11 @@ const MAKE_ODD: Readonly<Record<(typeof ODD)[number], () => unknown>> = {
     list.push(list);
     return list;
   },
-  proxy: () => new Proxy(scope(() => tensor([1])), {}),
+  proxy: () =>
+    new Proxy(
+      scope(() => tensor([1])),
+      {},
+    ),
   "typed array": () => new Float32Array(4),
   "sparse array": () => Object.assign(new Array<number>(3), { 1: 2 }),
   generator: () => new Generator(),
@@ -140,9 +350,10 @@ const MAKE_ODD: Readonly<Record<(typeof ODD)[number], () => unknown>> = {
   map: () => new Map([["dim", 1]]),
   set: () => new Set([1]),
   promise: () => Promise.resolve(1),
-  "class instance": () => new (class Own {
-    dim = 1;
-  })(),
+  "class instance": () =>
+    new (class Own {
+      dim = 1;
+    })(),
   "revoked proxy": () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
@@ -162,13 +373,37 @@ const MAKE_ODD: Readonly<Record<(typeof ODD)[number], () => unknown>> = {
     return list;
   },
   "very long array": () => new Array<number>(2 ** 32 - 1),
-  "busy getter": () => ({ get dtype() { return busy("float32"); }, get dim() { return busy(0); }, get keepdim() { return busy(true); } }),
+  "busy getter": () => ({
+    get dtype() {
+      return busy("float32");
+    },
+    get dim() {
+      return busy(0);
+    },
+    get keepdim() {
+      return busy(true);
+    },
+  }),
   "busy list": () => Object.defineProperty([1, 2], 1, { get: () => busy(2) }),
-  "busy value": () => ({ valueOf: () => busy(1), toString: () => busy("1"), [Symbol.toPrimitive]: () => busy(1), [Symbol.iterator]: () => busy([1][Symbol.iterator]()) }),
-  "busy proxy": () => new Proxy([1, 2], { get: (target, key) => busy(Reflect.get(target, key) as unknown), has: (target, key) => busy(Reflect.has(target, key)), ownKeys: (target) => busy(Reflect.ownKeys(target)) }),
+  "busy value": () => ({
+    valueOf: () => busy(1),
+    toString: () => busy("1"),
+    [Symbol.toPrimitive]: () => busy(1),
+    [Symbol.iterator]: () => busy([1][Symbol.iterator]()),
+  }),
+  "busy proxy": () =>
+    new Proxy([1, 2], {
+      get: (target, key) => busy(Reflect.get(target, key) as unknown),
+      has: (target, key) => busy(Reflect.has(target, key)),
+      ownKeys: (target) => busy(Reflect.ownKeys(target)),
+    }),
   "lone surrogate": () => "\ud800",
   "frozen list": () => Object.freeze([1, 2]),
-  "throwing getter": () => ({ get dim(): number { throw Object.assign(new Error("from a getter"), { code: "FROM_GETTER" }); } }),
+  "throwing getter": () => ({
+    get dim(): number {
+      throw Object.assign(new Error("from a getter"), { code: "FROM_GETTER" });
+    },
+  }),
 };
 
 /** The real thing. */
@@ -192,7 +427,13 @@ export function show(value: Value): string {
     case "list":
       return `[${value.items.map(show).join("; ")}]`;
     case "plain":
-      return typeof value.value === "bigint" ? `${value.value}n` : typeof value.value === "string" ? JSON.stringify(value.value.slice(0, 20)) : Object.is(value.value, -0) ? "-0" : String(value.value);
+      return typeof value.value === "bigint"
+        ? `${value.value}n`
+        : typeof value.value === "string"
+          ? JSON.stringify(value.value.slice(0, 20))
+          : Object.is(value.value, -0)
+            ? "-0"
+            : String(value.value);
     case "odd":
       return `<${value.what}>`;
   }

@@ -1,5 +1,6 @@
 /**
- * Runs random calls until their number or the time is used up; or the one call of a file. A process of its own: should libtorch abort or a kernel read where it must not, the journal says which call it was.
+ * Runs random calls until their number or the time is used up; or the one call of a file. A process of its own: should
+ * libtorch abort or a kernel read where it must not, the journal says which call it was.
  *
  *     node worker.js <seed> <seconds> <journal file> <public|hidden|exports> <calls> [operators to leave out, comma-separated] [only these]
  *     node worker.js replay <file with a call>
@@ -17,7 +18,11 @@ setNumThreads(1);
 process.on("warning", () => undefined);
 
 function targetsOf(which: string): Target[] {
-  return which === "hidden" ? surface(true) : which === "exports" ? exportTargets() : [...surface(false), ...handmade()];
+  return which === "hidden"
+    ? surface(true)
+    : which === "exports"
+      ? exportTargets()
+      : [...surface(false), ...handmade()];
 }
 
 function replay(path: string): void {
@@ -28,7 +33,15 @@ function replay(path: string): void {
   console.log(wrong === null ? "a value or an error with a code" : wrong);
 }
 
-function run(seed: number, seconds: number, journal: string, which: string, limit: number, leftOut: string, only: string): void {
+function run(
+  seed: number,
+  seconds: number,
+  journal: string,
+  which: string,
+  limit: number,
+  leftOut: string,
+  only: string,
+): void {
   const skipped = new Set(leftOut.split(","));
   const wanted = only === "" ? null : new Set(only.split(","));
   const all = targetsOf(which).filter((t) => !skipped.has(t.name) && (wanted === null || wanted.has(t.name)));
@@ -74,6 +87,14 @@ function run(seed: number, seconds: number, journal: string, which: string, limi
   console.log(JSON.stringify({ operators: all.length, calls, passed, found }));
 }
 
-const [first = "1", second = "10", journal = "/dev/null", which = "public", limit = "Infinity", leftOut = "", only = ""] = process.argv.slice(2);
+const [
+  first = "1",
+  second = "10",
+  journal = "/dev/null",
+  which = "public",
+  limit = "Infinity",
+  leftOut = "",
+  only = "",
+] = process.argv.slice(2);
 if (first === "replay") replay(second);
 else run(Number(first), Number(second), journal, which, Number(limit), leftOut, only);

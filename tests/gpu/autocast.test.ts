@@ -5,7 +5,14 @@ import { test } from "node:test";
 import { amp, aten, autocast, full, isTensor, scope, type Tensor } from "@nbit/torch";
 import { options } from "./support.js";
 
-type Sample = number | string | boolean | null | { readonly float: number[] } | { readonly int: number[]; readonly value: number } | readonly Sample[];
+type Sample =
+  | number
+  | string
+  | boolean
+  | null
+  | { readonly float: number[] }
+  | { readonly int: number[]; readonly value: number }
+  | readonly Sample[];
 interface Call {
   readonly op: string;
   readonly overload: string;
@@ -17,7 +24,9 @@ interface Fixture {
   readonly calls: readonly Call[];
 }
 const path = fileURLToPath(new URL("../../gpu/autocast/fixture.json", import.meta.url));
-const fixture: Fixture = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Fixture) : { torch: "none", calls: [] };
+const fixture: Fixture = existsSync(path)
+  ? (JSON.parse(readFileSync(path, "utf8")) as Fixture)
+  : { torch: "none", calls: [] };
 
 type Low = "float16" | "bfloat16";
 function build(args: readonly Sample[], low: Low, kind: string): unknown[] {
@@ -41,8 +50,12 @@ function dtypesOf(call: Call, key: string): string[] | "error" | "refused" {
     const op = aten[call.op]?.[call.overload];
     assert.ok(op !== undefined, `${call.op}.${call.overload} exists`);
     try {
-      const result: unknown = autocast({ deviceType: "cuda", dtype: low, cacheEnabled: false }, () => op(...build(call.args, low, kind)));
-      return (Array.isArray(result) ? (result as unknown[]) : [result]).filter((t): t is Tensor => isTensor(t)).map((t) => t.dtype);
+      const result: unknown = autocast({ deviceType: "cuda", dtype: low, cacheEnabled: false }, () =>
+        op(...build(call.args, low, kind)),
+      );
+      return (Array.isArray(result) ? (result as unknown[]) : [result])
+        .filter((t): t is Tensor => isTensor(t))
+        .map((t) => t.dtype);
     } catch (error) {
       return error instanceof Error && error.message.includes("internal to libtorch") ? "refused" : "error";
     }
@@ -52,15 +65,23 @@ function dtypesOf(call: Call, key: string): string[] | "error" | "refused" {
 test("the fixture covers libtorch's whole autocast table", options, () => {
   assert.ok(fixture.calls.length > 100);
   const covered = new Set(fixture.calls.map((call) => call.op));
-  for (const name of amp.policyTable("cuda").keys()) assert.ok(covered.has(name), `${name} is in the table, but not in the fixture: run make_fixture.py`);
+  for (const name of amp.policyTable("cuda").keys())
+    assert.ok(covered.has(name), `${name} is in the table, but not in the fixture: run make_fixture.py`);
 });
 
-test("autocast gives the dtypes that PyTorch gives, for every operator of its table", { ...options, timeout: 300_000 }, () => {
-  const differences: string[] = [];
-  for (const call of fixture.calls)
-    for (const [key, expected] of Object.entries(call.results)) {
-      const got = dtypesOf(call, key);
-      if (String(got) !== (REFUSED.includes(call.op) ? "refused" : String(expected))) differences.push(`${call.op}.${call.overload} ${key}: ${String(got)}, PyTorch ${fixture.torch} ${String(expected)}`);
-    }
-  assert.deepEqual(differences, []);
-});
+test(
+  "autocast gives the dtypes that PyTorch gives, for every operator of its table",
+  { ...options, timeout: 300_000 },
+  () => {
+    const differences: string[] = [];
+    for (const call of fixture.calls)
+      for (const [key, expected] of Object.entries(call.results)) {
+        const got = dtypesOf(call, key);
+        if (String(got) !== (REFUSED.includes(call.op) ? "refused" : String(expected)))
+          differences.push(
+            `${call.op}.${call.overload} ${key}: ${String(got)}, PyTorch ${fixture.torch} ${String(expected)}`,
+          );
+      }
+    assert.deepEqual(differences, []);
+  },
+);

@@ -14,14 +14,21 @@ test("devices and what they can do", options, () => {
   assert.ok(cuda.cudaVersions().driver >= 12000);
   assert.throws(() => cuda.getDeviceProperties(cuda.deviceCount()), { code: "ERR_ARGUMENT" });
   assert.throws(() => cuda.getDeviceProperties("cpu"), { code: "ERR_ARGUMENT" });
-  assert.match(new CUDAAccelerator().support(0).description, new RegExp(`${p.name}, compute capability ${p.major}\\.${p.minor}`));
+  assert.match(
+    new CUDAAccelerator().support(0).description,
+    new RegExp(`${p.name}, compute capability ${p.major}\\.${p.minor}`),
+  );
 });
 
 test("accelerator gpu, cuda and auto, and every way to name the first device, give cuda:0", options, () => {
   for (const accelerator of ["gpu", "cuda", "auto"])
-    for (const devices of ["auto", 1, [0], "1", "0,"] as const) assert.equal(new Trainer({ accelerator, devices, ...SILENT }).rootDevice.toString(), "cuda:0");
+    for (const devices of ["auto", 1, [0], "1", "0,"] as const)
+      assert.equal(new Trainer({ accelerator, devices, ...SILENT }).rootDevice.toString(), "cuda:0");
   assert.throws(() => new Trainer({ accelerator: "gpu", devices: [cuda.deviceCount()] }), { code: "ERR_DEVICES" });
-  assert.throws(() => new Trainer({ accelerator: "gpu", devices: "0" }), { code: "ERR_DEVICES", message: /devices: \[0\]/ });
+  assert.throws(() => new Trainer({ accelerator: "gpu", devices: "0" }), {
+    code: "ERR_DEVICES",
+    message: /devices: \[0\]/,
+  });
 });
 
 test("every device has random numbers of its own, seeded, saved and restored", options, () => {
@@ -103,7 +110,11 @@ test("out of memory says what is held and what helps; nothing is lost", options,
     const total = cuda.getDeviceProperties().totalMemory;
     assert.throws(
       () => zeros([Math.ceil(total / 8)], { device: "cuda" }),
-      (e) => e instanceof OutOfMemoryError && e.code === "TORCH_OUT_OF_MEMORY" && /held by tensors/.test(e.message) && /accumulateGradBatches/.test(e.message),
+      (e) =>
+        e instanceof OutOfMemoryError &&
+        e.code === "TORCH_OUT_OF_MEMORY" &&
+        /held by tensors/.test(e.message) &&
+        /accumulateGradBatches/.test(e.message),
     );
   } finally {
     cuda.setMemoryFraction(1);

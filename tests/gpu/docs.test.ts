@@ -17,7 +17,9 @@ const run = promisify(execFile);
 blocks.forEach((block, i) => {
   test(`${block.document}:${block.line} runs on the GPU`, options, async () => {
     assert.deepEqual(errors, []);
-    const { stdout } = await run(process.execPath, [programs[i] ?? ""], { env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
+    const { stdout } = await run(process.execPath, [programs[i] ?? ""], {
+      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+    });
     if (block.output !== null) assert.equal(stdout, block.output);
   });
 });

@@ -1,6 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, AutogradFunction, cuda, embedding, GradScaler, memory, nn, optim, randint, randn, scope, seedEverything, tensor, TorchError, type FunctionContext, type Tensor } from "@nbit/torch";
+import {
+  autocast,
+  AutogradFunction,
+  cuda,
+  embedding,
+  GradScaler,
+  memory,
+  nn,
+  optim,
+  randint,
+  randn,
+  scope,
+  seedEverything,
+  tensor,
+  TorchError,
+  type FunctionContext,
+  type Tensor,
+} from "@nbit/torch";
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { SILENT } from "../helpers/training.js";
 import { Losses, on, options } from "./support.js";
@@ -24,13 +41,26 @@ class Small extends LightningModule {
   }
 }
 
-async function train(precision: 32 | 64 | 16 | "bf16" | "16-true" | "bf16-true", cudaGraph: boolean, steps = 40): Promise<number[]> {
+async function train(
+  precision: 32 | 64 | 16 | "bf16" | "16-true" | "bf16-true",
+  cudaGraph: boolean,
+  steps = 40,
+): Promise<number[]> {
   seedEverything(1);
   const x = randint(64, [8, 16]);
   const batches = Array.from({ length: steps }, () => [on(x), on(x.roll(-1, 1))]);
   const losses = new Losses();
   seedEverything(7);
-  const trainer = new Trainer({ ...SILENT, accelerator: "gpu", devices: 1, precision, cudaGraph, maxSteps: steps, maxEpochs: 1, callbacks: [losses] });
+  const trainer = new Trainer({
+    ...SILENT,
+    accelerator: "gpu",
+    devices: 1,
+    precision,
+    cudaGraph,
+    maxSteps: steps,
+    maxEpochs: 1,
+    callbacks: [losses],
+  });
   await trainer.fit(new Small(), { trainDataloaders: batches });
   return losses.read();
 }
@@ -50,7 +80,12 @@ for (const precision of [32, 16, "bf16"] as const)
   test(`a whole step in one CUDA graph gives the losses of eager steps: ${precision}`, options, async () => {
     const eager = await train(precision, false);
     const graph = await train(precision, true);
-    eager.forEach((loss, i) => assert.ok(Math.abs(loss - (graph[i] as number)) <= 2e-3 * Math.max(1, loss), `step ${i}: eager ${loss}, graph ${graph[i]}`));
+    eager.forEach((loss, i) =>
+      assert.ok(
+        Math.abs(loss - (graph[i] as number)) <= 2e-3 * Math.max(1, loss),
+        `step ${i}: eager ${loss}, graph ${graph[i]}`,
+      ),
+    );
   });
 
 test("a steady step does not synchronize", options, () => {
@@ -78,11 +113,18 @@ test("a steady step does not synchronize", options, () => {
   }
 });
 
-for (const [rows, classes, dtype] of [[64, 1000, "bfloat16"], [33, 1001, "float16"], [8, 50304, "bfloat16"]] as const)
+for (const [rows, classes, dtype] of [
+  [64, 1000, "bfloat16"],
+  [33, 1001, "float16"],
+  [8, 50304, "bfloat16"],
+] as const)
   test(`fused linear cross entropy equals its reference: ${rows} × ${classes} ${dtype}`, options, () => {
     scope(() => {
       seedEverything(3);
-      const make = (): readonly [Tensor, Tensor] => [on(randn([rows, 48])).requiresGrad_(), on(randn([classes, 48]).mul(0.1)).requiresGrad_()];
+      const make = (): readonly [Tensor, Tensor] => [
+        on(randn([rows, 48])).requiresGrad_(),
+        on(randn([classes, 48]).mul(0.1)).requiresGrad_(),
+      ];
       seedEverything(3);
       const [x1, w1] = make();
       seedEverything(3);
@@ -129,7 +171,10 @@ test("a custom function's backward runs on this thread, also on a GPU", options,
 
 test("out of memory is an error with a code, and nothing is lost", options, () => {
   const before = memory().unreleased;
-  assert.throws(() => randn([1 << 20, 1 << 20], { device: "cuda" }), (e) => e instanceof TorchError && e.code === "TORCH_OUT_OF_MEMORY");
+  assert.throws(
+    () => randn([1 << 20, 1 << 20], { device: "cuda" }),
+    (e) => e instanceof TorchError && e.code === "TORCH_OUT_OF_MEMORY",
+  );
   assert.equal(memory().unreleased, before);
   assert.equal(tensor([2], { device: "cuda" }).add(1).item(), 3);
 });

@@ -7,11 +7,19 @@ import { warningsOf } from "../helpers/training.js";
 
 const close = (eager: readonly number[], graph: readonly number[], tolerance = 2e-3): void => {
   assert.equal(graph.length, eager.length);
-  eager.forEach((loss, i) => assert.ok(Math.abs(loss - (graph[i] as number)) <= tolerance * Math.max(1, Math.abs(loss)), `step ${i}: eager ${loss}, graph ${graph[i]}`));
+  eager.forEach((loss, i) =>
+    assert.ok(
+      Math.abs(loss - (graph[i] as number)) <= tolerance * Math.max(1, Math.abs(loss)),
+      `step ${i}: eager ${loss}, graph ${graph[i]}`,
+    ),
+  );
 };
 
 for (const precision of [32, 16, "bf16", "bf16-true"] as const)
-  for (const [name, make, batches] of [["GPT", () => new SmallGpt(), () => SmallGpt.batches(40)], ["ResNet", () => new SmallResNet(), () => SmallResNet.batches(40)]] as const)
+  for (const [name, make, batches] of [
+    ["GPT", () => new SmallGpt(), () => SmallGpt.batches(40)],
+    ["ResNet", () => new SmallResNet(), () => SmallResNet.batches(40)],
+  ] as const)
     test(`a whole step in one CUDA graph gives the losses of eager steps: ${name}, ${precision}`, options, async () => {
       const settings: TrainerOptions = { precision, gradientClipVal: 1 };
       const eager = await train(make, batches(), settings);
@@ -36,7 +44,8 @@ test("float16 scaling and skipping happen inside the graph, as in eager steps", 
   const bad = good.clone();
   bad.select(0, 0).fill_(Infinity);
   const batches = Array.from({ length: 30 }, (_, i) => [i === 12 || i === 20 ? bad : good]);
-  const weights = (run: Training): number[] => [...run.module.parameters()].flatMap((p) => p.detach().flatten().tolist() as number[]);
+  const weights = (run: Training): number[] =>
+    [...run.module.parameters()].flatMap((p) => p.detach().flatten().tolist() as number[]);
   const eager = await train(() => new Line(), batches, { precision: 16 });
   const graph = await train(() => new Line(), batches, { precision: 16, cudaGraph: true });
   assert.equal(eager.trainer.skippedSteps, 2);
@@ -50,9 +59,17 @@ test("a batch of another shape runs eagerly, and says so once", options, async (
   const whole = SmallGpt.batches(20);
   const batches = whole.map((batch, i) => (i % 7 === 6 ? batch.map((t) => t.narrow(0, 0, 5).contiguous()) : batch));
   let run: Training | null = null;
-  const warnings = (await warningsOf(async () => (run = await train(() => new SmallGpt(), batches, { precision: "bf16", cudaGraph: true })))).map((w) => w.message);
+  const warnings = (
+    await warningsOf(
+      async () => (run = await train(() => new SmallGpt(), batches, { precision: "bf16", cudaGraph: true })),
+    )
+  ).map((w) => w.message);
   assert.equal(warnings.filter((w) => /runs eagerly; the graph was made for/.test(w)).length, 1, warnings.join("\n"));
-  close((await train(() => new SmallGpt(), batches, { precision: "bf16" })).losses, (run as unknown as Training).losses, 5e-3);
+  close(
+    (await train(() => new SmallGpt(), batches, { precision: "bf16" })).losses,
+    (run as unknown as Training).losses,
+    5e-3,
+  );
 });
 
 /** Reads the loss in the middle of the step, which no graph can hold. */
@@ -65,8 +82,13 @@ class Reads extends Line {
 test("a step that reads a value cannot be recorded: it goes on eagerly, and says why", options, async () => {
   const batches = Array.from({ length: 10 }, () => [on(randn([8, 16]))]);
   let run: Training | null = null;
-  const warnings = (await warningsOf(async () => (run = await train(() => new Reads(), batches, { precision: 32, cudaGraph: true })))).map((w) => w.message);
-  assert.ok(warnings.some((w) => /the step could not be recorded/.test(w)), warnings.join("\n"));
+  const warnings = (
+    await warningsOf(async () => (run = await train(() => new Reads(), batches, { precision: 32, cudaGraph: true })))
+  ).map((w) => w.message);
+  assert.ok(
+    warnings.some((w) => /the step could not be recorded/.test(w)),
+    warnings.join("\n"),
+  );
   close((await train(() => new Line(), batches, { precision: 32 })).losses, (run as unknown as Training).losses);
 });
 
@@ -74,7 +96,11 @@ test("replays hold no more tensors as they go on", options, async () => {
   const batch = [on(randn([8, 16]))];
   const held = async (steps: number): Promise<number> => {
     const before = memory().unreleased;
-    await train(() => new Line(), Array.from({ length: steps }, () => batch), { cudaGraph: true });
+    await train(
+      () => new Line(),
+      Array.from({ length: steps }, () => batch),
+      { cudaGraph: true },
+    );
     return memory().unreleased - before - steps; // this test keeps every step's loss
   };
   await held(12);
@@ -84,10 +110,16 @@ test("replays hold no more tensors as they go on", options, async () => {
 test("a graph by hand: replays read new inputs from the memory that was recorded", options, () => {
   const x = on(randint(10, [4])).float();
   const graph = new cuda.CudaGraph();
-  assert.throws(() => graph.replay(), (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_EMPTY");
+  assert.throws(
+    () => graph.replay(),
+    (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_EMPTY",
+  );
   graph.warmUp(() => scope(() => void x.mul(2)));
   const y = graph.capture(() => x.mul(2).add(1));
-  assert.throws(() => graph.capture(() => x), (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_CAPTURED");
+  assert.throws(
+    () => graph.capture(() => x),
+    (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_CAPTURED",
+  );
   x.copy_(tensor([1, 2, 3, 4]));
   graph.replay();
   assert.deepEqual(y.tolist(), [3, 5, 7, 9]);
@@ -96,36 +128,43 @@ test("a graph by hand: replays read new inputs from the memory that was recorded
   assert.deepEqual(y.tolist(), [1, 1, 1, 3]);
 });
 
-test("graphs that share a pool hold the room of one; a later result outlives the earlier graph's replays only as a copy", options, () => {
-  const MIB = 2 ** 20;
-  const x = on(randn([4 * MIB]));
-  const work = (t: Tensor): Tensor => scope(() => t.mul(2).add(1).mul(t).sum());
-  /** What recording adds to the memory that is taken from the driver. */
-  const added = (graph: cuda.CudaGraph, fn: () => Tensor): readonly [number, Tensor] => {
-    cuda.emptyCache();
-    const before = cuda.memoryStats().reserved;
-    const result = graph.capture(fn);
-    return [cuda.memoryStats().reserved - before, result];
-  };
-  const first = new cuda.CudaGraph();
-  first.warmUp(() => scope(() => void work(x)));
-  const [own, a] = added(first, () => work(x));
-  const sharing = new cuda.CudaGraph({ pool: first });
-  const [shared, b] = added(sharing, () => work(x).neg());
-  const alone = new cuda.CudaGraph();
-  const [more, c] = added(alone, () => work(x).neg());
-  assert.ok(own >= 16 * MIB && more >= 16 * MIB && shared < 16 * MIB, `${own}, ${shared}, ${more} bytes`);
-  const expected = work(x).item();
-  first.replay();
-  sharing.replay();
-  const copy = b.clone();
-  alone.replay();
-  first.replay();
-  assert.deepEqual([a.item(), copy.item(), c.item()], [expected, -expected, -expected]);
-  sharing.dispose();
-  first.dispose();
-  assert.throws(() => first.replay(), (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_EMPTY");
-  assert.throws(() => new cuda.CudaGraph({ pool: first }), /expected pool to be a CudaGraph that is not disposed of/);
-  alone.replay();
-  assert.equal(c.item(), -expected);
-});
+test(
+  "graphs that share a pool hold the room of one; a later result outlives the earlier graph's replays only as a copy",
+  options,
+  () => {
+    const MIB = 2 ** 20;
+    const x = on(randn([4 * MIB]));
+    const work = (t: Tensor): Tensor => scope(() => t.mul(2).add(1).mul(t).sum());
+    /** What recording adds to the memory that is taken from the driver. */
+    const added = (graph: cuda.CudaGraph, fn: () => Tensor): readonly [number, Tensor] => {
+      cuda.emptyCache();
+      const before = cuda.memoryStats().reserved;
+      const result = graph.capture(fn);
+      return [cuda.memoryStats().reserved - before, result];
+    };
+    const first = new cuda.CudaGraph();
+    first.warmUp(() => scope(() => void work(x)));
+    const [own, a] = added(first, () => work(x));
+    const sharing = new cuda.CudaGraph({ pool: first });
+    const [shared, b] = added(sharing, () => work(x).neg());
+    const alone = new cuda.CudaGraph();
+    const [more, c] = added(alone, () => work(x).neg());
+    assert.ok(own >= 16 * MIB && more >= 16 * MIB && shared < 16 * MIB, `${own}, ${shared}, ${more} bytes`);
+    const expected = work(x).item();
+    first.replay();
+    sharing.replay();
+    const copy = b.clone();
+    alone.replay();
+    first.replay();
+    assert.deepEqual([a.item(), copy.item(), c.item()], [expected, -expected, -expected]);
+    sharing.dispose();
+    first.dispose();
+    assert.throws(
+      () => first.replay(),
+      (e) => e instanceof NbitError && e.code === "CUDA_GRAPH_EMPTY",
+    );
+    assert.throws(() => new cuda.CudaGraph({ pool: first }), /expected pool to be a CudaGraph that is not disposed of/);
+    alone.replay();
+    assert.equal(c.item(), -expected);
+  },
+);

@@ -32,36 +32,47 @@ const CASES: readonly Case[] = [
 ];
 for (const c of CASES)
   for (const rms of [false, true])
-    test(`the norm kernel equals its reference: ${c.rows} × ${c.columns}, ${c.x} + ${c.residual ?? "nothing"} → ${c.dtype}${rms ? ", RMS" : ""}`, options, () =>
-      scope(() => {
-        seedEverything(11);
-        const leaf = (shape: number[], dtype: DType, shift = 0): Tensor => randn(shape).add(shift).to({ device: "cuda", dtype }).requiresGrad_();
-        const x = leaf([c.rows, c.columns], c.x, 0.5);
-        const residual = c.residual === null ? null : leaf([c.rows, c.columns], c.residual);
-        const weight = leaf([c.columns], c.weight, 1);
-        const bias = rms ? null : leaf([c.columns], c.weight);
-        const along = [leaf([c.rows, c.columns], "float32"), leaf([c.rows, c.columns], "float32")] as const;
-        const inputs = [x, residual, weight, bias].filter((t): t is Tensor => t !== null);
-        const run = (path: "kernel" | "reference", useSum: boolean): Tensor[] => {
-          const [sum, normed] = rms ? addRmsNorm(x, residual, [c.columns], weight, { path, dtype: c.dtype }) : addLayerNorm(x, residual, [c.columns], weight, bias, { path, dtype: c.dtype });
-          const forNormed = normed.mul(along[1]).sum();
-          const loss = useSum ? forNormed.add(sum.mul(along[0]).sum()) : forNormed;
-          return [sum, normed, ...grad(loss, inputs)];
-        };
-        for (const useSum of [true, false]) {
-          const [fused, plain] = [run("kernel", useSum), run("reference", useSum)];
-          assert.equal(relative(fused[0] as Tensor, plain[0] as Tensor), 0, "the sum is the same to the bit");
-          fused.forEach((t, i) => {
-            const other = plain[i] as Tensor;
-            assert.equal(t.dtype, other.dtype);
-            assert.deepEqual(t.shape, other.shape);
-            const limit = [c.x, c.residual, c.dtype, c.weight].some((d) => d === "bfloat16") ? 6e-3 : [c.x, c.residual, c.dtype].some((d) => d === "float16") ? 1e-3 : 2e-6;
-            assert.ok(relative(t, other) < limit, `useSum ${String(useSum)}, ${i}: ${relative(t, other)}`);
-          });
-        }
-        // Sums in a fixed order: twice the same bits.
-        run("kernel", true).forEach((t, i) => assert.equal(relative(t, run("kernel", true)[i] as Tensor), 0));
-      }));
+    test(
+      `the norm kernel equals its reference: ${c.rows} × ${c.columns}, ${c.x} + ${c.residual ?? "nothing"} → ${c.dtype}${rms ? ", RMS" : ""}`,
+      options,
+      () =>
+        scope(() => {
+          seedEverything(11);
+          const leaf = (shape: number[], dtype: DType, shift = 0): Tensor =>
+            randn(shape).add(shift).to({ device: "cuda", dtype }).requiresGrad_();
+          const x = leaf([c.rows, c.columns], c.x, 0.5);
+          const residual = c.residual === null ? null : leaf([c.rows, c.columns], c.residual);
+          const weight = leaf([c.columns], c.weight, 1);
+          const bias = rms ? null : leaf([c.columns], c.weight);
+          const along = [leaf([c.rows, c.columns], "float32"), leaf([c.rows, c.columns], "float32")] as const;
+          const inputs = [x, residual, weight, bias].filter((t): t is Tensor => t !== null);
+          const run = (path: "kernel" | "reference", useSum: boolean): Tensor[] => {
+            const [sum, normed] = rms
+              ? addRmsNorm(x, residual, [c.columns], weight, { path, dtype: c.dtype })
+              : addLayerNorm(x, residual, [c.columns], weight, bias, { path, dtype: c.dtype });
+            const forNormed = normed.mul(along[1]).sum();
+            const loss = useSum ? forNormed.add(sum.mul(along[0]).sum()) : forNormed;
+            return [sum, normed, ...grad(loss, inputs)];
+          };
+          for (const useSum of [true, false]) {
+            const [fused, plain] = [run("kernel", useSum), run("reference", useSum)];
+            assert.equal(relative(fused[0] as Tensor, plain[0] as Tensor), 0, "the sum is the same to the bit");
+            fused.forEach((t, i) => {
+              const other = plain[i] as Tensor;
+              assert.equal(t.dtype, other.dtype);
+              assert.deepEqual(t.shape, other.shape);
+              const limit = [c.x, c.residual, c.dtype, c.weight].some((d) => d === "bfloat16")
+                ? 6e-3
+                : [c.x, c.residual, c.dtype].some((d) => d === "float16")
+                  ? 1e-3
+                  : 2e-6;
+              assert.ok(relative(t, other) < limit, `useSum ${String(useSum)}, ${i}: ${relative(t, other)}`);
+            });
+          }
+          // Sums in a fixed order: twice the same bits.
+          run("kernel", true).forEach((t, i) => assert.equal(relative(t, run("kernel", true)[i] as Tensor), 0));
+        }),
+    );
 
 test("rows that are not 16-byte aligned, and none at all", options, () =>
   scope(() => {
@@ -72,26 +83,37 @@ test("rows that are not 16-byte aligned, and none at all", options, () =>
     assert.ok(relative(norm.addTo(x, x, { path: "kernel" })[1], norm.addTo(x, x, { path: "reference" })[1]) < 1e-6);
     const none = x.slice(0, 0, 0).requiresGrad_();
     const [sum, normed] = norm.addTo(none, none, { path: "kernel" });
-    assert.deepEqual([sum.shape, normed.shape], [[0, 24], [0, 24]]);
+    assert.deepEqual(
+      [sum.shape, normed.shape],
+      [
+        [0, 24],
+        [0, 24],
+      ],
+    );
     normed.sum().backward();
     assert.equal(norm.weight?.grad?.abs().sum().item(), 0);
-  }));
+  }),
+);
 
-test("nn.LayerNorm on 16-bit input under autocast: float32 as PyTorch's, without a float32 copy of the input", options, () =>
-  scope(() => {
-    seedEverything(13);
-    const norm = new nn.LayerNorm(256).to("cuda");
-    const x = randn([64, 256]).to({ device: "cuda", dtype: "bfloat16" }).requiresGrad_();
-    const fused = autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => norm.forward(x));
-    const plain = nn.functional.layerNorm(x.float(), [256], norm.weight, norm.bias, norm.eps);
-    assert.equal(fused.dtype, "float32");
-    assert.ok(relative(fused, plain) < 1e-6);
-    const along = randn([64, 256]).to("cuda");
-    const [a] = grad(fused.mul(along).sum(), [x]);
-    const [b] = grad(plain.mul(along).sum(), [x]);
-    assert.equal(a?.dtype, "bfloat16");
-    assert.ok(relative(a as Tensor, b as Tensor) < 6e-3);
-  }));
+test(
+  "nn.LayerNorm on 16-bit input under autocast: float32 as PyTorch's, without a float32 copy of the input",
+  options,
+  () =>
+    scope(() => {
+      seedEverything(13);
+      const norm = new nn.LayerNorm(256).to("cuda");
+      const x = randn([64, 256]).to({ device: "cuda", dtype: "bfloat16" }).requiresGrad_();
+      const fused = autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => norm.forward(x));
+      const plain = nn.functional.layerNorm(x.float(), [256], norm.weight, norm.bias, norm.eps);
+      assert.equal(fused.dtype, "float32");
+      assert.ok(relative(fused, plain) < 1e-6);
+      const along = randn([64, 256]).to("cuda");
+      const [a] = grad(fused.mul(along).sum(), [x]);
+      const [b] = grad(plain.mul(along).sum(), [x]);
+      assert.equal(a?.dtype, "bfloat16");
+      assert.ok(relative(a as Tensor, b as Tensor) < 6e-3);
+    }),
+);
 
 test("the norm is captured in a CUDA graph and replayed on new values", options, () => {
   seedEverything(14);
@@ -103,10 +125,14 @@ test("the norm is captured in a CUDA graph and replayed on new values", options,
       const [sum, normed] = autocast({ deviceType: "cuda", dtype: "bfloat16" }, () => norm.addTo(x, r));
       sum.float().pow(2).sum().add(normed.float().pow(3).sum()).backward();
     });
-  const gradients = (): Tensor[] => [x, r, norm.weight as Tensor, norm.bias as Tensor].map((t) => (t.grad as Tensor).clone());
+  const gradients = (): Tensor[] =>
+    [x, r, norm.weight as Tensor, norm.bias as Tensor].map((t) => (t.grad as Tensor).clone());
   const clear = (): void => [x, r, norm.weight as Tensor, norm.bias as Tensor].forEach((t) => t.grad?.zero_());
   const graph = new cuda.CudaGraph();
-  graph.warmUp(() => { step(); step(); });
+  graph.warmUp(() => {
+    step();
+    step();
+  });
   clear();
   graph.capture(step);
   x.detach().mul_(-2);
@@ -118,7 +144,14 @@ test("the norm is captured in a CUDA graph and replayed on new values", options,
   gradients().forEach((g, i) => assert.ok(relative(replayed[i] as Tensor, g) < 1e-6, `${i}`));
 });
 
-for (const [rows, columns, dtype, weight] of [[512, 3072, "bfloat16", "float32"], [512, 3072, "float16", "float32"], [33, 1001, "float32", "float32"], [7, 64, "bfloat16", "bfloat16"], [1, 5, "float16", "float32"], [5000, 256, "float32", "float32"]] as const)
+for (const [rows, columns, dtype, weight] of [
+  [512, 3072, "bfloat16", "float32"],
+  [512, 3072, "float16", "float32"],
+  [33, 1001, "float32", "float32"],
+  [7, 64, "bfloat16", "bfloat16"],
+  [1, 5, "float16", "float32"],
+  [5000, 256, "float32", "float32"],
+] as const)
   for (const approximate of ["none", "tanh"] as const)
     test(`the bias and GELU kernel equals its reference: ${rows} × ${columns} ${dtype}, ${approximate}`, options, () =>
       scope(() => {
@@ -139,42 +172,75 @@ for (const [rows, columns, dtype, weight] of [[512, 3072, "bfloat16", "float32"]
             assert.ok(relative(t, other) < limit, `${i}: ${relative(t, other)}`);
           });
         }
-      }));
+      }),
+    );
 
 const last = (t: Tensor): Tensor => t.contiguous({ memoryFormat: "channelsLast" });
-for (const [shape, dtype, weights] of [[[16, 64, 14, 14], "bfloat16", "float32"], [[16, 64, 14, 14], "float16", "float32"], [[5, 8, 3, 7], "float32", "float32"], [[3, 2048, 7, 7], "bfloat16", "bfloat16"], [[33, 328], "float32", "float32"], [[700, 24], "float16", "float32"]] as const)
-  for (const [residual, relu] of [[true, true], [false, true], [true, false], [false, false]] as const)
-    test(`the batch norm kernel equals float32's plain operators: [${shape.join(", ")}] ${dtype}${residual ? " + residual" : ""}${relu ? ", relu" : ""}`, options, () =>
-      scope(() => {
-        seedEverything(18);
-        const make = (shift: number): Tensor => {
-          const t = randn([...shape]).add(shift).to({ device: "cuda", dtype });
-          return (shape.length === 4 ? last(t) : t).requiresGrad_();
-        };
-        // A mean of 30: sums of squares would cancel.
-        const x = make(30);
-        const other = residual ? make(0) : null;
-        const channel = (shift: number): Tensor => randn([shape[1]]).add(shift).to({ device: "cuda", dtype: weights }).requiresGrad_();
-        const [weight, bias] = [channel(1), channel(0)];
-        const along = randn([...shape]).to("cuda");
-        const run = (path: "kernel" | "reference", wide: boolean): Tensor[] => {
-          const of = (t: Tensor): Tensor => (wide ? t.float() : t);
-          const statistics = [0, 1].map((v) => of(randn([shape[1]]).mul(0).add(v).to({ device: "cuda", dtype: weights }))) as [Tensor, Tensor];
-          const y = batchNormRelu(of(x), ...statistics, of(weight), of(bias), { residual: other === null ? null : of(other), relu, path });
-          return [y, ...statistics, ...grad(y.float().mul(along).sum(), [x, other, weight, bias].filter((t): t is Tensor => t !== null))];
-        };
-        const [fused, plain] = [run("kernel", false), run("reference", true)];
-        const dtypes: readonly DType[] = [dtype, weights];
-        const limit = dtypes.includes("bfloat16") ? 6e-3 : dtypes.includes("float16") ? 2e-3 : 2e-5;
-        fused.forEach((t, i) => {
-          const of = plain[i] as Tensor;
-          assert.deepEqual(t.shape, of.shape);
-          assert.ok(relative(t, of) < limit, `${i}: ${relative(t, of)}`);
-        });
-        assert.equal(fused[0]?.dtype, dtype);
-        // Sums in a fixed order: twice the same bits.
-        run("kernel", false).forEach((t, i) => assert.equal(relative(t, fused[i] as Tensor), 0));
-      }));
+for (const [shape, dtype, weights] of [
+  [[16, 64, 14, 14], "bfloat16", "float32"],
+  [[16, 64, 14, 14], "float16", "float32"],
+  [[5, 8, 3, 7], "float32", "float32"],
+  [[3, 2048, 7, 7], "bfloat16", "bfloat16"],
+  [[33, 328], "float32", "float32"],
+  [[700, 24], "float16", "float32"],
+] as const)
+  for (const [residual, relu] of [
+    [true, true],
+    [false, true],
+    [true, false],
+    [false, false],
+  ] as const)
+    test(
+      `the batch norm kernel equals float32's plain operators: [${shape.join(", ")}] ${dtype}${residual ? " + residual" : ""}${relu ? ", relu" : ""}`,
+      options,
+      () =>
+        scope(() => {
+          seedEverything(18);
+          const make = (shift: number): Tensor => {
+            const t = randn([...shape])
+              .add(shift)
+              .to({ device: "cuda", dtype });
+            return (shape.length === 4 ? last(t) : t).requiresGrad_();
+          };
+          // A mean of 30: sums of squares would cancel.
+          const x = make(30);
+          const other = residual ? make(0) : null;
+          const channel = (shift: number): Tensor =>
+            randn([shape[1]]).add(shift).to({ device: "cuda", dtype: weights }).requiresGrad_();
+          const [weight, bias] = [channel(1), channel(0)];
+          const along = randn([...shape]).to("cuda");
+          const run = (path: "kernel" | "reference", wide: boolean): Tensor[] => {
+            const of = (t: Tensor): Tensor => (wide ? t.float() : t);
+            const statistics = [0, 1].map((v) =>
+              of(randn([shape[1]]).mul(0).add(v).to({ device: "cuda", dtype: weights })),
+            ) as [Tensor, Tensor];
+            const y = batchNormRelu(of(x), ...statistics, of(weight), of(bias), {
+              residual: other === null ? null : of(other),
+              relu,
+              path,
+            });
+            return [
+              y,
+              ...statistics,
+              ...grad(
+                y.float().mul(along).sum(),
+                [x, other, weight, bias].filter((t): t is Tensor => t !== null),
+              ),
+            ];
+          };
+          const [fused, plain] = [run("kernel", false), run("reference", true)];
+          const dtypes: readonly DType[] = [dtype, weights];
+          const limit = dtypes.includes("bfloat16") ? 6e-3 : dtypes.includes("float16") ? 2e-3 : 2e-5;
+          fused.forEach((t, i) => {
+            const of = plain[i] as Tensor;
+            assert.deepEqual(t.shape, of.shape);
+            assert.ok(relative(t, of) < limit, `${i}: ${relative(t, of)}`);
+          });
+          assert.equal(fused[0]?.dtype, dtype);
+          // Sums in a fixed order: twice the same bits.
+          run("kernel", false).forEach((t, i) => assert.equal(relative(t, fused[i] as Tensor), 0));
+        }),
+    );
 
 test("the batch norm kernel lets NaN through, and is captured in a CUDA graph", options, () => {
   seedEverything(19);
@@ -184,7 +250,10 @@ test("the batch norm kernel lets NaN through, and is captured in a CUDA graph", 
   const clear = (): void => leaves.forEach((t) => t.grad?.zero_());
   const step = (): void => scope(() => bn.thenRelu(x, x).float().pow(2).sum().backward());
   const graph = new cuda.CudaGraph();
-  graph.warmUp(() => { step(); step(); });
+  graph.warmUp(() => {
+    step();
+    step();
+  });
   clear();
   graph.capture(step);
   x.detach().mul_(-3).add_(1);
@@ -201,14 +270,22 @@ test("the batch norm kernel lets NaN through, and is captured in a CUDA graph", 
 test("nn.BatchNorm2d takes the kernel for bfloat16 with channels last, and nothing else changes", options, () =>
   scope(() => {
     seedEverything(20);
-    for (const [dtype, order, fused] of [["bfloat16", last, true], ["float16", last, false], ["bfloat16", (t: Tensor): Tensor => t.contiguous(), false]] as const) {
+    for (const [dtype, order, fused] of [
+      ["bfloat16", last, true],
+      ["float16", last, false],
+      ["bfloat16", (t: Tensor): Tensor => t.contiguous(), false],
+    ] as const) {
       const bn = new nn.BatchNorm2d(16).to("cuda");
       const x = order(randn([8, 16, 5, 5]).to({ device: "cuda", dtype })).requiresGrad_();
       const y = bn.forward(x);
       assert.equal(y.dtype, dtype);
       assert.equal(y.gradFn === "BatchNormReluBackward", fused);
-      assert.ok(relative(y, batchNormRelu(x.float(), null, null, bn.weight, bn.bias, { relu: false, path: "reference" })) < 6e-3);
+      assert.ok(
+        relative(y, batchNormRelu(x.float(), null, null, bn.weight, bn.bias, { relu: false, path: "reference" })) <
+          6e-3,
+      );
       bn.eval();
       assert.notEqual(bn.forward(x).gradFn, "BatchNormReluBackward");
     }
-  }));
+  }),
+);

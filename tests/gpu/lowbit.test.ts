@@ -1,6 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cuda, memory, nn, type optim, randn, scope, seedEverything, stack, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
+import {
+  cuda,
+  memory,
+  nn,
+  type optim,
+  randn,
+  scope,
+  seedEverything,
+  stack,
+  tensor,
+  zeros,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 import * as lowbit from "@nbit/lowbit";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import { collectGarbage } from "../helpers/collect-garbage.js";
@@ -10,14 +23,16 @@ import { beyond32Bits } from "../lowbit/large.js";
 const options = { skip: !cuda.isAvailable() && "needs a CUDA device" };
 const { quantizeBlockwise, dequantizeBlockwise } = lowbit;
 
-const apart = (a: Tensor, b: Tensor): number => a.detach().cpu().to("float64").sub(b.detach().cpu().to("float64")).abs().max().item();
+const apart = (a: Tensor, b: Tensor): number =>
+  a.detach().cpu().to("float64").sub(b.detach().cpu().to("float64")).abs().max().item();
 /** Share of codes that differ, and the most by which they do. */
 function codesApart(a: Tensor, b: Tensor): readonly [number, number] {
   const d = a.cpu().to("int32").sub(b.cpu().to("int32")).abs();
   return [d.ne(0).to("float64").mean().item(), d.max().item()];
 }
 /** Codes one by one: in 4 bits two share a byte. */
-const singly = (codes: Tensor, bits: 4 | 8): Tensor => (bits === 8 ? codes : stack([codes.bitwiseAnd(15), codes.bitwiseRightShift(4)]));
+const singly = (codes: Tensor, bits: 4 | 8): Tensor =>
+  bits === 8 ? codes : stack([codes.bitwiseAnd(15), codes.bitwiseRightShift(4)]);
 
 for (const blockSize of [256, 64, 100, 2048, 4096])
   test(`the GPU quantizes as the CPU does, code for code: blocks of ${blockSize}`, options, () =>
@@ -33,12 +48,22 @@ for (const blockSize of [256, 64, 100, 2048, 4096])
             const gpu = quantizeBlockwise(x.to(dtype).to("cuda"), { format, signed, blockSize });
             assert.equal(apart(cpu.absmax, gpu.absmax), 0);
             assert.deepEqual(codesApart(cpu.codes, gpu.codes), [0, 0], format);
-            assert.equal(apart(dequantizeBlockwise(cpu, { format, signed }), dequantizeBlockwise(gpu, { format, signed })), 0);
+            assert.equal(
+              apart(dequantizeBlockwise(cpu, { format, signed }), dequantizeBlockwise(gpu, { format, signed })),
+              0,
+            );
           }
       // Without alignment.
       const wide = x.to("cuda");
-      assert.deepEqual(codesApart(quantizeBlockwise(x.slice(0, 1), { blockSize }).codes, quantizeBlockwise(wide.slice(0, 1), { blockSize }).codes), [0, 0]);
-    }));
+      assert.deepEqual(
+        codesApart(
+          quantizeBlockwise(x.slice(0, 1), { blockSize }).codes,
+          quantizeBlockwise(wide.slice(0, 1), { blockSize }).codes,
+        ),
+        [0, 0],
+      );
+    }),
+  );
 
 const OPTIMIZERS: readonly (readonly [string, (p: Tensor[]) => lowbit.LowBitOptimizer])[] = [
   ["SGD8bit", (p) => new lowbit.SGD8bit(p, { weightDecay: 0.02, nesterov: true })],
@@ -78,7 +103,16 @@ for (const [name, make] of OPTIMIZERS)
         const q = gpu[k] as Tensor;
         const [a, b] = [first.state.get(p), second.state.get(q)];
         // A code on the other side of a midpoint changes its element's next step by that code's width.
-        const limit = dtype === "float32" ? (name.includes("4bit") ? 2e-3 : name.includes("Lion") ? 4e-4 : 1e-4) : dtype === "float16" ? 1e-3 : 8e-3;
+        const limit =
+          dtype === "float32"
+            ? name.includes("4bit")
+              ? 2e-3
+              : name.includes("Lion")
+                ? 4e-4
+                : 1e-4
+            : dtype === "float16"
+              ? 1e-3
+              : 8e-3;
         assert.ok(apart(p, q) <= limit, `parameter ${k}: ${apart(p, q)}`);
         const typical = p.detach().to("float64").sub(q.detach().cpu().to("float64")).abs().mean().item();
         assert.ok(typical <= (dtype === "float32" ? 1e-6 : 2e-5), `parameter ${k}, mean: ${typical}`);
@@ -109,9 +143,10 @@ for (const bits of [8, 4] as const)
       o.step();
       return { p, s: o.state.get(p) };
     });
-    const [a, b] = pair as [typeof pair[0], typeof pair[0]];
+    const [a, b] = pair as [(typeof pair)[0], (typeof pair)[0]];
     assert.ok(apart(a.p, b.p) < 1e-6);
-    for (const key of ["state1", "state2"]) assert.ok(codesApart(singly(a.s?.[key] as Tensor, bits), singly(b.s?.[key] as Tensor, bits))[0] < 1e-4, key);
+    for (const key of ["state1", "state2"])
+      assert.ok(codesApart(singly(a.s?.[key] as Tensor, bits), singly(b.s?.[key] as Tensor, bits))[0] < 1e-4, key);
     for (const key of ["absmax1", "absmax2"]) assert.ok(apart(a.s?.[key] as Tensor, b.s?.[key] as Tensor) < 1e-7);
   });
 
@@ -159,7 +194,8 @@ test("a second moment above zero keeps a code above zero", options, () => {
 });
 
 test("code 0 is kept where it stands for more than zero", options, () => {
-  // Adam4bit's second moment counts sixteenths of the largest from code 0 on: lifted to code 1 its small ones would come back doubled.
+  // Adam4bit's second moment counts sixteenths of the largest from code 0 on: lifted to code 1 its small ones would
+  // come back doubled.
   const p = zeros([8192], { device: "cuda" }).requiresGrad_();
   const g = zeros([8192], { device: "cuda" }).add(1e-3);
   for (let i = 0; i < 8192; i += 128) g.slice(0, i, i + 1).fill_(1);
@@ -188,20 +224,43 @@ class Losses extends Callback {
     this.values.push((outputs["loss"] as Tensor).item());
   }
 }
-async function train(precision: 32 | 16 | "bf16", cudaGraph: boolean, accelerator: "gpu" | "cpu" = "gpu"): Promise<number[]> {
+async function train(
+  precision: 32 | 16 | "bf16",
+  cudaGraph: boolean,
+  accelerator: "gpu" | "cpu" = "gpu",
+): Promise<number[]> {
   seedEverything(25);
   const batches = Array.from({ length: 30 }, () => [randn([32, 96]), randn([32, 4])]);
   const losses = new Losses();
   seedEverything(26);
-  const trainer = new Trainer({ ...SILENT, accelerator, devices: 1, precision, cudaGraph, maxEpochs: 1, callbacks: [losses] });
+  const trainer = new Trainer({
+    ...SILENT,
+    accelerator,
+    devices: 1,
+    precision,
+    cudaGraph,
+    maxEpochs: 1,
+    callbacks: [losses],
+  });
   await trainer.fit(new Net(), { trainDataloaders: batches });
   return losses.values;
 }
 for (const precision of [32, 16, "bf16"] as const)
   test(`AdamW8bit in a whole-step CUDA graph gives the losses of eager steps: ${precision}`, options, async () => {
     const [eager, graph] = [await train(precision, false), await train(precision, true)];
-    eager.forEach((loss, i) => assert.ok(Math.abs(loss - (graph[i] as number)) <= 2e-3 * Math.max(1, loss), `step ${i}: eager ${loss}, graph ${graph[i]}`));
-    if (precision === 32) (await train(32, false, "cpu")).forEach((loss, i) => assert.ok(Math.abs(loss - (eager[i] as number)) <= 2e-3 * Math.max(1, loss), `step ${i}: CPU ${loss}, GPU ${eager[i]}`));
+    eager.forEach((loss, i) =>
+      assert.ok(
+        Math.abs(loss - (graph[i] as number)) <= 2e-3 * Math.max(1, loss),
+        `step ${i}: eager ${loss}, graph ${graph[i]}`,
+      ),
+    );
+    if (precision === 32)
+      (await train(32, false, "cpu")).forEach((loss, i) =>
+        assert.ok(
+          Math.abs(loss - (eager[i] as number)) <= 2e-3 * Math.max(1, loss),
+          `step ${i}: CPU ${loss}, GPU ${eager[i]}`,
+        ),
+      );
   });
 
 test("state travels between devices and through a state dict", options, () => {
@@ -218,7 +277,11 @@ test("state travels between devices and through a state dict", options, () => {
   const r = p.detach().clone().requiresGrad_();
   const back = new lowbit.AdamW8bit([r]);
   back.loadStateDict(cpu.stateDict());
-  for (const [t, o] of [[p, gpu], [q, cpu], [r, back]] as const) {
+  for (const [t, o] of [
+    [p, gpu],
+    [q, cpu],
+    [r, back],
+  ] as const) {
     t.grad = value.to(t.device);
     o.step();
   }
@@ -237,30 +300,45 @@ test("two equal steps leave equally many tensors", options, () => {
 });
 
 for (const bits of [8, 32] as const)
-  test(`offloaded state gives the same parameters, bit for bit, with less device memory: ${bits} bits`, options, async () => {
-    await collectGarbage(); // what earlier tests left outside scopes would be given back in between
-    const Optimizer = bits === 8 ? lowbit.AdamW8bit : lowbit.AdamW32bit;
-    const train = (offload: boolean): { readonly params: Tensor[]; readonly optimizer: lowbit.LowBitOptimizer; readonly bytes: number } => {
-      seedEverything(28);
-      const params = [300_000, 1_000_000, 77, 500_001, 1_000_000, 900_000].map((n) => randn([n]).to("cuda").requiresGrad_());
-      for (const p of params) p.grad = p.detach().mul(0.1);
-      const before = cuda.memoryStats().allocated;
-      const optimizer = new Optimizer(params, { offload });
-      for (let i = 0; i < 4; i++) optimizer.step();
-      cuda.synchronize();
-      return { params, optimizer, bytes: cuda.memoryStats().allocated - before };
-    };
-    const kept = train(false);
-    const offloaded = train(true);
-    kept.params.forEach((p, i) => assert.equal(apart(p, offloaded.params[i] as Tensor), 0, `parameter ${i}`));
-    assert.ok(offloaded.bytes < 0.7 * kept.bytes, `${offloaded.bytes} bytes on the device, ${kept.bytes} without offload`);
-    const [a, b] = [kept.optimizer.stateDict(), offloaded.optimizer.stateDict()];
-    for (const key of Object.keys(a.state)) {
-      const [x, y] = [a.state[key]?.["state1"] as Tensor, b.state[key]?.["state1"] as Tensor];
-      assert.equal(y.device.type, "cpu");
-      assert.equal(y.isPinned(), true);
-      assert.equal(apart(x, y), 0);
-    }
-  });
+  test(
+    `offloaded state gives the same parameters, bit for bit, with less device memory: ${bits} bits`,
+    options,
+    async () => {
+      await collectGarbage(); // what earlier tests left outside scopes would be given back in between
+      const Optimizer = bits === 8 ? lowbit.AdamW8bit : lowbit.AdamW32bit;
+      const train = (
+        offload: boolean,
+      ): { readonly params: Tensor[]; readonly optimizer: lowbit.LowBitOptimizer; readonly bytes: number } => {
+        seedEverything(28);
+        const params = [300_000, 1_000_000, 77, 500_001, 1_000_000, 900_000].map((n) =>
+          randn([n]).to("cuda").requiresGrad_(),
+        );
+        for (const p of params) p.grad = p.detach().mul(0.1);
+        const before = cuda.memoryStats().allocated;
+        const optimizer = new Optimizer(params, { offload });
+        for (let i = 0; i < 4; i++) optimizer.step();
+        cuda.synchronize();
+        return { params, optimizer, bytes: cuda.memoryStats().allocated - before };
+      };
+      const kept = train(false);
+      const offloaded = train(true);
+      kept.params.forEach((p, i) => assert.equal(apart(p, offloaded.params[i] as Tensor), 0, `parameter ${i}`));
+      assert.ok(
+        offloaded.bytes < 0.7 * kept.bytes,
+        `${offloaded.bytes} bytes on the device, ${kept.bytes} without offload`,
+      );
+      const [a, b] = [kept.optimizer.stateDict(), offloaded.optimizer.stateDict()];
+      for (const key of Object.keys(a.state)) {
+        const [x, y] = [a.state[key]?.["state1"] as Tensor, b.state[key]?.["state1"] as Tensor];
+        assert.equal(y.device.type, "cpu");
+        assert.equal(y.isPinned(), true);
+        assert.equal(apart(x, y), 0);
+      }
+    },
+  );
 
-test("steps, codes and values of more than 2³¹ elements on the GPU", { skip: options.skip || (cuda.memoryStats().free < 32 * 2 ** 30 && "needs 32 GiB of free GPU memory") }, () => beyond32Bits("cuda"));
+test(
+  "steps, codes and values of more than 2³¹ elements on the GPU",
+  { skip: options.skip || (cuda.memoryStats().free < 32 * 2 ** 30 && "needs 32 GiB of free GPU memory") },
+  () => beyond32Bits("cuda"),
+);

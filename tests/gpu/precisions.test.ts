@@ -17,7 +17,10 @@ const models = (): Model[] => [
   { name: "ResNet", make: (optimizer) => new SmallResNet(optimizer), batches: SmallResNet.batches(STEPS) },
 ];
 
-/** Share of float32's fall of the loss that a precision must reach. The true 16-bit types keep 8 or 11 bits of every weight. */
+/**
+ * Share of float32's fall of the loss that a precision must reach. The true 16-bit types keep 8 or 11 bits of every
+ * weight.
+ */
 const MIXED = 0.95;
 const TRUE = 0.85;
 interface Setting {
@@ -36,8 +39,18 @@ const settings: readonly Setting[] = [
   { name: "APEX O1", trainer: { precision: 16, ampBackend: "apex", ampLevel: "O1" }, share: MIXED },
   { name: "APEX O2", trainer: { precision: 16, ampBackend: "apex", ampLevel: "O2" }, share: MIXED },
   { name: "APEX O3", trainer: { precision: 16, ampBackend: "apex", ampLevel: "O3" }, share: TRUE, optimizer: sgd },
-  { name: "AdamW8bit in 32", trainer: { precision: 32 }, share: MIXED, optimizer: (p) => new AdamW8bit(p, { lr: 3e-3 }) },
-  { name: "AdamW8bit in bf16", trainer: { precision: "bf16" }, share: MIXED, optimizer: (p) => new AdamW8bit(p, { lr: 3e-3 }) },
+  {
+    name: "AdamW8bit in 32",
+    trainer: { precision: 32 },
+    share: MIXED,
+    optimizer: (p) => new AdamW8bit(p, { lr: 3e-3 }),
+  },
+  {
+    name: "AdamW8bit in bf16",
+    trainer: { precision: "bf16" },
+    share: MIXED,
+    optimizer: (p) => new AdamW8bit(p, { lr: 3e-3 }),
+  },
 ];
 
 for (const model of models()) {
@@ -45,7 +58,10 @@ for (const model of models()) {
   const float32 = (optimizer: MakeOptimizer): Promise<{ readonly first: number; readonly last: number }> => {
     let run = full.get(optimizer);
     if (run === undefined) {
-      run = train(() => model.make(optimizer), model.batches, { precision: 32 }).then(({ losses }) => ({ first: losses[0] as number, last: losses[STEPS - 1] as number }));
+      run = train(() => model.make(optimizer), model.batches, { precision: 32 }).then(({ losses }) => ({
+        first: losses[0] as number,
+        last: losses[STEPS - 1] as number,
+      }));
       full.set(optimizer, run);
     }
     return run;
@@ -67,25 +83,35 @@ for (const model of models()) {
     });
 }
 
-test("TF32: float32 with matrix products of 10 bits of mantissa, asked for by name, trains alike and is put back", options, async () => {
-  const batches = SmallGpt.batches(STEPS);
-  const { losses: exact } = await train(() => new SmallGpt(), batches, { precision: 32 });
-  assert.equal(getFloat32MatmulPrecision(), "highest");
-  setFloat32MatmulPrecision("high");
-  try {
-    assert.equal(getSwitch("tf32Matmul"), true);
-    const { losses } = await train(() => new SmallGpt(), batches, { precision: 32 });
-    const first = exact[0] as number;
-    assert.ok(Math.abs((losses[0] as number) - first) < 2e-3 * first);
-    assert.ok(Math.abs((losses[STEPS - 1] as number) - (exact[STEPS - 1] as number)) < 0.05 * first);
-  } finally {
-    setFloat32MatmulPrecision("highest");
-  }
-  assert.equal(getSwitch("tf32Matmul"), false);
-});
+test(
+  "TF32: float32 with matrix products of 10 bits of mantissa, asked for by name, trains alike and is put back",
+  options,
+  async () => {
+    const batches = SmallGpt.batches(STEPS);
+    const { losses: exact } = await train(() => new SmallGpt(), batches, { precision: 32 });
+    assert.equal(getFloat32MatmulPrecision(), "highest");
+    setFloat32MatmulPrecision("high");
+    try {
+      assert.equal(getSwitch("tf32Matmul"), true);
+      const { losses } = await train(() => new SmallGpt(), batches, { precision: 32 });
+      const first = exact[0] as number;
+      assert.ok(Math.abs((losses[0] as number) - first) < 2e-3 * first);
+      assert.ok(Math.abs((losses[STEPS - 1] as number) - (exact[STEPS - 1] as number)) < 0.05 * first);
+    } finally {
+      setFloat32MatmulPrecision("highest");
+    }
+    assert.equal(getSwitch("tf32Matmul"), false);
+  },
+);
 
 test("the same seed gives the same losses with deterministic algorithms", options, async () => {
   const batches = SmallGpt.batches(20);
-  const run = async (): Promise<number[]> => (await train(() => new SmallGpt((p) => new optim.AdamW(p, { lr: 3e-3, fused: true })), batches, { precision: "bf16", deterministic: "warn" })).losses;
+  const run = async (): Promise<number[]> =>
+    (
+      await train(() => new SmallGpt((p) => new optim.AdamW(p, { lr: 3e-3, fused: true })), batches, {
+        precision: "bf16",
+        deterministic: "warn",
+      })
+    ).losses;
   assert.deepEqual(await run(), await run());
 });

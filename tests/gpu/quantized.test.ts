@@ -5,4 +5,8 @@ import { options } from "./support.js";
 
 for (const [name, body] of Object.entries(BODIES)) test(`on the GPU: ${name}`, options, () => body("cuda"));
 
-test("on the GPU: adapters on quantized weights learn in float32, bfloat16 and through the plugin, near those on wide weights", options, () => learnsNearWide("gpu"));
+test(
+  "on the GPU: adapters on quantized weights learn in float32, bfloat16 and through the plugin, near those on wide weights",
+  options,
+  () => learnsNearWide("gpu"),
+);

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cuda, DataLoader, optim, randint, TensorDataset, type Tensor } from "@nbit/torch";
-import { Callback, Logger, MixedPrecision, Trainer, type LightningModule, type OptimizerConfiguration, type TrainerOptions, type TrainerView } from "@nbit/lightning";
+import {
+  Callback,
+  Logger,
+  MixedPrecision,
+  Trainer,
+  type LightningModule,
+  type OptimizerConfiguration,
+  type TrainerOptions,
+  type TrainerView,
+} from "@nbit/lightning";
 import { SILENT } from "../helpers/training.js";
 import { options, SmallGpt, train } from "./support.js";
 
@@ -19,7 +28,13 @@ class NoWaiting extends Callback {
     cuda.setSyncDebugMode("error");
     this.guarded++;
   }
-  override onTrainBatchEnd(trainer: TrainerView, _: LightningModule, __: unknown, ___: unknown, batchIdx: number): void {
+  override onTrainBatchEnd(
+    trainer: TrainerView,
+    _: LightningModule,
+    __: unknown,
+    ___: unknown,
+    batchIdx: number,
+  ): void {
     // Loss, scale and metrics are read for the loggers after this, and an epoch's at its end.
     if (trainer.globalStep % EVERY === 0 || batchIdx + 1 === this.epochLength) cuda.setSyncDebugMode("default");
   }
@@ -54,22 +69,46 @@ const cases: readonly (readonly [string, TrainerOptions])[] = [
   ["bf16, clipped", { precision: "bf16", gradientClipVal: 1 }],
   ["16 with its scaler, clipped", { precision: 16, gradientClipVal: 1 }],
   ["16, accumulating", { precision: 16, accumulateGradBatches: 2 }],
-  ["16 with kept casts, accumulating", { plugins: new MixedPrecision({ cacheWeightCasts: true }), accumulateGradBatches: 2 }],
-  ["bf16 with kept casts, as one CUDA graph", { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), cudaGraph: true }],
-  ["16 with kept casts, accumulating, as CUDA graphs", { plugins: new MixedPrecision({ cacheWeightCasts: true }), gradientClipVal: 1, accumulateGradBatches: 2, cudaGraph: true }],
+  [
+    "16 with kept casts, accumulating",
+    { plugins: new MixedPrecision({ cacheWeightCasts: true }), accumulateGradBatches: 2 },
+  ],
+  [
+    "bf16 with kept casts, as one CUDA graph",
+    { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), cudaGraph: true },
+  ],
+  [
+    "16 with kept casts, accumulating, as CUDA graphs",
+    {
+      plugins: new MixedPrecision({ cacheWeightCasts: true }),
+      gradientClipVal: 1,
+      accumulateGradBatches: 2,
+      cudaGraph: true,
+    },
+  ],
   ["16, as one CUDA graph", { precision: 16, gradientClipVal: 1, cudaGraph: true }],
 ];
 
 for (const [name, settings] of cases)
-  test(`a steady step of the Trainer does not synchronize; loss, scale and metrics are read at log steps: ${name}`, options, async () => {
-    const guard = new NoWaiting(40);
-    const recorder = new Recorder();
-    const { losses, trainer } = await train(() => new Scheduled(), SmallGpt.batches(40), { ...settings, callbacks: [guard], logger: recorder, logEveryNSteps: EVERY });
-    assert.equal(guard.guarded, 35);
-    assert.equal(losses.length, 40);
-    if (settings.cudaGraph === true) assert.ok(trainer.replayedBatches >= 36, `${trainer.replayedBatches} batches were replayed`);
-    assert.deepEqual(recorder.steps, settings.accumulateGradBatches === 2 ? [9, 19] : [9, 19, 29, 39]);
-  });
+  test(
+    `a steady step of the Trainer does not synchronize; loss, scale and metrics are read at log steps: ${name}`,
+    options,
+    async () => {
+      const guard = new NoWaiting(40);
+      const recorder = new Recorder();
+      const { losses, trainer } = await train(() => new Scheduled(), SmallGpt.batches(40), {
+        ...settings,
+        callbacks: [guard],
+        logger: recorder,
+        logEveryNSteps: EVERY,
+      });
+      assert.equal(guard.guarded, 35);
+      assert.equal(losses.length, 40);
+      if (settings.cudaGraph === true)
+        assert.ok(trainer.replayedBatches >= 36, `${trainer.replayedBatches} batches were replayed`);
+      assert.deepEqual(recorder.steps, settings.accumulateGradBatches === 2 ? [9, 19] : [9, 19, 29, 39]);
+    },
+  );
 
 test("batches from a loader with pinned memory reach the device without waiting", options, async () => {
   const x = randint(64, [64, 16]);

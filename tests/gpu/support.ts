@@ -1,5 +1,16 @@
 /** What the tests on a GPU share: the small models, and a run of one by the Trainer. */
-import { cuda, embedding, keep, nn, optim, randint, randn, scaledDotProductAttention, seedEverything, type Tensor } from "@nbit/torch";
+import {
+  cuda,
+  embedding,
+  keep,
+  nn,
+  optim,
+  randint,
+  randn,
+  scaledDotProductAttention,
+  seedEverything,
+  type Tensor,
+} from "@nbit/torch";
 import { Callback, LightningModule, Trainer, type OptimizerConfiguration, type TrainerOptions } from "@nbit/lightning";
 import { SILENT } from "../helpers/training.js";
 
@@ -30,7 +41,10 @@ class GptNet extends nn.Module {
   forward(x: Tensor): Tensor {
     const [b, t] = x.shape as readonly [number, number];
     let h = embedding(this.wte.weight, x);
-    const [q, k, v] = this.attn.call(this.ln1.call(h)).split(64, 2).map((p) => p.view([b, t, 4, 16]).transpose(1, 2)) as [Tensor, Tensor, Tensor];
+    const [q, k, v] = this.attn
+      .call(this.ln1.call(h))
+      .split(64, 2)
+      .map((p) => p.view([b, t, 4, 16]).transpose(1, 2)) as [Tensor, Tensor, Tensor];
     h = h.add(this.proj.call(scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, 64])));
     h = h.add(this.out.call(nn.functional.gelu(this.fc.call(this.ln2.call(h)))));
     return nn.functional.linear(h.view([-1, 64]), this.wte.weight);
@@ -132,12 +146,24 @@ export interface Training {
 }
 
 /** A run from a fixed seed over batches that lie on the device. */
-export async function train(make: () => LightningModule, batches: readonly unknown[], settings: TrainerOptions = {}): Promise<Training> {
+export async function train(
+  make: () => LightningModule,
+  batches: readonly unknown[],
+  settings: TrainerOptions = {},
+): Promise<Training> {
   seedEverything(7);
   const module = make();
   const losses = new Losses();
   const callbacks = settings.callbacks === undefined ? [losses] : [losses, ...[settings.callbacks].flat()];
-  const trainer = new Trainer({ accelerator: gpu ? "gpu" : "cpu", devices: 1, maxSteps: batches.length, maxEpochs: 1, ...SILENT, ...settings, callbacks });
+  const trainer = new Trainer({
+    accelerator: gpu ? "gpu" : "cpu",
+    devices: 1,
+    maxSteps: batches.length,
+    maxEpochs: 1,
+    ...SILENT,
+    ...settings,
+    callbacks,
+  });
   await trainer.fit(module, { trainDataloaders: batches });
   return { losses: losses.read(), trainer, module };
 }

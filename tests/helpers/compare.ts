@@ -1,4 +1,7 @@
-/** Comparing a tensor with recorded bytes: shape, dtype, then every element; the answer is a description a person can act on. */
+/**
+ * Comparing a tensor with recorded bytes: shape, dtype, then every element; the answer is a description a person can
+ * act on.
+ */
 import { tensorFromBytes, viewAsReal, type DType, type Tensor } from "@nbit/torch";
 
 export interface Recorded {
@@ -25,12 +28,22 @@ function doubles(t: Tensor): ArrayLike<number> {
 }
 
 function bits(value: number, bytes: Uint8Array, at: number, size: number): string {
-  const raw = Buffer.from(bytes.subarray(at * size, (at + 1) * size)).reverse().toString("hex");
+  const raw = Buffer.from(bytes.subarray(at * size, (at + 1) * size))
+    .reverse()
+    .toString("hex");
   return `${String(value)} (0x${raw})`;
 }
 
-/** Null when equal, else what differs. Two NaNs are equal whatever their payload; 0 and -0 are not, unless a tolerance is given. */
-export function difference(what: string, actual: Tensor, expected: Recorded, tolerance: Tolerance | null = null): string | null {
+/**
+ * Null when equal, else what differs. Two NaNs are equal whatever their payload; 0 and -0 are not, unless a tolerance
+ * is given.
+ */
+export function difference(
+  what: string,
+  actual: Tensor,
+  expected: Recorded,
+  tolerance: Tolerance | null = null,
+): string | null {
   if (actual.dtype !== expected.dtype) return `${what}: dtype ${actual.dtype}, expected ${expected.dtype}`;
   const shape = actual.shape;
   if (shape.length !== expected.shape.length || shape.some((n, i) => n !== expected.shape[i])) {
@@ -51,7 +64,10 @@ export function difference(what: string, actual: Tensor, expected: Recorded, tol
     const x = a[i] as number;
     const y = b[i] as number;
     if (Number.isNaN(x) && Number.isNaN(y)) continue;
-    const near = tolerance === null ? Buffer.compare(got.subarray(i * size, (i + 1) * size), want.subarray(i * size, (i + 1) * size)) === 0 : Math.abs(x - y) <= tolerance.atol + tolerance.rtol * Math.abs(y);
+    const near =
+      tolerance === null
+        ? Buffer.compare(got.subarray(i * size, (i + 1) * size), want.subarray(i * size, (i + 1) * size)) === 0
+        : Math.abs(x - y) <= tolerance.atol + tolerance.rtol * Math.abs(y);
     if (near) continue;
     count++;
     worst = Math.max(worst, Math.abs(x - y));

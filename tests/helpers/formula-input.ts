@@ -1,8 +1,12 @@
-/** Inputs by formula: elements come from an integer hash of (seed, index), so that Python and TypeScript make equal tensors without a file. */
+/**
+ * Inputs by formula: elements come from an integer hash of (seed, index), so that Python and TypeScript make equal
+ * tensors without a file.
+ */
 import { tensor, viewAsComplex, type DType, type Tensor } from "@nbit/torch";
 
 export type EncodedNumber = number | boolean | { readonly number: string } | readonly [number, number];
-export type Fill = readonly ["uniform" | "integers" | "bools", number, number, number] | readonly ["values", readonly EncodedNumber[]];
+export type Fill =
+  readonly ["uniform" | "integers" | "bools", number, number, number] | readonly ["values", readonly EncodedNumber[]];
 export interface InputSpec {
   readonly shape: readonly number[];
   readonly dtype: DType;
@@ -25,7 +29,8 @@ export function hashed(seed: number, n: number): Float64Array {
 
 /** JSON has no NaN and no infinity. */
 export function decodeNumber(value: EncodedNumber): number {
-  if (typeof value === "object" && "number" in value) return value.number === "nan" ? NaN : value.number === "inf" ? Infinity : -Infinity;
+  if (typeof value === "object" && "number" in value)
+    return value.number === "nan" ? NaN : value.number === "inf" ? Infinity : -Infinity;
   return Number(value);
 }
 

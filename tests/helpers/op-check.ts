@@ -1,4 +1,7 @@
-/** One call checks an operator against what PyTorch recorded: shape, dtype, value and gradient; as a function and, where there is one, as a method. */
+/**
+ * One call checks an operator against what PyTorch recorded: shape, dtype, value and gradient; as a function and, where
+ * there is one, as a method.
+ */
 import assert from "node:assert/strict";
 import * as torch from "@nbit/torch";
 import { isTensor, Tensor } from "@nbit/torch";
@@ -23,10 +26,14 @@ export interface OpCase {
 type Callable = (...args: readonly unknown[]) => unknown;
 const isCallable = (value: unknown): value is Callable => typeof value === "function";
 
-/** The function that a dotted name stands for; null when there is none (in-place operators are methods only, as in PyTorch). */
+/**
+ * The function that a dotted name stands for; null when there is none (in-place operators are methods only, as in
+ * PyTorch).
+ */
 export function lookUp(path: string): Callable | null {
   let at: unknown = torch;
-  for (const part of path.split(".")) at = (typeof at === "object" && at !== null) || isCallable(at) ? Reflect.get(at, part) : undefined;
+  for (const part of path.split("."))
+    at = (typeof at === "object" && at !== null) || isCallable(at) ? Reflect.get(at, part) : undefined;
   return isCallable(at) ? at : null;
 }
 
@@ -45,7 +52,11 @@ function flatten(result: unknown): Tensor[] {
 }
 
 /** Python spells memory formats with underscores. */
-const MEMORY_FORMATS: Readonly<Record<string, string>> = { channels_last: "channelsLast", contiguous_format: "contiguousFormat", preserve_format: "preserveFormat" };
+const MEMORY_FORMATS: Readonly<Record<string, string>> = {
+  channels_last: "channelsLast",
+  contiguous_format: "contiguousFormat",
+  preserve_format: "preserveFormat",
+};
 
 function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unknown): string[] {
   const inPlace = c.op.replace(/\..*$/, "").endsWith("_") || /^aten\.\w+_(\.|$)/.test(c.op);
@@ -71,12 +82,14 @@ function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unkno
   torch.manualSeed(42);
   const result = call(args);
   const at = `${c.name}, ${how}`;
-  if (c.outputs === undefined) return Object.is(result, decode(c.value)) ? [] : [`${at}: ${String(result)}, expected ${String(c.value)}`];
+  if (c.outputs === undefined)
+    return Object.is(result, decode(c.value)) ? [] : [`${at}: ${String(result)}, expected ${String(c.value)}`];
   let outputs = flatten(result);
   if (inPlace) {
     // The first argument itself comes back (lists come back as nothing: they were written).
     if (outputs.length === 0) outputs = flatten(args[0]);
-    else if (isTensor(result) && result !== args[0]) return [`${at}: an in-place operator returned another object than its first argument`];
+    else if (isTensor(result) && result !== args[0])
+      return [`${at}: an in-place operator returned another object than its first argument`];
   }
   const tolerance: Tolerance | null = c.tolerance === undefined ? null : { rtol: c.tolerance[0], atol: c.tolerance[1] };
   if (outputs.length !== c.outputs.length) return [`${at}: ${outputs.length} results, expected ${c.outputs.length}`];
@@ -84,12 +97,27 @@ function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unkno
   if (c.grads !== undefined) {
     const leaves = bases.filter((b) => b.requiresGrad);
     const weighted = outputs.map((t, k) => ({ t, k })).filter(({ t }) => t.requiresGrad);
-    const gradOutputs = weighted.map(({ t, k }) => fromDoubles(hashed(1000 + k, t.numel() * (t.isComplex() ? 2 : 1)).map((u) => u * 2 - 1), t.shape, t.dtype));
-    const grads = torch.grad(weighted.map(({ t }) => t), leaves, { gradOutputs, allowUnused: true });
+    const gradOutputs = weighted.map(({ t, k }) =>
+      fromDoubles(
+        hashed(1000 + k, t.numel() * (t.isComplex() ? 2 : 1)).map((u) => u * 2 - 1),
+        t.shape,
+        t.dtype,
+      ),
+    );
+    const grads = torch.grad(
+      weighted.map(({ t }) => t),
+      leaves,
+      { gradOutputs, allowUnused: true },
+    );
     if (grads.length !== c.grads.length) problems.push(`${at}: ${grads.length} gradients, expected ${c.grads.length}`);
     c.grads.forEach((expected, i) => {
       const got = grads[i] ?? null;
-      if (expected === null || got === null) problems.push(expected === got ? null : `${at}: gradient ${i} is ${got === null ? "missing" : "there"}, expected ${expected === null ? "none" : "one"}`);
+      if (expected === null || got === null)
+        problems.push(
+          expected === got
+            ? null
+            : `${at}: gradient ${i} is ${got === null ? "missing" : "there"}, expected ${expected === null ? "none" : "one"}`,
+        );
       else problems.push(difference(`${at}: gradient ${i}`, got, expected, tolerance));
     });
   }
@@ -97,7 +125,8 @@ function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unkno
 }
 
 /**
- * Run a recorded call and compare shape, dtype, value and gradient: to the last bit, unless the case states a tolerance. Also that no tensor is left behind.
+ * Run a recorded call and compare shape, dtype, value and gradient: to the last bit, unless the case states a
+ * tolerance. Also that no tensor is left behind.
  * @throws {AssertionError} one readable line per difference, with the elements and their bits.
  */
 export function checkOp(c: OpCase): void {

@@ -2,7 +2,12 @@
 import { Logger, type Metrics, type TrainerOptions } from "@nbit/lightning";
 
 /** A Trainer that prints and writes nothing. */
-export const SILENT = { logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false } as const satisfies TrainerOptions;
+export const SILENT = {
+  logger: false,
+  enableCheckpointing: false,
+  enableProgressBar: false,
+  enableModelSummary: false,
+} as const satisfies TrainerOptions;
 /** The same, on the CPU. */
 export const QUIET = { accelerator: "cpu", ...SILENT } as const satisfies TrainerOptions;
 
@@ -14,7 +19,8 @@ export interface GivenWarning {
 export async function warningsOf(run: () => unknown): Promise<GivenWarning[]> {
   const given: GivenWarning[] = [];
   await new Promise((resolve) => setImmediate(resolve)); // those of earlier tests
-  const listen = (warning: Error & { readonly code?: string }): void => void given.push({ code: warning.code ?? "", message: warning.message });
+  const listen = (warning: Error & { readonly code?: string }): void =>
+    void given.push({ code: warning.code ?? "", message: warning.message });
   process.on("warning", listen);
   try {
     await run();

@@ -1,10 +1,21 @@
-/** Every call with which something is saved fails once: the disk is full after some bytes, or the device fails. Nothing is lost, the error has a code, and nothing is left behind. */
+/**
+ * Every call with which something is saved fails once: the disk is full after some bytes, or the device fails. Nothing
+ * is lost, the error has a code, and nothing is left behind.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseRunLog, renderReport, writeReport, type Run } from "@nbit/dashboard";
-import { CSVLogger, LightningModule, ModelCheckpoint, PrecisionReport, readCheckpoint, RunLog, Trainer } from "@nbit/lightning";
+import {
+  CSVLogger,
+  LightningModule,
+  ModelCheckpoint,
+  PrecisionReport,
+  readCheckpoint,
+  RunLog,
+  Trainer,
+} from "@nbit/lightning";
 import { FileError, loadCheckpoint, nn, ones, optim, saveCheckpoint, zeros, type Tensor } from "@nbit/torch";
 import { withFault, type Fault } from "../helpers/faulty-disk.js";
 import { temporaryFolders } from "../helpers/temporary-folder.js";
@@ -13,10 +24,22 @@ const fresh = temporaryFolders("faults");
 const openFiles = (): number => (existsSync("/proc/self/fd") ? readdirSync("/proc/self/fd").length : 0);
 
 type Strike = readonly [Fault, number];
-const EVERY: readonly Strike[] = [["ENOSPC", 0], ["ENOSPC", 1], ["ENOSPC", 7], ["EIO", 0]];
+const EVERY: readonly Strike[] = [
+  ["ENOSPC", 0],
+  ["ENOSPC", 1],
+  ["ENOSPC", 7],
+  ["EIO", 0],
+];
 
-/** Every way in which a save can fail: each call, with each fault, after no, one or several bytes. Of what is `long`, each call fails in one way. */
-async function eachFault(prepare: (folder: string) => (() => void) | (() => Promise<void>), check: (folder: string, failed: boolean, what: string) => void | Promise<void>, long = false): Promise<void> {
+/**
+ * Every way in which a save can fail: each call, with each fault, after no, one or several bytes. Of what is `long`,
+ * each call fails in one way.
+ */
+async function eachFault(
+  prepare: (folder: string) => (() => void) | (() => Promise<void>),
+  check: (folder: string, failed: boolean, what: string) => void | Promise<void>,
+  long = false,
+): Promise<void> {
   const counting = fresh();
   const { disk, outcome } = await withFault({ at: Infinity, fault: "EIO" }, prepare(counting));
   assert.ok("value" in outcome, "without a fault it succeeds");
@@ -36,7 +59,11 @@ async function eachFault(prepare: (folder: string) => (() => void) | (() => Prom
         assert.ok(error instanceof FileError && error.code === fault, `${what}: ${String(error)}`);
         struck++;
       }
-      assert.deepEqual(filesBelow(folder).filter((name) => name.endsWith(".tmp")), [], what);
+      assert.deepEqual(
+        filesBelow(folder).filter((name) => name.endsWith(".tmp")),
+        [],
+        what,
+      );
       await check(folder, failed, what);
       // A log with lines that wait for room stays open for them.
       if (!failed || !long) assert.equal(openFiles(), open, `${what}: every file is closed`);
@@ -54,7 +81,9 @@ test("after a disk fault a checkpoint is the old one or the new one", async () =
     (folder) => {
       const path = join(folder, "last.ckpt");
       saveCheckpoint(path, states.old);
-      return () => { saveCheckpoint(path, states.new); };
+      return () => {
+        saveCheckpoint(path, states.new);
+      };
     },
     (folder, failed, what) => {
       const read = loadCheckpoint(join(folder, "last.ckpt")) as { n: number; a: Tensor };
@@ -98,11 +127,17 @@ test("a table of metrics has every row once, as soon as the disk has room", asyn
         };
         for (let step = 0; step < 3; step++) {
           logger.logMetrics({ loss: step / 2 }, step);
-          attempt(() => { logger.flush(); });
+          attempt(() => {
+            logger.flush();
+          });
         }
         logger.logMetrics({ loss: 1.5, acc: 0.5 }, 3);
-        attempt(() => { logger.flush(); });
-        attempt(() => { logger.finalize(); });
+        attempt(() => {
+          logger.flush();
+        });
+        attempt(() => {
+          logger.finalize();
+        });
         if (failure !== null) throw failure as Error;
       };
     },
@@ -120,7 +155,10 @@ test("a table of metrics has every row once, as soon as the disk has room", asyn
 class Net extends LightningModule {
   readonly layer = new nn.Linear(2, 1);
   override trainingStep(x: unknown): Tensor {
-    const loss = this.layer.forward(x as Tensor).square().sum();
+    const loss = this.layer
+      .forward(x as Tensor)
+      .square()
+      .sum();
     this.log("loss", loss);
     return loss;
   }
@@ -133,23 +171,36 @@ test("a fit that cannot save fails with the code, and every checkpoint that it h
   const logs = new Map<string, { readonly table: CSVLogger; readonly runLog: RunLog }>();
   await eachFault(
     (folder) => {
-      const [table, runLog] = [new CSVLogger(folder, { version: 0 }), new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 })];
+      const [table, runLog] = [
+        new CSVLogger(folder, { version: 0 }),
+        new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 }),
+      ];
       logs.set(folder, { table, runLog });
       const checkpoint = new ModelCheckpoint({ dirpath: join(folder, "kept"), saveLast: true });
       const callbacks = [checkpoint, runLog, new PrecisionReport({ path: join(folder, "step.json"), print: false })];
-      const trainer = new Trainer({ accelerator: "cpu", logger: table, logEveryNSteps: 1, enableProgressBar: false, enableModelSummary: false, maxEpochs: 2, callbacks });
+      const trainer = new Trainer({
+        accelerator: "cpu",
+        logger: table,
+        logEveryNSteps: 1,
+        enableProgressBar: false,
+        enableModelSummary: false,
+        maxEpochs: 2,
+        callbacks,
+      });
       return async () => {
         try {
           await trainer.fit(new Net(), { trainDataloaders: [ones([1, 2])] });
         } finally {
           // What the callback says of its files is so, also when the last one failed.
-          for (const path of [checkpoint.bestModelPath, checkpoint.lastModelPath]) assert.ok(path === "" || existsSync(path), path);
+          for (const path of [checkpoint.bestModelPath, checkpoint.lastModelPath])
+            assert.ok(path === "" || existsSync(path), path);
         }
       };
     },
     (folder, failed, what) => {
       const files = existsSync(join(folder, "kept")) ? readdirSync(join(folder, "kept")) : [];
-      for (const name of files) assert.ok(readCheckpoint(join(folder, "kept", name)).globalStep >= 1, `${what}: ${name}`);
+      for (const name of files)
+        assert.ok(readCheckpoint(join(folder, "kept", name)).globalStep >= 1, `${what}: ${name}`);
       if (!failed) assert.deepEqual(files.sort(), ["epoch=1-step=2.ckpt", "last.ckpt"], what);
       const assertWhole = (): void => {
         for (const name of filesBelow(folder).filter((n) => n.endsWith("run.jsonl"))) {

@@ -3,7 +3,17 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { arange, empty, loadSafetensors, parseSafetensors, SafetensorsFile, saveSafetensors, serializeSafetensors, tensor, type Tensor } from "@nbit/torch";
+import {
+  arange,
+  empty,
+  loadSafetensors,
+  parseSafetensors,
+  SafetensorsFile,
+  saveSafetensors,
+  serializeSafetensors,
+  tensor,
+  type Tensor,
+} from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
 const fixtures = new URL("../../io/fixtures/", import.meta.url);
@@ -20,7 +30,10 @@ function ourTensors(): Record<string, Tensor> {
     flag: tensor([true, false, true]),
     count: tensor(9007199254740993n),
     wide: tensor([18446744073709551615n], { dtype: "uint64" }),
-    wave: tensor(new Float32Array([1, 2, 0, -0.5])).view([2, 2]).view("complex64").view([2]),
+    wave: tensor(new Float32Array([1, 2, 0, -0.5]))
+      .view([2, 2])
+      .view("complex64")
+      .view([2]),
     eight: tensor([0.5, 448]).to("float8_e4m3fn"),
     empty: empty([0, 2]),
     "größe/層": arange(3, { dtype: "uint8" }),
@@ -39,7 +52,10 @@ void describe("safetensors and Python", () => {
       assert.equal(t.dtype, name.slice(2));
       assert.equal(t.shape[0], 2);
       assert.equal(t.nbytes, 48);
-      assert.deepEqual([...new Uint8Array(t.toBytes())], Array.from({ length: 48 }, (_, i) => (t.dtype === "bool" ? i % 2 : i)));
+      assert.deepEqual(
+        [...new Uint8Array(t.toBytes())],
+        Array.from({ length: 48 }, (_, i) => (t.dtype === "bool" ? i % 2 : i)),
+      );
     }
     assert.equal(tensors["scalar"]?.item(), 1.5);
     assert.deepEqual(tensors["scalar"]?.shape, []);
@@ -47,11 +63,16 @@ void describe("safetensors and Python", () => {
     assert.deepEqual(tensors["größe/層"]?.tolist(), [0, 1, 2]);
     assert.deepEqual(tensors['quote"back\\slash']?.tolist(), [0, 1]);
     assert.deepEqual(Reflect.get(tensors, "__proto__"), tensors["__proto__"]);
-    assert.ok(Buffer.from(serializeSafetensors(Object.entries(tensors), { metadata: { format: "pt" } })).equals(python));
+    assert.ok(
+      Buffer.from(serializeSafetensors(Object.entries(tensors), { metadata: { format: "pt" } })).equals(python),
+    );
   });
 
   void it("writes what Python has read", () => {
-    assert.ok(Buffer.from(serializeSafetensors(ourTensors(), { metadata })).equals(ours), "run make_fixtures.py again after a change of the writer");
+    assert.ok(
+      Buffer.from(serializeSafetensors(ourTensors(), { metadata })).equals(ours),
+      "run make_fixtures.py again after a change of the writer",
+    );
     const path = join(folder, "ours.safetensors");
     saveSafetensors(path, new Map(Object.entries(ourTensors())), { metadata });
     assert.ok(readFileSync(path).equals(ours));

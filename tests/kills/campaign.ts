@@ -1,6 +1,7 @@
 /**
- * Kills a small fit again and again, at seeded moments, resumes it from its newest checkpoint, and compares what comes out in the end with a fit that nobody disturbed, bit for bit: weights, optimizer, schedule,
- * random numbers, metrics, every row of metrics.csv and run.jsonl, the checkpoints that are left.
+ * Kills a small fit again and again, at seeded moments, resumes it from its newest checkpoint, and compares what comes
+ * out in the end with a fit that nobody disturbed, bit for bit: weights, optimizer, schedule, random numbers, metrics,
+ * every row of metrics.csv and run.jsonl, the checkpoints that are left.
  *
  *     npm run fuzz:kills -- --kills 500 --seed 1
  */
@@ -47,10 +48,16 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** @param delay - Milliseconds after the fit began at which `task.kill.signal` is sent from outside; null: the program sends it itself. */
+/**
+ * @param delay - Milliseconds after the fit began at which `task.kill.signal` is sent from outside; null: the program
+ * sends it itself.
+ */
 function run(task: Task, delay: number | null): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [PROGRAM, JSON.stringify(task)], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, OMP_NUM_THREADS: "1" } });
+    const child = spawn(process.execPath, [PROGRAM, JSON.stringify(task)], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, OMP_NUM_THREADS: "1" },
+    });
     let stdout = "";
     let stderr = "";
     let timer: NodeJS.Timeout | null = null;
@@ -58,14 +65,20 @@ function run(task: Task, delay: number | null): Promise<Ended> {
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
-      if (delay !== null && task.kill !== null && timer === null && stdout.includes("ready")) timer = setTimeout(() => child.kill(task.kill?.signal), delay);
+      if (delay !== null && task.kill !== null && timer === null && stdout.includes("ready"))
+        timer = setTimeout(() => child.kill(task.kill?.signal), delay);
     });
     child.on("error", reject);
     child.on("close", (status, signal) => {
       if (timer !== null) clearTimeout(timer);
       clearTimeout(limit);
       const done = /^done (.*)$/m.exec(stdout)?.[1];
-      resolve({ status, signal, result: done === undefined ? null : (JSON.parse(done) as { moments: number }), stderr });
+      resolve({
+        status,
+        signal,
+        result: done === undefined ? null : (JSON.parse(done) as { moments: number }),
+        stderr,
+      });
     });
   });
 }
@@ -78,22 +91,47 @@ interface Traces {
   readonly files: readonly string[];
 }
 
-const TIMES: ReadonlySet<string> = new Set(["seconds", "trainingSeconds", "evaluationSeconds", "startedAt", "memory", "tensorsBefore"]);
+const TIMES: ReadonlySet<string> = new Set([
+  "seconds",
+  "trainingSeconds",
+  "evaluationSeconds",
+  "startedAt",
+  "memory",
+  "tensorsBefore",
+]);
 
 /** @param expected - Checkpoints that the undisturbed fit left. */
 function traces(folder: string, result: object, resumedFrom: ReadonlySet<string>, expected: readonly string[]): Traces {
-  const log = readFileSync(join(folder, "run.jsonl"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown);
+  const log = readFileSync(join(folder, "run.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown);
   const checkpoints = join(folder, "checkpoints");
   // Checkpoints of an interrupt, and those that a run went on from, are kept on purpose.
-  const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" }).filter((name) => statSync(join(checkpoints, name)).isFile() && !name.includes("interrupted") && !(resumedFrom.has(join(checkpoints, name)) && !expected.includes(name)));
-  return { result: { ...result, moments: 0 }, csv: readFileSync(join(folder, "log", "version_0", "metrics.csv"), "utf8"), log, files: files.sort() };
+  const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" }).filter(
+    (name) =>
+      statSync(join(checkpoints, name)).isFile() &&
+      !name.includes("interrupted") &&
+      !(resumedFrom.has(join(checkpoints, name)) && !expected.includes(name)),
+  );
+  return {
+    result: { ...result, moments: 0 },
+    csv: readFileSync(join(folder, "log", "version_0", "metrics.csv"), "utf8"),
+    log,
+    files: files.sort(),
+  };
 }
 
 function newest(folder: string): string | null {
   const checkpoints = join(folder, "checkpoints");
   try {
-    const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ckpt")).map((name) => join(checkpoints, name));
-    return files.sort((a, b) => Number(statSync(b, { bigint: true }).mtimeNs - statSync(a, { bigint: true }).mtimeNs))[0] ?? null;
+    const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ckpt"))
+      .map((name) => join(checkpoints, name));
+    return (
+      files.sort((a, b) => Number(statSync(b, { bigint: true }).mtimeNs - statSync(a, { bigint: true }).mtimeNs))[0] ??
+      null
+    );
   } catch {
     return null;
   }
@@ -102,11 +140,18 @@ function newest(folder: string): string | null {
 /** How two traces differ, in a line each. */
 function differences(a: Traces, b: Traces): string[] {
   const found: string[] = [];
-  if (!isDeepStrictEqual(a.result, b.result)) found.push(`result ${JSON.stringify(a.result)} instead of ${JSON.stringify(b.result)}`);
-  for (const [name, mine, theirs] of [["metrics.csv", a.csv.split("\n"), b.csv.split("\n")], ["run.jsonl", a.log, b.log], ["checkpoints", a.files, b.files]] as const) {
+  if (!isDeepStrictEqual(a.result, b.result))
+    found.push(`result ${JSON.stringify(a.result)} instead of ${JSON.stringify(b.result)}`);
+  for (const [name, mine, theirs] of [
+    ["metrics.csv", a.csv.split("\n"), b.csv.split("\n")],
+    ["run.jsonl", a.log, b.log],
+    ["checkpoints", a.files, b.files],
+  ] as const) {
     for (let i = 0; i < Math.max(mine.length, theirs.length); i++) {
       if (isDeepStrictEqual(mine[i], theirs[i])) continue;
-      found.push(`${name}, entry ${i} of ${mine.length}: ${JSON.stringify(mine[i])} instead of ${JSON.stringify(theirs[i])} (of ${theirs.length})`);
+      found.push(
+        `${name}, entry ${i} of ${mine.length}: ${JSON.stringify(mine[i])} instead of ${JSON.stringify(theirs[i])} (of ${theirs.length})`,
+      );
       break;
     }
   }
@@ -114,7 +159,11 @@ function differences(a: Traces, b: Traces): string[] {
 }
 
 /** @param say - Told of each fit that came to its end. */
-export async function campaign(kills: number, seed: number, say: (text: string) => void = () => undefined): Promise<Outcome> {
+export async function campaign(
+  kills: number,
+  seed: number,
+  say: (text: string) => void = () => undefined,
+): Promise<Outcome> {
   const root = mkdtempSync(join(tmpdir(), "nbit-kills-"));
   try {
     return await attack(root, kills, seed, say);
@@ -152,7 +201,8 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
     mkdirSync(folder);
     const resumedFrom = new Set<string>();
     const story: string[] = [];
-    const fail = (what: string): void => void failures.push(`--seed ${seed + fits} --kills 1, precision ${precision}: ${story.join(", ")}: ${what}`);
+    const fail = (what: string): void =>
+      void failures.push(`--seed ${seed + fits} --kills 1, precision ${precision}: ${story.join(", ")}: ${what}`);
     for (let n = 0; ; n++) {
       const checkpoint = newest(folder);
       if (checkpoint !== null) resumedFrom.add(checkpoint);
@@ -187,13 +237,25 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { kills: { type: "string", default: "100" }, seed: { type: "string", default: "1" } } });
+  const { values } = parseArgs({
+    options: { kills: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
+  });
   const [kills, seed] = [Number(values.kills), Number(values.seed)];
-  if (!Number.isSafeInteger(kills) || kills < 1 || !Number.isSafeInteger(seed) || seed < 0) throw new Error(`expected --kills ≥ 1 and --seed ≥ 0, whole numbers. Received: ${values.kills}, ${values.seed}.`);
+  if (!Number.isSafeInteger(kills) || kills < 1 || !Number.isSafeInteger(seed) || seed < 0)
+    throw new Error(`expected --kills ≥ 1 and --seed ≥ 0, whole numbers. Received: ${values.kills}, ${values.seed}.`);
   const began = performance.now();
   const outcome = await campaign(kills, seed, (text) => console.log(text));
   const { failures, ...counts } = outcome;
   for (const failure of failures) console.error(`FAILED ${failure}`);
-  console.log(JSON.stringify({ date: new Date().toISOString().slice(0, 10), seed, ...counts, failures: failures.length, seconds: Math.round((performance.now() - began) / 1000), node: process.version }));
+  console.log(
+    JSON.stringify({
+      date: new Date().toISOString().slice(0, 10),
+      seed,
+      ...counts,
+      failures: failures.length,
+      seconds: Math.round((performance.now() - began) / 1000),
+      node: process.version,
+    }),
+  );
   process.exitCode = failures.length === 0 ? 0 : 1;
 }

@@ -1,19 +1,47 @@
-/** One small fit in a process of its own, which a signal meets at a moment that its caller chose: `node program.js '{"folder": …}'`. */
+/**
+ * One small fit in a process of its own, which a signal meets at a moment that its caller chose: `node program.js
+ * '{"folder": …}'`.
+ */
 import fs from "node:fs";
 import { createHash } from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { Callback, CSVLogger, InterruptError, LightningModule, ModelCheckpoint, RunLog, seedEverything, Trainer } from "@nbit/lightning";
+import {
+  Callback,
+  CSVLogger,
+  InterruptError,
+  LightningModule,
+  ModelCheckpoint,
+  RunLog,
+  seedEverything,
+  Trainer,
+} from "@nbit/lightning";
 import type { PrecisionInput } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, Dataset, getRngState, nn, optim, randint, randn, relu, setNumThreads, Tensor, TensorDataset } from "@nbit/torch";
+import {
+  crossEntropyLoss,
+  DataLoader,
+  Dataset,
+  getRngState,
+  nn,
+  optim,
+  randint,
+  randn,
+  relu,
+  setNumThreads,
+  Tensor,
+  TensorDataset,
+} from "@nbit/torch";
 
 export interface Task {
   readonly folder: string;
   readonly precision: PrecisionInput;
   /** The checkpoint to go on from. */
   readonly checkpoint: string | null;
-  /** Null: nothing happens. `at`: the n-th moment; 0: whenever the caller sends it. `torn`: where the moment is a write, half of it is done. */
+  /**
+   * Null: nothing happens. `at`: the n-th moment; 0: whenever the caller sends it. `torn`: where the moment is a write,
+   * half of it is done.
+   */
   readonly kill: { readonly at: number; readonly signal: NodeJS.Signals; readonly torn: boolean } | null;
 }
 
@@ -29,14 +57,26 @@ function moment(hold = false): boolean {
   return true;
 }
 
-function watch(name: "openSync" | "closeSync" | "fsyncSync" | "renameSync" | "unlinkSync" | "rmSync" | "ftruncateSync" | "mkdirSync"): void {
+function watch(
+  name: "openSync" | "closeSync" | "fsyncSync" | "renameSync" | "unlinkSync" | "rmSync" | "ftruncateSync" | "mkdirSync",
+): void {
   const real: unknown = Reflect.get(fs, name);
   Reflect.set(fs, name, (...args: unknown[]) => {
     moment();
     return Reflect.apply(real as () => unknown, fs, args) as unknown;
   });
 }
-for (const name of ["openSync", "closeSync", "fsyncSync", "renameSync", "unlinkSync", "rmSync", "ftruncateSync", "mkdirSync"] as const) watch(name);
+for (const name of [
+  "openSync",
+  "closeSync",
+  "fsyncSync",
+  "renameSync",
+  "unlinkSync",
+  "rmSync",
+  "ftruncateSync",
+  "mkdirSync",
+] as const)
+  watch(name);
 const writeBytes: (fd: number, data: Uint8Array, offset?: number, length?: number) => number = fs.writeSync;
 const watchedWrite: typeof writeBytes = (fd, data, offset = 0, length = data.length - offset) => {
   if (!moment(true)) return writeBytes(fd, data, offset, length);
@@ -48,26 +88,54 @@ Reflect.set(fs, "writeSync", watchedWrite);
 syncBuiltinESMExports();
 
 const HOOKS = [
-  "setup", "onFitStart", "onFitEnd", "onTrainStart", "onTrainEnd", "onTrainEpochStart", "onTrainEpochEnd", "onTrainBatchStart", "onTrainBatchEnd", "onBeforeZeroGrad", "onAfterBackward", "onBeforeOptimizerStep",
-  "onValidationStart", "onValidationEnd", "onValidationEpochStart", "onValidationEpochEnd", "onValidationBatchStart", "onValidationBatchEnd", "teardown",
+  "setup",
+  "onFitStart",
+  "onFitEnd",
+  "onTrainStart",
+  "onTrainEnd",
+  "onTrainEpochStart",
+  "onTrainEpochEnd",
+  "onTrainBatchStart",
+  "onTrainBatchEnd",
+  "onBeforeZeroGrad",
+  "onAfterBackward",
+  "onBeforeOptimizerStep",
+  "onValidationStart",
+  "onValidationEnd",
+  "onValidationEpochStart",
+  "onValidationEpochEnd",
+  "onValidationBatchStart",
+  "onValidationBatchEnd",
+  "teardown",
 ] as const satisfies readonly (keyof Callback)[];
-const SLOW: ReadonlySet<string> = new Set(["onTrainEpochEnd", "onValidationEpochEnd", "onTrainBatchEnd", "onTrainEnd", "teardown"]);
+const SLOW: ReadonlySet<string> = new Set([
+  "onTrainEpochEnd",
+  "onValidationEpochEnd",
+  "onTrainBatchEnd",
+  "onTrainEnd",
+  "teardown",
+]);
 
 class Moments extends Callback {
   constructor() {
     super();
     for (const name of HOOKS) {
-      Reflect.set(this, name, SLOW.has(name)
-        ? async () => {
-            moment();
-            await pause(1);
-          }
-        : () => void moment());
+      Reflect.set(
+        this,
+        name,
+        SLOW.has(name)
+          ? async () => {
+              moment();
+              await pause(1);
+            }
+          : () => void moment(),
+      );
     }
   }
 }
 
-// The fit: shuffled elements that come late, batch norm, dropout, accumulation, a schedule, validation, metrics of every kind, checkpoints of every kind.
+// The fit: shuffled elements that come late, batch norm, dropout, accumulation, a schedule, validation, metrics of
+// every kind, checkpoints of every kind.
 
 type Pair = [Tensor, Tensor];
 setNumThreads(1);
@@ -116,12 +184,29 @@ class Net extends LightningModule {
 const checkpoints = join(task.folder, "checkpoints");
 const model = new Net();
 const trainer = new Trainer({
-  accelerator: "cpu", precision: task.precision, maxEpochs: 3, accumulateGradBatches: 2, gradientClipVal: 1, valCheckInterval: 5, numSanityValSteps: 1, logEveryNSteps: 2,
-  enableProgressBar: false, enableModelSummary: false, defaultRootDir: task.folder, logger: new CSVLogger(task.folder, { name: "log", version: 0, flushLogsEveryNSteps: 3 }),
+  accelerator: "cpu",
+  precision: task.precision,
+  maxEpochs: 3,
+  accumulateGradBatches: 2,
+  gradientClipVal: 1,
+  valCheckInterval: 5,
+  numSanityValSteps: 1,
+  logEveryNSteps: 2,
+  enableProgressBar: false,
+  enableModelSummary: false,
+  defaultRootDir: task.folder,
+  logger: new CSVLogger(task.folder, { name: "log", version: 0, flushLogsEveryNSteps: 3 }),
   callbacks: [
-    new Moments(), new RunLog({ path: join(task.folder, "run.jsonl") }),
+    new Moments(),
+    new RunLog({ path: join(task.folder, "run.jsonl") }),
     new ModelCheckpoint({ dirpath: join(checkpoints, "steps"), everyNTrainSteps: 2, saveLast: true }),
-    new ModelCheckpoint({ dirpath: join(checkpoints, "best"), monitor: "val_loss", saveTopK: 2, saveOnTrainEpochEnd: false, everyNEpochs: 1 }),
+    new ModelCheckpoint({
+      dirpath: join(checkpoints, "best"),
+      monitor: "val_loss",
+      saveTopK: 2,
+      saveOnTrainEpochEnd: false,
+      everyNEpochs: 1,
+    }),
     new ModelCheckpoint({ dirpath: join(checkpoints, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1 }),
   ],
 });
@@ -131,7 +216,9 @@ const valDataloaders = new DataLoader(new TensorDataset(features, labels), { bat
 process.stdout.write("ready\n");
 try {
   await trainer.fit(model, { trainDataloaders, valDataloaders, ckptPath: task.checkpoint });
-  process.stdout.write(`done ${JSON.stringify({ moments, digest: digestOf(), metrics: { ...trainer.callbackMetrics }, steps: trainer.globalStep, skipped: trainer.skippedSteps })}\n`);
+  process.stdout.write(
+    `done ${JSON.stringify({ moments, digest: digestOf(), metrics: { ...trainer.callbackMetrics }, steps: trainer.globalStep, skipped: trainer.skippedSteps })}\n`,
+  );
 } catch (error) {
   if (!(error instanceof InterruptError)) throw error;
   process.exitCode = error.exitCode;
@@ -141,7 +228,8 @@ try {
 function digestOf(): string {
   const hash = createHash("sha256");
   const add = (value: unknown): void => {
-    if (value instanceof Tensor) hash.update(`${value.dtype}${value.shape.join()}`).update(new Uint8Array(value.contiguous().toBytes()));
+    if (value instanceof Tensor)
+      hash.update(`${value.dtype}${value.shape.join()}`).update(new Uint8Array(value.contiguous().toBytes()));
     else if (Array.isArray(value)) value.forEach(add);
     else if (value instanceof Map) for (const [key, each] of value) add([key, each]);
     else if (typeof value === "object" && value !== null) add(Object.entries(value));

@@ -1,4 +1,7 @@
-/** What a program drops outside of scopes is collected, also where the graph calls back into JavaScript: functions and hooks hold no tensor that holds them. */
+/**
+ * What a program drops outside of scopes is collected, also where the graph calls back into JavaScript: functions and
+ * hooks hold no tensor that holds them.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { native } from "@nbit/native";

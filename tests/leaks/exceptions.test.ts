@@ -1,7 +1,18 @@
 /** Whatever throws, wherever: no tensor stays behind. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AutogradFunction, keep, memory, noGrad, randn, scope, setNumThreads, tensor, type FunctionContext, type Tensor } from "@nbit/torch";
+import {
+  AutogradFunction,
+  keep,
+  memory,
+  noGrad,
+  randn,
+  scope,
+  setNumThreads,
+  tensor,
+  type FunctionContext,
+  type Tensor,
+} from "@nbit/torch";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 
 setNumThreads(1);
@@ -10,7 +21,10 @@ const TIMES = 500;
 class Expected extends Error {}
 
 /** Runs `attempt`, which must throw what it throws itself, many times over and compares the number of tensors. */
-async function withoutTrace(attempt: () => unknown, expected: new (...args: never[]) => Error = Expected): Promise<void> {
+async function withoutTrace(
+  attempt: () => unknown,
+  expected: new (...args: never[]) => Error = Expected,
+): Promise<void> {
   assert.throws(attempt, expected); // the first call may fill caches
   await collectGarbage();
   const before = memory();
@@ -50,13 +64,15 @@ test("a caught exception of an inner scope leaves the outer scope's tensors", ()
 test("tensors kept before an exception stay alive, and can be disposed", () => {
   const before = memory().unreleased;
   const kept: Tensor[] = [];
-  for (let i = 0; i < TIMES; i++) assert.throws(() => scope(() => (kept.push(keep(randn([4]))), randn([4]), fail())), Expected);
+  for (let i = 0; i < TIMES; i++)
+    assert.throws(() => scope(() => (kept.push(keep(randn([4]))), randn([4]), fail())), Expected);
   assert.equal(memory().unreleased, before + TIMES);
   for (const t of kept) t.dispose();
   assert.equal(memory().unreleased, before);
 });
 
-test("operators that fail leave no tensors behind", () => withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
+test("operators that fail leave no tensors behind", () =>
+  withoutTrace(() => scope(() => randn([2, 3]).matmul(randn([2, 3]))), Error));
 
 test("gradient hooks that throw leave no tensors behind", () => {
   const w = randn([8]).requiresGrad_();

@@ -1,9 +1,23 @@
-/** Resident memory is what tensors hold: over mixes of sizes, taken and given back in any order, at most 1.15 times their bytes. */
+/**
+ * Resident memory is what tensors hold: over mixes of sizes, taken and given back in any order, at most 1.15 times
+ * their bytes.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { LightningModule, Trainer } from "@nbit/lightning";
-import { DataLoader, memory, nn, ones, optim, setNumThreads, stack, TensorDataset, trimMemory, type Tensor } from "@nbit/torch";
+import {
+  DataLoader,
+  memory,
+  nn,
+  ones,
+  optim,
+  setNumThreads,
+  stack,
+  TensorDataset,
+  trimMemory,
+  type Tensor,
+} from "@nbit/torch";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { UNMEASURABLE } from "../helpers/sanitized.js";
 import { QUIET } from "../helpers/training.js";
@@ -34,7 +48,12 @@ class Mix {
   readonly held: Tensor[] = [];
   bytes = 0;
   readonly #random: () => number;
-  constructor(seed: number, readonly least: number, readonly most: number, readonly wanted: number) {
+  constructor(
+    seed: number,
+    readonly least: number,
+    readonly most: number,
+    readonly wanted: number,
+  ) {
     this.#random = randomly(seed);
   }
   take(): void {
@@ -79,10 +98,16 @@ for (const { least, most, wanted } of mixes) {
       const { reservedBytes } = memory();
       const check = (when: string): void => {
         const grown = resident() - before;
-        assert.ok(grown <= 1.15 * mix.bytes, `${when}: ${(grown / MIB).toFixed(1)} MiB resident for ${(mix.bytes / MIB).toFixed(1)} MiB of tensors, seed ${seed}`);
+        assert.ok(
+          grown <= 1.15 * mix.bytes,
+          `${when}: ${(grown / MIB).toFixed(1)} MiB resident for ${(mix.bytes / MIB).toFixed(1)} MiB of tensors, seed ${seed}`,
+        );
         const told = memory().reservedBytes - reservedBytes;
         // V8 too gives and takes, up to its 16 MiB for new objects.
-        assert.ok(told >= 0.9 * grown - MIB && told <= grown + 16 * MIB, `${when}: memory() tells ${(told / MIB).toFixed(1)} MiB, ${(grown / MIB).toFixed(1)} MiB are resident, seed ${seed}`);
+        assert.ok(
+          told >= 0.9 * grown - MIB && told <= grown + 16 * MIB,
+          `${when}: memory() tells ${(told / MIB).toFixed(1)} MiB, ${(grown / MIB).toFixed(1)} MiB are resident, seed ${seed}`,
+        );
       };
       while (mix.bytes < wanted) mix.take();
       check("filled");
@@ -113,7 +138,12 @@ test("after a fit the allocator holds no idle memory", async () => {
   }
   const module = new Wide();
   const trainer = new Trainer({ ...QUIET, maxEpochs: 1 });
-  await trainer.fit(module, { trainDataloaders: new DataLoader(new TensorDataset(ones([4 * 512, 256])), { batchSize: 512, collateFn: (rows) => stack(rows.map(([row]) => row as Tensor)) }) });
+  await trainer.fit(module, {
+    trainDataloaders: new DataLoader(new TensorDataset(ones([4 * 512, 256])), {
+      batchSize: 512,
+      collateFn: (rows) => stack(rows.map(([row]) => row as Tensor)),
+    }),
+  });
   assert.ok(module.most > 2 * MIB, `${module.most} bytes waited for the next step`);
   assert.ok(memory().cachedBytes < MIB, `${memory().cachedBytes} bytes lie idle`);
 });

@@ -2,7 +2,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
-import { autocast, crossEntropyLoss, DataLoader, GradScaler, memory, nn, optim, randint, randn, scope, setNumThreads, TensorDataset, type Tensor } from "@nbit/torch";
+import {
+  autocast,
+  crossEntropyLoss,
+  DataLoader,
+  GradScaler,
+  memory,
+  nn,
+  optim,
+  randint,
+  randn,
+  scope,
+  setNumThreads,
+  TensorDataset,
+  type Tensor,
+} from "@nbit/torch";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { MEASURABLE } from "../helpers/sanitized.js";
 import { QUIET } from "../helpers/training.js";
@@ -31,9 +45,14 @@ async function moment(): Promise<Moment> {
 function assertFlat(settled: Moment, end: Moment): void {
   assert.equal(end.tensors, settled.tensors, "live tensors");
   assert.equal(end.bytes, settled.bytes, "bytes that tensors hold");
-  // One leaked 4×16 gradient a step would be 9,000 × 256 bytes = 2.2 MiB of tensors and more of handles; what moves here is V8's heap.
+  // One leaked 4×16 gradient a step would be 9,000 × 256 bytes = 2.2 MiB of tensors and more of handles; what moves
+  // here is V8's heap.
   const growth = end.resident - settled.resident;
-  if (MEASURABLE) assert.ok(growth < Math.max(0.05 * settled.resident, 8 * MIB), `resident memory grew by ${(growth / MIB).toFixed(1)} MiB from ${(settled.resident / MIB).toFixed(1)} MiB`);
+  if (MEASURABLE)
+    assert.ok(
+      growth < Math.max(0.05 * settled.resident, 8 * MIB),
+      `resident memory grew by ${(growth / MIB).toFixed(1)} MiB from ${(settled.resident / MIB).toFixed(1)} MiB`,
+    );
 }
 
 test("a loop with scopes holds no more memory as it goes on", async () => {
@@ -99,7 +118,13 @@ test("the Trainer, with a shuffling loader, accumulation, clipping and logging, 
     }
   }
   const data = new TensorDataset(randn([400, 8]), randint(0, 4, [400]));
-  const trainer = new Trainer({ ...QUIET, maxEpochs: 100, accumulateGradBatches: 2, gradientClipVal: 1, callbacks: [new Watch()] });
+  const trainer = new Trainer({
+    ...QUIET,
+    maxEpochs: 100,
+    accumulateGradBatches: 2,
+    gradientClipVal: 1,
+    callbacks: [new Watch()],
+  });
   await trainer.fit(new Module(), { trainDataloaders: new DataLoader(data, { batchSize: 4, shuffle: true }) });
   const [settled, end] = moments;
   assert.ok(settled !== undefined && end !== undefined);

@@ -5,7 +5,27 @@ import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
 import type { Loaders, TrainerOptions } from "@nbit/lightning";
-import { BatchSampler, ChainDataset, ConcatDataset, DataLoader, Dataset, defaultCollate, Generator, IterableDataset, memory, mseLoss, nn, optim, rand, RandomSampler, randn, seedEverything, Subset, tensor, WeightedRandomSampler } from "@nbit/torch";
+import {
+  BatchSampler,
+  ChainDataset,
+  ConcatDataset,
+  DataLoader,
+  Dataset,
+  defaultCollate,
+  Generator,
+  IterableDataset,
+  memory,
+  mseLoss,
+  nn,
+  optim,
+  rand,
+  RandomSampler,
+  randn,
+  seedEverything,
+  Subset,
+  tensor,
+  WeightedRandomSampler,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
@@ -72,7 +92,12 @@ class Rows extends Dataset<Pair> {
 /** Batches that the dataset gathers itself. */
 class Gathered extends Rows {
   override getBatch(indices: readonly number[]): Pair | Promise<Pair> {
-    return this.give(() => defaultCollate(indices.map((i): Pair => [tensor(VALUES[i] ?? []), tensor([(VALUES[i] ?? []).reduce((a, b) => a + b, 0)])])) as Pair);
+    return this.give(
+      () =>
+        defaultCollate(
+          indices.map((i): Pair => [tensor(VALUES[i] ?? []), tensor([(VALUES[i] ?? []).reduce((a, b) => a + b, 0)])]),
+        ) as Pair,
+    );
   }
 }
 class Stream extends IterableDataset<Pair> {
@@ -95,20 +120,61 @@ class Stream extends IterableDataset<Pair> {
 }
 type Generator_<T> = globalThis.Generator<T, void>;
 
-const LOADERS: Readonly<Record<string, (give: Give, numWorkers: number) => Iterable<unknown> | AsyncIterable<unknown>>> = {
+const LOADERS: Readonly<
+  Record<string, (give: Give, numWorkers: number) => Iterable<unknown> | AsyncIterable<unknown>>
+> = {
   batches: (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 5, numWorkers }),
-  shuffled: (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, dropLast: true, numWorkers }),
-  "with a generator of its own": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, generator: new Generator("cpu").manualSeed(9), numWorkers }),
+  shuffled: (give, numWorkers) =>
+    new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, dropLast: true, numWorkers }),
+  "with a generator of its own": (give, numWorkers) =>
+    new DataLoader(new Rows(give), {
+      batchSize: 4,
+      shuffle: true,
+      generator: new Generator("cpu").manualSeed(9),
+      numWorkers,
+    }),
   gathered: (give, numWorkers) => new DataLoader(new Gathered(give), { batchSize: 4, numWorkers }),
   "single elements": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: null, numWorkers }),
-  "subset of a concatenation": (give, numWorkers) => new DataLoader(new Subset(new ConcatDataset([new Rows(give), new Rows(give)]), [0, 30, 4, 47, 9, 11]), { batchSize: 2, numWorkers }),
-  "sampler in a batch sampler": (give, numWorkers) => new DataLoader(new Rows(give), { batchSampler: new BatchSampler(new RandomSampler({ length: 24 }, { replacement: true, numSamples: 12 }), 3, false), numWorkers }),
-  "weighted sampler": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 3, sampler: new WeightedRandomSampler(VALUES.map((_, i) => i + 1), 10), numWorkers }),
-  "collateFn that waits": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 4, collateFn: (elements) => give(() => defaultCollate(elements) as Pair), numWorkers }),
-  stream: (give, numWorkers) => new DataLoader(new Stream(give, "sync") as IterableDataset<Pair>, { batchSize: 5, numWorkers }),
-  "stream that waits": (give, numWorkers) => new DataLoader(new Stream(give, "async") as IterableDataset<Pair>, { batchSize: 5, dropLast: true, numWorkers }),
-  "streams in a chain": (give, numWorkers) => new DataLoader(new ChainDataset([new Stream(give, "async"), new Stream(give, "async")]) as IterableDataset<Pair>, { batchSize: 7, numWorkers }),
-  "list of batches": (give) => Array.from({ length: 4 }, (_, i) => give(() => [tensor([VALUES[i] ?? []]), tensor([[i]])])),
+  "subset of a concatenation": (give, numWorkers) =>
+    new DataLoader(new Subset(new ConcatDataset([new Rows(give), new Rows(give)]), [0, 30, 4, 47, 9, 11]), {
+      batchSize: 2,
+      numWorkers,
+    }),
+  "sampler in a batch sampler": (give, numWorkers) =>
+    new DataLoader(new Rows(give), {
+      batchSampler: new BatchSampler(
+        new RandomSampler({ length: 24 }, { replacement: true, numSamples: 12 }),
+        3,
+        false,
+      ),
+      numWorkers,
+    }),
+  "weighted sampler": (give, numWorkers) =>
+    new DataLoader(new Rows(give), {
+      batchSize: 3,
+      sampler: new WeightedRandomSampler(
+        VALUES.map((_, i) => i + 1),
+        10,
+      ),
+      numWorkers,
+    }),
+  "collateFn that waits": (give, numWorkers) =>
+    new DataLoader(new Rows(give), {
+      batchSize: 4,
+      collateFn: (elements) => give(() => defaultCollate(elements) as Pair),
+      numWorkers,
+    }),
+  stream: (give, numWorkers) =>
+    new DataLoader(new Stream(give, "sync") as IterableDataset<Pair>, { batchSize: 5, numWorkers }),
+  "stream that waits": (give, numWorkers) =>
+    new DataLoader(new Stream(give, "async") as IterableDataset<Pair>, { batchSize: 5, dropLast: true, numWorkers }),
+  "streams in a chain": (give, numWorkers) =>
+    new DataLoader(new ChainDataset([new Stream(give, "async"), new Stream(give, "async")]) as IterableDataset<Pair>, {
+      batchSize: 7,
+      numWorkers,
+    }),
+  "list of batches": (give) =>
+    Array.from({ length: 4 }, (_, i) => give(() => [tensor([VALUES[i] ?? []]), tensor([[i]])])),
 };
 
 async function trained(make: () => Iterable<unknown> | AsyncIterable<unknown>): Promise<unknown> {
@@ -121,13 +187,27 @@ async function trained(make: () => Iterable<unknown> | AsyncIterable<unknown>): 
   await trainer.validate(model, { dataloaders });
   await trainer.test(model, { dataloaders });
   const predictions = (await trainer.predict(model, { dataloaders })) as Tensor[];
-  return { seen: model.seen, weights: model.layer.weight.tolist(), predictions: predictions.map((p) => p.tolist()), random: rand([1]).item() };
+  return {
+    seen: model.seen,
+    weights: model.layer.weight.tolist(),
+    predictions: predictions.map((p) => p.tolist()),
+    random: rand([1]).item(),
+  };
 }
 
 for (const [name, make] of Object.entries(LOADERS)) {
   test(`datasets whose elements are promises train, validate, test and predict like those that give them at once: ${name}`, async () => {
-    const expected = await trained(() => make(name === "stream that waits" || name === "streams in a chain" ? (m) => Promise.resolve(m()) : (GIVES["at once"] as Give), 0));
-    for (const [how, give] of Object.entries(GIVES)) for (const numWorkers of name === "list of batches" ? [0] : [0, 1, 3]) assert.deepEqual(await trained(() => make(give, numWorkers)), expected, `${how}, numWorkers ${numWorkers}`);
+    const expected = await trained(() =>
+      make(
+        name === "stream that waits" || name === "streams in a chain"
+          ? (m) => Promise.resolve(m())
+          : (GIVES["at once"] as Give),
+        0,
+      ),
+    );
+    for (const [how, give] of Object.entries(GIVES))
+      for (const numWorkers of name === "list of batches" ? [0] : [0, 1, 3])
+        assert.deepEqual(await trained(() => make(give, numWorkers)), expected, `${how}, numWorkers ${numWorkers}`);
   });
 }
 
@@ -140,15 +220,28 @@ for (const [name, make] of Object.entries(LOADERS)) {
         seedEverything(4);
         const model = new Line();
         const trainer = new Trainer({ accelerator: "cpu", ...SILENT, maxEpochs: 2, numSanityValSteps: 0, ...options });
-        const valDataloaders = (LOADERS["batches"] as (give: Give, numWorkers: number) => Loaders)(GIVES["after waiting"] as Give, numWorkers);
-        return { model, fit: (ckptPath) => trainer.fit(model, { trainDataloaders: loader(), valDataloaders, ckptPath }) };
+        const valDataloaders = (LOADERS["batches"] as (give: Give, numWorkers: number) => Loaders)(
+          GIVES["after waiting"] as Give,
+          numWorkers,
+        );
+        return {
+          model,
+          fit: (ckptPath) => trainer.fit(model, { trainDataloaders: loader(), valDataloaders, ckptPath }),
+        };
       };
-      const whole = start({ enableCheckpointing: true, callbacks: [new ModelCheckpoint({ dirpath: directory, everyNTrainSteps: 3, saveTopK: -1 })] });
+      const whole = start({
+        enableCheckpointing: true,
+        callbacks: [new ModelCheckpoint({ dirpath: directory, everyNTrainSteps: 3, saveTopK: -1 })],
+      });
       await whole.fit(null);
       for (const file of readdirSync(directory)) {
         const rest = start({});
         await rest.fit(join(directory, file));
-        assert.deepEqual(rest.model.seen, whole.model.seen.slice(whole.model.seen.length - rest.model.seen.length), file);
+        assert.deepEqual(
+          rest.model.seen,
+          whole.model.seen.slice(whole.model.seen.length - rest.model.seen.length),
+          file,
+        );
         assert.deepEqual(rest.model.layer.weight.tolist(), whole.model.layer.weight.tolist(), file);
       }
     }
@@ -165,17 +258,33 @@ test("each loop rejects with the error of a dataset's promise, and wraps what is
       return make();
     };
   };
-  for (const name of ["batches", "gathered", "single elements", "collateFn that waits", "stream", "stream that waits"]) {
+  for (const name of [
+    "batches",
+    "gathered",
+    "single elements",
+    "collateFn that waits",
+    "stream",
+    "stream that waits",
+  ]) {
     const make = LOADERS[name] as (give: Give, numWorkers: number) => Loaders;
     for (const numWorkers of [0, 2]) {
       for (const kind of ["fit", "validate", "test", "predict"] as const) {
         const run = (reason: unknown): Promise<unknown> => {
           const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
           const loader = make(failing(reason, name === "gathered" ? 2 : 9), numWorkers);
-          return kind === "fit" ? trainer.fit(new Line(), { trainDataloaders: loader }) : trainer[kind](new Line(), { dataloaders: loader });
+          return kind === "fit"
+            ? trainer.fit(new Line(), { trainDataloaders: loader })
+            : trainer[kind](new Line(), { dataloaders: loader });
         };
         await assert.rejects(run(boom), (error) => error === boom, `${name} ${numWorkers} ${kind}`);
-        await assert.rejects(run(undefined), { code: "ERR_HOOK_REJECTED", message: "the loader: expected to fail, if at all, with an Error. Received: undefined." }, `${name} ${numWorkers} ${kind}`);
+        await assert.rejects(
+          run(undefined),
+          {
+            code: "ERR_HOOK_REJECTED",
+            message: "the loader: expected to fail, if at all, with an Error. Received: undefined.",
+          },
+          `${name} ${numWorkers} ${kind}`,
+        );
       }
     }
   }
@@ -191,7 +300,10 @@ test("an element that fails while others are still loading fails its batch only"
   }
   for (const numWorkers of [0, 2]) {
     const loader = new DataLoader(new Mixed(), { batchSize: 4, numWorkers });
-    await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Line(), { trainDataloaders: loader }), /^Error: at once$/);
+    await assert.rejects(
+      new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Line(), { trainDataloaders: loader }),
+      /^Error: at once$/,
+    );
     for (const pass of [loader[Symbol.asyncIterator]()]) await assert.rejects(pass.next(), /^Error: at once$/);
     assert.throws(() => [...loader], /^Error: at once$/);
   }
@@ -206,7 +318,11 @@ test("for…of over promises is refused, and their rejections are ignored", asyn
   };
   for (const name of ["batches", "gathered", "single elements", "stream", "stream that waits"]) {
     const loader = (LOADERS[name] as (give: Give, numWorkers: number) => Iterable<unknown>)(rejecting, 0);
-    assert.throws(() => [...loader], { code: "ERR_ARGUMENT", message: /It gives promises: iterate with `for await`, as the Trainer does\.$/ }, name);
+    assert.throws(
+      () => [...loader],
+      { code: "ERR_ARGUMENT", message: /It gives promises: iterate with `for await`, as the Trainer does\.$/ },
+      name,
+    );
   }
   await turn();
   await turn();

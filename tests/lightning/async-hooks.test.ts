@@ -13,37 +13,103 @@ const folder = temporaryFolder("async-hooks");
 
 /** Hooks that may be asynchronous: a run waits for them. */
 const WAITS = [
-  "setup", "teardown", "onFitStart", "onFitEnd", "onSanityCheckStart", "onSanityCheckEnd", "onTrainStart", "onTrainEnd", "onTrainEpochStart", "onTrainEpochEnd", "onTrainBatchStart", "onTrainBatchEnd",
-  "onValidationStart", "onValidationEnd", "onValidationEpochStart", "onValidationEpochEnd", "onValidationBatchStart", "onValidationBatchEnd",
-  "onTestStart", "onTestEnd", "onTestEpochStart", "onTestEpochEnd", "onTestBatchStart", "onTestBatchEnd",
-  "onPredictStart", "onPredictEnd", "onPredictEpochStart", "onPredictEpochEnd", "onPredictBatchStart", "onPredictBatchEnd",
-  "onBeforeBatchTransfer", "onAfterBatchTransfer",
+  "setup",
+  "teardown",
+  "onFitStart",
+  "onFitEnd",
+  "onSanityCheckStart",
+  "onSanityCheckEnd",
+  "onTrainStart",
+  "onTrainEnd",
+  "onTrainEpochStart",
+  "onTrainEpochEnd",
+  "onTrainBatchStart",
+  "onTrainBatchEnd",
+  "onValidationStart",
+  "onValidationEnd",
+  "onValidationEpochStart",
+  "onValidationEpochEnd",
+  "onValidationBatchStart",
+  "onValidationBatchEnd",
+  "onTestStart",
+  "onTestEnd",
+  "onTestEpochStart",
+  "onTestEpochEnd",
+  "onTestBatchStart",
+  "onTestBatchEnd",
+  "onPredictStart",
+  "onPredictEnd",
+  "onPredictEpochStart",
+  "onPredictEpochEnd",
+  "onPredictBatchStart",
+  "onPredictBatchEnd",
+  "onBeforeBatchTransfer",
+  "onAfterBatchTransfer",
 ];
 /** Those that cannot be, and the code of the error that says so. */
 const REFUSES: Readonly<Record<string, string>> = {
-  trainingStep: "ERR_ASYNC_STEP", validationStep: "ERR_ASYNC_STEP", testStep: "ERR_ASYNC_STEP", predictStep: "ERR_ASYNC_STEP",
-  onBeforeZeroGrad: "ERR_ASYNC_HOOK", onBeforeBackward: "ERR_ASYNC_HOOK", onAfterBackward: "ERR_ASYNC_HOOK", onBeforeOptimizerStep: "ERR_ASYNC_HOOK", onValidationModelZeroGrad: "ERR_ASYNC_HOOK",
-  onSaveCheckpoint: "ERR_ASYNC_HOOK", onLoadCheckpoint: "ERR_ASYNC_HOOK", stateDict: "ERR_ASYNC_HOOK", loadStateDict: "ERR_ASYNC_HOOK",
-  backward: "ERR_ASYNC_HOOK", optimizerStep: "ERR_ASYNC_HOOK", optimizerZeroGrad: "ERR_ASYNC_HOOK", configureGradientClipping: "ERR_ASYNC_HOOK", lrSchedulerStep: "ERR_ASYNC_HOOK",
-  configureOptimizers: "ERR_ASYNC_HOOK", configureModel: "ERR_ASYNC_HOOK",
-  trainDataloader: "ERR_ASYNC_HOOK", valDataloader: "ERR_ASYNC_HOOK", testDataloader: "ERR_ASYNC_HOOK", predictDataloader: "ERR_ASYNC_HOOK",
+  trainingStep: "ERR_ASYNC_STEP",
+  validationStep: "ERR_ASYNC_STEP",
+  testStep: "ERR_ASYNC_STEP",
+  predictStep: "ERR_ASYNC_STEP",
+  onBeforeZeroGrad: "ERR_ASYNC_HOOK",
+  onBeforeBackward: "ERR_ASYNC_HOOK",
+  onAfterBackward: "ERR_ASYNC_HOOK",
+  onBeforeOptimizerStep: "ERR_ASYNC_HOOK",
+  onValidationModelZeroGrad: "ERR_ASYNC_HOOK",
+  onSaveCheckpoint: "ERR_ASYNC_HOOK",
+  onLoadCheckpoint: "ERR_ASYNC_HOOK",
+  stateDict: "ERR_ASYNC_HOOK",
+  loadStateDict: "ERR_ASYNC_HOOK",
+  backward: "ERR_ASYNC_HOOK",
+  optimizerStep: "ERR_ASYNC_HOOK",
+  optimizerZeroGrad: "ERR_ASYNC_HOOK",
+  configureGradientClipping: "ERR_ASYNC_HOOK",
+  lrSchedulerStep: "ERR_ASYNC_HOOK",
+  configureOptimizers: "ERR_ASYNC_HOOK",
+  configureModel: "ERR_ASYNC_HOOK",
+  trainDataloader: "ERR_ASYNC_HOOK",
+  valDataloader: "ERR_ASYNC_HOOK",
+  testDataloader: "ERR_ASYNC_HOOK",
+  predictDataloader: "ERR_ASYNC_HOOK",
 };
 /** Called when a run has failed; see the test on that. */
 const ELSEWHERE = new Set(["onException"]);
 /** Of the module's methods, those that a run does not call by itself. */
 const OWN = new Set([
-  "constructor", "forward", "log", "logDict", "print", "saveHyperparameters", "freeze", "unfreeze", "optimizers", "lrSchedulers", "manualBackward", "clipGradients", "toggleOptimizer", "untoggleOptimizer",
+  "constructor",
+  "forward",
+  "log",
+  "logDict",
+  "print",
+  "saveHyperparameters",
+  "freeze",
+  "unfreeze",
+  "optimizers",
+  "lrSchedulers",
+  "manualBackward",
+  "clipGradients",
+  "toggleOptimizer",
+  "untoggleOptimizer",
 ]);
 
 function methodsOf(prototype: object): string[] {
-  return Object.entries(Object.getOwnPropertyDescriptors(prototype)).filter(([, d]) => typeof d.value === "function").map(([name]) => name);
+  return Object.entries(Object.getOwnPropertyDescriptors(prototype))
+    .filter(([, d]) => typeof d.value === "function")
+    .map(([name]) => name);
 }
 const CALLBACK_HOOKS = methodsOf(Callback.prototype).filter((name) => name !== "constructor" && !ELSEWHERE.has(name));
-const MODULE_HOOKS = [...methodsOf(LightningModule.prototype), ...methodsOf(Object.getPrototypeOf(LightningModule.prototype) as object)].filter((name) => !OWN.has(name));
+const MODULE_HOOKS = [
+  ...methodsOf(LightningModule.prototype),
+  ...methodsOf(Object.getPrototypeOf(LightningModule.prototype) as object),
+].filter((name) => !OWN.has(name));
 
 test("the tables name every hook", () => {
   const known = new Set([...WAITS, ...Object.keys(REFUSES)]);
-  assert.deepEqual([...new Set([...CALLBACK_HOOKS, ...MODULE_HOOKS])].filter((name) => !known.has(name)), []);
+  assert.deepEqual(
+    [...new Set([...CALLBACK_HOOKS, ...MODULE_HOOKS])].filter((name) => !known.has(name)),
+    [],
+  );
 });
 
 type Pair = [Tensor, Tensor];
@@ -78,20 +144,34 @@ async function everything(model: LightningModule, callbacks: Callback[], loggers
   seedEverything(5);
   const data = loader();
   for (const parameter of model.parameters()) parameter.detach().fill_(0.25);
-  const trainer = new Trainer({ ...QUIET, logger: loggers.length > 0 ? loggers : false, callbacks, maxEpochs: 2, gradientClipVal: 1, logEveryNSteps: 1 });
+  const trainer = new Trainer({
+    ...QUIET,
+    logger: loggers.length > 0 ? loggers : false,
+    callbacks,
+    maxEpochs: 2,
+    gradientClipVal: 1,
+    logEveryNSteps: 1,
+  });
   await trainer.fit(model, { trainDataloaders: data, valDataloaders: data });
   const metrics = { ...trainer.callbackMetrics };
   const dataloaders = data;
   const results = [await trainer.validate(model, { dataloaders }), await trainer.test(model, { dataloaders })];
   const predictions = await trainer.predict(model, { dataloaders });
-  return { metrics, results, weights: model.parameters().map((p) => p.tolist()), predictions: predictions.map((p) => (p as Tensor).tolist()) };
+  return {
+    metrics,
+    results,
+    weights: model.parameters().map((p) => p.tolist()),
+    predictions: predictions.map((p) => (p as Tensor).tolist()),
+  };
 }
 
 function tensorsIn(values: readonly unknown[]): Tensor[] {
   return values.flatMap((value): Tensor[] => {
     if (value instanceof Tensor) return [value];
     if (Array.isArray(value)) return tensorsIn(value);
-    return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype ? tensorsIn(Object.values(value)) : [];
+    return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype
+      ? tensorsIn(Object.values(value))
+      : [];
   });
 }
 
@@ -116,11 +196,15 @@ test("asynchronous hooks keep their batch, results and what they made until they
       const target: object = where === "callback" ? new Callback() : model;
       const hands = name.endsWith("BatchTransfer");
       Reflect.set(target, name, async (...args: unknown[]) => {
-        await patient(seen, args.filter((arg) => !(arg instanceof LightningModule) && !(arg instanceof Trainer)));
+        await patient(
+          seen,
+          args.filter((arg) => !(arg instanceof LightningModule) && !(arg instanceof Trainer)),
+        );
         return hands ? args[0] : undefined;
       });
       const result = await everything(model, where === "callback" ? [target as Callback] : []);
-      if (!(where === "module" && name.startsWith("onSanity"))) assert.ok(seen.length > 0, `${name} of the ${where} ran`);
+      if (!(where === "module" && name.startsWith("onSanity")))
+        assert.ok(seen.length > 0, `${name} of the ${where} ran`);
       assert.deepEqual(result, expected, `${name} of the ${where}`);
     }
   }
@@ -134,7 +218,11 @@ test("a batch that asynchronous hooks waited for is freed when it is done", asyn
       await pause(1);
       assert.equal(mine.sum().item(), 64);
     }
-    override async onTrainBatchEnd(_trainer: unknown, _module: unknown, outputs: Record<string, unknown>): Promise<void> {
+    override async onTrainBatchEnd(
+      _trainer: unknown,
+      _module: unknown,
+      outputs: Record<string, unknown>,
+    ): Promise<void> {
       await pause(1);
       assert.ok(outputs["loss"] instanceof Tensor && !outputs["loss"].disposed);
     }
@@ -164,16 +252,30 @@ test("methods that must end when they return are refused when they return a prom
       const own = name.endsWith("Dataloader");
       const data = own ? undefined : loader();
       const run = async (): Promise<void> => {
-        const trainer = new Trainer({ ...QUIET, callbacks: [callback], maxEpochs: 2, gradientClipVal: 1, numSanityValSteps: 0 });
+        const trainer = new Trainer({
+          ...QUIET,
+          callbacks: [callback],
+          maxEpochs: 2,
+          gradientClipVal: 1,
+          numSanityValSteps: 0,
+        });
         if (name.startsWith("test")) await trainer.test(model, { dataloaders: data });
         else if (name.startsWith("predict")) await trainer.predict(model, { dataloaders: data });
         else {
-          await trainer.fit(model, { trainDataloaders: name === "trainDataloader" ? undefined : loader(), valDataloaders: data });
+          await trainer.fit(model, {
+            trainDataloaders: name === "trainDataloader" ? undefined : loader(),
+            valDataloaders: data,
+          });
           trainer.saveCheckpoint(path);
           await trainer.fit(model, { trainDataloaders: loader(), ckptPath: path });
         }
       };
-      await assert.rejects(run, (error) => error instanceof MisconfigurationError && error.code === code && error.message.startsWith(`${name}: `), `${name} of the ${where}`);
+      await assert.rejects(
+        run,
+        (error) =>
+          error instanceof MisconfigurationError && error.code === code && error.message.startsWith(`${name}: `),
+        `${name} of the ${where}`,
+      );
     }
   }
   await pause(5); // the promises' own failures come now
@@ -202,7 +304,11 @@ test("methods of a loader and of a scheduler are refused when they return a prom
         trainer.saveCheckpoint(path);
         await trainer.fit(model, { trainDataloaders: data, ckptPath: path });
       };
-      await assert.rejects(run, (error) => error instanceof MisconfigurationError && error.code === "ERR_ASYNC_HOOK", `${name} of the ${part}`);
+      await assert.rejects(
+        run,
+        (error) => error instanceof MisconfigurationError && error.code === "ERR_ASYNC_HOOK",
+        `${name} of the ${part}`,
+      );
     }
   }
   await pause(5);
@@ -214,8 +320,13 @@ test("a run rejects with the error of an asynchronous hook, and its stack names 
     for (const reason of [new Error("boom"), "no error"]) {
       const model = new Line();
       const callback = new Callback();
-      Reflect.set(name.endsWith("BatchTransfer") ? model : callback, name, () => pause(1).then(() => Promise.reject(reason)));
-      const error: unknown = await everything(model, [callback]).then(() => null, (e: unknown) => e);
+      Reflect.set(name.endsWith("BatchTransfer") ? model : callback, name, () =>
+        pause(1).then(() => Promise.reject(reason)),
+      );
+      const error: unknown = await everything(model, [callback]).then(
+        () => null,
+        (e: unknown) => e,
+      );
       assert.ok(error instanceof Error, name);
       if (typeof reason === "string") {
         assert.equal((error as { code?: unknown }).code, "ERR_HOOK_REJECTED");
@@ -251,12 +362,25 @@ test("what an asynchronous hook logs after a wait belongs to its step", async ()
   const rows = new MetricRows();
   const trainer = new Trainer({ ...QUIET, logger: rows, maxEpochs: 2, logEveryNSteps: 1, numSanityValSteps: 0 });
   await trainer.fit(new Late(), { trainDataloaders: loader(), valDataloaders: loader() });
-  const of = (name: string): unknown[] => rows.rows.filter((row) => name in row.metrics).map((row) => [row.step, row.metrics[name]]);
-  assert.deepEqual(of("late"), [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]));
+  const of = (name: string): unknown[] =>
+    rows.rows.filter((row) => name in row.metrics).map((row) => [row.step, row.metrics[name]]);
+  assert.deepEqual(
+    of("late"),
+    [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]),
+  );
   assert.deepEqual(of("late_start"), of("late"));
-  assert.deepEqual(of("late_val_step"), [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]));
-  assert.deepEqual(of("late_val_epoch"), [[2, 1], [5, 1]]);
-  assert.deepEqual(of("late_epoch"), [[2, 0], [5, 1]]);
+  assert.deepEqual(
+    of("late_val_step"),
+    [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]),
+  );
+  assert.deepEqual(of("late_val_epoch"), [
+    [2, 1],
+    [5, 1],
+  ]);
+  assert.deepEqual(of("late_epoch"), [
+    [2, 0],
+    [5, 1],
+  ]);
 });
 
 test("a run that waits for an unreferenced timer goes on", () => {
@@ -271,7 +395,10 @@ test("a run that waits for an unreferenced timer goes on", () => {
     }
     const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
     trainer.fit(new Line(), { trainDataloaders: [ones([1, 2]), ones([1, 2])] }).then(() => console.log("steps", trainer.globalStep));`;
-  const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { cwd: import.meta.dirname, encoding: "utf8" });
+  const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: import.meta.dirname,
+    encoding: "utf8",
+  });
   assert.deepEqual([stdout, status], ["steps 2\n", 0]);
 });
 
@@ -321,7 +448,12 @@ test("asynchronous loggers are waited for, and what they fail with is what the r
   assert.deepEqual(logger.steps.slice(0, 3), [0, 1, 2]);
   assert.equal(logger.calls.filter((call) => call === "finalize").length, 4);
   for (const what of ["logMetrics", "logOutcome", "save", "logHyperparams", "finalize"]) {
-    for (const others of [[], [new SlowLogger(what)], [new MetricRows()]]) await assert.rejects(everything(new Named(), [], [new SlowLogger(what), ...others]), new RegExp(`${what} failed`), what);
+    for (const others of [[], [new SlowLogger(what)], [new MetricRows()]])
+      await assert.rejects(
+        everything(new Named(), [], [new SlowLogger(what), ...others]),
+        new RegExp(`${what} failed`),
+        what,
+      );
   }
   await pause(5);
 });

@@ -1,6 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ApexPrecision, CPUAccelerator, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MisconfigurationError, MixedPrecision, ModelCheckpoint, ProgressBar, registerAccelerator, TPUAccelerator, Trainer } from "@nbit/lightning";
+import {
+  ApexPrecision,
+  CPUAccelerator,
+  DoublePrecision,
+  FullPrecision,
+  HalfPrecision,
+  LightningModule,
+  MisconfigurationError,
+  MixedPrecision,
+  ModelCheckpoint,
+  ProgressBar,
+  registerAccelerator,
+  TPUAccelerator,
+  Trainer,
+} from "@nbit/lightning";
 import type { Accelerator, DeviceSupport, TrainerOptions } from "@nbit/lightning";
 import { amp, device, nn, ones, optim } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -61,9 +75,21 @@ test("an unknown precision lists those that exist", () => {
 });
 
 test("precision is given as an option or as a plugin, not as both", () => {
-  fails({ precision: 16, plugins: new MixedPrecision() }, "ERR_PRECISION_TWICE", "Trainer: expected precision as an option or as a plugin, not both. Received: precision: 16 and MixedPrecision. Remove one of them.");
-  fails({ plugins: [new MixedPrecision(), new FullPrecision()] }, "ERR_PRECISION_TWICE", /at most one precision plugin/);
-  fails({ plugins: [new FullPrecision()], ampBackend: "native" }, "ERR_PRECISION_TWICE", /neither ampBackend nor ampLevel/);
+  fails(
+    { precision: 16, plugins: new MixedPrecision() },
+    "ERR_PRECISION_TWICE",
+    "Trainer: expected precision as an option or as a plugin, not both. Received: precision: 16 and MixedPrecision. Remove one of them.",
+  );
+  fails(
+    { plugins: [new MixedPrecision(), new FullPrecision()] },
+    "ERR_PRECISION_TWICE",
+    /at most one precision plugin/,
+  );
+  fails(
+    { plugins: [new FullPrecision()], ampBackend: "native" },
+    "ERR_PRECISION_TWICE",
+    /neither ampBackend nor ampLevel/,
+  );
 });
 
 test("a plugin takes settings of the scaler", () => {
@@ -73,27 +99,67 @@ test("a plugin takes settings of the scaler", () => {
 
 test("a scaler is for float16 only", () => {
   for (const scaler of [{ initScale: 2 }, new amp.GradScaler({ device: "cpu" })]) {
-    assert.throws(() => new MixedPrecision({ precision: "bf16-mixed", scaler }), { code: "ERR_PRECISION_SCALER", message: /no scaler with precision "bf16-mixed"\. .*leave the scaler out\.$/ });
+    assert.throws(() => new MixedPrecision({ precision: "bf16-mixed", scaler }), {
+      code: "ERR_PRECISION_SCALER",
+      message: /no scaler with precision "bf16-mixed"\. .*leave the scaler out\.$/,
+    });
   }
   for (const precision of ["32-true", "64-true"]) {
-    assert.throws(() => Reflect.construct(MixedPrecision, [{ precision, scaler: {} }]), { code: "ERR_PRECISION_PLUGIN", message: /precision to be "16-mixed" or "bf16-mixed"/ });
+    assert.throws(() => Reflect.construct(MixedPrecision, [{ precision, scaler: {} }]), {
+      code: "ERR_PRECISION_PLUGIN",
+      message: /precision to be "16-mixed" or "bf16-mixed"/,
+    });
   }
 });
 
 test("ampBackend and ampLevel are checked", () => {
-  fails({ ampBackend: "horovod" }, "ERR_AMP_BACKEND", 'Trainer: expected ampBackend to be one of "native", "apex". Received: "horovod".');
-  fails({ precision: 16, ampLevel: "O2" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.');
-  fails({ precision: 16, ampBackend: "apex", ampLevel: "O4" }, "ERR_AMP_LEVEL", 'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".');
-  fails({ precision: "bf16", ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected precision "bf16" only with the native backend. Received: ampBackend: "apex". Remove ampBackend, or use precision: 16.');
-  fails({ precision: "auto", ampBackend: "apex" }, "ERR_PRECISION_APEX", /Received: "auto"\. Remove ampBackend, or use precision: 16\.$/);
-  fails({ accelerator: "tpu", precision: 16, ampBackend: "apex" }, "ERR_PRECISION_APEX", 'Trainer: expected an accelerator that has 16-mixed with ampBackend: "apex". Received: "tpu". Remove ampBackend, or use another accelerator.');
+  fails(
+    { ampBackend: "horovod" },
+    "ERR_AMP_BACKEND",
+    'Trainer: expected ampBackend to be one of "native", "apex". Received: "horovod".',
+  );
+  fails(
+    { precision: 16, ampLevel: "O2" },
+    "ERR_AMP_LEVEL",
+    'Trainer: expected ampLevel only with ampBackend: "apex". Received: "O2". Add ampBackend: "apex", or remove ampLevel.',
+  );
+  fails(
+    { precision: 16, ampBackend: "apex", ampLevel: "O4" },
+    "ERR_AMP_LEVEL",
+    'Trainer: expected ampLevel to be one of "O0", "O1", "O2", "O3". Received: "O4".',
+  );
+  fails(
+    { precision: "bf16", ampBackend: "apex" },
+    "ERR_PRECISION_APEX",
+    'Trainer: expected precision "bf16" only with the native backend. Received: ampBackend: "apex". Remove ampBackend, or use precision: 16.',
+  );
+  fails(
+    { precision: "auto", ampBackend: "apex" },
+    "ERR_PRECISION_APEX",
+    /Received: "auto"\. Remove ampBackend, or use precision: 16\.$/,
+  );
+  fails(
+    { accelerator: "tpu", precision: 16, ampBackend: "apex" },
+    "ERR_PRECISION_APEX",
+    'Trainer: expected an accelerator that has 16-mixed with ampBackend: "apex". Received: "tpu". Remove ampBackend, or use another accelerator.',
+  );
   for (const precision of ["16-true", "bf16-true", "64-true", "32-true", 64, 32]) {
-    fails({ precision, ampBackend: "apex" }, "ERR_PRECISION_APEX", /precision 16 with ampBackend: "apex".*A true precision has no mixed parts: remove ampBackend\.$/);
+    fails(
+      { precision, ampBackend: "apex" },
+      "ERR_PRECISION_APEX",
+      /precision 16 with ampBackend: "apex".*A true precision has no mixed parts: remove ampBackend\.$/,
+    );
   }
 });
 
 test("ampBackend: apex is APEX at the level asked for, O2 unless told", () => {
-  for (const [options, level] of [[{}, "O2"], [{ precision: 16 }, "O2"], [{ precision: "16-mixed", ampLevel: "O1" }, "O1"], [{ ampLevel: "O0" }, "O0"], [{ ampLevel: "O3" }, "O3"]] as const) {
+  for (const [options, level] of [
+    [{}, "O2"],
+    [{ precision: 16 }, "O2"],
+    [{ precision: "16-mixed", ampLevel: "O1" }, "O1"],
+    [{ ampLevel: "O0" }, "O0"],
+    [{ ampLevel: "O3" }, "O3"],
+  ] as const) {
     const { precision } = make({ accelerator: "cpu", ampBackend: "apex", ...options });
     assert.ok(precision instanceof ApexPrecision);
     assert.equal(precision.options.optLevel, level);
@@ -103,22 +169,51 @@ test("ampBackend: apex is APEX at the level asked for, O2 unless told", () => {
 });
 
 test("a TPU has bfloat16 for float16, and no float64", async () => {
-  fails({ accelerator: "tpu", precision: 64 }, "ERR_PRECISION_TPU_DOUBLE", 'Trainer: expected precision 32, 16 or "bf16" on a TPU. Received: 64. TPUs do not compute in float64; use accelerator: "cpu" for it.');
+  fails(
+    { accelerator: "tpu", precision: 64 },
+    "ERR_PRECISION_TPU_DOUBLE",
+    'Trainer: expected precision 32, 16 or "bf16" on a TPU. Received: 64. TPUs do not compute in float64; use accelerator: "cpu" for it.',
+  );
   const warnings = await warningsOf(() => {
-    for (const precision of [16, "bf16", 32]) fails({ accelerator: "tpu", precision }, "ERR_ACCELERATOR_UNAVAILABLE", /accelerator "tpu" to be usable here.*an XLA backend of libtorch/);
+    for (const precision of [16, "bf16", 32])
+      fails(
+        { accelerator: "tpu", precision },
+        "ERR_ACCELERATOR_UNAVAILABLE",
+        /accelerator "tpu" to be usable here.*an XLA backend of libtorch/,
+      );
   });
-  assert.deepEqual(warnings, [{ code: "WARN_PRECISION_MAPPED", message: 'precision: 16 on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16" to say so.' }]);
-  assert.deepEqual(new TPUAccelerator().mapPrecision("16-true"), { name: "bf16-true", warning: 'precision: "16-true" on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16-true" to say so.' });
-  for (const name of ["32-true", "bf16-mixed", "bf16-true"] as const) assert.deepEqual(new TPUAccelerator().mapPrecision(name), { name });
+  assert.deepEqual(warnings, [
+    {
+      code: "WARN_PRECISION_MAPPED",
+      message: 'precision: 16 on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16" to say so.',
+    },
+  ]);
+  assert.deepEqual(new TPUAccelerator().mapPrecision("16-true"), {
+    name: "bf16-true",
+    warning:
+      'precision: "16-true" on a TPU runs bfloat16, its only 16-bit type. Write precision: "bf16-true" to say so.',
+  });
+  for (const name of ["32-true", "bf16-mixed", "bf16-true"] as const)
+    assert.deepEqual(new TPUAccelerator().mapPrecision(name), { name });
 });
 
 test("bfloat16 on a GPU older than 8.0 is emulated, and says so", async () => {
-  const old = new PretendedGPU(() => [7, 5], () => "NVIDIA T4");
+  const old = new PretendedGPU(
+    () => [7, 5],
+    () => "NVIDIA T4",
+  );
   const warnings = await warningsOf(() => make({ accelerator: old, precision: "bf16" }));
   assert.deepEqual(warnings, [
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "bf16-mixed": cuda (NVIDIA T4, compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.' },
+    {
+      code: "WARN_PRECISION_EMULATED",
+      message:
+        'precision "bf16-mixed": cuda (NVIDIA T4, compute capability 7.5) emulates bfloat16 arithmetic. It is correct but slow; precision: 16 is faster here.',
+    },
   ]);
-  assert.deepEqual(await warningsOf(() => make({ accelerator: new PretendedGPU(() => [8, 0]), precision: "bf16" })), []);
+  assert.deepEqual(
+    await warningsOf(() => make({ accelerator: new PretendedGPU(() => [8, 0]), precision: "bf16" })),
+    [],
+  );
   assert.equal(make({ accelerator: old, precision: "auto" }).precision.name, "16-mixed");
 });
 
@@ -129,11 +224,16 @@ test("precision auto chooses by what the device computes natively", () => {
         return { float16: false, bfloat16: false, float8: false, description: "test", ...support };
       }
     }
-    const { name, reasons, requested } = make({ accelerator: new Fake(), precision: "auto" }).precision.explain({ print: false });
+    const { name, reasons, requested } = make({ accelerator: new Fake(), precision: "auto" }).precision.explain({
+      print: false,
+    });
     assert.equal(requested, "auto");
     return `${name}: ${reasons.join("; ")}`;
   };
-  assert.equal(choose({ bfloat16: true, float16: true }), "bf16-mixed: auto: cpu computes bfloat16 natively, which needs no loss scaling");
+  assert.equal(
+    choose({ bfloat16: true, float16: true }),
+    "bf16-mixed: auto: cpu computes bfloat16 natively, which needs no loss scaling",
+  );
   assert.equal(choose({ float16: true }), "16-mixed: auto: cpu computes float16 natively but not bfloat16");
   assert.equal(choose({}), "32-true: auto: cpu has no native 16-bit arithmetic");
 });
@@ -153,34 +253,82 @@ test("emulated 16-bit arithmetic warns once, with a faster precision", async () 
     make({ accelerator: new Fake(false), precision: "16-true" });
   });
   assert.deepEqual(warnings, [
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "16-mixed": cpu (test true) emulates float16 arithmetic. It is correct but slow; precision: "bf16" is faster here.' },
-    { code: "WARN_PRECISION_EMULATED", message: 'precision "16-true": cpu (test false) emulates float16 arithmetic. It is correct but slow; precision: 32 is faster here.' },
+    {
+      code: "WARN_PRECISION_EMULATED",
+      message:
+        'precision "16-mixed": cpu (test true) emulates float16 arithmetic. It is correct but slow; precision: "bf16" is faster here.',
+    },
+    {
+      code: "WARN_PRECISION_EMULATED",
+      message:
+        'precision "16-true": cpu (test false) emulates float16 arithmetic. It is correct but slow; precision: 32 is faster here.',
+    },
   ]);
 });
 
 test("a plugin is a Precision, for the Trainer's device, in a precision that the device has", () => {
-  fails({ plugins: ["bf16"] }, "ERR_PRECISION_PLUGIN", 'Trainer: expected plugins to be precision plugins, such as new MixedPrecision(). Received: "bf16". Give the name of a precision as precision.');
-  fails({ plugins: [new FullPrecision(), {}] }, "ERR_PRECISION_PLUGIN", /^Trainer: expected plugins to be precision plugins/);
-  fails({ plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) }, "ERR_PRECISION_DEVICE", 'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: MixedPrecision for "cuda". Leave the device out: it is taken from the Trainer.');
+  fails(
+    { plugins: ["bf16"] },
+    "ERR_PRECISION_PLUGIN",
+    'Trainer: expected plugins to be precision plugins, such as new MixedPrecision(). Received: "bf16". Give the name of a precision as precision.',
+  );
+  fails(
+    { plugins: [new FullPrecision(), {}] },
+    "ERR_PRECISION_PLUGIN",
+    /^Trainer: expected plugins to be precision plugins/,
+  );
+  fails(
+    { plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) },
+    "ERR_PRECISION_DEVICE",
+    'Trainer: expected a precision plugin for "cpu", the accelerator\'s device. Received: MixedPrecision for "cuda". Leave the device out: it is taken from the Trainer.',
+  );
   const elsewhere = new MixedPrecision({ scaler: new amp.GradScaler() });
-  assert.throws(() => elsewhere.onDevice("cuda"), { code: "ERR_PRECISION_DEVICE", message: 'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: a scaler for "cpu". Leave its device out by giving the scaler\'s settings instead of a scaler.' });
-  fails({ accelerator: "tpu", plugins: new MixedPrecision() }, "ERR_PRECISION_PLUGIN", "Trainer: expected a precision that tpu has. Received: MixedPrecision in 16-mixed. Give a plugin in bf16-mixed.");
-  fails({ accelerator: "tpu", plugins: new DoublePrecision() }, "ERR_PRECISION_TPU_DOUBLE", /TPUs do not compute in float64/);
-  fails({ accelerator: "tpu", plugins: new FullPrecision() }, "ERR_ACCELERATOR_UNAVAILABLE", /an XLA backend of libtorch/);
+  assert.throws(() => elsewhere.onDevice("cuda"), {
+    code: "ERR_PRECISION_DEVICE",
+    message:
+      'Trainer: expected a precision plugin for "cuda", the accelerator\'s device. Received: a scaler for "cpu". Leave its device out by giving the scaler\'s settings instead of a scaler.',
+  });
+  fails(
+    { accelerator: "tpu", plugins: new MixedPrecision() },
+    "ERR_PRECISION_PLUGIN",
+    "Trainer: expected a precision that tpu has. Received: MixedPrecision in 16-mixed. Give a plugin in bf16-mixed.",
+  );
+  fails(
+    { accelerator: "tpu", plugins: new DoublePrecision() },
+    "ERR_PRECISION_TPU_DOUBLE",
+    /TPUs do not compute in float64/,
+  );
+  fails(
+    { accelerator: "tpu", plugins: new FullPrecision() },
+    "ERR_ACCELERATOR_UNAVAILABLE",
+    /an XLA backend of libtorch/,
+  );
 });
 
 test("a plugin made for no device takes the Trainer's", () => {
   const plugin = new MixedPrecision({ precision: "bf16-mixed" });
-  const regions = (): string => ["cpu", "cuda"].filter((type) => plugin.forward(() => amp.isAutocastEnabled(type))).join();
+  const regions = (): string =>
+    ["cpu", "cuda"].filter((type) => plugin.forward(() => amp.isAutocastEnabled(type))).join();
   assert.equal(regions(), "cpu");
   plugin.onDevice("cuda");
   assert.equal(regions(), "cuda");
-  assert.equal(plugin.forward(() => plugin.outside(() => amp.isAutocastEnabled("cuda"))), false);
+  assert.equal(
+    plugin.forward(() => plugin.outside(() => amp.isAutocastEnabled("cuda"))),
+    false,
+  );
 });
 
 test("accelerators and devices are checked; others may be registered", () => {
-  fails({ accelerator: "ipu" }, "ERR_ACCELERATOR_UNKNOWN", 'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).');
-  fails({ devices: 0 }, "ERR_DEVICES", /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\. 0 is a count, of no device; the first device is devices: \[0\] or "0,"\.$/);
+  fails(
+    { accelerator: "ipu" },
+    "ERR_ACCELERATOR_UNKNOWN",
+    'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).',
+  );
+  fails(
+    { devices: 0 },
+    "ERR_DEVICES",
+    /devices to be "auto", -1, a count ≥ 1 or a list of indices\. Received: 0\. 0 is a count, of no device; the first device is devices: \[0\] or "0,"\.$/,
+  );
   fails({ devices: "0" }, "ERR_DEVICES", /Received: "0"\. 0 is a count/);
   fails({ devices: "0;1" }, "ERR_DEVICES", /Received: "0;1"\./);
   fails({ devices: "1," }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
@@ -196,18 +344,33 @@ test("the Trainer trains on an accelerator of a third party", async () => {
     deviceCount: () => 2,
     device: () => device("cpu"),
     support: () => ({ float16: false, bfloat16: true, float8: false, description: "beads" }),
-    mapPrecision: (name) => (name === "16-mixed" ? { name: "bf16-mixed", warning: "an abacus counts in bfloat16" } : { name }),
+    mapPrecision: (name) =>
+      name === "16-mixed" ? { name: "bf16-mixed", warning: "an abacus counts in bfloat16" } : { name },
   };
   registerAccelerator("abacus", () => abacus);
 
   let trainer: Trainer | undefined;
-  const warnings = await warningsOf(() => void (trainer = make({ accelerator: "abacus", devices: [1], precision: 16, maxEpochs: 1, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false })));
+  const warnings = await warningsOf(
+    () =>
+      void (trainer = make({
+        accelerator: "abacus",
+        devices: [1],
+        precision: 16,
+        maxEpochs: 1,
+        enableCheckpointing: false,
+        enableProgressBar: false,
+        enableModelSummary: false,
+      })),
+  );
   assert.ok(trainer !== undefined);
   assert.deepEqual(warnings, [{ code: "WARN_PRECISION_MAPPED", message: "an abacus counts in bfloat16" }]);
   const explanation = trainer.precision.explain({ print: false });
   assert.equal(explanation.name, "bf16-mixed");
   assert.deepEqual(explanation.reasons, ["abacus has no 16-mixed"]);
-  assert.match(explanation.toString(), /^asked +16\nruns +bf16-mixed \(MixedPrecision\)\nbecause +abacus has no 16-mixed\ndevice +abacus: beads\n/);
+  assert.match(
+    explanation.toString(),
+    /^asked +16\nruns +bf16-mixed \(MixedPrecision\)\nbecause +abacus has no 16-mixed\ndevice +abacus: beads\n/,
+  );
 
   const seen: string[] = [];
   class Net extends LightningModule {
@@ -228,22 +391,55 @@ test("the Trainer trains on an accelerator of a third party", async () => {
 
 const BAD: readonly (readonly [object, string, RegExp])[] = [
   [{ maxepochs: 3 }, "ERR_TRAINER_OPTION", /Received: "maxepochs"\.$/],
-  [{ maxEpochs: -2 }, "ERR_TRAINER_OPTION", /^Trainer: expected maxEpochs to be a whole number ≥ -1 \(-1: no limit\)\. Received: -2\.$/],
+  [
+    { maxEpochs: -2 },
+    "ERR_TRAINER_OPTION",
+    /^Trainer: expected maxEpochs to be a whole number ≥ -1 \(-1: no limit\)\. Received: -2\.$/,
+  ],
   [{ maxSteps: 1.5 }, "ERR_TRAINER_OPTION", /maxSteps/],
-  [{ accumulateGradBatches: 0 }, "ERR_TRAINER_OPTION", /^Trainer: expected accumulateGradBatches to be a whole number ≥ 1\. Received: 0\.$/],
-  [{ gradientClipVal: -1 }, "ERR_TRAINER_OPTION", /^Trainer: expected gradientClipVal to be finite and > 0, or null\. Received: -1\.$/],
-  [{ gradientClipAlgorithm: "l2" }, "ERR_TRAINER_OPTION", /gradientClipAlgorithm to be one of "norm", "value"\. Received: "l2"\.$/],
-  [{ limitTrainBatches: 1.5 }, "ERR_TRAINER_OPTION", /limitTrainBatches to be a whole number of batches, or a share in \(0, 1\)\. Received: 1.5\./],
+  [
+    { accumulateGradBatches: 0 },
+    "ERR_TRAINER_OPTION",
+    /^Trainer: expected accumulateGradBatches to be a whole number ≥ 1\. Received: 0\.$/,
+  ],
+  [
+    { gradientClipVal: -1 },
+    "ERR_TRAINER_OPTION",
+    /^Trainer: expected gradientClipVal to be finite and > 0, or null\. Received: -1\.$/,
+  ],
+  [
+    { gradientClipAlgorithm: "l2" },
+    "ERR_TRAINER_OPTION",
+    /gradientClipAlgorithm to be one of "norm", "value"\. Received: "l2"\.$/,
+  ],
+  [
+    { limitTrainBatches: 1.5 },
+    "ERR_TRAINER_OPTION",
+    /limitTrainBatches to be a whole number of batches, or a share in \(0, 1\)\. Received: 1.5\./,
+  ],
   [{ onSkippedStep: "wait" }, "ERR_TRAINER_OPTION", /onSkippedStep to be one of "advance", "hold"/],
-  [{ maxTime: "1h" }, "ERR_DURATION", /^Timer: expected a duration as "DD:HH:MM:SS" or \{ days, hours, minutes, seconds \}\. Received: "1h"\.$/],
+  [
+    { maxTime: "1h" },
+    "ERR_DURATION",
+    /^Timer: expected a duration as "DD:HH:MM:SS" or \{ days, hours, minutes, seconds \}\. Received: "1h"\.$/,
+  ],
   [{ callbacks: [{}] }, "ERR_CALLBACKS", /callbacks to be Callbacks/],
-  [{ enableProgressBar: false, callbacks: [new ProgressBar()] }, "ERR_CALLBACKS", /^Trainer: expected enableProgressBar: true with a ProgressBar\. /],
+  [
+    { enableProgressBar: false, callbacks: [new ProgressBar()] },
+    "ERR_CALLBACKS",
+    /^Trainer: expected enableProgressBar: true with a ProgressBar\. /,
+  ],
   [{ enableCheckpointing: false, callbacks: [new ModelCheckpoint()] }, "ERR_CALLBACKS", /enableCheckpointing/],
 ];
 
-for (const [options, code, message] of BAD) test(`options are checked when the Trainer is made: ${JSON.stringify(Object.keys(options))} ${code}`, () => fails(options, code, message));
+for (const [options, code, message] of BAD)
+  test(`options are checked when the Trainer is made: ${JSON.stringify(Object.keys(options))} ${code}`, () =>
+    fails(options, code, message));
 
 test("model checkpoints check their options", () => {
-  assert.throws(() => new ModelCheckpoint({ saveTopK: 3 }), { code: "ERR_MODEL_CHECKPOINT", message: /saveTopK to be -1, 0 or 1 without a metric to rank by\. Received: 3\.$/ });
+  assert.throws(() => new ModelCheckpoint({ saveTopK: 3 }), {
+    code: "ERR_MODEL_CHECKPOINT",
+    message: /saveTopK to be -1, 0 or 1 without a metric to rank by\. Received: 3\.$/,
+  });
   assert.throws(() => new ModelCheckpoint({ everyNEpochs: 1, everyNTrainSteps: 2 }), { code: "ERR_MODEL_CHECKPOINT" });
 });

@@ -54,16 +54,25 @@ type Kind = "fit" | "validate" | "test" | "predict";
 async function run(kind: Kind, model: Spring, options: TrainerOptions): Promise<unknown> {
   const loader = [tensor([1, -2]), tensor([4, 0])];
   const trainer = new Trainer({ ...QUIET, maxEpochs: 1, ...options });
-  return kind === "fit" ? trainer.fit(model, { trainDataloaders: loader, valDataloaders: loader }) : trainer[kind](model, { dataloaders: loader });
+  return kind === "fit"
+    ? trainer.fit(model, { trainDataloaders: loader, valDataloaders: loader })
+    : trainer[kind](model, { dataloaders: loader });
 }
-const FORCES = [[-3, 6], [-12, 0]];
+const FORCES = [
+  [-3, 6],
+  [-12, 0],
+];
 
 test("with inferenceMode: false an evaluation step may differentiate, in every precision", async () => {
   for (const kind of ["validate", "test", "predict"] as const) {
     for (const precision of [32, 64, "bf16", "16-true"] as const) {
       const model = new Spring();
       const result = await run(kind, model, { inferenceMode: false, precision });
-      assert.deepEqual(model.forces.map((f) => (f as number[]).map((v) => v + 0)), FORCES, `${kind} ${precision}`);
+      assert.deepEqual(
+        model.forces.map((f) => (f as number[]).map((v) => v + 0)),
+        FORCES,
+        `${kind} ${precision}`,
+      );
       assert.deepEqual(new Set(model.modes), new Set(["off"]));
       if (kind === "predict") assert.deepEqual(result, model.forces);
     }
@@ -74,7 +83,10 @@ test("validation within a fit may always differentiate; evaluation of its own ru
   for (const inferenceMode of [true, false]) {
     const model = new Spring();
     await run("fit", model, { inferenceMode, numSanityValSteps: 0 });
-    assert.deepEqual(model.forces.map((f) => (f as number[]).map((v) => v + 0)), FORCES);
+    assert.deepEqual(
+      model.forces.map((f) => (f as number[]).map((v) => v + 0)),
+      FORCES,
+    );
     assert.deepEqual(new Set(model.modes), new Set(["off"]));
   }
   for (const options of [{}, { inferenceMode: true }]) {
@@ -93,15 +105,24 @@ test("asking for gradients where there are none names what would give them", asy
     await assert.rejects(run("validate", model, {}), (error) => {
       assert.ok(error instanceof MisconfigurationError);
       assert.equal(error.code, "ERR_INFERENCE_MODE");
-      assert.match(error.message, /^validationStep: expected no gradients, since it runs in inference mode\. Received: .*does not require grad.* Pass inferenceMode: false to the Trainer, and ask for them within enableGrad\(\(\) => …\)\.$/);
+      assert.match(
+        error.message,
+        /^validationStep: expected no gradients, since it runs in inference mode\. Received: .*does not require grad.* Pass inferenceMode: false to the Trainer, and ask for them within enableGrad\(\(\) => …\)\.$/,
+      );
       return true;
     });
     model.recording = (fn) => fn();
-    await assert.rejects(run("validate", model, { inferenceMode: false }), { code: "ERR_EVALUATION_GRAD", message: /Nothing is recorded during evaluation: compute and ask for them within enableGrad/ });
+    await assert.rejects(run("validate", model, { inferenceMode: false }), {
+      code: "ERR_EVALUATION_GRAD",
+      message: /Nothing is recorded during evaluation: compute and ask for them within enableGrad/,
+    });
     await assert.rejects(run("fit", model, {}), { code: "ERR_EVALUATION_GRAD" });
   }
 });
 
 test("inferenceMode is true or false", () => {
-  assert.throws(() => new Trainer({ ...QUIET, inferenceMode: "no" as unknown as boolean }), { code: "ERR_TRAINER_OPTION", message: 'Trainer: expected inferenceMode to be one of true, false. Received: "no".' });
+  assert.throws(() => new Trainer({ ...QUIET, inferenceMode: "no" as unknown as boolean }), {
+    code: "ERR_TRAINER_OPTION",
+    message: 'Trainer: expected inferenceMode to be one of true, false. Received: "no".',
+  });
 });

@@ -1,7 +1,14 @@
 /** What a third party adds to a Trainer: a strategy and a logger, each by one class and at most one call. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LightningModule, Logger, type Metrics, registerStrategy, SingleDeviceStrategy, Trainer } from "@nbit/lightning";
+import {
+  LightningModule,
+  Logger,
+  type Metrics,
+  registerStrategy,
+  SingleDeviceStrategy,
+  Trainer,
+} from "@nbit/lightning";
 import { type Device, nn, ones, optim, type Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
@@ -56,7 +63,10 @@ test("trains with a strategy and a logger of a third party", async () => {
   const before = model.layer.weight.tolist();
   await trainer.fit(model, { trainDataloaders: batches });
   assert.equal(trainer.strategy, made[0]);
-  assert.deepEqual(made.map(({ modules, batches: placed }) => [modules, placed]), [[1, 6]]);
+  assert.deepEqual(
+    made.map(({ modules, batches: placed }) => [modules, placed]),
+    [[1, 6]],
+  );
   assert.deepEqual(logger.steps, [0, 1, 2, 3, 4, 5]);
   assert.notDeepEqual(model.layer.weight.tolist(), before);
   assert.deepEqual(trainer.state, { fn: "fit", status: "finished", stage: null });
@@ -65,9 +75,13 @@ test("trains with a strategy and a logger of a third party", async () => {
 test("takes a strategy as it is, and says which names there are", () => {
   const strategy = new Counting(new Trainer(QUIET).rootDevice);
   assert.equal(new Trainer({ ...QUIET, strategy }).strategy, strategy);
-  for (const name of ["auto", "single_device"]) assert.equal(new Trainer({ ...QUIET, strategy: name }).strategy.name, "single_device");
-  const message = 'Trainer: expected strategy to be one of "auto", "single_device", "counting", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).';
+  for (const name of ["auto", "single_device"])
+    assert.equal(new Trainer({ ...QUIET, strategy: name }).strategy.name, "single_device");
+  const message =
+    'Trainer: expected strategy to be one of "auto", "single_device", "counting", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).';
   assert.throws(() => new Trainer({ ...QUIET, strategy: "dpp" }), { code: "ERR_STRATEGY_UNKNOWN", message });
-  assert.throws(() => new Trainer({ ...QUIET, strategy: {} as SingleDeviceStrategy }), { code: "ERR_STRATEGY_UNKNOWN" });
+  assert.throws(() => new Trainer({ ...QUIET, strategy: {} as SingleDeviceStrategy }), {
+    code: "ERR_STRATEGY_UNKNOWN",
+  });
   assert.throws(() => registerStrategy("mine", 3 as unknown as () => SingleDeviceStrategy), { code: "ERR_ARGUMENT" });
 });

@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Adam4bit, AdamFp8, AdamW32bit, AdamW8bit, Lion8bit } from "@nbit/lowbit";
-import { ApexPrecision, DoublePrecision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import {
+  ApexPrecision,
+  DoublePrecision,
+  FullPrecision,
+  HalfPrecision,
+  LightningModule,
+  MixedPrecision,
+  Trainer,
+} from "@nbit/lightning";
 import type { Explanation, Precision } from "@nbit/lightning";
 import { isTensor, manualSeed, memory, nn, optim, randn, relu, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -55,7 +63,10 @@ class Net extends LightningModule {
   }
 }
 
-/** Bytes of everything that a trainer holds between two steps: each tensor of module, gradients, masters and state, once. */
+/**
+ * Bytes of everything that a trainer holds between two steps: each tensor of module, gradients, masters and state,
+ * once.
+ */
 function held(trainer: Trainer, net: Net): number {
   const tensors = new Set<Tensor>();
   const [optimizer] = trainer.optimizers;
@@ -64,11 +75,14 @@ function held(trainer: Trainer, net: Net): number {
     tensors.add(p);
     if (p.grad !== null) tensors.add(p.grad);
   }
-  for (const state of optimizer.state.values()) for (const [name, value] of Object.entries(state)) if (isTensor(value) && !name.startsWith("qmap")) tensors.add(value);
+  for (const state of optimizer.state.values())
+    for (const [name, value] of Object.entries(state))
+      if (isTensor(value) && !name.startsWith("qmap")) tensors.add(value);
   return [...tensors].reduce((sum, t) => sum + t.nbytes, 0);
 }
 
-const near = (forecast: number, measured: number): void => assert.ok(Math.abs(forecast - measured) <= 0.05 * measured, `${forecast} forecast, ${measured} measured`);
+const near = (forecast: number, measured: number): void =>
+  assert.ok(Math.abs(forecast - measured) <= 0.05 * measured, `${forecast} forecast, ${measured} measured`);
 const OPTIONS = { ...QUIET, maxEpochs: 1 } as const;
 
 for (const [name, plugin] of PLUGINS) {
@@ -76,9 +90,16 @@ for (const [name, plugin] of PLUGINS) {
     for (const [label, make] of OPTIMIZERS) {
       const net = new Net(make);
       const trainer = new Trainer({ ...OPTIONS, plugins: plugin() });
-      const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
+      const { memory: forecast } = trainer.precision.explain({
+        module: net,
+        optimizers: [net.configureOptimizers()],
+        print: false,
+      });
       assert.ok(forecast !== null);
-      assert.equal(forecast.total, forecast.parameters + forecast.masters + forecast.gradients + forecast.optimizerState);
+      assert.equal(
+        forecast.total,
+        forecast.parameters + forecast.masters + forecast.gradients + forecast.optimizerState,
+      );
       await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
       assert.equal(trainer.skippedSteps, 0, label);
       near(forecast.total, held(trainer, net));
@@ -89,10 +110,17 @@ for (const [name, plugin] of PLUGINS) {
 }
 
 test("8-bit state is forecast in its own bytes", async () => {
-  for (const make of [(p: Tensor[]) => new AdamW8bit(p, { lr: 1e-3 }), (p: Tensor[]) => new Lion8bit(p, { lr: 1e-3 })]) {
+  for (const make of [
+    (p: Tensor[]) => new AdamW8bit(p, { lr: 1e-3 }),
+    (p: Tensor[]) => new Lion8bit(p, { lr: 1e-3 }),
+  ]) {
     const net = new Net(make);
     const trainer = new Trainer({ ...OPTIONS, precision: 32 });
-    const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
+    const { memory: forecast } = trainer.precision.explain({
+      module: net,
+      optimizers: [net.configureOptimizers()],
+      print: false,
+    });
     assert.ok(forecast !== null && forecast.optimizerState < 0.6 * forecast.parameters);
     await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
     near(forecast.total, held(trainer, net));
@@ -102,7 +130,11 @@ test("8-bit state is forecast in its own bytes", async () => {
 test("the compensation of Kahan rounding is forecast before the module is converted", async () => {
   const net = new Net((p) => new AdamW8bit(p, { lr: 1e-3, rounding: "kahan" }));
   const trainer = new Trainer({ ...OPTIONS, precision: "bf16-true" });
-  const { memory: forecast } = trainer.precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false });
+  const { memory: forecast } = trainer.precision.explain({
+    module: net,
+    optimizers: [net.configureOptimizers()],
+    print: false,
+  });
   assert.ok(forecast !== null);
   await trainer.fit(net, { trainDataloaders: [randn([8, 64])] });
   near(forecast.total, held(trainer, net));
@@ -112,16 +144,41 @@ test("the compensation of Kahan rounding is forecast before the module is conver
 test("the table says how state is kept", () => {
   const row = (make: (params: Tensor[]) => optim.Optimizer, more: optim.Optimizer[] = []): string => {
     const net = new Net(make);
-    const explanation = new Trainer({ ...OPTIONS, precision: "bf16-true" }).precision.explain({ module: net, optimizers: [net.configureOptimizers(), ...more], print: false });
+    const explanation = new Trainer({ ...OPTIONS, precision: "bf16-true" }).precision.explain({
+      module: net,
+      optimizers: [net.configureOptimizers(), ...more],
+      print: false,
+    });
     return /^optimizer state +(.*)$/m.exec(explanation.toString())?.[1] ?? "";
   };
-  assert.equal(row((p) => new AdamW8bit(p)), "8-bit dynamic, blocks of 256; float32 for 4 of 6 parameters");
-  assert.equal(row((p) => new AdamW8bit(p, { min8bitSize: 1, blockSize: 64 })), "8-bit dynamic, blocks of 64");
-  assert.equal(row((p) => new Adam4bit(p, { min8bitSize: 1 })), "4-bit dynamic and linear, blocks of 128");
-  assert.equal(row((p) => new AdamFp8(p, { min8bitSize: 1 })), "float8 e4m3, blocks of 256");
-  assert.equal(row((p) => new AdamW32bit(p)), "float32");
-  assert.equal(row((p) => new optim.AdamW(p)), "bfloat16");
-  assert.equal(row((p) => new Lion8bit(p, { min8bitSize: 1 }), [new optim.SGD([new nn.Parameter(randn([2]))])]), "8-bit dynamic, blocks of 256; bfloat16");
+  assert.equal(
+    row((p) => new AdamW8bit(p)),
+    "8-bit dynamic, blocks of 256; float32 for 4 of 6 parameters",
+  );
+  assert.equal(
+    row((p) => new AdamW8bit(p, { min8bitSize: 1, blockSize: 64 })),
+    "8-bit dynamic, blocks of 64",
+  );
+  assert.equal(
+    row((p) => new Adam4bit(p, { min8bitSize: 1 })),
+    "4-bit dynamic and linear, blocks of 128",
+  );
+  assert.equal(
+    row((p) => new AdamFp8(p, { min8bitSize: 1 })),
+    "float8 e4m3, blocks of 256",
+  );
+  assert.equal(
+    row((p) => new AdamW32bit(p)),
+    "float32",
+  );
+  assert.equal(
+    row((p) => new optim.AdamW(p)),
+    "bfloat16",
+  );
+  assert.equal(
+    row((p) => new Lion8bit(p, { min8bitSize: 1 }), [new optim.SGD([new nn.Parameter(randn([2]))])]),
+    "8-bit dynamic, blocks of 256; bfloat16",
+  );
 });
 
 test("the forecast agrees with what the allocator holds", async () => {
@@ -140,7 +197,13 @@ test("the forecast agrees with what the allocator holds", async () => {
 
 test("the table names masters where there are some", () => {
   const net = new Net((p) => new optim.AdamW(p));
-  const table = (precision: Precision): string => new Trainer({ ...OPTIONS, plugins: precision }).precision.explain({ module: net, optimizers: [net.configureOptimizers()], print: false }).toString();
-  assert.match(table(new ApexPrecision({ optLevel: "O2" })), /^memory +\d+\.\d KiB: parameters \d+\.\d KiB, masters \d+\.\d KiB, gradients \d+\.\d KiB, optimizer state \d+\.\d KiB; activations come on top$/m);
+  const table = (precision: Precision): string =>
+    new Trainer({ ...OPTIONS, plugins: precision }).precision
+      .explain({ module: net, optimizers: [net.configureOptimizers()], print: false })
+      .toString();
+  assert.match(
+    table(new ApexPrecision({ optLevel: "O2" })),
+    /^memory +\d+\.\d KiB: parameters \d+\.\d KiB, masters \d+\.\d KiB, gradients \d+\.\d KiB, optimizer state \d+\.\d KiB; activations come on top$/m,
+  );
   assert.doesNotMatch(table(new FullPrecision()), /masters/);
 });

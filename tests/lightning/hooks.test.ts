@@ -11,14 +11,30 @@ setNumThreads(1); // tiny tensors
 beforeEach(() => void manualSeed(1)); // batches and weights are the same in every run
 
 /** Calls of a fit, in order, as Lightning makes them: made by lightning_hooks.py. */
-const reference = JSON.parse(readFileSync(new URL("../../lightning/fixtures/lightning-hooks.json", import.meta.url), "utf8")) as { name: string; calls: string[] }[];
+const reference = JSON.parse(
+  readFileSync(new URL("../../lightning/fixtures/lightning-hooks.json", import.meta.url), "utf8"),
+) as { name: string; calls: string[] }[];
 
-const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep", "configureOptimizers", "optimizerZeroGrad", "backward", "lrSchedulerStep", "onBeforeBatchTransfer", "onAfterBatchTransfer", "onValidationModelZeroGrad"];
+const STEPS = [
+  "trainingStep",
+  "validationStep",
+  "testStep",
+  "predictStep",
+  "configureOptimizers",
+  "optimizerZeroGrad",
+  "backward",
+  "lrSchedulerStep",
+  "onBeforeBatchTransfer",
+  "onAfterBatchTransfer",
+  "onValidationModelZeroGrad",
+];
 
 function methodsOf(prototype: object): string[] {
   const above: unknown = Object.getPrototypeOf(prototype);
   const names = Object.getOwnPropertyNames(prototype);
-  return above === nn.Module.prototype || above === Object.prototype || typeof above !== "object" || above === null ? names : [...names, ...methodsOf(above)];
+  return above === nn.Module.prototype || above === Object.prototype || typeof above !== "object" || above === null
+    ? names
+    : [...names, ...methodsOf(above)];
 }
 
 /** Every method of `prototype` that is a hook or a step, wrapped so that it leaves its name. */
@@ -76,10 +92,15 @@ class Net extends LightningModule {
     this.forward(batch);
   }
   override configureOptimizers() {
-    const optimizers = Array.from({ length: this.options.optimizers ?? 1 }, () => new optim.SGD(this.parameters(), { lr: 0.1 }));
+    const optimizers = Array.from(
+      { length: this.options.optimizers ?? 1 },
+      () => new optim.SGD(this.parameters(), { lr: 0.1 }),
+    );
     const [first] = optimizers;
     assert.ok(first);
-    return this.options.scheduler === false ? optimizers : ([optimizers, [{ scheduler: new optim.StepLR(first, 1), interval: "step" as const }]] as const);
+    return this.options.scheduler === false
+      ? optimizers
+      : ([optimizers, [{ scheduler: new optim.StepLR(first, 1), interval: "step" as const }]] as const);
   }
 }
 
@@ -91,7 +112,11 @@ function makeTrainer(options: TrainerOptions, net: Net): { trainer: Trainer; cal
   return { trainer: new Trainer({ ...QUIET, maxEpochs: 1, callbacks: [callback], ...options }), calls };
 }
 
-const loader = (): DataLoader<Tensor, Tensor> => new DataLoader<Tensor, Tensor>(Array.from({ length: 20 }, () => randn([4])), { batchSize: 2 });
+const loader = (): DataLoader<Tensor, Tensor> =>
+  new DataLoader<Tensor, Tensor>(
+    Array.from({ length: 20 }, () => randn([4])),
+    { batchSize: 2 },
+  );
 
 for (const { name, calls: expected } of reference) {
   test(`hooks of a run are Lightning's, in its order: ${name}`, async () => {
@@ -99,10 +124,18 @@ for (const { name, calls: expected } of reference) {
     const accumulate = name === "accumulation" ? 4 : 1;
     const net = new Net({ manual });
     const { trainer, calls } = makeTrainer(
-      { accumulateGradBatches: accumulate, numSanityValSteps: 1, limitTrainBatches: accumulate > 1 ? 5 : 2, limitValBatches: 1, limitTestBatches: 1, limitPredictBatches: 1 },
+      {
+        accumulateGradBatches: accumulate,
+        numSanityValSteps: 1,
+        limitTrainBatches: accumulate > 1 ? 5 : 2,
+        limitValBatches: 1,
+        limitTestBatches: 1,
+        limitPredictBatches: 1,
+      },
       net,
     );
-    if (name === "validate" || name === "test" || name === "predict") await trainer[name](net, { dataloaders: loader() });
+    if (name === "validate" || name === "test" || name === "predict")
+      await trainer[name](net, { dataloaders: loader() });
     else await trainer.fit(net, { trainDataloaders: loader(), valDataloaders: loader() });
     assert.deepEqual(calls, expected);
   });
@@ -112,8 +145,14 @@ for (const { name, calls: expected } of reference) {
 async function stepCalls(options: TrainerOptions, net: Net, batches: number): Promise<string[]> {
   const { trainer, calls } = makeTrainer({ limitTrainBatches: batches, limitValBatches: 0, ...options }, net);
   await trainer.fit(net, { trainDataloaders: loader() });
-  const inner = calls.slice(calls.indexOf("callback.onTrainBatchStart"), calls.lastIndexOf("module.onTrainBatchEnd") + 1);
-  return inner.filter((call) => call.startsWith("module.")).map((call) => call.slice("module.".length)).filter((call) => !call.endsWith("BatchTransfer"));
+  const inner = calls.slice(
+    calls.indexOf("callback.onTrainBatchStart"),
+    calls.lastIndexOf("module.onTrainBatchEnd") + 1,
+  );
+  return inner
+    .filter((call) => call.startsWith("module."))
+    .map((call) => call.slice("module.".length))
+    .filter((call) => !call.endsWith("BatchTransfer"));
 }
 
 /** float16 with a scale at which none of these gradients comes near 65,504. */
@@ -127,15 +166,31 @@ const BACKWARD = ["onBeforeBackward", "backward", "onAfterBackward"];
 
 test("a null step does neither backward nor step", async () => {
   const net = new Net({ scheduler: false, loss: (loss, i) => (i === 0 ? null : loss) });
-  assert.deepEqual(await stepCalls({}, net, 2), [...FORWARD, ...ZERO, "onTrainBatchEnd", ...FORWARD, ...ZERO, ...BACKWARD, "onBeforeOptimizerStep", "onTrainBatchEnd"]);
+  assert.deepEqual(await stepCalls({}, net, 2), [
+    ...FORWARD,
+    ...ZERO,
+    "onTrainBatchEnd",
+    ...FORWARD,
+    ...ZERO,
+    ...BACKWARD,
+    "onBeforeOptimizerStep",
+    "onTrainBatchEnd",
+  ]);
 });
 
 test("a null step inside a window leaves earlier gradients", async () => {
   const net = new Net({ scheduler: false, loss: (loss, i) => (i === 1 ? null : loss) });
   assert.deepEqual(await stepCalls({ accumulateGradBatches: 3 }, net, 3), [
-    ...FORWARD, ...ZERO, ...BACKWARD, "onTrainBatchEnd",
-    ...FORWARD, "onTrainBatchEnd",
-    ...FORWARD, ...BACKWARD, "onBeforeOptimizerStep", "onTrainBatchEnd",
+    ...FORWARD,
+    ...ZERO,
+    ...BACKWARD,
+    "onTrainBatchEnd",
+    ...FORWARD,
+    "onTrainBatchEnd",
+    ...FORWARD,
+    ...BACKWARD,
+    "onBeforeOptimizerStep",
+    "onTrainBatchEnd",
   ]);
 });
 
@@ -158,7 +213,8 @@ for (const algorithm of ["norm", "value"] as const) {
       for (const { before, norm, after } of seen) {
         assert.ok(before > 0.5 && before < 1e3, `true gradients: ${before}`);
         assert.ok(after <= 0.5 + 1e-6, `clipped: ${after}`);
-        if (algorithm === "norm") assert.ok(norm !== undefined && norm >= before * 0.999, `norm before clipping: ${norm}`);
+        if (algorithm === "norm")
+          assert.ok(norm !== undefined && norm >= before * 0.999, `norm before clipping: ${norm}`);
         else assert.equal(norm, undefined);
       }
     });
@@ -166,7 +222,12 @@ for (const algorithm of ["norm", "value"] as const) {
 }
 
 function largest(module: LightningModule): number {
-  return Math.max(...module.parameters().map((p) => p.grad?.abs().max().item() ?? 0).map(Number));
+  return Math.max(
+    ...module
+      .parameters()
+      .map((p) => p.grad?.abs().max().item() ?? 0)
+      .map(Number),
+  );
 }
 
 test("a batch that overflows: gradients are unscaled, the step is skipped, the scale halves, weights stay", async () => {
@@ -175,7 +236,15 @@ test("a batch that overflows: gradients are unscaled, the step is skipped, the s
   class Overflowing extends Net {
     override onTrainBatchEnd(): void {
       const { lastOutcome, skippedSteps, globalStep, lossScale } = this.trainer;
-      outcomes.push({ stepped: lastOutcome?.stepped, skipped: lastOutcome?.skipped, scale: lastOutcome?.lossScale, next: lossScale, nonFinite: lastOutcome?.nonFinite, skippedSteps, globalStep });
+      outcomes.push({
+        stepped: lastOutcome?.stepped,
+        skipped: lastOutcome?.skipped,
+        scale: lastOutcome?.lossScale,
+        next: lossScale,
+        nonFinite: lastOutcome?.nonFinite,
+        skippedSteps,
+        globalStep,
+      });
       weights.push(Array.from(this.layer.weight.detach().toTypedArray(), Number));
     }
   }
@@ -183,7 +252,15 @@ test("a batch that overflows: gradients are unscaled, the step is skipped, the s
   const calls = await stepCalls(atPrecision(16), net, 3);
   assert.deepEqual(outcomes, [
     { stepped: true, skipped: false, scale: 256, next: 256, nonFinite: undefined, skippedSteps: 0, globalStep: 1 },
-    { stepped: false, skipped: true, scale: 256, next: 128, nonFinite: ["layer.weight", "layer.bias"], skippedSteps: 1, globalStep: 2 },
+    {
+      stepped: false,
+      skipped: true,
+      scale: 256,
+      next: 128,
+      nonFinite: ["layer.weight", "layer.bias"],
+      skippedSteps: 1,
+      globalStep: 2,
+    },
     { stepped: true, skipped: false, scale: 128, next: 128, nonFinite: undefined, skippedSteps: 1, globalStep: 3 },
   ]);
   assert.deepEqual(weights[1], weights[0]);
@@ -202,7 +279,16 @@ for (const precision of [32, 16] as const) {
     }
     const net = new Two({ manual: true, scheduler: false, optimizers: 2 });
     const half = [...BACKWARD, "onBeforeOptimizerStep"];
-    assert.deepEqual(await stepCalls(atPrecision(precision), net, 2), [...FORWARD, ...half, ...half, "onTrainBatchEnd", ...FORWARD, ...half, ...half, "onTrainBatchEnd"]);
+    assert.deepEqual(await stepCalls(atPrecision(precision), net, 2), [
+      ...FORWARD,
+      ...half,
+      ...half,
+      "onTrainBatchEnd",
+      ...FORWARD,
+      ...half,
+      ...half,
+      "onTrainBatchEnd",
+    ]);
     assert.deepEqual(scales, precision === 32 ? [2, null, 4, null] : [2, 256, 4, 256]);
   });
 }
@@ -232,7 +318,9 @@ test("an asynchronous hook outside the step is awaited, inside it is an error", 
       await Promise.resolve();
     }
   }
-  await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Wrong(), { trainDataloaders: loader() }), { code: "ERR_ASYNC_HOOK" });
+  await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Wrong(), { trainDataloaders: loader() }), {
+    code: "ERR_ASYNC_HOOK",
+  });
 });
 
 test("a callback that monitors comes after the module in hooks that end something", async () => {
@@ -256,6 +344,8 @@ test("a callback that monitors comes after the module in hooks that end somethin
       calls.push("module epoch");
     }
   }
-  await new Trainer({ ...QUIET, maxEpochs: 1, limitTrainBatches: 1, callbacks: [new Saver()] }).fit(new Own(), { trainDataloaders: loader() });
+  await new Trainer({ ...QUIET, maxEpochs: 1, limitTrainBatches: 1, callbacks: [new Saver()] }).fit(new Own(), {
+    trainDataloaders: loader(),
+  });
   assert.deepEqual(calls, ["module batch", "saver batch", "module epoch", "saver epoch"]);
 });

@@ -1,4 +1,6 @@
-/** What steps did, where it stays on the device until somebody asks: on CUDA, and here with a scaler that is told to. */
+/**
+ * What steps did, where it stays on the device until somebody asks: on CUDA, and here with a scaler that is told to.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Callback, LightningModule, LossScaleMonitor, MixedPrecision, RunLog, Trainer } from "@nbit/lightning";
@@ -88,14 +90,32 @@ interface Told {
   readonly scale: number | null;
   readonly skipped: number;
 }
-async function train(make: () => Net, when: When, scaler: amp.GradScalerOptions, options: TrainerOptions, batches: number): Promise<Told> {
+async function train(
+  make: () => Net,
+  when: When,
+  scaler: amp.GradScalerOptions,
+  options: TrainerOptions,
+  batches: number,
+): Promise<Told> {
   seedEverything(1);
   const model = make();
   const data = Array.from({ length: BATCHES }, () => randn([8, 4]));
   const reader = new Reader(when);
-  const trainer = new Trainer({ ...OPTIONS, ...options, limitTrainBatches: BATCHES, maxEpochs: batches / BATCHES, plugins: new MixedPrecision({ scaler: { minScale: 2 ** -120, growthInterval: 5, ...scaler } }), callbacks: [reader, ...[options.callbacks ?? []].flat()] });
+  const trainer = new Trainer({
+    ...OPTIONS,
+    ...options,
+    limitTrainBatches: BATCHES,
+    maxEpochs: batches / BATCHES,
+    plugins: new MixedPrecision({ scaler: { minScale: 2 ** -120, growthInterval: 5, ...scaler } }),
+    callbacks: [reader, ...[options.callbacks ?? []].flat()],
+  });
   await trainer.fit(model, { trainDataloaders: data });
-  return { seen: reader.seen, weights: model.layer.weight.tolist(), scale: trainer.lossScale, skipped: trainer.skippedSteps };
+  return {
+    seen: reader.seen,
+    weights: model.layer.weight.tolist(),
+    scale: trainer.lossScale,
+    skipped: trainer.skippedSteps,
+  };
 }
 
 const cells: readonly (readonly [string, () => Net, TrainerOptions])[] = [
@@ -107,7 +127,10 @@ const cells: readonly (readonly [string, () => Net, TrainerOptions])[] = [
 for (const [name, make, options] of cells) {
   test(`${name}: outcomes read late, at once or never are those of a scaler that reads everything`, async () => {
     const expected = await train(make, "at once", { lazy: false }, options, 640);
-    assert.ok(expected.seen.some((line) => line.startsWith("false true")) && expected.seen.some((line) => line.startsWith("true false")));
+    assert.ok(
+      expected.seen.some((line) => line.startsWith("false true")) &&
+        expected.seen.some((line) => line.startsWith("true false")),
+    );
     for (const when of ["at once", "much later", "never"] as const) {
       const told = await train(make, when, { lazy: true }, options, 640);
       assert.deepEqual(told, { ...expected, seen: when === "never" ? [] : expected.seen }, when);
@@ -118,7 +141,13 @@ for (const [name, make, options] of cells) {
 test("training is the same whether or not callbacks read outcomes", async () => {
   const folder = temporaryFolder("late");
   const bare = await train(() => new Net(), "never", { lazy: true }, {}, 640);
-  const read = await train(() => new Net(), "never", { lazy: true }, { callbacks: [new LossScaleMonitor(), new RunLog({ path: join(folder, "run.jsonl") })], logEveryNSteps: 13 }, 640);
+  const read = await train(
+    () => new Net(),
+    "never",
+    { lazy: true },
+    { callbacks: [new LossScaleMonitor(), new RunLog({ path: join(folder, "run.jsonl") })], logEveryNSteps: 13 },
+    640,
+  );
   assert.deepEqual(read, bare);
 });
 
@@ -127,7 +156,13 @@ for (const [name, make, options] of cells) {
     test(`${name}, read ${when}: 3,000 steps hold no more than the first`, async () => {
       seedEverything(1);
       const reader = new Reader(when, [2, 10, 299, 1000, 2990]);
-      const trainer = new Trainer({ ...OPTIONS, ...options, maxEpochs: 75, plugins: new MixedPrecision({ scaler: { lazy: true, growthInterval: 4 } }), callbacks: reader });
+      const trainer = new Trainer({
+        ...OPTIONS,
+        ...options,
+        maxEpochs: 75,
+        plugins: new MixedPrecision({ scaler: { lazy: true, growthInterval: 4 } }),
+        callbacks: reader,
+      });
       await trainer.fit(make(), { trainDataloaders: Array.from({ length: BATCHES }, () => randn([8, 4])) });
       assert.equal(reader.unreleased.length, 5);
       const [, first] = reader.unreleased;
@@ -145,7 +180,10 @@ test("results of a lazy scaler can be read before the update, after it, and a th
     return scaler.step(optimizer);
   };
   const options = { initScale: 1024, growthInterval: 3 } as const;
-  const run = (lazy: boolean, when: "before" | "after" | "later"): readonly (readonly [boolean, number, readonly number[]])[] => {
+  const run = (
+    lazy: boolean,
+    when: "before" | "after" | "later",
+  ): readonly (readonly [boolean, number, readonly number[]])[] => {
     const scaler = new GradScaler({ ...options, lazy });
     const results: amp.ScalerStep[] = [];
     const told: (readonly [boolean, number, readonly number[]])[] = [];
@@ -159,11 +197,18 @@ test("results of a lazy scaler can be read before the update, after it, and a th
     return when === "later" ? results.map((r) => [r.stepped, r.lossScale, r.nonFiniteIndices]) : told;
   };
   const expected = run(false, "before");
-  assert.deepEqual(expected.slice(0, 3), [[false, 1024, [0]], [true, 512, []], [true, 512, []]]);
+  assert.deepEqual(expected.slice(0, 3), [
+    [false, 1024, [0]],
+    [true, 512, []],
+    [true, 512, []],
+  ]);
   assert.deepEqual(run(true, "before"), expected);
   assert.deepEqual(run(true, "after"), expected);
   // Which gradients were not finite is seen in the gradients, and only the last step's are still there.
-  assert.deepEqual(run(true, "later"), expected.map(([stepped, scale, indices], i) => [stepped, scale, i === 1199 ? indices : []]));
+  assert.deepEqual(
+    run(true, "later"),
+    expected.map(([stepped, scale, indices], i) => [stepped, scale, i === 1199 ? indices : []]),
+  );
   const held = memory().unreleased;
   const again = new GradScaler({ ...options, lazy: true });
   step(again, 1);

@@ -2,7 +2,19 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Callback, LightningModule, Trainer } from "@nbit/lightning";
 import type { PrecisionInput, TrainerOptions, TrainerView } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, manualSeed, memory, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
+import {
+  crossEntropyLoss,
+  DataLoader,
+  manualSeed,
+  memory,
+  nn,
+  optim,
+  randint,
+  randn,
+  relu,
+  setNumThreads,
+  TensorDataset,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
@@ -60,7 +72,8 @@ for (const [precision, options] of CASES) {
   test(`equal epochs end with equal numbers of live tensors: precision ${precision}`, async () => {
     const x = randn([48, 8]);
     const y = randint(0, 4, [48]);
-    const loader = (): DataLoader<unknown, unknown> => new DataLoader<unknown, unknown>(new TensorDataset(x, y), { batchSize: 8, shuffle: true });
+    const loader = (): DataLoader<unknown, unknown> =>
+      new DataLoader<unknown, unknown>(new TensorDataset(x, y), { batchSize: 8, shuffle: true });
     const counter = new Counter();
     const trainer = new Trainer({ ...QUIET, precision, maxEpochs: 6, callbacks: [counter], ...options });
     await trainer.fit(new Net(), { trainDataloaders: loader(), valDataloaders: loader() });

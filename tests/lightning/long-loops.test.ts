@@ -1,4 +1,7 @@
-/** Loops of the GPU campaign, shorter and on the CPU, with a loss scaler that reads its outcomes as late as on a GPU: the same code, on every change. */
+/**
+ * Loops of the GPU campaign, shorter and on the CPU, with a loss scaler that reads its outcomes as late as on a GPU:
+ * the same code, on every change.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setNumThreads } from "@nbit/torch";
@@ -22,5 +25,6 @@ for (const mode of MODES)
 
 for (const name of ["32", "16", "bf16-true", "16-true"])
   test(`every optimizer resumes to the last bit in ${name}`, async () => {
-    for (const [optimizer, make] of Object.entries({ ...WHOLE, ...LOW_BIT })) assert.equal(await resumes(precision(name), make, false, "cpu"), null, optimizer);
+    for (const [optimizer, make] of Object.entries({ ...WHOLE, ...LOW_BIT }))
+      assert.equal(await resumes(precision(name), make, false, "cpu"), null, optimizer);
   });

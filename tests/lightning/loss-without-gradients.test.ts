@@ -1,4 +1,7 @@
-/** A loss that is not finite while its gradients are: no step is skipped for it, so it is reported, under a loss scale as elsewhere. */
+/**
+ * A loss that is not finite while its gradients are: no step is skipped for it, so it is reported, under a loss scale
+ * as elsewhere.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
@@ -21,7 +24,12 @@ class Net extends LightningModule {
     this.automaticOptimization = !manual;
   }
   override trainingStep(x: Tensor, batchIdx: number): Tensor | null {
-    const loss = this.layer.forward(x).float().sum().mul(this.factor).add(batchIdx === 1 ? this.added : 0);
+    const loss = this.layer
+      .forward(x)
+      .float()
+      .sum()
+      .mul(this.factor)
+      .add(batchIdx === 1 ? this.added : 0);
     if (!this.manual) return loss;
     const [optimizer] = this.optimizers();
     optimizer?.zeroGrad();
@@ -33,7 +41,8 @@ class Net extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 0.5 });
   }
 }
-const run = (net: Net, options: TrainerOptions): Promise<void> => new Trainer({ ...OPTIONS, ...options }).fit(net, { trainDataloaders: [ones([1, 2]), ones([1, 2]), ones([1, 2])] });
+const run = (net: Net, options: TrainerOptions): Promise<void> =>
+  new Trainer({ ...OPTIONS, ...options }).fit(net, { trainDataloaders: [ones([1, 2]), ones([1, 2]), ones([1, 2])] });
 const precisions: readonly (() => TrainerOptions)[] = [
   () => ({ precision: 32 }),
   () => ({ plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }),
@@ -45,8 +54,18 @@ const precisions: readonly (() => TrainerOptions)[] = [
 test("NaN or infinity in the loss with finite gradients ends the run at that batch", async () => {
   for (const precision of precisions)
     for (const manual of [false, true])
-      for (const [added, said] of [[NaN, "NaN"], [Infinity, "Infinity"]] as const)
-        await assert.rejects(run(new Net(added, manual), precision()), (error) => error instanceof Error && new RegExp(`^fit: expected a finite loss\\. Received: ${said}, at step 1 \\(epoch 0, batch 1\\)`).test(error.message));
+      for (const [added, said] of [
+        [NaN, "NaN"],
+        [Infinity, "Infinity"],
+      ] as const)
+        await assert.rejects(
+          run(new Net(added, manual), precision()),
+          (error) =>
+            error instanceof Error &&
+            new RegExp(`^fit: expected a finite loss\\. Received: ${said}, at step 1 \\(epoch 0, batch 1\\)`).test(
+              error.message,
+            ),
+        );
 });
 
 test("with gradients that are not finite either, a loss scaler skips the step and goes on", async () => {

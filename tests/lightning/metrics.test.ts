@@ -58,10 +58,22 @@ test("logged values reach loggers per step and per epoch, as weighted means, und
   await trainer.fit(net, { trainDataloaders: batches([4, 4, 2, 2]), valDataloaders: batches([3, 1]) });
 
   const mean = (0 * 4 + 1 * 4 + 2 * 2 + 3 * 2) / 12;
-  assert.deepEqual({ ...trainer.callbackMetrics }, {
-    both: mean, both_step: 3, both_epoch: mean, tens: 30, sum: 4, most: 3, hidden: 3,
-    val: 0.25, val_steps: 0.25, val_steps_epoch: 0.25, val_end: 7,
-  });
+  assert.deepEqual(
+    { ...trainer.callbackMetrics },
+    {
+      both: mean,
+      both_step: 3,
+      both_epoch: mean,
+      tens: 30,
+      sum: 4,
+      most: 3,
+      hidden: 3,
+      val: 0.25,
+      val_steps: 0.25,
+      val_steps_epoch: 0.25,
+      val_end: 7,
+    },
+  );
   assert.deepEqual({ ...trainer.progressBarMetrics }, { both_step: 3, both_epoch: mean });
   assert.deepEqual(logger.rows, [
     { both_step: 1, tens: 10, epoch: 0, at: 1 },
@@ -115,7 +127,11 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
     override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
       const number = numbers[batchIdx] ?? 0;
       this.log("number", number, { onStep: true, onEpoch: true, batchSize: 7, progBar: true });
-      this.log("int", tensor(integers[batchIdx] ?? 0, { dtype: "int64" }), { onStep: true, onEpoch: true, reduceFx: "sum" });
+      this.log("int", tensor(integers[batchIdx] ?? 0, { dtype: "int64" }), {
+        onStep: true,
+        onEpoch: true,
+        reduceFx: "sum",
+      });
       this.log("double", tensor(number, { dtype: "float64" }), { onEpoch: true, reduceFx: "max" });
       this.log("mixed", batchIdx === 1 ? number : tensor(number), { onStep: false, onEpoch: true, batchSize: 3 });
       this.log("truth", batchIdx !== 1, { onStep: false, onEpoch: true, reduceFx: "sum" });
@@ -129,13 +145,26 @@ test("JavaScript numbers, integers and float64 tensors are float64 wherever they
   const trainer = new Trainer({ ...OPTIONS, logger, logEveryNSteps: 1 });
   await trainer.fit(new Logged(), { trainDataloaders: batches([2, 2, 2]) });
   const f = Math.fround;
-  const mean = (numbers.reduce((sum, n) => sum + n * 7, 0)) / 21;
+  const mean = numbers.reduce((sum, n) => sum + n * 7, 0) / 21;
   const expected = {
-    number: mean, number_epoch: mean, number_step: 16777217.25, int: 2 ** 40 + 16777221, int_epoch: 2 ** 40 + 16777221, int_step: 3, double: 16777217.25, double_step: 16777217.25, double_epoch: 16777217.25,
-    mixed: (f(f(0.1) * 3) + (1 / 3) * 3 + f(f(16777217.25) * 3)) / 9, truth: 2, late: 0.7,
+    number: mean,
+    number_epoch: mean,
+    number_step: 16777217.25,
+    int: 2 ** 40 + 16777221,
+    int_epoch: 2 ** 40 + 16777221,
+    int_step: 3,
+    double: 16777217.25,
+    double_step: 16777217.25,
+    double_epoch: 16777217.25,
+    mixed: (f(f(0.1) * 3) + (1 / 3) * 3 + f(f(16777217.25) * 3)) / 9,
+    truth: 2,
+    late: 0.7,
   };
   assert.deepEqual({ ...trainer.callbackMetrics }, expected);
-  assert.deepEqual(logger.rows.slice(0, 3).map(({ number_step, int_step, double_step }) => [number_step, int_step, double_step]), numbers.map((n, i) => [n, integers[i], n]));
+  assert.deepEqual(
+    logger.rows.slice(0, 3).map(({ number_step, int_step, double_step }) => [number_step, int_step, double_step]),
+    numbers.map((n, i) => [n, integers[i], n]),
+  );
   assert.equal(trainer.progressBarMetrics["number_step"], 16777217.25);
   trainer.saveCheckpoint(path);
   assert.deepEqual(readCheckpoint(path).loops?.callbackMetrics, expected);
@@ -148,11 +177,19 @@ test("a monitor compares the exact value that was logged", async () => {
     }
   }
   const stop = new EarlyStopping({ monitor: "score", mode: "max", patience: 1, verbose: false });
-  await new Trainer({ ...OPTIONS, maxEpochs: 5, callbacks: [stop] }).fit(new Logged(), { trainDataloaders: batches([2]) });
+  await new Trainer({ ...OPTIONS, maxEpochs: 5, callbacks: [stop] }).fit(new Logged(), {
+    trainDataloaders: batches([2]),
+  });
   assert.deepEqual([stop.bestScore, stop.waitCount], [1 + 4e-12, 0]);
 });
 
-function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd", code: string, message: RegExp, log: (net: Line) => void): void {
+function failing(
+  name: string,
+  hook: "trainingStep" | "onFitStart" | "onTrainEpochEnd",
+  code: string,
+  message: RegExp,
+  log: (net: Line) => void,
+): void {
   test(`log refuses ${name}`, async () => {
     class Logged extends Line {
       override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
@@ -173,12 +210,42 @@ function failing(name: string, hook: "trainingStep" | "onFitStart" | "onTrainEpo
 }
 
 const call = (name: string, value: LogValue, options?: LogOptions) => (net: Line) => net.log(name, value, options);
-failing("a value with several elements", "trainingStep", "ERR_LOG_VALUE", /^log: expected value of "x" to have one element\. Received: Tensor float32 \[2\]/, (net) => net.log("x", randn([2])));
-failing("other options in a later call", "trainingStep", "ERR_LOG_OPTIONS", /the same options in every call for "x" in trainingStep/, (net) => {
-  net.log("x", 1);
-  net.log("x", 1, { progBar: true });
-});
+failing(
+  "a value with several elements",
+  "trainingStep",
+  "ERR_LOG_VALUE",
+  /^log: expected value of "x" to have one element\. Received: Tensor float32 \[2\]/,
+  (net) => net.log("x", randn([2])),
+);
+failing(
+  "other options in a later call",
+  "trainingStep",
+  "ERR_LOG_OPTIONS",
+  /the same options in every call for "x" in trainingStep/,
+  (net) => {
+    net.log("x", 1);
+    net.log("x", 1, { progBar: true });
+  },
+);
 failing("a hook outside of training", "onFitStart", "ERR_LOG_HOOK", /Received: "onFitStart"/, call("x", 1));
-failing("onStep in a hook of an epoch", "onTrainEpochEnd", "ERR_LOG_LEVEL", /onStep to be false in onTrainEpochEnd/, call("x", 1, { onStep: true }));
-failing("neither level", "trainingStep", "ERR_LOG_LEVEL", /onStep or onEpoch to be true/, call("x", 1, { onStep: false, onEpoch: false }));
-failing("another reduction", "trainingStep", "ERR_LOG_REDUCTION", /reduceFx to be "mean", "sum", "min" or "max"/, (net) => net.log("x", 1, { reduceFx: "median" as "mean" }));
+failing(
+  "onStep in a hook of an epoch",
+  "onTrainEpochEnd",
+  "ERR_LOG_LEVEL",
+  /onStep to be false in onTrainEpochEnd/,
+  call("x", 1, { onStep: true }),
+);
+failing(
+  "neither level",
+  "trainingStep",
+  "ERR_LOG_LEVEL",
+  /onStep or onEpoch to be true/,
+  call("x", 1, { onStep: false, onEpoch: false }),
+);
+failing(
+  "another reduction",
+  "trainingStep",
+  "ERR_LOG_REDUCTION",
+  /reduceFx to be "mean", "sum", "min" or "max"/,
+  (net) => net.log("x", 1, { reduceFx: "median" as "mean" }),
+);

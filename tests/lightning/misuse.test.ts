@@ -3,9 +3,32 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { beforeEach, test } from "node:test";
-import { CSVLogger, EarlyStopping, LearningRateMonitor, LightningModule, LightningOptimizer, measureRange, MixedPrecision, ModelCheckpoint, recommend, RunLog, Timer, Trainer } from "@nbit/lightning";
+import {
+  CSVLogger,
+  EarlyStopping,
+  LearningRateMonitor,
+  LightningModule,
+  LightningOptimizer,
+  measureRange,
+  MixedPrecision,
+  ModelCheckpoint,
+  recommend,
+  RunLog,
+  Timer,
+  Trainer,
+} from "@nbit/lightning";
 import { Adam8bit } from "@nbit/lowbit";
-import { crossEntropyLoss, DataLoader, NbitError, nn, optim, randint, randn, seedEverything, TensorDataset } from "@nbit/torch";
+import {
+  crossEntropyLoss,
+  DataLoader,
+  NbitError,
+  nn,
+  optim,
+  randint,
+  randn,
+  seedEverything,
+  TensorDataset,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET, warningsOf } from "../helpers/training.js";
@@ -30,7 +53,10 @@ function batches(n = 2): Iterable<unknown> {
 }
 /** What JavaScript would pass, unchecked. */
 const loosely = <T>(value: unknown): T => value as T;
-const make = <T extends new (...args: never[]) => object>(type: T): ((...args: unknown[]) => object) => (...args) => Reflect.construct(type, args) as object;
+const make =
+  <T extends new (...args: never[]) => object>(type: T): ((...args: unknown[]) => object) =>
+  (...args) =>
+    Reflect.construct(type, args) as object;
 
 async function fails(run: () => unknown, code: string, message: string): Promise<void> {
   await assert.rejects(
@@ -45,48 +71,162 @@ async function fails(run: () => unknown, code: string, message: string): Promise
 
 test("an unknown Trainer option is refused with the nearest name, a replacement, or the list", async () => {
   const given = (options: object) => () => make(Trainer)({ ...QUIET, ...options });
-  await fails(given({ max_epochs: 3 }), "ERR_TRAINER_OPTION", 'Trainer: expected the option maxEpochs. Received: "max_epochs".');
-  await fails(given({ gpus: 1 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.');
-  await fails(given({ strategy: "ddp" }), "ERR_STRATEGY_UNKNOWN", 'Trainer: expected strategy to be one of "auto", "single_device", or a Strategy. Received: "ddp". Add others with registerStrategy(name, create).');
-  await fails(given({ numNodes: 2 }), "ERR_TRAINER_OPTION", 'Trainer: expected an option that it has. Received: "numNodes". There is one strategy: a single device.');
-  await fails(given({ enableProgressBar: "no" }), "ERR_TRAINER_OPTION", 'Trainer: expected enableProgressBar to be one of true, false. Received: "no".');
-  await fails(given({ defaultRootDir: 3 }), "ERR_TRAINER_OPTION", "Trainer: expected defaultRootDir to be a folder. Received: 3.");
-  await fails(given({ logger: "csv" }), "ERR_LOGGER", 'Trainer: expected logger to be true, false, a Logger or a list of them. Received: "csv". Such as new CSVLogger("logs").');
-  await fails(() => make(Trainer)(null), "ERR_TRAINER_OPTION", "Trainer: expected options to be an object, such as { name: value }. Received: null.");
-  assert.throws(given({ sunshine: 1 }), /^MisconfigurationError: Trainer: expected options among accelerator, devices, precision, .*, fastDevRun\. Received: "sunshine"\.$/);
+  await fails(
+    given({ max_epochs: 3 }),
+    "ERR_TRAINER_OPTION",
+    'Trainer: expected the option maxEpochs. Received: "max_epochs".',
+  );
+  await fails(
+    given({ gpus: 1 }),
+    "ERR_TRAINER_OPTION",
+    'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.',
+  );
+  await fails(
+    given({ strategy: "ddp" }),
+    "ERR_STRATEGY_UNKNOWN",
+    'Trainer: expected strategy to be one of "auto", "single_device", or a Strategy. Received: "ddp". Add others with registerStrategy(name, create).',
+  );
+  await fails(
+    given({ numNodes: 2 }),
+    "ERR_TRAINER_OPTION",
+    'Trainer: expected an option that it has. Received: "numNodes". There is one strategy: a single device.',
+  );
+  await fails(
+    given({ enableProgressBar: "no" }),
+    "ERR_TRAINER_OPTION",
+    'Trainer: expected enableProgressBar to be one of true, false. Received: "no".',
+  );
+  await fails(
+    given({ defaultRootDir: 3 }),
+    "ERR_TRAINER_OPTION",
+    "Trainer: expected defaultRootDir to be a folder. Received: 3.",
+  );
+  await fails(
+    given({ logger: "csv" }),
+    "ERR_LOGGER",
+    'Trainer: expected logger to be true, false, a Logger or a list of them. Received: "csv". Such as new CSVLogger("logs").',
+  );
+  await fails(
+    () => make(Trainer)(null),
+    "ERR_TRAINER_OPTION",
+    "Trainer: expected options to be an object, such as { name: value }. Received: null.",
+  );
+  assert.throws(
+    given({ sunshine: 1 }),
+    /^MisconfigurationError: Trainer: expected options among accelerator, devices, precision, .*, fastDevRun\. Received: "sunshine"\.$/,
+  );
 });
 
 test("a precision spelled as in another library is refused with the one that was meant", async () => {
-  const list = 'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "float8", "transformer-engine", "float8-float16", "transformer-engine-float16", "auto".';
-  for (const [received, meant] of [["fp16", "16"], ["float16", "16"], ["bfloat16", '"bf16"'], ["float32", "32"], ["bf16-mix", '"bf16-mixed"'], ["fp8", '"float8"']] as const)
-    await fails(() => make(Trainer)({ ...QUIET, precision: received }), "ERR_PRECISION_UNKNOWN", `${list} Received: "${received}". Did you mean ${meant}?`);
-  await fails(() => make(Trainer)({ ...QUIET, precision: "int3" }), "ERR_PRECISION_UNKNOWN", `${list} Received: "int3".`);
+  const list =
+    'Trainer: expected precision to be one of 32, "32", "32-true", 64, "64", "64-true", 16, "16", "16-mixed", "bf16", "bf16-mixed", "16-true", "bf16-true", "float8", "transformer-engine", "float8-float16", "transformer-engine-float16", "auto".';
+  for (const [received, meant] of [
+    ["fp16", "16"],
+    ["float16", "16"],
+    ["bfloat16", '"bf16"'],
+    ["float32", "32"],
+    ["bf16-mix", '"bf16-mixed"'],
+    ["fp8", '"float8"'],
+  ] as const)
+    await fails(
+      () => make(Trainer)({ ...QUIET, precision: received }),
+      "ERR_PRECISION_UNKNOWN",
+      `${list} Received: "${received}". Did you mean ${meant}?`,
+    );
+  await fails(
+    () => make(Trainer)({ ...QUIET, precision: "int3" }),
+    "ERR_PRECISION_UNKNOWN",
+    `${list} Received: "int3".`,
+  );
 });
 
 test("callbacks, loggers and optimizers of few bits know their options' names", async () => {
   const cases: readonly (readonly [() => unknown, string, string])[] = [
-    [() => make(EarlyStopping)({ monitor: "loss", min_delta: 1 }), "ERR_EARLY_STOPPING", 'EarlyStopping: expected the option minDelta. Received: "min_delta".'],
-    [() => make(EarlyStopping)("loss"), "ERR_EARLY_STOPPING", 'EarlyStopping: expected options to be an object, such as { name: value }. Received: "loss".'],
-    [() => make(ModelCheckpoint)({ save_top_k: 1 }), "ERR_MODEL_CHECKPOINT", 'ModelCheckpoint: expected the option saveTopK. Received: "save_top_k".'],
-    [() => make(LearningRateMonitor)({ logMomentun: true }), "ERR_LR_MONITOR", 'LearningRateMonitor: expected the option logMomentum. Received: "logMomentun".'],
-    [() => make(MixedPrecision)("16-mixed", "cuda"), "ERR_PRECISION_PLUGIN", 'MixedPrecision: expected options to be an object, such as { name: value }. Received: "16-mixed".'],
-    [() => make(RunLog)({ file: "x" }), "ERR_ARGUMENT", 'RunLog: expected options among path, name, everyNSteps. Received: "file".'],
-    [() => make(CSVLogger)({ saveDir: "logs" }), "ERR_ARGUMENT", "CSVLogger: expected saveDir to be a folder. Received: an object with keys saveDir. Options come second: new CSVLogger(saveDir, { name, version })."],
-    [() => make(CSVLogger)("logs", { save_dir: "x" }), "ERR_ARGUMENT", 'CSVLogger: expected options among name, version, prefix, flushLogsEveryNSteps, flushIntervalSeconds. Received: "save_dir".'],
-    [() => make(Adam8bit)(new Small().parameters(), { block_size: 64 }), "ERR_ARGUMENT", 'Adam8bit: expected the option blockSize. Received: "block_size".'],
+    [
+      () => make(EarlyStopping)({ monitor: "loss", min_delta: 1 }),
+      "ERR_EARLY_STOPPING",
+      'EarlyStopping: expected the option minDelta. Received: "min_delta".',
+    ],
+    [
+      () => make(EarlyStopping)("loss"),
+      "ERR_EARLY_STOPPING",
+      'EarlyStopping: expected options to be an object, such as { name: value }. Received: "loss".',
+    ],
+    [
+      () => make(ModelCheckpoint)({ save_top_k: 1 }),
+      "ERR_MODEL_CHECKPOINT",
+      'ModelCheckpoint: expected the option saveTopK. Received: "save_top_k".',
+    ],
+    [
+      () => make(LearningRateMonitor)({ logMomentun: true }),
+      "ERR_LR_MONITOR",
+      'LearningRateMonitor: expected the option logMomentum. Received: "logMomentun".',
+    ],
+    [
+      () => make(MixedPrecision)("16-mixed", "cuda"),
+      "ERR_PRECISION_PLUGIN",
+      'MixedPrecision: expected options to be an object, such as { name: value }. Received: "16-mixed".',
+    ],
+    [
+      () => make(RunLog)({ file: "x" }),
+      "ERR_ARGUMENT",
+      'RunLog: expected options among path, name, everyNSteps. Received: "file".',
+    ],
+    [
+      () => make(CSVLogger)({ saveDir: "logs" }),
+      "ERR_ARGUMENT",
+      "CSVLogger: expected saveDir to be a folder. Received: an object with keys saveDir. Options come second: new CSVLogger(saveDir, { name, version }).",
+    ],
+    [
+      () => make(CSVLogger)("logs", { save_dir: "x" }),
+      "ERR_ARGUMENT",
+      'CSVLogger: expected options among name, version, prefix, flushLogsEveryNSteps, flushIntervalSeconds. Received: "save_dir".',
+    ],
+    [
+      () => make(Adam8bit)(new Small().parameters(), { block_size: 64 }),
+      "ERR_ARGUMENT",
+      'Adam8bit: expected the option blockSize. Received: "block_size".',
+    ],
   ];
   for (const [run, code, message] of cases) await fails(run, code, message);
 });
 
 test("fit says what is wrong with what it was called with", async () => {
-  const fit = (...args: unknown[]) => (): unknown => Reflect.apply(Trainer.prototype.fit, new Trainer({ ...QUIET, maxEpochs: 1 }), args);
-  await fails(fit(new Small(), batches()), "ERR_LOADERS", "fit: expected an object with trainDataloaders. Received: an instance of DataLoader. Loaders go by name: fit(model, { trainDataloaders: loader }).");
-  await fails(fit(new Small(), { train_dataloaders: batches() }), "ERR_RUN_OPTION", 'fit: expected the option trainDataloaders. Received: "train_dataloaders".');
-  await fails(fit(Small, { trainDataloaders: batches() }), "ERR_NO_MODULE", "fit: expected a LightningModule. Received: function Small. Pass an instance: new Small().");
-  await fails(fit(new nn.Linear(2, 2), { trainDataloaders: batches() }), "ERR_NO_MODULE", "fit: expected a LightningModule. Received: an instance of Linear. Extend LightningModule, with a trainingStep and configureOptimizers.");
-  await fails(fit(new Small(), { trainDataloaders: batches(), ckptPath: "absent.ckpt" }), "ERR_CHECKPOINT_PATH", 'ckptPath: expected a checkpoint file that exists, "last" or "best". Received: "absent.ckpt".');
+  const fit =
+    (...args: unknown[]) =>
+    (): unknown =>
+      Reflect.apply(Trainer.prototype.fit, new Trainer({ ...QUIET, maxEpochs: 1 }), args);
+  await fails(
+    fit(new Small(), batches()),
+    "ERR_LOADERS",
+    "fit: expected an object with trainDataloaders. Received: an instance of DataLoader. Loaders go by name: fit(model, { trainDataloaders: loader }).",
+  );
+  await fails(
+    fit(new Small(), { train_dataloaders: batches() }),
+    "ERR_RUN_OPTION",
+    'fit: expected the option trainDataloaders. Received: "train_dataloaders".',
+  );
+  await fails(
+    fit(Small, { trainDataloaders: batches() }),
+    "ERR_NO_MODULE",
+    "fit: expected a LightningModule. Received: function Small. Pass an instance: new Small().",
+  );
+  await fails(
+    fit(new nn.Linear(2, 2), { trainDataloaders: batches() }),
+    "ERR_NO_MODULE",
+    "fit: expected a LightningModule. Received: an instance of Linear. Extend LightningModule, with a trainingStep and configureOptimizers.",
+  );
+  await fails(
+    fit(new Small(), { trainDataloaders: batches(), ckptPath: "absent.ckpt" }),
+    "ERR_CHECKPOINT_PATH",
+    'ckptPath: expected a checkpoint file that exists, "last" or "best". Received: "absent.ckpt".',
+  );
   const trainer = new Trainer({ ...QUIET, maxEpochs: 1 });
-  await fails(() => trainer.test(new Small(), loosely({ testDataloaders: batches() })), "ERR_RUN_OPTION", 'test: expected options among dataloaders, ckptPath, ckptDtype. Received: "testDataloaders".');
+  await fails(
+    () => trainer.test(new Small(), loosely({ testDataloaders: batches() })),
+    "ERR_RUN_OPTION",
+    'test: expected options among dataloaders, ckptPath, ckptDtype. Received: "testDataloaders".',
+  );
 });
 
 test("a loss that cannot be trained on is an error that says what it is, and why", async () => {
@@ -98,7 +238,8 @@ test("a loss that cannot be trained on is an error that says what it is, and why
     })();
     await new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches() });
   };
-  const wide = "trainingStep: expected a loss of one element. Received: Tensor float32 [4, 2] cpu. Reduce it, for example with mean().";
+  const wide =
+    "trainingStep: expected a loss of one element. Received: Tensor float32 [4, 2] cpu. Reduce it, for example with mean().";
   await fails(() => run((model, [x]) => model.layer.forward(x)), "ERR_LOSS_SHAPE", wide);
   await fails(() => run((model, [x]) => model.layer.forward(x), { detectNonFinite: false }), "ERR_LOSS_SHAPE", wide);
   await fails(
@@ -135,23 +276,36 @@ test("log refuses values and options that it does not know", async () => {
     })();
     await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(model, { trainDataloaders: batches() });
   };
-  await fails(run("lr", 1, { prog_bar: true }), "ERR_LOG_OPTION", 'log: expected the option progBar. Received: "prog_bar".');
+  await fails(
+    run("lr", 1, { prog_bar: true }),
+    "ERR_LOG_OPTION",
+    'log: expected the option progBar. Received: "prog_bar".',
+  );
   await fails(run(loosely(3), 1), "ERR_LOG_NAME", "log: expected name to be a string. Received: 3.");
-  await fails(run("phase", "warm-up"), "ERR_LOG_VALUE", 'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".');
+  await fails(
+    run("phase", "warm-up"),
+    "ERR_LOG_VALUE",
+    'log: expected value of "phase" to be a number, a boolean or a tensor of one element. Received: "warm-up".',
+  );
 });
 
 test("an unknown stage, an optimizer or a row of the wrong kind is refused by name", () => {
   const code = "ERR_ARGUMENT";
   assert.throws(() => new Timer().timeElapsed(loosely([Symbol("train")])), { code });
   assert.throws(() => new LightningOptimizer(loosely(null), loosely(null)), { code });
-  assert.throws(() => recommend([], 0.1), { code, message: "recommend: expected rows to have at least one entry. Received: []." });
+  assert.throws(() => recommend([], 0.1), {
+    code,
+    message: "recommend: expected rows to have at least one entry. Received: [].",
+  });
   assert.throws(() => measureRange(loosely(null)), { code });
 });
 
 test("a fit with parts that have no effect warns", async () => {
   const folder = temporaryFolder("gaps");
   const codes = async (model: LightningModule, fitOptions: object, options: object = {}): Promise<string[]> => {
-    const given = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches(), ...fitOptions }));
+    const given = await warningsOf(() =>
+      new Trainer({ ...QUIET, maxEpochs: 1, ...options }).fit(model, { trainDataloaders: batches(), ...fitOptions }),
+    );
     return given.map(({ code }) => code);
   };
   class Validates extends Small {
@@ -165,8 +319,14 @@ test("a fit with parts that have no effect warns", async () => {
   assert.deepEqual(await codes(new Small(), { trainDataloaders: [] }), ["WARN_NO_BATCHES"]);
   assert.deepEqual(await codes(new Small(), { trainDataloaders: [] }, { limitTrainBatches: 0 }), []);
   const logger = new CSVLogger(folder);
-  const [cadence] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 3, logger }).fit(new Small(), { trainDataloaders: batches() }));
-  assert.deepEqual(cadence, { code: "WARN_LOG_CADENCE", message: "fit: loggers get values of steps every 50 steps, and there will be only 6. Pass logEveryNSteps: 1 for a row per step." });
+  const [cadence] = await warningsOf(() =>
+    new Trainer({ ...QUIET, maxEpochs: 3, logger }).fit(new Small(), { trainDataloaders: batches() }),
+  );
+  assert.deepEqual(cadence, {
+    code: "WARN_LOG_CADENCE",
+    message:
+      "fit: loggers get values of steps every 50 steps, and there will be only 6. Pass logEveryNSteps: 1 for a row per step.",
+  });
   assert.ok(!existsSync(join(folder, "nbit_logs", "version_0", "metrics.csv")));
   assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 2 }), []);
   assert.deepEqual(await codes(new Small(), {}, { logger, logEveryNSteps: 0 }), []);
@@ -183,8 +343,13 @@ test("layers and parameters that the tree does not see are named before training
     readonly same = [this.layer];
     readonly constant = randn([1]);
   }
-  const given = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Stack(), { trainDataloaders: batches() }));
-  assert.deepEqual(given.map(({ code }) => code), new Array(4).fill("WARN_HIDDEN_PARAMETERS"));
+  const given = await warningsOf(() =>
+    new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Stack(), { trainDataloaders: batches() }),
+  );
+  assert.deepEqual(
+    given.map(({ code }) => code),
+    new Array(4).fill("WARN_HIDDEN_PARAMETERS"),
+  );
   assert.deepEqual(
     given.map(({ message }) => message),
     [
@@ -199,8 +364,14 @@ test("layers and parameters that the tree does not see are named before training
       return new optim.SGD(new nn.Linear(2, 2).parameters(), { lr: 0.1 });
     }
   }
-  const [foreign] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Foreign(), { trainDataloaders: batches() }));
-  assert.deepEqual(foreign, { code: "WARN_FOREIGN_OPTIMIZER", message: "fit: no parameter of Foreign is in an optimizer: it will not change. Give the optimizer this.parameters()." });
+  const [foreign] = await warningsOf(() =>
+    new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Foreign(), { trainDataloaders: batches() }),
+  );
+  assert.deepEqual(foreign, {
+    code: "WARN_FOREIGN_OPTIMIZER",
+    message:
+      "fit: no parameter of Foreign is in an optimizer: it will not change. Give the optimizer this.parameters().",
+  });
 });
 
 test("a checkpoint that leaves nothing to train says so; one of torch.save says how to convert it", async () => {
@@ -209,14 +380,25 @@ test("a checkpoint that leaves nothing to train says so; one of torch.save says 
   const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
   await trainer.fit(new Small(), { trainDataloaders: batches() });
   trainer.saveCheckpoint(path);
-  const [left] = await warningsOf(() => new Trainer({ ...QUIET, maxEpochs: 2 }).fit(new Small(), { trainDataloaders: batches(), ckptPath: path }));
-  assert.deepEqual(left, { code: "WARN_NOTHING_LEFT", message: "fit: nothing is left to train: the checkpoint has 2 epochs and 4 steps behind it. Raise maxEpochs or maxSteps." });
+  const [left] = await warningsOf(() =>
+    new Trainer({ ...QUIET, maxEpochs: 2 }).fit(new Small(), { trainDataloaders: batches(), ckptPath: path }),
+  );
+  assert.deepEqual(left, {
+    code: "WARN_NOTHING_LEFT",
+    message:
+      "fit: nothing is left to train: the checkpoint has 2 epochs and 4 steps behind it. Raise maxEpochs or maxSteps.",
+  });
   const pickled = join(folder, "model.pt");
   // A zip's first local header: signature, version, flags.
   writeFileSync(pickled, Buffer.from("504b03040000080800000000000021000000", "hex"));
   await assert.rejects(
     new Trainer({ ...QUIET, maxEpochs: 2 }).fit(new Small(), { trainDataloaders: batches(), ckptPath: pickled }),
-    { code: "SAFETENSORS_PICKLE", message: new RegExp("expected a safetensors file\\. Received: a file of torch\\.save\\. .* safetensors\\.torch\\.save_file") },
+    {
+      code: "SAFETENSORS_PICKLE",
+      message: new RegExp(
+        "expected a safetensors file\\. Received: a file of torch\\.save\\. .* safetensors\\.torch\\.save_file",
+      ),
+    },
   );
 });
 

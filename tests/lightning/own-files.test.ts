@@ -1,9 +1,31 @@
-/** A ModelCheckpoint removes and overwrites what it wrote, and nothing else: whatever a state says, whatever links lie in its folder. */
+/**
+ * A ModelCheckpoint removes and overwrites what it wrote, and nothing else: whatever a state says, whatever links lie
+ * in its folder.
+ */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, Trainer, writeCheckpoint, type ModelCheckpointOptions } from "@nbit/lightning";
+import {
+  InterruptError,
+  LightningModule,
+  ModelCheckpoint,
+  readCheckpoint,
+  Trainer,
+  writeCheckpoint,
+  type ModelCheckpointOptions,
+} from "@nbit/lightning";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
 import { temporaryFolders } from "../helpers/temporary-folder.js";
 
@@ -15,15 +37,30 @@ class Net extends LightningModule {
   override trainingStep(x: unknown): Tensor {
     this.log("loss", this.losses[this.globalStep] ?? 1);
     this.log("a/../b\u001b[2J", 1);
-    return this.layer.forward(x as Tensor).square().sum();
+    return this.layer
+      .forward(x as Tensor)
+      .square()
+      .sum();
   }
   override configureOptimizers(): optim.Optimizer {
     return new optim.SGD(this.parameters(), { lr: 0.1 });
   }
 }
 const fresh = temporaryFolders("own");
-async function fit(callback: ModelCheckpoint, maxSteps: number, ckptPath: string | null = null, net = new Net()): Promise<Trainer> {
-  const trainer = new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, maxSteps, callbacks: callback });
+async function fit(
+  callback: ModelCheckpoint,
+  maxSteps: number,
+  ckptPath: string | null = null,
+  net = new Net(),
+): Promise<Trainer> {
+  const trainer = new Trainer({
+    accelerator: "cpu",
+    logger: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    maxSteps,
+    callbacks: callback,
+  });
   await trainer.fit(net, { trainDataloaders: [ones([1, 2])], ckptPath });
   return trainer;
 }
@@ -33,7 +70,11 @@ const CLAIMS: readonly (readonly [string, ModelCheckpointOptions, (path: string)
   ["bestModelPath", {}, (p) => ({ bestModelPath: p })],
   ["lastModelPath", { saveLast: true, saveTopK: 0 }, (p) => ({ lastModelPath: p })],
   ["bestKModels", { monitor: "loss" }, (p) => ({ bestKModels: { [p]: 1e9 } })],
-  ["a best score", { monitor: "loss" }, (p) => ({ bestKModels: { [p]: -1e9 }, bestModelScore: -1e9, bestModelPath: p })],
+  [
+    "a best score",
+    { monitor: "loss" },
+    (p) => ({ bestKModels: { [p]: -1e9 }, bestModelScore: -1e9, bestModelPath: p }),
+  ],
   ["replaced", {}, (p) => ({ replaced: p })],
 ];
 
@@ -48,7 +89,10 @@ test("the user's files are never deleted, whatever a checkpoint's state says, an
       callback.loadStateDict({ dirpath, ...STATE, ...claim(victim) });
       await fit(callback, 1);
       assert.equal(readFileSync(victim, "latin1"), "not a checkpoint", `${what} ${file}`);
-      assert.ok(readdirSync(dirpath).filter((n) => n !== "sub" && n !== file).length > 0, `${what} ${file}: a checkpoint is written`);
+      assert.ok(
+        readdirSync(dirpath).filter((n) => n !== "sub" && n !== file).length > 0,
+        `${what} ${file}: a checkpoint is written`,
+      );
     }
   }
 });
@@ -86,7 +130,13 @@ test("files outside the folder stay, also behind links", async () => {
     renameSync(join(dirpath, name), join(outside, name));
     symlinkSync(outside, join(dirpath, "folder"));
     symlinkSync(join(outside, name), join(dirpath, name));
-    for (const path of [join(outside, name), join(dirpath, "folder", name), join(dirpath, name), `${dirpath}/../out/${name}`, `../out/${name}`]) {
+    for (const path of [
+      join(outside, name),
+      join(dirpath, "folder", name),
+      join(dirpath, name),
+      `${dirpath}/../out/${name}`,
+      `../out/${name}`,
+    ]) {
       const callback = new ModelCheckpoint({ dirpath, ...options });
       callback.loadStateDict({ ...first.stateDict(), ...STATE, ...claim(path) });
       await fit(callback, 1);
@@ -160,11 +210,14 @@ test("an interrupted run keeps the user's file of its checkpoint's name, and rep
   writeFileSync(path, "mine");
   const interrupt = async (ckptPath: string | null): Promise<string> => {
     let found = "";
-    await assert.rejects(fit(new ModelCheckpoint({ dirpath, saveTopK: 0 }), 9, ckptPath, new Interrupted()), (error: unknown) => {
-      assert.ok(error instanceof InterruptError && error.checkpointPath !== null);
-      found = error.checkpointPath;
-      return true;
-    });
+    await assert.rejects(
+      fit(new ModelCheckpoint({ dirpath, saveTopK: 0 }), 9, ckptPath, new Interrupted()),
+      (error: unknown) => {
+        assert.ok(error instanceof InterruptError && error.checkpointPath !== null);
+        found = error.checkpointPath;
+        return true;
+      },
+    );
     return found;
   };
   const first = await interrupt(null);
@@ -178,9 +231,15 @@ test("an interrupted run keeps the user's file of its checkpoint's name, and rep
 });
 
 test("a file name leaves its folder neither by its template nor by a link", async () => {
-  for (const filename of ["../../x", "c/../../../x", join(fresh(), "x"), "..", "a\0b", "a\u001b[2J", "x".repeat(300)]) assert.throws(() => new ModelCheckpoint({ filename }), { code: "ERR_MODEL_CHECKPOINT", message: /^ModelCheckpoint: expected filename / }, filename);
+  for (const filename of ["../../x", "c/../../../x", join(fresh(), "x"), "..", "a\0b", "a\u001b[2J", "x".repeat(300)])
+    assert.throws(
+      () => new ModelCheckpoint({ filename }),
+      { code: "ERR_MODEL_CHECKPOINT", message: /^ModelCheckpoint: expected filename / },
+      filename,
+    );
   assert.throws(() => new ModelCheckpoint({ dirpath: "a\0b" }), { code: "ERR_MODEL_CHECKPOINT" });
-  for (const ckptPath of ["a\0b", "x".repeat(300), fresh()]) await assert.rejects(fit(new ModelCheckpoint({ dirpath: fresh() }), 1, ckptPath), { code: "ERR_CHECKPOINT_PATH" });
+  for (const ckptPath of ["a\0b", "x".repeat(300), fresh()])
+    await assert.rejects(fit(new ModelCheckpoint({ dirpath: fresh() }), 1, ckptPath), { code: "ERR_CHECKPOINT_PATH" });
   const folder = fresh();
   const dirpath = join(folder, "in");
   await fit(new ModelCheckpoint({ dirpath, filename: "{a/../b\u001b[2J}" }), 1);
@@ -189,12 +248,19 @@ test("a file name leaves its folder neither by its template nor by a link", asyn
   assert.deepEqual(readdirSync(join(dirpath, "sub")), ["epoch=0.ckpt"]);
   mkdirSync(join(folder, "out"));
   symlinkSync(join(folder, "out"), join(dirpath, "link"));
-  await assert.rejects(fit(new ModelCheckpoint({ dirpath, filename: "link/x" }), 1), { code: "ERR_MODEL_CHECKPOINT", message: /symbolic link/ });
+  await assert.rejects(fit(new ModelCheckpoint({ dirpath, filename: "link/x" }), 1), {
+    code: "ERR_MODEL_CHECKPOINT",
+    message: /symbolic link/,
+  });
   assert.deepEqual(readdirSync(join(folder, "out")), []);
   // A link that leads nowhere has a name, too.
   symlinkSync(join(folder, "nowhere"), join(dirpath, "y.ckpt"));
   await fit(new ModelCheckpoint({ dirpath, filename: "y" }), 1);
-  assert.ok(lstatSync(join(dirpath, "y.ckpt")).isSymbolicLink() && existsSync(join(dirpath, "y-v1.ckpt")) && !existsSync(join(folder, "nowhere")));
+  assert.ok(
+    lstatSync(join(dirpath, "y.ckpt")).isSymbolicLink() &&
+      existsSync(join(dirpath, "y-v1.ckpt")) &&
+      !existsSync(join(folder, "nowhere")),
+  );
 });
 
 test("checkpoints without a mark, of earlier versions, can be resumed from and stay", async () => {

@@ -4,8 +4,30 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readRunLog, renderPrecisionReport, renderReport } from "@nbit/dashboard";
-import { CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, ModelSummary, PrecisionLint, PrecisionReport, ProgressBar, RunLog, Trainer, type TrainerOptions } from "@nbit/lightning";
-import { DataLoader, loadSafetensors, nn, ones, optim, saveSafetensors, TensorDataset, zeros, type Tensor } from "@nbit/torch";
+import {
+  CSVLogger,
+  EarlyStopping,
+  LightningModule,
+  ModelCheckpoint,
+  ModelSummary,
+  PrecisionLint,
+  PrecisionReport,
+  ProgressBar,
+  RunLog,
+  Trainer,
+  type TrainerOptions,
+} from "@nbit/lightning";
+import {
+  DataLoader,
+  loadSafetensors,
+  nn,
+  ones,
+  optim,
+  saveSafetensors,
+  TensorDataset,
+  zeros,
+  type Tensor,
+} from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET, warningsOf } from "../helpers/training.js";
 
@@ -44,7 +66,10 @@ class Net extends LightningModule {
     this.saveHyperparameters({ [EVIL]: EVIL });
   }
   override trainingStep(x: unknown): Tensor {
-    const loss = this.inner.forward((x as readonly Tensor[])[0] as Tensor).square().mean();
+    const loss = this.inner
+      .forward((x as readonly Tensor[])[0] as Tensor)
+      .square()
+      .mean();
     this.log(EVIL, loss, { progBar: true });
     this.log("loss", loss);
     return loss;
@@ -55,7 +80,8 @@ class Net extends LightningModule {
 }
 Object.defineProperty(Net, "name", { value: EVIL });
 
-const data = (): DataLoader<unknown, unknown> => new DataLoader(new TensorDataset(ones([4, 2])), { batchSize: 2 }) as DataLoader<unknown, unknown>;
+const data = (): DataLoader<unknown, unknown> =>
+  new DataLoader(new TensorDataset(ones([4, 2])), { batchSize: 2 }) as DataLoader<unknown, unknown>;
 async function fit(options: TrainerOptions): Promise<void> {
   await new Trainer({ ...QUIET, maxEpochs: 2, ...options }).fit(new Net(), { trainDataloaders: data() });
 }
@@ -78,9 +104,17 @@ async function printed(work: () => Promise<unknown>): Promise<string> {
 
 test("control characters in names are escaped in bars, summaries and reports", async () => {
   for (const tty of [true, false]) {
-    for (const make of [(stream: Stream) => new ProgressBar({ stream }), (stream: Stream) => new ModelSummary({ stream, maxDepth: -1 }), (stream: Stream) => new PrecisionReport({ stream })]) {
+    for (const make of [
+      (stream: Stream) => new ProgressBar({ stream }),
+      (stream: Stream) => new ModelSummary({ stream, maxDepth: -1 }),
+      (stream: Stream) => new PrecisionReport({ stream }),
+    ]) {
       const stream = new Stream(tty);
-      await fit({ callbacks: [make(stream)], ...(make.toString().includes("ProgressBar") ? { enableProgressBar: true } : {}), ...(make.toString().includes("ModelSummary") ? { enableModelSummary: true } : {}) });
+      await fit({
+        callbacks: [make(stream)],
+        ...(make.toString().includes("ProgressBar") ? { enableProgressBar: true } : {}),
+        ...(make.toString().includes("ModelSummary") ? { enableModelSummary: true } : {}),
+      });
       check(make.toString(), stream.text);
     }
   }
@@ -92,8 +126,15 @@ test("control characters in names are escaped in bars, summaries and reports", a
 
 test("control characters in names are escaped in messages of callbacks and in warnings", async () => {
   const text = await printed(async () => {
-    await fit({ callbacks: [new EarlyStopping({ monitor: EVIL, stoppingThreshold: 1e9, checkOnTrainEpochEnd: true })] });
-    await fit({ enableCheckpointing: true, callbacks: [new ModelCheckpoint({ dirpath: join(folder, "a\u001b[2Jb"), monitor: EVIL, verbose: true, saveTopK: 1 })] });
+    await fit({
+      callbacks: [new EarlyStopping({ monitor: EVIL, stoppingThreshold: 1e9, checkOnTrainEpochEnd: true })],
+    });
+    await fit({
+      enableCheckpointing: true,
+      callbacks: [
+        new ModelCheckpoint({ dirpath: join(folder, "a\u001b[2Jb"), monitor: EVIL, verbose: true, saveTopK: 1 }),
+      ],
+    });
     await fit({ callbacks: [new EarlyStopping({ monitor: `${EVIL}2`, strict: false, checkOnTrainEpochEnd: true })] });
   });
   check("callbacks", text);
@@ -106,7 +147,8 @@ test("control characters in names are escaped in tables and logs", async () => {
   const logger = new CSVLogger(folder, { version: "csv" });
   const path = join(folder, "run.jsonl");
   await fit({ logger, logEveryNSteps: 1, callbacks: [new RunLog({ path, everyNSteps: 1, name: EVIL })] });
-  for (const file of [join(logger.logDir, "metrics.csv"), join(logger.logDir, "hparams.yaml"), path]) check(file, readFileSync(file, "utf8"));
+  for (const file of [join(logger.logDir, "metrics.csv"), join(logger.logDir, "hparams.yaml"), path])
+    check(file, readFileSync(file, "utf8"));
   // What is written out in JSON is the same value.
   const run = readRunLog(path);
   assert.equal(run.name, EVIL);
@@ -125,8 +167,12 @@ test("control characters in names are escaped in errors", async () => {
   const failing: (() => unknown)[] = [
     () => new Net().loadStateDict({ [EVIL]: zeros([1]) }),
     () => loadSafetensors(join(folder, EVIL)),
-    () => { saveSafetensors(join(folder, "none", EVIL), { a: zeros([1]) }); },
-    () => { saveSafetensors(join(folder, "a"), { [EVIL]: 3 as never }); },
+    () => {
+      saveSafetensors(join(folder, "none", EVIL), { a: zeros([1]) });
+    },
+    () => {
+      saveSafetensors(join(folder, "a"), { [EVIL]: 3 as never });
+    },
     () => new optim.SGD([zeros([1])], { [EVIL]: 1 } as object),
     () => new ModelCheckpoint({ filename: EVIL }),
     () => fit({ callbacks: [new EarlyStopping({ monitor: `${EVIL}2`, checkOnTrainEpochEnd: true })] }),

@@ -1,8 +1,29 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { DoublePrecision, Float8Precision, FullPrecision, HalfPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
+import {
+  DoublePrecision,
+  Float8Precision,
+  FullPrecision,
+  HalfPrecision,
+  LightningModule,
+  MixedPrecision,
+  Trainer,
+} from "@nbit/lightning";
 import type { Precision } from "@nbit/lightning";
-import { getDefaultDtype, isGradEnabled, isTensor, manualSeed, matmul, nn, optim, randn, scope, setNumThreads, tensor, zeros } from "@nbit/torch";
+import {
+  getDefaultDtype,
+  isGradEnabled,
+  isTensor,
+  manualSeed,
+  matmul,
+  nn,
+  optim,
+  randn,
+  scope,
+  setNumThreads,
+  tensor,
+  zeros,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
@@ -47,7 +68,11 @@ for (const [name, make] of PLUGINS) {
     const precision = make();
     const dtype = getDefaultDtype();
     scope(() => {
-      const batch = precision.convertInput([zeros([2, 4]), tensor([1, 2], { dtype: "int64" }), "name"]) as [Tensor, Tensor, string];
+      const batch = precision.convertInput([zeros([2, 4]), tensor([1, 2], { dtype: "int64" }), "name"]) as [
+        Tensor,
+        Tensor,
+        string,
+      ];
       assert.equal(batch[0].dtype, precision.convertsInput ? precision.dtypes.compute : "float32");
       assert.equal(batch[1].dtype, "int64");
       assert.equal(batch[2], "name");
@@ -59,7 +84,10 @@ for (const [name, make] of PLUGINS) {
     });
     assert.throws(() => precision.forward(() => assert.fail("inside")), /inside/);
     assert.equal(getDefaultDtype(), dtype);
-    assert.equal(scope(() => matmul(zeros([2, 2]), zeros([2, 2])).dtype), "float32");
+    assert.equal(
+      scope(() => matmul(zeros([2, 2]), zeros([2, 2])).dtype),
+      "float32",
+    );
   });
 
   test(`${name}: a step changes weights, and a scaled loss leaves true gradients`, () => {
@@ -101,7 +129,10 @@ for (const [name, make] of PLUGINS) {
     assert.equal(trainer.globalStep, 6);
     const explanation = trainer.precision.explain({ print: false });
     assert.equal(explanation.name, trainer.precision.name);
-    assert.match(explanation.toString(), /^asked {2,}\(default\)\nruns {2,}\S+ \(\w+\)\nbecause {2,}a plugin was given\n( {6,}products of .+\n)?device {2,}cpu: /);
+    assert.match(
+      explanation.toString(),
+      /^asked {2,}\(default\)\nruns {2,}\S+ \(\w+\)\nbecause {2,}a plugin was given\n( {6,}products of .+\n)?device {2,}cpu: /,
+    );
 
     // The forecast is what there is.
     const { memory } = explanation;
@@ -117,7 +148,11 @@ for (const [name, make] of PLUGINS) {
 
 for (const [name, make] of PLUGINS) {
   test(`${name}: the forecast of memory is within 5 % of what training holds`, async () => {
-    for (const create of [(p: Tensor[]) => new optim.AdamW(p), (p: Tensor[]) => new optim.SGD(p, { lr: 0.01, momentum: 0.9 }), (p: Tensor[]) => new optim.SGD(p, { lr: 0.01 })]) {
+    for (const create of [
+      (p: Tensor[]) => new optim.AdamW(p),
+      (p: Tensor[]) => new optim.SGD(p, { lr: 0.01, momentum: 0.9 }),
+      (p: Tensor[]) => new optim.SGD(p, { lr: 0.01 }),
+    ]) {
       class Wide extends LightningModule {
         readonly layer = new nn.Linear(64, 64);
         override forward(x: Tensor): Tensor {
@@ -137,7 +172,8 @@ for (const [name, make] of PLUGINS) {
       assert.ok(memory !== null);
       let held = 0;
       for (const parameter of net.parameters()) held += parameter.nbytes + (parameter.grad?.nbytes ?? 0);
-      for (const state of trainer.optimizers[0]?.state.values() ?? []) for (const value of Object.values(state)) if (isTensor(value)) held += value.nbytes;
+      for (const state of trainer.optimizers[0]?.state.values() ?? [])
+        for (const value of Object.values(state)) if (isTensor(value)) held += value.nbytes;
       assert.ok(Math.abs(memory.total - held) <= 0.05 * held, `${memory.total} forecast, ${held} held`);
     }
   });
@@ -166,7 +202,8 @@ test("LBFGS sees fresh gradients in each of its evaluations, and equals a hand-w
       return loss;
     });
   }
-  for (const [name, tensor] of looped.stateDict()) assert.deepEqual(trained.stateDict().get(name)?.detach().tolist(), tensor.detach().tolist(), name);
+  for (const [name, tensor] of looped.stateDict())
+    assert.deepEqual(trained.stateDict().get(name)?.detach().tolist(), tensor.detach().tolist(), name);
 });
 
 test("LBFGS works without a scaler and is refused with one", async () => {
@@ -177,14 +214,25 @@ test("LBFGS works without a scaler and is refused with one", async () => {
   }
   const batches = [randn([8, 4]), randn([8, 4])];
   await new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Quadratic(), { trainDataloaders: batches });
-  await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1, precision: 16 }).fit(new Quadratic(), { trainDataloaders: batches }), {
-    code: "ERR_PRECISION_CLOSURE",
-    message: /^precision "16-mixed": expected an optimizer that steps once per backward\. .*LBFGS evaluates the loss several times per step, which a loss scaler cannot follow\. Use precision: "bf16" or 32, or another optimizer\.$/,
-  });
+  await assert.rejects(
+    new Trainer({ ...QUIET, maxEpochs: 1, precision: 16 }).fit(new Quadratic(), { trainDataloaders: batches }),
+    {
+      code: "ERR_PRECISION_CLOSURE",
+      message:
+        /^precision "16-mixed": expected an optimizer that steps once per backward\. .*LBFGS evaluates the loss several times per step, which a loss scaler cannot follow\. Use precision: "bf16" or 32, or another optimizer\.$/,
+    },
+  );
 });
 
 test("a float16 run that was started under APEX goes on natively at its scale", () => {
   const plugin = new MixedPrecision({ scaler: { growthInterval: 50 } });
   plugin.loadStateDict({ loss_scaler0: { loss_scale: 512, unskipped: 7 }, masters: {}, skippedSteps: 2 });
-  assert.deepEqual(plugin.stateDict(), { scale: 512, growthFactor: 2, backoffFactor: 0.5, growthInterval: 50, growthTracker: 7, skippedSteps: 2 });
+  assert.deepEqual(plugin.stateDict(), {
+    scale: 512,
+    growthFactor: 2,
+    backoffFactor: 0.5,
+    growthInterval: 50,
+    growthTracker: 7,
+    skippedSteps: 2,
+  });
 });

@@ -2,7 +2,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LightningModule, PrecisionLint, PrecisionLintError, Trainer } from "@nbit/lightning";
 import type { LintFinding, TrainerOptions } from "@nbit/lightning";
-import { autocast, crossEntropyLoss, getRngState, mseLoss, nn, optim, randint, randn, scatterAdd, seedEverything, setNumThreads, zeros } from "@nbit/torch";
+import {
+  autocast,
+  crossEntropyLoss,
+  getRngState,
+  mseLoss,
+  nn,
+  optim,
+  randint,
+  randn,
+  scatterAdd,
+  seedEverything,
+  setNumThreads,
+  zeros,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
@@ -12,7 +25,12 @@ const stream = { write: (text: string) => ((printed += text), true) };
 const OPTIONS: TrainerOptions = { ...QUIET, maxEpochs: 1, detectNonFinite: false };
 
 class Net extends LightningModule {
-  readonly layers = new nn.Sequential(new nn.Linear(4, 8), new nn.LayerNorm(8), new nn.Dropout(0.1), new nn.Linear(8, 3));
+  readonly layers = new nn.Sequential(
+    new nn.Linear(4, 8),
+    new nn.LayerNorm(8),
+    new nn.Dropout(0.1),
+    new nn.Linear(8, 3),
+  );
   readonly make: (module: Net) => optim.Optimizer;
   constructor(make: (module: Net) => optim.Optimizer = (m) => new optim.SGD(m.parameters(), { lr: 0.1 })) {
     super();
@@ -28,13 +46,18 @@ class Net extends LightningModule {
     return this.make(this);
   }
 }
-const data = (): [Tensor, Tensor][] => [[randn([6, 4]), randint(3, [6])], [randn([6, 4]), randint(3, [6])]];
+const data = (): [Tensor, Tensor][] => [
+  [randn([6, 4]), randint(3, [6])],
+  [randn([6, 4]), randint(3, [6])],
+];
 
 async function lint(net: LightningModule, precision: TrainerOptions["precision"]): Promise<readonly LintFinding[]> {
   seedEverything(0);
   printed = "";
   const callback = new PrecisionLint({ stream });
-  await new Trainer({ ...OPTIONS, precision: precision ?? 32, callbacks: callback }).fit(net, { trainDataloaders: data() });
+  await new Trainer({ ...OPTIONS, precision: precision ?? 32, callbacks: callback }).fit(net, {
+    trainDataloaders: data(),
+  });
   return callback.findings;
 }
 
@@ -61,9 +84,21 @@ test("the lint finds manual casts, with their lines", async () => {
     }
   }
   const findings = await lint(new Casting(), 32);
-  assert.deepEqual(findings.map((f) => [f.code, f.reason]), [["LINT_MANUAL_CAST", "a cast by hand, float32 → bfloat16"], ["LINT_MANUAL_CAST", "a cast by hand, float32 → float64"]]);
-  assert.match(findings[0]?.place ?? "", /^tests\/lightning\/precision-lint\.test\.ts:\d+:\d+: const half = super\.forward\(x\)\.bfloat16\(\); \/\/ by hand$/);
-  assert.match(printed, /^precision lint, 2 findings:\n {2}LINT_MANUAL_CAST {2}tests.*\n {4}a cast by hand, float32 → bfloat16\.\n {4}Remove it: /);
+  assert.deepEqual(
+    findings.map((f) => [f.code, f.reason]),
+    [
+      ["LINT_MANUAL_CAST", "a cast by hand, float32 → bfloat16"],
+      ["LINT_MANUAL_CAST", "a cast by hand, float32 → float64"],
+    ],
+  );
+  assert.match(
+    findings[0]?.place ?? "",
+    /^tests\/lightning\/precision-lint\.test\.ts:\d+:\d+: const half = super\.forward\(x\)\.bfloat16\(\); \/\/ by hand$/,
+  );
+  assert.match(
+    printed,
+    /^precision lint, 2 findings:\n {2}LINT_MANUAL_CAST {2}tests.*\n {4}a cast by hand, float32 → bfloat16\.\n {4}Remove it: /,
+  );
 });
 
 test("the lint finds autocast regions inside a step, and accepts those that disable autocast", async () => {
@@ -74,7 +109,10 @@ test("the lint finds autocast regions inside a step, and accepts those that disa
     }
   }
   const findings = await lint(new Nested(), 16);
-  assert.deepEqual(findings.map((f) => f.code), ["LINT_NESTED_AUTOCAST"]);
+  assert.deepEqual(
+    findings.map((f) => f.code),
+    ["LINT_NESTED_AUTOCAST"],
+  );
   assert.match(findings[0]?.place ?? "", /precision-lint\.test\.ts:\d+:\d+: const y = autocast/);
 });
 
@@ -91,8 +129,14 @@ test("the lint finds scatter operators and cumulative sums in 16 bits, with thei
     }
   }
   // On CPU libtorch itself computes running sums in float32.
-  assert.deepEqual((await lint(new Graph(), "bf16")).map((f) => [f.code, f.place]).filter(([, place]) => !place?.startsWith("cumsum")), [["LINT_SCATTER", "scatter_add in module pool"]]);
-  assert.deepEqual((await lint(new Graph(), "bf16-true")).map((f) => f.place), ["scatter_add in module pool", "cumsum in module pool"]);
+  assert.deepEqual(
+    (await lint(new Graph(), "bf16")).map((f) => [f.code, f.place]).filter(([, place]) => !place?.startsWith("cumsum")),
+    [["LINT_SCATTER", "scatter_add in module pool"]],
+  );
+  assert.deepEqual(
+    (await lint(new Graph(), "bf16-true")).map((f) => f.place),
+    ["scatter_add in module pool", "cumsum in module pool"],
+  );
   assert.deepEqual(await lint(new Graph(), 32), []);
 });
 
@@ -108,27 +152,43 @@ test("the lint finds losses in 16 bits", async () => {
       return mseLoss(y, y.detach().mul(2));
     }
   }
-  assert.deepEqual((await lint(new Plain(), "bf16")).map((f) => [f.code, f.place]), [["LINT_LOSS", "the loss that trainingStep returns"]]);
+  assert.deepEqual(
+    (await lint(new Plain(), "bf16")).map((f) => [f.code, f.place]),
+    [["LINT_LOSS", "the loss that trainingStep returns"]],
+  );
   assert.deepEqual(await lint(new Regression(), "bf16"), [], "autocast computes this loss in float32");
-  assert.deepEqual((await lint(new Regression(), "bf16-true")).map((f) => [f.code, f.place]), [["LINT_LOSS", "mse_loss in trainingStep"]]);
+  assert.deepEqual(
+    (await lint(new Regression(), "bf16-true")).map((f) => [f.code, f.place]),
+    [["LINT_LOSS", "mse_loss in trainingStep"]],
+  );
 });
 
 test("the lint finds an eps that is zero in float16", async () => {
   const adam = (eps: number) => (m: Net) => new optim.AdamW(m.parameters(), { lr: 0.01, eps });
-  const codes = async (eps: number, precision: "16-true" | 16 | "bf16-true"): Promise<string[]> => (await lint(new Net(adam(eps)), precision)).filter((f) => f.code === "LINT_EPS").map((f) => f.place);
+  const codes = async (eps: number, precision: "16-true" | 16 | "bf16-true"): Promise<string[]> =>
+    (await lint(new Net(adam(eps)), precision)).filter((f) => f.code === "LINT_EPS").map((f) => f.place);
   assert.deepEqual(await codes(1e-8, "16-true"), ["optimizer 0 (AdamW)"]);
   assert.deepEqual(await codes(1e-4, "16-true"), []);
   assert.deepEqual(await codes(1e-8, 16), [], "masters are float32");
   assert.deepEqual(await codes(1e-8, "bf16-true"), [], "bfloat16 holds it");
   const net = new Net();
   Object.assign(net.layers[1] ?? {}, { eps: 1e-9 });
-  assert.deepEqual((await lint(net, "16-true")).map((f) => [f.code, f.place]), [["LINT_EPS", "module layers.1 (LayerNorm)"]]);
+  assert.deepEqual(
+    (await lint(net, "16-true")).map((f) => [f.code, f.place]),
+    [["LINT_EPS", "module layers.1 (LayerNorm)"]],
+  );
 });
 
 test("the lint finds a learning rate whose updates vanish in 16-bit weights", async () => {
-  const found = async (lr: number, precision: "bf16-true" | "bf16"): Promise<string[]> => (await lint(new Net((m) => new optim.AdamW(m.parameters(), { lr })), precision)).map((f) => `${f.code} ${f.reason}`);
+  const found = async (lr: number, precision: "bf16-true" | "bf16"): Promise<string[]> =>
+    (await lint(new Net((m) => new optim.AdamW(m.parameters(), { lr })), precision)).map(
+      (f) => `${f.code} ${f.reason}`,
+    );
   const [finding, ...others] = await found(1e-5, "bf16-true");
-  assert.match(finding ?? "", /^LINT_LEARNING_RATE lr 0\.00001 is less than half the gap between neighbouring bfloat16 numbers at \d\d % of the weights \(most in layers\.\d\.weight\)/);
+  assert.match(
+    finding ?? "",
+    /^LINT_LEARNING_RATE lr 0\.00001 is less than half the gap between neighbouring bfloat16 numbers at \d\d % of the weights \(most in layers\.\d\.weight\)/,
+  );
   assert.deepEqual(others, []);
   assert.deepEqual(await found(0.05, "bf16-true"), []);
   assert.deepEqual(await found(1e-5, "bf16"), []);
@@ -136,7 +196,17 @@ test("the lint finds a learning rate whose updates vanish in 16-bit weights", as
 
 test("strict findings end the run; some may be ignored", async () => {
   const make = (m: Net): optim.Optimizer => new optim.AdamW(m.parameters(), { lr: 1e-5 });
-  const run = (lintCallback: PrecisionLint): Promise<void> => new Trainer({ ...OPTIONS, precision: "bf16-true", callbacks: lintCallback }).fit(new Net(make), { trainDataloaders: data() });
-  await assert.rejects(run(new PrecisionLint({ strict: true })), (error) => error instanceof PrecisionLintError && error.code === "ERR_PRECISION_LINT" && error.findings.length === 1 && /^PrecisionLint: expected no findings\. Received: 1\.\n {2}LINT_LEARNING_RATE {2}optimizer 0/.test(error.message));
+  const run = (lintCallback: PrecisionLint): Promise<void> =>
+    new Trainer({ ...OPTIONS, precision: "bf16-true", callbacks: lintCallback }).fit(new Net(make), {
+      trainDataloaders: data(),
+    });
+  await assert.rejects(
+    run(new PrecisionLint({ strict: true })),
+    (error) =>
+      error instanceof PrecisionLintError &&
+      error.code === "ERR_PRECISION_LINT" &&
+      error.findings.length === 1 &&
+      /^PrecisionLint: expected no findings\. Received: 1\.\n {2}LINT_LEARNING_RATE {2}optimizer 0/.test(error.message),
+  );
   await run(new PrecisionLint({ strict: true, ignore: ["LINT_LEARNING_RATE"] }));
 });

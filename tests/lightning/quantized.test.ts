@@ -11,7 +11,8 @@ import { data, learnsNearWide, make, Tuned } from "./quantized-training.js";
 setNumThreads(1);
 const folder = temporaryFolder("quantized");
 
-test("adapters on quantized weights learn in float32, bfloat16 and through the plugin, near those on wide weights", () => learnsNearWide("cpu"));
+test("adapters on quantized weights learn in float32, bfloat16 and through the plugin, near those on wide weights", () =>
+  learnsNearWide("cpu"));
 
 test("a checkpoint of adapters alone is small, loads into the same base, and a full one resumes to the last bit", async () => {
   const whole = make("nf4");
@@ -46,6 +47,11 @@ test("a quantized module without trainable parameters is an error", async () => 
       return new optim.AdamW(this.parameters(), { lr: 1e-2 });
     }
   }
-  await assert.rejects(new Trainer({ ...QUIET, maxEpochs: 1, plugins: new QuantizedPrecision("int8") }).fit(new Frozen(null), { trainDataloaders: data(1) }), { code: "ERR_PRECISION_FROZEN" });
+  await assert.rejects(
+    new Trainer({ ...QUIET, maxEpochs: 1, plugins: new QuantizedPrecision("int8") }).fit(new Frozen(null), {
+      trainDataloaders: data(1),
+    }),
+    { code: "ERR_PRECISION_FROZEN" },
+  );
   assert.throws(() => new QuantizedPrecision("nf3" as never), { code: "ERR_PRECISION_PLUGIN" });
 });

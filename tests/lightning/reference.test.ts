@@ -4,7 +4,19 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { LightningModule, seedEverything, Trainer } from "@nbit/lightning";
 import type { PrecisionInput } from "@nbit/lightning";
-import { cpuCapability, crossEntropyLoss, DataLoader, nn, optim, randint, randn, relu, setNumThreads, TensorDataset, versions } from "@nbit/torch";
+import {
+  cpuCapability,
+  crossEntropyLoss,
+  DataLoader,
+  nn,
+  optim,
+  randint,
+  randn,
+  relu,
+  setNumThreads,
+  TensorDataset,
+  versions,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
 
@@ -25,7 +37,9 @@ interface Reference {
 }
 
 /** Made by lightning_reference.py. */
-const { origin, runs } = JSON.parse(readFileSync(new URL("../../lightning/fixtures/lightning-reference.json", import.meta.url), "utf8")) as { origin: FixtureOrigin; runs: readonly Reference[] };
+const { origin, runs } = JSON.parse(
+  readFileSync(new URL("../../lightning/fixtures/lightning-reference.json", import.meta.url), "utf8"),
+) as { origin: FixtureOrigin; runs: readonly Reference[] };
 const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
 
 /** The bits of a double, as hexadecimal. */
@@ -71,7 +85,10 @@ class Net extends LightningModule {
         ? new optim.AdamW(this.parameters(), { lr: 0.01, weightDecay: 0.1 })
         : new optim.SGD(this.parameters(), { lr: 0.05, momentum: 0.9, weightDecay: 0.01 });
     if (this.reference.scheduler === null) return optimizer;
-    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 3, 0.5), interval: this.reference.scheduler }]] as const;
+    return [
+      [optimizer],
+      [{ scheduler: new optim.StepLR(optimizer, 3, 0.5), interval: this.reference.scheduler }],
+    ] as const;
   }
 }
 
@@ -82,22 +99,38 @@ for (const reference of runs) {
     seedEverything(42);
     const x = randn([83, 12]);
     const y = randint(0, 3, [83]);
-    const train = new DataLoader(new TensorDataset(x.narrow(0, 0, 67), y.narrow(0, 0, 67)), { batchSize: 8, shuffle: true });
+    const train = new DataLoader(new TensorDataset(x.narrow(0, 0, 67), y.narrow(0, 0, 67)), {
+      batchSize: 8,
+      shuffle: true,
+    });
     const val = new DataLoader(new TensorDataset(x.narrow(0, 67, 16), y.narrow(0, 67, 16)), { batchSize: 5 });
     const net = new Net(reference);
     const trainer = new Trainer({
-      ...QUIET, precision: reference.precision, maxEpochs: 3, accumulateGradBatches: reference.accumulate, gradientClipVal: reference.clip,
-      gradientClipAlgorithm: reference.algorithm, ...(reference.valCheck === null ? {} : { valCheckInterval: reference.valCheck }),
+      ...QUIET,
+      precision: reference.precision,
+      maxEpochs: 3,
+      accumulateGradBatches: reference.accumulate,
+      gradientClipVal: reference.clip,
+      gradientClipAlgorithm: reference.algorithm,
+      ...(reference.valCheck === null ? {} : { valCheckInterval: reference.valCheck }),
     });
     await trainer.fit(net, { trainDataloaders: train, valDataloaders: val });
 
     assert.equal(trainer.globalStep, reference.globalStep);
     assert.deepEqual(net.losses, reference.losses);
     assert.deepEqual(net.rates, reference.rates);
-    const metrics = Object.fromEntries(Object.entries(trainer.callbackMetrics).map(([name, value]) => [name, bits(value)]).sort());
+    const metrics = Object.fromEntries(
+      Object.entries(trainer.callbackMetrics)
+        .map(([name, value]) => [name, bits(value)])
+        .sort(),
+    );
     assert.deepEqual(metrics, reference.metrics);
     for (const [name, tensor] of net.stateDict()) {
-      assert.deepEqual(Array.from(tensor.detach().double().toTypedArray(), Number).map(bits), reference.weights[name], name);
+      assert.deepEqual(
+        Array.from(tensor.detach().double().toTypedArray(), Number).map(bits),
+        reference.weights[name],
+        name,
+      );
     }
   });
 }

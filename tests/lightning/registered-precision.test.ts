@@ -1,7 +1,18 @@
-/** A precision of a third party: one file, one call, and everything knows it. A process of its own, since it changes the catalogue. */
+/**
+ * A precision of a third party: one file, one call, and everything knows it. A process of its own, since it changes the
+ * catalogue.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { availablePrecisions, HalfPrecision, LightningModule, Precision, precisionFor, registerPrecision, Trainer } from "@nbit/lightning";
+import {
+  availablePrecisions,
+  HalfPrecision,
+  LightningModule,
+  Precision,
+  precisionFor,
+  registerPrecision,
+  Trainer,
+} from "@nbit/lightning";
 import type { PrecisionDTypes, PrecisionEntry } from "@nbit/lightning";
 import { amp, nn, optim, randn, seedEverything } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
@@ -15,7 +26,13 @@ declare module "@nbit/lightning" {
   }
 }
 
-const DTYPES: PrecisionDTypes = { parameters: "float32", compute: "bfloat16", gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
+const DTYPES: PrecisionDTypes = {
+  parameters: "float32",
+  compute: "bfloat16",
+  gradients: "float32",
+  optimizerState: "float32",
+  checkpoint: "float32",
+};
 
 /** bfloat16 autocast, and losses that are never above 1. */
 class ClippedPrecision extends Precision {
@@ -101,7 +118,10 @@ test("the Trainer's option takes its name and its aliases, and trains in it", as
 
 test("validation runs in a registered precision beside training in another, and the other way round", async () => {
   const dtypes: (DType | undefined)[] = [];
-  for (const [precision, validationPrecision] of [[64, "clipped"], ["clipped", 64]] as const) {
+  for (const [precision, validationPrecision] of [
+    [64, "clipped"],
+    ["clipped", 64],
+  ] as const) {
     const trainer = new Trainer({ ...QUIET, maxEpochs: 1, precision, validationPrecision });
     const model = new Net();
     await trainer.fit(model, { trainDataloaders: BATCHES, valDataloaders: BATCHES });
@@ -126,9 +146,15 @@ test("error messages list a registered precision", () => {
   // @ts-expect-error: TypeScript knows the names, too.
   assert.throws(() => new Trainer({ ...QUIET, precision: "clipped-true" }), { code: "ERR_PRECISION_UNKNOWN" });
   const fails = (precision: string, message: RegExp): void => {
-    assert.throws(() => new Trainer({ ...QUIET, precision: precision as "clipped" }), { code: "ERR_PRECISION_UNKNOWN", message });
+    assert.throws(() => new Trainer({ ...QUIET, precision: precision as "clipped" }), {
+      code: "ERR_PRECISION_UNKNOWN",
+      message,
+    });
   };
-  fails("cliped", /"float8-float16", "transformer-engine-float16", 19, "clipped", "clipped-mixed", "auto"\. Received: "cliped"\. Did you mean "clipped"\?$/);
+  fails(
+    "cliped",
+    /"float8-float16", "transformer-engine-float16", 19, "clipped", "clipped-mixed", "auto"\. Received: "cliped"\. Did you mean "clipped"\?$/,
+  );
   fails("clip16", /Did you mean 19\?$/);
 });
 
@@ -141,10 +167,18 @@ test("an entry is checked before it is added", () => {
   rejects({ ...ENTRY, lable: "clipped" }, /expected the option label\. Received: "lable"/);
   rejects({ ...ENTRY, dtypes: { ...DTYPES, compute: "float19" } }, /dtypes/);
   rejects({ ...ENTRY, plugin: Net }, /expected plugin to be a class that extends Precision/);
-  rejects({ ...ENTRY, name: "mine", aliases: [16] }, /^registerPrecision: expected spellings of its own\. Received: 16, which is 16-mixed\.$/);
+  rejects(
+    { ...ENTRY, name: "mine", aliases: [16] },
+    /^registerPrecision: expected spellings of its own\. Received: 16, which is 16-mixed\.$/,
+  );
   rejects({ ...ENTRY, name: "auto", aliases: [] }, /Received: "auto", which is auto/);
-  assert.throws(() => registerPrecision("nobody's" as "clipped", () => new ClippedPrecision()), { code: "ERR_PRECISION_UNKNOWN" });
-  assert.equal(availablePrecisions().at(-1), availablePrecisions().find(({ name }) => name === "clipped-mixed"));
+  assert.throws(() => registerPrecision("nobody's" as "clipped", () => new ClippedPrecision()), {
+    code: "ERR_PRECISION_UNKNOWN",
+  });
+  assert.equal(
+    availablePrecisions().at(-1),
+    availablePrecisions().find(({ name }) => name === "clipped-mixed"),
+  );
 });
 
 test("registerPrecision replaces the factory of a name, and the factory's result is checked", () => {
@@ -152,5 +186,8 @@ test("registerPrecision replaces the factory of a name, and the factory's result
   registerPrecision("clipped", () => new Mine("bf16-true"));
   assert.ok(new Trainer({ ...QUIET, precision: "clipped" }).precision instanceof Mine);
   registerPrecision("clipped", () => new Layer("none") as object as Precision);
-  assert.throws(() => new Trainer({ ...QUIET, precision: "clipped" }), { code: "ERR_PRECISION_PLUGIN", message: /to return a Precision\. Received: an instance of Layer/ });
+  assert.throws(() => new Trainer({ ...QUIET, precision: "clipped" }), {
+    code: "ERR_PRECISION_PLUGIN",
+    message: /to return a Precision\. Received: an instance of Layer/,
+  });
 });

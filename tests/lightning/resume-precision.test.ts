@@ -1,4 +1,7 @@
-/** A run that another precision began goes on from its weights, optimizer state, gradients of an open window and scale: every pair. */
+/**
+ * A run that another precision began goes on from its weights, optimizer state, gradients of an open window and scale:
+ * every pair.
+ */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -36,7 +39,14 @@ class Net extends LightningModule {
     const stepped = optimizer?.paramGroups[0]?.params[0];
     const momentum = stepped === undefined ? null : optimizer?.state.get(stepped)?.["momentumBuffer"];
     const numbers = (t: unknown): number[] => ((t as Tensor | null)?.double().flatten().tolist() ?? []) as number[];
-    return { globalStep: trainer.globalStep, scale: trainer.lossScale, skipped: trainer.skippedSteps, weight: numbers(this.stateDict().get("layer.weight")), momentum: numbers(momentum), gradient: numbers(trainer.precision.gradientOf(this.layer.weight)) };
+    return {
+      globalStep: trainer.globalStep,
+      scale: trainer.lossScale,
+      skipped: trainer.skippedSteps,
+      weight: numbers(this.stateDict().get("layer.weight")),
+      momentum: numbers(momentum),
+      gradient: numbers(trainer.precision.gradientOf(this.layer.weight)),
+    };
   }
   override onTrainStart(): void {
     if (this.stopAfter === null) this.seen = this.look();
@@ -47,21 +57,38 @@ class Net extends LightningModule {
     this.trainer.saveCheckpoint(join(folder, "run.ckpt"));
   }
   override trainingStep(x: Tensor): Tensor {
-    return this.norm.forward(this.layer.forward(x)).float().square().mean().add(this.layer.weight.float().square().sum());
+    return this.norm
+      .forward(this.layer.forward(x))
+      .float()
+      .square()
+      .mean()
+      .add(this.layer.weight.float().square().sum());
   }
   override configureOptimizers(): optim.Optimizer {
     return new optim.SGD(this.parameters(), { lr: 2 ** -6, momentum: 0.5 });
   }
 }
 
-const apex = (optLevel: "O0" | "O1" | "O2" | "O3", more = {}) => (): TrainerOptions => ({ plugins: new ApexPrecision({ optLevel, ...more }) });
+const apex =
+  (optLevel: "O0" | "O1" | "O2" | "O3", more = {}) =>
+  (): TrainerOptions => ({ plugins: new ApexPrecision({ optLevel, ...more }) });
 /** Options, the dtype of weights and their state as they are saved, and where the scale moves its first value. */
 const PRECISIONS: readonly (readonly [string, () => TrainerOptions, DType, number | null])[] = [
   ["32", () => ({ precision: 32 }), "float32", null],
   ["64", () => ({ precision: 64 }), "float64", null],
   ["bf16", () => ({ precision: "bf16" }), "float32", null],
-  ["16", () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 11, growthInterval: 2 } }) }), "float32", 2 ** 11],
-  ["16, lazy", () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 9, growthInterval: 2, lazy: true } }) }), "float32", 2 ** 9],
+  [
+    "16",
+    () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 11, growthInterval: 2 } }) }),
+    "float32",
+    2 ** 11,
+  ],
+  [
+    "16, lazy",
+    () => ({ plugins: new MixedPrecision({ scaler: { initScale: 2 ** 9, growthInterval: 2, lazy: true } }) }),
+    "float32",
+    2 ** 9,
+  ],
   ["16-true", () => ({ precision: "16-true" }), "float16", null],
   ["bf16-true", () => ({ precision: "bf16-true" }), "bfloat16", null],
   ["O0", apex("O0"), "float32", null],
@@ -77,7 +104,11 @@ const batches = (): Tensor[] => {
   seedEverything(3);
   return Array.from({ length: 8 }, () => randn([4, SIDE]));
 };
-const rounded = (values: readonly number[], dtype: DType): number[] => tensor([...values], { dtype: "float64" }).to(dtype).double().tolist() as number[];
+const rounded = (values: readonly number[], dtype: DType): number[] =>
+  tensor([...values], { dtype: "float64" })
+    .to(dtype)
+    .double()
+    .tolist() as number[];
 
 for (const [from, fromOptions, , fromScale] of PRECISIONS)
   test(`a run in ${from} resumes in every other precision`, async () => {
@@ -86,7 +117,9 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
     const trainer = new Trainer({ ...OPTIONS, ...fromOptions(), maxEpochs: 1 });
     await trainer.fit(first, { trainDataloaders: data });
     const was = first.seen;
-    assert.ok(was !== null && was.globalStep === 2 && was.momentum.length === SIDE ** 2 && was.gradient.length === SIDE ** 2);
+    assert.ok(
+      was !== null && was.globalStep === 2 && was.momentum.length === SIDE ** 2 && was.gradient.length === SIDE ** 2,
+    );
     for (const [to, toOptions, dtype, toScale] of PRECISIONS) {
       const where = `${from} to ${to}`;
       const second = new Net(null);
@@ -102,22 +135,41 @@ for (const [from, fromOptions, , fromScale] of PRECISIONS)
       if (toScale !== null) assert.equal(is.scale, fromScale !== null ? was.scale : toScale, where);
       else assert.ok(is.scale === null || is.scale === 1, where);
       assert.equal(next.globalStep, 4, where);
-      assert.ok(second.look().weight.every(Number.isFinite) && JSON.stringify(second.look().weight) !== JSON.stringify(is.weight), where);
+      assert.ok(
+        second.look().weight.every(Number.isFinite) &&
+          JSON.stringify(second.look().weight) !== JSON.stringify(is.weight),
+        where,
+      );
     }
   });
 
 test("APEX resumes with the scale of PyTorch's, Lightning's and its own state; a wrong one is refused", async () => {
   const net = new Net(null);
-  const scale = async (state: Record<string, unknown>, options: ConstructorParameters<typeof ApexPrecision>[0] = {}): Promise<number | null> => {
+  const scale = async (
+    state: Record<string, unknown>,
+    options: ConstructorParameters<typeof ApexPrecision>[0] = {},
+  ): Promise<number | null> => {
     const precision = new ApexPrecision({ optLevel: "O2", ...options });
-    await new Trainer({ ...OPTIONS, plugins: precision, maxEpochs: 1, limitTrainBatches: 2 }).fit(net, { trainDataloaders: batches() });
+    await new Trainer({ ...OPTIONS, plugins: precision, maxEpochs: 1, limitTrainBatches: 2 }).fit(net, {
+      trainDataloaders: batches(),
+    });
     precision.loadStateDict(state);
     return precision.lossScale;
   };
   const pytorch = { scale: 512, growth_factor: 2, backoff_factor: 0.5, growth_interval: 2000, _growth_tracker: 3 };
-  for (const state of [pytorch, { MixedPrecision: pytorch }, { native_amp_scaling_state: pytorch }, { loss_scaler0: { loss_scale: 512, unskipped: 3 } }, { amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } }]) assert.equal(await scale(state), 512, JSON.stringify(state));
+  for (const state of [
+    pytorch,
+    { MixedPrecision: pytorch },
+    { native_amp_scaling_state: pytorch },
+    { loss_scaler0: { loss_scale: 512, unskipped: 3 } },
+    { amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } },
+  ])
+    assert.equal(await scale(state), 512, JSON.stringify(state));
   assert.equal(await scale(pytorch, { lossScale: 128 }), 128, "a static scale is this run's own");
-  await assert.rejects(scale({ ...pytorch, scale: 0 }), { code: "ERR_ARGUMENT", message: /expected scale to be a finite number > 0\. Received: 0/ });
+  await assert.rejects(scale({ ...pytorch, scale: 0 }), {
+    code: "ERR_ARGUMENT",
+    message: /expected scale to be a finite number > 0\. Received: 0/,
+  });
   const native = new MixedPrecision();
   native.loadStateDict({ amp_scaling_state: { loss_scaler0: { loss_scale: 512, unskipped: 3 } } });
   assert.deepEqual([native.lossScale, native.scaler?.getGrowthTracker()], [512, 3]);
@@ -126,16 +178,28 @@ test("APEX resumes with the scale of PyTorch's, Lightning's and its own state; a
 test("a file of format 1 from inside a window under a scale is refused before anything is touched: nothing tells whether its gradients are scaled", async () => {
   const old = join(folder, "old.ckpt");
   const write = async (options: TrainerOptions, stopAfter: number): Promise<void> => {
-    await new Trainer({ ...OPTIONS, ...options, maxEpochs: 1 }).fit(new Net(stopAfter), { trainDataloaders: batches() });
+    await new Trainer({ ...OPTIONS, ...options, maxEpochs: 1 }).fit(new Net(stopAfter), {
+      trainDataloaders: batches(),
+    });
     saveCheckpoint(old, { ...(loadCheckpoint(join(folder, "run.ckpt")) as object), format: 1 });
   };
-  const resume = async (net: Net): Promise<void> => new Trainer({ ...OPTIONS, maxEpochs: 1 }).fit(net, { trainDataloaders: batches(), ckptPath: old });
+  const resume = async (net: Net): Promise<void> =>
+    new Trainer({ ...OPTIONS, maxEpochs: 1 }).fit(net, { trainDataloaders: batches(), ckptPath: old });
   const weights = (net: Net): unknown => [...net.stateDict()].map(([name, t]) => [name, t.tolist()]);
-  for (const options of [{ precision: 16 }, apex("O1")(), apex("O2", { lossScale: 128 })(), apex("O2", { numLosses: 2 })()] as const) {
+  for (const options of [
+    { precision: 16 },
+    apex("O1")(),
+    apex("O2", { lossScale: 128 })(),
+    apex("O2", { numLosses: 2 })(),
+  ] as const) {
     await write(options, 5);
     const net = new Net(null);
     const before = weights(net);
-    await assert.rejects(resume(net), { code: "ERR_RESUME_WINDOW", message: /^fit: expected true gradients in a checkpoint from inside an accumulation window\. Received: .*old\.ckpt, of format 1, which may hold them multiplied by the loss scale\. Go on from a checkpoint of the end of a window, / });
+    await assert.rejects(resume(net), {
+      code: "ERR_RESUME_WINDOW",
+      message:
+        /^fit: expected true gradients in a checkpoint from inside an accumulation window\. Received: .*old\.ckpt, of format 1, which may hold them multiplied by the loss scale\. Go on from a checkpoint of the end of a window, /,
+    });
     assert.deepEqual(weights(net), before);
     assert.equal(net.seen, null);
     await write(options, 4); // between two windows there are no gradients

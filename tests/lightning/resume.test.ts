@@ -2,9 +2,29 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Callback, InterruptError, LightningModule, ModelCheckpoint, readCheckpoint, seedEverything, Trainer } from "@nbit/lightning";
+import {
+  Callback,
+  InterruptError,
+  LightningModule,
+  ModelCheckpoint,
+  readCheckpoint,
+  seedEverything,
+  Trainer,
+} from "@nbit/lightning";
 import type { TrainerOptions, TrainerView } from "@nbit/lightning";
-import { crossEntropyLoss, DataLoader, Generator, manualSeed, nn, optim, randint, randn, relu, setNumThreads, TensorDataset } from "@nbit/torch";
+import {
+  crossEntropyLoss,
+  DataLoader,
+  Generator,
+  manualSeed,
+  nn,
+  optim,
+  randint,
+  randn,
+  relu,
+  setNumThreads,
+  TensorDataset,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 
@@ -63,18 +83,39 @@ function data(recipe: Recipe): { train: Iterable<unknown>; val: Iterable<unknown
   const generator = recipe.ownGenerator === true ? new Generator("cpu").manualSeed(3) : null;
   const loader = new DataLoader(set, { batchSize: 4, shuffle: true, generator });
   if (recipe.stream === true) {
-    const elements = { *[Symbol.iterator]() { for (let i = 0; i < 36; i++) yield set.get(i); } };
+    const elements = {
+      *[Symbol.iterator]() {
+        for (let i = 0; i < 36; i++) yield set.get(i);
+      },
+    };
     return { train: new DataLoader<unknown, unknown>(elements, { batchSize: 4 }), val };
   }
   return { train: recipe.plain === true ? [...loader] : loader, val };
 }
 
-function start(recipe: Recipe, callbacks: Callback[]): { net: Net; trainer: Trainer; fit: (ckptPath?: string) => Promise<void> } {
+function start(
+  recipe: Recipe,
+  callbacks: Callback[],
+): { net: Net; trainer: Trainer; fit: (ckptPath?: string) => Promise<void> } {
   const { train, val } = data(recipe);
   seedEverything(1);
   const net = new Net();
-  const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 2, logger: false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: callbacks.length > 0, callbacks, defaultRootDir: folder, ...recipe.options });
-  return { net, trainer, fit: (ckptPath) => trainer.fit(net, { trainDataloaders: train, valDataloaders: val, ckptPath: ckptPath ?? null }) };
+  const trainer = new Trainer({
+    accelerator: "cpu",
+    maxEpochs: 2,
+    logger: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    enableCheckpointing: callbacks.length > 0,
+    callbacks,
+    defaultRootDir: folder,
+    ...recipe.options,
+  });
+  return {
+    net,
+    trainer,
+    fit: (ckptPath) => trainer.fit(net, { trainDataloaders: train, valDataloaders: val, ckptPath: ckptPath ?? null }),
+  };
 }
 
 function weights(net: Net): unknown[] {
@@ -85,7 +126,10 @@ const RECIPES: Recipe[] = [
   { name: "32", options: { precision: 32 } },
   { name: "64, own generator", options: { precision: 64 }, ownGenerator: true },
   { name: "bf16, plain loader", options: { precision: "bf16" }, plain: true },
-  { name: "16, accumulation 4, validation inside windows and epochs", options: { precision: 16, accumulateGradBatches: 4, valCheckInterval: 3, gradientClipVal: 0.5 } },
+  {
+    name: "16, accumulation 4, validation inside windows and epochs",
+    options: { precision: 16, accumulateGradBatches: 4, valCheckInterval: 3, gradientClipVal: 0.5 },
+  },
   { name: "stream", options: {}, stream: true },
   { name: "bf16-true", options: { precision: "bf16-true" } },
 ];
@@ -96,11 +140,23 @@ for (const recipe of RECIPES) {
     // One saves in batches, one after validation, one at ends of epochs.
     const whole = start(recipe, [
       new ModelCheckpoint({ dirpath: join(directory, "steps"), everyNTrainSteps: 3, saveTopK: -1 }),
-      new ModelCheckpoint({ dirpath: join(directory, "validation"), saveOnTrainEpochEnd: false, everyNEpochs: 1, saveTopK: -1 }),
-      new ModelCheckpoint({ dirpath: join(directory, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1, saveTopK: -1 }),
+      new ModelCheckpoint({
+        dirpath: join(directory, "validation"),
+        saveOnTrainEpochEnd: false,
+        everyNEpochs: 1,
+        saveTopK: -1,
+      }),
+      new ModelCheckpoint({
+        dirpath: join(directory, "epochs"),
+        saveOnTrainEpochEnd: true,
+        everyNEpochs: 1,
+        saveTopK: -1,
+      }),
     ]);
     await whole.fit();
-    const files = readdirSync(directory, { recursive: true }).map((file) => String(file)).filter((file) => file.endsWith(".ckpt"));
+    const files = readdirSync(directory, { recursive: true })
+      .map((file) => String(file))
+      .filter((file) => file.endsWith(".ckpt"));
     assert.ok(files.length >= 6, files.join(", "));
 
     for (const file of files) {
@@ -151,9 +207,15 @@ test("Ctrl-C ends in order, with a checkpoint that goes on where it ended", asyn
       }
     }
     const interrupter = new Interrupter();
-    const saver = new ModelCheckpoint({ dirpath: join(folder, `interrupted-${stage.replace(" ", "-")}`), everyNEpochs: 100 });
+    const saver = new ModelCheckpoint({
+      dirpath: join(folder, `interrupted-${stage.replace(" ", "-")}`),
+      everyNEpochs: 100,
+    });
     const first = start(recipe, [interrupter, saver]);
-    const error: unknown = await first.fit().then(() => null, (reason: unknown) => reason);
+    const error: unknown = await first.fit().then(
+      () => null,
+      (reason: unknown) => reason,
+    );
     assert.ok(error instanceof InterruptError, String(error));
     assert.equal(error.code, "ERR_INTERRUPTED");
     assert.deepEqual(interrupter.seen, ["interrupted true"]);
@@ -173,7 +235,19 @@ test("what a checkpoint holds, and what cannot be resumed", async () => {
   net.saveHyperparameters({ hidden: 16, note: "a" });
   await fit();
   const checkpoint = readCheckpoint(saver.lastModelPath);
-  assert.deepEqual(Object.keys(checkpoint).sort(), ["callbacks", "epoch", "format", "globalStep", "hyperparameters", "loops", "lrSchedulers", "optimizerStates", "precision", "rng", "stateDict"]);
+  assert.deepEqual(Object.keys(checkpoint).sort(), [
+    "callbacks",
+    "epoch",
+    "format",
+    "globalStep",
+    "hyperparameters",
+    "loops",
+    "lrSchedulers",
+    "optimizerStates",
+    "precision",
+    "rng",
+    "stateDict",
+  ]);
   assert.deepEqual(checkpoint.hyperparameters, { hidden: 16, note: "a" });
   assert.equal(checkpoint.precision?.name, "16-mixed");
   assert.ok(existsSync(saver.bestModelPath));

@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Callback, CSVLogger, InterruptError, LightningModule, ModelCheckpoint, RunLog, Trainer } from "@nbit/lightning";
+import {
+  Callback,
+  CSVLogger,
+  InterruptError,
+  LightningModule,
+  ModelCheckpoint,
+  RunLog,
+  Trainer,
+} from "@nbit/lightning";
 import type { TrainerView } from "@nbit/lightning";
 import { DataLoader, Generator, nn, optim, randn, seedEverything, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
@@ -30,7 +38,12 @@ class Line extends LightningModule {
 const TIMES = new Set(["seconds", "trainingSeconds", "evaluationSeconds", "startedAt", "memory", "tensorsBefore"]);
 function logsOf(folder: string): unknown {
   const lines = readFileSync(join(folder, "run.jsonl"), "utf8").trimEnd().split("\n");
-  return { csv: readFileSync(join(folder, "log", "v", "metrics.csv"), "utf8"), run: lines.map((line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown) };
+  return {
+    csv: readFileSync(join(folder, "log", "v", "metrics.csv"), "utf8"),
+    run: lines.map(
+      (line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown,
+    ),
+  };
 }
 
 /** A fit whose logs are in `folder`, validating with a shuffle of its own. */
@@ -38,18 +51,40 @@ function start(folder: string, callbacks: Callback[]): (ckptPath?: string) => Pr
   seedEverything(5);
   const set = new TensorDataset(randn([24, 3]));
   const trainer = new Trainer({
-    accelerator: "cpu", ...SILENT, enableCheckpointing: true, maxEpochs: 2, accumulateGradBatches: 2, valCheckInterval: 3, logEveryNSteps: 1, numSanityValSteps: 1,
-    logger: new CSVLogger(folder, { name: "log", version: "v" }), callbacks: [new RunLog({ path: join(folder, "run.jsonl") }), ...callbacks],
+    accelerator: "cpu",
+    ...SILENT,
+    enableCheckpointing: true,
+    maxEpochs: 2,
+    accumulateGradBatches: 2,
+    valCheckInterval: 3,
+    logEveryNSteps: 1,
+    numSanityValSteps: 1,
+    logger: new CSVLogger(folder, { name: "log", version: "v" }),
+    callbacks: [new RunLog({ path: join(folder, "run.jsonl") }), ...callbacks],
   });
   const model = new Line();
-  const valDataloaders = new DataLoader(set, { batchSize: 8, shuffle: true, generator: new Generator("cpu").manualSeed(8) });
-  return (ckptPath) => trainer.fit(model, { trainDataloaders: new DataLoader(set, { batchSize: 4, shuffle: true }), valDataloaders, ckptPath: ckptPath ?? null });
+  const valDataloaders = new DataLoader(set, {
+    batchSize: 8,
+    shuffle: true,
+    generator: new Generator("cpu").manualSeed(8),
+  });
+  return (ckptPath) =>
+    trainer.fit(model, {
+      trainDataloaders: new DataLoader(set, { batchSize: 4, shuffle: true }),
+      valDataloaders,
+      ckptPath: ckptPath ?? null,
+    });
 }
 
 function savers(folder: string): ModelCheckpoint[] {
   return [
     new ModelCheckpoint({ dirpath: join(folder, "steps"), everyNTrainSteps: 1, saveTopK: -1 }),
-    new ModelCheckpoint({ dirpath: join(folder, "validation"), saveOnTrainEpochEnd: false, everyNEpochs: 1, saveTopK: -1 }),
+    new ModelCheckpoint({
+      dirpath: join(folder, "validation"),
+      saveOnTrainEpochEnd: false,
+      everyNEpochs: 1,
+      saveTopK: -1,
+    }),
     new ModelCheckpoint({ dirpath: join(folder, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1, saveTopK: -1 }),
   ];
 }
@@ -59,7 +94,9 @@ test("a run resumed from any of its checkpoints neither loses nor repeats a row 
   mkdirSync(whole);
   await start(whole, savers(whole))();
   const expected = logsOf(whole);
-  const files = ["steps", "validation", "epochs"].flatMap((kind) => readdirSync(join(whole, kind)).map((name) => join(kind, name)));
+  const files = ["steps", "validation", "epochs"].flatMap((kind) =>
+    readdirSync(join(whole, kind)).map((name) => join(kind, name)),
+  );
   assert.ok(files.length >= 9, files.join(", "));
   const kept = join(root, "kept");
   cpSync(whole, kept, { recursive: true });
@@ -83,7 +120,10 @@ test("a validation that was interrupted leaves no rows: it is done again as a wh
       if (!trainer.sanityChecking && ++this.#batches === 5) process.emit("SIGTERM");
     }
   }
-  const error: unknown = await start(folder, [new Interrupting(), new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])().catch((e: unknown) => e);
+  const error: unknown = await start(folder, [
+    new Interrupting(),
+    new ModelCheckpoint({ dirpath: join(folder, "checkpoints") }),
+  ])().catch((e: unknown) => e);
   assert.ok(error instanceof InterruptError && error.checkpointPath !== null, String(error));
   await start(folder, [new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])(error.checkpointPath);
   assert.deepEqual(logsOf(folder), logsOf(whole));
@@ -98,7 +138,10 @@ test("a run interrupted after its last step has one end in its log", async () =>
     mkdirSync(folder);
     const late = new Callback();
     late[hook] = () => void process.emit("SIGHUP");
-    const error: unknown = await start(folder, [late, new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])().catch((e: unknown) => e);
+    const error: unknown = await start(folder, [
+      late,
+      new ModelCheckpoint({ dirpath: join(folder, "checkpoints") }),
+    ])().catch((e: unknown) => e);
     assert.ok(error instanceof InterruptError && error.checkpointPath !== null, String(error));
     await start(folder, [new ModelCheckpoint({ dirpath: join(folder, "checkpoints") })])(error.checkpointPath);
     assert.deepEqual(logsOf(folder), logsOf(whole), hook);
@@ -112,6 +155,8 @@ test("a run resumed in another folder leaves the first run's logs alone", async 
   const before = logsOf(first);
   const second = join(root, "second");
   mkdirSync(second);
-  await start(second, [new ModelCheckpoint({ dirpath: join(second, "checkpoints") })])(join(first, "epochs", readdirSync(join(first, "epochs")).sort()[0] ?? ""));
+  await start(second, [new ModelCheckpoint({ dirpath: join(second, "checkpoints") })])(
+    join(first, "epochs", readdirSync(join(first, "epochs")).sort()[0] ?? ""),
+  );
   assert.deepEqual(logsOf(first), before);
 });

@@ -1,4 +1,7 @@
-/** Runs of one process that take turns on its event loop: whether operations are recorded is each one's own affair, and nobody else's. */
+/**
+ * Runs of one process that take turns on its event loop: whether operations are recorded is each one's own affair, and
+ * nobody else's.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as pause } from "node:timers/promises";
@@ -22,7 +25,12 @@ function gate(): { readonly open: () => void; readonly passed: Promise<void> } {
 }
 
 /** A validation that waits at its start, until it is let go. */
-function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; readonly done: Promise<unknown>; readonly module: Validated } {
+function waiting(): {
+  readonly begun: Promise<void>;
+  readonly goOn: () => void;
+  readonly done: Promise<unknown>;
+  readonly module: Validated;
+} {
   const begun = gate();
   const going = gate();
   const callback = new Callback();
@@ -31,7 +39,9 @@ function waiting(): { readonly begun: Promise<void>; readonly goOn: () => void; 
     await going.passed;
   };
   const module = new Validated();
-  const done = new Trainer({ ...QUIET, inferenceMode: false, callbacks: [callback] }).validate(module, { dataloaders: [ones([1, 2])] });
+  const done = new Trainer({ ...QUIET, inferenceMode: false, callbacks: [callback] }).validate(module, {
+    dataloaders: [ones([1, 2])],
+  });
   return { begun: begun.passed, goOn: going.open, done, module };
 }
 
@@ -41,13 +51,20 @@ test("a fit learns while another run validates", async () => {
   const module = new Validated();
   const before = module.layer.weight.tolist();
   try {
-    await new Trainer({ ...QUIET, maxEpochs: 2 }).fit(module, { trainDataloaders: [ones([1, 2])], valDataloaders: [ones([1, 2])] });
+    await new Trainer({ ...QUIET, maxEpochs: 2 }).fit(module, {
+      trainDataloaders: [ones([1, 2])],
+      valDataloaders: [ones([1, 2])],
+    });
   } finally {
     validation.goOn();
   }
   assert.notDeepEqual(module.layer.weight.tolist(), before);
   await validation.done;
-  assert.deepEqual(validation.module.recorded, [false], "the fit's own validation ended before: that recorded nothing either");
+  assert.deepEqual(
+    validation.module.recorded,
+    [false],
+    "the fit's own validation ended before: that recorded nothing either",
+  );
 });
 
 test("autograd records again after two validations at once, whichever ends first", async () => {
@@ -59,7 +76,10 @@ test("autograd records again after two validations at once, whichever ends first
     await one.done;
     two.goOn();
     await two.done;
-    assert.deepEqual(runs.map(({ module }) => module.recorded), [[false], [false]]);
+    assert.deepEqual(
+      runs.map(({ module }) => module.recorded),
+      [[false], [false]],
+    );
     assert.equal(isGradEnabled(), true);
   }
 });
@@ -106,7 +126,13 @@ function start(validation: number): { readonly model: Notes; readonly done: Prom
   manualSeed(3);
   const model = new Notes();
   const trainer = new Trainer({ ...QUIET, callbacks: [new Waits()], maxEpochs: 4 });
-  return { model, done: trainer.fit(model, { trainDataloaders: batches(3), ...(validation > 0 ? { valDataloaders: batches(validation) } : {}) }) };
+  return {
+    model,
+    done: trainer.fit(model, {
+      trainDataloaders: batches(3),
+      ...(validation > 0 ? { valDataloaders: batches(validation) } : {}),
+    }),
+  };
 }
 
 test("a validation beside a training run changes neither, and code between their batches has gradients", async () => {
@@ -122,7 +148,16 @@ test("a validation beside a training run changes neither, and code between their
   }
   await done;
   assert.deepEqual([...between], [true]);
-  assert.deepEqual([...validates.model.gradients].sort(), [["onTrainBatchEnd", true], ["onValidationEpochEnd", false], ["trainingStep", true], ["validationStep", false]]);
-  assert.deepEqual([...trains.model.gradients].sort(), [["onTrainBatchEnd", true], ["trainingStep", true]]);
-  for (const { model } of [validates, trains]) assert.deepEqual(model.layer.weight.tolist(), alone.model.layer.weight.tolist());
+  assert.deepEqual([...validates.model.gradients].sort(), [
+    ["onTrainBatchEnd", true],
+    ["onValidationEpochEnd", false],
+    ["trainingStep", true],
+    ["validationStep", false],
+  ]);
+  assert.deepEqual([...trains.model.gradients].sort(), [
+    ["onTrainBatchEnd", true],
+    ["trainingStep", true],
+  ]);
+  for (const { model } of [validates, trains])
+    assert.deepEqual(model.layer.weight.tolist(), alone.model.layer.weight.tolist());
 });

@@ -43,22 +43,45 @@ function batches(): Tensor[] {
 
 function trainer(name: string, callbacks: Callback[], options: TrainerOptions = {}): Trainer {
   const saver = new ModelCheckpoint({ dirpath: join(folder, name), everyNEpochs: 100 });
-  return new Trainer({ accelerator: "cpu", ...SILENT, enableCheckpointing: true, callbacks: [...callbacks, saver], maxEpochs: 2, ...options });
+  return new Trainer({
+    accelerator: "cpu",
+    ...SILENT,
+    enableCheckpointing: true,
+    callbacks: [...callbacks, saver],
+    maxEpochs: 2,
+    ...options,
+  });
 }
 
-function start(name: string, callbacks: Callback[], options: TrainerOptions = {}): { model: Line; fit: (ckptPath?: string) => Promise<void>; trainer: Trainer } {
+function start(
+  name: string,
+  callbacks: Callback[],
+  options: TrainerOptions = {},
+): { model: Line; fit: (ckptPath?: string) => Promise<void>; trainer: Trainer } {
   seedEverything(2);
   const model = new Line();
   const made = trainer(name, callbacks, options);
-  return { model, trainer: made, fit: (ckptPath) => made.fit(model, { trainDataloaders: batches(), valDataloaders: batches(), ckptPath: ckptPath ?? null }) };
+  return {
+    model,
+    trainer: made,
+    fit: (ckptPath) =>
+      made.fit(model, { trainDataloaders: batches(), valDataloaders: batches(), ckptPath: ckptPath ?? null }),
+  };
 }
 
 function counts(): number[] {
-  return [...Object.keys(SIGNALS).map((signal) => process.listenerCount(signal)), process.stdout.listenerCount("error"), process.stderr.listenerCount("error")];
+  return [
+    ...Object.keys(SIGNALS).map((signal) => process.listenerCount(signal)),
+    process.stdout.listenerCount("error"),
+    process.stderr.listenerCount("error"),
+  ];
 }
 
 async function interruption(run: Promise<unknown>): Promise<InterruptError> {
-  const error: unknown = await run.then(() => null, (e: unknown) => e);
+  const error: unknown = await run.then(
+    () => null,
+    (e: unknown) => e,
+  );
   assert.ok(error instanceof InterruptError, String(error));
   return error;
 }
@@ -76,8 +99,20 @@ function sender(hook: keyof Callback, signal: Signal, nth: number, wait: boolean
 }
 
 const MOMENTS: readonly (readonly [hook: keyof Callback, nth: number])[] = [
-  ["onTrainStart", 1], ["onTrainEpochStart", 1], ["onTrainEpochStart", 2], ["onTrainBatchStart", 3], ["onTrainBatchEnd", 1], ["onTrainBatchEnd", 4], ["onTrainBatchEnd", 8],
-  ["onValidationStart", 2], ["onValidationBatchEnd", 5], ["onValidationEpochEnd", 2], ["onValidationEnd", 3], ["onTrainEpochEnd", 1], ["onTrainEpochEnd", 2], ["onTrainEnd", 1],
+  ["onTrainStart", 1],
+  ["onTrainEpochStart", 1],
+  ["onTrainEpochStart", 2],
+  ["onTrainBatchStart", 3],
+  ["onTrainBatchEnd", 1],
+  ["onTrainBatchEnd", 4],
+  ["onTrainBatchEnd", 8],
+  ["onValidationStart", 2],
+  ["onValidationBatchEnd", 5],
+  ["onValidationEpochEnd", 2],
+  ["onValidationEnd", 3],
+  ["onTrainEpochEnd", 1],
+  ["onTrainEpochEnd", 2],
+  ["onTrainEnd", 1],
 ];
 
 test("a signal at any point of training ends the run with a checkpoint that resumes exactly", async () => {
@@ -93,7 +128,10 @@ test("a signal at any point of training ends the run with a checkpoint that resu
       const error = await interruption(first.fit());
       assert.deepEqual([error.code, error.signal, error.exitCode], ["ERR_INTERRUPTED", signal, SIGNALS[signal]], name);
       assert.equal(error.checkpointPath, join(folder, name, "interrupted.ckpt"), error.message);
-      assert.match(error.message, /^fit: interrupted after \d+ steps\. Go on with trainer\.fit\(model, \{ ckptPath: ".*interrupted\.ckpt" \}\)\.$/);
+      assert.match(
+        error.message,
+        /^fit: interrupted after \d+ steps\. Go on with trainer\.fit\(model, \{ ckptPath: ".*interrupted\.ckpt" \}\)\.$/,
+      );
       assert.deepEqual(counts(), before, name);
       const rest = start(name, []);
       await rest.fit(error.checkpointPath);
@@ -119,7 +157,10 @@ test("a signal during set-up ends the run before training, and keeps the checkpo
       const bytes = readFileSync(path);
       const resumed = start(`resumed-${hook}`, [sender(hook, "SIGTERM", 1, wait)]);
       const again = await interruption(resumed.fit(path));
-      assert.deepEqual([again.checkpointPath, existsSync(join(folder, `resumed-${hook}`, "interrupted.ckpt"))], [path, false]);
+      assert.deepEqual(
+        [again.checkpointPath, existsSync(join(folder, `resumed-${hook}`, "interrupted.ckpt"))],
+        [path, false],
+      );
       assert.ok(readFileSync(path).equals(bytes));
     }
   }
@@ -143,8 +184,13 @@ test("validate, test and predict end at signals too", async () => {
   const before = counts();
   const kinds = { validate: "onValidationBatchEnd", test: "onTestBatchEnd", predict: "onPredictBatchEnd" } as const;
   for (const [kind, hook] of Object.entries(kinds) as ["validate" | "test" | "predict", (typeof kinds)["test"]][]) {
-    const error = await interruption(trainer(kind, [sender(hook, "SIGTERM", 2, true)])[kind](new Line(), { dataloaders: batches() }));
-    assert.deepEqual([error.message, error.signal, error.exitCode, error.checkpointPath], [`${kind}: interrupted.`, "SIGTERM", 143, null]);
+    const error = await interruption(
+      trainer(kind, [sender(hook, "SIGTERM", 2, true)])[kind](new Line(), { dataloaders: batches() }),
+    );
+    assert.deepEqual(
+      [error.message, error.signal, error.exitCode, error.checkpointPath],
+      [`${kind}: interrupted.`, "SIGTERM", 143, null],
+    );
     assert.deepEqual(counts(), before);
   }
 });
@@ -154,7 +200,8 @@ test("a signal ends every run of the process, and a later run needs a signal of 
   const slow = new Callback();
   slow.onTrainBatchEnd = () => pause(3);
   const runs = [start("one", [send], { maxEpochs: 50 }), start("two", [slow], { maxEpochs: 50 })];
-  for (const error of await Promise.all(runs.map(({ fit }) => interruption(fit())))) assert.equal(error.signal, "SIGTERM");
+  for (const error of await Promise.all(runs.map(({ fit }) => interruption(fit()))))
+    assert.equal(error.signal, "SIGTERM");
   await interruption(start("three", [sender("onTrainBatchEnd", "SIGINT", 2, true)]).fit());
 });
 

@@ -1,6 +1,8 @@
 /**
- * The order of a training step under float16, and its outcome, for every combination: automatic and manual optimization, one and two optimizers, accumulation 1 and 4, no clipping, by norm and
- * by value, plain and fused optimizers; all batches good, one that returns null, one whose loss overflows. The order is written down once, in `expected`.
+ * The order of a training step under float16, and its outcome, for every combination: automatic and manual
+ * optimization, one and two optimizers, accumulation 1 and 4, no clipping, by norm and by value, plain and fused
+ * optimizers; all batches good, one that returns null, one whose loss overflows. The order is written down once, in
+ * `expected`.
  */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -26,7 +28,8 @@ const INIT_SCALE = 256;
 /** The batch at which the event happens. */
 const EVENT = 1;
 const batchesOf = (r: Recipe): number => (r.accumulate === 1 ? 3 : 5);
-const windowEndsAt = (r: Recipe, i: number): boolean => (i + 1) % r.accumulate === 0 || (!r.manual && i + 1 === batchesOf(r));
+const windowEndsAt = (r: Recipe, i: number): boolean =>
+  (i + 1) % r.accumulate === 0 || (!r.manual && i + 1 === batchesOf(r));
 
 interface Seen {
   readonly calls: string[];
@@ -39,11 +42,18 @@ const BACKWARD = ["scale", "onBeforeBackward", "backward", "onAfterBackward"];
 /** What an attempt to step calls. */
 function attemptCalls(r: Recipe, skips: boolean): string[] {
   const clip = r.clip === null ? [] : ["unscale", "clip"];
-  return [...(r.manual ? clip : []), "unscale", "onBeforeOptimizerStep", ...(r.manual ? [] : clip), skips ? "skip" : "step"];
+  return [
+    ...(r.manual ? clip : []),
+    "unscale",
+    "onBeforeOptimizerStep",
+    ...(r.manual ? [] : clip),
+    skips ? "skip" : "step",
+  ];
 }
 
 /** Whose gradients are not finite when a step is skipped. */
-const nonFiniteOf = (r: Recipe): string[] => (r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"]);
+const nonFiniteOf = (r: Recipe): string[] =>
+  r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"];
 
 /** The order of precision.md, § 2. */
 function expected(r: Recipe): Seen {
@@ -57,7 +67,13 @@ function expected(r: Recipe): Seen {
     overflowed ||= happens(r, "overflow", i);
     const steps = windowEndsAt(r, i) && !isNull;
     const attempt = (optimizer: number): string[] => attemptCalls(r, overflowed && optimizer === 0);
-    calls.push("onAfterBatchTransfer", "callback.onTrainBatchStart", "onTrainBatchStart", "autocast on", "trainingStep");
+    calls.push(
+      "onAfterBatchTransfer",
+      "callback.onTrainBatchStart",
+      "onTrainBatchStart",
+      "autocast on",
+      "trainingStep",
+    );
     const optimizers = isNull ? [] : Array.from({ length: r.manual ? r.optimizers : 1 }, (_, o) => o);
     const backwards = optimizers.flatMap((o) => [...BACKWARD, ...(steps ? attempt(o) : [])]);
     if (r.manual) calls.push(...backwards, "autocast off");
@@ -106,7 +122,17 @@ class Net extends LightningModule {
     this.calls.push("trainingStep");
     if (this.recipe.event === "null" && i === EVENT) return null;
     if (!this.recipe.manual) return this.lossOf(batch, i);
-    this.optimizers().forEach((optimizer, o) => this.#stepByHand(optimizer, this.recipe.optimizers === 1 ? this.lossOf(batch, i) : o === 0 ? this.#firstLoss(batch, i) : this.#secondLoss(batch), i));
+    this.optimizers().forEach((optimizer, o) =>
+      this.#stepByHand(
+        optimizer,
+        this.recipe.optimizers === 1
+          ? this.lossOf(batch, i)
+          : o === 0
+            ? this.#firstLoss(batch, i)
+            : this.#secondLoss(batch),
+        i,
+      ),
+    );
     return null;
   }
   #firstLoss(batch: Tensor, i: number): Tensor {
@@ -114,7 +140,11 @@ class Net extends LightningModule {
     return this.recipe.event === "overflow" && i === EVENT ? loss.mul(Infinity) : loss;
   }
   #secondLoss(batch: Tensor): Tensor {
-    return this.b.forward(batch.narrow(1, 0, 2)).float().square().mean();
+    return this.b
+      .forward(batch.narrow(1, 0, 2))
+      .float()
+      .square()
+      .mean();
   }
   #stepByHand(optimizer: LightningOptimizer, loss: Tensor, i: number): void {
     const { accumulate, clip } = this.recipe;
@@ -167,10 +197,15 @@ class Net extends LightningModule {
     this.outcomes.push(plain(this.trainer.lastOutcome));
   }
   override configureOptimizers(): never {
-    const make = (parameters: Tensor[]): optim.Optimizer => new optim.AdamW(parameters, { lr: 0.01, fused: this.recipe.fused });
+    const make = (parameters: Tensor[]): optim.Optimizer =>
+      new optim.AdamW(parameters, { lr: 0.01, fused: this.recipe.fused });
     if (this.recipe.optimizers === 2) return [make(this.a.parameters()), make(this.b.parameters())] as never;
     const optimizer = make(this.parameters());
-    return (this.recipe.manual ? [optimizer] : [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 1, 0.9), interval: "step" }]]) as never;
+    return (
+      this.recipe.manual
+        ? [optimizer]
+        : [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 1, 0.9), interval: "step" }]]
+    ) as never;
   }
 }
 
@@ -200,11 +235,23 @@ class OutcomeLogger extends Logger {
 }
 
 const RECIPES: Recipe[] = [];
-for (const [manual, optimizers] of [[false, 1], [true, 1], [true, 2]] as const)
-  for (const accumulate of [1, 4] as const) for (const clip of [null, "norm", "value"] as const) for (const fused of [false, true]) for (const event of ["good", "null", "overflow"] as const) RECIPES.push({ manual, optimizers, accumulate, clip, fused, event });
+for (const [manual, optimizers] of [
+  [false, 1],
+  [true, 1],
+  [true, 2],
+] as const)
+  for (const accumulate of [1, 4] as const)
+    for (const clip of [null, "norm", "value"] as const)
+      for (const fused of [false, true])
+        for (const event of ["good", "null", "overflow"] as const)
+          RECIPES.push({ manual, optimizers, accumulate, clip, fused, event });
 
 for (const event of ["good", "null", "overflow"] as const) {
-  for (const [manual, optimizers] of [[false, 1], [true, 1], [true, 2]] as const) {
+  for (const [manual, optimizers] of [
+    [false, 1],
+    [true, 1],
+    [true, 2],
+  ] as const) {
     test(`the order and the outcome of every step: ${manual ? `manual, ${optimizers} optimizer${optimizers === 2 ? "s" : ""}` : "automatic"}, ${event === "good" ? "good batches" : event === "null" ? "a null step" : "an overflow"}`, async () => {
       const mine = RECIPES.filter((r) => r.event === event && r.manual === manual && r.optimizers === optimizers);
       assert.equal(mine.length, 12);
@@ -215,8 +262,19 @@ for (const event of ["good", "null", "overflow"] as const) {
         const watcher = new Watcher(calls);
         const logger = new OutcomeLogger();
         const trainer = new Trainer({
-          ...QUIET, maxEpochs: 1, logger, logEveryNSteps: 1, callbacks: [watcher], plugins: new RecordedPrecision(calls, INIT_SCALE),
-          ...(manual ? {} : { accumulateGradBatches: recipe.accumulate, gradientClipVal: recipe.clip === null ? null : 0.1, gradientClipAlgorithm: recipe.clip ?? "norm" }),
+          ...QUIET,
+          maxEpochs: 1,
+          logger,
+          logEveryNSteps: 1,
+          callbacks: [watcher],
+          plugins: new RecordedPrecision(calls, INIT_SCALE),
+          ...(manual
+            ? {}
+            : {
+                accumulateGradBatches: recipe.accumulate,
+                gradientClipVal: recipe.clip === null ? null : 0.1,
+                gradientClipAlgorithm: recipe.clip ?? "norm",
+              }),
         });
         await trainer.fit(net, { trainDataloaders: Array.from({ length: batchesOf(recipe) }, () => randn([8, 4])) });
         const { calls: order, outcomes } = expected(recipe);
@@ -224,7 +282,11 @@ for (const event of ["good", "null", "overflow"] as const) {
         assert.deepEqual(net.outcomes, outcomes, `${name}: outcomes in the module's hook`);
         assert.deepEqual(watcher.outcomes, outcomes, `${name}: outcomes in a callback`);
         // Loggers see iterations that end a window (every iteration under manual optimization).
-        assert.deepEqual(logger.outcomes, outcomes.filter((_, i) => manual || windowEndsAt(recipe, i)), `${name}: outcomes in a logger`);
+        assert.deepEqual(
+          logger.outcomes,
+          outcomes.filter((_, i) => manual || windowEndsAt(recipe, i)),
+          `${name}: outcomes in a logger`,
+        );
         assert.equal(trainer.skippedSteps, event === "overflow" && order.includes("skip") ? 1 : 0, name);
         assert.equal(trainer.globalStep, order.filter((c) => c === "step" || c === "skip").length, name);
       }

@@ -81,7 +81,8 @@ class Net extends LightningModule {
     this.calls.push("onTrainBatchEnd");
   }
   override configureOptimizers(): never {
-    const make = (): optim.Optimizer => new optim.AdamW(this.parameters(), { lr: 0.01, fused: this.recipe.fused ?? false });
+    const make = (): optim.Optimizer =>
+      new optim.AdamW(this.parameters(), { lr: 0.01, fused: this.recipe.fused ?? false });
     if (this.recipe.manual === true) return [make(), make()] as never;
     const optimizer = make();
     return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 1, 0.9), interval: "step" }]] as never;
@@ -100,9 +101,21 @@ const MANUAL_HALF = [...BACKWARD, "unscale", "onBeforeOptimizerStep", "step"];
 const CASES: Case[] = [];
 for (const fused of [false, true]) {
   const kind = fused ? "fused" : "plain";
-  CASES.push({ name: `${kind}`, fused, options: {}, batches: 2, expected: [...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END, ...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END] });
+  CASES.push({
+    name: `${kind}`,
+    fused,
+    options: {},
+    batches: 2,
+    expected: [...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END, ...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END],
+  });
   for (const gradientClipAlgorithm of ["norm", "value"] as const) {
-    CASES.push({ name: `${kind}, clipping by ${gradientClipAlgorithm}`, fused, options: { gradientClipAlgorithm, gradientClipVal: 0.1 }, batches: 1, expected: [...FORWARD, ...ZERO, ...BACKWARD, ...CLIPPED, ...END] });
+    CASES.push({
+      name: `${kind}, clipping by ${gradientClipAlgorithm}`,
+      fused,
+      options: { gradientClipAlgorithm, gradientClipVal: 0.1 },
+      batches: 1,
+      expected: [...FORWARD, ...ZERO, ...BACKWARD, ...CLIPPED, ...END],
+    });
   }
   CASES.push({
     name: `${kind}, accumulation 4 with clipping, and a last window that is not full`,
@@ -110,11 +123,25 @@ for (const fused of [false, true]) {
     options: { accumulateGradBatches: 4, gradientClipVal: 0.1 },
     batches: 5,
     expected: [
-      ...FORWARD, ...ZERO, ...BACKWARD, ...WAIT,
-      ...FORWARD, ...BACKWARD, ...WAIT,
-      ...FORWARD, ...BACKWARD, ...WAIT,
-      ...FORWARD, ...BACKWARD, ...CLIPPED, ...END,
-      ...FORWARD, ...ZERO, ...BACKWARD, ...CLIPPED, ...END,
+      ...FORWARD,
+      ...ZERO,
+      ...BACKWARD,
+      ...WAIT,
+      ...FORWARD,
+      ...BACKWARD,
+      ...WAIT,
+      ...FORWARD,
+      ...BACKWARD,
+      ...WAIT,
+      ...FORWARD,
+      ...BACKWARD,
+      ...CLIPPED,
+      ...END,
+      ...FORWARD,
+      ...ZERO,
+      ...BACKWARD,
+      ...CLIPPED,
+      ...END,
     ],
   });
   CASES.push({
@@ -123,16 +150,55 @@ for (const fused of [false, true]) {
     options: {},
     batches: 2,
     loss: (loss, i) => (i === 0 ? loss.mul(Infinity) : loss),
-    expected: [...FORWARD, ...ZERO, ...BACKWARD, "unscale", "onBeforeOptimizerStep", "skip", ...END, ...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END],
+    expected: [
+      ...FORWARD,
+      ...ZERO,
+      ...BACKWARD,
+      "unscale",
+      "onBeforeOptimizerStep",
+      "skip",
+      ...END,
+      ...FORWARD,
+      ...ZERO,
+      ...BACKWARD,
+      ...STEP,
+      ...END,
+    ],
   });
-  CASES.push({ name: `${kind}, several optimizers, manual`, fused, manual: true, options: {}, batches: 1, expected: ["onTrainBatchStart", "autocast on", "trainingStep", ...MANUAL_HALF, ...MANUAL_HALF, "autocast off", "update", "onTrainBatchEnd"] });
+  CASES.push({
+    name: `${kind}, several optimizers, manual`,
+    fused,
+    manual: true,
+    options: {},
+    batches: 1,
+    expected: [
+      "onTrainBatchStart",
+      "autocast on",
+      "trainingStep",
+      ...MANUAL_HALF,
+      ...MANUAL_HALF,
+      "autocast off",
+      "update",
+      "onTrainBatchEnd",
+    ],
+  });
 }
 CASES.push({
   name: "a step that returns null",
   options: {},
   batches: 2,
   loss: (loss, i) => (i === 0 ? null : loss),
-  expected: [...FORWARD, ...ZERO, "lrSchedulerStep", "onTrainBatchEnd", ...FORWARD, ...ZERO, ...BACKWARD, ...STEP, ...END],
+  expected: [
+    ...FORWARD,
+    ...ZERO,
+    "lrSchedulerStep",
+    "onTrainBatchEnd",
+    ...FORWARD,
+    ...ZERO,
+    ...BACKWARD,
+    ...STEP,
+    ...END,
+  ],
 });
 
 for (const recipe of CASES) {
@@ -140,7 +206,10 @@ for (const recipe of CASES) {
     const calls: string[] = [];
     const net = new Net(calls, recipe);
     const batches = Array.from({ length: recipe.batches }, () => randn([8, 4]));
-    await new Trainer({ ...QUIET, maxEpochs: 1, plugins: new RecordedPrecision(calls, 256), ...recipe.options }).fit(net, { trainDataloaders: batches });
+    await new Trainer({ ...QUIET, maxEpochs: 1, plugins: new RecordedPrecision(calls, 256), ...recipe.options }).fit(
+      net,
+      { trainDataloaders: batches },
+    );
     assert.deepEqual(calls, recipe.expected);
   });
 }
@@ -150,15 +219,29 @@ test("a fused optimizer and a plain one give the same weights, scaled, clipped a
   const batches = Array.from({ length: 6 }, () => randn([8, 4]));
   const start = new nn.Linear(4, 2).stateDict();
   for (const fused of [false, true]) {
-    const recipe: Case = { name: "", fused, options: {}, batches: 6, loss: (loss, i) => (i === 2 ? loss.mul(Infinity) : loss), expected: [] };
+    const recipe: Case = {
+      name: "",
+      fused,
+      options: {},
+      batches: 6,
+      loss: (loss, i) => (i === 2 ? loss.mul(Infinity) : loss),
+      expected: [],
+    };
     const net = new Net([], recipe);
     net.layer.loadStateDict(start);
-    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, gradientClipVal: 0.05, plugins: new RecordedPrecision([], 256) });
+    const trainer = new Trainer({
+      ...QUIET,
+      maxEpochs: 1,
+      gradientClipVal: 0.05,
+      plugins: new RecordedPrecision([], 256),
+    });
     await trainer.fit(net, { trainDataloaders: batches });
     assert.equal(trainer.skippedSteps, 1);
     weights.push(Array.from(net.layer.weight.detach().toTypedArray(), Number));
   }
   const [plain, fused] = weights;
   assert.ok(plain !== undefined && fused !== undefined && plain.length === 8 && fused.length === 8);
-  plain.forEach((w, i) => assert.ok(Math.abs(w - (fused[i] ?? NaN)) < 1e-5, `weight ${i}: ${w} plain, ${fused[i]} fused`));
+  plain.forEach((w, i) =>
+    assert.ok(Math.abs(w - (fused[i] ?? NaN)) < 1e-5, `weight ${i}: ${w} plain, ${fused[i]} fused`),
+  );
 });

@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Callback, LightningOptimizer, MixedPrecision, Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
-import { DataLoader, getDefaultDtype, isGradEnabled, manualSeed, memory, nn, optim, randn, setNumThreads, tensor } from "@nbit/torch";
+import {
+  DataLoader,
+  getDefaultDtype,
+  isGradEnabled,
+  manualSeed,
+  memory,
+  nn,
+  optim,
+  randn,
+  setNumThreads,
+  tensor,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { Line } from "../helpers/modules.js";
 import { QUIET } from "../helpers/training.js";
@@ -33,7 +44,10 @@ async function validations(options: TrainerOptions, loader: Iterable<unknown> = 
       assert.equal(isGradEnabled(), true);
     }
   }
-  await new Trainer({ ...OPTIONS, maxEpochs: 4, ...options }).fit(new Validated(), { trainDataloaders: loader, valDataloaders: batches(1) });
+  await new Trainer({ ...OPTIONS, maxEpochs: 4, ...options }).fit(new Validated(), {
+    trainDataloaders: loader,
+    valDataloaders: batches(1),
+  });
   return seen;
 }
 
@@ -42,10 +56,24 @@ test("validation runs when valCheckInterval and checkValEveryNEpoch say", async 
   assert.deepEqual(await validations({ checkValEveryNEpoch: 2 }), ["1.5", "3.5"]);
   assert.deepEqual(await validations({ valCheckInterval: 4, maxEpochs: 2 }), ["0.3", "1.3"]);
   assert.deepEqual(await validations({ valCheckInterval: 0.5, maxEpochs: 1 }), ["0.2", "0.5"]);
-  assert.deepEqual(await validations({ valCheckInterval: 4, checkValEveryNEpoch: null, maxEpochs: 2 }), ["0.3", "1.1", "1.5"]);
+  assert.deepEqual(await validations({ valCheckInterval: 4, checkValEveryNEpoch: null, maxEpochs: 2 }), [
+    "0.3",
+    "1.1",
+    "1.5",
+  ]);
   assert.deepEqual(await validations({ limitValBatches: 0 }), []);
   // A loader without a length: only its end says that a batch was the last.
-  assert.deepEqual(await validations({ maxEpochs: 2 }, { *[Symbol.iterator]() { yield* batches(3); } }), ["0.2", "1.2"]);
+  assert.deepEqual(
+    await validations(
+      { maxEpochs: 2 },
+      {
+        *[Symbol.iterator]() {
+          yield* batches(3);
+        },
+      },
+    ),
+    ["0.2", "1.2"],
+  );
   await assert.rejects(validations({ valCheckInterval: 7 }), { code: "ERR_VAL_CHECK_INTERVAL" });
 });
 
@@ -70,7 +98,12 @@ test("when the last batch of an accumulation window returns null, the window's g
   const gradients: number[] = [];
   class Skipping extends Line {
     override trainingStep(batch: Tensor, i: number): Tensor | null {
-      return i === 1 ? null : this.layer.weight.sum().mul(i + 1).add(this.forward(batch).mul(0).sum());
+      return i === 1
+        ? null
+        : this.layer.weight
+            .sum()
+            .mul(i + 1)
+            .add(this.forward(batch).mul(0).sum());
     }
     override onBeforeOptimizerStep(): void {
       gradients.push(Number(this.layer.weight.grad?.flatten().at(0).item()));
@@ -92,10 +125,17 @@ test("onSkippedStep says whether schedulers advance on a skipped step", async ()
       }
       override configureOptimizers(): never {
         const optimizer = new optim.SGD(this.parameters(), { lr: 1 });
-        return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 1, 0.5), interval: "step" } } as never;
+        return {
+          optimizer,
+          lrScheduler: { scheduler: new optim.StepLR(optimizer, 1, 0.5), interval: "step" },
+        } as never;
       }
     }
-    const trainer = new Trainer({ ...OPTIONS, onSkippedStep, plugins: new MixedPrecision({ scaler: { initScale: 16 } }) });
+    const trainer = new Trainer({
+      ...OPTIONS,
+      onSkippedStep,
+      plugins: new MixedPrecision({ scaler: { initScale: 16 } }),
+    });
     await trainer.fit(new Scheduled(), { trainDataloaders: batches(3) });
     assert.equal(trainer.skippedSteps, 1);
     assert.equal(trainer.optimizers[0]?.paramGroups[0]?.lr, onSkippedStep === "advance" ? 0.125 : 0.25);
@@ -109,7 +149,10 @@ test("the error at minScale names the parameters that overflow", async () => {
     }
   }
   const trainer = new Trainer({ ...OPTIONS, plugins: new MixedPrecision({ scaler: { initScale: 4, minScale: 1 } }) });
-  await assert.rejects(trainer.fit(new Broken(), { trainDataloaders: batches(9) }), { code: "LOSS_SCALE_FLOOR", message: /gradients that are not finite at scale 1, of layer\.weight, layer\.bias\./ });
+  await assert.rejects(trainer.fit(new Broken(), { trainDataloaders: batches(9) }), {
+    code: "LOSS_SCALE_FLOOR",
+    message: /gradients that are not finite at scale 1, of layer\.weight, layer\.bias\./,
+  });
 });
 
 test("optimizerStep may be overridden, and must call its closure", async () => {
@@ -119,7 +162,12 @@ test("optimizerStep may be overridden, and must call its closure", async () => {
       order.push("forward");
       return super.trainingStep(batch, i);
     }
-    override optimizerStep(epoch: number, batchIdx: number, optimizer: LightningOptimizer, closure: () => Tensor | null): void {
+    override optimizerStep(
+      epoch: number,
+      batchIdx: number,
+      optimizer: LightningOptimizer,
+      closure: () => Tensor | null,
+    ): void {
       order.push(`before ${epoch}.${batchIdx} ${optimizer instanceof LightningOptimizer}`);
       optimizer.step(closure);
       for (const group of optimizer.paramGroups) group.lr *= 0.5;
@@ -147,7 +195,9 @@ test("manual optimization toggles optimizers, clips unscaled gradients and refus
         a.zeroGrad();
         this.manualBackward(value);
         this.clipGradients(a, { gradientClipVal: 0.25 });
-        this.norms.push(Math.hypot(...this.layer.parameters().flatMap((p) => Array.from(p.grad?.toTypedArray() ?? [], Number))));
+        this.norms.push(
+          Math.hypot(...this.layer.parameters().flatMap((p) => Array.from(p.grad?.toTypedArray() ?? [], Number))),
+        );
         a.step();
         return value;
       });
@@ -155,22 +205,35 @@ test("manual optimization toggles optimizers, clips unscaled gradients and refus
       return loss;
     }
     override configureOptimizers(): never {
-      return [new optim.SGD(this.layer.parameters(), { lr: 0.1 }), new optim.SGD(this.other.parameters(), { lr: 0.1 })] as never;
+      return [
+        new optim.SGD(this.layer.parameters(), { lr: 0.1 }),
+        new optim.SGD(this.other.parameters(), { lr: 0.1 }),
+      ] as never;
     }
   }
   const net = new Manual();
-  await new Trainer({ ...OPTIONS, plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }).fit(net, { trainDataloaders: batches(2) });
+  await new Trainer({ ...OPTIONS, plugins: new MixedPrecision({ scaler: { initScale: 64 } }) }).fit(net, {
+    trainDataloaders: batches(2),
+  });
   assert.equal(net.norms.length, 2);
   for (const norm of net.norms) assert.ok(Math.abs(norm - 0.25) < 1e-4, String(norm));
 
-  await assert.rejects(new Trainer({ ...OPTIONS, accumulateGradBatches: 2 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
-  await assert.rejects(new Trainer({ ...OPTIONS, gradientClipVal: 1 }).fit(new Manual(), { trainDataloaders: batches(1) }), { code: "ERR_MANUAL_OPTIMIZATION" });
+  await assert.rejects(
+    new Trainer({ ...OPTIONS, accumulateGradBatches: 2 }).fit(new Manual(), { trainDataloaders: batches(1) }),
+    { code: "ERR_MANUAL_OPTIMIZATION" },
+  );
+  await assert.rejects(
+    new Trainer({ ...OPTIONS, gradientClipVal: 1 }).fit(new Manual(), { trainDataloaders: batches(1) }),
+    { code: "ERR_MANUAL_OPTIMIZATION" },
+  );
   class Automatic extends Line {
     override configureOptimizers(): never {
       return [new optim.SGD(this.parameters()), new optim.SGD(this.parameters())] as never;
     }
   }
-  await assert.rejects(new Trainer(OPTIONS).fit(new Automatic(), { trainDataloaders: batches(1) }), { code: "ERR_SEVERAL_OPTIMIZERS" });
+  await assert.rejects(new Trainer(OPTIONS).fit(new Automatic(), { trainDataloaders: batches(1) }), {
+    code: "ERR_SEVERAL_OPTIMIZERS",
+  });
 });
 
 test("an error inside a step restores modes, default dtype and the trainer", async () => {
@@ -213,7 +276,11 @@ test("a step method that returns a promise is an error that says why", async () 
   }
   for (const precision of [32, "bf16"] as const) {
     const trainer = new Trainer({ ...OPTIONS, precision });
-    await assert.rejects(trainer.fit(new Asynchronous(), { trainDataloaders: batches(1) }), { code: "ERR_ASYNC_STEP", message: /^trainingStep: expected a step that ends when it returns\. Received: a promise\. Autocast and tensor scopes end/ });
+    await assert.rejects(trainer.fit(new Asynchronous(), { trainDataloaders: batches(1) }), {
+      code: "ERR_ASYNC_STEP",
+      message:
+        /^trainingStep: expected a step that ends when it returns\. Received: a promise\. Autocast and tensor scopes end/,
+    });
     await assert.rejects(trainer.test(new Asynchronous(), { dataloaders: batches(1) }), { code: "ERR_ASYNC_STEP" });
   }
 });
@@ -223,7 +290,9 @@ test("training takes asynchronous loaders, and batches of any shape", async () =
   class Shapes extends Line {
     override trainingStep(batch: unknown, i: number): Tensor | null {
       const { x, rest } = batch as { x: Tensor; rest: [Map<string, Tensor>, string] };
-      seen.push(`${x.dtype} ${rest[0].get("y")?.dtype} ${rest[1]} ${this.trainer.numTrainingBatches} ${this.trainer.isLastBatch}`);
+      seen.push(
+        `${x.dtype} ${rest[0].get("y")?.dtype} ${rest[1]} ${this.trainer.numTrainingBatches} ${this.trainer.isLastBatch}`,
+      );
       return super.trainingStep(x, i);
     }
   }
@@ -233,7 +302,9 @@ test("training takes asynchronous loaders, and batches of any shape", async () =
       yield { x: randn([4, 2]), rest: [new Map([["y", randn([1])]]), "name"] };
     }
   }
-  await new Trainer({ ...OPTIONS, precision: 64, maxEpochs: 1 }).fit(new Shapes(), { trainDataloaders: { [Symbol.asyncIterator]: loader } });
+  await new Trainer({ ...OPTIONS, precision: 64, maxEpochs: 1 }).fit(new Shapes(), {
+    trainDataloaders: { [Symbol.asyncIterator]: loader },
+  });
   assert.deepEqual(seen, ["float64 float64 name Infinity false", "float64 float64 name Infinity true"]);
 });
 
@@ -247,7 +318,10 @@ test("ten thousand steps hold no more tensors than ten", async () => {
       return loss;
     }
   }
-  const data = new DataLoader<Tensor, Tensor>(Array.from({ length: 20_000 }, () => 0).map(() => SHARED), { batchSize: 2, shuffle: true });
+  const data = new DataLoader<Tensor, Tensor>(
+    Array.from({ length: 20_000 }, () => 0).map(() => SHARED),
+    { batchSize: 2, shuffle: true },
+  );
   await new Trainer(OPTIONS).fit(new Counted(), { trainDataloaders: data });
   assert.equal(counts.length, 2);
   assert.ok((counts[1] ?? 0) <= (counts[0] ?? 0), counts.join(" "));

@@ -1,4 +1,7 @@
-/** Automatic optimization: whatever a hook does to gradients, at whatever point of a window, it finds those of float32, and training ends with float32's weights. */
+/**
+ * Automatic optimization: whatever a hook does to gradients, at whatever point of a window, it finds those of float32,
+ * and training ends with float32's weights.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ApexPrecision, LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
@@ -9,7 +12,16 @@ import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
 
-const PLACES = ["onTrainBatchStart", "trainingStep", "onBeforeBackward", "onAfterBackward", "onBeforeOptimizerStep", "configureGradientClipping", "optimizerStep", "onTrainBatchEnd"] as const;
+const PLACES = [
+  "onTrainBatchStart",
+  "trainingStep",
+  "onBeforeBackward",
+  "onAfterBackward",
+  "onBeforeOptimizerStep",
+  "configureGradientClipping",
+  "optimizerStep",
+  "onTrainBatchEnd",
+] as const;
 type Place = (typeof PLACES)[number];
 type Deed = "clip by value" | "clip by norm" | "double" | "set" | "forget" | "zero" | "skip every third";
 const DEEDS: readonly Deed[] = ["clip by value", "clip by norm", "double", "set", "forget", "zero", "skip every third"];
@@ -33,8 +45,10 @@ class Net extends LightningModule {
     if (place === "onBeforeOptimizerStep" || place === this.place) this.#look(place);
     if (place !== this.place) return;
     const p = this.layer.weight;
-    if (this.deed === "clip by value") this.clipGradients(optimizer, { gradientClipVal: 1.5, gradientClipAlgorithm: "value" });
-    else if (this.deed === "clip by norm") this.clipGradients(optimizer, { gradientClipVal: 2, gradientClipAlgorithm: "norm" });
+    if (this.deed === "clip by value")
+      this.clipGradients(optimizer, { gradientClipVal: 1.5, gradientClipAlgorithm: "value" });
+    else if (this.deed === "clip by norm")
+      this.clipGradients(optimizer, { gradientClipVal: 2, gradientClipAlgorithm: "norm" });
     else if (this.deed === "double") noGrad(() => p.grad?.mul_(2));
     else if (this.deed === "set") p.grad = full([1, 2], 0.5, { dtype: p.dtype });
     else if (this.deed === "forget" && this.#batch % 2 === 0) this.zeroGrad();
@@ -42,7 +56,12 @@ class Net extends LightningModule {
     this.#look(`${place} after`);
   }
   #look(where: string): void {
-    this.seen.push([where, this.#batch, this.layer.weight.grad?.float().tolist() ?? null, this.unused.grad?.float().tolist() ?? null]);
+    this.seen.push([
+      where,
+      this.#batch,
+      this.layer.weight.grad?.float().tolist() ?? null,
+      this.unused.grad?.float().tolist() ?? null,
+    ]);
   }
   override onTrainBatchStart(): void {
     this.#batch++;
@@ -51,7 +70,11 @@ class Net extends LightningModule {
   override trainingStep(x: Tensor): Tensor | null {
     this.#at("trainingStep");
     if (this.deed === "skip every third" && this.#batch % 3 === 0) return null;
-    return this.layer.forward(x).float().sum().add(nn.functional.linear(x.to(this.unused.dtype), this.unused).float().sum());
+    return this.layer
+      .forward(x)
+      .float()
+      .sum()
+      .add(nn.functional.linear(x.to(this.unused.dtype), this.unused).float().sum());
   }
   override onBeforeBackward(): void {
     this.#at("onBeforeBackward");
@@ -65,7 +88,12 @@ class Net extends LightningModule {
   override configureGradientClipping(): void {
     this.#at("configureGradientClipping");
   }
-  override optimizerStep(_epoch: number, _batchIdx: number, optimizer: LightningOptimizer, closure: () => Tensor | null): void {
+  override optimizerStep(
+    _epoch: number,
+    _batchIdx: number,
+    optimizer: LightningOptimizer,
+    closure: () => Tensor | null,
+  ): void {
     // The closure by itself: what comes between it and the step sees gradients too.
     const loss = closure();
     this.#at("optimizerStep");
@@ -82,21 +110,42 @@ class Net extends LightningModule {
 function only(place: Place): new (place: Place, deed: Deed) => Net {
   class Few extends Net {}
   for (const hook of ["onBeforeBackward", "onAfterBackward", "configureGradientClipping", "optimizerStep"] as const)
-    if (hook !== place) Object.defineProperty(Few.prototype, hook, { value: Reflect.get(LightningModule.prototype, hook) });
+    if (hook !== place)
+      Object.defineProperty(Few.prototype, hook, { value: Reflect.get(LightningModule.prototype, hook) });
   return Few;
 }
 
-const batches = [[1, 2], [0.5, 4], [2, -1], [0.25, 1], [1, 1], [3, 2], [-1, 0.5], [2, 2]].map((row) => tensor([row]));
+const batches = [
+  [1, 2],
+  [0.5, 4],
+  [2, -1],
+  [0.25, 1],
+  [1, 1],
+  [3, 2],
+  [-1, 0.5],
+  [2, 2],
+].map((row) => tensor([row]));
 
-async function run(place: Place, deed: Deed, precision: (() => Precision) | null, options: TrainerOptions): Promise<{ readonly seen: readonly unknown[]; readonly weight: unknown }> {
+async function run(
+  place: Place,
+  deed: Deed,
+  precision: (() => Precision) | null,
+  options: TrainerOptions,
+): Promise<{ readonly seen: readonly unknown[]; readonly weight: unknown }> {
   seedEverything(0);
   const net = new (only(place))(place, deed);
-  await new Trainer({ ...QUIET, maxEpochs: 2, ...(precision === null ? { precision: 32 } : { plugins: precision() }), ...options }).fit(net, { trainDataloaders: batches });
+  await new Trainer({
+    ...QUIET,
+    maxEpochs: 2,
+    ...(precision === null ? { precision: 32 } : { plugins: precision() }),
+    ...options,
+  }).fit(net, { trainDataloaders: batches });
   return { seen: net.seen, weight: net.stateDict().get("layer.weight")?.float().tolist() };
 }
 
 const flat = (value: unknown): unknown[] => (Array.isArray(value) ? value.flatMap(flat) : [value]);
-const near = (tolerance: number, a: unknown, b: unknown): boolean => (typeof a === "number" && typeof b === "number" ? Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)) : a === b);
+const near = (tolerance: number, a: unknown, b: unknown): boolean =>
+  typeof a === "number" && typeof b === "number" ? Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)) : a === b;
 
 const scaler = { initScale: 64, growthInterval: 2 } as const;
 const precisions: readonly (readonly [string, () => Precision, number])[] = [
@@ -106,7 +155,10 @@ const precisions: readonly (readonly [string, () => Precision, number])[] = [
   ["O2", () => new ApexPrecision({ optLevel: "O2", maxLossScale: 64 }), 2e-3],
 ];
 // A third of a loss is none that float16 holds.
-const windows: readonly TrainerOptions[] = [{ accumulateGradBatches: 1 }, { accumulateGradBatches: 4, gradientClipVal: 3, gradientClipAlgorithm: "value" }];
+const windows: readonly TrainerOptions[] = [
+  { accumulateGradBatches: 1 },
+  { accumulateGradBatches: 4, gradientClipVal: 3, gradientClipAlgorithm: "value" },
+];
 const references = new Map<string, Awaited<ReturnType<typeof run>>>();
 for (const [name, precision, tolerance] of precisions)
   test(`${name}: clipping, scaling, setting and clearing gradients in every hook, with one batch and with four to a step`, async () => {
@@ -119,6 +171,9 @@ for (const [name, precision, tolerance] of precisions)
           const received = await run(place, deed, precision, options);
           const [a, b] = [flat([received.seen, received.weight]), flat([expected.seen, expected.weight])];
           const wrong = a.findIndex((v, i) => !near(tolerance, v, b[i]));
-          assert.ok(a.length === b.length && wrong === -1, `${where}: ${JSON.stringify(a.slice(Math.max(0, wrong - 8), wrong + 3))} for ${JSON.stringify(b.slice(Math.max(0, wrong - 8), wrong + 3))}`);
+          assert.ok(
+            a.length === b.length && wrong === -1,
+            `${where}: ${JSON.stringify(a.slice(Math.max(0, wrong - 8), wrong + 3))} for ${JSON.stringify(b.slice(Math.max(0, wrong - 8), wrong + 3))}`,
+          );
         }
   });

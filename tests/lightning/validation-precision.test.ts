@@ -50,14 +50,32 @@ test("buffers written during validation in another precision stay, in the module
       super.validationStep(x);
     }
   }
-  for (const [precision, validationPrecision] of [["bf16-true", 32], [32, "bf16-true"], [32, "16-true"], ["bf16", 64], [64, 32]] as const) {
+  for (const [precision, validationPrecision] of [
+    ["bf16-true", 32],
+    [32, "bf16-true"],
+    [32, "16-true"],
+    ["bf16", 64],
+    [64, 32],
+  ] as const) {
     seedEverything(2);
     const model = new Counting();
     const weights: number[][] = [];
-    const saver = new ModelCheckpoint({ dirpath: join(directory, `${precision}-${validationPrecision}`), saveOnTrainEpochEnd: false, everyNEpochs: 1 });
+    const saver = new ModelCheckpoint({
+      dirpath: join(directory, `${precision}-${validationPrecision}`),
+      saveOnTrainEpochEnd: false,
+      everyNEpochs: 1,
+    });
     const watch = new Callback();
-    watch.onValidationStart = watch.onValidationEnd = () => void weights.push(model.head.weight.flatten().tolist() as number[]);
-    const trainer = new Trainer({ ...OPTIONS, enableCheckpointing: true, precision, validationPrecision, callbacks: [saver, watch], numSanityValSteps: 0 });
+    watch.onValidationStart = watch.onValidationEnd = () =>
+      void weights.push(model.head.weight.flatten().tolist() as number[]);
+    const trainer = new Trainer({
+      ...OPTIONS,
+      enableCheckpointing: true,
+      precision,
+      validationPrecision,
+      callbacks: [saver, watch],
+      numSanityValSteps: 0,
+    });
     await trainer.fit(model, { trainDataloaders: BATCHES, valDataloaders: [ones([2, 4]).mul(3), ones([2, 4])] });
     const own = precision === "bf16-true" ? "bfloat16" : precision === 64 ? "float64" : "float32";
     const name = `${precision} ${validationPrecision}`;
@@ -69,18 +87,27 @@ test("buffers written during validation in another precision stay, in the module
     assert.ok(Math.abs(model.replaced.item() - (lossy + 4 * epochs)) < 0.05, `${name} ${model.replaced.item()}`);
     assert.equal(model.norm.numBatchesTracked?.item(), 2 * epochs, name);
     assert.ok((model.norm.runningMean?.at(0).item() ?? 0) > 0.3, name);
-    for (let i = 0; i < weights.length; i += 2) assert.deepEqual(weights[i], weights[i + 1], `${name}: hooks around validation see training's weights`);
+    for (let i = 0; i < weights.length; i += 2)
+      assert.deepEqual(weights[i], weights[i + 1], `${name}: hooks around validation see training's weights`);
     // A checkpoint that is saved after validation, or in its middle, holds what training has.
     const saved = readCheckpoint(saver.lastSavedPath).stateDict;
-    for (const [key, t] of model.stateDict()) assert.ok(saved[key]?.dtype === t.dtype && (key === "constant" || saved[key].equal(t)), `${name} ${key}`);
+    for (const [key, t] of model.stateDict())
+      assert.ok(saved[key]?.dtype === t.dtype && (key === "constant" || saved[key].equal(t)), `${name} ${key}`);
     const path = join(directory, "middle.ckpt");
     class Saving extends Callback {
       override onValidationBatchEnd(t: TrainerView): void {
         t.saveCheckpoint(path);
       }
     }
-    await new Trainer({ ...OPTIONS, precision, validationPrecision, callbacks: [new Saving()] }).validate(model, { dataloaders: [ones([2, 4])] });
-    assert.ok(model.head.weight.equal(readCheckpoint(path).stateDict["head.weight"] as Tensor) && model.total.dtype === own && model.replaced.dtype === own, name);
+    await new Trainer({ ...OPTIONS, precision, validationPrecision, callbacks: [new Saving()] }).validate(model, {
+      dataloaders: [ones([2, 4])],
+    });
+    assert.ok(
+      model.head.weight.equal(readCheckpoint(path).stateDict["head.weight"] as Tensor) &&
+        model.total.dtype === own &&
+        model.replaced.dtype === own,
+      name,
+    );
     assert.deepEqual(model.total.tolist(), [2 * epochs + 1, kept]);
   }
 });
@@ -99,7 +126,10 @@ test("averaged weights that are swapped in for validation and out again leave th
   const run = async (callbacks: Callback[]): Promise<unknown> => {
     seedEverything(2);
     const model = new Net();
-    await new Trainer({ ...OPTIONS, precision: 32, validationPrecision: "bf16-true", callbacks }).fit(model, { trainDataloaders: BATCHES, valDataloaders: [ones([2, 4]), ones([2, 4])] });
+    await new Trainer({ ...OPTIONS, precision: 32, validationPrecision: "bf16-true", callbacks }).fit(model, {
+      trainDataloaders: BATCHES,
+      valDataloaders: [ones([2, 4]), ones([2, 4])],
+    });
     return model.parameters().map((p) => p.tolist());
   };
   assert.deepEqual(await run([new Averaged()]), await run([]));

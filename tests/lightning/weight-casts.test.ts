@@ -14,7 +14,14 @@ setNumThreads(1);
 const folder = temporaryFolder("weight-casts");
 
 type Plugin = (cacheWeightCasts: boolean) => Precision;
-const mixed = (precision: "16-mixed" | "bf16-mixed"): Plugin => (cacheWeightCasts) => new MixedPrecision({ precision, cacheWeightCasts, ...(precision === "16-mixed" ? { scaler: { initScale: 256 } } : {}) });
+const mixed =
+  (precision: "16-mixed" | "bf16-mixed"): Plugin =>
+  (cacheWeightCasts) =>
+    new MixedPrecision({
+      precision,
+      cacheWeightCasts,
+      ...(precision === "16-mixed" ? { scaler: { initScale: 256 } } : {}),
+    });
 
 interface Course {
   readonly plugin: Plugin;
@@ -68,7 +75,9 @@ class Net extends LightningModule {
     this.losses.push(this.#loss(x).item());
   }
   override configureOptimizers(): optim.Optimizer {
-    return (this.course.optimizer ?? ((p: Tensor[]) => new optim.AdamW(p, { lr: 0.02, fused: true })))([...this.parameters()]);
+    return (this.course.optimizer ?? ((p: Tensor[]) => new optim.AdamW(p, { lr: 0.02, fused: true })))([
+      ...this.parameters(),
+    ]);
   }
 }
 
@@ -81,15 +90,32 @@ async function train(course: Course, cached: boolean): Promise<{ net: Net; trace
       course.meddle?.(net, index);
     }
     override onTrainBatchEnd(trainer: { readonly precision: Precision }): void {
-      if (trainer.precision instanceof MixedPrecision) net.bytes = Math.max(net.bytes, trainer.precision.weightCastBytes);
+      if (trainer.precision instanceof MixedPrecision)
+        net.bytes = Math.max(net.bytes, trainer.precision.weightCastBytes);
     }
   }
   const plugin = course.plugin(cached);
-  const trainer = new Trainer({ ...QUIET, plugins: plugin, maxEpochs: 2, callbacks: [new Meddler()], ...course.options });
-  await trainer.fit(net, { trainDataloaders: batches, valDataloaders: batches.slice(0, 2), ...(course.ckptPath === undefined ? {} : { ckptPath: course.ckptPath }) });
+  const trainer = new Trainer({
+    ...QUIET,
+    plugins: plugin,
+    maxEpochs: 2,
+    callbacks: [new Meddler()],
+    ...course.options,
+  });
+  await trainer.fit(net, {
+    trainDataloaders: batches,
+    valDataloaders: batches.slice(0, 2),
+    ...(course.ckptPath === undefined ? {} : { ckptPath: course.ckptPath }),
+  });
   if (plugin instanceof MixedPrecision) assert.equal(plugin.weightCastBytes, 0, "a run that has ended holds none");
   course.ended?.(trainer, net);
-  return { net, trace: [...net.losses.map(String), ...[...net.parameters()].map((p) => Buffer.from(p.detach().toBytes()).toString("hex"))] };
+  return {
+    net,
+    trace: [
+      ...net.losses.map(String),
+      ...[...net.parameters()].map((p) => Buffer.from(p.detach().toBytes()).toString("hex")),
+    ],
+  };
 }
 
 const average = new Map<Net, Tensor[]>();
@@ -111,8 +137,11 @@ function swapAverage(net: Net, batch: number): void {
 }
 
 const COURSES: Readonly<Record<string, Course>> = {
-  "bf16": { plugin: mixed("bf16-mixed") },
-  "16, accumulation 4, clipping": { plugin: mixed("16-mixed"), options: { accumulateGradBatches: 4, gradientClipVal: 0.5 } },
+  bf16: { plugin: mixed("bf16-mixed") },
+  "16, accumulation 4, clipping": {
+    plugin: mixed("16-mixed"),
+    options: { accumulateGradBatches: 4, gradientClipVal: 0.5 },
+  },
   "16, a step that is skipped": {
     plugin: mixed("16-mixed"),
     meddle: (net, batch) => {
@@ -122,16 +151,47 @@ const COURSES: Readonly<Record<string, Course>> = {
     },
     ended: (trainer) => assert.ok(trainer.skippedSteps > 0),
   },
-  "bf16, validation between the batches of a window": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 4, valCheckInterval: 2 } },
-  "bf16, validation in float16 weights": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 2, valCheckInterval: 3, validationPrecision: "16-true" } },
-  "bf16, weights written in the middle of a window": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 4 }, meddle: (net, batch) => noGrad(() => void (batch % 3 === 1 && net.first.weight.mul_(0.9))) },
-  "bf16, weights replaced in the middle of a window": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 4 }, meddle: (net, batch) => void (batch === 1 && net.frozen.weight.setData(net.frozen.weight.detach().mul(0.5))) },
-  "bf16, averaged weights in between": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 2 }, meddle: swapAverage },
-  "bf16, a part that thaws": { plugin: mixed("bf16-mixed"), meddle: (net, batch) => void (batch === 4 && net.frozen.weight.requiresGrad_(true)) },
-  "bf16, 8-bit optimizer": { plugin: mixed("bf16-mixed"), options: { accumulateGradBatches: 2 }, optimizer: (p) => new AdamW8bit(p, { lr: 0.02, min8bitSize: 16 }) },
+  "bf16, validation between the batches of a window": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 4, valCheckInterval: 2 },
+  },
+  "bf16, validation in float16 weights": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 2, valCheckInterval: 3, validationPrecision: "16-true" },
+  },
+  "bf16, weights written in the middle of a window": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 4 },
+    meddle: (net, batch) => noGrad(() => void (batch % 3 === 1 && net.first.weight.mul_(0.9))),
+  },
+  "bf16, weights replaced in the middle of a window": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 4 },
+    meddle: (net, batch) => void (batch === 1 && net.frozen.weight.setData(net.frozen.weight.detach().mul(0.5))),
+  },
+  "bf16, averaged weights in between": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 2 },
+    meddle: swapAverage,
+  },
+  "bf16, a part that thaws": {
+    plugin: mixed("bf16-mixed"),
+    meddle: (net, batch) => void (batch === 4 && net.frozen.weight.requiresGrad_(true)),
+  },
+  "bf16, 8-bit optimizer": {
+    plugin: mixed("bf16-mixed"),
+    options: { accumulateGradBatches: 2 },
+    optimizer: (p) => new AdamW8bit(p, { lr: 0.02, min8bitSize: 16 }),
+  },
   "16, manual optimization with a backward after the step": { plugin: mixed("16-mixed"), manual: true },
-  "precisionFor": { plugin: (cacheWeightCasts) => precisionFor({ first: "bf16", frozen: "bf16" }, { cacheWeightCasts }), options: { accumulateGradBatches: 4 } },
-  "precisionFor, one part in another dtype": { plugin: (cacheWeightCasts) => precisionFor({ first: "16", head: 32 }, { base: "bf16", cacheWeightCasts }), options: { accumulateGradBatches: 2 } },
+  precisionFor: {
+    plugin: (cacheWeightCasts) => precisionFor({ first: "bf16", frozen: "bf16" }, { cacheWeightCasts }),
+    options: { accumulateGradBatches: 4 },
+  },
+  "precisionFor, one part in another dtype": {
+    plugin: (cacheWeightCasts) => precisionFor({ first: "16", head: 32 }, { base: "bf16", cacheWeightCasts }),
+    options: { accumulateGradBatches: 2 },
+  },
 };
 
 for (const [name, course] of Object.entries(COURSES)) {
@@ -139,13 +199,22 @@ for (const [name, course] of Object.entries(COURSES)) {
     const [kept, plain] = [await train(course, true), await train(course, false)];
     assert.deepEqual(kept.trace, plain.trace);
     assert.equal(plain.net.bytes, 0);
-    if (course.plugin(true) instanceof MixedPrecision) assert.equal(kept.net.bytes, 2 * (6 * 8 + 8 + 8 * 8 + 8 + 8 * 6 + 6), "casts of the three linear layers, and of no norm");
+    if (course.plugin(true) instanceof MixedPrecision)
+      assert.equal(
+        kept.net.bytes,
+        2 * (6 * 8 + 8 + 8 * 8 + 8 + 8 * 6 + 6),
+        "casts of the three linear layers, and of no norm",
+      );
   });
 }
 
 test("a resumed run is the same with and without kept casts", async () => {
   const path = join(folder, "half.ckpt");
-  const first: Course = { plugin: mixed("16-mixed"), options: { maxEpochs: 1, accumulateGradBatches: 2 }, ended: (trainer) => trainer.saveCheckpoint(path) };
+  const first: Course = {
+    plugin: mixed("16-mixed"),
+    options: { maxEpochs: 1, accumulateGradBatches: 2 },
+    ended: (trainer) => trainer.saveCheckpoint(path),
+  };
   await train(first, true);
   const rest: Course = { plugin: mixed("16-mixed"), options: { accumulateGradBatches: 2 }, ckptPath: path };
   assert.deepEqual((await train(rest, true)).trace, (await train(rest, false)).trace);
@@ -163,6 +232,9 @@ test("explain forecasts what kept casts take", async () => {
 });
 
 test("a wrong value of cacheWeightCasts is refused", () => {
-  assert.throws(() => new MixedPrecision({ cacheWeightCasts: "window" as never }), { code: "ERR_PRECISION_PLUGIN", message: 'MixedPrecision: expected cacheWeightCasts to be true or false. Received: "window".' });
+  assert.throws(() => new MixedPrecision({ cacheWeightCasts: "window" as never }), {
+    code: "ERR_PRECISION_PLUGIN",
+    message: 'MixedPrecision: expected cacheWeightCasts to be true or false. Received: "window".',
+  });
   assert.throws(() => precisionFor({ head: 16 }, { cacheWeightCasts: 1 as never }), { code: "ERR_PRECISION_PLUGIN" });
 });

@@ -1,6 +1,22 @@
-/** Tests of quantized weights and adapters whose device is a parameter: the same bodies run on the CPU and, where there is one, on a GPU. Values are drawn on the CPU, so that both see the same. */
+/**
+ * Tests of quantized weights and adapters whose device is a parameter: the same bodies run on the CPU and, where there
+ * is one, on a GPU. Values are drawn on the CPU, so that both see the same.
+ */
 import assert from "node:assert/strict";
-import { addLora, dequantizeWeight, Float8Linear, loadLoraStateDict, loraParameters, loraStateDict, LoRALinear, mergeLora, QuantizedLinear, quantizeWeight, quantizeWeights, WEIGHT_FORMATS } from "@nbit/lowbit";
+import {
+  addLora,
+  dequantizeWeight,
+  Float8Linear,
+  loadLoraStateDict,
+  loraParameters,
+  loraStateDict,
+  LoRALinear,
+  mergeLora,
+  QuantizedLinear,
+  quantizeWeight,
+  quantizeWeights,
+  WEIGHT_FORMATS,
+} from "@nbit/lowbit";
 import { autocast, keep, nn, optim, randn, scope, seedEverything, zeros, type Tensor } from "@nbit/torch";
 
 export type DeviceName = "cpu" | "cuda";
@@ -20,7 +36,10 @@ export class Block extends nn.Module {
 
 function codes(on: DeviceName): void {
   for (const options of FORMATS)
-    for (const shape of [[64, 128], [7, 33]] as const)
+    for (const shape of [
+      [64, 128],
+      [7, 33],
+    ] as const)
       for (const dtype of ["float32", "bfloat16", "float16"] as const)
         scope(() => {
           seedEverything(1);
@@ -44,7 +63,12 @@ function products(on: DeviceName): void {
       const linear = new nn.Linear(96, 48).to(on);
       const layer = QuantizedLinear.from(linear, options);
       const dense = new nn.Linear(96, 48, { device: on });
-      dense.loadStateDict(new Map<string, Tensor>([["weight", layer.dequantize()], ["bias", linear.bias as Tensor]]));
+      dense.loadStateDict(
+        new Map<string, Tensor>([
+          ["weight", layer.dequantize()],
+          ["bias", linear.bias as Tensor],
+        ]),
+      );
       const x = randn([2, 5, 96]).to(on);
       const [a, b] = [x.clone().requiresGrad_(), x.clone().requiresGrad_()];
       const [y, z] = [layer.forward(a), dense.forward(b)];
@@ -52,9 +76,18 @@ function products(on: DeviceName): void {
       assert.ok(y.sub(z).abs().max().item() < 1e-5);
       y.square().sum().backward();
       z.square().sum().backward();
-      assert.ok((a.grad as Tensor).sub(b.grad as Tensor).abs().max().item() < 1e-3);
+      assert.ok(
+        (a.grad as Tensor)
+          .sub(b.grad as Tensor)
+          .abs()
+          .max()
+          .item() < 1e-3,
+      );
       assert.equal(layer.bias?.grad, null);
-      assert.deepEqual(layer.parameters().map((p) => p.requiresGrad), [false]);
+      assert.deepEqual(
+        layer.parameters().map((p) => p.requiresGrad),
+        [false],
+      );
       const cast = autocast({ deviceType: on, dtype: "bfloat16" }, () => layer.forward(a));
       assert.equal(cast.dtype, "bfloat16");
       assert.ok(cast.float().sub(z).abs().max().item() < 0.1);
@@ -91,12 +124,26 @@ function adapters(on: DeviceName): void {
     quantizeWeights(net, { format: "nf4", filter: (_, path) => path !== "head" });
     const before = net.forward(x).detach();
     const report = addLora(net, { rank: 4, alpha: 8, targets: ["query", "value", "mlp.2"] });
-    assert.deepEqual(report.layers.map((l) => [l.path, l.converted]), [["query", true], ["value", true], ["mlp.0", false], ["mlp.2", true], ["head", false]]);
+    assert.deepEqual(
+      report.layers.map((l) => [l.path, l.converted]),
+      [
+        ["query", true],
+        ["value", true],
+        ["mlp.0", false],
+        ["mlp.2", true],
+        ["head", false],
+      ],
+    );
     assert.equal(net.forward(x).sub(before).abs().max().item(), 0);
-    assert.deepEqual([...net.namedParameters()].filter(([, p]) => p.requiresGrad).map(([name]) => name), ["query.lora_a", "query.lora_b", "value.lora_a", "value.lora_b", "mlp.2.lora_a", "mlp.2.lora_b"]);
+    assert.deepEqual(
+      [...net.namedParameters()].filter(([, p]) => p.requiresGrad).map(([name]) => name),
+      ["query.lora_a", "query.lora_b", "value.lora_a", "value.lora_b", "mlp.2.lora_a", "mlp.2.lora_b"],
+    );
     for (const p of loraParameters(net)) assert.equal(p.device.type, on);
     assert.deepEqual(addLora(net, { rank: 4, targets: ["query"] }).converted, []);
-    const frozen = new Map([...net.stateDict()].filter(([name]) => !name.includes("lora")).map(([name, t]) => [name, t.clone()]));
+    const frozen = new Map(
+      [...net.stateDict()].filter(([name]) => !name.includes("lora")).map(([name, t]) => [name, t.clone()]),
+    );
     const optimizer = new optim.AdamW(loraParameters(net), { lr: 1e-2 });
     const losses = Array.from({ length: 30 }, () =>
       scope(() => {
@@ -110,7 +157,10 @@ function adapters(on: DeviceName): void {
     assert.ok((losses.at(-1) ?? NaN) < 0.9 * (losses[0] ?? NaN), String(losses));
     for (const [name, t] of frozen) assert.equal(net.stateDict().get(name)?.ne(t).sum().item(), 0, name);
     const state = loraStateDict(net);
-    assert.equal([...state.keys()].join(), "query.lora_a,query.lora_b,value.lora_a,value.lora_b,mlp.2.lora_a,mlp.2.lora_b");
+    assert.equal(
+      [...state.keys()].join(),
+      "query.lora_a,query.lora_b,value.lora_a,value.lora_b,mlp.2.lora_a,mlp.2.lora_b",
+    );
     const trained = net.forward(x).detach();
     const copy = new Map([...state].map(([name, t]) => [name, t.detach().clone()]));
     for (const [, m] of net.namedModules()) if (m instanceof LoRALinear) m.resetParameters();
@@ -120,12 +170,19 @@ function adapters(on: DeviceName): void {
     copy.delete("query.lora_a");
     copy.set("extra", zeros([1]));
     copy.set("value.lora_a", zeros([2, 64]));
-    assert.throws(() => loadLoraStateDict(net, copy), /missing query\.lora_a; value\.lora_a has shape \[2, 64\], expected \[4, 64\]; unexpected extra/);
+    assert.throws(
+      () => loadLoraStateDict(net, copy),
+      /missing query\.lora_a; value\.lora_a has shape \[2, 64\], expected \[4, 64\]; unexpected extra/,
+    );
   });
 }
 
 function merging(on: DeviceName): void {
-  for (const make of [(l: nn.Linear) => l, (l: nn.Linear) => Float8Linear.from(l), ...FORMATS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options))])
+  for (const make of [
+    (l: nn.Linear) => l,
+    (l: nn.Linear) => Float8Linear.from(l),
+    ...FORMATS.map((options) => (l: nn.Linear) => QuantizedLinear.from(l, options)),
+  ])
     scope(() => {
       seedEverything(4);
       const base = make(new nn.Linear(64, 64).to(on));
@@ -153,7 +210,8 @@ function merging(on: DeviceName): void {
 
 export const BODIES: Readonly<Record<string, (on: DeviceName) => void>> = {
   "codes of a device are the CPU's, and decode near the weight in every format, shape and dtype": codes,
-  "a quantized layer computes with the weight that its codes stand for, forward and backward, alone, in bfloat16 and under autocast": products,
+  "a quantized layer computes with the weight that its codes stand for, forward and backward, alone, in bfloat16 and under autocast":
+    products,
   "a quantized layer moves between devices without a bit lost": moves,
   "adapters: begin as their base, alone learn, are saved and loaded alone": adapters,
   "merge and unmerge: one product instead of three, and back to the last bit": merging,

@@ -32,9 +32,16 @@ export function walk(): Walk {
   const seen = new Set<unknown>();
   const add = (one: Export): void => void (GENERATED.has(textOf(one.value)) ? operators : exports).push(one);
   const members = (path: string, type: Callable): void => {
-    for (const [holder, mark, kind] of [[type, ".", "static"], [(type as { readonly prototype?: object }).prototype ?? {}, "#", "method"]] as const)
-      for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(holder)) as [string, { readonly value?: unknown }][])
-        if (typeof value === "function" && name !== "constructor") add({ path: path + mark + name, kind, value: value as Callable, owner: type });
+    for (const [holder, mark, kind] of [
+      [type, ".", "static"],
+      [(type as { readonly prototype?: object }).prototype ?? {}, "#", "method"],
+    ] as const)
+      for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(holder)) as [
+        string,
+        { readonly value?: unknown },
+      ][])
+        if (typeof value === "function" && name !== "constructor")
+          add({ path: path + mark + name, kind, value: value as Callable, owner: type });
   };
   const visit = (path: string, value: unknown): void => {
     if (seen.has(value)) return;

@@ -1,21 +1,47 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
-const VARIADIC = /^torch\.(AutogradFunction\.apply|nn\.Module#call|nn\.Sequential|TensorDataset|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.LightningModule#print$/;
+const VARIADIC =
+  /^torch\.(AutogradFunction\.apply|nn\.Module#call|nn\.Sequential|TensorDataset|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.LightningModule#print$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
-export const isInternal = (path: string): boolean => EXEMPT.some(([paths]) => paths !== VARIADIC && paths !== PREDICATES && paths.test(path));
+export const isInternal = (path: string): boolean =>
+  EXEMPT.some(([paths]) => paths !== VARIADIC && paths !== PREDICATES && paths.test(path));
 
 /** What may be given more than it declares, and why. */
 export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
-  [/Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/, "Errors, and what is called while one is made: a check there would hide the error."],
+  [
+    /Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
+    "Errors, and what is called while one is made: a check there would hide the error.",
+  ],
   [PREDICATES, "Predicates, and functions for reduce: arrays call these with positions too."],
   [/#(toString|toJSON|extraRepr)$/, "JavaScript itself calls these, with arguments of its own, or printing does."],
-  [/^torch\.(checkOptions|checkArguments|atMost|optionsFrom|withDefaults|kinds\.\w+)$|^apex\.checkInitializeOptions$/, "The checks themselves."],
+  [
+    /^torch\.(checkOptions|checkArguments|atMost|optionsFrom|withDefaults|kinds\.\w+)$|^apex\.checkInitializeOptions$/,
+    "The checks themselves.",
+  ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
-  [/^torch\.(Tensor|TensorList|SafetensorsFile|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/, "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed."],
-  [/^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.TrueGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/, "Parts that only other packages of this project call."],
-  [/^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^lowbit\.LowBitOptimizer#(validate|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|generators|push)$/, "Protected: for subclasses, and what calls these."],
+  [
+    /^torch\.(Tensor|TensorList|SafetensorsFile|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/,
+    "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
+  ],
+  [
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.TrueGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/,
+    "Parts that only other packages of this project call.",
+  ],
+  [
+    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^lowbit\.LowBitOptimizer#(validate|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|generators|push)$/,
+    "Protected: for subclasses, and what calls these.",
+  ],
   [/^torch\.nn\.ModuleList#forward$/, "It refuses every call."],
-  [/^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict)$/, "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs."],
-  [/^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/, "Hooks of a module, likewise, and what hooks call."],
-  [/^lightning\.\w*Precision#(?!explain$)\w+$|^lightning\.\w+(Accelerator|Strategy)(#\w+)?$|^lightning\.(CSV)?Logger#(log\w+|finalize)$/, "Plugins and their methods, likewise."],
+  [
+    /^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict)$/,
+    "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",
+  ],
+  [
+    /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
+    "Hooks of a module, likewise, and what hooks call.",
+  ],
+  [
+    /^lightning\.\w*Precision#(?!explain$)\w+$|^lightning\.\w+(Accelerator|Strategy)(#\w+)?$|^lightning\.(CSV)?Logger#(log\w+|finalize)$/,
+    "Plugins and their methods, likewise.",
+  ],
 ];

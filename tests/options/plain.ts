@@ -3,7 +3,8 @@ const NAMES: Readonly<Record<string, string>> = {
   "apex.":
     "ampOf castTensors disableCasts floatFunction halfFunction isAffineBatchNorm o1Rules promoteFunction registerFloatFunction registerHalfFunction " +
     "registerPromoteFunction",
-  "apex.Amp#": "run disableCasts preview scale begin settle unscale skipNext willSkip masterParams modelParams sync gradientOf setGradient stateDict loadStateDict dispose",
+  "apex.Amp#":
+    "run disableCasts preview scale begin settle unscale skipNext willSkip masterParams modelParams sync gradientOf setGradient stateDict loadStateDict dispose",
   "apex.LossScaler#": "update stateDict loadStateDict",
   "cli.": "main",
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
@@ -12,7 +13,8 @@ const NAMES: Readonly<Record<string, string>> = {
     "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",
-  "lightning.LightningModule#": "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer",
+  "lightning.LightningModule#":
+    "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer",
   "lightning.LightningOptimizer#": "step toggled",
   "lightning.Logger#": "save",
   "lightning.Timer#": "timeElapsed timeRemaining",
@@ -46,7 +48,8 @@ const NAMES: Readonly<Record<string, string>> = {
     "requiresGrad_ retainGrad registerHook registerPostAccumulateGradHook setData dispose type cpu cuda float double half bfloat16 long int short char byte bool",
   "torch.TensorDataset#": "get getBatch",
   "torch.TensorList#": "select toArray clearGrads dispose",
-  "torch.amp.": "AutocastPolicy FrozenCasts WeightCasts customBwd getAutocastDtype isAutocastEnabled observeAutocast policy policyTable",
+  "torch.amp.":
+    "AutocastPolicy FrozenCasts WeightCasts customBwd getAutocastDtype isAutocastEnabled observeAutocast policy policyTable",
   "torch.amp.AutocastPolicy#": "run dispose",
   "torch.amp.WeightCasts#": "run dispose",
   "torch.cuda.":
@@ -102,7 +105,10 @@ const NAMES: Readonly<Record<string, string>> = {
     "gradientValues isFiniteGradient parameterOfMaster setMaster setParameterName toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
   "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
-  "torch.optim.Optimizer#": "keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
+  "torch.optim.Optimizer#":
+    "keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
-export const PLAIN: ReadonlySet<string> = new Set(Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)));
+export const PLAIN: ReadonlySet<string> = new Set(
+  Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
+);

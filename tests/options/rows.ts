@@ -1,4 +1,7 @@
-/** How to call what takes options, or looks at its first arguments before it counts them: the arguments that come before the options. */
+/**
+ * How to call what takes options, or looks at its first arguments before it counts them: the arguments that come before
+ * the options.
+ */
 import { initialize } from "@nbit/apex";
 import * as lightning from "@nbit/lightning";
 import { SGD8bit } from "@nbit/lowbit";
@@ -138,7 +141,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.LightningModule#log": () => of(new Lit(), "a", 1),
   "lightning.LightningModule#logDict": () => of(new Lit(), { a: 1 }),
   "lightning.LightningModule#saveHyperparameters": () => of(new Lit(), {}),
-  "lightning.LightningOptimizer#zeroGrad": () => of(new lightning.LightningOptimizer(sgd(), { stepOptimizer: noop, module: new Lit() })),
+  "lightning.LightningOptimizer#zeroGrad": () =>
+    of(new lightning.LightningOptimizer(sgd(), { stepOptimizer: noop, module: new Lit() })),
   "lightning.LossScaleMonitor": () => row(),
   "lightning.MixedPrecision": () => row(),
   "lightning.ModelCheckpoint": () => row(),
@@ -184,7 +188,28 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "dashboard.writePrecisionReport": () => row("nowhere.html", "nowhere.json"),
   "dashboard.writeReport": () => row("nowhere.html"),
 };
-for (const name of ["AdEMAMix32bit", "AdEMAMix8bit", "Adagrad32bit", "Adagrad8bit", "Adam32bit", "Adam4bit", "Adam8bit", "AdamFp8", "AdamW32bit", "AdamW8bit", "LAMB32bit", "LAMB8bit", "LARS32bit", "LARS8bit", "Lion32bit", "Lion8bit", "RMSprop32bit", "RMSprop8bit", "SGD32bit", "SGD8bit"])
+for (const name of [
+  "AdEMAMix32bit",
+  "AdEMAMix8bit",
+  "Adagrad32bit",
+  "Adagrad8bit",
+  "Adam32bit",
+  "Adam4bit",
+  "Adam8bit",
+  "AdamFp8",
+  "AdamW32bit",
+  "AdamW8bit",
+  "LAMB32bit",
+  "LAMB8bit",
+  "LARS32bit",
+  "LARS8bit",
+  "Lion32bit",
+  "Lion8bit",
+  "RMSprop32bit",
+  "RMSprop8bit",
+  "SGD32bit",
+  "SGD8bit",
+])
   Object.assign(ROWS, { [`lowbit.${name}`]: () => row([leaf]) });
 const low = (): optim.Optimizer => new SGD8bit([new nn.Parameter(ones([1]))]);
 /** Of a parameter, which is looked for before the call begins. */
@@ -192,4 +217,8 @@ const ofParameter = (): Row => {
   const optimizer = low();
   return of(optimizer, optimizer.paramGroups[0]?.params[0]);
 };
-Object.assign(ROWS, { "lowbit.LowBitOptimizer": () => row([leaf], "adam", null), "lowbit.LowBitOptimizer#isLowBit": ofParameter, "lowbit.LowBitOptimizer#expectedStateBytes": ofParameter });
+Object.assign(ROWS, {
+  "lowbit.LowBitOptimizer": () => row([leaf], "adam", null),
+  "lowbit.LowBitOptimizer#isLowBit": ofParameter,
+  "lowbit.LowBitOptimizer#expectedStateBytes": ofParameter,
+});

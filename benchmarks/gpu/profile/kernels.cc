@@ -1,7 +1,9 @@
-// Every kernel and copy that a program runs on the GPU, summed by name: loaded into the program by the CUDA driver itself, so it works for Node and for Python alike, also inside CUDA graphs.
+// Every kernel and copy that a program runs on the GPU, summed by name: loaded into the program by the CUDA driver
+// itself, so it works for Node and for Python alike, also inside CUDA graphs.
 //
-//   g++ -O2 -shared -fPIC -o kernels.so kernels.cc -I"$CUDA_HOME/include" -I"$CUDA_HOME/extras/CUPTI/include" -L"$CUDA_HOME/lib64" -L"$CUDA_HOME/extras/CUPTI/lib64" -lcupti
-//   CUDA_INJECTION64_PATH=./kernels.so NBIT_PROFILE=profile.tsv node benchmarks/dist/gpu/ours.js gpt2 bf16 eager 30
+//   g++ -O2 -shared -fPIC -o kernels.so kernels.cc -I"$CUDA_HOME/include" -I"$CUDA_HOME/extras/CUPTI/include"
+//   -L"$CUDA_HOME/lib64" -L"$CUDA_HOME/extras/CUPTI/lib64" -lcupti CUDA_INJECTION64_PATH=./kernels.so
+//   NBIT_PROFILE=profile.tsv node benchmarks/dist/gpu/ours.js gpt2 bf16 eager 30
 //
 // NBIT_PROFILE_HOST=1 adds what the calls of CUDA's own functions cost the host, as "host: cudaLaunchKernel".
 // Writes lines of: nanoseconds, count, name; largest first.
@@ -45,14 +47,19 @@ void CUPTIAPI complete(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t vali
       add(k->name ? k->name : "unnamed", k->end - k->start);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMCPY) {
       const auto* m = reinterpret_cast<const CUpti_ActivityMemcpy5*>(record);
-      add(m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_HTOD ? "copy to device" : m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_DTOH ? "copy to host" : "copy on device", m->end - m->start);
+      add(m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_HTOD   ? "copy to device"
+          : m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_DTOH ? "copy to host"
+                                                           : "copy on device",
+          m->end - m->start);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMSET) {
       const auto* m = reinterpret_cast<const CUpti_ActivityMemset4*>(record);
       add("memset", m->end - m->start);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_RUNTIME || record->kind == CUPTI_ACTIVITY_KIND_DRIVER) {
       const auto* a = reinterpret_cast<const CUpti_ActivityAPI*>(record);
       const char* name = nullptr;
-      cuptiGetCallbackName(record->kind == CUPTI_ACTIVITY_KIND_RUNTIME ? CUPTI_CB_DOMAIN_RUNTIME_API : CUPTI_CB_DOMAIN_DRIVER_API, a->cbid, &name);
+      cuptiGetCallbackName(
+          record->kind == CUPTI_ACTIVITY_KIND_RUNTIME ? CUPTI_CB_DOMAIN_RUNTIME_API : CUPTI_CB_DOMAIN_DRIVER_API,
+          a->cbid, &name);
       add(std::string("host: ") + (name ? name : "unnamed"), a->end - a->start);
     }
   }
@@ -82,7 +89,8 @@ void write() {
 
 extern "C" int InitializeInjection() {
   cuptiActivityRegisterCallbacks(request, complete);
-  for (auto kind : {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET}) cuptiActivityEnable(kind);
+  for (auto kind : {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET})
+    cuptiActivityEnable(kind);
   if (std::getenv("NBIT_PROFILE_HOST"))
     for (auto kind : {CUPTI_ACTIVITY_KIND_RUNTIME, CUPTI_ACTIVITY_KIND_DRIVER}) cuptiActivityEnable(kind);
   std::atexit(write);

@@ -5,7 +5,10 @@ import { LOSS_SCALER, type LossScalerState } from "./loss-scaler.js";
 
 /** APEX's state (`loss_scaler0`, …) and the masters, which APEX leaves out. */
 export interface AmpState {
-  /** Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights. Absent in APEX's own states. */
+  /**
+   * Masters by optimizer and position, exactly: a run that resumes goes on from these and not from rounded weights.
+   * Absent in APEX's own states.
+   */
   readonly masters?: Readonly<Record<string, Tensor>>;
   readonly [lossScaler: `loss_scaler${number}`]: LossScalerState;
 }
@@ -27,10 +30,22 @@ export function readAmpState(state: unknown, numLosses: number, own: Readonly<Re
   const names = Object.keys(given).filter((key) => /^loss_scaler\d+$/.test(key));
   if (names.length !== numLosses) {
     const received = names.length === 0 ? Object.keys(given) : names;
-    throw new ArgumentError(fn, `${numLosses} loss scalers (loss_scaler0, …)`, received, "Initialize with the numLosses that it was saved with.");
+    throw new ArgumentError(
+      fn,
+      `${numLosses} loss scalers (loss_scaler0, …)`,
+      received,
+      "Initialize with the numLosses that it was saved with.",
+    );
   }
-  const refuse = ({ path, expected, received }: { readonly path: string; readonly expected: string; readonly received: unknown }): ArgumentError =>
-    new ArgumentError(fn, `${path} to be ${expected}`, received);
+  const refuse = ({
+    path,
+    expected,
+    received,
+  }: {
+    readonly path: string;
+    readonly expected: string;
+    readonly received: unknown;
+  }): ArgumentError => new ArgumentError(fn, `${path} to be ${expected}`, received);
   const indices = [...Array(numLosses).keys()];
   const form = fieldsOf({
     ...Object.fromEntries(indices.map((i) => [`loss_scaler${i}`, LOSS_SCALER])),

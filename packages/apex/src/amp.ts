@@ -1,5 +1,16 @@
 /** APEX amp without its global state: `initialize` returns an object that holds everything. */
-import { amp as native, ArgumentError, atMost, checkOptions, type DType, kinds, NbitError, nn, noGrad, optim } from "@nbit/torch";
+import {
+  amp as native,
+  ArgumentError,
+  atMost,
+  checkOptions,
+  type DType,
+  kinds,
+  NbitError,
+  nn,
+  noGrad,
+  optim,
+} from "@nbit/torch";
 import { type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
 import { type AmpState, readAmpState } from "./amp-state.js";
 import { castModel, castTensors, wrapForward } from "./casts.js";
@@ -116,20 +127,39 @@ export class Amp {
     const { castModelType, keepBatchnormFp32 } = this.properties;
     const out = (value: unknown, dtype: DType | null): unknown => (dtype === null ? value : castTensors(value, dtype));
     let wrap: Parameters<typeof wrapForward>[1] | null = null;
-    if (this.#o1 !== null) wrap = (forward) => (...args) => out(this.run(() => forward(...args)), outputs);
+    if (this.#o1 !== null)
+      wrap =
+        (forward) =>
+        (...args) =>
+          out(
+            this.run(() => forward(...args)),
+            outputs,
+          );
     else if (castModelType !== null) {
       castModel(model, castModelType, keepBatchnormFp32 === true);
-      wrap = (forward) => (...args) => out(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32");
-    } else if (outputs !== null) wrap = (forward) => (...args) => out(forward(...args), outputs);
+      wrap =
+        (forward) =>
+        (...args) =>
+          out(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32");
+    } else if (outputs !== null)
+      wrap =
+        (forward) =>
+        (...args) =>
+          out(forward(...args), outputs);
     if (wrap !== null) this.#undo.push(wrapForward(model, wrap));
   }
 
-  /** Run `fn` by O1's lists: the loss belongs inside too. At other levels it just runs. The models' forward does this by itself. */
+  /**
+   * Run `fn` by O1's lists: the loss belongs inside too. At other levels it just runs. The models' forward does this by
+   * itself.
+   */
   run<T>(fn: () => T): T {
     atMost("Amp.run", arguments, 1);
     const o1 = this.#o1;
     if (o1 === null || this.#disposed) return fn();
-    return withCasts(true, () => native.autocast({ deviceType: this.#device, dtype: "float16", cacheEnabled: false }, () => o1.policy.run(fn)));
+    return withCasts(true, () =>
+      native.autocast({ deviceType: this.#device, dtype: "float16", cacheEnabled: false }, () => o1.policy.run(fn)),
+    );
   }
 
   /** Run `fn`, called inside {@link run} or a model's forward, without O1's casts. */
@@ -141,22 +171,43 @@ export class Amp {
   /**
    * Scale a loss, let `fn` call backward on it, and bring the unscaled gradients to the masters.
    *
-   * When a gradient is not finite, the next `step()` of these optimizers is skipped and the scale halved. Reads the gradients: waits for the device.
+   * When a gradient is not finite, the next `step()` of these optimizers is skipped and the scale halved. Reads the
+   * gradients: waits for the device.
    * @param fn - `(scaled) => scaled.backward()`. When it throws, gradients of earlier backwards are as they were.
-   * @throws {NbitError} `APEX_MISUSE` inside another `scaleLoss`, for an optimizer that was not given to `initialize`, and for another loss than that of a delayed backward.
+   * @throws {NbitError} `APEX_MISUSE` inside another `scaleLoss`, for an optimizer that was not given to `initialize`,
+   * and for another loss than that of a delayed backward.
    */
-  scaleLoss(loss: Tensor, optimizers: optim.Optimizer | readonly optim.Optimizer[], fn: (scaled: Tensor) => void, options: ScaleLossOptions = {}): void {
+  scaleLoss(
+    loss: Tensor,
+    optimizers: optim.Optimizer | readonly optim.Optimizer[],
+    fn: (scaled: Tensor) => void,
+    options: ScaleLossOptions = {},
+  ): void {
     atMost("Amp.scaleLoss", arguments, 4);
     checkOptions("Amp.scaleLoss", options, SCALE_NAMES);
     if (!(loss instanceof Tensor)) throw new ArgumentError("scaleLoss", "loss to be a tensor", loss);
-    if (typeof fn !== "function") throw new ArgumentError("scaleLoss", "a function that calls backward: (scaled) => scaled.backward()", fn);
+    if (typeof fn !== "function")
+      throw new ArgumentError("scaleLoss", "a function that calls backward: (scaled) => scaled.backward()", fn);
     if (!this.enabled) return fn(loss);
-    if (this.#disposed) throw new NbitError("scaleLoss: expected an Amp in use. Received: one that was disposed of.", MISUSE);
-    if (this.#scaling) throw new NbitError("scaleLoss: expected one loss at a time. Received: scaleLoss inside scaleLoss. Scale them one after the other.", MISUSE);
+    if (this.#disposed)
+      throw new NbitError("scaleLoss: expected an Amp in use. Received: one that was disposed of.", MISUSE);
+    if (this.#scaling)
+      throw new NbitError(
+        "scaleLoss: expected one loss at a time. Received: scaleLoss inside scaleLoss. Scale them one after the other.",
+        MISUSE,
+      );
     const id = options.lossId ?? 0;
     const scaler = this.lossScalers[id];
-    if (scaler === undefined) throw new ArgumentError("scaleLoss", `lossId below numLosses (${this.lossScalers.length})`, id, "Pass numLosses to initialize.");
-    const named = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
+    if (scaler === undefined)
+      throw new ArgumentError(
+        "scaleLoss",
+        `lossId below numLosses (${this.lossScalers.length})`,
+        id,
+        "Pass numLosses to initialize.",
+      );
+    const named = Array.isArray(optimizers)
+      ? (optimizers as readonly optim.Optimizer[])
+      : [optimizers as optim.Optimizer];
     for (const o of named) this.#require("scaleLoss", o);
     const abort = this.#weights.begin(named, { lossId: id, scale: scaler.lossScale });
     this.#scaling = true;
@@ -183,7 +234,10 @@ export class Amp {
     const scaler = this.lossScalers[lossId];
     return !this.enabled || scaler === undefined ? loss : this.#scaled(loss, scaler);
   }
-  /** The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves. Unscaled gradients are out of its way until {@link unscale}. */
+  /**
+   * The loss times the scale, in float32: one half of {@link scaleLoss}, for loops that call backward themselves.
+   * Unscaled gradients are out of its way until {@link unscale}.
+   */
   scale(loss: Tensor, lossId = 0): Tensor {
     atMost("Amp.scale", arguments, 2);
     this.begin(lossId);
@@ -193,14 +247,21 @@ export class Amp {
   begin(lossId = 0): void {
     atMost("Amp.begin", arguments, 1);
     const scaler = this.lossScalers[lossId];
-    if (this.enabled && scaler !== undefined) this.#weights.begin(this.#weights.optimizers, { lossId, scale: scaler.lossScale });
+    if (this.enabled && scaler !== undefined)
+      this.#weights.begin(this.#weights.optimizers, { lossId, scale: scaler.lossScale });
   }
-  /** It is over: all gradients are unscaled, and with the masters. Returns whether all that are new were finite; does nothing where no backward was scaled. */
+  /**
+   * It is over: all gradients are unscaled, and with the masters. Returns whether all that are new were finite; does
+   * nothing where no backward was scaled.
+   */
   settle(lossId = 0): boolean {
     atMost("Amp.settle", arguments, 1);
     return !this.#weights.collect(this.lossScalers[lossId]?.dynamic ?? false);
   }
-  /** The other half of {@link scale}: unscaled gradients to the masters. Returns whether those of this optimizer are finite. */
+  /**
+   * The other half of {@link scale}: unscaled gradients to the masters. Returns whether those of this optimizer are
+   * finite.
+   */
   unscale(optimizer: optim.Optimizer, lossId = 0): boolean {
     atMost("Amp.unscale", arguments, 2);
     if (!this.enabled) return true;
@@ -218,8 +279,12 @@ export class Amp {
 
   #require(fn: string, optimizer: optim.Optimizer): void {
     if (this.#weights.has(optimizer)) return;
-    if (!(optimizer instanceof optim.Optimizer)) throw new ArgumentError(fn, "optimizers that were given to initialize", optimizer);
-    throw new NbitError(`${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`, MISUSE);
+    if (!(optimizer instanceof optim.Optimizer))
+      throw new ArgumentError(fn, "optimizers that were given to initialize", optimizer);
+    throw new NbitError(
+      `${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`,
+      MISUSE,
+    );
   }
 
   /** Whether the next step of an optimizer will be skipped. */
@@ -231,7 +296,10 @@ export class Amp {
   /** What an optimizer steps, and whose gradients to clip: masters in float32 where there are any. */
   masterParams(optimizer: optim.Optimizer): Tensor[] {
     atMost("Amp.masterParams", arguments, 1);
-    return this.#pairsOf("masterParams", optimizer)?.map(({ master }) => master) ?? optimizer.paramGroups.flatMap((g) => g.params);
+    return (
+      this.#pairsOf("masterParams", optimizer)?.map(({ master }) => master) ??
+      optimizer.paramGroups.flatMap((g) => g.params)
+    );
   }
 
   /** The models' parameters, in the order of {@link masterParams}. */
@@ -271,14 +339,17 @@ export class Amp {
   }
   #mastersByKey(): Record<string, Tensor> {
     const masters: Record<string, Tensor> = {};
-    this.#weights.optimizers.forEach((optimizer, o) => this.#weights.pairsOf(optimizer).forEach(({ parameter, master }, i) => {
-      if (parameter !== master) masters[`${o}.${i}`] = master;
-    }));
+    this.#weights.optimizers.forEach((optimizer, o) =>
+      this.#weights.pairsOf(optimizer).forEach(({ parameter, master }, i) => {
+        if (parameter !== master) masters[`${o}.${i}`] = master;
+      }),
+    );
     return masters;
   }
 
   /**
-   * Load what {@link stateDict} gave, or a state of APEX itself. Without masters (APEX saves none) they stay: load the model's float32 state dict, which sets them exactly.
+   * Load what {@link stateDict} gave, or a state of APEX itself. Without masters (APEX saves none) they stay: load the
+   * model's float32 state dict, which sets them exactly.
    * @throws {ArgumentError} when the number of losses or the masters differ; nothing is changed then.
    */
   loadStateDict(state: AmpState | Readonly<Record<string, unknown>>): void {
@@ -287,14 +358,17 @@ export class Amp {
     const { scalers, masters } = readAmpState(state, this.lossScalers.length, own);
     scalers.forEach((scaler, i) => this.lossScalers[i]?.loadStateDict({ ...scaler }));
     if (masters === undefined) return;
-    noGrad(() => scope(() => {
-      for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] ?? m);
-    }));
+    noGrad(() =>
+      scope(() => {
+        for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] ?? m);
+      }),
+    );
     this.#weights.copyToModel();
   }
 
   /**
-   * Undo `initialize`: models and optimizers are as any others, in float32, with the masters' exact values where there were masters. The optimizers keep their state. Safe to call twice.
+   * Undo `initialize`: models and optimizers are as any others, in float32, with the masters' exact values where there
+   * were masters. The optimizers keep their state. Safe to call twice.
    */
   dispose(): void {
     atMost("Amp.dispose", arguments, 0);
@@ -305,7 +379,8 @@ export class Amp {
     const { optimizers } = this.#weights;
     this.#weights.restore();
     this.#originals.restore();
-    for (const model of this.#models) if (this.properties.castModelType !== null) scope(() => castModel(model, "float32", false));
+    for (const model of this.#models)
+      if (this.properties.castModelType !== null) scope(() => castModel(model, "float32", false));
     for (const owned of [...this.#models, ...optimizers]) owners.delete(owned);
     this.#o1?.release();
   }
@@ -323,9 +398,14 @@ export class Amp {
  * amp.scaleLoss(loss, optimizer, (scaled) => scaled.backward());
  * optimizer.step();
  * @throws {ArgumentError} for an unknown level or option, and for contradicting overrides.
- * @throws {NbitError} `APEX_MISUSE` for models or optimizers that are initialized already, for an optimizer that has stepped, and for models whose parameters are not float32.
+ * @throws {NbitError} `APEX_MISUSE` for models or optimizers that are initialized already, for an optimizer that has
+ * stepped, and for models whose parameters are not float32.
  */
-export function initialize(models: nn.Module | readonly nn.Module[], optimizers: optim.Optimizer | readonly optim.Optimizer[] = [], options: InitializeOptions = {}): Amp {
+export function initialize(
+  models: nn.Module | readonly nn.Module[],
+  optimizers: optim.Optimizer | readonly optim.Optimizer[] = [],
+  options: InitializeOptions = {},
+): Amp {
   atMost("initialize", arguments, 3);
   const list = Array.isArray(models) ? (models as readonly nn.Module[]) : [models as nn.Module];
   const opts = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
@@ -335,16 +415,28 @@ export function initialize(models: nn.Module | readonly nn.Module[], optimizers:
     checkFree(m);
     if (options.enabled === false) continue;
     for (const [name, p] of m.namedParameters())
-      if (p.isFloatingPoint() && p.dtype !== "float32") throw new NbitError(`apex.initialize: expected float32 parameters. Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`, MISUSE);
+      if (p.isFloatingPoint() && p.dtype !== "float32")
+        throw new NbitError(
+          `apex.initialize: expected float32 parameters. Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`,
+          MISUSE,
+        );
   }
   for (const o of opts) {
     if (!(o instanceof optim.Optimizer)) throw new ArgumentError("apex.initialize", "optimizers to be Optimizers", o);
     checkFree(o);
-    if (o.state.size > 0 && options.enabled !== false) throw new NbitError("apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.", MISUSE);
+    if (o.state.size > 0 && options.enabled !== false)
+      throw new NbitError(
+        "apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.",
+        MISUSE,
+      );
   }
   return outsideScopes(() => new Amp(list, opts, options));
 }
 
 function checkFree(target: nn.Module | optim.Optimizer): void {
-  if (owners.has(target)) throw new NbitError(`apex.initialize: expected ${target instanceof nn.Module ? "a model" : "an optimizer"} that is not initialized. Received: ${target.constructor.name}, which is. Pass everything in one call, or dispose() of the first Amp.`, MISUSE);
+  if (owners.has(target))
+    throw new NbitError(
+      `apex.initialize: expected ${target instanceof nn.Module ? "a model" : "an optimizer"} that is not initialized. Received: ${target.constructor.name}, which is. Pass everything in one call, or dispose() of the first Amp.`,
+      MISUSE,
+    );
 }

@@ -11,22 +11,31 @@ export function castTensors(value: unknown, dtype: DType): unknown {
 function castInside(value: unknown, dtype: DType, depth: number): unknown {
   if (value instanceof Tensor) return value.isFloatingPoint() ? value.to(dtype) : value;
   checkDepth("castTensors", depth);
-  if (Array.isArray(value)) return elementsOf(value as readonly unknown[], "castTensors", "every array").map((v) => castInside(v, dtype, depth + 1));
+  if (Array.isArray(value))
+    return elementsOf(value as readonly unknown[], "castTensors", "every array").map((v) =>
+      castInside(v, dtype, depth + 1),
+    );
   if (isMap(value)) return new Map([...value].map(([k, v]) => [k, castInside(v, dtype, depth + 1)]));
-  if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castInside(v, dtype, depth + 1)]));
+  if (isPlain(value))
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, castInside(v, dtype, depth + 1)]));
   return value;
 }
 
 /** Whether a module is a BatchNorm with weights, which keeps float32 statistics in a float16 model. */
 export function isAffineBatchNorm(module: nn.Module): boolean {
   atMost("isAffineBatchNorm", arguments, 1);
-  return (module instanceof nn.BatchNorm1d || module instanceof nn.BatchNorm2d || module instanceof nn.BatchNorm3d) && module.weight !== null;
+  return (
+    (module instanceof nn.BatchNorm1d || module instanceof nn.BatchNorm2d || module instanceof nn.BatchNorm3d) &&
+    module.weight !== null
+  );
 }
 
 /** Cast parameters and buffers, in place: parameters keep their identity. */
 export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boolean): void {
   const kept = new Set<Tensor>();
-  if (keepBatchnormFp32) for (const m of model.modules()) if (isAffineBatchNorm(m)) for (const t of [...m.parameters(), ...m.buffers()]) kept.add(t);
+  if (keepBatchnormFp32)
+    for (const m of model.modules())
+      if (isAffineBatchNorm(m)) for (const t of [...m.parameters(), ...m.buffers()]) kept.add(t);
   for (const t of [...model.parameters(), ...model.buffers()]) {
     if (!isFloatingPoint(t.dtype)) continue;
     const target = kept.has(t) ? "float32" : dtype;
@@ -46,7 +55,12 @@ export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forwar
   const own = Object.getOwnPropertyDescriptor(model, "forward");
   const original = model.forward;
   const bound: Forward = (...args) => (original as Forward).apply(model, args);
-  Object.defineProperty(model, "forward", { value: wrap(bound), configurable: true, writable: true, enumerable: false });
+  Object.defineProperty(model, "forward", {
+    value: wrap(bound),
+    configurable: true,
+    writable: true,
+    enumerable: false,
+  });
   return () => {
     if (own === undefined) Reflect.deleteProperty(model, "forward");
     else Object.defineProperty(model, "forward", own);

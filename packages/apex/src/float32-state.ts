@@ -16,7 +16,10 @@ export interface Float32State {
 export function exchangeFloat32(model: nn.Module, { weights, originals, castTo }: Float32State): (() => void)[] {
   const { stateDict, loadStateDict } = nn.Module.prototype;
   const masterOf = (): Map<Tensor, Tensor> =>
-    new Map([...originals.unchanged(), ...weights.withMaster.map(({ parameter, master }) => [parameter, master] as const)]);
+    new Map([
+      ...originals.unchanged(),
+      ...weights.withMaster.map(({ parameter, master }) => [parameter, master] as const),
+    ]);
   const float32 = (t: Tensor): Tensor => (t.dtype === castTo ? t.detach().to("float32") : t);
 
   const save = (): nn.StateDict => {

@@ -52,7 +52,8 @@ function widest(value: unknown): DType | null {
   if (value instanceof Tensor) return ORDER.includes(value.dtype) ? value.dtype : null;
   const items: unknown[] = Array.isArray(value) ? value : isMap(value) ? [...value.values()] : [];
   let found: DType | null = null;
-  for (const dtype of items.map(widest)) if (dtype !== null && (found === null || ORDER.indexOf(dtype) > ORDER.indexOf(found))) found = dtype;
+  for (const dtype of items.map(widest))
+    if (dtype !== null && (found === null || ORDER.indexOf(dtype) > ORDER.indexOf(found))) found = dtype;
   return found;
 }
 

@@ -2,7 +2,16 @@
 export { Amp, ampOf, initialize, type ScaleLossOptions } from "./amp.js";
 export type { AmpState } from "./amp-state.js";
 export { checkInitializeOptions, type InitializeOptions } from "./initialize-options.js";
-export { levelWith, OPT_LEVELS, resolveOptLevel, type LossScale, type OptLevel, type OptLevelTable, type OptOverrides, type OptProperties } from "./opt-levels.js";
+export {
+  levelWith,
+  OPT_LEVELS,
+  resolveOptLevel,
+  type LossScale,
+  type OptLevel,
+  type OptLevelTable,
+  type OptOverrides,
+  type OptProperties,
+} from "./opt-levels.js";
 export { LossScaler, type LossScalerState } from "./loss-scaler.js";
 export { disableCasts, floatFunction, halfFunction, promoteFunction } from "./functions.js";
 export { o1Rules, registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "./lists.js";

@@ -31,7 +31,10 @@ const NAMES: OptionNames<InitializeOptions> = {
   maxLossScale: kinds.real("(0, ∞)"),
 };
 
-/** @internal @throws {ArgumentError} for an option that `initialize` does not have, of another kind, or that contradicts the level. */
+/**
+ * @internal @throws {ArgumentError} for an option that `initialize` does not have, of another kind, or that contradicts
+ * the level.
+ */
 export function checkInitializeOptions(fn: string, options: InitializeOptions): void {
   checkOptions(fn, options, NAMES);
   levelWith(options.optLevel ?? "O1", options);

@@ -1,4 +1,7 @@
-/** O1's lists: which operators run in float16, in float32, in the widest of their inputs, or not at all. They differ from native autocast's. */
+/**
+ * O1's lists: which operators run in float16, in float32, in the widest of their inputs, or not at all. They differ
+ * from native autocast's.
+ */
 import { atMost, amp, ArgumentError, operatorNames, type DeviceLike } from "@nbit/torch";
 
 const HALF = `
@@ -24,12 +27,25 @@ const registered = { half: new Set<string>(), float: new Set<string>(), promote:
 let inUse = 0;
 
 function register(kind: keyof typeof registered, fn: string, operator: string): void {
-  if (typeof operator !== "string" || !operatorNames().includes(operator)) throw new ArgumentError(fn, "the name of an operator, such as \"einsum\"", operator, "For functions of your own use halfFunction, floatFunction or promoteFunction.");
+  if (typeof operator !== "string" || !operatorNames().includes(operator))
+    throw new ArgumentError(
+      fn,
+      'the name of an operator, such as "einsum"',
+      operator,
+      "For functions of your own use halfFunction, floatFunction or promoteFunction.",
+    );
   for (const set of Object.values(registered)) set.delete(operator);
   registered[kind].add(operator);
-  if (inUse > 0) process.emitWarning(`${fn}(${JSON.stringify(operator)}): models that were initialized with O1 before do not see it. Call it before initialize.`, { type: "NbitWarning", code: "WARN_APEX_REGISTERED_LATE" });
+  if (inUse > 0)
+    process.emitWarning(
+      `${fn}(${JSON.stringify(operator)}): models that were initialized with O1 before do not see it. Call it before initialize.`,
+      { type: "NbitWarning", code: "WARN_APEX_REGISTERED_LATE" },
+    );
 }
-/** Let O1 run an operator in float16. Call it before `initialize`: models that are initialized already keep their lists, and a warning says so. */
+/**
+ * Let O1 run an operator in float16. Call it before `initialize`: models that are initialized already keep their lists,
+ * and a warning says so.
+ */
 export function registerHalfFunction(operator: string): void {
   atMost("registerHalfFunction", arguments, 1);
   register("half", "registerHalfFunction", operator);
@@ -46,7 +62,8 @@ export function registerPromoteFunction(operator: string): void {
 }
 
 /**
- * O1's rule of each operator on a device type, with what was registered. `none`: native autocast has a rule for it and O1 has not, so it runs as its inputs are.
+ * O1's rule of each operator on a device type, with what was registered. `none`: native autocast has a rule for it and
+ * O1 has not, so it runs as its inputs are.
  * @example o1Rules("cpu").get("softmax"); // "float32"
  */
 export function o1Rules(device: DeviceLike = "cpu"): ReadonlyMap<string, amp.PolicyRule> {

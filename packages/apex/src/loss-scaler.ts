@@ -4,7 +4,10 @@ import { conforming, count, fieldsOf, leaf } from "@nbit/torch/schema";
 import type { LossScale } from "./opt-levels.js";
 
 /** The form of a saved state. */
-export const LOSS_SCALER = fieldsOf({ loss_scale: leaf<number>("a finite number > 0", (v) => Number.isFinite(v) && (v as number) > 0), unskipped: count });
+export const LOSS_SCALER = fieldsOf({
+  loss_scale: leaf<number>("a finite number > 0", (v) => Number.isFinite(v) && (v as number) > 0),
+  unskipped: count,
+});
 
 /** Names and meaning are APEX's, so that states go both ways. */
 export interface LossScalerState {
@@ -20,10 +23,15 @@ export interface LossScalerOptions {
   /** Losses in a row without an overflow before the scale doubles. Default 2000. */
   readonly scaleWindow?: number;
 }
-const NAMES: OptionNames<LossScalerOptions> = { minLossScale: kinds.orNull(kinds.real("[0, ∞)")), maxLossScale: kinds.real("(0, ∞)"), scaleWindow: kinds.whole("[1, ∞)") };
+const NAMES: OptionNames<LossScalerOptions> = {
+  minLossScale: kinds.orNull(kinds.real("[0, ∞)")),
+  maxLossScale: kinds.real("(0, ∞)"),
+  scaleWindow: kinds.whole("[1, ∞)"),
+};
 
 /**
- * Static, or dynamic: halved after an overflow, doubled after 2000 scaled losses in a row without one. Starts at min(maxLossScale, 2^16).
+ * Static, or dynamic: halved after an overflow, doubled after 2000 scaled losses in a row without one. Starts at
+ * min(maxLossScale, 2^16).
  */
 export class LossScaler {
   readonly dynamic: boolean;
@@ -41,7 +49,8 @@ export class LossScaler {
     this.minLossScale = options.minLossScale ?? 0;
     this.maxLossScale = options.maxLossScale ?? 2 ** 24;
     this.scaleWindow = options.scaleWindow ?? 2000;
-    if (this.minLossScale > this.maxLossScale) throw new ArgumentError("LossScaler", "minLossScale ≤ maxLossScale", this.minLossScale);
+    if (this.minLossScale > this.maxLossScale)
+      throw new ArgumentError("LossScaler", "minLossScale ≤ maxLossScale", this.minLossScale);
     this.lossScale = lossScale === "dynamic" ? Math.min(this.maxLossScale, 2 ** 16) : lossScale;
   }
 
@@ -68,7 +77,17 @@ export class LossScaler {
   }
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
     atMost("LossScaler.loadStateDict", arguments, 1);
-    const { loss_scale: lossScale, unskipped } = conforming(LOSS_SCALER, state, "", ({ path, expected, received }) => new ArgumentError("LossScaler.loadStateDict", path === "" ? "a state with loss_scale and unskipped" : `${path} to be ${expected}`, received));
+    const { loss_scale: lossScale, unskipped } = conforming(
+      LOSS_SCALER,
+      state,
+      "",
+      ({ path, expected, received }) =>
+        new ArgumentError(
+          "LossScaler.loadStateDict",
+          path === "" ? "a state with loss_scale and unskipped" : `${path} to be ${expected}`,
+          received,
+        ),
+    );
     this.lossScale = lossScale;
     this.unskipped = unskipped;
   }

@@ -41,13 +41,19 @@ export class MasterWeights {
   }
   #masterOf(p: Tensor, originals: Values): Tensor {
     if (!this.#useMasters || !is16Bit(p)) return p;
-    const master = outsideScopes(() => new nn.Parameter(originals.get(p) ?? p.detach().to({ dtype: "float32", copy: true }), { requiresGrad: p.requiresGrad }));
+    const master = outsideScopes(
+      () =>
+        new nn.Parameter(originals.get(p) ?? p.detach().to({ dtype: "float32", copy: true }), {
+          requiresGrad: p.requiresGrad,
+        }),
+    );
     optim.setMaster(master, p);
     return master;
   }
   /** Parameters that no optimizer has: backwards of scaled losses reach them too. */
   adoptFree(parameters: Iterable<Tensor>): void {
-    for (const p of parameters) if ((p.isFloatingPoint() || p.isComplex()) && !this.#pairs.has(p)) this.#pairs.set(p, new Pair(p, p));
+    for (const p of parameters)
+      if ((p.isFloatingPoint() || p.isComplex()) && !this.#pairs.has(p)) this.#pairs.set(p, new Pair(p, p));
   }
 
   /** Gradients of a parameter that was put into a group by hand would be stepped with as they are scaled. */
@@ -55,7 +61,11 @@ export class MasterWeights {
     const own = new Set(this.pairsOf(optimizer).map(({ master }) => master));
     for (const group of optimizer.paramGroups)
       for (const p of group.params)
-        if (!own.has(p)) throw new NbitError(`apex: expected the parameters that initialize and addParamGroup were given. Received: another one in a group of ${optimizer.constructor.name}. Exchange parameters before initialize, or add them with addParamGroup.`, MISUSE);
+        if (!own.has(p))
+          throw new NbitError(
+            `apex: expected the parameters that initialize and addParamGroup were given. Received: another one in a group of ${optimizer.constructor.name}. Exchange parameters before initialize, or add them with addParamGroup.`,
+            MISUSE,
+          );
   }
 
   has(optimizer: optim.Optimizer): boolean {
@@ -111,13 +121,18 @@ export class MasterWeights {
   }
 
   /**
-   * Before a scaled backward, which may reach any parameter: takes unscaled gradients out of the way. Those of `optimizers` that an earlier, delayed backward of the same loss left scaled are added to.
+   * Before a scaled backward, which may reach any parameter: takes unscaled gradients out of the way. Those of
+   * `optimizers` that an earlier, delayed backward of the same loss left scaled are added to.
    * @returns What ends it when it fails.
    */
   begin(optimizers: readonly optim.Optimizer[], scaled: Scaled): () => void {
     const named = new Set(optimizers.flatMap((o) => this.pairsOf(o)));
     for (const { scaled: before } of named) {
-      if (before !== null && before.lossId !== scaled.lossId) throw new NbitError(`scaleLoss: expected lossId ${before.lossId}, whose gradients are still scaled. Received: lossId ${scaled.lossId}. Unscale each loss (delayUnscale: false) before the next.`, MISUSE);
+      if (before !== null && before.lossId !== scaled.lossId)
+        throw new NbitError(
+          `scaleLoss: expected lossId ${before.lossId}, whose gradients are still scaled. Received: lossId ${scaled.lossId}. Unscale each loss (delayUnscale: false) before the next.`,
+          MISUSE,
+        );
     }
     const begun: Pair[] = [];
     for (const pair of this.#pairs.values()) {
@@ -131,7 +146,10 @@ export class MasterWeights {
     };
   }
 
-  /** Gradients that are scaled are unscaled and go to the masters, but for those of `but`. Returns whether one that is new was not finite. */
+  /**
+   * Gradients that are scaled are unscaled and go to the masters, but for those of `but`. Returns whether one that is
+   * new was not finite.
+   */
   collect(check: boolean, but: readonly optim.Optimizer[] = []): boolean {
     const left = new Set(but.flatMap((o) => this.pairsOf(o)));
     let overflow = false;
@@ -149,7 +167,8 @@ export class MasterWeights {
   }
   /** Let the step of these be skipped: a loss of all of them overflowed. */
   markOverflow(optimizers: readonly optim.Optimizer[]): void {
-    for (const o of optimizers) for (const pair of this.pairsOf(o)) if (pair.master.grad !== null) pair.overflowed = true;
+    for (const o of optimizers)
+      for (const pair of this.pairsOf(o)) if (pair.master.grad !== null) pair.overflowed = true;
   }
   overflowed(optimizer: optim.Optimizer): boolean {
     return this.pairsOf(optimizer).some((pair) => pair.overflowed);
@@ -160,7 +179,10 @@ export class MasterWeights {
 
   /** The stepped masters, rounded into the models; of all optimizers, or of one. */
   copyToModel(optimizer?: optim.Optimizer): void {
-    const pairs = optimizer === undefined ? this.withMaster : this.pairsOf(optimizer).filter(({ parameter, master }) => parameter !== master);
+    const pairs =
+      optimizer === undefined
+        ? this.withMaster
+        : this.pairsOf(optimizer).filter(({ parameter, master }) => parameter !== master);
     if (pairs.length === 0) return;
     noGrad(() => {
       copy_?.(

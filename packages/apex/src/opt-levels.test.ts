@@ -7,10 +7,34 @@ setNumThreads(1); // tiny tensors
 
 /** What the table of levels says, one row per level; each cell below is seen on a model, not read from the table. */
 const CELLS = {
-  O0: { castModelType: "float32", patchTorchFunctions: false, keepBatchnormFp32: true, masterWeights: false, lossScale: 1 },
-  O1: { castModelType: "float32", patchTorchFunctions: true, keepBatchnormFp32: true, masterWeights: false, lossScale: 65536 },
-  O2: { castModelType: "float16", patchTorchFunctions: false, keepBatchnormFp32: true, masterWeights: true, lossScale: 65536 },
-  O3: { castModelType: "float16", patchTorchFunctions: false, keepBatchnormFp32: false, masterWeights: false, lossScale: 1 },
+  O0: {
+    castModelType: "float32",
+    patchTorchFunctions: false,
+    keepBatchnormFp32: true,
+    masterWeights: false,
+    lossScale: 1,
+  },
+  O1: {
+    castModelType: "float32",
+    patchTorchFunctions: true,
+    keepBatchnormFp32: true,
+    masterWeights: false,
+    lossScale: 65536,
+  },
+  O2: {
+    castModelType: "float16",
+    patchTorchFunctions: false,
+    keepBatchnormFp32: true,
+    masterWeights: true,
+    lossScale: 65536,
+  },
+  O3: {
+    castModelType: "float16",
+    patchTorchFunctions: false,
+    keepBatchnormFp32: false,
+    masterWeights: false,
+    lossScale: 1,
+  },
 } as const;
 
 class Net extends nn.Module {
@@ -50,7 +74,8 @@ for (const [level, cells] of Object.entries(CELLS) as [OptLevel, (typeof CELLS)[
 
   test(`${level}, keepBatchnormFp32: BatchNorm is ${cells.keepBatchnormFp32 ? "float32" : "float16"}`, () => {
     const { bn } = make(level).net;
-    for (const t of [bn.weight, bn.bias, bn.runningMean, bn.runningVar]) assert.equal(t?.dtype, cells.keepBatchnormFp32 ? "float32" : "float16");
+    for (const t of [bn.weight, bn.bias, bn.runningMean, bn.runningVar])
+      assert.equal(t?.dtype, cells.keepBatchnormFp32 ? "float32" : "float16");
   });
 
   test(`${level}, masterWeights: the optimizer steps ${cells.masterWeights ? "float32 copies" : "the model's own parameters"}`, () => {
@@ -64,7 +89,11 @@ for (const [level, cells] of Object.entries(CELLS) as [OptLevel, (typeof CELLS)[
   test(`${level}, lossScale: the loss is multiplied by ${cells.lossScale}, gradients are true`, () =>
     scope(() => {
       const { net, optimizer, amp } = make(level);
-      const loss = net.forward(ones([4, 8])).float().square().mean();
+      const loss = net
+        .forward(ones([4, 8]))
+        .float()
+        .square()
+        .mean();
       let scale = 0;
       amp.scaleLoss(loss, optimizer, (scaled) => {
         scale = scaled.div(loss).item();
@@ -77,7 +106,9 @@ for (const [level, cells] of Object.entries(CELLS) as [OptLevel, (typeof CELLS)[
 }
 
 test("every override changes what it names", () => {
-  const of = (options: Parameters<typeof initialize>[2]): { net: Net; amp: ReturnType<typeof initialize>; optimizer: optim.SGD } => {
+  const of = (
+    options: Parameters<typeof initialize>[2],
+  ): { net: Net; amp: ReturnType<typeof initialize>; optimizer: optim.SGD } => {
     const net = new Net();
     const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
     return { net, optimizer, amp: initialize(net, optimizer, options) };
@@ -132,15 +163,22 @@ test("enabled: false changes nothing and passes the loss through", () => {
 test("misuse of initialize is an error", () => {
   const net = new Net();
   const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });
-  const bad = (options: object, message: RegExp): void => assert.throws(() => initialize(net, optimizer, options), { code: "ERR_ARGUMENT", message });
+  const bad = (options: object, message: RegExp): void =>
+    assert.throws(() => initialize(net, optimizer, options), { code: "ERR_ARGUMENT", message });
   bad({ opt_level: "O2" }, /^apex\.initialize: expected the option optLevel\. Received: "opt_level"\.$/);
   bad({ optLevel: "O4" }, /optLevel to be one of O0, O1, O2, O3\. Received: "O4"/);
   bad({ enabled: "no" }, /enabled to be true or false\. Received: "no"/);
   bad({ numLosses: 0 }, /numLosses to be a whole number ≥ 1\. Received: 0/);
   bad({ castModelOutputs: "int64" }, /castModelOutputs to be a floating point dtype, or null\. Received: "int64"/);
-  bad({ optLevel: "O2", castModelType: "int8" }, /castModelType to be one of float16, bfloat16, float32\. Received: "int8"/);
+  bad(
+    { optLevel: "O2", castModelType: "int8" },
+    /castModelType to be one of float16, bfloat16, float32\. Received: "int8"/,
+  );
   bad({ optLevel: "O2", masterWeights: "True" }, /masterWeights to be a boolean\. Received: "True"/);
-  bad({ optLevel: "O2", keepBatchnormFp32: "yes" }, /keepBatchnormFp32 to be a boolean, "True" or "False"\. Received: "yes"/);
+  bad(
+    { optLevel: "O2", keepBatchnormFp32: "yes" },
+    /keepBatchnormFp32 to be a boolean, "True" or "False"\. Received: "yes"/,
+  );
   bad({ optLevel: "O1", patchTorchFunctions: 1 }, /patchTorchFunctions to be a boolean\. Received: 1/);
   bad({ optLevel: "O2", maxLossScale: 0 }, /maxLossScale to be a finite number > 0\. Received: 0/);
   bad({ optLevel: "O2", minLossScale: -1 }, /minLossScale to be a finite number ≥ 0, or null\. Received: -1/);
@@ -148,8 +186,15 @@ test("misuse of initialize is an error", () => {
   assert.equal(net.fc.weight.dtype, "float32", "nothing was cast");
 
   const amp = initialize(net, optimizer, { optLevel: "O2" });
-  assert.throws(() => initialize(net), { code: "APEX_MISUSE", message: "apex.initialize: expected a model that is not initialized. Received: Net, which is. Pass everything in one call, or dispose() of the first Amp." });
-  assert.throws(() => initialize(new Net(), optimizer), { code: "APEX_MISUSE", message: /an optimizer that is not initialized\. Received: SGD/ });
+  assert.throws(() => initialize(net), {
+    code: "APEX_MISUSE",
+    message:
+      "apex.initialize: expected a model that is not initialized. Received: Net, which is. Pass everything in one call, or dispose() of the first Amp.",
+  });
+  assert.throws(() => initialize(new Net(), optimizer), {
+    code: "APEX_MISUSE",
+    message: /an optimizer that is not initialized\. Received: SGD/,
+  });
   amp.dispose();
   initialize(net, optimizer, { optLevel: "O1" }).dispose();
 });

@@ -1,4 +1,7 @@
-/** Float32 values of parameters from before they were cast: masters begin there, and what no optimizer steps goes back there. */
+/**
+ * Float32 values of parameters from before they were cast: masters begin there, and what no optimizer steps goes back
+ * there.
+ */
 import { type nn, scope, type Tensor } from "@nbit/torch";
 
 export class Originals {
@@ -7,7 +10,8 @@ export class Originals {
   /** Copy those of some models. */
   keep(models: readonly nn.Module[]): void {
     for (const model of models) {
-      for (const p of model.parameters()) if (p.isFloatingPoint() && !this.#values.has(p)) this.#values.set(p, p.detach().clone());
+      for (const p of model.parameters())
+        if (p.isFloatingPoint() && !this.#values.has(p)) this.#values.set(p, p.detach().clone());
     }
   }
 
@@ -16,8 +20,8 @@ export class Originals {
   }
 
   /**
-   * Masters have taken the values of `mastered`. Of the others, those of trainable 16-bit parameters stay: an evaluation between two
-   * fits, without optimizers, loses nothing.
+   * Masters have taken the values of `mastered`. Of the others, those of trainable 16-bit parameters stay: an
+   * evaluation between two fits, without optimizers, loses nothing.
    */
   release(mastered: ReadonlySet<Tensor>): void {
     for (const [p, original] of this.#values) {

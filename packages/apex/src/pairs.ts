@@ -1,7 +1,10 @@
 /** A parameter of a model, what the optimizer steps in its place, and the gradient that both have. */
 import { keep, noGrad, optim, outsideScopes, scope, type Tensor } from "@nbit/torch";
 
-/** Where the gradient of a parameter stands, rounded, for code that looks at the model: what it was when it was put there tells whether somebody changed it since. */
+/**
+ * Where the gradient of a parameter stands, rounded, for code that looks at the model: what it was when it was put
+ * there tells whether somebody changed it since.
+ */
 interface Shown {
   readonly tensor: Tensor;
   readonly version: number;
@@ -16,8 +19,9 @@ export interface Scaled {
 }
 
 /**
- * The gradient is the master's, in float32 and true. The model's parameter shows it in 16 bits, and what a module's code does there (clearing, setting, clipping) happens to the master's at the next look. A
- * parameter without a master is its own.
+ * The gradient is the master's, in float32 and true. The model's parameter shows it in 16 bits, and what a module's
+ * code does there (clearing, setting, clipping) happens to the master's at the next look. A parameter without a master
+ * is its own.
  */
 export class Pair {
   #shown: Shown | null = null;
@@ -51,7 +55,10 @@ export class Pair {
       }
       const shown = this.#shown;
       if (visible === null && shown !== null) return this.clear();
-      if (visible !== null && (shown === null || visible.dataPtr() !== shown.tensor.dataPtr() || visible.version !== shown.version)) {
+      if (
+        visible !== null &&
+        (shown === null || visible.dataPtr() !== shown.tensor.dataPtr() || visible.version !== shown.version)
+      ) {
         // Set or changed by hand.
         master.grad = wide(visible);
         this.#show(visible);
@@ -83,7 +90,9 @@ export class Pair {
     this.#shown = null;
   }
 
-  /** The parameter's gradient is what of the master's fits 16 bits, in the memory of `into` where that has its layout. */
+  /**
+   * The parameter's gradient is what of the master's fits 16 bits, in the memory of `into` where that has its layout.
+   */
   #refresh(into: Tensor | null = this.#shown?.tensor ?? null): void {
     const { parameter, master } = this;
     const own = master.grad;
@@ -175,7 +184,8 @@ function wide(gradient: Tensor): Tensor {
 
 /** In place where both have one layout, and kernels for it: there are none that add sparse 16-bit ones. */
 function sum(before: Tensor, more: Tensor): Tensor {
-  if (before.isSparse && more.isSparse && before.dtype !== "float32") return wide(before).add(wide(more)).to(before.dtype);
+  if (before.isSparse && more.isSparse && before.dtype !== "float32")
+    return wide(before).add(wide(more)).to(before.dtype);
   if (before.layout === more.layout) return before.add_(more);
   return before.isSparse ? more.add(before) : before.add(more);
 }

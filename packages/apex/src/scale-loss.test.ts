@@ -8,7 +8,11 @@ setNumThreads(1); // tiny tensors
 const LEVELS: readonly OptLevel[] = ["O0", "O1", "O2", "O3"];
 const X = tensor([[1, 2, 2.5, 3]]);
 
-function make(optLevel: OptLevel, numLosses = 1, lossScale: number | string = 1024): { net: nn.Linear; optimizer: optim.SGD; amp: ReturnType<typeof initialize>; grad: () => unknown } {
+function make(
+  optLevel: OptLevel,
+  numLosses = 1,
+  lossScale: number | string = 1024,
+): { net: nn.Linear; optimizer: optim.SGD; amp: ReturnType<typeof initialize>; grad: () => unknown } {
   const net = new nn.Linear(4, 1, { bias: false });
   nn.init.ones_(net.weight);
   const optimizer = new optim.SGD(net.parameters(), { lr: 0.5 });
@@ -40,10 +44,14 @@ for (const level of LEVELS) {
   test(`${level}: a backward that throws leaves true gradients as they were`, () => {
     const { net, optimizer, amp, grad } = make(level);
     amp.scaleLoss(lossOf(net), optimizer, backward);
-    assert.throws(() => amp.scaleLoss(lossOf(net), optimizer, (scaled) => {
-      scaled.backward();
-      throw new Error("mine");
-    }), /mine/);
+    assert.throws(
+      () =>
+        amp.scaleLoss(lossOf(net), optimizer, (scaled) => {
+          scaled.backward();
+          throw new Error("mine");
+        }),
+      /mine/,
+    );
     assert.deepEqual(grad(), [[1, 2, 2.5, 3]]);
     amp.scaleLoss(lossOf(net), optimizer, backward); // not "inside another"
     assert.deepEqual(grad(), [[2, 4, 5, 6]]);
@@ -67,7 +75,10 @@ test("several optimizers of one loss: an overflow in one skips both", () => {
   const amp = initialize([a, b], [first, second], { optLevel: "O2" });
   const before = [a.weight.tolist(), b.weight.tolist()];
   amp.scaleLoss(a.forward(X).sum().add(b.forward(X).sum().mul(1e30)), [first, second], backward);
-  assert.deepEqual([first, second].map((o) => amp.willSkip(o)), [true, true]);
+  assert.deepEqual(
+    [first, second].map((o) => amp.willSkip(o)),
+    [true, true],
+  );
   first.step();
   second.step();
   assert.deepEqual([a.weight.tolist(), b.weight.tolist()], before);
@@ -87,10 +98,17 @@ test("two losses, two optimizers, each loss with its own scale", () => {
   second.step();
   assert.notDeepEqual(a.weight.tolist(), wa);
   assert.deepEqual(b.weight.tolist(), wb);
-  assert.deepEqual(amp.lossScalers.map((s) => s.lossScale), [65536, 32768]);
+  assert.deepEqual(
+    amp.lossScalers.map((s) => s.lossScale),
+    [65536, 32768],
+  );
   const { net, optimizer, amp: one } = make("O2", 2);
   one.scaleLoss(lossOf(net), optimizer, backward, { delayUnscale: true });
-  assert.throws(() => one.scaleLoss(lossOf(net), optimizer, backward, { lossId: 1 }), { code: "APEX_MISUSE", message: "scaleLoss: expected lossId 0, whose gradients are still scaled. Received: lossId 1. Unscale each loss (delayUnscale: false) before the next." });
+  assert.throws(() => one.scaleLoss(lossOf(net), optimizer, backward, { lossId: 1 }), {
+    code: "APEX_MISUSE",
+    message:
+      "scaleLoss: expected lossId 0, whose gradients are still scaled. Received: lossId 1. Unscale each loss (delayUnscale: false) before the next.",
+  });
 });
 
 test("a static scale never skips; a dynamic one grows after its window", () => {
@@ -118,16 +136,28 @@ test("misuse of scaleLoss and masterParams is an error", () => {
   const { net, optimizer, amp } = make("O2");
   const stranger = new optim.SGD(new nn.Linear(2, 1).parameters(), { lr: 0.1 });
   const misuse = (fn: () => unknown, message: RegExp): void => assert.throws(fn, { code: "APEX_MISUSE", message });
-  misuse(() => amp.scaleLoss(lossOf(net), stranger, backward), /^scaleLoss: expected an optimizer that was given to initialize\. Received: SGD\. Pass all optimizers to initialize\.$/);
+  misuse(
+    () => amp.scaleLoss(lossOf(net), stranger, backward),
+    /^scaleLoss: expected an optimizer that was given to initialize\. Received: SGD\. Pass all optimizers to initialize\.$/,
+  );
   misuse(() => amp.masterParams(stranger), /^masterParams: /);
   misuse(() => amp.unscale(stranger), /^unscale: /);
   misuse(() => amp.skipNext(stranger), /^skipNext: /);
-  misuse(() => amp.scaleLoss(lossOf(net), optimizer, () => amp.scaleLoss(lossOf(net), optimizer, backward)), /scaleLoss inside scaleLoss/);
+  misuse(
+    () => amp.scaleLoss(lossOf(net), optimizer, () => amp.scaleLoss(lossOf(net), optimizer, backward)),
+    /scaleLoss inside scaleLoss/,
+  );
   misuse(() => optimizer.step(() => lossOf(net)), /step\(closure\)/);
-  assert.throws(() => amp.scaleLoss(lossOf(net), optimizer, backward, { lossId: 1 }), /^ArgumentError: scaleLoss: expected lossId below numLosses \(1\)\. Received: 1\. Pass numLosses to initialize\.$/);
+  assert.throws(
+    () => amp.scaleLoss(lossOf(net), optimizer, backward, { lossId: 1 }),
+    /^ArgumentError: scaleLoss: expected lossId below numLosses \(1\)\. Received: 1\. Pass numLosses to initialize\.$/,
+  );
   assert.throws(() => Reflect.apply(amp.scaleLoss, amp, [1, optimizer, backward]), /loss to be a tensor\. Received: 1/);
   assert.throws(() => Reflect.apply(amp.scaleLoss, amp, [lossOf(net), optimizer]), /a function that calls backward/);
-  assert.throws(() => Reflect.apply(amp.scaleLoss, amp, [lossOf(net), undefined, backward]), /optimizers that were given to initialize\. Received: undefined/);
+  assert.throws(
+    () => Reflect.apply(amp.scaleLoss, amp, [lossOf(net), undefined, backward]),
+    /optimizers that were given to initialize\. Received: undefined/,
+  );
   amp.dispose();
   misuse(() => amp.scaleLoss(lossOf(net), optimizer, backward), /one that was disposed of/);
 });
@@ -141,9 +171,21 @@ test("the saved state is APEX's with masters added, and a state of APEX itself l
   assert.deepEqual(make("O1", 1, "dynamic").amp.stateDict(), { loss_scaler0: { loss_scale: 65536, unskipped: 0 } });
 
   const other = make("O2", 2, "dynamic");
-  other.amp.loadStateDict({ loss_scaler0: { loss_scale: 4096, unskipped: 7 }, loss_scaler1: { loss_scale: 2, unskipped: 0 } });
-  assert.deepEqual(other.amp.lossScalers.map((s) => [s.lossScale, s.unskipped]), [[4096, 7], [2, 0]]);
-  assert.throws(() => make("O2", 1).amp.loadStateDict(state), /expected 1 loss scalers .* Initialize with the numLosses that it was saved with/);
+  other.amp.loadStateDict({
+    loss_scaler0: { loss_scale: 4096, unskipped: 7 },
+    loss_scaler1: { loss_scale: 2, unskipped: 0 },
+  });
+  assert.deepEqual(
+    other.amp.lossScalers.map((s) => [s.lossScale, s.unskipped]),
+    [
+      [4096, 7],
+      [2, 0],
+    ],
+  );
+  assert.throws(
+    () => make("O2", 1).amp.loadStateDict(state),
+    /expected 1 loss scalers .* Initialize with the numLosses that it was saved with/,
+  );
   assert.throws(() => make("O3", 2).amp.loadStateDict(state), /Was it saved at another opt level\?/);
   assert.throws(() => amp.loadStateDict({}), /2 loss scalers/);
 });
@@ -168,17 +210,31 @@ test("dispose gives float32 models and optimizers back, with the masters' values
   assert.equal(ampOf(net), amp);
   for (let i = 0; i < 3; i++) {
     optimizer.zeroGrad();
-    amp.scaleLoss(net.forward(randn([8, 4])).square().mean(), optimizer, backward);
+    amp.scaleLoss(
+      net
+        .forward(randn([8, 4]))
+        .square()
+        .mean(),
+      optimizer,
+      backward,
+    );
     optimizer.step();
   }
   const masters = amp.masterParams(optimizer).map((p) => p.tolist());
   amp.dispose();
   amp.dispose();
   assert.equal(ampOf(net), null);
-  assert.deepEqual(net.parameters().map((p) => [p.dtype, p.tolist()]), masters.map((m) => ["float32", m]));
+  assert.deepEqual(
+    net.parameters().map((p) => [p.dtype, p.tolist()]),
+    masters.map((m) => ["float32", m]),
+  );
   assert.deepEqual(optimizer.paramGroups[0]?.params, net.parameters());
   assert.equal(optimizer.state.get(net.weight)?.["step"] instanceof Object, true);
-  net.forward(randn([8, 4])).square().mean().backward();
+  net
+    .forward(randn([8, 4]))
+    .square()
+    .mean()
+    .backward();
   optimizer.step();
   assert.notDeepEqual(net.weight.tolist(), masters[0]);
 });

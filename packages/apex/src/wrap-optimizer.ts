@@ -13,7 +13,8 @@ export interface Skips {
 }
 
 /**
- * `step` skips after an overflow and brings masters to the model, `zeroGrad` clears what both show, `addParamGroup` makes masters.
+ * `step` skips after an overflow and brings masters to the model, `zeroGrad` clears what both show, `addParamGroup`
+ * makes masters.
  * @returns What undoes it.
  */
 export function wrapOptimizer(optimizer: optim.Optimizer, weights: MasterWeights, skips: Skips): () => void {
@@ -22,9 +23,17 @@ export function wrapOptimizer(optimizer: optim.Optimizer, weights: MasterWeights
   const addParamGroup = optimizer.addParamGroup.bind(optimizer);
   const methods = {
     step: (closure?: () => Tensor): Tensor | null => {
-      if (closure !== undefined) throw new NbitError("apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.", MISUSE);
+      if (closure !== undefined)
+        throw new NbitError(
+          "apex: expected step(). Received: step(closure). Under loss scaling the loss cannot be evaluated inside the step.",
+          MISUSE,
+        );
       weights.requireOwn(optimizer);
-      if (weights.scaled(optimizer)) throw new NbitError("apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.", MISUSE);
+      if (weights.scaled(optimizer))
+        throw new NbitError(
+          "apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.",
+          MISUSE,
+        );
       weights.sync(optimizer);
       const skip = skips.next();
       skips.forget();

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command. It lives in TypeScript (`src/main.ts`); `doctor` and `setup` have to work before that is compiled, or when it cannot be, and then
- * run from here.
+ * The command. It lives in TypeScript (`src/main.ts`); `doctor` and `setup` have to work before that is compiled, or
+ * when it cannot be, and then run from here.
  */
 import { existsSync } from "node:fs";
 
@@ -43,7 +43,11 @@ async function withoutTypeScript([command]) {
       }
     }
     default:
-      console.error("nbit: not built yet. Received: " + (command ?? "no command") + ". Run `nbit setup` first; `nbit doctor` works already.");
+      console.error(
+        "nbit: not built yet. Received: " +
+          (command ?? "no command") +
+          ". Run `nbit setup` first; `nbit doctor` works already.",
+      );
       return 1;
   }
 }

@@ -29,14 +29,18 @@ test("version prints the package's version and nothing else", async () => {
 test("help lists every command; no command is help", async () => {
   const { status, stdout } = await nbit(["help"]);
   assert.equal(status, 0);
-  for (const name of ["doctor", "setup", "fit", "validate", "test", "predict", "version", "help"]) assert.match(stdout, new RegExp(`^  ${name} `, "m"));
+  for (const name of ["doctor", "setup", "fit", "validate", "test", "predict", "version", "help"])
+    assert.match(stdout, new RegExp(`^  ${name} `, "m"));
   assert.equal((await nbit([])).stdout, stdout);
 });
 
 test("an unknown command or argument is refused with what is accepted", async () => {
   const command = await nbit(["docter"]);
   assert.equal(command.status, 2);
-  assert.match(command.stderr, /expected a command of doctor, setup, fit, validate, test, predict, version, help\. Received: "docter"/);
+  assert.match(
+    command.stderr,
+    /expected a command of doctor, setup, fit, validate, test, predict, version, help\. Received: "docter"/,
+  );
   const flag = await nbit(["doctor", "--yaml"]);
   assert.equal(flag.status, 2);
   assert.match(flag.stderr, /expected no arguments but --json\. Received: --yaml/);
@@ -44,12 +48,20 @@ test("an unknown command or argument is refused with what is accepted", async ()
 
 test("doctor finds this set-up whole and tells what every precision runs on", async () => {
   const { status, stdout } = await nbit(["doctor", "--json"]);
-  const report = JSON.parse(stdout) as { addon: { state: string }; libtorch: { version: string }; precisions: { precision: string; cpu: string }[]; problems: unknown[] };
+  const report = JSON.parse(stdout) as {
+    addon: { state: string };
+    libtorch: { version: string };
+    precisions: { precision: string; cpu: string }[];
+    problems: unknown[];
+  };
   assert.deepEqual(report.problems, []);
   assert.equal(status, 0);
   assert.equal(report.addon.state, "loads");
   assert.match(report.libtorch.version, /^2\.1[1-5]\./);
-  assert.deepEqual(report.precisions.map((row) => row.precision), ["32", "64", "16", "bf16", "16-true", "bf16-true", "float8", "float8-float16", "16, ampBackend apex"]);
+  assert.deepEqual(
+    report.precisions.map((row) => row.precision),
+    ["32", "64", "16", "bf16", "16-true", "bf16-true", "float8", "float8-float16", "16, ampBackend apex"],
+  );
   assert.ok(report.precisions.every((row) => row.cpu.length > 0));
 });
 

@@ -8,7 +8,8 @@ import { CommandError } from "./errors.js";
  * Runs one command of `nbit`.
  *
  * @param args - The command's name and its own arguments, as in `process.argv.slice(2)`.
- * @returns The exit status: 0 when all is well, 1 when the command found or met a problem, 2 when it was called wrongly.
+ * @returns The exit status: 0 when all is well, 1 when the command found or met a problem, 2 when it was called
+ * wrongly.
  */
 export async function main(args: readonly string[]): Promise<number> {
   atMost("main", arguments, 1);
@@ -23,7 +24,9 @@ export async function main(args: readonly string[]): Promise<number> {
   const unknown = rest.filter((arg) => !command.options.has(arg));
   if (unknown.length > 0 && command.readsArguments !== true) {
     const known = [...command.options.keys()];
-    console.error(`nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${plainText(unknown.join(" "))}.`);
+    console.error(
+      `nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${plainText(unknown.join(" "))}.`,
+    );
     return 2;
   }
   try {
@@ -40,7 +43,10 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The code of an error that is about how the program was called or configured, where a stack would say nothing more; else null. */
+/**
+ * The code of an error that is about how the program was called or configured, where a stack would say nothing more;
+ * else null.
+ */
 function misused(error: unknown): string | null {
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return null;
   return error instanceof CommandError || error.name === "MisconfigurationError" ? error.code : null;

@@ -9,13 +9,19 @@ import { COLOURS } from "./style.js";
 /** Curves of more points than this are smoothed, with the raw values faintly behind. */
 const SMOOTH_FROM = 80;
 
-/** The charts of a report: each training metric, the loss scale, each validation metric. Losses first, then accuracies. */
+/**
+ * The charts of a report: each training metric, the loss scale, each validation metric. Losses first, then accuracies.
+ */
 export function chartsOf(runs: readonly Run[]): LineChart[] {
   const training = namesOf(runs.flatMap((run) => run.steps.map((s) => s.metrics)));
-  const validation = namesOf(runs.flatMap((run) => run.evaluations.filter((e) => e.stage === "validate").map((e) => e.metrics)));
+  const validation = namesOf(
+    runs.flatMap((run) => run.evaluations.filter((e) => e.stage === "validate").map((e) => e.metrics)),
+  );
   const scale = scaleChart(runs);
   const [first, ...rest] = training.map((name) => trainingChart(runs, name));
-  return [first, scale, ...validation.map((name) => validationChart(runs, name)), ...rest].filter((chart) => chart !== undefined && chart !== null);
+  return [first, scale, ...validation.map((name) => validationChart(runs, name)), ...rest].filter(
+    (chart) => chart !== undefined && chart !== null,
+  );
 }
 
 function namesOf(all: readonly Readonly<Record<string, number>>[]): string[] {
@@ -31,12 +37,23 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
     const x = points.map((s) => s.step);
     const raw = points.map((s) => s.metrics[name] ?? Number.NaN);
     const base = { name: run.name, colour: i % COLOURS, x };
-    series.push(raw.length < SMOOTH_FROM ? { ...base, y: raw } : { ...base, y: smooth(raw, Math.max(5, raw.length / 20)), raw });
+    series.push(
+      raw.length < SMOOTH_FROM ? { ...base, y: raw } : { ...base, y: smooth(raw, Math.max(5, raw.length / 20)), raw },
+    );
   });
   const smoothed = series.some((s) => s.raw !== undefined);
   const yKind = logarithmic(series) ? "log10" : "linear";
-  const caption = [yKind === "log10" ? "Logarithmic axis" : "", smoothed ? "smoothed; single steps faintly behind" : ""].filter((text) => text !== "").join(", ");
-  return { title: titleOf(name, "Training"), xLabel: "step", series, yKind, format: metric, ...(caption === "" ? {} : { caption: `${caption.charAt(0).toUpperCase()}${caption.slice(1)}.` }) };
+  const caption = [yKind === "log10" ? "Logarithmic axis" : "", smoothed ? "smoothed; single steps faintly behind" : ""]
+    .filter((text) => text !== "")
+    .join(", ");
+  return {
+    title: titleOf(name, "Training"),
+    xLabel: "step",
+    series,
+    yKind,
+    format: metric,
+    ...(caption === "" ? {} : { caption: `${caption.charAt(0).toUpperCase()}${caption.slice(1)}.` }),
+  };
 }
 
 /** A curve that falls by more than a factor of twenty shows nothing of its end on a linear axis. */
@@ -53,12 +70,19 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
     const last = Math.max(run.end?.step ?? 0, run.steps.at(-1)?.step ?? 0, run.scales.at(-1)?.step ?? 0);
     const x = [...run.scales.map((s) => s.step), last];
     const y = [...run.scales.map((s) => s.value), run.scales.at(-1)?.value ?? Number.NaN];
-    const marks = run.skips.map((skip): Mark => ({ x: skip.step, y: skip.lossScale, text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}` }));
+    const marks = run.skips.map((skip): Mark => ({
+      x: skip.step,
+      y: skip.lossScale,
+      text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}`,
+    }));
     series.push({ name: run.name, colour: i % COLOURS, x, y, marks });
   });
   if (series.length === 0) return null;
   const skipped = series.reduce((sum, s) => sum + (s.marks?.length ?? 0), 0);
-  const caption = skipped === 0 ? "No step was skipped." : `✕ marks ${skipped === 1 ? "the one skipped step" : `the ${skipped} skipped steps`}: gradients overflowed, the scale was lowered.`;
+  const caption =
+    skipped === 0
+      ? "No step was skipped."
+      : `✕ marks ${skipped === 1 ? "the one skipped step" : `the ${skipped} skipped steps`}: gradients overflowed, the scale was lowered.`;
   return { title: "Loss scale", caption, xLabel: "step", series, yKind: "log2", stepped: true, format: integer };
 }
 
@@ -71,13 +95,30 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
   const series: Series[] = [];
   runs.forEach((run, i) => {
     const points = run.evaluations.filter((e) => e.stage === "validate" && name in e.metrics);
-    if (points.length > 0) series.push({ name: run.name, colour: i % COLOURS, x: points.map((e) => e.step), y: points.map((e) => e.metrics[name] ?? Number.NaN) });
+    if (points.length > 0)
+      series.push({
+        name: run.name,
+        colour: i % COLOURS,
+        x: points.map((e) => e.step),
+        y: points.map((e) => e.metrics[name] ?? Number.NaN),
+      });
   });
   const fraction = isAccuracy(name) && series.every((s) => s.y.every((v) => !(v > 1) && !(v < 0)));
-  return { title: titleOf(name, "Validation"), xLabel: "step", series, yKind: logarithmic(series) ? "log10" : "linear", points: series.every((s) => s.x.length <= 40), ...(fraction ? { format: (v) => percent(v), axisFormat: (v, decimals) => percent(v, Math.max(0, decimals - 2)) } : { format: metric }) };
+  return {
+    title: titleOf(name, "Validation"),
+    xLabel: "step",
+    series,
+    yKind: logarithmic(series) ? "log10" : "linear",
+    points: series.every((s) => s.x.length <= 40),
+    ...(fraction
+      ? { format: (v) => percent(v), axisFormat: (v, decimals) => percent(v, Math.max(0, decimals - 2)) }
+      : { format: metric }),
+  };
 }
 
-/** `val_acc` → "Validation accuracy (val_acc)": plain words where the name is a common one, always with the name itself. */
+/**
+ * `val_acc` → "Validation accuracy (val_acc)": plain words where the name is a common one, always with the name itself.
+ */
 function titleOf(name: string, stage: string): string {
   const what = isAccuracy(name) ? "accuracy" : /loss/i.test(name) ? "loss" : null;
   return what === null ? `${stage}: ${name}` : `${stage} ${what}${name === what ? "" : ` · ${name}`}`;

@@ -1,6 +1,6 @@
 /**
- * What the page runs: the values under the pointer. The charts are complete without it. Plain old JavaScript, as the browser
- * gets it; texts reach the page through `textContent` only.
+ * What the page runs: the values under the pointer. The charts are complete without it. Plain old JavaScript, as the
+ * browser gets it; texts reach the page through `textContent` only.
  */
 export const CLIENT = `
 "use strict";

@@ -70,7 +70,9 @@ export class Fields {
   }
 
   #wrong(key: string, expected: string, received: unknown): RunLogError {
-    return new RunLogError(`${this.#where}: expected ${key} to be ${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`);
+    return new RunLogError(
+      `${this.#where}: expected ${key} to be ${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`,
+    );
   }
 }
 

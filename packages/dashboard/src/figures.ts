@@ -9,7 +9,10 @@ export interface Figures {
   readonly samplesPerSecond: number | null;
   /** Samples per second as a multiple of the baseline's; null without one. */
   readonly speed: number | null;
-  /** The most bytes that tensors held above what was there before the run: parameters, gradients, optimizer state, activations, batches. */
+  /**
+   * The most bytes that tensors held above what was there before the run: parameters, gradients, optimizer state,
+   * activations, batches.
+   */
   readonly peakMemory: number | null;
   /** In 0…1: from the last test run, otherwise from the last validation. */
   readonly accuracy: number | null;
@@ -26,11 +29,22 @@ export function baselineOf(runs: readonly Run[]): Run | undefined {
 
 export function figuresOf(run: Run, baseline: Run | undefined): Figures {
   atMost("figuresOf", arguments, 2);
-  checkArguments("figuresOf", { run, baseline }, { run: RUN, baseline: kinds.either(RUN, kinds.such<undefined>("undefined", (v) => v === undefined)) });
+  checkArguments(
+    "figuresOf",
+    { run, baseline },
+    {
+      run: RUN,
+      baseline: kinds.either(
+        RUN,
+        kinds.such<undefined>("undefined", (v) => v === undefined),
+      ),
+    },
+  );
   const seconds = run.epochs.reduce((sum, e) => sum + e.trainingSeconds, 0);
   const rate = rateOf(run);
   const baseRate = baseline === undefined ? null : rateOf(baseline);
-  const peak = Math.max(run.end?.memory.peakTensors ?? 0, ...run.epochs.map((e) => e.memory.peakTensors)) - run.tensorsBefore;
+  const peak =
+    Math.max(run.end?.memory.peakTensors ?? 0, ...run.epochs.map((e) => e.memory.peakTensors)) - run.tensorsBefore;
   const test = accuracyOf(run, "test");
   const validate = accuracyOf(run, "validate");
   return {

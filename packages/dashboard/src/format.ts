@@ -13,7 +13,11 @@ export function bytes(value: number): string {
 }
 
 export function integer(value: number): string {
-  return Number.isFinite(value) ? Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",") : String(value);
+  return Number.isFinite(value)
+    ? Math.round(value)
+        .toString()
+        .replace(/\B(?=(\d{3})+$)/g, ",")
+    : String(value);
 }
 
 export function percent(fraction: number, decimals = 2): string {

@@ -5,5 +5,8 @@ export function escape(text: string): string {
 
 /** Data for a script element: `<` cannot close it. Non-finite numbers become null, which the page shows as gaps. */
 export function json(value: unknown): string {
-  return JSON.stringify(value).replaceAll("<", "\\u003c").replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
+  return JSON.stringify(value)
+    .replaceAll("<", "\\u003c")
+    .replaceAll("\u2028", "\\u2028")
+    .replaceAll("\u2029", "\\u2029");
 }

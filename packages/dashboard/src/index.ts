@@ -10,4 +10,14 @@ export { renderReport, writeReport } from "./report.js";
 export type { ReportOptions } from "./report.js";
 export { comparisonText } from "./table.js";
 export { findRunLogs, parseRunLog, readRunLog } from "./run.js";
-export type { EpochRecord, EvaluationRecord, MemoryRecord, Metrics, Run, RunEnd, ScaleRecord, SkipRecord, StepRecord } from "./records.js";
+export type {
+  EpochRecord,
+  EvaluationRecord,
+  MemoryRecord,
+  Metrics,
+  Run,
+  RunEnd,
+  ScaleRecord,
+  SkipRecord,
+  StepRecord,
+} from "./records.js";

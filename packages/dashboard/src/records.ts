@@ -84,14 +84,34 @@ export interface Run {
 const { having, listOf, orNull, such } = kinds;
 const NUMBER = such<number>("a number", (v) => typeof v === "number");
 const MEMORY = having<MemoryRecord>("memory", { peakTensors: NUMBER });
-const METRICS = such<Metrics>("numbers by name", (v) => kinds.record.accepts(v) && Object.values(v as object).every(NUMBER.accepts));
+const METRICS = such<Metrics>(
+  "numbers by name",
+  (v) => kinds.record.accepts(v) && Object.values(v as object).every(NUMBER.accepts),
+);
 /** @internal By the fields that tables, curves and figures read. */
 export const RUN = having<Run>("a run as readRunLog returns it", {
-  name: kinds.text, precision: kinds.text, model: kinds.text, parameters: NUMBER, device: kinds.text, startedAt: kinds.text, tensorsBefore: NUMBER,
+  name: kinds.text,
+  precision: kinds.text,
+  model: kinds.text,
+  parameters: NUMBER,
+  device: kinds.text,
+  startedAt: kinds.text,
+  tensorsBefore: NUMBER,
   steps: listOf(having<StepRecord>("a step", { step: NUMBER, epoch: NUMBER, metrics: METRICS })),
   scales: listOf(having<ScaleRecord>("a scale", { step: NUMBER, value: NUMBER })),
-  skips: listOf(having<SkipRecord>("a skipped step", { step: NUMBER, lossScale: NUMBER, nonFinite: listOf(kinds.text) })),
-  epochs: listOf(having<EpochRecord>("an epoch", { epoch: NUMBER, step: NUMBER, trainingSeconds: NUMBER, samples: NUMBER, metrics: METRICS, memory: MEMORY })),
+  skips: listOf(
+    having<SkipRecord>("a skipped step", { step: NUMBER, lossScale: NUMBER, nonFinite: listOf(kinds.text) }),
+  ),
+  epochs: listOf(
+    having<EpochRecord>("an epoch", {
+      epoch: NUMBER,
+      step: NUMBER,
+      trainingSeconds: NUMBER,
+      samples: NUMBER,
+      metrics: METRICS,
+      memory: MEMORY,
+    }),
+  ),
   evaluations: listOf(having<EvaluationRecord>("an evaluation", { step: NUMBER, epoch: NUMBER, metrics: METRICS })),
   end: orNull(having<RunEnd>("the end", { status: kinds.text, skippedSteps: NUMBER, memory: MEMORY })),
 });

@@ -24,13 +24,20 @@ export interface ReportOptions {
   readonly unit?: string;
 }
 
-const NAMES: OptionNames<ReportOptions> = { title: kinds.text, subtitle: kinds.text, runs: kinds.listOf(kinds.either(kinds.filled, RUN)), notes: kinds.listOf(kinds.text), unit: kinds.text };
+const NAMES: OptionNames<ReportOptions> = {
+  title: kinds.text,
+  subtitle: kinds.text,
+  runs: kinds.listOf(kinds.either(kinds.filled, RUN)),
+  notes: kinds.listOf(kinds.text),
+  unit: kinds.text,
+};
 
 /**
- * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation metrics.
+ * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation
+ * metrics.
  *
- * The file needs no network and no other file; its own content policy forbids both. Light or dark, as the reader's system is.
- * It is complete without scripts; a script adds the values under the pointer. Written whole or not at all.
+ * The file needs no network and no other file; its own content policy forbids both. Light or dark, as the reader's
+ * system is. It is complete without scripts; a script adds the values under the pointer. Written whole or not at all.
  *
  * @returns The absolute path of the file.
  * @throws {RunLogError} When a log is not readable as one.
@@ -53,7 +60,8 @@ export function renderReport(options: ReportOptions): string {
   checkOptions("renderReport", options, NAMES);
   const { title } = options;
   checkArguments("renderReport", { title, runs: options.runs }, { title: NAMES.title, runs: NAMES.runs });
-  if (options.runs.length === 0) throw new ArgumentError("writeReport", "runs to have at least one entry", options.runs);
+  if (options.runs.length === 0)
+    throw new ArgumentError("writeReport", "runs to have at least one entry", options.runs);
   const runs = options.runs.map((run) => (typeof run === "string" ? readRunLog(run) : run));
   const unit = options.unit ?? "samples";
   const charts = chartsOf(runs).map((chart, i) => renderLineChart(chart, `chart-${i}`));
@@ -91,6 +99,11 @@ function legend(runs: readonly Run[]): string {
 function subtitleOf(runs: readonly Run[]): string {
   const first = runs[0];
   if (first === undefined) return "";
-  const parts = [first.model, first.parameters > 0 ? `${integer(first.parameters)} parameters` : "", first.device, first.startedAt.slice(0, 10)];
+  const parts = [
+    first.model,
+    first.parameters > 0 ? `${integer(first.parameters)} parameters` : "",
+    first.device,
+    first.startedAt.slice(0, 10),
+  ];
   return parts.filter((part) => part !== "").join(" · ");
 }

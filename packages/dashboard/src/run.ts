@@ -12,14 +12,19 @@ const FORMAT = 1;
 /**
  * Read a run log (`run.jsonl`). A last line that is torn, since the run is still going or was killed, is left out.
  *
- * Record types and fields that are not known are ignored: logs of later versions stay readable within one format number.
+ * Record types and fields that are not known are ignored: logs of later versions stay readable within one format
+ * number.
  *
- * @throws {RunLogError} When the file is not a run log, is of a newer format, or a line in it is damaged; the message names the line.
+ * @throws {RunLogError} When the file is not a run log, is of a newer format, or a line in it is damaged; the message
+ * names the line.
  */
 export function readRunLog(path: string): Run {
   atMost("readRunLog", arguments, 1);
   checkReadable("readRunLog", path);
-  return parseRunLog(withFile("readRunLog", "read", path, () => readFileSync(path, "utf8")), path);
+  return parseRunLog(
+    withFile("readRunLog", "read", path, () => readFileSync(path, "utf8")),
+    path,
+  );
 }
 
 /** As `readRunLog`, from text. `source` names it in messages. */
@@ -33,9 +38,13 @@ export function parseRunLog(text: string, source = "run log"): Run {
     .filter(({ line }) => line.trim() !== "")
     .map(({ line, where }) => Fields.parse(line, where));
   const first = records[0];
-  if (first === undefined || first.text("type", "") !== "run") throw new RunLogError(`${source}: expected a run log, whose first line has "type":"run".`);
+  if (first === undefined || first.text("type", "") !== "run")
+    throw new RunLogError(`${source}: expected a run log, whose first line has "type":"run".`);
   const format = first.whole("format");
-  if (format > FORMAT) throw new RunLogError(`${source}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`);
+  if (format > FORMAT)
+    throw new RunLogError(
+      `${source}: expected format ${FORMAT} or older. Received: ${format}. Update @nbit/dashboard.`,
+    );
 
   const of = (type: string): Fields[] => records.filter((record) => record.text("type", "") === type);
   return {
@@ -46,9 +55,18 @@ export function parseRunLog(text: string, source = "run log"): Run {
     device: first.text("device", ""),
     startedAt: first.text("startedAt", ""),
     tensorsBefore: first.number("tensorsBefore", 0),
-    steps: of("step").map((r) => ({ step: r.whole("step"), epoch: r.whole("epoch", 0), seconds: r.number("seconds", 0), metrics: r.metrics("metrics") })),
+    steps: of("step").map((r) => ({
+      step: r.whole("step"),
+      epoch: r.whole("epoch", 0),
+      seconds: r.number("seconds", 0),
+      metrics: r.metrics("metrics"),
+    })),
     scales: of("scale").map((r) => ({ step: r.whole("step"), value: r.number("value") })),
-    skips: of("skip").map((r) => ({ step: r.whole("step"), lossScale: r.number("lossScale", Number.NaN), nonFinite: r.texts("nonFinite") })),
+    skips: of("skip").map((r) => ({
+      step: r.whole("step"),
+      lossScale: r.number("lossScale", Number.NaN),
+      nonFinite: r.texts("nonFinite"),
+    })),
     epochs: of("epoch").map((r) => ({
       epoch: r.whole("epoch"),
       step: r.whole("step"),
@@ -85,7 +103,9 @@ function memoryOf(record: Fields): MemoryRecord {
   return { peakTensors: memory.number("peakTensors", 0), peakRss: memory.number("peakRss", 0) };
 }
 
-/** Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out. */
+/**
+ * Every `run.jsonl` in `dir` and beneath it, oldest first. Folders named `node_modules` and hidden ones are left out.
+ */
 export function findRunLogs(dir: string): string[] {
   atMost("findRunLogs", arguments, 1);
   checkPath("findRunLogs", dir);

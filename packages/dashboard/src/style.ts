@@ -1,4 +1,7 @@
-/** The page's only stylesheet. Colours are told apart by people with colour blindness, on both backgrounds (contrast ≥ 3:1). */
+/**
+ * The page's only stylesheet. Colours are told apart by people with colour blindness, on both backgrounds (contrast ≥
+ * 3:1).
+ */
 export const STYLE = `
 :root { color-scheme: light dark; --page: #f7f7f5; --card: #fff; --ink: #1b1f24; --soft: #5b6470; --line: #e3e4e6; --track: #eceef0;
   --c0: #2563c9; --c1: #c2570c; --c2: #0f8a74; --c3: #8b3fc7; --c4: #b8336a; --c5: #6b7a12; --bad: #b3261e; }

@@ -9,7 +9,9 @@ import type { Run } from "./records.js";
 import { COLOURS } from "./style.js";
 
 /** By canonical name, and by the names that earlier versions wrote into run logs. */
-const LABELS: ReadonlyMap<string, string> = new Map(PRECISIONS.flatMap(({ name, aliases, label }) => [name, ...aliases].map((spelling) => [String(spelling), label])));
+const LABELS: ReadonlyMap<string, string> = new Map(
+  PRECISIONS.flatMap(({ name, aliases, label }) => [name, ...aliases].map((spelling) => [String(spelling), label])),
+);
 
 interface Cell {
   readonly text: string;
@@ -39,7 +41,9 @@ function columnsOf(runs: readonly Run[], unit: string): Column[] {
   return [
     column("Seconds per epoch", (f) => (f.secondsPerEpoch === null ? null : { text: digits(f.secondsPerEpoch, 3) })),
     barred(`${capital(unit)} per second`, (f) => f.samplesPerSecond, integer),
-    column(`Speed against ${baseline?.name ?? ""}`, (f) => (f.speed === null || runs.length < 2 ? null : { text: `${f.speed.toFixed(2)} ×` })),
+    column(`Speed against ${baseline?.name ?? ""}`, (f) =>
+      f.speed === null || runs.length < 2 ? null : { text: `${f.speed.toFixed(2)} ×` },
+    ),
     barred("Peak training memory", (f) => f.peakMemory, bytes),
     column(`${from} accuracy`, (f) => (f.accuracy === null ? null : { text: percent(f.accuracy) })),
     column("Skipped steps", (f) => ({ text: integer(f.skippedSteps) })),
@@ -91,7 +95,9 @@ export function comparisonText(runs: readonly Run[], options: ComparisonOptions 
     ...runs.map((run, i) => [run.name, precisionOf(run), ...columns.map(({ cells }) => cells[i]?.text ?? "–")]),
   ];
   const widths = (grid[0] ?? []).map((_, c) => Math.max(...grid.map((row) => row[c]?.length ?? 0)));
-  const lines = grid.map((row) => ` ${row.map((cell, c) => (c < 2 ? cell.padEnd(widths[c] ?? 0) : cell.padStart(widths[c] ?? 0))).join("   ")}`.trimEnd());
+  const lines = grid.map((row) =>
+    ` ${row.map((cell, c) => (c < 2 ? cell.padEnd(widths[c] ?? 0) : cell.padStart(widths[c] ?? 0))).join("   ")}`.trimEnd(),
+  );
   const rule = "─".repeat(widths.reduce((sum, w) => sum + w, 0) + 3 * (widths.length - 1) + 2);
   return [...lines.slice(0, 2), rule, ...lines.slice(2)].join("\n");
 }
@@ -106,7 +112,9 @@ function breakTitle(title: string): [string, string] {
 export function epochTable(runs: readonly Run[], unit: string): string {
   const rows = runs.flatMap((run, i) =>
     run.epochs.map((e) => {
-      const metrics = Object.entries(e.metrics).map(([name, value]) => `<span>${escape(name)} ${digits(value, 4)}</span>`).join(", ");
+      const metrics = Object.entries(e.metrics)
+        .map(([name, value]) => `<span>${escape(name)} ${digits(value, 4)}</span>`)
+        .join(", ");
       const rate = e.trainingSeconds > 0 ? integer(e.samples / e.trainingSeconds) : "–";
       return `<tr><td><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</td><td>${e.epoch + 1}</td><td>${integer(e.step)}</td><td>${seconds(e.trainingSeconds)}</td><td>${rate}</td><td class="many">${metrics}</td></tr>`;
     }),

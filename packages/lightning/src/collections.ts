@@ -7,8 +7,8 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 }
 
 /**
- * Copy a collection with every tensor in it replaced by `fn(tensor)`. Walks arrays, plain objects and Maps; everything else is
- * passed through. Containers in which nothing changed are given back themselves.
+ * Copy a collection with every tensor in it replaced by `fn(tensor)`. Walks arrays, plain objects and Maps; everything
+ * else is passed through. Containers in which nothing changed are given back themselves.
  */
 export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unknown {
   if (value instanceof Tensor) return fn(value);

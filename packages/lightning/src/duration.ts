@@ -20,10 +20,21 @@ export function parseDuration(value: string | Duration, where: string): number {
       return ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     }
   } else if (typeof value === "object" && value !== null) {
-    checkOptions<Duration>(where, value, DURATION, (expected, received) => new MisconfigurationError(where, expected, received, undefined, "ERR_DURATION"));
+    checkOptions<Duration>(
+      where,
+      value,
+      DURATION,
+      (expected, received) => new MisconfigurationError(where, expected, received, undefined, "ERR_DURATION"),
+    );
     const { days = 0, hours = 0, minutes = 0, seconds = 0 } = value;
     const total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     if (Number.isFinite(total) && total >= 0) return total;
   }
-  throw new MisconfigurationError(where, 'a duration as "DD:HH:MM:SS" or { days, hours, minutes, seconds }', value, undefined, "ERR_DURATION");
+  throw new MisconfigurationError(
+    where,
+    'a duration as "DD:HH:MM:SS" or { days, hours, minutes, seconds }',
+    value,
+    undefined,
+    "ERR_DURATION",
+  );
 }

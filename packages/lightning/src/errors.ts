@@ -10,11 +10,17 @@ export class MisconfigurationError extends ArgumentError {
 }
 
 /** Makes such errors of one place and code, for `checkOptions` and the like. */
-export function misconfigured(fn: string, code: string): (expected: string, received: unknown) => MisconfigurationError {
+export function misconfigured(
+  fn: string,
+  code: string,
+): (expected: string, received: unknown) => MisconfigurationError {
   return (expected, received) => new MisconfigurationError(fn, expected, received, undefined, code);
 }
 
-/** A signal asked a run to stop: Ctrl-C, SIGTERM or SIGHUP. The run ended in order; `checkpointPath` continues it (null: there is none). */
+/**
+ * A signal asked a run to stop: Ctrl-C, SIGTERM or SIGHUP. The run ended in order; `checkpointPath` continues it (null:
+ * there is none).
+ */
 export class InterruptError extends NbitError {
   /** The status with which a process should end for this signal: 130, 143, 129. */
   readonly exitCode: number;

@@ -6,10 +6,19 @@ import { isPromise, mustEnd, named } from "./promises.js";
 import type { TrainerView } from "./trainer-view.js";
 
 /** Hooks that callbacks have, and modules too where the names meet. */
-export type HookName = Exclude<Extract<keyof Callback, `on${string}`>, "onSaveCheckpoint" | "onLoadCheckpoint" | "onException"> | "setup" | "teardown";
+export type HookName =
+  | Exclude<Extract<keyof Callback, `on${string}`>, "onSaveCheckpoint" | "onLoadCheckpoint" | "onException">
+  | "setup"
+  | "teardown";
 
 /** What a hook takes after `trainer` and `module`. */
-export type HookArgs<N extends HookName> = Callback[N] extends (trainer: TrainerView, module: LightningModule, ...args: infer A) => unknown ? A : never;
+export type HookArgs<N extends HookName> = Callback[N] extends (
+  trainer: TrainerView,
+  module: LightningModule,
+  ...args: infer A
+) => unknown
+  ? A
+  : never;
 
 /** Where hooks run: see {@link Run.within}. */
 export interface HookHost {
@@ -35,7 +44,10 @@ export class HookList<A extends readonly unknown[]> {
     });
   }
 
-  /** Call all in a batch, one after the other, stopping at each that returns a promise; then go on with what the last one returned. */
+  /**
+   * Call all in a batch, one after the other, stopping at each that returns a promise; then go on with what the last
+   * one returned.
+   */
   chain<T>(then: (result: unknown) => MaybePending<T>, ...args: A): MaybePending<T> {
     return this.#chain(0, undefined, args, then);
   }
@@ -66,8 +78,8 @@ export class HookList<A extends readonly unknown[]> {
  * Finds, once per run, which callbacks and which module override which hook.
  *
  * Callbacks come first, then the module, as in Lightning; but callbacks that act on what others produced (`runsLast`:
- * checkpoints, early stopping) come after the module in hooks that end something, so that a checkpoint holds what the module's
- * own hook did.
+ * checkpoints, early stopping) come after the module in hooks that end something, so that a checkpoint holds what the
+ * module's own hook did.
  */
 export class Hooks {
   readonly #lists: { [K in HookName]?: HookList<HookArgs<K>> } = {};

@@ -10,7 +10,17 @@ export type { SearchRow } from "./diagnostics/search-result.js";
 export type { Duration } from "./duration.js";
 export type { TrainerOptions } from "./trainer-options.js";
 export type { CallbackView, TrainerView } from "./trainer-view.js";
-export type { Batch, HookResult, RunningStage, StepOutcome, StepOutput, StepResult, TrainerFn, TrainerState, TrainerStatus } from "./types.js";
+export type {
+  Batch,
+  HookResult,
+  RunningStage,
+  StepOutcome,
+  StepOutput,
+  StepResult,
+  TrainerFn,
+  TrainerState,
+  TrainerStatus,
+} from "./types.js";
 export { InterruptError, MisconfigurationError } from "./errors.js";
 
 export { Callback } from "./callbacks/callback.js";
@@ -51,7 +61,13 @@ export type { LogOptions } from "./logging/results.js";
 export type { EvaluationResult } from "./loops/evaluation.js";
 export type { BatchLimit, Loader } from "./loops/fetch.js";
 export { LightningOptimizer } from "./loops/lightning-optimizer.js";
-export type { LRSchedulerConfig, OptimizerConfiguration, OptimizerSpec, Scheduler, SchedulerSpec } from "./loops/optimizer-configuration.js";
+export type {
+  LRSchedulerConfig,
+  OptimizerConfiguration,
+  OptimizerSpec,
+  Scheduler,
+  SchedulerSpec,
+} from "./loops/optimizer-configuration.js";
 
 export { Precision } from "./precision/precision.js";
 export type { BackwardParts, PrecisionStep } from "./precision/precision.js";
@@ -74,7 +90,13 @@ export { MixedPrecision } from "./precision/mixed.js";
 export type { MixedPrecisionOptions } from "./precision/mixed.js";
 export type { PrecisionInput, PrecisionName, PrecisionNames } from "./precision/names.js";
 export { availablePrecisions, registerPrecision } from "./precision/catalogue.js";
-export type { AmpLevel, NativeArithmetic, PrecisionEntry, PrecisionFactory, PrecisionRequest } from "./precision/entry.js";
+export type {
+  AmpLevel,
+  NativeArithmetic,
+  PrecisionEntry,
+  PrecisionFactory,
+  PrecisionRequest,
+} from "./precision/entry.js";
 export { registerAmpBackend } from "./precision/registry.js";
 export { PerModulePrecision, precisionFor } from "./precision/per-module.js";
 export type { ModulePrecisions, PrecisionForOptions } from "./precision/per-module.js";

@@ -6,7 +6,8 @@ import type { Batch, HookResult, StepResult, TrainerFn } from "./types.js";
 /**
  * The hooks of a module, in the order of a run. Each does nothing: override those that you need.
  *
- * Those that return `HookResult` may be async; those that return `void` run inside the synchronous training step and must not be.
+ * Those that return `HookResult` may be async; those that return `void` run inside the synchronous training step and
+ * must not be.
  */
 export abstract class ModuleHooks extends nn.Module {
   setup(_stage: TrainerFn): HookResult {}

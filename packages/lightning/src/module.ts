@@ -1,5 +1,16 @@
 import { withFloat8Histories } from "@nbit/lowbit";
-import { ArgumentError, atMost, checkArguments, checkOptions, device, dtypeKind, kinds, optim, type OptionNames, verbatim } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  checkArguments,
+  checkOptions,
+  device,
+  dtypeKind,
+  kinds,
+  optim,
+  type OptionNames,
+  verbatim,
+} from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
@@ -22,7 +33,11 @@ export interface ModuleHost {
   log(name: string, value: LogValue, options: LogOptions): void;
   manualBackward(loss: Tensor): void;
   wrappedOptimizers(): readonly LightningOptimizer[];
-  clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void;
+  clipGradients(
+    optimizer: optim.Optimizer | LightningOptimizer,
+    value: number | null,
+    algorithm: "norm" | "value" | null,
+  ): void;
 }
 
 const detached = new WarnOnce();
@@ -61,13 +76,17 @@ export interface ClipOptions {
   /** Default: the Trainer's `gradientClipAlgorithm`. */
   readonly gradientClipAlgorithm?: "norm" | "value";
 }
-const CLIP: OptionNames<ClipOptions> = { gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")), gradientClipAlgorithm: kinds.oneOf("norm", "value") };
+const CLIP: OptionNames<ClipOptions> = {
+  gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")),
+  gradientClipAlgorithm: kinds.oneOf("norm", "value"),
+};
 
 /**
  * A model together with how it is trained: its steps, its optimizers, its hooks.
  *
- * Override `trainingStep` and `configureOptimizers`, and whatever else you need. Step methods are synchronous: autocast and
- * tensor scopes end when they return. Tensors made in a step are freed when the iteration ends; `keep(t)` what you store.
+ * Override `trainingStep` and `configureOptimizers`, and whatever else you need. Step methods are synchronous: autocast
+ * and tensor scopes end when they return. Tensors made in a step are freed when the iteration ends; `keep(t)` what you
+ * store.
  *
  * @example
  * class Classifier extends LightningModule {
@@ -114,7 +133,13 @@ export class LightningModule extends ModuleHooks {
 
   #require(what: string): ModuleHost {
     if (this.#host === null) {
-      throw new MisconfigurationError(what, `${this.constructor.name} to be attached to a Trainer`, verbatim("no Trainer"), "Pass the module to trainer.fit, validate, test or predict.", "ERR_NOT_ATTACHED");
+      throw new MisconfigurationError(
+        what,
+        `${this.constructor.name} to be attached to a Trainer`,
+        verbatim("no Trainer"),
+        "Pass the module to trainer.fit, validate, test or predict.",
+        "ERR_NOT_ATTACHED",
+      );
     }
     return this.#host;
   }
@@ -146,20 +171,46 @@ export class LightningModule extends ModuleHooks {
   // What a model defines.
 
   forward(..._args: never[]): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.forward`, "to be defined", verbatim("no forward"), undefined, "ERR_NO_FORWARD");
+    throw new MisconfigurationError(
+      `${this.constructor.name}.forward`,
+      "to be defined",
+      verbatim("no forward"),
+      undefined,
+      "ERR_NO_FORWARD",
+    );
   }
 
-  /** One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch. */
+  /**
+   * One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch.
+   */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
-    throw new MisconfigurationError(`${this.constructor.name}.trainingStep`, "to be defined for fit", verbatim("no trainingStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(
+      `${this.constructor.name}.trainingStep`,
+      "to be defined for fit",
+      verbatim("no trainingStep"),
+      undefined,
+      "ERR_NO_STEP",
+    );
   }
 
   validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.validationStep`, "to be defined for validate", verbatim("no validationStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(
+      `${this.constructor.name}.validationStep`,
+      "to be defined for validate",
+      verbatim("no validationStep"),
+      undefined,
+      "ERR_NO_STEP",
+    );
   }
 
   testStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(`${this.constructor.name}.testStep`, "to be defined for test", verbatim("no testStep"), undefined, "ERR_NO_STEP");
+    throw new MisconfigurationError(
+      `${this.constructor.name}.testStep`,
+      "to be defined for test",
+      verbatim("no testStep"),
+      undefined,
+      "ERR_NO_STEP",
+    );
   }
 
   /** Default: `forward` on the batch, or on its first element when it is an array. */
@@ -169,15 +220,17 @@ export class LightningModule extends ModuleHooks {
   }
 
   /**
-   * The optimizers and schedulers of `fit`: an optimizer; a list of them (manual optimization); `[optimizers, schedulers]`; or
-   * `{ optimizer, lrScheduler, monitor }`, where `lrScheduler` is a scheduler or
-   * `{ scheduler, interval, frequency, monitor, strict, name }`.
+   * The optimizers and schedulers of `fit`: an optimizer; a list of them (manual optimization); `[optimizers,
+   * schedulers]`; or `{ optimizer, lrScheduler, monitor }`, where `lrScheduler` is a scheduler or `{ scheduler,
+   * interval, frequency, monitor, strict, name }`.
    */
   configureOptimizers(): OptimizerConfiguration {
     return null;
   }
 
-  /** Build layers here when they depend on device or precision: default dtype and device are set as the precision wants. */
+  /**
+   * Build layers here when they depend on device or precision: default dtype and device are set as the precision wants.
+   */
   configureModel(): void {}
 
   // Loaders, when they are not passed to fit, validate, test or predict.
@@ -200,18 +253,23 @@ export class LightningModule extends ModuleHooks {
   /**
    * Record a value under `name`.
    *
-   * In `trainingStep` the default is the value of each step; in evaluation, the mean over the epoch weighted by batch size. With
-   * both, the names are `name_step` and `name_epoch`. Does not wait for the device.
+   * In `trainingStep` the default is the value of each step; in evaluation, the mean over the epoch weighted by batch
+   * size. With both, the names are `name_step` and `name_epoch`. Does not wait for the device.
    *
-   * @param value - A number, a boolean, or a tensor with one element of any real dtype. Numbers, integers and float64 are kept in float64, other tensors in float32.
-   * @throws {MisconfigurationError} in hooks that are neither a step nor part of an epoch, and when options change between calls.
+   * @param value - A number, a boolean, or a tensor with one element of any real dtype. Numbers, integers and float64
+   * are kept in float64, other tensors in float32.
+   * @throws {MisconfigurationError} in hooks that are neither a step nor part of an epoch, and when options change
+   * between calls.
    */
   log(name: string, value: LogValue, options: LogOptions = {}): void {
     atMost("log", arguments, 3);
     checkLogOptions(options);
     if (this.#host === null) {
       if (typeof name !== "string") throw new ArgumentError("log", "name to be a string", name, "", "ERR_LOG_NAME");
-      detached.warn("WARN_LOG_DETACHED", `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`);
+      detached.warn(
+        "WARN_LOG_DETACHED",
+        `log(${JSON.stringify(name)}): the module is not attached to a Trainer; nothing was logged.`,
+      );
       return;
     }
     this.#host.log(name, value, options);
@@ -237,19 +295,36 @@ export class LightningModule extends ModuleHooks {
   }
 
   /**
-   * Record the values that built this module: they are saved in checkpoints, given to loggers, and passed to the constructor by
-   * `loadFromCheckpoint`. Plain values only (numbers, strings, booleans, null, arrays, objects).
+   * Record the values that built this module: they are saved in checkpoints, given to loggers, and passed to the
+   * constructor by `loadFromCheckpoint`. Plain values only (numbers, strings, booleans, null, arrays, objects).
    */
   saveHyperparameters(params: object, options: HyperparameterOptions = {}): void {
     atMost("saveHyperparameters", arguments, 2);
-    checkArguments("saveHyperparameters", { params }, { params: kinds.such<object>("an object of values by name", (v) => typeof v === "object" && v !== null && !Array.isArray(v)) });
+    checkArguments(
+      "saveHyperparameters",
+      { params },
+      {
+        params: kinds.such<object>(
+          "an object of values by name",
+          (v) => typeof v === "object" && v !== null && !Array.isArray(v),
+        ),
+      },
+    );
     checkOptions("saveHyperparameters", options, HYPERPARAMETERS);
     const kept = Object.entries(params).filter(([name]) => !options.ignore?.includes(name));
     this.#hparams = Object.freeze({ ...this.#hparams, ...Object.fromEntries(kept) });
   }
 
-  /** A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module and weights are in that dtype. */
-  static loadFromCheckpoint<T extends LightningModule, H>(this: new (hparams: H) => T, path: string, overrides: Partial<H> = {}, options: LoadModuleOptions = {}): T {
+  /**
+   * A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module
+   * and weights are in that dtype.
+   */
+  static loadFromCheckpoint<T extends LightningModule, H>(
+    this: new (hparams: H) => T,
+    path: string,
+    overrides: Partial<H> = {},
+    options: LoadModuleOptions = {},
+  ): T {
     atMost("loadFromCheckpoint", arguments, 3);
     checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
     checkOptions("loadFromCheckpoint", options, LOAD);
@@ -299,7 +374,11 @@ export class LightningModule extends ModuleHooks {
   clipGradients(optimizer: optim.Optimizer | LightningOptimizer, options: ClipOptions = {}): void {
     atMost("clipGradients", arguments, 2);
     checkOptions("clipGradients", options, CLIP);
-    this.#require("clipGradients").clipGradients(optimizer, options.gradientClipVal ?? null, options.gradientClipAlgorithm ?? null);
+    this.#require("clipGradients").clipGradients(
+      optimizer,
+      options.gradientClipVal ?? null,
+      options.gradientClipAlgorithm ?? null,
+    );
   }
 
   /** Only the parameters of `optimizer` get gradients, until `untoggleOptimizer`. */
@@ -336,8 +415,8 @@ export class LightningModule extends ModuleHooks {
   }
 
   /**
-   * One optimizer step. `closure` runs forward, zero-grad and backward, and must be called, as `optimizer.step(closure)` does.
-   * Override to do something before or after (a warm-up, for example).
+   * One optimizer step. `closure` runs forward, zero-grad and backward, and must be called, as
+   * `optimizer.step(closure)` does. Override to do something before or after (a warm-up, for example).
    */
   optimizerStep(_epoch: number, _batchIdx: number, optimizer: LightningOptimizer, closure: () => Tensor | null): void {
     optimizer.step(closure);
@@ -348,7 +427,11 @@ export class LightningModule extends ModuleHooks {
   }
 
   /** Gradients are true (unscaled) here. Default: clip as the Trainer was told. */
-  configureGradientClipping(optimizer: optim.Optimizer, gradientClipVal: number | null, gradientClipAlgorithm: "norm" | "value"): void {
+  configureGradientClipping(
+    optimizer: optim.Optimizer,
+    gradientClipVal: number | null,
+    gradientClipAlgorithm: "norm" | "value",
+  ): void {
     if (gradientClipVal !== null) this.clipGradients(optimizer, { gradientClipVal, gradientClipAlgorithm });
   }
 
@@ -359,5 +442,7 @@ export class LightningModule extends ModuleHooks {
 
 /** What an optimizer steps, and where that stands in for a module's parameter the parameter itself. */
 function steppedBy({ paramGroups }: optim.Optimizer | LightningOptimizer): Tensor[] {
-  return paramGroups.flatMap((group) => group.params.flatMap((p) => (optim.parameterOfMaster(p) === p ? [p] : [p, optim.parameterOfMaster(p)])));
+  return paramGroups.flatMap((group) =>
+    group.params.flatMap((p) => (optim.parameterOfMaster(p) === p ? [p] : [p, optim.parameterOfMaster(p)])),
+  );
 }

@@ -1,4 +1,19 @@
-import { ArgumentError, atMost, cat, checkOptions, cuda, keep, kinds, memory, noGrad, type OptionNames, resetPeakMemory, scope, Tensor, verbatim } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  cat,
+  checkOptions,
+  cuda,
+  keep,
+  kinds,
+  memory,
+  noGrad,
+  type OptionNames,
+  resetPeakMemory,
+  scope,
+  Tensor,
+  verbatim,
+} from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { Callback } from "./callbacks/callback.js";
 import { asLoaders } from "./loops/fetch.js";
@@ -34,15 +49,23 @@ export interface SearchData {
 
 /** Steps before the clock starts: caches, kernels and optimizer state settle. */
 const WARM_UP = 3;
-const NAMES: OptionNames<PrecisionSearchOptions> = { precisions: kinds.listOf(kinds.anything), steps: kinds.whole(`[${WARM_UP + 1}, ∞)`), tolerance: kinds.real("(0, ∞]"), accelerator: true, gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")) };
+const NAMES: OptionNames<PrecisionSearchOptions> = {
+  precisions: kinds.listOf(kinds.anything),
+  steps: kinds.whole(`[${WARM_UP + 1}, ∞)`),
+  tolerance: kinds.real("(0, ∞]"),
+  accelerator: true,
+  gradientClipVal: kinds.orNull(kinds.real("(0, ∞)")),
+};
 const DATA: OptionNames<SearchData> = { trainDataloaders: true };
 
 /**
  * Try precisions on one's own model and data, and recommend one.
  *
- * Each trains the same weights on the same batches with the same random numbers for `steps` steps. Compared are: how far the losses go from float32's, the cosine of the first gradient with float32's, time per
- * step, peak memory of tensors, and skipped steps. The model is afterwards what it was before: weights, buffers, gradients, modes and random state.
- * Hooks of the module run; nothing is logged or saved. Reads the loss of every step, so that on a GPU each step waits.
+ * Each trains the same weights on the same batches with the same random numbers for `steps` steps. Compared are: how
+ * far the losses go from float32's, the cosine of the first gradient with float32's, time per step, peak memory of
+ * tensors, and skipped steps. The model is afterwards what it was before: weights, buffers, gradients, modes and random
+ * state. Hooks of the module run; nothing is logged or saved. Reads the loss of every step, so that on a GPU each step
+ * waits.
  *
  * @throws {ArgumentError} `PrecisionSearch: expected steps to be a whole number ≥ 4. Received: 2.`
  * @example
@@ -51,24 +74,34 @@ const DATA: OptionNames<SearchData> = { trainDataloaders: true };
  * const trainer = new Trainer({ precision: result.recommended });
  */
 export class PrecisionSearch {
-  readonly #options: Required<Omit<PrecisionSearchOptions, "gradientClipVal">> & Pick<PrecisionSearchOptions, "gradientClipVal">;
+  readonly #options: Required<Omit<PrecisionSearchOptions, "gradientClipVal">> &
+    Pick<PrecisionSearchOptions, "gradientClipVal">;
 
   constructor(options: PrecisionSearchOptions = {}) {
     atMost("PrecisionSearch", arguments, 1);
     checkOptions("PrecisionSearch", options, NAMES);
     const { precisions = [32, "bf16", 16, "bf16-true"], steps = 20, tolerance = 0.05 } = options;
     if (precisions.length < 2) throw new ArgumentError("PrecisionSearch", "two precisions or more", precisions);
-    this.#options = { precisions, steps, tolerance, accelerator: options.accelerator ?? "auto", gradientClipVal: options.gradientClipVal };
+    this.#options = {
+      precisions,
+      steps,
+      tolerance,
+      accelerator: options.accelerator ?? "auto",
+      gradientClipVal: options.gradientClipVal,
+    };
   }
 
   async run(module: LightningModule, data: SearchData = {}): Promise<SearchResult> {
     atMost("PrecisionSearch.run", arguments, 2);
-    if (!(module instanceof LightningModule)) throw new ArgumentError("PrecisionSearch.run", "a LightningModule", module);
+    if (!(module instanceof LightningModule))
+      throw new ArgumentError("PrecisionSearch.run", "a LightningModule", module);
     checkOptions("PrecisionSearch.run", data, DATA);
     const batches = await this.#batches(data.trainDataloaders ?? module.trainDataloader());
     // All trainers are made before any runs: a precision that this machine does not have is an error now.
     const probes = this.#options.precisions.map(() => new Probe());
-    const trainers = this.#options.precisions.map((precision, i) => new Trainer(this.#trainerOptions(precision, probes[i])));
+    const trainers = this.#options.precisions.map(
+      (precision, i) => new Trainer(this.#trainerOptions(precision, probes[i])),
+    );
     const first = trainers[0];
     if (first === undefined) throw new ArgumentError("PrecisionSearch", "two precisions or more", []);
     const snapshot = new ModuleSnapshot(module);
@@ -101,21 +134,33 @@ export class PrecisionSearch {
   #trainerOptions(precision: PrecisionInput, probe: Probe | undefined): TrainerOptions {
     const { accelerator, steps, gradientClipVal } = this.#options;
     return {
-      precision, accelerator, maxSteps: steps, maxEpochs: -1, limitValBatches: 0, numSanityValSteps: 0, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false,
-      callbacks: probe === undefined ? [] : [probe], gradientClipVal: gradientClipVal ?? null,
+      precision,
+      accelerator,
+      maxSteps: steps,
+      maxEpochs: -1,
+      limitValBatches: 0,
+      numSanityValSteps: 0,
+      logger: false,
+      enableCheckpointing: false,
+      enableProgressBar: false,
+      enableModelSummary: false,
+      callbacks: probe === undefined ? [] : [probe],
+      gradientClipVal: gradientClipVal ?? null,
     };
   }
 
   /** The first batches; a short loader begins again. */
   async #batches(given: unknown): Promise<Batch[]> {
     const [loader] = asLoaders(given);
-    if (loader === undefined) throw new ArgumentError("PrecisionSearch", "trainDataloaders: a loader of training batches", given);
+    if (loader === undefined)
+      throw new ArgumentError("PrecisionSearch", "trainDataloaders: a loader of training batches", given);
     const batches: Batch[] = [];
     for await (const batch of loader as AsyncIterable<Batch> | Iterable<Batch>) {
       batches.push(batch);
       if (batches.length === this.#options.steps) break;
     }
-    if (batches.length === 0) throw new ArgumentError("PrecisionSearch", "a loader that yields batches", verbatim("an empty one"));
+    if (batches.length === 0)
+      throw new ArgumentError("PrecisionSearch", "a loader that yields batches", verbatim("an empty one"));
     return batches;
   }
 }
@@ -137,7 +182,10 @@ class Probe extends Callback {
 
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (this.losses.length === 0) {
-      dryRun({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx }, { afterBackward: () => this.#takeGradient(trainer, module) });
+      dryRun(
+        { module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx },
+        { afterBackward: () => this.#takeGradient(trainer, module) },
+      );
       resetPeak(trainer);
     }
     this.#at = performance.now();
@@ -154,7 +202,15 @@ class Probe extends Callback {
   #takeGradient(trainer: TrainerView, module: LightningModule): void {
     if (this.gradient !== null) return;
     const scale = trainer.lossScale ?? 1;
-    this.gradient = keep(scope(() => cat(module.parameters().map((p) => (p.grad === null ? p.detach().mul(0) : p.grad.detach()).to("cpu").to("float32").flatten())).div(scale)));
+    this.gradient = keep(
+      scope(() =>
+        cat(
+          module
+            .parameters()
+            .map((p) => (p.grad === null ? p.detach().mul(0) : p.grad.detach()).to("cpu").to("float32").flatten()),
+        ).div(scale),
+      ),
+    );
   }
 
   dispose(): void {
@@ -163,7 +219,13 @@ class Probe extends Callback {
   }
 }
 
-function rowOf(precision: PrecisionInput, probe: Probe, base: Probe, trainer: Trainer, error: string | null): SearchRow {
+function rowOf(
+  precision: PrecisionInput,
+  probe: Probe,
+  base: Probe,
+  trainer: Trainer,
+  error: string | null,
+): SearchRow {
   const n = Math.min(probe.losses.length, base.losses.length);
   let distance = 0;
   let size = 0;
@@ -177,7 +239,8 @@ function rowOf(precision: PrecisionInput, probe: Probe, base: Probe, trainer: Tr
     name: trainer.precision.name,
     losses: [...probe.losses],
     lossDistance: n === 0 || size === 0 ? Number.NaN : distance / size,
-    gradientCosine: probe.gradient === null || base.gradient === null ? Number.NaN : cosine(probe.gradient, base.gradient),
+    gradientCosine:
+      probe.gradient === null || base.gradient === null ? Number.NaN : cosine(probe.gradient, base.gradient),
     secondsPerStep: timed[Math.floor(timed.length / 2)] ?? Number.NaN,
     peakBytes: probe.peakBytes,
     skippedSteps: trainer.skippedSteps,
@@ -218,7 +281,9 @@ class ModuleSnapshot {
   constructor(module: LightningModule) {
     this.#module = module;
     this.#host = hostOf(module);
-    this.#tensors = noGrad(() => [...module.parameters(), ...module.buffers()].map((t) => [t, t.detach().clone()] as const));
+    this.#tensors = noGrad(() =>
+      [...module.parameters(), ...module.buffers()].map((t) => [t, t.detach().clone()] as const),
+    );
     this.#gradients = module.parameters().map((p) => [p, p.grad] as const);
     this.#modes = [...module.modules()].map((m) => [m, m.training] as const);
   }
@@ -229,7 +294,8 @@ class ModuleSnapshot {
     scope(() =>
       noGrad(() => {
         for (const [tensor, value] of this.#tensors) {
-          if (tensor.dtype === value.dtype && tensor.device.toString() === value.device.toString()) tensor.detach().copy_(value);
+          if (tensor.dtype === value.dtype && tensor.device.toString() === value.device.toString())
+            tensor.detach().copy_(value);
           else tensor.setData(value.clone());
         }
       }),

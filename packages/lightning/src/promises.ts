@@ -5,24 +5,40 @@ import { MisconfigurationError } from "./errors.js";
 
 export function isPromise(value: unknown): value is Promise<unknown> {
   // One load, which V8 remembers for values of many shapes; `in` it does not.
-  return typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function";
+  return (
+    typeof value === "object" && value !== null && typeof (value as { readonly then?: unknown }).then === "function"
+  );
 }
 
-/** What a method returned that has to end when it returns. @throws {MisconfigurationError} `ERR_ASYNC_HOOK` for a promise, whose own failure is then of no interest. */
+/**
+ * What a method returned that has to end when it returns. @throws {MisconfigurationError} `ERR_ASYNC_HOOK` for a
+ * promise, whose own failure is then of no interest.
+ */
 export function mustEnd<T>(name: string, result: T, why = IN_STEP, code = "ERR_ASYNC_HOOK"): T {
   if (!isPromise(result)) return result;
   result.then(undefined, () => undefined);
-  throw new MisconfigurationError(name, code === "ERR_ASYNC_STEP" ? "a step that ends when it returns" : "a hook that ends when it returns", verbatim("a promise"), why, code);
+  throw new MisconfigurationError(
+    name,
+    code === "ERR_ASYNC_STEP" ? "a step that ends when it returns" : "a hook that ends when it returns",
+    verbatim("a promise"),
+    why,
+    code,
+  );
 }
-const IN_STEP = "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.";
+const IN_STEP =
+  "It runs inside the training step, which is synchronous. Do asynchronous work in onTrainBatchStart or onTrainBatchEnd.";
 /** Where to wait instead, in what runs before training. */
 export const BEFORE_TRAINING = "Do what waits in setup, which may be asynchronous.";
 /** Where to wait instead, in what writes and reads checkpoints. */
-export const AT_ONCE = "A checkpoint is written and read at one moment of training. Do asynchronous work in hooks named …Start or …End.";
+export const AT_ONCE =
+  "A checkpoint is written and read at one moment of training. Do asynchronous work in hooks named …Start or …End.";
 /** Why steps are synchronous. */
 export const STEPS_END = "Autocast and tensor scopes end when it returns. Load data in the loader, and wait in hooks.";
 
-/** The promise of a hook, or of what else a run waits for, whose error says what that was: a stack that went through an await may not. */
+/**
+ * The promise of a hook, or of what else a run waits for, whose error says what that was: a stack that went through an
+ * await may not.
+ */
 export async function named<T>(hook: string, promise: PromiseLike<T>): Promise<T> {
   try {
     return await promise;

@@ -36,7 +36,13 @@ const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
 export function resolveOptions(options: TrainerOptions): ResolvedOptions {
   checkOptions("Trainer", options, ROWS, (expected, received, fix) => {
     const replacement = replacementFor(options, received);
-    return new MisconfigurationError("Trainer", replacement === undefined ? expected : "an option that it has", received, replacement ?? fix, "ERR_TRAINER_OPTION");
+    return new MisconfigurationError(
+      "Trainer",
+      replacement === undefined ? expected : "an option that it has",
+      received,
+      replacement ?? fix,
+      "ERR_TRAINER_OPTION",
+    );
   });
   const { fastDevRun, detectNonFinite, numSanityValSteps, ...rest } = withDefaults(options, ROWS);
   const batches = fastDevRun === true ? 1 : fastDevRun;
@@ -52,13 +58,22 @@ export function resolveOptions(options: TrainerOptions): ResolvedOptions {
 /** What `fastDevRun` puts in the place of other options: one epoch of so many batches of everything. */
 function onlyTrying(batches: number, checkValEveryNEpoch: number | null): Partial<ResolvedOptions> {
   return {
-    maxEpochs: 1, maxSteps: batches, limitTrainBatches: batches, limitValBatches: batches, limitTestBatches: batches, limitPredictBatches: batches,
-    valCheckInterval: undefined, checkValEveryNEpoch: checkValEveryNEpoch === null ? null : 1, numSanityValSteps: 0, logger: false,
+    maxEpochs: 1,
+    maxSteps: batches,
+    limitTrainBatches: batches,
+    limitValBatches: batches,
+    limitTestBatches: batches,
+    limitPredictBatches: batches,
+    valCheckInterval: undefined,
+    checkValEveryNEpoch: checkValEveryNEpoch === null ? null : 1,
+    numSanityValSteps: 0,
+    logger: false,
   };
 }
 
 /** What to use instead of an option of Lightning's, where it is the name of an option that is refused. */
 function replacementFor(options: unknown, received: unknown): string | undefined {
-  if (typeof received !== "string" || typeof options !== "object" || options === null || !(received in options)) return undefined;
+  if (typeof received !== "string" || typeof options !== "object" || options === null || !(received in options))
+    return undefined;
   return UNSUPPORTED_OPTIONS.get(nearest(received, UNSUPPORTED_OPTIONS.keys(), 0) ?? "");
 }

@@ -1,7 +1,10 @@
 import { Generator, getRngState, keep, setRngState } from "@nbit/torch";
 import type { Device, Tensor } from "@nbit/torch";
 
-/** States of the generators that operators draw from by default: the CPU's, and that of the device in use when it is another. */
+/**
+ * States of the generators that operators draw from by default: the CPU's, and that of the device in use when it is
+ * another.
+ */
 export interface RngState {
   readonly cpu: Tensor;
   readonly device: Tensor | null;

@@ -1,4 +1,7 @@
-/** What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is no error. */
+/**
+ * What is checked of a call of fit, validate, test or predict before any work starts, and what a user is told that is
+ * no error.
+ */
 import { checkOptions, kinds, type optim, type OptionNames, type Tensor } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "./errors.js";
 import { isOverridden } from "./hooks.js";
@@ -14,24 +17,44 @@ const CKPT = kinds.orNull(kinds.filled);
 const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: CKPT, ckptDtype: true };
 const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: CKPT, ckptDtype: true };
 const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag };
-const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = { fit: FIT, validate: EVALUATE, test: EVALUATE, predict: PREDICT };
+const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = {
+  fit: FIT,
+  validate: EVALUATE,
+  test: EVALUATE,
+  predict: PREDICT,
+};
 
 /** @throws {MisconfigurationError} unless there is a module, and options are options, under their names. */
 export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | EvaluateOptions | PredictOptions): void {
   if (model !== null && model !== undefined && !(model instanceof LightningModule)) {
     const isClass = typeof model === "function";
-    throw new MisconfigurationError(fn, "a LightningModule", model, isClass ? `Pass an instance: new ${model.name === "" ? "Model" : model.name}().` : "Extend LightningModule, with a trainingStep and configureOptimizers.", "ERR_NO_MODULE");
+    throw new MisconfigurationError(
+      fn,
+      "a LightningModule",
+      model,
+      isClass
+        ? `Pass an instance: new ${model.name === "" ? "Model" : model.name}().`
+        : "Extend LightningModule, with a trainingStep and configureOptimizers.",
+      "ERR_NO_MODULE",
+    );
   }
   if (isLoader(options)) {
     const name = fn === "fit" ? "trainDataloaders" : "dataloaders";
-    throw new MisconfigurationError(fn, `an object with ${name}`, options, `Loaders go by name: ${fn}(model, { ${name}: loader }).`, "ERR_LOADERS");
+    throw new MisconfigurationError(
+      fn,
+      `an object with ${name}`,
+      options,
+      `Loaders go by name: ${fn}(model, { ${name}: loader }).`,
+      "ERR_LOADERS",
+    );
   }
   checkOptions<object>(fn, options, NAMES[fn], misconfigured(fn, "ERR_RUN_OPTION"));
 }
 
 /** Warns of layers that no optimizer will be given. Before `configureOptimizers`, which may fail of that. */
 export function warnOfHiddenParameters(module: LightningModule, warnings: WarnOnce): void {
-  for (const text of hiddenParameters(module)) warnings.warn("WARN_HIDDEN_PARAMETERS", `fit: ${text} Otherwise it is neither trained nor saved.`);
+  for (const text of hiddenParameters(module))
+    warnings.warn("WARN_HIDDEN_PARAMETERS", `fit: ${text} Otherwise it is neither trained nor saved.`);
 }
 
 export interface FitFacts {
@@ -51,15 +74,33 @@ export interface FitFacts {
 export function warnOfGaps(facts: FitFacts, warnings: WarnOnce): void {
   const { module, fetcher, options } = facts;
   const own = new Set<Tensor>(module.parameters());
-  if (facts.optimizers.length > 0 && !facts.optimizers.some((optimizer) => optimizer.paramGroups.some(({ params }) => params.some((p) => own.has(p)))))
-    warnings.warn("WARN_FOREIGN_OPTIMIZER", `fit: no parameter of ${module.constructor.name || "the module"} is in an optimizer: it will not change. Give the optimizer this.parameters().`);
+  if (
+    facts.optimizers.length > 0 &&
+    !facts.optimizers.some((optimizer) => optimizer.paramGroups.some(({ params }) => params.some((p) => own.has(p))))
+  )
+    warnings.warn(
+      "WARN_FOREIGN_OPTIMIZER",
+      `fit: no parameter of ${module.constructor.name || "the module"} is in an optimizer: it will not change. Give the optimizer this.parameters().`,
+    );
   const hasValidation = facts.validationLoaders !== null && facts.validationLoaders !== undefined;
-  if (fetcher.length === 0 && options.limitTrainBatches !== 0) warnings.warn("WARN_NO_BATCHES", "fit: the loader of training batches is empty: nothing will be trained.");
+  if (fetcher.length === 0 && options.limitTrainBatches !== 0)
+    warnings.warn("WARN_NO_BATCHES", "fit: the loader of training batches is empty: nothing will be trained.");
   if (options.limitValBatches !== 0) {
-    if (hasValidation && !isOverridden(module, "validationStep")) warnings.warn("WARN_NO_VALIDATION_STEP", `fit: there is a loader for validation, but ${module.constructor.name || "the module"} has no validationStep: nothing will be validated.`);
-    if (!hasValidation && isOverridden(module, "validationStep")) warnings.warn("WARN_NO_VALIDATION_LOADER", `fit: ${module.constructor.name || "the module"} has a validationStep, but there is no loader for validation: it will not run. Pass valDataloaders, or define valDataloader.`);
+    if (hasValidation && !isOverridden(module, "validationStep"))
+      warnings.warn(
+        "WARN_NO_VALIDATION_STEP",
+        `fit: there is a loader for validation, but ${module.constructor.name || "the module"} has no validationStep: nothing will be validated.`,
+      );
+    if (!hasValidation && isOverridden(module, "validationStep"))
+      warnings.warn(
+        "WARN_NO_VALIDATION_LOADER",
+        `fit: ${module.constructor.name || "the module"} has a validationStep, but there is no loader for validation: it will not run. Pass valDataloaders, or define valDataloader.`,
+      );
   }
   const every = options.logEveryNSteps;
   if (facts.hasLoggers && !facts.resumes && facts.steps > 0 && facts.steps < every)
-    warnings.warn("WARN_LOG_CADENCE", `fit: loggers get values of steps every ${every} steps, and there will be only ${facts.steps}. Pass logEveryNSteps: 1 for a row per step.`);
+    warnings.warn(
+      "WARN_LOG_CADENCE",
+      `fit: loggers get values of steps every ${every} steps, and there will be only ${facts.steps}. Pass logEveryNSteps: 1 for a row per step.`,
+    );
 }

@@ -10,7 +10,10 @@ export interface FitOptions {
   readonly valDataloaders?: Loaders;
   /** A checkpoint to go on from: a path, "last" or "best". */
   readonly ckptPath?: string | null;
-  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
+  /**
+   * Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module
+   * keeps the dtype of the precision.
+   */
   readonly ckptDtype?: DType;
 }
 
@@ -18,7 +21,10 @@ export interface EvaluateOptions {
   readonly dataloaders?: Loaders;
   /** A checkpoint whose weights to use: a path, "last" or "best". */
   readonly ckptPath?: string | null;
-  /** Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module keeps the dtype of the precision. */
+  /**
+   * Weights of the checkpoint are rounded to this dtype when they are read: what a smaller file would give. The module
+   * keeps the dtype of the precision.
+   */
   readonly ckptDtype?: DType;
 }
 

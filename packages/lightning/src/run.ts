@@ -112,7 +112,8 @@ export class Run implements LoopContext, ModuleHost {
   }
 
   /**
-   * Call a hook or step under its name, so that `log` knows where it is called from. One that returns a promise keeps its name until the promise settles. The only place where the name is set.
+   * Call a hook or step under its name, so that `log` knows where it is called from. One that returns a promise keeps
+   * its name until the promise settles. The only place where the name is set.
    */
   within<T>(hook: string, fn: () => T): T;
   within(hook: string, fn: () => unknown): unknown {
@@ -133,7 +134,10 @@ export class Run implements LoopContext, ModuleHost {
     }
   }
 
-  /** Hooks run without gradients until `fn` is done. Not by a switch that stays off while something is waited for: another run of this process may train then. */
+  /**
+   * Hooks run without gradients until `fn` is done. Not by a switch that stays off while something is waited for:
+   * another run of this process may train then.
+   */
   async withoutGradients<T>(fn: () => Promise<T>): Promise<T> {
     const before = this.#gradients;
     this.#gradients = false;
@@ -180,14 +184,26 @@ export class Run implements LoopContext, ModuleHost {
     const results = this.metricStore.active;
     const hook = this.#hook;
     if (results === null || hook === null) {
-      throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", hook ?? "a call from outside", "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");
+      throw new MisconfigurationError(
+        "log",
+        "to be called from a step method, or a hook of training, validation or testing",
+        hook ?? "a call from outside",
+        "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).",
+        "ERR_LOG_HOOK",
+      );
     }
     results.log(hook, name, value, options);
   }
 
   manualBackward(loss: Tensor): void {
     if (this.module.automaticOptimization) {
-      throw new MisconfigurationError("manualBackward", "automaticOptimization = false", verbatim("automatic optimization"), "Return the loss from trainingStep instead; the Trainer calls backward.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError(
+        "manualBackward",
+        "automaticOptimization = false",
+        verbatim("automatic optimization"),
+        "Return the loss from trainingStep instead; the Trainer calls backward.",
+        "ERR_MANUAL_OPTIMIZATION",
+      );
     }
     this.#step("manualBackward").manualBackward(loss);
   }
@@ -196,17 +212,28 @@ export class Run implements LoopContext, ModuleHost {
     return this.#step("optimizers").wrapped;
   }
 
-  clipGradients(optimizer: optim.Optimizer | LightningOptimizer, value: number | null, algorithm: "norm" | "value" | null): void {
+  clipGradients(
+    optimizer: optim.Optimizer | LightningOptimizer,
+    value: number | null,
+    algorithm: "norm" | "value" | null,
+  ): void {
     const clip = value ?? this.options.gradientClipVal;
     if (clip === null) {
-      throw new MisconfigurationError("clipGradients", "gradientClipVal, here or in the Trainer", null, undefined, "ERR_CLIP");
+      throw new MisconfigurationError(
+        "clipGradients",
+        "gradientClipVal, here or in the Trainer",
+        null,
+        undefined,
+        "ERR_CLIP",
+      );
     }
     const raw = optimizer instanceof LightningOptimizer ? optimizer.optimizer : optimizer;
     this.#step("clipGradients").clip(raw, clip, algorithm ?? this.options.gradientClipAlgorithm);
   }
 
   #step(what: string): TrainStep {
-    if (this.fit === null) throw new MisconfigurationError(what, "a fit that is running", this.fn, undefined, "ERR_NOT_FITTING");
+    if (this.fit === null)
+      throw new MisconfigurationError(what, "a fit that is running", this.fn, undefined, "ERR_NOT_FITTING");
     return this.fit.step;
   }
 }

@@ -24,11 +24,15 @@ export function exitCodeOf(signal: EndingSignal): number {
 }
 
 const running = new Set<Interruptible>();
-/** While there is a run, the process does not end by itself, also when all that it waits for is something that Node does not count, such as a timer without reference. */
+/**
+ * While there is a run, the process does not end by itself, also when all that it waits for is something that Node does
+ * not count, such as a timer without reference.
+ */
 let alive: NodeJS.Timeout | null = null;
 
 /**
- * While a run lasts, the first of these signals asks it to end after the batch in progress; the second, of whichever kind, ends the process at once.
+ * While a run lasts, the first of these signals asks it to end after the batch in progress; the second, of whichever
+ * kind, ends the process at once.
  * @returns a function that stops listening.
  */
 export function onInterrupt(run: Interruptible): () => void {
@@ -60,10 +64,17 @@ function ask(signal: EndingSignal): void {
     return;
   }
   for (const run of unasked) run.interrupted = signal;
-  process.stderr.write(signal === "SIGINT" ? "\nInterrupted: ending after this batch. Press Ctrl-C again to quit at once.\n" : `\nInterrupted by ${signal}: ending after this batch. A second signal ends at once.\n`);
+  process.stderr.write(
+    signal === "SIGINT"
+      ? "\nInterrupted: ending after this batch. Press Ctrl-C again to quit at once.\n"
+      : `\nInterrupted by ${signal}: ending after this batch. A second signal ends at once.\n`,
+  );
 }
 
-/** A terminal that was closed, or a reader that has gone, does not end a run before its checkpoint is written: what it would have been shown is dropped, from here on. */
+/**
+ * A terminal that was closed, or a reader that has gone, does not end a run before its checkpoint is written: what it
+ * would have been shown is dropped, from here on.
+ */
 function onLostOutput(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   if (lost.has(this)) return;
@@ -72,7 +83,10 @@ function onLostOutput(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): v
 }
 const lost = new WeakSet<NodeJS.WriteStream>();
 
-/** Resolves when every signal that has arrived by now was told to its handlers: Node tells them between turns of its event loop only, and forgets those whose handler was removed meanwhile. */
+/**
+ * Resolves when every signal that has arrived by now was told to its handlers: Node tells them between turns of its
+ * event loop only, and forgets those whose handler was removed meanwhile.
+ */
 export async function signalsDelivered(): Promise<void> {
   await turn(); // may come in the turn in which the signal arrived
   await turn();

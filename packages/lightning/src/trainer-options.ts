@@ -13,21 +13,31 @@ import type { Strategy } from "./strategies/strategy.js";
 /**
  * Options of a Trainer: Lightning's, in camelCase.
  *
- * Limits and intervals: a whole number counts batches, a number in (0, 1) is a share of the loader, undefined is everything.
+ * Limits and intervals: a whole number counts batches, a number in (0, 1) is a share of the loader, undefined is
+ * everything.
  */
 export interface TrainerOptions {
   /** "cpu", "cuda" ("gpu"), "tpu", "auto" (default), the name of a registered accelerator, or an Accelerator. */
   readonly accelerator?: string | Accelerator;
-  /** "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list. */
+  /**
+   * "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list.
+   */
   readonly devices?: string | number | readonly number[];
-  /** How the module is placed, and how processes act together: "auto" (default), "single_device", the name of a registered strategy, or a Strategy. */
+  /**
+   * How the module is placed, and how processes act together: "auto" (default), "single_device", the name of a
+   * registered strategy, or a Strategy.
+   */
   readonly strategy?: string | Strategy;
   /**
-   * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true" (everything in 16 bits), "float8" (float8 products), "auto" (what the device computes natively).
+   * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true"
+   * (everything in 16 bits), "float8" (float8 products), "auto" (what the device computes natively).
    * `trainer.precision.explain()` says what a choice means here.
    */
   readonly precision?: PrecisionInput;
-  /** Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are cast to its dtype for that time, and restored exactly. */
+  /**
+   * Precision of validation where it differs from training's, such as 32 beside "bf16-true". Weights are cast to its
+   * dtype for that time, and restored exactly.
+   */
   readonly validationPrecision?: PrecisionInput;
   /** "native" (default) or "apex". */
   readonly ampBackend?: string;
@@ -68,11 +78,15 @@ export interface TrainerOptions {
   readonly gradientClipVal?: number | null;
   /** "norm" (default) or "value". */
   readonly gradientClipAlgorithm?: ClipAlgorithm;
-  /** Whether step-interval schedulers advance when a step is skipped. Default "advance"; "hold" reads the outcome of every step. */
+  /**
+   * Whether step-interval schedulers advance when a step is skipped. Default "advance"; "hold" reads the outcome of
+   * every step.
+   */
   readonly onSkippedStep?: "advance" | "hold";
 
   /**
-   * Record whole training steps as CUDA graphs after warm-up, and replay them: for models whose kernels are short. With `accumulateGradBatches` one graph for each role of a batch in its window. Falls back to eager, and says why.
+   * Record whole training steps as CUDA graphs after warm-up, and replay them: for models whose kernels are short. With
+   * `accumulateGradBatches` one graph for each role of a batch in its window. Falls back to eager, and says why.
    * Default false.
    */
   readonly cudaGraph?: boolean;
@@ -90,22 +104,25 @@ export interface TrainerOptions {
   /** Print the layers, their parameters and bytes before training. Default true. */
   readonly enableModelSummary?: boolean;
   /**
-   * End with an error when the loss is NaN or infinite (and no loss scaler skips such steps), before the optimizer uses it. The step is replayed, and the error names the module and the operator where it began.
+   * End with an error when the loss is NaN or infinite (and no loss scaler skips such steps), before the optimizer uses
+   * it. The step is replayed, and the error names the module and the operator where it began.
    *
-   * true (default): looks at the loss, on CPU in every step (a few microseconds), on CUDA at log steps, without waiting in between. "step": in every step, waiting for the device, so that the replay
-   * finds the step as it was. "gradients": that, and every gradient. false: never.
+   * true (default): looks at the loss, on CPU in every step (a few microseconds), on CUDA at log steps, without waiting
+   * in between. "step": in every step, waiting for the device, so that the replay finds the step as it was.
+   * "gradients": that, and every gradient. false: never.
    */
   readonly detectNonFinite?: DetectNonFinite;
   /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
   readonly deterministic?: boolean | "warn";
   /**
-   * Let cuDNN time its algorithms for every new shape and keep the fastest: for convolutions whose shapes stay. False: no timing. Default: as `setSwitch("cudnnBenchmark", …)` has it; false when
-   * `deterministic` is set.
+   * Let cuDNN time its algorithms for every new shape and keep the fastest: for convolutions whose shapes stay. False:
+   * no timing. Default: as `setSwitch("cudnnBenchmark", …)` has it; false when `deterministic` is set.
    */
   readonly benchmark?: boolean;
   /**
-   * Evaluate in inference mode, where no graph can come of anything: validate, test and predict. False: recording is only switched off, so that a step may switch it on again for a gradient that it needs
-   * (forces, for example): `enableGrad(() => grad(energy, [position]))`. Validation within a fit is never in inference mode. Default true.
+   * Evaluate in inference mode, where no graph can come of anything: validate, test and predict. False: recording is
+   * only switched off, so that a step may switch it on again for a gradient that it needs (forces, for example):
+   * `enableGrad(() => grad(energy, [position]))`. Validation within a fit is never in inference mode. Default true.
    */
   readonly inferenceMode?: boolean;
   /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */

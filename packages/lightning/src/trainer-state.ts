@@ -37,7 +37,14 @@ export abstract class TrainerState implements TrainerView {
     return { fn: this.active?.fn ?? null, status: this.status, stage: this.active?.stage ?? null };
   }
   get lightningModule(): LightningModule {
-    if (this.attached === null) throw new MisconfigurationError("Trainer", "a module, attached by fit, validate, test or predict", verbatim("none"), undefined, "ERR_NOT_ATTACHED");
+    if (this.attached === null)
+      throw new MisconfigurationError(
+        "Trainer",
+        "a module, attached by fit, validate, test or predict",
+        verbatim("none"),
+        undefined,
+        "ERR_NOT_ATTACHED",
+      );
     return this.attached;
   }
   get currentEpoch(): number {
@@ -79,7 +86,14 @@ export abstract class TrainerState implements TrainerView {
   }
   set accumulateGradBatches(n: number) {
     const fit = this.active?.fit;
-    if (fit == null) throw new MisconfigurationError("accumulateGradBatches", "a fit that is running", verbatim("none"), "Give it to the constructor.", "ERR_NOT_FITTING");
+    if (fit == null)
+      throw new MisconfigurationError(
+        "accumulateGradBatches",
+        "a fit that is running",
+        verbatim("none"),
+        "Give it to the constructor.",
+        "ERR_NOT_FITTING",
+      );
     fit.step.accumulate = n;
   }
   /** Batches of the latest fit that CUDA graphs replayed: 0 without `cudaGraph`, or where steps ran eagerly. */

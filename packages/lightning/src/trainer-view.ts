@@ -17,8 +17,9 @@ export interface CallbackView {
 /**
  * What callbacks, loggers and modules see of a Trainer.
  *
- * Everything is read-only except `shouldStop`. The metric records list their names for nothing; reading one value waits for
- * the device on CUDA (once per new value), as do `lossScale` and `skippedSteps`: read them at a cadence, not in every step.
+ * Everything is read-only except `shouldStop`. The metric records list their names for nothing; reading one value waits
+ * for the device on CUDA (once per new value), as do `lossScale` and `skippedSteps`: read them at a cadence, not in
+ * every step.
  */
 export interface TrainerView {
   readonly state: TrainerState;

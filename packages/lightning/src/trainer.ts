@@ -1,4 +1,13 @@
-import { atMost, checkOptions, getSwitch, scope, setSwitch, trimMemory, useDeterministicAlgorithms, verbatim } from "@nbit/torch";
+import {
+  atMost,
+  checkOptions,
+  getSwitch,
+  scope,
+  setSwitch,
+  trimMemory,
+  useDeterministicAlgorithms,
+  verbatim,
+} from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
@@ -73,14 +82,30 @@ export class Trainer extends TrainerState {
     super();
     atMost("Trainer", arguments, 1);
     this.resolved = resolveOptions(options);
-    const { accelerator, devices, strategy, precision, validationPrecision, ampBackend, ampLevel, plugins: given = [] } = this.resolved;
+    const {
+      accelerator,
+      devices,
+      strategy,
+      precision,
+      validationPrecision,
+      ampBackend,
+      ampLevel,
+      plugins: given = [],
+    } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
     const plugins = Array.isArray(given) ? given : [given];
     const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(devices, this.accelerator)[0] ?? 0) : 0;
     const settings = { precision, ampBackend, ampLevel, plugins, accelerator: this.accelerator, deviceIndex };
     this.precision = resolvePrecision(settings);
-    const forValidation = { ...settings, precision: validationPrecision, ampBackend: undefined, ampLevel: undefined, plugins: [] };
-    this.validationPrecision = validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
+    const forValidation = {
+      ...settings,
+      precision: validationPrecision,
+      ampBackend: undefined,
+      ampLevel: undefined,
+      plugins: [],
+    };
+    this.validationPrecision =
+      validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
     this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex));
     this.callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);
@@ -91,13 +116,19 @@ export class Trainer extends TrainerState {
   /** Train. Resolves when training has ended; rejects with what ended it otherwise. */
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
     atMost("fit", arguments, 2);
-    await this.#start("fit", model, options, async (run) => {
-      await this.#sanityCheck(run);
-      if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
-      this.#setStage("train");
-      run.module.train();
-      await run.fit?.loop.run();
-    }, (run) => this.#prepareFit(run, options));
+    await this.#start(
+      "fit",
+      model,
+      options,
+      async (run) => {
+        await this.#sanityCheck(run);
+        if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
+        this.#setStage("train");
+        run.module.train();
+        await run.fit?.loop.run();
+      },
+      (run) => this.#prepareFit(run, options),
+    );
   }
 
   /** Run the validation step. @returns one record of metrics per loader. */
@@ -112,33 +143,68 @@ export class Trainer extends TrainerState {
     return this.#evaluate("test", model, options);
   }
 
-  /** Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several loaders. */
+  /**
+   * Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several
+   * loaders.
+   */
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
     atMost("predict", arguments, 2);
-    const predictions = await this.#start("predict", model, options, (run) => run.prediction?.run() ?? Promise.resolve([]), (run) => {
-      const loaders = this.#loaders("predict", options.dataloaders, loadersOf(run.module, "predictDataloader"));
-      run.prediction = new PredictLoop(run, loaders, this.resolved.limitPredictBatches, options.returnPredictions ?? true);
-    });
+    const predictions = await this.#start(
+      "predict",
+      model,
+      options,
+      (run) => run.prediction?.run() ?? Promise.resolve([]),
+      (run) => {
+        const loaders = this.#loaders("predict", options.dataloaders, loadersOf(run.module, "predictDataloader"));
+        run.prediction = new PredictLoop(
+          run,
+          loaders,
+          this.resolved.limitPredictBatches,
+          options.returnPredictions ?? true,
+        );
+      },
+    );
     return predictions.length === 1 ? (predictions[0] ?? []) : predictions;
   }
 
-  async #evaluate(kind: EvaluationKind, model: LightningModule | undefined, options: EvaluateOptions): Promise<EvaluationResult[]> {
-    return this.#start(kind, model, options, (run) => (kind === "test" ? run.test : run.validation)?.run(false) ?? Promise.resolve([]), (run) => {
-      const loop = this.#evaluationLoop(run, kind, options.dataloaders, null);
-      if (kind === "test") run.test = loop;
-      else run.validation = loop;
-    });
+  async #evaluate(
+    kind: EvaluationKind,
+    model: LightningModule | undefined,
+    options: EvaluateOptions,
+  ): Promise<EvaluationResult[]> {
+    return this.#start(
+      kind,
+      model,
+      options,
+      (run) => (kind === "test" ? run.test : run.validation)?.run(false) ?? Promise.resolve([]),
+      (run) => {
+        const loop = this.#evaluationLoop(run, kind, options.dataloaders, null);
+        if (kind === "test") run.test = loop;
+        else run.validation = loop;
+      },
+    );
   }
 
-  /** Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's room; a run that resumes from it goes on from rounded ones. */
+  /**
+   * Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's
+   * room; a run that resumes from it goes on from rounded ones.
+   */
   saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): void {
     atMost("Trainer.saveCheckpoint", arguments, 2);
     checkOptions("Trainer.saveCheckpoint", options, SAVE);
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
-    if (this.active === null) throw new MisconfigurationError("saveCheckpoint", "a module, attached by fit, validate, test or predict", verbatim("none"), undefined, "ERR_NOT_ATTACHED");
+    if (this.active === null)
+      throw new MisconfigurationError(
+        "saveCheckpoint",
+        "a module, attached by fit, validate, test or predict",
+        verbatim("none"),
+        undefined,
+        "ERR_NOT_ATTACHED",
+      );
     const { active } = this;
     if (!this.isGlobalZero) return;
-    const write = (): void => scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
+    const write = (): void =>
+      scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
     const temporary = active.validation?.temporaryDtype ?? null;
     if (temporary === null) write();
     else temporary.suspended(write);
@@ -146,21 +212,53 @@ export class Trainer extends TrainerState {
 
   // The course of a run.
 
-  async #start<T>(fn: TrainerFn, model: LightningModule | undefined, options: FitOptions | EvaluateOptions, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+  async #start<T>(
+    fn: TrainerFn,
+    model: LightningModule | undefined,
+    options: FitOptions | EvaluateOptions,
+    body: (run: Run) => Promise<T>,
+    prepare: (run: Run) => void,
+  ): Promise<T> {
     checkCall(fn, model, options);
     const { ckptPath, ckptDtype } = options;
     const module = model ?? this.attached;
-    if (module === null || module === undefined) throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
-    if (this.status === "running") throw new MisconfigurationError(fn, "a Trainer that is not running", this.state.fn, "Wait for the first call, or use another Trainer.", "ERR_RUNNING");
+    if (module === null || module === undefined)
+      throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
+    if (this.status === "running")
+      throw new MisconfigurationError(
+        fn,
+        "a Trainer that is not running",
+        this.state.fn,
+        "Wait for the first call, or use another Trainer.",
+        "ERR_RUNNING",
+      );
     const path = selectCheckpoint(this, ckptPath);
-    const run = new Run(fn, module, { view: this, callbacks: this.callbacks, precision: this.precision, strategy: this.strategy, loggers: this.loggers, options: this.resolved }, this.metricStore);
+    const run = new Run(
+      fn,
+      module,
+      {
+        view: this,
+        callbacks: this.callbacks,
+        precision: this.precision,
+        strategy: this.strategy,
+        loggers: this.loggers,
+        options: this.resolved,
+      },
+      this.metricStore,
+    );
     const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
     if (run.interrupted !== null) throw this.#saveInterrupted(run, run.interrupted);
     return result;
   }
 
-  async #carryOut<T>(run: Run, path: string | null, ckptDtype: DType | null, body: (run: Run) => Promise<T>, prepare: (run: Run) => void): Promise<T> {
+  async #carryOut<T>(
+    run: Run,
+    path: string | null,
+    ckptDtype: DType | null,
+    body: (run: Run) => Promise<T>,
+    prepare: (run: Run) => void,
+  ): Promise<T> {
     const { fn, module } = run;
     this.attached = module;
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
@@ -172,7 +270,9 @@ export class Trainer extends TrainerState {
     const restoreSwitches = this.#setSwitches();
     try {
       await run.hooks.get("setup").run(fn);
-      this.precision.moduleInit(() => run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)));
+      this.precision.moduleInit(() =>
+        run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)),
+      );
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
       scope(() => this.precision.convertModule(module));
       if (path !== null) restoreModule(run, run.open(path, ckptDtype));
@@ -247,16 +347,29 @@ export class Trainer extends TrainerState {
     if (run.fn !== "fit") return new InterruptError(`${run.fn}: interrupted.`, null, signal);
     if (!run.prepared) {
       const from = run.checkpointPath;
-      return new InterruptError(`fit: interrupted before training began. ${from === null ? "Start it again: nothing is lost." : goOn(from)}`, from, signal);
+      return new InterruptError(
+        `fit: interrupted before training began. ${from === null ? "Start it again: nothing is lost." : goOn(from)}`,
+        from,
+        signal,
+      );
     }
     const file = this.callbacks.find((callback) => callback instanceof ModelCheckpoint)?.interruptedFile(this) ?? null;
     const steps = `${this.globalStep} steps`;
-    if (file === null || this.resolved.fastDevRun !== false) return new InterruptError(`fit: interrupted after ${steps}. There is no checkpoint, since checkpointing is off.`, null, signal);
+    if (file === null || this.resolved.fastDevRun !== false)
+      return new InterruptError(
+        `fit: interrupted after ${steps}. There is no checkpoint, since checkpointing is off.`,
+        null,
+        signal,
+      );
     const { path, metadata } = file;
     try {
       this.saveCheckpoint(path, { metadata });
     } catch (cause) {
-      const lost = new InterruptError(`fit: interrupted after ${steps}. Its checkpoint could not be written: ${isError(cause) ? cause.message : String(cause)}`, null, signal);
+      const lost = new InterruptError(
+        `fit: interrupted after ${steps}. Its checkpoint could not be written: ${isError(cause) ? cause.message : String(cause)}`,
+        null,
+        signal,
+      );
       lost.cause = cause;
       return lost;
     }
@@ -265,9 +378,23 @@ export class Trainer extends TrainerState {
 
   #prepareFit(run: Run, options: FitOptions): void {
     const { module } = run;
-    if (!isOverridden(module, "trainingStep")) throw new MisconfigurationError("fit", `${module.constructor.name || "the module"} to have a trainingStep`, verbatim("none"), undefined, "ERR_NO_STEP");
+    if (!isOverridden(module, "trainingStep"))
+      throw new MisconfigurationError(
+        "fit",
+        `${module.constructor.name || "the module"} to have a trainingStep`,
+        verbatim("none"),
+        undefined,
+        "ERR_NO_STEP",
+      );
     const [loader, second] = this.#loaders("fit", options.trainDataloaders, loadersOf(module, "trainDataloader"));
-    if (loader === undefined || second !== undefined) throw new MisconfigurationError("fit", "one loader of training batches", options.trainDataloaders, undefined, "ERR_LOADERS");
+    if (loader === undefined || second !== undefined)
+      throw new MisconfigurationError(
+        "fit",
+        "one loader of training batches",
+        options.trainDataloaders,
+        undefined,
+        "ERR_LOADERS",
+      );
     const progress = new FitProgress();
     const results = new Results(true, run.warnings);
     const fetcher = new Fetcher(loader, this.resolved.limitTrainBatches, "limitTrainBatches");
@@ -278,20 +405,52 @@ export class Trainer extends TrainerState {
     run.optimizers = configured.optimizers;
     run.schedulers = configured.schedulers;
     const mode = this.resolved.detectNonFinite;
-    const watch = mode === false ? null : new NonFiniteWatch({ module, precision: this.precision, device: this.strategy.rootDevice, progress, mode });
+    const watch =
+      mode === false
+        ? null
+        : new NonFiniteWatch({ module, precision: this.precision, device: this.strategy.rootDevice, progress, mode });
     const step = new TrainStep({
-      module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings,
-      gradientClipVal: this.resolved.gradientClipVal, gradientClipAlgorithm: this.resolved.gradientClipAlgorithm, watch,
+      module,
+      hooks: run.hooks,
+      host: run,
+      precision: this.precision,
+      optimizers: configured.optimizers,
+      progress,
+      warnings: run.warnings,
+      gradientClipVal: this.resolved.gradientClipVal,
+      gradientClipAlgorithm: this.resolved.gradientClipAlgorithm,
+      watch,
     });
     step.accumulate = this.#checkAccumulation(module);
-    run.validation = isOverridden(module, "validationStep") ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress) : null;
-    warnOfGaps({
-      module, fetcher, optimizers: configured.optimizers, validationLoaders: options.valDataloaders ?? loadersOf(module, "valDataloader"), options: this.resolved,
-      hasLoggers: this.loggers.length > 0, steps: this.estimatedSteppingBatches, resumes: run.checkpoint !== null,
-    }, run.warnings);
+    run.validation = isOverridden(module, "validationStep")
+      ? this.#evaluationLoop(run, "validate", options.valDataloaders, progress)
+      : null;
+    warnOfGaps(
+      {
+        module,
+        fetcher,
+        optimizers: configured.optimizers,
+        validationLoaders: options.valDataloaders ?? loadersOf(module, "valDataloader"),
+        options: this.resolved,
+        hasLoggers: this.loggers.length > 0,
+        steps: this.estimatedSteppingBatches,
+        resumes: run.checkpoint !== null,
+      },
+      run.warnings,
+    );
     const schedulers = new SchedulerStepper(configured.schedulers, module, this.metricStore);
     const graph = this.resolved.cudaGraph
-      ? new GraphedStep({ step, module, hooks: run.hooks, host: run, precision: this.precision, optimizers: configured.optimizers, progress, warnings: run.warnings, device: this.strategy.rootDevice.toString() })
+      ? new GraphedStep({
+          step,
+          module,
+          hooks: run.hooks,
+          host: run,
+          precision: this.precision,
+          optimizers: configured.optimizers,
+          progress,
+          warnings: run.warnings,
+          device: this.strategy.rootDevice.toString(),
+        })
       : null;
     const loop = new FitLoop(run, { step, graph, fetcher, validation: run.validation, schedulers, progress, results });
     run.fit = { progress, fetcher, results, step, graph, loop };
@@ -299,10 +458,22 @@ export class Trainer extends TrainerState {
 
   #checkAccumulation(module: LightningModule): number {
     if (!module.automaticOptimization && this.resolved.accumulateGradBatches !== 1) {
-      throw new MisconfigurationError("fit", "accumulateGradBatches: 1 with manual optimization", this.resolved.accumulateGradBatches, "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError(
+        "fit",
+        "accumulateGradBatches: 1 with manual optimization",
+        this.resolved.accumulateGradBatches,
+        "Step the optimizers in every n-th trainingStep instead.",
+        "ERR_MANUAL_OPTIMIZATION",
+      );
     }
     if (!module.automaticOptimization && this.resolved.gradientClipVal !== null) {
-      throw new MisconfigurationError("fit", "no gradientClipVal with manual optimization", this.resolved.gradientClipVal, "Call this.clipGradients(optimizer, { gradientClipVal }) in trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError(
+        "fit",
+        "no gradientClipVal with manual optimization",
+        this.resolved.gradientClipVal,
+        "Call this.clipGradients(optimizer, { gradientClipVal }) in trainingStep instead.",
+        "ERR_MANUAL_OPTIMIZATION",
+      );
     }
     return this.resolved.accumulateGradBatches;
   }
@@ -312,20 +483,45 @@ export class Trainer extends TrainerState {
     const loaders = asLoaders(given ?? own);
     const stepName = kind === "validate" ? "validationStep" : "testStep";
     if (fit === null) {
-      if (!isOverridden(run.module, stepName)) throw new MisconfigurationError(kind, `${run.module.constructor.name || "the module"} to have a ${stepName}`, verbatim("none"), undefined, "ERR_NO_STEP");
+      if (!isOverridden(run.module, stepName))
+        throw new MisconfigurationError(
+          kind,
+          `${run.module.constructor.name || "the module"} to have a ${stepName}`,
+          verbatim("none"),
+          undefined,
+          "ERR_NO_STEP",
+        );
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;
-    return new EvaluationLoop(run, { kind, loaders, limit, precision: kind === "validate" ? this.validationPrecision : null, results: new Results(false, run.warnings), fit, counts: fit ?? this.lastFit });
+    return new EvaluationLoop(run, {
+      kind,
+      loaders,
+      limit,
+      precision: kind === "validate" ? this.validationPrecision : null,
+      results: new Results(false, run.warnings),
+      fit,
+      counts: fit ?? this.lastFit,
+    });
   }
 
   #loaders(fn: TrainerFn, given: Loaders, own: unknown): Loader[] {
     const loaders = asLoaders(given ?? own);
-    if (loaders.length === 0) throw new MisconfigurationError(fn, "a loader: an iterable (or async iterable) of batches", given ?? own, "Pass it, or define it on the module.", "ERR_LOADERS");
+    if (loaders.length === 0)
+      throw new MisconfigurationError(
+        fn,
+        "a loader: an iterable (or async iterable) of batches",
+        given ?? own,
+        "Pass it, or define it on the module.",
+        "ERR_LOADERS",
+      );
     return loaders;
   }
 
-  /** A few validation batches before training, so that a mistake there is found now. Random numbers are as if it had not been. */
+  /**
+   * A few validation batches before training, so that a mistake there is found now. Random numbers are as if it had not
+   * been.
+   */
   async #sanityCheck(run: Run): Promise<void> {
     const { validation } = run;
     if (validation === null || this.resolved.numSanityValSteps === 0 || run.checkpoint !== null) return;
@@ -366,7 +562,10 @@ export class Trainer extends TrainerState {
 }
 
 /** The loaders that a module brings itself. */
-function loadersOf(module: LightningModule, name: "trainDataloader" | "valDataloader" | "testDataloader" | "predictDataloader"): unknown {
+function loadersOf(
+  module: LightningModule,
+  name: "trainDataloader" | "valDataloader" | "testDataloader" | "predictDataloader",
+): unknown {
   return mustEnd(name, module[name](), BEFORE_TRAINING);
 }
 
@@ -376,6 +575,12 @@ function configureLoggers({ logger, defaultRootDir }: ResolvedOptions): readonly
   const loggers: readonly unknown[] = Array.isArray(logger) ? logger : [logger];
   return loggers.map((each) => {
     if (each instanceof Logger) return each;
-    throw new MisconfigurationError("Trainer", "logger to be true, false, a Logger or a list of them", each, 'Such as new CSVLogger("logs").', "ERR_LOGGER");
+    throw new MisconfigurationError(
+      "Trainer",
+      "logger to be true, false, a Logger or a list of them",
+      each,
+      'Such as new CSVLogger("logs").',
+      "ERR_LOGGER",
+    );
   });
 }

@@ -17,10 +17,16 @@ export interface TrainerState {
 /** A batch is whatever the loader yields: a tensor, or arrays, plain objects and Maps of tensors and other values. */
 export type Batch = unknown;
 
-/** What a `trainingStep` may return under automatic optimization. Null (or nothing) skips backward and step for this batch. */
+/**
+ * What a `trainingStep` may return under automatic optimization. Null (or nothing) skips backward and step for this
+ * batch.
+ */
 export type StepOutput = Tensor | ({ loss: Tensor } & Record<string, unknown>) | null | undefined | void;
 
-/** What `onTrainBatchEnd` receives: the detached loss, divided by the accumulation window, beside the step's other values. Empty when the step was null. */
+/**
+ * What `onTrainBatchEnd` receives: the detached loss, divided by the accumulation window, beside the step's other
+ * values. Empty when the step was null.
+ */
 export type StepResult = Record<string, unknown>;
 
 /** Hooks outside the synchronous step may be asynchronous. The loop awaits only when a promise comes back. */
@@ -33,7 +39,10 @@ export type HookResult = void | Promise<void>;
  * answer is still there (CUDA). On CPU they cost nothing. Read them at your own cadence, not in every step, on CUDA.
  */
 export interface StepOutcome {
-  /** True when at least one optimizer stepped. False while a window accumulates, after a null step, or when gradients were not finite. */
+  /**
+   * True when at least one optimizer stepped. False while a window accumulates, after a null step, or when gradients
+   * were not finite.
+   */
   readonly stepped: boolean;
   /** True when an optimizer was due and was skipped since its gradients were not finite. */
   readonly skipped: boolean;

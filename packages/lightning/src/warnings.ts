@@ -1,8 +1,8 @@
 import { plainText } from "@nbit/torch";
 
 /**
- * Warn once per place and message through Node's own channel: `process.on("warning", w => w.code)` sees it, `--no-warnings`
- * and `--throw-warnings` apply to it, and it goes to stderr otherwise.
+ * Warn once per place and message through Node's own channel: `process.on("warning", w => w.code)` sees it,
+ * `--no-warnings` and `--throw-warnings` apply to it, and it goes to stderr otherwise.
  */
 export function warn(code: string, message: string): void {
   process.emitWarning(plainText(message), { type: "NbitWarning", code });

@@ -37,12 +37,21 @@ export function mapOn(format: StateFormat, signed: boolean, like: Tensor): Tenso
 }
 
 /** State of zeros, made where the parameter is: codes and absmax. */
-export function zeroState(format: StateFormat, signed: boolean, p: Tensor, blockSize: number): { readonly codes: Tensor; readonly absmax: Tensor } {
+export function zeroState(
+  format: StateFormat,
+  signed: boolean,
+  p: Tensor,
+  blockSize: number,
+): { readonly codes: Tensor; readonly absmax: Tensor } {
   const n = p.numel();
   const absmax = zeros([Math.ceil(n / blockSize)], { dtype: "float32", device: p.device });
-  if (format.map(signed) === null) return { codes: zeros([...p.shape], { dtype: "float32", device: p.device }).to("float8_e4m3fn"), absmax };
+  if (format.map(signed) === null)
+    return { codes: zeros([...p.shape], { dtype: "float32", device: p.device }).to("float8_e4m3fn"), absmax };
   const code = scope(() => Number(format.quantize(zeros([1]), { signed, blockSize }).codes.item()));
-  const codes = format.bits === 4 ? full([Math.ceil(n / 2)], code * 17, { dtype: "uint8", device: p.device }) : full([...p.shape], code, { dtype: "uint8", device: p.device });
+  const codes =
+    format.bits === 4
+      ? full([Math.ceil(n / 2)], code * 17, { dtype: "uint8", device: p.device })
+      : full([...p.shape], code, { dtype: "uint8", device: p.device });
   return { codes, absmax };
 }
 
@@ -57,11 +66,17 @@ export function countSteps(steps: readonly Tensor[], foundInf: Tensor | null, ph
   if (phase === "before") add?.(steps, 1);
   else if (foundInf !== null) {
     const flag = foundInf.reshape([]);
-    sub?.(steps, steps.map(() => flag));
+    sub?.(
+      steps,
+      steps.map(() => flag),
+    );
   }
 }
 
-/** What one parameter's step reads and changes. `states` and `absmax` may be copies that lie on the device for this step only. */
+/**
+ * What one parameter's step reads and changes. `states` and `absmax` may be copies that lie on the device for this step
+ * only.
+ */
 export interface DeviceStep {
   readonly family: Family;
   readonly p: Tensor;
@@ -81,12 +96,34 @@ export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper
   const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, hyper.lr] : [null, inputs.rate];
   const numbers = hyperparametersOf(family, { ...hyper, lr });
   const { nesterov, blockSize, keepPositive } = hyper;
-  operators("nbit")[KERNEL]?.(dense, grad.contiguous(), states, absmax, qmaps, family.fused, step, rate, numbers, nesterov, blockSize, keepPositive, inputs.gradScale, inputs.foundInf);
+  operators("nbit")[KERNEL]?.(
+    dense,
+    grad.contiguous(),
+    states,
+    absmax,
+    qmaps,
+    family.fused,
+    step,
+    rate,
+    numbers,
+    nesterov,
+    blockSize,
+    keepPositive,
+    inputs.gradScale,
+    inputs.foundInf,
+  );
   if (dense !== target) target.copy_(dense);
 }
 
-/** Tensors of a parameter's state by kind, in the order of the states. Formats without a map or scale have none; empty tensors keep the places. */
-export function stateLists(s: optim.ParameterState, count: number, like: Tensor): { readonly states: Tensor[]; readonly absmax: Tensor[]; readonly qmaps: Tensor[] } {
+/**
+ * Tensors of a parameter's state by kind, in the order of the states. Formats without a map or scale have none; empty
+ * tensors keep the places.
+ */
+export function stateLists(
+  s: optim.ParameterState,
+  count: number,
+  like: Tensor,
+): { readonly states: Tensor[]; readonly absmax: Tensor[]; readonly qmaps: Tensor[] } {
   const of = (name: string): Tensor[] =>
     Array.from({ length: count }, (_, i) => {
       const value = s[`${name}${i + 1}`];

@@ -25,7 +25,12 @@ export interface Family {
    * New parameter and states. `g` has no values that are not finite; results are new tensors.
    * @param p - float32, as everything.
    */
-  update(p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] };
+  update(
+    p: Tensor,
+    g: Tensor,
+    states: readonly Tensor[],
+    h: Hyper,
+  ): { readonly p: Tensor; readonly states: readonly Tensor[] };
 }
 
 function moments(g: Tensor, m: Tensor, v: Tensor, h: Hyper): { m: Tensor; v: Tensor; direction: Tensor } {
@@ -34,7 +39,16 @@ function moments(g: Tensor, m: Tensor, v: Tensor, h: Hyper): { m: Tensor; v: Ten
   const v1 = v.mul(b2).add(g.mul(g), { alpha: 1 - b2 });
   const c1 = 1 - b1 ** h.step;
   const c2 = 1 - b2 ** h.step;
-  return { m: m1, v: v1, direction: m1.div(c1).div(v1.sqrt().mul(1 / Math.sqrt(c2)).add(h.eps)) };
+  return {
+    m: m1,
+    v: v1,
+    direction: m1.div(c1).div(
+      v1
+        .sqrt()
+        .mul(1 / Math.sqrt(c2))
+        .add(h.eps),
+    ),
+  };
 }
 const [M, V] = [true, false];
 
@@ -46,7 +60,10 @@ const adam = (decoupled: boolean): Family => ({
   update(p, g, [m, v], h) {
     const grad = decoupled ? g : g.add(p, { alpha: h.weightDecay });
     const r = moments(grad, m as Tensor, v as Tensor, h);
-    return { p: (decoupled ? p.mul(1 - h.lr * h.weightDecay) : p).sub(r.direction, { alpha: h.lr }), states: [r.m, r.v] };
+    return {
+      p: (decoupled ? p.mul(1 - h.lr * h.weightDecay) : p).sub(r.direction, { alpha: h.lr }),
+      states: [r.m, r.v],
+    };
   },
 });
 /** b ← βb + g, b = g at first; p ← p - lr · b. */
@@ -67,8 +84,14 @@ const lion: Family = {
   fused: FAMILY_NUMBERS.lion,
   update(p, g, [m], h) {
     const [b1, b2] = h.betas;
-    const direction = (m as Tensor).mul(b1).add(g, { alpha: 1 - b1 }).sign();
-    return { p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }), states: [(m as Tensor).mul(b2).add(g, { alpha: 1 - b2 })] };
+    const direction = (m as Tensor)
+      .mul(b1)
+      .add(g, { alpha: 1 - b1 })
+      .sign();
+    return {
+      p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }),
+      states: [(m as Tensor).mul(b2).add(g, { alpha: 1 - b2 })],
+    };
   },
 };
 const rmsprop: Family = {
@@ -123,7 +146,14 @@ const ademamix: Family = {
     const r = moments(g, fast as Tensor, v as Tensor, h);
     const slow1 = (slow as Tensor).mul(h.beta3).add(g, { alpha: 1 - h.beta3 });
     const c2 = 1 - h.betas[1] ** h.step;
-    const direction = r.direction.add(slow1.mul(h.alpha).div(r.v.sqrt().mul(1 / Math.sqrt(c2)).add(h.eps)));
+    const direction = r.direction.add(
+      slow1.mul(h.alpha).div(
+        r.v
+          .sqrt()
+          .mul(1 / Math.sqrt(c2))
+          .add(h.eps),
+      ),
+    );
     return { p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }), states: [r.m, slow1, r.v] };
   },
 };
@@ -136,17 +166,38 @@ function trust(p: Tensor, step: Tensor, coefficient: number, max: number): Tenso
   return max > 0 ? safe.clamp({ max }) : safe;
 }
 
-export const FAMILIES = Object.freeze({ adam: adam(false), adamw: adam(true), momentum, lion, rmsprop, adagrad, lamb, lars, ademamix });
+export const FAMILIES = Object.freeze({
+  adam: adam(false),
+  adamw: adam(true),
+  momentum,
+  lion,
+  rmsprop,
+  adagrad,
+  lamb,
+  lars,
+  ademamix,
+});
 export type FamilyName = keyof typeof FAMILIES;
 
 /** The numbers of a native step, each at its place. LARS has no limit of its ratio. */
 export function hyperparametersOf(family: Family, h: Omit<Hyper, "step">): number[] {
-  const values: Readonly<Record<(typeof HYPERPARAMETERS)[number], number>> = { ...h, beta1: h.betas[0], beta2: h.betas[1], maxUnorm: family.name === "LARS" ? 0 : h.maxUnorm };
+  const values: Readonly<Record<(typeof HYPERPARAMETERS)[number], number>> = {
+    ...h,
+    beta1: h.betas[0],
+    beta2: h.betas[1],
+    maxUnorm: family.name === "LARS" ? 0 : h.maxUnorm,
+  };
   return HYPERPARAMETERS.map((name) => values[name]);
 }
 
 /** One step with elements whose gradient is not finite left as they were, in parameter and state. */
-export function guardedUpdate(family: Family, p: Tensor, g: Tensor, states: readonly Tensor[], h: Hyper): { readonly p: Tensor; readonly states: readonly Tensor[] } {
+export function guardedUpdate(
+  family: Family,
+  p: Tensor,
+  g: Tensor,
+  states: readonly Tensor[],
+  h: Hyper,
+): { readonly p: Tensor; readonly states: readonly Tensor[] } {
   return scope(() => {
     const finite = g.isfinite();
     const clean = g.nanToNum(0, 0, 0);

@@ -1,7 +1,28 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cat, memory, operators, randint, randn, scope, seedEverything, tensor, tensorFromBytes, zeros, type Tensor } from "@nbit/torch";
-import { dequantizeBlockwise, dynamicMap, dynamicMap4, FORMATS, linearMap, quantizeBlockwise, type FormatName, type Quantized } from "./index.js";
+import {
+  cat,
+  memory,
+  operators,
+  randint,
+  randn,
+  scope,
+  seedEverything,
+  tensor,
+  tensorFromBytes,
+  zeros,
+  type Tensor,
+} from "@nbit/torch";
+import {
+  dequantizeBlockwise,
+  dynamicMap,
+  dynamicMap4,
+  FORMATS,
+  linearMap,
+  quantizeBlockwise,
+  type FormatName,
+  type Quantized,
+} from "./index.js";
 
 test("the dynamic maps have their published values", () => {
   const signed = dynamicMap(true);
@@ -21,7 +42,11 @@ test("the dynamic maps have their published values", () => {
     for (const sign of [true, false]) {
       const map = linearMap(sign, bits);
       assert.equal(map.length, 2 ** bits);
-      map.slice(1).forEach((v, i) => assert.ok(Math.abs(v - (map[i] as number) - (sign ? 2 : 1) / 2 ** bits) < 1e-15, "evenly spaced"));
+      map
+        .slice(1)
+        .forEach((v, i) =>
+          assert.ok(Math.abs(v - (map[i] as number) - (sign ? 2 : 1) / 2 ** bits) < 1e-15, "evenly spaced"),
+        );
       assert.equal(map.at(-1), 1);
       assert.equal(map[sign ? 2 ** (bits - 1) - 1 : 0], sign ? 0 : 2 ** -bits);
     }
@@ -34,8 +59,15 @@ const equalCodes = (x: Tensor, signed: boolean, blockSize: number): void =>
       const plain = FORMATS[format].quantize(x, { signed, blockSize });
       assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, "absmax");
       const different = fused.codes.ne(plain.codes);
-      assert.equal(different.sum().item(), 0, `${format}: codes differ, first at ${different.view([-1]).to("uint8").argmax().item()}`);
-      assert.ok(dequantizeBlockwise(fused, { signed, format }).equal(FORMATS[format].dequantize(plain, signed)), `${format}: values`);
+      assert.equal(
+        different.sum().item(),
+        0,
+        `${format}: codes differ, first at ${different.view([-1]).to("uint8").argmax().item()}`,
+      );
+      assert.ok(
+        dequantizeBlockwise(fused, { signed, format }).equal(FORMATS[format].dequantize(plain, signed)),
+        `${format}: values`,
+      );
     }
   });
 
@@ -50,7 +82,8 @@ test("the fused kernel and the reference agree code for code", () => {
         equalCodes(x.mul(x).mul(x).mul(x).mul(1e-3), signed, blockSize);
       });
     }
-  // Every upper half of a float, so that each bin of the look-up is visited at both ends: denormals, infinities and NaN among them.
+  // Every upper half of a float, so that each bin of the look-up is visited at both ends: denormals, infinities and NaN
+  // among them.
   scope(() => {
     const bits = new Uint32Array(65536 * 2);
     for (let i = 0; i < 65536; i++) {
@@ -76,7 +109,18 @@ function chunk(kind: number): Tensor {
     case 0: // normal numbers
       return x;
     case 1: // zeros, infinities and NaN among them; some blocks have nothing else
-      return x.where(some(50).logicalNot(), tensor(Infinity)).where(some(50).logicalNot(), tensor(-Infinity)).where(some(50).logicalNot(), tensor(NaN)).where(some(3).logicalNot(), zeros([])).where(randint(0, 3, [n / 5000, 1]).expand([n / 5000, 5000]).reshape([n]).ge(1), zeros([]));
+      return x
+        .where(some(50).logicalNot(), tensor(Infinity))
+        .where(some(50).logicalNot(), tensor(-Infinity))
+        .where(some(50).logicalNot(), tensor(NaN))
+        .where(some(3).logicalNot(), zeros([]))
+        .where(
+          randint(0, 3, [n / 5000, 1])
+            .expand([n / 5000, 5000])
+            .reshape([n])
+            .ge(1),
+          zeros([]),
+        );
     case 2: // seven decades and more in every block
       return x.mul(randn([n]).mul(6).exp());
     case 3: // tiny: the smallest normal numbers and denormals, scaled by a denormal
@@ -99,7 +143,13 @@ test("the fused kernels and the references agree code for code on ten million va
         const what = `${format}, chunk ${i}`;
         assert.equal(fused.absmax.ne(plain.absmax).sum().item(), 0, `${what}: absmax`);
         assert.equal(bytes(fused).ne(bytes(plain)).sum().item(), 0, `${what}: codes`);
-        assert.ok(bytes(fused).ne(bytes(fused).slice(0, 0, 1)).sum().item() > 1000, `${what}: more than one code`);
+        assert.ok(
+          bytes(fused)
+            .ne(bytes(fused).slice(0, 0, 1))
+            .sum()
+            .item() > 1000,
+          `${what}: more than one code`,
+        );
       });
 });
 
@@ -109,7 +159,12 @@ test("quantizing normal values has the known error", () => {
     const x = randn([1024, 1024]);
     const error = dequantizeBlockwise(quantizeBlockwise(x)).sub(x).abs().mean().item();
     assert.ok(error <= 0.011, `mean error ${error}`);
-    const limits: Readonly<Partial<Record<FormatName, number>>> = { linear8: 0.006, dynamic4: 0.2, linear4: 0.12, float8: 0.03 };
+    const limits: Readonly<Partial<Record<FormatName, number>>> = {
+      linear8: 0.006,
+      dynamic4: 0.2,
+      linear4: 0.12,
+      float8: 0.03,
+    };
     for (const [format, limit] of Object.entries(limits) as [FormatName, number][]) {
       const q = quantizeBlockwise(x, { format, blockSize: 128 });
       const e = dequantizeBlockwise(q, { format }).sub(x).abs().mean().item();
@@ -125,17 +180,48 @@ test("quantizing takes ragged blocks, zeros, infinities, other dtypes and empty 
     const q = quantizeBlockwise(x, { blockSize: 100 });
     assert.deepEqual(q.absmax.shape, [3]);
     assert.deepEqual(dequantizeBlockwise(q).shape, [3, 7, 13]);
-    assert.equal(dequantizeBlockwise(quantizeBlockwise(zeros([500]))).abs().max().item(), 0);
+    assert.equal(
+      dequantizeBlockwise(quantizeBlockwise(zeros([500])))
+        .abs()
+        .max()
+        .item(),
+      0,
+    );
     for (const format of Object.keys(FORMATS) as FormatName[]) {
       const sparse = x.where(x.gt(0.5), zeros([]));
-      assert.equal(dequantizeBlockwise(quantizeBlockwise(sparse, { format }), { format }).where(sparse.eq(0), zeros([])).abs().max().item(), 0, `${format}: what is zero stays zero beside what is not`);
-      assert.deepEqual(quantizeBlockwise(x, { format }).absmax.shape, [Math.ceil((3 * 7 * 13) / (FORMATS[format].bits === 4 ? 128 : 256))], `${format}: the usual block`);
+      assert.equal(
+        dequantizeBlockwise(quantizeBlockwise(sparse, { format }), { format })
+          .where(sparse.eq(0), zeros([]))
+          .abs()
+          .max()
+          .item(),
+        0,
+        `${format}: what is zero stays zero beside what is not`,
+      );
+      assert.deepEqual(
+        quantizeBlockwise(x, { format }).absmax.shape,
+        [Math.ceil((3 * 7 * 13) / (FORMATS[format].bits === 4 ? 128 : 256))],
+        `${format}: the usual block`,
+      );
     }
     const odd = tensor([1, Infinity, -Infinity, NaN, 0.5]);
-    assert.deepEqual(dequantizeBlockwise(quantizeBlockwise(odd)).slice(0, 0, 4).tolist(), [1, 1, Math.fround(dynamicMap(true)[0] as number), 0]);
-    for (const dtype of ["bfloat16", "float16"] as const) assert.equal(quantizeBlockwise(x.to(dtype)).codes.ne(quantizeBlockwise(x.to(dtype).to("float32")).codes).sum().item(), 0);
+    assert.deepEqual(dequantizeBlockwise(quantizeBlockwise(odd)).slice(0, 0, 4).tolist(), [
+      1,
+      1,
+      Math.fround(dynamicMap(true)[0] as number),
+      0,
+    ]);
+    for (const dtype of ["bfloat16", "float16"] as const)
+      assert.equal(
+        quantizeBlockwise(x.to(dtype))
+          .codes.ne(quantizeBlockwise(x.to(dtype).to("float32")).codes)
+          .sum()
+          .item(),
+        0,
+      );
     assert.equal(quantizeBlockwise(zeros([0])).absmax.numel(), 0);
-    for (const format of ["dynamic4", "linear4", "float8"] as const) assert.deepEqual(dequantizeBlockwise(quantizeBlockwise(x, { format }), { format }).shape, [3, 7, 13]);
+    for (const format of ["dynamic4", "linear4", "float8"] as const)
+      assert.deepEqual(dequantizeBlockwise(quantizeBlockwise(x, { format }), { format }).shape, [3, 7, 13]);
   });
 });
 
@@ -143,7 +229,11 @@ test("bad input is refused, and nothing is left behind", () => {
   const before = memory().unreleased;
   scope(() => {
     assert.throws(() => quantizeBlockwise(tensor([1n])), /floating point/);
-    for (const blockSize of [0, 1.5, 5000]) assert.throws(() => quantizeBlockwise(zeros([4]), { blockSize }), /blockSize to be a whole number from 1 to 4096/);
+    for (const blockSize of [0, 1.5, 5000])
+      assert.throws(
+        () => quantizeBlockwise(zeros([4]), { blockSize }),
+        /blockSize to be a whole number from 1 to 4096/,
+      );
     const quantize = operators("nbit")["quantize_blockwise"];
     assert.throws(() => quantize?.(zeros([4]), zeros([300]), 256), /map to be 2 to 256/);
     assert.throws(() => quantize?.(zeros([4], { dtype: "int64" }), zeros([256]), 256), /float32, bfloat16 or float16/);

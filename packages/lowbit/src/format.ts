@@ -1,5 +1,18 @@
 /** The formats that there are, and quantization to and from them: fused kernels, and the plain reference of each. */
-import { ArgumentError, atMost, checkOptions, type DType, finfo, kinds, NbitError, operators, type OptionNames, scope, type Tensor, zeros } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  checkOptions,
+  type DType,
+  finfo,
+  kinds,
+  NbitError,
+  operators,
+  type OptionNames,
+  scope,
+  type Tensor,
+  zeros,
+} from "@nbit/torch";
 import { bucketize, cat, isTensor } from "@nbit/torch";
 import { mapOn } from "./device.js";
 import { dynamicMap, dynamicMap4, linearMap, mapTensor } from "./map.js";
@@ -8,7 +21,11 @@ import type { FormatName, Quantized, StateFormat } from "./state-format.js";
 /** One operator of the addon. @throws {NbitError} when the addon was built without it. */
 export function kernel(name: string): (...args: readonly unknown[]) => unknown {
   const found = operators("nbit")[name];
-  if (found === undefined) throw new NbitError(`${name}: expected an addon with the low-bit kernels. Received: one without. Run \`npx nbit setup\`.`, "ERR_NO_OPERATOR");
+  if (found === undefined)
+    throw new NbitError(
+      `${name}: expected an addon with the low-bit kernels. Received: one without. Run \`npx nbit setup\`.`,
+      "ERR_NO_OPERATOR",
+    );
   return found;
 }
 
@@ -46,7 +63,10 @@ function mapped(name: FormatName, bits: 4 | 8, kind: string, values: (signed: bo
         const m = map(signed).to(whole.device);
         const mid = m.slice(0, 0, -1).add(m.slice(0, 1)).mul(0.5);
         const c = bucketize(normalized(whole, a), mid).to("uint8").view([-1]).slice(0, 0, x.numel());
-        const kept = keepPositive && !signed && values(signed)[0] === 0 ? c.maximum(x.detach().reshape([-1]).gt(0).to("uint8")) : c;
+        const kept =
+          keepPositive && !signed && values(signed)[0] === 0
+            ? c.maximum(x.detach().reshape([-1]).gt(0).to("uint8"))
+            : c;
         return [bits === 8 ? kept.reshape(shape) : pack(kept), a];
       });
       return { codes, absmax, shape, blockSize };
@@ -75,7 +95,9 @@ function pack(codes: Tensor): Tensor {
 function unpack(packed: Tensor, n: number): Tensor {
   const low = packed.bitwiseAnd(15);
   const high = packed.bitwiseRightShift(4);
-  return cat([low.unsqueeze(1), high.unsqueeze(1)], 1).view([-1]).slice(0, 0, n);
+  return cat([low.unsqueeze(1), high.unsqueeze(1)], 1)
+    .view([-1])
+    .slice(0, 0, n);
 }
 
 /** float8 e4m3, scaled so that the largest of a block is the format's largest. */
@@ -90,10 +112,20 @@ const float8: StateFormat = {
     const [codes, absmax] = scope(() => {
       const whole = blocks(x, blockSize);
       const a = absmaxOf(whole);
-      const v = normalized(whole, a).clamp(-1, 1).mul(max).to("float8_e4m3fn" satisfies DType);
+      const v = normalized(whole, a)
+        .clamp(-1, 1)
+        .mul(max)
+        .to("float8_e4m3fn" satisfies DType);
       const codes = v.view([-1]).slice(0, 0, x.numel());
       if (!keepPositive || signed) return [codes.reshape([...x.shape]), a];
-      return [codes.view("uint8").maximum(x.detach().reshape([-1]).gt(0).to("uint8")).view("float8_e4m3fn").reshape([...x.shape]), a];
+      return [
+        codes
+          .view("uint8")
+          .maximum(x.detach().reshape([-1]).gt(0).to("uint8"))
+          .view("float8_e4m3fn")
+          .reshape([...x.shape]),
+        a,
+      ];
     });
     return { codes, absmax, shape: [...x.shape], blockSize };
   },
@@ -101,7 +133,11 @@ const float8: StateFormat = {
     return scope(() => {
       const n = q.shape.reduce((a, b) => a * b, 1);
       const scale = q.absmax.div(finfo("float8_e4m3fn").max).repeatInterleave(q.blockSize, 0).slice(0, 0, n);
-      return q.codes.to("float32").reshape([-1]).mul(scale).reshape([...q.shape]);
+      return q.codes
+        .to("float32")
+        .reshape([-1])
+        .mul(scale)
+        .reshape([...q.shape]);
     });
   },
 };
@@ -116,7 +152,8 @@ export const FORMATS: Readonly<Record<FormatName, StateFormat>> = Object.freeze(
 });
 
 function checkBlock(blockSize: number): void {
-  if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 4096) throw new ArgumentError("quantizeBlockwise", "blockSize to be a whole number from 1 to 4096", blockSize);
+  if (!Number.isInteger(blockSize) || blockSize < 1 || blockSize > 4096)
+    throw new ArgumentError("quantizeBlockwise", "blockSize to be a whole number from 1 to 4096", blockSize);
 }
 
 /** @internal */
@@ -126,7 +163,9 @@ export function defaultBlock(format: StateFormat | null): number {
 
 /** The CPU's kernels are always there, the GPU's when the addon was built with CUDA. */
 function fused(t: Tensor): boolean {
-  return t.device.type === "cpu" || (t.device.type === "cuda" && operators("nbit")["low_bit_step_device_"] !== undefined);
+  return (
+    t.device.type === "cpu" || (t.device.type === "cuda" && operators("nbit")["low_bit_step_device_"] !== undefined)
+  );
 }
 
 export interface QuantizeOptions {
@@ -138,13 +177,18 @@ export interface QuantizeOptions {
 
 const BLOCK = kinds.whole("[1, 4096]");
 const SHAPE = kinds.listOf(kinds.whole("[0, ∞)"));
-const NAMES: OptionNames<QuantizeOptions> = { signed: kinds.flag, blockSize: BLOCK, format: kinds.oneOf(...(Object.keys(FORMATS) as FormatName[])) };
+const NAMES: OptionNames<QuantizeOptions> = {
+  signed: kinds.flag,
+  blockSize: BLOCK,
+  format: kinds.oneOf(...(Object.keys(FORMATS) as FormatName[])),
+};
 const { blockSize: _, ...DEQUANTIZE } = NAMES;
 
 /**
  * Blockwise quantization: per block one float32 absmax, per element the code of the nearest value of the map.
  *
- * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused kernels (all formats on CPU, those of 8 bits with a map on GPUs) and the reference agree code for code.
+ * Elements that are infinite become the largest code, NaN becomes zero; neither changes the block's absmax. The fused
+ * kernels (all formats on CPU, those of 8 bits with a map on GPUs) and the reference agree code for code.
  * @param x - float32, bfloat16 or float16, any shape; the last block may be ragged.
  * @returns Owned tensors; no graph.
  * @throws {ArgumentError} `quantizeBlockwise: expected blockSize to be a whole number from 1 to 4096. Received: 0.`
@@ -152,17 +196,24 @@ const { blockSize: _, ...DEQUANTIZE } = NAMES;
 export function quantizeBlockwise(x: Tensor, options: QuantizeOptions = {}): Quantized {
   atMost("quantizeBlockwise", arguments, 2);
   checkOptions("quantizeBlockwise", options, NAMES);
-  if (!isTensor(x) || !x.isFloatingPoint()) throw new ArgumentError("quantizeBlockwise", "x to be a floating point tensor", x);
+  if (!isTensor(x) || !x.isFloatingPoint())
+    throw new ArgumentError("quantizeBlockwise", "x to be a floating point tensor", x);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
   const { blockSize = defaultBlock(f) } = options;
   checkBlock(blockSize);
   if (bytesWithMap(f) && fused(x) && x.dtype !== "float64") {
-    const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [Tensor, Tensor];
+    const [codes, absmax] = kernel("quantize_blockwise")(x.detach().contiguous(), mapOn(f, signed, x), blockSize) as [
+      Tensor,
+      Tensor,
+    ];
     return { codes, absmax, shape: [...x.shape], blockSize };
   }
   if (inSmallKernel(f, x.device.type, blockSize, x.numel()) && x.dtype !== "float64") {
-    const [codes, absmax] = kernel("quantize_small")(x.detach().contiguous(), f.map(signed), blockSize, false) as [Tensor, Tensor];
+    const [codes, absmax] = kernel("quantize_small")(x.detach().contiguous(), f.map(signed), blockSize, false) as [
+      Tensor,
+      Tensor,
+    ];
     return { codes, absmax, shape: [...x.shape], blockSize };
   }
   return f.quantize(x, { signed, blockSize });
@@ -186,8 +237,10 @@ export function dequantizeBlockwise(q: Quantized, options: Omit<QuantizeOptions,
   if (!isQuantized(q)) throw new ArgumentError("dequantizeBlockwise", "what quantizeBlockwise returns", q);
   const { signed = true, format = "dynamic8" } = options;
   const f = FORMATS[format];
-  if (bytesWithMap(f) && fused(q.codes)) return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
+  if (bytesWithMap(f) && fused(q.codes))
+    return kernel("dequantize_blockwise")(q.codes, q.absmax, mapOn(f, signed, q.codes), q.blockSize) as Tensor;
   const n = q.shape.reduce((a, b) => a * b, 1);
-  if (inSmallKernel(f, q.codes.device.type, q.blockSize, n)) return kernel("dequantize_small")(q.codes, q.absmax, f.map(signed), q.blockSize, q.shape) as Tensor;
+  if (inSmallKernel(f, q.codes.device.type, q.blockSize, n))
+    return kernel("dequantize_small")(q.codes, q.absmax, f.map(signed), q.blockSize, q.shape) as Tensor;
   return f.dequantize(q, signed);
 }

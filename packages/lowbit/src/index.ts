@@ -1,4 +1,6 @@
-/** @nbit/lowbit: optimizer state in 8 and 4 bits and float8; training in float8; quantized frozen weights with adapters. */
+/**
+ * @nbit/lowbit: optimizer state in 8 and 4 bits and float8; training in float8; quantized frozen weights with adapters.
+ */
 export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
 export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type QuantizeOptions } from "./format.js";
 export type { FormatName, Quantized, StateFormat } from "./state-format.js";

@@ -2,10 +2,11 @@
 import { atMost, checkArguments, kinds, outsideScopes, tensor, type Tensor } from "@nbit/torch";
 
 /**
- * The dynamic map of 8-bit optimizers: seven decades, each with twice the values of the one below, so that small and large values keep a similar relative error.
+ * The dynamic map of 8-bit optimizers: seven decades, each with twice the values of the one below, so that small and
+ * large values keep a similar relative error.
  *
- * For i in 0…6: n = 2^i + 1 (signed) or 2^(i+1) + 1; b = n points from 0.1 to 1; the values 10^(i-6) · midpoints of b, with their negatives when signed; and 0 and 1. Exactly 256, ascending;
- * signed: 0 is code 127.
+ * For i in 0…6: n = 2^i + 1 (signed) or 2^(i+1) + 1; b = n points from 0.1 to 1; the values 10^(i-6) · midpoints of b,
+ * with their negatives when signed; and 0 and 1. Exactly 256, ascending; signed: 0 is code 127.
  * @see Dettmers, 2016, arXiv:1511.04561; Dettmers et al., 2022, arXiv:2110.02861.
  */
 export function dynamicMap(signed: boolean): number[] {
@@ -24,8 +25,9 @@ export function dynamicMap(signed: boolean): number[] {
 }
 
 /**
- * Evenly spaced values. Signed: k / 2^(bits-1) up to 1, with as many below 0 as above but one; 0 is code 2^(bits-1) - 1, so that what is zero stays zero. Unsigned, for second moments: k / 2^bits
- * from k = 1 on, without zero, so that none can vanish.
+ * Evenly spaced values. Signed: k / 2^(bits-1) up to 1, with as many below 0 as above but one; 0 is code 2^(bits-1) -
+ * 1, so that what is zero stays zero. Unsigned, for second moments: k / 2^bits from k = 1 on, without zero, so that
+ * none can vanish.
  */
 export function linearMap(signed: boolean, bits: 4 | 8): number[] {
   atMost("linearMap", arguments, 2);

@@ -31,5 +31,8 @@ test("offload on the CPU changes nothing, and warns once", async () => {
   process.off("warning", count);
   assert.equal(more, 0);
   assert.equal(kept.p.sub(offloaded.p).abs().max().item(), 0);
-  assert.throws(() => new AdamW8bit([value.clone().requiresGrad_()], { offload: 1 as unknown as boolean }), { code: "ERR_ARGUMENT", message: /offload to be true or false/ });
+  assert.throws(() => new AdamW8bit([value.clone().requiresGrad_()], { offload: 1 as unknown as boolean }), {
+    code: "ERR_ARGUMENT",
+    message: /offload to be true or false/,
+  });
 });

@@ -26,8 +26,9 @@ interface Slot {
 }
 
 /**
- * Steps parameter after parameter with two buffers on the device: while one is stepped, the next one's state is on its way in and the last one's on its way out, each on a stream of its own. The
- * device holds the state of two parameters instead of all. Nothing waits on the host.
+ * Steps parameter after parameter with two buffers on the device: while one is stepped, the next one's state is on its
+ * way in and the last one's on its way out, each on a stream of its own. The device holds the state of two parameters
+ * instead of all. Nothing waits on the host.
  */
 export class Offload {
   readonly #incoming: cuda.Stream;
@@ -73,7 +74,14 @@ export class Offload {
     main.waitStream(this.#outgoing);
     for (const slot of this.#slots) slot.memory.dispose();
     this.#capacity = bytes;
-    this.#slots = outsideScopes(() => [0, 1].map(() => ({ memory: empty([bytes], { dtype: "uint8", device: this.device }), loaded: new cuda.Event(), stepped: new cuda.Event(), saved: new cuda.Event() })));
+    this.#slots = outsideScopes(() =>
+      [0, 1].map(() => ({
+        memory: empty([bytes], { dtype: "uint8", device: this.device }),
+        loaded: new cuda.Event(),
+        stepped: new cuda.Event(),
+        saved: new cuda.Event(),
+      })),
+    );
   }
 
   #parts(memory: Tensor, host: readonly Tensor[]): Tensor[] {

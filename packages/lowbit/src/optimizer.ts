@@ -1,5 +1,21 @@
 /** Optimizers whose state is kept in few bits: one class, a family and a format as parameters. */
-import { atMost, ArgumentError, cuda, isTensor, noGrad, optim, outsideScopes, scope, type DType, type Tensor, type TensorList, zeros, checkArguments, dtypeKind, kinds } from "@nbit/torch";
+import {
+  atMost,
+  ArgumentError,
+  cuda,
+  isTensor,
+  noGrad,
+  optim,
+  outsideScopes,
+  scope,
+  type DType,
+  type Tensor,
+  type TensorList,
+  zeros,
+  checkArguments,
+  dtypeKind,
+  kinds,
+} from "@nbit/torch";
 import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, hyperparametersOf, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel } from "./format.js";
@@ -11,21 +27,52 @@ import { sameMap, savedState, widened, type SavedState } from "./saved-state.js"
 
 const VERSION = 1;
 
-/** Base of them all. State keys are upstream's: step, state1, state2, qmap1, qmap2, absmax1, absmax2; and blockSize, version. */
+/**
+ * Base of them all. State keys are upstream's: step, state1, state2, qmap1, qmap2, absmax1, absmax2; and blockSize,
+ * version.
+ */
 export class LowBitOptimizer extends optim.Optimizer {
   readonly family: Family;
   readonly format: StateFormat | null;
   #offload: Offload | null = null;
 
   /** @param defaults - Those of a class that differ from the others'. */
-  constructor(params: optim.ParamsLike, family: FamilyName, format: FormatName | null, options: LowBitOptions = {}, defaults: LowBitOptions = {}) {
+  constructor(
+    params: optim.ParamsLike,
+    family: FamilyName,
+    format: FormatName | null,
+    options: LowBitOptions = {},
+    defaults: LowBitOptions = {},
+  ) {
     atMost(new.target.name, arguments, 5);
-    checkArguments(new.target.name, { family, format }, { family: kinds.oneOf(...(Object.keys(FAMILIES) as FamilyName[])), format: kinds.orNull(kinds.oneOf(...(Object.keys(FORMATS) as FormatName[]))) });
+    checkArguments(
+      new.target.name,
+      { family, format },
+      {
+        family: kinds.oneOf(...(Object.keys(FAMILIES) as FamilyName[])),
+        format: kinds.orNull(kinds.oneOf(...(Object.keys(FORMATS) as FormatName[]))),
+      },
+    );
     checkLowBitNames(new.target.name, family, options);
     const f = format === null ? null : FORMATS[format];
     super(params, {
-      lr: 1e-3, betas: [0.9, 0.999], beta3: 0.9999, alpha: 5, eps: 1e-8, weightDecay: 0, momentum: 0.9, nesterov: false, trustCoefficient: 0.001, maxUnorm: 0, blockSize: defaultBlock(f), min8bitSize: 4096, keepPositive: true, offload: false, optimBits: 8,
-      ...defaults, ...options,
+      lr: 1e-3,
+      betas: [0.9, 0.999],
+      beta3: 0.9999,
+      alpha: 5,
+      eps: 1e-8,
+      weightDecay: 0,
+      momentum: 0.9,
+      nesterov: false,
+      trustCoefficient: 0.001,
+      maxUnorm: 0,
+      blockSize: defaultBlock(f),
+      min8bitSize: 4096,
+      keepPositive: true,
+      offload: false,
+      optimBits: 8,
+      ...defaults,
+      ...options,
     });
     this.family = FAMILIES[family];
     this.format = f;
@@ -40,24 +87,33 @@ export class LowBitOptimizer extends optim.Optimizer {
   /** Whether a parameter's state is kept in few bits: not where it is small, or an override or its group says 32. */
   isLowBit(p: Tensor, group: optim.ParamGroup = this.#groupOf(p)): boolean {
     atMost("LowBitOptimizer.isLowBit", arguments, 2);
-    if (typeof group !== "object" || group === null || !("optimBits" in group)) throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a group of such an optimizer", group);
+    if (typeof group !== "object" || group === null || !("optimBits" in group))
+      throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a group of such an optimizer", group);
     const g = group as LowBitGroup;
     return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
   }
   #groupOf(p: Tensor): optim.ParamGroup {
     const found = this.paramGroups.find((g) => g.params.includes(p));
-    if (found === undefined) throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a parameter of this optimizer", p);
+    if (found === undefined)
+      throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a parameter of this optimizer", p);
     return found;
   }
 
-  /** Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation too. */
+  /**
+   * Codes and one float32 scale per block, or float32 where the tensor is small; with Kahan rounding, the compensation
+   * too.
+   */
   override expectedStateBytes(p: Tensor, given?: DType): number {
     atMost("LowBitOptimizer.expectedStateBytes", arguments, 2);
-    if (!isTensor(p)) throw new ArgumentError(`${this.constructor.name}.expectedStateBytes`, "a parameter of this optimizer", p);
+    if (!isTensor(p))
+      throw new ArgumentError(`${this.constructor.name}.expectedStateBytes`, "a parameter of this optimizer", p);
     const dtype = given ?? p.dtype;
     checkArguments(`${this.constructor.name}.expectedStateBytes`, { dtype }, { dtype: dtypeKind });
     const g = this.#groupOf(p) as LowBitGroup;
-    const perState = this.format === null || !this.isLowBit(p, g) ? 4 * p.numel() : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
+    const perState =
+      this.format === null || !this.isLowBit(p, g)
+        ? 4 * p.numel()
+        : Math.ceil((this.format.bits * p.numel()) / 8) + 4 * Math.ceil(p.numel() / g.blockSize);
     return perState * this.family.states.length + (g.rounding === "kahan" && dtype !== "float32" ? 2 * p.numel() : 0);
   }
 
@@ -80,16 +136,26 @@ export class LowBitOptimizer extends optim.Optimizer {
     return onDevice(this.paramGroups.flatMap((g) => g.params));
   }
 
-  /** State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and shared maps belong to it and not to its float32 copy. */
+  /**
+   * State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and
+   * shared maps belong to it and not to its float32 copy.
+   */
   override step(closure?: () => Tensor): Tensor | null {
     atMost("LowBitOptimizer.step", arguments, 1);
     for (const g of this.paramGroups)
       if (g["rounding"] === "kahan" || g["rounding"] === "stochastic")
-        for (const p of g.params) if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as LowBitGroup, this.isLowBit(p, g)));
+        for (const p of g.params)
+          if (p.requiresGrad && p.dtype !== "float32")
+            this.stateOf(p, () => this.#fresh(p, g as LowBitGroup, this.isLowBit(p, g)));
     return super.step(closure);
   }
 
-  protected override stepGroup(group: optim.ParamGroup, params: readonly Tensor[], _: TensorList, grads: TensorList): void {
+  protected override stepGroup(
+    group: optim.ParamGroup,
+    params: readonly Tensor[],
+    _: TensorList,
+    grads: TensorList,
+  ): void {
     const g = group as LowBitGroup;
     scope(() => {
       const list = grads.toArray();
@@ -100,19 +166,34 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   #stepOne(p: Tensor, grad: Tensor, g: LowBitGroup): void {
     const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
-    // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no override knows.
+    // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no
+    // override knows.
     const lowBit = isTensor(state["absmax1"]);
     const step = Number(state["step"]) + 1;
     state["step"] = step;
     const { family } = this;
     const betas = this.#betasOf(g);
-    const h: Hyper = { lr: g.lr, betas, beta3: g.beta3, alpha: g.alpha, eps: g.eps, weightDecay: g.weightDecay, nesterov: g.nesterov, trustCoefficient: g.trustCoefficient, maxUnorm: g.maxUnorm, step };
-    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous()) this.#fused(p, grad, state, h, g, family.fused);
+    const h: Hyper = {
+      lr: g.lr,
+      betas,
+      beta3: g.beta3,
+      alpha: g.alpha,
+      eps: g.eps,
+      weightDecay: g.weightDecay,
+      nesterov: g.nesterov,
+      trustCoefficient: g.trustCoefficient,
+      maxUnorm: g.maxUnorm,
+      step,
+    };
+    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous())
+      this.#fused(p, grad, state, h, g, family.fused);
     else this.#reference(p, grad, state, h, g, lowBit);
   }
 
   #betasOf(g: LowBitGroup): readonly [number, number] {
-    return this.family.name === "Lion" || this.family.states.length !== 1 ? g.betas : [this.family.name === "RMSprop" ? g.betas[0] : g.momentum, 0];
+    return this.family.name === "Lion" || this.family.states.length !== 1
+      ? g.betas
+      : [this.family.name === "RMSprop" ? g.betas[0] : g.momentum, 0];
   }
 
   #onDevice(g: LowBitGroup, params: readonly Tensor[], grads: readonly Tensor[]): void {
@@ -125,7 +206,17 @@ export class LowBitOptimizer extends optim.Optimizer {
     const jobs = params.map((p, i) => {
       const { states, absmax, qmaps } = stateLists(all[i] as optim.ParameterState, family.states.length, p);
       const run = (there: readonly Tensor[]): void => {
-        deviceStep({ family, p, grad: grads[i] as Tensor, states: there.slice(0, states.length), absmax: there.slice(states.length), qmaps, step: steps[i] as Tensor, hyper, inputs });
+        deviceStep({
+          family,
+          p,
+          grad: grads[i] as Tensor,
+          states: there.slice(0, states.length),
+          absmax: there.slice(states.length),
+          qmaps,
+          step: steps[i] as Tensor,
+          hyper,
+          inputs,
+        });
       };
       return { host: [...states, ...absmax], run };
     });
@@ -145,13 +236,30 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, family: number): void {
-    const all = (name: string): Tensor[] => this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
-    lowBitStep_(p.detach(), grad.contiguous(), all("state"), all("absmax"), all("qmap"), family, h.step, hyperparametersOf(this.family, h), h.nesterov, g.blockSize, g.keepPositive);
+    const all = (name: string): Tensor[] =>
+      this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
+    lowBitStep_(
+      p.detach(),
+      grad.contiguous(),
+      all("state"),
+      all("absmax"),
+      all("qmap"),
+      family,
+      h.step,
+      hyperparametersOf(this.family, h),
+      h.nesterov,
+      g.blockSize,
+      g.keepPositive,
+    );
   }
 
   #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, lowBit: boolean): void {
     const { format, family } = this;
-    const states = family.states.map((signed, i) => (lowBit && format !== null ? format.dequantize(quantizedOf(s, i, p, g.blockSize), signed) : (s[`state${i + 1}`] as Tensor)));
+    const states = family.states.map((signed, i) =>
+      lowBit && format !== null
+        ? format.dequantize(quantizedOf(s, i, p, g.blockSize), signed)
+        : (s[`state${i + 1}`] as Tensor),
+    );
     const next = guardedUpdate(family, p.detach().to("float32"), grad.to("float32"), states, h);
     p.detach().copy_(next.p);
     next.states.forEach((value, i) => {
@@ -205,8 +313,10 @@ export class LowBitOptimizer extends optim.Optimizer {
     return taken;
   }
   /**
-   * Reads its own state and upstream's ({@link fromBitsandbytes} brings the latter into form); converts between formats, block sizes and 32 bits as this optimizer keeps them. State in the
-   * same format is taken bit for bit. Hyperparameters become those saved; how state is kept (`blockSize`, `min8bitSize`, `optimBits`, `offload`) stays as this optimizer was made.
+   * Reads its own state and upstream's ({@link fromBitsandbytes} brings the latter into form); converts between
+   * formats, block sizes and 32 bits as this optimizer keeps them. State in the same format is taken bit for bit.
+   * Hyperparameters become those saved; how state is kept (`blockSize`, `min8bitSize`, `optimBits`, `offload`) stays as
+   * this optimizer was made.
    * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed, when a state is missing or does not fit its parameter.
    */
   override loadStateDict(given: optim.OptimizerState | Readonly<Record<string, unknown>>): void {
@@ -214,19 +324,44 @@ export class LowBitOptimizer extends optim.Optimizer {
     super.loadStateDict(given);
   }
   /** @internal */
-  protected override adoptState(refuse: optim.Refuse, saved: optim.SavedParameter, p: Tensor, group: optim.ParamGroup): optim.ParameterState {
+  protected override adoptState(
+    refuse: optim.Refuse,
+    saved: optim.SavedParameter,
+    p: Tensor,
+    group: optim.ParamGroup,
+  ): optim.ParameterState {
     return outsideScopes(() => noGrad(() => this.#adopt(refuse, saved, p, group as LowBitGroup)));
   }
-  #adopt(refuse: optim.Refuse, { state: s, position }: optim.SavedParameter, p: Tensor, g: LowBitGroup): optim.ParameterState {
+  #adopt(
+    refuse: optim.Refuse,
+    { state: s, position }: optim.SavedParameter,
+    p: Tensor,
+    g: LowBitGroup,
+  ): optim.ParameterState {
     const step = optim.stepCount(refuse, position, s["step"]);
     const version: unknown = s["version"] ?? 0;
-    if (typeof version !== "number" || !(version <= VERSION)) refuse(`state of version ${VERSION} or older`, String(version), "It was saved by a later nbit; update @nbit/lowbit.");
+    if (typeof version !== "number" || !(version <= VERSION))
+      refuse(
+        `state of version ${VERSION} or older`,
+        String(version),
+        "It was saved by a later nbit; update @nbit/lowbit.",
+      );
     const states = this.family.states.map((_, i) => savedState(refuse, s, i, p, position));
-    scope(() => this.family.states.forEach((signed, i) => {
-      if (!signed) optim.requireNonNegative(refuse, `state${i + 1}`, position, widened(states[i] as SavedState, p));
-    }));
-    if (s[`state${states.length + 1}`] !== undefined) refuse(`${states.length} states of parameter ${position}`, `keys ${Object.keys(s).join(", ")}`, "Is it the state of another optimizer?");
-    const compensation = s["compensation"] === undefined || p.dtype === "float32" ? null : optim.likeParameter(refuse, "compensation", position, s["compensation"], p);
+    scope(() =>
+      this.family.states.forEach((signed, i) => {
+        if (!signed) optim.requireNonNegative(refuse, `state${i + 1}`, position, widened(states[i] as SavedState, p));
+      }),
+    );
+    if (s[`state${states.length + 1}`] !== undefined)
+      refuse(
+        `${states.length} states of parameter ${position}`,
+        `keys ${Object.keys(s).join(", ")}`,
+        "Is it the state of another optimizer?",
+      );
+    const compensation =
+      s["compensation"] === undefined || p.dtype === "float32"
+        ? null
+        : optim.likeParameter(refuse, "compensation", position, s["compensation"], p);
     const made = this.#fresh(p, g, this.isLowBit(p, g));
     made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
     if (compensation !== null) made["compensation"] = compensation;
@@ -236,12 +371,22 @@ export class LowBitOptimizer extends optim.Optimizer {
         const codes = made[`state${i + 1}`] as Tensor;
         const absmax = made[`absmax${i + 1}`];
         if (!isTensor(absmax) || this.format === null) return void codes.copy_(widened(saved, p));
-        if (saved.absmax !== null && saved.blockSize === g.blockSize && sameMap(saved.map, made[`qmap${i + 1}`]) && saved.value.dtype === codes.dtype && saved.value.numel() === codes.numel()) {
+        if (
+          saved.absmax !== null &&
+          saved.blockSize === g.blockSize &&
+          sameMap(saved.map, made[`qmap${i + 1}`]) &&
+          saved.value.dtype === codes.dtype &&
+          saved.value.numel() === codes.numel()
+        ) {
           codes.copy_(saved.value.reshape([...codes.shape]));
           absmax.copy_(saved.absmax.reshape([-1]));
           return;
         }
-        const q = this.format.quantize(widened(saved, p), { signed, blockSize: g.blockSize, keepPositive: g.keepPositive });
+        const q = this.format.quantize(widened(saved, p), {
+          signed,
+          blockSize: g.blockSize,
+          keepPositive: g.keepPositive,
+        });
         codes.copy_(q.codes);
         absmax.copy_(q.absmax);
       }),
@@ -253,7 +398,8 @@ export class LowBitOptimizer extends optim.Optimizer {
   stateBytes(): number {
     atMost("LowBitOptimizer.stateBytes", arguments, 0);
     let bytes = 0;
-    for (const s of this.state.values()) for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
+    for (const s of this.state.values())
+      for (const [name, v] of Object.entries(s)) if (isTensor(v) && !name.startsWith("qmap")) bytes += v.nbytes;
     return bytes;
   }
 }

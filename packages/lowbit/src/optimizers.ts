@@ -150,7 +150,10 @@ export class AdEMAMix32bit extends LowBitOptimizer {
   }
 }
 
-/** Adam with 4-bit moments, blocks of 128: the first by the dynamic map, the second by a linear one without zero. @see Li, Chen and Zhu, 2023, arXiv:2309.01507. */
+/**
+ * Adam with 4-bit moments, blocks of 128: the first by the dynamic map, the second by a linear one without zero. @see
+ * Li, Chen and Zhu, 2023, arXiv:2309.01507.
+ */
 export class Adam4bit extends LowBitOptimizer {
   constructor(params: optim.ParamsLike, options: FixedBitsOptions = {}) {
     atMost("Adam4bit", arguments, 2);

@@ -9,8 +9,8 @@ export function overrideFor(p: Tensor): 32 | undefined {
 }
 
 /**
- * Keep the state of some parameters in 32 bits: a parameter, a module (all of its parameters), or paths in a module with `*` for any part. State that exists already stays as it is: call this
- * before the first step.
+ * Keep the state of some parameters in 32 bits: a parameter, a module (all of its parameters), or paths in a module
+ * with `*` for any part. State that exists already stays as it is: call this before the first step.
  * @returns Names of what matched (empty names for bare parameters).
  * @throws {ArgumentError} when a pattern, or a module, has no parameter to keep: it would be a silent mistake.
  * @example keep32bit(model, ["embed.*", "head.weight"]);
@@ -24,16 +24,35 @@ export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string
   }
   const all = [...target.namedParameters()];
   if (all.length === 0) throw new ArgumentError("keep32bit", "a module with parameters", target);
-  if (patterns?.length === 0) throw new ArgumentError("keep32bit", "at least one pattern", patterns, "Leave patterns out to keep all of the module's parameters.");
+  if (patterns?.length === 0)
+    throw new ArgumentError(
+      "keep32bit",
+      "at least one pattern",
+      patterns,
+      "Leave patterns out to keep all of the module's parameters.",
+    );
   if (patterns === undefined) {
     for (const [, p] of all) overrides.set(p, 32);
     return all.map(([name]) => name);
   }
   const matched = new Set<string>();
   for (const pattern of patterns) {
-    const expression = new RegExp(`^${pattern.split("*").map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`);
+    const expression = new RegExp(
+      `^${pattern
+        .split("*")
+        .map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, "\\$&"))
+        .join(".*")}$`,
+    );
     const hits = all.filter(([name]) => expression.test(name));
-    if (hits.length === 0) throw new ArgumentError("keep32bit", `patterns that match parameters (${all.slice(0, 6).map(([n]) => n).join(", ")}, …)`, pattern);
+    if (hits.length === 0)
+      throw new ArgumentError(
+        "keep32bit",
+        `patterns that match parameters (${all
+          .slice(0, 6)
+          .map(([n]) => n)
+          .join(", ")}, …)`,
+        pattern,
+      );
     for (const [name, p] of hits) {
       overrides.set(p, 32);
       matched.add(name);
@@ -43,7 +62,8 @@ export function keep32bit(target: Tensor | nn.Module, patterns?: readonly string
 }
 
 /**
- * An embedding whose optimizer state stays in 32 bits, drawn by Xavier's rule and normalised: rows that are seen rarely have gradients of very different sizes, which 8 bits keep badly.
+ * An embedding whose optimizer state stays in 32 bits, drawn by Xavier's rule and normalised: rows that are seen rarely
+ * have gradients of very different sizes, which 8 bits keep badly.
  * @see Dettmers et al., 2022, arXiv:2110.02861, section 2.3.
  */
 export class StableEmbedding extends nn.Module {

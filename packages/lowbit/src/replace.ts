@@ -2,8 +2,8 @@
 import { nn } from "@nbit/torch";
 
 /**
- * Offer every module below `root` with its path to `choose`, parents first, each once. What it returns takes the module's place wherever it occurs (the module itself stays),
- * and nothing below it is offered; null goes on below.
+ * Offer every module below `root` with its path to `choose`, parents first, each once. What it returns takes the
+ * module's place wherever it occurs (the module itself stays), and nothing below it is offered; null goes on below.
  */
 export function replaceChildren(root: nn.Module, choose: (child: nn.Module, path: string) => nn.Module | null): void {
   const chosen = new Map<nn.Module, nn.Module>();

@@ -1,7 +1,20 @@
 /** 16-bit parameters that do not lose small updates, stepped by optimizers whose state is in few bits. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { full, isTensor, manualSeed, memory, nn, packState, randn, scope, unpackState, type optim, type DType, type Tensor } from "@nbit/torch";
+import {
+  full,
+  isTensor,
+  manualSeed,
+  memory,
+  nn,
+  packState,
+  randn,
+  scope,
+  unpackState,
+  type optim,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 import * as lowbit from "./index.js";
 import type { LowBitOptimizer } from "./index.js";
 
@@ -37,7 +50,10 @@ for (const [name, make] of OPTIMIZERS) {
     const kahan = run("kahan", "bfloat16").mean().item();
     assert.ok(Math.abs(kahan - exact) < 2 ** -8, `kahan ${kahan}, exact ${exact}`);
     const stochastic = run("stochastic", "bfloat16");
-    assert.ok(Math.abs(stochastic.mean().item() - exact) < 0.1 * (1 - exact), `stochastic ${stochastic.mean().item()}, exact ${exact}`);
+    assert.ok(
+      Math.abs(stochastic.mean().item() - exact) < 0.1 * (1 - exact),
+      `stochastic ${stochastic.mean().item()}, exact ${exact}`,
+    );
     assert.ok(stochastic.std().item() > 1e-4, "weights take different ways");
   });
 
@@ -49,7 +65,9 @@ for (const [name, make] of OPTIMIZERS) {
       }
       const start = (how: optim.Rounding = rounding): Run => {
         manualSeed(2);
-        const params = [[64, 80], [33], [70, 64]].map((shape, k) => new nn.Parameter(randn(shape).to(k === 2 ? "float16" : "bfloat16")));
+        const params = [[64, 80], [33], [70, 64]].map(
+          (shape, k) => new nn.Parameter(randn(shape).to(k === 2 ? "float16" : "bfloat16")),
+        );
         params.push(new nn.Parameter(randn([4100])));
         return { params, optimizer: make(params, how) };
       };
@@ -66,7 +84,9 @@ for (const [name, make] of OPTIMIZERS) {
       const first = start();
       for (let i = 0; i < 3; i++) step(first, i);
       const second = start();
-      second.optimizer.loadStateDict(unpackState(packState({ ...first.optimizer.stateDict() })) as Record<string, unknown>);
+      second.optimizer.loadStateDict(
+        unpackState(packState({ ...first.optimizer.stateDict() })) as Record<string, unknown>,
+      );
       second.params.forEach((p, k) => p.detach().copy_(first.params[k]?.detach() as Tensor));
       for (let i = 3; i < 6; i++) step(second, i);
       through.params.forEach((p, k) => assert.ok(p.equal(second.params[k] as Tensor), `parameter ${k}`));
@@ -76,7 +96,8 @@ for (const [name, make] of OPTIMIZERS) {
         const a = through.optimizer.state.get(p) ?? {};
         const b = second.optimizer.state.get(second.params[through.params.indexOf(p)] as Tensor) ?? {};
         for (const [key, value] of Object.entries(a)) {
-          if (isTensor(value)) assert.ok(isTensor(b[key]) && value.dtype === b[key].dtype && value.float().equal(b[key].float()), key);
+          if (isTensor(value))
+            assert.ok(isTensor(b[key]) && value.dtype === b[key].dtype && value.float().equal(b[key].float()), key);
           else assert.equal(b[key], value, key);
         }
       }
@@ -87,16 +108,23 @@ for (const [name, make] of OPTIMIZERS) {
 
 test("overrides hold under rounding, and steps leave no tensors behind", async () => {
   for (const rounding of ROUNDINGS) {
-    const [low, wide] = [0, 1].map(() => new nn.Parameter(full([80, 80], 1, { dtype: "bfloat16" }))) as [Tensor, Tensor];
+    const [low, wide] = [0, 1].map(() => new nn.Parameter(full([80, 80], 1, { dtype: "bfloat16" }))) as [
+      Tensor,
+      Tensor,
+    ];
     lowbit.keep32bit(wide);
     const optimizer = new lowbit.Adam8bit([low, wide], { rounding });
-    const step = (): void => scope(() => {
-      for (const p of [low, wide]) p.grad = randn([80, 80]).bfloat16();
-      optimizer.step();
-      low.grad = wide.grad = null;
-    });
+    const step = (): void =>
+      scope(() => {
+        for (const p of [low, wide]) p.grad = randn([80, 80]).bfloat16();
+        optimizer.step();
+        low.grad = wide.grad = null;
+      });
     step();
-    assert.deepEqual([low, wide].map((p) => (optimizer.state.get(p)?.["state1"] as Tensor).dtype), ["uint8", "float32"]);
+    assert.deepEqual(
+      [low, wide].map((p) => (optimizer.state.get(p)?.["state1"] as Tensor).dtype),
+      ["uint8", "float32"],
+    );
     const before = memory().unreleased;
     for (let i = 0; i < 3; i++) step();
     assert.equal(memory().unreleased, before, rounding);
@@ -105,6 +133,12 @@ test("overrides hold under rounding, and steps leave no tensors behind", async (
 
 test("an unknown rounding is refused", () => {
   const p = [new nn.Parameter(full([4], 1))];
-  assert.throws(() => new lowbit.Adam8bit(p, { rounding: "up" as optim.Rounding }), /Adam8bit: expected rounding to be "nearest", "kahan" or "stochastic"/);
-  assert.throws(() => new lowbit.Adam8bit(p, { rounding: "stochastic", roundingSeed: -1 }), /roundingSeed to be a whole number ≥ 0/);
+  assert.throws(
+    () => new lowbit.Adam8bit(p, { rounding: "up" as optim.Rounding }),
+    /Adam8bit: expected rounding to be "nearest", "kahan" or "stochastic"/,
+  );
+  assert.throws(
+    () => new lowbit.Adam8bit(p, { rounding: "stochastic", roundingSeed: -1 }),
+    /roundingSeed to be a whole number ≥ 0/,
+  );
 });

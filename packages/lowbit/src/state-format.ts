@@ -19,8 +19,14 @@ export interface StateFormat {
   readonly bits: 4 | 8;
   /** In words, as `8-bit dynamic`. */
   readonly description: string;
-  /** float32 in; the plain ATen reference, nearest by midpoints. `keepPositive`: a value above 0 keeps a code that stands for more than 0. */
-  quantize(x: Tensor, options: { readonly signed: boolean; readonly blockSize: number; readonly keepPositive?: boolean }): Quantized;
+  /**
+   * float32 in; the plain ATen reference, nearest by midpoints. `keepPositive`: a value above 0 keeps a code that
+   * stands for more than 0.
+   */
+  quantize(
+    x: Tensor,
+    options: { readonly signed: boolean; readonly blockSize: number; readonly keepPositive?: boolean },
+  ): Quantized;
   /** float32 out. */
   dequantize(q: Quantized, signed: boolean): Tensor;
   map(signed: boolean): Tensor | null;

@@ -1,12 +1,25 @@
 /**
- * How far a step with 8-bit state lies from one with float32 state, at p = 0.1 · randn and g = 0.01 · randn, over 50 steps.
+ * How far a step with 8-bit state lies from one with float32 state, at p = 0.1 · randn and g = 0.01 · randn, over 50
+ * steps.
  *
- * As bitsandbytes tests it: parameters and state of the float32 form are set to the 8-bit form's after every step; means over all elements. And harder: the float32 form keeps a state of its
- * own all the way, so that what quantization does to the state adds up.
+ * As bitsandbytes tests it: parameters and state of the float32 form are set to the 8-bit form's after every step;
+ * means over all elements. And harder: the float32 form keeps a state of its own all the way, so that what quantization
+ * does to the state adds up.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { empty, keep, nn, randn, scope, seedEverything, setNumThreads, zeros, type DType, type Tensor } from "@nbit/torch";
+import {
+  empty,
+  keep,
+  nn,
+  randn,
+  scope,
+  seedEverything,
+  setNumThreads,
+  zeros,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 import * as lowbit from "./index.js";
 import type { LowBitOptimizer } from "./index.js";
 
@@ -17,7 +30,11 @@ interface Limits {
   readonly relative: number;
 }
 /** bitsandbytes' limits. */
-const LIMITS: Readonly<Record<"float32" | "bfloat16" | "float16", Limits>> = { float32: { absolute: 6e-5, relative: 6e-4 }, float16: { absolute: 6e-5, relative: 6e-4 }, bfloat16: { absolute: 1.7e-4, relative: 1.6e-3 } };
+const LIMITS: Readonly<Record<"float32" | "bfloat16" | "float16", Limits>> = {
+  float32: { absolute: 6e-5, relative: 6e-4 },
+  float16: { absolute: 6e-5, relative: 6e-4 },
+  bfloat16: { absolute: 1.7e-4, relative: 1.6e-3 },
+};
 
 /** Every family with its default options; RMSprop with those that bitsandbytes tests it with. */
 const FAMILIES: readonly (readonly [name: string, low: Make, full: Make])[] = [
@@ -25,7 +42,11 @@ const FAMILIES: readonly (readonly [name: string, low: Make, full: Make])[] = [
   ["AdamW", (p) => new lowbit.AdamW8bit([p]), (p) => new lowbit.AdamW32bit([p])],
   ["Lion", (p) => new lowbit.Lion8bit([p]), (p) => new lowbit.Lion32bit([p])],
   ["SGD", (p) => new lowbit.SGD8bit([p]), (p) => new lowbit.SGD32bit([p])],
-  ["RMSprop", (p) => new lowbit.RMSprop8bit([p], { lr: 1e-2, betas: [0.9, 0] }), (p) => new lowbit.RMSprop32bit([p], { lr: 1e-2, betas: [0.9, 0] })],
+  [
+    "RMSprop",
+    (p) => new lowbit.RMSprop8bit([p], { lr: 1e-2, betas: [0.9, 0] }),
+    (p) => new lowbit.RMSprop32bit([p], { lr: 1e-2, betas: [0.9, 0] }),
+  ],
   ["Adagrad", (p) => new lowbit.Adagrad8bit([p]), (p) => new lowbit.Adagrad32bit([p])],
   ["LAMB", (p) => new lowbit.LAMB8bit([p]), (p) => new lowbit.LAMB32bit([p])],
   ["LARS", (p) => new lowbit.LARS8bit([p]), (p) => new lowbit.LARS32bit([p])],
@@ -34,10 +55,17 @@ const FAMILIES: readonly (readonly [name: string, low: Make, full: Make])[] = [
 const STEPS = 50;
 const STRIDE = 61;
 seedEverything(0);
-/** Parameters and gradients are windows of one stretch of random numbers: drawing four million for each step would take longer than all else. */
+/**
+ * Parameters and gradients are windows of one stretch of random numbers: drawing four million for each step would take
+ * longer than all else.
+ */
 const NUMBERS = keep(randn([1024 * 4097 + STEPS * STRIDE]));
 const GRADIENTS = keep(NUMBERS.mul(0.01));
-const start = (width: number, dtype: DType): Tensor => NUMBERS.narrow(0, 0, 1024 * width).view([1024, width]).mul(0.1).to(dtype);
+const start = (width: number, dtype: DType): Tensor =>
+  NUMBERS.narrow(0, 0, 1024 * width)
+    .view([1024, width])
+    .mul(0.1)
+    .to(dtype);
 
 interface Difference {
   absolute: number;
@@ -54,7 +82,15 @@ function difference(low: Tensor, full: Tensor, before: Tensor, from: number): Di
   return { absolute: error.mean().item(), relative, moved: full.detach().sub(before).abs().mean().item() };
 }
 function steps(count: number, width: number, dtype: DType, run: (step: number, g: Tensor) => void): void {
-  for (let step = 1; step <= count; step++) scope(() => run(step, GRADIENTS.narrow(0, step * STRIDE, 1024 * width).view([1024, width]).to(dtype)));
+  for (let step = 1; step <= count; step++)
+    scope(() =>
+      run(
+        step,
+        GRADIENTS.narrow(0, step * STRIDE, 1024 * width)
+          .view([1024, width])
+          .to(dtype),
+      ),
+    );
 }
 
 interface LikeUpstream {
@@ -63,8 +99,18 @@ interface LikeUpstream {
   /** The largest error of a state, in largest values of its blocks. */
   readonly state: number;
 }
-/** bitsandbytes' way. As both sides are equal before every step, the float32 form only has to make the steps that are compared. */
-function likeUpstream(low: Make, full: Make, width: number, dtype: DType, count: number, compared: (step: number) => boolean): LikeUpstream {
+/**
+ * bitsandbytes' way. As both sides are equal before every step, the float32 form only has to make the steps that are
+ * compared.
+ */
+function likeUpstream(
+  low: Make,
+  full: Make,
+  width: number,
+  dtype: DType,
+  count: number,
+  compared: (step: number) => boolean,
+): LikeUpstream {
   return scope(() => {
     const p = new nn.Parameter(start(width, dtype));
     const q = new nn.Parameter(p.detach().float().clone());
@@ -85,8 +131,18 @@ function likeUpstream(low: Make, full: Make, width: number, dtype: DType, count:
       const [kept, exact] = [a.state.get(p) ?? {}, b.state.get(q) ?? {}];
       a.family.states.forEach((signed, i) => {
         const absmax = kept[`absmax${i + 1}`] as Tensor;
-        const value = lowbit.dequantizeBlockwise({ codes: kept[`state${i + 1}`] as Tensor, absmax, shape: p.shape, blockSize: 256 }, { signed });
-        state = Math.max(state, value.sub(exact[`state${i + 1}`] as Tensor).abs().max().item() / absmax.max().item());
+        const value = lowbit.dequantizeBlockwise(
+          { codes: kept[`state${i + 1}`] as Tensor, absmax, shape: p.shape, blockSize: 256 },
+          { signed },
+        );
+        state = Math.max(
+          state,
+          value
+            .sub(exact[`state${i + 1}`] as Tensor)
+            .abs()
+            .max()
+            .item() / absmax.max().item(),
+        );
       });
     });
     return { worst, state };
@@ -94,8 +150,8 @@ function likeUpstream(low: Make, full: Make, width: number, dtype: DType, count:
 }
 
 /**
- * Parameters set equal after every step, states never. Relative errors count elements from 1e-3 on (99 in 100): the mean of 1 / |p| over normal numbers does not exist, a sample of it is what
- * the smallest number makes it.
+ * Parameters set equal after every step, states never. Relative errors count elements from 1e-3 on (99 in 100): the
+ * mean of 1 / |p| over normal numbers does not exist, a sample of it is what the smallest number makes it.
  */
 function apart(low: Make, full: Make): Difference {
   return scope(() => {
@@ -126,7 +182,8 @@ const HALF_GAP = 0.9 / 64 / 2;
 for (const [name, low, full] of FAMILIES) {
   for (const dtype of ["float32", "bfloat16", "float16"] as const)
     test(`${name}8bit, ${dtype}: 1024 × 32, 1024, 4097, as bitsandbytes tests it`, () => {
-      // Both sides are equal before every step, so that a wide run compared now and then, or cut short, for time, leaves nothing out that the narrow one does not see.
+      // Both sides are equal before every step, so that a wide run compared now and then, or cut short, for time,
+      // leaves nothing out that the narrow one does not see.
       const wide = dtype === "float32" ? STEPS : 8;
       const widest = dtype === "float32" ? STEPS : 2;
       const runs: readonly (readonly [width: number, count: number, compared: (step: number) => boolean])[] = [
@@ -140,12 +197,16 @@ for (const [name, low, full] of FAMILIES) {
         within(worst, LIMITS[dtype], what);
         // The step is made from state before it is quantized, so that nothing of the quantization is in it yet.
         if (dtype === "float32") assert.ok(worst.absolute < 1e-7, `${what}: ${worst.absolute}`);
-        assert.ok(state < 1.01 * HALF_GAP && state > 0.1 * HALF_GAP, `${what}: a state off by ${state} of its block's largest`);
+        assert.ok(
+          state < 1.01 * HALF_GAP && state > 0.1 * HALF_GAP,
+          `${what}: a state off by ${state} of its block's largest`,
+        );
       }
     });
   test(`${name}8bit and ${name}32bit with states of their own for 50 steps: 1024 × 32 in float32`, () => {
     const found = apart(low, full);
-    // g / √v without a mean of g at lr 1e-2 moves by 1e-2 in a step, forty times as far as Adam. Of such a step the error is the smallest share of all, but of a parameter of 0.1 it is larger.
+    // g / √v without a mean of g at lr 1e-2 moves by 1e-2 in a step, forty times as far as Adam. Of such a step the
+    // error is the smallest share of all, but of a parameter of 0.1 it is larger.
     within(found, name === "RMSprop" ? { ...LIMITS.float32, relative: 1.3e-3 } : LIMITS.float32, "apart");
     const share = found.absolute / found.moved;
     const most = name === "RMSprop" || name === "Adagrad" ? 0.006 : 0.025;
@@ -167,7 +228,9 @@ for (const [name, low, full] of FAMILIES) {
           optimizer.step();
         });
       const moved = p.detach().ne(start).sum([1]).tolist() as number[];
-      moved.forEach((count, row) => assert.ok((row >= 10 && row < 20) || row === 39 ? count === 0 : count > 200, `row ${row}: ${count} moved`));
+      moved.forEach((count, row) =>
+        assert.ok((row >= 10 && row < 20) || row === 39 ? count === 0 : count > 200, `row ${row}: ${count} moved`),
+      );
     });
   });
 }

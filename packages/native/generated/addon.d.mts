@@ -2,8 +2,8 @@
 import type { CudaProperties, NativeInfo } from "../lib/native-info.d.mts";
 
 /**
- * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the Float64Array
- * that `buffer` gives. Only `@nbit/torch` speaks this language; everybody else uses tensors.
+ * What the addon exports. Tensors are handles (numbers); arguments and results of operators travel through the
+ * Float64Array that `buffer` gives. Only `@nbit/torch` speaks this language; everybody else uses tensors.
  * @internal
  */
 export interface NativeAddon {

@@ -1,5 +1,19 @@
-/** Compiles what a plan asks for and is not in the cache, links it, proves that it loads, and installs it into this copy of the package. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+/**
+ * Compiles what a plan asks for and is not in the cache, links it, proves that it loads, and installs it into this copy
+ * of the package.
+ */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { availableParallelism, freemem } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { FULL, SetupError, diskFull, explainFileError, packageDiskFull } from "./errors.mjs";
@@ -27,8 +41,13 @@ export async function buildAddon(plan, libtorch, compiler, progress) {
         if (existsSync(built)) return;
         const objects = makeFolder(join(cacheFolder(), "objects"));
         const missing = plan.units.filter((unit) => !reuse(objectOf(objects, unit)));
-        if (missing.length > 0) await progress.step("addon", `compiling ${missing.length} of ${plan.units.length} files`, (update) => compileAll(missing, objects, compiler, update));
-        await progress.step("addon", `linking against ${describeLibtorch(libtorch)}`, () => linkAddon(plan, objects, compiler, built));
+        if (missing.length > 0)
+          await progress.step("addon", `compiling ${missing.length} of ${plan.units.length} files`, (update) =>
+            compileAll(missing, objects, compiler, update),
+          );
+        await progress.step("addon", `linking against ${describeLibtorch(libtorch)}`, () =>
+          linkAddon(plan, objects, compiler, built),
+        );
         prune(objects);
       },
       (holder, wait) => progress.step("addon", `waiting for ${holder}, which builds it`, wait),
@@ -46,7 +65,11 @@ function reuse(path) {
 }
 
 /** Headers of libtorch that take long to read, in seconds: most of a compile is that. */
-const SLOW_HEADERS = [[/ATen\/(ATen|autocast_mode)\.h/, 12], [/torch\/csrc\/autograd\//, 9], [/Dispatcher\.h|torch\/library\.h/, 5]];
+const SLOW_HEADERS = [
+  [/ATen\/(ATen|autocast_mode)\.h/, 12],
+  [/torch\/csrc\/autograd\//, 9],
+  [/Dispatcher\.h|torch\/library\.h/, 5],
+];
 
 function expectedSeconds(unit) {
   const text = readFileSync(join(packageFolder, unit.source), "utf8");
@@ -76,7 +99,11 @@ async function compile(unit, object, compiler) {
   const args = [...unit.flags, `-ffile-prefix-map=${packageFolder}=.`, "-c", unit.source, "-o", temporary];
   const result = await run(compiler.program, args, { cwd: packageFolder });
   try {
-    if (result.status !== 0) throw explainCompiler(result, `${compiler.program} could not compile ${unit.source}`, [compiler.program, ...args]);
+    if (result.status !== 0)
+      throw explainCompiler(result, `${compiler.program} could not compile ${unit.source}`, [
+        compiler.program,
+        ...args,
+      ]);
     renameSync(temporary, object);
   } catch (error) {
     rmSync(temporary, { force: true });
@@ -89,11 +116,18 @@ async function linkAddon(plan, objects, compiler, built) {
   const args = [...plan.units.map((unit) => objectOf(objects, unit)), ...plan.link, "-o", temporary];
   try {
     const result = await run(compiler.program, args, { cwd: packageFolder });
-    if (result.status !== 0) throw explainCompiler(result, `${compiler.program} could not link the addon`, [compiler.program, ...args]);
+    if (result.status !== 0)
+      throw explainCompiler(result, `${compiler.program} could not link the addon`, [compiler.program, ...args]);
     const loaded = await run(process.execPath, ["-e", "process.dlopen({ exports: {} }, process.argv[1])", temporary]);
     if (loaded.status !== 0) {
-      const details = loaded.output.split("\n").find((line) => line.includes("Error")) ?? (loaded.output.slice(-1000) || `ended by ${loaded.signal}`);
-      throw new SetupError("NBIT_ADDON_BROKEN", { problem: "the addon was built, but does not load.", details, fix: "npx nbit doctor   # shows what it was built with" });
+      const details =
+        loaded.output.split("\n").find((line) => line.includes("Error")) ??
+        (loaded.output.slice(-1000) || `ended by ${loaded.signal}`);
+      throw new SetupError("NBIT_ADDON_BROKEN", {
+        problem: "the addon was built, but does not load.",
+        details,
+        fix: "npx nbit doctor   # shows what it was built with",
+      });
     }
     renameSync(temporary, built);
   } catch (error) {
@@ -104,12 +138,32 @@ async function linkAddon(plan, objects, compiler, built) {
 
 function explainCompiler(result, problem, command) {
   if (FULL.test(result.output)) return diskFull(cacheFolder(), null);
-  if (result.signal === "SIGKILL" || /Killed signal terminated program|virtual memory exhausted|cannot allocate memory/i.test(result.output)) {
-    return new SetupError("NBIT_OUT_OF_MEMORY", { problem: `${problem}: memory ran out (a compiler needs about 1 GB).`, fix: `${SETUP_COMMAND}   # with other programs closed; what is compiled already is kept` });
+  if (
+    result.signal === "SIGKILL" ||
+    /Killed signal terminated program|virtual memory exhausted|cannot allocate memory/i.test(result.output)
+  ) {
+    return new SetupError("NBIT_OUT_OF_MEMORY", {
+      problem: `${problem}: memory ran out (a compiler needs about 1 GB).`,
+      fix: `${SETUP_COMMAND}   # with other programs closed; what is compiled already is kept`,
+    });
   }
-  if (result.signal !== null) return new SetupError("NBIT_INTERRUPTED", { problem: `${problem}: ended by ${result.signal}.`, fix: `${SETUP_COMMAND}   # goes on where it stopped` });
-  const details = result.error?.message ?? result.output.split("\n").filter((line) => /error|undefined reference|cannot find/i.test(line)).slice(0, 12).join("\n");
-  return new SetupError("NBIT_BUILD_FAILED", { problem: `${problem}.`, details: details || result.output.slice(-2000), fix: `(cd ${packageFolder} && ${command.join(" ")})   # shows all messages of the compiler` });
+  if (result.signal !== null)
+    return new SetupError("NBIT_INTERRUPTED", {
+      problem: `${problem}: ended by ${result.signal}.`,
+      fix: `${SETUP_COMMAND}   # goes on where it stopped`,
+    });
+  const details =
+    result.error?.message ??
+    result.output
+      .split("\n")
+      .filter((line) => /error|undefined reference|cannot find/i.test(line))
+      .slice(0, 12)
+      .join("\n");
+  return new SetupError("NBIT_BUILD_FAILED", {
+    problem: `${problem}.`,
+    details: details || result.output.slice(-2000),
+    fix: `(cd ${packageFolder} && ${command.join(" ")})   # shows all messages of the compiler`,
+  });
 }
 
 /** A copy per clone: a cache that is emptied later breaks nothing. */
@@ -120,7 +174,15 @@ function install(plan, libtorch, compiler, built) {
     copyFileSync(built, temporary);
     renameSync(temporary, installedAddon);
     const { size, mtimeMs } = statSync(installedAddon);
-    const record = { key: plan.key, size, mtimeMs, libtorch, compiler: compiler.version, node: process.version, withoutCuda: plan.withoutCuda };
+    const record = {
+      key: plan.key,
+      size,
+      mtimeMs,
+      libtorch,
+      compiler: compiler.version,
+      node: process.version,
+      withoutCuda: plan.withoutCuda,
+    };
     writeFileSync(temporary, `${JSON.stringify(record, null, 2)}\n`);
     renameSync(temporary, installedRecord);
   } catch (error) {
@@ -146,7 +208,8 @@ function prune(objects) {
   for (const name of readdirSync(objects)) {
     const path = join(objects, name);
     try {
-      if (Date.now() - statSync(path).mtimeMs > (name.endsWith(".tmp") ? 3600e3 : KEEP_OBJECTS_MS)) rmSync(path, { force: true });
+      if (Date.now() - statSync(path).mtimeMs > (name.endsWith(".tmp") ? 3600e3 : KEEP_OBJECTS_MS))
+        rmSync(path, { force: true });
     } catch {
       // another set-up has removed it
     }

@@ -14,10 +14,12 @@ const compiler = { program: "g++", version: "g++ 12" };
 async function copy(t) {
   const folder = mkdtempSync(join(tmpdir(), "nbit-plan-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  for (const part of ["lib", "src", "generated", "package.json"]) cpSync(join(packageFolder, part), join(folder, part), { recursive: true });
+  for (const part of ["lib", "src", "generated", "package.json"])
+    cpSync(join(packageFolder, part), join(folder, part), { recursive: true });
   const { planAddon, filesOf } = await import(pathToFileURL(join(folder, "lib", "addon-plan.mjs")).href);
   const hashes = (plan) => new Map(plan.units.map((unit) => [unit.source, unit.hash]));
-  const changed = (before, after) => [...hashes(after)].filter(([source, hash]) => hashes(before).get(source) !== hash).map(([source]) => source);
+  const changed = (before, after) =>
+    [...hashes(after)].filter(([source, hash]) => hashes(before).get(source) !== hash).map(([source]) => source);
   return { folder, plan: (c = compiler, l = libtorch) => planAddon(l, c), changed, filesOf };
 }
 
@@ -35,7 +37,9 @@ test("an edit to one source concerns one object; an edit to a header those that 
   const afterSource = plan();
   assert.deepEqual(changed(before, afterSource), ["src/binding/trace.cc"]);
   assert.notEqual(before.key, afterSource.key);
-  const users = before.units.map((unit) => unit.source).filter((source) => /#include "binding\/hot\.h"/.test(readFileSync(join(folder, source), "utf8")));
+  const users = before.units
+    .map((unit) => unit.source)
+    .filter((source) => /#include "binding\/hot\.h"/.test(readFileSync(join(folder, source), "utf8")));
   appendFileSync(join(folder, "src", "binding", "hot.h"), "\n");
   assert.ok(users.length > 0);
   assert.deepEqual(changed(afterSource, plan()), users);
@@ -44,7 +48,9 @@ test("an edit to one source concerns one object; an edit to a header those that 
 test("the unit that embeds the kernels is made of them", async (t) => {
   const { folder, filesOf } = await copy(t);
   const files = filesOf("src/cuda/kernels.cuda.cc");
-  const kernels = readdirSync(join(folder, "src"), { recursive: true }).filter((name) => /\.cuh?$/.test(name)).map((name) => `src/${name}`);
+  const kernels = readdirSync(join(folder, "src"), { recursive: true })
+    .filter((name) => /\.cuh?$/.test(name))
+    .map((name) => `src/${name}`);
   assert.ok(kernels.length >= 7);
   for (const kernel of kernels) assert.ok(files.includes(kernel), kernel);
   assert.ok(files.includes("generated/lowbit_families.h"));

@@ -11,7 +11,8 @@ const OLDEST = { gcc: 11, clang: 14 }; // C++20 as libtorch's headers use it
 /**
  * The compiler named by `CXX`, else the first of g++, c++, clang++.
  *
- * @returns {{ program: string, version: string } | null} `version` is the first line of `--version`: part of what a built object is keyed by.
+ * @returns {{ program: string, version: string } | null} `version` is the first line of `--version`: part of what a
+ * built object is keyed by.
  * @throws {SetupError} NBIT_NO_COMPILER when `CXX` is set and does not run, NBIT_OLD_COMPILER.
  */
 export function findCompiler() {
@@ -42,25 +43,44 @@ function checkAge(program, version) {
 export function noCompiler(place = "g++, c++, clang++", found = "none in PATH") {
   return new SetupError("NBIT_NO_COMPILER", {
     problem: "a C++20 compiler is needed to build the addon.",
-    looked: [{ place: "CXX", found: process.env["CXX"] || "not set" }, { place, found }],
-    fix: process.env["CXX"] && inPath("g++") !== null ? "unset CXX   # g++ is there; then run the same command again" : installCommand({ apt: "g++", dnf: "gcc-c++", pacman: "gcc" }),
+    looked: [
+      { place: "CXX", found: process.env["CXX"] || "not set" },
+      { place, found },
+    ],
+    fix:
+      process.env["CXX"] && inPath("g++") !== null
+        ? "unset CXX   # g++ is there; then run the same command again"
+        : installCommand({ apt: "g++", dnf: "gcc-c++", pacman: "gcc" }),
   });
 }
 
 /**
- * Node's own headers beside its binary (or in `NODE_INCLUDE`), else those of the package node-api-headers: Node-API is stable, so either will do.
+ * Node's own headers beside its binary (or in `NODE_INCLUDE`), else those of the package node-api-headers: Node-API is
+ * stable, so either will do.
  *
  * @returns {{ path: string, hash: string }}
  */
 export function findNodeHeaders() {
-  const beside = [join(dirname(process.execPath), "..", "include", "node"), join(dirname(realpathSync(process.execPath)), "..", "include", "node")];
-  const candidates = [...(process.env["NODE_INCLUDE"] ? [process.env["NODE_INCLUDE"]] : []), ...beside, ...fromPackage()];
+  const beside = [
+    join(dirname(process.execPath), "..", "include", "node"),
+    join(dirname(realpathSync(process.execPath)), "..", "include", "node"),
+  ];
+  const candidates = [
+    ...(process.env["NODE_INCLUDE"] ? [process.env["NODE_INCLUDE"]] : []),
+    ...beside,
+    ...fromPackage(),
+  ];
   const path = candidates.find((folder) => existsSync(join(folder, "node_api.h")));
   if (path === undefined) {
-    throw new SetupError("NBIT_NO_NODE_HEADERS", { problem: "the headers of Node-API are needed to build the addon.", looked: candidates.map((place) => ({ place, found: "no node_api.h" })), fix: "npm install" });
+    throw new SetupError("NBIT_NO_NODE_HEADERS", {
+      problem: "the headers of Node-API are needed to build the addon.",
+      looked: candidates.map((place) => ({ place, found: "no node_api.h" })),
+      fix: "npm install",
+    });
   }
   const hash = createHash("sha256");
-  for (const name of ["node_api.h", "node_api_types.h", "js_native_api.h", "js_native_api_types.h"]) hash.update(readFileSync(join(path, name)));
+  for (const name of ["node_api.h", "node_api_types.h", "js_native_api.h", "js_native_api_types.h"])
+    hash.update(readFileSync(join(path, name)));
   return { path, hash: hash.digest("hex") };
 }
 
@@ -72,13 +92,22 @@ function fromPackage() {
   }
 }
 
-/** Include folders of the CUDA toolkit, for a libtorch with CUDA: the toolkit's own, else those of the wheels beside libtorch. Null when there are none. */
+/**
+ * Include folders of the CUDA toolkit, for a libtorch with CUDA: the toolkit's own, else those of the wheels beside
+ * libtorch. Null when there are none.
+ */
 export function findCudaHeaders(libtorch) {
   const wheels = join(libtorch.path, "..", "nvidia");
-  const toolkit = [process.env["CUDA_HOME"], process.env["CUDA_PATH"], "/usr/local/cuda"].filter((p) => p).map((p) => join(p, "include"));
-  const whole = [...toolkit, join(wheels, "cu13", "include"), join(wheels, "cu12", "include")].find((folder) => CUDA_HEADERS.every((h) => existsSync(join(folder, h))));
+  const toolkit = [process.env["CUDA_HOME"], process.env["CUDA_PATH"], "/usr/local/cuda"]
+    .filter((p) => p)
+    .map((p) => join(p, "include"));
+  const whole = [...toolkit, join(wheels, "cu13", "include"), join(wheels, "cu12", "include")].find((folder) =>
+    CUDA_HEADERS.every((h) => existsSync(join(folder, h))),
+  );
   if (whole !== undefined) return [whole];
-  const parts = ["cuda_runtime", "cublas", "cusparse", "cusolver", "cuda_cccl", "cuda_nvrtc", "cudnn"].map((name) => join(wheels, name, "include")).filter(existsSync);
+  const parts = ["cuda_runtime", "cublas", "cusparse", "cusolver", "cuda_cccl", "cuda_nvrtc", "cudnn"]
+    .map((name) => join(wheels, name, "include"))
+    .filter(existsSync);
   return CUDA_HEADERS.every((h) => parts.some((folder) => existsSync(join(folder, h)))) ? parts : null;
 }
 

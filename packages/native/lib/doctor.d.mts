@@ -35,7 +35,10 @@ export interface DoctorReport {
     /** The instruction set of libtorch's own kernels; null when the addon does not load. */
     readonly kernels: string | null;
   };
-  readonly gpus: { readonly driver: string | null; readonly devices: readonly { readonly name: string; readonly capability: number; readonly memory: string }[] };
+  readonly gpus: {
+    readonly driver: string | null;
+    readonly devices: readonly { readonly name: string; readonly capability: number; readonly memory: string }[];
+  };
   readonly precisions: readonly { readonly precision: string; readonly cpu: string; readonly gpu: string | null }[];
   /** Empty when everything is in place. */
   readonly problems: readonly { readonly code: string; readonly problem: string; readonly fix: string }[];

@@ -1,5 +1,6 @@
 /**
- * Everything that can go wrong between a clone and a loaded addon: one class, one stable `code` each, and one command that fixes it.
+ * Everything that can go wrong between a clone and a loaded addon: one class, one stable `code` each, and one command
+ * that fixes it.
  */
 import { megabytes } from "./progress.mjs";
 import { inPath } from "./run.mjs";
@@ -28,7 +29,14 @@ function formatMessage(code, problem, fix, looked, details) {
     const width = Math.max(...looked.map((l) => l.place.length));
     lines.push("  Looked at:", ...looked.map((l) => `    ${l.place.padEnd(width)}  ${l.found}`));
   }
-  if (details.trim() !== "") lines.push("  Details:", ...details.trimEnd().split("\n").map((line) => `    ${line}`));
+  if (details.trim() !== "")
+    lines.push(
+      "  Details:",
+      ...details
+        .trimEnd()
+        .split("\n")
+        .map((line) => `    ${line}`),
+    );
   lines.push(`  Fix: ${fix}`);
   return lines.join("\n");
 }

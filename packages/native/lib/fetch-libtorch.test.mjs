@@ -17,7 +17,11 @@ test("fetches the wheel that is asked for, unpacks what is native, and finds it 
   const folder = join(box.cache, "libtorch-2.13.0-cpu");
   assert.equal(fetched.path, join(folder, "torch"));
   assert.deepEqual(readdirSync(join(folder, "torch")).sort(), ["include", "lib", "version.py"]);
-  assert.deepEqual(readdirSync(join(folder, "torch", "lib")).sort(), ["libc10.so", "libtorch.so", "libtorch_cpu.so"], "no Python bindings");
+  assert.deepEqual(
+    readdirSync(join(folder, "torch", "lib")).sort(),
+    ["libc10.so", "libtorch.so", "libtorch_cpu.so"],
+    "no Python bindings",
+  );
   assert.ok(existsSync(join(folder, "torch-2.13.0.dist-info", "licenses", "LICENSE")));
   assert.deepEqual(readdirSync(join(box.cache, "downloads")), [], "the wheel is not kept");
   const { libtorch } = await box.run("findLibtorch()");
@@ -28,7 +32,10 @@ test("two at once: one fetches, the other waits and takes it", async (t) => {
   const box = sandbox(t);
   box.wheel("2.13.0+cpu");
   const both = await Promise.all([box.run(FETCH), box.run(FETCH), box.run(FETCH)]);
-  assert.deepEqual(both.map((l) => l.path), Array(3).fill(join(box.cache, "libtorch-2.13.0-cpu", "torch")));
+  assert.deepEqual(
+    both.map((l) => l.path),
+    Array(3).fill(join(box.cache, "libtorch-2.13.0-cpu", "torch")),
+  );
   assert.deepEqual(both.map((l) => l.origin).sort(), ["cache", "cache", "fetched"]);
   assert.ok(!existsSync(join(box.cache, "libtorch.lock")));
 });
@@ -36,7 +43,10 @@ test("two at once: one fetches, the other waits and takes it", async (t) => {
 test("a lock that a killed set-up left behind holds nobody up", async (t) => {
   const box = sandbox(t);
   box.wheel("2.13.0+cpu");
-  const held = box.start('await import("node:fs").then((fs) => { fs.mkdirSync(process.env.XDG_CACHE_HOME + "/nbit", { recursive: true }); fs.writeFileSync(process.env.XDG_CACHE_HOME + "/nbit/libtorch.lock", JSON.stringify({ pid: process.pid, host: process.env.HOST })); })', { HOST: (await import("node:os")).hostname() });
+  const held = box.start(
+    'await import("node:fs").then((fs) => { fs.mkdirSync(process.env.XDG_CACHE_HOME + "/nbit", { recursive: true }); fs.writeFileSync(process.env.XDG_CACHE_HOME + "/nbit/libtorch.lock", JSON.stringify({ pid: process.pid, host: process.env.HOST })); })',
+    { HOST: (await import("node:os")).hostname() },
+  );
   await held.result; // its process has gone, its lock is there
   assert.ok(existsSync(join(box.cache, "libtorch.lock")));
   assert.equal((await box.run(FETCH)).origin, "fetched");
@@ -51,8 +61,14 @@ test("goes on where an interrupted run stopped: keeps files that are right, repl
   const { createHash } = await import("node:crypto");
   const work = join(box.cache, "downloads", createHash("sha256").update("torch==2.13.0").digest("hex").slice(0, 12));
   mkdirSync(join(work, "wheel"), { recursive: true });
-  writeFileSync(join(work, "wheel", "torch-2.13.0-py3-none-any.whl"), readFileSync(box.at("wheels", "torch-2.13.0-py3-none-any.whl")));
-  for (const [name, text] of [["libc10.so", "c".repeat(50_000)], ["libtorch.so", "a".repeat(100)]]) {
+  writeFileSync(
+    join(work, "wheel", "torch-2.13.0-py3-none-any.whl"),
+    readFileSync(box.at("wheels", "torch-2.13.0-py3-none-any.whl")),
+  );
+  for (const [name, text] of [
+    ["libc10.so", "c".repeat(50_000)],
+    ["libtorch.so", "a".repeat(100)],
+  ]) {
     const file = join(work, "unpacked", "torch", "lib", name);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, text);
@@ -76,7 +92,11 @@ test("a disk that fills up while unpacking: said with what helps; with room agai
   assert.match(refused.fix, /XDG_CACHE_HOME=.*goes on where it stopped/);
   assert.ok(!existsSync(join(box.cache, "libtorch-2.13.0-cpu")) && !existsSync(join(box.cache, "libtorch.lock")));
   rmSync(full);
-  assert.equal((await box.run(FETCH, { PIP_FIND_LINKS: "/nowhere" })).version, "2.13.0", "the wheel that was fetched is still there");
+  assert.equal(
+    (await box.run(FETCH, { PIP_FIND_LINKS: "/nowhere" })).version,
+    "2.13.0",
+    "the wheel that was fetched is still there",
+  );
 });
 
 test("a damaged or truncated wheel is refused and forgotten", async (t) => {
@@ -93,7 +113,11 @@ test("a damaged or truncated wheel is refused and forgotten", async (t) => {
 
 test("what is missing is said with the command that repairs it", async (t) => {
   const box = sandbox(t);
-  const none = await box.run(FETCH, { PIP_FIND_LINKS: "", PIP_NO_INDEX: "0", PIP_INDEX_URL: "http://127.0.0.1:9/simple" });
+  const none = await box.run(FETCH, {
+    PIP_FIND_LINKS: "",
+    PIP_NO_INDEX: "0",
+    PIP_INDEX_URL: "http://127.0.0.1:9/simple",
+  });
   assert.equal(none.code, "NBIT_NO_NETWORK", none.message);
   box.wheel("2.12.0+cpu");
   const other = await box.run(FETCH);
@@ -110,7 +134,12 @@ test("what is missing is said with the command that repairs it", async (t) => {
 
 test("a pinned version out of range is refused before anything is fetched; constraints of pip's that contradict are not taken for a missing network", async (t) => {
   const box = sandbox(t);
-  const early = await box.run(FETCH, { NBIT_TORCH_SPEC: "torch == 2.5.0", PIP_FIND_LINKS: "", PIP_NO_INDEX: "0", PIP_INDEX_URL: "http://127.0.0.1:9/simple" });
+  const early = await box.run(FETCH, {
+    NBIT_TORCH_SPEC: "torch == 2.5.0",
+    PIP_FIND_LINKS: "",
+    PIP_NO_INDEX: "0",
+    PIP_INDEX_URL: "http://127.0.0.1:9/simple",
+  });
   assert.equal(early.code, "NBIT_TORCH_VERSION", early.message);
   assert.ok(!existsSync(join(box.cache, "downloads")));
   box.wheel("2.13.0+cpu");
@@ -137,7 +166,11 @@ test("a wheel for CUDA brings the libraries that it requires on this system, and
   assert.equal(fetched.message, undefined);
   assert.deepEqual([fetched.variant, fetched.cuda], ["cu130", true]);
   const folder = join(box.cache, "libtorch-2.13.0-cu130");
-  assert.equal(readFileSync(join(folder, "nvidia", "cu13", "lib", "libcudart.so.13"), "utf8"), "runtime", "beside torch, where libtorch's own search path points");
+  assert.equal(
+    readFileSync(join(folder, "nvidia", "cu13", "lib", "libcudart.so.13"), "utf8"),
+    "runtime",
+    "beside torch, where libtorch's own search path points",
+  );
   assert.deepEqual(readdirSync(join(folder, "nvidia")), ["cu13"]);
 });
 

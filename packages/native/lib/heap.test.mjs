@@ -14,10 +14,24 @@ test("blocks keep their bytes while threads take, hand on and give back", () => 
   const folder = mkdtempSync(join(tmpdir(), "nbit-heap-"));
   try {
     const program = join(folder, "heap-threads");
-    const sources = [join("src", "memory", "heap.cc"), join("lib", "testing", "heap-threads.cc")].map((file) => join(packageFolder, file));
+    const sources = [join("src", "memory", "heap.cc"), join("lib", "testing", "heap-threads.cc")].map((file) =>
+      join(packageFolder, file),
+    );
     // Watched by the sanitizers where the addon is.
     const watched = process.env["NBIT_SANITIZED"] === undefined ? [] : (process.env["CXXFLAGS"] ?? "").split(" ");
-    execFileSync(compiler.program, ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", `-I${join(packageFolder, "src")}`, ...watched, ...sources, "-o", program]);
+    execFileSync(compiler.program, [
+      "-std=c++20",
+      "-O1",
+      "-Wall",
+      "-Wextra",
+      "-Werror",
+      "-pthread",
+      `-I${join(packageFolder, "src")}`,
+      ...watched,
+      ...sources,
+      "-o",
+      program,
+    ]);
     const { status, signal, stdout } = spawnSync(program, { encoding: "utf8" });
     assert.deepEqual({ status, signal, stdout }, { status: 0, signal: null, stdout: "0 faults, 0 bytes idle\n" });
   } finally {

@@ -1,6 +1,9 @@
 import type { NativeAddon } from "../generated/addon.d.mts";
 export const native: NativeAddon;
-/** The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks gets `native`. */
+/**
+ * The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks
+ * gets `native`.
+ */
 export function connect(): NativeAddon;
 /** The libtorch that the addon was built for. */
 export const libtorch: Libtorch;

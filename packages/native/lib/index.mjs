@@ -1,7 +1,9 @@
 /**
- * Loads the addon. Only `@nbit/torch` speaks its language. Every load is an environment of its own, with tensors of its own: each thread makes one, and each vm context, and each copy of `@nbit/torch`.
+ * Loads the addon. Only `@nbit/torch` speaks its language. Every load is an environment of its own, with tensors of its
+ * own: each thread makes one, and each vm context, and each copy of `@nbit/torch`.
  *
- * Importing this module throws a SetupError when there is nothing to load: NBIT_NOT_SET_UP, NBIT_LOAD_FAILED, NBIT_SECOND_COPY, NBIT_NODE_VERSION, NBIT_PLATFORM.
+ * Importing this module throws a SetupError when there is nothing to load: NBIT_NOT_SET_UP, NBIT_LOAD_FAILED,
+ * NBIT_SECOND_COPY, NBIT_NODE_VERSION, NBIT_PLATFORM.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -17,9 +19,15 @@ import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
 function find() {
   checkPlatform();
   const looked = [];
-  const found = existsSync(installedAddon) ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null } : fromCache(looked);
+  const found = existsSync(installedAddon)
+    ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null }
+    : fromCache(looked);
   if (found !== null) return found;
-  throw new SetupError("NBIT_NOT_SET_UP", { problem: "the native addon has not been built for this copy of nbit.", looked: [{ place: installedAddon, found: "no such file" }, ...looked], fix: SETUP_COMMAND });
+  throw new SetupError("NBIT_NOT_SET_UP", {
+    problem: "the native addon has not been built for this copy of nbit.",
+    looked: [{ place: installedAddon, found: "no such file" }, ...looked],
+    fix: SETUP_COMMAND,
+  });
 }
 
 /** For a copy of the package that cannot be written to: the addon that set-up has built into the cache. */
@@ -43,8 +51,21 @@ function open() {
     if (error.code !== "ERR_DLOPEN_FAILED") throw error;
     const looked = [{ place: found.addon, found: "there" }];
     const state = found.libtorch === null ? null : inspect(found.libtorch.path);
-    if (found.libtorch !== null) looked.push({ place: found.libtorch.path, found: typeof state === "string" ? state : `libtorch ${state.version} (${state.variant}); built for ${found.libtorch.version} (${found.libtorch.variant})` });
-    throw new SetupError("NBIT_LOAD_FAILED", { problem: "the native addon is there, but does not load.", looked, details: error.message, fix: SETUP_COMMAND, cause: error });
+    if (found.libtorch !== null)
+      looked.push({
+        place: found.libtorch.path,
+        found:
+          typeof state === "string"
+            ? state
+            : `libtorch ${state.version} (${state.variant}); built for ${found.libtorch.version} (${found.libtorch.variant})`,
+      });
+    throw new SetupError("NBIT_LOAD_FAILED", {
+      problem: "the native addon is there, but does not load.",
+      looked,
+      details: error.message,
+      fix: SETUP_COMMAND,
+      cause: error,
+    });
   }
 }
 
@@ -55,7 +76,10 @@ function dlopen(path) {
   return module.exports;
 }
 
-/** Another copy of this package has loaded its addon into this process, which holds one. The same file under another name serves both; another version cannot. */
+/**
+ * Another copy of this package has loaded its addon into this process, which holds one. The same file under another
+ * name serves both; another version cannot.
+ */
 function openFirst(refusal) {
   const { first } = refusal;
   if (existsSync(first) && readFileSync(first).equals(readFileSync(found.addon))) {
@@ -63,8 +87,12 @@ function openFirst(refusal) {
     return dlopen(first);
   }
   throw new SetupError("NBIT_SECOND_COPY", {
-    problem: "one process holds one build of the native addon, and a second copy of @nbit/native wants to load another.",
-    looked: [{ place: first, found: "loaded" }, { place: found.addon, found: "another build" }],
+    problem:
+      "one process holds one build of the native addon, and a second copy of @nbit/native wants to load another.",
+    looked: [
+      { place: first, found: "loaded" },
+      { place: found.addon, found: "another build" },
+    ],
     fix: "npm dedupe   # one version of @nbit/native for all that depends on it",
     cause: refusal,
   });
@@ -79,7 +107,10 @@ export const native = open();
 export const libtorch = found.libtorch ?? findLibtorch().libtorch;
 
 let taken = false;
-/** The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks gets `native`. */
+/**
+ * The addon for one copy of `@nbit/torch`: its buffer, handles and callbacks are nobody else's. The first that asks
+ * gets `native`.
+ */
 export function connect() {
   if (taken) return open();
   taken = true;

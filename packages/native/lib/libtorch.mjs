@@ -18,8 +18,10 @@ import { ask, inPath } from "./run.mjs";
 /**
  * Looks in order at `LIBTORCH`, the torch of the active python3, and the cache.
  *
- * @returns {{ libtorch: Libtorch | null, looked: import("./errors.mjs").Looked[] }} The first usable one, and what was at every place up to it.
- * @throws {SetupError} NBIT_LIBTORCH when `LIBTORCH` is set and unusable, NBIT_TORCH_VERSION when it is of an unsupported version: what was asked
+ * @returns {{ libtorch: Libtorch | null, looked: import("./errors.mjs").Looked[] }} The first usable one, and what was
+ * at every place up to it.
+ * @throws {SetupError} NBIT_LIBTORCH when `LIBTORCH` is set and unusable, NBIT_TORCH_VERSION when it is of an
+ * unsupported version: what was asked
  *   for explicitly is never replaced silently.
  */
 export function findLibtorch() {
@@ -36,7 +38,11 @@ function fromEnvironment(looked) {
   }
   const found = inspect(path);
   if (typeof found === "string") {
-    throw new SetupError("NBIT_LIBTORCH", { problem: `LIBTORCH=${path} is not a usable libtorch: ${found}.`, looked: [{ place: path, found }], fix: UNSET });
+    throw new SetupError("NBIT_LIBTORCH", {
+      problem: `LIBTORCH=${path} is not a usable libtorch: ${found}.`,
+      looked: [{ place: path, found }],
+      fix: UNSET,
+    });
   }
   if (!isSupported(found.version)) throw wrongVersion(`LIBTORCH=${path}`, found.version, UNSET);
   looked.push({ place: `LIBTORCH=${path}`, found: describeLibtorch(found) });
@@ -46,11 +52,16 @@ function fromEnvironment(looked) {
 const UNSET = "unset LIBTORCH   # then run the same command again: set-up finds or fetches a fitting one";
 
 export function wrongVersion(place, version, fix) {
-  return new SetupError("NBIT_TORCH_VERSION", { problem: `nbit works with libtorch ${SUPPORTED_TEXT}. ${place} is ${version}.`, looked: [{ place, found: version }], fix });
+  return new SetupError("NBIT_TORCH_VERSION", {
+    problem: `nbit works with libtorch ${SUPPORTED_TEXT}. ${place} is ${version}.`,
+    looked: [{ place, found: version }],
+    fix,
+  });
 }
 
 // find_spec does not import torch: 40 ms instead of seconds.
-const LOCATE = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')";
+const LOCATE =
+  "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')";
 
 function fromPython(looked) {
   const python = inPath("python3");
@@ -65,7 +76,14 @@ function fromPython(looked) {
     return null;
   }
   const found = inspect(path);
-  const obstacle = typeof found === "string" ? found : !isSupported(found.version) ? `${found.version}, outside ${SUPPORTED_TEXT}` : fits(found) ? null : `${describeLibtorch(found)}, but NBIT_TORCH_SPEC asks for ${torchSpec()}`;
+  const obstacle =
+    typeof found === "string"
+      ? found
+      : !isSupported(found.version)
+        ? `${found.version}, outside ${SUPPORTED_TEXT}`
+        : fits(found)
+          ? null
+          : `${describeLibtorch(found)}, but NBIT_TORCH_SPEC asks for ${torchSpec()}`;
   looked.push({ place: `${place} (${path})`, found: obstacle ?? describeLibtorch(found) });
   return obstacle === null ? { ...found, origin: "python3" } : null;
 }
@@ -76,7 +94,14 @@ function fromCache(looked) {
   const usable = [];
   for (const name of names) {
     const found = inspect(join(folder, name, "torch"));
-    const obstacle = typeof found === "string" ? found : !isSupported(found.version) ? `outside ${SUPPORTED_TEXT}` : !wanted(found, join(folder, name)) ? `not what ${torchSpec()} asks for` : null;
+    const obstacle =
+      typeof found === "string"
+        ? found
+        : !isSupported(found.version)
+          ? `outside ${SUPPORTED_TEXT}`
+          : !wanted(found, join(folder, name))
+            ? `not what ${torchSpec()} asks for`
+            : null;
     looked.push({ place: join(folder, name), found: obstacle ?? describeLibtorch(found) });
     if (obstacle === null) usable.push({ ...found, origin: "cache" });
   }
@@ -97,7 +122,10 @@ function matchesSpec(libtorch) {
   return libtorch.version === release && (local === "" || local === libtorch.variant);
 }
 
-/** A cached one must be what the requirement names; one that was fetched for the same words (a range, a wheel's path) is. */
+/**
+ * A cached one must be what the requirement names; one that was fetched for the same words (a range, a wheel's path)
+ * is.
+ */
 function wanted(libtorch, folder) {
   if (matchesSpec(libtorch)) return true;
   try {
@@ -118,7 +146,12 @@ export function inspect(path) {
   const { release, local } = splitVersion(full);
   const cudaVersion = /^cuda\b.*=\s*['"]([\d.]+)['"]/m.exec(text)?.[1];
   const cuda = existsSync(join(path, "lib/libtorch_cuda.so"));
-  const variant = local !== "" && !local.startsWith("git") ? local.replace(/\W/g, "_") : cuda ? `cu${(cudaVersion ?? "").replace(/\D/g, "")}` : "cpu";
+  const variant =
+    local !== "" && !local.startsWith("git")
+      ? local.replace(/\W/g, "_")
+      : cuda
+        ? `cu${(cudaVersion ?? "").replace(/\D/g, "")}`
+        : "cpu";
   const git = /^git_version\s*=\s*['"](\w+)/m.exec(text)?.[1] ?? readIfThere(join(path, "build-hash")).trim();
   return { path: realpathSync(path), version: release, variant, cuda, git };
 }

@@ -23,12 +23,15 @@ test("LIBTORCH comes first, then the torch of python3, then the cache; every pla
   const site = { PYTHONPATH: box.at("site") };
   writeFileSync(box.at("site", "torch", "__init__.py"), "raise SystemExit('torch was imported')\n");
 
-  assert.equal((await box.run("findLibtorch().libtorch.path")), cached);
+  assert.equal(await box.run("findLibtorch().libtorch.path"), cached);
   const ofPython = await box.run("findLibtorch()", site);
   assert.deepEqual([ofPython.libtorch.version, ofPython.libtorch.origin], ["2.12.0", "python3"]);
   const explicit = await box.run("findLibtorch().libtorch", { ...site, LIBTORCH: own });
   assert.deepEqual([explicit.version, explicit.origin], ["2.14.1", "LIBTORCH"]);
-  assert.deepEqual((await box.run("findLibtorch().looked")).map((l) => l.found), ["not set", "not installed", "libtorch 2.13.0 (cpu)"]);
+  assert.deepEqual(
+    (await box.run("findLibtorch().looked")).map((l) => l.found),
+    ["not set", "not installed", "libtorch 2.13.0 (cpu)"],
+  );
 });
 
 test("a torch of python3 out of range is passed over; a LIBTORCH out of range is an error", async (t) => {
@@ -80,6 +83,9 @@ test("set-up without a compiler says which were looked for, and goes on with an 
 test("platform and Node.js version are checked before anything else", async (t) => {
   const box = sandbox(t);
   const pretend = (statement) => box.run(`(${statement}, await setupNative({ progress }))`);
-  assert.equal((await pretend('Object.defineProperty(process.versions, "node", { value: "18.20.1" })')).code, "NBIT_NODE_VERSION");
+  assert.equal(
+    (await pretend('Object.defineProperty(process.versions, "node", { value: "18.20.1" })')).code,
+    "NBIT_NODE_VERSION",
+  );
   assert.equal((await pretend('Object.defineProperty(process, "platform", { value: "win32" })')).code, "NBIT_PLATFORM");
 });

@@ -10,12 +10,14 @@ const STALE_MS = 30_000; // a holder on another host is judged by its heartbeat 
 /**
  * Runs `work` while holding the lock file `path`.
  *
- * A lock whose process has gone (same host) or whose heartbeat stopped (another host) is taken over, so an interrupted set-up blocks nobody.
+ * A lock whose process has gone (same host) or whose heartbeat stopped (another host) is taken over, so an interrupted
+ * set-up blocks nobody.
  *
  * @template T
  * @param {string} path In an existing folder.
  * @param {() => Promise<T>} work
- * @param {(holder: string, wait: () => Promise<void>) => Promise<void>} [show] Called when somebody else holds the lock: shows that, and waits.
+ * @param {(holder: string, wait: () => Promise<void>) => Promise<void>} [show] Called when somebody else holds the
+ * lock: shows that, and waits.
  * @returns {Promise<T>}
  */
 export async function withLock(path, work, show = (_, wait) => wait()) {
@@ -93,7 +95,11 @@ function readHolder(path) {
     return { raw, stale: age > STALE_MS, text: "another process" }; // being written
   }
   const sameHost = owner.host === hostname();
-  return { raw, stale: sameHost ? !isAlive(owner.pid) : age > STALE_MS, text: `process ${owner.pid}${sameHost ? "" : ` on ${owner.host}`}` };
+  return {
+    raw,
+    stale: sameHost ? !isAlive(owner.pid) : age > STALE_MS,
+    text: `process ${owner.pid}${sameHost ? "" : ` on ${owner.host}`}`,
+  };
 }
 
 function isAlive(pid) {

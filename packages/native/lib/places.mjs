@@ -12,7 +12,9 @@ export const installedAddon = join(packageFolder, "build", "nbit.node");
 export const installedRecord = join(packageFolder, "build", "addon.json");
 
 /** Set-up as a user calls it; in a clone this works before the command `nbit` is linked. */
-export const SETUP_COMMAND = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs")) ? "npm run build" : "npx nbit setup";
+export const SETUP_COMMAND = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs"))
+  ? "npm run build"
+  : "npx nbit setup";
 
 export const SUPPORTED = { oldest: [2, 11], newest: [2, 15] };
 export const SUPPORTED_TEXT = "2.11 to 2.15";
@@ -59,7 +61,12 @@ export function checkPlatform() {
     });
   }
   const platform = `${process.platform}-${process.arch}`;
-  const libc = process.platform === "linux" ? (process.report?.getReport().header.glibcVersionRuntime ? "glibc" : "another libc") : "";
+  const libc =
+    process.platform === "linux"
+      ? process.report?.getReport().header.glibcVersionRuntime
+        ? "glibc"
+        : "another libc"
+      : "";
   if (!["linux-x64", "linux-arm64"].includes(platform) || libc !== "glibc") {
     throw new SetupError("NBIT_PLATFORM", {
       problem: `libtorch for ${platform}${libc === "another libc" ? " without glibc (musl?)" : ""} is not supported; Linux with glibc on x64 or arm64 is.`,

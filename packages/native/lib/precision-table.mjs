@@ -27,7 +27,14 @@ export function precisionTable(cpu, gpu) {
   }));
   const apex = "O0 as 32; O1 to O3 in float16";
   const half = { needs: "float16" };
-  return [...rows, { precision: "16, ampBackend apex", cpu: apex + onCpu(half, cpu), gpu: gpu === null ? null : apex + onGpu(half, gpu) }];
+  return [
+    ...rows,
+    {
+      precision: "16, ampBackend apex",
+      cpu: apex + onCpu(half, cpu),
+      gpu: gpu === null ? null : apex + onGpu(half, gpu),
+    },
+  ];
 }
 
 function shortest({ name, aliases }) {
@@ -36,11 +43,13 @@ function shortest({ name, aliases }) {
 
 /** How a processor does what a precision needs. */
 function onCpu({ needs }, cpu) {
-  if (needs === null) return `, ${cpu.kernels ?? (cpu.wide ? "AVX512" : cpu.features.includes("avx2") ? "AVX2" : "baseline")} kernels`;
+  if (needs === null)
+    return `, ${cpu.kernels ?? (cpu.wide ? "AVX512" : cpu.features.includes("avx2") ? "AVX2" : "baseline")} kernels`;
   if (needs === "float8") return "; float8 emulated: right numbers, slower than bf16-true";
   const instructions = cpu[needs];
   if (instructions !== null) return `; native (${instructions})`;
-  if (needs === "bfloat16" && cpu.wide) return "; oneDNN kernels that compute in float32 (AVX512): saves memory, hardly faster than 32";
+  if (needs === "bfloat16" && cpu.wide)
+    return "; oneDNN kernels that compute in float32 (AVX512): saves memory, hardly faster than 32";
   return "; no native arithmetic here: saves memory, slower than 32";
 }
 
@@ -55,7 +64,9 @@ function onGpu({ needs, dtypes }, gpu) {
   if (needs !== null) {
     const { capability, native, without } = GPU[needs];
     const has = gpu.capability.toFixed(1);
-    return gpu.capability >= capability ? `; ${native}` : `; ${without} (compute capability ${has} < ${capability.toFixed(1)})`;
+    return gpu.capability >= capability
+      ? `; ${native}`
+      : `; ${without} (compute capability ${has} < ${capability.toFixed(1)})`;
   }
   if (dtypes.compute === "float32") return gpu.capability >= 8.0 ? "; TF32 matmuls when switched on" : "";
   return [6.0, 7.0, 8.0, 9.0, 10.0].includes(gpu.capability) ? " at half the rate of float32" : ", slow on this GPU";

@@ -1,4 +1,7 @@
-/** What lightning's catalogue of precisions says, without what makes them: plain data, for programs that load no native code. */
+/**
+ * What lightning's catalogue of precisions says, without what makes them: plain data, for programs that load no native
+ * code.
+ */
 export interface PrecisionFacts {
   /** Canonical, such as "bf16-mixed". */
   readonly name: string;

@@ -1,4 +1,7 @@
-/** What set-up tells while it works: one live line on a terminal, plain lines elsewhere, nothing when there is nothing to do. */
+/**
+ * What set-up tells while it works: one live line on a terminal, plain lines elsewhere, nothing when there is nothing
+ * to do.
+ */
 
 const PLAIN_EVERY_MS = 5_000;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -20,7 +23,12 @@ export class Progress {
     let frame = 0;
     let said = performance.now();
     this.#plain(name, what);
-    const timer = this.live ? setInterval(() => this.#draw(`${FRAMES[frame++ % FRAMES.length]} ${name.padEnd(10)} ${text} ${seconds(began)}`), 100) : undefined;
+    const timer = this.live
+      ? setInterval(
+          () => this.#draw(`${FRAMES[frame++ % FRAMES.length]} ${name.padEnd(10)} ${text} ${seconds(began)}`),
+          100,
+        )
+      : undefined;
     timer?.unref();
     const update = (next) => {
       text = next;

@@ -9,7 +9,8 @@ import { delimiter, join } from "node:path";
  * @param {string} program
  * @param {readonly string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, onOutput?: (text: string) => void }} [options]
- * @returns {Promise<{ status: number | null, signal: string | null, output: string, error: NodeJS.ErrnoException | null }>}
+ * @returns {Promise<{ status: number | null, signal: string | null, output: string, error: NodeJS.ErrnoException | null
+ * }>}
  *   stdout and stderr together in `output`; never rejects.
  */
 export function run(program, args, { cwd, env, onOutput } = {}) {
@@ -41,7 +42,12 @@ export function endChildren() {
 
 /** Like `run`, but now; for programs that answer in milliseconds. Null when it cannot be run or fails. */
 export function ask(program, args, env = process.env) {
-  const { status, stdout } = spawnSync(program, args, { encoding: "utf8", env, stdio: ["ignore", "pipe", "ignore"], timeout: 30_000 });
+  const { status, stdout } = spawnSync(program, args, {
+    encoding: "utf8",
+    env,
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 30_000,
+  });
   return status === 0 ? stdout.trim() : null;
 }
 

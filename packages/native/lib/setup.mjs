@@ -1,4 +1,7 @@
-/** Everything native that has to exist before the addon loads: libtorch and the addon built for it. Fast when nothing is to do. */
+/**
+ * Everything native that has to exist before the addon loads: libtorch and the addon built for it. Fast when nothing is
+ * to do.
+ */
 import { buildAddon, readInstalled } from "./addon-build.mjs";
 import { planAddon } from "./addon-plan.mjs";
 import { findCompiler, noCompiler } from "./compiler.mjs";
@@ -14,7 +17,8 @@ import { endChildren } from "./run.mjs";
  * Resumes an interrupted run, and waits for another one that does the same.
  *
  * @param {{ progress?: Progress }} [options]
- * @returns {Promise<{ libtorch: import("./libtorch.mjs").Libtorch, built: boolean }>} `built` is false when nothing was to do.
+ * @returns {Promise<{ libtorch: import("./libtorch.mjs").Libtorch, built: boolean }>} `built` is false when nothing was
+ * to do.
  * @throws {SetupError} With a stable code and the command that fixes it.
  */
 export async function setupNative({ progress = new Progress() } = {}) {
@@ -34,7 +38,12 @@ export async function setupNative({ progress = new Progress() } = {}) {
     const compiler = findCompiler();
     if (compiler === null) {
       // A machine that has lost its compiler since: what is installed goes on working.
-      if (installed !== null && installed.libtorch.path === libtorch.path && planAddon(libtorch, { program: "", version: installed.compiler }).key === installed.key) return { libtorch, built: false };
+      if (
+        installed !== null &&
+        installed.libtorch.path === libtorch.path &&
+        planAddon(libtorch, { program: "", version: installed.compiler }).key === installed.key
+      )
+        return { libtorch, built: false };
       throw noCompiler();
     }
     const plan = planAddon(libtorch, compiler);

@@ -1,5 +1,6 @@
 /**
- * Reads the schemas of every operator out of libtorch, and which of them are functions and methods out of its headers, and writes
+ * Reads the schemas of every operator out of libtorch, and which of them are functions and methods out of its headers,
+ * and writes
  *   packages/torch/src/generated/*.ts   one declaration per public operator
  *   packages/native/generated/hot.cc    direct calls of the hot list
  *   packages/native/generated/guards.inc  the table of guards
@@ -26,7 +27,9 @@ function put(name, text) {
   writeFileSync(path, text);
 }
 function finish(said) {
-  console.log(`${said}; ${stale.length === 0 ? "all files up to date" : `${check ? "out of date" : "written"}: ${stale.join(", ")}`}`);
+  console.log(
+    `${said}; ${stale.length === 0 ? "all files up to date" : `${check ? "out of date" : "written"}: ${stale.join(", ")}`}`,
+  );
   process.exit(check && stale.length > 0 ? 1 : 0);
 }
 const written = tables();
@@ -49,7 +52,8 @@ function isFunction(base) {
   return existsSync(header) && new RegExp(`\\binline [^\\n;]* ${base}\\(`).test(readFileSync(header, "utf8"));
 }
 
-const reachable = (s) => !/dimname|(^|_)names/i.test(s.overload) && !s.args.some((a) => a.kind === "?" && a.default === undefined);
+const reachable = (s) =>
+  !/dimname|(^|_)names/i.test(s.overload) && !s.args.some((a) => a.kind === "?" && a.default === undefined);
 function schemas(base) {
   return JSON.parse(native.schemas(`aten::${base}`))
     .filter(reachable)
@@ -60,7 +64,19 @@ const methodNames = new Set([...bodyHeader.matchAll(/\binline [^\n;]* Tensor::(\
 for (const name of exclusions.methodsInClass) methodNames.add(name);
 
 // ---------------------------------------------------------------- TypeScript types
-const SCALARS = { t: "Tensor", i: "Int", f: "number", s: "Scalar", b: "boolean", S: "string", d: "DType", l: "Layout", m: "MemoryFormat", D: "DeviceLike", g: "Generator" };
+const SCALARS = {
+  t: "Tensor",
+  i: "Int",
+  f: "number",
+  s: "Scalar",
+  b: "boolean",
+  S: "string",
+  d: "DType",
+  l: "Layout",
+  m: "MemoryFormat",
+  D: "DeviceLike",
+  g: "Generator",
+};
 function typeOf(a) {
   let t = SCALARS[a.kind] ?? "never";
   if (a.list) {
@@ -73,20 +89,37 @@ function typeOf(a) {
 }
 const safe = (name) => (reserved.has(name) ? `${name}_` : name);
 function resultOf(s, self) {
-  const one = (r) => (r.alias >= 0 && self && r.alias === 0 ? "this" : r.list ? (r.kind === "t" ? "Tensor[]" : `${SCALARS[r.kind]}[]`) : { t: "Tensor", i: "number", f: "number", b: "boolean", s: "Scalar", d: "DType", D: "Device" }[r.kind] ?? "unknown");
+  const one = (r) =>
+    r.alias >= 0 && self && r.alias === 0
+      ? "this"
+      : r.list
+        ? r.kind === "t"
+          ? "Tensor[]"
+          : `${SCALARS[r.kind]}[]`
+        : ({ t: "Tensor", i: "number", f: "number", b: "boolean", s: "Scalar", d: "DType", D: "Device" }[r.kind] ??
+          "unknown");
   if (s.returns.length === 0) return "void";
   if (s.returns.length === 1) return one(s.returns[0]);
-  const names = s.returns.every((r) => r.name) ? ` & { ${s.returns.map((r) => `readonly ${camel(r.name)}: ${one(r)}`).join("; ")} }` : "";
+  const names = s.returns.every((r) => r.name)
+    ? ` & { ${s.returns.map((r) => `readonly ${camel(r.name)}: ${one(r)}`).join("; ")} }`
+    : "";
   return `[${s.returns.map(one).join(", ")}]${names}`;
 }
-const key = (s) => s.args.filter((a) => !(a.write && a.kwarg)).map((a) => `${a.name}:${typeOf(a)}`).join(",");
+const key = (s) =>
+  s.args
+    .filter((a) => !(a.write && a.kwarg))
+    .map((a) => `${a.name}:${typeOf(a)}`)
+    .join(",");
 
 function signatures(base, self) {
   const all = schemas(base);
   const outs = new Map(all.filter(isOut).map((s) => [key(s), s]));
   const lines = new Set();
   for (const s of all.filter((x) => !isOut(x))) {
-    const at = Math.max(0, s.args.findIndex((a) => a.name === "self"));
+    const at = Math.max(
+      0,
+      s.args.findIndex((a) => a.name === "self"),
+    );
     if (self && (s.args[at]?.kind !== "t" || s.args[at].list)) continue;
     const args = self ? s.args.filter((_, i) => i !== at) : s.args;
     const positional = args.filter((a) => !a.kwarg && a.kind !== "?");
@@ -95,7 +128,10 @@ function signatures(base, self) {
     const factory = s.args.some((a) => a.name === "dtype" && a.kwarg) && s.args.some((a) => a.name === "pin_memory");
     const option = (a) => `${camel(a.name)}?: ${typeOf(a)}`;
     const optionsFrom = (i) => {
-      const named = [...positional.slice(i).filter((a) => a.default !== undefined), ...args.filter((a) => a.kwarg && a.kind !== "?")].map(option);
+      const named = [
+        ...positional.slice(i).filter((a) => a.default !== undefined),
+        ...args.filter((a) => a.kwarg && a.kind !== "?"),
+      ].map(option);
       for (const a of outArgs) named.push(`${camel(a.name)}?: Tensor`);
       if (factory) named.push("requiresGrad?: boolean");
       return named.length ? `{ ${named.join("; ")} }` : null;
@@ -116,7 +152,11 @@ function signatures(base, self) {
     const result = resultOf(s, self);
     lines.add(`(${list.join(", ")}): ${result}`);
     const sizes = positional.findIndex((a) => a.list && a.kind === "i" && !a.size && !a.optional);
-    if (sizes === (self ? 0 : positional[0]?.kind === "t" ? 1 : 0) && positional.slice(sizes + 1).every((a) => a.default !== undefined) && sizes >= 0) {
+    if (
+      sizes === (self ? 0 : positional[0]?.kind === "t" ? 1 : 0) &&
+      positional.slice(sizes + 1).every((a) => a.default !== undefined) &&
+      sizes >= 0
+    ) {
       const before = positional.slice(0, sizes).map((a) => `${safe(camel(a.name))}: ${typeOf(a)}`);
       lines.add(`(${[...before, `...${safe(camel(positional[sizes].name))}: number[]`].join(", ")}): ${result}`);
     }
@@ -125,7 +165,8 @@ function signatures(base, self) {
 }
 
 // ---------------------------------------------------------------- files
-const HEAD = "// Generated by packages/native/manifest/generate.mjs from libtorch's schemas. Do not edit: run `npm run generate`.\n/* eslint-disable */\n";
+const HEAD =
+  "// Generated by packages/native/manifest/generate.mjs from libtorch's schemas. Do not edit: run `npm run generate`.\n/* eslint-disable */\n";
 const TYPES = `import type { Tensor } from "../tensor/tensor.js";
 import type { TensorList } from "../tensor/list.js";
 import type { DType } from "../tensor/dtype.js";
@@ -134,7 +175,11 @@ import type { Generator } from "../ops/generator.js";
 import type { Scalar } from "../ops/complex.js";
 import type { Int, Ints, Layout, MemoryFormat, Tensors } from "../ops/types.js";
 `;
-const names = native.operatorNames().split("\n").filter((n) => n.startsWith("aten::")).map((n) => n.slice(6));
+const names = native
+  .operatorNames()
+  .split("\n")
+  .filter((n) => n.startsWith("aten::"))
+  .map((n) => n.slice(6));
 const publicNames = names.filter((n) => !rules.some((r) => r.test(n)) && schemas(n).some((s) => !isOut(s)));
 
 const NAMESPACES = ["linalg", "fft", "special"];
@@ -157,17 +202,30 @@ function functionsFile(list, prefix) {
   return `${HEAD}${used(TYPES, body)}import { bind } from "../ops/bind.js";\n\n${body}`;
 }
 function used(header, body) {
-  return header.split("\n").map((line) => {
-    const m = /^import type \{ (.*) \} from (.*)$/.exec(line);
-    if (!m) return line;
-    const keep = m[1].split(", ").filter((n) => new RegExp(`\\b${n}\\b`).test(body));
-    return keep.length ? `import type { ${keep.join(", ")} } from ${m[2]}` : "";
-  }).filter(Boolean).join("\n") + "\n";
+  return (
+    header
+      .split("\n")
+      .map((line) => {
+        const m = /^import type \{ (.*) \} from (.*)$/.exec(line);
+        if (!m) return line;
+        const keep = m[1].split(", ").filter((n) => new RegExp(`\\b${n}\\b`).test(body));
+        return keep.length ? `import type { ${keep.join(", ")} } from ${m[2]}` : "";
+      })
+      .filter(Boolean)
+      .join("\n") + "\n"
+  );
 }
 
 const plain = publicNames.filter((n) => !NAMESPACES.some((p) => n.startsWith(`${p}_`)) && isFunction(n));
 files.set("packages/torch/src/generated/functions.ts", functionsFile(plain, ""));
-for (const p of NAMESPACES) files.set(`packages/torch/src/generated/${p}.ts`, functionsFile(publicNames.filter((n) => n.startsWith(`${p}_`) && isFunction(n)), p));
+for (const p of NAMESPACES)
+  files.set(
+    `packages/torch/src/generated/${p}.ts`,
+    functionsFile(
+      publicNames.filter((n) => n.startsWith(`${p}_`) && isFunction(n)),
+      p,
+    ),
+  );
 
 let methods = "";
 const attached = [];
@@ -177,9 +235,20 @@ for (const base of publicNames.filter((n) => methodNames.has(n) && !byHand.has(n
   attached.push(base);
   for (const s of sigs) methods += `  ${camel(base)}${s};\n`;
 }
-files.set("packages/torch/src/generated/methods.ts", `${HEAD}${used(TYPES, methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`);
-files.set("packages/native/generated/hot.cc", hotSource(read("hot.json").operators, (base, overload) => JSON.parse(native.schemas(`aten::${base}`)).find((s) => s.overload === overload)));
-files.set("packages/native/generated/guards.inc", guardsSource(read("guards.json").guards, names, (name) => JSON.parse(native.schemas(`aten::${name}`))));
+files.set(
+  "packages/torch/src/generated/methods.ts",
+  `${HEAD}${used(TYPES, methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`,
+);
+files.set(
+  "packages/native/generated/hot.cc",
+  hotSource(read("hot.json").operators, (base, overload) =>
+    JSON.parse(native.schemas(`aten::${base}`)).find((s) => s.overload === overload),
+  ),
+);
+files.set(
+  "packages/native/generated/guards.inc",
+  guardsSource(read("guards.json").guards, names, (name) => JSON.parse(native.schemas(`aten::${name}`))),
+);
 
 for (const [name, text] of files) put(name, text);
 finish(`${functionCount} functions, ${attached.length} methods of ${names.length} operators`);

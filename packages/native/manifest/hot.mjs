@@ -18,16 +18,28 @@ function read(a, i, text) {
     const wrap = symbolic ? "c10::fromIntArrayRefSlow" : "at::IntArrayRef";
     if (a.optional) {
       const type = symbolic ? "at::OptionalSymIntArrayRef" : "at::OptionalIntArrayRef";
-      return [`const bool has${i} = in.peek() >= 0;\n  const auto ${v} = has${i} ? in.integers() : (in.number(), std::vector<int64_t>());`, `has${i} ? ${type}(${wrap}(${v})) : ${type}(std::nullopt)`];
+      return [
+        `const bool has${i} = in.peek() >= 0;\n  const auto ${v} = has${i} ? in.integers() : (in.number(), std::vector<int64_t>());`,
+        `has${i} ? ${type}(${wrap}(${v})) : ${type}(std::nullopt)`,
+      ];
     }
     return [`const auto ${v} = in.integers();`, `${wrap}(${v})`];
   }
   if (a.list) throw new Error(`hot list: no direct reading of ${a.name}`);
-  const types = { i: symbolic ? ["c10::SymInt", "c10::SymInt(in.integer())"] : ["int64_t", "in.integer()"], f: ["double", "in.number()"], b: ["bool", "in.flag()"], s: ["at::Scalar", "in.scalar()"], d: ["at::ScalarType", "in.dtype()"], S: ["std::string_view", "std::string_view(internedAt(in.number()))"], g: ["at::Generator", "generatorAt(in.number())"] };
+  const types = {
+    i: symbolic ? ["c10::SymInt", "c10::SymInt(in.integer())"] : ["int64_t", "in.integer()"],
+    f: ["double", "in.number()"],
+    b: ["bool", "in.flag()"],
+    s: ["at::Scalar", "in.scalar()"],
+    d: ["at::ScalarType", "in.dtype()"],
+    S: ["std::string_view", "std::string_view(internedAt(in.number()))"],
+    g: ["at::Generator", "generatorAt(in.number())"],
+  };
   const known = types[a.kind];
   if (!known) throw new Error(`hot list: no direct reading of ${a.name}`);
   const [type, expression] = known;
-  if (a.optional) return [`const auto ${v} = in.flag() ? std::optional<${type}>(${expression}) : std::optional<${type}>();`, v];
+  if (a.optional)
+    return [`const auto ${v} = in.flag() ? std::optional<${type}>(${expression}) : std::optional<${type}>();`, v];
   return [`const ${type} ${v} = ${expression};`, v];
 }
 
@@ -50,8 +62,12 @@ export function hotSource(operators, schemaOf) {
     headers.add(base.replace(/_$/, ""));
     const struct = overload ? `${base}_${overload}` : base;
     const args = schema.args.map((a, i) => read(a, i, schema.text));
-    // Steps of optimizers go over their lists side by side. They are checked in place: a guard would take their direct call away.
-    if (base.startsWith("_fused_")) args.push([`checkSideBySide({${schema.args.flatMap((a, i) => (a.list && a.kind === "t" ? [`{"${a.name}", a${i}}`] : [])).join(", ")}});`]);
+    // Steps of optimizers go over their lists side by side. They are checked in place: a guard would take their direct
+    // call away.
+    if (base.startsWith("_fused_"))
+      args.push([
+        `checkSideBySide({${schema.args.flatMap((a, i) => (a.list && a.kind === "t" ? [`{"${a.name}", a${i}}`] : [])).join(", ")}});`,
+      ]);
     functions += `void ${struct.replace(/^_+/, "p_")}_${schema.args.length}(const double* at, const double* end) {\n  Reader in(at, end);\n${args.map(([d]) => `  ${d}\n`).join("")}${write(schema)(`at::_ops::${struct}::call(${args.flatMap(([, e]) => e ?? []).join(", ")})`)}\n}\n`;
     table += `      {${JSON.stringify(schema.text)}, ${struct.replace(/^_+/, "p_")}_${schema.args.length}},\n`;
   }
@@ -62,7 +78,10 @@ export function hotSource(operators, schemaOf) {
 #include "binding/hot.h"
 #include "binding/random.h"
 
-${[...headers].sort().map((h) => `#include <ATen/ops/${h}_ops.h>`).join("\n")}
+${[...headers]
+  .sort()
+  .map((h) => `#include <ATen/ops/${h}_ops.h>`)
+  .join("\n")}
 
 #include <ATen/core/IListRef.h>
 

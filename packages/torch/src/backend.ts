@@ -7,7 +7,9 @@ import { deviceTypeCode } from "./tensor/device.js";
 import { dtypeCode, dtypeName, type DType } from "./tensor/dtype.js";
 import { operators } from "./ops/aten.js";
 
-/** Threads that one operator may use. The best number is usually that of physical cores; small models are faster on one. */
+/**
+ * Threads that one operator may use. The best number is usually that of physical cores; small models are faster on one.
+ */
 export function setNumThreads(n: number): void {
   atMost("setNumThreads", arguments, 1);
   if (!Number.isInteger(n) || n < 1) throw new ArgumentError("setNumThreads", "n to be a whole number ≥ 1", n);
@@ -63,13 +65,24 @@ export function cudaDeviceCount(): number {
 }
 
 /** Process-wide switches, as in `torch.backends` and `torch.use_deterministic_algorithms`. */
-export type Switch = "deterministicAlgorithms" | "deterministicWarnOnly" | "deterministicFillUninitialized" | "cudnnBenchmark" | "cudnnDeterministic" | "tf32Matmul" | "tf32Cudnn" | "fp16ReducedReduction" | "flushDenormal";
+export type Switch =
+  | "deterministicAlgorithms"
+  | "deterministicWarnOnly"
+  | "deterministicFillUninitialized"
+  | "cudnnBenchmark"
+  | "cudnnDeterministic"
+  | "tf32Matmul"
+  | "tf32Cudnn"
+  | "fp16ReducedReduction"
+  | "flushDenormal";
 export function setSwitch(name: Switch, on: boolean): void {
   atMost("setSwitch", arguments, 2);
   checkArguments("setSwitch", { name, on }, { name: text, on: flag });
   native.setSwitch(name, on);
 }
-export function getSwitch(name: Exclude<Switch, "deterministicFillUninitialized" | "fp16ReducedReduction" | "flushDenormal">): boolean {
+export function getSwitch(
+  name: Exclude<Switch, "deterministicFillUninitialized" | "fp16ReducedReduction" | "flushDenormal">,
+): boolean {
   atMost("getSwitch", arguments, 1);
   checkArguments("getSwitch", { name }, { name: text });
   return native.getSwitch(name);
@@ -81,30 +94,44 @@ export interface DeterministicOptions {
 const DETERMINISTIC: OptionNames<DeterministicOptions> = { warnOnly: flag };
 
 /** Operators without a deterministic algorithm throw (or warn) instead of running. */
-export function useDeterministicAlgorithms(on: boolean, ...rest: Given<DeterministicOptions, [warnOnly: boolean]>): void {
+export function useDeterministicAlgorithms(
+  on: boolean,
+  ...rest: Given<DeterministicOptions, [warnOnly: boolean]>
+): void {
   const options = optionsFrom("useDeterministicAlgorithms", 1, rest, DETERMINISTIC, 1);
   checkArguments("useDeterministicAlgorithms", { on }, { on: flag });
   native.setSwitch(options.warnOnly === true ? "deterministicWarnOnly" : "deterministicAlgorithms", on);
 }
 
-/** `highest`: full float32. `high`: TF32 (or three bfloat16 products) where the device has it. `medium`: one bfloat16 product where it pays, else as `high`. */
+/**
+ * `highest`: full float32. `high`: TF32 (or three bfloat16 products) where the device has it. `medium`: one bfloat16
+ * product where it pays, else as `high`.
+ */
 export type Float32MatmulPrecision = "highest" | "high" | "medium";
 
 /**
  * How precisely float32 matrix products are computed, for the whole process: PyTorch's `set_float32_matmul_precision`.
  *
- * On NVIDIA GPUs since Ampere `high` and `medium` use TF32: 10 bits of mantissa instead of 23, some eight times the speed; relative errors near 3e-4 instead of 1e-7. Convolutions have a switch of their
- * own, `setSwitch("tf32Cudnn", on)`, which is on from the start. Without TF32 hardware nothing changes. Only for operators called afterwards; costs nothing.
+ * On NVIDIA GPUs since Ampere `high` and `medium` use TF32: 10 bits of mantissa instead of 23, some eight times the
+ * speed; relative errors near 3e-4 instead of 1e-7. Convolutions have a switch of their own, `setSwitch("tf32Cudnn",
+ * on)`, which is on from the start. Without TF32 hardware nothing changes. Only for operators called afterwards; costs
+ * nothing.
  *
  * @param precision - Default of the process: `"highest"`.
- * @throws {ArgumentError} `setFloat32MatmulPrecision: expected precision to be one of "highest", "high", "medium". Received: "low".`
+ * @throws {ArgumentError} `setFloat32MatmulPrecision: expected precision to be one of "highest", "high", "medium".
+ * Received: "low".`
  * @example
  * setFloat32MatmulPrecision("high");
  * const trainer = new Trainer({ accelerator: "gpu", precision: 32 }); // float32 with TF32 matrix products
  */
 export function setFloat32MatmulPrecision(precision: Float32MatmulPrecision): void {
   atMost("setFloat32MatmulPrecision", arguments, 1);
-  if (!["highest", "high", "medium"].includes(precision)) throw new ArgumentError("setFloat32MatmulPrecision", 'precision to be one of "highest", "high", "medium"', precision);
+  if (!["highest", "high", "medium"].includes(precision))
+    throw new ArgumentError(
+      "setFloat32MatmulPrecision",
+      'precision to be one of "highest", "high", "medium"',
+      precision,
+    );
   native.setFloat32MatmulPrecision(precision);
 }
 export function getFloat32MatmulPrecision(): Float32MatmulPrecision {
@@ -124,7 +151,12 @@ export function autocastState(deviceType: string): AutocastState {
 }
 /** @internal */
 export function setAutocast(deviceType: string, state: AutocastState): void {
-  native.autocastSet(deviceTypeCode(deviceType, "autocast"), state.enabled, dtypeCode(state.dtype, "autocast"), state.cacheEnabled);
+  native.autocastSet(
+    deviceTypeCode(deviceType, "autocast"),
+    state.enabled,
+    dtypeCode(state.dtype, "autocast"),
+    state.cacheEnabled,
+  );
 }
 /** @internal */
 export function autocastIncrementNesting(): number {

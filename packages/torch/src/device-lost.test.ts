@@ -3,8 +3,10 @@ import { test } from "node:test";
 import { add, crossEntropyLoss, DeviceLostError, embedding, randn, tensor, TorchError } from "./index.js";
 import { nativeError } from "./errors.js";
 
-const ASSERT = "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in the documentation\nCUDA kernel errors might be asynchronously reported at some other API call";
-const ILLEGAL = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported";
+const ASSERT =
+  "CUDA error: device-side assert triggered\nSearch for `cudaErrorAssert' in the documentation\nCUDA kernel errors might be asynchronously reported at some other API call";
+const ILLEGAL =
+  "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported";
 
 test("a device-side assert is an error of its own that names the operators called last whose kernels check indices", () => {
   const loss = crossEntropyLoss(embedding(randn([4, 3]), tensor([0, 1]).long()), tensor([0, 2]).long());
@@ -21,7 +23,10 @@ test("other errors that end the context keep CUDA's first line, and say what is 
   const error = nativeError("TORCH", ILLEGAL, null);
   assert.ok(error instanceof DeviceLostError);
   assert.equal(error.code, "CUDA_DEVICE_LOST");
-  assert.match(error.message, /^CUDA error: an illegal memory access was encountered\. CUDA reports .* Start a new process/);
+  assert.match(
+    error.message,
+    /^CUDA error: an illegal memory access was encountered\. CUDA reports .* Start a new process/,
+  );
 });
 
 test("an error that leaves the device alone stays what it was", () => {

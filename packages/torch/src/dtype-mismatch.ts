@@ -1,4 +1,7 @@
-/** libtorch's complaints about operands of different dtypes, made readable: which operator, which dtypes, which line of the program, and what to do. */
+/**
+ * libtorch's complaints about operands of different dtypes, made readable: which operator, which dtypes, which line of
+ * the program, and what to do.
+ */
 import { readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
 import { dirname, relative, resolve } from "node:path";
@@ -30,7 +33,14 @@ const PATTERN =
   /same d?type|same scalar type|same dtypes?|dtypes must be the same|expected scalar type|should be the same$|dtypes match|Expected self\.dtype to be equal|mixed dtype|Found dtype \w+ but expected|Type promoting not supported|expected dtype \w+ for/;
 
 /** libtorch's spellings: C++ types and ScalarType names. */
-const NAMES: Readonly<Record<string, string>> = { float: "float32", Float: "float32", double: "float64", Double: "float64", Half: "float16", BFloat16: "bfloat16" };
+const NAMES: Readonly<Record<string, string>> = {
+  float: "float32",
+  Float: "float32",
+  double: "float64",
+  Double: "float64",
+  Half: "float16",
+  BFloat16: "bfloat16",
+};
 
 /** Whether libtorch's message is about operands of different dtypes. */
 export function isDtypeMismatch(message: string): boolean {
@@ -38,11 +48,18 @@ export function isDtypeMismatch(message: string): boolean {
 }
 
 export function dtypesIn(message: string): string[] {
-  return [...new Set([...message.matchAll(/\b(?:c10::)?(float|Float|double|Double|Half|BFloat16)\b/g)].map((m) => NAMES[m[1] ?? ""] ?? ""))];
+  return [
+    ...new Set(
+      [...message.matchAll(/\b(?:c10::)?(float|Float|double|Double|Half|BFloat16)\b/g)].map(
+        (m) => NAMES[m[1] ?? ""] ?? "",
+      ),
+    ),
+  ];
 }
 
 // Frames inside nbit, in a checkout and where it is installed. Its own tests are programs that use it.
-const OURS = /(?:node_modules\/@nbit|packages)\/(?:native|torch|apex|lowbit|lightning|dashboard|cli)\/(?!.*\.test\.[jt]s)/;
+const OURS =
+  /(?:node_modules\/@nbit|packages)\/(?:native|torch|apex|lowbit|lightning|dashboard|cli)\/(?!.*\.test\.[jt]s)/;
 
 /** Whether frame number `at` of a stack (1: the function that made it) is the program's, not nbit's. */
 export function calledByProgram(stack: string | undefined, at: number): boolean {
@@ -77,10 +94,20 @@ function sourceOf(path: string, line: number, column: number): UserLine {
   const text = read(resolve(dirname(path), url));
   if (text === null) return own;
   try {
-    const entry = new SourceMap(JSON.parse(text) as ConstructorParameters<typeof SourceMap>[0]).findEntry(line - 1, column - 1);
+    const entry = new SourceMap(JSON.parse(text) as ConstructorParameters<typeof SourceMap>[0]).findEntry(
+      line - 1,
+      column - 1,
+    );
     if (!("originalSource" in entry)) return own;
-    const original = entry.originalSource.startsWith("file:") ? fileURLToPath(entry.originalSource) : resolve(dirname(path), entry.originalSource);
-    return { file: original, line: entry.originalLine + 1, column: entry.originalColumn + 1, text: read(original)?.split("\n")[entry.originalLine]?.trim() ?? null };
+    const original = entry.originalSource.startsWith("file:")
+      ? fileURLToPath(entry.originalSource)
+      : resolve(dirname(path), entry.originalSource);
+    return {
+      file: original,
+      line: entry.originalLine + 1,
+      column: entry.originalColumn + 1,
+      text: read(original)?.split("\n")[entry.originalLine]?.trim() ?? null,
+    };
   } catch {
     return own;
   }
@@ -94,22 +121,37 @@ export function describeLine(at: UserLine | null): string {
   return ` At ${near.startsWith("..") ? at.file : near}:${at.line}:${at.column}${text}`;
 }
 
-/** @internal What a failed call becomes: with dtypes, the line of the program and the fix where operands' dtypes differ; itself otherwise. `operands` are those of the floating arguments. */
-export function explainMismatch(error: unknown, operands: () => readonly string[], autocast: () => string | null): unknown {
-  if (!(error instanceof TorchError) || error instanceof DTypeMismatchError || !isDtypeMismatch(error.message)) return error;
+/**
+ * @internal What a failed call becomes: with dtypes, the line of the program and the fix where operands' dtypes differ;
+ * itself otherwise. `operands` are those of the floating arguments.
+ */
+export function explainMismatch(
+  error: unknown,
+  operands: () => readonly string[],
+  autocast: () => string | null,
+): unknown {
+  if (!(error instanceof TorchError) || error instanceof DTypeMismatchError || !isDtypeMismatch(error.message))
+    return error;
   const named = dtypesIn(error.message);
   const dtypes = named.length > 1 ? named : [...new Set([...named, ...operands()])];
   if (dtypes.length < 2) return error;
   const operator = error.op?.replace(/^aten::/, "").replace(/\..*$/, "") ?? "an operator";
   const at = userLine(error.stack);
   const region = autocast();
-  const fix = region !== null
-    ? `Autocast has no rule for ${operator}, so it takes its inputs as they are: cast them to one dtype (x.float()), or give it a rule: amp.policy({ ${JSON.stringify(operator)}: "float32" }, () => …), or leave autocast: autocast({ enabled: false }, () => …).`
-    : dtypes.includes("float64")
-      ? `One of them is float64, as data from a Float64Array is: convert it (x.float()), or compute in float64 throughout (precision: 64).`
-      : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
+  const fix =
+    region !== null
+      ? `Autocast has no rule for ${operator}, so it takes its inputs as they are: cast them to one dtype (x.float()), or give it a rule: amp.policy({ ${JSON.stringify(operator)}: "float32" }, () => …), or leave autocast: autocast({ enabled: false }, () => …).`
+      : dtypes.includes("float64")
+        ? `One of them is float64, as data from a Float64Array is: convert it (x.float()), or compute in float64 throughout (precision: 64).`
+        : `One of them was cast by hand (.half(), .bfloat16(), .to(dtype)) or made under an autocast of its own: remove that cast and let the Trainer's precision do it, or cast back before this operator (x.to(${JSON.stringify(dtypes.includes("float32") ? "float32" : dtypes[0])})).`;
   const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
-  const made = new DTypeMismatchError(`expected operands of one dtype. Received: ${dtypes.join(" and ")}${region === null ? "" : `, in a region of ${region}`}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtypes, at);
-  if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
+  const made = new DTypeMismatchError(
+    `expected operands of one dtype. Received: ${dtypes.join(" and ")}${region === null ? "" : `, in a region of ${region}`}.${describeLine(at)}\n${fix} (libtorch: ${own})`,
+    error.op,
+    dtypes,
+    at,
+  );
+  if (error.stack !== undefined)
+    made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
   return made;
 }

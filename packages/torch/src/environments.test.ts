@@ -1,4 +1,7 @@
-/** One library for many: worker threads that come and go, vm contexts on one thread, further copies of the packages. Each has tensors of its own. */
+/**
+ * One library for many: worker threads that come and go, vm contexts on one thread, further copies of the packages.
+ * Each has tensors of its own.
+ */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -96,9 +99,12 @@ function message(): [Float32Array, number, number] {
   return [new Float32Array([1, 2]), 6, 1];
 }
 
-test("fifty workers start and end, some in the middle of a call, and leave nothing behind", { timeout: 120_000 }, async () => {
-  const before = torch.memory();
-  const endless = `
+test(
+  "fifty workers start and end, some in the middle of a call, and leave nothing behind",
+  { timeout: 120_000 },
+  async () => {
+    const before = torch.memory();
+    const endless = `
     const x = torch.ones([64, 64], { requiresGrad: true });
     x.registerHook((g) => g.mul(1));
     class Twice extends torch.AutogradFunction {
@@ -109,17 +115,23 @@ test("fifty workers start and end, some in the middle of a call, and leave nothi
     post(kept.length);
     for (;;) { Twice.apply(x).sum().backward(); torch.ones([5000]).unbind(); }
   `;
-  for (let round = 0; round < 5; round++) {
-    const workers = Array.from({ length: 10 }, (_, i) => worker(i % 2 === 0 ? endless : `${TRAIN} post(losses.length);`));
-    const answers = await Promise.all(workers.map(answer));
-    assert.deepEqual(answers, Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? 100 : 5)));
-    await Promise.all(workers.map((one) => one.terminate()));
-  }
-  const after = torch.memory();
-  assert.equal(after.unreleased, before.unreleased);
-  assert.ok(after.bytes <= before.bytes, `${after.bytes} bytes, ${before.bytes} before`); // the collector may have come by
-  assert.equal(torch.ones([2]).sum().item(), 2);
-});
+    for (let round = 0; round < 5; round++) {
+      const workers = Array.from({ length: 10 }, (_, i) =>
+        worker(i % 2 === 0 ? endless : `${TRAIN} post(losses.length);`),
+      );
+      const answers = await Promise.all(workers.map(answer));
+      assert.deepEqual(
+        answers,
+        Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? 100 : 5)),
+      );
+      await Promise.all(workers.map((one) => one.terminate()));
+    }
+    const after = torch.memory();
+    assert.equal(after.unreleased, before.unreleased);
+    assert.ok(after.bytes <= before.bytes, `${after.bytes} bytes, ${before.bytes} before`); // the collector may have come by
+    assert.equal(torch.ones([2]).sum().item(), 2);
+  },
+);
 
 test("threads trace, warn, seed and set modes for themselves", async () => {
   const seen: string[] = [];
@@ -134,8 +146,14 @@ test("threads trace, warn, seed and set modes for themselves", async () => {
   `);
   process.off("warning", listener);
   assert.equal(torch.setGradEnabled(before), false);
-  assert.deepEqual({ ...(report as object), warned: /resized/.test((report as { warned: string }).warned) }, { grad: true, mul: true, warned: true });
-  assert.deepEqual(seen.filter((m) => /resized/.test(m)), []);
+  assert.deepEqual(
+    { ...(report as object), warned: /resized/.test((report as { warned: string }).warned) },
+    { grad: true, mul: true, warned: true },
+  );
+  assert.deepEqual(
+    seen.filter((m) => /resized/.test(m)),
+    [],
+  );
 });
 
 test("vm contexts on one thread load the library each for itself, as a test runner's files do", () => {
@@ -180,7 +198,11 @@ test("vm contexts on one thread load the library each for itself, as a test runn
     assert.ok(counts.every((n) => n > 0 && n < 40), counts.join());
     process.stdout.write("done");
   `;
-  const { stdout, stderr, status } = spawnSync(process.execPath, ["--experimental-vm-modules", "--no-warnings", "--input-type=module", "-e", code], { encoding: "utf8" });
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ["--experimental-vm-modules", "--no-warnings", "--input-type=module", "-e", code],
+    { encoding: "utf8" },
+  );
   assert.deepEqual([stdout, status], ["done", 0], stderr.slice(-1500));
 });
 
@@ -191,9 +213,12 @@ function copies(change: boolean): { readonly folder: string; readonly url: strin
   mkdirSync(place, { recursive: true });
   const here = dirname(dirname(fileURLToPath(import.meta.url)));
   const nativeHere = dirname(dirname(fileURLToPath(import.meta.resolve("@nbit/native"))));
-  for (const part of ["package.json", "dist"]) cpSync(join(here, part), join(place, "torch", part), { recursive: true });
-  for (const part of ["package.json", "lib"]) cpSync(join(nativeHere, part), join(place, "native", part), { recursive: true });
-  if (existsSync(join(nativeHere, "build"))) cpSync(join(nativeHere, "build"), join(place, "native", "build"), { recursive: true, dereference: true });
+  for (const part of ["package.json", "dist"])
+    cpSync(join(here, part), join(place, "torch", part), { recursive: true });
+  for (const part of ["package.json", "lib"])
+    cpSync(join(nativeHere, part), join(place, "native", part), { recursive: true });
+  if (existsSync(join(nativeHere, "build")))
+    cpSync(join(nativeHere, "build"), join(place, "native", "build"), { recursive: true, dereference: true });
   if (change) writeFileSync(join(place, "native", "build", "nbit.node"), "\0", { flag: "a" });
   const modules = join(nativeHere, "..", "..", "node_modules", "node-api-headers");
   if (existsSync(modules)) symlinkSync(modules, join(folder, "node_modules", "node-api-headers"));
@@ -216,8 +241,14 @@ for (const change of [false, true]) {
         }
         process.stdout.write(said + " " + JSON.stringify(mine.add(1).tolist()));
       `;
-      const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
-      assert.deepEqual([stdout, status], [change ? "NBIT_SECOND_COPY says which [2,2,2]" : "[4,5] [2,2,2]", 0], stderr.slice(-800));
+      const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+        encoding: "utf8",
+      });
+      assert.deepEqual(
+        [stdout, status],
+        [change ? "NBIT_SECOND_COPY says which [2,2,2]" : "[4,5] [2,2,2]", 0],
+        stderr.slice(-800),
+      );
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -1,4 +1,7 @@
-/** Errors of nbit: a class, a stable `code`, and a message that names the argument, what was expected, what was received and the fix. */
+/**
+ * Errors of nbit: a class, a stable `code`, and a message that names the argument, what was expected, what was received
+ * and the fix.
+ */
 
 import { deviceLostMessage, saysDeviceLost } from "./device-lost.js";
 import { readable } from "./libtorch-messages.js";
@@ -18,11 +21,17 @@ export class NbitError extends Error {
 /** A wrong argument, found before any work started. */
 export class ArgumentError extends NbitError {
   constructor(fn: string, expected: string, received: unknown, fix = "", code = "ERR_ARGUMENT") {
-    super(`${plainText(fn)}: expected ${plainText(expected)}. Received: ${plainText(describe(received))}.${fix === "" ? "" : ` ${fix}`}`, code);
+    super(
+      `${plainText(fn)}: expected ${plainText(expected)}. Received: ${plainText(describe(received))}.${fix === "" ? "" : ` ${fix}`}`,
+      code,
+    );
   }
 }
 
-/** An exception of libtorch: PyTorch's own message, without its C++ backtrace. `code` is `TORCH` or one of its kinds (`TORCH_INDEX`, `TORCH_OUT_OF_MEMORY`, …). */
+/**
+ * An exception of libtorch: PyTorch's own message, without its C++ backtrace. `code` is `TORCH` or one of its kinds
+ * (`TORCH_INDEX`, `TORCH_OUT_OF_MEMORY`, …).
+ */
 export class TorchError extends NbitError {
   /** The operator that failed, such as `aten::mm`, where one did. */
   readonly op: string | null;
@@ -33,8 +42,8 @@ export class TorchError extends NbitError {
 }
 
 /**
- * Memory of a device, or of the machine, did not suffice. Nothing is lost: tensors that exist go on living, and the same call works once there is room.
- * On a GPU the message ends with a table of what is held and with what helps.
+ * Memory of a device, or of the machine, did not suffice. Nothing is lost: tensors that exist go on living, and the
+ * same call works once there is room. On a GPU the message ends with a table of what is held and with what helps.
  */
 export class OutOfMemoryError extends TorchError {
   constructor(message: string, op: string | null = null) {
@@ -43,8 +52,9 @@ export class OutOfMemoryError extends TorchError {
 }
 
 /**
- * The GPU is lost to this process: a kernel asserted (`CUDA_DEVICE_ASSERT`: an index or a class label out of range) or read where nothing is (`CUDA_DEVICE_LOST`). CUDA fails every later call, so tensors on the GPU
- * can be neither read nor saved; those on the CPU can. Go on in a new process.
+ * The GPU is lost to this process: a kernel asserted (`CUDA_DEVICE_ASSERT`: an index or a class label out of range) or
+ * read where nothing is (`CUDA_DEVICE_LOST`). CUDA fails every later call, so tensors on the GPU can be neither read
+ * nor saved; those on the CPU can. Go on in a new process.
  */
 export class DeviceLostError extends TorchError {}
 
@@ -56,7 +66,8 @@ export function provideRecentOperators(recent: () => readonly string[]): void {
 
 /** What messages are made with must be a function, or there will be none. */
 function onlyFunction<T>(fn: string, given: ArrayLike<unknown>, value: T): T {
-  for (let i = 1; i < given.length; i++) if (given[i] !== undefined) throw new ArgumentError(fn, "one function", given[i]);
+  for (let i = 1; i < given.length; i++)
+    if (given[i] !== undefined) throw new ArgumentError(fn, "one function", given[i]);
   if (typeof value !== "function") throw new ArgumentError(fn, "a function", value);
   return value;
 }
@@ -81,7 +92,10 @@ export class TensorDisposedError extends NbitError {
 class Verbatim {
   constructor(readonly text: string) {}
 }
-/** @internal What was received, described by us: a message shows it as it is, where a string of the caller's would be quoted. */
+/**
+ * @internal What was received, described by us: a message shows it as it is, where a string of the caller's would be
+ * quoted.
+ */
 export function verbatim(text: string): Verbatim {
   return new Verbatim(text);
 }
@@ -96,7 +110,9 @@ export function addDescriber(describer: (value: object) => string | null): void 
 /** Decimal digits of millions take minutes to find. */
 function describeBigInt(value: bigint): string {
   const longest = 1n << 256n;
-  return value < longest && value > -longest ? `${value}n` : `a bigint of ${value.toString(16).replace("-", "").length * 4} bits`;
+  return value < longest && value > -longest
+    ? `${value}n`
+    : `a bigint of ${value.toString(16).replace("-", "").length * 4} bits`;
 }
 
 /** Of what is no object; null for one. */
@@ -126,7 +142,10 @@ function describeArray(value: readonly unknown[], depth: number): string {
   return `[${head.join(", ")}${value.length > 4 ? `, … ${value.length} elements` : ""}]`;
 }
 
-/** A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a, b`. */
+/**
+ * A short description of any value for a message: `Tensor float32 [2, 3] cpu`, `"abc"`, `3`, `an object with keys a,
+ * b`.
+ */
 export function describe(value: unknown, depth = 0): string {
   const primitive = describePrimitive(value);
   if (primitive !== null) return primitive;

@@ -8,7 +8,17 @@ export * from "./random.js";
 export { plainText, quoted } from "./plain-text.js";
 export { NumberRangeError } from "./number-range.js";
 export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";
-export { atMost, checkArguments, checkOptions, kinds, optionsFrom, withDefaults, type Filled, type Given, type OptionNames } from "./options.js";
+export {
+  atMost,
+  checkArguments,
+  checkOptions,
+  kinds,
+  optionsFrom,
+  withDefaults,
+  type Filled,
+  type Given,
+  type OptionNames,
+} from "./options.js";
 export { deviceKind, dtypeKind, tensorKind } from "./tensor/kinds.js";
 export { weightsEpoch } from "./weights-epoch.js";
 export * as optim from "./optim/index.js";
@@ -19,6 +29,21 @@ export * as cuda from "./cuda/index.js";
 export * from "./data/index.js";
 export * from "./io/index.js";
 export {
-  setNumThreads, getNumThreads, versions, cpuCapability, showConfig, isMkldnnBf16Supported, isMkldnnFp16Supported, cudaAvailable, cudaDeviceCount, setSwitch, getSwitch, useDeterministicAlgorithms, setFloat32MatmulPrecision, getFloat32MatmulPrecision,
-  type Float32MatmulPrecision, type Switch, type Versions,
+  setNumThreads,
+  getNumThreads,
+  versions,
+  cpuCapability,
+  showConfig,
+  isMkldnnBf16Supported,
+  isMkldnnFp16Supported,
+  cudaAvailable,
+  cudaDeviceCount,
+  setSwitch,
+  getSwitch,
+  useDeterministicAlgorithms,
+  setFloat32MatmulPrecision,
+  getFloat32MatmulPrecision,
+  type Float32MatmulPrecision,
+  type Switch,
+  type Versions,
 } from "./backend.js";

@@ -1,4 +1,7 @@
-/** Kinds of values for `checkOptions` and `checkArguments`: what a value may be, in words and as a test. Those of tensors, dtypes and devices stand in tensor/kinds.ts. */
+/**
+ * Kinds of values for `checkOptions` and `checkArguments`: what a value may be, in words and as a test. Those of
+ * tensors, dtypes and devices stand in tensor/kinds.ts.
+ */
 import { MOST_ELEMENTS } from "./read-once.js";
 import { isPlain } from "./realm.js";
 
@@ -13,10 +16,12 @@ export interface Kind<in T> {
   readonly for?: (value: T) => void;
 }
 
-const kind = <T>(words: string, accepts: (value: unknown) => boolean, meant?: Kind<T>["meant"]): Kind<T> => (meant === undefined ? { words, accepts } : { words, accepts, meant });
+const kind = <T>(words: string, accepts: (value: unknown) => boolean, meant?: Kind<T>["meant"]): Kind<T> =>
+  meant === undefined ? { words, accepts } : { words, accepts, meant };
 
 /**
- * Numbers of an interval, as mathematics writes it: `real("[0, 1)")`, `real("(0, ∞)")`. NaN is in none; ∞ only in one that ends with `∞]`.
+ * Numbers of an interval, as mathematics writes it: `real("[0, 1)")`, `real("(0, ∞)")`. NaN is in none; ∞ only in one
+ * that ends with `∞]`.
  */
 export function real(interval = "(-∞, ∞)"): Kind<number> {
   const { words, holds } = parse(interval);
@@ -26,7 +31,10 @@ export function real(interval = "(-∞, ∞)"): Kind<number> {
 export function whole(interval = "(-∞, ∞)"): Kind<number> {
   const { words, holds } = parse(interval);
   const range = words.range.replace(/^ in \[(.+), (.+)\]$/, " from $1 to $2");
-  return kind(`a whole number${range}`, (v) => typeof v === "number" && (Number.isSafeInteger(v) || v === Infinity) && holds(v));
+  return kind(
+    `a whole number${range}`,
+    (v) => typeof v === "number" && (Number.isSafeInteger(v) || v === Infinity) && holds(v),
+  );
 }
 interface Interval {
   readonly words: { readonly finite: boolean; readonly range: string };
@@ -36,7 +44,8 @@ function parse(interval: string): Interval {
   const match = /^([[(])(.+), (.+)([\])])$/.exec(interval);
   if (match === null) throw new TypeError(`an interval such as "[0, 1)", not ${interval}`);
   const [, open, low, high, close] = match as unknown as readonly [string, string, string, string, string];
-  const bound = (text: string): number => (text.endsWith("∞") ? (text.startsWith("-") ? -Infinity : Infinity) : Number(text));
+  const bound = (text: string): number =>
+    text.endsWith("∞") ? (text.startsWith("-") ? -Infinity : Infinity) : Number(text);
   const [a, b] = [bound(low), bound(high)];
   const holds = (v: number): boolean => (open === "[" ? v >= a : v > a) && (close === "]" ? v <= b : v < b);
   if (a === -Infinity && b === Infinity) return { words: { finite: open === "(" && close === ")", range: "" }, holds };
@@ -59,7 +68,9 @@ export const nothing = (why: string): Kind<unknown> => kind(`left out: ${why}`, 
 
 /** One of these values. */
 export function oneOf<const T extends string | number | boolean>(...values: readonly T[]): Kind<T> {
-  return kind(values.length === 1 ? JSON.stringify(values[0]) : `one of ${values.join(", ")}`, (v) => (values as readonly unknown[]).includes(v));
+  return kind(values.length === 1 ? JSON.stringify(values[0]) : `one of ${values.join(", ")}`, (v) =>
+    (values as readonly unknown[]).includes(v),
+  );
 }
 /** An instance of a class. */
 export function instanceOf<T>(words: string, type: abstract new (...args: never[]) => T): Kind<T> {
@@ -75,7 +86,10 @@ export function either<A, B>(a: Kind<A>, b: Kind<B>): Kind<A | B> {
 }
 /** An array whose elements are all of a kind; of `length` elements, where that is given. */
 export function listOf<T>(of: Kind<T>, length?: number): Kind<readonly T[]> {
-  return kind(`an array${length === undefined ? "" : ` of ${length} elements`}, every element ${of.words}`, (v) => Array.isArray(v) && (length === undefined || v.length === length) && everyElement(v, of.accepts));
+  return kind(
+    `an array${length === undefined ? "" : ` of ${length} elements`}, every element ${of.words}`,
+    (v) => Array.isArray(v) && (length === undefined || v.length === length) && everyElement(v, of.accepts),
+  );
 }
 /** By positions, so that a hole is an element too; an array of more than there can be has none looked at. */
 function everyElement(list: readonly unknown[], accepts: (value: unknown) => boolean): boolean {
@@ -85,14 +99,30 @@ function everyElement(list: readonly unknown[], accepts: (value: unknown) => boo
   return true;
 }
 /** Anything that can be walked, but a string. */
-export const iterable: Kind<Iterable<unknown>> = kind("an array or another iterable", (v) => typeof v === "object" && v !== null && !(Array.isArray(v) && v.length > MOST_ELEMENTS) && typeof (v as Partial<Iterable<unknown>>)[Symbol.iterator] === "function");
+export const iterable: Kind<Iterable<unknown>> = kind(
+  "an array or another iterable",
+  (v) =>
+    typeof v === "object" &&
+    v !== null &&
+    !(Array.isArray(v) && v.length > MOST_ELEMENTS) &&
+    typeof (v as Partial<Iterable<unknown>>)[Symbol.iterator] === "function",
+);
 /** An object with such fields, whatever else it has and whatever made it: values that a function of ours gave. */
 export function having<T extends object>(words: string, fields: { readonly [K in keyof T]?: Kind<T[K]> }): Kind<T> {
   const known = Object.entries(fields) as [keyof T, Kind<unknown>][];
-  return kind(words, (v) => typeof v === "object" && v !== null && known.every(([name, of]) => of.accepts((v as T)[name])));
+  return kind(
+    words,
+    (v) => typeof v === "object" && v !== null && known.every(([name, of]) => of.accepts((v as T)[name])),
+  );
 }
-/** The kind of an option that has this value when it is not given, or what a function makes of the options that are: see `withDefaults`. */
-export function byDefault<T, const D extends NoInfer<T> | ((given: never) => NoInfer<T>)>(value: D, of: Kind<T>): Kind<T> & { readonly default: D } {
+/**
+ * The kind of an option that has this value when it is not given, or what a function makes of the options that are: see
+ * `withDefaults`.
+ */
+export function byDefault<T, const D extends NoInfer<T> | ((given: never) => NoInfer<T>)>(
+  value: D,
+  of: Kind<T>,
+): Kind<T> & { readonly default: D } {
   return { ...of, default: value };
 }
 /** A kind of one's own. */

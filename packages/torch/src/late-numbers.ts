@@ -1,4 +1,7 @@
-/** Numbers that a step leaves on a device for whoever asks later, in rows of one tensor that are used in turn: thousands of steps that nobody asks about hold no more than the first. */
+/**
+ * Numbers that a step leaves on a device for whoever asks later, in rows of one tensor that are used in turn: thousands
+ * of steps that nobody asks about hold no more than the first.
+ */
 import { noGrad } from "./autograd/modes.js";
 import { zeros } from "./ops/index.js";
 import type { DeviceLike } from "./tensor/device.js";
@@ -38,7 +41,8 @@ export interface LateNumbersOptions {
 }
 
 /**
- * @internal Rows for one kind of step. A row is free again when who took it has let go of it and its numbers were read, in whatever order that happens: neither takes memory from the other.
+ * @internal Rows for one kind of step. A row is free again when who took it has let go of it and its numbers were read,
+ * in whatever order that happens: neither takes memory from the other.
  */
 export class LateNumbers {
   readonly #options: LateNumbersOptions;
@@ -97,7 +101,10 @@ export class LateNumbers {
     const rows = [...this.#unread];
     this.#unread.clear();
     // Of many a whole block at a time.
-    const blocks = rows.length > 4 ? scope(() => new Map([...new Set(rows.map((r) => r.block))].map((b) => [b, b.tolist() as number[][]]))) : null;
+    const blocks =
+      rows.length > 4
+        ? scope(() => new Map([...new Set(rows.map((r) => r.block))].map((b) => [b, b.tolist() as number[][]])))
+        : null;
     for (const row of rows) {
       const { reader } = row;
       row.reader = null;

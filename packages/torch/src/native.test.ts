@@ -1,4 +1,7 @@
-/** The binding's own bounds: handles, the shared buffer, and every function of the addon under values that nobody should give it. */
+/**
+ * The binding's own bounds: handles, the shared buffer, and every function of the addon under values that nobody should
+ * give it.
+ */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
@@ -7,7 +10,8 @@ import * as torch from "./index.js";
 import { argBuffer, native, NATIVE_LIMIT } from "./native.js";
 import { NbitError, Tensor, TensorList } from "./index.js";
 
-const coded = (code: string | RegExp) => (error: unknown) => error instanceof NbitError && (typeof code === "string" ? error.code === code : code.test(error.code));
+const coded = (code: string | RegExp) => (error: unknown) =>
+  error instanceof NbitError && (typeof code === "string" ? error.code === code : code.test(error.code));
 
 test("results of any number arrive, and the buffer grows for them", () => {
   torch.scope(() => {
@@ -31,7 +35,11 @@ test("lists of any length arrive, up to a limit that the error says", () => {
     assert.deepEqual(x.grad?.tolist(), [100_000, 100_000]);
     const far = new Array<number>(Math.ceil(NATIVE_LIMIT / 3)).fill(1);
     const before = torch.memory().unreleased;
-    assert.throws(() => torch.zeros(far), (error) => error instanceof NbitError && error.code === "NBIT_TOO_MANY" && /at most \d{8} numbers/.test(error.message));
+    assert.throws(
+      () => torch.zeros(far),
+      (error) =>
+        error instanceof NbitError && error.code === "NBIT_TOO_MANY" && /at most \d{8} numbers/.test(error.message),
+    );
     assert.equal(torch.memory().unreleased, before);
   });
 });
@@ -40,7 +48,10 @@ test("results that do not fit are an error that leaves no handle", () => {
   torch.scope(() => {
     const before = torch.memory().unreleased;
     const x = torch.empty([2 ** 24 + 1], { dtype: "bool" });
-    assert.throws(() => x.unbind(), (error) => error instanceof NbitError && /at most [\d,]{7,}|more than [\d,]{7,}/.test(error.message));
+    assert.throws(
+      () => x.unbind(),
+      (error) => error instanceof NbitError && /at most [\d,]{7,}|more than [\d,]{7,}/.test(error.message),
+    );
     assert.equal(torch.memory().unreleased, before + 1);
   });
 });
@@ -52,7 +63,10 @@ test("no constructor makes a tensor or a list", () => {
     assert.throws(() => Reflect.construct(Tensor, [handle]), coded("ERR_TENSOR_CONSTRUCTOR"));
     assert.throws(() => Reflect.construct(Mine, [handle]), coded("ERR_TENSOR_CONSTRUCTOR"));
     assert.throws(() => Reflect.construct(Tensor, [handle], Object), coded("ERR_TENSOR_CONSTRUCTOR"));
-    assert.throws(() => Reflect.construct(TensorList, [handle, new Float64Array([1]), true, []]), coded("ERR_TENSOR_CONSTRUCTOR"));
+    assert.throws(
+      () => Reflect.construct(TensorList, [handle, new Float64Array([1]), true, []]),
+      coded("ERR_TENSOR_CONSTRUCTOR"),
+    );
   }
   assert.equal(torch.isTensor(structuredClone(Object.assign(Object.create(null) as object, { ...x }))), false);
   assert.equal("handles" in TensorList.of([x]), false);
@@ -62,12 +76,25 @@ test("no constructor makes a tensor or a list", () => {
 
 test("methods and properties of an object that only has a tensor's prototype are errors with a code", () => {
   const fake = Object.create(Tensor.prototype) as Tensor;
-  for (const [name, { get, set, value }] of Object.entries(Object.getOwnPropertyDescriptors(Tensor.prototype)) as [string, PropertyDescriptor][]) {
+  for (const [name, { get, set, value }] of Object.entries(Object.getOwnPropertyDescriptors(Tensor.prototype)) as [
+    string,
+    PropertyDescriptor,
+  ][]) {
     if (["constructor", "toString"].includes(name)) continue;
     const use = (get ?? value) as (...args: unknown[]) => unknown;
     if (name === "disposed") assert.equal(fake.disposed, false);
-    else assert.throws(() => Reflect.apply(use, fake, [1]) as unknown, (error) => error instanceof NbitError, name);
-    if (set !== undefined) assert.throws(() => Reflect.apply(set as (...args: unknown[]) => unknown, fake, [null]), (error) => error instanceof NbitError, `set ${name}`);
+    else
+      assert.throws(
+        () => Reflect.apply(use, fake, [1]) as unknown,
+        (error) => error instanceof NbitError,
+        name,
+      );
+    if (set !== undefined)
+      assert.throws(
+        () => Reflect.apply(set as (...args: unknown[]) => unknown, fake, [null]),
+        (error) => error instanceof NbitError,
+        `set ${name}`,
+      );
   }
   assert.equal(String(fake), "Tensor {}");
 });
@@ -89,7 +116,11 @@ test("messages that say more than was written, or nothing, are refused", () => {
   const handle = native.fromBytes(...bytesOf());
   for (const header of [NaN, 0, -1, 1, 2, 3, 4, 1e9, Infinity]) {
     argBuffer.set([header, add, handle, handle, 0, 1]);
-    assert.throws(() => native.call(), (error) => error instanceof NbitError, String(header));
+    assert.throws(
+      () => native.call(),
+      (error) => error instanceof NbitError,
+      String(header),
+    );
   }
   argBuffer.set([6, add, handle, handle, 0, 1]);
   native.call();
@@ -98,14 +129,33 @@ test("messages that say more than was written, or nothing, are refused", () => {
   const cat = native.compileOp("aten::cat", "");
   for (const count of [NaN, -2, 0.5, 3, 1e15, Infinity]) {
     argBuffer.set([6, cat, count, handle, handle, 0]);
-    assert.throws(() => native.call(), (error) => error instanceof NbitError, String(count));
+    assert.throws(
+      () => native.call(),
+      (error) => error instanceof NbitError,
+      String(count),
+    );
   }
   for (const n of [-1, 2 ** 40, NaN, Infinity]) {
-    assert.throws(() => native.releaseMany(n), (error) => error instanceof NbitError);
-    assert.throws(() => native.gradsInto(n), (error) => error instanceof NbitError);
-    assert.throws(() => native.clearGrads(n), (error) => error instanceof NbitError);
-    assert.throws(() => native.linkGrads(n, true), (error) => error instanceof NbitError);
-    assert.throws(() => native.countSteps(n), (error) => error instanceof NbitError);
+    assert.throws(
+      () => native.releaseMany(n),
+      (error) => error instanceof NbitError,
+    );
+    assert.throws(
+      () => native.gradsInto(n),
+      (error) => error instanceof NbitError,
+    );
+    assert.throws(
+      () => native.clearGrads(n),
+      (error) => error instanceof NbitError,
+    );
+    assert.throws(
+      () => native.linkGrads(n, true),
+      (error) => error instanceof NbitError,
+    );
+    assert.throws(
+      () => native.countSteps(n),
+      (error) => error instanceof NbitError,
+    );
   }
   native.release(sum);
   native.release(handle);
@@ -132,7 +182,11 @@ test("the buffer that native writes to stays, whatever becomes of JavaScript's v
 
 test("every function of the addon takes any values: a result, or an error with a code", { timeout: 120_000 }, () => {
   for (const seed of [1, 2, 3]) {
-    const { stdout, stderr, status, signal } = spawnSync(process.execPath, [fileURLToPath(new URL("./testing/raw-calls.js", import.meta.url)), String(seed), "4000"], { encoding: "utf8" });
+    const { stdout, stderr, status, signal } = spawnSync(
+      process.execPath,
+      [fileURLToPath(new URL("./testing/raw-calls.js", import.meta.url)), String(seed), "4000"],
+      { encoding: "utf8" },
+    );
     assert.deepEqual([status, signal], [0, null], `seed ${seed}: ${stdout.slice(-300)} ${stderr.slice(-600)}`);
     assert.match(stdout, /^calls 4000, values \d{3,}, errors \d{3,}, uncoded 0\n$/);
   }

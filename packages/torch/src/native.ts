@@ -1,9 +1,11 @@
 /**
  * The addon and its shared buffer. Nothing above `tensor/`, `ops/`, `autograd/` and `backend.ts` imports this file.
  *
- * A message to the addon: `argBuffer[0]` says how many numbers were written in all, itself included; they follow. Results begin at `argBuffer[0]`. Values of a call are read before the first number is
- * written: a getter may call operators itself, which use the same buffer. Encodings, the same in both directions: tensor = handle (0 = none); integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float,
- * 2 boolean, 3 complex), then the value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
+ * A message to the addon: `argBuffer[0]` says how many numbers were written in all, itself included; they follow.
+ * Results begin at `argBuffer[0]`. Values of a call are read before the first number is written: a getter may call
+ * operators itself, which use the same buffer. Encodings, the same in both directions: tensor = handle (0 = none);
+ * integer = number, or NaN and then 64 raw bits; scalar = tag (0 integer, 1 float, 2 boolean, 3 complex), then the
+ * value; list = length (-1 = none), then the elements; other optional values = 0, or 1 and then the value.
  */
 import { connect, type NativeInfo } from "@nbit/native";
 import { isDtypeMismatch } from "./dtype-mismatch.js";
@@ -12,7 +14,10 @@ import { plainText } from "./plain-text.js";
 
 export const native = connect();
 
-/** The shared buffer. A larger one takes its place, with what is in it, when lists or results need it: always use this name, never a copy of it. */
+/**
+ * The shared buffer. A larger one takes its place, with what is in it, when lists or results need it: always use this
+ * name, never a copy of it.
+ */
 export let argBuffer = native.buffer(1 << 15);
 /** The same memory as 64-bit integers. */
 export let argBufferInt64 = new BigInt64Array(argBuffer.buffer);
@@ -74,7 +79,9 @@ function warn(message: string): void {
   if (!muted) process.nextTick(() => process.emitWarning(plainText(message, "\n"), { type: "TorchWarning" }));
 }
 native.setCallbacks(errorOf, warn, adopt);
-/** @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it. */
+/**
+ * @internal Run `fn`, which calls operators only to see what they do: libtorch's warnings are for those who mean it.
+ */
 export function withoutWarnings<T>(fn: () => T): T {
   muted = true;
   try {
@@ -97,7 +104,8 @@ const TOO_LARGE = 1n << 64n;
 export function writeInteger(value: number | bigint, at: number): number {
   if (typeof value === "bigint") {
     if (value > 9007199254740992n || value < -9007199254740992n) {
-      if (value >= TOO_LARGE || value < LEAST) throw new ArgumentError("integer", "a whole number that 64 bits hold", value);
+      if (value >= TOO_LARGE || value < LEAST)
+        throw new ArgumentError("integer", "a whole number that 64 bits hold", value);
       argBuffer[at] = NaN;
       argBufferInt64[at + 1] = BigInt.asIntN(64, value);
       return at + 2;

@@ -1,4 +1,7 @@
-/** libtorch's complaint about a number that a tensor's dtype cannot hold, made readable: which number, which dtype, which line of the program, and what to write. */
+/**
+ * libtorch's complaint about a number that a tensor's dtype cannot hold, made readable: which number, which dtype,
+ * which line of the program, and what to write.
+ */
 import { describeLine, userLine, type UserLine } from "./dtype-mismatch.js";
 import { describe, TorchError } from "./errors.js";
 import { handleOrZero, isTensor } from "./tensor/handle.js";
@@ -61,22 +64,43 @@ export function explainRange(error: unknown, args: () => readonly unknown[], aut
     ? `Write ${number < least ? "-" : ""}Infinity for what is to be left out of a softmax, finfo(${JSON.stringify(dtype)}).${number < least ? "min" : "max"} for the ${number < least ? "least" : "largest"} number, or compute this in float32 (x.float())${region !== null ? `, or this operator: autocast({ enabled: false }, () => …)` : ""}.`
     : `Use a wider dtype (x.to("int64")), or a number that fits.`;
   const own = error.op === null ? error.message : error.message.slice(error.message.indexOf(": ") + 2);
-  const made = new NumberRangeError(`expected a number that ${dtype} holds, from ${least} to ${largest}. Received: ${number}${region === null ? "" : `, in a region of ${region}, which makes ${dtype} of what matrix operators return`}.${describeLine(at)}\n${fix} (libtorch: ${own})`, error.op, dtype, at);
-  if (error.stack !== undefined) made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
+  const made = new NumberRangeError(
+    `expected a number that ${dtype} holds, from ${least} to ${largest}. Received: ${number}${region === null ? "" : `, in a region of ${region}, which makes ${dtype} of what matrix operators return`}.${describeLine(at)}\n${fix} (libtorch: ${own})`,
+    error.op,
+    dtype,
+    at,
+  );
+  if (error.stack !== undefined)
+    made.stack = `${made.name}: ${made.message}\n${error.stack.slice(error.stack.indexOf("\n    at ") + 1)}`;
   return made;
 }
 
 /** Of each integer dtype below 64 bits: a negative number of an unsigned one wraps, as in PyTorch. */
-const INTEGERS: Readonly<Record<string, readonly [least: number, largest: number]>> = { int8: [-128, 127], uint8: [-255, 255], int16: [-32768, 32767], uint16: [-65535, 65535], int32: [-(2 ** 31), 2 ** 31 - 1], uint32: [1 - 2 ** 32, 2 ** 32 - 1] };
+const INTEGERS: Readonly<Record<string, readonly [least: number, largest: number]>> = {
+  int8: [-128, 127],
+  uint8: [-255, 255],
+  int16: [-32768, 32767],
+  uint16: [-65535, 65535],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [1 - 2 ** 32, 2 ** 32 - 1],
+};
 
-/** @internal Numbers that an integer dtype does not hold would wrap. Fractions are cut off, and the number itself must be within range, as in PyTorch. */
+/**
+ * @internal Numbers that an integer dtype does not hold would wrap. Fractions are cut off, and the number itself must
+ * be within range, as in PyTorch.
+ */
 export function checkIntegers(values: readonly unknown[], dtype: string): void {
   const range = INTEGERS[dtype];
   if (range === undefined) return;
   const [least, largest] = range;
   const wrong = values.find((v) => (typeof v === "number" || typeof v === "bigint") && !(v >= least && v <= largest));
   if (wrong === undefined) return;
-  throw new NumberRangeError(`tensor: expected numbers that ${dtype} holds, from ${dtype.startsWith("u") ? 0 : least} to ${largest}. Received: ${describe(wrong)}. Use a wider dtype (dtype: "int64"), or numbers that fit.`, null, dtype, null);
+  throw new NumberRangeError(
+    `tensor: expected numbers that ${dtype} holds, from ${dtype.startsWith("u") ? 0 : least} to ${largest}. Received: ${describe(wrong)}. Use a wider dtype (dtype: "int64"), or numbers that fit.`,
+    null,
+    dtype,
+    null,
+  );
 }
 
 let warned = false;
@@ -84,9 +108,13 @@ let warned = false;
 export function warnOfInfinity(fn: string, number: number, why: string): void {
   if (warned) return;
   warned = true;
-  process.emitWarning(`${fn}: ${number} is beyond float16, whose largest number is 65504, and becomes ${number < 0 ? "-" : ""}infinity: ${why}. Write ${number < 0 ? "-" : ""}Infinity if that is meant, finfo("float16").${number < 0 ? "min" : "max"}, or compute in float32. This is said once.`, { type: "NbitWarning", code: "WARN_NUMBER_RANGE" });
+  process.emitWarning(
+    `${fn}: ${number} is beyond float16, whose largest number is 65504, and becomes ${number < 0 ? "-" : ""}infinity: ${why}. Write ${number < 0 ? "-" : ""}Infinity if that is meant, finfo("float16").${number < 0 ? "min" : "max"}, or compute in float32. This is said once.`,
+    { type: "NbitWarning", code: "WARN_NUMBER_RANGE" },
+  );
 }
 /** The least that rounds to infinity in float16. */
 const HALF_INFINITY = 65520;
 /** @internal */
-export const becomesInfinity = (v: unknown): v is number => typeof v === "number" && (v >= HALF_INFINITY || v <= -HALF_INFINITY) && v !== Infinity && v !== -Infinity;
+export const becomesInfinity = (v: unknown): v is number =>
+  typeof v === "number" && (v >= HALF_INFINITY || v <= -HALF_INFINITY) && v !== Infinity && v !== -Infinity;

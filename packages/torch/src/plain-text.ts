@@ -1,15 +1,21 @@
-/** Names that a person or a file gave, as they may be shown: in a terminal, a log or a message they are letters, never commands. */
+/**
+ * Names that a person or a file gave, as they may be shown: in a terminal, a log or a message they are letters, never
+ * commands.
+ */
 
 /**
- * What would steer a terminal, break a line or turn the direction of writing: C0 and C1 controls (ESC and CSI among them), DEL, separators of lines and paragraphs, marks, embeddings, overrides and isolates of
- * direction, the byte order mark, invisible tags, and halves of surrogate pairs.
+ * What would steer a terminal, break a line or turn the direction of writing: C0 and C1 controls (ESC and CSI among
+ * them), DEL, separators of lines and paragraphs, marks, embeddings, overrides and isolates of direction, the byte
+ * order mark, invisible tags, and halves of surrogate pairs.
  */
-// eslint-disable-next-line no-control-regex -- control characters are what this looks for
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|\p{Cs}/gu;
+const UNSEEN =
+  // eslint-disable-next-line no-control-regex -- control characters are what this looks for
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|\p{Cs}/gu;
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /**
- * A text with everything that cannot be seen written out: `"\x1b[2J"` becomes `\u001b[2J`. Text of any language and emoji stay as they are.
+ * A text with everything that cannot be seen written out: `"\x1b[2J"` becomes `\u001b[2J`. Text of any language and
+ * emoji stay as they are.
  *
  * @param text - Anything; what is no string is made one.
  * JSON that is passed through stays JSON of the same value.

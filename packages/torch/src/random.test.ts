@@ -5,7 +5,10 @@ import * as torch from "./index.js";
 test("seeds give PyTorch's numbers", () => {
   torch.manualSeed(0);
   // torch.manual_seed(0); torch.randn(3)
-  assert.deepEqual(Array.from(torch.randn([3]).toTypedArray() as Float32Array), Array.from(Float32Array.of(1.5409960746765137, -0.293428897857666, -2.1787893772125244)));
+  assert.deepEqual(
+    Array.from(torch.randn([3]).toTypedArray() as Float32Array),
+    Array.from(Float32Array.of(1.5409960746765137, -0.293428897857666, -2.1787893772125244)),
+  );
   const g = new torch.Generator().manualSeed(7);
   // torch.randperm(10, generator=torch.Generator().manual_seed(7))
   assert.deepEqual(torch.randperm(10, { generator: g }).tolist(), [5, 0, 3, 4, 1, 7, 9, 6, 8, 2]);
@@ -31,10 +34,22 @@ test("bad seeds are refused", () => {
   assert.throws(() => torch.manualSeed(1n << 65n), /64 bits/);
   assert.throws(() => torch.seedEverything(-1), /0 to 4294967295/);
   // libtorch reads behind the end of its numbers where such a state is believed.
-  for (const [at, value] of [[8, 0], [8, 625], [8, -1], [16, 625], [16, 0xffffffff], [20, 1], [5052, 7]] as const) {
+  for (const [at, value] of [
+    [8, 0],
+    [8, 625],
+    [8, -1],
+    [16, 625],
+    [16, 0xffffffff],
+    [20, 1],
+    [5052, 7],
+  ] as const) {
     const bytes = new Uint8Array(new torch.Generator().manualSeed(1).getState().toBytes());
     new DataView(bytes.buffer).setInt32(at, value | 0, true);
-    assert.throws(() => new torch.Generator().setState(torch.tensor(bytes)), { code: "ERR_ARGUMENT", message: /^setState: expected the state of a CPU generator/ }, `${at}: ${value}`);
+    assert.throws(
+      () => new torch.Generator().setState(torch.tensor(bytes)),
+      { code: "ERR_ARGUMENT", message: /^setState: expected the state of a CPU generator/ },
+      `${at}: ${value}`,
+    );
   }
   assert.throws(() => new torch.Generator().setState(torch.zeros([3])), torch.TorchError);
   torch.manualSeed(-1);

@@ -37,13 +37,15 @@ export function setRngState(state: Tensor): void {
 }
 
 /**
- * Seed everything that draws random numbers: every device's default generator. Call it before the model is built: layers initialise in the same order with the same draws as in PyTorch.
+ * Seed everything that draws random numbers: every device's default generator. Call it before the model is built:
+ * layers initialise in the same order with the same draws as in PyTorch.
  * @returns The seed.
  * @throws {ArgumentError} `seedEverything: expected seed to be a whole number from 0 to 4294967295. Received: -1.`
  */
 export function seedEverything(seed = 0): number {
   atMost("seedEverything", arguments, 1);
-  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff) throw new ArgumentError("seedEverything", "seed to be a whole number from 0 to 4294967295", seed);
+  if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff)
+    throw new ArgumentError("seedEverything", "seed to be a whole number from 0 to 4294967295", seed);
   manualSeed(seed);
   return seed;
 }

@@ -1,6 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { amp, backward, ConcatDataset, finfo, grad, itemSize, nn, ones, operatorNames, operators, optim, parseIdx, Slice, Subset, TensorDataset } from "./index.js";
+import {
+  amp,
+  backward,
+  ConcatDataset,
+  finfo,
+  grad,
+  itemSize,
+  nn,
+  ones,
+  operatorNames,
+  operators,
+  optim,
+  parseIdx,
+  Slice,
+  Subset,
+  TensorDataset,
+} from "./index.js";
 import { having, iterable, listOf, real, text, whole } from "./kinds.js";
 import { elementsOf, iterated, MOST_ELEMENTS } from "./read-once.js";
 
@@ -26,8 +42,12 @@ test("an array's length is known before its elements are walked", () => {
   coded(() => new nn.Conv1d(1, 1, endless), /kernelSize/);
   coded(() => new optim.AdamW(endless), /at most/);
   coded(() => clipGradNorm(endless, 1), /at most/);
-  coded(() => { backward(endless); }, /^backward: expected tensors to have at most/);
-  coded(() => { backward(ones([1], { requiresGrad: true }), endless); }, /gradTensors to have at most/);
+  coded(() => {
+    backward(endless);
+  }, /^backward: expected tensors to have at most/);
+  coded(() => {
+    backward(ones([1], { requiresGrad: true }), endless);
+  }, /gradTensors to have at most/);
   coded(() => grad(ones([1], { requiresGrad: true }), endless), /at most/);
   coded(() => new TensorDataset(ones([2])).getBatch(endless), /positions/);
   coded(() => new Subset(given([1]), endless), /indices/);
@@ -46,20 +66,27 @@ test("a list has no holes, and what never ends is given up", () => {
   const detached = new Float32Array(buffer);
   structuredClone(buffer, { transfer: [buffer] });
   assert.deepEqual(iterated("f", "values", detached), []);
-  for (const none of [null, undefined, 3, "ab", {}]) coded(() => iterated("f", "values", none), /^f: expected values to be an array or another iterable/);
+  for (const none of [null, undefined, 3, "ab", {}])
+    coded(() => iterated("f", "values", none), /^f: expected values to be an array or another iterable/);
 });
 
 test("an object with fields is known by their kinds, whatever else it has", () => {
   const of = having<{ name: string; size: number }>("a file", { name: text, size: real() });
   assert.equal(of.accepts({ name: "a", size: 1, more: null }), true);
-  for (const other of [null, undefined, 3, {}, { name: "a" }, { name: 1, size: 1 }, []]) assert.equal(of.accepts(other), false);
+  for (const other of [null, undefined, 3, {}, { name: "a" }, { name: 1, size: 1 }, []])
+    assert.equal(of.accepts(other), false);
 });
 
 test("what is no tensor, list or optimizer is refused by name", () => {
   let deep: unknown = 1;
   for (let i = 0; i < 20_000; i++) deep = [deep];
-  coded(() => getTotalNorm(given(null)), /^getTotalNorm: expected params to be an array or another iterable\. Received: null\./);
-  coded(() => { clipGradValue([], given(deep)); }, /clipValue to be finite/);
+  coded(
+    () => getTotalNorm(given(null)),
+    /^getTotalNorm: expected params to be an array or another iterable\. Received: null\./,
+  );
+  coded(() => {
+    clipGradValue([], given(deep));
+  }, /clipValue to be finite/);
   coded(() => new TensorDataset(given(undefined)), /Received: undefined/);
   coded(() => new TensorDataset(ones([2])).getBatch(given(null)), /Received: null/);
   coded(() => new ConcatDataset(given([undefined])), /a length/);

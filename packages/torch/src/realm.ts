@@ -1,6 +1,7 @@
 /**
- * What a value is, whichever realm made it. A vm context (Jest, a REPL) has classes of its own, while Node's own functions return objects of the first: `instanceof` tells them apart, these do not. Nor do they run
- * code of the value's.
+ * What a value is, whichever realm made it. A vm context (Jest, a REPL) has classes of its own, while Node's own
+ * functions return objects of the first: `instanceof` tells them apart, these do not. Nor do they run code of the
+ * value's.
  */
 import { types } from "node:util";
 
@@ -28,10 +29,15 @@ export function isPlain(value: unknown): value is Readonly<Record<string, unknow
   if (typeof value !== "object" || value === null) return false;
   const prototype: object | null = Reflect.getPrototypeOf(value);
   // Of whatever realm: its prototype is the end of the chain.
-  return prototype === null || prototype === Object.prototype || (Reflect.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty"));
+  return (
+    prototype === null ||
+    prototype === Object.prototype ||
+    (Reflect.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty"))
+  );
 }
 
-const tag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype) as object, Symbol.toStringTag)?.get as () => string | undefined;
+const tag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype) as object, Symbol.toStringTag)
+  ?.get as () => string | undefined;
 /** "Float32Array" and so on; undefined for what is no typed array. */
 export function typedArrayName(value: unknown): string | undefined {
   return Reflect.apply(tag, value, []);

@@ -1,9 +1,44 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { anyRecord, conforming, count, fieldsOf, finite, flag, listOf, oneOf, optional, ordered, orNull, recordOf, text, type Fault } from "./schema.js";
+import {
+  anyRecord,
+  conforming,
+  count,
+  fieldsOf,
+  finite,
+  flag,
+  listOf,
+  oneOf,
+  optional,
+  ordered,
+  orNull,
+  recordOf,
+  text,
+  type Fault,
+} from "./schema.js";
 
-const run = fieldsOf({ name: text, steps: count, rate: finite, best: ordered, done: optional(flag), mode: oneOf("min", "max"), epochs: listOf(fieldsOf({ loss: finite })), metrics: recordOf(orNull(finite)), rest: anyRecord });
-const good = { name: "a", steps: 3, rate: 0.1, best: Infinity, mode: "min", epochs: [{ loss: 1 }], metrics: { acc: 1, none: null }, rest: { x: [] }, another: () => 1 };
+const run = fieldsOf({
+  name: text,
+  steps: count,
+  rate: finite,
+  best: ordered,
+  done: optional(flag),
+  mode: oneOf("min", "max"),
+  epochs: listOf(fieldsOf({ loss: finite })),
+  metrics: recordOf(orNull(finite)),
+  rest: anyRecord,
+});
+const good = {
+  name: "a",
+  steps: 3,
+  rate: 0.1,
+  best: Infinity,
+  mode: "min",
+  epochs: [{ loss: 1 }],
+  metrics: { acc: 1, none: null },
+  rest: { x: [] },
+  another: () => 1,
+};
 
 function faultOf(change: Readonly<Record<string, unknown>>): Fault {
   let found: Fault | null = null;
@@ -18,7 +53,10 @@ function faultOf(change: Readonly<Record<string, unknown>>): Fault {
 }
 
 test("a value that conforms is returned itself", () => {
-  assert.equal(conforming(run, good, "run", () => new Error()), good);
+  assert.equal(
+    conforming(run, good, "run", () => new Error()),
+    good,
+  );
 });
 
 test("an object of a class has fields, too", () => {
@@ -26,22 +64,48 @@ test("an object of a class has fields, too", () => {
     readonly name = "a";
   }
   assert.ok(conforming(fieldsOf({ name: text }), new Made(), "", () => new Error()) instanceof Made);
-  assert.throws(() => conforming(recordOf(text), new Made(), "", ({ expected }) => new Error(expected)), { message: "an object" });
+  assert.throws(() => conforming(recordOf(text), new Made(), "", ({ expected }) => new Error(expected)), {
+    message: "an object",
+  });
 });
 
 test("a fault names its place", () => {
   const cases: readonly (readonly [Readonly<Record<string, unknown>>, string])[] = [
-    [{ name: 1 }, "name"], [{ steps: -1 }, "steps"], [{ steps: 1.5 }, "steps"], [{ steps: NaN }, "steps"], [{ steps: 2 ** 53 }, "steps"], [{ steps: "3" }, "steps"], [{ rate: Infinity }, "rate"], [{ best: NaN }, "best"],
-    [{ done: 0 }, "done"], [{ mode: "mean" }, "mode"], [{ mode: ["min"] }, "mode"], [{ epochs: {} }, "epochs"], [{ epochs: [{ loss: 1 }, { loss: null }] }, "epochs[1].loss"], [{ epochs: [7] }, "epochs[0]"],
-    [{ metrics: { a: 1, b: "2" } }, "metrics.b"], [{ metrics: [] }, "metrics"], [{ metrics: new Map() }, "metrics"], [{ rest: null }, "rest"],
+    [{ name: 1 }, "name"],
+    [{ steps: -1 }, "steps"],
+    [{ steps: 1.5 }, "steps"],
+    [{ steps: NaN }, "steps"],
+    [{ steps: 2 ** 53 }, "steps"],
+    [{ steps: "3" }, "steps"],
+    [{ rate: Infinity }, "rate"],
+    [{ best: NaN }, "best"],
+    [{ done: 0 }, "done"],
+    [{ mode: "mean" }, "mode"],
+    [{ mode: ["min"] }, "mode"],
+    [{ epochs: {} }, "epochs"],
+    [{ epochs: [{ loss: 1 }, { loss: null }] }, "epochs[1].loss"],
+    [{ epochs: [7] }, "epochs[0]"],
+    [{ metrics: { a: 1, b: "2" } }, "metrics.b"],
+    [{ metrics: [] }, "metrics"],
+    [{ metrics: new Map() }, "metrics"],
+    [{ rest: null }, "rest"],
   ];
   for (const [change, path] of cases) assert.equal(faultOf(change).path, path);
-  assert.deepEqual(faultOf({ steps: NaN }), { path: "steps", expected: "a whole number from 0 to 2^53 - 1", received: NaN });
+  assert.deepEqual(faultOf({ steps: NaN }), {
+    path: "steps",
+    expected: "a whole number from 0 to 2^53 - 1",
+    received: NaN,
+  });
 });
 
 test("fields are the object's own", () => {
   // A file may well have a field named __proto__; nothing is inherited of it.
-  const forged = Object.fromEntries([["__proto__", { name: "a" }], ...Object.entries(good).filter(([key]) => key !== "name")]);
+  const forged = Object.fromEntries([
+    ["__proto__", { name: "a" }],
+    ...Object.entries(good).filter(([key]) => key !== "name"),
+  ]);
   assert.throws(() => conforming(run, forged, "", ({ path }) => new Error(path)), { message: "name" });
-  assert.throws(() => conforming(fieldsOf({ toString: anyRecord }), {}, "", ({ path }) => new Error(path)), { message: "toString" });
+  assert.throws(() => conforming(fieldsOf({ toString: anyRecord }), {}, "", ({ path }) => new Error(path)), {
+    message: "toString",
+  });
 });

@@ -1,4 +1,7 @@
-/** The form that data from outside must have, as a table: one walk checks all of it before anything is taken from it, and says where it is wrong. */
+/**
+ * The form that data from outside must have, as a table: one walk checks all of it before anything is taken from it,
+ * and says where it is wrong.
+ */
 import type { Tensor } from "./tensor/tensor.js";
 import { isTensor } from "./tensor/handle.js";
 import { isPlain } from "./realm.js";
@@ -43,14 +46,20 @@ export const finite = leaf<number>("a finite number", (v) => Number.isFinite(v))
 /** A number that is not NaN; Infinity is one. */
 export const ordered = leaf<number>("a number other than NaN", (v) => typeof v === "number" && !Number.isNaN(v));
 /** How many: a whole number that is exact. */
-export const count = leaf<number>("a whole number from 0 to 2^53 - 1", (v) => Number.isSafeInteger(v) && (v as number) >= 0);
+export const count = leaf<number>(
+  "a whole number from 0 to 2^53 - 1",
+  (v) => Number.isSafeInteger(v) && (v as number) >= 0,
+);
 export const notNegative = leaf<number>("a finite number ≥ 0", (v) => Number.isFinite(v) && (v as number) >= 0);
-export const tensorOf = (expected: string, accepts: (t: Tensor) => boolean): Schema<Tensor> => leaf(expected, (v) => isTensor(v) && accepts(v));
+export const tensorOf = (expected: string, accepts: (t: Tensor) => boolean): Schema<Tensor> =>
+  leaf(expected, (v) => isTensor(v) && accepts(v));
 export const anyTensor = tensorOf("a tensor", () => true);
 export const bytes = tensorOf("a uint8 tensor of one dimension", (t) => t.dtype === "uint8" && t.ndim === 1);
 
 export function oneOf<const T extends string | number>(...values: readonly T[]): Schema<T> {
-  return leaf(`one of ${values.map((v) => JSON.stringify(v)).join(", ")}`, (v) => (values as readonly unknown[]).includes(v));
+  return leaf(`one of ${values.map((v) => JSON.stringify(v)).join(", ")}`, (v) =>
+    (values as readonly unknown[]).includes(v),
+  );
 }
 export function orNull<T>(schema: Schema<T>): Schema<T | null> {
   return { fault: (value, path) => (value === null ? null : schema.fault(value, path)) };
@@ -71,20 +80,33 @@ export function listOf<T>(schema: Schema<T>): Schema<readonly T[]> {
 /** An object of any names, with values of one form. */
 export function recordOf<T>(schema: Schema<T>): Schema<Readonly<Record<string, T>>> {
   return {
-    fault: (received, path) => (isPlain(received) ? firstFault(Object.entries(received), (value, name) => schema.fault(value, inside(path, name))) : { path, expected: "an object", received }),
+    fault: (received, path) =>
+      isPlain(received)
+        ? firstFault(Object.entries(received), (value, name) => schema.fault(value, inside(path, name)))
+        : { path, expected: "an object", received },
   };
 }
 export const anyRecord = leaf<Readonly<Record<string, unknown>>>("an object", isPlain);
 
 /** An object, of any class, with these fields of its own. It may have others, which are nobody's business. */
-export function fieldsOf<F extends Readonly<Record<string, Schema<unknown>>>>(fields: F): Schema<{ readonly [K in keyof F]: TypeOf<F[K]> }> {
+export function fieldsOf<F extends Readonly<Record<string, Schema<unknown>>>>(
+  fields: F,
+): Schema<{ readonly [K in keyof F]: TypeOf<F[K]> }> {
   const known = Object.entries(fields);
   return {
-    fault: (received, path) => (isObject(received) ? firstFault(known, (schema, name) => schema.fault(Object.hasOwn(received, name) ? Reflect.get(received, name) : undefined, inside(path, name))) : { path, expected: `an object with ${known.map(([name]) => name).join(", ")}`, received }),
+    fault: (received, path) =>
+      isObject(received)
+        ? firstFault(known, (schema, name) =>
+            schema.fault(Object.hasOwn(received, name) ? Reflect.get(received, name) : undefined, inside(path, name)),
+          )
+        : { path, expected: `an object with ${known.map(([name]) => name).join(", ")}`, received },
   };
 }
 
-function firstFault<K, V>(entries: Iterable<readonly [K, V]>, faultOf: (value: V, key: K) => Fault | null): Fault | null {
+function firstFault<K, V>(
+  entries: Iterable<readonly [K, V]>,
+  faultOf: (value: V, key: K) => Fault | null,
+): Fault | null {
   for (const [key, value] of entries) {
     const fault = faultOf(value, key);
     if (fault !== null) return fault;

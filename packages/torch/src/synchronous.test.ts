@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { amp, enableGrad, inferenceMode, isGradEnabled, isInferenceModeEnabled, nn, noGrad, optim, scope, tensor, traceOperators } from "./index.js";
+import {
+  amp,
+  enableGrad,
+  inferenceMode,
+  isGradEnabled,
+  isInferenceModeEnabled,
+  nn,
+  noGrad,
+  optim,
+  scope,
+  tensor,
+  traceOperators,
+} from "./index.js";
 
 test("asynchronous functions are refused where nothing waits for them, and their own failures end nothing", async () => {
   const fails = async (): Promise<never> => {
@@ -33,7 +45,11 @@ test("asynchronous functions are refused where nothing waits for them, and their
   for (const [name, [call, code]] of Object.entries(calls)) {
     weight.grad = tensor([1, 1]);
     assert.throws(call, { code }, name);
-    assert.deepEqual([weight.tolist(), isGradEnabled(), isInferenceModeEnabled(), amp.isAutocastEnabled()], [[1, 2], true, false, false], name);
+    assert.deepEqual(
+      [weight.tolist(), isGradEnabled(), isInferenceModeEnabled(), amp.isAutocastEnabled()],
+      [[1, 2], true, false, false],
+      name,
+    );
   }
   await new Promise((resolve) => setTimeout(resolve, 5)); // the promises fail now
 });

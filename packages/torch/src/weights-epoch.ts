@@ -5,8 +5,9 @@ import { native } from "./native.js";
 let epoch = 0;
 
 /**
- * A number that grows whenever parameters may have changed in a way that their version counters do not tell: an optimizer's step, the replay of a CUDA graph, and `setData`, which may bring memory that was
- * there before. What is derived from a weight and kept is good while this number, the weight's `version` and its memory stay the same.
+ * A number that grows whenever parameters may have changed in a way that their version counters do not tell: an
+ * optimizer's step, the replay of a CUDA graph, and `setData`, which may bring memory that was there before. What is
+ * derived from a weight and kept is good while this number, the weight's `version` and its memory stay the same.
  */
 export function weightsEpoch(): number {
   atMost("weightsEpoch", arguments, 0);

@@ -25,7 +25,8 @@ export async function soundFile(subject: Subject, folder: string): Promise<Buffe
     await subject.make(path, place);
     found = readFileSync(path);
     const outcome = await attempt(subject, found, place);
-    if (!("code" in outcome) || outcome.code !== "ok") throw new Error(`${subject.name}: the sound file was not read: ${JSON.stringify(outcome)}`);
+    if (!("code" in outcome) || outcome.code !== "ok")
+      throw new Error(`${subject.name}: the sound file was not read: ${JSON.stringify(outcome)}`);
     rmSync(place, { recursive: true });
     sound.set(subject.name, found);
   }
@@ -33,7 +34,13 @@ export async function soundFile(subject: Subject, folder: string): Promise<Buffe
 }
 
 /** The file of an index, with all of its mutations or some. */
-export function mutated(file: Buffer, subject: Subject, seed: number, index: number, keep?: readonly number[]): { bytes: Buffer; count: number } {
+export function mutated(
+  file: Buffer,
+  subject: Subject,
+  seed: number,
+  index: number,
+  keep?: readonly number[],
+): { bytes: Buffer; count: number } {
   const mutations = draw(subject.kind, new Random(seed, index));
   let bytes = file;
   for (const [i, mutation] of mutations.entries()) {
@@ -53,10 +60,20 @@ export async function attempt(subject: Subject, bytes: Buffer, folder: string): 
     await subject.read(path, folder);
     return { code: "ok" };
   } catch (error) {
-    return isCoded(error) ? { code: error.code, message: error.message } : { wrong: `an error without a code: ${error instanceof Error ? (error.stack ?? error.message).split("\n").slice(0, 6).join("\n") : String(error)}` };
+    return isCoded(error)
+      ? { code: error.code, message: error.message }
+      : {
+          wrong: `an error without a code: ${error instanceof Error ? (error.stack ?? error.message).split("\n").slice(0, 6).join("\n") : String(error)}`,
+        };
   }
 }
 
 function isCoded(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && /^[A-Z][A-Z0-9_]+$/.test(error.code) && ![Error, TypeError, RangeError, SyntaxError, ReferenceError].some((plain) => error.constructor === plain);
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    /^[A-Z][A-Z0-9_]+$/.test(error.code) &&
+    ![Error, TypeError, RangeError, SyntaxError, ReferenceError].some((plain) => error.constructor === plain)
+  );
 }

@@ -1,4 +1,7 @@
-/** Has workers read mutated files, a few thousand each. What ends a worker, or keeps it from coming back, is a finding: its file is kept, and made smaller. */
+/**
+ * Has workers read mutated files, a few thousand each. What ends a worker, or keeps it from coming back, is a finding:
+ * its file is kept, and made smaller.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,7 +54,14 @@ interface Part {
 const worker = fileURLToPath(new URL("worker.js", import.meta.url));
 const LIMIT_KB = 2_000_000;
 
-async function run(seed: number, first: number, end: number, folder: string, patience: number, keep?: readonly number[]): Promise<Ended> {
+async function run(
+  seed: number,
+  first: number,
+  end: number,
+  folder: string,
+  patience: number,
+  keep?: readonly number[],
+): Promise<Ended> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const args = ["--no-warnings", worker, String(seed), String(first), String(end), folder, (keep ?? []).join(",")];
@@ -70,7 +80,7 @@ export async function fuzzFiles(options: FileFuzzOptions): Promise<FileFuzzRepor
   const scratch = join(folder, "work");
   const raw: { index: number; what: string; kind: Finding["kind"] }[] = [];
   try {
-    for (let at = first; at < first + files; ) {
+    for (let at = first; at < first + files;) {
       const end = Math.min(first + files, at + perProcess);
       const { how, output, index } = await run(seed, at, end, scratch, patienceSeconds);
       if (how === null) {
@@ -111,7 +121,10 @@ export async function fuzzFiles(options: FileFuzzOptions): Promise<FileFuzzRepor
   return report;
 }
 
-function merge(into: Record<string, Record<string, number>>, from: Readonly<Record<string, Readonly<Record<string, number>>>>): void {
+function merge(
+  into: Record<string, Record<string, number>>,
+  from: Readonly<Record<string, Readonly<Record<string, number>>>>,
+): void {
   for (const [name, counts] of Object.entries(from)) {
     const of = (into[name] ??= {});
     for (const [code, n] of Object.entries(counts)) of[code] = (of[code] ?? 0) + n;
@@ -119,7 +132,12 @@ function merge(into: Record<string, Record<string, number>>, from: Readonly<Reco
 }
 
 /** Fewest mutations that still give a finding: one that does it alone, else all without those that it does not need. */
-async function shrink(seed: number, { index, what, kind }: { index: number; what: string; kind: Finding["kind"] }, folder: string, patience: number): Promise<Finding> {
+async function shrink(
+  seed: number,
+  { index, what, kind }: { index: number; what: string; kind: Finding["kind"] },
+  folder: string,
+  patience: number,
+): Promise<Finding> {
   const subject = subjectOf(index);
   const fails = async (keep: readonly number[]): Promise<boolean> => {
     const { how, output } = await run(seed, index, index + 1, folder, patience, keep);
@@ -141,5 +159,8 @@ async function keepFile(seed: number, finding: Finding, keep: string, folder: st
   const { bytes } = mutated(await soundFile(subject, folder), subject, seed, finding.index, finding.mutations);
   const name = join(keep, `${seed}-${finding.index}`);
   writeFileSync(name, bytes);
-  writeFileSync(`${name}.txt`, `${finding.subject}\nseed ${seed}, index ${finding.index}, mutations ${finding.mutations.join(", ")}\n${finding.kind}: ${finding.what}\n`);
+  writeFileSync(
+    `${name}.txt`,
+    `${finding.subject}\nseed ${seed}, index ${finding.index}, mutations ${finding.mutations.join(", ")}\n${finding.kind}: ${finding.what}\n`,
+  );
 }

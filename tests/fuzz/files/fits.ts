@@ -1,6 +1,20 @@
-/** Small fits whose checkpoints are mutated, and that are resumed from what that gives: every part that saves state of its own is in one of them. */
+/**
+ * Small fits whose checkpoints are mutated, and that are resumed from what that gives: every part that saves state of
+ * its own is in one of them.
+ */
 import { join } from "node:path";
-import { Callback, CSVLogger, EarlyStopping, LightningModule, ModelCheckpoint, RunLog, Timer, Trainer, type TrainerOptions, type TrainerView } from "@nbit/lightning";
+import {
+  Callback,
+  CSVLogger,
+  EarlyStopping,
+  LightningModule,
+  ModelCheckpoint,
+  RunLog,
+  Timer,
+  Trainer,
+  type TrainerOptions,
+  type TrainerView,
+} from "@nbit/lightning";
 import { AdamW8bit, Lion8bit } from "@nbit/lowbit";
 import { DataLoader, Generator, nn, optim, seedEverything, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 
@@ -16,8 +30,14 @@ export interface Recipe {
   readonly batch: number | null;
 }
 
-const X = tensor(Array.from({ length: 24 }, (_, i) => Math.sin(i * 1.7)), { dtype: "float32" }).view([8, 3]);
-const Y = tensor(Array.from({ length: 16 }, (_, i) => Math.cos(i * 1.3)), { dtype: "float32" }).view([8, 2]);
+const X = tensor(
+  Array.from({ length: 24 }, (_, i) => Math.sin(i * 1.7)),
+  { dtype: "float32" },
+).view([8, 3]);
+const Y = tensor(
+  Array.from({ length: 16 }, (_, i) => Math.cos(i * 1.3)),
+  { dtype: "float32" },
+).view([8, 2]);
 
 /** Two layers with a norm between: parameters of several shapes, and buffers of two dtypes. */
 export class Net extends LightningModule {
@@ -50,7 +70,8 @@ export class Net extends LightningModule {
 }
 
 const shuffled = (): Iterable<unknown> => new DataLoader(new TensorDataset(X, Y), { batchSize: 2, shuffle: true });
-const ownGenerator = (): Iterable<unknown> => new DataLoader(new TensorDataset(X, Y), { batchSize: 2, shuffle: true, generator: new Generator().manualSeed(5) });
+const ownGenerator = (): Iterable<unknown> =>
+  new DataLoader(new TensorDataset(X, Y), { batchSize: 2, shuffle: true, generator: new Generator().manualSeed(5) });
 /** Without state of its own: begun again, and read up to its place. */
 const plain = (): Iterable<unknown> => [0, 2, 4, 6].map((i) => [X.narrow(0, i, 2), Y.narrow(0, i, 2)]);
 
@@ -70,10 +91,24 @@ export const RECIPES: readonly Recipe[] = [
     name: "sgd in 16, callbacks, between epochs",
     options: { precision: 16 },
     configure: (net) => {
-      const optimizer = new optim.SGD([{ params: net.first.parameters(), lr: 0.02 }, { params: [...net.norm.parameters(), ...net.second.parameters()] }], { lr: 0.01, momentum: 0.9 });
-      return { optimizer, lrScheduler: { scheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 1 }), monitor: "val_loss" } };
+      const optimizer = new optim.SGD(
+        [
+          { params: net.first.parameters(), lr: 0.02 },
+          { params: [...net.norm.parameters(), ...net.second.parameters()] },
+        ],
+        { lr: 0.01, momentum: 0.9 },
+      );
+      return {
+        optimizer,
+        lrScheduler: { scheduler: new optim.ReduceLROnPlateau(optimizer, { patience: 1 }), monitor: "val_loss" },
+      };
     },
-    callbacks: (folder) => [new EarlyStopping({ monitor: "val_loss", patience: 3, verbose: false }), new Timer({ duration: "00:01:00:00" }), new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 }), new ModelCheckpoint({ dirpath: join(folder, "kept"), monitor: "val_loss", saveLast: true, everyNEpochs: 2 })],
+    callbacks: (folder) => [
+      new EarlyStopping({ monitor: "val_loss", patience: 3, verbose: false }),
+      new Timer({ duration: "00:01:00:00" }),
+      new RunLog({ path: join(folder, "run.jsonl"), everyNSteps: 1 }),
+      new ModelCheckpoint({ dirpath: join(folder, "kept"), monitor: "val_loss", saveLast: true, everyNEpochs: 2 }),
+    ],
     logs: true,
     loader: ownGenerator,
     batch: null,
@@ -108,7 +143,10 @@ export const RECIPES: readonly Recipe[] = [
   {
     name: "lion8bit and lbfgs, manual",
     options: { precision: 32 },
-    configure: (net) => [new Lion8bit(net.first.parameters(), { min8bitSize: 4, blockSize: 64 }), new optim.LBFGS(net.second.parameters(), { lr: 0.1, maxIter: 2 })],
+    configure: (net) => [
+      new Lion8bit(net.first.parameters(), { min8bitSize: 4, blockSize: 64 }),
+      new optim.LBFGS(net.second.parameters(), { lr: 0.1, maxIter: 2 }),
+    ],
     callbacks: () => [],
     loader: plain,
     batch: 1,
@@ -141,10 +179,26 @@ export function netOf(recipe: Recipe): Net {
   return recipe.name.endsWith("manual") ? new Manual(recipe) : new Net(recipe);
 }
 
-export async function fitOf(recipe: Recipe, net: Net, folder: string, ckptPath: string | null, extra: readonly Callback[] = []): Promise<Trainer> {
+export async function fitOf(
+  recipe: Recipe,
+  net: Net,
+  folder: string,
+  ckptPath: string | null,
+  extra: readonly Callback[] = [],
+): Promise<Trainer> {
   const callbacks = [...recipe.callbacks(folder), ...extra];
   const trainer = new Trainer({
-    accelerator: "cpu", logger: recipe.logs === true ? new CSVLogger(folder, { name: "", version: "log" }) : false, enableProgressBar: false, enableModelSummary: false, enableCheckpointing: callbacks.some((c) => c instanceof ModelCheckpoint), detectNonFinite: false, defaultRootDir: folder, maxEpochs: 3, maxSteps: 8, ...recipe.options, callbacks,
+    accelerator: "cpu",
+    logger: recipe.logs === true ? new CSVLogger(folder, { name: "", version: "log" }) : false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    enableCheckpointing: callbacks.some((c) => c instanceof ModelCheckpoint),
+    detectNonFinite: false,
+    defaultRootDir: folder,
+    maxEpochs: 3,
+    maxSteps: 8,
+    ...recipe.options,
+    callbacks,
   });
   await trainer.fit(net, { trainDataloaders: recipe.loader(), valDataloaders: plain(), ckptPath });
   return trainer;

@@ -23,9 +23,49 @@ function placesOf(root: unknown): Place[] {
 }
 
 const special = (value: string): object => ({ $: "number", value });
-const NUMBERS = [0, -1, 1, 2, 0.5, -0.5, 1e-300, 1e308, -1e308, 2 ** 31, -(2 ** 31), 2 ** 32, 2 ** 53, -(2 ** 53), 1e21, 9e15, 255, 256, 65536];
+const NUMBERS = [
+  0,
+  -1,
+  1,
+  2,
+  0.5,
+  -0.5,
+  1e-300,
+  1e308,
+  -1e308,
+  2 ** 31,
+  -(2 ** 31),
+  2 ** 32,
+  2 ** 53,
+  -(2 ** 53),
+  1e21,
+  9e15,
+  255,
+  256,
+  65536,
+];
 const SPECIAL = ["NaN", "Infinity", "-Infinity", "-0", "nan", ""];
-const TEXTS = ["", "x", "NaN", "0", "constructor", "__proto__", "toString", "../../x", "/etc/hostname", "\u001b[2J", "\u0000", "\ud800", "a\nb", "x".repeat(10_000), "float32", "cuda", "meta", "min", "last.ckpt"];
+const TEXTS = [
+  "",
+  "x",
+  "NaN",
+  "0",
+  "constructor",
+  "__proto__",
+  "toString",
+  "../../x",
+  "/etc/hostname",
+  "\u001b[2J",
+  "\u0000",
+  "\ud800",
+  "a\nb",
+  "x".repeat(10_000),
+  "float32",
+  "cuda",
+  "meta",
+  "min",
+  "last.ckpt",
+];
 
 /** A value that has no business where it will stand. `names` are those of tensors. */
 export function strangeValue(random: Random, names: readonly string[]): unknown {
@@ -44,11 +84,26 @@ export function strangeValue(random: Random, names: readonly string[]): unknown 
     case 7:
       return random.pick([[], {}, [[]], [1, 2, 3], { a: 1 }, { $: "undefined" }, { $: "later" }, { $: 7 }]);
     case 8:
-      return random.pick([{ $: "bigint", value: "12345678901234567890" }, { $: "bigint", value: "-1" }, { $: "bigint", value: "9".repeat(20_000) }, { $: "map", entries: [] }, { $: "set", values: [1] }, { $: "object", entries: [["__proto__", { x: 1 }]] }]);
+      return random.pick([
+        { $: "bigint", value: "12345678901234567890" },
+        { $: "bigint", value: "-1" },
+        { $: "bigint", value: "9".repeat(20_000) },
+        { $: "map", entries: [] },
+        { $: "set", values: [1] },
+        { $: "object", entries: [["__proto__", { x: 1 }]] },
+      ]);
     case 9:
-      return { $: "tensor", name: names.length === 0 ? "none" : random.pick(names), ...(random.chance(0.2) ? { complex: random.pick(["complex128", "complex32", "x"]) } : {}) };
+      return {
+        $: "tensor",
+        name: names.length === 0 ? "none" : random.pick(names),
+        ...(random.chance(0.2) ? { complex: random.pick(["complex128", "complex32", "x"]) } : {}),
+      };
     case 10:
-      return { $: "array", type: random.pick(["Float32Array", "Float64Array", "Uint8Array", "BigInt64Array", "toString"]), name: names.length === 0 ? "none" : random.pick(names) };
+      return {
+        $: "array",
+        type: random.pick(["Float32Array", "Float64Array", "Uint8Array", "BigInt64Array", "toString"]),
+        name: names.length === 0 ? "none" : random.pick(names),
+      };
     case 11:
       return nested(random.pick([3, 100, 399, 500, 2000]), random.chance(0.5));
     default:
@@ -73,15 +128,22 @@ export function mutateJson(root: unknown, random: Random, names: readonly string
       if (Array.isArray(container)) container.splice(Number(key), 1);
       else Reflect.deleteProperty(container, key);
       break;
-    case 1: { // under another name
+    case 1: {
+      // under another name
       if (Array.isArray(container)) container.push(present);
       else {
         Reflect.deleteProperty(container, key);
-        Object.defineProperty(container, random.pick([`${key}x`, "__proto__", "constructor", "$", "", "0", "params"]), { value: present, enumerable: true, configurable: true, writable: true });
+        Object.defineProperty(container, random.pick([`${key}x`, "__proto__", "constructor", "$", "", "0", "params"]), {
+          value: present,
+          enumerable: true,
+          configurable: true,
+          writable: true,
+        });
       }
       break;
     }
-    case 2: { // exchanged with another
+    case 2: {
+      // exchanged with another
       const other = random.pick(places);
       const theirs: unknown = Reflect.get(other.container, other.key);
       Reflect.set(other.container, other.key, structuredClone(present));
@@ -93,7 +155,15 @@ export function mutateJson(root: unknown, random: Random, names: readonly string
       else Reflect.set(container, key, strangeValue(random, names));
       break;
     case 4: // a number that is a little off
-      Reflect.set(container, key, typeof present === "number" ? present + random.pick([1, -1, 0.5, 1000, -1000]) : typeof present === "string" ? `${present}x` : strangeValue(random, names));
+      Reflect.set(
+        container,
+        key,
+        typeof present === "number"
+          ? present + random.pick([1, -1, 0.5, 1000, -1000])
+          : typeof present === "string"
+            ? `${present}x`
+            : strangeValue(random, names),
+      );
       break;
     default:
       Reflect.set(container, key, strangeValue(random, names));

@@ -1,4 +1,7 @@
-/** Changes to a file. Each takes bytes and gives bytes, so that any number of them can be made one after the other, and left out one by one. */
+/**
+ * Changes to a file. Each takes bytes and gives bytes, so that any number of them can be made one after the other, and
+ * left out one by one.
+ */
 import { BITS, putTogether, takeApart, type Container, type Part } from "./container.js";
 import { doubleKey, mutateJson, strangeValue } from "./json.js";
 import type { Random } from "./random.js";
@@ -21,7 +24,8 @@ const flipBits: Mutation = (file, random) => {
   return copy;
 };
 const cut: Mutation = (file, random) => file.subarray(0, random.below(file.length + 1));
-const extend: Mutation = (file, random) => Buffer.concat([file, Buffer.alloc(1 + random.below(100), random.below(256))]);
+const extend: Mutation = (file, random) =>
+  Buffer.concat([file, Buffer.alloc(1 + random.below(100), random.below(256))]);
 const overwrite: Mutation = (file, random) => {
   const copy = Buffer.from(file);
   const at = random.below(copy.length);
@@ -59,7 +63,20 @@ function withPart(change: (part: Part, random: Random, container: Container) => 
 /** A tensor of another shape, with data that fits: nothing about the file itself is wrong. */
 const reshape = withPart((part, random) => {
   const bits = BITS[part.dtype] ?? 8;
-  const shape = random.pick<readonly number[]>([[], [0], [1], [2], [7], [1, 1], [2, 3], [3, 2], [100], [4, 0], [64, 64], Array<number>(65).fill(1)]);
+  const shape = random.pick<readonly number[]>([
+    [],
+    [0],
+    [1],
+    [2],
+    [7],
+    [1, 1],
+    [2, 3],
+    [3, 2],
+    [100],
+    [4, 0],
+    [64, 64],
+    Array<number>(65).fill(1),
+  ]);
   part.shape = shape;
   part.data = resized(part.data, (shape.reduce((n, s) => n * s, 1) * bits) / 8, random);
 });
@@ -81,7 +98,12 @@ const flipData = withPart((part, random) => {
   part.data = flipBits(part.data, random);
 });
 const lie = withPart((part, random) => {
-  part.shape = random.chance(0.5) ? strangeValue(random, []) : [random.pick([0, 1, 2 ** 31, 2 ** 53, 2 ** 63, -1, 1.5]), ...(Array.isArray(part.shape) ? (part.shape as unknown[]) : [])];
+  part.shape = random.chance(0.5)
+    ? strangeValue(random, [])
+    : [
+        random.pick([0, 1, 2 ** 31, 2 ** 53, 2 ** 63, -1, 1.5]),
+        ...(Array.isArray(part.shape) ? (part.shape as unknown[]) : []),
+      ];
 });
 const lose = withPart((part, _random, container) => {
   container.parts.splice(container.parts.indexOf(part), 1);
@@ -94,7 +116,16 @@ const exchange = withPart((part, random, container) => {
   [part.name, other.name] = [other.name, part.name];
 });
 const rename = withPart((part, random) => {
-  part.name = random.pick([`${part.name}x`, "", "__proto__", "constructor", "\u001b[2J", "state.0.step", "model.", "a\u0000b"]);
+  part.name = random.pick([
+    `${part.name}x`,
+    "",
+    "__proto__",
+    "constructor",
+    "\u001b[2J",
+    "state.0.step",
+    "model.",
+    "a\u0000b",
+  ]);
 });
 
 const metadata = inside((container, random) => {
@@ -105,7 +136,11 @@ const metadata = inside((container, random) => {
 const state = inside((container, random) => {
   const text = container.metadata?.[STATE];
   if (container.metadata === null || typeof text !== "string") return;
-  container.metadata[STATE] = changeText(text, random, container.parts.map((p) => p.name));
+  container.metadata[STATE] = changeText(
+    text,
+    random,
+    container.parts.map((p) => p.name),
+  );
 });
 
 function changeText(text: string, random: Random, names: readonly string[]): string {
@@ -131,7 +166,10 @@ const header: Mutation = (file, random) => {
       case 1:
         return flipBits(Buffer.from(text), random).toString("latin1");
       case 2:
-        return text.replace(/"data_offsets":\[\d+,\d+\]/, () => `"data_offsets":${JSON.stringify(strangeValue(random, []))}`);
+        return text.replace(
+          /"data_offsets":\[\d+,\d+\]/,
+          () => `"data_offsets":${JSON.stringify(strangeValue(random, []))}`,
+        );
       default:
         return changeText(text, random, []);
     }
@@ -139,7 +177,21 @@ const header: Mutation = (file, random) => {
 };
 const length: Mutation = (file, random) => {
   const copy = Buffer.from(file);
-  if (copy.length >= 8) copy.writeBigUInt64LE(random.pick([0n, 1n, 7n, 100_000_000n, 100_000_001n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n, BigInt(copy.length), BigInt(copy.length - 8)]));
+  if (copy.length >= 8)
+    copy.writeBigUInt64LE(
+      random.pick([
+        0n,
+        1n,
+        7n,
+        100_000_000n,
+        100_000_001n,
+        2n ** 32n,
+        2n ** 63n,
+        2n ** 64n - 1n,
+        BigInt(copy.length),
+        BigInt(copy.length - 8),
+      ]),
+    );
   return copy;
 };
 
@@ -149,7 +201,23 @@ function resized(data: Buffer, size: number, random: Random): Buffer {
   return made;
 }
 
-const SAFETENSORS: readonly Mutation[] = [...Array<Mutation>(14).fill(state), reshape, reshape, transpose, recast, refill, flipData, lie, lose, double, exchange, rename, metadata, header, length];
+const SAFETENSORS: readonly Mutation[] = [
+  ...Array<Mutation>(14).fill(state),
+  reshape,
+  reshape,
+  transpose,
+  recast,
+  refill,
+  flipData,
+  lie,
+  lose,
+  double,
+  exchange,
+  rename,
+  metadata,
+  header,
+  length,
+];
 
 // Text.
 
@@ -171,7 +239,19 @@ const moveLine: Mutation = (file, random) => {
 const jsonLine = changeLine((line, random) => changeText(line, random, []));
 const cell = changeLine((line, random) => {
   const cells = line.split(",");
-  cells[random.below(cells.length)] = random.pick(["", "nan", "x", '"', '"a,b"', "1e999", "-0.0", "step", "\u001b[2J", "a\rb", "9".repeat(400)]);
+  cells[random.below(cells.length)] = random.pick([
+    "",
+    "nan",
+    "x",
+    '"',
+    '"a,b"',
+    "1e999",
+    "-0.0",
+    "step",
+    "\u001b[2J",
+    "a\rb",
+    "9".repeat(400),
+  ]);
   if (random.chance(0.3)) cells.splice(random.below(cells.length), 1);
   return cells.join(",");
 });
@@ -185,7 +265,11 @@ const idxHead: Mutation = (file, random) => {
   const which = random.below(3);
   if (which === 0) copy[2] = random.pick([8, 9, 11, 12, 13, 14, 0, 10, 255]);
   else if (which === 1) copy[3] = random.pick([0, 1, 2, 3, 4, 255]);
-  else copy.writeUInt32BE(random.pick([0, 1, 2, 0xffffffff, 0x7fffffff, 65536]), 4 + 4 * random.below(Math.max(1, Math.min(3, Math.floor(copy.length / 4) - 1))));
+  else
+    copy.writeUInt32BE(
+      random.pick([0, 1, 2, 0xffffffff, 0x7fffffff, 65536]),
+      4 + 4 * random.below(Math.max(1, Math.min(3, Math.floor(copy.length / 4) - 1))),
+    );
   return copy;
 };
 

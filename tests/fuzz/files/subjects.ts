@@ -1,11 +1,34 @@
-/** Kinds of files, each with a sound one and with what reads it: for real, as far as a program would go with what was read. */
+/**
+ * Kinds of files, each with a sound one and with what reads it: for real, as far as a program would go with what was
+ * read.
+ */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { readRunLog, readStepPrecision, renderPrecisionReport, renderReport } from "@nbit/dashboard";
 import { CSVLogger, PrecisionReport, RunLog, Trainer } from "@nbit/lightning";
 import { Adam8bit, AdEMAMix8bit, fromBitsandbytes } from "@nbit/lowbit";
-import { DataLoader, getRngState, GradScaler, isTensor, loadCheckpoint, loadSafetensors, nn, ones, optim, rand, readIdx, saveCheckpoint, saveSafetensors, scope, setRngState, tensor, TensorDataset, zeros, type Tensor } from "@nbit/torch";
+import {
+  DataLoader,
+  getRngState,
+  GradScaler,
+  isTensor,
+  loadCheckpoint,
+  loadSafetensors,
+  nn,
+  ones,
+  optim,
+  rand,
+  readIdx,
+  saveCheckpoint,
+  saveSafetensors,
+  scope,
+  setRngState,
+  tensor,
+  TensorDataset,
+  zeros,
+  type Tensor,
+} from "@nbit/torch";
 import { QUIET } from "../../helpers/training.js";
 import { fitOf, makeCheckpoint, Net, netOf, RECIPES, type Recipe } from "./fits.js";
 import type { Kind } from "./mutate.js";
@@ -23,7 +46,8 @@ export interface Subject {
 
 type Optimizer = optim.Optimizer;
 
-const weightsOf = (net: Net): string => Buffer.concat([...net.stateDict().values()].map((t) => Buffer.from(t.toBytes()))).toString("base64");
+const weightsOf = (net: Net): string =>
+  Buffer.concat([...net.stateDict().values()].map((t) => Buffer.from(t.toBytes()))).toString("base64");
 
 /** A resumed fit. What is refused before the first step leaves the weights as they were. */
 async function resume(recipe: Recipe, path: string, folder: string): Promise<void> {
@@ -33,7 +57,8 @@ async function resume(recipe: Recipe, path: string, folder: string): Promise<voi
     await fitOf(recipe, net, folder, path);
   } catch (error) {
     // A precision may have cast them by then.
-    if (net.steps === 0 && net.first.weight.dtype === "float32" && weightsOf(net) !== before) throw new Error(`the weights have changed, though the file was refused: ${String(error)}`, { cause: error });
+    if (net.steps === 0 && net.first.weight.dtype === "float32" && weightsOf(net) !== before)
+      throw new Error(`the weights have changed, though the file was refused: ${String(error)}`, { cause: error });
     throw error;
   }
 }
@@ -80,18 +105,35 @@ const forms: readonly Subject[] = OPTIMIZERS.flatMap(([name, make]): Subject[] =
 );
 
 const fits: readonly Subject[] = RECIPES.flatMap((recipe): Subject[] => [
-  { name: `fit: ${recipe.name}`, kind: "safetensors", weight: 5, make: (path, folder) => makeCheckpoint(recipe, folder, path), read: (path, folder) => resume(recipe, path, folder) },
+  {
+    name: `fit: ${recipe.name}`,
+    kind: "safetensors",
+    weight: 5,
+    make: (path, folder) => makeCheckpoint(recipe, folder, path),
+    read: (path, folder) => resume(recipe, path, folder),
+  },
 ]);
 const [first] = RECIPES as readonly [Recipe];
 
 const scaler = (): GradScaler => new GradScaler({ initScale: 1024 });
 const SCALERS: readonly (readonly [string, (state: object) => object])[] = [
   ["ours", (state) => state],
-  ["PyTorch's form", (state) => ({ scale: 1024, growth_factor: 2, backoff_factor: 0.5, growth_interval: 2000, _growth_tracker: 3, ...state })],
+  [
+    "PyTorch's form",
+    (state) => ({
+      scale: 1024,
+      growth_factor: 2,
+      backoff_factor: 0.5,
+      growth_interval: 2000,
+      _growth_tracker: 3,
+      ...state,
+    }),
+  ],
   ["Lightning's form", (state) => ({ MixedPrecision: state })],
 ];
 
-const loader = (): DataLoader<unknown, unknown> => new DataLoader(new TensorDataset(ones([9, 2])), { batchSize: 2, shuffle: true }) as DataLoader<unknown, unknown>;
+const loader = (): DataLoader<unknown, unknown> =>
+  new DataLoader(new TensorDataset(ones([9, 2])), { batchSize: 2, shuffle: true }) as DataLoader<unknown, unknown>;
 
 /** State of an 8-bit Adam as bitsandbytes has it: tensors under flat names. */
 function bitsandbytes(path: string): void {
@@ -99,10 +141,11 @@ function bitsandbytes(path: string): void {
   const optimizer = new Adam8bit(p, { lr: 0.1, min8bitSize: 64, blockSize: 256 });
   step(optimizer, p);
   const flat: Record<string, Tensor> = {};
-  for (const [position, state] of Object.entries(optimizer.stateDict().state)) for (const [name, value] of Object.entries(state)) {
-    if (isTensor(value)) flat[`state.${position}.${name}`] = value;
-    else if (name === "step") flat[`state.${position}.step`] = tensor(Number(value));
-  }
+  for (const [position, state] of Object.entries(optimizer.stateDict().state))
+    for (const [name, value] of Object.entries(state)) {
+      if (isTensor(value)) flat[`state.${position}.${name}`] = value;
+      else if (name === "step") flat[`state.${position}.step`] = tensor(Number(value));
+    }
   saveSafetensors(path, flat);
 }
 
@@ -110,25 +153,46 @@ function idx(shape: readonly number[]): Buffer {
   const head = Buffer.alloc(4 + 4 * shape.length);
   head.set([0, 0, 8, shape.length]);
   shape.forEach((s, i) => head.writeUInt32BE(s, 4 + 4 * i));
-  return Buffer.concat([head, Buffer.alloc(shape.reduce((n, s) => n * s, 1), 7)]);
+  return Buffer.concat([
+    head,
+    Buffer.alloc(
+      shape.reduce((n, s) => n * s, 1),
+      7,
+    ),
+  ]);
 }
 function readTensor(path: string): void {
   const { data, shape } = readIdx(path);
-  scope(() => void tensor(data).view([...shape]).sum().item());
+  scope(
+    () =>
+      void tensor(data)
+        .view([...shape])
+        .sum()
+        .item(),
+  );
 }
 
 /** A log, an operator report and a table of one short fit. */
 async function logged(folder: string): Promise<{ log: string; report: string; table: string }> {
   const [log, report] = [join(folder, "run.jsonl"), join(folder, "step.json")];
   const csv = new CSVLogger(folder, { name: "", version: "csv" });
-  const trainer = new Trainer({ ...QUIET, precision: 16, logger: csv, logEveryNSteps: 1, maxEpochs: 2, callbacks: [new RunLog({ path: log, everyNSteps: 1 }), new PrecisionReport({ path: report, print: false })] });
+  const trainer = new Trainer({
+    ...QUIET,
+    precision: 16,
+    logger: csv,
+    logEveryNSteps: 1,
+    maxEpochs: 2,
+    callbacks: [new RunLog({ path: log, everyNSteps: 1 }), new PrecisionReport({ path: report, print: false })],
+  });
   await trainer.fit(netOf(first), { trainDataloaders: first.loader(), valDataloaders: first.loader() });
   return { log, report, table: join(csv.logDir, "metrics.csv") };
 }
-const copyOf = (pick: keyof Awaited<ReturnType<typeof logged>>) => async (path: string, folder: string): Promise<void> => {
-  const made = await logged(folder);
-  writeFileSync(path, readFileSync(made[pick]));
-};
+const copyOf =
+  (pick: keyof Awaited<ReturnType<typeof logged>>) =>
+  async (path: string, folder: string): Promise<void> => {
+    const made = await logged(folder);
+    writeFileSync(path, readFileSync(made[pick]));
+  };
 
 export const SUBJECTS: readonly Subject[] = [
   ...fits,
@@ -229,14 +293,46 @@ export const SUBJECTS: readonly Subject[] = [
     read: (path) => {
       const p = params();
       const optimizer = new Adam8bit(p, { lr: 0.1, min8bitSize: 64, blockSize: 256 });
-      optimizer.loadStateDict(fromBitsandbytes(loadSafetensors(path), [{ lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0, params: [0, 1, 2] }]));
+      optimizer.loadStateDict(
+        fromBitsandbytes(loadSafetensors(path), [
+          { lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0, params: [0, 1, 2] },
+        ]),
+      );
       step(optimizer, p);
     },
   },
-  { name: "idx", kind: "idx", weight: 1, make: (path) => { writeFileSync(path, idx([3, 4, 5])); }, read: readTensor },
-  { name: "idx, compressed", kind: "idx", weight: 1, make: (path) => { writeFileSync(path, gzipSync(idx([3, 4, 5]))); }, read: readTensor },
-  { name: "run log, in a report", kind: "json-lines", weight: 2, make: copyOf("log"), read: (path) => void renderReport({ title: "t", runs: [readRunLog(path)] }) },
-  { name: "report on precision", kind: "json", weight: 2, make: copyOf("report"), read: (path) => void renderPrecisionReport(readStepPrecision(path)) },
+  {
+    name: "idx",
+    kind: "idx",
+    weight: 1,
+    make: (path) => {
+      writeFileSync(path, idx([3, 4, 5]));
+    },
+    read: readTensor,
+  },
+  {
+    name: "idx, compressed",
+    kind: "idx",
+    weight: 1,
+    make: (path) => {
+      writeFileSync(path, gzipSync(idx([3, 4, 5])));
+    },
+    read: readTensor,
+  },
+  {
+    name: "run log, in a report",
+    kind: "json-lines",
+    weight: 2,
+    make: copyOf("log"),
+    read: (path) => void renderReport({ title: "t", runs: [readRunLog(path)] }),
+  },
+  {
+    name: "report on precision",
+    kind: "json",
+    weight: 2,
+    make: copyOf("report"),
+    read: (path) => void renderPrecisionReport(readStepPrecision(path)),
+  },
   {
     name: "run log, continued",
     kind: "json-lines",

@@ -1,5 +1,6 @@
 /**
- * Reads mutated files, one after the other. A process of its own: should one end it, the journal says which, and the file lies in the folder.
+ * Reads mutated files, one after the other. A process of its own: should one end it, the journal says which, and the
+ * file lies in the folder.
  *
  *     node worker.js <seed> <first index> <end> <folder> [mutations to keep, comma-separated]
  */
@@ -13,7 +14,9 @@ setNumThreads(1);
 process.on("warning", () => undefined);
 // What a late callback throws is a finding of the file in progress.
 const late: string[] = [];
-process.on("uncaughtException", (error) => late.push(`an exception that nobody caught: ${error.stack ?? error.message}`));
+process.on("uncaughtException", (error) =>
+  late.push(`an exception that nobody caught: ${error.stack ?? error.message}`),
+);
 process.on("unhandledRejection", (error) => late.push(`a rejection that nobody caught: ${String(error)}`));
 
 mkdirSync(folder, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * The long campaign: thousands of steps for each precision × {eager, graph} × {bare, all callbacks} × way of training, then every optimizer resumed in every precision. On a GPU; without one, on the CPU, where the
- * same loops run eagerly.
+ * The long campaign: thousands of steps for each precision × {eager, graph} × {bare, all callbacks} × way of training,
+ * then every optimizer resumed in every precision. On a GPU; without one, on the CPU, where the same loops run eagerly.
  *
  *     npm run test:gpu:long                     all of it, several precisions at a time
  *     npm run test:gpu:long -- --steps 300      shorter loops
@@ -27,9 +27,18 @@ interface Row {
   readonly replayed: number | null;
 }
 
-const { values } = parseArgs({ options: { steps: { type: "string", default: "3000" }, out: { type: "string" }, precision: { type: "string" }, rows: { type: "string" }, jobs: { type: "string" } } });
+const { values } = parseArgs({
+  options: {
+    steps: { type: "string", default: "3000" },
+    out: { type: "string" },
+    precision: { type: "string" },
+    rows: { type: "string" },
+    jobs: { type: "string" },
+  },
+});
 const steps = Number(values.steps);
-if (!Number.isInteger(steps) || steps < 16) throw new Error(`test:gpu:long: expected --steps to be a whole number of at least 16. Received: ${values.steps}`);
+if (!Number.isInteger(steps) || steps < 16)
+  throw new Error(`test:gpu:long: expected --steps to be a whole number of at least 16. Received: ${values.steps}`);
 const device = cuda.isAvailable() ? "cuda" : "cpu";
 const ways = device === "cuda" ? [false, true] : [false];
 
@@ -39,7 +48,12 @@ const modesOf = (precision: PrecisionCase): Mode[] => MODES.filter((mode) => mod
 /** To the last bit; but for float64, whose learning rate graphs read as float32. */
 function equal(precision: PrecisionCase, eager: readonly number[], graph: readonly number[]): boolean {
   const within = precision.name === "64" ? 1e-5 : 0;
-  return eager.length === graph.length && eager.every((v, i) => Object.is(v, graph[i]) || Math.abs(v - (graph[i] as number)) <= within * Math.max(1, Math.abs(v)));
+  return (
+    eager.length === graph.length &&
+    eager.every(
+      (v, i) => Object.is(v, graph[i]) || Math.abs(v - (graph[i] as number)) <= within * Math.max(1, Math.abs(v)),
+    )
+  );
 }
 
 async function loopsOf(precision: PrecisionCase): Promise<Row[]> {
@@ -53,10 +67,16 @@ async function loopsOf(precision: PrecisionCase): Promise<Row[]> {
           const { wrong, milliseconds, replayed, weights } = await runLoop(loop);
           ends.set(graph, weights);
           const eager = ends.get(false);
-          if (graph && eager !== undefined && !equal(precision, eager, weights)) wrong.push("the weights are not those of eager steps");
+          if (graph && eager !== undefined && !equal(precision, eager, weights))
+            wrong.push("the weights are not those of eager steps");
           rows.push({ name: nameOf(loop), wrong, milliseconds, replayed });
         } catch (error) {
-          rows.push({ name: nameOf(loop), wrong: [error instanceof Error ? `${error.name}: ${error.message.split("\n")[0] ?? ""}` : String(error)], milliseconds: null, replayed: null });
+          rows.push({
+            name: nameOf(loop),
+            wrong: [error instanceof Error ? `${error.name}: ${error.message.split("\n")[0] ?? ""}` : String(error)],
+            milliseconds: null,
+            replayed: null,
+          });
         }
       }
     }
@@ -68,7 +88,12 @@ async function resumesOf(precision: PrecisionCase): Promise<Row[]> {
   for (const [optimizer, make] of Object.entries(precision.name === "64" ? WHOLE : { ...WHOLE, ...LOW_BIT }))
     for (const graph of ways) {
       const wrong = await resumes(precision, make, graph, device);
-      rows.push({ name: `${precision.name}, ${graph ? "graph" : "eager"}, ${optimizer} resumed`, wrong: wrong === null ? [] : [wrong], milliseconds: null, replayed: null });
+      rows.push({
+        name: `${precision.name}, ${graph ? "graph" : "eager"}, ${optimizer} resumed`,
+        wrong: wrong === null ? [] : [wrong],
+        milliseconds: null,
+        replayed: null,
+      });
     }
   return rows;
 }
@@ -83,13 +108,27 @@ async function everything(): Promise<Row[]> {
       const { name } = next;
       const file = join(folder, `${name}.json`);
       const status = await new Promise<string>((resolve) => {
-        const child = spawn(process.execPath, [fileURLToPath(import.meta.url), "--precision", name, "--rows", file, "--steps", String(steps)], { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, OMP_NUM_THREADS: "1", NODE_NO_WARNINGS: "1" } });
+        const child = spawn(
+          process.execPath,
+          [fileURLToPath(import.meta.url), "--precision", name, "--rows", file, "--steps", String(steps)],
+          {
+            stdio: ["ignore", "ignore", "inherit"],
+            env: { ...process.env, OMP_NUM_THREADS: "1", NODE_NO_WARNINGS: "1" },
+          },
+        );
         child.on("close", (code, signal) => resolve(signal ?? String(code)));
       });
-      all.set(name, status === "0" ? (JSON.parse(readFileSync(file, "utf8")) as Row[]) : [{ name: `${name}: its process`, wrong: [`ended with ${status}`], milliseconds: null, replayed: null }]);
+      all.set(
+        name,
+        status === "0"
+          ? (JSON.parse(readFileSync(file, "utf8")) as Row[])
+          : [{ name: `${name}: its process`, wrong: [`ended with ${status}`], milliseconds: null, replayed: null }],
+      );
     }
   };
-  await Promise.all(Array.from({ length: Number(values.jobs ?? Math.max(1, Math.floor(availableParallelism() / 2))) }, work));
+  await Promise.all(
+    Array.from({ length: Number(values.jobs ?? Math.max(1, Math.floor(availableParallelism() / 2))) }, work),
+  );
   rmSync(folder, { recursive: true, force: true });
   return PRECISIONS.flatMap(({ name }) => all.get(name) ?? []);
 }
@@ -107,7 +146,10 @@ function report(rows: readonly Row[]): string {
     "",
     "| row | ms per step | replayed | outcome |",
     "|---|---|---|---|",
-    ...rows.map((r) => `| ${r.name} | ${r.milliseconds === null ? "" : (r.milliseconds / steps).toFixed(3)} | ${r.replayed ?? ""} | ${r.wrong.length === 0 ? "passed" : `**${r.wrong.join("; ")}**`} |`),
+    ...rows.map(
+      (r) =>
+        `| ${r.name} | ${r.milliseconds === null ? "" : (r.milliseconds / steps).toFixed(3)} | ${r.replayed ?? ""} | ${r.wrong.length === 0 ? "passed" : `**${r.wrong.join("; ")}**`} |`,
+    ),
     "",
   ].join("\n");
 }

@@ -1,11 +1,22 @@
-/** The small network of the campaign, in every way of training it: small enough for thousands of steps a second, wide enough for float8 and for state in 8 bits. */
+/**
+ * The small network of the campaign, in every way of training it: small enough for thousands of steps a second, wide
+ * enough for float8 and for state in 8 bits.
+ */
 import { nn, noGrad, optim, randn, type Tensor } from "@nbit/torch";
 import { LightningModule, type OptimizerConfiguration } from "@nbit/lightning";
 
 export type MakeOptimizer = (parameters: Iterable<nn.Parameter>) => optim.Optimizer;
 export const WIDTH = 64;
 
-export const MODES = ["automatic", "manual", "two optimizers", "accumulation", "infinities", "schedulers", "validation"] as const;
+export const MODES = [
+  "automatic",
+  "manual",
+  "two optimizers",
+  "accumulation",
+  "infinities",
+  "schedulers",
+  "validation",
+] as const;
 export type Mode = (typeof MODES)[number];
 
 class Net extends nn.Module {
@@ -62,7 +73,10 @@ class Manual extends Echo {
 }
 class ManualOfTwo extends Manual {
   override configureOptimizers(): OptimizerConfiguration {
-    return [this.makeOptimizer(this.net.first.parameters()), this.makeOptimizer([...this.net.norm.parameters(), ...this.net.second.parameters()])];
+    return [
+      this.makeOptimizer(this.net.first.parameters()),
+      this.makeOptimizer([...this.net.norm.parameters(), ...this.net.second.parameters()]),
+    ];
   }
 }
 

@@ -11,18 +11,29 @@ export interface PrecisionCase {
   readonly scales: boolean;
   readonly options: () => TrainerOptions;
 }
-const apex = (ampLevel: "O0" | "O1" | "O2" | "O3"): PrecisionCase => ({ name: `apex-${ampLevel}`, scales: ampLevel === "O1" || ampLevel === "O2", options: () => ({ precision: 16, ampBackend: "apex", ampLevel }) });
+const apex = (ampLevel: "O0" | "O1" | "O2" | "O3"): PrecisionCase => ({
+  name: `apex-${ampLevel}`,
+  scales: ampLevel === "O1" || ampLevel === "O2",
+  options: () => ({ precision: 16, ampBackend: "apex", ampLevel }),
+});
 
 export const PRECISIONS: readonly PrecisionCase[] = [
   { name: "32", scales: false, options: () => ({ precision: 32 }) },
   { name: "64", scales: false, options: () => ({ precision: 64 }) },
   // The growth of the scale, too, happens many times in a campaign.
-  { name: "16", scales: true, options: () => ({ plugins: new MixedPrecision({ scaler: { growthInterval: 200, lazy: true } }) }) },
+  {
+    name: "16",
+    scales: true,
+    options: () => ({ plugins: new MixedPrecision({ scaler: { growthInterval: 200, lazy: true } }) }),
+  },
   { name: "bf16", scales: false, options: () => ({ precision: "bf16" }) },
   { name: "16-true", scales: false, options: () => ({ precision: "16-true" }) },
   { name: "bf16-true", scales: false, options: () => ({ precision: "bf16-true" }) },
   { name: "float8", scales: false, options: () => ({ precision: "float8" }) },
-  apex("O0"), apex("O1"), apex("O2"), apex("O3"),
+  apex("O0"),
+  apex("O1"),
+  apex("O2"),
+  apex("O3"),
 ];
 
 export const SGD_FUSED: MakeOptimizer = (p) => new optim.SGD(p, { lr: 0.01, momentum: 0.9, fused: true });
@@ -41,6 +52,21 @@ export const WHOLE: Readonly<Record<string, MakeOptimizer>> = {
 };
 /** Those that keep it in few bits; of parameters in 32 or 16 bits. */
 export const LOW_BIT: Readonly<Record<string, MakeOptimizer>> = Object.fromEntries(
-  (["Adam8bit", "Adam32bit", "AdamW8bit", "AdamW32bit", "Lion8bit", "SGD8bit", "RMSprop8bit", "Adagrad8bit", "LAMB8bit", "LARS8bit", "AdEMAMix8bit", "Adam4bit", "AdamFp8"] as const)
-    .map((name): [string, MakeOptimizer] => [name, (p) => new lowbit[name](p, { lr: 1e-3 })]),
+  (
+    [
+      "Adam8bit",
+      "Adam32bit",
+      "AdamW8bit",
+      "AdamW32bit",
+      "Lion8bit",
+      "SGD8bit",
+      "RMSprop8bit",
+      "Adagrad8bit",
+      "LAMB8bit",
+      "LARS8bit",
+      "AdEMAMix8bit",
+      "Adam4bit",
+      "AdamFp8",
+    ] as const
+  ).map((name): [string, MakeOptimizer] => [name, (p) => new lowbit[name](p, { lr: 1e-3 })]),
 );

@@ -24,13 +24,22 @@ class Half extends Callback {
 /** Weights and optimizer state, as text. */
 function stateOf(module: ReturnType<typeof moduleOf>, trainer: Trainer): string {
   const state = trainer.optimizers.flatMap((o) =>
-    Object.entries(o.stateDict().state).flatMap(([i, s]) => Object.entries(s).map(([name, v]) => `${i}.${name}: ${isTensor(v) ? `${v.dtype} ${v.device.toString()} ${bitsOf([v])}` : String(v)}`)),
+    Object.entries(o.stateDict().state).flatMap(([i, s]) =>
+      Object.entries(s).map(
+        ([name, v]) => `${i}.${name}: ${isTensor(v) ? `${v.dtype} ${v.device.toString()} ${bitsOf([v])}` : String(v)}`,
+      ),
+    ),
   );
   return [bitsOf(module.parameters()), ...state.sort(), String(trainer.lossScale)].join("\n");
 }
 
 /** @returns What is wrong; null: nothing. */
-export async function resumes(precision: PrecisionCase, makeOptimizer: MakeOptimizer, graph: boolean, device: "cpu" | "cuda"): Promise<string | null> {
+export async function resumes(
+  precision: PrecisionCase,
+  makeOptimizer: MakeOptimizer,
+  graph: boolean,
+  device: "cpu" | "cuda",
+): Promise<string | null> {
   const folder = mkdtempSync(join(tmpdir(), "nbit-resume-"));
   try {
     const path = join(folder, "half.ckpt");
@@ -38,7 +47,16 @@ export async function resumes(precision: PrecisionCase, makeOptimizer: MakeOptim
       seedEverything(5);
       const module = moduleOf("automatic", makeOptimizer);
       const batches = batchesOf(STEPS, device, "automatic");
-      const trainer = new Trainer({ ...SILENT, accelerator: device === "cuda" ? "gpu" : "cpu", ...precision.options(), cudaGraph: graph, gradientClipVal: 1, maxEpochs: 1, deterministic: "warn", callbacks: [...callbacks] });
+      const trainer = new Trainer({
+        ...SILENT,
+        accelerator: device === "cuda" ? "gpu" : "cpu",
+        ...precision.options(),
+        cudaGraph: graph,
+        gradientClipVal: 1,
+        maxEpochs: 1,
+        deterministic: "warn",
+        callbacks: [...callbacks],
+      });
       await trainer.fit(module, { trainDataloaders: batches, ckptPath });
       return stateOf(module, trainer);
     };
@@ -46,7 +64,9 @@ export async function resumes(precision: PrecisionCase, makeOptimizer: MakeOptim
     const resumed = await run([], path);
     if (whole === resumed) return null;
     const [a, b] = [whole.split("\n"), resumed.split("\n")];
-    const differing = a.flatMap((line, i) => (line === b[i] ? [] : [`${line.slice(0, 60)} … ${(b[i] ?? "nothing").slice(0, 60)}`]));
+    const differing = a.flatMap((line, i) =>
+      line === b[i] ? [] : [`${line.slice(0, 60)} … ${(b[i] ?? "nothing").slice(0, 60)}`],
+    );
     return `${differing.length} of ${a.length} entries differ, such as ${differing[0] ?? "their number"}`;
   } catch (error) {
     return error instanceof Error ? `${error.name}: ${error.message.split("\n")[0] ?? ""}` : String(error);

@@ -1,9 +1,24 @@
-/** Every operator with an autocast kernel on the CPU, in float16 and bfloat16: its rule, the dtypes of its results, and their bits, as PyTorch's and as when inputs are cast by hand. */
+/**
+ * Every operator with an autocast kernel on the CPU, in float16 and bfloat16: its rule, the dtypes of its results, and
+ * their bits, as PyTorch's and as when inputs are cast by hand.
+ */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { amp, aten, autocast, cpuCapability, isTensor, manualSeed, memory, noGrad, scope, setNumThreads, versions } from "@nbit/torch";
+import {
+  amp,
+  aten,
+  autocast,
+  cpuCapability,
+  isTensor,
+  manualSeed,
+  memory,
+  noGrad,
+  scope,
+  setNumThreads,
+  versions,
+} from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { difference, type Recorded } from "../../helpers/compare.js";
 import { makeBase, type InputSpec } from "../../helpers/formula-input.js";
@@ -22,11 +37,16 @@ interface Vector {
   readonly error?: string;
 }
 
-const [first = "", ...rest] = readFileSync(new URL("../../../parity/autocast/fixtures.jsonl", import.meta.url), "utf8").trimEnd().split("\n");
+const [first = "", ...rest] = readFileSync(new URL("../../../parity/autocast/fixtures.jsonl", import.meta.url), "utf8")
+  .trimEnd()
+  .split("\n");
 const origin = JSON.parse(first) as FixtureOrigin;
 const vectors = rest.map((line) => JSON.parse(line) as Vector);
 setNumThreads(1);
-/** Null: bytes can be compared with the recorded ones. dtypes and shapes always are, and casting by hand is repeated here. */
+/**
+ * Null: bytes can be compared with the recorded ones. dtypes and shapes always are, and casting by hand is repeated
+ * here.
+ */
 const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
 // Deprecated operators are in the table, too.
 process.removeAllListeners("warning");
@@ -40,12 +60,19 @@ function call(v: Vector, inputs: readonly Tensor[]): Tensor[] {
   const target = aten[name]?.[overload];
   assert.ok(target !== undefined, v.op);
   manualSeed(42);
-  const result: unknown = target(...v.args.map(decode), ...(v.options === undefined ? [] : [Object.fromEntries(Object.entries(v.options).map(([k, x]) => [k, decode(x)]))]));
+  const result: unknown = target(
+    ...v.args.map(decode),
+    ...(v.options === undefined ? [] : [Object.fromEntries(Object.entries(v.options).map(([k, x]) => [k, decode(x)]))]),
+  );
   const flatten = (r: unknown): Tensor[] => (isTensor(r) ? [r] : Array.isArray(r) ? r.flatMap(flatten) : []);
   return flatten(result);
 }
 
-const packed = (t: Tensor): Recorded => ({ shape: t.shape, dtype: t.dtype, data: Buffer.from((t.isComplex() ? t.resolveConj() : t).contiguous().toBytes()).toString("base64") });
+const packed = (t: Tensor): Recorded => ({
+  shape: t.shape,
+  dtype: t.dtype,
+  data: Buffer.from((t.isComplex() ? t.resolveConj() : t).contiguous().toBytes()).toString("base64"),
+});
 const cast = (t: Tensor, dtype: DType): Tensor => (t.isFloatingPoint() ? t.to(dtype) : t);
 
 function check(v: Vector): void {
@@ -56,13 +83,23 @@ function check(v: Vector): void {
     return;
   }
   const outputs = under();
-  assert.deepEqual(outputs.map((t) => [t.dtype, t.shape]), v.outputs.map((o) => [o.dtype, o.shape]), `${v.name}: dtypes and shapes`);
-  const byHand = call(v, inputs.map((t) => cast(t, v.rule === "lower" ? v.dtype : "float32")));
+  assert.deepEqual(
+    outputs.map((t) => [t.dtype, t.shape]),
+    v.outputs.map((o) => [o.dtype, o.shape]),
+    `${v.name}: dtypes and shapes`,
+  );
+  const byHand = call(
+    v,
+    inputs.map((t) => cast(t, v.rule === "lower" ? v.dtype : "float32")),
+  );
   const problems = outputs.flatMap((t, i) => [
     difference(`${v.name}: result ${i}, against casting by hand`, t, packed(byHand[i] as Tensor)),
     reason === null ? difference(`${v.name}: result ${i}, against PyTorch's`, t, v.outputs?.[i] as Recorded) : null,
   ]);
-  assert.deepEqual(problems.filter((p) => p !== null), []);
+  assert.deepEqual(
+    problems.filter((p) => p !== null),
+    [],
+  );
 }
 
 describe(`autocast's operators are PyTorch ${origin.torch}'s${reason === null ? "" : ` (bits not compared: ${reason})`}`, () => {

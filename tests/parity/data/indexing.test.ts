@@ -1,8 +1,22 @@
-/** `t.at(…)` and `t.setAt(…)` choose, view and write as PyTorch's brackets do. The fixtures are made by make_indexing.py. */
+/**
+ * `t.at(…)` and `t.setAt(…)` choose, view and write as PyTorch's brackets do. The fixtures are made by
+ * make_indexing.py.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { arange, ArgumentError, memory, scope, tensor, TorchError, type Index, type IndexList, type Tensor, type TensorData } from "@nbit/torch";
+import {
+  arange,
+  ArgumentError,
+  memory,
+  scope,
+  tensor,
+  TorchError,
+  type Index,
+  type IndexList,
+  type Tensor,
+  type TensorData,
+} from "@nbit/torch";
 
 type Encoded = number | string | boolean | null | Readonly<Record<string, TensorData>>;
 interface Case {
@@ -23,7 +37,11 @@ function decode(ix: Encoded): Index {
 }
 
 const numbers = (t: Tensor): number[] => Array.from(t.contiguous().toTypedArray() as BigInt64Array, Number);
-const make = (shape: readonly number[]): Tensor => arange(shape.reduce((a, b) => a * b, 1), { dtype: "int64" }).reshape(shape);
+const make = (shape: readonly number[]): Tensor =>
+  arange(
+    shape.reduce((a, b) => a * b, 1),
+    { dtype: "int64" },
+  ).reshape(shape);
 
 const cases = readFileSync(new URL("../../../parity/data/indexing.jsonl", import.meta.url), "utf8")
   .trimEnd()
@@ -41,7 +59,10 @@ void describe("indexing as PyTorch indexes", () => {
         const indices = c.indices.map(decode);
         const t = make(c.shape);
         if (c.out === undefined) {
-          assert.throws(() => t.at(...indices), (e) => e instanceof ArgumentError || e instanceof TorchError);
+          assert.throws(
+            () => t.at(...indices),
+            (e) => e instanceof ArgumentError || e instanceof TorchError,
+          );
           return;
         }
         const out = t.at(...indices);

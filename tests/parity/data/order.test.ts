@@ -1,9 +1,25 @@
-/** Samplers, loaders and splits visit what PyTorch's visit, in the same order, and draw no more and no less. The fixtures are made by make_order.py. */
+/**
+ * Samplers, loaders and splits visit what PyTorch's visit, in the same order, and draw no more and no less. The
+ * fixtures are made by make_order.py.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import {
-  ChainDataset, DataLoader, Dataset, DistributedSampler, Generator, IterableDataset, isTensor, manualSeed, memory, RandomSampler, randint, randomSplit, SubsetRandomSampler, WeightedRandomSampler,
+  ChainDataset,
+  DataLoader,
+  Dataset,
+  DistributedSampler,
+  Generator,
+  IterableDataset,
+  isTensor,
+  manualSeed,
+  memory,
+  RandomSampler,
+  randint,
+  randomSplit,
+  SubsetRandomSampler,
+  WeightedRandomSampler,
 } from "@nbit/torch";
 
 interface Args {
@@ -53,7 +69,11 @@ function visitor(c: Case, generator: Generator | null): (epoch: number) => Itera
   const range = new Range(a.n);
   switch (c.kind) {
     case "random": {
-      const s = new RandomSampler(range, { numSamples: a.numSamples ?? null, replacement: a.replacement ?? false, generator });
+      const s = new RandomSampler(range, {
+        numSamples: a.numSamples ?? null,
+        replacement: a.replacement ?? false,
+        generator,
+      });
       assert.equal(s.length, a.numSamples ?? a.n);
       return () => s;
     }
@@ -62,18 +82,28 @@ function visitor(c: Case, generator: Generator | null): (epoch: number) => Itera
       return () => s;
     }
     case "weighted": {
-      const s = new WeightedRandomSampler(a.weights, a.numSamples as number, { replacement: a.replacement as boolean, generator });
+      const s = new WeightedRandomSampler(a.weights, a.numSamples as number, {
+        replacement: a.replacement as boolean,
+        generator,
+      });
       return () => s;
     }
     case "distributed": {
-      const s = new DistributedSampler(range, { numReplicas: a.numReplicas, rank: a.rank, shuffle: a.shuffle as boolean, dropLast: a.dropLast as boolean, seed: a.samplerSeed });
+      const s = new DistributedSampler(range, {
+        numReplicas: a.numReplicas,
+        rank: a.rank,
+        shuffle: a.shuffle as boolean,
+        dropLast: a.dropLast as boolean,
+        seed: a.samplerSeed,
+      });
       return (epoch) => {
         s.setEpoch(epoch);
         return s;
       };
     }
     case "loader": {
-      const fresh = (): DataLoader<bigint> => new DataLoader(range, { batchSize: a.batchSize, shuffle: a.shuffle, dropLast: a.dropLast ?? false, generator });
+      const fresh = (): DataLoader<bigint> =>
+        new DataLoader(range, { batchSize: a.batchSize, shuffle: a.shuffle, dropLast: a.dropLast ?? false, generator });
       const one = fresh();
       return () => (c.seed === 21 ? fresh() : one);
     }

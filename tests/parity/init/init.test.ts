@@ -1,4 +1,7 @@
-/** Initial values, the draws behind them, and the order in which `apply` meets modules, against PyTorch's. The fixtures are made by make_init.py. */
+/**
+ * Initial values, the draws behind them, and the order in which `apply` meets modules, against PyTorch's. The fixtures
+ * are made by make_init.py.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -19,7 +22,10 @@ interface Apply {
   readonly weights: unknown;
 }
 const url = new URL("../../../parity/init/init.jsonl", import.meta.url);
-const lines = readFileSync(url, "utf8").trim().split("\n").map((line) => JSON.parse(line) as Case | Apply);
+const lines = readFileSync(url, "utf8")
+  .trim()
+  .split("\n")
+  .map((line) => JSON.parse(line) as Case | Apply);
 const isApply = (line: Case | Apply): line is Apply => line.name === "apply";
 const flat = (v: unknown): number[] => (Array.isArray(v) ? v.flatMap(flat) : [Number(v)]);
 const camel = (text: string): string => text.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
@@ -31,12 +37,16 @@ test("one seed gives PyTorch's numbers, and leaves the generator where PyTorch's
     const what = `${c.name} ${JSON.stringify([c.shape, c.args, c.options, c.dtype])}`;
     manualSeed(3);
     const t = empty([...c.shape], { dtype: c.dtype });
-    const options = Object.fromEntries(Object.entries(c.options).map(([name, value]) => [name, typeof value === "string" ? camel(value) : value]));
+    const options = Object.fromEntries(
+      Object.entries(c.options).map(([name, value]) => [name, typeof value === "string" ? camel(value) : value]),
+    );
     const init = Reflect.get(nn.init, camel(c.name)) as (...args: unknown[]) => Tensor;
     init(t, ...c.args, ...(Object.keys(options).length === 0 ? [] : [options]));
     const [got, expected] = [flat(t.double().tolist()), flat(c.values)];
     const near = c.name === "orthogonal_" ? 1e-6 : 0; // a matrix product and a factorization
-    got.forEach((v, i) => assert.ok(Math.abs(v - (expected[i] as number)) <= near, `${what}: ${v} is not ${expected[i]}`));
+    got.forEach((v, i) =>
+      assert.ok(Math.abs(v - (expected[i] as number)) <= near, `${what}: ${v} is not ${expected[i]}`),
+    );
     assert.deepEqual(randint(0, 2 ** 31, [2], { dtype: "int64" }).tolist(), c.after, `${what}, afterwards`);
   }
 });
@@ -93,9 +103,18 @@ test("apply meets a module that stands in two places twice, and ends in a cycle"
 
 test("init functions refuse wrong arguments", () => {
   const t = empty([2, 2]);
-  assert.throws(() => nn.init.calculateGain("leaky_relu" as never), { code: "ERR_ARGUMENT", message: /nonlinearity to be one of linear, .*, leakyRelu, selu\. Received: "leaky_relu"/ });
-  assert.throws(() => nn.init.truncNormal_(t, 0, 0), { code: "ERR_ARGUMENT", message: /std to be a finite number > 0/ });
+  assert.throws(() => nn.init.calculateGain("leaky_relu" as never), {
+    code: "ERR_ARGUMENT",
+    message: /nonlinearity to be one of linear, .*, leakyRelu, selu\. Received: "leaky_relu"/,
+  });
+  assert.throws(() => nn.init.truncNormal_(t, 0, 0), {
+    code: "ERR_ARGUMENT",
+    message: /std to be a finite number > 0/,
+  });
   assert.throws(() => nn.init.truncNormal_(t, 0, 1, 2, -2), { code: "ERR_ARGUMENT", message: /a ≤ b/ });
-  assert.throws(() => nn.init.kaimingUniform_(t, { a: 1, mode: "fan_in" } as never), { code: "ERR_ARGUMENT", message: /mode to be one of fanIn, fanOut\. Received: "fan_in"/ });
+  assert.throws(() => nn.init.kaimingUniform_(t, { a: 1, mode: "fan_in" } as never), {
+    code: "ERR_ARGUMENT",
+    message: /mode to be one of fanIn, fanOut\. Received: "fan_in"/,
+  });
   assert.equal(nn.init.kaimingUniform_(empty([0, 2])).numel(), 0);
 });

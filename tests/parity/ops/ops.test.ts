@@ -1,4 +1,7 @@
-/** Every recorded operator call, bit for bit: see cases/ for what is covered and make_fixtures.py for how it was recorded. */
+/**
+ * Every recorded operator call, bit for bit: see cases/ for what is covered and make_fixtures.py for how it was
+ * recorded.
+ */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

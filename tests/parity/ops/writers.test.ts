@@ -1,13 +1,35 @@
 /**
- * Everything that writes the memory of a tensor that exists says so: casts and codes of weights are kept for as long as a weight's version, its memory and `weightsEpoch()` stay the same.
- * A new native function or operator that writes is found here.
+ * Everything that writes the memory of a tensor that exists says so: casts and codes of weights are kept for as long as
+ * a weight's version, its memory and `weightsEpoch()` stay the same. A new native function or operator that writes is
+ * found here.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { native } from "@nbit/native";
 import { Float8Linear, LowBitOptimizer } from "@nbit/lowbit";
-import { amp, aten, autocast, loadSafetensors, nn, noGrad, ones, operatorNames, operators, optim, rand, randint, saveSafetensors, setNumThreads, tensor, weightsEpoch, zeros, type AtenOperator, type DType, type Tensor } from "@nbit/torch";
+import {
+  amp,
+  aten,
+  autocast,
+  loadSafetensors,
+  nn,
+  noGrad,
+  ones,
+  operatorNames,
+  operators,
+  optim,
+  rand,
+  randint,
+  saveSafetensors,
+  setNumThreads,
+  tensor,
+  weightsEpoch,
+  zeros,
+  type AtenOperator,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 import { temporaryFolder } from "../../helpers/temporary-folder.js";
 
 setNumThreads(1);
@@ -15,17 +37,22 @@ setNumThreads(1);
 /** Functions of the addon that write memory of a tensor that somebody has. All are tried below. */
 const WRITERS = ["call", "copyFromBytes", "countSteps", "setData"];
 /** Those that write new tensors, gradients, or no tensor at all. */
-const OTHERS = `buffer setCallbacks release releaseMany attachFinalizer tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
+const OTHERS =
+  `buffer setCallbacks release releaseMany attachFinalizer tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
   item items setGradEnabled isGradEnabled inferencePush inferencePop isInferenceMode setRequiresGrad getGrad setGrad gradsInto clearGrads linkGrads gradFnName backward grad attachNode returnGradients registerHook removeHook
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
-  getInteropThreads info setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf`.split(/\s+/);
+  getInteropThreads info setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf`.split(
+    /\s+/,
+  );
 
 test("every native function is known to write a tensor, or not to", () => {
   const known = new Set([...WRITERS, ...OTHERS]);
   // CUDA's are tested on a GPU: graphs advance the epoch.
-  const unknown = Object.keys(native).filter((name) => !known.has(name) && !/^(cuda|graph|stream|event|device|nccl|memory|pin)/i.test(name));
+  const unknown = Object.keys(native).filter(
+    (name) => !known.has(name) && !/^(cuda|graph|stream|event|device|nccl|memory|pin)/i.test(name),
+  );
   assert.deepEqual(unknown, [], "Say in this file whether they write, and test those that do.");
 });
 
@@ -51,15 +78,37 @@ interface Way {
   readonly text: string;
 }
 const WAYS: readonly Way[] = [
-  ...(["float32", "int64", "bool", "float64"] as const).map((dtype) => ({ dtype, others: dtype, shape: [2, 2], text: "mean" })), { dtype: "float32", others: "int64", shape: [2, 2], text: "sum" }, { dtype: "float32", others: "float32", shape: [2], text: "floor" },
-  { dtype: "float32", others: "float32", shape: [2, 2, 2], text: "trunc" }, { dtype: "float32", others: "float32", shape: [], text: "amax" }, { dtype: "float32", others: "float32", shape: [1], text: "prod" }, { dtype: "complex64", others: "complex64", shape: [2, 2], text: "mean" },
+  ...(["float32", "int64", "bool", "float64"] as const).map((dtype) => ({
+    dtype,
+    others: dtype,
+    shape: [2, 2],
+    text: "mean",
+  })),
+  { dtype: "float32", others: "int64", shape: [2, 2], text: "sum" },
+  { dtype: "float32", others: "float32", shape: [2], text: "floor" },
+  { dtype: "float32", others: "float32", shape: [2, 2, 2], text: "trunc" },
+  { dtype: "float32", others: "float32", shape: [], text: "amax" },
+  { dtype: "float32", others: "float32", shape: [1], text: "prod" },
+  { dtype: "complex64", others: "complex64", shape: [2, 2], text: "mean" },
 ];
 const camel = (name: string): string => name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 
-function attempt(namespace: Readonly<Record<string, AtenOperator>>, name: string, form: Form, way: Way): { readonly written: readonly Tensor[]; readonly versions: readonly number[]; readonly before: readonly string[] } | null {
+function attempt(
+  namespace: Readonly<Record<string, AtenOperator>>,
+  name: string,
+  form: Form,
+  way: Way,
+): {
+  readonly written: readonly Tensor[];
+  readonly versions: readonly number[];
+  readonly before: readonly string[];
+} | null {
   const written: Tensor[] = [];
   const make = (dtype: DType): Tensor => {
-    if (dtype === "bool") return tensor([true, false]).expand([...way.shape.slice(0, -1), 2]).clone();
+    if (dtype === "bool")
+      return tensor([true, false])
+        .expand([...way.shape.slice(0, -1), 2])
+        .clone();
     return dtype === "int64" ? randint(0, 2, [...way.shape], { dtype }) : rand([...way.shape], { dtype }).add(0.25);
   };
   const value = (a: Arg): unknown => {
@@ -89,17 +138,31 @@ function attempt(namespace: Readonly<Record<string, AtenOperator>>, name: string
     return null;
   }
 }
-const bytes = (t: Tensor): string => (t.isSparse ? "" : `${t.shape.join()} ${Buffer.from(t.toBytes()).toString("hex")}`);
+const bytes = (t: Tensor): string =>
+  t.isSparse ? "" : `${t.shape.join()} ${Buffer.from(t.toBytes()).toString("hex")}`;
 
-/** Operators that can be called by these ways, and their fused kin below. Private parts of others, and random ones with generators, cannot. */
+/**
+ * Operators that can be called by these ways, and their fused kin below. Private parts of others, and random ones with
+ * generators, cannot.
+ */
 test("every operator that writes an argument counts it in the argument's version", () => {
   const silent: string[] = [];
   let tried = 0;
-  for (const [prefix, namespace] of [["aten", aten], ["nbit", operators("nbit")]] as const) {
+  for (const [prefix, namespace] of [
+    ["aten", aten],
+    ["nbit", operators("nbit")],
+  ] as const) {
     for (const name of operatorNames(prefix)) {
       // What replaces a tensor's memory or drops its graph is no write; of fused steps the epoch tells, below.
-      if (["detach_", "requires_grad_", "set_", "resize_", "resize_as_", "resize_as_sparse_", "rename_"].includes(name) || /^_fused_.*_$/.test(name) || !(name in namespace)) continue;
-      const forms = (JSON.parse(native.schemas(`${prefix}::${name}`)) as Form[]).filter((f) => f.args.some((a) => a.write === true) && !f.args.some((a) => a.kind === "?" && a.default === undefined));
+      if (
+        ["detach_", "requires_grad_", "set_", "resize_", "resize_as_", "resize_as_sparse_", "rename_"].includes(name) ||
+        /^_fused_.*_$/.test(name) ||
+        !(name in namespace)
+      )
+        continue;
+      const forms = (JSON.parse(native.schemas(`${prefix}::${name}`)) as Form[]).filter(
+        (f) => f.args.some((a) => a.write === true) && !f.args.some((a) => a.kind === "?" && a.default === undefined),
+      );
       for (const form of forms)
         for (const way of WAYS) {
           const done = attempt(namespace, name, form, way);
@@ -131,16 +194,40 @@ const WAYS_TO_WRITE: readonly (readonly [name: string, write: (w: nn.Parameter) 
   ["aten.set_data", (w) => void aten["set_data"]?.(w, rand([...w.shape]))],
   ["nn.init", (w) => void nn.init.uniform_(w)],
   ["a list of tensors", (w) => void noGrad(() => void aten["_foreach_add_"]?.["Scalar"]?.([w], 5))],
-  ["loadStateDict", (w) => void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict({ weight: rand([...w.shape]) })],
-  ["a safetensors file", (w) => {
-    const folder = temporaryFolder("writers");
-    saveSafetensors(join(folder, "w.safetensors"), { weight: rand([...w.shape]) });
-    Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict(loadSafetensors(join(folder, "w.safetensors")));
-  }],
-  ["Module.to and back", (w) => void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).half().float()],
+  [
+    "loadStateDict",
+    (w) =>
+      void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict({
+        weight: rand([...w.shape]),
+      }),
+  ],
+  [
+    "a safetensors file",
+    (w) => {
+      const folder = temporaryFolder("writers");
+      saveSafetensors(join(folder, "w.safetensors"), { weight: rand([...w.shape]) });
+      Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w }).loadStateDict(
+        loadSafetensors(join(folder, "w.safetensors")),
+      );
+    },
+  ],
+  [
+    "Module.to and back",
+    (w) =>
+      void Object.assign(new nn.Linear(1, 1, { bias: false }), { weight: w })
+        .half()
+        .float(),
+  ],
   ...[
-    (p: Tensor[]) => new optim.SGD(p, { lr: 0.5 }), (p: Tensor[]) => new optim.SGD(p, { lr: 0.5, momentum: 0.5, fused: true }), (p: Tensor[]) => new optim.Adam(p, { lr: 0.5 }), (p: Tensor[]) => new optim.Adam(p, { lr: 0.5, fused: true }),
-    (p: Tensor[]) => new optim.AdamW(p, { lr: 0.5, fused: true }), ...(["adam", "momentum", "lion"] as const).flatMap((f) => [(p: Tensor[]) => new LowBitOptimizer(p, f, "dynamic8", { lr: 0.5, min8bitSize: 0 }), (p: Tensor[]) => new LowBitOptimizer(p, f, null, { lr: 0.5 })]),
+    (p: Tensor[]) => new optim.SGD(p, { lr: 0.5 }),
+    (p: Tensor[]) => new optim.SGD(p, { lr: 0.5, momentum: 0.5, fused: true }),
+    (p: Tensor[]) => new optim.Adam(p, { lr: 0.5 }),
+    (p: Tensor[]) => new optim.Adam(p, { lr: 0.5, fused: true }),
+    (p: Tensor[]) => new optim.AdamW(p, { lr: 0.5, fused: true }),
+    ...(["adam", "momentum", "lion"] as const).flatMap((f) => [
+      (p: Tensor[]) => new LowBitOptimizer(p, f, "dynamic8", { lr: 0.5, min8bitSize: 0 }),
+      (p: Tensor[]) => new LowBitOptimizer(p, f, null, { lr: 0.5 }),
+    ]),
   ].map((make, i): readonly [string, (w: nn.Parameter) => void] => [
     `optimizer ${i}`,
     (w) => {
@@ -149,23 +236,29 @@ const WAYS_TO_WRITE: readonly (readonly [name: string, write: (w: nn.Parameter) 
       w.grad = null;
     },
   ]),
-  ["LBFGS", (w) => {
-    const optimizer = new optim.LBFGS([w], { lr: 0.5, lineSearchFn: "strong_wolfe" });
-    optimizer.step(() => {
-      optimizer.zeroGrad();
-      const loss = w.square().sum();
-      loss.backward();
-      return loss;
-    });
-    w.grad = null;
-  }],
+  [
+    "LBFGS",
+    (w) => {
+      const optimizer = new optim.LBFGS([w], { lr: 0.5, lineSearchFn: "strong_wolfe" });
+      optimizer.step(() => {
+        optimizer.zeroGrad();
+        const loss = w.square().sum();
+        loss.backward();
+        return loss;
+      });
+      w.grad = null;
+    },
+  ],
 ];
 for (const [name, write] of WAYS_TO_WRITE) {
   test(`${name}: a weight's cached cast is made again after the write`, () => {
     const weight = new nn.Parameter(rand([16, 16]).add(0.5));
     const x = ones([16, 16]);
     using casts = new amp.WeightCasts([weight]);
-    const cast = (): Tensor => autocast({ dtype: "bfloat16" }, () => casts.run(() => nn.functional.linear(x, weight))).detach().float();
+    const cast = (): Tensor =>
+      autocast({ dtype: "bfloat16" }, () => casts.run(() => nn.functional.linear(x, weight)))
+        .detach()
+        .float();
     const layer = Float8Linear.from(Object.assign(new nn.Linear(16, 16, { bias: false }), { weight }));
     const float8 = (): Tensor => layer.forward(x).detach();
     cast();
@@ -175,16 +268,66 @@ for (const [name, write] of WAYS_TO_WRITE) {
     write(weight);
     assert.ok(!weight.detach().equal(old), "it writes");
     assert.notDeepEqual([weight.version, weight.dataPtr(), weightsEpoch()], before);
-    assert.ok(cast().equal(autocast({ dtype: "bfloat16" }, () => nn.functional.linear(x, weight)).detach().float()), "the 16-bit cast");
-    assert.ok(float8().equal(Float8Linear.from(Object.assign(new nn.Linear(16, 16, { bias: false }), { weight: new nn.Parameter(weight.detach().clone()) })).forward(x).detach()), "the float8 codes");
+    assert.ok(
+      cast().equal(
+        autocast({ dtype: "bfloat16" }, () => nn.functional.linear(x, weight))
+          .detach()
+          .float(),
+      ),
+      "the 16-bit cast",
+    );
+    assert.ok(
+      float8().equal(
+        Float8Linear.from(
+          Object.assign(new nn.Linear(16, 16, { bias: false }), { weight: new nn.Parameter(weight.detach().clone()) }),
+        )
+          .forward(x)
+          .detach(),
+      ),
+      "the float8 codes",
+    );
   });
 }
 
 test("kernels of optimizers, called by themselves, advance the epoch", () => {
   const calls: readonly (readonly [string, (w: Tensor) => unknown])[] = [
-    ["_fused_sgd_", (w) => aten["_fused_sgd_"]?.([w], [like(1)], [], { weightDecay: 0, momentum: 0, lr: 0.5, dampening: 0, nesterov: false, maximize: false, isFirstStep: false })],
-    ["_fused_adamw_", (w) => aten["_fused_adamw_"]?.([w], [like(1)], [like(0)], [like(0)], [], [tensor(1)], { lr: 0.5, beta1: 0.9, beta2: 0.9, weightDecay: 0, eps: 1e-8, amsgrad: false, maximize: false })],
-    ["_fused_adagrad_", (w) => aten["_fused_adagrad_"]?.([w], [like(1)], [like(0)], [tensor(1)], { lr: 0.5, lrDecay: 0, weightDecay: 0, eps: 1e-8, maximize: false })],
+    [
+      "_fused_sgd_",
+      (w) =>
+        aten["_fused_sgd_"]?.([w], [like(1)], [], {
+          weightDecay: 0,
+          momentum: 0,
+          lr: 0.5,
+          dampening: 0,
+          nesterov: false,
+          maximize: false,
+          isFirstStep: false,
+        }),
+    ],
+    [
+      "_fused_adamw_",
+      (w) =>
+        aten["_fused_adamw_"]?.([w], [like(1)], [like(0)], [like(0)], [], [tensor(1)], {
+          lr: 0.5,
+          beta1: 0.9,
+          beta2: 0.9,
+          weightDecay: 0,
+          eps: 1e-8,
+          amsgrad: false,
+          maximize: false,
+        }),
+    ],
+    [
+      "_fused_adagrad_",
+      (w) =>
+        aten["_fused_adagrad_"]?.([w], [like(1)], [like(0)], [tensor(1)], {
+          lr: 0.5,
+          lrDecay: 0,
+          weightDecay: 0,
+          eps: 1e-8,
+          maximize: false,
+        }),
+    ],
   ];
   for (const [name, call] of calls) {
     for (const w of [like(3), new nn.Parameter(like(3))]) {

@@ -2,7 +2,16 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { aten, getPrintOptions, setPrintOptions, tensorFromBytes, type DType, type PrintOptions, type PrintProfile, type Tensor } from "@nbit/torch";
+import {
+  aten,
+  getPrintOptions,
+  setPrintOptions,
+  tensorFromBytes,
+  type DType,
+  type PrintOptions,
+  type PrintProfile,
+  type Tensor,
+} from "@nbit/torch";
 
 interface Case {
   readonly name: string;
@@ -10,7 +19,10 @@ interface Case {
   readonly shape: readonly number[];
   readonly data: string;
   readonly make: keyof typeof MAKE;
-  readonly options?: Partial<Omit<PrintOptions, "threshold">> & { readonly threshold?: number | "Infinity"; readonly profile?: PrintProfile };
+  readonly options?: Partial<Omit<PrintOptions, "threshold">> & {
+    readonly threshold?: number | "Infinity";
+    readonly profile?: PrintProfile;
+  };
   readonly text: string;
 }
 

@@ -1,10 +1,26 @@
-/** Float16 on the CPU against a plain PyTorch loop with torch.amp.GradScaler("cpu"): the scale after every step, skipped steps, losses. By a loop of our own and by the Trainer. */
+/**
+ * Float16 on the CPU against a plain PyTorch loop with torch.amp.GradScaler("cpu"): the scale after every step, skipped
+ * steps, losses. By a loop of our own and by the Trainer.
+ */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { LightningModule, MixedPrecision, Trainer } from "@nbit/lightning";
-import { autocast, cpuCapability, crossEntropyLoss, GradScaler, keep, nn, noGrad, optim, scope, setNumThreads, tensor, versions } from "@nbit/torch";
+import {
+  autocast,
+  cpuCapability,
+  crossEntropyLoss,
+  GradScaler,
+  keep,
+  nn,
+  noGrad,
+  optim,
+  scope,
+  setNumThreads,
+  tensor,
+  versions,
+} from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { hashed } from "../../helpers/formula-input.js";
 import { QUIET } from "../../helpers/training.js";
@@ -29,9 +45,17 @@ interface RecordedRun {
   readonly final: readonly (readonly number[])[];
   readonly state: Readonly<Record<string, number>>;
 }
-type Origin = FixtureOrigin & { readonly lightning: { readonly lightning: string; readonly key: string; readonly state: Readonly<Record<string, number>> } };
+type Origin = FixtureOrigin & {
+  readonly lightning: {
+    readonly lightning: string;
+    readonly key: string;
+    readonly state: Readonly<Record<string, number>>;
+  };
+};
 
-const [first = "", ...rest] = readFileSync(new URL("../../../parity/scaler/fixtures.jsonl", import.meta.url), "utf8").trimEnd().split("\n");
+const [first = "", ...rest] = readFileSync(new URL("../../../parity/scaler/fixtures.jsonl", import.meta.url), "utf8")
+  .trimEnd()
+  .split("\n");
 const origin = JSON.parse(first) as Origin;
 const runs = rest.map((line) => JSON.parse(line) as RecordedRun);
 setNumThreads(1);
@@ -43,7 +67,14 @@ const [BATCH, IN, HIDDEN, OUT] = [16, 12, 24, 5];
 /** On a grid of 1/256. Python rounds halves to even. */
 function filled(seed: number, shape: readonly number[], low: number, high: number): Tensor {
   const even = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
-  return tensor(hashed(seed, shape.reduce((a, b) => a * b, 1)).map((u) => even((low + (high - low) * u) * 256) / 256)).float().reshape(shape);
+  return tensor(
+    hashed(
+      seed,
+      shape.reduce((a, b) => a * b, 1),
+    ).map((u) => even((low + (high - low) * u) * 256) / 256),
+  )
+    .float()
+    .reshape(shape);
 }
 
 class Net extends LightningModule {
@@ -95,7 +126,10 @@ class Net extends LightningModule {
 }
 
 function batchesOf(run: RecordedRun): [Tensor, Tensor][] {
-  return Array.from({ length: run.steps }, (_, i) => [filled(run.seed + i, [BATCH, IN], -2, 2), tensor(hashed(run.seed + 500 + i, BATCH).map((u) => Math.floor(u * OUT))).long()]);
+  return Array.from({ length: run.steps }, (_, i) => [
+    filled(run.seed + i, [BATCH, IN], -2, 2),
+    tensor(hashed(run.seed + 500 + i, BATCH).map((u) => Math.floor(u * OUT))).long(),
+  ]);
 }
 
 function compare(run: RecordedRun, net: Net): void {
@@ -109,11 +143,22 @@ function compare(run: RecordedRun, net: Net): void {
   };
   const number = (text: string): number => (text === "nan" ? NaN : text === "inf" ? Infinity : Number(text));
   run.losses.forEach((text, i) => check(net.losses[i] ?? -1, number(text), `loss of step ${i}`));
-  net.parameters().forEach((p, i) => (p.detach().flatten().tolist() as number[]).forEach((v, k) => check(v, run.final[i]?.[k] ?? NaN, `weight ${i}.${k}`)));
+  net
+    .parameters()
+    .forEach((p, i) =>
+      (p.detach().flatten().tolist() as number[]).forEach((v, k) =>
+        check(v, run.final[i]?.[k] ?? NaN, `weight ${i}.${k}`),
+      ),
+    );
 }
 
 for (const run of runs) {
-  const settings = { initScale: run.initScale, growthFactor: run.growthFactor, backoffFactor: run.backoffFactor, growthInterval: run.growthInterval };
+  const settings = {
+    initScale: run.initScale,
+    growthFactor: run.growthFactor,
+    backoffFactor: run.backoffFactor,
+    growthInterval: run.growthInterval,
+  };
 
   test(`a hand-written loop: ${run.name}`, () => {
     const net = new Net(run);
@@ -136,12 +181,23 @@ for (const run of runs) {
       }),
     );
     compare(run, net);
-    assert.deepEqual(scaler.stateDict(), { scale: run.state["scale"], growthFactor: run.state["growth_factor"], backoffFactor: run.state["backoff_factor"], growthInterval: run.state["growth_interval"], growthTracker: run.state["_growth_tracker"] });
+    assert.deepEqual(scaler.stateDict(), {
+      scale: run.state["scale"],
+      growthFactor: run.state["growth_factor"],
+      backoffFactor: run.state["backoff_factor"],
+      growthInterval: run.state["growth_interval"],
+      growthTracker: run.state["_growth_tracker"],
+    });
   });
 
   test(`the Trainer: ${run.name}`, async () => {
     const net = new Net(run);
-    const trainer = new Trainer({ ...QUIET, maxEpochs: 1, gradientClipVal: run.clip, plugins: new MixedPrecision({ scaler: settings }) });
+    const trainer = new Trainer({
+      ...QUIET,
+      maxEpochs: 1,
+      gradientClipVal: run.clip,
+      plugins: new MixedPrecision({ scaler: settings }),
+    });
     await trainer.fit(net, { trainDataloaders: batchesOf(run).map((batch) => batch.map((t) => keep(t))) });
     compare(run, net);
     assert.equal(trainer.skippedSteps, run.skipped.length * (run.optimizer === "two" ? 2 : 1));

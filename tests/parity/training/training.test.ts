@@ -1,4 +1,7 @@
-/** Whole runs of the Trainer against PyTorch Lightning's, from the same seed, to the last bit; float16 against PyTorch's own loop and scaler. */
+/**
+ * Whole runs of the Trainer against PyTorch Lightning's, from the same seed, to the last bit; float16 against PyTorch's
+ * own loop and scaler.
+ */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -26,8 +29,18 @@ async function repeat(run: RecordedRun): Promise<void> {
   const { train, heldBack } = loaders(run.model);
   const half = run.precision === "16-mixed";
   const trainer = new Trainer({
-    ...QUIET, maxEpochs: 2, accumulateGradBatches: run.accumulate, gradientClipVal: run.clip, gradientClipAlgorithm: run.algorithm,
-    ...(half ? { plugins: new MixedPrecision({ scaler: { initScale: run.init_scale ?? 65536, growthInterval: run.growth_interval ?? 2000 } }) } : { precision: run.precision }),
+    ...QUIET,
+    maxEpochs: 2,
+    accumulateGradBatches: run.accumulate,
+    gradientClipVal: run.clip,
+    gradientClipAlgorithm: run.algorithm,
+    ...(half
+      ? {
+          plugins: new MixedPrecision({
+            scaler: { initScale: run.init_scale ?? 65536, growthInterval: run.growth_interval ?? 2000 },
+          }),
+        }
+      : { precision: run.precision }),
   });
   await trainer.fit(net, { trainDataloaders: train, ...(half ? {} : { valDataloaders: heldBack }) });
 
@@ -36,7 +49,15 @@ async function repeat(run: RecordedRun): Promise<void> {
   assert.deepEqual(net.norms, run.norms, "gradient norms");
   assert.deepEqual(digests(net), run.final, "final weights");
   if (run.metrics !== undefined) {
-    assert.deepEqual(Object.fromEntries(Object.entries(trainer.callbackMetrics).map(([k, v]) => [k, bits(v)]).sort()), run.metrics, "validation metrics");
+    assert.deepEqual(
+      Object.fromEntries(
+        Object.entries(trainer.callbackMetrics)
+          .map(([k, v]) => [k, bits(v)])
+          .sort(),
+      ),
+      run.metrics,
+      "validation metrics",
+    );
   }
   if (run.scales !== undefined) {
     assert.deepEqual(net.scales, run.scales, "loss scales");

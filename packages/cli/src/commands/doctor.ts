@@ -1,7 +1,9 @@
 import { examine, renderReport } from "@nbit/native/doctor";
 import type { Command } from "../command.js";
 
-/** Everything that matters for running here, and how to repair what is missing. Imports no addon before it has looked. */
+/**
+ * Everything that matters for running here, and how to repair what is missing. Imports no addon before it has looked.
+ */
 export const doctor: Command = {
   name: "doctor",
   summary: "show Node.js, libtorch, processor, GPU, and what each precision runs on",

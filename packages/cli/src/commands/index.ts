@@ -10,4 +10,6 @@ const others = [doctor, setup, ...runCommands, version];
 export const help = helpOn(others);
 
 /** By name, in the order in which `nbit help` lists them. */
-export const commands: ReadonlyMap<string, Command> = new Map([...others, help].map((command) => [command.name, command]));
+export const commands: ReadonlyMap<string, Command> = new Map(
+  [...others, help].map((command) => [command.name, command]),
+);

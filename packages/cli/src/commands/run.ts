@@ -53,18 +53,38 @@ async function execute(kind: Kind, parsed: Parsed, args: readonly string[], prog
   const of = (name: LoaderExport): ReturnType<Program["loaders"]> => program.loaders(name);
   try {
     if (kind === "fit") {
-      await trainer.fit(program.model, { trainDataloaders: await of("trainDataloaders"), valDataloaders: await of("valDataloaders"), ckptPath });
-      for (const callback of trainer.callbacks) if (callback instanceof ModelCheckpoint && callback.bestModelPath !== "") console.log(`checkpoint  ${plainText(callback.bestModelPath)}`);
+      await trainer.fit(program.model, {
+        trainDataloaders: await of("trainDataloaders"),
+        valDataloaders: await of("valDataloaders"),
+        ckptPath,
+      });
+      for (const callback of trainer.callbacks)
+        if (callback instanceof ModelCheckpoint && callback.bestModelPath !== "")
+          console.log(`checkpoint  ${plainText(callback.bestModelPath)}`);
     } else if (kind === "predict") {
-      await trainer.predict(program.model, { dataloaders: await of("predictDataloaders"), ckptPath, returnPredictions: false });
+      await trainer.predict(program.model, {
+        dataloaders: await of("predictDataloaders"),
+        ckptPath,
+        returnPredictions: false,
+      });
     } else {
-      const results = await trainer[kind](program.model, { dataloaders: await of(kind === "test" ? "testDataloaders" : "valDataloaders"), ckptPath });
-      for (const result of results) for (const [name, value] of Object.entries(result)) console.log(`${plainText(name)}  ${value}`);
+      const results = await trainer[kind](program.model, {
+        dataloaders: await of(kind === "test" ? "testDataloaders" : "valDataloaders"),
+        ckptPath,
+      });
+      for (const result of results)
+        for (const [name, value] of Object.entries(result)) console.log(`${plainText(name)}  ${value}`);
     }
     return 0;
   } catch (error) {
     if (!(error instanceof InterruptError)) throw error;
-    console.error(plainText(error.checkpointPath === null ? error.message : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`));
+    console.error(
+      plainText(
+        error.checkpointPath === null
+          ? error.message
+          : `nbit ${kind}: interrupted. Go on with: ${continuation(kind, args, error.checkpointPath)}`,
+      ),
+    );
     return error.exitCode;
   }
 }

@@ -7,7 +7,8 @@ export const version: Command = {
   options: new Map(),
   async run() {
     const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-    if (typeof manifest !== "object" || manifest === null || !("version" in manifest)) throw new Error("nbit version: package.json has no version");
+    if (typeof manifest !== "object" || manifest === null || !("version" in manifest))
+      throw new Error("nbit version: package.json has no version");
     console.log(String(manifest.version));
     return 0;
   },

@@ -1,16 +1,24 @@
-/** Flags of `nbit fit` and its like: the Trainer's options under their own names. What a value may be is the Trainer's to say; only its type is settled here. */
+/**
+ * Flags of `nbit fit` and its like: the Trainer's options under their own names. What a value may be is the Trainer's
+ * to say; only its type is settled here.
+ */
 import { defaultText, TRAINER_OPTIONS, type FlagKind, type TrainerOption } from "@nbit/lightning/options"; // loads no libtorch
 import { nearest } from "@nbit/torch/names";
 import { CommandError } from "../errors.js";
 
 export type FlagValue = string | number | boolean | null;
-type Flag = Pick<TrainerOption, "summary" | "values"> & { readonly takes: readonly FlagKind[]; readonly otherwise?: string };
+type Flag = Pick<TrainerOption, "summary" | "values"> & {
+  readonly takes: readonly FlagKind[];
+  readonly otherwise?: string;
+};
 
 /** What is not the Trainer's, then every option of the Trainer that a word can express. */
 const FLAGS: ReadonlyMap<string, Flag> = new Map<string, Flag>([
   ["ckptPath", { takes: ["text"], values: "a path, last or best", summary: "a checkpoint to use" }],
   ["seed", { takes: ["number"], summary: "seeds everything before the file is loaded" }],
-  ...Object.entries(TRAINER_OPTIONS).flatMap(([name, { flag, ...row }]): [string, Flag][] => (flag === null ? [] : [[name, { ...row, takes: flag, otherwise: defaultText(row) }]])),
+  ...Object.entries(TRAINER_OPTIONS).flatMap(([name, { flag, ...row }]): [string, Flag][] =>
+    flag === null ? [] : [[name, { ...row, takes: flag, otherwise: defaultText(row) }]],
+  ),
 ]);
 
 export interface Parsed {
@@ -24,7 +32,8 @@ export interface Parsed {
 
 /**
  * Reads `FILE --name value --name=value --name`, in any order; the last of a name counts.
- * @throws {CommandError} `ERR_FLAG` for an unknown flag, `ERR_FLAG_VALUE` for a value of another type, `ERR_ARGUMENTS` for a second file.
+ * @throws {CommandError} `ERR_FLAG` for an unknown flag, `ERR_FLAG_VALUE` for a value of another type, `ERR_ARGUMENTS`
+ * for a second file.
  */
 export function parseFlags(command: string, args: readonly string[]): Parsed {
   let file: string | null = null;
@@ -39,7 +48,11 @@ export function parseFlags(command: string, args: readonly string[]): Parsed {
       const known = FLAGS.get(name);
       if (known === undefined) throw unknown(command, arg.split("=")[0] ?? arg, name);
       const value = text ?? takeValue(known, rest);
-      if (value === null) throw new CommandError("ERR_FLAG_VALUE", `nbit ${command}: expected a value after --${name} (${known.values ?? known.summary}). Received: ${rest[0] ?? "the end of the line"}.`);
+      if (value === null)
+        throw new CommandError(
+          "ERR_FLAG_VALUE",
+          `nbit ${command}: expected a value after --${name} (${known.values ?? known.summary}). Received: ${rest[0] ?? "the end of the line"}.`,
+        );
       values[name] = typeof value === "boolean" ? value : parseValue(command, name, known, value);
     } else if (file === null) {
       file = arg;
@@ -48,7 +61,11 @@ export function parseFlags(command: string, args: readonly string[]): Parsed {
     }
   }
   const { ckptPath = null, seed = null, ...trainer } = values;
-  if (seed !== null && !(typeof seed === "number" && Number.isInteger(seed) && seed >= 0)) throw new CommandError("ERR_FLAG_VALUE", `nbit ${command}: expected --seed to be a whole number ≥ 0. Received: ${String(seed)}.`);
+  if (seed !== null && !(typeof seed === "number" && Number.isInteger(seed) && seed >= 0))
+    throw new CommandError(
+      "ERR_FLAG_VALUE",
+      `nbit ${command}: expected --seed to be a whole number ≥ 0. Received: ${String(seed)}.`,
+    );
   return { file, help, ckptPath: ckptPath === null ? null : String(ckptPath), seed, trainer };
 }
 
@@ -64,7 +81,12 @@ function takeValue(known: Flag, rest: string[]): string | true | null {
   const isValue = next !== undefined && (!next.startsWith("-") || /^-\d/.test(next));
   if (!known.takes.includes("switch")) return isValue ? (rest.shift() ?? null) : null;
   // A switch may stand before the file: only what it can be is its value.
-  const fits = isValue && (next === "true" || next === "false" || (known.takes.includes("number") && isNumber(next)) || (known.takes.includes("text") && !/[./\\]/.test(next)));
+  const fits =
+    isValue &&
+    (next === "true" ||
+      next === "false" ||
+      (known.takes.includes("number") && isNumber(next)) ||
+      (known.takes.includes("text") && !/[./\\]/.test(next)));
   return fits ? (rest.shift() ?? true) : true;
 }
 
@@ -77,16 +99,30 @@ function parseValue(command: string, name: string, { takes }: Flag, text: string
     if (kind === "number" && isNumber(text)) return Number(text);
   }
   if (takes.includes("text") && text !== "") return text;
-  const names: Readonly<Record<FlagKind, string>> = { text: "text", number: "a number", switch: "true or false", null: "null" };
-  throw new CommandError("ERR_FLAG_VALUE", `nbit ${command}: expected --${name} to be ${takes.map((kind) => names[kind]).join(", or ")}. Received: ${JSON.stringify(text)}.`);
+  const names: Readonly<Record<FlagKind, string>> = {
+    text: "text",
+    number: "a number",
+    switch: "true or false",
+    null: "null",
+  };
+  throw new CommandError(
+    "ERR_FLAG_VALUE",
+    `nbit ${command}: expected --${name} to be ${takes.map((kind) => names[kind]).join(", or ")}. Received: ${JSON.stringify(text)}.`,
+  );
 }
 
 function unknown(command: string, received: string, name: string): CommandError {
   const near = nearest(name, FLAGS.keys());
-  return new CommandError("ERR_FLAG", `nbit ${command}: expected ${near === null ? "a flag that it knows" : `--${near}`}. Received: ${received}. \`nbit ${command} --help\` lists them.`);
+  return new CommandError(
+    "ERR_FLAG",
+    `nbit ${command}: expected ${near === null ? "a flag that it knows" : `--${near}`}. Received: ${received}. \`nbit ${command} --help\` lists them.`,
+  );
 }
 
 /** One line per flag. */
 export function flagLines(): string[] {
-  return [...FLAGS].map(([name, { summary, values, otherwise }]) => `  --${name.padEnd(24)}${summary}${values === undefined ? "" : ` (${values})`}${otherwise === undefined ? "" : `; default: ${otherwise}`}`);
+  return [...FLAGS].map(
+    ([name, { summary, values, otherwise }]) =>
+      `  --${name.padEnd(24)}${summary}${values === undefined ? "" : ` (${values})`}${otherwise === undefined ? "" : `; default: ${otherwise}`}`,
+  );
 }

@@ -11,7 +11,10 @@ mkdirSync(build, { recursive: true });
 const folder = mkdtempSync(join(build, "cli-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Trains until it is stopped, and says when the third step has ended. `TALK`: and more after each. `WAIT`: then it waits for what never comes. `STOP`: it ends after one more step. */
+/**
+ * Trains until it is stopped, and says when the third step has ended. `TALK`: and more after each. `WAIT`: then it
+ * waits for what never comes. `STOP`: it ends after one more step.
+ */
 writeFileSync(
   join(folder, "endless.mjs"),
   `
@@ -44,9 +47,17 @@ interface Ended {
   readonly stderr: string;
 }
 /** Runs the command; `onText` sees all that it has written so far, whenever it writes. */
-function nbit(args: readonly string[], env: Readonly<Record<string, string>>, onText: (child: ChildProcess, stdout: string, stderr: string) => void): Promise<Ended> {
+function nbit(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  onText: (child: ChildProcess, stdout: string, stderr: string) => void,
+): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [bin, ...args], { cwd: folder, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [bin, ...args], {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const written = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const)
       child[name].setEncoding("utf8").on("data", (text: string) => {
@@ -72,26 +83,36 @@ const SIGNALS: readonly (readonly [NodeJS.Signals, status: number, says: string]
   ["SIGHUP", 129, "Interrupted by SIGHUP: ending after this batch. A second signal ends at once."],
 ];
 
-for (const [signal, status, says] of SIGNALS) test(`${signal} ends a fit after its batch, with status ${status}, a checkpoint, and the command that goes on from it`, async () => {
-  let interrupt: ((holds: boolean) => void) | null = null;
-  const ended = await nbit(["fit", "endless.mjs", "--seed", "7", "--ckptPath=last", "--gradientClipVal", "1"], {}, (child, stdout) => {
-    interrupt ??= once(() => child.kill(signal));
-    interrupt(stdout.includes("ready"));
-  });
-  assert.deepEqual([ended.status, ended.signal], [status, null], ended.stderr);
-  const checkpoint = join(folder, "checkpoints", "interrupted.ckpt");
-  assert.ok(existsSync(checkpoint));
-  assert.ok(ended.stderr.includes(`\n${says}\n`), ended.stderr);
-  assert.ok(ended.stderr.endsWith(`nbit fit: interrupted. Go on with: nbit fit endless.mjs --seed 7 --gradientClipVal 1 --ckptPath ${checkpoint}\n`), ended.stderr);
-  assert.doesNotMatch(ended.stdout, /steps/); // it did not end as if it were done
+for (const [signal, status, says] of SIGNALS)
+  test(`${signal} ends a fit after its batch, with status ${status}, a checkpoint, and the command that goes on from it`, async () => {
+    let interrupt: ((holds: boolean) => void) | null = null;
+    const ended = await nbit(
+      ["fit", "endless.mjs", "--seed", "7", "--ckptPath=last", "--gradientClipVal", "1"],
+      {},
+      (child, stdout) => {
+        interrupt ??= once(() => child.kill(signal));
+        interrupt(stdout.includes("ready"));
+      },
+    );
+    assert.deepEqual([ended.status, ended.signal], [status, null], ended.stderr);
+    const checkpoint = join(folder, "checkpoints", "interrupted.ckpt");
+    assert.ok(existsSync(checkpoint));
+    assert.ok(ended.stderr.includes(`\n${says}\n`), ended.stderr);
+    assert.ok(
+      ended.stderr.endsWith(
+        `nbit fit: interrupted. Go on with: nbit fit endless.mjs --seed 7 --gradientClipVal 1 --ckptPath ${checkpoint}\n`,
+      ),
+      ended.stderr,
+    );
+    assert.doesNotMatch(ended.stdout, /steps/); // it did not end as if it were done
 
-  const resumed = await nbit(["fit", "endless.mjs", "--ckptPath", checkpoint], { STOP: "1" }, () => {});
-  assert.equal(resumed.status, 0, resumed.stderr);
-  const from = Number(/^from (\d+)$/m.exec(resumed.stdout)?.[1]);
-  assert.ok(from >= 3, resumed.stdout);
-  assert.match(resumed.stdout, new RegExp(`^steps ${from + 1}$`, "m"));
-  rmSync(checkpoint);
-});
+    const resumed = await nbit(["fit", "endless.mjs", "--ckptPath", checkpoint], { STOP: "1" }, () => {});
+    assert.equal(resumed.status, 0, resumed.stderr);
+    const from = Number(/^from (\d+)$/m.exec(resumed.stdout)?.[1]);
+    assert.ok(from >= 3, resumed.stdout);
+    assert.match(resumed.stdout, new RegExp(`^steps ${from + 1}$`, "m"));
+    rmSync(checkpoint);
+  });
 
 test("a run whose terminal is gone ends in order all the same", async () => {
   let hangUp: ((holds: boolean) => void) | null = null;
@@ -108,14 +129,15 @@ test("a run whose terminal is gone ends in order all the same", async () => {
   rmSync(checkpoint);
 });
 
-for (const [then] of SIGNALS) test(`a second signal, ${then}, ends it at once`, async () => {
-  let first: ((holds: boolean) => void) | null = null;
-  let second: ((holds: boolean) => void) | null = null;
-  const ended = await nbit(["fit", "endless.mjs"], { WAIT: "1" }, (child, stdout, stderr) => {
-    first ??= once(() => child.kill("SIGINT"));
-    second ??= once(() => child.kill(then));
-    first(stdout.includes("ready"));
-    second(stderr.includes("Press Ctrl-C again"));
+for (const [then] of SIGNALS)
+  test(`a second signal, ${then}, ends it at once`, async () => {
+    let first: ((holds: boolean) => void) | null = null;
+    let second: ((holds: boolean) => void) | null = null;
+    const ended = await nbit(["fit", "endless.mjs"], { WAIT: "1" }, (child, stdout, stderr) => {
+      first ??= once(() => child.kill("SIGINT"));
+      second ??= once(() => child.kill(then));
+      first(stdout.includes("ready"));
+      second(stderr.includes("Press Ctrl-C again"));
+    });
+    assert.deepEqual([ended.status, ended.signal], [null, then], ended.stderr);
   });
-  assert.deepEqual([ended.status, ended.signal], [null, then], ended.stderr);
-});

@@ -18,35 +18,65 @@ export interface Program {
   loaders(name: LoaderExport): Promise<Loaders>;
 }
 
-/** @throws {CommandError} `ERR_FILE`: no such file, or one that is no module. `ERR_TYPESCRIPT`: TypeScript that nothing here can read. */
+/**
+ * @throws {CommandError} `ERR_FILE`: no such file, or one that is no module. `ERR_TYPESCRIPT`: TypeScript that nothing
+ * here can read.
+ */
 export function findFile(command: string, file: string | null): string {
-  if (file === null) throw new CommandError("ERR_FILE", `nbit ${command}: expected a module file, such as train.ts. Received: none. \`nbit ${command} --help\` shows an example.`);
+  if (file === null)
+    throw new CommandError(
+      "ERR_FILE",
+      `nbit ${command}: expected a module file, such as train.ts. Received: none. \`nbit ${command} --help\` shows an example.`,
+    );
   const path = resolve(file);
-  if (!existsSync(path)) throw new CommandError("ERR_FILE", `nbit ${command}: expected a module file. Received: ${file}, which does not exist.`);
-  if (!statSync(path).isFile() || ![".js", ".mjs", ".ts", ".mts"].includes(extname(path))) throw new CommandError("ERR_FILE", `nbit ${command}: expected a file that ends in .js, .mjs, .ts or .mts. Received: ${file}.`);
+  if (!existsSync(path))
+    throw new CommandError(
+      "ERR_FILE",
+      `nbit ${command}: expected a module file. Received: ${file}, which does not exist.`,
+    );
+  if (!statSync(path).isFile() || ![".js", ".mjs", ".ts", ".mts"].includes(extname(path)))
+    throw new CommandError(
+      "ERR_FILE",
+      `nbit ${command}: expected a file that ends in .js, .mjs, .ts or .mts. Received: ${file}.`,
+    );
   return path;
 }
 
-/** Load the file and make its model. @throws {CommandError} `ERR_EXPORT` when an export is missing, misspelt or of another kind. */
+/**
+ * Load the file and make its model. @throws {CommandError} `ERR_EXPORT` when an export is missing, misspelt or of
+ * another kind.
+ */
 export async function loadProgram(command: string, path: string, file: string): Promise<Program> {
   if (path.endsWith("ts")) await enableTypeScript(command, path);
   const exported = new Map(Object.entries(await importModule(command, path)));
   for (const name of exported.keys()) {
     const near = EXPORTS.includes(name) ? null : nearest(name, EXPORTS);
-    if (near !== null) throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export ${near}. Received: ${name}.`);
+    if (near !== null)
+      throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export ${near}. Received: ${name}.`);
   }
   if (!exported.has("model") && !exported.has("default"))
-    throw new CommandError("ERR_EXPORT", `nbit ${command}: expected ${file} to export model, or default. Received: ${exported.size === 0 ? "no exports" : [...exported.keys()].join(", ")}.`);
+    throw new CommandError(
+      "ERR_EXPORT",
+      `nbit ${command}: expected ${file} to export model, or default. Received: ${exported.size === 0 ? "no exports" : [...exported.keys()].join(", ")}.`,
+    );
   const made = await give(exported.get("model") ?? exported.get("default"));
-  if (!(made instanceof LightningModule)) throw wrong(command, file, "a model that is a LightningModule, its class, or a function that gives one", made);
+  if (!(made instanceof LightningModule))
+    throw wrong(command, file, "a model that is a LightningModule, its class, or a function that gives one", made);
   const trainer: unknown = await give(exported.get("trainer"));
-  if (trainer instanceof Trainer || (trainer !== undefined && !isOptions(trainer))) throw wrong(command, file, "a trainer that is an object of Trainer options, which flags may override", trainer);
+  if (trainer instanceof Trainer || (trainer !== undefined && !isOptions(trainer)))
+    throw wrong(command, file, "a trainer that is an object of Trainer options, which flags may override", trainer);
   return {
     model: made,
     trainer: trainer ?? {},
     async loaders(name) {
       const value = await give(exported.get(name));
-      if (value !== undefined && value !== null && !isLoaders(value)) throw wrong(command, file, `${name} that are a DataLoader, a list of them, or a function that gives one`, value);
+      if (value !== undefined && value !== null && !isLoaders(value))
+        throw wrong(
+          command,
+          file,
+          `${name} that are a DataLoader, a list of them, or a function that gives one`,
+          value,
+        );
       return value;
     },
   };
@@ -61,7 +91,13 @@ async function importModule(command: string, path: string): Promise<Record<strin
 }
 
 function wrong(command: string, file: string, expected: string, received: unknown): MisconfigurationError {
-  return new MisconfigurationError(`nbit ${command}`, `${file} to export ${expected}`, received, undefined, "ERR_EXPORT");
+  return new MisconfigurationError(
+    `nbit ${command}`,
+    `${file} to export ${expected}`,
+    received,
+    undefined,
+    "ERR_EXPORT",
+  );
 }
 
 /** A value as it is; of a class an instance; of a function what it gives or promises. */

@@ -28,13 +28,17 @@ interface Result {
 /** As a shell runs it. */
 function nbit(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [bin, ...args], { cwd: folder }, (error, stdout, stderr) => resolve({ status: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, stdout, stderr }));
+    execFile(process.execPath, [bin, ...args], { cwd: folder }, (error, stdout, stderr) =>
+      resolve({ status: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, stdout, stderr }),
+    );
   });
 }
 /** The same in this process, where libtorch is loaded once for all. */
 async function here(...args: string[]): Promise<Result> {
   const written = { log: "", error: "" };
-  const mocks = (["log", "error"] as const).map((name) => mock.method(console, name, (...parts: unknown[]) => void (written[name] += `${parts.join(" ")}\n`)));
+  const mocks = (["log", "error"] as const).map((name) =>
+    mock.method(console, name, (...parts: unknown[]) => void (written[name] += `${parts.join(" ")}\n`)),
+  );
   const before = process.cwd();
   process.chdir(folder);
   try {
@@ -78,7 +82,9 @@ export function loader(): DataLoader<Tensor[]> {
 }
 `;
 file("line.ts", MODEL);
-file("train.ts", `
+file(
+  "train.ts",
+  `
 import { Line, loader } from "./line.js"; // as TypeScript names its neighbours
 
 export const model = Line;
@@ -87,30 +93,92 @@ export const valDataloaders = loader;
 export const testDataloaders = () => [loader()];
 export const predictDataloaders = loader;
 export const trainer = { accelerator: "cpu", maxEpochs: 9, enableProgressBar: false, enableModelSummary: false, logger: false };
-`);
+`,
+);
 const quiet = ["--seed", "7"];
 
 test("flags: the Trainer's names, in any order and both spellings; the last of a name counts", () => {
-  const parsed = parseFlags("fit", ["--fastDevRun", "a.ts", "--maxEpochs=3", "--precision", "16", "--seed", "7", "--maxEpochs", "-1", "--gradientClipVal=null", "--logger=false", "--deterministic", "warn", "--ckptPath", "last", "--limitTrainBatches", ".5"]);
-  assert.deepEqual(parsed, { file: "a.ts", help: false, ckptPath: "last", seed: 7, trainer: { fastDevRun: true, maxEpochs: -1, precision: "16", gradientClipVal: null, logger: false, deterministic: "warn", limitTrainBatches: 0.5 } });
+  const parsed = parseFlags("fit", [
+    "--fastDevRun",
+    "a.ts",
+    "--maxEpochs=3",
+    "--precision",
+    "16",
+    "--seed",
+    "7",
+    "--maxEpochs",
+    "-1",
+    "--gradientClipVal=null",
+    "--logger=false",
+    "--deterministic",
+    "warn",
+    "--ckptPath",
+    "last",
+    "--limitTrainBatches",
+    ".5",
+  ]);
+  assert.deepEqual(parsed, {
+    file: "a.ts",
+    help: false,
+    ckptPath: "last",
+    seed: 7,
+    trainer: {
+      fastDevRun: true,
+      maxEpochs: -1,
+      precision: "16",
+      gradientClipVal: null,
+      logger: false,
+      deterministic: "warn",
+      limitTrainBatches: 0.5,
+    },
+  });
   assert.deepEqual(parseFlags("fit", ["--fastDevRun", "4", "a.ts"]).trainer, { fastDevRun: 4 });
-  assert.deepEqual(parseFlags("fit", ["--deterministic", "./a.ts"]), { file: "./a.ts", help: false, ckptPath: null, seed: null, trainer: { deterministic: true } });
+  assert.deepEqual(parseFlags("fit", ["--deterministic", "./a.ts"]), {
+    file: "./a.ts",
+    help: false,
+    ckptPath: null,
+    seed: null,
+    trainer: { deterministic: true },
+  });
   assert.equal(parseFlags("fit", ["-h"]).help, true);
 });
 
 for (const [args, code, message] of [
-  [["a.ts", "--maxEpoch", "3"], "ERR_FLAG", "nbit fit: expected --maxEpochs. Received: --maxEpoch. `nbit fit --help` lists them."],
-  [["a.ts", "--max-epochs=3"], "ERR_FLAG", "nbit fit: expected --maxEpochs. Received: --max-epochs. `nbit fit --help` lists them."],
-  [["--colour"], "ERR_FLAG", "nbit fit: expected a flag that it knows. Received: --colour. `nbit fit --help` lists them."],
+  [
+    ["a.ts", "--maxEpoch", "3"],
+    "ERR_FLAG",
+    "nbit fit: expected --maxEpochs. Received: --maxEpoch. `nbit fit --help` lists them.",
+  ],
+  [
+    ["a.ts", "--max-epochs=3"],
+    "ERR_FLAG",
+    "nbit fit: expected --maxEpochs. Received: --max-epochs. `nbit fit --help` lists them.",
+  ],
+  [
+    ["--colour"],
+    "ERR_FLAG",
+    "nbit fit: expected a flag that it knows. Received: --colour. `nbit fit --help` lists them.",
+  ],
   [["--maxEpochs", "three"], "ERR_FLAG_VALUE", 'nbit fit: expected --maxEpochs to be a number. Received: "three".'],
   [["--cudaGraph=1"], "ERR_FLAG_VALUE", 'nbit fit: expected --cudaGraph to be true or false. Received: "1".'],
-  [["--maxEpochs", "--seed"], "ERR_FLAG_VALUE", "nbit fit: expected a value after --maxEpochs (-1: no limit). Received: --seed."],
-  [["--precision"], "ERR_FLAG_VALUE", "nbit fit: expected a value after --precision (32, 64, 16, bf16, 16-true, bf16-true, auto, …). Received: the end of the line."],
+  [
+    ["--maxEpochs", "--seed"],
+    "ERR_FLAG_VALUE",
+    "nbit fit: expected a value after --maxEpochs (-1: no limit). Received: --seed.",
+  ],
+  [
+    ["--precision"],
+    "ERR_FLAG_VALUE",
+    "nbit fit: expected a value after --precision (32, 64, 16, bf16, 16-true, bf16-true, auto, …). Received: the end of the line.",
+  ],
   [["--seed=1.5"], "ERR_FLAG_VALUE", "nbit fit: expected --seed to be a whole number ≥ 0. Received: 1.5."],
   [["a.ts", "b.ts"], "ERR_ARGUMENTS", "nbit fit: expected one file. Received: a.ts and b.ts."],
 ] as const)
   test(`flags: ${args.join(" ")} is refused`, () => {
-    assert.throws(() => parseFlags("fit", args), (error: unknown) => error instanceof CommandError && error.code === code && error.message === message);
+    assert.throws(
+      () => parseFlags("fit", args),
+      (error: unknown) => error instanceof CommandError && error.code === code && error.message === message,
+    );
   });
 
 test("flags: a misspelt name finds its neighbour, a strange one finds none", () => {
@@ -120,12 +188,34 @@ test("flags: a misspelt name finds its neighbour, a strange one finds none", () 
 });
 
 test("fit trains a TypeScript module with its neighbour; flags override its options; a checkpoint is kept and named", async () => {
-  const { status, stdout, stderr } = await nbit("fit", "train.ts", "--maxEpochs", "2", "--precision", "bf16", "--defaultRootDir", join(folder, "out"), ...quiet);
+  const { status, stdout, stderr } = await nbit(
+    "fit",
+    "train.ts",
+    "--maxEpochs",
+    "2",
+    "--precision",
+    "bf16",
+    "--defaultRootDir",
+    join(folder, "out"),
+    ...quiet,
+  );
   assert.equal(status, 0, stderr);
   assert.match(stdout, /^fitted 8 bf16-mixed$/m);
   const path = /^checkpoint {2}(.+)$/m.exec(stdout)?.[1];
   assert.ok(path !== undefined && path.startsWith(join(folder, "out")) && existsSync(path));
-  const resumed = await here("fit", "train.ts", "--maxEpochs", "3", "--precision", "bf16", "--enableCheckpointing", "false", "--ckptPath", path, ...quiet);
+  const resumed = await here(
+    "fit",
+    "train.ts",
+    "--maxEpochs",
+    "3",
+    "--precision",
+    "bf16",
+    "--enableCheckpointing",
+    "false",
+    "--ckptPath",
+    path,
+    ...quiet,
+  );
   assert.match(resumed.stdout, /^fitted 12 bf16-mixed$/m, resumed.stderr);
   assert.doesNotMatch(resumed.stdout, /^checkpoint/m);
 });
@@ -140,7 +230,9 @@ test("validate, test and predict run their steps; metrics are printed; a seed ma
 });
 
 test("a JavaScript module, its model as default and made by a function", async () => {
-  file("plain.mjs", `
+  file(
+    "plain.mjs",
+    `
 import { LightningModule } from "@nbit/lightning";
 import { DataLoader, nn, optim, randn, TensorDataset } from "@nbit/torch";
 class Net extends LightningModule {
@@ -151,7 +243,8 @@ class Net extends LightningModule {
   onFitEnd() { console.log("steps", this.trainer.globalStep); }
 }
 export default async () => new Net();
-`);
+`,
+  );
   const { status, stdout, stderr } = await here("fit", "plain.mjs", "--fastDevRun", "--accelerator", "cpu");
   assert.equal(status, 0, stderr);
   assert.match(stdout, /^steps 1$/m);
@@ -159,33 +252,66 @@ export default async () => new Net();
 
 test("a wrong call or file is one message with its code, and status 2", async () => {
   file("empty.mjs", "export const helper = 1;\n");
-  file("near.mjs", `export { Line as model } from "./line.js";\nexport const trainDataloader = [];\n`.replace("./line.js", "@nbit/lightning").replace("Line", "LightningModule"));
+  file(
+    "near.mjs",
+    `export { Line as model } from "./line.js";\nexport const trainDataloader = [];\n`
+      .replace("./line.js", "@nbit/lightning")
+      .replace("Line", "LightningModule"),
+  );
   file("kind.mjs", "export const model = { layers: 3 };\n");
-  file("maker.mjs", `import { LightningModule, Trainer } from "@nbit/lightning";\nexport const model = new LightningModule();\nexport const trainer = new Trainer({ accelerator: "cpu", logger: false, enableCheckpointing: false });\n`);
+  file(
+    "maker.mjs",
+    `import { LightningModule, Trainer } from "@nbit/lightning";\nexport const model = new LightningModule();\nexport const trainer = new Trainer({ accelerator: "cpu", logger: false, enableCheckpointing: false });\n`,
+  );
   file("notes.txt", "");
   const cases: readonly (readonly [readonly string[], string])[] = [
-    [["fit"], "ERR_FILE: nbit fit: expected a module file, such as train.ts. Received: none. `nbit fit --help` shows an example."],
+    [
+      ["fit"],
+      "ERR_FILE: nbit fit: expected a module file, such as train.ts. Received: none. `nbit fit --help` shows an example.",
+    ],
     [["fit", "absent.ts"], "ERR_FILE: nbit fit: expected a module file. Received: absent.ts, which does not exist."],
-    [["fit", "notes.txt"], "ERR_FILE: nbit fit: expected a file that ends in .js, .mjs, .ts or .mts. Received: notes.txt."],
+    [
+      ["fit", "notes.txt"],
+      "ERR_FILE: nbit fit: expected a file that ends in .js, .mjs, .ts or .mts. Received: notes.txt.",
+    ],
     [["test", "empty.mjs"], "ERR_EXPORT: nbit test: expected empty.mjs to export model, or default. Received: helper."],
-    [["fit", "near.mjs"], "ERR_EXPORT: nbit fit: expected near.mjs to export trainDataloaders. Received: trainDataloader."],
-    [["fit", "kind.mjs"], "ERR_EXPORT: nbit fit: expected kind.mjs to export a model that is a LightningModule, its class, or a function that gives one. Received: an object with keys layers."],
-    [["fit", "maker.mjs"], "ERR_EXPORT: nbit fit: expected maker.mjs to export a trainer that is an object of Trainer options, which flags may override. Received: an instance of Trainer."],
-    [["fit", "train.ts", "--maxEpochs", "0.5"], "ERR_TRAINER_OPTION: Trainer: expected maxEpochs to be a whole number ≥ -1 (-1: no limit). Received: 0.5."],
-    [["fit", "train.ts", "--turbo"], "ERR_FLAG: nbit fit: expected a flag that it knows. Received: --turbo. `nbit fit --help` lists them."],
+    [
+      ["fit", "near.mjs"],
+      "ERR_EXPORT: nbit fit: expected near.mjs to export trainDataloaders. Received: trainDataloader.",
+    ],
+    [
+      ["fit", "kind.mjs"],
+      "ERR_EXPORT: nbit fit: expected kind.mjs to export a model that is a LightningModule, its class, or a function that gives one. Received: an object with keys layers.",
+    ],
+    [
+      ["fit", "maker.mjs"],
+      "ERR_EXPORT: nbit fit: expected maker.mjs to export a trainer that is an object of Trainer options, which flags may override. Received: an instance of Trainer.",
+    ],
+    [
+      ["fit", "train.ts", "--maxEpochs", "0.5"],
+      "ERR_TRAINER_OPTION: Trainer: expected maxEpochs to be a whole number ≥ -1 (-1: no limit). Received: 0.5.",
+    ],
+    [
+      ["fit", "train.ts", "--turbo"],
+      "ERR_FLAG: nbit fit: expected a flag that it knows. Received: --turbo. `nbit fit --help` lists them.",
+    ],
   ];
-  for (const [args, message] of cases) assert.deepEqual(await here(...args), { status: 2, stdout: "", stderr: `${message}\n` });
+  for (const [args, message] of cases)
+    assert.deepEqual(await here(...args), { status: 2, stdout: "", stderr: `${message}\n` });
   const shell = await nbit("fit", "absent.ts");
   assert.deepEqual(shell, { status: 2, stdout: "", stderr: `${cases[1]?.[1] ?? ""}\n` });
 });
 
 test("an error of the program itself keeps its stack, with the line of the TypeScript file", async () => {
-  file("broken.ts", `
+  file(
+    "broken.ts",
+    `
 export function model(): never {
   const reason: string = "not today";
   throw new Error(reason);
 }
-`);
+`,
+  );
   const { status, stderr } = await nbit("fit", "broken.ts");
   assert.equal(status, 1);
   assert.match(stderr, /Error: not today/);
@@ -195,9 +321,22 @@ export function model(): never {
 test("--help lists every option of the Trainer that a word can express", async () => {
   const { status, stdout } = await here("fit", "--help");
   assert.equal(status, 0);
-  for (const name of ["model", "trainDataloaders", "--ckptPath", "--seed", "--precision", "--maxEpochs", "--fastDevRun"]) assert.ok(stdout.includes(`  ${name}`), name);
+  for (const name of [
+    "model",
+    "trainDataloaders",
+    "--ckptPath",
+    "--seed",
+    "--precision",
+    "--maxEpochs",
+    "--fastDevRun",
+  ])
+    assert.ok(stdout.includes(`  ${name}`), name);
   const declared = readFileSync(new URL("../../../lightning/dist/trainer-options.d.ts", import.meta.url), "utf8");
-  const options = [...(/interface TrainerOptions \{([\s\S]*?)\n\}/.exec(declared)?.[1] ?? "").matchAll(/^ {4}readonly (\w+)\?/gm)].map(([, name]) => name ?? "");
+  const options = [
+    ...(/interface TrainerOptions \{([\s\S]*?)\n\}/.exec(declared)?.[1] ?? "").matchAll(/^ {4}readonly (\w+)\?/gm),
+  ].map(([, name]) => name ?? "");
   assert.ok(options.length > 25);
-  for (const name of options) if (name !== "callbacks" && name !== "plugins") assert.ok(stdout.includes(`  --${name} `) || stdout.includes(`  --${name}\n`), name);
+  for (const name of options)
+    if (name !== "callbacks" && name !== "plugins")
+      assert.ok(stdout.includes(`  --${name} `) || stdout.includes(`  --${name}\n`), name);
 });

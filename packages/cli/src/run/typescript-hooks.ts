@@ -1,4 +1,7 @@
-/** Runs beside the program, as Node's module hooks do: TypeScript files become JavaScript while they are imported, one at a time and without type checks. */
+/**
+ * Runs beside the program, as Node's module hooks do: TypeScript files become JavaScript while they are imported, one
+ * at a time and without type checks.
+ */
 import { readFile } from "node:fs/promises";
 import type { InitializeHook, LoadHook, ResolveHook } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -10,14 +13,19 @@ interface Diagnostic {
 interface Compiler {
   transpileModule(
     source: string,
-    options: { readonly fileName: string; readonly reportDiagnostics: boolean; readonly compilerOptions: Readonly<Record<string, unknown>> },
+    options: {
+      readonly fileName: string;
+      readonly reportDiagnostics: boolean;
+      readonly compilerOptions: Readonly<Record<string, unknown>>;
+    },
   ): { readonly outputText: string; readonly diagnostics?: readonly Diagnostic[] };
   readonly ScriptTarget: { readonly ES2022: number };
   readonly ModuleKind: { readonly ESNext: number };
 }
 let compiler: Compiler | null = null;
 
-const isTypeScript = (url: string | undefined): boolean => url !== undefined && url.startsWith("file:") && /\.m?ts$/.test(new URL(url).pathname);
+const isTypeScript = (url: string | undefined): boolean =>
+  url !== undefined && url.startsWith("file:") && /\.m?ts$/.test(new URL(url).pathname);
 
 export const initialize: InitializeHook<{ readonly compiler: string }> = async (data) => {
   compiler = ((await import(data.compiler)) as { readonly default: Compiler }).default;
@@ -43,10 +51,16 @@ export const load: LoadHook = async (url, context, next) => {
   const { outputText, diagnostics = [] } = compiler.transpileModule(source, {
     fileName: url,
     reportDiagnostics: true, // of syntax alone: types are not checked
-    compilerOptions: { target: compiler.ScriptTarget.ES2022, module: compiler.ModuleKind.ESNext, inlineSourceMap: true, inlineSources: true },
+    compilerOptions: {
+      target: compiler.ScriptTarget.ES2022,
+      module: compiler.ModuleKind.ESNext,
+      inlineSourceMap: true,
+      inlineSources: true,
+    },
   });
   const [first] = diagnostics;
-  if (first !== undefined) throw Object.assign(new SyntaxError(describe(first, source, url)), { code: "ERR_TYPESCRIPT" });
+  if (first !== undefined)
+    throw Object.assign(new SyntaxError(describe(first, source, url)), { code: "ERR_TYPESCRIPT" });
   return { format: "module", shortCircuit: true, source: outputText };
 };
 

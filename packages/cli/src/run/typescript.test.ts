@@ -20,7 +20,13 @@ interface Result {
 }
 function run(bin: string, folder: string, file: string): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [bin, "fit", file, "--fastDevRun", "--accelerator", "cpu"], { cwd: folder }, (error, _stdout, stderr) => resolve({ status: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, stderr }));
+    execFile(
+      process.execPath,
+      [bin, "fit", file, "--fastDevRun", "--accelerator", "cpu"],
+      { cwd: folder },
+      (error, _stdout, stderr) =>
+        resolve({ status: typeof error?.code === "number" ? error.code : error === null ? 0 : -1, stderr }),
+    );
   });
 }
 const ours = (file: string, text: string): Promise<Result> => {
@@ -50,7 +56,13 @@ test("enums and parameter properties run, through the typescript package", async
 
 test("TypeScript that cannot be read: ERR_TYPESCRIPT with file, line and column", async () => {
   const { status, stderr } = await ours("syntax.ts", "export const a = 1;\nexport const model: = 3;\n");
-  assert.deepEqual([status, stderr], [2, `ERR_TYPESCRIPT: nbit fit: expected TypeScript that can be read. Received: ${join(inside, "syntax.ts")}:2:21: Type expected.\n`]);
+  assert.deepEqual(
+    [status, stderr],
+    [
+      2,
+      `ERR_TYPESCRIPT: nbit fit: expected TypeScript that can be read. Received: ${join(inside, "syntax.ts")}:2:21: Type expected.\n`,
+    ],
+  );
 });
 
 test("a neighbour that is not there is named as it was written", async () => {
@@ -63,10 +75,15 @@ test("without the typescript package, what Node.js cannot run by itself is ERR_T
   const modules = join(outside, "node_modules");
   mkdirSync(join(modules, "@nbit"), { recursive: true });
   // The command itself is copied: it looks for typescript from where it really is.
-  for (const part of ["bin", "dist", "package.json"]) cpSync(join(root, "packages/cli", part), join(modules, "nbit", part), { recursive: true });
-  for (const name of ["native", "torch", "apex", "lowbit", "lightning", "dashboard"]) symlinkSync(join(root, "packages", name), join(modules, "@nbit", name), "dir");
+  for (const part of ["bin", "dist", "package.json"])
+    cpSync(join(root, "packages/cli", part), join(modules, "nbit", part), { recursive: true });
+  for (const name of ["native", "torch", "apex", "lowbit", "lightning", "dashboard"])
+    symlinkSync(join(root, "packages", name), join(modules, "@nbit", name), "dir");
   writeFileSync(join(outside, "enum.mts"), ENUM);
   const { status, stderr } = await run(join(modules, "nbit/bin/nbit.mjs"), outside, "enum.mts");
   assert.equal(status, 2, stderr);
-  assert.match(stderr, /^(?:\(node:[^\n]*\n)*ERR_TYPESCRIPT: nbit fit: expected the typescript package, [\s\S]* Run: npm install --save-dev typescript\n$/);
+  assert.match(
+    stderr,
+    /^(?:\(node:[^\n]*\n)*ERR_TYPESCRIPT: nbit fit: expected the typescript package, [\s\S]* Run: npm install --save-dev typescript\n$/,
+  );
 });

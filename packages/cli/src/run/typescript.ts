@@ -1,4 +1,7 @@
-/** Lets `import` read TypeScript: through the `typescript` package of the user's project, or Node's own stripping of types where it has that. */
+/**
+ * Lets `import` read TypeScript: through the `typescript` package of the user's project, or Node's own stripping of
+ * types where it has that.
+ */
 import { createRequire, register } from "node:module";
 import { pathToFileURL } from "node:url";
 import { CommandError } from "../errors.js";
@@ -14,19 +17,32 @@ export async function enableTypeScript(command: string, file: string): Promise<v
     process.setSourceMapsEnabled(true); // stacks name the user's lines
     register(new URL("typescript-hooks.js", import.meta.url), { data: { compiler: pathToFileURL(compiler).href } });
   } else if (!nodeStripsTypes()) {
-    throw new CommandError("ERR_TYPESCRIPT", `nbit ${command}: expected the typescript package, to read ${file}. Received: none, and Node.js ${process.versions.node}, which does not strip types itself. ${INSTALL}`);
+    throw new CommandError(
+      "ERR_TYPESCRIPT",
+      `nbit ${command}: expected the typescript package, to read ${file}. Received: none, and Node.js ${process.versions.node}, which does not strip types itself. ${INSTALL}`,
+    );
   }
   enabled = true;
 }
 
 const INSTALL = "Run: npm install --save-dev typescript";
 
-/** What `import` threw, as one message where it is about the TypeScript itself: its syntax, or what Node.js alone cannot run; else as it is. */
+/**
+ * What `import` threw, as one message where it is about the TypeScript itself: its syntax, or what Node.js alone cannot
+ * run; else as it is.
+ */
 export function explainTypeScript(command: string, error: unknown): unknown {
   if (!isError(error) || !("code" in error)) return error;
-  if (error.code === "ERR_TYPESCRIPT") return new CommandError("ERR_TYPESCRIPT", `nbit ${command}: expected TypeScript that can be read. Received: ${error.message}`);
+  if (error.code === "ERR_TYPESCRIPT")
+    return new CommandError(
+      "ERR_TYPESCRIPT",
+      `nbit ${command}: expected TypeScript that can be read. Received: ${error.message}`,
+    );
   if (error.code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX" || error.code === "ERR_INVALID_TYPESCRIPT_SYNTAX")
-    return new CommandError("ERR_TYPESCRIPT", `nbit ${command}: expected the typescript package, or TypeScript whose types can be stripped. Received: none, and ${error.message.trim()}. ${INSTALL}`);
+    return new CommandError(
+      "ERR_TYPESCRIPT",
+      `nbit ${command}: expected the typescript package, or TypeScript whose types can be stripped. Received: none, and ${error.message.trim()}. ${INSTALL}`,
+    );
   return error;
 }
 

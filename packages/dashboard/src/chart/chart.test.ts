@@ -39,7 +39,9 @@ test("loss scales get powers of two", () => {
 test("smoothing keeps constants, straight lines and gaps, and does not lag", () => {
   assert.deepEqual(smooth([2, 2, 2, 2], 3), [2, 2, 2, 2]);
   const line = Array.from({ length: 30 }, (_, i) => i);
-  smooth(line, 9).slice(0, 26).forEach((value, i) => assert.ok(Math.abs(value - i) < 1e-12));
+  smooth(line, 9)
+    .slice(0, 26)
+    .forEach((value, i) => assert.ok(Math.abs(value - i) < 1e-12));
   const gap = smooth([1, Number.NaN, 3, 3, 3], 3);
   assert.ok(Number.isNaN(gap[1]) && gap.filter((v) => Number.isFinite(v)).length === 4);
 });
@@ -62,12 +64,34 @@ test("thinning keeps ends, spikes and gaps, in order", () => {
 });
 
 test("axes of any numbers end, and have few ticks", () => {
-  const sizes = [0, 5e-324, 1e-300, 1e-120, 1e-10, 1, 1 + 2 ** -52, 9e15, 2 ** 53, 2 ** 53 + 2, 1e300, 1.0000000000000002e300, 1.7e308];
+  const sizes = [
+    0,
+    5e-324,
+    1e-300,
+    1e-120,
+    1e-10,
+    1,
+    1 + 2 ** -52,
+    9e15,
+    2 ** 53,
+    2 ** 53 + 2,
+    1e300,
+    1.0000000000000002e300,
+    1.7e308,
+  ];
   const all = [...sizes, ...sizes.map((v) => -v)];
   for (const min of all) {
     for (const max of all.filter((v) => v >= min)) {
-      const scales = [linearScale(min, max, 0, 100, 6), niceLinear(min, max, 0, 100, 5), ...(min > 0 ? [log10Scale(min, max, 0, 100), log2Scale(min, max, 0, 100)] : [])];
-      for (const scale of scales) assert.ok(scale.ticks.length <= 700 && scale.ticks.every((t) => typeof t.label === "string"), `${min} … ${max}`);
+      const scales = [
+        linearScale(min, max, 0, 100, 6),
+        niceLinear(min, max, 0, 100, 5),
+        ...(min > 0 ? [log10Scale(min, max, 0, 100), log2Scale(min, max, 0, 100)] : []),
+      ];
+      for (const scale of scales)
+        assert.ok(
+          scale.ticks.length <= 700 && scale.ticks.every((t) => typeof t.label === "string"),
+          `${min} … ${max}`,
+        );
     }
   }
 });

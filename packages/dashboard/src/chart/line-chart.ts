@@ -34,7 +34,10 @@ export function renderLineChart(chart: LineChart, id: string): string {
   const series = chart.series.map(thin);
   const x = xScale(series);
   const y = yScale(chart, series);
-  const parts = [grid(x, y, chart.xLabel), ...series.map((s, i) => curve(s, x, y, chart, strokeWidth(i, series.length)))];
+  const parts = [
+    grid(x, y, chart.xLabel),
+    ...series.map((s, i) => curve(s, x, y, chart, strokeWidth(i, series.length))),
+  ];
   const caption = chart.caption === undefined ? "" : `<p>${escape(chart.caption)}</p>`;
   return `<figure class="chart" id="${id}">
 <figcaption><h3>${escape(chart.title)}</h3>${caption}</figcaption>
@@ -51,7 +54,9 @@ function xScale(series: readonly Series[]): Scale {
 }
 
 function yScale(chart: LineChart, series: readonly Series[]): Scale {
-  const values = series.flatMap((s) => [...s.y, ...(s.raw ?? []), ...(s.marks ?? []).map((m) => m.y)]).filter((v) => Number.isFinite(v));
+  const values = series
+    .flatMap((s) => [...s.y, ...(s.raw ?? []), ...(s.marks ?? []).map((m) => m.y)])
+    .filter((v) => Number.isFinite(v));
   const positive = chart.yKind === "linear" ? values : values.filter((v) => v > 0);
   const min = positive.reduce((a, b) => Math.min(a, b), Infinity);
   const max = positive.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -66,15 +71,21 @@ function grid(x: Scale, y: Scale, xLabel: string): string {
   const out = ['<g class="grid">'];
   for (const { value, label } of y.ticks) {
     const at = px(y.at(value));
-    out.push(`<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${at}" y2="${at}"/><text x="${LEFT - 8}" y="${at}" dy="0.32em" text-anchor="end">${escape(label)}</text>`);
+    out.push(
+      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${at}" y2="${at}"/><text x="${LEFT - 8}" y="${at}" dy="0.32em" text-anchor="end">${escape(label)}</text>`,
+    );
   }
   const floor = HEIGHT - BOTTOM;
   for (const { value, label } of x.ticks) {
     const at = px(x.at(value));
-    out.push(`<line class="tick" x1="${at}" x2="${at}" y1="${floor}" y2="${floor + 4}"/><text x="${at}" y="${floor + 16}" text-anchor="middle">${escape(label)}</text>`);
+    out.push(
+      `<line class="tick" x1="${at}" x2="${at}" y1="${floor}" y2="${floor + 4}"/><text x="${at}" y="${floor + 16}" text-anchor="middle">${escape(label)}</text>`,
+    );
   }
   out.push(`<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${floor}" y2="${floor}"/>`);
-  out.push(`<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escape(xLabel)}</text></g>`);
+  out.push(
+    `<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escape(xLabel)}</text></g>`,
+  );
   return out.join("");
 }
 
@@ -91,7 +102,9 @@ function curve(series: Series, x: Scale, y: Scale, chart: LineChart, width: numb
   }
   for (const mark of marks) {
     const [cx, cy] = [x.at(mark.x), y.at(mark.y)];
-    out.push(`<path class="mark" d="M${px(cx - 4)} ${px(cy - 4)}l8 8m0 -8l-8 8"><title>${escape(mark.text)}</title></path>`);
+    out.push(
+      `<path class="mark" d="M${px(cx - 4)} ${px(cy - 4)}l8 8m0 -8l-8 8"><title>${escape(mark.text)}</title></path>`,
+    );
   }
   out.push("</g>");
   return out.join("");

@@ -15,7 +15,14 @@ export interface Scale {
 const MOST_TICKS = 100;
 
 /** @param labelOf - How tick values read, given the decimals that the step between ticks needs. */
-export function linearScale(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number, decimals: number) => string): Scale {
+export function linearScale(
+  min: number,
+  max: number,
+  from: number,
+  to: number,
+  count: number,
+  labelOf?: (value: number, decimals: number) => string,
+): Scale {
   // A flat curve gets room above and below.
   const pad = min === max ? Math.abs(min) * 0.05 || 1 : 0;
   const low = min - pad;
@@ -28,15 +35,40 @@ export function linearScale(min: number, max: number, from: number, to: number, 
   // Where the range is small beside its numbers, adding a step to one may not change it.
   for (let i = 0; i <= MOST_TICKS && (first + i) * step <= high + step * 1e-9; i++) {
     const value = Number(((first + i) * step).toFixed(decimals));
-    ticks.push({ value, label: labelOf?.(value, decimals) ?? (decimals === 0 ? integer(value) : decimals > 20 ? value.toExponential(1) : value.toFixed(decimals)) });
+    ticks.push({
+      value,
+      label:
+        labelOf?.(value, decimals) ??
+        (decimals === 0 ? integer(value) : decimals > 20 ? value.toExponential(1) : value.toFixed(decimals)),
+    });
   }
-  return { kind: "linear", min: low, max: high, ticks, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
+  return {
+    kind: "linear",
+    min: low,
+    max: high,
+    ticks,
+    at: (value) => from + ((value - low) / (high - low)) * (to - from),
+  };
 }
 
 /** Widened to whole ticks, so that the curve does not touch the frame. */
-export function niceLinear(min: number, max: number, from: number, to: number, count: number, labelOf?: (value: number, decimals: number) => string): Scale {
+export function niceLinear(
+  min: number,
+  max: number,
+  from: number,
+  to: number,
+  count: number,
+  labelOf?: (value: number, decimals: number) => string,
+): Scale {
   const step = niceStep((max - min || Math.abs(max) || 1) / Math.max(1, count));
-  return linearScale(Math.floor(min / step + 1e-9) * step, Math.ceil(max / step - 1e-9) * step, from, to, count, labelOf);
+  return linearScale(
+    Math.floor(min / step + 1e-9) * step,
+    Math.ceil(max / step - 1e-9) * step,
+    from,
+    to,
+    count,
+    labelOf,
+  );
 }
 
 /** `min` must be > 0. */
@@ -50,10 +82,17 @@ export function log10Scale(min: number, max: number, from: number, to: number): 
     for (const factor of factors) {
       const value = factor * 10 ** power;
       const at = Math.log10(value);
-      if (at >= low - 1e-9 && at <= high + 1e-9) ticks.push({ value, label: value >= 1000 ? integer(value) : digits(value, 1) });
+      if (at >= low - 1e-9 && at <= high + 1e-9)
+        ticks.push({ value, label: value >= 1000 ? integer(value) : digits(value, 1) });
     }
   }
-  return { kind: "log10", min: 10 ** low, max: 10 ** high, ticks, at: (value) => from + ((Math.log10(Math.max(value, 1e-300)) - low) / (high - low)) * (to - from) };
+  return {
+    kind: "log10",
+    min: 10 ** low,
+    max: 10 ** high,
+    ticks,
+    at: (value) => from + ((Math.log10(Math.max(value, 1e-300)) - low) / (high - low)) * (to - from),
+  };
 }
 
 /** Powers of two, as loss scales are. `min` must be > 0. */
@@ -62,8 +101,15 @@ export function log2Scale(min: number, max: number, from: number, to: number): S
   const high = Math.ceil(Math.log2(max)) + 1;
   const every = Math.max(1, Math.ceil((high - low) / 6));
   const ticks = [];
-  for (let power = low; power <= high; power++) if (power % every === 0) ticks.push({ value: 2 ** power, label: powerOfTwo(power) });
-  return { kind: "log2", min: 2 ** low, max: 2 ** high, ticks, at: (value) => from + ((Math.log2(Math.max(value, 1e-300)) - low) / (high - low)) * (to - from) };
+  for (let power = low; power <= high; power++)
+    if (power % every === 0) ticks.push({ value: 2 ** power, label: powerOfTwo(power) });
+  return {
+    kind: "log2",
+    min: 2 ** low,
+    max: 2 ** high,
+    ticks,
+    at: (value) => from + ((Math.log2(Math.max(value, 1e-300)) - low) / (high - low)) * (to - from),
+  };
 }
 
 /** 1, 2 or 5 times a power of ten, at least `rough`. */

@@ -21,8 +21,8 @@ export interface Mark {
 const MAX_POINTS = 600;
 
 /**
- * Centred moving average over `span` points. Near the start, where losses fall fast, it narrows so as not to lag; near the end
- * it keeps the points before. Gaps stay gaps and do not count.
+ * Centred moving average over `span` points. Near the start, where losses fall fast, it narrows so as not to lag; near
+ * the end it keeps the points before. Gaps stay gaps and do not count.
  */
 export function smooth(values: readonly number[], span: number): number[] {
   const sums = [0];
@@ -43,8 +43,8 @@ export function smooth(values: readonly number[], span: number): number[] {
 }
 
 /**
- * Thin a series to at most `MAX_POINTS` points: of each stretch, the points where the raw values are lowest and highest stay, so
- * spikes stay visible. The first and the last point always stay.
+ * Thin a series to at most `MAX_POINTS` points: of each stretch, the points where the raw values are lowest and highest
+ * stay, so spikes stay visible. The first and the last point always stay.
  */
 export function thin(series: Series): Series {
   const { x, y, raw } = series;

@@ -1,7 +1,18 @@
 import { atMost } from "@nbit/torch/options";
 import { readFileSync } from "node:fs";
 import { checkReadable, describe, withFile } from "@nbit/torch/files";
-import { conforming, count, fieldsOf, finite, listOf, notNegative, oneOf, orNull, text, type Fault } from "@nbit/torch/schema";
+import {
+  conforming,
+  count,
+  fieldsOf,
+  finite,
+  listOf,
+  notNegative,
+  oneOf,
+  orNull,
+  text,
+  type Fault,
+} from "@nbit/torch/schema";
 import { RunLogError } from "../errors.js";
 
 /** One operator of a module, over all its calls. */
@@ -54,13 +65,50 @@ const FORMAT = 1;
 /** Powers of two between the least and the greatest of any dtype, and some more. */
 const MOST_POWERS = 4096;
 
-const operator = fieldsOf({ name: text, phase: oneOf("forward", "backward"), dtype: orNull(text), reason: text, calls: count, seconds: notNegative, casts: count, castSeconds: notNegative });
-const range = fieldsOf({
-  count, zeros: count, infinities: count, nans: count, smallest: orNull(finite), largest: orNull(finite), exponent: finite,
-  counts: { fault: (value: unknown, path: string) => (Array.isArray(value) && value.length > MOST_POWERS ? { path, expected: `a list of at most ${MOST_POWERS} counts`, received: value } : listOf(count).fault(value, path)) },
+const operator = fieldsOf({
+  name: text,
+  phase: oneOf("forward", "backward"),
+  dtype: orNull(text),
+  reason: text,
+  calls: count,
+  seconds: notNegative,
+  casts: count,
+  castSeconds: notNegative,
 });
-const moduleOf = fieldsOf({ name: text, type: text, operators: listOf(operator), activations: orNull(range), activationGradients: orNull(range), parameterGradients: orNull(range) });
-const report = fieldsOf({ kind: oneOf("step-precision"), format: count, model: text, precision: text, compute: text, device: text, step: count, lossScale: finite, modules: listOf(moduleOf) });
+const range = fieldsOf({
+  count,
+  zeros: count,
+  infinities: count,
+  nans: count,
+  smallest: orNull(finite),
+  largest: orNull(finite),
+  exponent: finite,
+  counts: {
+    fault: (value: unknown, path: string) =>
+      Array.isArray(value) && value.length > MOST_POWERS
+        ? { path, expected: `a list of at most ${MOST_POWERS} counts`, received: value }
+        : listOf(count).fault(value, path),
+  },
+});
+const moduleOf = fieldsOf({
+  name: text,
+  type: text,
+  operators: listOf(operator),
+  activations: orNull(range),
+  activationGradients: orNull(range),
+  parameterGradients: orNull(range),
+});
+const report = fieldsOf({
+  kind: oneOf("step-precision"),
+  format: count,
+  model: text,
+  precision: text,
+  compute: text,
+  device: text,
+  step: count,
+  lossScale: finite,
+  modules: listOf(moduleOf),
+});
 
 /**
  * Read what a `PrecisionReport` wrote.
@@ -74,14 +122,21 @@ export function readStepPrecision(path: string): StepPrecisionData {
   try {
     value = JSON.parse(content);
   } catch (cause) {
-    throw new RunLogError(`${path}: expected a precision report as JSON. Received: a file that cannot be read as such.`, { cause });
+    throw new RunLogError(
+      `${path}: expected a precision report as JSON. Received: a file that cannot be read as such.`,
+      { cause },
+    );
   }
   return checkStepPrecision(value, path);
 }
 
 export function checkStepPrecision(value: unknown, where: string): StepPrecisionData {
-  const fail = ({ path, expected, received }: Fault): RunLogError => new RunLogError(`${where}: expected ${path === "" ? "" : `${path} to be `}${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`);
+  const fail = ({ path, expected, received }: Fault): RunLogError =>
+    new RunLogError(
+      `${where}: expected ${path === "" ? "" : `${path} to be `}${expected}. Received: ${received === undefined ? "nothing" : describe(received)}.`,
+    );
   const data = conforming(report, value, "", fail);
-  if (data.format > FORMAT) throw fail({ path: "format", expected: `at most ${FORMAT}: a newer nbit wrote it`, received: data.format });
+  if (data.format > FORMAT)
+    throw fail({ path: "format", expected: `at most ${FORMAT}: a newer nbit wrote it`, received: data.format });
   return data as StepPrecisionData;
 }

@@ -77,7 +77,12 @@ export function gradientsOf(m: ModulePrecision): NumberRange | null {
 }
 
 /** All ranges of one kind as one, over the modules that compute something themselves. */
-export function overall(data: StepPrecisionData, pick: (m: ModulePrecision) => NumberRange | null, limits: Limits, shift = 0): Shares & { readonly worst: string | null } {
+export function overall(
+  data: StepPrecisionData,
+  pick: (m: ModulePrecision) => NumberRange | null,
+  limits: Limits,
+  shift = 0,
+): Shares & { readonly worst: string | null } {
   let count = 0;
   const total = { lost: 0, subnormal: 0, overflow: 0 };
   let worst: string | null = null;

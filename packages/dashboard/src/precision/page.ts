@@ -19,9 +19,11 @@ export interface PrecisionPageOptions {
 const NAMES: OptionNames<PrecisionPageOptions> = { title: kinds.text };
 
 /**
- * Draw what a step computed in as one HTML file: for each module, its time by dtype with the casts as seams, and how its activations and gradients fit the compute dtype.
+ * Draw what a step computed in as one HTML file: for each module, its time by dtype with the casts as seams, and how
+ * its activations and gradients fit the compute dtype.
  *
- * The file needs no network, no other file and no script. Light or dark, as the reader's system is. Written whole or not at all.
+ * The file needs no network, no other file and no script. Light or dark, as the reader's system is. Written whole or
+ * not at all.
  *
  * @param source - What `PrecisionReport` wrote (`path`), or a `StepPrecision` itself.
  * @returns The absolute path of the file.
@@ -29,7 +31,11 @@ const NAMES: OptionNames<PrecisionPageOptions> = { title: kinds.text };
  * @example
  * writePrecisionReport("precision.html", "precision.json");
  */
-export function writePrecisionReport(path: string, source: string | StepPrecisionData, options: PrecisionPageOptions = {}): string {
+export function writePrecisionReport(
+  path: string,
+  source: string | StepPrecisionData,
+  options: PrecisionPageOptions = {},
+): string {
   atMost("writePrecisionReport", arguments, 3);
   checkPath("writePrecisionReport", path);
   const target = resolve(path);
@@ -42,10 +48,19 @@ export function writePrecisionReport(path: string, source: string | StepPrecisio
 export function renderPrecisionReport(source: string | StepPrecisionData, options: PrecisionPageOptions = {}): string {
   atMost("renderPrecisionReport", arguments, 2);
   checkOptions("renderPrecisionReport", options, NAMES);
-  const data = typeof source === "string" ? readStepPrecision(source) : checkStepPrecision(source, "renderPrecisionReport");
+  const data =
+    typeof source === "string" ? readStepPrecision(source) : checkStepPrecision(source, "renderPrecisionReport");
   const limits = limitsOf(data.compute);
   const title = options.title ?? `${data.model} in ${data.precision}`;
-  const subtitle = [`precision ${data.precision}`, `computes in ${data.compute}`, data.device, `step ${integer(data.step)}`, data.lossScale === 1 ? "" : `loss scale ${integer(data.lossScale)}`].filter((part) => part !== "").join(" · ");
+  const subtitle = [
+    `precision ${data.precision}`,
+    `computes in ${data.compute}`,
+    data.device,
+    `step ${integer(data.step)}`,
+    data.lossScale === 1 ? "" : `loss scale ${integer(data.lossScale)}`,
+  ]
+    .filter((part) => part !== "")
+    .join(" · ");
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -82,9 +97,22 @@ function tiles(data: StepPrecisionData, limits: Limits): string {
   const activations = overall(data, (m) => m.activations, limits);
   const gradients = overall(data, gradientsOf, limits);
   const unscaled = overall(data, gradientsOf, limits, -Math.log2(data.lossScale));
-  const fit = (shares: typeof activations): string => (shares.overflow > 0 ? `${share(shares.overflow)} overflow` : shares.lost > 0 ? `${share(shares.lost)} lost` : "all fit");
-  const where = (shares: typeof activations, what: string): string => shares.worst !== null && shares.lost + shares.overflow > 0 ? `of ${what} in ${data.compute}, most in ${shares.worst}` : `${what} into ${data.compute}`;
-  const scaled = data.lossScale === 1 ? "" : unscaled.lost > gradients.lost ? `; without the loss scale ${share(unscaled.lost)} would be lost` : "";
+  const fit = (shares: typeof activations): string =>
+    shares.overflow > 0
+      ? `${share(shares.overflow)} overflow`
+      : shares.lost > 0
+        ? `${share(shares.lost)} lost`
+        : "all fit";
+  const where = (shares: typeof activations, what: string): string =>
+    shares.worst !== null && shares.lost + shares.overflow > 0
+      ? `of ${what} in ${data.compute}, most in ${shares.worst}`
+      : `${what} into ${data.compute}`;
+  const scaled =
+    data.lossScale === 1
+      ? ""
+      : unscaled.lost > gradients.lost
+        ? `; without the loss scale ${share(unscaled.lost)} would be lost`
+        : "";
   return `<div class="tiles">
 ${tile(share(inCompute / (all.seconds || 1)), `of the time computes in ${data.compute}`)}
 ${tile(integer(all.casts), `casts between dtypes, ${share(all.castSeconds / (all.seconds || 1))} of the time`)}
@@ -95,17 +123,30 @@ ${tile(fit(gradients), `${where(gradients, "gradients")}${scaled}`, gradients.ov
 
 function key(data: StepPrecisionData): string {
   const dtypes = ordered(data.modules.flatMap((m) => m.operators.map((o) => o.dtype ?? "other")));
-  const swatches = dtypes.map((d) => `<span class="d-${escape(d)}"><i></i>${d === "other" ? "integers, views" : escape(d)}</span>`).join("");
+  const swatches = dtypes
+    .map((d) => `<span class="d-${escape(d)}"><i></i>${d === "other" ? "integers, views" : escape(d)}</span>`)
+    .join("");
   return `<div class="key">${swatches}<span><i class="seam"></i>cast</span><span><i class="zone"></i>${escape(data.compute)} holds it</span><span><i class="weak"></i>with fewer digits</span><span><i class="out"></i>lost or overflows</span></div>`;
 }
 
 /** The picture: one row per module. */
 function map(data: StepPrecisionData, limits: Limits): string {
   const rows = data.modules.filter((m) => m.operators.length > 0 || hasRows(data, m));
-  const longest = Math.max(1e-12, ...rows.flatMap((m) => (["forward", "backward"] as const).map((phase) => splitOf(m.operators.filter((o) => o.phase === phase)).seconds)));
+  const longest = Math.max(
+    1e-12,
+    ...rows.flatMap((m) =>
+      (["forward", "backward"] as const).map((phase) => splitOf(m.operators.filter((o) => o.phase === phase)).seconds),
+    ),
+  );
   const working = rows.filter((m) => m.operators.length > 0);
-  const activationAxis = axisOf(working.map((m) => m.activations).filter((r) => r !== null), limits);
-  const gradientAxis = axisOf(working.map(gradientsOf).filter((r) => r !== null), limits);
+  const activationAxis = axisOf(
+    working.map((m) => m.activations).filter((r) => r !== null),
+    limits,
+  );
+  const gradientAxis = axisOf(
+    working.map(gradientsOf).filter((r) => r !== null),
+    limits,
+  );
   const body = rows.map((m) => row(m, longest, activationAxis, gradientAxis)).join("\n");
   return `<div class="card"><table class="map">
 <thead><tr><th scope="col">Module</th><th scope="col">Time, forward and backward</th><th scope="col">Activations</th><th scope="col">Gradients${data.lossScale === 1 ? "" : ` × ${integer(data.lossScale)}`}</th></tr></thead>
@@ -125,9 +166,20 @@ function row(m: ModulePrecision, longest: number, activationAxis: Axis, gradient
   const label = m.name === "" ? "step" : (m.name.split(".").at(-1) ?? m.name);
   const name = `<td class="name" style="padding-left:${14 + 18 * depth}px" title="${escape(m.name)}">${escape(label)}<small>${escape(m.type)}</small></td>`;
   if (m.operators.length === 0) return `<tr class="group">${name}<td colspan="3"></td></tr>`;
-  const lanes = (["forward", "backward"] as const).map((phase) => lane(m.operators.filter((o) => o.phase === phase), phase, longest)).join("");
+  const lanes = (["forward", "backward"] as const)
+    .map((phase) =>
+      lane(
+        m.operators.filter((o) => o.phase === phase),
+        phase,
+        longest,
+      ),
+    )
+    .join("");
   const { casts, castSeconds, seconds: spent } = splitOf(m.operators);
-  const note = casts === 0 ? "" : `<div class="note">${casts} cast${casts === 1 ? "" : "s"}, ${share(castSeconds / (spent || 1))} of its time</div>`;
+  const note =
+    casts === 0
+      ? ""
+      : `<div class="note">${casts} cast${casts === 1 ? "" : "s"}, ${share(castSeconds / (spent || 1))} of its time</div>`;
   return `<tr>${name}<td class="flow">${lanes}${note}</td><td class="numbers">${strip(m.activations, activationAxis, `Activations of ${label}`)}</td><td class="numbers">${strip(gradientsOf(m), gradientAxis, `Gradients of ${label}`)}</td></tr>`;
 }
 
@@ -136,8 +188,14 @@ function lane(operators: readonly OperatorUse[], phase: "forward" | "backward", 
   const width = (s: number): string => `width:${((100 * s) / longest).toFixed(2)}%`;
   const parts = ordered(byDtype.keys())
     .filter((d) => (byDtype.get(d) ?? 0) > 0)
-    .map((d) => `<span class="d-${escape(d)}" style="${width(byDtype.get(d) ?? 0)}" title="${escape(d)}: ${seconds(byDtype.get(d) ?? 0)}"></span>`);
-  if (casts > 0) parts.unshift(`<span class="seam" style="${width(castSeconds)}" title="${casts} casts: ${seconds(castSeconds)}"></span>`);
+    .map(
+      (d) =>
+        `<span class="d-${escape(d)}" style="${width(byDtype.get(d) ?? 0)}" title="${escape(d)}: ${seconds(byDtype.get(d) ?? 0)}"></span>`,
+    );
+  if (casts > 0)
+    parts.unshift(
+      `<span class="seam" style="${width(castSeconds)}" title="${casts} casts: ${seconds(castSeconds)}"></span>`,
+    );
   const label = `${phase}: ${seconds(total)}${casts > 0 ? `, ${casts} casts` : ""}`;
   return `<div class="lane"><span>${phase === "forward" ? "fwd" : "bwd"}</span><div class="track" role="img" aria-label="${label}">${parts.join("")}</div></div>`;
 }

@@ -1,4 +1,7 @@
-/** What the precision page adds to the reports' stylesheet. Dtypes differ in lightness too, so that they are told apart without colour. */
+/**
+ * What the precision page adds to the reports' stylesheet. Dtypes differ in lightness too, so that they are told apart
+ * without colour.
+ */
 export const PRECISION_STYLE = `
 :root { --f8: #8b3fc7; --f16: #c2570c; --b16: #0f8a74; --f32: #2563c9; --f64: #1b3a78; --none: #a8b0ba; --cast: #b8336a; --zone: #e9eef6; --weak: #d3dae4; }
 @media (prefers-color-scheme: dark) { :root { --f8: #c792ff; --f16: #ff9d57; --b16: #3fcfb4; --f32: #6ea8ff; --f64: #a9c2ff; --none: #66707c; --cast: #ff7fab; --zone: #25303f; --weak: #38424f; } }

@@ -25,6 +25,9 @@ export interface Accelerator {
   support(index: number): DeviceSupport;
   /** A run on this accelerator is over: give back what its devices hold beyond tensors. */
   teardown?(): void;
-  /** Chance to turn a precision into the one that this device has (with the warning to give), or to refuse it by throwing. */
+  /**
+   * Chance to turn a precision into the one that this device has (with the warning to give), or to refuse it by
+   * throwing.
+   */
   mapPrecision?(name: PrecisionName): { readonly name: PrecisionName; readonly warning?: string };
 }

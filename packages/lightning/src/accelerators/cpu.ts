@@ -22,6 +22,11 @@ export class CPUAccelerator implements Accelerator {
     const bfloat16 = isMkldnnBf16Supported();
     const float16 = isMkldnnFp16Supported();
     const native = [bfloat16 ? "native bfloat16" : null, float16 ? "native float16" : null].filter((s) => s !== null);
-    return { float16, bfloat16, float8: false, description: [cpuCapability(), ...(native.length > 0 ? native : ["no native 16-bit arithmetic"])].join(", ") };
+    return {
+      float16,
+      bfloat16,
+      float8: false,
+      description: [cpuCapability(), ...(native.length > 0 ? native : ["no native 16-bit arithmetic"])].join(", "),
+    };
   }
 }

@@ -11,12 +11,15 @@ export class CUDAAccelerator implements Accelerator {
 
   constructor(
     readonly capabilityOf: CapabilityOf = (index) => cuda.getDeviceCapability(index),
-    readonly nameOf: (index: number) => string = (index) => (cuda.isAvailable() ? cuda.getDeviceProperties(index).name : "CUDA device"),
+    readonly nameOf: (index: number) => string = (index) =>
+      cuda.isAvailable() ? cuda.getDeviceProperties(index).name : "CUDA device",
   ) {}
 
   missing(): string | null {
-    if (!cudaAvailable()) return "a libtorch that was built with CUDA; this one is for CPUs. Point LIBTORCH at a CUDA build, or use accelerator: \"cpu\"";
-    if (cudaDeviceCount() === 0) return "a CUDA device; the driver shows none. Check nvidia-smi and CUDA_VISIBLE_DEVICES, or use accelerator: \"cpu\"";
+    if (!cudaAvailable())
+      return 'a libtorch that was built with CUDA; this one is for CPUs. Point LIBTORCH at a CUDA build, or use accelerator: "cpu"';
+    if (cudaDeviceCount() === 0)
+      return 'a CUDA device; the driver shows none. Check nvidia-smi and CUDA_VISIBLE_DEVICES, or use accelerator: "cpu"';
     return null;
   }
 
@@ -28,7 +31,10 @@ export class CUDAAccelerator implements Accelerator {
     return device(`cuda:${index}`);
   }
 
-  /** Workspaces of libraries, and memory that no tensor holds, go back to the driver: other programs may need them. Waits for the devices. */
+  /**
+   * Workspaces of libraries, and memory that no tensor holds, go back to the driver: other programs may need them.
+   * Waits for the devices.
+   */
   teardown(): void {
     cuda.clearCublasWorkspaces();
     cuda.emptyCache();
@@ -38,6 +44,11 @@ export class CUDAAccelerator implements Accelerator {
   support(index: number): DeviceSupport {
     const [major, minor] = this.capabilityOf(index);
     const value = major * 10 + minor;
-    return { float16: value >= 70, bfloat16: value >= 80, float8: value >= 89, description: `${this.nameOf(index)}, compute capability ${major}.${minor}` };
+    return {
+      float16: value >= 70,
+      bfloat16: value >= 80,
+      float8: value >= 89,
+      description: `${this.nameOf(index)}, compute capability ${major}.${minor}`,
+    };
   }
 }

@@ -11,7 +11,7 @@ export class TPUAccelerator implements Accelerator {
   readonly name = "tpu";
 
   missing(): string {
-    return "an XLA backend of libtorch (torch_xla), which this build does not have. Train on accelerator: \"cpu\" or \"cuda\", where precision: \"bf16\" computes as a TPU would";
+    return 'an XLA backend of libtorch (torch_xla), which this build does not have. Train on accelerator: "cpu" or "cuda", where precision: "bf16" computes as a TPU would';
   }
 
   deviceCount(): number {
@@ -34,12 +34,24 @@ export class TPUAccelerator implements Accelerator {
     if (compute === "float64") {
       const received = asked.aliases?.[0] ?? name;
       const fix = 'TPUs do not compute in float64; use accelerator: "cpu" for it.';
-      throw new MisconfigurationError("Trainer", 'precision 32, 16 or "bf16" on a TPU', received, fix, "ERR_PRECISION_TPU_DOUBLE");
+      throw new MisconfigurationError(
+        "Trainer",
+        'precision 32, 16 or "bf16" on a TPU',
+        received,
+        fix,
+        "ERR_PRECISION_TPU_DOUBLE",
+      );
     }
     if (compute !== "float16") return { name };
     const instead = availablePrecisions().find((entry) => isCounterpart(entry, asked));
     if (instead === undefined) {
-      throw new MisconfigurationError("Trainer", "a precision without float16 on a TPU", name, undefined, "ERR_PRECISION_TPU_FLOAT16");
+      throw new MisconfigurationError(
+        "Trainer",
+        "a precision without float16 on a TPU",
+        name,
+        undefined,
+        "ERR_PRECISION_TPU_FLOAT16",
+      );
     }
     const warning = `precision: ${spell(asked)} on a TPU runs bfloat16, its only 16-bit type. Write precision: ${spell(instead)} to say so.`;
     return { name: instead.name, warning };
@@ -50,5 +62,7 @@ export class TPUAccelerator implements Accelerator {
 function isCounterpart(entry: PrecisionEntry, asked: PrecisionEntry): boolean {
   const replaced = (value: string | null): string | null => (value === "float16" ? "bfloat16" : value);
   const keys = ["parameters", "compute", "gradients", "optimizerState", "checkpoint"] as const;
-  return entry.needs === replaced(asked.needs) && keys.every((key) => entry.dtypes[key] === replaced(asked.dtypes[key]));
+  return (
+    entry.needs === replaced(asked.needs) && keys.every((key) => entry.dtypes[key] === replaced(asked.dtypes[key]))
+  );
 }

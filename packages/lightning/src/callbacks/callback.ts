@@ -8,9 +8,9 @@ import type { Batch, HookResult, StepResult, TrainerFn } from "../types.js";
 /**
  * Base class of callbacks: every hook does nothing. Override those that you need.
  *
- * The Trainer looks once, at the start of a run, at which hooks are overridden; a hook left alone costs nothing per step.
- * Hooks that return `HookResult` may be async. Those that return `void` run inside the synchronous step and must not be.
- * Tensors made in a training-batch hook are freed when the iteration ends; `keep(t)` what you store.
+ * The Trainer looks once, at the start of a run, at which hooks are overridden; a hook left alone costs nothing per
+ * step. Hooks that return `HookResult` may be async. Those that return `void` run inside the synchronous step and must
+ * not be. Tensors made in a training-batch hook are freed when the iteration ends; `keep(t)` what you store.
  */
 export class Callback {
   constructor() {
@@ -23,7 +23,10 @@ export class Callback {
     return this.constructor.name;
   }
 
-  /** True for callbacks that act on what others produced (checkpoints, early stopping): they come after the module in hooks named `…End`. */
+  /**
+   * True for callbacks that act on what others produced (checkpoints, early stopping): they come after the module in
+   * hooks named `…End`.
+   */
   get runsLast(): boolean {
     return false;
   }
@@ -41,29 +44,77 @@ export class Callback {
   onTrainEpochStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onTrainEpochEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onTrainBatchStart(_trainer: TrainerView, _module: LightningModule, _batch: Batch, _batchIdx: number): HookResult {}
-  /** `outputs.loss` is detached and divided by the accumulation window; `trainer.lastOutcome` says whether a step was made. */
-  onTrainBatchEnd(_trainer: TrainerView, _module: LightningModule, _outputs: StepResult, _batch: Batch, _batchIdx: number): HookResult {}
+  /**
+   * `outputs.loss` is detached and divided by the accumulation window; `trainer.lastOutcome` says whether a step was
+   * made.
+   */
+  onTrainBatchEnd(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _outputs: StepResult,
+    _batch: Batch,
+    _batchIdx: number,
+  ): HookResult {}
 
   onValidationStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onValidationEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onValidationEpochStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onValidationEpochEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
-  onValidationBatchStart(_trainer: TrainerView, _module: LightningModule, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onValidationBatchEnd(_trainer: TrainerView, _module: LightningModule, _outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onValidationBatchStart(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
+  onValidationBatchEnd(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _outputs: unknown,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
 
   onTestStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onTestEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onTestEpochStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onTestEpochEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
-  onTestBatchStart(_trainer: TrainerView, _module: LightningModule, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onTestBatchEnd(_trainer: TrainerView, _module: LightningModule, _outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onTestBatchStart(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
+  onTestBatchEnd(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _outputs: unknown,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
 
   onPredictStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onPredictEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onPredictEpochStart(_trainer: TrainerView, _module: LightningModule): HookResult {}
   onPredictEpochEnd(_trainer: TrainerView, _module: LightningModule): HookResult {}
-  onPredictBatchStart(_trainer: TrainerView, _module: LightningModule, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
-  onPredictBatchEnd(_trainer: TrainerView, _module: LightningModule, _outputs: unknown, _batch: Batch, _batchIdx: number, _dataloaderIdx: number): HookResult {}
+  onPredictBatchStart(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
+  onPredictBatchEnd(
+    _trainer: TrainerView,
+    _module: LightningModule,
+    _outputs: unknown,
+    _batch: Batch,
+    _batchIdx: number,
+    _dataloaderIdx: number,
+  ): HookResult {}
 
   /** Inside the step. `optimizer` is the one whose gradients are about to be cleared. */
   onBeforeZeroGrad(_trainer: TrainerView, _module: LightningModule, _optimizer: optim.Optimizer): void {}
@@ -77,7 +128,9 @@ export class Callback {
   /** Any error that ends a run, an interrupt (Ctrl-C) included. */
   onException(_trainer: TrainerView, _module: LightningModule, _error: unknown): HookResult {}
 
-  /** State that a checkpoint should carry: plain values (numbers, strings, booleans, null, arrays, objects) and tensors. */
+  /**
+   * State that a checkpoint should carry: plain values (numbers, strings, booleans, null, arrays, objects) and tensors.
+   */
   stateDict(): Record<string, unknown> {
     return {};
   }

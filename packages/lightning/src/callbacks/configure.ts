@@ -8,18 +8,26 @@ import { ModelSummary } from "./model-summary.js";
 import { ProgressBar } from "./progress-bar.js";
 import { Timer } from "./timer.js";
 
-/** The user's callbacks and those that options ask for; checkpoints come last, so that they save what the others did. */
+/**
+ * The user's callbacks and those that options ask for; checkpoints come last, so that they save what the others did.
+ */
 export function configureCallbacks(options: ResolvedOptions): readonly Callback[] {
   const given: readonly unknown[] = Array.isArray(options.callbacks) ? options.callbacks : [options.callbacks];
   const callbacks: Callback[] = [];
   for (const callback of given) {
-    if (!(callback instanceof Callback)) throw new MisconfigurationError("Trainer", "callbacks to be Callbacks", callback, undefined, "ERR_CALLBACKS");
+    if (!(callback instanceof Callback))
+      throw new MisconfigurationError("Trainer", "callbacks to be Callbacks", callback, undefined, "ERR_CALLBACKS");
     callbacks.push(callback);
   }
   for (const { option, type, enabled, make } of [
     { option: "enableProgressBar", type: ProgressBar, enabled: true, make: () => new ProgressBar() },
     { option: "enableModelSummary", type: ModelSummary, enabled: true, make: () => new ModelSummary() },
-    { option: "enableCheckpointing", type: ModelCheckpoint, enabled: options.fastDevRun === false, make: () => new ModelCheckpoint() },
+    {
+      option: "enableCheckpointing",
+      type: ModelCheckpoint,
+      enabled: options.fastDevRun === false,
+      make: () => new ModelCheckpoint(),
+    },
   ] as const) {
     const given = callbacks.some((callback) => callback instanceof type);
     const wanted = options[option];
@@ -36,11 +44,24 @@ function checkStateKeys(callbacks: readonly Callback[]): void {
   const keys = new Set<string>();
   for (const callback of callbacks) {
     if (Object.keys(mustEnd("stateDict", callback.stateDict(), AT_ONCE)).length === 0) continue;
-    if (keys.has(callback.stateKey)) throw new MisconfigurationError("Trainer", "callbacks with distinct state keys", callback.stateKey, "Override stateKey in one of them.", "ERR_CALLBACKS");
+    if (keys.has(callback.stateKey))
+      throw new MisconfigurationError(
+        "Trainer",
+        "callbacks with distinct state keys",
+        callback.stateKey,
+        "Override stateKey in one of them.",
+        "ERR_CALLBACKS",
+      );
     keys.add(callback.stateKey);
   }
 }
 
 function contradiction(option: string, callback: string): MisconfigurationError {
-  return new MisconfigurationError("Trainer", `${option}: true with a ${callback}`, verbatim(`${option}: false and a ${callback}`), "Remove one of them.", "ERR_CALLBACKS");
+  return new MisconfigurationError(
+    "Trainer",
+    `${option}: true with a ${callback}`,
+    verbatim(`${option}: false and a ${callback}`),
+    "Remove one of them.",
+    "ERR_CALLBACKS",
+  );
 }

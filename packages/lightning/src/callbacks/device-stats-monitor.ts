@@ -13,7 +13,10 @@ export interface DeviceStats {
   readonly step: number;
   /** Held by tensors now, after the step. */
   readonly allocated: number;
-  /** The most that tensors held at once within this step: from the first batch of its accumulation window to its end. Null where training was ended from within the window. */
+  /**
+   * The most that tensors held at once within this step: from the first batch of its accumulation window to its end.
+   * Null where training was ended from within the window.
+   */
   readonly stepPeak: number | null;
   /** The most that tensors held at once since the log step before. */
   readonly peak: number;
@@ -45,10 +48,12 @@ function resetPeak(device: Device): void {
 }
 
 /**
- * Logs the memory of the training device at log steps: `memory_allocated`, `memory_step_peak`, `memory_peak`, `memory_reserved` and `memory_retries`, in bytes.
+ * Logs the memory of the training device at log steps: `memory_allocated`, `memory_step_peak`, `memory_peak`,
+ * `memory_reserved` and `memory_retries`, in bytes.
  *
- * The allocator counts on the host, so nothing waits for a GPU; a log step costs some 50 µs, every other step a comparison. The peaks of the process (`cuda.resetPeakMemoryStats`, `resetPeakMemory`) begin
- * anew at log steps. While `cudaGraph` replays, the step's peak is that of the graph's own memory, which it holds all the time.
+ * The allocator counts on the host, so nothing waits for a GPU; a log step costs some 50 µs, every other step a
+ * comparison. The peaks of the process (`cuda.resetPeakMemoryStats`, `resetPeakMemory`) begin anew at log steps. While
+ * `cudaGraph` replays, the step's peak is that of the graph's own memory, which it holds all the time.
  *
  * @throws {MisconfigurationError} at the start of training without a logger.
  * @example
@@ -67,7 +72,14 @@ export class DeviceStatsMonitor extends Callback {
   }
 
   override onTrainStart(trainer: TrainerView): void {
-    if (trainer.loggers.length === 0) throw new MisconfigurationError("DeviceStatsMonitor", "a Trainer with a logger", verbatim("logger: false"), "Remove this callback, or add a logger.", "ERR_DEVICE_STATS");
+    if (trainer.loggers.length === 0)
+      throw new MisconfigurationError(
+        "DeviceStatsMonitor",
+        "a Trainer with a logger",
+        verbatim("logger: false"),
+        "Remove this callback, or add a logger.",
+        "ERR_DEVICE_STATS",
+      );
     this.#window = null;
     resetPeak(trainer.rootDevice);
   }
@@ -85,9 +97,22 @@ export class DeviceStatsMonitor extends Callback {
     this.#window = null;
     const { allocated, peak, reserved, retries } = read(trainer.rootDevice);
     resetPeak(trainer.rootDevice);
-    const stats: DeviceStats = { step: trainer.logStep, allocated, stepPeak: window === null ? null : peak, peak: Math.max(peak, window?.peakBefore ?? 0), reserved, retries };
+    const stats: DeviceStats = {
+      step: trainer.logStep,
+      allocated,
+      stepPeak: window === null ? null : peak,
+      peak: Math.max(peak, window?.peakBefore ?? 0),
+      reserved,
+      retries,
+    };
     this.#latest = stats;
-    const metrics = { memory_allocated: allocated, ...(stats.stepPeak === null ? {} : { memory_step_peak: stats.stepPeak }), memory_peak: stats.peak, memory_reserved: reserved, memory_retries: retries };
+    const metrics = {
+      memory_allocated: allocated,
+      ...(stats.stepPeak === null ? {} : { memory_step_peak: stats.stepPeak }),
+      memory_peak: stats.peak,
+      memory_reserved: reserved,
+      memory_retries: retries,
+    };
     return logCallbackMetrics(trainer, metrics);
   }
 }

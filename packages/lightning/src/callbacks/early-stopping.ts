@@ -1,4 +1,13 @@
-import { atMost, checkOptions, kinds, type Filled, type OptionNames, withDefaults, verbatim, plainText } from "@nbit/torch";
+import {
+  atMost,
+  checkOptions,
+  kinds,
+  type Filled,
+  type OptionNames,
+  withDefaults,
+  verbatim,
+  plainText,
+} from "@nbit/torch";
 import { count, fieldsOf, optional, ordered } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
@@ -23,15 +32,25 @@ export interface EarlyStoppingOptions {
   readonly stoppingThreshold?: number;
   /** End as soon as the metric is worse than this. */
   readonly divergenceThreshold?: number;
-  /** Check at the end of training epochs, not after validation. Default: true when every epoch ends with one validation. */
+  /**
+   * Check at the end of training epochs, not after validation. Default: true when every epoch ends with one validation.
+   */
   readonly checkOnTrainEpochEnd?: boolean;
   /** Say why training ended. Default true. */
   readonly verbose?: boolean;
 }
 const { byDefault, filled, flag, oneOf, real, whole } = kinds;
 const OPTIONS = {
-  monitor: filled, mode: byDefault("min", oneOf("min", "max")), minDelta: byDefault(0, real("[0, ∞)")), patience: byDefault(3, whole("[0, ∞)")), strict: byDefault(true, flag), checkFinite: byDefault(true, flag),
-  stoppingThreshold: real(), divergenceThreshold: real(), checkOnTrainEpochEnd: flag, verbose: byDefault(true, flag),
+  monitor: filled,
+  mode: byDefault("min", oneOf("min", "max")),
+  minDelta: byDefault(0, real("[0, ∞)")),
+  patience: byDefault(3, whole("[0, ∞)")),
+  strict: byDefault(true, flag),
+  checkFinite: byDefault(true, flag),
+  stoppingThreshold: real(),
+  divergenceThreshold: real(),
+  checkOnTrainEpochEnd: flag,
+  verbose: byDefault(true, flag),
 } satisfies OptionNames<EarlyStoppingOptions>;
 
 const STATE = fieldsOf({ waitCount: optional(count), stoppedEpoch: optional(count), bestScore: optional(ordered) });
@@ -55,7 +74,14 @@ export class EarlyStopping extends Callback {
     atMost("EarlyStopping", arguments, 1);
     super();
     checkOptions("EarlyStopping", options, OPTIONS, misconfigured("EarlyStopping", "ERR_EARLY_STOPPING"));
-    if (typeof options.monitor !== "string") throw new MisconfigurationError("EarlyStopping", "monitor to be the name of a metric", options.monitor, undefined, "ERR_EARLY_STOPPING");
+    if (typeof options.monitor !== "string")
+      throw new MisconfigurationError(
+        "EarlyStopping",
+        "monitor to be the name of a metric",
+        options.monitor,
+        undefined,
+        "ERR_EARLY_STOPPING",
+      );
     this.#options = withDefaults(options, OPTIONS);
     this.monitor = this.#options.monitor;
     this.mode = this.#options.mode;
@@ -71,7 +97,9 @@ export class EarlyStopping extends Callback {
   }
 
   override setup(trainer: TrainerView): void {
-    this.#atEpochEnd = this.#options.checkOnTrainEpochEnd ?? (trainer.valCheckInterval === undefined && trainer.checkValEveryNEpoch === 1);
+    this.#atEpochEnd =
+      this.#options.checkOnTrainEpochEnd ??
+      (trainer.valCheckInterval === undefined && trainer.checkValEveryNEpoch === 1);
   }
 
   override onTrainEpochEnd(trainer: TrainerView): void {
@@ -87,7 +115,14 @@ export class EarlyStopping extends Callback {
     const current = metrics[this.monitor];
     if (current === undefined) {
       const have = Object.keys(metrics).join(", ");
-      if (this.#options.strict) throw new MisconfigurationError("EarlyStopping", `the metric ${JSON.stringify(this.monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
+      if (this.#options.strict)
+        throw new MisconfigurationError(
+          "EarlyStopping",
+          `the metric ${JSON.stringify(this.monitor)}`,
+          verbatim(have === "" ? "no metrics" : `the metrics ${have}`),
+          "log it, or change monitor.",
+          "ERR_MONITOR",
+        );
       warn("WARN_MONITOR", `EarlyStopping: the metric ${JSON.stringify(this.monitor)} was not logged.`);
       return;
     }
@@ -96,7 +131,8 @@ export class EarlyStopping extends Callback {
     this.stoppingReason = reason;
     this.stoppedEpoch = trainer.currentEpoch;
     trainer.shouldStop = true;
-    if (this.#options.verbose && trainer.isGlobalZero) console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
+    if (this.#options.verbose && trainer.isGlobalZero)
+      console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
   }
 
   #better(a: number, b: number): boolean {
@@ -132,7 +168,12 @@ export class EarlyStopping extends Callback {
   }
 
   override stateDict(): Record<string, unknown> {
-    return { waitCount: this.waitCount, stoppedEpoch: this.stoppedEpoch, bestScore: this.bestScore, stoppingReason: this.stoppingReason };
+    return {
+      waitCount: this.waitCount,
+      stoppedEpoch: this.stoppedEpoch,
+      bestScore: this.bestScore,
+      stoppingReason: this.stoppingReason,
+    };
   }
 
   override loadStateDict(state: Record<string, unknown>): void {

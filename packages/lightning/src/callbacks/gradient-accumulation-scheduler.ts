@@ -18,10 +18,31 @@ export class GradientAccumulationScheduler extends Callback {
     super();
     checkArguments("GradientAccumulationScheduler", { scheduling }, { scheduling: kinds.record });
     const steps = Object.entries(scheduling).map(([epoch, batches]) => [Number(epoch), batches] as const);
-    if (steps.length === 0) throw new MisconfigurationError("GradientAccumulationScheduler", "at least one epoch", scheduling, undefined, "ERR_ACCUMULATION");
+    if (steps.length === 0)
+      throw new MisconfigurationError(
+        "GradientAccumulationScheduler",
+        "at least one epoch",
+        scheduling,
+        undefined,
+        "ERR_ACCUMULATION",
+      );
     for (const [epoch, batches] of steps) {
-      if (!Number.isInteger(epoch) || epoch < 0) throw new MisconfigurationError("GradientAccumulationScheduler", "epochs to be whole numbers ≥ 0", epoch, undefined, "ERR_ACCUMULATION");
-      if (!Number.isInteger(batches) || batches < 1) throw new MisconfigurationError("GradientAccumulationScheduler", "batches per step to be whole numbers ≥ 1", batches, undefined, "ERR_ACCUMULATION");
+      if (!Number.isInteger(epoch) || epoch < 0)
+        throw new MisconfigurationError(
+          "GradientAccumulationScheduler",
+          "epochs to be whole numbers ≥ 0",
+          epoch,
+          undefined,
+          "ERR_ACCUMULATION",
+        );
+      if (!Number.isInteger(batches) || batches < 1)
+        throw new MisconfigurationError(
+          "GradientAccumulationScheduler",
+          "batches per step to be whole numbers ≥ 1",
+          batches,
+          undefined,
+          "ERR_ACCUMULATION",
+        );
     }
     this.#steps = steps.sort(([a], [b]) => a - b);
   }
@@ -34,12 +55,24 @@ export class GradientAccumulationScheduler extends Callback {
 
   override onTrainStart(trainer: TrainerView, module: LightningModule): void {
     if (!module.automaticOptimization) {
-      throw new MisconfigurationError("GradientAccumulationScheduler", "automatic optimization", verbatim("automaticOptimization = false"), "Step the optimizers in every n-th trainingStep instead.", "ERR_MANUAL_OPTIMIZATION");
+      throw new MisconfigurationError(
+        "GradientAccumulationScheduler",
+        "automatic optimization",
+        verbatim("automaticOptimization = false"),
+        "Step the optimizers in every n-th trainingStep instead.",
+        "ERR_MANUAL_OPTIMIZATION",
+      );
     }
     // A checkpoint from inside an epoch goes on with that epoch's number.
     const batches = this.batchesAt(trainer.currentEpoch);
     if (trainer.accumulateGradBatches !== 1 && trainer.accumulateGradBatches !== batches) {
-      throw new MisconfigurationError("GradientAccumulationScheduler", "accumulateGradBatches: 1", trainer.accumulateGradBatches, "Remove it, or this callback.", "ERR_ACCUMULATION");
+      throw new MisconfigurationError(
+        "GradientAccumulationScheduler",
+        "accumulateGradBatches: 1",
+        trainer.accumulateGradBatches,
+        "Remove it, or this callback.",
+        "ERR_ACCUMULATION",
+      );
     }
     trainer.accumulateGradBatches = batches;
   }

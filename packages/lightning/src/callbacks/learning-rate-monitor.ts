@@ -14,13 +14,17 @@ export interface LearningRateMonitorOptions {
   readonly logWeightDecay?: boolean;
 }
 const { flag, oneOf, orNull } = kinds;
-const NAMES: OptionNames<LearningRateMonitorOptions> = { loggingInterval: orNull(oneOf("step", "epoch")), logMomentum: flag, logWeightDecay: flag };
+const NAMES: OptionNames<LearningRateMonitorOptions> = {
+  loggingInterval: orNull(oneOf("step", "epoch")),
+  logMomentum: flag,
+  logWeightDecay: flag,
+};
 
 /**
  * Logs learning rates.
  *
- * Names: the scheduler's `name`, else `lr-` and the optimizer's class; `-1`, `-2`, … for further ones of that class; `/pg1`,
- * `/pg2`, … (or the group's own name) for parameter groups when there are several.
+ * Names: the scheduler's `name`, else `lr-` and the optimizer's class; `-1`, `-2`, … for further ones of that class;
+ * `/pg1`, `/pg2`, … (or the group's own name) for parameter groups when there are several.
  */
 export class LearningRateMonitor extends Callback {
   readonly #options: LearningRateMonitorOptions;
@@ -34,7 +38,13 @@ export class LearningRateMonitor extends Callback {
 
   override onTrainStart(trainer: TrainerView): void {
     if (trainer.loggers.length === 0) {
-      throw new MisconfigurationError("LearningRateMonitor", "a Trainer with a logger", verbatim("logger: false"), "Remove this callback, or add a logger.", "ERR_LR_MONITOR");
+      throw new MisconfigurationError(
+        "LearningRateMonitor",
+        "a Trainer with a logger",
+        verbatim("logger: false"),
+        "Remove this callback, or add a logger.",
+        "ERR_LR_MONITOR",
+      );
     }
   }
 
@@ -67,7 +77,8 @@ export class LearningRateMonitor extends Callback {
       }
       if (take) this.#readGroups(optimizer, name, rates);
     };
-    for (const config of trainer.lrSchedulerConfigs) visit(config.scheduler.optimizer, config.name, all || config.interval === interval);
+    for (const config of trainer.lrSchedulerConfigs)
+      visit(config.scheduler.optimizer, config.name, all || config.interval === interval);
     for (const optimizer of trainer.optimizers) if (!seen.has(optimizer)) visit(optimizer, null, true);
     return rates;
   }

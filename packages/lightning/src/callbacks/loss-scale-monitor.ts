@@ -12,7 +12,10 @@ export interface Overflow {
   readonly step: number;
   /** The scale that its loss was multiplied by. */
   readonly lossScale: number;
-  /** Parameters whose gradients were not finite, in the model's order. Empty where they were gone before anybody asked (CUDA, between log steps). */
+  /**
+   * Parameters whose gradients were not finite, in the model's order. Empty where they were gone before anybody asked
+   * (CUDA, between log steps).
+   */
   readonly nonFinite: readonly string[];
 }
 
@@ -26,10 +29,12 @@ const { real, whole } = kinds;
 const NAMES: OptionNames<LossScaleMonitorOptions> = { warnBelow: real("[0, ∞]"), keep: whole("[1, ∞)") };
 
 /**
- * Logs the loss scale and counts skipped steps: metrics `loss_scale`, `skipped_steps` and `skipped_share`, at the log cadence. The progress bar names the first parameter whose gradient was not finite.
+ * Logs the loss scale and counts skipped steps: metrics `loss_scale`, `skipped_steps` and `skipped_share`, at the log
+ * cadence. The progress bar names the first parameter whose gradient was not finite.
  *
- * On CPU each skipped step is noted with its parameters' names when it happens. On CUDA asking would wait for the device, so values are read at log steps only, and names are known when the step of a log
- * step was itself skipped. Without a loss scaler it does nothing.
+ * On CPU each skipped step is noted with its parameters' names when it happens. On CUDA asking would wait for the
+ * device, so values are read at log steps only, and names are known when the step of a log step was itself skipped.
+ * Without a loss scaler it does nothing.
  *
  * @throws {ArgumentError} `LossScaleMonitor: expected warnBelow to be >= 0. Received: -1.`
  * @example
@@ -75,7 +80,11 @@ export class LossScaleMonitor extends Callback {
   }
 
   #note(trainer: TrainerView, outcome: StepOutcome): void {
-    this.#overflows.push({ step: trainer.globalStep, lossScale: outcome.lossScale, nonFinite: outcome.nonFinite ?? [] });
+    this.#overflows.push({
+      step: trainer.globalStep,
+      lossScale: outcome.lossScale,
+      nonFinite: outcome.nonFinite ?? [],
+    });
     if (this.#overflows.length > this.#options.keep) this.#overflows.shift();
   }
 
@@ -91,9 +100,16 @@ export class LossScaleMonitor extends Callback {
     if (scale < this.#options.warnBelow && !this.#warned) {
       this.#warned = true;
       const names = this.#overflows.at(-1)?.nonFinite ?? [];
-      warn("WARN_LOSS_SCALE_LOW", `LossScaleMonitor: the loss scale fell to ${scale}${names.length === 0 ? "" : `; gradients overflow in ${names.slice(0, 3).join(", ")}`}. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".`);
+      warn(
+        "WARN_LOSS_SCALE_LOW",
+        `LossScaleMonitor: the loss scale fell to ${scale}${names.length === 0 ? "" : `; gradients overflow in ${names.slice(0, 3).join(", ")}`}. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".`,
+      );
     }
-    const metrics = { loss_scale: scale, skipped_steps: skipped, skipped_share: skipped / Math.max(1, trainer.globalStep) };
+    const metrics = {
+      loss_scale: scale,
+      skipped_steps: skipped,
+      skipped_share: skipped / Math.max(1, trainer.globalStep),
+    };
     return logCallbackMetrics(trainer, metrics);
   }
 }

@@ -30,38 +30,58 @@ test("the summary has layers to a depth, totals and the forecast", () => {
   net.head.requiresGrad_(false);
   const optimizers = [new optim.AdamW(net.parameters(), { lr: 1e-3 })];
   const summary = summarize(net, { optimizers });
-  assert.deepEqual(summary.layers.map((l) => [l.name, l.type, l.parameters, l.trainable, l.bytes]), [
-    ["", "–", 3, 3, 12],
-    ["features", "Sequential", 48, 48, 192],
-    ["head", "Linear", 10, 0, 40],
-  ]);
+  assert.deepEqual(
+    summary.layers.map((l) => [l.name, l.type, l.parameters, l.trainable, l.bytes]),
+    [
+      ["", "–", 3, 3, 12],
+      ["features", "Sequential", 48, 48, 192],
+      ["head", "Linear", 10, 0, 40],
+    ],
+  );
   assert.deepEqual([summary.trainable, summary.nonTrainable, summary.parameters, summary.bytes], [51, 10, 61, 244]);
   // running mean and variance in float32, the count of batches in int64
   assert.equal(summary.bufferBytes, 4 * 4 * 2 + 8);
   assert.equal(summary.forecast?.gradients, 51 * 4);
   assert.equal(summary.forecast?.optimizerState, 51 * 4 * 2);
-  assert.deepEqual(summary.toString().split("\n").map((line) => line.trimEnd()), [
-    " name       type         parameters   dtype     bytes",
-    "───────────────────────────────────────────────────────────────",
-    " (own)      –                     3   float32    12 B",
-    " features   Sequential           48   float32   192 B",
-    " head       Linear               10   float32    40 B   frozen",
-    " 51 trainable, 10 non-trainable parameters",
-    " 896 B in training (parameters 244 B, buffers 40 B, gradients 204 B, optimizer state 408 B; activations come on top)",
-  ]);
+  assert.deepEqual(
+    summary
+      .toString()
+      .split("\n")
+      .map((line) => line.trimEnd()),
+    [
+      " name       type         parameters   dtype     bytes",
+      "───────────────────────────────────────────────────────────────",
+      " (own)      –                     3   float32    12 B",
+      " features   Sequential           48   float32   192 B",
+      " head       Linear               10   float32    40 B   frozen",
+      " 51 trainable, 10 non-trainable parameters",
+      " 896 B in training (parameters 244 B, buffers 40 B, gradients 204 B, optimizer state 408 B; activations come on top)",
+    ],
+  );
 });
 
 test("maxDepth shows deeper levels, or none", () => {
   const net = new Net();
-  assert.deepEqual(summarize(net, { maxDepth: -1 }).layers.map((l) => l.name), ["", "features", "features.0", "features.1", "head"]);
-  assert.deepEqual(summarize(net, { maxDepth: 0 }).layers.map((l) => l.name), [""]);
+  assert.deepEqual(
+    summarize(net, { maxDepth: -1 }).layers.map((l) => l.name),
+    ["", "features", "features.0", "features.1", "head"],
+  );
+  assert.deepEqual(
+    summarize(net, { maxDepth: 0 }).layers.map((l) => l.name),
+    [""],
+  );
   assert.equal(summarize(net).forecast, null);
-  assert.throws(() => summarize(net, { maxDepth: -2 }), { message: "summarize: expected maxDepth to be a whole number ≥ -1. Received: -2." });
+  assert.throws(() => summarize(net, { maxDepth: -2 }), {
+    message: "summarize: expected maxDepth to be a whole number ≥ -1. Received: -2.",
+  });
 });
 
 test("a parameter that is used twice counts once in the totals", () => {
   const layer = new nn.Linear(3, 3, { bias: false });
   const summary = summarize(new nn.Sequential(layer, new Tied(layer)));
   assert.deepEqual([summary.parameters, summary.bytes], [9, 36]);
-  assert.deepEqual(summary.layers.map((l) => l.parameters), [9, 9]);
+  assert.deepEqual(
+    summary.layers.map((l) => l.parameters),
+    [9, 9],
+  );
 });

@@ -62,12 +62,19 @@ export class Summary {
   }
 
   #totals(paint: Paint): string {
-    const lines = [`${formatInteger(this.trainable)} trainable, ${formatInteger(this.nonTrainable)} non-trainable parameters`];
+    const lines = [
+      `${formatInteger(this.trainable)} trainable, ${formatInteger(this.nonTrainable)} non-trainable parameters`,
+    ];
     const parts = [`parameters ${formatBytes(this.bytes)}`];
     if (this.bufferBytes > 0) parts.push(`buffers ${formatBytes(this.bufferBytes)}`);
     if (this.forecast !== null) {
-      parts.push(`gradients ${formatBytes(this.forecast.gradients)}`, `optimizer state ${formatBytes(this.forecast.optimizerState)}`);
-      lines.push(`${formatBytes(this.forecast.total + this.bufferBytes)} in training ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`);
+      parts.push(
+        `gradients ${formatBytes(this.forecast.gradients)}`,
+        `optimizer state ${formatBytes(this.forecast.optimizerState)}`,
+      );
+      lines.push(
+        `${formatBytes(this.forecast.total + this.bufferBytes)} in training ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
+      );
     } else lines.push(parts.join(", "));
     return lines.map((line) => ` ${line}`).join("\n");
   }
@@ -83,8 +90,18 @@ export interface SummarizeOptions {
 }
 
 const DEPTH = kinds.whole("[-1, ∞)");
-const SUMMARIZE: OptionNames<SummarizeOptions> = { maxDepth: DEPTH, optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)), dtypes: kinds.record };
-const FULL: PrecisionDTypes = { parameters: "float32", compute: "float32", gradients: "float32", optimizerState: "float32", checkpoint: "float32" };
+const SUMMARIZE: OptionNames<SummarizeOptions> = {
+  maxDepth: DEPTH,
+  optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
+  dtypes: kinds.record,
+};
+const FULL: PrecisionDTypes = {
+  parameters: "float32",
+  compute: "float32",
+  gradients: "float32",
+  optimizerState: "float32",
+  checkpoint: "float32",
+};
 
 /**
  * Count parameters and bytes, layer by layer. Reads no tensor data.
@@ -100,7 +117,11 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   const { maxDepth = 1, optimizers = [] } = options;
 
   const layers: LayerSummary[] = [];
-  const own = layerOf("", "–", [...module.namedParameters({ recurse: false })].map(([, parameter]) => parameter));
+  const own = layerOf(
+    "",
+    "–",
+    [...module.namedParameters({ recurse: false })].map(([, parameter]) => parameter),
+  );
   if (own.parameters > 0) layers.push(own);
   for (const [name, child] of module.namedModules()) {
     if (name === "" || (maxDepth >= 0 && name.split(".").length > maxDepth)) continue;
@@ -137,8 +158,8 @@ export interface ModelSummaryOptions {
 const NAMES: OptionNames<ModelSummaryOptions> = { maxDepth: DEPTH, stream: streamKind };
 
 /**
- * Prints the model's layers, with parameters, dtypes and bytes, before training starts, and a forecast of what gradients and
- * optimizer state will take.
+ * Prints the model's layers, with parameters, dtypes and bytes, before training starts, and a forecast of what
+ * gradients and optimizer state will take.
  *
  * @throws {ArgumentError} `ModelSummary: expected maxDepth to be a whole number ≥ -1. Received: -2.`
  */
@@ -157,7 +178,11 @@ export class ModelSummary extends Callback {
 
   override onFitStart(trainer: TrainerView, module: LightningModule): void {
     if (this.#maxDepth === 0 || !trainer.isGlobalZero) return;
-    const summary = summarize(module, { maxDepth: this.#maxDepth, optimizers: trainer.optimizers, dtypes: trainer.precision.dtypes });
+    const summary = summarize(module, {
+      maxDepth: this.#maxDepth,
+      optimizers: trainer.optimizers,
+      dtypes: trainer.precision.dtypes,
+    });
     this.#stream.write(`${summary.toString(paintFor(this.#stream))}\n\n`);
   }
 }

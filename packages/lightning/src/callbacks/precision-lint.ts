@@ -15,13 +15,20 @@ export interface PrecisionLintOptions {
   /** Default `process.stdout`. */
   readonly stream?: OutputStream;
 }
-const NAMES: OptionNames<PrecisionLintOptions> = { strict: kinds.flag, ignore: kinds.listOf(kinds.oneOf(...LINT_CODES)), stream: streamKind };
+const NAMES: OptionNames<PrecisionLintOptions> = {
+  strict: kinds.flag,
+  ignore: kinds.listOf(kinds.oneOf(...LINT_CODES)),
+  stream: streamKind,
+};
 
 /** What a strict lint found. */
 export class PrecisionLintError extends NbitError {
   readonly findings: readonly LintFinding[];
   constructor(findings: readonly LintFinding[]) {
-    super(`PrecisionLint: expected no findings. Received: ${findings.length}.\n${formatFindings(findings)}`, "ERR_PRECISION_LINT");
+    super(
+      `PrecisionLint: expected no findings. Received: ${findings.length}.\n${formatFindings(findings)}`,
+      "ERR_PRECISION_LINT",
+    );
     this.findings = findings;
   }
 }
@@ -38,7 +45,8 @@ export class PrecisionLintError extends NbitError {
  * | `LINT_SCATTER` | scatter-like operators and running sums in 16 bits | first batch |
  * | `LINT_LOSS` | a loss computed in 16 bits | first batch |
  *
- * Casts up to float32 and regions with `enabled: false` are remedies, not faults. One dry run is made of the first batch: training goes on as if nobody had looked.
+ * Casts up to float32 and regions with `enabled: false` are remedies, not faults. One dry run is made of the first
+ * batch: training goes on as if nobody had looked.
  *
  * @throws {PrecisionLintError} `PrecisionLint: expected no findings. Received: 1. …`, when strict.
  * @example new Trainer({ precision: "bf16", callbacks: [new PrecisionLint({ strict: true })] });
@@ -69,7 +77,17 @@ export class PrecisionLint extends Callback {
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (this.#looked) return;
     this.#looked = true;
-    this.#take(lintStep({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx, divisor: trainer.accumulateGradBatches }), trainer);
+    this.#take(
+      lintStep({
+        module,
+        precision: trainer.precision,
+        device: trainer.rootDevice,
+        batch,
+        batchIdx,
+        divisor: trainer.accumulateGradBatches,
+      }),
+      trainer,
+    );
   }
 
   #take(found: readonly LintFinding[], trainer: TrainerView): void {
@@ -77,6 +95,9 @@ export class PrecisionLint extends Callback {
     if (findings.length === 0) return;
     this.#findings.push(...findings);
     if (this.#options.strict === true) throw new PrecisionLintError(this.#findings);
-    if (trainer.isGlobalZero) (this.#options.stream ?? process.stdout).write(`precision lint, ${findings.length === 1 ? "1 finding" : `${findings.length} findings`}:\n${formatFindings(findings)}\n`);
+    if (trainer.isGlobalZero)
+      (this.#options.stream ?? process.stdout).write(
+        `precision lint, ${findings.length === 1 ? "1 finding" : `${findings.length} findings`}:\n${formatFindings(findings)}\n`,
+      );
   }
 }

@@ -11,7 +11,10 @@ import { Callback } from "./callback.js";
 export interface PrecisionReportOptions {
   /** Optimizer steps before the one to look at, or several such numbers. Default 0: the first batch. */
   readonly step?: number | readonly number[];
-  /** Also write each report as JSON, for `writePrecisionReport` of `@nbit/dashboard`. With several steps `{step}` in the path is the step. */
+  /**
+   * Also write each report as JSON, for `writePrecisionReport` of `@nbit/dashboard`. With several steps `{step}` in the
+   * path is the step.
+   */
   readonly path?: string;
   /** Print the table. Default true. */
   readonly print?: boolean;
@@ -19,15 +22,23 @@ export interface PrecisionReportOptions {
   readonly stream?: OutputStream;
 }
 const { either, filled, flag, listOf, whole } = kinds;
-const NAMES: OptionNames<PrecisionReportOptions> = { step: either(whole("[0, ∞)"), listOf(whole("[0, ∞)"))), path: filled, print: flag, stream: streamKind };
+const NAMES: OptionNames<PrecisionReportOptions> = {
+  step: either(whole("[0, ∞)"), listOf(whole("[0, ∞)"))),
+  path: filled,
+  print: flag,
+  stream: streamKind,
+};
 
 /**
- * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times, and how activations and gradients fit the compute dtype.
+ * Shows what a step computes in, module by module: operators and their dtypes with the reason for each, casts, times,
+ * and how activations and gradients fit the compute dtype.
  *
- * Two dry runs of the step are made before it: forward and backward run twice more, once measured and once traced, and leave weights, gradients, buffers and random state as they were, so that training
- * goes on as if nobody had looked. Every other step costs a comparison.
+ * Two dry runs of the step are made before it: forward and backward run twice more, once measured and once traced, and
+ * leave weights, gradients, buffers and random state as they were, so that training goes on as if nobody had looked.
+ * Every other step costs a comparison.
  *
- * @throws {ArgumentError} `PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole number ≥ 0. Received: -1.`
+ * @throws {ArgumentError} `PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole
+ * number ≥ 0. Received: -1.`
  * @example
  * const report = new PrecisionReport({ path: "precision.json" });
  * await new Trainer({ precision: "bf16", callbacks: [report] }).fit(model, { trainDataloaders });
@@ -56,7 +67,17 @@ export class PrecisionReport extends Callback {
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (!this.#steps.delete(trainer.globalStep)) return;
     const step = trainer.globalStep;
-    const report = observeStep({ module, precision: trainer.precision, device: trainer.rootDevice, batch, batchIdx, divisor: trainer.accumulateGradBatches }, { step });
+    const report = observeStep(
+      {
+        module,
+        precision: trainer.precision,
+        device: trainer.rootDevice,
+        batch,
+        batchIdx,
+        divisor: trainer.accumulateGradBatches,
+      },
+      { step },
+    );
     this.reports.push(report);
     keepReport(trainer.precision, report);
     if (!trainer.isGlobalZero) return;

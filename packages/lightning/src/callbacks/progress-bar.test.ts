@@ -37,11 +37,21 @@ function loader(): DataLoader<Batch> {
   return new DataLoader(new TensorDataset(randn(76, 4), randn(76, 1)), { batchSize: 8 });
 }
 
-const QUIET: TrainerOptions = { accelerator: "cpu", logger: false, enableCheckpointing: false, enableModelSummary: false };
+const QUIET: TrainerOptions = {
+  accelerator: "cpu",
+  logger: false,
+  enableCheckpointing: false,
+  enableModelSummary: false,
+};
 
 test("a terminal keeps one line per epoch, and nothing of the live line", async () => {
   const screen = new Screen(160);
-  const trainer = new Trainer({ ...QUIET, precision: 16, maxEpochs: 2, callbacks: new ProgressBar({ stream: screen, unit: "samples" }) });
+  const trainer = new Trainer({
+    ...QUIET,
+    precision: 16,
+    maxEpochs: 2,
+    callbacks: new ProgressBar({ stream: screen, unit: "samples" }),
+  });
   const model = new Line();
   // Gradients of this size overflow at a scale of 65536: the first steps are skipped.
   model.layer.weight.requiresGrad_(false).fill_(10).requiresGrad_(true);
@@ -50,7 +60,12 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
   assert.equal(screen.lines.length, 4, screen.lines.join("\n"));
   for (const epoch of [0, 1]) {
     const line = screen.lines[epoch] ?? "";
-    assert.match(line, new RegExp(`^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale \\d+ {2}skipped \\d+$`));
+    assert.match(
+      line,
+      new RegExp(
+        `^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale \\d+ {2}skipped \\d+$`,
+      ),
+    );
     assert.doesNotMatch(line, /hidden/);
   }
   assert.match(screen.lines[2] ?? "", /^Test done {2}10 batches in .* test_loss [\d.]+$/);
@@ -59,7 +74,12 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
 
 test("a single batch is counted in the singular", async () => {
   const screen = new Screen(160);
-  await new Trainer({ ...QUIET, maxEpochs: 1, limitTrainBatches: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), { trainDataloaders: loader() });
+  await new Trainer({
+    ...QUIET,
+    maxEpochs: 1,
+    limitTrainBatches: 1,
+    callbacks: new ProgressBar({ stream: screen }),
+  }).fit(new Line(), { trainDataloaders: loader() });
   assert.match(screen.lines[0] ?? "", /^Epoch 1\/1 done {2}1 batch in /);
 });
 
@@ -72,9 +92,15 @@ test("the live line shows bar, counts and the time left", async () => {
     seen.push(screen.lines.at(-1) ?? "");
     return true;
   };
-  await new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), { trainDataloaders: loader() });
-  const first = seen.find((line) => line.startsWith("Epoch 1/1  ━")) ?? seen.find((line) => line.startsWith("Epoch 1/1  ─"));
-  assert.match(first ?? seen.join("\n"), /^Epoch 1\/1 {2}[━╸─]{32} {3}1\/10 {3}10% {2}.* it\/s {2}eta 0:0\d {2}loss [\d.]+$/);
+  await new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), {
+    trainDataloaders: loader(),
+  });
+  const first =
+    seen.find((line) => line.startsWith("Epoch 1/1  ━")) ?? seen.find((line) => line.startsWith("Epoch 1/1  ─"));
+  assert.match(
+    first ?? seen.join("\n"),
+    /^Epoch 1\/1 {2}[━╸─]{32} {3}1\/10 {3}10% {2}.* it\/s {2}eta 0:0\d {2}loss [\d.]+$/,
+  );
 });
 
 test("after an error the bar shows where training stopped, and the line is complete", async () => {
@@ -86,7 +112,10 @@ test("after an error the bar shows where training stopped, and the line is compl
   }
   const screen = new Screen(100);
   const original = screen.write;
-  const fit = new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Failing(), { trainDataloaders: loader() });
+  const fit = new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(
+    new Failing(),
+    { trainDataloaders: loader() },
+  );
   await assert.rejects(fit, /on purpose/);
   assert.deepEqual(screen.lines, ["Epoch 1/1 stopped   3/10", ""]);
   assert.equal(screen.write, original);
@@ -106,13 +135,20 @@ test("metrics are read for a redraw, not in every step", async () => {
     }
   }
   const many = new DataLoader(new TensorDataset(randn(2000, 4), randn(2000, 1)), { batchSize: 1 });
-  await new Trainer({ ...QUIET, maxEpochs: 1, callbacks: [new Counting(), new ProgressBar({ stream: screen, refreshRate: 0.001 })] }).fit(new Line(), { trainDataloaders: many });
+  await new Trainer({
+    ...QUIET,
+    maxEpochs: 1,
+    callbacks: [new Counting(), new ProgressBar({ stream: screen, refreshRate: 0.001 })],
+  }).fit(new Line(), { trainDataloaders: many });
   assert.equal(reads, 2, "the first step, and the line that stays");
 });
 
 test("without a terminal: plain lines, no escape sequences", async () => {
   const log = new Log();
-  await new Trainer({ ...QUIET, maxEpochs: 2, callbacks: new ProgressBar({ stream: log }) }).fit(new Line(), { trainDataloaders: loader(), valDataloaders: loader() });
+  await new Trainer({ ...QUIET, maxEpochs: 2, callbacks: new ProgressBar({ stream: log }) }).fit(new Line(), {
+    trainDataloaders: loader(),
+    valDataloaders: loader(),
+  });
   const lines = log.text.split("\n");
   assert.equal(lines.filter((line) => /^Epoch [12]\/2 done {2}10 batches/.test(line)).length, 2, log.text);
   // eslint-disable-next-line no-control-regex -- looking for escape sequences
@@ -121,11 +157,19 @@ test("without a terminal: plain lines, no escape sequences", async () => {
 
 test("a loader without a length counts without a bar", async () => {
   const screen = new Screen(100);
-  const stream = { *[Symbol.iterator]() { for (let i = 0; i < 5; i++) yield [randn(8, 4), randn(8, 1)]; } };
-  await new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), { trainDataloaders: stream });
+  const stream = {
+    *[Symbol.iterator]() {
+      for (let i = 0; i < 5; i++) yield [randn(8, 4), randn(8, 1)];
+    },
+  };
+  await new Trainer({ ...QUIET, maxEpochs: 1, callbacks: new ProgressBar({ stream: screen }) }).fit(new Line(), {
+    trainDataloaders: stream,
+  });
   assert.match(screen.lines[0] ?? "", /^Epoch 1\/1 done {2}5 batches/);
 });
 
 test("a refresh rate above ten is refused", () => {
-  assert.throws(() => new ProgressBar({ refreshRate: 50 }), { message: "ProgressBar: expected refreshRate to be a number in (0, 10]. Received: 50." });
+  assert.throws(() => new ProgressBar({ refreshRate: 50 }), {
+    message: "ProgressBar: expected refreshRate to be a number in (0, 10]. Received: 50.",
+  });
 });

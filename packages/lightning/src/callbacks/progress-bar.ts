@@ -44,11 +44,11 @@ interface Phase {
 /**
  * Progress of a run in the terminal: epoch, bar, rate, time left, metrics, loss scale and skipped steps.
  *
- * In a terminal it is one line, redrawn at most ten times a second, with one line per epoch that stays. Elsewhere (a file, a
- * pipe, CI) it writes plain lines: one per tenth of an epoch or ten seconds.
+ * In a terminal it is one line, redrawn at most ten times a second, with one line per epoch that stays. Elsewhere (a
+ * file, a pipe, CI) it writes plain lines: one per tenth of an epoch or ten seconds.
  *
- * Between redraws a step costs a clock reading and a comparison. Metrics (those logged with `progBar: true`), the loss scale
- * and the count of skipped steps are read only for a redraw, which is when they may wait for the device.
+ * Between redraws a step costs a clock reading and a comparison. Metrics (those logged with `progBar: true`), the loss
+ * scale and the count of skipped steps are read only for a redraw, which is when they may wait for the device.
  *
  * @throws {ArgumentError} `ProgressBar: expected refreshRate to be in (0, 10]. Received: 50.`
  * @example
@@ -78,7 +78,13 @@ export class ProgressBar extends Callback {
     this.#training = this.#begin(trainer, `Epoch ${trainer.currentEpoch + 1}${of}`, trainer.numTrainingBatches);
   }
 
-  override onTrainBatchEnd(trainer: TrainerView, _module: LightningModule, _outputs: StepResult, batch: Batch, batchIdx: number): void {
+  override onTrainBatchEnd(
+    trainer: TrainerView,
+    _module: LightningModule,
+    _outputs: StepResult,
+    batch: Batch,
+    batchIdx: number,
+  ): void {
     this.#advance(this.#training, trainer, batch, batchIdx + 1);
   }
 
@@ -146,7 +152,11 @@ export class ProgressBar extends Callback {
     this.#training = null;
     // Reading metrics may fail in its own way after a device error; the counts are what helps here.
     if (phase !== null && trainer.isGlobalZero) {
-      this.#open().print({ head: `${phase.label} stopped`, fraction: null, segments: [{ text: countOf(phase.done, phase.total), rank: RANK.count }] });
+      this.#open().print({
+        head: `${phase.label} stopped`,
+        fraction: null,
+        segments: [{ text: countOf(phase.done, phase.total), rank: RANK.count }],
+      });
     }
     this.#close();
   }
@@ -156,7 +166,11 @@ export class ProgressBar extends Callback {
   }
 
   #open(): Display {
-    this.#display ??= displayFor(this.#stream, this.#stream === process.stdout ? [process.stderr] : [], this.#intervalMs);
+    this.#display ??= displayFor(
+      this.#stream,
+      this.#stream === process.stdout ? [process.stderr] : [],
+      this.#intervalMs,
+    );
     return this.#display;
   }
 
@@ -189,7 +203,11 @@ export class ProgressBar extends Callback {
     const { paint } = this.#open();
     const rate = phase.rate.update(phase.done, now);
     const segments: Segment[] = [{ text: countOf(phase.done, phase.total), rank: RANK.count }];
-    if (Number.isFinite(phase.total) && phase.total > 0) segments.push({ text: `${String(Math.floor((100 * phase.done) / phase.total)).padStart(3)}%`, rank: RANK.percent });
+    if (Number.isFinite(phase.total) && phase.total > 0)
+      segments.push({
+        text: `${String(Math.floor((100 * phase.done) / phase.total)).padStart(3)}%`,
+        rank: RANK.percent,
+      });
     segments.push({ text: formatRate(rate * phase.perBatch, this.#unit ?? "it"), rank: RANK.rate });
     const left = (phase.total - phase.done) / rate;
     if (Number.isFinite(left)) segments.push({ text: `${paint("dim", "eta")} ${formatClock(left)}`, rank: RANK.eta });
@@ -204,13 +222,17 @@ export class ProgressBar extends Callback {
     const scale = trainer.lossScale;
     if (scale !== null) segments.push({ text: `${paint("dim", "scale")} ${formatMetric(scale)}`, rank: RANK.scale });
     const skipped = trainer.skippedSteps;
-    if (skipped > 0) segments.push({ text: paint("yellow", `skipped ${skipped}${culprit(trainer)}`), rank: RANK.skipped });
+    if (skipped > 0)
+      segments.push({ text: paint("yellow", `skipped ${skipped}${culprit(trainer)}`), rank: RANK.skipped });
     return segments;
   }
 
   #metrics(trainer: TrainerView): Segment[] {
     const { paint } = this.#open();
-    return Object.entries(trainer.progressBarMetrics).map(([name, value]) => ({ text: `${paint("dim", plainText(name))} ${formatMetric(value)}`, rank: RANK.metrics }));
+    return Object.entries(trainer.progressBarMetrics).map(([name, value]) => ({
+      text: `${paint("dim", plainText(name))} ${formatMetric(value)}`,
+      rank: RANK.metrics,
+    }));
   }
 
   #lengthOf(batch: Batch): number {
@@ -232,8 +254,14 @@ export class ProgressBar extends Callback {
       head: `${training ? phase.label : label} ${display.paint("green", "done")}`,
       fraction: null,
       segments: [
-        { text: `${phase.done} ${phase.done === 1 ? "batch" : "batches"} in ${formatSeconds(seconds)}`, rank: RANK.count },
-        { text: formatRate((phase.elements ?? phase.done * phase.perBatch) / seconds, this.#unit ?? "it"), rank: RANK.rate },
+        {
+          text: `${phase.done} ${phase.done === 1 ? "batch" : "batches"} in ${formatSeconds(seconds)}`,
+          rank: RANK.count,
+        },
+        {
+          text: formatRate((phase.elements ?? phase.done * phase.perBatch) / seconds, this.#unit ?? "it"),
+          rank: RANK.rate,
+        },
         ...(training ? this.#trainingSegments(trainer) : this.#metrics(trainer)),
       ],
     });

@@ -1,6 +1,15 @@
 import { join } from "node:path";
 import { atMost, checkOptions, kinds, memory, type OptionNames, resetPeakMemory } from "@nbit/torch";
-import { anyNumber, count, fieldsOf, listOf, notNegative, orNull, text as anyText, type TypeOf } from "@nbit/torch/schema";
+import {
+  anyNumber,
+  count,
+  fieldsOf,
+  listOf,
+  notNegative,
+  orNull,
+  text as anyText,
+  type TypeOf,
+} from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { InterruptError } from "../errors.js";
 import { checkLines, JsonLines } from "../loggers/json-lines.js";
@@ -22,7 +31,14 @@ const { filled, text, whole } = kinds;
 const NAMES: OptionNames<RunLogOptions> = { path: filled, name: text, everyNSteps: whole("[1, ∞)") };
 
 const STATE = fieldsOf({
-  lines: count, digest: anyText, seconds: notNegative, trainingSeconds: notNegative, lastScale: orNull(anyNumber), evaluationNames: listOf(anyText), batches: count, samples: count,
+  lines: count,
+  digest: anyText,
+  seconds: notNegative,
+  trainingSeconds: notNegative,
+  lastScale: orNull(anyNumber),
+  evaluationNames: listOf(anyText),
+  batches: count,
+  samples: count,
 });
 type RunLogState = TypeOf<typeof STATE>;
 
@@ -33,7 +49,8 @@ const BEGIN = '{"type":"run"';
 const FORMAT = 1;
 
 /**
- * Writes what a report needs to a file of JSON lines: metrics per step, loss scale, skipped steps, precision, times, memory.
+ * Writes what a report needs to a file of JSON lines: metrics per step, loss scale, skipped steps, precision, times,
+ * memory.
  *
  * | record | when |
  * |---|---|
@@ -47,10 +64,12 @@ const FORMAT = 1;
  *
  * The peak of tensor memory (`resetPeakMemory`) starts anew when the log does.
  *
- * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in every
- * step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when the process exits.
+ * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in
+ * every step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when
+ * the process exits.
  *
- * A checkpoint knows how far the log was: a run that goes on from it into the same file drops the lines that came later, and writes them again.
+ * A checkpoint knows how far the log was: a run that goes on from it into the same file drops the lines that came
+ * later, and writes them again.
  *
  * @throws {ArgumentError} `RunLog: expected everyNSteps to be a whole number ≥ 1. Received: 0.`
  */
@@ -153,13 +172,21 @@ export class RunLog extends Callback {
     for (const name of from.evaluationNames) this.#evaluationNames.add(name);
   }
 
-  /** Makes the log durable. A run that goes on from the checkpoint into the same file drops the lines that came after it, and writes them again. */
+  /**
+   * Makes the log durable. A run that goes on from the checkpoint into the same file drops the lines that came after
+   * it, and writes them again.
+   */
   override stateDict(): Record<string, unknown> {
     if (this.#ended !== null) return this.#ended;
     if (this.#file === null) return this.#closedAt;
     return {
-      ...this.#file.position(), seconds: this.#seconds(), trainingSeconds: this.#trainingSeconds(), lastScale: this.#lastScale,
-      evaluationNames: [...this.#evaluationNames], batches: this.#batches, samples: this.#samples,
+      ...this.#file.position(),
+      seconds: this.#seconds(),
+      trainingSeconds: this.#trainingSeconds(),
+      lastScale: this.#lastScale,
+      evaluationNames: [...this.#evaluationNames],
+      batches: this.#batches,
+      samples: this.#samples,
     };
   }
 
@@ -196,7 +223,16 @@ export class RunLog extends Callback {
     if (!due && !this.#immediate) return;
 
     this.#scaling(file, trainer, step);
-    if (due) file.add({ type: "step", step, epoch: trainer.currentEpoch, seconds: this.#seconds(), metrics: this.#stepMetrics(trainer), lossScale: trainer.lossScale, skippedSteps: this.#lastSkipped });
+    if (due)
+      file.add({
+        type: "step",
+        step,
+        epoch: trainer.currentEpoch,
+        seconds: this.#seconds(),
+        metrics: this.#stepMetrics(trainer),
+        lossScale: trainer.lossScale,
+        skippedSteps: this.#lastSkipped,
+      });
   }
 
   #scaling(file: JsonLines, trainer: TrainerView, step: number): void {
@@ -205,7 +241,14 @@ export class RunLog extends Callback {
     if (scale === null || outcome === null) return;
     if (outcome.skipped || trainer.skippedSteps > this.#lastSkipped) {
       this.#lastSkipped = trainer.skippedSteps;
-      file.add({ type: "skip", step, seconds: this.#seconds(), lossScale: outcome.lossScale, skippedSteps: this.#lastSkipped, nonFinite: outcome.nonFinite ?? [] });
+      file.add({
+        type: "skip",
+        step,
+        seconds: this.#seconds(),
+        lossScale: outcome.lossScale,
+        skippedSteps: this.#lastSkipped,
+        nonFinite: outcome.nonFinite ?? [],
+      });
     }
     if (scale !== this.#lastScale) {
       file.add({ type: "scale", step, seconds: this.#seconds(), value: scale });
@@ -213,7 +256,9 @@ export class RunLog extends Callback {
     }
   }
 
-  /** The step's own values under their plain names: `loss`, not `loss_step` beside it or the last epoch's `loss_epoch`. */
+  /**
+   * The step's own values under their plain names: `loss`, not `loss_step` beside it or the last epoch's `loss_epoch`.
+   */
   #stepMetrics(trainer: TrainerView): Record<string, number> {
     const metrics: Record<string, number> = {};
     const all = trainer.callbackMetrics;
@@ -274,7 +319,15 @@ export class RunLog extends Callback {
       if (!this.#namesBefore.has(name)) this.#evaluationNames.add(name);
       if (this.#evaluationNames.has(name)) metrics[name] = value;
     }
-    this.#file?.add({ type: "eval", stage, step: trainer.globalStep, epoch: trainer.currentEpoch, seconds: this.#seconds(), evaluationSeconds: ms / 1000, metrics });
+    this.#file?.add({
+      type: "eval",
+      stage,
+      step: trainer.globalStep,
+      epoch: trainer.currentEpoch,
+      seconds: this.#seconds(),
+      evaluationSeconds: ms / 1000,
+      metrics,
+    });
   }
 
   override onFitEnd(trainer: TrainerView): void {
@@ -290,7 +343,14 @@ export class RunLog extends Callback {
 
   #end(trainer: TrainerView, status: "success" | "failed" | "interrupted"): void {
     this.#ended = this.stateDict();
-    this.#file?.add({ type: "end", status, step: trainer.globalStep, seconds: this.#seconds(), skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps, memory: memoryNow() });
+    this.#file?.add({
+      type: "end",
+      status,
+      step: trainer.globalStep,
+      seconds: this.#seconds(),
+      skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps,
+      memory: memoryNow(),
+    });
   }
 
   override teardown(): void {
@@ -313,7 +373,10 @@ export class RunLog extends Callback {
   }
 }
 
-/** Bytes. `peakTensors` is the most that CPU tensors held since the log began; `peakRss` the process's highest, whatever ran before. */
+/**
+ * Bytes. `peakTensors` is the most that CPU tensors held since the log began; `peakRss` the process's highest, whatever
+ * ran before.
+ */
 function memoryNow(): Record<string, number> {
   const { bytes, peakBytes, residentBytes } = memory();
   return { tensors: bytes, peakTensors: peakBytes, rss: residentBytes, peakRss: process.resourceUsage().maxRSS * 1024 };

@@ -21,7 +21,10 @@ const { oneOf } = kinds;
 const NAMES: OptionNames<TimerOptions> = { duration: true, interval: oneOf("step", "epoch") };
 const STATE = fieldsOf({ seconds: optional(notNegative) });
 
-/** Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of resumed runs counts. */
+/**
+ * Measures the time spent in training, validation and testing, and ends training when a limit is reached. The time of
+ * resumed runs counts.
+ */
 export class Timer extends Callback {
   readonly #limit: number | null;
   readonly #interval: "step" | "epoch";

@@ -1,6 +1,17 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { atMost, checkOptions, checkPath, deviceKind, isFloatingPoint, kinds, loadCheckpoint, type OptionNames, saveCheckpoint, withFile } from "@nbit/torch";
+import {
+  atMost,
+  checkOptions,
+  checkPath,
+  deviceKind,
+  isFloatingPoint,
+  kinds,
+  loadCheckpoint,
+  type OptionNames,
+  saveCheckpoint,
+  withFile,
+} from "@nbit/torch";
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -18,7 +29,11 @@ export interface SaveCheckpointOptions {
 }
 
 /** @internal */
-export const SAVE: OptionNames<SaveCheckpointOptions> = { weightsOnly: kinds.flag, dtype: true, metadata: kinds.record };
+export const SAVE: OptionNames<SaveCheckpointOptions> = {
+  weightsOnly: kinds.flag,
+  dtype: true,
+  metadata: kinds.record,
+};
 export interface ReadCheckpointOptions {
   /** Where its tensors shall be. Default: the CPU. */
   readonly device?: DeviceLike;
@@ -27,8 +42,14 @@ export interface ReadCheckpointOptions {
 }
 const READ: OptionNames<ReadCheckpointOptions> = { device: deviceKind, dtype: true };
 
-/** Write a checkpoint as one safetensors file. Atomic: the file is complete or absent. Its folder is made when missing. */
-export function writeCheckpoint(path: string, checkpoint: Checkpoint, metadata: Readonly<Record<string, string>> = {}): void {
+/**
+ * Write a checkpoint as one safetensors file. Atomic: the file is complete or absent. Its folder is made when missing.
+ */
+export function writeCheckpoint(
+  path: string,
+  checkpoint: Checkpoint,
+  metadata: Readonly<Record<string, string>> = {},
+): void {
   atMost("writeCheckpoint", arguments, 3);
   checkPath("saveCheckpoint", path);
   withFile("saveCheckpoint", "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
@@ -38,14 +59,27 @@ export function writeCheckpoint(path: string, checkpoint: Checkpoint, metadata: 
 /** Floating point weights in another dtype; null: as they are. */
 export function castStateDict(state: Record<string, Tensor>, dtype: DType | null): Record<string, Tensor> {
   if (dtype === null) return state;
-  return Object.fromEntries(Object.entries(state).map(([name, t]) => [name, t.isFloatingPoint() ? t.detach().to(dtype) : t]));
+  return Object.fromEntries(
+    Object.entries(state).map(([name, t]) => [name, t.isFloatingPoint() ? t.detach().to(dtype) : t]),
+  );
 }
 
 /** @throws {MisconfigurationError} for anything but a floating point dtype, null or undefined. */
 export function checkWeightsDtype(where: string, name: string, dtype: unknown): DType | null {
   if (dtype === undefined || dtype === null) return null;
-  if (typeof dtype === "string" && ["float16", "bfloat16", "float32", "float64"].includes(dtype) && isFloatingPoint(dtype as DType)) return dtype as DType;
-  throw new MisconfigurationError(where, `${name} to be "float16", "bfloat16", "float32" or "float64"`, dtype, undefined, "ERR_CHECKPOINT_DTYPE");
+  if (
+    typeof dtype === "string" &&
+    ["float16", "bfloat16", "float32", "float64"].includes(dtype) &&
+    isFloatingPoint(dtype as DType)
+  )
+    return dtype as DType;
+  throw new MisconfigurationError(
+    where,
+    `${name} to be "float16", "bfloat16", "float32" or "float64"`,
+    dtype,
+    undefined,
+    "ERR_CHECKPOINT_DTYPE",
+  );
 }
 
 /**
@@ -63,7 +97,13 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
   const target = checkWeightsDtype("readCheckpoint", "dtype", dtype);
   const state = loadCheckpoint(path, rest);
   if (!isCheckpoint(state)) {
-    throw new MisconfigurationError("readCheckpoint", `a checkpoint of a Trainer, format ${CHECKPOINT_FORMAT} or below`, state, `Check ${path}.`, "ERR_CHECKPOINT_FORMAT");
+    throw new MisconfigurationError(
+      "readCheckpoint",
+      `a checkpoint of a Trainer, format ${CHECKPOINT_FORMAT} or below`,
+      state,
+      `Check ${path}.`,
+      "ERR_CHECKPOINT_FORMAT",
+    );
   }
   checkCheckpoint(path, state);
   if (target !== null) state.stateDict = castStateDict(state.stateDict, target);
@@ -72,5 +112,10 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
 
 /** Whether it is one at all, of a format that this version knows; {@link checkCheckpoint} checks the rest. */
 function isCheckpoint(state: unknown): state is Checkpoint {
-  return isPlainObject(state) && Number.isInteger(state.format) && (state.format as number) >= 1 && (state.format as number) <= CHECKPOINT_FORMAT;
+  return (
+    isPlainObject(state) &&
+    Number.isInteger(state.format) &&
+    (state.format as number) >= 1 &&
+    (state.format as number) <= CHECKPOINT_FORMAT
+  );
 }

@@ -6,7 +6,10 @@ import type { MetricState } from "../logging/metric.js";
 import type { ProgressState } from "../loops/progress.js";
 import type { RngState } from "../rng.js";
 
-/** Version of the layout below; a reader refuses newer ones. In format 1, gradients of an open window may be multiplied by the loss scale, or not. */
+/**
+ * Version of the layout below; a reader refuses newer ones. In format 1, gradients of an open window may be multiplied
+ * by the loss scale, or not.
+ */
 export const CHECKPOINT_FORMAT = 2;
 
 /** Where a fit stood. */
@@ -24,8 +27,8 @@ export interface LoopsState {
 }
 
 /**
- * What a checkpoint file holds. Tensors anywhere in it are stored as safetensors, everything else as JSON beside them: plain
- * values only (numbers, strings, booleans, null, bigints, arrays, objects). Hooks may add entries of their own.
+ * What a checkpoint file holds. Tensors anywhere in it are stored as safetensors, everything else as JSON beside them:
+ * plain values only (numbers, strings, booleans, null, bigints, arrays, objects). Hooks may add entries of their own.
  */
 export interface Checkpoint {
   readonly format: number;

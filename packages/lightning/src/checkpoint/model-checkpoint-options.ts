@@ -6,7 +6,10 @@ import { templateProblem } from "./names.js";
 export interface ModelCheckpointOptions {
   /** Folder. Default: `checkpoints` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
   readonly dirpath?: string;
-  /** Template of the file name, such as "{epoch}-{val_loss:.2f}", below `dirpath`: "/" makes folders there. Default "{epoch}-{step}". */
+  /**
+   * Template of the file name, such as "{epoch}-{val_loss:.2f}", below `dirpath`: "/" makes folders there. Default
+   * "{epoch}-{step}".
+   */
   readonly filename?: string;
   /** Metric that decides which checkpoints are the best. Default null: the newest is. */
   readonly monitor?: string | null;
@@ -30,18 +33,34 @@ export interface ModelCheckpointOptions {
   readonly everyNEpochs?: number;
   /** Save after so many seconds, at the end of a batch. */
   readonly trainTimeInterval?: number;
-  /** Save at the end of training epochs, not after validation. Default: when every epoch ends with one validation, or there is none. */
+  /**
+   * Save at the end of training epochs, not after validation. Default: when every epoch ends with one validation, or
+   * there is none.
+   */
   readonly saveOnTrainEpochEnd?: boolean;
   /** Say what was saved. Default false. */
   readonly verbose?: boolean;
 }
 const { byDefault, filled, flag, oneOf, orNull, real, text, whole } = kinds;
 /** Epochs count where nothing else does. */
-const everyEpoch = ({ everyNTrainSteps, trainTimeInterval }: ModelCheckpointOptions): number => (everyNTrainSteps === undefined && trainTimeInterval === undefined ? 1 : 0);
+const everyEpoch = ({ everyNTrainSteps, trainTimeInterval }: ModelCheckpointOptions): number =>
+  everyNTrainSteps === undefined && trainTimeInterval === undefined ? 1 : 0;
 const OPTIONS = {
-  dirpath: text, filename: byDefault("{epoch}-{step}", filled), monitor: byDefault(null, orNull(text)), mode: byDefault("min", oneOf("min", "max")), saveTopK: byDefault(1, whole("[-1, ∞)")), saveLast: byDefault(false, flag),
-  saveOnException: byDefault(false, flag), saveWeightsOnly: byDefault(false, flag), dtype: true, autoInsertMetricName: byDefault(true, flag), everyNTrainSteps: byDefault(0, whole("[0, ∞)")),
-  everyNEpochs: byDefault(everyEpoch, whole("[0, ∞)")), trainTimeInterval: real("(0, ∞)"), saveOnTrainEpochEnd: flag, verbose: byDefault(false, flag),
+  dirpath: text,
+  filename: byDefault("{epoch}-{step}", filled),
+  monitor: byDefault(null, orNull(text)),
+  mode: byDefault("min", oneOf("min", "max")),
+  saveTopK: byDefault(1, whole("[-1, ∞)")),
+  saveLast: byDefault(false, flag),
+  saveOnException: byDefault(false, flag),
+  saveWeightsOnly: byDefault(false, flag),
+  dtype: true,
+  autoInsertMetricName: byDefault(true, flag),
+  everyNTrainSteps: byDefault(0, whole("[0, ∞)")),
+  everyNEpochs: byDefault(everyEpoch, whole("[0, ∞)")),
+  trainTimeInterval: real("(0, ∞)"),
+  saveOnTrainEpochEnd: flag,
+  verbose: byDefault(false, flag),
 } satisfies OptionNames<ModelCheckpointOptions>;
 
 export type SettledOptions = Filled<ModelCheckpointOptions, typeof OPTIONS>;
@@ -51,10 +70,24 @@ export function settleOptions(options: ModelCheckpointOptions): SettledOptions {
   const fail = misconfigured("ModelCheckpoint", "ERR_MODEL_CHECKPOINT");
   checkOptions("ModelCheckpoint", options, OPTIONS, fail);
   const settled = withDefaults(options, OPTIONS);
-  const { dirpath, filename, monitor, saveTopK, dtype, autoInsertMetricName, everyNTrainSteps, everyNEpochs, trainTimeInterval } = settled;
+  const {
+    dirpath,
+    filename,
+    monitor,
+    saveTopK,
+    dtype,
+    autoInsertMetricName,
+    everyNTrainSteps,
+    everyNEpochs,
+    trainTimeInterval,
+  } = settled;
   if (monitor === null && saveTopK > 1) throw fail("saveTopK to be -1, 0 or 1 without a metric to rank by", saveTopK);
   if ([everyNTrainSteps > 0, everyNEpochs > 0, trainTimeInterval !== undefined].filter(Boolean).length > 1) {
-    throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", { everyNTrainSteps, everyNEpochs, trainTimeInterval });
+    throw fail("one of everyNTrainSteps, everyNEpochs and trainTimeInterval", {
+      everyNTrainSteps,
+      everyNEpochs,
+      trainTimeInterval,
+    });
   }
   checkWeightsDtype("ModelCheckpoint", "dtype", dtype);
   if (dirpath?.includes("\0") === true) throw fail("dirpath to be the path of a folder", dirpath);

@@ -15,7 +15,14 @@ import { isError } from "@nbit/torch/realm";
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
 const STATE = fieldsOf({
-  bestModelPath: optional(text), bestModelScore: optional(orNull(ordered)), lastModelPath: optional(text), bestKModels: optional(recordOf(ordered)), replaced: optional(text), lastStepSaved: optional(count), deferred: optional(flag), lastDue: optional(flag),
+  bestModelPath: optional(text),
+  bestModelScore: optional(orNull(ordered)),
+  lastModelPath: optional(text),
+  bestKModels: optional(recordOf(ordered)),
+  replaced: optional(text),
+  lastStepSaved: optional(count),
+  deferred: optional(flag),
+  lastDue: optional(flag),
   writers: optional(listOf(text)),
 });
 
@@ -24,11 +31,12 @@ const EXTENSION = ".ckpt";
 /**
  * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
  *
- * It removes and overwrites only what it wrote itself, or what a run wrote that it goes on from: files in `dirpath` that carry its mark. Any other file keeps its place; a checkpoint of that name gets a
- * version (`-v1`). Paths in a state that is loaded are never believed.
+ * It removes and overwrites only what it wrote itself, or what a run wrote that it goes on from: files in `dirpath`
+ * that carry its mark. Any other file keeps its place; a checkpoint of that name gets a version (`-v1`). Paths in a
+ * state that is loaded are never believed.
  *
- * Files are written atomically and hold everything that a resumed run needs to continue bit for bit, from between two batches as
- * well as from between two epochs.
+ * Files are written atomically and hold everything that a resumed run needs to continue bit for bit, from between two
+ * batches as well as from between two epochs.
  *
  * @example new ModelCheckpoint({ monitor: "val_loss", saveTopK: 3, saveLast: true, filename: "{epoch}-{val_loss:.3f}" })
  */
@@ -114,7 +122,10 @@ export class ModelCheckpoint extends Callback {
     if (!stepDue && !timeDue) return;
     if (this.#mustNotSave(trainer)) return;
     if (timeDue) this.#lastTime = performance.now();
-    if (this.monitor !== null && (trainer.callbackMetrics[this.monitor] === undefined || this.#validationFollows(trainer))) {
+    if (
+      this.monitor !== null &&
+      (trainer.callbackMetrics[this.monitor] === undefined || this.#validationFollows(trainer))
+    ) {
       this.#deferred = true;
       return;
     }
@@ -146,7 +157,12 @@ export class ModelCheckpoint extends Callback {
   }
 
   #mustNotSave(trainer: TrainerView): boolean {
-    return trainer.fastDevRun !== false || trainer.state.fn !== "fit" || trainer.sanityChecking || this.#lastStepSaved === trainer.globalStep;
+    return (
+      trainer.fastDevRun !== false ||
+      trainer.state.fn !== "fit" ||
+      trainer.sanityChecking ||
+      this.#lastStepSaved === trainer.globalStep
+    );
   }
 
   /** A value of the metric from an earlier validation would be stale when another follows this very batch. */
@@ -165,14 +181,20 @@ export class ModelCheckpoint extends Callback {
   #save(trainer: TrainerView): void {
     const { monitor } = this;
     this.#lastDue = this.#options.saveLast;
-    if (this.#topK !== 0) this.#unlessItFails(() => {
-      if (monitor === null) this.#saveNewest(trainer);
-      else this.#saveRanked(trainer, monitor);
-    });
-    if (this.#lastDue) this.#unlessItFails(() => { this.#saveLast(trainer); });
+    if (this.#topK !== 0)
+      this.#unlessItFails(() => {
+        if (monitor === null) this.#saveNewest(trainer);
+        else this.#saveRanked(trainer, monitor);
+      });
+    if (this.#lastDue)
+      this.#unlessItFails(() => {
+        this.#saveLast(trainer);
+      });
   }
 
-  /** A checkpoint says of itself that it is the best or the last before it is written: when that fails, it is neither. */
+  /**
+   * A checkpoint says of itself that it is the best or the last before it is written: when that fails, it is neither.
+   */
   #unlessItFails(save: () => void): void {
     const { bestModelPath, bestModelScore, lastModelPath } = this;
     const bestKModels = { ...this.bestKModels };
@@ -197,7 +219,13 @@ export class ModelCheckpoint extends Callback {
     const value = trainer.callbackMetrics[monitor];
     if (value === undefined) {
       const have = Object.keys(trainer.callbackMetrics).join(", ");
-      throw new MisconfigurationError("ModelCheckpoint", `the metric ${JSON.stringify(monitor)}`, verbatim(have === "" ? "no metrics" : `the metrics ${have}`), "log it, or change monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError(
+        "ModelCheckpoint",
+        `the metric ${JSON.stringify(monitor)}`,
+        verbatim(have === "" ? "no metrics" : `the metrics ${have}`),
+        "log it, or change monitor.",
+        "ERR_MONITOR",
+      );
     }
     const worst = this.mode === "min" ? Infinity : -Infinity;
     const score = Number.isNaN(value) ? worst : value;
@@ -206,7 +234,12 @@ export class ModelCheckpoint extends Callback {
     const full = this.#topK !== -1 && ranked.length >= this.#topK;
     const last = ranked.at(-1);
     if (full && last !== undefined && !better(score, last[1])) {
-      if (this.#options.verbose) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`));
+      if (this.#options.verbose)
+        console.log(
+          plainText(
+            `ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`,
+          ),
+        );
       return;
     }
     const dropped = full && last !== undefined ? last[0] : "";
@@ -216,7 +249,10 @@ export class ModelCheckpoint extends Callback {
     const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path, dropped);
-    if (this.#options.verbose) console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`));
+    if (this.#options.verbose)
+      console.log(
+        plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`),
+      );
   }
 
   #saveLast(trainer: TrainerView): void {
@@ -227,19 +263,31 @@ export class ModelCheckpoint extends Callback {
     this.#write(trainer, path, previous);
   }
 
-  /** Write one, then remove the one whose place it takes. The state says so too: a run that is killed between the two removes it when it goes on. */
+  /**
+   * Write one, then remove the one whose place it takes. The state says so too: a run that is killed between the two
+   * removes it when it goes on.
+   */
   #write(trainer: TrainerView, path: string, replaced = ""): void {
     const leaves = replaced !== path && (trainer.ckptPath === null || resolve(trainer.ckptPath) !== replaced); // not the one that this run goes on from
     this.#replaced = leaves ? replaced : "";
     this.#lastStepSaved = trainer.globalStep;
     this.#lastSaved = path;
-    trainer.saveCheckpoint(path, { weightsOnly: this.#options.saveWeightsOnly, metadata: this.#own.metadataFor(path), ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }) });
+    trainer.saveCheckpoint(path, {
+      weightsOnly: this.#options.saveWeightsOnly,
+      metadata: this.#own.metadataFor(path),
+      ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }),
+    });
     this.#own.remove(this.#directory, this.#replaced);
     this.#replaced = "";
   }
 
-  /** Where the Trainer saves what an interrupted run needs to go on, and with which mark; null before the first run. @internal */
-  interruptedFile(trainer: TrainerView): { readonly path: string; readonly metadata: Readonly<Record<string, string>> } | null {
+  /**
+   * Where the Trainer saves what an interrupted run needs to go on, and with which mark; null before the first run.
+   * @internal
+   */
+  interruptedFile(
+    trainer: TrainerView,
+  ): { readonly path: string; readonly metadata: Readonly<Record<string, string>> } | null {
     if (this.#directory === null) return null;
     const path = this.#freePath(trainer, "interrupted", join(this.#directory, `interrupted${EXTENSION}`));
     return { path, metadata: this.#own.metadataFor(path) };
@@ -249,7 +297,14 @@ export class ModelCheckpoint extends Callback {
     const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
     const directory = this.resolveDirectory(trainer);
     const path = join(directory, formatName(template, values, this.#options.autoInsertMetricName) + EXTENSION);
-    if (leadsAway(directory, path)) throw new MisconfigurationError("ModelCheckpoint", "filename to lead through no symbolic link", path, "Set dirpath to where checkpoints shall be.", "ERR_MODEL_CHECKPOINT");
+    if (leadsAway(directory, path))
+      throw new MisconfigurationError(
+        "ModelCheckpoint",
+        "filename to lead through no symbolic link",
+        path,
+        "Set dirpath to where checkpoints shall be.",
+        "ERR_MODEL_CHECKPOINT",
+      );
     return path;
   }
 
@@ -258,7 +313,12 @@ export class ModelCheckpoint extends Callback {
     const path = this.#path(trainer, template);
     const directory = this.resolveDirectory(trainer);
     let candidate = path;
-    for (let version = 1; isTaken(candidate) && !(candidate === replaced && this.#own.has(directory, candidate)); version++) candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
+    for (
+      let version = 1;
+      isTaken(candidate) && !(candidate === replaced && this.#own.has(directory, candidate));
+      version++
+    )
+      candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
     return candidate;
   }
 
@@ -290,14 +350,20 @@ export class ModelCheckpoint extends Callback {
     this.#deferred = saved.deferred ?? false;
     this.#lastDue = this.#options.saveLast && (saved.lastDue ?? false);
     if (state.dirpath !== this.dirpath) {
-      warn("WARN_CHECKPOINT_FOLDER", plainText(`ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`));
+      warn(
+        "WARN_CHECKPOINT_FOLDER",
+        plainText(
+          `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`,
+        ),
+      );
       return;
     }
     this.#own.inherit(saved.writers);
     const has = (path: string): boolean => this.#own.has(this.dirpath, path);
     this.bestModelScore = saved.bestModelScore ?? this.bestModelScore;
     if (saved.lastModelPath !== undefined && has(saved.lastModelPath)) this.lastModelPath = saved.lastModelPath;
-    if (saved.bestKModels !== undefined) this.bestKModels = Object.fromEntries(Object.entries(saved.bestKModels).filter(([path]) => has(path)));
+    if (saved.bestKModels !== undefined)
+      this.bestKModels = Object.fromEntries(Object.entries(saved.bestKModels).filter(([path]) => has(path)));
     if (saved.replaced !== undefined) this.#own.remove(this.dirpath, saved.replaced);
   }
 }

@@ -15,8 +15,36 @@ test("names of metrics become words that are no paths and no commands", () => {
 });
 
 test("templates that leave the folder, or that no system takes, are refused", () => {
-  for (const good of ["{epoch}-{step}", "model", "{epoch}/model", "a..b", "x {val_loss:.2f}", "größe-{n}", "{x:d}"]) assert.equal(templateProblem(good, true), null, good);
-  for (const bad of ["", "..", ".", "../x", "a/../x", "/x", "a//b", "a/", "x\\..\\y", "x\0y", "x\ny", "\u001b[31m", "x\u202ey", "\ud800", "con", "NUL.a", "a/aux", "x.", "x ", "{x:q}", "{x:999d}", "{x:.999f}", "y".repeat(201), `${"y".repeat(190)}/`.repeat(5) + "z", 7, null])
+  for (const good of ["{epoch}-{step}", "model", "{epoch}/model", "a..b", "x {val_loss:.2f}", "größe-{n}", "{x:d}"])
+    assert.equal(templateProblem(good, true), null, good);
+  for (const bad of [
+    "",
+    "..",
+    ".",
+    "../x",
+    "a/../x",
+    "/x",
+    "a//b",
+    "a/",
+    "x\\..\\y",
+    "x\0y",
+    "x\ny",
+    "\u001b[31m",
+    "x\u202ey",
+    "\ud800",
+    "con",
+    "NUL.a",
+    "a/aux",
+    "x.",
+    "x ",
+    "{x:q}",
+    "{x:999d}",
+    "{x:.999f}",
+    "y".repeat(201),
+    `${"y".repeat(190)}/`.repeat(5) + "z",
+    7,
+    null,
+  ])
     assert.notEqual(templateProblem(bad, true), null, JSON.stringify(bad));
   // The value alone may not be all that is left of a part.
   assert.equal(templateProblem("{..}", false), null);

@@ -1,11 +1,17 @@
-/** Names of checkpoint files, from a template and the values of metrics. A name stays in its folder, whatever the template, the metrics and their values are. */
+/**
+ * Names of checkpoint files, from a template and the values of metrics. A name stays in its folder, whatever the
+ * template, the metrics and their values are.
+ */
 import { plainText } from "@nbit/torch";
 
 /** Values that a file name may show. */
 export type NameValues = Readonly<Record<string, number>>;
 
 const PLACEHOLDER = /\{([^{}:]+)(?::([^{}]*))?\}/g;
-/** Python's format language as far as file names use it: an optional zero fill and width, then `d`, `.nf`, `.ne`, `.ng` or nothing. */
+/**
+ * Python's format language as far as file names use it: an optional zero fill and width, then `d`, `.nf`, `.ne`, `.ng`
+ * or nothing.
+ */
 const SPEC = /^(0?)(\d{0,2})(?:\.(\d{1,2}))?([dfeg]?)$/;
 /** Bytes of one name that every common file system takes, with room for a version and an extension. */
 const LONGEST = 200;
@@ -17,24 +23,30 @@ const LONGEST = 200;
  */
 export function templateProblem(template: unknown, insertNames: boolean): string | null {
   if (typeof template !== "string" || template === "") return 'to be a template, such as "{epoch}-{val_loss:.2f}"';
-  for (const [, , spec] of template.matchAll(PLACEHOLDER)) if (spec !== undefined && !SPEC.test(spec)) return `to format values as :d, :.2f, :.2e, :03d or the like, not as ${JSON.stringify(spec)}`;
+  for (const [, , spec] of template.matchAll(PLACEHOLDER))
+    if (spec !== undefined && !SPEC.test(spec))
+      return `to format values as :d, :.2f, :.2e, :03d or the like, not as ${JSON.stringify(spec)}`;
   return nameProblem(formatName(template, {}, insertNames));
 }
 
 function nameProblem(name: string): string | null {
   if (plainText(name) !== name || name.includes("\\")) return "without control characters and backslashes";
   for (const part of name.split("/")) {
-    if (part === "" || part === "." || part === "..") return 'to stay in dirpath: a name, or names joined by single "/", none of them "." or ".."';
+    if (part === "" || part === "." || part === "..")
+      return 'to stay in dirpath: a name, or names joined by single "/", none of them "." or ".."';
     // A trailing dot or space is cut off by Windows; its names of devices are devices with any extension.
-    if (/[. ]$/.test(part) || /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(part)) return "to be of names that every system allows, which do not end in a dot or a space, and are no names of devices";
+    if (/[. ]$/.test(part) || /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(part))
+      return "to be of names that every system allows, which do not end in a dot or a space, and are no names of devices";
   }
   const last = name.split("/").at(-1) ?? "";
-  if (Buffer.byteLength(last) > LONGEST || Buffer.byteLength(name) > 4 * LONGEST) return `to give names of at most ${LONGEST} bytes`;
+  if (Buffer.byteLength(last) > LONGEST || Buffer.byteLength(name) > 4 * LONGEST)
+    return `to give names of at most ${LONGEST} bytes`;
   return null;
 }
 
 /**
- * Fill in a template: `{epoch}`, `{val_loss:.2f}`, `{epoch:03d}`. With `insertNames`, a value is preceded by its name and "=". Characters of a metric's name that do not belong in the name of a file become "_".
+ * Fill in a template: `{epoch}`, `{val_loss:.2f}`, `{epoch:03d}`. With `insertNames`, a value is preceded by its name
+ * and "=". Characters of a metric's name that do not belong in the name of a file become "_".
  *
  * @example formatName("{epoch}-{val_loss:.2f}", { epoch: 2, val_loss: 0.123456 }, true); // "epoch=2-val_loss=0.12"
  */

@@ -1,4 +1,7 @@
-/** Which files in a folder are a callback's own: what it wrote itself, and what runs wrote whose state it took over. Nothing else is removed or overwritten, whatever a state claims. */
+/**
+ * Which files in a folder are a callback's own: what it wrote itself, and what runs wrote whose state it took over.
+ * Nothing else is removed or overwritten, whatever a state claims.
+ */
 import { randomUUID } from "node:crypto";
 import { lstatSync, rmSync } from "node:fs";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
@@ -32,7 +35,8 @@ export class OwnFiles {
   }
 
   /**
-   * Whether `path` is a file below `directory`, reached through no symbolic link that lies there, and carries the mark of one of the writers, for this very name.
+   * Whether `path` is a file below `directory`, reached through no symbolic link that lies there, and carries the mark
+   * of one of the writers, for this very name.
    */
   has(directory: string | null, path: string): boolean {
     if (directory === null || path === "" || !isAbsolute(path) || path !== resolve(path)) return false;
@@ -53,14 +57,21 @@ export class OwnFiles {
       rmSync(path, { force: true });
     } catch (error) {
       const why = asFileError("ModelCheckpoint", "remove", path, error);
-      warn("WARN_CHECKPOINT_REMOVE", why instanceof FileError ? why.message : `ModelCheckpoint: could not remove ${plainText(path)}: ${plainText(why)}`);
+      warn(
+        "WARN_CHECKPOINT_REMOVE",
+        why instanceof FileError
+          ? why.message
+          : `ModelCheckpoint: could not remove ${plainText(path)}: ${plainText(why)}`,
+      );
     }
   }
 }
 
 /** Whether a path, relative to a folder, stays below it. */
 function isInside(relativePath: string): boolean {
-  return relativePath !== "" && relativePath !== ".." && !relativePath.startsWith(`..${sep}`) && !isAbsolute(relativePath);
+  return (
+    relativePath !== "" && relativePath !== ".." && !relativePath.startsWith(`..${sep}`) && !isAbsolute(relativePath)
+  );
 }
 
 /** Whether the way from `directory` to `path` leaves it, or has a symbolic link for a folder, which would. */
@@ -68,7 +79,10 @@ export function leadsAway(directory: string, path: string): boolean {
   const inside = relative(directory, path);
   if (!isInside(inside)) return true;
   const folders = inside.split(sep).slice(0, -1);
-  return folders.some((_, i) => lstatSync(join(directory, ...folders.slice(0, i + 1)), { throwIfNoEntry: false })?.isSymbolicLink() === true);
+  return folders.some(
+    (_, i) =>
+      lstatSync(join(directory, ...folders.slice(0, i + 1)), { throwIfNoEntry: false })?.isSymbolicLink() === true,
+  );
 }
 
 /** Whether anything has this name: also a symbolic link that leads nowhere. */

@@ -1,6 +1,23 @@
 /** The form of everything in a checkpoint that the Trainer reads, checked as a whole before any of it is used. */
 import { CheckpointError, describe, plainText } from "@nbit/torch";
-import { anyNumber, anyRecord, anyTensor, bytes, conforming, count, fieldsOf, flag, listOf, oneOf, optional, orNull, recordOf, text, type Schema, type TypeOf } from "@nbit/torch/schema";
+import {
+  anyNumber,
+  anyRecord,
+  anyTensor,
+  bytes,
+  conforming,
+  count,
+  fieldsOf,
+  flag,
+  listOf,
+  oneOf,
+  optional,
+  orNull,
+  recordOf,
+  text,
+  type Schema,
+  type TypeOf,
+} from "@nbit/torch/schema";
 import { HOOKS_THAT_LOG } from "../logging/levels.js";
 
 const progress = fieldsOf({
@@ -58,14 +75,22 @@ const checkpoint = fieldsOf({
 /**
  * Check what was read from a file, or what else is given to `loadStateDict`.
  * @param where - Who reads, or which file.
- * @throws {CheckpointError} `CHECKPOINT_STATE`: `last.ckpt: expected loops.progress.epoch to be a whole number from 0 to 2^53 - 1. Received: NaN. …`
+ * @throws {CheckpointError} `CHECKPOINT_STATE`: `last.ckpt: expected loops.progress.epoch to be a whole number from 0
+ * to 2^53 - 1. Received: NaN. …`
  */
 export function checkState<T>(where: string, schema: Schema<T>, state: unknown): T {
-  return conforming(schema, state, "", ({ path, expected, received }) => damaged(where, `${path === "" ? "the state" : path} to be ${expected}`, received));
+  return conforming(schema, state, "", ({ path, expected, received }) =>
+    damaged(where, `${path === "" ? "the state" : path} to be ${expected}`, received),
+  );
 }
 
 export function damaged(where: string, expected: string, received: unknown): CheckpointError {
-  return new CheckpointError("CHECKPOINT_STATE", plainText(`${where}: expected ${expected}. Received: ${describe(received)}. The state is damaged, or of another program.`));
+  return new CheckpointError(
+    "CHECKPOINT_STATE",
+    plainText(
+      `${where}: expected ${expected}. Received: ${describe(received)}. The state is damaged, or of another program.`,
+    ),
+  );
 }
 
 /** The form of a checkpoint, and what its numbers must have to do with each other. */
@@ -76,9 +101,20 @@ export function checkCheckpoint(path: string, state: unknown): void {
 
 function checkCounts(path: string, { progress, fetcher }: NonNullable<TypeOf<typeof checkpoint>["loops"]>): void {
   const { batchesDone, totalBatches, phase, batchesThatStepped } = progress;
-  if (batchesDone > totalBatches) throw damaged(path, `loops.progress.batchesDone to be at most totalBatches (${totalBatches})`, batchesDone);
-  if (batchesThatStepped > totalBatches) throw damaged(path, `loops.progress.batchesThatStepped to be at most totalBatches (${totalBatches})`, batchesThatStepped);
+  if (batchesDone > totalBatches)
+    throw damaged(path, `loops.progress.batchesDone to be at most totalBatches (${totalBatches})`, batchesDone);
+  if (batchesThatStepped > totalBatches)
+    throw damaged(
+      path,
+      `loops.progress.batchesThatStepped to be at most totalBatches (${totalBatches})`,
+      batchesThatStepped,
+    );
   // Within an epoch, batches that were used are fetched again and passed over.
   const within = phase === "batch_end" || phase === "batch_logged" || phase === "validated" || phase === "batch_done";
-  if (within && fetcher.fetched !== batchesDone && fetcher.fetched !== batchesDone + 1) throw damaged(path, `loops.fetcher.fetched to be the ${batchesDone} batches that are done, or one more`, fetcher.fetched);
+  if (within && fetcher.fetched !== batchesDone && fetcher.fetched !== batchesDone + 1)
+    throw damaged(
+      path,
+      `loops.fetcher.fetched to be the ${batchesDone} batches that are done, or one more`,
+      fetcher.fetched,
+    );
 }

@@ -5,23 +5,51 @@ import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
 import { ModelCheckpoint } from "./model-checkpoint.js";
 
-/** The file that `ckptPath` means: a path, "best" (of the first ModelCheckpoint) or "last" (the newest last.ckpt); null for none. */
+/**
+ * The file that `ckptPath` means: a path, "best" (of the first ModelCheckpoint) or "last" (the newest last.ckpt); null
+ * for none.
+ */
 export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
   if (ckptPath === null || ckptPath === undefined) return null;
   if (ckptPath !== "best" && ckptPath !== "last") {
     if (typeof ckptPath === "string" && isFile(ckptPath)) return ckptPath;
-    throw new MisconfigurationError("ckptPath", 'a checkpoint file that exists, "last" or "best"', ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+    throw new MisconfigurationError(
+      "ckptPath",
+      'a checkpoint file that exists, "last" or "best"',
+      ckptPath,
+      undefined,
+      "ERR_CHECKPOINT_PATH",
+    );
   }
   const callbacks = trainer.callbacks.filter((callback) => callback instanceof ModelCheckpoint);
   const [first] = callbacks;
-  if (first === undefined) throw new MisconfigurationError("ckptPath", "a path, since there is no ModelCheckpoint", ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+  if (first === undefined)
+    throw new MisconfigurationError(
+      "ckptPath",
+      "a path, since there is no ModelCheckpoint",
+      ckptPath,
+      undefined,
+      "ERR_CHECKPOINT_PATH",
+    );
   if (ckptPath === "best") {
-    if (first.bestModelPath === "") throw new MisconfigurationError("ckptPath", "a path, since the ModelCheckpoint has saved nothing yet", ckptPath, undefined, "ERR_CHECKPOINT_PATH");
+    if (first.bestModelPath === "")
+      throw new MisconfigurationError(
+        "ckptPath",
+        "a path, since the ModelCheckpoint has saved nothing yet",
+        ckptPath,
+        undefined,
+        "ERR_CHECKPOINT_PATH",
+      );
     return first.bestModelPath;
   }
-  const newest = callbacks.flatMap((callback) => lastIn(callback.resolveDirectory(trainer))).sort((a, b) => b.time - a.time)[0];
+  const newest = callbacks
+    .flatMap((callback) => lastIn(callback.resolveDirectory(trainer)))
+    .sort((a, b) => b.time - a.time)[0];
   if (newest === undefined) {
-    warn("WARN_NO_LAST_CHECKPOINT", 'ckptPath: "last" found no last checkpoint; nothing was loaded. Save one with new ModelCheckpoint({ saveLast: true }).');
+    warn(
+      "WARN_NO_LAST_CHECKPOINT",
+      'ckptPath: "last" found no last checkpoint; nothing was loaded. Save one with new ModelCheckpoint({ saveLast: true }).',
+    );
     return null;
   }
   return newest.path;

@@ -24,7 +24,9 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | nu
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };
-  if (!weightsOnly) for (const callback of run.owner.callbacks) mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
+  if (!weightsOnly)
+    for (const callback of run.owner.callbacks)
+      mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
   mustEnd("onSaveCheckpoint", module.onSaveCheckpoint(checkpoint), AT_ONCE);
   return checkpoint;
 }
@@ -67,7 +69,10 @@ function gradientsOf(run: Run): Record<string, Tensor> {
   return gradients;
 }
 
-/** Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. What is refused leaves both as they were. */
+/**
+ * Weights and callbacks: when the module has its dtypes, before it goes to its device and its optimizers are made. What
+ * is refused leaves both as they were.
+ */
 export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
   if (run.fn === "fit") checkWindow(run, checkpoint);
@@ -99,11 +104,23 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
 /** Codes of frozen weights have one form only. */
 function explainFrozen(error: unknown, module: nn.Module, { stateDict }: Checkpoint): unknown {
   const frozen = (keys: Iterable<string>): boolean => [...keys].some((key) => /(^|\.)weight_absmax$/.test(key));
-  if (!(error instanceof NbitError) || error.code !== "STATE_DICT_MISMATCH" || !(frozen(Object.keys(stateDict)) || frozen(module.stateDict().keys()))) return error;
-  return new NbitError(`${error.message} Weights that are frozen in nf4, fp4 or int8 go on in the QuantizedPrecision that they were saved in; for another, load the weights that they were made from into the module, and begin without ckptPath.`, error.code, { cause: error });
+  if (
+    !(error instanceof NbitError) ||
+    error.code !== "STATE_DICT_MISMATCH" ||
+    !(frozen(Object.keys(stateDict)) || frozen(module.stateDict().keys()))
+  )
+    return error;
+  return new NbitError(
+    `${error.message} Weights that are frozen in nf4, fp4 or int8 go on in the QuantizedPrecision that they were saved in; for another, load the weights that they were made from into the module, and begin without ckptPath.`,
+    error.code,
+    { cause: error },
+  );
 }
 
-/** Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when nothing draws any more. What is refused leaves weights and callbacks as they were before the run. */
+/**
+ * Precision, optimizers, schedulers and the place in the epoch: once all of them exist. Random numbers come last, when
+ * nothing draws any more. What is refused leaves weights and callbacks as they were before the run.
+ */
 export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise<void> {
   const undo = run.restoring ?? new Undo();
   run.restoring = null;
@@ -117,12 +134,19 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { loops, optimizerStates, lrSchedulers, precision } = trainingOf(run, checkpoint);
   const { progress, fetcher } = loops;
   if (precision.name !== run.precision.name) {
-    warn("WARN_RESUME_PRECISION", plainText(`fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`));
+    warn(
+      "WARN_RESUME_PRECISION",
+      plainText(
+        `fit: the checkpoint was made with precision ${precision.name}; training goes on with ${run.precision.name}.`,
+      ),
+    );
   }
   if (precision.state !== null) run.precision.loadStateDict(precision.state);
   for (const [name, parameter] of run.module.namedParameters()) optim.setParameterName(parameter, name);
   run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
-  run.schedulers.forEach(({ scheduler }, i) => mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE));
+  run.schedulers.forEach(({ scheduler }, i) =>
+    mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE),
+  );
 
   fit.results.loadStateDict(loops.metrics);
   run.metricStore.loadStateDict(loops.callbackMetrics);
@@ -138,17 +162,41 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   });
 }
 
-/** The state of training in a checkpoint. @throws {MisconfigurationError} where there is none, or where it is of another training. */
-function trainingOf(run: Run, { loops, optimizerStates, lrSchedulers, precision, rng }: Checkpoint): Required<Pick<Checkpoint, "loops" | "optimizerStates" | "lrSchedulers" | "precision">> {
+/**
+ * The state of training in a checkpoint. @throws {MisconfigurationError} where there is none, or where it is of another
+ * training.
+ */
+function trainingOf(
+  run: Run,
+  { loops, optimizerStates, lrSchedulers, precision, rng }: Checkpoint,
+): Required<Pick<Checkpoint, "loops" | "optimizerStates" | "lrSchedulers" | "precision">> {
   if (loops === undefined || optimizerStates === undefined || lrSchedulers === undefined || precision === undefined) {
-    throw new MisconfigurationError("fit", "a checkpoint with the state of training", verbatim(`${run.checkpointPath}, which holds weights only`), "Load it with loadFromCheckpoint, or pass it to validate, test or predict.", "ERR_RESUME_WEIGHTS_ONLY");
+    throw new MisconfigurationError(
+      "fit",
+      "a checkpoint with the state of training",
+      verbatim(`${run.checkpointPath}, which holds weights only`),
+      "Load it with loadFromCheckpoint, or pass it to validate, test or predict.",
+      "ERR_RESUME_WEIGHTS_ONLY",
+    );
   }
   if (optimizerStates.length !== run.optimizers.length || lrSchedulers.length !== run.schedulers.length) {
-    throw new MisconfigurationError("fit", `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`, verbatim(`${optimizerStates.length} and ${lrSchedulers.length}`), undefined, "ERR_RESUME_OPTIMIZERS");
+    throw new MisconfigurationError(
+      "fit",
+      `a checkpoint of ${run.optimizers.length} optimizers and ${run.schedulers.length} schedulers, as configureOptimizers returns`,
+      verbatim(`${optimizerStates.length} and ${lrSchedulers.length}`),
+      undefined,
+      "ERR_RESUME_OPTIMIZERS",
+    );
   }
   const { epoch } = loops.progress;
   if (run.options.maxEpochs !== -1 && epoch > run.options.maxEpochs) {
-    throw new MisconfigurationError("fit", `maxEpochs of at least the ${epoch} epochs that the checkpoint has behind it`, run.options.maxEpochs, undefined, "ERR_RESUME_EPOCHS");
+    throw new MisconfigurationError(
+      "fit",
+      `maxEpochs of at least the ${epoch} epochs that the checkpoint has behind it`,
+      run.options.maxEpochs,
+      undefined,
+      "ERR_RESUME_EPOCHS",
+    );
   }
   if (rng !== undefined) checkRng(rng, run.strategy.rootDevice);
   if (loops.gradients !== null) checkGradients(run, loops.gradients);
@@ -168,13 +216,22 @@ function checkWindow(run: Run, { format, loops, precision }: Checkpoint): void {
 }
 /** Whether a precision's state has a loss scale other than 1: the native scaler's, or one of APEX's. */
 function scaled(state: Readonly<Record<string, unknown>> | null | undefined): boolean {
-  return Object.entries(state ?? {}).some(([name, value]) => (name === "scale" && value !== 1) || (/^loss_scaler\d+$/.test(name) && (value as { loss_scale?: unknown } | null)?.loss_scale !== 1));
+  return Object.entries(state ?? {}).some(
+    ([name, value]) =>
+      (name === "scale" && value !== 1) ||
+      (/^loss_scaler\d+$/.test(name) && (value as { loss_scale?: unknown } | null)?.loss_scale !== 1),
+  );
 }
 
 function checkGradients(run: Run, gradients: Record<string, Tensor>): void {
   for (const [name, parameter] of run.module.namedParameters()) {
     const gradient = gradients[name];
-    if (gradient !== undefined && gradient.shape.join() !== parameter.shape.join()) throw damaged("fit", `loops.gradients.${name} to have the shape [${parameter.shape.join(", ")}] of its parameter`, gradient);
+    if (gradient !== undefined && gradient.shape.join() !== parameter.shape.join())
+      throw damaged(
+        "fit",
+        `loops.gradients.${name} to have the shape [${parameter.shape.join(", ")}] of its parameter`,
+        gradient,
+      );
   }
 }
 

@@ -1,7 +1,10 @@
 import { keep, scope, type Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 
-/** Takes back what was restored from a checkpoint, when a later part of it is refused: a run that does not begin changes nothing. */
+/**
+ * Takes back what was restored from a checkpoint, when a later part of it is refused: a run that does not begin changes
+ * nothing.
+ */
 export class Undo {
   #steps: (() => void)[] = [];
   #kept: Tensor[] = [];
@@ -10,9 +13,14 @@ export class Undo {
     this.#steps.push(step);
   }
 
-  /** Copies of all weights, on the CPU, until they are forgotten: no more than the checkpoint's own, which are in memory at that time. */
+  /**
+   * Copies of all weights, on the CPU, until they are forgotten: no more than the checkpoint's own, which are in memory
+   * at that time.
+   */
   keepWeights(module: LightningModule): void {
-    const before = scope(() => new Map([...module.stateDict()].map(([name, t]) => [name, keep(t.detach().cpu().clone())])));
+    const before = scope(
+      () => new Map([...module.stateDict()].map(([name, t]) => [name, keep(t.detach().cpu().clone())])),
+    );
     this.#kept.push(...before.values());
     this.add(() => {
       module.loadStateDict(before, { strict: false });

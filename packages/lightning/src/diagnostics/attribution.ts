@@ -3,8 +3,9 @@ import type { amp, DType, TraceEvent } from "@nbit/torch";
 import type { ModuleSwitch } from "./module-watch.js";
 
 /**
- * Why an operator computed in its dtype. `lower`, `float32`, `promote`, …: autocast's rule cast its inputs, or found them cast. `input`: it has no rule, and computes in its inputs' dtype.
- * `cast`: it is a cast that the program asked for. `backward`: a gradient, in the dtype of its forward.
+ * Why an operator computed in its dtype. `lower`, `float32`, `promote`, …: autocast's rule cast its inputs, or found
+ * them cast. `input`: it has no rule, and computes in its inputs' dtype. `cast`: it is a cast that the program asked
+ * for. `backward`: a gradient, in the dtype of its forward.
  */
 export type Reason = amp.AutocastRule | "input" | "cast" | "backward";
 
@@ -40,8 +41,15 @@ function insideOf(events: readonly TraceEvent[], i: number): readonly TraceEvent
   return events.slice(i + 1, end);
 }
 
-/** Cut a trace into calls, each with the module that made it. A backward node belongs to the module whose operator it differentiates. */
-export function callsOf(events: readonly TraceEvent[], switches: readonly ModuleSwitch[], backward: readonly (readonly [number, number])[]): Call[] {
+/**
+ * Cut a trace into calls, each with the module that made it. A backward node belongs to the module whose operator it
+ * differentiates.
+ */
+export function callsOf(
+  events: readonly TraceEvent[],
+  switches: readonly ModuleSwitch[],
+  backward: readonly (readonly [number, number])[],
+): Call[] {
   const calls: Call[] = [];
   const bySequence = new Map<number, string>();
   let at = 0;
@@ -66,7 +74,8 @@ export function callsOf(events: readonly TraceEvent[], switches: readonly Module
   return calls;
 }
 
-const floating = (tensors: TraceEvent["inputs"]): DType | null => tensors.find((t) => t !== null && isFloatingPoint(t.dtype))?.dtype ?? null;
+const floating = (tensors: TraceEvent["inputs"]): DType | null =>
+  tensors.find((t) => t !== null && isFloatingPoint(t.dtype))?.dtype ?? null;
 
 /** A cast between floating dtypes. */
 export function isCast(event: TraceEvent): boolean {
@@ -77,17 +86,29 @@ export function isCast(event: TraceEvent): boolean {
 }
 
 export function shortName(event: TraceEvent): string {
-  return event.name.replace(/^aten::/, "").replace(/^torch::autograd::/, "").replace(/^autograd::engine::evaluate_function: /, "");
+  return event.name
+    .replace(/^aten::/, "")
+    .replace(/^torch::autograd::/, "")
+    .replace(/^autograd::engine::evaluate_function: /, "");
 }
 
 /** What a call computed in, and why. */
-export function dtypeOf(call: Call, table: ReadonlyMap<string, amp.AutocastRule>): { readonly dtype: DType | null; readonly reason: Reason } {
+export function dtypeOf(
+  call: Call,
+  table: ReadonlyMap<string, amp.AutocastRule>,
+): { readonly dtype: DType | null; readonly reason: Reason } {
   const { event, inner } = call;
   if (call.phase === "backward") {
     const cast = inner.find((e) => e.depth > event.depth && isCast(e));
-    if (event.name.startsWith("ToCopyBackward") && cast !== undefined) return { dtype: floating(cast.outputs), reason: "cast" };
-    const real = inner.find((e) => e.depth > event.depth && e.name.startsWith("aten::") && floating(e.outputs) !== null && !isCast(e));
-    return { dtype: (real === undefined ? null : floating(real.outputs)) ?? floating(event.inputs), reason: "backward" };
+    if (event.name.startsWith("ToCopyBackward") && cast !== undefined)
+      return { dtype: floating(cast.outputs), reason: "cast" };
+    const real = inner.find(
+      (e) => e.depth > event.depth && e.name.startsWith("aten::") && floating(e.outputs) !== null && !isCast(e),
+    );
+    return {
+      dtype: (real === undefined ? null : floating(real.outputs)) ?? floating(event.inputs),
+      reason: "backward",
+    };
   }
   if (event.name === "aten::to" || event.name === "aten::_to_copy") {
     const cast = isCast(event) || inner.some(isCast);
@@ -107,7 +128,11 @@ export function dtypeOf(call: Call, table: ReadonlyMap<string, amp.AutocastRule>
 }
 
 /** Add a call to a module's operators. */
-export function addCall(uses: Map<string, OperatorUse>, call: Call, table: ReadonlyMap<string, amp.AutocastRule>): void {
+export function addCall(
+  uses: Map<string, OperatorUse>,
+  call: Call,
+  table: ReadonlyMap<string, amp.AutocastRule>,
+): void {
   const { dtype, reason } = dtypeOf(call, table);
   const name = shortName(call.event);
   const key = `${call.phase} ${name} ${dtype} ${reason}`;

@@ -39,9 +39,11 @@ export interface DryRunWatcher {
 }
 
 /**
- * Run forward and backward of one training step, and leave no trace of it: random state, buffers and gradients are afterwards what they were before; nothing is logged and no optimizer steps.
+ * Run forward and backward of one training step, and leave no trace of it: random state, buffers and gradients are
+ * afterwards what they were before; nothing is logged and no optimizer steps.
  *
- * What the step method itself keeps in fields of the module (counters, lists) it keeps; the method is called once more than training would.
+ * What the step method itself keeps in fields of the module (counters, lists) it keeps; the method is called once more
+ * than training would.
  */
 export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
   const { module, precision, device } = parts;
@@ -57,7 +59,9 @@ export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
       for (const parameter of parameters) parameter.grad = null;
       if (parts.rng !== undefined) restoreRng(parts.rng, device);
       watcher.beforeStep?.();
-      const output = scope(() => precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))));
+      const output = scope(() =>
+        precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))),
+      );
       const loss = lossOf(mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP"));
       if (module.automaticOptimization && loss !== null) host.backward(loss, parts.divisor ?? 1);
     } finally {
@@ -86,7 +90,14 @@ class DryRunHost implements ModuleHost {
   }
 
   get trainer(): TrainerView {
-    if (this.#before === null) throw new MisconfigurationError("trainer", `${this.#parts.module.constructor.name} to be attached to a Trainer`, verbatim("no Trainer"), "Pass the module to trainer.fit first.", "ERR_NOT_ATTACHED");
+    if (this.#before === null)
+      throw new MisconfigurationError(
+        "trainer",
+        `${this.#parts.module.constructor.name} to be attached to a Trainer`,
+        verbatim("no Trainer"),
+        "Pass the module to trainer.fit first.",
+        "ERR_NOT_ATTACHED",
+      );
     return this.#before.trainer;
   }
 

@@ -99,19 +99,29 @@ export class Explanation implements ExplanationFields {
     ];
     if (this.memory !== null) {
       const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;
-      rows.push(["memory", `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`]);
+      rows.push([
+        "memory",
+        `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`,
+      ]);
     }
     const width = Math.max(...rows.map(([label]) => label.length));
-    return rows.map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`).join("\n");
+    return rows
+      .map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`)
+      .join("\n");
   }
 }
 
 /**
- * Explain a precision, with a forecast for what is in training unless options name a model. Prints it, unless `print` is false.
+ * Explain a precision, with a forecast for what is in training unless options name a model. Prints it, unless `print`
+ * is false.
  *
  * @throws {ArgumentError} `explain: expected options among module, optimizers, print. Received: "silent".`
  */
-export function explainPrecision(precision: Explainable, training: TrainingParts, options: ExplainOptions): Explanation {
+export function explainPrecision(
+  precision: Explainable,
+  training: TrainingParts,
+  options: ExplainOptions,
+): Explanation {
   checkOptions("explain", options, EXPLAIN);
   const { context, dtypes } = precision;
   const module = options.module ?? training.module;

@@ -30,7 +30,9 @@ export interface ParameterLayout {
 export interface MemoryLayout {
   /** Of all parameters, or of each. */
   readonly dtypes: PrecisionDTypes | ((parameter: Tensor) => ParameterLayout);
-  /** The model's parameter whose master an optimizer steps. Default: no masters have taken the place of parameters yet. */
+  /**
+   * The model's parameter whose master an optimizer steps. Default: no masters have taken the place of parameters yet.
+   */
   readonly parameterOf?: (stepped: Tensor) => Tensor;
   /** Bytes of weights that are no parameters. Default 0. */
   readonly otherWeights?: number;
@@ -39,10 +41,19 @@ export interface MemoryLayout {
 }
 
 /** Bytes that training in a precision will hold between two steps, without activations. */
-export function forecastOf(precision: { memoryLayout(module: nn.Module): MemoryLayout }, module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast {
+export function forecastOf(
+  precision: { memoryLayout(module: nn.Module): MemoryLayout },
+  module: nn.Module,
+  optimizers: readonly optim.Optimizer[],
+): MemoryForecast {
   const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = precision.memoryLayout(module);
   const forecast = forecastMemory(module, dtypes, optimizers, parameterOf);
-  return { ...forecast, parameters: forecast.parameters + otherWeights, casts, total: forecast.total + otherWeights + casts };
+  return {
+    ...forecast,
+    parameters: forecast.parameters + otherWeights,
+    casts,
+    total: forecast.total + otherWeights + casts,
+  };
 }
 
 /** Bytes per element of the floating dtypes that parameters and gradients may have. */
@@ -61,7 +72,14 @@ export function bytesOf(dtype: DType): number {
 
 const FORECAST = {
   module: kinds.instanceOf("a module", nn.Module),
-  layout: kinds.either(kinds.having<PrecisionDTypes>("dtypes of parameters, gradients and state", { parameters: dtypeKind, gradients: dtypeKind, optimizerState: dtypeKind }), kinds.callable),
+  layout: kinds.either(
+    kinds.having<PrecisionDTypes>("dtypes of parameters, gradients and state", {
+      parameters: dtypeKind,
+      gradients: dtypeKind,
+      optimizerState: dtypeKind,
+    }),
+    kinds.callable,
+  ),
   optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
   modelParameterOf: kinds.callable,
 };
@@ -70,8 +88,10 @@ const FORECAST = {
  * What parameters, gradients and optimizer state will take, in bytes.
  *
  * @param layout - One record of dtypes for all parameters, or a function that returns each parameter's.
- * @param optimizers - Made, but not necessarily used: their state is forecast from their settings. Without any, state is 0.
- * @param modelParameterOf - The model's parameter that stands behind one of an optimizer's, where masters have taken its place.
+ * @param optimizers - Made, but not necessarily used: their state is forecast from their settings. Without any, state
+ * is 0.
+ * @param modelParameterOf - The model's parameter that stands behind one of an optimizer's, where masters have taken
+ * its place.
  */
 export function forecastMemory(
   module: nn.Module,
@@ -81,8 +101,12 @@ export function forecastMemory(
 ): MemoryForecast {
   atMost("forecastMemory", arguments, 4);
   checkArguments("forecastMemory", { module, layout, optimizers, modelParameterOf }, FORECAST);
-  const uniform: ParameterLayout | null = typeof layout === "function" ? null : { parameter: layout.parameters, master: null, gradient: layout.gradients, state: layout.optimizerState };
-  const of = (parameter: Tensor): ParameterLayout => uniform ?? (layout as (parameter: Tensor) => ParameterLayout)(parameter);
+  const uniform: ParameterLayout | null =
+    typeof layout === "function"
+      ? null
+      : { parameter: layout.parameters, master: null, gradient: layout.gradients, state: layout.optimizerState };
+  const of = (parameter: Tensor): ParameterLayout =>
+    uniform ?? (layout as (parameter: Tensor) => ParameterLayout)(parameter);
   let parameters = 0;
   let masters = 0;
   let gradients = 0;
@@ -91,7 +115,9 @@ export function forecastMemory(
     const dtypes = of(parameter);
     parameters += sized(parameter, dtypes.parameter);
     if (!parameter.requiresGrad) continue;
-    gradients += sized(parameter, dtypes.gradient) + (dtypes.shownGradient === undefined ? 0 : sized(parameter, dtypes.shownGradient));
+    gradients +=
+      sized(parameter, dtypes.gradient) +
+      (dtypes.shownGradient === undefined ? 0 : sized(parameter, dtypes.shownGradient));
     if (dtypes.master !== null && optimizers.length === 0) masters += sized(parameter, dtypes.master);
   }
   for (const optimizer of optimizers) {
@@ -105,11 +131,19 @@ export function forecastMemory(
         const dtype = dtypes.master ?? dtypes.parameter;
         // Only 16-bit parameters have a compensation, in their own dtype.
         const compensation = group["rounding"] === "kahan" && bytesOf(dtype) === 2 ? sized(parameter, dtype) : 0;
-        optimizerState += optimizer.expectedStateBytes(stepped, dtype) ?? states * sized(parameter, dtypes.state) + compensation;
+        optimizerState +=
+          optimizer.expectedStateBytes(stepped, dtype) ?? states * sized(parameter, dtypes.state) + compensation;
       }
     }
   }
-  return { parameters, masters, gradients, optimizerState, casts: 0, total: parameters + masters + gradients + optimizerState };
+  return {
+    parameters,
+    masters,
+    gradients,
+    optimizerState,
+    casts: 0,
+    total: parameters + masters + gradients + optimizerState,
+  };
 }
 
 function sized(tensor: Tensor, dtype: DType): number {

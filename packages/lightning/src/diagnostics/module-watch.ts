@@ -13,7 +13,8 @@ export interface ModuleWatcher {
 }
 
 /**
- * Sees every module's forward, however it is called: `forward` of each instance is wrapped until `stop`. Notes which module runs in terms of the running trace.
+ * Sees every module's forward, however it is called: `forward` of each instance is wrapped until `stop`. Notes which
+ * module runs in terms of the running trace.
  */
 export class ModuleWatch {
   readonly switches: ModuleSwitch[] = [{ from: 0, module: null }];
@@ -36,7 +37,12 @@ export class ModuleWatch {
           this.#leave();
         }
       };
-      Object.defineProperty(module, "forward", { value: wrapped, configurable: true, writable: true, enumerable: false });
+      Object.defineProperty(module, "forward", {
+        value: wrapped,
+        configurable: true,
+        writable: true,
+        enumerable: false,
+      });
       this.#undo.push(() => {
         if (own === undefined) Reflect.deleteProperty(module, "forward");
         else Object.defineProperty(module, "forward", own);

@@ -6,11 +6,20 @@ import { findOrigin } from "./origin.js";
 import { traceStep } from "./observe-step.js";
 import type { DryRunParts } from "./dry-run.js";
 
-/** Training met NaN or infinity. `origin` says where it began, `parameters` which parameters were not finite before the step. */
+/**
+ * Training met NaN or infinity. `origin` says where it began, `parameters` which parameters were not finite before the
+ * step.
+ */
 export class NonFiniteError extends NbitError {
   readonly origin: NonFiniteOrigin | null;
   readonly parameters: readonly string[];
-  constructor(message: string, origin: NonFiniteOrigin | null, parameters: readonly string[], code = "ERR_NON_FINITE", options?: ErrorOptions) {
+  constructor(
+    message: string,
+    origin: NonFiniteOrigin | null,
+    parameters: readonly string[],
+    code = "ERR_NON_FINITE",
+    options?: ErrorOptions,
+  ) {
     super(message, code, options);
     this.origin = origin;
     this.parameters = parameters;
@@ -26,21 +35,49 @@ export interface NonFiniteFinding {
   readonly fix: string;
 }
 
-const isFinite = (tensor: Tensor): boolean => !tensor.isFloatingPoint() || scope(() => tensor.detach().isfinite().all().item() !== 0);
+const isFinite = (tensor: Tensor): boolean =>
+  !tensor.isFloatingPoint() || scope(() => tensor.detach().isfinite().all().item() !== 0);
 
-/** Replay a step that went wrong, reading the output of every operator, and say where numbers stopped being finite. Slow; waits for the device at every operator. */
+/**
+ * Replay a step that went wrong, reading the output of every operator, and say where numbers stopped being finite.
+ * Slow; waits for the device at every operator.
+ */
 export function explainNonFinite(parts: DryRunParts): NonFiniteFinding {
   let inBatch = false;
   eachTensor(parts.batch, (tensor) => (inBatch ||= !isFinite(tensor)));
-  const parameters = [...parts.module.namedParameters()].filter(([, parameter]) => !isFinite(parameter)).map(([name]) => name);
-  if (inBatch) return { origin: null, parameters, inBatch, text: "The batch itself holds NaN or infinity.", fix: "Look at the data set, and at what is done to its samples." };
+  const parameters = [...parts.module.namedParameters()]
+    .filter(([, parameter]) => !isFinite(parameter))
+    .map(([name]) => name);
+  if (inBatch)
+    return {
+      origin: null,
+      parameters,
+      inBatch,
+      text: "The batch itself holds NaN or infinity.",
+      fix: "Look at the data set, and at what is done to its samples.",
+    };
   if (parameters.length > 0) {
-    const named = parameters.slice(0, 3).join(", ") + (parameters.length > 3 ? ` and ${parameters.length - 3} more` : "");
-    return { origin: null, parameters, inBatch, text: `Before this step already ${named} ${parameters.length === 1 ? "was" : "were"} not finite: the gradients of an earlier step were not.`, fix: 'Pass detectNonFinite: "gradients" to the Trainer, which finds that step and names its operator.' };
+    const named =
+      parameters.slice(0, 3).join(", ") + (parameters.length > 3 ? ` and ${parameters.length - 3} more` : "");
+    return {
+      origin: null,
+      parameters,
+      inBatch,
+      text: `Before this step already ${named} ${parameters.length === 1 ? "was" : "were"} not finite: the gradients of an earlier step were not.`,
+      fix: 'Pass detectNonFinite: "gradients" to the Trainer, which finds that step and names its operator.',
+    };
   }
   const origin = findOrigin(traceStep(parts, { checkValues: true, onError: () => undefined }));
-  if (origin === null) return { origin, parameters, inBatch, text: "Replayed, the step was finite: what made it so is random in a way that no seed governs, or is not computed by operators.", fix: "Look at what trainingStep does outside operators." };
-  const type = origin.module === "" ? parts.module.constructor.name : (parts.module.getSubmodule(origin.module).constructor.name);
+  if (origin === null)
+    return {
+      origin,
+      parameters,
+      inBatch,
+      text: "Replayed, the step was finite: what made it so is random in a way that no seed governs, or is not computed by operators.",
+      fix: "Look at what trainingStep does outside operators.",
+    };
+  const type =
+    origin.module === "" ? parts.module.constructor.name : parts.module.getSubmodule(origin.module).constructor.name;
   const cause = origin.infinityFrom;
   const text = `It began ${place(origin, type)}: its inputs were ${cause === null ? "finite" : "not NaN"}, and what came out${origin.dtype === null ? "" : ` (${origin.dtype})`} is ${origin.kind === "nan" ? "NaN" : "infinite"}.${cause === null ? "" : ` Infinities among its inputs came from ${named(cause, ", at ")}${cause.module === "" ? "" : ` in ${cause.module}`}.`}`;
   return { origin, parameters, inBatch, text, fix: fixFor(cause ?? origin) };
@@ -49,7 +86,9 @@ export function explainNonFinite(parts: DryRunParts): NonFiniteFinding {
 function place(origin: NonFiniteOrigin, type: string): string {
   const where = origin.module === "" ? "in trainingStep itself" : `in module ${origin.module} (${type})`;
   const phase = origin.phase === "forward" ? "in the forward" : "in the backward";
-  return isCastItself(origin) ? `${where}, ${phase}, at ${named(origin, "")}` : `${where}, ${phase} of operator ${named(origin, ", at ")}`;
+  return isCastItself(origin)
+    ? `${where}, ${phase}, at ${named(origin, "")}`
+    : `${where}, ${phase} of operator ${named(origin, ", at ")}`;
 }
 
 /** A cast that the program asked for, rather than one that autocast put before an operator. */
@@ -64,10 +103,13 @@ function named(origin: NonFiniteOrigin, link: string): string {
 
 function fixFor(origin: NonFiniteOrigin): string {
   const name = origin.operator;
-  if (origin.dtype === "float16" && origin.kind === "inf" && isCastItself(origin)) return "float16 ends at 65,504: remove the cast, or cast to bfloat16.";
+  if (origin.dtype === "float16" && origin.kind === "inf" && isCastItself(origin))
+    return "float16 ends at 65,504: remove the cast, or cast to bfloat16.";
   if (origin.dtype === "float16" && origin.kind === "inf")
     return `float16 ends at 65,504: use precision "bf16", or keep this operator in float32: amp.policy({ "${name.replace(/Backward\d*$/, "")}": "float32" }, …), or autocast({ enabled: false }, …) around it.`;
-  if (/^(log|sqrt|rsqrt|div|reciprocal|pow|norm|acos|asin|linalg)/i.test(name)) return "It is not defined, or has no gradient, for some of its inputs: add a small eps to them, or clamp them.";
-  if (/^exp|^softplus|^cosh|^sinh/i.test(name)) return "Its inputs are too large: subtract their maximum, or clamp them.";
+  if (/^(log|sqrt|rsqrt|div|reciprocal|pow|norm|acos|asin|linalg)/i.test(name))
+    return "It is not defined, or has no gradient, for some of its inputs: add a small eps to them, or clamp them.";
+  if (/^exp|^softplus|^cosh|^sinh/i.test(name))
+    return "Its inputs are too large: subtract their maximum, or clamp them.";
   return "Lower the learning rate, clip gradients, or look at the inputs of this module.";
 }

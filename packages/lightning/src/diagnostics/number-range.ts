@@ -1,4 +1,16 @@
-import { atMost, amp, bincount, checkArguments, dtypeKind, frexp, kinds, maskedSelect, noGrad, scope, tensorKind } from "@nbit/torch";
+import {
+  atMost,
+  amp,
+  bincount,
+  checkArguments,
+  dtypeKind,
+  frexp,
+  kinds,
+  maskedSelect,
+  noGrad,
+  scope,
+  tensorKind,
+} from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 
 /** What a floating dtype can hold, as powers of two. */
@@ -52,9 +64,27 @@ export interface RangeShares {
 
 const { having, listOf, orNull, real, whole } = kinds;
 const COUNT = whole("[0, ∞)");
-const RANGE = having<NumberRange>("what measureRange returns", { count: COUNT, zeros: COUNT, infinities: COUNT, nans: COUNT, smallest: orNull(real()), largest: orNull(real()), exponent: whole("[-5000, 5000]"), counts: listOf(COUNT) });
+const RANGE = having<NumberRange>("what measureRange returns", {
+  count: COUNT,
+  zeros: COUNT,
+  infinities: COUNT,
+  nans: COUNT,
+  smallest: orNull(real()),
+  largest: orNull(real()),
+  exponent: whole("[-5000, 5000]"),
+  counts: listOf(COUNT),
+});
 
-export const NOTHING: NumberRange = Object.freeze({ count: 0, zeros: 0, infinities: 0, nans: 0, smallest: null, largest: null, exponent: 0, counts: [] });
+export const NOTHING: NumberRange = Object.freeze({
+  count: 0,
+  zeros: 0,
+  infinities: 0,
+  nans: 0,
+  smallest: null,
+  largest: null,
+  exponent: 0,
+  counts: [],
+});
 
 /**
  * Count the magnitudes of a tensor by powers of two. Reads it once: waits for the device.
@@ -81,7 +111,13 @@ export function measureRange(tensor: Tensor): NumberRange {
         const exponents = (frexp(finite)[1] as Tensor).to("int64").sub(1);
         const exponent = Number(exponents.min().item());
         const counts = bincount(exponents.sub(exponent)).tolist() as number[];
-        return { ...base, smallest: Number(finite.min().item()), largest: Number(finite.max().item()), exponent, counts };
+        return {
+          ...base,
+          smallest: Number(finite.min().item()),
+          largest: Number(finite.max().item()),
+          exponent,
+          counts,
+        };
       }),
     ),
   );
@@ -91,14 +127,26 @@ export function mergeRanges(a: NumberRange, b: NumberRange): NumberRange {
   checkArguments("mergeRanges", { a, b }, { a: RANGE, b: RANGE });
   if (a.count === 0) return b;
   if (b.count === 0) return a;
-  const least = (x: number | null, y: number | null): number | null => (x === null ? y : y === null ? x : Math.min(x, y));
-  const most = (x: number | null, y: number | null): number | null => (x === null ? y : y === null ? x : Math.max(x, y));
+  const least = (x: number | null, y: number | null): number | null =>
+    x === null ? y : y === null ? x : Math.min(x, y);
+  const most = (x: number | null, y: number | null): number | null =>
+    x === null ? y : y === null ? x : Math.max(x, y);
   const parts = [a, b].filter((r) => r.counts.length > 0);
   const exponent = parts.length === 0 ? 0 : Math.min(...parts.map((r) => r.exponent));
   const end = parts.length === 0 ? 0 : Math.max(...parts.map((r) => r.exponent + r.counts.length));
   const counts = new Array<number>(end - exponent).fill(0);
-  for (const r of parts) r.counts.forEach((n, i) => (counts[r.exponent - exponent + i] = (counts[r.exponent - exponent + i] ?? 0) + n));
-  return { count: a.count + b.count, zeros: a.zeros + b.zeros, infinities: a.infinities + b.infinities, nans: a.nans + b.nans, smallest: least(a.smallest, b.smallest), largest: most(a.largest, b.largest), exponent, counts };
+  for (const r of parts)
+    r.counts.forEach((n, i) => (counts[r.exponent - exponent + i] = (counts[r.exponent - exponent + i] ?? 0) + n));
+  return {
+    count: a.count + b.count,
+    zeros: a.zeros + b.zeros,
+    infinities: a.infinities + b.infinities,
+    nans: a.nans + b.nans,
+    smallest: least(a.smallest, b.smallest),
+    largest: most(a.largest, b.largest),
+    exponent,
+    counts,
+  };
 }
 
 /** What a dtype would make of these numbers, each multiplied by 2^`shift` before. */

@@ -21,7 +21,14 @@ export interface TracedStep {
 }
 
 /** Make a dry run of a step and list what ran, in which module. `checkValues` reads every value of every operator. */
-export function traceStep(parts: DryRunParts, options: { readonly checkValues?: boolean; readonly onLoss?: (loss: Tensor) => void; readonly onError?: (error: unknown) => void } = {}): TracedStep {
+export function traceStep(
+  parts: DryRunParts,
+  options: {
+    readonly checkValues?: boolean;
+    readonly onLoss?: (loss: Tensor) => void;
+    readonly onError?: (error: unknown) => void;
+  } = {},
+): TracedStep {
   const backward: [number, number][] = [];
   const step: [number, number] = [0, Infinity];
   const watch = new ModuleWatch(parts.module);
@@ -46,7 +53,10 @@ export function traceStep(parts: DryRunParts, options: { readonly checkValues?: 
       },
       { checkValues: options.checkValues ?? false },
     );
-    return { calls: callsOf(events, watch.switches, backward).filter(({ index }) => index >= step[0] && index < step[1]), events };
+    return {
+      calls: callsOf(events, watch.switches, backward).filter(({ index }) => index >= step[0] && index < step[1]),
+      events,
+    };
   } finally {
     watch.stop();
   }
@@ -82,7 +92,8 @@ function measureStep(parts: DryRunParts): Map<string, Values> {
     }
     return values;
   };
-  const add = (known: NumberRange | null, tensor: Tensor): NumberRange => (known === null ? measureRange(tensor) : mergeRanges(known, measureRange(tensor)));
+  const add = (known: NumberRange | null, tensor: Tensor): NumberRange =>
+    known === null ? measureRange(tensor) : mergeRanges(known, measureRange(tensor));
   const watch = new ModuleWatch(module, {
     onOutput: (name, output) => {
       const values = of(name);
@@ -103,7 +114,8 @@ function measureStep(parts: DryRunParts): Map<string, Values> {
         for (const [name, child] of module.namedModules()) {
           for (const [, parameter] of child.namedParameters({ recurse: false })) {
             const gradient = parameter.grad;
-            if (gradient !== null && isFloatingPoint(gradient.dtype)) of(name).parameterGradients = add(of(name).parameterGradients, gradient);
+            if (gradient !== null && isFloatingPoint(gradient.dtype))
+              of(name).parameterGradients = add(of(name).parameterGradients, gradient);
           }
         }
       },
@@ -117,7 +129,8 @@ function measureStep(parts: DryRunParts): Map<string, Values> {
 /**
  * Make two dry runs of a step, one to measure values (which also warms caches up) and one to trace operators.
  *
- * Costs two steps and the measuring; waits for the device. Leaves weights, gradients, buffers and random state as they were.
+ * Costs two steps and the measuring; waits for the device. Leaves weights, gradients, buffers and random state as they
+ * were.
  */
 export function observeStep(parts: DryRunParts, about: { readonly step: number }): StepPrecision {
   const { module, precision, device } = parts;

@@ -32,13 +32,21 @@ export function observeWith(precision: object, observer: StepObserver): void {
   observers.set(precision, observer);
 }
 
-/** The report of a dry run on `options.batch`, or the latest one. `module`: the one in training, null before the first. */
+/**
+ * The report of a dry run on `options.batch`, or the latest one. `module`: the one in training, null before the first.
+ */
 export function reportStep(precision: object, module: nn.Module | null, options: ReportOptions): StepPrecision {
   checkOptions("report", options, REPORT, misconfigured("report", "ERR_REPORT_OPTION"));
   const report = options.batch === undefined ? latest.get(precision) : observe(precision, module, options.batch);
   if (report === undefined) {
     const fix = "Call trainer.precision.report({ batch }) after fit, or add new PrecisionReport() to callbacks.";
-    throw new MisconfigurationError("report", "a batch, or a PrecisionReport callback that has run", verbatim("neither"), fix, "ERR_NO_REPORT");
+    throw new MisconfigurationError(
+      "report",
+      "a batch, or a PrecisionReport callback that has run",
+      verbatim("neither"),
+      fix,
+      "ERR_NO_REPORT",
+    );
   }
   keepReport(precision, report);
   if (options.print !== false) console.log(report.toString());
@@ -47,6 +55,13 @@ export function reportStep(precision: object, module: nn.Module | null, options:
 
 function observe(precision: object, module: nn.Module | null, batch: Batch): StepPrecision {
   const observer = observers.get(precision);
-  if (observer === undefined) throw new MisconfigurationError("report", "a module in training", module, "Call trainer.fit first.", "ERR_NOT_ATTACHED");
+  if (observer === undefined)
+    throw new MisconfigurationError(
+      "report",
+      "a module in training",
+      module,
+      "Call trainer.fit first.",
+      "ERR_NOT_ATTACHED",
+    );
   return observer(batch);
 }

@@ -24,7 +24,16 @@ export interface SearchRow {
 }
 
 const NUMBER = kinds.such<number>("a number", (v) => typeof v === "number"); // NaN too, where a run failed
-const ROW = kinds.having<SearchRow>("what a search found of one precision", { name: kinds.text, losses: kinds.listOf(NUMBER), lossDistance: NUMBER, gradientCosine: NUMBER, secondsPerStep: NUMBER, peakBytes: kinds.orNull(NUMBER), skippedSteps: NUMBER, error: kinds.orNull(kinds.text) });
+const ROW = kinds.having<SearchRow>("what a search found of one precision", {
+  name: kinds.text,
+  losses: kinds.listOf(NUMBER),
+  lossDistance: NUMBER,
+  gradientCosine: NUMBER,
+  secondsPerStep: NUMBER,
+  peakBytes: kinds.orNull(NUMBER),
+  skippedSteps: NUMBER,
+  error: kinds.orNull(kinds.text),
+});
 
 /** Gradients that point elsewhere are not the same training. */
 const LEAST_COSINE = 0.98;
@@ -33,25 +42,55 @@ const FASTER = 1.05;
 const SMALLER = 0.9;
 
 /**
- * Choose a row: the fastest whose losses and gradients follow the first one's; where none is faster, the smallest; else the first.
+ * Choose a row: the fastest whose losses and gradients follow the first one's; where none is faster, the smallest; else
+ * the first.
  * @returns The row and the reason in a sentence.
  */
-export function recommend(rows: readonly SearchRow[], tolerance: number): { readonly row: SearchRow; readonly reason: string } {
+export function recommend(
+  rows: readonly SearchRow[],
+  tolerance: number,
+): { readonly row: SearchRow; readonly reason: string } {
   atMost("recommend", arguments, 2);
   checkArguments("recommend", { rows, tolerance }, { rows: kinds.listOf(ROW), tolerance: kinds.real() });
   const [base, ...others] = rows;
   if (base === undefined) throw new ArgumentError("recommend", "rows to have at least one entry", rows);
   const sound = others.filter((r) => flawOf(r, tolerance) === null);
   if (base.error === null) {
-    const faster = sound.filter((r) => r.secondsPerStep * FASTER < base.secondsPerStep).sort((a, b) => a.secondsPerStep - b.secondsPerStep)[0];
-    if (faster !== undefined) return { row: faster, reason: `${(base.secondsPerStep / faster.secondsPerStep).toFixed(1)} × as fast as ${base.name}, and its losses stay within ${percent(faster.lossDistance)}` };
+    const faster = sound
+      .filter((r) => r.secondsPerStep * FASTER < base.secondsPerStep)
+      .sort((a, b) => a.secondsPerStep - b.secondsPerStep)[0];
+    if (faster !== undefined)
+      return {
+        row: faster,
+        reason: `${(base.secondsPerStep / faster.secondsPerStep).toFixed(1)} × as fast as ${base.name}, and its losses stay within ${percent(faster.lossDistance)}`,
+      };
     const most = base.peakBytes;
-    const smaller = most === null ? undefined : sound.filter((r) => r.peakBytes !== null && r.peakBytes < SMALLER * most && r.secondsPerStep < FASTER * base.secondsPerStep).sort((a, b) => (a.peakBytes ?? 0) - (b.peakBytes ?? 0))[0];
-    if (smaller !== undefined && most !== null) return { row: smaller, reason: `as fast as ${base.name} in ${percent((smaller.peakBytes ?? 0) / most, 0)} of its memory, and its losses stay within ${percent(smaller.lossDistance)}` };
-    return { row: base, reason: sound.length === 0 ? "no other precision follows its losses and gradients" : "no other precision that follows its losses is faster or smaller here" };
+    const smaller =
+      most === null
+        ? undefined
+        : sound
+            .filter(
+              (r) =>
+                r.peakBytes !== null && r.peakBytes < SMALLER * most && r.secondsPerStep < FASTER * base.secondsPerStep,
+            )
+            .sort((a, b) => (a.peakBytes ?? 0) - (b.peakBytes ?? 0))[0];
+    if (smaller !== undefined && most !== null)
+      return {
+        row: smaller,
+        reason: `as fast as ${base.name} in ${percent((smaller.peakBytes ?? 0) / most, 0)} of its memory, and its losses stay within ${percent(smaller.lossDistance)}`,
+      };
+    return {
+      row: base,
+      reason:
+        sound.length === 0
+          ? "no other precision follows its losses and gradients"
+          : "no other precision that follows its losses is faster or smaller here",
+    };
   }
   const next = sound[0] ?? others.find((r) => r.error === null);
-  return next === undefined ? { row: base, reason: `every precision failed, this one with: ${base.error}` } : { row: next, reason: `${base.name} failed: ${base.error}` };
+  return next === undefined
+    ? { row: base, reason: `every precision failed, this one with: ${base.error}` }
+    : { row: next, reason: `${base.name} failed: ${base.error}` };
 }
 
 /** Why a row is out of the question; null when it is not. */
@@ -60,7 +99,8 @@ export function flawOf(row: SearchRow, tolerance: number): string | null {
   checkArguments("flawOf", { row, tolerance }, { row: ROW, tolerance: kinds.real() });
   if (row.error !== null) return row.error;
   if (!(row.lossDistance <= tolerance)) return `losses ${percent(row.lossDistance)} away`;
-  if (!(row.gradientCosine >= LEAST_COSINE)) return `gradients point elsewhere (cosine ${row.gradientCosine.toFixed(3)})`;
+  if (!(row.gradientCosine >= LEAST_COSINE))
+    return `gradients point elsewhere (cosine ${row.gradientCosine.toFixed(3)})`;
   return null;
 }
 

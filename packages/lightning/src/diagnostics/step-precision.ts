@@ -53,9 +53,11 @@ export interface Totals {
 }
 
 /**
- * What one training step computed in, module by module: the answer of {@link PrecisionReport} and `trainer.precision.report()`.
+ * What one training step computed in, module by module: the answer of {@link PrecisionReport} and
+ * `trainer.precision.report()`.
  *
- * `toString()` is the table; `toJSON()` and `save(path)` are for `writePrecisionReport` of `@nbit/dashboard`, which draws it. Times are the CPU's: on a GPU they are those of launching.
+ * `toString()` is the table; `toJSON()` and `save(path)` are for `writePrecisionReport` of `@nbit/dashboard`, which
+ * draws it. Times are the CPU's: on a GPU they are those of launching.
  */
 export class StepPrecision implements StepPrecisionData {
   readonly format = 1;
@@ -141,7 +143,10 @@ export class StepPrecision implements StepPrecisionData {
       ` ${plainText(this.model)}, precision ${this.precision}, on ${this.device}, step ${this.step}`,
       table,
       ` ${launching ? "time of launching, while the device works by itself" : "time"}: ${[...shares, `${percent(all.castSeconds, all.seconds)} in ${formatInteger(all.casts)} casts`].join(", ")}`,
-      paint("dim", ` lost / over: share that ${this.compute} turns into zero, and into infinity${this.lossScale === 1 ? "" : `; gradients are multiplied by the loss scale, ${formatInteger(this.lossScale)}`}`),
+      paint(
+        "dim",
+        ` lost / over: share that ${this.compute} turns into zero, and into infinity${this.lossScale === 1 ? "" : `; gradients are multiplied by the loss scale, ${formatInteger(this.lossScale)}`}`,
+      ),
     ];
     return lines.join("\n");
   }
@@ -164,7 +169,9 @@ export function totalsOf(operators: readonly OperatorUse[]): Totals {
 
 /** What a module's operators compute in, the longest first; casts, and sums into `.grad`, compute nothing. */
 function dtypesOf(operators: readonly OperatorUse[], phase: "forward" | "backward"): string {
-  const computing = operators.filter((o) => o.phase === phase && o.reason !== "cast" && o.name !== "AccumulateGrad" && o.dtype !== null);
+  const computing = operators.filter(
+    (o) => o.phase === phase && o.reason !== "cast" && o.name !== "AccumulateGrad" && o.dtype !== null,
+  );
   const { byDtype } = totalsOf(computing);
   return byDtype.length === 0 ? "–" : byDtype.map(([dtype]) => dtype).join(", ");
 }
@@ -189,6 +196,7 @@ function span(range: NumberRange | null): string {
 function flow(range: NumberRange | null, compute: DType, paint: Paint): string {
   if (range === null || range.count === 0) return "–";
   const { lost, overflow } = sharesIn(range, compute);
-  const part = (share: number): string => (share === 0 ? "0" : share < 0.001 ? "<0.1 %" : `${(100 * share).toFixed(1)} %`);
+  const part = (share: number): string =>
+    share === 0 ? "0" : share < 0.001 ? "<0.1 %" : `${(100 * share).toFixed(1)} %`;
   return `${lost > 0.01 ? paint("yellow", part(lost)) : part(lost)} / ${overflow > 0 ? paint("red", part(overflow)) : part(overflow)}`;
 }

@@ -11,7 +11,8 @@ function widens(group: object): boolean {
 }
 
 /**
- * Warns where an optimizer's eps is 0 in its parameters' float16: a gradient of 0 then divides 0 by 0. Called once, when optimizers exist.
+ * Warns where an optimizer's eps is 0 in its parameters' float16: a gradient of 0 then divides 0 by 0. Called once,
+ * when optimizers exist.
  *
  * Optimizers with `rounding` and low-bit ones compute in float32, and masters are float32: none is concerned.
  */
@@ -23,13 +24,19 @@ export function warnVanishingEps(optimizers: readonly optim.Optimizer[]): void {
       if (typeof eps !== "number" || eps === 0 || eps > FLOAT16_LEAST || widens(group)) continue;
       if (!group.params.some((p) => p.dtype === "float16")) continue;
       const name = optimizer.constructor.name;
-      warn("WARN_EPS_VANISHES", `${name}: its eps of ${eps} is 0 in float16, so that weights without a gradient become NaN. Use new ${name}(params, { eps: 1e-4 }), precision "bf16-true", or precision 16, whose weights are float32.`);
+      warn(
+        "WARN_EPS_VANISHES",
+        `${name}: its eps of ${eps} is 0 in float16, so that weights without a gradient become NaN. Use new ${name}(params, { eps: 1e-4 }), precision "bf16-true", or precision 16, whose weights are float32.`,
+      );
       return;
     }
   }
 }
 
-/** Steps at which it is looked whether weights move, and how many steps later the answer is read: by then no device has to be waited for. */
+/**
+ * Steps at which it is looked whether weights move, and how many steps later the answer is read: by then no device has
+ * to be waited for.
+ */
 const FIRST_LOOK = 2;
 const NEXT_LOOK = 10;
 const READ_AFTER = 16;
@@ -44,14 +51,17 @@ interface Sample {
 }
 
 /**
- * Warns once when most 16-bit weights do not change in a step although their gradients are not 0: updates are below the spacing of numbers.
+ * Warns once when most 16-bit weights do not change in a step although their gradients are not 0: updates are below the
+ * spacing of numbers.
  *
- * Looks at steps 2, 20, 200, …, at no more than 32,768 weights; on CUDA the answer is read some steps later, without waiting.
+ * Looks at steps 2, 20, 200, …, at no more than 32,768 weights; on CUDA the answer is read some steps later, without
+ * waiting.
  */
 export class UpdateWatch {
   #step = 0;
   #nextLook = FIRST_LOOK;
-  #pending: { readonly counts: Tensor; readonly at: number; readonly name: string; readonly dtype: DType } | null = null;
+  #pending: { readonly counts: Tensor; readonly at: number; readonly name: string; readonly dtype: DType } | null =
+    null;
   #warned = false;
 
   /** Run one step of an optimizer, and look at what it changes when that is due. */
@@ -84,7 +94,15 @@ export class UpdateWatch {
           samples
             .map(({ now, before, grad }) => {
               const moved = grad.ne(0);
-              return moved.sum().mul(-1).add(moved.logicalAnd(now.reshape([-1]).narrow(0, 0, before.numel()).eq(before)).sum().mul(2)); // > 0: most stayed
+              return moved
+                .sum()
+                .mul(-1)
+                .add(
+                  moved
+                    .logicalAnd(now.reshape([-1]).narrow(0, 0, before.numel()).eq(before))
+                    .sum()
+                    .mul(2),
+                ); // > 0: most stayed
             })
             .reduce((a, b) => a.add(b)),
         ),
@@ -105,7 +123,10 @@ export class UpdateWatch {
     if (!most) return;
     this.#warned = true;
     const { name, dtype } = pending;
-    warn("WARN_UPDATES_VANISH", `${name}: at step ${pending.at} most ${dtype} weights did not change although their gradients are not 0: updates are below the spacing of ${dtype}'s numbers, and training stalls. Use new ${name}(params, { rounding: "kahan" }) or "stochastic", a larger learning rate, or precision ${dtype === "bfloat16" ? '"bf16"' : "16"}, whose weights are float32.`);
+    warn(
+      "WARN_UPDATES_VANISH",
+      `${name}: at step ${pending.at} most ${dtype} weights did not change although their gradients are not 0: updates are below the spacing of ${dtype}'s numbers, and training stalls. Use new ${name}(params, { rounding: "kahan" }) or "stochastic", a larger learning rate, or precision ${dtype === "bfloat16" ? '"bf16"' : "16"}, whose weights are float32.`,
+    );
   }
 }
 

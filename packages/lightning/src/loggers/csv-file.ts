@@ -9,11 +9,13 @@ import type { LogPosition } from "./position.js";
 /**
  * A metrics table on disk whose columns grow.
  *
- * Rows are appended. When a new name appears, the file is written anew with the wider header beside the old one and moved
- * over it, so a reader, or a crash at any moment, finds a complete table with every row flushed so far. Columns are sorted
- * by name, as Lightning's are. A file that is there already is continued; a last line torn by a crash is cut off.
+ * Rows are appended. When a new name appears, the file is written anew with the wider header beside the old one and
+ * moved over it, so a reader, or a crash at any moment, finds a complete table with every row flushed so far. Columns
+ * are sorted by name, as Lightning's are. A file that is there already is continued; a last line torn by a crash is cut
+ * off.
  *
- * Numbers are the shortest decimal forms that read back as the same double; `nan`, `inf` and `-inf` as Python reads them.
+ * Numbers are the shortest decimal forms that read back as the same double; `nan`, `inf` and `-inf` as Python reads
+ * them.
  */
 export class CsvFile {
   /** No row was there before this run, or those that it goes on from. */
@@ -63,7 +65,8 @@ export class CsvFile {
     // Only now: rows whose write failed are tried again by the next flush.
     this.#pending = [];
     this.#unsynced = true;
-    for (const row of rows) this.#digest.add(canonical(Object.entries(row).map(([name, value]) => [name, formatNumber(value)])));
+    for (const row of rows)
+      this.#digest.add(canonical(Object.entries(row).map(([name, value]) => [name, formatNumber(value)])));
   }
 
   close(): void {
@@ -101,10 +104,19 @@ export class CsvFile {
     const known = from !== null && (from.lines > 0 || from.fresh) && beginsAt(from, lines);
     const kept = known ? from.lines : lines.length;
     this.fresh = known ? from.fresh : lines.length === 0;
-    if (from !== null && !known && lines.length > 0) warn("WARN_LOG_POSITION", plainText(`CSVLogger: ${this.#path} has other rows than the checkpoint knows of: none was removed, and some may come twice.`));
+    if (from !== null && !known && lines.length > 0)
+      warn(
+        "WARN_LOG_POSITION",
+        plainText(
+          `CSVLogger: ${this.#path} has other rows than the checkpoint knows of: none was removed, and some may come twice.`,
+        ),
+      );
     for (const line of lines.slice(0, kept)) this.#digest.add(line);
     const rows = found.rows.slice(0, kept);
-    this.#columns = kept < lines.length ? found.columns.filter((_, i) => rows.some((cells) => (cells[i] ?? "") !== "")) : found.columns;
+    this.#columns =
+      kept < lines.length
+        ? found.columns.filter((_, i) => rows.some((cells) => (cells[i] ?? "") !== ""))
+        : found.columns;
     return kept;
   }
 
@@ -175,8 +187,15 @@ interface Table {
 function isTable(content: string): boolean {
   const complete = content.slice(0, content.lastIndexOf("\n") + 1);
   const { columns, end } = readHeader(complete);
-  const rows = complete.slice(end).split("\n").filter((line) => line !== "");
-  return columns.includes("step") && new Set(columns).size === columns.length && rows.every((line) => isRow(line.replace(/\r$/, ""), columns.length));
+  const rows = complete
+    .slice(end)
+    .split("\n")
+    .filter((line) => line !== "");
+  return (
+    columns.includes("step") &&
+    new Set(columns).size === columns.length &&
+    rows.every((line) => isRow(line.replace(/\r$/, ""), columns.length))
+  );
 }
 function isRow(line: string, columns: number): boolean {
   const cells = line.split(",");
@@ -189,7 +208,11 @@ function readTable(path: string): Table {
   const bytes = content.lastIndexOf(0x0a) + 1;
   const text = content.toString("utf8", 0, bytes);
   const header = readHeader(text);
-  const rows = text.slice(header.end).split("\n").filter((line) => line !== "").map((line) => line.replace(/\r$/, "").split(","));
+  const rows = text
+    .slice(header.end)
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.replace(/\r$/, "").split(","));
   return { columns: header.columns, rows, bytes, size: content.length };
 }
 

@@ -1,6 +1,8 @@
 import { quoted } from "@nbit/torch";
 
-/** Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars. */
+/**
+ * Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars.
+ */
 import { isPlain } from "@nbit/torch/realm";
 export function hparamsYaml(params: Readonly<Record<string, unknown>>): string {
   const lines = mapping(params, 0, new Set());

@@ -6,7 +6,8 @@ import { isError } from "@nbit/torch/realm";
 /**
  * Make the next free `version_<n>` folder under `root` and return n.
  *
- * One more than the highest there is. Making the folder is what claims the number, so runs that start at once get different ones.
+ * One more than the highest there is. Making the folder is what claims the number, so runs that start at once get
+ * different ones.
  */
 export function claimVersion(root: string): number {
   const names = withFile("CSVLogger", "make the folder", root, () => {
@@ -24,7 +25,8 @@ export function claimVersion(root: string): number {
       mkdirSync(folder);
       return next;
     } catch (error) {
-      if (!(isError(error) && "code" in error && error.code === "EEXIST")) throw asFileError("CSVLogger", "make the folder", folder, error);
+      if (!(isError(error) && "code" in error && error.code === "EEXIST"))
+        throw asFileError("CSVLogger", "make the folder", folder, error);
       next++;
     }
   }

@@ -23,7 +23,14 @@ test("columns are sorted, grow later, and rows keep their places", () => {
   logger.flush();
   logger.logMetrics({ train_loss: 0.125, epoch: 1 }, 29);
   logger.finalize();
-  assert.deepEqual(rows(logger), ['"acc,top",epoch,step,train_loss', ",0,9,0.5", ",0,19,0.25", "0.75,0,19,", ",1,29,0.125", ""]);
+  assert.deepEqual(rows(logger), [
+    '"acc,top",epoch,step,train_loss',
+    ",0,9,0.5",
+    ",0,19,0.25",
+    "0.75,0,19,",
+    ",1,29,0.125",
+    "",
+  ]);
   assert.deepEqual(readdirSync(logger.logDir), ["metrics.csv"], "no temporary file is left");
 });
 
@@ -34,7 +41,9 @@ test("numbers read back as the same doubles", () => {
   logger.logMetrics({ x: Number.NaN }, 8);
   logger.logMetrics({ x: -Infinity }, 9);
   logger.finalize();
-  const read = rows(logger).slice(1, -1).map((row) => row.split(",")[1] ?? "");
+  const read = rows(logger)
+    .slice(1, -1)
+    .map((row) => row.split(",")[1] ?? "");
   values.forEach((x, i) => assert.ok(Object.is(Number(read[i]), x), `${read[i]} is ${x}`));
   assert.deepEqual(read.slice(-2), ["nan", "-inf"]);
 });
@@ -100,17 +109,45 @@ test("a process that ends without finalize has written its rows", () => {
 });
 
 test("bad options are refused", () => {
-  assert.throws(() => new CSVLogger(root, { flushLogsEveryNSteps: 0 }), { message: "CSVLogger: expected flushLogsEveryNSteps to be a whole number ≥ 1. Received: 0." });
+  assert.throws(() => new CSVLogger(root, { flushLogsEveryNSteps: 0 }), {
+    message: "CSVLogger: expected flushLogsEveryNSteps to be a whole number ≥ 1. Received: 0.",
+  });
   assert.throws(() => new CSVLogger(root, { flushIntervalSeconds: Number.NaN }), { code: "ERR_ARGUMENT" });
   assert.throws(() => new CSVLogger(root, { version: -1 }), { code: "ERR_ARGUMENT" });
 });
 
 test("hyper-parameters are written as YAML", () => {
   const inner = { lr: 1e-7, nested: { layers: [8, 16], on: true } };
-  const text = hparamsYaml({ ...inner, name: 'a "b": c', nothing: null, missing: undefined, limit: Infinity, empty: [], none: {}, act: Math.max, when: 10n });
+  const text = hparamsYaml({
+    ...inner,
+    name: 'a "b": c',
+    nothing: null,
+    missing: undefined,
+    limit: Infinity,
+    empty: [],
+    none: {},
+    act: Math.max,
+    when: 10n,
+  });
   assert.equal(
     text,
-    ["lr: 1.0e-7", "nested:", "  layers:", "    - 8", "    - 16", '  "on": true', 'name: "a \\"b\\": c"', "nothing: null", "missing: null", "limit: .inf", "empty: []", "none: {}", 'act: "function max"', "when: 10", ""].join("\n"),
+    [
+      "lr: 1.0e-7",
+      "nested:",
+      "  layers:",
+      "    - 8",
+      "    - 16",
+      '  "on": true',
+      'name: "a \\"b\\": c"',
+      "nothing: null",
+      "missing: null",
+      "limit: .inf",
+      "empty: []",
+      "none: {}",
+      'act: "function max"',
+      "when: 10",
+      "",
+    ].join("\n"),
   );
   const loop: Record<string, unknown> = { x: 1 };
   loop["self"] = loop;
@@ -136,7 +173,8 @@ test("JSON lines keep what JSON has no word for, and cut a torn line", () => {
 });
 
 /** What a checkpoint holds of a log, as it is read back. */
-const saved = (logger: CSVLogger): Record<string, unknown> => JSON.parse(JSON.stringify(logger.stateDict())) as Record<string, unknown>;
+const saved = (logger: CSVLogger): Record<string, unknown> =>
+  JSON.parse(JSON.stringify(logger.stateDict())) as Record<string, unknown>;
 const versioned = (dir: string): CSVLogger => new CSVLogger(dir, { name: "", version: "v" });
 
 test("going on from a checkpoint drops the rows that came after it, with their columns, and nothing else", () => {
@@ -195,7 +233,8 @@ test("a table of another run is not cut, whatever a checkpoint says", async () =
   await new Promise((resolve) => setImmediate(resolve));
   process.off("warning", listen);
   assert.deepEqual(warnings, ["WARN_LOG_POSITION", "WARN_LOG_POSITION"]);
-  for (const bad of [{ ...state, lines: -1 }, { ...state, digest: 3 }, { ...state, fresh: "yes" }, { lines: 1 }]) assert.throws(() => versioned(dir).loadStateDict(bad), { code: "CHECKPOINT_STATE" });
+  for (const bad of [{ ...state, lines: -1 }, { ...state, digest: 3 }, { ...state, fresh: "yes" }, { lines: 1 }])
+    assert.throws(() => versioned(dir).loadStateDict(bad), { code: "CHECKPOINT_STATE" });
 });
 
 test("a table that cannot be continued leaves no listener of the process behind", () => {

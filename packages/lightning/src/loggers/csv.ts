@@ -25,20 +25,27 @@ export interface CSVLoggerOptions {
   readonly flushIntervalSeconds?: number;
 }
 const { either, real, text, whole } = kinds;
-const NAMES: OptionNames<CSVLoggerOptions> = { name: text, version: either(whole("[0, ∞)"), text), prefix: text, flushLogsEveryNSteps: whole("[1, ∞)"), flushIntervalSeconds: real("[0, ∞]") };
+const NAMES: OptionNames<CSVLoggerOptions> = {
+  name: text,
+  version: either(whole("[0, ∞)"), text),
+  prefix: text,
+  flushLogsEveryNSteps: whole("[1, ∞)"),
+  flushIntervalSeconds: real("[0, ∞]"),
+};
 const STATE = fieldsOf({ path: anyText, lines: count, digest: anyText, fresh: flag });
 
 /**
  * Writes metrics to `<saveDir>/<name>/version_<n>/metrics.csv` and hyper-parameters to `hparams.yaml` beside it.
  *
- * The layout is Lightning's: one row per call, with the names that it carried and `step`; columns sorted by name, empty where
- * a row has no such metric. Columns that appear later are added by an atomic rewrite.
+ * The layout is Lightning's: one row per call, with the names that it carried and `step`; columns sorted by name, empty
+ * where a row has no such metric. Columns that appear later are added by an atomic rewrite.
  *
- * Rows wait in memory for at most `flushLogsEveryNSteps` rows or `flushIntervalSeconds` and are written with each checkpoint and at the end of the
- * run, also when it fails or the process exits. Only a kill loses what waited. A run that goes on from a checkpoint into the same version drops the rows that came after it, and writes them again.
+ * Rows wait in memory for at most `flushLogsEveryNSteps` rows or `flushIntervalSeconds` and are written with each
+ * checkpoint and at the end of the run, also when it fails or the process exits. Only a kill loses what waited. A run
+ * that goes on from a checkpoint into the same version drops the rows that came after it, and writes them again.
  *
- * Numbers are exact: the text reads back as the same double. Unlike Lightning's, a version that has a metrics file already is
- * continued, not deleted: a resumed run keeps its curve.
+ * Numbers are exact: the text reads back as the same double. Unlike Lightning's, a version that has a metrics file
+ * already is continued, not deleted: a resumed run keeps its curve.
  *
  * @param saveDir - Folder of all experiments; made when missing, at the first use of `version` or the first row.
  * @throws {ArgumentError} `CSVLogger: expected flushLogsEveryNSteps to be a whole number ≥ 1. Received: 0.`
@@ -69,7 +76,13 @@ export class CSVLogger extends Logger {
     atMost("CSVLogger", arguments, 2);
     super();
     checkOptions("CSVLogger", options, NAMES);
-    if (typeof saveDir !== "string") throw new ArgumentError("CSVLogger", "saveDir to be a folder", saveDir, "Options come second: new CSVLogger(saveDir, { name, version }).");
+    if (typeof saveDir !== "string")
+      throw new ArgumentError(
+        "CSVLogger",
+        "saveDir to be a folder",
+        saveDir,
+        "Options come second: new CSVLogger(saveDir, { name, version }).",
+      );
     const { flushLogsEveryNSteps = 100, flushIntervalSeconds = 1, version = null } = options;
     this.saveDir = saveDir;
     this.name = options.name ?? "nbit_logs";
@@ -162,7 +175,9 @@ export class CSVLogger extends Logger {
   }
 }
 
-/** The name for hyper-parameters: `hparams.yaml`, or with a number where others lie, of an earlier run in this version. */
+/**
+ * The name for hyper-parameters: `hparams.yaml`, or with a number where others lie, of an earlier run in this version.
+ */
 function freeName(folder: string, content: string): string {
   for (let n = 0; ; n++) {
     const path = join(folder, n === 0 ? "hparams.yaml" : `hparams-${n}.yaml`);

@@ -4,7 +4,10 @@ import { atExit, checkLog, LogFile } from "./log-file.js";
 import { beginsAt, LogDigest } from "./position.js";
 import type { LogPosition } from "./position.js";
 
-/** A file of one JSON value per line, appended in batches. A line torn by a crash is cut off when the file is opened again. */
+/**
+ * A file of one JSON value per line, appended in batches. A line torn by a crash is cut off when the file is opened
+ * again.
+ */
 export class JsonLines {
   readonly path: string;
   /** The file was the log that `from` knows, and was cut back to it. */
@@ -78,7 +81,8 @@ export function checkLines(path: string, begin: string): void {
 /** Whether a text is such a log: its first line, which may be all there is, and torn, begins like one. */
 function isLog(content: string, begin: string): boolean {
   const end = content.indexOf("\n");
-  if (end === -1) return content.length < begin.length ? begin.startsWith(content) : begin.length > 1 && content.startsWith(begin);
+  if (end === -1)
+    return content.length < begin.length ? begin.startsWith(content) : begin.length > 1 && content.startsWith(begin);
   if (!content.startsWith(begin)) return false;
   try {
     return typeof JSON.parse(content.slice(0, end)) === "object";

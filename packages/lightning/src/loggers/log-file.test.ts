@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -20,22 +29,45 @@ function fresh(): string {
 const RUN = '{"type":"run"';
 
 test("a user's file of a log's name is left as it is", () => {
-  for (const content of ["My thesis", "My thesis\nits second line\n", '{"a": 1}', '{\n  "name": "x"\n}\n', '{"type":"package"}\n', "[1]\n", "\n", "\0\0"]) {
+  for (const content of [
+    "My thesis",
+    "My thesis\nits second line\n",
+    '{"a": 1}',
+    '{\n  "name": "x"\n}\n',
+    '{"type":"package"}\n',
+    "[1]\n",
+    "\n",
+    "\0\0",
+  ]) {
     const path = join(fresh(), "run.jsonl");
     writeFileSync(path, content);
-    assert.throws(() => new JsonLines(path, RUN), { code: "ERR_LOG_FILE", message: /^RunLog: expected a log of its own, or nothing, at / });
+    assert.throws(() => new JsonLines(path, RUN), {
+      code: "ERR_LOG_FILE",
+      message: /^RunLog: expected a log of its own, or nothing, at /,
+    });
     assert.equal(readFileSync(path, "utf8"), content);
   }
-  for (const content of ["name,age\nAnna,3\n", "step,loss\n1,two\n", "step,step\n1,2\n", "a,b,c", "step,loss\n1,2,3\n", "thesis\n"]) {
+  for (const content of [
+    "name,age\nAnna,3\n",
+    "step,loss\n1,two\n",
+    "step,step\n1,2\n",
+    "a,b,c",
+    "step,loss\n1,2,3\n",
+    "thesis\n",
+  ]) {
     const folder = fresh();
     mkdirSync(join(folder, "nbit_logs", "mine"), { recursive: true });
     const path = join(folder, "nbit_logs", "mine", "metrics.csv");
     writeFileSync(path, content);
     const logger = new CSVLogger(folder, { version: "mine" });
-    assert.throws(() => {
-      logger.logMetrics({ loss: 1 }, 1);
-      logger.flush();
-    }, { code: "ERR_LOG_FILE", message: /^CSVLogger: expected a log of its own/ }, content);
+    assert.throws(
+      () => {
+        logger.logMetrics({ loss: 1 }, 1);
+        logger.flush();
+      },
+      { code: "ERR_LOG_FILE", message: /^CSVLogger: expected a log of its own/ },
+      content,
+    );
     assert.equal(readFileSync(path, "utf8"), content);
     rmSync(path);
     logger.finalize();
@@ -44,7 +76,12 @@ test("a user's file of a log's name is left as it is", () => {
 });
 
 test("a log is continued, also one whose first line was torn", () => {
-  for (const [content, kept] of [['{"type":"run","format":1}\n{"type":"st', '{"type":"run","format":1}\n'], ['{"type":"run","for', ""], ['{"ty', ""], ["", ""]] as const) {
+  for (const [content, kept] of [
+    ['{"type":"run","format":1}\n{"type":"st', '{"type":"run","format":1}\n'],
+    ['{"type":"run","for', ""],
+    ['{"ty', ""],
+    ["", ""],
+  ] as const) {
     const path = join(fresh(), "run.jsonl");
     writeFileSync(path, content);
     const log = new JsonLines(path, RUN);
@@ -78,7 +115,13 @@ test("hyper-parameters of another run stay", () => {
   log(1);
   assert.deepEqual(readdirSync(logDir), ["hparams.yaml"]);
   log(2).logHyperparams({ lr: 3 });
-  assert.deepEqual(readdirSync(logDir).map((name) => [name, readFileSync(join(logDir, name), "utf8")]), [["hparams-1.yaml", "lr: 3\n"], ["hparams.yaml", "lr: 1\n"]]);
+  assert.deepEqual(
+    readdirSync(logDir).map((name) => [name, readFileSync(join(logDir, name), "utf8")]),
+    [
+      ["hparams-1.yaml", "lr: 3\n"],
+      ["hparams.yaml", "lr: 1\n"],
+    ],
+  );
   rmSync(join(logDir, "hparams.yaml"));
   writeFileSync(join(folder, "mine"), "mine");
   symlinkSync(join(folder, "mine"), join(logDir, "hparams.yaml"));
@@ -89,7 +132,8 @@ test("hyper-parameters of another run stay", () => {
 
 test("folders with absurd version numbers do not stop the next version from being found", () => {
   const folder = fresh();
-  for (const name of ["version_9007199254740992", "version_99999999999999999999999", "version_-1", "version_1e3"]) mkdirSync(join(folder, name));
+  for (const name of ["version_9007199254740992", "version_99999999999999999999999", "version_-1", "version_1e3"])
+    mkdirSync(join(folder, name));
   assert.equal(claimVersion(folder), 0);
   assert.equal(claimVersion(folder), 1);
   writeFileSync(join(folder, "file"), "");

@@ -1,5 +1,15 @@
 /** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
-import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { asFileError, checkPath, plainText, withFile, verbatim, writeAll } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
@@ -10,7 +20,10 @@ const KEPT = "What was not written waits in memory, and is written with what com
 /** A file that is open for appending. */
 export class LogFile {
   private readonly fd: number;
-  /** Length to which the file must be cut before anything is appended: a write failed half way, and could not be taken back. */
+  /**
+   * Length to which the file must be cut before anything is appended: a write failed half way, and could not be taken
+   * back.
+   */
   #whole: number | null = null;
 
   /**
@@ -26,7 +39,9 @@ export class LogFile {
     checkPath(fn, path);
     withFile(fn, "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
     checkLog(fn, path, isLog);
-    this.fd = withFile(fn, "open", path, () => openSync(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o666));
+    this.fd = withFile(fn, "open", path, () =>
+      openSync(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o666),
+    );
   }
 
   /**
@@ -83,12 +98,20 @@ export class LogFile {
 
 /** @throws {MisconfigurationError} `ERR_LOG_FILE` unless there is nothing at `path`, or such a log. */
 export function checkLog(fn: string, path: string, isLog: (content: string) => boolean): void {
-  const fail = (received: string): MisconfigurationError => new MisconfigurationError(fn, `a log of its own, or nothing, at ${plainText(path)}`, verbatim(received), "Choose another place: that file was left as it is.", "ERR_LOG_FILE");
+  const fail = (received: string): MisconfigurationError =>
+    new MisconfigurationError(
+      fn,
+      `a log of its own, or nothing, at ${plainText(path)}`,
+      verbatim(received),
+      "Choose another place: that file was left as it is.",
+      "ERR_LOG_FILE",
+    );
   const stat = withFile(fn, "look at", path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (stat === undefined) return;
   if (!stat.isFile()) throw fail(stat.isSymbolicLink() ? "a symbolic link" : "something that is no file");
   const content = withFile(fn, "read", path, () => readFileSync(path, "utf8"));
-  if (content !== "" && !isLog(content)) throw fail(`a file that begins with ${JSON.stringify(plainText(content.slice(0, 40)))}`);
+  if (content !== "" && !isLog(content))
+    throw fail(`a file that begins with ${JSON.stringify(plainText(content.slice(0, 40)))}`);
 }
 
 /** When a process ends, nobody is left to catch an error: it is said. */

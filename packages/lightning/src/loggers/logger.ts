@@ -5,7 +5,8 @@ import type { StepOutcome } from "../types.js";
 export type Metrics = Readonly<Record<string, number>>;
 
 /**
- * Base class of loggers. `name`, `version` and `logDir` say where; `logMetrics` is the one method that every logger needs.
+ * Base class of loggers. `name`, `version` and `logDir` say where; `logMetrics` is the one method that every logger
+ * needs.
  *
  * The Trainer calls `logMetrics` at its cadence (every `logEveryNSteps` steps, and at the ends of epochs), then `save`.
  * `step` is the number of optimizer steps made so far; the Trainer adds an `epoch` metric. All methods may be async.
@@ -29,8 +30,9 @@ export abstract class Logger {
   abstract logMetrics(metrics: Metrics, step: number): void | Promise<void>;
 
   /**
-   * What the latest training iteration did: whether it stepped, its loss scale, the gradient's norm, parameters whose gradients were not finite. At the cadence of `logMetrics`, also
-   * when there are no metrics. On CUDA reading a field waits for the device.
+   * What the latest training iteration did: whether it stepped, its loss scale, the gradient's norm, parameters whose
+   * gradients were not finite. At the cadence of `logMetrics`, also when there are no metrics. On CUDA reading a field
+   * waits for the device.
    */
   logOutcome(_outcome: StepOutcome, _step: number): void | Promise<void> {}
 
@@ -39,14 +41,21 @@ export abstract class Logger {
 
   /** Make what was logged so far durable. Called after each `logMetrics`; should be cheap when nothing changed. */
   save(): void | Promise<void> {
-    atMost(`${this.constructor.name}.save`, arguments, 0);}
+    atMost(`${this.constructor.name}.save`, arguments, 0);
+  }
 
-  /** Called for each checkpoint: make durable what was logged, and say where the log stands. Plain values. Default: nothing to say. */
+  /**
+   * Called for each checkpoint: make durable what was logged, and say where the log stands. Plain values. Default:
+   * nothing to say.
+   */
   stateDict(): Record<string, unknown> {
     return {};
   }
 
-  /** A run goes on from a checkpoint: what was logged after `state` was taken will be logged again. Called before anything of this run is logged. */
+  /**
+   * A run goes on from a checkpoint: what was logged after `state` was taken will be logged again. Called before
+   * anything of this run is logged.
+   */
   loadStateDict(_state: Record<string, unknown>): void {}
 
   /** The run ended. Called exactly once per run. */

@@ -1,4 +1,6 @@
-/** Where a log stood when a checkpoint was written, so that a run that goes on from it neither repeats nor loses a line. */
+/**
+ * Where a log stood when a checkpoint was written, so that a run that goes on from it neither repeats nor loses a line.
+ */
 import { createHash } from "node:crypto";
 import { count, fieldsOf, text, type TypeOf } from "@nbit/torch/schema";
 
@@ -10,7 +12,10 @@ export const logPosition = fieldsOf({
 });
 export type LogPosition = TypeOf<typeof logPosition>;
 
-/** What a log says so far, in one number. A log that is found later is cut back only when it begins with the very lines that a checkpoint knows of: one of another run is never touched. */
+/**
+ * What a log says so far, in one number. A log that is found later is cut back only when it begins with the very lines
+ * that a checkpoint knows of: one of another run is never touched.
+ */
 export class LogDigest {
   readonly #hash = createHash("sha256");
   #lines = 0;

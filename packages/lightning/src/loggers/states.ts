@@ -16,7 +16,12 @@ export function logStates(loggers: readonly Logger[]): LogState[] {
     try {
       return { name, state: mustEnd("stateDict", logger.stateDict(), AT_ONCE) };
     } catch (error) {
-      warn("WARN_LOGGER_STATE", plainText(`${name}: could not say where its log stands: ${error instanceof Error ? error.message : String(error)} A run that goes on from this checkpoint may log lines twice.`));
+      warn(
+        "WARN_LOGGER_STATE",
+        plainText(
+          `${name}: could not say where its log stands: ${error instanceof Error ? error.message : String(error)} A run that goes on from this checkpoint may log lines twice.`,
+        ),
+      );
       return { name, state: {} };
     }
   });

@@ -45,21 +45,49 @@ const LEVELS: ReadonlyMap<string, Levels> = new Map(
 export const HOOKS_THAT_LOG: readonly string[] = [...LEVELS.keys()];
 
 /** Throws when `hook` cannot log, or cannot log at the levels asked for. */
-export function checkLevels(hook: string, onStep: boolean | undefined, onEpoch: boolean | undefined): { onStep: boolean; onEpoch: boolean } {
+export function checkLevels(
+  hook: string,
+  onStep: boolean | undefined,
+  onEpoch: boolean | undefined,
+): { onStep: boolean; onEpoch: boolean } {
   const levels = LEVELS.get(hook);
   if (levels === undefined) {
-    throw new MisconfigurationError("log", "to be called from a step method, or a hook of training, validation or testing", hook, "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).", "ERR_LOG_HOOK");
+    throw new MisconfigurationError(
+      "log",
+      "to be called from a step method, or a hook of training, validation or testing",
+      hook,
+      "Write to the logger itself there: trainer.logger.logMetrics(metrics, step).",
+      "ERR_LOG_HOOK",
+    );
   }
   const step = onStep ?? levels.defaultStep;
   const epoch = onEpoch ?? !levels.defaultStep;
   if (step && !levels.stepAllowed) {
-    throw new MisconfigurationError("log", `onStep to be false in ${hook}, which runs once per epoch`, onStep, "Remove onStep.", "ERR_LOG_LEVEL");
+    throw new MisconfigurationError(
+      "log",
+      `onStep to be false in ${hook}, which runs once per epoch`,
+      onStep,
+      "Remove onStep.",
+      "ERR_LOG_LEVEL",
+    );
   }
   if (!epoch && !levels.stepAllowed) {
-    throw new MisconfigurationError("log", `onEpoch to be true in ${hook}, which runs once per epoch`, onEpoch, "Remove onEpoch.", "ERR_LOG_LEVEL");
+    throw new MisconfigurationError(
+      "log",
+      `onEpoch to be true in ${hook}, which runs once per epoch`,
+      onEpoch,
+      "Remove onEpoch.",
+      "ERR_LOG_LEVEL",
+    );
   }
   if (!step && !epoch) {
-    throw new MisconfigurationError("log", "onStep or onEpoch to be true", { onStep: step, onEpoch: epoch }, "A metric with neither would be seen by nobody.", "ERR_LOG_LEVEL");
+    throw new MisconfigurationError(
+      "log",
+      "onStep or onEpoch to be true",
+      { onStep: step, onEpoch: epoch },
+      "A metric with neither would be seen by nobody.",
+      "ERR_LOG_LEVEL",
+    );
   }
   return { onStep: step, onEpoch: epoch };
 }

@@ -5,8 +5,8 @@ import type { Audience, Results } from "./results.js";
 type Kept = Record<Audience, Map<string, number>>;
 
 /**
- * What the Trainer shows as `callbackMetrics`, `loggedMetrics` and `progressBarMetrics`: values kept from loops that have
- * ended, over which lie the live ones of the loop that runs. Live values are read when asked for.
+ * What the Trainer shows as `callbackMetrics`, `loggedMetrics` and `progressBarMetrics`: values kept from loops that
+ * have ended, over which lie the live ones of the loop that runs. Live values are read when asked for.
  */
 export class MetricStore {
   #active: Results | null = null;

@@ -5,7 +5,16 @@ import type { DType, Tensor } from "@nbit/torch";
 import { LoggedMetric } from "./metric.js";
 import type { LogValue, MetricMeta, Reduction } from "./metric.js";
 
-const meta = (reduceFx: Reduction): MetricMeta => ({ hook: "trainingStep", name: "x", progBar: false, logger: true, onStep: true, onEpoch: true, reduceFx, dataloaderIdx: null });
+const meta = (reduceFx: Reduction): MetricMeta => ({
+  hook: "trainingStep",
+  name: "x",
+  progBar: false,
+  logger: true,
+  onStep: true,
+  onEpoch: true,
+  reduceFx,
+  dataloaderIdx: null,
+});
 
 /** A tensor that is taken to be on a device, where its value is not read until somebody asks. */
 function elsewhere(value: number, dtype: DType): Tensor {
@@ -15,14 +24,46 @@ function elsewhere(value: number, dtype: DType): Tensor {
 }
 
 const SEQUENCES: readonly (readonly (readonly [value: number, dtype: DType | null, batchSize: number])[])[] = [
-  [[0.1, "float32", 3], [0.2, "float32", 5], [1 / 3, "float32", 1]],
-  [[0.1, "float16", 3], [0.2, "bfloat16", 4]],
-  [[0.1, "float32", 3], [0.2, "float64", 3], [0.3, "float32", 3]],
-  [[0.1, null, 3], [0.2, "float32", 3], [16777217, "int64", 2]],
-  [[16777217, "int64", 1], [1, "int32", 1], [1, "bool", 4]],
-  [[1e10, "float32", 1], [0.7, null, 1], [-0.25, "float32", 2], [0.1, null, 1]],
-  [[2, "float32", 1], [Infinity, "float32", 1], [3, "float32", 1]],
-  [[2, null, 1], [-Infinity, "float32", 1], [NaN, null, 1]],
+  [
+    [0.1, "float32", 3],
+    [0.2, "float32", 5],
+    [1 / 3, "float32", 1],
+  ],
+  [
+    [0.1, "float16", 3],
+    [0.2, "bfloat16", 4],
+  ],
+  [
+    [0.1, "float32", 3],
+    [0.2, "float64", 3],
+    [0.3, "float32", 3],
+  ],
+  [
+    [0.1, null, 3],
+    [0.2, "float32", 3],
+    [16777217, "int64", 2],
+  ],
+  [
+    [16777217, "int64", 1],
+    [1, "int32", 1],
+    [1, "bool", 4],
+  ],
+  [
+    [1e10, "float32", 1],
+    [0.7, null, 1],
+    [-0.25, "float32", 2],
+    [0.1, null, 1],
+  ],
+  [
+    [2, "float32", 1],
+    [Infinity, "float32", 1],
+    [3, "float32", 1],
+  ],
+  [
+    [2, null, 1],
+    [-Infinity, "float32", 1],
+    [NaN, null, 1],
+  ],
 ];
 
 test("values that stay on a device come to the same as those that are read at once, also across a checkpoint", () => {
@@ -39,7 +80,8 @@ test("values that stay on a device come to the same as those that are read at on
               metric.loadStateDict(state);
             }
             scope(() => {
-              const given: LogValue = dtype === null ? value : make === tensor ? tensor([[value]], { dtype }) : elsewhere(value, dtype);
+              const given: LogValue =
+                dtype === null ? value : make === tensor ? tensor([[value]], { dtype }) : elsewhere(value, dtype);
               metric.update(given, batchSize);
             });
             if (i % 2 === 0) steps.push(metric.step());

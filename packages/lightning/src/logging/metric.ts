@@ -22,9 +22,11 @@ export interface MetricMeta {
 /**
  * One logged name: its newest value and its running reduction.
  *
- * JavaScript numbers, integers and float64 tensors are kept in float64, other tensors in float32; sums are float64 when one of their values is, or when that is the default dtype (64-true), else float32. Each product
- * and each sum is rounded as tensors of those dtypes would: epoch means equal those of a running sum of tensors to the last bit. On CPU the value is read at once, which costs less than
- * one tensor operation. On other devices value and sum stay there until someone asks.
+ * JavaScript numbers, integers and float64 tensors are kept in float64, other tensors in float32; sums are float64 when
+ * one of their values is, or when that is the default dtype (64-true), else float32. Each product and each sum is
+ * rounded as tensors of those dtypes would: epoch means equal those of a running sum of tensors to the last bit. On CPU
+ * the value is read at once, which costs less than one tensor operation. On other devices value and sum stay there
+ * until someone asks.
  */
 export class LoggedMetric {
   readonly meta: MetricMeta;
@@ -43,12 +45,25 @@ export class LoggedMetric {
   update(value: LogValue, batchSize: number): void {
     if (value instanceof Tensor) {
       if (value.numel() !== 1) {
-        throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to have one element`, value, "Reduce it first, for example with mean().", "ERR_LOG_VALUE");
+        throw new ArgumentError(
+          "log",
+          `value of ${JSON.stringify(this.meta.name)} to have one element`,
+          value,
+          "Reduce it first, for example with mean().",
+          "ERR_LOG_VALUE",
+        );
       }
       if (value.device.type === "cpu") this.#updateNumber(value.item(), batchSize, isWide(value.dtype));
       else this.#updateTensor(value, batchSize);
     } else {
-      if (typeof value !== "number" && typeof value !== "boolean") throw new ArgumentError("log", `value of ${JSON.stringify(this.meta.name)} to be a number, a boolean or a tensor of one element`, value, undefined, "ERR_LOG_VALUE");
+      if (typeof value !== "number" && typeof value !== "boolean")
+        throw new ArgumentError(
+          "log",
+          `value of ${JSON.stringify(this.meta.name)} to be a number, a boolean or a tensor of one element`,
+          value,
+          undefined,
+          "ERR_LOG_VALUE",
+        );
       this.#updateNumber(Number(value), batchSize, true);
     }
     this.hasValue = true;
@@ -83,7 +98,10 @@ export class LoggedMetric {
   #updateTensor(raw: Tensor, batchSize: number): void {
     const wide = isWide(raw.dtype);
     if (wide || wideDefault()) this.#wide = true;
-    const value = raw.detach().reshape([]).to({ dtype: wide ? "float64" : "float32", copy: true });
+    const value = raw
+      .detach()
+      .reshape([])
+      .to({ dtype: wide ? "float64" : "float32", copy: true });
     const last = this.#last;
     this.#last = keep(value);
     if (this.meta.onEpoch) {

@@ -13,7 +13,9 @@ export interface LogOptions {
   readonly logger?: boolean;
   /** Give the value of each step. The default depends on the hook: true in `trainingStep`, false in evaluation. */
   readonly onStep?: boolean;
-  /** Give the reduction over the epoch. The default depends on the hook: false in `trainingStep`, true in evaluation. */
+  /**
+   * Give the reduction over the epoch. The default depends on the hook: false in `trainingStep`, true in evaluation.
+   */
   readonly onEpoch?: boolean;
   /** How steps become an epoch's value. A mean is weighted by batch size. Default "mean". */
   readonly reduceFx?: Reduction;
@@ -22,7 +24,15 @@ export interface LogOptions {
   /** With several dataloaders, append `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
 }
-const NAMES: OptionNames<LogOptions> = { progBar: kinds.flag, logger: kinds.flag, onStep: kinds.flag, onEpoch: kinds.flag, reduceFx: true, batchSize: kinds.real("[0, ∞)"), addDataloaderIdx: kinds.flag };
+const NAMES: OptionNames<LogOptions> = {
+  progBar: kinds.flag,
+  logger: kinds.flag,
+  onStep: kinds.flag,
+  onEpoch: kinds.flag,
+  reduceFx: true,
+  batchSize: kinds.real("[0, ∞)"),
+  addDataloaderIdx: kinds.flag,
+};
 
 const refuse = misconfigured("log", "ERR_LOG_OPTION");
 /** @throws {MisconfigurationError} `log: expected the option progBar. Received: "prog_bar".` */
@@ -32,7 +42,9 @@ export function checkLogOptions(options: LogOptions): void {
 
 const REDUCTIONS: readonly string[] = ["mean", "sum", "min", "max"];
 
-/** For whom a set of values is: callbacks, loggers or the progress bar. They differ in which metrics and names they see. */
+/**
+ * For whom a set of values is: callbacks, loggers or the progress bar. They differ in which metrics and names they see.
+ */
 export type Audience = "callback" | "logger" | "progBar";
 
 /** All metrics logged by one loop (training, validation or testing). */
@@ -79,16 +91,26 @@ export class Results {
   each(audience: Audience, onStep: boolean, take: (name: string, read: () => number) => void): void {
     for (const metric of this.metrics.values()) {
       const { meta } = metric;
-      if (!metric.hasValue || (meta.dataloaderIdx !== this.dataloaderIdx && meta.dataloaderIdx !== null) || !this.#isFor(audience, onStep, meta)) continue;
+      if (
+        !metric.hasValue ||
+        (meta.dataloaderIdx !== this.dataloaderIdx && meta.dataloaderIdx !== null) ||
+        !this.#isFor(audience, onStep, meta)
+      )
+        continue;
       const suffix = meta.dataloaderIdx === null ? "" : `/dataloader_idx_${meta.dataloaderIdx}`;
-      const forked = meta.onStep && meta.onEpoch ? `${meta.name}${onStep ? "_step" : "_epoch"}${suffix}` : meta.name + suffix;
+      const forked =
+        meta.onStep && meta.onEpoch ? `${meta.name}${onStep ? "_step" : "_epoch"}${suffix}` : meta.name + suffix;
       const read = onStep ? () => metric.step() : () => metric.epoch();
       if (audience === "callback" && forked !== meta.name + suffix) take(meta.name + suffix, read);
       take(forked, read);
     }
   }
 
-  #isFor(audience: Audience, onStep: boolean, { logger, progBar, onStep: ofStep, onEpoch: ofEpoch }: MetricMeta): boolean {
+  #isFor(
+    audience: Audience,
+    onStep: boolean,
+    { logger, progBar, onStep: ofStep, onEpoch: ofEpoch }: MetricMeta,
+  ): boolean {
     if (onStep ? !ofStep : !ofEpoch) return false;
     if (audience === "logger") return logger;
     if (audience === "progBar") return progBar;
@@ -107,7 +129,8 @@ export class Results {
     this.reset();
     for (const state of states) {
       const { meta } = state;
-      const key = meta.dataloaderIdx === null ? `${meta.hook}.${meta.name}` : `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;
+      const key =
+        meta.dataloaderIdx === null ? `${meta.hook}.${meta.name}` : `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;
       const metric = new LoggedMetric(meta);
       metric.loadStateDict(state);
       this.metrics.set(key, metric);
@@ -116,16 +139,38 @@ export class Results {
 }
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
-  if (typeof name !== "string") throw new MisconfigurationError("log", "name to be a string", name, undefined, "ERR_LOG_NAME");
+  if (typeof name !== "string")
+    throw new MisconfigurationError("log", "name to be a string", name, undefined, "ERR_LOG_NAME");
   const { onStep, onEpoch } = checkLevels(hook, options.onStep, options.onEpoch);
   const reduceFx = options.reduceFx ?? "mean";
   if (!REDUCTIONS.includes(reduceFx)) {
-    throw new MisconfigurationError("log", 'reduceFx to be "mean", "sum", "min" or "max"', reduceFx, undefined, "ERR_LOG_REDUCTION");
+    throw new MisconfigurationError(
+      "log",
+      'reduceFx to be "mean", "sum", "min" or "max"',
+      reduceFx,
+      undefined,
+      "ERR_LOG_REDUCTION",
+    );
   }
   if (name.includes("/dataloader_idx_") && options.addDataloaderIdx !== false) {
-    throw new MisconfigurationError("log", "a name without a dataloader index, which is appended by itself", name, "Remove it, or pass addDataloaderIdx: false.", "ERR_LOG_NAME");
+    throw new MisconfigurationError(
+      "log",
+      "a name without a dataloader index, which is appended by itself",
+      name,
+      "Remove it, or pass addDataloaderIdx: false.",
+      "ERR_LOG_NAME",
+    );
   }
-  return { hook, name, progBar: options.progBar ?? false, logger: options.logger ?? true, onStep, onEpoch, reduceFx, dataloaderIdx };
+  return {
+    hook,
+    name,
+    progBar: options.progBar ?? false,
+    logger: options.logger ?? true,
+    onStep,
+    onEpoch,
+    reduceFx,
+    dataloaderIdx,
+  };
 }
 
 function checkSame(meta: MetricMeta, options: LogOptions): void {
@@ -136,7 +181,13 @@ function checkSame(meta: MetricMeta, options: LogOptions): void {
     (options.onStep !== undefined && options.onStep !== meta.onStep) ||
     (options.onEpoch !== undefined && options.onEpoch !== meta.onEpoch)
   ) {
-    throw new MisconfigurationError("log", `the same options in every call for ${JSON.stringify(meta.name)} in ${meta.hook}`, options, "Use another name, or the same options.", "ERR_LOG_OPTIONS");
+    throw new MisconfigurationError(
+      "log",
+      `the same options in every call for ${JSON.stringify(meta.name)} in ${meta.hook}`,
+      options,
+      "Use another name, or the same options.",
+      "ERR_LOG_OPTIONS",
+    );
   }
 }
 
@@ -156,10 +207,19 @@ export function batchSizeOf(batch: unknown, warnings: WarnOnce): number {
   };
   visit(batch);
   if (found === null) {
-    throw new MisconfigurationError("log", "a tensor in the batch, to weigh it in the epoch's mean", batch, "Pass batchSize to log.", "ERR_LOG_BATCH_SIZE");
+    throw new MisconfigurationError(
+      "log",
+      "a tensor in the batch, to weigh it in the epoch's mean",
+      batch,
+      "Pass batchSize to log.",
+      "ERR_LOG_BATCH_SIZE",
+    );
   }
   if (ambiguous) {
-    warnings.warn("WARN_LOG_BATCH_SIZE", `log: the batch holds tensors of different lengths; ${found} was taken as its size. Pass batchSize to log.`);
+    warnings.warn(
+      "WARN_LOG_BATCH_SIZE",
+      `log: the batch holds tensors of different lengths; ${found} was taken as its size. Pass batchSize to log.`,
+    );
   }
   return found;
 }

@@ -81,14 +81,17 @@ export class BatchRunner {
   #moved(batch: Batch): MaybePending<boolean> {
     const { batchStart, onBatch } = this.#parts;
     onBatch(batch, this.#loaderIdx);
-    return batchStart.length === 0 ? this.#step(batch) : batchStart.chain(() => this.#step(batch), batch, this.#batchIdx, this.#loaderIdx);
+    return batchStart.length === 0
+      ? this.#step(batch)
+      : batchStart.chain(() => this.#step(batch), batch, this.#batchIdx, this.#loaderIdx);
   }
 
   #step(batch: Batch): MaybePending<boolean> {
     const { step, batchEnd } = this.#parts;
     const { host, module } = this.#context;
     const precision = this.#parts.precision ?? this.#context.precision;
-    const call = (): unknown => mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP");
+    const call = (): unknown =>
+      mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP");
     const output = precision.forward(() => host.within(step, call));
     if (batchEnd.length === 0) return this.#end(output);
     return batchEnd.chain(() => this.#end(output), output, batch, this.#batchIdx, this.#loaderIdx);

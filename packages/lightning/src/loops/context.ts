@@ -28,13 +28,20 @@ export interface LoopContext {
   checkInterrupt(): void;
 }
 
-/** Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move. A promise only where one of these gives one. */
-export function makeTransfer(context: LoopContext, precision: Precision = context.precision): (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch> {
+/**
+ * Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move.
+ * A promise only where one of these gives one.
+ */
+export function makeTransfer(
+  context: LoopContext,
+  precision: Precision = context.precision,
+): (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch> {
   const { module, strategy } = context;
   return (batch, dataloaderIdx) => {
     const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
     const changed = module.onBeforeBatchTransfer(converted, dataloaderIdx);
-    if (isPromise(changed)) return named("onBeforeBatchTransfer", changed).then((late) => after(strategy.toDevice(late), dataloaderIdx));
+    if (isPromise(changed))
+      return named("onBeforeBatchTransfer", changed).then((late) => after(strategy.toDevice(late), dataloaderIdx));
     return after(strategy.toDevice(changed), dataloaderIdx);
   };
 
@@ -45,21 +52,39 @@ export function makeTransfer(context: LoopContext, precision: Precision = contex
 }
 
 /** Send metrics to all loggers. A promise only where a logger gives one. */
-export function logMetrics(context: LoopContext, metrics: Record<string, number>, step: number, epoch: number | null): Promise<unknown> | null {
+export function logMetrics(
+  context: LoopContext,
+  metrics: Record<string, number>,
+  step: number,
+  epoch: number | null,
+): Promise<unknown> | null {
   const waits: Promise<unknown>[] = [];
   sendMetrics(context, waits, metrics, step, epoch);
   return together(waits);
 }
 
 /** Send what an iteration did to all loggers, then its metrics. A promise only where a logger gives one. */
-export function logStep(context: LoopContext, outcome: StepOutcome | null, metrics: Record<string, number>, step: number, epoch: number): Promise<unknown> | null {
+export function logStep(
+  context: LoopContext,
+  outcome: StepOutcome | null,
+  metrics: Record<string, number>,
+  step: number,
+  epoch: number,
+): Promise<unknown> | null {
   const waits: Promise<unknown>[] = [];
-  if (outcome !== null) for (const logger of context.loggers) wait(waits, "logOutcome", logger.logOutcome(outcome, step));
+  if (outcome !== null)
+    for (const logger of context.loggers) wait(waits, "logOutcome", logger.logOutcome(outcome, step));
   sendMetrics(context, waits, metrics, step, epoch);
   return together(waits);
 }
 
-function sendMetrics(context: LoopContext, waits: Promise<unknown>[], metrics: Record<string, number>, step: number, epoch: number | null): void {
+function sendMetrics(
+  context: LoopContext,
+  waits: Promise<unknown>[],
+  metrics: Record<string, number>,
+  step: number,
+  epoch: number | null,
+): void {
   if (context.loggers.length === 0 || Object.keys(metrics).length === 0) return;
   let at = step;
   if (epoch !== null) {
@@ -72,7 +97,12 @@ function sendMetrics(context: LoopContext, waits: Promise<unknown>[], metrics: R
   }
   for (const logger of context.loggers) {
     const logged: unknown = logger.logMetrics(metrics, at);
-    if (isPromise(logged)) wait(waits, "logMetrics", logged.then(() => logger.save()));
+    if (isPromise(logged))
+      wait(
+        waits,
+        "logMetrics",
+        logged.then(() => logger.save()),
+      );
     else wait(waits, "save", logger.save());
   }
 }
@@ -80,7 +110,8 @@ function sendMetrics(context: LoopContext, waits: Promise<unknown>[], metrics: R
 function wait(waits: Promise<unknown>[], what: string, result: unknown): void {
   if (!isPromise(result)) return;
   const waiting = named(what, result);
-  // Whoever waits for all of them hears of it; until then it is not to count as unheard of, which would end the process.
+  // Whoever waits for all of them hears of it; until then it is not to count as unheard of, which would end the
+  // process.
   waiting.catch(() => undefined);
   waits.push(waiting);
 }

@@ -81,7 +81,8 @@ export class EvaluationLoop {
     this.#parts = parts;
     this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
     this.#seen = parts.loaders.map(() => 0);
-    this.temporaryDtype = parts.precision === null ? null : new TemporaryDtype(context.module, parts.precision.dtypes.parameters);
+    this.temporaryDtype =
+      parts.precision === null ? null : new TemporaryDtype(context.module, parts.precision.dtypes.parameters);
     this.#runner = new BatchRunner(context, {
       step: names.step,
       ...(parts.precision === null ? {} : { precision: parts.precision }),
@@ -117,7 +118,10 @@ export class EvaluationLoop {
   }
 
   #state(): EvaluationState {
-    return { seen: [...this.#seen], loaders: this.#fetchers.map((fetcher) => outsideScopes(() => fetcher.loaderState())) };
+    return {
+      seen: [...this.#seen],
+      loaders: this.#fetchers.map((fetcher) => outsideScopes(() => fetcher.loaderState())),
+    };
   }
 
   loadStateDict(state: EvaluationState): void {

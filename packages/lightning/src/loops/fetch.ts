@@ -24,7 +24,12 @@ interface StatefulLoader {
 }
 
 function isStateful(loader: Loader): loader is Loader & StatefulLoader {
-  return "stateDict" in loader && typeof loader.stateDict === "function" && "loadStateDict" in loader && typeof loader.loadStateDict === "function";
+  return (
+    "stateDict" in loader &&
+    typeof loader.stateDict === "function" &&
+    "loadStateDict" in loader &&
+    typeof loader.loadStateDict === "function"
+  );
 }
 
 export interface FetcherState {
@@ -37,12 +42,12 @@ export interface FetcherState {
 /**
  * Takes batches from a loader, up to a limit, and knows which is the last.
  *
- * Loaders without a length are read one batch ahead, since only then is the last one known. Synchronous iterators are read
- * synchronously; promises appear only where the loader gives them.
+ * Loaders without a length are read one batch ahead, since only then is the last one known. Synchronous iterators are
+ * read synchronously; promises appear only where the loader gives them.
  *
- * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches tensors
- * of its own must `keep` them). Any other loader, a generator or one with `numWorkers` for example, may hold what it made for
- * later batches: its tensors live until they are collected.
+ * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches
+ * tensors of its own must `keep` them). Any other loader, a generator or one with `numWorkers` for example, may hold
+ * what it made for later batches: its tensors live until they are collected.
  */
 export class Fetcher {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
@@ -69,7 +74,10 @@ export class Fetcher {
     this.sized = length !== null || this.#limit !== Infinity;
     this.#known = length !== null;
     // Loading that waits goes on when the scope that asked for it is closed, and begins later batches in it.
-    this.#inScope = loader instanceof DataLoader && loader.numWorkers === 0 && (loader.sampler !== null || loader.batchSampler !== null);
+    this.#inScope =
+      loader instanceof DataLoader &&
+      loader.numWorkers === 0 &&
+      (loader.sampler !== null || loader.batchSampler !== null);
   }
 
   get fetched(): number {
@@ -115,12 +123,15 @@ export class Fetcher {
   }
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
-    if (this.#iterator === null) throw new MisconfigurationError("fit", "an epoch that has begun", verbatim("no iterator"));
+    if (this.#iterator === null)
+      throw new MisconfigurationError("fit", "an epoch that has begun", verbatim("no iterator"));
     const iterator = this.#iterator;
     const result = this.#inScope ? iterator.next() : outsideScopes(() => iterator.next());
     if (isPromise(result)) return fromLoader(result);
     const { done, value } = result;
-    return done !== true && isPromise(value) ? fromLoader(value.then((batch) => ({ done: false, value: batch }))) : result;
+    return done !== true && isPromise(value)
+      ? fromLoader(value.then((batch) => ({ done: false, value: batch })))
+      : result;
   }
 
   #giveAhead(value: unknown, ahead: IteratorResult<unknown>): Fetched {
@@ -141,12 +152,15 @@ export class Fetcher {
 
   /** What the loader says of itself; null where it says nothing. */
   loaderState(): Record<string, unknown> | null {
-    return isStateful(this.loader) ? mustEnd("stateDict", this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }), AT_ONCE) : null;
+    return isStateful(this.loader)
+      ? mustEnd("stateDict", this.loader.stateDict(this.#ahead === null ? {} : { position: this.#fetched }), AT_ONCE)
+      : null;
   }
 
   /**
-   * Go to where `state` says: by the loader's own state when it has one, else by beginning the epoch again from the random
-   * numbers that it began with and fetching what was used. The default generator's state afterwards is the caller's business.
+   * Go to where `state` says: by the loader's own state when it has one, else by beginning the epoch again from the
+   * random numbers that it began with and fetching what was used. The default generator's state afterwards is the
+   * caller's business.
    */
   async resume(state: FetcherState, epoch: number): Promise<void> {
     if (isStateful(this.loader) && state.loader !== null) {
@@ -171,7 +185,10 @@ export class Fetcher {
     }
   }
 
-  /** Take over what a loader carries from one epoch to the next (its own generators), before an epoch that has not begun. */
+  /**
+   * Take over what a loader carries from one epoch to the next (its own generators), before an epoch that has not
+   * begun.
+   */
   resumeBetweenEpochs(state: FetcherState): void {
     this.resumeLoader(state.loader, state.fetched > 0);
   }
@@ -180,7 +197,8 @@ export class Fetcher {
   resumeLoader(state: Record<string, unknown> | null, begun: boolean): void {
     if (!isStateful(this.loader) || state === null) return;
     mustEnd("loadStateDict", this.loader.loadStateDict(state), AT_ONCE);
-    // A pass that was under way is continued where it was, and left: the next iterator begins a new one. Where none was, an iterator would draw once too often.
+    // A pass that was under way is continued where it was, and left: the next iterator begins a new one. Where none
+    // was, an iterator would draw once too often.
     if (this.loader instanceof DataLoader ? state.before !== null : begun) leave(iterate(this.loader));
   }
 
@@ -196,7 +214,13 @@ export class Fetcher {
 }
 
 function wrongLoader(fetched: number, batches: number): MisconfigurationError {
-  return new MisconfigurationError("fit", `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`, verbatim(`${batches} batches`), "Resume with the loader that the checkpoint was made with.", "ERR_RESUME_LOADER");
+  return new MisconfigurationError(
+    "fit",
+    `a loader with at least the ${fetched} batches that the checkpoint has seen in this epoch`,
+    verbatim(`${batches} batches`),
+    "Resume with the loader that the checkpoint was made with.",
+    "ERR_RESUME_LOADER",
+  );
 }
 
 /** What a loader promises; failing with anything but an Error, it fails with one. */
@@ -242,11 +266,23 @@ function limitBatches(length: number | null, limit: BatchLimit, option: string):
   if (limit === undefined) return Infinity;
   if (Number.isInteger(limit)) return limit;
   if (length === null) {
-    throw new MisconfigurationError("Trainer", `${option} to be a whole number for a loader without a length`, limit, "A share of an unknown number of batches is unknown.", "ERR_LIMIT");
+    throw new MisconfigurationError(
+      "Trainer",
+      `${option} to be a whole number for a loader without a length`,
+      limit,
+      "A share of an unknown number of batches is unknown.",
+      "ERR_LIMIT",
+    );
   }
   const batches = Math.floor(length * limit);
   if (batches === 0 && length > 0) {
-    throw new MisconfigurationError("Trainer", `${option} to leave at least one of ${length} batches`, limit, `Use at least ${1 / length}, or a whole number.`, "ERR_LIMIT");
+    throw new MisconfigurationError(
+      "Trainer",
+      `${option} to leave at least one of ${length} batches`,
+      limit,
+      `Use at least ${1 / length}, or a whole number.`,
+      "ERR_LIMIT",
+    );
   }
   return batches;
 }
@@ -255,21 +291,29 @@ function limitBatches(length: number | null, limit: BatchLimit, option: string):
 function setEpoch(loader: Loader, epoch: number): void {
   const sampler: unknown = Reflect.get(loader, "sampler");
   const batchSampler: unknown = Reflect.get(loader, "batchSampler");
-  const inner: unknown = typeof batchSampler === "object" && batchSampler !== null ? Reflect.get(batchSampler, "sampler") : null;
+  const inner: unknown =
+    typeof batchSampler === "object" && batchSampler !== null ? Reflect.get(batchSampler, "sampler") : null;
   for (const target of new Set([sampler, batchSampler, inner])) {
-    if (typeof target === "object" && target !== null && "setEpoch" in target && typeof target.setEpoch === "function") target.setEpoch(epoch);
+    if (typeof target === "object" && target !== null && "setEpoch" in target && typeof target.setEpoch === "function")
+      target.setEpoch(epoch);
   }
 }
 
 export function isLoader(value: unknown): value is Loader {
-  return typeof value === "object" && value !== null && !(value instanceof Tensor) && (Symbol.iterator in value || Symbol.asyncIterator in value);
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !(value instanceof Tensor) &&
+    (Symbol.iterator in value || Symbol.asyncIterator in value)
+  );
 }
 
 /** One loader, or a list of loaders, as a list. A list of batches (arrays, tensors, objects) is one loader. */
 export function asLoaders(value: unknown): Loader[] {
   if (Array.isArray(value)) {
     const items: unknown[] = value;
-    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !(isMap(item)))) return items.filter(isLoader);
+    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !isMap(item)))
+      return items.filter(isLoader);
     return [items];
   }
   return isLoader(value) ? [value] : [];

@@ -34,8 +34,8 @@ type BatchEnd = "window ended" | "window open" | "epoch over";
 /**
  * Epochs of batches, with validation in between.
  *
- * `progress.phase` says at every point where a checkpoint may be written what has been done, so that a resumed run goes on
- * with exactly what comes next.
+ * `progress.phase` says at every point where a checkpoint may be written what has been done, so that a resumed run goes
+ * on with exactly what comes next.
  */
 export class FitLoop {
   readonly #context: LoopContext;
@@ -64,7 +64,11 @@ export class FitLoop {
     const { progress, fetcher } = this.#parts;
     if (this.#done()) {
       const { epoch, globalStep, totalBatches } = progress;
-      if (totalBatches > 0) this.#context.warnings.warn("WARN_NOTHING_LEFT", `fit: nothing is left to train: the checkpoint has ${epoch} epochs and ${globalStep} steps behind it. Raise maxEpochs or maxSteps.`);
+      if (totalBatches > 0)
+        this.#context.warnings.warn(
+          "WARN_NOTHING_LEFT",
+          `fit: nothing is left to train: the checkpoint has ${epoch} epochs and ${globalStep} steps behind it. Raise maxEpochs or maxSteps.`,
+        );
       return;
     }
     if (progress.totalBatches === 0) {
@@ -99,7 +103,10 @@ export class FitLoop {
     if (!shouldStop) return false;
     const { epoch, globalStep } = this.#parts.progress;
     if (epoch >= options.minEpochs && globalStep >= options.minSteps) return true;
-    warnings.warn("WARN_STOP_DELAYED", `fit: asked to stop, but goes on until minEpochs (${options.minEpochs}) and minSteps (${options.minSteps}) are met.`);
+    warnings.warn(
+      "WARN_STOP_DELAYED",
+      `fit: asked to stop, but goes on until minEpochs (${options.minEpochs}) and minSteps (${options.minSteps}) are met.`,
+    );
     return false;
   }
 
@@ -214,7 +221,13 @@ export class FitLoop {
   #logRow(outcome: StepOutcome | null, windowEnds: boolean): Promise<unknown> | null {
     const { progress } = this.#parts;
     if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
-    return logStep(this.#context, outcome, this.#context.metricStore.readForLoggers(), progress.batchesThatStepped, progress.epoch);
+    return logStep(
+      this.#context,
+      outcome,
+      this.#context.metricStore.readForLoggers(),
+      progress.batchesThatStepped,
+      progress.epoch,
+    );
   }
 
   #mayLog(windowEnds: boolean): boolean {
@@ -305,7 +318,8 @@ export class FitLoop {
       await hooks.get("onTrainEpochEnd").run();
     }
     metricStore.keepLive();
-    if (progress.isLastBatch || progress.batchesDone === fetcher.length) schedulers.step("epoch", progress.epoch + 1, true);
+    if (progress.isLastBatch || progress.batchesDone === fetcher.length)
+      schedulers.step("epoch", progress.epoch + 1, true);
     // The epoch's metrics carry the step of its last batch, which is counted already.
     await logMetrics(this.#context, metricStore.readForLoggers(), progress.batchesThatStepped - 1, progress.epoch);
     results.reset();
@@ -320,12 +334,24 @@ export class FitLoop {
     if (asked === undefined) return fetcher.sized ? fetcher.length : Infinity;
     if (Number.isInteger(asked)) {
       if (validation !== null && options.checkValEveryNEpoch !== null && asked > fetcher.length) {
-        throw new MisconfigurationError("Trainer", `valCheckInterval to be at most the ${fetcher.length} training batches of an epoch`, asked, "Use a smaller number, or checkValEveryNEpoch: null to count batches across epochs.", "ERR_VAL_CHECK_INTERVAL");
+        throw new MisconfigurationError(
+          "Trainer",
+          `valCheckInterval to be at most the ${fetcher.length} training batches of an epoch`,
+          asked,
+          "Use a smaller number, or checkValEveryNEpoch: null to count batches across epochs.",
+          "ERR_VAL_CHECK_INTERVAL",
+        );
       }
       return asked;
     }
     if (!fetcher.sized) {
-      throw new MisconfigurationError("Trainer", "valCheckInterval to be a whole number for a loader without a length", asked, undefined, "ERR_VAL_CHECK_INTERVAL");
+      throw new MisconfigurationError(
+        "Trainer",
+        "valCheckInterval to be a whole number for a loader without a length",
+        asked,
+        undefined,
+        "ERR_VAL_CHECK_INTERVAL",
+      );
     }
     return Math.max(1, Math.floor(fetcher.length * asked));
   }

@@ -1,11 +1,25 @@
 /**
- * The order of work around CUDA graphs, on the CPU: a Trainer whose batches go through GraphedStep, with recordings that run their step again where a graph would launch kernels. Like graphs they leave everything as it
- * was while recording, know the memory of gradients and results, and spoil the results of those that they share memory with. Replays must give what eager steps give, to the last bit.
+ * The order of work around CUDA graphs, on the CPU: a Trainer whose batches go through GraphedStep, with recordings
+ * that run their step again where a graph would launch kernels. Like graphs they leave everything as it was while
+ * recording, know the memory of gradients and results, and spoil the results of those that they share memory with.
+ * Replays must give what eager steps give, to the last bit.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
-import { NbitError, nn, noGrad, optim, outsideScopes, randn, relu, scope, seedEverything, setNumThreads, Tensor } from "@nbit/torch";
+import {
+  NbitError,
+  nn,
+  noGrad,
+  optim,
+  outsideScopes,
+  randn,
+  relu,
+  scope,
+  seedEverything,
+  setNumThreads,
+  Tensor,
+} from "@nbit/torch";
 import { Callback } from "../callbacks/callback.js";
 import { GradientAccumulationScheduler } from "../callbacks/gradient-accumulation-scheduler.js";
 import { Logger, type Metrics } from "../loggers/logger.js";
@@ -26,7 +40,9 @@ setNumThreads(1);
 function stateOf(run: Run): Tensor[] {
   const tensors: Tensor[] = [...run.module.parameters(), ...run.module.buffers()];
   for (const p of run.module.parameters()) if (p.grad !== null) tensors.push(p.grad);
-  for (const optimizer of run.optimizers) for (const state of optimizer.state.values()) for (const value of Object.values(state)) if (value instanceof Tensor) tensors.push(value);
+  for (const optimizer of run.optimizers)
+    for (const state of optimizer.state.values())
+      for (const value of Object.values(state)) if (value instanceof Tensor) tensors.push(value);
   const { precision } = run;
   if (precision instanceof MixedPrecision && precision.scaler !== null) tensors.push(precision.scaler.scaleTensor);
   return tensors;
@@ -74,7 +90,11 @@ class Rerun implements StepGraph {
     assert.ok(progress !== undefined && this.#fn === null && !this.disposed);
     this.#windowOpen = progress.windowOpen;
     this.#gradients = this.#where();
-    const before = scope(() => stateOf(this.#run).map((t) => [outsideScopes(() => t.detach()), outsideScopes(() => t.detach().clone())] as const));
+    const before = scope(() =>
+      stateOf(this.#run).map(
+        (t) => [outsideScopes(() => t.detach()), outsideScopes(() => t.detach().clone())] as const,
+      ),
+    );
     const { result, tensors } = this.#observed(fn);
     this.#outputs = outsideScopes(() => tensors.map((t) => t.detach()));
     noGrad(() => before.forEach(([t, was]) => t.copy_(was)));
@@ -85,7 +105,8 @@ class Rerun implements StepGraph {
   replay(): void {
     const progress = this.#run.fit?.progress;
     assert.ok(progress !== undefined && this.#fn !== null && !this.disposed);
-    if (this.#run.fit?.step.accumulate !== 1) assert.deepEqual(this.#where(), this.#gradients, "gradients lie where the graph writes them");
+    if (this.#run.fit?.step.accumulate !== 1)
+      assert.deepEqual(this.#where(), this.#gradients, "gradients lie where the graph writes them");
     const now = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };
     progress.windowOpen = this.#windowOpen;
     const { log } = this.#run;
@@ -112,8 +133,22 @@ class Graphed extends Callback {
     const run: unknown = Reflect.get(trainer, "active");
     assert.ok(run instanceof Run && run.fit !== null);
     const { step, progress } = run.fit;
-    const graphs: GraphMaker = { make: (pool) => new Rerun(run, pool instanceof Rerun ? pool : null), emptyCache: () => undefined };
-    const graphed = new GraphedStep({ step, module: run.module, hooks: run.hooks, host: run, precision: run.precision, optimizers: run.optimizers, progress, warnings: run.warnings, device: "cpu", graphs });
+    const graphs: GraphMaker = {
+      make: (pool) => new Rerun(run, pool instanceof Rerun ? pool : null),
+      emptyCache: () => undefined,
+    };
+    const graphed = new GraphedStep({
+      step,
+      module: run.module,
+      hooks: run.hooks,
+      host: run,
+      precision: run.precision,
+      optimizers: run.optimizers,
+      progress,
+      warnings: run.warnings,
+      device: "cpu",
+      graphs,
+    });
     const eager = step.run.bind(step);
     let inside = false;
     step.run = (batch, batchIdx, windowEnds) => {
@@ -155,11 +190,20 @@ class Watch extends Callback {
   ) {
     super();
   }
-  override onTrainBatchEnd(trainer: TrainerView, module: LightningModule, outputs: Readonly<Record<string, unknown>>, _batch: unknown, batchIdx: number): void {
+  override onTrainBatchEnd(
+    trainer: TrainerView,
+    module: LightningModule,
+    outputs: Readonly<Record<string, unknown>>,
+    _batch: unknown,
+    batchIdx: number,
+  ): void {
     const loss = outputs["loss"] as Tensor;
     this.losses.push(loss.item());
     this.kept.push(outsideScopes(() => loss.detach()));
-    const { stepped, skipped } = (this.readsOutcomes ? trainer.lastOutcome : null) ?? { stepped: false, skipped: false };
+    const { stepped, skipped } = (this.readsOutcomes ? trainer.lastOutcome : null) ?? {
+      stepped: false,
+      skipped: false,
+    };
     this.outcomes.push(`${trainer.globalStep} ${stepped ? "stepped" : skipped ? "skipped" : "-"}`);
     this.meddle?.(module as Net, batchIdx);
   }
@@ -173,16 +217,31 @@ class Net extends LightningModule {
   /** Its gradients are nobody's to clear. */
   readonly outside = new nn.Parameter(randn([6]));
   override trainingStep(x: Tensor): Tensor {
-    const y = this.head.forward(relu(this.norm.forward(this.first.forward(x)))).float().add(this.outside);
+    const y = this.head
+      .forward(relu(this.norm.forward(this.first.forward(x))))
+      .float()
+      .add(this.outside);
     const loss = y.sub(x).square().mean();
     this.log("loss", loss, { onStep: true, onEpoch: true });
     return loss;
   }
   override validationStep(x: Tensor): void {
-    this.log("val", this.head.forward(relu(this.norm.forward(this.first.forward(x)))).float().square().mean());
+    this.log(
+      "val",
+      this.head
+        .forward(relu(this.norm.forward(this.first.forward(x))))
+        .float()
+        .square()
+        .mean(),
+    );
   }
   override configureOptimizers(): OptimizerConfiguration {
-    const params = [...this.first.parameters(), ...this.norm.parameters(), ...this.head.parameters(), ...this.unused.parameters()];
+    const params = [
+      ...this.first.parameters(),
+      ...this.norm.parameters(),
+      ...this.head.parameters(),
+      ...this.unused.parameters(),
+    ];
     const optimizer = new optim.AdamW(params, { lr: 2 ** -5, fused: true });
     return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 5, 0.5), interval: "step" } };
   }
@@ -202,7 +261,18 @@ interface Course {
   readonly readsOutcomes?: boolean;
 }
 
-async function train({ options = () => ({}), lengths = Array.from({ length: 11 }, () => 5), epochs = 3, infinite = [], meddle, make = () => new Net(), readsOutcomes = true }: Course, graphed: Graphed | null) {
+async function train(
+  {
+    options = () => ({}),
+    lengths = Array.from({ length: 11 }, () => 5),
+    epochs = 3,
+    infinite = [],
+    meddle,
+    make = () => new Net(),
+    readsOutcomes = true,
+  }: Course,
+  graphed: Graphed | null,
+) {
   seedEverything(11);
   const net = make();
   const batches = lengths.map((n) => randn([n, 6]));
@@ -218,12 +288,29 @@ async function train({ options = () => ({}), lengths = Array.from({ length: 11 }
   const settings = options();
   const own = settings.callbacks === undefined ? [] : [settings.callbacks].flat();
   const trainer = new Trainer({
-    accelerator: "cpu", enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false, logEveryNSteps: 1, numSanityValSteps: 0, maxEpochs: epochs, logger: rows, ...settings,
+    accelerator: "cpu",
+    enableCheckpointing: false,
+    enableProgressBar: false,
+    enableModelSummary: false,
+    logEveryNSteps: 1,
+    numSanityValSteps: 0,
+    maxEpochs: epochs,
+    logger: rows,
+    ...settings,
     callbacks: [...(graphed === null ? [] : [graphed]), ...own, watch],
   });
   await trainer.fit(net, { trainDataloaders: loader, valDataloaders: batches.slice(0, 2) });
   const weights = [...net.parameters(), ...net.buffers()].map((t) => t.detach().tolist());
-  return { losses: watch.losses, outcomes: watch.outcomes, kept: watch.kept.map((t) => t.item()), rows: rows.rows, weights, globalStep: trainer.globalStep, skipped: trainer.skippedSteps, scale: trainer.precision.lossScale };
+  return {
+    losses: watch.losses,
+    outcomes: watch.outcomes,
+    kept: watch.kept.map((t) => t.item()),
+    rows: rows.rows,
+    weights,
+    globalStep: trainer.globalStep,
+    skipped: trainer.skippedSteps,
+    scale: trainer.precision.lossScale,
+  };
 }
 
 /** Trains eagerly and with recordings, and compares everything. Gives the part of it that the caller looks at. */
@@ -235,19 +322,34 @@ async function compare(course: Course) {
   assert.deepEqual(replayed.outcomes, eager.outcomes);
   assert.deepEqual(replayed.rows, eager.rows);
   assert.deepEqual(replayed.weights, eager.weights);
-  assert.deepEqual([replayed.globalStep, replayed.skipped, replayed.scale], [eager.globalStep, eager.skipped, eager.scale]);
+  assert.deepEqual(
+    [replayed.globalStep, replayed.skipped, replayed.scale],
+    [eager.globalStep, eager.skipped, eager.scale],
+  );
   assert.ok(graphed.step !== null);
   return { step: graphed.step, eager, replayed };
 }
 
 const half = (): MixedPrecision => new MixedPrecision({ scaler: { initScale: 256, lazy: true } });
-const precisions: readonly (readonly [string, () => TrainerOptions])[] = [["32", () => ({ precision: 32 })], ["bf16", () => ({ precision: "bf16" })], ["16", () => ({ plugins: half() })], ["bf16-true", () => ({ precision: "bf16-true" })]];
+const precisions: readonly (readonly [string, () => TrainerOptions])[] = [
+  ["32", () => ({ precision: 32 })],
+  ["bf16", () => ({ precision: "bf16" })],
+  ["16", () => ({ plugins: half() })],
+  ["bf16-true", () => ({ precision: "bf16-true" })],
+];
 
-// 11 batches: windows of one to the end of an epoch with 2 to a step, of three with 4. Validation forgets gradients after every epoch.
+// 11 batches: windows of one to the end of an epoch with 2 to a step, of three with 4. Validation forgets gradients
+// after every epoch.
 for (const [name, options] of precisions)
-  for (const [accumulate, replays] of [[1, 30], [2, 26], [4, 29]] as const)
+  for (const [accumulate, replays] of [
+    [1, 30],
+    [2, 26],
+    [4, 29],
+  ] as const)
     test(`replays give what eager steps give: ${name}, ${accumulate} to a step`, async () => {
-      const { step, replayed } = await compare({ options: () => ({ ...options(), accumulateGradBatches: accumulate, gradientClipVal: 0.5 }) });
+      const { step, replayed } = await compare({
+        options: () => ({ ...options(), accumulateGradBatches: accumulate, gradientClipVal: 0.5 }),
+      });
       assert.equal(step.reason, null);
       assert.equal(step.replayed, replays);
       // Losses that a callback keeps are its own with windows; with one batch to a step they lie in the graph's memory.
@@ -255,15 +357,31 @@ for (const [name, options] of precisions)
     });
 
 test("an overflow inside a window skips its step, and counts once", async () => {
-  const { step, eager } = await compare({ options: () => ({ plugins: half(), accumulateGradBatches: 2 }), infinite: [14, 24, 31] });
+  const { step, eager } = await compare({
+    options: () => ({ plugins: half(), accumulateGradBatches: 2 }),
+    infinite: [14, 24, 31],
+  });
   assert.equal(step.reason, null);
   assert.equal(eager.skipped, 3);
   assert.equal(step.replayed, 26);
 });
 
 test("an overflow in the last step counts once, in a batch that runs eagerly too", async () => {
-  assert.equal((await compare({ options: () => ({ plugins: half(), accumulateGradBatches: 2 }), lengths: [5, 5, 5, 5], infinite: [11] })).eager.skipped, 1);
-  assert.equal((await compare({ options: () => ({ plugins: half() }), lengths: [5, 5, 5, 5, 5, 3], infinite: [11, 17] })).eager.skipped, 2);
+  assert.equal(
+    (
+      await compare({
+        options: () => ({ plugins: half(), accumulateGradBatches: 2 }),
+        lengths: [5, 5, 5, 5],
+        infinite: [11],
+      })
+    ).eager.skipped,
+    1,
+  );
+  assert.equal(
+    (await compare({ options: () => ({ plugins: half() }), lengths: [5, 5, 5, 5, 5, 3], infinite: [11, 17] })).eager
+      .skipped,
+    2,
+  );
 });
 
 test("a replayed batch's outcome is read before the next batch, or says that it is too late", async () => {
@@ -278,7 +396,14 @@ test("a replayed batch's outcome is read before the next batch, or says that it 
     }
   }
   const graphed = new Graphed();
-  await train({ options: () => ({ plugins: half(), accumulateGradBatches: 2, callbacks: new Keep() }), infinite: [14], readsOutcomes: false }, graphed);
+  await train(
+    {
+      options: () => ({ plugins: half(), accumulateGradBatches: 2, callbacks: new Keep() }),
+      infinite: [14],
+      readsOutcomes: false,
+    },
+    graphed,
+  );
   let refused = 0;
   for (const [batch, outcome] of late) {
     try {
@@ -294,13 +419,21 @@ test("a replayed batch's outcome is read before the next batch, or says that it 
 
 test("replays with kept weight casts give what eager steps give", async () => {
   for (const accumulateGradBatches of [1, 2, 4]) {
-    const { step } = await compare({ options: () => ({ plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), accumulateGradBatches }) });
+    const { step } = await compare({
+      options: () => ({
+        plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }),
+        accumulateGradBatches,
+      }),
+    });
     assert.ok(step.replayed > 25);
   }
 });
 
 test("batches of another shape run eagerly within windows whose others are replayed", async () => {
-  const { step } = await compare({ options: () => ({ accumulateGradBatches: 4 }), lengths: [5, 5, 5, 5, 5, 3, 5, 5, 3, 5, 5, 5] });
+  const { step } = await compare({
+    options: () => ({ accumulateGradBatches: 4 }),
+    lengths: [5, 5, 5, 5, 5, 3, 5, 5, 3, 5, 5, 5],
+  });
   assert.equal(step.reason, null);
   assert.equal(step.replayed, 6 + 10 + 10);
 });
@@ -320,7 +453,11 @@ test("changes of gradients between batches are part of the step", async () => {
 
 test("another number of batches to a step is recorded again", async () => {
   const changes: Readonly<Record<number, number>> = { 0: 2, 2: 4, 4: 1, 5: 2 };
-  const course: Course = { options: () => ({ callbacks: new GradientAccumulationScheduler(changes) }), epochs: 7, lengths: [5, 5, 5, 5, 5, 5, 5, 5] };
+  const course: Course = {
+    options: () => ({ callbacks: new GradientAccumulationScheduler(changes) }),
+    epochs: 7,
+    lengths: [5, 5, 5, 5, 5, 5, 5, 5],
+  };
   const eager = await train(course, null);
   const graphed = new Graphed();
   const replayed = await train(course, graphed);
@@ -336,11 +473,22 @@ class Late extends Net {
   override trainingStep(x: Tensor): Tensor {
     const loss = super.trainingStep(x);
     // Only eager batches of length 3 reach it.
-    return this.#batches++ > 5 && x.shape[0] === 3 ? loss.add(this.unused.forward(x.narrow(1, 0, 2)).square().mean()) : loss;
+    return this.#batches++ > 5 && x.shape[0] === 3
+      ? loss.add(
+          this.unused
+            .forward(x.narrow(1, 0, 2))
+            .square()
+            .mean(),
+        )
+      : loss;
   }
 }
 test("a parameter's first gradient starts over, with what its window holds", async () => {
-  const course: Course = { options: () => ({ accumulateGradBatches: 2 }), make: () => new Late(), lengths: [5, 5, 5, 5, 5, 5, 5, 3, 5, 5, 5, 5] };
+  const course: Course = {
+    options: () => ({ accumulateGradBatches: 2 }),
+    make: () => new Late(),
+    lengths: [5, 5, 5, 5, 5, 5, 5, 3, 5, 5, 5, 5],
+  };
   const eager = await train({ ...course, epochs: 1 }, null);
   const graphed = new Graphed();
   const replayed = await train({ ...course, epochs: 1 }, graphed);
@@ -371,14 +519,23 @@ class Replaces extends Net {
 }
 test("a step that cannot be recorded warns with the reason, and training goes on eagerly", async () => {
   const cases: readonly (readonly [() => Net, TrainerOptions, RegExp])[] = [
-    [() => new OwnZeroGrad(), {}, /optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie/],
+    [
+      () => new OwnZeroGrad(),
+      {},
+      /optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie/,
+    ],
     [() => new Net(), { ampBackend: "apex", ampLevel: "O0" }, /APEX moves gradients/],
     [() => new Lossless(), {}, /trainingStep returned no loss/],
     [() => new Replaces(), {}, /it made new gradients/],
   ];
   for (const [make, options, reason] of cases) {
     const graphed = new Graphed();
-    const course: Course = { options: () => ({ ...options, accumulateGradBatches: 2, logger: false }), make, lengths: Array.from({ length: 8 }, () => 5), epochs: 1 };
+    const course: Course = {
+      options: () => ({ ...options, accumulateGradBatches: 2, logger: false }),
+      make,
+      lengths: Array.from({ length: 8 }, () => 5),
+      epochs: 1,
+    };
     const replayed = await train(course, graphed);
     // A step method that counts its calls was called once more, to record.
     if (!(make() instanceof Lossless)) assert.deepEqual(replayed.weights, (await train(course, null)).weights);
@@ -409,7 +566,13 @@ test("a log that throws while a step is replayed ends the run, and leaves no hoo
   const net = new Net();
   let run: Run | null = null;
   class Breaks extends Callback {
-    override onTrainBatchEnd(trainer: TrainerView, _module: LightningModule, _outputs: unknown, _batch: unknown, batchIdx: number): void {
+    override onTrainBatchEnd(
+      trainer: TrainerView,
+      _module: LightningModule,
+      _outputs: unknown,
+      _batch: unknown,
+      batchIdx: number,
+    ): void {
       const active: unknown = Reflect.get(trainer, "active");
       if (batchIdx !== 5 || !(active instanceof Run)) return;
       run = active;
@@ -419,7 +582,13 @@ test("a log that throws while a step is replayed ends the run, and leaves no hoo
     }
   }
   const graphed = new Graphed();
-  await assert.rejects(train({ make: () => net, options: () => ({ callbacks: new Breaks() }), lengths: [5, 5, 5, 5, 5, 5, 5, 5], epochs: 1 }, graphed), /no room for numbers/);
+  await assert.rejects(
+    train(
+      { make: () => net, options: () => ({ callbacks: new Breaks() }), lengths: [5, 5, 5, 5, 5, 5, 5, 5], epochs: 1 },
+      graphed,
+    ),
+    /no room for numbers/,
+  );
   assert.ok(run !== null && (graphed.step?.replayed ?? 0) > 0);
   Reflect.deleteProperty(run, "log");
   logsFromOutside(net);

@@ -31,15 +31,18 @@ export interface GraphedStepParts {
 }
 
 /**
- * Whole batches of training as CUDA graphs: forward, backward, and where a window ends unscaling, clipping, optimizer and scaler update, are recorded once and replayed
- * with one launch. New batches are copied into the memory that was recorded; learning rates are read from the device.
+ * Whole batches of training as CUDA graphs: forward, backward, and where a window ends unscaling, clipping, optimizer
+ * and scaler update, are recorded once and replayed with one launch. New batches are copied into the memory that was
+ * recorded; learning rates are read from the device.
  *
- * With several batches to a step there is a graph for each role of a batch in its window: the first clears the gradients, the last steps. They share one memory pool, as only one runs at a time. Gradients outlive a batch,
- * so they lie outside it: those of the warm-up are kept, filled with zeros where they lie and added to, by eager batches too, so that eager and replayed batches mix within a window.
+ * With several batches to a step there is a graph for each role of a batch in its window: the first clears the
+ * gradients, the last steps. They share one memory pool, as only one runs at a time. Gradients outlive a batch, so they
+ * lie outside it: those of the warm-up are kept, filled with zeros where they lie and added to, by eager batches too,
+ * so that eager and replayed batches mix within a window.
  *
- * A batch of another shape runs eagerly, and says so once. What cannot be recorded runs eagerly for good, and {@link reason} says why. While replaying, `trainingStep` is
- * not called: its operators are. Values that it logs are logged again from the memory that the graph writes; numbers that it computes in JavaScript stay
- * those of the recorded step.
+ * A batch of another shape runs eagerly, and says so once. What cannot be recorded runs eagerly for good, and {@link
+ * reason} says why. While replaying, `trainingStep` is not called: its operators are. Values that it logs are logged
+ * again from the memory that the graph writes; numbers that it computes in JavaScript stay those of the recorded step.
  */
 export class GraphedStep {
   /** Why steps run eagerly; null while they are (or will be) replayed. */
@@ -62,26 +65,31 @@ export class GraphedStep {
     this.#parts = parts;
     this.#graphs = parts.graphs ?? CUDA_GRAPHS;
     this.reason = this.#obstacle();
-    if (this.reason !== null) parts.warnings.warn("WARN_NO_CUDA_GRAPH", `cudaGraph: steps run eagerly: ${this.reason}.`);
+    if (this.reason !== null)
+      parts.warnings.warn("WARN_NO_CUDA_GRAPH", `cudaGraph: steps run eagerly: ${this.reason}.`);
   }
 
   #obstacle(): string | null {
     const { module, hooks, optimizers, device } = this.#parts;
-    if (this.#graphs === CUDA_GRAPHS && !device.startsWith("cuda")) return `CUDA graphs need a CUDA device, and this run is on ${device}`;
+    if (this.#graphs === CUDA_GRAPHS && !device.startsWith("cuda"))
+      return `CUDA graphs need a CUDA device, and this run is on ${device}`;
     if (!module.automaticOptimization) return "manual optimization decides in JavaScript what happens next";
     const optimizer = optimizers[0];
     if (optimizer === undefined) return "there is no optimizer";
-    if (!optimizer.supportsAmpScaling) return `${optimizer.constructor.name} is not fused: it reads numbers from the device; pass { fused: true }`;
+    if (!optimizer.supportsAmpScaling)
+      return `${optimizer.constructor.name} is not fused: it reads numbers from the device; pass { fused: true }`;
     for (const hook of ["onBeforeZeroGrad", "onBeforeBackward", "onAfterBackward", "onBeforeOptimizerStep"] as const)
       if (hooks.get(hook).length > 0) return `${hook} is overridden, and runs inside the step`;
-    for (const hook of ["optimizerStep", "configureGradientClipping"] as const) if (isOverridden(module, hook)) return `${hook} is overridden`;
+    for (const hook of ["optimizerStep", "configureGradientClipping"] as const)
+      if (isOverridden(module, hook)) return `${hook} is overridden`;
     return null;
   }
 
   /** What stands in the way of windows of several batches. */
   #graphUnsupportedReason(): string | null {
     const { module, precision } = this.#parts;
-    if (isOverridden(module, "optimizerZeroGrad")) return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
+    if (isOverridden(module, "optimizerZeroGrad"))
+      return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
     return precision.graphUnsupportedReason;
   }
 
@@ -90,7 +98,8 @@ export class GraphedStep {
     this.#latest?.end();
     this.#latest = null;
     for (const optimizer of optimizers) optimizer.refreshRates();
-    if (this.reason === null && (this.#first === null || step.accumulate !== this.#plan.accumulate)) this.#begin(`accumulateGradBatches is ${step.accumulate} now`);
+    if (this.reason === null && (this.#first === null || step.accumulate !== this.#plan.accumulate))
+      this.#begin(`accumulateGradBatches is ${step.accumulate} now`);
     const first = this.#first;
     if (this.reason !== null || first === null) return step.run(batch, batchIdx, windowEnds);
 
@@ -104,7 +113,10 @@ export class GraphedStep {
     const role = roleOf(progress.windowOpen, windowEnds);
     this.#linkGradients(role);
     if (shape !== this.#shape) {
-      warnings.warn("WARN_CUDA_GRAPH_SHAPE", `cudaGraph: a batch of ${shape} runs eagerly; the graph was made for ${this.#shape}. Drop the last, smaller batch (dropLast: true) to replay every step.`);
+      warnings.warn(
+        "WARN_CUDA_GRAPH_SHAPE",
+        `cudaGraph: a batch of ${shape} runs eagerly; the graph was made for ${this.#shape}. Drop the last, smaller batch (dropLast: true) to replay every step.`,
+      );
       return this.#runEagerly(batch, batchIdx, windowEnds);
     }
     tensors.forEach((t, i) => this.#inputs[i]?.copy_(t, true));
@@ -120,8 +132,9 @@ export class GraphedStep {
   }
 
   /**
-   * The run is over: the graphs, their memory and the copies of inputs and learning rates go. Gradients stay with their parameters, in memory of their own; what the last step did is read now, since it
-   * would be read from a graph's memory later. Waits for the device.
+   * The run is over: the graphs, their memory and the copies of inputs and learning rates go. Gradients stay with their
+   * parameters, in memory of their own; what the last step did is read now, since it would be read from a graph's
+   * memory later. Waits for the device.
    */
   end(): void {
     const { optimizers } = this.#parts;
@@ -151,7 +164,10 @@ export class GraphedStep {
     );
   }
 
-  /** Warm-up, for the number of batches to a step that is asked for now. What was recorded before is of no use any more, and `why` says what made it so. */
+  /**
+   * Warm-up, for the number of batches to a step that is asked for now. What was recorded before is of no use any more,
+   * and `why` says what made it so.
+   */
   #begin(why: string): void {
     const { step, progress, optimizers, warnings } = this.#parts;
     const { accumulate } = step;
@@ -163,7 +179,8 @@ export class GraphedStep {
     this.#forget();
     this.#plan = new ReplayPlan(accumulate);
     this.#first = this.#graphs.make(null);
-    // From the first step on, also those of the warm-up: a run that is resumed steps with the same rates, to the last bit, wherever its warm-up lies.
+    // From the first step on, also those of the warm-up: a run that is resumed steps with the same rates, to the last
+    // bit, wherever its warm-up lies.
     for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);
     const obstacle = accumulate > 1 ? this.#graphUnsupportedReason() : null;
     if (obstacle !== null) return this.#giveUp(obstacle, "steps run eagerly");
@@ -208,7 +225,8 @@ export class GraphedStep {
 
   /** Whatever became of `p.grad` since the last batch: gradients lie where graphs know them. */
   #linkGradients(role: WindowRole): void {
-    if (this.#gradients === null || this.#plan.accumulate === 1 || this.#gradients.link(continues(role)) !== null) return;
+    if (this.#gradients === null || this.#plan.accumulate === 1 || this.#gradients.link(continues(role)) !== null)
+      return;
     if (this.#plan.begun) this.#begin("a parameter has its first gradient");
     else this.#releaseGradients(); // they are held after the next step, all of them
   }
@@ -220,16 +238,24 @@ export class GraphedStep {
     try {
       if (!this.#plan.begun) this.#prepare();
       step.beginReplays();
-      const recording = new Recording(role, this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first, shared);
+      const recording = new Recording(
+        role,
+        this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first,
+        shared,
+      );
       recording.capture(step, host, () => step.run(this.#batch, batchIdx, windowEnds));
       if (!step.hadLoss) throw new Error("trainingStep returned no loss");
-      if (shared && this.#gradients?.link(false) !== 0) throw new Error("it made new gradients, where it should add to those that were there");
+      if (shared && this.#gradients?.link(false) !== 0)
+        throw new Error("it made new gradients, where it should add to those that were there");
       this.#recordings.set(role, recording);
       this.#plan.recorded(role);
       return recording;
     } catch (error) {
       if (shared) this.#gradients?.undo();
-      this.#giveUp(`the step could not be recorded (${isError(error) ? (error.message.split("\n")[0] ?? "") : String(error)})`, "steps run eagerly from here");
+      this.#giveUp(
+        `the step could not be recorded (${isError(error) ? (error.message.split("\n")[0] ?? "") : String(error)})`,
+        "steps run eagerly from here",
+      );
       return null;
     } finally {
       Object.assign(progress, before);
@@ -243,7 +269,8 @@ export class GraphedStep {
     if (this.#plan.accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
     this.#gradients ??= new HeldGradients(this.#parameters());
     if (this.#plan.accumulate > 1)
-      for (const p of this.#parameters()) if (p.grad?.isSparse === true) throw new Error("sparse gradients change their size");
+      for (const p of this.#parameters())
+        if (p.grad?.isSparse === true) throw new Error("sparse gradients change their size");
     // The graph has memory of its own: what the eager steps kept for reuse would lie idle beside it.
     this.#graphs.emptyCache();
   }

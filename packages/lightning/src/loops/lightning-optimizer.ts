@@ -14,11 +14,17 @@ export interface OptimizerRunner {
   readonly module: TogglesOptimizers;
 }
 
-const RUNNER = kinds.having<OptimizerRunner>("what steps optimizers, as the Trainer has it", { stepOptimizer: kinds.callable, module: kinds.having<TogglesOptimizers>("a module", { toggleOptimizer: kinds.callable, untoggleOptimizer: kinds.callable }) });
+const RUNNER = kinds.having<OptimizerRunner>("what steps optimizers, as the Trainer has it", {
+  stepOptimizer: kinds.callable,
+  module: kinds.having<TogglesOptimizers>("a module", {
+    toggleOptimizer: kinds.callable,
+    untoggleOptimizer: kinds.callable,
+  }),
+});
 
 /**
- * What a module sees of an optimizer: `step` goes through the training step (unscale, hooks, step or skip), everything else
- * through to the optimizer itself.
+ * What a module sees of an optimizer: `step` goes through the training step (unscale, hooks, step or skip), everything
+ * else through to the optimizer itself.
  */
 export class LightningOptimizer {
   readonly #runner: OptimizerRunner;
@@ -28,7 +34,11 @@ export class LightningOptimizer {
     runner: OptimizerRunner,
   ) {
     atMost("LightningOptimizer", arguments, 2);
-    checkArguments("LightningOptimizer", { optimizer, runner }, { optimizer: kinds.instanceOf("an optimizer", optim.Optimizer), runner: RUNNER });
+    checkArguments(
+      "LightningOptimizer",
+      { optimizer, runner },
+      { optimizer: kinds.instanceOf("an optimizer", optim.Optimizer), runner: RUNNER },
+    );
     this.#runner = runner;
   }
 

@@ -8,7 +8,10 @@ import { explainNonFinite, NonFiniteError } from "../diagnostics/non-finite.js";
 import type { Batch } from "../types.js";
 import type { FitProgress } from "./progress.js";
 
-/** true: the loss, on CPU in every step, elsewhere at log steps. "step": the loss in every step, waiting for the device. "gradients": gradients too. */
+/**
+ * true: the loss, on CPU in every step, elsewhere at log steps. "step": the loss in every step, waiting for the device.
+ * "gradients": gradients too.
+ */
 export type DetectNonFinite = boolean | "step" | "gradients";
 
 export interface NonFiniteWatchParts {
@@ -28,9 +31,11 @@ function valueOf(loss: Tensor): number {
 }
 
 /**
- * Notices when a loss (or a gradient) is NaN or infinite, before the optimizer has spread it, and finds where it began by replaying the step.
+ * Notices when a loss (or a gradient) is NaN or infinite, before the optimizer has spread it, and finds where it began
+ * by replaying the step.
  *
- * Costs per step: on CPU a copy of the generator and one number read, a few microseconds. On CUDA one small kernel that raises a flag, which is read at log steps; by then weights may be gone, and the error says so.
+ * Costs per step: on CPU a copy of the generator and one number read, a few microseconds. On CUDA one small kernel that
+ * raises a flag, which is read at log steps; by then weights may be gone, and the error says so.
  */
 export class NonFiniteWatch {
   readonly #parts: NonFiniteWatchParts;
@@ -50,7 +55,11 @@ export class NonFiniteWatch {
     this.#skipped = parts.precision.skippedSteps;
     const onCpu = parts.device.type === "cpu";
     this.#everyStep = onCpu || parts.mode !== "loss";
-    const sources = !this.#everyStep ? [] : onCpu ? [defaultGenerator] : [defaultGenerator, new Generator(parts.device, true)];
+    const sources = !this.#everyStep
+      ? []
+      : onCpu
+        ? [defaultGenerator]
+        : [defaultGenerator, new Generator(parts.device, true)];
     this.#memory = sources.map((source) => ({ source, copy: new Generator(source.device) }));
   }
 
@@ -66,7 +75,9 @@ export class NonFiniteWatch {
     this.#batch = null;
   }
 
-  /** Under a scale that moves a step that overflows is skipped: there backward tells whether the loss was of that kind. */
+  /**
+   * Under a scale that moves a step that overflows is skipped: there backward tells whether the loss was of that kind.
+   */
   loss(loss: Tensor): void {
     if (!this.#everyStep) return this.#raise(loss);
     const value = valueOf(loss);
@@ -103,7 +114,10 @@ export class NonFiniteWatch {
     const { mode, precision } = this.#parts;
     if (mode !== "gradients" || precision.skipsOverflow) return;
     const names = this.#nonFiniteGradients();
-    if (names.length > 0) throw this.#error(`expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`);
+    if (names.length > 0)
+      throw this.#error(
+        `expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`,
+      );
   }
 
   #raise(loss: Tensor): void {
@@ -126,7 +140,10 @@ export class NonFiniteWatch {
     this.#flag?.zero_();
     if (this.#explainedBySkips(count)) return;
     this.lookAt(batch, batchIdx);
-    throw this.#error("expected finite losses. Received: one since the last log step that was not", ' Pass detectNonFinite: "step" to stop at the step itself.');
+    throw this.#error(
+      "expected finite losses. Received: one since the last log step that was not",
+      ' Pass detectNonFinite: "step" to stop at the step itself.',
+    );
   }
 
   /** Losses that are not finite belong to skipped steps, as many as a window has batches to each. */
@@ -155,7 +172,16 @@ export class NonFiniteWatch {
   #explain(): ReturnType<typeof explainNonFinite> {
     const { module, precision, device } = this.#parts;
     const [cpu, other] = this.#memory;
-    const rng: RngState | null = cpu === undefined ? null : { cpu: cpu.copy.getState(), device: other?.copy.getState() ?? null };
-    return explainNonFinite({ module, precision, device, batch: this.#batch, batchIdx: this.#batchIdx, divisor: this.#divisor, ...(rng === null ? {} : { rng }) });
+    const rng: RngState | null =
+      cpu === undefined ? null : { cpu: cpu.copy.getState(), device: other?.copy.getState() ?? null };
+    return explainNonFinite({
+      module,
+      precision,
+      device,
+      batch: this.#batch,
+      batchIdx: this.#batchIdx,
+      divisor: this.#divisor,
+      ...(rng === null ? {} : { rng }),
+    });
   }
 }

@@ -14,17 +14,32 @@ export function needsClosure(optimizer: optim.Optimizer): boolean {
 }
 
 /** Calls `configureOptimizers` and brings its result, in any of its forms, into one. */
-export function configureOptimizers(module: LightningModule): { optimizers: optim.Optimizer[]; schedulers: LRSchedulerConfig[] } {
+export function configureOptimizers(module: LightningModule): {
+  optimizers: optim.Optimizer[];
+  schedulers: LRSchedulerConfig[];
+} {
   const configuration = mustEnd(WHERE, module.configureOptimizers(), BEFORE_TRAINING);
   const { optimizers, schedulers, monitor } = parse(configuration);
   if (optimizers.length === 0) warn("WARN_NO_OPTIMIZER", `${WHERE} returned no optimizer: nothing will be trained.`);
   if (module.automaticOptimization && optimizers.length > 1) {
-    throw new MisconfigurationError(WHERE, "one optimizer under automatic optimization", verbatim(`${optimizers.length} optimizers`), "Set automaticOptimization = false and step them in trainingStep: const [a, b] = this.optimizers().", "ERR_SEVERAL_OPTIMIZERS");
+    throw new MisconfigurationError(
+      WHERE,
+      "one optimizer under automatic optimization",
+      verbatim(`${optimizers.length} optimizers`),
+      "Set automaticOptimization = false and step them in trainingStep: const [a, b] = this.optimizers().",
+      "ERR_SEVERAL_OPTIMIZERS",
+    );
   }
   const configs = schedulers.map((scheduler) => configure(scheduler, monitor, module.automaticOptimization));
   for (const { scheduler } of configs) {
     if (!optimizers.includes(scheduler.optimizer)) {
-      throw new MisconfigurationError(WHERE, "schedulers of the optimizers that it returns", scheduler, "Return the optimizer that the scheduler was made with.", "ERR_SCHEDULER_OPTIMIZER");
+      throw new MisconfigurationError(
+        WHERE,
+        "schedulers of the optimizers that it returns",
+        scheduler,
+        "Return the optimizer that the scheduler was made with.",
+        "ERR_SCHEDULER_OPTIMIZER",
+      );
     }
   }
   return { optimizers, schedulers: configs };
@@ -42,14 +57,25 @@ function parse(value: unknown): Parsed {
   if (isPlainObject(value)) return parseSpecs([value]);
   if (Array.isArray(value)) {
     const list: unknown[] = value;
-    if (list.every((item) => item instanceof optim.Optimizer)) return { optimizers: list, schedulers: [], monitor: null };
+    if (list.every((item) => item instanceof optim.Optimizer))
+      return { optimizers: list, schedulers: [], monitor: null };
     const [first, second] = list;
     if (list.length === 2 && Array.isArray(first) && first.every((item) => item instanceof optim.Optimizer)) {
-      return { optimizers: first, schedulers: (Array.isArray(second) ? second : [second]).map(asScheduler), monitor: null };
+      return {
+        optimizers: first,
+        schedulers: (Array.isArray(second) ? second : [second]).map(asScheduler),
+        monitor: null,
+      };
     }
     if (list.every(isPlainObject)) return parseSpecs(list);
   }
-  throw new MisconfigurationError(WHERE, "an optimizer, a list of optimizers, [optimizers, schedulers], { optimizer, lrScheduler, monitor } or a list of these", value, undefined, "ERR_OPTIMIZERS");
+  throw new MisconfigurationError(
+    WHERE,
+    "an optimizer, a list of optimizers, [optimizers, schedulers], { optimizer, lrScheduler, monitor } or a list of these",
+    value,
+    undefined,
+    "ERR_OPTIMIZERS",
+  );
 }
 
 function parseSpecs(specs: readonly Record<string, unknown>[]): Parsed {
@@ -59,10 +85,23 @@ function parseSpecs(specs: readonly Record<string, unknown>[]): Parsed {
   for (const spec of specs) {
     for (const key of Object.keys(spec)) {
       if (key !== "optimizer" && key !== "lrScheduler" && key !== "monitor") {
-        throw new MisconfigurationError(WHERE, "the keys optimizer, lrScheduler and monitor", key, undefined, "ERR_OPTIMIZERS");
+        throw new MisconfigurationError(
+          WHERE,
+          "the keys optimizer, lrScheduler and monitor",
+          key,
+          undefined,
+          "ERR_OPTIMIZERS",
+        );
       }
     }
-    if (!(spec.optimizer instanceof optim.Optimizer)) throw new MisconfigurationError(WHERE, "optimizer to be an Optimizer", spec.optimizer, undefined, "ERR_OPTIMIZERS");
+    if (!(spec.optimizer instanceof optim.Optimizer))
+      throw new MisconfigurationError(
+        WHERE,
+        "optimizer to be an Optimizer",
+        spec.optimizer,
+        undefined,
+        "ERR_OPTIMIZERS",
+      );
     optimizers.push(spec.optimizer);
     if (typeof spec.monitor === "string") monitor = spec.monitor;
     if (spec.lrScheduler !== undefined) schedulers.push(asScheduler(spec.lrScheduler));
@@ -71,7 +110,15 @@ function parseSpecs(specs: readonly Record<string, unknown>[]): Parsed {
 }
 
 function isScheduler(value: unknown): value is Scheduler {
-  return typeof value === "object" && value !== null && "step" in value && typeof value.step === "function" && "stateDict" in value && "loadStateDict" in value && "optimizer" in value;
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "step" in value &&
+    typeof value.step === "function" &&
+    "stateDict" in value &&
+    "loadStateDict" in value &&
+    "optimizer" in value
+  );
 }
 
 function isSchedulerSpec(value: unknown): value is SchedulerSpec {
@@ -80,7 +127,13 @@ function isSchedulerSpec(value: unknown): value is SchedulerSpec {
 
 function asScheduler(value: unknown): Scheduler | SchedulerSpec {
   if (isSchedulerSpec(value) || isScheduler(value)) return value;
-  throw new MisconfigurationError(WHERE, "a scheduler (with optimizer, step, stateDict and loadStateDict) or { scheduler, interval, frequency, monitor }", value, undefined, "ERR_SCHEDULER");
+  throw new MisconfigurationError(
+    WHERE,
+    "a scheduler (with optimizer, step, stateDict and loadStateDict) or { scheduler, interval, frequency, monitor }",
+    value,
+    undefined,
+    "ERR_SCHEDULER",
+  );
 }
 
 function configure(given: Scheduler | SchedulerSpec, monitor: string | null, automatic: boolean): LRSchedulerConfig {
@@ -96,13 +149,31 @@ function configure(given: Scheduler | SchedulerSpec, monitor: string | null, aut
     name: spec.name ?? null,
   };
   if (config.interval !== "step" && config.interval !== "epoch") {
-    throw new MisconfigurationError(WHERE, 'interval to be "step" or "epoch"', config.interval, undefined, "ERR_SCHEDULER");
+    throw new MisconfigurationError(
+      WHERE,
+      'interval to be "step" or "epoch"',
+      config.interval,
+      undefined,
+      "ERR_SCHEDULER",
+    );
   }
   if (!Number.isInteger(config.frequency) || config.frequency < 1) {
-    throw new MisconfigurationError(WHERE, "frequency to be a whole number ≥ 1", config.frequency, undefined, "ERR_SCHEDULER");
+    throw new MisconfigurationError(
+      WHERE,
+      "frequency to be a whole number ≥ 1",
+      config.frequency,
+      undefined,
+      "ERR_SCHEDULER",
+    );
   }
   if (automatic && reduceOnPlateau && config.monitor === null) {
-    throw new MisconfigurationError(WHERE, "monitor, the metric that a ReduceLROnPlateau scheduler is stepped with", verbatim("no monitor"), 'Return { optimizer, lrScheduler: { scheduler, monitor: "val_loss" } }.', "ERR_SCHEDULER");
+    throw new MisconfigurationError(
+      WHERE,
+      "monitor, the metric that a ReduceLROnPlateau scheduler is stepped with",
+      verbatim("no monitor"),
+      'Return { optimizer, lrScheduler: { scheduler, monitor: "val_loss" } }.',
+      "ERR_SCHEDULER",
+    );
   }
   return config;
 }

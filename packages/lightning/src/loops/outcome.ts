@@ -114,6 +114,12 @@ export class Outcome implements StepOutcome {
   /** What console.log shows. */
   [inspect.custom](): StepOutcome {
     const { stepped, skipped, lossScale, gradNorm, nonFinite } = this;
-    return { stepped, skipped, lossScale, ...(gradNorm === undefined ? {} : { gradNorm }), ...(nonFinite === undefined ? {} : { nonFinite }) };
+    return {
+      stepped,
+      skipped,
+      lossScale,
+      ...(gradNorm === undefined ? {} : { gradNorm }),
+      ...(nonFinite === undefined ? {} : { nonFinite }),
+    };
   }
 }

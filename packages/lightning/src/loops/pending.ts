@@ -16,7 +16,8 @@ export function waitFor<T, R>(promise: Promise<T>, then: (result: T) => MaybePen
 export type Within = <T>(work: () => T) => T;
 
 /**
- * One batch after the other, each in a tensor scope of its own that stays while something is waited for: what was made before an await is there after it, and everything is freed when the batch is done.
+ * One batch after the other, each in a tensor scope of its own that stays while something is waited for: what was made
+ * before an await is there after it, and everything is freed when the batch is done.
  */
 export class BatchScope {
   readonly #scope = new ReentrantScope();

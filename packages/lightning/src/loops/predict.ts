@@ -47,7 +47,8 @@ export class PredictLoop {
       await this.#context.withoutGradients(async () => {
         await hooks.get("onPredictStart").run();
         await hooks.get("onPredictEpochStart").run();
-        for (const [index, fetcher] of this.#fetchers.entries()) await this.#runner.run(fetcher, index, this.numBatches[index] ?? 0, 0);
+        for (const [index, fetcher] of this.#fetchers.entries())
+          await this.#runner.run(fetcher, index, this.numBatches[index] ?? 0, 0);
         await hooks.get("onPredictEpochEnd").run();
         await hooks.get("onPredictEnd").run();
       });

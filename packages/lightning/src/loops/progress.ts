@@ -46,12 +46,52 @@ export class FitProgress {
   phase: Phase = "between_epochs";
 
   stateDict(): ProgressState {
-    const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = this;
-    return { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase };
+    const {
+      epoch,
+      batchesDone,
+      batchIdx,
+      totalBatches,
+      globalStep,
+      batchesThatStepped,
+      windowOpen,
+      isLastBatch,
+      phase,
+    } = this;
+    return {
+      epoch,
+      batchesDone,
+      batchIdx,
+      totalBatches,
+      globalStep,
+      batchesThatStepped,
+      windowOpen,
+      isLastBatch,
+      phase,
+    };
   }
 
   loadStateDict(state: ProgressState): void {
-    const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } = state;
-    Object.assign(this, { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase });
+    const {
+      epoch,
+      batchesDone,
+      batchIdx,
+      totalBatches,
+      globalStep,
+      batchesThatStepped,
+      windowOpen,
+      isLastBatch,
+      phase,
+    } = state;
+    Object.assign(this, {
+      epoch,
+      batchesDone,
+      batchIdx,
+      totalBatches,
+      globalStep,
+      batchesThatStepped,
+      windowOpen,
+      isLastBatch,
+      phase,
+    });
   }
 }

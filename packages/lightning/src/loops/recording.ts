@@ -65,8 +65,9 @@ export class Recording {
   /**
    * Launch it and log again what it logged. Gives what the step returned.
    *
-   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that is copied to memory of its own: the loss. What is logged is copied when it is logged.
-   * Other tensors that a step returns are good until the next batch.
+   * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that
+   * is copied to memory of its own: the loss. What is logged is copied when it is logged. Other tensors that a step
+   * returns are good until the next batch.
    */
   replay(host: RecordingHost): StepResult {
     this.#graph.replay();
@@ -78,12 +79,19 @@ export class Recording {
     return loss instanceof Tensor ? { ...this.#result, loss: loss.clone() } : this.#result;
   }
 
-  /** What the latest replay did. Whether it skipped is read of the scaler's own tensors, which no graph's memory holds. */
+  /**
+   * What the latest replay did. Whether it skipped is read of the scaler's own tensors, which no graph's memory holds.
+   */
   outcome(precision: Precision): ReplayedOutcome {
     return new ReplayedOutcome(() => {
       const skipped = steps(this.role) && precision.lastStepSkipped;
       const gradNorm = this.#norm instanceof Tensor ? this.#norm.item() : this.#norm;
-      return { stepped: steps(this.role) && !skipped, skipped, lossScale: this.#scale?.item() ?? precision.lossScale ?? 1, ...(gradNorm === undefined ? {} : { gradNorm }) };
+      return {
+        stepped: steps(this.role) && !skipped,
+        skipped,
+        lossScale: this.#scale?.item() ?? precision.lossScale ?? 1,
+        ...(gradNorm === undefined ? {} : { gradNorm }),
+      };
     });
   }
 

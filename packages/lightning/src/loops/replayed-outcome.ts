@@ -3,7 +3,8 @@ import { NbitError } from "@nbit/torch";
 import type { StepOutcome } from "../types.js";
 
 /**
- * What a replayed batch did. A replay writes its numbers where the one before wrote its own, so they are read before the next batch, all at once, or not at all: later they would be another batch's.
+ * What a replayed batch did. A replay writes its numbers where the one before wrote its own, so they are read before
+ * the next batch, all at once, or not at all: later they would be another batch's.
  */
 export class ReplayedOutcome implements StepOutcome {
   readonly #read: () => StepOutcome;
@@ -23,7 +24,10 @@ export class ReplayedOutcome implements StepOutcome {
   }
   get #now(): StepOutcome {
     if (this.#values === null && this.#over) {
-      throw new NbitError("lastOutcome: expected to be read before the next batch. Received: the outcome of a batch that a graph replayed, whose numbers the next replay has overwritten. Read what you need of it in onTrainBatchEnd.", "OUTCOME_OVERWRITTEN");
+      throw new NbitError(
+        "lastOutcome: expected to be read before the next batch. Received: the outcome of a batch that a graph replayed, whose numbers the next replay has overwritten. Read what you need of it in onTrainBatchEnd.",
+        "OUTCOME_OVERWRITTEN",
+      );
     }
     return (this.#values ??= this.#read());
   }

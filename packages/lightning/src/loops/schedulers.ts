@@ -25,7 +25,8 @@ export class SchedulerStepper {
   step(interval: "step" | "epoch", index: number, plateau: boolean): void {
     if (this.configs.length === 0 || !this.module.automaticOptimization) return;
     for (const config of this.configs) {
-      if (config.reduceOnPlateau !== plateau || config.interval !== interval || index % config.frequency !== 0) continue;
+      if (config.reduceOnPlateau !== plateau || config.interval !== interval || index % config.frequency !== 0)
+        continue;
       const metric = plateau ? this.#metric(config) : null;
       if (plateau && metric === null) continue;
       mustEnd("lrSchedulerStep", this.module.lrSchedulerStep(config.scheduler, metric));
@@ -39,7 +40,13 @@ export class SchedulerStepper {
     const have = Object.keys(metrics);
     const message = `the metric ${JSON.stringify(config.monitor)} that a ReduceLROnPlateau scheduler is stepped with`;
     if (config.strict) {
-      throw new MisconfigurationError("fit", message, verbatim(have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`), "log it, or change the scheduler's monitor.", "ERR_MONITOR");
+      throw new MisconfigurationError(
+        "fit",
+        message,
+        verbatim(have.length === 0 ? "no metrics" : `the metrics ${have.join(", ")}`),
+        "log it, or change the scheduler's monitor.",
+        "ERR_MONITOR",
+      );
     }
     warn("WARN_MONITOR", `fit: ${message} was not logged; the scheduler was not stepped.`);
     return null;

@@ -78,7 +78,14 @@ export class TrainStep implements OptimizerRunner {
   readonly #readsNow: boolean;
   readonly #norms: LateNorms | null;
   /** The latest: what hooks after it do counts as done in it. */
-  #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {}, outcome: new Outcome() };
+  #batch: BatchInStep = {
+    batch: null,
+    batchIdx: 0,
+    windowEnds: false,
+    opensWindow: false,
+    result: {},
+    outcome: new Outcome(),
+  };
   /** Those that stepped, or were skipped, since the scale was last updated. */
   readonly #stepped = new Set<optim.Optimizer>();
   #scaleInForce: ScaleInForce | null = null;
@@ -93,7 +100,8 @@ export class TrainStep implements OptimizerRunner {
     this.#onBeforeBackward = hooks.get("onBeforeBackward");
     this.#onAfterBackward = hooks.get("onAfterBackward");
     this.#onBeforeOptimizerStep = hooks.get("onBeforeOptimizerStep");
-    this.#beforeBackward = this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
+    this.#beforeBackward =
+      this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
     this.#readsNow = device?.type === "cpu" && !parts.precision.readsLate;
     this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
@@ -116,7 +124,10 @@ export class TrainStep implements OptimizerRunner {
 
     // One update of the loss scale, however many optimizers stepped.
     if (this.#stepped.size > 0) this.#update();
-    else now.outcome.scaleIs(this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)));
+    else
+      now.outcome.scaleIs(
+        this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)),
+      );
     this.outcome = now.outcome;
     now.batch = null;
     this.#watch?.end();
@@ -151,7 +162,10 @@ export class TrainStep implements OptimizerRunner {
     const output = this.#trainingStep();
     const loss = lossOf(output);
     if (loss === null) {
-      this.#parts.warnings.warn("WARN_NULL_LOSS", "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.");
+      this.#parts.warnings.warn(
+        "WARN_NULL_LOSS",
+        "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.",
+      );
       return null;
     }
     if (isPlainObject(output)) Object.assign(result, output);
@@ -161,17 +175,30 @@ export class TrainStep implements OptimizerRunner {
     return divided;
   }
 
-  /** Only the step method runs under the precision. What backward does not need is freed before it runs, as a function's local variables would be. */
+  /**
+   * Only the step method runs under the precision. What backward does not need is freed before it runs, as a function's
+   * local variables would be.
+   */
   #trainingStep(): unknown {
     const { host, precision } = this.#parts;
     return scope(() => precision.forward(() => host.within("trainingStep", this.#callTrainingStep)));
   }
-  readonly #callTrainingStep = (): unknown => mustEnd("trainingStep", this.module.trainingStep(this.#batch.batch, this.#batch.batchIdx), STEPS_END, "ERR_ASYNC_STEP");
+  readonly #callTrainingStep = (): unknown =>
+    mustEnd(
+      "trainingStep",
+      this.module.trainingStep(this.#batch.batch, this.#batch.batchIdx),
+      STEPS_END,
+      "ERR_ASYNC_STEP",
+    );
 
   #zeroGrad(optimizer: optim.Optimizer): void {
     if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
     if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
-    else mustEnd("optimizerZeroGrad", this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batch.batchIdx, optimizer));
+    else
+      mustEnd(
+        "optimizerZeroGrad",
+        this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batch.batchIdx, optimizer),
+      );
   }
 
   /** Scales the loss and calls backward, outside autocast. */
@@ -179,7 +206,11 @@ export class TrainStep implements OptimizerRunner {
     this.hadLoss = true;
     this.#parts.progress.windowOpen = true;
     // Nobody sees gradients between backward and the step.
-    const stepFollows = this.#batch.windowEnds && this.#parts.optimizers.length > 0 && !this.#customOptimizerStep && this.#onAfterBackward.length === 0;
+    const stepFollows =
+      this.#batch.windowEnds &&
+      this.#parts.optimizers.length > 0 &&
+      !this.#customOptimizerStep &&
+      this.#onAfterBackward.length === 0;
     this.#scaledBackward(loss, stepFollows);
   }
   #scaledBackward(loss: Tensor, stepFollows: boolean): void {
@@ -200,7 +231,12 @@ export class TrainStep implements OptimizerRunner {
     if (this.#onBeforeOptimizerStep.length > 0) this.#onBeforeOptimizerStep.call(optimizer);
     if (!module.automaticOptimization) return;
     if (this.#customClipping)
-      host.within("configureGradientClipping", () => mustEnd("configureGradientClipping", module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm)));
+      host.within("configureGradientClipping", () =>
+        mustEnd(
+          "configureGradientClipping",
+          module.configureGradientClipping(optimizer, gradientClipVal, gradientClipAlgorithm),
+        ),
+      );
     else if (gradientClipVal !== null) this.clip(optimizer, gradientClipVal, gradientClipAlgorithm);
   }
 
@@ -235,11 +271,16 @@ export class TrainStep implements OptimizerRunner {
 
   /** The scale is at its floor: with where the overflow began, when somebody looks out for that. */
   #withOrigin(error: unknown): unknown {
-    return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR" ? this.#watch.atFloor(error) : error;
+    return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR"
+      ? this.#watch.atFloor(error)
+      : error;
   }
   readonly #scaleNow = (): number => this.#parts.precision.lossScale ?? 1;
 
-  /** After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still on the device. */
+  /**
+   * After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still
+   * on the device.
+   */
   checkOutcome(batch: Batch, batchIdx: number, due: boolean): void {
     if (due) this.#watch?.read(batch, batchIdx);
     try {
@@ -263,7 +304,9 @@ export class TrainStep implements OptimizerRunner {
     if (wrapped === undefined) return;
     const { host, progress } = this.#parts;
     const { batchIdx } = this.#batch;
-    host.within("optimizerStep", () => mustEnd("optimizerStep", this.module.optimizerStep(progress.epoch, batchIdx, wrapped, this.#forwardBackward)));
+    host.within("optimizerStep", () =>
+      mustEnd("optimizerStep", this.module.optimizerStep(progress.epoch, batchIdx, wrapped, this.#forwardBackward)),
+    );
   }
 
   /** What `LightningOptimizer.step` calls. `closure` makes the gradients; without one they are there. */
@@ -272,7 +315,11 @@ export class TrainStep implements OptimizerRunner {
     const { automaticOptimization } = this.module;
     if (this.#stepped.has(optimizer)) this.#update(); // a second step of one optimizer in one batch starts over
 
-    if (closure !== undefined && needsClosure(optimizer)) return this.#ended(optimizer, precision.step(optimizer, () => this.#evaluate(optimizer, closure)));
+    if (closure !== undefined && needsClosure(optimizer))
+      return this.#ended(
+        optimizer,
+        precision.step(optimizer, () => this.#evaluate(optimizer, closure)),
+      );
     if (closure?.() === null && automaticOptimization) return; // nothing to step with; earlier gradients stay
     const step = (): PrecisionStep => {
       this.#prepareGradients(optimizer);
@@ -282,7 +329,14 @@ export class TrainStep implements OptimizerRunner {
   }
   #evaluate(optimizer: optim.Optimizer, closure: () => Tensor | null): Tensor {
     const loss = closure();
-    if (loss === null) throw new MisconfigurationError("trainingStep", `a loss, since ${optimizer.constructor.name} evaluates it several times per step`, loss, undefined, "ERR_NULL_LOSS");
+    if (loss === null)
+      throw new MisconfigurationError(
+        "trainingStep",
+        `a loss, since ${optimizer.constructor.name} evaluates it several times per step`,
+        loss,
+        undefined,
+        "ERR_NULL_LOSS",
+      );
     this.#prepareGradients(optimizer);
     return loss;
   }

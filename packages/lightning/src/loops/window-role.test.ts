@@ -19,7 +19,12 @@ function course(accumulate: number, length: number, epochs: number, plan = new R
 }
 
 test("a batch's role follows from the window's state", () => {
-  const roles: readonly (readonly [boolean, boolean, WindowRole])[] = [[false, true, "whole"], [false, false, "opens"], [true, false, "within"], [true, true, "closes"]];
+  const roles: readonly (readonly [boolean, boolean, WindowRole])[] = [
+    [false, true, "whole"],
+    [false, false, "opens"],
+    [true, false, "within"],
+    [true, true, "closes"],
+  ];
   for (const [open, ends, role] of roles) {
     assert.equal(roleOf(open, ends), role);
     assert.equal(steps(role), ends);
@@ -32,13 +37,52 @@ test("with one batch to a step three batches run eagerly, then replays begin", (
 });
 
 test("recording begins where a window opens, and each role is recorded at its first batch", () => {
-  assert.deepEqual(course(2, 8, 1), ["eager opens", "eager closes", "eager opens", "eager closes", "record opens", "record closes", "replay opens", "replay closes"]);
-  assert.deepEqual(course(4, 12, 1).slice(4), ["record opens", "record within", "replay within", "record closes", "replay opens", "replay within", "replay within", "replay closes"]);
+  assert.deepEqual(course(2, 8, 1), [
+    "eager opens",
+    "eager closes",
+    "eager opens",
+    "eager closes",
+    "record opens",
+    "record closes",
+    "replay opens",
+    "replay closes",
+  ]);
+  assert.deepEqual(course(4, 12, 1).slice(4), [
+    "record opens",
+    "record within",
+    "replay within",
+    "record closes",
+    "replay opens",
+    "replay within",
+    "replay within",
+    "replay closes",
+  ]);
 });
 
 test("the last window of an epoch runs eagerly if it has one batch, and is replayed if it has several", () => {
-  assert.deepEqual(course(2, 5, 3).slice(4), ["eager whole", "record opens", "record closes", "replay opens", "replay closes", "eager whole", "replay opens", "replay closes", "replay opens", "replay closes", "eager whole"]);
-  assert.deepEqual(course(4, 6, 3).slice(4, 12), ["record opens", "record closes", "replay opens", "record within", "replay within", "replay closes", "replay opens", "replay closes"]);
+  assert.deepEqual(course(2, 5, 3).slice(4), [
+    "eager whole",
+    "record opens",
+    "record closes",
+    "replay opens",
+    "replay closes",
+    "eager whole",
+    "replay opens",
+    "replay closes",
+    "replay opens",
+    "replay closes",
+    "eager whole",
+  ]);
+  assert.deepEqual(course(4, 6, 3).slice(4, 12), [
+    "record opens",
+    "record closes",
+    "replay opens",
+    "record within",
+    "replay within",
+    "replay closes",
+    "replay opens",
+    "replay closes",
+  ]);
 });
 
 test("nothing is recorded before a step was made", () => {

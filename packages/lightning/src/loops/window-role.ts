@@ -1,6 +1,9 @@
 /** What a batch does in its accumulation window, and whether it is recorded or replayed. Knows nothing of devices. */
 
-/** "whole": alone in its window, which it opens and closes; "opens": clears the gradients of the window before; "closes": steps. */
+/**
+ * "whole": alone in its window, which it opens and closes; "opens": clears the gradients of the window before;
+ * "closes": steps.
+ */
 export type WindowRole = "whole" | "opens" | "within" | "closes";
 
 export function roleOf(windowOpen: boolean, windowEnds: boolean): WindowRole {
@@ -23,8 +26,10 @@ export const WARM_UP_BATCHES = 3;
 /**
  * Decides batch by batch, for one number of batches to a step.
  *
- * Recording begins with the first window that opens after {@link WARM_UP_BATCHES} batches, at least one of which has stepped. From there each role is recorded at its first batch: "whole" with one batch to a
- * step; with more of them the others, while a window of one batch (the rest of an epoch) runs eagerly, as does a window that another number of batches has left open.
+ * Recording begins with the first window that opens after {@link WARM_UP_BATCHES} batches, at least one of which has
+ * stepped. From there each role is recorded at its first batch: "whole" with one batch to a step; with more of them the
+ * others, while a window of one batch (the rest of an epoch) runs eagerly, as does a window that another number of
+ * batches has left open.
  */
 export class ReplayPlan {
   #warmUps = 0;

@@ -2,7 +2,8 @@
 const BUSY_MS = 20;
 
 /**
- * For a loop that is busy for long. What is returned is called once per pass: now and then it returns a promise, to be awaited, within which Node's event loop serves timers, signals and sockets; else null.
+ * For a loop that is busy for long. What is returned is called once per pass: now and then it returns a promise, to be
+ * awaited, within which Node's event loop serves timers, signals and sockets; else null.
  */
 export function yieldToEventLoop(): () => Promise<void> | null {
   let last = performance.now();

@@ -1,5 +1,13 @@
 import { atMost, GradScaler, NbitError, optim, scope, verbatim } from "@nbit/torch";
-import { checkInitializeOptions, ampOf, initialize, isAffineBatchNorm, levelWith, type Amp, type InitializeOptions } from "@nbit/apex";
+import {
+  checkInitializeOptions,
+  ampOf,
+  initialize,
+  isAffineBatchNorm,
+  levelWith,
+  type Amp,
+  type InitializeOptions,
+} from "@nbit/apex";
 import type { Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
@@ -18,8 +26,9 @@ export type ApexPrecisionOptions = InitializeOptions;
 /**
  * NVIDIA APEX's opt levels through the Trainer: `ampBackend: "apex", ampLevel`.
  *
- * The module and its direct children are what APEX calls models: under O2 and O3 their inputs are cast to float16 and their outputs back to float32, so that a loss
- * computed from them is float32; under O1 the whole step runs by O1's lists. Checkpoints hold the masters, so that a run that resumes goes on exactly.
+ * The module and its direct children are what APEX calls models: under O2 and O3 their inputs are cast to float16 and
+ * their outputs back to float32, so that a loss computed from them is float32; under O1 the whole step runs by O1's
+ * lists. Checkpoints hold the masters, so that a run that resumes goes on exactly.
  */
 export class ApexPrecision extends Precision {
   readonly name = "16-mixed";
@@ -37,11 +46,20 @@ export class ApexPrecision extends Precision {
     super();
     checkInitializeOptions("ApexPrecision", options);
     this.options = { optLevel: "O2", ...options };
-    const { castModelType, patchTorchFunctions, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
+    const { castModelType, patchTorchFunctions, masterWeights } = levelWith(
+      this.options.optLevel ?? "O2",
+      this.options,
+    );
     const enabled = this.options.enabled !== false;
     const parameters = enabled ? (castModelType ?? "float32") : "float32";
     const kept = masterWeights === true ? "float32" : parameters;
-    this.dtypes = { parameters, compute: patchTorchFunctions && enabled ? "float16" : parameters, gradients: parameters, optimizerState: kept, checkpoint: kept };
+    this.dtypes = {
+      parameters,
+      compute: patchTorchFunctions && enabled ? "float16" : parameters,
+      gradients: parameters,
+      optimizerState: kept,
+      checkpoint: kept,
+    };
   }
 
   /** APEX's own object; null before the first run. */
@@ -49,7 +67,10 @@ export class ApexPrecision extends Precision {
     return this.#amp;
   }
 
-  /** A second run, of this Trainer or another, begins from the first one's float32 weights: the masters, where it had any. */
+  /**
+   * A second run, of this Trainer or another, begins from the first one's float32 weights: the masters, where it had
+   * any.
+   */
   override convertModule(module: nn.Module): void {
     this.#amp?.dispose();
     for (const model of [module, ...module.children()]) ampOf(model)?.dispose();
@@ -63,7 +84,14 @@ export class ApexPrecision extends Precision {
   }
 
   #ready(): Amp {
-    if (this.#amp === null) throw new MisconfigurationError("ApexPrecision", "to be used by a Trainer", verbatim("a plugin without a module"), "Pass it in plugins, or use initialize from @nbit/apex.", "ERR_PRECISION_PLUGIN");
+    if (this.#amp === null)
+      throw new MisconfigurationError(
+        "ApexPrecision",
+        "to be used by a Trainer",
+        verbatim("a plugin without a module"),
+        "Pass it in plugins, or use initialize from @nbit/apex.",
+        "ERR_PRECISION_PLUGIN",
+      );
     return this.#amp;
   }
 
@@ -109,7 +137,14 @@ export class ApexPrecision extends Precision {
   }
 
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
-    if (closure !== undefined) throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "Use the native backend without a scaler, or another optimizer.", "ERR_PRECISION_CLOSURE");
+    if (closure !== undefined)
+      throw new MisconfigurationError(
+        'ampBackend: "apex"',
+        "an optimizer that steps once per backward",
+        optimizer,
+        "Use the native backend without a scaler, or another optimizer.",
+        "ERR_PRECISION_CLOSURE",
+      );
     this.unscale(optimizer);
     const finite = !this.#ready().willSkip(optimizer);
     this.#scaleOfStep = this.lossScale ?? 1;
@@ -142,7 +177,8 @@ export class ApexPrecision extends Precision {
     this.#overflow = false;
     const scaler = this.#ready().lossScalers[0];
     if (scaler === undefined) return;
-    if (overflow && this.#dynamic && scaler.lossScale <= Math.max(scaler.minLossScale, SMALLEST_SCALE)) throw this.#floorReached(scaler.lossScale);
+    if (overflow && this.#dynamic && scaler.lossScale <= Math.max(scaler.minLossScale, SMALLEST_SCALE))
+      throw this.#floorReached(scaler.lossScale);
     scaler.update(overflow);
   }
 
@@ -156,7 +192,13 @@ export class ApexPrecision extends Precision {
 
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
     if (!needsClosure) return;
-    throw new MisconfigurationError('ampBackend: "apex"', "an optimizer that steps once per backward", optimizer, "A loss scaler cannot follow one that evaluates the loss several times per step.", "ERR_PRECISION_CLOSURE");
+    throw new MisconfigurationError(
+      'ampBackend: "apex"',
+      "an optimizer that steps once per backward",
+      optimizer,
+      "A loss scaler cannot follow one that evaluates the loss several times per step.",
+      "ERR_PRECISION_CLOSURE",
+    );
   }
 
   override get lossScale(): number | null {
@@ -183,13 +225,19 @@ export class ApexPrecision extends Precision {
   override memoryLayout(module: nn.Module): MemoryLayout {
     const { castModelType, keepBatchnormFp32, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
     const kept = new Set<Tensor>();
-    if (keepBatchnormFp32 === true) for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
+    if (keepBatchnormFp32 === true)
+      for (const m of module.modules()) if (isAffineBatchNorm(m)) for (const p of m.parameters()) kept.add(p);
     const wide: ParameterLayout = { parameter: "float32", master: null, gradient: "float32", state: "float32" };
     const dtype = castModelType ?? "float32";
-    const cast: ParameterLayout = dtype === "float16" && masterWeights === true ? { ...wide, parameter: dtype, master: "float32", shownGradient: dtype } : { parameter: dtype, master: null, gradient: dtype, state: dtype };
+    const cast: ParameterLayout =
+      dtype === "float16" && masterWeights === true
+        ? { ...wide, parameter: dtype, master: "float32", shownGradient: dtype }
+        : { parameter: dtype, master: null, gradient: dtype, state: dtype };
     const parameters = new Map<Tensor, Tensor>();
     const amp = this.#amp;
-    if (amp !== null) for (const o of this.optimizers) this.mainParams(o).forEach((m, i) => parameters.set(m, amp.modelParams(o)[i] ?? m));
+    if (amp !== null)
+      for (const o of this.optimizers)
+        this.mainParams(o).forEach((m, i) => parameters.set(m, amp.modelParams(o)[i] ?? m));
     return { dtypes: (p) => (kept.has(p) ? wide : cast), parameterOf: (p) => parameters.get(p) ?? p };
   }
 
@@ -201,15 +249,18 @@ export class ApexPrecision extends Precision {
   }
 
   override stateDict(): Record<string, unknown> | null {
-    return this.#amp === null ? null : { ...this.#amp.stateDict(), dynamic: this.#dynamic, skippedSteps: this.#skipped };
+    return this.#amp === null
+      ? null
+      : { ...this.#amp.stateDict(), dynamic: this.#dynamic, skippedSteps: this.#skipped };
   }
   get #dynamic(): boolean {
     return this.options.enabled !== false && (this.#amp?.lossScalers[0]?.dynamic ?? false);
   }
 
   /**
-   * Also reads the scaler of a run without APEX, of PyTorch's and Lightning's too, and the state of another level. A static scale stays: it is this run's own setting. Masters of a level that has none are left
-   * out: the module's state dict, which is float32, holds their values.
+   * Also reads the scaler of a run without APEX, of PyTorch's and Lightning's too, and the state of another level. A
+   * static scale stays: it is this run's own setting. Masters of a level that has none are left out: the module's state
+   * dict, which is float32, holds their values.
    */
   override loadStateDict(state: Record<string, unknown>): void {
     const amp = this.#ready();
@@ -218,7 +269,11 @@ export class ApexPrecision extends Precision {
     const { masters } = given;
     const keys = (value: unknown): string => (isRecord(value) ? Object.keys(value).sort().join() : "");
     const scalers = this.#scalers(given, amp);
-    amp.loadStateDict({ ...own, ...scalers, masters: isRecord(masters) && keys(masters) === keys(own.masters) ? masters : undefined });
+    amp.loadStateDict({
+      ...own,
+      ...scalers,
+      masters: isRecord(masters) && keys(masters) === keys(own.masters) ? masters : undefined,
+    });
     if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
   }
 
@@ -227,18 +282,26 @@ export class ApexPrecision extends Precision {
     if (!this.#dynamic || given.dynamic === false) return {};
     const first = isRecord(given.loss_scaler0) ? given.loss_scaler0 : nativeScaler(given);
     if (first === null) return {};
-    return Object.fromEntries(amp.lossScalers.map((_, i): [string, unknown] => [`loss_scaler${i}`, given[`loss_scaler${i}`] ?? first]));
+    return Object.fromEntries(
+      amp.lossScalers.map((_, i): [string, unknown] => [`loss_scaler${i}`, given[`loss_scaler${i}`] ?? first]),
+    );
   }
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
 
-/** A native scaler's scale and count under APEX's names; null for a state without them. @throws {ArgumentError} for one with wrong values. */
+/**
+ * A native scaler's scale and count under APEX's names; null for a state without them. @throws {ArgumentError} for one
+ * with wrong values.
+ */
 function nativeScaler(state: Readonly<Record<string, unknown>>): Record<string, unknown> | null {
   const reader = new GradScaler({ minScale: 0, maxScale: 2 ** 100 });
   const before = reader.stateDict();
   const { skippedSteps: _, dynamic: __, masters: ___, ...given } = state;
   reader.loadStateDict(given);
   const after = reader.stateDict();
-  return Object.keys(given).length === 0 || !("scale" in after) || !("scale" in before) ? null : { loss_scale: after.scale, unskipped: after.growthTracker };
+  return Object.keys(given).length === 0 || !("scale" in after) || !("scale" in before)
+    ? null
+    : { loss_scale: after.scale, unskipped: after.growthTracker };
 }

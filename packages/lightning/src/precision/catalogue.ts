@@ -13,7 +13,16 @@ import type { PrecisionDTypes } from "./facts.js";
 
 /** By name, in the order in which tables and messages list them. */
 const catalogue = new Map<string, PrecisionEntry>();
-for (const entry of [float32True, float64True, float16Mixed, bfloat16Mixed, float16True, bfloat16True, float8, float8InFloat16]) {
+for (const entry of [
+  float32True,
+  float64True,
+  float16Mixed,
+  bfloat16Mixed,
+  float16True,
+  bfloat16True,
+  float8,
+  float8InFloat16,
+]) {
   catalogue.set(entry.name, entry);
 }
 
@@ -51,14 +60,23 @@ export function parsePrecision(input: unknown): PrecisionName | "auto" {
   const entry = availablePrecisions().find((e) => spellingsOf(e).some((spelling) => spelling === input));
   if (entry !== undefined) return entry.name;
   const accepted = [...availablePrecisions().flatMap(spellingsOf), "auto"].map((s) => JSON.stringify(s)).join(", ");
-  throw new MisconfigurationError("Trainer", `precision to be one of ${accepted}`, input, didYouMean(input), "ERR_PRECISION_UNKNOWN");
+  throw new MisconfigurationError(
+    "Trainer",
+    `precision to be one of ${accepted}`,
+    input,
+    didYouMean(input),
+    "ERR_PRECISION_UNKNOWN",
+  );
 }
 
 function didYouMean(input: unknown): string | undefined {
   if (typeof input !== "string") return undefined;
   const elsewhere = availablePrecisions().find(({ otherNames = [] }) => otherNames.includes(input.toLowerCase()));
   const spellings = availablePrecisions().flatMap(spellingsOf).map(String);
-  const near = nearest(input, spellings.filter((s) => s.length > 2));
+  const near = nearest(
+    input,
+    spellings.filter((s) => s.length > 2),
+  );
   const meant = elsewhere === undefined ? (near === null ? null : JSON.stringify(near)) : spell(elsewhere);
   return meant === null ? undefined : `Did you mean ${meant}?`;
 }
@@ -68,14 +86,21 @@ const ENTRY: OptionNames<PrecisionEntry> = {
   aliases: kinds.listOf(kinds.either(kinds.filled, kinds.real())),
   otherNames: kinds.listOf(kinds.filled),
   dtypes: kinds.having<PrecisionDTypes>("dtypes of parameters, compute, gradients, optimizerState and checkpoint", {
-    parameters: dtypeKind, compute: dtypeKind, gradients: dtypeKind, optimizerState: dtypeKind, checkpoint: dtypeKind,
+    parameters: dtypeKind,
+    compute: dtypeKind,
+    gradients: dtypeKind,
+    optimizerState: dtypeKind,
+    checkpoint: dtypeKind,
   }),
   needs: kinds.orNull(kinds.oneOf("float16", "bfloat16", "float8")),
   uniformWeights: kinds.flag,
   scalesLoss: kinds.flag,
   label: kinds.filled,
   summary: kinds.filled,
-  plugin: kinds.such<PrecisionEntry["plugin"]>("a class that extends Precision", (v) => typeof v === "function" && v.prototype instanceof Precision),
+  plugin: kinds.such<PrecisionEntry["plugin"]>(
+    "a class that extends Precision",
+    (v) => typeof v === "function" && v.prototype instanceof Precision,
+  ),
   create: kinds.callable,
 };
 
@@ -84,8 +109,8 @@ const ENTRY: OptionNames<PrecisionEntry> = {
  * `validationPrecision`, `precisionFor` and `explain()` know it. TypeScript learns its name from a declaration, see
  * {@link PrecisionNames}. With a name and a function, only how a precision is made is replaced.
  *
- * @throws {MisconfigurationError} for an entry without one of its facts, and for a spelling that is another precision's:
- * `registerPrecision: expected spellings of its own. Received: "bf16", which is bf16-mixed.`
+ * @throws {MisconfigurationError} for an entry without one of its facts, and for a spelling that is another
+ * precision's: `registerPrecision: expected spellings of its own. Received: "bf16", which is bf16-mixed.`
  * @example
  * registerPrecision({
  *   name: "tf32-true", dtypes, needs: null, uniformWeights: true, scalesLoss: false, label: "TF32", summary: "float32 in TF32 products",
@@ -93,7 +118,10 @@ const ENTRY: OptionNames<PrecisionEntry> = {
  * });
  */
 export function registerPrecision(entry: PrecisionEntry): void;
-export function registerPrecision(name: Exclude<PrecisionEntry["name"] | NonNullable<PrecisionEntry["aliases"]>[number], number>, create: PrecisionFactory): void;
+export function registerPrecision(
+  name: Exclude<PrecisionEntry["name"] | NonNullable<PrecisionEntry["aliases"]>[number], number>,
+  create: PrecisionFactory,
+): void;
 export function registerPrecision(given: PrecisionEntry | string, create?: PrecisionFactory): void {
   atMost("registerPrecision", arguments, 2);
   const fail = misconfigured("registerPrecision", "ERR_PRECISION_ENTRY");
@@ -109,10 +137,19 @@ export function registerPrecision(given: PrecisionEntry | string, create?: Preci
   checkOptions("registerPrecision", given, ENTRY, fail);
   const { name, dtypes, needs, uniformWeights, scalesLoss, label, summary, plugin, create: factory } = given;
   const { aliases: _aliases, otherNames: _otherNames, ...required } = ENTRY;
-  checkArguments("registerPrecision", { name, dtypes, needs, uniformWeights, scalesLoss, label, summary, plugin, create: factory }, required, fail);
+  checkArguments(
+    "registerPrecision",
+    { name, dtypes, needs, uniformWeights, scalesLoss, label, summary, plugin, create: factory },
+    required,
+    fail,
+  );
   for (const spelling of spellingsOf(given)) {
-    const owner = spelling === "auto" ? "auto" : availablePrecisions().find((e) => e.name !== name && spellingsOf(e).includes(spelling))?.name;
-    if (owner !== undefined) throw fail("spellings of its own", verbatim(`${JSON.stringify(spelling)}, which is ${owner}`));
+    const owner =
+      spelling === "auto"
+        ? "auto"
+        : availablePrecisions().find((e) => e.name !== name && spellingsOf(e).includes(spelling))?.name;
+    if (owner !== undefined)
+      throw fail("spellings of its own", verbatim(`${JSON.stringify(spelling)}, which is ${owner}`));
   }
   catalogue.set(name, Object.freeze({ ...given }));
 }

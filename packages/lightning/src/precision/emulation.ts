@@ -45,7 +45,10 @@ function isNative(name: PrecisionName, support: DeviceSupport): boolean {
 }
 
 /** What precision: "auto" is on a device, and why. */
-export function chooseFor(accelerator: Accelerator, index: number): { readonly name: PrecisionName; readonly reason: string } {
+export function chooseFor(
+  accelerator: Accelerator,
+  index: number,
+): { readonly name: PrecisionName; readonly reason: string } {
   const support = accelerator.support(index);
   const [name, why] = AUTO.find(([each]) => isNative(each, support)) ?? [DEFAULT, "has no native 16-bit arithmetic"];
   return { name, reason: `auto: ${accelerator.name} ${why}` };
@@ -62,5 +65,8 @@ export function warnIfEmulated(name: PrecisionName, accelerator: Accelerator, in
   const { instead, text } = EMULATION[needs];
   const faster = entryNamed(instead.find((each) => isNative(each, support)) ?? DEFAULT);
   const advice = faster === null ? "" : `; precision: ${spell(faster)} is faster here`;
-  emulation.warn("WARN_PRECISION_EMULATED", `precision ${JSON.stringify(name)}: ${text(accelerator, support.description)}${advice}.`);
+  emulation.warn(
+    "WARN_PRECISION_EMULATED",
+    `precision ${JSON.stringify(name)}: ${text(accelerator, support.description)}${advice}.`,
+  );
 }

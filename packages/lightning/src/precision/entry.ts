@@ -19,9 +19,9 @@ export interface PrecisionRequest {
 export type PrecisionFactory = (request: PrecisionRequest) => Precision;
 
 /**
- * All that is to be said of a precision. It stands in the precision's own file, and the catalogue joins them: parsing, resolving,
- * validation in another precision, precisions of modules, what a TPU has instead, doctor's table and the dashboard's labels follow
- * from it.
+ * All that is to be said of a precision. It stands in the precision's own file, and the catalogue joins them: parsing,
+ * resolving, validation in another precision, precisions of modules, what a TPU has instead, doctor's table and the
+ * dashboard's labels follow from it.
  */
 export interface PrecisionEntry<Name extends PrecisionName = PrecisionName> {
   /** Canonical, such as "bf16-mixed". */
@@ -34,11 +34,13 @@ export interface PrecisionEntry<Name extends PrecisionName = PrecisionName> {
   /** What is slow where the device has to emulate it: a warning says so. Null: every device has what it takes. */
   readonly needs: NativeArithmetic | null;
   /**
-   * Whether all weights are the module's own, in `dtypes.parameters`: they can be cast for a while, as `validationPrecision` does,
-   * and parts of a model can run in it beside parts in others.
+   * Whether all weights are the module's own, in `dtypes.parameters`: they can be cast for a while, as
+   * `validationPrecision` does, and parts of a model can run in it beside parts in others.
    */
   readonly uniformWeights: boolean;
-  /** Whether its gradients need a loss scaler, which then scales the loss of a model with one part in this precision. */
+  /**
+   * Whether its gradients need a loss scaler, which then scales the loss of a model with one part in this precision.
+   */
   readonly scalesLoss: boolean;
   /** A few words for tables: "bfloat16 mixed". */
   readonly label: string;

@@ -32,11 +32,12 @@ const NAMES: OptionNames<Float8PrecisionOptions> = {
 };
 
 /**
- * float8 and float8-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of linear layers in
- * float8.
+ * float8 and float8-float16: parameters, gradients, optimizer state and all other operators in 16 bits, products of
+ * linear layers in float8.
  *
- * Linear layers are replaced by `Float8Linear` when a run begins; {@link conversion} lists every layer and why it was or was not. Names and shapes of parameters stay, so that
- * checkpoints go to other precisions and back (the recipe "delayed" adds its histories). Without loss scaling: float8 gradients have a scale of their own.
+ * Linear layers are replaced by `Float8Linear` when a run begins; {@link conversion} lists every layer and why it was
+ * or was not. Names and shapes of parameters stay, so that checkpoints go to other precisions and back (the recipe
+ * "delayed" adds its histories). Without loss scaling: float8 gradients have a scale of their own.
  */
 export class Float8Precision extends TruePrecision {
   readonly name: "float8" | "float8-float16";
@@ -67,7 +68,11 @@ export class Float8Precision extends TruePrecision {
     const report = convertToFloat8(module, this.#options);
     this.#conversion = report;
     const runs = report.layers.some((l) => l.converted || l.reason.startsWith("float8 already"));
-    if (!runs) warn("WARN_FLOAT8_NOTHING", `precision ${JSON.stringify(this.name)}: no layer runs in float8, everything runs in ${this.dtype}.${report.layers.length === 0 ? " The module has no linear layers." : ` ${report.layers.map((l) => `${l.path}: ${l.reason}`).join("; ")}.`}`);
+    if (!runs)
+      warn(
+        "WARN_FLOAT8_NOTHING",
+        `precision ${JSON.stringify(this.name)}: no layer runs in float8, everything runs in ${this.dtype}.${report.layers.length === 0 ? " The module has no linear layers." : ` ${report.layers.map((l) => `${l.path}: ${l.reason}`).join("; ")}.`}`,
+      );
   }
 
   override describe(): PrecisionDescription {
@@ -78,7 +83,9 @@ export class Float8Precision extends TruePrecision {
   }
 }
 
-/** Layers are replaced when a run begins: neither can weights be cast for a while, nor is a part of a model left alone. */
+/**
+ * Layers are replaced when a run begins: neither can weights be cast for a while, nor is a part of a model left alone.
+ */
 const SHARED = { needs: "float8", uniformWeights: false, scalesLoss: false, plugin: Float8Precision } as const;
 
 export const float8: PrecisionEntry<"float8"> = {

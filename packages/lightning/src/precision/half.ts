@@ -18,9 +18,10 @@ declare module "./names.js" {
 /**
  * 16-true and bf16-true: parameters, gradients and optimizer state in 16 bits, without loss scaling.
  *
- * Half the memory of float32 for all three. float16 has 11 significant bits and overflows at 65,504; bfloat16 has 8 and float32's
- * range. An update smaller than half the spacing of numbers near its weight is lost: 1 + 0.001 stays 1 in bfloat16. The optimizers'
- * `rounding: "kahan"` or `"stochastic"` keeps such updates; when most are lost, a warning says so once.
+ * Half the memory of float32 for all three. float16 has 11 significant bits and overflows at 65,504; bfloat16 has 8 and
+ * float32's range. An update smaller than half the spacing of numbers near its weight is lost: 1 + 0.001 stays 1 in
+ * bfloat16. The optimizers' `rounding: "kahan"` or `"stochastic"` keeps such updates; when most are lost, a warning
+ * says so once.
  */
 export class HalfPrecision extends TruePrecision {
   readonly name: "16-true" | "bf16-true";
@@ -31,7 +32,13 @@ export class HalfPrecision extends TruePrecision {
     atMost("HalfPrecision", arguments, 1);
     super();
     if (precision !== "16-true" && precision !== "bf16-true") {
-      throw new MisconfigurationError("HalfPrecision", 'precision to be "16-true" or "bf16-true"', precision, undefined, "ERR_PRECISION_PLUGIN");
+      throw new MisconfigurationError(
+        "HalfPrecision",
+        'precision to be "16-true" or "bf16-true"',
+        precision,
+        undefined,
+        "ERR_PRECISION_PLUGIN",
+      );
     }
     this.name = precision;
     const dtype = precision === "16-true" ? "float16" : "bfloat16";

@@ -25,13 +25,19 @@ export interface MixedPrecisionOptions {
   /** A scaler, or the settings of one. float16 only; bfloat16 has float32's range and needs none. */
   readonly scaler?: amp.GradScaler | amp.GradScalerOptions;
   /**
-   * Keep the 16-bit casts of weights until the weights change: each is cast once per optimizer step, all together, instead of at every use in every batch of an accumulation window and of a validation.
-   * Results are the same to the last bit. Costs two bytes per weight that matrix operators use, which `explain()` forecasts. Pays with `accumulateGradBatches` and with weights that are used several
-   * times. Default false.
+   * Keep the 16-bit casts of weights until the weights change: each is cast once per optimizer step, all together,
+   * instead of at every use in every batch of an accumulation window and of a validation. Results are the same to the
+   * last bit. Costs two bytes per weight that matrix operators use, which `explain()` forecasts. Pays with
+   * `accumulateGradBatches` and with weights that are used several times. Default false.
    */
   readonly cacheWeightCasts?: boolean;
 }
-const NAMES: OptionNames<MixedPrecisionOptions> = { precision: true, device: true, scaler: true, cacheWeightCasts: true };
+const NAMES: OptionNames<MixedPrecisionOptions> = {
+  precision: true,
+  device: true,
+  scaler: true,
+  cacheWeightCasts: true,
+};
 
 const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
@@ -61,9 +67,9 @@ class ScaledStep implements PrecisionStep {
 /**
  * 16-mixed and bf16-mixed: parameters in float32; matrix operators compute in 16 bits, sensitive ones in float32.
  *
- * float16 gradients underflow below 6e-8, so its loss is multiplied by a dynamic scale before backward and gradients are divided
- * by it after; a step whose gradients are not finite is skipped and the scale halved. Weights are cast where they are used, so a
- * weight used twice gets its gradients summed in float32.
+ * float16 gradients underflow below 6e-8, so its loss is multiplied by a dynamic scale before backward and gradients
+ * are divided by it after; a step whose gradients are not finite is skipped and the scale halved. Weights are cast
+ * where they are used, so a weight used twice gets its gradients summed in float32.
  */
 export class MixedPrecision extends Precision {
   readonly name: "16-mixed" | "bf16-mixed";
@@ -86,17 +92,30 @@ export class MixedPrecision extends Precision {
     atMost("MixedPrecision", arguments, 1);
     const precision = options.precision ?? "16-mixed";
     if (precision !== "16-mixed" && precision !== "bf16-mixed") {
-      throw new MisconfigurationError("MixedPrecision", 'precision to be "16-mixed" or "bf16-mixed"', precision, "The true precisions have no scaler and no autocast.", "ERR_PRECISION_PLUGIN");
+      throw new MisconfigurationError(
+        "MixedPrecision",
+        'precision to be "16-mixed" or "bf16-mixed"',
+        precision,
+        "The true precisions have no scaler and no autocast.",
+        "ERR_PRECISION_PLUGIN",
+      );
     }
     if (options.scaler !== undefined && precision === "bf16-mixed") {
-      throw new MisconfigurationError("MixedPrecision", 'no scaler with precision "bf16-mixed"', options.scaler, "bfloat16 has the range of float32: leave the scaler out.", "ERR_PRECISION_SCALER");
+      throw new MisconfigurationError(
+        "MixedPrecision",
+        'no scaler with precision "bf16-mixed"',
+        options.scaler,
+        "bfloat16 has the range of float32: leave the scaler out.",
+        "ERR_PRECISION_SCALER",
+      );
     }
     const dtype = precision === "16-mixed" ? "float16" : "bfloat16";
     this.name = precision;
     this.dtypes = { ...allIn("float32"), compute: dtype };
     this.#options = options;
     this.#casts = new RunCasts("MixedPrecision", options.cacheWeightCasts);
-    const deviceType = options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
+    const deviceType =
+      options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
     this.#region = { deviceType, dtype, cacheEnabled: false };
     this.#outside = { deviceType, enabled: false };
     this.#scaler = this.#makeScaler(deviceType);
@@ -123,7 +142,13 @@ export class MixedPrecision extends Precision {
     if (made === deviceType) return;
     const { device, scaler } = this.#options;
     if (device !== undefined || scaler instanceof amp.GradScaler) {
-      throw new MisconfigurationError("Trainer", `a precision plugin for ${JSON.stringify(deviceType)}, the accelerator's device`, verbatim(`${device === undefined ? "a scaler" : this.constructor.name} for ${JSON.stringify(made)}`), `Leave ${device === undefined ? "its" : "the"} device out${device === undefined ? " by giving the scaler's settings instead of a scaler" : ": it is taken from the Trainer"}.`, "ERR_PRECISION_DEVICE");
+      throw new MisconfigurationError(
+        "Trainer",
+        `a precision plugin for ${JSON.stringify(deviceType)}, the accelerator's device`,
+        verbatim(`${device === undefined ? "a scaler" : this.constructor.name} for ${JSON.stringify(made)}`),
+        `Leave ${device === undefined ? "its" : "the"} device out${device === undefined ? " by giving the scaler's settings instead of a scaler" : ": it is taken from the Trainer"}.`,
+        "ERR_PRECISION_DEVICE",
+      );
     }
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };
@@ -273,7 +298,10 @@ export class MixedPrecision extends Precision {
   }
 
   override describe(): PrecisionDescription {
-    return { lossScaling: this.scaler === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.scaler.getScale()}` };
+    return {
+      lossScaling:
+        this.scaler === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.scaler.getScale()}`,
+    };
   }
 
   override stateDict(): Record<string, unknown> | null {
@@ -283,7 +311,8 @@ export class MixedPrecision extends Precision {
   /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
   override loadStateDict(state: Record<string, unknown>): void {
     this.scaler?.loadStateDict(this.#fromApex(state) ?? state);
-    if (typeof state.skippedSteps === "number") this.#skippedBefore = state.skippedSteps - (this.#gradients?.skippedSteps ?? 0);
+    if (typeof state.skippedSteps === "number")
+      this.#skippedBefore = state.skippedSteps - (this.#gradients?.skippedSteps ?? 0);
   }
 
   /** APEX keeps a scale and its count only: the factors stay this scaler's own. */
@@ -292,8 +321,16 @@ export class MixedPrecision extends Precision {
     const given: Record<string, unknown> = typeof inner === "object" && inner !== null ? { ...inner } : state;
     const first: unknown = given.loss_scaler0;
     // A scale that did not move says nothing of this one.
-    if (this.scaler !== null && typeof first === "object" && first !== null && given.dynamic === false) return { ...this.scaler.stateDict() };
-    if (this.scaler === null || typeof first !== "object" || first === null || !("loss_scale" in first) || !("unskipped" in first)) return null;
+    if (this.scaler !== null && typeof first === "object" && first !== null && given.dynamic === false)
+      return { ...this.scaler.stateDict() };
+    if (
+      this.scaler === null ||
+      typeof first !== "object" ||
+      first === null ||
+      !("loss_scale" in first) ||
+      !("unskipped" in first)
+    )
+      return null;
     return { ...this.scaler.stateDict(), scale: first.loss_scale, growthTracker: first.unskipped };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Names of precisions, each with the other spellings that mean it. The file of every precision adds its own; one of a third party
- * does so beside its call of `registerPrecision`, and then `new Trainer({ precision })` knows it:
+ * Names of precisions, each with the other spellings that mean it. The file of every precision adds its own; one of a
+ * third party does so beside its call of `registerPrecision`, and then `new Trainer({ precision })` knows it:
  *
  * @example
  * declare module "@nbit/lightning" {

@@ -1,4 +1,14 @@
-import { amp, atMost, checkArguments, checkOptions, getDefaultDtype, kinds, type OptionNames, setDefaultDtype, verbatim } from "@nbit/torch";
+import {
+  amp,
+  atMost,
+  checkArguments,
+  checkOptions,
+  getDefaultDtype,
+  kinds,
+  type OptionNames,
+  setDefaultDtype,
+  verbatim,
+} from "@nbit/torch";
 import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
@@ -29,7 +39,10 @@ export type ModulePrecisions = Readonly<Record<string, Exclude<PrecisionInput, "
 export interface PrecisionForOptions {
   /** Precision of everything that no pattern matches, and of the steps themselves. Default 32. */
   readonly base?: Exclude<PrecisionInput, "auto">;
-  /** Keep the 16-bit casts of float32 weights until these change, as {@link MixedPrecisionOptions.cacheWeightCasts} does. Default false. */
+  /**
+   * Keep the 16-bit casts of float32 weights until these change, as {@link MixedPrecisionOptions.cacheWeightCasts}
+   * does. Default false.
+   */
   readonly cacheWeightCasts?: boolean;
 }
 const NAMES: OptionNames<PrecisionForOptions> = { base: true, cacheWeightCasts: kinds.flag };
@@ -53,12 +66,15 @@ const wrapped = new WeakMap<nn.Module, () => void>();
 /**
  * Different precisions for parts of a model.
  *
- * A pattern is a dotted module name in which `*` stands for one part and `**` for any number: `"head"`, `"backbone.*"`, `"**.norm"`. It decides about the modules that it matches and about
- * everything below them; where several match, the one with more literal parts wins. True precisions hold weights in their dtype and cast inputs to it; mixed ones open an autocast region.
- * Outputs are cast to what surrounds the module, so that dtypes meet at every seam. One `16` anywhere brings a loss scaler for the whole loss.
+ * A pattern is a dotted module name in which `*` stands for one part and `**` for any number: `"head"`, `"backbone.*"`,
+ * `"**.norm"`. It decides about the modules that it matches and about everything below them; where several match, the
+ * one with more literal parts wins. True precisions hold weights in their dtype and cast inputs to it; mixed ones open
+ * an autocast region. Outputs are cast to what surrounds the module, so that dtypes meet at every seam. One `16`
+ * anywhere brings a loss scaler for the whole loss.
  *
- * @throws {MisconfigurationError} when made: for an unknown precision, and for 16-true beside 16-mixed, whose gradients a scaler cannot take. When a run starts: for a pattern that matches no
- * module, for two patterns that are equally specific, and for a weight shared by modules of different dtypes.
+ * @throws {MisconfigurationError} when made: for an unknown precision, and for 16-true beside 16-mixed, whose gradients
+ * a scaler cannot take. When a run starts: for a pattern that matches no module, for two patterns that are equally
+ * specific, and for a weight shared by modules of different dtypes.
  * @example new Trainer({ plugins: precisionFor({ head: "32-true", "backbone.*": "bf16" }) })
  */
 export function precisionFor(rules: ModulePrecisions, options: PrecisionForOptions = {}): PerModulePrecision {
@@ -88,14 +104,27 @@ export class PerModulePrecision extends Precision {
     checkArguments("precisionFor", { rules }, { rules: kinds.record }, fail);
     checkOptions("precisionFor", options, NAMES, misconfigured("precisionFor", "ERR_PRECISION_PLUGIN"));
     const entries = Object.entries(rules);
-    if (entries.length === 0) throw new MisconfigurationError("precisionFor", "at least one pattern with a precision", rules, undefined, "ERR_PRECISION_PATTERN");
+    if (entries.length === 0)
+      throw new MisconfigurationError(
+        "precisionFor",
+        "at least one pattern with a precision",
+        rules,
+        undefined,
+        "ERR_PRECISION_PATTERN",
+      );
     const base = entryFor(options.base ?? 32);
     const asked = entries.map(([pattern, value]) => [pattern, entryFor(value)] as const);
     const used = new Set([base, ...asked.map(([, entry]) => entry)]);
     if ([...used].some((e) => e.scalesLoss) && [...used].some((e) => e.dtypes.gradients === "float16")) {
       const received = asked.map(([pattern, entry]) => `${pattern}: ${entry.name}`).join(", ");
       const fix = 'A loss scaler cannot take float16 gradients: use "bf16-true" or "bf16" for one of them.';
-      throw new MisconfigurationError("precisionFor", "16-true without 16-mixed beside it", received, fix, "ERR_PRECISION_PATTERN");
+      throw new MisconfigurationError(
+        "precisionFor",
+        "16-true without 16-mixed beside it",
+        received,
+        fix,
+        "ERR_PRECISION_PATTERN",
+      );
     }
     const regions = new Map([...used].map((entry) => [entry, regionOf(entry)]));
     const of = (entry: PrecisionEntry): Region => regions.get(entry) ?? regionOf(entry);
@@ -130,7 +159,10 @@ export class PerModulePrecision extends Precision {
   }
 
   #plan(module: nn.Module): Plan {
-    const matches = matchRules([...module.namedModules()].map(([name]) => name), this.#regions);
+    const matches = matchRules(
+      [...module.namedModules()].map(([name]) => name),
+      this.#regions,
+    );
     const visited = new Set<nn.Module>();
     const names = new Map<Tensor, string>();
     const plan: Plan = { dtypes: new Map(), seams: [], resolved: [] };
@@ -147,13 +179,20 @@ export class PerModulePrecision extends Precision {
         const full = name === "" ? key : `${name}.${key}`;
         const before = plan.dtypes.get(t) ?? dtype;
         if (before !== dtype) {
-          throw new MisconfigurationError("precisionFor", "a weight that is shared to be held in one dtype", verbatim(`${names.get(t)} in ${before}, which is ${full} in ${dtype}`), "Give both modules the same precision.", "ERR_PRECISION_PATTERN");
+          throw new MisconfigurationError(
+            "precisionFor",
+            "a weight that is shared to be held in one dtype",
+            verbatim(`${names.get(t)} in ${before}, which is ${full} in ${dtype}`),
+            "Give both modules the same precision.",
+            "ERR_PRECISION_PATTERN",
+          );
         }
         plan.dtypes.set(t, dtype);
         names.set(t, full);
       }
       if (region !== outer) plan.seams.push({ module: m, region, outer });
-      for (const [child, sub] of m.namedModules()) if (child !== "" && !child.includes(".")) visit(sub, name === "" ? child : `${name}.${child}`, region);
+      for (const [child, sub] of m.namedModules())
+        if (child !== "" && !child.includes(".")) visit(sub, name === "" ? child : `${name}.${child}`, region);
     };
     visit(module, "", this.#base);
     return plan;
@@ -175,7 +214,11 @@ export class PerModulePrecision extends Precision {
       const before = getDefaultDtype();
       setDefaultDtype(inside);
       try {
-        return cast(run(() => forward.apply(module, inputs)), outside, false);
+        return cast(
+          run(() => forward.apply(module, inputs)),
+          outside,
+          false,
+        );
       } finally {
         setDefaultDtype(before);
       }
@@ -264,13 +307,21 @@ export class PerModulePrecision extends Precision {
     this.#steps.loadStateDict(state);
   }
   override memoryLayout(module: nn.Module): MemoryLayout {
-    const dtypes = ({ dtype }: Tensor): ParameterLayout => ({ parameter: dtype, master: null, gradient: dtype, state: dtype });
+    const dtypes = ({ dtype }: Tensor): ParameterLayout => ({
+      parameter: dtype,
+      master: null,
+      gradient: dtype,
+      state: dtype,
+    });
     return { dtypes, casts: this.#casts.forecast(module) };
   }
   override describe(): PrecisionDescription {
     const scale = this.#steps.lossScale;
     const matched = this.#resolved.map(({ name, precision }): [string, string] => [name, precision]);
-    return { modules: matched.length > 0 ? matched : [...this.rules], ...(scale === null ? {} : { lossScaling: `dynamic, now ${scale}` }) };
+    return {
+      modules: matched.length > 0 ? matched : [...this.rules],
+      ...(scale === null ? {} : { lossScaling: `dynamic, now ${scale}` }),
+    };
   }
 }
 
@@ -282,8 +333,16 @@ function entryFor(value: unknown): PrecisionEntry {
   const name = parsePrecision(value);
   const entry = name === "auto" ? null : entryNamed(name);
   if (entry?.uniformWeights === true) return entry;
-  const accepted = availablePrecisions().filter((e) => e.uniformWeights).map((e) => JSON.stringify(e.name));
-  throw new MisconfigurationError("precisionFor", `precisions among ${accepted.join(", ")}`, value, undefined, "ERR_PRECISION_PATTERN");
+  const accepted = availablePrecisions()
+    .filter((e) => e.uniformWeights)
+    .map((e) => JSON.stringify(e.name));
+  throw new MisconfigurationError(
+    "precisionFor",
+    `precisions among ${accepted.join(", ")}`,
+    value,
+    undefined,
+    "ERR_PRECISION_PATTERN",
+  );
 }
 
 function* ownTensors(m: nn.Module): Iterable<[string, Tensor]> {
@@ -299,5 +358,7 @@ function convert(t: Tensor, dtype: DType): void {
 }
 
 function cast(value: unknown, dtype: DType, keep16: boolean): unknown {
-  return mapTensors(value, (t) => (!t.isFloatingPoint() || t.dtype === dtype || (keep16 && bytesOf(t.dtype) === 2) ? t : t.to(dtype)));
+  return mapTensors(value, (t) =>
+    !t.isFloatingPoint() || t.dtype === dtype || (keep16 && bytesOf(t.dtype) === 2) ? t : t.to(dtype),
+  );
 }

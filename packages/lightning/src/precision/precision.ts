@@ -18,7 +18,10 @@ export interface PrecisionStep {
   readonly lossScale: number;
   /** Names of parameters whose gradients were not finite, when the step was skipped. */
   readonly nonFinite?: readonly string[] | undefined;
-  /** For a graph that recorded this step: where the scale lies on the device, memory that is the graph's from here on. Null where there is none; the step tells nothing any more otherwise. */
+  /**
+   * For a graph that recorded this step: where the scale lies on the device, memory that is the graph's from here on.
+   * Null where there is none; the step tells nothing any more otherwise.
+   */
   lend?(): Tensor | null;
 }
 
@@ -36,10 +39,11 @@ export interface BackwardParts {
 export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
 
 /**
- * How numbers are represented and where they are converted. One subclass per precision, which overrides only what differs.
+ * How numbers are represented and where they are converted. One subclass per precision, which overrides only what
+ * differs.
  *
- * The training step calls, in this order: `convertInput`, `forward`, `backward` (which calls `scaleLoss`), then at a window's end `unscale`, `mainParams`
- * (to clip), `step`, and once per iteration `update`.
+ * The training step calls, in this order: `convertInput`, `forward`, `backward` (which calls `scaleLoss`), then at a
+ * window's end `unscale`, `mainParams` (to clip), `step`, and once per iteration `update`.
  */
 export abstract class Precision {
   constructor() {
@@ -60,7 +64,10 @@ export abstract class Precision {
    */
   onDevice(_deviceType: string): void {}
 
-  /** Convert parameters and buffers. Called once per run, before a checkpoint's weights are loaded and before optimizers are made. */
+  /**
+   * Convert parameters and buffers. Called once per run, before a checkpoint's weights are loaded and before optimizers
+   * are made.
+   */
   convertModule(_module: nn.Module): void {}
 
   /** Called when module and optimizers exist. */
@@ -105,7 +112,8 @@ export abstract class Precision {
   }
 
   /**
-   * Run a backward. Precisions that scale losses leave true gradients where `stepFollows` is false: whoever looks at gradients between backwards, clips, sets or clears them, finds what they are in float32.
+   * Run a backward. Precisions that scale losses leave true gradients where `stepFollows` is false: whoever looks at
+   * gradients between backwards, clips, sets or clears them, finds what they are in float32.
    */
   backward(loss: Tensor, { before, run }: BackwardParts): void {
     const scaled = this.scaleLoss(loss);
@@ -124,7 +132,9 @@ export abstract class Precision {
     return optimizer.paramGroups.flatMap((group) => [...group.params]);
   }
 
-  /** Clip the true gradients of {@link mainParams}, in place. Returns the norm before clipping, where that was computed. */
+  /**
+   * Clip the true gradients of {@link mainParams}, in place. Returns the norm before clipping, where that was computed.
+   */
   clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
     return clipGradients(this.mainParams(optimizer), value, algorithm);
   }
@@ -147,12 +157,18 @@ export abstract class Precision {
     return null;
   }
 
-  /** Whether gradients that are not finite are the loss scale's affair (a dynamic one skips their step), and no reason to end the run. */
+  /**
+   * Whether gradients that are not finite are the loss scale's affair (a dynamic one skips their step), and no reason
+   * to end the run.
+   */
   get skipsOverflow(): boolean {
     return this.lossScale !== null;
   }
 
-  /** Steps skipped since this plugin was made (or since its state was loaded, on top of what that says). Waits for the device on CUDA. */
+  /**
+   * Steps skipped since this plugin was made (or since its state was loaded, on top of what that says). Waits for the
+   * device on CUDA.
+   */
   get skippedSteps(): number {
     return 0;
   }
@@ -163,8 +179,9 @@ export abstract class Precision {
   }
 
   /**
-   * After an iteration that ended a window. Where the outcome of steps stays on the device, an error that `update` would have thrown is thrown here, at times when values are read anyway (`due`), or one
-   * iteration after such a time, when that one found cause.
+   * After an iteration that ended a window. Where the outcome of steps stays on the device, an error that `update`
+   * would have thrown is thrown here, at times when values are read anyway (`due`), or one iteration after such a time,
+   * when that one found cause.
    */
   checkOutcome(_due: boolean): void {}
 
@@ -173,10 +190,16 @@ export abstract class Precision {
     return false;
   }
 
-  /** A step is about to be recorded by a graph, whose replays tell on the device only what they did. What earlier steps left there is read. */
+  /**
+   * A step is about to be recorded by a graph, whose replays tell on the device only what they did. What earlier steps
+   * left there is read.
+   */
   beginReplays(): void {}
 
-  /** Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches; null: they can. */
+  /**
+   * Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches;
+   * null: they can.
+   */
   get graphUnsupportedReason(): string | null {
     return null;
   }
@@ -187,7 +210,8 @@ export abstract class Precision {
   }
   /** Put back what {@link gradientOf} returned, of a run in this or in another precision. A copy is made. */
   setGradient(parameter: Tensor, gradient: Tensor | null): void {
-    parameter.grad = gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+    parameter.grad =
+      gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
   }
 
   /** State for checkpoints; null when there is none. */
@@ -213,12 +237,15 @@ export abstract class Precision {
   }
 
   /**
-   * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and times, and the ranges of activations and gradients against the compute dtype's.
+   * What a training step computed in, module by module: operators with their dtypes and the reason for each, casts and
+   * times, and the ranges of activations and gradients against the compute dtype's.
    *
-   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients, buffers and random state are as before. Waits for the device. Without one, returns the latest
-   * report, of a {@link PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
+   * With a batch, makes dry runs of a step on it now: two forwards and backwards, after which weights, gradients,
+   * buffers and random state are as before. Waits for the device. Without one, returns the latest report, of a {@link
+   * PrecisionReport} callback or of an earlier call. Prints it, unless `print` is false.
    *
-   * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received: neither. …`
+   * @throws {MisconfigurationError} `report: expected a batch, or a PrecisionReport callback that has run. Received:
+   * neither. …`
    * @example trainer.precision.report({ batch }).module("layers.0")?.operators[0]?.dtype; // "bfloat16"
    */
   report(options: ReportOptions = {}): StepPrecision {
@@ -226,11 +253,13 @@ export abstract class Precision {
   }
 
   /**
-   * One table: what was asked, what runs and why, dtypes of parameters, compute, gradients, optimizer state and checkpoint, loss
-   * scaling, what the device supports, and a forecast of memory in bytes. Prints it, unless `print` is false.
+   * One table: what was asked, what runs and why, dtypes of parameters, compute, gradients, optimizer state and
+   * checkpoint, loss scaling, what the device supports, and a forecast of memory in bytes. Prints it, unless `print` is
+   * false.
    *
    * @param options.module - The model to forecast for; default: the one in training.
-   * @param options.optimizers - Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped.
+   * @param options.optimizers - Its optimizers, as `configureOptimizers` makes them; default: those in training. They
+   * need not have stepped.
    */
   explain(options: ExplainOptions = {}): Explanation {
     atMost("explain", arguments, 1);

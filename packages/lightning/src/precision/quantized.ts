@@ -1,5 +1,12 @@
 import { atMost, checkOptions, kinds, type OptionNames, verbatim } from "@nbit/torch";
-import { QUANTIZE_OPTIONS, QuantizedLinear, quantizeWeights, type ConversionReport, type QuantizeWeightsOptions, type WeightFormat } from "@nbit/lowbit";
+import {
+  QUANTIZE_OPTIONS,
+  QuantizedLinear,
+  quantizeWeights,
+  type ConversionReport,
+  type QuantizeWeightsOptions,
+  type WeightFormat,
+} from "@nbit/lowbit";
 import type { nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout } from "../diagnostics/memory.js";
@@ -11,13 +18,17 @@ export interface QuantizedPrecisionOptions extends Omit<QuantizeWeightsOptions, 
   /** Everything but the quantized weights, and what they compute in. Default "bfloat16". */
   readonly dtype?: "float32" | "bfloat16" | "float16";
 }
-const NAMES: OptionNames<QuantizedPrecisionOptions> = { ...QUANTIZE_OPTIONS, dtype: kinds.oneOf("float32", "bfloat16", "float16") };
+const NAMES: OptionNames<QuantizedPrecisionOptions> = {
+  ...QUANTIZE_OPTIONS,
+  dtype: kinds.oneOf("float32", "bfloat16", "float16"),
+};
 
 /**
- * Frozen weights in nf4, nf4-dq, fp4, fp4-dq or int8, everything else in one floating dtype: Lightning's `BitsandbytesPrecision`. Only a plugin, as there.
+ * Frozen weights in nf4, nf4-dq, fp4, fp4-dq or int8, everything else in one floating dtype: Lightning's
+ * `BitsandbytesPrecision`. Only a plugin, as there.
  *
- * Linear layers are quantized when a run begins, from the weights that the module has then; what learns is what is left: add adapters (`addLora`) in the module's
- * constructor, or leave layers out with `filter`.
+ * Linear layers are quantized when a run begins, from the weights that the module has then; what learns is what is
+ * left: add adapters (`addLora`) in the module's constructor, or leave layers out with `filter`.
  * @example new Trainer({ plugins: new QuantizedPrecision("nf4", { filter: (_, path) => path !== "head" }) });
  */
 export class QuantizedPrecision extends TruePrecision {
@@ -33,7 +44,14 @@ export class QuantizedPrecision extends TruePrecision {
     checkOptions("QuantizedPrecision", options, NAMES, misconfigured("QuantizedPrecision", "ERR_PRECISION_PLUGIN"));
     const { dtype = "bfloat16", ...rest } = options;
     const names = { float32: "32-true", bfloat16: "bf16-true", float16: "16-true" } as const;
-    if (!["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"].includes(format)) throw new MisconfigurationError("QuantizedPrecision", 'format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"', format, undefined, "ERR_PRECISION_PLUGIN");
+    if (!["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"].includes(format))
+      throw new MisconfigurationError(
+        "QuantizedPrecision",
+        'format to be one of "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"',
+        format,
+        undefined,
+        "ERR_PRECISION_PLUGIN",
+      );
     this.name = names[dtype];
     this.dtype = dtype;
     this.dtypes = allIn(dtype);
@@ -54,7 +72,13 @@ export class QuantizedPrecision extends TruePrecision {
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     if (optimizers.length > 0 && !module.parameters().some((p) => p.requiresGrad))
-      throw new MisconfigurationError("QuantizedPrecision", "something that learns beside the quantized weights", verbatim("a module whose parameters are all frozen"), "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.", "ERR_PRECISION_FROZEN");
+      throw new MisconfigurationError(
+        "QuantizedPrecision",
+        "something that learns beside the quantized weights",
+        verbatim("a module whose parameters are all frozen"),
+        "Add adapters with addLora(module, { rank }) in its constructor, or leave layers out with filter.",
+        "ERR_PRECISION_FROZEN",
+      );
   }
 
   override memoryLayout(module: nn.Module): MemoryLayout {

@@ -7,7 +7,9 @@ import { Precision } from "./precision.js";
 
 export const AMP_LEVELS: readonly AmpLevel[] = ["O0", "O1", "O2", "O3"];
 
-const backends = new Map<string, PrecisionFactory>([["apex", ({ ampLevel }) => new ApexPrecision({ optLevel: ampLevel ?? "O2" })]]);
+const backends = new Map<string, PrecisionFactory>([
+  ["apex", ({ ampLevel }) => new ApexPrecision({ optLevel: ampLevel ?? "O2" })],
+]);
 
 /** Make `new Trainer({ ampBackend: name })` mean `create(request)`. */
 export function registerAmpBackend(name: string, create: PrecisionFactory): void {
@@ -25,12 +27,24 @@ export function createPrecision(request: PrecisionRequest, backend: string): Pre
   if (create === undefined) {
     // An accelerator may map to a name that nobody registered.
     const fix = `Add it with registerPrecision({ name: ${JSON.stringify(request.name)}, … }).`;
-    throw new MisconfigurationError("Trainer", "a precision that is registered", request.name, fix, "ERR_PRECISION_UNAVAILABLE");
+    throw new MisconfigurationError(
+      "Trainer",
+      "a precision that is registered",
+      request.name,
+      fix,
+      "ERR_PRECISION_UNAVAILABLE",
+    );
   }
   const precision: unknown = create(request);
   if (!(precision instanceof Precision)) {
     const fix = "It is what the function given to registerPrecision or registerAmpBackend returned.";
-    throw new MisconfigurationError("Trainer", "a factory of precisions to return a Precision", precision, fix, "ERR_PRECISION_PLUGIN");
+    throw new MisconfigurationError(
+      "Trainer",
+      "a factory of precisions to return a Precision",
+      precision,
+      fix,
+      "ERR_PRECISION_PLUGIN",
+    );
   }
   precision.onDevice(request.deviceType);
   return precision;

@@ -8,9 +8,9 @@ interface Cast {
 }
 
 /**
- * Holds a module's weights and buffers in another floating dtype for a while. Both are in memory until the originals are
- * restored: exactly, with their gradients, but for the elements that were written meanwhile, which keep what was written,
- * rounded to their own dtype. So do tensors that were put in the place of a buffer.
+ * Holds a module's weights and buffers in another floating dtype for a while. Both are in memory until the originals
+ * are restored: exactly, with their gradients, but for the elements that were written meanwhile, which keep what was
+ * written, rounded to their own dtype. So do tensors that were put in the place of a buffer.
  */
 export class TemporaryDtype {
   readonly #module: nn.Module;
@@ -110,8 +110,8 @@ export class TemporaryDtype {
 }
 
 /**
- * Elements of `cast` that are no more what `original` was cast to are written to it. Values are compared, since batch norm
- * writes its statistics without counting versions.
+ * Elements of `cast` that are no more what `original` was cast to are written to it. Values are compared, since batch
+ * norm writes its statistics without counting versions.
  */
 function takeOver(original: Tensor, cast: Tensor): void {
   noGrad(() =>

@@ -1,12 +1,12 @@
 import { getDefaultDtype, setDefaultDtype } from "@nbit/torch";
-import type { DType, nn , Tensor } from "@nbit/torch";
+import type { DType, nn, Tensor } from "@nbit/torch";
 import type { Batch } from "../types.js";
 import { Precision } from "./precision.js";
 import { mapTensors } from "../collections.js";
 
 /**
- * Base of the true precisions: parameters, buffers and inputs are converted to one floating dtype, which is also the default
- * dtype of tensors made inside a step.
+ * Base of the true precisions: parameters, buffers and inputs are converted to one floating dtype, which is also the
+ * default dtype of tensors made inside a step.
  */
 export abstract class TruePrecision extends Precision {
   protected abstract readonly dtype: DType;

@@ -11,7 +11,14 @@ export class RunCasts {
   #casts: amp.WeightCasts | null = null;
 
   constructor(plugin: string, wanted: unknown) {
-    if (wanted !== undefined && typeof wanted !== "boolean") throw new MisconfigurationError(plugin, "cacheWeightCasts to be true or false", wanted, undefined, "ERR_PRECISION_PLUGIN");
+    if (wanted !== undefined && typeof wanted !== "boolean")
+      throw new MisconfigurationError(
+        plugin,
+        "cacheWeightCasts to be true or false",
+        wanted,
+        undefined,
+        "ERR_PRECISION_PLUGIN",
+      );
     this.#wanted = wanted ?? false;
   }
 
@@ -37,7 +44,8 @@ export class RunCasts {
     const cast = new Set<Tensor>();
     for (const layer of module.modules()) {
       if (UNCAST.some((type) => layer instanceof type)) continue;
-      for (const [, parameter] of layer.namedParameters({ recurse: false })) if (parameter.dtype === "float32") cast.add(parameter);
+      for (const [, parameter] of layer.namedParameters({ recurse: false }))
+        if (parameter.dtype === "float32") cast.add(parameter);
     }
     return [...cast].reduce((bytes, parameter) => bytes + 2 * parameter.numel(), 0);
   }

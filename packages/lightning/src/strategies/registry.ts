@@ -6,7 +6,9 @@ import type { Strategy } from "./strategy.js";
 /** Makes a strategy whose module lives on `rootDevice`, the Trainer's. */
 export type StrategyMaker = (rootDevice: Device) => Strategy;
 
-const registry = new Map<string, StrategyMaker>([["single_device", (rootDevice) => new SingleDeviceStrategy(rootDevice)]]);
+const registry = new Map<string, StrategyMaker>([
+  ["single_device", (rootDevice) => new SingleDeviceStrategy(rootDevice)],
+]);
 
 /**
  * Make `new Trainer({ strategy: name })` mean `create(rootDevice)`. A name that exists is replaced.
@@ -22,7 +24,12 @@ export function registerStrategy(name: string, create: StrategyMaker): void {
 
 const METHODS = ["setupModule", "toDevice"] as const;
 function isStrategy(value: unknown): value is Strategy {
-  return typeof value === "object" && value !== null && "rootDevice" in value && METHODS.every((name) => typeof Reflect.get(value, name) === "function");
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "rootDevice" in value &&
+    METHODS.every((name) => typeof Reflect.get(value, name) === "function")
+  );
 }
 
 /** The strategy of a name, an instance as it is, or "auto": a single device. */
@@ -31,5 +38,11 @@ export function resolveStrategy(asked: string | Strategy, rootDevice: Device): S
   const create = typeof asked !== "string" ? undefined : registry.get(asked === "auto" ? "single_device" : asked);
   if (create !== undefined) return create(rootDevice);
   const names = ["auto", ...registry.keys()].map((name) => JSON.stringify(name)).join(", ");
-  throw new MisconfigurationError("Trainer", `strategy to be one of ${names}, or a Strategy`, asked, "Add others with registerStrategy(name, create).", "ERR_STRATEGY_UNKNOWN");
+  throw new MisconfigurationError(
+    "Trainer",
+    `strategy to be one of ${names}, or a Strategy`,
+    asked,
+    "Add others with registerStrategy(name, create).",
+    "ERR_STRATEGY_UNKNOWN",
+  );
 }

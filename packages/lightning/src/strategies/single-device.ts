@@ -18,6 +18,8 @@ export class SingleDeviceStrategy implements Strategy {
 
   toDevice(batch: Batch): Batch {
     const target = this.rootDevice;
-    return mapTensors(batch, (tensor) => (tensor.device === target ? tensor : tensor.to({ device: target, nonBlocking: true })));
+    return mapTensors(batch, (tensor) =>
+      tensor.device === target ? tensor : tensor.to({ device: target, nonBlocking: true }),
+    );
   }
 }

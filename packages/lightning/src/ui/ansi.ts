@@ -29,11 +29,18 @@ export interface OutputStream {
   readonly columns?: number;
   write(text: string): boolean;
 }
-export const streamKind: kinds.Kind<OutputStream> = kinds.such("a stream such as process.stdout", (v) => typeof v === "object" && v !== null && typeof (v as Partial<OutputStream>).write === "function");
+export const streamKind: kinds.Kind<OutputStream> = kinds.such(
+  "a stream such as process.stdout",
+  (v) => typeof v === "object" && v !== null && typeof (v as Partial<OutputStream>).write === "function",
+);
 
 /** Is `stream` a terminal that understands cursor movement? `TERM=dumb` and CI logs are not. */
 export function isInteractive(stream: OutputStream, env: NodeJS.ProcessEnv = process.env): boolean {
-  return stream.isTTY === true && env["TERM"] !== "dumb" && (env["CI"] === undefined || env["CI"] === "" || env["CI"] === "false");
+  return (
+    stream.isTTY === true &&
+    env["TERM"] !== "dumb" &&
+    (env["CI"] === undefined || env["CI"] === "" || env["CI"] === "false")
+  );
 }
 
 /** Colours for terminals, unless `NO_COLOR` is set (https://no-color.org); `FORCE_COLOR` asks for them elsewhere. */

@@ -14,7 +14,10 @@ export function drawBar(fraction: number, width: number, paint: Paint): string {
 /** A piece of a status line. */
 export interface Segment {
   readonly text: string;
-  /** Pieces of the lowest rank are dropped first when the line is too long for the terminal. Rank 0 even makes way for a longer bar. */
+  /**
+   * Pieces of the lowest rank are dropped first when the line is too long for the terminal. Rank 0 even makes way for a
+   * longer bar.
+   */
   readonly rank: number;
 }
 
@@ -24,12 +27,19 @@ const BAR_WANTED = 20;
 const BAR_MIN = 8;
 
 /**
- * Lay out `head bar segments…` in at most `columns` columns. Where room is short, segments of rank 0 go first, then the bar
- * shrinks, then segments go in order of rank (the later of equals first), then the bar, then the text is cut.
+ * Lay out `head bar segments…` in at most `columns` columns. Where room is short, segments of rank 0 go first, then the
+ * bar shrinks, then segments go in order of rank (the later of equals first), then the bar, then the text is cut.
  */
-export function layoutLine(head: string, fraction: number | null, segments: readonly Segment[], columns: number, paint: Paint): string {
+export function layoutLine(
+  head: string,
+  fraction: number | null,
+  segments: readonly Segment[],
+  columns: number,
+  paint: Paint,
+): string {
   let kept = [...segments];
-  const roomFor = (parts: readonly Segment[]): number => columns - visibleWidth(head) - parts.reduce((sum, s) => sum + 2 + visibleWidth(s.text), 0) - 2;
+  const roomFor = (parts: readonly Segment[]): number =>
+    columns - visibleWidth(head) - parts.reduce((sum, s) => sum + 2 + visibleWidth(s.text), 0) - 2;
   const wanted = (rank: number): number => (fraction === null ? -2 : rank === 0 ? BAR_WANTED : BAR_MIN);
   for (;;) {
     const lowest = Math.min(...kept.map((s) => s.rank));

@@ -1,7 +1,10 @@
 import { Tensor } from "@nbit/torch";
 import { isMap } from "@nbit/torch/realm";
 
-/** Length of the first tensor in a batch, looking into arrays, Maps and plain objects; null when it has none. Reads no data. */
+/**
+ * Length of the first tensor in a batch, looking into arrays, Maps and plain objects; null when it has none. Reads no
+ * data.
+ */
 export function lengthOf(batch: unknown): number | null {
   if (batch instanceof Tensor) return batch.ndim === 0 ? 1 : (batch.shape[0] ?? 1);
   if (typeof batch !== "object" || batch === null) return null;

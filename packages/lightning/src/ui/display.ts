@@ -38,7 +38,10 @@ export class LiveDisplay implements Display {
 
   constructor(stream: OutputStream, others: readonly OutputStream[], intervalMs: number) {
     this.paint = paintFor(stream);
-    this.#line = new LiveLine(stream, others.filter((other) => other.isTTY === true));
+    this.#line = new LiveLine(
+      stream,
+      others.filter((other) => other.isTTY === true),
+    );
     this.#intervalMs = intervalMs;
   }
 
@@ -83,12 +86,15 @@ export class PlainDisplay implements Display {
 
   due(now: number, fraction: number | null): boolean {
     const seconds = (now - this.#lastAt) / 1000;
-    return seconds >= PLAIN_SECONDS || (seconds >= PLAIN_MIN_SECONDS && fraction !== null && fraction >= this.#nextShare);
+    return (
+      seconds >= PLAIN_SECONDS || (seconds >= PLAIN_MIN_SECONDS && fraction !== null && fraction >= this.#nextShare)
+    );
   }
 
   show(status: Status, now: number): void {
     this.#lastAt = now;
-    if (status.fraction !== null) this.#nextShare = (Math.floor(status.fraction / PLAIN_SHARE + 1e-9) + 1) * PLAIN_SHARE;
+    if (status.fraction !== null)
+      this.#nextShare = (Math.floor(status.fraction / PLAIN_SHARE + 1e-9) + 1) * PLAIN_SHARE;
     this.print(status);
   }
 

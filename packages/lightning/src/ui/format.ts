@@ -32,7 +32,9 @@ export function formatCount(count: number): string {
 /** `1234567` → `"1,234,567"`; rounds to an integer. */
 export function formatInteger(value: number): string {
   if (!Number.isFinite(value)) return String(value);
-  return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** A clock: `"0:08"`, `"12:34"`, `"1:02:03"`. */
@@ -62,9 +64,11 @@ export function formatRate(perSecond: number, unit: string): string {
 }
 
 /**
- * A metric at a glance: four decimals below 1, four digits above. Whole numbers are given in full; not-a-number and infinities by name.
+ * A metric at a glance: four decimals below 1, four digits above. Whole numbers are given in full; not-a-number and
+ * infinities by name.
  *
- * Trailing zeros stay (`0.1000`), so that a value that changes does not make the line jump. The log has the exact numbers.
+ * Trailing zeros stay (`0.1000`), so that a value that changes does not make the line jump. The log has the exact
+ * numbers.
  */
 export function formatMetric(value: number): string {
   if (Number.isNaN(value)) return "nan";

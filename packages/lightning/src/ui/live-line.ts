@@ -8,9 +8,9 @@ const CLEAR = "\r\x1b[K";
 /**
  * One line at the bottom of a terminal that is drawn over and over.
  *
- * While it is shown, anything else written to the streams (a `console.log` in a hook, a warning) first clears the line and
- * lands above it; the line comes back at its next `draw`. A redraw is a single write, so nothing flickers. The cursor is
- * never hidden: there is nothing to restore when the process is killed.
+ * While it is shown, anything else written to the streams (a `console.log` in a hook, a warning) first clears the line
+ * and lands above it; the line comes back at its next `draw`. A redraw is a single write, so nothing flickers. The
+ * cursor is never hidden: there is nothing to restore when the process is killed.
  */
 export class LiveLine {
   readonly #stream: OutputStream;
@@ -23,7 +23,14 @@ export class LiveLine {
   /** @param others - Further streams that share the terminal, usually stderr. */
   constructor(stream: OutputStream, others: readonly OutputStream[] = []) {
     this.#stream = stream;
-    for (const each of new Set([stream, ...others])) this.#hooked.push(new Hook(each, () => this.#erase(), (text) => this.#after(text)));
+    for (const each of new Set([stream, ...others]))
+      this.#hooked.push(
+        new Hook(
+          each,
+          () => this.#erase(),
+          (text) => this.#after(text),
+        ),
+      );
   }
 
   get columns(): number {

@@ -42,7 +42,12 @@ test("a bar is as wide as asked at every fraction", () => {
 });
 
 test("a line always fits: segments of low rank go first, the head stays", () => {
-  const segments = [{ text: "12/469", rank: 6 }, { text: "38.2 it/s", rank: 2 }, { text: "eta 0:12", rank: 4 }, { text: "loss 0.4123", rank: 3 }];
+  const segments = [
+    { text: "12/469", rank: 6 },
+    { text: "38.2 it/s", rank: 2 },
+    { text: "eta 0:12", rank: 4 },
+    { text: "loss 0.4123", rank: 3 },
+  ];
   for (let columns = 1; columns < 120; columns++) {
     assert.ok(visibleWidth(layoutLine("Epoch 1/2", 0.3, segments, columns, plainPaint)) <= columns);
   }
@@ -141,7 +146,14 @@ test("a rate starts as the plain average and follows changes", () => {
 });
 
 test("a table aligns its columns and trims its lines", () => {
-  const text = formatTable([{ title: "layer" }, { title: "bytes", align: "right" }], [["fc", "1.50 KiB"], ["convolution", "8 B"]], { footer: [["", "2 KiB"]] });
+  const text = formatTable(
+    [{ title: "layer" }, { title: "bytes", align: "right" }],
+    [
+      ["fc", "1.50 KiB"],
+      ["convolution", "8 B"],
+    ],
+    { footer: [["", "2 KiB"]] },
+  );
   assert.deepEqual(text.split("\n"), [
     " layer            bytes",
     "────────────────────────",

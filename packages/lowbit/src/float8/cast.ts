@@ -1,5 +1,16 @@
 /** From high precision to float8: largest values, scales, codes. */
-import { ArgumentError, atMost, cuda, finfo, isTensor, linalg, operators, scope, tensor, type Tensor } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  cuda,
+  finfo,
+  isTensor,
+  linalg,
+  operators,
+  scope,
+  tensor,
+  type Tensor,
+} from "@nbit/torch";
 import type { Float8DType } from "./recipes.js";
 
 /** Which layouts are needed: the matrix itself, and its transpose (each row-major). */
@@ -44,9 +55,14 @@ export function amaxOfColumns(x: Tensor): Tensor {
   return amaxAlong(x, 0);
 }
 function amaxAlong(x: Tensor, dim: 0 | 1): Tensor {
-  return vectorized(x) ? scope(() => x.abs().amax([dim], true).to("float32")) : linalg.vectorNorm(x, Infinity, [dim], true, { dtype: "float32" });
+  return vectorized(x)
+    ? scope(() => x.abs().amax([dim], true).to("float32"))
+    : linalg.vectorNorm(x, Infinity, [dim], true, { dtype: "float32" });
 }
-/** On the CPU the infinity norm takes one element at a time; minimum and maximum are vectorized, and ten to thirty times as fast. On a GPU the norm is one kernel that writes float32. */
+/**
+ * On the CPU the infinity norm takes one element at a time; minimum and maximum are vectorized, and ten to thirty times
+ * as fast. On a GPU the norm is one kernel that writes float32.
+ */
 function vectorized(x: Tensor): boolean {
   return x.device.type === "cpu";
 }
@@ -62,13 +78,22 @@ function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; r
 function checkCast(fn: string, x: unknown, amax: unknown, dtype: unknown, wanted: unknown): void {
   if (!isTensor(x)) throw new ArgumentError(fn, "a matrix", x);
   const { rows, columns } = (amax ?? {}) as Partial<Record<keyof Amax, unknown>>;
-  if (!(rows === null || isTensor(rows)) || !(columns === null || isTensor(columns))) throw new ArgumentError(fn, "largest magnitudes { rows, columns }, tensors or null", amax);
-  if (dtype !== "float8_e4m3fn" && dtype !== "float8_e5m2") throw new ArgumentError(fn, "float8_e4m3fn or float8_e5m2", dtype);
-  if (typeof wanted !== "object" || wanted === null || typeof Reflect.get(wanted, "rows") !== "boolean" || typeof Reflect.get(wanted, "columns") !== "boolean") throw new ArgumentError(fn, "which layouts are wanted, { rows, columns }", wanted);
+  if (!(rows === null || isTensor(rows)) || !(columns === null || isTensor(columns)))
+    throw new ArgumentError(fn, "largest magnitudes { rows, columns }, tensors or null", amax);
+  if (dtype !== "float8_e4m3fn" && dtype !== "float8_e5m2")
+    throw new ArgumentError(fn, "float8_e4m3fn or float8_e5m2", dtype);
+  if (
+    typeof wanted !== "object" ||
+    wanted === null ||
+    typeof Reflect.get(wanted, "rows") !== "boolean" ||
+    typeof Reflect.get(wanted, "columns") !== "boolean"
+  )
+    throw new ArgumentError(fn, "which layouts are wanted, { rows, columns }", wanted);
 }
 
 /**
- * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the largest code. The kernel on CUDA returns the same codes.
+ * Codes of a matrix by plain operators, clamped to the format's range; what is not finite becomes NaN, never the
+ * largest code. The kernel on CUDA returns the same codes.
  */
 export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
   atMost("castReference", arguments, 4);
@@ -83,7 +108,12 @@ export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted:
   if (amax.columns === null && amax.rows !== null && amax.rows.ndim === 0) {
     const { scale, inverse } = scalesOf(amax.rows, dtype);
     const q = codes(scale);
-    return { rows: wanted.rows ? q : null, columns: wanted.columns ? q.t().contiguous() : null, rowInverse: inverse, columnInverse: inverse };
+    return {
+      rows: wanted.rows ? q : null,
+      columns: wanted.columns ? q.t().contiguous() : null,
+      rowInverse: inverse,
+      columnInverse: inverse,
+    };
   }
   const byRow = amax.rows === null || !wanted.rows ? null : scalesOf(amax.rows, dtype);
   const byColumn = amax.columns === null || !wanted.columns ? null : scalesOf(amax.columns, dtype);
@@ -109,13 +139,21 @@ function hasKernel(x: Tensor): boolean {
 }
 
 /**
- * Codes of a contiguous matrix whose sides are multiples of 4. On CUDA one kernel reads it once and writes both layouts; elsewhere {@link castReference}.
+ * Codes of a contiguous matrix whose sides are multiples of 4. On CUDA one kernel reads it once and writes both
+ * layouts; elsewhere {@link castReference}.
  */
 export function castFloat8(x: Tensor, amax: Amax, dtype: Float8DType, wanted: Wanted): Float8Matrix {
   atMost("castFloat8", arguments, 4);
   checkCast("castFloat8", x, amax, dtype, wanted);
   if (!hasKernel(x)) return castReference(x, amax, dtype, wanted);
-  const [rows, columns, rowInverse, columnInverse] = operators("nbit")["float8_cast"]?.(x, amax.rows, amax.columns, dtype === "float8_e5m2", wanted.rows, wanted.columns) as unknown as readonly [Tensor, Tensor, Tensor, Tensor];
+  const [rows, columns, rowInverse, columnInverse] = operators("nbit")["float8_cast"]?.(
+    x,
+    amax.rows,
+    amax.columns,
+    dtype === "float8_e5m2",
+    wanted.rows,
+    wanted.columns,
+  ) as unknown as readonly [Tensor, Tensor, Tensor, Tensor];
   const whole = amax.columns === null && amax.rows?.ndim === 0;
   return {
     rows: wanted.rows ? rows : null,

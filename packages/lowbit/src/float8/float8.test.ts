@@ -1,7 +1,36 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, device, finfo, keep, linalg, memory, nn, noGrad, optim, randn, scope, seedEverything, setNumThreads, tensor, zeros, type DType, type Tensor } from "@nbit/torch";
-import { castFloat8, castReference, convertToFloat8, emulated, FLOAT8_RECIPES, Float8Linear, float8Support, scaledMm, amaxOf, type Float8RecipeName } from "../index.js";
+import {
+  autocast,
+  device,
+  finfo,
+  keep,
+  linalg,
+  memory,
+  nn,
+  noGrad,
+  optim,
+  randn,
+  scope,
+  seedEverything,
+  setNumThreads,
+  tensor,
+  zeros,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
+import {
+  castFloat8,
+  castReference,
+  convertToFloat8,
+  emulated,
+  FLOAT8_RECIPES,
+  Float8Linear,
+  float8Support,
+  scaledMm,
+  amaxOf,
+  type Float8RecipeName,
+} from "../index.js";
 
 setNumThreads(1);
 const RECIPES = Object.keys(FLOAT8_RECIPES) as Float8RecipeName[];
@@ -12,7 +41,12 @@ function sqnr(reference: Tensor | null, got: Tensor | null): number {
   const [r, g] = [reference.detach().double(), got.detach().double()];
   return 20 * Math.log10(r.norm().item() / r.sub(g).norm().item());
 }
-function pair(inFeatures: number, outFeatures: number, recipe: Float8RecipeName, options: { readonly bias?: boolean; readonly dtype?: DType } = {}): { readonly linear: nn.Linear; readonly layer: Float8Linear } {
+function pair(
+  inFeatures: number,
+  outFeatures: number,
+  recipe: Float8RecipeName,
+  options: { readonly bias?: boolean; readonly dtype?: DType } = {},
+): { readonly linear: nn.Linear; readonly layer: Float8Linear } {
   const linear = new nn.Linear(inFeatures, outFeatures, options);
   const layer = new Float8Linear(inFeatures, outFeatures, { recipe, ...options });
   layer.loadStateDict(linear.stateDict(), { strict: false });
@@ -40,7 +74,10 @@ for (const recipe of RECIPES)
             assert.equal(layer.weight.grad?.dtype, dtype);
             assert.ok(sqnr(y, y8) >= 18, `${context} output ${sqnr(y, y8)}`);
             assert.ok(sqnr(a.grad, b.grad) >= 17, `${context} input gradient ${sqnr(a.grad, b.grad)}`);
-            assert.ok(sqnr(linear.weight.grad, layer.weight.grad) >= 17, `${context} weight gradient ${sqnr(linear.weight.grad, layer.weight.grad)}`);
+            assert.ok(
+              sqnr(linear.weight.grad, layer.weight.grad) >= 17,
+              `${context} weight gradient ${sqnr(linear.weight.grad, layer.weight.grad)}`,
+            );
             if (bias) assert.ok(sqnr(linear.bias?.grad ?? null, layer.bias?.grad ?? null) >= 40);
           });
   });
@@ -50,10 +87,22 @@ test("the product equals its float32 form, per tensor and per row, with mixed fo
     seedEverything(1);
     const [a, b] = [randn([32, 48]), randn([16, 48])];
     for (const rowwise of [false, true])
-      for (const [first, second] of [["float8_e4m3fn", "float8_e4m3fn"], ["float8_e5m2", "float8_e4m3fn"]] as const) {
-        const amax = (x: Tensor): { rows: Tensor; columns: null } => ({ rows: rowwise ? x.abs().amax([1], true) : amaxOf(x), columns: null });
-        const both = [castReference(a, amax(a), first, { rows: true, columns: false }), castReference(b, amax(b), second, { rows: true, columns: false })] as const;
-        const [fa, fb] = both.map((m) => ({ codes: m.rows as Tensor, inverse: m.rowInverse as Tensor })) as [{ codes: Tensor; inverse: Tensor }, { codes: Tensor; inverse: Tensor }];
+      for (const [first, second] of [
+        ["float8_e4m3fn", "float8_e4m3fn"],
+        ["float8_e5m2", "float8_e4m3fn"],
+      ] as const) {
+        const amax = (x: Tensor): { rows: Tensor; columns: null } => ({
+          rows: rowwise ? x.abs().amax([1], true) : amaxOf(x),
+          columns: null,
+        });
+        const both = [
+          castReference(a, amax(a), first, { rows: true, columns: false }),
+          castReference(b, amax(b), second, { rows: true, columns: false }),
+        ] as const;
+        const [fa, fb] = both.map((m) => ({ codes: m.rows as Tensor, inverse: m.rowInverse as Tensor })) as [
+          { codes: Tensor; inverse: Tensor },
+          { codes: Tensor; inverse: Tensor },
+        ];
         const bias = randn([16]);
         const wide = emulated(fa, fb, bias, "float32");
         assert.ok(scaledMm(fa, fb, bias, "float32", true).sub(wide).abs().max().item() < 1e-4);
@@ -75,15 +124,32 @@ test("codes: the largest value fills the format, both layouts agree, values outs
       assert.equal(m.rows?.float().abs().max().item(), finfo(dtype).max);
       assert.equal(m.columns?.float().sub(m.rows.float().t()).abs().max().item(), 0);
       // An amax that is too small, as delayed scaling may have: clamped, not infinite.
-      const clamped = castFloat8(x, { rows: amaxOf(x).mul(0.25), columns: null }, dtype, { rows: true, columns: false });
+      const clamped = castFloat8(x, { rows: amaxOf(x).mul(0.25), columns: null }, dtype, {
+        rows: true,
+        columns: false,
+      });
       assert.equal(clamped.rows?.float().abs().max().item(), finfo(dtype).max);
-      const nothing = castFloat8(zeros([16, 16]), { rows: tensor(0), columns: null }, dtype, { rows: true, columns: false });
+      const nothing = castFloat8(zeros([16, 16]), { rows: tensor(0), columns: null }, dtype, {
+        rows: true,
+        columns: false,
+      });
       assert.equal(nothing.rows?.float().abs().max().item(), 0);
       assert.ok(Number.isFinite(nothing.rowInverse?.item()));
     }
-    const byRow = castFloat8(x, { rows: x.abs().amax([1], true), columns: x.abs().amax([0], true) }, "float8_e4m3fn", { rows: true, columns: true });
-    assert.deepEqual([byRow.rowInverse?.shape, byRow.columnInverse?.shape, byRow.columns?.shape], [[32, 1], [16, 1], [16, 32]]);
-    for (const codes of [byRow.rows, byRow.columns]) assert.equal(codes?.float().abs().amax([1]).sub(448).abs().max().item(), 0);
+    const byRow = castFloat8(x, { rows: x.abs().amax([1], true), columns: x.abs().amax([0], true) }, "float8_e4m3fn", {
+      rows: true,
+      columns: true,
+    });
+    assert.deepEqual(
+      [byRow.rowInverse?.shape, byRow.columnInverse?.shape, byRow.columns?.shape],
+      [
+        [32, 1],
+        [16, 1],
+        [16, 32],
+      ],
+    );
+    for (const codes of [byRow.rows, byRow.columns])
+      assert.equal(codes?.float().abs().amax([1]).sub(448).abs().max().item(), 0);
   });
 });
 
@@ -123,7 +189,9 @@ for (const recipe of RECIPES)
         g.select(0, 2).select(0, 3).fill_(bad);
         layer.forward(clean).backward({ gradient: g });
         assert.ok(clean.grad?.select(0, 2).isfinite().logicalNot().all().item(), `${bad} in the input gradient`);
-        assert.ok(layer.weight.grad !== null && (layer.weight.grad as Tensor).select(0, 3).isfinite().logicalNot().all().item());
+        assert.ok(
+          layer.weight.grad !== null && (layer.weight.grad as Tensor).select(0, 3).isfinite().logicalNot().all().item(),
+        );
         // A weight.
         const again = layer.forward(good).detach();
         assert.ok(sqnr(reference, again) > 18);
@@ -165,9 +233,16 @@ test("delayed scaling uses the history, which is in the state dict and survives 
     seedEverything(5);
     const layer = new Float8Linear(32, 16, { recipe: "delayed", historyLength: 3 });
     const history = (of: Float8Linear): number[] => of.amaxHistoryInput.view("float32").tolist() as number[];
-    for (const size of [1, 4, 2, 0.5]) layer.forward(zeros([16, 32]).add(size)).sum().backward();
+    for (const size of [1, 4, 2, 0.5])
+      layer
+        .forward(zeros([16, 32]).add(size))
+        .sum()
+        .backward();
     assert.deepEqual(history(layer), [0.5, 2, 4]);
-    assert.deepEqual([...layer.stateDict().keys()], ["weight", "bias", "amax_history_input", "amax_history_weight", "amax_history_gradient"]);
+    assert.deepEqual(
+      [...layer.stateDict().keys()],
+      ["weight", "bias", "amax_history_input", "amax_history_weight", "amax_history_gradient"],
+    );
     const copy = new Float8Linear(32, 16, { recipe: "delayed", historyLength: 3 });
     copy.loadStateDict(layer.stateDict());
     const x = randn([16, 32]).mul(10); // beyond the history: both clamp alike
@@ -230,9 +305,15 @@ test("convertToFloat8 lists every layer with its reason and keeps parameters, or
       ["wide", "Linear(16, 16, bias)", false, "its weight is float64"],
     ],
   );
-  assert.match(report.toString(), /^float8, rowwise: 2 of 6 layers converted\nembedding {2}Embedding {13}left {7}only linear layers/);
+  assert.match(
+    report.toString(),
+    /^float8, rowwise: 2 of 6 layers converted\nembedding {2}Embedding {13}left {7}only linear layers/,
+  );
   assert.ok((net.tied as unknown) instanceof Float8Linear && (net.tied as unknown) === net.head);
-  assert.deepEqual([...net.stateDict()].map(([name]) => name), before.map(([name]) => name));
+  assert.deepEqual(
+    [...net.stateDict()].map(([name]) => name),
+    before.map(([name]) => name),
+  );
   for (const [name, t] of before) assert.equal(net.stateDict().get(name), t, name);
   assert.match(String(net), /\(0\): Float8Linear\(in_features=32, out_features=64, bias=True, recipe=rowwise\)/);
   assert.deepEqual(convertToFloat8(net).layers.filter((l) => /float8 already, rowwise/.test(l.reason)).length, 2);
@@ -242,8 +323,14 @@ test("convertToFloat8 lists every layer with its reason and keeps parameters, or
 
 test("errors name the argument and leave nothing behind", () => {
   scope(() => {
-    assert.throws(() => new Float8Linear(30, 64), /^ArgumentError: Float8Linear: expected inFeatures and outFeatures to be multiples of 16\. Received: \[30, 64\]\.$/);
-    assert.throws(() => new Float8Linear(32, 64, { recipe: "fast" as never }), /recipe to be one of "tensorwise", "delayed", "rowwise", "rowwise-gw-hp"\. Received: "fast"/);
+    assert.throws(
+      () => new Float8Linear(30, 64),
+      /^ArgumentError: Float8Linear: expected inFeatures and outFeatures to be multiples of 16\. Received: \[30, 64\]\.$/,
+    );
+    assert.throws(
+      () => new Float8Linear(32, 64, { recipe: "fast" as never }),
+      /recipe to be one of "tensorwise", "delayed", "rowwise", "rowwise-gw-hp"\. Received: "fast"/,
+    );
     assert.throws(() => new Float8Linear(32, 64, { historyLength: 0 }), /historyLength/);
     assert.throws(() => convertToFloat8(new nn.Linear(16, 16)), /Use Float8Linear\.from\(linear\) for one layer/);
     assert.throws(() => convertToFloat8(new Net(), { recipe: "x" as never }), /convertToFloat8: expected recipe/);
@@ -252,7 +339,10 @@ test("errors name the argument and leave nothing behind", () => {
     assert.throws(() => layer.forward(randn([16, 32]).double()), /an input in float32, bfloat16 or float16/);
     assert.deepEqual(layer.forward(zeros([0, 32])).shape, [0, 16]);
     const y = layer.forward(randn([16, 32]).requiresGrad_());
-    assert.throws(() => y.square().sum().backward({ createGraph: true }), (e: Error & { code?: string }) => e.code === "FLOAT8_DOUBLE_BACKWARD" && /createGraph: true/.test(e.message));
+    assert.throws(
+      () => y.square().sum().backward({ createGraph: true }),
+      (e: Error & { code?: string }) => e.code === "FLOAT8_DOUBLE_BACKWARD" && /createGraph: true/.test(e.message),
+    );
   });
 });
 

@@ -4,4 +4,10 @@ export { amaxOf, castFloat8, castReference, type Amax, type Float8Matrix, type W
 export { emulated, float8Support, scaledMm, type Factor, type Float8Support } from "./matmul.js";
 export { withFloat8Histories } from "./history.js";
 export { Float8Linear, type Float8LinearOptions, type Float8Options } from "./linear.js";
-export { FLOAT8_OPTIONS, convertToFloat8, ConversionReport, type ConvertedLayer, type ConvertToFloat8Options } from "./convert.js";
+export {
+  FLOAT8_OPTIONS,
+  convertToFloat8,
+  ConversionReport,
+  type ConvertedLayer,
+  type ConvertToFloat8Options,
+} from "./convert.js";

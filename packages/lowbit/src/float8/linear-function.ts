@@ -13,42 +13,80 @@ export interface Float8Caster {
 }
 
 function factor(codes: Tensor | null, inverse: Tensor | null): { readonly codes: Tensor; readonly inverse: Tensor } {
-  if (codes === null || inverse === null) throw new NbitError("Float8Linear: expected codes that were asked for. Received: none.", "ERR_INTERNAL");
+  if (codes === null || inverse === null)
+    throw new NbitError("Float8Linear: expected codes that were asked for. Received: none.", "ERR_INTERNAL");
   return { codes, inverse };
 }
 
 /**
- * y = x Wᵀ + b with x `[M, K]`, W `[N, K]`: output, input gradient `g W` and weight gradient `gᵀ x`. M, N, K multiples of 16.
+ * y = x Wᵀ + b with x `[M, K]`, W `[N, K]`: output, input gradient `g W` and weight gradient `gᵀ x`. M, N, K multiples
+ * of 16.
  *
  * Backward keeps float8 codes (a byte per element), not x and W themselves; with an exact weight gradient it keeps x.
  */
 export class Float8LinearFunction extends AutogradFunction {
-  static forward(ctx: FunctionContext, x: Tensor, weight: Tensor, bias: Tensor | null, layer: Float8Caster, records: boolean): Tensor {
+  static forward(
+    ctx: FunctionContext,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | null,
+    layer: Float8Caster,
+    records: boolean,
+  ): Tensor {
     const [forInput = false, forWeight = false] = ctx.needsInputGrad;
     const exact = layer.recipe.exactWeightGradient;
     const xs = layer.castInput(x, { rows: true, columns: records && forWeight && !exact });
     const ws = layer.castWeight({ rows: true, columns: records && forInput });
-    const y = scaledMm(factor(xs.rows, xs.rowInverse), factor(ws.rows, ws.rowInverse), bias === null ? null : bias.to(x.dtype), x.dtype, true);
+    const y = scaledMm(
+      factor(xs.rows, xs.rowInverse),
+      factor(ws.rows, ws.rowInverse),
+      bias === null ? null : bias.to(x.dtype),
+      x.dtype,
+      true,
+    );
     ctx.values["layer"] = layer;
     ctx.values["input"] = x.dtype;
     ctx.values["weight"] = weight.dtype;
     ctx.values["bias"] = bias === null ? null : bias.dtype;
-    if (records) ctx.saveForBackward(xs.columns, xs.columns === null ? null : xs.columnInverse, ws.columns, ws.columns === null ? null : ws.columnInverse, exact && forWeight ? x : null);
+    if (records)
+      ctx.saveForBackward(
+        xs.columns,
+        xs.columns === null ? null : xs.columnInverse,
+        ws.columns,
+        ws.columns === null ? null : ws.columnInverse,
+        exact && forWeight ? x : null,
+      );
     return y;
   }
 
   static backward(ctx: FunctionContext, gradient: Tensor): (Tensor | null)[] {
-    if (isGradEnabled()) throw new NbitError("Float8Linear: expected a first derivative. Received: backward with createGraph: true. Float8 products have no derivative of their own; use nn.Linear where you need a second one.", "FLOAT8_DOUBLE_BACKWARD");
+    if (isGradEnabled())
+      throw new NbitError(
+        "Float8Linear: expected a first derivative. Received: backward with createGraph: true. Float8 products have no derivative of their own; use nn.Linear where you need a second one.",
+        "FLOAT8_DOUBLE_BACKWARD",
+      );
     const layer = ctx.values["layer"] as Float8Caster;
     const [forInput = false, forWeight = false, forBias = false] = ctx.needsInputGrad;
-    const [x, xInverse, w, wInverse, exactX] = ctx.savedTensors as readonly [Tensor | null, Tensor | null, Tensor | null, Tensor | null, Tensor | null];
+    const [x, xInverse, w, wInverse, exactX] = ctx.savedTensors as readonly [
+      Tensor | null,
+      Tensor | null,
+      Tensor | null,
+      Tensor | null,
+      Tensor | null,
+    ];
     const exact = layer.recipe.exactWeightGradient;
     const g = gradient.contiguous();
     const gs = layer.castGradient(g, { rows: forInput, columns: forWeight && !exact });
-    const inputGradient = forInput ? scaledMm(factor(gs.rows, gs.rowInverse), factor(w, wInverse), null, ctx.values["input"] as DType, false) : null;
+    const inputGradient = forInput
+      ? scaledMm(factor(gs.rows, gs.rowInverse), factor(w, wInverse), null, ctx.values["input"] as DType, false)
+      : null;
     const weightDtype = ctx.values["weight"] as DType;
     let weightGradient: Tensor | null = null;
-    if (forWeight) weightGradient = exactX !== null ? g.t().mm(exactX).to(weightDtype) : scaledMm(factor(gs.columns, gs.columnInverse), factor(x, xInverse), null, weightDtype, false);
+    if (forWeight)
+      weightGradient =
+        exactX !== null
+          ? g.t().mm(exactX).to(weightDtype)
+          : scaledMm(factor(gs.columns, gs.columnInverse), factor(x, xInverse), null, weightDtype, false);
     const biasGradient = forBias ? g.sum([0]).to(ctx.values["bias"] as DType) : null;
     return [inputGradient, weightGradient, biasGradient];
   }

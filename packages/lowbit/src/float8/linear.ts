@@ -1,5 +1,22 @@
 /** The linear layer that multiplies in float8. */
-import { amp, ArgumentError, atMost, checkOptions, constantPadNd, type DType, isGradEnabled, isTensor, kinds, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, weightsEpoch } from "@nbit/torch";
+import {
+  amp,
+  ArgumentError,
+  atMost,
+  checkOptions,
+  constantPadNd,
+  type DType,
+  isGradEnabled,
+  isTensor,
+  kinds,
+  nn,
+  noGrad,
+  type OptionNames,
+  outsideScopes,
+  scope,
+  type Tensor,
+  weightsEpoch,
+} from "@nbit/torch";
 import { amaxOf, amaxOfColumns, amaxOfRows, castFloat8, type Amax, type Float8Matrix, type Wanted } from "./cast.js";
 import { delayedAmax, emptyHistory } from "./history.js";
 import { Float8LinearFunction, type Float8Caster } from "./linear-function.js";
@@ -32,18 +49,22 @@ interface CachedWeight {
 }
 
 /**
- * y = x Wᵀ + b whose three products (output, input gradient, weight gradient) take float8 factors: activations and weights in e4m3, gradients as the recipe says.
- * Parameters, output and gradients keep their dtypes; products sum in float32.
+ * y = x Wᵀ + b whose three products (output, input gradient, weight gradient) take float8 factors: activations and
+ * weights in e4m3, gradients as the recipe says. Parameters, output and gradients keep their dtypes; products sum in
+ * float32.
  *
- * Each factor is scaled so that its largest value is the format's largest, then rounded and clamped. Values that are not finite are found before the cast and become NaN: they
- * show in output and gradients, as they would in a float32 layer. Codes of the weight are kept until the weight changes (2 bytes per element while they are), so
- * that accumulation casts them once. The number of rows may be any: it is padded with zeros to a multiple of 16.
+ * Each factor is scaled so that its largest value is the format's largest, then rounded and clamped. Values that are
+ * not finite are found before the cast and become NaN: they show in output and gradients, as they would in a float32
+ * layer. Codes of the weight are kept until the weight changes (2 bytes per element while they are), so that
+ * accumulation casts them once. The number of rows may be any: it is padded with zeros to a multiple of 16.
  *
- * Under autocast the output has autocast's dtype; the weight goes from its own dtype to float8 directly. No synchronization; may be captured in a CUDA graph.
+ * Under autocast the output has autocast's dtype; the weight goes from its own dtype to float8 directly. No
+ * synchronization; may be captured in a CUDA graph.
  *
- * Shapes: `[…, inFeatures]` → `[…, outFeatures]`, both multiples of 16. float32, bfloat16 or float16. State dict as `nn.Linear`'s; "delayed" adds `amax_history_input`,
- * `amax_history_weight` and `amax_history_gradient`.
- * @throws {ArgumentError} `Float8Linear: expected inFeatures and outFeatures to be multiples of 16. Received: [30, 64].`
+ * Shapes: `[…, inFeatures]` → `[…, outFeatures]`, both multiples of 16. float32, bfloat16 or float16. State dict as
+ * `nn.Linear`'s; "delayed" adds `amax_history_input`, `amax_history_weight` and `amax_history_gradient`.
+ * @throws {ArgumentError} `Float8Linear: expected inFeatures and outFeatures to be multiples of 16. Received: [30,
+ * 64].`
  * @example
  * const layer = new Float8Linear(64, 32, { recipe: "rowwise" });
  * layer.forward(randn([8, 64])).shape; // [8, 32]
@@ -70,15 +91,25 @@ export class Float8Linear extends nn.Module implements Float8Caster {
     const { recipe = "tensorwise", historyLength = 16, ...linearOptions } = options;
     this.#recipe = recipeOf("Float8Linear", recipe);
     const sides = first instanceof nn.Linear ? [first.inFeatures, first.outFeatures] : [first, outFeatures];
-    if (sides.some((n) => !Number.isInteger(n) || Number(n) < 1 || Number(n) % FLOAT8_MULTIPLE !== 0)) throw new ArgumentError("Float8Linear", `inFeatures and outFeatures to be multiples of ${FLOAT8_MULTIPLE}`, sides);
+    if (sides.some((n) => !Number.isInteger(n) || Number(n) < 1 || Number(n) % FLOAT8_MULTIPLE !== 0))
+      throw new ArgumentError(
+        "Float8Linear",
+        `inFeatures and outFeatures to be multiples of ${FLOAT8_MULTIPLE}`,
+        sides,
+      );
     const linear = first instanceof nn.Linear ? first : new nn.Linear(first, outFeatures as number, linearOptions);
-    if (!DTYPES.includes(linear.weight.dtype)) throw new ArgumentError("Float8Linear", "a weight in float32, bfloat16 or float16", linear.weight);
+    if (!DTYPES.includes(linear.weight.dtype))
+      throw new ArgumentError("Float8Linear", "a weight in float32, bfloat16 or float16", linear.weight);
     this.weight = linear.weight;
     this.bias = linear.bias;
     this.inFeatures = linear.inFeatures;
     this.outFeatures = linear.outFeatures;
     if (this.#recipe.delayed)
-      for (const name of ["amaxHistoryInput", "amaxHistoryWeight", "amaxHistoryGradient"] as const) this.registerBuffer(name, outsideScopes(() => emptyHistory(historyLength, linear.weight.device)));
+      for (const name of ["amaxHistoryInput", "amaxHistoryWeight", "amaxHistoryGradient"] as const)
+        this.registerBuffer(
+          name,
+          outsideScopes(() => emptyHistory(historyLength, linear.weight.device)),
+        );
   }
 
   /** A float8 layer with the parameters of a linear one: the same tensors, so that optimizers keep theirs. */
@@ -95,13 +126,20 @@ export class Float8Linear extends nn.Module implements Float8Caster {
 
   forward(input: Tensor): Tensor {
     atMost("Float8Linear.forward", arguments, 1);
-    if (!isTensor(input) || input.ndim < 1 || input.size(-1) !== this.inFeatures) throw new ArgumentError("Float8Linear", `an input of shape […, ${this.inFeatures}]`, input);
+    if (!isTensor(input) || input.ndim < 1 || input.size(-1) !== this.inFeatures)
+      throw new ArgumentError("Float8Linear", `an input of shape […, ${this.inFeatures}]`, input);
     const device = input.device.type;
     const dtype = amp.isAutocastEnabled(device) ? amp.getAutocastDtype(device) : input.dtype;
-    if (!DTYPES.includes(dtype) || !DTYPES.includes(input.dtype)) throw new ArgumentError("Float8Linear", "an input in float32, bfloat16 or float16", input);
+    if (!DTYPES.includes(dtype) || !DTYPES.includes(input.dtype))
+      throw new ArgumentError("Float8Linear", "an input in float32, bfloat16 or float16", input);
     const shape = [...input.shape.slice(0, -1), this.outFeatures];
     const rows = input.numel() / this.inFeatures;
-    if (rows === 0) return nn.functional.linear(input.to(dtype), this.weight.to(dtype), this.bias === null ? null : this.bias.to(dtype));
+    if (rows === 0)
+      return nn.functional.linear(
+        input.to(dtype),
+        this.weight.to(dtype),
+        this.bias === null ? null : this.bias.to(dtype),
+      );
     const run = (): Tensor => {
       const flat = input.to(dtype).reshape([rows, this.inFeatures]);
       const short = rows % FLOAT8_MULTIPLE;
@@ -117,7 +155,13 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   /** @internal */
   castInput(x: Tensor, wanted: Wanted): Float8Matrix {
     atMost("Float8Linear.castInput", arguments, 2);
-    return this.#cast(x, "float8_e4m3fn", wanted, this.#recipe.delayed ? this.amaxHistoryInput : null, this.training && wanted.columns);
+    return this.#cast(
+      x,
+      "float8_e4m3fn",
+      wanted,
+      this.#recipe.delayed ? this.amaxHistoryInput : null,
+      this.training && wanted.columns,
+    );
   }
   /** @internal */
   castGradient(g: Tensor, wanted: Wanted): Float8Matrix {
@@ -130,10 +174,30 @@ export class Float8Linear extends nn.Module implements Float8Caster {
     const { weight } = this;
     const [epoch, version, pointer] = [weightsEpoch(), weight.version, weight.dataPtr()];
     const known = this.#cached;
-    if (known !== null && known.epoch === epoch && known.version === version && known.pointer === pointer && (known.codes.columns !== null || !wanted.columns)) return known.codes;
+    if (
+      known !== null &&
+      known.epoch === epoch &&
+      known.version === version &&
+      known.pointer === pointer &&
+      (known.codes.columns !== null || !wanted.columns)
+    )
+      return known.codes;
     this.clearWeightCodes();
-    const codes = scope(() => this.#cast(weight.detach().contiguous(), "float8_e4m3fn", wanted, this.#recipe.delayed ? this.amaxHistoryWeight : null, this.training));
-    const kept: Float8Matrix = outsideScopes(() => ({ rows: codes.rows?.detach() ?? null, columns: codes.columns?.detach() ?? null, rowInverse: codes.rowInverse?.detach() ?? null, columnInverse: codes.columnInverse?.detach() ?? null }));
+    const codes = scope(() =>
+      this.#cast(
+        weight.detach().contiguous(),
+        "float8_e4m3fn",
+        wanted,
+        this.#recipe.delayed ? this.amaxHistoryWeight : null,
+        this.training,
+      ),
+    );
+    const kept: Float8Matrix = outsideScopes(() => ({
+      rows: codes.rows?.detach() ?? null,
+      columns: codes.columns?.detach() ?? null,
+      rowInverse: codes.rowInverse?.detach() ?? null,
+      columnInverse: codes.columnInverse?.detach() ?? null,
+    }));
     this.#cached = { codes: kept, epoch, version, pointer };
     return kept;
   }
@@ -149,7 +213,8 @@ export class Float8Linear extends nn.Module implements Float8Caster {
     if (!wanted.rows && !wanted.columns) return { rows: null, columns: null, rowInverse: null, columnInverse: null };
     return noGrad(() => {
       let amax: Amax;
-      if (this.#recipe.granularity === "row") amax = { rows: wanted.rows ? amaxOfRows(x) : null, columns: wanted.columns ? amaxOfColumns(x) : null };
+      if (this.#recipe.granularity === "row")
+        amax = { rows: wanted.rows ? amaxOfRows(x) : null, columns: wanted.columns ? amaxOfColumns(x) : null };
       else {
         const current = amaxOf(x);
         amax = { rows: history === null ? current : delayedAmax(history, current, update), columns: null };

@@ -10,11 +10,13 @@ function quantile(p: readonly number[]): number[] {
   for (const t of [x, z]) t.dispose();
   return values;
 }
-const between = (from: number, to: number, n: number): number[] => Array.from({ length: n }, (_, i) => from + ((to - from) * i) / (n - 1));
+const between = (from: number, to: number, n: number): number[] =>
+  Array.from({ length: n }, (_, i) => from + ((to - from) * i) / (n - 1));
 
 /**
- * NormalFloat: quantiles of the normal distribution, so that each code is used about as often for weights that are normal. Eight negative, zero, and seven positive ones, the outer
- * probability chosen so that both sides end alike; divided by the largest. Ascending; zero is code 7.
+ * NormalFloat: quantiles of the normal distribution, so that each code is used about as often for weights that are
+ * normal. Eight negative, zero, and seven positive ones, the outer probability chosen so that both sides end alike;
+ * divided by the largest. Ascending; zero is code 7.
  * @see Dettmers et al., 2023, QLoRA, arXiv:2305.14314, equation 4.
  */
 export function nf4Map(): number[] {
@@ -27,7 +29,10 @@ export function nf4Map(): number[] {
   return values.map((v) => v / largest);
 }
 
-/** A sign, two bits of exponent, one of mantissa, and one subnormal, by code: bit 3 is the sign. Divided by the largest, 12. */
+/**
+ * A sign, two bits of exponent, one of mantissa, and one subnormal, by code: bit 3 is the sign. Divided by the largest,
+ * 12.
+ */
 export function fp4Map(): number[] {
   atMost("fp4Map", arguments, 0);
   const magnitudes = [0, 0.0625, 8, 12, 4, 6, 2, 3].map((v) => v / 12);
@@ -71,11 +76,18 @@ function build(values: readonly number[], device: Device): Codebook {
     values: tensor(exact, on),
     midpoints: tensor(midpoints, on),
     order: sorted ? null : tensor(used, { dtype: "uint8", device }),
-    pairs: exact.length === 16 ? tensor(Array.from({ length: 256 }, (_, byte) => [at(exact, byte >> 4), at(exact, byte & 15)]), on) : null,
+    pairs:
+      exact.length === 16
+        ? tensor(
+            Array.from({ length: 256 }, (_, byte) => [at(exact, byte >> 4), at(exact, byte & 15)]),
+            on,
+          )
+        : null,
   };
 }
 function at(list: readonly number[], i: number): number {
   const v = list[i];
-  if (v === undefined) throw new NbitError(`codebook: expected an index below ${list.length}. Received: ${i}.`, "ERR_INTERNAL");
+  if (v === undefined)
+    throw new NbitError(`codebook: expected an index below ${list.length}. Received: ${i}.`, "ERR_INTERNAL");
   return v;
 }

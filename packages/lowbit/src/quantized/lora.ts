@@ -1,5 +1,19 @@
 /** Low-rank adapters beside frozen linear layers. */
-import { ArgumentError, atMost, checkOptions, type DType, kinds, NbitError, nn, noGrad, type OptionNames, outsideScopes, scope, type Tensor, zeros } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  checkOptions,
+  type DType,
+  kinds,
+  NbitError,
+  nn,
+  noGrad,
+  type OptionNames,
+  outsideScopes,
+  scope,
+  type Tensor,
+  zeros,
+} from "@nbit/torch";
 import { Float8Linear } from "../float8/linear.js";
 import { QuantizedLinear } from "./linear.js";
 import { quantizeWeight } from "./quantize.js";
@@ -15,7 +29,11 @@ export interface LoraOptions {
 }
 
 /** @internal */
-export const LORA: OptionNames<LoraOptions> = { rank: kinds.whole("[1, ∞)"), alpha: kinds.real("(0, ∞)"), dropout: kinds.real("[0, 1)") };
+export const LORA: OptionNames<LoraOptions> = {
+  rank: kinds.whole("[1, ∞)"),
+  alpha: kinds.real("(0, ∞)"),
+  dropout: kinds.real("[0, 1)"),
+};
 const BEFORE = ["unmergedWeight", "unmergedWeightAbsmax", "unmergedWeightNested"] as const;
 
 /** @internal */
@@ -24,9 +42,11 @@ export function isLoraBase(m: unknown): m is LoraBase {
 }
 
 /**
- * base(x) + (alpha / rank) · dropout(x) Aᵀ Bᵀ, with A `[rank, inFeatures]` and B `[outFeatures, rank]` learned and the base frozen. B begins at zero, so that the layer begins as its base.
+ * base(x) + (alpha / rank) · dropout(x) Aᵀ Bᵀ, with A `[rank, inFeatures]` and B `[outFeatures, rank]` learned and the
+ * base frozen. B begins at zero, so that the layer begins as its base.
  *
- * Adapters are float32 unless the module is cast, and the sum has the base's output dtype. With the base quantized, training holds a few bits per weight and float32 for a few thousandths of them.
+ * Adapters are float32 unless the module is cast, and the sum has the base's output dtype. With the base quantized,
+ * training holds a few bits per weight and float32 for a few thousandths of them.
  * @throws {ArgumentError} `LoRALinear: expected rank to be a whole number ≥ 1. Received: 0.`
  * @example
  * const layer = new LoRALinear(QuantizedLinear.from(new nn.Linear(64, 64), { format: "nf4" }), { rank: 4 });
@@ -40,7 +60,10 @@ export class LoRALinear extends nn.Module {
   readonly rank: number;
   readonly alpha: number;
   readonly dropout: number;
-  /** What the base's weight was before a merge: buffers of a merged layer, so that its state dict says that it is merged and is not taken for another's. For a quantized base, its codes and scales. */
+  /**
+   * What the base's weight was before a merge: buffers of a merged layer, so that its state dict says that it is merged
+   * and is not taken for another's. For a quantized base, its codes and scales.
+   */
   declare readonly unmergedWeight: Tensor | null;
   declare readonly unmergedWeightAbsmax: Tensor | null;
   declare readonly unmergedWeightNested: Tensor | null;
@@ -57,7 +80,13 @@ export class LoRALinear extends nn.Module {
     this.dropout = dropout;
     base.requiresGrad_(false);
     const factory = { device: base.weight.device, dtype: "float32" } as const;
-    [this.loraA, this.loraB] = scope(() => [new nn.Parameter(zeros([rank, base.inFeatures], factory)), new nn.Parameter(zeros([base.outFeatures, rank], factory))] as const);
+    [this.loraA, this.loraB] = scope(
+      () =>
+        [
+          new nn.Parameter(zeros([rank, base.inFeatures], factory)),
+          new nn.Parameter(zeros([base.outFeatures, rank], factory)),
+        ] as const,
+    );
     for (const name of BEFORE) this.registerBuffer(name, null);
     this.resetParameters();
   }
@@ -101,22 +130,40 @@ export class LoRALinear extends nn.Module {
   /** The weight and the adapter in one matrix, without rounding it to few bits. */
   mergedWeight(dtype: DType = "float32"): Tensor {
     atMost("LoRALinear.mergedWeight", arguments, 1);
-    return noGrad(() => scope(() => (this.merged ? weightOf(this.base) : weightOf(this.base).add(this.delta())).to(dtype)));
+    return noGrad(() =>
+      scope(() => (this.merged ? weightOf(this.base) : weightOf(this.base).add(this.delta())).to(dtype)),
+    );
   }
 
   /**
-   * Put the adapter into the base's weight, so that forward costs what the base costs. In the base's own format: a quantized weight is quantized again, with an error of that format's size
-   * (use {@link mergeLora} for a wide weight). The weight before is kept for {@link unmerge}, also in the state dict, which only a merged layer takes: merge before loading it.
+   * Put the adapter into the base's weight, so that forward costs what the base costs. In the base's own format: a
+   * quantized weight is quantized again, with an error of that format's size (use {@link mergeLora} for a wide weight).
+   * The weight before is kept for {@link unmerge}, also in the state dict, which only a merged layer takes: merge
+   * before loading it.
    */
   merge(): void {
     atMost("LoRALinear.merge", arguments, 0);
-    if (this.merged) throw new NbitError("LoRALinear.merge: expected an adapter beside its base. Received: one that is merged. Call unmerge() first.", "LORA_MERGED");
+    if (this.merged)
+      throw new NbitError(
+        "LoRALinear.merge: expected an adapter beside its base. Received: one that is merged. Call unmerge() first.",
+        "LORA_MERGED",
+      );
     const { base } = this;
     noGrad(() =>
       scope(() => {
         const sum = this.mergedWeight();
-        for (const [name, now] of this.#kept()) this.registerBuffer(name, outsideScopes(() => now.detach().clone()));
-        if (base instanceof QuantizedLinear) base.replaceCodes(quantizeWeight(sum, { format: base.format, ...(base.format === "int8" ? {} : { blockSize: base.blockSize }) }));
+        for (const [name, now] of this.#kept())
+          this.registerBuffer(
+            name,
+            outsideScopes(() => now.detach().clone()),
+          );
+        if (base instanceof QuantizedLinear)
+          base.replaceCodes(
+            quantizeWeight(sum, {
+              format: base.format,
+              ...(base.format === "int8" ? {} : { blockSize: base.blockSize }),
+            }),
+          );
         else base.weight.copy_(sum);
       }),
     );
@@ -124,7 +171,11 @@ export class LoRALinear extends nn.Module {
   /** Take the adapter out again: the base's weight is what it was, to the last bit. */
   unmerge(): void {
     atMost("LoRALinear.unmerge", arguments, 0);
-    if (!this.merged) throw new NbitError("LoRALinear.unmerge: expected a merged adapter. Received: one beside its base. Call merge() first.", "LORA_NOT_MERGED");
+    if (!this.merged)
+      throw new NbitError(
+        "LoRALinear.unmerge: expected a merged adapter. Received: one beside its base. Call merge() first.",
+        "LORA_NOT_MERGED",
+      );
     for (const [name, now] of this.#kept()) {
       const before = this[name];
       if (before === null) continue;

@@ -15,7 +15,8 @@ export interface WeightMemoryRow {
 /** Bytes of weights by kind, against all of them in float32. `toString()` is the table. */
 export class WeightMemory {
   constructor(readonly rows: readonly WeightMemoryRow[]) {
-    atMost("WeightMemory", arguments, 1);}
+    atMost("WeightMemory", arguments, 1);
+  }
   get bytes(): number {
     return this.rows.reduce((sum, r) => sum + r.bytes, 0);
   }
@@ -26,10 +27,27 @@ export class WeightMemory {
     return this.rows.reduce((sum, r) => sum + (r.trainable ? r.elements : 0), 0);
   }
   toString(): string {
-    const line = (kind: string, elements: number, bytes: number, note: string): string[] => [kind, elements.toLocaleString("en"), size(bytes), elements === 0 ? "" : ((bytes * 8) / elements).toFixed(3), note];
-    const rows = [["weights", "elements", "memory", "bits each", ""], ...this.rows.map((r) => line(r.kind, r.elements, r.bytes, r.trainable ? "learns" : "frozen")), line("all", this.elements, this.bytes, `float32: ${size(4 * this.elements)}`)];
+    const line = (kind: string, elements: number, bytes: number, note: string): string[] => [
+      kind,
+      elements.toLocaleString("en"),
+      size(bytes),
+      elements === 0 ? "" : ((bytes * 8) / elements).toFixed(3),
+      note,
+    ];
+    const rows = [
+      ["weights", "elements", "memory", "bits each", ""],
+      ...this.rows.map((r) => line(r.kind, r.elements, r.bytes, r.trainable ? "learns" : "frozen")),
+      line("all", this.elements, this.bytes, `float32: ${size(4 * this.elements)}`),
+    ];
     const widths = [0, 1, 2, 3].map((i) => Math.max(...rows.map((r) => (r[i] ?? "").length)));
-    return rows.map((r) => r.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : i < 4 ? cell.padStart(widths[i] ?? 0) : cell)).join("  ").trimEnd()).join("\n");
+    return rows
+      .map((r) =>
+        r
+          .map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : i < 4 ? cell.padStart(widths[i] ?? 0) : cell))
+          .join("  ")
+          .trimEnd(),
+      )
+      .join("\n");
   }
 }
 
@@ -42,7 +60,8 @@ function size(bytes: number): string {
 }
 
 /**
- * What parameters and quantized weights of a module take, in bytes; each tensor once, buffers other than codes and scales left out.
+ * What parameters and quantized weights of a module take, in bytes; each tensor once, buffers other than codes and
+ * scales left out.
  * @example console.log(String(weightMemory(model)));
  */
 export function weightMemory(module: nn.Module): WeightMemory {

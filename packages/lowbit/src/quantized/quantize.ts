@@ -1,5 +1,18 @@
 /** Weights in 4 and 8 bits: values, not layers. */
-import { ArgumentError, atMost, bucketize, cat, checkOptions, constantPadNd, type DType, isTensor, kinds, type OptionNames, scope, type Tensor } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  bucketize,
+  cat,
+  checkOptions,
+  constantPadNd,
+  type DType,
+  isTensor,
+  kinds,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from "@nbit/torch";
 import { codebook, type CodebookName } from "./codebooks.js";
 
 export type WeightFormat = "nf4" | "nf4-dq" | "fp4" | "fp4-dq" | "int8";
@@ -15,7 +28,10 @@ export interface QuantizedWeight {
   readonly codes: Tensor;
   /** Largest magnitudes by block, float32; with "-dq" their codes, uint8. For int8 by row. */
   readonly absmax: Tensor;
-  /** "-dq": float32, largest magnitudes of the absmax by blocks of 256, and in the last place the mean that was taken off before. */
+  /**
+   * "-dq": float32, largest magnitudes of the absmax by blocks of 256, and in the last place the mean that was taken
+   * off before.
+   */
   readonly nested: Tensor | null;
 }
 
@@ -24,7 +40,12 @@ const NESTED_BLOCK = 256;
 
 /** @internal */
 export function formatOf(fn: string, format: unknown): WeightFormat {
-  if (!WEIGHT_FORMATS.includes(format as WeightFormat)) throw new ArgumentError(fn, `format to be one of ${WEIGHT_FORMATS.map((f) => JSON.stringify(f)).join(", ")}`, format);
+  if (!WEIGHT_FORMATS.includes(format as WeightFormat))
+    throw new ArgumentError(
+      fn,
+      `format to be one of ${WEIGHT_FORMATS.map((f) => JSON.stringify(f)).join(", ")}`,
+      format,
+    );
   return format as WeightFormat;
 }
 export interface QuantizeWeightOptions {
@@ -36,12 +57,19 @@ export interface QuantizeWeightOptions {
 export const QUANTIZE: OptionNames<QuantizeWeightOptions> = { format: true, blockSize: kinds.whole("[16, 4096]") };
 /** @internal */
 export function checkWeightBlock(fn: string, blockSize: unknown): number {
-  if (typeof blockSize !== "number" || !Number.isInteger(blockSize) || blockSize < 16 || blockSize > 4096) throw new ArgumentError(fn, "blockSize to be a whole number from 16 to 4096", blockSize);
+  if (typeof blockSize !== "number" || !Number.isInteger(blockSize) || blockSize < 16 || blockSize > 4096)
+    throw new ArgumentError(fn, "blockSize to be a whole number from 16 to 4096", blockSize);
   return blockSize;
 }
 
-/** Codes of flat float32 values by blocks: the nearest of a codebook after division by the block's largest magnitude. */
-function encode(flat: Tensor, name: CodebookName, blockSize: number): { readonly codes: Tensor; readonly absmax: Tensor } {
+/**
+ * Codes of flat float32 values by blocks: the nearest of a codebook after division by the block's largest magnitude.
+ */
+function encode(
+  flat: Tensor,
+  name: CodebookName,
+  blockSize: number,
+): { readonly codes: Tensor; readonly absmax: Tensor } {
   const book = codebook(name, flat.device);
   const n = flat.numel();
   const short = n % blockSize;
@@ -56,12 +84,14 @@ function encode(flat: Tensor, name: CodebookName, blockSize: number): { readonly
 /**
  * Quantize a matrix for inference and for training beside it.
  *
- * nf4 and fp4: 4-bit codes by blocks of the flattened matrix, with one float32 scale per block: 4 + 32 / blockSize bits per element. "-dq" quantizes the scales too, to 8 bits by blocks of 256:
- * 4 + 8 / blockSize + 32 / (256 · blockSize), which is 4.127 at 64. int8: one float32 scale per row.
+ * nf4 and fp4: 4-bit codes by blocks of the flattened matrix, with one float32 scale per block: 4 + 32 / blockSize bits
+ * per element. "-dq" quantizes the scales too, to 8 bits by blocks of 256: 4 + 8 / blockSize + 32 / (256 · blockSize),
+ * which is 4.127 at 64. int8: one float32 scale per row.
  *
  * @param weight - `[rows, columns]`, float32, bfloat16 or float16, finite. Not changed.
  * @param options.blockSize - 16 to 4096, default 64.
- * @returns Tensors on the weight's device, without a graph. Waits for the device once, to see that the weight is finite.
+ * @returns Tensors on the weight's device, without a graph. Waits for the device once, to see that the weight is
+ * finite.
  * @throws {ArgumentError} `quantizeWeight: expected a finite weight. Received: …`
  * @example quantizeWeight(randn([64, 64]), { format: "nf4" }).codes.nbytes; // 2048
  * @see Dettmers et al., 2023, QLoRA, arXiv:2305.14314; int8 by rows: Dettmers et al., 2022, arXiv:2208.07339.
@@ -71,13 +101,16 @@ export function quantizeWeight(weight: Tensor, options: QuantizeWeightOptions): 
   checkOptions("quantizeWeight", options, QUANTIZE);
   const fn = "quantizeWeight";
   const format = formatOf(fn, options.format);
-  if (format === "int8" && options.blockSize !== undefined) throw new ArgumentError(fn, "blockSize to be left out for int8, which has one scale per row", options.blockSize);
-  if (!isTensor(weight) || weight.ndim !== 2 || !["float32", "bfloat16", "float16"].includes(weight.dtype)) throw new ArgumentError(fn, "a matrix in float32, bfloat16 or float16", weight);
+  if (format === "int8" && options.blockSize !== undefined)
+    throw new ArgumentError(fn, "blockSize to be left out for int8, which has one scale per row", options.blockSize);
+  if (!isTensor(weight) || weight.ndim !== 2 || !["float32", "bfloat16", "float16"].includes(weight.dtype))
+    throw new ArgumentError(fn, "a matrix in float32, bfloat16 or float16", weight);
   const blockSize = format === "int8" ? weight.size(1) : checkWeightBlock(fn, options.blockSize ?? 64);
   const shape = [...weight.shape];
   const made = scope(() => {
     const wide = weight.detach().to("float32");
-    if (wide.isfinite().all().item() === 0) throw new ArgumentError(fn, "a finite weight", weight, "It holds NaN or infinity.");
+    if (wide.isfinite().all().item() === 0)
+      throw new ArgumentError(fn, "a finite weight", weight, "It holds NaN or infinity.");
     if (format === "int8") {
       const absmax = wide.abs().amax([1]);
       const scale = absmax.where(absmax.gt(0), absmax.add(1)).div(127);
@@ -97,8 +130,18 @@ export function quantizeWeight(weight: Tensor, options: QuantizeWeightOptions): 
 
 /** @internal Whether these are codes and scales of a weight, by kind: at every forward, so without a table. */
 export function checkQuantized(fn: string, w: unknown): void {
-  const { format, shape, blockSize, codes, absmax, nested } = (w ?? {}) as Partial<Record<keyof QuantizedWeight, unknown>>;
-  if (!isTensor(codes) || !isTensor(absmax) || !(nested === null || isTensor(nested)) || !Array.isArray(shape) || typeof blockSize !== "number" || !(blockSize >= 1)) throw new ArgumentError(fn, "what quantizeWeight gives", w);
+  const { format, shape, blockSize, codes, absmax, nested } = (w ?? {}) as Partial<
+    Record<keyof QuantizedWeight, unknown>
+  >;
+  if (
+    !isTensor(codes) ||
+    !isTensor(absmax) ||
+    !(nested === null || isTensor(nested)) ||
+    !Array.isArray(shape) ||
+    typeof blockSize !== "number" ||
+    !(blockSize >= 1)
+  )
+    throw new ArgumentError(fn, "what quantizeWeight gives", w);
   formatOf(fn, format);
 }
 
@@ -124,8 +167,13 @@ export function dequantizeWeight(w: QuantizedWeight, dtype: DType = "float32"): 
     const n = rows * columns;
     const flat = pairs.indexSelect(0, w.codes.to("int32")).view([-1]);
     const absmax = absmaxOf(w);
-    if (n % w.blockSize === 0) return flat.view([-1, w.blockSize]).mul_(absmax.unsqueeze(1)).view([rows, columns]).to(dtype);
-    return flat.narrow(0, 0, n).mul(absmax.repeatInterleave(w.blockSize, 0).narrow(0, 0, n)).view([rows, columns]).to(dtype);
+    if (n % w.blockSize === 0)
+      return flat.view([-1, w.blockSize]).mul_(absmax.unsqueeze(1)).view([rows, columns]).to(dtype);
+    return flat
+      .narrow(0, 0, n)
+      .mul(absmax.repeatInterleave(w.blockSize, 0).narrow(0, 0, n))
+      .view([rows, columns])
+      .to(dtype);
   });
 }
 

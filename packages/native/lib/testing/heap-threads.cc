@@ -1,4 +1,5 @@
-// Several threads take blocks of all sizes, fill them, hand them to one another and give them back; every block must have kept its bytes. Exits with the number of faults, 100 at most.
+// Several threads take blocks of all sizes, fill them, hand them to one another and give them back; every block must
+// have kept its bytes. Exits with the number of faults, 100 at most.
 #include "../../src/memory/heap.h"
 
 #include <atomic>
@@ -42,7 +43,10 @@ void work(unsigned seed) {
   std::vector<Held> mine;
   for (int i = 0; i < 3000; i++) {
     switch (random() % 8) {
-      case 0: case 1: case 2: case 3: {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
         const size_t bytes = 1 + (random() % 16 == 0 ? random() % (6u << 20) : random() % 300000);
         Block* b = nbit::heap::allocate(bytes);
         if (!b) {

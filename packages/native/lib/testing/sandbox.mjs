@@ -1,4 +1,7 @@
-/** A machine of its own for set-up to run on: an empty cache, a PATH with only what is named, indexes of pip that hold what a test puts there. */
+/**
+ * A machine of its own for set-up to run on: an empty cache, a PATH with only what is named, indexes of pip that hold
+ * what a test puts there.
+ */
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,7 +44,10 @@ export function sandbox(t) {
     programs,
     cache: at("cache", "nbit"),
     wheel: (...args) => execFileSync(python, [join(lib, "testing", "wheel.py"), at("wheels"), ...args]),
-    /** Runs a statement in a process of its own, with `fetchLibtorch`, `findLibtorch`, `setupNative` and a quiet `progress` in reach. */
+    /**
+     * Runs a statement in a process of its own, with `fetchLibtorch`, `findLibtorch`, `setupNative` and a quiet
+     * `progress` in reach.
+     */
     start: (statement, more = {}) => startNode(statement, { ...env, ...more }),
     run: (statement, more = {}) => startNode(statement, { ...env, ...more }).result,
   };
@@ -55,9 +61,14 @@ function startNode(statement, env) {
     const progress = new Progress({ quiet: true });
     try { console.log(JSON.stringify((${statement}) ?? null)); }
     catch (error) { console.log(JSON.stringify({ code: error.code ?? error.name, message: error.message, fix: error.fix })); }`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", source], { env, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--input-type=module", "-e", source], {
+    env,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
-  const result = new Promise((resolve) => child.on("close", (_, signal) => resolve(signal ? { signal } : JSON.parse(output.trim().split("\n").at(-1)))));
+  const result = new Promise((resolve) =>
+    child.on("close", (_, signal) => resolve(signal ? { signal } : JSON.parse(output.trim().split("\n").at(-1)))),
+  );
   return { child, result };
 }

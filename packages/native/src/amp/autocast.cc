@@ -1,4 +1,5 @@
-// The thread's autocast state, as PyTorch keeps it. Policy is the dispatcher's; scoping is TypeScript's (amp/autocast.ts).
+// The thread's autocast state, as PyTorch keeps it. Policy is the dispatcher's; scoping is TypeScript's
+// (amp/autocast.ts).
 #include "amp/autocast.h"
 
 #include "binding/core.h"
@@ -10,7 +11,8 @@ namespace nbit {
 
 void forgetCasts() {
   if (!at::autocast::is_autocast_cache_enabled()) return;
-  if (at::autocast::is_autocast_enabled(c10::kCPU) || at::autocast::is_autocast_enabled(c10::kCUDA)) at::autocast::clear_cache();
+  if (at::autocast::is_autocast_enabled(c10::kCPU) || at::autocast::is_autocast_enabled(c10::kCUDA))
+    at::autocast::clear_cache();
 }
 
 void entries::autocastGet(const Args& a) {
@@ -25,15 +27,9 @@ void entries::autocastSet(const Args& a) {
   at::autocast::set_autocast_dtype(type, a.dtype(2));
   at::autocast::set_autocast_cache_enabled(a.flag(3));
 }
-double entries::autocastIncrementNesting() {
- return static_cast<double>(at::autocast::increment_nesting()); 
-}
-double entries::autocastDecrementNesting() {
- return static_cast<double>(at::autocast::decrement_nesting()); 
-}
-void entries::autocastClearCache() {
-  at::autocast::clear_cache();
-}
+double entries::autocastIncrementNesting() { return static_cast<double>(at::autocast::increment_nesting()); }
+double entries::autocastDecrementNesting() { return static_cast<double>(at::autocast::decrement_nesting()); }
+void entries::autocastClearCache() { at::autocast::clear_cache(); }
 
 bool entries::muteWarnings(const Args& a) {
   const bool before = js->warningsMuted;

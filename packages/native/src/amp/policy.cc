@@ -1,4 +1,5 @@
-// Autocast policies of one's own: a boxed kernel on the Autocast key of any operator, which casts its tensors as an active policy says, or else as libtorch would.
+// Autocast policies of one's own: a boxed kernel on the Autocast key of any operator, which casts its tensors as an
+// active policy says, or else as libtorch would.
 #include "amp/policy.h"
 
 #include "amp/weight_casts.h"
@@ -20,13 +21,14 @@
 namespace nbit {
 namespace {
 
-// none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error. banned16: an error for 16-bit inputs.
+// none: as the inputs are. lower: the region's dtype. full: float32. promote: the widest input. banned: an error.
+// banned16: an error for 16-bit inputs.
 enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 
 using Rules = std::unordered_map<std::string, Rule>;
 struct Policy {
   c10::DeviceType device;
-  Rules rules;                                              // "aten::mm.out" style: name, or name.overload
+  Rules rules;                                                  // "aten::mm.out" style: name, or name.overload
   std::shared_ptr<Rules> libtorch = std::make_shared<Rules>();  // what libtorch itself does with these
   std::vector<std::unique_ptr<torch::Library>> registrations;
   ~Policy();
@@ -38,8 +40,8 @@ struct State {
 };
 const EnvironmentLocal<State> state;
 
-// Kernels are the whole process's: a thread may meet one that another thread's policy brought, and then does as libtorch would. Threads look at a copy of
-// their own, made anew when the list has changed.
+// Kernels are the whole process's: a thread may meet one that another thread's policy brought, and then does as
+// libtorch would. Threads look at a copy of their own, made anew when the list has changed.
 using Known = std::vector<std::pair<c10::DeviceType, std::shared_ptr<const Rules>>>;
 std::mutex& knownMutex = *new std::mutex;
 Known& known = *new Known;
@@ -77,7 +79,8 @@ Rule parseRule(const std::string& s) {
 }
 
 bool castable(const at::Tensor& t, c10::DeviceType device) {
-  return t.defined() && t.device().type() == device && at::isFloatingType(t.scalar_type()) && t.scalar_type() != at::kDouble;
+  return t.defined() && t.device().type() == device && at::isFloatingType(t.scalar_type()) &&
+         t.scalar_type() != at::kDouble;
 }
 
 template <class Fn>
@@ -127,7 +130,10 @@ void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       banned = banned || (t.defined() && (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16));
       return t;
     });
-  if (banned) fail("AMP_BANNED", "this operator is unsafe in 16 bits under this policy. Use its form on logits, or put it in autocast({ enabled: false }, …)");
+  if (banned)
+    fail("AMP_BANNED",
+         "this operator is unsafe in 16 bits under this policy. Use its form on logits, or put it in autocast({ "
+         "enabled: false }, …)");
   const c10::impl::ExcludeDispatchKeyGuard outside(at::autocast::get_autocast_dispatch_key_from_device_type(device));
   if (rule != Rule::none && rule != Rule::banned16) {
     at::ScalarType target = rule == Rule::lower ? at::autocast::get_autocast_dtype(device) : at::kFloat;
@@ -152,7 +158,10 @@ void policyKernel(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 // The operator that nearly all weights go through, without the boxes. The same as policyKernel does.
 template <c10::DeviceType device>
 at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("aten::linear", "").typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&)>();
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("aten::linear", "")
+          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&)>();
   if (ruleOf(op.operator_name(), device, Rule::lower) != Rule::lower) {
     torch::jit::Stack stack{input, weight, bias};
     policyKernel<device>(op, &stack);
@@ -163,7 +172,8 @@ at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const
   const at::Tensor lower = castTo(target, input, device);
   if constexpr (device == c10::kCUDA)
     if (at::Tensor out = mixedLinear(lower, weight, bias); out.defined()) return out;
-  return op.call(lower, castTo(target, weight, device), bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
+  return op.call(lower, castTo(target, weight, device),
+                 bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
 }
 
 struct Quiet : c10::WarningHandler {
@@ -171,7 +181,8 @@ struct Quiet : c10::WarningHandler {
 };
 
 void registerLinear(torch::Library& library, c10::DeviceType device) {
-  library.impl("linear", device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>))) : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
+  library.impl("linear", device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>)))
+                                             : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
 }
 
 std::vector<std::string> split(const std::string& s, char by) {
@@ -189,7 +200,8 @@ std::vector<std::string> split(const std::string& s, char by) {
 double entries::policyCreate(const Args& a) {
   auto policy = std::make_shared<Policy>();
   policy->device = a.deviceType(0);
-  if (policy->device != c10::kCPU && policy->device != c10::kCUDA) fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
+  if (policy->device != c10::kCPU && policy->device != c10::kCUDA)
+    fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
   const auto key = at::autocast::get_autocast_dispatch_key_from_device_type(policy->device);
   Quiet quiet;  // replacing a kernel on purpose is worth no warning
   const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
@@ -207,11 +219,13 @@ double entries::policyCreate(const Args& a) {
       if (fields[1] == "libtorch" && !handle->hasKernelForDispatchKey(key)) continue;  // libtorch casts nothing there
       const std::string full = op.overload_name.empty() ? fields[0] : fields[0] + "." + op.overload_name;
       if (full == "linear") registerLinear(*library, policy->device);
-      else if (policy->device == c10::kCPU) library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
+      else if (policy->device == c10::kCPU)
+        library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCPU>>());
       else library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&policyKernel<c10::kCUDA>>());
     }
     if (!exists) fail("ERR_NO_OPERATOR", "this libtorch has no operator " + name);
-    if (fields[1] != "libtorch") policy->rules[name] = parseRule(fields[1]);  // else its kernel is there for the casts alone
+    if (fields[1] != "libtorch")
+      policy->rules[name] = parseRule(fields[1]);  // else its kernel is there for the casts alone
     (*policy->libtorch)[name] = parseRule(fields[2]);
   }
   policy->registrations.push_back(std::move(library));
@@ -220,9 +234,7 @@ double entries::policyCreate(const Args& a) {
   mine.policies[++mine.last] = std::move(policy);
   return mine.last;
 }
-void entries::policyFree(const Args& a) {
-  state().policies.erase(a.number(0));
-}
+void entries::policyFree(const Args& a) { state().policies.erase(a.number(0)); }
 void entries::policyPush(const Args& a) {
   auto& [policies, last, active] = state();
   const auto found = policies.find(a.number(0));
@@ -237,9 +249,13 @@ void entries::policyPop() {
   --js->watchers;
 }
 namespace {
-/** What stands for an argument when only the casts before a call matter: small tensors of ones, and the plainest of everything else. `narrow`: which tensors are bfloat16; 0 none, 1 all, 2 the first. */
+/** What stands for an argument when only the casts before a call matter: small tensors of ones, and the plainest of
+ * everything else. `narrow`: which tensors are bfloat16; 0 none, 1 all, 2 the first. */
 c10::IValue sampleOf(const c10::Argument& a, c10::Device device, int narrow, int& position) {
-  const auto ones = [&] { return at::ones({2, 2}, at::TensorOptions().device(device).dtype(narrow == 1 || (narrow == 2 && position++ == 0) ? at::kBFloat16 : at::kFloat)); };
+  const auto ones = [&] {
+    return at::ones({2, 2}, at::TensorOptions().device(device).dtype(
+                                narrow == 1 || (narrow == 2 && position++ == 0) ? at::kBFloat16 : at::kFloat));
+  };
   if (a.kwarg_only() && a.default_value()) return *a.default_value();
   c10::TypePtr type = a.real_type();
   if (type->kind() == c10::TypeKind::OptionalType) return {};
@@ -247,13 +263,17 @@ c10::IValue sampleOf(const c10::Argument& a, c10::Device device, int narrow, int
   if (list) type = type->castRaw<c10::ListType>()->getElementType();
   const auto n = static_cast<size_t>(a.N().value_or(2));
   switch (type->kind()) {
-    case c10::TypeKind::TensorType: return list ? c10::IValue(std::vector<at::Tensor>{ones(), ones()}) : c10::IValue(ones());
+    case c10::TypeKind::TensorType:
+      return list ? c10::IValue(std::vector<at::Tensor>{ones(), ones()}) : c10::IValue(ones());
     case c10::TypeKind::OptionalType: return c10::IValue(c10::List<std::optional<at::Tensor>>());
-    case c10::TypeKind::IntType: case c10::TypeKind::SymIntType: return list ? c10::IValue(std::vector<int64_t>(n, 1)) : c10::IValue(1);
-    case c10::TypeKind::FloatType: case c10::TypeKind::SymFloatType: return list ? c10::IValue(std::vector<double>(n, 1.0)) : c10::IValue(1.0);
+    case c10::TypeKind::IntType:
+    case c10::TypeKind::SymIntType: return list ? c10::IValue(std::vector<int64_t>(n, 1)) : c10::IValue(1);
+    case c10::TypeKind::FloatType:
+    case c10::TypeKind::SymFloatType: return list ? c10::IValue(std::vector<double>(n, 1.0)) : c10::IValue(1.0);
     case c10::TypeKind::NumberType: return c10::IValue(1);
     case c10::TypeKind::BoolType: return list ? c10::IValue(c10::List<bool>({true, true, true})) : c10::IValue(false);
-    case c10::TypeKind::StringType: return a.default_value() && a.default_value()->isString() ? *a.default_value() : c10::IValue("none");
+    case c10::TypeKind::StringType:
+      return a.default_value() && a.default_value()->isString() ? *a.default_value() : c10::IValue("none");
     case c10::TypeKind::ScalarTypeType: return c10::IValue(static_cast<int64_t>(at::kFloat));
     case c10::TypeKind::DeviceObjType: return c10::IValue(device);
     default: fail("NBIT_UNSUPPORTED", "no sample of an argument of this type");
@@ -265,10 +285,12 @@ void entries::autocastProbe(const Args& a) {
   const c10::DeviceType type = a.deviceType(2);
   const int narrow = static_cast<int>(a.integer(3));
   const auto handle = c10::Dispatcher::singleton().findSchema({name, overload});
-  if (!handle || !handle->hasKernelForDispatchKey(at::autocast::get_autocast_dispatch_key_from_device_type(type))) fail("ERR_ARGUMENT", "expected an operator that autocast knows");
+  if (!handle || !handle->hasKernelForDispatchKey(at::autocast::get_autocast_dispatch_key_from_device_type(type)))
+    fail("ERR_ARGUMENT", "expected an operator that autocast knows");
   torch::jit::Stack stack;
   int position = 0;
-  for (const c10::Argument& argument : handle->schema().arguments()) stack.push_back(sampleOf(argument, c10::Device(type), narrow, position));
+  for (const c10::Argument& argument : handle->schema().arguments())
+    stack.push_back(sampleOf(argument, c10::Device(type), narrow, position));
   handle->callBoxed(stack);
 }
 std::string entries::dumpKernels(const Args& a) {
@@ -281,7 +303,8 @@ void registerAutocastLinear() {
   const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
   static std::once_flag once;
   std::call_once(once, [] {
-    static auto& library = *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutocastCUDA, __FILE__, __LINE__);
+    static auto& library =
+        *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutocastCUDA, __FILE__, __LINE__);
     registerLinear(library, c10::kCUDA);
   });
 }

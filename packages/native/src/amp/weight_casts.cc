@@ -1,5 +1,6 @@
-// Weights cast to 16 bits once per change instead of at every use. Gradients are as if each use had cast by itself: each has a node whose backward casts to the weight's dtype, so that
-// what several uses give is summed there, not in 16 bits.
+// Weights cast to 16 bits once per change instead of at every use. Gradients are as if each use had cast by itself:
+// each has a node whose backward casts to the weight's dtype, so that what several uses give is summed there, not in 16
+// bits.
 #include "amp/weight_casts.h"
 
 #include "autograd/nodes.h"
@@ -50,11 +51,14 @@ struct Kept {
   bool recorded = false;  // a graph writes and reads it at this address
 
   bool isOf(const at::Tensor& weight, bool frozen) const {
-    return cast.defined() && (frozen || steps == nbit::steps) && writes == nbit::writes && version == static_cast<uint32_t>(weight._version()) && data == weight.data_ptr();
+    return cast.defined() && (frozen || steps == nbit::steps) && writes == nbit::writes &&
+           version == static_cast<uint32_t>(weight._version()) && data == weight.data_ptr();
   }
-  /** Whether the next cast may be written over this one: nobody (a saved tensor of a graph that still waits for its backward) has it. */
+  /** Whether the next cast may be written over this one: nobody (a saved tensor of a graph that still waits for its
+   * backward) has it. */
   bool isFree(const at::Tensor& weight) const {
-    return cast.defined() && cast.use_count() == 1 && cast.storage().use_count() == 1 && cast.device() == weight.device() && cast.sizes() == weight.sizes() &&
+    return cast.defined() && cast.use_count() == 1 && cast.storage().use_count() == 1 &&
+           cast.device() == weight.device() && cast.sizes() == weight.sizes() &&
            (cast.strides() == weight.strides() || !weight.is_non_overlapping_and_dense());
   }
 };
@@ -76,7 +80,8 @@ struct Casts {
   std::unordered_map<const c10::TensorImpl*, size_t> at;
   std::vector<at::Tensor> retired;  // replaced, but graphs still write them
 
-  /** Cast anew what is stale: the weight asked for, and with it, in few kernels, all that were used since their last cast. */
+  /** Cast anew what is stale: the weight asked for, and with it, in few kernels, all that were used since their last
+   * cast. */
   void refresh(at::ScalarType target, const Held& asked) {
     const c10::InferenceMode normal(false);  // what validation makes, training uses; switches recording on
     const at::NoGradGuard noGrad;
@@ -160,7 +165,9 @@ double entries::weightCastsCreate(const Args& a) {
   Reader in = message();
   for (auto& weight : in.tensors()) {
     if (!weight.defined()) failBadHandle(0);
-    if (weight.is_inference() || weight.layout() != at::kStrided || !casts->at.emplace(weight.unsafeGetTensorImpl(), casts->held.size()).second) continue;
+    if (weight.is_inference() || weight.layout() != at::kStrided ||
+        !casts->at.emplace(weight.unsafeGetTensorImpl(), casts->held.size()).second)
+      continue;
     casts->held.push_back(Held{std::move(weight), true, {}, {}});
   }
   auto& mine = state();
@@ -185,14 +192,11 @@ void entries::weightCastsPop() {
 double entries::weightCastsBytes(const Args& a) {
   double bytes = 0;
   for (const Held& h : castsAt(a.number(0)).held)
-    for (const Kept* k : {&h.half, &h.bfloat}) if (k->cast.defined()) bytes += static_cast<double>(k->cast.nbytes());
+    for (const Kept* k : {&h.half, &h.bfloat})
+      if (k->cast.defined()) bytes += static_cast<double>(k->cast.nbytes());
   return bytes;
 }
-double entries::weightCast(const Args& a) {
-  return newHandle(keptCast(a.dtype(1), get(a.number(0))));
-}
-void entries::weightsChanged(const Args& a) {
-  ++(a.flag(0) ? steps : writes);
-}
+double entries::weightCast(const Args& a) { return newHandle(keptCast(a.dtype(1), get(a.number(0)))); }
+void entries::weightsChanged(const Args& a) { ++(a.flag(0) ? steps : writes); }
 
 }  // namespace nbit

@@ -4,7 +4,8 @@
 
 namespace nbit {
 
-/** The kept cast of `t` for one use of it, with an autograd node of its own where a gradient is wanted; undefined where nobody keeps one. */
+/** The kept cast of `t` for one use of it, with an autograd node of its own where a gradient is wanted; undefined where
+ * nobody keeps one. */
 at::Tensor keptCast(at::ScalarType target, const at::Tensor& t);
 
 /** The kept cast of `t` itself, without a node; undefined where nobody keeps one. */

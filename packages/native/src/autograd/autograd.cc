@@ -41,13 +41,16 @@ class JsFunction {
   const napi_ref ref_;
 };
 
-// One call of it, in its environment. The buffer carries the arguments, behind a mark that JavaScript takes away when it has read them: handles that nobody read
-// (the stack overflowed, say) are released. An exception stays pending and unwinds autograd.
+// One call of it, in its environment. The buffer carries the arguments, behind a mark that JavaScript takes away when
+// it has read them: handles that nobody read (the stack overflowed, say) are released. An exception stays pending and
+// unwinds autograd.
 class Calling {
  public:
   explicit Calling(const JsFunction& fn) : fn_(fn) {
     if (!fn.home().onItsThread())
-      fail("AUTOGRAD_THREAD", "a JavaScript backward or hook was reached on another thread: the graph nests backward calls too deeply, or runs on a GPU with multithreaded backward. Move it out of the nested backward");
+      fail("AUTOGRAD_THREAD",
+           "a JavaScript backward or hook was reached on another thread: the graph nests backward calls too deeply, or "
+           "runs on a GPU with multithreaded backward. Move it out of the nested backward");
     js = &fn.home();
     napi_open_handle_scope(js->env, &scope_);
   }
@@ -85,8 +88,9 @@ class Calling {
 };
 
 struct State {
-  // Where the backward that runs now leaves its gradients. They are taken while its scope is open and the scope then lets go of them: autograd is their only
-  // owner, so it may accumulate into their memory and free it as soon as nothing needs it.
+  // Where the backward that runs now leaves its gradients. They are taken while its scope is open and the scope then
+  // lets go of them: autograd is their only owner, so it may accumulate into their memory and free it as soon as
+  // nothing needs it.
   ag::variable_list* returned = nullptr;
   std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
 };
@@ -101,15 +105,19 @@ struct Returning {
 
 class JsNode : public ag::Node {
  public:
-  JsNode(std::shared_ptr<JsFunction> backward, std::string name) : backward_(std::move(backward)), name_(std::move(name)) {}
+  JsNode(std::shared_ptr<JsFunction> backward, std::string name)
+      : backward_(std::move(backward)), name_(std::move(name)) {}
   std::string name() const override { return name_; }
   void save(const at::Tensor& t, bool isOutput) { saved_.emplace_back(t, isOutput); }
   bool materialize = true;
 
-  // buffer → JavaScript: mark, n, gradients…, m, saved…, k, needed…; JavaScript leaves the inputs' gradients by returnGradients
+  // buffer → JavaScript: mark, n, gradients…, m, saved…, k, needed…; JavaScript leaves the inputs' gradients by
+  // returnGradients
   ag::variable_list apply(ag::variable_list&& grads) override {
     Calling call(*backward_);
-    if (released_) fail("AUTOGRAD_FREED", name_ + ": trying to go backward through the graph a second time. Pass retainGraph: true the first time");
+    if (released_)
+      fail("AUTOGRAD_FREED",
+           name_ + ": trying to go backward through the graph a second time. Pass retainGraph: true the first time");
     std::vector<at::Tensor> saved;
     for (auto& s : saved_) saved.push_back(s.unpack(ownerOf<NodePtr>(this)));
     for (size_t i = 0; i < grads.size(); i++)
@@ -127,7 +135,8 @@ class JsNode : public ag::Node {
       call.run();
     }
     if (result.size() != num_outputs())
-      fail("AUTOGRAD_COUNT", name_ + ": expected backward to return " + std::to_string(num_outputs()) + " gradients (null where none). Received: " + std::to_string(result.size()));
+      fail("AUTOGRAD_COUNT", name_ + ": expected backward to return " + std::to_string(num_outputs()) +
+                                 " gradients (null where none). Received: " + std::to_string(result.size()));
     return result;
   }
   void release_variables() override {
@@ -138,11 +147,14 @@ class JsNode : public ag::Node {
  private:
   template <class Pointer>
   static Pointer ownerOf(typename std::conditional_t<true, JsNode, Pointer>* node) {
-    if constexpr (requires { Pointer::reclaim_copy(static_cast<ag::Node*>(nullptr)); }) return Pointer::reclaim_copy(static_cast<ag::Node*>(node));
+    if constexpr (requires { Pointer::reclaim_copy(static_cast<ag::Node*>(nullptr)); })
+      return Pointer::reclaim_copy(static_cast<ag::Node*>(node));
     else return sharedFrom(node);
   }
   template <class N>
-  static auto sharedFrom(N* node) { return node->shared_from_this(); }
+  static auto sharedFrom(N* node) {
+    return node->shared_from_this();
+  }
   const std::shared_ptr<JsFunction> backward_;
   std::string name_;
   std::vector<ag::SavedVariable> saved_;
@@ -193,8 +205,11 @@ bool entries::isInferenceMode() { return c10::InferenceMode::is_enabled(); }
 void entries::setRequiresGrad(const Args& a) {
   const at::Tensor& t = get(a.number(0));
   const bool on = a.flag(1);
-  if (!on && !t.is_leaf()) fail("TORCH", "you can only change requires_grad flags of leaf variables. Use detach() to get a tensor outside the graph");
-  if (on && !(t.is_floating_point() || t.is_complex())) fail("TORCH", "only tensors of floating point and complex dtype can require gradients");
+  if (!on && !t.is_leaf())
+    fail("TORCH",
+         "you can only change requires_grad flags of leaf variables. Use detach() to get a tensor outside the graph");
+  if (on && !(t.is_floating_point() || t.is_complex()))
+    fail("TORCH", "only tensors of floating point and complex dtype can require gradients");
   t.requires_grad_(on);
 }
 /** The gradient with memory of its own: what JavaScript writes to it is the parameter's. */
@@ -204,9 +219,7 @@ const at::Tensor& gradOf(const at::Tensor& t) {
   return t.grad();
 }
 }  // namespace
-double entries::getGrad(const Args& a) {
-  return newHandle(gradOf(get(a.number(0))));
-}
+double entries::getGrad(const Args& a) { return newHandle(gradOf(get(a.number(0)))); }
 void entries::setGrad(const Args& a) {
   const at::Tensor& t = get(a.number(0));
   const double g = a.number(1);
@@ -215,9 +228,12 @@ void entries::setGrad(const Args& a) {
     return;
   }
   const at::Tensor& grad = get(g);
-  TORCH_CHECK_VALUE(grad.sizes() == t.sizes(), "grad: expected a gradient of shape ", t.sizes(), ". Received: ", grad.sizes());
-  TORCH_CHECK_VALUE(grad.scalar_type() == t.scalar_type(), "grad: expected a gradient of dtype ", t.scalar_type(), ". Received: ", grad.scalar_type());
-  TORCH_CHECK_VALUE(grad.device() == t.device(), "grad: expected a gradient on ", t.device(), ". Received: ", grad.device());
+  TORCH_CHECK_VALUE(grad.sizes() == t.sizes(), "grad: expected a gradient of shape ", t.sizes(),
+                    ". Received: ", grad.sizes());
+  TORCH_CHECK_VALUE(grad.scalar_type() == t.scalar_type(), "grad: expected a gradient of dtype ", t.scalar_type(),
+                    ". Received: ", grad.scalar_type());
+  TORCH_CHECK_VALUE(grad.device() == t.device(), "grad: expected a gradient on ", t.device(),
+                    ". Received: ", grad.device());
   t.mutable_grad() = grad;
 }
 void entries::gradsInto(const Args& a) {
@@ -289,7 +305,8 @@ void entries::grad(const Args& a) {
   heap::turn();
   const SingleThreaded guard;
   const AutogradKnows told;
-  auto result = ag::grad(outputs, inputs, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), a.flag(2));
+  auto result = ag::grad(outputs, inputs, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0),
+                         a.flag(1), a.flag(2));
   Writer out(result.size(), result.size());
   for (auto& t : result) out.tensor(std::move(t));
   if (js->drainNeeded) drain();
@@ -329,7 +346,10 @@ void entries::attachNode(const Args& a) {
       const at::Tensor* t = &saved[i];
       if (output)
         for (const auto& o : outputs)
-          if (o.unsafeGetTensorImpl() == t->unsafeGetTensorImpl() || (o.has_storage() && t->has_storage() && o.const_data_ptr() == t->const_data_ptr() && o.sizes() == t->sizes())) t = &o;
+          if (o.unsafeGetTensorImpl() == t->unsafeGetTensorImpl() ||
+              (o.has_storage() && t->has_storage() && o.const_data_ptr() == t->const_data_ptr() &&
+               o.sizes() == t->sizes()))
+            t = &o;
       node->save(*t, output && t->grad_fn().get() == static_cast<ag::Node*>(node.get()));
     }
   }
@@ -354,14 +374,14 @@ double entries::registerHook(const Args& a) {
   });
   return static_cast<double>(id);
 }
-void entries::removeHook(const Args& a) {
-  get(a.number(0)).remove_hook(static_cast<unsigned>(a.integer(1)));
-}
+void entries::removeHook(const Args& a) { get(a.number(0)).remove_hook(static_cast<unsigned>(a.integer(1))); }
 void entries::setPostAccumulateHook(const Args& a) {
   const at::Tensor& t = get(a.number(0));
-  if (!t.is_leaf() || !t.requires_grad()) fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");
+  if (!t.is_leaf() || !t.requires_grad())
+    fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");
   std::unique_ptr<ag::PostAccumulateGradHook> hook;
-  if (const auto type = a.type(1); type != napi_null && type != napi_undefined) hook = std::make_unique<PostAccumulateHook>(std::make_shared<JsFunction>(a, 1));
+  if (const auto type = a.type(1); type != napi_null && type != napi_undefined)
+    hook = std::make_unique<PostAccumulateHook>(std::make_shared<JsFunction>(a, 1));
   ag::impl::set_post_acc_grad_hooks(t, std::move(hook));
 }
 void entries::setData(const Args& a) {
@@ -369,9 +389,7 @@ void entries::setData(const Args& a) {
   forgetCasts();
   weightsMayHaveChanged();
 }
-void entries::retainGrad(const Args& a) {
-  get(a.number(0)).retain_grad();
-}
+void entries::retainGrad(const Args& a) { get(a.number(0)).retain_grad(); }
 double entries::javascriptNodeCount() { return static_cast<double>(js->javascriptNodes.load()); }
 
 }  // namespace nbit

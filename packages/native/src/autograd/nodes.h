@@ -10,11 +10,13 @@ void deleteNode(Node* function);  // exists only where nodes are shared_ptrs, an
 
 namespace nbit {
 
-using NodePtr = decltype(torch::autograd::Edge::function);  // a shared_ptr in older libtorches, an intrusive_ptr in newer
+using NodePtr =
+    decltype(torch::autograd::Edge::function);  // a shared_ptr in older libtorches, an intrusive_ptr in newer
 
 template <class T, class... A>
 auto makeNode(A&&... args) {
-  if constexpr (std::is_same_v<NodePtr, std::shared_ptr<torch::autograd::Node>>) return std::shared_ptr<T>(new T(std::forward<A>(args)...), torch::autograd::deleteNode);
+  if constexpr (std::is_same_v<NodePtr, std::shared_ptr<torch::autograd::Node>>)
+    return std::shared_ptr<T>(new T(std::forward<A>(args)...), torch::autograd::deleteNode);
   else return c10::make_intrusive<T>(std::forward<A>(args)...);
 }
 

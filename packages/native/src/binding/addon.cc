@@ -52,8 +52,6 @@ NAPI_MODULE_INIT() {
   } catch (const SecondCopy& second) {
     throwSecondCopy(env, second);
     return nullptr;
-  } catch (...) {
-    return throwCurrent(env, "load");
-  }
+  } catch (...) { return throwCurrent(env, "load"); }
   return exports;
 }

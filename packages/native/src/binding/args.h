@@ -22,7 +22,9 @@ struct Args {
     if (i < count) napi_typeof(env, at[i], &t);
     return t;
   }
-  [[noreturn]] void failAt(size_t i, const char* expected) const { fail("ERR_ARGUMENT", "native: expected argument " + std::to_string(i) + " to be " + expected); }
+  [[noreturn]] void failAt(size_t i, const char* expected) const {
+    fail("ERR_ARGUMENT", "native: expected argument " + std::to_string(i) + " to be " + expected);
+  }
   double number(size_t i) const {
     double d = 0;
     if (i >= count || napi_get_value_double(env, at[i], &d) != napi_ok) failAt(i, "a number");
@@ -30,8 +32,13 @@ struct Args {
   }
   int64_t integer(size_t i) const { return wholeNumber(number(i)); }
   at::ScalarType dtype(size_t i) const { return dtypeAt(number(i)); }
-  c10::DeviceType deviceType(size_t i) const { return static_cast<c10::DeviceType>(codeBelow(number(i), static_cast<int>(c10::COMPILE_TIME_MAX_DEVICE_TYPES), "the code of a device type")); }
-  c10::DeviceIndex deviceIndex(size_t i) const { return static_cast<c10::DeviceIndex>(codeBelow(number(i), 128, "the index of a device")); }
+  c10::DeviceType deviceType(size_t i) const {
+    return static_cast<c10::DeviceType>(
+        codeBelow(number(i), static_cast<int>(c10::COMPILE_TIME_MAX_DEVICE_TYPES), "the code of a device type"));
+  }
+  c10::DeviceIndex deviceIndex(size_t i) const {
+    return static_cast<c10::DeviceIndex>(codeBelow(number(i), 128, "the index of a device"));
+  }
   bool flag(size_t i) const {
     bool b = false;
     if (i >= count || napi_get_value_bool(env, at[i], &b) != napi_ok) failAt(i, "a boolean");
@@ -52,8 +59,20 @@ struct Args {
   }
 };
 
-inline napi_value toJs(napi_env env, double d) { napi_value v; napi_create_double(env, d, &v); return v; }
-inline napi_value toJs(napi_env env, bool b) { napi_value v; napi_get_boolean(env, b, &v); return v; }
-inline napi_value toJs(napi_env env, const std::string& s) { napi_value v; napi_create_string_utf8(env, s.data(), s.size(), &v); return v; }
+inline napi_value toJs(napi_env env, double d) {
+  napi_value v;
+  napi_create_double(env, d, &v);
+  return v;
+}
+inline napi_value toJs(napi_env env, bool b) {
+  napi_value v;
+  napi_get_boolean(env, b, &v);
+  return v;
+}
+inline napi_value toJs(napi_env env, const std::string& s) {
+  napi_value v;
+  napi_create_string_utf8(env, s.data(), s.size(), &v);
+  return v;
+}
 
 }  // namespace nbit

@@ -30,19 +30,17 @@ namespace {
 constexpr int64_t kMostThreads = 1024;
 int threadsAt(const Args& a) {
   const int64_t n = a.integer(0);
-  if (n < 1 || n > kMostThreads) fail("ERR_ARGUMENT", "expected from 1 to " + std::to_string(kMostThreads) + " threads. Received: " + std::to_string(n));
+  if (n < 1 || n > kMostThreads)
+    fail("ERR_ARGUMENT",
+         "expected from 1 to " + std::to_string(kMostThreads) + " threads. Received: " + std::to_string(n));
   return static_cast<int>(n);
 }
 }  // namespace
 
-void entries::setThreads(const Args& a) {
-  at::set_num_threads(threadsAt(a));
-}
+void entries::setThreads(const Args& a) { at::set_num_threads(threadsAt(a)); }
 double entries::getThreads() { return static_cast<double>(at::get_num_threads()); }
 double entries::getInteropThreads() { return static_cast<double>(at::get_num_interop_threads()); }
-void entries::setInteropThreads(const Args& a) {
-  at::set_num_interop_threads(threadsAt(a));
-}
+void entries::setInteropThreads(const Args& a) { at::set_num_interop_threads(threadsAt(a)); }
 napi_value entries::info(napi_env env) {
   std::string devices;
   for (int i = 0; i < static_cast<int>(c10::COMPILE_TIME_MAX_DEVICE_TYPES); i++) {
@@ -64,7 +62,9 @@ napi_value entries::info(napi_env env) {
   set("mkldnn", toJs(env, at::globalContext().hasMKLDNN()));
   set("mkl", toJs(env, at::globalContext().hasMKL()));
   set("cuda", toJs(env, at::hasCUDA()));
-  set("cudaDevices", toJs(env, static_cast<double>(at::hasCUDA() ? at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount() : 0)));
+  set("cudaDevices",
+      toJs(env, static_cast<double>(
+                    at::hasCUDA() ? at::globalContext().getAcceleratorHooksInterface(at::kCUDA).deviceCount() : 0)));
   set("devices", toJs(env, devices));
   set("dtypes", toJs(env, dtypes));
   return o;
@@ -81,8 +81,9 @@ void entries::setSwitch(const Args& a) {
   else if (name == "tf32Matmul") context.setAllowTF32CuBLAS(on);
   else if (name == "tf32Cudnn") context.setAllowTF32CuDNN(on);
   else if (name == "fp16ReducedReduction") context.setAllowFP16ReductionCuBLAS(on);
-  else if (name == "flushDenormal") { if (!context.setFlushDenormal(on)) fail("NBIT_UNSUPPORTED", "this CPU cannot flush denormals"); }
-  else fail("ERR_ARGUMENT", "unknown switch: " + name);
+  else if (name == "flushDenormal") {
+    if (!context.setFlushDenormal(on)) fail("NBIT_UNSUPPORTED", "this CPU cannot flush denormals");
+  } else fail("ERR_ARGUMENT", "unknown switch: " + name);
 }
 bool entries::getSwitch(const Args& a) {
   const std::string name = a.text(0);
@@ -97,9 +98,7 @@ bool entries::getSwitch(const Args& a) {
   else fail("ERR_ARGUMENT", "unknown switch: " + name);
   return on;
 }
-void entries::setFloat32MatmulPrecision(const Args& a) {
-  at::globalContext().setFloat32MatmulPrecision(a.text(0));
-}
+void entries::setFloat32MatmulPrecision(const Args& a) { at::globalContext().setFloat32MatmulPrecision(a.text(0)); }
 std::string entries::getFloat32MatmulPrecision() {
   switch (at::globalContext().float32MatmulPrecision()) {
     case at::Float32MatmulPrecision::HIGHEST: return std::string("highest");
@@ -107,9 +106,7 @@ std::string entries::getFloat32MatmulPrecision() {
     default: return std::string("medium");
   }
 }
-double entries::pow(const Args& a) {
-  return std::pow(a.number(0), a.number(1));
-}
+double entries::pow(const Args& a) { return std::pow(a.number(0), a.number(1)); }
 void entries::setDefaultDtype(const Args& a) {
   const at::ScalarType dtype = a.dtype(0);
   if (!at::isFloatingType(dtype)) fail("ERR_ARGUMENT", "expected the code of a floating point dtype");
@@ -124,7 +121,8 @@ bool entries::hasKernel(const Args& a) {
 std::string entries::kernelsOf(const Args& a) {
   const auto key = c10::parseDispatchKey(a.text(0));
   std::string o;
-  for (const auto& name : c10::Dispatcher::singleton().getRegistrationsForDispatchKey(key)) o += name.name + "." + name.overload_name + "\n";
+  for (const auto& name : c10::Dispatcher::singleton().getRegistrationsForDispatchKey(key))
+    o += name.name + "." + name.overload_name + "\n";
   return o;
 }
 

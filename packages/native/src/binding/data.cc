@@ -30,7 +30,8 @@ Bytes bytesOf(napi_env env, napi_value v) {
     return b;
   }
   if (napi_is_dataview(env, v, &is) == napi_ok && is) {
-    if (napi_get_dataview_info(env, v, &b.length, &b.data, nullptr, nullptr) != napi_ok) fail("ERR_ARGUMENT", "expected a DataView over memory that is there");
+    if (napi_get_dataview_info(env, v, &b.length, &b.data, nullptr, nullptr) != napi_ok)
+      fail("ERR_ARGUMENT", "expected a DataView over memory that is there");
     return b;
   }
   if (napi_is_arraybuffer(env, v, &is) == napi_ok && is) {
@@ -53,7 +54,8 @@ napi_value newArrayBuffer(napi_env env, size_t length, void** data) {
     napi_value global, constructor, argument = toJs(env, static_cast<double>(length));
     size_t made = 0;
     napi_get_global(env, &global);
-    if (napi_get_named_property(env, global, "ArrayBuffer", &constructor) == napi_ok && napi_new_instance(env, constructor, 1, &argument, &result) == napi_ok &&
+    if (napi_get_named_property(env, global, "ArrayBuffer", &constructor) == napi_ok &&
+        napi_new_instance(env, constructor, 1, &argument, &result) == napi_ok &&
         napi_get_arraybuffer_info(env, result, data, &made) == napi_ok && made == length)
       return result;
     napi_value error;
@@ -71,7 +73,8 @@ double entries::fromBytes(const Args& a) {
   const auto sizes = in.integers();
   at::Tensor t = at::empty(sizes, at::TensorOptions().dtype(dtype));
   if (t.nbytes() != source.length)
-    fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) + " bytes for this shape and dtype. Received: " + std::to_string(source.length));
+    fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) +
+                             " bytes for this shape and dtype. Received: " + std::to_string(source.length));
   if (source.length) std::memcpy(t.mutable_data_ptr(), source.data, source.length);
   if (!device.is_cpu()) t = t.to(device);
   return newHandle(std::move(t));
@@ -85,9 +88,13 @@ napi_value entries::toBytes(const Args& a) {
 }
 void entries::copyFromBytes(const Args& a) {
   at::Tensor t = get(a.number(0)).detach();
-  if (t._is_zerotensor()) fail("ERR_ARGUMENT", "expected a tensor with memory of its own. Received: a gradient that is zero everywhere. Clone it first.");
+  if (t._is_zerotensor())
+    fail("ERR_ARGUMENT",
+         "expected a tensor with memory of its own. Received: a gradient that is zero everywhere. Clone it first.");
   const Bytes source = bytesOf(a.env, a.at[1]);
-  if (t.nbytes() != source.length) fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) + " bytes. Received: " + std::to_string(source.length));
+  if (t.nbytes() != source.length)
+    fail("ERR_ARGUMENT",
+         "expected " + std::to_string(t.nbytes()) + " bytes. Received: " + std::to_string(source.length));
   if (source.length == 0) return;
   if (t.device().is_cpu() && t.is_contiguous()) {
     std::memcpy(t.mutable_data_ptr(), source.data, source.length);
@@ -118,7 +125,8 @@ bool entries::countSteps(const Args& a) {
   double* list = numbers(n);
   for (int64_t i = 0; i < n; i++) {
     const at::Tensor& t = get(list[i]);
-    const bool plain = t.device().is_cpu() && t.scalar_type() == at::kFloat && t.numel() == 1 && t.layout() == c10::kStrided && t.has_storage() && !t.requires_grad() && !t.is_inference();
+    const bool plain = t.device().is_cpu() && t.scalar_type() == at::kFloat && t.numel() == 1 &&
+                       t.layout() == c10::kStrided && t.has_storage() && !t.requires_grad() && !t.is_inference();
     if (!plain) return false;
   }
   for (int64_t i = 0; i < n; i++) {

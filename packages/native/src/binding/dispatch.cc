@@ -1,5 +1,5 @@
-// Every operator of the dispatcher, called with arguments from the shared buffer. Converters are compiled once per overload from its schema;
-// operators on the hot list have a generated direct call with the same layout of arguments.
+// Every operator of the dispatcher, called with arguments from the shared buffer. Converters are compiled once per
+// overload from its schema; operators on the hot list have a generated direct call with the same layout of arguments.
 #include "binding/dispatch.h"
 
 #include "amp/autocast.h"
@@ -29,10 +29,13 @@ using c10::TypeKind;
 char kindOf(const c10::TypePtr& type) {
   switch (type->kind()) {
     case TypeKind::TensorType: return 't';
-    case TypeKind::IntType: case TypeKind::SymIntType: return 'i';
-    case TypeKind::FloatType: case TypeKind::SymFloatType: return 'f';
+    case TypeKind::IntType:
+    case TypeKind::SymIntType: return 'i';
+    case TypeKind::FloatType:
+    case TypeKind::SymFloatType: return 'f';
     case TypeKind::NumberType: return 's';
-    case TypeKind::BoolType: case TypeKind::SymBoolType: return 'b';
+    case TypeKind::BoolType:
+    case TypeKind::SymBoolType: return 'b';
     case TypeKind::StringType: return 'S';
     case TypeKind::ScalarTypeType: return 'd';
     case TypeKind::LayoutType: return 'l';
@@ -81,7 +84,7 @@ struct Operator {
   std::vector<Kind> arguments;
   std::vector<Return> returns;
   DirectCall direct = nullptr;
-  bool writes = false;  // one of its arguments
+  bool writes = false;              // one of its arguments
   std::vector<uint32_t> uncounted;  // written arguments whose version counters the operator leaves alone
   uint64_t lastCall = 0;
   std::vector<Guard> guards;
@@ -121,8 +124,12 @@ IValue readOne(Reader& in, char kind) {
   switch (kind) {
     case 'i': return in.integer();
     case 'd': return static_cast<int64_t>(in.dtype());
-    case 'l': return static_cast<int64_t>(codeBelow(in.number(), static_cast<int>(c10::Layout::NumOptions), "the code of a layout"));
-    case 'm': return static_cast<int64_t>(codeBelow(in.number(), static_cast<int>(c10::MemoryFormat::NumOptions), "the code of a memory format"));
+    case 'l':
+      return static_cast<int64_t>(
+          codeBelow(in.number(), static_cast<int>(c10::Layout::NumOptions), "the code of a layout"));
+    case 'm':
+      return static_cast<int64_t>(
+          codeBelow(in.number(), static_cast<int>(c10::MemoryFormat::NumOptions), "the code of a memory format"));
     case 'f': return in.number();
     case 's': return in.scalar();
     case 'b': return in.flag();
@@ -173,7 +180,10 @@ void readArgument(Reader& in, const Kind& k, torch::jit::Stack& stack) {
         stack.push_back(readList<at::Tensor>(in, n, [](Reader& r) -> const at::Tensor& { return r.tensor(); }));
       }
       return;
-    case 'i': case 'd': case 'l': case 'm': stack.push_back(readList<int64_t>(in, n, [&](Reader& r) { return readOne(r, k.kind).toInt(); })); return;
+    case 'i':
+    case 'd':
+    case 'l':
+    case 'm': stack.push_back(readList<int64_t>(in, n, [&](Reader& r) { return readOne(r, k.kind).toInt(); })); return;
     case 'f': stack.push_back(readList<double>(in, n, [](Reader& r) { return r.number(); })); return;
     case 'b': stack.push_back(readList<bool>(in, n, [](Reader& r) { return r.flag(); })); return;
     case 's': {
@@ -203,15 +213,19 @@ void writeReturns(const Operator& op, torch::jit::Stack& stack) {
   for (size_t i = 0; i < op.returns.size(); i++) {
     const Return& r = op.returns[i];
     if (r.alias >= 0) continue;
-    const size_t n = !r.kind.list ? 1 : stack[i].isTensorList() ? stack[i].toTensorList().size() : stack[i].toList().size();
+    const size_t n = !r.kind.list              ? 1
+                     : stack[i].isTensorList() ? stack[i].toTensorList().size()
+                                               : stack[i].toList().size();
     most += 1 + 3 * n;
     if (r.kind.kind != 't') continue;
     tensors += n;
-    if (stack[i].isTensor() && isOdd(stack[i].toTensor())) [[unlikely]] stack[i] = plain(std::move(stack[i]).toTensor());
+    if (stack[i].isTensor() && isOdd(stack[i].toTensor())) [[unlikely]]
+      stack[i] = plain(std::move(stack[i]).toTensor());
     if (!stack[i].isTensorList()) continue;
     auto list = stack[i].toTensorList();
     for (size_t j = 0; j < n; j++)
-      if (isOdd(list.get(j))) [[unlikely]] list.set(j, plain(list.extract(j)));
+      if (isOdd(list.get(j))) [[unlikely]]
+        list.set(j, plain(list.extract(j)));
   }
   Writer out(most, tensors);
   for (size_t i = 0; i < op.returns.size(); i++) {
@@ -236,8 +250,14 @@ void writeReturns(const Operator& op, torch::jit::Stack& stack) {
   }
 }
 
-/** libtorch's operators that write without counting, but for fused steps (ops/aten.ts). Ours never count. tests/parity/ops/writers.test.ts finds others. */
-const std::unordered_set<std::string> kUncounted{"aten::_amp_foreach_non_finite_check_and_unscale_", "aten::rrelu_with_noise", "aten::rrelu_with_noise_", "aten::_add_relu", "aten::kron", "aten::set_data"};
+/** libtorch's operators that write without counting, but for fused steps (ops/aten.ts). Ours never count.
+ * tests/parity/ops/writers.test.ts finds others. */
+const std::unordered_set<std::string> kUncounted{"aten::_amp_foreach_non_finite_check_and_unscale_",
+                                                 "aten::rrelu_with_noise",
+                                                 "aten::rrelu_with_noise_",
+                                                 "aten::_add_relu",
+                                                 "aten::kron",
+                                                 "aten::set_data"};
 std::vector<uint32_t> uncountedOf(const c10::FunctionSchema& schema) {
   std::vector<uint32_t> found;
   if (schema.operator_name().getNamespace() != "nbit" && !kUncounted.count(schema.name())) return found;
@@ -254,11 +274,13 @@ struct Written {
     for (const uint32_t i : op.uncounted) {
       const IValue& v = stack[i];
       if (v.isTensor()) tensors.push_back(v.toTensor());
-      else if (v.isTensorList()) for (const at::Tensor& t : v.toTensorVector()) tensors.push_back(t);
+      else if (v.isTensorList())
+        for (const at::Tensor& t : v.toTensorVector()) tensors.push_back(t);
     }
   }
   void count() const {
-    for (const at::Tensor& t : tensors) if (t.defined() && !t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
+    for (const at::Tensor& t : tensors)
+      if (t.defined() && !t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
   }
 };
 
@@ -272,7 +294,8 @@ void callBoxed(Compiled& c, Operator& op, Reader& in) {
   if (op.readsMemory) {
     for (const IValue& v : lease.stack)
       if (v.isTensor() && v.toTensor().is_mkldnn()) [[unlikely]]
-        TORCH_CHECK_NOT_IMPLEMENTED(false, "expected strided tensors. Received: one in layout mkldnn (call toDense first).");
+        TORCH_CHECK_NOT_IMPLEMENTED(false,
+                                    "expected strided tensors. Received: one in layout mkldnn (call toDense first).");
   }
   const Written written(op, lease.stack);
   op.handle.callBoxed(lease.stack);
@@ -285,7 +308,10 @@ std::string quote(const std::string& s) {
   std::string o = "\"";
   for (char c : s) {
     if (c == '"' || c == '\\') o += '\\';
-    if (c == '\n') { o += "\\n"; continue; }
+    if (c == '\n') {
+      o += "\\n";
+      continue;
+    }
     o += c;
   }
   return o + "\"";
@@ -312,7 +338,8 @@ std::string jsonDefault(const IValue& v) {
   return "null";
 }
 std::string jsonKind(const Kind& k) {
-  return std::string("\"kind\":\"") + k.kind + "\"" + (k.optional ? ",\"optional\":true" : "") + (k.list ? ",\"list\":true" : "") + (k.elementOptional ? ",\"elementOptional\":true" : "");
+  return std::string("\"kind\":\"") + k.kind + "\"" + (k.optional ? ",\"optional\":true" : "") +
+         (k.list ? ",\"list\":true" : "") + (k.elementOptional ? ",\"elementOptional\":true" : "");
 }
 int aliasOf(const c10::FunctionSchema& schema, const c10::Argument& ret) {
   const auto* info = ret.alias_info();
@@ -324,7 +351,8 @@ int aliasOf(const c10::FunctionSchema& schema, const c10::Argument& ret) {
   return -1;
 }
 std::string jsonSchema(const c10::FunctionSchema& s) {
-  std::string o = "{\"name\":" + quote(s.name()) + ",\"overload\":" + quote(s.overload_name()) + ",\"text\":" + quote(c10::toString(s)) + ",\"args\":[";
+  std::string o = "{\"name\":" + quote(s.name()) + ",\"overload\":" + quote(s.overload_name()) +
+                  ",\"text\":" + quote(c10::toString(s)) + ",\"args\":[";
   bool first = true;
   for (const auto& a : s.arguments()) {
     o += first ? "{" : ",{";
@@ -341,7 +369,8 @@ std::string jsonSchema(const c10::FunctionSchema& s) {
   for (const auto& r : s.returns()) {
     o += first ? "{" : ",{";
     first = false;
-    o += jsonKind(describe(r.real_type())) + ",\"alias\":" + std::to_string(aliasOf(s, r)) + (r.name().empty() ? "" : ",\"name\":" + quote(r.name())) + "}";
+    o += jsonKind(describe(r.real_type())) + ",\"alias\":" + std::to_string(aliasOf(s, r)) +
+         (r.name().empty() ? "" : ",\"name\":" + quote(r.name())) + "}";
   }
   return o + "]}";
 }
@@ -360,7 +389,15 @@ uint32_t compile(const std::string& name, const std::string& overload) {
   auto& [operators, operatorIds] = compiled().known;
   const std::string key = name + "." + overload;
   if (auto known = operatorIds.find(key); known != operatorIds.end()) return known->second;
-  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()), name + (overload.empty() ? "" : "." + overload), {}, {}, nullptr, false, {}, 0, {}};
+  Operator op{c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), overload.c_str()),
+              name + (overload.empty() ? "" : "." + overload),
+              {},
+              {},
+              nullptr,
+              false,
+              {},
+              0,
+              {}};
   const auto& schema = op.handle.schema();
   for (const auto& a : schema.arguments()) op.arguments.push_back(describe(a.real_type()));
   for (const auto& r : schema.returns()) op.returns.push_back({describe(r.real_type()), aliasOf(schema, r)});
@@ -368,7 +405,8 @@ uint32_t compile(const std::string& name, const std::string& overload) {
   op.uncounted = uncountedOf(schema);
   op.direct = op.guards.empty() && op.uncounted.empty() ? findDirect(c10::toString(schema)) : nullptr;
   op.writes = schema.is_mutable();
-  op.readsMemory = op.handle.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutogradNonFunctional) && !op.handle.hasKernelForDispatchKey(c10::DispatchKey::MkldnnCPU);
+  op.readsMemory = op.handle.hasKernelForDispatchKey(c10::DispatchKey::CompositeExplicitAutogradNonFunctional) &&
+                   !op.handle.hasKernelForDispatchKey(c10::DispatchKey::MkldnnCPU);
   operators.push_back(std::move(op));
   operatorIds[key] = operators.size() - 1;
   return operators.size() - 1;
@@ -396,16 +434,13 @@ void entries::call(const char*& name) {
   Operator& op = c.known.operators[static_cast<size_t>(id)];
   name = op.name.c_str();
   op.lastCall = ++c.calls;
-  if (op.direct)
-    op.direct(in.at, in.end);
-  else
-    callBoxed(c, op, in);
+  if (op.direct) op.direct(in.at, in.end);
+  else callBoxed(c, op, in);
   if (op.writes) forgetCasts();
-  if (js->drainNeeded.load(std::memory_order_relaxed)) [[unlikely]] drain();
+  if (js->drainNeeded.load(std::memory_order_relaxed)) [[unlikely]]
+    drain();
 }
-double entries::compileOp(const Args& a) {
-  return static_cast<double>(compile(a.text(0), a.text(1)));
-}
+double entries::compileOp(const Args& a) { return static_cast<double>(compile(a.text(0), a.text(1))); }
 bool entries::isDirect(const Args& a) {
   const auto& operators = compiled().known.operators;
   const auto id = static_cast<size_t>(a.integer(0));
@@ -413,7 +448,8 @@ bool entries::isDirect(const Args& a) {
 }
 void entries::setDirectCalls(const Args& a) {
   const bool on = a.flag(0);
-  for (Operator& op : compiled().known.operators) op.direct = on && op.guards.empty() ? findDirect(c10::toString(op.handle.schema())) : nullptr;
+  for (Operator& op : compiled().known.operators)
+    op.direct = on && op.guards.empty() ? findDirect(c10::toString(op.handle.schema())) : nullptr;
 }
 double entries::intern(const Args& a) {
   auto& interned = compiled().interned;
@@ -440,8 +476,10 @@ std::string entries::operatorNames() {
 std::string entries::recentOperators() {
   const auto& operators = compiled().known.operators;
   std::vector<const Operator*> called;
-  for (const Operator& op : operators) if (op.lastCall != 0) called.push_back(&op);
-  std::sort(called.begin(), called.end(), [](const Operator* a, const Operator* b) { return a->lastCall > b->lastCall; });
+  for (const Operator& op : operators)
+    if (op.lastCall != 0) called.push_back(&op);
+  std::sort(called.begin(), called.end(),
+            [](const Operator* a, const Operator* b) { return a->lastCall > b->lastCall; });
   std::string o;
   for (const Operator* op : called) o += op->name + "\n";
   return o;

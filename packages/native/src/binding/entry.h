@@ -18,13 +18,14 @@ struct EntryName {
 inline napi_value toJs(napi_env, napi_value value) { return value; }
 
 /**
- * Enters the environment of the call, calls, and turns exceptions into JavaScript errors that carry `name`; where that is
- * empty, the function says whose they are. Instantiated where `fn` is defined, into which it is inlined.
+ * Enters the environment of the call, calls, and turns exceptions into JavaScript errors that carry `name`; where that
+ * is empty, the function says whose they are. Instantiated where `fn` is defined, into which it is inlined.
  */
 template <auto fn, EntryName name>
 napi_value entry(napi_env env, napi_callback_info info) {
   using Fn = decltype(fn);
-  if (!enter(env)) [[unlikely]] return throwClosed(env);
+  if (!enter(env)) [[unlikely]]
+    return throwClosed(env);
   const char* named = name.text[0] == '\0' ? nullptr : name.text;
   const auto call = [&] {
     if constexpr (std::is_invocable_v<Fn, const Args&>) return fn(Args(env, info));
@@ -39,9 +40,7 @@ napi_value entry(napi_env env, napi_callback_info info) {
     } else {
       return toJs(env, call());
     }
-  } catch (...) {
-    return throwCurrent(env, named);
-  }
+  } catch (...) { return throwCurrent(env, named); }
 }
 
 }  // namespace nbit

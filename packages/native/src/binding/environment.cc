@@ -1,4 +1,5 @@
-// Environments open with a load of the addon and close with the thread, or the process, that loaded it. The shared buffer and its growth.
+// Environments open with a load of the addon and close with the thread, or the process, that loaded it. The shared
+// buffer and its growth.
 #include "binding/core.h"
 #include "entries/environment.h"
 
@@ -21,12 +22,14 @@ constexpr size_t kMostBuffer = kMaxSlots + 4096u;  // a result of as many tensor
 
 std::atomic<uint32_t> lastId{0};
 using Environments = std::vector<std::shared_ptr<Environment>>;
-// Those of this thread, in the order of their opening. No destructor: the main thread's stay as they are until the process has ended.
+// Those of this thread, in the order of their opening. No destructor: the main thread's stay as they are until the
+// process has ended.
 thread_local Environments* ofThisThread = nullptr;
 
 void close(void* data) {
   auto* e = static_cast<Environment*>(data);
-  const auto found = std::find_if(ofThisThread->begin(), ofThisThread->end(), [&](const auto& other) { return other.get() == e; });
+  const auto found =
+      std::find_if(ofThisThread->begin(), ofThisThread->end(), [&](const auto& other) { return other.get() == e; });
   if (found == ofThisThread->end()) return;
   const std::shared_ptr<Environment> mine = *found;
   // Where the main thread ends, the process does: what it holds goes with it, and drivers may be gone already.
@@ -52,8 +55,10 @@ void close(void* data) {
 }  // namespace
 
 BufferMemory::BufferMemory(size_t n) : length(n) {
-  void* range = mmap(nullptr, length * sizeof(double), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (range == MAP_FAILED) fail("TORCH_OUT_OF_MEMORY", "cannot allocate a buffer of " + std::to_string(length) + " numbers");
+  void* range = mmap(nullptr, length * sizeof(double), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (range == MAP_FAILED)
+    fail("TORCH_OUT_OF_MEMORY", "cannot allocate a buffer of " + std::to_string(length) + " numbers");
   data = static_cast<double*>(range);
 }
 BufferMemory::~BufferMemory() {
@@ -63,7 +68,8 @@ BufferMemory::~BufferMemory() {
 Environment* environmentAt(uint64_t id) {
   if (js->id == id) return js;
   if (ofThisThread)
-    for (const auto& e : *ofThisThread) if (e->id == id) return e.get();
+    for (const auto& e : *ofThisThread)
+      if (e->id == id) return e.get();
   return nullptr;
 }
 
@@ -86,7 +92,8 @@ void openEnvironment(napi_env env) {
   e->buffer = e->memory->data;
   e->bufferLength = e->memory->length;
   openSlots();
-  if (napi_add_env_cleanup_hook(env, close, e.get()) != napi_ok) fail("NBIT_LOAD_FAILED", "Node-API refuses a cleanup hook");
+  if (napi_add_env_cleanup_hook(env, close, e.get()) != napi_ok)
+    fail("NBIT_LOAD_FAILED", "Node-API refuses a cleanup hook");
   if (!ofThisThread) ofThisThread = new Environments();
   ofThisThread->push_back(e);
   js = e.get();
@@ -126,15 +133,19 @@ class LargerBuffer {
     std::copy_n(js->buffer, std::min(js->bufferLength, length), memory_->data);
     // The view shares in the memory, which goes when neither side needs it.
     auto* share = new std::shared_ptr<BufferMemory>(memory_);
-    const auto release = [](node_api_basic_env, void*, void* hint) { delete static_cast<std::shared_ptr<BufferMemory>*>(hint); };
+    const auto release = [](node_api_basic_env, void*, void* hint) {
+      delete static_cast<std::shared_ptr<BufferMemory>*>(hint);
+    };
     napi_value bytes;
-    if (napi_create_external_arraybuffer(js->env, memory_->data, length * sizeof(double), release, share, &bytes) != napi_ok ||
+    if (napi_create_external_arraybuffer(js->env, memory_->data, length * sizeof(double), release, share, &bytes) !=
+            napi_ok ||
         napi_create_typedarray(js->env, napi_float64_array, length, bytes, 0, &array) != napi_ok)
       fail("TORCH_OUT_OF_MEMORY", "JavaScript refuses a buffer of " + std::to_string(length) + " numbers");
   }
   void take() {
     napi_ref ref = nullptr;
-    if (napi_create_reference(js->env, array, 1, &ref) != napi_ok) fail("TORCH_OUT_OF_MEMORY", "JavaScript refuses a reference to the buffer");
+    if (napi_create_reference(js->env, array, 1, &ref) != napi_ok)
+      fail("TORCH_OUT_OF_MEMORY", "JavaScript refuses a reference to the buffer");
     if (js->bufferArray) napi_delete_reference(js->env, js->bufferArray);
     js->bufferArray = ref;
     js->memory = memory_;
@@ -150,7 +161,8 @@ class LargerBuffer {
 
 void growBuffer(size_t least) {
   napi_value handler = nullptr, undefined, result;
-  if (!js->bufferHandler || napi_get_reference_value(js->env, js->bufferHandler, &handler) != napi_ok || !handler) failMessage(static_cast<double>(least));
+  if (!js->bufferHandler || napi_get_reference_value(js->env, js->bufferHandler, &handler) != napi_ok || !handler)
+    failMessage(static_cast<double>(least));
   LargerBuffer larger(least);
   napi_get_undefined(js->env, &undefined);
   {
@@ -162,16 +174,21 @@ void growBuffer(size_t least) {
 
 void failMessage(double written) {
   if (!(written >= 1)) fail("ERR_ARGUMENT", "native: expected the buffer to begin with how many numbers were written");
-  fail("NBIT_TOO_MANY", "one call can take or give at most " + std::to_string(kMostBuffer) + " numbers. Received: " + std::to_string(static_cast<uint64_t>(std::min(written, 9e18))) + ". Do it in parts");
+  fail("NBIT_TOO_MANY", "one call can take or give at most " + std::to_string(kMostBuffer) + " numbers. Received: " +
+                            std::to_string(static_cast<uint64_t>(std::min(written, 9e18))) + ". Do it in parts");
 }
 void failShort() { fail("ERR_ARGUMENT", "native: expected as many numbers in the buffer as this function reads"); }
-void failNumber(const char* what, double value) { fail("ERR_ARGUMENT", std::string("native: expected ") + what + " in its range. Received: " + std::to_string(value)); }
+void failNumber(const char* what, double value) {
+  fail("ERR_ARGUMENT", std::string("native: expected ") + what + " in its range. Received: " + std::to_string(value));
+}
 
 c10::Device decodeDevice(double code) {
   const int c = codeBelow(code, static_cast<int>(c10::COMPILE_TIME_MAX_DEVICE_TYPES) * 256, "the code of a device");
   const int index = c % 256 - 1;
   const auto type = static_cast<c10::DeviceType>(c / 256);
-  if (index > 127 || (type == c10::DeviceType::CPU && index > 0)) fail("ERR_ARGUMENT", "expected the index of a device that there may be. Received: " + c10::DeviceTypeName(type, true) + ":" + std::to_string(index));
+  if (index > 127 || (type == c10::DeviceType::CPU && index > 0))
+    fail("ERR_ARGUMENT", "expected the index of a device that there may be. Received: " +
+                             c10::DeviceTypeName(type, true) + ":" + std::to_string(index));
   return c10::Device(type, static_cast<c10::DeviceIndex>(index));
 }
 

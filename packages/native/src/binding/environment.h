@@ -1,5 +1,6 @@
-// One load of the addon into one JavaScript environment: its tensors, its buffer, what waits for its thread. A process has one for every thread that uses
-// tensors, and for every vm context or further copy of the packages on such a thread. They share libtorch, its kernels and its switches, and no tensor.
+// One load of the addon into one JavaScript environment: its tensors, its buffer, what waits for its thread. A process
+// has one for every thread that uses tensors, and for every vm context or further copy of the packages on such a
+// thread. They share libtorch, its kernels and its switches, and no tensor.
 #pragma once
 #include <node_api.h>
 
@@ -13,7 +14,8 @@
 
 namespace nbit {
 
-/** Memory of the shared buffer. Native: whatever JavaScript does with its view (a transfer, say), writing here stays safe. */
+/** Memory of the shared buffer. Native: whatever JavaScript does with its view (a transfer, say), writing here stays
+ * safe. */
 struct BufferMemory {
   explicit BufferMemory(size_t length);
   ~BufferMemory();
@@ -24,7 +26,7 @@ struct BufferMemory {
 };
 
 struct Environment : std::enable_shared_from_this<Environment> {
-  napi_env env = nullptr;  // null: none, or closed
+  napi_env env = nullptr;    // null: none, or closed
   uint32_t id = UINT32_MAX;  // owner of its slots; none is used twice
   std::thread::id thread;
 
@@ -52,7 +54,8 @@ struct Environment : std::enable_shared_from_this<Environment> {
   std::vector<napi_ref> pendingRefs;
   std::vector<std::string> pendingWarnings;
 
-  std::atomic<int64_t> javascriptNodes{0};  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
+  std::atomic<int64_t> javascriptNodes{
+      0};  // alive, backward or hook: while any is, CUDA's backward must stay on this thread
 
   /** How many things look at what backward does on threads of libtorch: policies, kept casts, traces. */
   int watchers = 0;
@@ -75,9 +78,11 @@ void openEnvironment(napi_env env);
 /** That of this thread with this id; null when it is closed. */
 Environment* environmentAt(uint64_t id);
 
-/** The environment for which this thread works: its own, on a thread of autograd that of the backward; null where there is none. */
+/** The environment for which this thread works: its own, on a thread of autograd that of the backward; null where there
+ * is none. */
 Environment* workingFor();
-/** While it lives, threads of autograd that this thread sets to work know its environment. Free where nothing watches. */
+/** While it lives, threads of autograd that this thread sets to work know its environment. Free where nothing watches.
+ */
 class AutogradKnows {
  public:
   AutogradKnows();
@@ -101,7 +106,8 @@ class EnvironmentLocal {
  public:
   T& operator()() const { return of(*js); }
   T& of(Environment& e) const {
-    if (index_ >= e.locals.size() || !e.locals[index_]) [[unlikely]] make(e);
+    if (index_ >= e.locals.size() || !e.locals[index_]) [[unlikely]]
+      make(e);
     return *static_cast<T*>(e.locals[index_].get());
   }
 

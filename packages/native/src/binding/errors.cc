@@ -21,7 +21,8 @@ void raise(napi_env env, const char* code, const char* message, const char* op) 
   napi_value factory = nullptr, undefined, argv[3], error;
   if (js->errorFactory) napi_get_reference_value(env, js->errorFactory, &factory);
   napi_get_undefined(env, &undefined);
-  if (factory && napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &argv[0]) == napi_ok && napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &argv[1]) == napi_ok &&
+  if (factory && napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &argv[0]) == napi_ok &&
+      napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &argv[1]) == napi_ok &&
       (op ? napi_create_string_utf8(env, op, NAPI_AUTO_LENGTH, &argv[2]) : napi_get_null(env, &argv[2])) == napi_ok) {
     const StayHere stay;
     if (napi_call_function(env, undefined, factory, 3, argv, &error) == napi_ok) {
@@ -48,7 +49,8 @@ void installWarningHandler() { c10::WarningUtils::set_warning_handler(&jsWarning
 
 void fail(const char* code, const std::string& message) { throw CodedError(code, message); }
 napi_value throwClosed(napi_env env) noexcept {
-  napi_throw_error(env, "NBIT_CLOSED", "@nbit/native: expected to be called while its thread runs. Received: a call after its end");
+  napi_throw_error(env, "NBIT_CLOSED",
+                   "@nbit/native: expected to be called while its thread runs. Received: a call after its end");
   return nullptr;
 }
 
@@ -56,9 +58,7 @@ napi_value throwCurrent(napi_env env, const char* op) noexcept {
   try {
     throw;
   } catch (const JsPending&) {
-  } catch (const CodedError& e) {
-    raise(env, e.code, e.what(), op);
-  } catch (const c10::OutOfMemoryError& e) {
+  } catch (const CodedError& e) { raise(env, e.code, e.what(), op); } catch (const c10::OutOfMemoryError& e) {
     raise(env, "TORCH_OUT_OF_MEMORY", e.what_without_backtrace(), op);
   } catch (const c10::IndexError& e) {
     raise(env, "TORCH_INDEX", e.what_without_backtrace(), op);
@@ -76,9 +76,7 @@ napi_value throwCurrent(napi_env env, const char* op) noexcept {
     raise(env, oom ? "TORCH_OUT_OF_MEMORY" : "TORCH", message, op);
   } catch (const std::bad_alloc&) {
     raise(env, "TORCH_OUT_OF_MEMORY", "the system is out of memory", op);
-  } catch (const std::exception& e) {
-    raise(env, "TORCH", e.what(), op);
-  } catch (...) {
+  } catch (const std::exception& e) { raise(env, "TORCH", e.what(), op); } catch (...) {
     raise(env, "TORCH", "unknown C++ exception", op);
   }
   return nullptr;
@@ -106,7 +104,9 @@ void drain() {
   const StayHere stay;
   for (const auto& text : warnings) {
     napi_value handler, undefined, result, argument;
-    if (napi_get_reference_value(e.env, e.warningHandler, &handler) != napi_ok || napi_create_string_utf8(e.env, text.data(), text.size(), &argument) != napi_ok) return;
+    if (napi_get_reference_value(e.env, e.warningHandler, &handler) != napi_ok ||
+        napi_create_string_utf8(e.env, text.data(), text.size(), &argument) != napi_ok)
+      return;
     napi_get_undefined(e.env, &undefined);
     if (napi_call_function(e.env, undefined, handler, 1, &argument, &result) != napi_ok) return;
   }

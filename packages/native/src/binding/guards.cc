@@ -1,4 +1,5 @@
-// The words of which manifest/guards.json is made, and the guards that hold for every operator with a certain signature.
+// The words of which manifest/guards.json is made, and the guards that hold for every operator with a certain
+// signature.
 #include "binding/guards.h"
 #include "binding/checks.h"
 
@@ -33,7 +34,9 @@ struct Aside {
   const at::DisableRecordFunctionGuard untraced;
 };
 bool isRead(const at::Tensor& t) { return t.defined() && t.layout() == c10::kStrided && (t.is_cpu() || t.is_cuda()); }
-double largest(const at::Tensor& t) { return t.numel() == 0 ? 0 : at::nan_to_num(t.detach().to(at::kDouble).abs()).max().item<double>(); }
+double largest(const at::Tensor& t) {
+  return t.numel() == 0 ? 0 : at::nan_to_num(t.detach().to(at::kDouble).abs()).max().item<double>();
+}
 
 template <class F>
 void eachTensor(const Arguments& call, F f) {
@@ -57,30 +60,42 @@ void eachNumber(const c10::IValue* v, F f) {
 // ---------------------------------------------------------------- the words
 /** Nobody needs it from JavaScript, and it trusts its callers. */
 Guard refused(const char* instead) {
-  return [=](const Arguments& call) { TORCH_CHECK_NOT_IMPLEMENTED(false, "expected an operator for use from JavaScript. Received: ", call.schema.name(), ", which is internal to libtorch. ", instead); };
+  return [=](const Arguments& call) {
+    TORCH_CHECK_NOT_IMPLEMENTED(false, "expected an operator for use from JavaScript. Received: ", call.schema.name(),
+                                ", which is internal to libtorch. ", instead);
+  };
 }
 /** A list with at least one element. */
 Guard notEmpty(const char* name) {
   return [=](const Arguments& call) {
     const auto* v = call.find(name);
-    TORCH_CHECK_VALUE(v == nullptr || !v->isList() || !v->toListRef().empty(), "expected ", name, " to have an element at least. Received: []");
+    TORCH_CHECK_VALUE(v == nullptr || !v->isList() || !v->toListRef().empty(), "expected ", name,
+                      " to have an element at least. Received: []");
   };
 }
 /** A list of so many elements: kernels read that many. */
 Guard length(const char* name, size_t n) {
   return [=](const Arguments& call) {
     const auto* v = call.find(name);
-    TORCH_CHECK_VALUE(v == nullptr || !v->isList() || v->toListRef().size() == n, "expected ", name, " to have ", n, " elements. Received: ", v->toListRef().size());
+    TORCH_CHECK_VALUE(v == nullptr || !v->isList() || v->toListRef().size() == n, "expected ", name, " to have ", n,
+                      " elements. Received: ", v->toListRef().size());
   };
 }
 /** Whole numbers from `low` to `high`, alone or in a list. */
 Guard within(const char* name, int64_t low, int64_t high) {
-  return [=](const Arguments& call) { eachNumber(call.find(name), [&](int64_t n) { TORCH_CHECK_VALUE(n >= low && n <= high, "expected ", name, " from ", low, " to ", high, ". Received: ", n); }); };
+  return [=](const Arguments& call) {
+    eachNumber(call.find(name), [&](int64_t n) {
+      TORCH_CHECK_VALUE(n >= low && n <= high, "expected ", name, " from ", low, " to ", high, ". Received: ", n);
+    });
+  };
 }
 /** A floating-point number that is finite and above 0. */
 Guard positive(const char* name) {
   return [=](const Arguments& call) {
-    const auto check = [&](double d) { TORCH_CHECK_VALUE(d > 0 && d < std::numeric_limits<double>::infinity(), "expected ", name, " to be finite and above 0. Received: ", d); };
+    const auto check = [&](double d) {
+      TORCH_CHECK_VALUE(d > 0 && d < std::numeric_limits<double>::infinity(), "expected ", name,
+                        " to be finite and above 0. Received: ", d);
+    };
     const auto* v = call.find(name);
     if (v == nullptr) return;
     if (v->isDouble()) check(v->toDouble());
@@ -91,7 +106,9 @@ Guard positive(const char* name) {
 /** Every tensor with elements in memory, one after the other or in strides. */
 Guard strided() {
   return [](const Arguments& call) {
-    eachTensor(call, [](const at::Tensor& t, const c10::Argument& a) { NBIT_EXPECT(t.layout() == c10::kStrided && !t.is_quantized(), t, a.name(), " to be strided"); });
+    eachTensor(call, [](const at::Tensor& t, const c10::Argument& a) {
+      NBIT_EXPECT(t.layout() == c10::kStrided && !t.is_quantized(), t, a.name(), " to be strided");
+    });
   };
 }
 /** No NaN and no infinity. */
@@ -115,7 +132,8 @@ Guard channels(const char* input, std::vector<const char*> names) {
   return [=](const Arguments& call) {
     const at::Tensor x = call.tensor(input);
     if (!x.defined()) return;
-    NBIT_EXPECT(x.dim() >= 2 && x.numel() > 0 && (x.is_floating_point()), x, input, " to be floating point, [N, C, …], with elements");
+    NBIT_EXPECT(x.dim() >= 2 && x.numel() > 0 && (x.is_floating_point()), x, input,
+                " to be floating point, [N, C, …], with elements");
     for (const char* name : names) {
       const at::Tensor t = call.tensor(name);
       if (!t.defined()) continue;
@@ -129,7 +147,8 @@ Guard statisticsUnlessTraining() {
   return [](const Arguments& call) {
     const auto* training = call.find("training");
     if (training != nullptr && training->isBool() && training->toBool()) return;
-    for (const char* name : {"running_mean", "running_var"}) TORCH_CHECK_VALUE(call.tensor(name).defined(), "expected ", name, " where training is false. Received: none");
+    for (const char* name : {"running_mean", "running_var"})
+      TORCH_CHECK_VALUE(call.tensor(name).defined(), "expected ", name, " where training is false. Received: none");
   };
 }
 /** Division of the least integer by -1, truncating, has no result in its dtype, and is a trap of the processor. */
@@ -147,7 +166,8 @@ Guard quotientFits(const char* left, const char* right) {
     if (type != at::kInt && type != at::kLong) return;
     const int64_t least = type == at::kInt ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int64_t>::min();
     if (!b.eq(-1).any().item<bool>() || !a.eq(least).any().item<bool>()) return;
-    TORCH_CHECK_VALUE(!a.to(type).eq(least).logical_and(b.eq(-1)).any().item<bool>(), "expected quotients that ", c10::getDtypeNames(type).first, " holds. Received: ", least, " divided by -1. Convert to ",
+    TORCH_CHECK_VALUE(!a.to(type).eq(least).logical_and(b.eq(-1)).any().item<bool>(), "expected quotients that ",
+                      c10::getDtypeNames(type).first, " holds. Received: ", least, " divided by -1. Convert to ",
                       type == at::kInt ? "int64" : "float64", " first.");
   };
 }
@@ -158,8 +178,10 @@ Guard notLeast(std::vector<const char*> names) {
       const at::Tensor t = call.tensor(name);
       if (!isRead(t) || !t.is_cpu() || (t.scalar_type() != at::kInt && t.scalar_type() != at::kLong)) continue;
       const Aside aside;
-      const int64_t least = t.scalar_type() == at::kInt ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int64_t>::min();
-      TORCH_CHECK_VALUE(!t.eq(least).any().item<bool>(), "expected ", name, " above the least number of its dtype. Received: ", least);
+      const int64_t least =
+          t.scalar_type() == at::kInt ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int64_t>::min();
+      TORCH_CHECK_VALUE(!t.eq(least).any().item<bool>(), "expected ", name,
+                        " above the least number of its dtype. Received: ", least);
     }
   };
 }
@@ -189,7 +211,8 @@ Guard indicesOf(const char* name, const char* self, int64_t lastDims) {
     for (int64_t d = 1; d <= lastDims; d++) n *= of.size(-d);
     const Aside aside;
     NBIT_EXPECT_TYPE(at::isIntegralType(t.scalar_type(), false), t, name, " to be integers");
-    TORCH_CHECK_INDEX(t.min().item<int64_t>() >= 0 && t.max().item<int64_t>() < n, "expected ", name, " from 0 to ", n - 1, ". Received: from ", t.min().item<int64_t>(), " to ", t.max().item<int64_t>());
+    TORCH_CHECK_INDEX(t.min().item<int64_t>() >= 0 && t.max().item<int64_t>() < n, "expected ", name, " from 0 to ",
+                      n - 1, ". Received: from ", t.min().item<int64_t>(), " to ", t.max().item<int64_t>());
   };
 }
 
@@ -200,7 +223,9 @@ Guard lastSizes(const char* name, const char* sizes) {
     const auto* v = call.find(sizes);
     if (!t.defined() || v == nullptr || !v->isIntList()) return;
     const auto wanted = v->toIntVector();
-    NBIT_EXPECT(t.dim() >= static_cast<int64_t>(wanted.size()) && t.sizes().slice(t.dim() - wanted.size()) == at::IntArrayRef(wanted), t, name, " whose last sizes are ", sizes, ", ", at::IntArrayRef(wanted));
+    NBIT_EXPECT(t.dim() >= static_cast<int64_t>(wanted.size()) &&
+                    t.sizes().slice(t.dim() - wanted.size()) == at::IntArrayRef(wanted),
+                t, name, " whose last sizes are ", sizes, ", ", at::IntArrayRef(wanted));
   };
 }
 
@@ -209,7 +234,8 @@ Guard sameLength(const char* name, const char* like) {
   return [=](const Arguments& call) {
     const auto *a = call.find(name), *b = call.find(like);
     if (a == nullptr || b == nullptr || !a->isList() || !b->isList()) return;
-    TORCH_CHECK_VALUE(a->toListRef().size() == b->toListRef().size(), "expected as many tensors in ", name, " as in ", like, ", ", b->toListRef().size(), ". Received: ", a->toListRef().size());
+    TORCH_CHECK_VALUE(a->toListRef().size() == b->toListRef().size(), "expected as many tensors in ", name, " as in ",
+                      like, ", ", b->toListRef().size(), ". Received: ", a->toListRef().size());
   };
 }
 /** What optimizers' steps go over side by side, where there is no direct call that checks it. */
@@ -220,7 +246,9 @@ Guard sideBySide(std::vector<const char*> names) {
       const auto* v = call.find(name);
       kept.push_back(v != nullptr && v->isTensorList() ? v->toTensorVector() : std::vector<at::Tensor>());
     }
-    const auto list = [&](size_t i) { return NamedList{i < names.size() ? names[i] : "", i < kept.size() ? at::TensorList(kept[i]) : at::TensorList()}; };
+    const auto list = [&](size_t i) {
+      return NamedList{i < names.size() ? names[i] : "", i < kept.size() ? at::TensorList(kept[i]) : at::TensorList()};
+    };
     checkSideBySide({list(0), list(1), list(2), list(3), list(4), list(5)});
   };
 }
@@ -235,7 +263,8 @@ Guard pieces() {
       const auto* v = call.find(name);
       return v != nullptr && v->isInt() ? v->toInt() : otherwise;
     };
-    const int64_t dim = number("dim", 0), size = dim >= -t.dim() && dim < t.dim() ? t.size(dim) : 0, step = number("split_size", 1);
+    const int64_t dim = number("dim", 0), size = dim >= -t.dim() && dim < t.dim() ? t.size(dim) : 0,
+                  step = number("split_size", 1);
     // Where the parts are listed, there are as many as the list says.
     for (const char* name : {"indices", "split_sizes", "tensor_indices_or_sections"})
       if (call.find(name) != nullptr) return;
@@ -254,8 +283,12 @@ Guard groups(const char* input) {
     const int64_t n = number("N"), c = number("C"), rest = number("HxW"), group = number("group");
     TORCH_CHECK_VALUE(group >= 1 && c >= 1 && c % group == 0, "expected group to divide C, ", c, ". Received: ", group);
     // Factor by factor: products of large ones have no place in 64 bits.
-    const bool fits = n >= 0 && rest >= 0 && (x.numel() == 0 ? n == 0 || rest == 0 : n > 0 && rest > 0 && x.numel() % n == 0 && x.numel() / n % c == 0 && x.numel() / n / c == rest);
-    NBIT_EXPECT(fits && x.is_floating_point(), x, input, " to be floating point, of N × C × HxW = ", n, " × ", c, " × ", rest, " elements");
+    const bool fits = n >= 0 && rest >= 0 &&
+                      (x.numel() == 0 ? n == 0 || rest == 0
+                                      : n > 0 && rest > 0 && x.numel() % n == 0 && x.numel() / n % c == 0 &&
+                                            x.numel() / n / c == rest);
+    NBIT_EXPECT(fits && x.is_floating_point(), x, input, " to be floating point, of N × C × HxW = ", n, " × ", c, " × ",
+                rest, " elements");
     for (const char* name : {"weight", "bias"}) {
       const at::Tensor t = call.tensor(name);
       if (t.defined()) checks::count(t, name, c);
@@ -274,7 +307,8 @@ Guard wholeSteps() {
     const at::Tensor out = call.tensor("out");
     const auto* step = call.find("step");
     if (!out.defined() || step == nullptr || !at::isIntegralType(out.scalar_type(), true)) return;
-    TORCH_CHECK_VALUE(!step->toScalar().isFloatingPoint() || std::abs(step->toScalar().toDouble()) >= 1, "expected a step of 1 or more for integers. Received: ", step->toScalar().toDouble());
+    TORCH_CHECK_VALUE(!step->toScalar().isFloatingPoint() || std::abs(step->toScalar().toDouble()) >= 1,
+                      "expected a step of 1 or more for integers. Received: ", step->toScalar().toDouble());
   };
 }
 /** Row numbers, from 1, as a factorization gives them. */
@@ -289,7 +323,9 @@ Guard pivots() {
     NBIT_EXPECT_TYPE(p.scalar_type() == at::kInt, p, "LU_pivots in int32");
     if (!isRead(p) || p.numel() == 0) return;
     const Aside aside;
-    TORCH_CHECK_INDEX(p.min().item<int64_t>() >= 1 && p.max().item<int64_t>() <= lu.size(-2), "expected LU_pivots from 1 to ", lu.size(-2), ". Received: from ", p.min().item<int64_t>(), " to ", p.max().item<int64_t>());
+    TORCH_CHECK_INDEX(p.min().item<int64_t>() >= 1 && p.max().item<int64_t>() <= lu.size(-2),
+                      "expected LU_pivots from 1 to ", lu.size(-2), ". Received: from ", p.min().item<int64_t>(),
+                      " to ", p.max().item<int64_t>());
   };
 }
 /** Counts of a binomial distribution: what is not a number is drawn for ever. */
@@ -315,32 +351,44 @@ const std::vector<Row>& rows() {
 }
 
 // ---------------------------------------------------------------- of every operator
-/** libtorch makes a written view that is conjugated or negated plain before the call, and afterwards writes what the operator returns. It must return it. */
+/** libtorch makes a written view that is conjugated or negated plain before the call, and afterwards writes what the
+ * operator returns. It must return it. */
 void writtenViews(const Arguments& call) {
   eachTensor(call, [](const at::Tensor& t, const c10::Argument& a) {
-    if (a.alias_info() != nullptr && a.alias_info()->isWrite()) NBIT_EXPECT(!t.is_conj() && !t.is_neg(), t, a.name(), " to be written as it lies in memory, not a conjugated or negated view (resolve it first)");
+    if (a.alias_info() != nullptr && a.alias_info()->isWrite())
+      NBIT_EXPECT(!t.is_conj() && !t.is_neg(), t, a.name(),
+                  " to be written as it lies in memory, not a conjugated or negated view (resolve it first)");
   });
 }
-bool ofRows(c10::Layout layout) { return layout == c10::kSparseCsr || layout == c10::kSparseCsc || layout == c10::kSparseBsr || layout == c10::kSparseBsc; }
-/** Most results given as `out` are resized and copied to by code that was written for memory in strides; where an operator has a kernel of another layout, that kernel knows what it writes. */
+bool ofRows(c10::Layout layout) {
+  return layout == c10::kSparseCsr || layout == c10::kSparseCsc || layout == c10::kSparseBsr ||
+         layout == c10::kSparseBsc;
+}
+/** Most results given as `out` are resized and copied to by code that was written for memory in strides; where an
+ * operator has a kernel of another layout, that kernel knows what it writes. */
 Guard writableLayout(const c10::FunctionSchema& schema) {
   const auto op = c10::Dispatcher::singleton().findSchema(schema.operator_name());
   const auto has = [&](c10::DispatchKey key) { return op.has_value() && op->hasKernelForDispatchKey(key); };
-  const bool rows = has(c10::DispatchKey::SparseCsrCPU) || has(c10::DispatchKey::SparseCsrCUDA), mkldnn = has(c10::DispatchKey::MkldnnCPU);
+  const bool rows = has(c10::DispatchKey::SparseCsrCPU) || has(c10::DispatchKey::SparseCsrCUDA),
+             mkldnn = has(c10::DispatchKey::MkldnnCPU);
   return [=](const Arguments& call) {
     eachTensor(call, [=](const at::Tensor& t, const c10::Argument& a) {
       if (a.alias_info() == nullptr || !a.alias_info()->isWrite() || !a.kwarg_only()) return;
       NBIT_EXPECT(rows || !ofRows(t.layout()), t, a.name(), " to be strided: this operator writes no other layout");
-      NBIT_EXPECT(mkldnn || t.layout() != c10::kMkldnn, t, a.name(), " to be strided: this operator writes no other layout");
+      NBIT_EXPECT(mkldnn || t.layout() != c10::kMkldnn, t, a.name(),
+                  " to be strided: this operator writes no other layout");
     });
   };
 }
 bool hasOut(const c10::FunctionSchema& schema) {
-  return std::any_of(schema.arguments().begin(), schema.arguments().end(), [](const c10::Argument& a) { return a.kwarg_only() && a.alias_info() != nullptr && a.alias_info()->isWrite(); });
+  return std::any_of(schema.arguments().begin(), schema.arguments().end(), [](const c10::Argument& a) {
+    return a.kwarg_only() && a.alias_info() != nullptr && a.alias_info()->isWrite();
+  });
 }
 bool writesUnreturned(const c10::FunctionSchema& schema) {
   size_t written = 0;
-  for (const auto& a : schema.arguments()) written += a.alias_info() != nullptr && a.alias_info()->isWrite() && a.type()->kind() != c10::TypeKind::ListType;
+  for (const auto& a : schema.arguments())
+    written += a.alias_info() != nullptr && a.alias_info()->isWrite() && a.type()->kind() != c10::TypeKind::ListType;
   return written > schema.returns().size() || (schema.is_mutable() && schema.operator_name().getNamespace() == "nbit");
 }
 

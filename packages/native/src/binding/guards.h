@@ -1,4 +1,5 @@
-// What libtorch itself does not check: for the operators of manifest/guards.json, arguments that would end the process, or keep it busy for ever, become errors before the call is dispatched.
+// What libtorch itself does not check: for the operators of manifest/guards.json, arguments that would end the process,
+// or keep it busy for ever, become errors before the call is dispatched.
 #pragma once
 #include <ATen/core/function_schema.h>
 #include <ATen/core/stack.h>

@@ -15,7 +15,7 @@ constexpr uint32_t kChunk = 1u << 12;
 constexpr uint32_t kChunks = kMaxSlots / kChunk;
 
 std::mutex chunkMutex;
-uint32_t chunksTaken = 0;           // ever
+uint32_t chunksTaken = 0;          // ever
 std::vector<uint32_t> chunksFree;  // of environments that are closed
 
 /** One chunk more for an environment. */
@@ -29,7 +29,8 @@ void takeChunk(Environment& e) {
     } else if (chunksTaken < kChunks) {
       chunk = chunksTaken++;
     } else {
-      fail("TENSOR_TABLE_FULL", "more than 16,777,215 tensors are alive at once: dispose of tensors, or make them inside scope(() => …)");
+      fail("TENSOR_TABLE_FULL",
+           "more than 16,777,215 tensors are alive at once: dispose of tensors, or make them inside scope(() => …)");
     }
   }
   e.chunks.push_back(chunk);
@@ -74,13 +75,17 @@ void reportMemory(napi_env env) {
 void openSlots() {
   const std::lock_guard<std::mutex> lock(chunkMutex);
   if (slots) return;
-  void* range = mmap(nullptr, sizeof(Slot) * static_cast<size_t>(kMaxSlots), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* range = mmap(nullptr, sizeof(Slot) * static_cast<size_t>(kMaxSlots), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(range != MAP_FAILED, "cannot reserve address space for the tensor table");
   slots = static_cast<Slot*>(range);
 }
 
 at::Tensor plain(at::Tensor&& odd) {
-  if (odd.is_quantized() || odd.is_nested()) fail("NBIT_UNSUPPORTED", std::string("expected a result with one number for each element. Received: a ") + (odd.is_nested() ? "nested" : "quantized") + " tensor. Use @nbit/lowbit for quantization, and padding for sequences.");
+  if (odd.is_quantized() || odd.is_nested())
+    fail("NBIT_UNSUPPORTED", std::string("expected a result with one number for each element. Received: a ") +
+                                 (odd.is_nested() ? "nested" : "quantized") +
+                                 " tensor. Use @nbit/lowbit for quantization, and padding for sequences.");
   return odd.clone();
 }
 
@@ -120,18 +125,24 @@ void release(double handle) {
 }
 
 void failBadHandle(double handle) {
-  if (handle == 0) fail("TENSOR_DISPOSED", "a tensor is needed here. Received: a disposed tensor or none. Keep it with keep(t), or return it from its scope");
+  if (handle == 0)
+    fail("TENSOR_DISPOSED",
+         "a tensor is needed here. Received: a disposed tensor or none. Keep it with keep(t), or return it from its "
+         "scope");
   if (handle > 0 && handle < 4503599627370496.0) {
-    const uint32_t owner = __atomic_load_n(&slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)].owner, __ATOMIC_RELAXED);
-    if (owner == js->id) fail("TENSOR_DISPOSED", "the tensor has been disposed. Keep it with keep(t), or return it from its scope");
-    if (owner != 0) fail("TENSOR_FOREIGN", "expected a tensor of this thread and of this copy of the library. Received: another's. Send its values: toTypedArray() there, tensor(…) here");
+    const uint32_t owner =
+        __atomic_load_n(&slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)].owner, __ATOMIC_RELAXED);
+    if (owner == js->id)
+      fail("TENSOR_DISPOSED", "the tensor has been disposed. Keep it with keep(t), or return it from its scope");
+    if (owner != 0)
+      fail("TENSOR_FOREIGN",
+           "expected a tensor of this thread and of this copy of the library. Received: another's. Send its values: "
+           "toTypedArray() there, tensor(…) here");
   }
   fail("TENSOR_HANDLE", "expected the handle of a tensor. Received: a number that none has");
 }
 
-void entries::release(const Args& a) {
-  nbit::release(a.number(0));
-}
+void entries::release(const Args& a) { nbit::release(a.number(0)); }
 void entries::releaseMany(const Args& a) {
   const int64_t n = a.integer(0);
   const double* handles = numbers(n);
@@ -150,7 +161,9 @@ void entries::attachFinalizer(const Args& a) {
     js->guardedKb += slot.guardedKb;
     reportMemory(a.env);
   }
-  if (napi_add_finalizer(a.env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize, reinterpret_cast<void*>(static_cast<uint64_t>(js->id)), nullptr) == napi_ok) slot.guardedKb |= kGuarded;
+  if (napi_add_finalizer(a.env, a.at[0], reinterpret_cast<void*>(static_cast<uint64_t>(handle)), finalize,
+                         reinterpret_cast<void*>(static_cast<uint64_t>(js->id)), nullptr) == napi_ok)
+    slot.guardedKb |= kGuarded;
   if (js->drainNeeded) drain();
 }
 void entries::tensorCounts() {
@@ -161,15 +174,12 @@ std::string entries::unguarded() {
   std::string lines;
   for (const uint32_t chunk : js->chunks)
     for (uint32_t i = chunk * kChunk; i < (chunk + 1) * kChunk; i++)
-      if (slots[i].owner == js->id && !(slots[i].generation & kFree) && !(slots[i].guardedKb & kGuarded)) lines += described(slots[i].tensor) + "\n";
+      if (slots[i].owner == js->id && !(slots[i].generation & kFree) && !(slots[i].guardedKb & kGuarded))
+        lines += described(slots[i].tensor) + "\n";
   return lines;
 }
-bool entries::alive(const Args& a) {
-  return isLive(a.number(0));
-}
-double entries::alias(const Args& a) {
-  return newHandle(get(a.number(0)));
-}
+bool entries::alive(const Args& a) { return isLive(a.number(0)); }
+double entries::alias(const Args& a) { return newHandle(get(a.number(0))); }
 
 void entries::meta(const Args& a) {
   const at::Tensor& t = get(a.number(0));
@@ -179,8 +189,8 @@ void entries::meta(const Args& a) {
   b[0] = static_cast<double>(t.scalar_type());
   b[1] = encodeDevice(t.device());
   const bool strided = t.layout() == c10::kStrided;
-  b[2] = (t.requires_grad() ? 1 : 0) | (t.is_leaf() ? 2 : 0) | (strided && t.is_contiguous() ? 4 : 0) | (t.is_view() ? 8 : 0) | (t.is_inference() ? 16 : 0) | (t.is_conj() ? 32 : 0) |
-         (t.is_neg() ? 64 : 0);
+  b[2] = (t.requires_grad() ? 1 : 0) | (t.is_leaf() ? 2 : 0) | (strided && t.is_contiguous() ? 4 : 0) |
+         (t.is_view() ? 8 : 0) | (t.is_inference() ? 16 : 0) | (t.is_conj() ? 32 : 0) | (t.is_neg() ? 64 : 0);
   b[3] = static_cast<double>(sizes.size());
   b[4] = static_cast<double>(t.numel());
   b[5] = strided ? static_cast<double>(t.storage_offset()) : 0;
@@ -191,9 +201,7 @@ void entries::meta(const Args& a) {
   if (strided)
     for (auto s : t.strides()) *o++ = static_cast<double>(s);
 }
-double entries::dtypeOf(const Args& a) {
-  return static_cast<double>(get(a.number(0)).scalar_type());
-}
+double entries::dtypeOf(const Args& a) { return static_cast<double>(get(a.number(0)).scalar_type()); }
 double entries::dataPointer(const Args& a) {
   const at::Tensor& t = get(a.number(0));
   return t.has_storage() ? static_cast<double>(reinterpret_cast<uintptr_t>(t.const_data_ptr())) : 0.0;

@@ -47,7 +47,8 @@ void registerOnce() {
     libraries.push_back(std::make_unique<torch::Library>(n.kind, n.space, n.key, n.file, n.line));
     n.fill(*libraries.back());
   };
-  add({torch::Library::FRAGMENT, "nbit_library", std::nullopt, [](torch::Library& m) { m.def(kPath, [] { return ownPath(); }); }, __FILE__, __LINE__});
+  add({torch::Library::FRAGMENT, "nbit_library", std::nullopt,
+       [](torch::Library& m) { m.def(kPath, [] { return ownPath(); }); }, __FILE__, __LINE__});
   for (const auto kind : {torch::Library::FRAGMENT, torch::Library::IMPL})
     for (const Noted& n : noted())
       if (n.kind == kind) add(n);
@@ -56,7 +57,10 @@ void registerOnce() {
 
 }  // namespace
 
-Registration::Registration(torch::Library::Kind kind, const char* space, std::optional<c10::DispatchKey> key, Fill fill, const char* file, int line) { noted().push_back({kind, space, key, fill, file, line}); }
+Registration::Registration(torch::Library::Kind kind, const char* space, std::optional<c10::DispatchKey> key, Fill fill,
+                           const char* file, int line) {
+  noted().push_back({kind, space, key, fill, file, line});
+}
 
 void registerLibrary() {
   static std::once_flag once;

@@ -1,5 +1,6 @@
-// Our operators and kernels, registered with libtorch once in a process: by the first load of the addon, whichever thread or context it is for. What TORCH_LIBRARY and its
-// like do while a library loads, these note down for `registerLibrary`, so that a second copy of the addon can be loaded, looked at and refused.
+// Our operators and kernels, registered with libtorch once in a process: by the first load of the addon, whichever
+// thread or context it is for. What TORCH_LIBRARY and its like do while a library loads, these note down for
+// `registerLibrary`, so that a second copy of the addon can be loaded, looked at and refused.
 #pragma once
 #include <torch/library.h>
 
@@ -12,7 +13,8 @@ namespace nbit {
 class Registration {
  public:
   using Fill = void (*)(torch::Library&);
-  Registration(torch::Library::Kind kind, const char* space, std::optional<c10::DispatchKey> key, Fill fill, const char* file, int line);
+  Registration(torch::Library::Kind kind, const char* space, std::optional<c10::DispatchKey> key, Fill fill,
+               const char* file, int line);
 };
 
 /** Registers all that was noted, once. @throws SecondCopy where another copy of the addon has done so. */
@@ -20,15 +22,16 @@ void registerLibrary();
 
 /** Another file of the addon was loaded into this process before. */
 struct SecondCopy : std::runtime_error {
-  explicit SecondCopy(std::string first) : std::runtime_error("another copy of the addon is loaded in this process: " + first), path(std::move(first)) {}
+  explicit SecondCopy(std::string first)
+      : std::runtime_error("another copy of the addon is loaded in this process: " + first), path(std::move(first)) {}
   const std::string path;
 };
 
 }  // namespace nbit
 
-#define NBIT_REGISTER_AS(id, kind, space, key, m)                                                                          \
-  static void id(torch::Library& m);                                                                                       \
-  static const ::nbit::Registration id##Noted(torch::Library::kind, space, key, id, __FILE__, __LINE__);                   \
+#define NBIT_REGISTER_AS(id, kind, space, key, m)                                                        \
+  static void id(torch::Library& m);                                                                     \
+  static const ::nbit::Registration id##Noted(torch::Library::kind, space, key, id, __FILE__, __LINE__); \
   static void id(torch::Library& m)
 /** Schemas of our operators. */
 #define NBIT_OPERATORS(m) NBIT_REGISTER_AS(defineOperators, FRAGMENT, "nbit", std::nullopt, m)

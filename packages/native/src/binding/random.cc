@@ -27,7 +27,8 @@ at::Generator make(c10::Device device) {
 
 at::Generator& generatorAt(double id) {
   auto& all = generators().at;
-  if (!(id >= 1 && id < static_cast<double>(all.size())) || !all[static_cast<size_t>(id)].defined()) fail("ERR_ARGUMENT", "expected a Generator that is in use");
+  if (!(id >= 1 && id < static_cast<double>(all.size())) || !all[static_cast<size_t>(id)].defined())
+    fail("ERR_ARGUMENT", "expected a Generator that is in use");
   return all[static_cast<size_t>(id)];
 }
 

@@ -1,6 +1,7 @@
-// The table of tensors. A JavaScript tensor holds one number: slot index in the low 24 bits, generation above. The table lies in a reserved address range, so a
-// slot never moves and a `const at::Tensor&` into it stays valid for a whole call. All environments share the table: each takes slots by the chunk, and a slot
-// knows whose it is, so that a tensor of another thread is told from one's own.
+// The table of tensors. A JavaScript tensor holds one number: slot index in the low 24 bits, generation above. The
+// table lies in a reserved address range, so a slot never moves and a `const at::Tensor&` into it stays valid for a
+// whole call. All environments share the table: each takes slots by the chunk, and a slot knows whose it is, so that a
+// tensor of another thread is told from one's own.
 #pragma once
 #include "binding/environment.h"
 
@@ -32,17 +33,22 @@ uint32_t freshSlot();
 void reserveSlots(size_t count);
 [[noreturn]] void failBadHandle(double handle);
 
-// Tensors that hardly an operator expects: gradients that are zero everywhere have no memory (JavaScript gets zeros), quantized and nested ones are refused.
-constexpr c10::DispatchKeySet kOdd = c10::DispatchKeySet(c10::DispatchKey::ZeroTensor) | c10::DispatchKeySet(c10::DispatchKey::Quantized) | c10::DispatchKeySet(c10::DispatchKey::NestedTensor);
+// Tensors that hardly an operator expects: gradients that are zero everywhere have no memory (JavaScript gets zeros),
+// quantized and nested ones are refused.
+constexpr c10::DispatchKeySet kOdd = c10::DispatchKeySet(c10::DispatchKey::ZeroTensor) |
+                                     c10::DispatchKeySet(c10::DispatchKey::Quantized) |
+                                     c10::DispatchKeySet(c10::DispatchKey::NestedTensor);
 at::Tensor plain(at::Tensor&& odd);
 inline bool isOdd(const at::Tensor& t) { return t.key_set().has_any(kOdd); }
 
 inline double newHandle(at::Tensor&& tensor) {
   if (!tensor.defined()) return 0;
-  if (isOdd(tensor)) [[unlikely]] tensor = plain(std::move(tensor));
+  if (isOdd(tensor)) [[unlikely]]
+    tensor = plain(std::move(tensor));
   Environment& e = *js;
   uint32_t index = e.freeSlot;
-  if (index) [[likely]] e.freeSlot = slots[index].next;
+  if (index) [[likely]]
+    e.freeSlot = slots[index].next;
   else index = freshSlot();
   Slot& slot = slots[index];
   new (&slot.tensor) at::Tensor(std::move(tensor));
@@ -57,10 +63,12 @@ inline bool isLive(double handle) {
   const auto bits = static_cast<uint64_t>(handle);
   const Slot& slot = slots[bits & (kMaxSlots - 1)];
   // The owner first: of another thread's slot nothing else may be read.
-  return __atomic_load_n(&slot.owner, __ATOMIC_RELAXED) == js->id && slot.generation == static_cast<uint32_t>(bits >> kIndexBits);
+  return __atomic_load_n(&slot.owner, __ATOMIC_RELAXED) == js->id &&
+         slot.generation == static_cast<uint32_t>(bits >> kIndexBits);
 }
 inline const at::Tensor& get(double handle) {
-  if (!isLive(handle)) [[unlikely]] failBadHandle(handle);
+  if (!isLive(handle)) [[unlikely]]
+    failBadHandle(handle);
   return slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)].tensor;
 }
 void release(double handle);

@@ -58,7 +58,8 @@ int badness(const at::Tensor& t) {
 
 // Memory that nobody has written yet holds anything.
 bool isUninitialised(const std::string& name) {
-  return name.find("::empty") != std::string::npos || name.find("::new_empty") != std::string::npos || name.find("::resize_") != std::string::npos || name.find("::set_") != std::string::npos;
+  return name.find("::empty") != std::string::npos || name.find("::new_empty") != std::string::npos ||
+         name.find("::resize_") != std::string::npos || name.find("::set_") != std::string::npos;
 }
 
 void describeTensor(std::string& o, const at::Tensor& t, bool checking, bool check) {
@@ -66,14 +67,17 @@ void describeTensor(std::string& o, const at::Tensor& t, bool checking, bool che
     o += "null";
     return;
   }
-  o += "{\"dtype\":" + std::to_string(static_cast<int>(t.scalar_type())) + ",\"device\":" + std::to_string(static_cast<int>(encodeDevice(t.device()))) + ",\"shape\":[";
+  o += "{\"dtype\":" + std::to_string(static_cast<int>(t.scalar_type())) +
+       ",\"device\":" + std::to_string(static_cast<int>(encodeDevice(t.device()))) + ",\"shape\":[";
   bool first = true;
   for (auto s : t.sizes()) {
     o += (first ? "" : ",") + std::to_string(s);
     first = false;
   }
   o += "]";
-  if (checking) o += ",\"id\":" + std::to_string(reinterpret_cast<uintptr_t>(t.unsafeGetTensorImpl())) + ",\"bad\":" + std::to_string(check ? badness(t) : 0);
+  if (checking)
+    o += ",\"id\":" + std::to_string(reinterpret_cast<uintptr_t>(t.unsafeGetTensorImpl())) +
+         ",\"bad\":" + std::to_string(check ? badness(t) : 0);
   o += "}";
 }
 // Tensors only, lists of tensors flattened: what a precision report asks for.
@@ -148,7 +152,11 @@ void entries::traceStart(const Args& a) {
   trace.checking = check;
   trace.began = Clock::now();
   // This thread's: others go on unseen. Autograd hands it on to the threads of a backward.
-  trace.callback = at::addThreadLocalCallback(at::RecordFunctionCallback(onStart, onEnd).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
+  trace.callback =
+      at::addThreadLocalCallback(at::RecordFunctionCallback(onStart, onEnd)
+                                     .needsInputs(true)
+                                     .needsOutputs(true)
+                                     .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));
   trace.running = true;
   ++js->watchers;
 }
@@ -174,8 +182,10 @@ std::string entries::traceStop() {
       if (c == '"' || c == '\\') name += '\\';
       name += c;
     }
-    o += "{\"name\":\"" + name + "\",\"depth\":" + std::to_string(e.depth) + ",\"backward\":" + (e.backward ? "true" : "false") + ",\"sequence\":" + std::to_string(e.sequence) + ",\"start\":" +
-         std::to_string(e.start) + ",\"seconds\":" + std::to_string(e.seconds) + ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
+    o += "{\"name\":\"" + name + "\",\"depth\":" + std::to_string(e.depth) +
+         ",\"backward\":" + (e.backward ? "true" : "false") + ",\"sequence\":" + std::to_string(e.sequence) +
+         ",\"start\":" + std::to_string(e.start) + ",\"seconds\":" + std::to_string(e.seconds) +
+         ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
   }
   trace.events.clear();
   trace.events.shrink_to_fit();

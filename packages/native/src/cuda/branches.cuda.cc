@@ -13,7 +13,8 @@
 namespace nbit {
 namespace {
 
-// Not of libtorch's pool, which hands its streams out to others as well: nobody else allocates on these. They live as long as the process.
+// Not of libtorch's pool, which hands its streams out to others as well: nobody else allocates on these. They live as
+// long as the process.
 c10::cuda::CUDAStream branch(c10::DeviceIndex device, size_t i) {
   static std::mutex& mutex = *new std::mutex;
   static auto& made = *new std::map<c10::DeviceIndex, std::vector<cudaStream_t>>;

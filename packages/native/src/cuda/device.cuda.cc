@@ -31,14 +31,11 @@ void entries::cudaSynchronize(const Args& a) {
   const c10::cuda::CUDAGuard guard(a.deviceIndex(0));
   c10::cuda::device_synchronize();
 }
-double entries::cudaCurrentDevice() {
-  return static_cast<double>(c10::cuda::current_device());
-}
-void entries::cudaSetDevice(const Args& a) {
-  c10::cuda::set_device(a.deviceIndex(0));
-}
+double entries::cudaCurrentDevice() { return static_cast<double>(c10::cuda::current_device()); }
+void entries::cudaSetDevice(const Args& a) { c10::cuda::set_device(a.deviceIndex(0)); }
 void entries::cudaSyncDebug(const Args& a) {
-  c10::cuda::warning_state().set_sync_debug_mode(static_cast<c10::cuda::SyncDebugMode>(codeBelow(a.number(0), 3, "a mode")));
+  c10::cuda::warning_state().set_sync_debug_mode(
+      static_cast<c10::cuda::SyncDebugMode>(codeBelow(a.number(0), 3, "a mode")));
 }
 
 }  // namespace nbit

@@ -18,9 +18,9 @@
 namespace nbit {
 namespace {
 /**
- * Where this thread's graphs are warmed up and recorded: one stream a device, for as long as the thread lives. Streams of
- * libtorch's pool would be another for each graph, and with each came workspaces of cuBLAS (some 32 MiB) that nobody gives
- * back.
+ * Where this thread's graphs are warmed up and recorded: one stream a device, for as long as the thread lives. Streams
+ * of libtorch's pool would be another for each graph, and with each came workspaces of cuBLAS (some 32 MiB) that nobody
+ * gives back.
  */
 c10::cuda::CUDAStream recordingStream() {
   thread_local std::map<c10::DeviceIndex, cudaStream_t> made;
@@ -38,7 +38,9 @@ struct Capture {
   Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) { ++alive; }
   ~Capture() { --alive; }
   static inline std::atomic<int> alive{0};  // of all threads
-  static std::unique_ptr<Capture> alone() { return std::make_unique<Capture>(at::cuda::graph_pool_handle(), recordingStream()); }
+  static std::unique_ptr<Capture> alone() {
+    return std::make_unique<Capture>(at::cuda::graph_pool_handle(), recordingStream());
+  }
   std::unique_ptr<Capture> sibling() const { return std::make_unique<Capture>(pool, side); }
 };
 // Those of an environment. At the end of the process they stay: the driver may be gone before them.
@@ -75,12 +77,8 @@ void entries::graphEnd(const Args& a) {
   } restore{c};
   c.graph.capture_end();
 }
-void entries::graphReplay(const Args& a) {
-  graphsHere().at(a.number(0), "graph").graph.replay();
-}
-void entries::graphFree(const Args& a) {
-  graphsHere().remove(a.number(0));
-}
+void entries::graphReplay(const Args& a) { graphsHere().at(a.number(0), "graph").graph.replay(); }
+void entries::graphFree(const Args& a) { graphsHere().remove(a.number(0)); }
 void entries::graphSideStream(const Args& a) {
   Capture& c = graphsHere().at(a.number(0), "graph");
   graphSteps = a.flag(1);

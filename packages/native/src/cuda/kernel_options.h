@@ -15,7 +15,9 @@ inline const char* kernelType(at::ScalarType type) {
     default: return "float";
   }
 }
-inline bool kernelTypeKnown(at::ScalarType type) { return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf; }
+inline bool kernelTypeKnown(at::ScalarType type) {
+  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+}
 inline std::string define(const char* name, const std::string& value) { return std::string("-D") + name + "=" + value; }
 inline std::string define(const char* name, int64_t value) { return define(name, std::to_string(value)); }
 

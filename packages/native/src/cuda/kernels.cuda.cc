@@ -1,7 +1,7 @@
 // The assembler puts the files into the addon as they are: an edit to a kernel compiles this file again, and no other.
 #include "cuda/kernels.h"
 
-#define NBIT_EMBED(id, path)                                                                             \
+#define NBIT_EMBED(id, path)                                                               \
   asm(".section .rodata\nnbit_kernel_" #id ":\n.incbin \"" path "\"\n.byte 0\n.previous"); \
   extern "C" __attribute__((visibility("hidden"))) const char nbit_kernel_##id[];
 

@@ -1,4 +1,5 @@
-// The texts of the kernels that NVRTC compiles at run time: .cu files that are part of the addon (manifest/kernels.json).
+// The texts of the kernels that NVRTC compiles at run time: .cu files that are part of the addon
+// (manifest/kernels.json).
 #pragma once
 
 namespace nbit::kernels {

@@ -22,16 +22,18 @@ void entries::cudaMemory(const Args& a) {
   if (c10::cuda::CUDACachingAllocator::get()->initialized()) s = c10::cuda::CUDACachingAllocator::getDeviceStats(index);
   size_t free = 0, total = 0;
   C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-  const double values[] = {static_cast<double>(s.allocated_bytes[all].current), static_cast<double>(s.allocated_bytes[all].peak), static_cast<double>(s.reserved_bytes[all].current),
-                           static_cast<double>(s.reserved_bytes[all].peak), static_cast<double>(free), static_cast<double>(total), static_cast<double>(s.num_alloc_retries), static_cast<double>(s.num_ooms)};
+  const double values[] = {static_cast<double>(s.allocated_bytes[all].current),
+                           static_cast<double>(s.allocated_bytes[all].peak),
+                           static_cast<double>(s.reserved_bytes[all].current),
+                           static_cast<double>(s.reserved_bytes[all].peak),
+                           static_cast<double>(free),
+                           static_cast<double>(total),
+                           static_cast<double>(s.num_alloc_retries),
+                           static_cast<double>(s.num_ooms)};
   for (size_t i = 0; i < 8; i++) js->buffer[i] = values[i];
 }
-void entries::cudaResetPeak(const Args& a) {
-  c10::cuda::CUDACachingAllocator::resetPeakStats(a.deviceIndex(0));
-}
-void entries::cudaEmptyCache() {
-  c10::cuda::CUDACachingAllocator::emptyCache();
-}
+void entries::cudaResetPeak(const Args& a) { c10::cuda::CUDACachingAllocator::resetPeakStats(a.deviceIndex(0)); }
+void entries::cudaEmptyCache() { c10::cuda::CUDACachingAllocator::emptyCache(); }
 bool entries::cudaClearWorkspaces() {
   const bool unused = liveGraphs() == 0;
   if (unused) at::cuda::clearCublasWorkspaces();

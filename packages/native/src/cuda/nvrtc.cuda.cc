@@ -32,16 +32,20 @@ struct Api {
   int (*version)(int*, int*);
   int (*moduleLoadData)(void**, const void*);
   int (*moduleGetFunction)(void**, void*, const char*);
-  int (*launchKernel)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+  int (*launchKernel)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,
+                      void**);
 };
 
 void* openLibrary() {
   Dl_info where{};
   dladdr(reinterpret_cast<void*>(&c10::cuda::getCurrentCUDAStream), &where);
   const std::string folder = where.dli_fname ? std::filesystem::path(where.dli_fname).parent_path().string() : "";
-  for (const std::string& name : {folder + "/libcaffe2_nvrtc.so", std::string("libnvrtc.so"), std::string("libnvrtc.so.13"), std::string("libnvrtc.so.12")})
+  for (const std::string& name : {folder + "/libcaffe2_nvrtc.so", std::string("libnvrtc.so"),
+                                  std::string("libnvrtc.so.13"), std::string("libnvrtc.so.12")})
     if (void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  fail("NVRTC_MISSING", "NVRTC, which compiles kernels for this GPU, was not found beside libtorch (libcaffe2_nvrtc.so) nor as libnvrtc.so. Install a CUDA build of PyTorch with its NVIDIA wheels");
+  fail("NVRTC_MISSING",
+       "NVRTC, which compiles kernels for this GPU, was not found beside libtorch (libcaffe2_nvrtc.so) nor as "
+       "libnvrtc.so. Install a CUDA build of PyTorch with its NVIDIA wheels");
 }
 
 const Api& api() {
@@ -113,7 +117,8 @@ std::filesystem::path cacheFile(const kernels::Source& source, const std::vector
   mix(std::to_string(major) + "." + std::to_string(minor));
   const char* xdg = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
-  const std::filesystem::path base = xdg ? std::filesystem::path(xdg) : std::filesystem::path(home ? home : "/tmp") / ".cache";
+  const std::filesystem::path base =
+      xdg ? std::filesystem::path(xdg) : std::filesystem::path(home ? home : "/tmp") / ".cache";
   char name[64];
   snprintf(name, sizeof name, "%s-%016llx.cubin", source.name, static_cast<unsigned long long>(hash));
   return base / "nbit" / "kernels" / name;
@@ -126,7 +131,8 @@ std::string machineCode(const kernels::Source& source, const std::vector<std::st
   std::error_code ignored;  // a cache that cannot be written only costs a second at the next start
   std::filesystem::create_directories(file.parent_path(), ignored);
   const auto temporary = file.string() + "." + std::to_string(getpid());
-  if (std::ofstream out(temporary, std::ios::binary); out && out.write(cubin.data(), static_cast<std::streamsize>(cubin.size()))) {
+  if (std::ofstream out(temporary, std::ios::binary);
+      out && out.write(cubin.data(), static_cast<std::streamsize>(cubin.size()))) {
     out.close();
     std::filesystem::rename(temporary, file, ignored);
   }
@@ -146,13 +152,16 @@ Kernel& get(const kernels::Source& source, const char* name, const std::vector<s
   if (kernel.function) return kernel;
   const std::string code = machineCode(source, options);
   void* loaded = nullptr;
-  if (api().moduleLoadData(&loaded, code.data()) != 0) fail("NVRTC_FAILED", std::string(source.name) + ": the driver refused the compiled kernel");
-  if (api().moduleGetFunction(&kernel.function, loaded, name) != 0) fail("NVRTC_FAILED", std::string(source.name) + ": no kernel " + name);
+  if (api().moduleLoadData(&loaded, code.data()) != 0)
+    fail("NVRTC_FAILED", std::string(source.name) + ": the driver refused the compiled kernel");
+  if (api().moduleGetFunction(&kernel.function, loaded, name) != 0)
+    fail("NVRTC_FAILED", std::string(source.name) + ": no kernel " + name);
   return kernel;
 }
 
 void launch(Kernel& kernel, unsigned blocks, unsigned threads, void** arguments) {
-  const int status = api().launchKernel(kernel.function, blocks, 1, 1, threads, 1, 1, 0, c10::cuda::getCurrentCUDAStream().stream(), arguments, nullptr);
+  const int status = api().launchKernel(kernel.function, blocks, 1, 1, threads, 1, 1, 0,
+                                        c10::cuda::getCurrentCUDAStream().stream(), arguments, nullptr);
   if (status != 0) fail("NVRTC_FAILED", "a kernel could not be launched: driver error " + std::to_string(status));
 }
 

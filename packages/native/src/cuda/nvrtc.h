@@ -11,8 +11,8 @@ struct Kernel {
   void* function = nullptr;
 };
 /**
- * The kernel `name` of a source, compiled with these options for the current device; kept in memory, and its machine code
- * on disk.
+ * The kernel `name` of a source, compiled with these options for the current device; kept in memory, and its machine
+ * code on disk.
  */
 Kernel& get(const kernels::Source& source, const char* name, const std::vector<std::string>& options);
 /** On PyTorch's current stream; may be captured in a CUDA graph. */

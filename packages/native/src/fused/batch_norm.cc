@@ -1,4 +1,5 @@
-// Batch normalisation, addition and ReLU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (batch_norm.cuda.cc) compute.
+// Batch normalisation, addition and ReLU in one operator: its schema, and the plain form in ATen that runs on the CPU
+// and says what the kernels (batch_norm.cuda.cc) compute.
 #include "fused/batch_norm.h"
 #include "binding/checks.h"
 #include "binding/core.h"
@@ -21,11 +22,16 @@ constexpr c10::DispatchKeySet kAutocast{c10::DispatchKey::AutocastCPU};
 
 at::ScalarType computeType(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 at::Tensor rowsOf(const at::Tensor& t) { return channelsLastView(t).reshape({-1, t.size(1)}); }
-at::Tensor powers(const at::Tensor& like) { return at::arange(8, like.options().dtype(at::kLong)).exp2().to(at::kByte); }
-at::Tensor back(const at::Tensor& rows, const at::Tensor& like) { return at::empty_like(like).copy_(rows.reshape(channelsLastView(like).sizes()).movedim(-1, 1)); }
+at::Tensor powers(const at::Tensor& like) {
+  return at::arange(8, like.options().dtype(at::kLong)).exp2().to(at::kByte);
+}
+at::Tensor back(const at::Tensor& rows, const at::Tensor& like) {
+  return at::empty_like(like).copy_(rows.reshape(channelsLastView(like).sizes()).movedim(-1, 1));
+}
 void check(const at::Tensor& x) {
   checks::floating(x, "x", true);
-  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && isChannelsLast(x), x, "x with channels last in memory and a multiple of 8 of them");
+  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && isChannelsLast(x), x,
+              "x with channels last in memory and a multiple of 8 of them");
   NBIT_EXPECT(x.numel() > 0, x, "x with a value for each channel");
 }
 void checkLike(const Maybe& t, const char* what, const at::Tensor& x) {
@@ -42,7 +48,8 @@ void checkChannels(const Maybe& t, const char* what, const at::Tensor& x) {
 }
 /** A statistic that is written: of memory that nothing else is. */
 void checkRunning(const Maybe& mean, const Maybe& variance, const at::Tensor& x) {
-  TORCH_CHECK_VALUE(given(mean) == given(variance), "expected both running statistics or neither. Received: only the ", given(mean) ? "mean" : "variance");
+  TORCH_CHECK_VALUE(given(mean) == given(variance), "expected both running statistics or neither. Received: only the ",
+                    given(mean) ? "mean" : "variance");
   if (!given(mean)) return;
   checkChannels(mean, "running_mean", x);
   checkChannels(variance, "running_var", x);
@@ -52,8 +59,10 @@ void checkRunning(const Maybe& mean, const Maybe& variance, const at::Tensor& x)
   NBIT_EXPECT(x.numel() > x.size(1), x, "x with more than one value per channel where running statistics are kept");
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, const Maybe& runningMean, const Maybe& runningVar, double momentum,
-                                                                   double eps, bool relu) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual,
+                                                                   const Maybe& weight, const Maybe& bias,
+                                                                   const Maybe& runningMean, const Maybe& runningVar,
+                                                                   double momentum, double eps, bool relu) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x);
   checkLike(residual, "residual", x);
@@ -74,12 +83,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   }
   const at::Tensor out = back(y, x);
   at::Tensor mask;
-  if (relu && given(residual)) mask = (rowsOf(out).reshape({-1, 8}).le(0).logical_not().to(at::kByte) * powers(x)).sum(1).to(at::kByte);
+  if (relu && given(residual))
+    mask = (rowsOf(out).reshape({-1, 8}).le(0).logical_not().to(at::kByte) * powers(x)).sum(1).to(at::kByte);
   return {out, mean, rstd, mask};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& mask, const Maybe& weight, const Maybe& bias, const at::Tensor& mean, const at::Tensor& rstd,
-                                                                    bool relu, bool needResidual, bool needWeight, bool needBias) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x,
+                                                                    const Maybe& mask, const Maybe& weight,
+                                                                    const Maybe& bias, const at::Tensor& mean,
+                                                                    const at::Tensor& rstd, bool relu,
+                                                                    bool needResidual, bool needWeight, bool needBias) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x);
   checks::strided(grad, "grad", x);
@@ -95,9 +108,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
     checks::type(*mask, "mask", at::kByte);
     checks::vector(*mask, "mask", x.numel() / 8);
   }
-  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias), "expected a weight and a bias where their gradients are asked for. Received: none");
+  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias),
+                    "expected a weight and a bias where their gradients are asked for. Received: none");
   const auto type = computeType(x);
-  const at::Tensor v = rowsOf(x).to(type), d = v - mean, hat = d * rstd, scale = given(weight) ? weight->to(type) * rstd : rstd;
+  const at::Tensor v = rowsOf(x).to(type), d = v - mean, hat = d * rstd,
+                   scale = given(weight) ? weight->to(type) * rstd : rstd;
   at::Tensor g = rowsOf(grad).to(type);
   if (relu) {
     at::Tensor passed;
@@ -119,12 +134,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
 }
 
 NBIT_OPERATORS(m) {
-  // With ReLU and a residual, mask has a bit for every element that passed, 8 channels a byte; else it is undefined, and backward asks x.
+  // With ReLU and a residual, mask has a bit for every element that passed, 8 channels a byte; else it is undefined,
+  // and backward asks x.
   m.def(
-      "batch_norm_relu(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? running_var, float momentum, float eps, bool relu) -> (Tensor out, Tensor mean, Tensor rstd, "
+      "batch_norm_relu(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? "
+      "running_var, float momentum, float eps, bool relu) -> (Tensor out, Tensor mean, Tensor rstd, "
       "Tensor mask)");
   m.def(
-      "batch_norm_relu_backward(Tensor grad, Tensor x, Tensor? mask, Tensor? weight, Tensor? bias, Tensor mean, Tensor rstd, bool relu, bool need_residual, bool need_weight, bool need_bias) -> (Tensor grad_x, "
+      "batch_norm_relu_backward(Tensor grad, Tensor x, Tensor? mask, Tensor? weight, Tensor? bias, Tensor mean, Tensor "
+      "rstd, bool relu, bool need_residual, bool need_weight, bool need_bias) -> (Tensor grad_x, "
       "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
 NBIT_KERNELS(nbit, CPU, m) {

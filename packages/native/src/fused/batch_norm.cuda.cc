@@ -1,4 +1,5 @@
-// Batch normalisation, addition and ReLU on the GPU: two passes over memory each way, in float32, where separate operators take up to eight.
+// Batch normalisation, addition and ReLU on the GPU: two passes over memory each way, in float32, where separate
+// operators take up to eight.
 #include "fused/batch_norm.h"
 #include "binding/checks.h"
 #include "binding/core.h"
@@ -28,7 +29,8 @@ void checkInput(const at::Tensor& t, const char* what, const at::Tensor& x) {
   checks::strided(t, what, x);
   checks::shapeOf(t, what, x, "x");
   checks::type(t, what, x.scalar_type());
-  NBIT_EXPECT(isChannelsLast(t) && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0, t, what, " with channels last in memory, aligned to 16 bytes");
+  NBIT_EXPECT(isChannelsLast(t) && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 == 0, t, what,
+              " with channels last in memory, aligned to 16 bytes");
 }
 void checkChannels(const Maybe& t, const char* what, const at::Tensor& x, at::ScalarType type) {
   if (!given(t)) return;
@@ -41,7 +43,8 @@ void checkChannels(const at::Tensor& t, const char* what, const at::Tensor& x, a
   checkChannels(Maybe(t), what, x, type);
 }
 
-// How an input is cut: packs of 8 channels; blocks of the first pass (chunks of rows × tiles of channels) and of the second.
+// How an input is cut: packs of 8 channels; blocks of the first pass (chunks of rows × tiles of channels) and of the
+// second.
 struct Plan {
   int64_t columns, rows, packs, tiles;
   int chunks;
@@ -52,8 +55,10 @@ struct Plan {
 };
 Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool weight, bool bias, bool relu) {
   checks::floating(x, "x", false);
-  TORCH_CHECK_TYPE(kernelTypeKnown(weights), "expected weights in float32, bfloat16 or float16. Received: ", c10::getDtypeNames(weights).first);
-  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && x.numel() > 0, x, "x with a multiple of 8 channels, and a value for each");
+  TORCH_CHECK_TYPE(kernelTypeKnown(weights),
+                   "expected weights in float32, bfloat16 or float16. Received: ", c10::getDtypeNames(weights).first);
+  NBIT_EXPECT(x.dim() >= 2 && x.size(1) >= 8 && x.size(1) % 8 == 0 && x.numel() > 0, x,
+              "x with a multiple of 8 channels, and a value for each");
   checkInput(x, "x", x);
   Plan p;
   p.columns = x.size(1);
@@ -64,8 +69,16 @@ Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool wei
   p.chunks = static_cast<int>(std::max<int64_t>(1, std::min((p.rows + lanes - 1) / lanes, processors() * 4 / p.tiles)));
   // Blocks whose threads are whole rows.
   const int64_t unit = row / std::gcd(row, kThreads);
-  p.blocks = static_cast<unsigned>(unit * std::max<int64_t>(1, std::min((p.packs + kThreads * unit - 1) / (kThreads * unit), processors() * 8 / unit)));
-  p.options = {define("COLUMNS", p.columns), define("TX", kernelType(x.scalar_type())), define("TW", kernelType(weights)), define("HAS_R", residual), define("HAS_W", weight), define("HAS_B", bias), define("RELU", relu)};
+  p.blocks =
+      static_cast<unsigned>(unit * std::max<int64_t>(1, std::min((p.packs + kThreads * unit - 1) / (kThreads * unit),
+                                                                 processors() * 8 / unit)));
+  p.options = {define("COLUMNS", p.columns),
+               define("TX", kernelType(x.scalar_type())),
+               define("TW", kernelType(weights)),
+               define("HAS_R", residual),
+               define("HAS_W", weight),
+               define("HAS_B", bias),
+               define("RELU", relu)};
   return p;
 }
 nvrtc::Kernel& kernel(const Plan& p, const char* name) { return nvrtc::get(kernels::batchNorm, name, p.options); }
@@ -75,8 +88,10 @@ at::ScalarType typeOf(std::initializer_list<const Maybe*> of) {
   return at::kFloat;
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, const Maybe& runningMean, const Maybe& runningVar, double momentum,
-                                                                   double eps, bool relu) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual,
+                                                                   const Maybe& weight, const Maybe& bias,
+                                                                   const Maybe& runningMean, const Maybe& runningVar,
+                                                                   double momentum, double eps, bool relu) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias, &runningMean});
@@ -84,7 +99,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   if (given(residual)) checkInput(*residual, "residual", x);
   checkChannels(weight, "weight", x, type);
   checkChannels(bias, "bias", x, type);
-  TORCH_CHECK_VALUE(given(runningMean) == given(runningVar), "expected both running statistics or neither. Received: only the ", given(runningMean) ? "mean" : "variance");
+  TORCH_CHECK_VALUE(given(runningMean) == given(runningVar),
+                    "expected both running statistics or neither. Received: only the ",
+                    given(runningMean) ? "mean" : "variance");
   checkChannels(runningMean, "running_mean", x, type);
   checkChannels(runningVar, "running_var", x, type);
   if (given(runningMean)) {
@@ -92,7 +109,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
     NBIT_EXPECT(x.numel() > x.size(1), x, "x with more than one value per channel where running statistics are kept");
   }
   const auto floats = x.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous);
-  at::Tensor out = at::empty_like(x), mean = at::empty({p.columns}, floats), rstd = at::empty({p.columns}, floats), partial = at::empty({p.chunks, 2, p.columns}, floats), mask;
+  at::Tensor out = at::empty_like(x), mean = at::empty({p.columns}, floats), rstd = at::empty({p.columns}, floats),
+             partial = at::empty({p.chunks, 2, p.columns}, floats), mask;
   if (relu && given(residual)) mask = at::empty({p.packs}, floats.dtype(at::kByte));
   const void* px = x.const_data_ptr();
   const void* pr = input(residual);
@@ -115,8 +133,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   return {out, mean, rstd, mask};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& gradOut, const at::Tensor& x, const Maybe& mask, const Maybe& weight, const Maybe& bias, const at::Tensor& mean, const at::Tensor& rstd,
-                                                                    bool relu, bool needResidual, bool needWeight, bool needBias) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& gradOut, const at::Tensor& x,
+                                                                    const Maybe& mask, const Maybe& weight,
+                                                                    const Maybe& bias, const at::Tensor& mean,
+                                                                    const at::Tensor& rstd, bool relu,
+                                                                    bool needResidual, bool needWeight, bool needBias) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias});
@@ -134,9 +155,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
     checks::type(*mask, "mask", at::kByte);
     checks::vector(*mask, "mask", p.packs);
   }
-  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias), "expected a weight and a bias where their gradients are asked for. Received: none");
+  TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias),
+                    "expected a weight and a bias where their gradients are asked for. Received: none");
   const auto floats = mean.options();
-  at::Tensor gx = at::empty_like(x), gr, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats), means = at::empty({2, p.columns}, floats);
+  at::Tensor gx = at::empty_like(x), gr, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats),
+             means = at::empty({2, p.columns}, floats);
   if (needResidual) gr = at::empty_like(x);
   if (needWeight) gw = at::empty_like(*weight);
   if (needBias) gb = at::empty_like(*bias);

@@ -9,6 +9,8 @@ namespace nbit {
 inline at::Tensor channelsLastView(const at::Tensor& t) { return t.movedim(1, -1); }
 inline bool isChannelsLast(const at::Tensor& t) { return t.dim() >= 2 && channelsLastView(t).is_contiguous(); }
 /** `t`, or a copy of it in the memory order of `like`. */
-inline at::Tensor inOrderOf(const at::Tensor& t, const at::Tensor& like) { return isChannelsLast(t) ? t : at::empty_like(like, like.options().dtype(t.scalar_type())).copy_(t); }
+inline at::Tensor inOrderOf(const at::Tensor& t, const at::Tensor& like) {
+  return isChannelsLast(t) ? t : at::empty_like(like, like.options().dtype(t.scalar_type())).copy_(t);
+}
 
 }  // namespace nbit

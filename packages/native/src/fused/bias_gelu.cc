@@ -1,4 +1,5 @@
-// Bias and GELU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (bias_gelu.cuda.cc) compute.
+// Bias and GELU in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels
+// (bias_gelu.cuda.cc) compute.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "binding/library.h"
@@ -33,7 +34,8 @@ at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   check(x, bias);
   return at::gelu(wide(x, bias), formula(tanh)).to(x.scalar_type());
 }
-std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh, bool needBias) {
+std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh,
+                                            bool needBias) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x, bias);
   checks::strided(grad, "grad", x);
@@ -46,7 +48,9 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
 
 NBIT_OPERATORS(m) {
   m.def("bias_gelu(Tensor x, Tensor? bias, bool tanh) -> Tensor");
-  m.def("bias_gelu_backward(Tensor grad, Tensor x, Tensor? bias, bool tanh, bool need_bias) -> (Tensor grad_x, Tensor grad_bias)");
+  m.def(
+      "bias_gelu_backward(Tensor grad, Tensor x, Tensor? bias, bool tanh, bool need_bias) -> (Tensor grad_x, Tensor "
+      "grad_bias)");
 }
 NBIT_KERNELS(nbit, CPU, m) {
   m.impl("bias_gelu", forward);

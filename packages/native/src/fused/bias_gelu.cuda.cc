@@ -1,4 +1,5 @@
-// Bias and GELU on the GPU: the input is read once, computed in float32, written once; backward gives the bias its gradient from the values it has in hand.
+// Bias and GELU on the GPU: the input is read once, computed in float32, written once; backward gives the bias its
+// gradient from the values it has in hand.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "cuda/kernel_options.h"
@@ -34,8 +35,11 @@ Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
     checks::vector(*bias, "bias", columns);
   }
   const int64_t vector = columns % 8 == 0 && isAligned && aligned(x) && (!given(bias) || aligned(*bias)) ? 8 : 1;
-  return {columns, vector,
-          {define("COLUMNS", columns), define("VEC", vector), define("TX", kernelType(x.scalar_type())), define("TB", kernelType(given(bias) ? bias->scalar_type() : at::kFloat)), define("TANH", tanh), define("HAS_B", given(bias))}};
+  return {columns,
+          vector,
+          {define("COLUMNS", columns), define("VEC", vector), define("TX", kernelType(x.scalar_type())),
+           define("TB", kernelType(given(bias) ? bias->scalar_type() : at::kFloat)), define("TANH", tanh),
+           define("HAS_B", given(bias))}};
 }
 int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
 
@@ -50,11 +54,13 @@ at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
   void* po = out.mutable_data_ptr();
   void* arguments[] = {&px, &pb, &po, &packs};
-  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options), static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options),
+                static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
   return out;
 }
 
-std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh, bool needBias) {
+std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh,
+                                            bool needBias) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   check(grad, "grad", x);
@@ -78,11 +84,13 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   void* po = out.mutable_data_ptr();
   void* pp = needBias ? partial.mutable_data_ptr() : nullptr;
   void* arguments[] = {&pg, &px, &pb, &po, &pp, &rows, &chunks};
-  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256, arguments);
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256,
+                arguments);
   if (needBias) {
     void* pgb = gb.mutable_data_ptr();
     void* more[] = {&pp, &pgb, &chunks};
-    nvrtc::launch(nvrtc::get(kernels::biasGelu, "columns", plan.options), static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
+    nvrtc::launch(nvrtc::get(kernels::biasGelu, "columns", plan.options),
+                  static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
   }
   return {out, gb};
 }

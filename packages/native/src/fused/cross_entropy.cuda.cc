@@ -1,5 +1,6 @@
-// Cross entropy on 16-bit logits without a float32 copy of them: one pass to the loss of each row, one pass in place to the gradient. PyTorch's own path under autocast
-// writes and reads the logits in float32 six times; for a vocabulary of 50,000 that is the largest piece of memory traffic in a step.
+// Cross entropy on 16-bit logits without a float32 copy of them: one pass to the loss of each row, one pass in place to
+// the gradient. PyTorch's own path under autocast writes and reads the logits in float32 six times; for a vocabulary of
+// 50,000 that is the largest piece of memory traffic in a step.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "binding/library.h"
@@ -15,10 +16,13 @@ namespace {
 
 void check(const at::Tensor& logits, const at::Tensor& target) {
   checks::contiguous(logits, "logits", logits);
-  NBIT_EXPECT(logits.dim() == 2 && logits.size(0) <= 0x7fffffff, logits, "logits [rows, classes], of 2^31 rows at most");
-  NBIT_EXPECT_TYPE(logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf, logits, "logits in bfloat16 or float16");
+  NBIT_EXPECT(logits.dim() == 2 && logits.size(0) <= 0x7fffffff, logits,
+              "logits [rows, classes], of 2^31 rows at most");
+  NBIT_EXPECT_TYPE(logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf, logits,
+                   "logits in bfloat16 or float16");
   // Kernels read packs of 16 bytes.
-  NBIT_EXPECT(logits.size(1) % 8 != 0 || reinterpret_cast<uintptr_t>(logits.const_data_ptr()) % 16 == 0, logits, "logits aligned to 16 bytes");
+  NBIT_EXPECT(logits.size(1) % 8 != 0 || reinterpret_cast<uintptr_t>(logits.const_data_ptr()) % 16 == 0, logits,
+              "logits aligned to 16 bytes");
   checks::contiguous(target, "target", logits);
   checks::vector(target, "target", logits.size(0));
   checks::type(target, "target", at::kLong);
@@ -45,7 +49,8 @@ std::tuple<at::Tensor, at::Tensor> rows(const at::Tensor& logits, const at::Tens
   return {loss, lse};
 }
 
-void gradient_(at::Tensor& logits, const at::Tensor& target, const at::Tensor& lse, const at::Tensor& scale, int64_t ignore) {
+void gradient_(at::Tensor& logits, const at::Tensor& target, const at::Tensor& lse, const at::Tensor& scale,
+               int64_t ignore) {
   check(logits, target);
   checks::contiguous(lse, "lse", logits);
   checks::vector(lse, "lse", logits.size(0));

@@ -1,6 +1,7 @@
-// Linear as one node of the graph. libtorch composes it of a view, a transposition, addmm and a view, each with a node of its own, which backward then
-// walks one by one: in a small network that costs more than the arithmetic. Here the same matrix products run with the same operands (so the same
-// bits), recorded as one node. Whatever is not the plain case goes to libtorch's own composition.
+// Linear as one node of the graph. libtorch composes it of a view, a transposition, addmm and a view, each with a node
+// of its own, which backward then walks one by one: in a small network that costs more than the arithmetic. Here the
+// same matrix products run with the same operands (so the same bits), recorded as one node. Whatever is not the plain
+// case goes to libtorch's own composition.
 #include "fused/linear.h"
 
 #include "amp/weight_casts.h"
@@ -32,7 +33,8 @@ namespace {
 namespace ag = torch::autograd;
 using Maybe = std::optional<at::Tensor>;
 std::atomic<bool> enabled{true}, mixedEnabled{true};
-// Multiply-adds of a product above which it fills a GPU by itself: 2^30 take an H100 some 3 µs in 16 bits, 35 in float32.
+// Multiply-adds of a product above which it fills a GPU by itself: 2^30 take an H100 some 3 µs in 16 bits, 35 in
+// float32.
 std::atomic<double> largestBranch{1 << 30};
 std::atomic<int64_t> branched{0};  // nodes whose gradients ran side by side
 
@@ -56,16 +58,21 @@ class LinearNode : public ag::Node {
     std::optional<at::AutoDispatchBelowADInplaceOrView> plain;
     if (!c10::GradMode::is_enabled()) plain.emplace();  // else backward is itself recorded
     const at::Tensor grad = flattened ? grads[0].reshape({-1, grads[0].size(-1)}) : grads[0];
-    // A mixed node's parameters get what the products are before they are rounded to 16 bits: no cast back, and 16 more bits of it.
+    // A mixed node's parameters get what the products are before they are rounded to 16 bits: no cast back, and 16 more
+    // bits of it.
     const bool again = c10::GradMode::is_enabled();
-    const auto forBias = [&] { result[0] = mixed ? at::sum(grad, {0}, false, at::kFloat) : at::sum_to(grad, at::IntArrayRef{grad.size(1)}); };
+    const auto forBias = [&] {
+      result[0] = mixed ? at::sum(grad, {0}, false, at::kFloat) : at::sum_to(grad, at::IntArrayRef{grad.size(1)});
+    };
     const auto forInput = [&] {
       result[1] = grad.mm(mixed && again ? master.unpack().to(grad.scalar_type()) : weight.unpack());
       if (flattened) result[1] = result[1].view(inputSizes);
     };
     const auto forWeight = [&] {
       const at::Tensor rows = rowsOf(input.unpack());
-      result[2] = !mixed ? grad.t().mm(rows) : again ? grad.t().mm(rows).to(at::kFloat) : at::mm(grad.t(), rows, at::kFloat);
+      result[2] = !mixed  ? grad.t().mm(rows)
+                  : again ? grad.t().mm(rows).to(at::kFloat)
+                          : at::mm(grad.t(), rows, at::kFloat);
     };
     // The input's gradient first: it is what the rest of backward waits for.
     c10::SmallVector<Work, 3> parts;
@@ -89,7 +96,8 @@ class LinearNode : public ag::Node {
 
  private:
   bool branches(const at::Tensor& grad) const {
-    return graphSteps && grad.is_cuda() && sideBySide != nullptr && !c10::GradMode::is_enabled() && static_cast<double>(grad.numel()) * static_cast<double>(features) <= largestBranch;
+    return graphSteps && grad.is_cuda() && sideBySide != nullptr && !c10::GradMode::is_enabled() &&
+           static_cast<double>(grad.numel()) * static_cast<double>(features) <= largestBranch;
   }
 };
 
@@ -104,13 +112,18 @@ bool plainRows(const at::Tensor& t) {
 bool hasTangent(const at::Tensor& t) { return t._fw_grad(0).defined(); }
 
 bool takes(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias) {
-  if (!enabled || !c10::GradMode::is_enabled() || !(input.requires_grad() || weight.requires_grad() || (bias && bias->defined() && bias->requires_grad()))) return false;
+  if (!enabled || !c10::GradMode::is_enabled() ||
+      !(input.requires_grad() || weight.requires_grad() || (bias && bias->defined() && bias->requires_grad())))
+    return false;
   if ((input.dim() != 2 && input.dim() != 3) || weight.dim() != 2 || input.numel() == 0) return false;
   const int64_t features = weight.size(1);
-  if (features < 2 || input.size(-1) != features || !input.is_floating_point() || weight.scalar_type() != input.scalar_type()) return false;
+  if (features < 2 || input.size(-1) != features || !input.is_floating_point() ||
+      weight.scalar_type() != input.scalar_type())
+    return false;
   if (!plainRows(input) || !plainRows(weight) || hasTangent(input) || hasTangent(weight)) return false;
   if (!bias || !bias->defined()) return true;
-  return bias->dim() == 1 && bias->size(0) == weight.size(0) && bias->scalar_type() == input.scalar_type() && plainRows(*bias) && !hasTangent(*bias);
+  return bias->dim() == 1 && bias->size(0) == weight.size(0) && bias->scalar_type() == input.scalar_type() &&
+         plainRows(*bias) && !hasTangent(*bias);
 }
 
 // The products, behind `node`.
@@ -151,7 +164,9 @@ at::Tensor valueOf(const at::Tensor& parameter, at::ScalarType dtype, const at::
   return parameter.to(dtype);
 }
 
-bool isMaster(const at::Tensor& t, int64_t dim) { return t.dim() == dim && t.scalar_type() == at::kFloat && t.is_cuda() && plainRows(t) && !hasTangent(t); }
+bool isMaster(const at::Tensor& t, int64_t dim) {
+  return t.dim() == dim && t.scalar_type() == at::kFloat && t.is_cuda() && plainRows(t) && !hasTangent(t);
+}
 
 NBIT_KERNELS(aten, AutogradCPU, m) { m.impl("linear", linear); }
 NBIT_KERNELS(aten, AutogradCUDA, m) { m.impl("linear", linear); }
@@ -160,10 +175,15 @@ NBIT_KERNELS(aten, AutogradCUDA, m) { m.impl("linear", linear); }
 
 at::Tensor mixedLinear(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias) {
   const bool biased = bias && bias->defined();
-  if (!enabled || !mixedEnabled || !c10::GradMode::is_enabled() || c10::InferenceMode::is_enabled() || !weight.requires_grad() || !isMaster(weight, 2) || (biased && !isMaster(*bias, 1))) return {};
+  if (!enabled || !mixedEnabled || !c10::GradMode::is_enabled() || c10::InferenceMode::is_enabled() ||
+      !weight.requires_grad() || !isMaster(weight, 2) || (biased && !isMaster(*bias, 1)))
+    return {};
   const at::ScalarType dtype = input.scalar_type();
-  if ((dtype != at::kHalf && dtype != at::kBFloat16) || (input.dim() != 2 && input.dim() != 3) || input.numel() == 0 || input.size(-1) != weight.size(1) || weight.size(1) < 2) return {};
-  if (!input.is_cuda() || !plainRows(input) || hasTangent(input) || (biased && bias->size(0) != weight.size(0))) return {};
+  if ((dtype != at::kHalf && dtype != at::kBFloat16) || (input.dim() != 2 && input.dim() != 3) || input.numel() == 0 ||
+      input.size(-1) != weight.size(1) || weight.size(1) < 2)
+    return {};
+  if (!input.is_cuda() || !plainRows(input) || hasTangent(input) || (biased && bias->size(0) != weight.size(0)))
+    return {};
   const at::Tensor kept = keptCastValue(dtype, weight);
   // Autocast's own cache shares a cast, with its node, among the uses of a region.
   if (!kept.defined() && at::autocast::is_autocast_cache_enabled()) return {};
@@ -177,17 +197,13 @@ at::Tensor mixedLinear(const at::Tensor& input, const at::Tensor& weight, const 
   return behind(node, input, cast, biased ? Maybe(valueOf(*bias, dtype, keptCastValue(dtype, *bias))) : Maybe());
 }
 
-void entries::setLinearNode(const Args& a) {
-  enabled = a.flag(0);
-}
+void entries::setLinearNode(const Args& a) { enabled = a.flag(0); }
 
 double entries::setLinearBranches(const Args& a) {
   largestBranch = a.number(0);
   return static_cast<double>(branched.load());
 }
 
-void entries::setMixedLinear(const Args& a) {
-  mixedEnabled = a.flag(0);
-}
+void entries::setMixedLinear(const Args& a) { mixedEnabled = a.flag(0); }
 
 }  // namespace nbit

@@ -1,4 +1,5 @@
-// Residual addition and normalisation in one operator: its schema, and the plain form in ATen that runs on the CPU and says what the kernels (norm.cuda.cc) compute.
+// Residual addition and normalisation in one operator: its schema, and the plain form in ATen that runs on the CPU and
+// says what the kernels (norm.cuda.cc) compute.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "binding/library.h"
@@ -23,7 +24,8 @@ at::Tensor rowsOf(const at::Tensor& t, int64_t columns) { return t.reshape({t.nu
 
 void checkRows(const at::Tensor& t, const char* what, int64_t columns) {
   checks::floating(t, what, true);
-  TORCH_CHECK_VALUE(columns >= 1 && t.numel() % columns == 0, "expected columns to divide the ", t.numel(), " elements of ", what, ". Received: ", columns);
+  TORCH_CHECK_VALUE(columns >= 1 && t.numel() % columns == 0, "expected columns to divide the ", t.numel(),
+                    " elements of ", what, ". Received: ", columns);
 }
 void checkLike(const Maybe& t, const char* what, const at::Tensor& like, const char* name) {
   if (!given(t)) return;
@@ -42,9 +44,15 @@ void checkStatistic(const at::Tensor& t, const char* what, const at::Tensor& lik
   checks::floating(t, what, true);
   checks::vector(t, what, rows);
 }
-void checkDtype(at::ScalarType type, const char* what) { TORCH_CHECK_TYPE(at::isFloatingType(type), "expected ", what, " to be floating point. Received: ", c10::getDtypeNames(type).first); }
+void checkDtype(at::ScalarType type, const char* what) {
+  TORCH_CHECK_TYPE(at::isFloatingType(type), "expected ", what,
+                   " to be floating point. Received: ", c10::getDtypeNames(type).first);
+}
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual, const Maybe& weight, const Maybe& bias, int64_t columns, double eps, bool rms, at::ScalarType dtype) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Tensor& x, const Maybe& residual,
+                                                                   const Maybe& weight, const Maybe& bias,
+                                                                   int64_t columns, double eps, bool rms,
+                                                                   at::ScalarType dtype) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   checkRows(x, "x", columns);
   checkLike(residual, "residual", x, "x");
@@ -63,8 +71,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   return {given(residual) ? sum : at::Tensor(), y.to(dtype).reshape(x.sizes()), m.squeeze(1), r.squeeze(1)};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const Maybe& gradSum, const at::Tensor& sum, const Maybe& weight, const at::Tensor& mean, const at::Tensor& rstd, int64_t columns,
-                                                                    at::ScalarType xType, std::optional<at::ScalarType> residualType, bool rms, bool needWeight, bool needBias) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const Maybe& gradSum,
+                                                                    const at::Tensor& sum, const Maybe& weight,
+                                                                    const at::Tensor& mean, const at::Tensor& rstd,
+                                                                    int64_t columns, at::ScalarType xType,
+                                                                    std::optional<at::ScalarType> residualType,
+                                                                    bool rms, bool needWeight, bool needBias) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   checkRows(sum, "sum", columns);
   const int64_t rows = sum.numel() / columns;
@@ -77,7 +89,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   checkStatistic(rstd, "rstd", sum, rows);
   checkDtype(xType, "x_dtype");
   if (residualType) checkDtype(*residualType, "residual_dtype");
-  TORCH_CHECK_VALUE(given(weight) || !(needWeight || needBias), "expected a weight where gradients of weight or bias are asked for. Received: none");
+  TORCH_CHECK_VALUE(given(weight) || !(needWeight || needBias),
+                    "expected a weight where gradients of weight or bias are asked for. Received: none");
   const auto type = computeType(sum);
   const at::Tensor g = rowsOf(grad, columns).to(type), r = rstd.unsqueeze(1);
   const at::Tensor hat = (rowsOf(sum, columns).to(type) - mean.unsqueeze(1)) * r;
@@ -95,10 +108,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
 }
 
 NBIT_OPERATORS(m) {
-  // Without a residual, sum is undefined: it is x. With a residual of x's dtype, its gradient is that of x: ask without residual_dtype.
-  m.def("add_norm(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, int columns, float eps, bool rms, ScalarType dtype) -> (Tensor sum, Tensor out, Tensor mean, Tensor rstd)");
+  // Without a residual, sum is undefined: it is x. With a residual of x's dtype, its gradient is that of x: ask without
+  // residual_dtype.
   m.def(
-      "add_norm_backward(Tensor grad, Tensor? grad_sum, Tensor sum, Tensor? weight, Tensor mean, Tensor rstd, int columns, ScalarType x_dtype, ScalarType? residual_dtype, bool rms, bool need_weight, "
+      "add_norm(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, int columns, float eps, bool rms, ScalarType "
+      "dtype) -> (Tensor sum, Tensor out, Tensor mean, Tensor rstd)");
+  m.def(
+      "add_norm_backward(Tensor grad, Tensor? grad_sum, Tensor sum, Tensor? weight, Tensor mean, Tensor rstd, int "
+      "columns, ScalarType x_dtype, ScalarType? residual_dtype, bool rms, bool need_weight, "
       "bool need_bias) -> (Tensor grad_x, Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
 NBIT_KERNELS(nbit, CPU, m) {

@@ -188,6 +188,5 @@ extern "C" __global__ void __launch_bounds__(1024) columns(const float* partial,
   if (lane != 0 || mine >= 2 * COLUMNS) return;
   if (mine < COLUMNS) {
     if (gw) gw[mine] = fromFloat<TW>(s);
-  } else if (gb)
-    gb[mine - COLUMNS] = fromFloat<TW>(s);
+  } else if (gb) gb[mine - COLUMNS] = fromFloat<TW>(s);
 }

@@ -1,5 +1,6 @@
-// The allocator of CPU tensors. PyTorch's own returns every large block to the kernel, which then faults its pages in again at the next step: up to a third of
-// a large step. Small blocks are the C library's, kept per thread in size classes (four per doubling); large ones come from the heap.
+// The allocator of CPU tensors. PyTorch's own returns every large block to the kernel, which then faults its pages in
+// again at the next step: up to a third of a large step. Small blocks are the C library's, kept per thread in size
+// classes (four per doubling); large ones come from the heap.
 #include "binding/core.h"
 #include "entries/allocator.h"
 #include "memory/heap.h"
@@ -18,10 +19,10 @@ namespace nbit {
 namespace {
 
 constexpr size_t kLarge = size_t{32} << 10;
-constexpr size_t kMost = size_t{1} << 44;     // bytes; more is no size of this world, and would overflow a sum
+constexpr size_t kMost = size_t{1} << 44;  // bytes; more is no size of this world, and would overflow a sum
 constexpr int kClasses = 4 * 10;
-constexpr uint32_t kSmallPerClass = 512;      // blocks a thread keeps of one class
-constexpr size_t kSmallBytes = 32u << 20;     // and bytes in all
+constexpr uint32_t kSmallPerClass = 512;   // blocks a thread keeps of one class
+constexpr size_t kSmallBytes = 32u << 20;  // and bytes in all
 
 uint32_t classOf(size_t n) {
   if (n <= 64) return 0;
@@ -49,7 +50,8 @@ void __attribute__((noinline, cold)) countDown(size_t n) {
   if (left > 1) return;
   failIn.store(failures.fetch_sub(1, std::memory_order_relaxed) > 1 ? 1 : 0, std::memory_order_relaxed);
   if (failWithBadAlloc) throw std::bad_alloc();
-  TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: tried to allocate ", n, " bytes on the CPU (a failure that was asked for)");
+  TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: tried to allocate ", n,
+                   " bytes on the CPU (a failure that was asked for)");
 }
 
 // ---------------------------------------------------------------- small blocks
@@ -140,7 +142,8 @@ Block* allocateBlock(size_t n) { return n < kLarge ? allocateSmall(n) : heap::al
 struct CachingAllocator final : at::Allocator {
   at::DataPtr allocate(size_t n) override {
     if (n == 0) return {nullptr, nullptr, &freeBlock, at::Device(at::kCPU)};
-    if (failIn.load(std::memory_order_relaxed) != 0) [[unlikely]] countDown(n);
+    if (failIn.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      countDown(n);
     TORCH_CHECK_WITH(OutOfMemoryError, n < kMost, "out of memory: tried to allocate ", n, " bytes on the CPU");
     Block* b = allocateBlock(n);
     if (!b) [[unlikely]] {
@@ -173,16 +176,12 @@ void entries::allocatorStats() {
   js->buffer[5] = static_cast<double>(static_cast<int64_t>(large.misses) + smallMisses.load());
   js->buffer[6] = static_cast<double>(large.cap);
 }
-void entries::allocatorResetPeak() {
-  peakBytes = liveBytes.load();
-}
+void entries::allocatorResetPeak() { peakBytes = liveBytes.load(); }
 void entries::allocatorSetCap(const Args& a) {
   const double bytes = a.number(0);
   heap::setCap(bytes < static_cast<double>(kMost) ? static_cast<size_t>(std::max(bytes, 0.0)) : kMost);
 }
-double entries::allocatorTrim() {
-  return static_cast<double>(trimAll());
-}
+double entries::allocatorTrim() { return static_cast<double>(trimAll()); }
 double entries::allocatorFail(const Args& a) {
   const int64_t left = failIn.load() != 0 ? failures.load() : 0;
   failIn = 0;

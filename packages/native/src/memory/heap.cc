@@ -1,5 +1,6 @@
-// Best fit among free blocks, which are sorted by size; neighbours that are free become one block. Address space is plentiful and memory is not: a free block
-// knows which of its pages may be resident, and the pages that lay idle longest return to the system when the budget says so.
+// Best fit among free blocks, which are sorted by size; neighbours that are free become one block. Address space is
+// plentiful and memory is not: a free block knows which of its pages may be resident, and the pages that lay idle
+// longest return to the system when the budget says so.
 #include "memory/heap.h"
 
 #include <sys/mman.h>
@@ -19,10 +20,10 @@ std::atomic<bool> turned{false};
 namespace {
 
 constexpr size_t kPage = 4096, kHugePage = size_t{2} << 20;
-constexpr size_t kLeast = 4096;                   // what is left of a block is a block of its own from here on
-constexpr size_t kSegment = size_t{32} << 20;     // for many blocks
-constexpr size_t kOwnSegment = size_t{4} << 20;   // a block of this size gets one of its own, with huge pages
-constexpr int kTries = 32;                        // free blocks of about one size that are looked at
+constexpr size_t kLeast = 4096;                  // what is left of a block is a block of its own from here on
+constexpr size_t kSegment = size_t{32} << 20;    // for many blocks
+constexpr size_t kOwnSegment = size_t{4} << 20;  // a block of this size gets one of its own, with huge pages
+constexpr int kTries = 32;                       // free blocks of about one size that are looked at
 
 /** At the start of every mapping; the first block follows. */
 struct alignas(64) Segment {
@@ -114,12 +115,14 @@ Block* findIn(const Bins& bins, size_t size) {
   const int bin = binOf(size);
   if (Block* b = smallest(bins.first[bin], size)) return b;
   for (int word = (bin + 1) / 64; word < static_cast<int>(bins.occupied.size()); word++) {
-    const uint64_t bits = bins.occupied[word] & (word == (bin + 1) / 64 ? ~uint64_t{0} << (bin + 1) % 64 : ~uint64_t{0});
+    const uint64_t bits =
+        bins.occupied[word] & (word == (bin + 1) / 64 ? ~uint64_t{0} << (bin + 1) % 64 : ~uint64_t{0});
     if (bits) return smallest(bins.first[word * 64 + std::countr_zero(bits)], size);
   }
   return nullptr;
 }
-/** Where it fits best. A large block rather gets huge pages than pages of a common segment that are not resident yet. */
+/** Where it fits best. A large block rather gets huge pages than pages of a common segment that are not resident yet.
+ */
 Block* find(size_t size) {
   Block* own = findIn(pools[1], size);
   Block* common = findIn(pools[0], size);
@@ -143,7 +146,8 @@ char* map(size_t length, bool huge) {
   char* aligned = reinterpret_cast<char*>(roundUp(reinterpret_cast<uintptr_t>(p), kHugePage));
   if (aligned > p) munmap(p, aligned - p);
   if (p + room > aligned) munmap(aligned + length, p + room - aligned);
-  madvise(aligned, length, MADV_HUGEPAGE);  // only whole huge pages within the mapping: its end is resident by single pages
+  madvise(aligned, length,
+          MADV_HUGEPAGE);  // only whole huge pages within the mapping: its end is resident by single pages
   return aligned;
 }
 Block* mapSegment(size_t size) {
@@ -177,7 +181,8 @@ size_t giveBack(Block* b) {
   b->touchedFrom = b->touchedTo = nullptr;
   if (from >= to) return 0;
   Segment* segment = segmentOf(b);
-  if (segment->huge) madvise(segment, segment->length, MADV_NOHUGEPAGE);  // else the system fills the hole again with a huge page
+  if (segment->huge)
+    madvise(segment, segment->length, MADV_NOHUGEPAGE);  // else the system fills the hole again with a huge page
   segment->huge = false;
   madvise(from, to - from, MADV_DONTNEED);
   return to - from;

@@ -1,4 +1,5 @@
-// Memory of large CPU tensors: blocks of the size that was asked for, cut from segments that come from the system. Any thread may take and give back.
+// Memory of large CPU tensors: blocks of the size that was asked for, cut from segments that come from the system. Any
+// thread may take and give back.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -10,18 +11,18 @@ namespace nbit {
 struct Block {
   uint64_t units : 60;  // its size in 16 bytes, with this header
   uint64_t used : 1;
-  uint64_t last : 1;    // its segment ends behind it
-  uint64_t own : 1;     // its segment was made for one block
-  uint64_t small : 1;   // of the C library, and in no segment
-  Block* before;        // the neighbour below
+  uint64_t last : 1;   // its segment ends behind it
+  uint64_t own : 1;    // its segment was made for one block
+  uint64_t small : 1;  // of the C library, and in no segment
+  Block* before;       // the neighbour below
   union {
-    char* touchedFrom;  // while free: what of its segment may be resident, in whole pages; both null when nothing is
-    uint64_t sizeClass; // of a small block
+    char* touchedFrom;   // while free: what of its segment may be resident, in whole pages; both null when nothing is
+    uint64_t sizeClass;  // of a small block
   };
   char* touchedTo;
-  Block* next;          // while free: among blocks of about its size
+  Block* next;  // while free: among blocks of about its size
   Block* previous;
-  Block* younger;       // while free and touched: in the order of release
+  Block* younger;  // while free and touched: in the order of release
   Block* older;
 
   static constexpr size_t kUnit = 16;

@@ -1,5 +1,6 @@
-// How much memory may lie idle. A loop takes and gives back the same blocks again and again, and idle memory saves it the page faults: while one runs, blocks may
-// wait for it up to what it lately needed at once. Other programs have no more than their tensors, and a little.
+// How much memory may lie idle. A loop takes and gives back the same blocks again and again, and idle memory saves it
+// the page faults: while one runs, blocks may wait for it up to what it lately needed at once. Other programs have no
+// more than their tensors, and a little.
 #pragma once
 #include <algorithm>
 #include <cstddef>

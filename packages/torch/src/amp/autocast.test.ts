@@ -8,7 +8,12 @@ type FunctionContext = torch.FunctionContext;
 
 /** How many casts to 16 bits `fn` makes. */
 function casts(fn: () => unknown): number {
-  return scope(() => traceOperators(() => void fn()).events.filter((e) => e.name === "aten::_to_copy" && ["float16", "bfloat16"].includes(e.outputs[0]?.dtype ?? "")).length);
+  return scope(
+    () =>
+      traceOperators(() => void fn()).events.filter(
+        (e) => e.name === "aten::_to_copy" && ["float16", "bfloat16"].includes(e.outputs[0]?.dtype ?? ""),
+      ).length,
+  );
 }
 const state = (): string => `${amp.isAutocastEnabled()} ${amp.getAutocastDtype()}`;
 
@@ -32,7 +37,17 @@ test("regions nest: each has its dtype, a disabled one has none, and all are lef
     autocast({ deviceType: "cuda", dtype: "float16" }, note); // another device's
   });
   note();
-  assert.deepEqual(seen, ["false bfloat16: float32", "true bfloat16: bfloat16", "true float16: float16", "false float16: float32", "true float16: float16", "true float16: float16", "true bfloat16: bfloat16", "true bfloat16: bfloat16", "false bfloat16: float32"]);
+  assert.deepEqual(seen, [
+    "false bfloat16: float32",
+    "true bfloat16: bfloat16",
+    "true float16: float16",
+    "false float16: float32",
+    "true float16: float16",
+    "true float16: float16",
+    "true bfloat16: bfloat16",
+    "true bfloat16: bfloat16",
+    "false bfloat16: float32",
+  ]);
   assert.equal(amp.isAutocastEnabled("cuda"), false);
 });
 
@@ -47,23 +62,48 @@ test("float64, integers and complex numbers are not cast; operators without a ru
     assert.equal(torch.cat([ones([2]), ones([2], { dtype: "bfloat16" })]).dtype, "float32");
     assert.equal(torch.cat([ones([2], { dtype: "bfloat16" }), ones([2], { dtype: "bfloat16" })]).dtype, "bfloat16");
     // libtorch promotes between float32 and the region's dtype only.
-    assert.throws(() => torch.cat([ones([2], { dtype: "float16" }), ones([2], { dtype: "bfloat16" })]), torch.TorchError);
+    assert.throws(
+      () => torch.cat([ones([2], { dtype: "float16" }), ones([2], { dtype: "bfloat16" })]),
+      torch.TorchError,
+    );
   });
 });
 
 test("the cache: a weight used twice is cast once, and its gradient is float32", () => {
   const w = new nn.Parameter(ones([2, 2]));
   const x = ones([2, 2]);
-  assert.equal(casts(() => autocast({ dtype: "bfloat16", cacheEnabled: true }, () => [x.mm(w), x.mm(w)])), 3); // w once, x twice: it wants no gradient
-  assert.equal(casts(() => autocast({ dtype: "bfloat16", cacheEnabled: false }, () => [x.mm(w), x.mm(w)])), 4);
-  scope(() => autocast({ dtype: "bfloat16", cacheEnabled: true }, () => x.mm(w).add(x.mm(w))).float().sum().backward());
+  assert.equal(
+    casts(() => autocast({ dtype: "bfloat16", cacheEnabled: true }, () => [x.mm(w), x.mm(w)])),
+    3,
+  ); // w once, x twice: it wants no gradient
+  assert.equal(
+    casts(() => autocast({ dtype: "bfloat16", cacheEnabled: false }, () => [x.mm(w), x.mm(w)])),
+    4,
+  );
+  scope(() =>
+    autocast({ dtype: "bfloat16", cacheEnabled: true }, () => x.mm(w).add(x.mm(w)))
+      .float()
+      .sum()
+      .backward(),
+  );
   assert.equal(w.grad?.dtype, "float32");
-  assert.deepEqual(w.grad?.tolist(), [[4, 4], [4, 4]]);
+  assert.deepEqual(w.grad?.tolist(), [
+    [4, 4],
+    [4, 4],
+  ]);
 });
 
 test("nested regions of different dtype do not share casts, in either order", () => {
-  const w = new nn.Parameter(tensor([[1.0009765625, 0], [0, 1]])); // exact in float16, 1 in bfloat16
-  for (const [outer, inner] of [["bfloat16", "float16"], ["float16", "bfloat16"]] as const) {
+  const w = new nn.Parameter(
+    tensor([
+      [1.0009765625, 0],
+      [0, 1],
+    ]),
+  ); // exact in float16, 1 in bfloat16
+  for (const [outer, inner] of [
+    ["bfloat16", "float16"],
+    ["float16", "bfloat16"],
+  ] as const) {
     const value = (): string => {
       const y = w.mm(w);
       return `${y.dtype} ${(y.float().select(0, 0).select(0, 0).item() as number) > 1.0009}`;
@@ -91,14 +131,35 @@ test("a weight changed inside a region is cast again, however it was changed", (
   };
   const changes: readonly (readonly [string, () => void])[] = [
     ["fill_", () => noGrad(() => void w.fill_(3))],
-    ["copy_", () => noGrad(() => void w.copy_(tensor([[1, 2], [3, 4]])))],
+    [
+      "copy_",
+      () =>
+        noGrad(
+          () =>
+            void w.copy_(
+              tensor([
+                [1, 2],
+                [3, 4],
+              ]),
+            ),
+        ),
+    ],
     ["through detach", () => void w.detach().mul_(2)],
     ["through a view", () => void w.detach().select(0, 0).zero_()],
     ["a list", () => noGrad(() => void torch.aten["_foreach_add_"]?.["Scalar"]?.([w], 5))],
     ["out", () => noGrad(() => void torch.aten["add"]?.["out"]?.(w.detach(), w.detach(), { out: w.detach() }))],
     ["an optimizer", step(optimizer)],
     ["a fused optimizer", step(fused)],
-    ["setData", () => w.setData(tensor([[7, 8], [9, 10]]))],
+    [
+      "setData",
+      () =>
+        w.setData(
+          tensor([
+            [7, 8],
+            [9, 10],
+          ]),
+        ),
+    ],
   ];
   for (const [name, change] of changes) {
     scope(() =>
@@ -106,7 +167,11 @@ test("a weight changed inside a region is cast again, however it was changed", (
         x.mm(w);
         change();
         const y = x.mm(w);
-        assert.deepEqual(y.tolist(), autocast({ enabled: false }, () => x.bfloat16().mm(w.detach().bfloat16())).tolist(), name);
+        assert.deepEqual(
+          y.tolist(),
+          autocast({ enabled: false }, () => x.bfloat16().mm(w.detach().bfloat16())).tolist(),
+          name,
+        );
       }),
     );
   }
@@ -120,43 +185,72 @@ test("a frozen weight is cast once for all steps with FrozenCasts, until it chan
   const forward = (): Tensor => norm.forward(layer.forward(x).float());
   const region = <T>(fn: () => T): T => autocast({ dtype: "bfloat16", cacheEnabled: true }, fn);
   const plain = region(forward).tolist();
-  assert.equal(casts(() => region(() => [layer.forward(x), layer.forward(x)])), 5); // x once; weight and bias at every use
+  assert.equal(
+    casts(() => region(() => [layer.forward(x), layer.forward(x)])),
+    5,
+  ); // x once; weight and bias at every use
 
   const frozen = new amp.FrozenCasts({ parameters: () => [...layer.parameters(), ...norm.parameters()] });
   const kept = (): unknown => region(() => frozen.run(forward)).tolist();
   assert.deepEqual(kept(), plain);
   assert.equal(frozen.bytes, 2 * (12 + 3));
-  assert.equal(casts(() => region(() => frozen.run(() => [layer.forward(x), layer.forward(x)]))), 1); // x
+  assert.equal(
+    casts(() => region(() => frozen.run(() => [layer.forward(x), layer.forward(x)]))),
+    1,
+  ); // x
   // Changed in place, replaced, another dtype: cast anew.
   noGrad(() => void layer.weight.mul_(0.5));
   assert.deepEqual(kept(), region(forward).tolist());
   layer.weight.setData(ones([3, 4]));
   assert.deepEqual(kept(), region(forward).tolist());
-  assert.deepEqual(autocast({ dtype: "float16" }, () => frozen.run(forward)).tolist(), autocast({ dtype: "float16" }, forward).tolist());
+  assert.deepEqual(
+    autocast({ dtype: "float16" }, () => frozen.run(forward)).tolist(),
+    autocast({ dtype: "float16" }, forward).tolist(),
+  );
   // The gradient goes through; a weight that wants one again gets it.
-  scope(() => region(() => frozen.run(forward)).square().sum().backward());
+  scope(() =>
+    region(() => frozen.run(forward))
+      .square()
+      .sum()
+      .backward(),
+  );
   assert.ok(x.grad !== null && layer.weight.grad === null);
   layer.weight.requiresGrad_(true);
-  scope(() => region(() => frozen.run(forward)).square().sum().backward());
+  scope(() =>
+    region(() => frozen.run(forward))
+      .square()
+      .sum()
+      .backward(),
+  );
   assert.equal(layer.parameters()[0]?.grad?.dtype, "float32");
   frozen.dispose();
   assert.throws(() => frozen.run(forward), { code: "POLICY_DISPOSED" });
-  assert.throws(() => new amp.FrozenCasts([3 as never]), { code: "ERR_ARGUMENT", message: "FrozenCasts: expected a module or tensors. Received: 3." });
+  assert.throws(() => new amp.FrozenCasts([3 as never]), {
+    code: "ERR_ARGUMENT",
+    message: "FrozenCasts: expected a module or tensors. Received: 3.",
+  });
 });
 
 test("policies made of the same operator outlive each other", () => {
   const a = ones([2, 2]);
-  const run = (policy: torch.amp.AutocastPolicy): string => policy.run(() => autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype));
+  const run = (policy: torch.amp.AutocastPolicy): string =>
+    policy.run(() => autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype));
   const first = new amp.AutocastPolicy({ mm: "float32" });
   const second = new amp.AutocastPolicy({ mm: "float32" });
   first.dispose();
   assert.equal(run(second), "float32");
   second.dispose();
-  assert.equal(autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype), "bfloat16");
+  assert.equal(
+    autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype),
+    "bfloat16",
+  );
 });
 
 test("where there is no GPU, its table cannot be asked for", { skip: torch.cudaDeviceCount() > 0 }, () => {
-  assert.throws(() => amp.policyTable("cuda"), { code: "AMP_NO_DEVICE", message: /^amp\.policyTable: expected a CUDA device, whose autocast is asked\. Received: none\./ });
+  assert.throws(() => amp.policyTable("cuda"), {
+    code: "AMP_NO_DEVICE",
+    message: /^amp\.policyTable: expected a CUDA device, whose autocast is asked\. Received: none\./,
+  });
 });
 
 const seen: string[] = [];
@@ -200,14 +294,26 @@ test("customFwd and customBwd: backward runs under the autocast of forward, also
     const y = autocast({ dtype }, () => apply.around(a, b));
     y.float().sum().backward();
     assert.deepEqual(seen, [`forward true ${dtype} float32 → ${dtype}`, `backward true ${dtype} ${dtype} → ${dtype}`]);
-    assert.deepEqual([a.grad?.dtype, a.grad?.tolist()], ["float32", [[2, 2], [2, 2]]]);
+    assert.deepEqual(
+      [a.grad?.dtype, a.grad?.tolist()],
+      [
+        "float32",
+        [
+          [2, 2],
+          [2, 2],
+        ],
+      ],
+    );
     a.grad = null;
     b.grad = null;
   }
   seen.length = 0;
   const y = apply.around(a, b);
   autocast({ dtype: "bfloat16" }, () => y.sum().backward()); // backward inside a region that forward was not in
-  assert.deepEqual(seen.map((s) => s.replace(/(true|false) \w+/, "$1")), ["forward false float32 → float32", "backward false float32 → float32"]);
+  assert.deepEqual(
+    seen.map((s) => s.replace(/(true|false) \w+/, "$1")),
+    ["forward false float32 → float32", "backward false float32 → float32"],
+  );
   assert.equal(amp.isAutocastEnabled(), false);
 });
 
@@ -220,11 +326,23 @@ test("customFwd with castInputs: inputs cast and autocast off, under autocast on
   assert.equal(y.dtype, "float32");
   y.sum().backward();
   assert.deepEqual(seen, ["forward false float32 int64 float64", "backward false float32 float32"]);
-  assert.deepEqual([half.grad?.dtype, half.grad?.tolist()], ["bfloat16", [[4, 4], [4, 4]]]);
+  assert.deepEqual(
+    [half.grad?.dtype, half.grad?.tolist()],
+    [
+      "bfloat16",
+      [
+        [4, 4],
+        [4, 4],
+      ],
+    ],
+  );
   seen.length = 0;
   assert.equal(apply.float32(half, n, wide).dtype, "bfloat16");
   assert.deepEqual(seen, ["forward false bfloat16 int64 float64"]);
-  assert.throws(() => amp.customFwd(() => half, { castInputs: "int64" }), { code: "ERR_ARGUMENT", message: 'customFwd: expected castInputs to be a floating point dtype. Received: "int64".' });
+  assert.throws(() => amp.customFwd(() => half, { castInputs: "int64" }), {
+    code: "ERR_ARGUMENT",
+    message: 'customFwd: expected castInputs to be a floating point dtype. Received: "int64".',
+  });
 });
 
 class Half extends AutogradFunction {
@@ -236,5 +354,8 @@ class Half extends AutogradFunction {
 test("customBwd without customFwd says so", () => {
   const x = new nn.Parameter(ones([2]));
   const y = Half.apply(x) as Tensor;
-  assert.throws(() => y.sum().backward(), { code: "AMP_CUSTOM_BWD", message: /^customBwd: expected a forward wrapped with customFwd\./ });
+  assert.throws(() => y.sum().backward(), {
+    code: "AMP_CUSTOM_BWD",
+    message: /^customBwd: expected a forward wrapped with customFwd\./,
+  });
 });

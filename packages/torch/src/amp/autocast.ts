@@ -1,7 +1,13 @@
 /** Autocast: each operator in the dtype that suits it. */
 import { callable, flag, text } from "../kinds.js";
 import { dtypeKind } from "../tensor/kinds.js";
-import { autocastClearCache, autocastDecrementNesting, autocastIncrementNesting, autocastState, setAutocast } from "../backend.js";
+import {
+  autocastClearCache,
+  autocastDecrementNesting,
+  autocastIncrementNesting,
+  autocastState,
+  setAutocast,
+} from "../backend.js";
 import { ArgumentError } from "../errors.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
@@ -21,7 +27,10 @@ const NAMES: OptionNames<AutocastOptions> = { deviceType: text, dtype: dtypeKind
 
 let observer: ((options: AutocastOptions) => void) | null = null;
 
-/** Tell `watch` of every region that `fn` opens, as it opens. For tools that look for regions which a program opens by itself. */
+/**
+ * Tell `watch` of every region that `fn` opens, as it opens. For tools that look for regions which a program opens by
+ * itself.
+ */
 export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn: () => T): T {
   atMost("observeAutocast", arguments, 2);
   checkArguments("observeAutocast", { watch, fn }, { watch: callable, fn: callable });
@@ -35,10 +44,11 @@ export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn
 }
 
 /**
- * Run `fn` with autocast: matrix operators in `dtype`, sensitive ones in float32, the rest as their inputs are. Only forward belongs inside; backward follows by itself.
+ * Run `fn` with autocast: matrix operators in `dtype`, sensitive ones in float32, the rest as their inputs are. Only
+ * forward belongs inside; backward follows by itself.
  *
- * Regions nest. State is restored and, when the outermost region or a dtype ends, cached casts are dropped, also after an exception: two nested regions of different dtype
- * never share a cast (PyTorch's do).
+ * Regions nest. State is restored and, when the outermost region or a dtype ends, cached casts are dropped, also after
+ * an exception: two nested regions of different dtype never share a cast (PyTorch's do).
  *
  * @throws {ArgumentError} `autocast: expected dtype to be float16 or bfloat16. Received: "float32".`
  * @throws {NbitError} `AUTOCAST_ASYNC` when `fn` returns a promise: code after an await would run outside the region.
@@ -47,13 +57,20 @@ export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn
 export function autocast<T>(options: AutocastOptions, fn: () => T): T {
   atMost("autocast", arguments, 2);
   checkOptions("autocast", options, NAMES);
-  if (typeof fn !== "function") throw new ArgumentError("autocast", "a function to run: autocast(options, () => …)", fn);
+  if (typeof fn !== "function")
+    throw new ArgumentError("autocast", "a function to run: autocast(options, () => …)", fn);
   if (observer !== null) observer(options);
   const type = options.deviceType ?? "cpu";
   const before = autocastState(type);
   const enabled = options.enabled ?? true;
   const dtype = options.dtype ?? before.dtype;
-  if (enabled && dtype !== "float16" && dtype !== "bfloat16") throw new ArgumentError("autocast", "dtype to be float16 or bfloat16", dtype, "float32 needs no autocast: pass { enabled: false }.");
+  if (enabled && dtype !== "float16" && dtype !== "bfloat16")
+    throw new ArgumentError(
+      "autocast",
+      "dtype to be float16 or bfloat16",
+      dtype,
+      "float32 needs no autocast: pass { enabled: false }.",
+    );
   const changed = before.dtype !== dtype || before.enabled !== enabled;
   if (changed && before.enabled) autocastClearCache();
   setAutocast(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled });
@@ -61,7 +78,11 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
   try {
     const result = fn();
     if (isPromise(result))
-      refusePromise(result, "autocast: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the region. Open the region inside the asynchronous function, around its synchronous parts.", "AUTOCAST_ASYNC");
+      refusePromise(
+        result,
+        "autocast: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the region. Open the region inside the asynchronous function, around its synchronous parts.",
+        "AUTOCAST_ASYNC",
+      );
     return result;
   } finally {
     const depth = autocastDecrementNesting();

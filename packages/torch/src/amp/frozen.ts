@@ -2,9 +2,11 @@
 import { WeightCasts } from "./weight-casts.js";
 
 /**
- * Keeps one 16-bit cast of each frozen weight, in place of one at every use: {@link WeightCasts} of the weights that want no gradient.
+ * Keeps one 16-bit cast of each frozen weight, in place of one at every use: {@link WeightCasts} of the weights that
+ * want no gradient.
  *
- * For a frozen backbone in a loop of one's own; a cast lives until its weight changes, however many optimizers step others. A parameter that is made to want a gradient again is left to autocast.
+ * For a frozen backbone in a loop of one's own; a cast lives until its weight changes, however many optimizers step
+ * others. A parameter that is made to want a gradient again is left to autocast.
  *
  * @example
  * using frozen = new amp.FrozenCasts(backbone);

@@ -1,4 +1,7 @@
-/** GradScaler against a plain model of its algorithm, over random runs: overflow patterns, intervals, factors, floors, ceilings, several optimizers, own scales, saves and loads. */
+/**
+ * GradScaler against a plain model of its algorithm, over random runs: overflow patterns, intervals, factors, floors,
+ * ceilings, several optimizers, own scales, saves and loads.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -11,7 +14,16 @@ class Model {
   scale: number;
   tracker = 0;
   skipped = 0;
-  constructor(readonly o: { initScale: number; growthFactor: number; backoffFactor: number; growthInterval: number; minScale: number; maxScale: number }) {
+  constructor(
+    readonly o: {
+      initScale: number;
+      growthFactor: number;
+      backoffFactor: number;
+      growthInterval: number;
+      minScale: number;
+      maxScale: number;
+    },
+  ) {
     this.scale = Math.fround(o.initScale);
   }
   /** Returns whether the floor was hit. */
@@ -36,7 +48,8 @@ class Model {
   }
 }
 
-const float32 = (min: number, max: number): fc.Arbitrary<number> => fc.float({ min: Math.fround(min), max: Math.fround(max), noNaN: true });
+const float32 = (min: number, max: number): fc.Arbitrary<number> =>
+  fc.float({ min: Math.fround(min), max: Math.fround(max), noNaN: true });
 const settings = fc
   .record({
     initScale: float32(2 ** -8, 2 ** 20),
@@ -87,7 +100,8 @@ test("GradScaler follows the model", () => {
             assert.deepEqual(step.nonFiniteIndices, wrong === null ? [] : [0]);
             const moved = (w.detach().tolist() as number[]).map((v, k) => (before[k] as number) - v);
             // A true gradient of 1 moves by lr, to the rounding of scale · (1 / scale).
-            for (const m of moved) assert.ok(wrong === null ? Math.abs(m - 2 ** -10) < 2 ** -10 * 1e-3 : m === 0, `moved by ${m}`);
+            for (const m of moved)
+              assert.ok(wrong === null ? Math.abs(m - 2 ** -10) < 2 ** -10 * 1e-3 : m === 0, `moved by ${m}`);
           });
           const hit = model.update(overflows, own);
           const update = (): void => scaler.update(own ?? undefined);
@@ -114,7 +128,14 @@ test("GradScaler follows the model", () => {
 
 test("without a floor, PyTorch's way: backing off ends at 0", () => {
   const scaler = new GradScaler({ minScale: 0 });
-  const model = new Model({ initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, minScale: 0, maxScale: 2 ** 24 });
+  const model = new Model({
+    initScale: 65536,
+    growthFactor: 2,
+    backoffFactor: 0.5,
+    growthInterval: 2000,
+    minScale: 0,
+    maxScale: 2 ** 24,
+  });
   const w = new nn.Parameter(torch.ones([1]));
   const optimizer = new optim.SGD([w], { lr: 1 });
   scaler.scale(torch.ones([]));

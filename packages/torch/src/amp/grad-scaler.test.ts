@@ -6,9 +6,13 @@ const { GradScaler, NbitError, amp, nn, optim, tensor, zeros } = torch;
 type Tensor = torch.Tensor;
 
 /** A parameter and its optimizer; its gradient is what a loss of `factor · Σw` gives. */
-function make(factor = 1, options: { fused?: boolean; dtype?: torch.DType } = {}): { w: Tensor; optimizer: torch.optim.Optimizer; loss: () => Tensor } {
+function make(
+  factor = 1,
+  options: { fused?: boolean; dtype?: torch.DType } = {},
+): { w: Tensor; optimizer: torch.optim.Optimizer; loss: () => Tensor } {
   const w = new nn.Parameter(torch.ones([4], { dtype: options.dtype ?? "float32" }));
-  const optimizer = options.fused === true ? new optim.SGD([w], { lr: 0.25, fused: true }) : new optim.SGD([w], { lr: 0.25 });
+  const optimizer =
+    options.fused === true ? new optim.SGD([w], { lr: 0.25, fused: true }) : new optim.SGD([w], { lr: 0.25 });
   return { w, optimizer, loss: () => w.mul(factor).sum() };
 }
 const values = (t: Tensor): number[] => t.detach().tolist() as number[];
@@ -34,39 +38,105 @@ test("the constructor checks every setting", () => {
     [{ initScale: 0 }, "GradScaler: expected initScale to be a finite number > 0. Received: 0."],
     [{ initScale: NaN }, "GradScaler: expected initScale to be a finite number > 0. Received: NaN."],
     [{ minScale: 2, maxScale: 1 }, "GradScaler: expected 0 ≤ minScale ≤ maxScale. Received: 2."],
-    [{ initScale: 2 ** 25 }, "GradScaler: expected initScale between minScale (0.00006103515625) and maxScale (16777216). Received: 33554432. Set minScale or maxScale, too."],
+    [
+      { initScale: 2 ** 25 },
+      "GradScaler: expected initScale between minScale (0.00006103515625) and maxScale (16777216). Received: 33554432. Set minScale or maxScale, too.",
+    ],
   ];
   for (const [options, message] of bad) fails(() => new GradScaler(options), "ERR_ARGUMENT", message);
   const scaler = new GradScaler();
-  assert.deepEqual(scaler.stateDict(), { scale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, growthTracker: 0 });
+  assert.deepEqual(scaler.stateDict(), {
+    scale: 65536,
+    growthFactor: 2,
+    backoffFactor: 0.5,
+    growthInterval: 2000,
+    growthTracker: 0,
+  });
   assert.equal(scaler.scaleTensor.dtype, "float32");
 });
 
 test("every misuse has its own error, and leaves the scaler usable", () => {
   const scaler = new GradScaler({ initScale: 4 });
   const { w, optimizer, loss } = make();
-  fails(() => scaler.step(optimizer), "SCALER_NOT_SCALED", "GradScaler.step: expected scale(loss) first. Received: step before any loss was scaled. Call scaler.scale(loss).backward().");
-  fails(() => scaler.unscale_(optimizer), "SCALER_NOT_SCALED", "GradScaler.unscale_: expected scale(loss) first. Received: unscale_ before any loss was scaled. Call scaler.scale(loss).backward().");
-  fails(() => scaler.update(), "SCALER_NOT_SCALED", "GradScaler.update: expected scale(loss) first. Received: update before any loss was scaled. Call scaler.scale(loss).backward().");
-  fails(() => scaler.scale(3 as never), "ERR_ARGUMENT", "GradScaler.scale: expected a tensor or an array of tensors. Received: 3.");
-  fails(() => scaler.scale(tensor([1], { dtype: "int64" })), "ERR_ARGUMENT", /^GradScaler\.scale: expected a floating point tensor\. Received: /);
+  fails(
+    () => scaler.step(optimizer),
+    "SCALER_NOT_SCALED",
+    "GradScaler.step: expected scale(loss) first. Received: step before any loss was scaled. Call scaler.scale(loss).backward().",
+  );
+  fails(
+    () => scaler.unscale_(optimizer),
+    "SCALER_NOT_SCALED",
+    "GradScaler.unscale_: expected scale(loss) first. Received: unscale_ before any loss was scaled. Call scaler.scale(loss).backward().",
+  );
+  fails(
+    () => scaler.update(),
+    "SCALER_NOT_SCALED",
+    "GradScaler.update: expected scale(loss) first. Received: update before any loss was scaled. Call scaler.scale(loss).backward().",
+  );
+  fails(
+    () => scaler.scale(3 as never),
+    "ERR_ARGUMENT",
+    "GradScaler.scale: expected a tensor or an array of tensors. Received: 3.",
+  );
+  fails(
+    () => scaler.scale(tensor([1], { dtype: "int64" })),
+    "ERR_ARGUMENT",
+    /^GradScaler\.scale: expected a floating point tensor\. Received: /,
+  );
 
   const scaled = scaler.scale(loss());
-  fails(() => scaler.unscale_(optimizer), "SCALER_NO_GRADIENTS", "GradScaler: expected gradients. Received: an optimizer none of whose parameters has one. Call scaler.scale(loss).backward() first.");
+  fails(
+    () => scaler.unscale_(optimizer),
+    "SCALER_NO_GRADIENTS",
+    "GradScaler: expected gradients. Received: an optimizer none of whose parameters has one. Call scaler.scale(loss).backward() first.",
+  );
   fails(() => scaler.step(optimizer), "SCALER_NO_GRADIENTS", /an optimizer none of whose parameters has one/);
-  fails(() => scaler.update(), "SCALER_NO_STEP", "GradScaler.update: expected a step before. Received: update() without unscale_ or step since the last one.");
+  fails(
+    () => scaler.update(),
+    "SCALER_NO_STEP",
+    "GradScaler.update: expected a step before. Received: update() without unscale_ or step since the last one.",
+  );
   scaled.backward();
   scaler.unscale_(optimizer);
   assert.deepEqual(values(w.grad as Tensor), [1, 1, 1, 1]);
-  fails(() => scaler.unscale_(optimizer), "SCALER_UNSCALED_TWICE", "GradScaler.unscale_: expected one unscale_ per step. Received: a second one since the last update(). Remove it.");
-  fails(() => scaler.step(optimizer, () => loss()), "SCALER_CLOSURE", "GradScaler.step: expected an optimizer that steps once per backward. Received: a closure. Under loss scaling the loss cannot be evaluated inside the step.");
+  fails(
+    () => scaler.unscale_(optimizer),
+    "SCALER_UNSCALED_TWICE",
+    "GradScaler.unscale_: expected one unscale_ per step. Received: a second one since the last update(). Remove it.",
+  );
+  fails(
+    () => scaler.step(optimizer, () => loss()),
+    "SCALER_CLOSURE",
+    "GradScaler.step: expected an optimizer that steps once per backward. Received: a closure. Under loss scaling the loss cannot be evaluated inside the step.",
+  );
   fails(() => scaler.step(new optim.LBFGS([w])), "SCALER_CLOSURE", /Received: a closure/);
   scaler.step(optimizer);
   assert.deepEqual(values(w), [0.75, 0.75, 0.75, 0.75]);
-  fails(() => scaler.unscale_(optimizer), "SCALER_UNSCALE_AFTER_STEP", "GradScaler.unscale_: expected unscale_ before step. Received: unscale_ after step. Swap them.");
-  fails(() => scaler.step(optimizer), "SCALER_STEPPED_TWICE", "GradScaler.step: expected one step per update. Received: a second step since the last update(). Call scaler.update() once per iteration.");
-  for (const newScale of [0, -1, NaN, Infinity, "2" as never, tensor([1, 2]), tensor(2, { dtype: "float64" }), tensor(2, { requiresGrad: true })])
-    fails(() => scaler.update(newScale), "ERR_ARGUMENT", /^GradScaler\.update: expected newScale to be a number > 0, or a float32 tensor of one element without gradient\. Received: /);
+  fails(
+    () => scaler.unscale_(optimizer),
+    "SCALER_UNSCALE_AFTER_STEP",
+    "GradScaler.unscale_: expected unscale_ before step. Received: unscale_ after step. Swap them.",
+  );
+  fails(
+    () => scaler.step(optimizer),
+    "SCALER_STEPPED_TWICE",
+    "GradScaler.step: expected one step per update. Received: a second step since the last update(). Call scaler.update() once per iteration.",
+  );
+  for (const newScale of [
+    0,
+    -1,
+    NaN,
+    Infinity,
+    "2" as never,
+    tensor([1, 2]),
+    tensor(2, { dtype: "float64" }),
+    tensor(2, { requiresGrad: true }),
+  ])
+    fails(
+      () => scaler.update(newScale),
+      "ERR_ARGUMENT",
+      /^GradScaler\.update: expected newScale to be a number > 0, or a float32 tensor of one element without gradient\. Received: /,
+    );
   scaler.update();
   assert.equal(scaler.getGrowthTracker(), 1);
 });
@@ -77,12 +147,20 @@ test("gradients that a scaler cannot unscale are named before any gradient chang
   const full = make().w;
   const both = new optim.SGD([full, half], { lr: 1 });
   scaler.scale(full.sum().add(half.sum())).backward();
-  fails(() => scaler.unscale_(both), "SCALER_FP16_GRADIENTS", 'GradScaler.unscale_: expected gradients of float32 parameters. Received: a float16 gradient of parameter 1. Keep parameters in float32 and let autocast cast them, or use precision "16-true" without a scaler.');
+  fails(
+    () => scaler.unscale_(both),
+    "SCALER_FP16_GRADIENTS",
+    'GradScaler.unscale_: expected gradients of float32 parameters. Received: a float16 gradient of parameter 1. Keep parameters in float32 and let autocast cast them, or use precision "16-true" without a scaler.',
+  );
   assert.deepEqual(values(full.grad as Tensor), [4, 4, 4, 4]);
 
   const elsewhere = new nn.Parameter(zeros([2], { device: "meta" }));
   elsewhere.grad = zeros([2], { device: "meta" });
-  fails(() => scaler.unscale_(new optim.SGD([elsewhere], { lr: 1 })), "SCALER_DEVICE", 'GradScaler.unscale_: expected gradients on the scaler\'s device, cpu. Received: a gradient of parameter 0 on meta. Make the scaler with new GradScaler({ device: "meta" }).');
+  fails(
+    () => scaler.unscale_(new optim.SGD([elsewhere], { lr: 1 })),
+    "SCALER_DEVICE",
+    'GradScaler.unscale_: expected gradients on the scaler\'s device, cpu. Received: a gradient of parameter 0 on meta. Make the scaler with new GradScaler({ device: "meta" }).',
+  );
 });
 
 test("a 16-bit loss is scaled in float32, whatever its shape", () => {
@@ -112,7 +190,14 @@ test("float64 and bfloat16 gradients, and parameters without any, in one optimiz
   scaler.scale(wide.sum().add(narrow.sum().double())).backward();
   assert.equal(scaler.step(optimizer).stepped, true);
   scaler.update();
-  assert.deepEqual([values(wide), values(narrow), values(unused)], [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1]]);
+  assert.deepEqual(
+    [values(wide), values(narrow), values(unused)],
+    [
+      [0.5, 0.5, 0.5, 0.5],
+      [0.5, 0.5, 0.5, 0.5],
+      [1, 1, 1, 1],
+    ],
+  );
 });
 
 test("sparse gradients are unscaled, and checked", () => {
@@ -127,7 +212,13 @@ test("sparse gradients are unscaled, and checked", () => {
   run(1);
   assert.equal((weight.grad as Tensor).isSparse, true);
   scaler.unscale_(optimizer);
-  assert.deepEqual((weight.grad as Tensor).toDense().tolist(), [[0, 0], [2, 2], [0, 0], [1, 1], [0, 0]]);
+  assert.deepEqual((weight.grad as Tensor).toDense().tolist(), [
+    [0, 0],
+    [2, 2],
+    [0, 0],
+    [1, 1],
+    [0, 0],
+  ]);
   optimizer.zeroGrad();
   scaler.update();
   run(Infinity);
@@ -148,7 +239,11 @@ for (const fused of [false, true]) {
     for (const factor of [1, NaN, 1]) {
       optimizer.zeroGrad();
       scaler.scale(w.mul(factor).sum().add(other.sum())).backward();
-      const before = [values(w), values(other), values((optimizer.state.get(w)?.["expAvg"] as Tensor | undefined) ?? zeros([1]))];
+      const before = [
+        values(w),
+        values(other),
+        values((optimizer.state.get(w)?.["expAvg"] as Tensor | undefined) ?? zeros([1])),
+      ];
       const step = scaler.step(optimizer);
       const { stepped, lossScale, nonFiniteIndices } = step;
       outcomes.push({ stepped, lossScale, nonFiniteIndices });
@@ -199,8 +294,16 @@ test("a lazy scaler leaves the floor to checkFloor, which is sure after the next
   once(bad);
   assert.equal(scaler.checkFloor([bad.optimizer]), true, "at the floor, but it is not known yet");
   once(bad);
-  fails(() => scaler.checkFloor([bad.optimizer]), "LOSS_SCALE_FLOOR", "GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale 1, of parameters 0. The loss or a layer yields NaN or infinity: look there, or lower minScale.");
-  assert.equal(new GradScaler({ initScale: 1, minScale: 1 }).checkFloor([]), false, "of a scaler that is not lazy update tells");
+  fails(
+    () => scaler.checkFloor([bad.optimizer]),
+    "LOSS_SCALE_FLOOR",
+    "GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale 1, of parameters 0. The loss or a layer yields NaN or infinity: look there, or lower minScale.",
+  );
+  assert.equal(
+    new GradScaler({ initScale: 1, minScale: 1 }).checkFloor([]),
+    false,
+    "of a scaler that is not lazy update tells",
+  );
 });
 
 test("at minScale an error names the parameters' positions; at maxScale the scale stops growing", () => {
@@ -215,8 +318,15 @@ test("at minScale an error names the parameters' positions; at maxScale the scal
   once();
   once();
   assert.equal(scaler.getScale(), 1);
-  fails(once, "LOSS_SCALE_FLOOR", "GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale 1, of parameters 0. The loss or a layer yields NaN or infinity: look there, or lower minScale.");
-  assert.throws(once, (error) => error instanceof amp.LossScaleError && error.parameters.length === 1 && error.parameters[0] === 0);
+  fails(
+    once,
+    "LOSS_SCALE_FLOOR",
+    "GradScaler.update: expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale 1, of parameters 0. The loss or a layer yields NaN or infinity: look there, or lower minScale.",
+  );
+  assert.throws(
+    once,
+    (error) => error instanceof amp.LossScaleError && error.parameters.length === 1 && error.parameters[0] === 0,
+  );
   assert.equal(scaler.getScale(), 1);
 
   const high = new GradScaler({ initScale: 4, maxScale: 10, growthInterval: 1 });
@@ -255,10 +365,25 @@ test("the scale and its factors can be set", () => {
   scaler.setBackoffFactor(0.25);
   scaler.setGrowthInterval(1);
   once();
-  assert.deepEqual([scaler.getScale(), scaler.getGrowthFactor(), scaler.getBackoffFactor(), scaler.getGrowthInterval()], [12, 4, 0.25, 1]);
-  fails(() => scaler.setGrowthFactor(1), "ERR_ARGUMENT", "GradScaler.setGrowthFactor: expected growthFactor to be a finite number > 1. Received: 1.");
-  fails(() => scaler.setBackoffFactor(2), "ERR_ARGUMENT", "GradScaler.setBackoffFactor: expected backoffFactor to be a number in (0, 1). Received: 2.");
-  fails(() => scaler.setGrowthInterval(0), "ERR_ARGUMENT", "GradScaler.setGrowthInterval: expected growthInterval to be a whole number ≥ 1. Received: 0.");
+  assert.deepEqual(
+    [scaler.getScale(), scaler.getGrowthFactor(), scaler.getBackoffFactor(), scaler.getGrowthInterval()],
+    [12, 4, 0.25, 1],
+  );
+  fails(
+    () => scaler.setGrowthFactor(1),
+    "ERR_ARGUMENT",
+    "GradScaler.setGrowthFactor: expected growthFactor to be a finite number > 1. Received: 1.",
+  );
+  fails(
+    () => scaler.setBackoffFactor(2),
+    "ERR_ARGUMENT",
+    "GradScaler.setBackoffFactor: expected backoffFactor to be a number in (0, 1). Received: 2.",
+  );
+  fails(
+    () => scaler.setGrowthInterval(0),
+    "ERR_ARGUMENT",
+    "GradScaler.setGrowthInterval: expected growthInterval to be a whole number ≥ 1. Received: 0.",
+  );
 });
 
 test("a disabled scaler passes losses and steps through, also with a closure", () => {
@@ -270,7 +395,10 @@ test("a disabled scaler passes losses and steps through, also with a closure", (
   scaler.unscale_(optimizer);
   assert.deepEqual(scaler.step(optimizer), { stepped: true, lossScale: 1, nonFiniteIndices: [] });
   scaler.update();
-  assert.deepEqual([values(w)[0], scaler.getScale(), scaler.isEnabled(), scaler.getGrowthTracker()], [0.75, 1, false, 0]);
+  assert.deepEqual(
+    [values(w)[0], scaler.getScale(), scaler.isEnabled(), scaler.getGrowthTracker()],
+    [0.75, 1, false, 0],
+  );
   assert.deepEqual(scaler.stateDict(), {});
   scaler.loadStateDict({ scale: "nonsense" });
   const lbfgs = new optim.LBFGS([w], { lr: 0.5, maxIter: 1 });
@@ -305,10 +433,30 @@ test("the state is read from nbit, PyTorch and every version of Lightning, and a
   assert.equal(scaler.getScale(), 65536);
   scaler.loadStateDict({ ...theirs, scale: 2 ** 40 }); // PyTorch's has no ceiling
   assert.equal(scaler.getScale(), 2 ** 24);
-  fails(() => scaler.loadStateDict({ ...theirs, scale: 0 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: 0. PyTorch's scale has no floor: that run overflowed until nothing was left.");
-  fails(() => scaler.loadStateDict({ ...theirs, scale: undefined }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: undefined.");
-  fails(() => scaler.loadStateDict({ ...theirs, growth_factor: 1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthFactor to be a finite number > 1. Received: 1.");
-  fails(() => scaler.loadStateDict({ ...theirs, _growth_tracker: -1 }), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected growthTracker to be a whole number ≥ 0. Received: -1.");
-  fails(() => scaler.loadStateDict(null as never), "ERR_ARGUMENT", "GradScaler.loadStateDict: expected a state, as stateDict() returns it. Received: null.");
+  fails(
+    () => scaler.loadStateDict({ ...theirs, scale: 0 }),
+    "ERR_ARGUMENT",
+    "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: 0. PyTorch's scale has no floor: that run overflowed until nothing was left.",
+  );
+  fails(
+    () => scaler.loadStateDict({ ...theirs, scale: undefined }),
+    "ERR_ARGUMENT",
+    "GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: undefined.",
+  );
+  fails(
+    () => scaler.loadStateDict({ ...theirs, growth_factor: 1 }),
+    "ERR_ARGUMENT",
+    "GradScaler.loadStateDict: expected growthFactor to be a finite number > 1. Received: 1.",
+  );
+  fails(
+    () => scaler.loadStateDict({ ...theirs, _growth_tracker: -1 }),
+    "ERR_ARGUMENT",
+    "GradScaler.loadStateDict: expected growthTracker to be a whole number ≥ 0. Received: -1.",
+  );
+  fails(
+    () => scaler.loadStateDict(null as never),
+    "ERR_ARGUMENT",
+    "GradScaler.loadStateDict: expected a state, as stateDict() returns it. Received: null.",
+  );
   assert.equal(scaler.getScale(), 2 ** 24);
 });

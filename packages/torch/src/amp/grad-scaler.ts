@@ -13,7 +13,15 @@ import { parametersOf, withGradients } from "./gradients.js";
 import { foundOf, nonFiniteOf, ScalerCore } from "./scaler-core.js";
 import * as errors from "./scaler-errors.js";
 import { atMost } from "../options.js";
-import { checkFactor, readScalerState, resolveScalerOptions, type Factor, type GradScalerOptions, type GradScalerState, type ResolvedScalerOptions } from "./scaler-state.js";
+import {
+  checkFactor,
+  readScalerState,
+  resolveScalerOptions,
+  type Factor,
+  type GradScalerOptions,
+  type GradScalerState,
+  type ResolvedScalerOptions,
+} from "./scaler-state.js";
 import type { ScalerStep } from "./scaler-step.js";
 
 type Stage = "ready" | "unscaled" | "stepped";
@@ -29,11 +37,12 @@ interface PerOptimizer {
 /**
  * scale(loss).backward(); unscale_(optimizer) (optional, before clipping); step(optimizer); update().
  *
- * The scale starts at 65536, is halved when a gradient is not finite (and that step skipped), and doubled after 2000 good steps in a row. State is two tensors, float32 and int32;
- * with a fused optimizer nothing waits for the device.
+ * The scale starts at 65536, is halved when a gradient is not finite (and that step skipped), and doubled after 2000
+ * good steps in a row. State is two tensors, float32 and int32; with a fused optimizer nothing waits for the device.
  *
- * Per optimizer a step goes ready → unscaled → stepped; `update` starts over. `update` with an overflow: scale ← max(scale · backoffFactor, minScale); after growthInterval updates
- * without one: scale ← min(scale · growthFactor, maxScale), both rounded to float32.
+ * Per optimizer a step goes ready → unscaled → stepped; `update` starts over. `update` with an overflow: scale ←
+ * max(scale · backoffFactor, minScale); after growthInterval updates without one: scale ← min(scale · growthFactor,
+ * maxScale), both rounded to float32.
  *
  * @throws {ArgumentError} `GradScaler: expected growthFactor to be a finite number > 1. Received: 1.`
  * @see Micikevicius et al., 2018, arXiv:1710.03740.
@@ -115,14 +124,16 @@ export class GradScaler {
   }
 
   /**
-   * The loss (or several, in arrays) times the scale, in float32 where 16 bits would overflow: a loss of 1 times 65,536 is infinity in float16.
+   * The loss (or several, in arrays) times the scale, in float32 where 16 bits would overflow: a loss of 1 times 65,536
+   * is infinity in float16.
    * @throws {ArgumentError} `GradScaler.scale: expected a floating point tensor. Received: …`
    */
   scale(outputs: Tensor): Tensor;
   scale(outputs: readonly Tensor[]): Tensor[];
   scale(outputs: Tensor | readonly Tensor[]): Tensor | Tensor[] {
     atMost("GradScaler.scale", arguments, 1);
-    if (Array.isArray(outputs)) return elementsOf(outputs as readonly Tensor[], "GradScaler.scale", "outputs").map((t) => this.#scaled(t));
+    if (Array.isArray(outputs))
+      return elementsOf(outputs as readonly Tensor[], "GradScaler.scale", "outputs").map((t) => this.#scaled(t));
     return this.#scaled(outputs as Tensor);
   }
   #scaled(outputs: Tensor): Tensor {
@@ -138,7 +149,8 @@ export class GradScaler {
     let found = this.#optimizers.get(optimizer);
     if (found === undefined) {
       const { paramGroups, step } = (optimizer ?? {}) as Partial<Optimizer>;
-      if (!Array.isArray(paramGroups) || typeof step !== "function") throw new ArgumentError("GradScaler", "an optimizer", optimizer);
+      if (!Array.isArray(paramGroups) || typeof step !== "function")
+        throw new ArgumentError("GradScaler", "an optimizer", optimizer);
       found = { stage: "ready", record: null, result: null, dividedAt: null };
       this.#optimizers.set(optimizer, found);
     }
@@ -148,7 +160,10 @@ export class GradScaler {
     if (this.core.losses === 0) throw errors.notScaled(fn);
   }
 
-  /** Parameters that this optimizer shares with others whose unscale has divided them, when no loss was scaled since. They are true: once is enough. */
+  /**
+   * Parameters that this optimizer shares with others whose unscale has divided them, when no loss was scaled since.
+   * They are true: once is enough.
+   */
   #trueAlready(optimizer: Optimizer): ReadonlySet<Tensor> {
     const found = new Set<Tensor>();
     for (const [other, { dividedAt }] of this.#optimizers) {
@@ -167,7 +182,10 @@ export class GradScaler {
       try {
         if (alreadyTrue.size === 0) this.core.check(all, record, divide);
         else {
-          withGradients(params.filter((p) => !alreadyTrue.has(p)), (own) => this.core.check(own, record, divide));
+          withGradients(
+            params.filter((p) => !alreadyTrue.has(p)),
+            (own) => this.core.check(own, record, divide),
+          );
           withGradients([...alreadyTrue], (shared) => this.core.check(shared, record, false));
         }
       } catch (error) {
@@ -179,7 +197,10 @@ export class GradScaler {
     });
   }
 
-  /** Divide this optimizer's gradients by the scale, in place, and note whether all are finite. Before clipping; at most once per step. */
+  /**
+   * Divide this optimizer's gradients by the scale, in place, and note whether all are finite. Before clipping; at most
+   * once per step.
+   */
   unscale_(optimizer: Optimizer): void {
     atMost("GradScaler.unscale_", arguments, 1);
     if (!this.options.enabled) return;
@@ -191,7 +212,10 @@ export class GradScaler {
     s.stage = "unscaled";
   }
 
-  /** Unscale if that was not done, then step unless a gradient is not finite. A skipped step changes neither parameters nor state. */
+  /**
+   * Unscale if that was not done, then step unless a gradient is not finite. A skipped step changes neither parameters
+   * nor state.
+   */
   step(optimizer: Optimizer, closure?: () => Tensor): ScalerStep {
     atMost("GradScaler.step", arguments, 2);
     if (!this.options.enabled) {
@@ -212,9 +236,11 @@ export class GradScaler {
   }
 
   /**
-   * Once per iteration, after all steps: back off when any optimizer found a gradient that is not finite, else count towards growth.
+   * Once per iteration, after all steps: back off when any optimizer found a gradient that is not finite, else count
+   * towards growth.
    * @param newScale - Set the scale to this instead; the count towards growth goes on.
-   * @throws {LossScaleError} when the scale is at its floor and gradients still overflow. A lazy scaler leaves that to {@link checkFloor}.
+   * @throws {LossScaleError} when the scale is at its floor and gradients still overflow. A lazy scaler leaves that to
+   * {@link checkFloor}.
    */
   update(newScale?: number | Tensor): void {
     atMost("GradScaler.update", arguments, 1);
@@ -234,15 +260,21 @@ export class GradScaler {
     });
   }
 
-  /** The latest {@link checkFloor} saw an overflow that ended at the floor: the next overflow is one at the floor, so check after the next update, too. */
+  /**
+   * The latest {@link checkFloor} saw an overflow that ended at the floor: the next overflow is one at the floor, so
+   * check after the next update, too.
+   */
   get nearFloor(): boolean {
     return this.#nearFloor;
   }
 
   /**
-   * For a lazy scaler, at times when waiting for the device is cheap (when values are read for a log): throws what `update` would have thrown, one update late at the earliest.
+   * For a lazy scaler, at times when waiting for the device is cheap (when values are read for a log): throws what
+   * `update` would have thrown, one update late at the earliest.
    *
-   * The first check that finds an overflow with the scale at its floor cannot know whether that overflow was at the floor or led there. It returns true, as {@link nearFloor} does from then on: check after the next update too, which decides.
+   * The first check that finds an overflow with the scale at its floor cannot know whether that overflow was at the
+   * floor or led there. It returns true, as {@link nearFloor} does from then on: check after the next update too, which
+   * decides.
    *
    * @param optimizers - Those whose gradients are looked at for the message; they must not have been cleared.
    * @throws {LossScaleError} when the scale was at its floor and gradients overflowed.
@@ -260,10 +292,12 @@ export class GradScaler {
   #checkedScale(newScale: number | Tensor): Tensor {
     const expected = "newScale to be a number > 0, or a float32 tensor of one element without gradient";
     if (!isTensor(newScale)) {
-      if (typeof newScale !== "number" || !(newScale > 0 && newScale < Infinity)) throw new ArgumentError("GradScaler.update", expected, newScale);
+      if (typeof newScale !== "number" || !(newScale > 0 && newScale < Infinity))
+        throw new ArgumentError("GradScaler.update", expected, newScale);
       return full([], newScale, { dtype: "float32", device: this.options.device });
     }
-    if (newScale.dtype !== "float32" || newScale.numel() !== 1 || newScale.requiresGrad) throw new ArgumentError("GradScaler.update", expected, newScale);
+    if (newScale.dtype !== "float32" || newScale.numel() !== 1 || newScale.requiresGrad)
+      throw new ArgumentError("GradScaler.update", expected, newScale);
     return newScale.reshape([]);
   }
 
@@ -271,11 +305,18 @@ export class GradScaler {
   stateDict(): GradScalerState | Record<string, never> {
     atMost("GradScaler.stateDict", arguments, 0);
     if (!this.options.enabled) return {};
-    return { scale: this.getScale(), growthFactor: this.options.growthFactor, backoffFactor: this.options.backoffFactor, growthInterval: this.options.growthInterval, growthTracker: this.getGrowthTracker() };
+    return {
+      scale: this.getScale(),
+      growthFactor: this.options.growthFactor,
+      backoffFactor: this.options.backoffFactor,
+      growthInterval: this.options.growthInterval,
+      growthTracker: this.getGrowthTracker(),
+    };
   }
   /**
-   * Reads nbit's names, PyTorch's (`growth_factor`, `_growth_tracker`, …) and a Lightning checkpoint's entry (`MixedPrecision`, or `native_amp_scaling_state` of older ones). An empty
-   * state leaves everything as it is. A scale beyond minScale or maxScale is brought to them.
+   * Reads nbit's names, PyTorch's (`growth_factor`, `_growth_tracker`, …) and a Lightning checkpoint's entry
+   * (`MixedPrecision`, or `native_amp_scaling_state` of older ones). An empty state leaves everything as it is. A scale
+   * beyond minScale or maxScale is brought to them.
    */
   loadStateDict(state: Readonly<Record<string, unknown>>): void {
     atMost("GradScaler.loadStateDict", arguments, 1);
@@ -283,7 +324,12 @@ export class GradScaler {
     const next = readScalerState(state);
     if (next === null) return;
     const { minScale, maxScale } = this.options;
-    this.core.options = { ...this.options, growthFactor: next.growthFactor, backoffFactor: next.backoffFactor, growthInterval: next.growthInterval };
+    this.core.options = {
+      ...this.options,
+      growthFactor: next.growthFactor,
+      backoffFactor: next.backoffFactor,
+      growthInterval: next.growthInterval,
+    };
     noGrad(() => {
       this.core.scale.fill_(Math.min(Math.max(next.scale, minScale), maxScale));
       this.core.growthTracker.fill_(next.growthTracker);

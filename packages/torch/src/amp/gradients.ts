@@ -26,7 +26,10 @@ export class Gradients {
     return this.#all.missing.length === this.#params.length;
   }
 
-  /** Lists of one kind each: sparse gradients by their values, complex ones as pairs of reals. `check` sees each gradient with its parameter's position before any list is made. */
+  /**
+   * Lists of one kind each: sparse gradients by their values, complex ones as pairs of reals. `check` sees each
+   * gradient with its parameter's position before any list is made.
+   */
   #lists(check: ((gradient: Tensor, position: number) => void) | null): (TensorList | Tensor[])[] {
     const absent = new Set(this.#all.missing);
     const dense = new Map<string, number[]>();
@@ -72,7 +75,13 @@ export class Gradients {
    */
   checkAndMultiply(foundInf: Tensor, factor: Tensor, deviceType: string): void {
     if (this.none) return;
-    noGrad(() => scope(() => this.#lists((grad, i) => checkKind(grad, i, deviceType)).forEach((list) => void checkAndUnscale_(list, foundInf, factor))));
+    noGrad(() =>
+      scope(() =>
+        this.#lists((grad, i) => checkKind(grad, i, deviceType)).forEach(
+          (list) => void checkAndUnscale_(list, foundInf, factor),
+        ),
+      ),
+    );
   }
 
   dispose(): void {
@@ -97,4 +106,6 @@ export function withGradients<T>(params: readonly Tensor[], fn: (gradients: Grad
   }
 }
 
-export const parametersOf = (optimizer: { readonly paramGroups: readonly { readonly params: readonly Tensor[] }[] }): Tensor[] => optimizer.paramGroups.flatMap((g) => g.params);
+export const parametersOf = (optimizer: {
+  readonly paramGroups: readonly { readonly params: readonly Tensor[] }[];
+}): Tensor[] => optimizer.paramGroups.flatMap((g) => g.params);

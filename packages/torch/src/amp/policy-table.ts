@@ -10,8 +10,9 @@ import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/d
 import { autocast } from "./autocast.js";
 
 /**
- * `lower`: inputs are cast to the region's dtype. `float32`: to float32. `promote`: to the widest input's dtype. `setOptDtype` and `appendDtype`: computed with
- * dtype = float32. `banned`: an error in 16 bits. `none`: has a kernel of autocast that casts nothing.
+ * `lower`: inputs are cast to the region's dtype. `float32`: to float32. `promote`: to the widest input's dtype.
+ * `setOptDtype` and `appendDtype`: computed with dtype = float32. `banned`: an error in 16 bits. `none`: has a kernel
+ * of autocast that casts nothing.
  */
 export type AutocastRule = "lower" | "float32" | "promote" | "setOptDtype" | "banned" | "none";
 
@@ -24,14 +25,18 @@ interface Probe {
 /** Which tensors of a call are bfloat16; the others are float32. */
 const Narrow = { none: 0, all: 1, first: 2 } as const;
 
-/** Calls the operator with small tensors. That need not make sense: what matters is what was cast before it complained. */
+/**
+ * Calls the operator with small tensors. That need not make sense: what matters is what was cast before it complained.
+ */
 function probe(name: string, schema: Schema, device: DeviceLike, narrow: 0 | 1 | 2): Probe {
   let banned = false;
   const muted = native.muteWarnings(true); // many of these operators are deprecated, and nobody asked for them
   const { events } = traceOperators(() => {
     try {
       const { type } = deviceOf(device);
-      autocast({ deviceType: type, dtype: "bfloat16", cacheEnabled: false }, () => native.autocastProbe(schema.name, schema.overload, deviceTypeCode(type), narrow));
+      autocast({ deviceType: type, dtype: "bfloat16", cacheEnabled: false }, () =>
+        native.autocastProbe(schema.name, schema.overload, deviceTypeCode(type), narrow),
+      );
     } catch (error) {
       banned = error instanceof NbitError && /unsafe to autocast/.test(error.message);
     } finally {
@@ -81,15 +86,20 @@ export function libtorchRules(device: DeviceLike, names: readonly string[]): Rea
 }
 
 /**
- * libtorch's own autocast table of a device type, derived by calling each operator that has an autocast kernel with small tensors and watching what is cast: never from a copied
- * list, so it is right for the libtorch in use. By name without `aten::`. Takes some 100 ms the first time.
+ * libtorch's own autocast table of a device type, derived by calling each operator that has an autocast kernel with
+ * small tensors and watching what is cast: never from a copied list, so it is right for the libtorch in use. By name
+ * without `aten::`. Takes some 100 ms the first time.
  * @example policyTable("cpu").get("mm"); // "lower"
  * @throws {NbitError} `AMP_NO_DEVICE` for "cuda" where there is no GPU to ask.
  */
 export function policyTable(device: DeviceLike = "cpu"): ReadonlyMap<string, AutocastRule> {
   atMost("policyTable", arguments, 1);
   const type = deviceOf(device, "amp.policyTable").type;
-  if (type === "cuda" && cudaDeviceCount() === 0) throw new NbitError("amp.policyTable: expected a CUDA device, whose autocast is asked. Received: none. Ask where there is one; the table of the CPU is policyTable(\"cpu\").", "AMP_NO_DEVICE");
+  if (type === "cuda" && cudaDeviceCount() === 0)
+    throw new NbitError(
+      'amp.policyTable: expected a CUDA device, whose autocast is asked. Received: none. Ask where there is one; the table of the CPU is policyTable("cpu").',
+      "AMP_NO_DEVICE",
+    );
   let table = tables.get(type);
   if (table === undefined) {
     table = probeRules(type, () => true);

@@ -7,10 +7,15 @@ const { amp, autocast } = torch;
 test("libtorch's table is derived from libtorch", () => {
   const table = amp.policyTable("cpu");
   const count = (rule: string): number => [...table.values()].filter((r) => r === rule).length;
-  for (const name of ["mm", "linear", "conv2d", "bmm", "addmm", "matmul", "scaled_dot_product_attention"]) assert.equal(table.get(name), "lower", name);
-  for (const name of ["mse_loss", "nll_loss", "prod", "linalg_qr", "fft_fft"]) assert.equal(table.get(name), "float32", name);
+  for (const name of ["mm", "linear", "conv2d", "bmm", "addmm", "matmul", "scaled_dot_product_attention"])
+    assert.equal(table.get(name), "lower", name);
+  for (const name of ["mse_loss", "nll_loss", "prod", "linalg_qr", "fft_fft"])
+    assert.equal(table.get(name), "float32", name);
   for (const name of ["cat", "stack"]) assert.equal(table.get(name), "promote", name);
-  assert.ok(count("lower") >= 20 && count("float32") >= 80 && count("promote") >= 2, `${count("lower")} lower, ${count("float32")} float32, ${count("promote")} promote, ${count("none")} none`);
+  assert.ok(
+    count("lower") >= 20 && count("float32") >= 80 && count("promote") >= 2,
+    `${count("lower")} lower, ${count("float32")} float32, ${count("promote")} promote, ${count("none")} none`,
+  );
   assert.equal(table.get("softmax"), undefined);
 });
 
@@ -23,7 +28,10 @@ test("a rule for an operator without one: mixed dtypes no longer throw", () => {
   assert.throws(run, torch.TorchError);
   const result = amp.policy({ scatter_add: "float32" }, run);
   assert.equal(result.dtype, "float32");
-  assert.deepEqual(result.tolist(), [[4, 4], [0, 0]]);
+  assert.deepEqual(result.tolist(), [
+    [4, 4],
+    [0, 0],
+  ]);
   assert.throws(run, torch.TorchError);
 });
 
@@ -32,14 +40,24 @@ test("rules replace libtorch's, inside their region only", () => {
   const dtype = (): string => autocast({ dtype: "bfloat16" }, () => a.mm(a).dtype);
   assert.equal(dtype(), "bfloat16");
   assert.equal(amp.policy({ mm: "float32" }, dtype), "float32");
-  assert.equal(amp.policy({ softmax: "lower" }, () => autocast({ dtype: "float16" }, () => a.softmax(0).dtype)), "float16");
+  assert.equal(
+    amp.policy({ softmax: "lower" }, () => autocast({ dtype: "float16" }, () => a.softmax(0).dtype)),
+    "float16",
+  );
   assert.equal(dtype(), "bfloat16");
-  assert.throws(() => amp.policy({ mm: "float32" }, () => {
-    throw new Error("mine");
-  }), /mine/);
+  assert.throws(
+    () =>
+      amp.policy({ mm: "float32" }, () => {
+        throw new Error("mine");
+      }),
+    /mine/,
+  );
   assert.equal(dtype(), "bfloat16");
   assert.throws(() => amp.policy({ mm: "banned" }, dtype), { code: "AMP_BANNED" });
-  assert.equal(amp.policy({ mm: "float32" }, () => a.mm(a).dtype), "float32");
+  assert.equal(
+    amp.policy({ mm: "float32" }, () => a.mm(a).dtype),
+    "float32",
+  );
 });
 
 test("policies nest, and a kept one does what libtorch does between its runs", () => {
@@ -48,9 +66,15 @@ test("policies nest, and a kept one does what libtorch does between its runs", (
   using kept = new amp.AutocastPolicy({ mm: "float32", mse_loss: "lower" });
   assert.equal(dtype(), "bfloat16");
   assert.equal(kept.run(dtype), "float32");
-  assert.equal(kept.run(() => amp.policy({ mm: "lower" }, dtype)), "bfloat16");
+  assert.equal(
+    kept.run(() => amp.policy({ mm: "lower" }, dtype)),
+    "bfloat16",
+  );
   assert.equal(dtype(), "bfloat16");
-  assert.equal(autocast({ dtype: "bfloat16" }, () => torch.mseLoss(a.bfloat16(), a.bfloat16()).dtype), "float32");
+  assert.equal(
+    autocast({ dtype: "bfloat16" }, () => torch.mseLoss(a.bfloat16(), a.bfloat16()).dtype),
+    "float32",
+  );
   kept.dispose();
   assert.equal(dtype(), "bfloat16");
   assert.throws(() => kept.run(dtype), { code: "POLICY_DISPOSED" });
@@ -58,9 +82,16 @@ test("policies nest, and a kept one does what libtorch does between its runs", (
 
 test("gradients flow through a policy", () => {
   const w = torch.ones([2, 2], { requiresGrad: true });
-  amp.policy({ mm: "lower", sum: "float32" }, () => autocast({ dtype: "bfloat16" }, () => torch.ones([2, 2]).mm(w).sum())).backward();
+  amp
+    .policy({ mm: "lower", sum: "float32" }, () =>
+      autocast({ dtype: "bfloat16" }, () => torch.ones([2, 2]).mm(w).sum()),
+    )
+    .backward();
   assert.equal(w.grad?.dtype, "float32");
-  assert.deepEqual(w.grad?.tolist(), [[2, 2], [2, 2]]);
+  assert.deepEqual(w.grad?.tolist(), [
+    [2, 2],
+    [2, 2],
+  ]);
 });
 
 test("unknown operators and rules are refused before anything happens", () => {

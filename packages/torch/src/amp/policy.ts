@@ -8,14 +8,18 @@ import { device as deviceOf, deviceTypeCode, type DeviceLike } from "../tensor/d
 import { schemasOf } from "../ops/schema.js";
 import { policyTable } from "./policy-table.js";
 
-/** `lower`: the region's dtype. `float32`. `promote`: the widest input. `none`: as the inputs are. `banned`: an error. `banned16`: an error for 16-bit inputs. */
+/**
+ * `lower`: the region's dtype. `float32`. `promote`: the widest input. `none`: as the inputs are. `banned`: an error.
+ * `banned16`: an error for 16-bit inputs.
+ */
 export type PolicyRule = "lower" | "float32" | "promote" | "none" | "banned" | "banned16";
 export type PolicyRules = Readonly<Record<string, PolicyRule>>;
 
 const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned", "banned16"];
 
 /**
- * Rules for operators under autocast, in place of libtorch's. Kernels are registered with the dispatcher when it is made and removed by `dispose()`; between `run`s they do what libtorch does.
+ * Rules for operators under autocast, in place of libtorch's. Kernels are registered with the dispatcher when it is
+ * made and removed by `dispose()`; between `run`s they do what libtorch does.
  */
 export class AutocastPolicy {
   readonly rules: PolicyRules;
@@ -38,8 +42,10 @@ export class AutocastPolicy {
     this.device = deviceOf(device, "amp.policy").type;
     const libtorch = policyTable(this.device);
     const lines = Object.entries(rules).map(([name, rule]) => {
-      if (schemasOf(`aten::${name}`).length === 0) throw new ArgumentError("amp.policy", "names of operators, such as \"scatter_add\"", name);
-      if (!RULES.includes(rule)) throw new ArgumentError("amp.policy", `a rule among ${RULES.join(", ")} for ${name}`, rule);
+      if (schemasOf(`aten::${name}`).length === 0)
+        throw new ArgumentError("amp.policy", 'names of operators, such as "scatter_add"', name);
+      if (!RULES.includes(rule))
+        throw new ArgumentError("amp.policy", `a rule among ${RULES.join(", ")} for ${name}`, rule);
       return `${name}\t${rule}\t${libtorch.get(name) ?? "none"}`;
     });
     this.#id = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
@@ -49,12 +55,20 @@ export class AutocastPolicy {
   run<T>(fn: () => T): T {
     atMost("AutocastPolicy.run", arguments, 1);
     checkArguments("AutocastPolicy.run", { fn }, { fn: callable });
-    if (this.#id === 0) throw new NbitError("AutocastPolicy.run: expected a policy that is in use. Received: one that was disposed of.", "POLICY_DISPOSED");
+    if (this.#id === 0)
+      throw new NbitError(
+        "AutocastPolicy.run: expected a policy that is in use. Received: one that was disposed of.",
+        "POLICY_DISPOSED",
+      );
     native.policyPush(this.#id);
     try {
       const result = fn();
       if (isPromise(result))
-        refusePromise(result, "amp.policy: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the policy.", "AUTOCAST_ASYNC");
+        refusePromise(
+          result,
+          "amp.policy: expected a synchronous function. Received: a function that returns a promise, whose code after an await would run outside the policy.",
+          "AUTOCAST_ASYNC",
+        );
       return result;
     } finally {
       native.policyPop();
@@ -73,8 +87,8 @@ export class AutocastPolicy {
 /**
  * Run `fn` with other rules for some operators under autocast.
  *
- * The way out where libtorch has no rule: operators in no list run in their inputs' dtype, and throw when these differ. Registering costs some microseconds per operator:
- * for a hot path make an {@link AutocastPolicy} once.
+ * The way out where libtorch has no rule: operators in no list run in their inputs' dtype, and throw when these differ.
+ * Registering costs some microseconds per operator: for a hot path make an {@link AutocastPolicy} once.
  * @example amp.policy({ scatter_add: "float32" }, () => autocast({ dtype: "bfloat16" }, () => model.forward(x)))
  */
 export function policy<T>(rules: PolicyRules, fn: () => T, device: DeviceLike = "cpu"): T {

@@ -1,4 +1,7 @@
-/** What both users of a loss scale stand on, the public scaler and loops: its tensors, the records of steps, a step or none, and the update. */
+/**
+ * What both users of a loss scale stand on, the public scaler and loops: its tensors, the records of steps, a step or
+ * none, and the update.
+ */
 import { noGrad } from "../autograd/modes.js";
 import { LateNumbers, type LateRow } from "../late-numbers.js";
 import { full, zeros } from "../ops/index.js";
@@ -35,7 +38,10 @@ export class ScalerCore {
   readonly scale: Tensor;
   /** int32 []: good updates in a row. */
   readonly growthTracker: Tensor;
-  /** Counts the updates that found a gradient that was not finite: int32, on the scaler's device, so that nobody has to wait to count. */
+  /**
+   * Counts the updates that found a gradient that was not finite: int32, on the scaler's device, so that nobody has to
+   * wait to count.
+   */
   readonly skipped: Tensor;
   /** What the latest update found: float32, not zero when a gradient was not finite. */
   readonly latest: Tensor;
@@ -48,7 +54,12 @@ export class ScalerCore {
     const { device, initScale } = options;
     this.deviceType = deviceOf(device, "GradScaler").type;
     this.lazy = options.lazy ?? this.deviceType !== "cpu";
-    this.records = new LateNumbers({ device, dtype: "float32", columns: 2, rows: this.lazy ? UNREAD_STEPS : STEPS_AT_ONCE });
+    this.records = new LateNumbers({
+      device,
+      dtype: "float32",
+      columns: 2,
+      rows: this.lazy ? UNREAD_STEPS : STEPS_AT_ONCE,
+    });
     [this.scale, this.growthTracker, this.skipped, this.latest] = outsideScopes(() => [
       full([], initScale, { dtype: "float32", device }),
       zeros([], { dtype: "int32", device }),
@@ -85,7 +96,10 @@ export class ScalerCore {
     noGrad(() => scope(() => gradients.multiply(this.#inverse())));
   }
 
-  /** Step, unless `record` says that a gradient is not finite. `scaled`: the gradients are; a fused optimizer divides them. */
+  /**
+   * Step, unless `record` says that a gradient is not finite. `scaled`: the gradients are; a fused optimizer divides
+   * them.
+   */
   step(optimizer: Optimizer, record: LateRow, scaled: boolean): ScalerStep {
     const lossScale = this.#note(record);
     if (optimizer.supportsAmpScaling) {
@@ -130,7 +144,8 @@ export class ScalerCore {
    * @throws {LossScaleError} when the scale is at its floor already and something was found. Not of a lazy scaler.
    */
   update(found: readonly Tensor[], next: Tensor | null, parameters: () => readonly number[]): void {
-    const atFloor = next === null && !this.lazy && this.scale.item() <= this.options.minScale && found.some((t) => t.item() !== 0);
+    const atFloor =
+      next === null && !this.lazy && this.scale.item() <= this.options.minScale && found.some((t) => t.item() !== 0);
     noGrad(() => scope(() => this.#update(found, next)));
     if (atFloor) throw new errors.LossScaleError(this.scale.item(), parameters());
   }
@@ -154,5 +169,7 @@ export class ScalerCore {
 
 /** Positions, over all groups, of the parameters whose gradients are not finite. */
 export function nonFiniteOf(optimizer: Optimizer): number[] {
-  return scope(() => parametersOf(optimizer).flatMap((p, i) => (p.grad !== null && !isFiniteGradient(p.grad) ? [i] : [])));
+  return scope(() =>
+    parametersOf(optimizer).flatMap((p, i) => (p.grad !== null && !isFiniteGradient(p.grad) ? [i] : [])),
+  );
 }

@@ -23,12 +23,21 @@ export interface GradScalerOptions {
   readonly minScale?: number;
   /** Nor does it rise above. Default 2^24. */
   readonly maxScale?: number;
-  /** Leave on the device what steps found until somebody asks: nothing waits, and {@link GradScaler.checkFloor} finds an overflow at the floor instead of `update`. Default: on every device but the CPU. */
+  /**
+   * Leave on the device what steps found until somebody asks: nothing waits, and {@link GradScaler.checkFloor} finds an
+   * overflow at the floor instead of `update`. Default: on every device but the CPU.
+   */
   readonly lazy?: boolean;
 }
 const FACTORS = { growthFactor: real("(1, ∞)"), backoffFactor: real("(0, 1)"), growthInterval: whole("[1, ∞)") };
 const NAMES: OptionNames<GradScalerOptions> = {
-  device: deviceKind, initScale: real("(0, ∞)"), ...FACTORS, enabled: flag, minScale: real("[0, ∞)"), maxScale: real("[0, ∞]"), lazy: flag,
+  device: deviceKind,
+  initScale: real("(0, ∞)"),
+  ...FACTORS,
+  enabled: flag,
+  minScale: real("[0, ∞)"),
+  maxScale: real("[0, ∞]"),
+  lazy: flag,
 };
 export interface GradScalerState {
   readonly scale: number;
@@ -38,7 +47,8 @@ export interface GradScalerState {
   readonly growthTracker: number;
 }
 
-export type ResolvedScalerOptions = Readonly<Required<Omit<GradScalerOptions, "lazy">>> & Pick<GradScalerOptions, "lazy">;
+export type ResolvedScalerOptions = Readonly<Required<Omit<GradScalerOptions, "lazy">>> &
+  Pick<GradScalerOptions, "lazy">;
 
 export type Factor = "growthFactor" | "backoffFactor" | "growthInterval";
 
@@ -52,20 +62,42 @@ export function checkFactor(fn: string, name: Factor, value: unknown): number {
 export function resolveScalerOptions(options: GradScalerOptions): ResolvedScalerOptions {
   const fn = "GradScaler";
   checkOptions(fn, options, NAMES);
-  const o = { device: "cpu", initScale: 65536, growthFactor: 2, backoffFactor: 0.5, growthInterval: 2000, enabled: true, minScale: 2 ** -14, maxScale: 2 ** 24, ...options };
+  const o = {
+    device: "cpu",
+    initScale: 65536,
+    growthFactor: 2,
+    backoffFactor: 0.5,
+    growthInterval: 2000,
+    enabled: true,
+    minScale: 2 ** -14,
+    maxScale: 2 ** 24,
+    ...options,
+  };
   if (o.minScale > o.maxScale) throw new ArgumentError(fn, "0 ≤ minScale ≤ maxScale", o.minScale);
-  if (o.initScale < o.minScale || o.initScale > o.maxScale) throw new ArgumentError(fn, `initScale between minScale (${o.minScale}) and maxScale (${o.maxScale})`, o.initScale, "Set minScale or maxScale, too.");
+  if (o.initScale < o.minScale || o.initScale > o.maxScale)
+    throw new ArgumentError(
+      fn,
+      `initScale between minScale (${o.minScale}) and maxScale (${o.maxScale})`,
+      o.initScale,
+      "Set minScale or maxScale, too.",
+    );
   return o;
 }
 
 /** Keys under which Lightning's checkpoints, from 1.x to 2.x, hold a scaler's state. */
-const LIGHTNING_KEYS = ["MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "native_amp_scaling_state"];
+const LIGHTNING_KEYS = [
+  "MixedPrecision",
+  "MixedPrecisionPlugin",
+  "NativeMixedPrecisionPlugin",
+  "native_amp_scaling_state",
+];
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null;
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
 
 /**
- * A scaler's state in our names, from ours, PyTorch's (`growth_factor`, `_growth_tracker`, …), or a Lightning checkpoint that has it. Null for an empty state, which a
- * disabled scaler saves.
+ * A scaler's state in our names, from ours, PyTorch's (`growth_factor`, `_growth_tracker`, …), or a Lightning
+ * checkpoint that has it. Null for an empty state, which a disabled scaler saves.
  *
  * @throws {ArgumentError} `GradScaler.loadStateDict: expected scale to be a finite number > 0. Received: 0.`
  */
@@ -80,9 +112,16 @@ export function readScalerState(given: Readonly<Record<string, unknown>>): GradS
     return isTensor(found) ? found.item() : found;
   };
   const scale = value("scale", "scale");
-  if (typeof scale !== "number" || !(scale > 0 && scale < Infinity)) throw new ArgumentError(fn, "scale to be a finite number > 0", scale, scale === 0 ? "PyTorch's scale has no floor: that run overflowed until nothing was left." : "");
+  if (typeof scale !== "number" || !(scale > 0 && scale < Infinity))
+    throw new ArgumentError(
+      fn,
+      "scale to be a finite number > 0",
+      scale,
+      scale === 0 ? "PyTorch's scale has no floor: that run overflowed until nothing was left." : "",
+    );
   const growthTracker = value("growthTracker", "_growth_tracker");
-  if (typeof growthTracker !== "number" || !(Number.isInteger(growthTracker) && growthTracker >= 0)) throw new ArgumentError(fn, "growthTracker to be a whole number ≥ 0", growthTracker);
+  if (typeof growthTracker !== "number" || !(Number.isInteger(growthTracker) && growthTracker >= 0))
+    throw new ArgumentError(fn, "growthTracker to be a whole number ≥ 0", growthTracker);
   return {
     scale,
     growthFactor: checkFactor(fn, "growthFactor", value("growthFactor", "growth_factor")),

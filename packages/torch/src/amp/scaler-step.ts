@@ -7,9 +7,15 @@ export interface ScalerStep {
   readonly stepped: boolean;
   /** The scale that multiplied this step's loss. */
   readonly lossScale: number;
-  /** Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients when it is first read: empty when the next loss was scaled by then. */
+  /**
+   * Positions, over all groups, of the parameters whose gradients were not finite. Looks at the gradients when it is
+   * first read: empty when the next loss was scaled by then.
+   */
   readonly nonFiniteIndices: readonly number[];
-  /** For a graph that recorded this step, and whose replays write to its memory: where the scale lies, float32 []. That memory belongs to the graph from here on. */
+  /**
+   * For a graph that recorded this step, and whose replays write to its memory: where the scale lies, float32 []. That
+   * memory belongs to the graph from here on.
+   */
   lend?(): Tensor;
 }
 
@@ -17,7 +23,10 @@ export interface ScalerStep {
 export const FOUND = 0;
 export const SCALE = 1;
 
-/** One whose numbers stay on the device until somebody asks. May be read at any time, before the step's update and long after it. */
+/**
+ * One whose numbers stay on the device until somebody asks. May be read at any time, before the step's update and long
+ * after it.
+ */
 export class LateStep implements ScalerStep {
   readonly #records: LateNumbers;
   readonly #row: LateRow;

@@ -21,7 +21,10 @@ const kinds = [{ lazy: false }, { lazy: true }, { lazy: true, fused: true }] as 
 /** Weights `a` of the first optimizer, `b` of the second, `c` of both. */
 function make({ lazy, fused = false }: { readonly lazy: boolean; readonly fused?: boolean }): Loop {
   const [a, b, c] = [0, 1, 2].map(() => new nn.Parameter(torch.zeros([2])));
-  const optimizers = [[a, c], [b, c]].map((params) => new optim.SGD(params as Tensor[], { lr: 1, fused }));
+  const optimizers = [
+    [a, c],
+    [b, c],
+  ].map((params) => new optim.SGD(params as Tensor[], { lr: 1, fused }));
   const scaler = new GradScaler({ initScale: 1024, lazy });
   const gradients = new amp.TrueGradients(scaler);
   const weights = [a, b, c] as Tensor[];
@@ -32,7 +35,15 @@ function make({ lazy, fused = false }: { readonly lazy: boolean; readonly fused?
     gradients,
     backward: (...factors) => {
       gradients.beforeBackward(optimizers, []);
-      scope(() => factors.forEach((factor, i) => void (factor !== 0 && scaler.scale((weights[i] as Tensor).mul(factor === Infinity ? 3e38 : factor).sum()).backward())));
+      scope(() =>
+        factors.forEach(
+          (factor, i) =>
+            void (
+              factor !== 0 &&
+              scaler.scale((weights[i] as Tensor).mul(factor === Infinity ? 3e38 : factor).sum()).backward()
+            ),
+        ),
+      );
       gradients.settle(optimizers, []);
     },
     step: (i = 0) => gradients.step(optimizers[i] as torch.optim.SGD).stepped,
@@ -53,7 +64,11 @@ for (const kind of kinds) {
     assert.deepEqual([loop.step(0), loop.step(1)], [false, true]);
     loop.gradients.update();
     assert.equal(loop.scaler.getScale(), 512);
-    assert.deepEqual(loop.weights.map(values), [[0, 0], [-1, -1], [0, 0]]);
+    assert.deepEqual(loop.weights.map(values), [
+      [0, 0],
+      [-1, -1],
+      [0, 0],
+    ]);
     // The gradient is still there: so is what it holds.
     assert.equal(loop.step(0), false);
     loop.gradients.update();
@@ -121,7 +136,10 @@ for (const kind of kinds) {
     (loop.weights[0] as Tensor).grad = torch.ones([2]);
     assert.equal(loop.step(0), true);
     loop.gradients.update();
-    assert.deepEqual([loop.scaler.getScale(), loop.scaler.getGrowthTracker(), values(loop.weights[0] as Tensor)], [1024, 0, [-1, -1]]);
+    assert.deepEqual(
+      [loop.scaler.getScale(), loop.scaler.getGrowthTracker(), values(loop.weights[0] as Tensor)],
+      [1024, 0, [-1, -1]],
+    );
   });
 
   test(`${name}: sparse gradients, duplicates included, and complex ones`, () => {
@@ -134,7 +152,17 @@ for (const kind of kinds) {
     const step = (factor: number): boolean => {
       for (let i = 0; i < 2; i++) {
         gradients.beforeBackward([optimizer], []);
-        scope(() => scaler.scale(table.forward(torch.tensor([1, 1, 3], { dtype: "int64" })).mul(factor).sum().add(torch.real(turn).sum())).backward());
+        scope(() =>
+          scaler
+            .scale(
+              table
+                .forward(torch.tensor([1, 1, 3], { dtype: "int64" }))
+                .mul(factor)
+                .sum()
+                .add(torch.real(turn).sum()),
+            )
+            .backward(),
+        );
         gradients.settle([optimizer], []);
       }
       assert.equal(table.weight.grad?.layout, "sparseCoo");
@@ -145,10 +173,29 @@ for (const kind of kinds) {
       return stepped;
     };
     assert.equal(step(0.5), true);
-    assert.deepEqual(table.weight.tolist(), [[1, 1], [-1, -1], [1, 1], [0, 0]]);
-    assert.deepEqual(torch.viewAsReal(turn.detach()).tolist(), [[-1, 0], [-1, 0]]);
+    assert.deepEqual(table.weight.tolist(), [
+      [1, 1],
+      [-1, -1],
+      [1, 1],
+      [0, 0],
+    ]);
+    assert.deepEqual(torch.viewAsReal(turn.detach()).tolist(), [
+      [-1, 0],
+      [-1, 0],
+    ]);
     assert.equal(step(3e38), false);
-    assert.deepEqual([scaler.getScale(), table.weight.tolist()], [512, [[1, 1], [-1, -1], [1, 1], [0, 0]]]);
+    assert.deepEqual(
+      [scaler.getScale(), table.weight.tolist()],
+      [
+        512,
+        [
+          [1, 1],
+          [-1, -1],
+          [1, 1],
+          [0, 0],
+        ],
+      ],
+    );
   });
 }
 

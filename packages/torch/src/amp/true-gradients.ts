@@ -19,11 +19,14 @@ interface Known {
 }
 
 /**
- * What a gradient is multiplied by is not remembered: it is always one. A scaled backward adds to gradients that are multiplied by the scale for its time only, and all are divided when it ends. So clipping,
- * gradients set or cleared by hand, several optimizers, windows, batches that are thrown away, and updates of the scale between two backwards need no rules of their own.
+ * What a gradient is multiplied by is not remembered: it is always one. A scaled backward adds to gradients that are
+ * multiplied by the scale for its time only, and all are divided when it ends. So clipping, gradients set or cleared by
+ * hand, several optimizers, windows, batches that are thrown away, and updates of the scale between two backwards need
+ * no rules of their own.
  *
- * That a backward overflowed is remembered for each optimizer until its gradients are cleared or the next backward after a step, even if somebody has clamped infinity meanwhile: the next step is skipped. Every overflow
- * counts in one update, that of a batch that was thrown away too.
+ * That a backward overflowed is remembered for each optimizer until its gradients are cleared or the next backward
+ * after a step, even if somebody has clamped infinity meanwhile: the next step is skipped. Every overflow counts in one
+ * update, that of a batch that was thrown away too.
  */
 export class TrueGradients {
   readonly #core: ScalerCore;
@@ -47,7 +50,9 @@ export class TrueGradients {
     this.#core = scaler.core;
   }
 
-  /** A scaled loss was given to somebody who calls backward without {@link beforeBackward}: {@link settle} will divide. */
+  /**
+   * A scaled loss was given to somebody who calls backward without {@link beforeBackward}: {@link settle} will divide.
+   */
   expectScaled(): void {
     this.#scaled = true;
   }
@@ -85,9 +90,12 @@ export class TrueGradients {
         });
         if (own.length === all.length) continue;
         // Shared ones were divided with another optimizer's.
-        withGradients(all.filter((p) => !own.includes(p)), (gradients) => {
-          if (!gradients.none) this.#core.check(gradients, this.#freshOf(optimizer), false);
-        });
+        withGradients(
+          all.filter((p) => !own.includes(p)),
+          (gradients) => {
+            if (!gradients.none) this.#core.check(gradients, this.#freshOf(optimizer), false);
+          },
+        );
       }
     } finally {
       if (others.length > 0) withGradients(others, (gradients) => this.#core.divide(gradients));
@@ -129,7 +137,10 @@ export class TrueGradients {
     this.#core.records.release(from);
   }
 
-  /** Step with true gradients, or skip when a backward found some that are not finite. An optimizer without gradients steps as it would without a scaler. */
+  /**
+   * Step with true gradients, or skip when a backward found some that are not finite. An optimizer without gradients
+   * steps as it would without a scaler.
+   */
   step(optimizer: Optimizer): ScalerStep {
     const record = this.#recordOf(optimizer);
     if (record === null) {
@@ -173,7 +184,8 @@ export class TrueGradients {
   }
 
   /**
-   * One update of the scale, with everything that backwards have found since the last; none when they found nothing to count.
+   * One update of the scale, with everything that backwards have found since the last; none when they found nothing to
+   * count.
    * @throws {LossScaleError} as {@link GradScaler.update}.
    */
   update(): void {
@@ -181,7 +193,8 @@ export class TrueGradients {
     const results = this.#results.splice(0);
     const found = [this.#lost, ...all.map((known) => known.fresh)].filter((row) => row !== null);
     try {
-      if (found.length > 0) this.#core.update(found.map(foundOf), null, () => results.flatMap((result) => result.nonFiniteIndices));
+      if (found.length > 0)
+        this.#core.update(found.map(foundOf), null, () => results.flatMap((result) => result.nonFiniteIndices));
     } finally {
       const { records } = this.#core;
       for (const record of this.#passing.splice(0)) records.release(record);
@@ -195,7 +208,10 @@ export class TrueGradients {
     }
   }
 
-  /** The next backward and what follows is recorded by a graph, which must not be interrupted, and whose replays write to what it uses. What earlier steps left on the device is read. */
+  /**
+   * The next backward and what follows is recorded by a graph, which must not be interrupted, and whose replays write
+   * to what it uses. What earlier steps left on the device is read.
+   */
   beginRecording(): void {
     this.#core.records.readAll();
     this.#recording = true;

@@ -3,7 +3,21 @@ import { beforeEach, test } from "node:test";
 import * as torch from "../index.js";
 import { keptCast } from "./weight-casts.js";
 
-const { amp, autocast, inferenceMode, manualSeed, nn, noGrad, ones, optim, randint, randn, scope, tensor, traceOperators } = torch;
+const {
+  amp,
+  autocast,
+  inferenceMode,
+  manualSeed,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  randint,
+  randn,
+  scope,
+  tensor,
+  traceOperators,
+} = torch;
 type Tensor = torch.Tensor;
 type DType = torch.DType;
 
@@ -29,7 +43,10 @@ class Shared extends nn.Module {
   readonly layer = new nn.Linear(6, 6);
   readonly scale = new nn.Parameter(randn([6, 6]));
   forward(x: Tensor): Tensor {
-    return this.layer.forward(this.layer.forward(this.layer.forward(x).tanh()).tanh()).matmul(this.scale).add(x.mm(this.scale));
+    return this.layer
+      .forward(this.layer.forward(this.layer.forward(x).tanh()).tanh())
+      .matmul(this.scale)
+      .add(x.mm(this.scale));
   }
 }
 const MODELS: Readonly<Record<string, () => Model>> = {
@@ -68,7 +85,10 @@ function train(make: () => Model, dtype: DType, kept: boolean): string[] {
       scope(() => {
         const l = region(dtype, () => (casts === null ? loss() : casts.run(loss)));
         l.backward();
-        seen.push(hex(l), ...[...net.parameters()].map((p) => (p.grad === null ? "none" : `${p.grad.dtype} ${hex(p.grad)}`)));
+        seen.push(
+          hex(l),
+          ...[...net.parameters()].map((p) => (p.grad === null ? "none" : `${p.grad.dtype} ${hex(p.grad)}`)),
+        );
       });
     }
     optimizer.step();
@@ -81,7 +101,8 @@ function train(make: () => Model, dtype: DType, kept: boolean): string[] {
 
 for (const [name, make] of Object.entries(MODELS)) {
   test(`with kept casts training is the same to the last bit: ${name}`, () => {
-    for (const dtype of ["bfloat16", "float16"] as const) assert.deepEqual(train(make, dtype, true), train(make, dtype, false), dtype);
+    for (const dtype of ["bfloat16", "float16"] as const)
+      assert.deepEqual(train(make, dtype, true), train(make, dtype, false), dtype);
   });
 }
 
@@ -89,7 +110,8 @@ for (const [name, make] of Object.entries(MODELS)) {
 function casts(fn: () => unknown): { alone: number; joint: number } {
   return scope(() => {
     const { events } = traceOperators(() => void fn());
-    const to16 = (e: torch.TraceEvent): boolean => e.name === "aten::_to_copy" && ["float16", "bfloat16"].includes(e.outputs[0]?.dtype ?? "");
+    const to16 = (e: torch.TraceEvent): boolean =>
+      e.name === "aten::_to_copy" && ["float16", "bfloat16"].includes(e.outputs[0]?.dtype ?? "");
     return { alone: events.filter(to16).length, joint: events.filter((e) => e.name === "aten::_foreach_copy_").length };
   });
 }
@@ -108,11 +130,21 @@ test("weights are cast once per window, together from the second on; norms and e
   assert.deepEqual(within, { alone: plain - 4, joint: 0 }, "the second batch of a window casts activations only");
   for (let step = 0; step < 3; step++) {
     optimizer.step();
-    assert.deepEqual(casts(() => region("bfloat16", () => kept.run(loss))), { alone: plain - 4, joint: 1 });
-    assert.deepEqual(casts(() => region("bfloat16", () => kept.run(loss))), { alone: plain - 4, joint: 0 });
+    assert.deepEqual(
+      casts(() => region("bfloat16", () => kept.run(loss))),
+      { alone: plain - 4, joint: 1 },
+    );
+    assert.deepEqual(
+      casts(() => region("bfloat16", () => kept.run(loss))),
+      { alone: plain - 4, joint: 0 },
+    );
   }
   assert.equal(kept.bytes, 2 * (32 + 8 + 32 + 4), "in the memory that they have");
-  assert.deepEqual(casts(() => kept.run(loss)), { alone: 0, joint: 0 }, "nothing outside a region");
+  assert.deepEqual(
+    casts(() => kept.run(loss)),
+    { alone: 0, joint: 0 },
+    "nothing outside a region",
+  );
 });
 
 test("a weight that is changed is cast again, however it was changed", () => {
@@ -130,8 +162,28 @@ test("a weight that is changed is cast again, however it was changed", () => {
     ["a list", () => noGrad(() => void torch.aten["_foreach_add_"]?.["Scalar"]?.([w], 5))],
     ["an optimizer", step(new optim.SGD([w], { lr: 1 }))],
     ["a fused optimizer", step(new optim.AdamW([w], { lr: 1, fused: true }))],
-    ["setData", () => w.setData(tensor([[7, 8], [9, 10]]))],
-    ["setData twice, the second time perhaps to where the first memory was", () => [1, 2].forEach((k) => w.setData(tensor([[k, 8], [9, 10]])))],
+    [
+      "setData",
+      () =>
+        w.setData(
+          tensor([
+            [7, 8],
+            [9, 10],
+          ]),
+        ),
+    ],
+    [
+      "setData twice, the second time perhaps to where the first memory was",
+      () =>
+        [1, 2].forEach((k) =>
+          w.setData(
+            tensor([
+              [k, 8],
+              [9, 10],
+            ]),
+          ),
+        ),
+    ],
     ["requiresGrad off, and changed", () => noGrad(() => void w.requiresGrad_(false).mul_(3))],
     ["requiresGrad on again", () => void w.requiresGrad_(true)],
   ];
@@ -142,7 +194,11 @@ test("a weight that is changed is cast again, however it was changed", () => {
         kept.run(() => {
           x.mm(w);
           change();
-          assert.deepEqual(x.mm(w).tolist(), autocast({ enabled: false }, () => x.bfloat16().mm(w.detach().bfloat16())).tolist(), name);
+          assert.deepEqual(
+            x.mm(w).tolist(),
+            autocast({ enabled: false }, () => x.bfloat16().mm(w.detach().bfloat16())).tolist(),
+            name,
+          );
         }),
       ),
     );
@@ -172,7 +228,11 @@ test("a cast made in inference mode is used in training; a refreshed cast has no
   const w = new nn.Parameter(randn([3, 3]));
   const x = randn([2, 3]);
   using kept = new amp.WeightCasts([w]);
-  const loss = (): Tensor => region("float16", () => kept.run(() => x.mm(w))).float().square().sum();
+  const loss = (): Tensor =>
+    region("float16", () => kept.run(() => x.mm(w)))
+      .float()
+      .square()
+      .sum();
   inferenceMode(() => scope(() => void loss()));
   scope(() => loss().backward());
   assert.equal(w.grad?.dtype, "float32");
@@ -186,28 +246,54 @@ test("a cast made in inference mode is used in training; a refreshed cast has no
     const cast = noGrad(() => kept.run(() => keptCast(w, "float16")));
     assert.deepEqual([cast?.dtype, cast?.requiresGrad, cast?.isLeaf], ["float16", false, true]);
     assert.equal(keptCast(w, "float16"), null, "outside run");
-    assert.equal(kept.run(() => keptCast(x, "float16")), null, "not a weight");
+    assert.equal(
+      kept.run(() => keptCast(x, "float16")),
+      null,
+      "not a weight",
+    );
   });
 });
 
 test("two regions of different dtype have a cast each; policies around are obeyed; backward can be differentiated", () => {
-  const w = new nn.Parameter(tensor([[1.0009765625, 0], [0, 1]])); // exact in float16, 1 in bfloat16
+  const w = new nn.Parameter(
+    tensor([
+      [1.0009765625, 0],
+      [0, 1],
+    ]),
+  ); // exact in float16, 1 in bfloat16
   using kept = new amp.WeightCasts([w]);
   using wide = new amp.AutocastPolicy({ mm: "float32" });
   kept.run(() => {
-    const seen = ["bfloat16", "float16", "bfloat16"].map((dtype) => region(dtype as DType, () => `${w.mm(w).dtype} ${(w.mm(w).float().select(0, 0).select(0, 0).item() as number) > 1.0009}`));
+    const seen = ["bfloat16", "float16", "bfloat16"].map((dtype) =>
+      region(
+        dtype as DType,
+        () => `${w.mm(w).dtype} ${(w.mm(w).float().select(0, 0).select(0, 0).item() as number) > 1.0009}`,
+      ),
+    );
     assert.deepEqual(seen, ["bfloat16 false", "float16 true", "bfloat16 false"]);
   });
   assert.equal(kept.bytes, 2 * 2 * 4);
-  assert.equal(wide.run(() => region("bfloat16", () => kept.run(() => w.mm(w).dtype))), "float32");
-  assert.equal(kept.run(() => region("bfloat16", () => wide.run(() => w.mm(w).dtype))), "float32");
+  assert.equal(
+    wide.run(() => region("bfloat16", () => kept.run(() => w.mm(w).dtype))),
+    "float32",
+  );
+  assert.equal(
+    kept.run(() => region("bfloat16", () => wide.run(() => w.mm(w).dtype))),
+    "float32",
+  );
 
   const second = (fn: <T>(f: () => T) => T): unknown => {
-    const y = region("bfloat16", () => fn(() => w.mm(w))).float().square().sum();
+    const y = region("bfloat16", () => fn(() => w.mm(w)))
+      .float()
+      .square()
+      .sum();
     const [g] = torch.grad([y], [w], { createGraph: true });
     return torch.grad([(g as Tensor).square().sum()], [w])[0]?.tolist();
   };
-  assert.deepEqual(second((f) => kept.run(f)), second((f) => f()));
+  assert.deepEqual(
+    second((f) => kept.run(f)),
+    second((f) => f()),
+  );
 });
 
 test("errors of kept casts, and their end", () => {
@@ -219,7 +305,17 @@ test("errors of kept casts, and their end", () => {
   kept.dispose();
   kept.dispose();
   assert.equal(kept.bytes, 0);
-  assert.throws(() => kept.run(() => w), { code: "POLICY_DISPOSED", message: "WeightCasts.run: expected casts that are in use. Received: ones that were disposed of." });
-  assert.throws(() => new amp.WeightCasts([3 as never]), { code: "ERR_ARGUMENT", message: "WeightCasts: expected a module or tensors. Received: 3." });
-  assert.equal(region("bfloat16", () => w.mm(w).dtype), "bfloat16", "libtorch's kernels are back");
+  assert.throws(() => kept.run(() => w), {
+    code: "POLICY_DISPOSED",
+    message: "WeightCasts.run: expected casts that are in use. Received: ones that were disposed of.",
+  });
+  assert.throws(() => new amp.WeightCasts([3 as never]), {
+    code: "ERR_ARGUMENT",
+    message: "WeightCasts: expected a module or tensors. Received: 3.",
+  });
+  assert.equal(
+    region("bfloat16", () => w.mm(w).dtype),
+    "bfloat16",
+    "libtorch's kernels are back",
+  );
 });

@@ -10,20 +10,45 @@ import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { libtorchRules } from "./policy-table.js";
 
-/** Operators that take weights. Those among them that libtorch runs in a region's dtype get a kernel that knows of the casts; any other operator casts as ever. */
-const OPERATORS = ["linear", "matmul", "mm", "mv", "addmm", "addmv", "bmm", "baddbmm", "addbmm", "prelu", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_convolution"];
+/**
+ * Operators that take weights. Those among them that libtorch runs in a region's dtype get a kernel that knows of the
+ * casts; any other operator casts as ever.
+ */
+const OPERATORS = [
+  "linear",
+  "matmul",
+  "mm",
+  "mv",
+  "addmm",
+  "addmv",
+  "bmm",
+  "baddbmm",
+  "addbmm",
+  "prelu",
+  "conv1d",
+  "conv2d",
+  "conv3d",
+  "conv_transpose1d",
+  "conv_transpose2d",
+  "conv_transpose3d",
+  "_convolution",
+];
 
 /** A module, whose parameters are meant, or tensors. */
 export type Weights = { parameters(): Iterable<Tensor> } | Iterable<Tensor>;
 
 /**
- * Keeps one 16-bit cast of each weight for as long as the weight stays as it is, in place of one at every use: over all batches of an accumulation window, and over a validation.
+ * Keeps one 16-bit cast of each weight for as long as the weight stays as it is, in place of one at every use: over all
+ * batches of an accumulation window, and over a validation.
  *
- * A cast is made anew when its weight was written in place, got other memory, or may have changed behind its version counter (an optimizer's step, the replay of a CUDA graph): then the casts of all
- * weights that were used before are made together, in a few kernels where the device has them (`_foreach_copy_`), into the memory that they have. Results are the same to the last bit, gradients too:
- * every use has its own node, whose backward casts its gradient to the weight's dtype, where gradients of several uses are summed (libtorch's cache sums them in 16 bits).
+ * A cast is made anew when its weight was written in place, got other memory, or may have changed behind its version
+ * counter (an optimizer's step, the replay of a CUDA graph): then the casts of all weights that were used before are
+ * made together, in a few kernels where the device has them (`_foreach_copy_`), into the memory that they have. Results
+ * are the same to the last bit, gradients too: every use has its own node, whose backward casts its gradient to the
+ * weight's dtype, where gradients of several uses are summed (libtorch's cache sums them in 16 bits).
  *
- * Costs two bytes per element of the weights that matrix operators use. Does not synchronize; may be captured in a CUDA graph. Uses on several streams need what sharing a tensor between streams needs.
+ * Costs two bytes per element of the weights that matrix operators use. Does not synchronize; may be captured in a CUDA
+ * graph. Uses on several streams need what sharing a tensor between streams needs.
  *
  * @example
  * using casts = new amp.WeightCasts(model);
@@ -41,9 +66,13 @@ export class WeightCasts {
     this.device = deviceOf(device, fn).type;
     const tensors: unknown[] = isWithParameters(weights) ? [...weights.parameters()] : iterated(fn, "weights", weights);
     for (const t of tensors) if (!isTensor(t)) throw new ArgumentError(fn, "a module or tensors", t);
-    const held = tensors.filter(isTensor).filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !isWithParameters(weights)));
+    const held = tensors
+      .filter(isTensor)
+      .filter((t) => t.isFloatingPoint() && (trainable || !t.requiresGrad || !isWithParameters(weights)));
     const rules = libtorchRules(this.device, OPERATORS);
-    const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map((name) => `${name}\tlibtorch\tlower`);
+    const lines = OPERATORS.filter((name) => rules.get(name) === "lower" && schemasOf(`aten::${name}`).length > 0).map(
+      (name) => `${name}\tlibtorch\tlower`,
+    );
     writeLists(handlesOf(fn, "weights", held));
     this.#casts = native.weightCastsCreate(trainable);
     this.#kernels = native.policyCreate(deviceTypeCode(this.device), lines.join("\n"));
@@ -58,7 +87,11 @@ export class WeightCasts {
   run<T>(fn: () => T): T {
     atMost("WeightCasts.run", arguments, 1);
     if (typeof fn !== "function") throw new ArgumentError(`${this.kind.fn}.run`, "fn to be a function", fn);
-    if (this.#casts === 0) throw new NbitError(`${this.kind.fn}.run: expected casts that are in use. Received: ones that were disposed of.`, "POLICY_DISPOSED");
+    if (this.#casts === 0)
+      throw new NbitError(
+        `${this.kind.fn}.run: expected casts that are in use. Received: ones that were disposed of.`,
+        "POLICY_DISPOSED",
+      );
     native.weightCastsPush(this.#casts);
     try {
       return fn();
@@ -85,7 +118,12 @@ export class WeightCasts {
 }
 
 function isWithParameters(weights: Weights): weights is Extract<Weights, { parameters(): unknown }> {
-  return typeof weights === "object" && weights !== null && "parameters" in weights && typeof weights.parameters === "function";
+  return (
+    typeof weights === "object" &&
+    weights !== null &&
+    "parameters" in weights &&
+    typeof weights.parameters === "function"
+  );
 }
 
 /** @internal For operators that cast a weight themselves: its kept cast, null where none is kept. */

@@ -58,9 +58,13 @@ test("noGrad, enableGrad and inferenceMode set and restore their modes", () => {
   const inferred = torch.inferenceMode(() => x.mul(2));
   assert.equal(inferred.isInference, true);
   assert.throws(() => inferred.mul(x).sum().backward(), { code: "TORCH" });
-  assert.throws(() => torch.noGrad(() => {
-    throw new Error("out");
-  }), /out/);
+  assert.throws(
+    () =>
+      torch.noGrad(() => {
+        throw new Error("out");
+      }),
+    /out/,
+  );
   assert.equal(torch.isGradEnabled(), true);
   assert.throws(() => torch.noGrad(async () => 1), { code: "ERR_ASYNC_MODE" });
 });
@@ -134,7 +138,11 @@ test("an exception in backward keeps its identity and leaves no tensor behind", 
   }
   const x = leaf([1]);
   const before = torch.memory().unreleased;
-  for (let i = 0; i < 3; i++) assert.throws(() => torch.scope(() => Bad.apply(x).sum().backward()), (e) => e === mine);
+  for (let i = 0; i < 3; i++)
+    assert.throws(
+      () => torch.scope(() => Bad.apply(x).sum().backward()),
+      (e) => e === mine,
+    );
   assert.equal(torch.memory().unreleased, before);
   x.mul(2).sum().backward();
   assert.deepEqual(x.grad?.tolist(), [2]);
@@ -202,8 +210,20 @@ test("wrong results of backward are errors", () => {
       return torch.ones([7]);
     }
   }
-  assert.throws(() => TooMany.apply(leaf([1])).sum().backward(), /at most one gradient per argument/);
-  assert.throws(() => WrongShape.apply(leaf([1, 2])).sum().backward(), { code: "TORCH" });
+  assert.throws(
+    () =>
+      TooMany.apply(leaf([1]))
+        .sum()
+        .backward(),
+    /at most one gradient per argument/,
+  );
+  assert.throws(
+    () =>
+      WrongShape.apply(leaf([1, 2]))
+        .sum()
+        .backward(),
+    { code: "TORCH" },
+  );
 });
 
 test("an input changed in place after it was saved is found", () => {
@@ -232,7 +252,10 @@ test("hooks see gradients, change them, throw, and go away", () => {
   const bad = x.registerHook(() => {
     throw mine;
   });
-  assert.throws(() => x.mul(3).sum().backward(), (e) => e === mine);
+  assert.throws(
+    () => x.mul(3).sum().backward(),
+    (e) => e === mine,
+  );
   bad.remove();
   let after = 0;
   x.registerPostAccumulateGradHook((p) => {
@@ -258,7 +281,9 @@ test("backward deep inside backward reaches another thread as an error, not a cr
       if (depth > 0)
         torch.enableGrad(() => {
           const x = leaf([1]);
-          Nest.apply(x, depth - 1).sum().backward();
+          Nest.apply(x, depth - 1)
+            .sum()
+            .backward();
         });
       return [g, null];
     }

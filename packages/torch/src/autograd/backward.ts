@@ -29,10 +29,18 @@ export interface GradOptions<U extends boolean = boolean> {
 }
 const GRAPH = { retainGraph: orNull(flagKind), createGraph: flagKind };
 const BACKWARD: OptionNames<BackwardSumOptions> = { ...GRAPH, inputs: listOf(tensorKind) };
-const GRAD: OptionNames<GradOptions> = { ...GRAPH, gradOutputs: such<Tensor | Grads | null>("a tensor, an array of tensors, or null", (v) => v === null || tensorKind.accepts(v) || Array.isArray(v)), allowUnused: flagKind };
+const GRAD: OptionNames<GradOptions> = {
+  ...GRAPH,
+  gradOutputs: such<Tensor | Grads | null>(
+    "a tensor, an array of tensors, or null",
+    (v) => v === null || tensorKind.accepts(v) || Array.isArray(v),
+  ),
+  allowUnused: flagKind,
+};
 
 const asList = (value: unknown): unknown => (isTensor(value) ? [value] : value);
-const flag = (value: boolean | null | undefined): number => (value === undefined || value === null ? -1 : value ? 1 : 0);
+const flag = (value: boolean | null | undefined): number =>
+  value === undefined || value === null ? -1 : value ? 1 : 0;
 
 /**
  * Accumulate into every leaf the sum of gradients of several tensors.
@@ -49,7 +57,8 @@ export function backward(
   const roots = handlesOf("backward", "tensors", asList(tensors));
   const grads = gradTensors === null ? [] : handlesOf("backward", "gradTensors", asList(gradTensors), true);
   const leaves = handlesOf("backward", "inputs", inputs ?? []);
-  if (grads.length !== 0 && grads.length !== roots.length) throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
+  if (grads.length !== 0 && grads.length !== roots.length)
+    throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
   writeLists(roots, grads, leaves);
   native.backward(flag(retainGraph), createGraph === true);
 }

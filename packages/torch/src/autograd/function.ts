@@ -7,7 +7,10 @@ import { handleOrZero, handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 
-/** What forward leaves for backward. Tensors go through {@link saveForBackward} only: a tensor held by a closure would keep its whole graph alive. */
+/**
+ * What forward leaves for backward. Tensors go through {@link saveForBackward} only: a tensor held by a closure would
+ * keep its whole graph alive.
+ */
 export class FunctionContext {
   /** Anything that is not a tensor. */
   readonly values: Record<string, unknown> = {};
@@ -20,19 +23,25 @@ export class FunctionContext {
 
   /** Inputs and outputs that backward needs. In-place changes of them are detected, as for built-in operators. */
   saveForBackward(...tensors: readonly (Tensor | null)[]): void {
-    for (const t of tensors) if (t !== null && !isTensor(t)) throw new ArgumentError("saveForBackward", "tensors or null", t);
+    for (const t of tensors)
+      if (t !== null && !isTensor(t)) throw new ArgumentError("saveForBackward", "tensors or null", t);
     this.#saved = tensors;
   }
   /** In backward: what {@link saveForBackward} was given. */
   get savedTensors(): readonly (Tensor | null)[] {
-    if (!this.#inBackward) throw new NbitError("savedTensors: expected to be read in backward. Received: a read in forward. Use the tensors themselves there.", "ERR_SAVED_TENSORS");
+    if (!this.#inBackward)
+      throw new NbitError(
+        "savedTensors: expected to be read in backward. Received: a read in forward. Use the tensors themselves there.",
+        "ERR_SAVED_TENSORS",
+      );
     return this.#saved;
   }
   /** The i-th saved tensor; null was not saved there. */
   saved(i: number): Tensor {
     atMost("FunctionContext.saved", arguments, 1);
     const t = this.savedTensors[i];
-    if (!t) throw new ArgumentError("saved", `an index of a tensor given to saveForBackward (${this.#saved.length})`, i);
+    if (!t)
+      throw new ArgumentError("saved", `an index of a tensor given to saveForBackward (${this.#saved.length})`, i);
     return t;
   }
   /** Which arguments of forward need a gradient, by position. */
@@ -89,8 +98,9 @@ export interface AutogradFunctionClass<Args extends readonly unknown[], R extend
 /**
  * Base of operators with a backward of your own. Differentiable twice when backward uses differentiable operators.
  *
- * Forward runs without recording. Backward gets one gradient per output and returns one per argument of forward (null or nothing for arguments that are not tensors or
- * need none); it runs inside a scope. An exception in either leaves the graph and the tensors intact and keeps its identity.
+ * Forward runs without recording. Backward gets one gradient per output and returns one per argument of forward (null
+ * or nothing for arguments that are not tensors or need none); it runs inside a scope. An exception in either leaves
+ * the graph and the tensors intact and keeps its identity.
  *
  * @example
  * class Double extends AutogradFunction {
@@ -100,8 +110,12 @@ export interface AutogradFunctionClass<Args extends readonly unknown[], R extend
  * const y = Double.apply(x);
  */
 export abstract class AutogradFunction {
-  static apply<Args extends readonly unknown[], R extends Result>(this: AutogradFunctionClass<Args, R>, ...args: Args): R {
-    if (typeof (this.forward as unknown) !== "function") throw new ArgumentError(`${this.name}.apply`, "a subclass with static functions forward and backward", this);
+  static apply<Args extends readonly unknown[], R extends Result>(
+    this: AutogradFunctionClass<Args, R>,
+    ...args: Args
+  ): R {
+    if (typeof (this.forward as unknown) !== "function")
+      throw new ArgumentError(`${this.name}.apply`, "a subclass with static functions forward and backward", this);
     const ctx = new FunctionContext();
     const inputs: Tensor[] = [];
     const positions: number[] = [];
@@ -119,8 +133,12 @@ export abstract class AutogradFunction {
     } finally {
       native.setGradEnabled(before);
     }
-    const outputs: Tensor[] = isTensor(result) ? [result] : elementsOf(Array.isArray(result) ? (result as readonly Tensor[]) : [result as unknown as Tensor]);
-    for (const t of outputs) if (!isTensor(t) || handleOrZero(t) === 0) throw new ArgumentError(`${this.name}.forward`, "a tensor or an array of tensors as the result", t);
+    const outputs: Tensor[] = isTensor(result)
+      ? [result]
+      : elementsOf(Array.isArray(result) ? (result as readonly Tensor[]) : [result as unknown as Tensor]);
+    for (const t of outputs)
+      if (!isTensor(t) || handleOrZero(t) === 0)
+        throw new ArgumentError(`${this.name}.forward`, "a tensor or an array of tensors as the result", t);
     const attached = attach(this, ctx, inputs, positions, args.length, outputs);
     return (isTensor(result) ? attached[0] : attached) as R;
   }
@@ -145,7 +163,13 @@ function attach<Args extends readonly unknown[], R extends Result>(
   const dirty = outputs.map((t) => ctx.dirty.has(t));
   ctx.dirty.clear();
 
-  const lists = [handlesOf(name, "inputs", inputs), handlesOf(`${name}.forward`, "outputs", outputs), flags, handlesOf(name, "saved tensors", present), isOutput];
+  const lists = [
+    handlesOf(name, "inputs", inputs),
+    handlesOf(`${name}.forward`, "outputs", outputs),
+    flags,
+    handlesOf(name, "saved tensors", present),
+    isOutput,
+  ];
   writeLists(...lists);
   native.attachNode(backwardOf(type, ctx, positions, count, presence), `${name}Backward`, ctx.materialize === true);
   const handles = argBuffer.slice(0, outputs.length);
@@ -161,11 +185,18 @@ function attach<Args extends readonly unknown[], R extends Result>(
 }
 
 /**
- * What the addon calls in backward. The graph holds it for as long as it lives, and so all variables of this function: no tensor is among them, for one that holds the graph would never be collected.
+ * What the addon calls in backward. The graph holds it for as long as it lives, and so all variables of this function:
+ * no tensor is among them, for one that holds the graph would never be collected.
  *
  * @param presence - Which of what forward saved are tensors.
  */
-function backwardOf<Args extends readonly unknown[], R extends Result>(type: AutogradFunctionClass<Args, R>, ctx: FunctionContext, positions: readonly number[], count: number, presence: readonly boolean[]): () => void {
+function backwardOf<Args extends readonly unknown[], R extends Result>(
+  type: AutogradFunctionClass<Args, R>,
+  ctx: FunctionContext,
+  positions: readonly number[],
+  count: number,
+  presence: readonly boolean[],
+): () => void {
   const { name } = type;
   return () => {
     let read = 1;
@@ -177,7 +208,8 @@ function backwardOf<Args extends readonly unknown[], R extends Result>(type: Aut
     };
     const [gradHandles, savedHandles, needed] = [take(), take(), take()];
     argBuffer[0] = 0; // all is read
-    const tensorsOf = (handles: Float64Array): (Tensor | null)[] => Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+    const tensorsOf = (handles: Float64Array): (Tensor | null)[] =>
+      Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
     scope(() => {
       const grads = tensorsOf(gradHandles);
       const values = tensorsOf(savedHandles);
@@ -187,12 +219,16 @@ function backwardOf<Args extends readonly unknown[], R extends Result>(type: Aut
       let next = 0;
       const restored = presence.map((p) => (p ? (values[next++] ?? null) : null));
       const got = ctx.runBackward(restored, () => type.backward(ctx, ...(grads as Tensor[])));
-      const list: readonly (Tensor | null | undefined)[] = Array.isArray(got) ? (got as readonly (Tensor | null | undefined)[]) : [got as Tensor | null | undefined];
+      const list: readonly (Tensor | null | undefined)[] = Array.isArray(got)
+        ? (got as readonly (Tensor | null | undefined)[])
+        : [got as Tensor | null | undefined];
       const length = list.length;
-      if (length > count) throw new ArgumentError(`${name}.backward`, `at most one gradient per argument of forward (${count})`, length);
+      if (length > count)
+        throw new ArgumentError(`${name}.backward`, `at most one gradient per argument of forward (${count})`, length);
       const results = positions.map((p) => {
         const g = list[p];
-        if (g !== null && g !== undefined && !isTensor(g)) throw new ArgumentError(`${name}.backward`, `gradient ${p} to be a tensor or null`, g);
+        if (g !== null && g !== undefined && !isTensor(g))
+          throw new ArgumentError(`${name}.backward`, `gradient ${p} to be a tensor or null`, g);
         return g ?? null;
       });
       writeLists(handlesOf(`${name}.backward`, "gradients", results, true));

@@ -7,7 +7,11 @@ const { HeldGradients, nn, ones, scope, tensor, zeros } = torch;
 
 /** Two parameters with gradients of 1 and 2, and one without. */
 function parameters(): readonly [torch.Tensor, torch.Tensor, torch.Tensor] {
-  const [a, b, unused] = [new nn.Parameter(zeros([2])), new nn.Parameter(zeros([2])), new nn.Parameter(zeros([2]))] as const;
+  const [a, b, unused] = [
+    new nn.Parameter(zeros([2])),
+    new nn.Parameter(zeros([2])),
+    new nn.Parameter(zeros([2])),
+  ] as const;
   scope(() => a.sum().add(b.sum().mul(2)).backward());
   return [a, b, unused];
 }
@@ -25,13 +29,25 @@ test("held gradients are restored to their parameters, whatever was done to the 
   b.grad = tensor([5, 6]);
   assert.equal(held.link(false), 2);
   assert.deepEqual(pointers([a, b, unused]), before);
-  assert.deepEqual([values(a), values(b)], [[1, 1], [2, 2]]);
+  assert.deepEqual(
+    [values(a), values(b)],
+    [
+      [1, 1],
+      [2, 2],
+    ],
+  );
 
   a.grad = null;
   b.grad = tensor([5, 6]);
   assert.equal(held.link(true), 2);
   assert.deepEqual(pointers([a, b, unused]), before);
-  assert.deepEqual([values(a), values(b)], [[0, 0], [5, 6]]);
+  assert.deepEqual(
+    [values(a), values(b)],
+    [
+      [0, 0],
+      [5, 6],
+    ],
+  );
 
   scope(() => b.sum().backward()); // goes on in the same memory
   assert.deepEqual(pointers([a, b, unused]), before);

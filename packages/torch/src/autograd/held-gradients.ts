@@ -4,7 +4,8 @@ import { packedHandles, TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /**
- * The gradients that parameters have now, kept for work that knows their memory, such as a recorded CUDA graph: they live until `dispose()`, whatever becomes of `p.grad`.
+ * The gradients that parameters have now, kept for work that knows their memory, such as a recorded CUDA graph: they
+ * live until `dispose()`, whatever becomes of `p.grad`.
  *
  * @example
  * const held = new HeldGradients(model.parameters());
@@ -30,8 +31,10 @@ export class HeldGradients {
   /**
    * Make the held gradients those of their parameters again. Does not wait for a device.
    *
-   * @param keepValues - What a held gradient holds afterwards, where it had been replaced: the values of the newer one, or zeros where there was none. False: what it held; for gradients that are to be cleared.
-   * @returns How many had been replaced or taken away; null, with nothing changed, when a parameter that had no gradient has one now.
+   * @param keepValues - What a held gradient holds afterwards, where it had been replaced: the values of the newer one,
+   * or zeros where there was none. False: what it held; for gradients that are to be cleared.
+   * @returns How many had been replaced or taken away; null, with nothing changed, when a parameter that had no
+   * gradient has one now.
    */
   link(keepValues: boolean): number | null {
     const n = this.#packed.length;

@@ -2,4 +2,11 @@ export { noGrad, enableGrad, inferenceMode, isGradEnabled, isInferenceModeEnable
 export { backward, grad } from "./backward.js";
 export { HeldGradients } from "./held-gradients.js";
 export { AutogradFunction, FunctionContext, type AutogradFunctionClass } from "./function.js";
-export { trace as traceOperators, traceMark, type Trace, type TraceEvent, type TraceOptions, type TracedTensor } from "./trace.js";
+export {
+  trace as traceOperators,
+  traceMark,
+  type Trace,
+  type TraceEvent,
+  type TraceOptions,
+  type TracedTensor,
+} from "./trace.js";

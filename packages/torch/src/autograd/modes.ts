@@ -5,7 +5,12 @@ import { atMost, checkArguments } from "../options.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
 function synchronous<T>(fn: string, result: T): T {
-  if (isPromise(result)) refusePromise(result, `${fn}: expected a synchronous function. Received: a function that returns a promise: the mode ends before its code after an await runs. Use ${fn} inside the asynchronous function.`, "ERR_ASYNC_MODE");
+  if (isPromise(result))
+    refusePromise(
+      result,
+      `${fn}: expected a synchronous function. Received: a function that returns a promise: the mode ends before its code after an await runs. Use ${fn} inside the asynchronous function.`,
+      "ERR_ASYNC_MODE",
+    );
   return result;
 }
 

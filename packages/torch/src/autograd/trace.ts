@@ -10,7 +10,10 @@ export interface TracedTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly device: string;
-  /** With `checkValues`: which tensor this is (an address, so a later tensor may have it again), and whether it holds anything that is not finite. */
+  /**
+   * With `checkValues`: which tensor this is (an address, so a later tensor may have it again), and whether it holds
+   * anything that is not finite.
+   */
   readonly id?: number;
   readonly bad?: "inf" | "nan" | null;
 }
@@ -37,7 +40,10 @@ export interface Trace<T> {
 }
 
 export interface TraceOptions {
-  /** Read every value, and say which tensors hold infinities or NaN. Waits for the device at every operator. Default false. */
+  /**
+   * Read every value, and say which tensors hold infinities or NaN. Waits for the device at every operator. Default
+   * false.
+   */
   readonly checkValues?: boolean;
 }
 const NAMES: OptionNames<TraceOptions> = { checkValues: flag };
@@ -57,7 +63,10 @@ interface RawEvent extends Omit<TraceEvent, "inputs" | "outputs" | "scope"> {
 
 function tensorOf(raw: RawTensor | null): TracedTensor | null {
   if (raw === null) return null;
-  const checked = raw.id === undefined ? {} : { id: raw.id, bad: raw.bad === 2 ? ("nan" as const) : raw.bad === 1 ? ("inf" as const) : null };
+  const checked =
+    raw.id === undefined
+      ? {}
+      : { id: raw.id, bad: raw.bad === 2 ? ("nan" as const) : raw.bad === 1 ? ("inf" as const) : null };
   return { dtype: dtypeName(raw.dtype), shape: raw.shape, device: deviceOfCode(raw.device).toString(), ...checked };
 }
 
@@ -70,10 +79,17 @@ export function stopTrace(): { readonly events: TraceEvent[]; readonly dropped: 
   const raw = JSON.parse(native.traceStop()) as { readonly dropped: number; readonly events: readonly RawEvent[] };
   return {
     dropped: raw.dropped,
-    events: raw.events.map(({ backward, inputs, outputs, ...e }) => ({ ...e, scope: backward ? "backward" : "forward", inputs: inputs.map(tensorOf), outputs: outputs.map(tensorOf) })),
+    events: raw.events.map(({ backward, inputs, outputs, ...e }) => ({
+      ...e,
+      scope: backward ? "backward" : "forward",
+      inputs: inputs.map(tensorOf),
+      outputs: outputs.map(tensorOf),
+    })),
   };
 }
-/** The number of events so far in the running trace: note it to know later which events a part of the program caused. */
+/**
+ * The number of events so far in the running trace: note it to know later which events a part of the program caused.
+ */
 export function traceMark(): number {
   atMost("traceMark", arguments, 0);
   return native.traceMark();
@@ -97,6 +113,11 @@ export function trace<T>(fn: () => T, options: TraceOptions = {}): Trace<T> {
     throw error;
   }
   const { events, dropped } = stopTrace();
-  if (isPromise(result)) refusePromise(result, "trace: expected a synchronous function. Received: a function that returns a promise.", "ERR_ASYNC_MODE");
+  if (isPromise(result))
+    refusePromise(
+      result,
+      "trace: expected a synchronous function. Received: a function that returns a promise.",
+      "ERR_ASYNC_MODE",
+    );
   return { result, events, dropped };
 }

@@ -28,7 +28,8 @@ export function deviceCount(): number {
 export function indexOf(device: DeviceLike | number | undefined, fn: string): number {
   if (device === undefined) return cudaFunction("cudaCurrentDevice", fn)();
   if (typeof device === "number") {
-    if (!Number.isInteger(device) || device < 0 || device >= info.cudaDevices) throw new ArgumentError(fn, `a device index below ${info.cudaDevices}`, device);
+    if (!Number.isInteger(device) || device < 0 || device >= info.cudaDevices)
+      throw new ArgumentError(fn, `a device index below ${info.cudaDevices}`, device);
     return device;
   }
   const d = deviceOf(device, fn);
@@ -65,7 +66,10 @@ export function synchronize(device?: DeviceLike | number): void {
   atMost("cuda.synchronize", arguments, 1);
   cudaFunction("cudaSynchronize", "cuda.synchronize")(indexOf(device, "cuda.synchronize"));
 }
-/** What happens when an operation makes the host wait for the device: nothing, a warning, or an error. How to find needless synchronization. */
+/**
+ * What happens when an operation makes the host wait for the device: nothing, a warning, or an error. How to find
+ * needless synchronization.
+ */
 export function setSyncDebugMode(mode: "default" | "warn" | "error"): void {
   atMost("cuda.setSyncDebugMode", arguments, 1);
   const code = ["default", "warn", "error"].indexOf(mode);

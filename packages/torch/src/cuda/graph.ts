@@ -16,12 +16,15 @@ const NAMES: OptionNames<CudaGraphOptions> = { pool: true };
 /**
  * Work on a device, recorded once and replayed as a whole: one launch instead of hundreds.
  *
- * While recording nothing runs; nothing may wait for the device or allocate outside its pool. A replay reads and writes the same memory as the recording did: copy new inputs
- * into the tensors that were recorded (`x.copy_(next)`), and read results from those that it made.
+ * While recording nothing runs; nothing may wait for the device or allocate outside its pool. A replay reads and writes
+ * the same memory as the recording did: copy new inputs into the tensors that were recorded (`x.copy_(next)`), and read
+ * results from those that it made.
  *
- * Graphs that share a pool (`new CudaGraph({ pool: other })`) hold the room of one, where each alone would hold its own. For that they must never run at the same time: replay them on one stream. A tensor made by one
- * recording is not touched by recordings made after it while it lives, but any graph recorded before it may write its temporaries there: read such a result, or copy it, before the next replay of another graph of the pool.
- * What must outlast replays (weights, gradients, state) is made before the first recording.
+ * Graphs that share a pool (`new CudaGraph({ pool: other })`) hold the room of one, where each alone would hold its
+ * own. For that they must never run at the same time: replay them on one stream. A tensor made by one recording is not
+ * touched by recordings made after it while it lives, but any graph recorded before it may write its temporaries there:
+ * read such a result, or copy it, before the next replay of another graph of the pool. What must outlast replays
+ * (weights, gradients, state) is made before the first recording.
  *
  * @example
  * const first = new cuda.CudaGraph();
@@ -39,12 +42,16 @@ export class CudaGraph {
     atMost("cuda.CudaGraph", arguments, 1);
     checkOptions("CudaGraph", options, NAMES);
     const pool: unknown = options.pool;
-    if (pool !== undefined && !(pool instanceof CudaGraph && !pool.#disposed)) throw new ArgumentError("CudaGraph", "pool to be a CudaGraph that is not disposed of", pool);
+    if (pool !== undefined && !(pool instanceof CudaGraph && !pool.#disposed))
+      throw new ArgumentError("CudaGraph", "pool to be a CudaGraph that is not disposed of", pool);
     this.#pool = pool ?? null;
     this.#id = cudaFunction("graphCreate", "CudaGraph")(this.#pool === null ? 0 : this.#pool.#id);
     registry.register(this, this.#id, this);
   }
-  /** Run `fn` eagerly on the stream that the recording will use: lazy initialization (cuBLAS workspaces, autotuning, gradients) must be over before it. */
+  /**
+   * Run `fn` eagerly on the stream that the recording will use: lazy initialization (cuBLAS workspaces, autotuning,
+   * gradients) must be over before it.
+   */
   warmUp<T>(fn: () => T): T {
     atMost("CudaGraph.warmUp", arguments, 1);
     checkArguments("CudaGraph.warmUp", { fn }, { fn: callable });
@@ -60,7 +67,11 @@ export class CudaGraph {
   capture<T>(fn: () => T): T {
     atMost("CudaGraph.capture", arguments, 1);
     checkArguments("CudaGraph.capture", { fn }, { fn: callable });
-    if (this.#recorded) throw new NbitError("CudaGraph.capture: expected a graph that has not recorded yet. Received: a second capture. Make a new CudaGraph.", "CUDA_GRAPH_CAPTURED");
+    if (this.#recorded)
+      throw new NbitError(
+        "CudaGraph.capture: expected a graph that has not recorded yet. Received: a second capture. Make a new CudaGraph.",
+        "CUDA_GRAPH_CAPTURED",
+      );
     cudaFunction("graphBegin", "CudaGraph")(this.#id);
     // What is derived from weights is recorded too, and nothing that was recorded is taken for a value afterwards.
     advanceWeightsEpoch();
@@ -84,7 +95,11 @@ export class CudaGraph {
   /** Launch the recording. Does not wait. */
   replay(): void {
     atMost("CudaGraph.replay", arguments, 0);
-    if (!this.#recorded) throw new NbitError("CudaGraph.replay: expected a recorded graph. Received: one without a capture. Call capture(fn) first.", "CUDA_GRAPH_EMPTY");
+    if (!this.#recorded)
+      throw new NbitError(
+        "CudaGraph.replay: expected a recorded graph. Received: one without a capture. Call capture(fn) first.",
+        "CUDA_GRAPH_EMPTY",
+      );
     cudaFunction("graphReplay", "CudaGraph")(this.#id);
     advanceWeightsEpoch();
   }

@@ -1,7 +1,28 @@
 /** What only GPUs have. Importing it needs no GPU; using it without one is a clear error. */
-export { isAvailable, deviceCount, getDeviceProperties, getDeviceCapability, currentDevice, setDevice, cudaVersions, synchronize, setSyncDebugMode, type DeviceProperties } from "./device.js";
 export {
-  memoryStats, memoryAllocated, maxMemoryAllocated, memoryReserved, maxMemoryReserved, resetPeakMemoryStats, clearCublasWorkspaces, emptyCache, setMemoryFraction, memorySummary, type DeviceMemory,
+  isAvailable,
+  deviceCount,
+  getDeviceProperties,
+  getDeviceCapability,
+  currentDevice,
+  setDevice,
+  cudaVersions,
+  synchronize,
+  setSyncDebugMode,
+  type DeviceProperties,
+} from "./device.js";
+export {
+  memoryStats,
+  memoryAllocated,
+  maxMemoryAllocated,
+  memoryReserved,
+  maxMemoryReserved,
+  resetPeakMemoryStats,
+  clearCublasWorkspaces,
+  emptyCache,
+  setMemoryFraction,
+  memorySummary,
+  type DeviceMemory,
 } from "./memory.js";
 export { defaultGenerator, manualSeed, manualSeedAll, initialSeed, getRngState, setRngState } from "./random.js";
 export { Stream, Event } from "./stream.js";

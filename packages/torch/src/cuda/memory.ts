@@ -25,7 +25,16 @@ export interface DeviceMemory {
 export function memoryStats(device?: DeviceLike | number): DeviceMemory {
   atMost("cuda.memoryStats", arguments, 1);
   cudaFunction("cudaMemory", "cuda.memoryStats")(indexOf(device, "cuda.memoryStats"));
-  const [allocated = 0, peakAllocated = 0, reserved = 0, peakReserved = 0, free = 0, total = 0, retries = 0, outOfMemory = 0] = argBuffer.subarray(0, 8);
+  const [
+    allocated = 0,
+    peakAllocated = 0,
+    reserved = 0,
+    peakReserved = 0,
+    free = 0,
+    total = 0,
+    retries = 0,
+    outOfMemory = 0,
+  ] = argBuffer.subarray(0, 8);
   return { allocated, peakAllocated, reserved, peakReserved, free, total, retries, outOfMemory };
 }
 /** Bytes that tensors hold. */
@@ -58,23 +67,27 @@ export function emptyCache(): void {
   cudaFunction("cudaEmptyCache", "cuda.emptyCache")();
 }
 /**
- * Give the workspaces of cuBLAS back to the allocator, some 32 MiB for each stream that multiplied matrices; the next product makes new ones. {@link emptyCache} then returns them to the driver.
+ * Give the workspaces of cuBLAS back to the allocator, some 32 MiB for each stream that multiplied matrices; the next
+ * product makes new ones. {@link emptyCache} then returns them to the driver.
  *
- * @returns False, with nothing done, while a {@link CudaGraph} that is not disposed of lives: it may have recorded them.
+ * @returns False, with nothing done, while a {@link CudaGraph} that is not disposed of lives: it may have recorded
+ * them.
  */
 export function clearCublasWorkspaces(): boolean {
   atMost("cuda.clearCublasWorkspaces", arguments, 0);
   return cudaFunction("cudaClearWorkspaces", "cuda.clearCublasWorkspaces")();
 }
 /**
- * Let tensors take at most this share of a device's memory; what would exceed it is an {@link OutOfMemoryError}. For a device that is shared, and for tests of a smaller one.
+ * Let tensors take at most this share of a device's memory; what would exceed it is an {@link OutOfMemoryError}. For a
+ * device that is shared, and for tests of a smaller one.
  * @param fraction - In (0, 1].
  * @throws {ArgumentError} `cuda.setMemoryFraction: expected fraction to be in (0, 1]. Received: 2.`
  */
 export function setMemoryFraction(fraction: number, device?: DeviceLike | number): void {
   atMost("cuda.setMemoryFraction", arguments, 2);
   const set = cudaFunction("cudaMemoryFraction", "cuda.setMemoryFraction");
-  if (!(fraction > 0 && fraction <= 1)) throw new ArgumentError("cuda.setMemoryFraction", "fraction to be in (0, 1]", fraction);
+  if (!(fraction > 0 && fraction <= 1))
+    throw new ArgumentError("cuda.setMemoryFraction", "fraction to be in (0, 1]", fraction);
   set(fraction, indexOf(device, "cuda.setMemoryFraction"));
 }
 
@@ -102,7 +115,11 @@ export function formatMemory(m: DeviceMemory): string {
     ["the device has", mib(m.total), ""],
   ];
   const width = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows.map(([what, now, peak]) => `  ${what.padEnd(width[0] ?? 0)}  ${now.padStart(width[1] ?? 0)}  ${peak.padStart(width[2] ?? 0)}`.trimEnd()).join("\n");
+  return rows
+    .map(([what, now, peak]) =>
+      `  ${what.padEnd(width[0] ?? 0)}  ${now.padStart(width[1] ?? 0)}  ${peak.padStart(width[2] ?? 0)}`.trimEnd(),
+    )
+    .join("\n");
 }
 
 /** @internal What helps, most useful first, given how the memory is used. */
@@ -111,14 +128,20 @@ export function memoryAdvice(m: DeviceMemory): string {
   const foreign = m.total - m.free - m.reserved > 0.25 * m.total;
   return [
     ...(foreign ? ["Another program holds a good part of this device: nvidia-smi shows which."] : []),
-    ...(fragmented ? ["Much is kept for reuse in pieces that do not fit: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True."] : []),
+    ...(fragmented
+      ? ["Much is kept for reuse in pieces that do not fit: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True."]
+      : []),
     'What helps: a smaller batch with accumulateGradBatches; precision: "bf16" or 16; nn.functional.fusedLinearCrossEntropy for large vocabularies; an optimizer with 8-bit state (@nbit/lowbit);',
     "tensors made in a loop inside scope(() => …), so that each turn frees its own.",
   ].join("\n");
 }
 
 addMemoryExplainer((message) => {
-  if (!info.cuda || !/CUDA out of memory|CUDA error: out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED/.test(message)) return null;
+  if (
+    !info.cuda ||
+    !/CUDA out of memory|CUDA error: out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED/.test(message)
+  )
+    return null;
   try {
     const m = memoryStats();
     return `Memory of the device:\n${formatMemory(m)}\n${memoryAdvice(m)}`;

@@ -41,7 +41,10 @@ export class Stream {
   constructor(options: StreamOptions | Existing = {}) {
     atMost("cuda.Stream", arguments, 1);
     if (!(options instanceof Existing)) checkOptions("cuda.Stream", options, STREAM);
-    this.id = options instanceof Existing ? options.id : cudaFunction("streamCreate", "Stream")(indexOf(options.device, "Stream"), options.highPriority === true);
+    this.id =
+      options instanceof Existing
+        ? options.id
+        : cudaFunction("streamCreate", "Stream")(indexOf(options.device, "Stream"), options.highPriority === true);
     streamRegistry.register(this, this.id);
   }
   static create(options: StreamOptions = {}): Stream {
@@ -50,7 +53,9 @@ export class Stream {
   }
   static current(device?: DeviceLike | number): Stream {
     atMost("Stream.current", arguments, 1);
-    return new Stream(new Existing(cudaFunction("streamCurrent", "Stream")(indexOf(device, "Stream"))) as StreamOptions);
+    return new Stream(
+      new Existing(cudaFunction("streamCurrent", "Stream")(indexOf(device, "Stream"))) as StreamOptions,
+    );
   }
   synchronize(): void {
     atMost("Stream.synchronize", arguments, 0);
@@ -62,12 +67,14 @@ export class Stream {
     return cudaFunction("streamQuery", "Stream")(this.id);
   }
   /**
-   * Say that this stream uses a tensor that another one made (PyTorch's `record_stream`): its memory is given to others only when this stream has passed what it is given until then.
-   * Without it, a tensor disposed of while this stream still reads it may be overwritten.
+   * Say that this stream uses a tensor that another one made (PyTorch's `record_stream`): its memory is given to others
+   * only when this stream has passed what it is given until then. Without it, a tensor disposed of while this stream
+   * still reads it may be overwritten.
    */
   uses(tensor: Tensor): void {
     atMost("Stream.uses", arguments, 1);
-    if (!isTensor(tensor) || tensor.device.type !== "cuda") throw new ArgumentError("Stream.uses", "a tensor on a CUDA device", tensor);
+    if (!isTensor(tensor) || tensor.device.type !== "cuda")
+      throw new ArgumentError("Stream.uses", "a tensor on a CUDA device", tensor);
     cudaFunction("streamUses", "Stream")(handleOrZero(tensor), this.id);
   }
   /** Later work on this stream waits for the event. */
@@ -109,7 +116,8 @@ export class Event {
   }
   record(stream?: Stream): this {
     atMost("Event.record", arguments, 1);
-    if (stream !== undefined && !(stream instanceof Stream)) throw new ArgumentError("Event.record", "a Stream", stream);
+    if (stream !== undefined && !(stream instanceof Stream))
+      throw new ArgumentError("Event.record", "a Stream", stream);
     cudaFunction("eventRecord", "Event")(this.id, stream?.id ?? 0);
     return this;
   }

@@ -22,7 +22,11 @@ export class BatchSampler extends Sampler<number[]> {
   constructor(sampler: Iterable<number>, batchSize: number, dropLast: boolean) {
     super();
     atMost("BatchSampler", arguments, 3);
-    checkArguments("BatchSampler", { sampler, batchSize, dropLast }, { sampler: iterable, batchSize: whole("[1, ∞)"), dropLast: flag });
+    checkArguments(
+      "BatchSampler",
+      { sampler, batchSize, dropLast },
+      { sampler: iterable, batchSize: whole("[1, ∞)"), dropLast: flag },
+    );
     this.sampler = sampler;
     this.batchSize = batchSize;
     this.dropLast = dropLast;
@@ -30,7 +34,13 @@ export class BatchSampler extends Sampler<number[]> {
 
   get length(): number {
     const n = lengthOf(this.sampler);
-    if (n === null) throw new ArgumentError("BatchSampler", "a sampler with a length", this.sampler, "Give it a `length` to use the length of its batches.");
+    if (n === null)
+      throw new ArgumentError(
+        "BatchSampler",
+        "a sampler with a length",
+        this.sampler,
+        "Give it a `length` to use the length of its batches.",
+      );
     return this.dropLast ? Math.floor(n / this.batchSize) : Math.ceil(n / this.batchSize);
   }
   override generators(): readonly Generator[] {

@@ -8,7 +8,8 @@ import { lengthNow } from "./sampler.js";
 import { typedArrayName } from "../realm.js";
 
 /**
- * A dataset with a length, whose elements are found by position. Any object with `length` and `get` will do; this class is for `instanceof` and documentation.
+ * A dataset with a length, whose elements are found by position. Any object with `length` and `get` will do; this class
+ * is for `instanceof` and documentation.
  *
  * @example
  * class Squares extends Dataset<[number, number]> {
@@ -22,16 +23,22 @@ export abstract class Dataset<T> {
     atMost(new.target.name || "Dataset", arguments, 0);
   }
   abstract readonly length: number;
-  /** Element `index`, 0 ≤ index < length. May return a promise; then the loader is iterated with `for await`. The Trainer waits where it must. */
+  /**
+   * Element `index`, 0 ≤ index < length. May return a promise; then the loader is iterated with `for await`. The
+   * Trainer waits where it must.
+   */
   abstract get(index: number): T | Promise<T>;
   /**
-   * A faster way to the same result: the elements at these positions, already collated into a batch as the default collate would. A loader uses it when it has no
-   * `collateFn` of its own. Undefined: not possible, use `get`.
+   * A faster way to the same result: the elements at these positions, already collated into a batch as the default
+   * collate would. A loader uses it when it has no `collateFn` of its own. Undefined: not possible, use `get`.
    */
   getBatch?(indices: readonly number[]): unknown;
 }
 
-/** A dataset that is a stream: implement `[Symbol.iterator]`, or `[Symbol.asyncIterator]` for one that waits. Each iteration starts over. `length` is optional. */
+/**
+ * A dataset that is a stream: implement `[Symbol.iterator]`, or `[Symbol.asyncIterator]` for one that waits. Each
+ * iteration starts over. `length` is optional.
+ */
 export abstract class IterableDataset<T> {
   readonly length?: number;
   constructor() {
@@ -49,7 +56,8 @@ type TensorTuple = readonly Tensor[];
 /**
  * Tensors that share their first dimension: element i is `[a.at(i), b.at(i), …]`.
  *
- * A batch is gathered with one `indexSelect` per tensor, not by stacking its elements. The dataset keeps its tensors alive past any scope.
+ * A batch is gathered with one `indexSelect` per tensor, not by stacking its elements. The dataset keeps its tensors
+ * alive past any scope.
  *
  * @throws {ArgumentError} `TensorDataset: expected tensors whose first dimensions agree. Received: [10, 9].`
  * @example new TensorDataset(images, labels).get(0); // [image, label]
@@ -61,9 +69,12 @@ export class TensorDataset<T extends TensorTuple> extends Dataset<T> {
   constructor(...tensors: T) {
     super();
     if (tensors.length === 0) throw new ArgumentError("TensorDataset", "at least one tensor", []);
-    for (const t of tensors) if (!isTensor(t) || t.ndim === 0) throw new ArgumentError("TensorDataset", "tensors with at least one dimension", t);
+    for (const t of tensors)
+      if (!isTensor(t) || t.ndim === 0)
+        throw new ArgumentError("TensorDataset", "tensors with at least one dimension", t);
     const sizes = tensors.map((t) => t.size(0));
-    if (sizes.some((n) => n !== sizes[0])) throw new ArgumentError("TensorDataset", "tensors whose first dimensions agree", sizes);
+    if (sizes.some((n) => n !== sizes[0]))
+      throw new ArgumentError("TensorDataset", "tensors whose first dimensions agree", sizes);
     for (const t of tensors) keep(t);
     this.tensors = tensors;
     this.length = sizes[0] as number;
@@ -103,7 +114,8 @@ function indexTensor(indices: readonly number[], length: number): Tensor {
   const values = small ? new Int32Array(indices.length) : new BigInt64Array(indices.length);
   for (let i = 0; i < indices.length; i++) {
     const at = indices[i] as number;
-    if (!Number.isInteger(at) || at < -length || at >= length) throw new ArgumentError("TensorDataset", `positions from 0 to ${length - 1}`, at);
+    if (!Number.isInteger(at) || at < -length || at >= length)
+      throw new ArgumentError("TensorDataset", `positions from 0 to ${length - 1}`, at);
     const wrapped = at < 0 ? at + length : at;
     if (typedArrayName(values) === "Int32Array") values[i] = wrapped;
     else values[i] = BigInt(wrapped);
@@ -118,7 +130,11 @@ export class Subset<T> extends Dataset<T> {
   constructor(dataset: Dataset<T>, indices: readonly number[]) {
     super();
     atMost("Subset", arguments, 2);
-    checkArguments("Subset", { dataset, indices }, { dataset: such<Dataset<T>>("a dataset", (v) => typeof v === "object" && v !== null), indices: listOf(whole()) });
+    checkArguments(
+      "Subset",
+      { dataset, indices },
+      { dataset: such<Dataset<T>>("a dataset", (v) => typeof v === "object" && v !== null), indices: listOf(whole()) },
+    );
     this.dataset = dataset;
     this.indices = indices;
   }
@@ -150,7 +166,14 @@ export class ConcatDataset<T> extends Dataset<T> {
     checkArguments("ConcatDataset", { datasets }, { datasets: iterable });
     this.datasets = iterated("ConcatDataset", "datasets", datasets) as Dataset<T>[];
     if (this.datasets.length === 0) throw new ArgumentError("ConcatDataset", "at least one dataset", []);
-    for (const d of this.datasets) if (isIterableDataset(d)) throw new ArgumentError("ConcatDataset", "datasets with positions", d, "Streams cannot be concatenated by position: use ChainDataset.");
+    for (const d of this.datasets)
+      if (isIterableDataset(d))
+        throw new ArgumentError(
+          "ConcatDataset",
+          "datasets with positions",
+          d,
+          "Streams cannot be concatenated by position: use ChainDataset.",
+        );
     let sum = 0;
     this.cumulativeSizes = this.datasets.map((d) => (sum += lengthNow("ConcatDataset", d)));
   }
@@ -160,7 +183,8 @@ export class ConcatDataset<T> extends Dataset<T> {
   get(index: number): T | Promise<T> {
     atMost("ConcatDataset.get", arguments, 1);
     const n = this.length;
-    if (!Number.isInteger(index) || index < -n || index >= n) throw new ArgumentError("ConcatDataset", `index to be from ${-n} to ${n - 1}`, index);
+    if (!Number.isInteger(index) || index < -n || index >= n)
+      throw new ArgumentError("ConcatDataset", `index to be from ${-n} to ${n - 1}`, index);
     const position = index < 0 ? index + n : index;
     // The first dataset that ends after the position.
     let low = 0;
@@ -170,7 +194,9 @@ export class ConcatDataset<T> extends Dataset<T> {
       if ((this.cumulativeSizes[middle] as number) > position) high = middle;
       else low = middle + 1;
     }
-    return (this.datasets[low] as Dataset<T>).get(position - (low === 0 ? 0 : (this.cumulativeSizes[low - 1] as number)));
+    return (this.datasets[low] as Dataset<T>).get(
+      position - (low === 0 ? 0 : (this.cumulativeSizes[low - 1] as number)),
+    );
   }
 }
 
@@ -193,7 +219,8 @@ export class ChainDataset<T> extends IterableDataset<T> {
     for (const d of this.datasets) yield* d as Iterable<T>;
   }
   override async *[Symbol.asyncIterator](): AsyncIterator<T, void, undefined> {
-    for (const d of this.datasets) yield* d[Symbol.asyncIterator] === undefined ? (d as Iterable<T>) : (d as AsyncIterable<T>);
+    for (const d of this.datasets)
+      yield* d[Symbol.asyncIterator] === undefined ? (d as Iterable<T>) : (d as AsyncIterable<T>);
   }
 }
 
@@ -201,7 +228,10 @@ export class ChainDataset<T> extends IterableDataset<T> {
 export function isIterableDataset(value: unknown): value is IterableDataset<unknown> {
   if (typeof value !== "object" || value === null) return false;
   const has = value as { [Symbol.iterator]?: unknown; [Symbol.asyncIterator]?: unknown; get?: unknown };
-  return (typeof has[Symbol.iterator] === "function" || typeof has[Symbol.asyncIterator] === "function") && typeof has.get !== "function";
+  return (
+    (typeof has[Symbol.iterator] === "function" || typeof has[Symbol.asyncIterator] === "function") &&
+    typeof has.get !== "function"
+  );
 }
 
 function at(fn: string, indices: readonly number[], index: number): number {

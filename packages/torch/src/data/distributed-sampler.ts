@@ -18,12 +18,20 @@ export interface DistributedSamplerOptions {
   /** Leave out the positions that cannot be shared evenly. Default false: repeat some from the beginning instead. */
   readonly dropLast?: boolean;
 }
-const NAMES: OptionNames<DistributedSamplerOptions> = { numReplicas: whole("[1, ∞)"), rank: whole("[0, ∞)"), shuffle: flag, seed: whole(), dropLast: flag };
+const NAMES: OptionNames<DistributedSamplerOptions> = {
+  numReplicas: whole("[1, ∞)"),
+  rank: whole("[0, ∞)"),
+  shuffle: flag,
+  seed: whole(),
+  dropLast: flag,
+};
 
 /**
- * Every `numReplicas`-th position, beginning with `rank`, of an order that all processes know: shuffled by `seed + epoch`, or as the dataset stands.
+ * Every `numReplicas`-th position, beginning with `rank`, of an order that all processes know: shuffled by `seed +
+ * epoch`, or as the dataset stands.
  *
- * Call {@link setEpoch} before each epoch, or every epoch has the same order. All processes get equally many positions. Draws nothing from the default generator.
+ * Call {@link setEpoch} before each epoch, or every epoch has the same order. All processes get equally many positions.
+ * Draws nothing from the default generator.
  *
  * @throws {ArgumentError} `DistributedSampler: expected rank to be from 0 to 1. Received: 2.`
  * @example
@@ -50,7 +58,8 @@ export class DistributedSampler extends Sampler {
     checkArguments(fn, { numReplicas, rank }, { numReplicas: NAMES.numReplicas, rank: NAMES.rank });
     this.#source = source;
     this.numReplicas = numReplicas;
-    if (rank >= numReplicas) throw new ArgumentError(fn, `rank to be from 0 to ${options.numReplicas - 1}`, options.rank);
+    if (rank >= numReplicas)
+      throw new ArgumentError(fn, `rank to be from 0 to ${options.numReplicas - 1}`, options.rank);
     this.rank = options.rank;
     this.shuffle = options.shuffle ?? true;
     this.seed = options.seed ?? 0;

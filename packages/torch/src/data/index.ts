@@ -1,6 +1,22 @@
-export { Dataset, IterableDataset, TensorDataset, Subset, ConcatDataset, ChainDataset, type Source } from "./dataset.js";
+export {
+  Dataset,
+  IterableDataset,
+  TensorDataset,
+  Subset,
+  ConcatDataset,
+  ChainDataset,
+  type Source,
+} from "./dataset.js";
 export { randomSplit } from "./split.js";
-export { Sampler, SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, type RandomSamplerOptions, type Sized } from "./sampler.js";
+export {
+  Sampler,
+  SequentialSampler,
+  RandomSampler,
+  SubsetRandomSampler,
+  WeightedRandomSampler,
+  type RandomSamplerOptions,
+  type Sized,
+} from "./sampler.js";
 export { BatchSampler } from "./batch-sampler.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "./distributed-sampler.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";

@@ -5,7 +5,15 @@ import { defaultCollate, defaultConvert } from "./collate.js";
 import type { Dataset, IterableDataset, Source } from "./dataset.js";
 import { drawSeed } from "./random-ops.js";
 import { pinBatch } from "./pin.js";
-import { restore, runningState, snapshot, withDefault, type LoaderState, type Snapshot, type StoredLoaderState } from "./loader-state.js";
+import {
+  restore,
+  runningState,
+  snapshot,
+  withDefault,
+  type LoaderState,
+  type Snapshot,
+  type StoredLoaderState,
+} from "./loader-state.js";
 
 export interface PassPlan<T, B> {
   readonly dataset: Source<T>;
@@ -65,12 +73,23 @@ abstract class Pass<T, B> {
 
   #replay(order: Iterator<Where>, position: number): void {
     for (let i = 0; i < position; i++) {
-      if (order.next().done === true) throw new ArgumentError("loadStateDict", `a loader with at least ${position} batches`, verbatim(`${i} batches`), "Resume with the dataset, batch size and sampler that the state was saved with.");
+      if (order.next().done === true)
+        throw new ArgumentError(
+          "loadStateDict",
+          `a loader with at least ${position} batches`,
+          verbatim(`${i} batches`),
+          "Resume with the dataset, batch size and sampler that the state was saved with.",
+        );
     }
   }
 
   state(position?: number): LoaderState {
-    if (position !== undefined && (!Number.isSafeInteger(position) || position < 0 || position > this.given)) throw new ArgumentError("stateDict", `position to be from 0 to ${this.given}, the batches given in this pass`, position);
+    if (position !== undefined && (!Number.isSafeInteger(position) || position < 0 || position > this.given))
+      throw new ArgumentError(
+        "stateDict",
+        `position to be from 0 to ${this.given}, the batches given in this pass`,
+        position,
+      );
     const here = this.ahead === 0 && (position === undefined || position === this.given);
     return runningState(this.plan.epoch, position ?? this.given, this.#before, here ? this.plan.generators : null);
   }
@@ -103,7 +122,9 @@ abstract class Pass<T, B> {
     const whole = this.#gathered(where);
     if (whole !== undefined) return whole as B | Promise<B>;
     const elements = this.#elementsAt(where);
-    return elements.some(isPromise) ? Promise.all(elements).then((all) => this.collate(all)) : this.collate(elements as T[]);
+    return elements.some(isPromise)
+      ? Promise.all(elements).then((all) => this.collate(all))
+      : this.collate(elements as T[]);
   }
 
   /** The whole batch at once, where the dataset can and nobody asked for a collate of their own. */
@@ -182,12 +203,15 @@ abstract class Pass<T, B> {
   }
 
   protected collate(elements: readonly T[]): B {
-    // B is Collated<T> when there is no collateFn: the class's default type argument says so, which the compiler cannot carry to here.
+    // B is Collated<T> when there is no collateFn: the class's default type argument says so, which the compiler cannot
+    // carry to here.
     return this.plan.collateFn === null ? (defaultCollate(elements) as unknown as B) : this.plan.collateFn(elements);
   }
   /** One element, without batches. A collateFn sees it as it is, as PyTorch's does. */
   protected convert(element: T): B {
-    return this.plan.collateFn === null ? (defaultConvert(element) as B) : this.plan.collateFn(element as unknown as readonly T[]);
+    return this.plan.collateFn === null
+      ? (defaultConvert(element) as B)
+      : this.plan.collateFn(element as unknown as readonly T[]);
   }
 }
 
@@ -319,5 +343,10 @@ export class AsyncPass<T, B> extends Pass<T, B> implements AsyncIterableIterator
 const END = Symbol("end");
 
 function waits(dataset: unknown): never {
-  throw new ArgumentError("DataLoader", "a dataset that gives its elements at once, for a loader iterated with for…of", dataset, "It gives promises: iterate with `for await`, as the Trainer does.");
+  throw new ArgumentError(
+    "DataLoader",
+    "a dataset that gives its elements at once, for a loader iterated with for…of",
+    dataset,
+    "It gives promises: iterate with `for await`, as the Trainer does.",
+  );
 }

@@ -46,8 +46,19 @@ export function finishedState(epoch: number, generators: readonly Generator[]): 
   return { version: 1, epoch, position: 0, before: null, now: asTensors(snapshot(withDefault(generators).slice(1))) };
 }
 
-export function runningState(epoch: number, position: number, before: Snapshot, generators: readonly Generator[] | null): LoaderState {
-  return { version: 1, epoch, position, before: asTensors(before), now: generators === null ? null : asTensors(snapshot(withDefault(generators).slice(1))) };
+export function runningState(
+  epoch: number,
+  position: number,
+  before: Snapshot,
+  generators: readonly Generator[] | null,
+): LoaderState {
+  return {
+    version: 1,
+    epoch,
+    position,
+    before: asTensors(before),
+    now: generators === null ? null : asTensors(snapshot(withDefault(generators).slice(1))),
+  };
 }
 
 /** A state that was read back and checked. */
@@ -60,10 +71,14 @@ export interface StoredLoaderState {
   readonly dict: LoaderState;
 }
 
-export function readState(state: Readonly<Record<string, unknown>>, generators: readonly Generator[]): StoredLoaderState {
+export function readState(
+  state: Readonly<Record<string, unknown>>,
+  generators: readonly Generator[],
+): StoredLoaderState {
   const fn = "loadStateDict";
   const own = withDefault(generators).slice(1);
-  if (typeof state !== "object" || state === null || state["version"] !== 1) throw new ArgumentError(fn, "a loader state of version 1", state);
+  if (typeof state !== "object" || state === null || state["version"] !== 1)
+    throw new ArgumentError(fn, "a loader state of version 1", state);
   const epoch = whole(fn, "epoch", state["epoch"]);
   const position = whole(fn, "position", state["position"]);
   const before = states(fn, "before", state["before"], own.length + 1);
@@ -76,19 +91,33 @@ export function readState(state: Readonly<Record<string, unknown>>, generators: 
       if (now !== null) restore(own, now);
     },
     get dict(): LoaderState {
-      return { version: 1, epoch, position, before: before === null ? null : asTensors(before), now: now === null ? null : asTensors(now) };
+      return {
+        version: 1,
+        epoch,
+        position,
+        before: before === null ? null : asTensors(before),
+        now: now === null ? null : asTensors(now),
+      };
     },
   };
 }
 
 function whole(fn: string, name: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) throw new ArgumentError(fn, `${name} to be a whole number ≥ 0`, value);
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0)
+    throw new ArgumentError(fn, `${name} to be a whole number ≥ 0`, value);
   return value;
 }
 
 function states(fn: string, name: string, value: unknown, count: number): Snapshot | null {
   if (value === null) return null;
-  if (!Array.isArray(value) || !value.every((s): s is Tensor => isTensor(s) && s.dtype === "uint8")) throw new ArgumentError(fn, `${name} to be a list of uint8 tensors or null`, value);
-  if (value.length !== count) throw new ArgumentError(fn, `${name} to hold the states of ${count} generators, as this loader has`, value.length, "Make the loader with the same sampler and generator options.");
+  if (!Array.isArray(value) || !value.every((s): s is Tensor => isTensor(s) && s.dtype === "uint8"))
+    throw new ArgumentError(fn, `${name} to be a list of uint8 tensors or null`, value);
+  if (value.length !== count)
+    throw new ArgumentError(
+      fn,
+      `${name} to hold the states of ${count} generators, as this loader has`,
+      value.length,
+      "Make the loader with the same sampler and generator options.",
+    );
   return value.map((s) => new Uint8Array(s.toBytes()));
 }

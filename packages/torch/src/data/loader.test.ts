@@ -6,7 +6,21 @@ import { Generator, getRngState, manualSeed, setRngState } from "../random.js";
 import { isTensor, memory, scope, tensor, type Tensor } from "../tensor/index.js";
 import { packState, unpackState } from "../io/index.js";
 import {
-  BatchSampler, collate, ConcatDataset, DataLoader, Dataset, DistributedSampler, IterableDataset, RandomSampler, Sampler, SequentialSampler, Subset, TensorDataset, WeightedRandomSampler, randomSplit, type DataLoaderOptions,
+  BatchSampler,
+  collate,
+  ConcatDataset,
+  DataLoader,
+  Dataset,
+  DistributedSampler,
+  IterableDataset,
+  RandomSampler,
+  Sampler,
+  SequentialSampler,
+  Subset,
+  TensorDataset,
+  WeightedRandomSampler,
+  randomSplit,
+  type DataLoaderOptions,
 } from "./index.js";
 
 class Range extends Dataset<number> {
@@ -52,13 +66,18 @@ void describe("DataLoader", () => {
         assert.deepEqual(new Uint8Array(t.toBytes()), new Uint8Array(u.toBytes()));
       });
     };
-    const plain = (d: Dataset<readonly Tensor[]>): Dataset<readonly Tensor[]> => new (class extends Dataset<readonly Tensor[]> {
-      readonly length = d.length;
-      get(i: number): readonly Tensor[] | Promise<readonly Tensor[]> {
-        return d.get(i);
-      }
-    })();
-    for (const d of [data, new Subset(data, [3, 1, 4, 1, 5, -1]), randomSplit(data, [5, 15])[0] as Subset<readonly Tensor[]>] as Dataset<readonly Tensor[]>[]) {
+    const plain = (d: Dataset<readonly Tensor[]>): Dataset<readonly Tensor[]> =>
+      new (class extends Dataset<readonly Tensor[]> {
+        readonly length = d.length;
+        get(i: number): readonly Tensor[] | Promise<readonly Tensor[]> {
+          return d.get(i);
+        }
+      })();
+    for (const d of [
+      data,
+      new Subset(data, [3, 1, 4, 1, 5, -1]),
+      randomSplit(data, [5, 15])[0] as Subset<readonly Tensor[]>,
+    ] as Dataset<readonly Tensor[]>[]) {
       manualSeed(3);
       const fast = [...new DataLoader(d, { batchSize: 4, shuffle: true })];
       manualSeed(3);
@@ -66,7 +85,9 @@ void describe("DataLoader", () => {
       assert.equal(fast.length, slow.length);
       fast.forEach((batch, i) => same(batch as unknown as Tensor[], slow[i] as unknown as Tensor[]));
     }
-    assert.throws(() => data.getBatch([20]), { message: "TensorDataset: expected positions from 0 to 19. Received: 20." });
+    assert.throws(() => data.getBatch([20]), {
+      message: "TensorDataset: expected positions from 0 to 19. Received: 20.",
+    });
   });
 
   void it("calls a subclass's get instead of gathering", () => {
@@ -75,7 +96,13 @@ void describe("DataLoader", () => {
         return [super.get(i)[0].mul(2)];
       }
     }
-    assert.deepEqual([...new DataLoader(new Doubled(arange(4)), { batchSize: 2 })].map(([x]) => x.tolist()), [[0, 2], [4, 6]]);
+    assert.deepEqual(
+      [...new DataLoader(new Doubled(arange(4)), { batchSize: 2 })].map(([x]) => x.tolist()),
+      [
+        [0, 2],
+        [4, 6],
+      ],
+    );
     class Late extends Subset<number> {
       override get(i: number): number | Promise<number> {
         return i + 100;
@@ -101,7 +128,8 @@ void describe("DataLoader", () => {
   });
 
   void it("has a length where it can", () => {
-    const length = (d: number, o: DataLoaderOptions<number, Tensor>): number | null => new DataLoader(new Range(d), o).length;
+    const length = (d: number, o: DataLoaderOptions<number, Tensor>): number | null =>
+      new DataLoader(new Range(d), o).length;
     assert.equal(length(10, { batchSize: 3 }), 4);
     assert.equal(length(10, { batchSize: 3, dropLast: true }), 3);
     assert.equal(length(10, { batchSize: null }), 10);
@@ -117,15 +145,26 @@ void describe("DataLoader", () => {
   void it("uses samplers and collate functions of the user", () => {
     assert.deepEqual(values(new DataLoader(new Range(9), { batchSize: 2, sampler: [8, 7, 1] })), [[8, 7], [1]]);
     assert.deepEqual(values(new DataLoader(new Range(9), { batchSampler: [[8], [7, 1]] })), [[8], [7, 1]]);
-    assert.deepEqual([...new DataLoader(new Range(4), { batchSize: 3, collateFn: (xs) => xs.join("+") })], ["0+1+2", "3"]);
-    assert.deepEqual([...new DataLoader(new TensorDataset(arange(2)), { batchSize: 2, collateFn: (xs) => xs.length })], [2]);
+    assert.deepEqual(
+      [...new DataLoader(new Range(4), { batchSize: 3, collateFn: (xs) => xs.join("+") })],
+      ["0+1+2", "3"],
+    );
+    assert.deepEqual(
+      [...new DataLoader(new TensorDataset(arange(2)), { batchSize: 2, collateFn: (xs) => xs.length })],
+      [2],
+    );
     const [batch] = new DataLoader([{ x: 1, y: 2 }], { collateFn: collate({ numbers: { y: "int64" } }) });
     assert.deepEqual([batch?.x.dtype, batch?.y.dtype], ["float32", "int64"]);
   });
 
   void it("closes the iterators of a pass that is left", () => {
     const closed: string[] = [];
-    const order: Iterable<number> = { [Symbol.iterator]: () => Object.assign([0, 1, 2].values(), { return: () => (closed.push("order"), { done: true as const, value: undefined }) }) };
+    const order: Iterable<number> = {
+      [Symbol.iterator]: () =>
+        Object.assign([0, 1, 2].values(), {
+          return: () => (closed.push("order"), { done: true as const, value: undefined }),
+        }),
+    };
     for (const b of new DataLoader(new Range(3), { batchSize: null, sampler: order })) {
       assert.equal(b, 0);
       break;
@@ -136,34 +175,74 @@ void describe("DataLoader", () => {
   void it("refuses what does not fit together", () => {
     const d = new Range(4);
     const stream = new Stream(4);
-    const refused = (f: () => unknown, message: string | RegExp): void => assert.throws(f, { code: "ERR_ARGUMENT", message });
-    refused(() => new DataLoader(d, { batchSize: 0 }), "DataLoader: expected batchSize to be a whole number ≥ 1, or null. Received: 0.");
-    refused(() => new DataLoader(d, { shuffle: true, sampler: [1] }), "DataLoader: expected shuffle to be left out when there is a sampler. Received: true.");
-    refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: 2 }), "DataLoader: expected batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler. Received: an object with keys batchSampler, batchSize.");
+    const refused = (f: () => unknown, message: string | RegExp): void =>
+      assert.throws(f, { code: "ERR_ARGUMENT", message });
+    refused(
+      () => new DataLoader(d, { batchSize: 0 }),
+      "DataLoader: expected batchSize to be a whole number ≥ 1, or null. Received: 0.",
+    );
+    refused(
+      () => new DataLoader(d, { shuffle: true, sampler: [1] }),
+      "DataLoader: expected shuffle to be left out when there is a sampler. Received: true.",
+    );
+    refused(
+      () => new DataLoader(d, { batchSampler: [[1]], batchSize: 2 }),
+      "DataLoader: expected batchSize, shuffle, sampler and dropLast to be left out when there is a batchSampler. Received: an object with keys batchSampler, batchSize.",
+    );
     refused(() => new DataLoader(d, { batchSampler: [[1]], batchSize: null }), /left out when there is a batchSampler/);
     refused(() => new DataLoader(d, { batchSampler: [[1]], dropLast: true }), /left out when there is a batchSampler/);
-    refused(() => new DataLoader(d, { batchSize: null, dropLast: true }), /dropLast to be left out when batchSize is null/);
+    refused(
+      () => new DataLoader(d, { batchSize: null, dropLast: true }),
+      /dropLast to be left out when batchSize is null/,
+    );
     refused(() => new DataLoader(stream, { shuffle: true }), /shuffle to be left out for a stream/);
     refused(() => new DataLoader(stream, { sampler: [1] }), /left out for a stream/);
     refused(() => new DataLoader(d, { numWorkers: -1 }), /numWorkers to be a whole number ≥ 0/);
-    refused(() => new DataLoader(5 as unknown as Range), /dataset to be an object with length and get, a stream, or an array/);
+    refused(
+      () => new DataLoader(5 as unknown as Range),
+      /dataset to be an object with length and get, a stream, or an array/,
+    );
     refused(() => new DataLoader({} as unknown as Range), /dataset to be an object with length and get/);
     refused(() => new DataLoader(d, { generator: 3 as unknown as Generator }), /generator to be a Generator/);
-    refused(() => new DataLoader(new Range(0), { shuffle: true }), "RandomSampler: expected a source that is not empty. Received: an instance of Range.");
+    refused(
+      () => new DataLoader(new Range(0), { shuffle: true }),
+      "RandomSampler: expected a source that is not empty. Received: an instance of Range.",
+    );
     refused(() => [...new DataLoader(new Slow(), {})], /a dataset that gives its elements at once/);
-    refused(() => new TensorDataset(arange(3), arange(4)), "TensorDataset: expected tensors whose first dimensions agree. Received: [3, 4].");
+    refused(
+      () => new TensorDataset(arange(3), arange(4)),
+      "TensorDataset: expected tensors whose first dimensions agree. Received: [3, 4].",
+    );
     refused(() => new TensorDataset(tensor(1)), /tensors with at least one dimension/);
-    refused(() => new ConcatDataset([new Range(2), new Range(3)]).get(5), "ConcatDataset: expected index to be from -5 to 4. Received: 5.");
+    refused(
+      () => new ConcatDataset([new Range(2), new Range(3)]).get(5),
+      "ConcatDataset: expected index to be from -5 to 4. Received: 5.",
+    );
     refused(() => new Subset(d, [0]).get(1), "Subset: expected index to be from -1 to 0. Received: 1.");
-    refused(() => randomSplit(d, [3, 2]), "randomSplit: expected lengths to sum to 4, the length of the dataset. Received: [3, 2].");
-    refused(() => new DistributedSampler(d, { numReplicas: 2, rank: 2 }), "DistributedSampler: expected rank to be from 0 to 1. Received: 2.");
-    refused(() => new WeightedRandomSampler(rand([2, 2]), 1), "WeightedRandomSampler: expected weights to have one dimension. Received: [2, 2].");
-    refused(() => new BatchSampler(new SequentialSampler(d), 0, false), "BatchSampler: expected batchSize to be a whole number ≥ 1. Received: 0.");
+    refused(
+      () => randomSplit(d, [3, 2]),
+      "randomSplit: expected lengths to sum to 4, the length of the dataset. Received: [3, 2].",
+    );
+    refused(
+      () => new DistributedSampler(d, { numReplicas: 2, rank: 2 }),
+      "DistributedSampler: expected rank to be from 0 to 1. Received: 2.",
+    );
+    refused(
+      () => new WeightedRandomSampler(rand([2, 2]), 1),
+      "WeightedRandomSampler: expected weights to have one dimension. Received: [2, 2].",
+    );
+    refused(
+      () => new BatchSampler(new SequentialSampler(d), 0, false),
+      "BatchSampler: expected batchSize to be a whole number ≥ 1. Received: 0.",
+    );
   });
 
   void it("finds elements of concatenated datasets", () => {
     const all = new ConcatDataset([new Range(2), new Range(0), new Range(3), new Range(1)]);
-    assert.deepEqual(Array.from({ length: 12 }, (_, i) => all.get(i - 6)), [0, 1, 0, 1, 2, 0, 0, 1, 0, 1, 2, 0]);
+    assert.deepEqual(
+      Array.from({ length: 12 }, (_, i) => all.get(i - 6)),
+      [0, 1, 0, 1, 2, 0, 0, 1, 0, 1, 2, 0],
+    );
   });
 });
 
@@ -197,7 +276,10 @@ void describe("asynchronous loading", () => {
     assert.throws(() => [...new DataLoader(new Waiting())], /iterate with `for await`/);
   });
   void it("reports a failure in its turn", async () => {
-    const failing: Dataset<number> = { length: 6, get: async (i) => (i === 3 ? Promise.reject(new Error("bad element")) : i) };
+    const failing: Dataset<number> = {
+      length: 6,
+      get: async (i) => (i === 3 ? Promise.reject(new Error("bad element")) : i),
+    };
     const found: unknown[] = [];
     await assert.rejects(async () => {
       for await (const b of new DataLoader(failing, { batchSize: 1, numWorkers: 6 })) found.push(b.item());
@@ -211,11 +293,41 @@ void describe("resuming", () => {
     () => [{ batchSize: 3, shuffle: true }, 20],
     () => [{ batchSize: 3, shuffle: true, generator: new Generator().manualSeed(4) }, 20],
     () => [{ batchSize: 4 }, 18],
-    () => [{ batchSize: 3, sampler: new RandomSampler(new Range(20), { replacement: true, numSamples: 70, generator: new Generator().manualSeed(9) }) }, 20],
-    () => [{ batchSize: 3, sampler: new WeightedRandomSampler(Array.from({ length: 20 }, (_, i) => i + 1), 40) }, 20],
-    () => [{ batchSampler: new BatchSampler(new RandomSampler(new Range(20), { generator: new Generator().manualSeed(2) }), 7, true) }, 20],
+    () => [
+      {
+        batchSize: 3,
+        sampler: new RandomSampler(new Range(20), {
+          replacement: true,
+          numSamples: 70,
+          generator: new Generator().manualSeed(9),
+        }),
+      },
+      20,
+    ],
+    () => [
+      {
+        batchSize: 3,
+        sampler: new WeightedRandomSampler(
+          Array.from({ length: 20 }, (_, i) => i + 1),
+          40,
+        ),
+      },
+      20,
+    ],
+    () => [
+      {
+        batchSampler: new BatchSampler(
+          new RandomSampler(new Range(20), { generator: new Generator().manualSeed(2) }),
+          7,
+          true,
+        ),
+      },
+      20,
+    ],
   ];
-  /** Three passes with draws in between, as a training loop makes them; stopped and started anew after `stop` batches. */
+  /**
+   * Three passes with draws in between, as a training loop makes them; stopped and started anew after `stop` batches.
+   */
   function run(make: () => [DataLoaderOptions<number, Tensor>, number], stop: number | null): unknown[] {
     manualSeed(77);
     const fresh = (): [DataLoader<number, Tensor>, Range] => {
@@ -252,12 +364,14 @@ void describe("resuming", () => {
       const whole = run(make, null);
       const batches = (whole.length - 1) / 2;
       assert.ok(batches >= 6);
-      for (let stop = 1; stop <= batches; stop++) assert.deepEqual(run(make, stop), whole, `stopped after ${stop} of ${batches}`);
+      for (let stop = 1; stop <= batches; stop++)
+        assert.deepEqual(run(make, stop), whole, `stopped after ${stop} of ${batches}`);
     });
   }
 
   void it("continues between passes, and before the first", () => {
-    const make = (): DataLoader<number> => new DataLoader(new Range(10), { batchSize: 5, shuffle: true, generator: new Generator().manualSeed(1) });
+    const make = (): DataLoader<number> =>
+      new DataLoader(new Range(10), { batchSize: 5, shuffle: true, generator: new Generator().manualSeed(1) });
     const a = make();
     const first = values(a);
     const state = a.stateDict();
@@ -282,7 +396,9 @@ void describe("resuming", () => {
     const b = new DataLoader(new Range(20), { batchSize: 3, shuffle: true });
     b.loadStateDict(a.stateDict({ position: 2 }));
     assert.deepEqual(values(b), all.slice(2));
-    assert.throws(() => a.stateDict({ position: 5 }), { message: "stateDict: expected position to be from 0 to 4, the batches given in this pass. Received: 5." });
+    assert.throws(() => a.stateDict({ position: 5 }), {
+      message: "stateDict: expected position to be from 0 to 4, the batches given in this pass. Received: 5.",
+    });
   });
 
   void it("brings back a generator that others draw from too", () => {
@@ -346,32 +462,50 @@ void describe("resuming", () => {
     const iterator = shuffled[Symbol.iterator]();
     for (let i = 0; i < 4; i++) iterator.next();
     const state = shuffled.stateDict();
-    assert.throws(() => shuffled.loadStateDict({ a: 1 }), { message: "loadStateDict: expected a loader state of version 1. Received: an object with keys a." });
+    assert.throws(() => shuffled.loadStateDict({ a: 1 }), {
+      message: "loadStateDict: expected a loader state of version 1. Received: an object with keys a.",
+    });
     assert.throws(() => shuffled.loadStateDict({ ...state, position: -1 }), /position to be a whole number ≥ 0/);
-    assert.throws(() => shuffled.loadStateDict({ ...state, before: [1] }), /before to be a list of uint8 tensors or null/);
-    assert.throws(() => new DataLoader(new Range(10), { shuffle: true, generator: new Generator() }).loadStateDict(state), /states of 2 generators/);
+    assert.throws(
+      () => shuffled.loadStateDict({ ...state, before: [1] }),
+      /before to be a list of uint8 tensors or null/,
+    );
+    assert.throws(
+      () => new DataLoader(new Range(10), { shuffle: true, generator: new Generator() }).loadStateDict(state),
+      /states of 2 generators/,
+    );
     const short = new DataLoader(new Range(4), { batchSize: 2, shuffle: true });
     short.loadStateDict(state);
-    assert.throws(() => short[Symbol.iterator](), { message: "loadStateDict: expected a loader with at least 4 batches. Received: 2 batches. Resume with the dataset, batch size and sampler that the state was saved with." });
+    assert.throws(() => short[Symbol.iterator](), {
+      message:
+        "loadStateDict: expected a loader with at least 4 batches. Received: 2 batches. Resume with the dataset, batch size and sampler that the state was saved with.",
+    });
   });
 });
 
 void describe("samplers of any size", () => {
   void it("shares of all ranks together cover everything evenly", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 7 }), fc.boolean(), fc.boolean(), fc.nat(5), (n, numReplicas, shuffle, dropLast, epoch) => {
-        const shares = Array.from({ length: numReplicas }, (_, rank) => {
-          const s = new DistributedSampler({ length: n }, { numReplicas, rank, shuffle, dropLast });
-          s.setEpoch(epoch);
-          const all = [...s];
-          assert.equal(all.length, s.length);
-          return all;
-        });
-        assert.equal(new Set(shares.map((s) => s.length)).size, 1);
-        const seen = new Set(shares.flat());
-        if (dropLast) assert.equal(seen.size, shares.flat().length);
-        else assert.equal(seen.size, n);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 7 }),
+        fc.boolean(),
+        fc.boolean(),
+        fc.nat(5),
+        (n, numReplicas, shuffle, dropLast, epoch) => {
+          const shares = Array.from({ length: numReplicas }, (_, rank) => {
+            const s = new DistributedSampler({ length: n }, { numReplicas, rank, shuffle, dropLast });
+            s.setEpoch(epoch);
+            const all = [...s];
+            assert.equal(all.length, s.length);
+            return all;
+          });
+          assert.equal(new Set(shares.map((s) => s.length)).size, 1);
+          const seen = new Set(shares.flat());
+          if (dropLast) assert.equal(seen.size, shares.flat().length);
+          else assert.equal(seen.size, n);
+        },
+      ),
       { numRuns: 200, seed: 1 },
     );
   });

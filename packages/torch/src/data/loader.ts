@@ -20,10 +20,12 @@ export interface LoaderStateOptions {
 /**
  * Batches of a dataset, by `for…of` or `for await…of`. Each iteration is one pass (epoch).
  *
- * Draws as PyTorch's loader does: one 63-bit seed from the generator when an iterator is made, then, for `shuffle` without a generator, one seed when the first
- * batch is asked for, and a permutation from it. So the same seed gives the same batches, and leaves the default generator in the same state.
+ * Draws as PyTorch's loader does: one 63-bit seed from the generator when an iterator is made, then, for `shuffle`
+ * without a generator, one seed when the first batch is asked for, and a permutation from it. So the same seed gives
+ * the same batches, and leaves the default generator in the same state.
  *
- * A dataset with `getBatch` (TensorDataset, and subsets of it) is asked for whole batches when there is no `collateFn`: equal results, one gather per tensor.
+ * A dataset with `getBatch` (TensorDataset, and subsets of it) is asked for whole batches when there is no `collateFn`:
+ * equal results, one gather per tensor.
  *
  * @throws {ArgumentError} `DataLoader: expected shuffle to be left out when there is a sampler. Received: true.`
  * @example
@@ -78,7 +80,10 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     return this.#epoch;
   }
 
-  /** Begin a pass, or continue the one that {@link loadStateDict} left off in. The seed is drawn here, before the first batch. */
+  /**
+   * Begin a pass, or continue the one that {@link loadStateDict} left off in. The seed is drawn here, before the first
+   * batch.
+   */
   [Symbol.iterator](): IterableIterator<B> {
     return this.#begin((plan, resume) => new SyncPass<T, B>(plan, resume));
   }
@@ -87,13 +92,18 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     return this.#begin((plan, resume) => new AsyncPass<T, B>(plan, resume, this.numWorkers));
   }
 
-  /** @internal The same, where a batch may come at once or in a promise, as the dataset has it: for loops that wait only where they must. Loads nothing ahead. */
+  /**
+   * @internal The same, where a batch may come at once or in a promise, as the dataset has it: for loops that wait only
+   * where they must. Loads nothing ahead.
+   */
   whenReady(): ReadyPass<T, B> {
     atMost("DataLoader.whenReady", arguments, 0);
     return this.#begin((plan, resume) => new ReadyPass<T, B>(plan, resume));
   }
 
-  #begin<P extends ReadyPass<T, B> | AsyncPass<T, B>>(make: (plan: PassPlan<T, B>, resume: StoredLoaderState | null) => P): P {
+  #begin<P extends ReadyPass<T, B> | AsyncPass<T, B>>(
+    make: (plan: PassPlan<T, B>, resume: StoredLoaderState | null) => P,
+  ): P {
     const resume = this.#resume;
     this.#resume = null;
     const epoch = this.#epoch;
@@ -125,14 +135,17 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   #generators(): readonly Generator[] {
     const found = new Set<Generator>();
     if (this.generator !== null) found.add(this.generator);
-    for (const order of [this.sampler, this.batchSampler]) if (order instanceof Sampler) for (const g of order.generators()) found.add(g);
+    for (const order of [this.sampler, this.batchSampler])
+      if (order instanceof Sampler) for (const g of order.generators()) found.add(g);
     return [...found];
   }
 
   /**
-   * Where the loader stands: passes done, batches given in this one, and the generators' states, so that {@link loadStateDict} continues with the very next batch.
+   * Where the loader stands: passes done, batches given in this one, and the generators' states, so that {@link
+   * loadStateDict} continues with the very next batch.
    *
-   * The state of the default generator as it is now is not part of it: it belongs to the whole program (`getRngState`, or the Trainer's checkpoint).
+   * The state of the default generator as it is now is not part of it: it belongs to the whole program (`getRngState`,
+   * or the Trainer's checkpoint).
    *
    * @param options.position - Batches of this pass that were used, when fewer than were taken (something reads ahead).
    * @returns A plain object of numbers and uint8 tensors.
@@ -147,10 +160,12 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
   }
 
   /**
-   * Continue where {@link stateDict} was taken: the next iterator returns the batches that were still to come, the same to the last bit.
+   * Continue where {@link stateDict} was taken: the next iterator returns the batches that were still to come, the same
+   * to the last bit.
    *
-   * The order is drawn anew from the saved generator states; the elements of batches that are skipped are not fetched (a stream has to read past them). The default
-   * generator keeps the state that it has when the iterator is made. A sampler that draws from the default generator between batches cannot be replayed.
+   * The order is drawn anew from the saved generator states; the elements of batches that are skipped are not fetched
+   * (a stream has to read past them). The default generator keeps the state that it has when the iterator is made. A
+   * sampler that draws from the default generator between batches cannot be replayed.
    *
    * @throws {ArgumentError} `loadStateDict: expected a loader state of version 1. Received: an object with keys a.`
    */

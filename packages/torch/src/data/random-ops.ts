@@ -9,7 +9,8 @@ import { scope, type Tensor } from "../tensor/index.js";
 function positions(t: Tensor): Float64Array {
   const words = new Uint32Array(t.toBytes());
   const values = new Float64Array(words.length / 2);
-  for (let i = 0; i < values.length; i++) values[i] = (words[2 * i] as number) + (words[2 * i + 1] as number) * 4294967296;
+  for (let i = 0; i < values.length; i++)
+    values[i] = (words[2 * i] as number) + (words[2 * i + 1] as number) * 4294967296;
   return values;
 }
 
@@ -26,7 +27,12 @@ export function uniform(high: number, count: number, generator: Generator | null
   return scope(() => positions(randint(high, [count], { generator, dtype: "int64" })));
 }
 
-export function multinomial(weights: Tensor, count: number, replacement: boolean, generator: Generator | null): Float64Array {
+export function multinomial(
+  weights: Tensor,
+  count: number,
+  replacement: boolean,
+  generator: Generator | null,
+): Float64Array {
   return scope(() => positions(drawMultinomial(weights, count, replacement, { generator })));
 }
 
@@ -42,6 +48,7 @@ export const generatorKind = orNull(instanceOf("a Generator", Generator));
 export function checkGenerator(fn: string, generator: unknown): Generator | null {
   if (generator === undefined || generator === null) return null;
   if (!(generator instanceof Generator)) throw new ArgumentError(fn, "generator to be a Generator", generator);
-  if (generator.device.type !== "cpu") throw new ArgumentError(fn, "generator to be on the CPU", generator.device.toString());
+  if (generator.device.type !== "cpu")
+    throw new ArgumentError(fn, "generator to be on the CPU", generator.device.toString());
   return generator;
 }

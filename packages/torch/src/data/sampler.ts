@@ -1,4 +1,6 @@
-/** In which order a loader visits a dataset. Every sampler draws as PyTorch's does: the same seed gives the same order. */
+/**
+ * In which order a loader visits a dataset. Every sampler draws as PyTorch's does: the same seed gives the same order.
+ */
 import { ArgumentError } from "../errors.js";
 import type { Generator } from "../random.js";
 import { flag, listOf, orNull, such, whole } from "../kinds.js";
@@ -14,8 +16,8 @@ export interface Sized {
 /**
  * An order over positions: iterate it once per epoch. `length` is how many positions one pass gives.
  *
- * Random draws happen when the first position is asked for, not when the iterator is made (so PyTorch's order of draws is kept), and never again in later
- * passes of an iterator that was left early.
+ * Random draws happen when the first position is asked for, not when the iterator is made (so PyTorch's order of draws
+ * is kept), and never again in later passes of an iterator that was left early.
  */
 /**
  * @internal The length of something as it is now: it may be a getter, and change.
@@ -23,12 +25,16 @@ export interface Sized {
  */
 export function lengthNow(fn: string, source: Sized, least = 0): number {
   const n: unknown = (source as Sized | null | undefined)?.length;
-  if (typeof n !== "number" || !Number.isSafeInteger(n) || n < least) throw new ArgumentError(fn, `a length that is a whole number ≥ ${least}`, n);
+  if (typeof n !== "number" || !Number.isSafeInteger(n) || n < least)
+    throw new ArgumentError(fn, `a length that is a whole number ≥ ${least}`, n);
   return n;
 }
 
 /** @internal */
-export const sized = such<Sized>("something with a length: a dataset, an array, or a sampler", (v) => typeof v === "object" && v !== null && "length" in v && typeof v.length === "number");
+export const sized = such<Sized>(
+  "something with a length: a dataset, an array, or a sampler",
+  (v) => typeof v === "object" && v !== null && "length" in v && typeof v.length === "number",
+);
 
 export abstract class Sampler<T = number> implements Iterable<T> {
   abstract readonly length: number;
@@ -64,12 +70,19 @@ export class SequentialSampler extends Sampler {
 export interface RandomSamplerOptions {
   /** Draw each position anew, so that some come twice and some not at all. Default false: a permutation. */
   readonly replacement?: boolean;
-  /** How many positions one pass gives. Default: the length of the source. Without replacement, more than that begins another permutation. */
+  /**
+   * How many positions one pass gives. Default: the length of the source. Without replacement, more than that begins
+   * another permutation.
+   */
   readonly numSamples?: number | null;
   /** Draw from this. Default: a new generator for each pass, seeded by one draw from the default generator. */
   readonly generator?: Generator | null;
 }
-const RANDOM: OptionNames<RandomSamplerOptions> = { replacement: flag, numSamples: orNull(whole("[1, ∞)")), generator: generatorKind };
+const RANDOM: OptionNames<RandomSamplerOptions> = {
+  replacement: flag,
+  numSamples: orNull(whole("[1, ∞)")),
+  generator: generatorKind,
+};
 
 /**
  * Positions in random order.
@@ -94,7 +107,8 @@ export class RandomSampler extends Sampler {
     this.#numSamples = options.numSamples ?? null;
     this.replacement = options.replacement ?? false;
     this.generator = checkGenerator("RandomSampler", options.generator);
-    if (lengthNow("RandomSampler", source) === 0) throw new ArgumentError("RandomSampler", "a source that is not empty", source);
+    if (lengthNow("RandomSampler", source) === 0)
+      throw new ArgumentError("RandomSampler", "a source that is not empty", source);
   }
   get length(): number {
     return this.#numSamples ?? lengthNow("RandomSampler", this.#source);
@@ -165,14 +179,19 @@ export class WeightedRandomSampler extends Sampler {
   readonly length: number;
   readonly replacement: boolean;
   readonly generator: Generator | null;
-  constructor(weights: readonly number[] | Float32Array | Float64Array | Tensor, numSamples: number, options: WeightedSamplerOptions = {}) {
+  constructor(
+    weights: readonly number[] | Float32Array | Float64Array | Tensor,
+    numSamples: number,
+    options: WeightedSamplerOptions = {},
+  ) {
     super();
     atMost("WeightedRandomSampler", arguments, 3);
     checkArguments("WeightedRandomSampler", { numSamples }, { numSamples: whole("[1, ∞)") });
     checkOptions("WeightedRandomSampler", options, WEIGHTED);
     this.replacement = options.replacement ?? true;
     this.generator = checkGenerator("WeightedRandomSampler", options.generator);
-    if (isTensor(weights) && weights.ndim !== 1) throw new ArgumentError("WeightedRandomSampler", "weights to have one dimension", weights.shape);
+    if (isTensor(weights) && weights.ndim !== 1)
+      throw new ArgumentError("WeightedRandomSampler", "weights to have one dimension", weights.shape);
     this.length = numSamples;
     this.weights = keep(tensor(weights, { dtype: "float64", device: "cpu" }));
   }

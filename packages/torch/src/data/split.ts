@@ -10,13 +10,18 @@ import { DRAW, lengthNow, sized, type DrawOptions } from "./sampler.js";
  * Split a dataset into random parts that do not overlap.
  *
  * @param dataset - Any dataset with a length.
- * @param lengths - How many elements each part gets, summing to the length of the dataset; or fractions summing to 1, which are rounded down, what remains going
+ * @param lengths - How many elements each part gets, summing to the length of the dataset; or fractions summing to 1,
+ * which are rounded down, what remains going
  *   one by one to the parts from the first.
  * @param options.generator - Default: the default generator. One permutation is drawn.
  * @throws {ArgumentError} `randomSplit: expected lengths to sum to 10, the length of the dataset. Received: [3, 6].`
  * @example const [train, val] = randomSplit(dataset, [0.9, 0.1], { generator: new Generator().manualSeed(42) });
  */
-export function randomSplit<T>(dataset: Dataset<T>, lengths: readonly number[], options: DrawOptions = {}): Subset<T>[] {
+export function randomSplit<T>(
+  dataset: Dataset<T>,
+  lengths: readonly number[],
+  options: DrawOptions = {},
+): Subset<T>[] {
   atMost("randomSplit", arguments, 3);
   checkArguments("randomSplit", { dataset, lengths }, { dataset: sized, lengths: listOf(real("[0, ∞)")) });
   checkOptions("randomSplit", options, DRAW);
@@ -26,8 +31,10 @@ export function randomSplit<T>(dataset: Dataset<T>, lengths: readonly number[], 
   // As close to 1 as Python's math.isclose finds close, and not above.
   const fractions = total <= 1 && Math.abs(total - 1) <= 1e-9;
   const parts = fractions ? shares(lengths, n) : lengths;
-  if (parts.some((p) => !Number.isInteger(p) || p < 0)) throw new ArgumentError("randomSplit", "lengths to be whole numbers ≥ 0, or fractions that sum to 1", lengths);
-  if (parts.reduce((a, b) => a + b, 0) !== n) throw new ArgumentError("randomSplit", `lengths to sum to ${n}, the length of the dataset`, lengths);
+  if (parts.some((p) => !Number.isInteger(p) || p < 0))
+    throw new ArgumentError("randomSplit", "lengths to be whole numbers ≥ 0, or fractions that sum to 1", lengths);
+  if (parts.reduce((a, b) => a + b, 0) !== n)
+    throw new ArgumentError("randomSplit", `lengths to sum to ${n}, the length of the dataset`, lengths);
   const order = Array.from(permutation(n, generator));
   let offset = 0;
   return parts.map((length) => new Subset(dataset, order.slice(offset, (offset += length))));

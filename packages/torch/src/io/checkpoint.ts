@@ -24,10 +24,15 @@ const STATE_KEY = "nbit.state";
 export function saveCheckpoint(path: string, state: unknown, options: SaveOptions = {}): void {
   atMost("saveCheckpoint", arguments, 3);
   checkOptions("saveCheckpoint", options, SAVE);
-  for (const key of [VERSION_KEY, STATE_KEY]) if (Object.hasOwn(options.metadata ?? {}, key)) throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
+  for (const key of [VERSION_KEY, STATE_KEY])
+    if (Object.hasOwn(options.metadata ?? {}, key))
+      throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
   scope(() => {
     const { tensors, json } = packState(state);
-    saveSafetensors(path, tensors, { ...options, metadata: { format: "pt", ...options.metadata, [VERSION_KEY]: String(CHECKPOINT_VERSION), [STATE_KEY]: json } });
+    saveSafetensors(path, tensors, {
+      ...options,
+      metadata: { format: "pt", ...options.metadata, [VERSION_KEY]: String(CHECKPOINT_VERSION), [STATE_KEY]: json },
+    });
   });
 }
 
@@ -35,7 +40,8 @@ export function saveCheckpoint(path: string, state: unknown, options: SaveOption
  * Read a state that {@link saveCheckpoint} saved, exactly as it was.
  *
  * @param options.device - Where its tensors shall be. Default: the CPU, wherever they were.
- * @throws {CheckpointError} `CHECKPOINT_FORMAT` when the file is not a checkpoint; `CHECKPOINT_VERSION` when it was written by a newer version; `CHECKPOINT_STATE` when
+ * @throws {CheckpointError} `CHECKPOINT_FORMAT` when the file is not a checkpoint; `CHECKPOINT_VERSION` when it was
+ * written by a newer version; `CHECKPOINT_STATE` when
  *   it is damaged inside.
  * @throws {SafetensorsError} when the file itself is damaged.
  */
@@ -46,8 +52,16 @@ export function loadCheckpoint(path: string, options: PlaceOptions = {}): unknow
   try {
     const version = file.metadata[VERSION_KEY];
     const json = file.metadata[STATE_KEY];
-    if (version === undefined || json === undefined) throw new CheckpointError("CHECKPOINT_FORMAT", `${path}: expected a checkpoint of nbit. Received: a safetensors file without ${VERSION_KEY} in its metadata. Read its tensors with loadSafetensors.`);
-    if (!/^\d+$/.test(version) || Number(version) > CHECKPOINT_VERSION) throw new CheckpointError("CHECKPOINT_VERSION", `${path}: expected a checkpoint of version ${CHECKPOINT_VERSION} or below. Received: ${JSON.stringify(version)}. Read it with a newer nbit.`);
+    if (version === undefined || json === undefined)
+      throw new CheckpointError(
+        "CHECKPOINT_FORMAT",
+        `${path}: expected a checkpoint of nbit. Received: a safetensors file without ${VERSION_KEY} in its metadata. Read its tensors with loadSafetensors.`,
+      );
+    if (!/^\d+$/.test(version) || Number(version) > CHECKPOINT_VERSION)
+      throw new CheckpointError(
+        "CHECKPOINT_VERSION",
+        `${path}: expected a checkpoint of version ${CHECKPOINT_VERSION} or below. Received: ${JSON.stringify(version)}. Read it with a newer nbit.`,
+      );
     return scope(() => {
       const tensors = Object.fromEntries(file.names.map((name) => [name, file.get(name, options)]));
       return unpackState({ tensors, json });

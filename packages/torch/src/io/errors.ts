@@ -43,8 +43,8 @@ export class CheckpointError extends NbitError {
 }
 
 /**
- * A file that cannot be read or written. `code` is the operating system's (`ENOSPC`, `ENOENT`, `EACCES`, `EIO`, …), `cause` its error; the message says what was done to which file, and what
- * became of it.
+ * A file that cannot be read or written. `code` is the operating system's (`ENOSPC`, `ENOENT`, `EACCES`, `EIO`, …),
+ * `cause` its error; the message says what was done to which file, and what became of it.
  */
 export class FileError extends NbitError {
   constructor(
@@ -88,7 +88,8 @@ export function withFile<T>(fn: string, doing: string, path: string, run: () => 
 
 /** @throws {ArgumentError} for what cannot be the path of a file. */
 export function checkPath(fn: string, path: unknown): asserts path is string {
-  if (typeof path !== "string" || path === "" || path.includes("\0")) throw new ArgumentError(fn, "path to be the path of a file", path);
+  if (typeof path !== "string" || path === "" || path.includes("\0"))
+    throw new ArgumentError(fn, "path to be the path of a file", path);
 }
 
 /**
@@ -97,15 +98,24 @@ export function checkPath(fn: string, path: unknown): asserts path is string {
  */
 export function checkReadable(fn: string, path: unknown): asserts path is string {
   checkPath(fn, path);
-  if (!withFile(fn, "read", path, () => statSync(path)).isFile()) throw new ArgumentError(fn, "path to be that of a file", path);
+  if (!withFile(fn, "read", path, () => statSync(path)).isFile())
+    throw new ArgumentError(fn, "path to be that of a file", path);
 }
 
-/** @internal An error of the operating system, or of Node's file functions, as a {@link FileError}; any other as it is. */
+/**
+ * @internal An error of the operating system, or of Node's file functions, as a {@link FileError}; any other as it is.
+ */
 export function asFileError(fn: string, doing: string, path: string, error: unknown, kept = ""): unknown {
-  if (!isError(error) || error instanceof NbitError || !("code" in error) || typeof error.code !== "string") return error;
+  if (!isError(error) || error instanceof NbitError || !("code" in error) || typeof error.code !== "string")
+    return error;
   if (!("syscall" in error) && !error.code.startsWith("ERR_")) return error;
   // "ENOSPC: no space left on device, write": the call and the path at the end say nothing that this message does not.
   const said = error.message.split(", ")[0] ?? error.message;
   const rest = [kept, FIXES[error.code] ?? ""].filter((part) => part !== "").join(" ");
-  return new FileError(`${fn}: expected to ${doing} ${quoted(path)}. Received: ${said}.${rest === "" ? "" : ` ${rest}`}`, error.code, path, { cause: error });
+  return new FileError(
+    `${fn}: expected to ${doing} ${quoted(path)}. Received: ${said}.${rest === "" ? "" : ` ${rest}`}`,
+    error.code,
+    path,
+    { cause: error },
+  );
 }

@@ -13,7 +13,11 @@ function idx(type: number, shape: readonly number[], data: Uint8Array): Uint8Arr
   bytes.set(data, 4 + 4 * shape.length);
   return bytes;
 }
-function bigEndian(width: number, values: readonly number[], set: (view: DataView, at: number, value: number) => void): Uint8Array {
+function bigEndian(
+  width: number,
+  values: readonly number[],
+  set: (view: DataView, at: number, value: number) => void,
+): Uint8Array {
   const bytes = new Uint8Array(width * values.length);
   const view = new DataView(bytes.buffer);
   values.forEach((v, i) => set(view, i * width, v));
@@ -22,12 +26,52 @@ function bigEndian(width: number, values: readonly number[], set: (view: DataVie
 
 void describe("IDX", () => {
   void it("reads every dtype", () => {
-    assert.deepEqual(parseIdx(idx(0x08, [2, 2], Uint8Array.of(1, 2, 3, 255))), { dtype: "uint8", shape: [2, 2], data: Uint8Array.of(1, 2, 3, 255) });
+    assert.deepEqual(parseIdx(idx(0x08, [2, 2], Uint8Array.of(1, 2, 3, 255))), {
+      dtype: "uint8",
+      shape: [2, 2],
+      data: Uint8Array.of(1, 2, 3, 255),
+    });
     assert.deepEqual(parseIdx(idx(0x09, [2], Uint8Array.of(1, 255))).data, Int8Array.of(1, -1));
-    assert.deepEqual(parseIdx(idx(0x0b, [2], bigEndian(2, [-2, 300], (v, a, x) => v.setInt16(a, x)))).data, Int16Array.of(-2, 300));
-    assert.deepEqual(parseIdx(idx(0x0c, [2], bigEndian(4, [-2, 70000], (v, a, x) => v.setInt32(a, x)))).data, Int32Array.of(-2, 70000));
-    assert.deepEqual(parseIdx(idx(0x0d, [2], bigEndian(4, [0.5, -3], (v, a, x) => v.setFloat32(a, x)))).data, Float32Array.of(0.5, -3));
-    assert.deepEqual(parseIdx(idx(0x0e, [1], bigEndian(8, [Math.PI], (v, a, x) => v.setFloat64(a, x)))), { dtype: "float64", shape: [1], data: Float64Array.of(Math.PI) });
+    assert.deepEqual(
+      parseIdx(
+        idx(
+          0x0b,
+          [2],
+          bigEndian(2, [-2, 300], (v, a, x) => v.setInt16(a, x)),
+        ),
+      ).data,
+      Int16Array.of(-2, 300),
+    );
+    assert.deepEqual(
+      parseIdx(
+        idx(
+          0x0c,
+          [2],
+          bigEndian(4, [-2, 70000], (v, a, x) => v.setInt32(a, x)),
+        ),
+      ).data,
+      Int32Array.of(-2, 70000),
+    );
+    assert.deepEqual(
+      parseIdx(
+        idx(
+          0x0d,
+          [2],
+          bigEndian(4, [0.5, -3], (v, a, x) => v.setFloat32(a, x)),
+        ),
+      ).data,
+      Float32Array.of(0.5, -3),
+    );
+    assert.deepEqual(
+      parseIdx(
+        idx(
+          0x0e,
+          [1],
+          bigEndian(8, [Math.PI], (v, a, x) => v.setFloat64(a, x)),
+        ),
+      ),
+      { dtype: "float64", shape: [1], data: Float64Array.of(Math.PI) },
+    );
     assert.deepEqual(parseIdx(idx(0x08, [], Uint8Array.of(9))), { dtype: "uint8", shape: [], data: Uint8Array.of(9) });
     assert.deepEqual(parseIdx(idx(0x08, [0, 3], new Uint8Array(0))).shape, [0, 3]);
   });
@@ -46,8 +90,14 @@ void describe("IDX", () => {
       [idx(0x08, [4294967295, 4294967295, 4294967295], new Uint8Array(8)), "IDX_TRUNCATED"],
       [gzipSync(good).subarray(0, 15), "IDX_COMPRESSION"],
     ] as const)
-      assert.throws(() => parseIdx(bytes), (e) => e instanceof IdxError && e.code === code, code);
-    assert.throws(() => parseIdx(good.subarray(0, -1)), { message: "idx: expected 11 bytes for the shape [3]. Received: 10." });
+      assert.throws(
+        () => parseIdx(bytes),
+        (e) => e instanceof IdxError && e.code === code,
+        code,
+      );
+    assert.throws(() => parseIdx(good.subarray(0, -1)), {
+      message: "idx: expected 11 bytes for the shape [3]. Received: 10.",
+    });
   });
   void it("never fails without a code", () => {
     fc.assert(

@@ -30,7 +30,8 @@ const MOST_BYTES = 2 ** 32;
 /**
  * Read an IDX array: two zero bytes, the dtype, the number of dimensions, their sizes (32 bits each), the elements.
  *
- * @param bytes - The whole file, gzipped or not. The result shares no memory with it, except uint8 and int8 data of files that are not compressed.
+ * @param bytes - The whole file, gzipped or not. The result shares no memory with it, except uint8 and int8 data of
+ * files that are not compressed.
  * @throws {IdxError} `IDX_MAGIC`, `IDX_TRUNCATED`, `IDX_TRAILING` or `IDX_COMPRESSION`.
  * @example
  * const { data, shape } = readIdx("train-images.idx3-ubyte"); // shape [60000, 28, 28]
@@ -43,15 +44,27 @@ export function parseIdx(bytes: Uint8Array): IdxArray {
   const [zero, alsoZero, type, ndim] = file as unknown as [number, number, number, number];
   const width = WIDTHS[type];
   if (zero !== 0 || alsoZero !== 0 || width === undefined) {
-    throw new IdxError("IDX_MAGIC", `expected two zero bytes and a dtype (8, 9, 11, 12, 13 or 14). Received: ${[...file.subarray(0, 4)].join(" ")}.`);
+    throw new IdxError(
+      "IDX_MAGIC",
+      `expected two zero bytes and a dtype (8, 9, 11, 12, 13 or 14). Received: ${[...file.subarray(0, 4)].join(" ")}.`,
+    );
   }
   const start = 4 + 4 * ndim;
-  if (file.length < start) throw new IdxError("IDX_TRUNCATED", `expected ${start} bytes for ${ndim} sizes. Received: ${file.length}.`);
+  if (file.length < start)
+    throw new IdxError("IDX_TRUNCATED", `expected ${start} bytes for ${ndim} sizes. Received: ${file.length}.`);
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const shape = Array.from({ length: ndim }, (_, i) => view.getUint32(4 + 4 * i));
   const expected = shape.reduce((n, s) => n * BigInt(s), BigInt(width)) + BigInt(start);
-  if (BigInt(file.length) < expected) throw new IdxError("IDX_TRUNCATED", `expected ${expected} bytes for the shape [${shape.join(", ")}]. Received: ${file.length}.`);
-  if (BigInt(file.length) > expected) throw new IdxError("IDX_TRAILING", `expected ${expected} bytes for the shape [${shape.join(", ")}]. Received: ${file.length}.`);
+  if (BigInt(file.length) < expected)
+    throw new IdxError(
+      "IDX_TRUNCATED",
+      `expected ${expected} bytes for the shape [${shape.join(", ")}]. Received: ${file.length}.`,
+    );
+  if (BigInt(file.length) > expected)
+    throw new IdxError(
+      "IDX_TRAILING",
+      `expected ${expected} bytes for the shape [${shape.join(", ")}]. Received: ${file.length}.`,
+    );
   const count = (file.length - start) / width;
   const read = <A extends { [i: number]: number }>(data: A, at: (offset: number) => number): A => {
     for (let i = 0; i < count; i++) data[i] = at(start + i * width);
@@ -84,6 +97,9 @@ function inflate(bytes: Uint8Array): Uint8Array {
   try {
     return gunzipSync(bytes, { maxOutputLength: MOST_BYTES });
   } catch (error) {
-    throw new IdxError("IDX_COMPRESSION", `expected gzip data. Received: ${isError(error) ? error.message : String(error)}.`);
+    throw new IdxError(
+      "IDX_COMPRESSION",
+      `expected gzip data. Received: ${isError(error) ? error.message : String(error)}.`,
+    );
   }
 }

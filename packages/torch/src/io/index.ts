@@ -3,7 +3,16 @@ export { loadSafetensors, parseSafetensors, SafetensorsFile, type LoadOptions } 
 export type { TensorInfo } from "./safetensors-header.js";
 export { packState, unpackState, type PackedState, type StateValue } from "./state.js";
 export { saveCheckpoint, loadCheckpoint, CHECKPOINT_VERSION } from "./checkpoint.js";
-export { SafetensorsError, CheckpointError, FileError, asFileError, checkPath, checkReadable, withFile, type SafetensorsCode } from "./errors.js";
+export {
+  SafetensorsError,
+  CheckpointError,
+  FileError,
+  asFileError,
+  checkPath,
+  checkReadable,
+  withFile,
+  type SafetensorsCode,
+} from "./errors.js";
 export { writeAtomically } from "./atomic.js";
 export { writeAll, writeText } from "./replace.js";
 export { parseIdx, readIdx, IdxError, type IdxArray } from "./idx.js";

@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -30,7 +41,9 @@ async function halfway(path: string): Promise<{ child: ChildProcess; ended: Prom
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
     });`;
   const before = new Set(readdirSync(join(path, "..")));
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   children.push(child);
   const ended = once(child, "close");
   assert.ok(child.stdout !== null);
@@ -62,7 +75,10 @@ test("temporary files of a running process stay, unless its id belonged to anoth
   assert.deepEqual(readdirSync(folder).sort(), [temporary, "a.ckpt"]);
   if (process.platform === "linux") {
     // The same id with another begin: a process that has ended.
-    const reused = temporary.replace(/(\.\d+-)(\d+)\./, (_, pid: string, start: string) => `${pid}${Number(start) + 1}.`);
+    const reused = temporary.replace(
+      /(\.\d+-)(\d+)\./,
+      (_, pid: string, start: string) => `${pid}${Number(start) + 1}.`,
+    );
     assert.notEqual(reused, temporary);
     writeFileSync(join(folder, reused), "half");
     writeText("test", path, "ours again");
@@ -98,7 +114,8 @@ test("files of other names, folders and links are not deleted", async () => {
   writeFileSync(victim, "mine");
   symlinkSync(victim, join(folder, temporary));
   mkdirSync(join(folder, temporary.replace(/[0-9a-f]{8}\.tmp$/, "00000000.tmp")));
-  for (const name of [".a.ckpt.tmp", ".a.ckpt.1.tmp", "a.ckpt.1-1.00000000.00000000.tmp", ".a.ckpt.notes.tmp"]) writeFileSync(join(folder, name), "mine");
+  for (const name of [".a.ckpt.tmp", ".a.ckpt.1.tmp", "a.ckpt.1-1.00000000.00000000.tmp", ".a.ckpt.notes.tmp"])
+    writeFileSync(join(folder, name), "mine");
   const before = readdirSync(folder).sort();
   writeText("test", path, "1");
   assert.deepEqual(readdirSync(folder).sort(), [...before, "a.ckpt"].sort());
@@ -110,20 +127,33 @@ test("a name as long as the file system takes can be saved", () => {
   const name = "x".repeat(255);
   writeText("test", join(folder, name), "1");
   assert.deepEqual(readdirSync(folder), [name]);
-  assert.throws(() => {
-    writeText("test", join(folder, `${name}x`), "1");
-  }, { code: "ENAMETOOLONG", name: "FileError" });
+  assert.throws(
+    () => {
+      writeText("test", join(folder, `${name}x`), "1");
+    },
+    { code: "ENAMETOOLONG", name: "FileError" },
+  );
 });
 
 test("what is not a regular file is not replaced", () => {
   const folder = fresh();
-  assert.throws(() => {
-    writeText("test", folder, "1");
-  }, { code: "ERR_ARGUMENT" });
-  assert.throws(() => {
-    writeText("test", "/dev/null", "1");
-  }, { code: "ERR_ARGUMENT" });
-  for (const path of ["", "a\0b", 3 as unknown as string]) assert.throws(() => {
-    writeText("test", path, "1");
-  }, { code: "ERR_ARGUMENT" });
+  assert.throws(
+    () => {
+      writeText("test", folder, "1");
+    },
+    { code: "ERR_ARGUMENT" },
+  );
+  assert.throws(
+    () => {
+      writeText("test", "/dev/null", "1");
+    },
+    { code: "ERR_ARGUMENT" },
+  );
+  for (const path of ["", "a\0b", 3 as unknown as string])
+    assert.throws(
+      () => {
+        writeText("test", path, "1");
+      },
+      { code: "ERR_ARGUMENT" },
+    );
 });

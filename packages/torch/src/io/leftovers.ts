@@ -1,11 +1,13 @@
 /**
- * Names of temporary files that say who writes them, so that the next save of the same path can clear away what killed processes left, and nothing else.
+ * Names of temporary files that say who writes them, so that the next save of the same path can clear away what killed
+ * processes left, and nothing else.
  *
  *     .last.ckpt.4711-881923.5f0c9a1e.0b7d66f2.tmp
  *      target    process     place    random
  *
- * The process is its id and, on Linux, when it began, since ids are used again. The place is this boot of this machine and its namespace of processes: of processes elsewhere, on a shared file system or
- * in another container, nobody can say whether they live.
+ * The process is its id and, on Linux, when it began, since ids are used again. The place is this boot of this machine
+ * and its namespace of processes: of processes elsewhere, on a shared file system or in another container, nobody can
+ * say whether they live.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs";
@@ -25,7 +27,8 @@ export function temporaryName(target: string): string {
 }
 
 /**
- * Remove what saves of `target` left in `folder` whose process has ended. What cannot be removed, or looked at, stays: a save must not fail of it.
+ * Remove what saves of `target` left in `folder` whose process has ended. What cannot be removed, or looked at, stays:
+ * a save must not fail of it.
  *
  * @param target - The file's name, without its folder.
  */
@@ -53,7 +56,8 @@ export function removeLeftovers(folder: string, target: string): void {
 }
 
 function stem(target: string): string {
-  const short = Buffer.byteLength(target) <= LONGEST_STEM ? target : createHash("sha256").update(target).digest("hex").slice(0, 32);
+  const short =
+    Buffer.byteLength(target) <= LONGEST_STEM ? target : createHash("sha256").update(target).digest("hex").slice(0, 32);
   return `.${short}.`;
 }
 
@@ -84,7 +88,10 @@ function startOf(pid: number): number | null {
 
 let known: string | null = null;
 function place(): string {
-  return (known ??= createHash("sha256").update([hostname(), bootId(), processNamespace()].join("\n")).digest("hex").slice(0, 8));
+  return (known ??= createHash("sha256")
+    .update([hostname(), bootId(), processNamespace()].join("\n"))
+    .digest("hex")
+    .slice(0, 8));
 }
 function bootId(): string {
   try {

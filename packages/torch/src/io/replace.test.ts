@@ -22,15 +22,30 @@ test("files that are written one after the other stand in this order by their ti
       futimesSync(fd, tick, tick); // a clock that stands still
     });
   }
-  const byTime = (time: (path: string) => bigint | number): string[] => readdirSync(folder).map((name) => ({ name, at: time(join(folder, name)) })).sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)).map(({ name }) => name);
-  assert.deepEqual(byTime((path) => statSync(path, { bigint: true }).mtimeNs), expected);
-  assert.deepEqual(byTime((path) => statSync(path).mtimeMs), expected);
-  assert.ok(names.every((name) => Math.abs(statSync(join(folder, name)).mtimeMs / 1000 - tick) < 1e-3), "by no more than it takes");
+  const byTime = (time: (path: string) => bigint | number): string[] =>
+    readdirSync(folder)
+      .map((name) => ({ name, at: time(join(folder, name)) }))
+      .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
+      .map(({ name }) => name);
+  assert.deepEqual(
+    byTime((path) => statSync(path, { bigint: true }).mtimeNs),
+    expected,
+  );
+  assert.deepEqual(
+    byTime((path) => statSync(path).mtimeMs),
+    expected,
+  );
+  assert.ok(
+    names.every((name) => Math.abs(statSync(join(folder, name)).mtimeMs / 1000 - tick) < 1e-3),
+    "by no more than it takes",
+  );
 });
 
 test("a file's time in the past is kept, as after a clock that is set back", () => {
   const hourAgo = Math.floor(Date.now() / 1000) - 3600;
   const path = join(folder, "later.bin");
-  writeAtomically(path, (fd) => { futimesSync(fd, hourAgo, hourAgo); });
+  writeAtomically(path, (fd) => {
+    futimesSync(fd, hourAgo, hourAgo);
+  });
   assert.equal(statSync(path).mtimeMs, hourAgo * 1000);
 });

@@ -1,5 +1,17 @@
 /** How a file is replaced by a whole new one, or left as it is. Loads nothing native. */
-import { closeSync, fstatSync, fsyncSync, futimesSync, mkdirSync, openSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { ArgumentError } from "../errors.js";
 import { asFileError, checkPath, withFile } from "./errors.js";
@@ -11,7 +23,8 @@ export function replaceFile(fn: string, path: string, write: (fd: number) => voi
   try {
     const target = resolveLink(resolve(path));
     // A device or a pipe would be replaced by a file.
-    if (statSync(target, { throwIfNoEntry: false })?.isFile() === false) throw new ArgumentError(fn, "path to be that of a file, or of none yet", path);
+    if (statSync(target, { throwIfNoEntry: false })?.isFile() === false)
+      throw new ArgumentError(fn, "path to be that of a file, or of none yet", path);
     replace(target, write, sync);
   } catch (error) {
     throw asFileError(fn, "write", path, error, "What was there before is unchanged.");
@@ -50,7 +63,10 @@ let newest = 0n;
 /** More than the tick of any clock; a time that lies further back is the clock's own doing, and stays. */
 const ONE_SECOND = 1_000_000_000n;
 
-/** File systems count time in ticks of milliseconds. Of two files that were written within one, the later is made the newer by µs: the newest by its time is the one written last. */
+/**
+ * File systems count time in ticks of milliseconds. Of two files that were written within one, the later is made the
+ * newer by µs: the newest by its time is the one written last.
+ */
 function makeNewest(fd: number): void {
   const modified = (): bigint => fstatSync(fd, { bigint: true }).mtimeNs;
   let time = modified();
@@ -72,7 +88,10 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
   while (at < bytes.length) at += writeSync(fd, bytes, at, bytes.length - at);
 }
 
-/** @internal A text as a whole file, written as {@link replaceFile} does, in a folder that is made where it is missing; what is shown of a run need not reach the disk at once. */
+/**
+ * @internal A text as a whole file, written as {@link replaceFile} does, in a folder that is made where it is missing;
+ * what is shown of a run need not reach the disk at once.
+ */
 export function writeText(fn: string, path: string, content: string): void {
   checkPath(fn, path);
   withFile(fn, "make the folder of", path, () => mkdirSync(dirname(resolve(path)), { recursive: true }));

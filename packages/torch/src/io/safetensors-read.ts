@@ -66,8 +66,15 @@ export class SafetensorsFile {
       const read: ReadAt = (into, at) => {
         let done = 0;
         while (done < into.length) {
-          const n = withFile(fn, "read", path, () => readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done));
-          if (n === 0) throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`, path);
+          const n = withFile(fn, "read", path, () =>
+            readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done),
+          );
+          if (n === 0)
+            throw new SafetensorsError(
+              "SAFETENSORS_TRUNCATED",
+              `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`,
+              path,
+            );
           done += n;
         }
       };
@@ -99,7 +106,12 @@ export class SafetensorsFile {
     atMost("SafetensorsFile.info", arguments, 1);
     if (typeof name !== "string") throw new ArgumentError("SafetensorsFile.info", "the name of a tensor", name);
     const found = this.#infos.get(name);
-    if (found === undefined) throw new SafetensorsError("SAFETENSORS_MISSING", `expected a tensor ${JSON.stringify(name)}. Received: a file with ${summary(this.names)}.`, this.path);
+    if (found === undefined)
+      throw new SafetensorsError(
+        "SAFETENSORS_MISSING",
+        `expected a tensor ${JSON.stringify(name)}. Received: a file with ${summary(this.names)}.`,
+        this.path,
+      );
     return found;
   }
 
@@ -108,7 +120,12 @@ export class SafetensorsFile {
     atMost("SafetensorsFile.get", arguments, 2);
     checkOptions("SafetensorsFile.get", options, PLACE);
     const info = this.info(name);
-    if (this.path !== null && this.#fd === null) throw new SafetensorsError("SAFETENSORS_CLOSED", "expected an open file. Received: one that was closed.", this.path);
+    if (this.path !== null && this.#fd === null)
+      throw new SafetensorsError(
+        "SAFETENSORS_CLOSED",
+        "expected an open file. Received: one that was closed.",
+        this.path,
+      );
     return scope(() => {
       const tensor = this.#fill(info);
       return options.device === undefined ? tensor : tensor.to({ device: options.device });
@@ -193,5 +210,7 @@ function readAll(file: SafetensorsFile, options: LoadOptions): Record<string, Te
 }
 
 function summary(names: readonly string[]): string {
-  return names.length === 0 ? "no tensors" : `${names.slice(0, 5).join(", ")}${names.length > 5 ? `, … (${names.length})` : ""}`;
+  return names.length === 0
+    ? "no tensors"
+    : `${names.slice(0, 5).join(", ")}${names.length > 5 ? `, … (${names.length})` : ""}`;
 }

@@ -18,7 +18,14 @@ export interface SaveOptions {
   readonly sync?: boolean;
 }
 
-const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = { metadata: orNull(such<Readonly<Record<string, string>>>("an object of strings", (v) => isPlain(v) && Object.values(v).every((e) => typeof e === "string"))) };
+const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = {
+  metadata: orNull(
+    such<Readonly<Record<string, string>>>(
+      "an object of strings",
+      (v) => isPlain(v) && Object.values(v).every((e) => typeof e === "string"),
+    ),
+  ),
+};
 /** @internal */
 export const SAVE: OptionNames<SaveOptions> = { ...SERIALIZE, sync: flag };
 
@@ -28,8 +35,9 @@ const CHUNK = 4 << 20;
 /**
  * Save tensors to a safetensors file, in one atomic step: the path holds the old file or the whole new one.
  *
- * Tensors on a GPU, views and non-contiguous tensors are written as their values; two names of one memory are written twice. No more than 4 MiB are copied at a
- * time, for tensors that are contiguous on the CPU. The bytes are those of the Python package (metadata of several keys aside, whose order it leaves open).
+ * Tensors on a GPU, views and non-contiguous tensors are written as their values; two names of one memory are written
+ * twice. No more than 4 MiB are copied at a time, for tensors that are contiguous on the CPU. The bytes are those of
+ * the Python package (metadata of several keys aside, whose order it leaves open).
  *
  * @param path - Its directory must exist.
  * @param tensors - Any dtype but complex32, complex128 and quantized ones.
@@ -73,7 +81,9 @@ function roomFor(fn: string, length: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(length);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new OutOfMemoryError(`${fn}: expected tensors whose file fits into one Uint8Array. Received: ${length} bytes. Write them with saveSafetensors, or in parts.`);
+    throw new OutOfMemoryError(
+      `${fn}: expected tensors whose file fits into one Uint8Array. Received: ${length} bytes. Write them with saveSafetensors, or in parts.`,
+    );
   }
 }
 
@@ -88,18 +98,44 @@ function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "met
   const names = new Set<string>();
   for (const [name, tensor] of entries) {
     // A lone surrogate has no UTF-8, so it would come back as another name.
-    if (typeof name !== "string" || name === "__metadata__" || Buffer.from(name).toString() !== name) throw new ArgumentError(fn, "names to be well-formed texts other than __metadata__", name);
+    if (typeof name !== "string" || name === "__metadata__" || Buffer.from(name).toString() !== name)
+      throw new ArgumentError(fn, "names to be well-formed texts other than __metadata__", name);
     if (names.has(name)) throw new ArgumentError(fn, "every name once", name);
     names.add(name);
     if (!isTensor(tensor)) throw new ArgumentError(fn, `${JSON.stringify(name)} to be a tensor`, tensor);
-    if (formatOf(tensor.dtype) === undefined) throw new ArgumentError(fn, `the dtype of ${JSON.stringify(name)} to be one of ${storableDtypes.join(", ")}`, tensor.dtype);
-    if (tensor.dtype === "float4_e2m1fn_x2" && tensor.ndim === 0) throw new ArgumentError(fn, `${JSON.stringify(name)}, of half bytes, to have a dimension`, tensor, "The format counts its elements one by one: use shape [1].");
-    if (tensor.layout !== "strided" || tensor.device.type === "meta") throw new ArgumentError(fn, `${JSON.stringify(name)} to have its values in strides`, tensor, "Make it dense first.");
+    if (formatOf(tensor.dtype) === undefined)
+      throw new ArgumentError(
+        fn,
+        `the dtype of ${JSON.stringify(name)} to be one of ${storableDtypes.join(", ")}`,
+        tensor.dtype,
+      );
+    if (tensor.dtype === "float4_e2m1fn_x2" && tensor.ndim === 0)
+      throw new ArgumentError(
+        fn,
+        `${JSON.stringify(name)}, of half bytes, to have a dimension`,
+        tensor,
+        "The format counts its elements one by one: use shape [1].",
+      );
+    if (tensor.layout !== "strided" || tensor.device.type === "meta")
+      throw new ArgumentError(
+        fn,
+        `${JSON.stringify(name)} to have its values in strides`,
+        tensor,
+        "Make it dense first.",
+      );
   }
   const metadata = options.metadata ?? null;
-  for (const [key, value] of Object.entries(metadata ?? {})) if (typeof value !== "string") throw new ArgumentError(fn, `metadata to hold texts only, at ${JSON.stringify(key)}`, value);
-  // Wide dtypes first, so that every tensor is aligned to its element size; then by name, byte by byte as Rust compares.
-  const ranked = entries.map(([name, tensor]) => ({ name, tensor, bytes: Buffer.from(name), rank: formatOf(tensor.dtype)?.rank ?? 0 }));
+  for (const [key, value] of Object.entries(metadata ?? {}))
+    if (typeof value !== "string")
+      throw new ArgumentError(fn, `metadata to hold texts only, at ${JSON.stringify(key)}`, value);
+  // Wide dtypes first, so that every tensor is aligned to its element size; then by name, byte by byte as Rust
+  // compares.
+  const ranked = entries.map(([name, tensor]) => ({
+    name,
+    tensor,
+    bytes: Buffer.from(name),
+    rank: formatOf(tensor.dtype)?.rank ?? 0,
+  }));
   ranked.sort((a, b) => b.rank - a.rank || Buffer.compare(a.bytes, b.bytes));
   let at = 0;
   const tensors = ranked.map(({ name, tensor }) => {
@@ -107,13 +143,18 @@ function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "met
     at += tensor.nbytes;
     return [{ name, dtype: tensor.dtype, shape: tensor.shape, start, end: at }, tensor] as const;
   });
-  const header = writeHeader(tensors.map(([info]) => info), metadata);
-  if (header.length - 8 > MAX_HEADER) throw new ArgumentError(fn, `names and metadata of at most ${MAX_HEADER} bytes`, header.length - 8);
+  const header = writeHeader(
+    tensors.map(([info]) => info),
+    metadata,
+  );
+  if (header.length - 8 > MAX_HEADER)
+    throw new ArgumentError(fn, `names and metadata of at most ${MAX_HEADER} bytes`, header.length - 8);
   return { header, tensors, dataLength: at };
 }
 
 function entriesOf(fn: string, named: NamedTensors): (readonly [string, Tensor])[] {
-  if (typeof named !== "object" || named === null) throw new ArgumentError(fn, "tensors to be an object, a Map, or pairs", named);
+  if (typeof named !== "object" || named === null)
+    throw new ArgumentError(fn, "tensors to be an object, a Map, or pairs", named);
   if (Symbol.iterator in named)
     return iterated(fn, "tensors", named).map((pair) => {
       if (!Array.isArray(pair) || pair.length !== 2) throw new ArgumentError(fn, "pairs [name, tensor]", pair);

@@ -1,6 +1,20 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, writeSync, chmodSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+  chmodSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -8,7 +22,15 @@ import fc from "fast-check";
 import { OutOfMemoryError } from "../errors.js";
 import { arange, empty, rand, randn, zeros } from "../ops/index.js";
 import { memory, tensor, tensorFromBytes, type DType, type Tensor } from "../tensor/index.js";
-import { loadSafetensors, parseSafetensors, SafetensorsError, SafetensorsFile, saveSafetensors, serializeSafetensors, writeAtomically } from "./index.js";
+import {
+  loadSafetensors,
+  parseSafetensors,
+  SafetensorsError,
+  SafetensorsFile,
+  saveSafetensors,
+  serializeSafetensors,
+  writeAtomically,
+} from "./index.js";
 import { storableDtypes } from "./safetensors-header.js";
 
 const folder = mkdtempSync(join(tmpdir(), "nbit-io-"));
@@ -22,7 +44,11 @@ function file(header: unknown, data = 0, cut = 0): Uint8Array {
   bytes.set(json, 8);
   return bytes.subarray(0, bytes.length - cut);
 }
-const f32 = (start: number, end: number, shape: unknown = [(end - start) / 4]): object => ({ dtype: "F32", shape, data_offsets: [start, end] });
+const f32 = (start: number, end: number, shape: unknown = [(end - start) / 4]): object => ({
+  dtype: "F32",
+  shape,
+  data_offsets: [start, end],
+});
 
 void describe("safetensors: what is refused", () => {
   const cases: readonly [string, Uint8Array, string][] = [
@@ -30,7 +56,11 @@ void describe("safetensors: what is refused", () => {
     ["seven bytes", new Uint8Array(7), "SAFETENSORS_TRUNCATED"],
     ["a header that ends early", file("{}", 0, 1), "SAFETENSORS_TRUNCATED"],
     ["a header of 2^63 bytes", new Uint8Array([0, 0, 0, 0, 0, 0, 0, 128, 123, 125]), "SAFETENSORS_HEADER_TOO_LARGE"],
-    ["a header of 100 MB and one", new Uint8Array([1, 225, 245, 5, 0, 0, 0, 0, 123, 125]), "SAFETENSORS_HEADER_TOO_LARGE"],
+    [
+      "a header of 100 MB and one",
+      new Uint8Array([1, 225, 245, 5, 0, 0, 0, 0, 123, 125]),
+      "SAFETENSORS_HEADER_TOO_LARGE",
+    ],
     ["no header", file(""), "SAFETENSORS_HEADER"],
     ["text", file("hello"), "SAFETENSORS_HEADER"],
     ["a list", file("[]"), "SAFETENSORS_HEADER"],
@@ -40,21 +70,51 @@ void describe("safetensors: what is refused", () => {
     ["brackets without end", file("[".repeat(200000)), "SAFETENSORS_HEADER"],
     ["a number for a tensor", file({ a: 1 }), "SAFETENSORS_HEADER"],
     ["an unknown field", file({ a: { ...f32(0, 4), more: 1 } }, 4), "SAFETENSORS_HEADER"],
-    ["a name twice", file('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4), "SAFETENSORS_DUPLICATE_KEY"],
-    ["a name twice, once escaped", file('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0061":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4), "SAFETENSORS_DUPLICATE_KEY"],
-    ["a field twice", file('{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}', 4), "SAFETENSORS_DUPLICATE_KEY"],
+    [
+      "a name twice",
+      file(
+        '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+        4,
+      ),
+      "SAFETENSORS_DUPLICATE_KEY",
+    ],
+    [
+      "a name twice, once escaped",
+      file(
+        '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0061":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+        4,
+      ),
+      "SAFETENSORS_DUPLICATE_KEY",
+    ],
+    [
+      "a field twice",
+      file('{"a":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}}', 4),
+      "SAFETENSORS_DUPLICATE_KEY",
+    ],
     ["a metadata key twice", file('{"__metadata__":{"k":"1","k":"2"}}'), "SAFETENSORS_DUPLICATE_KEY"],
     ["metadata that is text", file({ __metadata__: "x" }), "SAFETENSORS_METADATA"],
     ["metadata with numbers", file({ __metadata__: { a: 1 } }), "SAFETENSORS_METADATA"],
     ["an unknown dtype", file({ a: { dtype: "F31", shape: [1], data_offsets: [0, 4] } }, 4), "SAFETENSORS_DTYPE"],
     ["no dtype", file({ a: { shape: [1], data_offsets: [0, 4] } }, 4), "SAFETENSORS_DTYPE"],
-    ["an inherited dtype", file({ a: { dtype: "constructor", shape: [1], data_offsets: [0, 4] } }, 4), "SAFETENSORS_DTYPE"],
+    [
+      "an inherited dtype",
+      file({ a: { dtype: "constructor", shape: [1], data_offsets: [0, 4] } }, 4),
+      "SAFETENSORS_DTYPE",
+    ],
     ["a negative size", file({ a: f32(0, 4, [-1]) }, 4), "SAFETENSORS_SHAPE"],
     ["half a size", file({ a: f32(0, 4, [1.5]) }, 4), "SAFETENSORS_SHAPE"],
-    ["a size beyond 2^53", file('{"a":{"dtype":"F32","shape":[9007199254740993],"data_offsets":[0,4]}}', 4), "SAFETENSORS_SHAPE"],
+    [
+      "a size beyond 2^53",
+      file('{"a":{"dtype":"F32","shape":[9007199254740993],"data_offsets":[0,4]}}', 4),
+      "SAFETENSORS_SHAPE",
+    ],
     ["no shape", file({ a: { dtype: "F32", data_offsets: [0, 4] } }, 4), "SAFETENSORS_SHAPE"],
     ["half a byte", file({ a: { dtype: "F4", shape: [3], data_offsets: [0, 1] } }, 1), "SAFETENSORS_SHAPE"],
-    ["an odd last size of half bytes", file({ a: { dtype: "F4", shape: [2, 1], data_offsets: [0, 1] } }, 1), "SAFETENSORS_SHAPE"],
+    [
+      "an odd last size of half bytes",
+      file({ a: { dtype: "F4", shape: [2, 1], data_offsets: [0, 1] } }, 1),
+      "SAFETENSORS_SHAPE",
+    ],
     ["one offset", file({ a: { dtype: "F32", shape: [1], data_offsets: [0] } }, 4), "SAFETENSORS_OFFSETS"],
     ["offsets backwards", file({ a: { dtype: "F32", shape: [1], data_offsets: [4, 0] } }, 4), "SAFETENSORS_OFFSETS"],
     ["negative offsets", file({ a: { dtype: "F32", shape: [1], data_offsets: [-4, 0] } }, 4), "SAFETENSORS_OFFSETS"],
@@ -62,7 +122,11 @@ void describe("safetensors: what is refused", () => {
     ["a shape that overflows", file({ a: f32(0, 4, [4294967296, 4294967296, 4294967296]) }, 4), "SAFETENSORS_OFFSETS"],
     ["sizes that overflow behind a 0", file({ a: f32(0, 0, [0, 4294967296, 4294967296]) }, 0), "SAFETENSORS_SHAPE"],
     ["more sizes than operators walk", file({ a: f32(0, 4, Array<number>(100_000).fill(1)) }, 4), "SAFETENSORS_SHAPE"],
-    ["a shape that is nested without end", file(`{"a":{"dtype":"F32","shape":${"[".repeat(200_000)}${"]".repeat(200_000)},"data_offsets":[0,4]}}`, 4), "SAFETENSORS_SHAPE"],
+    [
+      "a shape that is nested without end",
+      file(`{"a":{"dtype":"F32","shape":${"[".repeat(200_000)}${"]".repeat(200_000)},"data_offsets":[0,4]}}`, 4),
+      "SAFETENSORS_SHAPE",
+    ],
     ["overlapping data", file({ a: f32(0, 8), b: f32(4, 12) }, 12), "SAFETENSORS_OFFSETS"],
     ["the same data twice", file({ a: f32(0, 8), b: f32(0, 8) }, 8), "SAFETENSORS_OFFSETS"],
     ["a hole before the data", file({ a: f32(4, 8) }, 8), "SAFETENSORS_OFFSETS"],
@@ -93,36 +157,60 @@ void describe("safetensors: what is refused", () => {
   });
 
   void it("damaged files give a coded error or tensors, never a crash", () => {
-    const good = serializeSafetensors({ a: arange(5), b: arange(3, { dtype: "int64" }), c: tensor([true]) }, { metadata: { k: "v" } });
+    const good = serializeSafetensors(
+      { a: arange(5), b: arange(3, { dtype: "int64" }), c: tensor([true]) },
+      { metadata: { k: "v" } },
+    );
     let refused = 0;
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }), fc.nat(good.length), (edits, length) => {
-        const bytes = good.slice(0, length % 3 === 0 ? length : good.length);
-        for (const [at, value] of edits) if (at < bytes.length) bytes[at] = value;
-        try {
-          for (const t of Object.values(parseSafetensors(bytes))) {
-            assert.ok(t.numel() >= 0);
-            t.dispose();
+      fc.property(
+        fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 4 }),
+        fc.nat(good.length),
+        (edits, length) => {
+          const bytes = good.slice(0, length % 3 === 0 ? length : good.length);
+          for (const [at, value] of edits) if (at < bytes.length) bytes[at] = value;
+          try {
+            for (const t of Object.values(parseSafetensors(bytes))) {
+              assert.ok(t.numel() >= 0);
+              t.dispose();
+            }
+          } catch (e) {
+            assert.ok(e instanceof SafetensorsError, String(e));
+            refused++;
           }
-        } catch (e) {
-          assert.ok(e instanceof SafetensorsError, String(e));
-          refused++;
-        }
-      }),
+        },
+      ),
       { numRuns: 1000, seed: 11 },
     );
     assert.ok(refused > 300, String(refused));
   });
 
   void it("says what was expected", () => {
-    assert.throws(() => parseSafetensors(file({ a: f32(0, 4, [2]) }, 4)), { message: 'safetensors: expected 8 bytes for "a", F32 of shape [2]. Received: 4.' });
-    assert.throws(() => saveSafetensors(join(folder, "x"), { x: zeros([2], { dtype: "complex128" }) }), { message: /^saveSafetensors: expected the dtype of "x" to be one of bool, .*\. Received: "complex128"\.$/ });
-    assert.throws(() => serializeSafetensors({ x: 1 as unknown as Tensor }), { message: 'serializeSafetensors: expected "x" to be a tensor. Received: 1.' });
-    assert.throws(() => serializeSafetensors([["a", zeros([1])], ["a", zeros([1])]]), { message: 'serializeSafetensors: expected every name once. Received: "a".' });
+    assert.throws(() => parseSafetensors(file({ a: f32(0, 4, [2]) }, 4)), {
+      message: 'safetensors: expected 8 bytes for "a", F32 of shape [2]. Received: 4.',
+    });
+    assert.throws(() => saveSafetensors(join(folder, "x"), { x: zeros([2], { dtype: "complex128" }) }), {
+      message: /^saveSafetensors: expected the dtype of "x" to be one of bool, .*\. Received: "complex128"\.$/,
+    });
+    assert.throws(() => serializeSafetensors({ x: 1 as unknown as Tensor }), {
+      message: 'serializeSafetensors: expected "x" to be a tensor. Received: 1.',
+    });
+    assert.throws(
+      () =>
+        serializeSafetensors([
+          ["a", zeros([1])],
+          ["a", zeros([1])],
+        ]),
+      { message: 'serializeSafetensors: expected every name once. Received: "a".' },
+    );
     assert.throws(() => serializeSafetensors({ __metadata__: zeros([1]) }), { code: "ERR_ARGUMENT" });
     assert.throws(() => serializeSafetensors({ "a\ud800": zeros([1]) }), { code: "ERR_ARGUMENT" });
-    assert.throws(() => serializeSafetensors({ a: empty([], { dtype: "float4_e2m1fn_x2" }) }), { code: "ERR_ARGUMENT" });
-    assert.throws(() => serializeSafetensors({}, { metadata: { a: 1 as unknown as string } }), { code: "ERR_ARGUMENT" });
+    assert.throws(() => serializeSafetensors({ a: empty([], { dtype: "float4_e2m1fn_x2" }) }), {
+      code: "ERR_ARGUMENT",
+    });
+    assert.throws(() => serializeSafetensors({}, { metadata: { a: 1 as unknown as string } }), {
+      code: "ERR_ARGUMENT",
+    });
     assert.throws(() => loadSafetensors(join(folder, "absent")), { code: "ENOENT" });
   });
 });
@@ -130,35 +218,53 @@ void describe("safetensors: what is refused", () => {
 void describe("safetensors: round trips", () => {
   void it("serializes no more than an array of JavaScript holds", () => {
     const wide = zeros([1], { dtype: "uint8" }).expand([2 ** 40]);
-    assert.throws(() => serializeSafetensors({ wide }), (e) => e instanceof OutOfMemoryError && e.code === "TORCH_OUT_OF_MEMORY" && /saveSafetensors/.test(e.message));
+    assert.throws(
+      () => serializeSafetensors({ wide }),
+      (e) => e instanceof OutOfMemoryError && e.code === "TORCH_OUT_OF_MEMORY" && /saveSafetensors/.test(e.message),
+    );
   });
   void it("keeps every dtype, any shape and any name", () => {
     const shapes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 4 });
     const one = fc.tuple(fc.constantFrom(...storableDtypes), shapes, fc.infiniteStream(fc.nat(255)));
     fc.assert(
-      fc.property(fc.dictionary(fc.string({ unit: "binary" }).filter((n) => n !== "__metadata__" && Buffer.from(n).toString() === n), one, { maxKeys: 8 }), fc.dictionary(fc.string(), fc.string()), (wanted, metadata) => {
-        const made: [string, Tensor][] = Object.entries(wanted).map(([name, [dtype, shape, bytes]]) => {
-          const sizes = dtype === "float4_e2m1fn_x2" && shape.length === 0 ? [1] : shape;
-          const n = sizes.reduce((a, b) => a * b, 1) * itemBytes(dtype);
-          return [name, tensorFromBytes(Uint8Array.from({ length: n }, () => (bytes.next().value ?? 0) % (dtype === "bool" ? 2 : 256)), dtype, sizes)];
-        });
-        const bytes = serializeSafetensors(made, { metadata });
-        const header = Number(new DataView(bytes.buffer).getBigUint64(0, true));
-        assert.equal(header % 8, 0);
-        const back = SafetensorsFile.over(bytes);
-        assert.deepEqual({ ...back.metadata }, { ...metadata });
-        for (const [name, t] of made) {
-          const info = back.info(name);
-          assert.equal((8 + header + info.start) % itemBytes(t.dtype), 0, "aligned");
-          const read = back.get(name);
-          assert.equal(read.dtype, t.dtype);
-          assert.deepEqual(read.shape, t.shape);
-          assert.deepEqual(new Uint8Array(read.toBytes()), new Uint8Array(t.toBytes()));
-          assert.ok(!read.isView && read.isLeaf);
-          read.dispose();
-          t.dispose();
-        }
-      }),
+      fc.property(
+        fc.dictionary(
+          fc.string({ unit: "binary" }).filter((n) => n !== "__metadata__" && Buffer.from(n).toString() === n),
+          one,
+          { maxKeys: 8 },
+        ),
+        fc.dictionary(fc.string(), fc.string()),
+        (wanted, metadata) => {
+          const made: [string, Tensor][] = Object.entries(wanted).map(([name, [dtype, shape, bytes]]) => {
+            const sizes = dtype === "float4_e2m1fn_x2" && shape.length === 0 ? [1] : shape;
+            const n = sizes.reduce((a, b) => a * b, 1) * itemBytes(dtype);
+            return [
+              name,
+              tensorFromBytes(
+                Uint8Array.from({ length: n }, () => (bytes.next().value ?? 0) % (dtype === "bool" ? 2 : 256)),
+                dtype,
+                sizes,
+              ),
+            ];
+          });
+          const bytes = serializeSafetensors(made, { metadata });
+          const header = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+          assert.equal(header % 8, 0);
+          const back = SafetensorsFile.over(bytes);
+          assert.deepEqual({ ...back.metadata }, { ...metadata });
+          for (const [name, t] of made) {
+            const info = back.info(name);
+            assert.equal((8 + header + info.start) % itemBytes(t.dtype), 0, "aligned");
+            const read = back.get(name);
+            assert.equal(read.dtype, t.dtype);
+            assert.deepEqual(read.shape, t.shape);
+            assert.deepEqual(new Uint8Array(read.toBytes()), new Uint8Array(t.toBytes()));
+            assert.ok(!read.isView && read.isLeaf);
+            read.dispose();
+            t.dispose();
+          }
+        },
+      ),
       { numRuns: 150, seed: 5 },
     );
   });
@@ -199,13 +305,19 @@ void describe("atomic writes", () => {
   void it("leaves the old file and no temporary one when writing fails", () => {
     const path = join(folder, "kept");
     writeFileSync(path, "old");
-    assert.throws(() =>
-      writeAtomically(path, (fd) => {
-        writeSync(fd, "half");
-        throw new Error("disk full");
-      }), /disk full/);
+    assert.throws(
+      () =>
+        writeAtomically(path, (fd) => {
+          writeSync(fd, "half");
+          throw new Error("disk full");
+        }),
+      /disk full/,
+    );
     assert.equal(readFileSync(path, "utf8"), "old");
-    assert.deepEqual(readdirSync(folder).filter((n) => n.endsWith(".tmp")), []);
+    assert.deepEqual(
+      readdirSync(folder).filter((n) => n.endsWith(".tmp")),
+      [],
+    );
   });
   void it("shows the new file only when it is whole", () => {
     const path = join(folder, "whole");
@@ -230,7 +342,13 @@ void describe("atomic writes", () => {
   void it("does not wait for what is no file", () => {
     const pipe = join(folder, "pipe");
     assert.equal(spawnSync("mkfifo", [pipe]).status, 0);
-    for (const read of [() => loadSafetensors(pipe), () => loadSafetensors(folder), () => loadSafetensors("a\0b"), () => loadSafetensors("")]) assert.throws(read, { code: "ERR_ARGUMENT" });
+    for (const read of [
+      () => loadSafetensors(pipe),
+      () => loadSafetensors(folder),
+      () => loadSafetensors("a\0b"),
+      () => loadSafetensors(""),
+    ])
+      assert.throws(read, { code: "ERR_ARGUMENT" });
   });
   void it("says that a folder is missing", () => {
     assert.throws(() => writeAtomically(join(folder, "none", "x"), () => undefined), { code: "ENOENT" });

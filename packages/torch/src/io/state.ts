@@ -24,7 +24,10 @@ export type StateValue =
   | { readonly [key: string]: StateValue };
 
 export interface PackedState {
-  /** By names that follow their place: `optimizer.state.0.expAvg`. The tensors of the state itself, not copies (complex ones as their real view). */
+  /**
+   * By names that follow their place: `optimizer.state.0.expAvg`. The tensors of the state itself, not copies (complex
+   * ones as their real view).
+   */
   readonly tensors: Record<string, Tensor>;
   /** Everything else, with tensors referred to by name. */
   readonly json: string;
@@ -32,9 +35,12 @@ export interface PackedState {
 
 /*
  * JSON for everything that JSON holds exactly. The rest is an object with the key "$", which says what it is:
- *   { "$": "tensor", "name" }, with "complex" for a dtype that safetensors lack;  { "$": "array", "type", "name" }: a typed array
- *   { "$": "number", "value": "NaN" | "Infinity" | "-Infinity" | "-0" };  { "$": "bigint", "value" };  { "$": "undefined" }
- *   { "$": "map", "entries" };  { "$": "set", "values" };  { "$": "object", "entries" }: an object with a key of its own named "$" or "__proto__"
+ * { "$": "tensor", "name" }, with "complex" for a dtype that safetensors lack;  { "$": "array", "type", "name" }: a
+ * typed array
+ * { "$": "number", "value": "NaN" | "Infinity" | "-Infinity" | "-0" };  { "$": "bigint", "value" };  { "$": "undefined"
+ * }
+ * { "$": "map", "entries" };  { "$": "set", "values" };  { "$": "object", "entries" }: an object with a key of its own
+ * named "$" or "__proto__"
  */
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
@@ -43,18 +49,36 @@ const MOST_DIGITS = 10_000;
 
 const LIMIT = 10n ** BigInt(MOST_DIGITS - 1);
 
-/** Values in lists, objects, Maps and Sets, all together: each takes tens of bytes of JavaScript's heap while it is packed, and has its place in one string. Typed arrays and tensors count once. */
+/**
+ * Values in lists, objects, Maps and Sets, all together: each takes tens of bytes of JavaScript's heap while it is
+ * packed, and has its place in one string. Typed arrays and tensors count once.
+ */
 const MOST_VALUES = 2 ** 23;
 
-const ARRAYS = { Float32Array, Float64Array, Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array } as const;
+const ARRAYS = {
+  Float32Array,
+  Float64Array,
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  BigInt64Array,
+  BigUint64Array,
+} as const;
 
 /**
- * Take a state apart into tensors and JSON text, so that {@link unpackState} returns it exactly: numbers with NaN, ±Infinity and -0, strings, booleans, null,
- * undefined, bigints, arrays, plain objects, Maps, Sets, typed arrays and tensors.
+ * Take a state apart into tensors and JSON text, so that {@link unpackState} returns it exactly: numbers with NaN,
+ * ±Infinity and -0, strings, booleans, null, undefined, bigints, arrays, plain objects, Maps, Sets, typed arrays and
+ * tensors.
  *
- * One tensor that stands in several places is stored once and comes back as one. Gradients and graphs are not part of a state.
+ * One tensor that stands in several places is stored once and comes back as one. Gradients and graphs are not part of a
+ * state.
  *
- * @throws {ArgumentError} `packState: expected state.model.device to be a plain value or a tensor. Received: an instance of Device.`
+ * @throws {ArgumentError} `packState: expected state.model.device to be a plain value or a tensor. Received: an
+ * instance of Device.`
  * @throws {ArgumentError} for a state that contains itself, or of more than 2²³ values in lists.
  * @example
  * const packed = packState({ step: 3, loss: NaN, optimizer: { expAvg: zeros([2]) } });
@@ -79,9 +103,12 @@ class Packer {
       case "boolean":
         return v;
       case "number":
-        return Number.isFinite(v) && !Object.is(v, -0) ? v : { $: "number", value: Object.is(v, -0) ? "-0" : String(v) };
+        return Number.isFinite(v) && !Object.is(v, -0)
+          ? v
+          : { $: "number", value: Object.is(v, -0) ? "-0" : String(v) };
       case "bigint":
-        if (v >= LIMIT || v <= -LIMIT) return refuse(verbatim("a bigint of more digits"), path, `a bigint of fewer than ${MOST_DIGITS} digits`);
+        if (v >= LIMIT || v <= -LIMIT)
+          return refuse(verbatim("a bigint of more digits"), path, `a bigint of fewer than ${MOST_DIGITS} digits`);
         return { $: "bigint", value: v.toString() };
       case "undefined":
         return { $: "undefined" };
@@ -96,7 +123,13 @@ class Packer {
     if (isTensor(v)) return this.#tensor(v, path);
     if (ArrayBuffer.isView(v)) return this.#array(v, path);
     if (this.#open.has(v)) throw new ArgumentError("packState", `${where(path)} not to contain itself`, v);
-    if (this.#open.size >= DEEPEST) throw new ArgumentError("packState", `the state to be nested at most ${DEEPEST} levels deep`, verbatim("one that is deeper"), "Store long chains as lists.");
+    if (this.#open.size >= DEEPEST)
+      throw new ArgumentError(
+        "packState",
+        `the state to be nested at most ${DEEPEST} levels deep`,
+        verbatim("one that is deeper"),
+        "Store long chains as lists.",
+      );
     this.#count(v, path);
     this.#open.add(v);
     const made = this.#container(v, path);
@@ -108,14 +141,27 @@ class Packer {
   #count(v: object, path: readonly string[]): void {
     this.#values += Array.isArray(v) ? v.length : isMap(v) || isSet(v) ? (v as ReadonlySet<unknown>).size : 0;
     if (this.#values <= MOST_VALUES) return;
-    throw new ArgumentError("packState", `the state to have at most ${MOST_VALUES.toLocaleString("en")} values in lists`, verbatim(`more, up to ${where(path)}`), "Store many numbers as a typed array or a tensor.");
+    throw new ArgumentError(
+      "packState",
+      `the state to have at most ${MOST_VALUES.toLocaleString("en")} values in lists`,
+      verbatim(`more, up to ${where(path)}`),
+      "Store many numbers as a typed array or a tensor.",
+    );
   }
 
   #container(v: object, path: readonly string[]): Json {
     // Array.from sees the holes of a sparse array, which map would skip.
     if (Array.isArray(v)) return Array.from(v, (e, i) => this.value(e, [...path, String(i)]));
-    if (isMap(v)) return { $: "map", entries: Array.from(v as Map<unknown, unknown>, ([k, e], i): Json => [this.value(k, [...path, `key${i}`]), this.value(e, [...path, typeof k === "string" || typeof k === "number" ? String(k) : String(i)])]) };
-    if (isSet(v)) return { $: "set", values: Array.from(v as Set<unknown>, (e, i) => this.value(e, [...path, String(i)])) };
+    if (isMap(v))
+      return {
+        $: "map",
+        entries: Array.from(v as Map<unknown, unknown>, ([k, e], i): Json => [
+          this.value(k, [...path, `key${i}`]),
+          this.value(e, [...path, typeof k === "string" || typeof k === "number" ? String(k) : String(i)]),
+        ]),
+      };
+    if (isSet(v))
+      return { $: "set", values: Array.from(v as Set<unknown>, (e, i) => this.value(e, [...path, String(i)])) };
     if (!isPlain(v)) return refuse(v, path);
     const entries = Object.entries(v).map(([k, e]) => [k, this.value(e, [...path, k])] as const);
     if (entries.some(([k]) => k === "$" || k === "__proto__")) return { $: "object", entries };
@@ -125,7 +171,8 @@ class Packer {
   #tensor(t: Tensor, path: readonly string[]): Json {
     const dtype = t.dtype;
     const pairs = isComplex(dtype) && formatOf(dtype) === undefined;
-    if (!pairs && formatOf(dtype) === undefined) throw new ArgumentError("packState", `${where(path)} to be of a dtype that can be stored`, dtype);
+    if (!pairs && formatOf(dtype) === undefined)
+      throw new ArgumentError("packState", `${where(path)} to be of a dtype that can be stored`, dtype);
     let name = this.#names.get(t);
     if (name === undefined) {
       name = this.#name(path);
@@ -161,7 +208,12 @@ function where(path: readonly string[]): string {
   return path.length === 0 ? "the state" : `state.${path.join(".")}`;
 }
 function refuse(v: unknown, path: readonly string[], expected = "a plain value or a tensor"): never {
-  throw new ArgumentError("packState", `${where(path)} to be ${expected}`, v, "Store plain objects, and what is needed to make the rest again.");
+  throw new ArgumentError(
+    "packState",
+    `${where(path)} to be ${expected}`,
+    v,
+    "Store plain objects, and what is needed to make the rest again.",
+  );
 }
 
 /**
@@ -171,7 +223,10 @@ function refuse(v: unknown, path: readonly string[], expected = "a plain value o
  * @returns The state. Tensors are those of `packed.tensors`; objects without prototype come back as plain ones.
  * @throws {CheckpointError} `CHECKPOINT_STATE` when the text is not such a state, or a tensor is missing.
  */
-export function unpackState(packed: { readonly tensors: Readonly<Record<string, Tensor>>; readonly json: string }): unknown {
+export function unpackState(packed: {
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly json: string;
+}): unknown {
   atMost("unpackState", arguments, 1);
   let json: unknown;
   try {
@@ -198,7 +253,12 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
       case "number":
         return special(object["value"]);
       case "bigint":
-        if (typeof object["value"] !== "string" || !/^-?\d+$/.test(object["value"]) || object["value"].length > MOST_DIGITS) return damaged(`expected at most ${MOST_DIGITS} digits for a bigint`);
+        if (
+          typeof object["value"] !== "string" ||
+          !/^-?\d+$/.test(object["value"]) ||
+          object["value"].length > MOST_DIGITS
+        )
+          return damaged(`expected at most ${MOST_DIGITS} digits for a bigint`);
         return BigInt(object["value"]);
       case "undefined":
         return undefined;
@@ -209,7 +269,12 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
         return new Set(object["values"].map(inner));
       case "object":
         // fromEntries defines keys, so that "__proto__" is a key like any other.
-        return Object.fromEntries(pairs(object["entries"]).map(([k, e]) => [typeof k === "string" ? k : damaged("expected keys to be texts"), inner(e)]));
+        return Object.fromEntries(
+          pairs(object["entries"]).map(([k, e]) => [
+            typeof k === "string" ? k : damaged("expected keys to be texts"),
+            inner(e),
+          ]),
+        );
       default:
         return damaged(`expected a kind of value that this version knows, not ${describe(object["$"])}`);
     }
@@ -231,9 +296,11 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
     let made = arrays.get(name);
     if (made === undefined) {
       const type = object["type"];
-      if (typeof type !== "string" || !Object.hasOwn(ARRAYS, type)) return damaged(`expected a kind of typed array, not ${describe(type)}`);
+      if (typeof type !== "string" || !Object.hasOwn(ARRAYS, type))
+        return damaged(`expected a kind of typed array, not ${describe(type)}`);
       const Type = ARRAYS[type as keyof typeof ARRAYS];
-      if (found.nbytes !== found.numel() * Type.BYTES_PER_ELEMENT) return damaged(`expected the elements of a ${type} in ${describe(name)}`);
+      if (found.nbytes !== found.numel() * Type.BYTES_PER_ELEMENT)
+        return damaged(`expected the elements of a ${type} in ${describe(name)}`);
       arrays.set(name, (made = new Type(found.toBytes())));
     }
     return made;
@@ -242,7 +309,8 @@ export function unpackState(packed: { readonly tensors: Readonly<Record<string, 
 
 function asComplex(pairs: Tensor, dtype: unknown): Tensor {
   const expected: DType | null = dtype === "complex128" ? "float64" : dtype === "complex32" ? "float16" : null;
-  if (expected === null || pairs.dtype !== expected || pairs.shape.at(-1) !== 2) return damaged("expected the real view of a complex tensor");
+  if (expected === null || pairs.dtype !== expected || pairs.shape.at(-1) !== 2)
+    return damaged("expected the real view of a complex tensor");
   // A tensor of its own, not a view of what was read.
   return viewAsComplex(pairs).clone();
 }
@@ -251,7 +319,8 @@ function special(text: unknown): number {
   return damaged(`expected NaN, Infinity, -Infinity or -0, not ${describe(text)}`);
 }
 function pairs(entries: unknown): [unknown, unknown][] {
-  if (!Array.isArray(entries) || !entries.every((e) => Array.isArray(e) && e.length === 2)) return damaged("expected a list of pairs");
+  if (!Array.isArray(entries) || !entries.every((e) => Array.isArray(e) && e.length === 2))
+    return damaged("expected a list of pairs");
   return entries as [unknown, unknown][];
 }
 function damaged(why: string): never {

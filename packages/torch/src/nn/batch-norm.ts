@@ -22,9 +22,21 @@ export interface BatchNormOptions extends FactoryOptions {
   /** Keep running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
 }
-const NAMES: OptionNames<BatchNormOptions> = { eps: real("[0, ∞)"), momentum: orNull(real("[0, 1]")), affine: flag, trackRunningStats: flag, ...FACTORY_NAMES };
-type Rest = Given<BatchNormOptions, [eps: number, momentum?: number | null, affine?: boolean, trackRunningStats?: boolean]>;
-const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = { relu: flag, path: oneOf("auto", "kernel", "reference") };
+const NAMES: OptionNames<BatchNormOptions> = {
+  eps: real("[0, ∞)"),
+  momentum: orNull(real("[0, 1]")),
+  affine: flag,
+  trackRunningStats: flag,
+  ...FACTORY_NAMES,
+};
+type Rest = Given<
+  BatchNormOptions,
+  [eps: number, momentum?: number | null, affine?: boolean, trackRunningStats?: boolean]
+>;
+const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = {
+  relu: flag,
+  path: oneOf("auto", "kernel", "reference"),
+};
 
 abstract class BatchNorm extends Module {
   readonly weight: Parameter | null;
@@ -54,7 +66,10 @@ abstract class BatchNorm extends Module {
     const where = { dtype: options.dtype ?? null, device: options.device ?? null };
     this.registerBuffer("runningMean", track ? zeros([numFeatures], where) : null);
     this.registerBuffer("runningVar", track ? ones([numFeatures], where) : null);
-    this.registerBuffer("numBatchesTracked", track ? zeros([], { dtype: "int64", device: options.device ?? null }) : null);
+    this.registerBuffer(
+      "numBatchesTracked",
+      track ? zeros([], { dtype: "int64", device: options.device ?? null }) : null,
+    );
     if (this.weight !== null) ones_(this.weight);
     if (this.bias !== null) zeros_(this.bias);
   }
@@ -66,21 +81,33 @@ abstract class BatchNorm extends Module {
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
   }
   /**
-   * `relu(norm(x) + residual)`, in two passes over memory on a GPU where separate operators take up to eight. @see `nn.functional.batchNormRelu`
+   * `relu(norm(x) + residual)`, in two passes over memory on a GPU where separate operators take up to eight. @see
+   * `nn.functional.batchNormRelu`
    *
    * @param residual - The shape of x; null adds nothing.
    */
-  thenRelu(x: Tensor, residual: Tensor | null = null, options: Pick<BatchNormReluOptions, "relu" | "path"> = {}): Tensor {
+  thenRelu(
+    x: Tensor,
+    residual: Tensor | null = null,
+    options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
+  ): Tensor {
     const fn = `${this.constructor.name}.thenRelu`;
     atMost(fn, arguments, 3);
     checkOptions(fn, options, RELU_NAMES);
     checkArguments(fn, { x, residual }, { x: tensorKind, residual: orNull(tensorKind) });
     const [mean, variance, training, momentum] = this.#statistics(x);
-    return batchNormRelu(x, mean, variance, this.weight, this.bias, { ...options, residual, training, momentum, eps: this.eps });
+    return batchNormRelu(x, mean, variance, this.weight, this.bias, {
+      ...options,
+      residual,
+      training,
+      momentum,
+      eps: this.eps,
+    });
   }
   /** Counts a training batch. Running statistics: updated in training, read in evaluation, where there are any. */
   #statistics(x: Tensor): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {
-    if (!this.#dims.includes(x.ndim)) throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
+    if (!this.#dims.includes(x.ndim))
+      throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
     if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
     let momentum = this.momentum ?? 0;
     if (this.training && this.numBatchesTracked !== null) {
@@ -88,14 +115,22 @@ abstract class BatchNorm extends Module {
       if (this.momentum === null) momentum = 1 / this.numBatchesTracked.item();
     }
     const pass = !this.training || this.runningMean !== null;
-    return [pass ? this.runningMean : null, pass ? this.runningVar : null, this.training || this.runningMean === null, momentum];
+    return [
+      pass ? this.runningMean : null,
+      pass ? this.runningVar : null,
+      this.training || this.runningMean === null,
+      momentum,
+    ];
   }
   override extraRepr(): string {
     return `${this.numFeatures}, eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, momentum=${this.momentum}, affine=${this.weight === null ? "False" : "True"}, track_running_stats=${this.runningMean === null ? "False" : "True"}`;
   }
 }
 
-/** Ioffe and Szegedy, 2015. Per channel over `[N, C]` or `[N, C, L]`: (x - mean) / √(var + eps) · weight + bias. Statistics in float32 or wider under autocast. */
+/**
+ * Ioffe and Szegedy, 2015. Per channel over `[N, C]` or `[N, C, L]`: (x - mean) / √(var + eps) · weight + bias.
+ * Statistics in float32 or wider under autocast.
+ */
 export class BatchNorm1d extends BatchNorm {
   constructor(numFeatures: number, ...rest: Rest) {
     super([2, 3], numFeatures, rest);

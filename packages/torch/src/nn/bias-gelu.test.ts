@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { autocast, grad, memory, nn, randn, scope, seedEverything, type DType, type Tensor } from "../index.js";
 
 const { biasGelu, gelu } = nn.functional;
-const apart = (a: Tensor, b: Tensor): number => a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
+const apart = (a: Tensor, b: Tensor): number =>
+  a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
 
 for (const dtype of ["float32", "bfloat16", "float16", "float64"] satisfies DType[])
   for (const approximate of ["none", "tanh"] as const)
@@ -43,7 +44,10 @@ test("biasGelu: gradients agree with finite differences, and so do second ones",
         values.forEach((g, i) => {
           const at = t.detach().view([-1]).select(0, i);
           const before = at.item();
-          const value = (v: number): number => { at.fill_(v); return of().item(); };
+          const value = (v: number): number => {
+            at.fill_(v);
+            return of().item();
+          };
           const slope = (value(before + 1e-5) - value(before - 1e-5)) / 2e-5;
           at.fill_(before);
           assert.ok(Math.abs(g - slope) < 1e-4 * Math.max(1, Math.abs(g)), `${k}[${i}]: ${g} ${slope}`);
@@ -63,7 +67,8 @@ test("biasGelu: a linear layer and GELU in two pieces, under autocast too", () =
     assert.equal(low.dtype, "bfloat16");
     assert.ok(apart(low, two()) < 2e-2);
   });
-  const step = (): void => scope(() => biasGelu(nn.functional.linear(x, fc.weight), fc.bias, { path: "kernel" }).sum().backward());
+  const step = (): void =>
+    scope(() => biasGelu(nn.functional.linear(x, fc.weight), fc.bias, { path: "kernel" }).sum().backward());
   step();
   const before = memory().unreleased;
   step();
@@ -71,6 +76,9 @@ test("biasGelu: a linear layer and GELU in two pieces, under autocast too", () =
 });
 
 test("biasGelu: errors name the argument", () => {
-  assert.throws(() => biasGelu(randn([2, 8]), randn([7])), { code: "ERR_ARGUMENT", message: /biasGelu: expected bias of shape \[8\]\. Received: Tensor/ });
+  assert.throws(() => biasGelu(randn([2, 8]), randn([7])), {
+    code: "ERR_ARGUMENT",
+    message: /biasGelu: expected bias of shape \[8\]\. Received: Tensor/,
+  });
   assert.throws(() => biasGelu(randn([2, 8]), null, { approximate: "sigmoid" as "tanh" }), { code: "ERR_ARGUMENT" });
 });

@@ -14,8 +14,14 @@ abstract class Indexed<M extends Module> extends Module {
     return this.#length;
   }
   protected push(module: M): void {
-    if (!(module instanceof Module)) throw new ArgumentError(this.constructor.name, `element ${this.#length} to be a Module`, module);
-    Object.defineProperty(this, String(this.#length++), { value: module, enumerable: true, writable: true, configurable: true });
+    if (!(module instanceof Module))
+      throw new ArgumentError(this.constructor.name, `element ${this.#length} to be a Module`, module);
+    Object.defineProperty(this, String(this.#length++), {
+      value: module,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    });
   }
   *[Symbol.iterator](): IterableIterator<M> {
     for (let i = 0; i < this.#length; i++) yield this[i] as M;

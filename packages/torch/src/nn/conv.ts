@@ -14,7 +14,10 @@ export type Size = number | readonly number[];
 export interface ConvOptions extends FactoryOptions {
   /** Default 1. */
   readonly stride?: Size;
-  /** Zeros around the input: a number, one per dimension, "same" (output as large as the input) or "valid" (none). Default 0. */
+  /**
+   * Zeros around the input: a number, one per dimension, "same" (output as large as the input) or "valid" (none).
+   * Default 0.
+   */
   readonly padding?: Size | "same" | "valid";
   /** Distance between taps. Default 1. */
   readonly dilation?: Size;
@@ -27,8 +30,18 @@ export interface ConvOptions extends FactoryOptions {
 export const SIZE = either(whole("[0, ∞)"), listOf(whole("[0, ∞)")));
 /** @internal */
 export const STEP = either(positive, listOf(positive));
-const NAMES: OptionNames<ConvOptions> = { stride: STEP, padding: either(SIZE, oneOf("same", "valid")), dilation: STEP, groups: positive, bias: flag, ...FACTORY_NAMES };
-type Rest = Given<ConvOptions, [stride: Size, padding?: Size | "same" | "valid", dilation?: Size, groups?: number, bias?: boolean]>;
+const NAMES: OptionNames<ConvOptions> = {
+  stride: STEP,
+  padding: either(SIZE, oneOf("same", "valid")),
+  dilation: STEP,
+  groups: positive,
+  bias: flag,
+  ...FACTORY_NAMES,
+};
+type Rest = Given<
+  ConvOptions,
+  [stride: Size, padding?: Size | "same" | "valid", dilation?: Size, groups?: number, bias?: boolean]
+>;
 
 /** @internal One number for every spatial dimension. */
 export function expand(fn: string, name: string, size: Size, n: number): number[] {
@@ -62,9 +75,15 @@ abstract class Convolution extends Module {
     const options = optionsFrom(name, 3, rest, NAMES, 5);
     this.#rank = rank;
     this.groups = options.groups ?? 1;
-    checkArguments(name, { inChannels, outChannels, kernelSize }, { inChannels: positive, outChannels: positive, kernelSize: STEP });
-    if (inChannels % this.groups !== 0) throw new ArgumentError(name, `inChannels (${inChannels}) to be divisible by groups`, this.groups);
-    if (outChannels % this.groups !== 0) throw new ArgumentError(name, `outChannels (${outChannels}) to be divisible by groups`, this.groups);
+    checkArguments(
+      name,
+      { inChannels, outChannels, kernelSize },
+      { inChannels: positive, outChannels: positive, kernelSize: STEP },
+    );
+    if (inChannels % this.groups !== 0)
+      throw new ArgumentError(name, `inChannels (${inChannels}) to be divisible by groups`, this.groups);
+    if (outChannels % this.groups !== 0)
+      throw new ArgumentError(name, `outChannels (${outChannels}) to be divisible by groups`, this.groups);
     this.kernelSize = expand(name, "kernelSize", kernelSize, rank);
     this.stride = expand(name, "stride", options.stride ?? 1, rank);
     this.dilation = expand(name, "dilation", options.dilation ?? 1, rank);
@@ -93,7 +112,8 @@ abstract class Convolution extends Module {
   override extraRepr(): string {
     const t = (v: readonly number[]): string => `(${v.join(", ")}${v.length === 1 ? "," : ""})`;
     let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${t(this.kernelSize)}, stride=${t(this.stride)}`;
-    if (typeof this.padding === "string" ? true : this.padding.some((p) => p !== 0)) text += `, padding=${typeof this.padding === "string" ? this.padding : t(this.padding)}`;
+    if (typeof this.padding === "string" ? true : this.padding.some((p) => p !== 0))
+      text += `, padding=${typeof this.padding === "string" ? this.padding : t(this.padding)}`;
     if (this.dilation.some((d) => d !== 1)) text += `, dilation=${t(this.dilation)}`;
     if (this.groups !== 1) text += `, groups=${this.groups}`;
     if (this.bias === null) text += ", bias=False";

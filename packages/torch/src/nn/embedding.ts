@@ -19,9 +19,17 @@ export interface EmbeddingOptions extends FactoryOptions {
   /** Sparse gradients. Default false. */
   readonly sparse?: boolean;
 }
-const NAMES: OptionNames<EmbeddingOptions> = { paddingIdx: orNull(whole()), scaleGradByFreq: flag, sparse: flag, ...FACTORY_NAMES };
+const NAMES: OptionNames<EmbeddingOptions> = {
+  paddingIdx: orNull(whole()),
+  scaleGradByFreq: flag,
+  sparse: flag,
+  ...FACTORY_NAMES,
+};
 
-/** Rows of a table `[numEmbeddings, embeddingDim]`, drawn from N(0, 1). Indices int64 of any shape; the result has one dimension more. */
+/**
+ * Rows of a table `[numEmbeddings, embeddingDim]`, drawn from N(0, 1). Indices int64 of any shape; the result has one
+ * dimension more.
+ */
 export class Embedding extends Module {
   readonly weight: Parameter;
   readonly paddingIdx: number | null;
@@ -36,7 +44,8 @@ export class Embedding extends Module {
     const options = optionsFrom("Embedding", 2, rest, NAMES, 1);
     checkArguments("Embedding", { numEmbeddings, embeddingDim }, { numEmbeddings: positive, embeddingDim: positive });
     const padding = options.paddingIdx ?? null;
-    if (padding !== null && (padding >= numEmbeddings || padding < -numEmbeddings)) throw new ArgumentError("Embedding", `paddingIdx within ±${numEmbeddings}`, padding);
+    if (padding !== null && (padding >= numEmbeddings || padding < -numEmbeddings))
+      throw new ArgumentError("Embedding", `paddingIdx within ±${numEmbeddings}`, padding);
     this.paddingIdx = padding === null ? null : padding < 0 ? padding + numEmbeddings : padding;
     this.scaleGradByFreq = options.scaleGradByFreq ?? false;
     this.sparse = options.sparse ?? false;

@@ -1,13 +1,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArgumentError, autocast, grad, nn, randn, scope, seedEverything, zeros, type DType, type Tensor } from "../index.js";
+import {
+  ArgumentError,
+  autocast,
+  grad,
+  nn,
+  randn,
+  scope,
+  seedEverything,
+  zeros,
+  type DType,
+  type Tensor,
+} from "../index.js";
 
 const { batchNormRelu } = nn.functional;
-const apart = (a: Tensor, b: Tensor): number => a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
+const apart = (a: Tensor, b: Tensor): number =>
+  a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
 const channelsLast = (t: Tensor): Tensor => t.contiguous({ memoryFormat: "channelsLast" });
 
 for (const dtype of ["float64", "float32", "bfloat16", "float16"] satisfies DType[])
-  for (const [residual, relu, affine] of [[true, true, true], [false, true, true], [true, false, true], [false, false, false], [true, true, false]] as const)
+  for (const [residual, relu, affine] of [
+    [true, true, true],
+    [false, true, true],
+    [true, false, true],
+    [false, false, false],
+    [true, true, false],
+  ] as const)
     test(`the fused operator equals batchNorm, add and relu, forward and backward: ${dtype}${residual ? " + residual" : ""}${relu ? ", relu" : ""}${affine ? "" : ", no weights"}`, () =>
       scope(() => {
         seedEverything(5);
@@ -25,7 +43,8 @@ for (const dtype of ["float64", "float32", "bfloat16", "float16"] satisfies DTyp
           return [y, mean, variance, ...(grad(y.to(wide).mul(along).sum(), inputs) as Tensor[])];
         };
         const [fused, plain] = [run("kernel"), run("reference")];
-        // 16 bits: the plain operators round between batchNorm and the addition, and with it decide some elements at ReLU's edge otherwise.
+        // 16 bits: the plain operators round between batchNorm and the addition, and with it decide some elements at
+        // ReLU's edge otherwise.
         const tolerance = dtype === "float64" ? 1e-10 : dtype === "float32" ? 2e-4 : 8e-2;
         fused.forEach((t, i) => {
           const of = plain[i] as Tensor;
@@ -48,9 +67,15 @@ test("second gradients are those of the plain operators, through the mask of bit
       const y = batchNormRelu(x, null, null, weight, null, { residual: other, path });
       const inputs = other === null ? [x, weight] : [x, other, weight];
       const first = grad(y.mul(along).square().sum(), inputs, { createGraph: true }) as Tensor[];
-      return grad(first.map((g) => g.square().sum()).reduce((a, b) => a.add(b)), inputs) as Tensor[];
+      return grad(
+        first.map((g) => g.square().sum()).reduce((a, b) => a.add(b)),
+        inputs,
+      ) as Tensor[];
     };
-    for (const other of [residual, null]) second("kernel", other).forEach((g, i) => assert.ok(apart(g, second("reference", other)[i] as Tensor) < 1e-8, String(i)));
+    for (const other of [residual, null])
+      second("kernel", other).forEach((g, i) =>
+        assert.ok(apart(g, second("reference", other)[i] as Tensor) < 1e-8, String(i)),
+      );
   }));
 
 test("layers: thenRelu counts, updates statistics, reads them in evaluation, and keeps 16 bits under autocast", () =>
@@ -64,29 +89,67 @@ test("layers: thenRelu counts, updates statistics, reads them in evaluation, and
       assert.ok(apart(a, b) < 1e-5);
     }
     assert.equal(fused.numBatchesTracked?.item(), 3);
-    assert.ok(apart(fused.runningMean as Tensor, plain.runningMean as Tensor) < 1e-6 && apart(fused.runningVar as Tensor, plain.runningVar as Tensor) < 1e-6);
+    assert.ok(
+      apart(fused.runningMean as Tensor, plain.runningMean as Tensor) < 1e-6 &&
+        apart(fused.runningVar as Tensor, plain.runningVar as Tensor) < 1e-6,
+    );
     fused.eval();
     plain.eval();
     for (const name of ["runningMean", "runningVar"] as const) plain[name]?.copy_(fused[name] as Tensor);
     assert.equal(apart(fused.thenRelu(x, x, { path: "kernel" }), plain.forward(x).add(x).relu()), 0); // evaluation runs as plain operators
     fused.train();
-    const half = autocast({ deviceType: "cpu", dtype: "bfloat16" }, () => fused.thenRelu(x.bfloat16(), null, { path: "kernel" }));
+    const half = autocast({ deviceType: "cpu", dtype: "bfloat16" }, () =>
+      fused.thenRelu(x.bfloat16(), null, { path: "kernel" }),
+    );
     assert.equal(half.dtype, "bfloat16");
-    assert.equal(new nn.BatchNorm1d(8).thenRelu(randn([6, 8]), null, { path: "kernel" }).min().item(), 0);
+    assert.equal(
+      new nn.BatchNorm1d(8)
+        .thenRelu(randn([6, 8]), null, { path: "kernel" })
+        .min()
+        .item(),
+      0,
+    );
   }));
 
 test("what the kernel does not take runs as plain operators, and bad input is an error that names the argument", () =>
   scope(() => {
     seedEverything(8);
     const rows = randn([2, 8, 4, 4]); // not channels-last
-    assert.equal(apart(batchNormRelu(rows, null, null, null, null, { path: "kernel" }), batchNormRelu(rows, null, null, null, null, { path: "reference" })), 0);
+    assert.equal(
+      apart(
+        batchNormRelu(rows, null, null, null, null, { path: "kernel" }),
+        batchNormRelu(rows, null, null, null, null, { path: "reference" }),
+      ),
+      0,
+    );
     const odd = channelsLast(randn([2, 6, 4, 4]));
-    assert.equal(apart(batchNormRelu(odd, null, null, null, null, { path: "kernel" }), batchNormRelu(odd, null, null, null, null, { path: "reference" })), 0);
-    assert.throws(() => batchNormRelu(rows, null, null, randn([4])), (e) => e instanceof ArgumentError && /^batchNormRelu: expected weight of shape \[8\]\. Received:/.test(e.message));
-    assert.throws(() => batchNormRelu(rows, null, null, null, null, { residual: randn([8, 4, 4]) }), /expected residual of x's shape \[2,8,4,4\]/);
+    assert.equal(
+      apart(
+        batchNormRelu(odd, null, null, null, null, { path: "kernel" }),
+        batchNormRelu(odd, null, null, null, null, { path: "reference" }),
+      ),
+      0,
+    );
+    assert.throws(
+      () => batchNormRelu(rows, null, null, randn([4])),
+      (e) => e instanceof ArgumentError && /^batchNormRelu: expected weight of shape \[8\]\. Received:/.test(e.message),
+    );
+    assert.throws(
+      () => batchNormRelu(rows, null, null, null, null, { residual: randn([8, 4, 4]) }),
+      /expected residual of x's shape \[2,8,4,4\]/,
+    );
     assert.throws(() => batchNormRelu(randn([8]), null, null), /expected x to be floating point, \[N, C, …\]/);
-    assert.throws(() => new nn.BatchNorm2d(8).thenRelu(randn([2, 8])), /BatchNorm2d: expected an input of 4 dimensions/);
-    assert.throws(() => batchNormRelu(randn([1, 8]), null, null), /^ArgumentError: batchNormRelu: expected more than one value per channel in training\. Received: /);
-    assert.throws(() => new nn.BatchNorm1d(8).forward(randn([1, 8])), /^ArgumentError: BatchNorm1d: expected more than one value per channel in training/);
+    assert.throws(
+      () => new nn.BatchNorm2d(8).thenRelu(randn([2, 8])),
+      /BatchNorm2d: expected an input of 4 dimensions/,
+    );
+    assert.throws(
+      () => batchNormRelu(randn([1, 8]), null, null),
+      /^ArgumentError: batchNormRelu: expected more than one value per channel in training\. Received: /,
+    );
+    assert.throws(
+      () => new nn.BatchNorm1d(8).forward(randn([1, 8])),
+      /^ArgumentError: BatchNorm1d: expected more than one value per channel in training/,
+    );
     new nn.BatchNorm1d(8).eval().forward(randn([1, 8]));
   }));

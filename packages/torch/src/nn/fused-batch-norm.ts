@@ -17,11 +17,21 @@ export interface BatchNormReluOptions {
   readonly training?: boolean;
   readonly momentum?: number;
   readonly eps?: number;
-  /** "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators. "auto" (default): the kernel on CUDA where layout and dtypes allow it. */
+  /**
+   * "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators.
+   * "auto" (default): the kernel on CUDA where layout and dtypes allow it.
+   */
   readonly path?: "auto" | "kernel" | "reference";
 }
 const TENSOR = orNull(tensorKind);
-const NAMES: OptionNames<BatchNormReluOptions> = { residual: TENSOR, relu: flag, training: flag, momentum: real("[0, 1]"), eps: real("[0, ∞)"), path: oneOf("auto", "kernel", "reference") };
+const NAMES: OptionNames<BatchNormReluOptions> = {
+  residual: TENSOR,
+  relu: flag,
+  training: flag,
+  momentum: real("[0, 1]"),
+  eps: real("[0, ∞)"),
+  path: oneOf("auto", "kernel", "reference"),
+};
 interface Norm {
   readonly runningMean: Tensor | null;
   readonly runningVar: Tensor | null;
@@ -31,7 +41,14 @@ interface Norm {
 }
 
 /** What the fused path must equal, but for the roundings between the operators. */
-function reference(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, n: Norm, training: boolean): Tensor {
+function reference(
+  x: Tensor,
+  residual: Tensor | null,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  n: Norm,
+  training: boolean,
+): Tensor {
   let y = batchNorm(x, weight, bias, n.runningMean, n.runningVar, training, n.momentum, n.eps, true);
   if (residual !== null) y = y.add(residual);
   return n.relu ? reluOf(y) : y;
@@ -41,12 +58,34 @@ function reference(x: Tensor, residual: Tensor | null, weight: Tensor | null, bi
 function passed(mask: Tensor, x: Tensor): Tensor {
   const [n, c, ...rest] = x.shape as readonly [number, number, ...number[]];
   const bit = arange(8, { device: x.device.toString() }).exp2().to("uint8");
-  return mask.unsqueeze(1).bitwiseAnd(bit).ne(0).view([n, ...rest, c]).movedim(-1, 1);
+  return mask
+    .unsqueeze(1)
+    .bitwiseAnd(bit)
+    .ne(0)
+    .view([n, ...rest, c])
+    .movedim(-1, 1);
 }
 
 class BatchNormRelu extends AutogradFunction {
-  static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor {
-    const [out, mean, rstd, mask] = kernel("batchNormRelu", "batch_norm_relu")(x, residual, weight, bias, norm.runningMean, norm.runningVar, norm.momentum, norm.eps, norm.relu) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
+  static forward(
+    ctx: FunctionContext,
+    x: Tensor,
+    residual: Tensor | null,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    norm: Norm,
+  ): Tensor {
+    const [out, mean, rstd, mask] = kernel("batchNormRelu", "batch_norm_relu")(
+      x,
+      residual,
+      weight,
+      bias,
+      norm.runningMean,
+      norm.runningVar,
+      norm.momentum,
+      norm.eps,
+      norm.relu,
+    ) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
     ctx.values["norm"] = norm;
     ctx.saveForBackward(x, weight, bias, mean, rstd, mask);
     return out;
@@ -54,17 +93,41 @@ class BatchNormRelu extends AutogradFunction {
   static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
     const norm = ctx.values["norm"] as Norm;
     const [x, mean, rstd] = [ctx.saved(0), ctx.saved(3), ctx.saved(4)];
-    const [weight, bias, mask] = [ctx.savedTensors[1] ?? null, ctx.savedTensors[2] ?? null, ctx.savedTensors[5] ?? null];
+    const [weight, bias, mask] = [
+      ctx.savedTensors[1] ?? null,
+      ctx.savedTensors[2] ?? null,
+      ctx.savedTensors[5] ?? null,
+    ];
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
     if (isGradEnabled()) return doubleBackward(x, weight, bias, mask, norm, g, needs);
     const wantsResidual = needs(1) && norm.relu;
-    const [gx, gr, gw, gb] = kernel("batchNormRelu", "batch_norm_relu_backward")(g, x, mask, weight, bias, mean, rstd, norm.relu, wantsResidual, needs(2), needs(3)) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
+    const [gx, gr, gw, gb] = kernel("batchNormRelu", "batch_norm_relu_backward")(
+      g,
+      x,
+      mask,
+      weight,
+      bias,
+      mean,
+      rstd,
+      norm.relu,
+      wantsResidual,
+      needs(2),
+      needs(3),
+    ) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? g) : null, gw, gb, null];
   }
 }
 
 /** Backward that will itself be differentiated: through the plain operator, from the input on. */
-function doubleBackward(x: Tensor, weight: Tensor | null, bias: Tensor | null, mask: Tensor | null, norm: Norm, g: Tensor, needs: (i: number) => boolean): (Tensor | null)[] {
+function doubleBackward(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  mask: Tensor | null,
+  norm: Norm,
+  g: Tensor,
+  needs: (i: number) => boolean,
+): (Tensor | null)[] {
   const y = batchNorm(x, weight, bias, null, null, true, 0, norm.eps, true);
   const through = !norm.relu ? g : g.mul((mask === null ? y.le(0).logicalNot() : passed(mask, x)).to(g.dtype));
   const [gx, gw, gb] = gradientsThrough(y, [x, needs(2) ? weight : null, needs(3) ? bias : null], through);
@@ -76,10 +139,19 @@ const channelsLast = (x: Tensor): boolean => x.ndim >= 2 && x.movedim(1, -1).isC
 
 /** @internal One value has no variance: its normalisation is 0, whatever it is. */
 export function requireSeveral(fn: string, x: Tensor): void {
-  if (x.numel() === x.size(1)) throw new ArgumentError(fn, "more than one value per channel in training", x, "Use a larger batch, dropLast in the loader, or eval().");
+  if (x.numel() === x.size(1))
+    throw new ArgumentError(
+      fn,
+      "more than one value per channel in training",
+      x,
+      "Use a larger batch, dropLast in the loader, or eval().",
+    );
 }
 
-/** @internal Whether a layer takes the kernel in place of PyTorch's operator: in bfloat16, for which cuDNN has none and libtorch's own takes twice as long; in float16 cuDNN is as fast. */
+/**
+ * @internal Whether a layer takes the kernel in place of PyTorch's operator: in bfloat16, for which cuDNN has none and
+ * libtorch's own takes twice as long; in float16 cuDNN is as fast.
+ */
 export function layerMayFuse(x: Tensor): boolean {
   return x.dtype === "bfloat16" && x.device.type === "cuda" && x.ndim >= 2;
 }
@@ -88,43 +160,85 @@ function fits(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: T
   const channels = x.size(1);
   const weights = [weight, bias, n.runningMean, n.runningVar].filter((t): t is Tensor => t !== null);
   const dtypes = new Set(weights.map((t) => t.dtype));
-  if (channels % 8 !== 0 || channels > 16384 || x.numel() <= channels || dtypes.size > 1 || (n.runningMean === null) !== (n.runningVar === null)) return false;
-  if (![x.dtype, ...dtypes].every((d) => KERNEL_DTYPES.includes(d)) || kernels["batch_norm_relu"] === undefined || !channelsLast(x)) return false;
+  if (
+    channels % 8 !== 0 ||
+    channels > 16384 ||
+    x.numel() <= channels ||
+    dtypes.size > 1 ||
+    (n.runningMean === null) !== (n.runningVar === null)
+  )
+    return false;
+  if (
+    ![x.dtype, ...dtypes].every((d) => KERNEL_DTYPES.includes(d)) ||
+    kernels["batch_norm_relu"] === undefined ||
+    !channelsLast(x)
+  )
+    return false;
   return residual === null || (residual.dtype === x.dtype && channelsLast(residual));
 }
 
 function checkShapes(x: Tensor, residual: Tensor | null, ofChannels: Readonly<Record<string, Tensor | null>>): void {
-  if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
-  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i)))) throw new ArgumentError("batchNormRelu", `residual of x's shape ${JSON.stringify(x.shape)}`, residual, "Expand it first: residual.expand(x.shape).");
-  for (const [name, t] of Object.entries(ofChannels)) if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1))) throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
+  if (x.ndim < 2 || !x.isFloatingPoint())
+    throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
+  if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i))))
+    throw new ArgumentError(
+      "batchNormRelu",
+      `residual of x's shape ${JSON.stringify(x.shape)}`,
+      residual,
+      "Expand it first: residual.expand(x.shape).",
+    );
+  for (const [name, t] of Object.entries(ofChannels))
+    if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1)))
+      throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
 }
 
 /**
- * `relu(batchNorm(x) + residual)`, per channel `relu((x − mean) / √(var + eps) · weight + bias + residual)`: what stands between the convolutions of a residual network.
+ * `relu(batchNorm(x) + residual)`, per channel `relu((x − mean) / √(var + eps) · weight + bias + residual)`: what
+ * stands between the convolutions of a residual network.
  *
- * Separate operators read and write the activations up to eight times, forward and backward; here it is two passes each way, in float32, with one rounding to x's dtype. Of ReLU
- * backward keeps one bit per element where there is a residual, else nothing.
+ * Separate operators read and write the activations up to eight times, forward and backward; here it is two passes each
+ * way, in float32, with one rounding to x's dtype. Of ReLU backward keeps one bit per element where there is a
+ * residual, else nothing.
  *
- * The kernel takes training batches on CUDA with channels last in memory (`x.contiguous({ memoryFormat: "channelsLast" })`; any `[N, C]`), a multiple of 8 of them, in float32, bfloat16 or float16; all else runs as
- * plain operators.
+ * The kernel takes training batches on CUDA with channels last in memory (`x.contiguous({ memoryFormat: "channelsLast"
+ * })`; any `[N, C]`), a multiple of 8 of them, in float32, bfloat16 or float16; all else runs as plain operators.
  *
  * @param x - `[N, C, …]`.
- * @param runningMean - `[C]`, updated in place while training; null: none is kept. As is `runningVar`, of the unbiased variance.
+ * @param runningMean - `[C]`, updated in place while training; null: none is kept. As is `runningVar`, of the unbiased
+ * variance.
  * @param weight - `[C]`, or null.
  * @param bias - `[C]`, or null.
- * @returns The shape and dtype of x. Does not synchronize; may be captured in a CUDA graph. Differentiable twice (through the plain operators).
+ * @returns The shape and dtype of x. Does not synchronize; may be captured in a CUDA graph. Differentiable twice
+ * (through the plain operators).
  * @throws {ArgumentError} `batchNormRelu: expected residual of x's shape [2,8,4,4]. Received: …`
  * @example y = nn.functional.batchNormRelu(conv.forward(x), bn.runningMean, bn.runningVar, bn.weight, bn.bias, { residual: x });
  * @see Ioffe and Szegedy, 2015, arXiv:1502.03167; He et al., 2015, arXiv:1512.03385.
  */
-export function batchNormRelu(x: Tensor, runningMean: Tensor | null, runningVar: Tensor | null, weight: Tensor | null = null, bias: Tensor | null = null, options: BatchNormReluOptions = {}): Tensor {
+export function batchNormRelu(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  weight: Tensor | null = null,
+  bias: Tensor | null = null,
+  options: BatchNormReluOptions = {},
+): Tensor {
   atMost("batchNormRelu", arguments, 6);
   checkOptions("batchNormRelu", options, NAMES);
-  checkArguments("batchNormRelu", { x, runningMean, runningVar, weight, bias }, { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR });
+  checkArguments(
+    "batchNormRelu",
+    { x, runningMean, runningVar, weight, bias },
+    { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR },
+  );
   const { residual = null, relu = true, training = true, momentum = 0.1, eps = 1e-5, path = "auto" } = options;
   checkShapes(x, residual, { weight, bias, runningMean, runningVar });
   if (training) requireSeveral("batchNormRelu", x);
   const norm: Norm = { runningMean, runningVar, relu, momentum, eps };
-  const allowed = training && path !== "reference" && (path === "kernel" || x.device.type === "cuda") && fits(x, residual, weight, bias, norm);
-  return allowed ? BatchNormRelu.apply(x, residual, weight, bias, norm) : reference(x, residual, weight, bias, norm, training);
+  const allowed =
+    training &&
+    path !== "reference" &&
+    (path === "kernel" || x.device.type === "cuda") &&
+    fits(x, residual, weight, bias, norm);
+  return allowed
+    ? BatchNormRelu.apply(x, residual, weight, bias, norm)
+    : reference(x, residual, weight, bias, norm, training);
 }

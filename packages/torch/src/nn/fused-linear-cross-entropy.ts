@@ -15,8 +15,8 @@ import type { Tensor } from "../tensor/tensor.js";
 export interface FusedLinearCrossEntropyOptions {
   readonly ignoreIndex?: number;
   /**
-   * Rows of logits that exist at a time. Default: all, kept in 16 bits for backward. With fewer, backward computes them again: a third matrix product for a peak of
-   * `chunkRows × classes × 2` bytes.
+   * Rows of logits that exist at a time. Default: all, kept in 16 bits for backward. With fewer, backward computes them
+   * again: a third matrix product for a peak of `chunkRows × classes × 2` bytes.
    */
   readonly chunkRows?: number;
 }
@@ -28,12 +28,24 @@ const kernels = operators("nbit");
 /** Mean cross entropy of `x · weightᵀ`; the plain reference that the fused path must equal. */
 export function linearCrossEntropyReference(x: Tensor, weight: Tensor, target: Tensor, ignoreIndex = -100): Tensor {
   atMost("linearCrossEntropyReference", arguments, 4);
-  checkArguments("linearCrossEntropyReference", { x, weight, target, ignoreIndex }, { ...TENSORS, ignoreIndex: whole() });
+  checkArguments(
+    "linearCrossEntropyReference",
+    { x, weight, target, ignoreIndex },
+    { ...TENSORS, ignoreIndex: whole() },
+  );
   return crossEntropyLoss(linear(x, weight), target, null, 1, ignoreIndex);
 }
 
 class Fused extends AutogradFunction {
-  static forward(ctx: FunctionContext, x: Tensor, weight: Tensor, target: Tensor, dtype: DType, ignoreIndex: number, chunkRows: number): Tensor {
+  static forward(
+    ctx: FunctionContext,
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    dtype: DType,
+    ignoreIndex: number,
+    chunkRows: number,
+  ): Tensor {
     const input = x.to(dtype);
     const matrix = keptCast(weight, dtype) ?? weight.to(dtype);
     const rows = input.size(0);
@@ -46,7 +58,10 @@ class Fused extends AutogradFunction {
       const end = Math.min(rows, start + chunkRows);
       logits?.dispose();
       logits = input.slice(0, start, end).mm(matrix.t());
-      const [loss, lse] = kernelOf("cross_entropy_rows")(logits, target.slice(0, start, end), ignoreIndex) as readonly [Tensor, Tensor];
+      const [loss, lse] = kernelOf("cross_entropy_rows")(logits, target.slice(0, start, end), ignoreIndex) as readonly [
+        Tensor,
+        Tensor,
+      ];
       losses.push(loss);
       lses.push(lse);
     }
@@ -59,7 +74,13 @@ class Fused extends AutogradFunction {
   }
 
   static backward(ctx: FunctionContext, gradOutput: Tensor): (Tensor | null)[] {
-    const [input, matrix, target, lse, valid] = [0, 1, 2, 3, 4].map((i) => ctx.saved(i)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const [input, matrix, target, lse, valid] = [0, 1, 2, 3, 4].map((i) => ctx.saved(i)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     const kept = ctx.savedTensors[5] ?? null;
     const scale = gradOutput.to("float32").div(valid);
     const rows = input.size(0);
@@ -74,8 +95,10 @@ class Fused extends AutogradFunction {
       gradient(logits, target.slice(0, start, end), lse.slice(0, start, end), scale, ctx.values["ignoreIndex"]);
       if (ctx.needsInputGrad[0] === true) inputs.push(logits.mm(matrix));
       if (ctx.needsInputGrad[1] === true) {
-        // In float32 straight from the product: 16 bits would round every chunk, and a float32 parameter wants it anyhow.
-        const product = ctx.values["wide"] === true || chunkRows < rows ? productInFloat32(logits.t(), part) : logits.t().mm(part);
+        // In float32 straight from the product: 16 bits would round every chunk, and a float32 parameter wants it
+        // anyhow.
+        const product =
+          ctx.values["wide"] === true || chunkRows < rows ? productInFloat32(logits.t(), part) : logits.t().mm(part);
         forWeight = forWeight === null ? product : forWeight.add_(product);
       }
       if (kept === null) logits.dispose();
@@ -88,36 +111,54 @@ const productInFloat32 = (a: Tensor, b: Tensor): Tensor => aten.mm?.["dtype"]?.(
 
 function kernelOf(name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError("fusedLinearCrossEntropy", "an addon built with CUDA", verbatim("one without"), "Run `npx nbit setup` where PyTorch has CUDA.");
+  if (found === undefined)
+    throw new ArgumentError(
+      "fusedLinearCrossEntropy",
+      "an addon built with CUDA",
+      verbatim("one without"),
+      "Run `npx nbit setup` where PyTorch has CUDA.",
+    );
   return found;
 }
 
 /**
- * Mean cross entropy of the logits `x · weightᵀ`, computed where the logits are: they exist once, in 16 bits, and become their own gradient in place.
+ * Mean cross entropy of the logits `x · weightᵀ`, computed where the logits are: they exist once, in 16 bits, and
+ * become their own gradient in place.
  *
- * Under autocast (or with 16-bit inputs) on CUDA; anywhere else it is {@link linearCrossEntropyReference}, with which it agrees to the rounding of the last sum. PyTorch's own
- * operators copy the logits to float32 and back: for `[8192, 50304]` 1.6 GB each time.
+ * Under autocast (or with 16-bit inputs) on CUDA; anywhere else it is {@link linearCrossEntropyReference}, with which
+ * it agrees to the rounding of the last sum. PyTorch's own operators copy the logits to float32 and back: for `[8192,
+ * 50304]` 1.6 GB each time.
  *
  * @param x - `[N, D]` floating point.
  * @param weight - `[C, D]`: the output layer, or the embedding when it is shared.
- * @param target - `[N]` classes, int64; whole numbers in another dtype are taken too, of which floats wait for the device.
+ * @param target - `[N]` classes, int64; whole numbers in another dtype are taken too, of which floats wait for the
+ * device.
  * @returns `[]` float32. Does not synchronize.
  * @throws {ArgumentError} `fusedLinearCrossEntropy: expected x to be [N, D]. Received: …`
  * @see The idea of computing the gradient where the logits are: Hsu et al., 2024, Liger Kernel, arXiv:2410.10989.
  */
-export function fusedLinearCrossEntropy(x: Tensor, weight: Tensor, target: Tensor, options: FusedLinearCrossEntropyOptions = {}): Tensor {
+export function fusedLinearCrossEntropy(
+  x: Tensor,
+  weight: Tensor,
+  target: Tensor,
+  options: FusedLinearCrossEntropyOptions = {},
+): Tensor {
   atMost("fusedLinearCrossEntropy", arguments, 4);
   checkOptions("fusedLinearCrossEntropy", options, NAMES);
   checkArguments("fusedLinearCrossEntropy", { x, weight, target }, TENSORS);
-  if (x.ndim !== 2) throw new ArgumentError("fusedLinearCrossEntropy", "x to be [N, D]", x, "Flatten batch and time: x.view([-1, d]).");
-  if (weight.ndim !== 2 || weight.size(1) !== x.size(1)) throw new ArgumentError("fusedLinearCrossEntropy", `weight to be [C, ${x.size(1)}]`, weight);
-  if (target.ndim !== 1 || target.size(0) !== x.size(0)) throw new ArgumentError("fusedLinearCrossEntropy", `target to be ${x.size(0)} classes`, target);
+  if (x.ndim !== 2)
+    throw new ArgumentError("fusedLinearCrossEntropy", "x to be [N, D]", x, "Flatten batch and time: x.view([-1, d]).");
+  if (weight.ndim !== 2 || weight.size(1) !== x.size(1))
+    throw new ArgumentError("fusedLinearCrossEntropy", `weight to be [C, ${x.size(1)}]`, weight);
+  if (target.ndim !== 1 || target.size(0) !== x.size(0))
+    throw new ArgumentError("fusedLinearCrossEntropy", `target to be ${x.size(0)} classes`, target);
   const classes = classIndices("fusedLinearCrossEntropy", "target", target);
   const chunkRows = options.chunkRows ?? Math.max(1, x.size(0));
   const ignoreIndex = options.ignoreIndex ?? -100;
   const device = x.device.type;
   const region = autocastState(device);
   const dtype = region.enabled ? region.dtype : x.dtype;
-  if (device !== "cuda" || (dtype !== "bfloat16" && dtype !== "float16") || kernels["cross_entropy_rows"] === undefined) return linearCrossEntropyReference(x, weight, classes, ignoreIndex);
+  if (device !== "cuda" || (dtype !== "bfloat16" && dtype !== "float16") || kernels["cross_entropy_rows"] === undefined)
+    return linearCrossEntropyReference(x, weight, classes, ignoreIndex);
   return Fused.apply(x, weight, classes.contiguous(), dtype, ignoreIndex, chunkRows);
 }

@@ -5,7 +5,8 @@ import { autocast, grad, memory, nn, randn, scope, seedEverything, type DType, t
 const { addLayerNorm, addRmsNorm } = nn.functional;
 
 /** The largest |a - b|, in float64. */
-const apart = (a: Tensor, b: Tensor): number => a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
+const apart = (a: Tensor, b: Tensor): number =>
+  a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
 
 interface Case {
   readonly x: DType;
@@ -35,9 +36,15 @@ for (const c of CASES)
       const bias = c.weights && !c.rms ? leaf([12], wide) : null;
       const along = [randn([3, 5, 12]), randn([3, 5, 12])] as const;
       const run = (path: "kernel" | "reference"): Tensor[] => {
-        const [sum, normed] = c.rms ? addRmsNorm(x, residual, [12], weight, { path }) : addLayerNorm(x, residual, [12], weight, bias, { path });
+        const [sum, normed] = c.rms
+          ? addRmsNorm(x, residual, [12], weight, { path })
+          : addLayerNorm(x, residual, [12], weight, bias, { path });
         const inputs = [x, residual, weight, bias].filter((t): t is Tensor => t !== null);
-        const loss = sum.to(wide).mul(along[0].to(wide)).sum().add(normed.to(wide).mul(along[1].to(wide)).sum());
+        const loss = sum
+          .to(wide)
+          .mul(along[0].to(wide))
+          .sum()
+          .add(normed.to(wide).mul(along[1].to(wide)).sum());
         return [sum, normed, ...grad(loss, inputs).map((g) => g as Tensor)];
       };
       const [fused, plain] = [run("kernel"), run("reference")];
@@ -70,20 +77,32 @@ test("gradients agree with finite differences, and so do second ones", () =>
       const at = t.detach().view([-1]).select(0, i);
       const h = 1e-5;
       const before = at.item();
-      const value = (v: number): number => { at.fill_(v); return of().item(); };
+      const value = (v: number): number => {
+        at.fill_(v);
+        return of().item();
+      };
       const result = (value(before + h) - value(before - h)) / (2 * h);
       at.fill_(before);
       return result;
     };
     const first = grad(loss(), inputs).map((g) => (g as Tensor).view([-1]).tolist() as number[]);
-    inputs.forEach((t, k) => first[k]?.forEach((g, i) => assert.ok(Math.abs(g - slope(loss, t, i)) < 1e-5 * Math.max(1, Math.abs(g)), `input ${k}[${i}]: ${g}`)));
+    inputs.forEach((t, k) =>
+      first[k]?.forEach((g, i) =>
+        assert.ok(Math.abs(g - slope(loss, t, i)) < 1e-5 * Math.max(1, Math.abs(g)), `input ${k}[${i}]: ${g}`),
+      ),
+    );
     // d/dt of Σ (dL/dx · c)
     const c = randn([2, 7], { dtype: "float64" });
     const directional = (): Tensor => (grad(loss(), [x], { createGraph: true })[0] as Tensor).mul(c).sum();
     const second = grad(directional(), inputs, { allowUnused: true });
     inputs.forEach((t, k) => {
       const values = (second[k] ?? t.detach().mul(0)).view([-1]).tolist() as number[];
-      values.forEach((g, i) => assert.ok(Math.abs(g - slope(directional, t, i)) < 1e-4 * Math.max(1, Math.abs(g)), `second, input ${k}[${i}]: ${g}`));
+      values.forEach((g, i) =>
+        assert.ok(
+          Math.abs(g - slope(directional, t, i)) < 1e-4 * Math.max(1, Math.abs(g)),
+          `second, input ${k}[${i}]: ${g}`,
+        ),
+      );
     });
   }));
 
@@ -128,9 +147,21 @@ test("an unused output gives no gradient; two equal steps leave equally many ten
 
 test("errors name the argument", () => {
   const x = randn([2, 8]);
-  assert.throws(() => addLayerNorm(x, randn([8]), [8]), { code: "ERR_ARGUMENT", message: /addLayerNorm: expected residual of x's shape \[2,8\]\. Received: Tensor/ });
-  assert.throws(() => addLayerNorm(x, null, [7]), { code: "ERR_ARGUMENT", message: /expected normalizedShape to be the last dimensions of x/ });
-  assert.throws(() => addRmsNorm(x, null, [8], randn([4])), { code: "ERR_ARGUMENT", message: /expected weight of shape \[8\]/ });
-  assert.throws(() => addLayerNorm(x, null, [8], null, randn([8])), { code: "ERR_ARGUMENT", message: /a weight where there is a bias/ });
+  assert.throws(() => addLayerNorm(x, randn([8]), [8]), {
+    code: "ERR_ARGUMENT",
+    message: /addLayerNorm: expected residual of x's shape \[2,8\]\. Received: Tensor/,
+  });
+  assert.throws(() => addLayerNorm(x, null, [7]), {
+    code: "ERR_ARGUMENT",
+    message: /expected normalizedShape to be the last dimensions of x/,
+  });
+  assert.throws(() => addRmsNorm(x, null, [8], randn([4])), {
+    code: "ERR_ARGUMENT",
+    message: /expected weight of shape \[8\]/,
+  });
+  assert.throws(() => addLayerNorm(x, null, [8], null, randn([8])), {
+    code: "ERR_ARGUMENT",
+    message: /a weight where there is a bias/,
+  });
   assert.throws(() => addLayerNorm(x, null, [8], null, null, { eps: -1 }), { code: "ERR_ARGUMENT" });
 });

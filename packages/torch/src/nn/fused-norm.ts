@@ -15,20 +15,32 @@ import { gradientsThrough, positive, kernel, KERNEL_DTYPES, kernels } from "./ke
 export type NormPair = readonly [sum: Tensor, normed: Tensor];
 
 export interface AddNormOptions {
-  /** Added to the variance (LayerNorm, default 1e-5) or the mean square (RMSNorm, default: the smallest step of the sum's dtype). */
+  /**
+   * Added to the variance (LayerNorm, default 1e-5) or the mean square (RMSNorm, default: the smallest step of the
+   * sum's dtype).
+   */
   readonly eps?: number | null;
   /** dtype of the normalised output. Default: the region's dtype under autocast, else the sum's. */
   readonly dtype?: DType;
   /**
-   * "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators. "auto" (default): the kernel on CUDA when dtypes and row length
-   * allow it.
+   * "kernel": the fused operator, on the CPU too, where it is no faster and serves tests. "reference": plain operators.
+   * "auto" (default): the kernel on CUDA when dtypes and row length allow it.
    */
   readonly path?: "auto" | "kernel" | "reference";
 }
 /** @internal What the layers' own methods take, which have an eps. */
-export const ADD_NAMES: OptionNames<Omit<AddNormOptions, "eps">> = { dtype: dtypeKind, path: oneOf("auto", "kernel", "reference") };
+export const ADD_NAMES: OptionNames<Omit<AddNormOptions, "eps">> = {
+  dtype: dtypeKind,
+  path: oneOf("auto", "kernel", "reference"),
+};
 const NAMES: OptionNames<AddNormOptions> = { eps: orNull(real("[0, ∞)")), ...ADD_NAMES };
-const TENSORS = { x: tensorKind, residual: orNull(tensorKind), normalizedShape: listOf(positive), weight: orNull(tensorKind), bias: orNull(tensorKind) };
+const TENSORS = {
+  x: tensorKind,
+  residual: orNull(tensorKind),
+  normalizedShape: listOf(positive),
+  weight: orNull(tensorKind),
+  bias: orNull(tensorKind),
+};
 interface Norm {
   readonly shape: readonly number[];
   readonly weight: Tensor | null;
@@ -39,22 +51,48 @@ interface Norm {
 }
 
 const MOST_COLUMNS = 16384;
-const EPS: Readonly<Partial<Record<DType, number>>> = { float64: 2 ** -52, float32: 2 ** -23, bfloat16: 2 ** -7, float16: 2 ** -10 };
+const EPS: Readonly<Partial<Record<DType, number>>> = {
+  float64: 2 ** -52,
+  float32: 2 ** -23,
+  bfloat16: 2 ** -7,
+  float16: 2 ** -10,
+};
 
-/** What the fused path must equal: the addition, the normalisation in float32 (float64 for such inputs), one rounding to `dtype`. */
+/**
+ * What the fused path must equal: the addition, the normalisation in float32 (float64 for such inputs), one rounding to
+ * `dtype`.
+ */
 function reference(x: Tensor, residual: Tensor | null, n: Norm): NormPair {
   const sum = residual === null ? x : x.add(residual);
   const wide: DType = sum.dtype === "float64" ? "float64" : "float32";
   const of = (t: Tensor | null): Tensor | null => t?.to(wide) ?? null;
-  const normed = n.rms ? rmsNorm(sum.to(wide), n.shape, of(n.weight), n.eps) : layerNorm(sum.to(wide), n.shape, of(n.weight), of(n.bias), n.eps);
+  const normed = n.rms
+    ? rmsNorm(sum.to(wide), n.shape, of(n.weight), n.eps)
+    : layerNorm(sum.to(wide), n.shape, of(n.weight), of(n.bias), n.eps);
   return [sum, normed.to(n.dtype)];
 }
 
 class AddNorm extends AutogradFunction {
-  static forward(ctx: FunctionContext, x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: Tensor | null, norm: Norm): Tensor | [Tensor, Tensor] {
+  static forward(
+    ctx: FunctionContext,
+    x: Tensor,
+    residual: Tensor | null,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    norm: Norm,
+  ): Tensor | [Tensor, Tensor] {
     const columns = norm.shape.reduce((a, b) => a * b, 1);
     const to = x.contiguous();
-    const [sum, normed, mean, rstd] = kernel("addLayerNorm", "add_norm")(to, residual?.contiguous() ?? null, weight?.contiguous() ?? null, bias?.contiguous() ?? null, columns, norm.eps, norm.rms, norm.dtype) as unknown as [Tensor | null, Tensor, Tensor, Tensor];
+    const [sum, normed, mean, rstd] = kernel("addLayerNorm", "add_norm")(
+      to,
+      residual?.contiguous() ?? null,
+      weight?.contiguous() ?? null,
+      bias?.contiguous() ?? null,
+      columns,
+      norm.eps,
+      norm.rms,
+      norm.dtype,
+    ) as unknown as [Tensor | null, Tensor, Tensor, Tensor];
     ctx.values["norm"] = norm;
     ctx.values["residual"] = residual === null || residual.dtype === x.dtype ? null : residual.dtype;
     ctx.values["dtype"] = x.dtype;
@@ -75,12 +113,29 @@ class AddNorm extends AutogradFunction {
     const residualDtype = needs(1) ? (other ?? dtype) : null;
     if (forNormed === null) return [castTo(forSum, dtype), castTo(forSum, residualDtype), null, null, null];
     if (isGradEnabled()) {
-      const [whole, gw, gb] = doubleBackward(sum, { ...norm, weight, bias: ctx.savedTensors[4] ?? null }, forSum, forNormed, needs);
+      const [whole, gw, gb] = doubleBackward(
+        sum,
+        { ...norm, weight, bias: ctx.savedTensors[4] ?? null },
+        forSum,
+        forNormed,
+        needs,
+      );
       return [castTo(whole, dtype), castTo(whole, residualDtype), gw, gb, null];
     }
     const columns = norm.shape.reduce((a, b) => a * b, 1);
     const [gx, gr, gw, gb] = kernel("addLayerNorm", "add_norm_backward")(
-      forNormed.contiguous(), forSum?.contiguous() ?? null, sum, weight?.contiguous() ?? null, mean, rstd, columns, dtype, needs(1) ? other : null, norm.rms, needs(2), needs(3),
+      forNormed.contiguous(),
+      forSum?.contiguous() ?? null,
+      sum,
+      weight?.contiguous() ?? null,
+      mean,
+      rstd,
+      columns,
+      dtype,
+      needs(1) ? other : null,
+      norm.rms,
+      needs(2),
+      needs(3),
     ) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? gx) : null, gw, gb, null];
   }
@@ -90,10 +145,23 @@ function castTo(t: Tensor | null, dtype: DType | null): Tensor | null {
   return t === null || dtype === null ? null : t.to(dtype);
 }
 
-/** Backward that will itself be differentiated: through the reference, from the saved sum on. Returns the gradients of the sum, the weight and the bias. */
-function doubleBackward(sum: Tensor, norm: Norm, forSum: Tensor | null, forNormed: Tensor, needs: (i: number) => boolean): readonly [whole: Tensor | null, weight: Tensor | null, bias: Tensor | null] {
+/**
+ * Backward that will itself be differentiated: through the reference, from the saved sum on. Returns the gradients of
+ * the sum, the weight and the bias.
+ */
+function doubleBackward(
+  sum: Tensor,
+  norm: Norm,
+  forSum: Tensor | null,
+  forNormed: Tensor,
+  needs: (i: number) => boolean,
+): readonly [whole: Tensor | null, weight: Tensor | null, bias: Tensor | null] {
   const [, normed] = reference(sum, null, norm);
-  const [through = null, gw = null, gb = null] = gradientsThrough(normed, [sum, needs(2) ? norm.weight : null, needs(3) ? norm.bias : null], forNormed);
+  const [through = null, gw = null, gb = null] = gradientsThrough(
+    normed,
+    [sum, needs(2) ? norm.weight : null, needs(3) ? norm.bias : null],
+    forNormed,
+  );
   return [through === null ? forSum : forSum === null ? through : through.add(forSum), gw, gb];
 }
 
@@ -106,15 +174,26 @@ interface Inputs {
   readonly bias: Tensor | null;
 }
 
-const isOfShape = (t: Tensor, shape: readonly number[]): boolean => t.ndim === shape.length && t.shape.every((s, i) => s === shape[i]);
+const isOfShape = (t: Tensor, shape: readonly number[]): boolean =>
+  t.ndim === shape.length && t.shape.every((s, i) => s === shape[i]);
 
 function checkInputs(fn: string, { x, residual, shape, weight, bias }: Inputs): void {
   checkArguments(fn, { x, residual, normalizedShape: shape, weight, bias }, TENSORS);
   const sizes = x.shape;
   const skipped = sizes.length - shape.length;
-  if (shape.length === 0 || skipped < 0 || shape.some((s, i) => s !== sizes[skipped + i])) throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(sizes)}`, shape);
-  if (residual !== null && !isOfShape(residual, sizes)) throw new ArgumentError(fn, `residual of x's shape ${JSON.stringify(sizes)}`, residual, "Expand it first: residual.expand(x.shape).");
-  for (const [name, t] of [["weight", weight], ["bias", bias]] as const)
+  if (shape.length === 0 || skipped < 0 || shape.some((s, i) => s !== sizes[skipped + i]))
+    throw new ArgumentError(fn, `normalizedShape to be the last dimensions of x ${JSON.stringify(sizes)}`, shape);
+  if (residual !== null && !isOfShape(residual, sizes))
+    throw new ArgumentError(
+      fn,
+      `residual of x's shape ${JSON.stringify(sizes)}`,
+      residual,
+      "Expand it first: residual.expand(x.shape).",
+    );
+  for (const [name, t] of [
+    ["weight", weight],
+    ["bias", bias],
+  ] as const)
     if (t !== null && !isOfShape(t, shape)) throw new ArgumentError(fn, `${name} of shape ${JSON.stringify(shape)}`, t);
   if (bias !== null && weight === null) throw new ArgumentError(fn, "a weight where there is a bias", null);
 }
@@ -123,7 +202,12 @@ function checkInputs(fn: string, { x, residual, shape, weight, bias }: Inputs): 
 function fits(x: Tensor, sumType: DType, { shape, weight, bias, dtype }: Norm): boolean {
   const columns = shape.reduce((a, b) => a * b, 1);
   const sameWeights = weight === null || bias === null || weight.dtype === bias.dtype;
-  return kernels["add_norm"] !== undefined && sameWeights && columns <= MOST_COLUMNS && [x.dtype, sumType, dtype, weight?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d));
+  return (
+    kernels["add_norm"] !== undefined &&
+    sameWeights &&
+    columns <= MOST_COLUMNS &&
+    [x.dtype, sumType, dtype, weight?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d))
+  );
 }
 
 function run(fn: string, inputs: Inputs, rms: boolean, options: AddNormOptions): NormPair {
@@ -137,43 +221,68 @@ function run(fn: string, inputs: Inputs, rms: boolean, options: AddNormOptions):
   if (eps === undefined || !(eps >= 0)) throw new ArgumentError(fn, "a floating-point x and eps ≥ 0", options.eps ?? x);
   const path = options.path ?? "auto";
   const norm: Norm = { shape, weight, bias, eps, rms, dtype };
-  if (path === "reference" || (path === "auto" && !(x.device.type === "cuda" && fits(x, sumType, norm)))) return reference(x, residual, norm);
+  if (path === "reference" || (path === "auto" && !(x.device.type === "cuda" && fits(x, sumType, norm))))
+    return reference(x, residual, norm);
   const result = AddNorm.apply(x, residual, weight, bias, norm);
   return Array.isArray(result) ? (result as unknown as NormPair) : [x, result as Tensor];
 }
 
 /**
- * `sum = x + residual`, `normed = layerNorm(sum)`: what stands between two layers of a transformer, in one pass forward and one backward.
+ * `sum = x + residual`, `normed = layerNorm(sum)`: what stands between two layers of a transformer, in one pass forward
+ * and one backward.
  *
- * The residual stream keeps the dtype that `x + residual` has (float32 under autocast where one of them is). Only `normed` is in the region's dtype: PyTorch's `layer_norm` gives float32
- * under autocast, which the next matrix product rounds to that dtype; here it is rounded in the kernel, once, to the same value. Where what follows is not a matrix product, ask for
- * `dtype: "float32"`.
+ * The residual stream keeps the dtype that `x + residual` has (float32 under autocast where one of them is). Only
+ * `normed` is in the region's dtype: PyTorch's `layer_norm` gives float32 under autocast, which the next matrix product
+ * rounds to that dtype; here it is rounded in the kernel, once, to the same value. Where what follows is not a matrix
+ * product, ask for `dtype: "float32"`.
  *
  * @param x - `[…, ...normalizedShape]`, float32, bfloat16 or float16 (float64 takes the reference).
  * @param residual - The shape of x; null adds nothing, and `sum` is x itself.
  * @param weight - Of normalizedShape, or null.
  * @param bias - Of normalizedShape, or null.
- * @returns `[sum, normed]`. Does not synchronize; may be captured in a CUDA graph. Differentiable twice (through the reference).
+ * @returns `[sum, normed]`. Does not synchronize; may be captured in a CUDA graph. Differentiable twice (through the
+ * reference).
  * @throws {ArgumentError} `addLayerNorm: expected residual of x's shape [2,8]. Received: …`
  * @example const [h, n] = nn.functional.addLayerNorm(x, attention, [768], norm.weight, norm.bias);
  * @see Ba et al., 2016, arXiv:1607.06450. Statistics in float32, the second pass over registers.
  */
-export function addLayerNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, bias: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+export function addLayerNorm(
+  x: Tensor,
+  residual: Tensor | null,
+  normalizedShape: readonly number[],
+  weight: Tensor | null = null,
+  bias: Tensor | null = null,
+  options: AddNormOptions = {},
+): NormPair {
   atMost("addLayerNorm", arguments, 6);
   return run("addLayerNorm", { x, residual, shape: normalizedShape, weight, bias }, false, options);
 }
 
-/** `sum = x + residual`, `normed = sum / √(mean(sum²) + eps) · weight`. As {@link addLayerNorm} in everything else. @see Zhang and Sennrich, 2019, arXiv:1910.07467. */
-export function addRmsNorm(x: Tensor, residual: Tensor | null, normalizedShape: readonly number[], weight: Tensor | null = null, options: AddNormOptions = {}): NormPair {
+/**
+ * `sum = x + residual`, `normed = sum / √(mean(sum²) + eps) · weight`. As {@link addLayerNorm} in everything else. @see
+ * Zhang and Sennrich, 2019, arXiv:1910.07467.
+ */
+export function addRmsNorm(
+  x: Tensor,
+  residual: Tensor | null,
+  normalizedShape: readonly number[],
+  weight: Tensor | null = null,
+  options: AddNormOptions = {},
+): NormPair {
   atMost("addRmsNorm", arguments, 5);
   return run("addRmsNorm", { x, residual, shape: normalizedShape, weight, bias: null }, true, options);
 }
 
 /**
- * @internal Whether a layer may take the kernel in place of PyTorch's operator without a change that anybody sees: 16-bit input under autocast on CUDA, output in float32 as PyTorch's. It
- * saves the copy of the input in float32.
+ * @internal Whether a layer may take the kernel in place of PyTorch's operator without a change that anybody sees:
+ * 16-bit input under autocast on CUDA, output in float32 as PyTorch's. It saves the copy of the input in float32.
  */
 export function layerMayFuse(x: Tensor): boolean {
   // What is no tensor goes on to the operator, which says so.
-  return isTensor(x) && x.device.type === "cuda" && (x.dtype === "bfloat16" || x.dtype === "float16") && autocastState("cuda").enabled;
+  return (
+    isTensor(x) &&
+    x.device.type === "cuda" &&
+    (x.dtype === "bfloat16" || x.dtype === "float16") &&
+    autocastState("cuda").enabled
+  );
 }

@@ -1,7 +1,14 @@
 export * as functional from "./functional.js";
 export * as init from "./init.js";
 export { snakeCase } from "./keys.js";
-export { Module, type ForwardHook, type ForwardPreHook, type HookHandle, type LoadResult, type StateDict } from "./module.js";
+export {
+  Module,
+  type ForwardHook,
+  type ForwardPreHook,
+  type HookHandle,
+  type LoadResult,
+  type StateDict,
+} from "./module.js";
 export { Parameter } from "./parameter.js";
 export { Sequential, ModuleList, Flatten } from "./containers.js";
 export { Linear, Identity, type FactoryOptions, type LinearOptions } from "./linear.js";

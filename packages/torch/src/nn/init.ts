@@ -10,7 +10,8 @@ import type { Tensor } from "../tensor/tensor.js";
 import * as ops from "../ops/index.js";
 
 export type FanMode = "fanIn" | "fanOut";
-export type Nonlinearity = "linear" | "conv1d" | "conv2d" | "conv3d" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
+export type Nonlinearity =
+  "linear" | "conv1d" | "conv2d" | "conv3d" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
 interface Draw {
   readonly generator?: Generator | null;
 }
@@ -108,7 +109,12 @@ interface Kaiming extends Draw {
   readonly nonlinearity?: Nonlinearity;
 }
 // In the order in which PyTorch takes them by position.
-const KAIMING: OptionNames<Kaiming> = { a: real(), mode: oneOf("fanIn", "fanOut"), nonlinearity: NONLINEARITY, ...DRAW };
+const KAIMING: OptionNames<Kaiming> = {
+  a: real(),
+  mode: oneOf("fanIn", "fanOut"),
+  nonlinearity: NONLINEARITY,
+  ...DRAW,
+};
 type KaimingRest = Given<Kaiming, [a: number, mode?: FanMode, nonlinearity?: Nonlinearity]>;
 
 function kaiming(fn: string, t: Tensor, rest: KaimingRest): { readonly std: number; readonly draw: Draw } {
@@ -135,7 +141,9 @@ export function orthogonal_(t: Tensor, gain = 1, options: Draw = {}): Tensor {
   return quietly(t, () => {
     const rows = t.size(0);
     const columns = t.numel() / rows;
-    let flat = ops.empty([rows, columns], { dtype: t.dtype, device: t.device }).normal_(0, 1, { generator: options.generator ?? null });
+    let flat = ops
+      .empty([rows, columns], { dtype: t.dtype, device: t.device })
+      .normal_(0, 1, { generator: options.generator ?? null });
     if (rows < columns) flat = flat.t();
     const [q, r] = ops.linalg.qr(flat);
     let signed = q.mul(r.diag().sign());
@@ -144,17 +152,26 @@ export function orthogonal_(t: Tensor, gain = 1, options: Draw = {}): Tensor {
   });
 }
 /**
- * A normal distribution cut to [a, b], by rejection: of normal values where [a, b] holds more than 0.3 of them, else of uniform ones. Draws as PyTorch 2.13 does; waits for the device.
+ * A normal distribution cut to [a, b], by rejection: of normal values where [a, b] holds more than 0.3 of them, else of
+ * uniform ones. Draws as PyTorch 2.13 does; waits for the device.
  */
 export function truncNormal_(t: Tensor, mean = 0, std = 1, a = -2, b = 2, options: Draw = {}): Tensor {
   atMost("init.truncNormal_", arguments, 6);
   prepare("init.truncNormal_", t, options);
-  checkArguments("init.truncNormal_", { mean, std, a, b }, { mean: real(), std: real("(0, ∞)"), a: real("[-∞, ∞]"), b: real("[-∞, ∞]") });
+  checkArguments(
+    "init.truncNormal_",
+    { mean, std, a, b },
+    { mean: real(), std: real("(0, ∞)"), a: real("[-∞, ∞]"), b: real("[-∞, ∞]") },
+  );
   if (a > b) throw new ArgumentError("init.truncNormal_", `a ≤ b (${b})`, a);
   if (t.device.type === "meta" || t.numel() === 0) return t;
   const generator = options.generator ?? null;
   const below = (x: number): number => (1 + erf((x - mean) / std / Math.SQRT2)) / 2;
-  return quietly(t, () => scope(() => (below(b) - below(a) > 0.3 ? cutNormal(t, mean, std, a, b, generator) : cutUniform(t, mean, std, a, b, generator))));
+  return quietly(t, () =>
+    scope(() =>
+      below(b) - below(a) > 0.3 ? cutNormal(t, mean, std, a, b, generator) : cutUniform(t, mean, std, a, b, generator),
+    ),
+  );
 }
 
 /** Draws what lies outside anew, until nothing does. */
@@ -181,7 +198,7 @@ function cutUniform(t: Tensor, mean: number, std: number, a: number, b: number, 
   };
   candidates.copy_(t.uniform_(a, b, { generator }));
   let drawn = t;
-  for (let pending = refused(); pending.any().item() !== 0; ) {
+  for (let pending = refused(); pending.any().item() !== 0;) {
     candidates.uniform_(a, b, { generator });
     drawn = ops.where(pending, candidates, drawn);
     pending = ops.where(pending, refused(), pending);

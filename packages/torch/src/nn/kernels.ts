@@ -16,12 +16,20 @@ export const KERNEL_DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"
 /** @throws {ArgumentError} `biasGelu: expected an addon with this operator. Received: an older one. …` */
 export function kernel(fn: string, name: string): (...args: readonly unknown[]) => unknown {
   const found = kernels[name];
-  if (found === undefined) throw new ArgumentError(fn, "an addon with this operator", verbatim("an older one"), "Run `npm run build`.");
+  if (found === undefined)
+    throw new ArgumentError(fn, "an addon with this operator", verbatim("an older one"), "Run `npm run build`.");
   return found;
 }
 
-/** For a backward that will itself be differentiated: the gradients of `output` for each input, null for one that is absent or wants none. */
-export function gradientsThrough(output: Tensor, inputs: readonly (Tensor | null)[], gradOutputs: Tensor): (Tensor | null)[] {
+/**
+ * For a backward that will itself be differentiated: the gradients of `output` for each input, null for one that is
+ * absent or wants none.
+ */
+export function gradientsThrough(
+  output: Tensor,
+  inputs: readonly (Tensor | null)[],
+  gradOutputs: Tensor,
+): (Tensor | null)[] {
   const wanted = inputs.filter((t): t is Tensor => t !== null && t.requiresGrad);
   const found = grad(output, wanted, { gradOutputs, createGraph: true });
   return inputs.map((t) => (t === null ? null : (found[wanted.indexOf(t)] ?? null)));

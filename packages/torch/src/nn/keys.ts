@@ -5,8 +5,8 @@ import { atMost } from "../options.js";
 const inner = (name: string): string => name.replace(/(?<=[a-z0-9])([A-Z])/g, (c) => `_${c.toLowerCase()}`);
 
 /**
- * The name of a field in state dicts, and wherever modules and parameters are named: `runningMean` → `running_mean`. A name that begins with a capital stays as it is (`LayerNorm`), since such names are
- * not in camelCase there either.
+ * The name of a field in state dicts, and wherever modules and parameters are named: `runningMean` → `running_mean`. A
+ * name that begins with a capital stays as it is (`LayerNorm`), since such names are not in camelCase there either.
  */
 export function snakeCase(name: string): string {
   atMost("snakeCase", arguments, 1);

@@ -29,8 +29,17 @@ export interface GroupNormOptions extends FactoryOptions {
   /** Learn a weight and a bias per channel. Default true. */
   readonly affine?: boolean;
 }
-const NAMES: OptionNames<LayerNormOptions> = { eps: real("[0, ∞)"), elementwiseAffine: flag, bias: flag, ...FACTORY_NAMES };
-const RMS_NAMES: OptionNames<RMSNormOptions> = { eps: orNull(real("[0, ∞)")), elementwiseAffine: flag, ...FACTORY_NAMES };
+const NAMES: OptionNames<LayerNormOptions> = {
+  eps: real("[0, ∞)"),
+  elementwiseAffine: flag,
+  bias: flag,
+  ...FACTORY_NAMES,
+};
+const RMS_NAMES: OptionNames<RMSNormOptions> = {
+  eps: orNull(real("[0, ∞)")),
+  elementwiseAffine: flag,
+  ...FACTORY_NAMES,
+};
 const GROUP_NAMES: OptionNames<GroupNormOptions> = { eps: real("[0, ∞)"), affine: flag, ...FACTORY_NAMES };
 const SHAPE = either(positive, listOf(positive));
 function shapeOf(fn: string, shape: number | readonly number[]): readonly number[] {
@@ -46,7 +55,10 @@ export class LayerNorm extends Module {
   readonly eps: number;
   readonly weight: Parameter | null;
   readonly bias: Parameter | null;
-  constructor(normalizedShape: number | readonly number[], ...rest: Given<LayerNormOptions, [eps: number, elementwiseAffine?: boolean, bias?: boolean]>) {
+  constructor(
+    normalizedShape: number | readonly number[],
+    ...rest: Given<LayerNormOptions, [eps: number, elementwiseAffine?: boolean, bias?: boolean]>
+  ) {
     super();
     const options = optionsFrom("LayerNorm", 1, rest, NAMES, 3);
     this.normalizedShape = shapeOf("LayerNorm", normalizedShape);
@@ -59,10 +71,17 @@ export class LayerNorm extends Module {
   }
   forward(x: Tensor): Tensor {
     atMost("LayerNorm.forward", arguments, 1);
-    if (layerMayFuse(x)) return addLayerNorm(x, null, this.normalizedShape, this.weight, this.bias, { eps: this.eps, dtype: "float32" })[1];
+    if (layerMayFuse(x))
+      return addLayerNorm(x, null, this.normalizedShape, this.weight, this.bias, {
+        eps: this.eps,
+        dtype: "float32",
+      })[1];
     return layerNorm(x, this.normalizedShape, this.weight, this.bias, this.eps);
   }
-  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see `nn.functional.addLayerNorm` */
+  /**
+   * `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under
+   * autocast. @see `nn.functional.addLayerNorm`
+   */
   addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
     atMost("LayerNorm.addTo", arguments, 3);
     checkOptions("LayerNorm.addTo", options, ADD_NAMES);
@@ -73,12 +92,18 @@ export class LayerNorm extends Module {
   }
 }
 
-/** Zhang and Sennrich, 2019. x / √(mean(x²) + eps) · weight. `eps` defaults to the smallest that the input's dtype resolves. */
+/**
+ * Zhang and Sennrich, 2019. x / √(mean(x²) + eps) · weight. `eps` defaults to the smallest that the input's dtype
+ * resolves.
+ */
 export class RMSNorm extends Module {
   readonly normalizedShape: readonly number[];
   readonly eps: number | null;
   readonly weight: Parameter | null;
-  constructor(normalizedShape: number | readonly number[], ...rest: Given<RMSNormOptions, [eps: number | null, elementwiseAffine?: boolean]>) {
+  constructor(
+    normalizedShape: number | readonly number[],
+    ...rest: Given<RMSNormOptions, [eps: number | null, elementwiseAffine?: boolean]>
+  ) {
     super();
     const options = optionsFrom("RMSNorm", 1, rest, RMS_NAMES, 2);
     this.normalizedShape = shapeOf("RMSNorm", normalizedShape);
@@ -90,7 +115,10 @@ export class RMSNorm extends Module {
     atMost("RMSNorm.forward", arguments, 1);
     return rmsNorm(x, this.normalizedShape, this.weight, this.eps);
   }
-  /** `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under autocast. @see `nn.functional.addRmsNorm` */
+  /**
+   * `[x + branch, norm(x + branch)]`, in one pass over memory on a GPU; the second in the region's dtype under
+   * autocast. @see `nn.functional.addRmsNorm`
+   */
   addTo(x: Tensor, branch: Tensor | null, options: Omit<AddNormOptions, "eps"> = {}): NormPair {
     atMost("RMSNorm.addTo", arguments, 3);
     checkOptions("RMSNorm.addTo", options, ADD_NAMES);
@@ -111,7 +139,8 @@ export class GroupNorm extends Module {
     super();
     const options = optionsFrom("GroupNorm", 2, rest, GROUP_NAMES, 2);
     checkArguments("GroupNorm", { numGroups, numChannels }, { numGroups: positive, numChannels: positive });
-    if (numChannels % numGroups !== 0) throw new ArgumentError("GroupNorm", `numChannels (${numChannels}) to be divisible by numGroups`, numGroups);
+    if (numChannels % numGroups !== 0)
+      throw new ArgumentError("GroupNorm", `numChannels (${numChannels}) to be divisible by numGroups`, numGroups);
     this.eps = options.eps ?? 1e-5;
     const affine = options.affine ?? true;
     this.weight = affine ? emptyParameter([numChannels], options) : null;

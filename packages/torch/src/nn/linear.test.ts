@@ -1,10 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, grad, inferenceMode, memory, nn, noGrad, ones, randn, scope, seedEverything, traceOperators, type DType, type Tensor } from "../index.js";
+import {
+  autocast,
+  grad,
+  inferenceMode,
+  memory,
+  nn,
+  noGrad,
+  ones,
+  randn,
+  scope,
+  seedEverything,
+  traceOperators,
+  type DType,
+  type Tensor,
+} from "../index.js";
 import { native } from "../native.js";
 
 const { linear } = nn.functional;
-const bits = (t: Tensor): string => `${t.dtype} [${t.shape.join(", ")}] ${t.stride().join(",")} ${Buffer.from(t.detach().contiguous().toBytes()).toString("base64")}`;
+const bits = (t: Tensor): string =>
+  `${t.dtype} [${t.shape.join(", ")}] ${t.stride().join(",")} ${Buffer.from(t.detach().contiguous().toBytes()).toString("base64")}`;
 
 /** As libtorch composes it of a view, a transposition, a product and a view. */
 function composed<T>(fn: () => T): T {
@@ -32,7 +47,11 @@ for (const dtype of ["float32", "float64", "bfloat16"] satisfies DType[])
     seedEverything(1);
     for (const [name, make] of Object.entries(INPUTS))
       for (const hasBias of [true, false])
-        for (const wanted of [[true, true], [false, true], [true, false]] as const)
+        for (const wanted of [
+          [true, true],
+          [false, true],
+          [true, false],
+        ] as const)
           scope(() => {
             const x = make().to(dtype).requiresGrad_(wanted[0]);
             const weight = randn([7, 6]).to(dtype).requiresGrad_(wanted[1]);
@@ -53,9 +72,16 @@ test("linear: the graph has one node where libtorch's has four, and only the pro
     seedEverything(2);
     const layer = new nn.Linear(4, 3);
     const x = randn([2, 5, 4]).requiresGrad_();
-    const nodes = (): string[] => traceOperators(() => layer.forward(x).sum().backward()).events.filter((e) => e.scope === "backward").map((e) => e.name).filter((name) => /^[A-Z]\w*Backward\d$/.test(name));
+    const nodes = (): string[] =>
+      traceOperators(() => layer.forward(x).sum().backward())
+        .events.filter((e) => e.scope === "backward")
+        .map((e) => e.name)
+        .filter((name) => /^[A-Z]\w*Backward\d$/.test(name));
     assert.deepEqual(nodes(), ["SumBackward0", "AddmmBackward0"]);
-    assert.deepEqual(composed(nodes).sort(), ["AddmmBackward0", "SumBackward0", "TBackward0", "ViewBackward0", "ViewBackward0"].sort());
+    assert.deepEqual(
+      composed(nodes).sort(),
+      ["AddmmBackward0", "SumBackward0", "TBackward0", "ViewBackward0", "ViewBackward0"].sort(),
+    );
     assert.equal(layer.forward(x).gradFn, "AddmmBackward0");
     assert.equal(linear(x, layer.weight).gradFn, "MmBackward0");
   }));
@@ -76,16 +102,31 @@ test("linear: under autocast both ways compute the same", () =>
 test("linear: second gradients agree with the composition's", () =>
   scope(() => {
     seedEverything(4);
-    for (const shape of [[5, 6], [2, 3, 6]]) {
+    for (const shape of [
+      [5, 6],
+      [2, 3, 6],
+    ]) {
       const x = randn(shape, { dtype: "float64" }).requiresGrad_();
       const weight = randn([4, 6], { dtype: "float64" }).requiresGrad_();
       const bias = randn([4], { dtype: "float64" }).requiresGrad_();
       const run = (): Tensor[] => {
         const first = grad(linear(x, weight, bias).pow(3).sum(), [x, weight, bias], { createGraph: true });
-        return grad(first.map((g) => g.pow(2).sum()).reduce((a, b) => a.add(b)), [x, weight, bias]);
+        return grad(
+          first.map((g) => g.pow(2).sum()).reduce((a, b) => a.add(b)),
+          [x, weight, bias],
+        );
       };
       const plain = composed(run);
-      run().forEach((g, i) => assert.ok(g.sub(plain[i] as Tensor).abs().max().item() <= 1e-9 * (plain[i] as Tensor).abs().max().item()));
+      run().forEach((g, i) =>
+        assert.ok(
+          g
+            .sub(plain[i] as Tensor)
+            .abs()
+            .max()
+            .item() <=
+            1e-9 * (plain[i] as Tensor).abs().max().item(),
+        ),
+      );
     }
   }));
 
@@ -96,7 +137,10 @@ test("linear: a weight used three times collects the same sum, in the same order
     const x = randn([4, 8]);
     const run = (): string[] => {
       layer.zeroGrad();
-      layer.forward(layer.forward(layer.forward(x).tanh()).tanh()).sum().backward();
+      layer
+        .forward(layer.forward(layer.forward(x).tanh()).tanh())
+        .sum()
+        .backward();
       return layer.parameters().map((p) => bits(p.grad as Tensor));
     };
     assert.deepEqual(run(), composed(run));
@@ -127,5 +171,8 @@ test("linear: a second backward, a weight changed in between, and wrong shapes a
     assert.equal(refusal(), composed(refusal));
   });
   assert.equal(memory().unreleased, before);
-  assert.equal(scope(() => inferenceMode(() => layer.forward(x).gradFn)), null);
+  assert.equal(
+    scope(() => inferenceMode(() => layer.forward(x).gradFn)),
+    null,
+  );
 });

@@ -40,9 +40,18 @@ export const SMOOTH_L1: OptionNames<SmoothL1Options> = { beta: real("[0, ∞)"),
 export const BCE: OptionNames<BCEWithLogitsOptions> = { weight: WEIGHT, posWeight: WEIGHT, ...REDUCTION };
 
 /** The checks of a loss of two tensors; returns the operators' number for the reduction. */
-export function prepare<O extends ReductionOptions>(fn: string, given: ArrayLike<unknown>, options: O, known: OptionNames<O>): number {
+export function prepare<O extends ReductionOptions>(
+  fn: string,
+  given: ArrayLike<unknown>,
+  options: O,
+  known: OptionNames<O>,
+): number {
   atMost(fn, given, 3);
   checkOptions(fn, options, known);
-  checkArguments(fn, { input: given[0] as Tensor, target: given[1] as Tensor }, { input: tensorKind, target: tensorKind });
+  checkArguments(
+    fn,
+    { input: given[0] as Tensor, target: given[1] as Tensor },
+    { input: tensorKind, target: tensorKind },
+  );
   return REDUCTIONS[options.reduction ?? "mean"];
 }

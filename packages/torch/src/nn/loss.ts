@@ -2,7 +2,19 @@
 import { atMost, checkOptions, optionsFrom, type Given } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import * as functional from "./functional.js";
-import { BCE, CROSS_ENTROPY, NLL, REDUCTION, SMOOTH_L1, type BCEWithLogitsOptions, type CrossEntropyOptions, type NLLOptions, type Reduction, type ReductionOptions, type SmoothL1Options } from "./loss-options.js";
+import {
+  BCE,
+  CROSS_ENTROPY,
+  NLL,
+  REDUCTION,
+  SMOOTH_L1,
+  type BCEWithLogitsOptions,
+  type CrossEntropyOptions,
+  type NLLOptions,
+  type Reduction,
+  type ReductionOptions,
+  type SmoothL1Options,
+} from "./loss-options.js";
 import { Module } from "./module.js";
 
 // PyTorch takes the weight by position too; behind it stand two arguments that it has given up.
@@ -24,7 +36,12 @@ export class CrossEntropyLoss extends Module {
   }
   forward(logits: Tensor, target: Tensor): Tensor {
     atMost("CrossEntropyLoss.forward", arguments, 2);
-    return functional.crossEntropy(logits, target, { weight: this.weight, reduction: this.reduction, ignoreIndex: this.ignoreIndex, labelSmoothing: this.labelSmoothing });
+    return functional.crossEntropy(logits, target, {
+      weight: this.weight,
+      reduction: this.reduction,
+      ignoreIndex: this.ignoreIndex,
+      labelSmoothing: this.labelSmoothing,
+    });
   }
 }
 /** -log probability of the target, given log probabilities; see {@link functional.nllLoss}. */
@@ -41,7 +58,11 @@ export class NLLLoss extends Module {
   }
   forward(logProbabilities: Tensor, target: Tensor): Tensor {
     atMost("NLLLoss.forward", arguments, 2);
-    return functional.nllLoss(logProbabilities, target, { weight: this.weight, reduction: this.reduction, ignoreIndex: this.ignoreIndex });
+    return functional.nllLoss(logProbabilities, target, {
+      weight: this.weight,
+      reduction: this.reduction,
+      ignoreIndex: this.ignoreIndex,
+    });
   }
 }
 /** (x - y)² */
@@ -88,7 +109,10 @@ export class SmoothL1Loss extends Module {
     return functional.smoothL1Loss(x, y, { reduction: this.reduction, beta: this.beta });
   }
 }
-/** Binary cross entropy of logits: safe in 16 bit, where that of probabilities is not; see {@link functional.binaryCrossEntropyWithLogits}. */
+/**
+ * Binary cross entropy of logits: safe in 16 bit, where that of probabilities is not; see {@link
+ * functional.binaryCrossEntropyWithLogits}.
+ */
 export class BCEWithLogitsLoss extends Module {
   declare weight: Tensor | null;
   declare posWeight: Tensor | null;
@@ -102,6 +126,10 @@ export class BCEWithLogitsLoss extends Module {
   }
   forward(logits: Tensor, target: Tensor): Tensor {
     atMost("BCEWithLogitsLoss.forward", arguments, 2);
-    return functional.binaryCrossEntropyWithLogits(logits, target, { weight: this.weight, posWeight: this.posWeight, reduction: this.reduction });
+    return functional.binaryCrossEntropyWithLogits(logits, target, {
+      weight: this.weight,
+      posWeight: this.posWeight,
+      reduction: this.reduction,
+    });
   }
 }

@@ -53,13 +53,25 @@ export interface LoadResult {
   readonly unexpectedKeys: readonly string[];
 }
 
-const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>("a state dict: tensors by name, in an object or a Map", (v) => isMap(v) || record.accepts(v));
+const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>(
+  "a state dict: tensors by name, in an object or a Map",
+  (v) => isMap(v) || record.accepts(v),
+);
 
 function moduleToOptions(target: DType | DeviceLike | ModuleToOptions): ModuleToOptions {
-  if (typeof target === "string" && !isDType(target)) checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
-  const options: ModuleToOptions = typeof target === "string" ? (isDType(target) ? { dtype: target } : { device: target }) : target instanceof Device ? { device: target } : target;
+  if (typeof target === "string" && !isDType(target))
+    checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
+  const options: ModuleToOptions =
+    typeof target === "string"
+      ? isDType(target)
+        ? { dtype: target }
+        : { device: target }
+      : target instanceof Device
+        ? { device: target }
+        : target;
   checkOptions("Module.to", options, TO);
-  if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype)) throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
+  if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype))
+    throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
   return options;
 }
 
@@ -70,9 +82,11 @@ function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T>
 /**
  * Base class of layers and models.
  *
- * Fields are the tree: every own enumerable field that is a {@link Parameter} or a Module belongs to it, in the order of declaration; tensors registered with
- * {@link registerBuffer} are its buffers. Keys of the state dict are the field names in snake case (`wordEmbeddings` is `word_embeddings`; a name that begins with a capital, such as `LayerNorm`,
- * stays as it is), joined by dots, as PyTorch's; two fields with one key are an error. A parameter or module that is reached twice counts once.
+ * Fields are the tree: every own enumerable field that is a {@link Parameter} or a Module belongs to it, in the order
+ * of declaration; tensors registered with {@link registerBuffer} are its buffers. Keys of the state dict are the field
+ * names in snake case (`wordEmbeddings` is `word_embeddings`; a name that begins with a capital, such as `LayerNorm`,
+ * stays as it is), joined by dots, as PyTorch's; two fields with one key are an error. A parameter or module that is
+ * reached twice counts once.
  *
  * @example
  * class Net extends Module {
@@ -110,10 +124,21 @@ export abstract class Module {
 
   #checkBufferName(name: string): void {
     const taken: unknown = Reflect.get(this, name);
-    if (name.includes(".")) throw new ArgumentError("registerBuffer", "a name without dots, which separate modules in keys", name);
-    if (taken !== undefined && taken !== null && (!isTensor(taken) || taken instanceof Parameter)) throw new ArgumentError("registerBuffer", "the name of a field that is not taken by something else", name);
+    if (name.includes("."))
+      throw new ArgumentError("registerBuffer", "a name without dots, which separate modules in keys", name);
+    if (taken !== undefined && taken !== null && (!isTensor(taken) || taken instanceof Parameter))
+      throw new ArgumentError("registerBuffer", "the name of a field that is not taken by something else", name);
     for (const [other, value] of Object.entries(this))
-      if (other !== name && snakeCase(other) === snakeCase(name) && (value instanceof Module || value instanceof Parameter || this.#buffers?.has(other) === true)) throw new ArgumentError("registerBuffer", `a name whose key "${snakeCase(name)}" is not that of ${other}`, name);
+      if (
+        other !== name &&
+        snakeCase(other) === snakeCase(name) &&
+        (value instanceof Module || value instanceof Parameter || this.#buffers?.has(other) === true)
+      )
+        throw new ArgumentError(
+          "registerBuffer",
+          `a name whose key "${snakeCase(name)}" is not that of ${other}`,
+          name,
+        );
   }
   #set(name: string, value: unknown): void {
     Object.defineProperty(this, name, { value, writable: true, configurable: true, enumerable: true });
@@ -147,7 +172,8 @@ export abstract class Module {
     if (seen.has(this)) return;
     seen.add(this);
     yield [prefix, this];
-    for (const [name, child] of this.#namedChildren()) yield* child.#namedModules(prefix === "" ? snakeCase(name) : `${prefix}.${snakeCase(name)}`, seen);
+    for (const [name, child] of this.#namedChildren())
+      yield* child.#namedModules(prefix === "" ? snakeCase(name) : `${prefix}.${snakeCase(name)}`, seen);
   }
   modules(): IterableIterator<Module> {
     atMost("modules", arguments, 0);
@@ -160,7 +186,10 @@ export abstract class Module {
       if (kind === "parameter" ? isParameter : !isParameter && this.#buffers?.has(name) === true) yield [name, value];
     }
   }
-  *#named(kind: "parameter" | "buffer", { prefix = "", recurse = true }: NamedOptions): IterableIterator<[string, Tensor]> {
+  *#named(
+    kind: "parameter" | "buffer",
+    { prefix = "", recurse = true }: NamedOptions,
+  ): IterableIterator<[string, Tensor]> {
     const seen = new Set<Tensor>();
     const modules: Iterable<[string, Module]> = recurse ? this.#namedModules(prefix, new Set()) : [[prefix, this]];
     for (const [path, m] of modules)
@@ -171,7 +200,9 @@ export abstract class Module {
       }
   }
   namedParameters(...rest: NamedRest): IterableIterator<[string, Parameter]> {
-    return this.#named("parameter", optionsFrom("namedParameters", 0, rest, NAMED, 2)) as IterableIterator<[string, Parameter]>;
+    return this.#named("parameter", optionsFrom("namedParameters", 0, rest, NAMED, 2)) as IterableIterator<
+      [string, Parameter]
+    >;
   }
   parameters(recurse = true): Parameter[] {
     atMost("parameters", arguments, 1);
@@ -190,7 +221,13 @@ export abstract class Module {
   getSubmodule(path: string): Module {
     atMost("getSubmodule", arguments, 1);
     for (const [name, m] of this.namedModules()) if (name === path) return m;
-    throw new ArgumentError("getSubmodule", `the path of a submodule (${Array.from(this.namedModules(), ([n]) => n).slice(1, 8).join(", ")}, …)`, path);
+    throw new ArgumentError(
+      "getSubmodule",
+      `the path of a submodule (${Array.from(this.namedModules(), ([n]) => n)
+        .slice(1, 8)
+        .join(", ")}, …)`,
+      path,
+    );
   }
   getParameter(path: string): Parameter {
     atMost("getParameter", arguments, 1);
@@ -212,50 +249,92 @@ export abstract class Module {
     this.#collect(fn, ["", ""], entries, new Set());
     return entries;
   }
-  /** Fields of own buffers that a state dict may lack: what files from before there was one are still loaded without. */
+  /**
+   * Fields of own buffers that a state dict may lack: what files from before there was one are still loaded without.
+   */
   protected get optionalState(): readonly string[] {
     return [];
   }
-  /** What of a given state this module cannot take, beside shapes, in words that follow the module's path; null: nothing. `given` has the module's own keys. */
+  /**
+   * What of a given state this module cannot take, beside shapes, in words that follow the module's path; null:
+   * nothing. `given` has the module's own keys.
+   */
   protected stateProblem(_given: (key: string) => Tensor | undefined): string | null {
     return null;
   }
-  // PyTorch's order: a module's own parameters, its own buffers, then its children. Shared tensors appear under every name.
-  #collect(fn: string, [prefix, earlierPrefix]: readonly [string, string], entries: StateEntry[], path: Set<Module>): void {
-    if (path.has(this)) throw new NbitError(`${fn}: expected a tree of modules. Received: a cycle at "${prefix}". A module must not contain itself.`, "MODULE_CYCLE");
+  // PyTorch's order: a module's own parameters, its own buffers, then its children. Shared tensors appear under every
+  // name.
+  #collect(
+    fn: string,
+    [prefix, earlierPrefix]: readonly [string, string],
+    entries: StateEntry[],
+    path: Set<Module>,
+  ): void {
+    if (path.has(this))
+      throw new NbitError(
+        `${fn}: expected a tree of modules. Received: a cycle at "${prefix}". A module must not contain itself.`,
+        "MODULE_CYCLE",
+      );
     path.add(this);
     this.#checkKeys(fn, prefix);
     const optional = new Set(this.optionalState);
-    const add = (name: string, tensor: Tensor): void => void entries.push({ key: prefix + snakeCase(name), earlier: earlierPrefix + earlierKey(name), tensor, optional: optional.has(name) });
+    const add = (name: string, tensor: Tensor): void =>
+      void entries.push({
+        key: prefix + snakeCase(name),
+        earlier: earlierPrefix + earlierKey(name),
+        tensor,
+        optional: optional.has(name),
+      });
     for (const [name, p] of this.#own("parameter")) add(name, p);
     for (const [name, b] of this.#own("buffer")) if (this.#buffers?.get(name) === true) add(name, b);
-    for (const [name, value] of Object.entries(this)) if (value instanceof Module) value.#collect(fn, [`${prefix}${snakeCase(name)}.`, `${earlierPrefix}${earlierKey(name)}.`], entries, path);
+    for (const [name, value] of Object.entries(this))
+      if (value instanceof Module)
+        value.#collect(fn, [`${prefix}${snakeCase(name)}.`, `${earlierPrefix}${earlierKey(name)}.`], entries, path);
     path.delete(this);
   }
   /** Every field of the tree has a key of its own: two under one would be saved and loaded as one. */
   #checkKeys(fn: string, prefix: string): void {
     const fields = new Map<string, string>();
     for (const [name, value] of Object.entries(this)) {
-      if (!(value instanceof Module || value instanceof Parameter || (isTensor(value) && this.#buffers?.has(name) === true))) continue;
+      if (!(
+        value instanceof Module ||
+        value instanceof Parameter ||
+        (isTensor(value) && this.#buffers?.has(name) === true)
+      ))
+        continue;
       const key = snakeCase(name);
       const other = fields.get(key);
-      if (other !== undefined) throw new NbitError(`${fn}: expected every field to have a key of its own. Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`, "STATE_DICT_KEY");
-      if (name.includes(".")) throw new NbitError(`${fn}: expected names of fields without dots, which separate modules in keys. Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`, "STATE_DICT_KEY");
+      if (other !== undefined)
+        throw new NbitError(
+          `${fn}: expected every field to have a key of its own. Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`,
+          "STATE_DICT_KEY",
+        );
+      if (name.includes("."))
+        throw new NbitError(
+          `${fn}: expected names of fields without dots, which separate modules in keys. Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`,
+          "STATE_DICT_KEY",
+        );
       fields.set(key, name);
     }
   }
 
   /**
    * Copy values into parameters and buffers by name.
-   * @param options.strict - Every name must be on both sides. Default true.
-   * Keys that versions up to 0.1 wrote (`Layer_norm` for a field `LayerNorm`) are read where they can mean one field only.
-   * @throws {NbitError} `STATE_DICT_MISMATCH`, listing everything missing, unexpected, of another shape, or of a dtype whose values would be lost (complex into real, fractions into whole numbers, codes
-   * of low-bit weights into anything else), before anything is copied. `STATE_DICT_KEY` when two fields have one key.
+   * @param options.strict - Every name must be on both sides. Default true. Keys that versions up to 0.1 wrote
+   * (`Layer_norm` for a field `LayerNorm`) are read where they can mean one field only.
+   * @throws {NbitError} `STATE_DICT_MISMATCH`, listing everything missing, unexpected, of another shape, or of a dtype
+   * whose values would be lost (complex into real, fractions into whole numbers, codes of low-bit weights into anything
+   * else), before anything is copied. `STATE_DICT_KEY` when two fields have one key.
    */
-  loadStateDict(state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>, ...rest: Given<LoadStateOptions, [strict: boolean]>): LoadResult {
+  loadStateDict(
+    state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>,
+    ...rest: Given<LoadStateOptions, [strict: boolean]>
+  ): LoadResult {
     const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
     checkArguments("loadStateDict", { state }, { state: STATE });
-    const given: ReadonlyMap<string, Tensor> = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
+    const given: ReadonlyMap<string, Tensor> = isMap(state)
+      ? (state as ReadonlyMap<string, Tensor>)
+      : new Map(Object.entries(state));
     // The tensors themselves, also where a wrapper makes stateDict() return copies.
     const { copies, missing, unexpected, problems: wrong } = loadPlan(this.#entries("loadStateDict"), given);
     const problems: string[] = [];
@@ -271,7 +350,13 @@ export abstract class Module {
       });
       if (problem !== null) problems.push(`${path === "" ? this.constructor.name : path} ${problem}`);
     }
-    if (problems.length > 0) throw new NbitError(plainText(`loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`), "STATE_DICT_MISMATCH");
+    if (problems.length > 0)
+      throw new NbitError(
+        plainText(
+          `loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`,
+        ),
+        "STATE_DICT_MISMATCH",
+      );
     noGrad(() => {
       for (const [target, source] of copies) target.copy_(source);
     });
@@ -290,7 +375,10 @@ export abstract class Module {
     atMost("eval", arguments, 0);
     return this.train(false);
   }
-  /** Call `fn` for every module: children in the order of their declaration, then their parent. One that stands in several places is met in each. */
+  /**
+   * Call `fn` for every module: children in the order of their declaration, then their parent. One that stands in
+   * several places is met in each.
+   */
   apply(fn: (module: Module) => void): this {
     atMost("apply", arguments, 1);
     checkArguments("apply", { fn }, { fn: callable });
@@ -316,14 +404,18 @@ export abstract class Module {
     else for (const p of this.parameters()) p.grad?.detach().zero_();
   }
   /**
-   * Move and cast parameters, gradients and buffers; the parameters keep their identity, so optimizers keep theirs. A real dtype casts what is in real floating point; what is complex, which would
-   * lose its imaginary part, stays as it is. A complex dtype casts both. Whole numbers stay.
+   * Move and cast parameters, gradients and buffers; the parameters keep their identity, so optimizers keep theirs. A
+   * real dtype casts what is in real floating point; what is complex, which would lose its imaginary part, stays as it
+   * is. A complex dtype casts both. Whole numbers stay.
    */
   to(target: DType | DeviceLike | ModuleToOptions): this {
     atMost("Module.to", arguments, 1);
     const options = moduleToOptions(target);
     const complex = options.dtype !== undefined && isComplex(options.dtype);
-    const convert = (t: Tensor): Tensor => t.detach().to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
+    const convert = (t: Tensor): Tensor =>
+      t
+        .detach()
+        .to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
     let done = 0;
     try {
       for (const m of this.modules()) {
@@ -344,7 +436,11 @@ export abstract class Module {
         }
       }
     } catch (error) {
-      if (error instanceof OutOfMemoryError && done > 0) addToMessage(error, `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. Call it again when there is room.`);
+      if (error instanceof OutOfMemoryError && done > 0)
+        addToMessage(
+          error,
+          `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. Call it again when there is room.`,
+        );
       throw error;
     }
     return this;
@@ -394,18 +490,22 @@ export abstract class Module {
     return { remove: () => void hooks.delete(hook) };
   }
   /**
-   * Forward with hooks, in a `scope` of its own: what the module made on the way and backward does not need is freed when it returns, as Python frees local variables.
-   * Use it for the larger parts of a model; `forward` itself costs nothing more than its operators.
+   * Forward with hooks, in a `scope` of its own: what the module made on the way and backward does not need is freed
+   * when it returns, as Python frees local variables. Use it for the larger parts of a model; `forward` itself costs
+   * nothing more than its operators.
    */
   call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]> {
-    if (typeof (this.forward as unknown) !== "function") throw new ArgumentError(`${this.constructor.name}.call`, "a module with a forward", this);
+    if (typeof (this.forward as unknown) !== "function")
+      throw new ArgumentError(`${this.constructor.name}.call`, "a module with a forward", this);
     return this.callWithHooks(args) as ReturnType<M["forward"]>;
   }
   /** @internal */
   callWithHooks(args: readonly unknown[]): unknown {
     let inputs = args;
     if (this.#preHooks !== null) for (const hook of this.#preHooks) inputs = hook(this, inputs) ?? inputs;
-    let output: unknown = scope(() => Reflect.apply(this.forward as (...a: readonly unknown[]) => unknown, this, inputs === args ? args : [...inputs]));
+    let output: unknown = scope(() =>
+      Reflect.apply(this.forward as (...a: readonly unknown[]) => unknown, this, inputs === args ? args : [...inputs]),
+    );
     if (this.#hooks !== null)
       for (const hook of this.#hooks) {
         const changed = hook(this, inputs, output);
@@ -421,7 +521,10 @@ export abstract class Module {
     return "";
   }
   toString(): string {
-    const lines = Array.from(this.namedChildren(), ([name, child]) => `  (${plainText(snakeCase(name))}): ${child.toString().replaceAll("\n", "\n  ")}`);
+    const lines = Array.from(
+      this.namedChildren(),
+      ([name, child]) => `  (${plainText(snakeCase(name))}): ${child.toString().replaceAll("\n", "\n  ")}`,
+    );
     const extra = this.extraRepr();
     const type = plainText(this.constructor.name);
     if (lines.length === 0) return `${type}(${extra})`;

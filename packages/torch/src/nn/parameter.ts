@@ -13,8 +13,9 @@ export interface ParameterOptions {
 const NAMES: OptionNames<ParameterOptions> = { requiresGrad: flag };
 
 /**
- * A tensor that belongs to a module's parameters by being one of its fields. Lives outside every scope; shares the memory of the tensor that it was made from.
- * Requires a gradient by default where it can have one: in floating point, real or complex.
+ * A tensor that belongs to a module's parameters by being one of its fields. Lives outside every scope; shares the
+ * memory of the tensor that it was made from. Requires a gradient by default where it can have one: in floating point,
+ * real or complex.
  * @throws {ArgumentError} `Parameter: expected data to be a tensor. Received: …`
  */
 export class Parameter extends Tensor {

@@ -1,7 +1,17 @@
 /** Pooling. */
 import { flag, oneOf } from "../kinds.js";
 import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
-import { adaptiveAvgPool1d, adaptiveAvgPool2d, adaptiveAvgPool3d, avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from "../ops/index.js";
+import {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  avgPool1d,
+  avgPool2d,
+  avgPool3d,
+  maxPool1d,
+  maxPool2d,
+  maxPool3d,
+} from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { expand, SIZE, STEP, type Size } from "./conv.js";
 import { Module } from "./module.js";
@@ -21,9 +31,18 @@ export interface AvgPoolOptions extends PoolOptions {
   readonly countIncludePad?: boolean;
 }
 // In the order in which PyTorch takes them by position.
-const MAX_NAMES: OptionNames<MaxPoolOptions> = { stride: STEP, padding: SIZE, dilation: STEP, returnIndices: oneOf(false), ceilMode: flag };
+const MAX_NAMES: OptionNames<MaxPoolOptions> = {
+  stride: STEP,
+  padding: SIZE,
+  dilation: STEP,
+  returnIndices: oneOf(false),
+  ceilMode: flag,
+};
 const AVG_NAMES: OptionNames<AvgPoolOptions> = { stride: STEP, padding: SIZE, ceilMode: flag, countIncludePad: flag };
-type MaxRest = Given<MaxPoolOptions, [stride: Size, padding?: Size, dilation?: Size, returnIndices?: false, ceilMode?: boolean]>;
+type MaxRest = Given<
+  MaxPoolOptions,
+  [stride: Size, padding?: Size, dilation?: Size, returnIndices?: false, ceilMode?: boolean]
+>;
 type AvgRest = Given<AvgPoolOptions, [stride: Size, padding?: Size, ceilMode?: boolean, countIncludePad?: boolean]>;
 type Ints = readonly number[];
 

@@ -16,18 +16,34 @@ const KEYS = ["A_log", "word_embeddings.weight", "LayerNorm.weight", "LayerNorm.
 test("keys: small camel case becomes snake case, names that begin with a capital stay", () => {
   const module = new Embeddings();
   assert.deepEqual([...module.stateDict().keys()], KEYS);
-  assert.deepEqual(Array.from(module.namedParameters(), ([name]) => name), KEYS);
-  assert.deepEqual(["wordEmbeddings", "LayerNorm", "layerNorm", "Wqkv", "QKVProj", "fc1", "bn2dA", "x_y"].map((name) => nn.snakeCase(name)), ["word_embeddings", "LayerNorm", "layer_norm", "Wqkv", "QKVProj", "fc1", "bn2d_a", "x_y"]);
+  assert.deepEqual(
+    Array.from(module.namedParameters(), ([name]) => name),
+    KEYS,
+  );
+  assert.deepEqual(
+    ["wordEmbeddings", "LayerNorm", "layerNorm", "Wqkv", "QKVProj", "fc1", "bn2dA", "x_y"].map((name) =>
+      nn.snakeCase(name),
+    ),
+    ["word_embeddings", "LayerNorm", "layer_norm", "Wqkv", "QKVProj", "fc1", "bn2d_a", "x_y"],
+  );
   assert.equal(module.getParameter("LayerNorm.weight"), module.LayerNorm.weight);
 });
 
 test("state saved under the earlier names is read where they can mean one field only", () => {
   const module = new Embeddings();
-  const earlier = new Map([...module.stateDict()].map(([key, t]) => [key.replace("LayerNorm", "Layer_norm").replace("A_log", "A_log"), t.detach().add(1)]));
+  const earlier = new Map(
+    [...module.stateDict()].map(([key, t]) => [
+      key.replace("LayerNorm", "Layer_norm").replace("A_log", "A_log"),
+      t.detach().add(1),
+    ]),
+  );
   assert.deepEqual(module.loadStateDict(earlier), { missingKeys: [], unexpectedKeys: [] });
   assert.deepEqual(module.LayerNorm.weight?.tolist(), [2, 2]);
   // The name of today wins, and the other one is not known.
-  assert.throws(() => module.loadStateDict(new Map([...module.stateDict(), ["Layer_norm.weight", zeros([2])]])), { code: "STATE_DICT_MISMATCH", message: /unexpected: Layer_norm\.weight/ });
+  assert.throws(() => module.loadStateDict(new Map([...module.stateDict(), ["Layer_norm.weight", zeros([2])]])), {
+    code: "STATE_DICT_MISMATCH",
+    message: /unexpected: Layer_norm\.weight/,
+  });
   class Both extends nn.Module {
     MyNorm = new nn.Parameter(ones([1]));
     My_norm = new nn.Parameter(zeros([1]));
@@ -48,7 +64,8 @@ test("two fields with one key are an error, before anything is saved or loaded",
     inner = new Clash();
     forward(): void {}
   }
-  const message = /stateDict: expected every field to have a key of its own\. Received: wordEmbeddings and word_embeddings, both "inner\.word_embeddings"\. Rename one of them/;
+  const message =
+    /stateDict: expected every field to have a key of its own\. Received: wordEmbeddings and word_embeddings, both "inner\.word_embeddings"\. Rename one of them/;
   assert.throws(() => new Outer().stateDict(), { code: "STATE_DICT_KEY", message });
   assert.throws(() => new Outer().loadStateDict({}, { strict: false }), { code: "STATE_DICT_KEY" });
   for (const second of [new nn.Parameter(ones([1])), new nn.Linear(1, 1)]) {
@@ -72,7 +89,8 @@ test("a buffer has a name and a key of its own", () => {
     forward(): void {}
   }
   const module = new Holder();
-  for (const name of ["running_mean", "fc", "runningMean", "forward", "stateDict", "a.b", ""]) assert.throws(() => module.registerBuffer(name, ones([1])), { code: "ERR_ARGUMENT" }, name);
+  for (const name of ["running_mean", "fc", "runningMean", "forward", "stateDict", "a.b", ""])
+    assert.throws(() => module.registerBuffer(name, ones([1])), { code: "ERR_ARGUMENT" }, name);
   module.registerBuffer("position", null);
   module.registerBuffer("position", ones([1]));
   module.registerBuffer("position", zeros([1]));
@@ -97,7 +115,9 @@ test("values that would be lost are refused, whole ones taken", () => {
   };
   const refused = (to: DType, source: Tensor, message: RegExp): void => {
     assert.throws(() => load(to, source), { code: "STATE_DICT_MISMATCH", message }, `${to}: ${String(message)}`);
-    assert.throws(() => new Typed(to).loadStateDict({ value: source }, { strict: false }), { code: "STATE_DICT_MISMATCH" });
+    assert.throws(() => new Typed(to).loadStateDict({ value: source }, { strict: false }), {
+      code: "STATE_DICT_MISMATCH",
+    });
   };
   const z = tensor([new Complex(1, 2), new Complex(3, 0)]);
   refused("float32", z, /value is complex64, expected float32/);
@@ -131,7 +151,11 @@ class Mixed extends nn.Module {
   forward(): void {}
 }
 for (const [name, cast, dtype] of [
-  ["double", (m) => m.double(), "float64"], ["half", (m) => m.half(), "float16"], ["bfloat16", (m) => m.bfloat16(), "bfloat16"], ["float", (m) => m.float(), "float32"], ["to float64", (m) => m.to("float64"), "float64"],
+  ["double", (m) => m.double(), "float64"],
+  ["half", (m) => m.half(), "float16"],
+  ["bfloat16", (m) => m.bfloat16(), "bfloat16"],
+  ["float", (m) => m.float(), "float32"],
+  ["to float64", (m) => m.to("float64"), "float64"],
   ["to bfloat16 on a device", (m) => m.to({ dtype: "bfloat16", device: "cpu" }), "bfloat16"],
 ] as readonly (readonly [string, (m: Mixed) => unknown, DType])[]) {
   test(`${name}: complex parameters and buffers keep their imaginary part, whole numbers stay`, () => {
@@ -139,8 +163,14 @@ for (const [name, cast, dtype] of [
     module.z.grad = tensor([new Complex(5, 6)]);
     module.w.grad = tensor([0.5]);
     cast(module);
-    assert.deepEqual(module.state.map((t) => t.dtype), ["complex64", dtype, "complex64", "int64", "bool"]);
-    assert.deepEqual([module.z, module.z.grad, Reflect.get(module, "spectrum") as Tensor].map((t) => t.tolist()), [[new Complex(1, 2)], [new Complex(5, 6)], [new Complex(3, 4)]]);
+    assert.deepEqual(
+      module.state.map((t) => t.dtype),
+      ["complex64", dtype, "complex64", "int64", "bool"],
+    );
+    assert.deepEqual(
+      [module.z, module.z.grad, Reflect.get(module, "spectrum") as Tensor].map((t) => t.tolist()),
+      [[new Complex(1, 2)], [new Complex(5, 6)], [new Complex(3, 4)]],
+    );
     assert.deepEqual([module.w.grad.dtype, module.w.requiresGrad, module.z.requiresGrad], [dtype, true, true]);
   });
 }
@@ -148,7 +178,10 @@ test("complex dtypes cast complex and real ones alike, as PyTorch's modules", ()
   const module = new Mixed();
   for (const dtype of ["complex128", "complex64", "complex32"] as const) {
     module.to(dtype);
-    assert.deepEqual(module.state.map((t) => t.dtype), [dtype, dtype, dtype, "int64", "bool"]);
+    assert.deepEqual(
+      module.state.map((t) => t.dtype),
+      [dtype, dtype, dtype, "int64", "bool"],
+    );
     assert.deepEqual(module.z.to("complex64").tolist(), [new Complex(1, 2)]);
   }
   module.to("complex64").float();

@@ -28,7 +28,11 @@ export function loadPlan(entries: readonly StateEntry[], given: ReadonlyMap<stri
   const problems: string[] = [];
   const copies: (readonly [Tensor, Tensor])[] = [];
   for (const { key, earlier, tensor, optional } of entries) {
-    const found = given.has(key) ? key : given.has(earlier) && !keys.has(earlier) && claims.get(earlier) === 1 ? earlier : null;
+    const found = given.has(key)
+      ? key
+      : given.has(earlier) && !keys.has(earlier) && claims.get(earlier) === 1
+        ? earlier
+        : null;
     if (found === null) {
       if (!optional) missing.push(key);
       continue;
@@ -37,7 +41,11 @@ export function loadPlan(entries: readonly StateEntry[], given: ReadonlyMap<stri
     const source = given.get(found);
     if (!isTensor(source)) problems.push(`${key} is not a tensor`);
     else {
-      const why = source.disposed ? "is disposed" : String(source.shape) !== String(tensor.shape) ? `has shape [${source.shape.join(", ")}], expected [${tensor.shape.join(", ")}]` : lost(source, tensor);
+      const why = source.disposed
+        ? "is disposed"
+        : String(source.shape) !== String(tensor.shape)
+          ? `has shape [${source.shape.join(", ")}], expected [${tensor.shape.join(", ")}]`
+          : lost(source, tensor);
       if (why === null) copies.push([tensor, source]);
       else problems.push(`${key} ${why}`);
     }
@@ -45,7 +53,10 @@ export function loadPlan(entries: readonly StateEntry[], given: ReadonlyMap<stri
   return { copies, missing, unexpected: [...given.keys()].filter((k) => !used.has(k)), problems };
 }
 
-/** What a copy would lose: imaginary parts and fractions, and codes that would be taken for numbers. Null: nothing, or digits only. */
+/**
+ * What a copy would lose: imaginary parts and fractions, and codes that would be taken for numbers. Null: nothing, or
+ * digits only.
+ */
 function lost(source: Tensor, target: Tensor): string | null {
   const [from, to] = [source.dtype, target.dtype];
   if (from === to) return null;
@@ -54,7 +65,8 @@ function lost(source: Tensor, target: Tensor): string | null {
   const whole = !target.isFloatingPoint() && !target.isComplex();
   // Codes of low-bit weights are bytes, which are no weights by themselves, nor those of another format.
   if (isByte(from) || (whole && isByte(to))) return is;
-  if (whole && source.isFloatingPoint() && source.detach().trunc().ne(source.detach()).any().item()) return `${is}, and it holds fractions`;
+  if (whole && source.isFloatingPoint() && source.detach().trunc().ne(source.detach()).any().item())
+    return `${is}, and it holds fractions`;
   return null;
 }
 function isByte(dtype: string): boolean {

@@ -1,11 +1,17 @@
-/** Every operator of the dispatcher by its schema name, the private ones too: `aten.add(a, b)`, `aten._foreach_add_.List(xs, ys)`. */
+/**
+ * Every operator of the dispatcher by its schema name, the private ones too: `aten.add(a, b)`,
+ * `aten._foreach_add_.List(xs, ys)`.
+ */
 import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "./invoke.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 
-/** Call it to let the arguments choose the overload; index it to choose one ("default" is the unnamed). Results are typed by the caller's assertion or check. */
+/**
+ * Call it to let the arguments choose the overload; index it to choose one ("default" is the unnamed). Results are
+ * typed by the caller's assertion or check.
+ */
 export interface AtenOperator {
   // The one place where types end: names and overloads are only known at run time, so results are too.
   (...args: readonly unknown[]): AtenResult;
@@ -18,7 +24,8 @@ export type AtenResult = Tensor & Tensor[];
 function build(name: string): AtenOperator {
   const all = new Operator(name);
   const overloads = new Map<string, (...args: readonly unknown[]) => AtenResult>();
-  // libtorch's fused steps write parameters without counting it, so that a graph from before a step can go backward after it: the epoch tells.
+  // libtorch's fused steps write parameters without counting it, so that a graph from before a step can go backward
+  // after it: the epoch tells.
   const steps = name.startsWith("aten::_fused_") && name.endsWith("_");
   const call = (op: Operator, args: unknown[]): AtenResult => {
     const result = invoke(op, args) as AtenResult;
@@ -57,7 +64,8 @@ function namespaceOf(prefix: string): { readonly [name: string]: AtenOperator } 
     },
     has: (_, key) => typeof key === "string" && native.schemas(`${prefix}::${key}`) !== "[]",
     ownKeys: () => operatorNames(prefix),
-    getOwnPropertyDescriptor: (_, key) => (typeof key === "string" ? { enumerable: true, configurable: true } : undefined),
+    getOwnPropertyDescriptor: (_, key) =>
+      typeof key === "string" ? { enumerable: true, configurable: true } : undefined,
   });
 }
 
@@ -65,7 +73,11 @@ function namespaceOf(prefix: string): { readonly [name: string]: AtenOperator } 
 export function operatorNames(prefix = "aten"): string[] {
   atMost("operatorNames", arguments, 1);
   if (typeof prefix !== "string") throw new ArgumentError("operatorNames", "prefix to be a string", prefix);
-  return native.operatorNames().split("\n").filter((n) => n.startsWith(`${prefix}::`)).map((n) => n.slice(prefix.length + 2));
+  return native
+    .operatorNames()
+    .split("\n")
+    .filter((n) => n.startsWith(`${prefix}::`))
+    .map((n) => n.slice(prefix.length + 2));
 }
 
 export const aten = namespaceOf("aten");

@@ -13,5 +13,7 @@ export class Complex {
   }
 }
 
-/** What an operator takes where PyTorch takes a number. Whole JavaScript numbers are integers there, others are floats. */
+/**
+ * What an operator takes where PyTorch takes a number. Whole JavaScript numbers are integers there, others are floats.
+ */
 export type Scalar = number | bigint | boolean | Complex;

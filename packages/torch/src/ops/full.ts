@@ -5,12 +5,16 @@ import { getDefaultDtype } from "../tensor/values.js";
 type Rest = Parameters<typeof generated.full> extends [unknown, unknown, ...infer R] ? R : never;
 
 /**
- * A tensor of a shape whose elements are all `fillValue`. A number gives the default dtype, whether it is whole or not, as in `tensor`; true and false give bool, a bigint int64.
+ * A tensor of a shape whose elements are all `fillValue`. A number gives the default dtype, whether it is whole or not,
+ * as in `tensor`; true and false give bool, a bigint int64.
  * @example full([2], 1).dtype; // "float32"
  */
 export const full: typeof generated.full = (size, fillValue, ...rest: Rest) => {
   const [options, ...surplus] = rest;
-  const decided = typeof fillValue !== "number" || (typeof options === "object" && options !== null && (options as { dtype?: unknown }).dtype != null);
-  if (decided || (options !== undefined && (typeof options !== "object" || options === null))) return generated.full(size, fillValue, ...rest);
+  const decided =
+    typeof fillValue !== "number" ||
+    (typeof options === "object" && options !== null && (options as { dtype?: unknown }).dtype != null);
+  if (decided || (options !== undefined && (typeof options !== "object" || options === null)))
+    return generated.full(size, fillValue, ...rest);
   return generated.full(size, fillValue, { ...options, dtype: getDefaultDtype() }, ...(surplus as unknown as []));
 };

@@ -12,8 +12,10 @@ const registry = new FinalizationRegistry<number>((id) => native.generatorFree(i
 
 /** @internal A seed as PyTorch reads it: negative ones count from 2^64. */
 export function writeSeed(fn: string, seed: number | bigint, at: number): number {
-  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed)) throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
-  if (typeof seed === "bigint" && (seed >= 1n << 64n || seed < -(1n << 63n))) throw new ArgumentError(fn, "seed to fit in 64 bits", seed);
+  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed))
+    throw new ArgumentError(fn, "seed to be a whole number (a bigint beyond 2^53)", seed);
+  if (typeof seed === "bigint" && (seed >= 1n << 64n || seed < -(1n << 63n)))
+    throw new ArgumentError(fn, "seed to fit in 64 bits", seed);
   return writeInteger(seed, at);
 }
 
@@ -25,18 +27,26 @@ const BLOCK = 624;
 /**
  * libtorch believes what a state says of the place in the block of numbers, and would read behind its end.
  *
- * The bytes: seed (64 bits), numbers left (32), seeded (32), next (64), the block, and a normal sample that is kept, with whether there is one.
+ * The bytes: seed (64 bits), numbers left (32), seeded (32), next (64), the block, and a normal sample that is kept,
+ * with whether there is one.
  */
 function checkCpuState(state: Tensor): void {
   const fail = (received: unknown): never => {
-    throw new ArgumentError("setState", "the state of a CPU generator, as getState() returns it", received, "Was the file that it comes from damaged?");
+    throw new ArgumentError(
+      "setState",
+      "the state of a CPU generator, as getState() returns it",
+      received,
+      "Was the file that it comes from damaged?",
+    );
   };
   if (state.dtype !== "uint8" || !CPU_STATE.includes(state.numel())) return; // which libtorch refuses
   const view = new DataView(state.toBytes());
   const left = view.getInt32(8, true);
   const next = view.getBigUint64(16, true);
-  if (left < 1 || left > BLOCK || next > BigInt(BLOCK) || left + Number(next) > BLOCK + 1) fail(verbatim(`${left} numbers left from number ${next}`));
-  if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1) fail(verbatim("a flag that is neither 0 nor 1"));
+  if (left < 1 || left > BLOCK || next > BigInt(BLOCK) || left + Number(next) > BLOCK + 1)
+    fail(verbatim(`${left} numbers left from number ${next}`));
+  if (view.byteLength === CPU_STATE[0] && view.getUint8(view.byteLength - 4) > 1)
+    fail(verbatim("a flag that is neither 0 nor 1"));
 }
 
 /** @internal */

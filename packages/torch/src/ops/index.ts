@@ -2,7 +2,15 @@
 import "./bind.js";
 
 export * from "../generated/functions.js";
-export { crossEntropyLoss, ctcLoss, multilabelMarginLoss, multiMarginLoss, nllLoss, nllLoss2d, nllLossNd } from "./class-losses.js";
+export {
+  crossEntropyLoss,
+  ctcLoss,
+  multilabelMarginLoss,
+  multiMarginLoss,
+  nllLoss,
+  nllLoss2d,
+  nllLossNd,
+} from "./class-losses.js";
 export { full } from "./full.js";
 export * as linalg from "../generated/linalg.js";
 export * as fft from "../generated/fft.js";

@@ -1,4 +1,7 @@
-/** Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot path of the project. */
+/**
+ * Calling operators: choose a plan for the call's shape (cached), write the arguments, call, read the results. The hot
+ * path of the project.
+ */
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
 import { becomesInfinity, explainRange, warnOfInfinity } from "../number-range.js";
@@ -12,7 +15,18 @@ import type { Tensor } from "../tensor/tensor.js";
 import { Complex } from "./complex.js";
 import { generatorId, type Generator } from "./generator.js";
 import { mismatch } from "./mismatch.js";
-import { dtypeOfArgument, intern, isOptions, LAYOUTS, MEMORY_FORMATS, own, planFor, Tag, tagOf, type Plan } from "./plan.js";
+import {
+  dtypeOfArgument,
+  intern,
+  isOptions,
+  LAYOUTS,
+  MEMORY_FORMATS,
+  own,
+  planFor,
+  Tag,
+  tagOf,
+  type Plan,
+} from "./plan.js";
 import { schemasOf, type Argument, type Schema } from "./schema.js";
 
 /** The latest call with options: tags of its positional arguments, and of its options in their order. */
@@ -78,7 +92,13 @@ export class Operator {
       let tag = 0;
       for (let i = 0; i < n; i++) {
         const value = args[i];
-        tag = isTensor(value) ? Tag.tensor : typeof value !== "object" ? tagOf(value) : trusted ? tagOf(value) : tagOf((args[i] = own(value)));
+        tag = isTensor(value)
+          ? Tag.tensor
+          : typeof value !== "object"
+            ? tagOf(value)
+            : trusted
+              ? tagOf(value)
+              : tagOf((args[i] = own(value)));
         key = key * 32 + tag;
       }
       if (tag === Tag.options) return this.#planNamed(args, key);
@@ -112,10 +132,17 @@ export class Operator {
 
   #resolve(args: readonly unknown[]): Plan {
     const last = args[args.length - 1];
-    const options = isOptions(last) ? new Map(Object.entries(last).filter(([, v]) => v !== undefined).map(([k, v]) => [k, tagOf(v)] as const)) : null;
+    const options = isOptions(last)
+      ? new Map(
+          Object.entries(last)
+            .filter(([, v]) => v !== undefined)
+            .map(([k, v]) => [k, tagOf(v)] as const),
+        )
+      : null;
     let positional = options === null ? args : args.slice(0, -1);
     // Trailing undefined is as good as not given.
-    while (positional.length > 0 && positional[positional.length - 1] === undefined) positional = positional.slice(0, -1);
+    while (positional.length > 0 && positional[positional.length - 1] === undefined)
+      positional = positional.slice(0, -1);
     const tags = positional.map(tagOf);
     for (const allowVarargs of [false, true]) {
       let best: { plan: Omit<Plan, "id">; cost: number } | null = null;
@@ -130,7 +157,14 @@ export class Operator {
 
   #mismatch(args: readonly unknown[]): ArgumentError {
     const short = this.name.replace(/^aten::/, "");
-    if (this.schemas.length === 0) return new ArgumentError(short, "an operator of this libtorch", this.name, "`nbit doctor` shows its version.", "ERR_NO_OPERATOR");
+    if (this.schemas.length === 0)
+      return new ArgumentError(
+        short,
+        "an operator of this libtorch",
+        this.name,
+        "`nbit doctor` shows its version.",
+        "ERR_NO_OPERATOR",
+      );
     for (const a of args) if (isTensor(a) && handleOrZero(a) === 0) throw new TensorDisposedError(short);
     return mismatch(short, this.schemas, args);
   }
@@ -209,7 +243,8 @@ function writeList(arg: Argument, value: unknown, start: number, schema: Schema)
     // One number stands for a list of fixed size.
     const n = arg.size as number;
     argBuffer[at++] = n;
-    for (let i = 0; i < n; i++) at = typeof value === "bigint" ? writeInteger(value, at) : ((argBuffer[at] = value as number), at + 1);
+    for (let i = 0; i < n; i++)
+      at = typeof value === "bigint" ? writeInteger(value, at) : ((argBuffer[at] = value as number), at + 1);
     return at;
   }
   const list: readonly unknown[] = value;
@@ -286,13 +321,19 @@ function writeOne(arg: Argument, value: unknown, start: number, schema: Schema):
 
 function named(table: Readonly<Record<string, number>>, what: string, value: unknown, schema: Schema): number {
   const code = typeof value === "string" && Object.hasOwn(table, value) ? table[value] : undefined;
-  if (code === undefined) throw new ArgumentError(schema.name.replace(/^aten::/, ""), `${what} to be one of ${Object.keys(table).join(", ")}`, value);
+  if (code === undefined)
+    throw new ArgumentError(
+      schema.name.replace(/^aten::/, ""),
+      `${what} to be one of ${Object.keys(table).join(", ")}`,
+      value,
+    );
   return code;
 }
 
 /**
- * Call an operator with its arguments as a user wrote them. Takes the array over: what is a caller's in it is read once, and replaced by a copy. From there to the call nothing runs but this file, so nobody
- * else writes into the buffer meanwhile.
+ * Call an operator with its arguments as a user wrote them. Takes the array over: what is a caller's in it is read
+ * once, and replaced by a copy. From there to the call nothing runs but this file, so nobody else writes into the
+ * buffer meanwhile.
  * @param trusted - Nothing in the arguments is a caller's: lists and options are ours, and not copied.
  */
 export function invoke(op: Operator, args: unknown[], trusted = false): unknown {
@@ -307,7 +348,12 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
       const values = defaults[i] as readonly number[];
       for (let j = 0; j < values.length; j++) argBuffer[at++] = values[j] as number;
     } else if (i === plan.varargs) {
-      at = writeList(specs[i] as Argument, args.slice(from as number).filter((a) => !isOptions(a)), at, schema);
+      at = writeList(
+        specs[i] as Argument,
+        args.slice(from as number).filter((a) => !isOptions(a)),
+        at,
+        schema,
+      );
     } else if (typeof from === "number") {
       at = writeOne(specs[i] as Argument, args[from], at, schema);
     } else {
@@ -320,23 +366,33 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
   try {
     native.call();
   } catch (error) {
-    throw explainMismatch(explainRange(error, () => args, autocastRegion), () => floatingOperands(args), autocastRegion);
+    throw explainMismatch(
+      explainRange(error, () => args, autocastRegion),
+      () => floatingOperands(args),
+      autocastRegion,
+    );
   }
   if (largeNumber) noteLargeNumber(op.name, args);
   if (plan.simple === 1) {
     const handle = argBuffer[0] as number;
     if (handle === 0) return null;
     const result = wrap(handle);
-    if (plan.requiresGrad && (args[args.length - 1] as { requiresGrad?: unknown }).requiresGrad === true) native.setRequiresGrad(handleOrZero(result), true);
+    if (plan.requiresGrad && (args[args.length - 1] as { requiresGrad?: unknown }).requiresGrad === true)
+      native.setRequiresGrad(handleOrZero(result), true);
     return result;
   }
   return readReturns(plan, args);
 }
 
 /** Operators whose result holds a number that they are given, or a sum with it. */
-const HOLD_NUMBERS: ReadonlySet<string> = new Set(["add", "add_", "sub", "sub_", "rsub", "where"].map((name) => `aten::${name}`));
+const HOLD_NUMBERS: ReadonlySet<string> = new Set(
+  ["add", "add_", "sub", "sub_", "rsub", "where"].map((name) => `aten::${name}`),
+);
 
-/** A number that becomes infinity beside float16 tensors is told once where a region made them so. libtorch says nothing: infinity is what it computes. */
+/**
+ * A number that becomes infinity beside float16 tensors is told once where a region made them so. libtorch says
+ * nothing: infinity is what it computes.
+ */
 function noteLargeNumber(name: string, args: readonly unknown[]): void {
   largeNumber = false;
   if (!HOLD_NUMBERS.has(name)) return;
@@ -346,12 +402,21 @@ function noteLargeNumber(name: string, args: readonly unknown[]): void {
   const dtypes = floatingOperands(args);
   const region = dtypes.length > 0 && dtypes.every((dtype) => dtype === "float16") ? autocastRegion() : null;
   argBuffer.set(result);
-  if (region !== null) warnOfInfinity(name.replace(/^aten::/, ""), number, `it meets float16 tensors in a region of ${region}`);
+  if (region !== null)
+    warnOfInfinity(name.replace(/^aten::/, ""), number, `it meets float16 tensors in a region of ${region}`);
 }
 
 /** Dtypes of the floating tensors among arguments. */
 function floatingOperands(args: readonly unknown[]): string[] {
-  return args.flatMap((a) => (isTensor(a) ? (handleOrZero(a) !== 0 && isFloatingPoint(a.dtype) ? [a.dtype] : []) : Array.isArray(a) ? floatingOperands(a) : []));
+  return args.flatMap((a) =>
+    isTensor(a)
+      ? handleOrZero(a) !== 0 && isFloatingPoint(a.dtype)
+        ? [a.dtype]
+        : []
+      : Array.isArray(a)
+        ? floatingOperands(a)
+        : [],
+  );
 }
 
 /** The autocast region around a call, in words; null outside of any. */
@@ -365,7 +430,9 @@ function autocastRegion(): string | null {
 
 function argumentOf(plan: Plan, args: readonly unknown[], index: number): unknown {
   const from = plan.source[index];
-  return typeof from === "string" ? (args[args.length - 1] as Readonly<Record<string, unknown>>)[from] : args[from as number];
+  return typeof from === "string"
+    ? (args[args.length - 1] as Readonly<Record<string, unknown>>)[from]
+    : args[from as number];
 }
 
 // Mutable: reading results walks the buffer.
@@ -460,7 +527,10 @@ export function fn(name: string): (...args: unknown[]) => unknown {
   return (...args: unknown[]) => invoke(op, args);
 }
 
-/** @internal A method for an operator of `aten`: `this` is its argument named self, which nearly always is the first (where: condition, self, other). */
+/**
+ * @internal A method for an operator of `aten`: `this` is its argument named self, which nearly always is the first
+ * (where: condition, self, other).
+ */
 export function method(name: string): (this: unknown, ...args: unknown[]) => unknown {
   const op = new Operator(`aten::${name}`);
   let selfAt = -1;

@@ -1,4 +1,7 @@
-/** Why no overload of an operator takes the arguments of a call: the first of them that is at fault, by name, with what it may be. */
+/**
+ * Why no overload of an operator takes the arguments of a call: the first of them that is at fault, by name, with what
+ * it may be.
+ */
 import { ArgumentError } from "../errors.js";
 import { nearest } from "../names.js";
 import { dtypeMeant } from "../tensor/dtype.js";
@@ -23,7 +26,8 @@ const KINDS: Readonly<Record<KindLetter, readonly [one: string, many: string]>> 
 
 /** What any of these arguments may be. */
 function mayBe(args: readonly Argument[], value: unknown): string {
-  if (isTooLong(value) && args.some((arg) => arg.list === true)) return `an array of at most ${MOST_ELEMENTS.toLocaleString("en")} elements`;
+  if (isTooLong(value) && args.some((arg) => arg.list === true))
+    return `an array of at most ${MOST_ELEMENTS.toLocaleString("en")} elements`;
   const words = args.flatMap((arg) => {
     const [one, many] = KINDS[arg.kind];
     return arg.list === true ? (arg.size === undefined || arg.kind === "t" ? [many] : [one, many]) : [one];
@@ -43,21 +47,46 @@ export function mismatch(fn: string, schemas: readonly Schema[], args: readonly 
   const last = args[args.length - 1];
   const options = isOptions(last) ? last : null;
   const forms = candidates(schemas, options);
-  return (options === null ? null : wrongOption(fn, forms, options)) ?? wrongPosition(fn, forms, options === null ? args : args.slice(0, -1)) ?? neither(fn, forms, args);
+  return (
+    (options === null ? null : wrongOption(fn, forms, options)) ??
+    wrongPosition(fn, forms, options === null ? args : args.slice(0, -1)) ??
+    neither(fn, forms, args)
+  );
 }
 
-function wrongOption(fn: string, forms: readonly Schema[], options: Readonly<Record<string, unknown>>): ArgumentError | null {
+function wrongOption(
+  fn: string,
+  forms: readonly Schema[],
+  options: Readonly<Record<string, unknown>>,
+): ArgumentError | null {
   const all = forms.flatMap((s) => s.args);
   const isFactory = all.some((a) => a.camel === "dtype");
-  const names = new Set([...all.map((a) => a.camel).filter((name) => name !== "self"), ...(isFactory ? ["requiresGrad"] : [])]);
+  const names = new Set([
+    ...all.map((a) => a.camel).filter((name) => name !== "self"),
+    ...(isFactory ? ["requiresGrad"] : []),
+  ]);
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (!names.has(name)) {
       const near = nearest(name, names);
-      return new ArgumentError(fn, near === null ? (names.size === 0 ? "no options" : `options among ${[...names].join(", ")}`) : `the option ${near}`, name);
+      return new ArgumentError(
+        fn,
+        near === null
+          ? names.size === 0
+            ? "no options"
+            : `options among ${[...names].join(", ")}`
+          : `the option ${near}`,
+        name,
+      );
     }
     const takers = all.filter((a) => a.camel === name);
-    if (takers.length > 0 && takers.every((a) => conversionCost(a, tagOf(value)) === Infinity)) return new ArgumentError(fn, `${name} to be ${mayBe(takers, value)}`, value, takers.some((a) => a.kind === "d") ? dtypeMeant(value) : "");
+    if (takers.length > 0 && takers.every((a) => conversionCost(a, tagOf(value)) === Infinity))
+      return new ArgumentError(
+        fn,
+        `${name} to be ${mayBe(takers, value)}`,
+        value,
+        takers.some((a) => a.kind === "d") ? dtypeMeant(value) : "",
+      );
   }
   return null;
 }
@@ -69,7 +98,8 @@ function taken(schema: Schema, args: readonly unknown[]): number {
     const slot = slots[i];
     if (slot === undefined) return i;
     const tag = tagOf(args[i]);
-    const asTensor = i === 1 && slot.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
+    const asTensor =
+      i === 1 && slot.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
     if (!asTensor && conversionCost(slot, tag) === Infinity) return i;
   }
   return args.length;
@@ -85,11 +115,20 @@ function wrongPosition(fn: string, forms: readonly Schema[], args: readonly unkn
   });
   if (slots.length === 0) return null; // too many
   const names = [...new Set(slots.map((a) => a.camel))];
-  return new ArgumentError(fn, `${names.join(" or ")} to be ${mayBe(slots, args[most])}`, args[most], slots.some((a) => a.kind === "d") ? dtypeMeant(args[most]) : "");
+  return new ArgumentError(
+    fn,
+    `${names.join(" or ")} to be ${mayBe(slots, args[most])}`,
+    args[most],
+    slots.some((a) => a.kind === "d") ? dtypeMeant(args[most]) : "",
+  );
 }
 
 function neither(fn: string, forms: readonly Schema[], args: readonly unknown[]): ArgumentError {
   const texts = forms.slice(0, 6).map((s) => s.text.replace(/^aten::/, ""));
-  return new ArgumentError(fn, "the arguments of one of its forms", args, `Lists are arrays; keyword arguments go in a last plain object, in camelCase. Its forms:\n  ${texts.join("\n  ")}`);
+  return new ArgumentError(
+    fn,
+    "the arguments of one of its forms",
+    args,
+    `Lists are arrays; keyword arguments go in a last plain object, in camelCase. Its forms:\n  ${texts.join("\n  ")}`,
+  );
 }
-

@@ -1,4 +1,7 @@
-/** How one overload is called with arguments of one shape: resolved once per shape of a call, as PyTorch's argument parser would choose. */
+/**
+ * How one overload is called with arguments of one shape: resolved once per shape of a call, as PyTorch's argument
+ * parser would choose.
+ */
 import { dtypeCode, isDType } from "../tensor/dtype.js";
 import { device, isDevice } from "../tensor/device.js";
 import { isTensor } from "../tensor/handle.js";
@@ -12,13 +15,33 @@ import type { Argument, Schema } from "./schema.js";
 
 /** What an argument looks like, as far as the choice of an overload depends on it. */
 export const Tag = {
-  missing: 0, none: 1, tensor: 2, integer: 3, float: 4, boolean: 5, string: 6, integers: 7, floats: 8, tensors: 9, empty: 10, bigint: 11, generator: 12, device: 13, booleans: 14, maybeTensors: 15,
-  complex: 16, strings: 17, dtype: 18, other: 19, options: 20,
+  missing: 0,
+  none: 1,
+  tensor: 2,
+  integer: 3,
+  float: 4,
+  boolean: 5,
+  string: 6,
+  integers: 7,
+  floats: 8,
+  tensors: 9,
+  empty: 10,
+  bigint: 11,
+  generator: 12,
+  device: 13,
+  booleans: 14,
+  maybeTensors: 15,
+  complex: 16,
+  strings: 17,
+  dtype: 18,
+  other: 19,
+  options: 20,
 } as const;
 
 /**
- * An argument as this side owns it: lists, options and complex numbers are copied, whatever getters, proxies or classes of a caller's they are, so that a later read runs no code of a caller's.
- * Everything else is a tensor, a primitive, or an object of ours whose fields cannot change.
+ * An argument as this side owns it: lists, options and complex numbers are copied, whatever getters, proxies or classes
+ * of a caller's they are, so that a later read runs no code of a caller's. Everything else is a tensor, a primitive, or
+ * an object of ours whose fields cannot change.
  */
 export function own(value: unknown): unknown {
   if (typeof value !== "object" || value === null || isTensor(value) || isTensorList(value)) return value;
@@ -71,8 +94,13 @@ function tagOfList(list: readonly unknown[]): number {
     const tag = tagOfElement(e);
     if (tag === Tag.other) return Tag.other;
     if (result === -1 || result === tag) result = tag;
-    else if ((result === Tag.integers && tag === Tag.floats) || (result === Tag.floats && tag === Tag.integers)) result = Tag.floats;
-    else if ((result === Tag.tensors && tag === Tag.maybeTensors) || (result === Tag.maybeTensors && tag === Tag.tensors)) result = Tag.maybeTensors;
+    else if ((result === Tag.integers && tag === Tag.floats) || (result === Tag.floats && tag === Tag.integers))
+      result = Tag.floats;
+    else if (
+      (result === Tag.tensors && tag === Tag.maybeTensors) ||
+      (result === Tag.maybeTensors && tag === Tag.tensors)
+    )
+      result = Tag.maybeTensors;
     else return Tag.other;
   }
   return result;
@@ -88,8 +116,16 @@ function tagOfElement(e: unknown): number {
 
 export { isOptions };
 
-/** Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the graph shows the same nodes. */
-export const NUMBERS_AS_TENSORS = new Set(["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [`aten::${n}`, `aten::${n}_`]));
+/**
+ * Arithmetic takes numbers in a tensor's place, as in PyTorch: they take part in type promotion as numbers, and the
+ * graph shows the same nodes.
+ */
+export const NUMBERS_AS_TENSORS = new Set(
+  ["add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide"].flatMap((n) => [
+    `aten::${n}`,
+    `aten::${n}_`,
+  ]),
+);
 
 /** What values cost by their tags: 0 exact, more for a conversion; what is not listed is impossible. */
 type Costs = ReadonlyMap<number, number>;
@@ -99,8 +135,17 @@ const exact = (...tags: readonly number[]): Costs => new Map(tags.map((tag) => [
 const ONE: Readonly<Record<string, Costs>> = {
   t: exact(Tag.tensor),
   i: exact(Tag.integer, Tag.bigint),
-  f: new Map([[Tag.float, 0], [Tag.integer, 1]]),
-  s: new Map([[Tag.integer, 0], [Tag.float, 0], [Tag.bigint, 0], [Tag.complex, 0], [Tag.boolean, 1]]),
+  f: new Map([
+    [Tag.float, 0],
+    [Tag.integer, 1],
+  ]),
+  s: new Map([
+    [Tag.integer, 0],
+    [Tag.float, 0],
+    [Tag.bigint, 0],
+    [Tag.complex, 0],
+    [Tag.boolean, 1],
+  ]),
   b: exact(Tag.boolean),
   S: exact(Tag.string, Tag.dtype),
   d: exact(Tag.dtype),
@@ -114,7 +159,10 @@ const ONE: Readonly<Record<string, Costs>> = {
 const LIST: Readonly<Record<string, Costs>> = {
   t: exact(Tag.tensors),
   i: exact(Tag.integers),
-  f: new Map([[Tag.floats, 0], [Tag.integers, 1]]),
+  f: new Map([
+    [Tag.floats, 0],
+    [Tag.integers, 1],
+  ]),
   s: exact(Tag.floats, Tag.integers, Tag.booleans),
   b: exact(Tag.booleans),
   S: exact(Tag.strings),
@@ -122,11 +170,19 @@ const LIST: Readonly<Record<string, Costs>> = {
 
 /** One number for a list of fixed size: all of its elements. */
 const REPEATED: Readonly<Record<string, Costs>> = {
-  i: new Map([[Tag.integer, 2], [Tag.bigint, 2]]),
-  f: new Map([[Tag.float, 2], [Tag.integer, 2]]),
+  i: new Map([
+    [Tag.integer, 2],
+    [Tag.bigint, 2],
+  ]),
+  f: new Map([
+    [Tag.float, 2],
+    [Tag.integer, 2],
+  ]),
 };
 
-/** The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible. */
+/**
+ * The cost of giving a value with this tag to an argument: 0 exact, more for a conversion, Infinity when impossible.
+ */
 export function conversionCost(arg: Argument, tag: number): number {
   if (tag === Tag.none || tag === Tag.missing) return arg.optional === true ? 0 : Infinity;
   if (arg.list !== true) return ONE[arg.kind]?.get(tag) ?? Infinity;
@@ -146,8 +202,22 @@ export function intern(text: string): number {
   return id;
 }
 
-export const LAYOUTS: Readonly<Record<string, number>> = { strided: 0, sparseCoo: 1, sparseCsr: 2, mkldnn: 3, sparseCsc: 4, sparseBsr: 5, sparseBsc: 6, jagged: 7 };
-export const MEMORY_FORMATS: Readonly<Record<string, number>> = { contiguousFormat: 0, preserveFormat: 1, channelsLast: 2, channelsLast3d: 3 };
+export const LAYOUTS: Readonly<Record<string, number>> = {
+  strided: 0,
+  sparseCoo: 1,
+  sparseCsr: 2,
+  mkldnn: 3,
+  sparseCsc: 4,
+  sparseBsr: 5,
+  sparseBsc: 6,
+  jagged: 7,
+};
+export const MEMORY_FORMATS: Readonly<Record<string, number>> = {
+  contiguousFormat: 0,
+  preserveFormat: 1,
+  channelsLast: 2,
+  channelsLast3d: 3,
+};
 
 /** What a plan writes for an argument that the call leaves out: its default, encoded. */
 export function encodeDefault(arg: Argument): readonly number[] {
@@ -182,7 +252,9 @@ function writeDefault(arg: Argument, value: unknown, start: number): number {
     case "s":
       return writeScalarDefault(value, at);
     case "i":
-      return typeof value === "number" && !Number.isSafeInteger(value) ? writeInteger(BigInt(value), at) : writeInteger(Number(value), at);
+      return typeof value === "number" && !Number.isSafeInteger(value)
+        ? writeInteger(BigInt(value), at)
+        : writeInteger(Number(value), at);
     case "S":
       argBuffer[at] = intern(String(value));
       return at + 1;
@@ -209,7 +281,10 @@ export function dtypeOfArgument(value: unknown): number {
 export interface Plan {
   readonly id: number;
   readonly schema: Schema;
-  /** For each schema argument: position among the call's arguments (0 = self or first), or a name in the options, or -1 = its default. */
+  /**
+   * For each schema argument: position among the call's arguments (0 = self or first), or a name in the options, or -1
+   * = its default.
+   */
   readonly source: readonly (number | string)[];
   /** Encoded defaults, for arguments whose source is -1. */
   readonly defaults: readonly (readonly number[])[];
@@ -223,12 +298,18 @@ export interface Plan {
 
 /** Whether all positional arguments from `position` on are integers, which `arg` takes as one list: `view(2, 3)`. */
 function takesRest(arg: Argument, tags: readonly number[], position: number): boolean {
-  return arg.list === true && arg.kind === "i" && arg.size === undefined && tags.slice(position).every((t) => t === Tag.integer || t === Tag.bigint);
+  return (
+    arg.list === true &&
+    arg.kind === "i" &&
+    arg.size === undefined &&
+    tags.slice(position).every((t) => t === Tag.integer || t === Tag.bigint)
+  );
 }
 
 function positionalCost(schema: Schema, i: number, tag: number): number {
   const arg = schema.args[i] as Argument;
-  const asTensor = i === 1 && arg.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
+  const asTensor =
+    i === 1 && arg.kind === "t" && tag >= Tag.integer && tag <= Tag.boolean && NUMBERS_AS_TENSORS.has(schema.name);
   return asTensor ? 0 : conversionCost(arg, tag);
 }
 
@@ -247,7 +328,12 @@ function simplicity({ returns }: Schema): Plan["simple"] {
 const REST_COST = 5;
 
 /** The plan of an overload for a call of this shape, with its cost; null when it cannot take it. */
-export function planFor(schema: Schema, tags: readonly number[], options: ReadonlyMap<string, number> | null, allowVarargs: boolean): { plan: Omit<Plan, "id">; cost: number } | null {
+export function planFor(
+  schema: Schema,
+  tags: readonly number[],
+  options: ReadonlyMap<string, number> | null,
+  allowVarargs: boolean,
+): { plan: Omit<Plan, "id">; cost: number } | null {
   const source: (number | string)[] = [];
   const defaults: (readonly number[])[] = [];
   let cost = 0;
@@ -282,7 +368,9 @@ export function planFor(schema: Schema, tags: readonly number[], options: Readon
   if (position < tags.length) return null;
   const unused = options === null ? 0 : options.size - used;
   const requiresGrad = unused === 1 && options !== null && takesRequiresGrad(schema, options);
-  return unused > 0 && !requiresGrad ? null : { plan: { schema, source, defaults, varargs, requiresGrad, simple: simplicity(schema) }, cost };
+  return unused > 0 && !requiresGrad
+    ? null
+    : { plan: { schema, source, defaults, varargs, requiresGrad, simple: simplicity(schema) }, cost };
 }
 
 const NONE: readonly number[] = [];

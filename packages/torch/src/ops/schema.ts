@@ -1,7 +1,10 @@
 /** Operator schemas, read from the libtorch that is loaded. */
 import { native } from "../native.js";
 
-/** `t` tensor, `i` integer, `f` float, `s` scalar, `b` boolean, `S` string, `d` dtype, `l` layout, `m` memory format, `D` device, `g` generator, `?` not from JavaScript. */
+/**
+ * `t` tensor, `i` integer, `f` float, `s` scalar, `b` boolean, `S` string, `d` dtype, `l` layout, `m` memory format,
+ * `D` device, `g` generator, `?` not from JavaScript.
+ */
 export type KindLetter = "t" | "i" | "f" | "s" | "b" | "S" | "d" | "l" | "m" | "D" | "g" | "?";
 
 export interface Kind {
@@ -41,7 +44,9 @@ const cache = new Map<string, readonly Schema[]>();
 
 /** Overloads that named dimensions or TorchScript brought and that have no counterpart here. */
 function reachable(schema: Schema): boolean {
-  return !/dimname|(^|_)names/i.test(schema.overload) && !schema.args.some((a) => a.kind === "?" && a.default === undefined);
+  return (
+    !/dimname|(^|_)names/i.test(schema.overload) && !schema.args.some((a) => a.kind === "?" && a.default === undefined)
+  );
 }
 
 /** All overloads of `aten::add`; an empty list when this libtorch has no such operator. */

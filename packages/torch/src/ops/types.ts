@@ -6,5 +6,6 @@ import type { TensorList } from "../tensor/list.js";
 export type Int = number | bigint;
 export type Ints = readonly Int[];
 export type Tensors = readonly Tensor[] | TensorList;
-export type Layout = "strided" | "sparseCoo" | "sparseCsr" | "sparseCsc" | "sparseBsr" | "sparseBsc" | "mkldnn" | "jagged";
+export type Layout =
+  "strided" | "sparseCoo" | "sparseCsr" | "sparseCsc" | "sparseBsr" | "sparseBsc" | "mkldnn" | "jagged";
 export type MemoryFormat = "contiguousFormat" | "preserveFormat" | "channelsLast" | "channelsLast3d";

@@ -24,10 +24,22 @@ export interface AdamOptions extends RoundingOptions {
   readonly amsgrad?: boolean;
   /** Maximize the objective: step along the gradient. Default false. */
   readonly maximize?: boolean;
-  /** One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device. Default false. */
+  /**
+   * One kernel for everything: the fastest, and the one that a loss scaler can steer without waiting for the device.
+   * Default false.
+   */
   readonly fused?: boolean;
 }
-const NAMES: OptionNames<AdamOptions> = { lr: true, betas: true, eps: true, weightDecay: true, amsgrad: flag, maximize: flag, fused: flag, ...ROUNDING_NAMES };
+const NAMES: OptionNames<AdamOptions> = {
+  lr: true,
+  betas: true,
+  eps: true,
+  weightDecay: true,
+  amsgrad: flag,
+  maximize: flag,
+  fused: flag,
+  ...ROUNDING_NAMES,
+};
 interface Group extends ParamGroup {
   betas: readonly [number, number];
   eps: number;
@@ -51,7 +63,16 @@ abstract class AdamBase extends Optimizer {
 
   constructor(params: ParamsLike, options: AdamOptions, weightDecay: number, decoupled: boolean) {
     checkOptions(new.target.name, options, NAMES);
-    super(params, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, amsgrad: false, maximize: false, fused: false, ...options });
+    super(params, {
+      lr: 1e-3,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weightDecay,
+      amsgrad: false,
+      maximize: false,
+      fused: false,
+      ...options,
+    });
     this.#decoupled = decoupled;
   }
   override get supportsAmpScaling(): boolean {
@@ -63,15 +84,24 @@ abstract class AdamBase extends Optimizer {
     check(fn, "lr", g.lr, nonNegative, "≥ 0");
     check(fn, "eps", g.eps, nonNegative, "≥ 0");
     check(fn, "weightDecay", g.weightDecay, nonNegative, "≥ 0");
-    if (!Array.isArray(g.betas) || g.betas.length !== 2) throw new ArgumentError(fn, "betas to be two numbers", g.betas);
+    if (!Array.isArray(g.betas) || g.betas.length !== 2)
+      throw new ArgumentError(fn, "betas to be two numbers", g.betas);
     g.betas.forEach((b, i) => check(fn, `betas[${i}]`, b, (v) => v >= 0 && v < 1, "in [0, 1)"));
-    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError(fn, "floating point parameters with fused", p);
+    if (g.fused)
+      for (const p of g.params)
+        if (!p.isFloatingPoint() && !p.isComplex())
+          throw new ArgumentError(fn, "floating point parameters with fused", p);
   }
   protected override get algorithm(): string {
     return this.#decoupled ? "AdamW" : "Adam";
   }
   protected override stateFields(group: ParamGroup): StateFields {
-    return { step: "step", expAvg: "like", expAvgSq: "squares", maxExpAvgSq: group["amsgrad"] === true ? "squares" : "squares?" };
+    return {
+      step: "step",
+      expAvg: "like",
+      expAvgSq: "squares",
+      maxExpAvgSq: group["amsgrad"] === true ? "squares" : "squares?",
+    };
   }
 
   #fresh(p: Tensor, g: Group): ParameterState {
@@ -83,24 +113,56 @@ abstract class AdamBase extends Optimizer {
     };
   }
 
-  protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
+  protected override stepGroup(
+    group: ParamGroup,
+    params: readonly Tensor[],
+    packed: TensorList,
+    grads: TensorList,
+  ): void {
     const g = group as Group;
     const lists = this.pack(params, g.amsgrad ? WITH_LARGEST : MOMENTS, (p) => this.#fresh(p, g));
-    const s: Lists = { expAvg: lists[0] as TensorList, expAvgSq: lists[1] as TensorList, steps: lists[2] as TensorList, maxExpAvgSq: lists[3] ?? null };
+    const s: Lists = {
+      expAvg: lists[0] as TensorList,
+      expAvgSq: lists[1] as TensorList,
+      steps: lists[2] as TensorList,
+      maxExpAvgSq: lists[3] ?? null,
+    };
     // The step counters are tensors because fused kernels and checkpoints want them so.
     if (g.fused) {
       count(s.steps);
       (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
-        lr: this.rateOf(g), beta1: g.betas[0], beta2: g.betas[1], weightDecay: g.weightDecay, eps: g.eps, amsgrad: g.amsgrad, maximize: g.maximize, gradScale: this.gradScale, foundInf: this.foundInf,
+        lr: this.rateOf(g),
+        beta1: g.betas[0],
+        beta2: g.betas[1],
+        weightDecay: g.weightDecay,
+        eps: g.eps,
+        amsgrad: g.amsgrad,
+        maximize: g.maximize,
+        gradScale: this.gradScale,
+        foundInf: this.foundInf,
       });
       // A skipped step does not count.
       if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));
       return;
     }
-    this.#foreach(g, params, packed, grads, s, countSteps(s.steps) ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()));
+    this.#foreach(
+      g,
+      params,
+      packed,
+      grads,
+      s,
+      countSteps(s.steps) ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()),
+    );
   }
 
-  #foreach(g: Group, params: readonly Tensor[], packed: TensorList, gradients: TensorList, s: Lists, counts: ArrayLike<number>): void {
+  #foreach(
+    g: Group,
+    params: readonly Tensor[],
+    packed: TensorList,
+    gradients: TensorList,
+    s: Lists,
+    counts: ArrayLike<number>,
+  ): void {
     const [beta1, beta2] = g.betas;
     let grads: TensorList | readonly Tensor[] = gradients;
     const temporaries: Tensor[] = [];
@@ -132,11 +194,14 @@ abstract class AdamBase extends Optimizer {
 }
 
 /**
- * Adam. Kingma and Ba, 2015. m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; p ← p - lr · m̂ / (√v̂ + eps), weight decay added to the gradient.
+ * Adam. Kingma and Ba, 2015. m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; p ← p - lr · m̂ / (√v̂ + eps), weight decay added
+ * to the gradient.
  *
- * State: `step`, `expAvg`, `expAvgSq` (and `maxExpAvgSq` with amsgrad), in the parameter's dtype. Equal to PyTorch's bit for bit on CPU, fused and not.
+ * State: `step`, `expAvg`, `expAvgSq` (and `maxExpAvgSq` with amsgrad), in the parameter's dtype. Equal to PyTorch's
+ * bit for bit on CPU, fused and not.
  *
- * `rounding` keeps what bfloat16 and float16 parameters would round away: with "kahan", choose betas[1] ≤ 0.99, since the moments themselves round to nearest.
+ * `rounding` keeps what bfloat16 and float16 parameters would round away: with "kahan", choose betas[1] ≤ 0.99, since
+ * the moments themselves round to nearest.
  */
 export class Adam extends AdamBase {
   constructor(params: ParamsLike, options: AdamOptions = {}) {

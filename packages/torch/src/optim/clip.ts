@@ -30,7 +30,10 @@ function gradients(params: readonly Tensor[]): { readonly all: TensorList; reado
   return { all, present: all.select(params.map((_, i) => i).filter((i) => !absent.has(i))) };
 }
 
-/** The numbers of gradients some of which are sparse, in place: entries of one place are added up first, as a norm or a clamp is of their sum. */
+/**
+ * The numbers of gradients some of which are sparse, in place: entries of one place are added up first, as a norm or a
+ * clamp is of their sum.
+ */
 function numbersOf(params: readonly Tensor[]): TensorList {
   return TensorList.of(
     params.flatMap((p) => {
@@ -81,11 +84,13 @@ export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): 
 /**
  * Scale gradients in place so that their joint p-norm is at most `maxNorm`.
  *
- * With `n` the p-norm over all gradients: `g ← g · min(1, maxNorm / (n + 1e-6))`. `maxNorm` is in true gradient units: under loss scaling, unscale first (the Trainer does).
+ * With `n` the p-norm over all gradients: `g ← g · min(1, maxNorm / (n + 1e-6))`. `maxNorm` is in true gradient units:
+ * under loss scaling, unscale first (the Trainer does).
  *
  * @param params - Parameters of any shape; gradients float16, bfloat16, float32 or float64. Null gradients are ignored.
  * @param maxNorm - Finite, > 0.
- * @returns The norm before clipping: shape `[]`, no graph, on the first gradient's device. Does not synchronize, unless `errorIfNonfinite`.
+ * @returns The norm before clipping: shape `[]`, no graph, on the first gradient's device. Does not synchronize, unless
+ * `errorIfNonfinite`.
  * @throws {ArgumentError} `clipGradNorm: expected maxNorm to be finite and > 0. Received: -1.`
  * @throws {NbitError} `NON_FINITE_NORM` with `errorIfNonfinite`.
  * @example
@@ -93,10 +98,15 @@ export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): 
  * clipGradNorm([a, b], 2.5).item(); // 5
  * @see Pascanu et al., 2013, arXiv:1211.5063; the 1e-6 is PyTorch's.
  */
-export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number, options: ClipNormOptions = {}): Tensor {
+export function clipGradNorm(
+  params: Tensor | Iterable<Tensor>,
+  maxNorm: number,
+  options: ClipNormOptions = {},
+): Tensor {
   atMost("clipGradNorm", arguments, 3);
   checkOptions("clipGradNorm", options, NAMES);
-  if (!(Number.isFinite(maxNorm) && maxNorm > 0)) throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
+  if (!(Number.isFinite(maxNorm) && maxNorm > 0))
+    throw new ArgumentError("clipGradNorm", "maxNorm to be finite and > 0", maxNorm);
   const normType = options.normType ?? 2;
   const list = listOf("clipGradNorm", params);
   return noGrad(() =>
@@ -104,7 +114,10 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
       overGradients(list, (present) => {
         const norm = totalNorm(present, normType);
         if (options.errorIfNonfinite === true && !Number.isFinite(norm.item()))
-          throw new NbitError(`clipGradNorm: expected a finite norm. Received: ${norm.item()}. A gradient is infinite or NaN.`, "NON_FINITE_NORM");
+          throw new NbitError(
+            `clipGradNorm: expected a finite norm. Received: ${norm.item()}. A gradient is infinite or NaN.`,
+            "NON_FINITE_NORM",
+          );
         if (present.length > 0) foreachMul_(present, clamp(norm.add(1e-6).reciprocal().mul(maxNorm), { max: 1 }));
         return norm;
       }),
@@ -113,12 +126,14 @@ export function clipGradNorm(params: Tensor | Iterable<Tensor>, maxNorm: number,
 }
 
 /**
- * Clamp every element of every gradient to [-clipValue, clipValue], in place; of complex ones the real and the imaginary part each. Does not synchronize.
+ * Clamp every element of every gradient to [-clipValue, clipValue], in place; of complex ones the real and the
+ * imaginary part each. Does not synchronize.
  * @throws {ArgumentError} `clipGradValue: expected clipValue to be finite and > 0. Received: 0.`
  */
 export function clipGradValue(params: Tensor | Iterable<Tensor>, clipValue: number): void {
   atMost("clipGradValue", arguments, 2);
-  if (!(Number.isFinite(clipValue) && clipValue > 0)) throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
+  if (!(Number.isFinite(clipValue) && clipValue > 0))
+    throw new ArgumentError("clipGradValue", "clipValue to be finite and > 0", clipValue);
   const list = listOf("clipGradValue", params);
   noGrad(() =>
     scope(() =>

@@ -9,8 +9,9 @@ const cooValues = operator("_values");
 const compressedValues = operator("values");
 
 /**
- * The numbers that a gradient stores, for code that looks at each or scales all: itself when it is dense; of a sparse one its values, a view of the same memory. Entries of one place that are yet to be added up
- * (duplicates of an uncoalesced gradient) stand one by one: for a norm or for clamping, `coalesce()` first.
+ * The numbers that a gradient stores, for code that looks at each or scales all: itself when it is dense; of a sparse
+ * one its values, a view of the same memory. Entries of one place that are yet to be added up (duplicates of an
+ * uncoalesced gradient) stand one by one: for a norm or for clamping, `coalesce()` first.
  *
  * @throws {NbitError} `GRADIENT_LAYOUT` for layouts whose numbers cannot be looked at, such as mkldnn's.
  */
@@ -26,7 +27,10 @@ export function gradientValues(gradient: Tensor): Tensor {
     case "sparseCsr":
       return compressedValues(gradient);
     default:
-      throw new NbitError(`gradientValues: expected a dense or a sparse gradient. Received: one of layout ${layout}. Convert the module's parameters with toDense().`, "GRADIENT_LAYOUT");
+      throw new NbitError(
+        `gradientValues: expected a dense or a sparse gradient. Received: one of layout ${layout}. Convert the module's parameters with toDense().`,
+        "GRADIENT_LAYOUT",
+      );
   }
 }
 

@@ -7,7 +7,16 @@ export { Adam, AdamW, type AdamOptions } from "./adam.js";
 export { LBFGS, type LBFGSOptions } from "./lbfgs.js";
 export { clipGradNorm, clipGradValue, getTotalNorm, type ClipNormOptions } from "./clip.js";
 export { LRScheduler } from "./lr/scheduler.js";
-export { ConstantLR, CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR } from "./lr/schedulers.js";
+export {
+  ConstantLR,
+  CosineAnnealingLR,
+  ExponentialLR,
+  LambdaLR,
+  LinearLR,
+  MultiStepLR,
+  PolynomialLR,
+  StepLR,
+} from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
 export { parameterOfMaster, setMaster } from "./master-weights.js";

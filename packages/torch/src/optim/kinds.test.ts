@@ -2,23 +2,64 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Complex, manualSeed, nn, ones, optim, randn, tensor, type Tensor } from "../index.js";
 
-const flat = (t: Tensor): number[] => (t.isComplex() ? (t.tolist() as Complex[]).flatMap((z) => [z.re, z.im]) : (t.tolist() as number[]));
+const flat = (t: Tensor): number[] =>
+  t.isComplex() ? (t.tolist() as Complex[]).flatMap((z) => [z.re, z.im]) : (t.tolist() as number[]);
 function near(received: readonly number[], expected: readonly number[], tolerance = 1e-6): void {
   assert.equal(received.length, expected.length);
-  received.forEach((v, i) => assert.ok(Math.abs(v - (expected[i] as number)) <= tolerance * Math.max(1, Math.abs(v)), `${String(received)} for ${String(expected)}`));
+  received.forEach((v, i) =>
+    assert.ok(
+      Math.abs(v - (expected[i] as number)) <= tolerance * Math.max(1, Math.abs(v)),
+      `${String(received)} for ${String(expected)}`,
+    ),
+  );
 }
 
 /** Parameters of torch.optim's classes of PyTorch 2.13 after four steps, the complex ones' parts first. */
-const COMPLEX: readonly (readonly [name: string, make: (p: Tensor[], fused: boolean) => optim.Optimizer, after: readonly number[]])[] = [
-  ["SGD with nesterov and weight decay", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.1, fused }), [-1.2209458351135254, -3.9898924827575684, -1.031202793121338, 1.6589393615722656, -1.7369459867477417, 1.4789460897445679]],
-  ["SGD with dampening", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.5, dampening: 0.25, fused }), [0.062499962747097015, -0.32499992847442627, -0.753125011920929, 0.8312499523162842, -0.08750003576278687, 0.012499998323619366]],
-  ["Adam with amsgrad", (p, fused) => new optim.Adam(p, { lr: 0.1, amsgrad: true, weightDecay: 0.1, fused }), [0.638274073600769, 1.6503726243972778, -0.8994286060333252, 0.39174798130989075, 0.6101008653640747, -0.6001105904579163]],
-  ["AdamW that maximizes", (p, fused) => new optim.AdamW(p, { lr: 0.1, weightDecay: 0.1, maximize: true, fused }), [1.3143985271453857, 2.1633031368255615, -0.08625813573598862, -0.001961842179298401, 1.3431066274642944, -1.3546360731124878]],
+const COMPLEX: readonly (readonly [
+  name: string,
+  make: (p: Tensor[], fused: boolean) => optim.Optimizer,
+  after: readonly number[],
+])[] = [
+  [
+    "SGD with nesterov and weight decay",
+    (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.1, fused }),
+    [
+      -1.2209458351135254, -3.9898924827575684, -1.031202793121338, 1.6589393615722656, -1.7369459867477417,
+      1.4789460897445679,
+    ],
+  ],
+  [
+    "SGD with dampening",
+    (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.5, dampening: 0.25, fused }),
+    [
+      0.062499962747097015, -0.32499992847442627, -0.753125011920929, 0.8312499523162842, -0.08750003576278687,
+      0.012499998323619366,
+    ],
+  ],
+  [
+    "Adam with amsgrad",
+    (p, fused) => new optim.Adam(p, { lr: 0.1, amsgrad: true, weightDecay: 0.1, fused }),
+    [
+      0.638274073600769, 1.6503726243972778, -0.8994286060333252, 0.39174798130989075, 0.6101008653640747,
+      -0.6001105904579163,
+    ],
+  ],
+  [
+    "AdamW that maximizes",
+    (p, fused) => new optim.AdamW(p, { lr: 0.1, weightDecay: 0.1, maximize: true, fused }),
+    [
+      1.3143985271453857, 2.1633031368255615, -0.08625813573598862, -0.001961842179298401, 1.3431066274642944,
+      -1.3546360731124878,
+    ],
+  ],
 ];
 for (const [name, make, after] of COMPLEX) {
   for (const fused of [false, true]) {
     test(`${fused ? "fused " : ""}${name}: a complex parameter is stepped as two real ones, as PyTorch's, also from a state dict on`, () => {
-      const start = (): Tensor[] => [new nn.Parameter(tensor([new Complex(1, 2), new Complex(-0.5, 0.25)])), new nn.Parameter(tensor([1, -1]))];
+      const start = (): Tensor[] => [
+        new nn.Parameter(tensor([new Complex(1, 2), new Complex(-0.5, 0.25)])),
+        new nn.Parameter(tensor([1, -1])),
+      ];
       const step = ([z, r]: Tensor[], optimizer: optim.Optimizer, i: number): void => {
         (z as Tensor).grad = tensor([new Complex(3 - i, 4 * i), new Complex(0.5, -i)]);
         (r as Tensor).grad = tensor([1 + i, -2]);
@@ -30,10 +71,15 @@ for (const [name, make, after] of COMPLEX) {
       const second = first.map((p) => new nn.Parameter(p.detach().clone()));
       const two = make(second, fused);
       two.loadStateDict(one.stateDict());
-      for (const [params, optimizer] of [[first, one], [second, two]] as const) {
+      for (const [params, optimizer] of [
+        [first, one],
+        [second, two],
+      ] as const) {
         for (let i = 2; i < 4; i++) step(params, optimizer, i);
         near(params.flatMap(flat), after);
-        for (const [p, state] of optimizer.state) for (const [key, value] of Object.entries(state)) if (key !== "step") assert.equal((value as Tensor).dtype, p.dtype, key);
+        for (const [p, state] of optimizer.state)
+          for (const [key, value] of Object.entries(state))
+            if (key !== "step") assert.equal((value as Tensor).dtype, p.dtype, key);
       }
     });
   }
@@ -55,18 +101,42 @@ test("gradients of real and complex parameters are clipped together: the norm co
   const grads = (params: readonly Tensor[]): number[] => params.flatMap((p) => flat(p.grad as Tensor));
   const byNorm = made();
   near([optim.clipGradNorm(byNorm, 6.5).item(), ...grads(byNorm)], [13, 1.5, -2, 6]);
-  for (const [normType, expected] of [[1, 17], [Infinity, 12]] as const) near([optim.clipGradNorm(made(), 1e9, { normType }).item()], [expected]);
+  for (const [normType, expected] of [
+    [1, 17],
+    [Infinity, 12],
+  ] as const)
+    near([optim.clipGradNorm(made(), 1e9, { normType }).item()], [expected]);
   const byValue = made();
   optim.clipGradValue(byValue, 3.5);
   near(grads(byValue), [3, -3.5, 3.5]);
 });
 
 /** After five steps of which the second parameter has a gradient in the third and the fifth only. */
-const LATE: readonly (readonly [name: string, make: (p: Tensor[], fused: boolean) => optim.Optimizer, after: readonly number[]])[] = [
-  ["SGD with dampening", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, dampening: 0.5, weightDecay: 0.1, fused }), [-0.8580192923545837, 2.679975986480713, 0.8562999963760376, 1.37309992313385]],
-  ["SGD with nesterov", (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, fused }), [-3.353278875350952, 3.682968854904175, 0.7694999575614929, 0.6979999542236328]],
-  ["Adam with amsgrad", (p, fused) => new optim.Adam(p, { lr: 0.1, amsgrad: true, fused }), [0.5149169564247131, 2.499999523162842, 0.800000011920929, 1.8034818172454834]],
-  ["AdamW", (p, fused) => new optim.AdamW(p, { lr: 0.1, fused }), [0.5109032392501831, 2.489020824432373, 0.798101007938385, 1.799583911895752]],
+const LATE: readonly (readonly [
+  name: string,
+  make: (p: Tensor[], fused: boolean) => optim.Optimizer,
+  after: readonly number[],
+])[] = [
+  [
+    "SGD with dampening",
+    (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, dampening: 0.5, weightDecay: 0.1, fused }),
+    [-0.8580192923545837, 2.679975986480713, 0.8562999963760376, 1.37309992313385],
+  ],
+  [
+    "SGD with nesterov",
+    (p, fused) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, fused }),
+    [-3.353278875350952, 3.682968854904175, 0.7694999575614929, 0.6979999542236328],
+  ],
+  [
+    "Adam with amsgrad",
+    (p, fused) => new optim.Adam(p, { lr: 0.1, amsgrad: true, fused }),
+    [0.5149169564247131, 2.499999523162842, 0.800000011920929, 1.8034818172454834],
+  ],
+  [
+    "AdamW",
+    (p, fused) => new optim.AdamW(p, { lr: 0.1, fused }),
+    [0.5109032392501831, 2.489020824432373, 0.798101007938385, 1.799583911895752],
+  ],
 ];
 for (const [name, make, after] of LATE) {
   for (const fused of [false, true]) {
@@ -153,7 +223,13 @@ for (const [name, make] of HOLDERS) {
       optimizer.step();
     };
     const wrong: readonly [unknown, RegExp][] = [
-      [[a], /every parameter in one place only/], [[b, b], /every parameter in one place only/], [[b.mul(2)], /leaf tensors/], [[3], /params to be tensors/], [[undefined], /params to be tensors/], [null, /an array of tensors/], ["b", /an array of tensors/],
+      [[a], /every parameter in one place only/],
+      [[b, b], /every parameter in one place only/],
+      [[b.mul(2)], /leaf tensors/],
+      [[3], /params to be tensors/],
+      [[undefined], /params to be tensors/],
+      [null, /an array of tensors/],
+      ["b", /an array of tensors/],
     ];
     for (const [params, message] of wrong) {
       Object.assign(second, { params });
@@ -186,5 +262,8 @@ test("Adam: state that was removed or replaced by hand is used as it is", () => 
   Object.assign(optimizer.state.get(p) ?? {}, { step: tensor(6) });
   assert.equal(step(), 7);
   Object.assign(optimizer.state.get(p) ?? {}, { expAvg: ones([3]) });
-  assert.throws(step, { code: "OPTIMIZER_STATE", message: /"expAvg" to have its parameter's shape \[2\]\. Received: shape \[3\]/ });
+  assert.throws(step, {
+    code: "OPTIMIZER_STATE",
+    message: /"expAvg" to have its parameter's shape \[2\]\. Received: shape \[3\]/,
+  });
 });

@@ -25,20 +25,42 @@ export interface History {
 }
 
 export function emptyHistory(): History {
-  return { nIter: 0, funcEvals: 0, d: null, t: 1, oldDirs: [], oldStps: [], ro: [], hDiag: 1, prevFlatGrad: null, prevLoss: NaN };
+  return {
+    nIter: 0,
+    funcEvals: 0,
+    d: null,
+    t: 1,
+    oldDirs: [],
+    oldStps: [],
+    ro: [],
+    hDiag: 1,
+    prevFlatGrad: null,
+    prevLoss: NaN,
+  };
 }
 export function stateOfHistory(h: History): ParameterState {
   const { funcEvals, nIter, d, t, oldDirs, oldStps, ro, hDiag, prevFlatGrad, prevLoss } = h;
-  return nIter === 0 ? { funcEvals, nIter } : { funcEvals, nIter, d, t, oldDirs, oldStps, ro, hDiag, prevFlatGrad, prevLoss };
+  return nIter === 0
+    ? { funcEvals, nIter }
+    : { funcEvals, nIter, d, t, oldDirs, oldStps, ro, hDiag, prevFlatGrad, prevLoss };
 }
 /** Of a state that {@link stateOfHistory} or {@link readHistory} gave; lists are copies. */
 export function historyOf(s: ParameterState): History {
-  const list = (name: string): readonly (Tensor | number)[] => (Array.isArray(s[name]) ? (s[name] as readonly (Tensor | number)[]) : []);
+  const list = (name: string): readonly (Tensor | number)[] =>
+    Array.isArray(s[name]) ? (s[name] as readonly (Tensor | number)[]) : [];
   const number = (name: string, otherwise: number): number => (typeof s[name] === "number" ? s[name] : otherwise);
   const one = (name: string): Tensor | null => (isTensor(s[name]) ? s[name] : null);
   return {
-    nIter: number("nIter", 0), funcEvals: number("funcEvals", 0), d: one("d"), t: number("t", 1), oldDirs: list("oldDirs").filter(isTensor), oldStps: list("oldStps").filter(isTensor),
-    ro: list("ro").filter((v) => typeof v === "number"), hDiag: number("hDiag", 1), prevFlatGrad: one("prevFlatGrad"), prevLoss: number("prevLoss", NaN),
+    nIter: number("nIter", 0),
+    funcEvals: number("funcEvals", 0),
+    d: one("d"),
+    t: number("t", 1),
+    oldDirs: list("oldDirs").filter(isTensor),
+    oldStps: list("oldStps").filter(isTensor),
+    ro: list("ro").filter((v) => typeof v === "number"),
+    hDiag: number("hDiag", 1),
+    prevFlatGrad: one("prevFlatGrad"),
+    prevLoss: number("prevLoss", NaN),
   };
 }
 
@@ -50,18 +72,33 @@ const KEYS = new Set<string>(Object.keys(emptyHistory()));
  * A saved history, checked and copied. Numbers may be tensors of one element, as PyTorch's are.
  * @param parts - The parameters, complex ones as their parts.
  */
-export function readHistory(refuse: Refuse, saved: Readonly<Record<string, unknown>>, parts: readonly Tensor[], historySize: number): ParameterState {
+export function readHistory(
+  refuse: Refuse,
+  saved: Readonly<Record<string, unknown>>,
+  parts: readonly Tensor[],
+  historySize: number,
+): ParameterState {
   const [first] = parts as [Tensor];
   const n = parts.reduce((sum, p) => sum + p.numel(), 0);
   const dtype = parts.some((p) => p.dtype === "float64") ? "float64" : first.dtype;
-  for (const name of Object.keys(saved)) if (!KEYS.has(name)) refuse(`${[...KEYS].join(", ")} in the state of LBFGS`, name, "Is it the state of another optimizer?");
+  for (const name of Object.keys(saved))
+    if (!KEYS.has(name))
+      refuse(`${[...KEYS].join(", ")} in the state of LBFGS`, name, "Is it the state of another optimizer?");
   const number = (name: string, value: unknown, valid: (v: number) => boolean, expected: string): number => {
-    const v: unknown = isTensor(value) && !value.disposed && value.numel() === 1 && !value.isComplex() ? value.item() : value;
-    return typeof v === "number" && valid(v) ? v : refuse(`${name} to be ${expected}`, isTensor(value) && !isTensor(v) ? String(v) : shown(value));
+    const v: unknown =
+      isTensor(value) && !value.disposed && value.numel() === 1 && !value.isComplex() ? value.item() : value;
+    return typeof v === "number" && valid(v)
+      ? v
+      : refuse(`${name} to be ${expected}`, isTensor(value) && !isTensor(v) ? String(v) : shown(value));
   };
   const vector = (name: string, value: unknown): Tensor => {
-    if (!isTensor(value) || value.disposed || value.layout !== "strided" || !value.isFloatingPoint()) return refuse(`${name} to be a dense floating point tensor`, shown(value));
-    if (value.dim() !== 1 || value.numel() !== n) refuse(`${name} to have shape [${n}], as the parameters (0 to ${parts.length - 1}) have elements`, `shape [${value.shape.join(", ")}]`);
+    if (!isTensor(value) || value.disposed || value.layout !== "strided" || !value.isFloatingPoint())
+      return refuse(`${name} to be a dense floating point tensor`, shown(value));
+    if (value.dim() !== 1 || value.numel() !== n)
+      refuse(
+        `${name} to have shape [${n}], as the parameters (0 to ${parts.length - 1}) have elements`,
+        `shape [${value.shape.join(", ")}]`,
+      );
     return value.detach().to({ device: first.device, dtype, copy: true });
   };
   const list = (name: string): readonly unknown[] => {
@@ -71,7 +108,9 @@ export function readHistory(refuse: Refuse, saved: Readonly<Record<string, unkno
   };
   const count = (name: string): number => {
     const value = saved[name];
-    return typeof value === "number" || isTensor(value) ? stepCount(refuse, 0, value) : refuse(`${name} to be a whole number ≥ 0`, shown(value));
+    return typeof value === "number" || isTensor(value)
+      ? stepCount(refuse, 0, value)
+      : refuse(`${name} to be a whole number ≥ 0`, shown(value));
   };
   const tensors: Tensor[] = [];
   const kept = (name: string, value: unknown): Tensor => {
@@ -87,7 +126,11 @@ export function readHistory(refuse: Refuse, saved: Readonly<Record<string, unkno
       h.hDiag = number("hDiag", saved["hDiag"], nonNegative, "a finite number ≥ 0");
       h.prevLoss = number("prevLoss", saved["prevLoss"], () => true, "a number");
       const [dirs, stps, ro] = [list("oldDirs"), list("oldStps"), list("ro")];
-      if (dirs.length !== stps.length || dirs.length !== ro.length || dirs.length > historySize) refuse(`as many of oldDirs, oldStps and ro, and at most historySize (${historySize})`, `${dirs.length}, ${stps.length} and ${ro.length}`);
+      if (dirs.length !== stps.length || dirs.length !== ro.length || dirs.length > historySize)
+        refuse(
+          `as many of oldDirs, oldStps and ro, and at most historySize (${historySize})`,
+          `${dirs.length}, ${stps.length} and ${ro.length}`,
+        );
       h.ro = ro.map((v, i) => number(`ro[${i}]`, v, nonNegative, "a finite number ≥ 0"));
       h.d = kept("d", saved["d"]);
       h.prevFlatGrad = kept("prevFlatGrad", saved["prevFlatGrad"]);

@@ -25,20 +25,47 @@ const held = ({ optimizer }: Made): string => JSON.stringify(optimizer.stateDict
 test("options are checked when the optimizer is made", () => {
   const p = new nn.Parameter(ones([1]));
   const wrong: Record<string, unknown>[] = [
-    { lr: -1 }, { lr: NaN }, { lr: "1" }, { maxIter: 0 }, { maxIter: 1.5 }, { maxIter: "4" }, { maxIter: NaN }, { maxEval: 0 }, { maxEval: "9" }, { historySize: 0 }, { historySize: Infinity }, { toleranceGrad: -1 }, { toleranceGrad: "x" },
-    { toleranceChange: NaN }, { lineSearchFn: "wolfe" }, { lineSearchFn: true }, { lineSearch: "strong_wolfe" },
+    { lr: -1 },
+    { lr: NaN },
+    { lr: "1" },
+    { maxIter: 0 },
+    { maxIter: 1.5 },
+    { maxIter: "4" },
+    { maxIter: NaN },
+    { maxEval: 0 },
+    { maxEval: "9" },
+    { historySize: 0 },
+    { historySize: Infinity },
+    { toleranceGrad: -1 },
+    { toleranceGrad: "x" },
+    { toleranceChange: NaN },
+    { lineSearchFn: "wolfe" },
+    { lineSearchFn: true },
+    { lineSearch: "strong_wolfe" },
   ];
-  for (const options of wrong) assert.throws(() => new optim.LBFGS([p], options), (error) => error instanceof ArgumentError && error.message.startsWith("LBFGS: expected "), JSON.stringify(options));
+  for (const options of wrong)
+    assert.throws(
+      () => new optim.LBFGS([p], options),
+      (error) => error instanceof ArgumentError && error.message.startsWith("LBFGS: expected "),
+      JSON.stringify(options),
+    );
   assert.equal(new optim.LBFGS([p], { maxIter: 7 }).paramGroups[0]?.["maxEval"], 8);
   assert.equal(new optim.LBFGS([p], { maxEval: null }).paramGroups[0]?.["maxEval"], 25);
-  assert.throws(() => new optim.LBFGS([{ params: [p] }, { params: [new nn.Parameter(ones([1]))] }]), /one group of parameters/);
-  assert.throws(() => new optim.LBFGS([p]).addParamGroup({ params: [new nn.Parameter(ones([1]))] }), /one group of parameters/);
+  assert.throws(
+    () => new optim.LBFGS([{ params: [p] }, { params: [new nn.Parameter(ones([1]))] }]),
+    /one group of parameters/,
+  );
+  assert.throws(
+    () => new optim.LBFGS([p]).addParamGroup({ params: [new nn.Parameter(ones([1]))] }),
+    /one group of parameters/,
+  );
   assert.throws(() => new optim.LBFGS([new nn.Parameter(ones([1], { dtype: "int64" }))]), /floating point parameters/);
 });
 
 test("a step needs a closure that returns the loss", () => {
   const { optimizer } = made();
-  for (const closure of [undefined, () => undefined, () => 3, () => ones([2]), () => tensor(new Complex(1, 0))]) assert.throws(() => optimizer.step(closure as () => Tensor), { code: "OPTIMIZER_CLOSURE" });
+  for (const closure of [undefined, () => undefined, () => 3, () => ones([2]), () => tensor(new Complex(1, 0))])
+    assert.throws(() => optimizer.step(closure as () => Tensor), { code: "OPTIMIZER_CLOSURE" });
   assert.throws(() => optimizer.step(3 as unknown as () => Tensor), ArgumentError);
   assert.equal(optimizer.state.size, 0);
 });
@@ -47,7 +74,10 @@ for (const lineSearchFn of [null, "strong_wolfe"] as const) {
   test(`${String(lineSearchFn)}: a resumed run goes on to the last bit, and steps leave no tensors behind`, () => {
     const first = made({ lineSearchFn, historySize: 3 });
     for (let i = 0; i < 2; i++) first.step();
-    const second = made({ lineSearchFn, historySize: 3 }, first.params.map((p) => p.tolist() as number[]));
+    const second = made(
+      { lineSearchFn, historySize: 3 },
+      first.params.map((p) => p.tolist() as number[]),
+    );
     const saved = first.optimizer.stateDict();
     second.optimizer.loadStateDict(saved);
     assert.equal(held(second), held(first));
@@ -79,7 +109,12 @@ for (const lineSearchFn of [null, "strong_wolfe"] as const) {
 
   test(`${String(lineSearchFn)}: parameters of complex numbers take the steps of their parts`, () => {
     const z = new nn.Parameter(tensor([new Complex(2, -1), new Complex(0.5, 3)]));
-    const parts = new nn.Parameter(tensor([[2, -1], [0.5, 3]]));
+    const parts = new nn.Parameter(
+      tensor([
+        [2, -1],
+        [0.5, 3],
+      ]),
+    );
     const run = (p: Tensor, loss: () => Tensor): void => {
       const optimizer = new optim.LBFGS([p], { lineSearchFn, lr: 0.1, maxIter: 6 });
       for (let i = 0; i < 3; i++)
@@ -92,7 +127,9 @@ for (const lineSearchFn of [null, "strong_wolfe"] as const) {
     };
     run(z, () => z.abs().square().sub(1).square().sum());
     run(parts, () => parts.square().sum([1]).sub(1).square().sum());
-    (z.tolist() as Complex[]).flatMap((c) => [c.re, c.im]).forEach((v, i) => assert.ok(Math.abs(v - ((parts.tolist() as number[][]).flat()[i] as number)) < 1e-5));
+    (z.tolist() as Complex[])
+      .flatMap((c) => [c.re, c.im])
+      .forEach((v, i) => assert.ok(Math.abs(v - ((parts.tolist() as number[][]).flat()[i] as number)) < 1e-5));
   });
 }
 
@@ -102,7 +139,10 @@ test("a replaced parameter starts a new history", () => {
   const other = new nn.Parameter(full([2], 2, { dtype: "float32" }));
   run.params[0] = other;
   (run.optimizer.paramGroups[0] as optim.ParamGroup).params[0] = other;
-  const anew = made({}, run.params.map((p) => p.tolist() as number[]));
+  const anew = made(
+    {},
+    run.params.map((p) => p.tolist() as number[]),
+  );
   assert.equal(run.step(), anew.step());
   assert.deepEqual(values(run), values(anew));
   assert.equal(run.optimizer.state.size, 1);
@@ -125,22 +165,65 @@ test("a history that does not fit is refused, and nothing changes", () => {
   const good = run.optimizer.stateDict();
   const own = good.state["0"] as Record<string, unknown>;
   const list = own["oldDirs"] as readonly Tensor[];
-  const with_ = (change: Record<string, unknown>): Record<string, unknown> => ({ ...good, paramGroups: [{ ...good.paramGroups[0], lr: 7 }], state: { 0: { ...own, ...change } } });
+  const with_ = (change: Record<string, unknown>): Record<string, unknown> => ({
+    ...good,
+    paramGroups: [{ ...good.paramGroups[0], lr: 7 }],
+    state: { 0: { ...own, ...change } },
+  });
   const wrong: readonly (readonly [Record<string, unknown>, RegExp])[] = [
-    ...[NaN, -1, 0.5, "1", null, ones([2])].flatMap((v) => [[{ nIter: v }, /./], [{ funcEvals: v }, /./]] as const),
-    ...["x", null, NaN, Infinity, ones([2]), tensor(NaN)].flatMap((v) => [[{ t: v }, /t to be a finite number/], [{ hDiag: v }, /hDiag to be a finite number/]] as const),
-    [{ prevLoss: "x" }, /prevLoss/], [{ velocity: 1 }, /Received: velocity/],
-    [{ d: ones([2]) }, /d to have shape \[3\].*Received: shape \[2\]/], [{ d: null }, /d to be a dense/], [{ d: ones([3], { dtype: "int64" }) }, /d to be a dense/], [{ prevFlatGrad: ones([3, 1]) }, /prevFlatGrad to have shape/],
-    [{ prevFlatGrad: ones([3]).toSparse() }, /dense/], [{ oldDirs: 3 }, /oldDirs to be an array/], [{ oldDirs: list.slice(1) }, /as many/], [{ oldStps: list.map(() => ones([4])) }, /oldStps\[0\] to have shape/],
-    [{ hDiag: -1 }, /hDiag to be a finite number ≥ 0/], [{ ro: list.map(() => -1) }, /ro\[0\] to be a finite number ≥ 0/], [{ ro: list.map(() => NaN) }, /ro\[0\]/], [{ ro: list.map(() => "1") }, /ro\[0\]/], [{ oldDirs: [...list, ...list], oldStps: [...list, ...list], ro: [...list, ...list].map(() => 1) }, /at most historySize \(3\)/],
+    ...[NaN, -1, 0.5, "1", null, ones([2])].flatMap(
+      (v) =>
+        [
+          [{ nIter: v }, /./],
+          [{ funcEvals: v }, /./],
+        ] as const,
+    ),
+    ...["x", null, NaN, Infinity, ones([2]), tensor(NaN)].flatMap(
+      (v) =>
+        [
+          [{ t: v }, /t to be a finite number/],
+          [{ hDiag: v }, /hDiag to be a finite number/],
+        ] as const,
+    ),
+    [{ prevLoss: "x" }, /prevLoss/],
+    [{ velocity: 1 }, /Received: velocity/],
+    [{ d: ones([2]) }, /d to have shape \[3\].*Received: shape \[2\]/],
+    [{ d: null }, /d to be a dense/],
+    [{ d: ones([3], { dtype: "int64" }) }, /d to be a dense/],
+    [{ prevFlatGrad: ones([3, 1]) }, /prevFlatGrad to have shape/],
+    [{ prevFlatGrad: ones([3]).toSparse() }, /dense/],
+    [{ oldDirs: 3 }, /oldDirs to be an array/],
+    [{ oldDirs: list.slice(1) }, /as many/],
+    [{ oldStps: list.map(() => ones([4])) }, /oldStps\[0\] to have shape/],
+    [{ hDiag: -1 }, /hDiag to be a finite number ≥ 0/],
+    [{ ro: list.map(() => -1) }, /ro\[0\] to be a finite number ≥ 0/],
+    [{ ro: list.map(() => NaN) }, /ro\[0\]/],
+    [{ ro: list.map(() => "1") }, /ro\[0\]/],
+    [
+      { oldDirs: [...list, ...list], oldStps: [...list, ...list], ro: [...list, ...list].map(() => 1) },
+      /at most historySize \(3\)/,
+    ],
   ];
   assert.ok(list.length > 1);
   for (const [change, message] of wrong) {
-    assert.throws(() => run.optimizer.loadStateDict(with_(change)), { code: "OPTIMIZER_STATE", message }, Object.keys(change).join());
+    assert.throws(
+      () => run.optimizer.loadStateDict(with_(change)),
+      { code: "OPTIMIZER_STATE", message },
+      Object.keys(change).join(),
+    );
     assert.equal(held(run), before);
   }
   assert.throws(() => run.optimizer.loadStateDict({ ...good, state: { 1: own } }), /under its first parameter/);
   assert.throws(() => run.optimizer.loadStateDict(new optim.Adam(run.params).stateDict()), { code: "OPTIMIZER_STATE" });
-  for (const [option, value] of [["maxIter", 0], ["lineSearchFn", "x"], ["historySize", -1], ["lr", NaN]] as const) assert.throws(() => run.optimizer.loadStateDict({ ...good, paramGroups: [{ ...good.paramGroups[0], [option]: value }] }), new RegExp(option));
+  for (const [option, value] of [
+    ["maxIter", 0],
+    ["lineSearchFn", "x"],
+    ["historySize", -1],
+    ["lr", NaN],
+  ] as const)
+    assert.throws(
+      () => run.optimizer.loadStateDict({ ...good, paramGroups: [{ ...good.paramGroups[0], [option]: value }] }),
+      new RegExp(option),
+    );
   assert.equal(held(run), before);
 });

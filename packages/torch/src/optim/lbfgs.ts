@@ -26,10 +26,21 @@ export interface LBFGSOptions {
   readonly toleranceChange?: number;
   /** Pairs of steps and gradient changes to remember. Default 100. */
   readonly historySize?: number;
-  /** Whether to search along each direction for a step that satisfies the strong Wolfe conditions; null: steps of `lr`. Default null. */
+  /**
+   * Whether to search along each direction for a step that satisfies the strong Wolfe conditions; null: steps of `lr`.
+   * Default null.
+   */
   readonly lineSearchFn?: "strong_wolfe" | null;
 }
-const NAMES: OptionNames<LBFGSOptions> = { lr: true, maxIter: true, maxEval: true, toleranceGrad: true, toleranceChange: true, historySize: true, lineSearchFn: true };
+const NAMES: OptionNames<LBFGSOptions> = {
+  lr: true,
+  maxIter: true,
+  maxEval: true,
+  toleranceGrad: true,
+  toleranceChange: true,
+  historySize: true,
+  lineSearchFn: true,
+};
 interface Group extends ParamGroup {
   maxIter: number;
   maxEval: number;
@@ -45,11 +56,13 @@ interface Evaluated {
 type Closure = () => Tensor;
 
 /**
- * L-BFGS, with steps of a fixed length or a line search. Nocedal, 1980. Evaluates the loss several times per step, so `step` needs a closure that clears gradients, computes the loss, calls backward
- * and returns it; `step` returns the loss before the step. Waits for the device at every iteration. Complex parameters count as pairs of real ones.
+ * L-BFGS, with steps of a fixed length or a line search. Nocedal, 1980. Evaluates the loss several times per step, so
+ * `step` needs a closure that clears gradients, computes the loss, calls backward and returns it; `step` returns the
+ * loss before the step. Waits for the device at every iteration. Complex parameters count as pairs of real ones.
  *
- * Steps are PyTorch's, in float32 and float64 to the last bit where the kernels' sums are. State, under the first parameter: `nIter`, `funcEvals`, `d`, `t`, `oldDirs`, `oldStps`, `ro`, `hDiag`,
- * `prevFlatGrad`, `prevLoss`. When parameters of the group are exchanged, the history starts over.
+ * Steps are PyTorch's, in float32 and float64 to the last bit where the kernels' sums are. State, under the first
+ * parameter: `nIter`, `funcEvals`, `d`, `t`, `oldDirs`, `oldStps`, `ro`, `hDiag`, `prevFlatGrad`, `prevLoss`. When
+ * parameters of the group are exchanged, the history starts over.
  * @throws {ArgumentError} `LBFGS: expected lineSearchFn to be "strong_wolfe" or null. Received: "wolfe".`
  * @throws {NbitError} `OPTIMIZER_CLOSURE` for a step without a closure, or one that returns no loss.
  */
@@ -61,22 +74,38 @@ export class LBFGS extends Optimizer {
     atMost("LBFGS", arguments, 2);
     checkOptions("LBFGS", options, NAMES);
     const maxIter = options.maxIter ?? 20;
-    super(params, { lr: 1, toleranceGrad: 1e-7, toleranceChange: 1e-9, historySize: 100, lineSearchFn: null, ...options, maxIter, maxEval: options.maxEval ?? Math.floor((maxIter * 5) / 4) });
+    super(params, {
+      lr: 1,
+      toleranceGrad: 1e-7,
+      toleranceChange: 1e-9,
+      historySize: 100,
+      lineSearchFn: null,
+      ...options,
+      maxIter,
+      maxEval: options.maxEval ?? Math.floor((maxIter * 5) / 4),
+    });
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
-    if (this.paramGroups.length > 0 && this.paramGroups[0]?.params !== g.params) throw new ArgumentError("LBFGS", "one group of parameters", this.paramGroups.length + 1);
+    if (this.paramGroups.length > 0 && this.paramGroups[0]?.params !== g.params)
+      throw new ArgumentError("LBFGS", "one group of parameters", this.paramGroups.length + 1);
     check("LBFGS", "lr", g.lr, nonNegative, "≥ 0");
     for (const name of ["toleranceGrad", "toleranceChange"] as const) check("LBFGS", name, g[name], nonNegative, "≥ 0");
-    for (const name of ["maxIter", "maxEval", "historySize"] as const) check("LBFGS", name, g[name], (v) => Number.isSafeInteger(v) && v >= 1, "a whole number ≥ 1");
-    if (g.lineSearchFn !== null && g.lineSearchFn !== "strong_wolfe") throw new ArgumentError("LBFGS", 'lineSearchFn to be "strong_wolfe" or null', g.lineSearchFn);
-    for (const p of g.params) if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("LBFGS", "floating point parameters", p);
+    for (const name of ["maxIter", "maxEval", "historySize"] as const)
+      check("LBFGS", name, g[name], (v) => Number.isSafeInteger(v) && v >= 1, "a whole number ≥ 1");
+    if (g.lineSearchFn !== null && g.lineSearchFn !== "strong_wolfe")
+      throw new ArgumentError("LBFGS", 'lineSearchFn to be "strong_wolfe" or null', g.lineSearchFn);
+    for (const p of g.params)
+      if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("LBFGS", "floating point parameters", p);
   }
   protected override get algorithm(): string {
     return "LBFGS";
   }
   protected override stepGroup(): void {
-    throw new NbitError("LBFGS: expected step(closure). Received: step(). Pass a function that clears gradients, computes the loss, calls backward and returns it.", "OPTIMIZER_CLOSURE");
+    throw new NbitError(
+      "LBFGS: expected step(closure). Received: step(). Pass a function that clears gradients, computes the loss, calls backward and returns it.",
+      "OPTIMIZER_CLOSURE",
+    );
   }
   override step(closure?: Closure): Tensor {
     atMost("LBFGS.step", arguments, 1);
@@ -87,7 +116,11 @@ export class LBFGS extends Optimizer {
     if (closure === undefined) return this.stepGroup() as never;
     this.checkGroups();
     const group = this.paramGroups[0] as Group;
-    if (this.#of?.some((p, i) => p !== group.params[i]) === true || (this.#of !== null && this.#of.length !== group.params.length)) for (const p of this.#of) this.state.delete(p);
+    if (
+      this.#of?.some((p, i) => p !== group.params[i]) === true ||
+      (this.#of !== null && this.#of.length !== group.params.length)
+    )
+      for (const p of this.#of) this.state.delete(p);
     this.#of = [...group.params];
     return noGrad(() => {
       const loss = lossOf(closure);
@@ -139,7 +172,12 @@ export class LBFGS extends Optimizer {
         if (n === group.maxIter) break;
       }
       if (evaluations >= group.maxEval) break;
-      if (isFlat(at.gradient) || scope(() => m.atMost(largest(direction.mul(h.t)), plain(group.toleranceChange))) || Math.abs(at.loss - h.prevLoss) < group.toleranceChange) break;
+      if (
+        isFlat(at.gradient) ||
+        scope(() => m.atMost(largest(direction.mul(h.t)), plain(group.toleranceChange))) ||
+        Math.abs(at.loss - h.prevLoss) < group.toleranceChange
+      )
+        break;
     }
     const kept = new Set([h.d, h.prevFlatGrad, ...h.oldDirs, ...h.oldStps]);
     for (const t of kept) if (t !== null) keep(t);
@@ -147,7 +185,10 @@ export class LBFGS extends Optimizer {
     this.state.set(first, stateOfHistory(h));
   }
 
-  /** Adds the last step to the history, and returns the next direction: the gradient through what approximates the inverse Hessian. */
+  /**
+   * Adds the last step to the history, and returns the next direction: the gradient through what approximates the
+   * inverse Hessian.
+   */
   #direction(h: History, g: Tensor, m: Arithmetic, group: Group, drop: (t: Tensor | undefined) => void): Tensor {
     if (h.nIter === 1 || h.d === null || h.prevFlatGrad === null) return g.neg();
     const [y, s] = [g.sub(h.prevFlatGrad), h.d.mul(h.t)];
@@ -168,7 +209,8 @@ export class LBFGS extends Optimizer {
     }
     return scope(() => {
       const q = g.neg();
-      const times = (a: Tensor, b: Tensor, i: number): Scalar => m.mul(typed(a.dot(b).item()), typed(h.ro[i] as number));
+      const times = (a: Tensor, b: Tensor, i: number): Scalar =>
+        m.mul(typed(a.dot(b).item()), typed(h.ro[i] as number));
       const alphas: Scalar[] = [];
       for (let i = h.oldDirs.length - 1; i >= 0; i--) {
         const alpha = times(h.oldStps[i] as Tensor, q, i);
@@ -176,14 +218,18 @@ export class LBFGS extends Optimizer {
         q.add_(h.oldDirs[i] as Tensor, { alpha: -alpha.value });
       }
       const r = q.mul(h.hDiag);
-      h.oldStps.forEach((step, i) => void r.add_(step, { alpha: m.sub(alphas[i] as Scalar, times(h.oldDirs[i] as Tensor, r, i)).value }));
+      h.oldStps.forEach(
+        (step, i) =>
+          void r.add_(step, { alpha: m.sub(alphas[i] as Scalar, times(h.oldDirs[i] as Tensor, r, i)).value }),
+      );
       return r;
     });
   }
 
   /** @internal */
   protected override adoptState(refuse: Refuse, saved: SavedParameter, _: Tensor, group: ParamGroup): ParameterState {
-    if (saved.position !== 0) refuse("the state of LBFGS under its first parameter", `state of parameter ${saved.position}`);
+    if (saved.position !== 0)
+      refuse("the state of LBFGS under its first parameter", `state of parameter ${saved.position}`);
     const flat = group.params.map((p) => parts(p.detach()));
     return readHistory(refuse, saved.state, flat, (group as Group).historySize);
   }
@@ -196,7 +242,11 @@ export class LBFGS extends Optimizer {
 
 function lossOf(closure: Closure): Tensor {
   const loss: unknown = enableGrad(closure);
-  if (!isTensor(loss) || loss.numel() !== 1 || loss.isComplex()) throw new NbitError(`LBFGS: expected the closure to return the loss, a tensor of one real number. Received: ${isTensor(loss) ? `a ${loss.dtype} tensor of shape [${loss.shape.join(", ")}]` : typeof loss}.`, "OPTIMIZER_CLOSURE");
+  if (!isTensor(loss) || loss.numel() !== 1 || loss.isComplex())
+    throw new NbitError(
+      `LBFGS: expected the closure to return the loss, a tensor of one real number. Received: ${isTensor(loss) ? `a ${loss.dtype} tensor of shape [${loss.shape.join(", ")}]` : typeof loss}.`,
+      "OPTIMIZER_CLOSURE",
+    );
   return loss;
 }
 /** The loss and its gradient where the parameters are. */
@@ -219,7 +269,10 @@ function largest(t: Tensor): Scalar {
 }
 /** As long as 1, or shorter where the gradient is large: nothing is known of the curvature yet. */
 function firstStep(m: Arithmetic, gradient: Tensor, lr: number): Scalar {
-  const inverse = m.div(plain(1), scope(() => typed(gradient.abs().sum().item())));
+  const inverse = m.div(
+    plain(1),
+    scope(() => typed(gradient.abs().sum().item())),
+  );
   return m.mul(m.min(plain(1), inverse), plain(lr));
 }
 /** p ← p + t · d. */
@@ -235,7 +288,15 @@ function move(params: readonly Tensor[], direction: Tensor, t: number): void {
   });
 }
 
-function search(m: Arithmetic, closure: Closure, params: readonly Tensor[], direction: Tensor, start: Point, t: Scalar, most: number): ReturnType<typeof strongWolfe> {
+function search(
+  m: Arithmetic,
+  closure: Closure,
+  params: readonly Tensor[],
+  direction: Tensor,
+  start: Point,
+  t: Scalar,
+  most: number,
+): ReturnType<typeof strongWolfe> {
   return scope(() => {
     const origin = params.map((p) => p.detach().clone());
     const back = (): void => params.forEach((p, i) => void p.detach().copy_(origin[i] as Tensor));

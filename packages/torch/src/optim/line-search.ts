@@ -1,10 +1,16 @@
-/** A line search that ends where the strong Wolfe conditions hold. Nocedal and Wright, Numerical Optimization, algorithms 3.5 and 3.6, as PyTorch takes the steps. */
+/**
+ * A line search that ends where the strong Wolfe conditions hold. Nocedal and Wright, Numerical Optimization,
+ * algorithms 3.5 and 3.6, as PyTorch takes the steps.
+ */
 import { scope } from "../tensor/scope.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { tensor } from "../tensor/values.js";
 
-/** A number; or one of a tensor's dtype, in which every operation with it is made: the steps are then PyTorch's to the last bit. */
+/**
+ * A number; or one of a tensor's dtype, in which every operation with it is made: the steps are then PyTorch's to the
+ * last bit.
+ */
 export interface Scalar {
   readonly value: number;
   readonly typed: boolean;
@@ -61,7 +67,16 @@ export class Arithmetic {
 }
 
 /** Where a cubic through two points with these values and slopes is least, within bounds. */
-function cubicMinimum(m: Arithmetic, x1: Scalar, f1: Scalar, g1: Scalar, x2: Scalar, f2: Scalar, g2: Scalar, bounds?: readonly [Scalar, Scalar]): Scalar {
+function cubicMinimum(
+  m: Arithmetic,
+  x1: Scalar,
+  f1: Scalar,
+  g1: Scalar,
+  x2: Scalar,
+  f2: Scalar,
+  g2: Scalar,
+  bounds?: readonly [Scalar, Scalar],
+): Scalar {
   const rising = m.atMost(x1, x2);
   const [low, high] = bounds ?? (rising ? [x1, x2] : [x2, x1]);
   const d1 = m.sub(m.add(g1, g2), m.div(m.mul(plain(3), m.sub(f1, f2)), m.sub(x1, x2)));
@@ -136,14 +151,25 @@ function bracketed(search: Search, first: Point): Point | [Point, Point] {
   return [search.start, next];
 }
 
-/** Where to look between two points, whose cubic is least at `at`. `slow`: the last trial was close to an end; a second one, or one at an end, jumps a tenth of the interval away from there. */
-function trial({ m }: Search, at: Scalar, [a, b]: readonly [Point, Point], slow: boolean): { readonly at: Scalar; readonly slow: boolean } {
+/**
+ * Where to look between two points, whose cubic is least at `at`. `slow`: the last trial was close to an end; a second
+ * one, or one at an end, jumps a tenth of the interval away from there.
+ */
+function trial(
+  { m }: Search,
+  at: Scalar,
+  [a, b]: readonly [Point, Point],
+  slow: boolean,
+): { readonly at: Scalar; readonly slow: boolean } {
   const [left, right] = [m.min(a.t, b.t), m.max(a.t, b.t)];
   const margin = m.mul(plain(0.1), m.sub(right, left));
   const close = m.less(m.min(m.sub(right, at), m.sub(at, left)), margin);
   if (!close) return { at, slow: false };
   if (!slow && !m.atMost(right, at) && !m.atMost(at, left)) return { at, slow: true };
-  return { at: m.less(m.abs(m.sub(at, right)), m.abs(m.sub(at, left))) ? m.sub(right, margin) : m.add(left, margin), slow: false };
+  return {
+    at: m.less(m.abs(m.sub(at, right)), m.abs(m.sub(at, left))) ? m.sub(right, margin) : m.add(left, margin),
+    slow: false,
+  };
 }
 
 /** Narrows an interval. Returns the end with the smaller loss. */
@@ -178,7 +204,14 @@ function narrowed(search: Search, bracket: [Point, Point], largest: Scalar): Poi
  * @param most - Evaluations beside the first.
  * @returns The best point that was found, and how often the loss was evaluated.
  */
-export function strongWolfe(m: Arithmetic, evaluate: (t: Scalar) => Point, start: Point, t: Scalar, largest: Scalar, most: number): { readonly best: Point; readonly evaluations: number } {
+export function strongWolfe(
+  m: Arithmetic,
+  evaluate: (t: Scalar) => Point,
+  start: Point,
+  t: Scalar,
+  largest: Scalar,
+  most: number,
+): { readonly best: Point; readonly evaluations: number } {
   return scope(() => {
     const search = new Search(m, start, most, evaluate);
     const found = bracketed(search, search.evaluate(t));

@@ -1,4 +1,7 @@
-/** Master weights: float32 tensors that an optimizer steps in the place of a model's parameters. What was said of a parameter holds for its master. */
+/**
+ * Master weights: float32 tensors that an optimizer steps in the place of a model's parameters. What was said of a
+ * parameter holds for its master.
+ */
 import type { Tensor } from "../tensor/tensor.js";
 import { atMost, checkArguments } from "../options.js";
 import { tensorKind } from "../tensor/kinds.js";

@@ -9,16 +9,24 @@ const { tensor } = torch;
 test("step counters of float32 on the CPU are counted at once and read", () => {
   const steps = [tensor(0), tensor(41), tensor(2 ** 24 - 1)];
   assert.deepEqual([...(countSteps(TensorList.of(steps)) ?? [])], [1, 42, 2 ** 24]);
-  assert.deepEqual(steps.map((t) => t.item()), [1, 42, 2 ** 24]);
+  assert.deepEqual(
+    steps.map((t) => t.item()),
+    [1, 42, 2 ** 24],
+  );
   // Where float32 ends the counter stays, as it does by addition.
-  const added = tensor(2 ** 24).add(1).item();
+  const added = tensor(2 ** 24)
+    .add(1)
+    .item();
   assert.deepEqual([...(countSteps(TensorList.of(steps)) ?? [])], [2, 43, added]);
 });
 
 test("other counters are counted by an operator", () => {
   const steps = [tensor(1), tensor(7, { dtype: "float64" })];
   assert.equal(countSteps(TensorList.of(steps)), null);
-  assert.deepEqual(steps.map((t) => t.item()), [2, 8]);
+  assert.deepEqual(
+    steps.map((t) => t.item()),
+    [2, 8],
+  );
   assert.equal(steps[1]?.dtype, "float64");
 });
 
@@ -41,7 +49,10 @@ test("Adam's steps continue from counters of another dtype, as a checkpoint of a
       if (i === 1) {
         const { state, paramGroups } = adam.stateDict();
         const first = state["0"] as Record<string, torch.Tensor>;
-        adam.loadStateDict({ paramGroups, state: { 0: { ...first, step: (first["step"] as torch.Tensor).to(dtype) } } });
+        adam.loadStateDict({
+          paramGroups,
+          state: { 0: { ...first, step: (first["step"] as torch.Tensor).to(dtype) } },
+        });
       }
     }
     return p.tolist() as number[];

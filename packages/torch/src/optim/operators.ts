@@ -9,15 +9,20 @@ import { packedHandles, type TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /**
- * @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. Its lists and options are made here, not by a caller. A fused step does not advance the weights'
- * epoch: `Optimizer.step` does.
+ * @internal The operator of a name, looked up at its first call: a libtorch without it only matters to who uses it. Its
+ * lists and options are made here, not by a caller. A fused step does not advance the weights' epoch: `Optimizer.step`
+ * does.
  */
 export function operator(name: string): (...args: unknown[]) => AtenResult {
   const op = new Operator(`aten::${name}`);
   let exists = false;
   return (...args) => {
     if (!exists) {
-      if (op.schemas.length === 0) throw new NbitError(`${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`, "ERR_NO_OPERATOR");
+      if (op.schemas.length === 0)
+        throw new NbitError(
+          `${name}: expected a libtorch that has this operator. Received: one that has not. \`npx nbit doctor\` shows its version.`,
+          "ERR_NO_OPERATOR",
+        );
       exists = true;
     }
     return invoke(op, args, true) as AtenResult;
@@ -47,12 +52,18 @@ export function count(steps: TensorList): boolean {
 const factors = new Map<number, Tensor>();
 
 /**
- * @internal A factor for `_foreach_mul_`. On CPU that operator rounds a number to the list's dtype first, so that over bfloat16 0.999 would be 1; `mul_`, and this
- * operator with a float64 tensor, multiply by the number itself and round the product.
+ * @internal A factor for `_foreach_mul_`. On CPU that operator rounds a number to the list's dtype first, so that over
+ * bfloat16 0.999 would be 1; `mul_`, and this operator with a float64 tensor, multiply by the number itself and round
+ * the product.
  */
 export function factorOver(params: readonly Tensor[], value: number): number | Tensor {
   const [first] = params;
-  if (first === undefined || first.device.type !== "cpu" || !params.some((p) => p.dtype === "bfloat16" || p.dtype === "float16")) return value;
+  if (
+    first === undefined ||
+    first.device.type !== "cpu" ||
+    !params.some((p) => p.dtype === "bfloat16" || p.dtype === "float16")
+  )
+    return value;
   let found = factors.get(value);
   if (found === undefined) {
     if (factors.size >= 64) {

@@ -17,7 +17,18 @@ import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { operator } from "./operators.js";
 import { stepAsPairs } from "./pairs.js";
 import { checkRounding, is16Bit, stepInFloat32, usesFloat32Update } from "./rounding.js";
-import { copyState, disposeState, namesOfNonFinite, readStateDict, refusing, warnOfNonFinite, withNames, withOptions, type Refuse, type SavedParameter } from "./saved-state.js";
+import {
+  copyState,
+  disposeState,
+  namesOfNonFinite,
+  readStateDict,
+  refusing,
+  warnOfNonFinite,
+  withNames,
+  withOptions,
+  type Refuse,
+  type SavedParameter,
+} from "./saved-state.js";
 import type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
@@ -39,20 +50,30 @@ interface Packed {
 
 function parametersOf(fn: string, params: unknown): unknown[] {
   if (isTensor(params)) return [params];
-  if (typeof params === "object" && params !== null && Symbol.iterator in params) return iterated(fn, "parameters", params);
-  throw new ArgumentError(fn, "parameters, or groups { params, … }, as an array or another iterable", params, "Of a module take module.parameters().");
+  if (typeof params === "object" && params !== null && Symbol.iterator in params)
+    return iterated(fn, "parameters", params);
+  throw new ArgumentError(
+    fn,
+    "parameters, or groups { params, … }, as an array or another iterable",
+    params,
+    "Of a module take module.parameters().",
+  );
 }
 
 /**
  * Base class. Subclasses give defaults and {@link stepGroup}.
  *
- * `step()` runs without recording and allocates nothing that outlives it except state, which is made at a parameter's first gradient and lives outside every scope.
+ * `step()` runs without recording and allocates nothing that outlives it except state, which is made at a parameter's
+ * first gradient and lives outside every scope.
  */
 export abstract class Optimizer {
   readonly paramGroups: ParamGroup[] = [];
   readonly state = new Map<Tensor, ParameterState>();
   readonly defaults: Readonly<Record<string, unknown>>;
-  /** Given by a loss scaler to fused optimizers: they divide gradients by one and skip when the other is not zero, on the device. */
+  /**
+   * Given by a loss scaler to fused optimizers: they divide gradients by one and skip when the other is not zero, on
+   * the device.
+   */
   gradScale: Tensor | null = null;
   foundInf: Tensor | null = null;
   readonly #packed = new WeakMap<ParamGroup, Packed>();
@@ -62,22 +83,30 @@ export abstract class Optimizer {
   constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
     atMost(new.target.name, arguments, 2);
     // Plain JavaScript can make an instance of an abstract class, which can do nothing.
-    if (new.target === (Optimizer as unknown)) throw new ArgumentError("Optimizer", "one of the optimizers, or a class of one's own that extends this one", new.target);
+    if (new.target === (Optimizer as unknown))
+      throw new ArgumentError(
+        "Optimizer",
+        "one of the optimizers, or a class of one's own that extends this one",
+        new.target,
+      );
     this.defaults = defaults;
     const list = parametersOf(new.target.name, params);
-    if (list.length === 0) throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
+    if (list.length === 0)
+      throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
     if (list.every((p) => isTensor(p))) this.addParamGroup({ params: list });
     else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
   }
 
   readonly #rates = new Map<ParamGroup, { readonly tensor: Tensor; value: number }>();
   /**
-   * Keep learning rates in tensors on `device`, where a recorded graph reads them. Only fused optimizers do; the numbers in the groups stay what schedulers change:
-   * {@link refreshRates} writes them to the device.
+   * Keep learning rates in tensors on `device`, where a recorded graph reads them. Only fused optimizers do; the
+   * numbers in the groups stay what schedulers change: {@link refreshRates} writes them to the device.
    */
   keepRatesOn(device: DeviceLike): void {
     atMost(`${this.constructor.name}.keepRatesOn`, arguments, 1);
-    for (const g of this.paramGroups) if (!this.#rates.has(g)) this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
+    for (const g of this.paramGroups)
+      if (!this.#rates.has(g))
+        this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
   }
   refreshRates(): void {
     atMost(`${this.constructor.name}.refreshRates`, arguments, 0);
@@ -93,8 +122,9 @@ export abstract class Optimizer {
     this.#rates.clear();
   }
   /**
-   * The learning rate as kernels take it. On a GPU it is the nearest float32, since that is what a recorded step reads: eager and replayed steps are equal to the last bit. float64 parameters alone keep all
-   * of its digits, where none was kept on the device.
+   * The learning rate as kernels take it. On a GPU it is the nearest float32, since that is what a recorded step reads:
+   * eager and replayed steps are equal to the last bit. float64 parameters alone keep all of its digits, where none was
+   * kept on the device.
    * @internal
    */
   protected rateOf(group: ParamGroup): number | Tensor {
@@ -104,7 +134,8 @@ export abstract class Optimizer {
   }
 
   /**
-   * Bytes of state that a parameter will have; null: as its group's options say (`betas`: two tensors like it, `momentum`: one, …). Optimizers that keep state in another form say it.
+   * Bytes of state that a parameter will have; null: as its group's options say (`betas`: two tensors like it,
+   * `momentum`: one, …). Optimizers that keep state in another form say it.
    * @param _dtype - The parameter's when it will be stepped, where a precision has yet to convert it.
    */
   expectedStateBytes(_parameter: Tensor, _dtype?: DType): number | null {
@@ -128,7 +159,8 @@ export abstract class Optimizer {
   addParamGroup(group: { readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }): void {
     const fn = `${this.constructor.name}.addParamGroup`;
     atMost(fn, arguments, 1);
-    if (typeof group !== "object" || group === null || !("params" in group)) throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
+    if (typeof group !== "object" || group === null || !("params" in group))
+      throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
     const params = isTensor(group.params) ? [group.params] : (iterated(fn, "params", group.params) as Tensor[]);
     const known = new Set<unknown>(this.paramGroups.flatMap((g) => g.params));
     for (const p of params) checkParameter(fn, p, known);
@@ -150,12 +182,18 @@ export abstract class Optimizer {
    * Step the parameters of a group that have gradients.
    * @param params - Those parameters; `grads` are in the same order.
    */
-  protected abstract stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void;
+  protected abstract stepGroup(
+    group: ParamGroup,
+    params: readonly Tensor[],
+    packed: TensorList,
+    grads: TensorList,
+  ): void;
 
   /**
    * Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss.
    *
-   * Formulas run over all parameters one after another, so a step is not atomic: an error of libtorch in its middle, such as memory that does not suffice, says so at its end.
+   * Formulas run over all parameters one after another, so a step is not atomic: an error of libtorch in its middle,
+   * such as memory that does not suffice, says so at its end.
    * @throws {OutOfMemoryError} `… The step of AdamW was interrupted: …`
    */
   step(closure?: () => Tensor): Tensor | null {
@@ -174,7 +212,12 @@ export abstract class Optimizer {
   /** All of a step: for optimizers that evaluate the closure more than once. */
   protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
     const loss = closure === undefined ? null : closure();
-    if (isPromise(loss)) refusePromise(loss, "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.", "OPTIMIZER_CLOSURE");
+    if (isPromise(loss))
+      refusePromise(
+        loss,
+        "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.",
+        "OPTIMIZER_CLOSURE",
+      );
     this.checkGroups();
     this.stepping(this.#stepGroups);
     return loss;
@@ -194,7 +237,11 @@ export abstract class Optimizer {
     try {
       fn();
     } catch (error) {
-      if (error instanceof TorchError) addToMessage(error, `The step of ${this.constructor.name} was interrupted: some parameters, or what it remembers of them, may have been stepped and others not. Load the last checkpoint before you go on with them.`);
+      if (error instanceof TorchError)
+        addToMessage(
+          error,
+          `The step of ${this.constructor.name} was interrupted: some parameters, or what it remembers of them, may have been stepped and others not. Load the last checkpoint before you go on with them.`,
+        );
       throw error;
     }
   }
@@ -205,7 +252,12 @@ export abstract class Optimizer {
     const known = this.#packed.get(group);
     if (known !== undefined && sameElements(known.source, params)) return known;
     this.#checkGroup(group);
-    const made: Packed = { source: [...params], params: TensorList.of(params), roundsRate: params.every((p) => p.device.type === "cuda" && p.dtype !== "float64"), complex: params.some((p) => p.isComplex()) };
+    const made: Packed = {
+      source: [...params],
+      params: TensorList.of(params),
+      roundsRate: params.every((p) => p.device.type === "cuda" && p.dtype !== "float64"),
+      complex: params.some((p) => p.isComplex()),
+    };
     this.#packed.set(group, made);
     return made;
   }
@@ -245,7 +297,10 @@ export abstract class Optimizer {
     }
   }
 
-  /** Complex parameters as pairs of real ones, parameters of 16 bits in float32 and back where the group says so; the others as ever. */
+  /**
+   * Complex parameters as pairs of real ones, parameters of 16 bits in float32 and back where the group says so; the
+   * others as ever.
+   */
   #stepInKinds(group: ParamGroup, index: number): void {
     scope(() => {
       const plain: Stepped[] = [];
@@ -253,14 +308,31 @@ export abstract class Optimizer {
       const narrow: Stepped[] = [];
       for (const p of group.params) {
         const { grad } = p;
-        if (grad !== null) (p.isComplex() ? complex : usesFloat32Update(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
+        if (grad !== null)
+          (p.isComplex() ? complex : usesFloat32Update(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
       }
       const run = (params: readonly Tensor[], grads: readonly Tensor[]): void => {
         if (params.length > 0) this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads));
       };
-      run(plain.map(([p]) => p), plain.map(([, g]) => g));
-      stepAsPairs(complex.map(([p]) => p), complex.map(([, g]) => g), this.state, run);
-      if (usesFloat32Update(group)) stepInFloat32(group, index, narrow.map(([p]) => p), narrow.map(([, g]) => g), this.state, run);
+      run(
+        plain.map(([p]) => p),
+        plain.map(([, g]) => g),
+      );
+      stepAsPairs(
+        complex.map(([p]) => p),
+        complex.map(([, g]) => g),
+        this.state,
+        run,
+      );
+      if (usesFloat32Update(group))
+        stepInFloat32(
+          group,
+          index,
+          narrow.map(([p]) => p),
+          narrow.map(([, g]) => g),
+          this.state,
+          run,
+        );
     });
   }
 
@@ -274,8 +346,15 @@ export abstract class Optimizer {
     return found;
   }
   readonly #lists = new WeakMap<readonly Tensor[], StateLists>();
-  /** Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same tensors. Call it with the same array of names. `make`: the state of a parameter that has none yet. */
-  protected pack(params: readonly Tensor[], names: readonly string[], make: ((p: Tensor) => ParameterState) | null = null): readonly TensorList[] {
+  /**
+   * Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same
+   * tensors. Call it with the same array of names. `make`: the state of a parameter that has none yet.
+   */
+  protected pack(
+    params: readonly Tensor[],
+    names: readonly string[],
+    make: ((p: Tensor) => ParameterState) | null = null,
+  ): readonly TensorList[] {
     const known = this.#lists.get(params);
     if (known !== undefined && known.names === names && this.#isCurrent(known, params)) return known.lists;
     if (make !== null) for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => make(p));
@@ -289,14 +368,23 @@ export abstract class Optimizer {
     for (let i = 0; i < params.length; i++) {
       const s = this.state.get(params[i] as Tensor);
       if (s === undefined || s !== states[i]) return false;
-      for (let k = 0; k < names.length; k++) if (s[names[k] as string] !== (values[k] as readonly Tensor[])[i]) return false;
+      for (let k = 0; k < names.length; k++)
+        if (s[names[k] as string] !== (values[k] as readonly Tensor[])[i]) return false;
     }
     return true;
   }
   #stateTensor(p: Tensor, state: ParameterState | undefined, name: string): Tensor {
     const value = state?.[name];
-    if (!isTensor(value)) throw new NbitError(`${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`, "OPTIMIZER_STATE");
-    if (name !== "step" && value.numel() !== p.numel()) throw new NbitError(`${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`, "OPTIMIZER_STATE");
+    if (!isTensor(value))
+      throw new NbitError(
+        `${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`,
+        "OPTIMIZER_STATE",
+      );
+    if (name !== "step" && value.numel() !== p.numel())
+      throw new NbitError(
+        `${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`,
+        "OPTIMIZER_STATE",
+      );
     return value;
   }
 
@@ -312,7 +400,9 @@ export abstract class Optimizer {
   #listOf(group: ParamGroup): TensorList {
     const { params } = group;
     const known = this.#packed.get(group);
-    return known !== undefined && sameElements(known.source, params) && known.source.every(isLive) ? known.params : TensorList.of(params);
+    return known !== undefined && sameElements(known.source, params) && known.source.every(isLive)
+      ? known.params
+      : TensorList.of(params);
   }
 
   /** Together: one kernel or few on a GPU. */
@@ -320,7 +410,8 @@ export abstract class Optimizer {
     const grads = TensorList.gradsOf(this.#listOf(group));
     try {
       const absent = new Set(grads.missing);
-      const present = absent.size === 0 ? grads : grads.select(group.params.map((_, i) => i).filter((i) => !absent.has(i)));
+      const present =
+        absent.size === 0 ? grads : grads.select(group.params.map((_, i) => i).filter((i) => !absent.has(i)));
       if (present.length > 0) noGrad(() => foreachZero_(present));
     } finally {
       grads.dispose();
@@ -340,7 +431,10 @@ export abstract class Optimizer {
     return { remove: () => void this.#postHooks.delete(hook) };
   }
 
-  /** Options of the groups, and state by position of the parameter: what PyTorch's has, in camelCase. Tensors are the optimizer's own, not copies. */
+  /**
+   * Options of the groups, and state by position of the parameter: what PyTorch's has, in camelCase. Tensors are the
+   * optimizer's own, not copies.
+   */
   stateDict(): OptimizerState {
     atMost(`${this.constructor.name}.stateDict`, arguments, 0);
     const all = this.paramGroups.flatMap((g) => g.params);
@@ -351,14 +445,24 @@ export abstract class Optimizer {
       if (s !== undefined) state[String(i)] = { ...s };
     });
     const { algorithm } = this;
-    return { ...(algorithm === null ? {} : { algorithm }), state, paramGroups: this.paramGroups.map(({ params, ...options }) => ({ ...options, params: params.map((p) => position.get(p) as number) })) };
+    return {
+      ...(algorithm === null ? {} : { algorithm }),
+      state,
+      paramGroups: this.paramGroups.map(({ params, ...options }) => ({
+        ...options,
+        params: params.map((p) => position.get(p) as number),
+      })),
+    };
   }
 
   /**
-   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their parameters' device and dtype. The whole of it is checked first: every tensor is read
-   * once, which waits for its device. Values that are not finite are taken, with one warning (`WARN_OPTIMIZER_STATE`): a run that diverged, or whose squares overflow 16 bits, saves them.
-   * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed: of another algorithm, groups of another number or size, options of another kind or out of range, state under other names, of
-   * other shapes or kinds than its parameter, squares below zero, or a count of steps that is none.
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their
+   * parameters' device and dtype. The whole of it is checked first: every tensor is read once, which waits for its
+   * device. Values that are not finite are taken, with one warning (`WARN_OPTIMIZER_STATE`): a run that diverged, or
+   * whose squares overflow 16 bits, saves them.
+   * @throws {NbitError} `OPTIMIZER_STATE`, with nothing changed: of another algorithm, groups of another number or
+   * size, options of another kind or out of range, state under other names, of other shapes or kinds than its
+   * parameter, squares below zero, or a count of steps that is none.
    */
   loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
     atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
@@ -367,7 +471,9 @@ export abstract class Optimizer {
     const called = withNames(all);
     const refuse = refusing(fn, called);
     const saved = readStateDict(refuse, given, this.paramGroups, this.algorithm);
-    const groups = saved.options.map((options, i) => withOptions(refuse, this.paramGroups[i] as ParamGroup, i, this.savedOptions(options), this.defaults));
+    const groups = saved.options.map((options, i) =>
+      withOptions(refuse, this.paramGroups[i] as ParamGroup, i, this.savedOptions(options), this.defaults),
+    );
     for (const group of groups) {
       checkRounding(this.constructor.name, group);
       this.validate(group);
@@ -408,7 +514,9 @@ export abstract class Optimizer {
   }
   /** @internal The state of a parameter, made from a saved one, which stays as it is. `group` has the saved options. */
   protected adoptState(refuse: Refuse, saved: SavedParameter, p: Tensor, group: ParamGroup): ParameterState {
-    return copyState(refuse, saved, p, this.stateFields(group), (count) => full([], count, { dtype: "float32", device: group["fused"] === true ? p.device : "cpu" }));
+    return copyState(refuse, saved, p, this.stateFields(group), (count) =>
+      full([], count, { dtype: "float32", device: group["fused"] === true ? p.device : "cpu" }),
+    );
   }
 }
 
@@ -425,7 +533,8 @@ function sameElements(a: readonly unknown[], b: unknown): boolean {
 function checkParameter(fn: string, p: unknown, known: Set<unknown>): void {
   if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
   if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
-  if (known.has(p)) throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
+  if (known.has(p))
+    throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
   known.add(p);
 }
 

@@ -15,15 +15,27 @@ export function gradientParts(t: Tensor): Tensor {
 }
 
 /**
- * @internal Step complex parameters through the real tensors that share their memory. `step` is the optimizer's own arithmetic: it is given those real tensors, with their state under them in
- * `states`. State is kept complex under the parameter, as PyTorch's is.
+ * @internal Step complex parameters through the real tensors that share their memory. `step` is the optimizer's own
+ * arithmetic: it is given those real tensors, with their state under them in `states`. State is kept complex under the
+ * parameter, as PyTorch's is.
  */
-export function stepAsPairs(params: readonly Tensor[], grads: readonly Tensor[], states: Map<Tensor, ParameterState>, step: (views: readonly Tensor[], grads: readonly Tensor[]) => void): void {
+export function stepAsPairs(
+  params: readonly Tensor[],
+  grads: readonly Tensor[],
+  states: Map<Tensor, ParameterState>,
+  step: (views: readonly Tensor[], grads: readonly Tensor[]) => void,
+): void {
   scope(() => {
     const views = params.map((p) => {
       const view = parts(p.detach());
       const own = states.get(p);
-      if (own !== undefined) states.set(view, Object.fromEntries(Object.entries(own).map(([name, value]) => [name, isTensor(value) ? parts(value) : value])));
+      if (own !== undefined)
+        states.set(
+          view,
+          Object.fromEntries(
+            Object.entries(own).map(([name, value]) => [name, isTensor(value) ? parts(value) : value]),
+          ),
+        );
       return view;
     });
     try {
@@ -34,7 +46,8 @@ export function stepAsPairs(params: readonly Tensor[], grads: readonly Tensor[],
         const own = states.get(p) ?? {};
         for (const [name, value] of Object.entries(stepped)) {
           if (!isTensor(value)) own[name] = value;
-          else if (own[name] === undefined) own[name] = value.dim() > p.dim() ? outsideScopes(() => viewAsComplex(value)) : value;
+          else if (own[name] === undefined)
+            own[name] = value.dim() > p.dim() ? outsideScopes(() => viewAsComplex(value)) : value;
         }
         states.set(p, own);
       });

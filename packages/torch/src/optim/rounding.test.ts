@@ -11,7 +11,10 @@ type Rounding = optim.Rounding;
 type Made = [name: string, make: (params: Tensor[], rounding: Rounding) => optim.Optimizer];
 const OPTIMIZERS: readonly Made[] = [
   ["SGD", (p, rounding) => new optim.SGD(p, { lr: 1e-3, rounding })],
-  ["SGD with momentum, weight decay and nesterov", (p, rounding) => new optim.SGD(p, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 1e-2, rounding })],
+  [
+    "SGD with momentum, weight decay and nesterov",
+    (p, rounding) => new optim.SGD(p, { lr: 1e-3, momentum: 0.9, nesterov: true, weightDecay: 1e-2, rounding }),
+  ],
   ["fused SGD with momentum", (p, rounding) => new optim.SGD(p, { lr: 1e-3, momentum: 0.9, fused: true, rounding })],
   ["Adam with amsgrad", (p, rounding) => new optim.Adam(p, { lr: 1e-3, betas: [0.8, 0.95], amsgrad: true, rounding })],
   ["AdamW", (p, rounding) => new optim.AdamW(p, { lr: 1e-3, weightDecay: 0.1, rounding })],
@@ -33,11 +36,15 @@ for (const [name, make] of OPTIMIZERS) {
     };
     const exact = run("nearest", "float32").mean().item();
     assert.ok(exact < 0.98, `${exact}`);
-    if (!name.includes("momentum")) assert.equal(run("nearest", "bfloat16").min().item(), 1, "plain bfloat16 does not move");
+    if (!name.includes("momentum"))
+      assert.equal(run("nearest", "bfloat16").min().item(), 1, "plain bfloat16 does not move");
     const kahan = run("kahan", "bfloat16");
     assert.ok(Math.abs(kahan.mean().item() - exact) < 2 ** -8, `kahan ${kahan.mean().item()}, exact ${exact}`);
     const stochastic = run("stochastic", "bfloat16");
-    assert.ok(Math.abs(stochastic.mean().item() - exact) < 0.1 * (1 - exact), `stochastic ${stochastic.mean().item()}, exact ${exact}`);
+    assert.ok(
+      Math.abs(stochastic.mean().item() - exact) < 0.1 * (1 - exact),
+      `stochastic ${stochastic.mean().item()}, exact ${exact}`,
+    );
     assert.ok(stochastic.std().item() > 1e-4, "weights take different ways");
   });
 
@@ -45,7 +52,12 @@ for (const [name, make] of OPTIMIZERS) {
     test(`${name}, ${rounding}: goes on from a state dict bit for bit, state in 16 bits`, () => {
       const make2 = (): { params: Tensor[]; optimizer: optim.Optimizer } => {
         manualSeed(2);
-        const params = [new nn.Parameter(randn([33]).bfloat16()), new nn.Parameter(randn([4, 5]).bfloat16()), new nn.Parameter(randn([7]).half()), new nn.Parameter(randn([3]))];
+        const params = [
+          new nn.Parameter(randn([33]).bfloat16()),
+          new nn.Parameter(randn([4, 5]).bfloat16()),
+          new nn.Parameter(randn([7]).half()),
+          new nn.Parameter(randn([3])),
+        ];
         return { params, optimizer: make(params, rounding) };
       };
       const step = ({ params, optimizer }: ReturnType<typeof make2>, i: number): void =>
@@ -60,13 +72,16 @@ for (const [name, make] of OPTIMIZERS) {
       for (let i = 0; i < 3; i++) step(first, i);
       const second = make2();
       // Options of groups survive JSON.
-      second.optimizer.loadStateDict(JSON.parse(JSON.stringify({ ...first.optimizer.stateDict(), state: {} })) as Record<string, unknown>);
+      second.optimizer.loadStateDict(
+        JSON.parse(JSON.stringify({ ...first.optimizer.stateDict(), state: {} })) as Record<string, unknown>,
+      );
       second.optimizer.loadStateDict(first.optimizer.stateDict());
       second.params.forEach((p, k) => p.detach().copy_(first.params[k]?.detach() as Tensor));
       for (let i = 3; i < 6; i++) step(second, i);
       through.params.forEach((p, k) => assert.ok(p.equal(second.params[k] as Tensor), `parameter ${k}`));
       for (const [p, state] of through.optimizer.state) {
-        for (const [key, value] of Object.entries(state)) if (torch.isTensor(value) && key !== "step") assert.equal(value.dtype, p.dtype, key);
+        for (const [key, value] of Object.entries(state))
+          if (torch.isTensor(value) && key !== "step") assert.equal(value.dtype, p.dtype, key);
         assert.equal("compensation" in state, rounding === "kahan" && p.dtype !== "float32");
       }
     });
@@ -132,23 +147,40 @@ test("parameters beyond one chunk are stepped in several, with the same result",
 
 test("stochastic rounding: the mean over all random bits is the number itself", () => {
   const bits = arange(0, 65536, { dtype: "int32" });
-  const mean = (x: number, dtype: DType): number => scope(() => roundStochastically(full([65536], x, { dtype: "float32" }), dtype, bits).double().mean().item());
+  const mean = (x: number, dtype: DType): number =>
+    scope(() =>
+      roundStochastically(full([65536], x, { dtype: "float32" }), dtype, bits)
+        .double()
+        .mean()
+        .item(),
+    );
   for (const x of [1.001, -1.001, 3.14159, 1e-3, -123.456, 6.5e4]) {
     const value = Math.fround(x);
     assert.equal(mean(x, "bfloat16"), value, `bfloat16 ${x}`);
     assert.ok(Math.abs(mean(x, "float16") - value) <= 2 ** -24 * Math.abs(value), `float16 ${x}`);
   }
-  for (const x of [1e-6, -3e-7, 2e-8, 6e-5]) assert.ok(Math.abs(mean(x, "float16") - Math.fround(x)) < 2 ** -24 / 8192, `float16 ${x}`);
+  for (const x of [1e-6, -3e-7, 2e-8, 6e-5])
+    assert.ok(Math.abs(mean(x, "float16") - Math.fround(x)) < 2 ** -24 / 8192, `float16 ${x}`);
   const exact = tensor([0, 1, -2.5, 0.0078125, Infinity, -Infinity, NaN]);
   for (const dtype of ["bfloat16", "float16"] as const)
-    for (const b of [0, 1, 40000, 65535]) assert.deepEqual(roundStochastically(exact, dtype, full([7], b, { dtype: "int32" })).float().tolist(), exact.tolist());
+    for (const b of [0, 1, 40000, 65535])
+      assert.deepEqual(
+        roundStochastically(exact, dtype, full([7], b, { dtype: "int32" }))
+          .float()
+          .tolist(),
+        exact.tolist(),
+      );
 });
 
 test("stochastic rounding has a random stream of its own, repeatable by seed, group and step", () => {
   const run = (options: { roundingSeed?: number }, seed: number): unknown => {
     manualSeed(seed);
     const [p, q] = [near1("bfloat16", 256), near1("bfloat16", 256)];
-    const optimizer = new optim.SGD([{ params: [p] }, { params: [q] }], { lr: 1e-3, rounding: "stochastic", ...options });
+    const optimizer = new optim.SGD([{ params: [p] }, { params: [q] }], {
+      lr: 1e-3,
+      rounding: "stochastic",
+      ...options,
+    });
     const before = torch.defaultGenerator.getState();
     p.grad = q.grad = full([256], 1, { dtype: "bfloat16" });
     optimizer.step();
@@ -168,9 +200,18 @@ test("stochastic rounding has a random stream of its own, repeatable by seed, gr
 test("wrong options are refused", () => {
   const p = near1("bfloat16", 4);
   const Any = optim.SGD as new (params: Tensor[], options: object) => optim.SGD;
-  assert.throws(() => new Any([p], { rounding: "up" }), /^ArgumentError: SGD: expected rounding to be "nearest", "kahan" or "stochastic"\. Received: "up"\.$/);
-  assert.throws(() => new optim.AdamW([p], { rounding: "stochastic", roundingSeed: -1 }), /AdamW: expected roundingSeed to be a whole number ≥ 0\. Received: -1/);
+  assert.throws(
+    () => new Any([p], { rounding: "up" }),
+    /^ArgumentError: SGD: expected rounding to be "nearest", "kahan" or "stochastic"\. Received: "up"\.$/,
+  );
+  assert.throws(
+    () => new optim.AdamW([p], { rounding: "stochastic", roundingSeed: -1 }),
+    /AdamW: expected roundingSeed to be a whole number ≥ 0\. Received: -1/,
+  );
   assert.equal(new optim.AdamW([p], { fused: true }).supportsAmpScaling, true);
   assert.equal(new optim.AdamW([p], { fused: true, rounding: "kahan" }).supportsAmpScaling, false);
-  assert.ok(!("rounding" in (new optim.AdamW([p]).stateDict().paramGroups[0] ?? {})), "off by default, and not in state dicts then");
+  assert.ok(
+    !("rounding" in (new optim.AdamW([p]).stateDict().paramGroups[0] ?? {})),
+    "off by default, and not in state dicts then",
+  );
 });

@@ -27,7 +27,16 @@ export interface SGDOptions extends RoundingOptions {
   /** One kernel for everything. Default false. */
   readonly fused?: boolean;
 }
-const NAMES: OptionNames<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: flag, maximize: flag, fused: flag, ...ROUNDING_NAMES };
+const NAMES: OptionNames<SGDOptions> = {
+  lr: true,
+  momentum: true,
+  dampening: true,
+  weightDecay: true,
+  nesterov: flag,
+  maximize: flag,
+  fused: flag,
+  ...ROUNDING_NAMES,
+};
 const VELOCITY = ["momentumBuffer"];
 interface Group extends ParamGroup {
   momentum: number;
@@ -41,14 +50,24 @@ interface Group extends ParamGroup {
 /**
  * g ← g + weightDecay · p; b ← momentum · b + (1 - dampening) · g; p ← p - lr · (b, or g + momentum · b with nesterov).
  *
- * Results equal PyTorch's bit for bit on CPU: lists of tensors go through the same kernels, one native call per formula.
+ * Results equal PyTorch's bit for bit on CPU: lists of tensors go through the same kernels, one native call per
+ * formula.
  * @throws {ArgumentError} `SGD: expected lr to be ≥ 0. Received: -1.`
  */
 export class SGD extends Optimizer {
   constructor(params: ParamsLike, options: SGDOptions = {}) {
     atMost("SGD", arguments, 2);
     checkOptions("SGD", options, NAMES);
-    super(params, { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false, fused: false, ...options });
+    super(params, {
+      lr: 1e-3,
+      momentum: 0,
+      dampening: 0,
+      weightDecay: 0,
+      nesterov: false,
+      maximize: false,
+      fused: false,
+      ...options,
+    });
   }
   override get supportsAmpScaling(): boolean {
     return this.paramGroups.every((g) => (g as Group).fused && !usesFloat32Update(g) && !g.params.some(fusedIsWrong));
@@ -59,8 +78,15 @@ export class SGD extends Optimizer {
     check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
     check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
     check("SGD", "dampening", g.dampening, Number.isFinite, "finite");
-    if (g.fused) for (const p of g.params) if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("SGD", "floating point parameters with fused", p);
-    if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0)) throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", { momentum: g.momentum, dampening: g.dampening });
+    if (g.fused)
+      for (const p of g.params)
+        if (!p.isFloatingPoint() && !p.isComplex())
+          throw new ArgumentError("SGD", "floating point parameters with fused", p);
+    if (g.nesterov && (g.momentum <= 0 || g.dampening !== 0))
+      throw new ArgumentError("SGD", "momentum > 0 and dampening 0 with nesterov", {
+        momentum: g.momentum,
+        dampening: g.dampening,
+      });
   }
 
   protected override get algorithm(): string {
@@ -70,7 +96,12 @@ export class SGD extends Optimizer {
     return { momentumBuffer: "like?" };
   }
 
-  protected override stepGroup(group: ParamGroup, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
+  protected override stepGroup(
+    group: ParamGroup,
+    params: readonly Tensor[],
+    packed: TensorList,
+    grads: TensorList,
+  ): void {
     const g = group as Group;
     if (g.fused && !params.some(fusedIsWrong)) return this.#fused(g, params, packed, grads);
     let d: TensorList | readonly Tensor[] = grads;
@@ -90,7 +121,10 @@ export class SGD extends Optimizer {
         params.forEach((p, i) => {
           const first = list[i] as Tensor;
           const existing = this.state.get(p)?.["momentumBuffer"];
-          if (existing === undefined) (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() => first.detach().clone());
+          if (existing === undefined)
+            (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() =>
+              first.detach().clone(),
+            );
           else (existing as Tensor).mul_(g.momentum).add_(first, { alpha: 1 - g.dampening });
           update.push(this.state.get(p)?.["momentumBuffer"] as Tensor);
         });
@@ -113,25 +147,46 @@ export class SGD extends Optimizer {
   #fused(g: Group, params: readonly Tensor[], packed: TensorList, grads: TensorList): void {
     if (g.momentum === 0) return this.#fusedOver(g, packed, grads, [], false);
     const fresh: number[] = [];
-    for (let i = 0; i < params.length; i++) if (this.state.get(params[i] as Tensor)?.["momentumBuffer"] === undefined) fresh.push(i);
+    for (let i = 0; i < params.length; i++)
+      if (this.state.get(params[i] as Tensor)?.["momentumBuffer"] === undefined) fresh.push(i);
     if (fresh.length === 0) return this.#fusedOver(g, packed, grads, this.#velocities(params), false);
     const begun = params.map((_, i) => i).filter((i) => !fresh.includes(i));
     const at = (which: readonly number[]): Tensor[] => which.map((i) => params[i] as Tensor);
-    if (begun.length > 0) this.#fusedOver(g, packed.select(begun), grads.select(begun), this.#velocities(at(begun)), false);
-    // A step that is skipped must not count as the first: with dampening the next one would take a part of its gradient only. One wait for the device, at the first steps alone.
+    if (begun.length > 0)
+      this.#fusedOver(g, packed.select(begun), grads.select(begun), this.#velocities(at(begun)), false);
+    // A step that is skipped must not count as the first: with dampening the next one would take a part of its gradient
+    // only. One wait for the device, at the first steps alone.
     if (g.dampening !== 0 && this.foundInf !== null && this.foundInf.item() !== 0) return;
-    for (const p of at(fresh)) (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() => zerosLike(p, { memoryFormat: "preserveFormat" }));
+    for (const p of at(fresh))
+      (this.state.get(p) ?? this.stateOf(p, () => ({})))["momentumBuffer"] = outsideScopes(() =>
+        zerosLike(p, { memoryFormat: "preserveFormat" }),
+      );
     this.#fusedOver(g, packed.select(fresh), grads.select(fresh), this.#velocities(at(fresh)), true);
   }
-  #fusedOver(g: Group, packed: TensorList, grads: TensorList, buffers: TensorList | readonly Tensor[], isFirstStep: boolean): void {
+  #fusedOver(
+    g: Group,
+    packed: TensorList,
+    grads: TensorList,
+    buffers: TensorList | readonly Tensor[],
+    isFirstStep: boolean,
+  ): void {
     fusedSgd_(packed, grads, buffers, {
-      weightDecay: g.weightDecay, momentum: g.momentum, lr: this.rateOf(g), dampening: g.dampening, nesterov: g.nesterov, maximize: g.maximize, isFirstStep, gradScale: this.gradScale, foundInf: this.foundInf,
+      weightDecay: g.weightDecay,
+      momentum: g.momentum,
+      lr: this.rateOf(g),
+      dampening: g.dampening,
+      nesterov: g.nesterov,
+      maximize: g.maximize,
+      isFirstStep,
+      gradScale: this.gradScale,
+      foundInf: this.foundInf,
     });
   }
 }
 
 /**
- * libtorch's fused kernel for 16-bit parameters on the CPU writes other velocities from run to run, NaN among them (2.13): where it would run, the plain formulas do.
+ * libtorch's fused kernel for 16-bit parameters on the CPU writes other velocities from run to run, NaN among them
+ * (2.13): where it would run, the plain formulas do.
  */
 const fusedIsWrong = (p: Tensor): boolean => is16Bit(p.dtype) && p.device.type === "cpu";
 

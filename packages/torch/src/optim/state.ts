@@ -5,7 +5,10 @@ import type { Tensor } from "../tensor/tensor.js";
 export type StateValue = Tensor | number | null | readonly (Tensor | number)[];
 /** What an optimizer remembers of one parameter. */
 export type ParameterState = Record<string, StateValue>;
-/** What a saved state must (or, with a question mark, may) have: a tensor like its parameter, one of squares, which is nowhere negative, or a count of steps. */
+/**
+ * What a saved state must (or, with a question mark, may) have: a tensor like its parameter, one of squares, which is
+ * nowhere negative, or a count of steps.
+ */
 export type StateFields = Readonly<Record<string, "like" | "like?" | "squares" | "squares?" | "step">>;
 export interface ParamGroup {
   params: Tensor[];
@@ -15,7 +18,8 @@ export interface ParamGroup {
   [option: string]: unknown;
 }
 /** Parameters, or groups of them with options of their own. */
-export type ParamsLike = Iterable<Tensor> | Iterable<{ readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }>;
+export type ParamsLike =
+  Iterable<Tensor> | Iterable<{ readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }>;
 
 export interface OptimizerState {
   /** By position of the parameter over all groups. */

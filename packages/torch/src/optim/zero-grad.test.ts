@@ -7,7 +7,10 @@ function accumulate(...params: readonly Tensor[]): void {
   for (const p of params) p.sum().backward();
 }
 
-for (const make of [(params: Tensor[]) => new optim.SGD(params, { lr: 0.1 }), (params: Tensor[]) => new optim.AdamW(params, { fused: true })]) {
+for (const make of [
+  (params: Tensor[]) => new optim.SGD(params, { lr: 0.1 }),
+  (params: Tensor[]) => new optim.AdamW(params, { fused: true }),
+]) {
   const { name } = make([parameter()]).constructor;
 
   test(`${name}: zeroGrad after a step clears the parameters that its groups hold now`, () => {

@@ -19,11 +19,18 @@ export interface ToOptions {
   readonly memoryFormat?: "contiguousFormat" | "preserveFormat" | "channelsLast" | "channelsLast3d" | undefined;
 }
 
-const NAMES: OptionNames<ToOptions> = { dtype: true, device: deviceKind, copy: flag, nonBlocking: flag, memoryFormat: oneOf("contiguousFormat", "preserveFormat", "channelsLast", "channelsLast3d") };
+const NAMES: OptionNames<ToOptions> = {
+  dtype: true,
+  device: deviceKind,
+  copy: flag,
+  nonBlocking: flag,
+  memoryFormat: oneOf("contiguousFormat", "preserveFormat", "channelsLast", "channelsLast3d"),
+};
 
 export interface Conversions {
   /**
-   * The same values in another dtype, on another device, or both. The tensor itself when nothing changes (unless `copy`).
+   * The same values in another dtype, on another device, or both. The tensor itself when nothing changes (unless
+   * `copy`).
    * @example x.to("bfloat16"); x.to("cuda:0"); x.to({ dtype: "float16", device: "cuda", nonBlocking: true }); x.to(other)
    */
   to(target: DType | DeviceLike | ToOptions | Tensor): Tensor;
@@ -46,13 +53,18 @@ const copy = new Operator("aten::_to_copy", "");
 
 function to(self: Tensor, options: ToOptions): Tensor {
   const dtype = options.dtype ?? undefined;
-  if (dtype !== undefined && !isDType(dtype)) throw new ArgumentError("to", "a dtype, a device or options", dtype, dtypeMeant(dtype));
+  if (dtype !== undefined && !isDType(dtype))
+    throw new ArgumentError("to", "a dtype, a device or options", dtype, dtypeMeant(dtype));
   const target = options.device === undefined ? undefined : device(options.device, "to");
   const here = self.device;
   const sameDevice = target === undefined || target === here || (target.type === here.type && target.index === null);
   const format = options.memoryFormat;
-  if (options.copy !== true && format === undefined && sameDevice && (dtype === undefined || dtype === self.dtype)) return self;
-  return invoke(copy, [self, { dtype, device: sameDevice ? undefined : target, nonBlocking: options.nonBlocking ?? false, memoryFormat: format }]) as Tensor;
+  if (options.copy !== true && format === undefined && sameDevice && (dtype === undefined || dtype === self.dtype))
+    return self;
+  return invoke(copy, [
+    self,
+    { dtype, device: sameDevice ? undefined : target, nonBlocking: options.nonBlocking ?? false, memoryFormat: format },
+  ]) as Tensor;
 }
 
 const methods: Conversions & ThisType<Tensor> = {
@@ -61,9 +73,11 @@ const methods: Conversions & ThisType<Tensor> = {
     if (isTensor(target)) return to(this, { dtype: target.dtype, device: target.device });
     if (isDType(target)) return to(this, { dtype: target });
     // "half" is no device, but nearly a dtype.
-    if (typeof target === "string" && !isDeviceName(target) && dtypeMeant(target) !== "") throw new ArgumentError("to", "a dtype, a device, options or a tensor", target, dtypeMeant(target));
+    if (typeof target === "string" && !isDeviceName(target) && dtypeMeant(target) !== "")
+      throw new ArgumentError("to", "a dtype, a device, options or a tensor", target, dtypeMeant(target));
     if (typeof target === "string" || isDevice(target)) return to(this, { device: target });
-    if (typeof target !== "object" || target === null) throw new ArgumentError("to", "a dtype, a device, options or a tensor", target);
+    if (typeof target !== "object" || target === null)
+      throw new ArgumentError("to", "a dtype, a device, options or a tensor", target);
     checkOptions("to", target, NAMES);
     return to(this, target);
   },
@@ -125,5 +139,6 @@ const methods: Conversions & ThisType<Tensor> = {
 
 /** @internal */
 export function attachConversions(): void {
-  for (const [name, value] of Object.entries(methods)) Object.defineProperty(Tensor.prototype, name, { value, writable: true, configurable: true });
+  for (const [name, value] of Object.entries(methods))
+    Object.defineProperty(Tensor.prototype, name, { value, writable: true, configurable: true });
 }

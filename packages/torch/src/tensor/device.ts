@@ -52,7 +52,7 @@ export function deviceOfCode(code: number): Device {
 /** @internal Code of a device type name, such as "cpu". */
 export function deviceTypeCode(type: string, fn = "device"): number {
   const code = types.indexOf(type);
-  if (code < 0) throw new ArgumentError(fn, "a device such as \"cpu\", \"cuda\" or \"cuda:0\"", type);
+  if (code < 0) throw new ArgumentError(fn, 'a device such as "cpu", "cuda" or "cuda:0"', type);
   return code;
 }
 
@@ -72,7 +72,7 @@ export function device(like: DeviceLike, fn = "device"): Device {
   const known = byText.get(like);
   if (known !== undefined) return known;
   const match = typeof like === "string" ? /^([a-z]+)(?::(\d{1,3}))?$/.exec(like) : null;
-  if (match === null) throw new ArgumentError(fn, "a device such as \"cpu\", \"cuda\" or \"cuda:0\"", like);
+  if (match === null) throw new ArgumentError(fn, 'a device such as "cpu", "cuda" or "cuda:0"', like);
   const type = deviceTypeCode(match[1] as string, fn);
   const found = deviceOfCode(type * 256 + (match[2] === undefined ? 0 : Number(match[2]) + 1));
   byText.set(like, found);

@@ -6,19 +6,60 @@ import { atMost } from "../options.js";
 
 // libtorch's own names, and ours (PyTorch's Python names); codes are positions in the libtorch that is loaded.
 const NAMES = {
-  Byte: "uint8", Char: "int8", Short: "int16", Int: "int32", Long: "int64", Half: "float16", Float: "float32", Double: "float64",
-  ComplexHalf: "complex32", ComplexFloat: "complex64", ComplexDouble: "complex128", Bool: "bool", BFloat16: "bfloat16",
-  QInt8: "qint8", QUInt8: "quint8", QInt32: "qint32", QUInt4x2: "quint4x2", QUInt2x4: "quint2x4",
-  Float8_e5m2: "float8_e5m2", Float8_e4m3fn: "float8_e4m3fn", Float8_e5m2fnuz: "float8_e5m2fnuz", Float8_e4m3fnuz: "float8_e4m3fnuz", Float8_e8m0fnu: "float8_e8m0fnu",
-  Float4_e2m1fn_x2: "float4_e2m1fn_x2", UInt16: "uint16", UInt32: "uint32", UInt64: "uint64",
-  UInt1: "uint1", UInt2: "uint2", UInt3: "uint3", UInt4: "uint4", UInt5: "uint5", UInt6: "uint6", UInt7: "uint7",
-  Int1: "int1", Int2: "int2", Int3: "int3", Int4: "int4", Int5: "int5", Int6: "int6", Int7: "int7", Bits1x8: "bits1x8", Bits2x4: "bits2x4", Bits4x2: "bits4x2", Bits8: "bits8", Bits16: "bits16",
+  Byte: "uint8",
+  Char: "int8",
+  Short: "int16",
+  Int: "int32",
+  Long: "int64",
+  Half: "float16",
+  Float: "float32",
+  Double: "float64",
+  ComplexHalf: "complex32",
+  ComplexFloat: "complex64",
+  ComplexDouble: "complex128",
+  Bool: "bool",
+  BFloat16: "bfloat16",
+  QInt8: "qint8",
+  QUInt8: "quint8",
+  QInt32: "qint32",
+  QUInt4x2: "quint4x2",
+  QUInt2x4: "quint2x4",
+  Float8_e5m2: "float8_e5m2",
+  Float8_e4m3fn: "float8_e4m3fn",
+  Float8_e5m2fnuz: "float8_e5m2fnuz",
+  Float8_e4m3fnuz: "float8_e4m3fnuz",
+  Float8_e8m0fnu: "float8_e8m0fnu",
+  Float4_e2m1fn_x2: "float4_e2m1fn_x2",
+  UInt16: "uint16",
+  UInt32: "uint32",
+  UInt64: "uint64",
+  UInt1: "uint1",
+  UInt2: "uint2",
+  UInt3: "uint3",
+  UInt4: "uint4",
+  UInt5: "uint5",
+  UInt6: "uint6",
+  UInt7: "uint7",
+  Int1: "int1",
+  Int2: "int2",
+  Int3: "int3",
+  Int4: "int4",
+  Int5: "int5",
+  Int6: "int6",
+  Int7: "int7",
+  Bits1x8: "bits1x8",
+  Bits2x4: "bits2x4",
+  Bits4x2: "bits4x2",
+  Bits8: "bits8",
+  Bits16: "bits16",
 } as const;
 
 /** A tensor's element type: PyTorch's name without the `torch.` before it. */
 export type DType = (typeof NAMES)[keyof typeof NAMES];
 
-const names: readonly string[] = info.dtypes.split(" ").map((n) => (NAMES as Record<string, string>)[n] ?? n.toLowerCase());
+const names: readonly string[] = info.dtypes
+  .split(" ")
+  .map((n) => (NAMES as Record<string, string>)[n] ?? n.toLowerCase());
 const codes = new Map<string, number>();
 names.forEach((name, code) => codes.set(name, code));
 
@@ -30,8 +71,24 @@ export function dtypeName(code: number): DType {
 /** What Python, NumPy and others call them. */
 const ELSEWHERE: ReadonlyMap<string, DType> = new Map(
   Object.entries({
-    half: "float16", fp16: "float16", bf16: "bfloat16", float: "float32", fp32: "float32", single: "float32", double: "float64", fp64: "float64", number: "float32",
-    byte: "uint8", char: "int8", short: "int16", int: "int32", integer: "int64", long: "int64", boolean: "bool", fp8: "float8_e4m3fn", float8: "float8_e4m3fn",
+    half: "float16",
+    fp16: "float16",
+    bf16: "bfloat16",
+    float: "float32",
+    fp32: "float32",
+    single: "float32",
+    double: "float64",
+    fp64: "float64",
+    number: "float32",
+    byte: "uint8",
+    char: "int8",
+    short: "int16",
+    int: "int32",
+    integer: "int64",
+    long: "int64",
+    boolean: "bool",
+    fp8: "float8_e4m3fn",
+    float8: "float8_e4m3fn",
   } as const),
 );
 /** @internal `Did you mean "float16"?`, for a dtype's name elsewhere or one that is misspelt; else nothing. */
@@ -45,7 +102,13 @@ export function dtypeMeant(dtype: unknown): string {
 /** @internal The code of a dtype, or an ArgumentError naming `fn`. */
 export function dtypeCode(dtype: unknown, fn: string): number {
   const code = typeof dtype === "string" ? codes.get(dtype) : undefined;
-  if (code === undefined) throw new ArgumentError(fn, `dtype to be one of ${[...codes.keys()].slice(0, 12).join(", ")}, float8_e4m3fn, …`, dtype, dtypeMeant(dtype));
+  if (code === undefined)
+    throw new ArgumentError(
+      fn,
+      `dtype to be one of ${[...codes.keys()].slice(0, 12).join(", ")}, float8_e4m3fn, …`,
+      dtype,
+      dtypeMeant(dtype),
+    );
   return code;
 }
 
@@ -53,7 +116,18 @@ export function isDType(value: unknown): value is DType {
   return typeof value === "string" && codes.has(value);
 }
 
-const FLOATS = new Set<string>(["float16", "bfloat16", "float32", "float64", "float8_e5m2", "float8_e4m3fn", "float8_e5m2fnuz", "float8_e4m3fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"]);
+const FLOATS = new Set<string>([
+  "float16",
+  "bfloat16",
+  "float32",
+  "float64",
+  "float8_e5m2",
+  "float8_e4m3fn",
+  "float8_e5m2fnuz",
+  "float8_e4m3fnuz",
+  "float8_e8m0fnu",
+  "float4_e2m1fn_x2",
+]);
 const COMPLEX = new Set<string>(["complex32", "complex64", "complex128"]);
 
 export function isFloatingPoint(dtype: DType): boolean {
@@ -64,8 +138,31 @@ export function isComplex(dtype: DType): boolean {
 }
 
 const SIZES: Partial<Record<DType, number>> = {
-  uint8: 1, int8: 1, bool: 1, int16: 2, uint16: 2, float16: 2, bfloat16: 2, int32: 4, uint32: 4, float32: 4, complex32: 4, int64: 8, uint64: 8, float64: 8, complex64: 8, complex128: 16,
-  float8_e5m2: 1, float8_e4m3fn: 1, float8_e5m2fnuz: 1, float8_e4m3fnuz: 1, float8_e8m0fnu: 1, float4_e2m1fn_x2: 1, qint8: 1, quint8: 1, qint32: 4,
+  uint8: 1,
+  int8: 1,
+  bool: 1,
+  int16: 2,
+  uint16: 2,
+  float16: 2,
+  bfloat16: 2,
+  int32: 4,
+  uint32: 4,
+  float32: 4,
+  complex32: 4,
+  int64: 8,
+  uint64: 8,
+  float64: 8,
+  complex64: 8,
+  complex128: 16,
+  float8_e5m2: 1,
+  float8_e4m3fn: 1,
+  float8_e5m2fnuz: 1,
+  float8_e4m3fnuz: 1,
+  float8_e8m0fnu: 1,
+  float4_e2m1fn_x2: 1,
+  qint8: 1,
+  quint8: 1,
+  qint32: 4,
 };
 
 /** Bytes of one element. */
@@ -85,7 +182,14 @@ export interface FInfo {
   readonly smallestSubnormal: number;
 }
 function limits(bits: number, mantissa: number, minExponent: number, max: number): FInfo {
-  return Object.freeze({ bits, eps: 2 ** -mantissa, max, min: -max, tiny: 2 ** minExponent, smallestSubnormal: 2 ** (minExponent - mantissa) });
+  return Object.freeze({
+    bits,
+    eps: 2 ** -mantissa,
+    max,
+    min: -max,
+    tiny: 2 ** minExponent,
+    smallestSubnormal: 2 ** (minExponent - mantissa),
+  });
 }
 const FINFO: Partial<Record<DType, FInfo>> = {
   float64: limits(64, 52, -1022, Number.MAX_VALUE),
@@ -108,7 +212,27 @@ export function finfo(dtype: DType): FInfo {
   return found;
 }
 
-export const uint8 = "uint8", int8 = "int8", int16 = "int16", int32 = "int32", int64 = "int64", uint16 = "uint16", uint32 = "uint32", uint64 = "uint64";
-export const float16 = "float16", bfloat16 = "bfloat16", float32 = "float32", float64 = "float64", complex32 = "complex32", complex64 = "complex64", complex128 = "complex128";
-export const float8_e4m3fn = "float8_e4m3fn", float8_e5m2 = "float8_e5m2", bool = "bool";
-export const half = float16, float = float32, double = float64, short = int16, int = int32, long = int64;
+export const uint8 = "uint8",
+  int8 = "int8",
+  int16 = "int16",
+  int32 = "int32",
+  int64 = "int64",
+  uint16 = "uint16",
+  uint32 = "uint32",
+  uint64 = "uint64";
+export const float16 = "float16",
+  bfloat16 = "bfloat16",
+  float32 = "float32",
+  float64 = "float64",
+  complex32 = "complex32",
+  complex64 = "complex64",
+  complex128 = "complex128";
+export const float8_e4m3fn = "float8_e4m3fn",
+  float8_e5m2 = "float8_e5m2",
+  bool = "bool";
+export const half = float16,
+  float = float32,
+  double = float64,
+  short = int16,
+  int = int32,
+  long = int64;

@@ -1,6 +1,6 @@
 /**
- * The one private field of a tensor that matters, its handle, and who may see it. The accessors are filled in by the class itself (tensor.ts), so that
- * code outside the package can neither read nor forge a handle.
+ * The one private field of a tensor that matters, its handle, and who may see it. The accessors are filled in by the
+ * class itself (tensor.ts), so that code outside the package can neither read nor forge a handle.
  */
 import { ArgumentError, TensorDisposedError } from "../errors.js";
 import { MOST_ELEMENTS } from "../read-once.js";
@@ -33,7 +33,10 @@ export let sweepHandle: (tensor: Tensor) => number;
 /** @internal A tensor for a handle that this side now owns; tracked by the current scope, or guarded. */
 export let wrap: (handle: number) => Tensor;
 
-/** @internal The next tensor that is constructed holds this handle: for classes that extend Tensor. Without it, no constructor makes one. */
+/**
+ * @internal The next tensor that is constructed holds this handle: for classes that extend Tensor. Without it, no
+ * constructor makes one.
+ */
 export let mint: (handle: number) => void;
 
 /** @internal The handle of a live tensor. */
@@ -51,7 +54,8 @@ export function liveHandle(tensor: Tensor, fn: string | null): number {
 export function handlesOf(fn: string, name: string, list: unknown, nullable = false): number[] {
   if (!Array.isArray(list)) throw new ArgumentError(fn, `${name} to be an array of tensors`, list);
   const n = list.length;
-  if (!(n <= MOST_ELEMENTS)) throw new ArgumentError(fn, `${name} to have at most ${MOST_ELEMENTS.toLocaleString("en")} elements`, list);
+  if (!(n <= MOST_ELEMENTS))
+    throw new ArgumentError(fn, `${name} to have at most ${MOST_ELEMENTS.toLocaleString("en")} elements`, list);
   const handles = new Array<number>(n).fill(0);
   for (let i = 0; i < n; i++) {
     const t: unknown = list[i];
@@ -59,7 +63,8 @@ export function handlesOf(fn: string, name: string, list: unknown, nullable = fa
       const handle = handleOrZero(t);
       if (handle === 0) throw new TensorDisposedError(fn);
       handles[i] = handle;
-    } else if (!nullable || (t !== null && t !== undefined)) throw new ArgumentError(fn, `${name}[${i}] to be a tensor${nullable ? " or null" : ""}`, t);
+    } else if (!nullable || (t !== null && t !== undefined))
+      throw new ArgumentError(fn, `${name}[${i}] to be a tensor${nullable ? " or null" : ""}`, t);
   }
   return handles;
 }

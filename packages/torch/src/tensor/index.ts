@@ -3,7 +3,17 @@ export { isTensor } from "./handle.js";
 export { TensorList } from "./list.js";
 export { scope, keep, outsideScopes, ReentrantScope } from "./scope.js";
 export { memory, resetPeakMemory, trimMemory, setCacheLimit, type MemoryReport } from "./memory.js";
-export { tensor, tensorFromBytes, flatValues, getDefaultDtype, setDefaultDtype, type Nested, type TensorData, type TensorOptions, type TypedArray } from "./values.js";
+export {
+  tensor,
+  tensorFromBytes,
+  flatValues,
+  getDefaultDtype,
+  setDefaultDtype,
+  type Nested,
+  type TensorData,
+  type TensorOptions,
+  type TypedArray,
+} from "./values.js";
 export * from "./dtype.js";
 export { device, Device, type DeviceLike } from "./device.js";
 export type { ToOptions } from "./conversions.js";

@@ -7,8 +7,9 @@ import { tensor, type TensorData } from "./values.js";
 import { typedArrayName } from "../realm.js";
 
 /**
- * A range of positions for `t.at(…)`: from `start` up to, not including, `stop`, in steps. Null: from the beginning, to the end. Negative positions count from the
- * end; positions beyond either end are cut off there. The text `"1:5:2"` is short for `new Slice(1, 5, 2)`.
+ * A range of positions for `t.at(…)`: from `start` up to, not including, `stop`, in steps. Null: from the beginning, to
+ * the end. Negative positions count from the end; positions beyond either end are cut off there. The text `"1:5:2"` is
+ * short for `new Slice(1, 5, 2)`.
  * @example t.at(new Slice(from, from + 10), ":")
  */
 export class Slice {
@@ -18,10 +19,18 @@ export class Slice {
   /** @throws {ArgumentError} `Slice: expected step to be a whole number > 0. Received: 0.` */
   constructor(start: number | null, stop: number | null, step: number | null = 1) {
     atMost("Slice", arguments, 3);
-    if (start !== null && !Number.isSafeInteger(start)) throw new ArgumentError("Slice", "start to be a whole number or null", start);
-    if (stop !== null && !Number.isSafeInteger(stop)) throw new ArgumentError("Slice", "stop to be a whole number or null", stop);
+    if (start !== null && !Number.isSafeInteger(start))
+      throw new ArgumentError("Slice", "start to be a whole number or null", start);
+    if (stop !== null && !Number.isSafeInteger(stop))
+      throw new ArgumentError("Slice", "stop to be a whole number or null", stop);
     const by = step ?? 1;
-    if (!Number.isSafeInteger(by) || by <= 0) throw new ArgumentError("Slice", "step to be a whole number > 0", step, typeof by === "number" && by < 0 ? "Use flip to reverse a dimension." : "");
+    if (!Number.isSafeInteger(by) || by <= 0)
+      throw new ArgumentError(
+        "Slice",
+        "step to be a whole number > 0",
+        step,
+        typeof by === "number" && by < 0 ? "Use flip to reverse a dimension." : "",
+      );
     this.start = start;
     this.stop = stop;
     this.step = by;
@@ -38,7 +47,8 @@ export const ellipsis = "...";
 /** Whole numbers or booleans, nested as deep as the index tensor shall be. */
 export type IndexList = readonly (number | boolean | IndexList)[];
 /** One index. Text is a range such as `"1:5"`, or `"..."`. */
-export type Index = number | string | null | boolean | Slice | Tensor | IndexList | BigInt64Array | Int32Array | Uint8Array;
+export type Index =
+  number | string | null | boolean | Slice | Tensor | IndexList | BigInt64Array | Int32Array | Uint8Array;
 
 export type Parsed =
   | { readonly kind: "number"; readonly at: number }
@@ -89,17 +99,33 @@ export function parseIndex(fn: string, ix: Index, position: number): Parsed {
       break;
     default:
   }
-  throw new ArgumentError(fn, `index ${position} to be a whole number, a range such as "1:5", a slice, null, "...", a boolean, an index tensor or an array`, ix);
+  throw new ArgumentError(
+    fn,
+    `index ${position} to be a whole number, a range such as "1:5", a slice, null, "...", a boolean, an index tensor or an array`,
+    ix,
+  );
 }
 
 function parseText(fn: string, text: string, position: number): Parsed {
   if (text === ":") return ALL;
   if (text === ellipsis) return ELLIPSIS;
   const match = RANGE.exec(text);
-  if (match === null) throw new ArgumentError(fn, `index ${position} to be a range such as "1:5", ":", "::2", or "..."`, text, /^\s*-?\d+\s*$/.test(text) ? "A single position is a number, not text." : "");
+  if (match === null)
+    throw new ArgumentError(
+      fn,
+      `index ${position} to be a range such as "1:5", ":", "::2", or "..."`,
+      text,
+      /^\s*-?\d+\s*$/.test(text) ? "A single position is a number, not text." : "",
+    );
   const at = (group: string | undefined): number | null => (group === undefined ? null : Number(group));
   const step = at(match[3]) ?? 1;
-  if (step <= 0) throw new ArgumentError(fn, `the step of ${JSON.stringify(text)} to be > 0`, step, step < 0 ? "Use flip to reverse a dimension." : "");
+  if (step <= 0)
+    throw new ArgumentError(
+      fn,
+      `the step of ${JSON.stringify(text)} to be > 0`,
+      step,
+      step < 0 ? "Use flip to reverse a dimension." : "",
+    );
   return { kind: "slice", start: at(match[1]), stop: at(match[2]), step };
 }
 
@@ -107,7 +133,12 @@ function parseTensor(fn: string, ix: Tensor, position: number, made: boolean): P
   const dtype = ix.dtype;
   const scalar = ix.ndim === 0 && (dtype === "int8" || dtype === "int16");
   if (dtype !== "int64" && dtype !== "int32" && dtype !== "bool" && dtype !== "uint8" && !scalar)
-    throw new ArgumentError(fn, `index ${position} to be an index tensor of dtype int64, int32 or bool`, ix, "Convert it with .long() or .bool().");
+    throw new ArgumentError(
+      fn,
+      `index ${position} to be an index tensor of dtype int64, int32 or bool`,
+      ix,
+      "Convert it with .long() or .bool().",
+    );
   return { kind: "tensor", tensor: ix, made };
 }
 
@@ -120,7 +151,11 @@ function fromList(fn: string, list: IndexList, position: number): Tensor {
       return;
     }
     const type = typeof e;
-    if ((type !== "number" && type !== "boolean") || (type === "number" && !Number.isSafeInteger(e)) || (kind !== null && kind !== type))
+    if (
+      (type !== "number" && type !== "boolean") ||
+      (type === "number" && !Number.isSafeInteger(e)) ||
+      (kind !== null && kind !== type)
+    )
       throw new ArgumentError(fn, `index ${position} to hold whole numbers only, or booleans only`, e);
     kind = type === "number" ? "number" : "boolean";
   };

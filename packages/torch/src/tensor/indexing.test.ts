@@ -6,7 +6,8 @@ import { memory } from "./memory.js";
 import { scope, Slice, tensor, type Index, type Tensor } from "./index.js";
 
 /** An index of the model: positions along one dimension, a new axis, or nothing special. */
-type Model = { readonly take: readonly number[]; readonly kind: "number" | "slice" | "list" | "mask" } | { readonly kind: "none" };
+type Model =
+  { readonly take: readonly number[]; readonly kind: "number" | "slice" | "list" | "mask" } | { readonly kind: "none" };
 
 /** What the indices choose, computed without tensors: for every output position, which flat position of the source. */
 function choose(shape: readonly number[], models: readonly Model[]): { shape: number[]; at: number[] } {
@@ -17,7 +18,8 @@ function choose(shape: readonly number[], models: readonly Model[]): { shape: nu
   const places: number[] = [];
   let fixed = 0;
   let source = 0;
-  const basic = (take: readonly number[]): void => void dims.push({ size: take.length, kind: "basic", source: source++, take });
+  const basic = (take: readonly number[]): void =>
+    void dims.push({ size: take.length, kind: "basic", source: source++, take });
   for (const m of models) {
     if (m.kind === "none") dims.push({ size: 1, kind: "basic", source: null, take: null });
     else if (m.kind === "number") fixed += (m.take[0] as number) * (strides[source++] as number);
@@ -42,7 +44,8 @@ function choose(shape: readonly number[], models: readonly Model[]): { shape: nu
     const dim = dims[d] as (typeof dims)[number];
     for (let i = 0; i < dim.size; i++) {
       let step = 0;
-      if (dim.kind === "joint") for (const l of lists) step += (l.take[l.take.length === 1 ? 0 : i] as number) * (strides[l.source] as number);
+      if (dim.kind === "joint")
+        for (const l of lists) step += (l.take[l.take.length === 1 ? 0 : i] as number) * (strides[l.source] as number);
       else if (dim.take !== null) step = (dim.take[i] as number) * (strides[dim.source as number] as number);
       walk(d + 1, offset + step);
     }
@@ -66,23 +69,39 @@ function positions(size: number, start: number | null, stop: number | null, step
 
 /** Random shapes and indices; all lists of one case have one length, or 1. */
 const drawn: fc.Arbitrary<Drawn> = fc
-  .tuple(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 4 }), fc.boolean())
+  .tuple(
+    fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }),
+    fc.integer({ min: 1, max: 4 }),
+    fc.boolean(),
+  )
   .chain(([shape, listLength, textual]) => {
     const one = (size: number): fc.Arbitrary<[Index, Model]> =>
       fc.oneof(
-        fc.integer({ min: -size, max: size - 1 }).map((i): [Index, Model] => [i, { kind: "number", take: [i < 0 ? i + size : i] }]),
-        fc.tuple(fc.option(fc.integer({ min: -7, max: 7 })), fc.option(fc.integer({ min: -7, max: 7 })), fc.integer({ min: 1, max: 3 })).map(([a, b, s]): [Index, Model] => [
-          textual ? `${a ?? ""}:${b ?? ""}:${s}` : new Slice(a, b, s),
-          { kind: "slice", take: positions(size, a, b, s) },
-        ]),
-        fc.array(fc.integer({ min: -size, max: size - 1 }), { minLength: listLength, maxLength: listLength }).map((l): [Index, Model] => [l, { kind: "list", take: l.map((i) => (i < 0 ? i + size : i)) }]),
+        fc
+          .integer({ min: -size, max: size - 1 })
+          .map((i): [Index, Model] => [i, { kind: "number", take: [i < 0 ? i + size : i] }]),
+        fc
+          .tuple(
+            fc.option(fc.integer({ min: -7, max: 7 })),
+            fc.option(fc.integer({ min: -7, max: 7 })),
+            fc.integer({ min: 1, max: 3 }),
+          )
+          .map(([a, b, s]): [Index, Model] => [
+            textual ? `${a ?? ""}:${b ?? ""}:${s}` : new Slice(a, b, s),
+            { kind: "slice", take: positions(size, a, b, s) },
+          ]),
+        fc
+          .array(fc.integer({ min: -size, max: size - 1 }), { minLength: listLength, maxLength: listLength })
+          .map((l): [Index, Model] => [l, { kind: "list", take: l.map((i) => (i < 0 ? i + size : i)) }]),
       );
     return fc.integer({ min: 0, max: shape.length }).chain((n) =>
-      fc.tuple(fc.tuple(...shape.slice(0, n).map(one)), fc.array(fc.integer({ min: 0, max: n }), { maxLength: 2 })).map(([pairs, axes]): Drawn => {
-        const all: [Index, Model][] = [...pairs];
-        for (const a of axes) all.splice(a, 0, [null, { kind: "none" }]);
-        return { shape, indices: all.map((p) => p[0]), models: all.map((p) => p[1]) };
-      }),
+      fc
+        .tuple(fc.tuple(...shape.slice(0, n).map(one)), fc.array(fc.integer({ min: 0, max: n }), { maxLength: 2 }))
+        .map(([pairs, axes]): Drawn => {
+          const all: [Index, Model][] = [...pairs];
+          for (const a of axes) all.splice(a, 0, [null, { kind: "none" }]);
+          return { shape, indices: all.map((p) => p[0]), models: all.map((p) => p[1]) };
+        }),
     );
   });
 
@@ -93,14 +112,20 @@ void describe("indexing", () => {
     fc.assert(
       fc.property(drawn, ({ shape, indices, models }) => {
         scope(() => {
-          const t = arange(shape.reduce((a, b) => a * b, 1), { dtype: "int64" }).view(shape);
+          const t = arange(
+            shape.reduce((a, b) => a * b, 1),
+            { dtype: "int64" },
+          ).view(shape);
           const expected = choose(shape, models);
           const out = t.at(...indices);
           assert.deepEqual(out.shape, expected.shape);
           assert.deepEqual(numbers(out), expected.at);
           t.setAt(indices, -1);
           const written = new Set(expected.at);
-          assert.deepEqual(numbers(t), Array.from({ length: t.numel() }, (_, i) => (written.has(i) ? -1 : i)));
+          assert.deepEqual(
+            numbers(t),
+            Array.from({ length: t.numel() }, (_, i) => (written.has(i) ? -1 : i)),
+          );
         });
       }),
       { numRuns: 400, seed: 7 },
@@ -112,7 +137,10 @@ void describe("indexing", () => {
       fc.property(fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }), (mask) => {
         scope(() => {
           const t = arange(mask.length, { dtype: "int64" });
-          assert.deepEqual(numbers(t.at(mask)), [...mask.keys()].filter((i) => mask[i]));
+          assert.deepEqual(
+            numbers(t.at(mask)),
+            [...mask.keys()].filter((i) => mask[i]),
+          );
           assert.deepEqual(numbers(t.at(tensor(mask))), numbers(t.at(mask)));
         });
       }),
@@ -134,7 +162,20 @@ void describe("indexing", () => {
   void it("leaves nothing behind, also when it throws", () => {
     const t = arange(24).view([2, 3, 4]);
     const before = memory().unreleased;
-    const attempts: Index[][] = [[0, "1:", [0, 1]], [[0, 1], [0, 1], [0, 1, 2]], [0, [0, 1], 9], [[0], [true, true]], [[0, 1], "a:b"], [tensor([0.5])], [0, 0, 0, [0]], [true, [5]]];
+    const attempts: Index[][] = [
+      [0, "1:", [0, 1]],
+      [
+        [0, 1],
+        [0, 1],
+        [0, 1, 2],
+      ],
+      [0, [0, 1], 9],
+      [[0], [true, true]],
+      [[0, 1], "a:b"],
+      [tensor([0.5])],
+      [0, 0, 0, [0]],
+      [true, [5]],
+    ];
     const made: Tensor[] = [];
     let thrown = 0;
     for (const indices of attempts) {
@@ -165,10 +206,23 @@ void describe("indexing", () => {
 
   void it("converts what is written", () => {
     const t = zeros([3], { dtype: "int64" });
-    t.setAt([0], tensor(2.9)).setAt([[1]], tensor([1.5])).setAt([2], 7n);
+    t.setAt([0], tensor(2.9))
+      .setAt([[1]], tensor([1.5]))
+      .setAt([2], 7n);
     assert.deepEqual(t.tolist(), [2, 1, 7]);
-    const m = zeros([2, 2]).setAt([[[true, false], [false, true]]], true);
-    assert.deepEqual(m.tolist(), [[1, 0], [0, 1]]);
+    const m = zeros([2, 2]).setAt(
+      [
+        [
+          [true, false],
+          [false, true],
+        ],
+      ],
+      true,
+    );
+    assert.deepEqual(m.tolist(), [
+      [1, 0],
+      [0, 1],
+    ]);
   });
 
   void it("says what is wrong with an index", () => {
@@ -182,21 +236,66 @@ void describe("indexing", () => {
       }
       throw new assert.AssertionError({ message: "did not throw" });
     };
-    assert.equal(message(() => t.at(0, 0, 0)), "index: expected at most 2 indices for a tensor of 2 dimensions. Received: 3.");
-    assert.equal(message(() => t.at(5)), "index: expected index 0 to be from -2 to 1 (dimension 0 has size 2). Received: 5.");
-    assert.equal(message(() => t.at(":", -4)), "index: expected index 1 to be from -3 to 2 (dimension 1 has size 3). Received: -4.");
-    assert.equal(message(() => t.at(1.5)), "index: expected index 0 to be from -2 to 1 (dimension 0 has size 2). Received: 1.5.");
-    assert.equal(message(() => zeros([]).at(0)), "index: expected at most 0 indices for a tensor of 0 dimensions. Received: 1.");
-    assert.equal(message(() => t.at("::-1")), 'index: expected the step of "::-1" to be > 0. Received: -1. Use flip to reverse a dimension.');
-    assert.equal(message(() => t.at("::0")), 'index: expected the step of "::0" to be > 0. Received: 0.');
-    assert.equal(message(() => new Slice(0, 1, 0)), "Slice: expected step to be a whole number > 0. Received: 0.");
-    assert.equal(message(() => t.at("1")), 'index: expected index 0 to be a range such as "1:5", ":", "::2", or "...". Received: "1". A single position is a number, not text.');
-    assert.equal(message(() => t.at([0, 1.5])), "index: expected index 0 to hold whole numbers only, or booleans only. Received: 1.5.");
-    assert.equal(message(() => t.at([0, true])), "index: expected index 0 to hold whole numbers only, or booleans only. Received: true.");
-    assert.equal(message(() => t.at(tensor([1.5]))), "index: expected index 0 to be an index tensor of dtype int64, int32 or bool. Received: Tensor float32 [1] cpu. Convert it with .long() or .bool().");
-    assert.equal(message(() => t.at([true, false, true])), "index: expected the mask at index 0 to have the shape [2] of the dimensions that it stands for. Received: [3].");
+    assert.equal(
+      message(() => t.at(0, 0, 0)),
+      "index: expected at most 2 indices for a tensor of 2 dimensions. Received: 3.",
+    );
+    assert.equal(
+      message(() => t.at(5)),
+      "index: expected index 0 to be from -2 to 1 (dimension 0 has size 2). Received: 5.",
+    );
+    assert.equal(
+      message(() => t.at(":", -4)),
+      "index: expected index 1 to be from -3 to 2 (dimension 1 has size 3). Received: -4.",
+    );
+    assert.equal(
+      message(() => t.at(1.5)),
+      "index: expected index 0 to be from -2 to 1 (dimension 0 has size 2). Received: 1.5.",
+    );
+    assert.equal(
+      message(() => zeros([]).at(0)),
+      "index: expected at most 0 indices for a tensor of 0 dimensions. Received: 1.",
+    );
+    assert.equal(
+      message(() => t.at("::-1")),
+      'index: expected the step of "::-1" to be > 0. Received: -1. Use flip to reverse a dimension.',
+    );
+    assert.equal(
+      message(() => t.at("::0")),
+      'index: expected the step of "::0" to be > 0. Received: 0.',
+    );
+    assert.equal(
+      message(() => new Slice(0, 1, 0)),
+      "Slice: expected step to be a whole number > 0. Received: 0.",
+    );
+    assert.equal(
+      message(() => t.at("1")),
+      'index: expected index 0 to be a range such as "1:5", ":", "::2", or "...". Received: "1". A single position is a number, not text.',
+    );
+    assert.equal(
+      message(() => t.at([0, 1.5])),
+      "index: expected index 0 to hold whole numbers only, or booleans only. Received: 1.5.",
+    );
+    assert.equal(
+      message(() => t.at([0, true])),
+      "index: expected index 0 to hold whole numbers only, or booleans only. Received: true.",
+    );
+    assert.equal(
+      message(() => t.at(tensor([1.5]))),
+      "index: expected index 0 to be an index tensor of dtype int64, int32 or bool. Received: Tensor float32 [1] cpu. Convert it with .long() or .bool().",
+    );
+    assert.equal(
+      message(() => t.at([true, false, true])),
+      "index: expected the mask at index 0 to have the shape [2] of the dimensions that it stands for. Received: [3].",
+    );
     // What the types forbid, as a JavaScript caller would meet it.
-    assert.equal(message(() => t.at(undefined as unknown as Index)), 'index: expected index 0 to be a whole number, a range such as "1:5", a slice, null, "...", a boolean, an index tensor or an array. Received: undefined.');
-    assert.equal(message(() => t.setAt([0], "a" as unknown as number)), 'setIndex: expected value to be a number, a bigint, a boolean or a tensor. Received: "a".');
+    assert.equal(
+      message(() => t.at(undefined as unknown as Index)),
+      'index: expected index 0 to be a whole number, a range such as "1:5", a slice, null, "...", a boolean, an index tensor or an array. Received: undefined.',
+    );
+    assert.equal(
+      message(() => t.setAt([0], "a" as unknown as number)),
+      'setIndex: expected value to be a number, a bigint, a boolean or a tensor. Received: "a".',
+    );
   });
 });

@@ -1,4 +1,6 @@
-/** `t[…]` of PyTorch: integers, slices, new axes, ellipsis, masks and index tensors, through the same ATen operators. */
+/**
+ * `t[…]` of PyTorch: integers, slices, new axes, ellipsis, masks and index tensors, through the same ATen operators.
+ */
 import { elementsOf } from "../read-once.js";
 import { ArgumentError } from "../errors.js";
 import { invoke, Operator } from "../ops/invoke.js";
@@ -19,7 +21,10 @@ const view = new Operator("aten::view", "");
 const fill = new Operator("aten::fill_", "Scalar");
 const copy = new Operator("aten::copy_", "");
 
-/** A view, and the index tensors that stand for its dimensions from the left (null: the whole dimension; a mask stands for as many as it has). */
+/**
+ * A view, and the index tensors that stand for its dimensions from the left (null: the whole dimension; a mask stands
+ * for as many as it has).
+ */
 interface Plan {
   readonly view: Tensor;
   /** Whether `view` is the indexed tensor itself rather than a new one. */
@@ -33,14 +38,19 @@ interface Plan {
  *
  * @param t - The tensor.
  * @param indices - One per dimension from the left:
- *   a whole number (from the end if negative) takes one element and drops the dimension; `"1:5"`, `":"`, `"::2"` or `new Slice(start, stop, step)` take a range;
- *   `null` adds a dimension of size 1; `"..."` (or `ellipsis`) stands for all dimensions not named; an int64 or int32 tensor, or an array of whole numbers,
- *   takes those elements; a bool tensor, or an array of booleans, takes the elements where it is true, and stands for as many dimensions as it has.
+ * a whole number (from the end if negative) takes one element and drops the dimension; `"1:5"`, `":"`, `"::2"` or `new
+ * Slice(start, stop, step)` take a range;
+ * `null` adds a dimension of size 1; `"..."` (or `ellipsis`) stands for all dimensions not named; an int64 or int32
+ * tensor, or an array of whole numbers,
+ * takes those elements; a bool tensor, or an array of booleans, takes the elements where it is true, and stands for as
+ * many dimensions as it has.
  *   Several index tensors are broadcast together.
- * @returns A view for numbers, ranges, null and ellipsis; a copy when a mask or an index tensor takes part. A mask or a 0-dimensional index tensor waits for its device.
+ * @returns A view for numbers, ranges, null and ellipsis; a copy when a mask or an index tensor takes part. A mask or a
+ * 0-dimensional index tensor waits for its device.
  * @throws {ArgumentError} `index: expected at most 2 indices for a tensor of 2 dimensions. Received: 3.`
  * @throws {ArgumentError} `index: expected index 0 to be from -2 to 1 (dimension 0 has size 2). Received: 5.`
- * @throws {ArgumentError} `index: expected the step of "::-1" to be > 0. Received: -1. Use flip to reverse a dimension.`
+ * @throws {ArgumentError} `index: expected the step of "::-1" to be > 0. Received: -1. Use flip to reverse a
+ * dimension.`
  * @example
  * const t = tensor([[1, 2, 3], [4, 5, 6]]);
  * index(t, 1).tolist(); // [4, 5, 6]
@@ -71,17 +81,24 @@ export function index(t: Tensor, ...indices: readonly Index[]): Tensor {
  *
  * @param t - The tensor to write to. Autograd records the write.
  * @param indices - As for {@link index}; a single index need not be in an array unless it is one.
- * @param value - A number, bigint or boolean, or a tensor that broadcasts to what the indices choose; it is converted to the dtype and device of `t`.
+ * @param value - A number, bigint or boolean, or a tensor that broadcasts to what the indices choose; it is converted
+ * to the dtype and device of `t`.
  *   Where an index tensor names an element twice, which value stays is not defined.
- * @throws {ArgumentError} as for {@link index}, and `setIndex: expected value to be a number, a bigint, a boolean or a tensor. Received: "a".`
+ * @throws {ArgumentError} as for {@link index}, and `setIndex: expected value to be a number, a bigint, a boolean or a
+ * tensor. Received: "a".`
  * @throws {TorchError} when the value does not broadcast, or `t` is a leaf that requires a gradient.
  * @example
  * const t = zeros([2, 3]);
  * setIndex(t, [":", 1], 5); // [[0, 5, 0], [0, 5, 0]]
  */
-export function setIndex(t: Tensor, indices: readonly Index[] | Index, value: Tensor | number | bigint | boolean): void {
+export function setIndex(
+  t: Tensor,
+  indices: readonly Index[] | Index,
+  value: Tensor | number | bigint | boolean,
+): void {
   const list = Array.isArray(indices) ? elementsOf(indices as readonly Index[]) : [indices as Index];
-  if (!isTensor(value) && typeof value !== "number" && typeof value !== "bigint" && typeof value !== "boolean") throw new ArgumentError("setIndex", "value to be a number, a bigint, a boolean or a tensor", value);
+  if (!isTensor(value) && typeof value !== "number" && typeof value !== "bigint" && typeof value !== "boolean")
+    throw new ArgumentError("setIndex", "value to be a number, a bigint, a boolean or a tensor", value);
   const plan = prepare("setIndex", t, list);
   try {
     if (plan.tensors.length > 0) put(plan, value);
@@ -98,7 +115,8 @@ function put(plan: Plan, value: Tensor | number | bigint | boolean): void {
   let source = isTensor(value) ? value : tensor(value, { dtype, device: target.device });
   const made: Tensor[] = isTensor(value) ? [] : [source];
   try {
-    if (source.dtype !== dtype || (source.device !== target.device && source.ndim > 0)) made.push((source = source.to({ dtype, device: target.device })));
+    if (source.dtype !== dtype || (source.device !== target.device && source.ndim > 0))
+      made.push((source = source.to({ dtype, device: target.device })));
     const trimmed = withoutLeadingOnes(source);
     if (trimmed !== source) made.push((source = trimmed));
     invoke(scatter, [target, plan.tensors, source]);
@@ -134,19 +152,30 @@ function release(plan: Plan, andView: boolean): void {
 }
 
 function checkCount(fn: string, used: number, ndim: number): void {
-  if (used > ndim) throw new ArgumentError(fn, `at most ${ndim} ${ndim === 1 ? "index" : "indices"} for a tensor of ${ndim} ${ndim === 1 ? "dimension" : "dimensions"}`, used);
+  if (used > ndim)
+    throw new ArgumentError(
+      fn,
+      `at most ${ndim} ${ndim === 1 ? "index" : "indices"} for a tensor of ${ndim} ${ndim === 1 ? "dimension" : "dimensions"}`,
+      used,
+    );
 }
 
 function selectAt(fn: string, t: Tensor, dim: number, at: number, position: number, shape: readonly number[]): Tensor {
   const size = shape[dim] as number;
   if (!Number.isInteger(at) || at < -size || at >= size) {
-    const range = size === 0 ? `to be left out (dimension ${dim} is empty)` : `to be from ${-size} to ${size - 1} (dimension ${dim} has size ${size})`;
+    const range =
+      size === 0
+        ? `to be left out (dimension ${dim} is empty)`
+        : `to be from ${-size} to ${size - 1} (dimension ${dim} has size ${size})`;
     throw new ArgumentError(fn, `index ${position} ${range}`, at);
   }
   return invoke(select, [t, dim, at]) as Tensor;
 }
 
-/** Walk the indices from the left as PyTorch does: everything that a view can do is done at once, the rest is left to index and index_put_. */
+/**
+ * Walk the indices from the left as PyTorch does: everything that a view can do is done at once, the rest is left to
+ * index and index_put_.
+ */
 class Walk {
   current: Tensor;
   readonly tensors: (Tensor | null)[] = [];
@@ -171,7 +200,8 @@ class Walk {
         break;
       case "slice":
         // A full range is no operation at all.
-        if (p.start !== null || p.stop !== null || p.step !== 1) this.#step(invoke(sliceOf, [this.current, this.dim, p.start, p.stop, p.step]) as Tensor);
+        if (p.start !== null || p.stop !== null || p.step !== 1)
+          this.#step(invoke(sliceOf, [this.current, this.dim, p.start, p.stop, p.step]) as Tensor);
         this.dim++;
         break;
       case "none":
@@ -250,5 +280,10 @@ function prepare(fn: string, t: Tensor, indices: readonly Index[]): Plan {
 }
 
 function checkMask(fn: string, mask: readonly number[], dims: readonly number[], position: number): void {
-  if (!sameShape(mask, dims)) throw new ArgumentError(fn, `the mask at index ${position} to have the shape [${dims.join(", ")}] of the dimensions that it stands for`, mask);
+  if (!sameShape(mask, dims))
+    throw new ArgumentError(
+      fn,
+      `the mask at index ${position} to have the shape [${dims.join(", ")}] of the dimensions that it stands for`,
+      mask,
+    );
 }

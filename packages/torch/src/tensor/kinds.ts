@@ -8,7 +8,10 @@ import type { Tensor } from "./tensor.js";
 /** A tensor, disposed or not. */
 export const tensorKind: Kind<Tensor> = such("a tensor", (v) => isTensor(v));
 export const dtypeKind: Kind<DType> = { ...such('a dtype such as "float32"', isDType), meant: dtypeMeant };
-export const deviceKind: Kind<DeviceLike> = such('a device such as "cpu", "cuda" or "cuda:0"', (v) => isDeviceObject(v) || (typeof v === "string" && isDevice(v)));
+export const deviceKind: Kind<DeviceLike> = such(
+  'a device such as "cpu", "cuda" or "cuda:0"',
+  (v) => isDeviceObject(v) || (typeof v === "string" && isDevice(v)),
+);
 
 function isDevice(name: string): boolean {
   try {

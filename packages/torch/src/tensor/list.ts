@@ -21,10 +21,11 @@ const INSIDE = Symbol("TensorList");
 const NONE: readonly number[] = [];
 
 /**
- * An immutable list of tensors, packed as handles. Any operator that takes a list of tensors takes one of these, at the cost of one copy of n numbers.
+ * An immutable list of tensors, packed as handles. Any operator that takes a list of tensors takes one of these, at the
+ * cost of one copy of n numbers.
  *
- * A list made by {@link TensorList.of} borrows: it is valid as long as its tensors are. A list made by {@link TensorList.gradsOf} owns what it holds; `dispose()` it
- * (a step does so in a `finally`).
+ * A list made by {@link TensorList.of} borrows: it is valid as long as its tensors are. A list made by {@link
+ * TensorList.gradsOf} owns what it holds; `dispose()` it (a step does so in a `finally`).
  */
 export class TensorList {
   readonly #handles: Float64Array;
@@ -40,7 +41,14 @@ export class TensorList {
   }
 
   private constructor(key: symbol, handles: Float64Array, owned: boolean, missing: readonly number[]) {
-    if (key !== INSIDE) throw new ArgumentError("TensorList", "to be made by TensorList.of or TensorList.gradsOf", verbatim("new TensorList(…)"), "", "ERR_TENSOR_CONSTRUCTOR");
+    if (key !== INSIDE)
+      throw new ArgumentError(
+        "TensorList",
+        "to be made by TensorList.of or TensorList.gradsOf",
+        verbatim("new TensorList(…)"),
+        "",
+        "ERR_TENSOR_CONSTRUCTOR",
+      );
     this.#handles = handles;
     this.#owned = owned;
     this.missing = missing;
@@ -56,7 +64,10 @@ export class TensorList {
     return new TensorList(INSIDE, new Float64Array(handlesOf("TensorList.of", "tensors", tensors)), false, NONE);
   }
 
-  /** The gradients of `params`, in one native call; owned. Where a parameter has none, the position is listed in `missing`. */
+  /**
+   * The gradients of `params`, in one native call; owned. Where a parameter has none, the position is listed in
+   * `missing`.
+   */
   static gradsOf(params: TensorList): TensorList {
     atMost("TensorList.gradsOf", arguments, 1);
     if (!isTensorList(params)) throw new ArgumentError("TensorList.gradsOf", "a TensorList", params);
@@ -72,13 +83,23 @@ export class TensorList {
   /** A borrowed list of some positions. */
   select(indices: readonly number[]): TensorList {
     atMost("TensorList.select", arguments, 1);
-    return new TensorList(INSIDE, Float64Array.from(indices, (i) => this.#handles[i] ?? 0), false, NONE);
+    return new TensorList(
+      INSIDE,
+      Float64Array.from(indices, (i) => this.#handles[i] ?? 0),
+      false,
+      NONE,
+    );
   }
 
   /** New tensors (tracked as any other) for every position; missing ones are an error. */
   toArray(): Tensor[] {
     atMost("TensorList.toArray", arguments, 0);
-    if (this.missing.length > 0) throw new ArgumentError("TensorList.toArray", "every position to hold a tensor", verbatim(`missing ${this.missing.join(", ")}`));
+    if (this.missing.length > 0)
+      throw new ArgumentError(
+        "TensorList.toArray",
+        "every position to hold a tensor",
+        verbatim(`missing ${this.missing.join(", ")}`),
+      );
     return Array.from(this.#handles, (h) => wrap(native.alias(h)));
   }
 

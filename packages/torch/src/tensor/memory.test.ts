@@ -1,6 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ArgumentError, empty, full, memory, ones, OutOfMemoryError, resetPeakMemory, scope, setCacheLimit, setNumThreads, tensor, trimMemory, TorchError, zeros, type Tensor } from "../index.js";
+import {
+  ArgumentError,
+  empty,
+  full,
+  memory,
+  ones,
+  OutOfMemoryError,
+  resetPeakMemory,
+  scope,
+  setCacheLimit,
+  setNumThreads,
+  tensor,
+  trimMemory,
+  TorchError,
+  zeros,
+  type Tensor,
+} from "../index.js";
 import { native } from "../native.js";
 
 setNumThreads(1);
@@ -54,7 +70,20 @@ test("the bytes that tensors hold are counted exactly, and all are freed", () =>
 
 test("data begins at a multiple of 64 bytes, and an empty tensor takes no memory", () => {
   const before = memory();
-  for (const bytes of [1, 63, 64, 65, 1000, 32 * KIB - 1, 32 * KIB, 32 * KIB + 1, 300 * KIB, 4 * MIB - 64, 4 * MIB, 9 * MIB + 3]) {
+  for (const bytes of [
+    1,
+    63,
+    64,
+    65,
+    1000,
+    32 * KIB - 1,
+    32 * KIB,
+    32 * KIB + 1,
+    300 * KIB,
+    4 * MIB - 64,
+    4 * MIB,
+    9 * MIB + 3,
+  ]) {
     scope(() => {
       const x = empty([bytes], { dtype: "uint8" });
       assert.equal(x.dataPtr() % 64, 0, `${bytes} bytes`);
@@ -73,11 +102,29 @@ test("an allocation larger than memory is an error that names the operator, and 
   const kept = ones([64 * KIB]);
   const before = memory();
   for (const size of [2 ** 42, 2 ** 44, 2 ** 50, 2 ** 60]) {
-    assert.throws(() => empty([size]), (e) => e instanceof OutOfMemoryError && e.code === "TORCH_OUT_OF_MEMORY" && /^aten::empty/.test(e.op ?? "") && /^empty.*: .*bytes on the CPU/.test(e.message), String(size));
+    assert.throws(
+      () => empty([size]),
+      (e) =>
+        e instanceof OutOfMemoryError &&
+        e.code === "TORCH_OUT_OF_MEMORY" &&
+        /^aten::empty/.test(e.op ?? "") &&
+        /^empty.*: .*bytes on the CPU/.test(e.message),
+      String(size),
+    );
   }
   // Sizes whose bytes no 64-bit number holds are refused by libtorch itself.
-  for (const size of [2n ** 61n, 2n ** 62n, 2n ** 63n - 1n]) assert.throws(() => empty([size]), (e) => e instanceof TorchError, String(size));
-  scope(() => assert.throws(() => kept.expand([2 ** 30, 64 * KIB]).add(1), (e) => e instanceof OutOfMemoryError && /^aten::add/.test(e.op ?? "")));
+  for (const size of [2n ** 61n, 2n ** 62n, 2n ** 63n - 1n])
+    assert.throws(
+      () => empty([size]),
+      (e) => e instanceof TorchError,
+      String(size),
+    );
+  scope(() =>
+    assert.throws(
+      () => kept.expand([2 ** 30, 64 * KIB]).add(1),
+      (e) => e instanceof OutOfMemoryError && /^aten::add/.test(e.op ?? ""),
+    ),
+  );
   const after = memory();
   assert.deepEqual([after.unreleased, after.allocatedBytes], [before.unreleased, before.allocatedBytes]);
   assert.equal(kept.sum().item(), 64 * KIB);
@@ -122,7 +169,10 @@ test("an allocation that fails on purpose fails once, as an error of memory", ()
     native.allocatorFail(2, 1, badAlloc);
     scope(() => {
       a.add(b);
-      assert.throws(() => a.add(b), (e) => e instanceof OutOfMemoryError && /^aten::add/.test(e.op ?? ""));
+      assert.throws(
+        () => a.add(b),
+        (e) => e instanceof OutOfMemoryError && /^aten::add/.test(e.op ?? ""),
+      );
       assert.deepEqual(a.add(b).tolist(), [2, 3, 4]);
     });
     assert.equal(native.allocatorFail(0, 0, false), 0);

@@ -1,4 +1,7 @@
-/** From elements to text: widths, scientific notation, brackets and line breaks as PyTorch chooses them. Knows nothing of tensors. */
+/**
+ * From elements to text: widths, scientific notation, brackets and line breaks as PyTorch chooses them. Knows nothing
+ * of tensors.
+ */
 import { fixed, scientific } from "./print-number.js";
 import type { PrintOptions } from "./print-options.js";
 
@@ -8,7 +11,9 @@ export interface Elements {
   /** The sizes after summarizing, which is what `values` holds. */
   readonly shape: readonly number[];
   readonly values: ArrayLike<number | bigint>;
-  /** Which dimensions were longer and hold only their edges; null when nothing was left out because the tensor is small. */
+  /**
+   * Which dimensions were longer and hold only their edges; null when nothing was left out because the tensor is small.
+   */
   readonly cut: readonly boolean[] | null;
 }
 
@@ -42,7 +47,11 @@ function floatColumn(values: readonly number[], options: PrintOptions): Column {
     sci = options.sciMode ?? (largest / smallest > 1000 || largest > 1e8 || smallest < 1e-4);
     for (const v of shown) {
       // One more for the point that whole floats end with.
-      const length = sci ? scientific(v, options.precision).length : whole ? fixed(v, 0).length + 1 : fixed(v, options.precision).length;
+      const length = sci
+        ? scientific(v, options.precision).length
+        : whole
+          ? fixed(v, 0).length + 1
+          : fixed(v, options.precision).length;
       if (length > width) width = length;
     }
   }
@@ -55,7 +64,10 @@ function floatColumn(values: readonly number[], options: PrintOptions): Column {
   return { width, write };
 }
 
-/** Real and imaginary parts have columns of their own; the imaginary one is left-trimmed so that its sign stands in the middle. */
+/**
+ * Real and imaginary parts have columns of their own; the imaginary one is left-trimmed so that its sign stands in the
+ * middle.
+ */
 function complexText(re: Column, im: Column, real: number, imaginary: number): string {
   const tail = `${im.write(imaginary)}j`.trimStart();
   return re.write(real) + (tail.startsWith("+") || tail.startsWith("-") ? tail : `+${tail}`);
@@ -68,12 +80,21 @@ export function layout(elements: Elements, indent: number, options: PrintOptions
   let width: number;
   if (kind === "complex") {
     const n = values.length / 2;
-    const re = floatColumn(Array.from({ length: n }, (_, i) => Number(values[2 * i])), options);
-    const im = floatColumn(Array.from({ length: n }, (_, i) => Number(values[2 * i + 1])), options);
+    const re = floatColumn(
+      Array.from({ length: n }, (_, i) => Number(values[2 * i])),
+      options,
+    );
+    const im = floatColumn(
+      Array.from({ length: n }, (_, i) => Number(values[2 * i + 1])),
+      options,
+    );
     write = (at) => complexText(re, im, Number(values[2 * at]), Number(values[2 * at + 1]));
     width = re.width + im.width + 1;
   } else {
-    const column = kind === "float" ? floatColumn(Array.from(values, Number), options) : wholeColumn(Array.from(values), kind === "boolean");
+    const column =
+      kind === "float"
+        ? floatColumn(Array.from(values, Number), options)
+        : wholeColumn(Array.from(values), kind === "boolean");
     write = (at) => column.write(values[at] as number | bigint);
     width = column.width;
   }
@@ -107,8 +128,17 @@ export function layout(elements: Elements, indent: number, options: PrintOptions
   return shape.length === 0 ? write(0) : block(0, indent);
 }
 
-/** Append `, dtype=…` and the like, each on a new line where it would pass the line's end (the first one always, if `newline`), and close the bracket. */
-export function withSuffixes(text: string, suffixes: readonly string[], indent: number, options: PrintOptions, newline = false): string {
+/**
+ * Append `, dtype=…` and the like, each on a new line where it would pass the line's end (the first one always, if
+ * `newline`), and close the bracket.
+ */
+export function withSuffixes(
+  text: string,
+  suffixes: readonly string[],
+  indent: number,
+  options: PrintOptions,
+  newline = false,
+): string {
   let result = text;
   let column = text.length - text.lastIndexOf("\n") + 1;
   let force = newline;

@@ -1,4 +1,7 @@
-/** Numbers as Python's format specifications `.4f`, `.4e` and `.0f` write them: correctly rounded, ties to even. JavaScript rounds ties away from zero. */
+/**
+ * Numbers as Python's format specifications `.4f`, `.4e` and `.0f` write them: correctly rounded, ties to even.
+ * JavaScript rounds ties away from zero.
+ */
 
 function special(value: number): string | null {
   if (Number.isNaN(value)) return "nan";
@@ -7,7 +10,10 @@ function special(value: number): string | null {
   return null;
 }
 
-/** Drop the last digit of decimal digits that end in an exact tie, rounding to even. `up` is the same number rounded away from zero. */
+/**
+ * Drop the last digit of decimal digits that end in an exact tie, rounding to even. `up` is the same number rounded
+ * away from zero.
+ */
 function tieToEven(exact: string, up: string): string {
   const down = exact.replace(/\.?\d$/, "");
   return "02468".includes(down.at(-1) ?? "") ? down : up;
@@ -24,7 +30,8 @@ export function fixed(value: number, digits: number): string {
   const up = size.toFixed(digits);
   // A double is half-way between two decimals of n digits exactly when it is an odd multiple of 2^-(n+1).
   const scaled = size * 2 ** (digits + 1);
-  if (digits < 100 && Number.isSafeInteger(scaled) && scaled % 2 === 1) return sign + tieToEven(size.toFixed(digits + 1), up);
+  if (digits < 100 && Number.isSafeInteger(scaled) && scaled % 2 === 1)
+    return sign + tieToEven(size.toFixed(digits + 1), up);
   return sign + up;
 }
 
@@ -35,7 +42,8 @@ export function scientific(value: number, digits: number): string {
   const sign = value < 0 || Object.is(value, -0) ? "-" : "";
   const size = Math.abs(value);
   let [mantissa = "", exponent = ""] = size.toExponential(digits).split("e");
-  // 25 more digits settle whether the rest is exactly a half: no double lies that near to a short decimal without being it.
+  // 25 more digits settle whether the rest is exactly a half: no double lies that near to a short decimal without being
+  // it.
   const exact = size.toExponential(Math.min(100, digits + 26));
   const rest = exact.slice(digits === 0 ? 2 : digits + 2, exact.indexOf("e"));
   if (/^50*$/.test(rest)) {

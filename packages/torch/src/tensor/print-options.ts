@@ -25,7 +25,12 @@ const PROFILES: Readonly<Record<PrintProfile, Omit<PrintOptions, "sciMode">>> = 
 });
 
 const NAMES: OptionNames<Partial<PrintOptions> & { readonly profile?: PrintProfile }> = {
-  profile: oneOf("default", "short", "full"), precision: whole("[0, 100]"), threshold: real("[0, ∞]"), edgeitems: whole("[0, ∞)"), linewidth: real("[0, ∞]"), sciMode: orNull(flag),
+  profile: oneOf("default", "short", "full"),
+  precision: whole("[0, 100]"),
+  threshold: real("[0, ∞]"),
+  edgeitems: whole("[0, ∞)"),
+  linewidth: real("[0, ∞]"),
+  sciMode: orNull(flag),
 };
 let current: PrintOptions = Object.freeze({ ...PROFILES.default, sciMode: null });
 
@@ -35,7 +40,8 @@ export function getPrintOptions(): PrintOptions {
 }
 
 /**
- * Change how tensors are printed from now on. What is not named stays, except `sciMode`, which returns to automatic unless named (as in PyTorch).
+ * Change how tensors are printed from now on. What is not named stays, except `sciMode`, which returns to automatic
+ * unless named (as in PyTorch).
  *
  * @param options.profile - Start from `"default"`, `"short"` or `"full"` before the other options apply.
  * @throws {ArgumentError} `setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1.`
@@ -47,7 +53,11 @@ export function setPrintOptions(options: Partial<PrintOptions> & { readonly prof
 }
 
 /** @internal Check options and lay them over a base. */
-export function resolve(fn: string, base: PrintOptions, options: Partial<PrintOptions> & { readonly profile?: PrintProfile }): PrintOptions {
+export function resolve(
+  fn: string,
+  base: PrintOptions,
+  options: Partial<PrintOptions> & { readonly profile?: PrintProfile },
+): PrintOptions {
   checkOptions(fn, options, NAMES);
   const from = options.profile === undefined ? base : PROFILES[options.profile];
   return {

@@ -27,11 +27,17 @@ function exactRounded(value: number, digits: number): string {
 
 void describe("numbers as Python formats them", () => {
   void it("fixed agrees with exact integer arithmetic", () => {
-    const dyadic = fc.tuple(fc.integer({ min: -100000, max: 100000 }), fc.integer({ min: 0, max: 12 })).map(([m, e]) => m / 2 ** e);
+    const dyadic = fc
+      .tuple(fc.integer({ min: -100000, max: 100000 }), fc.integer({ min: 0, max: 12 }))
+      .map(([m, e]) => m / 2 ** e);
     fc.assert(
-      fc.property(fc.oneof(dyadic, fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e25, max: 1e25 })), fc.integer({ min: 0, max: 10 }), (v, digits) => {
-        assert.equal(fixed(v, digits), exactRounded(v, digits));
-      }),
+      fc.property(
+        fc.oneof(dyadic, fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e25, max: 1e25 })),
+        fc.integer({ min: 0, max: 10 }),
+        (v, digits) => {
+          assert.equal(fixed(v, digits), exactRounded(v, digits));
+        },
+      ),
       { numRuns: 2000, seed: 3 },
     );
   });
@@ -40,8 +46,14 @@ void describe("numbers as Python formats them", () => {
       [0.5, 1.5, 2.5, 9.5, 0.125, -0, 1e-7, 1.5e300, 12345].map((v) => scientific(v, 0)),
       ["5e-01", "2e+00", "2e+00", "1e+01", "1e-01", "-0e+00", "1e-07", "2e+300", "1e+04"],
     );
-    assert.deepEqual([1.03125, 1.09375, 102450, 102550, 5e-324].map((v) => scientific(v, 4)), ["1.0312e+00", "1.0938e+00", "1.0245e+05", "1.0255e+05", "4.9407e-324"]);
-    assert.deepEqual([1.125, 1.375, 1.0625].map((v) => scientific(v, 2)), ["1.12e+00", "1.38e+00", "1.06e+00"]);
+    assert.deepEqual(
+      [1.03125, 1.09375, 102450, 102550, 5e-324].map((v) => scientific(v, 4)),
+      ["1.0312e+00", "1.0938e+00", "1.0245e+05", "1.0255e+05", "4.9407e-324"],
+    );
+    assert.deepEqual(
+      [1.125, 1.375, 1.0625].map((v) => scientific(v, 2)),
+      ["1.12e+00", "1.38e+00", "1.06e+00"],
+    );
     assert.equal(scientific(Infinity, 4) + fixed(-Infinity, 4) + fixed(NaN, 2), "inf-infnan");
   });
 });
@@ -75,7 +87,9 @@ void describe("print", () => {
     setPrintOptions({ edgeitems: 1 });
     assert.deepEqual(getPrintOptions(), { precision: 1, threshold: 1000, edgeitems: 1, linewidth: 80, sciMode: null });
     assert.equal(String(arange(2000, { dtype: "int64" })), "tensor([   0,  ..., 1999])");
-    assert.throws(() => setPrintOptions({ precision: -1 }), { message: "setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1." });
+    assert.throws(() => setPrintOptions({ precision: -1 }), {
+      message: "setPrintOptions: expected precision to be a whole number from 0 to 100. Received: -1.",
+    });
     assert.throws(() => setPrintOptions({ edgeitems: 1.5 }), { code: "ERR_ARGUMENT" });
   });
   void it("names the dtype unless the default dtype implies it", () => {

@@ -16,13 +16,18 @@ const cat = new Operator("aten::cat", "");
 const narrow = new Operator("aten::narrow", "");
 const sparseParts = {
   sparseCoo: { names: ["indices", "values"], ops: ["_indices", "_values"], layout: "torch.sparse_coo" },
-  sparseCsr: { names: ["crow_indices", "col_indices", "values"], ops: ["crow_indices", "col_indices", "values"], layout: "torch.sparse_csr" },
+  sparseCsr: {
+    names: ["crow_indices", "col_indices", "values"],
+    ops: ["crow_indices", "col_indices", "values"],
+    layout: "torch.sparse_csr",
+  },
 } as const;
 
 /**
  * A tensor as PyTorch prints it: `tensor([[1., 2.],\n        [3., 4.]], dtype=torch.float16, requires_grad=True)`.
  *
- * Above `threshold` elements only the edges of each dimension are shown, and only they are read: printing a huge tensor costs what printing a small one does.
+ * Above `threshold` elements only the edges of each dimension are shown, and only they are read: printing a huge tensor
+ * costs what printing a small one does.
  *
  * @param t - Any tensor, also sparse, on any device; on `"meta"` the elements are `...`.
  * @param options - Instead of the options set by {@link setPrintOptions}, for this call.
@@ -49,10 +54,16 @@ function format(t: Tensor, options: PrintOptions): string {
   let body: string;
   if (kind === "sparseCoo" || kind === "sparseCsr") {
     suffixes.push(size);
-    const parts = meta ? [] : sparseParts[kind].ops.map((name) => invoke(new Operator(`aten::${name}`), [t.detach()]) as Tensor);
+    const parts = meta
+      ? []
+      : sparseParts[kind].ops.map((name) => invoke(new Operator(`aten::${name}`), [t.detach()]) as Tensor);
     if (!meta) suffixes.push(`nnz=${parts.at(-1)?.shape[0] ?? 0}`);
     if (!isDefault(dtype)) suffixes.push(element);
-    body = meta ? "..." : sparseParts[kind].names.map((name, i) => partText(name, parts[i] as Tensor, prefix.length, options)).join(`,\n${" ".repeat(prefix.length)}`);
+    body = meta
+      ? "..."
+      : sparseParts[kind].names
+          .map((name, i) => partText(name, parts[i] as Tensor, prefix.length, options))
+          .join(`,\n${" ".repeat(prefix.length)}`);
     suffixes.push(`layout=${sparseParts[kind].layout}`);
   } else if (meta || kind === "other") {
     suffixes.push(size);
@@ -77,7 +88,12 @@ function format(t: Tensor, options: PrintOptions): string {
 /** Dtypes that the digits alone make clear. */
 function isDefault(dtype: DType): boolean {
   const real = getDefaultDtype();
-  return dtype === real || dtype === (real === "float64" ? "complex128" : "complex64") || dtype === "int64" || dtype === "bool";
+  return (
+    dtype === real ||
+    dtype === (real === "float64" ? "complex128" : "complex64") ||
+    dtype === "int64" ||
+    dtype === "bool"
+  );
 }
 
 function nodeName(t: Tensor): string | null {
@@ -102,8 +118,10 @@ function elementsOf(t: Tensor, options: PrintOptions): Elements {
   const kept = cut === null ? t.detach() : edges(t.detach(), 0, cut, edge);
   const { dtype, shape } = kept;
   if (dtype === "float4_e2m1fn_x2") return { kind: "float", shape, cut, values: new Uint8Array(kept.toBytes()) };
-  if (isComplex(dtype)) return { kind: "complex", shape, cut, values: new Float64Array(kept.to("complex128").toBytes()) };
-  if (isFloatingPoint(dtype)) return { kind: "float", shape, cut, values: new Float64Array(kept.to("float64").toBytes()) };
+  if (isComplex(dtype))
+    return { kind: "complex", shape, cut, values: new Float64Array(kept.to("complex128").toBytes()) };
+  if (isFloatingPoint(dtype))
+    return { kind: "float", shape, cut, values: new Float64Array(kept.to("float64").toBytes()) };
   return { kind: dtype === "bool" ? "boolean" : "integer", shape, cut, values: kept.toTypedArray() };
 }
 

@@ -160,8 +160,15 @@ test("tensors escape at any depth, in fields of any object, and through cycles",
   });
   let at: Chain | Batch = chain;
   while ("next" in at) at = at.next;
-  const found = [at.x, ...(at.inner.list[0] as Set<torch.Tensor>), ...(at.inner.list[1] as Map<torch.Tensor, number>).keys()];
-  assert.deepEqual(found.map((t) => t.shape), [[2], [3], [4]]);
+  const found = [
+    at.x,
+    ...(at.inner.list[0] as Set<torch.Tensor>),
+    ...(at.inner.list[1] as Map<torch.Tensor, number>).keys(),
+  ];
+  assert.deepEqual(
+    found.map((t) => t.shape),
+    [[2], [3], [4]],
+  );
   assert.equal(count(), before + 3);
   for (const t of found) t.dispose();
 });
@@ -172,11 +179,36 @@ test("a result whose getters throw, open scopes and keep leaves nothing behind, 
   let kept: torch.Tensor | null = null;
   torch.scope(() => {
     const outer = torch.ones([1]);
-    assert.throws(() => torch.scope(() => ({ x: torch.ones([2]), get y(): never { throw mine; } })), (error) => error === mine);
-    assert.throws(() => torch.scope(() => ({ get then(): never { throw mine; } })), (error) => error === mine);
+    assert.throws(
+      () =>
+        torch.scope(() => ({
+          x: torch.ones([2]),
+          get y(): never {
+            throw mine;
+          },
+        })),
+      (error) => error === mine,
+    );
+    assert.throws(
+      () =>
+        torch.scope(() => ({
+          get then(): never {
+            throw mine;
+          },
+        })),
+      (error) => error === mine,
+    );
     const result = torch.scope(() => {
       const x = torch.ones([3]);
-      return { x, get y() { return torch.scope(() => [x, outer, torch.ones([4])]); }, get z() { return (kept ??= torch.keep(x)); } };
+      return {
+        x,
+        get y() {
+          return torch.scope(() => [x, outer, torch.ones([4])]);
+        },
+        get z() {
+          return (kept ??= torch.keep(x));
+        },
+      };
     });
     assert.deepEqual([result.x.disposed, outer.disposed], [false, false]);
     torch.ones([5]);

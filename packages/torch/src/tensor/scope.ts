@@ -112,10 +112,11 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
 }
 
 /**
- * Run `fn` and free every tensor made inside, except those that it returns (also inside arrays, objects, Maps and Sets, at any depth: what their enumerable fields hold) or that were {@link keep}t.
+ * Run `fn` and free every tensor made inside, except those that it returns (also inside arrays, objects, Maps and Sets,
+ * at any depth: what their enumerable fields hold) or that were {@link keep}t.
  *
- * Scopes nest: what a scope returns belongs to the scope around it. Cheap: about 20 ns per tensor. Parameters, buffers, gradients and optimizer state live
- * outside by construction. Also closes when `fn` throws.
+ * Scopes nest: what a scope returns belongs to the scope around it. Cheap: about 20 ns per tensor. Parameters, buffers,
+ * gradients and optimizer state live outside by construction. Also closes when `fn` throws.
  *
  * @throws {NbitError} `SCOPE_ASYNC` when `fn` returns a promise: code after an await would run when the scope is over.
  * @example
@@ -131,7 +132,11 @@ export function scope<T>(fn: () => T): T {
   try {
     result = fn();
     if (isPromise(result)) {
-      refusePromise(result, "scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.", "SCOPE_ASYNC");
+      refusePromise(
+        result,
+        "scope: expected a synchronous function. Received: a function that returns a promise, whose code would run after the scope has freed its tensors. Open a scope inside the asynchronous function, around its synchronous parts.",
+        "SCOPE_ASYNC",
+      );
     }
   } catch (error) {
     close(mine, outer, undefined);
@@ -142,8 +147,9 @@ export function scope<T>(fn: () => T): T {
 }
 
 /**
- * @internal A scope that is entered several times before it ends: what is made in any of its runs lives until {@link close}. Between runs it is not open, so whatever else happens meanwhile is none of its business.
- * Used again after it was closed, it is a new one.
+ * @internal A scope that is entered several times before it ends: what is made in any of its runs lives until {@link
+ * close}. Between runs it is not open, so whatever else happens meanwhile is none of its business. Used again after it
+ * was closed, it is a new one.
  */
 export class ReentrantScope {
   readonly #mine: Tensor[] = [];

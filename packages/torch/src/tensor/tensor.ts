@@ -1,4 +1,7 @@
-/** The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods (ops/methods.ts attaches them). */
+/**
+ * The tensor: a handle, its metadata, its values, its place in autograd. Operators come from the generated methods
+ * (ops/methods.ts attaches them).
+ */
 import { addDescriber, ArgumentError, NbitError, verbatim } from "../errors.js";
 import { argBuffer, native, writeLists, writeRoot } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
@@ -31,7 +34,12 @@ export interface BackwardOptions {
   /** Accumulate only into these leaves. */
   readonly inputs?: readonly Tensor[];
 }
-const BACKWARD: OptionNames<BackwardOptions> = { gradient: orNull(tensorKind), retainGraph: orNull(flag), createGraph: flag, inputs: listOf(tensorKind) };
+const BACKWARD: OptionNames<BackwardOptions> = {
+  gradient: orNull(tensorKind),
+  retainGraph: orNull(flag),
+  createGraph: flag,
+  inputs: listOf(tensorKind),
+};
 
 /** The handle that the tensor made next holds; 0 while none is to be made. */
 let minted = 0;
@@ -47,8 +55,9 @@ export interface Tensor extends TensorMethods, Conversions {}
 /**
  * An n-dimensional array on a device, with autograd. A thin JavaScript object around a handle to libtorch's own tensor.
  *
- * Made by {@link tensor}, factories (`zeros`, `randn`, …) and operators, never by `new`. Lives until its {@link scope} ends, until `dispose()`, or until the garbage
- * collector finds it. Using a disposed tensor is a {@link TensorDisposedError}.
+ * Made by {@link tensor}, factories (`zeros`, `randn`, …) and operators, never by `new`. Lives until its {@link scope}
+ * ends, until `dispose()`, or until the garbage collector finds it. Using a disposed tensor is a {@link
+ * TensorDisposedError}.
  */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export class Tensor {
@@ -82,7 +91,14 @@ export class Tensor {
 
   /** @internal A handle comes from inside the package only: one that is forged could be another tensor's. */
   constructor() {
-    if (minted === 0) throw new ArgumentError("Tensor", "to be made by tensor(…), a factory or an operator", verbatim(`new ${new.target.name}(…)`), "", "ERR_TENSOR_CONSTRUCTOR");
+    if (minted === 0)
+      throw new ArgumentError(
+        "Tensor",
+        "to be made by tensor(…), a factory or an operator",
+        verbatim(`new ${new.target.name}(…)`),
+        "",
+        "ERR_TENSOR_CONSTRUCTOR",
+      );
     this.#handle = minted;
     minted = 0;
   }
@@ -198,7 +214,8 @@ export class Tensor {
 
   /**
    * The value of a tensor of one element, as a number; booleans return 0 and 1. Waits for the tensor's device.
-   * @throws {ArgumentError} for more than one element, for a complex value, and for an int64 that a number cannot hold (use `itemBigInt()`).
+   * @throws {ArgumentError} for more than one element, for a complex value, and for an int64 that a number cannot hold
+   * (use `itemBigInt()`).
    */
   item(): number {
     atMost("item", arguments, 0);
@@ -206,14 +223,16 @@ export class Tensor {
     const value = takeScalar();
     if (typeof value === "number") return value;
     if (typeof value === "boolean") return value ? 1 : 0;
-    if (typeof value === "bigint") throw new ArgumentError("item", "an integer within ±2^53", value, "Use itemBigInt().");
+    if (typeof value === "bigint")
+      throw new ArgumentError("item", "an integer within ±2^53", value, "Use itemBigInt().");
     throw new ArgumentError("item", "a real value", value.toString(), "Use itemComplex().");
   }
   itemBigInt(): bigint {
     atMost("itemBigInt", arguments, 0);
     native.item(liveHandle(this, "itemBigInt"));
     const value = takeScalar();
-    if (value instanceof Complex || (typeof value === "number" && !Number.isInteger(value))) throw new ArgumentError("itemBigInt", "an integer", value);
+    if (value instanceof Complex || (typeof value === "number" && !Number.isInteger(value)))
+      throw new ArgumentError("itemBigInt", "an integer", value);
     return BigInt(value);
   }
   itemComplex(): Complex {
@@ -222,14 +241,18 @@ export class Tensor {
     const value = takeScalar();
     return value instanceof Complex ? value : new Complex(Number(value), 0);
   }
-  /** Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes). A tensor without dimensions returns its value. Copies to the CPU. */
+  /**
+   * Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes).
+   * A tensor without dimensions returns its value. Copies to the CPU.
+   */
   tolist(): Nested {
     atMost("tolist", arguments, 0);
     return nested(this);
   }
   /**
-   * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool), Int16Array, Int32Array, BigInt64Array, …
-   * bfloat16 and float8 return their raw bits (Uint16Array, Uint8Array), as does float16 where JavaScript has no Float16Array (before Node 24): convert with `.float()` first to get values.
+   * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool),
+   * Int16Array, Int32Array, BigInt64Array, … bfloat16 and float8 return their raw bits (Uint16Array, Uint8Array), as
+   * does float16 where JavaScript has no Float16Array (before Node 24): convert with `.float()` first to get values.
    */
   toTypedArray(): ReturnType<typeof typedArrayOf> {
     atMost("toTypedArray", arguments, 0);
@@ -243,8 +266,12 @@ export class Tensor {
   /** Overwrite all elements from bytes of the same dtype and count, in row-major order. Autograd does not see it. */
   copyFromBytes(bytes: ArrayBufferView | ArrayBuffer): this {
     atMost("copyFromBytes", arguments, 1);
-    if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes)) throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
-    native.copyFromBytes(liveHandle(this, "copyFromBytes"), ArrayBuffer.isView(bytes) ? plainBytes(bytes) : new Uint8Array(bytes));
+    if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes))
+      throw new ArgumentError("copyFromBytes", "a typed array or an ArrayBuffer", bytes);
+    native.copyFromBytes(
+      liveHandle(this, "copyFromBytes"),
+      ArrayBuffer.isView(bytes) ? plainBytes(bytes) : new Uint8Array(bytes),
+    );
     return this;
   }
 
@@ -262,7 +289,10 @@ export class Tensor {
 
   // ---------------------------------------------------------------- indexing
 
-  /** Index as in PyTorch: `t.at(0)`, `t.at(":", "1:3")`, `t.at("...", null)`, `t.at(mask)`, `t.at([0, 2])`. Views where PyTorch returns views. */
+  /**
+   * Index as in PyTorch: `t.at(0)`, `t.at(":", "1:3")`, `t.at("...", null)`, `t.at(mask)`, `t.at([0, 2])`. Views where
+   * PyTorch returns views.
+   */
   at(...indices: readonly Index[]): Tensor {
     return index(this, ...indices);
   }
@@ -332,7 +362,8 @@ export class Tensor {
     native.backward(retainGraph === undefined || retainGraph === null ? -1 : retainGraph ? 1 : 0, createGraph === true);
   }
   /**
-   * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs inside a scope: keep what must survive.
+   * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs
+   * inside a scope: keep what must survive.
    *
    * The hook lives as long as this tensor. One that refers to the tensor itself keeps both for good: `remove()` it.
    */
@@ -347,13 +378,22 @@ export class Tensor {
       },
     };
   }
-  /** Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. Refer to the tensor by the argument: a hook that holds it otherwise keeps both for good. */
+  /**
+   * Call `fn` after the gradient of this leaf was accumulated into `grad`. One per tensor; null takes it away. Refer to
+   * the tensor by the argument: a hook that holds it otherwise keeps both for good.
+   */
   registerPostAccumulateGradHook(fn: ((parameter: Tensor) => void) | null): void {
     atMost("registerPostAccumulateGradHook", arguments, 1);
     checkArguments("registerPostAccumulateGradHook", { fn }, { fn: orNull(callable) });
-    native.setPostAccumulateHook(liveHandle(this, "registerPostAccumulateGradHook"), fn === null ? null : accumulateHook(fn, new WeakRef(this)));
+    native.setPostAccumulateHook(
+      liveHandle(this, "registerPostAccumulateGradHook"),
+      fn === null ? null : accumulateHook(fn, new WeakRef(this)),
+    );
   }
-  /** @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes parameters under an optimizer. */
+  /**
+   * @internal Take over another tensor's storage, dtype and device, keeping identity: how `module.to()` changes
+   * parameters under an optimizer.
+   */
   setData(source: Tensor): void {
     atMost("Tensor.setData", arguments, 1);
     if (!isTensor(source)) throw new ArgumentError("setData", "a tensor", source);
@@ -381,17 +421,26 @@ export class Tensor {
   /** Tensors are compared by operators, not by conversion. */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === "string") return this.toString();
-    throw new NbitError("Tensor: expected an operator such as a.add(b) or a.lt(b). Received: a JavaScript operator on a tensor. Use item() for the number of a one-element tensor.", "ERR_TENSOR_OPERATOR");
+    throw new NbitError(
+      "Tensor: expected an operator such as a.add(b) or a.lt(b). Received: a JavaScript operator on a tensor. Use item() for the number of a one-element tensor.",
+      "ERR_TENSOR_OPERATOR",
+    );
   }
 }
 
-// The addon holds a hook for as long as the native tensor lives. One that held the JavaScript tensor, also by sharing the variables of the method that made it, would keep both for good: hence functions of their own.
+// The addon holds a hook for as long as the native tensor lives. One that held the JavaScript tensor, also by sharing
+// the variables of the method that made it, would keep both for good: hence functions of their own.
 
 function gradientHook(fn: (grad: Tensor) => unknown): () => void {
   return () => {
     const gradient = wrap(takeHandle());
     const after = fn(gradient);
-    if (isPromise(after)) refusePromise(after, "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.", "ERR_ASYNC_HOOK");
+    if (isPromise(after))
+      refusePromise(
+        after,
+        "registerHook: expected a hook that ends when it returns. Received: one that returns a promise: backward does not wait for it. Take what it needs of the gradient, and wait elsewhere.",
+        "ERR_ASYNC_HOOK",
+      );
     const replaced = isTensor(after) ? liveHandle(after, "registerHook") : 0;
     argBuffer[0] = replaced;
   };
@@ -418,4 +467,3 @@ addDescriber((value) => {
   if (handleOrZero(value) === 0) return "a disposed Tensor";
   return `Tensor ${value.dtype} [${value.shape.join(", ")}] ${value.device.toString()}`;
 });
-

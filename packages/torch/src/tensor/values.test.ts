@@ -14,7 +14,25 @@ test("numbers become float32, bigints int64, booleans bool, typed arrays their o
   assert.deepEqual(torch.tensor([[], []]).shape, [2, 0]);
 });
 
-for (const dtype of ["float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool", "complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"] as const)
+for (const dtype of [
+  "float32",
+  "float64",
+  "float16",
+  "bfloat16",
+  "int8",
+  "int16",
+  "int32",
+  "int64",
+  "uint8",
+  "bool",
+  "complex64",
+  "complex128",
+  "uint16",
+  "uint32",
+  "uint64",
+  "float8_e4m3fn",
+  "float8_e5m2",
+] as const)
   test(`${dtype}: created, read back, and its bytes round-trip`, () => {
     const x = torch.tensor([0, 1, 1], { dtype });
     assert.equal(x.dtype, dtype);
@@ -45,7 +63,10 @@ test("ragged and mixed arrays are refused with the place", () => {
   cyclic.push(cyclic);
   assert.throws(() => torch.tensor(cyclic as number[]), { code: "ERR_ARGUMENT" });
   assert.throws(() => torch.tensor([NaN], { dtype: "int64" }), /finite values/);
-  assert.throws(() => torch.tensor([1], { dtype: "float99" as torch.DType }), /expected dtype to be a dtype such as "float32"/);
+  assert.throws(
+    () => torch.tensor([1], { dtype: "float99" as torch.DType }),
+    /expected dtype to be a dtype such as "float32"/,
+  );
   assert.throws(() => torch.tensor([1], { device: "gpu" }), /expected device to be a device such as/);
   assert.throws(() => torch.tensorFromBytes(new Uint8Array(3), "float32", [1]), { code: "ERR_ARGUMENT" });
 });
@@ -88,7 +109,17 @@ test("shape, strides, dtype and device are read from a tensor", () => {
 });
 
 test("full gives the default dtype to numbers, whole or not", () => {
-  const dtypes = (): string[] => [torch.full([2], 1), torch.full([2], 1.5), torch.full([2], -0), torch.full([2], NaN), torch.full([2], true), torch.full([2], 1n), torch.full([2], 1, { dtype: "int32" }), torch.full([2], 1, { dtype: null, requiresGrad: true })].map((t) => t.dtype);
+  const dtypes = (): string[] =>
+    [
+      torch.full([2], 1),
+      torch.full([2], 1.5),
+      torch.full([2], -0),
+      torch.full([2], NaN),
+      torch.full([2], true),
+      torch.full([2], 1n),
+      torch.full([2], 1, { dtype: "int32" }),
+      torch.full([2], 1, { dtype: null, requiresGrad: true }),
+    ].map((t) => t.dtype);
   assert.deepEqual(dtypes(), ["float32", "float32", "float32", "float32", "bool", "int64", "int32", "float32"]);
   torch.setDefaultDtype("float64");
   try {
@@ -99,22 +130,38 @@ test("full gives the default dtype to numbers, whole or not", () => {
   assert.equal(torch.full([2], 1, { requiresGrad: true }).requiresGrad, true);
   assert.equal(torch.fullLike(torch.zeros([2], { dtype: "int32" }), 1).dtype, "int32");
   assert.equal(torch.zeros([2], { dtype: "bool" }).newFull([1], 1).dtype, "bool");
-  assert.throws(() => Reflect.apply(torch.full, undefined, [[2], 1, { dtpe: "int32" }]), { code: "ERR_ARGUMENT", message: /the option dtype/ });
+  assert.throws(() => Reflect.apply(torch.full, undefined, [[2], 1, { dtpe: "int32" }]), {
+    code: "ERR_ARGUMENT",
+    message: /the option dtype/,
+  });
 });
 
 const Float16 = (globalThis as { readonly Float16Array?: { of(...values: number[]): torch.TypedArray } }).Float16Array;
-test("Float16Array is float16, in and out", { skip: Float16 === undefined ? "this JavaScript has none" : false }, () => {
-  const of = (...values: number[]): torch.TypedArray => (Float16 as NonNullable<typeof Float16>).of(...values);
-  const half = torch.tensor(of(1.5, -2, 65504));
-  assert.equal(half.dtype, "float16");
-  assert.deepEqual(half.tolist(), [1.5, -2, 65504]);
-  assert.deepEqual(torch.tensor(of(1.5, -2), { dtype: "float32" }).tolist(), [1.5, -2]);
-  assert.deepEqual(torch.tensor([of(1.5, -2)]).tolist(), [[1.5, -2]]);
-  assert.deepEqual(torch.tensorFromBytes(of(1, 2), "float16", [2]).tolist(), [1, 2]);
-  const batch = torch.defaultCollate([of(1, 2), of(3, 4)]);
-  assert.equal(batch.dtype, "float16");
-  assert.deepEqual(batch.tolist(), [[1, 2], [3, 4]]);
-  assert.deepEqual(torch.tensor([0, 0, 0], { dtype: "float16" }).copyFromBytes(of(7, 8, 9)).tolist(), [7, 8, 9]);
-  assert.equal(Object.prototype.toString.call(half.toTypedArray()), "[object Float16Array]");
-  assert.deepEqual(Array.from(half.toTypedArray(), Number), [1.5, -2, 65504]);
-});
+test(
+  "Float16Array is float16, in and out",
+  { skip: Float16 === undefined ? "this JavaScript has none" : false },
+  () => {
+    const of = (...values: number[]): torch.TypedArray => (Float16 as NonNullable<typeof Float16>).of(...values);
+    const half = torch.tensor(of(1.5, -2, 65504));
+    assert.equal(half.dtype, "float16");
+    assert.deepEqual(half.tolist(), [1.5, -2, 65504]);
+    assert.deepEqual(torch.tensor(of(1.5, -2), { dtype: "float32" }).tolist(), [1.5, -2]);
+    assert.deepEqual(torch.tensor([of(1.5, -2)]).tolist(), [[1.5, -2]]);
+    assert.deepEqual(torch.tensorFromBytes(of(1, 2), "float16", [2]).tolist(), [1, 2]);
+    const batch = torch.defaultCollate([of(1, 2), of(3, 4)]);
+    assert.equal(batch.dtype, "float16");
+    assert.deepEqual(batch.tolist(), [
+      [1, 2],
+      [3, 4],
+    ]);
+    assert.deepEqual(
+      torch
+        .tensor([0, 0, 0], { dtype: "float16" })
+        .copyFromBytes(of(7, 8, 9))
+        .tolist(),
+      [7, 8, 9],
+    );
+    assert.equal(Object.prototype.toString.call(half.toTypedArray()), "[object Float16Array]");
+    assert.deepEqual(Array.from(half.toTypedArray(), Number), [1.5, -2, 65504]);
+  },
+);

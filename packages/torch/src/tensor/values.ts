@@ -18,9 +18,24 @@ import type { Tensor } from "./tensor.js";
 export type Nested = number | boolean | bigint | Complex | Nested[];
 /** What `tensor` takes. */
 export type TensorData = number | boolean | bigint | Complex | TypedArray | readonly TensorData[];
-export type TypedArray = Float32Array | Float64Array | Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array | Float16Values;
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Float16Values;
 
-/** What JavaScript calls Float16Array, where it has one (Node 24 and later): named by its shape, so that older compilers and machines do without. */
+/**
+ * What JavaScript calls Float16Array, where it has one (Node 24 and later): named by its shape, so that older compilers
+ * and machines do without.
+ */
 export interface Float16Values extends ArrayBufferView {
   readonly [Symbol.toStringTag]: "Float16Array";
   readonly BYTES_PER_ELEMENT: number;
@@ -34,7 +49,10 @@ function isFloat16(value: ArrayBufferView): value is Float16Values {
   return typedArrayName(value) === "Float16Array";
 }
 
-/** The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed, by any thread. */
+/**
+ * The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed, by any
+ * thread.
+ */
 export function getDefaultDtype(): DType {
   atMost("getDefaultDtype", arguments, 0);
   return dtypeName(native.getDefaultDtype());
@@ -47,8 +65,22 @@ export function setDefaultDtype(dtype: DType): void {
 }
 
 const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array,
-  bool: Uint8Array, float16: Uint16Array, bfloat16: Uint16Array, complex64: Float32Array, complex128: Float64Array, complex32: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  bool: Uint8Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  complex64: Float32Array,
+  complex128: Float64Array,
+  complex32: Uint16Array,
 } as const;
 
 const Float16 = (globalThis as { readonly Float16Array?: new (bytes: ArrayBuffer) => Float16Values }).Float16Array;
@@ -61,8 +93,18 @@ export function typedArrayOf(dtype: DType, bytes: ArrayBuffer): TypedArray {
 }
 
 const DTYPES: Readonly<Record<string, DType>> = {
-  Float16Array: "float16", Float32Array: "float32", Float64Array: "float64", Int8Array: "int8", Uint8Array: "uint8", Uint8ClampedArray: "uint8", Int16Array: "int16", Uint16Array: "uint16",
-  Int32Array: "int32", Uint32Array: "uint32", BigInt64Array: "int64", BigUint64Array: "uint64",
+  Float16Array: "float16",
+  Float32Array: "float32",
+  Float64Array: "float64",
+  Int8Array: "int8",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+  Int16Array: "int16",
+  Uint16Array: "uint16",
+  Int32Array: "int32",
+  Uint32Array: "uint32",
+  BigInt64Array: "int64",
+  BigUint64Array: "uint64",
 };
 function dtypeOfTypedArray(data: ArrayBufferView): DType {
   const dtype = DTYPES[typedArrayName(data) ?? ""];
@@ -81,16 +123,22 @@ function flatten(data: TensorData, flat: Flat, depth: number): void {
     const list = data as readonly TensorData[];
     const length = list.length;
     if (flat.shape.length === depth) {
-      if (flat.values.length > 0) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
+      if (flat.values.length > 0)
+        throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
       flat.shape.push(length);
     } else if (flat.shape[depth] !== length) {
-      throw new ArgumentError("tensor", `arrays of equal length at depth ${depth} (${flat.shape[depth]})`, verbatim(`length ${length}`));
+      throw new ArgumentError(
+        "tensor",
+        `arrays of equal length at depth ${depth} (${flat.shape[depth]})`,
+        verbatim(`length ${length}`),
+      );
     }
     const n = flat.shape[depth] as number;
     for (let i = 0; i < n; i++) flatten(list[i] as TensorData, flat, depth + 1);
     return;
   }
-  if (depth !== flat.shape.length) throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
+  if (depth !== flat.shape.length)
+    throw new ArgumentError("tensor", "all elements at one depth to be numbers, or all to be arrays", data);
   if (typeof data !== "number" && typeof data !== "boolean" && typeof data !== "bigint" && !(data instanceof Complex))
     throw new ArgumentError("tensor", "numbers, booleans, bigints, typed arrays or nested arrays of them", data);
   flat.values.push(data);
@@ -106,8 +154,9 @@ const NAMES: OptionNames<TensorOptions> = { dtype: orNull(dtypeKind), device: or
 /**
  * A new tensor from JavaScript values, copied.
  *
- * JavaScript has one kind of number, so numbers become the default dtype (float32) whether they are whole or not; pass `dtype: "int64"` for class indices.
- * Booleans become bool, bigints int64, typed arrays their own dtype (one dimension; Float16Array is float16, where JavaScript has it).
+ * JavaScript has one kind of number, so numbers become the default dtype (float32) whether they are whole or not; pass
+ * `dtype: "int64"` for class indices. Booleans become bool, bigints int64, typed arrays their own dtype (one dimension;
+ * Float16Array is float16, where JavaScript has it).
  *
  * @param data - A number, boolean, bigint, typed array, or nested arrays of equal lengths.
  * @throws {ArgumentError} `tensor: expected arrays of equal length at depth 1 (2). Received: "length 3".`
@@ -126,7 +175,9 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
   if (options.dtype !== undefined) dtypeCode(options.dtype, "tensor");
   if (isTensor(data)) {
     const copy = data.detach().clone();
-    return options.dtype === undefined && options.device === undefined ? copy : copy.to({ dtype: options.dtype ?? data.dtype, device: options.device ?? data.device });
+    return options.dtype === undefined && options.device === undefined
+      ? copy
+      : copy.to({ dtype: options.dtype ?? data.dtype, device: options.device ?? data.device });
   }
   if (ArrayBuffer.isView(data)) {
     const own = dtypeOfTypedArray(data);
@@ -148,13 +199,21 @@ function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
     });
     return convert(fromBytes(pairs, "complex128", flat.shape, device.code), "complex128", target);
   }
-  if (target === "float32") return fromBytes(Float32Array.from(flat.values, Number), "float32", flat.shape, device.code);
-  if (!isFloatingPoint(target) && (target === "int64" || target === "uint64" || flat.values.some((v) => typeof v === "bigint"))) {
+  if (target === "float32")
+    return fromBytes(Float32Array.from(flat.values, Number), "float32", flat.shape, device.code);
+  if (
+    !isFloatingPoint(target) &&
+    (target === "int64" || target === "uint64" || flat.values.some((v) => typeof v === "bigint"))
+  ) {
     const exact = target === "uint64" ? "uint64" : "int64";
     const ints = BigInt64Array.from(flat.values, (v) => toBigInt(v, exact));
     return convert(fromBytes(ints, exact, flat.shape, device.code), exact, target);
   }
-  return convert(fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code), "float64", target);
+  return convert(
+    fromBytes(Float64Array.from(flat.values, Number), "float64", flat.shape, device.code),
+    "float64",
+    target,
+  );
 }
 
 /** As PyTorch returns infinity, but told where float16 is the precision's choice. */
@@ -169,7 +228,8 @@ export function float16Region(): string | null {
   if (getDefaultDtype() === "float16") return "float16 is the default dtype here";
   for (const type of ["cpu", "cuda"]) {
     native.autocastGet(deviceTypeCode(type));
-    if (argBuffer[0] === 1 && dtypeName(argBuffer[1] as number) === "float16") return `this is a region of autocast of ${type} to float16`;
+    if (argBuffer[0] === 1 && dtypeName(argBuffer[1] as number) === "float16")
+      return `this is a region of autocast of ${type} to float16`;
   }
   return null;
 }
@@ -181,7 +241,13 @@ function toBigInt(v: number | boolean | bigint | Complex, dtype: "int64" | "uint
     return toBigInt(BigInt(Math.trunc(n)), dtype);
   }
   const held = dtype === "int64" ? BigInt.asIntN(64, v) : BigInt.asUintN(64, v);
-  if (held !== v) throw new ArgumentError("tensor", `whole numbers that ${dtype} holds`, v, dtype === "int64" ? 'dtype: "float64" takes any.' : "");
+  if (held !== v)
+    throw new ArgumentError(
+      "tensor",
+      `whole numbers that ${dtype} holds`,
+      v,
+      dtype === "int64" ? 'dtype: "float64" takes any.' : "",
+    );
   return BigInt.asIntN(64, v);
 }
 
@@ -214,13 +280,20 @@ function convert(made: Tensor, from: DType, to: DType | undefined): Tensor {
  * A new tensor from raw bytes in row-major order, copied.
  * @throws {TorchError} when the number of bytes is not that of the shape and dtype.
  */
-export function tensorFromBytes(bytes: ArrayBufferView | ArrayBuffer, dtype: DType, shape: readonly number[], device: DeviceLike = "cpu"): Tensor {
+export function tensorFromBytes(
+  bytes: ArrayBufferView | ArrayBuffer,
+  dtype: DType,
+  shape: readonly number[],
+  device: DeviceLike = "cpu",
+): Tensor {
   atMost("tensorFromBytes", arguments, 4);
   checkArguments("tensorFromBytes", { dtype, device }, { dtype: dtypeKind, device: deviceKind });
   const code = deviceOf(device, "tensorFromBytes").code;
   const sizes = Array.isArray(shape) ? elementsOf(shape as readonly number[]) : [-1];
-  if (sizes.some((s) => !Number.isInteger(s) || s < 0)) throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
-  if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes)) throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
+  if (sizes.some((s) => !Number.isInteger(s) || s < 0))
+    throw new ArgumentError("tensorFromBytes", "shape to be an array of whole numbers ≥ 0", shape);
+  if (!ArrayBuffer.isView(bytes) && !isBuffer(bytes))
+    throw new ArgumentError("tensorFromBytes", "a typed array or an ArrayBuffer", bytes);
   return fromBytes(isBuffer(bytes) ? new Uint8Array(bytes) : bytes, dtype, sizes, code);
 }
 
@@ -229,8 +302,14 @@ export function flatValues(t: Tensor): ArrayLike<number | bigint> | boolean[] | 
   const dtype = t.dtype;
   if (dtype === "bool") return Array.from(t.toTypedArray() as Uint8Array, (b) => b !== 0);
   if (isComplex(dtype)) {
-    const pairs = dtype === "complex32" ? (t.to("complex64").toTypedArray() as Float32Array) : (t.toTypedArray() as Float32Array | Float64Array);
-    return Array.from({ length: pairs.length / 2 }, (_, i) => new Complex(pairs[2 * i] as number, pairs[2 * i + 1] as number));
+    const pairs =
+      dtype === "complex32"
+        ? (t.to("complex64").toTypedArray() as Float32Array)
+        : (t.toTypedArray() as Float32Array | Float64Array);
+    return Array.from(
+      { length: pairs.length / 2 },
+      (_, i) => new Complex(pairs[2 * i] as number, pairs[2 * i + 1] as number),
+    );
   }
   if (isFloatingPoint(dtype) && dtype !== "float32" && dtype !== "float64") {
     const wide = t.detach().to("float32");
@@ -242,7 +321,14 @@ export function flatValues(t: Tensor): ArrayLike<number | bigint> | boolean[] | 
 }
 
 /** Bytes on the heap for one element of nested arrays. */
-const PER_VALUE: Readonly<Partial<Record<DType, number>>> = { bool: 8, int64: 40, uint64: 40, complex64: 96, complex128: 96, complex32: 96 };
+const PER_VALUE: Readonly<Partial<Record<DType, number>>> = {
+  bool: 8,
+  int64: 40,
+  uint64: 40,
+  complex64: 96,
+  complex128: 96,
+  complex32: 96,
+};
 const PER_ARRAY = 48;
 
 /** @internal */
@@ -253,13 +339,18 @@ export function nested(t: Tensor): Nested {
     arrays += n;
     n *= shape[d] as number;
   }
-  checkHeap("tolist", arrays * PER_ARRAY + t.numel() * (PER_VALUE[t.dtype] ?? 16), "Use toTypedArray(), or part of the tensor.");
+  checkHeap(
+    "tolist",
+    arrays * PER_ARRAY + t.numel() * (PER_VALUE[t.dtype] ?? 16),
+    "Use toTypedArray(), or part of the tensor.",
+  );
   const flat = flatValues(t);
   let at = 0;
   const value = (): Nested => {
     const v = flat[at++] as number | bigint | boolean | Complex;
     return typeof v === "bigint" && v <= 9007199254740992n && v >= -9007199254740992n ? Number(v) : v;
   };
-  const build = (depth: number): Nested => (depth === shape.length ? value() : Array.from({ length: shape[depth] as number }, () => build(depth + 1)));
+  const build = (depth: number): Nested =>
+    depth === shape.length ? value() : Array.from({ length: shape[depth] as number }, () => build(depth + 1));
   return build(0);
 }

@@ -1,6 +1,6 @@
 /**
- * Loads a module and all that it imports into a vm context of its own, as test runners do: a realm with its own classes, on the same thread.
- * Needs `--experimental-vm-modules`.
+ * Loads a module and all that it imports into a vm context of its own, as test runners do: a realm with its own
+ * classes, on the same thread. Needs `--experimental-vm-modules`.
  */
 import { readFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
@@ -13,7 +13,20 @@ export interface Realm {
 }
 
 export function makeRealm(): Realm {
-  const context = vm.createContext({ process, console, setTimeout, setImmediate, queueMicrotask, performance, URL, TextEncoder, TextDecoder, structuredClone, AbortController, AbortSignal });
+  const context = vm.createContext({
+    process,
+    console,
+    setTimeout,
+    setImmediate,
+    queueMicrotask,
+    performance,
+    URL,
+    TextEncoder,
+    TextDecoder,
+    structuredClone,
+    AbortController,
+    AbortSignal,
+  });
   const modules = new Map<string, Promise<vm.Module>>();
 
   const load = (specifier: string, from: string): Promise<vm.Module> => {
@@ -24,9 +37,13 @@ export function makeRealm(): Realm {
   };
   const builtin = async (name: string): Promise<vm.Module> => {
     const all = (await import(name)) as Record<string, unknown>;
-    return new vm.SyntheticModule(Object.keys(all), function (this: vm.SyntheticModule) {
-      for (const key of Object.keys(all)) this.setExport(key, all[key]);
-    }, { context });
+    return new vm.SyntheticModule(
+      Object.keys(all),
+      function (this: vm.SyntheticModule) {
+        for (const key of Object.keys(all)) this.setExport(key, all[key]);
+      },
+      { context },
+    );
   };
   const fromFile = (url: string): Promise<vm.Module> =>
     Promise.resolve(

@@ -1,5 +1,5 @@
-// What NVRTC knows by itself, for clangd (see .clangd): an editor then reads the kernels as they are compiled. No part of
-// the addon.
+// What NVRTC knows by itself, for clangd (see .clangd): an editor then reads the kernels as they are compiled. No part
+// of the addon.
 #pragma once
 
 #define __device__ __attribute__((device))

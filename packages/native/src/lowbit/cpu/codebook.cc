@@ -26,7 +26,8 @@ std::vector<const Kernels*> runnableKernels() {
   std::vector<const Kernels*> all;
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   // ATEN_CPU_CAPABILITY is libtorch's own switch, so that one setting holds for all kernels.
   const char* wanted = std::getenv("ATEN_CPU_CAPABILITY");
   const std::string limit = wanted == nullptr ? "" : wanted;
@@ -58,12 +59,16 @@ float floatOfBits(uint32_t bits) {
   std::memcpy(&v, &bits, 4);
   return v;
 }
-int codeOf(const Codebook& b, float v) { return static_cast<int>(std::lower_bound(b.mid, b.mid + b.size - 1, v) - b.mid); }
-// Codes of the smallest and the largest value of a bin: of a negative one the end with the larger magnitude is the smallest. NaN counts as infinite here. With `around`, the bin is that much wider on both
-// sides, in units of the last place.
+int codeOf(const Codebook& b, float v) {
+  return static_cast<int>(std::lower_bound(b.mid, b.mid + b.size - 1, v) - b.mid);
+}
+// Codes of the smallest and the largest value of a bin: of a negative one the end with the larger magnitude is the
+// smallest. NaN counts as infinite here. With `around`, the bin is that much wider on both sides, in units of the last
+// place.
 std::pair<int, int> codesOf(const Codebook& b, uint32_t bin, uint32_t around = 0) {
   const uint32_t sign = bin & 0x8000u, first = (bin & 0x7fffu) << 16;
-  float ends[2] = {floatOfBits((sign << 16) | (first - std::min(first, around))), floatOfBits((sign << 16) | std::min(first + 0xffffu + around, 0x7fffffffu))};
+  float ends[2] = {floatOfBits((sign << 16) | (first - std::min(first, around))),
+                   floatOfBits((sign << 16) | std::min(first + 0xffffu + around, 0x7fffffffu))};
   for (float& v : ends) v = v == v ? v : sign ? -INFINITY : INFINITY;
   return {codeOf(b, std::min(ends[0], ends[1])), codeOf(b, std::max(ends[0], ends[1]))};
 }
@@ -82,8 +87,12 @@ struct Band {
   bool holds(int at, int value) const { return low[at] <= value && value <= high[at]; }
 };
 int along(int slope, int offset, int at) { return offset + (at * slope >> 7); }
-// The steepest and the flattest line, in units per point, through a band as far as there is one from `from` in the direction `by`.
-struct Reach { double flattest = 0, steepest = 512; int end; };
+// The steepest and the flattest line, in units per point, through a band as far as there is one from `from` in the
+// direction `by`.
+struct Reach {
+  double flattest = 0, steepest = 512;
+  int end;
+};
 Reach reach(const Band& band, int from, int by) {
   Reach r{.end = from};
   for (; r.end >= 0 && r.end < 128; r.end += by) {
@@ -102,10 +111,12 @@ Reach reach(const Band& band, int from, int by) {
 std::pair<int, int> lineOf(const Band& band, const Reach& r, int from, int to) {
   const int slope = static_cast<int>(std::lround((r.flattest + r.steepest) * 64));
   int low = 0, high = 65535;
-  for (int i = from; i < to; i++) low = std::max(low, band.low[i] - along(slope, 0, i)), high = std::min(high, band.high[i] - along(slope, 0, i));
+  for (int i = from; i < to; i++)
+    low = std::max(low, band.low[i] - along(slope, 0, i)), high = std::min(high, band.high[i] - along(slope, 0, i));
   return {slope, (low + high) / 2};
 }
-// Two lines of which the lower one stays in the band. A dynamic map has at most one change of spacing in a binade, to a wider one.
+// Two lines of which the lower one stays in the band. A dynamic map has at most one change of spacing in a binade, to a
+// wider one.
 bool fillBinade(Codebook& b, int e) {
   Band band;
   // Never below the code of zero nor the last one: there is a midpoint above every guess.
@@ -120,7 +131,8 @@ bool fillBinade(Codebook& b, int e) {
     const auto [slope0, offset0] = lineOf(band, up, 0, split);
     const auto [slope1, offset1] = lineOf(band, down, split, 128);
     bool all = slope0 <= 65535 && slope1 <= 65535;
-    for (int i = 0; i < 128; i++) all = all && band.holds(i, std::min(along(slope0, offset0, i), along(slope1, offset1, i)));
+    for (int i = 0; i < 128; i++)
+      all = all && band.holds(i, std::min(along(slope0, offset0, i), along(slope1, offset1, i)));
     if (!all) continue;
     b.slope[0][e] = static_cast<uint16_t>(slope0), b.offset[0][e] = static_cast<uint16_t>(offset0);
     b.slope[1][e] = static_cast<uint16_t>(slope1), b.offset[1][e] = static_cast<uint16_t>(offset1);
@@ -138,7 +150,8 @@ int guess(const Codebook& b, uint32_t bin) {
 // Whether guesses are right for the upper half of every number that a block can have: up to 1, and infinity.
 bool exact(const Codebook& b, uint32_t sign) {
   bool all = right(codesOf(b, sign | 0x7f80u), guess(b, sign | 0x7f80u));
-  for (uint32_t bin = 0; bin <= 0x3f80u; bin++) all = all && right(codesOf(b, sign | bin, 2 * kNear), guess(b, sign | bin));
+  for (uint32_t bin = 0; bin <= 0x3f80u; bin++)
+    all = all && right(codesOf(b, sign | bin, 2 * kNear), guess(b, sign | bin));
   return all;
 }
 void fillLines(Codebook& b) {
@@ -154,12 +167,14 @@ void fillPlanes(uint8_t (&planes)[4][256], const Value* values) {
   for (int i = 0; i < 256; i++)
     for (int k = 0; k < 4; k++) std::memcpy(&planes[k][i], reinterpret_cast<const char*>(values + i) + k, 1);
 }
-// Maps that are encoded without divisions: their first midpoint above zero is far above it, and below zero there is none, or the negative of every one above.
+// Maps that are encoded without divisions: their first midpoint above zero is far above it, and below zero there is
+// none, or the negative of every one above.
 void fillEdges(Codebook& b) {
   const int zero = codeOf(b, 0.f);
   if (!b.lines || b.size != 256 || !(b.mid[zero] > 1e-9f)) return;
   bool mirrored = zero == 127 || zero == 128;
-  for (int code = zero; mirrored && code < 255; code++) mirrored = code >= 2 * zero || b.mid[2 * zero - 1 - code] == -b.mid[code];
+  for (int code = zero; mirrored && code < 255; code++)
+    mirrored = code >= 2 * zero || b.mid[2 * zero - 1 - code] == -b.mid[code];
   if (zero > 0 && !mirrored) return;
   b.half = mirrored ? Half::mirrored : Half::positive;
   b.sum = 2 * zero;
@@ -179,7 +194,9 @@ const Codebook& codebookOf(const float* values, int n) {
   const std::string key(reinterpret_cast<const char*>(values), static_cast<size_t>(n) * 4);
   std::lock_guard<std::mutex> lock(mutex);
   if (known.find(key) == known.end())
-    for (int i = 0; i + 1 < n; i++) TORCH_CHECK_VALUE(values[i] <= values[i + 1], "expected map to be ascending. Received: ", values[i], " before ", values[i + 1], " at ", i);
+    for (int i = 0; i + 1 < n; i++)
+      TORCH_CHECK_VALUE(values[i] <= values[i + 1], "expected map to be ascending. Received: ", values[i], " before ",
+                        values[i + 1], " at ", i);
   auto& found = known[key];
   if (!found) {
     auto made = std::make_unique<Owned>();
@@ -204,7 +221,8 @@ const Codebook& float8Book() {
   static const Owned& owned = *[] {
     auto* made = new Owned;
     made->values.resize(256);
-    for (int i = 0; i < 256; i++) made->values[static_cast<size_t>(i)] = c10::detail::fp8e4m3fn_to_fp32_value(static_cast<uint8_t>(i));
+    for (int i = 0; i < 256; i++)
+      made->values[static_cast<size_t>(i)] = c10::detail::fp8e4m3fn_to_fp32_value(static_cast<uint8_t>(i));
     made->codebook.size = 256;
     made->codebook.values = made->values.data();
     fillPlanes(made->codebook.valueBytes, made->codebook.values);

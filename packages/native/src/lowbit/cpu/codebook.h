@@ -5,7 +5,8 @@
 #include <vector>
 
 namespace nbit::lowbit {
-// Tables of kernels that this processor can run, fastest first, and the one in use: the first, unless a test chose another.
+// Tables of kernels that this processor can run, fastest first, and the one in use: the first, unless a test chose
+// another.
 std::vector<const Kernels*> runnableKernels();
 std::atomic<const Kernels*>& chosenKernels();
 const Kernels& kernels();

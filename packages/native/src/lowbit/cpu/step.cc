@@ -1,5 +1,6 @@
-// Blockwise low-bit state: quantization, and optimizer steps that read codes, update in float32 and write codes, in one pass over each block.
-// Registered as operators of the dispatcher, so that tracing sees them, no binding code is needed, and other devices register kernels of their own.
+// Blockwise low-bit state: quantization, and optimizer steps that read codes, update in float32 and write codes, in one
+// pass over each block. Registered as operators of the dispatcher, so that tracing sees them, no binding code is
+// needed, and other devices register kernels of their own.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "binding/library.h"
@@ -29,26 +30,33 @@ void checkMemory(const at::Tensor& t, const char* what) {
 }
 void checkMap(const at::Tensor& map) {
   checkMemory(map, "map");
-  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() >= 2 && map.numel() <= 256, map, "map to be 2 to 256 ascending float32 values");
+  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() >= 2 && map.numel() <= 256, map,
+              "map to be 2 to 256 ascending float32 values");
 }
-void checkBlock(int64_t block) { TORCH_CHECK_VALUE(block >= 1 && block <= kBlockMax, "expected a block size from 1 to ", kBlockMax, ". Received: ", block); }
+void checkBlock(int64_t block) {
+  TORCH_CHECK_VALUE(block >= 1 && block <= kBlockMax, "expected a block size from 1 to ", kBlockMax,
+                    ". Received: ", block);
+}
 void checkElements(const at::Tensor& t, const char* what) {
   checkMemory(t, what);
   checks::floating(t, what, false);
 }
 void checkAbsmax(const at::Tensor& absmax, int64_t n, int64_t block) {
   checkMemory(absmax, "absmax");
-  NBIT_EXPECT(absmax.scalar_type() == at::kFloat && absmax.numel() == blocksOf(n, block), absmax, "one float32 absmax for each of ", blocksOf(n, block), " blocks");
+  NBIT_EXPECT(absmax.scalar_type() == at::kFloat && absmax.numel() == blocksOf(n, block), absmax,
+              "one float32 absmax for each of ", blocksOf(n, block), " blocks");
 }
 const Codebook& bookOf(const at::Tensor& map) {
   checkMap(map);
   return codebookOf(map.const_data_ptr<float>(), static_cast<int>(map.numel()));
 }
 
-// Elements of any of three dtypes as float32: where they are, when that is what they are; else in a local array, and back.
+// Elements of any of three dtypes as float32: where they are, when that is what they are; else in a local array, and
+// back.
 class Elements {
  public:
-  explicit Elements(const at::Tensor& t, bool write) : dtype_(t.scalar_type()), data_(write ? t.mutable_data_ptr() : const_cast<void*>(t.const_data_ptr())) {}
+  explicit Elements(const at::Tensor& t, bool write)
+      : dtype_(t.scalar_type()), data_(write ? t.mutable_data_ptr() : const_cast<void*>(t.const_data_ptr())) {}
   bool inPlace() const { return dtype_ == at::kFloat; }
   float* read(const Kernels& k, int64_t from, int64_t n, float* local) const {
     if (dtype_ == at::kFloat) return static_cast<float*>(data_) + from;
@@ -67,7 +75,8 @@ class Elements {
 
 class State {
  public:
-  State(const at::Tensor& t, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool positive) : block_(block), positive_(positive) {
+  State(const at::Tensor& t, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool positive)
+      : block_(block), positive_(positive) {
     checkMemory(t, "states");
     if (t.scalar_type() == at::kFloat) {
       codec_ = kFloat32;
@@ -75,7 +84,8 @@ class State {
       data_ = t.mutable_data_ptr();
       return;
     }
-    TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(), "expected an absmax for each quantized state. Received: none");
+    TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(),
+                      "expected an absmax for each quantized state. Received: none");
     checkAbsmax(*absmax, n, block);
     data_ = t.mutable_data_ptr();
     absmax_ = absmax->mutable_data_ptr<float>();
@@ -91,12 +101,15 @@ class State {
     codec_ = codebook_->size <= 16 ? kUint4 : kUint8;
     positive_ = positive && codebook_->values[0] == 0.f;
     if (codec_ == kUint8) {
-      NBIT_EXPECT(t.numel() == n && codebook_->size == 256, t, "one uint8 code for each of ", n, " elements and a map of 256 values, not of ", codebook_->size);
+      NBIT_EXPECT(t.numel() == n && codebook_->size == 256, t, "one uint8 code for each of ", n,
+                  " elements and a map of 256 values, not of ", codebook_->size);
     } else {
-      NBIT_EXPECT(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), t, "two codes per byte for ", n, " elements and an even block size, not ", block);
+      NBIT_EXPECT(t.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), t, "two codes per byte for ", n,
+                  " elements and an even block size, not ", block);
     }
   }
-  // What a step reads: codes of 256 values as they are, all else in float32 at `at`, where the new state goes in any case.
+  // What a step reads: codes of 256 values as they are, all else in float32 at `at`, where the new state goes in any
+  // case.
   Source open(const Kernels& k, int64_t b, int64_t n, float* local, float*& at) const {
     const int64_t from = b * block_;
     auto* bytes = static_cast<uint8_t*>(data_);
@@ -163,13 +176,15 @@ at::Tensor quantizeInto(const at::Tensor& x, at::Tensor codes, const at::Tensor*
   });
   return absmax;
 }
-at::Tensor dequantizeFrom(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor* map, int64_t block, at::IntArrayRef shape) {
+at::Tensor dequantizeFrom(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor* map, int64_t block,
+                          at::IntArrayRef shape) {
   checkMemory(codes, "codes");
   // Before anything of that size is asked for.
   const int64_t room = codes.numel() * 2;
   int64_t n = 1;
   for (const int64_t size : shape) {
-    TORCH_CHECK_VALUE(size >= 0 && (size == 0 || n <= room / size), "expected a shape of ", room, " elements at most, for ", codes.numel(), " bytes of codes. Received: ", shape);
+    TORCH_CHECK_VALUE(size >= 0 && (size == 0 || n <= room / size), "expected a shape of ", room,
+                      " elements at most, for ", codes.numel(), " bytes of codes. Received: ", shape);
     n *= size;
   }
   at::Tensor out = at::empty(shape, codes.options().dtype(at::kFloat));
@@ -198,18 +213,21 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const a
   return dequantizeFrom(codes, absmax, &map, block, codes.sizes());
 }
 // 4 bits (two codes a byte) with a map of 16, float8 e4m3 without a map.
-std::tuple<at::Tensor, at::Tensor> quantizeSmall(const at::Tensor& x, const std::optional<at::Tensor>& map, int64_t block, bool positive) {
+std::tuple<at::Tensor, at::Tensor> quantizeSmall(const at::Tensor& x, const std::optional<at::Tensor>& map,
+                                                 int64_t block, bool positive) {
   checkElements(x, "x");
   checkBlock(block);
   if (given(map)) {
     checkMap(*map);
     NBIT_EXPECT(map->numel() <= 16, *map, "a map of at most 16 values");
   }
-  at::Tensor codes = given(map) ? at::empty({(x.numel() + 1) / 2}, x.options().dtype(at::kByte)) : at::empty(x.sizes(), x.options().dtype(at::kFloat8_e4m3fn));
+  at::Tensor codes = given(map) ? at::empty({(x.numel() + 1) / 2}, x.options().dtype(at::kByte))
+                                : at::empty(x.sizes(), x.options().dtype(at::kFloat8_e4m3fn));
   at::Tensor absmax = quantizeInto(x, codes, given(map) ? &*map : nullptr, block, positive);
   return {codes, absmax};
 }
-at::Tensor dequantizeSmall(const at::Tensor& codes, const at::Tensor& absmax, const std::optional<at::Tensor>& map, int64_t block, at::IntArrayRef shape) {
+at::Tensor dequantizeSmall(const at::Tensor& codes, const at::Tensor& absmax, const std::optional<at::Tensor>& map,
+                           int64_t block, at::IntArrayRef shape) {
   checkBlock(block);
   return dequantizeFrom(codes, absmax, given(map) ? &*map : nullptr, block, shape);
 }
@@ -223,9 +241,21 @@ double ratio(double coefficient, double p, double u, double limit) {
 struct Rates {
   double lr, beta1, beta2, beta3, alpha, eps, weightDecay, trustCoefficient, maxUnorm, correction1, correction2;
 };
-void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, int family, const Rates& r, bool first, bool nesterov, int64_t block) {
-  Step step{static_cast<float>(r.lr), static_cast<float>(r.beta1), static_cast<float>(r.beta2), static_cast<float>(r.beta3), static_cast<float>(r.alpha), static_cast<float>(r.eps), static_cast<float>(r.weightDecay),
-            static_cast<float>(r.lr / r.correction1), static_cast<float>(1.0 / r.correction1), static_cast<float>(1.0 / std::sqrt(r.correction2)), 1.f, first, nesterov};
+void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, int family, const Rates& r, bool first,
+         bool nesterov, int64_t block) {
+  Step step{static_cast<float>(r.lr),
+            static_cast<float>(r.beta1),
+            static_cast<float>(r.beta2),
+            static_cast<float>(r.beta3),
+            static_cast<float>(r.alpha),
+            static_cast<float>(r.eps),
+            static_cast<float>(r.weightDecay),
+            static_cast<float>(r.lr / r.correction1),
+            static_cast<float>(1.0 / r.correction1),
+            static_cast<float>(1.0 / std::sqrt(r.correction2)),
+            1.f,
+            first,
+            nesterov};
   const int64_t n = p.numel(), blocks = blocksOf(n, block);
   const Kernels& k = kernels();
   const Elements ps(p, true), gs(g, false);
@@ -239,21 +269,25 @@ void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, i
         const int64_t from = b * block, m = std::min(block, n - from);
         float* at[kStates];
         for (size_t i = 0; i < count; i++) at[i] = states[i].read(k, b, m, sb[i]);
-        k.norms[family](ps.read(k, from, m, pb), gs.read(k, from, m, gb), at, m, step, sums[static_cast<size_t>(b)].data());
+        k.norms[family](ps.read(k, from, m, pb), gs.read(k, from, m, gb), at, m, step,
+                        sums[static_cast<size_t>(b)].data());
       }
     });
     double a = 0, u = 0;
     for (const auto& s : sums) a += s[0], u += s[1];
     step.trust = static_cast<float>(ratio(r.trustCoefficient, a, u, r.maxUnorm));
   }
-  const bool inRanges = k.range[family] != nullptr && ps.inPlace() && gs.inPlace() && std::all_of(states.begin(), states.end(), [](const State& s) { return s.coded(0).has_value(); });
+  const bool inRanges =
+      k.range[family] != nullptr && ps.inPlace() && gs.inPlace() &&
+      std::all_of(states.begin(), states.end(), [](const State& s) { return s.coded(0).has_value(); });
   at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
     alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
     if (inRanges) {
       const int64_t whole = std::min(end, n / block) - begin;
       CodedState coded[kStates];
       for (size_t i = 0; i < count; i++) coded[i] = *states[i].coded(begin);
-      k.range[family](ps.read(k, begin * block, whole * block, pb), gs.read(k, begin * block, whole * block, gb), coded, block, whole, step);
+      k.range[family](ps.read(k, begin * block, whole * block, pb), gs.read(k, begin * block, whole * block, gb), coded,
+                      block, whole, step);
       begin += whole;
     }
     for (int64_t b = begin; b < end; b++) {
@@ -274,27 +308,34 @@ void checkParameter(const at::Tensor& p, const at::Tensor& g) {
   checks::shapeOf(g, "g", p, "p");
 }
 
-void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& codes2, at::Tensor& absmax1, at::Tensor& absmax2, const at::Tensor& map1, const at::Tensor& map2, double lr, double beta1,
-           double beta2, double eps, double weightDecay, bool decoupled, double correction1, double correction2, int64_t block, bool keepPositive) {
+void adam_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes1, at::Tensor& codes2, at::Tensor& absmax1,
+           at::Tensor& absmax2, const at::Tensor& map1, const at::Tensor& map2, double lr, double beta1, double beta2,
+           double eps, double weightDecay, bool decoupled, double correction1, double correction2, int64_t block,
+           bool keepPositive) {
   checkBlock(block);
   checkParameter(p, g);
-  checks::apart({{&p, "p"}, {&codes1, "codes1"}, {&codes2, "codes2"}, {&absmax1, "absmax1"}, {&absmax2, "absmax2"}}, {{&g, "g"}, {&map1, "map1"}, {&map2, "map2"}});
+  checks::apart({{&p, "p"}, {&codes1, "codes1"}, {&codes2, "codes2"}, {&absmax1, "absmax1"}, {&absmax2, "absmax2"}},
+                {{&g, "g"}, {&map1, "map1"}, {&map2, "map2"}});
   const int64_t n = p.numel();
-  run(p, g, {State(codes1, &absmax1, &map1, n, block, false), State(codes2, &absmax2, &map2, n, block, keepPositive)}, decoupled ? kAdamW : kAdam,
-      {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, correction1, correction2}, false, false, block);
+  run(p, g, {State(codes1, &absmax1, &map1, n, block, false), State(codes2, &absmax2, &map2, n, block, keepPositive)},
+      decoupled ? kAdamW : kAdam, {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, correction1, correction2}, false,
+      false, block);
 }
 
 // kind: a family with one state whose step needs no norms
-void oneState_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes, at::Tensor& absmax, const at::Tensor& map, int64_t kind, double lr, double beta1, double beta2, double eps, double weightDecay, bool first,
+void oneState_(at::Tensor& p, const at::Tensor& g, at::Tensor& codes, at::Tensor& absmax, const at::Tensor& map,
+               int64_t kind, double lr, double beta1, double beta2, double eps, double weightDecay, bool first,
                bool nesterov, int64_t block, bool keepPositive) {
   TORCH_CHECK_VALUE(kind >= kMomentum && kind <= kAdagrad, "expected kind to be from 0 to 3. Received: ", kind);
   checkBlock(block);
   checkParameter(p, g);
   checks::apart({{&p, "p"}, {&codes, "codes"}, {&absmax, "absmax"}}, {{&g, "g"}, {&map, "map"}});
-  run(p, g, {State(codes, &absmax, &map, p.numel(), block, keepPositive && !kSigned[kind][0])}, static_cast<int>(kind), {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, 1, 1}, first, nesterov, block);
+  run(p, g, {State(codes, &absmax, &map, p.numel(), block, keepPositive && !kSigned[kind][0])}, static_cast<int>(kind),
+      {lr, beta1, beta2, 0, 0, eps, weightDecay, 1, 0, 1, 1}, first, nesterov, block);
 }
 
-void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps) {
+void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax,
+                at::TensorList maps) {
   std::vector<checks::Named> written{{&p, "p"}}, read{{&g, "g"}};
   for (const at::Tensor& t : states) written.push_back({&t, "states"});
   for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
@@ -302,11 +343,15 @@ void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states,
   checks::apart(written, read);
 }
 
-// Every family with states in any format; absmax and maps have one entry per state, or none where the format needs none.
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family,
-           int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block, bool keepPositive) {
-  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
-  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family], " states. Received: ", states.size());
+// Every family with states in any format; absmax and maps have one entry per state, or none where the format needs
+// none.
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+           int64_t family, int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block,
+           bool keepPositive) {
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1,
+                    ". Received: ", family);
+  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family],
+                    " states. Received: ", states.size());
   checkHyperparameters(hyperparameters);
   checkParameter(p, g);
   TORCH_CHECK_VALUE(step >= 1, "expected step to be at least 1. Received: ", step);
@@ -314,7 +359,8 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   checkApart(p, g, states, absmax, maps);
   std::vector<State> all;
   for (size_t i = 0; i < states.size(); i++)
-    all.emplace_back(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, p.numel(), block, keepPositive && !kSigned[family][i]);
+    all.emplace_back(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr,
+                     p.numel(), block, keepPositive && !kSigned[family][i]);
   const double t = static_cast<double>(step), beta1 = hyperparameters[kBeta1], beta2 = hyperparameters[kBeta2];
   const Rates rates{hyperparameters[kLr],
                     beta1,
@@ -334,7 +380,8 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
 int64_t countKernels() { return static_cast<int64_t>(runnableKernels().size()); }
 int64_t useKernels(int64_t which) {
   const auto all = runnableKernels();
-  TORCH_CHECK_VALUE(which >= 0 && which < static_cast<int64_t>(all.size()), "expected the number of a table of kernels, below ", all.size(), ". Received: ", which);
+  TORCH_CHECK_VALUE(which >= 0 && which < static_cast<int64_t>(all.size()),
+                    "expected the number of a table of kernels, below ", all.size(), ". Received: ", which);
   return std::find(all.begin(), all.end(), chosenKernels().exchange(all[static_cast<size_t>(which)])) - all.begin();
 }
 
@@ -346,10 +393,13 @@ NBIT_OPERATORS(m) {
   m.def("quantize_small(Tensor x, Tensor? map, int block_size, bool keep_positive) -> (Tensor codes, Tensor absmax)");
   m.def("dequantize_small(Tensor codes, Tensor absmax, Tensor? map, int block_size, int[] shape) -> Tensor");
   m.def(
-      "adam8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes1, Tensor(c!) codes2, Tensor(d!) absmax1, Tensor(e!) absmax2, Tensor map1, Tensor map2, float lr, float beta1, float beta2, float eps, "
-      "float weight_decay, bool decoupled, float correction1, float correction2, int block_size, bool keep_positive) -> ()");
+      "adam8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes1, Tensor(c!) codes2, Tensor(d!) absmax1, Tensor(e!) absmax2, "
+      "Tensor map1, Tensor map2, float lr, float beta1, float beta2, float eps, "
+      "float weight_decay, bool decoupled, float correction1, float correction2, int block_size, bool keep_positive) "
+      "-> ()");
   m.def(
-      "one_state8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes, Tensor(c!) absmax, Tensor map, int kind, float lr, float beta1, float beta2, float eps, float weight_decay, bool first, bool nesterov, "
+      "one_state8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes, Tensor(c!) absmax, Tensor map, int kind, float lr, "
+      "float beta1, float beta2, float eps, float weight_decay, bool first, bool nesterov, "
       "int block_size, bool keep_positive) -> ()");
   // hyperparameters: the numbers of manifest/lowbit.json, in their order.
   m.def(

@@ -69,10 +69,8 @@ template <int SIZE>
 __device__ __forceinline__ int search(const Codebook<SIZE>& codebook, float v, int lo, int hi) {
   while (lo < hi) {
     const int m = (lo + hi) >> 1;
-    if (v > codebook.midpoint[m])
-      lo = m + 1;
-    else
-      hi = m;
+    if (v > codebook.midpoint[m]) lo = m + 1;
+    else hi = m;
   }
   return lo;
 }
@@ -85,8 +83,7 @@ __device__ __forceinline__ void fill(Codebook<SIZE>& codebook, const float* map)
   __syncthreads();
   for (int b = threadIdx.x; b <= BINS; b += 256) {
     int start = 0;
-    if (b == BINS)
-      start = SIZE - 1;
+    if (b == BINS) start = SIZE - 1;
     else if (b > 0) {
       // The lower end of the bin, in value: of a negative one the end with the larger magnitude.
       const int magnitude = b >= HALF_BINS ? b - HALF_BINS : HALF_BINS - b;
@@ -340,20 +337,20 @@ struct States {
   float* absmax[3];
   const float* map[3];
 };
-#define OPEN_STATES                                                   \
-  __shared__ Codebook<SIZE0> codebook0;                               \
-  __shared__ Codebook<SIZE1> codebook1;                               \
-  __shared__ Codebook<SIZE2> codebook2;                               \
-  __shared__ Hyper h;                                                 \
-  if (read.foundInf && *read.foundInf != 0.f) return;                 \
-  prepare(h, given, read);                                            \
-  if (hasCodebook(CODEC0)) fill(codebook0, s.map[0]);                 \
+#define OPEN_STATES                                                 \
+  __shared__ Codebook<SIZE0> codebook0;                             \
+  __shared__ Codebook<SIZE1> codebook1;                             \
+  __shared__ Codebook<SIZE2> codebook2;                             \
+  __shared__ Hyper h;                                               \
+  if (read.foundInf && *read.foundInf != 0.f) return;               \
+  prepare(h, given, read);                                          \
+  if (hasCodebook(CODEC0)) fill(codebook0, s.map[0]);               \
   if (STATES > 1 && hasCodebook(CODEC1)) fill(codebook1, s.map[1]); \
   if (STATES > 2 && hasCodebook(CODEC2)) fill(codebook2, s.map[2]); \
-  __syncthreads();                                                    \
-  const State0 s0{s.data[0], s.absmax[0]};                            \
-  const State1 s1{s.data[1], s.absmax[1]};                            \
-  const State2 s2{s.data[2], s.absmax[2]};                            \
+  __syncthreads();                                                  \
+  const State0 s0{s.data[0], s.absmax[0]};                          \
+  const State1 s1{s.data[1], s.absmax[1]};                          \
+  const State2 s2{s.data[2], s.absmax[2]};                          \
   const float unscale = read.gradScale ? *read.gradScale : 1.f;
 #define READ_BLOCK                                                                          \
   float pv[HELD], gv[HELD], v0[HELD], v1[STATES > 1 ? HELD : 1], v2[STATES > 2 ? HELD : 1]; \

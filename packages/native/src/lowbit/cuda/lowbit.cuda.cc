@@ -1,5 +1,6 @@
-// Low-bit optimizer state on the GPU (kernels: lowbit/cuda/lowbit.cu). Everything runs on PyTorch's current stream and reads nothing back; learning rate, step number, gradient scale and found-inf may be
-// tensors, so that a recorded graph sees today's.
+// Low-bit optimizer state on the GPU (kernels: lowbit/cuda/lowbit.cu). Everything runs on PyTorch's current stream and
+// reads nothing back; learning rate, step number, gradient scale and found-inf may be tensors, so that a recorded graph
+// sees today's.
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "cuda/kernel_options.h"
@@ -46,7 +47,10 @@ void checkElements(const at::Tensor& t, const char* what, const at::Tensor& like
   checks::contiguous(t, what, like);
   checks::floating(t, what, false);
 }
-void checkBlock(int64_t block) { TORCH_CHECK_VALUE(block >= 1 && block <= kMostBlock, "expected a block size from 1 to ", kMostBlock, ". Received: ", block); }
+void checkBlock(int64_t block) {
+  TORCH_CHECK_VALUE(block >= 1 && block <= kMostBlock, "expected a block size from 1 to ", kMostBlock,
+                    ". Received: ", block);
+}
 const void* one(const Maybe& t, const char* what, const at::Tensor& like) {
   if (!given(t)) return nullptr;
   checks::contiguous(*t, what, like);
@@ -55,16 +59,19 @@ const void* one(const Maybe& t, const char* what, const at::Tensor& like) {
   return t->const_data_ptr();
 }
 
-Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block, bool keepPositive, const at::Tensor& like) {
+Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Tensor* map, int64_t n, int64_t block,
+                bool keepPositive, const at::Tensor& like) {
   checks::contiguous(state, "states", like);
   Format f;
   if (state.scalar_type() == at::kFloat) {
     NBIT_EXPECT(state.numel() == n, state, "one state for each of ", n, " elements");
     return f;
   }
-  TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(), "expected an absmax for each quantized state. Received: none");
+  TORCH_CHECK_VALUE(absmax != nullptr && absmax->defined(),
+                    "expected an absmax for each quantized state. Received: none");
   checks::contiguous(*absmax, "absmax", like);
-  NBIT_EXPECT(absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), *absmax, "one float32 absmax for each of ", blocksOf(n, block), " blocks");
+  NBIT_EXPECT(absmax->scalar_type() == at::kFloat && absmax->numel() == blocksOf(n, block), *absmax,
+              "one float32 absmax for each of ", blocksOf(n, block), " blocks");
   f.keepPositive = keepPositive;
   if (state.scalar_type() == at::kFloat8_e4m3fn) {
     f.codec = kFloat8;
@@ -72,13 +79,15 @@ Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Ten
     NBIT_EXPECT_TYPE(state.scalar_type() == at::kByte, state, "states in float32, uint8 or float8_e4m3fn");
     TORCH_CHECK_VALUE(map != nullptr && map->defined(), "expected a map for each state of codes. Received: none");
     checks::contiguous(*map, "maps", like);
-    NBIT_EXPECT(map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, *map, "maps of 2 to 256 float32 values");
+    NBIT_EXPECT(map->scalar_type() == at::kFloat && map->dim() == 1 && map->numel() >= 2 && map->numel() <= 256, *map,
+                "maps of 2 to 256 float32 values");
     NBIT_EXPECT(map->numel() <= 16 || map->numel() == 256, *map, "maps of 256 values, one per code, or of 16 at most");
     f.size = map->numel();
     f.codec = f.size <= 16 ? kUint4 : kUint8;
   }
   if (f.codec == kUint4) {
-    NBIT_EXPECT(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), state, "two codes per byte for ", n, " elements and an even block size, not ", block);
+    NBIT_EXPECT(state.numel() == (n + 1) / 2 && (block % 2 == 0 || n <= block), state, "two codes per byte for ", n,
+                " elements and an even block size, not ", block);
   } else {
     NBIT_EXPECT(state.numel() == n, state, "one code for each of ", n, " elements");
   }
@@ -89,28 +98,36 @@ struct Launch {
   std::vector<std::string> options;
   unsigned blocks = 1;
 };
-Launch launchOf(int64_t n, int64_t block, int64_t family, const std::array<Format, 3>& formats, at::ScalarType p, at::ScalarType g, bool isAligned) {
+Launch launchOf(int64_t n, int64_t block, int64_t family, const std::array<Format, 3>& formats, at::ScalarType p,
+                at::ScalarType g, bool isAligned) {
   const int64_t team = block <= 256 ? 32 : 256;
   int64_t vector = 8;
   while (vector > 1 && (block % vector != 0 || block / vector < team)) vector /= 2;
-  for (const Format& f : formats) if (f.codec == kUint4) vector = std::max<int64_t>(vector, 2);
+  for (const Format& f : formats)
+    if (f.codec == kUint4) vector = std::max<int64_t>(vector, 2);
   Launch l;
-  l.options = {define("BLOCK", block), define("TEAM", team), define("VEC", vector), define("FAMILY", family), define("TP", kernelType(p)), define("TG", kernelType(g)), define("ALIGNED", isAligned), "--fmad=false"};
+  l.options = {
+      define("BLOCK", block),      define("TEAM", team),        define("VEC", vector),        define("FAMILY", family),
+      define("TP", kernelType(p)), define("TG", kernelType(g)), define("ALIGNED", isAligned), "--fmad=false"};
   for (size_t i = 0; i < 3; i++) {
     const std::string at = std::to_string(i);
     l.options.push_back(define(("CODEC" + at).c_str(), formats[i].codec));
     l.options.push_back(define(("SIZE" + at).c_str(), formats[i].size));
     l.options.push_back(define(("KEEP_POSITIVE" + at).c_str(), formats[i].keepPositive));
   }
-  const int64_t teams = 256 / team, most = static_cast<int64_t>(at::cuda::getCurrentDeviceProperties()->multiProcessorCount) * 8;
+  const int64_t teams = 256 / team,
+                most = static_cast<int64_t>(at::cuda::getCurrentDeviceProperties()->multiProcessorCount) * 8;
   l.blocks = static_cast<unsigned>(std::min(blocksOf(blocksOf(n, block), teams), most));
   return l;
 }
-void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) { nvrtc::launch(nvrtc::get(kernels::lowBit, name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments); }
+void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) {
+  nvrtc::launch(nvrtc::get(kernels::lowBit, name, l.options), blocks == 0 ? l.blocks : blocks, 256, arguments);
+}
 
 void checkMap(const at::Tensor& map, const at::Tensor& like) {
   checks::contiguous(map, "map", like);
-  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() == 256, map, "a map of 256 float32 values, one per code");
+  NBIT_EXPECT(map.scalar_type() == at::kFloat && map.dim() == 1 && map.numel() == 256, map,
+              "a map of 256 float32 values, one per code");
 }
 std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tensor& map, int64_t block) {
   checkElements(x, "x", x);
@@ -118,14 +135,16 @@ std::tuple<at::Tensor, at::Tensor> quantize(const at::Tensor& x, const at::Tenso
   checkBlock(block);
   const c10::cuda::CUDAGuard guard(x.device());
   int64_t n = x.numel();
-  at::Tensor codes = at::empty(x.sizes(), x.options().dtype(at::kByte)), absmax = at::empty({blocksOf(n, block)}, x.options().dtype(at::kFloat));
+  at::Tensor codes = at::empty(x.sizes(), x.options().dtype(at::kByte)),
+             absmax = at::empty({blocksOf(n, block)}, x.options().dtype(at::kFloat));
   if (n == 0) return {codes, absmax};
   const void* px = x.const_data_ptr();
   void* pc = codes.mutable_data_ptr();
   void* pa = absmax.mutable_data_ptr();
   const void* pm = map.const_data_ptr();
   void* arguments[] = {&px, &pc, &pa, &pm, &n};
-  run(launchOf(n, block, kMomentum, {Format{kUint8, 256, false}, {}, {}}, x.scalar_type(), x.scalar_type(), aligned(x)), "quantize", arguments);
+  run(launchOf(n, block, kMomentum, {Format{kUint8, 256, false}, {}, {}}, x.scalar_type(), x.scalar_type(), aligned(x)),
+      "quantize", arguments);
   return {codes, absmax};
 }
 at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const at::Tensor& map, int64_t block) {
@@ -145,11 +164,13 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const a
   return out;
 }
 
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps, int64_t family,
-           const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block,
-           bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
-  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1, ". Received: ", family);
-  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family], " states. Received: ", states.size());
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+           int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
+           bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1,
+                    ". Received: ", family);
+  TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family],
+                    " states. Received: ", states.size());
   checkHyperparameters(hyperparameters);
   checkElements(p, "p", p);
   checkElements(g, "g", p);
@@ -167,18 +188,27 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   States s{};
   bool isAligned = aligned(p) && aligned(g);
   for (size_t i = 0; i < states.size(); i++) {
-    formats[i] = formatOf(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, n, block, keepPositive && !kSigned[family][i], p);
+    formats[i] = formatOf(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, n,
+                          block, keepPositive && !kSigned[family][i], p);
     isAligned = isAligned && aligned(states[i]);
     s.data[i] = states[i].mutable_data_ptr();
     if (formats[i].codec != kFloat32) s.absmax[i] = absmax[i].mutable_data_ptr();
     if (formats[i].codec == kUint8 || formats[i].codec == kUint4) s.map[i] = maps[i].const_data_ptr();
   }
   const auto number = [&](Hyperparameter at) { return static_cast<float>(hyperparameters[at]); };
-  Given given{hyperparameters[kLr], hyperparameters[kBeta1], hyperparameters[kBeta2],
-              number(kBeta3),       number(kAlpha),          number(kEps),
-              number(kWeightDecay), 1.f,                     family == kLamb ? 1.f : number(kTrustCoefficient),
-              number(kMaxUnorm),    nesterov};
-  Read read{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p), one(foundInf, "found_inf", p), nullptr};
+  Given given{hyperparameters[kLr],
+              hyperparameters[kBeta1],
+              hyperparameters[kBeta2],
+              number(kBeta3),
+              number(kAlpha),
+              number(kEps),
+              number(kWeightDecay),
+              1.f,
+              family == kLamb ? 1.f : number(kTrustCoefficient),
+              number(kMaxUnorm),
+              nesterov};
+  Read read{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
+            one(foundInf, "found_inf", p), nullptr};
   const Launch l = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
   void* pp = p.mutable_data_ptr();
   const void* pg = g.const_data_ptr();
@@ -201,8 +231,8 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
 }
 
 NBIT_OPERATORS(m) {
-  // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients are
-  // divided by grad_scale; nothing changes where found_inf is not 0. hyperparameters: see low_bit_step_.
+  // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients
+  // are divided by grad_scale; nothing changes where found_inf is not 0. hyperparameters: see low_bit_step_.
   m.def(
       "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, "
       "int family, Tensor step, Tensor? lr_tensor, float[] hyperparameters, bool nesterov, int block_size, "

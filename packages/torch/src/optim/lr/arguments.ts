@@ -1,10 +1,17 @@
-/** Checks of what schedules are made of: a wrong number is an error where it is given, not a learning rate of NaN some steps later. */
+/**
+ * Checks of what schedules are made of: a wrong number is an error where it is given, not a learning rate of NaN some
+ * steps later.
+ */
 import { ArgumentError } from "../../errors.js";
 
 /** @internal A finite number from `least` to `most`. */
 export function inRange(fn: string, name: string, value: unknown, least = 0, most = Infinity): void {
   if (typeof value === "number" && Number.isFinite(value) && value >= least && value <= most) return;
-  throw new ArgumentError(fn, `${name} to be a number ${most === Infinity ? `≥ ${least}` : `from ${least} to ${most}`}`, value);
+  throw new ArgumentError(
+    fn,
+    `${name} to be a number ${most === Infinity ? `≥ ${least}` : `from ${least} to ${most}`}`,
+    value,
+  );
 }
 
 /** @internal A number above 0, up to 1. */
@@ -14,13 +21,15 @@ export function share(fn: string, name: string, value: unknown): void {
 
 /** @internal A whole number. */
 export function whole(fn: string, name: string, value: unknown, least = 1): void {
-  if (!Number.isSafeInteger(value) || (value as number) < least) throw new ArgumentError(fn, `${name} to be a whole number ≥ ${least}`, value);
+  if (!Number.isSafeInteger(value) || (value as number) < least)
+    throw new ArgumentError(fn, `${name} to be a whole number ≥ ${least}`, value);
 }
 
 /** @internal Saved learning rates of `least` to `most` groups. */
 export function savedRates(fn: string, name: string, value: unknown, least: number, most: number): number[] {
   const list: readonly unknown[] | null = Array.isArray(value) ? value : null;
-  if (list === null || list.length < least || list.length > most) throw new ArgumentError(fn, `${name} to have a learning rate for each of ${most} groups`, value);
+  if (list === null || list.length < least || list.length > most)
+    throw new ArgumentError(fn, `${name} to have a learning rate for each of ${most} groups`, value);
   return list.map((rate, i) => {
     inRange(fn, `${name}[${i}]`, rate);
     return rate as number;
@@ -29,6 +38,7 @@ export function savedRates(fn: string, name: string, value: unknown, least: numb
 
 /** @internal A saved state is an object. */
 export function savedState(fn: string, state: unknown): Readonly<Record<string, unknown>> {
-  if (typeof state !== "object" || state === null || Array.isArray(state)) throw new ArgumentError(fn, "the state of a scheduler, as stateDict() returns it", state);
+  if (typeof state !== "object" || state === null || Array.isArray(state))
+    throw new ArgumentError(fn, "the state of a scheduler, as stateDict() returns it", state);
   return state as Readonly<Record<string, unknown>>;
 }

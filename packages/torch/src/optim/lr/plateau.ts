@@ -23,7 +23,16 @@ export interface PlateauOptions {
   /** A smaller change of the learning rate is not made. Default 1e-8. */
   readonly eps?: number;
 }
-const NAMES: OptionNames<PlateauOptions> = { mode: true, factor: true, patience: true, threshold: true, thresholdMode: true, cooldown: true, minLr: true, eps: true };
+const NAMES: OptionNames<PlateauOptions> = {
+  mode: true,
+  factor: true,
+  patience: true,
+  threshold: true,
+  thresholdMode: true,
+  cooldown: true,
+  minLr: true,
+  eps: true,
+};
 
 /** × factor when the metric has not improved for more than `patience` steps. */
 export class ReduceLROnPlateau {
@@ -39,7 +48,17 @@ export class ReduceLROnPlateau {
     if (!(optimizer instanceof Optimizer)) throw new ArgumentError("ReduceLROnPlateau", "an optimizer", optimizer);
     checkOptions("ReduceLROnPlateau", options, NAMES);
     this.optimizer = optimizer;
-    this.options = { mode: "min", factor: 0.1, patience: 10, threshold: 1e-4, thresholdMode: "rel", cooldown: 0, minLr: 0, eps: 1e-8, ...options };
+    this.options = {
+      mode: "min",
+      factor: 0.1,
+      patience: 10,
+      threshold: 1e-4,
+      thresholdMode: "rel",
+      cooldown: 0,
+      minLr: 0,
+      eps: 1e-8,
+      ...options,
+    };
     checkValues(this.options);
     this.best = this.options.mode === "min" ? Infinity : -Infinity;
   }
@@ -78,9 +97,18 @@ export class ReduceLROnPlateau {
   }
   stateDict(): Record<string, unknown> {
     atMost("ReduceLROnPlateau.stateDict", arguments, 0);
-    return { best: this.best, numBadEpochs: this.numBadEpochs, cooldownCounter: this.cooldownCounter, lastEpoch: this.lastEpoch, lrs: this.getLastLr() };
+    return {
+      best: this.best,
+      numBadEpochs: this.numBadEpochs,
+      cooldownCounter: this.cooldownCounter,
+      lastEpoch: this.lastEpoch,
+      lrs: this.getLastLr(),
+    };
   }
-  /** Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything changes, when it is not such a state. */
+  /**
+   * Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything
+   * changes, when it is not such a state.
+   */
   loadStateDict(state: Record<string, unknown>): void {
     atMost("ReduceLROnPlateau.loadStateDict", arguments, 1);
     const fn = "ReduceLROnPlateau.loadStateDict";
@@ -102,7 +130,8 @@ const COUNTS = ["numBadEpochs", "cooldownCounter", "lastEpoch"] as const;
 function checkValues(o: Required<PlateauOptions>): void {
   const fn = "ReduceLROnPlateau";
   if (o.mode !== "min" && o.mode !== "max") throw new ArgumentError(fn, "mode to be min or max", o.mode);
-  if (o.thresholdMode !== "rel" && o.thresholdMode !== "abs") throw new ArgumentError(fn, "thresholdMode to be rel or abs", o.thresholdMode);
+  if (o.thresholdMode !== "rel" && o.thresholdMode !== "abs")
+    throw new ArgumentError(fn, "thresholdMode to be rel or abs", o.thresholdMode);
   inRange(fn, "factor", o.factor);
   if (o.factor >= 1) throw new ArgumentError(fn, "factor < 1", o.factor);
   for (const name of ["patience", "cooldown"] as const) whole(fn, name, o[name], 0);

@@ -5,15 +5,24 @@ import { Optimizer } from "../optimizer.js";
 import type { ParamGroup } from "../state.js";
 import { savedRates, savedState, whole } from "./arguments.js";
 
-/** Base of schedulers that set the learning rate of every group as a function of the last one and of the number of steps. */
+/**
+ * Base of schedulers that set the learning rate of every group as a function of the last one and of the number of
+ * steps.
+ */
 export abstract class LRScheduler {
   readonly optimizer: Optimizer;
   /** Number of `step()`s so far. */
   lastEpoch: number;
-  /** Learning rates of the groups before any scheduling. A group that is added later enters with its own at the next step. */
+  /**
+   * Learning rates of the groups before any scheduling. A group that is added later enters with its own at the next
+   * step.
+   */
   readonly baseLrs: number[];
 
-  /** @param lastEpoch - Steps that were made before, less one; the groups then have the `initialLr` of that time. Default -1: a new schedule. */
+  /**
+   * @param lastEpoch - Steps that were made before, less one; the groups then have the `initialLr` of that time.
+   * Default -1: a new schedule.
+   */
   constructor(optimizer: Optimizer, lastEpoch = -1) {
     atMost(new.target.name, arguments, 2);
     if (!(optimizer instanceof Optimizer)) throw new ArgumentError(new.target.name, "an optimizer", optimizer);
@@ -22,7 +31,13 @@ export abstract class LRScheduler {
     this.lastEpoch = lastEpoch;
     // Of several schedules the first says where all began.
     this.baseLrs = optimizer.paramGroups.map((g, i) => {
-      if (lastEpoch !== -1 && g.initialLr === undefined) throw new ArgumentError(new.target.name, `initialLr in group ${i} with lastEpoch ${lastEpoch}`, g, "Load the optimizer's state first.");
+      if (lastEpoch !== -1 && g.initialLr === undefined)
+        throw new ArgumentError(
+          new.target.name,
+          `initialLr in group ${i} with lastEpoch ${lastEpoch}`,
+          g,
+          "Load the optimizer's state first.",
+        );
       return g.initialLr ?? g.lr;
     });
   }
@@ -33,7 +48,9 @@ export abstract class LRScheduler {
   /** The new learning rate of a group. */
   protected abstract next(group: ParamGroup, base: number, index: number): number;
 
-  /** The next learning rate of every group; all or none. @throws {ArgumentError} when one would not be a finite number. */
+  /**
+   * The next learning rate of every group; all or none. @throws {ArgumentError} when one would not be a finite number.
+   */
   step(): void {
     atMost(`${this.constructor.name}.step`, arguments, 0);
     const groups = this.optimizer.paramGroups;
@@ -43,7 +60,12 @@ export abstract class LRScheduler {
     try {
       rates = groups.map((g, i) => {
         const rate: unknown = this.next(g, this.baseLrs[i] ?? g.initialLr ?? g.lr, i);
-        if (typeof rate !== "number" || !Number.isFinite(rate)) throw new ArgumentError(this.constructor.name, `a finite learning rate for group ${i} at step ${this.lastEpoch}`, rate);
+        if (typeof rate !== "number" || !Number.isFinite(rate))
+          throw new ArgumentError(
+            this.constructor.name,
+            `a finite learning rate for group ${i} at step ${this.lastEpoch}`,
+            rate,
+          );
         return rate;
       });
     } catch (error) {
@@ -65,7 +87,10 @@ export abstract class LRScheduler {
     atMost(`${this.constructor.name}.stateDict`, arguments, 0);
     return { lastEpoch: this.lastEpoch, baseLrs: [...this.baseLrs], lrs: this.getLastLr() };
   }
-  /** Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything changes, when it is not such a state. */
+  /**
+   * Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything
+   * changes, when it is not such a state.
+   */
   loadStateDict(state: Record<string, unknown>): void {
     atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
     const fn = `${this.constructor.name}.loadStateDict`;

@@ -6,26 +6,35 @@ import type { ParamGroup } from "../state.js";
 import { inRange, share, whole } from "./arguments.js";
 import { LRScheduler } from "./scheduler.js";
 
-/** base · f(step). A group that is added later keeps the learning rate that it came with: no function was given for it. */
+/**
+ * base · f(step). A group that is added later keeps the learning rate that it came with: no function was given for it.
+ */
 export class LambdaLR extends LRScheduler {
   readonly #lambdas: readonly ((step: number) => number)[];
   constructor(optimizer: Optimizer, lrLambda: ((step: number) => number) | readonly ((step: number) => number)[]) {
     atMost("LambdaLR", arguments, 2);
     super(optimizer);
     const n = optimizer.paramGroups.length;
-    this.#lambdas = typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lambdas(lrLambda, n);
+    this.#lambdas =
+      typeof lrLambda === "function" ? new Array<(step: number) => number>(n).fill(lrLambda) : lambdas(lrLambda, n);
     this.start();
   }
   protected next(g: ParamGroup, base: number, i: number): number {
     const lambda = this.#lambdas[i];
     if (lambda === undefined) return g.lr;
     const factor: unknown = lambda(this.lastEpoch);
-    if (typeof factor !== "number" || !Number.isFinite(factor)) throw new ArgumentError("LambdaLR", `the function of group ${i} to return a finite number at step ${this.lastEpoch}`, factor);
+    if (typeof factor !== "number" || !Number.isFinite(factor))
+      throw new ArgumentError(
+        "LambdaLR",
+        `the function of group ${i} to return a finite number at step ${this.lastEpoch}`,
+        factor,
+      );
     return base * factor;
   }
 }
 function lambdas(given: unknown, n: number): readonly ((step: number) => number)[] {
-  if (!Array.isArray(given) || given.length !== n || !given.every((f) => typeof f === "function")) throw new ArgumentError("LambdaLR", `one function, or one per group (${n})`, given);
+  if (!Array.isArray(given) || given.length !== n || !given.every((f) => typeof f === "function"))
+    throw new ArgumentError("LambdaLR", `one function, or one per group (${n})`, given);
   return [...(given as ((step: number) => number)[])];
 }
 /** × gamma every `stepSize` steps. */
@@ -54,7 +63,8 @@ export class MultiStepLR extends LRScheduler {
     readonly gamma = 0.1,
   ) {
     atMost("MultiStepLR", arguments, 3);
-    if (!Array.isArray(milestones)) throw new ArgumentError("MultiStepLR", "milestones to be an array of whole numbers", milestones);
+    if (!Array.isArray(milestones))
+      throw new ArgumentError("MultiStepLR", "milestones to be an array of whole numbers", milestones);
     milestones.forEach((m, i) => whole("MultiStepLR", `milestones[${i}]`, m, 0));
     inRange("MultiStepLR", "gamma", gamma);
     super(optimizer);
@@ -116,7 +126,12 @@ export class LinearLR extends LRScheduler {
   protected next(g: ParamGroup): number {
     if (this.lastEpoch === 0) return g.lr * this.startFactor;
     if (this.lastEpoch > this.totalIters) return g.lr;
-    return g.lr * (1 + (this.endFactor - this.startFactor) / (this.totalIters * this.startFactor + (this.lastEpoch - 1) * (this.endFactor - this.startFactor)));
+    return (
+      g.lr *
+      (1 +
+        (this.endFactor - this.startFactor) /
+          (this.totalIters * this.startFactor + (this.lastEpoch - 1) * (this.endFactor - this.startFactor)))
+    );
   }
 }
 /** base · (1 - step / totalIters)^power. */
@@ -154,6 +169,8 @@ export class CosineAnnealingLR extends LRScheduler {
     const { lastEpoch: e, tMax, etaMin } = this;
     if (e === 0) return g.lr;
     if ((e - 1 - tMax) % (2 * tMax) === 0) return g.lr + ((base - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
-    return ((1 + Math.cos((Math.PI * e) / tMax)) / (1 + Math.cos((Math.PI * (e - 1)) / tMax))) * (g.lr - etaMin) + etaMin;
+    return (
+      ((1 + Math.cos((Math.PI * e) / tMax)) / (1 + Math.cos((Math.PI * (e - 1)) / tMax))) * (g.lr - etaMin) + etaMin
+    );
   }
 }
