@@ -83,6 +83,7 @@ export const CALLS: Readonly<Record<string, () => unknown>> = {
   "combinations of more than there are dimensions": () => combinations(zeros([0]), 65536),
   "random integers from the greatest": () => ones([3]).random_(MOST, null),
   "random integers to the least but one": () => ones([3]).random_(LEAST, LEAST + 1n),
+  "a view in strides that overflow": () => zeros([], { dtype: "uint8" }).asStrided_([4], [(1n << 62n) + 1n]),
   "scatter of an opaque tensor": () => ones([]).scatterAdd_(0, zeros([0], { dtype: "int64" }), ones([1]).toMkldnn()),
   "lstm of no layers": () =>
     lstm(ones([]), ones([]), [ones([3, 3, 3]), ones([1, 0, 1])], [ones([]), ones([3, 3])], false, 0, -1, true, true),

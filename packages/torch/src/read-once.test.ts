@@ -4,6 +4,7 @@ import {
   amp,
   backward,
   ConcatDataset,
+  defaultConvert,
   finfo,
   grad,
   itemSize,
@@ -102,4 +103,16 @@ test("what is no tensor, list or optimizer is refused by name", () => {
   coded(() => finfo(given(endless)), /dtype/);
   coded(() => new Slice(0, 1, given(deep)), /step to be/);
   coded(() => Reflect.construct(optim.Optimizer, [[ones([1])], {}]), /one of the optimizers/);
+});
+
+test("lists of modules and of values to convert are read by positions, and no longer than a list may be", () => {
+  const detached = new Float32Array(4);
+  structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  assert.equal(new nn.ModuleList(detached as unknown as nn.Module[]).length, 0);
+  const endless = new Array<number>(2 ** 32 - 1);
+  assert.throws(() => defaultConvert([endless]), {
+    code: "ERR_ARGUMENT",
+    message: /^defaultConvert: expected lists to have at most/,
+  });
+  assert.throws(() => new nn.ModuleList(endless as unknown as nn.Module[]), { code: "ERR_ARGUMENT" });
 });

@@ -229,6 +229,27 @@ Guard lastSizes(const char* name, const char* sizes) {
   };
 }
 
+/** The last element of a view lies less than 2^62 bytes after its first: products that overflow would pass the check of
+ * bounds. */
+Guard reach() {
+  return [](const Arguments& call) {
+    const auto *size = call.find("size"), *stride = call.find("stride");
+    const at::Tensor self = call.tensor("self");
+    if (size == nullptr || stride == nullptr || !size->isIntList() || !stride->isIntList()) return;
+    const auto sizes = size->toIntVector(), strides = stride->toIntVector();
+    const int64_t bytes = self.defined() ? static_cast<int64_t>(self.element_size()) : 1;
+    int64_t last = 0;
+    for (size_t i = 0; i < std::min(sizes.size(), strides.size()); i++) {
+      int64_t step = 0;
+      const bool overflows =
+          sizes[i] > 1 && (__builtin_mul_overflow(sizes[i] - 1, strides[i], &step) ||
+                           __builtin_mul_overflow(step, bytes, &step) || __builtin_add_overflow(last, step, &last));
+      TORCH_CHECK_VALUE(!overflows && last < (int64_t{1} << 62),
+                        "expected sizes and strides within memory. Received: size ", at::IntArrayRef(sizes),
+                        " with stride ", at::IntArrayRef(strides));
+    }
+  };
+}
 /** Two lists of one length. */
 Guard sameLength(const char* name, const char* like) {
   return [=](const Arguments& call) {

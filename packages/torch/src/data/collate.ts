@@ -6,6 +6,7 @@ import { dtypeKind } from "../tensor/kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { stack } from "../ops/index.js";
 import { getDefaultDtype, isTensor, tensor, type DType, type Tensor, type TypedArray } from "../tensor/index.js";
+import { elementsOf } from "../read-once.js";
 import { isMap } from "../realm.js";
 
 /** What the default collate makes of elements of type T. */
@@ -231,7 +232,8 @@ export function defaultConvert(value: unknown): unknown {
 function convert(value: unknown, depth: number): unknown {
   checkDepth("defaultConvert", depth);
   if (isTypedArray(value)) return tensor(value);
-  if (Array.isArray(value)) return value.map((v) => convert(v, depth + 1));
+  if (Array.isArray(value))
+    return elementsOf(value as readonly unknown[], "defaultConvert", "lists").map((v) => convert(v, depth + 1));
   if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, convert(v, depth + 1)]));
   return value;
 }

@@ -3,6 +3,7 @@ import { ArgumentError, verbatim } from "../errors.js";
 import { iterable, whole } from "../kinds.js";
 import { atMost, checkArguments } from "../options.js";
 import { flatten } from "../ops/index.js";
+import { iterated } from "../read-once.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Module } from "./module.js";
 
@@ -55,7 +56,7 @@ export class ModuleList<M extends Module = Module> extends Indexed<M> {
     super();
     atMost("ModuleList", arguments, 1);
     checkArguments("ModuleList", { modules }, { modules: iterable });
-    for (const m of modules) this.push(m);
+    for (const m of iterated("ModuleList", "modules", modules) as M[]) this.push(m);
   }
   append(module: M): this {
     atMost("ModuleList.append", arguments, 1);
