@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
 import { baselineScript, findBaseline } from "./baseline.js";
+import { flagsOf } from "./flags.js";
 import {
   markdown,
   median,
@@ -27,9 +28,7 @@ import {
 import { rowsFor, type Row, type Side } from "./rows.js";
 
 const run = promisify(execFile);
-const flags = new Map(
-  process.argv.slice(2).map((a) => a.replace(/^--/, "").split("=") as [string, string | undefined]),
-);
+const flags = flagsOf(["quick", "runs", "threads", "out", "rows"]);
 const quick = flags.has("quick");
 const runs = Number(flags.get("runs") ?? (quick ? 3 : 7));
 const threadCounts = (flags.get("threads") ?? (quick || availableParallelism() < 2 ? "1" : "1,2"))

@@ -15,16 +15,22 @@ import { cpus } from "node:os";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { flagsOf } from "../flags.js";
 import { Baseline, python, baselineScript } from "./baseline.js";
 import { lossesAgree, ratioLine } from "./report.js";
 import { ROWS, type Measurement, type Row, type Results } from "./rows.js";
 
-const flags = new Map(
-  process.argv.slice(2).map((a): readonly [string, string | undefined] => {
-    const [name = "", value] = a.replace(/^--/, "").split("=");
-    return [name, value];
-  }),
-);
+const flags = flagsOf([
+  "containing",
+  "models",
+  "modes",
+  "no-compile",
+  "out",
+  "precisions",
+  "steps",
+  "warm-compiler",
+  "without",
+]);
 const chosen = (name: string, of: string): boolean =>
   !flags.has(name) || (flags.get(name) ?? "").split(",").includes(of);
 const rows = ROWS.filter(

@@ -69,7 +69,7 @@ export function dtypeName(code: number): DType {
 }
 
 /** What Python, NumPy and others call them. */
-const ELSEWHERE: ReadonlyMap<string, DType> = new Map(
+const ALIASES: ReadonlyMap<string, DType> = new Map(
   Object.entries({
     half: "float16",
     fp16: "float16",
@@ -95,7 +95,7 @@ const ELSEWHERE: ReadonlyMap<string, DType> = new Map(
 export function dtypeMeant(dtype: unknown): string {
   if (typeof dtype !== "string") return "";
   const plain = dtype.replace(/^torch\./, "");
-  const meant = ELSEWHERE.get(plain.toLowerCase()) ?? (codes.has(plain) ? plain : nearest(plain, codes.keys()));
+  const meant = ALIASES.get(plain.toLowerCase()) ?? (codes.has(plain) ? plain : nearest(plain, codes.keys()));
   return meant === null ? "" : `Did you mean ${JSON.stringify(meant)}?`;
 }
 
