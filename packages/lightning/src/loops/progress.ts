@@ -46,52 +46,17 @@ export class FitProgress {
   phase: Phase = "between_epochs";
 
   stateDict(): ProgressState {
-    const {
-      epoch,
-      batchesDone,
-      batchIdx,
-      totalBatches,
-      globalStep,
-      batchesThatStepped,
-      windowOpen,
-      isLastBatch,
-      phase,
-    } = this;
-    return {
-      epoch,
-      batchesDone,
-      batchIdx,
-      totalBatches,
-      globalStep,
-      batchesThatStepped,
-      windowOpen,
-      isLastBatch,
-      phase,
-    };
+    return countersOf(this);
   }
 
   loadStateDict(state: ProgressState): void {
-    const {
-      epoch,
-      batchesDone,
-      batchIdx,
-      totalBatches,
-      globalStep,
-      batchesThatStepped,
-      windowOpen,
-      isLastBatch,
-      phase,
-    } = state;
-    Object.assign(this, {
-      epoch,
-      batchesDone,
-      batchIdx,
-      totalBatches,
-      globalStep,
-      batchesThatStepped,
-      windowOpen,
-      isLastBatch,
-      phase,
-    });
+    Object.assign(this, countersOf(state));
   }
+}
+
+/** What a checkpoint keeps of a fit, and nothing else that a file may hold. */
+function countersOf(from: ProgressState): ProgressState {
+  const { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase } =
+    from;
+  return { epoch, batchesDone, batchIdx, totalBatches, globalStep, batchesThatStepped, windowOpen, isLastBatch, phase };
 }

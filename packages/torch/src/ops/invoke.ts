@@ -6,7 +6,8 @@ import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, TensorDisposedError, describe } from "../errors.js";
 import { becomesInfinity, explainRange, warnOfInfinity } from "../number-range.js";
 import { argBuffer, argBufferInt64, native, readInteger, reserve, writeInteger } from "../native.js";
-import { device, deviceOfCode, deviceTypeCode, type DeviceLike } from "../tensor/device.js";
+import { autocastRegion } from "../tensor/autocast-region.js";
+import { device, deviceOfCode, type DeviceLike } from "../tensor/device.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
 import { dtypeName } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
@@ -367,7 +368,11 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
     native.call();
   } catch (error) {
     throw explainMismatch(
-      explainRange(error, () => args, autocastRegion),
+      explainRange(
+        error,
+        () => args,
+        () => autocastRegion(),
+      ),
       () => floatingOperands(args),
       autocastRegion,
     );
@@ -400,7 +405,7 @@ function noteLargeNumber(name: string, args: readonly unknown[]): void {
   if (number === undefined) return;
   const result = argBuffer.slice(0, 1); // asking for the region writes to the buffer, where the call's result lies
   const dtypes = floatingOperands(args);
-  const region = dtypes.length > 0 && dtypes.every((dtype) => dtype === "float16") ? autocastRegion() : null;
+  const region = dtypes.length > 0 && dtypes.every((dtype) => dtype === "float16") ? autocastRegion("float16") : null;
   argBuffer.set(result);
   if (region !== null)
     warnOfInfinity(name.replace(/^aten::/, ""), number, `it meets float16 tensors in a region of ${region}`);
@@ -417,15 +422,6 @@ function floatingOperands(args: readonly unknown[]): string[] {
         ? floatingOperands(a)
         : [],
   );
-}
-
-/** The autocast region around a call, in words; null outside of any. */
-function autocastRegion(): string | null {
-  for (const type of ["cpu", "cuda"]) {
-    native.autocastGet(deviceTypeCode(type));
-    if (argBuffer[0] === 1) return `autocast of ${type} to ${dtypeName(argBuffer[1] as number)}`;
-  }
-  return null;
 }
 
 function argumentOf(plan: Plan, args: readonly unknown[], index: number): unknown {

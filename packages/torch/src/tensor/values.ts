@@ -1,16 +1,17 @@
 /** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
 import { ArgumentError, verbatim } from "../errors.js";
 import { checkHeap } from "../limits.js";
-import { argBuffer, native, writeLists } from "../native.js";
+import { native, writeLists } from "../native.js";
 import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.js";
 import { elementsOf } from "../read-once.js";
 import { isBuffer, typedArrayName } from "../realm.js";
 import { Complex } from "../ops/complex.js";
 import { flag, orNull } from "../kinds.js";
+import { autocastRegion } from "./autocast-region.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeCode, dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
-import { device as deviceOf, deviceTypeCode, type DeviceLike } from "./device.js";
+import { device as deviceOf, type DeviceLike } from "./device.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
@@ -223,15 +224,11 @@ function tellInfinities(values: Flat["values"]): void {
   const region = float16Region();
   if (region !== null) warnOfInfinity("tensor", beyond, region);
 }
-/** @internal Why numbers are in float16 here, where that is a precision's choice; null: it is not. */
-export function float16Region(): string | null {
+/** Why numbers are in float16 here, where that is a precision's choice; null: it is not. */
+function float16Region(): string | null {
   if (getDefaultDtype() === "float16") return "float16 is the default dtype here";
-  for (const type of ["cpu", "cuda"]) {
-    native.autocastGet(deviceTypeCode(type));
-    if (argBuffer[0] === 1 && dtypeName(argBuffer[1] as number) === "float16")
-      return `this is a region of autocast of ${type} to float16`;
-  }
-  return null;
+  const region = autocastRegion("float16");
+  return region === null ? null : `this is a region of ${region}`;
 }
 
 function toBigInt(v: number | boolean | bigint | Complex, dtype: "int64" | "uint64"): bigint {
