@@ -1,6 +1,7 @@
 import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
 import type { OptionNames } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
+import { formerDescription } from "../precision/former-names.js";
 import type { MemoryForecast } from "./memory.js";
 
 export interface ExplainOptions {
@@ -126,7 +127,11 @@ export function explainPrecision(
   const { context, dtypes } = precision;
   const module = options.module ?? training.module;
   const optimizers = options.optimizers ?? training.optimizers;
-  const { lossScaling = "none", modules = [], reasons = [] } = precision.describe();
+  const {
+    lossScaling = "none",
+    modules = [],
+    reasons = [],
+  } = { ...precision.describe(), ...formerDescription(precision) };
   const states = new Set(optimizers.map((optimizer) => optimizer.stateFormat ?? dtypes.optimizerState));
   const explanation = new Explanation({
     requested: context?.requested ?? null,

@@ -24,6 +24,7 @@ import { Callback } from "../callbacks/callback.js";
 import { GradientAccumulationScheduler } from "../callbacks/gradient-accumulation-scheduler.js";
 import { Logger, type Metrics } from "../loggers/logger.js";
 import { LightningModule } from "../module.js";
+import { FullPrecision } from "../precision/full.js";
 import { MixedPrecision } from "../precision/mixed.js";
 import { Run } from "../run.js";
 import { Trainer } from "../trainer.js";
@@ -508,6 +509,12 @@ class Lossless extends Net {
     return this.#batches++ === 4 ? (null as unknown as Tensor) : super.trainingStep(x);
   }
 }
+/** A plugin of the version before. */
+class FormerPlugin extends FullPrecision {
+  get windowObstacle(): string {
+    return "said under its former name";
+  }
+}
 /** Replaces a gradient in the middle of the step. */
 class Replaces extends Net {
   #batches = 0;
@@ -526,6 +533,7 @@ test("a step that cannot be recorded warns with the reason, and training goes on
     ],
     [() => new Net(), { ampBackend: "apex", ampLevel: "O0" }, /APEX moves gradients/],
     [() => new Lossless(), {}, /trainingStep returned no loss/],
+    [() => new Net(), { plugins: new FormerPlugin() }, /^said under its former name$/],
     [() => new Replaces(), {}, /it made new gradients/],
   ];
   for (const [make, options, reason] of cases) {

@@ -4,6 +4,7 @@ import { mapTensors } from "../collections.js";
 import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { LightningModule } from "../module.js";
+import { formerGraphReason } from "../precision/former-names.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
@@ -90,7 +91,7 @@ export class GraphedStep {
     const { module, precision } = this.#parts;
     if (isOverridden(module, "optimizerZeroGrad"))
       return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
-    return precision.graphUnsupportedReason;
+    return formerGraphReason(precision) ?? precision.graphUnsupportedReason;
   }
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
