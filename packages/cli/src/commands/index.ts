@@ -1,11 +1,12 @@
 import type { Command } from "../command.js";
 import { doctor } from "./doctor.js";
 import { helpOn } from "./help.js";
+import { run } from "./launch.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
 import { version } from "./version.js";
 
-const others = [doctor, setup, ...runCommands, version];
+const others = [doctor, setup, ...runCommands, run, version];
 /** What is run when there is no command, or none of that name. */
 export const help = helpOn(others);
 

@@ -1,5 +1,6 @@
 import { plainText } from "@nbit/torch/files";
 import type { Command } from "../command.js";
+import { findFile } from "../run/file.js";
 import { flagLines, parseFlags, type Parsed } from "../run/flags.js";
 import type { LoaderExport, Program } from "../run/program.js";
 
@@ -37,8 +38,8 @@ function runCommand(kind: Kind): Command {
         console.log(help(kind));
         return 0;
       }
-      const { findFile, loadProgram } = await import("../run/program.js"); // loads libtorch: not for --help
       const path = findFile(kind, parsed.file);
+      const { loadProgram } = await import("../run/program.js"); // loads libtorch: not for --help
       if (parsed.seed !== null) (await import("@nbit/lightning")).seedEverything(parsed.seed);
       return execute(kind, parsed, args, await loadProgram(kind, path, parsed.file ?? path));
     },

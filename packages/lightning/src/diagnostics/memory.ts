@@ -42,15 +42,11 @@ export interface MemoryLayout {
 
 /** Bytes that training in a precision will hold between two steps, without activations. */
 export function forecastOf(
-  precision: {
-    readonly dtypes: PrecisionDTypes;
-    describe(): { readonly memory?: (module: nn.Module) => MemoryLayout };
-  },
+  precision: { memoryLayout(module: nn.Module): MemoryLayout },
   module: nn.Module,
   optimizers: readonly optim.Optimizer[],
 ): MemoryForecast {
-  const layout = precision.describe().memory?.(module) ?? { dtypes: precision.dtypes };
-  const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = layout;
+  const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = precision.memoryLayout(module);
   const forecast = forecastMemory(module, dtypes, optimizers, parameterOf);
   return {
     ...forecast,

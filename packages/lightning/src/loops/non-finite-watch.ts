@@ -1,8 +1,6 @@
 import { defaultGenerator, Generator, noGrad, optim, outsideScopes, scope, zeros } from "@nbit/torch";
 import type { Device, Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { scalingOf } from "../precision/former-names.js";
-import type { LossScaling } from "../precision/loss-scaling.js";
 import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
 import { explainLoss } from "../diagnostics/loss-errors.js";
@@ -41,7 +39,6 @@ function valueOf(loss: Tensor): number {
  */
 export class NonFiniteWatch {
   readonly #parts: NonFiniteWatchParts;
-  readonly #scaling: LossScaling;
   readonly #everyStep: boolean;
   readonly #memory: { readonly source: Generator; readonly copy: Generator }[];
   #flag: Tensor | null = null;
@@ -55,8 +52,7 @@ export class NonFiniteWatch {
 
   constructor(parts: NonFiniteWatchParts) {
     this.#parts = parts;
-    this.#scaling = scalingOf(parts.precision);
-    this.#skipped = this.#scaling.skippedSteps;
+    this.#skipped = parts.precision.skippedSteps;
     const onCpu = parts.device.type === "cpu";
     this.#everyStep = onCpu || parts.mode !== "loss";
     const sources = !this.#everyStep
@@ -86,7 +82,7 @@ export class NonFiniteWatch {
     if (!this.#everyStep) return this.#raise(loss);
     const value = valueOf(loss);
     if (Number.isFinite(value)) return;
-    if (!this.#scaling.skipsOverflow) throw this.#badLoss(value);
+    if (!this.#parts.precision.skipsOverflow) throw this.#badLoss(value);
     this.#suspect = value;
   }
   #badLoss(value: number): NonFiniteError {
@@ -106,17 +102,17 @@ export class NonFiniteWatch {
     const names: string[] = [];
     scope(() => {
       for (const [name, parameter] of module.namedParameters()) {
-        const gradient = precision.gradients.of(parameter);
+        const gradient = precision.gradientOf(parameter);
         if (gradient !== null && !optim.isFiniteGradient(gradient)) names.push(name);
       }
     });
     return names;
   }
 
-  /** Gradients are complete and unscaled. */
+  /** Gradients are complete and true. */
   gradients(): void {
-    const { mode } = this.#parts;
-    if (mode !== "gradients" || this.#scaling.skipsOverflow) return;
+    const { mode, precision } = this.#parts;
+    if (mode !== "gradients" || precision.skipsOverflow) return;
     const names = this.#nonFiniteGradients();
     if (names.length > 0)
       throw this.#error(
@@ -152,8 +148,9 @@ export class NonFiniteWatch {
 
   /** Losses that are not finite belong to skipped steps, as many as a window has batches to each. */
   #explainedBySkips(losses: number): boolean {
-    if (!this.#scaling.skipsOverflow) return false;
-    const skipped = this.#scaling.skippedSteps;
+    const { precision } = this.#parts;
+    if (!precision.skipsOverflow) return false;
+    const skipped = precision.skippedSteps;
     const since = skipped - this.#skipped;
     this.#skipped = skipped;
     return losses <= since * this.#divisor;
