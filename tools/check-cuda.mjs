@@ -60,7 +60,7 @@ if (status !== 0) {
   console.error(`check-cuda: the addon did not load${signal === null ? "" : ` (${signal})`}.`);
   process.exit(1);
 }
-const units = filesBelow(join(copy, "src"), (name) => name.endsWith(".cuda.cc")).length;
+const units = filesBelow(join(copy, "src"), (name) => name.endsWith(".cuda.cc"), []).length;
 console.log(
   `check-cuda: ${units} CUDA units compiled, linked and loaded against ${libtorch.version} (${libtorch.variant}).`,
 );

@@ -1,0 +1,362 @@
+// Collectives as operators: what calls any operator from JavaScript calls these. Each begins at once; with `wait` it
+// also ends before it returns, else it returns an id to wait for (distWait, distWhenDone).
+#include "dist/collectives.h"
+
+#include "binding/errors.h"
+#include "binding/library.h"
+#include "dist/background.h"
+#include "dist/translate.h"
+#include "entries/distributed.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/ScalarType.h>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+
+#include <cstring>
+#include <sstream>
+
+namespace nbit::dist {
+namespace {
+std::mutex& pendingMutex = *new std::mutex;
+auto& pendings = *new std::map<int64_t, Pending>;
+int64_t nextPending = 1;
+
+constexpr size_t kSignature = 192;
+
+/** All ranks are about to do the same, or none does it: gloo ends the process where sizes differ. */
+void agree(const Group& group, const std::string& what) {
+  if (!group.control) return;
+  auto mine = at::zeros({static_cast<int64_t>(kSignature)}, at::kByte);
+  const std::string text = what.substr(0, kSignature - 1);
+  std::memcpy(mine.mutable_data_ptr<uint8_t>(), text.data(), text.size());
+  auto all = at::empty({static_cast<int64_t>(kSignature) * group.size}, at::kByte);
+  waitFor(group, group.control->_allgather_base(all, mine), what);
+  const auto* bytes = reinterpret_cast<const char*>(all.const_data_ptr<uint8_t>());
+  const auto textOf = [&](int r) { return std::string(bytes + static_cast<size_t>(r) * kSignature); };
+  for (int r = 0; r < group.size; r++) {
+    if (textOf(r) == text) continue;
+    std::ostringstream s;
+    s << "rank " << group.world->rank << " at step " << (group.world->monitor ? group.world->monitor->currentStep() : 0)
+      << ": expected all ranks to call the same collective. Received: ";
+    for (int i = 0; i < group.size && i < 8; i++)
+      s << (i ? ", " : "") << "rank " << group.ranks[static_cast<size_t>(i)] << " " << textOf(i);
+    if (group.size > 8) s << ", …";
+    s << ". Shapes and dtypes must be equal too: look where the scripts, or their data, differ";
+    fail("ERR_DIST_MISMATCH", s.str());
+  }
+}
+
+/** gloo moves bytes of dtypes that it does not know. */
+at::Tensor movable(const at::Tensor& t) {
+  return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t;
+}
+
+struct Call {
+  std::shared_ptr<Group> group;
+  std::string what;
+  bool verify, wait;
+
+  Call(const std::string& name, const char* op, at::TensorList tensors, const std::string& more, bool check, bool now)
+      : group(groupNamed(name)), what(describe(op, tensors, more)), verify(check), wait(now) {
+    what += name == "world" ? "" : " of group " + name;
+    if (FailureFlag* flag = group->failure()) throwIfFailed(*flag);
+    for (const at::Tensor& t : tensors) {
+      TORCH_CHECK_TYPE(t.layout() == at::kStrided, op, ": expected a strided tensor. Received: one that is sparse");
+      TORCH_CHECK_VALUE(t.is_non_overlapping_and_dense() && t.is_contiguous(), op,
+                        ": expected a contiguous tensor. Received: one with strides ", t.strides(),
+                        ". Call contiguous() first");
+    }
+    if (verify) agree(*group, what);
+  }
+
+  /** `begin(backend)` of a group that has others. */
+  template <class F>
+  int64_t run(const at::Tensor& on, F begin, std::function<void()> then = nullptr) const {
+    if (group->fake) {
+      if (then) then();
+      return 0;
+    }
+    Pending pending{nullptr, group, what, on.is_cuda(), std::move(then)};
+    try {
+      pending.work = begin(*group->backendFor(on));
+    } catch (const CodedError&) { throw; } catch (...) { throwFailure(translate(std::current_exception(), what)); }
+    if (!wait) return keepPending(std::move(pending));
+    finish(pending);
+    return 0;
+  }
+};
+
+void written(const at::Tensor& t) {
+  if (!t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
+}
+int64_t rootIn(const Group& group, int64_t global) {
+  for (size_t i = 0; i < group.ranks.size(); i++)
+    if (group.ranks[i] == global) return static_cast<int64_t>(i);
+  fail("ERR_DIST_RANK", "expected a rank of group \"" + group.name + "\". Received: " + std::to_string(global));
+}
+void checkReducible(const at::Tensor& t, const std::string& op) {
+  TORCH_CHECK_TYPE(!c10::isFloat8Type(t.scalar_type()),
+                   "expected a dtype that can be summed. Received: ", c10::getDtypeNames(t.scalar_type()).first,
+                   ". Reduce in float32 or bfloat16");
+  TORCH_CHECK_TYPE(op != "avg" || at::isFloatingType(t.scalar_type()),
+                   "expected a floating point dtype, since the mean of whole numbers need not be one. Received: ",
+                   c10::getDtypeNames(t.scalar_type()).first);
+}
+
+/** gloo has no mean: a sum, divided. */
+bool dividesAfter(const at::Tensor& t, const std::string& op) { return op == "avg" && !t.is_cuda(); }
+
+int64_t allReduce(const at::Tensor& t, std::string op, std::string name, bool verify, bool wait) {
+  checkReducible(t, op);
+  const Call call(name, "all_reduce", t, op, verify, wait);
+  written(t);
+  const bool divides = dividesAfter(t, op);
+  c10d::AllreduceOptions options;
+  options.reduceOp = reduceOp(divides ? "sum" : op);
+  std::vector<at::Tensor> list{t};
+  return call.run(
+      t, [&](c10d::Backend& b) { return b.allreduce(list, options); },
+      divides && !call.group->fake ? std::function<void()>([t, n = call.group->size] { t.div_(n); }) : nullptr);
+}
+
+int64_t reduce(const at::Tensor& t, int64_t dst, std::string op, std::string name, bool verify, bool wait) {
+  checkReducible(t, op);
+  const Call call(name, "reduce", t, op + " to rank " + std::to_string(dst), verify, wait);
+  written(t);
+  const bool divides = dividesAfter(t, op);
+  c10d::ReduceOptions options;
+  options.reduceOp = reduceOp(divides ? "sum" : op);
+  options.rootRank = rootIn(*call.group, dst);
+  const bool root = options.rootRank == call.group->rank;
+  std::vector<at::Tensor> list{t};
+  return call.run(
+      t, [&](c10d::Backend& b) { return b.reduce(list, options); },
+      divides && root ? std::function<void()>([t, n = call.group->size] { t.div_(n); }) : nullptr);
+}
+
+int64_t broadcast(const at::Tensor& t, int64_t src, std::string name, bool verify, bool wait) {
+  const Call call(name, "broadcast", t, "from rank " + std::to_string(src), verify, wait);
+  written(t);
+  c10d::BroadcastOptions options;
+  options.rootRank = rootIn(*call.group, src);
+  std::vector<at::Tensor> list{movable(t)};
+  return call.run(t, [&](c10d::Backend& b) { return b.broadcast(list, options); });
+}
+
+int64_t allGatherInto(const at::Tensor& out, const at::Tensor& in, std::string name, bool verify, bool wait) {
+  const Call call(name, "all_gather", in, "", verify, wait);
+  TORCH_CHECK_VALUE(out.numel() == in.numel() * call.group->size && out.scalar_type() == in.scalar_type() &&
+                        out.is_contiguous() && out.device() == in.device(),
+                    "all_gather: expected output to have ", call.group->size, " times the ", in.numel(),
+                    " elements of input, in its dtype and on its device. Received: ", out.numel());
+  written(out);
+  auto to = movable(out).view({-1}), from = movable(in).view({-1});
+  return call.run(in, [&](c10d::Backend& b) { return b._allgather_base(to, from); });
+}
+
+int64_t reduceScatterInto(const at::Tensor& out, const at::Tensor& in, std::string op, std::string name, bool verify,
+                          bool wait) {
+  checkReducible(in, op);
+  const Call call(name, "reduce_scatter", in, op, verify, wait);
+  TORCH_CHECK_VALUE(in.numel() == out.numel() * call.group->size && out.scalar_type() == in.scalar_type() &&
+                        out.is_contiguous() && out.device() == in.device(),
+                    "reduce_scatter: expected input to have ", call.group->size, " times the ", out.numel(),
+                    " elements of output, in its dtype and on its device. Received: ", in.numel());
+  written(out);
+  const bool divides = dividesAfter(in, op);
+  c10d::ReduceScatterOptions options;
+  options.reduceOp = reduceOp(divides ? "sum" : op);
+  auto to = out.view({-1}), from = in.view({-1});
+  return call.run(
+      in, [&](c10d::Backend& b) { return b._reduce_scatter_base(to, from, options); },
+      divides && !call.group->fake ? std::function<void()>([out, n = call.group->size] { out.div_(n); }) : nullptr);
+}
+
+int64_t gather(at::TensorList outputs, const at::Tensor& in, int64_t dst, std::string name, bool verify, bool wait) {
+  const Call call(name, "gather", in, "to rank " + std::to_string(dst), verify, wait);
+  c10d::GatherOptions options;
+  options.rootRank = rootIn(*call.group, dst);
+  const bool root = options.rootRank == call.group->rank;
+  TORCH_CHECK_VALUE(outputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+                    "gather: expected as many outputs as ranks on the rank that gathers, and none elsewhere. Received: ",
+                    outputs.size());
+  std::vector<std::vector<at::Tensor>> to;
+  if (root) to.emplace_back();
+  for (const at::Tensor& t : outputs) {
+    TORCH_CHECK_VALUE(t.sizes() == in.sizes() && t.scalar_type() == in.scalar_type() && t.is_contiguous(),
+                      "gather: expected outputs like input. Received: one of shape ", t.sizes());
+    written(t);
+    to.front().push_back(movable(t));
+  }
+  std::vector<at::Tensor> from{movable(in)};
+  return call.run(in, [&](c10d::Backend& b) { return b.gather(to, from, options); });
+}
+
+int64_t scatter(const at::Tensor& out, at::TensorList inputs, int64_t src, std::string name, bool verify, bool wait) {
+  const Call call(name, "scatter", out, "from rank " + std::to_string(src), verify, wait);
+  c10d::ScatterOptions options;
+  options.rootRank = rootIn(*call.group, src);
+  const bool root = options.rootRank == call.group->rank;
+  TORCH_CHECK_VALUE(inputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+                    "scatter: expected as many inputs as ranks on the rank that scatters, and none elsewhere. Received: ",
+                    inputs.size());
+  std::vector<std::vector<at::Tensor>> from;
+  if (root) from.emplace_back();
+  for (const at::Tensor& t : inputs) {
+    TORCH_CHECK_VALUE(t.sizes() == out.sizes() && t.scalar_type() == out.scalar_type() && t.is_contiguous(),
+                      "scatter: expected inputs like output. Received: one of shape ", t.sizes());
+    from.front().push_back(movable(t));
+  }
+  written(out);
+  std::vector<at::Tensor> to{movable(out)};
+  return call.run(out, [&](c10d::Backend& b) { return b.scatter(to, from, options); });
+}
+
+int64_t allToAll(const at::Tensor& out, const at::Tensor& in, std::string name, bool verify, bool wait) {
+  const Call call(name, "all_to_all", in, "", verify, wait);
+  TORCH_CHECK_VALUE(out.sizes() == in.sizes() && out.scalar_type() == in.scalar_type() && out.is_contiguous() &&
+                        in.dim() > 0 && in.size(0) % call.group->size == 0,
+                    "all_to_all: expected output like input, with a first dimension that ", call.group->size,
+                    " ranks divide. Received: ", out.sizes(), " and ", in.sizes());
+  written(out);
+  auto to = movable(out), from = movable(in);
+  std::vector<int64_t> even;
+  return call.run(in, [&](c10d::Backend& b) { return b.alltoall_base(to, from, even, even); });
+}
+
+int64_t send(const at::Tensor& t, int64_t dst, std::string name, int64_t tag, bool wait) {
+  const Call call(name, "send", t, "to rank " + std::to_string(dst), false, wait);
+  std::vector<at::Tensor> list{movable(t)};
+  const auto to = static_cast<int>(rootIn(*call.group, dst));
+  TORCH_CHECK_VALUE(to != call.group->rank, "send: expected another rank. Received: this one, ", dst);
+  return call.run(t, [&](c10d::Backend& b) { return b.send(list, to, static_cast<int>(tag)); });
+}
+int64_t receive(const at::Tensor& t, int64_t src, std::string name, int64_t tag, bool wait) {
+  const Call call(name, "recv", t, "from rank " + std::to_string(src), false, wait);
+  written(t);
+  std::vector<at::Tensor> list{movable(t)};
+  const auto from = static_cast<int>(rootIn(*call.group, src));
+  TORCH_CHECK_VALUE(from != call.group->rank, "recv: expected another rank. Received: this one, ", src);
+  return call.run(t, [&](c10d::Backend& b) { return b.recv(list, from, static_cast<int>(tag)); });
+}
+
+void barrier(std::string name, bool verify) {
+  const Call call(name, "barrier", {}, "", verify, true);
+  // On the CPU: it is about processes, and a device's queue is not waited for.
+  call.run(at::empty({0}), [&](c10d::Backend& b) { return b.barrier(c10d::BarrierOptions{}); });
+}
+
+void broadcastCoalesced(at::TensorList tensors, int64_t src, std::string name) {
+  const auto group = groupNamed(name);
+  if (group->fake || group->alone() || tensors.empty()) return;
+  if (FailureFlag* flag = group->failure()) throwIfFailed(*flag);
+  const std::string what = "broadcast of " + std::to_string(tensors.size()) + " tensors";
+  agree(*group, what);
+  std::vector<at::Tensor> plain;
+  for (const at::Tensor& t : tensors) plain.push_back(movable(t.detach()));
+  constexpr size_t kBuffer = 250 << 20;
+  try {
+    c10d::broadcast_coalesced(group->processGroup, plain, kBuffer, static_cast<int>(rootIn(*group, src)));
+  } catch (const CodedError&) { throw; } catch (...) { throwFailure(translate(std::current_exception(), what)); }
+}
+
+}  // namespace
+
+std::string describe(const char* name, at::TensorList tensors, const std::string& more) {
+  std::ostringstream s;
+  s << name << "(";
+  for (size_t i = 0; i < tensors.size(); i++) {
+    s << (i ? ", " : "") << c10::getDtypeNames(tensors[i].scalar_type()).first << "[";
+    const auto sizes = tensors[i].sizes();
+    for (size_t d = 0; d < sizes.size(); d++) s << (d ? ", " : "") << sizes[d];
+    s << "]";
+  }
+  if (!more.empty()) s << (tensors.empty() ? "" : ", ") << more;
+  s << ")";
+  return s.str();
+}
+
+c10d::ReduceOp reduceOp(const std::string& name) {
+  using Op = c10d::ReduceOp;
+  if (name == "sum") return Op::SUM;
+  if (name == "avg") return Op::AVG;
+  if (name == "product") return Op::PRODUCT;
+  if (name == "min") return Op::MIN;
+  if (name == "max") return Op::MAX;
+  if (name == "band") return Op::BAND;
+  if (name == "bor") return Op::BOR;
+  if (name == "bxor") return Op::BXOR;
+  fail("ERR_ARGUMENT",
+       "expected op to be one of sum, avg, product, min, max, band, bor, bxor. Received: \"" + name + "\"");
+}
+
+int64_t keepPending(Pending pending) {
+  const std::lock_guard<std::mutex> lock(pendingMutex);
+  pendings.emplace(nextPending, std::move(pending));
+  return nextPending++;
+}
+Pending takePending(int64_t id) {
+  const std::lock_guard<std::mutex> lock(pendingMutex);
+  const auto at = pendings.find(id);
+  if (at == pendings.end())
+    fail("ERR_ARGUMENT", "wait: expected a collective that has not been waited for. Received: number " +
+                             std::to_string(id) + ", which is none");
+  Pending pending = std::move(at->second);
+  pendings.erase(at);
+  return pending;
+}
+
+void finish(Pending& pending) {
+  if (pending.onDevice) {
+    if (Monitor* monitor = pending.group->world->monitor.get()) monitor->note(pending.what);
+    try {
+      pending.work->wait();
+    } catch (...) { throwFailure(translate(std::current_exception(), pending.what)); }
+  } else {
+    waitFor(*pending.group, pending.work, pending.what);
+  }
+  if (pending.then) pending.then();
+}
+
+}  // namespace nbit::dist
+
+namespace nbit {
+using namespace dist;
+
+void entries::distWait(const Args& a) {
+  Pending pending = takePending(a.integer(0));
+  finish(pending);
+}
+void entries::distWhenDone(const Args& a) {
+  auto pending = std::make_shared<Pending>(takePending(a.integer(0)));
+  if (pending->onDevice) finish(*pending);  // this thread's stream waits, and nothing else
+  runInBackground(a.env, a.at[1], [pending] {
+    if (!pending->onDevice) finish(*pending);
+  });
+}
+
+NBIT_REGISTER_AS(defineDistributed, FRAGMENT, "nbit_dist", std::nullopt, m) {
+  const auto def = [&m](const char* schema, auto fn) {
+    m.def(schema, torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, fn));
+  };
+  def("all_reduce_(Tensor(a!) self, str op, str group, bool verify, bool wait) -> int", TORCH_FN(allReduce));
+  def("reduce_(Tensor(a!) self, int dst, str op, str group, bool verify, bool wait) -> int", TORCH_FN(reduce));
+  def("broadcast_(Tensor(a!) self, int src, str group, bool verify, bool wait) -> int", TORCH_FN(broadcast));
+  def("all_gather_into(Tensor(a!) output, Tensor input, str group, bool verify, bool wait) -> int",
+      TORCH_FN(allGatherInto));
+  def("reduce_scatter_into(Tensor(a!) output, Tensor input, str op, str group, bool verify, bool wait) -> int",
+      TORCH_FN(reduceScatterInto));
+  def("gather(Tensor(a!)[] outputs, Tensor input, int dst, str group, bool verify, bool wait) -> int",
+      TORCH_FN(gather));
+  def("scatter(Tensor(a!) output, Tensor[] inputs, int src, str group, bool verify, bool wait) -> int",
+      TORCH_FN(scatter));
+  def("all_to_all(Tensor(a!) output, Tensor input, str group, bool verify, bool wait) -> int", TORCH_FN(allToAll));
+  def("send(Tensor input, int dst, str group, int tag, bool wait) -> int", TORCH_FN(send));
+  def("recv(Tensor(a!) output, int src, str group, int tag, bool wait) -> int", TORCH_FN(receive));
+  def("barrier(str group, bool verify) -> ()", TORCH_FN(barrier));
+  def("broadcast_coalesced_(Tensor(a!)[] tensors, int src, str group) -> ()", TORCH_FN(broadcastCoalesced));
+}
+
+}  // namespace nbit

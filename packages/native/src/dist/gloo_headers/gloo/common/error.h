@@ -1,0 +1,2 @@
+// See algorithm.h: declarations only.
+#pragma once

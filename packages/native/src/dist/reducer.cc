@@ -1,0 +1,140 @@
+// Gradients are averaged over the ranks in buckets, each on its way while backward still computes the next: c10d's own
+// Reducer, driven from TypeScript.
+#include "binding/errors.h"
+#include "binding/library.h"
+#include "dist/comm_hooks.h"
+#include "dist/translate.h"
+#include "dist/world.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+
+#include <sstream>
+#include <type_traits>
+
+namespace nbit::dist {
+namespace {
+
+struct OneReducer {
+  std::shared_ptr<c10d::Reducer> reducer;
+  std::shared_ptr<Group> group;
+  std::shared_ptr<HookState> hook;
+};
+std::mutex& reducersMutex = *new std::mutex;
+auto& reducers = *new std::map<int64_t, std::shared_ptr<OneReducer>>;
+int64_t nextReducer = 1;
+
+std::shared_ptr<OneReducer> reducerAt(int64_t id) {
+  const std::lock_guard<std::mutex> lock(reducersMutex);
+  const auto at = reducers.find(id);
+  if (at == reducers.end()) fail("ERR_ARGUMENT", "expected a reducer. Received: number " + std::to_string(id));
+  return at->second;
+}
+
+using Buckets = std::vector<std::vector<size_t>>;
+using Names = std::unordered_map<size_t, std::string>;
+
+/**
+ * libtorch's constructors differ: 2.12 and later end in `…, caps, batched_copy`, 2.11 in `…, caps` (both read in their
+ * reducer.hpp and compiled), older ones in `use_python_reducer` (read, not compiled).
+ */
+template <class R>
+std::shared_ptr<R> construct(const std::vector<at::Tensor>& params, const Buckets& buckets,
+                             const c10::intrusive_ptr<c10d::ProcessGroup>& pg, int64_t cap, bool findUnused,
+                             bool viewsOfBuckets, const Names& names, int64_t firstCap) {
+  using Dense = std::vector<bool>;
+  using Caps = std::vector<int64_t>;
+  using Params = std::vector<at::Tensor>;
+  using Pg = c10::intrusive_ptr<c10d::ProcessGroup>;
+  const Dense dense(params.size(), false);
+  if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool, bool,
+                                        Caps, bool>)
+    return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
+                               false, Caps{firstCap, cap}, false);
+  else if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool,
+                                             bool, Caps>)
+    return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
+                               false, Caps{firstCap, cap});
+  else
+    return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
+                               false);
+}
+
+int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names, std::string group, std::string hook,
+                    int64_t cap, int64_t firstCap, bool findUnused, bool viewsOfBuckets, bool staticGraph,
+                    int64_t powerSgdRank, int64_t powerSgdStart) {
+  TORCH_CHECK_VALUE(!params.empty() && names.size() == params.size(),
+                    "expected parameters, and a name for each. Received: ", params.size(), " and ", names.size());
+  auto one = std::make_shared<OneReducer>();
+  one->group = groupNamed(group);
+  one->hook = std::make_shared<HookState>(one->group, hookKind(hook), powerSgdRank, powerSgdStart);
+  // One bucket in the first backward; rebuilt in the order in which gradients came, as PyTorch does.
+  auto [buckets, limits] = c10d::compute_bucket_assignment_by_size(
+      params.vec(), {static_cast<size_t>(std::numeric_limits<int64_t>::max())},
+      std::vector<bool>(params.size(), false));
+  std::reverse(buckets.begin(), buckets.end());
+  Names byIndex;
+  for (size_t i = 0; i < names.size(); i++) byIndex[i] = names[i];
+  one->reducer = construct<c10d::Reducer>(params.vec(), buckets, one->group->processGroup, cap, findUnused,
+                                          viewsOfBuckets, byIndex, firstCap);
+  one->reducer->register_comm_hook(makeHook(one->hook));
+  if (staticGraph) one->reducer->set_static_graph();
+  const std::lock_guard<std::mutex> lock(reducersMutex);
+  reducers.emplace(nextReducer, std::move(one));
+  return nextReducer++;
+}
+
+/** `sync`: this backward's gradients are reduced. */
+void beforeForward(int64_t id, bool sync) {
+  const auto one = reducerAt(id);
+  if (FailureFlag* flag = one->group->failure()) throwIfFailed(*flag);
+  if (!sync) return;
+  one->hook->reduced = 0;
+  one->reducer->prepare_for_forward();
+  one->reducer->rebuild_buckets();
+}
+void beforeBackward(int64_t id, at::TensorList outputs) {
+  const auto one = reducerAt(id);
+  if (FailureFlag* flag = one->group->failure()) throwIfFailed(*flag);
+  one->reducer->prepare_for_backward(outputs.vec());
+}
+/** How many buckets the latest backward reduced. */
+int64_t bucketsReduced(int64_t id) { return reducerAt(id)->hook->reduced; }
+/** Of how many: as long as all of one backward were. */
+int64_t bucketCount(int64_t id) { return reducerAt(id)->hook->buckets; }
+
+void freeReducer(int64_t id) {
+  std::shared_ptr<OneReducer> gone;
+  {
+    const std::lock_guard<std::mutex> lock(reducersMutex);
+    const auto at = reducers.find(id);
+    if (at == reducers.end()) return;
+    gone = std::move(at->second);
+    reducers.erase(at);
+  }
+  gone->reducer->remove_autograd_hooks();
+}
+
+}  // namespace
+}  // namespace nbit::dist
+
+namespace nbit {
+using namespace dist;
+NBIT_REGISTER_AS(defineReducer, FRAGMENT, "nbit_dist", std::nullopt, m) {
+  const auto def = [&m](const char* schema, auto fn) {
+    m.def(schema, torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, fn));
+  };
+  def("reducer(Tensor[] params, str[] names, str group, str hook, int cap, int first_cap, bool find_unused, "
+      "bool views_of_buckets, bool static_graph, int power_sgd_rank, int power_sgd_start) -> int",
+      [](at::TensorList params, c10::List<std::string> names, std::string group, std::string hook, int64_t cap,
+         int64_t firstCap, bool findUnused, bool views, bool staticGraph, int64_t rank, int64_t start) {
+        std::vector<std::string> list(names.begin(), names.end());
+        return makeReducer(params, list, group, hook, cap, firstCap, findUnused, views, staticGraph, rank, start);
+      });
+  m.def("reducer_before_forward(int id, bool sync) -> ()", beforeForward);
+  def("reducer_before_backward(int id, Tensor[] outputs) -> ()", TORCH_FN(beforeBackward));
+  m.def("reducer_buckets_reduced(int id) -> int", bucketsReduced);
+  m.def("reducer_bucket_count(int id) -> int", bucketCount);
+  m.def("reducer_free(int id) -> ()", freeReducer);
+}
+}  // namespace nbit
