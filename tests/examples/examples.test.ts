@@ -71,7 +71,7 @@ test("every expectation has its example", () => {
   );
 });
 
-test("clipping sees the same true gradients in float32 and float16", async () => {
+test("clipping sees the same unscaled gradients in float32 and float16", async () => {
   const norms = [...(await output("by-feature/clipping.js")).matchAll(/was ([\d.]+)/g)].map((match) =>
     Number(match[1]),
   );

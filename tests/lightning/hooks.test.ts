@@ -196,7 +196,7 @@ test("a null step inside a window leaves earlier gradients", async () => {
 
 for (const algorithm of ["norm", "value"] as const) {
   for (const precision of [32, 16] as const) {
-    test(`clipping by ${algorithm} comes after onBeforeOptimizerStep and sees true gradients, precision ${precision}`, async () => {
+    test(`clipping by ${algorithm} comes after onBeforeOptimizerStep and sees unscaled gradients, precision ${precision}`, async () => {
       const seen: { before: number; norm: number | undefined; after: number }[] = [];
       class Clipped extends Net {
         before = 0;
@@ -211,7 +211,7 @@ for (const algorithm of ["norm", "value"] as const) {
       await stepCalls({ ...atPrecision(precision, 8), gradientClipVal: 0.5, gradientClipAlgorithm: algorithm }, net, 3);
       assert.equal(seen.length, 3);
       for (const { before, norm, after } of seen) {
-        assert.ok(before > 0.5 && before < 1e3, `true gradients: ${before}`);
+        assert.ok(before > 0.5 && before < 1e3, `unscaled gradients: ${before}`);
         assert.ok(after <= 0.5 + 1e-6, `clipped: ${after}`);
         if (algorithm === "norm")
           assert.ok(norm !== undefined && norm >= before * 0.999, `norm before clipping: ${norm}`);

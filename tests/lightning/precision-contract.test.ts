@@ -90,7 +90,7 @@ for (const [name, make] of PLUGINS) {
     );
   });
 
-  test(`${name}: a step changes weights, and a scaled loss leaves true gradients`, () => {
+  test(`${name}: a step changes weights, and a scaled loss leaves unscaled gradients`, () => {
     const precision = make();
     const module = new Net();
     precision.convertModule(module);

@@ -45,7 +45,7 @@ class Net extends LightningModule {
       skipped: trainer.skippedSteps,
       weight: numbers(this.stateDict().get("layer.weight")),
       momentum: numbers(momentum),
-      gradient: numbers(trainer.precision.gradientOf(this.layer.weight)),
+      gradient: numbers(trainer.precision.gradients.of(this.layer.weight)),
     };
   }
   override onTrainStart(): void {
@@ -198,7 +198,7 @@ test("a file of format 1 from inside a window under a scale is refused before an
     await assert.rejects(resume(net), {
       code: "ERR_RESUME_WINDOW",
       message:
-        /^fit: expected true gradients in a checkpoint from inside an accumulation window\. Received: .*old\.ckpt, of format 1, which may hold them multiplied by the loss scale\. Go on from a checkpoint of the end of a window, /,
+        /^fit: expected unscaled gradients in a checkpoint from inside an accumulation window\. Received: .*old\.ckpt, of format 1, which may hold them multiplied by the loss scale\. Go on from a checkpoint of the end of a window, /,
     });
     assert.deepEqual(weights(net), before);
     assert.equal(net.seen, null);

@@ -181,7 +181,7 @@ class Net extends LightningModule {
   }
   override onBeforeOptimizerStep(optimizer: optim.Optimizer): void {
     assert.equal(amp.isAutocastEnabled(), false);
-    // True gradients: of losses of this size they are small, or not finite.
+    // Unscaled gradients: of losses of this size they are small, or not finite.
     for (const p of optimizer.paramGroups.flatMap((group) => group.params)) {
       const largest = Number(p.grad?.abs().max().item() ?? 0);
       assert.ok(largest < 40 || !Number.isFinite(largest), `${largest}`);

@@ -9,7 +9,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "cli.": "main",
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
-    "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger Precision " +
+    "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger LossScaling Precision " +
     "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",

@@ -319,12 +319,12 @@ export class Amp {
     this.#pairsOf("sync", optimizer);
   }
 
-  /** The true gradient of a model's parameter: its master's, in float32, where it has one. */
+  /** The unscaled gradient of a model's parameter: its master's, in float32, where it has one. */
   gradientOf(parameter: Tensor): Tensor | null {
     atMost("Amp.gradientOf", arguments, 1);
     return this.#weights.gradientOf(parameter);
   }
-  /** Give a model's parameter a true gradient, in the dtype of {@link gradientOf}. */
+  /** Give a model's parameter an unscaled gradient, in the dtype of {@link gradientOf}. */
   setGradient(parameter: Tensor, gradient: Tensor | null): void {
     atMost("Amp.setGradient", arguments, 2);
     this.#weights.setGradient(parameter, gradient);

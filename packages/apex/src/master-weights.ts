@@ -83,7 +83,7 @@ export class MasterWeights {
     return [...this.#pairs.values()].filter(({ parameter, master }) => parameter !== master);
   }
 
-  /** Of one of the models' parameters, the true gradient. */
+  /** Of one of the models' parameters, the unscaled gradient. */
   gradientOf(parameter: Tensor): Tensor | null {
     const pair = this.#pairs.get(parameter);
     pair?.sync();

@@ -86,7 +86,7 @@ for (const [level, cells] of Object.entries(CELLS) as [OptLevel, (typeof CELLS)[
     assert.equal(amp.modelParams(optimizer)[0], net.fc.weight);
   });
 
-  test(`${level}, lossScale: the loss is multiplied by ${cells.lossScale}, gradients are true`, () =>
+  test(`${level}, lossScale: the loss is multiplied by ${cells.lossScale}, gradients are unscaled`, () =>
     scope(() => {
       const { net, optimizer, amp } = make(level);
       const loss = net

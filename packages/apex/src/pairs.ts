@@ -25,7 +25,7 @@ export interface Scaled {
  */
 export class Pair {
   #shown: Shown | null = null;
-  /** The true gradient of earlier backwards while a scaled one is made. */
+  /** The unscaled gradient of earlier backwards while a scaled one is made. */
   #stashed: Tensor | null = null;
   /** Its gradient is multiplied by this loss's scale now. */
   scaled: Scaled | null = null;
@@ -114,7 +114,7 @@ export class Pair {
     this.#shown = { tensor: kept, version: kept.version, master: own.dataPtr(), masterVersion: own.version };
   }
 
-  /** A backward scaled for `scaled` comes: the true gradient is out of its way. */
+  /** A backward scaled for `scaled` comes: the unscaled gradient is out of its way. */
   begin(scaled: Scaled): void {
     this.sync();
     this.scaled = scaled;

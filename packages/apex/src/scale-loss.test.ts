@@ -41,7 +41,7 @@ for (const level of LEVELS) {
     assert.equal(grad(), undefined);
   });
 
-  test(`${level}: a backward that throws leaves true gradients as they were`, () => {
+  test(`${level}: a backward that throws leaves unscaled gradients as they were`, () => {
     const { net, optimizer, amp, grad } = make(level);
     amp.scaleLoss(lossOf(net), optimizer, backward);
     assert.throws(

@@ -31,7 +31,7 @@ export function wrapOptimizer(optimizer: optim.Optimizer, weights: MasterWeights
       weights.requireOwn(optimizer);
       if (weights.scaled(optimizer))
         throw new NbitError(
-          "apex: expected true gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.",
+          "apex: expected unscaled gradients in step(). Received: gradients that are still scaled, of scaleLoss with delayUnscale. Leave delayUnscale out in the last backward before a step.",
           MISUSE,
         );
       weights.sync(optimizer);

@@ -72,6 +72,9 @@ export type {
 export { Precision } from "./precision/precision.js";
 export type { BackwardParts, PrecisionStep } from "./precision/precision.js";
 export type { PrecisionContext, PrecisionDTypes } from "./precision/facts.js";
+export type { GradientAccess } from "./precision/gradient-access.js";
+export type { GraphSupport } from "./precision/graph-support.js";
+export { LossScaling } from "./precision/loss-scaling.js";
 export { ApexPrecision } from "./precision/apex.js";
 export type { ApexPrecisionOptions } from "./precision/apex.js";
 export { DoublePrecision } from "./precision/double.js";

@@ -426,7 +426,7 @@ export class LightningModule extends ModuleHooks {
     optimizer.zeroGrad();
   }
 
-  /** Gradients are true (unscaled) here. Default: clip as the Trainer was told. */
+  /** Gradients are unscaled here. Default: clip as the Trainer was told. */
   configureGradientClipping(
     optimizer: optim.Optimizer,
     gradientClipVal: number | null,

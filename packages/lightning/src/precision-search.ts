@@ -198,7 +198,7 @@ class Probe extends Callback {
     this.peakBytes = Math.max(0, bytesNow(trainer).peak - this.#before + this.#weights - (this.gradient?.nbytes ?? 0));
   }
 
-  /** True gradients of all parameters in a row, in float32 on the CPU. */
+  /** Unscaled gradients of all parameters in a row, in float32 on the CPU. */
   #takeGradient(trainer: TrainerView, module: LightningModule): void {
     if (this.gradient !== null) return;
     const scale = trainer.lossScale ?? 1;

@@ -48,7 +48,7 @@ export interface StepOutcome {
   readonly skipped: boolean;
   /** The scale that multiplied this iteration's loss; 1 without a scaler. */
   readonly lossScale: number;
-  /** Norm of the true gradients before clipping, when clipping by norm measured it. */
+  /** Norm of the unscaled gradients before clipping, when clipping by norm measured it. */
   readonly gradNorm?: number | undefined;
   /** Names of the parameters whose gradients were not finite, when the step was skipped. */
   readonly nonFinite?: readonly string[] | undefined;

@@ -197,6 +197,33 @@ export interface NativeAddon {
   allocatorTrim(): number;
   /** For tests: the n-th allocation from now on and its followers fail, `count` of them; n = 0: none. Gives how many of the failures asked for before were still to come. */
   allocatorFail(n: number, count: number, badAlloc: boolean): number;
+  // processes that train together
+  /** Meets the other processes: a store, heartbeats. `options`: lines of name=value. */
+  distConnect(options: string, done: (code: string | null, message: string | null) => void): void;
+  /** Whether tensors on CUDA can be sent: NCCL's header was there when this was compiled. */
+  distHasNccl(): boolean;
+  /** A world of which only this process exists. */
+  distFakeWorld(rank: number, worldSize: number): void;
+  /** A group of ranks; its members call this together. */
+  distNewGroup(options: string, done: (code: string | null, message: string | null) => void): void;
+  /** Leaves; in order: together with the others. */
+  distDestroy(inOrder: boolean, done: (code: string | null, message: string | null) => void): void;
+  /** The training step that the others see this rank at. */
+  distStep(step: number): void;
+  /** Tells the others that this rank has failed. */
+  distFail(message: string): void;
+  /** Code and message, a line each, of what ended training in several processes; empty: nothing did. */
+  distFailure(): string;
+  /** What each rank was seen doing last; a line each. */
+  distTable(): string;
+  /** Waits for a collective that was begun. */
+  distWait(id: number): void;
+  /** Calls back when a collective is done. */
+  distWhenDone(id: number, done: (code: string | null, message: string | null) => void): void;
+  /** The latest collectives as c10d recorded them: JSON. */
+  distFlightRecorder(): string;
+  /** This process is sent SIGTERM when the one that started it ends. */
+  distEndWithParent(): void;
   // this libtorch, this machine, and the switches of the process
   /** Threads of one operator. */
   setThreads(n: number): void;

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { findCudaHeaders, findNodeHeaders } from "./compiler.mjs";
+import { findCudaHeaders, findNcclHeader, findNodeHeaders } from "./compiler.mjs";
 import { cacheFolder, packageFolder } from "./places.mjs";
 
 /**
@@ -57,18 +57,29 @@ export function planAddon(libtorch, compiler) {
   const identity = [libtorch.version, libtorch.variant, libtorch.git, compiler.version, node.hash, process.arch].join(
     "\n",
   );
+  const nccl = cuda ? findNcclHeader(libtorch) : null;
+  const distributed = [
+    "-DUSE_C10D_GLOO",
+    `-I${join("src", "dist", "gloo_headers")}`,
+    ...(nccl ? ["-DNBIT_NCCL", "-DUSE_C10D_NCCL", `-I${nccl}`, ...cuda.map((folder) => `-I${folder}`)] : []),
+  ];
   const files = new Map();
   const units = sources()
     .filter((source) => cuda !== null || !source.endsWith(".cuda.cc"))
     .map((source) => {
       const extra = source.endsWith(".cuda.cc") ? cuda : [];
+      const own = source.startsWith(join("src", "dist")) ? distributed : [];
       return {
         source,
-        flags: [...common, ...[...include, ...extra].map((folder) => `-I${folder}`)],
+        flags: [...common, ...own, ...[...include, ...extra].map((folder) => `-I${folder}`)],
         hash: sha(
-          [identity, ...common, source, ...filesOf(source, files).flatMap((file) => [file, files.get(file).text])].join(
-            "\0",
-          ),
+          [
+            identity,
+            ...common,
+            ...(own.length > 0 ? [`nccl ${nccl !== null}`] : []),
+            source,
+            ...filesOf(source, files).flatMap((file) => [file, files.get(file).text]),
+          ].join("\0"),
         ),
       };
     });

@@ -112,3 +112,13 @@ export function findCudaHeaders(libtorch) {
 }
 
 const CUDA_HEADERS = ["cuda_runtime_api.h", "crt/host_defines.h", "cublas_v2.h", "cusparse.h"];
+
+/** The folder of NCCL's header, of the very NCCL that libtorch loads: beside it in its wheels, or the system's. */
+export function findNcclHeader(libtorch) {
+  const wheels = join(libtorch.path, "..", "nvidia");
+  return (
+    [join(wheels, "nccl", "include"), join(wheels, "cu13", "include"), "/usr/include"].find((folder) =>
+      existsSync(join(folder, "nccl.h")),
+    ) ?? null
+  );
+}

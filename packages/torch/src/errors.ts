@@ -163,6 +163,18 @@ export function describe(value: unknown, depth = 0): string {
   return keys.length === 0 ? "{}" : `an object with keys ${keys.slice(0, 8).join(", ")}`;
 }
 
+/**
+ * Training in several processes cannot go on, or could not begin. Names the rank, the step and the operation. `code`:
+ * `ERR_DIST_PEER_LOST` (a process died, or gives no sign of life), `ERR_DIST_PEER_FAILED` (it failed, with its message),
+ * `ERR_DIST_MISMATCH` (ranks do different things), `ERR_DIST_TIMEOUT`, `ERR_DIST_CONNECT`, `ERR_DIST_ADDRESS_IN_USE`,
+ * `ERR_DIST_INTERFACE`, `ERR_DIST_RANK`, `ERR_DIST_GROUP`, `ERR_DIST_BACKEND`, `ERR_DIST_NOT_INITIALIZED`,
+ * `ERR_DIST_INITIALIZED`, or `ERR_DIST` for what has no better one.
+ *
+ * After the first three and a timeout the groups of this process are of no more use: end it, and resume from a
+ * checkpoint.
+ */
+export class DistributedError extends NbitError {}
+
 /** @internal Say more, in a line of its own: in the message, and in the stack, which quotes it. */
 export function addToMessage(error: Error, text: string): void {
   const { message, stack } = error;
@@ -180,6 +192,7 @@ export function nativeError(code: string, message: string, op: string | null): E
     const lost = deviceLostMessage(plain, recentOperators());
     return new DeviceLostError(lost.text, lost.code, op);
   }
+  if (code.startsWith("ERR_DIST")) return new DistributedError(plain, code);
   const text = readable(plain);
   if (code !== "TORCH_OUT_OF_MEMORY") return new TorchError(text, code, op);
   const explained = explainers.map((explain) => explain(text)).filter((part) => part !== null);

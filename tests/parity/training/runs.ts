@@ -19,7 +19,7 @@ export interface RecordedRun extends RunSpec {
   readonly order: readonly (readonly number[])[];
   /** Bits of doubles. */
   readonly losses: readonly string[];
-  /** Of the true gradients, before clipping, at each optimizer step. */
+  /** Of the unscaled gradients, before clipping, at each optimizer step. */
   readonly norms: readonly string[];
   readonly metrics?: Readonly<Record<string, string>>;
   /** float16: the scale of each optimizer step, which steps were skipped, and the scale after the last update. */

@@ -122,7 +122,7 @@ export class Callback {
   onBeforeBackward(_trainer: TrainerView, _module: LightningModule, _loss: Tensor): void {}
   /** Inside the step. Gradients are still multiplied by the loss scale here. */
   onAfterBackward(_trainer: TrainerView, _module: LightningModule): void {}
-  /** Inside the step. Gradients are true (unscaled) and not clipped yet. */
+  /** Inside the step. Gradients are unscaled and not clipped yet. */
   onBeforeOptimizerStep(_trainer: TrainerView, _module: LightningModule, _optimizer: optim.Optimizer): void {}
 
   /** Any error that ends a run, an interrupt (Ctrl-C) included. */

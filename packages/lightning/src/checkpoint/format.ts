@@ -20,7 +20,7 @@ export interface LoopsState {
   readonly metrics: readonly MetricState[];
   /** Values that callbacks saw last. */
   readonly callbackMetrics: Record<string, number>;
-  /** True gradients of an accumulation window that was open, by parameter name; null otherwise. */
+  /** Unscaled gradients of an accumulation window that was open, by parameter name; null otherwise. */
   readonly gradients: Record<string, Tensor> | null;
   /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */
   readonly validation?: EvaluationState | undefined;

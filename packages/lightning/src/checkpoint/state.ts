@@ -63,7 +63,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
 function gradientsOf(run: Run): Record<string, Tensor> {
   const gradients: Record<string, Tensor> = {};
   for (const [name, parameter] of run.module.namedParameters()) {
-    const gradient = run.precision.gradientOf(parameter);
+    const gradient = run.precision.gradients.of(parameter);
     if (gradient !== null) gradients[name] = gradient;
   }
   return gradients;
@@ -208,7 +208,7 @@ function checkWindow(run: Run, { format, loops, precision }: Checkpoint): void {
   if (format > 1 || Object.keys(loops?.gradients ?? {}).length === 0 || !scaled(precision?.state)) return;
   throw new MisconfigurationError(
     "fit",
-    "true gradients in a checkpoint from inside an accumulation window",
+    "unscaled gradients in a checkpoint from inside an accumulation window",
     verbatim(`${run.checkpointPath}, of format 1, which may hold them multiplied by the loss scale`),
     "Go on from a checkpoint of the end of a window, or pass this one's weights on with loadFromCheckpoint.",
     "ERR_RESUME_WINDOW",
@@ -239,7 +239,7 @@ function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {
   noGrad(() => {
     for (const [name, parameter] of run.module.namedParameters()) {
       const gradient = gradients[name];
-      if (gradient !== undefined) run.precision.setGradient(parameter, gradient);
+      if (gradient !== undefined) run.precision.gradients.set(parameter, gradient);
     }
   });
 }

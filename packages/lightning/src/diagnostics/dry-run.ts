@@ -6,6 +6,7 @@ import { LightningOptimizer } from "../loops/lightning-optimizer.js";
 import { lossOf } from "../loops/loss-of.js";
 import { attachHost, hostOf } from "../module.js";
 import type { LightningModule, ModuleHost } from "../module.js";
+import { NO_LOSS_SCALING } from "../precision/loss-scaling.js";
 import type { Precision } from "../precision/precision.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import type { RngState } from "../rng.js";
@@ -108,7 +109,10 @@ class DryRunHost implements ModuleHost {
   backward(loss: Tensor, divisor: number): void {
     const { module, precision } = this.#parts;
     this.#watcher.onLoss?.(loss);
-    const scaled = precision.previewLoss(divisor === 1 ? loss : loss.div(divisor));
+    const divided = divisor === 1 ? loss : loss.div(divisor);
+    const { scaling } = precision;
+    // No backward that counts follows, which a scaler would wait for.
+    const scaled = scaling === NO_LOSS_SCALING ? precision.scaleLoss(divided) : scaling.preview(divided);
     this.#watcher.beforeBackward?.(scaled);
     module.backward(scaled);
     this.#watcher.afterBackward?.();

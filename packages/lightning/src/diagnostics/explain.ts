@@ -2,7 +2,7 @@ import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
 import type { OptionNames } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
-import type { MemoryForecast } from "./memory.js";
+import type { MemoryForecast, MemoryLayout } from "./memory.js";
 
 export interface ExplainOptions {
   /** The model to forecast for; default: the one in training. */
@@ -26,6 +26,8 @@ export interface PrecisionDescription {
   readonly modules?: readonly (readonly [name: string, precision: string])[];
   /** What else runs, a phrase each. */
   readonly reasons?: readonly string[];
+  /** What is held of a module between two steps, for a forecast. Default: everything in the precision's dtypes. */
+  readonly memory?: (module: nn.Module) => MemoryLayout;
 }
 
 /** What of a precision is explained. */

@@ -42,11 +42,15 @@ export interface MemoryLayout {
 
 /** Bytes that training in a precision will hold between two steps, without activations. */
 export function forecastOf(
-  precision: { memoryLayout(module: nn.Module): MemoryLayout },
+  precision: {
+    readonly dtypes: PrecisionDTypes;
+    describe(): { readonly memory?: (module: nn.Module) => MemoryLayout };
+  },
   module: nn.Module,
   optimizers: readonly optim.Optimizer[],
 ): MemoryForecast {
-  const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = precision.memoryLayout(module);
+  const layout = precision.describe().memory?.(module) ?? { dtypes: precision.dtypes };
+  const { dtypes, parameterOf, otherWeights = 0, casts = 0 } = layout;
   const forecast = forecastMemory(module, dtypes, optimizers, parameterOf);
   return {
     ...forecast,

@@ -4,7 +4,7 @@ import { mapTensors } from "../collections.js";
 import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { LightningModule } from "../module.js";
-import { formerGraphReason } from "../precision/former-names.js";
+import { graphsOf } from "../precision/former-names.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
@@ -91,7 +91,7 @@ export class GraphedStep {
     const { module, precision } = this.#parts;
     if (isOverridden(module, "optimizerZeroGrad"))
       return "optimizerZeroGrad is overridden, and accumulated gradients must stay where they lie";
-    return formerGraphReason(precision) ?? precision.graphUnsupportedReason;
+    return graphsOf(precision).unsupportedReason;
   }
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {

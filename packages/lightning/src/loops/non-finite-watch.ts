@@ -1,6 +1,8 @@
 import { defaultGenerator, Generator, noGrad, optim, outsideScopes, scope, zeros } from "@nbit/torch";
 import type { Device, Tensor } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
+import { scalingOf } from "../precision/former-names.js";
+import type { LossScaling } from "../precision/loss-scaling.js";
 import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
 import { explainLoss } from "../diagnostics/loss-errors.js";
@@ -39,6 +41,7 @@ function valueOf(loss: Tensor): number {
  */
 export class NonFiniteWatch {
   readonly #parts: NonFiniteWatchParts;
+  readonly #scaling: LossScaling;
   readonly #everyStep: boolean;
   readonly #memory: { readonly source: Generator; readonly copy: Generator }[];
   #flag: Tensor | null = null;
@@ -52,7 +55,8 @@ export class NonFiniteWatch {
 
   constructor(parts: NonFiniteWatchParts) {
     this.#parts = parts;
-    this.#skipped = parts.precision.skippedSteps;
+    this.#scaling = scalingOf(parts.precision);
+    this.#skipped = this.#scaling.skippedSteps;
     const onCpu = parts.device.type === "cpu";
     this.#everyStep = onCpu || parts.mode !== "loss";
     const sources = !this.#everyStep
@@ -82,7 +86,7 @@ export class NonFiniteWatch {
     if (!this.#everyStep) return this.#raise(loss);
     const value = valueOf(loss);
     if (Number.isFinite(value)) return;
-    if (!this.#parts.precision.skipsOverflow) throw this.#badLoss(value);
+    if (!this.#scaling.skipsOverflow) throw this.#badLoss(value);
     this.#suspect = value;
   }
   #badLoss(value: number): NonFiniteError {
@@ -102,17 +106,17 @@ export class NonFiniteWatch {
     const names: string[] = [];
     scope(() => {
       for (const [name, parameter] of module.namedParameters()) {
-        const gradient = precision.gradientOf(parameter);
+        const gradient = precision.gradients.of(parameter);
         if (gradient !== null && !optim.isFiniteGradient(gradient)) names.push(name);
       }
     });
     return names;
   }
 
-  /** Gradients are complete and true. */
+  /** Gradients are complete and unscaled. */
   gradients(): void {
-    const { mode, precision } = this.#parts;
-    if (mode !== "gradients" || precision.skipsOverflow) return;
+    const { mode } = this.#parts;
+    if (mode !== "gradients" || this.#scaling.skipsOverflow) return;
     const names = this.#nonFiniteGradients();
     if (names.length > 0)
       throw this.#error(
@@ -148,9 +152,8 @@ export class NonFiniteWatch {
 
   /** Losses that are not finite belong to skipped steps, as many as a window has batches to each. */
   #explainedBySkips(losses: number): boolean {
-    const { precision } = this.#parts;
-    if (!precision.skipsOverflow) return false;
-    const skipped = precision.skippedSteps;
+    if (!this.#scaling.skipsOverflow) return false;
+    const skipped = this.#scaling.skippedSteps;
     const since = skipped - this.#skipped;
     this.#skipped = skipped;
     return losses <= since * this.#divisor;

@@ -1,37 +1,21 @@
-import { NbitError, scope, Tensor } from "@nbit/torch";
+import { scope, Tensor } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { mustEnd, STEPS_END } from "../promises.js";
-import type { HookArgs, HookList, Hooks } from "../hooks.js";
-import type { LightningModule, ModuleHost } from "../module.js";
+import type { HookArgs, HookList } from "../hooks.js";
+import type { LightningModule } from "../module.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
-import type { Precision, PrecisionStep } from "../precision/precision.js";
+import type { PrecisionStep } from "../precision/precision.js";
 import type { Batch, StepOutcome, StepResult } from "../types.js";
-import type { WarnOnce } from "../warnings.js";
 import { LightningOptimizer } from "./lightning-optimizer.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
 import { lossOf } from "./loss-of.js";
-import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
-import type { FitProgress } from "./progress.js";
-
-/** What a training step works with. */
-export interface TrainStepParts {
-  readonly module: LightningModule;
-  readonly host: ModuleHost;
-  readonly hooks: Hooks;
-  readonly precision: Precision;
-  readonly optimizers: readonly optim.Optimizer[];
-  readonly progress: FitProgress;
-  readonly warnings: WarnOnce;
-  readonly gradientClipVal: number | null;
-  readonly gradientClipAlgorithm: ClipAlgorithm;
-  /** Looks out for NaN; null: nobody does. */
-  readonly watch?: NonFiniteWatch | null;
-}
+import { StepOutcomes } from "./step-outcomes.js";
+import type { TrainStepParts } from "./train-step-parts.js";
 
 /** What is known of the batch that is trained on. */
 interface BatchInStep {
@@ -41,7 +25,6 @@ interface BatchInStep {
   /** The first of a window: it clears the gradients of the one before. */
   readonly opensWindow: boolean;
   readonly result: StepResult;
-  readonly outcome: Outcome;
 }
 
 /**
@@ -58,7 +41,7 @@ export class TrainStep implements OptimizerRunner {
    * which know their memory. Sums are the same, except that a first -0 is 0.
    */
   zeroInPlace = false;
-  /** The latest batch gave a loss, and so gradients. */
+  /** The latest batch made a loss, and so gradients. */
   hadLoss = false;
   /** What the latest batch did. */
   outcome: StepOutcome | null = null;
@@ -74,21 +57,9 @@ export class TrainStep implements OptimizerRunner {
   readonly #customOptimizerStep: boolean;
   readonly #customClipping: boolean;
   readonly #wantsResult: boolean;
-  /** Nothing waits for a device when its numbers are read at once. */
-  readonly #readsNow: boolean;
-  readonly #norms: LateNorms | null;
+  readonly #outcomes: StepOutcomes;
   /** The latest: what hooks after it do counts as done in it. */
-  #batch: BatchInStep = {
-    batch: null,
-    batchIdx: 0,
-    windowEnds: false,
-    opensWindow: false,
-    result: {},
-    outcome: new Outcome(),
-  };
-  /** Those that stepped, or were skipped, since the scale was last updated. */
-  readonly #stepped = new Set<optim.Optimizer>();
-  #scaleInForce: ScaleInForce | null = null;
+  #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {} };
 
   constructor(parts: TrainStepParts) {
     const { module, hooks } = parts;
@@ -103,8 +74,7 @@ export class TrainStep implements OptimizerRunner {
     this.#beforeBackward =
       this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
-    this.#readsNow = device?.type === "cpu" && !parts.precision.readsLate;
-    this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
+    this.#outcomes = new StepOutcomes(parts.precision, this.#watch, device);
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
     this.#customClipping = isOverridden(module, "configureGradientClipping");
@@ -114,21 +84,16 @@ export class TrainStep implements OptimizerRunner {
   /** `windowEnds`: gradients are complete after this batch, so the optimizer steps. */
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
     const opensWindow = !this.#parts.progress.windowOpen;
-    const now: BatchInStep = { batch, batchIdx, windowEnds, opensWindow, result: {}, outcome: new Outcome() };
+    const now: BatchInStep = { batch, batchIdx, windowEnds, opensWindow, result: {} };
     this.#batch = now;
+    this.#outcomes.begin();
     this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
 
     if (this.module.automaticOptimization) this.#automatic();
     else this.#manual();
 
-    // One update of the loss scale, however many optimizers stepped.
-    if (this.#stepped.size > 0) this.#update();
-    else
-      now.outcome.scaleIs(
-        this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)),
-      );
-    this.outcome = now.outcome;
+    this.outcome = this.#outcomes.end(); // updates the loss scale, once
     now.batch = null;
     this.#watch?.end();
     return now.result;
@@ -245,56 +210,24 @@ export class TrainStep implements OptimizerRunner {
     const { precision } = this.#parts;
     precision.unscale(optimizer);
     const norm = precision.clip(optimizer, value, algorithm);
-    if (norm !== null) this.#batch.outcome.gradNormIs(norm, this.#norms);
+    if (norm !== null) this.#outcomes.gradNorm(norm);
   }
 
   /** The optimizer has stepped, or skipped. */
   #ended(optimizer: optim.Optimizer, step: PrecisionStep): void {
     const { progress } = this.#parts;
-    this.#stepped.add(optimizer);
     progress.globalStep++;
     progress.windowOpen = false;
-    this.#batch.outcome.add(step);
-    this.#scaleInForce?.endedBy(step);
-    this.#scaleInForce = null;
+    this.#outcomes.add(optimizer, step);
   }
 
-  #update(): void {
-    const stepped = [...this.#stepped];
-    this.#stepped.clear();
-    try {
-      this.#parts.precision.update(stepped);
-    } catch (error) {
-      throw this.#withOrigin(error);
-    }
-  }
-
-  /** The scale is at its floor: with where the overflow began, when somebody looks out for that. */
-  #withOrigin(error: unknown): unknown {
-    return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR"
-      ? this.#watch.atFloor(error)
-      : error;
-  }
-  readonly #scaleNow = (): number => this.#parts.precision.lossScale ?? 1;
-
-  /**
-   * After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still
-   * on the device.
-   */
+  /** After a window: see {@link StepOutcomes.check}. */
   checkOutcome(batch: Batch, batchIdx: number, due: boolean): void {
-    if (due) this.#watch?.read(batch, batchIdx);
-    try {
-      this.#parts.precision.checkOutcome(due);
-    } catch (error) {
-      this.#watch?.lookAt(batch, batchIdx);
-      throw this.#withOrigin(error);
-    }
+    this.#outcomes.check(batch, batchIdx, due);
   }
-
-  /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
+  /** Before a recording: see {@link StepOutcomes.beginReplays}. */
   beginReplays(): void {
-    this.#norms?.readAll();
-    this.#parts.precision.beginReplays();
+    this.#outcomes.beginReplays();
   }
 
   // A step of the user's, and of optimizers that evaluate the loss themselves.
@@ -313,8 +246,7 @@ export class TrainStep implements OptimizerRunner {
   stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
     const { precision } = this.#parts;
     const { automaticOptimization } = this.module;
-    if (this.#stepped.has(optimizer)) this.#update(); // a second step of one optimizer in one batch starts over
-
+    this.#outcomes.beforeStep(optimizer);
     if (closure !== undefined && needsClosure(optimizer))
       return this.#ended(
         optimizer,
@@ -358,6 +290,6 @@ export class TrainStep implements OptimizerRunner {
 
   /** Somebody threw gradients away. */
   cleared(optimizer: optim.Optimizer): void {
-    this.#parts.precision.cleared(optimizer);
+    this.#parts.precision.gradients.cleared(optimizer);
   }
 }

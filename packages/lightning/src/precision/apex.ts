@@ -13,12 +13,21 @@ import { MisconfigurationError } from "../errors.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
 import type { ClipAlgorithm } from "./clip.js";
+import { ApexScaling } from "./apex-scaling.js";
+import type { PrecisionDTypes } from "./facts.js";
+import { OWN_GRADIENTS, type GradientAccess } from "./gradient-access.js";
+import { ANY_GRAPH, type GraphSupport } from "./graph-support.js";
+import type { LossScaling } from "./loss-scaling.js";
 import { Precision } from "./precision.js";
 import type { BackwardParts, PrecisionStep } from "./precision.js";
-import type { PrecisionDTypes } from "./facts.js";
 
 /** A dynamic scale below it cures no overflow: where `GradScaler` ends too. */
 const SMALLEST_SCALE = 2 ** -14;
+
+const GRAPHS: GraphSupport = {
+  ...ANY_GRAPH,
+  unsupportedReason: "APEX moves gradients between models and masters at every step",
+};
 
 /** Options of APEX; the level defaults to "O2", as Lightning's. */
 export type ApexPrecisionOptions = InitializeOptions;
@@ -38,8 +47,7 @@ export class ApexPrecision extends Precision {
   /** A backward overflowed since the last update. */
   #overflow = false;
   #scaleOfStep = 1;
-  #skipped = 0;
-  #lastSkipped = false;
+  readonly #scaling: ApexScaling;
 
   constructor(options: ApexPrecisionOptions = {}) {
     atMost("ApexPrecision", arguments, 1);
@@ -51,6 +59,7 @@ export class ApexPrecision extends Precision {
       this.options,
     );
     const enabled = this.options.enabled !== false;
+    this.#scaling = new ApexScaling(() => this.#amp, enabled);
     const parameters = enabled ? (castModelType ?? "float32") : "float32";
     const kept = masterWeights === true ? "float32" : parameters;
     this.dtypes = {
@@ -102,13 +111,10 @@ export class ApexPrecision extends Precision {
   override scaleLoss(loss: Tensor): Tensor {
     return this.#ready().scale(loss);
   }
-  override previewLoss(loss: Tensor): Tensor {
-    return this.#ready().preview(loss);
-  }
 
   override backward(loss: Tensor, { before, run }: BackwardParts): void {
     this.#settle();
-    const scaled = this.previewLoss(loss);
+    const scaled = this.scaling.preview(loss);
     before?.(scaled);
     this.#ready().begin();
     try {
@@ -148,9 +154,8 @@ export class ApexPrecision extends Precision {
     this.unscale(optimizer);
     const finite = !this.#ready().willSkip(optimizer);
     this.#scaleOfStep = this.lossScale ?? 1;
-    this.#lastSkipped = !finite;
     optimizer.step(); // which skips by itself
-    if (!finite) this.#skipped++;
+    this.#scaling.stepped(finite);
     const nonFinite = finite ? undefined : this.#nonFinite(optimizer);
     return { stepped: finite, lossScale: this.#scaleOfStep, ...(nonFinite === undefined ? {} : { nonFinite }) };
   }
@@ -167,8 +172,8 @@ export class ApexPrecision extends Precision {
     });
   }
 
-  override get graphUnsupportedReason(): string {
-    return "APEX moves gradients between models and masters at every step";
+  override get graphs(): GraphSupport {
+    return GRAPHS;
   }
 
   override update(stepped: readonly optim.Optimizer[] = this.optimizers): void {
@@ -177,7 +182,7 @@ export class ApexPrecision extends Precision {
     this.#overflow = false;
     const scaler = this.#ready().lossScalers[0];
     if (scaler === undefined) return;
-    if (overflow && this.#dynamic && scaler.lossScale <= Math.max(scaler.minLossScale, SMALLEST_SCALE))
+    if (overflow && this.#scaling.dynamic && scaler.lossScale <= Math.max(scaler.minLossScale, SMALLEST_SCALE))
       throw this.#floorReached(scaler.lossScale);
     scaler.update(overflow);
   }
@@ -201,28 +206,21 @@ export class ApexPrecision extends Precision {
     );
   }
 
-  override get lossScale(): number | null {
-    return this.options.enabled === false ? null : (this.#amp?.lossScalers[0]?.lossScale ?? null);
-  }
-  /** A static scale skips nothing: NaN would go on into the weights. */
-  override get skipsOverflow(): boolean {
-    return this.#dynamic;
-  }
-  override get skippedSteps(): number {
-    return this.#skipped;
-  }
-  override get lastStepSkipped(): boolean {
-    return this.#lastSkipped;
+  override get scaling(): LossScaling {
+    return this.#scaling;
   }
   override describe(): PrecisionDescription {
-    if (this.options.enabled === false) return { lossScaling: "none: APEX is not enabled" };
+    return { lossScaling: this.#scalingInWords(), memory: (module) => this.#memoryOf(module) };
+  }
+  #scalingInWords(): string {
+    if (this.options.enabled === false) return "none: APEX is not enabled";
     const scaler = this.#amp?.lossScalers[0];
-    if (scaler === undefined) return { lossScaling: `APEX ${this.options.optLevel}` };
-    return { lossScaling: `${scaler.dynamic ? "dynamic, now" : "static"} ${scaler.lossScale}` };
+    if (scaler === undefined) return `APEX ${this.options.optLevel}`;
+    return `${scaler.dynamic ? "dynamic, now" : "static"} ${scaler.lossScale}`;
   }
 
   /** By level: a float16 model with or without float32 masters, which then have the gradients and the state. */
-  override memoryLayout(module: nn.Module): MemoryLayout {
+  #memoryOf(module: nn.Module): MemoryLayout {
     const { castModelType, keepBatchnormFp32, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
     const kept = new Set<Tensor>();
     if (keepBatchnormFp32 === true)
@@ -241,22 +239,22 @@ export class ApexPrecision extends Precision {
     return { dtypes: (p) => (kept.has(p) ? wide : cast), parameterOf: (p) => parameters.get(p) ?? p };
   }
 
-  override gradientOf(parameter: Tensor): Tensor | null {
-    return this.#amp?.gradientOf(parameter) ?? null;
+  override get gradients(): GradientAccess {
+    return this.#gradients;
   }
-  override setGradient(parameter: Tensor, gradient: Tensor | null): void {
-    this.#ready().setGradient(parameter, gradient);
-  }
+  readonly #gradients: GradientAccess = {
+    ...OWN_GRADIENTS,
+    of: (parameter) => this.#amp?.gradientOf(parameter) ?? null,
+    set: (parameter, gradient) => {
+      this.#ready().setGradient(parameter, gradient);
+    },
+  };
 
   override stateDict(): Record<string, unknown> | null {
     return this.#amp === null
       ? null
-      : { ...this.#amp.stateDict(), dynamic: this.#dynamic, skippedSteps: this.#skipped };
+      : { ...this.#amp.stateDict(), dynamic: this.#scaling.dynamic, skippedSteps: this.skippedSteps };
   }
-  get #dynamic(): boolean {
-    return this.options.enabled !== false && (this.#amp?.lossScalers[0]?.dynamic ?? false);
-  }
-
   /**
    * Also reads the scaler of a run without APEX, of PyTorch's and Lightning's too, and the state of another level. A
    * static scale stays: it is this run's own setting. Masters of a level that has none are left out: the module's state
@@ -274,12 +272,12 @@ export class ApexPrecision extends Precision {
       ...scalers,
       masters: isRecord(masters) && keys(masters) === keys(own.masters) ? masters : undefined,
     });
-    if (typeof state.skippedSteps === "number") this.#skipped = state.skippedSteps;
+    if (typeof state.skippedSteps === "number") this.#scaling.skipped = state.skippedSteps;
   }
 
   /** What the given state says of each of this run's scalers: one that it does not know has the first one's scale. */
   #scalers(given: Readonly<Record<string, unknown>>, amp: Amp): Record<string, unknown> {
-    if (!this.#dynamic || given.dynamic === false) return {};
+    if (!this.#scaling.dynamic || given.dynamic === false) return {};
     const first = isRecord(given.loss_scaler0) ? given.loss_scaler0 : nativeScaler(given);
     if (first === null) return {};
     return Object.fromEntries(

@@ -1,5 +1,7 @@
 /** What plugins of the version before say under names that have changed. They go with the next version. */
 import { warn } from "../warnings.js";
+import type { GraphSupport } from "./graph-support.js";
+import { LossScaling, NO_LOSS_SCALING } from "./loss-scaling.js";
 
 const warned = new Set<string>();
 
@@ -15,10 +17,57 @@ function former(plugin: object, name: string, now: string): unknown {
   return value;
 }
 
-/** A plugin's `windowObstacle`, where it has one. */
-export function formerGraphReason(plugin: object): string | null {
-  const reason = former(plugin, "windowObstacle", "graphUnsupportedReason");
-  return typeof reason === "string" ? reason : null;
+/** What a plugin says to CUDA graphs, under former names too. */
+export function graphsOf(plugin: { readonly graphs: GraphSupport }): GraphSupport {
+  const { graphs } = plugin;
+  const reason = former(plugin, "windowObstacle", "graphs.unsupportedReason");
+  const begin = former(plugin, "beginReplays", "graphs.beginReplays");
+  if (reason === undefined && begin === undefined) return graphs;
+  return {
+    unsupportedReason: typeof reason === "string" ? reason : graphs.unsupportedReason,
+    beginReplays: () => {
+      graphs.beginReplays();
+      if (typeof begin === "function") Reflect.apply(begin, plugin, []);
+    },
+  };
+}
+
+/** How a plugin scales losses, where it says so under former names too: it has its own `lossScale`, or checks outcomes. */
+export function scalingOf(plugin: ScalingPlugin): LossScaling {
+  const check = former(plugin, "checkOutcome", "scaling.checkOutcome");
+  if (check === undefined && (plugin.scaling !== NO_LOSS_SCALING || plugin.lossScale === null)) return plugin.scaling;
+  return new FormerScaling(plugin, check);
+}
+interface ScalingPlugin {
+  readonly scaling: LossScaling;
+  readonly lossScale: number | null;
+  readonly skippedSteps: number;
+  readonly lastStepSkipped: boolean;
+}
+class FormerScaling extends LossScaling {
+  readonly #plugin: ScalingPlugin;
+  readonly #check: unknown;
+
+  constructor(plugin: ScalingPlugin, check: unknown) {
+    super();
+    this.#plugin = plugin;
+    this.#check = check;
+  }
+  override get scale(): number | null {
+    return this.#plugin.lossScale;
+  }
+  override get skipsOverflow(): boolean {
+    return this.scale !== null;
+  }
+  override get skippedSteps(): number {
+    return this.#plugin.skippedSteps;
+  }
+  override get lastStepSkipped(): boolean {
+    return this.#plugin.lastStepSkipped;
+  }
+  override checkOutcome(due: boolean): void {
+    if (typeof this.#check === "function") Reflect.apply(this.#check, this.#plugin, [due]);
+  }
 }
 
 /** A plugin's `lossScaling` and `modulePrecisions`, where it has them. */

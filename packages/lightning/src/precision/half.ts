@@ -3,6 +3,7 @@ import { MisconfigurationError } from "../errors.js";
 import type { nn, optim, Tensor } from "@nbit/torch";
 import type { PrecisionEntry } from "./entry.js";
 import { allIn } from "./facts.js";
+import type { GraphSupport } from "./graph-support.js";
 import type { PrecisionStep } from "./precision.js";
 import type { PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
@@ -53,10 +54,13 @@ export class HalfPrecision extends TruePrecision {
     this.#watch = new UpdateWatch();
   }
 
-  /** A recording would look at every replay. */
-  override beginReplays(): void {
-    this.#watch.finish();
+  override get graphs(): GraphSupport {
+    return this.#graphs;
   }
+  readonly #graphs: GraphSupport = {
+    unsupportedReason: null,
+    beginReplays: () => this.#watch.finish(), // a recording would look at every replay
+  };
 
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
     return this.#watch.around(optimizer, () => super.step(optimizer, closure));

@@ -1,13 +1,16 @@
-import { amp, atMost, checkOptions, device, NbitError, type OptionNames, verbatim } from "@nbit/torch";
+import { amp, atMost, checkOptions, device, type OptionNames, verbatim } from "@nbit/torch";
 import type { Tensor, nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
-import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { PrecisionEntry } from "./entry.js";
-import { Precision } from "./precision.js";
 import { allIn } from "./facts.js";
-import type { BackwardParts, PrecisionStep } from "./precision.js";
 import type { PrecisionDTypes } from "./facts.js";
+import type { GradientAccess } from "./gradient-access.js";
+import type { GraphSupport } from "./graph-support.js";
+import type { LossScaling } from "./loss-scaling.js";
+import { Precision } from "./precision.js";
+import type { BackwardParts, PrecisionStep } from "./precision.js";
+import { ScaledTraining } from "./scaled-training.js";
 import { RunCasts } from "./weight-casts.js";
 
 declare module "./names.js" {
@@ -41,29 +44,6 @@ const NAMES: OptionNames<MixedPrecisionOptions> = {
 
 const deviceTypeOf = (scaler: amp.GradScaler): string => device(scaler.options.device).type;
 
-/** A scaler's step, with names. */
-class ScaledStep implements PrecisionStep {
-  readonly #step: amp.ScalerStep;
-  readonly #names: () => readonly string[];
-
-  constructor(step: amp.ScalerStep, names: () => readonly string[]) {
-    this.#step = step;
-    this.#names = names;
-  }
-  get stepped(): boolean {
-    return this.#step.stepped;
-  }
-  get lossScale(): number {
-    return this.#step.lossScale;
-  }
-  lend(): Tensor | null {
-    return this.#step.lend?.() ?? null;
-  }
-  get nonFinite(): readonly string[] | undefined {
-    return this.stepped ? undefined : this.#names();
-  }
-}
-
 /**
  * 16-mixed and bf16-mixed: parameters in float32; matrix operators compute in 16 bits, sensitive ones in float32.
  *
@@ -75,15 +55,10 @@ export class MixedPrecision extends Precision {
   readonly name: "16-mixed" | "bf16-mixed";
   readonly dtypes: PrecisionDTypes;
   readonly #options: MixedPrecisionOptions;
-  #scaler: amp.GradScaler | null;
+  /** Null in bf16-mixed, which scales nothing. */
+  #scaled: ScaledTraining | null;
   #region: amp.AutocastOptions;
   #outside: amp.AutocastOptions;
-  /** Null where nothing is scaled. */
-  #gradients: amp.TrueGradients | null;
-  /** Parameters with gradients that no optimizer has. */
-  #others: readonly Tensor[] = [];
-  /** Steps skipped in earlier runs. */
-  #skippedBefore = 0;
   readonly #casts: RunCasts;
 
   constructor(options: MixedPrecisionOptions = {}) {
@@ -118,23 +93,19 @@ export class MixedPrecision extends Precision {
       options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
     this.#region = { deviceType, dtype, cacheEnabled: false };
     this.#outside = { deviceType, enabled: false };
-    this.#scaler = this.#makeScaler(deviceType);
-    this.#gradients = this.#trueGradients();
+    this.#scaled = this.#scaledOn(deviceType);
   }
 
   /** Null in bf16-mixed. */
   get scaler(): amp.GradScaler | null {
-    return this.#scaler;
+    return this.#scaled?.scaler ?? null;
   }
 
-  #makeScaler(deviceType: string): amp.GradScaler | null {
+  #scaledOn(deviceType: string, skippedBefore = 0): ScaledTraining | null {
     if (this.name === "bf16-mixed") return null;
     const { scaler } = this.#options;
-    return scaler instanceof amp.GradScaler ? scaler : new amp.GradScaler({ device: deviceType, ...scaler });
-  }
-
-  #trueGradients(): amp.TrueGradients | null {
-    return this.#scaler === null || !this.#scaler.isEnabled() ? null : new amp.TrueGradients(this.#scaler);
+    const made = scaler instanceof amp.GradScaler ? scaler : new amp.GradScaler({ device: deviceType, ...scaler });
+    return new ScaledTraining(made, skippedBefore);
   }
 
   override onDevice(deviceType: string): void {
@@ -152,18 +123,13 @@ export class MixedPrecision extends Precision {
     }
     this.#region = { ...this.#region, deviceType };
     this.#outside = { ...this.#outside, deviceType };
-    this.#skippedBefore = this.skippedSteps;
-    this.#scaler = this.#makeScaler(deviceType);
-    this.#gradients = this.#trueGradients();
+    this.#scaled = this.#scaledOn(deviceType, this.skippedSteps);
   }
 
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     this.#casts.begin(module, this.#region.deviceType ?? "cpu");
-    const optimized = new Set(optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params)));
-    this.#others = [...module.parameters()].filter((p) => p.isFloatingPoint() && !optimized.has(p));
-    this.#skippedBefore = this.skippedSteps;
-    this.#gradients = this.#trueGradients(); // nothing is known of gradients of an earlier run
+    this.#scaled?.connect(module, optimizers);
   }
 
   override endRun(): void {
@@ -178,112 +144,28 @@ export class MixedPrecision extends Precision {
   override forward<T>(fn: () => T): T {
     return amp.autocast(this.#region, () => this.#casts.run(fn));
   }
-
-  override memoryLayout(module: nn.Module): MemoryLayout {
-    return { dtypes: this.dtypes, casts: this.#casts.forecast(module) };
-  }
-
   override outside<T>(fn: () => T): T {
     return amp.autocast(this.#outside, fn);
   }
 
   override scaleLoss(loss: Tensor): Tensor {
-    this.#gradients?.expectScaled();
-    return this.previewLoss(loss);
+    return this.#scaled === null ? loss : this.#scaled.scaleLoss(loss);
   }
-  override previewLoss(loss: Tensor): Tensor {
-    return this.scaler === null ? loss : this.scaler.scale(loss);
+  override backward(loss: Tensor, parts: BackwardParts): void {
+    if (this.#scaled === null) super.backward(loss, parts);
+    else this.#scaled.backward(() => this.scaleLoss(loss), parts);
   }
-
-  override backward(loss: Tensor, { before, run, stepFollows }: BackwardParts): void {
-    const gradients = this.#gradients;
-    if (gradients === null) return super.backward(loss, { before, run, stepFollows });
-    gradients.settle(this.optimizers, this.#others);
-    const scaled = this.scaleLoss(loss);
-    gradients.expectTrue();
-    before?.(scaled);
-    try {
-      gradients.beforeBackward(this.optimizers, this.#others);
-      run(scaled);
-      if (stepFollows) return;
-    } catch (error) {
-      gradients.settle(this.optimizers, this.#others);
-      throw error;
-    }
-    gradients.settle(this.optimizers, this.#others);
-  }
-
   override unscale(_optimizer: optim.Optimizer): void {
-    this.#gradients?.settle(this.optimizers, this.#others);
+    this.#scaled?.unscale();
   }
-
-  override cleared(optimizer: optim.Optimizer): void {
-    this.#gradients?.cleared(optimizer);
-  }
-
   override step(optimizer: optim.Optimizer, closure?: () => Tensor): PrecisionStep {
-    const gradients = this.#gradients;
-    if (gradients === null) return super.step(optimizer, closure);
-    gradients.settle(this.optimizers, this.#others);
-    const result = gradients.step(optimizer);
-    return new ScaledStep(result, () => this.#names(optimizer, result.nonFiniteIndices));
+    return this.#scaled?.step(optimizer) ?? super.step(optimizer, closure);
   }
-
   override update(stepped: readonly optim.Optimizer[] = this.optimizers): void {
-    if (stepped.length === 0) return;
-    try {
-      this.#gradients?.update();
-    } catch (error) {
-      throw error instanceof amp.LossScaleError ? this.#floorReached(error, stepped) : error;
-    }
+    this.#scaled?.update(stepped);
   }
-
-  override checkOutcome(due: boolean): void {
-    if (this.scaler === null || !(due || this.scaler.nearFloor)) return;
-    try {
-      this.scaler.checkFloor(this.optimizers);
-    } catch (error) {
-      throw error instanceof amp.LossScaleError ? this.#floorReached(error, this.optimizers) : error;
-    }
-  }
-
-  #floorReached(error: amp.LossScaleError, stepped: readonly optim.Optimizer[]): NbitError {
-    const names = stepped.length === 1 && stepped[0] !== undefined ? this.#names(stepped[0], error.parameters) : [];
-    if (names.length === 0) return error;
-    const message = `precision "16-mixed": expected finite gradients at the smallest loss scale. Received: gradients that are not finite at scale ${this.scaler?.getScale()}, of ${names.join(", ")}. The loss or a layer yields NaN or infinity: look there, or lower minScale.`;
-    return new NbitError(message, error.code, { cause: error });
-  }
-
-  /** Names of parameters, from their positions over an optimizer's groups. */
-  #names(optimizer: optim.Optimizer, indices: readonly number[]): string[] {
-    if (indices.length === 0) return [];
-    const names = new Map<Tensor, string>();
-    if (this.module !== null) for (const [name, parameter] of this.module.namedParameters()) names.set(parameter, name);
-    const parameters = optimizer.paramGroups.flatMap((group) => group.params);
-    return indices.map((i) => (parameters[i] === undefined ? undefined : names.get(parameters[i])) ?? `parameter ${i}`);
-  }
-
-  override get skippedSteps(): number {
-    return this.#skippedBefore + (this.#gradients?.skippedSteps ?? 0);
-  }
-
-  override get skipsOverflow(): boolean {
-    return this.#gradients !== null;
-  }
-  override get readsLate(): boolean {
-    return this.scaler?.lazy ?? false;
-  }
-
-  override get lastStepSkipped(): boolean {
-    return this.scaler?.latestSkipped ?? false;
-  }
-
-  override beginReplays(): void {
-    this.#gradients?.beginRecording();
-  }
-
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
-    if (this.scaler === null || !needsClosure) return;
+    if (this.#scaled === null || !needsClosure) return;
     throw new MisconfigurationError(
       `precision "16-mixed"`,
       "an optimizer that steps once per backward",
@@ -293,45 +175,30 @@ export class MixedPrecision extends Precision {
     );
   }
 
-  override get lossScale(): number | null {
-    return this.scaler === null ? null : this.scaler.getScale();
+  override get scaling(): LossScaling {
+    return this.#scaled ?? super.scaling;
+  }
+  override get gradients(): GradientAccess {
+    return this.#scaled?.gradients ?? super.gradients;
+  }
+  override get graphs(): GraphSupport {
+    return this.#scaled?.graphs ?? super.graphs;
+  }
+
+  override stateDict(): Record<string, unknown> | null {
+    return this.#scaled?.stateDict() ?? null;
+  }
+  /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
+  override loadStateDict(state: Record<string, unknown>): void {
+    this.#scaled?.loadStateDict(state);
   }
 
   override describe(): PrecisionDescription {
     return {
       lossScaling:
-        this.scaler === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.scaler.getScale()}`,
+        this.#scaled === null ? "none: bfloat16 has the range of float32" : `dynamic, now ${this.#scaled.scale}`,
+      memory: (module) => ({ dtypes: this.dtypes, casts: this.#casts.forecast(module) }),
     };
-  }
-
-  override stateDict(): Record<string, unknown> | null {
-    return this.scaler === null ? null : { ...this.scaler.stateDict(), skippedSteps: this.skippedSteps };
-  }
-
-  /** Also reads the scaler of a PyTorch or Lightning checkpoint, and that of a run under APEX. */
-  override loadStateDict(state: Record<string, unknown>): void {
-    this.scaler?.loadStateDict(this.#fromApex(state) ?? state);
-    if (typeof state.skippedSteps === "number")
-      this.#skippedBefore = state.skippedSteps - (this.#gradients?.skippedSteps ?? 0);
-  }
-
-  /** APEX keeps a scale and its count only: the factors stay this scaler's own. */
-  #fromApex(state: Record<string, unknown>): Record<string, unknown> | null {
-    const inner = state.amp_scaling_state;
-    const given: Record<string, unknown> = typeof inner === "object" && inner !== null ? { ...inner } : state;
-    const first: unknown = given.loss_scaler0;
-    // A scale that did not move says nothing of this one.
-    if (this.scaler !== null && typeof first === "object" && first !== null && given.dynamic === false)
-      return { ...this.scaler.stateDict() };
-    if (
-      this.scaler === null ||
-      typeof first !== "object" ||
-      first === null ||
-      !("loss_scale" in first) ||
-      !("unskipped" in first)
-    )
-      return null;
-    return { ...this.scaler.stateDict(), scale: first.loss_scale, growthTracker: first.unskipped };
   }
 }
 

@@ -13,18 +13,21 @@ import type { DType, Tensor, nn, optim } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import { bytesOf } from "../diagnostics/memory.js";
-import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
+import type { ParameterLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { Batch } from "../types.js";
 import { availablePrecisions, entryNamed, parsePrecision } from "./catalogue.js";
 import { autocasts } from "./entry.js";
 import type { PrecisionEntry } from "./entry.js";
 import type { PrecisionInput, PrecisionName } from "./names.js";
+import type { PrecisionDTypes } from "./facts.js";
+import type { GradientAccess } from "./gradient-access.js";
+import type { GraphSupport } from "./graph-support.js";
+import type { LossScaling } from "./loss-scaling.js";
 import { matchRules } from "./patterns.js";
 import { Precision } from "./precision.js";
 import { createPrecision } from "./registry.js";
 import type { BackwardParts, PrecisionStep } from "./precision.js";
-import type { PrecisionDTypes } from "./facts.js";
 import { RunCasts } from "./weight-casts.js";
 
 /** A precision that parts of the model run in, and the plugin that runs them. */
@@ -255,14 +258,8 @@ export class PerModulePrecision extends Precision {
   override scaleLoss(loss: Tensor): Tensor {
     return this.#steps.scaleLoss(loss);
   }
-  override previewLoss(loss: Tensor): Tensor {
-    return this.#steps.previewLoss(loss);
-  }
   override backward(loss: Tensor, parts: BackwardParts): void {
     this.#steps.backward(loss, parts);
-  }
-  override cleared(optimizer: optim.Optimizer): void {
-    this.#steps.cleared(optimizer);
   }
   override unscale(optimizer: optim.Optimizer): void {
     this.#steps.unscale(optimizer);
@@ -273,32 +270,17 @@ export class PerModulePrecision extends Precision {
   override update(stepped?: readonly optim.Optimizer[]): void {
     this.#steps.update(stepped);
   }
-  override checkOutcome(due: boolean): void {
-    this.#steps.checkOutcome(due);
-  }
   override checkOptimizer(optimizer: optim.Optimizer, needsClosure: boolean): void {
     this.#steps.checkOptimizer(optimizer, needsClosure);
   }
-  override get lossScale(): number | null {
-    return this.#steps.lossScale;
+  override get scaling(): LossScaling {
+    return this.#steps.scaling;
   }
-  override get skippedSteps(): number {
-    return this.#steps.skippedSteps;
+  override get gradients(): GradientAccess {
+    return this.#steps.gradients;
   }
-  override get lastStepSkipped(): boolean {
-    return this.#steps.lastStepSkipped;
-  }
-  override get skipsOverflow(): boolean {
-    return this.#steps.skipsOverflow;
-  }
-  override get readsLate(): boolean {
-    return this.#steps.readsLate;
-  }
-  override beginReplays(): void {
-    this.#steps.beginReplays();
-  }
-  override get graphUnsupportedReason(): string | null {
-    return this.#steps.graphUnsupportedReason;
+  override get graphs(): GraphSupport {
+    return this.#steps.graphs;
   }
   override stateDict(): Record<string, unknown> | null {
     return this.#steps.stateDict();
@@ -306,24 +288,24 @@ export class PerModulePrecision extends Precision {
   override loadStateDict(state: Record<string, unknown>): void {
     this.#steps.loadStateDict(state);
   }
-  override memoryLayout(module: nn.Module): MemoryLayout {
-    const dtypes = ({ dtype }: Tensor): ParameterLayout => ({
-      parameter: dtype,
-      master: null,
-      gradient: dtype,
-      state: dtype,
-    });
-    return { dtypes, casts: this.#casts.forecast(module) };
-  }
   override describe(): PrecisionDescription {
     const scale = this.#steps.lossScale;
     const matched = this.#resolved.map(({ name, precision }): [string, string] => [name, precision]);
     return {
       modules: matched.length > 0 ? matched : [...this.rules],
       ...(scale === null ? {} : { lossScaling: `dynamic, now ${scale}` }),
+      memory: (module) => ({ dtypes: asHeld, casts: this.#casts.forecast(module) }),
     };
   }
 }
+
+/** Where every parameter is in a dtype of its own. */
+const asHeld = ({ dtype }: Tensor): ParameterLayout => ({
+  parameter: dtype,
+  master: null,
+  gradient: dtype,
+  state: dtype,
+});
 
 function regionOf(entry: PrecisionEntry): Region {
   return { entry, plugin: createPrecision({ name: entry.name, deviceType: "cpu", ampLevel: null }, "native") };

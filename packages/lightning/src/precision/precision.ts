@@ -2,13 +2,16 @@ import { atMost, type nn, type optim, type Tensor } from "@nbit/torch";
 import { explainPrecision } from "../diagnostics/explain.js";
 import type { Explanation, ExplainOptions, PrecisionDescription } from "../diagnostics/explain.js";
 import { forecastOf } from "../diagnostics/memory.js";
-import type { MemoryForecast, MemoryLayout } from "../diagnostics/memory.js";
+import type { MemoryForecast } from "../diagnostics/memory.js";
 import { reportStep } from "../diagnostics/report.js";
 import type { ReportOptions } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
 import type { Batch } from "../types.js";
 import { clipGradients, type ClipAlgorithm } from "./clip.js";
 import type { PrecisionContext, PrecisionDTypes } from "./facts.js";
+import { OWN_GRADIENTS, type GradientAccess } from "./gradient-access.js";
+import { ANY_GRAPH, type GraphSupport } from "./graph-support.js";
+import { NO_LOSS_SCALING, type LossScaling } from "./loss-scaling.js";
 import type { PrecisionName } from "./names.js";
 
 /** Result of an optimizer step that may have been skipped. Fields are read when asked for: on CUDA that waits. */
@@ -106,13 +109,8 @@ export abstract class Precision {
     return loss;
   }
 
-  /** The same without a backward that follows, for a dry run. */
-  previewLoss(loss: Tensor): Tensor {
-    return this.scaleLoss(loss);
-  }
-
   /**
-   * Run a backward. Precisions that scale losses leave true gradients where `stepFollows` is false: whoever looks at
+   * Run a backward. Precisions that scale losses leave unscaled gradients where `stepFollows` is false: whoever looks at
    * gradients between backwards, clips, sets or clears them, finds what they are in float32.
    */
   backward(loss: Tensor, { before, run }: BackwardParts): void {
@@ -124,16 +122,13 @@ export abstract class Precision {
   /** Unscale this optimizer's gradients, where they are scaled. */
   unscale(_optimizer: optim.Optimizer): void {}
 
-  /** This optimizer's gradients were thrown away, or filled with zeros. */
-  cleared(_optimizer: optim.Optimizer): void {}
-
   /** The tensors that an optimizer steps, whose gradients are the ones to clip. */
   mainParams(optimizer: optim.Optimizer): Tensor[] {
     return optimizer.paramGroups.flatMap((group) => [...group.params]);
   }
 
   /**
-   * Clip the true gradients of {@link mainParams}, in place. Returns the norm before clipping, where that was computed.
+   * Clip the unscaled gradients of {@link mainParams}, in place. Returns the norm before clipping, where that was computed.
    */
   clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
     return clipGradients(this.mainParams(optimizer), value, algorithm);
@@ -152,66 +147,19 @@ export abstract class Precision {
   /** Throws when this optimizer cannot work here. Called before the first batch. */
   checkOptimizer(_optimizer: optim.Optimizer, _needsClosure: boolean): void {}
 
-  /** Current loss scale, null without one. Waits for the device on CUDA. */
-  get lossScale(): number | null {
-    return null;
+  /** The loss scale and what it did to steps. */
+  get scaling(): LossScaling {
+    return NO_LOSS_SCALING;
   }
 
-  /**
-   * Whether gradients that are not finite are the loss scale's affair (a dynamic one skips their step), and no reason
-   * to end the run.
-   */
-  get skipsOverflow(): boolean {
-    return this.lossScale !== null;
+  /** Gradients of the module's parameters. */
+  get gradients(): GradientAccess {
+    return OWN_GRADIENTS;
   }
 
-  /**
-   * Steps skipped since this plugin was made (or since its state was loaded, on top of what that says). Waits for the
-   * device on CUDA.
-   */
-  get skippedSteps(): number {
-    return 0;
-  }
-
-  /** Whether the latest step was skipped. Waits for the device on CUDA. */
-  get lastStepSkipped(): boolean {
-    return false;
-  }
-
-  /**
-   * After an iteration that ended a window. Where the outcome of steps stays on the device, an error that `update`
-   * would have thrown is thrown here, at times when values are read anyway (`due`), or one iteration after such a time,
-   * when that one found cause.
-   */
-  checkOutcome(_due: boolean): void {}
-
-  /** Whether what steps did stays on the device until somebody asks, where reading it at once would wait. */
-  get readsLate(): boolean {
-    return false;
-  }
-
-  /**
-   * A step is about to be recorded by a graph, whose replays tell on the device only what they did. What earlier steps
-   * left there is read.
-   */
-  beginReplays(): void {}
-
-  /**
-   * Why graphs cannot replay windows of several batches, whose gradients they keep where they lie between batches;
-   * null: they can.
-   */
-  get graphUnsupportedReason(): string | null {
-    return null;
-  }
-
-  /** The true gradient of a module's parameter, as precisely as it is held: what a checkpoint within a window keeps. */
-  gradientOf(parameter: Tensor): Tensor | null {
-    return parameter.grad;
-  }
-  /** Put back what {@link gradientOf} returned, of a run in this or in another precision. A copy is made. */
-  setGradient(parameter: Tensor, gradient: Tensor | null): void {
-    parameter.grad =
-      gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+  /** What CUDA graphs that replay its steps must know. */
+  get graphs(): GraphSupport {
+    return ANY_GRAPH;
   }
 
   /** State for checkpoints; null when there is none. */
@@ -221,14 +169,26 @@ export abstract class Precision {
 
   loadStateDict(_state: Record<string, unknown>): void {}
 
-  /** What diagnostics say of it beyond its dtypes. */
+  /** What diagnostics say of it beyond its dtypes: words for tables, and what it holds of a module between two steps. */
   describe(): PrecisionDescription {
     return {};
   }
 
-  /** What it holds of a module between two steps, for {@link forecast}. */
-  memoryLayout(_module: nn.Module): MemoryLayout {
-    return { dtypes: this.dtypes };
+  // For users: what belongs to other objects and functions.
+
+  /** Current loss scale, null without one. Waits for the device on CUDA. */
+  get lossScale(): number | null {
+    return this.scaling.scale;
+  }
+
+  /** Steps skipped, as {@link LossScaling.skippedSteps}. Waits for the device on CUDA. */
+  get skippedSteps(): number {
+    return this.scaling.skippedSteps;
+  }
+
+  /** Whether the latest step was skipped. Waits for the device on CUDA. */
+  get lastStepSkipped(): boolean {
+    return this.scaling.lastStepSkipped;
   }
 
   /** Bytes that training will hold between two steps, without activations. */

@@ -9,7 +9,6 @@ import {
 } from "@nbit/lowbit";
 import type { nn, optim } from "@nbit/torch";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
-import type { MemoryLayout } from "../diagnostics/memory.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { allIn, type PrecisionDTypes } from "./facts.js";
 import { TruePrecision } from "./true.js";
@@ -81,16 +80,20 @@ export class QuantizedPrecision extends TruePrecision {
       );
   }
 
-  override memoryLayout(module: nn.Module): MemoryLayout {
-    let codes = 0;
-    for (const m of module.modules()) if (m instanceof QuantizedLinear) codes += m.weightBytes;
-    return { dtypes: this.dtypes, otherWeights: codes };
-  }
-
   override describe(): PrecisionDescription {
     const layers = this.#conversion?.layers;
     const quantized = layers?.filter((l) => l.converted || l.reason.startsWith("quantized already")).length;
     const which = layers === undefined ? "linear layers" : `${quantized} of ${layers.length} linear layers`;
-    return { reasons: [`weights of ${which} frozen in ${this.#options.format}`] };
+    return {
+      reasons: [`weights of ${which} frozen in ${this.#options.format}`],
+      memory: (module) => ({ dtypes: this.dtypes, otherWeights: codesOf(module) }),
+    };
   }
+}
+
+/** Bytes of quantized weights. */
+function codesOf(module: nn.Module): number {
+  let bytes = 0;
+  for (const m of module.modules()) if (m instanceof QuantizedLinear) bytes += m.weightBytes;
+  return bytes;
 }

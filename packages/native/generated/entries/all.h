@@ -6,6 +6,7 @@
 #include "entries/context.h"
 #include "entries/data.h"
 #include "entries/dispatch.h"
+#include "entries/distributed.h"
 #include "entries/environment.h"
 #include "entries/handles.h"
 #include "entries/linear.h"

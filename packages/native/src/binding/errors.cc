@@ -9,11 +9,6 @@ namespace nbit {
 
 namespace {
 
-struct CodedError : std::runtime_error {
-  const char* code;
-  CodedError(const char* c, const std::string& m) : std::runtime_error(m), code(c) {}
-};
-
 void raise(napi_env env, const char* code, const char* message, const char* op) noexcept {
   bool pending = false;
   napi_is_exception_pending(env, &pending);

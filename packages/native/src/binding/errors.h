@@ -3,6 +3,7 @@
 #include <node_api.h>
 
 #include <exception>
+#include <stdexcept>
 #include <string>
 
 namespace nbit {
@@ -14,6 +15,12 @@ struct Environment;
 // moves to another thread for good.
 struct JsPending : std::exception {
   const char* what() const noexcept override { return "a JavaScript exception is pending"; }
+};
+
+/** An error of ours. `code`: a literal. */
+struct CodedError : std::runtime_error {
+  const char* code;
+  CodedError(const char* c, const std::string& m) : std::runtime_error(m), code(c) {}
 };
 
 /** The one place where a C++ exception becomes a JavaScript error. Call inside a catch block. `name`: what failed; may

@@ -88,7 +88,7 @@ test("GradScaler follows the model", () => {
             if (how[i] === "leave") return;
             const w = weights[i] as torch.Tensor;
             const wrong = bad[i] ?? null;
-            // What backward of a scaled loss leaves: true gradients of 1, times the scale.
+            // What backward of a scaled loss leaves: unscaled gradients of 1, times the scale.
             w.grad = noGrad(() => torch.full([w.numel()], lossScale, { dtype: "float32" }));
             if (wrong !== null) noGrad(() => (w.grad as torch.Tensor).select(0, w.numel() - 1).fill_(wrong));
             if (how[i] === "unscale") scaler.unscale_(optimizer);
@@ -99,7 +99,7 @@ test("GradScaler follows the model", () => {
             assert.equal(step.lossScale, lossScale);
             assert.deepEqual(step.nonFiniteIndices, wrong === null ? [] : [0]);
             const moved = (w.detach().tolist() as number[]).map((v, k) => (before[k] as number) - v);
-            // A true gradient of 1 moves by lr, to the rounding of scale · (1 / scale).
+            // An unscaled gradient of 1 moves by lr, to the rounding of scale · (1 / scale).
             for (const m of moved)
               assert.ok(wrong === null ? Math.abs(m - 2 ** -10) < 2 ** -10 * 1e-3 : m === 0, `moved by ${m}`);
           });

@@ -162,9 +162,9 @@ export class GradScaler {
 
   /**
    * Parameters that this optimizer shares with others whose unscale has divided them, when no loss was scaled since.
-   * They are true: once is enough.
+   * They are unscaled: once is enough.
    */
-  #trueAlready(optimizer: Optimizer): ReadonlySet<Tensor> {
+  #alreadyUnscaled(optimizer: Optimizer): ReadonlySet<Tensor> {
     const found = new Set<Tensor>();
     for (const [other, { dividedAt }] of this.#optimizers) {
       if (other === optimizer || dividedAt !== this.core.losses) continue;
@@ -174,19 +174,19 @@ export class GradScaler {
     return found;
   }
 
-  #unscale(optimizer: Optimizer, s: PerOptimizer, alreadyTrue: ReadonlySet<Tensor>, divide: boolean): LateRow {
+  #unscale(optimizer: Optimizer, s: PerOptimizer, alreadyUnscaled: ReadonlySet<Tensor>, divide: boolean): LateRow {
     const params = parametersOf(optimizer);
     return withGradients(params, (all) => {
       if (all.none) throw errors.noGradients();
       const record = this.core.newRecord();
       try {
-        if (alreadyTrue.size === 0) this.core.check(all, record, divide);
+        if (alreadyUnscaled.size === 0) this.core.check(all, record, divide);
         else {
           withGradients(
-            params.filter((p) => !alreadyTrue.has(p)),
+            params.filter((p) => !alreadyUnscaled.has(p)),
             (own) => this.core.check(own, record, divide),
           );
-          withGradients([...alreadyTrue], (shared) => this.core.check(shared, record, false));
+          withGradients([...alreadyUnscaled], (shared) => this.core.check(shared, record, false));
         }
       } catch (error) {
         this.core.records.release(record);
@@ -208,7 +208,7 @@ export class GradScaler {
     const s = this.#of(optimizer);
     if (s.stage === "unscaled") throw errors.unscaledTwice();
     if (s.stage === "stepped") throw errors.unscaleAfterStep();
-    s.record = this.#unscale(optimizer, s, this.#trueAlready(optimizer), true);
+    s.record = this.#unscale(optimizer, s, this.#alreadyUnscaled(optimizer), true);
     s.stage = "unscaled";
   }
 
@@ -227,9 +227,9 @@ export class GradScaler {
     this.#requireScaled("step");
     const s = this.#of(optimizer);
     if (s.stage === "stepped") throw errors.steppedTwice();
-    const alreadyTrue = this.#trueAlready(optimizer);
-    const scaled = s.stage === "ready" && optimizer.supportsAmpScaling && alreadyTrue.size === 0;
-    s.record ??= this.#unscale(optimizer, s, alreadyTrue, !scaled);
+    const alreadyUnscaled = this.#alreadyUnscaled(optimizer);
+    const scaled = s.stage === "ready" && optimizer.supportsAmpScaling && alreadyUnscaled.size === 0;
+    s.record ??= this.#unscale(optimizer, s, alreadyUnscaled, !scaled);
     s.result = this.core.step(optimizer, s.record, scaled);
     s.stage = "stepped";
     return s.result;

@@ -1,7 +1,7 @@
 export { autocast, observeAutocast, isAutocastEnabled, getAutocastDtype, type AutocastOptions } from "./autocast.js";
 export { GradScaler } from "./grad-scaler.js";
 export type { ScalerStep } from "./scaler-step.js";
-export { TrueGradients } from "./true-gradients.js";
+export { UnscaledGradients } from "./unscaled-gradients.js";
 export { LossScaleError } from "./scaler-errors.js";
 export type { GradScalerOptions, GradScalerState } from "./scaler-state.js";
 export { policy, AutocastPolicy, type PolicyRule, type PolicyRules } from "./policy.js";

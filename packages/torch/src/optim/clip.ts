@@ -84,7 +84,7 @@ export function getTotalNorm(tensors: Tensor | Iterable<Tensor>, normType = 2): 
 /**
  * Scale gradients in place so that their joint p-norm is at most `maxNorm`.
  *
- * With `n` the p-norm over all gradients: `g ← g · min(1, maxNorm / (n + 1e-6))`. `maxNorm` is in true gradient units:
+ * With `n` the p-norm over all gradients: `g ← g · min(1, maxNorm / (n + 1e-6))`. `maxNorm` is in unscaled gradient units:
  * under loss scaling, unscale first (the Trainer does).
  *
  * @param params - Parameters of any shape; gradients float16, bfloat16, float32 or float64. Null gradients are ignored.

@@ -1,4 +1,4 @@
-/** Loss scaling for loops that others' code takes part in: gradients are true whenever that code can see them. */
+/** Loss scaling for loops that others' code takes part in: gradients are unscaled whenever that code can see them. */
 import { noGrad } from "../autograd/modes.js";
 import type { LateRow } from "../late-numbers.js";
 import type { Optimizer } from "../optim/optimizer.js";
@@ -28,7 +28,7 @@ interface Known {
  * after a step, even if somebody has clamped infinity meanwhile: the next step is skipped. Every overflow counts in one
  * update, that of a batch that was thrown away too.
  */
-export class TrueGradients {
+export class UnscaledGradients {
   readonly #core: ScalerCore;
   readonly #known = new Map<Optimizer, Known>();
   /** Overflows of gradients that were cleared before an update. */
@@ -57,7 +57,7 @@ export class TrueGradients {
     this.#scaled = true;
   }
   /** That backward has not come. */
-  expectTrue(): void {
+  expectUnscaled(): void {
     this.#scaled = false;
   }
 
@@ -76,7 +76,7 @@ export class TrueGradients {
     if (others.length > 0) withGradients(others, (gradients) => gradients.multiply(this.#core.scale));
   }
 
-  /** Divide gradients that are scaled, and note what is not finite. Does nothing where they are true. */
+  /** Divide gradients that are scaled, and note what is not finite. Does nothing where they are unscaled. */
   settle(optimizers: readonly Optimizer[], others: readonly Tensor[]): void {
     if (!this.#scaled) return;
     this.#scaled = false;
@@ -138,7 +138,7 @@ export class TrueGradients {
   }
 
   /**
-   * Step with true gradients, or skip when a backward found some that are not finite. An optimizer without gradients
+   * Step with unscaled gradients, or skip when a backward found some that are not finite. An optimizer without gradients
    * steps as it would without a scaler.
    */
   step(optimizer: Optimizer): ScalerStep {

@@ -14,7 +14,7 @@ interface Loop {
   backward(...factors: readonly number[]): void;
   /** Whether it stepped. */
   step(optimizer?: number): boolean;
-  readonly gradients: torch.amp.TrueGradients;
+  readonly gradients: torch.amp.UnscaledGradients;
 }
 const kinds = [{ lazy: false }, { lazy: true }, { lazy: true, fused: true }] as const;
 
@@ -26,7 +26,7 @@ function make({ lazy, fused = false }: { readonly lazy: boolean; readonly fused?
     [b, c],
   ].map((params) => new optim.SGD(params as Tensor[], { lr: 1, fused }));
   const scaler = new GradScaler({ initScale: 1024, lazy });
-  const gradients = new amp.TrueGradients(scaler);
+  const gradients = new amp.UnscaledGradients(scaler);
   const weights = [a, b, c] as Tensor[];
   return {
     scaler,
@@ -148,7 +148,7 @@ for (const kind of kinds) {
     noGrad(() => table.weight.fill_(1));
     const optimizer = new optim.SGD([table.weight, turn], { lr: 1 });
     const scaler = new GradScaler({ initScale: 1024, lazy: kind.lazy });
-    const gradients = new amp.TrueGradients(scaler);
+    const gradients = new amp.UnscaledGradients(scaler);
     const step = (factor: number): boolean => {
       for (let i = 0; i < 2; i++) {
         gradients.beforeBackward([optimizer], []);

@@ -1,0 +1,100 @@
+import { NbitError } from "@nbit/torch";
+import type { Device, optim, Tensor } from "@nbit/torch";
+import { graphsOf, scalingOf } from "../precision/former-names.js";
+import type { LossScaling } from "../precision/loss-scaling.js";
+import type { Precision, PrecisionStep } from "../precision/precision.js";
+import type { Batch } from "../types.js";
+import type { NonFiniteWatch } from "./non-finite-watch.js";
+import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
+
+/** What batches of training did: steps and skipped ones, the loss scale and its updates, norms of gradients. */
+export class StepOutcomes {
+  readonly #precision: Precision;
+  readonly #scaling: LossScaling;
+  readonly #watch: NonFiniteWatch | null;
+  /** Nothing waits for a device when its numbers are read at once. */
+  readonly #readsNow: boolean;
+  readonly #norms: LateNorms | null;
+  /** Of the latest batch. */
+  #outcome = new Outcome();
+  /** Those that stepped, or were skipped, since the scale was last updated. */
+  readonly #stepped = new Set<optim.Optimizer>();
+  #scaleInForce: ScaleInForce | null = null;
+
+  constructor(precision: Precision, watch: NonFiniteWatch | null, device: Device | undefined) {
+    this.#precision = precision;
+    this.#scaling = scalingOf(precision);
+    this.#watch = watch;
+    this.#readsNow = device?.type === "cpu" && !this.#scaling.readsLate;
+    this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
+  }
+
+  begin(): void {
+    this.#outcome = new Outcome();
+  }
+
+  gradNorm(norm: Tensor): void {
+    this.#outcome.gradNormIs(norm, this.#norms);
+  }
+
+  /** The optimizer has stepped, or was skipped. */
+  add(optimizer: optim.Optimizer, step: PrecisionStep): void {
+    this.#stepped.add(optimizer);
+    this.#outcome.add(step);
+    this.#scaleInForce?.endedBy(step);
+    this.#scaleInForce = null;
+  }
+
+  /** A second step of one optimizer in one batch starts over. */
+  beforeStep(optimizer: optim.Optimizer): void {
+    if (this.#stepped.has(optimizer)) this.#update();
+  }
+
+  /** The batch is over: one update of the loss scale, however many optimizers stepped. */
+  end(): Outcome {
+    if (this.#stepped.size > 0) this.#update();
+    else
+      this.#outcome.scaleIs(
+        this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)),
+      );
+    return this.#outcome;
+  }
+  readonly #scaleNow = (): number => this.#precision.lossScale ?? 1;
+
+  #update(): void {
+    const stepped = [...this.#stepped];
+    this.#stepped.clear();
+    try {
+      this.#precision.update(stepped);
+    } catch (error) {
+      throw this.#withOrigin(error);
+    }
+  }
+
+  /** The scale is at its floor: with where the overflow began, when somebody looks out for that. */
+  #withOrigin(error: unknown): unknown {
+    return this.#watch !== null && error instanceof NbitError && error.code === "LOSS_SCALE_FLOOR"
+      ? this.#watch.atFloor(error)
+      : error;
+  }
+
+  /**
+   * After a window. At log steps (`due`) reads what was seen of NaN and what became of the scale, where that is still
+   * on the device.
+   */
+  check(batch: Batch, batchIdx: number, due: boolean): void {
+    if (due) this.#watch?.read(batch, batchIdx);
+    try {
+      this.#scaling.checkOutcome(due);
+    } catch (error) {
+      this.#watch?.lookAt(batch, batchIdx);
+      throw this.#withOrigin(error);
+    }
+  }
+
+  /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
+  beginReplays(): void {
+    this.#norms?.readAll();
+    graphsOf(this.#precision).beginReplays();
+  }
+}

@@ -1,0 +1,23 @@
+import type { optim } from "@nbit/torch";
+import type { Hooks } from "../hooks.js";
+import type { LightningModule, ModuleHost } from "../module.js";
+import type { ClipAlgorithm } from "../precision/clip.js";
+import type { Precision } from "../precision/precision.js";
+import type { WarnOnce } from "../warnings.js";
+import type { NonFiniteWatch } from "./non-finite-watch.js";
+import type { FitProgress } from "./progress.js";
+
+/** What a training step works with. */
+export interface TrainStepParts {
+  readonly module: LightningModule;
+  readonly host: ModuleHost;
+  readonly hooks: Hooks;
+  readonly precision: Precision;
+  readonly optimizers: readonly optim.Optimizer[];
+  readonly progress: FitProgress;
+  readonly warnings: WarnOnce;
+  readonly gradientClipVal: number | null;
+  readonly gradientClipAlgorithm: ClipAlgorithm;
+  /** Looks out for NaN; null: nobody does. */
+  readonly watch?: NonFiniteWatch | null;
+}

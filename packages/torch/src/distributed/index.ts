@@ -1,0 +1,50 @@
+/** @nbit/torch/distributed: training in several processes, on libtorch's c10d. Names are PyTorch's. */
+export {
+  destroyProcessGroup,
+  flightRecorder,
+  getBackend,
+  getRank,
+  getWorldSize,
+  initFakeProcessGroup,
+  initProcessGroup,
+  isAvailable,
+  isGlooAvailable,
+  isInitialized,
+  isNcclAvailable,
+  newGroup,
+  ProcessGroup,
+  reportFailure,
+  setStep,
+  whereRanksAre,
+  type Backend,
+  type InitProcessGroupOptions,
+  type NewGroupOptions,
+} from "./group.js";
+export {
+  allGather,
+  allGatherIntoTensor,
+  allReduce,
+  allToAllSingle,
+  barrier,
+  broadcast,
+  broadcastCoalesced,
+  gather,
+  recv,
+  reduce,
+  ReduceOp,
+  reduceScatter,
+  reduceScatterTensor,
+  scatter,
+  send,
+  Work,
+  type CollectiveOptions,
+  type DestinationOptions,
+  type PointOptions,
+  type ReduceOptions,
+  type RootOptions,
+} from "./collectives.js";
+export { allGatherObject, broadcastObject, broadcastObjectList, gatherObject, scatterObject } from "./objects.js";
+export { DeviceMesh, initDeviceMesh, type DeviceMeshOptions } from "./device-mesh.js";
+export { Reducer, type CommHook, type ReducerOptions } from "./reducer.js";
+export { clusterEnvironment, type ClusterEnvironment } from "./environment.js";
+export { DistributedSampler, type DistributedSamplerOptions } from "../data/distributed-sampler.js";

@@ -1,0 +1,81 @@
+/** Gradients averaged over the ranks while backward runs: c10d's Reducer. */
+import { ArgumentError } from "../errors.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { groupOf, type ProcessGroup } from "./group.js";
+import { distOperator } from "./native-calls.js";
+
+/** How gradients travel: in their own dtype ("average"), in another, or as low-rank factors. */
+export type CommHook = "average" | "float32" | "float16" | "bfloat16" | "powerSGD";
+
+export interface ReducerOptions {
+  readonly group?: ProcessGroup | null;
+  /** Default "average". */
+  readonly hook?: CommHook;
+  /** Bytes of a bucket. Default 25 MiB, of the first 1 MiB. */
+  readonly bucketBytes?: number;
+  readonly firstBucketBytes?: number;
+  /** Parameters that a backward does not reach are waited for by nobody. Costs a pass over the graph. Default false. */
+  readonly findUnusedParameters?: boolean;
+  /** Gradients are views of the buckets: no copies, and none twice in memory. Default true. */
+  readonly gradientAsBucketView?: boolean;
+  /** Every backward reaches the same parameters, each equally often. Default false. */
+  readonly staticGraph?: boolean;
+  /** Of hook "powerSGD": columns of the factors (1), and backwards before it begins (10). */
+  readonly powerSGDRank?: number;
+  readonly powerSGDStart?: number;
+}
+
+const MIB = 1 << 20;
+
+/**
+ * What a data-parallel strategy calls around each forward and backward. Gradients are averages over the ranks when
+ * backward returns. Made after parameters are equal on all ranks and on their device.
+ */
+export class Reducer {
+  readonly #id: number;
+  #freed = false;
+
+  constructor(parameters: readonly (readonly [name: string, parameter: Tensor])[], options: ReducerOptions = {}) {
+    const group = groupOf("Reducer", options.group);
+    const trained = parameters.filter(([, p]) => p.requiresGrad);
+    if (trained.length === 0) throw new ArgumentError("Reducer", "parameters that require gradients", "none");
+    this.#id = Number(
+      distOperator("reducer")(
+        trained.map(([, p]) => p),
+        trained.map(([name]) => name),
+        group.name,
+        options.hook ?? "average",
+        options.bucketBytes ?? 25 * MIB,
+        options.firstBucketBytes ?? MIB,
+        options.findUnusedParameters ?? false,
+        options.gradientAsBucketView ?? true,
+        options.staticGraph ?? false,
+        options.powerSGDRank ?? 1,
+        options.powerSGDStart ?? 10,
+      ),
+    );
+  }
+
+  /** Before a forward. `sync`: its backward's gradients are averaged; otherwise they add up on this rank. */
+  beforeForward(sync: boolean): void {
+    distOperator("reducer_before_forward")(this.#id, sync);
+  }
+  /** Before the backward of `outputs`, where it is to average. */
+  beforeBackward(outputs: readonly Tensor[]): void {
+    distOperator("reducer_before_backward")(this.#id, outputs);
+  }
+  /** Buckets that the latest backward averaged. */
+  get bucketsReduced(): number {
+    return Number(distOperator("reducer_buckets_reduced")(this.#id));
+  }
+  /** Of how many; 0 before the first whole backward. */
+  get bucketCount(): number {
+    return Number(distOperator("reducer_bucket_count")(this.#id));
+  }
+  /** Take its hooks off the parameters. */
+  free(): void {
+    if (this.#freed) return;
+    this.#freed = true;
+    distOperator("reducer_free")(this.#id);
+  }
+}
