@@ -5,7 +5,7 @@ import { MisconfigurationError } from "../errors.js";
 /** Layers whose weights no matrix operator takes. An embedding's may be those of a head, too. */
 const UNCAST = [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm] as const;
 
-/** The kept casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
+/** The cached casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
 export class RunCasts {
   readonly #wanted: boolean;
   #casts: amp.WeightCasts | null = null;

@@ -11,6 +11,6 @@ export interface Strategy {
   readonly isGlobalZero: boolean;
   /** Move parameters and buffers to the device. */
   setupModule(module: nn.Module): void;
-  /** Move every tensor of a batch to the device. Gives the batch itself when it is there already. */
+  /** Move every tensor of a batch to the device. Returns the batch itself when it is there already. */
   toDevice(batch: Batch): Batch;
 }

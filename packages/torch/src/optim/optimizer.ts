@@ -370,7 +370,7 @@ export abstract class Optimizer {
   }
 
   /**
-   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, returned; tensors are copied, and moved and cast to their
    * parameters' device and dtype. The whole of it is checked first: every tensor is read once, which waits for its
    * device. Values that are not finite are taken, with one warning (`WARN_OPTIMIZER_STATE`): a run that diverged, or
    * whose squares overflow 16 bits, saves them.
