@@ -19,6 +19,7 @@ const guides = [
   "docs/low-bit-optimizers.md",
   "docs/low-bit-gpu.md",
   "docs/gpu.md",
+  "docs/launching.md",
   ...packages.map((name) => `packages/${name}/README.md`),
 ];
 const run = promisify(execFile);
