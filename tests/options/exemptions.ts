@@ -24,7 +24,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|takeHooksOf|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/,
     "Parts that only other packages of this project call.",
   ],
   [

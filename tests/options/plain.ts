@@ -97,6 +97,8 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.SmoothL1Loss#": "forward",
   "torch.nn.Softmax#": "forward",
   "torch.nn.Softplus#": "forward",
+  "torch.nn.SyncBatchNorm.": "convertSyncBatchnorm",
+  "torch.nn.SyncBatchNorm#": "forward",
   "torch.nn.Tanh#": "forward",
   "torch.nn.functional.": "linearCrossEntropyReference",
   "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",

@@ -95,6 +95,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.nn.RMSNorm": () => row(2),
   "torch.nn.RMSNorm#addTo": () => of(new nn.RMSNorm(2), x, null),
   "torch.nn.SmoothL1Loss": () => row(),
+  "torch.nn.SyncBatchNorm": () => row(4),
+  "torch.nn.SyncBatchNorm#thenRelu": () => of(new nn.SyncBatchNorm(2), x, null),
   "torch.nn.functional.addLayerNorm": () => row(x, null, [2], null, null),
   "torch.nn.functional.addRmsNorm": () => row(x, null, [2], null),
   "torch.nn.functional.batchNormRelu": () => row(x, null, null, null, null),

@@ -25,7 +25,10 @@ function castInside(value: unknown, dtype: DType, depth: number): unknown {
 export function isAffineBatchNorm(module: nn.Module): boolean {
   atMost("isAffineBatchNorm", arguments, 1);
   return (
-    (module instanceof nn.BatchNorm1d || module instanceof nn.BatchNorm2d || module instanceof nn.BatchNorm3d) &&
+    (module instanceof nn.BatchNorm1d ||
+      module instanceof nn.BatchNorm2d ||
+      module instanceof nn.BatchNorm3d ||
+      module instanceof nn.SyncBatchNorm) &&
     module.weight !== null
   );
 }

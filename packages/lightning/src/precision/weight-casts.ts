@@ -3,7 +3,15 @@ import type { Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 
 /** Layers whose weights no matrix operator takes. An embedding's may be those of a head, too. */
-const UNCAST = [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm] as const;
+const UNCAST = [
+  nn.BatchNorm1d,
+  nn.BatchNorm2d,
+  nn.BatchNorm3d,
+  nn.SyncBatchNorm,
+  nn.LayerNorm,
+  nn.GroupNorm,
+  nn.RMSNorm,
+] as const;
 
 /** The cached casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
 export class RunCasts {

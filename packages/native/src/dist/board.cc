@@ -28,7 +28,9 @@ std::string Entry::describe(int rank) const {
   switch (activity) {
     case Activity::kFailed: s << " failed at step " << step << ": " << what; break;
     case Activity::kFinished: s << " has ended, after step " << step; break;
-    case Activity::kWaiting: s << " waits in " << what << ", its collective " << collectives << ", at step " << step; break;
+    case Activity::kWaiting:
+      s << " waits in " << what << ", its collective " << collectives << ", at step " << step;
+      break;
     default: s << " computes at step " << step << (what.empty() ? "" : ", last in " + what);
   }
   return s.str();

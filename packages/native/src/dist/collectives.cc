@@ -49,9 +49,7 @@ void agree(const Group& group, const std::string& what) {
 }
 
 /** gloo moves bytes of dtypes that it does not know. */
-at::Tensor movable(const at::Tensor& t) {
-  return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t;
-}
+at::Tensor movable(const at::Tensor& t) { return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t; }
 
 struct Call {
   std::shared_ptr<Group> group;
@@ -81,7 +79,9 @@ struct Call {
     Pending pending{nullptr, group, what, on.is_cuda(), std::move(then)};
     try {
       pending.work = begin(*group->backendFor(on));
-    } catch (const CodedError&) { throw; } catch (...) { throwFailure(translate(std::current_exception(), what)); }
+    } catch (const CodedError&) { throw; } catch (...) {
+      throwFailure(translate(std::current_exception(), what));
+    }
     if (!wait) return keepPending(std::move(pending));
     finish(pending);
     return 0;
@@ -179,9 +179,10 @@ int64_t gather(at::TensorList outputs, const at::Tensor& in, int64_t dst, std::s
   c10d::GatherOptions options;
   options.rootRank = rootIn(*call.group, dst);
   const bool root = options.rootRank == call.group->rank;
-  TORCH_CHECK_VALUE(outputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
-                    "gather: expected as many outputs as ranks on the rank that gathers, and none elsewhere. Received: ",
-                    outputs.size());
+  TORCH_CHECK_VALUE(
+      outputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+      "gather: expected as many outputs as ranks on the rank that gathers, and none elsewhere. Received: ",
+      outputs.size());
   std::vector<std::vector<at::Tensor>> to;
   if (root) to.emplace_back();
   for (const at::Tensor& t : outputs) {
@@ -199,9 +200,10 @@ int64_t scatter(const at::Tensor& out, at::TensorList inputs, int64_t src, std::
   c10d::ScatterOptions options;
   options.rootRank = rootIn(*call.group, src);
   const bool root = options.rootRank == call.group->rank;
-  TORCH_CHECK_VALUE(inputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
-                    "scatter: expected as many inputs as ranks on the rank that scatters, and none elsewhere. Received: ",
-                    inputs.size());
+  TORCH_CHECK_VALUE(
+      inputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+      "scatter: expected as many inputs as ranks on the rank that scatters, and none elsewhere. Received: ",
+      inputs.size());
   std::vector<std::vector<at::Tensor>> from;
   if (root) from.emplace_back();
   for (const at::Tensor& t : inputs) {
@@ -259,7 +261,9 @@ void broadcastCoalesced(at::TensorList tensors, int64_t src, std::string name) {
   constexpr size_t kBuffer = 250 << 20;
   try {
     c10d::broadcast_coalesced(group->processGroup, plain, kBuffer, static_cast<int>(rootIn(*group, src)));
-  } catch (const CodedError&) { throw; } catch (...) { throwFailure(translate(std::current_exception(), what)); }
+  } catch (const CodedError&) { throw; } catch (...) {
+    throwFailure(translate(std::current_exception(), what));
+  }
 }
 
 }  // namespace

@@ -135,7 +135,8 @@ struct Hook : c10d::CommHookInterface {
 
     std::vector<at::Tensor> whole, matrices;
     for (const at::Tensor& gradient : bucket.getGradients()) {
-      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1, columns = gradient.numel() / std::max<int64_t>(rows, 1);
+      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1,
+                    columns = gradient.numel() / std::max<int64_t>(rows, 1);
       if (gradient.dim() > 1 && (rows + columns) * state->rank < gradient.numel())
         matrices.push_back(gradient.view({rows, columns}));
       else whole.push_back(gradient.view({-1}));
@@ -145,8 +146,8 @@ struct Hook : c10d::CommHookInterface {
       factors.clear();
       auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(index) + 1);  // the same on all ranks
       for (const at::Tensor& m : matrices)
-        factors.push_back(at::randn({m.size(1), state->rank}, generator, at::TensorOptions(at::kFloat))
-                              .to(m.options()));
+        factors.push_back(
+            at::randn({m.size(1), state->rank}, generator, at::TensorOptions(at::kFloat)).to(m.options()));
     }
     const double n = state->group->size;
     const auto sync = [&](std::vector<at::Tensor>& list) {
@@ -176,15 +177,16 @@ struct Hook : c10d::CommHookInterface {
     int64_t offset = 0;
     for (const at::Tensor& gradient : bucket.getGradients()) {
       const int64_t start = gradient.storage_offset() - buffer.storage_offset();
-      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1, columns = gradient.numel() / std::max<int64_t>(rows, 1);
+      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1,
+                    columns = gradient.numel() / std::max<int64_t>(rows, 1);
       if (!(gradient.dim() > 1 && (rows + columns) * state->rank < gradient.numel()))
         error->second.narrow(0, start, gradient.numel()).zero_();
       offset = start;
     }
     (void)offset;
-    auto done = c10::make_intrusive<c10::ivalue::Future>(c10::ListType::ofTensors(),
-                                                         buffer.is_cuda() ? std::vector<c10::Device>{buffer.device()}
-                                                                          : std::vector<c10::Device>{});
+    auto done = c10::make_intrusive<c10::ivalue::Future>(
+        c10::ListType::ofTensors(),
+        buffer.is_cuda() ? std::vector<c10::Device>{buffer.device()} : std::vector<c10::Device>{});
     done->markCompleted(std::vector<at::Tensor>{buffer});
     return done;
   }
@@ -198,8 +200,8 @@ HookKind hookKind(const std::string& name) {
   if (name == "float16") return HookKind::kFloat16;
   if (name == "bfloat16") return HookKind::kBFloat16;
   if (name == "powerSGD") return HookKind::kPowerSgd;
-  fail("ERR_ARGUMENT", "expected a communication hook: average, float32, float16, bfloat16 or powerSGD. Received: \"" +
-                           name + "\"");
+  fail("ERR_ARGUMENT",
+       "expected a communication hook: average, float32, float16, bfloat16 or powerSGD. Received: \"" + name + "\"");
 }
 
 std::unique_ptr<c10d::CommHookInterface> makeHook(const std::shared_ptr<HookState>& state) {

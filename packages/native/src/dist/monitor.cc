@@ -81,7 +81,7 @@ void Monitor::finish() {
     finished_ = true;
   }
   try {
-    publish();  // at once: this rank may see that all others have ended before its next beat
+    publish();                       // at once: this rank may see that all others have ended before its next beat
   } catch (const std::exception&) {  // the beat finds out what that means
   }
   changed_.notify_all();
@@ -156,8 +156,10 @@ void Monitor::beatLoop() {
         return;
       }
       const Failure f = translate(std::current_exception());
-      reasonFound("ERR_DIST_PEER_LOST", "the store, in the process of rank 0, does not answer: rank 0 has died, or its "
-                                        "machine cannot be reached (" + f.message + ")");
+      reasonFound("ERR_DIST_PEER_LOST",
+                  "the store, in the process of rank 0, does not answer: rank 0 has died, or its "
+                  "machine cannot be reached (" +
+                      f.message + ")");
       return;
     }
     lastBeatDone_ = now().time_since_epoch().count();
@@ -201,8 +203,7 @@ bool Monitor::judgeLives() {
   for (int r = 0; r < options_.size; r++) {
     if (r == options_.rank) continue;
     const Seen& seen = others_[static_cast<size_t>(r)];
-    if (seen.entry.activity == Activity::kFailed)
-      return found("ERR_DIST_PEER_FAILED", seen.entry.describe(r));
+    if (seen.entry.activity == Activity::kFailed) return found("ERR_DIST_PEER_FAILED", seen.entry.describe(r));
     if (seen.entry.activity == Activity::kFinished) continue;
     const auto silent = std::chrono::duration_cast<Milliseconds>(now() - seen.newBeat);
     const bool lost = pulseBroke_ && silent > kBeat * 4;

@@ -69,9 +69,9 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   one->group = groupNamed(group);
   one->hook = std::make_shared<HookState>(one->group, hookKind(hook), powerSgdRank, powerSgdStart);
   // One bucket in the first backward; rebuilt in the order in which gradients came, as PyTorch does.
-  auto [buckets, limits] = c10d::compute_bucket_assignment_by_size(
-      params.vec(), {static_cast<size_t>(std::numeric_limits<int64_t>::max())},
-      std::vector<bool>(params.size(), false));
+  auto [buckets, limits] =
+      c10d::compute_bucket_assignment_by_size(params.vec(), {static_cast<size_t>(std::numeric_limits<int64_t>::max())},
+                                              std::vector<bool>(params.size(), false));
   std::reverse(buckets.begin(), buckets.end());
   Names byIndex;
   for (size_t i = 0; i < names.size(); i++) byIndex[i] = names[i];

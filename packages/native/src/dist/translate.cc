@@ -60,12 +60,11 @@ Failure describe(const char* message, const std::string& during) {
 Failure translate(std::exception_ptr reason, const std::string& during) {
   try {
     std::rethrow_exception(reason);
-  } catch (const CodedError& e) {
-    return {e.code, e.what()};
-  } catch (const c10::Error& e) { return describe(e.what_without_backtrace(), during); } catch (
-      const std::exception& e) {
-    return describe(e.what(), during);
-  } catch (...) { return {"ERR_DIST", during + ": unknown C++ exception"}; }
+  } catch (const CodedError& e) { return {e.code, e.what()}; } catch (const c10::Error& e) {
+    return describe(e.what_without_backtrace(), during);
+  } catch (const std::exception& e) { return describe(e.what(), during); } catch (...) {
+    return {"ERR_DIST", during + ": unknown C++ exception"};
+  }
 }
 
 }  // namespace nbit::dist

@@ -42,8 +42,7 @@ void tell(const c10::intrusive_ptr<c10d::Work>& work, const std::shared_ptr<Sign
 
 /** gloo knows only that a connection ended. The monitor learns whose, a moment later. */
 [[noreturn]] void throwWithCulprit(const Group& group, std::exception_ptr reason, const std::string& what) {
-  const Failure own =
-      translate(reason, "rank " + std::to_string(group.world->rank) + ", in " + what);
+  const Failure own = translate(reason, "rank " + std::to_string(group.world->rank) + ", in " + what);
   if (FailureFlag* flag = group.failure()) {
     group.world->monitor->connectionBroke(own.message);
     for (int i = 0; i < 100 && !flag->get(); i++) std::this_thread::sleep_for(Milliseconds(20));

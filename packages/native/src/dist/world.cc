@@ -66,8 +66,8 @@ int listenOnLoopback(int64_t port) {
       fail("ERR_DIST_ADDRESS_IN_USE",
            "initProcessGroup: expected a free port for the store of rank 0. Received: port " + std::to_string(port) +
                ", which another process listens on. Set MASTER_PORT to another, or end that process");
-    fail("ERR_DIST_CONNECT", "initProcessGroup: rank 0 could not listen on port " + std::to_string(port) + ": " +
-                                 std::strerror(reason));
+    fail("ERR_DIST_CONNECT",
+         "initProcessGroup: rank 0 could not listen on port " + std::to_string(port) + ": " + std::strerror(reason));
   }
   return fd;
 }
@@ -97,7 +97,8 @@ StorePtr connectStore(const Options& o) {
                             ", which another process listens on. Set MASTER_PORT to another, or end that process");
     fail("ERR_DIST_CONNECT", "initProcessGroup: rank " + o.text("rank") + " did not reach the store of rank 0 at " +
                                  where + " within " + o.text("connectTimeout") +
-                                 " ms: is rank 0 running, and may this machine connect to it? (" + reason.message + ")");
+                                 " ms: is rank 0 running, and may this machine connect to it? (" + reason.message +
+                                 ")");
   }
 }
 
@@ -141,10 +142,10 @@ void connectWorld(const Options& o) {
     pulse = makeGloo(*world, within(world->store, "pulse"), world->rank, world->size, std::chrono::hours(24 * 365));
   auto ownStore = within(base->clone(), o.text("prefix"));
   ownStore->setTimeout(Milliseconds(o.integer("connectTimeout")));
-  world->monitor = std::make_unique<Monitor>(
-      within(ownStore, "monitor"), pulse,
-      Monitor::Options{world->rank, world->size, Milliseconds(o.integer("heartbeatTimeout")),
-                       Milliseconds(o.integer("timeout"))});
+  world->monitor =
+      std::make_unique<Monitor>(within(ownStore, "monitor"), pulse,
+                                Monitor::Options{world->rank, world->size, Milliseconds(o.integer("heartbeatTimeout")),
+                                                 Milliseconds(o.integer("timeout"))});
   const std::lock_guard<std::mutex> lock(worldMutex);
   current = std::move(world);
 }
@@ -170,12 +171,14 @@ void addGroup(const std::shared_ptr<World>& world, const Options& o) {
       group->control = makeGloo(*world, within(store, "control"), group->rank, group->size, group->timeout);
     if (o.flag("nccl")) {
 #if defined(NBIT_NCCL)
-      group->cuda = makeNccl(within(store, "nccl"), group->rank, group->size, group->ranks, group->name, group->timeout);
+      group->cuda =
+          makeNccl(within(store, "nccl"), group->rank, group->size, group->ranks, group->name, group->timeout);
       pg->setBackend(c10::kCUDA, c10d::ProcessGroup::BackendType::NCCL, group->cuda);
       pg->setDefaultBackend(c10d::ProcessGroup::BackendType::NCCL);
       world->monitor->abortOnFailure(group->cuda);
 #else
-      fail("ERR_DIST_BACKEND", "initProcessGroup: expected backend to be gloo, since this addon was built without NCCL");
+      fail("ERR_DIST_BACKEND",
+           "initProcessGroup: expected backend to be gloo, since this addon was built without NCCL");
 #endif
     }
     pg->setGroupName(group->name);
@@ -248,8 +251,9 @@ using namespace dist;
 void entries::distConnect(const Args& a) {
   const Options options(a.text(0));
   if (theWorldOrNull())
-    fail("ERR_DIST_INITIALIZED", "initProcessGroup: expected no process group. Received: one that is there already. "
-                                 "Call await destroyProcessGroup() before");
+    fail("ERR_DIST_INITIALIZED",
+         "initProcessGroup: expected no process group. Received: one that is there already. "
+         "Call await destroyProcessGroup() before");
   runInBackground(a.env, a.at[1], [options] { connectWorld(options); });
 }
 bool entries::distHasNccl() {

@@ -22,7 +22,8 @@ export interface BatchNormOptions extends FactoryOptions {
   /** Keep running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
 }
-const NAMES: OptionNames<BatchNormOptions> = {
+/** @internal */
+export const BATCH_NORM_NAMES: OptionNames<BatchNormOptions> = {
   eps: real("[0, ∞)"),
   momentum: orNull(real("[0, 1]")),
   affine: flag,
@@ -33,12 +34,14 @@ type Rest = Given<
   BatchNormOptions,
   [eps: number, momentum?: number | null, affine?: boolean, trackRunningStats?: boolean]
 >;
-const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = {
+/** @internal */
+export const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = {
   relu: flag,
   path: oneOf("auto", "kernel", "reference"),
 };
 
-abstract class BatchNorm extends Module {
+/** @internal What all have in common, whatever the dimensions of their inputs. */
+export abstract class BatchNorm extends Module {
   readonly weight: Parameter | null;
   readonly bias: Parameter | null;
   declare runningMean: Tensor | null;
@@ -46,15 +49,15 @@ abstract class BatchNorm extends Module {
   declare numBatchesTracked: Tensor | null;
   readonly eps: number;
   readonly momentum: number | null;
-  readonly #dims: readonly number[];
+  /** How many dimensions an input may have; null: two or more. */
+  readonly #dims: readonly number[] | null;
 
   constructor(
-    dims: readonly number[],
+    dims: readonly number[] | null,
     readonly numFeatures: number,
-    rest: Rest,
+    options: BatchNormOptions,
   ) {
     super();
-    const options = optionsFrom(new.target.name, 1, rest, NAMES, 4);
     checkArguments(new.target.name, { numFeatures }, { numFeatures: positive });
     this.#dims = dims;
     this.eps = options.eps ?? 1e-5;
@@ -104,16 +107,11 @@ abstract class BatchNorm extends Module {
       eps: this.eps,
     });
   }
-  /** Counts a training batch. Running statistics: updated in training, read in evaluation, where there are any. */
+  /** Running statistics: updated in training, read in evaluation, where there are any. */
   #statistics(x: Tensor): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {
-    if (!this.#dims.includes(x.ndim))
-      throw new ArgumentError(this.constructor.name, `an input of ${this.#dims.join(" or ")} dimensions`, x);
+    this.checkInput(x);
     if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
-    let momentum = this.momentum ?? 0;
-    if (this.training && this.numBatchesTracked !== null) {
-      this.numBatchesTracked.add_(1);
-      if (this.momentum === null) momentum = 1 / this.numBatchesTracked.item();
-    }
+    const momentum = this.countBatch();
     const pass = !this.training || this.runningMean !== null;
     return [
       pass ? this.runningMean : null,
@@ -121,6 +119,17 @@ abstract class BatchNorm extends Module {
       this.training || this.runningMean === null,
       momentum,
     ];
+  }
+  protected checkInput(x: Tensor): void {
+    const dims = this.#dims;
+    if (dims === null ? x.ndim < 2 : !dims.includes(x.ndim))
+      throw new ArgumentError(this.constructor.name, `an input of ${dims?.join(" or ") ?? "2 or more"} dimensions`, x);
+  }
+  /** Counts a training batch. @returns its weight in the running statistics. */
+  protected countBatch(): number {
+    if (!this.training || this.numBatchesTracked === null) return this.momentum ?? 0;
+    this.numBatchesTracked.add_(1);
+    return this.momentum ?? 1 / this.numBatchesTracked.item();
   }
   override extraRepr(): string {
     return `${this.numFeatures}, eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, momentum=${this.momentum}, affine=${this.weight === null ? "False" : "True"}, track_running_stats=${this.runningMean === null ? "False" : "True"}`;
@@ -133,18 +142,18 @@ abstract class BatchNorm extends Module {
  */
 export class BatchNorm1d extends BatchNorm {
   constructor(numFeatures: number, ...rest: Rest) {
-    super([2, 3], numFeatures, rest);
+    super([2, 3], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
   }
 }
 /** Over `[N, C, H, W]`. */
 export class BatchNorm2d extends BatchNorm {
   constructor(numFeatures: number, ...rest: Rest) {
-    super([4], numFeatures, rest);
+    super([4], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
   }
 }
 /** Over `[N, C, D, H, W]`. */
 export class BatchNorm3d extends BatchNorm {
   constructor(numFeatures: number, ...rest: Rest) {
-    super([5], numFeatures, rest);
+    super([5], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
   }
 }

@@ -489,6 +489,11 @@ export abstract class Module {
     hooks.add(hook);
     return { remove: () => void hooks.delete(hook) };
   }
+  /** @internal The hooks of another module, whose place this one takes, are this one's too. */
+  takeHooksOf(other: Module): void {
+    this.#preHooks = other.#preHooks;
+    this.#hooks = other.#hooks;
+  }
   /**
    * Forward with hooks, in a `scope` of its own: what the module made on the way and backward does not need is freed
    * when it returns, as Python frees local variables. Use it for the larger parts of a model; `forward` itself costs
