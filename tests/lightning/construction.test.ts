@@ -333,7 +333,12 @@ test("accelerators and devices are checked; others may be registered", () => {
   fails({ devices: "0;1" }, "ERR_DEVICES", /Received: "0;1"\./);
   fails({ devices: "1," }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
   for (const devices of ["auto", "1", "0,", "-1"]) assert.equal(make({ devices }).rootDevice.toString(), "cpu");
-  fails({ devices: 2 }, "ERR_DEVICES", /one device\. Received: 2\./);
+  fails(
+    { devices: 2, strategy: "single_device" },
+    "ERR_DEVICES",
+    /one device with strategy "single_device"\. Received: 2\./,
+  );
+  assert.equal(make({ devices: 2 }).strategy.name, "ddp");
   fails({ devices: [1] }, "ERR_DEVICES", /within the 1 of accelerator "cpu"/);
 });
 

@@ -82,14 +82,14 @@ test("an unknown Trainer option is refused with the nearest name, a replacement,
     'Trainer: expected an option that it has. Received: "gpus". Use accelerator: "cuda" and devices: 1.',
   );
   await fails(
-    given({ strategy: "ddp" }),
+    given({ strategy: "dpp" }),
     "ERR_STRATEGY_UNKNOWN",
-    'Trainer: expected strategy to be one of "auto", "single_device", or a Strategy. Received: "ddp". Add others with registerStrategy(name, create).',
+    'Trainer: expected strategy to be one of "auto", "single_device", "ddp", "ddp_find_unused_parameters_true", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).',
   );
   await fails(
     given({ numNodes: 2 }),
-    "ERR_TRAINER_OPTION",
-    'Trainer: expected an option that it has. Received: "numNodes". There is one strategy: a single device.',
+    "ERR_NUM_NODES",
+    "Trainer: expected a launcher that starts the processes of all machines. Received: numNodes: 2 without one. On each machine: nbit run -n 1 --nnodes 2 --node-rank <0…> --master-addr <the first machine> script.ts; or torchrun, or srun.",
   );
   await fails(
     given({ enableProgressBar: "no" }),

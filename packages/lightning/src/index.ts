@@ -122,6 +122,8 @@ export { registerAccelerator } from "./accelerators/registry.js";
 export { registerStrategy } from "./strategies/registry.js";
 export type { StrategyMaker } from "./strategies/registry.js";
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
-export type { Strategy } from "./strategies/strategy.js";
+export { DDPStrategy, type DDPOptions } from "./strategies/ddp.js";
+export { ParallelStrategy, type ParallelOptions } from "./strategies/parallel.js";
+export type { Collectives, GradientSync, Strategy } from "./strategies/strategy.js";
 
 export { seedEverything } from "@nbit/torch";

@@ -16,7 +16,6 @@ export interface ResolvedOptions extends Omit<Filled<TrainerOptions, typeof ROWS
 const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     gpus: 'Use accelerator: "cuda" and devices: 1.',
-    numNodes: "There is one strategy: a single device.",
     syncBatchnorm: "There is one strategy: a single device.",
     useDistributedSampler: "There is one strategy: a single device.",
     profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",

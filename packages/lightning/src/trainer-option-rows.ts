@@ -114,9 +114,10 @@ export const ROWS = {
   strategy: option(elsewhere, {
     default: "auto",
     flag: TEXT,
-    values: "auto, single_device",
+    values: "auto, single_device, ddp, …",
     summary: "how the module is placed, and how processes act together",
   }),
+  numNodes: option(count(1), { default: 1, flag: NUMBER, summary: "machines, each with as many devices" }),
 
   maxEpochs: option(limited, {
     default: ({ maxSteps = -1, maxTime }: TrainerOptions) => (maxSteps === -1 && maxTime === undefined ? 1000 : -1),

@@ -21,13 +21,17 @@ export interface TrainerOptions {
   readonly accelerator?: string | Accelerator;
   /**
    * "auto" (default: the first), a count, a list of indices, or one of these as a string: "1" is a count, "0," a list.
+   * With several, on the CPU too, each has a process: the Trainer runs the script once for each, and the process that
+   * was started first only watches over them and ends with their exit code.
    */
   readonly devices?: string | number | readonly number[];
   /**
-   * How the module is placed, and how processes act together: "auto" (default), "single_device", the name of a
-   * registered strategy, or a Strategy.
+   * How the module is placed, and how processes act together: "auto" (default: "ddp" where there are several),
+   * "single_device", "ddp", the name of another registered strategy, or a Strategy.
    */
   readonly strategy?: string | Strategy;
+  /** Machines. Default 1; with more, a launcher (nbit run, torchrun, srun) starts the processes of each. */
+  readonly numNodes?: number;
   /**
    * What numbers are: 32 (default), 64, 16 or "bf16" (mixed: weights stay float32), "16-true" or "bf16-true"
    * (everything in 16 bits), "float8" (float8 products), "auto" (what the device computes natively).

@@ -173,6 +173,21 @@ export abstract class TrainerState implements TrainerView {
   get rootDevice(): Device {
     return this.strategy.rootDevice;
   }
+  get globalRank(): number {
+    return this.strategy.globalRank;
+  }
+  get localRank(): number {
+    return this.strategy.localRank ?? 0;
+  }
+  get nodeRank(): number {
+    return this.strategy.nodeRank ?? 0;
+  }
+  get worldSize(): number {
+    return this.strategy.worldSize;
+  }
+  get numNodes(): number {
+    return this.strategy.numNodes ?? 1;
+  }
   get isGlobalZero(): boolean {
     return this.strategy.isGlobalZero;
   }

@@ -87,6 +87,12 @@ export interface TrainerView {
   readonly precision: Precision;
   readonly strategy: Strategy;
   readonly rootDevice: Device;
+  /** This process among all of the run, and among those of its machine; 0 of 1 where it trains alone. */
+  readonly globalRank: number;
+  readonly localRank: number;
+  readonly nodeRank: number;
+  readonly worldSize: number;
+  readonly numNodes: number;
   /** True in the one process that writes files and prints. */
   readonly isGlobalZero: boolean;
 

@@ -10,7 +10,7 @@ import {
 } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
-import { resolveAccelerator, resolveDevices } from "./accelerators/registry.js";
+import { resolveAccelerator } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
 import { checkWeightsDtype, SAVE, writeCheckpoint } from "./checkpoint/file.js";
@@ -49,8 +49,10 @@ import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
 import type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
+import { resolveProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
 import type { Strategy } from "./strategies/strategy.js";
+import { superviseRanks } from "./strategies/supervise.js";
 import { resolveOptions } from "./resolve-options.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerOptions } from "./trainer-options.js";
@@ -77,6 +79,8 @@ export class Trainer extends TrainerState {
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly Callback[];
   protected readonly resolved: ResolvedOptions;
+  /** Processes that a run starts before it begins, where nobody has; null: none. */
+  readonly #toLaunch: number | null;
 
   constructor(options: TrainerOptions = {}) {
     super();
@@ -84,7 +88,6 @@ export class Trainer extends TrainerState {
     this.resolved = resolveOptions(options);
     const {
       accelerator,
-      devices,
       strategy,
       precision,
       validationPrecision,
@@ -94,7 +97,8 @@ export class Trainer extends TrainerState {
     } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
     const plugins = Array.isArray(given) ? given : [given];
-    const deviceIndex = this.accelerator.missing() === null ? (resolveDevices(devices, this.accelerator)[0] ?? 0) : 0;
+    const { count, deviceIndex, toLaunch } = resolveProcesses(this.resolved, this.accelerator);
+    this.#toLaunch = toLaunch;
     const settings = { precision, ampBackend, ampLevel, plugins, accelerator: this.accelerator, deviceIndex };
     this.precision = resolvePrecision(settings);
     const forValidation = {
@@ -106,7 +110,7 @@ export class Trainer extends TrainerState {
     };
     this.validationPrecision =
       validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
-    this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex));
+    this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
     this.callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);
   }
@@ -232,6 +236,8 @@ export class Trainer extends TrainerState {
         "Wait for the first call, or use another Trainer.",
         "ERR_RUNNING",
       );
+    if (this.#toLaunch !== null) await superviseRanks(this.#toLaunch);
+    await this.strategy.connect?.();
     const path = selectCheckpoint(this, ckptPath);
     const run = new Run(
       fn,
@@ -280,7 +286,9 @@ export class Trainer extends TrainerState {
       scope(() => this.strategy.setupModule(module));
       module.zeroGrad();
       prepare(run);
+      if (fn === "fit") this.strategy.setupOptimizers?.(module, run.optimizers);
       this.precision.connect(module, run.optimizers);
+      if (fn === "fit") this.strategy.setupGradients?.(module, !module.automaticOptimization);
       observeWith(this.precision, (batch) => observeBatch(module, this.precision, batch));
       if (fn === "fit") {
         warnVanishingEps(run.optimizers);
@@ -317,6 +325,7 @@ export class Trainer extends TrainerState {
     trimMemory();
     try {
       run.fit?.graph?.end();
+      this.strategy.endRun?.();
       this.accelerator.teardown?.();
     } catch (error) {
       // A device that is lost gives nothing back; the run's own error says what became of it.
@@ -324,11 +333,12 @@ export class Trainer extends TrainerState {
     }
   }
 
-  /** Ends a run that failed or was interrupted, in order. Returns the error to throw. */
+  /** Ends a run that failed or was interrupted, in order. Gives the error to throw. */
   async #fail(run: Run, error: unknown): Promise<unknown> {
     this.status = "interrupted";
     const interrupted = error instanceof InterruptSignal;
     const reason = interrupted ? this.#saveInterrupted(run, error.signal) : error;
+    if (!interrupted) this.strategy.fail?.(error);
     const attempt = async (end: () => unknown): Promise<void> => {
       try {
         await end();
@@ -420,6 +430,7 @@ export class Trainer extends TrainerState {
       gradientClipVal: this.resolved.gradientClipVal,
       gradientClipAlgorithm: this.resolved.gradientClipAlgorithm,
       watch,
+      strategy: this.strategy,
     });
     step.accumulate = this.#checkAccumulation(module);
     run.validation = isOverridden(module, "validationStep")

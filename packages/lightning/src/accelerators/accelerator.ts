@@ -21,6 +21,8 @@ export interface Accelerator {
   /** Null when usable here; else what is missing and what to do about it. */
   missing(): string | null;
   deviceCount(): number;
+  /** Every process uses the same device, so that `devices` counts processes: the processor. */
+  readonly isShared?: boolean;
   device(index: number): Device;
   support(index: number): DeviceSupport;
   /** A run on this accelerator is over: give back what its devices hold beyond tensors. */

@@ -1,9 +1,10 @@
 import { cpuCapability, device, isMkldnnBf16Supported, isMkldnnFp16Supported } from "@nbit/torch";
 import type { Accelerator, DeviceSupport } from "./accelerator.js";
 
-/** The processor. Always there; `devices` counts processes, of which one is supported here. */
+/** The processor. Always there; `devices` counts processes. */
 export class CPUAccelerator implements Accelerator {
   readonly name = "cpu";
+  readonly isShared = true;
 
   missing(): null {
     return null;

@@ -57,7 +57,7 @@ function fromText(asked: string): "auto" | number | readonly number[] | null {
 
 /**
  * Which devices to use: "auto" or -1 for what makes sense here, a count, a list of indices, or one of these as a
- * string. Returns indices.
+ * string. Gives indices.
  */
 export function resolveDevices(
   given: string | number | readonly number[],
@@ -85,15 +85,7 @@ export function resolveDevices(
       "ERR_DEVICES",
     );
   }
-  if (indices.length > 1) {
-    throw new MisconfigurationError(
-      "Trainer",
-      "one device",
-      asked,
-      "The single-device strategy trains on one; pick it as devices: [index].",
-      "ERR_DEVICES",
-    );
-  }
+  if (accelerator.isShared === true && !Array.isArray(asked)) return indices;
   for (const index of indices) {
     if (index >= count) {
       throw new MisconfigurationError(

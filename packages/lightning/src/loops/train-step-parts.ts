@@ -3,6 +3,7 @@ import type { Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
+import type { Strategy } from "../strategies/strategy.js";
 import type { WarnOnce } from "../warnings.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import type { FitProgress } from "./progress.js";
@@ -20,4 +21,6 @@ export interface TrainStepParts {
   readonly gradientClipAlgorithm: ClipAlgorithm;
   /** Looks out for NaN; null: nobody does. */
   readonly watch?: NonFiniteWatch | null;
+  /** Whose processes exchange gradients; null: this one trains alone. */
+  readonly strategy?: Strategy | null;
 }

@@ -89,6 +89,7 @@ export class TrainStep implements OptimizerRunner {
     this.#outcomes.begin();
     this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
+    this.#parts.strategy?.step?.(this.#parts.progress.globalStep);
 
     if (this.module.automaticOptimization) this.#automatic();
     else this.#manual();
@@ -146,6 +147,7 @@ export class TrainStep implements OptimizerRunner {
    */
   #trainingStep(): unknown {
     const { host, precision } = this.#parts;
+    this.#parts.strategy?.gradients?.beforeForward(this.#exchanges);
     return scope(() => precision.forward(() => host.within("trainingStep", this.#callTrainingStep)));
   }
   readonly #callTrainingStep = (): unknown =>
@@ -185,8 +187,15 @@ export class TrainStep implements OptimizerRunner {
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
   readonly #callBackward = (scaled: Tensor): void => {
+    const exchange = this.#parts.strategy?.gradients;
+    exchange?.beforeBackward(scaled, this.#exchanges);
     mustEnd("backward", this.module.backward(scaled));
+    exchange?.afterBackward(this.#exchanges);
   };
+  /** Processes exchange gradients where they are complete: not within a window. */
+  get #exchanges(): boolean {
+    return this.#batch.windowEnds || !this.module.automaticOptimization;
+  }
 
   /** Unscales, calls the hook, clips. */
   #prepareGradients(optimizer: optim.Optimizer): void {
@@ -209,7 +218,10 @@ export class TrainStep implements OptimizerRunner {
   clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): void {
     const { precision } = this.#parts;
     precision.unscale(optimizer);
-    const norm = precision.clip(optimizer, value, algorithm);
+    const norm =
+      this.#parts.strategy?.clip === undefined
+        ? precision.clip(optimizer, value, algorithm)
+        : this.#parts.strategy.clip(optimizer, precision.mainParams(optimizer), value, algorithm);
     if (norm !== null) this.#outcomes.gradNorm(norm);
   }
 

@@ -1,5 +1,6 @@
 import { atMost, kinds, checkArguments, type Device } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import { DDPStrategy } from "./ddp.js";
 import { SingleDeviceStrategy } from "./single-device.js";
 import type { Strategy } from "./strategy.js";
 
@@ -8,6 +9,8 @@ export type StrategyMaker = (rootDevice: Device) => Strategy;
 
 const registry = new Map<string, StrategyMaker>([
   ["single_device", (rootDevice) => new SingleDeviceStrategy(rootDevice)],
+  ["ddp", (rootDevice) => new DDPStrategy(rootDevice)],
+  ["ddp_find_unused_parameters_true", (rootDevice) => new DDPStrategy(rootDevice, { findUnusedParameters: true })],
 ]);
 
 /**
@@ -32,10 +35,11 @@ function isStrategy(value: unknown): value is Strategy {
   );
 }
 
-/** The strategy of a name, an instance as it is, or "auto": a single device. */
-export function resolveStrategy(asked: string | Strategy, rootDevice: Device): Strategy {
+/** The strategy of a name, an instance as it is, or "auto": a single device, or "ddp" where there are `processes`. */
+export function resolveStrategy(asked: string | Strategy, rootDevice: Device, processes = 1): Strategy {
   if (isStrategy(asked)) return asked;
-  const create = typeof asked !== "string" ? undefined : registry.get(asked === "auto" ? "single_device" : asked);
+  const auto = processes > 1 ? "ddp" : "single_device";
+  const create = typeof asked !== "string" ? undefined : registry.get(asked === "auto" ? auto : asked);
   if (create !== undefined) return create(rootDevice);
   const names = ["auto", ...registry.keys()].map((name) => JSON.stringify(name)).join(", ");
   throw new MisconfigurationError(

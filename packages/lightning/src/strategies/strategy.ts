@@ -1,7 +1,32 @@
-import type { Device, nn } from "@nbit/torch";
+import type { Device, nn, optim, Tensor } from "@nbit/torch";
+import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Batch } from "../types.js";
 
-/** Where the module lives and how its processes act together. */
+/**
+ * What a strategy of several processes does around each forward and backward of training. `sync`: gradients are
+ * complete after this batch, so that its backward is to exchange them; false within an accumulation window.
+ */
+export interface GradientSync {
+  beforeForward(sync: boolean): void;
+  /** `loss`: what backward starts from. */
+  beforeBackward(loss: Tensor, sync: boolean): void;
+  afterBackward(sync: boolean): void;
+}
+
+/** What the processes of a run tell each other. Every process calls the same, in the same order; each call blocks. */
+export interface Collectives {
+  /** Whether any process says so. */
+  agree(flag: boolean): boolean;
+  /** Replaces `tensor` by its sum, mean, least or greatest over all processes. */
+  reduce(tensor: Tensor, op: "sum" | "avg" | "min" | "max"): void;
+  /** That of process 0. */
+  broadcastObject<T>(value: T): T;
+  /** Of every process, in the order of ranks. */
+  allGatherObject<T>(value: T): T[];
+  barrier(): void;
+}
+
+/** Where the module lives and how its processes act together. What is optional, one process does without. */
 export interface Strategy {
   readonly name: string;
   readonly rootDevice: Device;
@@ -9,8 +34,31 @@ export interface Strategy {
   readonly globalRank: number;
   readonly worldSize: number;
   readonly isGlobalZero: boolean;
-  /** Move parameters and buffers to the device. */
+  /** Index among those of its machine; of its machine; how many machines. Default 0, 0 and 1. */
+  readonly localRank?: number;
+  readonly nodeRank?: number;
+  readonly numNodes?: number;
+
+  /** Join the other processes: before anything else of a run. Joined already: nothing. */
+  connect?(): Promise<void>;
+  /** Move parameters and buffers to the device, and make them equal in all processes. */
   setupModule(module: nn.Module): void;
+  /** A fit has its optimizers, and the precision is not yet connected to them: shards take parameters' places. */
+  setupOptimizers?(module: nn.Module, optimizers: readonly optim.Optimizer[]): void;
+  /** Parameters are what they will stay: from here on gradients are exchanged. `manual`: by manual optimization. */
+  setupGradients?(module: nn.Module, manual: boolean): void;
   /** Move every tensor of a batch to the device. Returns the batch itself when it is there already. */
   toDevice(batch: Batch): Batch;
+
+  readonly gradients?: GradientSync | null;
+  readonly collectives?: Collectives | null;
+  /** Clip what an optimizer steps, where that is a share of the gradients; undefined: each process has them whole. */
+  clip?(optimizer: optim.Optimizer, params: readonly Tensor[], value: number, algorithm: ClipAlgorithm): Tensor | null;
+
+  /** The training step that errors of any process are to name. */
+  step?(globalStep: number): void;
+  /** This process's run fails: the others are told. */
+  fail?(error: unknown): void;
+  /** The run is over: its exchange of gradients ends; processes stay joined. */
+  endRun?(): void;
 }

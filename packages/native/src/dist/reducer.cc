@@ -19,6 +19,8 @@ struct OneReducer {
   std::shared_ptr<c10d::Reducer> reducer;
   std::shared_ptr<Group> group;
   std::shared_ptr<HookState> hook;
+  /** Of a static graph, whose first backward shows what there is to reduce. */
+  bool learning = false;
 };
 std::mutex& reducersMutex = *new std::mutex;
 auto& reducers = *new std::map<int64_t, std::shared_ptr<OneReducer>>;
@@ -79,6 +81,7 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
                                           viewsOfBuckets, byIndex, firstCap);
   one->reducer->register_comm_hook(makeHook(one->hook));
   if (staticGraph) one->reducer->set_static_graph();
+  one->learning = staticGraph;
   const std::lock_guard<std::mutex> lock(reducersMutex);
   reducers.emplace(nextReducer, std::move(one));
   return nextReducer++;
@@ -97,6 +100,12 @@ void beforeBackward(int64_t id, at::TensorList outputs) {
   const auto one = reducerAt(id);
   if (FailureFlag* flag = one->group->failure()) throwIfFailed(*flag);
   one->reducer->prepare_for_backward(outputs.vec());
+}
+void afterBackward(int64_t id) {
+  const auto one = reducerAt(id);
+  if (!one->learning) return;
+  one->learning = false;
+  one->reducer->delay_all_reduce();
 }
 /** How many buckets the latest backward reduced. */
 int64_t bucketsReduced(int64_t id) { return reducerAt(id)->hook->reduced; }
@@ -133,6 +142,7 @@ NBIT_REGISTER_AS(defineReducer, FRAGMENT, "nbit_dist", std::nullopt, m) {
       });
   m.def("reducer_before_forward(int id, bool sync) -> ()", beforeForward);
   def("reducer_before_backward(int id, Tensor[] outputs) -> ()", TORCH_FN(beforeBackward));
+  m.def("reducer_after_backward(int id) -> ()", afterBackward);
   m.def("reducer_buckets_reduced(int id) -> int", bucketsReduced);
   m.def("reducer_bucket_count(int id) -> int", bucketCount);
   m.def("reducer_free(int id) -> ()", freeReducer);

@@ -64,6 +64,10 @@ export class Reducer {
   beforeBackward(outputs: readonly Tensor[]): void {
     distOperator("reducer_before_backward")(this.#id, outputs);
   }
+  /** After it. */
+  afterBackward(): void {
+    distOperator("reducer_after_backward")(this.#id);
+  }
   /** Buckets that the latest backward averaged. */
   get bucketsReduced(): number {
     return Number(distOperator("reducer_buckets_reduced")(this.#id));

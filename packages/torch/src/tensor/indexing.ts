@@ -3,8 +3,7 @@
  */
 import { elementsOf } from "../read-once.js";
 import { ArgumentError } from "../errors.js";
-import { invoke } from "../ops/invoke.js";
-import { Operator } from "../ops/operator.js";
+import { invoke, Operator } from "../ops/invoke.js";
 import { isTensor } from "./handle.js";
 import { consumed, isMask, parseIndex, type Index, type Parsed } from "./indexing-parse.js";
 import type { Tensor } from "./tensor.js";

@@ -1,7 +1,6 @@
 /** Tensors as text, character by character as PyTorch prints them. */
 import { ArgumentError } from "../errors.js";
-import { invoke } from "../ops/invoke.js";
-import { Operator } from "../ops/operator.js";
+import { invoke, Operator } from "../ops/invoke.js";
 import { atMost } from "../options.js";
 import { isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { isTensor } from "./handle.js";

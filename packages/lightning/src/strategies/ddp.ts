@@ -1,0 +1,162 @@
+import { checkOptions, kinds, type Device, type nn, type OptionNames, type Tensor, verbatim } from "@nbit/torch";
+import * as dist from "@nbit/torch/distributed";
+import { MisconfigurationError, misconfigured } from "../errors.js";
+import { ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import type { GradientSync } from "./strategy.js";
+
+export interface DDPOptions extends ParallelOptions {
+  /**
+   * Some parameters get no gradient in some steps: who they are is found before each backward, by a walk over its
+   * graph. Default: false, but true for manual optimization, whose backwards are of parts of the module.
+   */
+  readonly findUnusedParameters?: boolean;
+  /** Gradients are views of the buckets in which they travel. Default true. */
+  readonly gradientAsBucketView?: boolean;
+  /** Every step uses the same parameters, equally often. Allows what would else be an error (reentrant checkpoints). */
+  readonly staticGraph?: boolean;
+  /** MiB of gradients that travel together. Default 25. */
+  readonly bucketCapMb?: number;
+  /** Process 0's buffers (running statistics) for all before each step. Default true. */
+  readonly broadcastBuffers?: boolean;
+  /**
+   * What gradients are added up in: "float32", "float16" or "bfloat16". Default: their own dtype. 16 bits halve what
+   * travels, and a ring rounds at every hop.
+   */
+  readonly reduceDtype?: "float32" | "float16" | "bfloat16";
+  /** PyTorch's names: "fp16_compress", "bf16_compress", or "powerSGD" with its columns and first step. */
+  readonly commHook?: "fp16_compress" | "bf16_compress" | "powerSGD" | null;
+  readonly powerSGDRank?: number;
+  readonly powerSGDStart?: number;
+}
+const OPTIONS: OptionNames<DDPOptions> = {
+  processGroupBackend: true,
+  timeout: kinds.whole("[1, 1000000000]"),
+  heartbeatTimeout: kinds.whole("[1000, 1000000000]"),
+  connectTimeout: kinds.whole("[1, 1000000000]"),
+  findUnusedParameters: kinds.flag,
+  gradientAsBucketView: kinds.flag,
+  staticGraph: kinds.flag,
+  bucketCapMb: kinds.real("(0, 100000]"),
+  broadcastBuffers: kinds.flag,
+  reduceDtype: kinds.oneOf("float32", "float16", "bfloat16"),
+  commHook: kinds.orNull(kinds.oneOf("fp16_compress", "bf16_compress", "powerSGD")),
+  powerSGDRank: kinds.whole("[1, 1024]"),
+  powerSGDStart: kinds.whole("[0, 1000000000]"),
+};
+
+const MIB = 1 << 20;
+const HOOKS = { fp16_compress: "float16", bf16_compress: "bfloat16", powerSGD: "powerSGD" } as const;
+
+/**
+ * Data parallel: every process has the whole module and a share of the batches; gradients are averaged over all while
+ * backward runs, so that all take the same step.
+ *
+ * @example new Trainer({ devices: 2, strategy: new DDPStrategy(device("cpu"), { reduceDtype: "bfloat16" }) });
+ */
+export class DDPStrategy extends ParallelStrategy {
+  override readonly name: string = "ddp";
+  readonly #options: DDPOptions;
+  #sync: ReducedGradients | null = null;
+
+  constructor(rootDevice: Device, options: DDPOptions = {}) {
+    checkOptions("DDPStrategy", options, OPTIONS, misconfigured("DDPStrategy", "ERR_STRATEGY_OPTION"));
+    super(rootDevice, parallelOptions(options));
+    if (options.commHook != null && options.reduceDtype !== undefined)
+      throw new MisconfigurationError(
+        "DDPStrategy",
+        "one of reduceDtype and commHook",
+        verbatim("both"),
+        "A hook says itself what travels.",
+        "ERR_STRATEGY_OPTION",
+      );
+    if (options.staticGraph === true && options.findUnusedParameters === true)
+      throw new MisconfigurationError(
+        "DDPStrategy",
+        "staticGraph without findUnusedParameters",
+        verbatim("both"),
+        "A static graph finds in its first step which parameters are not used.",
+        "ERR_STRATEGY_OPTION",
+      );
+    this.#options = options;
+  }
+
+  override setupGradients(module: nn.Module, manual: boolean): void {
+    this.endRun();
+    if (dist.getWorldSize() > 1) this.#sync = new ReducedGradients(module, this.#options, manual);
+  }
+  override get gradients(): GradientSync | null {
+    return this.#sync;
+  }
+  override endRun(): void {
+    this.#sync?.free();
+    this.#sync = null;
+  }
+}
+
+function parallelOptions({
+  processGroupBackend,
+  timeout,
+  heartbeatTimeout,
+  connectTimeout,
+}: ParallelOptions): ParallelOptions {
+  return {
+    ...(processGroupBackend === undefined ? {} : { processGroupBackend }),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(heartbeatTimeout === undefined ? {} : { heartbeatTimeout }),
+    ...(connectTimeout === undefined ? {} : { connectTimeout }),
+  };
+}
+
+/** Drives the reducer of one fit. */
+class ReducedGradients implements GradientSync {
+  readonly #reducer: dist.Reducer;
+  readonly #named: readonly (readonly [string, Tensor])[];
+  readonly #buffers: readonly Tensor[];
+  readonly #manual: boolean;
+
+  constructor(module: nn.Module, options: DDPOptions, manual: boolean) {
+    this.#named = [...module.namedParameters()].filter(([, p]) => p.requiresGrad);
+    this.#buffers = options.broadcastBuffers === false ? [] : [...module.buffers()].map((b) => b.detach());
+    this.#manual = manual;
+    const { commHook, reduceDtype } = options;
+    this.#reducer = new dist.Reducer(this.#named, {
+      hook: commHook == null ? (reduceDtype ?? "average") : HOOKS[commHook],
+      bucketBytes: Math.ceil((options.bucketCapMb ?? 25) * MIB),
+      findUnusedParameters: options.findUnusedParameters ?? (manual && options.staticGraph !== true),
+      gradientAsBucketView: options.gradientAsBucketView ?? true,
+      staticGraph: options.staticGraph ?? false,
+      ...(options.powerSGDRank === undefined ? {} : { powerSGDRank: options.powerSGDRank }),
+      ...(options.powerSGDStart === undefined ? {} : { powerSGDStart: options.powerSGDStart }),
+    });
+  }
+
+  beforeForward(sync: boolean): void {
+    if (sync && this.#buffers.length > 0) dist.broadcastCoalesced(this.#buffers);
+    // Backwards of manual optimization are each announced by themselves: there may be several to a forward.
+    if (!this.#manual) this.#reducer.beforeForward(sync);
+  }
+  beforeBackward(loss: Tensor, sync: boolean): void {
+    if (!sync) return;
+    if (this.#manual) this.#reducer.beforeForward(true);
+    this.#reducer.beforeBackward([loss]);
+  }
+  afterBackward(sync: boolean): void {
+    if (!sync) return;
+    this.#reducer.afterBackward();
+    const { bucketsReduced, bucketCount } = this.#reducer;
+    if (bucketCount > 0 && bucketsReduced === bucketCount) return;
+    const without = this.#named.filter(([, p]) => p.grad === null).map(([name]) => name);
+    throw new MisconfigurationError(
+      "strategy",
+      "a gradient for every parameter in every step, or findUnusedParameters: true",
+      verbatim(
+        `a backward that did not reach ${without.length > 0 ? without.join(", ") : "some parameters (of those that have gradients from before)"}`,
+      ),
+      'The other processes wait for them. Use strategy: "ddp_find_unused_parameters_true", or set requiresGrad = false.',
+      "ERR_DIST_UNUSED_PARAMETERS",
+    );
+  }
+  free(): void {
+    this.#reducer.free();
+  }
+}

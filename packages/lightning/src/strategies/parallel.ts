@@ -1,0 +1,138 @@
+/** What strategies of several processes have in common: joining, equal modules, agreements. */
+import { tensor, verbatim } from "@nbit/torch";
+import type { Device, nn, optim, Tensor } from "@nbit/torch";
+import * as dist from "@nbit/torch/distributed";
+import { isError } from "@nbit/torch/realm";
+import { mapTensors } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import type { Batch } from "../types.js";
+import type { Collectives, GradientSync, Strategy } from "./strategy.js";
+
+/** Options of every strategy of several processes. */
+export interface ParallelOptions {
+  /** Default: gloo for tensors on the CPU, NCCL on CUDA. */
+  readonly processGroupBackend?: dist.Backend;
+  /** How long a process may wait for the others, in ms. Default 600,000. */
+  readonly timeout?: number;
+  /** How long a process may give no sign of life, in ms. Default 10,000. */
+  readonly heartbeatTimeout?: number;
+  /** How long to wait for all processes to come, in ms. Default 300,000. */
+  readonly connectTimeout?: number;
+}
+
+const collectives: Collectives = {
+  agree(flag) {
+    const votes = tensor([flag ? 1 : 0]);
+    dist.allReduce(votes, { op: "max" });
+    return votes.item() !== 0;
+  },
+  reduce(values, op) {
+    dist.allReduce(values, { op });
+  },
+  broadcastObject: (value) => dist.broadcastObject(value),
+  allGatherObject: (value) => dist.allGatherObject(value),
+  barrier: () => {
+    dist.barrier();
+  },
+};
+
+/** One process for each device, started by a launcher, all with the same script. */
+export abstract class ParallelStrategy implements Strategy {
+  abstract readonly name: string;
+  readonly #cluster = dist.clusterEnvironment();
+  readonly #options: ParallelOptions;
+
+  constructor(
+    readonly rootDevice: Device,
+    options: ParallelOptions = {},
+  ) {
+    this.#options = options;
+  }
+
+  get globalRank(): number {
+    return dist.isInitialized() ? dist.getRank() : (this.#cluster?.rank ?? 0);
+  }
+  get worldSize(): number {
+    return dist.isInitialized() ? dist.getWorldSize() : (this.#cluster?.worldSize ?? 1);
+  }
+  get isGlobalZero(): boolean {
+    return this.globalRank === 0;
+  }
+  get localRank(): number {
+    return this.#cluster?.localRank ?? 0;
+  }
+  get nodeRank(): number {
+    return this.#cluster?.nodeRank ?? 0;
+  }
+  get numNodes(): number {
+    return this.#cluster?.numNodes ?? 1;
+  }
+
+  async connect(): Promise<void> {
+    if (dist.isInitialized()) return;
+    const { processGroupBackend: backend, ...options } = this.#options;
+    const alone = this.#cluster === null ? { rank: 0, worldSize: 1, initMethod: "tcp://127.0.0.1:0" } : {};
+    await dist.initProcessGroup({ ...options, ...alone, ...(backend === undefined ? {} : { backend }) });
+    leaveAtTheEnd();
+  }
+
+  setupModule(module: nn.Module): void {
+    module.to({ device: this.rootDevice });
+    sameInAll(module);
+  }
+
+  setupOptimizers(_module: nn.Module, _optimizers: readonly optim.Optimizer[]): void {}
+  setupGradients(_module: nn.Module, _manual: boolean): void {}
+
+  toDevice(batch: Batch): Batch {
+    const target = this.rootDevice;
+    return mapTensors(batch, (t) => (t.device === target ? t : t.to({ device: target, nonBlocking: true })));
+  }
+
+  abstract readonly gradients: GradientSync | null;
+
+  get collectives(): Collectives | null {
+    return dist.isInitialized() && dist.getWorldSize() > 1 ? collectives : null;
+  }
+
+  step(globalStep: number): void {
+    dist.setStep(globalStep);
+  }
+  fail(error: unknown): void {
+    if (dist.isInitialized()) dist.reportFailure(isError(error) ? `${error.name}: ${error.message}` : String(error));
+  }
+  endRun(): void {}
+}
+
+/** Processes stay joined from one run to the next, and part when all have nothing left to do. */
+let leaving = false;
+function leaveAtTheEnd(): void {
+  if (leaving) return;
+  leaving = true;
+  process.once("beforeExit", () => {
+    void dist.destroyProcessGroup().catch((error: unknown) => {
+      console.error(isError(error) ? error.message : error);
+      process.exitCode ||= 1;
+    });
+  });
+}
+
+/** Parameters and buffers of process 0 for all, where all have the same names, shapes and dtypes. */
+function sameInAll(module: nn.Module): void {
+  if (dist.getWorldSize() === 1) return;
+  const named: (readonly [string, Tensor])[] = [...module.namedParameters(), ...module.namedBuffers()];
+  const mine = named.map(([name, t]) => `${name}: ${t.dtype}[${t.shape.join(", ")}]`);
+  dist.allGatherObject(mine).forEach((theirs, rank) => {
+    const at = mine.findIndex((line, i) => line !== theirs[i]);
+    if (at === -1 && theirs.length === mine.length) return;
+    const [here, there] = at === -1 ? ["nothing more", theirs[mine.length]] : [mine[at], theirs[at] ?? "nothing more"];
+    throw new MisconfigurationError(
+      "strategy",
+      "the same model in every process",
+      verbatim(`${there} in that of rank ${rank}, where rank ${dist.getRank()} has ${here}`),
+      "Every process runs the same script: look where it asks for its rank, or draws random sizes.",
+      "ERR_DIST_MODEL",
+    );
+  });
+  dist.broadcastCoalesced(named.map(([, t]) => t.detach()));
+}

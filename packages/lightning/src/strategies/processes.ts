@@ -1,0 +1,91 @@
+/** How many processes a Trainer trains in, and which device is this one's. */
+import { verbatim } from "@nbit/torch";
+import { clusterEnvironment } from "@nbit/torch/distributed";
+import type { Accelerator } from "../accelerators/accelerator.js";
+import { resolveDevices } from "../accelerators/registry.js";
+import { MisconfigurationError } from "../errors.js";
+import type { Strategy } from "./strategy.js";
+
+export interface Processes {
+  readonly count: number;
+  /** The device of this process. */
+  readonly deviceIndex: number;
+  /** Nobody has started the others: so many are to be started on this machine. Null: they are there, or there are none. */
+  readonly toLaunch: number | null;
+}
+
+export interface ProcessOptions {
+  readonly devices: string | number | readonly number[];
+  readonly numNodes: number;
+  readonly strategy: string | Strategy;
+}
+
+/**
+ * From a launcher's variables where there are some; else from `devices`, whose processes the Trainer starts itself.
+ *
+ * @throws {MisconfigurationError} ERR_DEVICES, ERR_NUM_NODES: where options and launcher contradict each other.
+ */
+export function resolveProcesses(options: ProcessOptions, accelerator: Accelerator): Processes {
+  const usable = accelerator.missing() === null;
+  const cluster = clusterEnvironment();
+  const alone = options.strategy === "single_device";
+  if (cluster === null || cluster.worldSize === 1 || alone) {
+    const indices = usable ? resolveDevices(options.devices, accelerator) : [0];
+    if (alone && indices.length > 1) throw oneDevice(options.devices);
+    return fromOptions(indices, options.numNodes);
+  }
+  const { localRank, localWorldSize, numNodes, worldSize } = cluster;
+  if (options.numNodes !== 1 && options.numNodes !== numNodes)
+    throw new MisconfigurationError(
+      "Trainer",
+      `numNodes to be ${numNodes}, as the launcher has it`,
+      options.numNodes,
+      "Leave it out.",
+      "ERR_NUM_NODES",
+    );
+  const indices = !usable
+    ? [0]
+    : options.devices === "auto"
+      ? Array.from({ length: localWorldSize }, (_, i) => i)
+      : resolveDevices(options.devices, accelerator);
+  if (usable && indices.length !== localWorldSize)
+    throw new MisconfigurationError(
+      "Trainer",
+      `devices to be ${localWorldSize}, as many as processes that ${cluster.launcher} started on this machine`,
+      options.devices,
+      "Leave it out.",
+      "ERR_DEVICES",
+    );
+  const deviceIndex = accelerator.isShared === true ? 0 : (indices[localRank] ?? 0);
+  if (usable && accelerator.isShared !== true && deviceIndex >= accelerator.deviceCount())
+    throw new MisconfigurationError(
+      "Trainer",
+      `at most ${accelerator.deviceCount()} processes on this machine, one for each device`,
+      verbatim(`${localWorldSize}, of which this one has local rank ${localRank}`),
+      undefined,
+      "ERR_DEVICES",
+    );
+  return { count: worldSize, deviceIndex, toLaunch: null };
+}
+
+function fromOptions(indices: readonly number[], numNodes: number): Processes {
+  if (numNodes > 1)
+    throw new MisconfigurationError(
+      "Trainer",
+      "a launcher that starts the processes of all machines",
+      verbatim(`numNodes: ${numNodes} without one`),
+      `On each machine: nbit run -n ${indices.length} --nnodes ${numNodes} --node-rank <0…> --master-addr <the first machine> script.ts; or torchrun, or srun.`,
+      "ERR_NUM_NODES",
+    );
+  return { count: indices.length, deviceIndex: indices[0] ?? 0, toLaunch: indices.length > 1 ? indices.length : null };
+}
+
+function oneDevice(devices: unknown): MisconfigurationError {
+  return new MisconfigurationError(
+    "Trainer",
+    'one device with strategy "single_device"',
+    devices,
+    'Use strategy: "ddp" or "auto".',
+    "ERR_DEVICES",
+  );
+}
