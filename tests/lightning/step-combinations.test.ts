@@ -6,10 +6,11 @@
  */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Callback, LightningModule, Logger, Trainer } from "@nbit/lightning";
+import { Callback, Logger, Trainer } from "@nbit/lightning";
 import type { LightningOptimizer, StepOutcome, TrainerView } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { RecordedHooks } from "../helpers/recorded-hooks.js";
 import { QUIET } from "../helpers/training.js";
 import { RecordedPrecision } from "./recorded-precision.js";
 
@@ -102,15 +103,15 @@ function plain(outcome: StepOutcome | null): unknown {
   return { stepped, skipped, lossScale, hasNorm: gradNorm !== undefined, nonFinite };
 }
 
-class Net extends LightningModule {
+class Net extends RecordedHooks {
   readonly a = new nn.Linear(4, 2);
   readonly b = new nn.Linear(2, 2);
   readonly outcomes: unknown[] = [];
   constructor(
     readonly recipe: Recipe,
-    readonly calls: string[],
+    calls: string[],
   ) {
-    super();
+    super(calls);
     this.automaticOptimization = !recipe.manual;
   }
   lossOf(batch: Tensor, i: number): Tensor {
@@ -158,16 +159,6 @@ class Net extends LightningModule {
     this.calls.push("onAfterBatchTransfer");
     return batch;
   }
-  override onTrainBatchStart(): void {
-    this.calls.push("onTrainBatchStart");
-  }
-  override onBeforeZeroGrad(): void {
-    this.calls.push("onBeforeZeroGrad");
-  }
-  override optimizerZeroGrad(epoch: number, i: number, optimizer: optim.Optimizer): void {
-    this.calls.push("optimizerZeroGrad");
-    super.optimizerZeroGrad(epoch, i, optimizer);
-  }
   override onBeforeBackward(): void {
     this.calls.push("onBeforeBackward");
   }
@@ -175,9 +166,6 @@ class Net extends LightningModule {
     assert.equal(amp.isAutocastEnabled(), false);
     this.calls.push("backward");
     super.backward(loss);
-  }
-  override onAfterBackward(): void {
-    this.calls.push("onAfterBackward");
   }
   override onBeforeOptimizerStep(optimizer: optim.Optimizer): void {
     assert.equal(amp.isAutocastEnabled(), false);
@@ -188,12 +176,8 @@ class Net extends LightningModule {
     }
     this.calls.push("onBeforeOptimizerStep");
   }
-  override lrSchedulerStep(...args: Parameters<LightningModule["lrSchedulerStep"]>): void {
-    this.calls.push("lrSchedulerStep");
-    super.lrSchedulerStep(...args);
-  }
   override onTrainBatchEnd(): void {
-    this.calls.push("onTrainBatchEnd");
+    super.onTrainBatchEnd();
     this.outcomes.push(plain(this.trainer.lastOutcome));
   }
   override configureOptimizers(): never {

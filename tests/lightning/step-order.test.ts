@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { LightningModule, Trainer } from "@nbit/lightning";
+import { Trainer } from "@nbit/lightning";
 import type { TrainerOptions } from "@nbit/lightning";
 import { amp, manualSeed, nn, optim, randn, setNumThreads } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { RecordedHooks } from "../helpers/recorded-hooks.js";
 import { QUIET } from "../helpers/training.js";
 import { RecordedPrecision } from "./recorded-precision.js";
 
@@ -21,13 +22,13 @@ interface Case {
   readonly expected: readonly string[];
 }
 
-class Net extends LightningModule {
+class Net extends RecordedHooks {
   readonly layer = new nn.Linear(4, 2);
   constructor(
-    readonly calls: string[],
+    calls: string[],
     readonly recipe: Case,
   ) {
-    super();
+    super(calls);
     this.automaticOptimization = recipe.manual !== true;
   }
   override forward(x: Tensor): Tensor {
@@ -46,16 +47,6 @@ class Net extends LightningModule {
     }
     return this.recipe.loss === undefined ? loss : this.recipe.loss(loss, batchIdx);
   }
-  override onTrainBatchStart(): void {
-    this.calls.push("onTrainBatchStart");
-  }
-  override onBeforeZeroGrad(): void {
-    this.calls.push("onBeforeZeroGrad");
-  }
-  override optimizerZeroGrad(epoch: number, batchIdx: number, optimizer: optim.Optimizer): void {
-    this.calls.push("optimizerZeroGrad");
-    super.optimizerZeroGrad(epoch, batchIdx, optimizer);
-  }
   override onBeforeBackward(loss: Tensor): void {
     assert.equal(amp.isAutocastEnabled(), false);
     assert.equal(loss.dtype, "float32");
@@ -66,19 +57,9 @@ class Net extends LightningModule {
     super.backward(loss);
     this.calls.push("backward");
   }
-  override onAfterBackward(): void {
-    this.calls.push("onAfterBackward");
-  }
   override onBeforeOptimizerStep(): void {
     assert.equal(amp.isAutocastEnabled(), false);
     this.calls.push("onBeforeOptimizerStep");
-  }
-  override lrSchedulerStep(...args: Parameters<LightningModule["lrSchedulerStep"]>): void {
-    this.calls.push("lrSchedulerStep");
-    super.lrSchedulerStep(...args);
-  }
-  override onTrainBatchEnd(): void {
-    this.calls.push("onTrainBatchEnd");
   }
   override configureOptimizers(): never {
     const make = (): optim.Optimizer =>

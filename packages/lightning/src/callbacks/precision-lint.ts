@@ -1,5 +1,6 @@
 import { atMost, checkOptions, kinds, NbitError, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
+import { partsOf } from "../diagnostics/dry-run.js";
 import { formatFindings, LINT_CODES, lintSettings, lintStep } from "../diagnostics/lint.js";
 import type { LintCode, LintFinding } from "../diagnostics/lint.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -77,17 +78,7 @@ export class PrecisionLint extends Callback {
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (this.#looked) return;
     this.#looked = true;
-    this.#take(
-      lintStep({
-        module,
-        precision: trainer.precision,
-        device: trainer.rootDevice,
-        batch,
-        batchIdx,
-        divisor: trainer.accumulateGradBatches,
-      }),
-      trainer,
-    );
+    this.#take(lintStep(partsOf(trainer, module, batch, batchIdx)), trainer);
   }
 
   #take(found: readonly LintFinding[], trainer: TrainerView): void {

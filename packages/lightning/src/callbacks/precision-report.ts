@@ -1,5 +1,6 @@
 import { atMost, ArgumentError, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
+import { partsOf } from "../diagnostics/dry-run.js";
 import { observeStep } from "../diagnostics/observe-step.js";
 import { keepReport } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
@@ -67,17 +68,7 @@ export class PrecisionReport extends Callback {
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (!this.#steps.delete(trainer.globalStep)) return;
     const step = trainer.globalStep;
-    const report = observeStep(
-      {
-        module,
-        precision: trainer.precision,
-        device: trainer.rootDevice,
-        batch,
-        batchIdx,
-        divisor: trainer.accumulateGradBatches,
-      },
-      { step },
-    );
+    const report = observeStep(partsOf(trainer, module, batch, batchIdx), { step });
     this.reports.push(report);
     keepReport(trainer.precision, report);
     if (!trainer.isGlobalZero) return;

@@ -27,6 +27,12 @@ export interface DryRunParts {
   readonly rng?: RngState;
 }
 
+/** Of the batch that a trainer is about to train on. */
+export function partsOf(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): DryRunParts {
+  const { precision, rootDevice: device, accumulateGradBatches: divisor } = trainer;
+  return { module, precision, device, batch, batchIdx, divisor };
+}
+
 /** Told what happens inside. */
 export interface DryRunWatcher {
   /** Before and after what a step does, without what is kept and put back around it. */
