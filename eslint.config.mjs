@@ -12,6 +12,9 @@ export default tseslint.config(
       "no-var": "error",
       "prefer-const": "error",
       "no-console": "off",
+      complexity: ["error", 20] /* branches of one function */,
+      "max-depth": ["error", 5],
+      "max-params": ["error", 8],
       "prefer-rest-params":
         "off" /* atMost looks at arguments beyond the declared ones, which must not become part of a signature */,
       "@typescript-eslint/no-unused-vars": [
@@ -23,14 +26,10 @@ export default tseslint.config(
     },
   },
   {
-    // How much one function may do; and the rules that need types, and are worth their seconds: a promise nobody waits
-    // for hides its error.
+    // Rules that need types, and are worth their seconds: a promise nobody waits for hides its error.
     files: ["packages/*/src/**/*.ts", "examples/**/*.ts", "benchmarks/**/*.ts", "tests/**/*.ts"],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      complexity: ["error", 20] /* branches of one function */,
-      "max-depth": ["error", 5],
-      "max-params": ["error", 8],
       "@typescript-eslint/no-floating-promises": [
         "error",
         {

@@ -190,7 +190,7 @@ test("gradients removed between batches are linked again, as zeros", options, as
 });
 
 for (const precision of ["16-mixed", "bf16-mixed"] as const)
-  test(`kept casts in windows of graphs: ${precision}`, options, async () => {
+  test(`cached casts in windows of graphs: ${precision}`, options, async () => {
     const settings = (): TrainerOptions => ({
       plugins: new MixedPrecision({ precision, cacheWeightCasts: true }),
       accumulateGradBatches: 4,

@@ -70,15 +70,15 @@ const cases: readonly (readonly [string, TrainerOptions])[] = [
   ["16 with its scaler, clipped", { precision: 16, gradientClipVal: 1 }],
   ["16, accumulating", { precision: 16, accumulateGradBatches: 2 }],
   [
-    "16 with kept casts, accumulating",
+    "16 with cached casts, accumulating",
     { plugins: new MixedPrecision({ cacheWeightCasts: true }), accumulateGradBatches: 2 },
   ],
   [
-    "bf16 with kept casts, as one CUDA graph",
+    "bf16 with cached casts, as one CUDA graph",
     { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts: true }), cudaGraph: true },
   ],
   [
-    "16 with kept casts, accumulating, as CUDA graphs",
+    "16 with cached casts, accumulating, as CUDA graphs",
     {
       plugins: new MixedPrecision({ cacheWeightCasts: true }),
       gradientClipVal: 1,

@@ -1,5 +1,5 @@
 /**
- * Kept casts, the memory monitor and the loss scale's floor on the GPU. tests/lightning has the same on the CPU, bit
+ * Cached casts, the memory monitor and the loss scale's floor on the GPU. tests/lightning has the same on the CPU, bit
  * for bit.
  */
 import assert from "node:assert/strict";
@@ -40,7 +40,7 @@ for (const precision of ["16-mixed", "bf16-mixed"] as const)
     ["ResNet", () => new SmallResNet(), () => SmallResNet.batches(40)],
   ] as const)
     test(
-      `kept casts: the same losses, accumulating and as one CUDA graph: ${name}, ${precision}`,
+      `cached casts: the same losses, accumulating and as one CUDA graph: ${name}, ${precision}`,
       options,
       async () => {
         for (const settings of [{}, { accumulateGradBatches: 4 }, { cudaGraph: true }] as const) {
@@ -81,7 +81,7 @@ class Checked extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 1, fused: true });
   }
 }
-test("kept casts: validation between replays sees the weights of the replays", options, async () => {
+test("cached casts: validation between replays sees the weights of the replays", options, async () => {
   const x = on(randn([8, 16]));
   const module = new Checked();
   const trainer = new Trainer({

@@ -320,7 +320,7 @@ test("for…of over promises is refused, and their rejections are ignored", asyn
     const loader = (LOADERS[name] as (give: Give, numWorkers: number) => Iterable<unknown>)(rejecting, 0);
     assert.throws(
       () => [...loader],
-      { code: "ERR_ARGUMENT", message: /It gives promises: iterate with `for await`, as the Trainer does\.$/ },
+      { code: "ERR_ARGUMENT", message: /It returns promises: iterate with `for await`, as the Trainer does\.$/ },
       name,
     );
   }

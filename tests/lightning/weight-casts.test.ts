@@ -1,4 +1,4 @@
-/** `cacheWeightCasts`: a Trainer with kept casts trains as one without, to the last bit. */
+/** `cacheWeightCasts`: a Trainer with cached casts trains as one without, to the last bit. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -195,7 +195,7 @@ const COURSES: Readonly<Record<string, Course>> = {
 };
 
 for (const [name, course] of Object.entries(COURSES)) {
-  test(`the same losses and weights with kept casts: ${name}`, async () => {
+  test(`the same losses and weights with cached casts: ${name}`, async () => {
     const [kept, plain] = [await train(course, true), await train(course, false)];
     assert.deepEqual(kept.trace, plain.trace);
     assert.equal(plain.net.bytes, 0);
@@ -208,7 +208,7 @@ for (const [name, course] of Object.entries(COURSES)) {
   });
 }
 
-test("a resumed run is the same with and without kept casts", async () => {
+test("a resumed run is the same with and without cached casts", async () => {
   const path = join(folder, "half.ckpt");
   const first: Course = {
     plugin: mixed("16-mixed"),
@@ -220,15 +220,15 @@ test("a resumed run is the same with and without kept casts", async () => {
   assert.deepEqual((await train(rest, true)).trace, (await train(rest, false)).trace);
 });
 
-test("explain forecasts what kept casts take", async () => {
+test("explain forecasts what cached casts take", async () => {
   const course: Course = { plugin: mixed("bf16-mixed") };
   const { net } = await train(course, true);
   const forecast = course.plugin(true).explain({ module: net, print: false });
   assert.equal(forecast.memory?.casts, net.bytes);
-  assert.match(forecast.toString(), /, kept casts \d+ B; activations/);
+  assert.match(forecast.toString(), /, cached casts \d+ B; activations/);
   const without = course.plugin(false).explain({ module: net, print: false });
   assert.deepEqual([without.memory?.casts, without.memory?.total], [0, (forecast.memory?.total ?? 0) - net.bytes]);
-  assert.doesNotMatch(without.toString(), /kept casts/);
+  assert.doesNotMatch(without.toString(), /cached casts/);
 });
 
 test("a wrong value of cacheWeightCasts is refused", () => {

@@ -25,7 +25,7 @@ export interface ReadAmpState {
  */
 export function readAmpState(state: unknown, numLosses: number, own: Readonly<Record<string, Tensor>>): ReadAmpState {
   const fn = "apex.loadStateDict";
-  if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict gave", state);
+  if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict returned", state);
   const given: Readonly<Record<string, unknown>> = { ...state };
   const names = Object.keys(given).filter((key) => /^loss_scaler\d+$/.test(key));
   if (names.length !== numLosses) {

@@ -348,7 +348,7 @@ export class Amp {
   }
 
   /**
-   * Load what {@link stateDict} gave, or a state of APEX itself. Without masters (APEX saves none) they stay: load the
+   * Load what {@link stateDict} returned, or a state of APEX itself. Without masters (APEX saves none) they stay: load the
    * model's float32 state dict, which sets them exactly.
    * @throws {ArgumentError} when the number of losses or the masters differ; nothing is changed then.
    */

@@ -19,7 +19,7 @@ const net = new nn.Linear(2, 2);
 const o1 = initialize(net, [], { optLevel: "O1" });
 after(() => o1.dispose());
 
-/** The dtype that an operator gives under O1: of its first tensor. */
+/** The dtype that an operator returns under O1: of its first tensor. */
 function under(name: string, args: () => readonly unknown[]): string {
   return scope(() => {
     const made = args();

@@ -333,7 +333,7 @@ export class Trainer extends TrainerState {
     }
   }
 
-  /** Ends a run that failed or was interrupted, in order. Gives the error to throw. */
+  /** Ends a run that failed or was interrupted, in order. Returns the error to throw. */
   async #fail(run: Run, error: unknown): Promise<unknown> {
     this.status = "interrupted";
     const interrupted = error instanceof InterruptSignal;

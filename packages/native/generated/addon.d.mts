@@ -154,7 +154,7 @@ export interface NativeAddon {
   weightCastsPop(): void;
   /** (id) → bytes of the casts that are kept now. */
   weightCastsBytes(id: number): number;
-  /** (tensor, dtype) → its kept cast for one use, 0 where none is kept. */
+  /** (tensor, dtype) → its cached cast for one use, 0 where none is kept. */
   weightCast(weight: number, dtype: number): number;
   /** (byOptimizer): weights may have been written behind their version counters, by an optimizer's step or by anything. */
   weightsChanged(byOptimizer: boolean): void;

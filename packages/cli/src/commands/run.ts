@@ -16,9 +16,9 @@ const help = (kind: Kind): string => `Usage: nbit ${kind} FILE [--flag value]…
 
 ${SUMMARIES[kind][0]?.toUpperCase() ?? ""}${SUMMARIES[kind].slice(1)}. FILE is a module (.js, .mjs, .ts, .mts) that exports
 
-  model             a LightningModule, its class, or a function that gives one (or as default)
+  model             a LightningModule, its class, or a function that returns one (or as default)
   trainDataloaders  and valDataloaders, testDataloaders, predictDataloaders: a DataLoader, a list, or a
-                    function that gives one. Left out: the model's own trainDataloader() and so on
+                    function that returns one. Left out: the model's own trainDataloader() and so on
   trainer           options of the Trainer, which flags override
 
 Flags, named as in the Trainer; --name value or --name=value, a switch alone is true:

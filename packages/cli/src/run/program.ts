@@ -35,7 +35,7 @@ export async function loadProgram(command: string, path: string, file: string): 
     );
   const made = await give(exported.get("model") ?? exported.get("default"));
   if (!(made instanceof LightningModule))
-    throw wrong(command, file, "a model that is a LightningModule, its class, or a function that gives one", made);
+    throw wrong(command, file, "a model that is a LightningModule, its class, or a function that returns one", made);
   const trainer: unknown = await give(exported.get("trainer"));
   if (trainer instanceof Trainer || (trainer !== undefined && !isOptions(trainer)))
     throw wrong(command, file, "a trainer that is an object of Trainer options, which flags may override", trainer);
@@ -48,7 +48,7 @@ export async function loadProgram(command: string, path: string, file: string): 
         throw wrong(
           command,
           file,
-          `${name} that are a DataLoader, a list of them, or a function that gives one`,
+          `${name} that are a DataLoader, a list of them, or a function that returns one`,
           value,
         );
       return value;
@@ -74,7 +74,7 @@ function wrong(command: string, file: string, expected: string, received: unknow
   );
 }
 
-/** A value as it is; of a class an instance; of a function what it gives or promises. */
+/** A value as it is; of a class an instance; of a function what it returns or promises. */
 async function give(value: unknown): Promise<unknown> {
   if (!isFunction(value)) return value;
   return isModuleClass(value) ? new value() : value();

@@ -281,7 +281,7 @@ test("a wrong call or file is one message with its code, and status 2", async ()
     ],
     [
       ["fit", "kind.mjs"],
-      "ERR_EXPORT: nbit fit: expected kind.mjs to export a model that is a LightningModule, its class, or a function that gives one. Received: an object with keys layers.",
+      "ERR_EXPORT: nbit fit: expected kind.mjs to export a model that is a LightningModule, its class, or a function that returns one. Received: an object with keys layers.",
     ],
     [
       ["fit", "maker.mjs"],

@@ -57,7 +57,7 @@ function fromText(asked: string): "auto" | number | readonly number[] | null {
 
 /**
  * Which devices to use: "auto" or -1 for what makes sense here, a count, a list of indices, or one of these as a
- * string. Gives indices.
+ * string. Returns indices.
  */
 export function resolveDevices(
   given: string | number | readonly number[],

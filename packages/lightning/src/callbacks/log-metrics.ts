@@ -5,7 +5,7 @@ import { isPromise } from "@nbit/torch/realm";
 
 /**
  * What a monitor measured, to `trainer.callbackMetrics` and to every logger, at the log step. A promise only where a
- * logger gives one.
+ * logger returns one.
  */
 export function logCallbackMetrics(trainer: TrainerView, metrics: Metrics): HookResult {
   trainer.addCallbackMetrics(metrics);

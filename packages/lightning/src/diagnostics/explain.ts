@@ -104,7 +104,7 @@ export class Explanation implements ExplanationFields {
       const { parameters, masters, gradients, optimizerState, casts, total } = this.memory;
       rows.push([
         "memory",
-        `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, kept casts ${formatBytes(casts)}` : ""}; activations come on top`,
+        `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, cached casts ${formatBytes(casts)}` : ""}; activations come on top`,
       ]);
     }
     const width = Math.max(...rows.map(([label]) => label.length));

@@ -1,5 +1,5 @@
 /**
- * What backward and the loss watch stumble on, in terms of the step method that gave the loss. Looked at only when
+ * What backward and the loss watch stumble on, in terms of the step method that returned the loss. Looked at only when
  * something has failed: a good step pays nothing.
  */
 import { Tensor, TorchError, verbatim } from "@nbit/torch";

@@ -105,7 +105,7 @@ function originAt(call: Call, kind: Kind): Omit<NonFiniteOrigin, "infinityFrom">
   };
 }
 
-/** The deepest event inside a call that took finite values and gave others. */
+/** The deepest event inside a call that took finite values and returned others. */
 function innermost(call: Call, kind: Kind): TraceEvent | null {
   let found: TraceEvent | null = null;
   let within: readonly TraceEvent[] = call.inner;

@@ -30,7 +30,7 @@ export interface LoopContext {
 
 /**
  * Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move.
- * A promise only where one of these gives one.
+ * A promise only where one of these returns one.
  */
 export function makeTransfer(
   context: LoopContext,
@@ -51,7 +51,7 @@ export function makeTransfer(
   }
 }
 
-/** Send metrics to all loggers. A promise only where a logger gives one. */
+/** Send metrics to all loggers. A promise only where a logger returns one. */
 export function logMetrics(
   context: LoopContext,
   metrics: Record<string, number>,
@@ -63,7 +63,7 @@ export function logMetrics(
   return together(waits);
 }
 
-/** Send what an iteration did to all loggers, then its metrics. A promise only where a logger gives one. */
+/** Send what an iteration did to all loggers, then its metrics. A promise only where a logger returns one. */
 export function logStep(
   context: LoopContext,
   outcome: StepOutcome | null,

@@ -43,7 +43,7 @@ export interface FetcherState {
  * Takes batches from a loader, up to a limit, and knows which is the last.
  *
  * Loaders without a length are read one batch ahead, since only then is the last one known. Synchronous iterators are
- * read synchronously; promises appear only where the loader gives them.
+ * read synchronously; promises appear only where the loader returns them.
  *
  * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches
  * tensors of its own must `keep` them). Any other loader, a generator or one with `numWorkers` for example, may hold

@@ -70,7 +70,7 @@ class Rerun implements StepGraph {
   #where(): (number | undefined)[] {
     return [...this.#run.module.parameters()].map((p) => p.grad?.dataPtr());
   }
-  /** What `fn` gives and logs, as long as the memory of both is known. */
+  /** What `fn` returns and logs, as long as the memory of both is known. */
   #observed<T>(fn: () => T): { readonly result: T; readonly tensors: Tensor[] } {
     const tensors: Tensor[] = [];
     const { log } = this.#run;
@@ -314,7 +314,7 @@ async function train(
   };
 }
 
-/** Trains eagerly and with recordings, and compares everything. Gives the part of it that the caller looks at. */
+/** Trains eagerly and with recordings, and compares everything. Returns the part of it that the caller looks at. */
 async function compare(course: Course) {
   const eager = await train(course, null);
   const graphed = new Graphed();
@@ -418,7 +418,7 @@ test("a replayed batch's outcome is read before the next batch, or says that it 
   for (const [outcome, was] of read) assert.equal(inspect(outcome), was);
 });
 
-test("replays with kept weight casts give what eager steps give", async () => {
+test("replays with cached weight casts give what eager steps give", async () => {
   for (const accumulateGradBatches of [1, 2, 4]) {
     const { step } = await compare({
       options: () => ({

@@ -34,7 +34,7 @@ export interface RecordingHost {
 }
 type LogCall = Parameters<LogSink>;
 
-/** One batch of training in one role, recorded: its graph, and what it logs and gives. */
+/** One batch of training in one role, recorded: its graph, and what it logs and returns. */
 export class Recording {
   readonly role: WindowRole;
   readonly #graph: StepGraph;
@@ -63,7 +63,7 @@ export class Recording {
   }
 
   /**
-   * Launch it and log again what it logged. Gives what the step returned.
+   * Launch it and log again what it logged. Returns what the step returned.
    *
    * Graphs that share memory overwrite each other's results, if at all, at the next batch. What is read later than that
    * is copied to memory of its own: the loss. What is logged is copied when it is logged. Other tensors that a step

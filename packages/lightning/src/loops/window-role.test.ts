@@ -89,7 +89,7 @@ test("nothing is recorded before a step was made", () => {
   const plan = new ReplayPlan(2);
   for (let i = 0; i < 6; i++) {
     assert.equal(plan.next("opens"), "eager");
-    plan.ranEagerly(false); // a step method that gives no loss leaves its window closed
+    plan.ranEagerly(false); // a step method that returns no loss leaves its window closed
   }
   plan.ranEagerly(true);
   assert.equal(plan.next("within"), "eager");

@@ -13,7 +13,7 @@ const UNCAST = [
   nn.RMSNorm,
 ] as const;
 
-/** The kept casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
+/** The cached casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
 export class RunCasts {
   readonly #wanted: boolean;
   #casts: amp.WeightCasts | null = null;

@@ -141,7 +141,7 @@ export function checkQuantized(fn: string, w: unknown): void {
     typeof blockSize !== "number" ||
     !(blockSize >= 1)
   )
-    throw new ArgumentError(fn, "what quantizeWeight gives", w);
+    throw new ArgumentError(fn, "what quantizeWeight returns", w);
   formatOf(fn, format);
 }
 

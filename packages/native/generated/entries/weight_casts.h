@@ -19,7 +19,7 @@ void weightCastsPush(const Args& a);
 void weightCastsPop();
 /** (id) → bytes of the casts that are kept now. */
 double weightCastsBytes(const Args& a);
-/** (tensor, dtype) → its kept cast for one use, 0 where none is kept. */
+/** (tensor, dtype) → its cached cast for one use, 0 where none is kept. */
 double weightCast(const Args& a);
 /** (byOptimizer): weights may have been written behind their version counters, by an optimizer's step or by anything. */
 void weightsChanged(const Args& a);

@@ -116,7 +116,7 @@ Rule ruleOf(const c10::OperatorName& name, c10::DeviceType device, Rule otherwis
 
 at::Tensor castTo(at::ScalarType target, const at::Tensor& t, c10::DeviceType device) {
   if (!castable(t, device) || t.scalar_type() == target) return t;
-  if (at::Tensor kept = keptCast(target, t); kept.defined()) return kept;
+  if (at::Tensor kept = cachedWeightCast(target, t); kept.defined()) return kept;
   return at::autocast::cached_cast(target, t, device);
 }
 

@@ -129,7 +129,7 @@ Casts& castsAt(double id) {
 
 void weightsMayHaveChanged() { ++writes; }
 
-at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t) {
+at::Tensor cachedWeightCastValue(at::ScalarType target, const at::Tensor& t) {
   if (target != at::kHalf && target != at::kBFloat16) return {};
   Environment* const here = workingFor();
   if (here == nullptr || here->watchers == 0) return {};
@@ -148,8 +148,8 @@ at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t) {
   return {};
 }
 
-at::Tensor keptCast(at::ScalarType target, const at::Tensor& t) {
-  const at::Tensor cast = keptCastValue(target, t);
+at::Tensor cachedWeightCast(at::ScalarType target, const at::Tensor& t) {
+  const at::Tensor cast = cachedWeightCastValue(target, t);
   if (!cast.defined() || !t.requires_grad() || !c10::GradMode::is_enabled()) return cast;
   const auto* impl = cast.unsafeGetTensorImpl();
   at::Tensor use(impl->shallow_copy_and_detach(impl->version_counter(), /*allow_tensor_metadata_change=*/true));
@@ -196,7 +196,7 @@ double entries::weightCastsBytes(const Args& a) {
       if (k->cast.defined()) bytes += static_cast<double>(k->cast.nbytes());
   return bytes;
 }
-double entries::weightCast(const Args& a) { return newHandle(keptCast(a.dtype(1), get(a.number(0)))); }
+double entries::weightCast(const Args& a) { return newHandle(cachedWeightCast(a.dtype(1), get(a.number(0)))); }
 void entries::weightsChanged(const Args& a) { ++(a.flag(0) ? steps : writes); }
 
 }  // namespace nbit

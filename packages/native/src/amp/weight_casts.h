@@ -4,12 +4,12 @@
 
 namespace nbit {
 
-/** The kept cast of `t` for one use of it, with an autograd node of its own where a gradient is wanted; undefined where
- * nobody keeps one. */
-at::Tensor keptCast(at::ScalarType target, const at::Tensor& t);
+/** The cached cast of `t` for one use of it, with an autograd node of its own where a gradient is wanted; undefined
+ * where nobody keeps one. */
+at::Tensor cachedWeightCast(at::ScalarType target, const at::Tensor& t);
 
-/** The kept cast of `t` itself, without a node; undefined where nobody keeps one. */
-at::Tensor keptCastValue(at::ScalarType target, const at::Tensor& t);
+/** The cached cast of `t` itself, without a node; undefined where nobody keeps one. */
+at::Tensor cachedWeightCastValue(at::ScalarType target, const at::Tensor& t);
 
 /** Weights may have been written in a way that their version counters do not tell. */
 void weightsMayHaveChanged();

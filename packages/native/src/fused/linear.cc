@@ -184,7 +184,7 @@ at::Tensor mixedLinear(const at::Tensor& input, const at::Tensor& weight, const 
     return {};
   if (!input.is_cuda() || !plainRows(input) || hasTangent(input) || (biased && bias->size(0) != weight.size(0)))
     return {};
-  const at::Tensor kept = keptCastValue(dtype, weight);
+  const at::Tensor kept = cachedWeightCastValue(dtype, weight);
   // Autocast's own cache shares a cast, with its node, among the uses of a region.
   if (!kept.defined() && at::autocast::is_autocast_cache_enabled()) return {};
   const auto node = nodeOf(input, weight, bias);
@@ -194,7 +194,8 @@ at::Tensor mixedLinear(const at::Tensor& input, const at::Tensor& weight, const 
     node->weight = ag::SavedVariable(cast, false);
     node->master = ag::SavedVariable(weight, false);
   }
-  return behind(node, input, cast, biased ? Maybe(valueOf(*bias, dtype, keptCastValue(dtype, *bias))) : Maybe());
+  return behind(node, input, cast,
+                biased ? Maybe(valueOf(*bias, dtype, cachedWeightCastValue(dtype, *bias))) : Maybe());
 }
 
 void entries::setLinearNode(const Args& a) { enabled = a.flag(0); }

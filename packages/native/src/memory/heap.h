@@ -47,7 +47,7 @@ struct Stats {
 /** A block of at least `bytes`; null when the system has no memory left. */
 Block* allocate(size_t bytes);
 void release(Block* block);
-/** Return all idle memory to the system; gives the bytes that went. */
+/** Return all idle memory to the system; returns the bytes that went. */
 size_t trim();
 /** How much may lie idle. */
 void setCap(size_t bytes);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import * as torch from "../index.js";
-import { keptCast } from "./weight-casts.js";
+import { cachedWeightCast } from "./weight-casts.js";
 
 const {
   amp,
@@ -100,7 +100,7 @@ function train(make: () => Model, dtype: DType, kept: boolean): string[] {
 }
 
 for (const [name, make] of Object.entries(MODELS)) {
-  test(`with kept casts training is the same to the last bit: ${name}`, () => {
+  test(`with cached casts training is the same to the last bit: ${name}`, () => {
     for (const dtype of ["bfloat16", "float16"] as const)
       assert.deepEqual(train(make, dtype, true), train(make, dtype, false), dtype);
   });
@@ -243,11 +243,11 @@ test("a cast made in inference mode is used in training; a refreshed cast has no
     scope(() => void loss());
   }
   scope(() => {
-    const cast = noGrad(() => kept.run(() => keptCast(w, "float16")));
+    const cast = noGrad(() => kept.run(() => cachedWeightCast(w, "float16")));
     assert.deepEqual([cast?.dtype, cast?.requiresGrad, cast?.isLeaf], ["float16", false, true]);
-    assert.equal(keptCast(w, "float16"), null, "outside run");
+    assert.equal(cachedWeightCast(w, "float16"), null, "outside run");
     assert.equal(
-      kept.run(() => keptCast(x, "float16")),
+      kept.run(() => cachedWeightCast(x, "float16")),
       null,
       "not a weight",
     );
@@ -296,7 +296,7 @@ test("two regions of different dtype have a cast each; policies around are obeye
   );
 });
 
-test("errors of kept casts, and their end", () => {
+test("errors of cached casts, and their end", () => {
   const w = new nn.Parameter(ones([2, 2]));
   const kept = new amp.WeightCasts([w, w]);
   region("bfloat16", () => kept.run(() => w.mm(w)));

@@ -100,7 +100,7 @@ export class WeightCasts {
     }
   }
 
-  /** What the kept casts take now, in bytes. */
+  /** What the cached casts take now, in bytes. */
   get bytes(): number {
     return this.#casts === 0 ? 0 : native.weightCastsBytes(this.#casts);
   }
@@ -126,8 +126,8 @@ function isWithParameters(weights: Weights): weights is Extract<Weights, { param
   );
 }
 
-/** @internal For operators that cast a weight themselves: its kept cast, null where none is kept. */
-export function keptCast(weight: Tensor, dtype: DType): Tensor | null {
+/** @internal For operators that cast a weight themselves: its cached cast, null where none is kept. */
+export function cachedWeightCast(weight: Tensor, dtype: DType): Tensor | null {
   const handle = native.weightCast(handleOrZero(weight), dtypeCode(dtype, "WeightCasts"));
   return handle === 0 ? null : wrap(handle);
 }

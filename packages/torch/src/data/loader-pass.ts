@@ -215,7 +215,7 @@ abstract class Pass<T, B> {
   }
 }
 
-/** One batch after the other: at once where the dataset gives its elements at once, else in promises. */
+/** One batch after the other: at once where the dataset returns its elements at once, else in promises. */
 export class ReadyPass<T, B> extends Pass<T, B> {
   readonly #elements: Elements<T> | null;
   constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null) {
@@ -345,8 +345,8 @@ const END = Symbol("end");
 function waits(dataset: unknown): never {
   throw new ArgumentError(
     "DataLoader",
-    "a dataset that gives its elements at once, for a loader iterated with for…of",
+    "a dataset that returns its elements at once, for a loader iterated with for…of",
     dataset,
-    "It gives promises: iterate with `for await`, as the Trainer does.",
+    "It returns promises: iterate with `for await`, as the Trainer does.",
   );
 }

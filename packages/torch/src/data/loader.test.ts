@@ -208,7 +208,7 @@ void describe("DataLoader", () => {
       () => new DataLoader(new Range(0), { shuffle: true }),
       "RandomSampler: expected a source that is not empty. Received: an instance of Range.",
     );
-    refused(() => [...new DataLoader(new Slow(), {})], /a dataset that gives its elements at once/);
+    refused(() => [...new DataLoader(new Slow(), {})], /a dataset that returns its elements at once/);
     refused(
       () => new TensorDataset(arange(3), arange(4)),
       "TensorDataset: expected tensors whose first dimensions agree. Received: [3, 4].",

@@ -219,7 +219,7 @@ function refuse(v: unknown, path: readonly string[], expected = "a plain value o
 /**
  * Put a state together again.
  *
- * @param packed - What {@link packState} gave; its tensors may have been to a file and back.
+ * @param packed - What {@link packState} returned; its tensors may have been to a file and back.
  * @returns The state. Tensors are those of `packed.tensors`; objects without prototype come back as plain ones.
  * @throws {CheckpointError} `CHECKPOINT_STATE` when the text is not such a state, or a tensor is missing.
  */

@@ -1,6 +1,6 @@
 /** The last layer of a language model and its loss, without the logits in float32. */
 import { AutogradFunction, type FunctionContext } from "../autograd/function.js";
-import { keptCast } from "../amp/weight-casts.js";
+import { cachedWeightCast } from "../amp/weight-casts.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError, verbatim } from "../errors.js";
 import { whole } from "../kinds.js";
@@ -47,7 +47,7 @@ class Fused extends AutogradFunction {
     chunkRows: number,
   ): Tensor {
     const input = x.to(dtype);
-    const matrix = keptCast(weight, dtype) ?? weight.to(dtype);
+    const matrix = cachedWeightCast(weight, dtype) ?? weight.to(dtype);
     const rows = input.size(0);
     const valid = target.ne(ignoreIndex).sum().to("float32");
     const whole = chunkRows >= rows;

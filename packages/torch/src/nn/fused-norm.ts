@@ -232,7 +232,7 @@ function run(fn: string, inputs: Inputs, rms: boolean, options: AddNormOptions):
  * and one backward.
  *
  * The residual stream keeps the dtype that `x + residual` has (float32 under autocast where one of them is). Only
- * `normed` is in the region's dtype: PyTorch's `layer_norm` gives float32 under autocast, which the next matrix product
+ * `normed` is in the region's dtype: PyTorch's `layer_norm` returns float32 under autocast, which the next matrix product
  * rounds to that dtype; here it is rounded in the kernel, once, to the same value. Where what follows is not a matrix
  * product, ask for `dtype: "float32"`.
  *

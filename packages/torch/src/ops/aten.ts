@@ -3,7 +3,8 @@
  * `aten._foreach_add_.List(xs, ys)`.
  */
 import { ArgumentError } from "../errors.js";
-import { invoke, Operator } from "./invoke.js";
+import { invoke } from "./invoke.js";
+import { Operator } from "./operator.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";

@@ -5,7 +5,7 @@ import { getDefaultDtype } from "../tensor/values.js";
 type Rest = Parameters<typeof generated.full> extends [unknown, unknown, ...infer R] ? R : never;
 
 /**
- * A tensor of a shape whose elements are all `fillValue`. A number gives the default dtype, whether it is whole or not,
+ * A tensor of a shape whose elements are all `fillValue`. A number makes the default dtype, whether it is whole or not,
  * as in `tensor`; true and false give bool, a bigint int64.
  * @example full([2], 1).dtype; // "float32"
  */

@@ -7,7 +7,8 @@ import { zeros, zerosLike } from "../ops/index.js";
 import type { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { count, countSteps, factorOver, operator } from "./operators.js";
-import { check, nonNegative, Optimizer } from "./optimizer.js";
+import { check, nonNegative } from "./checks.js";
+import { Optimizer } from "./optimizer.js";
 import type { ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
 import { ROUNDING_NAMES, usesFloat32Update, type RoundingOptions } from "./rounding.js";
 

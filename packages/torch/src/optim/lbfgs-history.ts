@@ -44,7 +44,7 @@ export function stateOfHistory(h: History): ParameterState {
     ? { funcEvals, nIter }
     : { funcEvals, nIter, d, t, oldDirs, oldStps, ro, hDiag, prevFlatGrad, prevLoss };
 }
-/** Of a state that {@link stateOfHistory} or {@link readHistory} gave; lists are copies. */
+/** Of a state that {@link stateOfHistory} or {@link readHistory} returned; lists are copies. */
 export function historyOf(s: ParameterState): History {
   const list = (name: string): readonly (Tensor | number)[] =>
     Array.isArray(s[name]) ? (s[name] as readonly (Tensor | number)[]) : [];

@@ -1,5 +1,6 @@
 /** Private operators that optimizers are made of. */
-import { invoke, Operator } from "../ops/invoke.js";
+import { invoke } from "../ops/invoke.js";
+import { Operator } from "../ops/operator.js";
 import { NbitError } from "../errors.js";
 import { argBuffer, native, reserve } from "../native.js";
 import type { AtenResult } from "../ops/aten.js";

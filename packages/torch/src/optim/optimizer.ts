@@ -1,22 +1,24 @@
 /** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
 import { noGrad } from "../autograd/modes.js";
-import { addToMessage, ArgumentError, NbitError, TorchError } from "../errors.js";
+import { addToMessage, ArgumentError, TorchError } from "../errors.js";
 import { callable } from "../kinds.js";
 import { nearest } from "../names.js";
 import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
 import { iterated } from "../read-once.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
-import { handleOrZero, isTensor } from "../tensor/handle.js";
+import { isTensor } from "../tensor/handle.js";
 import type { DeviceLike } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
 import { full } from "../ops/index.js";
 import { TensorList } from "../tensor/list.js";
-import { outsideScopes, scope } from "../tensor/scope.js";
+import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { DeviceRates } from "./device-rates.js";
 import { operator } from "./operators.js";
-import { stepAsPairs } from "./pairs.js";
-import { checkRounding, is16Bit, stepInFloat32, usesFloat32Update } from "./rounding.js";
+import { PackedState } from "./packed-state.js";
+import { checkParameter, isLive, parametersOf, sameElements } from "./parameters.js";
+import { checkRounding, usesFloat32Update } from "./rounding.js";
 import {
   copyState,
   disposeState,
@@ -29,16 +31,10 @@ import {
   type Refuse,
   type SavedParameter,
 } from "./saved-state.js";
+import { stepInKinds } from "./step-in-kinds.js";
 import type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
-/** State of several parameters, by kind. */
-interface StateLists {
-  readonly names: readonly string[];
-  readonly states: readonly (ParameterState | undefined)[];
-  readonly values: readonly (readonly Tensor[])[];
-  readonly lists: readonly TensorList[];
-}
 /** Lists of one group that do not change from step to step. */
 interface Packed {
   /** The group's parameters when the lists were made: the same array for as long as they stay the same. */
@@ -46,18 +42,6 @@ interface Packed {
   readonly params: TensorList;
   readonly roundsRate: boolean;
   readonly complex: boolean;
-}
-
-function parametersOf(fn: string, params: unknown): unknown[] {
-  if (isTensor(params)) return [params];
-  if (typeof params === "object" && params !== null && Symbol.iterator in params)
-    return iterated(fn, "parameters", params);
-  throw new ArgumentError(
-    fn,
-    "parameters, or groups { params, … }, as an array or another iterable",
-    params,
-    "Of a module take module.parameters().",
-  );
 }
 
 /**
@@ -97,29 +81,22 @@ export abstract class Optimizer {
     else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
   }
 
-  readonly #rates = new Map<ParamGroup, { readonly tensor: Tensor; value: number }>();
+  readonly #rates = new DeviceRates();
   /**
    * Keep learning rates in tensors on `device`, where a recorded graph reads them. Only fused optimizers do; the
    * numbers in the groups stay what schedulers change: {@link refreshRates} writes them to the device.
    */
   keepRatesOn(device: DeviceLike): void {
     atMost(`${this.constructor.name}.keepRatesOn`, arguments, 1);
-    for (const g of this.paramGroups)
-      if (!this.#rates.has(g))
-        this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
+    this.#rates.keep(this.paramGroups, device);
   }
   refreshRates(): void {
     atMost(`${this.constructor.name}.refreshRates`, arguments, 0);
-    for (const [g, rate] of this.#rates) {
-      if (rate.value === g.lr) continue;
-      rate.tensor.fill_(g.lr);
-      rate.value = g.lr;
-    }
+    this.#rates.refresh();
   }
   /** @internal Forget them: rates are numbers again. */
   releaseRates(): void {
-    for (const { tensor } of this.#rates.values()) tensor.dispose();
-    this.#rates.clear();
+    this.#rates.release();
   }
   /**
    * The learning rate as kernels take it. On a GPU it is the nearest float32, since that is what a recorded step reads:
@@ -128,8 +105,8 @@ export abstract class Optimizer {
    * @internal
    */
   protected rateOf(group: ParamGroup): number | Tensor {
-    const kept = this.#rates.size === 0 ? undefined : this.#rates.get(group);
-    if (kept !== undefined) return kept.tensor;
+    const kept = this.#rates.of(group);
+    if (kept !== null) return kept;
     return (this.#packed.get(group) ?? this.#packedOf(group)).roundsRate ? Math.fround(group.lr) : group.lr;
   }
 
@@ -275,7 +252,10 @@ export abstract class Optimizer {
 
   #stepOne(group: ParamGroup, index: number): void {
     const packed = this.#packed.get(group) ?? this.#packedOf(group);
-    if (packed.complex || usesFloat32Update(group)) return this.#stepInKinds(group, index);
+    if (packed.complex || usesFloat32Update(group))
+      return stepInKinds(group, index, this.state, (params, grads) =>
+        this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads)),
+      );
     const { source } = packed;
     const grads = TensorList.gradsOf(packed.params);
     try {
@@ -297,45 +277,6 @@ export abstract class Optimizer {
     }
   }
 
-  /**
-   * Complex parameters as pairs of real ones, parameters of 16 bits in float32 and back where the group says so; the
-   * others as ever.
-   */
-  #stepInKinds(group: ParamGroup, index: number): void {
-    scope(() => {
-      const plain: Stepped[] = [];
-      const complex: Stepped[] = [];
-      const narrow: Stepped[] = [];
-      for (const p of group.params) {
-        const { grad } = p;
-        if (grad !== null)
-          (p.isComplex() ? complex : usesFloat32Update(group) && is16Bit(p.dtype) ? narrow : plain).push([p, grad]);
-      }
-      const run = (params: readonly Tensor[], grads: readonly Tensor[]): void => {
-        if (params.length > 0) this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads));
-      };
-      run(
-        plain.map(([p]) => p),
-        plain.map(([, g]) => g),
-      );
-      stepAsPairs(
-        complex.map(([p]) => p),
-        complex.map(([, g]) => g),
-        this.state,
-        run,
-      );
-      if (usesFloat32Update(group))
-        stepInFloat32(
-          group,
-          index,
-          narrow.map(([p]) => p),
-          narrow.map(([, g]) => g),
-          this.state,
-          run,
-        );
-    });
-  }
-
   /** The state of a parameter, made by `make` at its first use, outside every scope. */
   protected stateOf(p: Tensor, make: () => ParameterState): ParameterState {
     let found = this.state.get(p);
@@ -345,7 +286,7 @@ export abstract class Optimizer {
     }
     return found;
   }
-  readonly #lists = new WeakMap<readonly Tensor[], StateLists>();
+  readonly #packedState = new PackedState(this.state);
   /**
    * Packed lists of the state of `params`, by name: the same ones for as long as their state consists of the same
    * tensors. Call it with the same array of names. `make`: the state of a parameter that has none yet.
@@ -355,37 +296,10 @@ export abstract class Optimizer {
     names: readonly string[],
     make: ((p: Tensor) => ParameterState) | null = null,
   ): readonly TensorList[] {
-    const known = this.#lists.get(params);
-    if (known !== undefined && known.names === names && this.#isCurrent(known, params)) return known.lists;
+    const known = this.#packedState.current(params, names);
+    if (known !== null) return known;
     if (make !== null) for (const p of params) if (!this.state.has(p)) this.stateOf(p, () => make(p));
-    const states = params.map((p) => this.state.get(p));
-    const values = names.map((name) => params.map((p, i) => this.#stateTensor(p, states[i], name)));
-    const lists = values.map((v) => TensorList.of(v));
-    this.#lists.set(params, { names, states, values, lists });
-    return lists;
-  }
-  #isCurrent({ names, states, values }: StateLists, params: readonly Tensor[]): boolean {
-    for (let i = 0; i < params.length; i++) {
-      const s = this.state.get(params[i] as Tensor);
-      if (s === undefined || s !== states[i]) return false;
-      for (let k = 0; k < names.length; k++)
-        if (s[names[k] as string] !== (values[k] as readonly Tensor[])[i]) return false;
-    }
-    return true;
-  }
-  #stateTensor(p: Tensor, state: ParameterState | undefined, name: string): Tensor {
-    const value = state?.[name];
-    if (!isTensor(value))
-      throw new NbitError(
-        `${this.constructor.name}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`,
-        "OPTIMIZER_STATE",
-      );
-    if (name !== "step" && value.numel() !== p.numel())
-      throw new NbitError(
-        `${this.constructor.name}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`,
-        "OPTIMIZER_STATE",
-      );
-    return value;
+    return this.#packedState.pack(this.constructor.name, params, names);
   }
 
   /** Forget gradients (default), or fill them with zeros. */
@@ -456,7 +370,7 @@ export abstract class Optimizer {
   }
 
   /**
-   * Load what {@link stateDict}, or PyTorch's `state_dict`, gave; tensors are copied, and moved and cast to their
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, returned; tensors are copied, and moved and cast to their
    * parameters' device and dtype. The whole of it is checked first: every tensor is read once, which waits for its
    * device. Values that are not finite are taken, with one warning (`WARN_OPTIMIZER_STATE`): a run that diverged, or
    * whose squares overflow 16 bits, saves them.
@@ -520,28 +434,4 @@ export abstract class Optimizer {
   }
 }
 
-type Stepped = readonly [Tensor, Tensor];
-
-const isLive = (t: Tensor): boolean => handleOrZero(t) !== 0;
-
-function sameElements(a: readonly unknown[], b: unknown): boolean {
-  if (!Array.isArray(b) || a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-/** A leaf tensor that is in no other place; `known` gets it. */
-function checkParameter(fn: string, p: unknown, known: Set<unknown>): void {
-  if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
-  if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
-  if (known.has(p))
-    throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
-  known.add(p);
-}
-
 const foreachZero_ = operator("_foreach_zero_");
-
-/** @internal One check per option. */
-export function check(fn: string, name: string, value: unknown, valid: (v: number) => boolean, expected: string): void {
-  if (typeof value !== "number" || !valid(value)) throw new ArgumentError(fn, `${name} to be ${expected}`, value);
-}
-export const nonNegative = (v: number): boolean => v >= 0 && v < Infinity;

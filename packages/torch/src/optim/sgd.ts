@@ -7,7 +7,8 @@ import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
-import { check, nonNegative, Optimizer } from "./optimizer.js";
+import { check, nonNegative } from "./checks.js";
+import { Optimizer } from "./optimizer.js";
 import type { ParamGroup, ParamsLike, StateFields } from "./state.js";
 import { is16Bit, ROUNDING_NAMES, usesFloat32Update, type RoundingOptions } from "./rounding.js";
 

@@ -3,7 +3,8 @@
  */
 import { elementsOf } from "../read-once.js";
 import { ArgumentError } from "../errors.js";
-import { invoke, Operator } from "../ops/invoke.js";
+import { invoke } from "../ops/invoke.js";
+import { Operator } from "../ops/operator.js";
 import { isTensor } from "./handle.js";
 import { consumed, isMask, parseIndex, type Index, type Parsed } from "./indexing-parse.js";
 import type { Tensor } from "./tensor.js";

@@ -1,6 +1,7 @@
 /** Tensors as text, character by character as PyTorch prints them. */
 import { ArgumentError } from "../errors.js";
-import { invoke, Operator } from "../ops/invoke.js";
+import { invoke } from "../ops/invoke.js";
+import { Operator } from "../ops/operator.js";
 import { atMost } from "../options.js";
 import { isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { isTensor } from "./handle.js";

@@ -6,7 +6,7 @@ import { addDescriber, ArgumentError, NbitError, verbatim } from "../errors.js";
 import { argBuffer, native, writeLists, writeRoot } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
-import { takeScalar } from "../ops/invoke.js";
+import { takeScalar } from "../ops/read-results.js";
 import { Complex } from "../ops/complex.js";
 import { callable, flag, listOf, orNull, whole } from "../kinds.js";
 import { tensorKind } from "./kinds.js";

@@ -108,7 +108,7 @@ test("shape, strides, dtype and device are read from a tensor", () => {
   assert.throws(() => `${(x as unknown as number) + 1}`, { code: "ERR_TENSOR_OPERATOR" });
 });
 
-test("full gives the default dtype to numbers, whole or not", () => {
+test("full returns the default dtype to numbers, whole or not", () => {
   const dtypes = (): string[] =>
     [
       torch.full([2], 1),

@@ -240,13 +240,13 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // ---- families
-struct Given {
+struct StepArgs {
   double lr, beta1, beta2;
   float beta3, alpha, eps, weightDecay, step, trustCoefficient, maxUnorm;
   int nesterov;
 };
-// Numbers that a recorded graph must read anew at each replay come from memory; null: the given number.
-struct Read {
+// Numbers that a recorded graph must read anew at each replay come from memory; null: the number in StepArgs.
+struct StepPointers {
   const float* lr;
   const float* step;
   const float* gradScale;
@@ -259,27 +259,27 @@ struct Hyper {
   bool first, nesterov;
 };
 
-__device__ __forceinline__ void prepare(Hyper& h, const Given& g, const Read& r) {
+__device__ __forceinline__ void prepare(Hyper& h, const StepArgs& a, const StepPointers& p) {
   if (threadIdx.x == 0) {
-    const double lr = r.lr ? (double)*r.lr : g.lr, step = r.step ? (double)*r.step : (double)g.step;
+    const double lr = p.lr ? (double)*p.lr : a.lr, step = p.step ? (double)*p.step : (double)a.step;
     h.lr = (float)lr;
-    h.beta1 = (float)g.beta1;
-    h.beta2 = (float)g.beta2;
-    h.beta3 = g.beta3;
+    h.beta1 = (float)a.beta1;
+    h.beta2 = (float)a.beta2;
+    h.beta3 = a.beta3;
     h.oneMinusBeta1 = 1.f - h.beta1;
     h.oneMinusBeta2 = 1.f - h.beta2;
     h.oneMinusBeta3 = 1.f - h.beta3;
-    h.alpha = g.alpha;
-    h.eps = g.eps;
-    h.weightDecay = g.weightDecay;
+    h.alpha = a.alpha;
+    h.eps = a.eps;
+    h.weightDecay = a.weightDecay;
     h.decayFactor = 1.f - h.lr * h.weightDecay;
-    const double c1 = 1.0 - pow(g.beta1, step), c2 = 1.0 - pow(g.beta2, step);
+    const double c1 = 1.0 - pow(a.beta1, step), c2 = 1.0 - pow(a.beta2, step);
     h.stepSize = (float)(lr / c1);
     h.inverseCorrection1 = (float)(1.0 / c1);
     h.inverseRootCorrection2 = (float)(1.0 / sqrt(c2));
-    h.trust = r.trust ? *r.trust : 1.f;
+    h.trust = p.trust ? *p.trust : 1.f;
     h.first = step == 1.0;
-    h.nesterov = g.nesterov != 0;
+    h.nesterov = a.nesterov != 0;
   }
 }
 __device__ __forceinline__ float momentum(float grad, float& b, const Hyper& h) {
@@ -342,8 +342,8 @@ struct States {
   __shared__ Codebook<SIZE1> codebook1;                             \
   __shared__ Codebook<SIZE2> codebook2;                             \
   __shared__ Hyper h;                                               \
-  if (read.foundInf && *read.foundInf != 0.f) return;               \
-  prepare(h, given, read);                                          \
+  if (pointers.foundInf && *pointers.foundInf != 0.f) return;       \
+  prepare(h, args, pointers);                                       \
   if (hasCodebook(CODEC0)) fill(codebook0, s.map[0]);               \
   if (STATES > 1 && hasCodebook(CODEC1)) fill(codebook1, s.map[1]); \
   if (STATES > 2 && hasCodebook(CODEC2)) fill(codebook2, s.map[2]); \
@@ -351,7 +351,7 @@ struct States {
   const State0 s0{s.data[0], s.absmax[0]};                          \
   const State1 s1{s.data[1], s.absmax[1]};                          \
   const State2 s2{s.data[2], s.absmax[2]};                          \
-  const float unscale = read.gradScale ? *read.gradScale : 1.f;
+  const float unscale = pointers.gradScale ? *pointers.gradScale : 1.f;
 #define READ_BLOCK                                                                          \
   float pv[HELD], gv[HELD], v0[HELD], v1[STATES > 1 ? HELD : 1], v2[STATES > 2 ? HELD : 1]; \
   load(p, b* BLOCK, count, t, pv);                                                          \
@@ -363,7 +363,7 @@ struct States {
 // Sums of squares of parameter and direction, for layerwise ratios: sums[gridDim][2]. A gradient that is not finite
 // counts as zero.
 extern "C" __global__ void __launch_bounds__(256)
-    norms(const TP* p, const TG* g, States s, double* sums, i64 n, Given given, Read read) {
+    norms(const TP* p, const TG* g, States s, double* sums, i64 n, StepArgs args, StepPointers pointers) {
   __shared__ double parts[8][2];
   OPEN_STATES
   double a = 0, u = 0;
@@ -400,7 +400,7 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 // One block: |p| / |direction|, 1 where either is zero.
-extern "C" __global__ void __launch_bounds__(256) trust(const double* sums, int blocks, float* out, Given given) {
+extern "C" __global__ void __launch_bounds__(256) trust(const double* sums, int blocks, float* out, StepArgs args) {
   __shared__ double parts[2][256];
   double a = 0, u = 0;
   for (int b = threadIdx.x; b < blocks; b += 256) {
@@ -416,12 +416,13 @@ extern "C" __global__ void __launch_bounds__(256) trust(const double* sums, int 
     u += parts[1][i];
   }
   const float pn = (float)sqrt(a), un = (float)sqrt(u);
-  const float ratio = pn > 0.f && un > 0.f ? (float)((double)given.trustCoefficient * pn / un) : 1.f;
-  *out = given.maxUnorm > 0.f ? fminf(ratio, given.maxUnorm) : ratio;
+  const float ratio = pn > 0.f && un > 0.f ? (float)((double)args.trustCoefficient * pn / un) : 1.f;
+  *out = args.maxUnorm > 0.f ? fminf(ratio, args.maxUnorm) : ratio;
 }
 
 // Elements whose gradient is not finite keep parameter and states; with foundInf nothing changes at all.
-extern "C" __global__ void __launch_bounds__(256) step(TP* p, const TG* g, States s, i64 n, Given given, Read read) {
+extern "C" __global__ void __launch_bounds__(256)
+    step(TP* p, const TG* g, States s, i64 n, StepArgs args, StepPointers pointers) {
   OPEN_STATES
   EACH_BLOCK (b) {
     const int count = COUNT;

@@ -22,12 +22,12 @@ using checks::Maybe;
 constexpr int64_t kMostBlock = 4096;
 
 // As the kernels declare them.
-struct Given {
+struct StepArgs {
   double lr, beta1, beta2;
   float beta3, alpha, eps, weightDecay, step, trustCoefficient, maxUnorm;
   int nesterov;
 };
-struct Read {
+struct StepPointers {
   const void *lr, *step, *gradScale, *foundInf, *trust;
 };
 struct States {
@@ -196,19 +196,19 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
     if (formats[i].codec == kUint8 || formats[i].codec == kUint4) s.map[i] = maps[i].const_data_ptr();
   }
   const auto number = [&](Hyperparameter at) { return static_cast<float>(hyperparameters[at]); };
-  Given given{hyperparameters[kLr],
-              hyperparameters[kBeta1],
-              hyperparameters[kBeta2],
-              number(kBeta3),
-              number(kAlpha),
-              number(kEps),
-              number(kWeightDecay),
-              1.f,
-              family == kLamb ? 1.f : number(kTrustCoefficient),
-              number(kMaxUnorm),
-              nesterov};
-  Read read{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
-            one(foundInf, "found_inf", p), nullptr};
+  StepArgs args{hyperparameters[kLr],
+                hyperparameters[kBeta1],
+                hyperparameters[kBeta2],
+                number(kBeta3),
+                number(kAlpha),
+                number(kEps),
+                number(kWeightDecay),
+                1.f,
+                family == kLamb ? 1.f : number(kTrustCoefficient),
+                number(kMaxUnorm),
+                nesterov};
+  StepPointers pointers{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
+                        one(foundInf, "found_inf", p), nullptr};
   const Launch l = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
   void* pp = p.mutable_data_ptr();
   const void* pg = g.const_data_ptr();
@@ -220,13 +220,13 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
     void* ps = sums.mutable_data_ptr();
     void* pt = trust.mutable_data_ptr();
     int blocks = static_cast<int>(l.blocks);
-    void* first[] = {&pp, &pg, &s, &ps, &n, &given, &read};
+    void* first[] = {&pp, &pg, &s, &ps, &n, &args, &pointers};
     run(l, "norms", first);
-    void* second[] = {&ps, &blocks, &pt, &given};
+    void* second[] = {&ps, &blocks, &pt, &args};
     run(l, "trust", second, 1);
-    read.trust = pt;
+    pointers.trust = pt;
   }
-  void* arguments[] = {&pp, &pg, &s, &n, &given, &read};
+  void* arguments[] = {&pp, &pg, &s, &n, &args, &pointers};
   run(l, "step", arguments);
 }
 

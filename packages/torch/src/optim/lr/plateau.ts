@@ -106,7 +106,7 @@ export class ReduceLROnPlateau {
     };
   }
   /**
-   * Load what {@link stateDict} gave, learning rates of the groups included. @throws {ArgumentError} before anything
+   * Load what {@link stateDict} returned, learning rates of the groups included. @throws {ArgumentError} before anything
    * changes, when it is not such a state.
    */
   loadStateDict(state: Record<string, unknown>): void {
