@@ -212,7 +212,7 @@ export class FitLoop {
   #logStep(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
     const { step } = this.#parts;
     // With the metrics, so that a device is waited for once.
-    if (this.#mayLog(windowEnds)) step.checkOutcome(batch, batchIdx, this.#rowIsDue());
+    if (this.#mayLog(windowEnds)) step.outcomes.check(batch, batchIdx, this.#rowIsDue());
     const logged = this.#logRow(step.outcome, windowEnds);
     return logged === null ? this.#endBatch(windowEnds) : waitFor(logged, () => this.#endBatch(windowEnds));
   }

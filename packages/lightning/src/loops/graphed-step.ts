@@ -238,7 +238,7 @@ export class GraphedStep {
     const before = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };
     try {
       if (!this.#plan.begun) this.#prepare();
-      step.beginReplays();
+      step.outcomes.beginReplays();
       const recording = new Recording(
         role,
         this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first,

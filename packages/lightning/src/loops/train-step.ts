@@ -57,7 +57,7 @@ export class TrainStep implements OptimizerRunner {
   readonly #customOptimizerStep: boolean;
   readonly #customClipping: boolean;
   readonly #wantsResult: boolean;
-  readonly #outcomes: StepOutcomes;
+  readonly outcomes: StepOutcomes;
   /** The latest: what hooks after it do counts as done in it. */
   #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {} };
 
@@ -74,7 +74,7 @@ export class TrainStep implements OptimizerRunner {
     this.#beforeBackward =
       this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
-    this.#outcomes = new StepOutcomes(parts.precision, this.#watch, device);
+    this.outcomes = new StepOutcomes(parts.precision, this.#watch, device);
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
     this.#customClipping = isOverridden(module, "configureGradientClipping");
@@ -86,7 +86,7 @@ export class TrainStep implements OptimizerRunner {
     const opensWindow = !this.#parts.progress.windowOpen;
     const now: BatchInStep = { batch, batchIdx, windowEnds, opensWindow, result: {} };
     this.#batch = now;
-    this.#outcomes.begin();
+    this.outcomes.begin();
     this.hadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
     this.#parts.strategy?.step?.(this.#parts.progress.globalStep);
@@ -94,7 +94,7 @@ export class TrainStep implements OptimizerRunner {
     if (this.module.automaticOptimization) this.#automatic();
     else this.#manual();
 
-    this.outcome = this.#outcomes.end(); // updates the loss scale, once
+    this.outcome = this.outcomes.end(); // updates the loss scale, once
     now.batch = null;
     this.#watch?.end();
     return now.result;
@@ -222,7 +222,7 @@ export class TrainStep implements OptimizerRunner {
       this.#parts.strategy?.clip === undefined
         ? precision.clip(optimizer, value, algorithm)
         : this.#parts.strategy.clip(optimizer, precision.mainParams(optimizer), value, algorithm);
-    if (norm !== null) this.#outcomes.gradNorm(norm);
+    if (norm !== null) this.outcomes.gradNorm(norm);
   }
 
   /** The optimizer has stepped, or skipped. */
@@ -230,16 +230,7 @@ export class TrainStep implements OptimizerRunner {
     const { progress } = this.#parts;
     progress.globalStep++;
     progress.windowOpen = false;
-    this.#outcomes.add(optimizer, step);
-  }
-
-  /** After a window: see {@link StepOutcomes.check}. */
-  checkOutcome(batch: Batch, batchIdx: number, due: boolean): void {
-    this.#outcomes.check(batch, batchIdx, due);
-  }
-  /** Before a recording: see {@link StepOutcomes.beginReplays}. */
-  beginReplays(): void {
-    this.#outcomes.beginReplays();
+    this.outcomes.add(optimizer, step);
   }
 
   // A step of the user's, and of optimizers that evaluate the loss themselves.
@@ -258,7 +249,7 @@ export class TrainStep implements OptimizerRunner {
   stepOptimizer(optimizer: optim.Optimizer, closure?: () => Tensor | null): void {
     const { precision } = this.#parts;
     const { automaticOptimization } = this.module;
-    this.#outcomes.beforeStep(optimizer);
+    this.outcomes.beforeStep(optimizer);
     if (closure !== undefined && needsClosure(optimizer))
       return this.#ended(
         optimizer,
