@@ -260,18 +260,19 @@ def run(line):
     measure(int(steps))
 
 
-if sys.argv[1] == "serve":
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                run(line.split())
-                status = 0
-            except BaseException as error:  # a refusal of one row is that row's result
-                print(json.dumps(dict(error=f"{type(error).__name__}: {error}"[:600])), flush=True)
-            os._exit(status)
-        os.waitpid(child, 0)
-        print("done", flush=True)
-else:
-    run(sys.argv[1:5])
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        for line in sys.stdin:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    run(line.split())
+                    status = 0
+                except BaseException as error:  # a refusal of one row is that row's result
+                    print(json.dumps(dict(error=f"{type(error).__name__}: {error}"[:600])), flush=True)
+                os._exit(status)
+            os.waitpid(child, 0)
+            print("done", flush=True)
+    else:
+        run(sys.argv[1:5])
