@@ -93,10 +93,6 @@ export interface Parsed {
  */
 export function parseRunFlags(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
   const options: Record<string, string | number | boolean> = {};
-  for (const [, { variable, option, takes }] of FLAGS) {
-    const text = variable === undefined ? undefined : env[variable];
-    if (variable !== undefined && text !== undefined && text !== "") options[option] = read(variable, takes, text);
-  }
   const rest = [...args];
   let help = false;
   let script: string | null = null;
@@ -123,7 +119,24 @@ export function parseRunFlags(args: readonly string[], env: Readonly<Record<stri
       );
     options[flag.option] = read(name, flag.takes, value);
   }
-  return { help, script, args: rest, options };
+  return { help, script, args: rest, options: { ...fromVariables(options, env), ...options } };
+}
+
+/** What torchrun's variables say and flags do not. */
+function fromVariables(given: Parsed["options"], env: Readonly<Record<string, string | undefined>>): Parsed["options"] {
+  const found: Record<string, string | number | boolean> = {};
+  for (const { variable, option, takes } of FLAGS.values()) {
+    const text = variable === undefined ? undefined : env[variable];
+    if (variable === undefined || text === undefined || text === "" || option in given) continue;
+    if (option === "n" && ["auto", "cpu", "gpu"].includes(text)) continue; // says nothing: Kubernetes sets it so
+    found[option] = read(variable, takes, text);
+  }
+  // One machine needs nobody's address, and takes any free port.
+  return (given["nnodes"] ?? found["nnodes"] ?? 1) === 1 ? withoutMaster(found) : found;
+}
+
+function withoutMaster({ masterAddr: _addr, masterPort: _port, ...rest }: Parsed["options"]): Parsed["options"] {
+  return rest;
 }
 
 function find(written: string): { readonly flag: Flag; readonly name: string } {

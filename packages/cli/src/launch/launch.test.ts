@@ -67,6 +67,24 @@ test("torchrun's variables say what flags do not", () => {
   });
 });
 
+test("Kubernetes' variables for a single pod say nothing that matters", () => {
+  const env = {
+    PET_NPROC_PER_NODE: "auto",
+    PET_NNODES: "1",
+    PET_NODE_RANK: "0",
+    PET_MASTER_ADDR: "m",
+    PET_MASTER_PORT: "1",
+  };
+  assert.deepEqual(parseRunFlags(["a.js"], env).options, { nnodes: 1, nodeRank: 0 });
+  assert.deepEqual(parseRunFlags(["-n", "2", "--nnodes=2", "a.js"], { ...env, PET_NNODES: "1:4" }).options, {
+    n: 2,
+    nnodes: 2,
+    nodeRank: 0,
+    masterAddr: "m",
+    masterPort: 1,
+  });
+});
+
 for (const [args, code, message] of [
   [
     ["--nprocs", "2"],

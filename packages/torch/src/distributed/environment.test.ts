@@ -120,6 +120,11 @@ const CASES: readonly (readonly [name: string, Variables, expected: string | nul
   ],
   ["a pod of Kubernetes", POD, "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0"],
   [
+    "a pod of Kubernetes that says nothing of processes",
+    { ...POD, PET_NPROC_PER_NODE: "auto", PET_NODE_RANK: "1", PET_NNODES: "3" },
+    "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0",
+  ],
+  [
     "one alone, by hand",
     { RANK: "0", WORLD_SIZE: "1" },
     "environment  0/1  0/1  0/1  127.0.0.1:0  fd null  hosts  restart 0",

@@ -20,7 +20,7 @@ export function torchEnvironment(env: Variables): ClusterEnvironment | null {
   const rank = requiredWhole(env, "RANK", [first === "RANK" ? "WORLD_SIZE" : first]);
   const worldSize = requiredWhole(env, "WORLD_SIZE", ["RANK"], 1);
   checkPlace(env, ["RANK", "WORLD_SIZE"], rank, worldSize);
-  checkPods(env, rank, worldSize);
+  checkPods(env);
   const local = localPlace(env, rank, worldSize);
   const launcher =
     textOf(env, "NBIT_LAUNCHER") !== null
@@ -75,11 +75,13 @@ function localPlace(env: Variables, rank: number, worldSize: number): LocalPlace
   return { localRank, localWorldSize, nodeRank, numNodes };
 }
 
-/** With several processes in a pod, the operator's RANK counts pods: a launcher must start them there. */
-function checkPods(env: Variables, rank: number, worldSize: number): void {
+/**
+ * With several processes in a pod, the operator's RANK counts pods and its WORLD_SIZE processes: a launcher must start
+ * them there. `auto`, which it sets by default, says nothing, and its WORLD_SIZE counts pods.
+ */
+function checkPods(env: Variables): void {
   const perPod = textOf(env, "PET_NPROC_PER_NODE");
-  if (perPod === null || perPod === "1" || textOf(env, "LOCAL_RANK") !== null) return;
-  if (worldSize === 1 && rank === 0) return;
+  if (perPod === null || !(Number(perPod) > 1) || textOf(env, "LOCAL_RANK") !== null) return;
   throw wrongVariables(
     env,
     "a launcher in this pod, which starts its processes",
