@@ -22,18 +22,20 @@ export class Attempt {
   #killed = false;
   #timer: NodeJS.Timeout | null = null;
   #drained = 0;
-  #resolve: (failure: Failure | null) => void = () => undefined;
-  /** Resolves when all have ended and all they wrote has been shown: to the first that failed, or null. */
-  readonly done = new Promise<Failure | null>((resolve) => (this.#resolve = resolve));
+  #resolve: (code: number) => void = () => undefined;
+  /** Resolves when all have ended and all they wrote has been shown: to the exit code. */
+  readonly done = new Promise<number>((resolve) => (this.#resolve = resolve));
 
   /**
    * @param afterFirst - Called when the first rank has been started, and no other.
+   * @param onFailure - Called once, when a rank has failed; the others are being ended.
    */
   constructor(
     setups: readonly RankSetup[],
     readonly guard: Guard,
     readonly graceMs: number,
     afterFirst: () => void,
+    readonly onFailure: (failure: Failure) => void,
   ) {
     for (const setup of setups) {
       const rank = new RankProcess(
@@ -53,9 +55,9 @@ export class Attempt {
     this.#signal(signal);
   }
 
-  /** Whether no rank failed by itself: each ended well, or by the signal that was handed on. */
-  get endedAsAsked(): boolean {
-    return this.#failure === null;
+  /** The rank that failed by itself, and not by a signal that was handed on; null: none, so far. */
+  get failure(): Failure | null {
+    return this.#failure;
   }
 
   /** Stops and continues all, as a terminal does. */
@@ -105,20 +107,19 @@ export class Attempt {
     if (failure === undefined || this.#failure !== null) return;
     this.#failure = failure;
     this.end();
+    this.onFailure(failure);
   }
 
   #onDrained(): void {
     if (++this.#drained < this.#ranks.length) return;
     setImmediate(() => {
       if (this.#timer !== null) clearTimeout(this.#timer);
-      this.#resolve(this.#failure ?? this.#interrupted());
+      this.#resolve(this.#failure?.code ?? this.#codes().find((code) => code !== 0) ?? 0);
     });
   }
 
-  /** What a signal ended: the first rank by number that did not end well. */
-  #interrupted(): Failure | null {
-    const rank = this.#ranks.find(({ ended }) => ended !== null && ended.code !== 0);
-    return rank === undefined || rank.ended === null ? null : { ...rank.ended, rank: rank.rank, pid: rank.pid };
+  #codes(): number[] {
+    return this.#ranks.map(({ ended }) => ended?.code ?? 0);
   }
 }
 

@@ -22,7 +22,7 @@ export async function listen(host: string | null, port: number): Promise<Listene
       server.listen({ port, ...(host === null ? {} : { host }) }, resolve);
     });
   } catch (error) {
-    throw explain(error, host, port);
+    throw explainListening(error, host, port);
   }
   const address = server.address();
   const fd = descriptorOf(server);
@@ -40,7 +40,8 @@ function descriptorOf(server: Server): number | null {
   return typeof fd === "number" && fd >= 0 ? fd : null;
 }
 
-function explain(error: unknown, host: string | null, port: number): unknown {
+/** What the operating system refuses, as an error that says what helps. */
+export function explainListening(error: unknown, host: string | null, port: number): unknown {
   const code: unknown = typeof error === "object" && error !== null && "code" in error ? error.code : null;
   const received = verbatim(`port ${port}${host === null ? "" : ` of ${host}`}: ${String(code)}`);
   switch (code) {

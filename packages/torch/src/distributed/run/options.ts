@@ -9,7 +9,7 @@ import { quoted } from "../../plain-text.js";
 import { isError } from "../../realm.js";
 
 export interface LaunchOptions {
-  /** How many processes this machine runs, ≥ 1. */
+  /** How many processes this machine runs, ≥ 1. Others may run more or fewer. */
   readonly n: number;
   /** How many machines take part; each runs `launch` once. Default 1. */
   readonly nnodes?: number;
@@ -17,9 +17,12 @@ export interface LaunchOptions {
   readonly nodeRank?: number | null;
   /** Name or address of machine 0. To be given where there are several; one machine takes 127.0.0.1. */
   readonly masterAddr?: string | null;
-  /** A port of machine 0 that all reach. Default: any free one on one machine, 29500 on several. */
+  /**
+   * One machine: the store's port; default: any free one. Several: the port at which they meet on machine 0; default
+   * 29500.
+   */
   readonly masterPort?: number | null;
-  /** How often all ranks are started again after a failure. Default 0. */
+  /** How often all ranks are started again after a failure; machine 0's counts. Default 0. */
   readonly maxRestarts?: number;
   /** A folder for what each rank writes, `rank-0.log` and so on; stdout of ranks above 0 is then there only. */
   readonly logDir?: string | null;

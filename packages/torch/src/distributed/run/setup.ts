@@ -1,52 +1,45 @@
 /** What one rank is started with: its variables, and where its output goes. */
 import { availableParallelism } from "node:os";
-import type { Listener } from "./listener.js";
 import type { LogFiles } from "./log-files.js";
+import type { Start } from "./machines.js";
 import type { Settings } from "./options.js";
 import type { RankSetup, Sink } from "./rank-process.js";
 import type { Screen } from "./screen.js";
-
-/** Where and when ranks start. */
-export interface Place {
-  readonly settings: Settings;
-  /** On the machine of rank 0. */
-  readonly listener: Listener | null;
-  readonly port: number;
-  readonly restart: number;
-}
 
 /** The descriptor that rank 0 finds the store's socket at: the first after the standard ones. */
 const STORE_FD = 3;
 
 export function setupOf(
-  place: Place,
+  settings: Settings,
+  start: Start,
   localRank: number,
   command: readonly string[],
   screen: Screen,
   logs: LogFiles | null,
 ): RankSetup {
-  const { settings, listener } = place;
-  const rank = settings.nodeRank * settings.n + localRank;
+  const { listener } = start;
+  const rank = start.firstRank + localRank;
   return {
     rank,
     command,
     cwd: settings.cwd,
-    env: variablesOf(place, localRank, rank),
+    env: variablesOf(settings, start, localRank),
     stdin: rank === 0 ? "inherit" : "ignore",
-    ...sinksOf(settings, rank, screen, logs),
+    ...sinksOf(settings, start.worldSize, rank, screen, logs),
     storeFd: rank === 0 && listener !== null ? listener.fd : null,
   };
 }
 
-function variablesOf(place: Place, localRank: number, rank: number): Record<string, string | undefined> {
-  const { settings, port, restart } = place;
+function variablesOf(settings: Settings, start: Start, localRank: number): Record<string, string | undefined> {
+  const { port, restart, firstRank, worldSize } = start;
+  const rank = firstRank + localRank;
   const { n, nnodes, nodeRank, masterAddr, maxRestarts } = settings;
   const given = { ...process.env, ...settings.env };
   return {
     ...given,
     OMP_NUM_THREADS: given["OMP_NUM_THREADS"] ?? String(Math.max(1, Math.floor(availableParallelism() / n))),
     RANK: String(rank),
-    WORLD_SIZE: String(n * nnodes),
+    WORLD_SIZE: String(worldSize),
     LOCAL_RANK: String(localRank),
     LOCAL_WORLD_SIZE: String(n),
     GROUP_RANK: String(nodeRank),
@@ -65,12 +58,13 @@ function variablesOf(place: Place, localRank: number, rank: number): Record<stri
 
 /** Alone, a rank writes for itself. Rank 0 has the terminal's stdout, for its progress bar, unless that goes to a file, too. */
 function sinksOf(
-  { n, nnodes, quiet }: Settings,
+  { quiet }: Settings,
+  worldSize: number,
   rank: number,
   screen: Screen,
   logs: LogFiles | null,
 ): { readonly stdout: Sink; readonly stderr: Sink } {
-  if (logs === null && n * nnodes === 1) return { stdout: "inherit", stderr: "inherit" };
+  if (logs === null && worldSize === 1) return { stdout: "inherit", stderr: "inherit" };
   const stderr: Sink = (lines) => {
     logs?.write(rank, lines);
     screen.stderr(rank, lines);
