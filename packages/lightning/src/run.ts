@@ -3,6 +3,7 @@ import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
+import { forRank } from "./checkpoint/rank-state.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
 import { Hooks } from "./hooks.js";
@@ -79,6 +80,8 @@ export class Run implements LoopContext, ModuleHost {
   interrupted: EndingSignal | null = null;
   /** Everything is made and restored: a checkpoint from here on says where the run stands. */
   prepared = false;
+  /** It ends by an error: processes have nothing more to tell each other. */
+  failed = false;
 
   constructor(
     readonly fn: TrainerFn,
@@ -161,7 +164,8 @@ export class Run implements LoopContext, ModuleHost {
 
   /** Read the checkpoint that this run goes on from. */
   open(path: string, dtype: DType | null = null): Checkpoint {
-    const checkpoint = readCheckpoint(path, dtype === null ? {} : { dtype });
+    const saved = readCheckpoint(path, dtype === null ? {} : { dtype });
+    const checkpoint = forRank(saved, this.strategy);
     this.checkpointPath = path;
     this.checkpoint = checkpoint;
     return checkpoint;

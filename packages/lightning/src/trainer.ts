@@ -15,9 +15,11 @@ import type { Callback } from "./callbacks/callback.js";
 import { configureCallbacks } from "./callbacks/configure.js";
 import { checkWeightsDtype, SAVE, writeCheckpoint } from "./checkpoint/file.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
+import type { Checkpoint } from "./checkpoint/format.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
+import { byRankZero, saveTogether } from "./checkpoint/together.js";
 import { observeBatch } from "./diagnostics/observe-step.js";
 import { observeWith } from "./diagnostics/report.js";
 import { InterruptError, MisconfigurationError } from "./errors.js";
@@ -192,6 +194,11 @@ export class Trainer extends TrainerState {
   /**
    * Write a checkpoint. Atomic: the file is complete or absent. With `dtype: "bfloat16"` weights take half of float32's
    * room; a run that resumes from it goes on from rounded ones.
+   *
+   * Of several processes, every one calls it: each has a part of what is saved. Process 0 writes the file, at its
+   * `path`; where that fails, it fails in all.
+   *
+   * @throws {DistributedError} `ERR_DIST_MISMATCH`: `saveCheckpoint: expected every process to call it, …`
    */
   saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): void {
     atMost("Trainer.saveCheckpoint", arguments, 2);
@@ -206,9 +213,17 @@ export class Trainer extends TrainerState {
         "ERR_NOT_ATTACHED",
       );
     const { active } = this;
-    if (!this.isGlobalZero) return;
+    const weightsOnly = options.weightsOnly ?? false;
+    const dump = (): Checkpoint => dumpCheckpoint(active, weightsOnly, dtype);
+    const writeFile = (checkpoint: Checkpoint): void => writeCheckpoint(path, checkpoint, options.metadata);
+    // After a failure there is nobody to gather from: what process 0 has is better than nothing.
+    const collectives = active.failed ? null : this.strategy.collectives;
+    if (collectives == null && !this.isGlobalZero) return;
     const write = (): void =>
-      scope(() => writeCheckpoint(path, dumpCheckpoint(active, options.weightsOnly ?? false, dtype), options.metadata));
+      scope(() => {
+        if (collectives == null) writeFile(dump());
+        else saveTogether(active, collectives, !weightsOnly, dump, writeFile);
+      });
     const temporary = active.validation?.temporaryDtype ?? null;
     if (temporary === null) write();
     else temporary.suspended(write);
@@ -238,7 +253,9 @@ export class Trainer extends TrainerState {
       );
     if (this.#toLaunch !== null) await superviseRanks(this.#toLaunch);
     await this.strategy.connect?.();
-    const path = selectCheckpoint(this, ckptPath);
+    const path = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
+      selectCheckpoint(this, ckptPath),
+    );
     const run = new Run(
       fn,
       module,
@@ -337,6 +354,7 @@ export class Trainer extends TrainerState {
   async #fail(run: Run, error: unknown): Promise<unknown> {
     this.status = "interrupted";
     const interrupted = error instanceof InterruptSignal;
+    run.failed = !interrupted;
     const reason = interrupted ? this.#saveInterrupted(run, error.signal) : error;
     if (!interrupted) this.strategy.fail?.(error);
     const attempt = async (end: () => unknown): Promise<void> => {

@@ -22,8 +22,21 @@ export interface LoopsState {
   readonly callbackMetrics: Record<string, number>;
   /** Unscaled gradients of an accumulation window that was open, by parameter name; null otherwise. */
   readonly gradients: Record<string, Tensor> | null;
+  /** Samples in each of this process's batches; null or absent: not known. */
+  readonly batchSize?: number | null | undefined;
   /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */
   readonly validation?: EvaluationState | undefined;
+}
+
+/** What differs between processes that train together. */
+export interface RankState {
+  readonly rng?: RngState | undefined;
+  readonly loops?: Pick<
+    LoopsState,
+    "fetcher" | "batchSize" | "metrics" | "callbackMetrics" | "gradients" | "validation"
+  >;
+  /** Buffers of the module that are not as in process 0. */
+  readonly buffers: Readonly<Record<string, Tensor>>;
 }
 
 /**
@@ -44,5 +57,9 @@ export interface Checkpoint {
   readonly loops?: LoopsState;
   readonly loggers?: readonly LogState[];
   readonly rng?: RngState;
+  /** Of processes 1, 2, …, where several trained: `rng` and `loops` are those of process 0. */
+  readonly ranks?: readonly RankState[];
+  /** In memory only, once it is read: of {@link ranks}, this process's. */
+  readonly rankBuffers?: Readonly<Record<string, Tensor>>;
   [key: string]: unknown;
 }

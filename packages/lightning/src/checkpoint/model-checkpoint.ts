@@ -10,6 +10,7 @@ import { warn } from "../warnings.js";
 import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from "./model-checkpoint-options.js";
 import { formatName } from "./names.js";
 import { checkState } from "./schema.js";
+import { byRankZero } from "./together.js";
 import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
 import { isError } from "@nbit/torch/realm";
 
@@ -27,6 +28,11 @@ const STATE = fieldsOf({
 });
 
 const EXTENSION = ".ckpt";
+
+/** What process 0 finds counts in all. */
+function decided<T>(trainer: TrainerView, find: () => T): T {
+  return byRankZero("ModelCheckpoint", trainer.strategy.collectives, trainer.globalRank, find);
+}
 
 /**
  * Saves checkpoints: the best by a metric, the last, or every n steps or epochs.
@@ -100,7 +106,7 @@ export class ModelCheckpoint extends Callback {
 
   override setup(trainer: TrainerView, _module: LightningModule, stage: TrainerFn): void {
     if (stage !== "fit") return;
-    this.#directory = this.resolveDirectory(trainer);
+    this.#directory = decided(trainer, () => this.resolveDirectory(trainer));
     this.#lastTime = performance.now();
     this.#lastStepSaved = 0;
     this.#restoredStep = null;
@@ -110,26 +116,56 @@ export class ModelCheckpoint extends Callback {
 
   override onTrainStart(trainer: TrainerView): void {
     this.#lastTime = performance.now();
+    this.#agree(trainer);
     // What this callback had saved is saved already; at the step of another's checkpoint, its own may still be due.
     this.#lastStepSaved = this.#restoredStep ?? trainer.globalStep;
     this.#restoredStep = null;
     if (this.#lastDue) this.#saveLast(trainer);
   }
 
+  /** Which files are its own, process 0 knows. */
+  #agree(trainer: TrainerView): void {
+    const { bestModelPath, bestModelScore, lastModelPath, bestKModels } = this;
+    const mine = { bestModelPath, bestModelScore, lastModelPath, bestKModels };
+    Object.assign(
+      this,
+      decided(trainer, () => mine),
+    );
+  }
+
   override onTrainBatchEnd(trainer: TrainerView): void {
     const stepDue = this.#everyNSteps > 0 && trainer.globalStep % this.#everyNSteps === 0;
-    const timeDue = this.#everySeconds !== null && (performance.now() - this.#lastTime) / 1000 >= this.#everySeconds;
+    const timeDue = this.#timeIsUp(trainer);
     if (!stepDue && !timeDue) return;
     if (this.#mustNotSave(trainer)) return;
     if (timeDue) this.#lastTime = performance.now();
-    if (
-      this.monitor !== null &&
-      (trainer.callbackMetrics[this.monitor] === undefined || this.#validationFollows(trainer))
-    ) {
+    if (this.monitor !== null && (this.#monitored(trainer) === undefined || this.#validationFollows(trainer))) {
       this.#deferred = true;
       return;
     }
     this.#save(trainer);
+  }
+
+  /** By the clock of process 0. */
+  #timeIsUp(trainer: TrainerView): boolean {
+    if (this.#everySeconds === null) return false;
+    const passed = (performance.now() - this.#lastTime) / 1000 >= this.#everySeconds;
+    return trainer.strategy.collectives?.agree(trainer.isGlobalZero && passed) ?? passed;
+  }
+
+  /** Of process 0, where processes see different values. */
+  #monitored(trainer: TrainerView): number | undefined {
+    if (this.monitor === null) return undefined;
+    const mine = trainer.callbackMetrics[this.monitor];
+    const all = trainer.strategy.collectives?.allGatherObject(mine) ?? [mine];
+    if (trainer.isGlobalZero && all.some((one) => !Object.is(one, all[0])))
+      warn(
+        "WARN_MONITOR_DIFFERS",
+        plainText(
+          `ModelCheckpoint: the processes have different values of ${JSON.stringify(this.monitor)}; that of rank 0 counts. Log one value for all of them.`,
+        ),
+      );
+    return all[0];
   }
 
   override onTrainEpochEnd(trainer: TrainerView): void {
@@ -145,8 +181,9 @@ export class ModelCheckpoint extends Callback {
   }
 
   override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
-    if (!this.#options.saveOnException || this.#mustNotSave(trainer)) return;
-    const path = this.#freePath(trainer, this.#options.filename);
+    // Nobody answers any more: process 0 saves what it has.
+    if (!this.#options.saveOnException || this.#mustNotSave(trainer) || !trainer.isGlobalZero) return;
+    const path = this.#nameFor(trainer, this.#options.filename);
     this.#write(trainer, path);
     console.error(plainText(`Training failed (${isError(error) ? error.message : String(error)}); saved ${path}.`));
   }
@@ -216,7 +253,7 @@ export class ModelCheckpoint extends Callback {
   }
 
   #saveRanked(trainer: TrainerView, monitor: string): void {
-    const value = trainer.callbackMetrics[monitor];
+    const value = this.#monitored(trainer);
     if (value === undefined) {
       const have = Object.keys(trainer.callbackMetrics).join(", ");
       throw new MisconfigurationError(
@@ -234,7 +271,7 @@ export class ModelCheckpoint extends Callback {
     const full = this.#topK !== -1 && ranked.length >= this.#topK;
     const last = ranked.at(-1);
     if (full && last !== undefined && !better(score, last[1])) {
-      if (this.#options.verbose)
+      if (this.#options.verbose && trainer.isGlobalZero)
         console.log(
           plainText(
             `ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`,
@@ -249,7 +286,7 @@ export class ModelCheckpoint extends Callback {
     const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path, dropped);
-    if (this.#options.verbose)
+    if (this.#options.verbose && trainer.isGlobalZero)
       console.log(
         plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`),
       );
@@ -277,7 +314,7 @@ export class ModelCheckpoint extends Callback {
       metadata: this.#own.metadataFor(path),
       ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }),
     });
-    this.#own.remove(this.#directory, this.#replaced);
+    if (trainer.isGlobalZero) this.#own.remove(this.#directory, this.#replaced);
     this.#replaced = "";
   }
 
@@ -308,8 +345,13 @@ export class ModelCheckpoint extends Callback {
     return path;
   }
 
-  /** A name that overwrites nothing but `replaced`, if that is ours. */
+  /** The same in all processes. */
   #freePath(trainer: TrainerView, template: string, replaced = ""): string {
+    return decided(trainer, () => this.#nameFor(trainer, template, replaced));
+  }
+
+  /** A name that overwrites nothing but `replaced`, if that is ours. */
+  #nameFor(trainer: TrainerView, template: string, replaced = ""): string {
     const path = this.#path(trainer, template);
     const directory = this.resolveDirectory(trainer);
     let candidate = path;

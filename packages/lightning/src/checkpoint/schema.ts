@@ -10,6 +10,7 @@ import {
   fieldsOf,
   flag,
   listOf,
+  notNegative,
   oneOf,
   optional,
   orNull,
@@ -45,9 +46,19 @@ const metric = fieldsOf({
   }),
   last: anyNumber,
   sum: anyNumber,
-  count,
+  count: notNegative,
   wide: flag,
 });
+
+const loopsOfRank = {
+  fetcher: fieldsOf({ rng: orNull(bytes), fetched: count, loader: orNull(anyRecord) }),
+  batchSize: optional(orNull(count)),
+  metrics: listOf(metric),
+  callbackMetrics: recordOf(anyNumber),
+  gradients: orNull(recordOf(anyTensor)),
+  validation: optional(fieldsOf({ seen: listOf(count), loaders: listOf(orNull(anyRecord)) })),
+};
+const rng = fieldsOf({ cpu: bytes, device: orNull(bytes) });
 
 const checkpoint = fieldsOf({
   epoch: count,
@@ -58,18 +69,12 @@ const checkpoint = fieldsOf({
   optimizerStates: optional(listOf(anyRecord)),
   lrSchedulers: optional(listOf(anyRecord)),
   callbacks: optional(recordOf(anyRecord)),
-  loops: optional(
-    fieldsOf({
-      progress,
-      fetcher: fieldsOf({ rng: orNull(bytes), fetched: count, loader: orNull(anyRecord) }),
-      metrics: listOf(metric),
-      callbackMetrics: recordOf(anyNumber),
-      gradients: orNull(recordOf(anyTensor)),
-      validation: optional(fieldsOf({ seen: listOf(count), loaders: listOf(orNull(anyRecord)) })),
-    }),
-  ),
+  loops: optional(fieldsOf({ progress, ...loopsOfRank })),
   loggers: optional(listOf(fieldsOf({ name: text, state: anyRecord }))),
-  rng: optional(fieldsOf({ cpu: bytes, device: orNull(bytes) })),
+  rng: optional(rng),
+  ranks: optional(
+    listOf(fieldsOf({ rng: optional(rng), loops: optional(fieldsOf(loopsOfRank)), buffers: recordOf(anyTensor) })),
+  ),
 });
 
 /**
@@ -95,8 +100,10 @@ export function damaged(where: string, expected: string, received: unknown): Che
 
 /** The form of a checkpoint, and what its numbers must have to do with each other. */
 export function checkCheckpoint(path: string, state: unknown): void {
-  const { loops } = checkState(path, checkpoint, state);
-  if (loops !== undefined) checkCounts(path, loops);
+  const { loops, ranks = [] } = checkState(path, checkpoint, state);
+  if (loops === undefined) return;
+  checkCounts(path, loops);
+  for (const rank of ranks) if (rank.loops !== undefined) checkCounts(path, { ...loops, ...rank.loops });
 }
 
 function checkCounts(path: string, { progress, fetcher }: NonNullable<TypeOf<typeof checkpoint>["loops"]>): void {

@@ -11,6 +11,7 @@ import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
 import type { Checkpoint } from "./format.js";
 import { damaged } from "./schema.js";
+import { placedIn } from "./world-size.js";
 import { Undo } from "./undo.js";
 
 /** Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them. */
@@ -50,6 +51,7 @@ function trainingState(run: Run): Partial<Checkpoint> {
           loops: {
             progress: fit.progress.stateDict(),
             fetcher: fit.fetcher.stateDict(),
+            batchSize: fit.fetcher.batchSize,
             metrics: fit.results.stateDict(),
             callbackMetrics: run.metricStore.stateDict(),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
@@ -131,7 +133,8 @@ export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise
 async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { fit } = run;
   if (fit === null) return;
-  const { loops, optimizerStates, lrSchedulers, precision } = trainingOf(run, checkpoint);
+  const { optimizerStates, lrSchedulers, precision, ...training } = trainingOf(run, checkpoint);
+  const loops = placedIn(run, checkpoint, training.loops);
   const { progress, fetcher } = loops;
   if (precision.name !== run.precision.name) {
     warn(
@@ -151,6 +154,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   fit.results.loadStateDict(loops.metrics);
   run.metricStore.loadStateDict(loops.callbackMetrics);
   if (loops.gradients !== null) restoreGradients(run, loops.gradients);
+  restoreBuffers(run, checkpoint.rankBuffers ?? {});
   if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
   else await fit.fetcher.resume(fetcher, progress.epoch);
   fit.progress.loadStateDict(progress);
@@ -233,6 +237,16 @@ function checkGradients(run: Run, gradients: Record<string, Tensor>): void {
         gradient,
       );
   }
+}
+
+/** Running statistics that processes have not exchanged. */
+function restoreBuffers(run: Run, buffers: Readonly<Record<string, Tensor>>): void {
+  noGrad(() => {
+    for (const [name, buffer] of run.module.namedBuffers()) {
+      const saved = buffers[name];
+      if (saved !== undefined) buffer.detach().copy_(saved);
+    }
+  });
 }
 
 function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {

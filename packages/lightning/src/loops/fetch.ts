@@ -1,4 +1,4 @@
-import { DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, verbatim } from "@nbit/torch";
+import { BatchSampler, DataLoader, getRngState, keep, outsideScopes, setRngState, Tensor, verbatim } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, isPromise, mustEnd, named } from "../promises.js";
@@ -78,6 +78,13 @@ export class Fetcher {
       loader instanceof DataLoader &&
       loader.numWorkers === 0 &&
       (loader.sampler !== null || loader.batchSampler !== null);
+  }
+
+  /** Samples in a batch, where the loader says so. */
+  get batchSize(): number | null {
+    const { loader } = this;
+    if (!(loader instanceof DataLoader)) return null;
+    return loader.batchSampler instanceof BatchSampler ? loader.batchSampler.batchSize : loader.batchSize;
   }
 
   get fetched(): number {

@@ -1,5 +1,5 @@
 /** What strategies of several processes have in common: joining, equal modules, agreements. */
-import { tensor, verbatim } from "@nbit/torch";
+import { empty, scope, tensor, verbatim } from "@nbit/torch";
 import type { Device, nn, optim, Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { isError } from "@nbit/torch/realm";
@@ -31,10 +31,38 @@ const collectives: Collectives = {
   },
   broadcastObject: (value) => dist.broadcastObject(value),
   allGatherObject: (value) => dist.allGatherObject(value),
+  gatherBytes,
   barrier: () => {
     dist.barrier();
   },
 };
+
+/** Of what travels in one message. */
+const MESSAGE = 256 << 20;
+
+/** One process after the other, so that none has room for more than its own but process 0. */
+function gatherBytes(mine: Uint8Array): Uint8Array[] | null {
+  const sizes = dist.allGatherObject(mine.length);
+  const rank = dist.getRank();
+  if (rank !== 0) {
+    for (let at = 0; at < mine.length; at += MESSAGE) {
+      const piece = mine.subarray(at, at + MESSAGE);
+      scope(() => dist.send(tensor(piece), 0));
+    }
+    return null;
+  }
+  return sizes.map((size, from) => {
+    if (from === 0) return mine;
+    const bytes = new Uint8Array(size);
+    for (let at = 0; at < size; at += MESSAGE)
+      scope(() => {
+        const piece = empty([Math.min(MESSAGE, size - at)], { dtype: "uint8" });
+        dist.recv(piece, from);
+        bytes.set(new Uint8Array(piece.toBytes()), at);
+      });
+    return bytes;
+  });
+}
 
 /** One process for each device, started by a launcher, all with the same script. */
 export abstract class ParallelStrategy implements Strategy {

@@ -23,6 +23,8 @@ export interface Collectives {
   broadcastObject<T>(value: T): T;
   /** Of every process, in the order of ranks. */
   allGatherObject<T>(value: T): T[];
+  /** Of every process, in process 0; null in the others. */
+  gatherBytes(bytes: Uint8Array): Uint8Array[] | null;
   barrier(): void;
 }
 
