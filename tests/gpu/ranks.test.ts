@@ -207,7 +207,10 @@ async function failing(how: string): Promise<void> {
           process.kill(process.pid, "SIGSTOP");
         }
         if (how === "throws") throw new Error("of my own");
-        if (how === "endless") (setTimeout(() => process.exit(9), 15_000), await new Promise(() => undefined));
+        if (how === "endless") {
+          setTimeout(() => process.exit(9), 15_000);
+          await new Promise(() => undefined);
+        }
       }
       const t = full([1 << 20], 1, { device: `cuda:${rank}` });
       dist.allReduce(t);
