@@ -479,6 +479,7 @@ export class Trainer extends TrainerState {
           progress,
           warnings: run.warnings,
           device: this.strategy.rootDevice.toString(),
+          exchange: { streamChanged: () => this.strategy.gradients?.streamChanged?.() },
         })
       : null;
     const loop = new FitLoop(run, { step, graph, fetcher, validation: run.validation, schedulers, progress, results });
