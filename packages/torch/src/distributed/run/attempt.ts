@@ -9,9 +9,16 @@ export interface Failure extends Ended {
   readonly pid: number | null;
 }
 
+/** How long ranks may take to end, once another has failed. */
+export interface Grace {
+  readonly graceMs: number;
+  /** After a signal that was handed on. */
+  readonly interruptGraceMs: number;
+}
+
 /**
- * Runs all ranks until the last of them has ended. The first that fails ends the others: SIGTERM, and after `graceMs`
- * SIGKILL. A signal that was forwarded is no failure, so that others may still write their checkpoints.
+ * Runs all ranks until the last of them has ended. The first that fails ends the others: SIGTERM, and after a
+ * while SIGKILL. A signal that was forwarded is no failure, so that others may still write their checkpoints.
  */
 export class Attempt {
   readonly #ranks: RankProcess[] = [];
@@ -33,7 +40,7 @@ export class Attempt {
   constructor(
     setups: readonly RankSetup[],
     readonly guard: Guard,
-    readonly graceMs: number,
+    readonly grace: Grace,
     afterFirst: () => void,
     readonly onFailure: (failure: Failure) => void,
   ) {
@@ -74,9 +81,11 @@ export class Attempt {
   /** Ends all: SIGTERM, and SIGKILL for what is there after the grace period. */
   end(): void {
     if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => this.#signal("SIGKILL"), this.graceMs);
-    // Asked already, a rank would take a second signal for impatience, and end without its checkpoint.
-    if (this.#forwarded === null) this.#signal("SIGTERM");
+    // Asked already, a rank writes its checkpoint, and would take a second signal for impatience.
+    const asked = this.#forwarded !== null;
+    const { graceMs, interruptGraceMs } = this.grace;
+    this.#timer = setTimeout(() => this.#signal("SIGKILL"), asked ? interruptGraceMs : graceMs);
+    if (!asked) this.#signal("SIGTERM");
   }
 
   #signal(signal: NodeJS.Signals): void {
