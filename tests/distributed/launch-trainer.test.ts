@@ -73,5 +73,6 @@ test("a signal reaches all ranks, which end with a checkpoint", limit, async () 
   assert.notEqual(code, 0);
   assert.deepEqual(numbersAfter("to", stdout), []);
   assert.equal(stderr.split("InterruptError: fit: interrupted after 4 steps.").length, 3, stderr);
+  assert.doesNotMatch(stderr, /^nbit:/m);
   assert.ok(existsSync(join(programs.folder, "interrupted", "checkpoints", "interrupted.ckpt")));
 });
