@@ -126,4 +126,6 @@ export { DDPStrategy, type DDPOptions } from "./strategies/ddp.js";
 export { ParallelStrategy, type ParallelOptions } from "./strategies/parallel.js";
 export type { Collectives, GradientSync, Strategy } from "./strategies/strategy.js";
 
+export { rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./ranks/rank-zero.js";
+
 export { seedEverything } from "@nbit/torch";

@@ -16,8 +16,7 @@ export interface ResolvedOptions extends Omit<Filled<TrainerOptions, typeof ROWS
 const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     gpus: 'Use accelerator: "cuda" and devices: 1.',
-    syncBatchnorm: "There is one strategy: a single device.",
-    useDistributedSampler: "There is one strategy: a single device.",
+    replaceSamplerDdp: "Use useDistributedSampler.",
     profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
     detectAnomaly: 'Use detectNonFinite: "gradients", which names the module and the operator.',
     amp: "Use precision: 16.",

@@ -16,7 +16,7 @@ import type { WarnOnce } from "./warnings.js";
 const CKPT = kinds.orNull(kinds.filled);
 const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: CKPT, ckptDtype: true };
 const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: CKPT, ckptDtype: true };
-const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag };
+const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag, gather: kinds.flag };
 const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = {
   fit: FIT,
   validate: EVALUATE,

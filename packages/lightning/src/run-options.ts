@@ -31,4 +31,9 @@ export interface EvaluateOptions {
 export interface PredictOptions extends EvaluateOptions {
   /** False: leave it to callbacks to take what `predictStep` returns. Default true. */
   readonly returnPredictions?: boolean;
+  /**
+   * With several processes: each gets the predictions of all, in the order of one process, where the Trainer dealt out
+   * the loader's batches. Default false: those of its own batches, every `worldSize`-th from `globalRank` on.
+   */
+  readonly gather?: boolean;
 }

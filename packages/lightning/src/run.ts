@@ -1,4 +1,4 @@
-import { setGradEnabled, verbatim } from "@nbit/torch";
+import { initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { readCheckpoint } from "./checkpoint/file.js";
@@ -27,7 +27,9 @@ import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
-import type { Strategy } from "./strategies/strategy.js";
+import { sharesOf, takeShares } from "./logging/reduce.js";
+import { StopVotes, type Wish } from "./ranks/stop-votes.js";
+import type { Collectives, Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import type { RunningStage, TrainerFn } from "./types.js";
@@ -82,6 +84,9 @@ export class Run implements LoopContext, ModuleHost {
   prepared = false;
   /** It ends by an error: processes have nothing more to tell each other. */
   failed = false;
+  /** Of several processes; null: this one runs alone. */
+  readonly collectives: Collectives | null;
+  readonly #votes: StopVotes | null;
 
   constructor(
     readonly fn: TrainerFn,
@@ -92,6 +97,9 @@ export class Run implements LoopContext, ModuleHost {
     this.trainer = owner.view;
     this.metricStore = metricStore;
     this.hooks = new Hooks(owner.view, module, owner.callbacks, this);
+    this.collectives = owner.strategy.collectives ?? null;
+    const wish = (): Wish => ({ stop: owner.view.shouldStop, signal: this.interrupted });
+    this.#votes = this.collectives === null ? null : new StopVotes(this.collectives, wish);
   }
 
   /** What the module is attached to. */
@@ -104,14 +112,16 @@ export class Run implements LoopContext, ModuleHost {
   get strategy(): Strategy {
     return this.owner.strategy;
   }
+  /** One process writes. */
   get loggers(): readonly Logger[] {
-    return this.owner.loggers;
+    return this.owner.strategy.isGlobalZero ? this.owner.loggers : [];
   }
   get options(): ResolvedOptions {
     return this.owner.options;
   }
+  /** Of all processes: what any of them has asked for counts from the next vote on. */
   get shouldStop(): boolean {
-    return this.trainer.shouldStop;
+    return this.#votes === null ? this.trainer.shouldStop : this.#votes.stop;
   }
 
   /**
@@ -177,8 +187,77 @@ export class Run implements LoopContext, ModuleHost {
     await this.fit?.fetcher.close();
   }
 
+  #seed: number | null = null;
+  /** That of the default generator of process 0: orders of data are drawn from it, equal in all processes. */
+  get seed(): number {
+    const mine = initialSeed();
+    return (this.#seed ??= Number(BigInt.asUintN(32, this.collectives?.broadcastObject(mine) ?? mine)));
+  }
+
+  /**
+   * Dropout and augmentation differ between processes, which would else draw the same: seed + rank. Weights are equal
+   * by now. A generator that was seeded differently already stays.
+   */
+  varyRandomNumbers(): void {
+    const { globalRank } = this.strategy;
+    if (this.collectives === null || this.fn !== "fit") return;
+    const common = this.collectives.broadcastObject(initialSeed());
+    if (globalRank !== 0 && initialSeed() === common) manualSeed(common + BigInt(globalRank));
+  }
+
+  /** The signal that ends the run of all processes. */
+  get endingSignal(): EndingSignal | null {
+    return this.#votes === null ? this.interrupted : this.#votes.signal;
+  }
+
   checkInterrupt(): void {
-    if (this.interrupted !== null) throw new InterruptSignal(this.interrupted);
+    if (this.endingSignal !== null) throw new InterruptSignal(this.endingSignal);
+  }
+
+  /** All processes are here: they agree on whether to stop. `due`: now, not only now and then. */
+  voteAfterBatch(due: boolean): void {
+    this.#votes?.afterBatch(due);
+    this.#spread();
+  }
+  vote(): void {
+    this.#votes?.vote();
+    this.#spread();
+  }
+  /** Callbacks of this process see what was asked for elsewhere. */
+  #spread(): void {
+    if (this.#votes?.stop === true) this.trainer.shouldStop = true;
+  }
+
+  /**
+   * Between batches of evaluation, of which processes have different numbers: whether to leave the others, to vote with
+   * them at the end.
+   */
+  leavesBatches(): boolean {
+    if (this.#votes !== null) return this.interrupted !== null || this.endingSignal !== null;
+    this.checkInterrupt();
+    return false;
+  }
+
+  /** All processes are here: metrics become those of all. */
+  reduceMetrics(onStep: boolean): void {
+    const results = this.metricStore.active;
+    if (this.collectives === null || results === null) return;
+    takeShares(results, this.collectives.allGatherObject(sharesOf(results, onStep)), onStep);
+  }
+
+  /** All processes are here: a metric that callbacks monitor, the same in each. */
+  agreedMetric(name: string): number | undefined {
+    this.reduceMetrics(false);
+    const mine = this.trainer.callbackMetrics[name];
+    const all = this.collectives?.allGatherObject(mine) ?? [mine];
+    if (all.some((one) => !Object.is(one, all[0])))
+      this.warnings.warn(
+        "WARN_MONITOR_DIFFERS",
+        plainText(
+          `${JSON.stringify(name)} is monitored, and differs between processes: that of rank 0 counts. Log it with syncDist: true, or with onEpoch: true.`,
+        ),
+      );
+    return all[0];
   }
 
   // What the module asks for.

@@ -3,8 +3,8 @@ import { constants } from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 
 /** Ctrl-C; a job scheduler, a container or `kill`; a terminal that was closed. */
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-export type EndingSignal = (typeof SIGNALS)[number];
+export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+export type EndingSignal = (typeof ENDING_SIGNALS)[number];
 
 /** Thrown where a run may end when it was asked to. */
 export class InterruptSignal extends Error {
@@ -45,13 +45,13 @@ export function onInterrupt(run: Interruptible): () => void {
 
 function listen(): void {
   alive = setInterval(() => undefined, 2 ** 30);
-  for (const signal of SIGNALS) process.on(signal, ask);
+  for (const signal of ENDING_SIGNALS) process.on(signal, ask);
   for (const stream of [process.stdout, process.stderr]) stream.on("error", onLostOutput);
 }
 
 function unlisten(): void {
   if (alive !== null) clearInterval(alive);
-  for (const signal of SIGNALS) process.removeListener(signal, ask);
+  for (const signal of ENDING_SIGNALS) process.removeListener(signal, ask);
   for (const stream of [process.stdout, process.stderr]) stream.removeListener("error", onLostOutput);
 }
 

@@ -170,7 +170,7 @@ const REFUSED: readonly (readonly [object, string])[] = [
   [{ defaultRootDir: 3 }, "expected defaultRootDir to be a folder. Received: 3."],
   [{ gradientClipAlgorithm: "amp" }, 'expected gradientClipAlgorithm to be one of "norm", "value". Received: "amp".'],
   [{ amp: true }, 'expected an option that it has. Received: "amp". Use precision: 16.'],
-  [{ num_nodes: 2 }, 'expected an option that it has. Received: "num_nodes". There is one strategy: a single device.'],
+  [{ num_nodes: 2 }, 'expected the option numNodes. Received: "num_nodes".'],
 ];
 for (const [options, message] of REFUSED)
   test(`refused: ${JSON.stringify(options)}`, () =>

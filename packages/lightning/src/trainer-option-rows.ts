@@ -117,6 +117,17 @@ export const ROWS = {
     values: "auto, single_device, ddp, …",
     summary: "how the module is placed, and how processes act together",
   }),
+  useDistributedSampler: option(onOff, {
+    default: true,
+    flag: SWITCH,
+    values: "false: loaders are left as they are",
+    summary: "give each process its share of the data",
+  }),
+  syncBatchnorm: option(onOff, {
+    default: false,
+    flag: SWITCH,
+    summary: "normalise over the batches of all processes",
+  }),
   numNodes: option(count(1), { default: 1, flag: NUMBER, summary: "machines, each with as many devices" }),
 
   maxEpochs: option(limited, {

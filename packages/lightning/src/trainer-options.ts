@@ -30,6 +30,15 @@ export interface TrainerOptions {
    * "single_device", "ddp", the name of another registered strategy, or a Strategy.
    */
   readonly strategy?: string | Strategy;
+  /**
+   * With several processes, give each its share of every DataLoader over positions: training shuffles as the loader
+   * does, from the seed of process 0, and gives all equally many; evaluation gives each position to one process, predict
+   * each batch. A loader with a DistributedSampler of its own stays as it is. Default true. False: loaders are left
+   * alone, and processes that read the same data do so.
+   */
+  readonly useDistributedSampler?: boolean;
+  /** Put SyncBatchNorm in the place of every BatchNorm where there are several processes. Default false. */
+  readonly syncBatchnorm?: boolean;
   /** Machines. Default 1; with more, a launcher (nbit run, torchrun, srun) starts the processes of each. */
   readonly numNodes?: number;
   /**

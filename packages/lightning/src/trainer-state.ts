@@ -145,6 +145,9 @@ export abstract class TrainerState implements TrainerView {
   get callbackMetrics(): Readonly<Record<string, number>> {
     return this.metricStore.view("callback");
   }
+  agreedMetric(name: string): number | undefined {
+    return this.active === null ? this.callbackMetrics[name] : this.active.agreedMetric(name);
+  }
   get loggedMetrics(): Readonly<Record<string, number>> {
     return this.metricStore.view("logger");
   }

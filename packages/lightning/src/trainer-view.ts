@@ -68,6 +68,11 @@ export interface TrainerView {
 
   /** Every metric logged, newest value of each. */
   readonly callbackMetrics: Readonly<Record<string, number>>;
+  /**
+   * One of them, equal in all processes: what a decision is made from that all must make alike. Values of epochs are
+   * reduced, of others that of process 0 counts, with a warning. Every process calls it, at the same place.
+   */
+  agreedMetric(name: string): number | undefined;
   /** Metrics logged with `logger: true`. */
   readonly loggedMetrics: Readonly<Record<string, number>>;
   /** Metrics logged with `progBar: true`. */

@@ -2,6 +2,7 @@ import {
   atMost,
   checkOptions,
   getSwitch,
+  nn,
   scope,
   setSwitch,
   trimMemory,
@@ -51,6 +52,8 @@ import { checkCall, warnOfGaps, warnOfHiddenParameters } from "./run-checks.js";
 import type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
+import { gatherPredictions } from "./ranks/gather-predictions.js";
+import { mayRepeat, splitLoader, type LoaderUse } from "./ranks/split-loaders.js";
 import { resolveProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
 import type { Strategy } from "./strategies/strategy.js";
@@ -151,7 +154,7 @@ export class Trainer extends TrainerState {
 
   /**
    * Run the predict step. @returns what it returned per batch, on the CPU; per loader and batch when there are several
-   * loaders.
+   * loaders. Of several processes each returns its share, or with `gather: true` all of it.
    */
   async predict(model?: LightningModule, options: PredictOptions = {}): Promise<unknown[]> {
     atMost("predict", arguments, 2);
@@ -159,12 +162,18 @@ export class Trainer extends TrainerState {
       "predict",
       model,
       options,
-      (run) => run.prediction?.run() ?? Promise.resolve([]),
+      async (run) => {
+        const mine = (await run.prediction?.run()) ?? [];
+        const { collectives } = run;
+        return options.gather !== true || collectives === null
+          ? mine
+          : mine.map((of) => gatherPredictions(collectives, of));
+      },
       (run) => {
         const loaders = this.#loaders("predict", options.dataloaders, loadersOf(run.module, "predictDataloader"));
         run.prediction = new PredictLoop(
           run,
-          loaders,
+          loaders.map((loader) => this.#split(run, loader, "predict")),
           this.resolved.limitPredictBatches,
           options.returnPredictions ?? true,
         );
@@ -271,7 +280,7 @@ export class Trainer extends TrainerState {
     );
     const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
-    if (run.interrupted !== null) throw this.#saveInterrupted(run, run.interrupted);
+    if (run.endingSignal !== null) throw this.#saveInterrupted(run, run.endingSignal);
     return result;
   }
 
@@ -292,10 +301,12 @@ export class Trainer extends TrainerState {
     const stopListening = onInterrupt(run);
     const restoreSwitches = this.#setSwitches();
     try {
+      shareVersions(run);
       await run.hooks.get("setup").run(fn);
       this.precision.moduleInit(() =>
         run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)),
       );
+      if (this.resolved.syncBatchnorm && run.collectives !== null) nn.SyncBatchNorm.convertSyncBatchnorm(module);
       // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
       scope(() => this.precision.convertModule(module));
       if (path !== null) restoreModule(run, run.open(path, ckptDtype));
@@ -306,23 +317,26 @@ export class Trainer extends TrainerState {
       if (fn === "fit") this.strategy.setupOptimizers?.(module, run.optimizers);
       this.precision.connect(module, run.optimizers);
       if (fn === "fit") this.strategy.setupGradients?.(module, !module.automaticOptimization);
+      run.varyRandomNumbers();
       observeWith(this.precision, (batch) => observeBatch(module, this.precision, batch));
       if (fn === "fit") {
         warnVanishingEps(run.optimizers);
         await run.hooks.get("onFitStart").run();
-        await this.#logHyperparams(module);
+        await this.#logHyperparams(run);
         if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
       }
       await signalsDelivered(); // sent during set-up
+      run.vote();
       run.checkInterrupt();
       run.prepared = true;
       const result = await body(run);
       await signalsDelivered();
+      run.vote();
       run.checkInterrupt();
       await run.close();
       if (fn === "fit") await run.hooks.get("onFitEnd").run();
       await run.hooks.get("teardown").run(fn);
-      for (const logger of this.loggers) await logger.finalize("success");
+      for (const logger of run.loggers) await logger.finalize("success");
       await signalsDelivered();
       this.status = "finished";
       return result;
@@ -366,7 +380,7 @@ export class Trainer extends TrainerState {
     };
     for (const callback of this.callbacks) await attempt(() => callback.onException(this, run.module, reason));
     await attempt(() => run.close());
-    for (const logger of this.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
+    for (const logger of run.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
     return reason;
   }
 
@@ -425,7 +439,9 @@ export class Trainer extends TrainerState {
       );
     const progress = new FitProgress();
     const results = new Results(true, run.warnings);
-    const fetcher = new Fetcher(loader, this.resolved.limitTrainBatches, "limitTrainBatches");
+    const mine = this.#split(run, loader, "train");
+    const fetcher = new Fetcher(mine, this.resolved.limitTrainBatches, "limitTrainBatches");
+    equalLengths(run, fetcher);
     run.preparing = { progress, fetcher };
 
     warnOfHiddenParameters(module, run.warnings);
@@ -467,7 +483,7 @@ export class Trainer extends TrainerState {
       },
       run.warnings,
     );
-    const schedulers = new SchedulerStepper(configured.schedulers, module, this.metricStore);
+    const schedulers = new SchedulerStepper(configured.schedulers, module, this.metricStore, run.collectives);
     const graph = this.resolved.cudaGraph
       ? new GraphedStep({
           step,
@@ -479,10 +495,18 @@ export class Trainer extends TrainerState {
           progress,
           warnings: run.warnings,
           device: this.strategy.rootDevice.toString(),
-          exchange: { streamChanged: () => this.strategy.gradients?.streamChanged?.() },
         })
       : null;
-    const loop = new FitLoop(run, { step, graph, fetcher, validation: run.validation, schedulers, progress, results });
+    const loop = new FitLoop(run, {
+      step,
+      graph,
+      fetcher,
+      validation: run.validation,
+      schedulers,
+      progress,
+      results,
+      mayRepeat: this.resolved.useDistributedSampler && mayRepeat(mine),
+    });
     run.fit = { progress, fetcher, results, step, graph, loop };
   }
 
@@ -524,15 +548,24 @@ export class Trainer extends TrainerState {
       this.#loaders(kind, given, own);
     } else if (loaders.length === 0) return null;
     const limit = kind === "validate" ? this.resolved.limitValBatches : this.resolved.limitTestBatches;
+    const mine = loaders.map((loader) => this.#split(run, loader, "evaluate"));
     return new EvaluationLoop(run, {
       kind,
-      loaders,
+      loaders: mine,
+      mayRepeat: mine.map((loader) => this.resolved.useDistributedSampler && mayRepeat(loader)),
       limit,
       precision: kind === "validate" ? this.validationPrecision : null,
       results: new Results(false, run.warnings),
       fit,
       counts: fit ?? this.lastFit,
     });
+  }
+
+  /** What this process reads of a loader. */
+  #split(run: Run, loader: Loader, use: LoaderUse): Loader {
+    if (run.collectives === null || !this.resolved.useDistributedSampler) return loader;
+    const { worldSize: numReplicas, globalRank: rank } = this.strategy;
+    return splitLoader(loader, { use, numReplicas, rank, seed: run.seed, warnings: run.warnings });
   }
 
   #loaders(fn: TrainerFn, given: Loaders, own: unknown): Loader[] {
@@ -570,9 +603,9 @@ export class Trainer extends TrainerState {
     }
   }
 
-  async #logHyperparams(module: LightningModule): Promise<void> {
+  async #logHyperparams({ module, loggers }: Run): Promise<void> {
     if (Object.keys(module.hparams).length === 0) return;
-    for (const logger of this.loggers) await logger.logHyperparams(module.hparams);
+    for (const logger of loggers) await logger.logHyperparams(module.hparams);
   }
 
   #setStage(stage: RunningStage): void {
@@ -589,6 +622,31 @@ export class Trainer extends TrainerState {
       if (benchmark !== undefined) setSwitch("cudnnBenchmark", before.benchmark);
     };
   }
+}
+
+/** Every process trains on as many batches as the one that has the fewest. */
+function equalLengths(run: Run, fetcher: Fetcher): void {
+  if (run.collectives === null) return;
+  const all = run.collectives.allGatherObject(fetcher.length);
+  const least = Math.min(...all);
+  if (all.some((length) => length !== least))
+    run.warnings.warn(
+      "WARN_DIST_UNEVEN",
+      `fit: processes have different numbers of training batches (${all.join(", ")}): each trains on ${least} of them per epoch.`,
+    );
+  fetcher.limitTo(least);
+}
+
+/** Loggers of other processes know where process 0 logs, and write nothing themselves. */
+function shareVersions({ fn, collectives, owner }: Run): void {
+  if (collectives === null || fn === "predict" || owner.loggers.length === 0) return;
+  const { isGlobalZero } = owner.strategy;
+  const versions = collectives.broadcastObject(isGlobalZero ? owner.loggers.map((logger) => logger.version) : []);
+  if (isGlobalZero) return;
+  owner.loggers.forEach((logger, i) => {
+    const version = versions[i];
+    if (version !== undefined) logger.follow(version);
+  });
 }
 
 /** The loaders that a module brings itself. */

@@ -111,10 +111,9 @@ export class EarlyStopping extends Callback {
 
   #check(trainer: TrainerView): void {
     if (trainer.state.fn !== "fit" || trainer.sanityChecking || trainer.fastDevRun !== false) return;
-    const metrics = trainer.callbackMetrics;
-    const current = metrics[this.monitor];
+    const current = trainer.agreedMetric(this.monitor);
     if (current === undefined) {
-      const have = Object.keys(metrics).join(", ");
+      const have = Object.keys(trainer.callbackMetrics).join(", ");
       if (this.#options.strict)
         throw new MisconfigurationError(
           "EarlyStopping",

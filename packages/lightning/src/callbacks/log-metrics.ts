@@ -9,6 +9,7 @@ import { isPromise } from "@nbit/torch/realm";
  */
 export function logCallbackMetrics(trainer: TrainerView, metrics: Metrics): HookResult {
   trainer.addCallbackMetrics(metrics);
+  if (!trainer.isGlobalZero) return;
   const pending = trainer.loggers
     .map((logger) => logger.logMetrics(metrics, trainer.logStep))
     .filter((result) => isPromise(result));

@@ -153,19 +153,8 @@ export class ModelCheckpoint extends Callback {
     return trainer.strategy.collectives?.agree(trainer.isGlobalZero && passed) ?? passed;
   }
 
-  /** Of process 0, where processes see different values. */
   #monitored(trainer: TrainerView): number | undefined {
-    if (this.monitor === null) return undefined;
-    const mine = trainer.callbackMetrics[this.monitor];
-    const all = trainer.strategy.collectives?.allGatherObject(mine) ?? [mine];
-    if (trainer.isGlobalZero && all.some((one) => !Object.is(one, all[0])))
-      warn(
-        "WARN_MONITOR_DIFFERS",
-        plainText(
-          `ModelCheckpoint: the processes have different values of ${JSON.stringify(this.monitor)}; that of rank 0 counts. Log one value for all of them.`,
-        ),
-      );
-    return all[0];
+    return this.monitor === null ? undefined : trainer.agreedMetric(this.monitor);
   }
 
   override onTrainEpochEnd(trainer: TrainerView): void {

@@ -42,6 +42,8 @@ const metric = fieldsOf({
     onStep: flag,
     onEpoch: flag,
     reduceFx: oneOf("mean", "sum", "min", "max"),
+    syncDist: optional(flag),
+    rankZeroOnly: optional(flag),
     dataloaderIdx: orNull(count),
   }),
   last: anyNumber,

@@ -64,6 +64,8 @@ export class CSVLogger extends Logger {
   #version: number | string | null;
   #file: CsvFile | null = null;
   #lastFlush = 0;
+  /** Another process writes. */
+  #follows = false;
   /** Where this run's hyper-parameters are. */
   #hparams: string | null = null;
   /** Where the log stood when it was closed. */
@@ -108,7 +110,13 @@ export class CSVLogger extends Logger {
     return join(this.rootDir, typeof version === "string" ? version : `version_${version}`);
   }
 
+  override follow(version: number | string): void {
+    this.#version = version;
+    this.#follows = true;
+  }
+
   logMetrics(metrics: Metrics, step: number): void {
+    if (this.#follows) return;
     const row: Record<string, number> = {};
     for (const [key, value] of Object.entries(metrics)) row[plainText(this.#prefix + key)] = value;
     row["step"] = step;
@@ -118,6 +126,7 @@ export class CSVLogger extends Logger {
   }
 
   override logHyperparams(params: Readonly<Record<string, unknown>>): void {
+    if (this.#follows) return;
     const content = hparamsYaml(params);
     this.#hparams ??= freeName(this.logDir, content);
     writeText("CSVLogger", this.#hparams, content);

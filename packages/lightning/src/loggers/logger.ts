@@ -36,6 +36,12 @@ export abstract class Logger {
    */
   logOutcome(_outcome: StepOutcome, _step: number): void | Promise<void> {}
 
+  /**
+   * Called instead of anything else where process 0 of several does the logging: `version` is the one that it logs to.
+   * A logger that finds its version itself takes this one, and writes nothing. Default: nothing.
+   */
+  follow(_version: number | string): void {}
+
   /** Called once before training with what `saveHyperparameters` recorded. */
   logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}
 

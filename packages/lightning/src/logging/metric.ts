@@ -15,6 +15,10 @@ export interface MetricMeta {
   readonly onStep: boolean;
   readonly onEpoch: boolean;
   readonly reduceFx: Reduction;
+  /** Over all processes: values of steps too (true), or nothing (false). Left out: values of epochs. */
+  readonly syncDist?: boolean;
+  /** Only process 0 has it. */
+  readonly rankZeroOnly?: boolean;
   /** Index of the dataloader, when there are several. */
   readonly dataloaderIdx: number | null;
 }
@@ -30,19 +34,29 @@ export interface MetricMeta {
  */
 export class LoggedMetric {
   readonly meta: MetricMeta;
-  /** False until a value was logged since the last reset. */
+  /** False until a value was logged, here or in another process, since the last reset. */
   hasValue = false;
+  /** The same, here. */
+  isOwn = false;
 
   #last: number | Tensor = 0;
   #sum: number | Tensor = 0;
   #count = 0;
   #wide = false;
+  /** Weight of the newest value. */
+  #lastWeight = 1;
+  /** Over all processes, until another value is logged. */
+  #stepOfAll: number | null = null;
+  #epochOfAll: number | null = null;
 
   constructor(meta: MetricMeta) {
     this.meta = meta;
   }
 
   update(value: LogValue, batchSize: number): void {
+    this.#stepOfAll = null;
+    this.#epochOfAll = null;
+    this.#lastWeight = batchSize;
     if (value instanceof Tensor) {
       if (value.numel() !== 1) {
         throw new ArgumentError(
@@ -67,6 +81,7 @@ export class LoggedMetric {
       this.#updateNumber(Number(value), batchSize, true);
     }
     this.hasValue = true;
+    this.isOwn = true;
   }
 
   #updateNumber(raw: number, batchSize: number, wideValue: boolean): void {
@@ -76,7 +91,7 @@ export class LoggedMetric {
     const value = roundValue(raw);
     this.#last = value;
     if (!this.meta.onEpoch) return;
-    const first = !this.hasValue;
+    const first = !this.isOwn;
     const sum = first ? 0 : this.#readSum();
     switch (this.meta.reduceFx) {
       case "mean":
@@ -106,7 +121,7 @@ export class LoggedMetric {
     this.#last = keep(value);
     if (this.meta.onEpoch) {
       const sum = this.#sum;
-      this.#sum = keep(this.#reduceTensor(value, this.hasValue ? sum : null, batchSize));
+      this.#sum = keep(this.#reduceTensor(value, this.isOwn ? sum : null, batchSize));
       if (sum instanceof Tensor) sum.dispose();
     }
     if (last instanceof Tensor) last.dispose();
@@ -125,6 +140,7 @@ export class LoggedMetric {
 
   /** The newest value. Waits for the device once. */
   step(): number {
+    if (this.#stepOfAll !== null) return this.#stepOfAll;
     if (this.#last instanceof Tensor) {
       const value = this.#last.item();
       this.#last.dispose();
@@ -135,9 +151,30 @@ export class LoggedMetric {
 
   /** The reduction over all values since the last reset. Waits for the device once. */
   epoch(): number {
+    if (this.#epochOfAll !== null) return this.#epochOfAll;
     const sum = this.#readSum();
     if (this.meta.reduceFx !== "mean") return sum;
     return this.#wide ? sum / this.#count : Math.fround(sum / Math.fround(this.#count));
+  }
+
+  /** Whether this process has a value that others have not seen. */
+  isUnshared(onStep: boolean): boolean {
+    return this.isOwn && (onStep ? this.#stepOfAll : this.#epochOfAll) === null;
+  }
+
+  /** What this process adds to the value of all. Waits for the device once. */
+  share(onStep: boolean): MetricShare {
+    const wide = this.#wide;
+    return onStep
+      ? { value: this.step() * (this.meta.reduceFx === "mean" ? this.#lastWeight : 1), weight: this.#lastWeight, wide }
+      : { value: this.#readSum(), weight: this.#count, wide };
+  }
+
+  /** The value over all processes. */
+  ofAll(onStep: boolean, value: number): void {
+    if (onStep) this.#stepOfAll = value;
+    else this.#epochOfAll = value;
+    this.hasValue = true;
   }
 
   #readSum(): number {
@@ -156,7 +193,10 @@ export class LoggedMetric {
     this.#sum = 0;
     this.#count = 0;
     this.#wide = false;
+    this.#stepOfAll = null;
+    this.#epochOfAll = null;
     this.hasValue = false;
+    this.isOwn = false;
   }
 
   stateDict(): MetricState {
@@ -169,7 +209,15 @@ export class LoggedMetric {
     this.#count = state.count;
     this.#wide = state.wide;
     this.hasValue = true;
+    this.isOwn = true;
   }
+}
+
+/** One process's share of a metric: a sum over its batches and their weight, or the value of a step and its weight. */
+export interface MetricShare {
+  readonly value: number;
+  readonly weight: number;
+  readonly wide: boolean;
 }
 
 export interface MetricState {

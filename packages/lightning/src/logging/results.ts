@@ -4,6 +4,7 @@ import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
 import { LoggedMetric } from "./metric.js";
 import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
+import { globalRank } from "../ranks/rank-zero.js";
 import { isMap, isPlain } from "@nbit/torch/realm";
 
 export interface LogOptions {
@@ -21,6 +22,13 @@ export interface LogOptions {
   readonly reduceFx?: Reduction;
   /** Weight of this batch in a mean. Default: the length of the first tensor found in the batch. */
   readonly batchSize?: number;
+  /**
+   * Over all processes. Default: values of epochs are, once, at their end, weighted by batch sizes; those of steps are
+   * this process's. True: those of steps too, in one exchange per log step for all such metrics. False: neither.
+   */
+  readonly syncDist?: boolean;
+  /** Take what process 0 logs, and nothing of others. Callbacks of other processes do not see it. Default false. */
+  readonly rankZeroOnly?: boolean;
   /** With several dataloaders, append `/dataloader_idx_<n>` to the name. Default true. */
   readonly addDataloaderIdx?: boolean;
 }
@@ -31,6 +39,8 @@ const NAMES: OptionNames<LogOptions> = {
   onEpoch: kinds.flag,
   reduceFx: true,
   batchSize: kinds.real("[0, ∞)"),
+  syncDist: kinds.flag,
+  rankZeroOnly: kinds.flag,
   addDataloaderIdx: kinds.flag,
 };
 
@@ -71,14 +81,16 @@ export class Results {
   }
 
   log(hook: string, name: string, value: LogValue, options: LogOptions): void {
+    if (options.rankZeroOnly === true && globalRank() !== 0) return;
     const dataloaderIdx = options.addDataloaderIdx === false ? null : this.dataloaderIdx;
-    const key = dataloaderIdx === null ? `${hook}.${name}` : `${hook}.${name}.${dataloaderIdx}`;
+    const key = keyOf({ hook, name, dataloaderIdx });
     let metric = this.metrics.get(key);
     if (metric === undefined) {
       metric = new LoggedMetric(makeMeta(hook, name, dataloaderIdx, options));
       this.metrics.set(key, metric);
     } else checkSame(metric.meta, options);
-    const weigh = metric.meta.onEpoch && metric.meta.reduceFx === "mean";
+    const { meta } = metric;
+    const weigh = meta.reduceFx === "mean" && (meta.onEpoch || meta.syncDist === true);
     metric.update(value, weigh ? (options.batchSize ?? this.#inferBatchSize()) : 1);
   }
 
@@ -117,25 +129,33 @@ export class Results {
     return this.training || (!onStep && ofEpoch);
   }
 
+  /** The metric of a key, made where this process has not logged it. */
+  entry(key: string, meta: MetricMeta): LoggedMetric {
+    let metric = this.metrics.get(key);
+    if (metric === undefined) this.metrics.set(key, (metric = new LoggedMetric(meta)));
+    return metric;
+  }
+
   reset(): void {
     for (const metric of this.metrics.values()) metric.reset();
   }
 
   stateDict(): MetricState[] {
-    return [...this.metrics.values()].filter((m) => m.hasValue).map((m) => m.stateDict());
+    return [...this.metrics.values()].filter((m) => m.isOwn).map((m) => m.stateDict());
   }
 
   loadStateDict(states: readonly MetricState[]): void {
     this.reset();
     for (const state of states) {
-      const { meta } = state;
-      const key =
-        meta.dataloaderIdx === null ? `${meta.hook}.${meta.name}` : `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;
-      const metric = new LoggedMetric(meta);
+      const metric = new LoggedMetric(state.meta);
       metric.loadStateDict(state);
-      this.metrics.set(key, metric);
+      this.metrics.set(keyOf(state.meta), metric);
     }
   }
+}
+
+export function keyOf({ hook, name, dataloaderIdx }: Pick<MetricMeta, "hook" | "name" | "dataloaderIdx">): string {
+  return dataloaderIdx === null ? `${hook}.${name}` : `${hook}.${name}.${dataloaderIdx}`;
 }
 
 function makeMeta(hook: string, name: string, dataloaderIdx: number | null, options: LogOptions): MetricMeta {
@@ -161,9 +181,19 @@ function makeMeta(hook: string, name: string, dataloaderIdx: number | null, opti
       "ERR_LOG_NAME",
     );
   }
+  if (options.rankZeroOnly === true && options.syncDist === true)
+    throw new MisconfigurationError(
+      "log",
+      "syncDist or rankZeroOnly, not both",
+      options,
+      "What only process 0 has cannot be reduced over all.",
+      "ERR_LOG_OPTION",
+    );
   return {
     hook,
     name,
+    ...(options.syncDist === undefined ? {} : { syncDist: options.syncDist }),
+    ...(options.rankZeroOnly === true ? { rankZeroOnly: true } : {}),
     progBar: options.progBar ?? false,
     logger: options.logger ?? true,
     onStep,
@@ -178,6 +208,8 @@ function checkSame(meta: MetricMeta, options: LogOptions): void {
     (options.progBar ?? false) !== meta.progBar ||
     (options.logger ?? true) !== meta.logger ||
     (options.reduceFx ?? "mean") !== meta.reduceFx ||
+    options.syncDist !== meta.syncDist ||
+    (options.rankZeroOnly ?? false) !== (meta.rankZeroOnly ?? false) ||
     (options.onStep !== undefined && options.onStep !== meta.onStep) ||
     (options.onEpoch !== undefined && options.onEpoch !== meta.onEpoch)
   ) {
@@ -216,7 +248,7 @@ export function batchSizeOf(batch: unknown, warnings: WarnOnce): number {
     );
   }
   if (ambiguous) {
-    warnings.warn(
+    warnings.warnOfThisRank(
       "WARN_LOG_BATCH_SIZE",
       `log: the batch holds tensors of different lengths; ${found} was taken as its size. Pass batchSize to log.`,
     );

@@ -8,6 +8,7 @@ import { makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { Fetcher } from "./fetch.js";
 import type { Fetched } from "./fetch.js";
+import { checkSameOrder } from "../ranks/same-data.js";
 import { explainGradients } from "../diagnostics/loss-errors.js";
 import { BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
@@ -54,16 +55,20 @@ export class BatchRunner {
 
   /** All batches of `fetcher`, at most `limit`. */
   async run(fetcher: Fetcher, loaderIdx: number, limit: number, epoch: number): Promise<void> {
+    const { step } = this.#parts;
     fetcher.start(epoch);
     this.#loaderIdx = loaderIdx;
     for (this.#batchIdx = 0; this.#batchIdx < limit; this.#batchIdx++) {
       const found = this.#scope.run(() => this.#fetch(fetcher));
       if (!(isPromise(found) ? await found : found)) break;
-      this.#context.checkInterrupt();
+      if (this.#context.leavesBatches()) break;
       const turn = this.#yieldIfDue();
       if (turn !== null) await turn;
     }
     await fetcher.close();
+    this.#context.vote();
+    this.#context.checkInterrupt();
+    checkSameOrder(step, this.#context.collectives, fetcher.loader);
   }
 
   /** The next batch, if there is one. */

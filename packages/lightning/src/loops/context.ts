@@ -4,7 +4,7 @@ import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { Precision } from "../precision/precision.js";
-import type { Strategy } from "../strategies/strategy.js";
+import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import type { Batch, RunningStage, StepOutcome } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
@@ -24,8 +24,17 @@ export interface LoopContext {
   readonly shouldStop: boolean;
   /** Hooks run without gradients until `fn` is done; steps see to that themselves. */
   withoutGradients<T>(fn: () => Promise<T>): Promise<T>;
+  /** Of several processes; null: this one runs alone. */
+  readonly collectives: Collectives | null;
   /** Throws when the user asked to stop; called between batches. */
   checkInterrupt(): void;
+  /** The same between batches of evaluation; true: leave them, and vote with the others. */
+  leavesBatches(): boolean;
+  /** Several processes agree on whether to stop: after a batch of training, now and then or when `due`. */
+  voteAfterBatch(due: boolean): void;
+  vote(): void;
+  /** Metrics become those of all processes: of this step those that are to, or of the epoch. */
+  reduceMetrics(onStep: boolean): void;
 }
 
 /**

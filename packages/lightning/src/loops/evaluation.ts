@@ -3,6 +3,7 @@ import { eachTensor } from "../collections.js";
 import { logStates } from "../loggers/states.js";
 import type { LogState } from "../loggers/states.js";
 import type { Results } from "../logging/results.js";
+import { checkDifferent, digestOf } from "../ranks/same-data.js";
 import { TemporaryDtype } from "../precision/temporary-dtype.js";
 import type { Precision } from "../precision/precision.js";
 import { BatchRunner } from "./batch-runner.js";
@@ -53,6 +54,8 @@ export interface EvaluationParts {
   readonly fit: { readonly epoch: number; readonly batchesThatStepped: number } | null;
   /** Where the fit around it, or before it, stands; null when there was none. */
   readonly counts: { readonly epoch: number; readonly batchesThatStepped: number } | null;
+  /** Per loader: whether processes may read the same of it, of which one counts. */
+  readonly mayRepeat?: readonly boolean[];
 }
 
 /** Runs the validation or test step over every batch of every loader, in evaluation mode and without gradients. */
@@ -73,6 +76,10 @@ export class EvaluationLoop {
   /** Where the loggers stood before the run to whose beginning it went back; null: it did not. */
   logsBefore: readonly LogState[] | null = null;
   #sanity = false;
+  /** Per loader, after limits: the most that a process has. */
+  readonly #most: readonly number[];
+  /** Per loader: what its first batch was, until processes have compared it. */
+  readonly #first: (string | null | undefined)[];
   #logged: Promise<unknown> = Promise.resolve();
 
   constructor(context: LoopContext, parts: EvaluationParts) {
@@ -81,6 +88,11 @@ export class EvaluationLoop {
     this.#parts = parts;
     this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
     this.#seen = parts.loaders.map(() => 0);
+    const mine = this.#fetchers.map((fetcher) => fetcher.length);
+    const all = context.collectives?.allGatherObject(mine) ?? [mine];
+    this.#most = mine.map((_, i) => Math.max(...all.map((lengths) => lengths[i] ?? 0)));
+    const checks = context.collectives !== null && parts.mayRepeat !== undefined;
+    this.#first = mine.map((_, i) => (checks && parts.mayRepeat?.[i] === true ? null : undefined));
     this.temporaryDtype =
       parts.precision === null ? null : new TemporaryDtype(context.module, parts.precision.dtypes.parameters);
     this.#runner = new BatchRunner(context, {
@@ -89,7 +101,10 @@ export class EvaluationLoop {
       batchStart: context.hooks.get(names.batchStart),
       batchEnd: context.hooks.get(names.batchEnd),
       inference: parts.fit === null,
-      onBatch: (batch, index) => context.metricStore.startBatch(batch, this.#fetchers.length > 1 ? index : null),
+      onBatch: (batch, index) => {
+        if (this.#first[index] === null) this.#first[index] = digestOf(batch);
+        context.metricStore.startBatch(batch, this.#fetchers.length > 1 ? index : null);
+      },
       onOutput: (_output, index) => this.#logBatch(index),
     });
   }
@@ -129,9 +144,9 @@ export class EvaluationLoop {
     this.#fetchers.forEach((fetcher, i) => fetcher.resumeLoader(state.loaders[i] ?? null, (state.seen[i] ?? 0) > 0));
   }
 
-  /** Per loader, after limits. */
+  /** Per loader, after limits: the most that a process has. */
   get numBatches(): number[] {
-    return this.#fetchers.map((fetcher) => fetcher.length);
+    return [...this.#most];
   }
 
   get numSanityBatches(): number[] {
@@ -165,8 +180,12 @@ export class EvaluationLoop {
     this.temporaryDtype?.apply();
     try {
       for (const [index, fetcher] of this.#fetchers.entries()) {
+        // Where this process has no batch of it, others may have some.
+        results.startBatch(null, this.#fetchers.length > 1 ? index : null);
         await this.#runner.run(fetcher, index, limits[index] ?? 0, this.#parts.fit?.epoch ?? 0);
         await this.#logged;
+        this.#compareFirst(index);
+        this.#context.reduceMetrics(false);
         metricStore.endEpoch();
         metricStore.keepLive();
         perLoader.push(this.#sanity ? {} : metricStore.readForLoggers());
@@ -177,6 +196,7 @@ export class EvaluationLoop {
     results.startBatch(null, null);
 
     await hooks.get(names.epochEnd).run();
+    this.#context.reduceMetrics(false);
     metricStore.keepLive();
     const shared = this.#sanity ? {} : metricStore.readForLoggers();
     for (const record of perLoader) Object.assign(record, shared);
@@ -189,6 +209,13 @@ export class EvaluationLoop {
     metricStore.activate(null);
     results.reset();
     return perLoader;
+  }
+
+  #compareFirst(index: number): void {
+    const mine = this.#first[index];
+    if (mine === undefined) return;
+    this.#first[index] = undefined;
+    checkDifferent(this.#parts.kind, this.#context.collectives?.allGatherObject(mine) ?? []);
   }
 
   /** Metrics logged with `onStep`, to the loggers, at the number of batches that this loader has given. */

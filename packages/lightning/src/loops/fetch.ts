@@ -51,13 +51,13 @@ export interface FetcherState {
  */
 export class Fetcher {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
-  readonly length: number;
+  length: number;
   /** Whether the number of batches is known in advance. */
   readonly sized: boolean;
   readonly #known: boolean;
   /** Batches are made in the iteration's tensor scope. */
   readonly #inScope: boolean;
-  readonly #limit: number;
+  #limit: number;
   #iterator: Batches | null = null;
   #ahead: IteratorResult<unknown> | null = null;
   #fetched = 0;
@@ -89,6 +89,12 @@ export class Fetcher {
 
   get fetched(): number {
     return this.#fetched;
+  }
+
+  /** Take at most so many batches per epoch: as many as other processes have. */
+  limitTo(batches: number): void {
+    this.#limit = Math.min(this.#limit, batches);
+    this.length = Math.min(this.length, batches);
   }
 
   /** Begin an epoch. Draws from the random number generator as the loader's iterator does. */

@@ -12,6 +12,7 @@ import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetched, Fetcher } from "./fetch.js";
 import { BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
+import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { GraphedStep } from "./graphed-step.js";
@@ -26,6 +27,8 @@ export interface FitLoopParts {
   readonly schedulers: SchedulerStepper;
   readonly progress: FitProgress;
   readonly results: Results;
+  /** Nobody has shared the loader out: its first batch is to differ between processes. */
+  readonly mayRepeat?: boolean;
 }
 
 /** What one batch came to: a window's end, a batch within one, or no batch: the epoch is over. */
@@ -47,6 +50,7 @@ export class FitLoop {
   readonly #yieldIfDue = yieldToEventLoop();
   /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
   readonly valCheckBatch: number;
+  #comparesData: boolean;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
   #epochPrepared = false;
 
@@ -57,11 +61,13 @@ export class FitLoop {
     this.#onBatchStart = context.hooks.get("onTrainBatchStart");
     this.#onBatchEnd = context.hooks.get("onTrainBatchEnd");
     this.valCheckBatch = this.#resolveValCheck();
+    this.#comparesData = parts.mayRepeat ?? false;
   }
 
   async run(): Promise<void> {
     const { hooks, metricStore } = this.#context;
     const { progress, fetcher } = this.#parts;
+    this.#context.vote();
     if (this.#done()) {
       const { epoch, globalStep, totalBatches } = progress;
       if (totalBatches > 0)
@@ -78,8 +84,10 @@ export class FitLoop {
     // A checkpoint from inside an epoch goes on with the values of its last batch.
     metricStore.activate(this.#parts.results, progress.phase !== "between_epochs" && progress.phase !== "epoch_end");
     await hooks.get("onTrainStart").run();
+    this.#context.vote();
     while (!this.#done()) {
       await this.#epoch();
+      this.#context.vote();
       this.#context.checkInterrupt(); // asked for in the epoch's last hooks
     }
     await hooks.get("onTrainEnd").run();
@@ -159,7 +167,8 @@ export class FitLoop {
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   };
 
-  #start(fetched: Fetched | null): MaybePending<BatchEnd> {
+  #start(own: Fetched | null): MaybePending<BatchEnd> {
+    const fetched = this.#ofAll(own);
     if (fetched === null) {
       this.#parts.progress.isLastBatch = true;
       return "epoch over";
@@ -169,6 +178,19 @@ export class FitLoop {
     progress.batchIdx = progress.batchesDone;
     const batch = this.#transfer(fetched.batch, 0);
     return isPromise(batch) ? waitFor(batch, (moved) => this.#moved(moved)) : this.#moved(batch);
+  }
+
+  /** Where nobody knows how many batches there are, an epoch ends for all processes where it ends for one. */
+  #ofAll(fetched: Fetched | null): Fetched | null {
+    const { collectives } = this.#context;
+    if (collectives === null) return fetched;
+    if (this.#comparesData) {
+      this.#comparesData = false;
+      checkDifferent("fit", collectives.allGatherObject(fetched === null ? null : digestOf(fetched.batch)));
+    }
+    if (this.#parts.fetcher.length !== Infinity) return fetched;
+    const ends = collectives.greatest(fetched === null ? 2 : fetched.isLast ? 1 : 0);
+    return fetched === null || ends === 2 ? null : { batch: fetched.batch, isLast: ends === 1 };
   }
 
   #moved(batch: Batch): MaybePending<BatchEnd> {
@@ -210,7 +232,9 @@ export class FitLoop {
   }
 
   #logStep(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
-    const { step } = this.#parts;
+    const { step, progress } = this.#parts;
+    // Before what follows from it: a row of the log, validation.
+    this.#context.voteAfterBatch(progress.isLastBatch || (this.#mayLog(windowEnds) && this.#rowIsDue()));
     // With the metrics, so that a device is waited for once.
     if (this.#mayLog(windowEnds)) step.outcomes.check(batch, batchIdx, this.#rowIsDue());
     const logged = this.#logRow(step.outcome, windowEnds);
@@ -221,6 +245,7 @@ export class FitLoop {
   #logRow(outcome: StepOutcome | null, windowEnds: boolean): Promise<unknown> | null {
     const { progress } = this.#parts;
     if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
+    this.#context.reduceMetrics(true);
     return logStep(
       this.#context,
       outcome,
@@ -261,6 +286,7 @@ export class FitLoop {
       progress.phase = "validated";
       if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", this.#context.module.onValidationModelZeroGrad());
       await this.#validate(validation);
+      this.#context.vote();
     }
     if (windowEnds) schedulers.step("step", progress.batchesDone, true);
     this.#countBatch(windowEnds);
@@ -313,10 +339,13 @@ export class FitLoop {
     const { progress, schedulers, results, fetcher } = this.#parts;
     const { hooks, metricStore } = this.#context;
     if (progress.phase !== "epoch_end") {
+      checkSameOrder("fit", this.#context.collectives, fetcher.loader);
+      this.#context.reduceMetrics(false);
       metricStore.endEpoch();
       progress.phase = "epoch_end";
       await hooks.get("onTrainEpochEnd").run();
     }
+    this.#context.reduceMetrics(false);
     metricStore.keepLive();
     if (progress.isLastBatch || progress.batchesDone === fetcher.length)
       schedulers.step("epoch", progress.epoch + 1, true);

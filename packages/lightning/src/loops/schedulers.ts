@@ -3,6 +3,7 @@ import { MisconfigurationError } from "../errors.js";
 import { mustEnd } from "../promises.js";
 import type { LightningModule } from "../module.js";
 import type { MetricStore } from "../logging/metric-store.js";
+import type { Collectives } from "../strategies/strategy.js";
 import { warn } from "../warnings.js";
 import type { LRSchedulerConfig } from "./optimizer-configuration.js";
 
@@ -12,6 +13,7 @@ export class SchedulerStepper {
     readonly configs: readonly LRSchedulerConfig[],
     readonly module: LightningModule,
     readonly metricStore: MetricStore,
+    readonly collectives: Collectives | null = null,
   ) {
     this.hasPlateauPerStep = configs.some((config) => config.reduceOnPlateau && config.interval === "step");
   }
@@ -35,7 +37,9 @@ export class SchedulerStepper {
 
   #metric(config: LRSchedulerConfig): number | null {
     const metrics = this.metricStore.view("callback");
-    const value = config.monitor === null ? undefined : metrics[config.monitor];
+    const mine = config.monitor === null ? undefined : metrics[config.monitor];
+    // Rates stay equal in all processes: that of process 0 counts, where it is a value of this process's batches.
+    const value = this.collectives === null ? mine : this.collectives.broadcastObject(mine);
     if (value !== undefined) return value;
     const have = Object.keys(metrics);
     const message = `the metric ${JSON.stringify(config.monitor)} that a ReduceLROnPlateau scheduler is stepped with`;

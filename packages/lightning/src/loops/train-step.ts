@@ -128,7 +128,7 @@ export class TrainStep implements OptimizerRunner {
     const output = this.#trainingStep();
     const loss = lossOf(output);
     if (loss === null) {
-      this.#parts.warnings.warn(
+      this.#parts.warnings.warnOfThisRank(
         "WARN_NULL_LOSS",
         "trainingStep returned null: no backward and no step for that batch. Nothing to do if this was meant.",
       );

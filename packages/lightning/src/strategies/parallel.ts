@@ -21,11 +21,13 @@ export interface ParallelOptions {
 }
 
 const collectives: Collectives = {
-  agree(flag) {
-    const votes = tensor([flag ? 1 : 0]);
-    dist.allReduce(votes, { op: "max" });
-    return votes.item() !== 0;
-  },
+  agree: (flag) => collectives.greatest(flag ? 1 : 0) !== 0,
+  greatest: (value) =>
+    scope(() => {
+      const values = tensor([value], { dtype: "float64" });
+      dist.allReduce(values, { op: "max" });
+      return values.item();
+    }),
   reduce(values, op) {
     dist.allReduce(values, { op });
   },

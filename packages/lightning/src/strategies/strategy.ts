@@ -11,14 +11,14 @@ export interface GradientSync {
   /** `loss`: what backward starts from. */
   beforeBackward(loss: Tensor, sync: boolean): void;
   afterBackward(sync: boolean): void;
-  /** Steps run on another stream from here on: a graph is recorded on one of its own. */
-  streamChanged?(): void;
 }
 
 /** What the processes of a run tell each other. Every process calls the same, in the same order; each call blocks. */
 export interface Collectives {
   /** Whether any process says so. */
   agree(flag: boolean): boolean;
+  /** The greatest number of any. */
+  greatest(value: number): number;
   /** Replaces `tensor` by its sum, mean, least or greatest over all processes. */
   reduce(tensor: Tensor, op: "sum" | "avg" | "min" | "max"): void;
   /** That of process 0. */

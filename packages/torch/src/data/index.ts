@@ -19,6 +19,15 @@ export {
 } from "./sampler.js";
 export { BatchSampler } from "./batch-sampler.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "./distributed-sampler.js";
+export {
+  DistributedSamplerWrapper,
+  IterableDatasetShard,
+  UnrepeatedDistributedSampler,
+  type DistributedSamplerWrapperOptions,
+  type IterableDatasetShardOptions,
+  type OrderSplitOptions,
+  type ReplicaOptions,
+} from "./rank-split.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";
 export { DataLoader } from "./loader.js";
 export type { DataLoaderOptions } from "./loader-options.js";

@@ -92,6 +92,19 @@ export class DataLoader<T, B = Collated<T>> implements Iterable<B>, AsyncIterabl
     return this.#begin((plan, resume) => new AsyncPass<T, B>(plan, resume, this.numWorkers));
   }
 
+  /** @internal The same loader with another order of positions (`sampler`), or with its batches (`batchSampler`). */
+  withOrder(
+    order: { readonly sampler: Iterable<number> } | { readonly batchSampler: Iterable<readonly number[]> },
+  ): DataLoader<T, B> {
+    const { collateFn, generator, numWorkers, pinMemory, batchSize, dropLast } = this;
+    const shared = { generator, numWorkers, pinMemory, ...(collateFn === null ? {} : { collateFn }) };
+    return new DataLoader<T, B>(this.dataset, {
+      ...shared,
+      ...order,
+      ...("sampler" in order ? { batchSize, dropLast } : {}),
+    });
+  }
+
   /**
    * @internal The same, where a batch may come at once or in a promise, as the dataset has it: for loops that wait only
    * where they must. Loads nothing ahead.

@@ -1,0 +1,40 @@
+/** What one process does for all. */
+import { atMost, checkArguments, kinds, plainText } from "@nbit/torch";
+import { clusterEnvironment, getRank, isInitialized } from "@nbit/torch/distributed";
+
+/** This process's rank among all: of the process group, or, before there is one, as the launcher has it. */
+export function globalRank(): number {
+  if (isInitialized()) return getRank();
+  try {
+    return clusterEnvironment()?.rank ?? 0;
+  } catch {
+    return 0; // variables that contradict each other: whoever needs them says so
+  }
+}
+
+/**
+ * A function that does its work in process 0, and nothing elsewhere.
+ *
+ * It must not call collectives, which would wait for the others.
+ *
+ * @returns What `fn` returns; undefined in other processes.
+ * @example
+ * const write = rankZeroOnly((text: string) => writeFileSync("note.txt", text));
+ */
+export function rankZeroOnly<A extends readonly unknown[], R>(fn: (...args: A) => R): (...args: A) => R | undefined {
+  atMost("rankZeroOnly", arguments, 1);
+  checkArguments("rankZeroOnly", { fn }, { fn: kinds.callable });
+  return (...args) => (globalRank() === 0 ? fn(...args) : undefined);
+}
+
+/** Print in process 0. */
+export function rankZeroInfo(...values: unknown[]): void {
+  if (globalRank() === 0) console.log(...values);
+}
+
+/** Warn in process 0, through Node's channel of warnings. */
+export function rankZeroWarn(message: string, code = "WARN_USER"): void {
+  atMost("rankZeroWarn", arguments, 2);
+  checkArguments("rankZeroWarn", { message, code }, { message: kinds.text, code: kinds.text });
+  if (globalRank() === 0) process.emitWarning(plainText(message), { type: "NbitWarning", code });
+}
