@@ -3,7 +3,7 @@
  * passes where it passes on every rank. One process group serves all cases of a file.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { createServer } from "node:net";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -36,15 +36,33 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
+type Variables = Readonly<Record<string, string>>;
+
+export interface RunOptions {
+  readonly args?: readonly string[];
+  /** For all, or for each rank. */
+  readonly env?: Variables | ((rank: number) => Variables);
+  /** A rank that cannot end by itself: it is killed when all others have ended. */
+  readonly killLast?: number;
+  readonly port?: number;
+  /** A rank to be killed some milliseconds after it was started. */
+  readonly kill?: { readonly rank: number; readonly after: number };
+  /** Where each process is started, as the arguments of a program that starts others. */
+  readonly prefix?: (rank: number) => readonly string[];
+}
+
 /** Run a script once per rank, with a launcher's variables. Whatever hangs is killed, and fails. */
 export async function runRanks(
   script: string,
   worldSize: number,
-  { args = [], env = {} }: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
+  { args = [], env = {}, killLast, kill, port: given, prefix = () => [] }: RunOptions = {},
 ): Promise<RankResult[]> {
-  const port = await freePort();
+  const port = given ?? (await freePort());
+  const children: ChildProcess[] = [];
+  let running = worldSize;
   const ranks = Array.from({ length: worldSize }, (_, rank) => {
-    const child = spawn(process.execPath, [script, ...args], {
+    const [program = process.execPath, ...rest] = [...prefix(rank), process.execPath, script, ...args];
+    const child = spawn(program, rest, {
       env: {
         ...process.env,
         NODE_TEST_CONTEXT: undefined,
@@ -55,17 +73,19 @@ export async function runRanks(
         MASTER_ADDR: "127.0.0.1",
         MASTER_PORT: `${port}`,
         OMP_NUM_THREADS: "1",
-        ...env,
+        ...(typeof env === "function" ? env(rank) : env),
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
+    children.push(child);
     let [stdout, stderr] = ["", ""];
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
+    const timer = setTimeout(() => child.kill("SIGKILL"), kill?.rank === rank ? kill.after : LIMIT_MS);
     return new Promise<RankResult>((resolve) => {
       child.on("close", (code, signal) => {
         clearTimeout(timer);
+        if (--running === 1 && killLast !== undefined) children[killLast]?.kill("SIGKILL");
         resolve({ code, signal, stdout, stderr });
       });
     });

@@ -220,6 +220,8 @@ export interface NativeAddon {
   distWait(id: number): void;
   /** Calls back when a collective is done. */
   distWhenDone(id: number, done: (code: string | null, message: string | null) => void): void;
+  /** Lets go of a collective that nobody will wait for. */
+  distForget(id: number): void;
   /** The latest collectives as c10d recorded them: JSON. */
   distFlightRecorder(): string;
   /** This process is sent SIGTERM when the one that started it ends. */

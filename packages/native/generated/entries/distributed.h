@@ -31,6 +31,8 @@ std::string distTable();
 void distWait(const Args& a);
 /** Calls back when a collective is done. */
 void distWhenDone(const Args& a);
+/** Lets go of a collective that nobody will wait for. */
+void distForget(const Args& a);
 /** The latest collectives as c10d recorded them: JSON. */
 std::string distFlightRecorder();
 /** This process is sent SIGTERM when the one that started it ends. */
@@ -54,6 +56,7 @@ NBIT_INSTANTIATE napi_value entry<entries::distFailure, "distFailure">(napi_env,
 NBIT_INSTANTIATE napi_value entry<entries::distTable, "distTable">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::distWait, "wait">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::distWhenDone, "wait">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::distForget, "distForget">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::distFlightRecorder, "flightRecorder">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::distEndWithParent, "distEndWithParent">(napi_env, napi_callback_info);
 #undef NBIT_INSTANTIATE

@@ -9,12 +9,11 @@
 #include "entries/distributed.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 #include <torch/csrc/distributed/c10d/comm.hpp>
 
-#include <cstring>
 #include <sstream>
 
 namespace nbit::dist {
@@ -23,50 +22,28 @@ std::mutex& pendingMutex = *new std::mutex;
 auto& pendings = *new std::map<int64_t, Pending>;
 int64_t nextPending = 1;
 
-constexpr size_t kSignature = 192;
-
-/** All ranks are about to do the same, or none does it: gloo ends the process where sizes differ. */
-void agree(const Group& group, const std::string& what) {
-  if (!group.control) return;
-  auto mine = at::zeros({static_cast<int64_t>(kSignature)}, at::kByte);
-  const std::string text = what.substr(0, kSignature - 1);
-  std::memcpy(mine.mutable_data_ptr<uint8_t>(), text.data(), text.size());
-  auto all = at::empty({static_cast<int64_t>(kSignature) * group.size}, at::kByte);
-  waitFor(group, group.control->_allgather_base(all, mine), what);
-  const auto* bytes = reinterpret_cast<const char*>(all.const_data_ptr<uint8_t>());
-  const auto textOf = [&](int r) { return std::string(bytes + static_cast<size_t>(r) * kSignature); };
-  for (int r = 0; r < group.size; r++) {
-    if (textOf(r) == text) continue;
-    std::ostringstream s;
-    s << "rank " << group.world->rank << " at step " << (group.world->monitor ? group.world->monitor->currentStep() : 0)
-      << ": expected all ranks to call the same collective. Received: ";
-    for (int i = 0; i < group.size && i < 8; i++)
-      s << (i ? ", " : "") << "rank " << group.ranks[static_cast<size_t>(i)] << " " << textOf(i);
-    if (group.size > 8) s << ", …";
-    s << ". Shapes and dtypes must be equal too: look where the scripts, or their data, differ";
-    fail("ERR_DIST_MISMATCH", s.str());
-  }
-}
-
 /** gloo moves bytes of dtypes that it does not know. */
 at::Tensor movable(const at::Tensor& t) { return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t; }
 
 struct Call {
   std::shared_ptr<Group> group;
-  std::string what;
-  bool verify, wait;
+  Operation operation;
+  bool wait;
 
-  Call(const std::string& name, const char* op, at::TensorList tensors, const std::string& more, bool check, bool now)
-      : group(groupNamed(name)), what(describe(op, tensors, more)), verify(check), wait(now) {
-    what += name == "world" ? "" : " of group " + name;
-    if (FailureFlag* flag = group->failure()) throwIfFailed(*flag);
+  /** Whoever calls this has checked whatever only this rank can know. */
+  Call(std::shared_ptr<Group> of, const char* op, at::TensorList tensors, const std::string& more, bool verify,
+       bool now, bool pair = false)
+      : group(std::move(of)), wait(now) {
     for (const at::Tensor& t : tensors) {
       TORCH_CHECK_TYPE(t.layout() == at::kStrided, op, ": expected a strided tensor. Received: one that is sparse");
       TORCH_CHECK_VALUE(t.is_non_overlapping_and_dense() && t.is_contiguous(), op,
                         ": expected a contiguous tensor. Received: one with strides ", t.strides(),
                         ". Call contiguous() first");
+      if (!group->fake) group->backendFor(t);
     }
-    if (verify) agree(*group, what);
+    const std::string of_ = group->name == "world" ? "" : " of group " + group->name;
+    operation = group->begin(describe(op, tensors, more) + of_, pair);
+    if (verify) agree(*group, operation);
   }
 
   /** `begin(backend)` of a group that has others. */
@@ -76,14 +53,14 @@ struct Call {
       if (then) then();
       return 0;
     }
-    Pending pending{nullptr, group, what, on.is_cuda(), std::move(then)};
+    Pending pending{nullptr, group, operation, on.is_cuda(), std::move(then)};
     try {
       pending.work = begin(*group->backendFor(on));
     } catch (const CodedError&) { throw; } catch (...) {
-      throwFailure(translate(std::current_exception(), what));
+      throwFailure(translate(std::current_exception(), group->monitor->here()));
     }
     if (!wait) return keepPending(std::move(pending));
-    finish(pending);
+    finish(pending, true);
     return 0;
   }
 };
@@ -110,7 +87,7 @@ bool dividesAfter(const at::Tensor& t, const std::string& op) { return op == "av
 
 int64_t allReduce(const at::Tensor& t, std::string op, std::string name, bool verify, bool wait) {
   checkReducible(t, op);
-  const Call call(name, "all_reduce", t, op, verify, wait);
+  const Call call(groupNamed(name), "all_reduce", t, op, verify, wait);
   written(t);
   const bool divides = dividesAfter(t, op);
   c10d::AllreduceOptions options;
@@ -123,12 +100,13 @@ int64_t allReduce(const at::Tensor& t, std::string op, std::string name, bool ve
 
 int64_t reduce(const at::Tensor& t, int64_t dst, std::string op, std::string name, bool verify, bool wait) {
   checkReducible(t, op);
-  const Call call(name, "reduce", t, op + " to rank " + std::to_string(dst), verify, wait);
-  written(t);
   const bool divides = dividesAfter(t, op);
+  const auto group = groupNamed(name);
   c10d::ReduceOptions options;
   options.reduceOp = reduceOp(divides ? "sum" : op);
-  options.rootRank = rootIn(*call.group, dst);
+  options.rootRank = rootIn(*group, dst);
+  const Call call(group, "reduce", t, op + " to rank " + std::to_string(dst), verify, wait);
+  written(t);
   const bool root = options.rootRank == call.group->rank;
   std::vector<at::Tensor> list{t};
   return call.run(
@@ -137,20 +115,22 @@ int64_t reduce(const at::Tensor& t, int64_t dst, std::string op, std::string nam
 }
 
 int64_t broadcast(const at::Tensor& t, int64_t src, std::string name, bool verify, bool wait) {
-  const Call call(name, "broadcast", t, "from rank " + std::to_string(src), verify, wait);
-  written(t);
+  const auto group = groupNamed(name);
   c10d::BroadcastOptions options;
-  options.rootRank = rootIn(*call.group, src);
+  options.rootRank = rootIn(*group, src);
+  const Call call(group, "broadcast", t, "from rank " + std::to_string(src), verify, wait);
+  written(t);
   std::vector<at::Tensor> list{movable(t)};
   return call.run(t, [&](c10d::Backend& b) { return b.broadcast(list, options); });
 }
 
 int64_t allGatherInto(const at::Tensor& out, const at::Tensor& in, std::string name, bool verify, bool wait) {
-  const Call call(name, "all_gather", in, "", verify, wait);
-  TORCH_CHECK_VALUE(out.numel() == in.numel() * call.group->size && out.scalar_type() == in.scalar_type() &&
+  const auto group = groupNamed(name);
+  TORCH_CHECK_VALUE(out.numel() == in.numel() * group->size && out.scalar_type() == in.scalar_type() &&
                         out.is_contiguous() && out.device() == in.device(),
-                    "all_gather: expected output to have ", call.group->size, " times the ", in.numel(),
+                    "all_gather: expected output to have ", group->size, " times the ", in.numel(),
                     " elements of input, in its dtype and on its device. Received: ", out.numel());
+  const Call call(group, "all_gather", in, "", verify, wait);
   written(out);
   auto to = movable(out).view({-1}), from = movable(in).view({-1});
   return call.run(in, [&](c10d::Backend& b) { return b._allgather_base(to, from); });
@@ -159,11 +139,12 @@ int64_t allGatherInto(const at::Tensor& out, const at::Tensor& in, std::string n
 int64_t reduceScatterInto(const at::Tensor& out, const at::Tensor& in, std::string op, std::string name, bool verify,
                           bool wait) {
   checkReducible(in, op);
-  const Call call(name, "reduce_scatter", in, op, verify, wait);
-  TORCH_CHECK_VALUE(in.numel() == out.numel() * call.group->size && out.scalar_type() == in.scalar_type() &&
+  const auto group = groupNamed(name);
+  TORCH_CHECK_VALUE(in.numel() == out.numel() * group->size && out.scalar_type() == in.scalar_type() &&
                         out.is_contiguous() && out.device() == in.device(),
-                    "reduce_scatter: expected input to have ", call.group->size, " times the ", out.numel(),
+                    "reduce_scatter: expected input to have ", group->size, " times the ", out.numel(),
                     " elements of output, in its dtype and on its device. Received: ", in.numel());
+  const Call call(group, "reduce_scatter", in, op, verify, wait);
   written(out);
   const bool divides = dividesAfter(in, op);
   c10d::ReduceScatterOptions options;
@@ -175,95 +156,106 @@ int64_t reduceScatterInto(const at::Tensor& out, const at::Tensor& in, std::stri
 }
 
 int64_t gather(at::TensorList outputs, const at::Tensor& in, int64_t dst, std::string name, bool verify, bool wait) {
-  const Call call(name, "gather", in, "to rank " + std::to_string(dst), verify, wait);
+  const auto group = groupNamed(name);
   c10d::GatherOptions options;
-  options.rootRank = rootIn(*call.group, dst);
-  const bool root = options.rootRank == call.group->rank;
+  options.rootRank = rootIn(*group, dst);
+  const bool root = options.rootRank == group->rank;
   TORCH_CHECK_VALUE(
-      outputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+      outputs.size() == (root ? static_cast<size_t>(group->size) : 0),
       "gather: expected as many outputs as ranks on the rank that gathers, and none elsewhere. Received: ",
       outputs.size());
   std::vector<std::vector<at::Tensor>> to;
   if (root) to.emplace_back();
   for (const at::Tensor& t : outputs) {
-    TORCH_CHECK_VALUE(t.sizes() == in.sizes() && t.scalar_type() == in.scalar_type() && t.is_contiguous(),
+    TORCH_CHECK_VALUE(t.sizes() == in.sizes() && t.scalar_type() == in.scalar_type() && t.is_contiguous() &&
+                          t.device() == in.device(),
                       "gather: expected outputs like input. Received: one of shape ", t.sizes());
-    written(t);
     to.front().push_back(movable(t));
   }
+  const Call call(group, "gather", in, "to rank " + std::to_string(dst), verify, wait);
+  for (const at::Tensor& t : outputs) written(t);
   std::vector<at::Tensor> from{movable(in)};
   return call.run(in, [&](c10d::Backend& b) { return b.gather(to, from, options); });
 }
 
 int64_t scatter(const at::Tensor& out, at::TensorList inputs, int64_t src, std::string name, bool verify, bool wait) {
-  const Call call(name, "scatter", out, "from rank " + std::to_string(src), verify, wait);
+  const auto group = groupNamed(name);
   c10d::ScatterOptions options;
-  options.rootRank = rootIn(*call.group, src);
-  const bool root = options.rootRank == call.group->rank;
+  options.rootRank = rootIn(*group, src);
+  const bool root = options.rootRank == group->rank;
   TORCH_CHECK_VALUE(
-      inputs.size() == (root ? static_cast<size_t>(call.group->size) : 0),
+      inputs.size() == (root ? static_cast<size_t>(group->size) : 0),
       "scatter: expected as many inputs as ranks on the rank that scatters, and none elsewhere. Received: ",
       inputs.size());
   std::vector<std::vector<at::Tensor>> from;
   if (root) from.emplace_back();
   for (const at::Tensor& t : inputs) {
-    TORCH_CHECK_VALUE(t.sizes() == out.sizes() && t.scalar_type() == out.scalar_type() && t.is_contiguous(),
+    TORCH_CHECK_VALUE(t.sizes() == out.sizes() && t.scalar_type() == out.scalar_type() && t.is_contiguous() &&
+                          t.device() == out.device(),
                       "scatter: expected inputs like output. Received: one of shape ", t.sizes());
     from.front().push_back(movable(t));
   }
+  const Call call(group, "scatter", out, "from rank " + std::to_string(src), verify, wait);
   written(out);
   std::vector<at::Tensor> to{movable(out)};
   return call.run(out, [&](c10d::Backend& b) { return b.scatter(to, from, options); });
 }
 
 int64_t allToAll(const at::Tensor& out, const at::Tensor& in, std::string name, bool verify, bool wait) {
-  const Call call(name, "all_to_all", in, "", verify, wait);
+  const auto group = groupNamed(name);
   TORCH_CHECK_VALUE(out.sizes() == in.sizes() && out.scalar_type() == in.scalar_type() && out.is_contiguous() &&
-                        in.dim() > 0 && in.size(0) % call.group->size == 0,
-                    "all_to_all: expected output like input, with a first dimension that ", call.group->size,
+                        out.device() == in.device() && in.dim() > 0 && in.size(0) % group->size == 0,
+                    "all_to_all: expected output like input, with a first dimension that ", group->size,
                     " ranks divide. Received: ", out.sizes(), " and ", in.sizes());
+  const Call call(group, "all_to_all", in, "", verify, wait);
   written(out);
   auto to = movable(out), from = movable(in);
   std::vector<int64_t> even;
   return call.run(in, [&](c10d::Backend& b) { return b.alltoall_base(to, from, even, even); });
 }
 
+/** Of a send or a receive: the other rank, in the group. */
+int otherOf(const Group& group, const char* op, int64_t global) {
+  const auto other = static_cast<int>(rootIn(group, global));
+  TORCH_CHECK_VALUE(other != group.rank, op, ": expected another rank. Received: this one, ", global);
+  return other;
+}
+
 int64_t send(const at::Tensor& t, int64_t dst, std::string name, int64_t tag, bool wait) {
-  const Call call(name, "send", t, "to rank " + std::to_string(dst), false, wait);
+  const auto group = groupNamed(name);
+  const int to = otherOf(*group, "send", dst);
+  const Call call(group, "send", t, "to rank " + std::to_string(dst), false, wait, true);
   std::vector<at::Tensor> list{movable(t)};
-  const auto to = static_cast<int>(rootIn(*call.group, dst));
-  TORCH_CHECK_VALUE(to != call.group->rank, "send: expected another rank. Received: this one, ", dst);
   return call.run(t, [&](c10d::Backend& b) { return b.send(list, to, static_cast<int>(tag)); });
 }
 int64_t receive(const at::Tensor& t, int64_t src, std::string name, int64_t tag, bool wait) {
-  const Call call(name, "recv", t, "from rank " + std::to_string(src), false, wait);
+  const auto group = groupNamed(name);
+  const int from = otherOf(*group, "recv", src);
+  const Call call(group, "recv", t, "from rank " + std::to_string(src), false, wait, true);
   written(t);
   std::vector<at::Tensor> list{movable(t)};
-  const auto from = static_cast<int>(rootIn(*call.group, src));
-  TORCH_CHECK_VALUE(from != call.group->rank, "recv: expected another rank. Received: this one, ", src);
   return call.run(t, [&](c10d::Backend& b) { return b.recv(list, from, static_cast<int>(tag)); });
 }
 
 void barrier(std::string name, bool verify) {
-  const Call call(name, "barrier", {}, "", verify, true);
+  const Call call(groupNamed(name), "barrier", {}, "", verify, true);
   // On the CPU: it is about processes, and a device's queue is not waited for.
   call.run(at::empty({0}), [&](c10d::Backend& b) { return b.barrier(c10d::BarrierOptions{}); });
 }
 
 void broadcastCoalesced(at::TensorList tensors, int64_t src, std::string name) {
   const auto group = groupNamed(name);
+  const auto root = static_cast<int>(rootIn(*group, src));
   if (group->fake || group->alone() || tensors.empty()) return;
-  if (FailureFlag* flag = group->failure()) throwIfFailed(*flag);
-  const std::string what = "broadcast of " + std::to_string(tensors.size()) + " tensors";
-  agree(*group, what);
+  for (const at::Tensor& t : tensors) group->backendFor(t);
+  const auto operation =
+      group->begin("broadcast of " + std::to_string(tensors.size()) + " tensors from rank " + std::to_string(src));
+  agree(*group, operation, describe("", tensors));
   std::vector<at::Tensor> plain;
   for (const at::Tensor& t : tensors) plain.push_back(movable(t.detach()));
   constexpr size_t kBuffer = 250 << 20;
-  try {
-    c10d::broadcast_coalesced(group->processGroup, plain, kBuffer, static_cast<int>(rootIn(*group, src)));
-  } catch (const CodedError&) { throw; } catch (...) {
-    throwFailure(translate(std::current_exception(), what));
-  }
+  runWatched(*group, operation,
+             [pg = group->processGroup, plain, root] { c10d::broadcast_coalesced(pg, plain, kBuffer, root); });
 }
 
 }  // namespace
@@ -312,16 +304,23 @@ Pending takePending(int64_t id) {
   return pending;
 }
 
-void finish(Pending& pending) {
+void finish(Pending& pending, bool blocks) {
+  const Group& group = *pending.group;
   if (pending.onDevice) {
-    if (Monitor* monitor = pending.group->world->monitor.get()) monitor->note(pending.what);
     try {
       pending.work->wait();
-    } catch (...) { throwFailure(translate(std::current_exception(), pending.what)); }
+    } catch (...) { throwFailure(translate(std::current_exception(), group.monitor->here())); }
   } else {
-    waitFor(*pending.group, pending.work, pending.what);
+    waitFor(group, pending.work, pending.operation, blocks);
   }
+  const at::NoGradGuard noGrad;
   if (pending.then) pending.then();
+}
+
+void forgetPending() {
+  std::map<int64_t, Pending> gone;
+  const std::lock_guard<std::mutex> lock(pendingMutex);
+  gone.swap(pendings);
 }
 
 }  // namespace nbit::dist
@@ -331,14 +330,18 @@ using namespace dist;
 
 void entries::distWait(const Args& a) {
   Pending pending = takePending(a.integer(0));
-  finish(pending);
+  finish(pending, true);
 }
 void entries::distWhenDone(const Args& a) {
   auto pending = std::make_shared<Pending>(takePending(a.integer(0)));
-  if (pending->onDevice) finish(*pending);  // this thread's stream waits, and nothing else
+  if (pending->onDevice) finish(*pending, true);  // this thread's stream waits, and nothing else
   runInBackground(a.env, a.at[1], [pending] {
-    if (!pending->onDevice) finish(*pending);
+    if (!pending->onDevice) finish(*pending, false);
   });
+}
+void entries::distForget(const Args& a) {
+  const std::lock_guard<std::mutex> lock(pendingMutex);
+  pendings.erase(a.integer(0));
 }
 
 NBIT_REGISTER_AS(defineDistributed, FRAGMENT, "nbit_dist", std::nullopt, m) {

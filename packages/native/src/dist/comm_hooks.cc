@@ -14,6 +14,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
+#include <thread>
 
 namespace nbit::dist {
 namespace {
@@ -24,29 +25,24 @@ using FuturePtr = c10::intrusive_ptr<c10::ivalue::Future>;
  * The end of a collective, or a failure elsewhere, whichever comes first: autograd waits for futures where nothing of
  * ours can wake it.
  */
-FuturePtr guarded(const Group& group, const c10::intrusive_ptr<c10d::Work>& work, const std::string& what) {
+FuturePtr guarded(const Group& group, const c10::intrusive_ptr<c10d::Work>& work, const Operation& operation) {
   auto inner = work->getFuture();
-  FailureFlag* flag = group.failure();
-  if (!flag) return inner;
+  const auto monitor = group.monitor;
+  if (!monitor) return inner;
   auto outer = c10::make_intrusive<c10::ivalue::Future>(inner->elementType());
   const auto failed = [outer](const Failure& f) {
     outer->setErrorIfNeeded(std::make_exception_ptr(CodedError(f.code, f.message)));
   };
-  const int64_t id = flag->onFailure(failed);
-  Monitor* monitor = group.world->monitor.get();
-  const int rank = group.world->rank;
-  inner->addCallback([outer, id, flag, what, rank, monitor](c10::ivalue::Future& f) {
-    flag->forget(id);
+  // Backward does not end before its gradients are averaged, so this rank cannot do anything else either.
+  const int64_t wait = monitor->enter(operation, group.timeout, true);
+  const int64_t id = monitor->failure().onFailure(failed);
+  inner->addCallback([outer, failed, id, wait, operation, monitor](c10::ivalue::Future& f) {
+    monitor->failure().forget(id);
+    monitor->leave(wait);
     if (f.hasError()) {
-      // gloo knows only that a connection ended; the monitor finds out whose, and wakes us.
-      const Failure own = translate(f.exception_ptr(), "rank " + std::to_string(rank) + ", in " + what);
-      monitor->connectionBroke(own.message);
-      std::thread([outer, flag, own] {
-        for (int i = 0; i < 100 && !flag->get(); i++) std::this_thread::sleep_for(Milliseconds(20));
-        flag->set(own);
-        const Failure& f = *flag->get();
-        outer->setErrorIfNeeded(std::make_exception_ptr(CodedError(f.code, f.message)));
-      }).detach();
+      // gloo knows only that a connection ended; the monitor finds out whose.
+      const Failure own = translate(f.exception_ptr(), monitor->here() + ", in " + operation.what);
+      std::thread([monitor, failed, own] { failed(monitor->reasonOr(own)); }).detach();
       return;
     }
     try {
@@ -81,10 +77,9 @@ struct Hook : c10d::CommHookInterface {
     std::vector<at::Tensor> list{t};
     c10d::AllreduceOptions options;
     options.reduceOp = avg ? c10d::ReduceOp::AVG : c10d::ReduceOp::SUM;
-    const std::string what = describe("all_reduce", t, "gradients");
-    if (Monitor* monitor = group.world->monitor.get()) monitor->note(what);
+    const Operation operation = group.begin(describe("all_reduce", t, "gradients"));
     auto work = group.backendFor(t)->allreduce(list, options);
-    return t.is_cuda() ? work->getFuture() : guarded(group, work, what);
+    return t.is_cuda() ? work->getFuture() : guarded(group, work, operation);
   }
 
   FuturePtr average(const at::Tensor& bucket) {

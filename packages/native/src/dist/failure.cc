@@ -40,12 +40,6 @@ void FailureFlag::forget(int64_t id) {
   waiting_.erase(id);
 }
 
-void FailureFlag::reset() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  failure_.reset();
-  waiting_.clear();
-}
-
 void throwFailure(const Failure& failure) { fail(failure.code, failure.message); }
 void throwIfFailed(const FailureFlag& flag) {
   if (const auto failure = flag.get()) throwFailure(*failure);

@@ -22,7 +22,6 @@ class FailureFlag {
   /** Calls `wake` once there is a failure, at once where there is one. @returns what `forget` takes. */
   int64_t onFailure(std::function<void(const Failure&)> wake);
   void forget(int64_t id);
-  void reset();
 
  private:
   mutable std::mutex mutex_;

@@ -1,263 +1,235 @@
 #include "dist/monitor.h"
 
+#include "binding/errors.h"
 #include "dist/translate.h"
 
-#include <ATen/ops/zeros.h>
-
 #include <algorithm>
-#include <sstream>
+#include <thread>
 
 namespace nbit::dist {
 namespace {
-constexpr Milliseconds kBeat{200};
-/** Ranks that wait in different places for so long will wait for ever. */
-constexpr Milliseconds kStuck{1500};
-/** A connection ended; so long we wait to learn whose. */
-constexpr Milliseconds kIdentify{1200};
+constexpr Milliseconds kJudge{50};
 Clock::time_point now() { return Clock::now(); }
+/** Five times a second; less often in a large world, whose store answers everybody about everybody. */
+Milliseconds beatOf(int size) { return Milliseconds(std::clamp(size * 3, 200, 2000)); }
 }  // namespace
 
-Monitor::Monitor(c10::intrusive_ptr<c10d::Store> store, c10::intrusive_ptr<c10d::Backend> pulse, Options options)
-    : store_(std::move(store)), pulse_(std::move(pulse)), options_(options) {
-  others_.assign(static_cast<size_t>(options_.size), {Entry{}, now(), now()});
-  lastBeatDone_ = now().time_since_epoch().count();
-  publish();
-  readOthers();  // waits until all are there
-  beat_ = std::thread([this] { beatLoop(); });
-  watch_ = std::thread([this] { watchLoop(); });
-  // Ends with its group, or with the process: a wait that nothing comes to cannot be called off.
-  if (pulse_) std::thread([this] { pulseLoop(); }).detach();
+Monitor::Monitor(c10::intrusive_ptr<c10d::Store> store, std::unique_ptr<Pulse> pulse, Options options)
+    : store_(std::move(store)), pulse_(std::move(pulse)), options_(std::move(options)), beat_(beatOf(options_.size)) {
+  seen_.resize(static_cast<size_t>(options_.size));
 }
 
-Monitor::~Monitor() {
+template <class F>
+void Monitor::startThread(F body) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    ending_ = true;
+    threads_++;
   }
+  std::thread([self = shared_from_this(), body] {
+    try {
+      body();
+    } catch (...) {  // without this thread others still see to it that nothing hangs
+    }
+    const std::lock_guard<std::mutex> lock(self->mutex_);
+    self->threads_--;
+    self->changed_.notify_all();
+  }).detach();
+}
+
+void Monitor::start(Clock::time_point until) {
+  for (Seen& seen : seen_) seen.newBeat = seen.newActivity = now();
+  lastExchange_ = now();
+  if (pulse_)
+    startThread([this] {
+      pulse_->listen([this](int rank, Pulse::Said said, const std::string& text) { heard(rank, said, text); });
+    });
+  publish();
+  std::vector<std::string> keys;
+  for (int r = 0; r < options_.size; r++) keys.push_back("beat/" + std::to_string(r));
+  while (!store_->check(keys)) {
+    throwIfFailed(failure_);
+    if (now() > until)
+      fail("ERR_DIST_CONNECT", "initProcessGroup: rank " + std::to_string(options_.rank) +
+                                   " waited in vain for the others' first heartbeats");
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  readOthers();
+  startThread([this] { beatLoop(); });
+  startThread([this] { judgeLoop(); });
+}
+
+void Monitor::close() {
+  failure_.set({"ERR_DIST_NOT_INITIALIZED",
+                here() + ": expected a process group. Received: one that was left (destroyProcessGroup) before this "
+                         "ended. Wait for collectives before, on every rank"});
+  std::unique_lock<std::mutex> lock(mutex_);
+  ending_ = true;
+  if (pulse_) pulse_->stop();
+  aborted_.clear();
   changed_.notify_all();
-  if (beat_.joinable()) beat_.join();
-  if (watch_.joinable()) watch_.join();
+  changed_.wait_for(lock, Milliseconds(1000), [this] { return threads_ == 0; });
 }
 
 void Monitor::step(int64_t n) {
-  step_ = n;
   const std::lock_guard<std::mutex> lock(mutex_);
-  mine_.step = n;
+  step_ = n;
 }
 
-int64_t Monitor::enter(const std::string& what, Milliseconds timeout) {
+Operation Monitor::begin(const std::string& what, const std::string& group, const std::vector<int64_t>& members,
+                         bool pair) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  mine_.activity = Activity::kWaiting;
-  mine_.what = what;
-  waitingSince_ = now();
-  waitLimit_ = timeout;
-  return ++mine_.collectives;
+  collectives_++;
+  latest_ = Operation{what, group, {}, pair ? 0 : ++begun_[group], pair};
+  if (static_cast<int>(members.size()) < options_.size) latest_.members = members;
+  return latest_;
 }
-void Monitor::leave() {
+
+int64_t Monitor::enter(const Operation& operation, Milliseconds limit, bool blocks) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (mine_.activity == Activity::kWaiting) mine_.activity = Activity::kRunning;
+  waits_.emplace(nextWait_, Wait{operation, now(), limit, blocks});
+  return nextWait_++;
 }
-void Monitor::note(const std::string& what) {
+void Monitor::leave(int64_t wait) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  mine_.what = what;
-  ++mine_.collectives;
+  waits_.erase(wait);
 }
 
 void Monitor::failed(const std::string& message) {
+  Entry entry;
+  bool first = false;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (finished_) return;
-    mine_.activity = Activity::kFailed;
-    mine_.what = message;
+    if (finished_ || ending_ || !ownFailure_.empty()) return;
+    ownFailure_ = message;
+    first = !failure_.get();
+    entry = mine();
+    entry.begun.clear();
   }
-  publish();
+  if (pulse_) pulse_->tellAll(first ? Pulse::Said::kFailed : Pulse::Said::kFollowed, entry.encode());
   failure_.set({"ERR_DIST_FAILED", "this rank has failed: " + message});
 }
 
 void Monitor::finish() {
+  throwIfFailed(failure_);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    mine_.activity = Activity::kFinished;
     finished_ = true;
   }
-  try {
-    publish();                       // at once: this rank may see that all others have ended before its next beat
-  } catch (const std::exception&) {  // the beat finds out what that means
-  }
-  changed_.notify_all();
   // Whoever ends first would look lost to those that have not heard of it: all leave together.
+  if (pulse_) pulse_->tellAll(Pulse::Said::kFinished, "");
   const auto limit = now() + options_.timeout;
   std::unique_lock<std::mutex> lock(mutex_);
-  while (now() < limit && !failure_.get()) {
-    const bool all = std::all_of(others_.begin(), others_.end(), [&](const Seen& s) {
-      return &s == &others_[static_cast<size_t>(options_.rank)] || s.entry.activity == Activity::kFinished;
-    });
-    if (all) break;
-    changed_.wait_for(lock, Milliseconds(10));
-  }
-  ending_ = true;
+  while (!everyoneFinished() && !failure_.get() && now() < limit) changed_.wait_for(lock, Milliseconds(10));
+  const bool late = !everyoneFinished();
+  const Failure tooLate = verdict("ERR_DIST_TIMEOUT", "waited for " + std::to_string(options_.timeout.count()) +
+                                                          " ms, its limit (timeout), to leave together. " + others());
   lock.unlock();
-  changed_.notify_all();
-  if (beat_.joinable()) beat_.join();
-  if (watch_.joinable()) watch_.join();
+  if (late) failure_.set(tooLate);
   throwIfFailed(failure_);
 }
 
-void Monitor::connectionBroke(const std::string& text) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (pulseBroke_) return;
-  pulseText_ = text;
-  pulseBrokeAt_ = now();
-  pulseBroke_ = true;
+bool Monitor::everyoneFinished() const {
+  for (size_t r = 0; r < seen_.size(); r++)
+    if (static_cast<int>(r) != options_.rank && !seen_[r].finished) return false;
+  return true;
+}
+
+Failure Monitor::reasonOr(const Failure& own) {
+  for (int i = 0; i < 100 && !failure_.get(); i++) std::this_thread::sleep_for(Milliseconds(20));
+  failure_.set(own);
+  return *failure_.get();
 }
 
 void Monitor::publish() {
-  std::vector<uint8_t> bytes;
+  std::string text;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    mine_.beat++;
-    bytes = mine_.encode();
+    beats_++;
+    text = mine().encode();
   }
-  store_->set(key(options_.rank), bytes);
+  store_->set("beat/" + std::to_string(options_.rank), std::vector<uint8_t>(text.begin(), text.end()));
 }
 
 void Monitor::readOthers() {
   std::vector<std::string> keys;
-  for (int r = 0; r < options_.size; r++) keys.push_back(key(r));
+  for (int r = 0; r < options_.size; r++) keys.push_back("beat/" + std::to_string(r));
   const auto values = store_->multiGet(keys);
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (size_t r = 0; r < values.size(); r++) {
-    Entry entry = Entry::decode(values[r]);
-    Seen& seen = others_[r];
+  for (size_t r = 0; r < values.size() && r < seen_.size(); r++) {
+    Entry entry = Entry::decode(std::string(values[r].begin(), values[r].end()));
+    Seen& seen = seen_[r];
     if (entry.beat != seen.entry.beat) seen.newBeat = now();
-    if (entry.activity != seen.entry.activity || entry.collectives != seen.entry.collectives ||
-        entry.what != seen.entry.what)
-      seen.sameActivity = now();
+    if (!entry.sameActivity(seen.entry)) seen.newActivity = now();
     seen.entry = std::move(entry);
   }
+  lastExchange_ = now();
 }
 
 void Monitor::beatLoop() {
   for (;;) {
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait_for(lock, finished_ ? Milliseconds(20) : kBeat, [this] { return ending_ || finished_; });
+      changed_.wait_for(lock, beat_, [this] { return ending_; });
       if (ending_) return;
     }
     try {
       publish();
       readOthers();
     } catch (...) {
+      const Failure reason = translate(std::current_exception());
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (ending_) return;
-      // The store went with rank 0, which has ended in order.
-      if (finished_ && others_[0].entry.activity == Activity::kFinished) {
-        for (Seen& seen : others_) seen.entry.activity = Activity::kFinished;
-        return;
-      }
-      const Failure f = translate(std::current_exception());
-      reasonFound("ERR_DIST_PEER_LOST",
-                  "the store, in the process of rank 0, does not answer: rank 0 has died, or its "
-                  "machine cannot be reached (" +
-                      f.message + ")");
+      storeError_ = reason.message;
+      storeErrorAt_ = now();
       return;
     }
-    lastBeatDone_ = now().time_since_epoch().count();
-    judge();
   }
 }
 
-/** A wait for a message that nobody sends ends when a connection does: within milliseconds of a peer's death. */
-void Monitor::pulseLoop() {
-  std::string text;
-  try {
-    std::vector<at::Tensor> nothing{at::zeros({1})};
-    pulse_->recvAnysource(nothing, 0)->wait();
-    return;
-  } catch (const std::exception& e) { text = e.what(); } catch (...) {
-  }
-  if (text.find("imed out") == std::string::npos) connectionBroke(text.substr(0, text.find('\n')));
-}
-
-void Monitor::reasonFound(const char* code, const std::string& message) {
-  std::ostringstream s;
-  s << "rank " << options_.rank << " at step " << mine_.step;
-  if (mine_.activity == Activity::kWaiting || !mine_.what.empty())
-    s << (mine_.activity == Activity::kWaiting ? ", waiting in " : ", last in ") << mine_.what;
-  s << ": " << message << ".";
-  failure_.set({code, s.str()});
-}
-
-void Monitor::judge() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (failure_.get() || judgeLives() || finished_) return;
-  if (mine_.activity == Activity::kWaiting) judgeWait(mine_);
-}
-
-/** With mutex_: whether one has failed or died. */
-bool Monitor::judgeLives() {
-  const auto found = [this](const char* code, const std::string& message) {
-    reasonFound(code, message);
-    return true;
-  };
-  for (int r = 0; r < options_.size; r++) {
-    if (r == options_.rank) continue;
-    const Seen& seen = others_[static_cast<size_t>(r)];
-    if (seen.entry.activity == Activity::kFailed) return found("ERR_DIST_PEER_FAILED", seen.entry.describe(r));
-    if (seen.entry.activity == Activity::kFinished) continue;
-    const auto silent = std::chrono::duration_cast<Milliseconds>(now() - seen.newBeat);
-    const bool lost = pulseBroke_ && silent > kBeat * 4;
-    if (lost || silent > options_.heartbeatTimeout) {
-      std::ostringstream s;
-      s << "rank " << r << (lost ? " has died" : " gives no sign of life") << " (silent for " << silent.count()
-        << " ms; it was seen last at step " << seen.entry.step
-        << (seen.entry.what.empty() ? "" : ", in " + seen.entry.what) << ")";
-      return found("ERR_DIST_PEER_LOST", s.str());
+void Monitor::heard(int rank, Pulse::Said said, const std::string& text) {
+  std::optional<Failure> atOnce;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Seen& seen = seen_[static_cast<size_t>(rank)];
+    if (said == Pulse::Said::kFinished) {
+      seen.finished = true;
+      seen.newActivity = now();
+    } else if (said == Pulse::Said::kEnded) {
+      if (seen.finished || (seen.lastWord && seen.follows)) return;
+      const std::string what = seen.entry.operation.what;
+      if (!seen.lastWord)
+        seen.lastWord = verdict("ERR_DIST_PEER_LOST",
+                                "rank " + std::to_string(rank) + " has died, or was cut off: its connection ended (" +
+                                    text + "). It was seen last at step " + std::to_string(seen.entry.step) +
+                                    (what.empty() ? "" : ", in " + what));
+      if (!ending_) atOnce = seen.lastWord;
+    } else {
+      Entry entry = Entry::decode(text);
+      seen.entry.activity = entry.activity;
+      seen.entry.step = entry.step;
+      seen.entry.operation.what = entry.operation.what;
+      seen.lastWord = verdict("ERR_DIST_PEER_FAILED", entry.describe(rank));
+      seen.lastWordAt = now();
+      // Not at once: its process is to end first, so that whoever started both sees who failed.
+      seen.follows = said == Pulse::Said::kFollowed;
     }
+    changed_.notify_all();
   }
-  if (pulseBroke_ && now() - pulseBrokeAt_ > kIdentify) {
-    const bool someoneEnded = std::any_of(others_.begin(), others_.end(),
-                                          [](const Seen& s) { return s.entry.activity == Activity::kFinished; });
-    if (!someoneEnded)
-      return found("ERR_DIST_PEER_LOST", "a connection to another rank has ended (" + pulseText_ + ")");
-  }
-  return false;
-}
-
-/** With mutex_: whether what this rank waits for can still come. */
-void Monitor::judgeWait(const Entry& mine) {
-  const auto waited = std::chrono::duration_cast<Milliseconds>(now() - waitingSince_);
-  const auto tableHere = [this] {
-    std::string s;
-    for (int r = 0; r < options_.size; r++)
-      if (r != options_.rank) s += (s.empty() ? "" : "; ") + others_[static_cast<size_t>(r)].entry.describe(r);
-    return s;
-  };
-  if (waited < kStuck) return;
-  bool allStuck = options_.size > 1, differs = false;
-  for (int r = 0; r < options_.size; r++) {
-    if (r == options_.rank) continue;
-    const Seen& seen = others_[static_cast<size_t>(r)];
-    const bool ended = seen.entry.activity == Activity::kFinished;
-    const bool stuck = ended || (seen.entry.activity == Activity::kWaiting && now() - seen.sameActivity > kStuck);
-    allStuck = allStuck && stuck;
-    differs = differs || ended || seen.entry.what != mine.what;
-  }
-  if (allStuck && differs)
-    return reasonFound("ERR_DIST_MISMATCH",
-                       "the ranks do different things, and would wait for each other for ever: " + tableHere() +
-                           ". Every rank must call the same collectives in the same order");
-  if (waited > waitLimit_)
-    reasonFound("ERR_DIST_TIMEOUT",
-                "waited for " + std::to_string(waited.count()) + " ms, its limit (timeout). " + tableHere());
+  if (atOnce) failure_.set(*atOnce);
 }
 
 std::string Monitor::table() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::string s;
-  for (int r = 0; r < options_.size; r++)
-    s += (r == options_.rank ? mine_ : others_[static_cast<size_t>(r)].entry).describe(r) + "\n";
+  for (int r = 0; r < options_.size; r++) {
+    Entry entry = r == options_.rank ? mine() : seen_[static_cast<size_t>(r)].entry;
+    if (seen_[static_cast<size_t>(r)].finished) entry.activity = Activity::kFinished;
+    s += entry.describe(r) + "\n";
+  }
   return s;
+}
+std::string Monitor::here() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return where();
 }
 
 void Monitor::abortOnFailure(c10::intrusive_ptr<c10d::Backend> backend) {
@@ -265,19 +237,29 @@ void Monitor::abortOnFailure(c10::intrusive_ptr<c10d::Backend> backend) {
   aborted_.push_back(std::move(backend));
 }
 
-/** Sees to it that a failure reaches a thread that waits for a device, and that the store's silence is noticed. */
-void Monitor::watchLoop() {
+/** Sees to it that a failure reaches a thread that waits for a device, too. */
+void Monitor::judgeLoop() {
+  auto last = now();
   for (;;) {
     std::vector<c10::intrusive_ptr<c10d::Backend>> toAbort;
+    Verdict found;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait_for(lock, Milliseconds(50), [this] { return ending_; });
+      changed_.wait_for(lock, kJudge, [this] { return ending_; });
       if (ending_) return;
-      const Clock::time_point last{Clock::duration(lastBeatDone_.load())};
-      if (!failure_.get() && !finished_ && now() - last > options_.heartbeatTimeout)
-        reasonFound("ERR_DIST_PEER_LOST", "the store, in the process of rank 0, has not answered for " +
-                                              std::to_string(options_.heartbeatTimeout.count()) + " ms");
-      if (failure_.get()) toAbort.swap(aborted_);
+      const auto at = now();
+      // This process itself was stopped: what it has not heard meanwhile says nothing about the others.
+      if (at - last > Milliseconds(1000)) {
+        lastExchange_ = at;
+        for (Seen& seen : seen_) seen.newBeat = seen.newActivity = at;
+      }
+      last = at;
+      if (!failure_.get()) found = judge(at);
+    }
+    if (found) failure_.set(*found);
+    if (failure_.get()) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      toAbort.swap(aborted_);
     }
     for (const auto& backend : toAbort) {
       try {

@@ -2,6 +2,7 @@
 // Reducer, driven from TypeScript.
 #include "binding/errors.h"
 #include "binding/library.h"
+#include "dist/collectives.h"
 #include "dist/comm_hooks.h"
 #include "dist/translate.h"
 #include "dist/world.h"
@@ -19,8 +20,13 @@ struct OneReducer {
   std::shared_ptr<c10d::Reducer> reducer;
   std::shared_ptr<Group> group;
   std::shared_ptr<HookState> hook;
+  /** After the first backward buckets are put in the order in which gradients came: the ranks then wait for rank 0's.
+   */
+  bool rebuilds = true;
+  bool onDevice = false;
   /** Of a static graph, whose first backward shows what there is to reduce. */
   bool learning = false;
+  int64_t averaged = 0;
 };
 std::mutex& reducersMutex = *new std::mutex;
 auto& reducers = *new std::map<int64_t, std::shared_ptr<OneReducer>>;
@@ -76,12 +82,21 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
                                               std::vector<bool>(params.size(), false));
   std::reverse(buckets.begin(), buckets.end());
   Names byIndex;
-  for (size_t i = 0; i < names.size(); i++) byIndex[i] = names[i];
+  std::string all;
+  for (size_t i = 0; i < names.size(); i++) {
+    byIndex[i] = names[i];
+    all += names[i] + ";";
+  }
+  // Buckets are laid out by what parameters there are: with others somewhere, bytes of one would be added to another's.
+  const auto operation = one->group->begin("Reducer of " + std::to_string(params.size()) + " parameters, hook " + hook);
+  agree(*one->group, operation, all + describe("", params), true);
   one->reducer = construct<c10d::Reducer>(params.vec(), buckets, one->group->processGroup, cap, findUnused,
                                           viewsOfBuckets, byIndex, firstCap);
   one->reducer->register_comm_hook(makeHook(one->hook));
   if (staticGraph) one->reducer->set_static_graph();
   one->learning = staticGraph;
+  one->onDevice = params.front().is_cuda();
+  one->rebuilds = staticGraph || !findUnused;
   const std::lock_guard<std::mutex> lock(reducersMutex);
   reducers.emplace(nextReducer, std::move(one));
   return nextReducer++;
@@ -90,15 +105,21 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
 /** `sync`: this backward's gradients are reduced. */
 void beforeForward(int64_t id, bool sync) {
   const auto one = reducerAt(id);
-  if (FailureFlag* flag = one->group->failure()) throwIfFailed(*flag);
+  const Group& group = *one->group;
+  if (group.monitor) throwIfFailed(group.monitor->failure());
   if (!sync) return;
+  const auto operation = group.begin("averaged backward " + std::to_string(++one->averaged));
+  agree(group, operation);
   one->hook->reduced = 0;
   one->reducer->prepare_for_forward();
-  one->reducer->rebuild_buckets();
+  const auto rebuild = [one] { one->rebuilds = !one->reducer->rebuild_buckets(); };
+  // A device's current stream is a thread's own, and what waits for a device is woken by its communicator's end.
+  if (!one->rebuilds || group.fake || one->onDevice) rebuild();
+  else runWatched(group, operation, rebuild);
 }
 void beforeBackward(int64_t id, at::TensorList outputs) {
   const auto one = reducerAt(id);
-  if (FailureFlag* flag = one->group->failure()) throwIfFailed(*flag);
+  if (one->group->monitor) throwIfFailed(one->group->monitor->failure());
   one->reducer->prepare_for_backward(outputs.vec());
 }
 void afterBackward(int64_t id) {

@@ -1,228 +1,149 @@
+// The world that this process is in, and its beginning and end as JavaScript asks for them.
 #include "dist/world.h"
 
 #include "binding/errors.h"
 #include "dist/background.h"
-#include "dist/options.h"
-#include "dist/translate.h"
 #include "entries/distributed.h"
 
-#include <arpa/inet.h>
-#include <c10/util/Logging.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <torch/csrc/distributed/c10d/FlightRecorder.hpp>
 #include <torch/csrc/distributed/c10d/GroupRegistry.hpp>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <csignal>
-#include <cstring>
+#include <future>
+#include <thread>
 
 namespace nbit::dist {
 namespace {
 // Never destroyed: what is still pending at the end of the process would be waited for.
 std::mutex& worldMutex = *new std::mutex;
 std::shared_ptr<World>& current = *new std::shared_ptr<World>;
+/** Of every process: worlds that it was in before. Their keys in a store that stays must not be met again. */
+int64_t generation = 0;
+auto& connecting = *new std::weak_ptr<Attempt>;
 
-using StorePtr = c10::intrusive_ptr<c10d::Store>;
-StorePtr within(const StorePtr& store, const std::string& prefix) {
-  return c10::make_intrusive<c10d::PrefixStore>(prefix, store);
+/** Runs `work` elsewhere, and waits a second for it: longer where it hangs is for nobody. */
+void dropSoon(std::function<void()> work) {
+  auto done = std::make_shared<std::promise<void>>();
+  auto future = done->get_future();
+  std::thread([work = std::move(work), done]() mutable {
+    work();
+    work = nullptr;
+    done->set_value();
+  }).detach();
+  future.wait_for(std::chrono::seconds(1));
 }
 
-bool isLoopback(const std::string& host) { return host == "localhost" || host.starts_with("127."); }
-
-/** Within one machine on loopback: what a machine's name resolves to may not answer, and is seen by others. */
-c10::intrusive_ptr<c10d::Backend> makeGloo(const World& world, const StorePtr& store, int rank, int size,
-                                           Milliseconds timeout) {
-  c10::intrusive_ptr<c10d::ProcessGroupGloo::Options> options;
-  if (world.onLoopback && std::getenv("GLOO_SOCKET_IFNAME") == nullptr) {
-    options = c10d::ProcessGroupGloo::Options::create(timeout);
-    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
-  } else {
-    options = c10d::ProcessGroupGloo::Options::create_default(timeout);
-  }
-  auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
-  gloo->setSequenceNumberForGroup();
-  return gloo;
-}
-
-/** A socket that listens on loopback alone: c10d's own listens to everybody. */
-int listenOnLoopback(int64_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || listen(fd, 512) != 0) {
-    const int reason = errno;
-    if (fd >= 0) close(fd);
-    if (reason == EADDRINUSE)
-      fail("ERR_DIST_ADDRESS_IN_USE",
-           "initProcessGroup: expected a free port for the store of rank 0. Received: port " + std::to_string(port) +
-               ", which another process listens on. Set MASTER_PORT to another, or end that process");
-    fail("ERR_DIST_CONNECT",
-         "initProcessGroup: rank 0 could not listen on port " + std::to_string(port) + ": " + std::strerror(reason));
-  }
-  return fd;
-}
-
-StorePtr connectStore(const Options& o) {
-  const std::string host = o.text("host");
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(o.integer("port"));
-  options.isServer = o.flag("hostsStore");
-  options.numWorkers = static_cast<size_t>(o.integer("worldSize"));
-  options.waitWorkers = false;
-  options.timeout = Milliseconds(o.integer("connectTimeout"));
-  // Node exports symbols of its own libuv, which libtorch's would be bound to.
-  options.useLibUV = false;
-  if (options.isServer) {
-    const int64_t fd = o.integer("listenFd");
-    if (fd >= 0) options.masterListenFd = static_cast<int>(fd);
-    else if (isLoopback(host)) options.masterListenFd = listenOnLoopback(options.port);
-  }
+void connectWorld(const Options& o, const std::shared_ptr<Attempt>& attempt) {
+  std::shared_ptr<World> world;
   try {
-    return c10::make_intrusive<c10d::TCPStore>(host, options);
-  } catch (const std::exception&) {
-    const Failure reason = translate(std::current_exception());
-    const std::string where = host + ":" + std::to_string(options.port);
-    if (std::string(reason.code) == "ERR_DIST_ADDRESS_IN_USE")
-      fail(reason.code, "initProcessGroup: expected a free port for the store of rank 0. Received: " + where +
-                            ", which another process listens on. Set MASTER_PORT to another, or end that process");
-    fail("ERR_DIST_CONNECT", "initProcessGroup: rank " + o.text("rank") + " did not reach the store of rank 0 at " +
-                                 where + " within " + o.text("connectTimeout") +
-                                 " ms: is rank 0 running, and may this machine connect to it? (" + reason.message +
-                                 ")");
+    world = meetOthers(o, *attempt);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(attempt->mutex);
+    attempt->server.reset();  // its port is free before anybody hears of this
+    throw;
   }
-}
-
-/** Waits until every rank is there; says which are missing. */
-void join(const World& world, const Options& o) {
-  const auto keyOf = [](int r) { return "join/" + std::to_string(r); };
-  const std::string size = std::to_string(world.size);
-  if (world.store->add(keyOf(world.rank), 1) > 1)
-    fail("ERR_DIST_RANK", "initProcessGroup: expected one process of each rank. Received: two of rank " +
-                              std::to_string(world.rank) + ". Look at RANK in their environments");
-  if (const auto first = world.store->compareSet("worldSize", "", size); first != size)
-    fail("ERR_DIST_RANK", "initProcessGroup: expected the same world size in every process. Received: " + size +
-                              " on rank " + std::to_string(world.rank) + ", " + first + " elsewhere");
-  std::vector<std::string> keys;
-  for (int r = 0; r < world.size; r++) keys.push_back(keyOf(r));
-  try {
-    world.store->wait(keys, Milliseconds(o.integer("connectTimeout")));
-  } catch (const std::exception&) {
-    std::string missing;
-    for (int r = 0; r < world.size; r++)
-      if (!world.store->check({keyOf(r)})) missing += (missing.empty() ? "" : ", ") + std::to_string(r);
-    fail("ERR_DIST_CONNECT", "initProcessGroup: rank " + std::to_string(world.rank) + " waited for " +
-                                 o.text("connectTimeout") + " ms for " + size + " ranks. Missing: " + missing);
+  {
+    const std::lock_guard<std::mutex> lock(worldMutex);
+    const std::lock_guard<std::mutex> second(attempt->mutex);
+    attempt->server.reset();
+    if (!attempt->abandoned && !current) {
+      world->owner = attempt->owner;
+      current = std::move(world);
+      generation++;
+      return;
+    }
   }
-}
-
-/** Meets the others: a store, a monitor that watches over them. */
-void connectWorld(const Options& o) {
-  // What c10d warns of on its way to an error, with a C++ backtrace.
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = 3;
-  auto world = std::make_shared<World>();
-  world->rank = static_cast<int>(o.integer("rank"));
-  world->size = static_cast<int>(o.integer("worldSize"));
-  world->onLoopback = isLoopback(o.text("host"));
-  const auto base = connectStore(o);
-  world->store = within(base, o.text("prefix"));
-  world->store->setTimeout(Milliseconds(o.integer("connectTimeout")));
-  join(*world, o);
-  c10::intrusive_ptr<c10d::Backend> pulse;
-  if (world->size > 1)
-    pulse = makeGloo(*world, within(world->store, "pulse"), world->rank, world->size, std::chrono::hours(24 * 365));
-  auto ownStore = within(base->clone(), o.text("prefix"));
-  ownStore->setTimeout(Milliseconds(o.integer("connectTimeout")));
-  world->monitor =
-      std::make_unique<Monitor>(within(ownStore, "monitor"), pulse,
-                                Monitor::Options{world->rank, world->size, Milliseconds(o.integer("heartbeatTimeout")),
-                                                 Milliseconds(o.integer("timeout"))});
-  const std::lock_guard<std::mutex> lock(worldMutex);
-  current = std::move(world);
+  world->monitor->failed("it gave up while the others still connected");
+  world->monitor->close();
 }
 
 void addGroup(const std::shared_ptr<World>& world, const Options& o) {
-  auto group = std::make_shared<Group>();
-  group->name = o.text("name");
-  group->ranks = o.integers("ranks");
-  group->size = static_cast<int>(group->ranks.size());
-  group->timeout = Milliseconds(o.integer("timeout"));
-  group->world = world;
-  group->fake = o.flag("fake");
-  for (size_t i = 0; i < group->ranks.size(); i++)
-    if (group->ranks[i] == world->rank) group->rank = static_cast<int>(i);
-  if (!group->fake) {
-    const auto store = within(world->store, "group/" + group->name);
-    auto& pg = group->processGroup =
-        c10::make_intrusive<c10d::ProcessGroup>(within(store, "pg"), group->rank, group->size);
-    group->cpu = makeGloo(*world, within(store, "gloo"), group->rank, group->size, group->timeout);
-    pg->setBackend(c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, group->cpu);
-    pg->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-    if (o.flag("verify") && group->size > 1)
-      group->control = makeGloo(*world, within(store, "control"), group->rank, group->size, group->timeout);
-    if (o.flag("nccl")) {
-#if defined(NBIT_NCCL)
-      group->cuda =
-          makeNccl(within(store, "nccl"), group->rank, group->size, group->ranks, group->name, group->timeout);
-      pg->setBackend(c10::kCUDA, c10d::ProcessGroup::BackendType::NCCL, group->cuda);
-      pg->setDefaultBackend(c10d::ProcessGroup::BackendType::NCCL);
-      world->monitor->abortOnFailure(group->cuda);
-#else
-      fail("ERR_DIST_BACKEND",
-           "initProcessGroup: expected backend to be gloo, since this addon was built without NCCL");
-#endif
+  std::shared_ptr<Group> group;
+  if (o.flag("fake")) {
+    group = makeGroup(*world, o);
+  } else {
+    const auto members = o.integers("ranks");
+    const auto operation = world->monitor->begin("newGroup(" + o.text("ranks") + ")", o.text("name"), members, false);
+    const int64_t wait = world->monitor->enter(operation, Milliseconds(o.integer("timeout")), false);
+    try {
+      group = makeGroup(*world, o);
+    } catch (...) {
+      world->monitor->leave(wait);
+      throw;
     }
-    pg->setGroupName(group->name);
-    pg->setGroupDesc(group->name);
-    c10d::register_process_group(group->name, pg);
+    world->monitor->leave(wait);
   }
   const std::lock_guard<std::mutex> lock(worldMutex);
+  if (current != world) fail("ERR_DIST_NOT_INITIALIZED", "newGroup: the process group was left meanwhile");
+  if (group->processGroup) c10d::register_process_group(group->name, group->processGroup);
   world->groups[group->name] = std::move(group);
 }
 
+/** @throws why it was not in order. */
 void shutDown(const std::shared_ptr<World>& world, bool inOrder) {
   std::exception_ptr failure;
-  try {
-    if (inOrder && world->monitor) world->monitor->finish();
-  } catch (...) { failure = std::current_exception(); }
-  const bool failed = world->monitor && world->monitor->failure().get().has_value();
+  if (world->monitor) {
+    try {
+      if (inOrder) world->monitor->finish();
+      else if (const auto known = world->monitor->failure().get()) world->monitor->failed(known->message);
+      else world->monitor->failed("it has left, not in order (destroyProcessGroup)");
+    } catch (const CodedError& e) {
+      failure = std::current_exception();
+      world->monitor->failed(e.what());
+    }
+  }
+  std::map<std::string, std::shared_ptr<Group>> groups;
   {
     const std::lock_guard<std::mutex> lock(worldMutex);
-    current.reset();
+    if (current == world) current.reset();
+    groups.swap(world->groups);
+    for (const auto& [name, group] : groups)
+      if (group->processGroup) c10d::unregister_process_group(name);
   }
-  for (auto& [name, group] : world->groups) {
-    if (group->fake) continue;
-    c10d::unregister_process_group(name);
-    if (failed && group->cuda) group->cuda->abort();
-    else if (group->cuda) group->cuda->shutdown();
-    group->world.reset();
-  }
-  // Where something failed, what is pending in gloo's threads is left to the end of the process.
-  if (failed) new std::shared_ptr<World>(world);
+  const bool failed = world->monitor && world->monitor->failure().get().has_value();
+  if (world->monitor) world->monitor->close();
+  forgetPending();
+  dropSoon([world, groups = std::move(groups), failed]() mutable {
+    for (auto& [name, group] : groups) {
+      if (!group->cuda) continue;
+      if (failed) group->cuda->abort();
+      else group->cuda->shutdown();
+    }
+    world->server.reset();
+    // Where something failed, what is pending in gloo's threads is left to the end of the process.
+    if (failed) new std::map<std::string, std::shared_ptr<Group>>(std::move(groups));
+    groups.clear();
+  });
   if (failure) std::rethrow_exception(failure);
 }
 
-}  // namespace
-
-FailureFlag* Group::failure() const { return world && world->monitor ? &world->monitor->failure() : nullptr; }
-
-const c10::intrusive_ptr<c10d::Backend>& Group::backendFor(const at::Tensor& t) const {
-  const auto& backend = t.is_cuda() ? cuda : cpu;
-  if (!backend)
-    fail("ERR_DIST_BACKEND", "expected a tensor on a device that group \"" + name + "\" has a backend for (" +
-                                 (cuda ? "cpu: gloo, cuda: nccl" : "cpu: gloo") + "). Received: a tensor on " +
-                                 t.device().str());
-  return backend;
+/** A thread of JavaScript that joined has ended, and has not left. */
+void threadEnds(void* thread) {
+  std::shared_ptr<World> world;
+  {
+    const std::lock_guard<std::mutex> lock(worldMutex);
+    if (const auto attempt = connecting.lock(); attempt && attempt->owner == thread) {
+      const std::lock_guard<std::mutex> second(attempt->mutex);
+      attempt->abandoned = true;
+    }
+    if (current && current->owner == thread) world = current;
+  }
+  if (!world) return;
+  if (world->monitor) world->monitor->failed("its JavaScript thread ended before destroyProcessGroup()");
+  try {
+    shutDown(world, false);
+  } catch (const std::exception&) {  // it is over
+  }
 }
+
+void watchThread(napi_env env) {
+  static thread_local bool watched = false;
+  if (!watched) napi_add_env_cleanup_hook(env, threadEnds, env);
+  watched = true;
+}
+
+}  // namespace
 
 std::shared_ptr<World> theWorldOrNull() {
   const std::lock_guard<std::mutex> lock(worldMutex);
@@ -249,12 +170,36 @@ namespace nbit {
 using namespace dist;
 
 void entries::distConnect(const Args& a) {
-  const Options options(a.text(0));
-  if (theWorldOrNull())
-    fail("ERR_DIST_INITIALIZED",
-         "initProcessGroup: expected no process group. Received: one that is there already. "
-         "Call await destroyProcessGroup() before");
-  runInBackground(a.env, a.at[1], [options] { connectWorld(options); });
+  std::string lines = a.text(0);
+  {
+    const std::lock_guard<std::mutex> lock(worldMutex);
+    if (current)
+      fail("ERR_DIST_INITIALIZED",
+           "initProcessGroup: expected no process group. Received: one that is there already. "
+           "Call await destroyProcessGroup() before");
+    lines += "prefix=" + Options(lines).text("attempt") + "/" + std::to_string(generation) + "\n";
+  }
+  watchThread(a.env);
+  const Options options(lines);
+  const auto attempt = std::make_shared<Attempt>();
+  attempt->owner = a.env;
+  {
+    const std::lock_guard<std::mutex> lock(worldMutex);
+    connecting = attempt;
+  }
+  Limits limits;
+  // The store's answers have no limit of their own: a server that is stopped, or a connection of which one direction
+  // is dead, is noticed here.
+  limits.deadline = Milliseconds(options.integer("connectTimeout")) + Milliseconds(1000);
+  limits.late = [attempt, options] {
+    const std::lock_guard<std::mutex> lock(attempt->mutex);
+    attempt->abandoned = true;
+    if (attempt->server) std::thread([server = std::move(attempt->server)] {}).detach();
+    return Failure{"ERR_DIST_CONNECT", "initProcessGroup: rank " + options.text("rank") + " gave up after " +
+                                           options.text("connectTimeout") + " ms (connectTimeout), " + attempt->stage +
+                                           ": somebody is there, and does not answer"};
+  };
+  runInBackground(a.env, a.at[1], [options, attempt] { connectWorld(options, attempt); }, limits);
 }
 bool entries::distHasNccl() {
 #if defined(NBIT_NCCL)
@@ -264,17 +209,19 @@ bool entries::distHasNccl() {
 #endif
 }
 void entries::distFakeWorld(const Args& a) {
-  if (theWorldOrNull()) fail("ERR_DIST_INITIALIZED", "expected no process group. Received: one that is there already");
   auto world = std::make_shared<World>();
   world->rank = static_cast<int>(a.integer(0));
   world->size = static_cast<int>(a.integer(1));
+  world->owner = a.env;
+  watchThread(a.env);
   const std::lock_guard<std::mutex> lock(worldMutex);
+  if (current) fail("ERR_DIST_INITIALIZED", "expected no process group. Received: one that is there already");
   current = std::move(world);
 }
 void entries::distNewGroup(const Args& a) {
   const Options options(a.text(0));
   const auto world = theWorld();
-  runInBackground(a.env, a.at[1], [world, options] { addGroup(world, options); });
+  runInBackground(a.env, a.at[1], [world, options] { addGroup(world, options); }, {world->monitor, {}, nullptr});
 }
 void entries::distDestroy(const Args& a) {
   const bool inOrder = a.flag(0);

@@ -6,6 +6,7 @@ import { atMost, checkArguments, checkOptions, type OptionNames } from "../optio
 import { empty, emptyLike } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { tensorKind } from "../tensor/kinds.js";
+import { native } from "../native.js";
 import { groupOf, type ProcessGroup } from "./group.js";
 import { distOperator, waitLater, waitNow } from "./native-calls.js";
 
@@ -23,11 +24,15 @@ export const ReduceOp = {
 export type ReduceOp = (typeof ReduceOp)[keyof typeof ReduceOp];
 const reduceOps = oneOf("sum", "avg", "product", "min", "max", "band", "bor", "bxor");
 
+/** Work that nobody holds any more will not be waited for: the addon lets go of its tensors. */
+const dropped = new FinalizationRegistry<number>((id) => native.distForget(id));
+
 /** A collective that was begun. `wait()` blocks until it is done; `await work` does not. */
 export class Work implements PromiseLike<void> {
-  #id: number;
+  readonly #id: number;
   #promise: Promise<void> | null = null;
   #done: boolean;
+  #error: unknown = null;
   readonly #keeps: readonly Tensor[];
 
   /** @internal */
@@ -35,6 +40,7 @@ export class Work implements PromiseLike<void> {
     this.#id = id;
     this.#done = id === 0;
     this.#keeps = keeps;
+    if (id !== 0) dropped.register(this, id, this);
   }
 
   /**
@@ -42,11 +48,18 @@ export class Work implements PromiseLike<void> {
    * @throws {DistributedError} where a rank died, failed, or does something else.
    */
   wait(): void {
+    if (this.#error !== null) throw this.#error;
     if (this.#done) return;
     if (this.#promise !== null)
       throw new ArgumentError("Work.wait", "work that is not awaited already", this, "Use one of await and wait().");
     this.#done = true;
-    waitNow(this.#id);
+    dropped.unregister(this);
+    try {
+      waitNow(this.#id);
+    } catch (error) {
+      this.#error = error;
+      throw error;
+    }
   }
   /** Whether it was waited for. */
   get waited(): boolean {
@@ -57,7 +70,9 @@ export class Work implements PromiseLike<void> {
     return this.#keeps;
   }
   getFuture(): Promise<void> {
+    if (this.#error !== null) return Promise.reject(this.#error as Error);
     if (this.#done) return this.#promise ?? Promise.resolve();
+    dropped.unregister(this);
     return (this.#promise ??= waitLater(this.#id).then(() => {
       this.#done = true;
     }));

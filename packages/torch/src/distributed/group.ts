@@ -73,6 +73,8 @@ interface World {
 }
 let world: World | null = null;
 let connecting = false;
+/** A leaving that has begun. */
+let leaving: Promise<void> = Promise.resolve();
 
 const FN = "initProcessGroup";
 
@@ -112,7 +114,9 @@ export async function initProcessGroup(
     );
   const timeout = given.timeout ?? DEFAULT_TIMEOUT;
   connecting = true;
+  let met = false;
   try {
+    await leaving.catch(() => undefined);
     if (process.env.NBIT_LAUNCHER !== undefined) native.distEndWithParent();
     await whenDone((done) => {
       native.distConnect(
@@ -125,6 +129,7 @@ export async function initProcessGroup(
         done,
       );
     });
+    met = true;
     const ranks = Array.from({ length: place.worldSize }, (_, r) => r);
     const verify = given.verify ?? chosen === "gloo";
     const group = new ProcessGroup("world", ranks, place.rank, chosen, verify);
@@ -134,7 +139,7 @@ export async function initProcessGroup(
     process.on("exit", tellOthersOfExit);
     return group;
   } catch (error) {
-    await whenDone((done) => native.distDestroy(false, done));
+    if (met) await whenDone((done) => native.distDestroy(false, done));
     throw error;
   } finally {
     connecting = false;
@@ -146,7 +151,7 @@ const tellOthers = (error: unknown): void => {
   native.distFail(isError(error) ? `${error.name}: ${error.message}` : String(error));
 };
 const tellOthersOfExit = (code: number): void => {
-  if (world !== null) native.distFail(`its process ended with code ${code}, before destroyProcessGroup()`);
+  native.distFail(`its process ended with code ${code}, before destroyProcessGroup() had come to its end`);
 };
 
 function addNative(group: ProcessGroup, timeout: number, fake: boolean): Promise<void> {
@@ -167,6 +172,7 @@ export async function initFakeProcessGroup(rank: number, worldSize: number): Pro
   atMost("initFakeProcessGroup", arguments, 2);
   checkArguments("initFakeProcessGroup", { rank, worldSize }, { rank: whole("[0, ∞)"), worldSize: whole("[1, ∞)") });
   if (rank >= worldSize) throw new ArgumentError("initFakeProcessGroup", `rank to be from 0 to ${worldSize - 1}`, rank);
+  await leaving.catch(() => undefined);
   native.distFakeWorld(rank, worldSize);
   const ranks = Array.from({ length: worldSize }, (_, r) => r);
   const group = new ProcessGroup("world", ranks, rank, "gloo", false);
@@ -176,19 +182,23 @@ export async function initFakeProcessGroup(rank: number, worldSize: number): Pro
 }
 
 /**
- * Leave. In order: together with the others, each of which must call this (or fail).
+ * Leave. In order: together with the others, each of which must call this (or fail). What was begun and not waited for
+ * is let go of. A second call waits for the first.
  *
- * @param options.inOrder - false: at once, after a failure. Default true.
+ * @param options.inOrder - false: at once, after a failure; the others are told. Default true.
+ * @throws {DistributedError} why it was not in order: another rank failed, or did not leave within `timeout`.
  */
 export async function destroyProcessGroup(options: { readonly inOrder?: boolean } = {}): Promise<void> {
   atMost("destroyProcessGroup", arguments, 1);
   checkOptions("destroyProcessGroup", options, { inOrder: flag });
-  if (world === null) return;
+  if (world === null) return leaving;
   const { fake } = world;
   world = null;
   process.off("uncaughtExceptionMonitor", tellOthers);
-  process.off("exit", tellOthersOfExit);
-  await whenDone((done) => native.distDestroy((options.inOrder ?? true) && !fake, done));
+  leaving = whenDone((done) => native.distDestroy((options.inOrder ?? true) && !fake, done)).finally(() =>
+    process.off("exit", tellOthersOfExit),
+  );
+  return leaving;
 }
 
 export interface NewGroupOptions {
@@ -280,6 +290,7 @@ export function getBackend(group?: ProcessGroup | null): Backend {
 /** Tell the others which training step this rank is at: errors on any rank name it. */
 export function setStep(step: number): void {
   atMost("setStep", arguments, 1);
+  checkArguments("setStep", { step }, { step: whole("[0, ∞)") });
   native.distStep(step);
 }
 /** Tell the others that this rank fails, and why: they fail within a second, with this message. */

@@ -1,5 +1,7 @@
 /** Gradients averaged over the ranks while backward runs: c10d's Reducer. */
 import { ArgumentError } from "../errors.js";
+import { flag, oneOf, whole } from "../kinds.js";
+import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { groupOf, type ProcessGroup } from "./group.js";
 import { distOperator } from "./native-calls.js";
@@ -25,6 +27,18 @@ export interface ReducerOptions {
   readonly powerSGDStart?: number;
 }
 
+const OPTIONS: OptionNames<ReducerOptions> = {
+  group: true,
+  hook: oneOf("average", "float32", "float16", "bfloat16", "powerSGD"),
+  bucketBytes: whole("[1, ∞)"),
+  firstBucketBytes: whole("[1, ∞)"),
+  findUnusedParameters: flag,
+  gradientAsBucketView: flag,
+  staticGraph: flag,
+  powerSGDRank: whole("[1, ∞)"),
+  powerSGDStart: whole("[0, ∞)"),
+};
+
 const MIB = 1 << 20;
 
 /**
@@ -36,6 +50,7 @@ export class Reducer {
   #freed = false;
 
   constructor(parameters: readonly (readonly [name: string, parameter: Tensor])[], options: ReducerOptions = {}) {
+    checkOptions("Reducer", options, OPTIONS);
     const group = groupOf("Reducer", options.group);
     const trained = parameters.filter(([, p]) => p.requiresGrad);
     if (trained.length === 0) throw new ArgumentError("Reducer", "parameters that require gradients", "none");

@@ -16,21 +16,23 @@ export interface Rendezvous {
   readonly port: number;
   /** This process holds the store that the others connect to. */
   readonly hostsStore: boolean;
+  /** Whether it is rank 0's process that holds the store; else the launcher does. */
+  readonly rank0HasStore: boolean;
   /** A socket that listens already, for the store; -1: none. */
   readonly listenFd: number;
   /** Of all keys in the store: attempts of an elastic run must not see each other's. */
-  readonly prefix: string;
+  readonly attempt: string;
 }
 
 /** @throws {DistributedError} ERR_DIST_CONNECT where nobody says who this process is. */
 export function rendezvous(fn: string, options: RendezvousOptions): Rendezvous {
   const cluster = clusterEnvironment();
   const { rank, worldSize } = place(fn, options, cluster);
-  const prefix = `attempt_${cluster?.restartCount ?? 0}`;
+  const attempt = `attempt_${cluster?.restartCount ?? 0}`;
   const { initMethod = "env://" } = options;
   if (initMethod !== "env://") {
     const { host, port } = parseAddress(fn, initMethod);
-    return { rank, worldSize, host, port, hostsStore: rank === 0, listenFd: -1, prefix };
+    return { rank, worldSize, host, port, hostsStore: rank === 0, rank0HasStore: true, listenFd: -1, attempt };
   }
   const host = cluster?.masterAddr ?? process.env.MASTER_ADDR;
   const port = cluster?.masterPort ?? Number(process.env.MASTER_PORT ?? NaN);
@@ -41,8 +43,30 @@ export function rendezvous(fn: string, options: RendezvousOptions): Rendezvous {
       "neither",
       'Set them, or initMethod: "tcp://host:port".',
     );
-  const hostsStore = rank === 0 && (cluster?.hostsStore ?? true);
-  return { rank, worldSize, host, port, hostsStore, listenFd: cluster?.storeFd ?? -1, prefix };
+  const rank0HasStore = !launcherHasStore(cluster);
+  return {
+    rank,
+    worldSize,
+    host,
+    port,
+    hostsStore: rank === 0 && rank0HasStore,
+    rank0HasStore,
+    listenFd: takeSocket(cluster?.storeFd ?? -1),
+    attempt,
+  };
+}
+
+/** torchrun's own process holds the store, where it says so. */
+function launcherHasStore(cluster: ClusterEnvironment | null): boolean {
+  return cluster?.launcher === "torchrun" && process.env.TORCHELASTIC_USE_AGENT_STORE?.toLowerCase() === "true";
+}
+
+let socketTaken = false;
+/** A socket that the launcher gave: whoever opens a store with it closes it in the end, so it serves once. */
+function takeSocket(fd: number): number {
+  if (fd === -1 || socketTaken) return -1;
+  socketTaken = true;
+  return fd;
 }
 
 function place(
