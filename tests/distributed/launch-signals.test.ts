@@ -78,7 +78,7 @@ process.on("SIGTERM", () => {
 console.log("ready", process.pid);
 setInterval(() => {}, 1000);
 `,
-    { n: 2, maxRestarts: 3, graceMs: 100 },
+    { n: 2, maxRestarts: 3, interruptGraceMs: 100 },
   );
   await run.wrote("ready", 2);
   run.process.kill("SIGTERM");
@@ -86,6 +86,25 @@ setInterval(() => {}, 1000);
   assert.equal(ended.code, 1, ended.stderr);
   assert.match(ended.stderr, /Error: could not write[^]*\nnbit: rank 1 \(process \d+\) ended with exit code 1\n$/);
   await gone(numbersAfter("ready", ended.stdout));
+});
+
+test("a rank that ends with an error after a signal leaves the others time for their checkpoint", limit, async () => {
+  const run = programs.launch(
+    `
+process.on("SIGTERM", () => {
+  if (process.env.RANK === "1") throw new Error("interrupted");
+  setTimeout(() => { console.log("written"); process.exit(143); }, 500);
+});
+console.log("ready", process.pid);
+setInterval(() => {}, 1000);
+`,
+    { n: 2, graceMs: 0 },
+  );
+  await run.wrote("ready", 2);
+  run.process.kill("SIGTERM");
+  const ended = await run.ended;
+  assert.equal(ended.code, 1, ended.stderr);
+  assert.match(ended.stdout, /^written$/m);
 });
 
 test("ranks end when their supervisor is killed, with what they have started", limit, async () => {

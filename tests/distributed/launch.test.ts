@@ -136,6 +136,36 @@ if (process.env.RANK === "0") {
   await gone([first, second]);
 });
 
+test("a rank that only complains of another is not blamed, though it ends first", limit, async () => {
+  const run = programs.launch(
+    `
+import { connect, createServer } from "node:net";
+const fail = (code) => { throw Object.assign(new Error("failed"), { code }); };
+if (process.env.RANK === "0") {
+  createServer((socket) => socket.on("data", () => fail("ERR_DIST_PEER_FAILED"))).listen({ fd: 3 });
+} else {
+  // Ends when it sees that rank 0 has.
+  const socket = connect(Number(process.env.MASTER_PORT), "127.0.0.1", () => socket.write("help"));
+  socket.on("error", () => undefined).on("close", () => fail("ERR_OWN"));
+}
+`,
+    { n: 2, graceMs: 20_000 },
+  );
+  const { code, stderr } = await run.ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /code: 'ERR_OWN'[^]*\nnbit: rank 1 \(process \d+\) ended with exit code 1\n$/);
+});
+
+test("where all complain, the first is blamed", limit, async () => {
+  const { code, stderr } = await programs.launch(
+    `if (process.env.RANK === "1") throw Object.assign(new Error("failed"), { code: "ERR_DIST_PEER_LOST" });
+setInterval(() => {}, 1000);`,
+    { n: 2, graceMs: 200 },
+  ).ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /nbit: rank 1 \(process \d+\) ended with exit code 1\n$/);
+});
+
 test("a rank that takes no notice of SIGTERM is killed, with what it has started", limit, async () => {
   const run = programs.launch(
     `${programs.meeting()}

@@ -23,7 +23,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory withFloat8Histories",
   "lowbit.Float8Linear#": "forward clearWeightCodes",
   "lowbit.LoRALinear#": "resetParameters forward delta mergedWeight merge unmerge",
-  "lowbit.LowBitOptimizer#": "step stateDict loadStateDict stateBytes",
+  "lowbit.LowBitOptimizer#": "step elementsPerEntry stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
   "lowbit.StableEmbedding#": "forward",
   "torch.":
@@ -104,11 +104,11 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
   "torch.optim.":
     "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
-    "gradientValues isFiniteGradient parameterOfMaster setMaster setParameterName toTorch",
+    "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard setParameterName toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
   "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
   "torch.optim.Optimizer#":
-    "keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
+    "elementsPerEntry keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set(

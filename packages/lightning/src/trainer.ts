@@ -495,6 +495,7 @@ export class Trainer extends TrainerState {
           progress,
           warnings: run.warnings,
           device: this.strategy.rootDevice.toString(),
+          exchange: { streamChanged: () => this.strategy.gradients?.streamChanged?.() },
         })
       : null;
     const loop = new FitLoop(run, {

@@ -90,7 +90,9 @@ export class LowBitOptimizer extends optim.Optimizer {
     if (typeof group !== "object" || group === null || !("optimBits" in group))
       throw new ArgumentError(`${this.constructor.name}.isLowBit`, "a group of such an optimizer", group);
     const g = group as LowBitGroup;
-    return this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && p.numel() >= g.min8bitSize;
+    return (
+      this.format !== null && g.optimBits !== 32 && overrideFor(p) !== 32 && optim.numelOfWhole(p) >= g.min8bitSize
+    );
   }
   #groupOf(p: Tensor): optim.ParamGroup {
     const found = this.paramGroups.find((g) => g.params.includes(p));
@@ -129,6 +131,20 @@ export class LowBitOptimizer extends optim.Optimizer {
       return `${format.description}, blocks of ${g.blockSize}${low.length < g.params.length ? `; float32 for ${g.params.length - low.length} of ${g.params.length} parameters` : ""}`;
     });
     return [...new Set(groups)].join("; ");
+  }
+
+  override get needsWholeParameters(): string | null {
+    const { name } = this.family;
+    return name === "LAMB" || name === "LARS" ? `its trust ratio is a norm over the whole parameter` : null;
+  }
+  /** @internal */
+  override elementsPerEntry(name: string, state: Readonly<Record<string, unknown>>): number | null {
+    atMost("LowBitOptimizer.elementsPerEntry", arguments, 2);
+    checkArguments("LowBitOptimizer.elementsPerEntry", { name, state }, { name: kinds.text, state: kinds.record });
+    const { blockSize } = state;
+    if (name.startsWith("qmap") || name === "step") return null;
+    if (name.startsWith("absmax")) return typeof blockSize === "number" ? blockSize : null;
+    return name.startsWith("state") && typeof blockSize === "number" && this.format?.bits === 4 ? 2 : 1;
   }
 
   /** On a GPU the kernel divides by the scale and skips by itself, so steps can be recorded in a CUDA graph. */

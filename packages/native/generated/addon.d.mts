@@ -102,6 +102,8 @@ export interface NativeAddon {
   registerHook(handle: number, fn: () => void): number;
   /** Removes what `registerHook` has added. */
   removeHook(handle: number, id: number): void;
+  /** (fn), within a backward: fn is called once, when all of its gradients are there. */
+  whenBackwardEnds(fn: () => void): void;
   /** (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor. */
   setPostAccumulateHook(handle: number, fn: (() => void) | null): void;
   /** (tensor, source): the tensor takes the source's storage, dtype and device; its identity, its graph leaf and its gradient slot stay. */

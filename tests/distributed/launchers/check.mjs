@@ -4,6 +4,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 export const place = fileURLToPath(new URL("place.mjs", import.meta.url));
+export const train = fileURLToPath(new URL("train.mjs", import.meta.url));
+const nbit = fileURLToPath(new URL("../../../packages/cli/bin/nbit.mjs", import.meta.url));
 
 /** Whether a program is in a folder of PATH. */
 export const has = (program) => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
@@ -50,6 +52,22 @@ export function ranksOf(text) {
     .filter((line) => line.includes('{"place":'))
     .map((line) => JSON.parse(line.slice(line.indexOf("{"))))
     .sort((a, b) => (a.place?.rank ?? 0) - (b.place?.rank ?? 0));
+}
+
+/**
+ * Two ranks of a launcher have trained: as many steps as there are, to the same weights on both, which are those of two
+ * ranks of `nbit run`.
+ */
+export async function checkTraining(what, text) {
+  const ranks = ranksOf(text);
+  const expected = ranksOf(await call([process.execPath, nbit, "run", "-n", "2", train]));
+  assert.equal(expected.length, 2, what);
+  assert.deepEqual(
+    ranks.map(({ place: { rank, worldSize }, steps, weights }) => ({ rank, worldSize, steps, weights })),
+    [0, 1].map((rank) => ({ rank, worldSize: 2, steps: 8, weights: expected[0].weights })),
+    `${what}: ${text}`,
+  );
+  console.log(`ok  ${what}`);
 }
 
 /** Checks two ranks: what each says of itself, and what both must say alike. */

@@ -2,7 +2,7 @@
  * Open MPI's and MPICH's `mpirun` start ranks: `node tests/distributed/launchers/mpirun.mjs`, on Debian or Ubuntu. Both
  * are installed where they are not there, which needs root. No MPI library is used, only their variables.
  */
-import { call, checkTwo, install, place } from "./check.mjs";
+import { call, checkTraining, checkTwo, install, place, train } from "./check.mjs";
 
 install(["mpirun.openmpi", "mpirun.mpich"], ["openmpi-bin", "mpich"]);
 const ranks = ["-np", "2", process.execPath, place, "group"];
@@ -25,3 +25,8 @@ checkTwo(
   { ...all, launcher: "mpich" },
   3,
 );
+await checkTraining(
+  "Open MPI: two ranks train",
+  await call(["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-np", "2", process.execPath, train]),
+);
+await checkTraining("MPICH: two ranks train", await call(["mpirun.mpich", "-np", "2", process.execPath, train]));

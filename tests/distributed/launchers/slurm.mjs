@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { call, checkTwo, install, place, ranksOf } from "./check.mjs";
+import { call, checkTraining, checkTwo, install, place, ranksOf, train } from "./check.mjs";
 
 install(["slurmctld", "slurmd", "srun", "munged"], ["slurmctld", "slurmd", "slurm-client", "munge"]);
 const folder = mkdtempSync(join(tmpdir(), "nbit-slurm-"));
@@ -116,6 +116,11 @@ async function main() {
   const one = ranksOf(await call(["srun", "-n", "1", ...node], slurm));
   assert.deepEqual(one, [{ place: null, sum: null }]);
   console.log("ok  a step of one task is no group");
+
+  await checkTraining(
+    "two tasks on two nodes train",
+    await call(["srun", "-N", "2", "-n", "2", process.execPath, train], { ...slurm, MASTER_ADDR: "127.0.0.1" }),
+  );
 
   // As docs/launching.md has it: srun in a script for sbatch.
   const script = file("job.sh");

@@ -2,7 +2,7 @@
  * PyTorch's torchrun starts ranks: `node tests/distributed/launchers/torchrun.mjs`. TORCHRUN names the program; else it
  * is looked for in PATH.
  */
-import { call, checkTwo, place } from "./check.mjs";
+import { call, checkTraining, checkTwo, place, train } from "./check.mjs";
 
 const torchrun = process.env.TORCHRUN ?? "torchrun";
 const ranks = ["--nproc-per-node=2", "--no-python", process.execPath, place, "group"];
@@ -23,3 +23,8 @@ for (const [what, flags, env] of [
     3,
   );
 }
+
+await checkTraining(
+  "torchrun: two ranks train",
+  await call([torchrun, "--nproc-per-node=2", "--no-python", process.execPath, train]),
+);

@@ -6,6 +6,7 @@ import type { Hooks } from "../hooks.js";
 import type { LightningModule } from "../module.js";
 import { graphsOf } from "../precision/former-names.js";
 import type { Precision } from "../precision/precision.js";
+import type { GradientSync } from "../strategies/strategy.js";
 import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import type { FitProgress } from "./progress.js";
@@ -27,6 +28,8 @@ export interface GraphedStepParts {
   readonly progress: FitProgress;
   readonly warnings: WarnOnce;
   readonly device: string;
+  /** What exchanges gradients with other processes, if anything. */
+  readonly exchange?: Pick<GradientSync, "streamChanged"> | null;
   /** Default: CUDA's. */
   readonly graphs?: GraphMaker;
 }
@@ -180,6 +183,7 @@ export class GraphedStep {
     this.#forget();
     this.#plan = new ReplayPlan(accumulate);
     this.#first = this.#graphs.make(null);
+    this.#parts.exchange?.streamChanged?.();
     // From the first step on, also those of the warm-up: a run that is resumed steps with the same rates, to the last
     // bit, wherever its warm-up lies.
     for (const optimizer of optimizers) optimizer.keepRatesOn(this.#parts.device);

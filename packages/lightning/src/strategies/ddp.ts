@@ -109,7 +109,9 @@ function parallelOptions({
 
 /** Drives the reducer of one fit. */
 class ReducedGradients implements GradientSync {
-  readonly #reducer: dist.Reducer;
+  /** Made by the first forward: it keeps to the stream on which it is made. */
+  #reducer: dist.Reducer | null = null;
+  readonly #options: dist.ReducerOptions;
   readonly #named: readonly (readonly [string, Tensor])[];
   readonly #buffers: readonly Tensor[];
   readonly #manual: boolean;
@@ -119,7 +121,7 @@ class ReducedGradients implements GradientSync {
     this.#buffers = options.broadcastBuffers === false ? [] : [...module.buffers()].map((b) => b.detach());
     this.#manual = manual;
     const { commHook, reduceDtype } = options;
-    this.#reducer = new dist.Reducer(this.#named, {
+    this.#options = {
       hook: commHook == null ? (reduceDtype ?? "average") : HOOKS[commHook],
       bucketBytes: Math.ceil((options.bucketCapMb ?? 25) * MIB),
       findUnusedParameters: options.findUnusedParameters ?? (manual && options.staticGraph !== true),
@@ -127,21 +129,22 @@ class ReducedGradients implements GradientSync {
       staticGraph: options.staticGraph ?? false,
       ...(options.powerSGDRank === undefined ? {} : { powerSGDRank: options.powerSGDRank }),
       ...(options.powerSGDStart === undefined ? {} : { powerSGDStart: options.powerSGDStart }),
-    });
+    };
   }
 
   beforeForward(sync: boolean): void {
     if (sync && this.#buffers.length > 0) dist.broadcastCoalesced(this.#buffers);
+    this.#reducer ??= new dist.Reducer(this.#named, this.#options);
     // Backwards of manual optimization are each announced by themselves: there may be several to a forward.
     if (!this.#manual) this.#reducer.beforeForward(sync);
   }
   beforeBackward(loss: Tensor, sync: boolean): void {
     if (!sync) return;
-    if (this.#manual) this.#reducer.beforeForward(true);
-    this.#reducer.beforeBackward([loss]);
+    if (this.#manual) this.#reducer?.beforeForward(true);
+    this.#reducer?.beforeBackward([loss]);
   }
   afterBackward(sync: boolean): void {
-    if (!sync) return;
+    if (!sync || this.#reducer === null) return;
     this.#reducer.afterBackward();
     const { bucketsReduced, bucketCount } = this.#reducer;
     if (bucketCount > 0 && bucketsReduced === bucketCount) return;
@@ -156,7 +159,11 @@ class ReducedGradients implements GradientSync {
       "ERR_DIST_UNUSED_PARAMETERS",
     );
   }
+  streamChanged(): void {
+    this.free();
+  }
   free(): void {
-    this.#reducer.free();
+    this.#reducer?.free();
+    this.#reducer = null;
   }
 }

@@ -11,6 +11,8 @@ export interface GradientSync {
   /** `loss`: what backward starts from. */
   beforeBackward(loss: Tensor, sync: boolean): void;
   afterBackward(sync: boolean): void;
+  /** Steps run on another stream from here on: a graph is recorded on one of its own. */
+  streamChanged?(): void;
 }
 
 /** What the processes of a run tell each other. Every process calls the same, in the same order; each call blocks. */

@@ -45,6 +45,8 @@ void returnGradients();
 double registerHook(const Args& a);
 /** Removes what `registerHook` has added. */
 void removeHook(const Args& a);
+/** (fn), within a backward: fn is called once, when all of its gradients are there. */
+void whenBackwardEnds(const Args& a);
 /** (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor. */
 void setPostAccumulateHook(const Args& a);
 /** (tensor, source): the tensor takes the source's storage, dtype and device; its identity, its graph leaf and its gradient slot stay. */
@@ -79,6 +81,7 @@ NBIT_INSTANTIATE napi_value entry<entries::attachNode, "Function">(napi_env, nap
 NBIT_INSTANTIATE napi_value entry<entries::returnGradients, "Function">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::registerHook, "registerHook">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::removeHook, "registerHook">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::whenBackwardEnds, "backward">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::setPostAccumulateHook, "registerPostAccumulateGradHook">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::setData, "setData">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::retainGrad, "retainGrad">(napi_env, napi_callback_info);

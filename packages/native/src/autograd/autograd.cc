@@ -10,6 +10,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
@@ -383,6 +384,14 @@ void entries::setPostAccumulateHook(const Args& a) {
   if (const auto type = a.type(1); type != napi_null && type != napi_undefined)
     hook = std::make_unique<PostAccumulateHook>(std::make_shared<JsFunction>(a, 1));
   ag::impl::set_post_acc_grad_hooks(t, std::move(hook));
+}
+void entries::whenBackwardEnds(const Args& a) {
+  const auto fn = std::make_shared<JsFunction>(a, 0);
+  ag::Engine::get_default_engine().queue_callback([fn] {
+    Calling call(*fn);
+    call.begin(0, 0);
+    call.run();
+  });
 }
 void entries::setData(const Args& a) {
   get(a.number(0)).set_data(get(a.number(1)));

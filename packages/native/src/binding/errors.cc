@@ -68,7 +68,8 @@ napi_value throwCurrent(napi_env env, const char* op) noexcept {
   } catch (const c10::Error& e) {
     const char* message = e.what_without_backtrace();
     const bool oom = std::strstr(message, "can't allocate memory") || std::strstr(message, "out of memory");
-    raise(env, oom ? "TORCH_OUT_OF_MEMORY" : "TORCH", message, op);
+    const bool freed = std::strstr(message, kFreedParameter) != nullptr;
+    raise(env, oom ? "TORCH_OUT_OF_MEMORY" : freed ? "ERR_DIST_FREED_PARAMETER" : "TORCH", message, op);
   } catch (const std::bad_alloc&) {
     raise(env, "TORCH_OUT_OF_MEMORY", "the system is out of memory", op);
   } catch (const std::exception& e) { raise(env, "TORCH", e.what(), op); } catch (...) {

@@ -17,6 +17,9 @@ struct JsPending : std::exception {
   const char* what() const noexcept override { return "a JavaScript exception is pending"; }
 };
 
+/** In messages of libtorch about memory of a sharded parameter that is freed. */
+constexpr const char* kFreedParameter = "sharded parameters whose memory is freed";
+
 /** An error of ours. `code`: a literal. */
 struct CodedError : std::runtime_error {
   const char* code;

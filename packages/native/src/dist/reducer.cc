@@ -58,7 +58,7 @@ std::shared_ptr<R> construct(const std::vector<at::Tensor>& params, const Bucket
   if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool, bool,
                                         Caps, bool>)
     return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
-                               false, Caps{firstCap, cap}, false);
+                               false, Caps{firstCap, cap}, viewsOfBuckets);
   else if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool,
                                              bool, Caps>)
     return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,

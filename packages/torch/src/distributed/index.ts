@@ -46,5 +46,6 @@ export {
 export { allGatherObject, broadcastObject, broadcastObjectList, gatherObject, scatterObject } from "./objects.js";
 export { DeviceMesh, initDeviceMesh, type DeviceMeshOptions } from "./device-mesh.js";
 export { Reducer, type CommHook, type ReducerOptions } from "./reducer.js";
+export * from "./fsdp/index.js";
 export { clusterEnvironment, type ClusterEnvironment } from "./environment.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "../data/distributed-sampler.js";

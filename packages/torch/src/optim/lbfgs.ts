@@ -99,6 +99,9 @@ export class LBFGS extends Optimizer {
     for (const p of g.params)
       if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("LBFGS", "floating point parameters", p);
   }
+  override get needsWholeParameters(): string {
+    return "its directions are inner products over all parameters";
+  }
   protected override get algorithm(): string {
     return "LBFGS";
   }

@@ -128,6 +128,19 @@ export abstract class Optimizer {
     return null;
   }
 
+  /** Why a share of a parameter cannot be stepped by itself, in words; null: it can, element by element. */
+  get needsWholeParameters(): string | null {
+    return null;
+  }
+  /**
+   * @internal How many elements of its parameter one entry of a state tensor stands for; null: it is no part of the
+   * parameter, but of all of it.
+   */
+  elementsPerEntry(name: string, _state: Readonly<Record<string, unknown>>): number | null {
+    atMost(`${this.constructor.name}.elementsPerEntry`, arguments, 2);
+    return name === "step" ? null : 1;
+  }
+
   /** Whether `step` itself divides by `gradScale` and skips on `foundInf`. */
   get supportsAmpScaling(): boolean {
     return false;

@@ -9,14 +9,23 @@ export interface Failure extends Ended {
   readonly pid: number | null;
 }
 
+/** How long ranks may take to end, once another has failed. */
+export interface Grace {
+  readonly graceMs: number;
+  /** After a signal that was handed on. */
+  readonly interruptGraceMs: number;
+}
+
 /**
- * Runs all ranks until the last of them has ended. The first that fails ends the others: SIGTERM, and after `graceMs`
- * SIGKILL. A signal that was forwarded is no failure, so that others may still write their checkpoints.
+ * Runs all ranks until the last of them has ended. The first that fails ends the others: SIGTERM, and after a
+ * while SIGKILL. A signal that was forwarded is no failure, so that others may still write their checkpoints.
  */
 export class Attempt {
   readonly #ranks: RankProcess[] = [];
-  /** Failed within one turn of the event loop, which is as near as their order is known. */
-  readonly #suspects: Failure[] = [];
+  /** Failed, in the order in which that was seen. */
+  readonly #suspects: RankProcess[] = [];
+  readonly #judged = new Set<RankProcess>();
+  readonly #waiting = new Set<NodeJS.Timeout>();
   #failure: Failure | null = null;
   #forwarded: NodeJS.Signals | null = null;
   #killed = false;
@@ -33,7 +42,7 @@ export class Attempt {
   constructor(
     setups: readonly RankSetup[],
     readonly guard: Guard,
-    readonly graceMs: number,
+    readonly grace: Grace,
     afterFirst: () => void,
     readonly onFailure: (failure: Failure) => void,
   ) {
@@ -41,7 +50,7 @@ export class Attempt {
       const rank = new RankProcess(
         setup,
         () => this.#onEnd(rank),
-        () => this.#onDrained(),
+        () => this.#onDrained(rank),
       );
       this.#ranks.push(rank);
       if (rank.pid !== null) guard.add(rank.pid);
@@ -74,9 +83,11 @@ export class Attempt {
   /** Ends all: SIGTERM, and SIGKILL for what is there after the grace period. */
   end(): void {
     if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => this.#signal("SIGKILL"), this.graceMs);
-    // Asked already, a rank would take a second signal for impatience, and end without its checkpoint.
-    if (this.#forwarded === null) this.#signal("SIGTERM");
+    // Asked already, a rank writes its checkpoint, and would take a second signal for impatience.
+    const asked = this.#forwarded !== null;
+    const { graceMs, interruptGraceMs } = this.grace;
+    this.#timer = setTimeout(() => this.#signal("SIGKILL"), asked ? interruptGraceMs : graceMs);
+    if (!asked) this.#signal("SIGTERM");
   }
 
   #signal(signal: NodeJS.Signals): void {
@@ -86,33 +97,62 @@ export class Attempt {
   #onEnd(rank: RankProcess): void {
     const { ended, pid } = rank;
     if (ended === null) return;
-    const failed = ended.code !== 0 && !this.#asAsked(ended);
-    if (failed && this.#failure === null && this.#timer === null) {
-      if (this.#suspects.length === 0) setImmediate(() => this.#blame());
-      this.#suspects.push({ ...ended, rank: rank.rank, pid });
-    }
+    if (ended.code !== 0) this.#later(READ_MS, () => this.#judge(rank));
     // What it had started goes with it, unless it ended well and left something on purpose.
     if (ended.code !== 0) rank.kill("SIGKILL");
     if (pid !== null) this.guard.delete(pid);
   }
 
-  /** It ended by the signal that it was sent, with the status that says so, or well. */
-  #asAsked({ code, signal }: Ended): boolean {
-    return this.#forwarded !== null && ((this.#killed && signal === "SIGKILL") || ENDED_BY_SIGNAL.has(code));
+  /** Whether it failed by itself. Its last words have been read, if it left any. */
+  #judge(rank: RankProcess): void {
+    const { ended } = rank;
+    if (ended === null || this.#judged.has(rank)) return;
+    this.#judged.add(rank);
+    if (ended.code === 0 || this.#asAsked(rank, ended) || this.#failure !== null || this.#timer !== null) return;
+    this.#suspects.push(rank);
+    // Others that ended in this turn of the event loop are looked at as well.
+    setImmediate(() => this.#blame());
   }
 
-  /** Among several, the one that a signal ended: the others lost their connection to it. */
+  /** It ended by the signal that it was sent, or said that it did. */
+  #asAsked({ said }: RankProcess, { code, signal }: Ended): boolean {
+    if (this.#forwarded === null) return false;
+    return said.interrupted || (this.#killed && signal === "SIGKILL") || ENDED_BY_SIGNAL.has(code);
+  }
+
+  /**
+   * Among several, the one that a signal ended, or that does not complain of another. Where all do, the one that they
+   * complain of is ending still: it is waited for.
+   */
   #blame(): void {
-    const failure = this.#suspects.find(({ signal }) => signal !== null) ?? this.#suspects[0];
-    if (failure === undefined || this.#failure !== null) return;
-    this.#failure = failure;
-    this.end();
-    this.onFailure(failure);
+    if (this.#failure !== null || this.#timer !== null) return;
+    const culprit =
+      this.#suspects.find(({ ended }) => ended?.signal != null) ?? this.#suspects.find(({ said }) => !said.peerFailed);
+    if (culprit !== undefined) this.#settle(culprit);
+    else if (this.#suspects.length === 1) this.#later(this.grace.graceMs / 2, () => this.#settle(this.#suspects[0]));
   }
 
-  #onDrained(): void {
+  #settle(culprit: RankProcess | undefined): void {
+    if (culprit === undefined || culprit.ended === null || this.#failure !== null || this.#timer !== null) return;
+    this.#failure = { ...culprit.ended, rank: culprit.rank, pid: culprit.pid };
+    this.end();
+    this.onFailure(this.#failure);
+  }
+
+  #later(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#waiting.delete(timer);
+      act();
+    }, ms);
+    this.#waiting.add(timer);
+  }
+
+  #onDrained(rank: RankProcess): void {
+    this.#judge(rank);
     if (++this.#drained < this.#ranks.length) return;
     setImmediate(() => {
+      this.#settle(this.#suspects[0]); // nobody is left to wait for
+      for (const timer of this.#waiting) clearTimeout(timer);
       if (this.#timer !== null) clearTimeout(this.#timer);
       this.#resolve(this.#failure?.code ?? this.#codes().find((code) => code !== 0) ?? 0);
     });
@@ -122,6 +162,9 @@ export class Attempt {
     return this.#ranks.map(({ ended }) => ended?.code ?? 0);
   }
 }
+
+/** How long the last words of a rank may take. */
+const READ_MS = 200;
 
 /** 128 + SIGHUP, SIGINT, SIGTERM. */
 const ENDED_BY_SIGNAL: ReadonlySet<number> = new Set([129, 130, 143]);

@@ -78,7 +78,7 @@ export async function supervise(
       const attempt: Attempt = new Attempt(
         setups,
         guard,
-        settings.graceMs,
+        settings,
         () => start.listener?.close(),
         (failure) => machines?.failed(failure.code, textOf(failure)),
       );

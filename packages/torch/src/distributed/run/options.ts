@@ -30,6 +30,10 @@ export interface LaunchOptions {
   readonly quiet?: boolean;
   /** How long ranks have after SIGTERM, when another has failed, before SIGKILL ends them. Default 800. */
   readonly graceMs?: number;
+  /**
+   * The same after a signal, when ranks write their checkpoints and one of them ends with an error. Default 30,000.
+   */
+  readonly interruptGraceMs?: number;
   /** Folder in which the ranks run. Default: that of this process. */
   readonly cwd?: string | null;
   /** Variables for the ranks besides those of this process. */
@@ -50,6 +54,7 @@ const ROWS = {
   logDir: byDefault(null, orNull(filled)),
   quiet: byDefault(false, flag),
   graceMs: byDefault(800, real("[0, 2147483647]")),
+  interruptGraceMs: byDefault(30_000, real("[0, 2147483647]")),
   cwd: byDefault(null, orNull(filled)),
   env: byDefault({}, variables),
 };
@@ -66,6 +71,7 @@ export interface Settings {
   readonly logDir: string | null;
   readonly quiet: boolean;
   readonly graceMs: number;
+  readonly interruptGraceMs: number;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }

@@ -28,12 +28,18 @@ export interface RankSetup {
   readonly storeFd: number | null;
 }
 
+/** Codes in what a rank writes to stderr. They tell an error that another rank has caused, and an end that was asked for. */
+const PEER_FAILED = "ERR_DIST_PEER_";
+const INTERRUPTED = "ERR_INTERRUPTED";
+
 /** For what a process of the rank's that goes on may hold open. */
 const DRAIN_MS = 1000;
 
 export class RankProcess {
   readonly rank: number;
   ended: Ended | null = null;
+  /** What its stderr says of its error, as far as that was read: whole when it is drained. */
+  readonly said = { peerFailed: false, interrupted: false };
   readonly #child: ChildProcess;
 
   /**
@@ -57,7 +63,7 @@ export class RankProcess {
     });
     const open = [
       { stream: this.#child.stdout, sink: setup.stdout },
-      { stream: this.#child.stderr, sink: setup.stderr },
+      { stream: this.#child.stderr, sink: this.#listening(setup.stderr) },
     ].flatMap(({ stream, sink }) => (stream === null || typeof sink === "string" ? [] : [pour(stream, sink)]));
     let draining: NodeJS.Timeout | null = null;
     const end = (ended: Ended): void => {
@@ -76,6 +82,17 @@ export class RankProcess {
       if (draining !== null) clearTimeout(draining);
       onDrained(this);
     });
+  }
+
+  #listening(sink: Sink): Sink {
+    if (typeof sink === "string") return sink;
+    return (lines) => {
+      for (const line of lines) {
+        if (line.includes(PEER_FAILED)) this.said.peerFailed = true;
+        if (line.includes(INTERRUPTED)) this.said.interrupted = true;
+      }
+      sink(lines);
+    };
   }
 
   /** Of the process, and of its group; null: it could not be started. */

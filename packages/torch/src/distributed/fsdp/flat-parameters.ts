@@ -1,0 +1,210 @@
+/** Parameters of one unit and dtype in one flat buffer, of which each rank has a chunk. */
+import { noGrad } from "../../autograd/modes.js";
+import { Parameter } from "../../nn/parameter.js";
+import { setShard } from "../../optim/master-weights.js";
+import { empty, zeros } from "../../ops/index.js";
+import { isFloatingPoint, type DType } from "../../tensor/dtype.js";
+import { TensorList } from "../../tensor/list.js";
+import { outsideScopes, scope } from "../../tensor/scope.js";
+import type { Tensor } from "../../tensor/tensor.js";
+import { noteOtherMemory } from "../../weights-epoch.js";
+import { allGatherIntoTensor, type Work } from "../collectives.js";
+import { distOperator } from "../native-calls.js";
+import { planLayout, rangeOf, type Layout, type Range } from "./layout.js";
+import type { Settings } from "./options.js";
+
+/** One parameter, and this rank's part of it. */
+export interface Member extends Range {
+  readonly name: string;
+  readonly parameter: Parameter;
+  /** Of the whole parameter. */
+  readonly shape: readonly number[];
+  readonly numel: number;
+  /** Where it begins in the flat buffer, and where this rank's part begins in its chunk. */
+  readonly offset: number;
+  readonly inChunk: number;
+  /** What an optimizer steps; null: nothing of it is on this rank. */
+  readonly shard: Parameter | null;
+}
+
+type State = "sharded" | "gathering" | "whole";
+
+/**
+ * Stage 3: parameters show this rank's part of them, in one dimension, and between `gather` and `reshard` themselves.
+ * Other stages: always themselves; shards are views of them unless they are gathered in another dtype.
+ *
+ * The whole buffer is one storage for good, whose memory comes and goes: views that autograd saved in forward find it
+ * again in backward.
+ */
+export class FlatParameters {
+  readonly members: readonly Member[];
+  readonly layout: Layout;
+  readonly dtype: DType;
+  /** In which parameters are gathered. */
+  readonly gatherDtype: DType;
+  readonly trained: boolean;
+  /** Packed, in the order of members. */
+  readonly packed: TensorList;
+  /** This rank's elements. */
+  readonly chunk: Tensor;
+  readonly #ownChunk: boolean;
+  readonly #whole: Tensor;
+  readonly #views: readonly Tensor[];
+  readonly #parts: readonly Tensor[];
+  readonly #settings: Settings;
+  readonly #what: string;
+  #state: State;
+  #work: Work | null = null;
+  #source: Tensor | null = null;
+
+  constructor(unit: string, named: readonly (readonly [string, Parameter])[], settings: Settings) {
+    const { group, stage, offload, device, policy, blockSize } = settings;
+    const [, first] = named[0] as readonly [string, Parameter];
+    this.#settings = settings;
+    this.#what = unit === "" ? "the model itself" : `unit "${unit}"`;
+    this.dtype = first.dtype;
+    this.trained = first.requiresGrad;
+    this.gatherDtype = isFloatingPoint(this.dtype) ? (policy.paramDtype ?? this.dtype) : this.dtype;
+    const numels = named.map(([, p]) => p.numel());
+    const layout = planLayout(numels, group.size, { blockSize, itemsize: first.itemsize });
+    this.layout = layout;
+    this.#ownChunk = stage === 3 || this.gatherDtype !== this.dtype;
+    const shapes = named.map(([, p]) => p.shape);
+    const made = noGrad(() =>
+      outsideScopes(() =>
+        scope(() => {
+          const flat = zeros([layout.total], { dtype: this.dtype, device });
+          named.forEach(([, p], i) =>
+            flat.narrow(0, layout.offsets[i] ?? 0, numels[i] ?? 0).copy_(p.detach().reshape([-1])),
+          );
+          const mine = flat.narrow(0, group.rank * layout.chunk, layout.chunk);
+          const chunk = this.#ownChunk ? mine.to({ device: offload ? "cpu" : device, copy: true }) : mine;
+          const whole = this.gatherDtype === this.dtype ? flat : flat.to(this.gatherDtype);
+          const views = shapes.map((shape, i) =>
+            whole.narrow(0, layout.offsets[i] ?? 0, numels[i] ?? 0).view([...shape]),
+          );
+          return { chunk, whole, views };
+        }),
+      ),
+    );
+    this.chunk = made.chunk;
+    this.#whole = made.whole;
+    this.#views = made.views;
+    const ranges = numels.map((n, i) => rangeOf(layout, layout.offsets[i] ?? 0, n, group.rank));
+    const starts = ranges.map(({ start }, i) => (layout.offsets[i] ?? 0) + start - group.rank * layout.chunk);
+    this.#parts = noGrad(() =>
+      outsideScopes(() =>
+        ranges.map(({ start, end }, i) => this.chunk.narrow(0, start === end ? 0 : (starts[i] ?? 0), end - start)),
+      ),
+    );
+    this.members = named.map(([name, parameter], i) => {
+      const range = ranges[i] as Range;
+      const shard =
+        range.start === range.end
+          ? null
+          : new Parameter(this.#parts[i] as Tensor, { requiresGrad: parameter.requiresGrad });
+      if (shard !== null) setShard(shard, parameter, numels[i] ?? 0);
+      return {
+        ...range,
+        name,
+        parameter,
+        shape: shapes[i] ?? [],
+        numel: numels[i] ?? 0,
+        offset: layout.offsets[i] ?? 0,
+        inChunk: range.start === range.end ? 0 : (starts[i] ?? 0),
+        shard,
+      };
+    });
+    this.packed = TensorList.of(named.map(([, p]) => p));
+    this.#state = "whole";
+    this.#show(this.#views);
+    if (stage === 3) this.reshard();
+  }
+
+  #show(sources: readonly Tensor[]): void {
+    noGrad(() => distOperator("show_")(this.packed, TensorList.of(sources)));
+    noteOtherMemory();
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+  /** Elements of the whole buffer that are this rank's. */
+  #mine(): Tensor {
+    const { chunk } = this.layout;
+    return this.#whole.narrow(0, this.#settings.group.rank * chunk, chunk);
+  }
+
+  /** Begin to gather what is not there; {@link gather} ends it. */
+  beginGather(): void {
+    if (this.#state !== "sharded") return;
+    distOperator("allocate_storage_")(this.#whole);
+    this.#begin();
+    this.#state = "gathering";
+  }
+  #begin(): void {
+    const { group, device } = this.#settings;
+    noGrad(() => {
+      const source = outsideScopes(() => this.chunk.to({ device, dtype: this.gatherDtype, nonBlocking: true }));
+      this.#source = source === this.chunk ? null : source;
+      this.#work = allGatherIntoTensor(this.#whole, source, { group, asyncOp: true });
+    });
+  }
+  #end(): void {
+    this.#work?.wait();
+    this.#work = null;
+    this.#source?.dispose();
+    this.#source = null;
+  }
+
+  /** Parameters are themselves. Blocks until they are; on CUDA the current stream waits. */
+  gather(): void {
+    this.beginGather();
+    if (this.#state !== "gathering") return;
+    this.#end();
+    this.#show(this.#views);
+    this.#state = "whole";
+  }
+  /** Stage 3: free all but this rank's chunk. */
+  reshard(): void {
+    if (this.#settings.stage < 3 || this.#state === "sharded") return;
+    this.#end();
+    this.#show(this.#parts);
+    distOperator("free_storage_")(this.#whole, this.#what);
+    this.#state = "sharded";
+  }
+
+  /** Other stages: an optimizer has stepped the chunk; the whole is to follow. */
+  beginPublish(): void {
+    if (this.#settings.stage === 3) return;
+    noGrad(() =>
+      scope(() => {
+        if (this.#ownChunk) return this.#begin();
+        this.#work = allGatherIntoTensor(this.#whole, this.#mine(), { group: this.#settings.group, asyncOp: true });
+      }),
+    );
+  }
+  endPublish(): void {
+    if (this.#settings.stage === 3) return;
+    this.#end();
+    noteOtherMemory();
+  }
+
+  /** What was written to whole parameters becomes this rank's chunk. */
+  writeBack(): void {
+    if (this.#ownChunk && this.#state === "whole") noGrad(() => scope(() => void this.chunk.copy_(this.#mine())));
+  }
+
+  /** All elements in the parameters' own dtype, in memory of their own. A collective, but where they are there. */
+  wholeCopy(): Tensor {
+    const { group, device } = this.#settings;
+    return noGrad(() => {
+      if (!this.#ownChunk) return this.#whole.clone();
+      const all = empty([this.layout.total], { dtype: this.dtype, device });
+      scope(() => {
+        allGatherIntoTensor(all, this.chunk.to({ device }), { group });
+      });
+      return all;
+    });
+  }
+}

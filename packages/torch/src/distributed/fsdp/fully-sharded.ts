@@ -1,0 +1,331 @@
+/** Drives the units of a module through forward, backward and step. */
+import { isGradEnabled, noGrad } from "../../autograd/modes.js";
+import { ArgumentError, NbitError } from "../../errors.js";
+import { native } from "../../native.js";
+import { alias } from "../../ops/index.js";
+import type { Module } from "../../nn/module.js";
+import type { Optimizer } from "../../optim/optimizer.js";
+import { tensor } from "../../tensor/values.js";
+import { outsideScopes, scope } from "../../tensor/scope.js";
+import { allReduce } from "../collectives.js";
+import type { Member } from "./flat-parameters.js";
+import type { Settings } from "./options.js";
+import { mapTensorsIn, tensorsIn } from "./tensors-in.js";
+import { Unit } from "./unit.js";
+import { planUnits } from "./units.js";
+
+/** How many units' gradients may be on their way at once. */
+const IN_FLIGHT = 2;
+
+/**
+ * A module whose parameters, gradients or optimizer state are shared out over the ranks. Made by {@link fullyShard}.
+ *
+ * Every rank calls the same modules in the same order; which parameters get gradients may differ.
+ */
+export class FullyShardedModule {
+  /** @internal The root first. */
+  readonly units: readonly Unit[];
+  /** @internal */
+  readonly settings: Settings;
+  readonly module: Module;
+  #sync = true;
+  /** Within a method of the root. */
+  #depth = 0;
+  #inBackward = false;
+  /** Units in the order of the last forward, and of the one that runs. */
+  #order: readonly Unit[] = [];
+  #called: Unit[] = [];
+  #backwardAt = 0;
+  readonly #flying: Unit[] = [];
+  readonly #restore: (() => void)[] = [];
+
+  /** @internal */
+  constructor(module: Module, settings: Settings) {
+    this.module = module;
+    this.settings = settings;
+    this.units = planUnits(module, settings.shardModules)
+      .filter(({ parameters }, i) => i === 0 || parameters.length > 0)
+      .map((plan) => new Unit(plan, settings));
+    for (const unit of this.units) this.#hook(unit, "forward");
+    for (const name of settings.forwardMethods) this.#hook(this.#root, name);
+  }
+  get #root(): Unit {
+    return this.units[0] as Unit;
+  }
+  get #shardsParameters(): boolean {
+    return this.settings.stage === 3;
+  }
+
+  /** @internal Every parameter with its part. */
+  *members(): IterableIterator<Member> {
+    for (const unit of this.units) for (const flat of unit.flats) yield* flat.members;
+  }
+
+  /**
+   * Whether gradients of backwards from here on are complete: false within an accumulation window, whose last batch is
+   * the one that they are averaged in. With `reduceEveryBatch` every batch averages its own, and this changes nothing.
+   */
+  setRequiresGradientSync(on: boolean): void {
+    this.#sync = on;
+  }
+
+  // ------------------------------------------------------------------ forward
+
+  #hook(unit: Unit, name: string): void {
+    const { module } = unit;
+    const original: unknown = Reflect.get(module, name);
+    if (typeof original !== "function") {
+      if (name === "forward") return; // a list of modules
+      throw new ArgumentError("fullyShard", "forwardMethods to be names of the module's methods", name);
+    }
+    const own = Object.getOwnPropertyDescriptor(module, name);
+    const method = original as (...args: unknown[]) => unknown;
+    Object.defineProperty(module, name, {
+      value: (...args: unknown[]): unknown => this.#forward(unit, method, args, name),
+      writable: true,
+      configurable: true,
+      enumerable: false,
+    });
+    this.#restore.push(() => {
+      if (own === undefined) Reflect.deleteProperty(module, name);
+      else Object.defineProperty(module, name, own);
+    });
+  }
+
+  #forward(unit: Unit, method: (...args: unknown[]) => unknown, args: unknown[], name: string): unknown {
+    const root = unit === this.#root;
+    if (root && this.#depth === 0) this.#begin();
+    if (root) this.#depth++;
+    else this.#called.push(unit);
+    try {
+      unit.gather();
+      if (!root) this.#prefetch(this.#order, this.#called.length);
+      const inputs = name === "forward" ? this.#inputs(unit, args) : args;
+      const output = this.#outputs(unit, Reflect.apply(method, unit.module, inputs));
+      return output;
+    } finally {
+      if (root) this.#depth--;
+      this.#afterForward(unit, root);
+    }
+  }
+  #begin(): void {
+    if (this.#called.length > 0) this.#order = this.#called;
+    this.#called = [];
+    this.#inBackward = false;
+  }
+  /** Begin to gather the unit that comes next, if what ran last time says which. */
+  #prefetch(order: readonly Unit[], at: number): void {
+    if (!this.#shardsParameters || order[at - 1] !== this.#called[at - 1]) return;
+    order[at]?.beginGather();
+  }
+  #afterForward(unit: Unit, root: boolean): void {
+    if (!this.#shardsParameters || this.#inBackward) return;
+    const backwardFollows = isGradEnabled();
+    if (root) {
+      if (this.#depth === 0 && !backwardFollows) this.#reshardAll();
+      return;
+    }
+    // The last one is the first that backward needs.
+    const last = this.#order.length === this.#called.length && this.#order.at(-1) === unit;
+    if (!backwardFollows || (this.settings.reshardAfterForward && !last)) unit.reshard();
+  }
+  #reshardAll(): void {
+    for (const unit of this.units) unit.reshard();
+  }
+
+  /** Arguments as nodes of this call's own: when one's gradient is there, those of the unit's parameters are. */
+  #inputs(unit: Unit, args: unknown[]): unknown[] {
+    const { paramDtype, castForwardInputs } = this.settings.policy;
+    const cast = castForwardInputs ? paramDtype : null;
+    const hooked = isGradEnabled() && unit !== this.#root && unit.gradients.length > 0;
+    if (!hooked && cast === null) return args;
+    return args.map((arg) =>
+      mapTensorsIn(arg, (t) => {
+        let next = t;
+        if (hooked && t.requiresGrad) {
+          next = alias(t);
+          next.registerHook(() => {
+            this.#afterBackwardOf(unit);
+          });
+        }
+        return cast !== null && next.isFloatingPoint() ? next.to(cast) : next;
+      }),
+    );
+  }
+  #outputs(unit: Unit, output: unknown): unknown {
+    const cast = unit === this.#root ? this.settings.policy.outputDtype : null;
+    const result = cast === null ? output : mapTensorsIn(output, (t) => (t.isFloatingPoint() ? t.to(cast) : t));
+    if (isGradEnabled()) {
+      let begun = false;
+      for (const t of tensorsIn(result))
+        if (t.requiresGrad && !t.isLeaf)
+          t.registerHook(() => {
+            if (begun) return;
+            begun = true;
+            this.#beforeBackwardOf(unit);
+          });
+    }
+    return result;
+  }
+
+  // ------------------------------------------------------------------ backward
+
+  #beforeBackwardOf(unit: Unit): void {
+    if (!this.#inBackward) {
+      this.#inBackward = true;
+      this.#backwardAt = this.#called.length;
+      for (const u of this.units) u.reduced = false;
+      native.whenBackwardEnds(() => {
+        this.#endBackward();
+      });
+    }
+    if (!this.#shardsParameters) return;
+    // A part of the model that runs in units of its own may use the root's parameters too.
+    if (!this.#root.whole) this.#root.gather();
+    unit.gather();
+    const at = this.#called.lastIndexOf(unit, this.#backwardAt - 1);
+    if (at === -1) return;
+    this.#backwardAt = at;
+    this.#called[at - 1]?.beginGather();
+  }
+  #afterBackwardOf(unit: Unit): void {
+    const last = this.#averages;
+    unit.takeGradients(last);
+    if (last) {
+      this.#flying.push(unit);
+      unit.beginReduce();
+      while (this.#flying.length > IN_FLIGHT) this.#flying.shift()?.waitReduce();
+    }
+    unit.reshard();
+  }
+  get #averages(): boolean {
+    return this.#sync || this.settings.reduceEveryBatch;
+  }
+
+  #endBackward(): void {
+    this.#inBackward = false;
+    scope(() => {
+      this.#checkFrozen();
+      this.#checkWhole();
+      const again = this.units.map((unit) => unit.reduced && unit.hasGradients);
+      for (const unit of this.units) unit.takeGradients(this.#averages);
+      if (this.#averages) this.#finishGradients(again);
+    });
+    if (this.#shardsParameters)
+      for (const unit of this.units) if (unit !== this.#root || this.#depth === 0) unit.reshard();
+  }
+  #finishGradients(again: boolean[]): void {
+    while (this.#flying.length > 0) this.#flying.shift()?.waitReduce();
+    const used = this.units.map((unit) => unit.gradients.map((g) => [...g.used]));
+    const agreed = this.#agree([...again, ...used.flat(2)]);
+    this.units.forEach((unit, i) => {
+      if (unit.reduced && agreed[i] !== true) return;
+      unit.beginReduce();
+      unit.waitReduce();
+    });
+    let at = this.units.length;
+    for (const unit of this.units)
+      for (const g of unit.gradients) {
+        const n = g.used.length;
+        g.deliver(agreed.slice(at, at + n));
+        at += n;
+      }
+  }
+  /** What holds on any rank. */
+  #agree(flags: readonly boolean[]): readonly boolean[] {
+    if (!this.settings.findUnusedParameters) return flags.map((flag, i) => (i < this.units.length ? flag : true));
+    return scope(() => {
+      const votes = tensor(flags.map(Number), { dtype: "uint8" });
+      allReduce(votes, { op: "max", group: this.settings.group });
+      return [...(votes.toTypedArray() as Uint8Array)].map((n) => n !== 0);
+    });
+  }
+  /** Backward found its way to a unit past what the unit returned. */
+  #checkWhole(): void {
+    if (!this.#shardsParameters) return;
+    for (const unit of this.units)
+      if (!unit.whole && unit.hasGradients)
+        throw new NbitError(
+          `fullyShard: expected backward to reach unit "${unit.name}" by what its forward returned. Received: gradients by another way, while its parameters were freed. Return what the loss is computed from, in arrays, Maps or plain objects, or pass reshardAfterForward: false.`,
+          "ERR_DIST_FREED_PARAMETER",
+        );
+  }
+  #checkFrozen(): void {
+    for (const unit of this.units)
+      for (const flat of unit.flats)
+        if (!flat.trained)
+          for (const { parameter, name } of flat.members)
+            if (parameter.grad !== null)
+              throw new NbitError(
+                `fullyShard: expected parameters to require gradients, or not, as they did when they were sharded. Received: a gradient of ${name}, which did not. Set requiresGrad before.`,
+                "ERR_DIST_FROZEN",
+              );
+  }
+
+  // ------------------------------------------------------------------ steps, and parameters as a whole
+
+  /** @internal An optimizer of shards is about to step, or has stepped. */
+  beforeStep(): void {
+    if (this.#depth === 0) this.#reshardAll();
+    else for (const unit of this.units) if (unit !== this.#root) unit.reshard();
+  }
+  /** @internal */
+  afterStep(_optimizer: Optimizer): void {
+    this.refresh();
+  }
+  /** @internal Shards were written: parameters that are there whole follow. */
+  refresh(): void {
+    if (!this.#shardsParameters) {
+      for (const unit of this.units) for (const flat of unit.flats) flat.beginPublish();
+      for (const unit of this.units) for (const flat of unit.flats) flat.endPublish();
+      return;
+    }
+    if (!this.#root.whole) return;
+    this.#root.reshard();
+    this.#root.gather();
+  }
+
+  /** Gather all parameters now: until {@link reshard}, or until they are used and freed. */
+  unshard(): void {
+    for (const unit of this.units) unit.beginGather();
+    for (const unit of this.units) unit.gather();
+  }
+  /** Free what is not this rank's. */
+  reshard(): void {
+    this.#reshardAll();
+  }
+
+  /** @internal `fn` with whole parameters. `writeback`: what it writes to them stays. */
+  summon<T>(fn: () => T, writeback: boolean): T {
+    if (this.#inBackward)
+      throw new NbitError("summonFullParams: expected to be called outside of backward.", "ERR_DIST_SUMMON");
+    const before = this.units.map((unit) => unit.whole);
+    this.unshard();
+    try {
+      return fn();
+    } finally {
+      if (writeback) for (const unit of this.units) for (const flat of unit.flats) flat.writeBack();
+      this.units.forEach((unit, i) => {
+        if (before[i] !== true) unit.reshard();
+      });
+    }
+  }
+
+  /**
+   * Take the hooks off, and leave parameters whole, in their own dtype, on every rank. Optimizers keep their shards: make
+   * new ones.
+   */
+  unwrap(): void {
+    for (const restore of this.#restore.splice(0)) restore();
+    for (const unit of this.units)
+      for (const flat of unit.flats) {
+        const all = outsideScopes(() => flat.wholeCopy());
+        outsideScopes(() =>
+          noGrad(() => {
+            for (const { parameter, offset, numel, shape } of flat.members)
+              parameter.setData(all.narrow(0, offset, numel).view([...shape]));
+          }),
+        );
+      }
+  }
+}

@@ -1,0 +1,60 @@
+/** One unit: its flat buffers, and what happens to all of them together. */
+import type { Module } from "../../nn/module.js";
+import type { Parameter } from "../../nn/parameter.js";
+import { FlatGradients } from "./flat-gradients.js";
+import { FlatParameters } from "./flat-parameters.js";
+import type { Settings } from "./options.js";
+import type { UnitPlan } from "./units.js";
+
+export class Unit {
+  readonly name: string;
+  readonly module: Module;
+  readonly flats: readonly FlatParameters[];
+  /** Of flats that are trained. */
+  readonly gradients: readonly FlatGradients[];
+  /** Gradients of the backward that runs were given to the others. */
+  reduced = false;
+
+  constructor({ name, module, parameters }: UnitPlan, settings: Settings) {
+    this.name = name;
+    this.module = module;
+    const kinds = new Map<string, (readonly [string, Parameter])[]>();
+    for (const [path, p] of parameters) {
+      const kind = `${p.dtype} ${p.requiresGrad}`;
+      const same = kinds.get(kind);
+      if (same === undefined) kinds.set(kind, [[path, p]]);
+      else same.push([path, p]);
+    }
+    this.flats = [...kinds.values()].map((same) => new FlatParameters(name, same, settings));
+    this.gradients = this.flats.filter((flat) => flat.trained).map((flat) => new FlatGradients(flat, settings));
+  }
+
+  beginGather(): void {
+    for (const flat of this.flats) flat.beginGather();
+  }
+  gather(): void {
+    this.beginGather();
+    for (const flat of this.flats) flat.gather();
+  }
+  reshard(): void {
+    for (const flat of this.flats) flat.reshard();
+  }
+  get whole(): boolean {
+    return this.flats.every((flat) => flat.state === "whole");
+  }
+
+  /** `last`: averaged next. */
+  takeGradients(last: boolean): void {
+    for (const g of this.gradients) g.take(last);
+  }
+  get hasGradients(): boolean {
+    return this.gradients.some((g) => g.waiting);
+  }
+  beginReduce(): void {
+    this.reduced = true;
+    for (const g of this.gradients) g.begin();
+  }
+  waitReduce(): void {
+    for (const g of this.gradients) g.wait();
+  }
+}
