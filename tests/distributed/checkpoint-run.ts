@@ -41,6 +41,8 @@ export interface NetOptions {
   readonly optimizer?: "AdamW" | "AdamW8bit";
   /** The loss of this step is infinite, on the last rank. */
   readonly overflowAt?: number;
+  /** Its process ends at this step, in the middle of it. */
+  readonly killAt?: number;
   /** `score` is so much more with each step. */
   readonly score?: number;
 }
@@ -73,6 +75,7 @@ export class Net extends LightningModule {
   override trainingStep(batch: unknown): Tensor {
     const [x, y, numbers] = batch as [Tensor, Tensor, Tensor];
     const { globalStep, globalRank, worldSize } = this.trainer;
+    if (this.#options.killAt === globalStep) process.kill(process.pid, "SIGKILL");
     const loss = mseLoss(this.net.forward(x), y);
     this.losses.push(loss.item());
     this.samples.push([...numbers.toTypedArray()].map(Number));

@@ -20,6 +20,8 @@ import type { Checkpoint } from "./checkpoint/format.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
+import { countFit } from "./checkpoint/launch-mark.js";
+import { selectAfterRestart } from "./checkpoint/restart.js";
 import { byRankZero, saveTogether } from "./checkpoint/together.js";
 import { observeBatch } from "./diagnostics/observe-step.js";
 import { observeWith } from "./diagnostics/report.js";
@@ -262,8 +264,9 @@ export class Trainer extends TrainerState {
       );
     if (this.#toLaunch !== null) await superviseRanks(this.#toLaunch);
     await this.strategy.connect?.();
+    if (fn === "fit") countFit(this);
     const path = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
-      selectCheckpoint(this, ckptPath),
+      ckptPath == null && fn === "fit" ? selectAfterRestart(this) : selectCheckpoint(this, ckptPath),
     );
     const run = new Run(
       fn,

@@ -7,6 +7,7 @@ import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
+import { launchMetadata } from "./launch-mark.js";
 import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from "./model-checkpoint-options.js";
 import { formatName } from "./names.js";
 import { checkState } from "./schema.js";
@@ -98,6 +99,11 @@ export class ModelCheckpoint extends Callback {
   /** Where checkpoints go; null before the first run. */
   get dirpath(): string | null {
     return this.#directory ?? (this.#options.dirpath === undefined ? null : resolve(this.#options.dirpath));
+  }
+
+  /** @internal Whether `dirpath` was given. */
+  get hasOwnDirectory(): boolean {
+    return this.#options.dirpath !== undefined;
   }
 
   resolveDirectory(trainer: TrainerView): string {
@@ -300,7 +306,7 @@ export class ModelCheckpoint extends Callback {
     this.#lastSaved = path;
     trainer.saveCheckpoint(path, {
       weightsOnly: this.#options.saveWeightsOnly,
-      metadata: this.#own.metadataFor(path),
+      metadata: { ...this.#own.metadataFor(path), ...(this.#options.saveWeightsOnly ? {} : launchMetadata(trainer)) },
       ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }),
     });
     if (trainer.isGlobalZero) this.#own.remove(this.#directory, this.#replaced);
@@ -316,7 +322,7 @@ export class ModelCheckpoint extends Callback {
   ): { readonly path: string; readonly metadata: Readonly<Record<string, string>> } | null {
     if (this.#directory === null) return null;
     const path = this.#freePath(trainer, "interrupted", join(this.#directory, `interrupted${EXTENSION}`));
-    return { path, metadata: this.#own.metadataFor(path) };
+    return { path, metadata: { ...this.#own.metadataFor(path), ...launchMetadata(trainer) } };
   }
 
   #path(trainer: TrainerView, template: string): string {

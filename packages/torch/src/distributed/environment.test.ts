@@ -20,6 +20,7 @@ const TORCHRUN: Variables = {
 const NBIT: Variables = {
   NBIT_LAUNCHER: "1",
   NBIT_STORE_FD: "3",
+  NBIT_RUN_ID: "7b0e",
   RANK: "0",
   WORLD_SIZE: "2",
   LOCAL_RANK: "0",
@@ -78,21 +79,22 @@ const place = (environment: ClusterEnvironment | null): string | null =>
         `fd ${environment.storeFd}`,
         environment.hostsStore ? "hosts" : "connects",
         `restart ${environment.restartCount}`,
+        `run ${environment.runId}`,
       ].join("  ");
 
 const CASES: readonly (readonly [name: string, Variables, expected: string | null])[] = [
   ["nothing", {}, null],
   ["empty variables", { RANK: "", WORLD_SIZE: " " }, null],
-  ["torchrun", TORCHRUN, "torchrun  5/8  1/4  1/2  head:29400  fd null  connects  restart 3"],
+  ["torchrun", TORCHRUN, "torchrun  5/8  1/4  1/2  head:29400  fd null  connects  restart 3  run none"],
   [
     "torchrun, rank 0, where the agent has the store",
     { ...TORCHRUN, RANK: "0", LOCAL_RANK: "0", GROUP_RANK: "0" },
-    "torchrun  0/8  0/4  0/2  head:29400  fd null  connects  restart 3",
+    "torchrun  0/8  0/4  0/2  head:29400  fd null  connects  restart 3  run none",
   ],
   [
     "torchrun, rank 0, where it has not",
     { ...TORCHRUN, RANK: "0", LOCAL_RANK: "0", GROUP_RANK: "0", TORCHELASTIC_USE_AGENT_STORE: "False" },
-    "torchrun  0/8  0/4  0/2  head:29400  fd null  hosts  restart 3",
+    "torchrun  0/8  0/4  0/2  head:29400  fd null  hosts  restart 3  run none",
   ],
   [
     "torchrun with one process",
@@ -105,45 +107,49 @@ const CASES: readonly (readonly [name: string, Variables, expected: string | nul
       GROUP_RANK: "0",
       GROUP_WORLD_SIZE: "1",
     },
-    "torchrun  0/1  0/1  0/1  head:29400  fd null  connects  restart 3",
+    "torchrun  0/1  0/1  0/1  head:29400  fd null  connects  restart 3  run none",
   ],
-  ["our own, rank 0", NBIT, "nbit  0/2  0/2  0/1  127.0.0.1:40000  fd 3  hosts  restart 0"],
+  ["our own, rank 0", NBIT, "nbit  0/2  0/2  0/1  127.0.0.1:40000  fd 3  hosts  restart 0  run 7b0e"],
   [
     "our own within a task of Slurm and a process of torchrun",
     { ...SLURM, ...TORCHRUN, GROUP_WORLD_SIZE: undefined, ...NBIT },
-    "nbit  0/2  0/2  0/1  127.0.0.1:40000  fd 3  hosts  restart 0",
+    "nbit  0/2  0/2  0/1  127.0.0.1:40000  fd 3  hosts  restart 0  run 7b0e",
   ],
   [
     "our own, rank 1, with rank 0's descriptor in the environment",
     { ...NBIT, RANK: "1", LOCAL_RANK: "1" },
-    "nbit  1/2  1/2  0/1  127.0.0.1:40000  fd null  connects  restart 0",
+    "nbit  1/2  1/2  0/1  127.0.0.1:40000  fd null  connects  restart 0  run 7b0e",
   ],
-  ["a pod of Kubernetes", POD, "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0"],
+  [
+    "a pod of Kubernetes",
+    POD,
+    "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0  run null",
+  ],
   [
     "a pod of Kubernetes that says nothing of processes",
     { ...POD, PET_NPROC_PER_NODE: "auto", PET_NODE_RANK: "1", PET_NNODES: "3" },
-    "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0",
+    "environment  1/3  0/1  1/3  job-master-0:23456  fd null  connects  restart 0  run null",
   ],
   [
     "one alone, by hand",
     { RANK: "0", WORLD_SIZE: "1" },
-    "environment  0/1  0/1  0/1  127.0.0.1:0  fd null  hosts  restart 0",
+    "environment  0/1  0/1  0/1  127.0.0.1:0  fd null  hosts  restart 0  run null",
   ],
   [
     "machines with different numbers of processes",
     { ...POD, RANK: "2", LOCAL_RANK: "0", LOCAL_WORLD_SIZE: "1", GROUP_RANK: "1", GROUP_WORLD_SIZE: "2" },
-    "environment  2/3  0/1  1/2  job-master-0:23456  fd null  connects  restart 0",
+    "environment  2/3  0/1  1/2  job-master-0:23456  fd null  connects  restart 0  run null",
   ],
-  ["a task of srun", SLURM, "slurm  2/3  0/1  1/2  gpu04:18456  fd null  connects  restart 0"],
+  ["a task of srun", SLURM, "slurm  2/3  0/1  1/2  gpu04:18456  fd null  connects  restart 0  run 123456"],
   [
     "a task of srun on one machine",
     { ...SLURM, SLURM_STEP_NUM_NODES: "1", SLURM_STEP_TASKS_PER_NODE: "3", SLURM_LOCALID: "2", SLURM_NODEID: "0" },
-    "slurm  2/3  2/3  0/1  127.0.0.1:18456  fd null  connects  restart 0",
+    "slurm  2/3  2/3  0/1  127.0.0.1:18456  fd null  connects  restart 0  run 123456",
   ],
   [
     "another step of the job, requeued, with its own master",
     { ...SLURM, SLURM_STEP_ID: "2", SLURM_RESTART_COUNT: "1", MASTER_ADDR: "gpu04-ib" },
-    "slurm  2/3  0/1  1/2  gpu04-ib:18658  fd null  connects  restart 1",
+    "slurm  2/3  0/1  1/2  gpu04-ib:18658  fd null  connects  restart 1  run 123456",
   ],
   [
     "a task of an old srun",
@@ -156,12 +162,12 @@ const CASES: readonly (readonly [name: string, Variables, expected: string | nul
       SLURM_LOCALID: "1",
       SLURM_NODEID: "2",
     },
-    "slurm  5/8  1/2  2/4  gpu03:18456  fd null  connects  restart 0",
+    "slurm  5/8  1/2  2/4  gpu03:18456  fd null  connects  restart 0  run 123456",
   ],
   ["a batch script", BATCH, null],
   ["a shell in an allocation", { ...BATCH, SLURM_STEP_ID: "4294967290", SLURM_STEP_NUM_TASKS: "1" }, null],
   ["srun of one task", { ...SLURM, SLURM_STEP_NUM_TASKS: "1", SLURM_NTASKS: "1", SLURM_PROCID: "0" }, null],
-  ["Open MPI", OPEN_MPI, "openmpi  1/2  1/2  0/1  127.0.0.1:19374  fd null  connects  restart 0"],
+  ["Open MPI", OPEN_MPI, "openmpi  1/2  1/2  0/1  127.0.0.1:19374  fd null  connects  restart 0  run null"],
   ["Open MPI of one process", { ...OPEN_MPI, OMPI_COMM_WORLD_SIZE: "1", OMPI_COMM_WORLD_RANK: "0" }, null],
   [
     "Open MPI on two machines, started by daemons of srun",
@@ -173,14 +179,18 @@ const CASES: readonly (readonly [name: string, Variables, expected: string | nul
       MASTER_ADDR: "a",
       MASTER_PORT: "29500",
     },
-    "openmpi  3/4  1/2  1/2  a:29500  fd null  connects  restart 0",
+    "openmpi  3/4  1/2  1/2  a:29500  fd null  connects  restart 0  run null",
   ],
-  ["MPICH", HYDRA, "mpich  0/2  0/2  0/1  127.0.0.1:29500  fd null  hosts  restart 0"],
-  ["MPICH within Slurm", { ...SLURM, ...HYDRA }, "mpich  0/2  0/2  0/1  127.0.0.1:29500  fd null  hosts  restart 0"],
+  ["MPICH", HYDRA, "mpich  0/2  0/2  0/1  127.0.0.1:29500  fd null  hosts  restart 0  run null"],
+  [
+    "MPICH within Slurm",
+    { ...SLURM, ...HYDRA },
+    "mpich  0/2  0/2  0/1  127.0.0.1:29500  fd null  hosts  restart 0  run null",
+  ],
   [
     "a task of srun --mpi=pmi2",
     { ...SLURM, PMI_RANK: "2", PMI_SIZE: "3" },
-    "slurm  2/3  0/1  1/2  gpu04:18456  fd null  connects  restart 0",
+    "slurm  2/3  0/1  1/2  gpu04:18456  fd null  connects  restart 0  run 123456",
   ],
 ];
 for (const [name, env, expected] of CASES)

@@ -21,4 +21,6 @@ export interface ClusterEnvironment {
   readonly hostsStore: boolean;
   /** How often all processes were started again. */
   readonly restartCount: number;
+  /** The launch, the same after every restart; null: nobody says. torchrun's is what its user calls it, "none" by default. */
+  readonly runId: string | null;
 }

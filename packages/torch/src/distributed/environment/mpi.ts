@@ -67,6 +67,7 @@ export function mpiEnvironment(env: Variables): ClusterEnvironment | null {
     storeFd: null,
     hostsStore: rank === 0,
     restartCount: 0,
+    runId: null,
   };
 }
 

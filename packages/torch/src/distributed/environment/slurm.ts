@@ -48,6 +48,7 @@ export function slurmEnvironment(env: Variables): ClusterEnvironment | null {
     storeFd: null,
     hostsStore: rank === 0,
     restartCount: wholeOf(env, "SLURM_RESTART_COUNT") ?? 0,
+    runId: textOf(env, "SLURM_JOB_ID") ?? textOf(env, "SLURM_JOBID"),
   };
 }
 

@@ -43,6 +43,7 @@ export function torchEnvironment(env: Variables): ClusterEnvironment | null {
     storeFd: launcher === "nbit" && rank === 0 ? wholeOf(env, "NBIT_STORE_FD", 3) : null,
     hostsStore: rank === 0 && !agentHosts,
     restartCount: wholeOf(env, "TORCHELASTIC_RESTART_COUNT") ?? 0,
+    runId: textOf(env, launcher === "nbit" ? "NBIT_RUN_ID" : "TORCHELASTIC_RUN_ID"),
   };
 }
 

@@ -1,4 +1,5 @@
 /** What a launch is told, checked before anything starts. */
+import { randomUUID } from "node:crypto";
 import { accessSync, constants, statSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { delimiter, join, resolve } from "node:path";
@@ -61,6 +62,8 @@ const ROWS = {
 
 /** Options as they count, with nothing left open. */
 export interface Settings {
+  /** Of this launch: ranks that were started again know their checkpoints by it. */
+  readonly runId: string;
   readonly n: number;
   readonly nnodes: number;
   readonly nodeRank: number;
@@ -109,6 +112,7 @@ export async function settle(fn: string, options: LaunchOptions): Promise<Settin
     throw new ArgumentError(fn, "cwd to be a folder", given.cwd ?? cwd);
   return {
     ...given,
+    runId: randomUUID(),
     n: options.n,
     nodeRank: nodeRank ?? 0,
     masterAddr: masterAddr ?? "127.0.0.1",

@@ -50,6 +50,7 @@ function variablesOf(settings: Settings, start: Start, localRank: number): Recor
     TORCHELASTIC_MAX_RESTARTS: String(maxRestarts),
     TORCHELASTIC_USE_AGENT_STORE: "False",
     NBIT_LAUNCHER: "1",
+    NBIT_RUN_ID: settings.runId,
     // Undefined: another launcher's, around this one, does not count here.
     TORCHELASTIC_RUN_ID: undefined,
     NBIT_STORE_FD: rank === 0 ? String(STORE_FD) : undefined,
