@@ -2,16 +2,27 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cuda, device, full, seedEverything, type Tensor } from "@nbit/torch";
+import { cuda, device, full, keep, seedEverything, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
-import { DDPStrategy, Trainer, type LightningModule, type TrainerOptions } from "@nbit/lightning";
+import { Callback, DDPStrategy, Trainer, type LightningModule, type TrainerOptions } from "@nbit/lightning";
 import { AdamW8bit } from "@nbit/lowbit";
-import { Losses, SmallGpt, SmallResNet } from "./support.js";
+import { SmallGpt, SmallResNet } from "./support.js";
 import { runRanks, testRanks, type RankCase } from "../helpers/ranks.js";
 import { SILENT } from "../helpers/training.js";
 
 const two = cuda.isAvailable() && cuda.deviceCount() >= 2;
 const STEPS = 40;
+
+/** Every step's loss as it is; reading them is one wait, at the end. */
+class Losses extends Callback {
+  readonly values: Tensor[] = [];
+  override onTrainBatchEnd(_: unknown, __: unknown, outputs: Readonly<Record<string, unknown>>): void {
+    this.values.push(keep((outputs["loss"] as Tensor).detach().double().clone()));
+  }
+  read(): number[] {
+    return this.values.map((v) => v.item());
+  }
+}
 
 interface Outcome {
   readonly losses: number[];

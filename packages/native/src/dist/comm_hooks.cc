@@ -17,14 +17,8 @@
 #include <thread>
 
 namespace nbit::dist {
-namespace {
-
 using FuturePtr = c10::intrusive_ptr<c10::ivalue::Future>;
 
-/**
- * The end of a collective, or a failure elsewhere, whichever comes first: autograd waits for futures where nothing of
- * ours can wake it.
- */
 FuturePtr guarded(const Group& group, const c10::intrusive_ptr<c10d::Work>& work, const Operation& operation) {
   auto inner = work->getFuture();
   const auto monitor = group.monitor;
@@ -52,6 +46,8 @@ FuturePtr guarded(const Group& group, const c10::intrusive_ptr<c10d::Work>& work
   });
   return outer;
 }
+
+namespace {
 
 struct Hook : c10d::CommHookInterface {
   explicit Hook(std::shared_ptr<HookState> s) : state(std::move(s)) {}

@@ -36,6 +36,13 @@ struct HookState {
       : group(std::move(g)), kind(k), rank(r), startAt(s) {}
 };
 
+/**
+ * The end of a collective on the CPU, or a failure elsewhere, whichever comes first: autograd waits for futures where
+ * nothing of ours can wake it.
+ */
+c10::intrusive_ptr<c10::ivalue::Future> guarded(const Group& group, const c10::intrusive_ptr<c10d::Work>& work,
+                                                const Operation& operation);
+
 std::unique_ptr<c10d::CommHookInterface> makeHook(const std::shared_ptr<HookState>& state);
 
 }  // namespace nbit::dist

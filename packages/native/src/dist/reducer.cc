@@ -2,6 +2,7 @@
 // Reducer, driven from TypeScript.
 #include "binding/errors.h"
 #include "binding/library.h"
+#include "dist/buckets.h"
 #include "dist/collectives.h"
 #include "dist/comm_hooks.h"
 #include "dist/translate.h"
@@ -17,7 +18,9 @@ namespace nbit::dist {
 namespace {
 
 struct OneReducer {
+  /** Either of the two. */
   std::shared_ptr<c10d::Reducer> reducer;
+  std::shared_ptr<Buckets> buckets;
   std::shared_ptr<Group> group;
   std::shared_ptr<HookState> hook;
   /** After the first backward buckets are put in the order in which gradients came: the ranks then wait for rank 0's.
@@ -39,7 +42,7 @@ std::shared_ptr<OneReducer> reducerAt(int64_t id) {
   return at->second;
 }
 
-using Buckets = std::vector<std::vector<size_t>>;
+using BucketIndices = std::vector<std::vector<size_t>>;
 using Names = std::unordered_map<size_t, std::string>;
 
 /**
@@ -47,7 +50,7 @@ using Names = std::unordered_map<size_t, std::string>;
  * reducer.hpp and compiled), older ones in `use_python_reducer` (read, not compiled).
  */
 template <class R>
-std::shared_ptr<R> construct(const std::vector<at::Tensor>& params, const Buckets& buckets,
+std::shared_ptr<R> construct(const std::vector<at::Tensor>& params, const BucketIndices& buckets,
                              const c10::intrusive_ptr<c10d::ProcessGroup>& pg, int64_t cap, bool findUnused,
                              bool viewsOfBuckets, const Names& names, int64_t firstCap) {
   using Dense = std::vector<bool>;
@@ -55,12 +58,12 @@ std::shared_ptr<R> construct(const std::vector<at::Tensor>& params, const Bucket
   using Params = std::vector<at::Tensor>;
   using Pg = c10::intrusive_ptr<c10d::ProcessGroup>;
   const Dense dense(params.size(), false);
-  if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool, bool,
-                                        Caps, bool>)
+  if constexpr (std::is_constructible_v<R, Params, BucketIndices, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool,
+                                        bool, Caps, bool>)
     return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
                                false, Caps{firstCap, cap}, viewsOfBuckets);
-  else if constexpr (std::is_constructible_v<R, Params, Buckets, Pg, Dense, int64_t, bool, bool, Names, int64_t, bool,
-                                             bool, Caps>)
+  else if constexpr (std::is_constructible_v<R, Params, BucketIndices, Pg, Dense, int64_t, bool, bool, Names, int64_t,
+                                             bool, bool, Caps>)
     return std::make_shared<R>(params, buckets, pg, dense, cap, findUnused, viewsOfBuckets, names, firstCap, false,
                                false, Caps{firstCap, cap});
   else
@@ -76,6 +79,17 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   auto one = std::make_shared<OneReducer>();
   one->group = groupNamed(group);
   one->hook = std::make_shared<HookState>(one->group, hookKind(hook), powerSgdRank, powerSgdStart);
+  const auto keep = [&] {
+    const std::lock_guard<std::mutex> lock(reducersMutex);
+    reducers.emplace(nextReducer, std::move(one));
+    return nextReducer++;
+  };
+  if (!findUnused && !staticGraph && viewsOfBuckets && one->hook->kind != HookKind::kPowerSgd) {
+    one->buckets = std::make_shared<Buckets>(params.vec(), names, one->group, one->hook->kind, static_cast<size_t>(cap),
+                                             static_cast<size_t>(firstCap));
+    one->buckets->attach();
+    return keep();
+  }
   // One bucket in the first backward; rebuilt in the order in which gradients came, as PyTorch does.
   auto [buckets, limits] =
       c10d::compute_bucket_assignment_by_size(params.vec(), {static_cast<size_t>(std::numeric_limits<int64_t>::max())},
@@ -97,9 +111,7 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   one->learning = staticGraph;
   one->onDevice = params.front().is_cuda();
   one->rebuilds = staticGraph || !findUnused;
-  const std::lock_guard<std::mutex> lock(reducersMutex);
-  reducers.emplace(nextReducer, std::move(one));
-  return nextReducer++;
+  return keep();
 }
 
 /** `sync`: this backward's gradients are reduced. */
@@ -110,6 +122,7 @@ void beforeForward(int64_t id, bool sync) {
   if (!sync) return;
   const auto operation = group.begin("averaged backward " + std::to_string(++one->averaged));
   agree(group, operation);
+  if (one->buckets) return;
   one->hook->reduced = 0;
   one->reducer->prepare_for_forward();
   const auto rebuild = [one] { one->rebuilds = !one->reducer->rebuild_buckets(); };
@@ -120,18 +133,26 @@ void beforeForward(int64_t id, bool sync) {
 void beforeBackward(int64_t id, at::TensorList outputs) {
   const auto one = reducerAt(id);
   if (one->group->monitor) throwIfFailed(one->group->monitor->failure());
+  if (one->buckets) return one->buckets->expect();
   one->reducer->prepare_for_backward(outputs.vec());
 }
 void afterBackward(int64_t id) {
   const auto one = reducerAt(id);
+  if (one->buckets) return one->buckets->check();
   if (!one->learning) return;
   one->learning = false;
   one->reducer->delay_all_reduce();
 }
 /** How many buckets the latest backward reduced. */
-int64_t bucketsReduced(int64_t id) { return reducerAt(id)->hook->reduced; }
+int64_t bucketsReduced(int64_t id) {
+  const auto one = reducerAt(id);
+  return one->buckets ? one->buckets->count() : one->hook->reduced.load();
+}
 /** Of how many: as long as all of one backward were. */
-int64_t bucketCount(int64_t id) { return reducerAt(id)->hook->buckets; }
+int64_t bucketCount(int64_t id) {
+  const auto one = reducerAt(id);
+  return one->buckets ? one->buckets->count() : one->hook->buckets;
+}
 
 void freeReducer(int64_t id) {
   std::shared_ptr<OneReducer> gone;
@@ -142,7 +163,8 @@ void freeReducer(int64_t id) {
     gone = std::move(at->second);
     reducers.erase(at);
   }
-  gone->reducer->remove_autograd_hooks();
+  if (gone->buckets) gone->buckets->detach();
+  else gone->reducer->remove_autograd_hooks();
 }
 
 }  // namespace

@@ -1,0 +1,72 @@
+// Gradients averaged over the ranks in buckets while backward runs, with one copy for each bucket instead of one for
+// each parameter, in the dtype in which they travel.
+#pragma once
+#include "dist/comm_hooks.h"
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace nbit::dist {
+
+/**
+ * What c10d's Reducer does for a backward that reaches every parameter once. Where some are not reached, or a static
+ * graph is promised, that Reducer does it.
+ *
+ * Hooks run on autograd's threads, `expect` and `check` on JavaScript's.
+ */
+class Buckets : public std::enable_shared_from_this<Buckets> {
+ public:
+  Buckets(std::vector<at::Tensor> params, std::vector<std::string> names, std::shared_ptr<Group> group, HookKind kind,
+          size_t cap, size_t firstCap);
+  ~Buckets();
+  void attach();
+  void detach();
+
+  /** The backward that comes next is to average. Buckets are laid out anew, once, as gradients came in the first. */
+  void expect();
+  /** After it. @throws ERR_DIST_UNUSED_PARAMETERS with the names of those that it did not reach. */
+  void check();
+  int64_t count() const { return static_cast<int64_t>(buckets_.size()); }
+
+ private:
+  struct Bucket {
+    std::vector<size_t> params;
+    at::Tensor flat;
+    std::vector<at::Tensor> views;
+    size_t pending = 0;
+    c10::intrusive_ptr<c10d::Work> work;
+    c10::intrusive_ptr<c10::ivalue::Future> future;
+  };
+
+  at::ScalarType wireOf(at::ScalarType type) const;
+  void layOut(const std::vector<size_t>& order);
+  void ready(size_t param);
+  void launch(Bucket& bucket);
+  void finish();
+  void agreeOnOrder();
+
+  const std::vector<at::Tensor> params_;
+  const std::vector<std::string> names_;
+  const std::shared_ptr<Group> group_;
+  const HookKind kind_;
+  const size_t cap_, firstCap_;
+
+  std::mutex mutex_;
+  std::vector<Bucket> buckets_;
+  std::vector<std::pair<size_t, size_t>> place_;  // of a parameter: its bucket, and where in it
+  std::vector<bool> ready_;
+  std::vector<size_t> order_;  // in which gradients came
+  size_t next_ = 0;            // the bucket that is to leave next: on every rank in the same order
+  bool expecting_ = false, queued_ = false, ordered_ = false, done_ = false;
+  // std::shared_ptr in libtorch 2.11, c10::intrusive_ptr since 2.12.
+  using NodePtr = decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()));
+  std::vector<std::pair<uintptr_t, NodePtr>> hooks_;
+};
+
+}  // namespace nbit::dist
