@@ -78,7 +78,7 @@ test("takes a strategy as it is, and says which names there are", () => {
   for (const name of ["auto", "single_device"])
     assert.equal(new Trainer({ ...QUIET, strategy: name }).strategy.name, "single_device");
   const message =
-    'Trainer: expected strategy to be one of "auto", "single_device", "counting", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).';
+    'Trainer: expected strategy to be one of "auto", "single_device", "ddp", "fsdp", "fsdp_cpu_offload", "ddp_find_unused_parameters_true", "counting", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).';
   assert.throws(() => new Trainer({ ...QUIET, strategy: "dpp" }), { code: "ERR_STRATEGY_UNKNOWN", message });
   assert.throws(() => new Trainer({ ...QUIET, strategy: {} as SingleDeviceStrategy }), {
     code: "ERR_STRATEGY_UNKNOWN",

@@ -104,7 +104,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
   "torch.optim.":
     "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
-    "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard setParameterName toTorch",
+    "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard shardOf setParameterName toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
   "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
   "torch.optim.Optimizer#":

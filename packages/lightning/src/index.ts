@@ -123,6 +123,7 @@ export { registerStrategy } from "./strategies/registry.js";
 export type { StrategyMaker } from "./strategies/registry.js";
 export { SingleDeviceStrategy } from "./strategies/single-device.js";
 export { DDPStrategy, type DDPOptions } from "./strategies/ddp.js";
+export { FSDPStrategy, type FSDPOptions } from "./strategies/fsdp.js";
 export { ParallelStrategy, type ParallelOptions } from "./strategies/parallel.js";
 export type { Collectives, GradientSync, Strategy } from "./strategies/strategy.js";
 

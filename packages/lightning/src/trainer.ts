@@ -118,6 +118,7 @@ export class Trainer extends TrainerState {
     this.validationPrecision =
       validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
     this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
+    this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
     this.callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);
   }
@@ -318,6 +319,7 @@ export class Trainer extends TrainerState {
       module.zeroGrad();
       prepare(run);
       if (fn === "fit") this.strategy.setupOptimizers?.(module, run.optimizers);
+      this.precision.shareFoundInf(fn === "fit" ? (this.strategy.reduceFoundInf ?? null) : null);
       this.precision.connect(module, run.optimizers);
       if (fn === "fit") this.strategy.setupGradients?.(module, !module.automaticOptimization);
       run.varyRandomNumbers();
@@ -455,7 +457,14 @@ export class Trainer extends TrainerState {
     const watch =
       mode === false
         ? null
-        : new NonFiniteWatch({ module, precision: this.precision, device: this.strategy.rootDevice, progress, mode });
+        : new NonFiniteWatch({
+            module,
+            precision: this.precision,
+            device: this.strategy.rootDevice,
+            progress,
+            mode,
+            sharded: this.strategy.stateDict !== undefined,
+          });
     const step = new TrainStep({
       module,
       hooks: run.hooks,
@@ -498,7 +507,10 @@ export class Trainer extends TrainerState {
           progress,
           warnings: run.warnings,
           device: this.strategy.rootDevice.toString(),
-          exchange: { streamChanged: () => this.strategy.gradients?.streamChanged?.() },
+          exchange: {
+            streamChanged: () => this.strategy.gradients?.streamChanged?.(),
+            obstacle: this.strategy.graphObstacle ?? null,
+          },
         })
       : null;
     const loop = new FitLoop(run, {

@@ -21,7 +21,7 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | nu
     format: CHECKPOINT_FORMAT,
     epoch: trainer.currentEpoch,
     globalStep: trainer.globalStep,
-    stateDict: castStateDict(Object.fromEntries(module.stateDict()), dtype),
+    stateDict: castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict()), dtype),
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run)),
   };
@@ -41,7 +41,9 @@ function trainingState(run: Run): Partial<Checkpoint> {
   const { fit } = run;
   return {
     precision: { name: run.precision.name, state: run.precision.stateDict() },
-    optimizerStates: run.optimizers.map((optimizer) => ({ ...optimizer.stateDict() })),
+    optimizerStates: run.optimizers.map((optimizer) => ({
+      ...(run.strategy.optimizerState?.(run.module, optimizer) ?? optimizer.stateDict()),
+    })),
     lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...mustEnd("stateDict", scheduler.stateDict(), AT_ONCE) })),
     callbacks,
     rng: rngState(run.strategy.rootDevice),
@@ -63,6 +65,8 @@ function trainingState(run: Run): Partial<Checkpoint> {
 }
 
 function gradientsOf(run: Run): Record<string, Tensor> {
+  const whole = run.strategy.gradientDict?.(run.module);
+  if (whole !== undefined) return Object.fromEntries(whole);
   const gradients: Record<string, Tensor> = {};
   for (const [name, parameter] of run.module.namedParameters()) {
     const gradient = run.precision.gradients.of(parameter);
@@ -146,7 +150,11 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   }
   if (precision.state !== null) run.precision.loadStateDict(precision.state);
   for (const [name, parameter] of run.module.namedParameters()) optim.setParameterName(parameter, name);
-  run.optimizers.forEach((optimizer, i) => optimizer.loadStateDict(optimizerStates[i] ?? {}));
+  run.optimizers.forEach((optimizer, i) => {
+    const state = optimizerStates[i] ?? {};
+    if (run.strategy.loadOptimizerState === undefined) optimizer.loadStateDict(state);
+    else run.strategy.loadOptimizerState(run.module, optimizer, state);
+  });
   run.schedulers.forEach(({ scheduler }, i) =>
     mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE),
   );
@@ -230,10 +238,11 @@ function scaled(state: Readonly<Record<string, unknown>> | null | undefined): bo
 function checkGradients(run: Run, gradients: Record<string, Tensor>): void {
   for (const [name, parameter] of run.module.namedParameters()) {
     const gradient = gradients[name];
-    if (gradient !== undefined && gradient.shape.join() !== parameter.shape.join())
+    const { shape } = optim.shardOf(parameter) ?? parameter;
+    if (gradient !== undefined && gradient.shape.join() !== shape.join())
       throw damaged(
         "fit",
-        `loops.gradients.${name} to have the shape [${parameter.shape.join(", ")}] of its parameter`,
+        `loops.gradients.${name} to have the shape [${shape.join(", ")}] of its parameter`,
         gradient,
       );
   }

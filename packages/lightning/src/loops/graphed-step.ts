@@ -29,7 +29,7 @@ export interface GraphedStepParts {
   readonly warnings: WarnOnce;
   readonly device: string;
   /** What exchanges gradients with other processes, if anything. */
-  readonly exchange?: Pick<GradientSync, "streamChanged"> | null;
+  readonly exchange?: (Pick<GradientSync, "streamChanged"> & { readonly obstacle?: string | null }) | null;
   /** Default: CUDA's. */
   readonly graphs?: GraphMaker;
 }
@@ -77,6 +77,8 @@ export class GraphedStep {
     const { module, hooks, optimizers, device } = this.#parts;
     if (this.#graphs === CUDA_GRAPHS && !device.startsWith("cuda"))
       return `CUDA graphs need a CUDA device, and this run is on ${device}`;
+    const exchanged = this.#parts.exchange?.obstacle ?? null;
+    if (exchanged !== null) return exchanged;
     if (!module.automaticOptimization) return "manual optimization decides in JavaScript what happens next";
     const optimizer = optimizers[0];
     if (optimizer === undefined) return "there is no optimizer";

@@ -22,6 +22,8 @@ export interface NonFiniteWatchParts {
   readonly device: Device;
   readonly progress: FitProgress;
   readonly mode: "loss" | "step" | "gradients";
+  /** Processes hold shares of gradients. */
+  readonly sharded?: boolean;
 }
 
 function valueOf(loss: Tensor): number {
@@ -98,6 +100,8 @@ export class NonFiniteWatch {
     const suspect = this.#suspect;
     if (suspect === null) return;
     this.#suspect = null;
+    // Where gradients are shared out, what is not finite may be with another process.
+    if (this.#parts.sharded === true) return;
     if (this.#nonFiniteGradients().length === 0) throw this.#badLoss(suspect);
   }
 
@@ -173,7 +177,15 @@ export class NonFiniteWatch {
   }
 
   #explain(): ReturnType<typeof explainNonFinite> {
-    const { module, precision, device } = this.#parts;
+    const { module, precision, device, sharded } = this.#parts;
+    if (sharded === true)
+      return {
+        origin: null,
+        parameters: [],
+        inBatch: false,
+        text: "The step is not replayed, since this process has but a share of the parameters.",
+        fix: 'Look for it in one process, or with strategy "ddp".',
+      };
     const [cpu, other] = this.#memory;
     const rng: RngState | null =
       cpu === undefined ? null : { cpu: cpu.copy.getState(), device: other?.copy.getState() ?? null };

@@ -1,4 +1,4 @@
-import type { optim, Tensor } from "@nbit/torch";
+import { optim, type Tensor } from "@nbit/torch";
 
 /** Gradients of a module's parameters, unscaled and as precisely as a precision holds them. */
 export interface GradientAccess {
@@ -10,12 +10,21 @@ export interface GradientAccess {
   cleared(optimizer: optim.Optimizer): void;
 }
 
-/** Of precisions whose optimizers step the module's own parameters. */
+/**
+ * Of precisions whose optimizers step the module's own parameters, or this process's shares of them: `of` is then the
+ * gradient of the share.
+ */
 export const OWN_GRADIENTS: GradientAccess = Object.freeze({
-  of: (parameter: Tensor) => parameter.grad,
+  of: (parameter: Tensor) => (optim.shardOf(parameter)?.shard ?? parameter).grad,
   set: (parameter: Tensor, gradient: Tensor | null) => {
-    parameter.grad =
-      gradient === null ? null : gradient.to({ device: parameter.device, dtype: parameter.dtype, copy: true });
+    const share = optim.shardOf(parameter);
+    const stepped = share === null ? parameter : share.shard;
+    if (stepped === null) return; // nothing of it is here
+    const own =
+      share === null || gradient === null
+        ? gradient
+        : gradient.reshape([-1]).narrow(0, share.start, share.end - share.start);
+    stepped.grad = own === null ? null : own.to({ device: stepped.device, dtype: stepped.dtype, copy: true });
   },
   cleared: () => undefined,
 });

@@ -132,6 +132,10 @@ export class MixedPrecision extends Precision {
     this.#scaled?.connect(module, optimizers);
   }
 
+  override shareFoundInf(reduce: ((found: Tensor) => void) | null): void {
+    if (this.scaler !== null) this.scaler.reduceFoundInf = reduce;
+  }
+
   override endRun(): void {
     this.#casts.end();
   }

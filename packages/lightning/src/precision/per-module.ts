@@ -234,6 +234,11 @@ export class PerModulePrecision extends Precision {
     });
   }
 
+  override shareFoundInf(reduce: ((found: Tensor) => void) | null): void {
+    this.#base.plugin.shareFoundInf(reduce);
+    if (this.#steps !== this.#base.plugin) this.#steps.shareFoundInf(reduce);
+  }
+
   override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     super.connect(module, optimizers);
     this.#base.plugin.connect(module, optimizers);

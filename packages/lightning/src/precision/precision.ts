@@ -79,6 +79,12 @@ export abstract class Precision {
     this.optimizers = optimizers;
   }
 
+  /**
+   * Before `connect`: how ranks tell each other that a gradient is not finite, where each steps shards; null where each
+   * has all gradients. Only precisions that skip such steps use it.
+   */
+  shareFoundInf(_reduce: ((found: Tensor) => void) | null): void {}
+
   /** The run that `connect` began is over, however it ended: let go of what only it needs. */
   endRun(): void {}
 

@@ -1,5 +1,5 @@
-import { amp, NbitError } from "@nbit/torch";
-import type { nn, optim, Tensor } from "@nbit/torch";
+import { amp, NbitError, optim } from "@nbit/torch";
+import type { nn, Tensor } from "@nbit/torch";
 import { OWN_GRADIENTS, type GradientAccess } from "./gradient-access.js";
 import type { GraphSupport } from "./graph-support.js";
 import { LossScaling } from "./loss-scaling.js";
@@ -55,7 +55,8 @@ export class ScaledTraining extends LossScaling {
   connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     this.#module = module;
     this.#optimizers = optimizers;
-    const optimized = new Set(optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params)));
+    const stepped = optimizers.flatMap((o) => o.paramGroups.flatMap((g) => g.params));
+    const optimized = new Set(stepped.flatMap((p) => [p, optim.parameterOfMaster(p)]));
     this.#others = [...module.parameters()].filter((p) => p.isFloatingPoint() && !optimized.has(p));
     this.#skippedBefore = this.skippedSteps;
     this.#unscaled = this.#knowingNothing();
@@ -155,7 +156,7 @@ export class ScaledTraining extends LossScaling {
     if (indices.length === 0) return [];
     const names = new Map<Tensor, string>();
     for (const [name, parameter] of this.#module?.namedParameters() ?? []) names.set(parameter, name);
-    const parameters = optimizer.paramGroups.flatMap((group) => group.params);
+    const parameters = optimizer.paramGroups.flatMap((group) => group.params.map((p) => optim.parameterOfMaster(p)));
     return indices.map((i) => (parameters[i] === undefined ? undefined : names.get(parameters[i])) ?? `parameter ${i}`);
   }
 

@@ -1,7 +1,7 @@
 import { checkOptions, kinds, type Device, type nn, type OptionNames, type Tensor, verbatim } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { MisconfigurationError, misconfigured } from "../errors.js";
-import { ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
 export interface DDPOptions extends ParallelOptions {
@@ -91,20 +91,6 @@ export class DDPStrategy extends ParallelStrategy {
     this.#sync?.free();
     this.#sync = null;
   }
-}
-
-function parallelOptions({
-  processGroupBackend,
-  timeout,
-  heartbeatTimeout,
-  connectTimeout,
-}: ParallelOptions): ParallelOptions {
-  return {
-    ...(processGroupBackend === undefined ? {} : { processGroupBackend }),
-    ...(timeout === undefined ? {} : { timeout }),
-    ...(heartbeatTimeout === undefined ? {} : { heartbeatTimeout }),
-    ...(connectTimeout === undefined ? {} : { connectTimeout }),
-  };
 }
 
 /** Drives the reducer of one fit. */

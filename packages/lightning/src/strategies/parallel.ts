@@ -5,6 +5,7 @@ import * as dist from "@nbit/torch/distributed";
 import { isError } from "@nbit/torch/realm";
 import { mapTensors } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
+import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
 import type { Collectives, GradientSync, Strategy } from "./strategy.js";
 
@@ -66,6 +67,21 @@ function gatherBytes(mine: Uint8Array): Uint8Array[] | null {
   });
 }
 
+/** @internal Of a strategy's options, those of every one. */
+export function parallelOptions({
+  processGroupBackend,
+  timeout,
+  heartbeatTimeout,
+  connectTimeout,
+}: ParallelOptions): ParallelOptions {
+  return {
+    ...(processGroupBackend === undefined ? {} : { processGroupBackend }),
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(heartbeatTimeout === undefined ? {} : { heartbeatTimeout }),
+    ...(connectTimeout === undefined ? {} : { connectTimeout }),
+  };
+}
+
 /** One process for each device, started by a launcher, all with the same script. */
 export abstract class ParallelStrategy implements Strategy {
   abstract readonly name: string;
@@ -111,6 +127,9 @@ export abstract class ParallelStrategy implements Strategy {
     sameInAll(module);
   }
 
+  checkPrecision(_precision: Precision, _validationPrecision: Precision | null): void {}
+  /** Why steps cannot be recorded in a CUDA graph; null: they can. */
+  readonly graphObstacle: string | null = null;
   setupOptimizers(_module: nn.Module, _optimizers: readonly optim.Optimizer[]): void {}
   setupGradients(_module: nn.Module, _manual: boolean): void {}
 

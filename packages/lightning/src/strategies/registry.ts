@@ -1,6 +1,7 @@
 import { atMost, kinds, checkArguments, type Device } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { DDPStrategy } from "./ddp.js";
+import { FSDPStrategy } from "./fsdp.js";
 import { SingleDeviceStrategy } from "./single-device.js";
 import type { Strategy } from "./strategy.js";
 
@@ -10,6 +11,8 @@ export type StrategyMaker = (rootDevice: Device) => Strategy;
 const registry = new Map<string, StrategyMaker>([
   ["single_device", (rootDevice) => new SingleDeviceStrategy(rootDevice)],
   ["ddp", (rootDevice) => new DDPStrategy(rootDevice)],
+  ["fsdp", (rootDevice) => new FSDPStrategy(rootDevice)],
+  ["fsdp_cpu_offload", (rootDevice) => new FSDPStrategy(rootDevice, { cpuOffload: true })],
   ["ddp_find_unused_parameters_true", (rootDevice) => new DDPStrategy(rootDevice, { findUnusedParameters: true })],
 ]);
 

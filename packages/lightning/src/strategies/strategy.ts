@@ -1,5 +1,6 @@
 import type { Device, nn, optim, Tensor } from "@nbit/torch";
 import type { ClipAlgorithm } from "../precision/clip.js";
+import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
 
 /**
@@ -45,6 +46,8 @@ export interface Strategy {
   readonly nodeRank?: number;
   readonly numNodes?: number;
 
+  /** When the Trainer is made. @throws {MisconfigurationError} where the two do not go together. */
+  checkPrecision?(precision: Precision, validationPrecision: Precision | null): void;
   /** Join the other processes: before anything else of a run. Joined already: nothing. */
   connect?(): Promise<void>;
   /** Move parameters and buffers to the device, and make them equal in all processes. */
@@ -58,6 +61,19 @@ export interface Strategy {
 
   readonly gradients?: GradientSync | null;
   readonly collectives?: Collectives | null;
+  /**
+   * Where parameters or optimizer state are shared out: state dicts as those of one process, whose tensors are copies.
+   * Undefined: the module's and the optimizer's own. Every process calls them.
+   */
+  stateDict?(module: nn.Module): nn.StateDict;
+  optimizerState?(module: nn.Module, optimizer: optim.Optimizer): optim.OptimizerState;
+  loadOptimizerState?(module: nn.Module, optimizer: optim.Optimizer, state: Readonly<Record<string, unknown>>): void;
+  /** Gradients of a window that is not over, by names of parameters. */
+  gradientDict?(module: nn.Module): ReadonlyMap<string, Tensor>;
+  /** Write to `found`, float32 `[]`, whether any process found a gradient that is not finite. */
+  readonly reduceFoundInf?: ((found: Tensor) => void) | null;
+  /** Why steps cannot be recorded in a CUDA graph, in words. */
+  readonly graphObstacle?: string | null;
   /** Clip what an optimizer steps, where that is a share of the gradients; undefined: each process has them whole. */
   clip?(optimizer: optim.Optimizer, params: readonly Tensor[], value: number, algorithm: ClipAlgorithm): Tensor | null;
 

@@ -12,7 +12,8 @@ import type { Tensor } from "../tensor/tensor.js";
 import { parametersOf, withGradients } from "./gradients.js";
 import { foundOf, nonFiniteOf, ScalerCore } from "./scaler-core.js";
 import * as errors from "./scaler-errors.js";
-import { atMost } from "../options.js";
+import { callable, orNull } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import {
   checkFactor,
   readScalerState,
@@ -65,6 +66,19 @@ export class GradScaler {
   isEnabled(): boolean {
     atMost("GradScaler.isEnabled", arguments, 0);
     return this.options.enabled;
+  }
+  /**
+   * Called with what each look at an optimizer's gradients found, float32 `[]`, not zero where one is not finite; it
+   * writes there what any rank found. For optimizers that step shards; null: none. Every rank calls {@link unscale_} or
+   * {@link step} for the same optimizers in the same order, without gradients too.
+   * @example scaler.reduceFoundInf = (found) => allReduce(found, { op: "max" });
+   */
+  get reduceFoundInf(): ((found: Tensor) => void) | null {
+    return this.core.reduceFoundInf;
+  }
+  set reduceFoundInf(reduce: ((found: Tensor) => void) | null) {
+    checkArguments("GradScaler.reduceFoundInf", { reduce }, { reduce: orNull(callable) });
+    this.core.reduceFoundInf = reduce;
   }
   /** Whether what steps found stays on the device until somebody asks. */
   get lazy(): boolean {
@@ -177,7 +191,7 @@ export class GradScaler {
   #unscale(optimizer: Optimizer, s: PerOptimizer, alreadyUnscaled: ReadonlySet<Tensor>, divide: boolean): LateRow {
     const params = parametersOf(optimizer);
     return withGradients(params, (all) => {
-      if (all.none) throw errors.noGradients();
+      if (all.none && this.core.reduceFoundInf === null) throw errors.noGradients();
       const record = this.core.newRecord();
       try {
         if (alreadyUnscaled.size === 0) this.core.check(all, record, divide);

@@ -46,6 +46,11 @@ export class ScalerCore {
   /** What the latest update found: float32, not zero when a gradient was not finite. */
   readonly latest: Tensor;
   readonly records: LateNumbers;
+  /**
+   * Ranks that step shards tell each other of gradients that are not finite: a rank without any takes part. Null: this
+   * process sees all gradients.
+   */
+  reduceFoundInf: ((found: Tensor) => void) | null = null;
   /** How many losses were scaled. */
   losses = 0;
 
@@ -88,6 +93,7 @@ export class ScalerCore {
         // Gradients times infinity are nothing to step with.
         if (minScale < SMALLEST_NORMAL) foundOf(record).add_(this.#inverse().isinf());
         gradients.checkAndMultiply(foundOf(record), factor, this.deviceType);
+        this.reduceFoundInf?.(foundOf(record));
       }),
     );
   }

@@ -56,6 +56,10 @@ export class UnscaledGradients {
   expectScaled(): void {
     this.#scaled = true;
   }
+  /** Gradients are shards, and what is found is that of all ranks. */
+  get #shared(): boolean {
+    return this.#core.reduceFoundInf !== null;
+  }
   /** That backward has not come. */
   expectUnscaled(): void {
     this.#scaled = false;
@@ -69,7 +73,8 @@ export class UnscaledGradients {
       const params = fresh(parametersOf(optimizer), done);
       const none = withGradients(params, (gradients) => {
         gradients.multiply(this.#core.scale);
-        return gradients.none;
+        // Others may have some of an optimizer of which this rank has nothing.
+        return gradients.none && !(this.#shared && params.length === 0);
       });
       if (none && (done === null || params.length === parametersOf(optimizer).length)) this.cleared(optimizer);
     }
@@ -86,7 +91,7 @@ export class UnscaledGradients {
         const all = parametersOf(optimizer);
         const own = fresh(all, done);
         withGradients(own, (gradients) => {
-          if (!gradients.none) this.#core.check(gradients, this.#freshOf(optimizer), true);
+          if (!gradients.none || this.#shared) this.#core.check(gradients, this.#freshOf(optimizer), true);
         });
         if (own.length === all.length) continue;
         // Shared ones were divided with another optimizer's.
@@ -169,7 +174,7 @@ export class UnscaledGradients {
   #recordOf(optimizer: Optimizer): LateRow | null {
     const known = this.#known.get(optimizer);
     if (known === undefined) return null;
-    if (withGradients(parametersOf(optimizer), ({ none }) => none)) {
+    if (!this.#shared && withGradients(parametersOf(optimizer), ({ none }) => none)) {
       this.cleared(optimizer);
       return null;
     }

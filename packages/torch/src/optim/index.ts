@@ -19,6 +19,6 @@ export {
 } from "./lr/schedulers.js";
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
-export { numelOfWhole, parameterOfMaster, setMaster, setShard } from "./master-weights.js";
+export { numelOfWhole, parameterOfMaster, setMaster, setShard, shardOf, type ShardOf } from "./master-weights.js";
 export { setParameterName } from "./parameter-names.js";
 export { gradientValues, isFiniteGradient } from "./gradient-values.js";

@@ -2,13 +2,14 @@
 import { noGrad } from "../../autograd/modes.js";
 import { NbitError } from "../../errors.js";
 import { operator } from "../../optim/operators.js";
-import { empty, promoteTypes, zeros } from "../../ops/index.js";
+import { cat, empty, promoteTypes, zeros } from "../../ops/index.js";
 
 import type { DType } from "../../tensor/dtype.js";
 import { TensorList } from "../../tensor/list.js";
 import { outsideScopes, scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import { reduceScatterTensor, type Work } from "../collectives.js";
+import { tensor } from "../../tensor/values.js";
+import { allGatherIntoTensor, allReduce, reduceScatterTensor, type Work } from "../collectives.js";
 import type { FlatParameters, Member } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
 
@@ -16,7 +17,7 @@ const foreachCopy_ = operator("_foreach_copy_");
 const foreachAdd_ = operator("_foreach_add_");
 
 export class FlatGradients {
-  readonly #flat: FlatParameters;
+  readonly flat: FlatParameters;
   readonly #settings: Settings;
   /** Sums of a window are at least float32. */
   readonly #wide: DType;
@@ -30,7 +31,7 @@ export class FlatGradients {
   readonly used: boolean[];
 
   constructor(flat: FlatParameters, settings: Settings) {
-    this.#flat = flat;
+    this.flat = flat;
     this.#settings = settings;
     this.#wide = promoteTypes(flat.dtype, "float32");
     this.#reduceDtype = settings.policy.reduceDtype ?? this.#wide;
@@ -40,7 +41,7 @@ export class FlatGradients {
 
   /** Whether parameters have gradients that were not taken. */
   get waiting(): boolean {
-    const grads = TensorList.gradsOf(this.#flat.packed);
+    const grads = TensorList.gradsOf(this.flat.packed);
     try {
       return grads.missing.length < grads.length;
     } finally {
@@ -50,17 +51,17 @@ export class FlatGradients {
 
   /** Take the parameters' gradients. `last`: they are averaged next, and nothing is added to them before. */
   take(last: boolean): void {
-    const grads = TensorList.gradsOf(this.#flat.packed);
+    const grads = TensorList.gradsOf(this.flat.packed);
     try {
       if (grads.missing.length === grads.length) return;
       noGrad(() => scope(() => this.#add(grads, last)));
-      this.#flat.packed.clearGrads();
+      this.flat.packed.clearGrads();
     } finally {
       grads.dispose();
     }
   }
   #add(grads: TensorList, last: boolean): void {
-    const { members } = this.#flat;
+    const { members } = this.flat;
     const absent = new Set(grads.missing);
     const present = members.map((_, i) => i).filter((i) => !absent.has(i));
     const values = grads
@@ -86,13 +87,13 @@ export class FlatGradients {
     for (const i of present) this.used[i] = true;
   }
   #newBuffer(dtype: DType): Tensor {
-    return outsideScopes(() => empty([this.#flat.layout.total], { dtype, device: this.#settings.device }));
+    return outsideScopes(() => empty([this.flat.layout.total], { dtype, device: this.#settings.device }));
   }
 
   /** Begin to average over the ranks: each gets its part. */
   begin(): void {
     const { group, device } = this.#settings;
-    const { layout } = this.#flat;
+    const { layout } = this.flat;
     noGrad(() => {
       const whole = this.#whole ?? outsideScopes(() => zeros([layout.total], { dtype: this.#reduceDtype, device }));
       const source = outsideScopes(() => whole.to(this.#reduceDtype));
@@ -132,7 +133,7 @@ export class FlatGradients {
     this.#part = null;
     this.used.fill(false);
     if (part === null) return;
-    const { dtype, chunk, members } = this.#flat;
+    const { dtype, chunk, members } = this.flat;
     noGrad(() => {
       const own = outsideScopes(() => part.to({ dtype, device: chunk.device }));
       if (own !== part) part.dispose();
@@ -153,6 +154,34 @@ export class FlatGradients {
       });
       own.dispose();
     });
+  }
+
+  /** The average over the ranks, whole: of what shards have, and of what is not given to them yet. A collective. */
+  wholeCopy(): { readonly whole: Tensor; readonly present: readonly boolean[] } {
+    const { group, device } = this.#settings;
+    const { layout, members, dtype } = this.flat;
+    const mine = zeros([layout.chunk], { dtype, device });
+    for (const { shard, inChunk, start, end } of members)
+      if (shard?.grad) mine.narrow(0, inChunk, end - start).copy_(shard.grad);
+    const whole = empty([layout.total], { dtype, device });
+    allGatherIntoTensor(whole, mine, { group });
+    const present = tensor(
+      members.map(({ shard }, i) => Number(this.used[i] === true || (shard !== null && shard.grad !== null))),
+      { dtype: "uint8" },
+    );
+    const flags = cat([present, tensor([this.#whole === null ? 0 : 1], { dtype: "uint8" })]);
+    allReduce(flags, { op: "max", group });
+    const values = [...(flags.toTypedArray() as Uint8Array)].map((n) => n !== 0);
+    if (values.at(-1) === true) {
+      const waiting =
+        this.#whole?.to({ dtype: this.#wide, copy: true }) ?? zeros([layout.total], { dtype: this.#wide, device });
+      members.forEach(({ offset, numel }, i) => {
+        if (this.used[i] !== true) waiting.narrow(0, offset, numel).zero_();
+      });
+      allReduce(waiting, { op: "avg", group });
+      whole.add_(waiting);
+    }
+    return { whole, present: values.slice(0, -1) };
   }
 
   /** Forget what was taken and not given. */

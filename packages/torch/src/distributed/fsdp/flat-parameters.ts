@@ -103,7 +103,7 @@ export class FlatParameters {
         range.start === range.end
           ? null
           : new Parameter(this.#parts[i] as Tensor, { requiresGrad: parameter.requiresGrad });
-      if (shard !== null) setShard(shard, parameter, numels[i] ?? 0);
+      setShard(parameter, { ...range, shard, numel: numels[i] ?? 0, shape: shapes[i] ?? [] });
       return {
         ...range,
         name,

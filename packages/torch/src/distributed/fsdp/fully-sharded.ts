@@ -4,9 +4,11 @@ import { ArgumentError, NbitError } from "../../errors.js";
 import { native } from "../../native.js";
 import { alias } from "../../ops/index.js";
 import type { Module } from "../../nn/module.js";
+import { setShard } from "../../optim/master-weights.js";
 import type { Optimizer } from "../../optim/optimizer.js";
 import { tensor } from "../../tensor/values.js";
 import { outsideScopes, scope } from "../../tensor/scope.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import { allReduce } from "../collectives.js";
 import type { Member } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
@@ -80,13 +82,11 @@ export class FullyShardedModule {
     }
     const own = Object.getOwnPropertyDescriptor(module, name);
     const method = original as (...args: unknown[]) => unknown;
-    Object.defineProperty(module, name, {
-      value: (...args: unknown[]): unknown => this.#forward(unit, method, args, name),
-      writable: true,
-      configurable: true,
-      enumerable: false,
-    });
+    const value = (...args: unknown[]): unknown => this.#forward(unit, method, args, name);
+    Object.defineProperty(module, name, { value, writable: true, configurable: true, enumerable: false });
     this.#restore.push(() => {
+      // Somebody else may have taken it off, or wrapped it again.
+      if (Reflect.get(module, name) !== value) return;
       if (own === undefined) Reflect.deleteProperty(module, name);
       else Object.defineProperty(module, name, own);
     });
@@ -170,6 +170,16 @@ export class FullyShardedModule {
 
   // ------------------------------------------------------------------ backward
 
+  /**
+   * A backward from `loss` follows, which no forward of the module returned: one within a method of it, say. Others are
+   * noticed by themselves.
+   */
+  beforeBackward(loss: Tensor): void {
+    if (loss.requiresGrad && !loss.isLeaf)
+      loss.registerHook(() => {
+        this.#beforeBackwardOf(this.#root);
+      });
+  }
   #beforeBackwardOf(unit: Unit): void {
     if (!this.#inBackward) {
       this.#inBackward = true;
@@ -322,8 +332,10 @@ export class FullyShardedModule {
         const all = outsideScopes(() => flat.wholeCopy());
         outsideScopes(() =>
           noGrad(() => {
-            for (const { parameter, offset, numel, shape } of flat.members)
+            for (const { parameter, offset, numel, shape } of flat.members) {
               parameter.setData(all.narrow(0, offset, numel).view([...shape]));
+              setShard(parameter, null);
+            }
           }),
         );
       }

@@ -6,6 +6,7 @@ export { fullyShard, shardedModuleOf, summonFullParams, unshardModule, type Summ
 export { shardOptimizer } from "./shard-optimizer.js";
 export { clipShardedGradNorm, type ClipShardedOptions } from "./clip.js";
 export {
+  fullGradientDict,
   fullStateDict,
   loadFullStateDict,
   loadShardedStateDict,

@@ -10,7 +10,7 @@ import { atMost, checkArguments, checkOptions, type OptionNames } from "../../op
 import { plainText } from "../../plain-text.js";
 import { isMap } from "../../realm.js";
 import type { DType } from "../../tensor/dtype.js";
-import { outsideScopes, scope } from "../../tensor/scope.js";
+import { keep, outsideScopes, scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import type { FlatParameters, Member } from "./flat-parameters.js";
 import { requireSharded } from "./fully-shard.js";
@@ -113,6 +113,39 @@ export function fullStateDict(module: Module, options: FullStateDictOptions = {}
       state.set(key, copies.get(t) ?? t.detach().to({ ...target, copy: true }));
     return state;
   });
+}
+
+/**
+ * Whole gradients, averaged over the ranks, by names of parameters that have one: those of shards, and those of a window
+ * whose average is still to come. A collective. To go on, give shards their part: `shard.grad`.
+ */
+export function fullGradientDict(module: Module, options: FullStateDictOptions = {}): Map<string, Tensor> {
+  const fn = "fullGradientDict";
+  atMost(fn, arguments, 2);
+  checkOptions(fn, options, FULL);
+  const sharded = requireSharded(fn, module);
+  const keeps = options.rank0Only !== true || sharded.settings.group.rank === 0;
+  const target = options.cpuOffload === false ? {} : { device: "cpu" };
+  const found = new Map<string, Tensor>();
+  noGrad(() => {
+    for (const gradients of sharded.units.flatMap((unit) => unit.gradients))
+      scope(() => {
+        const { whole, present } = gradients.wholeCopy();
+        gradients.flat.members.forEach(({ name, offset, numel, shape }, i) => {
+          if (!keeps || present[i] !== true) return;
+          found.set(
+            name,
+            keep(
+              whole
+                .narrow(0, offset, numel)
+                .view([...shape])
+                .to({ ...target, copy: true }),
+            ),
+          );
+        });
+      });
+  });
+  return found;
 }
 
 /**

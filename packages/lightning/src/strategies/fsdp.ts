@@ -1,0 +1,175 @@
+import {
+  checkOptions,
+  kinds,
+  optim,
+  type Device,
+  type DType,
+  type nn,
+  type OptionNames,
+  type Tensor,
+} from "@nbit/torch";
+import * as dist from "@nbit/torch/distributed";
+import { MisconfigurationError, misconfigured } from "../errors.js";
+import { isOverridden } from "../hooks.js";
+import { LightningModule } from "../module.js";
+import { ApexPrecision } from "../precision/apex.js";
+import type { ClipAlgorithm } from "../precision/clip.js";
+import type { Precision } from "../precision/precision.js";
+import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import type { GradientSync } from "./strategy.js";
+
+export interface FSDPOptions extends ParallelOptions {
+  /** What is shared out: 1, optimizer state; 2, gradients too; 3, parameters too. Default 3. */
+  readonly stage?: 1 | 2 | 3;
+  /**
+   * In which parameters are gathered and computed with, such as "bfloat16": messages of half the size. Shards stay as
+   * they are. Default: the parameters' own.
+   */
+  readonly paramDtype?: DType;
+  /** In which gradients are averaged. Default: float32, or float64 where parameters are. */
+  readonly reduceDtype?: DType;
+  /** Arguments of units are cast to `paramDtype`: where no autocast does. Default false. */
+  readonly castForwardInputs?: boolean;
+  /** Stage 3: shards, gradients and optimizer state on the CPU. Default false. */
+  readonly cpuOffload?: boolean;
+  /** Stage 3: parameters are freed after forward, and gathered again for backward. Default true. */
+  readonly reshardAfterForward?: boolean;
+  /** Classes of modules whose parameters travel together, or a function. Default: see `fullyShard`. */
+  readonly shardModules?: dist.FullyShardOptions["shardModules"];
+  /** Gradients become shards in every batch of an accumulation window. Default: from stage 2 on. */
+  readonly reduceEveryBatch?: boolean;
+  /** A parameter that got no gradient on any rank is not stepped. Default true. */
+  readonly findUnusedParameters?: boolean;
+  /** Shards end at multiples of it. Default 256, the 8-bit optimizers' block. */
+  readonly blockSize?: number;
+}
+const OPTIONS: OptionNames<FSDPOptions> = {
+  processGroupBackend: true,
+  timeout: kinds.whole("[1, 1000000000]"),
+  heartbeatTimeout: kinds.whole("[1000, 1000000000]"),
+  connectTimeout: kinds.whole("[1, 1000000000]"),
+  stage: kinds.oneOf(1, 2, 3),
+  paramDtype: true,
+  reduceDtype: true,
+  castForwardInputs: kinds.flag,
+  cpuOffload: kinds.flag,
+  reshardAfterForward: kinds.flag,
+  shardModules: true,
+  reduceEveryBatch: kinds.flag,
+  findUnusedParameters: kinds.flag,
+  blockSize: kinds.whole("[1, 65536]"),
+};
+const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep"] as const;
+
+/**
+ * Fully sharded data parallel: as "ddp", with optimizer state, gradients and parameters shared out over the processes,
+ * so that each holds 1/N. A module is shared out for the time of a fit; afterwards every process has all of it.
+ *
+ * @example new Trainer({ devices: 2, strategy: new FSDPStrategy(device("cpu"), { stage: 2 }) });
+ */
+export class FSDPStrategy extends ParallelStrategy {
+  override readonly name: string = "fsdp";
+  readonly #options: FSDPOptions;
+  #module: nn.Module | null = null;
+  #sharded: dist.FullyShardedModule | null = null;
+  #failed = false;
+
+  constructor(rootDevice: Device, options: FSDPOptions = {}) {
+    checkOptions("FSDPStrategy", options, OPTIONS, misconfigured("FSDPStrategy", "ERR_STRATEGY_OPTION"));
+    super(rootDevice, parallelOptions(options));
+    this.#options = options;
+    if ((options.stage ?? 3) < 3)
+      for (const name of ["cpuOffload", "reshardAfterForward"] as const)
+        if (options[name] !== undefined)
+          throw new MisconfigurationError(
+            "FSDPStrategy",
+            `${name} with stage 3`,
+            options.stage,
+            "Other stages keep parameters whole.",
+            "ERR_STRATEGY_OPTION",
+          );
+  }
+
+  override checkPrecision(precision: Precision, validationPrecision: Precision | null): void {
+    if (validationPrecision !== null)
+      throw new MisconfigurationError(
+        "Trainer",
+        `no validationPrecision with strategy ${JSON.stringify(this.name)}`,
+        validationPrecision,
+        "It casts whole weights, of which each process has a share. Validate with another Trainer after the fit.",
+        "ERR_STRATEGY_PRECISION",
+      );
+    if (!(precision instanceof ApexPrecision)) return;
+    throw new MisconfigurationError(
+      "Trainer",
+      `another precision with strategy ${JSON.stringify(this.name)}`,
+      precision,
+      'APEX casts whole parameters and keeps masters of them. precision "16-mixed" with paramDtype "float16" computes as O2, with float32 shards for masters.',
+      "ERR_STRATEGY_PRECISION",
+    );
+  }
+
+  override setupOptimizers(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    this.#failed = false;
+    const { cpuOffload, paramDtype, reduceDtype, castForwardInputs = false, ...options } = this.#options;
+    const { stage, reshardAfterForward, shardModules, reduceEveryBatch, findUnusedParameters, blockSize } = options;
+    const given = { stage, reshardAfterForward, shardModules, reduceEveryBatch, findUnusedParameters, blockSize };
+    this.#sharded = dist.fullyShard(module, {
+      ...(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as dist.FullyShardOptions),
+      mpPolicy: new dist.MixedPrecisionPolicy({
+        paramDtype: paramDtype ?? null,
+        reduceDtype: reduceDtype ?? null,
+        castForwardInputs,
+      }),
+      ...(cpuOffload === true ? { offloadPolicy: new dist.CPUOffloadPolicy() } : {}),
+      forwardMethods: module instanceof LightningModule ? STEPS.filter((name) => isOverridden(module, name)) : [],
+      device: this.rootDevice,
+    });
+    this.#module = module;
+    for (const optimizer of optimizers) dist.shardOptimizer(module, optimizer);
+  }
+
+  override get gradients(): GradientSync | null {
+    return this.#gradients;
+  }
+  readonly #gradients: GradientSync = {
+    beforeForward: (sync) => this.#sharded?.setRequiresGradientSync(sync),
+    beforeBackward: (loss) => this.#sharded?.beforeBackward(loss),
+    afterBackward: () => undefined,
+  };
+  override readonly graphObstacle = "parameters and gradients that are shared out travel by decisions of the host";
+  readonly reduceFoundInf = (found: Tensor): void => {
+    dist.allReduce(found, { op: "max" });
+  };
+
+  clip(_: optim.Optimizer, params: readonly Tensor[], value: number, algorithm: ClipAlgorithm): Tensor | null {
+    if (algorithm === "norm" && this.#module !== null) return dist.clipShardedGradNorm(this.#module, params, value);
+    optim.clipGradValue([...params], value);
+    return null;
+  }
+
+  stateDict(module: nn.Module): nn.StateDict {
+    return dist.shardedModuleOf(module) === null ? module.stateDict() : dist.fullStateDict(module, { rank0Only: true });
+  }
+  optimizerState(module: nn.Module, optimizer: optim.Optimizer): optim.OptimizerState {
+    return dist.fullOptimizerStateDict(module, optimizer, { rank0Only: true });
+  }
+  loadOptimizerState(module: nn.Module, optimizer: optim.Optimizer, state: Readonly<Record<string, unknown>>): void {
+    dist.loadFullOptimizerStateDict(module, optimizer, state);
+  }
+
+  gradientDict(module: nn.Module): ReadonlyMap<string, Tensor> {
+    return dist.fullGradientDict(module, { rank0Only: true });
+  }
+
+  override fail(error: unknown): void {
+    this.#failed = true;
+    super.fail(error);
+  }
+  override endRun(): void {
+    const module = this.#module;
+    this.#module = this.#sharded = null;
+    // After a failure there is nobody to gather from.
+    if (module !== null && !this.#failed) dist.unshardModule(module);
+  }
+}
