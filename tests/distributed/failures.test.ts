@@ -8,36 +8,11 @@ import { createServer } from "node:net";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import * as dist from "@nbit/torch/distributed";
+import { caught, killed, said } from "../helpers/rank-errors.js";
 import { freePort, runRanks, type RankResult, type RunOptions } from "../helpers/ranks.js";
 
 const PROGRAM = fileURLToPath(new URL("./failures/program.js", import.meta.url));
-const CAUGHT = 9;
 
-interface Said {
-  readonly error?: { readonly class: string; readonly code: string; readonly message: string };
-  readonly [key: string]: unknown;
-}
-const said = ({ stdout }: RankResult): Said[] =>
-  stdout
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line) as Said);
-
-/** A rank caught an error of class DistributedError, and ended by itself. */
-function caught(result: RankResult | undefined, code: string | RegExp, ...texts: (string | RegExp)[]): void {
-  assert.ok(result);
-  const shown = `${result.stdout}\n${result.stderr}`;
-  const error = said(result).find((s) => s.error !== undefined)?.error;
-  assert.ok(error, `no error: ended with ${result.signal ?? result.code}\n${shown}`);
-  assert.match(error.code, typeof code === "string" ? new RegExp(`^${code}$`) : code, error.message);
-  assert.equal(error.class, "DistributedError");
-  for (const text of texts) assert.match(error.message, typeof text === "string" ? new RegExp(text) : text);
-  assert.deepEqual([result.code, result.signal], [CAUGHT, null], shown);
-  assert.equal(result.stderr, "", "nothing of C++ on the screen");
-}
-const killed = (result: RankResult | undefined): void => {
-  assert.equal(result?.signal, "SIGKILL");
-};
 function run(name: string, ranks: number, options: RunOptions & { limits?: object } = {}): Promise<RankResult[]> {
   return runRanks(PROGRAM, ranks, { ...options, args: [name, JSON.stringify(options.limits ?? {})] });
 }

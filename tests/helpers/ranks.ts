@@ -45,6 +45,8 @@ export interface RunOptions {
   /** A rank that cannot end by itself: it is killed when all others have ended. */
   readonly killLast?: number;
   readonly port?: number;
+  /** Told of what each rank writes to its stdout, as it comes. */
+  readonly onOutput?: (rank: number, text: string) => void;
   /** A rank to be killed some milliseconds after it was started. */
   readonly kill?: { readonly rank: number; readonly after: number };
   /** Where each process is started, as the arguments of a program that starts others. */
@@ -55,7 +57,7 @@ export interface RunOptions {
 export async function runRanks(
   script: string,
   worldSize: number,
-  { args = [], env = {}, killLast, kill, port: given, prefix = () => [] }: RunOptions = {},
+  { args = [], env = {}, killLast, kill, onOutput, port: given, prefix = () => [] }: RunOptions = {},
 ): Promise<RankResult[]> {
   const port = given ?? (await freePort());
   const children: ChildProcess[] = [];
@@ -79,7 +81,10 @@ export async function runRanks(
     });
     children.push(child);
     let [stdout, stderr] = ["", ""];
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+      onOutput?.(rank, text);
+    });
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     const timer = setTimeout(() => child.kill("SIGKILL"), kill?.rank === rank ? kill.after : LIMIT_MS);
     return new Promise<RankResult>((resolve) => {

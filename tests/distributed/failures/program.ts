@@ -4,8 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker, isMainThread, workerData } from "node:worker_threads";
 import { DistributedError, empty, full, nn, ones, randn } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
+import { CAUGHT } from "../../helpers/rank-errors.js";
 
-export const CAUGHT = 9;
 const [name = "", given = "{}"] = isMainThread ? process.argv.slice(2) : [String(workerData)];
 const rank = Number(process.env.RANK);
 const say = (value: object): void => {
@@ -26,11 +26,11 @@ const sum = (): void => {
   dist.allReduce(full([4], 1));
 };
 /** Gradients averaged in several buckets; `inside` runs in the middle of the backward of step 4. */
-function trainingLoop(inside: () => void): void {
+function trainingLoop(inside: () => void, steps = 100): void {
   const layers = Array.from({ length: 6 }, () => new nn.Linear(64, 64));
   const model = new nn.Sequential(...layers);
   const reducer = new dist.Reducer([...model.namedParameters()], { bucketBytes: 20_000, firstBucketBytes: 20_000 });
-  for (let step = 0; step < 100; step++) {
+  for (let step = 0; step < steps; step++) {
     dist.setStep(step);
     reducer.beforeForward(true);
     const hidden = layers.slice(0, 3).reduce((x, layer) => layer.forward(x), randn([8, 64]));
@@ -125,6 +125,28 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     reducer.beforeBackward([loss]);
     if (rank === 0) loss.backward();
     dist.barrier();
+  },
+  "collectives without end": async () => {
+    await join();
+    for (let step = 0; ; step++) {
+      dist.setStep(step);
+      sum();
+      await sleep(1);
+      if (step === 10) say({ running: true });
+    }
+  },
+  "backwards without end": async () => {
+    await join();
+    trainingLoop(() => {
+      say({ running: true });
+    }, Infinity);
+  },
+  "a sum": async () => {
+    await join();
+    for (let i = 0; i < 5; i++) sum();
+    say({ summed: true });
+    await sleep(Number(process.env.STAYS ?? 0));
+    await dist.destroyProcessGroup();
   },
   connects: async () => {
     await join();
