@@ -47,7 +47,7 @@ void agree(const Group& group, const Operation& operation, const std::string& mo
   s << group.monitor->here() << ": expected all ranks to call the same collective. Received: ";
   for (int i = 0; i < group.size && i < 8; i++)
     s << (i ? ", " : "") << "rank " << group.ranks[static_cast<size_t>(i)] << " " << of(i)
-      << (texts ? (same(i) ? ", as here" : ", of other tensors than here") : "");
+      << (texts ? (same(i) ? ", as here" : ", of other tensors, names or options than here") : "");
   if (group.size > 8) s << ", …";
   s << ". Shapes and dtypes must be equal too: look where the scripts, or their data, differ";
   fail("ERR_DIST_MISMATCH", s.str());

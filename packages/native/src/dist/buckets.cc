@@ -106,6 +106,7 @@ void Buckets::agreeOnOrder() {
   for (size_t i = 0; i < order_.size(); i++) order.data_ptr<int64_t>()[i] = static_cast<int64_t>(order_[i]);
   std::vector<at::Tensor> list{order};
   const auto operation = group_->begin(describe("broadcast", order, "order of gradients"));
+  agree(*group_, operation, "", true);
   waitFor(*group_, group_->cpu->broadcast(list, {}), operation);
   std::vector<size_t> agreed;
   for (int64_t i = 0; i < order.numel(); i++) agreed.push_back(static_cast<size_t>(order.data_ptr<int64_t>()[i]));

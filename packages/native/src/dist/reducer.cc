@@ -79,6 +79,12 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   auto one = std::make_shared<OneReducer>();
   one->group = groupNamed(group);
   one->hook = std::make_shared<HookState>(one->group, hookKind(hook), powerSgdRank, powerSgdStart);
+  // Buckets are laid out by what parameters there are: with others somewhere, bytes of one would be added to another's.
+  std::string all = std::to_string(cap) + " " + std::to_string(firstCap) + (findUnused ? " u" : "") +
+                    (viewsOfBuckets ? " v" : "") + (staticGraph ? " s" : "");
+  for (const std::string& name : names) all += ";" + name;
+  const auto operation = one->group->begin("Reducer of " + std::to_string(params.size()) + " parameters, hook " + hook);
+  agree(*one->group, operation, all + describe("", params), true);
   const auto keep = [&] {
     const std::lock_guard<std::mutex> lock(reducersMutex);
     reducers.emplace(nextReducer, std::move(one));
@@ -96,14 +102,7 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
                                               std::vector<bool>(params.size(), false));
   std::reverse(buckets.begin(), buckets.end());
   Names byIndex;
-  std::string all;
-  for (size_t i = 0; i < names.size(); i++) {
-    byIndex[i] = names[i];
-    all += names[i] + ";";
-  }
-  // Buckets are laid out by what parameters there are: with others somewhere, bytes of one would be added to another's.
-  const auto operation = one->group->begin("Reducer of " + std::to_string(params.size()) + " parameters, hook " + hook);
-  agree(*one->group, operation, all + describe("", params), true);
+  for (size_t i = 0; i < names.size(); i++) byIndex[i] = names[i];
   one->reducer = construct<c10d::Reducer>(params.vec(), buckets, one->group->processGroup, cap, findUnused,
                                           viewsOfBuckets, byIndex, firstCap);
   one->reducer->register_comm_hook(makeHook(one->hook));
