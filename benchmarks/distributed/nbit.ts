@@ -2,7 +2,8 @@
  * One measurement of nbit in each of its processes: node nbit.js <model> <precision> <how> <mode> <steps>. Rank 0 prints
  * a line of JSON. Every process has a batch of its own, of the same size as one process alone.
  *
- * How: alone, ddp, ddp-bf16 (gradients travel as bfloat16), or fsdp1 to fsdp3. Mode: eager or graph.
+ * How: alone, ddp, ddp-bf16 (gradients travel as bfloat16), ddp:100 (MiB of a bucket), or fsdp1 to fsdp3 (a stage; under
+ * bf16 parameters are gathered as bfloat16). Mode: eager or graph.
  */
 import {
   cuda,
@@ -16,7 +17,15 @@ import {
   type Tensor,
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
-import { Callback, DDPStrategy, LightningModule, Trainer, type PrecisionInput, type Strategy } from "@nbit/lightning";
+import {
+  Callback,
+  DDPStrategy,
+  FSDPStrategy,
+  LightningModule,
+  Trainer,
+  type PrecisionInput,
+  type Strategy,
+} from "@nbit/lightning";
 import { Gpt, ResNet50, type GptConfig } from "../gpu/models.js";
 import { GPTS, Mlp, MLP } from "./models.js";
 
@@ -91,7 +100,9 @@ function strategyOf(): string | Strategy {
   if (how === "alone") return "single_device";
   if (how === "ddp") return "ddp";
   if (how === "ddp-bf16") return new DDPStrategy(where, { reduceDtype: "bfloat16" });
-  return how;
+  if (how.startsWith("ddp:")) return new DDPStrategy(where, { bucketCapMb: Number(how.slice(4)) });
+  const stage = Number(how.slice(4)) as 1 | 2 | 3;
+  return new FSDPStrategy(where, { stage, ...(precision === "bf16" ? { paramDtype: "bfloat16" } : {}) });
 }
 const trainer = new Trainer({
   accelerator: gpu ? "gpu" : "cpu",
