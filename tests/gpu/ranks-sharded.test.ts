@@ -64,10 +64,20 @@ const cases: Record<string, RankCase> = {
     STAGES.map((stage): [string, RankCase] => [
       `stage ${stage}, two batches to a step, 8-bit AdamW, gathers in bfloat16`,
       async () => {
-        await compare(() => new SmallGpt(), gpt(), { precision: 64, accumulateGradBatches: 2, strategy: strategy({ stage }) }, 1e-11);
+        await compare(
+          () => new SmallGpt(),
+          gpt(),
+          { precision: 64, accumulateGradBatches: 2, strategy: strategy({ stage }) },
+          1e-11,
+        );
         const eightBit = (): SmallGpt => new SmallGpt((p) => new AdamW8bit(p, { lr: 3e-3 }));
         await compare(eightBit, gpt(), { precision: "bf16", strategy: strategy({ stage }) }, 3e-2);
-        await compare(() => new SmallGpt(), gpt(), { precision: "bf16", strategy: strategy({ stage, paramDtype: "bfloat16" }) }, 3e-2);
+        await compare(
+          () => new SmallGpt(),
+          gpt(),
+          { precision: "bf16", strategy: strategy({ stage, paramDtype: "bfloat16" }) },
+          3e-2,
+        );
       },
     ]),
   ),
@@ -78,8 +88,12 @@ const cases: Record<string, RankCase> = {
     const MIB = 2 ** 20;
     const peaks = [await peak(null)];
     for (const stage of STAGES) peaks.push(await peak({ stage }));
-    if (rank === 0) console.log(`peak MiB of 512 MiB of parameters: ddp ${peaks.map((p) => (p / MIB).toFixed(0)).join(", stages 1 to 3 ")}`);
-    for (let i = 1; i < peaks.length; i++) assert.ok((peaks[i] ?? NaN) < (peaks[i - 1] ?? NaN), `stage ${i}: ${peaks.join(", ")}`);
+    if (rank === 0)
+      console.log(
+        `peak MiB of 512 MiB of parameters: ddp ${peaks.map((p) => (p / MIB).toFixed(0)).join(", stages 1 to 3 ")}`,
+      );
+    for (let i = 1; i < peaks.length; i++)
+      assert.ok((peaks[i] ?? NaN) < (peaks[i - 1] ?? NaN), `stage ${i}: ${peaks.join(", ")}`);
     assert.ok((peaks[3] ?? NaN) < 0.62 * (peaks[0] ?? NaN));
   },
 };
