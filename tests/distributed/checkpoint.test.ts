@@ -1,9 +1,16 @@
 /** Checkpoints of several processes: a run that goes on from one is, on every rank, the run that never stopped. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Callback, ModelCheckpoint, readCheckpoint, type Trainer, type TrainerOptions } from "@nbit/lightning";
-import { FileError } from "@nbit/torch";
+import {
+  Callback,
+  DDPStrategy,
+  ModelCheckpoint,
+  readCheckpoint,
+  type Trainer,
+  type TrainerOptions,
+} from "@nbit/lightning";
+import { consolidateCheckpoint, device, FileError, noGrad } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { withFault } from "../helpers/faulty-disk.js";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
@@ -149,6 +156,60 @@ const cases: Record<string, RankCase> = {
     dist.barrier();
     assert.equal(readdirSync(dirpath).length, 6);
     sameOnAll(timed.lastSavedPath);
+  },
+  "sharded: every rank writes a part, and either form goes on exactly": async (rank) => {
+    const options = {
+      strategy: new DDPStrategy(device("cpu"), { stateDictType: "sharded" }),
+      accumulateGradBatches: 3,
+    };
+    const path = await resumesExactly("sharded", 8, { trainer: options, net: { optimizer: "AdamW8bit" } });
+    const files = readdirSync(path).sort();
+    assert.deepEqual(
+      files.map((name) => name.replace(/^[0-9a-f]{16}/, "")),
+      [".rank-0.safetensors", ".rank-1.safetensors", "manifest.json"],
+    );
+    const size = (n: number): number => statSync(join(path, files[n] ?? "")).size;
+    assert.ok(size(1) > 10_000 && size(0) < 4 * size(1), `${size(0)} and ${size(1)} bytes`);
+    const out = join(folder, "consolidated.ckpt");
+    if (rank === 0) consolidateCheckpoint(path, out);
+    dist.barrier();
+    const net: NetOptions = { optimizer: "AdamW8bit" };
+    const trainer = { accumulateGradBatches: 3 };
+    const resumed = await run({ ...place(), net, trainer, fit: { ckptPath: out } });
+    const whole = await run({ ...place(), net, trainer });
+    assertGoesOn(resumed, whole, 8);
+  },
+  "sharded: what a rank cannot write is an error on all, and the earlier one stays": async (rank) => {
+    const strategy = new DDPStrategy(device("cpu"), { stateDictType: "sharded" });
+    const { trainer, module } = await run({ ...place(), trainer: { strategy, maxEpochs: 1 } });
+    const path = join(folder, "kept.ckpt");
+    trainer.saveCheckpoint(path);
+    const before = readdirSync(path).sort();
+    const [weight] = module.parameters();
+    noGrad(() => weight?.add_(1));
+    const save = (): void => trainer.saveCheckpoint(path);
+    const { outcome } = await withFault({ at: rank === 1 ? 2 : Infinity, fault: "ENOSPC", bytes: 100 }, save);
+    assert.ok("error" in outcome && outcome.error instanceof FileError);
+    assert.equal(outcome.error.code, "ENOSPC");
+    dist.barrier();
+    assert.deepEqual(readdirSync(path).sort(), before);
+    assert.notDeepEqual(readCheckpoint(path).stateDict["net.0.weight"]?.tolist(), weight?.tolist());
+    trainer.saveCheckpoint(path);
+    assert.deepEqual(readCheckpoint(path).stateDict["net.0.weight"]?.tolist(), weight?.tolist());
+  },
+  "sharded: ModelCheckpoint keeps the best, and goes on with last": async () => {
+    const dirpath = join(folder, "best-sharded");
+    const saver = (): ModelCheckpoint =>
+      new ModelCheckpoint({ dirpath, monitor: "score", saveTopK: 2, saveLast: true, everyNTrainSteps: 2 });
+    const strategy = (): DDPStrategy => new DDPStrategy(device("cpu"), { stateDictType: "sharded" });
+    const net = { score: -1 };
+    await run({ ...place(), net, trainer: { callbacks: [saver()], strategy: strategy(), maxEpochs: 1 } });
+    const fit: RunOptions["fit"] = { ckptPath: "last" };
+    const { trainer } = await run({ ...place(), net, fit, trainer: { callbacks: [saver()], strategy: strategy() } });
+    assert.equal(trainer.ckptPath, join(dirpath, "last.ckpt"));
+    dist.barrier();
+    assert.deepEqual(readdirSync(dirpath).sort(), ["epoch=2-step=16.ckpt", "epoch=2-step=18.ckpt", "last.ckpt"]);
+    assert.equal(readdirSync(join(dirpath, "last.ckpt")).length, 3);
   },
 };
 testRanks(import.meta.url, WORLD, cases);

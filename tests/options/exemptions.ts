@@ -20,11 +20,11 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [
-    /^torch\.(Tensor|TensorList|SafetensorsFile|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/,
+    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/,
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [

@@ -28,11 +28,11 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.StableEmbedding#": "forward",
   "torch.":
     "BatchSampler ChainDataset Complex ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
-    "Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
+    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
     "finfo getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
-    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx resetPeakMemory " +
+    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
     "scope seedEverything setCacheLimit setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig tensorFromBytes traceMark " +
-    "trimMemory unpackState versions weightsEpoch",
+    "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.ConcatDataset#": "get",
   "torch.DataLoader#": "whenReady loadStateDict",
   "torch.DistributedSampler#": "setEpoch",
@@ -42,6 +42,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "isEnabled getScale getGrowthTracker getGrowthFactor setGrowthFactor getBackoffFactor setBackoffFactor getGrowthInterval setGrowthInterval scale unscale_ step update " +
     "checkFloor stateDict loadStateDict",
   "torch.SafetensorsFile#": "has info close",
+  "torch.ShardedCheckpoint#": "info close",
   "torch.Subset#": "get getBatch",
   "torch.Tensor#":
     "dim numel size stride storageOffset isContiguous isFloatingPoint isComplex dataPtr item itemBigInt itemComplex tolist toTypedArray toBytes copyFromBytes setAt " +

@@ -2,6 +2,9 @@
  * How to call what takes options, or looks at its first arguments before it counts them: the arguments that come before
  * the options.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { initialize } from "@nbit/apex";
 import * as lightning from "@nbit/lightning";
 import { SGD8bit } from "@nbit/lowbit";
@@ -30,6 +33,16 @@ const leaf = ones([1], { requiresGrad: true });
 const sgd = (): optim.Optimizer => new optim.SGD([new nn.Parameter(ones([1]))], { lr: 0.1 });
 const sized = { length: 3 };
 const noop = (): void => undefined;
+
+/** One whose folder is gone: no row comes as far as to read it. */
+function sharded(): torch.ShardedCheckpoint {
+  const folder = mkdtempSync(join(tmpdir(), "nbit-options-"));
+  const shard = torch.writeShard(folder, "0123456789abcdef", 0, [{ name: "a", start: 0, end: 4, data: x }]);
+  torch.writeManifest(folder, [shard], { tensors: { a: { dtype: x.dtype, shape: [4] } }, json: "{}" });
+  const open = torch.ShardedCheckpoint.open(folder);
+  rmSync(folder, { recursive: true });
+  return open;
+}
 
 /** Factories, so that a row costs nothing until it is used. */
 export const ROWS: Readonly<Record<string, () => Row>> = {
@@ -128,6 +141,10 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.optim.clipGradNorm": () => row([leaf], 1),
   "torch.parseSafetensors": () => row(torch.serializeSafetensors({ a: x })),
   "torch.randomSplit": () => row([1, 2, 3], [1, 2]),
+  "torch.ShardedCheckpoint#get": () => of(sharded(), "a"),
+  "torch.ShardedCheckpoint#read": () => of(sharded(), "a", 0, 1),
+  "torch.ShardedCheckpoint#state": () => of(sharded()),
+  "torch.consolidateCheckpoint": () => row("nowhere", "nowhere.ckpt"),
   "torch.saveCheckpoint": () => row("nowhere/a.ckpt", {}),
   "torch.saveSafetensors": () => row("nowhere/a.safetensors", { a: x }),
   "torch.serializeSafetensors": () => row({ a: x }),

@@ -22,6 +22,7 @@ import { selectCheckpoint } from "./checkpoint/select.js";
 import { dumpCheckpoint, restoreModule, restoreTraining } from "./checkpoint/state.js";
 import { countFit } from "./checkpoint/launch-mark.js";
 import { selectAfterRestart } from "./checkpoint/restart.js";
+import { saveSharded } from "./checkpoint/sharded.js";
 import { byRankZero, saveTogether } from "./checkpoint/together.js";
 import { observeBatch } from "./diagnostics/observe-step.js";
 import { observeWith } from "./diagnostics/report.js";
@@ -208,7 +209,8 @@ export class Trainer extends TrainerState {
    * room; a run that resumes from it goes on from rounded ones.
    *
    * Of several processes, every one calls it: each has a part of what is saved. Process 0 writes the file, at its
-   * `path`; where that fails, it fails in all.
+   * `path`; where that fails, it fails in all. With `stateDictType: "sharded"` of the strategy `path` is a folder, to
+   * which all write, and that all must reach.
    *
    * @throws {DistributedError} `ERR_DIST_MISMATCH`: `saveCheckpoint: expected every process to call it, …`
    */
@@ -234,6 +236,8 @@ export class Trainer extends TrainerState {
     const write = (): void =>
       scope(() => {
         if (collectives == null) writeFile(dump());
+        else if (this.strategy.stateDictType === "sharded")
+          saveSharded(active, collectives, { path, weightsOnly, dtype, metadata: options.metadata ?? {} });
         else saveTogether(active, collectives, !weightsOnly, dump, writeFile);
       });
     const temporary = active.validation?.temporaryDtype ?? null;

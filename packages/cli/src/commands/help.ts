@@ -9,8 +9,8 @@ export function helpOn(others: readonly Command[]): Command {
     run() {
       const lines = ["Usage: nbit <command>", ""];
       for (const command of [...others, help]) {
-        lines.push(`  ${command.name.padEnd(10)}${command.summary}`);
-        for (const [flag, summary] of command.options) lines.push(`    ${flag.padEnd(8)}${summary}`);
+        lines.push(`  ${command.name.padEnd(13)}${command.summary}`);
+        for (const [flag, summary] of command.options) lines.push(`    ${flag.padEnd(12)}${summary}`);
       }
       console.log(lines.join("\n"));
       return Promise.resolve(0);

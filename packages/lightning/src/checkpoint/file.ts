@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import {
   atMost,
@@ -10,6 +10,7 @@ import {
   loadCheckpoint,
   type OptionNames,
   saveCheckpoint,
+  ShardedCheckpoint,
   withFile,
 } from "@nbit/torch";
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
@@ -83,7 +84,7 @@ export function checkWeightsDtype(where: string, name: string, dtype: unknown): 
 }
 
 /**
- * Read a checkpoint that a Trainer wrote.
+ * Read a checkpoint that a Trainer wrote: a file, or the folder of a sharded one.
  *
  * All of it that the Trainer reads is checked: kinds, ranges, and what numbers must have to do with each other.
  *
@@ -95,7 +96,7 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
   checkOptions("readCheckpoint", options, READ);
   const { dtype, ...rest } = options;
   const target = checkWeightsDtype("readCheckpoint", "dtype", dtype);
-  const state = loadCheckpoint(path, rest);
+  const state = isFolder(path) ? readFolder(path, rest) : loadCheckpoint(path, rest);
   if (!isCheckpoint(state)) {
     throw new MisconfigurationError(
       "readCheckpoint",
@@ -108,6 +109,19 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
   checkCheckpoint(path, state);
   if (target !== null) state.stateDict = castStateDict(state.stateDict, target);
   return state;
+}
+
+/** Of a sharded checkpoint, all of it. */
+function readFolder(path: string, place: Pick<ReadCheckpointOptions, "device">): unknown {
+  const checkpoint = ShardedCheckpoint.open(path);
+  try {
+    return checkpoint.state(place);
+  } finally {
+    checkpoint.close();
+  }
+}
+function isFolder(path: unknown): boolean {
+  return typeof path === "string" && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Whether it is one at all, of a format that this version knows; {@link checkCheckpoint} checks the rest. */

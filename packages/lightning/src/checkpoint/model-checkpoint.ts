@@ -12,7 +12,7 @@ import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from 
 import { formatName } from "./names.js";
 import { checkState } from "./schema.js";
 import { byRankZero } from "./together.js";
-import { isTaken, leadsAway, OwnFiles } from "./own-files.js";
+import { isFolder, isTaken, leadsAway, OwnFiles } from "./own-files.js";
 import { isError } from "@nbit/torch/realm";
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
@@ -349,12 +349,11 @@ export class ModelCheckpoint extends Callback {
   #nameFor(trainer: TrainerView, template: string, replaced = ""): string {
     const path = this.#path(trainer, template);
     const directory = this.resolveDirectory(trainer);
+    const sharded = trainer.strategy.stateDictType === "sharded";
+    const mayReplace = (candidate: string): boolean =>
+      candidate === replaced && this.#own.has(directory, candidate) && isFolder(candidate) === sharded;
     let candidate = path;
-    for (
-      let version = 1;
-      isTaken(candidate) && !(candidate === replaced && this.#own.has(directory, candidate));
-      version++
-    )
+    for (let version = 1; isTaken(candidate) && !mayReplace(candidate); version++)
       candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
     return candidate;
   }

@@ -5,7 +5,15 @@
 import { randomUUID } from "node:crypto";
 import { lstatSync, rmSync } from "node:fs";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
-import { asFileError, FileError, plainText, SafetensorsFile, withFile } from "@nbit/torch";
+import {
+  asFileError,
+  FileError,
+  plainText,
+  removeSharded,
+  SafetensorsFile,
+  ShardedCheckpoint,
+  withFile,
+} from "@nbit/torch";
 import { warn } from "../warnings.js";
 
 /** Header keys: who wrote a file, and under which name. A copy or a renamed file is not the writer's any more. */
@@ -35,16 +43,15 @@ export class OwnFiles {
   }
 
   /**
-   * Whether `path` is a file below `directory`, reached through no symbolic link that lies there, and carries the mark
+   * Whether `path` is a checkpoint below `directory`, reached through no symbolic link that lies there, and carries the mark
    * of one of the writers, for this very name.
    */
   has(directory: string | null, path: string): boolean {
     if (directory === null || path === "" || !isAbsolute(path) || path !== resolve(path)) return false;
     try {
-      if (leadsAway(directory, path) || !lstatSync(path).isFile()) return false;
-      const file = SafetensorsFile.open(path);
-      file.close();
-      return file.metadata[NAME] === basename(path) && this.#writers.includes(file.metadata[WRITER] ?? "");
+      if (leadsAway(directory, path)) return false;
+      const metadata = headerOf(path);
+      return metadata[NAME] === basename(path) && this.#writers.includes(metadata[WRITER] ?? "");
     } catch {
       return false;
     }
@@ -54,7 +61,8 @@ export class OwnFiles {
   remove(directory: string | null, path: string): void {
     if (!this.has(directory, path)) return;
     try {
-      rmSync(path, { force: true });
+      if (lstatSync(path).isDirectory()) removeSharded(path);
+      else rmSync(path, { force: true });
     } catch (error) {
       const why = asFileError("ModelCheckpoint", "remove", path, error);
       warn(
@@ -65,6 +73,14 @@ export class OwnFiles {
       );
     }
   }
+}
+
+/** What a checkpoint says of itself, in one file or in a folder. @throws for what is none. */
+export function headerOf(path: string): Readonly<Record<string, string>> {
+  if (lstatSync(path).isDirectory()) return ShardedCheckpoint.open(path).metadata;
+  const file = SafetensorsFile.open(path);
+  file.close();
+  return file.metadata;
 }
 
 /** Whether a path, relative to a folder, stays below it. */
@@ -83,6 +99,10 @@ export function leadsAway(directory: string, path: string): boolean {
     (_, i) =>
       lstatSync(join(directory, ...folders.slice(0, i + 1)), { throwIfNoEntry: false })?.isSymbolicLink() === true,
   );
+}
+
+export function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Whether anything has this name: also a symbolic link that leads nowhere. */

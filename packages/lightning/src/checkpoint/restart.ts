@@ -1,11 +1,13 @@
 /** Which checkpoints a launch has written, and from which of them it goes on when its processes were started again. */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { plainText, SafetensorsFile } from "@nbit/torch";
+import { plainText } from "@nbit/torch";
 import { clusterEnvironment } from "@nbit/torch/distributed";
 import type { TrainerView } from "../trainer-view.js";
 import { ModelCheckpoint } from "./model-checkpoint.js";
 import { launchMark, LAUNCH } from "./launch-mark.js";
+import { headerOf } from "./own-files.js";
+import { MANIFEST } from "./select.js";
 
 /**
  * The newest checkpoint of this launch and of this fit of its script, where the launcher has started all processes
@@ -46,7 +48,9 @@ function newest(folders: readonly string[], mark: string): string | null {
     .filter((path) => path.endsWith(".ckpt"))
     .flatMap((path) => {
       const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
-      return stat?.isFile() === true ? [{ path, time: stat.mtimeNs }] : [];
+      if (stat?.isFile() === true) return [{ path, time: stat.mtimeNs }];
+      const manifest = statSync(join(path, MANIFEST), { throwIfNoEntry: false, bigint: true });
+      return manifest === undefined ? [] : [{ path, time: manifest.mtimeNs }];
     })
     .sort((a, b) => (a.time < b.time ? 1 : -1));
   return files.find(({ path }) => markOf(path) === mark)?.path ?? null;
@@ -62,9 +66,7 @@ function namesIn(folder: string, recursive: boolean): string[] {
 
 function markOf(path: string): string | null {
   try {
-    const file = SafetensorsFile.open(path);
-    file.close();
-    return file.metadata[LAUNCH] ?? null;
+    return headerOf(path)[LAUNCH] ?? null;
   } catch {
     return null; // no checkpoint
   }

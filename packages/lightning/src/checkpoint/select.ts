@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -12,7 +12,7 @@ import { ModelCheckpoint } from "./model-checkpoint.js";
 export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
   if (ckptPath === null || ckptPath === undefined) return null;
   if (ckptPath !== "best" && ckptPath !== "last") {
-    if (typeof ckptPath === "string" && isFile(ckptPath)) return ckptPath;
+    if (typeof ckptPath === "string" && isSaved(ckptPath)) return ckptPath;
     throw new MisconfigurationError(
       "ckptPath",
       'a checkpoint file that exists, "last" or "best"',
@@ -55,10 +55,18 @@ export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null |
   return newest.path;
 }
 
+/** Of a sharded checkpoint's folder. */
+export const MANIFEST = "manifest.json";
+/** A file, or the folder of a sharded checkpoint whose save came to its end. @throws where there is neither. */
+export function isCheckpoint(path: string): boolean {
+  const stat = statSync(path);
+  return stat.isFile() || (stat.isDirectory() && existsSync(join(path, MANIFEST)));
+}
+
 /** Also for what no file can be called. */
-function isFile(path: string): boolean {
+function isSaved(path: string): boolean {
   try {
-    return statSync(path).isFile();
+    return isCheckpoint(path);
   } catch {
     return false;
   }
@@ -77,6 +85,7 @@ function lastIn(folder: string): { path: string; time: number }[] {
       const path = join(folder, name);
       // A link that leads nowhere, or a folder of that name, is no checkpoint.
       const stat = statSync(path, { throwIfNoEntry: false });
-      return stat?.isFile() === true ? [{ path, time: stat.mtimeMs }] : [];
+      if (stat === undefined || !isCheckpoint(path)) return [];
+      return [{ path, time: stat.isFile() ? stat.mtimeMs : statSync(join(path, MANIFEST)).mtimeMs }];
     });
 }

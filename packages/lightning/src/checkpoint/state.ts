@@ -10,20 +10,31 @@ import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
 import type { Checkpoint } from "./format.js";
+import type { SplitState } from "./split-state.js";
 import { damaged } from "./schema.js";
 import { placedIn } from "./world-size.js";
 import { Undo } from "./undo.js";
 
-/** Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them. */
-export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | null = null): Checkpoint {
+/**
+ * Gathers what a checkpoint holds. Tensors are the live ones: write it before anything changes them.
+ * @param split - Weights and optimizers' states as they are saved in parts.
+ */
+export function dumpCheckpoint(
+  run: Run,
+  weightsOnly: boolean,
+  dtype: DType | null = null,
+  split: Pick<SplitState, "stateDict" | "optimizerStates"> | null = null,
+): Checkpoint {
   const { module, trainer } = run;
   const checkpoint: Checkpoint = {
     format: CHECKPOINT_FORMAT,
     epoch: trainer.currentEpoch,
     globalStep: trainer.globalStep,
-    stateDict: castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict()), dtype),
+    stateDict:
+      split?.stateDict ??
+      castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict()), dtype),
     hyperparameters: { ...module.hparams },
-    ...(weightsOnly ? {} : trainingState(run)),
+    ...(weightsOnly ? {} : trainingState(run, split)),
   };
   if (!weightsOnly)
     for (const callback of run.owner.callbacks)
@@ -32,7 +43,7 @@ export function dumpCheckpoint(run: Run, weightsOnly: boolean, dtype: DType | nu
   return checkpoint;
 }
 
-function trainingState(run: Run): Partial<Checkpoint> {
+function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | null): Partial<Checkpoint> {
   const callbacks: Record<string, Record<string, unknown>> = {};
   for (const callback of run.owner.callbacks) {
     const state = mustEnd("stateDict", callback.stateDict(), AT_ONCE);
@@ -41,9 +52,11 @@ function trainingState(run: Run): Partial<Checkpoint> {
   const { fit } = run;
   return {
     precision: { name: run.precision.name, state: run.precision.stateDict() },
-    optimizerStates: run.optimizers.map((optimizer) => ({
-      ...(run.strategy.optimizerState?.(run.module, optimizer) ?? optimizer.stateDict()),
-    })),
+    optimizerStates:
+      split?.optimizerStates ??
+      run.optimizers.map((optimizer) => ({
+        ...(run.strategy.optimizerState?.(run.module, optimizer) ?? optimizer.stateDict()),
+      })),
     lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...mustEnd("stateDict", scheduler.stateDict(), AT_ONCE) })),
     callbacks,
     rng: rngState(run.strategy.rootDevice),

@@ -35,6 +35,14 @@ export function saveTogether(
   dump: () => Checkpoint,
   write: (checkpoint: Checkpoint) => void,
 ): void {
+  const checkpoint = gatherStates(run, collectives, whole, dump);
+  inAll(CALL, collectives, () => {
+    if (run.strategy.isGlobalZero) write(checkpoint);
+  });
+}
+
+/** This process's checkpoint, in process 0 with the states of all. */
+export function gatherStates(run: Run, collectives: Collectives, whole: boolean, dump: () => Checkpoint): Checkpoint {
   const { module, strategy } = run;
   const announced = announce(collectives, { call: CALL, buffers: whole ? bufferDigests(module) : {} });
   const dumped = inAll(CALL, collectives, dump);
@@ -43,10 +51,7 @@ export function saveTogether(
       ? new Uint8Array(0)
       : pack(rankStateOf(dumped, buffersUnlike(module, announced[0]?.buffers ?? {})));
   const theirs = collectives.gatherBytes(mine);
-  inAll(CALL, collectives, () => {
-    if (theirs === null) return;
-    write(whole ? { ...dumped, ranks: theirs.slice(1).map(unpack) } : dumped);
-  });
+  return theirs === null || !whole ? dumped : { ...dumped, ranks: theirs.slice(1).map(unpack) };
 }
 
 interface Announcement {

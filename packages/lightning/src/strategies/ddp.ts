@@ -27,6 +27,11 @@ export interface DDPOptions extends ParallelOptions {
   readonly commHook?: "fp16_compress" | "bf16_compress" | "powerSGD" | null;
   readonly powerSGDRank?: number;
   readonly powerSGDStart?: number;
+  /**
+   * How checkpoints are saved: "full" (default), one file by process 0; "sharded", a folder to which every process writes
+   * an equal part. Either is read by any number of processes; `nbit consolidate` makes a file of a folder.
+   */
+  readonly stateDictType?: "full" | "sharded";
 }
 const OPTIONS: OptionNames<DDPOptions> = {
   processGroupBackend: true,
@@ -42,6 +47,7 @@ const OPTIONS: OptionNames<DDPOptions> = {
   commHook: kinds.orNull(kinds.oneOf("fp16_compress", "bf16_compress", "powerSGD")),
   powerSGDRank: kinds.whole("[1, 1024]"),
   powerSGDStart: kinds.whole("[0, 1000000000]"),
+  stateDictType: kinds.oneOf("full", "sharded"),
 };
 
 const MIB = 1 << 20;
@@ -78,6 +84,10 @@ export class DDPStrategy extends ParallelStrategy {
         "ERR_STRATEGY_OPTION",
       );
     this.#options = options;
+  }
+
+  get stateDictType(): "full" | "sharded" {
+    return this.#options.stateDictType ?? "full";
   }
 
   override setupGradients(module: nn.Module, manual: boolean): void {

@@ -48,6 +48,9 @@ export interface Strategy {
 
   /** When the Trainer is made. @throws {MisconfigurationError} where the two do not go together. */
   checkPrecision?(precision: Precision, validationPrecision: Precision | null): void;
+  /** How checkpoints are saved: "full" (default), one file; "sharded", a folder to which every process writes a part. */
+  readonly stateDictType?: "full" | "sharded";
+
   /** Join the other processes: before anything else of a run. Joined already: nothing. */
   connect?(): Promise<void>;
   /** Move parameters and buffers to the device, and make them equal in all processes. */

@@ -29,11 +29,16 @@ export function saveCheckpoint(path: string, state: unknown, options: SaveOption
       throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
   scope(() => {
     const { tensors, json } = packState(state);
-    saveSafetensors(path, tensors, {
-      ...options,
-      metadata: { format: "pt", ...options.metadata, [VERSION_KEY]: String(CHECKPOINT_VERSION), [STATE_KEY]: json },
-    });
+    saveSafetensors(path, tensors, { ...options, metadata: checkpointMetadata(json, options.metadata) });
   });
+}
+
+/** @internal Of a checkpoint's header. */
+export function checkpointMetadata(
+  json: string,
+  metadata: Readonly<Record<string, string>> | null | undefined,
+): Readonly<Record<string, string>> {
+  return { format: "pt", ...metadata, [VERSION_KEY]: String(CHECKPOINT_VERSION), [STATE_KEY]: json };
 }
 
 /**

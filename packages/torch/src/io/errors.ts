@@ -37,7 +37,10 @@ export class SafetensorsError extends NbitError {
 
 /** A checkpoint whose contents this version cannot read. */
 export class CheckpointError extends NbitError {
-  constructor(code: "CHECKPOINT_FORMAT" | "CHECKPOINT_VERSION" | "CHECKPOINT_STATE", message: string) {
+  constructor(
+    code: "CHECKPOINT_FORMAT" | "CHECKPOINT_VERSION" | "CHECKPOINT_STATE" | "CHECKPOINT_INCOMPLETE",
+    message: string,
+  ) {
     super(plainText(message), code);
   }
 }

@@ -13,6 +13,17 @@ export {
   withFile,
   type SafetensorsCode,
 } from "./errors.js";
+export {
+  removeSharded,
+  writeManifest,
+  writeShard,
+  type Shard,
+  type ShardedState,
+  type TensorPart,
+} from "./sharded-write.js";
+export { ShardedCheckpoint } from "./sharded-read.js";
+export type { ManifestTensor, Part } from "./sharded-manifest.js";
+export { consolidateCheckpoint, type ConsolidateOptions } from "./consolidate.js";
 export { writeAtomically } from "./atomic.js";
 export { writeAll, writeText } from "./replace.js";
 export { parseIdx, readIdx, IdxError, type IdxArray } from "./idx.js";

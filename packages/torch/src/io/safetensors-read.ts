@@ -134,20 +134,19 @@ export class SafetensorsFile {
 
   #fill(info: TensorInfo): Tensor {
     const tensor = empty(info.shape, { dtype: info.dtype });
-    const size = info.end - info.start;
-    if (size === 0) return tensor;
-    const bytes = tensor.view([-1]).view("uint8");
-    const chunk = new Uint8Array(Math.min(CHUNK, size));
-    for (let at = 0; at < size; at += CHUNK) {
-      const piece = chunk.subarray(0, Math.min(CHUNK, size - at));
-      this.#read(piece, this.#header.dataStart + info.start + at);
-      // Anything but 0 and 1 in a bool would be undefined behaviour in the operators that meet it.
-      if (info.dtype === "bool") for (let i = 0; i < piece.length; i++) piece[i] = piece[i] === 0 ? 0 : 1;
-      const part = bytes.narrow(0, at, piece.length);
-      part.copyFromBytes(piece);
-      part.dispose();
-    }
+    fillFrom(tensor, (take) => this.eachBytes(info.name, 0, info.end - info.start, take));
     return tensor;
+  }
+
+  /** @internal Bytes of a tensor, from one until before another, piece by piece, in memory that is used again. */
+  eachBytes(name: string, from: number, to: number, take: (bytes: Uint8Array) => void): void {
+    const { start } = this.info(name);
+    const chunk = new Uint8Array(Math.min(CHUNK, to - from));
+    for (let at = from; at < to; at += CHUNK) {
+      const piece = chunk.subarray(0, Math.min(CHUNK, to - at));
+      this.#read(piece, this.#header.dataStart + start + at);
+      take(piece);
+    }
   }
 
   /** Close the file. Safe to call twice; the metadata and infos stay. */
@@ -160,6 +159,21 @@ export class SafetensorsFile {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** @internal Fill a new tensor with bytes that come piece by piece. */
+export function fillFrom(tensor: Tensor, each: (take: (piece: Uint8Array) => void) => void): void {
+  if (tensor.nbytes === 0) return;
+  const bytes = tensor.view([-1]).view("uint8");
+  let at = 0;
+  each((piece) => {
+    // Anything but 0 and 1 in a bool would be undefined behaviour in the operators that meet it.
+    if (tensor.dtype === "bool") for (let i = 0; i < piece.length; i++) piece[i] = piece[i] === 0 ? 0 : 1;
+    const part = bytes.narrow(0, at, piece.length);
+    part.copyFromBytes(piece);
+    part.dispose();
+    at += piece.length;
+  });
 }
 
 function readHeader(read: ReadAt, size: number, path: string | null): Header {

@@ -128,28 +128,43 @@ function layOut(fn: string, named: NamedTensors, options: Pick<SaveOptions, "met
   for (const [key, value] of Object.entries(metadata ?? {}))
     if (typeof value !== "string")
       throw new ArgumentError(fn, `metadata to hold texts only, at ${JSON.stringify(key)}`, value);
+  const byName = new Map(entries);
+  const { header, infos, dataLength } = arrange(
+    fn,
+    entries.map(([name, { dtype, shape, nbytes }]) => ({ name, dtype, shape, nbytes })),
+    metadata,
+  );
+  const tensors = infos.flatMap((info) => {
+    const tensor = byName.get(info.name);
+    return tensor === undefined ? [] : [[info, tensor] as const];
+  });
+  return { header, tensors, dataLength };
+}
+
+/** @internal Where tensors lie in a file, and its header. */
+export function arrange(
+  fn: string,
+  entries: readonly (Pick<TensorInfo, "name" | "dtype" | "shape"> & { readonly nbytes: number })[],
+  metadata: Readonly<Record<string, string>> | null,
+): { readonly header: Uint8Array; readonly infos: readonly TensorInfo[]; readonly dataLength: number } {
   // Wide dtypes first, so that every tensor is aligned to its element size; then by name, byte by byte as Rust
   // compares.
-  const ranked = entries.map(([name, tensor]) => ({
-    name,
-    tensor,
-    bytes: Buffer.from(name),
-    rank: formatOf(tensor.dtype)?.rank ?? 0,
+  const ranked = entries.map((entry) => ({
+    entry,
+    bytes: Buffer.from(entry.name),
+    rank: formatOf(entry.dtype)?.rank ?? 0,
   }));
   ranked.sort((a, b) => b.rank - a.rank || Buffer.compare(a.bytes, b.bytes));
   let at = 0;
-  const tensors = ranked.map(({ name, tensor }) => {
+  const infos = ranked.map(({ entry: { nbytes, ...info } }): TensorInfo => {
     const start = at;
-    at += tensor.nbytes;
-    return [{ name, dtype: tensor.dtype, shape: tensor.shape, start, end: at }, tensor] as const;
+    at += nbytes;
+    return { ...info, start, end: at };
   });
-  const header = writeHeader(
-    tensors.map(([info]) => info),
-    metadata,
-  );
+  const header = writeHeader(infos, metadata);
   if (header.length - 8 > MAX_HEADER)
     throw new ArgumentError(fn, `names and metadata of at most ${MAX_HEADER} bytes`, header.length - 8);
-  return { header, tensors, dataLength: at };
+  return { header, infos, dataLength: at };
 }
 
 function entriesOf(fn: string, named: NamedTensors): (readonly [string, Tensor])[] {
