@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   Callback,
   DDPStrategy,
+  InterruptError,
   ModelCheckpoint,
   readCheckpoint,
   type Trainer,
@@ -51,6 +52,16 @@ class SaveAtEpochEnd extends Callback {
   }
   override onTrainEpochEnd(trainer: Trainer): void {
     if (trainer.currentEpoch === 0) trainer.saveCheckpoint(this.path);
+  }
+}
+
+/** Rank 1 is asked to end, by itself. */
+class SignalAt extends Callback {
+  constructor(readonly batch: number) {
+    super();
+  }
+  override onTrainBatchEnd(trainer: Trainer): void {
+    if (trainer.globalRank === 1 && trainer.globalStep === this.batch) process.kill(process.pid, "SIGTERM");
   }
 }
 
@@ -156,6 +167,21 @@ const cases: Record<string, RankCase> = {
     dist.barrier();
     assert.equal(readdirSync(dirpath).length, 6);
     sameOnAll(timed.lastSavedPath);
+  },
+  "a signal to one rank ends all at one batch, with a checkpoint that goes on exactly": async () => {
+    const dirpath = join(folder, "interrupted");
+    const saver = new ModelCheckpoint({ dirpath, everyNEpochs: 100 });
+    const callbacks = [saver, new SignalAt(5)];
+    const failure: unknown = await run({ ...place(), trainer: { callbacks } }).catch((error: unknown) => error);
+    assert.ok(failure instanceof InterruptError, String(failure));
+    assert.equal(failure.signal, "SIGTERM");
+    assert.equal(failure.checkpointPath, join(dirpath, "interrupted.ckpt"));
+    dist.barrier();
+    assert.deepEqual(readdirSync(dirpath), ["interrupted.ckpt"]);
+    const whole = await run(place());
+    const resumed = await run({ ...place(), fit: { ckptPath: failure.checkpointPath } });
+    assertGoesOn(resumed, whole, whole.module.losses.length - resumed.module.losses.length);
+    assert.ok(resumed.module.losses.length < 14);
   },
   "sharded: every rank writes a part, and either form goes on exactly": async (rank) => {
     const options = {

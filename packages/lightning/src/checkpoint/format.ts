@@ -31,10 +31,10 @@ export interface LoopsState {
 /** What differs between processes that train together. */
 export interface RankState {
   readonly rng?: RngState | undefined;
-  readonly loops?: Pick<
-    LoopsState,
-    "fetcher" | "batchSize" | "metrics" | "callbackMetrics" | "gradients" | "validation"
-  >;
+  readonly loops?: Pick<LoopsState, "fetcher" | "batchSize" | "metrics" | "callbackMetrics" | "validation"> & {
+    /** Absent: those of process 0 are those of all. */
+    readonly gradients?: Record<string, Tensor> | null;
+  };
   /** Buffers of the module that are not as in process 0. */
   readonly buffers: Readonly<Record<string, Tensor>>;
 }

@@ -8,10 +8,15 @@ import type { Strategy } from "../strategies/strategy.js";
 import type { Checkpoint, LoopsState, RankState } from "./format.js";
 
 /** The part of a checkpoint, gathered by one process, that is this process's own. */
-export function rankStateOf({ rng, loops }: Checkpoint, buffers: Record<string, Tensor>): RankState {
+export function rankStateOf(
+  { rng, loops }: Checkpoint,
+  buffers: Record<string, Tensor>,
+  sharesGradients = false,
+): RankState {
   if (loops === undefined) return { rng, buffers };
   const { fetcher, batchSize, metrics, callbackMetrics, gradients, validation } = loops;
-  return { rng, loops: { fetcher, batchSize, metrics, callbackMetrics, gradients, validation }, buffers };
+  const own = { fetcher, batchSize, metrics, callbackMetrics, validation };
+  return { rng, loops: sharesGradients ? own : { ...own, gradients }, buffers };
 }
 
 /** Fingerprints of the buffers that a state dict has, by name: equal where all of their bits are. */
@@ -40,18 +45,24 @@ const bytesOf = (t: Tensor): Uint8Array => new Uint8Array(t.detach().cpu().toByt
  */
 export function forRank(
   checkpoint: Checkpoint,
-  { globalRank: rank, worldSize, rootDevice }: Pick<Strategy, "globalRank" | "worldSize" | "rootDevice">,
+  strategy: Pick<Strategy, "globalRank" | "worldSize" | "rootDevice" | "gradientDict">,
 ): Checkpoint {
+  const { globalRank: rank, worldSize, rootDevice } = strategy;
   const others = checkpoint.ranks ?? [];
   const saved = [rankStateOf(checkpoint, {}), ...others];
   const own = saved[rank] ?? saved[0];
   if (own === undefined || (saved.length === 1 && worldSize === 1)) return checkpoint;
   const mine = withState(checkpoint, own);
-  if (saved.length === worldSize) return mine;
+  const gradients = meanGradients(saved);
+  if (saved.length === worldSize)
+    // Whoever has a share of the gradients has one of their mean.
+    return strategy.gradientDict === undefined || mine.loops === undefined
+      ? mine
+      : { ...mine, loops: { ...mine.loops, gradients } };
   return {
     ...mine,
     ...(rank < saved.length || mine.rng === undefined ? {} : { rng: derivedRng(mine.rng, rank, rootDevice) }),
-    ...(mine.loops === undefined ? {} : { loops: shared(mine.loops, saved, worldSize) }),
+    ...(mine.loops === undefined ? {} : { loops: { ...shared(mine.loops, saved, worldSize), gradients } }),
   };
 }
 
@@ -79,15 +90,8 @@ function seedFrom(state: Tensor, rank: number): bigint {
 }
 
 function shared(loops: LoopsState, saved: readonly RankState[], worldSize: number): LoopsState {
-  const all = saved.flatMap((state) => (state.loops === undefined ? [] : [state.loops]));
-  return {
-    ...loops,
-    metrics: sharedMetrics(
-      all.map(({ metrics }) => metrics),
-      worldSize,
-    ),
-    gradients: meanGradients(all.map(({ gradients }) => gradients)),
-  };
+  const metrics = saved.flatMap((state) => (state.loops === undefined ? [] : [state.loops.metrics]));
+  return { ...loops, metrics: sharedMetrics(metrics, worldSize) };
 }
 
 const nameOf = ({ meta }: MetricState): string => `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;
@@ -113,7 +117,8 @@ function together(a: MetricState, b: MetricState): MetricState {
 }
 
 /** What processes would have exchanged at the end of the window, had it been now. */
-function meanGradients(of: readonly (Record<string, Tensor> | null)[]): Record<string, Tensor> | null {
+function meanGradients(saved: readonly RankState[]): Record<string, Tensor> | null {
+  const of = saved.flatMap(({ loops }) => (loops?.gradients === undefined ? [] : [loops.gradients]));
   const present = of.filter((gradients) => gradients !== null);
   if (present.length === 0) return null;
   const byName = new Map<string, Tensor[]>();

@@ -75,7 +75,13 @@ const checkpoint = fieldsOf({
   loggers: optional(listOf(fieldsOf({ name: text, state: anyRecord }))),
   rng: optional(rng),
   ranks: optional(
-    listOf(fieldsOf({ rng: optional(rng), loops: optional(fieldsOf(loopsOfRank)), buffers: recordOf(anyTensor) })),
+    listOf(
+      fieldsOf({
+        rng: optional(rng),
+        loops: optional(fieldsOf({ ...loopsOfRank, gradients: optional(loopsOfRank.gradients) })),
+        buffers: recordOf(anyTensor),
+      }),
+    ),
   ),
 });
 
@@ -108,7 +114,10 @@ export function checkCheckpoint(path: string, state: unknown): void {
   for (const rank of ranks) if (rank.loops !== undefined) checkCounts(path, { ...loops, ...rank.loops });
 }
 
-function checkCounts(path: string, { progress, fetcher }: NonNullable<TypeOf<typeof checkpoint>["loops"]>): void {
+function checkCounts(
+  path: string,
+  { progress, fetcher }: Pick<NonNullable<TypeOf<typeof checkpoint>["loops"]>, "progress" | "fetcher">,
+): void {
   const { batchesDone, totalBatches, phase, batchesThatStepped } = progress;
   if (batchesDone > totalBatches)
     throw damaged(path, `loops.progress.batchesDone to be at most totalBatches (${totalBatches})`, batchesDone);

@@ -49,7 +49,9 @@ export function gatherStates(run: Run, collectives: Collectives, whole: boolean,
   const mine =
     !whole || strategy.isGlobalZero
       ? new Uint8Array(0)
-      : pack(rankStateOf(dumped, buffersUnlike(module, announced[0]?.buffers ?? {})));
+      : pack(
+          rankStateOf(dumped, buffersUnlike(module, announced[0]?.buffers ?? {}), strategy.gradientDict !== undefined),
+        );
   const theirs = collectives.gatherBytes(mine);
   return theirs === null || !whole ? dumped : { ...dumped, ranks: theirs.slice(1).map(unpack) };
 }
@@ -64,7 +66,7 @@ function announce(collectives: Collectives, mine: Announcement): readonly Announ
   const fail = (received: string): DistributedError =>
     new DistributedError(
       plainText(
-        `saveCheckpoint: expected every process to call it, since each has a part of the checkpoint. Received: ${received} Call it on all ranks, outside of conditions on the rank: rank 0 alone writes the file.`,
+        `saveCheckpoint: expected every process to call it, since each has a part of the checkpoint. Received: ${received.replace(/\.?$/, ".")} Call it on all ranks, outside of conditions on the rank: rank 0 alone writes the file.`,
       ),
       "ERR_DIST_MISMATCH",
     );

@@ -42,6 +42,11 @@ export interface FSDPOptions extends ParallelOptions {
   readonly findUnusedParameters?: boolean;
   /** Shards end at multiples of it. Default 256, the 8-bit optimizers' block. */
   readonly blockSize?: number;
+  /**
+   * How checkpoints are saved: "full" (default), one file, gathered by process 0; "sharded", a folder to which every
+   * process writes what it has. Either is read by any number of processes and any strategy.
+   */
+  readonly stateDictType?: "full" | "sharded";
 }
 const OPTIONS: OptionNames<FSDPOptions> = {
   processGroupBackend: true,
@@ -58,6 +63,7 @@ const OPTIONS: OptionNames<FSDPOptions> = {
   reduceEveryBatch: kinds.flag,
   findUnusedParameters: kinds.flag,
   blockSize: kinds.whole("[1, 65536]"),
+  stateDictType: kinds.oneOf("full", "sharded"),
 };
 const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep"] as const;
 
@@ -88,6 +94,10 @@ export class FSDPStrategy extends ParallelStrategy {
             "Other stages keep parameters whole.",
             "ERR_STRATEGY_OPTION",
           );
+  }
+
+  get stateDictType(): "full" | "sharded" {
+    return this.#options.stateDictType ?? "full";
   }
 
   override checkPrecision(precision: Precision, validationPrecision: Precision | null): void {
