@@ -34,6 +34,7 @@ async function peak(options: FSDPOptions | null): Promise<number> {
   const where = device(`cuda:${dist.getRank()}`);
   seedEverything(3);
   const module = new Wide();
+  seedEverything(3 + dist.getRank());
   cuda.emptyCache();
   cuda.resetPeakMemoryStats();
   const trainer = new Trainer({

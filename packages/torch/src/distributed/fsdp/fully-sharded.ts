@@ -144,7 +144,7 @@ export class FullyShardedModule {
         let next = t;
         if (hooked && t.requiresGrad) {
           next = alias(t);
-          next.registerHook(() => {
+          onBackward(next, () => {
             this.#afterBackwardOf(unit);
           });
         }
@@ -159,7 +159,7 @@ export class FullyShardedModule {
       let begun = false;
       for (const t of tensorsIn(result))
         if (t.requiresGrad && !t.isLeaf)
-          t.registerHook(() => {
+          onBackward(t, () => {
             if (begun) return;
             begun = true;
             this.#beforeBackwardOf(unit);
@@ -176,7 +176,7 @@ export class FullyShardedModule {
    */
   beforeBackward(loss: Tensor): void {
     if (loss.requiresGrad && !loss.isLeaf)
-      loss.registerHook(() => {
+      onBackward(loss, () => {
         this.#beforeBackwardOf(this.#root);
       });
   }
@@ -340,4 +340,12 @@ export class FullyShardedModule {
         );
       }
   }
+}
+
+/** `fn` when the gradient of `t` is there. It goes at once: a device's memory is not what the collector looks at. */
+function onBackward(t: Tensor, fn: () => void): void {
+  t.registerHook((gradient) => {
+    gradient.dispose();
+    fn();
+  });
 }
