@@ -1,5 +1,8 @@
 /** Which data each rank sees: training, evaluation, predict, samplers of the user's own. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   BatchSampler,
   DataLoader,
@@ -95,6 +98,23 @@ const cases: Record<string, RankCase> = {
     );
     const all = await t.predict(new Seen(), { dataloaders: loader, gather: true });
     assert.deepEqual(values(all), [[0, 2], [4, 6], [8, 10], [12]]);
+  },
+  "a resumed run draws orders from the seed of the one before": async (rank) => {
+    const folder = dist.broadcastObject(rank === 0 ? mkdtempSync(join(tmpdir(), "nbit-ranks-")) : "");
+    const ckptPath = join(folder, "one.ckpt");
+    const loader = (): DataLoader<unknown> => new DataLoader<unknown>(data(10), { batchSize: 1, shuffle: true });
+    manualSeed(8);
+    const t = trainer();
+    await t.fit(new Seen(), { trainDataloaders: loader() });
+    t.saveCheckpoint(ckptPath);
+    manualSeed(99);
+    const module = new Seen();
+    await trainer({ maxEpochs: 2 }).fit(module, { trainDataloaders: loader(), ckptPath });
+    const sampler = new DistributedSampler(data(10), { numReplicas: 2, rank, seed: 8 });
+    sampler.setEpoch(1);
+    assert.deepEqual(module.train_, [...sampler]);
+    dist.barrier();
+    if (rank === 0) rmSync(folder, { recursive: true });
   },
   "a sampler that differs between ranks is an error that says so": async (rank) => {
     const sampler = { length: 4, [Symbol.iterator]: () => (rank === 0 ? [0, 1, 2, 3] : [3, 2, 1, 0]).values() };

@@ -20,6 +20,7 @@ const guides = [
   "docs/low-bit-gpu.md",
   "docs/gpu.md",
   "docs/launching.md",
+  "docs/distributed-data-and-metrics.md",
   ...packages.map((name) => `packages/${name}/README.md`),
 ];
 const run = promisify(execFile);

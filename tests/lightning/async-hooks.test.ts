@@ -91,6 +91,7 @@ const OWN = new Set([
   "clipGradients",
   "toggleOptimizer",
   "untoggleOptimizer",
+  "lossWeight", // asked for with several processes only; a promise is no weight
 ]);
 
 function methodsOf(prototype: object): string[] {

@@ -37,7 +37,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",
   ],
   [
-    /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
+    /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad|lossWeight)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
     "Hooks of a module, likewise, and what hooks call.",
   ],
   [

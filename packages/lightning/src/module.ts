@@ -193,6 +193,18 @@ export class LightningModule extends ModuleHooks {
     );
   }
 
+  /**
+   * With several processes: what this one's loss counts in the mean over all, such as the number of samples or tokens
+   * that it is a mean of. Called after `trainingStep`; every process's weight is asked for once per batch, in one small
+   * exchange. A number ≥ 0, or a tensor of one element. Default: all count the same.
+   *
+   * @example
+   * override lossWeight([x]: [Tensor]) { return x.size(0); }
+   */
+  lossWeight(_batch: Batch, _batchIdx: number): number | Tensor {
+    return 1;
+  }
+
   validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
     throw new MisconfigurationError(
       `${this.constructor.name}.validationStep`,

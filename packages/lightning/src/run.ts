@@ -1,4 +1,4 @@
-import { initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
+import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { readCheckpoint } from "./checkpoint/file.js";
@@ -188,9 +188,13 @@ export class Run implements LoopContext, ModuleHost {
   }
 
   #seed: number | null = null;
-  /** That of the default generator of process 0: orders of data are drawn from it, equal in all processes. */
+  /**
+   * That of the default generator of process 0: orders of data are drawn from it, equal in all processes. A run that
+   * goes on from a checkpoint has the seed of the one before.
+   */
   get seed(): number {
-    const mine = initialSeed();
+    const saved = this.checkpoint?.rng?.cpu;
+    const mine = saved === undefined ? initialSeed() : new Generator().setState(saved).initialSeed();
     return (this.#seed ??= Number(BigInt.asUintN(32, this.collectives?.broadcastObject(mine) ?? mine)));
   }
 

@@ -13,6 +13,7 @@ import { LightningOptimizer } from "./lightning-optimizer.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
+import { LossWeights } from "../ranks/loss-weights.js";
 import { lossOf } from "./loss-of.js";
 import { StepOutcomes } from "./step-outcomes.js";
 import type { TrainStepParts } from "./train-step-parts.js";
@@ -58,6 +59,11 @@ export class TrainStep implements OptimizerRunner {
   readonly #customClipping: boolean;
   readonly #wantsResult: boolean;
   readonly outcomes: StepOutcomes;
+  readonly #weighs: LossWeights | null;
+  /** Backward runs for the others. */
+  #absent = false;
+  /** Of a batch without a loss here: some other process had one, and so all step. */
+  #othersHadLoss = false;
   /** The latest: what hooks after it do counts as done in it. */
   #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {} };
 
@@ -76,6 +82,7 @@ export class TrainStep implements OptimizerRunner {
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
     this.outcomes = new StepOutcomes(parts.precision, this.#watch, device);
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
+    this.#weighs = LossWeights.of(module, parts.host, parts.strategy ?? null);
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
     this.#customClipping = isOverridden(module, "configureGradientClipping");
     for (const optimizer of parts.optimizers) parts.precision.checkOptimizer(optimizer, needsClosure(optimizer));
@@ -88,6 +95,7 @@ export class TrainStep implements OptimizerRunner {
     this.#batch = now;
     this.outcomes.begin();
     this.hadLoss = false;
+    this.#othersHadLoss = false;
     this.#watch?.begin(batch, batchIdx, this.accumulate);
     this.#parts.strategy?.step?.(this.#parts.progress.globalStep);
 
@@ -108,7 +116,7 @@ export class TrainStep implements OptimizerRunner {
     if (steps && needsClosure(optimizer)) return this.stepOptimizer(optimizer, this.#forwardBackward);
 
     const loss = this.#forwardBackward();
-    if (loss === null || !steps) return; // earlier gradients stay
+    if ((loss === null && !this.#othersHadLoss) || !steps) return; // earlier gradients stay
     this.#prepareGradients(optimizer);
     this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
   }
@@ -119,6 +127,7 @@ export class TrainStep implements OptimizerRunner {
     const optimizer = this.#parts.optimizers[0];
     if (this.#batch.opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (loss !== null) this.#backward(loss);
+    else this.#backwardOfOthers();
     return loss;
   };
 
@@ -127,6 +136,8 @@ export class TrainStep implements OptimizerRunner {
     const { result } = this.#batch;
     const output = this.#trainingStep();
     const loss = lossOf(output);
+    const { batch, batchIdx } = this.#batch;
+    const weight = this.#weighs === null ? null : this.#weighs.factor(loss, batch, batchIdx);
     if (loss === null) {
       this.#parts.warnings.warnOfThisRank(
         "WARN_NULL_LOSS",
@@ -138,7 +149,7 @@ export class TrainStep implements OptimizerRunner {
     this.#watch?.loss(loss);
     const divided = this.accumulate === 1 ? loss : loss.div(this.accumulate);
     if (this.#wantsResult) result.loss = divided.detach();
-    return divided;
+    return weight === null ? divided : divided.mul(weight);
   }
 
   /**
@@ -168,6 +179,29 @@ export class TrainStep implements OptimizerRunner {
       );
   }
 
+  /** This process has no loss: it takes part in the exchange of gradients with zeros. */
+  #backwardOfOthers(): void {
+    const { strategy } = this.#parts;
+    const exchange = strategy?.gradients ?? null;
+    if (exchange === null || !this.#exchanges) return;
+    if (exchange.noLoss === undefined)
+      throw new MisconfigurationError(
+        "trainingStep",
+        `a loss in every process with strategy ${JSON.stringify(strategy?.name)}`,
+        null,
+        "Return a loss of 0 that depends on the parameters.",
+        "ERR_NULL_LOSS",
+      );
+    this.#absent = true;
+    try {
+      this.#scaledBackward(exchange.noLoss(), false);
+    } finally {
+      this.#absent = false;
+    }
+    this.#othersHadLoss = exchange.anyLoss ?? false;
+    if (this.#othersHadLoss) this.#parts.progress.windowOpen = true;
+  }
+
   /** Scales the loss and calls backward, outside autocast. */
   #backward(loss: Tensor): void {
     this.hadLoss = true;
@@ -188,8 +222,10 @@ export class TrainStep implements OptimizerRunner {
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
   readonly #callBackward = (scaled: Tensor): void => {
     const exchange = this.#parts.strategy?.gradients;
-    exchange?.beforeBackward(scaled, this.#exchanges);
-    mustEnd("backward", this.module.backward(scaled));
+    const counts = this.#exchanges && !this.#absent;
+    const loss = (counts ? exchange?.countLoss?.(scaled) : null) ?? scaled;
+    exchange?.beforeBackward(loss, this.#exchanges);
+    mustEnd("backward", this.module.backward(loss));
     exchange?.afterBackward(this.#exchanges);
   };
   /** Processes exchange gradients where they are complete: not within a window. */
@@ -255,7 +291,7 @@ export class TrainStep implements OptimizerRunner {
         optimizer,
         precision.step(optimizer, () => this.#evaluate(optimizer, closure)),
       );
-    if (closure?.() === null && automaticOptimization) return; // nothing to step with; earlier gradients stay
+    if (closure?.() === null && automaticOptimization && !this.#othersHadLoss) return; // nothing to step with; earlier gradients stay
     const step = (): PrecisionStep => {
       this.#prepareGradients(optimizer);
       return precision.step(optimizer);

@@ -1,4 +1,16 @@
-import { checkOptions, kinds, type Device, type nn, type OptionNames, type Tensor, verbatim } from "@nbit/torch";
+import {
+  AutogradFunction,
+  checkOptions,
+  type Device,
+  type FunctionContext,
+  kinds,
+  nn,
+  type OptionNames,
+  type Tensor,
+  verbatim,
+  zeros,
+  zerosLike,
+} from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
@@ -103,6 +115,17 @@ export class DDPStrategy extends ParallelStrategy {
   }
 }
 
+/** Zero, of which every gradient is zero. */
+class NoLoss extends AutogradFunction {
+  static forward(ctx: FunctionContext, ...parameters: Tensor[]): Tensor {
+    ctx.saveForBackward(...parameters);
+    return zeros([], { dtype: "float32", device: parameters[0]?.device ?? "cpu" });
+  }
+  static backward(ctx: FunctionContext): Tensor[] {
+    return ctx.savedTensors.map((_, i) => zerosLike(ctx.saved(i)));
+  }
+}
+
 /** Drives the reducer of one fit. */
 class ReducedGradients implements GradientSync {
   /** Made by the first forward: it keeps to the stream on which it is made. */
@@ -111,11 +134,16 @@ class ReducedGradients implements GradientSync {
   readonly #named: readonly (readonly [string, Tensor])[];
   readonly #buffers: readonly Tensor[];
   readonly #manual: boolean;
+  /** Its gradient tells the share of processes that had a loss: it travels with the others. */
+  readonly #counter: nn.Parameter;
 
   constructor(module: nn.Module, options: DDPOptions, manual: boolean) {
     this.#named = [...module.namedParameters()].filter(([, p]) => p.requiresGrad);
     this.#buffers = options.broadcastBuffers === false ? [] : [...module.buffers()].map((b) => b.detach());
     this.#manual = manual;
+    // In the bucket of the first parameters.
+    const { dtype, device } = this.#named[0]?.[1] ?? { dtype: "float32", device: "cpu" };
+    this.#counter = new nn.Parameter(zeros([1], { dtype, device }));
     const { commHook, reduceDtype } = options;
     this.#options = {
       hook: commHook == null ? (reduceDtype ?? "average") : HOOKS[commHook],
@@ -130,7 +158,8 @@ class ReducedGradients implements GradientSync {
 
   beforeForward(sync: boolean): void {
     if (sync && this.#buffers.length > 0) dist.broadcastCoalesced(this.#buffers);
-    this.#reducer ??= new dist.Reducer(this.#named, this.#options);
+    const counted = this.#manual ? [] : [["the count of losses", this.#counter] as const];
+    this.#reducer ??= new dist.Reducer([...this.#named, ...counted], this.#options);
     // Backwards of manual optimization are each announced by themselves: there may be several to a forward.
     if (!this.#manual) this.#reducer.beforeForward(sync);
   }
@@ -138,6 +167,18 @@ class ReducedGradients implements GradientSync {
     if (!sync) return;
     if (this.#manual) this.#reducer?.beforeForward(true);
     this.#reducer?.beforeBackward([loss]);
+  }
+  countLoss(loss: Tensor): Tensor {
+    if (this.#manual) return loss;
+    this.#counter.grad = null;
+    return loss.add(this.#counter.sum().to(loss.dtype)); // which is 0
+  }
+  noLoss(): Tensor {
+    this.#counter.grad = null;
+    return NoLoss.apply(...this.#named.map(([, p]) => p), this.#counter);
+  }
+  get anyLoss(): boolean {
+    return (this.#counter.grad?.item() ?? 0) > 0;
   }
   afterBackward(sync: boolean): void {
     if (!sync || this.#reducer === null) return;

@@ -12,6 +12,12 @@ export interface GradientSync {
   /** `loss`: what backward starts from. */
   beforeBackward(loss: Tensor, sync: boolean): void;
   afterBackward(sync: boolean): void;
+  /** Backward starts from what this returns: a loss that counts this process among those that have one. */
+  countLoss?(loss: Tensor): Tensor;
+  /** This process has no loss, and others may have one: a loss of 0, whose backward takes part in the exchange. */
+  noLoss?(): Tensor;
+  /** After an exchange: whether any process had a loss. Waits for the device. */
+  readonly anyLoss?: boolean;
   /** Steps run on another stream from here on: a graph is recorded on one of its own. */
   streamChanged?(): void;
 }
