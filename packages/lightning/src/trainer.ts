@@ -585,7 +585,8 @@ export class Trainer extends TrainerState {
   #split(run: Run, loader: Loader, use: LoaderUse): Loader {
     if (run.collectives === null || !this.resolved.useDistributedSampler) return loader;
     const { worldSize: numReplicas, globalRank: rank } = this.strategy;
-    return splitLoader(loader, { use, numReplicas, rank, seed: run.seed, warnings: run.warnings });
+    const evenBatches = use === "evaluate" && run.fn === "fit" && this.strategy.forwardExchanges === true;
+    return splitLoader(loader, { use, numReplicas, rank, seed: run.seed, evenBatches, warnings: run.warnings });
   }
 
   #loaders(fn: TrainerFn, given: Loaders, own: unknown): Loader[] {

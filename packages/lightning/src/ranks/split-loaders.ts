@@ -12,6 +12,7 @@ import {
 } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { Loader } from "../loops/fetch.js";
+import { EvenBatches } from "./even-batches.js";
 import type { WarnOnce } from "../warnings.js";
 
 export type LoaderUse = "train" | "evaluate" | "predict";
@@ -22,6 +23,8 @@ export interface SplitFacts {
   readonly rank: number;
   /** The same in every process. */
   readonly seed: number;
+  /** Every process is to have equally many batches of evaluation too. */
+  readonly evenBatches: boolean;
   readonly warnings: WarnOnce;
 }
 
@@ -56,7 +59,16 @@ export function splitLoader(loader: Loader, facts: SplitFacts): Loader {
   const plain = batchSampler === null || Object.getPrototypeOf(batchSampler) === BatchSampler.prototype;
   if (batchSampler !== null && (use === "predict" || sampler === null || !plain))
     return loader.withOrder({ batchSampler: shareOf(batchSampler, facts) });
-  return sampler === null ? loader : loader.withOrder({ sampler: positionsOf(sampler, loader, facts) });
+  return sampler === null ? loader : withPositions(loader, sampler, facts);
+}
+
+function withPositions(loader: DataLoader<unknown>, sampler: Iterable<number>, facts: SplitFacts): Loader {
+  const positions = positionsOf(sampler, loader, facts);
+  const { batchSize, dropLast } = loader;
+  if (!facts.evenBatches || batchSize === null || !(positions instanceof UnrepeatedDistributedSampler))
+    return loader.withOrder({ sampler: positions });
+  const n = Number(lengthOf(sampler) ?? [...sampler].length);
+  return loader.withOrder({ batchSampler: new EvenBatches(positions, n, batchSize, dropLast) });
 }
 
 function shareOf<T>(order: Iterable<T>, { use, numReplicas, rank, seed }: SplitFacts): Iterable<T> {

@@ -75,6 +75,8 @@ const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep"] as c
  */
 export class FSDPStrategy extends ParallelStrategy {
   override readonly name: string = "fsdp";
+  /** Parameters are gathered by it. */
+  readonly forwardExchanges = true;
   readonly #options: FSDPOptions;
   #module: nn.Module | null = null;
   #sharded: dist.FullyShardedModule | null = null;

@@ -68,6 +68,8 @@ export interface Strategy {
   /** Move every tensor of a batch to the device. Returns the batch itself when it is there already. */
   toDevice(batch: Batch): Batch;
 
+  /** Within a fit every forward is a common act of all processes: they validate equally many batches. Default false. */
+  readonly forwardExchanges?: boolean;
   readonly gradients?: GradientSync | null;
   readonly collectives?: Collectives | null;
   /**
