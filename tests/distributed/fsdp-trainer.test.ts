@@ -16,12 +16,20 @@ import {
   TensorDataset,
   type Tensor,
 } from "@nbit/torch";
-import { AdamW8bit } from "@nbit/lowbit";
+import { AdamW8bit, addLora, loraParameters } from "@nbit/lowbit";
 import * as dist from "@nbit/torch/distributed";
-import { FSDPStrategy, LightningModule, Trainer, type FSDPOptions, type TrainerOptions } from "@nbit/lightning";
+import {
+  Float8Precision,
+  FSDPStrategy,
+  LightningModule,
+  QuantizedPrecision,
+  Trainer,
+  type FSDPOptions,
+  type TrainerOptions,
+} from "@nbit/lightning";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
 
-const [ROWS, BATCH, WIDTH] = [64, 16, 72];
+const [ROWS, BATCH, WIDTH] = [64, 16, 80];
 
 class Block extends nn.Module {
   readonly norm = new nn.LayerNorm(WIDTH);
@@ -190,10 +198,75 @@ for (const stage of [1, 2, 3] as const) {
     assert.ok(existsSync(path));
     const resumed = await train(true, { fsdp, trainer: { precision: 64, maxEpochs: 3 }, ckptPath: path });
     assert.deepEqual(resumed.losses, whole.losses.slice(-resumed.losses.length));
+    // In parts, which another stage reads.
+    const parts = join(folder, "parts");
+    class SavingParts extends Net {
+      override onTrainEpochEnd(): void {
+        if (this.trainer.currentEpoch === 0) this.trainer.saveCheckpoint(parts);
+      }
+    }
+    manualSeed(7 + rank);
+    const trainer = { precision: 64, maxEpochs: 1 } as const;
+    await train(true, { fsdp: { stage, stateDictType: "sharded" }, trainer, module: new SavingParts(adam, null) });
+    const other = { stage: stage === 3 ? 1 : 3 } as const;
+    const again = await train(true, { fsdp: other, trainer: { precision: 64, maxEpochs: 3 }, ckptPath: parts });
+    close(again.losses, whole.losses.slice(-again.losses.length), EXACT64, "from parts");
     dist.barrier();
     if (rank === 0) rmSync(folder, { recursive: true });
   };
 }
+for (const fsdp of [{ stage: 1 }, { stage: 3 }, { stage: 3, reduceEveryBatch: false }] as const)
+  cases[`${JSON.stringify(fsdp)}: a checkpoint within an accumulation window has its gradients`] = async (rank) => {
+    const folder = dist.broadcastObject(rank === 0 ? mkdtempSync(join(tmpdir(), "fsdp-")) : "");
+    const path = join(folder, "window.ckpt");
+    const trainer = { precision: 64, accumulateGradBatches: 4, maxEpochs: 1 } as const;
+    const whole = await train(true, { fsdp, trainer });
+    class Saving extends Net {
+      override onTrainBatchEnd(_: unknown, __: unknown, batchIdx: number): void {
+        if (batchIdx === 5) this.trainer.saveCheckpoint(path);
+      }
+    }
+    manualSeed(7 + rank);
+    await train(true, { fsdp, trainer, module: new Saving(adam, null) });
+    const resumed = await train(true, { fsdp, trainer, ckptPath: path });
+    assert.equal(resumed.losses.length, whole.losses.length - 6);
+    close(resumed.losses, whole.losses.slice(6), EXACT64, "resumed");
+    dist.barrier();
+    if (rank === 0) rmSync(folder, { recursive: true });
+  };
+cases["float8 with delayed scaling: every process has the histories of all"] = async () => {
+  for (const stage of [2, 3] as const) {
+    const plugins = (): TrainerOptions => ({ plugins: new Float8Precision({ recipe: "delayed" }) });
+    const { module, losses } = await train(true, { fsdp: { stage }, trainer: plugins() });
+    const histories = [...module.namedBuffers()].filter(([name]) => name.includes("amax_history"));
+    assert.ok(histories.length > 0);
+    const all = dist.allGatherObject(histories.map(([, h]) => h.tolist()));
+    assert.deepEqual(all[1], all[0]);
+    if (dist.getRank() === 0) close(losses, (await train(false, { trainer: plugins() })).losses, 0.1, "training");
+    dist.barrier();
+  }
+};
+cases["frozen nf4 weights are whole on every process, their adapters are shared out"] = async () => {
+  class Adapted extends Net {
+    override configureModel(): void {
+      addLora(this, { rank: 4 });
+    }
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.AdamW(loraParameters(this), { lr: 0.01 });
+    }
+  }
+  const plugins = (): TrainerOptions => ({ plugins: new QuantizedPrecision("nf4") });
+  const make = (): Adapted => {
+    manualSeed(7);
+    return new Adapted(adam, null);
+  };
+  for (const stage of [1, 3] as const) {
+    const { losses } = await train(true, { fsdp: { stage }, trainer: plugins(), module: make() });
+    if (dist.getRank() === 0)
+      close(losses, (await train(false, { trainer: plugins(), module: make() })).losses, 2e-2, "training");
+    dist.barrier();
+  }
+};
 cases["manual optimization of two optimizers"] = async () => {
   class Manual extends Net {
     override automaticOptimization = false;

@@ -21,6 +21,7 @@ const guides = [
   "docs/gpu.md",
   "docs/launching.md",
   "docs/distributed-data-and-metrics.md",
+  "docs/fsdp.md",
   ...packages.map((name) => `packages/${name}/README.md`),
 ];
 const run = promisify(execFile);

@@ -13,6 +13,7 @@ import {
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { MisconfigurationError, misconfigured } from "../errors.js";
+import { Float8Histories } from "./float8-histories.js";
 import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
@@ -136,6 +137,7 @@ class ReducedGradients implements GradientSync {
   readonly #manual: boolean;
   /** Its gradient tells the share of processes that had a loss: it travels with the others. */
   readonly #counter: nn.Parameter;
+  readonly #histories: Float8Histories;
 
   constructor(module: nn.Module, options: DDPOptions, manual: boolean) {
     this.#named = [...module.namedParameters()].filter(([, p]) => p.requiresGrad);
@@ -144,6 +146,7 @@ class ReducedGradients implements GradientSync {
     // In the bucket of the first parameters.
     const { dtype, device } = this.#named[0]?.[1] ?? { dtype: "float32", device: "cpu" };
     this.#counter = new nn.Parameter(zeros([1], { dtype, device }));
+    this.#histories = new Float8Histories(module);
     const { commHook, reduceDtype } = options;
     this.#options = {
       hook: commHook == null ? (reduceDtype ?? "average") : HOOKS[commHook],
@@ -183,6 +186,7 @@ class ReducedGradients implements GradientSync {
   afterBackward(sync: boolean): void {
     if (!sync || this.#reducer === null) return;
     this.#reducer.afterBackward();
+    this.#histories.share();
     const { bucketsReduced, bucketCount } = this.#reducer;
     if (bucketCount > 0 && bucketsReduced === bucketCount) return;
     const without = this.#named.filter(([, p]) => p.grad === null).map(([name]) => name);

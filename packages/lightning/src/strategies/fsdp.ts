@@ -15,6 +15,7 @@ import { LightningModule } from "../module.js";
 import { ApexPrecision } from "../precision/apex.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
+import { Float8Histories } from "./float8-histories.js";
 import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
@@ -80,6 +81,7 @@ export class FSDPStrategy extends ParallelStrategy {
   readonly #options: FSDPOptions;
   #module: nn.Module | null = null;
   #sharded: dist.FullyShardedModule | null = null;
+  #histories: Float8Histories | null = null;
   #failed = false;
 
   constructor(rootDevice: Device, options: FSDPOptions = {}) {
@@ -138,6 +140,7 @@ export class FSDPStrategy extends ParallelStrategy {
       device: this.rootDevice,
     });
     this.#module = module;
+    this.#histories = new Float8Histories(module);
     for (const optimizer of optimizers) dist.shardOptimizer(module, optimizer);
   }
 
@@ -147,7 +150,9 @@ export class FSDPStrategy extends ParallelStrategy {
   readonly #gradients: GradientSync = {
     beforeForward: (sync) => this.#sharded?.setRequiresGradientSync(sync),
     beforeBackward: (loss) => this.#sharded?.beforeBackward(loss),
-    afterBackward: () => undefined,
+    afterBackward: (sync) => {
+      if (sync) this.#histories?.share();
+    },
   };
   override readonly graphObstacle = "parameters and gradients that are shared out travel by decisions of the host";
   readonly reduceFoundInf = (found: Tensor): void => {
@@ -180,7 +185,7 @@ export class FSDPStrategy extends ParallelStrategy {
   }
   override endRun(): void {
     const module = this.#module;
-    this.#module = this.#sharded = null;
+    this.#module = this.#sharded = this.#histories = null;
     // After a failure there is nobody to gather from.
     if (module !== null && !this.#failed) dist.unshardModule(module);
   }

@@ -187,6 +187,7 @@ export class FlatGradients {
   /** Forget what was taken and not given. */
   clear(): void {
     this.wait();
+    this.flat.packed.clearGrads();
     this.#whole?.dispose();
     this.#part?.dispose();
     this.#whole = this.#part = null;

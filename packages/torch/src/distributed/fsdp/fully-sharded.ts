@@ -34,6 +34,7 @@ export class FullyShardedModule {
   /** Within a method of the root. */
   #depth = 0;
   #inBackward = false;
+  #unwrapped = false;
   /** Units in the order of the last forward, and of the one that runs. */
   #order: readonly Unit[] = [];
   #called: Unit[] = [];
@@ -111,7 +112,7 @@ export class FullyShardedModule {
   #begin(): void {
     if (this.#called.length > 0) this.#order = this.#called;
     this.#called = [];
-    this.#inBackward = false;
+    if (this.#inBackward) this.#abandonBackward();
   }
   /** Begin to gather the unit that comes next, if what ran last time says which. */
   #prefetch(order: readonly Unit[], at: number): void {
@@ -260,6 +261,15 @@ export class FullyShardedModule {
           "ERR_DIST_FREED_PARAMETER",
         );
   }
+  /** The latest backward failed: what it left belongs to nobody. */
+  #abandonBackward(): void {
+    this.#inBackward = false;
+    this.#flying.length = 0;
+    for (const unit of this.units) {
+      for (const g of unit.gradients) g.clear();
+      unit.reshard();
+    }
+  }
   #checkFrozen(): void {
     for (const unit of this.units)
       for (const flat of unit.flats)
@@ -276,6 +286,11 @@ export class FullyShardedModule {
 
   /** @internal An optimizer of shards is about to step, or has stepped. */
   beforeStep(): void {
+    if (this.#unwrapped)
+      throw new NbitError(
+        "step: expected an optimizer of the module's parameters. Received: one that steps shards, of a module that is not shared out any more. Make a new one.",
+        "ERR_DIST_NOT_SHARDED",
+      );
     if (this.#depth === 0) this.#reshardAll();
     else for (const unit of this.units) if (unit !== this.#root) unit.reshard();
   }
@@ -326,6 +341,7 @@ export class FullyShardedModule {
    * new ones.
    */
   unwrap(): void {
+    this.#unwrapped = true;
     for (const restore of this.#restore.splice(0)) restore();
     for (const unit of this.units)
       for (const flat of unit.flats) {
