@@ -122,6 +122,7 @@ else if (two || process.env["NBIT_TEST_RANK_OF"] !== undefined) {
         `${zero?.stdout}\n${zero?.stderr}`,
       );
       assert.equal(zero?.code, 3);
+      if (how === "endless") assert.match(zero.stdout, /ERR_DIST_TIMEOUT/);
       assert.ok(one?.signal === "SIGKILL" || one?.code !== 0);
     });
 } else test("two GPUs", { skip: "needs two CUDA devices" }, () => undefined);
@@ -144,7 +145,7 @@ async function failing(how: string): Promise<void> {
         }
         if (how === "throws") throw new Error("of my own");
         if (how === "endless") {
-          setTimeout(() => process.exit(9), 15_000);
+          setTimeout(() => process.exit(9), 40_000);
           await new Promise(() => undefined);
         }
       }

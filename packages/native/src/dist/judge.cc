@@ -1,6 +1,7 @@
 // What a rank concludes from what it has seen of the others.
 #include "dist/monitor.h"
 
+#include <algorithm>
 #include <sstream>
 
 namespace nbit::dist {
@@ -69,7 +70,8 @@ Monitor::Verdict Monitor::judge(Clock::time_point now) const {
   if (Verdict v = judgeWords(now)) return v;
   if (Verdict v = judgeLives(now)) return v;
   if (Verdict v = judgeStore(now)) return v;
-  return judgeWaits(now);
+  if (Verdict v = judgeWaits(now)) return v;
+  return judgeDevice(now);
 }
 
 Monitor::Verdict Monitor::judgeStore(Clock::time_point now) const {
@@ -132,6 +134,30 @@ Monitor::Verdict Monitor::judgeWaits(Clock::time_point now) const {
     if (now - w.since > w.limit)
       return verdict("ERR_DIST_TIMEOUT", "waited for " + std::to_string(milliseconds(now - w.since)) +
                                              " ms, its limit (timeout), in " + w.operation.what + ". " + others());
+  return std::nullopt;
+}
+
+/**
+ * What a device waits for is in nobody's list. A rank that has begun nothing more since its latest collective, which
+ * another has not begun at all, waits for that one, here or on its device.
+ */
+Monitor::Verdict Monitor::judgeDevice(Clock::time_point now) const {
+  if (finished_ || latest_.pair || latest_.group.empty() || now - latestAt_ <= options_.timeout) return std::nullopt;
+  const auto begun = begun_.find(latest_.group);
+  if (begun == begun_.end()) return std::nullopt;
+  const auto isMember = [this](int64_t r) {
+    return latest_.members.empty() ||
+           std::find(latest_.members.begin(), latest_.members.end(), r) != latest_.members.end();
+  };
+  for (int r = 0; r < options_.size; r++) {
+    const Entry& entry = seen_[static_cast<size_t>(r)].entry;
+    if (r == options_.rank || !isMember(r)) continue;
+    const auto theirs = entry.begun.find(latest_.group);
+    if (theirs != entry.begun.end() && theirs->second >= begun->second) continue;
+    return verdict("ERR_DIST_TIMEOUT", "began " + latest_.what + " " + std::to_string(milliseconds(now - latestAt_)) +
+                                           " ms ago, more than its limit (timeout), and rank " + std::to_string(r) +
+                                           " has not. " + others());
+  }
   return std::nullopt;
 }
 

@@ -81,6 +81,7 @@ Operation Monitor::begin(const std::string& what, const std::string& group, cons
   collectives_++;
   latest_ = Operation{what, group, {}, pair ? 0 : ++begun_[group], pair};
   if (static_cast<int>(members.size()) < options_.size) latest_.members = members;
+  latestAt_ = now();
   return latest_;
 }
 

@@ -109,6 +109,7 @@ class Monitor : public std::enable_shared_from_this<Monitor> {
   Verdict judgeWords(Clock::time_point now) const;
   Verdict judgeLives(Clock::time_point now) const;
   Verdict judgeWaits(Clock::time_point now) const;
+  Verdict judgeDevice(Clock::time_point now) const;
 
   const c10::intrusive_ptr<c10d::Store> store_;
   const std::unique_ptr<Pulse> pulse_;
@@ -123,6 +124,7 @@ class Monitor : public std::enable_shared_from_this<Monitor> {
   int64_t beats_ = 0, step_ = 0, collectives_ = 0;
   std::map<std::string, int64_t> begun_;
   Operation latest_;
+  Clock::time_point latestAt_;
   std::map<int64_t, Wait> waits_;
   int64_t nextWait_ = 1;
   std::string ownFailure_;
