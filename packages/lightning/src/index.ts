@@ -81,6 +81,7 @@ export { DoublePrecision } from "./precision/double.js";
 export { Explanation } from "./diagnostics/explain.js";
 export type { ExplainOptions, ExplanationFields, PrecisionDescription } from "./diagnostics/explain.js";
 export { forecastMemory } from "./diagnostics/memory.js";
+export { forecastRank, type RankForecast, type RankForecastOptions } from "./diagnostics/rank-memory.js";
 export type { MemoryForecast, MemoryLayout, ParameterLayout } from "./diagnostics/memory.js";
 export type { ReportOptions } from "./diagnostics/report.js";
 export { Float8Precision } from "./precision/float8.js";

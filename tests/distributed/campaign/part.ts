@@ -2,6 +2,7 @@
 export interface PartOptions {
   readonly seed: number;
   readonly kills: number;
+  readonly combinations: number;
   readonly say: (text: string) => void;
 }
 

@@ -191,7 +191,10 @@ export class EvaluationLoop {
         perLoader.push(this.#sanity ? {} : metricStore.readForLoggers());
       }
     } finally {
-      this.temporaryDtype?.restore();
+      if (this.temporaryDtype !== null) {
+        this.temporaryDtype.restore();
+        this.#context.strategy.gradients?.parametersChanged?.();
+      }
     }
     results.startBatch(null, null);
 

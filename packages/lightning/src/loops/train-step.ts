@@ -230,7 +230,9 @@ export class TrainStep implements OptimizerRunner {
   };
   /** Processes exchange gradients where they are complete: not within a window. */
   get #exchanges(): boolean {
-    return this.#batch.windowEnds || !this.module.automaticOptimization;
+    return (
+      this.#batch.windowEnds || !this.module.automaticOptimization || this.#parts.precision.averagesEveryBatch === true
+    );
   }
 
   /** Unscales, calls the hook, clips. */
@@ -309,7 +311,15 @@ export class TrainStep implements OptimizerRunner {
         "ERR_NULL_LOSS",
       );
     this.#prepareGradients(optimizer);
-    return loss;
+    return this.#lossOfAll(loss);
+  }
+  /** What the optimizer decides by, such as where to go on: the same in all processes. */
+  #lossOfAll(loss: Tensor): Tensor {
+    const collectives = this.#parts.strategy?.collectives ?? null;
+    if (collectives === null) return loss;
+    const mean = loss.detach().clone();
+    collectives.reduce(mean, "avg");
+    return mean;
   }
 
   // Manual optimization: the step method calls these through its module.

@@ -41,6 +41,7 @@ export type ApexPrecisionOptions = InitializeOptions;
  */
 export class ApexPrecision extends Precision {
   readonly name = "16-mixed";
+  override readonly averagesEveryBatch = true;
   readonly dtypes: PrecisionDTypes;
   readonly options: ApexPrecisionOptions;
   #amp: Amp | null = null;

@@ -150,6 +150,12 @@ export abstract class Precision {
   /** Ends a batch in which these optimizers stepped or were skipped. */
   update(_stepped: readonly optim.Optimizer[] = this.optimizers): void {}
 
+  /**
+   * Gradients of a window's earlier batches are elsewhere while backward runs: processes average those of every batch,
+   * instead of their sum at its end.
+   */
+  readonly averagesEveryBatch: boolean = false;
+
   /** Throws when this optimizer cannot work here. Called before the first batch. */
   checkOptimizer(_optimizer: optim.Optimizer, _needsClosure: boolean): void {}
 

@@ -5,6 +5,7 @@ import {
   type FunctionContext,
   kinds,
   nn,
+  type optim,
   type OptionNames,
   type Tensor,
   verbatim,
@@ -13,6 +14,8 @@ import {
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { MisconfigurationError, misconfigured } from "../errors.js";
+import { ApexPrecision } from "../precision/apex.js";
+import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
 import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
@@ -23,7 +26,7 @@ export interface DDPOptions extends ParallelOptions {
    * graph. Default: false, but true for manual optimization, whose backwards are of parts of the module.
    */
   readonly findUnusedParameters?: boolean;
-  /** Gradients are views of the buckets in which they travel. Default true. */
+  /** Gradients are views of the buckets in which they travel. Default true, but false under APEX. */
   readonly gradientAsBucketView?: boolean;
   /** Every step uses the same parameters, equally often. Allows what would else be an error (reentrant checkpoints). */
   readonly staticGraph?: boolean;
@@ -76,6 +79,8 @@ export class DDPStrategy extends ParallelStrategy {
   override readonly name: string = "ddp";
   readonly #options: DDPOptions;
   #sync: ReducedGradients | null = null;
+  /** The precision keeps gradients beyond their batch: they are not to be the buckets' memory. */
+  #gradientsMove = false;
 
   constructor(rootDevice: Device, options: DDPOptions = {}) {
     checkOptions("DDPStrategy", options, OPTIONS, misconfigured("DDPStrategy", "ERR_STRATEGY_OPTION"));
@@ -103,9 +108,43 @@ export class DDPStrategy extends ParallelStrategy {
     return this.#options.stateDictType ?? "full";
   }
 
+  override checkPrecision(precision: Precision): void {
+    this.#gradientsMove = precision.averagesEveryBatch;
+    if (this.#gradientsMove && this.#options.gradientAsBucketView === true)
+      throw new MisconfigurationError(
+        "Trainer",
+        'no gradientAsBucketView with ampBackend "apex"',
+        true,
+        "APEX keeps the gradients of a batch while the next one's are averaged: leave it out.",
+        "ERR_STRATEGY_PRECISION",
+      );
+    // Factors of 16 bits overflow where gradients are multiplied by a loss scale.
+    if (this.#options.commHook !== "powerSGD") return;
+    if (precision.dtypes.gradients !== "float16" || !(precision instanceof ApexPrecision)) return;
+    throw new MisconfigurationError(
+      "Trainer",
+      'float32 gradients with commHook "powerSGD"',
+      precision,
+      'Its factors would be sums of scaled float16 gradients, which overflow. Use precision 16, or commHook "fp16_compress".',
+      "ERR_STRATEGY_PRECISION",
+    );
+  }
+
+  override setupOptimizers(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+    super.setupOptimizers(module, optimizers);
+    if (this.#options.staticGraph !== true || optimizers.length < 2) return;
+    throw new MisconfigurationError(
+      "strategy",
+      "one optimizer with staticGraph",
+      optimizers.length,
+      "Backwards for several reach other parameters each: leave staticGraph out.",
+      "ERR_STRATEGY_OPTION",
+    );
+  }
   override setupGradients(module: nn.Module, manual: boolean): void {
     this.endRun();
-    if (dist.getWorldSize() > 1) this.#sync = new ReducedGradients(module, this.#options, manual);
+    const options = this.#gradientsMove ? { ...this.#options, gradientAsBucketView: false } : this.#options;
+    if (dist.getWorldSize() > 1) this.#sync = new ReducedGradients(module, options, manual);
   }
   override get gradients(): GradientSync | null {
     return this.#sync;
@@ -160,6 +199,14 @@ class ReducedGradients implements GradientSync {
   }
 
   beforeForward(sync: boolean): void {
+    if (!sync && this.#options.staticGraph === true)
+      throw new MisconfigurationError(
+        "strategy",
+        "accumulateGradBatches: 1 with staticGraph",
+        verbatim("a batch whose gradients are only added up"),
+        "A static graph counts every backward as one that averages: leave staticGraph out.",
+        "ERR_STRATEGY_OPTION",
+      );
     if (sync && this.#buffers.length > 0) dist.broadcastCoalesced(this.#buffers);
     const counted = this.#manual ? [] : [["the count of losses", this.#counter] as const];
     this.#reducer ??= new dist.Reducer([...this.#named, ...counted], this.#options);
@@ -201,6 +248,9 @@ class ReducedGradients implements GradientSync {
     );
   }
   streamChanged(): void {
+    this.free();
+  }
+  parametersChanged(): void {
     this.free();
   }
   free(): void {

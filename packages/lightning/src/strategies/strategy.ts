@@ -20,6 +20,8 @@ export interface GradientSync {
   readonly anyLoss?: boolean;
   /** Steps run on another stream from here on: a graph is recorded on one of its own. */
   streamChanged?(): void;
+  /** Parameters were something else for a while, such as cast to another dtype: what was hooked to them is gone. */
+  parametersChanged?(): void;
 }
 
 /** What the processes of a run tell each other. Every process calls the same, in the same order; each call blocks. */

@@ -9,6 +9,7 @@
 #include "dist/world.h"
 
 #include <ATen/ops/empty.h>
+#include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <sstream>
@@ -23,6 +24,8 @@ struct OneReducer {
   std::shared_ptr<Buckets> buckets;
   std::shared_ptr<Group> group;
   std::shared_ptr<HookState> hook;
+  /** Where parameters that a backward does not reach change from step to step, c10d's tells it, without asking. */
+  std::shared_ptr<c10d::Logger> logger;
   /** After the first backward buckets are put in the order in which gradients came: the ranks then wait for rank 0's.
    */
   bool rebuilds = true;
@@ -108,6 +111,10 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   one->reducer->register_comm_hook(makeHook(one->hook));
   if (staticGraph) one->reducer->set_static_graph();
   one->learning = staticGraph;
+  if (findUnused) {
+    one->logger = std::make_shared<c10d::Logger>(one->reducer);
+    one->reducer->set_logger(one->logger);
+  }
   one->onDevice = params.front().is_cuda();
   one->rebuilds = staticGraph || !findUnused;
   return keep();
@@ -141,6 +148,7 @@ void afterBackward(int64_t id) {
   if (!one->learning) return;
   one->learning = false;
   one->reducer->delay_all_reduce();
+  one->hook->buckets = one->hook->reduced;  // it does not number them
 }
 /** How many buckets the latest backward reduced. */
 int64_t bucketsReduced(int64_t id) {

@@ -54,6 +54,7 @@ export class FlatGradients {
     const grads = TensorList.gradsOf(this.flat.packed);
     try {
       if (grads.missing.length === grads.length) return;
+      this.wait(); // a module that is used twice: what is on its way is not added to
       noGrad(() => scope(() => this.#add(grads, last)));
       this.flat.packed.clearGrads();
     } finally {

@@ -26,3 +26,4 @@ export {
   type SavedOptimizerState,
   type ShardedOptimizerState,
 } from "./optimizer-state.js";
+export { planShards, type RankShare, type ShardPlan } from "./plan.js";

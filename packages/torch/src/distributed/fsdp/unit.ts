@@ -6,6 +6,18 @@ import { FlatParameters } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
 import type { UnitPlan } from "./units.js";
 
+/** Parameters that can lie in one buffer: of one dtype, trained or not. */
+export function kindsOf(parameters: UnitPlan["parameters"]): (readonly [string, Parameter])[][] {
+  const kinds = new Map<string, (readonly [string, Parameter])[]>();
+  for (const [path, p] of parameters) {
+    const kind = `${p.dtype} ${p.requiresGrad}`;
+    const same = kinds.get(kind);
+    if (same === undefined) kinds.set(kind, [[path, p]]);
+    else same.push([path, p]);
+  }
+  return [...kinds.values()];
+}
+
 export class Unit {
   readonly name: string;
   readonly module: Module;
@@ -18,14 +30,7 @@ export class Unit {
   constructor({ name, module, parameters }: UnitPlan, settings: Settings) {
     this.name = name;
     this.module = module;
-    const kinds = new Map<string, (readonly [string, Parameter])[]>();
-    for (const [path, p] of parameters) {
-      const kind = `${p.dtype} ${p.requiresGrad}`;
-      const same = kinds.get(kind);
-      if (same === undefined) kinds.set(kind, [[path, p]]);
-      else same.push([path, p]);
-    }
-    this.flats = [...kinds.values()].map((same) => new FlatParameters(name, same, settings));
+    this.flats = kindsOf(parameters).map((same) => new FlatParameters(name, same, settings));
     this.gradients = this.flats.filter((flat) => flat.trained).map((flat) => new FlatGradients(flat, settings));
   }
 
