@@ -58,5 +58,7 @@ try {
   const nothing = { ckptPath: null, losses: [], samples: [], weights: [], fingerprint: "" };
   outcome = { error: { code, message: error.message }, ...nothing };
 }
-console.log(`outcome ${JSON.stringify(outcome)}`);
+// Under a supervisor the ranks share one screen, where a line as long as this is written in pieces.
+if (process.env["NBIT_LAUNCHER"] === undefined || process.env["RANK"] === "0")
+  console.log(`outcome ${JSON.stringify(outcome)}`);
 if (outcome.error !== null) process.exit(1);

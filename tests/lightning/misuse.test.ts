@@ -84,7 +84,7 @@ test("an unknown Trainer option is refused with the nearest name, a replacement,
   await fails(
     given({ strategy: "dpp" }),
     "ERR_STRATEGY_UNKNOWN",
-    'Trainer: expected strategy to be one of "auto", "single_device", "ddp", "ddp_find_unused_parameters_true", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).',
+    'Trainer: expected strategy to be one of "auto", "single_device", "ddp", "fsdp", "fsdp_cpu_offload", "ddp_find_unused_parameters_true", or a Strategy. Received: "dpp". Add others with registerStrategy(name, create).',
   );
   await fails(
     given({ numNodes: 2 }),

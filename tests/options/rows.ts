@@ -189,6 +189,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.precisionFor": () => row({ a: 32 }),
   "lightning.readCheckpoint": () => row("nowhere.ckpt"),
   "lightning.summarize": () => row(new Net()),
+  "lightning.forecastRank": () => row(new Net(), []),
   "apex.Amp#scaleLoss": () => of(initialize(new Net(), [], { enabled: false }), leaf.sum(), [], noop),
   "apex.LossScaler": () => row("dynamic"),
   "apex.initialize": () => row(new Net(), []),

@@ -49,7 +49,7 @@ export class OwnFiles {
   has(directory: string | null, path: string): boolean {
     if (directory === null || path === "" || !isAbsolute(path) || path !== resolve(path)) return false;
     try {
-      if (leadsAway(directory, path)) return false;
+      if (leadsAway(directory, path) || lstatSync(path).isSymbolicLink()) return false;
       const metadata = headerOf(path);
       return metadata[NAME] === basename(path) && this.#writers.includes(metadata[WRITER] ?? "");
     } catch {

@@ -1,5 +1,5 @@
 /** What one of several processes will hold, in bytes. */
-import { ArgumentError, checkOptions, kinds, type nn, type optim, type OptionNames } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, type nn, type optim, type OptionNames } from "@nbit/torch";
 import { planShards, type FullyShardOptions } from "@nbit/torch/distributed";
 import { forecastMemory } from "./memory.js";
 
@@ -52,6 +52,7 @@ export function forecastRank(
   optimizers: readonly optim.Optimizer[],
   options: RankForecastOptions,
 ): RankForecast {
+  atMost("forecastRank", arguments, 3);
   checkOptions("forecastRank", options, OPTIONS);
   const { strategy, worldSize, rank = 0 } = options;
   if (rank >= worldSize) throw new ArgumentError("forecastRank", `rank to be from 0 to ${worldSize - 1}`, rank);

@@ -81,8 +81,7 @@ const FN = "initProcessGroup";
 /**
  * Join the processes that were started together. Resolves when all are there; until then nothing blocks.
  *
- * A process that dies, hangs or does something else than the others is an error on all of them ({@link
- * DistributedError}), never the end of a process and never a wait beyond `timeout`: every rank tells the others five
+ * A process that dies, hangs or does something else than the others is an error on all of them (`DistributedError`), never the end of a process and never a wait beyond `timeout`: every rank tells the others five
  * times a second where it is.
  *
  * @param backend - A {@link Backend}, or the options.

@@ -8,7 +8,7 @@ import { checkPath, CheckpointError, withFile } from "./errors.js";
 
 /** Elements of a tensor in row-major order, from `start` until before `end`, and which file has them. */
 export interface Part {
-  /** Index in {@link Manifest.files}. */
+  /** Index in the files of the manifest. */
   readonly file: number;
   readonly start: number;
   readonly end: number;

@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { ArgumentError, describe } from "../errors.js";
 import { itemSize } from "../tensor/dtype.js";
-import { atMost, checkOptions } from "../options.js";
+import { callable } from "../kinds.js";
+import { atMost, checkArguments, checkOptions } from "../options.js";
 import { empty } from "../ops/index.js";
 import { scope, type Tensor } from "../tensor/index.js";
 import { SafetensorsError } from "./errors.js";
@@ -52,6 +53,9 @@ export class ShardedCheckpoint {
   /** Dtype and shape of a tensor, and which parts of it which files have. */
   info(name: string): ManifestTensor {
     atMost("ShardedCheckpoint.info", arguments, 1);
+    if (typeof name !== "string") throw new ArgumentError("ShardedCheckpoint.info", "the name of a tensor", name);
+    if (this.#manifest === undefined)
+      throw new ArgumentError("ShardedCheckpoint.info", "a checkpoint made by new ShardedCheckpoint(folder)", this);
     const { tensors } = this.#manifest;
     const found = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
     if (found === undefined)
@@ -101,6 +105,7 @@ export class ShardedCheckpoint {
    */
   state(options: PlaceOptions = {}, tensorOf: (name: string) => Tensor = (name) => this.get(name, options)): unknown {
     atMost("ShardedCheckpoint.state", arguments, 2);
+    checkArguments("ShardedCheckpoint.state", { tensorOf }, { tensorOf: callable });
     return scope(() => {
       const tensors = Object.fromEntries(this.names.map((name) => [name, tensorOf(name)]));
       return unpackState({ tensors, json: this.#manifest.state });

@@ -194,6 +194,7 @@ export class SyncBatchNorm extends BatchNorm {
 
   override forward(x: Tensor): Tensor {
     atMost("SyncBatchNorm.forward", arguments, 1);
+    checkArguments("SyncBatchNorm.forward", { x }, { x: tensorKind });
     const group = this.#others();
     return group === null ? super.forward(x) : this.#normalise(x, group);
   }

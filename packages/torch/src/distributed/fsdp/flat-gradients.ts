@@ -95,6 +95,7 @@ export class FlatGradients {
   begin(): void {
     const { group, device } = this.#settings;
     const { layout } = this.flat;
+    this.wait(); // what is on its way is a message of its own
     noGrad(() => {
       const whole = this.#whole ?? outsideScopes(() => zeros([layout.total], { dtype: this.#reduceDtype, device }));
       const source = outsideScopes(() => whole.to(this.#reduceDtype));

@@ -34,6 +34,8 @@ export class FullyShardedModule {
   /** Within a method of the root. */
   #depth = 0;
   #inBackward = false;
+  /** Counts them. */
+  #backwards = 0;
   #unwrapped = false;
   /** Units in the order of the last forward, and of the one that runs. */
   #order: readonly Unit[] = [];
@@ -140,14 +142,19 @@ export class FullyShardedModule {
     const cast = castForwardInputs ? paramDtype : null;
     const hooked = isGradEnabled() && unit !== this.#root && unit.gradients.length > 0;
     if (!hooked && cast === null) return args;
+    // Once in a backward, however many arguments have gradients: each time is a message.
+    let doneIn = -1;
+    const whenDone = (): void => {
+      if (doneIn === this.#backwards) return;
+      doneIn = this.#backwards;
+      this.#afterBackwardOf(unit);
+    };
     return args.map((arg) =>
       mapTensorsIn(arg, (t) => {
         let next = t;
         if (hooked && t.requiresGrad) {
           next = alias(t);
-          onBackward(next, () => {
-            this.#afterBackwardOf(unit);
-          });
+          onBackward(next, whenDone);
         }
         return cast !== null && next.isFloatingPoint() ? next.to(cast) : next;
       }),
@@ -184,6 +191,7 @@ export class FullyShardedModule {
   #beforeBackwardOf(unit: Unit): void {
     if (!this.#inBackward) {
       this.#inBackward = true;
+      this.#backwards++;
       this.#backwardAt = this.#called.length;
       for (const u of this.units) u.reduced = false;
       native.whenBackwardEnds(() => {
