@@ -70,6 +70,12 @@ export function writeManifest(folder: string, shards: readonly Shard[], state: S
   const fn = "writeManifest";
   atMost(fn, arguments, 3);
   checkPath(fn, folder);
+  const given: readonly (Partial<Shard> | null)[] = Array.isArray(shards) ? shards : [null];
+  if (!given.every((shard) => Array.isArray(shard?.parts)))
+    throw new ArgumentError(fn, "shards to be what writeShard returned, of every process", shards);
+  const { tensors: described, json } = (state as Partial<ShardedState> | undefined | null) ?? {};
+  if (typeof described !== "object" || typeof json !== "string")
+    throw new ArgumentError(fn, "state to have tensors, by name, and json", state);
   const path = join(folder, MANIFEST);
   const tensors = Object.fromEntries(
     Object.entries(state.tensors).map(([name, { dtype, shape }]): [string, ManifestTensor] => [
