@@ -50,7 +50,7 @@ function assertFlat(settled: Moment, end: Moment): void {
   const growth = end.resident - settled.resident;
   if (MEASURABLE)
     assert.ok(
-      growth < Math.max(0.05 * settled.resident, 8 * MIB),
+      growth < Math.max(0.05 * settled.resident, 24 * MIB),
       `resident memory grew by ${(growth / MIB).toFixed(1)} MiB from ${(settled.resident / MIB).toFixed(1)} MiB`,
     );
 }
