@@ -419,3 +419,20 @@ test("console.log shows metrics and outcomes as values", async () => {
   assert.equal(shown, "{ one: 1 }");
   assert.equal(outcome, "{ stepped: true, skipped: false, lossScale: 1 }");
 });
+
+test("a Trainer that runs refuses a second call, and goes on", async () => {
+  for (const strategy of ["single_device", "ddp"]) {
+    const trainer = new Trainer({ ...QUIET, strategy, maxSteps: 2, maxEpochs: 1 });
+    const first = trainer.fit(new Small(), { trainDataloaders: batches() });
+    for (const again of [
+      trainer.fit(new Small(), { trainDataloaders: batches() }),
+      trainer.validate(new Small(), { dataloaders: batches() }),
+    ])
+      await assert.rejects(again, { code: "ERR_RUNNING" }, strategy);
+    await first;
+    assert.equal(trainer.globalStep, 2);
+    // What is refused before anything runs leaves the Trainer as it was.
+    await assert.rejects(trainer.fit(new Small(), { trainDataloaders: batches(), ckptPath: "nowhere.ckpt" }));
+    assert.equal(trainer.state.status, "finished");
+  }
+});

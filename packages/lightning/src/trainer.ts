@@ -255,7 +255,7 @@ export class Trainer extends TrainerState {
     prepare: (run: Run) => void,
   ): Promise<T> {
     checkCall(fn, model, options);
-    const { ckptPath, ckptDtype } = options;
+    const { ckptPath } = options;
     const module = model ?? this.attached;
     if (module === null || module === undefined)
       throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
@@ -263,33 +263,41 @@ export class Trainer extends TrainerState {
       throw new MisconfigurationError(
         fn,
         "a Trainer that is not running",
-        this.state.fn,
+        this.state.fn ?? verbatim("one that joins the other processes"),
         "Wait for the first call, or use another Trainer.",
         "ERR_RUNNING",
       );
-    if (this.#toLaunch !== null) await superviseRanks(this.#toLaunch);
-    await this.strategy.connect?.();
-    if (fn === "fit") countFit(this);
-    const path = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
-      ckptPath == null && fn === "fit" ? selectAfterRestart(this) : selectCheckpoint(this, ckptPath),
-    );
-    const run = new Run(
-      fn,
-      module,
-      {
-        view: this,
-        callbacks: this.callbacks,
-        precision: this.precision,
-        strategy: this.strategy,
-        loggers: this.loggers,
-        options: this.resolved,
-      },
-      this.metricStore,
-    );
-    const result = await this.#carryOut(run, path, checkWeightsDtype(fn, "ckptDtype", ckptDtype), body, prepare);
+    const ckptDtype = checkWeightsDtype(fn, "ckptDtype", options.ckptDtype);
+    const { path, run } = await this.#join(() => {
+      if (fn === "fit") countFit(this);
+      const path = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
+        ckptPath == null && fn === "fit" ? selectAfterRestart(this) : selectCheckpoint(this, ckptPath),
+      );
+      return { path, run: this.#newRun(fn, module) };
+    });
+    const result = await this.#carryOut(run, path, ckptDtype, body, prepare);
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
     if (run.endingSignal !== null) throw this.#saveInterrupted(run, run.endingSignal);
     return result;
+  }
+
+  #newRun(fn: TrainerFn, module: LightningModule): Run {
+    const { callbacks, precision, strategy, loggers, resolved: options } = this;
+    return new Run(fn, module, { view: this, callbacks, precision, strategy, loggers, options }, this.metricStore);
+  }
+
+  /** Join the other processes, then do what they do together. Nothing has run where that fails. */
+  async #join<T>(then: () => T): Promise<T> {
+    const before = this.status;
+    this.status = "running"; // from here on: others may call while this waits
+    try {
+      if (this.#toLaunch !== null) await superviseRanks(this.#toLaunch);
+      await this.strategy.connect?.();
+      return then();
+    } catch (error) {
+      this.status = before;
+      throw error;
+    }
   }
 
   async #carryOut<T>(
@@ -303,7 +311,6 @@ export class Trainer extends TrainerState {
     this.attached = module;
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     this.active = run;
-    this.status = "running";
     this.shouldStop = false;
     attachHost(module, run);
     const stopListening = onInterrupt(run);
