@@ -1,4 +1,4 @@
-import { Tensor } from "@nbit/torch";
+import { Tensor, type Device } from "@nbit/torch";
 import { isMap, isPlain } from "@nbit/torch/realm";
 
 /** Whether a value is an object literal (or has no prototype), so that its keys may be walked. */
@@ -31,6 +31,18 @@ export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unkn
     return copy ?? value;
   }
   return value;
+}
+
+/** A batch with every tensor on a device: the batch itself where all are there already. Waits for nothing. */
+export function onDevice(batch: unknown, target: Device): unknown {
+  return mapTensors(batch, (t) => (t.device === target ? t : t.to({ device: target, nonBlocking: true })));
+}
+
+/** Of an object, those of the named fields that are given. */
+export function pickGiven<T extends object, K extends keyof T>(from: T, names: readonly K[]): Partial<Pick<T, K>> {
+  const picked: Partial<Pick<T, K>> = {};
+  for (const name of names) if (from[name] !== undefined) picked[name] = from[name];
+  return picked;
 }
 
 /** Calls `fn` with every tensor in a collection. */

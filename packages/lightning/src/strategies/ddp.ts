@@ -13,11 +13,12 @@ import {
   zerosLike,
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
+import { pickGiven } from "../collections.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { ApexPrecision } from "../precision/apex.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
-import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import { PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
 export interface DDPOptions extends ParallelOptions {
@@ -43,17 +44,9 @@ export interface DDPOptions extends ParallelOptions {
   readonly commHook?: "fp16_compress" | "bf16_compress" | "powerSGD" | null;
   readonly powerSGDRank?: number;
   readonly powerSGDStart?: number;
-  /**
-   * How checkpoints are saved: "full" (default), one file by process 0; "sharded", a folder to which every process writes
-   * an equal part. Either is read by any number of processes; `nbit consolidate` makes a file of a folder.
-   */
-  readonly stateDictType?: "full" | "sharded";
 }
 const OPTIONS: OptionNames<DDPOptions> = {
-  processGroupBackend: true,
-  timeout: kinds.whole("[1, 1000000000]"),
-  heartbeatTimeout: kinds.whole("[1000, 1000000000]"),
-  connectTimeout: kinds.whole("[1, 1000000000]"),
+  ...PARALLEL_OPTIONS,
   findUnusedParameters: kinds.flag,
   gradientAsBucketView: kinds.flag,
   staticGraph: kinds.flag,
@@ -63,7 +56,6 @@ const OPTIONS: OptionNames<DDPOptions> = {
   commHook: kinds.orNull(kinds.oneOf("fp16_compress", "bf16_compress", "powerSGD")),
   powerSGDRank: kinds.whole("[1, 1024]"),
   powerSGDStart: kinds.whole("[0, 1000000000]"),
-  stateDictType: kinds.oneOf("full", "sharded"),
 };
 
 const MIB = 1 << 20;
@@ -84,7 +76,7 @@ export class DDPStrategy extends ParallelStrategy {
 
   constructor(rootDevice: Device, options: DDPOptions = {}) {
     checkOptions("DDPStrategy", options, OPTIONS, misconfigured("DDPStrategy", "ERR_STRATEGY_OPTION"));
-    super(rootDevice, parallelOptions(options));
+    super(rootDevice, options);
     if (options.commHook != null && options.reduceDtype !== undefined)
       throw new MisconfigurationError(
         "DDPStrategy",
@@ -102,10 +94,6 @@ export class DDPStrategy extends ParallelStrategy {
         "ERR_STRATEGY_OPTION",
       );
     this.#options = options;
-  }
-
-  get stateDictType(): "full" | "sharded" {
-    return this.#options.stateDictType ?? "full";
   }
 
   override checkPrecision(precision: Precision): void {
@@ -189,12 +177,9 @@ class ReducedGradients implements GradientSync {
     const { commHook, reduceDtype } = options;
     this.#options = {
       hook: commHook == null ? (reduceDtype ?? "average") : HOOKS[commHook],
-      bucketBytes: Math.ceil((options.bucketCapMb ?? 25) * MIB),
+      ...(options.bucketCapMb === undefined ? {} : { bucketBytes: Math.ceil(options.bucketCapMb * MIB) }),
       findUnusedParameters: options.findUnusedParameters ?? (manual && options.staticGraph !== true),
-      gradientAsBucketView: options.gradientAsBucketView ?? true,
-      staticGraph: options.staticGraph ?? false,
-      ...(options.powerSGDRank === undefined ? {} : { powerSGDRank: options.powerSGDRank }),
-      ...(options.powerSGDStart === undefined ? {} : { powerSGDStart: options.powerSGDStart }),
+      ...pickGiven(options, ["gradientAsBucketView", "staticGraph", "powerSGDRank", "powerSGDStart"]),
     };
   }
 
@@ -234,18 +219,6 @@ class ReducedGradients implements GradientSync {
     if (!sync || this.#reducer === null) return;
     this.#reducer.afterBackward();
     this.#histories.share();
-    const { bucketsReduced, bucketCount } = this.#reducer;
-    if (bucketCount > 0 && bucketsReduced === bucketCount) return;
-    const without = this.#named.filter(([, p]) => p.grad === null).map(([name]) => name);
-    throw new MisconfigurationError(
-      "strategy",
-      "a gradient for every parameter in every step, or findUnusedParameters: true",
-      verbatim(
-        `a backward that did not reach ${without.length > 0 ? without.join(", ") : "some parameters (of those that have gradients from before)"}`,
-      ),
-      'The other processes wait for them. Use strategy: "ddp_find_unused_parameters_true", or set requiresGrad = false.',
-      "ERR_DIST_UNUSED_PARAMETERS",
-    );
   }
   streamChanged(): void {
     this.free();

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  dtypeKind,
   kinds,
   optim,
   type Device,
@@ -9,6 +10,7 @@ import {
   type Tensor,
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
+import { pickGiven } from "../collections.js";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { LightningModule } from "../module.js";
@@ -16,7 +18,7 @@ import { ApexPrecision } from "../precision/apex.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
-import { parallelOptions, ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import { PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
 export interface FSDPOptions extends ParallelOptions {
@@ -43,20 +45,12 @@ export interface FSDPOptions extends ParallelOptions {
   readonly findUnusedParameters?: boolean;
   /** Shards end at multiples of it. Default 256, the 8-bit optimizers' block. */
   readonly blockSize?: number;
-  /**
-   * How checkpoints are saved: "full" (default), one file, gathered by process 0; "sharded", a folder to which every
-   * process writes what it has. Either is read by any number of processes and any strategy.
-   */
-  readonly stateDictType?: "full" | "sharded";
 }
 const OPTIONS: OptionNames<FSDPOptions> = {
-  processGroupBackend: true,
-  timeout: kinds.whole("[1, 1000000000]"),
-  heartbeatTimeout: kinds.whole("[1000, 1000000000]"),
-  connectTimeout: kinds.whole("[1, 1000000000]"),
+  ...PARALLEL_OPTIONS,
   stage: kinds.oneOf(1, 2, 3),
-  paramDtype: true,
-  reduceDtype: true,
+  paramDtype: dtypeKind,
+  reduceDtype: dtypeKind,
   castForwardInputs: kinds.flag,
   cpuOffload: kinds.flag,
   reshardAfterForward: kinds.flag,
@@ -64,8 +58,16 @@ const OPTIONS: OptionNames<FSDPOptions> = {
   reduceEveryBatch: kinds.flag,
   findUnusedParameters: kinds.flag,
   blockSize: kinds.whole("[1, 65536]"),
-  stateDictType: kinds.oneOf("full", "sharded"),
 };
+/** What `fullyShard` is told as it is. */
+const SHARDING = [
+  "stage",
+  "reshardAfterForward",
+  "shardModules",
+  "reduceEveryBatch",
+  "findUnusedParameters",
+  "blockSize",
+] as const;
 const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep"] as const;
 
 /**
@@ -86,7 +88,7 @@ export class FSDPStrategy extends ParallelStrategy {
 
   constructor(rootDevice: Device, options: FSDPOptions = {}) {
     checkOptions("FSDPStrategy", options, OPTIONS, misconfigured("FSDPStrategy", "ERR_STRATEGY_OPTION"));
-    super(rootDevice, parallelOptions(options));
+    super(rootDevice, options);
     this.#options = options;
     if ((options.stage ?? 3) < 3)
       for (const name of ["cpuOffload", "reshardAfterForward"] as const)
@@ -98,10 +100,6 @@ export class FSDPStrategy extends ParallelStrategy {
             "Other stages keep parameters whole.",
             "ERR_STRATEGY_OPTION",
           );
-  }
-
-  get stateDictType(): "full" | "sharded" {
-    return this.#options.stateDictType ?? "full";
   }
 
   override checkPrecision(precision: Precision, validationPrecision: Precision | null): void {
@@ -125,11 +123,9 @@ export class FSDPStrategy extends ParallelStrategy {
 
   override setupOptimizers(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     this.#failed = false;
-    const { cpuOffload, paramDtype, reduceDtype, castForwardInputs = false, ...options } = this.#options;
-    const { stage, reshardAfterForward, shardModules, reduceEveryBatch, findUnusedParameters, blockSize } = options;
-    const given = { stage, reshardAfterForward, shardModules, reduceEveryBatch, findUnusedParameters, blockSize };
+    const { cpuOffload, paramDtype, reduceDtype, castForwardInputs = false } = this.#options;
     this.#sharded = dist.fullyShard(module, {
-      ...(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as dist.FullyShardOptions),
+      ...pickGiven(this.#options, SHARDING),
       mpPolicy: new dist.MixedPrecisionPolicy({
         paramDtype: paramDtype ?? null,
         reduceDtype: reduceDtype ?? null,

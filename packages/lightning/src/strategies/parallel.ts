@@ -1,9 +1,9 @@
 /** What strategies of several processes have in common: joining, equal modules, agreements. */
-import { empty, scope, tensor, verbatim } from "@nbit/torch";
-import type { Device, nn, optim, Tensor } from "@nbit/torch";
+import { empty, kinds, scope, tensor, verbatim } from "@nbit/torch";
+import type { Device, nn, optim, OptionNames, Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { isError } from "@nbit/torch/realm";
-import { mapTensors } from "../collections.js";
+import { onDevice, pickGiven } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
@@ -19,6 +19,11 @@ export interface ParallelOptions {
   readonly heartbeatTimeout?: number;
   /** How long to wait for all processes to come, in ms. Default 300,000. */
   readonly connectTimeout?: number;
+  /**
+   * How checkpoints are saved: "full" (default), one file by process 0; "sharded", a folder to which every process writes
+   * a part. Either is read by any number of processes and any strategy; `nbit consolidate` makes a file of a folder.
+   */
+  readonly stateDictType?: "full" | "sharded";
 }
 
 const collectives: Collectives = {
@@ -67,20 +72,14 @@ function gatherBytes(mine: Uint8Array): Uint8Array[] | null {
   });
 }
 
-/** @internal Of a strategy's options, those of every one. */
-export function parallelOptions({
-  processGroupBackend,
-  timeout,
-  heartbeatTimeout,
-  connectTimeout,
-}: ParallelOptions): ParallelOptions {
-  return {
-    ...(processGroupBackend === undefined ? {} : { processGroupBackend }),
-    ...(timeout === undefined ? {} : { timeout }),
-    ...(heartbeatTimeout === undefined ? {} : { heartbeatTimeout }),
-    ...(connectTimeout === undefined ? {} : { connectTimeout }),
-  };
-}
+/** @internal Rows of them, for the options of a strategy. */
+export const PARALLEL_OPTIONS: OptionNames<ParallelOptions> = {
+  processGroupBackend: kinds.oneOf("gloo", "nccl", "cpu:gloo,cuda:nccl"),
+  timeout: kinds.whole("[1, 1000000000]"),
+  heartbeatTimeout: kinds.whole("[1000, 1000000000]"),
+  connectTimeout: kinds.whole("[1, 1000000000]"),
+  stateDictType: kinds.oneOf("full", "sharded"),
+};
 
 /** One process for each device, started by a launcher, all with the same script. */
 export abstract class ParallelStrategy implements Strategy {
@@ -114,11 +113,16 @@ export abstract class ParallelStrategy implements Strategy {
     return this.#cluster?.numNodes ?? 1;
   }
 
+  get stateDictType(): "full" | "sharded" {
+    return this.#options.stateDictType ?? "full";
+  }
+
   async connect(): Promise<void> {
     if (dist.isInitialized()) return;
-    const { processGroupBackend: backend, ...options } = this.#options;
+    const { processGroupBackend: backend } = this.#options;
+    const limits = pickGiven(this.#options, ["timeout", "heartbeatTimeout", "connectTimeout"]);
     const alone = this.#cluster === null ? { rank: 0, worldSize: 1, initMethod: "tcp://127.0.0.1:0" } : {};
-    await dist.initProcessGroup({ ...options, ...alone, ...(backend === undefined ? {} : { backend }) });
+    await dist.initProcessGroup({ ...limits, ...alone, ...(backend === undefined ? {} : { backend }) });
     leaveAtTheEnd();
   }
 
@@ -134,8 +138,7 @@ export abstract class ParallelStrategy implements Strategy {
   setupGradients(_module: nn.Module, _manual: boolean): void {}
 
   toDevice(batch: Batch): Batch {
-    const target = this.rootDevice;
-    return mapTensors(batch, (t) => (t.device === target ? t : t.to({ device: target, nonBlocking: true })));
+    return onDevice(batch, this.rootDevice);
   }
 
   abstract readonly gradients: GradientSync | null;

@@ -1,5 +1,5 @@
 import type { Device, nn } from "@nbit/torch";
-import { mapTensors } from "../collections.js";
+import { onDevice } from "../collections.js";
 import type { Batch } from "../types.js";
 import type { Strategy } from "./strategy.js";
 
@@ -17,9 +17,6 @@ export class SingleDeviceStrategy implements Strategy {
   }
 
   toDevice(batch: Batch): Batch {
-    const target = this.rootDevice;
-    return mapTensors(batch, (tensor) =>
-      tensor.device === target ? tensor : tensor.to({ device: target, nonBlocking: true }),
-    );
+    return onDevice(batch, this.rootDevice);
   }
 }

@@ -54,13 +54,6 @@ void Buckets::detach() {
   hooks_.clear();
 }
 
-at::ScalarType Buckets::wireOf(at::ScalarType type) const {
-  if (kind_ == HookKind::kFloat32 && (type == at::kHalf || type == at::kBFloat16)) return at::kFloat;
-  if (kind_ == HookKind::kFloat16 && type != at::kDouble) return at::kHalf;
-  if (kind_ == HookKind::kBFloat16 && type != at::kDouble) return at::kBFloat16;
-  return type;
-}
-
 /** Buckets of one dtype and device each, in the order of their first parameters. */
 void Buckets::layOut(const std::vector<size_t>& order) {
   struct Open {
@@ -87,7 +80,8 @@ void Buckets::layOut(const std::vector<size_t>& order) {
     int64_t size = 0;
     for (const size_t i : bucket.params) size += (params_[i].numel() + kAlign - 1) / kAlign * kAlign;
     const at::Tensor& first = params_[bucket.params.front()];
-    bucket.flat = at::empty({size}, first.options().dtype(wireOf(first.scalar_type())).requires_grad(false)).zero_();
+    bucket.flat =
+        at::empty({size}, first.options().dtype(wireDtype(kind_, first.scalar_type())).requires_grad(false)).zero_();
     int64_t offset = 0;
     for (const size_t i : bucket.params) {
       const at::Tensor& p = params_[i];
@@ -208,10 +202,14 @@ void Buckets::check() {
   std::string missing;
   for (size_t i = 0; i < params_.size(); i++)
     if (!ready_[i]) missing += (missing.empty() ? "" : ", ") + names_[i];
+  failUnused(missing);
+}
+
+void failUnused(const std::string& names) {
   fail("ERR_DIST_UNUSED_PARAMETERS",
        "strategy: expected a gradient for every parameter in every step, or findUnusedParameters: true. Received: a "
        "backward that did not reach " +
-           missing +
+           names +
            ". The other processes wait for them. Use strategy: \"ddp_find_unused_parameters_true\", or set "
            "requiresGrad = false.");
 }

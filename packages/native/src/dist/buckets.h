@@ -14,6 +14,9 @@
 
 namespace nbit::dist {
 
+/** @throws ERR_DIST_UNUSED_PARAMETERS. `names`: of parameters that a backward did not reach. */
+[[noreturn]] void failUnused(const std::string& names);
+
 /**
  * What c10d's Reducer does for a backward that reaches every parameter once. Where some are not reached, or a static
  * graph is promised, that Reducer does it.
@@ -44,7 +47,6 @@ class Buckets : public std::enable_shared_from_this<Buckets> {
     c10::intrusive_ptr<c10::ivalue::Future> future;
   };
 
-  at::ScalarType wireOf(at::ScalarType type) const;
   void layOut(const std::vector<size_t>& order);
   void ready(size_t param);
   void launch(Bucket& bucket);

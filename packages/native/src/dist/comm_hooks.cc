@@ -80,10 +80,7 @@ struct Hook : c10d::CommHookInterface {
 
   FuturePtr average(const at::Tensor& bucket) {
     const auto type = bucket.scalar_type();
-    at::ScalarType wire = type;
-    if (state->kind == HookKind::kFloat32 && (type == at::kHalf || type == at::kBFloat16)) wire = at::kFloat;
-    if (state->kind == HookKind::kFloat16 && type != at::kDouble) wire = at::kHalf;
-    if (state->kind == HookKind::kBFloat16 && type != at::kDouble) wire = at::kBFloat16;
+    const auto wire = wireDtype(state->kind, type);
     const double n = state->group->size;
     at::Tensor sent = bucket;
     double after = 1;
@@ -126,9 +123,9 @@ struct Hook : c10d::CommHookInterface {
 
     std::vector<at::Tensor> whole, matrices;
     for (const at::Tensor& gradient : bucket.getGradients()) {
-      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1,
-                    columns = gradient.numel() / std::max<int64_t>(rows, 1);
-      if (gradient.dim() > 1 && (rows + columns) * state->rank < gradient.numel())
+      const int64_t rows = gradient.dim() > 1 ? gradient.size(0) : 0;
+      const int64_t columns = rows > 0 ? gradient.numel() / rows : 0;
+      if ((rows + columns) * state->rank < gradient.numel() && rows > 0)
         matrices.push_back(gradient.view({rows, columns}));
       else whole.push_back(gradient.view({-1}));
     }
@@ -165,16 +162,8 @@ struct Hook : c10d::CommHookInterface {
     for (size_t i = 0; i < matrices.size(); i++) matrices[i].copy_(at::matmul(ps[i], factors[i].t()));
     error->second.sub_(buffer);
     // Averaged whole: nothing of them is owed.
-    int64_t offset = 0;
-    for (const at::Tensor& gradient : bucket.getGradients()) {
-      const int64_t start = gradient.storage_offset() - buffer.storage_offset();
-      const int64_t rows = gradient.dim() > 0 ? gradient.size(0) : 1,
-                    columns = gradient.numel() / std::max<int64_t>(rows, 1);
-      if (!(gradient.dim() > 1 && (rows + columns) * state->rank < gradient.numel()))
-        error->second.narrow(0, start, gradient.numel()).zero_();
-      offset = start;
-    }
-    (void)offset;
+    for (const at::Tensor& gradient : whole)
+      error->second.narrow(0, gradient.storage_offset() - buffer.storage_offset(), gradient.numel()).zero_();
     auto done = c10::make_intrusive<c10::ivalue::Future>(
         c10::ListType::ofTensors(),
         buffer.is_cuda() ? std::vector<c10::Device>{buffer.device()} : std::vector<c10::Device>{});
@@ -193,6 +182,13 @@ HookKind hookKind(const std::string& name) {
   if (name == "powerSGD") return HookKind::kPowerSgd;
   fail("ERR_ARGUMENT",
        "expected a communication hook: average, float32, float16, bfloat16 or powerSGD. Received: \"" + name + "\"");
+}
+
+at::ScalarType wireDtype(HookKind kind, at::ScalarType type) {
+  if (kind == HookKind::kFloat32 && (type == at::kHalf || type == at::kBFloat16)) return at::kFloat;
+  if (kind == HookKind::kFloat16 && type != at::kDouble) return at::kHalf;
+  if (kind == HookKind::kBFloat16 && type != at::kDouble) return at::kBFloat16;
+  return type;
 }
 
 std::unique_ptr<c10d::CommHookInterface> makeHook(const std::shared_ptr<HookState>& state) {

@@ -19,6 +19,8 @@ enum class HookKind {
 };
 /** @throws ERR_ARGUMENT */
 HookKind hookKind(const std::string& name);
+/** In which gradients of a dtype travel. */
+at::ScalarType wireDtype(HookKind kind, at::ScalarType type);
 
 struct HookState {
   std::shared_ptr<Group> group;

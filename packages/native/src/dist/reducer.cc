@@ -22,6 +22,8 @@ struct OneReducer {
   /** Either of the two. */
   std::shared_ptr<c10d::Reducer> reducer;
   std::shared_ptr<Buckets> buckets;
+  std::vector<at::Tensor> params;
+  std::vector<std::string> names;
   std::shared_ptr<Group> group;
   std::shared_ptr<HookState> hook;
   /** Where parameters that a backward does not reach change from step to step, c10d's tells it, without asking. */
@@ -80,6 +82,8 @@ int64_t makeReducer(at::TensorList params, const std::vector<std::string>& names
   TORCH_CHECK_VALUE(!params.empty() && names.size() == params.size(),
                     "expected parameters, and a name for each. Received: ", params.size(), " and ", names.size());
   auto one = std::make_shared<OneReducer>();
+  one->params = params.vec();
+  one->names = names;
   one->group = groupNamed(group);
   one->hook = std::make_shared<HookState>(one->group, hookKind(hook), powerSgdRank, powerSgdStart);
   // Buckets are laid out by what parameters there are: with others somewhere, bytes of one would be added to another's.
@@ -142,23 +146,26 @@ void beforeBackward(int64_t id, at::TensorList outputs) {
   if (one->buckets) return one->buckets->expect();
   one->reducer->prepare_for_backward(outputs.vec());
 }
+/** @throws ERR_DIST_UNUSED_PARAMETERS where the backward did not reach all, and so some bucket did not leave. */
 void afterBackward(int64_t id) {
   const auto one = reducerAt(id);
   if (one->buckets) return one->buckets->check();
-  if (!one->learning) return;
-  one->learning = false;
-  one->reducer->delay_all_reduce();
-  one->hook->buckets = one->hook->reduced;  // it does not number them
+  HookState& hook = *one->hook;
+  if (one->learning) {
+    one->learning = false;
+    one->reducer->delay_all_reduce();
+    hook.buckets = hook.reduced;  // it does not number them
+  }
+  if (hook.buckets > 0 && hook.reduced == hook.buckets) return;
+  std::string missing;
+  for (size_t i = 0; i < one->params.size(); i++)
+    if (!one->params[i].grad().defined()) missing += (missing.empty() ? "" : ", ") + one->names[i];
+  failUnused(missing.empty() ? "some parameters (of those that have gradients from before)" : missing);
 }
 /** How many buckets the latest backward reduced. */
 int64_t bucketsReduced(int64_t id) {
   const auto one = reducerAt(id);
   return one->buckets ? one->buckets->count() : one->hook->reduced.load();
-}
-/** Of how many: as long as all of one backward were. */
-int64_t bucketCount(int64_t id) {
-  const auto one = reducerAt(id);
-  return one->buckets ? one->buckets->count() : one->hook->buckets;
 }
 
 void freeReducer(int64_t id) {
@@ -194,7 +201,6 @@ NBIT_REGISTER_AS(defineReducer, FRAGMENT, "nbit_dist", std::nullopt, m) {
   def("reducer_before_backward(int id, Tensor[] outputs) -> ()", TORCH_FN(beforeBackward));
   m.def("reducer_after_backward(int id) -> ()", afterBackward);
   m.def("reducer_buckets_reduced(int id) -> int", bucketsReduced);
-  m.def("reducer_bucket_count(int id) -> int", bucketCount);
   m.def("reducer_free(int id) -> ()", freeReducer);
 }
 }  // namespace nbit

@@ -79,17 +79,16 @@ export class Reducer {
   beforeBackward(outputs: readonly Tensor[]): void {
     distOperator("reducer_before_backward")(this.#id, outputs);
   }
-  /** After it. */
+  /**
+   * After it.
+   * @throws {DistributedError} ERR_DIST_UNUSED_PARAMETERS, with the names of parameters that it did not reach.
+   */
   afterBackward(): void {
     distOperator("reducer_after_backward")(this.#id);
   }
   /** Buckets that the latest backward averaged. */
   get bucketsReduced(): number {
     return Number(distOperator("reducer_buckets_reduced")(this.#id));
-  }
-  /** Of how many; 0 before the first whole backward. */
-  get bucketCount(): number {
-    return Number(distOperator("reducer_bucket_count")(this.#id));
   }
   /** Take its hooks off the parameters. */
   free(): void {
