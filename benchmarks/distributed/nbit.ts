@@ -18,7 +18,6 @@ import {
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import {
-  Callback,
   DDPStrategy,
   FSDPStrategy,
   LightningModule,
@@ -26,6 +25,7 @@ import {
   type PrecisionInput,
   type Strategy,
 } from "@nbit/lightning";
+import { Meter } from "../gpu/meter.js";
 import { Gpt, ResNet50, type GptConfig } from "../gpu/models.js";
 import { GPTS, Mlp, MLP } from "./models.js";
 
@@ -73,23 +73,7 @@ if (lit.net instanceof Gpt) {
     if (p.ndim === 4) p.setData(p.detach().contiguous({ memoryFormat: "channelsLast" }));
 }
 
-const losses: number[] = [];
-const times: number[] = [];
-class Meter extends Callback {
-  #n = 0;
-  #start = 0;
-  override onTrainBatchEnd(_: unknown, __: unknown, outputs: { readonly loss?: Tensor } | null): void {
-    this.#n++;
-    const k = this.#n - warmUp;
-    if (this.#n <= 3 || this.#n === total) losses.push(outputs?.loss?.item() ?? NaN);
-    if (k < 0 || k % chunk !== 0) return;
-    if (gpu) cuda.synchronize();
-    const now = performance.now();
-    if (k > 0) times.push((now - this.#start) / chunk);
-    else if (gpu) cuda.resetPeakMemoryStats();
-    this.#start = performance.now();
-  }
-}
+const meter = new Meter({ warmUp, chunk, total, gpu });
 const data = {
   length: total,
   *[Symbol.iterator]() {
@@ -114,11 +98,10 @@ const trainer = new Trainer({
   enableCheckpointing: false,
   enableProgressBar: false,
   enableModelSummary: false,
-  callbacks: [new Meter()],
+  callbacks: [meter],
   ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });
-times.sort((a, b) => a - b);
 if (trainer.globalRank === 0) {
   const memory = gpu ? cuda.memoryStats() : null;
   console.log(
@@ -129,9 +112,8 @@ if (trainer.globalRank === 0) {
       how,
       mode,
       ranks: trainer.worldSize,
-      ms: times[times.length >> 1],
-      min: times[0],
-      losses,
+      ...meter.milliseconds,
+      losses: meter.losses,
       replayed: trainer.replayedBatches,
       allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null,
       reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null,

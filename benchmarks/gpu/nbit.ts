@@ -14,7 +14,6 @@ import {
   type Tensor,
 } from "@nbit/torch";
 import {
-  Callback,
   Float8Precision,
   LightningModule,
   MixedPrecision,
@@ -24,6 +23,7 @@ import {
 } from "@nbit/lightning";
 import { AdamW8bit } from "@nbit/lowbit";
 import { native } from "@nbit/native";
+import { Meter } from "./meter.js";
 import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
 import { PlainGpt } from "./plain.js";
 import { Wide, WIDE } from "./wide.js";
@@ -96,26 +96,7 @@ if (process.env["NBIT_BENCH_MIXED"] === "0") native.setMixedLinear(false); // gr
 if (process.env["NBIT_BENCH_BRANCHES"] !== undefined)
   native.setLinearBranches(Number(process.env["NBIT_BENCH_BRANCHES"]));
 
-const losses: number[] = [];
-const times: number[] = [];
-class Meter extends Callback {
-  #n = 0;
-  #start = 0;
-  override onTrainBatchEnd(_: unknown, __: unknown, outputs: { readonly loss?: Tensor } | null): void {
-    this.#n++;
-    const loss = outputs?.loss;
-    const keep = (): void => void (loss && losses.push(loss.item() * accumulate));
-    if (this.#n <= 3 * accumulate && this.#n % accumulate === 1 % accumulate) keep(); // the first of each window
-    const k = this.#n - warmUp;
-    if (k < 0 || k % chunk !== 0) return;
-    if (gpu) cuda.synchronize();
-    const now = performance.now();
-    if (k > 0) times.push((now - this.#start) / chunk);
-    else if (gpu) cuda.resetPeakMemoryStats();
-    this.#start = now;
-    if (this.#n === total) keep();
-  }
-}
+const meter = new Meter({ warmUp, chunk, total, accumulate, gpu });
 const data = {
   length: total,
   *[Symbol.iterator]() {
@@ -143,11 +124,10 @@ const trainer = new Trainer({
   enableCheckpointing: false,
   enableProgressBar: false,
   enableModelSummary: false,
-  callbacks: [new Meter()],
+  callbacks: [meter],
   ...(mode === "graph" ? { cudaGraph: true } : {}),
 });
 await trainer.fit(lit, { trainDataloaders: data as never });
-times.sort((a, b) => a - b);
 if (gpu && mode === "graph" && trainer.replayedBatches < 5 * chunk)
   throw new Error(`expected every timed batch to be replayed. Received: ${trainer.replayedBatches} of ${5 * chunk}.`);
 const memory = gpu ? cuda.memoryStats() : null;
@@ -157,9 +137,8 @@ console.log(
     model,
     precision: label,
     mode,
-    ms: times[times.length >> 1],
-    min: times[0],
-    losses,
+    ...meter.milliseconds,
+    losses: meter.losses,
     allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null,
     reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null,
     device: deviceOf(where).toString(),

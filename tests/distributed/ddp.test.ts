@@ -15,6 +15,7 @@ import * as dist from "@nbit/torch/distributed";
 import { DDPStrategy, LightningModule, Trainer, type DDPOptions, type TrainerOptions } from "@nbit/lightning";
 import { device } from "@nbit/torch";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
+import { SILENT } from "../helpers/training.js";
 
 const ROWS = 64;
 const BATCH = 16;
@@ -76,10 +77,7 @@ async function train(
     accelerator: "cpu",
     strategy: parallel ? new DDPStrategy(device("cpu"), ddp) : "single_device",
     maxEpochs: 3,
-    logger: false,
-    enableCheckpointing: false,
-    enableProgressBar: false,
-    enableModelSummary: false,
+    ...SILENT,
     ...options,
   });
   await trainer.fit(module, { trainDataloaders: new DataLoader(data, { batchSize, sampler }) });

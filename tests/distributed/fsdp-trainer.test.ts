@@ -28,6 +28,7 @@ import {
   type TrainerOptions,
 } from "@nbit/lightning";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
+import { SILENT } from "../helpers/training.js";
 
 const [ROWS, BATCH, WIDTH] = [64, 16, 80];
 
@@ -103,10 +104,7 @@ async function train(
     accelerator: "cpu",
     strategy: parallel ? new FSDPStrategy(device("cpu"), fsdp) : "single_device",
     maxEpochs: 3,
-    logger: false,
-    enableCheckpointing: false,
-    enableProgressBar: false,
-    enableModelSummary: false,
+    ...SILENT,
     numSanityValSteps: 0,
     ...options,
   });

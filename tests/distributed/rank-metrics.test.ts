@@ -19,6 +19,7 @@ import {
 import { DataLoader, nn, optim, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
+import { SILENT } from "../helpers/training.js";
 
 const everywhere = <T>(mine: T): T[] => dist.allGatherObject(mine);
 const values = (n: number): TensorDataset<[Tensor]> =>
@@ -51,17 +52,7 @@ class Net extends LightningModule {
   }
 }
 const trainer = (options: TrainerOptions = {}): Trainer =>
-  new Trainer({
-    accelerator: "cpu",
-    strategy: "ddp",
-    maxEpochs: 1,
-    logger: false,
-    enableCheckpointing: false,
-    enableProgressBar: false,
-    enableModelSummary: false,
-    numSanityValSteps: 0,
-    ...options,
-  });
+  new Trainer({ accelerator: "cpu", strategy: "ddp", maxEpochs: 1, ...SILENT, numSanityValSteps: 0, ...options });
 /** Rows of the only CSV log below a folder, as numbers by name. */
 function rows(root: string): Record<string, number>[] {
   const [version, ...others] = readdirSync(join(root, "nbit_logs"));

@@ -2,6 +2,7 @@
 import { LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { type DataLoader, dropout, nn, ones, optim, tensor, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
+import { SILENT } from "../helpers/training.js";
 
 export const numbers = (n: number): Tensor => tensor([...Array(n).keys()].map((i) => [i]));
 /** Of all ranks, in the order of ranks. */
@@ -45,17 +46,7 @@ export class Seen extends LightningModule {
 }
 
 export const trainer = (options: TrainerOptions = {}): Trainer =>
-  new Trainer({
-    accelerator: "cpu",
-    strategy: "ddp",
-    maxEpochs: 1,
-    logger: false,
-    enableCheckpointing: false,
-    enableProgressBar: false,
-    enableModelSummary: false,
-    numSanityValSteps: 0,
-    ...options,
-  });
+  new Trainer({ accelerator: "cpu", strategy: "ddp", maxEpochs: 1, ...SILENT, numSanityValSteps: 0, ...options });
 
 export async function fit(
   loader: DataLoader<unknown> | Iterable<unknown>,

@@ -12,6 +12,7 @@ import {
 import { DataLoader, nn, optim, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
+import { SILENT } from "../helpers/training.js";
 
 const everywhere = <T>(mine: T): T[] => dist.allGatherObject(mine);
 const data = (n: number): TensorDataset<[Tensor]> =>
@@ -35,17 +36,7 @@ class Net extends LightningModule {
   }
 }
 const trainer = (options: TrainerOptions = {}): Trainer =>
-  new Trainer({
-    accelerator: "cpu",
-    strategy: "ddp",
-    maxEpochs: 50,
-    logger: false,
-    enableCheckpointing: false,
-    enableProgressBar: false,
-    enableModelSummary: false,
-    numSanityValSteps: 0,
-    ...options,
-  });
+  new Trainer({ accelerator: "cpu", strategy: "ddp", maxEpochs: 50, ...SILENT, numSanityValSteps: 0, ...options });
 const loaders = (n = 64): { trainDataloaders: DataLoader<[Tensor]>; valDataloaders: DataLoader<[Tensor]> } => ({
   trainDataloaders: new DataLoader(data(n), { batchSize: 2 }),
   valDataloaders: new DataLoader(data(5)),

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual, parseArgs } from "node:util";
 import type { Task } from "./program.js";
+import { random } from "../helpers/plan-random.js";
 
 const PROGRAM = fileURLToPath(new URL("./program.js", import.meta.url));
 const PRECISIONS = [32, 16, "bf16-true"] as const;
@@ -27,17 +28,6 @@ export interface Outcome {
   readonly bySignal: Readonly<Record<string, number>>;
   /** What went wrong, with what replays it. */
   readonly failures: readonly string[];
-}
-
-/** A small generator of its own, so that a seed means the same plan everywhere (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }
 
 interface Ended {

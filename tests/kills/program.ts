@@ -3,7 +3,6 @@
  * '{"folder": …}'`.
  */
 import fs from "node:fs";
-import { createHash } from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -29,9 +28,10 @@ import {
   randn,
   relu,
   setNumThreads,
-  Tensor,
+  type Tensor,
   TensorDataset,
 } from "@nbit/torch";
+import { digestOf } from "../helpers/digest.js";
 
 export interface Task {
   readonly folder: string;
@@ -217,7 +217,7 @@ process.stdout.write("ready\n");
 try {
   await trainer.fit(model, { trainDataloaders, valDataloaders, ckptPath: task.checkpoint });
   process.stdout.write(
-    `done ${JSON.stringify({ moments, digest: digestOf(), metrics: { ...trainer.callbackMetrics }, steps: trainer.globalStep, skipped: trainer.skippedSteps })}\n`,
+    `done ${JSON.stringify({ moments, digest: digestOfAll(), metrics: { ...trainer.callbackMetrics }, steps: trainer.globalStep, skipped: trainer.skippedSteps })}\n`,
   );
 } catch (error) {
   if (!(error instanceof InterruptError)) throw error;
@@ -225,19 +225,8 @@ try {
 }
 
 /** Of the weights, the optimizer's state, the schedule's and the random numbers that would come next. */
-function digestOf(): string {
-  const hash = createHash("sha256");
-  const add = (value: unknown): void => {
-    if (value instanceof Tensor)
-      hash.update(`${value.dtype}${value.shape.join()}`).update(new Uint8Array(value.contiguous().toBytes()));
-    else if (Array.isArray(value)) value.forEach(add);
-    else if (value instanceof Map) for (const [key, each] of value) add([key, each]);
-    else if (typeof value === "object" && value !== null) add(Object.entries(value));
-    else hash.update(`${String(value)};`);
-  };
-  add(model.stateDict());
-  for (const optimizer of trainer.optimizers) add(optimizer.stateDict());
-  for (const { scheduler } of trainer.lrSchedulerConfigs) add(scheduler.stateDict());
-  add(getRngState());
-  return hash.digest("hex");
+function digestOfAll(): string {
+  const optimizers = trainer.optimizers.map((optimizer) => optimizer.stateDict());
+  const schedulers = trainer.lrSchedulerConfigs.map(({ scheduler }) => scheduler.stateDict());
+  return digestOf(model.stateDict(), ...optimizers, ...schedulers, getRngState());
 }

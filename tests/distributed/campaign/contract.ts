@@ -4,7 +4,8 @@ import { runRanks } from "../../helpers/ranks.js";
 import { ASPECTS, featuresOf } from "../contract/features.js";
 import { STRATEGIES } from "../contract/strategies.js";
 import type { Line, Task } from "../contract/product.js";
-import { random, type Part, type PartOptions, type PartResult } from "./part.js";
+import { random } from "../../helpers/plan-random.js";
+import type { Part, PartOptions, PartResult } from "./part.js";
 
 const PROGRAM = fileURLToPath(new URL("../contract/product.js", import.meta.url));
 /** Combinations that one pair of processes runs: it ends with the first that breaks the contract. */

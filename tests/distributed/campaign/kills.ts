@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runRanks, type RankResult } from "../../helpers/ranks.js";
-import { random, type Part, type PartOptions, type PartResult } from "./part.js";
+import { random } from "../../helpers/plan-random.js";
+import type { Part, PartOptions, PartResult } from "./part.js";
 import type { Task } from "./training.js";
 
 const PROGRAM = fileURLToPath(new URL("./training.js", import.meta.url));

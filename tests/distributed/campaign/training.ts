@@ -2,7 +2,6 @@
  * A small training in several processes, of which one may be killed: `node training.js '{"folder": …}'`, once per rank.
  * It goes on from the newest checkpoint in its folder.
  */
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DDPStrategy, LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
@@ -20,10 +19,11 @@ import {
   randn,
   relu,
   saveCheckpoint,
-  Tensor,
+  type Tensor,
   TensorDataset,
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
+import { digestOf } from "../../helpers/digest.js";
 
 export interface Task {
   readonly mode: "loop" | "trainer";
@@ -39,20 +39,6 @@ const LIMITS = { timeout: 20_000, heartbeatTimeout: 8000, connectTimeout: 8000 }
 let moments = 0;
 function moment(): void {
   if (++moments === task.kill?.at && task.kill.rank === rank) process.kill(process.pid, "SIGKILL");
-}
-
-function digestOf(...values: unknown[]): string {
-  const hash = createHash("sha256");
-  const add = (value: unknown): void => {
-    if (value instanceof Tensor)
-      hash.update(`${value.dtype}${value.shape.join()}`).update(new Uint8Array(value.contiguous().toBytes()));
-    else if (Array.isArray(value)) value.forEach(add);
-    else if (value instanceof Map) for (const [key, each] of value) add([key, each]);
-    else if (typeof value === "object" && value !== null) add(Object.entries(value));
-    else hash.update(`${String(value)};`);
-  };
-  values.forEach(add);
-  return hash.digest("hex");
 }
 
 /** Seeds of each step make what is drawn the same after a restart. */
