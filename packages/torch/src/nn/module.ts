@@ -1,79 +1,41 @@
 /** The base of every layer and model: its fields are its tree. */
-import { addToMessage, ArgumentError, NbitError, OutOfMemoryError } from "../errors.js";
-import { callable, filled, flag, orNull, record, such, text, whole } from "../kinds.js";
-import { deviceKind, dtypeKind, tensorKind } from "../tensor/kinds.js";
-import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { ArgumentError } from "../errors.js";
+import { addHook, type HookHandle } from "../hooks.js";
+import { callable, filled, flag, orNull, text, whole } from "../kinds.js";
+import { tensorKind } from "../tensor/kinds.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
 import { plainText } from "../plain-text.js";
-import { noGrad } from "../autograd/modes.js";
 import { isTensor } from "../tensor/handle.js";
 import { keep, scope } from "../tensor/scope.js";
-import { isFloatingPoint, isComplex, isDType, type DType } from "../tensor/dtype.js";
-import { Device, type DeviceLike } from "../tensor/device.js";
+import type { DType } from "../tensor/dtype.js";
+import type { DeviceLike } from "../tensor/device.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
-import { earlierKey, snakeCase } from "./keys.js";
+import { snakeCase } from "./keys.js";
+import { convertModules, moduleToOptions, type ModuleToOptions } from "./module-to.js";
 import { Parameter } from "./parameter.js";
-import { loadPlan, type StateEntry } from "./state-dict.js";
-import { isMap } from "../realm.js";
+import {
+  LOAD_STATE,
+  loadState,
+  stateKind,
+  type LoadResult,
+  type LoadStateOptions,
+  type StateDict,
+} from "./state-dict.js";
+import { stateEntries, type StateEntry } from "./state-entries.js";
+import { Tree, type Field, type NamedOptions } from "./tree.js";
 
-export type StateDict = Map<string, Tensor>;
-export interface HookHandle {
-  remove(): void;
-}
+export type { HookHandle, LoadResult, LoadStateOptions, StateDict };
 export type ForwardPreHook = (module: Module, args: readonly unknown[]) => readonly unknown[] | void;
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
 export interface BufferOptions {
   /** Whether the state dict has it. Default true. */
   readonly persistent?: boolean;
 }
-export interface NamedOptions {
-  /** Before every name. Default none. */
-  readonly prefix?: string;
-  /** Those of the modules below too. Default true. */
-  readonly recurse?: boolean;
-}
-export interface LoadStateOptions {
-  /** Every name must be on both sides. Default true. */
-  readonly strict?: boolean;
-}
-export interface ModuleToOptions {
-  readonly dtype?: DType | undefined;
-  readonly device?: DeviceLike | undefined;
-  readonly nonBlocking?: boolean | undefined;
-}
 const BUFFER: OptionNames<BufferOptions> = { persistent: flag };
 const NAMED: OptionNames<NamedOptions> = { prefix: text, recurse: flag };
-const LOAD: OptionNames<LoadStateOptions> = { strict: flag };
-const TO: OptionNames<ModuleToOptions> = { dtype: dtypeKind, device: deviceKind, nonBlocking: flag };
 type NamedRest = Given<NamedOptions, [prefix: string, recurse?: boolean]>;
-
-export interface LoadResult {
-  readonly missingKeys: readonly string[];
-  readonly unexpectedKeys: readonly string[];
-}
-
-const STATE = such<ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>>(
-  "a state dict: tensors by name, in an object or a Map",
-  (v) => isMap(v) || record.accepts(v),
-);
-
-function moduleToOptions(target: DType | DeviceLike | ModuleToOptions): ModuleToOptions {
-  if (typeof target === "string" && !isDType(target))
-    checkArguments("Module.to", { target: target as DeviceLike }, { target: deviceKind });
-  const options: ModuleToOptions =
-    typeof target === "string"
-      ? isDType(target)
-        ? { dtype: target }
-        : { device: target }
-      : target instanceof Device
-        ? { device: target }
-        : target;
-  checkOptions("Module.to", options, TO);
-  if (options.dtype !== undefined && !isFloatingPoint(options.dtype) && !isComplex(options.dtype))
-    throw new ArgumentError("Module.to", "dtype to be a floating point or complex dtype", options.dtype);
-  return options;
-}
 
 function* seconds<T>(pairs: Iterable<readonly [string, T]>): IterableIterator<T> {
   for (const [, value] of pairs) yield value;
@@ -112,6 +74,20 @@ export abstract class Module {
 
   // ---------------------------------------------------------------- the tree
 
+  static readonly #tree = new Tree<Module>((module) => module.#fields());
+
+  *#fields(): IterableIterator<Field<Module>> {
+    for (const [name, value] of Object.entries(this) as [string, unknown][]) {
+      if (value instanceof Module) yield { kind: "module", name, value };
+      else if (!isTensor(value)) continue;
+      else if (value instanceof Parameter) yield { kind: "parameter", name, value };
+      else {
+        const persistent = this.#buffers?.get(name);
+        if (persistent !== undefined) yield { kind: "buffer", name, value, persistent };
+      }
+    }
+  }
+
   /** Register a tensor that belongs to the state but is not learned. Its field holds it. */
   registerBuffer(name: string, tensor: Tensor | null, ...rest: Given<BufferOptions, [persistent: boolean]>): void {
     const options = optionsFrom("registerBuffer", 2, rest, BUFFER, 1);
@@ -119,7 +95,7 @@ export abstract class Module {
     this.#checkBufferName(name);
     if (tensor !== null) keep(tensor);
     (this.#buffers ??= new Map()).set(name, options.persistent ?? true);
-    this.#set(name, tensor);
+    Object.defineProperty(this, name, { value: tensor, writable: true, configurable: true, enumerable: true });
   }
 
   #checkBufferName(name: string): void {
@@ -128,81 +104,33 @@ export abstract class Module {
       throw new ArgumentError("registerBuffer", "a name without dots, which separate modules in keys", name);
     if (taken !== undefined && taken !== null && (!isTensor(taken) || taken instanceof Parameter))
       throw new ArgumentError("registerBuffer", "the name of a field that is not taken by something else", name);
-    for (const [other, value] of Object.entries(this))
-      if (
-        other !== name &&
-        snakeCase(other) === snakeCase(name) &&
-        (value instanceof Module || value instanceof Parameter || this.#buffers?.has(other) === true)
-      )
-        throw new ArgumentError(
-          "registerBuffer",
-          `a name whose key "${snakeCase(name)}" is not that of ${other}`,
-          name,
-        );
-  }
-  #set(name: string, value: unknown): void {
-    Object.defineProperty(this, name, { value, writable: true, configurable: true, enumerable: true });
+    const others = [...Array.from(this.#fields(), (field) => field.name), ...(this.#buffers?.keys() ?? [])];
+    const other = others.find((each) => each !== name && snakeCase(each) === snakeCase(name));
+    if (other !== undefined)
+      throw new ArgumentError("registerBuffer", `a name whose key "${snakeCase(name)}" is not that of ${other}`, name);
   }
 
   /** Direct submodules with their names, in order. */
   namedChildren(): IterableIterator<[string, Module]> {
     atMost("namedChildren", arguments, 0);
-    return this.#namedChildren();
-  }
-  *#namedChildren(): IterableIterator<[string, Module]> {
-    const seen = new Set<Module>();
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Module && !seen.has(value)) {
-        seen.add(value);
-        yield [name, value];
-      }
-    }
+    return Module.#tree.children(this);
   }
   children(): IterableIterator<Module> {
     atMost("children", arguments, 0);
-    return seconds(this.#namedChildren());
+    return seconds(Module.#tree.children(this));
   }
   /** This module and all below it, parents first; each once, so that cycles end. */
   namedModules(prefix = ""): IterableIterator<[string, Module]> {
     atMost("namedModules", arguments, 1);
     checkArguments("namedModules", { prefix }, { prefix: text });
-    return this.#namedModules(prefix, new Set());
-  }
-  *#namedModules(prefix: string, seen: Set<Module>): IterableIterator<[string, Module]> {
-    if (seen.has(this)) return;
-    seen.add(this);
-    yield [prefix, this];
-    for (const [name, child] of this.#namedChildren())
-      yield* child.#namedModules(prefix === "" ? snakeCase(name) : `${prefix}.${snakeCase(name)}`, seen);
+    return Module.#tree.modules(this, prefix);
   }
   modules(): IterableIterator<Module> {
     atMost("modules", arguments, 0);
-    return seconds(this.#namedModules("", new Set()));
-  }
-  *#own(kind: "parameter" | "buffer"): IterableIterator<[string, Tensor]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (!isTensor(value)) continue;
-      const isParameter = value instanceof Parameter;
-      if (kind === "parameter" ? isParameter : !isParameter && this.#buffers?.has(name) === true) yield [name, value];
-    }
-  }
-  *#named(
-    kind: "parameter" | "buffer",
-    { prefix = "", recurse = true }: NamedOptions,
-  ): IterableIterator<[string, Tensor]> {
-    const seen = new Set<Tensor>();
-    const modules: Iterable<[string, Module]> = recurse ? this.#namedModules(prefix, new Set()) : [[prefix, this]];
-    for (const [path, m] of modules)
-      for (const [name, t] of m.#own(kind)) {
-        if (seen.has(t)) continue;
-        seen.add(t);
-        yield [path === "" ? snakeCase(name) : `${path}.${snakeCase(name)}`, t];
-      }
+    return seconds(Module.#tree.modules(this));
   }
   namedParameters(...rest: NamedRest): IterableIterator<[string, Parameter]> {
-    return this.#named("parameter", optionsFrom("namedParameters", 0, rest, NAMED, 2)) as IterableIterator<
-      [string, Parameter]
-    >;
+    return Module.#tree.parameters(this, optionsFrom("namedParameters", 0, rest, NAMED, 2));
   }
   parameters(recurse = true): Parameter[] {
     atMost("parameters", arguments, 1);
@@ -210,7 +138,7 @@ export abstract class Module {
     return Array.from(this.namedParameters({ recurse }), ([, p]) => p);
   }
   namedBuffers(...rest: NamedRest): IterableIterator<[string, Tensor]> {
-    return this.#named("buffer", optionsFrom("namedBuffers", 0, rest, NAMED, 2));
+    return Module.#tree.buffers(this, optionsFrom("namedBuffers", 0, rest, NAMED, 2));
   }
   buffers(recurse = true): Tensor[] {
     atMost("buffers", arguments, 1);
@@ -245,9 +173,7 @@ export abstract class Module {
     return state;
   }
   #entries(fn: string): StateEntry[] {
-    const entries: StateEntry[] = [];
-    this.#collect(fn, ["", ""], entries, new Set());
-    return entries;
+    return stateEntries(fn, Module.#tree, this, (module) => module.optionalState);
   }
   /**
    * Fields of own buffers that a state dict may lack: what files from before there was one are still loaded without.
@@ -262,62 +188,6 @@ export abstract class Module {
   protected stateProblem(_given: (key: string) => Tensor | undefined): string | null {
     return null;
   }
-  // PyTorch's order: a module's own parameters, its own buffers, then its children. Shared tensors appear under every
-  // name.
-  #collect(
-    fn: string,
-    [prefix, earlierPrefix]: readonly [string, string],
-    entries: StateEntry[],
-    path: Set<Module>,
-  ): void {
-    if (path.has(this))
-      throw new NbitError(
-        `${fn}: expected a tree of modules. Received: a cycle at "${prefix}". A module must not contain itself.`,
-        "MODULE_CYCLE",
-      );
-    path.add(this);
-    this.#checkKeys(fn, prefix);
-    const optional = new Set(this.optionalState);
-    const add = (name: string, tensor: Tensor): void =>
-      void entries.push({
-        key: prefix + snakeCase(name),
-        earlier: earlierPrefix + earlierKey(name),
-        tensor,
-        optional: optional.has(name),
-      });
-    for (const [name, p] of this.#own("parameter")) add(name, p);
-    for (const [name, b] of this.#own("buffer")) if (this.#buffers?.get(name) === true) add(name, b);
-    for (const [name, value] of Object.entries(this))
-      if (value instanceof Module)
-        value.#collect(fn, [`${prefix}${snakeCase(name)}.`, `${earlierPrefix}${earlierKey(name)}.`], entries, path);
-    path.delete(this);
-  }
-  /** Every field of the tree has a key of its own: two under one would be saved and loaded as one. */
-  #checkKeys(fn: string, prefix: string): void {
-    const fields = new Map<string, string>();
-    for (const [name, value] of Object.entries(this)) {
-      if (!(
-        value instanceof Module ||
-        value instanceof Parameter ||
-        (isTensor(value) && this.#buffers?.has(name) === true)
-      ))
-        continue;
-      const key = snakeCase(name);
-      const other = fields.get(key);
-      if (other !== undefined)
-        throw new NbitError(
-          `${fn}: expected every field to have a key of its own. Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`,
-          "STATE_DICT_KEY",
-        );
-      if (name.includes("."))
-        throw new NbitError(
-          `${fn}: expected names of fields without dots, which separate modules in keys. Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`,
-          "STATE_DICT_KEY",
-        );
-      fields.set(key, name);
-    }
-  }
-
   /**
    * Copy values into parameters and buffers by name.
    * @param options.strict - Every name must be on both sides. Default true. Keys that versions up to 0.1 wrote
@@ -330,37 +200,22 @@ export abstract class Module {
     state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>,
     ...rest: Given<LoadStateOptions, [strict: boolean]>
   ): LoadResult {
-    const options = optionsFrom("loadStateDict", 1, rest, LOAD, 1);
-    checkArguments("loadStateDict", { state }, { state: STATE });
-    const given: ReadonlyMap<string, Tensor> = isMap(state)
-      ? (state as ReadonlyMap<string, Tensor>)
-      : new Map(Object.entries(state));
+    const options = optionsFrom("loadStateDict", 1, rest, LOAD_STATE, 1);
+    checkArguments("loadStateDict", { state }, { state: stateKind });
     // The tensors themselves, also where a wrapper makes stateDict() return copies.
-    const { copies, missing, unexpected, problems: wrong } = loadPlan(this.#entries("loadStateDict"), given);
-    const problems: string[] = [];
-    if (options.strict ?? true) {
-      if (missing.length > 0) problems.push(`missing: ${missing.join(", ")}`);
-      if (unexpected.length > 0) problems.push(`unexpected: ${unexpected.join(", ")}`);
-    }
-    problems.push(...wrong);
-    for (const [path, m] of this.#namedModules("", new Set())) {
-      const problem = m.stateProblem((key) => {
+    const entries = this.#entries("loadStateDict");
+    return loadState(this.constructor.name || "module", entries, state, options.strict ?? true, (given) =>
+      this.#stateProblems(given),
+    );
+  }
+  *#stateProblems(given: ReadonlyMap<string, Tensor>): IterableIterator<string> {
+    for (const [path, module] of Module.#tree.modules(this)) {
+      const problem = module.stateProblem((key) => {
         const value = given.get(path === "" ? key : `${path}.${key}`);
         return isTensor(value) && !value.disposed ? value : undefined;
       });
-      if (problem !== null) problems.push(`${path === "" ? this.constructor.name : path} ${problem}`);
+      if (problem !== null) yield `${path === "" ? this.constructor.name : path} ${problem}`;
     }
-    if (problems.length > 0)
-      throw new NbitError(
-        plainText(
-          `loadStateDict: expected the state of this ${this.constructor.name || "module"}. Received: a state with ${problems.join("; ")}. Pass { strict: false } to load what fits by name.`,
-        ),
-        "STATE_DICT_MISMATCH",
-      );
-    noGrad(() => {
-      for (const [target, source] of copies) target.copy_(source);
-    });
-    return { missingKeys: missing, unexpectedKeys: unexpected };
   }
 
   // ---------------------------------------------------------------- modes, devices, dtypes
@@ -382,15 +237,8 @@ export abstract class Module {
   apply(fn: (module: Module) => void): this {
     atMost("apply", arguments, 1);
     checkArguments("apply", { fn }, { fn: callable });
-    this.#apply(fn, new Set());
+    Module.#tree.childrenFirst(this, fn);
     return this;
-  }
-  #apply(fn: (module: Module) => void, path: Set<Module>): void {
-    if (path.has(this)) return; // a cycle
-    path.add(this);
-    for (const [, child] of this.#namedChildren()) child.#apply(fn, path);
-    fn(this);
-    path.delete(this);
   }
   requiresGrad_(on = true): this {
     atMost("requiresGrad_", arguments, 1);
@@ -410,39 +258,7 @@ export abstract class Module {
    */
   to(target: DType | DeviceLike | ModuleToOptions): this {
     atMost("Module.to", arguments, 1);
-    const options = moduleToOptions(target);
-    const complex = options.dtype !== undefined && isComplex(options.dtype);
-    const convert = (t: Tensor): Tensor =>
-      t
-        .detach()
-        .to(isFloatingPoint(t.dtype) || (complex && isComplex(t.dtype)) ? options : { ...options, dtype: undefined });
-    let done = 0;
-    try {
-      for (const m of this.modules()) {
-        for (const [, p] of m.#own("parameter")) {
-          const next = convert(p);
-          const { grad } = p;
-          const nextGrad = grad === null ? null : convert(grad);
-          if (grad !== null) p.grad = null;
-          p.setData(next);
-          if (grad !== null) p.grad = nextGrad;
-          done++;
-        }
-        for (const [name, b] of m.#own("buffer")) {
-          const next = convert(b);
-          if (next.dtype !== b.dtype || next.device !== b.device) b.setData(next);
-          else m.#set(name, b);
-          done++;
-        }
-      }
-    } catch (error) {
-      if (error instanceof OutOfMemoryError && done > 0)
-        addToMessage(
-          error,
-          `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. Call it again when there is room.`,
-        );
-      throw error;
-    }
+    convertModules(Module.#tree, this.modules(), moduleToOptions(target));
     return this;
   }
   float(): this {
@@ -476,18 +292,12 @@ export abstract class Module {
   /** Called before forward by {@link call}; may return other arguments. */
   registerForwardPreHook(hook: ForwardPreHook): HookHandle {
     atMost("registerForwardPreHook", arguments, 1);
-    checkArguments("registerForwardPreHook", { hook }, { hook: callable });
-    const hooks = (this.#preHooks ??= new Set());
-    hooks.add(hook);
-    return { remove: () => void hooks.delete(hook) };
+    return addHook("registerForwardPreHook", (this.#preHooks ??= new Set()), hook);
   }
   /** Called after forward by {@link call}; may return another output. */
   registerForwardHook(hook: ForwardHook): HookHandle {
     atMost("registerForwardHook", arguments, 1);
-    checkArguments("registerForwardHook", { hook }, { hook: callable });
-    const hooks = (this.#hooks ??= new Set());
-    hooks.add(hook);
-    return { remove: () => void hooks.delete(hook) };
+    return addHook("registerForwardHook", (this.#hooks ??= new Set()), hook);
   }
   /** @internal The hooks of another module, whose place this one takes, are this one's too. */
   takeHooksOf(other: Module): void {

@@ -1,25 +1,75 @@
-/** What a state dict fits: compared whole with a module's own, before anything is copied. */
+/** Loading a state dict: compared whole with a module's own, before anything is copied. */
+import { noGrad } from "../autograd/modes.js";
+import { NbitError } from "../errors.js";
+import { flag, record, such } from "../kinds.js";
+import type { OptionNames } from "../options.js";
+import { plainText } from "../plain-text.js";
+import { isMap } from "../realm.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
+import type { StateEntry } from "./state-entries.js";
 
-/** One tensor of a module's state. */
-export interface StateEntry {
-  readonly key: string;
-  /** As versions up to 0.1 wrote it; the same where they agree. */
-  readonly earlier: string;
-  readonly tensor: Tensor;
-  /** It may be missing, as it is in files from before there was one. */
-  readonly optional: boolean;
+export type StateDict = Map<string, Tensor>;
+/** What may be loaded: tensors by name. */
+export type StateLike = ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>;
+export const stateKind = such<StateLike>(
+  "a state dict: tensors by name, in an object or a Map",
+  (v) => isMap(v) || record.accepts(v),
+);
+export interface LoadStateOptions {
+  /** Every name must be on both sides. Default true. */
+  readonly strict?: boolean;
 }
-export interface LoadPlan {
+export const LOAD_STATE: OptionNames<LoadStateOptions> = { strict: flag };
+export interface LoadResult {
+  readonly missingKeys: readonly string[];
+  readonly unexpectedKeys: readonly string[];
+}
+
+/**
+ * Copy into `entries` what a state gives for them.
+ * @param type - The module's, for messages.
+ * @param problemsOf - What else a module has against the state, in words.
+ */
+export function loadState(
+  type: string,
+  entries: readonly StateEntry[],
+  state: StateLike,
+  strict: boolean,
+  problemsOf: (given: ReadonlyMap<string, Tensor>) => Iterable<string>,
+): LoadResult {
+  const given: ReadonlyMap<string, Tensor> = isMap(state)
+    ? (state as ReadonlyMap<string, Tensor>)
+    : new Map(Object.entries(state));
+  const { copies, missing, unexpected, problems } = loadPlan(entries, given);
+  const all = [
+    ...(strict && missing.length > 0 ? [`missing: ${missing.join(", ")}`] : []),
+    ...(strict && unexpected.length > 0 ? [`unexpected: ${unexpected.join(", ")}`] : []),
+    ...problems,
+    ...problemsOf(given),
+  ];
+  if (all.length > 0)
+    throw new NbitError(
+      plainText(
+        `loadStateDict: expected the state of this ${type}. Received: a state with ${all.join("; ")}. Pass { strict: false } to load what fits by name.`,
+      ),
+      "STATE_DICT_MISMATCH",
+    );
+  noGrad(() => {
+    for (const [target, source] of copies) target.copy_(source);
+  });
+  return { missingKeys: missing, unexpectedKeys: unexpected };
+}
+
+interface LoadPlan {
   readonly copies: readonly (readonly [target: Tensor, source: Tensor])[];
   readonly missing: readonly string[];
   readonly unexpected: readonly string[];
   readonly problems: readonly string[];
 }
 
-/** @internal By key, or, where a key is missing and nothing else has the earlier one, by that. */
-export function loadPlan(entries: readonly StateEntry[], given: ReadonlyMap<string, unknown>): LoadPlan {
+/** By key, or, where a key is missing and nothing else has the earlier one, by that. */
+function loadPlan(entries: readonly StateEntry[], given: ReadonlyMap<string, unknown>): LoadPlan {
   const keys = new Set(entries.map((e) => e.key));
   const claims = new Map<string, number>();
   for (const e of entries) claims.set(e.earlier, (claims.get(e.earlier) ?? 0) + 1);

@@ -1,6 +1,7 @@
 export { Optimizer } from "./optimizer.js";
 export type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields, StateValue } from "./state.js";
-export { likeParameter, requireNonNegative, stepCount, type Refuse, type SavedParameter } from "./saved-state.js";
+export { likeParameter, requireNonNegative, stepCount } from "./adopt-state.js";
+export type { Refuse, SavedParameter } from "./saved-state.js";
 export { fromTorch, toTorch } from "./torch-state.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export { Adam, AdamW, type AdamOptions } from "./adam.js";

@@ -3,7 +3,8 @@ import { isTensor } from "../tensor/handle.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { ParameterState } from "./state.js";
-import { shown, stepCount, type Refuse } from "./saved-state.js";
+import { stepCount } from "./adopt-state.js";
+import { shown, type Refuse } from "./saved-state.js";
 
 /** Vectors are flat over all parameters. */
 export interface History {

@@ -2,6 +2,7 @@
 import { noGrad } from "../autograd/modes.js";
 import { addToMessage, ArgumentError, TorchError } from "../errors.js";
 import { callable } from "../kinds.js";
+import { addHook } from "../hooks.js";
 import { nearest } from "../names.js";
 import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
 import { iterated } from "../read-once.js";
@@ -14,35 +15,24 @@ import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { copyState, disposeState, namesOfNonFinite, warnOfNonFinite } from "./adopt-state.js";
 import { DeviceRates } from "./device-rates.js";
-import { operator } from "./operators.js";
+import { GroupLists } from "./group-lists.js";
 import { PackedState } from "./packed-state.js";
-import { checkParameter, isLive, parametersOf, sameElements } from "./parameters.js";
+import { checkParameter, parametersOf } from "./parameters.js";
 import { checkRounding, usesFloat32Update } from "./rounding.js";
 import {
-  copyState,
-  disposeState,
-  namesOfNonFinite,
   readStateDict,
   refusing,
-  warnOfNonFinite,
   withNames,
   withOptions,
+  writeStateDict,
   type Refuse,
   type SavedParameter,
 } from "./saved-state.js";
 import { stepInKinds } from "./step-in-kinds.js";
 import type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
-
-/** Lists of one group that do not change from step to step. */
-interface Packed {
-  /** The group's parameters when the lists were made: the same array for as long as they stay the same. */
-  readonly source: readonly Tensor[];
-  readonly params: TensorList;
-  readonly roundsRate: boolean;
-  readonly complex: boolean;
-}
 
 /**
  * Base class. Subclasses give defaults and {@link stepGroup}.
@@ -60,7 +50,7 @@ export abstract class Optimizer {
    */
   gradScale: Tensor | null = null;
   foundInf: Tensor | null = null;
-  readonly #packed = new WeakMap<ParamGroup, Packed>();
+  readonly #lists = new GroupLists((group) => this.#checkGroup(group));
   readonly #preHooks = new Set<(optimizer: Optimizer) => void>();
   readonly #postHooks = new Set<(optimizer: Optimizer) => void>();
 
@@ -107,7 +97,7 @@ export abstract class Optimizer {
   protected rateOf(group: ParamGroup): number | Tensor {
     const kept = this.#rates.of(group);
     if (kept !== null) return kept;
-    return (this.#packed.get(group) ?? this.#packedOf(group)).roundsRate ? Math.fround(group.lr) : group.lr;
+    return this.#lists.of(group).roundsRate ? Math.fround(group.lr) : group.lr;
   }
 
   /**
@@ -219,7 +209,10 @@ export abstract class Optimizer {
 
   /** What was put into the groups by hand is checked before anything is stepped. */
   protected checkGroups(): void {
-    for (const group of this.paramGroups) this.#packedOf(group);
+    for (const group of this.paramGroups) {
+      if (typeof group.lr !== "number" || !(group.lr >= 0 && group.lr < Infinity)) this.validate(group);
+      this.#lists.refresh(group);
+    }
   }
 
   /** What changes parameters and state: an error of libtorch in its course is told to have left an unfinished half. */
@@ -236,22 +229,6 @@ export abstract class Optimizer {
     }
   }
 
-  #packedOf(group: ParamGroup): Packed {
-    if (typeof group.lr !== "number" || !(group.lr >= 0 && group.lr < Infinity)) this.validate(group);
-    const { params } = group;
-    const known = this.#packed.get(group);
-    if (known !== undefined && sameElements(known.source, params)) return known;
-    this.#checkGroup(group);
-    const made: Packed = {
-      source: [...params],
-      params: TensorList.of(params),
-      roundsRate: params.every((p) => p.device.type === "cuda" && p.dtype !== "float64"),
-      complex: params.some((p) => p.isComplex()),
-    };
-    this.#packed.set(group, made);
-    return made;
-  }
-
   /** Groups can be changed by hand: another parameter in one's place begins with state of its own. */
   #checkGroup(group: ParamGroup): void {
     const fn = `${this.constructor.name}.step`;
@@ -264,30 +241,12 @@ export abstract class Optimizer {
   }
 
   #stepOne(group: ParamGroup, index: number): void {
-    const packed = this.#packed.get(group) ?? this.#packedOf(group);
-    if (packed.complex || usesFloat32Update(group))
+    const lists = this.#lists.of(group);
+    if (lists.complex || usesFloat32Update(group))
       return stepInKinds(group, index, this.state, (params, grads) =>
         this.stepGroup(group, params, TensorList.of(params), TensorList.of(grads)),
       );
-    const { source } = packed;
-    const grads = TensorList.gradsOf(packed.params);
-    try {
-      if (grads.missing.length === 0) {
-        if (grads.length > 0) this.stepGroup(group, source, packed.params, grads);
-        return;
-      }
-      const absent = new Set(grads.missing);
-      const present = source.map((_, i) => i).filter((i) => !absent.has(i));
-      if (present.length > 0)
-        this.stepGroup(
-          group,
-          present.map((i) => source[i] as Tensor),
-          packed.params.select(present),
-          grads.select(present),
-        );
-    } finally {
-      grads.dispose();
-    }
+    this.#lists.withGrads(lists, (params, packed, grads) => this.stepGroup(group, params, packed, grads));
   }
 
   /** The state of a parameter, made by `make` at its first use, outside every scope. */
@@ -319,43 +278,17 @@ export abstract class Optimizer {
   zeroGrad(...rest: Given<ZeroGradOptions, [setToNone: boolean]>): void {
     const toNone = rest.length === 0 || (optionsFrom("zeroGrad", 0, rest, ZERO_GRAD, 1).setToNone ?? true);
     for (const group of this.paramGroups) {
-      if (toNone) this.#listOf(group).clearGrads();
-      else this.#fillWithZeros(group);
+      if (toNone) this.#lists.clearGrads(group);
+      else this.#lists.zeroGrads(group);
     }
   }
-  /** Its parameters: the list of the last step, while they are the same live ones. */
-  #listOf(group: ParamGroup): TensorList {
-    const { params } = group;
-    const known = this.#packed.get(group);
-    return known !== undefined && sameElements(known.source, params) && known.source.every(isLive)
-      ? known.params
-      : TensorList.of(params);
-  }
-
-  /** Together: one kernel or few on a GPU. */
-  #fillWithZeros(group: ParamGroup): void {
-    const grads = TensorList.gradsOf(this.#listOf(group));
-    try {
-      const absent = new Set(grads.missing);
-      const present =
-        absent.size === 0 ? grads : grads.select(group.params.map((_, i) => i).filter((i) => !absent.has(i)));
-      if (present.length > 0) noGrad(() => foreachZero_(present));
-    } finally {
-      grads.dispose();
-    }
-  }
-
   registerStepPreHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
     atMost("registerStepPreHook", arguments, 1);
-    checkArguments("registerStepPreHook", { hook }, { hook: callable });
-    this.#preHooks.add(hook);
-    return { remove: () => void this.#preHooks.delete(hook) };
+    return addHook("registerStepPreHook", this.#preHooks, hook);
   }
   registerStepPostHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
     atMost("registerStepPostHook", arguments, 1);
-    checkArguments("registerStepPostHook", { hook }, { hook: callable });
-    this.#postHooks.add(hook);
-    return { remove: () => void this.#postHooks.delete(hook) };
+    return addHook("registerStepPostHook", this.#postHooks, hook);
   }
 
   /**
@@ -364,22 +297,7 @@ export abstract class Optimizer {
    */
   stateDict(): OptimizerState {
     atMost(`${this.constructor.name}.stateDict`, arguments, 0);
-    const all = this.paramGroups.flatMap((g) => g.params);
-    const position = new Map(all.map((p, i) => [p, i]));
-    const state: Record<string, ParameterState> = {};
-    all.forEach((p, i) => {
-      const s = this.state.get(p);
-      if (s !== undefined) state[String(i)] = { ...s };
-    });
-    const { algorithm } = this;
-    return {
-      ...(algorithm === null ? {} : { algorithm }),
-      state,
-      paramGroups: this.paramGroups.map(({ params, ...options }) => ({
-        ...options,
-        params: params.map((p) => position.get(p) as number),
-      })),
-    };
+    return writeStateDict(this.paramGroups, this.state, this.algorithm);
   }
 
   /**
@@ -446,5 +364,3 @@ export abstract class Optimizer {
     );
   }
 }
-
-const foreachZero_ = operator("_foreach_zero_");
