@@ -1,5 +1,6 @@
 import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
+import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
 import { readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
@@ -32,7 +33,7 @@ import { StopVotes, type Wish } from "./ranks/stop-votes.js";
 import type { Collectives, Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { ResolvedOptions } from "./resolve-options.js";
-import type { RunningStage, TrainerFn } from "./types.js";
+import type { RunningStage, TrainerFn, TrainerStatus } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 
 /** The parts of a run that only a fit has. */
@@ -49,10 +50,15 @@ export interface FitParts {
 export interface RunOwner {
   readonly view: TrainerView;
   readonly precision: Precision;
+  /** Of validation; null: as training. */
+  readonly validationPrecision: Precision | null;
   readonly strategy: Strategy;
+  readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly Callback[];
   readonly options: ResolvedOptions;
+  /** Where the fit before this run stands: what comes after it reports its step and epoch. */
+  readonly lastFit: FitProgress | null;
 }
 
 /** One call of fit, validate, test or predict: what its loops share, and what its module may ask for. */
@@ -64,6 +70,7 @@ export class Run implements LoopContext, ModuleHost {
   #hook: string | null = null;
   #sink: LogSink | null = null;
   #gradients = true;
+  status: TrainerStatus = "running";
   stage: RunningStage | null = null;
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
@@ -192,7 +199,7 @@ export class Run implements LoopContext, ModuleHost {
    * That of the default generator of process 0: orders of data are drawn from it, equal in all processes. A run that
    * goes on from a checkpoint has the seed of the one before.
    */
-  get seed(): number {
+  seed(): number {
     const saved = this.checkpoint?.rng?.cpu;
     const mine = saved === undefined ? initialSeed() : new Generator().setState(saved).initialSeed();
     return (this.#seed ??= Number(BigInt.asUintN(32, this.collectives?.broadcastObject(mine) ?? mine)));

@@ -13,7 +13,7 @@ import type { Run } from "./run.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerView } from "./trainer-view.js";
-import type { StepOutcome, TrainerState as State, TrainerStatus } from "./types.js";
+import type { StepOutcome, TrainerState as State } from "./types.js";
 
 /** What callbacks, loggers and modules see of a Trainer: everything is read from the run in progress. */
 export abstract class TrainerState implements TrainerView {
@@ -31,10 +31,13 @@ export abstract class TrainerState implements TrainerView {
   /** Where the last fit stands: validation and testing after it report its step and epoch. */
   protected lastFit: FitProgress | null = null;
   protected attached: LightningModule | null = null;
-  protected status: TrainerStatus = "initializing";
+  /** A call waits for the other processes; its run does not exist yet. */
+  protected joining = false;
 
   get state(): State {
-    return { fn: this.active?.fn ?? null, status: this.status, stage: this.active?.stage ?? null };
+    const { active } = this;
+    const status = this.joining ? "running" : (active?.status ?? "initializing");
+    return { fn: active?.fn ?? null, status, stage: active?.stage ?? null };
   }
   get lightningModule(): LightningModule {
     if (this.attached === null)

@@ -8,8 +8,8 @@ import type { PrecisionDTypes } from "./facts.js";
 import type { GradientAccess } from "./gradient-access.js";
 import type { GraphSupport } from "./graph-support.js";
 import type { LossScaling } from "./loss-scaling.js";
-import { Precision } from "./precision.js";
-import type { BackwardParts, PrecisionStep } from "./precision.js";
+import { ALONE, Precision } from "./precision.js";
+import type { BackwardParts, PrecisionStep, RankExchange } from "./precision.js";
 import { ScaledTraining } from "./scaled-training.js";
 import { RunCasts } from "./weight-casts.js";
 
@@ -126,14 +126,11 @@ export class MixedPrecision extends Precision {
     this.#scaled = this.#scaledOn(deviceType, this.skippedSteps);
   }
 
-  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
-    super.connect(module, optimizers);
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[], ranks: RankExchange = ALONE): void {
+    super.connect(module, optimizers, ranks);
+    if (this.scaler !== null) this.scaler.reduceFoundInf = ranks.reduceFoundInf;
     this.#casts.begin(module, this.#region.deviceType ?? "cpu");
     this.#scaled?.connect(module, optimizers);
-  }
-
-  override shareFoundInf(reduce: ((found: Tensor) => void) | null): void {
-    if (this.scaler !== null) this.scaler.reduceFoundInf = reduce;
   }
 
   override endRun(): void {

@@ -25,9 +25,9 @@ import type { GradientAccess } from "./gradient-access.js";
 import type { GraphSupport } from "./graph-support.js";
 import type { LossScaling } from "./loss-scaling.js";
 import { matchRules } from "./patterns.js";
-import { Precision } from "./precision.js";
+import { ALONE, Precision } from "./precision.js";
 import { createPrecision } from "./registry.js";
-import type { BackwardParts, PrecisionStep } from "./precision.js";
+import type { BackwardParts, PrecisionStep, RankExchange } from "./precision.js";
 import { RunCasts } from "./weight-casts.js";
 
 /** A precision that parts of the model run in, and the plugin that runs them. */
@@ -234,15 +234,10 @@ export class PerModulePrecision extends Precision {
     });
   }
 
-  override shareFoundInf(reduce: ((found: Tensor) => void) | null): void {
-    this.#base.plugin.shareFoundInf(reduce);
-    if (this.#steps !== this.#base.plugin) this.#steps.shareFoundInf(reduce);
-  }
-
-  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
-    super.connect(module, optimizers);
-    this.#base.plugin.connect(module, optimizers);
-    if (this.#steps !== this.#base.plugin) this.#steps.connect(module, optimizers);
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[], ranks: RankExchange = ALONE): void {
+    super.connect(module, optimizers, ranks);
+    this.#base.plugin.connect(module, optimizers, ranks);
+    if (this.#steps !== this.#base.plugin) this.#steps.connect(module, optimizers, ranks);
     this.#casts.begin(module, this.#device);
   }
   override endRun(): void {

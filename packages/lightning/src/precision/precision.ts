@@ -38,6 +38,15 @@ export interface BackwardParts {
   readonly stepFollows: boolean;
 }
 
+/** What a precision asks of the other processes. */
+export interface RankExchange {
+  /**
+   * How ranks tell each other that a gradient is not finite, where each steps shards; null where each has all gradients.
+   */
+  readonly reduceFoundInf: ((found: Tensor) => void) | null;
+}
+export const ALONE: RankExchange = Object.freeze({ reduceFoundInf: null });
+
 /** The step of a precision that never skips. */
 export const ALWAYS_STEPPED: PrecisionStep = Object.freeze({ stepped: true, lossScale: 1 });
 
@@ -73,17 +82,11 @@ export abstract class Precision {
    */
   convertModule(_module: nn.Module): void {}
 
-  /** Called when module and optimizers exist. */
-  connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
+  /** Called when module and optimizers exist. Whoever skips steps hands `ranks` to its scaler. */
+  connect(module: nn.Module, optimizers: readonly optim.Optimizer[], _ranks: RankExchange = ALONE): void {
     this.module = module;
     this.optimizers = optimizers;
   }
-
-  /**
-   * Before `connect`: how ranks tell each other that a gradient is not finite, where each steps shards; null where each
-   * has all gradients. Only precisions that skip such steps use it.
-   */
-  shareFoundInf(_reduce: ((found: Tensor) => void) | null): void {}
 
   /** The run that `connect` began is over, however it ended: let go of what only it needs. */
   endRun(): void {}

@@ -1,0 +1,36 @@
+import { scope, type DType } from "@nbit/torch";
+import type { Run } from "../run.js";
+import { writeCheckpoint } from "./file.js";
+import type { Checkpoint } from "./format.js";
+import { saveSharded } from "./sharded.js";
+import { dumpCheckpoint } from "./state.js";
+import { saveTogether } from "./together.js";
+
+export interface SaveRequest {
+  readonly path: string;
+  readonly weightsOnly: boolean;
+  /** Of weights; null: their own. */
+  readonly dtype: DType | null;
+  readonly metadata: Readonly<Record<string, string>> | undefined;
+}
+
+/** Writes where a run stands: to a file by process 0, or to a folder by all. */
+export function saveRun(run: Run, { path, weightsOnly, dtype, metadata }: SaveRequest): void {
+  const { strategy, validation } = run;
+  const dump = (): Checkpoint => dumpCheckpoint(run, weightsOnly, dtype);
+  const writeFile = (checkpoint: Checkpoint): void => writeCheckpoint(path, checkpoint, metadata);
+  // After a failure there is nobody to gather from: what process 0 has is better than nothing.
+  const collectives = run.failed ? null : (strategy.collectives ?? null);
+  if (collectives === null && !strategy.isGlobalZero) return;
+  const write = (): void =>
+    scope(() => {
+      if (collectives === null) writeFile(dump());
+      else if (strategy.stateDictType === "sharded")
+        saveSharded(run, collectives, { path, weightsOnly, dtype, metadata: metadata ?? {} });
+      else saveTogether(run, collectives, !weightsOnly, dump, writeFile);
+    });
+  // Weights that validation has cast for its own time are saved as training has them.
+  const temporary = validation?.temporaryDtype ?? null;
+  if (temporary === null) write();
+  else temporary.suspended(write);
+}

@@ -1,0 +1,142 @@
+/** The course of a run: set-up, what it is for, and its end, however that comes. */
+import { nn, scope, trimMemory } from "@nbit/torch";
+import type { DType } from "@nbit/torch";
+import { isError } from "@nbit/torch/realm";
+import { restoreModule, restoreTraining } from "../checkpoint/state.js";
+import { observeBatch } from "../diagnostics/observe-step.js";
+import { observeWith } from "../diagnostics/report.js";
+import { warnVanishingEps } from "../diagnostics/vanishing.js";
+import { attachHost } from "../module.js";
+import { BEFORE_TRAINING, mustEnd } from "../promises.js";
+import type { Run } from "../run.js";
+import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
+import { saveInterrupted } from "./interrupted.js";
+import { setSwitches } from "./switches.js";
+
+export interface Course<T> {
+  /** The checkpoint to go on from. */
+  readonly checkpointPath: string | null;
+  /** In which its weights are read; null: as they were saved. */
+  readonly checkpointDtype: DType | null;
+  /** Makes the loops. The module is converted, restored and on its device. */
+  readonly prepare: (run: Run) => void;
+  /** What the run is for. */
+  readonly body: (run: Run) => Promise<T>;
+}
+
+/** @throws what ended the run, after all that must be closed is closed. */
+export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
+  attachHost(run.module, run);
+  const stopListening = onInterrupt(run);
+  const restoreSwitches = setSwitches(run.options);
+  try {
+    await setUp(run, course);
+    run.prepared = true;
+    const result = await course.body(run);
+    await endInTurn(run);
+    await run.close();
+    if (run.fn === "fit") await run.hooks.get("onFitEnd").run();
+    await run.hooks.get("teardown").run(run.fn);
+    for (const logger of run.loggers) await logger.finalize("success");
+    await signalsDelivered();
+    run.status = "finished";
+    return result;
+  } catch (error) {
+    throw await fail(run, error);
+  } finally {
+    stopListening();
+    restoreSwitches();
+    release(run);
+    run.stage = null;
+  }
+}
+
+/** From the module as it is given to one that is converted, restored, placed and connected. */
+async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: Course<T>): Promise<void> {
+  const { fn, module, precision, strategy } = run;
+  shareVersions(run);
+  await run.hooks.get("setup").run(fn);
+  precision.moduleInit(() =>
+    run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)),
+  );
+  if (run.options.syncBatchnorm && run.collectives !== null) nn.SyncBatchNorm.convertSyncBatchnorm(module);
+  // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
+  scope(() => precision.convertModule(module));
+  if (checkpointPath !== null) restoreModule(run, run.open(checkpointPath, checkpointDtype));
+  run.metricStore.reset();
+  scope(() => strategy.setupModule(module));
+  module.zeroGrad();
+  prepare(run);
+  if (fn === "fit") strategy.setupOptimizers?.(module, run.optimizers);
+  const reduceFoundInf = fn === "fit" ? (strategy.reduceFoundInf ?? null) : null;
+  precision.connect(module, run.optimizers, { reduceFoundInf });
+  if (fn === "fit") strategy.setupGradients?.(module, !module.automaticOptimization);
+  run.varyRandomNumbers();
+  observeWith(precision, (batch) => observeBatch(module, precision, batch));
+  if (fn === "fit") {
+    warnVanishingEps(run.optimizers);
+    await run.hooks.get("onFitStart").run();
+    await logHyperparams(run);
+    if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
+  }
+  await endInTurn(run); // signals that were sent during set-up
+}
+
+/** All processes are here: one that was told to end ends all of them. */
+async function endInTurn(run: Run): Promise<void> {
+  await signalsDelivered();
+  run.vote();
+  run.checkInterrupt();
+}
+
+/** What a run held beyond its end goes, so that the device holds what it held before and what others keep. */
+function release(run: Run): void {
+  run.precision.endRun();
+  trimMemory();
+  try {
+    run.fit?.graph?.end();
+    run.strategy.endRun?.();
+    run.owner.accelerator.teardown?.();
+  } catch (error) {
+    // A device that is lost gives nothing back; the run's own error says what became of it.
+    if (run.status !== "interrupted") throw error;
+  }
+}
+
+/** Ends a run that failed or was interrupted, in order. Returns the error to throw. */
+async function fail(run: Run, error: unknown): Promise<unknown> {
+  run.status = "interrupted";
+  const interrupted = error instanceof InterruptSignal;
+  run.failed = !interrupted;
+  const reason = interrupted ? saveInterrupted(run, error.signal) : error;
+  if (!interrupted) run.strategy.fail?.(error);
+  const attempt = async (end: () => unknown): Promise<void> => {
+    try {
+      await end();
+    } catch (second) {
+      if (isError(reason) && reason.cause === undefined) reason.cause = second;
+    }
+  };
+  for (const callback of run.owner.callbacks)
+    await attempt(() => callback.onException(run.trainer, run.module, reason));
+  await attempt(() => run.close());
+  for (const logger of run.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
+  return reason;
+}
+
+/** Loggers of other processes know where process 0 logs, and write nothing themselves. */
+function shareVersions({ fn, collectives, owner }: Run): void {
+  if (collectives === null || fn === "predict" || owner.loggers.length === 0) return;
+  const { isGlobalZero } = owner.strategy;
+  const versions = collectives.broadcastObject(isGlobalZero ? owner.loggers.map((logger) => logger.version) : []);
+  if (isGlobalZero) return;
+  owner.loggers.forEach((logger, i) => {
+    const version = versions[i];
+    if (version !== undefined) logger.follow(version);
+  });
+}
+
+async function logHyperparams({ module, loggers }: Run): Promise<void> {
+  if (Object.keys(module.hparams).length === 0) return;
+  for (const logger of loggers) await logger.logHyperparams(module.hparams);
+}

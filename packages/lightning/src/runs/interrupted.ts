@@ -1,0 +1,38 @@
+import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
+import { InterruptError } from "../errors.js";
+import type { Run } from "../run.js";
+import type { EndingSignal } from "../signals.js";
+import { isError } from "@nbit/torch/realm";
+
+/** Saves where an interrupted run stands, where checkpoints are written. @returns the error that says so. */
+export function saveInterrupted(run: Run, signal: EndingSignal): InterruptError {
+  const { trainer, fn } = run;
+  const error = (text: string, path: string | null): InterruptError =>
+    new InterruptError(`${fn}: ${text}`, path, signal);
+  const goOn = (path: string): string => `Go on with trainer.fit(model, { ckptPath: ${JSON.stringify(path)} }).`;
+  if (fn !== "fit") return error("interrupted.", null);
+  if (!run.prepared) {
+    const from = run.checkpointPath;
+    return error(
+      `interrupted before training began. ${from === null ? "Start it again: nothing is lost." : goOn(from)}`,
+      from,
+    );
+  }
+  const done = `interrupted after ${trainer.globalStep} steps.`;
+  const saver = run.owner.callbacks.find((callback) => callback instanceof ModelCheckpoint);
+  const file = saver?.interruptedFile(trainer) ?? null;
+  if (file === null || run.options.fastDevRun !== false)
+    return error(`${done} There is no checkpoint, since checkpointing is off.`, null);
+  const { path, metadata } = file;
+  try {
+    trainer.saveCheckpoint(path, { metadata });
+  } catch (cause) {
+    const lost = error(
+      `${done} Its checkpoint could not be written: ${isError(cause) ? cause.message : String(cause)}`,
+      null,
+    );
+    lost.cause = cause;
+    return lost;
+  }
+  return error(`${done} ${goOn(path)}`, path);
+}
