@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 
 import { keep, manualSeed, memory, nn, NbitError, optim, randn, relu, scope, tensor, type Tensor } from "@nbit/torch";
-import { AdamW8bit, LAMB32bit } from "@nbit/lowbit";
+import { AdamW8bit, LAMB32bit, LAMB8bit, LARS8bit } from "@nbit/lowbit";
 import * as dist from "@nbit/torch/distributed";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
@@ -64,6 +64,9 @@ const OPTIMIZERS = {
   SGD: (net: Net) => new optim.SGD(net.parameters(), { lr: 0.05, momentum: 0.9 }),
   AdamW: (net: Net) => new optim.AdamW(net.parameters(), { lr: 0.01 }),
   AdamW8bit: (net: Net) => new AdamW8bit(net.parameters(), { lr: 0.01 }),
+  LAMB32bit: (net: Net) => new LAMB32bit(net.parameters(), { lr: 0.01, weightDecay: 0.1 }),
+  LAMB8bit: (net: Net) => new LAMB8bit(net.parameters(), { lr: 0.01, weightDecay: 0.1 }),
+  LARS8bit: (net: Net) => new LARS8bit(net.parameters(), { lr: 0.1, momentum: 0.9, weightDecay: 0.1 }),
 };
 
 const cases: Record<string, RankCase> = {};
@@ -287,6 +290,33 @@ cases["offload: shards, gradients and state are on the CPU; numbers are the same
   });
   assert.deepEqual(nets[1], nets[0]);
 };
+cases["LAMB of 16-bit parameters with Kahan sums: norms are of what the step finds, in one message"] = () => {
+  const train = (net: Net, step: (o: optim.Optimizer) => void): void => {
+    const optimizer = new LAMB32bit(net.parameters(), { lr: 0.01, rounding: "kahan" });
+    step(optimizer);
+    for (let i = 0; i < 3; i++)
+      scope(() => {
+        optimizer.zeroGrad();
+        lossOf(net, inputs(i).bfloat16()).backward();
+        optimizer.step();
+      });
+  };
+  const [alone, net] = [make().bfloat16(), make().bfloat16()];
+  train(alone, () => undefined);
+  let messages = 0;
+  train(net, (optimizer) => {
+    dist.fullyShard(net, { stage: 3 });
+    dist.shardOptimizer(net, optimizer);
+    const { shards } = optimizer;
+    assert.ok(shards !== null);
+    optimizer.shards = { ...shards, reduce: (...args) => (messages++, shards.reduce(...args)) };
+  });
+  assert.deepEqual(
+    dist.summonFullParams(net, () => values(net)),
+    values(alone),
+  );
+  assert.equal(messages, 3);
+};
 cases["state dicts in parts go from one way of sharding to another, and back to one process"] = () => {
   const net = make();
   const optimizer = new AdamW8bit(net.parameters(), { lr: 0.01 });
@@ -390,7 +420,7 @@ cases["what cannot be shared out is refused"] = () => {
     codeOf(() => dist.fullyShard(net)),
     "ERR_ARGUMENT",
   );
-  for (const optimizer of [new optim.LBFGS(make().parameters()), new LAMB32bit(make().parameters())]) {
+  for (const optimizer of [new optim.LBFGS(make().parameters())]) {
     const own = make();
     dist.fullyShard(own);
     assert.equal(

@@ -88,9 +88,30 @@ export interface DeviceStep {
   readonly step: Tensor;
   readonly hyper: DeviceHyper;
   readonly inputs: DeviceInputs;
+  /** Where `p` is a part of a parameter: {@link deviceSums} over all of it. */
+  readonly sums: Tensor | null;
+}
+/** Sums of squares of parameter and update, of which a layerwise family makes its ratio: float64, `[2]`. */
+export function deviceSums({ family, p, grad, states, absmax, qmaps, step, hyper, inputs }: DeviceStep): Tensor {
+  const numbers = hyperparametersOf(family, hyper);
+  const { nesterov, blockSize } = hyper;
+  return operators("nbit")["low_bit_sums_device"]?.(
+    p.detach().contiguous(),
+    grad.contiguous(),
+    states,
+    absmax,
+    qmaps,
+    family.fused,
+    step,
+    numbers,
+    nesterov,
+    blockSize,
+    inputs.gradScale,
+    inputs.foundInf,
+  ) as Tensor;
 }
 /** Steps one parameter. */
-export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper, inputs }: DeviceStep): void {
+export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper, inputs, sums }: DeviceStep): void {
   const target = p.detach();
   const dense = target.isContiguous() ? target : target.contiguous();
   const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, hyper.lr] : [null, inputs.rate];
@@ -111,6 +132,7 @@ export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper
     keepPositive,
     inputs.gradScale,
     inputs.foundInf,
+    sums,
   );
   if (dense !== target) target.copy_(dense);
 }

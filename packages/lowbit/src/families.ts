@@ -21,6 +21,8 @@ export interface Family {
   readonly states: readonly boolean[];
   /** The family's number in the fused kernels; null: the reference runs. */
   readonly fused: number | null;
+  /** Whether its step is scaled by norms of the whole parameter and its update. */
+  readonly layerwise?: true;
   /**
    * New parameter and states. `g` has no values that are not finite; results are new tensors.
    * @param p - float32, as everything.
@@ -117,6 +119,7 @@ const adagrad: Family = {
 /** Adam whose step is scaled per tensor by |p| / |step|. You et al., 2020, arXiv:1904.00962. */
 const lamb: Family = {
   name: "LAMB",
+  layerwise: true,
   states: [M, V],
   fused: FAMILY_NUMBERS.lamb,
   update(p, g, [m, v], h) {
@@ -128,6 +131,7 @@ const lamb: Family = {
 /** Momentum whose gradient is scaled per tensor. You et al., 2017, arXiv:1708.03888. */
 const lars: Family = {
   name: "LARS",
+  layerwise: true,
   states: [M],
   fused: FAMILY_NUMBERS.lars,
   update(p, g, [b], h) {

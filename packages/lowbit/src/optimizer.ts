@@ -16,7 +16,7 @@ import {
   dtypeKind,
   kinds,
 } from "@nbit/torch";
-import { countSteps, deviceStep, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
+import { countSteps, deviceStep, deviceSums, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
 import { FAMILIES, guardedUpdate, hyperparametersOf, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS, kernel } from "./format.js";
 import type { FormatName, Quantized, StateFormat } from "./state-format.js";
@@ -35,6 +35,8 @@ export class LowBitOptimizer extends optim.Optimizer {
   readonly family: Family;
   readonly format: StateFormat | null;
   #offload: Offload | null = null;
+  /** While shards are stepped by a layerwise family: sums of squares over all of each parameter. */
+  #sums: ReadonlyMap<Tensor, Tensor> | null = null;
 
   /** @param defaults - Those of a class that differ from the others'. */
   constructor(
@@ -133,10 +135,6 @@ export class LowBitOptimizer extends optim.Optimizer {
     return [...new Set(groups)].join("; ");
   }
 
-  override get needsWholeParameters(): string | null {
-    const { name } = this.family;
-    return name === "LAMB" || name === "LARS" ? `its trust ratio is a norm over the whole parameter` : null;
-  }
   /** @internal */
   override elementsPerEntry(name: string, state: Readonly<Record<string, unknown>>): number | null {
     atMost("LowBitOptimizer.elementsPerEntry", arguments, 2);
@@ -166,6 +164,60 @@ export class LowBitOptimizer extends optim.Optimizer {
     return super.step(closure);
   }
 
+  protected override stepping(fn: () => void): void {
+    const { shards } = this;
+    if (shards === null || !this.family.layerwise) return super.stepping(fn);
+    super.stepping(() =>
+      scope(() => {
+        this.#sums = noGrad(() => this.#sumsOverShards(shards));
+        try {
+          fn();
+        } finally {
+          this.#sums = null;
+        }
+      }),
+    );
+  }
+  /** In one message for all parameters. */
+  #sumsOverShards({ parameters, reduce }: optim.Shards): ReadonlyMap<Tensor, Tensor> {
+    const [first] = this.paramGroups.flatMap((g) => g.params);
+    const all = zeros([parameters.length, 2], { dtype: "float64", device: first?.device ?? "cpu" });
+    const sums = new Map(parameters.map((p, i) => [p, all.select(0, i)]));
+    for (const group of this.paramGroups)
+      for (const p of group.params)
+        if (p.grad !== null) sums.get(optim.parameterOfMaster(p))?.copy_(this.#sumsOf(p, p.grad, group as LowBitGroup));
+    reduce(all, "sum");
+    return sums;
+  }
+  /** Of the elements that are here, as this step will find them. */
+  #sumsOf(p: Tensor, grad: Tensor, g: LowBitGroup): Tensor {
+    const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
+    const { compensation } = state;
+    const plain = p.detach();
+    const value = g.rounding === "kahan" && isTensor(compensation) ? plain.to("float32").add(compensation) : plain;
+    const { states, absmax, qmaps } = stateLists(state, this.family.states.length, p);
+    const of = { family: this.family, p: value, grad, qmaps };
+    if (!onDevice([p])) {
+      const numbers = hyperparametersOf(this.family, this.#hyperOf(g));
+      const step = Number(state["step"]) + 1;
+      const rest = [this.family.fused, step, numbers, g.nesterov, g.blockSize] as const;
+      return lowBitSums(value, grad.contiguous(), states, absmax, qmaps, ...rest);
+    }
+    const { gradScale, foundInf } = this;
+    const inputs = { rate: this.rateOf(g), gradScale, foundInf };
+    const step = (state["step"] as Tensor).add(1);
+    const hyper = { ...g, betas: this.#betasOf(g) };
+    let made: Tensor | undefined;
+    const host = [...states, ...absmax];
+    const run = (there: readonly Tensor[]): void => {
+      const [own, scales] = [there.slice(0, states.length), there.slice(states.length)];
+      made = deviceSums({ ...of, states: own, absmax: scales, step, hyper, inputs, sums: null });
+    };
+    if (g.offload) this.#offloadOn(p).run([{ host, run }]);
+    else run(host);
+    return made as Tensor;
+  }
+
   protected override stepGroup(
     group: optim.ParamGroup,
     params: readonly Tensor[],
@@ -188,10 +240,16 @@ export class LowBitOptimizer extends optim.Optimizer {
     const step = Number(state["step"]) + 1;
     state["step"] = step;
     const { family } = this;
-    const betas = this.#betasOf(g);
-    const h: Hyper = {
+    const h: Hyper = { ...this.#hyperOf(g), step };
+    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous())
+      this.#fused(p, grad, state, h, g, family.fused);
+    else this.#reference(p, grad, state, h, g, lowBit);
+  }
+
+  #hyperOf(g: LowBitGroup): Omit<Hyper, "step"> {
+    return {
       lr: g.lr,
-      betas,
+      betas: this.#betasOf(g),
       beta3: g.beta3,
       alpha: g.alpha,
       eps: g.eps,
@@ -199,13 +257,8 @@ export class LowBitOptimizer extends optim.Optimizer {
       nesterov: g.nesterov,
       trustCoefficient: g.trustCoefficient,
       maxUnorm: g.maxUnorm,
-      step,
     };
-    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous())
-      this.#fused(p, grad, state, h, g, family.fused);
-    else this.#reference(p, grad, state, h, g, lowBit);
   }
-
   #betasOf(g: LowBitGroup): readonly [number, number] {
     return this.family.name === "Lion" || this.family.states.length !== 1
       ? g.betas
@@ -232,6 +285,7 @@ export class LowBitOptimizer extends optim.Optimizer {
           step: steps[i] as Tensor,
           hyper,
           inputs,
+          sums: this.#sums?.get(optim.parameterOfMaster(p)) ?? null,
         });
       };
       return { host: [...states, ...absmax], run };
@@ -266,6 +320,7 @@ export class LowBitOptimizer extends optim.Optimizer {
       h.nesterov,
       g.blockSize,
       g.keepPositive,
+      this.#sums?.get(optim.parameterOfMaster(p)) ?? null,
     );
   }
 
@@ -423,4 +478,5 @@ export class LowBitOptimizer extends optim.Optimizer {
 function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {
   return { codes: s[`state${i + 1}`] as Tensor, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize };
 }
+const lowBitSums = (...args: readonly unknown[]): Tensor => kernel("low_bit_sums")(...args) as Tensor;
 const lowBitStep_ = (...args: readonly unknown[]): unknown => kernel("low_bit_step_")(...args);

@@ -8,7 +8,17 @@ import {
   type PrecisionInput,
   type TrainerOptions,
 } from "@nbit/lightning";
-import { Adam4bit, AdamFp8, AdamW8bit, LAMB32bit, LARS32bit, Lion8bit, SGD8bit } from "@nbit/lowbit";
+import {
+  Adam4bit,
+  AdamFp8,
+  AdamW8bit,
+  LAMB32bit,
+  LAMB8bit,
+  LARS32bit,
+  LARS8bit,
+  Lion8bit,
+  SGD8bit,
+} from "@nbit/lowbit";
 import { optim } from "@nbit/torch";
 import {
   adapt,
@@ -111,8 +121,10 @@ const OPTIMIZERS: readonly Feature[] = [
   optimizer("Lion8bit", 1e-2, (params) => new Lion8bit(params, { lr: 0.0005 })),
   optimizer("AdamFp8", 5e-3, (params) => new AdamFp8(params, { lr: 0.002, eps: 1e-4 })),
   optimizer("Adam4bit", 2e-2, (params) => new Adam4bit(params, { lr: 0.002, eps: 1e-4 })),
-  optimizer("LAMB", "exact", (params) => new LAMB32bit(params, { lr: 0.01, eps: 1e-4 }), true),
-  optimizer("LARS", "exact", (params) => new LARS32bit(params, { lr: 0.02, momentum: 0.9 }), true),
+  optimizer("LAMB", "exact", (params) => new LAMB32bit(params, { lr: 0.01, eps: 1e-4 })),
+  optimizer("LARS", "exact", (params) => new LARS32bit(params, { lr: 0.02, momentum: 0.9 })),
+  optimizer("LAMB8bit", 1e-2, (params) => new LAMB8bit(params, { lr: 0.01, eps: 1e-4 })),
+  optimizer("LARS8bit", 1e-3, (params) => new LARS8bit(params, { lr: 0.02, momentum: 0.9 })),
   {
     ...optimizer("LBFGS", "exact", (params) => new optim.LBFGS(params, { lr: 0.1, maxIter: 3, historySize: 4 }), true),
     searches: true,

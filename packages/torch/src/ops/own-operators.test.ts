@@ -166,12 +166,24 @@ const ROWS: Readonly<Record<string, Row>> = {
       keep_positive: false,
     }),
   },
-  low_bit_step_: { on: "cpu", args: () => ({ ...lowBit(), step: 2 }) },
+  low_bit_step_: { on: "cpu", args: () => ({ ...lowBit(), step: 2, sums: ones([2], { dtype: "float64" }) }) },
+  low_bit_sums: { on: "cpu", args: () => ({ ...lowBit(), family: 6, step: 2 }) },
   low_bit_kernels: { args: () => ({}) },
   use_low_bit_kernels: { args: () => ({ which: 0 }) },
   low_bit_step_device_: {
     on: "cuda",
-    args: () => ({ ...lowBit(), step: tensor(2), lr_tensor: tensor(0.1), grad_scale: tensor(1), found_inf: tensor(0) }),
+    args: () => ({
+      ...lowBit(),
+      step: tensor(2),
+      lr_tensor: tensor(0.1),
+      grad_scale: tensor(1),
+      found_inf: tensor(0),
+      sums: ones([2], { dtype: "float64" }),
+    }),
+  },
+  low_bit_sums_device: {
+    on: "cuda",
+    args: () => ({ ...lowBit(), family: 6, step: tensor(2), grad_scale: tensor(1), found_inf: tensor(0) }),
   },
   cross_entropy_rows: {
     on: "cuda",

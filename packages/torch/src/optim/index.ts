@@ -21,5 +21,6 @@ export {
 export { ReduceLROnPlateau, type PlateauOptions } from "./lr/plateau.js";
 export type { Rounding, RoundingOptions } from "./rounding.js";
 export { numelOfWhole, parameterOfMaster, setMaster, setShard, shardOf, type ShardOf } from "./master-weights.js";
+export type { Shards } from "./shards.js";
 export { setParameterName } from "./parameter-names.js";
 export { gradientValues, isFiniteGradient } from "./gradient-values.js";

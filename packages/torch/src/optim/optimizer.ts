@@ -30,6 +30,7 @@ import {
   type Refuse,
   type SavedParameter,
 } from "./saved-state.js";
+import type { Shards } from "./shards.js";
 import { stepInKinds } from "./step-in-kinds.js";
 import type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
@@ -50,6 +51,8 @@ export abstract class Optimizer {
    */
   gradScale: Tensor | null = null;
   foundInf: Tensor | null = null;
+  /** Given by `shardOptimizer`: what is stepped are shards, and norms of whole parameters are sums over all ranks. */
+  shards: Shards | null = null;
   readonly #lists = new GroupLists((group) => this.#checkGroup(group));
   readonly #preHooks = new Set<(optimizer: Optimizer) => void>();
   readonly #postHooks = new Set<(optimizer: Optimizer) => void>();

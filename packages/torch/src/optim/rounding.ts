@@ -8,6 +8,7 @@ import { isTensor } from "../tensor/handle.js";
 import type { DType } from "../tensor/dtype.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { parameterOfMaster, setMaster } from "./master-weights.js";
 import type { ParamGroup, ParameterState } from "./state.js";
 
 /**
@@ -77,6 +78,7 @@ export function stepInFloat32(
         const state = states.get(p) ?? {};
         const widened = p.detach().to({ dtype: "float32", copy: true });
         const { compensation } = state;
+        setMaster(widened, parameterOfMaster(p));
         if (bits === null && isTensor(compensation)) widened.add_(compensation);
         const own = Object.entries(state).filter(([name]) => name !== "compensation");
         if (own.length > 0)

@@ -241,41 +241,56 @@ double ratio(double coefficient, double p, double u, double limit) {
 struct Rates {
   double lr, beta1, beta2, beta3, alpha, eps, weightDecay, trustCoefficient, maxUnorm, correction1, correction2;
 };
+Step stepOf(const Rates& r, bool first, bool nesterov) {
+  return {static_cast<float>(r.lr),
+          static_cast<float>(r.beta1),
+          static_cast<float>(r.beta2),
+          static_cast<float>(r.beta3),
+          static_cast<float>(r.alpha),
+          static_cast<float>(r.eps),
+          static_cast<float>(r.weightDecay),
+          static_cast<float>(r.lr / r.correction1),
+          static_cast<float>(1.0 / r.correction1),
+          static_cast<float>(1.0 / std::sqrt(r.correction2)),
+          1.f,
+          first,
+          nesterov};
+}
+// Of the squares of parameter and update, of which the ratio of a layerwise family is made: block by block and then in
+// order, so that the result does not depend on the number of threads.
+using Sums = std::array<double, 2>;
+Sums sumsOf(const at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, int family, const Step& step,
+            int64_t block) {
+  const int64_t n = p.numel(), blocks = blocksOf(n, block);
+  const Kernels& k = kernels();
+  const Elements ps(p, false), gs(g, false);
+  std::vector<Sums> sums(static_cast<size_t>(blocks), {0, 0});
+  at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
+    alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t from = b * block, m = std::min(block, n - from);
+      float* at[kStates];
+      for (size_t i = 0; i < states.size(); i++) at[i] = states[i].read(k, b, m, sb[i]);
+      k.norms[family](ps.read(k, from, m, pb), gs.read(k, from, m, gb), at, m, step,
+                      sums[static_cast<size_t>(b)].data());
+    }
+  });
+  Sums all{0, 0};
+  for (const Sums& s : sums) all[0] += s[0], all[1] += s[1];
+  return all;
+}
+
+// whole: the sums of the whole parameter, of which p is a part; null: p is whole.
 void run(at::Tensor& p, const at::Tensor& g, const std::vector<State>& states, int family, const Rates& r, bool first,
-         bool nesterov, int64_t block) {
-  Step step{static_cast<float>(r.lr),
-            static_cast<float>(r.beta1),
-            static_cast<float>(r.beta2),
-            static_cast<float>(r.beta3),
-            static_cast<float>(r.alpha),
-            static_cast<float>(r.eps),
-            static_cast<float>(r.weightDecay),
-            static_cast<float>(r.lr / r.correction1),
-            static_cast<float>(1.0 / r.correction1),
-            static_cast<float>(1.0 / std::sqrt(r.correction2)),
-            1.f,
-            first,
-            nesterov};
+         bool nesterov, int64_t block, const Sums* whole = nullptr) {
+  Step step = stepOf(r, first, nesterov);
   const int64_t n = p.numel(), blocks = blocksOf(n, block);
   const Kernels& k = kernels();
   const Elements ps(p, true), gs(g, false);
   const size_t count = states.size();
   if (k.norms[family] != nullptr) {
-    // Summed block by block and then in order, so that the result does not depend on the number of threads.
-    std::vector<std::array<double, 2>> sums(static_cast<size_t>(blocks), {0, 0});
-    at::parallel_for(0, blocks, grain(block), [&](int64_t begin, int64_t end) {
-      alignas(64) float pb[kBlockMax], gb[kBlockMax], sb[kStates][kBlockMax];
-      for (int64_t b = begin; b < end; b++) {
-        const int64_t from = b * block, m = std::min(block, n - from);
-        float* at[kStates];
-        for (size_t i = 0; i < count; i++) at[i] = states[i].read(k, b, m, sb[i]);
-        k.norms[family](ps.read(k, from, m, pb), gs.read(k, from, m, gb), at, m, step,
-                        sums[static_cast<size_t>(b)].data());
-      }
-    });
-    double a = 0, u = 0;
-    for (const auto& s : sums) a += s[0], u += s[1];
-    step.trust = static_cast<float>(ratio(r.trustCoefficient, a, u, r.maxUnorm));
+    const Sums sums = whole == nullptr ? sumsOf(p, g, states, family, step, block) : *whole;
+    step.trust = static_cast<float>(ratio(r.trustCoefficient, sums[0], sums[1], r.maxUnorm));
   }
   const bool inRanges =
       k.range[family] != nullptr && ps.inPlace() && gs.inPlace() &&
@@ -343,11 +358,14 @@ void checkApart(const at::Tensor& p, const at::Tensor& g, at::TensorList states,
   checks::apart(written, read);
 }
 
-// Every family with states in any format; absmax and maps have one entry per state, or none where the format needs
-// none.
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
-           int64_t family, int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block,
-           bool keepPositive) {
+// What a step of any family is told: states in any format; absmax and maps have one entry per state, or none where the
+// format needs none.
+struct Told {
+  std::vector<State> states;
+  Rates rates;
+};
+Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+          int64_t family, int64_t step, at::ArrayRef<double> hyperparameters, int64_t block, bool keepPositive) {
   TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1,
                     ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family],
@@ -362,18 +380,32 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
     all.emplace_back(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr,
                      p.numel(), block, keepPositive && !kSigned[family][i]);
   const double t = static_cast<double>(step), beta1 = hyperparameters[kBeta1], beta2 = hyperparameters[kBeta2];
-  const Rates rates{hyperparameters[kLr],
-                    beta1,
-                    beta2,
-                    hyperparameters[kBeta3],
-                    hyperparameters[kAlpha],
-                    hyperparameters[kEps],
-                    hyperparameters[kWeightDecay],
-                    family == kLamb ? 1.0 : hyperparameters[kTrustCoefficient],
-                    hyperparameters[kMaxUnorm],
-                    1 - std::pow(beta1, t),
-                    1 - std::pow(beta2, t)};
-  run(p, g, all, static_cast<int>(family), rates, step == 1, nesterov, block);
+  return {std::move(all),
+          {hyperparameters[kLr], beta1, beta2, hyperparameters[kBeta3], hyperparameters[kAlpha], hyperparameters[kEps],
+           hyperparameters[kWeightDecay], family == kLamb ? 1.0 : hyperparameters[kTrustCoefficient],
+           hyperparameters[kMaxUnorm], 1 - std::pow(beta1, t), 1 - std::pow(beta2, t)}};
+}
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+           int64_t family, int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov, int64_t block,
+           bool keepPositive, const std::optional<at::Tensor>& sums) {
+  const Told t = told(p, g, states, absmax, maps, family, step, hyperparameters, block, keepPositive);
+  Sums whole{0, 0};
+  if (given(sums)) {
+    checkMemory(*sums, "sums");
+    NBIT_EXPECT(sums->scalar_type() == at::kDouble && sums->numel() == 2, *sums, "sums of 2 float64 numbers");
+    std::copy_n(sums->const_data_ptr<double>(), 2, whole.begin());
+  }
+  run(p, g, t.states, static_cast<int>(family), t.rates, step == 1, nesterov, block, given(sums) ? &whole : nullptr);
+}
+at::Tensor sums(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax,
+                at::TensorList maps, int64_t family, int64_t step, at::ArrayRef<double> hyperparameters, bool nesterov,
+                int64_t block) {
+  const Told t = told(p, g, states, absmax, maps, family, step, hyperparameters, block, false);
+  TORCH_CHECK_VALUE(kLayerwise[family], "expected a layerwise family. Received: ", family);
+  const Sums all = sumsOf(p, g, t.states, static_cast<int>(family), stepOf(t.rates, step == 1, nesterov), block);
+  at::Tensor out = at::empty({2}, p.options().dtype(at::kDouble));
+  std::copy_n(all.begin(), 2, out.mutable_data_ptr<double>());
+  return out;
 }
 
 // For tests: all tables of kernels that run here have to say the same. 0 is the fastest, which is in use.
@@ -401,10 +433,14 @@ NBIT_OPERATORS(m) {
       "one_state8bit_(Tensor(a!) p, Tensor g, Tensor(b!) codes, Tensor(c!) absmax, Tensor map, int kind, float lr, "
       "float beta1, float beta2, float eps, float weight_decay, bool first, bool nesterov, "
       "int block_size, bool keep_positive) -> ()");
-  // hyperparameters: the numbers of manifest/lowbit.json, in their order.
+  // hyperparameters: the numbers of manifest/lowbit.json, in their order. Where p is a part of a parameter, sums,
+  // float64 [2], are those of low_bit_sums over all parts: the squares of parameter and update.
   m.def(
       "low_bit_step_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, int family, "
-      "int step, float[] hyperparameters, bool nesterov, int block_size, bool keep_positive) -> ()");
+      "int step, float[] hyperparameters, bool nesterov, int block_size, bool keep_positive, Tensor? sums) -> ()");
+  m.def(
+      "low_bit_sums(Tensor p, Tensor g, Tensor[] states, Tensor[] absmax, Tensor[] maps, int family, int step, "
+      "float[] hyperparameters, bool nesterov, int block_size) -> Tensor");
 }
 NBIT_KERNELS(nbit, CPU, m) {
   m.impl("quantize_blockwise", quantize);
@@ -414,6 +450,7 @@ NBIT_KERNELS(nbit, CPU, m) {
   m.impl("adam8bit_", adam_);
   m.impl("one_state8bit_", oneState_);
   m.impl("low_bit_step_", step_);
+  m.impl("low_bit_sums", sums);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <array>
@@ -164,9 +165,16 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& absmax, const a
   return out;
 }
 
-void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
-           int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
-           bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+// What the kernels of a step are told.
+struct Told {
+  States states{};
+  StepArgs args;
+  StepPointers pointers;
+  Launch launch;
+};
+Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+          int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
+          bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
   TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1,
                     ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family],
@@ -181,67 +189,106 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
   for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
   for (const at::Tensor& t : maps) others.push_back({&t, "maps"});
   checks::apart(written, others);
-  const c10::cuda::CUDAGuard guard(p.device());
-  int64_t n = p.numel();
-  if (n == 0) return;
+  const int64_t n = p.numel();
   std::array<Format, 3> formats;
-  States s{};
+  Told t;
   bool isAligned = aligned(p) && aligned(g);
   for (size_t i = 0; i < states.size(); i++) {
     formats[i] = formatOf(states[i], i < absmax.size() ? &absmax[i] : nullptr, i < maps.size() ? &maps[i] : nullptr, n,
                           block, keepPositive && !kSigned[family][i], p);
     isAligned = isAligned && aligned(states[i]);
-    s.data[i] = states[i].mutable_data_ptr();
-    if (formats[i].codec != kFloat32) s.absmax[i] = absmax[i].mutable_data_ptr();
-    if (formats[i].codec == kUint8 || formats[i].codec == kUint4) s.map[i] = maps[i].const_data_ptr();
+    t.states.data[i] = states[i].mutable_data_ptr();
+    if (formats[i].codec != kFloat32) t.states.absmax[i] = absmax[i].mutable_data_ptr();
+    if (formats[i].codec == kUint8 || formats[i].codec == kUint4) t.states.map[i] = maps[i].const_data_ptr();
   }
   const auto number = [&](Hyperparameter at) { return static_cast<float>(hyperparameters[at]); };
-  StepArgs args{hyperparameters[kLr],
-                hyperparameters[kBeta1],
-                hyperparameters[kBeta2],
-                number(kBeta3),
-                number(kAlpha),
-                number(kEps),
-                number(kWeightDecay),
-                1.f,
-                family == kLamb ? 1.f : number(kTrustCoefficient),
-                number(kMaxUnorm),
-                nesterov};
-  StepPointers pointers{one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
-                        one(foundInf, "found_inf", p), nullptr};
-  const Launch l = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
+  t.args = {hyperparameters[kLr],
+            hyperparameters[kBeta1],
+            hyperparameters[kBeta2],
+            number(kBeta3),
+            number(kAlpha),
+            number(kEps),
+            number(kWeightDecay),
+            1.f,
+            family == kLamb ? 1.f : number(kTrustCoefficient),
+            number(kMaxUnorm),
+            nesterov};
+  t.pointers = {one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
+                one(foundInf, "found_inf", p), nullptr};
+  t.launch = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
+  return t;
+}
+// Of the squares of parameter and update: a row for each block of the launch.
+at::Tensor rowsOfSums(const at::Tensor& p, const at::Tensor& g, Told& t) {
+  at::Tensor sums = at::empty({static_cast<int64_t>(t.launch.blocks), 2}, p.options().dtype(at::kDouble));
+  sums.zero_();  // with found-inf the kernel writes nothing
+  int64_t n = p.numel();
+  const void* pp = p.const_data_ptr();
+  const void* pg = g.const_data_ptr();
+  void* ps = sums.mutable_data_ptr();
+  void* arguments[] = {&pp, &pg, &t.states, &ps, &n, &t.args, &t.pointers};
+  run(t.launch, "norms", arguments);
+  return sums;
+}
+
+void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+           int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
+           bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf,
+           const Maybe& sums) {
+  const c10::cuda::CUDAGuard guard(p.device());
+  Told t = told(p, g, states, absmax, maps, family, step, lrTensor, hyperparameters, nesterov, block, keepPositive,
+                gradScale, foundInf);
+  if (given(sums)) {
+    checks::contiguous(*sums, "sums", p);
+    checks::type(*sums, "sums", at::kDouble);
+    checks::count(*sums, "sums", 2);
+  }
+  int64_t n = p.numel();
+  if (n == 0) return;
   void* pp = p.mutable_data_ptr();
   const void* pg = g.const_data_ptr();
-  at::Tensor sums, trust;
+  at::Tensor rows, trust;
   if (kLayerwise[family]) {
-    sums = at::empty({static_cast<int64_t>(l.blocks), 2}, p.options().dtype(at::kDouble));
-    sums.zero_();  // with found-inf the kernel writes nothing
+    rows = given(sums) ? *sums : rowsOfSums(p, g, t);
     trust = at::empty({1}, p.options().dtype(at::kFloat));
-    void* ps = sums.mutable_data_ptr();
+    const void* ps = rows.const_data_ptr();
     void* pt = trust.mutable_data_ptr();
-    int blocks = static_cast<int>(l.blocks);
-    void* first[] = {&pp, &pg, &s, &ps, &n, &args, &pointers};
-    run(l, "norms", first);
-    void* second[] = {&ps, &blocks, &pt, &args};
-    run(l, "trust", second, 1);
-    pointers.trust = pt;
+    int count = given(sums) ? 1 : static_cast<int>(t.launch.blocks);
+    void* arguments[] = {&ps, &count, &pt, &t.args};
+    run(t.launch, "trust", arguments, 1);
+    t.pointers.trust = pt;
   }
-  void* arguments[] = {&pp, &pg, &s, &n, &args, &pointers};
-  run(l, "step", arguments);
+  void* arguments[] = {&pp, &pg, &t.states, &n, &t.args, &t.pointers};
+  run(t.launch, "step", arguments);
+}
+at::Tensor sums(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax,
+                at::TensorList maps, int64_t family, const at::Tensor& step, at::ArrayRef<double> hyperparameters,
+                bool nesterov, int64_t block, const Maybe& gradScale, const Maybe& foundInf) {
+  const c10::cuda::CUDAGuard guard(p.device());
+  Told t = told(p, g, states, absmax, maps, family, step, std::nullopt, hyperparameters, nesterov, block, false,
+                gradScale, foundInf);
+  TORCH_CHECK_VALUE(kLayerwise[family], "expected a layerwise family. Received: ", family);
+  if (p.numel() == 0) return at::zeros({2}, p.options().dtype(at::kDouble));
+  return rowsOfSums(p, g, t).sum(0);
 }
 
 NBIT_OPERATORS(m) {
   // step: float32 on the device, this step's number, from 1. lr_tensor, where given, is read in place of lr. Gradients
-  // are divided by grad_scale; nothing changes where found_inf is not 0. hyperparameters: see low_bit_step_.
+  // are divided by grad_scale; nothing changes where found_inf is not 0. hyperparameters and sums: see low_bit_step_.
   m.def(
       "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, "
       "int family, Tensor step, Tensor? lr_tensor, float[] hyperparameters, bool nesterov, int block_size, "
-      "bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
+      "bool keep_positive, Tensor? grad_scale, Tensor? found_inf, Tensor? sums) -> ()");
+  m.def(
+      "low_bit_sums_device(Tensor p, Tensor g, Tensor[] states, Tensor[] absmax, Tensor[] maps, int family, Tensor "
+      "step, "
+      "float[] hyperparameters, bool nesterov, int block_size, Tensor? grad_scale, Tensor? found_inf) -> Tensor");
 }
 NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("quantize_blockwise", quantize);
   m.impl("dequantize_blockwise", dequantize);
   m.impl("low_bit_step_device_", step_);
+  m.impl("low_bit_sums_device", sums);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ import { numelOfWhole } from "../../optim/master-weights.js";
 import { isTensor } from "../../tensor/handle.js";
 import { outsideScopes } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
+import { allReduce } from "../collectives.js";
 import type { Member } from "./flat-parameters.js";
 import { requireSharded } from "./fully-shard.js";
 
@@ -31,12 +32,13 @@ export function shardedOptimizerOf(fn: string, optimizer: Optimizer): ShardedOpt
 
 /**
  * Let an optimizer, made of the module's parameters, step this rank's shards of them instead: its state is then 1/N.
- * State that it has already is cut. After a step every rank has the new parameters.
+ * State that it has already is cut. After a step every rank has the new parameters. Norms of whole parameters (LAMB, LARS)
+ * are summed over the ranks, in one message for each step.
  *
  * Groups keep their options and order. Parameters of which this rank has nothing are left out of them, so positions
  * differ between ranks: state dicts come from `fullOptimizerStateDict` and `shardedOptimizerStateDict`.
  *
- * @throws {NbitError} ERR_DIST_WHOLE_PARAMETERS: its update looks at more than one element at a time (LBFGS, LAMB, LARS).
+ * @throws {NbitError} ERR_DIST_WHOLE_PARAMETERS: its update looks at more than one element at a time (LBFGS).
  */
 export function shardOptimizer(module: Module, optimizer: Optimizer): void {
   const fn = "shardOptimizer";
@@ -72,6 +74,15 @@ export function shardOptimizer(module: Module, optimizer: Optimizer): void {
     group.params = list.flatMap(({ shard }) => (shard === null ? [] : [shard]));
   });
   known.set(optimizer, { module, groups });
+  const { group, device } = sharded.settings;
+  optimizer.shards = {
+    parameters: groups.flat().map(({ parameter }) => parameter),
+    reduce(values, op) {
+      const there = values.to({ device });
+      allReduce(there, { op, group });
+      if (there !== values) values.copy_(there);
+    },
+  };
   optimizer.registerStepPreHook(() => {
     sharded.beforeStep();
   });
