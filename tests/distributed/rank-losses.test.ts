@@ -1,6 +1,6 @@
 /** Ranks whose losses weigh differently, or that have none. */
 import assert from "node:assert/strict";
-import { DDPStrategy, LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
+import { DDPStrategy, FSDPStrategy, LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { device, manualSeed, mseLoss, nn, optim, randn, tensor, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
@@ -112,6 +112,17 @@ const cases: Record<string, RankCase> = {
     const mixed = await train(new Net((i) => rank === 0 && i === 0), half, { precision: 16 });
     const [c, d] = dist.allGatherObject(mixed.map((p) => p.tolist()));
     assert.deepEqual(c, d);
+  },
+  "sharded, a loss that one rank has not is none for all, and the batch no step": async (rank) => {
+    const { whole, mine } = data(UNEVEN);
+    for (const stage of [1, 2, 3] as const)
+      for (const accumulateGradBatches of [1, 2]) {
+        const strategy = new FSDPStrategy(device("cpu"), { stage });
+        const module = new Weighted((i) => rank === 1 && i === 1);
+        await same(await train(module, mine, { strategy, accumulateGradBatches }), () =>
+          train(new Net((i) => i === 1), whole, { accumulateGradBatches }, false),
+        );
+      }
   },
   "a weight that is none is an error": async () => {
     class Bad extends Net {

@@ -123,7 +123,7 @@ export class TrainStep implements OptimizerRunner {
 
   /** Forward, then backward; null where the step method returned no loss. */
   readonly #forwardBackward = (): Tensor | null => {
-    const loss = this.#forward();
+    const loss = this.#unlessOthersLack(this.#forward());
     const optimizer = this.#parts.optimizers[0];
     if (this.#batch.opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (loss !== null) this.#backward(loss);
@@ -179,19 +179,16 @@ export class TrainStep implements OptimizerRunner {
       );
   }
 
+  /** Where a process without a loss could not follow the backward of the others: null in all, if it is null in one. */
+  #unlessOthersLack(loss: Tensor | null): Tensor | null {
+    const all = this.#parts.strategy?.gradients?.allHaveLoss?.(loss !== null) ?? true;
+    return all ? loss : null;
+  }
+
   /** This process has no loss: it takes part in the exchange of gradients with zeros. */
   #backwardOfOthers(): void {
-    const { strategy } = this.#parts;
-    const exchange = strategy?.gradients ?? null;
-    if (exchange === null || !this.#exchanges) return;
-    if (exchange.noLoss === undefined)
-      throw new MisconfigurationError(
-        "trainingStep",
-        `a loss in every process with strategy ${JSON.stringify(strategy?.name)}`,
-        null,
-        "Return a loss of 0 that depends on the parameters.",
-        "ERR_NULL_LOSS",
-      );
+    const exchange = this.#parts.strategy?.gradients ?? null;
+    if (exchange?.noLoss === undefined || !this.#exchanges) return;
     this.#absent = true;
     try {
       this.#scaledBackward(exchange.noLoss(), false);

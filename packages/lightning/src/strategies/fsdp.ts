@@ -145,6 +145,7 @@ export class FSDPStrategy extends ParallelStrategy {
   }
   readonly #gradients: GradientSync = {
     beforeForward: (sync) => this.#sharded?.setRequiresGradientSync(sync),
+    allHaveLoss: (has) => this.collectives?.agree(!has) !== true,
     beforeBackward: (loss) => this.#sharded?.beforeBackward(loss),
     afterBackward: (sync) => {
       if (sync) this.#histories?.share();

@@ -14,6 +14,11 @@ export interface GradientSync {
   afterBackward(sync: boolean): void;
   /** Backward starts from what this returns: a loss that counts this process among those that have one. */
   countLoss?(loss: Tensor): Tensor;
+  /**
+   * Where backward is a common act that a process without a loss cannot take part in: whether all have one. Where they
+   * have not, none calls backward. One message for each batch.
+   */
+  allHaveLoss?(has: boolean): boolean;
   /** This process has no loss, and others may have one: a loss of 0, whose backward takes part in the exchange. */
   noLoss?(): Tensor;
   /** After an exchange: whether any process had a loss. Waits for the device. */
