@@ -106,12 +106,11 @@ const PRECISIONS: readonly Feature[] = [
   }),
 ];
 
-const optimizer = (name: string, within: Feature["within"], make: MakeOptimizer, whole = false): Feature => ({
+const optimizer = (name: string, within: Feature["within"], make: MakeOptimizer): Feature => ({
   name,
   aspect: "optimizer",
   within,
   optimizer: make,
-  ...(whole ? { refused: sharded("ERR_DIST_WHOLE_PARAMETERS") } : {}),
 });
 const OPTIMIZERS: readonly Feature[] = [
   optimizer("AdamW", "exact", (params) => new optim.AdamW(params, { lr: 0.002, eps: 1e-4, weightDecay: 0.1 })),
@@ -126,7 +125,7 @@ const OPTIMIZERS: readonly Feature[] = [
   optimizer("LAMB8bit", 1e-2, (params) => new LAMB8bit(params, { lr: 0.01, eps: 1e-4 })),
   optimizer("LARS8bit", 1e-3, (params) => new LARS8bit(params, { lr: 0.02, momentum: 0.9 })),
   {
-    ...optimizer("LBFGS", "exact", (params) => new optim.LBFGS(params, { lr: 0.1, maxIter: 3, historySize: 4 }), true),
+    ...optimizer("LBFGS", "exact", (params) => new optim.LBFGS(params, { lr: 0.1, maxIter: 3, historySize: 4 })),
     searches: true,
   },
   {
@@ -134,7 +133,6 @@ const OPTIMIZERS: readonly Feature[] = [
       "LBFGS with a line search",
       1e-3,
       (params) => new optim.LBFGS(params, { lr: 1, maxIter: 3, historySize: 4, lineSearchFn: "strong_wolfe" }),
-      true,
     ),
     searches: true,
   },

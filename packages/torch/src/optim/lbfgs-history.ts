@@ -1,4 +1,5 @@
 /** What LBFGS remembers between steps, under PyTorch's names in camelCase. */
+import { cat } from "../ops/index.js";
 import { isTensor } from "../tensor/handle.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -63,6 +64,47 @@ export function historyOf(s: ParameterState): History {
     prevFlatGrad: one("prevFlatGrad"),
     prevLoss: number("prevLoss", NaN),
   };
+}
+
+/** A history of parameters by themselves: vectors cut into theirs, members of lists under names of their own. */
+export function splitHistory(state: ParameterState, numels: readonly number[]): ParameterState[] {
+  const total = numels.reduce((sum, n) => sum + n, 0);
+  let offset = 0;
+  return numels.map((n) => {
+    const start = offset;
+    offset += n;
+    // What is of another size is left to be refused.
+    const part = (t: Tensor): Tensor => (t.numel() === total ? t.detach().reshape([-1]).narrow(0, start, n) : t);
+    const own: ParameterState = {};
+    for (const [name, value] of Object.entries(state))
+      if (isTensor(value)) own[name] = part(value);
+      else if (Array.isArray(value) && value.some(isTensor))
+        (value as readonly (Tensor | number)[]).forEach((v, i) => {
+          own[`${name}.${i}`] = isTensor(v) ? part(v) : v;
+        });
+      else own[name] = value;
+    return own;
+  });
+}
+/** The history of parameters of which each has its part. */
+export function joinHistory(states: readonly ParameterState[]): ParameterState {
+  const [first = {}] = states;
+  const joined: ParameterState = {};
+  const lists = new Map<string, Tensor[]>();
+  if (first["ro"] !== undefined) for (const name of ["oldDirs", "oldStps"]) lists.set(name, []);
+  for (const [name, value] of Object.entries(first)) {
+    if (!isTensor(value)) {
+      joined[name] = value;
+      continue;
+    }
+    const parts = states.flatMap((state) => (isTensor(state[name]) ? [state[name].detach().reshape([-1])] : []));
+    const whole = cat(parts);
+    const [list = "", i] = name.split(".");
+    if (i === undefined) joined[name] = whole;
+    else lists.get(list)?.splice(Number(i), 0, whole);
+  }
+  for (const [name, list] of lists) joined[name] = list;
+  return joined;
 }
 
 /** Only pairs whose product is positive are kept. */

@@ -1,12 +1,22 @@
 /** Limited-memory BFGS. */
 import { enableGrad, noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
-import { cat, zerosLike } from "../ops/index.js";
+import { cat, promoteTypes, zeros, zerosLike } from "../ops/index.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { isTensor } from "../tensor/handle.js";
-import { keep, scope } from "../tensor/scope.js";
+import { keep, outsideScopes, scope } from "../tensor/scope.js";
+import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { emptyHistory, historyOf, readHistory, stateOfHistory, type History } from "./lbfgs-history.js";
+import {
+  emptyHistory,
+  historyOf,
+  joinHistory,
+  readHistory,
+  splitHistory,
+  stateOfHistory,
+  type History,
+} from "./lbfgs-history.js";
+import type { Shards } from "./shards.js";
 import { Arithmetic, plain, strongWolfe, typed, type Point, type Scalar } from "./line-search.js";
 import { check, nonNegative } from "./checks.js";
 import { Optimizer } from "./optimizer.js";
@@ -64,12 +74,17 @@ type Closure = () => Tensor;
  * Steps are PyTorch's, in float32 and float64 to the last bit where the kernels' sums are. State, under the first
  * parameter: `nIter`, `funcEvals`, `d`, `t`, `oldDirs`, `oldStps`, `ro`, `hDiag`, `prevFlatGrad`, `prevLoss`. When
  * parameters of the group are exchanged, the history starts over.
+ *
+ * Steps shards, too: each inner product is then a message of one number, 2 per pair of the history in each iteration,
+ * and the loss that decides is the mean over the ranks.
  * @throws {ArgumentError} `LBFGS: expected lineSearchFn to be "strong_wolfe" or null. Received: "wolfe".`
  * @throws {NbitError} `OPTIMIZER_CLOSURE` for a step without a closure, or one that returns no loss.
  */
 export class LBFGS extends Optimizer {
   /** Whose history the state is. */
   #of: readonly Tensor[] | null = null;
+  /** Whose history it is on a rank that has nothing of any parameter. */
+  #nobody: Tensor | null = null;
 
   constructor(params: ParamsLike, options: LBFGSOptions = {}) {
     atMost("LBFGS", arguments, 2);
@@ -99,8 +114,9 @@ export class LBFGS extends Optimizer {
     for (const p of g.params)
       if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("LBFGS", "floating point parameters", p);
   }
-  override get needsWholeParameters(): string {
-    return "its directions are inner products over all parameters";
+  override get needsWholeParameters(): string | null {
+    const complex = this.paramGroups.some((group) => group.params.some((p) => p.isComplex()));
+    return complex ? "it has complex parameters, which its history holds as pairs" : null;
   }
   protected override get algorithm(): string {
     return "LBFGS";
@@ -128,13 +144,21 @@ export class LBFGS extends Optimizer {
     this.#of = [...group.params];
     return noGrad(() => {
       const loss = lossOf(closure);
-      this.stepping(() => scope(() => this.#minimise(group, closure, loss.item())));
+      const f = this.#objective(group, closure);
+      this.stepping(() => scope(() => this.#minimise(group, f, f.agreed(loss))));
       return loss;
     });
   }
 
-  #minimise(group: Group, closure: Closure, loss: number): void {
-    const [first] = group.params as [Tensor];
+  #objective({ params }: Group, closure: Closure): Objective {
+    return new Objective(closure, params, this.shards);
+  }
+  #keyOf({ params }: ParamGroup): Tensor {
+    return params[0] ?? (this.#nobody ??= outsideScopes(() => zeros([0])));
+  }
+
+  #minimise(group: Group, f: Objective, loss: number): void {
+    const first = this.#keyOf(group);
     const before = this.state.get(first);
     const h = before === undefined ? emptyHistory() : historyOf(before);
     const held = new Set([h.d, h.prevFlatGrad, ...h.oldDirs, ...h.oldStps]);
@@ -142,32 +166,32 @@ export class LBFGS extends Optimizer {
     const drop = (t: Tensor | null | undefined): void => {
       if (isTensor(t) && !held.has(t)) t.dispose();
     };
-    let at: Evaluated = { loss, gradient: flatGradient(group.params) };
-    const m = new Arithmetic(at.gradient.dtype);
-    const isFlat = (g: Tensor): boolean => m.atMost(largest(g), plain(group.toleranceGrad));
+    let at: Evaluated = { loss, gradient: f.gradient() };
+    const { m } = f;
+    const isFlat = (g: Tensor): boolean => m.atMost(f.largest(g), plain(group.toleranceGrad));
     let evaluations = 1;
     h.funcEvals++;
     for (let n = 1; !isFlat(at.gradient); n++) {
       h.nIter++;
-      const direction = this.#direction(h, at.gradient, m, group, drop);
+      const direction = this.#direction(h, at.gradient, f, group, drop);
       drop(h.d);
       if (h.prevFlatGrad !== at.gradient) drop(h.prevFlatGrad);
       h.d = direction;
       h.prevFlatGrad = at.gradient;
       h.prevLoss = at.loss;
-      const t = h.nIter === 1 ? firstStep(m, at.gradient, group.lr) : plain(group.lr);
+      const t = h.nIter === 1 ? f.firstStep(at.gradient, group.lr) : plain(group.lr);
       h.t = t.value;
-      const slope = typed(at.gradient.dot(direction).item());
+      const slope = f.dot(at.gradient, direction);
       if (m.less(plain(-group.toleranceChange), slope)) break;
       if (group.lineSearchFn === null) {
         move(group.params, direction, t.value);
         if (n === group.maxIter) break;
-        at = evaluate(closure, group.params);
+        at = f.evaluate();
         evaluations++;
         h.funcEvals++;
       } else {
         const start: Point = { t: plain(0), loss: at.loss, gradient: at.gradient, slope };
-        const along = search(m, closure, group.params, direction, start, t, group.maxEval - evaluations);
+        const along = search(f, direction, start, t, group.maxEval - evaluations);
         move(group.params, direction, along.best.t.value);
         h.t = along.best.t.value;
         at = along.best;
@@ -178,7 +202,7 @@ export class LBFGS extends Optimizer {
       if (evaluations >= group.maxEval) break;
       if (
         isFlat(at.gradient) ||
-        scope(() => m.atMost(largest(direction.mul(h.t)), plain(group.toleranceChange))) ||
+        scope(() => m.atMost(f.largest(direction.mul(h.t)), plain(group.toleranceChange))) ||
         Math.abs(at.loss - h.prevLoss) < group.toleranceChange
       )
         break;
@@ -193,10 +217,11 @@ export class LBFGS extends Optimizer {
    * Adds the last step to the history, and returns the next direction: the gradient through what approximates the
    * inverse Hessian.
    */
-  #direction(h: History, g: Tensor, m: Arithmetic, group: Group, drop: (t: Tensor | undefined) => void): Tensor {
+  #direction(h: History, g: Tensor, f: Objective, group: Group, drop: (t: Tensor | undefined) => void): Tensor {
+    const { m } = f;
     if (h.nIter === 1 || h.d === null || h.prevFlatGrad === null) return g.neg();
     const [y, s] = [g.sub(h.prevFlatGrad), h.d.mul(h.t)];
-    const ys = typed(y.dot(s).item());
+    const ys = f.dot(y, s);
     if (m.less(plain(1e-10), ys)) {
       while (h.oldDirs.length >= group.historySize) {
         drop(h.oldDirs.shift());
@@ -206,15 +231,14 @@ export class LBFGS extends Optimizer {
       h.oldDirs.push(y);
       h.oldStps.push(s);
       h.ro.push(m.div(plain(1), ys).value);
-      h.hDiag = m.div(ys, typed(y.dot(y).item())).value;
+      h.hDiag = m.div(ys, f.dot(y, y)).value;
     } else {
       y.dispose();
       s.dispose();
     }
     return scope(() => {
       const q = g.neg();
-      const times = (a: Tensor, b: Tensor, i: number): Scalar =>
-        m.mul(typed(a.dot(b).item()), typed(h.ro[i] as number));
+      const times = (a: Tensor, b: Tensor, i: number): Scalar => m.mul(f.dot(a, b), typed(h.ro[i] as number));
       const alphas: Scalar[] = [];
       for (let i = h.oldDirs.length - 1; i >= 0; i--) {
         const alpha = times(h.oldStps[i] as Tensor, q, i);
@@ -230,6 +254,30 @@ export class LBFGS extends Optimizer {
     });
   }
 
+  /** @internal */
+  override splitStates(
+    states: Readonly<Record<string, ParameterState>>,
+    numels: readonly number[],
+  ): Readonly<Record<string, ParameterState>> {
+    atMost("LBFGS.splitStates", arguments, 2);
+    const { "0": state, ...others } = states;
+    return state === undefined ? states : { ...Object.fromEntries(splitHistory(state, numels).entries()), ...others };
+  }
+  /** @internal */
+  override joinStates(states: Readonly<Record<string, ParameterState>>): Readonly<Record<string, ParameterState>> {
+    atMost("LBFGS.joinStates", arguments, 1);
+    const list = Object.values(states);
+    return list.length === 0 ? states : { "0": joinHistory(list) };
+  }
+  /** @internal */
+  override adoptWithoutParameters(state: ParameterState): void {
+    atMost("LBFGS.adoptWithoutParameters", arguments, 1);
+    const key = this.#keyOf({ params: [], lr: 0 });
+    this.state.set(
+      key,
+      outsideScopes(() => stateOfHistory(historyOf(joinHistory([state])))),
+    );
+  }
   /** @internal */
   protected override adoptState(refuse: Refuse, saved: SavedParameter, _: Tensor, group: ParamGroup): ParameterState {
     if (saved.position !== 0)
@@ -253,31 +301,66 @@ function lossOf(closure: Closure): Tensor {
     );
   return loss;
 }
-/** The loss and its gradient where the parameters are. */
-function evaluate(closure: Closure, params: readonly Tensor[]): Evaluated {
-  return scope(() => ({ loss: lossOf(closure).item(), gradient: flatGradient(params) }));
-}
-function flatGradient(params: readonly Tensor[]): Tensor {
-  return scope(() =>
-    cat(
-      params.map((p) => {
+/** The loss and its gradient where the parameters are, and what is measured of vectors like them. */
+class Objective {
+  readonly m: Arithmetic;
+  readonly #dtype: DType;
+  constructor(
+    readonly closure: Closure,
+    /** Of which all ranks together have every element, where they are shards. */
+    readonly params: readonly Tensor[],
+    readonly shards: Shards | null,
+  ) {
+    this.#dtype = (shards?.parameters ?? params).map((p) => parts(p).dtype).reduce((a, b) => promoteTypes(a, b));
+    this.m = new Arithmetic(this.#dtype);
+  }
+
+  evaluate(): Evaluated {
+    this.shards?.written();
+    return scope(() => ({ loss: this.agreed(lossOf(this.closure)), gradient: this.gradient() }));
+  }
+  /** What decides, the same on every rank: the mean over them. */
+  agreed(loss: Tensor): number {
+    return this.shards === null ? loss.item() : this.#reduced(loss.detach(), this.shards, "avg");
+  }
+  gradient(): Tensor {
+    return scope(() => {
+      const flat = this.params.map((p) => {
         const { grad } = p;
         const dense = grad === null ? zerosLike(p.detach()) : grad.layout === "strided" ? grad : grad.toDense();
         return gradientParts(dense).reshape([-1]);
-      }),
-    ),
-  );
-}
-function largest(t: Tensor): Scalar {
-  return scope(() => typed(t.abs().max().item()));
-}
-/** As long as 1, or shorter where the gradient is large: nothing is known of the curvature yet. */
-function firstStep(m: Arithmetic, gradient: Tensor, lr: number): Scalar {
-  const inverse = m.div(
-    plain(1),
-    scope(() => typed(gradient.abs().sum().item())),
-  );
-  return m.mul(m.min(plain(1), inverse), plain(lr));
+      });
+      return flat.length === 0 ? zeros([0], { dtype: this.#dtype }) : cat(flat);
+    });
+  }
+
+  dot(a: Tensor, b: Tensor): Scalar {
+    return this.#number(() => a.dot(b), "sum");
+  }
+  largest(t: Tensor): Scalar {
+    return this.#number(() => (t.numel() === 0 ? zeros([]) : t.abs().max()), "max");
+  }
+  #sumOfAbs(t: Tensor): Scalar {
+    return this.#number(() => t.abs().sum(), "sum");
+  }
+  #number(make: () => Tensor, op: "sum" | "max"): Scalar {
+    const { shards } = this;
+    return scope(() => typed(shards === null ? make().item() : this.m.round(this.#reduced(make(), shards, op))));
+  }
+  /** Sums of many ranks are not rounded before all are in. */
+  #reduced(own: Tensor, shards: Shards, op: "sum" | "avg" | "max"): number {
+    return scope(() => {
+      const all = own.to({ dtype: "float64", copy: true }).reshape([]);
+      shards.reduce(all, op);
+      return all.item();
+    });
+  }
+
+  /** As long as 1, or shorter where the gradient is large: nothing is known of the curvature yet. */
+  firstStep(gradient: Tensor, lr: number): Scalar {
+    const { m } = this;
+    return m.mul(m.min(plain(1), m.div(plain(1), this.#sumOfAbs(gradient))), plain(lr));
+  }
 }
 /** p ← p + t · d. */
 function move(params: readonly Tensor[], direction: Tensor, t: number): void {
@@ -293,26 +376,25 @@ function move(params: readonly Tensor[], direction: Tensor, t: number): void {
 }
 
 function search(
-  m: Arithmetic,
-  closure: Closure,
-  params: readonly Tensor[],
+  f: Objective,
   direction: Tensor,
   start: Point,
   t: Scalar,
   most: number,
 ): ReturnType<typeof strongWolfe> {
   return scope(() => {
+    const { params } = f;
     const origin = params.map((p) => p.detach().clone());
     const back = (): void => params.forEach((p, i) => void p.detach().copy_(origin[i] as Tensor));
     const at = (t2: Scalar): Point => {
       move(params, direction, t2.value);
       try {
-        const found = evaluate(closure, params);
-        return { t: t2, ...found, slope: typed(found.gradient.dot(direction).item()) };
+        const found = f.evaluate();
+        return { t: t2, ...found, slope: f.dot(found.gradient, direction) };
       } finally {
         back();
       }
     };
-    return strongWolfe(m, at, start, t, largest(direction), most);
+    return strongWolfe(f.m, at, start, t, f.largest(direction), most);
   });
 }

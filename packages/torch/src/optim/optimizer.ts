@@ -134,6 +134,23 @@ export abstract class Optimizer {
     return name === "step" ? null : 1;
   }
 
+  /**
+   * @internal States by position, as {@link stateDict} has them, of each parameter by itself: for optimizers that keep
+   * some of it for all of them together. `numels`: elements of the parameters.
+   */
+  splitStates(
+    states: Readonly<Record<string, ParameterState>>,
+    _numels: readonly number[],
+  ): Readonly<Record<string, ParameterState>> {
+    return states;
+  }
+  /** @internal States of parameters, each by itself, as {@link loadStateDict} takes them. */
+  joinStates(states: Readonly<Record<string, ParameterState>>): Readonly<Record<string, ParameterState>> {
+    return states;
+  }
+  /** @internal What is left of a state on a rank that has nothing of any parameter. */
+  adoptWithoutParameters(_state: ParameterState): void {}
+
   /** Whether `step` itself divides by `gradScale` and skips on `foundInf`. */
   get supportsAmpScaling(): boolean {
     return false;

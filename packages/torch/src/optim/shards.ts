@@ -4,6 +4,8 @@ import type { Tensor } from "../tensor/tensor.js";
 export interface Shards {
   /** Of all groups in their order, those too of which this rank has nothing: the same on every rank. */
   readonly parameters: readonly Tensor[];
-  /** Replaces `values` by their sums over all ranks, or by the greatest. A collective. */
-  reduce(values: Tensor, op: "sum" | "max"): void;
+  /** Replaces `values` by their sums over all ranks, means, or the greatest. A collective. */
+  reduce(values: Tensor, op: "sum" | "avg" | "max"): void;
+  /** Shards were written, and a forward follows before the step ends. A collective. */
+  written(): void;
 }

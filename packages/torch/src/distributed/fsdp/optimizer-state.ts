@@ -17,7 +17,7 @@ import { allGatherObject } from "../objects.js";
 import type { Member } from "./flat-parameters.js";
 import { requireSharded } from "./fully-shard.js";
 import { collectBytes, tensorOfBytes, type Piece } from "./pieces.js";
-import { entriesOf, shardedOptimizerOf } from "./shard-optimizer.js";
+import { entriesOf, shardedOptimizerOf, statesOf } from "./shard-optimizer.js";
 import { checkElements, FULL, type FullStateDictOptions, type ShardedTensor } from "./state-dict.js";
 
 /** A state dict by names of parameters; values of a state are parts of tensors, or what is no part of one. */
@@ -43,8 +43,14 @@ interface Field {
   /** Elements of the parameter in one entry; null: no part of the parameter. */
   readonly per: number | null;
 }
-function fieldsOf(optimizer: Optimizer, member: Member): Field[] {
-  const state = member.shard === null ? undefined : optimizer.state.get(member.shard);
+function statesOfShards(optimizer: Optimizer, members: readonly Member[]): ReadonlyMap<Tensor, ParameterState> {
+  return statesOf(
+    optimizer,
+    members.flatMap(({ shard, start, end }) => (shard === null ? [] : [{ stepped: shard, numel: end - start }])),
+  );
+}
+function fieldsOf(optimizer: Optimizer, states: ReadonlyMap<Tensor, ParameterState>, member: Member): Field[] {
+  const state = member.shard === null ? undefined : states.get(member.shard);
   if (state === undefined) return [];
   return Object.entries(state).map(([name, value]) => ({
     name,
@@ -69,8 +75,9 @@ export function shardedOptimizerStateDict(module: Module, optimizer: Optimizer):
   requireSharded(fn, module);
   const { groups } = shardedOptimizerOf(fn, optimizer);
   const state: Record<string, Record<string, ShardedTensor | StateValue>> = {};
+  const states = statesOfShards(optimizer, groups.flat());
   for (const member of groups.flat()) {
-    const fields = fieldsOf(optimizer, member);
+    const fields = fieldsOf(optimizer, states, member);
     if (fields.length === 0) continue;
     state[member.name] = Object.fromEntries(
       fields.map(({ name, value, per }) => {
@@ -119,8 +126,9 @@ export function fullOptimizerStateDict(
   const { groups } = shardedOptimizerOf(fn, optimizer);
   const members = groups.flat();
   const pieces: Piece[] = [];
+  const states = statesOfShards(optimizer, groups.flat());
   members.forEach((member, position) => {
-    for (const { name, value, per } of fieldsOf(optimizer, member))
+    for (const { name, value, per } of fieldsOf(optimizer, states, member))
       pieces.push({ position, name, per, start: per === null ? 0 : Math.floor(member.start / per), value });
   });
   const keeps = options.rank0Only !== true || group.rank === 0;
@@ -150,7 +158,7 @@ export function fullOptimizerStateDict(
     ...optionsOf(group),
     params: (groups[i] ?? []).map(() => position++),
   }));
-  return { ...algorithmOf(optimizer), state, paramGroups };
+  return { ...algorithmOf(optimizer), state: optimizer.joinStates(state), paramGroups };
 }
 
 /**
@@ -176,7 +184,18 @@ export function loadFullOptimizerStateDict(
     );
   scope(() => {
     const order = given.paramGroups.flatMap(({ params }) => [...params]);
-    const mine = groups.flat().map((member, i) => ({ member, state: given.state[String(order[i])] }));
+    const members = groups.flat();
+    const byPlace = Object.fromEntries(
+      order.flatMap((position, i): [string, ParameterState][] => {
+        const own = given.state[String(position)];
+        return own === undefined ? [] : [[String(i), own]];
+      }),
+    );
+    const split = optimizer.splitStates(
+      byPlace,
+      members.map(({ numel }) => numel),
+    );
+    const mine = members.map((member, i) => ({ member, state: split[String(i)] }));
     load(
       fn,
       optimizer,
@@ -185,7 +204,7 @@ export function loadFullOptimizerStateDict(
       groups,
       new Map(
         mine.flatMap(({ member, state: own }): [Member, ParameterState][] =>
-          own === undefined || member.shard === null ? [] : [[member, cut(fn, optimizer, member, own)]],
+          own === undefined ? [] : [[member, cut(fn, optimizer, member, own)]],
         ),
       ),
     );
@@ -232,7 +251,10 @@ function load(
     return { ...options[i], params };
   });
   try {
-    optimizer.loadStateDict({ ...(algorithm === undefined ? {} : { algorithm }), state, paramGroups });
+    const joined = optimizer.joinStates(state);
+    optimizer.loadStateDict({ ...(algorithm === undefined ? {} : { algorithm }), state: joined, paramGroups });
+    const [left] = states.values();
+    if (position === 0 && left !== undefined) optimizer.adoptWithoutParameters(left);
   } catch (error) {
     if (error instanceof NbitError) error.message = error.message.replace(/^\S+loadStateDict/, fn);
     throw error;
@@ -265,7 +287,7 @@ export function loadShardedOptimizerStateDict(
     const states = new Map<Member, ParameterState>();
     for (const member of groups.flat()) {
       const fields = saved.state[member.name];
-      if (fields === undefined || member.shard === null) continue;
+      if (fields === undefined) continue;
       states.set(member, readFields(fn, optimizer, member, fields, read));
     }
     load(

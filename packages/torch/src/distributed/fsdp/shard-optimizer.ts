@@ -33,12 +33,12 @@ export function shardedOptimizerOf(fn: string, optimizer: Optimizer): ShardedOpt
 /**
  * Let an optimizer, made of the module's parameters, step this rank's shards of them instead: its state is then 1/N.
  * State that it has already is cut. After a step every rank has the new parameters. Norms of whole parameters (LAMB, LARS)
- * are summed over the ranks, in one message for each step.
+ * are summed over the ranks, in one message for each step; inner products (LBFGS) in one for each.
  *
  * Groups keep their options and order. Parameters of which this rank has nothing are left out of them, so positions
  * differ between ranks: state dicts come from `fullOptimizerStateDict` and `shardedOptimizerStateDict`.
  *
- * @throws {NbitError} ERR_DIST_WHOLE_PARAMETERS: its update looks at more than one element at a time (LBFGS).
+ * @throws {NbitError} ERR_DIST_WHOLE_PARAMETERS: its step says that it does ({@link Optimizer.needsWholeParameters}).
  */
 export function shardOptimizer(module: Module, optimizer: Optimizer): void {
   const fn = "shardOptimizer";
@@ -67,11 +67,10 @@ export function shardOptimizer(module: Module, optimizer: Optimizer): void {
     }),
   );
   checkBlocks(fn, optimizer, groups);
+  cutStates(optimizer, groups.flat());
   groups.forEach((list, i) => {
     const group = optimizer.paramGroups[i];
-    if (group === undefined) return;
-    for (const member of list) cutState(optimizer, member);
-    group.params = list.flatMap(({ shard }) => (shard === null ? [] : [shard]));
+    if (group !== undefined) group.params = list.flatMap(({ shard }) => (shard === null ? [] : [shard]));
   });
   known.set(optimizer, { module, groups });
   const { group, device } = sharded.settings;
@@ -81,6 +80,10 @@ export function shardOptimizer(module: Module, optimizer: Optimizer): void {
       const there = values.to({ device });
       allReduce(there, { op, group });
       if (there !== values) values.copy_(there);
+    },
+    written() {
+      sharded.beforeStep();
+      sharded.refresh();
     },
   };
   optimizer.registerStepPreHook(() => {
@@ -111,18 +114,54 @@ function checkBlocks(fn: string, optimizer: Optimizer, groups: readonly (readonl
   });
 }
 
-function cutState(optimizer: Optimizer, { parameter, shard, start, end }: Member): void {
-  const state = optimizer.state.get(parameter);
-  if (state === undefined) return;
-  optimizer.state.delete(parameter);
-  if (shard === null) return;
+function cutStates(optimizer: Optimizer, members: readonly Member[]): void {
+  if (optimizer.state.size === 0) return;
+  const whole = statesOf(
+    optimizer,
+    members.map(({ parameter, numel }) => ({ stepped: parameter, numel })),
+  );
+  const mine = members.filter(({ shard, parameter }) => shard !== null && whole.has(parameter));
+  const cut = mine.map((member) => cutState(optimizer, member, whole.get(member.parameter) ?? {}));
+  const joined = outsideScopes(() => optimizer.joinStates(Object.fromEntries(cut.entries())));
+  optimizer.state.clear();
+  for (const [i, state] of Object.entries(joined)) {
+    const shard = mine[Number(i)]?.shard;
+    if (shard) optimizer.state.set(shard, state);
+  }
+  const [first] = members;
+  const left = first === undefined ? undefined : whole.get(first.parameter);
+  if (first !== undefined && left !== undefined && members.every(({ shard }) => shard === null))
+    optimizer.adoptWithoutParameters(cutState(optimizer, first, left));
+}
+function cutState(optimizer: Optimizer, { start, end }: Member, state: ParameterState): ParameterState {
   const cut: ParameterState = {};
   for (const [name, value] of Object.entries(state)) {
     const per = isTensor(value) ? optimizer.elementsPerEntry(name, state) : null;
     cut[name] =
       per === null || !isTensor(value) ? value : outsideScopes(() => entriesOf(value, per, start, end).clone());
   }
-  optimizer.state.set(shard, cut);
+  return cut;
+}
+
+/** What an optimizer remembers of what it steps, in this order, of each by itself. */
+export function statesOf(
+  optimizer: Optimizer,
+  list: readonly { readonly stepped: Tensor; readonly numel: number }[],
+): ReadonlyMap<Tensor, ParameterState> {
+  const known = list.flatMap(({ stepped }, i): [string, ParameterState][] => {
+    const own = optimizer.state.get(stepped);
+    return own === undefined ? [] : [[String(i), own]];
+  });
+  const split = optimizer.splitStates(
+    Object.fromEntries(known),
+    list.map(({ numel }) => numel),
+  );
+  return new Map(
+    list.flatMap(({ stepped }, i): [Tensor, ParameterState][] => {
+      const own = split[String(i)];
+      return own === undefined ? [] : [[stepped, own]];
+    }),
+  );
 }
 
 /** The entries of a state that belong to elements from `start` until `end`, of `per` elements each. */
