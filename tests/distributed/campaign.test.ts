@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { kills, names } from "./campaign/kills.js";
 
 test("a training of which ranks are killed ends like one that nobody disturbed", async () => {
-  const { failures, table } = await kills.run({ seed: 3, kills: 2, combinations: 1, say: () => undefined });
+  const { failures, table } = await kills.run({ seed: 5, kills: 2, combinations: 1, ranks: 3, say: () => undefined });
   assert.deepEqual(failures, []);
   assert.match(table.join("\n"), /\| [12] \| 2 \|/);
 });

@@ -107,6 +107,7 @@ export interface RunOptions {
   readonly world: number;
   /** Samples in a batch of all processes. */
   readonly batch?: number;
+  readonly Module?: new (options?: NetOptions) => Net;
 }
 
 /** Random numbers differ by rank; weights, until process 0's are everybody's, too. */
@@ -117,11 +118,12 @@ export async function run({
   rank,
   world,
   batch = 16,
+  Module = Net,
 }: RunOptions): Promise<{ readonly module: Net; readonly trainer: Trainer }> {
   const data = new Rows();
   const sampler = new DistributedSampler(data, { numReplicas: world, rank, seed: 3 });
   manualSeed(7 + rank);
-  const module = new Net(net);
+  const module = new Module(net);
   const trainer = new Trainer({
     accelerator: "cpu",
     strategy: world > 1 ? "ddp" : "single_device",

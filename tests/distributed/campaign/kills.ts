@@ -9,12 +9,14 @@ import type { Part, PartOptions, PartResult } from "./part.js";
 import type { Task } from "./training.js";
 
 const PROGRAM = fileURLToPath(new URL("./training.js", import.meta.url));
-/** The Trainer keeps its reducer: with more than two ranks, its sums after a resume are rounded in another order. */
-const KINDS = [
-  { mode: "loop", world: 2 },
-  { mode: "loop", world: 4 },
-  { mode: "trainer", world: 2 },
-] as const;
+/** Sums of more than two ranks are rounded by the order in which they are added up. */
+const WORLDS = [2, 3, 4] as const;
+const MODES = ["loop", "ddp", "windows", "fsdp"] as const;
+/** One mode after the other, so that few trainings have all of them. */
+function kindOf(seed: number, draw: (n: number) => number, ranks?: number): Pick<Task, "mode"> & { world: number } {
+  const world = WORLDS[draw(WORLDS.length)] ?? 2;
+  return { mode: MODES[seed % MODES.length] ?? "loop", world: ranks ?? world };
+}
 /** In a row, before a training may come to its end. */
 const MOST_KILLS = 5;
 
@@ -41,14 +43,14 @@ const start = (task: Task, world: number, killAfter: number | null): Promise<Ran
     ...(task.kill === null || killAfter === null ? {} : { kill: { rank: task.kill.rank, after: killAfter } }),
   });
 
-async function attack(root: string, { kills, seed, say }: PartOptions): Promise<PartResult> {
+async function attack(root: string, { kills, seed, say, ranks }: PartOptions): Promise<PartResult> {
   const references = new Map<string, Ended[]>();
   const counts = new Map<string, { kills: number; trainings: number; before: number }>();
   const failures: string[] = [];
   let done = 0;
   for (let n = 0; done < kills; n++) {
     const draw = random(seed + n);
-    const { mode, world } = KINDS[draw(KINDS.length)] ?? KINDS[0];
+    const { mode, world } = kindOf(seed + n, draw, ranks);
     const key = `${mode}, ${world} ranks`;
     let reference = references.get(key);
     if (reference === undefined) {
@@ -67,7 +69,7 @@ async function attack(root: string, { kills, seed, say }: PartOptions): Promise<
     mkdirSync(folder);
     const story: string[] = [];
     const fail = (what: string): number =>
-      failures.push(`--seed ${seed + n} --kills 1 --only kills, ${key}: ${story.join(", ")}: ${what}`);
+      failures.push(`--seed ${seed + n} --kills 1 --only kills --ranks ${world}, ${key}: ${story.join(", ")}: ${what}`);
     for (let k = 0; ; k++) {
       const rank = draw(world);
       const fromOutside = draw(3) === 0;

@@ -3,6 +3,7 @@
  *
  *     npm run test:ranks                              all parts
  *     npm run test:ranks -- --only kills --kills 50 --seed 1
+ *     npm run test:ranks -- --only kills --kills 20 --ranks 3
  *     npm run test:ranks -- --only contract --combinations 300   some of all, by seed
  *     npm run test:ranks -- --out FILE.md             also writes its log
  */
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     kills: { type: "string", default: "50" },
     combinations: { type: "string", default: `${COMBINATIONS}` },
+    ranks: { type: "string" },
     only: { type: "string" },
     out: { type: "string" },
   },
@@ -30,6 +32,9 @@ if (!Number.isSafeInteger(seed) || seed < 0 || !Number.isSafeInteger(count) || c
   throw new Error(
     `test:ranks: expected --seed ≥ 0, --kills ≥ 1 and --combinations ≥ 1. Received: ${values.seed}, ${values.kills}, ${values.combinations}`,
   );
+const ranks = values.ranks === undefined ? undefined : Number(values.ranks);
+if (ranks !== undefined && !(Number.isSafeInteger(ranks) && ranks >= 2 && ranks <= 16))
+  throw new Error(`test:ranks: expected --ranks to be 2 to 16. Received: ${values.ranks}`);
 const parts = PARTS.filter((part) => values.only === undefined || part.name === values.only);
 if (parts.length === 0)
   throw new Error(
@@ -45,7 +50,13 @@ const log = [
 let failed = 0;
 for (const part of parts) {
   const began = performance.now();
-  const { table, failures } = await part.run({ seed, kills: count, combinations, say: (text) => console.log(text) });
+  const { table, failures } = await part.run({
+    seed,
+    kills: count,
+    combinations,
+    ranks,
+    say: (text) => console.log(text),
+  });
   const seconds = Math.round((performance.now() - began) / 1000);
   failed += failures.length;
   for (const failure of failures) console.error(`FAILED ${failure}`);

@@ -3,6 +3,8 @@ export interface PartOptions {
   readonly seed: number;
   readonly kills: number;
   readonly combinations: number;
+  /** Of trainings with kills. Default: 2, 3 or 4, drawn. */
+  readonly ranks?: number | undefined;
   readonly say: (text: string) => void;
 }
 

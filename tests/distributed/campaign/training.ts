@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { DDPStrategy, LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
+import { Callback, DDPStrategy, FSDPStrategy, LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
 import {
   crossEntropyLoss,
   DataLoader,
@@ -26,10 +26,18 @@ import * as dist from "@nbit/torch/distributed";
 import { digestOf } from "../../helpers/digest.js";
 
 export interface Task {
-  readonly mode: "loop" | "trainer";
+  /** "windows": data parallel, with checkpoints from within accumulation windows and from their ends. */
+  readonly mode: "loop" | "ddp" | "windows" | "fsdp";
   readonly folder: string;
   /** `at`: its n-th moment; 0: whoever started it kills it. */
   readonly kill: { readonly rank: number; readonly at: number } | null;
+}
+
+interface Saved {
+  readonly step: number;
+  readonly bucketOrder: readonly string[] | null;
+  readonly model: Map<string, Tensor>;
+  readonly optimizer: optim.OptimizerState;
 }
 
 const task = JSON.parse(process.argv[2] ?? "{}") as Task;
@@ -52,14 +60,17 @@ async function loop(): Promise<string> {
   const path = join(task.folder, "last.ckpt");
   const resumes = dist.broadcastObject(rank === 0 ? existsSync(path) : null) === true;
   let step = 0;
+  let bucketOrder: readonly string[] | null = null;
   if (resumes) {
-    const saved = loadCheckpoint(path) as { step: number; model: Map<string, Tensor>; optimizer: optim.OptimizerState };
+    const saved = loadCheckpoint(path) as Saved;
     step = saved.step;
+    bucketOrder = saved.bucketOrder;
     model.loadStateDict(saved.model);
     optimizer.loadStateDict(saved.optimizer);
   }
-  const options = { bucketBytes: 2000, firstBucketBytes: 1000 };
-  let reducer = new dist.Reducer([...model.namedParameters()], options);
+  // Backwards, so that gradients do not arrive in the order in which buckets have them at first.
+  const parameters = [...model.namedParameters()].reverse();
+  const reducer = new dist.Reducer(parameters, { bucketBytes: 2000, firstBucketBytes: 1000, bucketOrder });
   for (; step < 24; step++) {
     dist.setStep(step);
     manualSeed(1000 * step + rank);
@@ -80,13 +91,9 @@ async function loop(): Promise<string> {
     if ((step + 1) % 4 !== 0) continue;
     moment();
     // Written beside and renamed: whoever is killed leaves the one before.
-    if (rank === 0)
-      saveCheckpoint(path, { step: step + 1, model: model.stateDict(), optimizer: optimizer.stateDict() });
+    const states = { model: model.stateDict(), optimizer: optimizer.stateDict() };
+    if (rank === 0) saveCheckpoint(path, { step: step + 1, bucketOrder: reducer.bucketOrder, ...states });
     dist.barrier();
-    // Buckets are laid out anew after the first backward, and a ring of more than two ranks adds up in the order of
-    // places in them: a training that goes on from here does so too.
-    reducer.free();
-    reducer = new dist.Reducer([...model.namedParameters()], options);
   }
   const digest = digestOf(model.stateDict(), optimizer.stateDict());
   await dist.destroyProcessGroup();
@@ -94,9 +101,9 @@ async function loop(): Promise<string> {
 }
 
 class Net extends LightningModule {
-  readonly hidden = new nn.Linear(6, 24);
   readonly norm = new nn.BatchNorm1d(24);
   readonly head = new nn.Linear(24, 3);
+  readonly hidden = new nn.Linear(6, 24);
 
   override trainingStep(batch: unknown): Tensor {
     moment();
@@ -118,29 +125,43 @@ class Net extends LightningModule {
   }
 }
 
+class SaveBatches extends Callback {
+  constructor(readonly path: string) {
+    super();
+  }
+  override onTrainBatchEnd(trainer: Trainer, _module: LightningModule, _outputs: unknown, _batch: unknown, i: number) {
+    if (i % 3 === 2) trainer.saveCheckpoint(this.path);
+  }
+}
+
 async function trainer(): Promise<string> {
   manualSeed(11);
-  const data = new TensorDataset(randn([96, 6]), randint(0, 3, [96]));
+  const data = new TensorDataset(randn([144, 6]), randint(0, 3, [144]));
   const module = new Net();
+  const dirpath = task.folder;
+  const path = join(dirpath, "last.ckpt");
+  const windows = task.mode === "windows";
   const fit = new Trainer({
     accelerator: "cpu",
     devices: Number(process.env.WORLD_SIZE),
-    strategy: new DDPStrategy(device("cpu"), LIMITS),
+    strategy: new (task.mode === "fsdp" ? FSDPStrategy : DDPStrategy)(device("cpu"), LIMITS),
     maxEpochs: 3,
+    accumulateGradBatches: windows ? 2 : 1,
     gradientClipVal: 1,
     logger: false,
     enableProgressBar: false,
     enableModelSummary: false,
     defaultRootDir: task.folder,
-    callbacks: [new ModelCheckpoint({ dirpath: task.folder, everyNTrainSteps: 3, saveLast: true })],
+    callbacks: [
+      windows ? new SaveBatches(path) : new ModelCheckpoint({ dirpath, everyNTrainSteps: 3, saveLast: true }),
+    ],
   });
   const numReplicas = Number(process.env.WORLD_SIZE);
   const sampler = new DistributedSampler(data, { numReplicas, rank, seed: 3 });
   console.log("ready");
-  const last = existsSync(join(task.folder, "last.ckpt"));
   await fit.fit(module, {
     trainDataloaders: new DataLoader(data, { batchSize: 4, sampler }),
-    ckptPath: last ? "last" : null,
+    ckptPath: !existsSync(path) ? null : windows ? path : "last",
   });
   return digestOf(module.stateDict(), ...fit.optimizers.map((o) => o.stateDict()), fit.globalStep);
 }

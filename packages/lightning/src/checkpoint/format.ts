@@ -22,6 +22,8 @@ export interface LoopsState {
   readonly callbackMetrics: Record<string, number>;
   /** Unscaled gradients of an accumulation window that was open, by parameter name; null otherwise. */
   readonly gradients: Record<string, Tensor> | null;
+  /** In which order gradients of several processes travel, by parameter name; null or absent: not known. */
+  readonly bucketOrder?: readonly string[] | null | undefined;
   /** Samples in each of this process's batches; null or absent: not known. */
   readonly batchSize?: number | null | undefined;
   /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */

@@ -71,7 +71,7 @@ const checkpoint = fieldsOf({
   optimizerStates: optional(listOf(anyRecord)),
   lrSchedulers: optional(listOf(anyRecord)),
   callbacks: optional(recordOf(anyRecord)),
-  loops: optional(fieldsOf({ progress, ...loopsOfRank })),
+  loops: optional(fieldsOf({ progress, ...loopsOfRank, bucketOrder: optional(orNull(listOf(text))) })),
   loggers: optional(listOf(fieldsOf({ name: text, state: anyRecord }))),
   rng: optional(rng),
   ranks: optional(

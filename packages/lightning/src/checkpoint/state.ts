@@ -70,6 +70,7 @@ function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | nu
             metrics: fit.results.stateDict(),
             callbackMetrics: run.metricStore.stateDict(),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
+            ...(run.strategy.bucketOrder == null ? {} : { bucketOrder: run.strategy.bucketOrder }),
             ...(run.validation === null ? {} : { validation: run.validation.stateDict() }),
           },
           ...(run.loggers.length === 0 ? {} : { loggers: run.validation?.logsBefore ?? logStates(run.loggers) }),
@@ -175,6 +176,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   fit.results.loadStateDict(loops.metrics);
   run.metricStore.loadStateDict(loops.callbackMetrics);
   if (loops.gradients !== null) restoreGradients(run, loops.gradients);
+  run.strategy.restoreBucketOrder?.(loops.bucketOrder ?? null);
   restoreBuffers(run, checkpoint.rankBuffers ?? {});
   if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
   else await fit.fetcher.resume(fetcher, progress.epoch);

@@ -71,6 +71,8 @@ export class DDPStrategy extends ParallelStrategy {
   override readonly name: string = "ddp";
   readonly #options: DDPOptions;
   #sync: ReducedGradients | null = null;
+  /** Of the latest fit, whose end may be saved. */
+  #bucketOrder: readonly string[] | null = null;
   /** The precision keeps gradients beyond their batch: they are not to be the buckets' memory. */
   #gradientsMove = false;
 
@@ -131,14 +133,22 @@ export class DDPStrategy extends ParallelStrategy {
   }
   override setupGradients(module: nn.Module, manual: boolean): void {
     this.endRun();
+    this.#bucketOrder = null;
     const options = this.#gradientsMove ? { ...this.#options, gradientAsBucketView: false } : this.#options;
     if (dist.getWorldSize() > 1) this.#sync = new ReducedGradients(module, options, manual);
   }
   override get gradients(): GradientSync | null {
     return this.#sync;
   }
+  get bucketOrder(): readonly string[] | null {
+    return this.#sync?.bucketOrder ?? this.#bucketOrder;
+  }
+  restoreBucketOrder(order: readonly string[] | null): void {
+    this.#sync?.restoreBucketOrder(order);
+  }
   override endRun(): void {
     this.#sync?.free();
+    this.#bucketOrder = this.bucketOrder;
     this.#sync = null;
   }
 }
@@ -154,10 +164,14 @@ class NoLoss extends AutogradFunction {
   }
 }
 
+const COUNTER = "the count of losses";
+
 /** Drives the reducer of one fit. */
 class ReducedGradients implements GradientSync {
   /** Made by the first forward: it keeps to the stream on which it is made. */
   #reducer: dist.Reducer | null = null;
+  /** That of the reducer before it, which its own goes on with. */
+  #bucketOrder: readonly string[] | null = null;
   readonly #options: dist.ReducerOptions;
   readonly #named: readonly (readonly [string, Tensor])[];
   readonly #buffers: readonly Tensor[];
@@ -193,10 +207,20 @@ class ReducedGradients implements GradientSync {
         "ERR_STRATEGY_OPTION",
       );
     if (sync && this.#buffers.length > 0) dist.broadcastCoalesced(this.#buffers);
-    const counted = this.#manual ? [] : [["the count of losses", this.#counter] as const];
-    this.#reducer ??= new dist.Reducer([...this.#named, ...counted], this.#options);
+    this.#reducer ??= new dist.Reducer(this.#reduced, { ...this.#options, bucketOrder: this.#bucketOrder });
     // Backwards of manual optimization are each announced by themselves: there may be several to a forward.
     if (!this.#manual) this.#reducer.beforeForward(sync);
+  }
+  get #reduced(): readonly (readonly [string, Tensor])[] {
+    return this.#manual ? this.#named : [...this.#named, [COUNTER, this.#counter]];
+  }
+  get bucketOrder(): readonly string[] | null {
+    return this.#reducer === null ? this.#bucketOrder : this.#reducer.bucketOrder;
+  }
+  restoreBucketOrder(order: readonly string[] | null): void {
+    const names = new Set(this.#reduced.map(([name]) => name));
+    const fits = order?.length === names.size && new Set(order).size === names.size && order.every((n) => names.has(n));
+    this.#bucketOrder = fits ? order : null;
   }
   beforeBackward(loss: Tensor, sync: boolean): void {
     if (!sync) return;
@@ -227,6 +251,7 @@ class ReducedGradients implements GradientSync {
     this.free();
   }
   free(): void {
+    this.#bucketOrder = this.bucketOrder;
     this.#reducer?.free();
     this.#reducer = null;
   }

@@ -78,6 +78,13 @@ export interface Strategy {
   /** Within a fit every forward is a common act of all processes: they validate equally many batches. Default false. */
   readonly forwardExchanges?: boolean;
   readonly gradients?: GradientSync | null;
+  /**
+   * In which order gradients travel, by names of parameters; null: no backward has shown it. Sums over more than two
+   * processes are rounded by it, so it is part of a checkpoint.
+   */
+  readonly bucketOrder?: readonly string[] | null;
+  /** Go on with that of a checkpoint: before the first forward of a fit. One of other parameters is passed over. */
+  restoreBucketOrder?(order: readonly string[] | null): void;
   readonly collectives?: Collectives | null;
   /**
    * Where parameters or optimizer state are shared out: state dicts as those of one process, whose tensors are copies.

@@ -18,41 +18,57 @@
 
 namespace nbit::dist {
 
-Buckets::Buckets(std::vector<at::Tensor> params, std::vector<std::string> names, std::shared_ptr<Group> group,
-                 HookKind kind, size_t cap, size_t firstCap)
-    : params_(std::move(params)),
-      names_(std::move(names)),
-      group_(std::move(group)),
-      kind_(kind),
-      cap_(cap),
-      firstCap_(firstCap),
-      place_(params_.size()),
-      ready_(params_.size()) {
-  // Until gradients have shown their order: the last made are the first to have one.
-  std::vector<size_t> order(params_.size());
-  for (size_t i = 0; i < order.size(); i++) order[i] = order.size() - 1 - i;
-  layOut(order);
-}
-
-Buckets::~Buckets() { detach(); }
-
-void Buckets::attach() {
-  for (size_t i = 0; i < params_.size(); i++) {
-    auto node = torch::autograd::impl::grad_accumulator(params_[i]);
-    TORCH_CHECK_VALUE(node != nullptr, "expected parameters that require gradients. Received: ", names_[i]);
+GradientHooks::GradientHooks(const std::vector<at::Tensor>& params, const std::function<void(size_t)>& arrived) {
+  for (size_t i = 0; i < params.size(); i++) {
+    auto node = torch::autograd::impl::grad_accumulator(params[i]);
+    TORCH_CHECK_VALUE(node != nullptr, "expected parameters that require gradients. Received: number ", i);
     const auto key = node->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
-        [weak = weak_from_this(), i](const torch::autograd::variable_list& outputs,
-                                     const torch::autograd::variable_list&) {
-          if (const auto self = weak.lock()) self->ready(i);
+        [arrived, i](const torch::autograd::variable_list& outputs, const torch::autograd::variable_list&) {
+          arrived(i);
           return outputs;
         }));
     hooks_.emplace_back(key, std::move(node));
   }
 }
-void Buckets::detach() {
+GradientHooks::~GradientHooks() {
   for (auto& [key, node] : hooks_) node->del_post_hook(key);
-  hooks_.clear();
 }
+
+std::vector<size_t> orderOfRankZero(const Group& group, const std::vector<size_t>& mine) {
+  if (group.fake) return mine;
+  const at::Tensor order = at::empty({static_cast<int64_t>(mine.size())}, at::kLong);
+  std::copy(mine.begin(), mine.end(), order.mutable_data_ptr<int64_t>());
+  std::vector<at::Tensor> list{order};
+  const auto operation = group.begin(describe("broadcast", order, "order of gradients"));
+  agree(group, operation, "", true);
+  waitFor(group, group.cpu->broadcast(list, {}), operation);
+  const auto* first = order.const_data_ptr<int64_t>();
+  return {first, first + order.numel()};
+}
+
+Buckets::Buckets(std::vector<at::Tensor> params, std::vector<std::string> names, std::shared_ptr<Group> group,
+                 BucketOptions options, const std::vector<size_t>& given)
+    : params_(std::move(params)),
+      names_(std::move(names)),
+      group_(std::move(group)),
+      options_(options),
+      place_(params_.size()),
+      ready_(params_.size()),
+      order_(given),
+      ordered_(!given.empty()) {
+  std::vector<size_t> order = given;
+  // Until gradients have shown their order: the last made are the first to have one.
+  if (!ordered_)
+    for (size_t i = params_.size(); i > 0; i--) order.push_back(i - 1);
+  layOut(order);
+}
+
+void Buckets::attach() {
+  hooks_ = GradientHooks(params_, [weak = weak_from_this()](size_t i) {
+    if (const auto self = weak.lock()) self->ready(i);
+  });
+}
+void Buckets::detach() { hooks_ = GradientHooks(); }
 
 /** Buckets of one dtype and device each, in the order of their first parameters. */
 void Buckets::layOut(const std::vector<size_t>& order) {
@@ -66,7 +82,7 @@ void Buckets::layOut(const std::vector<size_t>& order) {
     const auto key = std::make_pair(static_cast<int>(p.scalar_type()), static_cast<int>(p.device().index()));
     const size_t bytes = static_cast<size_t>(p.numel()) * p.element_size();
     auto at = open.find(key);
-    if (at == open.end() || at->second.bytes >= (at->second.bucket == 0 ? firstCap_ : cap_)) {
+    if (at == open.end() || at->second.bytes >= (at->second.bucket == 0 ? options_.firstCap : options_.cap)) {
       buckets_.emplace_back();
       at = open.insert_or_assign(key, Open{buckets_.size() - 1, 0}).first;
     }
@@ -81,7 +97,8 @@ void Buckets::layOut(const std::vector<size_t>& order) {
     for (const size_t i : bucket.params) size += (params_[i].numel() + kAlign - 1) / kAlign * kAlign;
     const at::Tensor& first = params_[bucket.params.front()];
     bucket.flat =
-        at::empty({size}, first.options().dtype(wireDtype(kind_, first.scalar_type())).requires_grad(false)).zero_();
+        at::empty({size}, first.options().dtype(wireDtype(options_.kind, first.scalar_type())).requires_grad(false))
+            .zero_();
     int64_t offset = 0;
     for (const size_t i : bucket.params) {
       const at::Tensor& p = params_[i];
@@ -95,31 +112,20 @@ void Buckets::layOut(const std::vector<size_t>& order) {
   }
 }
 
-void Buckets::agreeOnOrder() {
-  at::Tensor order = at::empty({static_cast<int64_t>(params_.size())}, at::kLong);
-  for (size_t i = 0; i < order_.size(); i++) order.data_ptr<int64_t>()[i] = static_cast<int64_t>(order_[i]);
-  std::vector<at::Tensor> list{order};
-  const auto operation = group_->begin(describe("broadcast", order, "order of gradients"));
-  agree(*group_, operation, "", true);
-  waitFor(*group_, group_->cpu->broadcast(list, {}), operation);
-  std::vector<size_t> agreed;
-  for (int64_t i = 0; i < order.numel(); i++) agreed.push_back(static_cast<size_t>(order.data_ptr<int64_t>()[i]));
-  layOut(agreed);
-}
-
 void Buckets::expect() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (done_ && !ordered_ && !group_->fake) {
     ordered_ = true;
-    agreeOnOrder();
+    order_ = orderOfRankZero(*group_, order_);
+    layOut(order_);
   }
+  if (!ordered_) order_.clear();
   for (Bucket& bucket : buckets_) {
     bucket.pending = bucket.params.size();
     bucket.work.reset();
     bucket.future.reset();
   }
   std::fill(ready_.begin(), ready_.end(), false);
-  order_.clear();
   next_ = 0;
   queued_ = false;
   done_ = false;
@@ -136,7 +142,7 @@ void Buckets::ready(size_t param) {
              ". Where that is meant, as in a checkpointed part that is used twice, promise "
              "staticGraph: true");
   ready_[param] = true;
-  order_.push_back(param);
+  if (!ordered_) order_.push_back(param);
   if (!queued_) {
     queued_ = true;
     torch::autograd::Engine::get_default_engine().queue_callback([self = shared_from_this()] { self->finish(); });
@@ -155,7 +161,7 @@ void Buckets::launch(Bucket& bucket) {
     if (gradient.data_ptr() == bucket.views[k].data_ptr()) continue;
     to.push_back(bucket.views[k]);
     from.push_back(gradient);
-    if (gradient.scalar_type() == bucket.views[k].scalar_type()) gradient = bucket.views[k];
+    if (options_.views && gradient.scalar_type() == bucket.views[k].scalar_type()) gradient = bucket.views[k];
   }
   if (!to.empty()) at::_foreach_copy_(to, from, true);
   from.clear();
@@ -194,6 +200,11 @@ void Buckets::finish() {
     if (!to.empty()) at::_foreach_copy_(to, from, true);
   }
   done_ = true;
+}
+
+std::vector<size_t> Buckets::order() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ordered_ || done_ ? order_ : std::vector<size_t>{};
 }
 
 void Buckets::check() {

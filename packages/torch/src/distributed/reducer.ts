@@ -1,6 +1,6 @@
 /** Gradients averaged over the ranks while backward runs: c10d's Reducer. */
 import { ArgumentError } from "../errors.js";
-import { flag, oneOf, whole } from "../kinds.js";
+import { flag, listOf, oneOf, orNull, text, whole } from "../kinds.js";
 import { checkOptions, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { groupOf, type ProcessGroup } from "./group.js";
@@ -25,6 +25,12 @@ export interface ReducerOptions {
   /** Of hook "powerSGD": columns of the factors (1), and backwards before it begins (10). */
   readonly powerSGDRank?: number;
   readonly powerSGDStart?: number;
+  /**
+   * In which order parameters are in buckets, by names: `bucketOrder` of the reducer that this one goes on from. Sums of
+   * more than two ranks are rounded as in that one from the first backward on. Rank 0's counts; all pass one, or none.
+   * Default null: as gradients arrive in the first backward.
+   */
+  readonly bucketOrder?: readonly string[] | null;
 }
 
 const OPTIONS: OptionNames<ReducerOptions> = {
@@ -37,6 +43,7 @@ const OPTIONS: OptionNames<ReducerOptions> = {
   staticGraph: flag,
   powerSGDRank: whole("[1, ∞)"),
   powerSGDStart: whole("[0, ∞)"),
+  bucketOrder: orNull(listOf(text)),
 };
 
 const MIB = 1 << 20;
@@ -47,6 +54,7 @@ const MIB = 1 << 20;
  */
 export class Reducer {
   readonly #id: number;
+  readonly #names: readonly string[];
   #freed = false;
 
   constructor(parameters: readonly (readonly [name: string, parameter: Tensor])[], options: ReducerOptions = {}) {
@@ -54,10 +62,11 @@ export class Reducer {
     const group = groupOf("Reducer", options.group);
     const trained = parameters.filter(([, p]) => p.requiresGrad);
     if (trained.length === 0) throw new ArgumentError("Reducer", "parameters that require gradients", "none");
+    this.#names = trained.map(([name]) => name);
     this.#id = Number(
       distOperator("reducer")(
         trained.map(([, p]) => p),
-        trained.map(([name]) => name),
+        this.#names,
         group.name,
         options.hook ?? "average",
         options.bucketBytes ?? 25 * MIB,
@@ -67,6 +76,7 @@ export class Reducer {
         options.staticGraph ?? false,
         options.powerSGDRank ?? 1,
         options.powerSGDStart ?? 10,
+        indicesIn(this.#names, options.bucketOrder ?? []),
       ),
     );
   }
@@ -90,10 +100,31 @@ export class Reducer {
   get bucketsReduced(): number {
     return Number(distOperator("reducer_buckets_reduced")(this.#id));
   }
+  /**
+   * In which order parameters are in buckets from the next backward on, by names; null where no backward has shown it
+   * yet. Part of a checkpoint: with the same order in a new Reducer, training goes on to the last bit.
+   */
+  get bucketOrder(): readonly string[] | null {
+    const order = distOperator("reducer_order")(this.#id).map(Number);
+    return order.length === 0 ? null : order.map((i) => this.#names[i] ?? "");
+  }
   /** Take its hooks off the parameters. */
   free(): void {
     if (this.#freed) return;
     this.#freed = true;
     distOperator("reducer_free")(this.#id);
   }
+}
+
+function indicesIn(names: readonly string[], order: readonly string[]): number[] {
+  const places = new Map(names.map((name, i) => [name, i]));
+  const indices = order.flatMap((name) => places.get(name) ?? []);
+  if (order.length > 0 && (order.length !== names.length || new Set(indices).size !== names.length))
+    throw new ArgumentError(
+      "Reducer",
+      `bucketOrder to name each of the ${names.length} parameters once`,
+      order,
+      "Take that of a reducer of the same parameters, or leave it out.",
+    );
+  return indices;
 }
