@@ -1,4 +1,5 @@
 import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
+import { shardedModuleOf } from "@nbit/torch/distributed";
 import type { LightningModule } from "../module.js";
 import { forecastMemory } from "../diagnostics/memory.js";
 import type { MemoryForecast } from "../diagnostics/memory.js";
@@ -34,6 +35,8 @@ export class Summary {
     readonly bufferBytes: number,
     /** Gradients and optimizer state to come; null without optimizers. */
     readonly forecast: MemoryForecast | null,
+    /** Layers are those of the whole model, and of it the forecast is this process's share. */
+    readonly sharded = false,
   ) {}
 
   get parameters(): number {
@@ -65,7 +68,8 @@ export class Summary {
     const lines = [
       `${formatInteger(this.trainable)} trainable, ${formatInteger(this.nonTrainable)} non-trainable parameters`,
     ];
-    const parts = [`parameters ${formatBytes(this.bytes)}`];
+    const shared = this.sharded && this.forecast !== null;
+    const parts = [`parameters ${formatBytes(shared ? (this.forecast?.parameters ?? 0) : this.bytes)}`];
     if (this.bufferBytes > 0) parts.push(`buffers ${formatBytes(this.bufferBytes)}`);
     if (this.forecast !== null) {
       parts.push(
@@ -73,7 +77,7 @@ export class Summary {
         `optimizer state ${formatBytes(this.forecast.optimizerState)}`,
       );
       lines.push(
-        `${formatBytes(this.forecast.total + this.bufferBytes)} in training ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
+        `${formatBytes(this.forecast.total + this.bufferBytes)} in training${shared ? " on this process" : ""} ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
       );
     } else lines.push(parts.join(", "));
     return lines.map((line) => ` ${line}`).join("\n");
@@ -104,7 +108,7 @@ const FULL: PrecisionDTypes = {
 };
 
 /**
- * Count parameters and bytes, layer by layer. Reads no tensor data.
+ * Count parameters and bytes, layer by layer: of the whole model, also where it is shared out. Reads no tensor data.
  *
  * @throws {ArgumentError} `summarize: expected maxDepth to be a whole number ≥ -1. Received: -2.`
  * @example
@@ -117,6 +121,10 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   const { maxDepth = 1, optimizers = [] } = options;
 
   const layers: LayerSummary[] = [];
+  const sharded = shardedModuleOf(module);
+  const whole = new Map([...(sharded?.members() ?? [])].map(({ parameter, numel }) => [parameter, numel]));
+  const layerOf = (name: string, type: string, parameters: Iterable<nn.Parameter>): LayerSummary =>
+    layerSummary(name, type, parameters, (parameter) => whole.get(parameter) ?? parameter.numel());
   const own = layerOf(
     "",
     "–",
@@ -132,18 +140,32 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   let bufferBytes = 0;
   for (const buffer of module.buffers()) bufferBytes += buffer.nbytes;
   const forecast = optimizers.length === 0 ? null : forecastMemory(module, options.dtypes ?? FULL, optimizers);
-  return new Summary(layers, total.trainable, total.parameters - total.trainable, total.bytes, bufferBytes, forecast);
+  return new Summary(
+    layers,
+    total.trainable,
+    total.parameters - total.trainable,
+    total.bytes,
+    bufferBytes,
+    forecast,
+    sharded !== null,
+  );
 }
 
-function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]): LayerSummary {
+function layerSummary(
+  name: string,
+  type: string,
+  parameters: Iterable<nn.Parameter>,
+  numelOf: (parameter: nn.Parameter) => number,
+): LayerSummary {
   let count = 0;
   let trainable = 0;
   let bytes = 0;
   const dtypes = new Set<string>();
   for (const parameter of parameters) {
-    count += parameter.numel();
-    if (parameter.requiresGrad) trainable += parameter.numel();
-    bytes += parameter.nbytes;
+    const numel = numelOf(parameter);
+    count += numel;
+    if (parameter.requiresGrad) trainable += numel;
+    bytes += numel * parameter.itemsize;
     dtypes.add(parameter.dtype);
   }
   return { name, type, parameters: count, trainable, dtypes: [...dtypes], bytes };
