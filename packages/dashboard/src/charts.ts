@@ -73,7 +73,7 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
     const marks = run.skips.map((skip): Mark => ({
       x: skip.step,
       y: skip.lossScale,
-      text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}`,
+      text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}${skip.where === undefined ? "" : `. ${skip.where}`}`,
     }));
     series.push({ name: run.name, colour: i % COLOURS, x, y, marks });
   });

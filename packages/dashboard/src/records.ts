@@ -23,6 +23,8 @@ export interface SkipRecord {
   readonly lossScale: number;
   /** Parameters whose gradients were not finite. */
   readonly nonFinite: readonly string[];
+  /** With several processes: on which of them they came first, and in what, as a sentence. */
+  readonly where?: string;
 }
 
 export interface EpochRecord {

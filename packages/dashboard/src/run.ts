@@ -66,6 +66,7 @@ export function parseRunLog(text: string, source = "run log"): Run {
       step: r.whole("step"),
       lossScale: r.number("lossScale", Number.NaN),
       nonFinite: r.texts("nonFinite"),
+      ...(r.text("where", "") === "" ? {} : { where: r.text("where") }),
     })),
     epochs: of("epoch").map((r) => ({
       epoch: r.whole("epoch"),

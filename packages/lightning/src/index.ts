@@ -108,7 +108,7 @@ export { TruePrecision } from "./precision/true.js";
 
 export type { DetectNonFinite } from "./loops/non-finite-watch.js";
 export { NonFiniteError } from "./diagnostics/non-finite.js";
-export type { NonFiniteOrigin } from "./diagnostics/origin.js";
+export type { NonFiniteOrigin, RankOverflow } from "./diagnostics/non-finite-origin.js";
 export type { OperatorUse, Reason } from "./diagnostics/attribution.js";
 export { measureRange, mergeRanges, rangeOf, sharesIn } from "./diagnostics/number-range.js";
 export type { DTypeRange, NumberRange, RangeShares } from "./diagnostics/number-range.js";

@@ -1,4 +1,5 @@
 import type { Tensor } from "@nbit/torch";
+import type { RankOverflow } from "./diagnostics/non-finite-origin.js";
 
 /** What the user called: `fit`, `validate`, `test` or `predict`. */
 export type TrainerFn = "fit" | "validate" | "test" | "predict";
@@ -52,4 +53,11 @@ export interface StepOutcome {
   readonly gradNorm?: number | undefined;
   /** Names of the parameters whose gradients were not finite, when the step was skipped. */
   readonly nonFinite?: readonly string[] | undefined;
+  /**
+   * With several processes, when the step was skipped: those whose own batches made what is not finite, the one in which
+   * it came first in the order of a step before others. The same in all. Empty where none did by itself: the sum over
+   * processes overflowed, or an earlier batch of the window that nobody can replay. Undefined where nobody looked
+   * (`detectNonFinite: false`; on CUDA between log steps, and where a graph replays).
+   */
+  readonly ranks?: readonly RankOverflow[] | undefined;
 }

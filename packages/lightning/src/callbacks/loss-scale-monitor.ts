@@ -1,5 +1,7 @@
 import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch";
+import type { RankOverflow } from "../diagnostics/non-finite-origin.js";
 import type { LightningModule } from "../module.js";
+import { overflowInWords } from "../ranks/overflows.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { HookResult, StepOutcome } from "../types.js";
 import { warn } from "../warnings.js";
@@ -17,6 +19,8 @@ export interface Overflow {
    * (CUDA, between log steps).
    */
   readonly nonFinite: readonly string[];
+  /** With several processes: those whose batches made it, as {@link StepOutcome.ranks} says. */
+  readonly ranks?: readonly RankOverflow[];
 }
 
 export interface LossScaleMonitorOptions {
@@ -84,6 +88,7 @@ export class LossScaleMonitor extends Callback {
       step: trainer.globalStep,
       lossScale: outcome.lossScale,
       nonFinite: outcome.nonFinite ?? [],
+      ...(outcome.ranks === undefined ? {} : { ranks: outcome.ranks }),
     });
     if (this.#overflows.length > this.#options.keep) this.#overflows.shift();
   }
@@ -99,10 +104,10 @@ export class LossScaleMonitor extends Callback {
     this.#lastSkipped = skipped;
     if (scale < this.#options.warnBelow && !this.#warned) {
       this.#warned = true;
-      const names = this.#overflows.at(-1)?.nonFinite ?? [];
+      const { nonFinite: names = [], ranks } = this.#overflows.at(-1) ?? {};
       warn(
         "WARN_LOSS_SCALE_LOW",
-        `LossScaleMonitor: the loss scale fell to ${scale}${names.length === 0 ? "" : `; gradients overflow in ${names.slice(0, 3).join(", ")}`}. Small gradients vanish at this scale: look at these layers, or use precision: "bf16".`,
+        `LossScaleMonitor: the loss scale fell to ${scale}${names.length === 0 ? "" : `; gradients overflow in ${names.slice(0, 3).join(", ")}`}. ${ranks === undefined ? "" : `${overflowInWords(ranks)} `}Small gradients vanish at this scale: look at these layers, or use precision: "bf16".`,
       );
     }
     const metrics = {

@@ -271,8 +271,9 @@ export class ProgressBar extends Callback {
 /** The first parameter whose gradient overflowed in the latest skipped step, where a monitor knows it. */
 function culprit(trainer: TrainerView): string {
   const monitor = trainer.callbacks.find((callback) => callback instanceof LossScaleMonitor);
-  const [first, ...others] = monitor?.overflows.at(-1)?.nonFinite ?? [];
-  return first === undefined ? "" : ` (${plainText(first)}${others.length === 0 ? "" : ` +${others.length}`})`;
+  const { nonFinite: [first, ...others] = [], ranks: [rank] = [] } = monitor?.overflows.at(-1) ?? {};
+  const where = rank === undefined ? "" : `, rank ${rank.rank}`;
+  return first === undefined ? "" : ` (${plainText(first)}${others.length === 0 ? "" : ` +${others.length}`}${where})`;
 }
 
 function sum(counts: readonly number[]): number {

@@ -14,6 +14,7 @@ import { checkState } from "../checkpoint/schema.js";
 import { InterruptError } from "../errors.js";
 import { checkLines, JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
+import { overflowInWords } from "../ranks/overflows.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
 import { lengthOf } from "../ui/batch.js";
@@ -57,7 +58,7 @@ const FORMAT = 1;
  * | `run` | once, first: name, precision, model, device, start |
  * | `step` | every `everyNSteps` optimizer steps: metrics, loss scale |
  * | `scale` | the loss scale changed |
- * | `skip` | a step was skipped: which parameters had gradients that were not finite |
+ * | `skip` | a step was skipped: which parameters had gradients that were not finite, of which ranks (`where`: in words) |
  * | `epoch` | a training epoch ended: seconds without validation, batches, samples, metrics, memory |
  * | `eval` | a validation or test run ended: seconds, metrics |
  * | `end` | the run ended: how, after how long |
@@ -248,6 +249,9 @@ export class RunLog extends Callback {
         lossScale: outcome.lossScale,
         skippedSteps: this.#lastSkipped,
         nonFinite: outcome.nonFinite ?? [],
+        ...(outcome.ranks === undefined
+          ? {}
+          : { ranks: outcome.ranks.map(({ rank }) => rank), where: overflowInWords(outcome.ranks) }),
       });
     }
     if (scale !== this.#lastScale) {

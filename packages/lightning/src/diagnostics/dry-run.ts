@@ -10,6 +10,7 @@ import { NO_LOSS_SCALING } from "../precision/loss-scaling.js";
 import type { Precision } from "../precision/precision.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import type { RngState } from "../rng.js";
+import type { Strategy } from "../strategies/strategy.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
 
@@ -21,6 +22,10 @@ export interface DryRunParts {
   /** On the device, converted. */
   readonly batch: Batch;
   readonly batchIdx: number;
+  /** Of several processes: parameters may be shared out. Null or undefined: this one trains alone. */
+  readonly strategy?: Strategy | null;
+  /** Losses are multiplied by it, in place of the scale of now. */
+  readonly lossScale?: number;
   /** Accumulation: the loss is divided by it. Default 1. */
   readonly divisor?: number;
   /** Draw the random numbers that a step drew which began here. Default: as a step that begins now would. */
@@ -29,8 +34,8 @@ export interface DryRunParts {
 
 /** Of the batch that a trainer is about to train on. */
 export function partsOf(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): DryRunParts {
-  const { precision, rootDevice: device, accumulateGradBatches: divisor } = trainer;
-  return { module, precision, device, batch, batchIdx, divisor };
+  const { precision, rootDevice: device, accumulateGradBatches: divisor, strategy } = trainer;
+  return { module, precision, device, batch, batchIdx, divisor, strategy };
 }
 
 /** Told what happens inside. */
@@ -41,8 +46,12 @@ export interface DryRunWatcher {
   /** The loss as the step method made it: not divided, not scaled. */
   onLoss?(loss: Tensor): void;
   beforeBackward?(scaled: Tensor): void;
-  /** Gradients of parameters are multiplied by the loss scale. */
   afterBackward?(): void;
+  /**
+   * After each backward, every gradient that is there, whole, multiplied by the loss scale; where processes share
+   * gradients out, within backward, when it is there.
+   */
+  onGradient?(name: string, gradient: Tensor): void;
 }
 
 /**
@@ -53,7 +62,7 @@ export interface DryRunWatcher {
  * than training would.
  */
 export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
-  const { module, precision, device } = parts;
+  const { module, device } = parts;
   scope(() => {
     const before = hostOf(module);
     const rng = captureRng(device);
@@ -66,11 +75,10 @@ export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
       for (const parameter of parameters) parameter.grad = null;
       if (parts.rng !== undefined) restoreRng(parts.rng, device);
       watcher.beforeStep?.();
-      const output = scope(() =>
-        precision.forward(() => host.within("trainingStep", () => module.trainingStep(parts.batch, parts.batchIdx))),
-      );
-      const loss = lossOf(mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP"));
-      if (module.automaticOptimization && loss !== null) host.backward(loss, parts.divisor ?? 1);
+      const look = (name: string, gradient: Tensor): void => watcher.onGradient?.(name, gradient);
+      const { strategy } = parts;
+      if (strategy?.rehearse === undefined) runStep(parts, host);
+      else strategy.rehearse(() => runStep(parts, host), look);
     } finally {
       watcher.afterStep?.();
       attachHost(module, before);
@@ -82,6 +90,15 @@ export function dryRun(parts: DryRunParts, watcher: DryRunWatcher = {}): void {
       disposeRng(rng);
     }
   });
+}
+
+function runStep(parts: DryRunParts, host: DryRunHost): void {
+  const { module, precision, batch, batchIdx, divisor = 1 } = parts;
+  const output = scope(() =>
+    precision.forward(() => host.within("trainingStep", () => module.trainingStep(batch, batchIdx))),
+  );
+  const loss = lossOf(mustEnd("trainingStep", output, STEPS_END, "ERR_ASYNC_STEP"));
+  if (module.automaticOptimization && loss !== null) host.backward(loss, divisor);
 }
 
 /** Stands in for the Trainer during a dry run: takes what is logged and forgets it, runs backward, steps nothing. */
@@ -113,14 +130,23 @@ class DryRunHost implements ModuleHost {
   }
 
   backward(loss: Tensor, divisor: number): void {
-    const { module, precision } = this.#parts;
+    const { module, precision, strategy, lossScale } = this.#parts;
     this.#watcher.onLoss?.(loss);
     const divided = divisor === 1 ? loss : loss.div(divisor);
     const { scaling } = precision;
     // No backward that counts follows, which a scaler would wait for.
-    const scaled = scaling === NO_LOSS_SCALING ? precision.scaleLoss(divided) : scaling.preview(divided);
+    const scaled =
+      lossScale !== undefined
+        ? (divided.dtype === "float64" ? divided : divided.to("float32")).mul(lossScale)
+        : scaling === NO_LOSS_SCALING
+          ? precision.scaleLoss(divided)
+          : scaling.preview(divided);
     this.#watcher.beforeBackward?.(scaled);
+    strategy?.gradients?.beforeBackward(scaled, false);
     module.backward(scaled);
+    const { onGradient } = this.#watcher;
+    if (onGradient !== undefined)
+      for (const [name, { grad }] of module.namedParameters()) if (grad !== null) onGradient(name, grad);
     this.#watcher.afterBackward?.();
   }
 

@@ -1,8 +1,8 @@
-import { NbitError, scope } from "@nbit/torch";
+import { NbitError, optim, scope } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { eachTensor } from "../collections.js";
-import type { NonFiniteOrigin } from "./origin.js";
-import { findOrigin } from "./origin.js";
+import type { NonFiniteOrigin } from "./non-finite-origin.js";
+import { comesFromOthers, findOrigin } from "./origin.js";
 import { traceStep } from "./observe-step.js";
 import type { DryRunParts } from "./dry-run.js";
 
@@ -13,16 +13,20 @@ import type { DryRunParts } from "./dry-run.js";
 export class NonFiniteError extends NbitError {
   readonly origin: NonFiniteOrigin | null;
   readonly parameters: readonly string[];
+  /** Of several processes the one whose batch made it, where they found out together; null otherwise. */
+  readonly rank: number | null;
   constructor(
     message: string,
     origin: NonFiniteOrigin | null,
     parameters: readonly string[],
     code = "ERR_NON_FINITE",
     options?: ErrorOptions,
+    rank: number | null = null,
   ) {
     super(message, code, options);
     this.origin = origin;
     this.parameters = parameters;
+    this.rank = rank;
   }
 }
 
@@ -30,6 +34,10 @@ export interface NonFiniteFinding {
   readonly origin: NonFiniteOrigin | null;
   readonly parameters: readonly string[];
   readonly inBatch: boolean;
+  /** Parameters whose gradients were not finite, of a step that was replayed; in the module's order. */
+  readonly gradients: readonly string[];
+  /** What is not finite came from another process. */
+  readonly fromOthers: boolean;
   /** One or two sentences: where it began. */
   readonly text: string;
   readonly fix: string;
@@ -41,18 +49,22 @@ const isFinite = (tensor: Tensor): boolean =>
 /**
  * Replay a step that went wrong, reading the output of every operator, and say where numbers stopped being finite.
  * Slow; waits for the device at every operator.
+ *
+ * @param always - Replay it even where the batch or the weights were not finite before: other processes do.
  */
-export function explainNonFinite(parts: DryRunParts): NonFiniteFinding {
+export function explainNonFinite(parts: DryRunParts, always = false): NonFiniteFinding {
   let inBatch = false;
   eachTensor(parts.batch, (tensor) => (inBatch ||= !isFinite(tensor)));
   const parameters = [...parts.module.namedParameters()]
     .filter(([, parameter]) => !isFinite(parameter))
     .map(([name]) => name);
+  const clean = !inBatch && parameters.length === 0;
+  const replayed = clean || always ? replay(parts) : null;
+  const found = { parameters, inBatch, gradients: replayed?.gradients ?? [], fromOthers: false };
   if (inBatch)
     return {
+      ...found,
       origin: null,
-      parameters,
-      inBatch,
       text: "The batch itself holds NaN or infinity.",
       fix: "Look at the data set, and at what is done to its samples.",
     };
@@ -60,27 +72,42 @@ export function explainNonFinite(parts: DryRunParts): NonFiniteFinding {
     const named =
       parameters.slice(0, 3).join(", ") + (parameters.length > 3 ? ` and ${parameters.length - 3} more` : "");
     return {
+      ...found,
       origin: null,
-      parameters,
-      inBatch,
       text: `Before this step already ${named} ${parameters.length === 1 ? "was" : "were"} not finite: the gradients of an earlier step were not.`,
       fix: 'Pass detectNonFinite: "gradients" to the Trainer, which finds that step and names its operator.',
     };
   }
-  const origin = findOrigin(traceStep(parts, { checkValues: true, onError: () => undefined }));
+  const origin = replayed?.origin ?? null;
   if (origin === null)
     return {
+      ...found,
       origin,
-      parameters,
-      inBatch,
       text: "Replayed, the step was finite: what made it so is random in a way that no seed governs, or is not computed by operators.",
       fix: "Look at what trainingStep does outside operators.",
     };
-  const type =
-    origin.module === "" ? parts.module.constructor.name : parts.module.getSubmodule(origin.module).constructor.name;
+  const source = origin.infinityFrom ?? origin;
+  if (comesFromOthers(source.operator) || comesFromOthers(source.inside ?? ""))
+    return { ...found, origin: null, fromOthers: true, text: "It came from another process.", fix: "Look there." };
+  return { ...found, origin, text: inWords(origin, parts.module), fix: fixFor(source) };
+}
+
+function inWords(origin: NonFiniteOrigin, root: DryRunParts["module"]): string {
+  const type = origin.module === "" ? root.constructor.name : root.getSubmodule(origin.module).constructor.name;
   const cause = origin.infinityFrom;
-  const text = `It began ${place(origin, type)}: its inputs were ${cause === null ? "finite" : "not NaN"}, and what came out${origin.dtype === null ? "" : ` (${origin.dtype})`} is ${origin.kind === "nan" ? "NaN" : "infinite"}.${cause === null ? "" : ` Infinities among its inputs came from ${named(cause, ", at ")}${cause.module === "" ? "" : ` in ${cause.module}`}.`}`;
-  return { origin, parameters, inBatch, text, fix: fixFor(cause ?? origin) };
+  return `It began ${place(origin, type)}: its inputs were ${cause === null ? "finite" : "not NaN"}, and what came out${origin.dtype === null ? "" : ` (${origin.dtype})`} is ${origin.kind === "nan" ? "NaN" : "infinite"}.${cause === null ? "" : ` Infinities among its inputs came from ${named(cause, ", at ")}${cause.module === "" ? "" : ` in ${cause.module}`}.`}`;
+}
+
+function replay(parts: DryRunParts): {
+  readonly origin: NonFiniteOrigin | null;
+  readonly gradients: readonly string[];
+} {
+  const bad = new Set<string>();
+  const onGradient = (name: string, gradient: Tensor): void => {
+    if (!scope(() => optim.isFiniteGradient(gradient))) bad.add(name);
+  };
+  const origin = findOrigin(traceStep(parts, { checkValues: true, onGradient, onError: () => undefined }));
+  return { origin, gradients: [...parts.module.namedParameters()].map(([name]) => name).filter((n) => bad.has(n)) };
 }
 
 function place(origin: NonFiniteOrigin, type: string): string {

@@ -1,6 +1,6 @@
 import { amp, isFloatingPoint, scope, traceMark, traceOperators } from "@nbit/torch";
 import type { Device, DType, nn, Tensor, TraceEvent } from "@nbit/torch";
-import { eachTensor, mapTensors } from "../collections.js";
+import { eachTensor, mapTensors, pickGiven } from "../collections.js";
 import type { LightningModule } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
@@ -26,6 +26,7 @@ export function traceStep(
   options: {
     readonly checkValues?: boolean;
     readonly onLoss?: (loss: Tensor) => void;
+    readonly onGradient?: (name: string, gradient: Tensor) => void;
     readonly onError?: (error: unknown) => void;
   } = {},
 ): TracedStep {
@@ -37,7 +38,7 @@ export function traceStep(
       () => {
         try {
           dryRun(parts, {
-            ...(options.onLoss === undefined ? {} : { onLoss: options.onLoss }),
+            ...pickGiven(options, ["onLoss", "onGradient"]),
             beforeStep: () => void (step[0] = traceMark()),
             afterStep: () => void (step[1] = traceMark()),
             beforeBackward: () => void backward.push([traceMark(), Infinity]),
@@ -80,6 +81,16 @@ interface Values {
   parameterGradients: NumberRange | null;
 }
 
+/** Of each parameter, by its first name, the modules whose own it is. */
+function ownersOf(root: nn.Module): ReadonlyMap<string, readonly string[]> {
+  const names = new Map<Tensor, string>([...root.namedParameters()].map(([name, parameter]) => [parameter, name]));
+  const owners = new Map<string, string[]>([...names.values()].map((name) => [name, []]));
+  for (const [path, child] of root.namedModules())
+    for (const [, parameter] of child.namedParameters({ recurse: false }))
+      owners.get(names.get(parameter) ?? "")?.push(path);
+  return owners;
+}
+
 /** Make a dry run of a step and measure the outputs of every module, their gradients, and those of parameters. */
 function measureStep(parts: DryRunParts): Map<string, Values> {
   const { module } = parts;
@@ -94,6 +105,7 @@ function measureStep(parts: DryRunParts): Map<string, Values> {
   };
   const add = (known: NumberRange | null, tensor: Tensor): NumberRange =>
     known === null ? measureRange(tensor) : mergeRanges(known, measureRange(tensor));
+  const owners = ownersOf(module);
   const watch = new ModuleWatch(module, {
     onOutput: (name, output) => {
       const values = of(name);
@@ -110,14 +122,10 @@ function measureStep(parts: DryRunParts): Map<string, Values> {
   });
   try {
     dryRun(parts, {
-      afterBackward: () => {
-        for (const [name, child] of module.namedModules()) {
-          for (const [, parameter] of child.namedParameters({ recurse: false })) {
-            const gradient = parameter.grad;
-            if (gradient !== null && isFloatingPoint(gradient.dtype))
-              of(name).parameterGradients = add(of(name).parameterGradients, gradient);
-          }
-        }
+      onGradient: (name, gradient) => {
+        if (!isFloatingPoint(gradient.dtype)) return;
+        for (const owner of owners.get(name) ?? [])
+          of(owner).parameterGradients = add(of(owner).parameterGradients, gradient);
       },
     });
   } finally {

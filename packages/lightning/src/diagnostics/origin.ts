@@ -1,23 +1,8 @@
 import type { DType, TraceEvent, TracedTensor } from "@nbit/torch";
 import { isCast, shortName } from "./attribution.js";
 import type { Call } from "./attribution.js";
+import type { NonFiniteOrigin } from "./non-finite-origin.js";
 import type { TracedStep } from "./observe-step.js";
-
-/** Where numbers stopped being finite. */
-export interface NonFiniteOrigin {
-  readonly phase: "forward" | "backward";
-  /** Dotted name; "" for the step method itself. */
-  readonly module: string;
-  /** What the program called, such as `softmax`, or a backward node such as `SqrtBackward0`. */
-  readonly operator: string;
-  /** What inside it did it, where that is another one: `the cast float32 → float16`. */
-  readonly inside: string | null;
-  /** Of what came out. */
-  readonly dtype: DType | null;
-  readonly kind: "nan" | "inf";
-  /** NaN came of infinities: where these began. */
-  readonly infinityFrom: NonFiniteOrigin | null;
-}
 
 type Kind = "nan" | "inf";
 type Tensors = readonly (TracedTensor | null)[];
@@ -28,8 +13,11 @@ const anyBad = (tensors: Tensors): boolean => holds(tensors, "nan") || holds(ten
  * allocation, nor of what looks at it before it is written.
  */
 const onlyAllocates = (event: TraceEvent): boolean => /^aten::(empty|new_empty|resize_)/.test(event.name);
+/** What other processes have sent. */
+export const comesFromOthers = (name: string): boolean => name.startsWith("nbit_dist::");
 const introduces = (event: TraceEvent): boolean =>
   !onlyAllocates(event) &&
+  !comesFromOthers(event.name) &&
   ((holds(event.outputs, "nan") && !holds(event.inputs, "nan")) ||
     (holds(event.outputs, "inf") && !anyBad(event.inputs)));
 const dtypeOfBad = (tensors: Tensors): DType | null => tensors.find((t) => t?.bad != null)?.dtype ?? null;
@@ -71,9 +59,16 @@ function traceBack(step: TracedStep, calls: readonly Call[], from: Call, kind: K
   return { ...originAt(call, kind), infinityFrom: source === undefined ? null : traceBack(step, calls, source, "inf") };
 }
 
-/** A tensor that is gone may have had the id of a later one: it must have been of that kind too. */
+/**
+ * A tensor that is gone may have had the id of a later one: it must have been of that kind too. A collective writes to
+ * what it is given.
+ */
 function makes(call: Call, id: number | undefined, kind: Kind): boolean {
-  return [call.event, ...call.inner].some((e) => e.outputs.some((t) => t?.id === id && t?.bad === kind));
+  return [call.event, ...call.inner].some(
+    (e) =>
+      e.outputs.some((t) => t?.id === id && t?.bad === kind) ||
+      (comesFromOthers(e.name) && e.inputs.some((t) => t?.id === id)),
+  );
 }
 
 function firstInBackward(step: TracedStep): NonFiniteOrigin | null {

@@ -213,6 +213,7 @@ export class FitLoop {
     const batchIdx = progress.batchesDone;
     const windowEnds = this.#endsWindow(batchIdx + 1);
     const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    if (this.#mayLog(windowEnds) && this.#rowIsDue()) step.outcomes.findRanks(step.outcome, batch, batchIdx);
     progress.batchesDone++;
     progress.totalBatches++;
 

@@ -1,12 +1,15 @@
 import { defaultGenerator, Generator, noGrad, optim, outsideScopes, scope, zeros } from "@nbit/torch";
 import type { Device, Tensor } from "@nbit/torch";
+import { withoutCollectives } from "@nbit/torch/distributed";
 import type { LightningModule } from "../module.js";
 import { scalingOf } from "../precision/former-names.js";
 import type { LossScaling } from "../precision/loss-scaling.js";
 import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
 import { explainLoss } from "../diagnostics/loss-errors.js";
-import { explainNonFinite, NonFiniteError } from "../diagnostics/non-finite.js";
+import { explainNonFinite, NonFiniteError, type NonFiniteFinding } from "../diagnostics/non-finite.js";
+import { overflowInWords, shareOverflow, type CommonOverflow } from "../ranks/overflows.js";
+import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { Batch } from "../types.js";
 import type { FitProgress } from "./progress.js";
 
@@ -22,8 +25,8 @@ export interface NonFiniteWatchParts {
   readonly device: Device;
   readonly progress: FitProgress;
   readonly mode: "loss" | "step" | "gradients";
-  /** Processes hold shares of gradients. */
-  readonly sharded?: boolean;
+  /** Null: this process trains alone. */
+  readonly strategy?: Strategy | null;
 }
 
 function valueOf(loss: Tensor): number {
@@ -52,6 +55,16 @@ export class NonFiniteWatch {
   #divisor = 1;
   /** A loss that is not finite, of a backward that is still to come. */
   #suspect: number | null = null;
+  readonly #collectives: Collectives | null;
+  /** Processes hold shares of gradients. */
+  readonly #sharded: boolean;
+  /** This batch ends its window. */
+  #windowEnds = true;
+  /** What an earlier batch of the window overflowed in: of this process alone, or of all. */
+  #alone: NonFiniteFinding | null = null;
+  #common: CommonOverflow | null = null;
+  /** Of the batch that was skipped now. */
+  #latest: CommonOverflow | null = null;
   /** Skipped steps that were counted at the latest log step. */
   #skipped: number;
 
@@ -59,6 +72,8 @@ export class NonFiniteWatch {
     this.#parts = parts;
     this.#scaling = scalingOf(parts.precision);
     this.#skipped = this.#scaling.skippedSteps;
+    this.#collectives = parts.strategy?.collectives ?? null;
+    this.#sharded = parts.strategy?.stateDict !== undefined;
     const onCpu = parts.device.type === "cpu";
     this.#everyStep = onCpu || parts.mode !== "loss";
     const sources = !this.#everyStep
@@ -70,7 +85,9 @@ export class NonFiniteWatch {
   }
 
   /** A step begins: from here its random numbers are drawn. */
-  begin(batch: Batch, batchIdx: number, divisor: number): void {
+  begin(batch: Batch, batchIdx: number, divisor: number, windowEnds = true): void {
+    this.#windowEnds = windowEnds;
+    this.#latest = null;
     this.#batch = batch;
     this.#batchIdx = batchIdx;
     this.#divisor = divisor;
@@ -79,6 +96,7 @@ export class NonFiniteWatch {
 
   end(): void {
     this.#batch = null;
+    if (this.#windowEnds) this.#alone = this.#common = null;
   }
 
   /**
@@ -97,12 +115,40 @@ export class NonFiniteWatch {
 
   /** A backward is over. A loss that was not finite and left finite gradients is none that skipping would cure. */
   backwardDone(): void {
+    if (!this.#windowEnds && this.#collectives !== null && this.#scaling.overflowing) this.#noteEarly();
     const suspect = this.#suspect;
     if (suspect === null) return;
     this.#suspect = null;
     // Where gradients are shared out, what is not finite may be with another process.
-    if (this.#parts.sharded === true) return;
+    if (this.#sharded) return;
     if (this.#nonFiniteGradients().length === 0) throw this.#badLoss(suspect);
+  }
+
+  /** Within a window: its later batches are replayed without this one. */
+  #noteEarly(): void {
+    if (this.#alone !== null || this.#common !== null) return;
+    // All know of it where they tell each other what they found of shares.
+    if (this.#parts.strategy?.reduceFoundInf == null) this.#alone = this.#byItself();
+    else this.#common = this.afterSkip([]);
+  }
+
+  /**
+   * All processes skip a step: each replays it, and they tell each other what they found. Null: this one trains alone.
+   *
+   * @param nonFinite - Parameters of this process whose gradients are not finite.
+   * @param lossScale - What the loss was multiplied by, where that has changed meanwhile.
+   */
+  afterSkip(nonFinite: readonly string[], lossScale?: number): CommonOverflow | null {
+    const collectives = this.#collectives;
+    return collectives === null ? null : (this.#latest = this.#ofAll(collectives, nonFinite, lossScale));
+  }
+  #ofAll(collectives: Collectives, nonFinite: readonly string[], lossScale?: number): CommonOverflow {
+    const names = [...this.#parts.module.namedParameters()].map(([name]) => name);
+    const before = this.#common;
+    // Known in all alike; what one knows alone the others do not, and their replay may need this process.
+    const now = before === null ? this.#replay(true, lossScale) : null;
+    const found = shareOverflow(collectives, this.#alone ?? now, nonFinite, names);
+    return before === null ? found : { ...found, ranks: before.ranks };
   }
 
   #nonFiniteGradients(): string[] {
@@ -165,38 +211,56 @@ export class NonFiniteWatch {
 
   /** The loss scale is at its floor and gradients still are not finite: the same error, with where that began. */
   atFloor(error: { readonly message: string; readonly code: string }): NonFiniteError {
-    const { text, fix, origin, parameters } = this.#explain();
-    return new NonFiniteError(`${error.message} ${text} ${fix}`, origin, parameters, error.code, { cause: error });
+    const { code } = error;
+    const common = this.#latest ?? this.afterSkip([]);
+    if (common === null) {
+      const { text, fix, origin, parameters } = this.#replay(false);
+      return new NonFiniteError(`${error.message} ${text} ${fix}`, origin, parameters, code, { cause: error });
+    }
+    const [first] = common.ranks;
+    const message = `${error.message} ${overflowInWords(common.ranks)}`;
+    return new NonFiniteError(message, first?.origin ?? null, [], code, { cause: error }, first?.rank ?? null);
   }
 
   #error(what: string, more = ""): NonFiniteError {
     const { progress, precision } = this.#parts;
-    const { text, fix, origin, parameters } = this.#explain();
+    const { text, fix, origin, parameters } = this.#byItself();
     const message = `fit: ${what}, at step ${progress.globalStep} (epoch ${progress.epoch}, batch ${this.#batchIdx}), precision "${precision.name}". ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
     return new NonFiniteError(message, origin, parameters);
   }
 
-  #explain(): ReturnType<typeof explainNonFinite> {
-    const { module, precision, device, sharded } = this.#parts;
-    if (sharded === true)
-      return {
-        origin: null,
-        parameters: [],
-        inBatch: false,
-        text: "The step is not replayed, since this process has but a share of the parameters.",
-        fix: 'Look for it in one process, or with strategy "ddp".',
-      };
+  /** Others are elsewhere: nothing is sent. */
+  #byItself(): NonFiniteFinding {
+    if (this.#collectives === null) return this.#replay(false);
+    if (!this.#sharded) return withoutCollectives(() => this.#replay(false));
+    return {
+      origin: null,
+      parameters: [],
+      gradients: [],
+      inBatch: false,
+      fromOthers: false,
+      text: "The step is not replayed, since this process has but a share of the parameters.",
+      fix: 'Look for it in one process, or with strategy "ddp".',
+    };
+  }
+
+  /** `together`: every process does. */
+  #replay(together: boolean, lossScale?: number): NonFiniteFinding {
+    const { module, precision, device, strategy = null } = this.#parts;
     const [cpu, other] = this.#memory;
     const rng: RngState | null =
       cpu === undefined ? null : { cpu: cpu.copy.getState(), device: other?.copy.getState() ?? null };
-    return explainNonFinite({
+    const parts = {
       module,
       precision,
       device,
+      strategy,
       batch: this.#batch,
       batchIdx: this.#batchIdx,
       divisor: this.#divisor,
+      ...(lossScale === undefined ? {} : { lossScale }),
       ...(rng === null ? {} : { rng }),
-    });
+    };
+    return explainNonFinite(parts, together);
   }
 }

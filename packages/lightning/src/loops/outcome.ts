@@ -2,6 +2,8 @@ import { inspect } from "node:util";
 import { LateNumbers } from "@nbit/torch";
 import type { DeviceLike, LateRow, Tensor } from "@nbit/torch";
 import type { PrecisionStep } from "../precision/precision.js";
+import type { RankOverflow } from "../diagnostics/non-finite-origin.js";
+import type { CommonOverflow } from "../ranks/overflows.js";
 import type { StepOutcome } from "../types.js";
 
 /** The loss scale of iterations without a step: the one in force until the step that ends them, which then tells it. */
@@ -56,6 +58,7 @@ export class Outcome implements StepOutcome {
   #rest: PrecisionStep[] | null = null;
   #scale: number | ScaleInForce = 1;
   #norm: number | undefined = undefined;
+  #common: CommonOverflow | null = null;
   #lateNorm: { readonly norms: LateNorms; readonly row: LateRow } | null = null;
 
   add(step: PrecisionStep): void {
@@ -106,20 +109,30 @@ export class Outcome implements StepOutcome {
     return this.#norm;
   }
 
+  /** Skipped by several processes: what they found together. */
+  ofAll(common: CommonOverflow): void {
+    this.#common = common;
+  }
+  get ranks(): readonly RankOverflow[] | undefined {
+    return this.#common?.ranks;
+  }
+
   get nonFinite(): readonly string[] | undefined {
+    if (this.#common !== null) return this.#common.nonFinite;
     const names = [this.#first, ...(this.#rest ?? [])].flatMap((step) => step?.nonFinite ?? []);
     return names.length > 0 ? names : undefined;
   }
 
   /** What console.log shows. */
   [inspect.custom](): StepOutcome {
-    const { stepped, skipped, lossScale, gradNorm, nonFinite } = this;
+    const { stepped, skipped, lossScale, gradNorm, nonFinite, ranks } = this;
     return {
       stepped,
       skipped,
       lossScale,
       ...(gradNorm === undefined ? {} : { gradNorm }),
       ...(nonFinite === undefined ? {} : { nonFinite }),
+      ...(ranks === undefined ? {} : { ranks }),
     };
   }
 }

@@ -3,7 +3,7 @@ import type { Device, optim, Tensor } from "@nbit/torch";
 import { graphsOf, scalingOf } from "../precision/former-names.js";
 import type { LossScaling } from "../precision/loss-scaling.js";
 import type { Precision, PrecisionStep } from "../precision/precision.js";
-import type { Batch } from "../types.js";
+import type { Batch, StepOutcome } from "../types.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
 
@@ -52,12 +52,27 @@ export class StepOutcomes {
 
   /** The batch is over: one update of the loss scale, however many optimizers stepped. */
   end(): Outcome {
+    if (this.#readsNow && this.#outcome.skipped) this.#findRanks();
     if (this.#stepped.size > 0) this.#update();
     else
       this.#outcome.scaleIs(
         this.#readsNow ? this.#scaleNow() : (this.#scaleInForce ??= new ScaleInForce(this.#scaleNow)),
       );
     return this.#outcome;
+  }
+  /** Several processes skip: they find out together whose values it was for. */
+  #findRanks(lossScale?: number): void {
+    const common = this.#watch?.afterSkip(this.#outcome.nonFinite ?? [], lossScale) ?? null;
+    if (common !== null) this.#outcome.ofAll(common);
+  }
+  /**
+   * After a batch, at log steps: the same where what became of the step is still on the device. Waits for it. Not of a
+   * batch that a graph has replayed.
+   */
+  findRanks(outcome: StepOutcome | null, batch: Batch, batchIdx: number): void {
+    if (this.#readsNow || outcome !== this.#outcome || !outcome.skipped) return;
+    this.#watch?.lookAt(batch, batchIdx);
+    this.#findRanks(outcome.lossScale);
   }
   readonly #scaleNow = (): number => this.#precision.lossScale ?? 1;
 

@@ -96,7 +96,7 @@ export class TrainStep implements OptimizerRunner {
     this.outcomes.begin();
     this.hadLoss = false;
     this.#othersHadLoss = false;
-    this.#watch?.begin(batch, batchIdx, this.accumulate);
+    this.#watch?.begin(batch, batchIdx, this.accumulate, windowEnds);
     this.#parts.strategy?.step?.(this.#parts.progress.globalStep);
 
     if (this.module.automaticOptimization) this.#automatic();

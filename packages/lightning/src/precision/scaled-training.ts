@@ -126,6 +126,9 @@ export class ScaledTraining extends LossScaling {
   override get skipsOverflow(): boolean {
     return this.#unscaled !== null;
   }
+  override get overflowing(): boolean {
+    return !this.scaler.lazy && (this.#unscaled?.overflowing ?? false);
+  }
   override get skippedSteps(): number {
     return this.#skippedBefore + (this.#unscaled?.skippedSteps ?? 0);
   }

@@ -101,14 +101,7 @@ function trainStep(run: Run, progress: FitProgress): TrainStep {
     watch:
       mode === false
         ? null
-        : new NonFiniteWatch({
-            module,
-            precision,
-            device: strategy.rootDevice,
-            progress,
-            mode,
-            sharded: strategy.stateDict !== undefined,
-          }),
+        : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
   });
   step.accumulate = options.accumulateGradBatches;

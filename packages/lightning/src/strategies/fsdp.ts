@@ -156,6 +156,10 @@ export class FSDPStrategy extends ParallelStrategy {
     dist.allReduce(found, { op: "max" });
   };
 
+  rehearse<T>(fn: () => T, look: (name: string, gradient: Tensor) => void): T {
+    return this.#sharded === null ? fn() : this.#sharded.rehearse(fn, look);
+  }
+
   clip(_: optim.Optimizer, params: readonly Tensor[], value: number, algorithm: ClipAlgorithm): Tensor | null {
     if (algorithm === "norm" && this.#module !== null) return dist.clipShardedGradNorm(this.#module, params, value);
     optim.clipGradValue([...params], value);

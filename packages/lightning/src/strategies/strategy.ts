@@ -95,6 +95,11 @@ export interface Strategy {
   loadOptimizerState?(module: nn.Module, optimizer: optim.Optimizer, state: Readonly<Record<string, unknown>>): void;
   /** Gradients of a window that is not over, by names of parameters. */
   gradientDict?(module: nn.Module): ReadonlyMap<string, Tensor>;
+  /**
+   * Run `fn`, a forward and backward that only look: nothing is averaged, no gradient stays, and `look` is shown each
+   * whole, of this process's own batch. Undefined: gradients are the parameters' own. Every process calls it.
+   */
+  rehearse?<T>(fn: () => T, look: (name: string, gradient: Tensor) => void): T;
   /** Write to `found`, float32 `[]`, whether any process found a gradient that is not finite. */
   readonly reduceFoundInf?: ((found: Tensor) => void) | null;
   /** Why steps cannot be recorded in a CUDA graph, in words. */

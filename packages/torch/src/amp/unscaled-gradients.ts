@@ -171,6 +171,12 @@ export class UnscaledGradients {
     return this.#skipped + (this.#replaysFrom === null ? 0 : this.#core.skipped.item() - this.#replaysFrom);
   }
 
+  /** Whether a backward since the latest update found a gradient that is not finite. Waits for the device. */
+  get overflowing(): boolean {
+    for (const { fresh } of this.#known.values()) if (fresh !== null && foundOf(fresh).item() !== 0) return true;
+    return false;
+  }
+
   #recordOf(optimizer: Optimizer): LateRow | null {
     const known = this.#known.get(optimizer);
     if (known === undefined) return null;

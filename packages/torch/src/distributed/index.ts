@@ -47,7 +47,7 @@ export { allGatherObject, broadcastObject, broadcastObjectList, gatherObject, sc
 export { DeviceMesh, initDeviceMesh, type DeviceMeshOptions } from "./device-mesh.js";
 export { Reducer, type CommHook, type ReducerOptions } from "./reducer.js";
 export * from "./fsdp/index.js";
-export { type CollectiveCount } from "./record.js";
+export { withoutCollectives, type CollectiveCount } from "./record.js";
 export { simulateRanks, type SimulatedRank, type SimulatedStep, type SimulationOptions } from "./simulate.js";
 export { clusterEnvironment, type ClusterEnvironment } from "./environment.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "../data/distributed-sampler.js";

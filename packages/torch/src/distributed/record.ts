@@ -1,4 +1,7 @@
 /** What a process asks of the others. */
+import { NbitError } from "../errors.js";
+import { callable } from "../kinds.js";
+import { atMost, checkArguments } from "../options.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DType } from "../tensor/dtype.js";
 import { recordCalls } from "./native-calls.js";
@@ -25,7 +28,26 @@ const COLLECTIVES = new Set([
   "all_to_all",
   "send",
   "recv",
+  "barrier",
 ]);
+
+/**
+ * Run `fn` in this process alone: a collective in it is an error, before anything is sent. For what may run on one rank
+ * while the others are elsewhere.
+ *
+ * @throws {NbitError} ERR_DIST_ALONE at the first collective.
+ */
+export function withoutCollectives<T>(fn: () => T): T {
+  atMost("withoutCollectives", arguments, 1);
+  checkArguments("withoutCollectives", { fn }, { fn: callable });
+  return recordCalls(fn, (kind) => {
+    if (COLLECTIVES.has(kind))
+      throw new NbitError(
+        `${kind}: expected no collective, within what one rank does alone. Received: a call of one.`,
+        "ERR_DIST_ALONE",
+      );
+  });
+}
 
 /** @internal Counts of collectives by kind and dtype. What the addon's buckets average is added by `add`. */
 export class CollectiveCounts {

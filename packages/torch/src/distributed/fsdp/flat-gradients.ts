@@ -49,6 +49,12 @@ export class FlatGradients {
     }
   }
 
+  /** Show the parameters' gradients, by name, and forget them. */
+  show(look: (name: string, gradient: Tensor) => void): void {
+    for (const { name, parameter } of this.flat.members) if (parameter.grad !== null) look(name, parameter.grad);
+    this.flat.packed.clearGrads();
+  }
+
   /** Take the parameters' gradients. `last`: they are averaged next, and nothing is added to them before. */
   take(last: boolean): void {
     const grads = TensorList.gradsOf(this.flat.packed);

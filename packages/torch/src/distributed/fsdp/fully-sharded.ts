@@ -37,6 +37,8 @@ export class FullyShardedModule {
   /** Counts them. */
   #backwards = 0;
   #unwrapped = false;
+  /** Who looks at the gradients of a rehearsal. */
+  #look: ((name: string, gradient: Tensor) => void) | null = null;
   /** Units in the order of the last forward, and of the one that runs. */
   #order: readonly Unit[] = [];
   #called: Unit[] = [];
@@ -72,6 +74,20 @@ export class FullyShardedModule {
    */
   setRequiresGradientSync(on: boolean): void {
     this.#sync = on;
+  }
+
+  /**
+   * Run `fn`, whose backwards average nothing and leave no gradients: each gradient of this rank's own batch is shown to
+   * `look`, whole, when it is there, and forgotten. Those of a window stay. Every rank calls it: parameters are gathered.
+   */
+  rehearse<T>(fn: () => T, look: (name: string, gradient: Tensor) => void): T {
+    const before = this.#look;
+    this.#look = look;
+    try {
+      return fn();
+    } finally {
+      this.#look = before;
+    }
   }
 
   // ------------------------------------------------------------------ forward
@@ -208,6 +224,10 @@ export class FullyShardedModule {
     this.#called[at - 1]?.beginGather();
   }
   #afterBackwardOf(unit: Unit): void {
+    if (this.#look !== null) {
+      unit.showGradients(this.#look);
+      return unit.reshard();
+    }
     const last = this.#averages;
     unit.takeGradients(last);
     if (last) {
@@ -226,6 +246,11 @@ export class FullyShardedModule {
     scope(() => {
       this.#checkFrozen();
       this.#checkWhole();
+      const look = this.#look;
+      if (look !== null) {
+        for (const unit of this.units) unit.showGradients(look);
+        return;
+      }
       const again = this.units.map((unit) => unit.reduced && unit.hasGradients);
       for (const unit of this.units) unit.takeGradients(this.#averages);
       if (this.#averages) this.#finishGradients(again);

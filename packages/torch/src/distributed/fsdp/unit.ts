@@ -1,6 +1,7 @@
 /** One unit: its flat buffers, and what happens to all of them together. */
 import type { Module } from "../../nn/module.js";
 import type { Parameter } from "../../nn/parameter.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import { FlatGradients } from "./flat-gradients.js";
 import { FlatParameters } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
@@ -51,6 +52,10 @@ export class Unit {
   /** `last`: averaged next. */
   takeGradients(last: boolean): void {
     for (const g of this.gradients) g.take(last);
+  }
+  /** Gradients of a backward that is a rehearsal. */
+  showGradients(look: (name: string, gradient: Tensor) => void): void {
+    for (const g of this.gradients) g.show(look);
   }
   get hasGradients(): boolean {
     return this.gradients.some((g) => g.waiting);
