@@ -1,7 +1,20 @@
 /** What sharding does besides the numbers: memory, freed parameters, windows, state dicts, errors. */
 import assert from "node:assert/strict";
 
-import { keep, manualSeed, memory, nn, NbitError, optim, randn, relu, scope, tensor, type Tensor } from "@nbit/torch";
+import {
+  keep,
+  manualSeed,
+  memory,
+  nn,
+  NbitError,
+  noGrad,
+  optim,
+  randn,
+  relu,
+  scope,
+  tensor,
+  type Tensor,
+} from "@nbit/torch";
 import { AdamW8bit, LAMB32bit, LAMB8bit, LARS8bit } from "@nbit/lowbit";
 import * as dist from "@nbit/torch/distributed";
 import { collectGarbage } from "../helpers/collect-garbage.js";
@@ -317,6 +330,38 @@ cases["LAMB of 16-bit parameters with Kahan sums: norms are of what the step fin
   );
   assert.equal(messages, 3);
 };
+for (const stage of [1, 2, 3] as const)
+  for (const paramDtype of [null, "float16"] as const)
+    cases[
+      `stage ${stage}, paramDtype ${paramDtype}: gathered in bfloat16 for a while, parameters are what one process casts`
+    ] = () => {
+      const net = make();
+      dist.fullyShard(net, { stage, mpPolicy: new dist.MixedPrecisionPolicy({ paramDtype }) });
+      const sharded = dist.shardedModuleOf(net);
+      const held = (): [string, string][] => [...dist.fullStateDict(net)].map(([key, t]) => [key, bytesOf(t)]);
+      const before = held();
+      const forward = (m: Net): string => noGrad(() => bytesOf(m.call(inputs(1).bfloat16())));
+      sharded?.gatherIn("bfloat16");
+      assert.ok(forward(net) === forward(make().bfloat16()));
+      const weight = (net.blocks[0] as Block).up.weight;
+      // Reading is no write: shards have more bits than what is gathered.
+      assert.equal(
+        dist.summonFullParams(net, () => weight.dtype),
+        "bfloat16",
+      );
+      assert.ok(String(held()) === String(before));
+      sharded?.gatherIn(null);
+      assert.equal(
+        dist.summonFullParams(net, () => weight.dtype),
+        paramDtype ?? "float32",
+      );
+      assert.ok(String(held()) === String(before));
+      dist.summonFullParams(net, () => noGrad(() => void weight.view([-1]).narrow(0, 5, 1).fill_(3)));
+      const expected = make();
+      noGrad(() => void (expected.blocks[0] as Block).up.weight.view([-1]).narrow(0, 5, 1).fill_(3));
+      for (const [key, bytes] of held())
+        assert.ok(bytes === bytesOf(expected.stateDict().get(key) as Tensor), `${key} after a write`);
+    };
 cases["state dicts in parts go from one way of sharding to another, and back to one process"] = () => {
   const net = make();
   const optimizer = new AdamW8bit(net.parameters(), { lr: 0.01 });

@@ -57,11 +57,6 @@ export interface Feature {
   readonly refused?: (strategy: StrategyRow, precision: Feature) => string | null;
 }
 
-const sharded =
-  (code: string) =>
-  ({ shards }: StrategyRow): string | null =>
-    shards ? code : null;
-
 /** Of one step in 16 bits, or in float8, over a handful of steps. */
 const WITHIN: Readonly<Record<string, Feature["within"]>> = {
   "32-true": "exact",
@@ -173,11 +168,7 @@ const COURSES: readonly Feature[] = [
     refused: ({ staticGraph }) => (staticGraph ? "ERR_STRATEGY_OPTION" : null),
   }),
   course("ReduceLROnPlateau", { net: PlateauNet }),
-  course("validation in another precision", {
-    within: 1e-2,
-    trainer: { validationPrecision: "bf16-true" },
-    refused: sharded("ERR_STRATEGY_PRECISION"),
-  }),
+  course("validation in another precision", { within: 1e-2, trainer: { validationPrecision: "bf16-true" } }),
   course("gradients looked at for NaN", { trainer: { detectNonFinite: "gradients" } }),
 ];
 

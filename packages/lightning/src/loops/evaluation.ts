@@ -94,7 +94,13 @@ export class EvaluationLoop {
     const checks = context.collectives !== null && parts.mayRepeat !== undefined;
     this.#first = mine.map((_, i) => (checks && parts.mayRepeat?.[i] === true ? null : undefined));
     this.temporaryDtype =
-      parts.precision === null ? null : new TemporaryDtype(context.module, parts.precision.dtypes.parameters);
+      parts.precision === null
+        ? null
+        : new TemporaryDtype(
+            context.module,
+            parts.precision.dtypes.parameters,
+            (dtype) => context.strategy.castParameters?.(context.module, dtype) ?? false,
+          );
     this.#runner = new BatchRunner(context, {
       step: names.step,
       ...(parts.precision === null ? {} : { precision: parts.precision }),

@@ -7,6 +7,9 @@ interface Cast {
   readonly grad: Tensor | null;
 }
 
+/** Gathers parameters in another dtype, null: as ever. False: there is nothing to gather. */
+export type CastParameters = (dtype: DType | null) => boolean;
+
 /**
  * Holds a module's weights and buffers in another floating dtype for a while. Both are in memory until the originals
  * are restored: exactly, with their gradients, but for the elements that were written meanwhile, which keep what was
@@ -15,21 +18,26 @@ interface Cast {
 export class TemporaryDtype {
   readonly #module: nn.Module;
   readonly #dtype: DType;
+  readonly #castParameters: CastParameters;
   #casts: Cast[] | null = null;
+  #gathers = false;
   /** Tensors by name, as they were when they were cast. */
   #held: ReadonlyMap<string, Tensor> = new Map();
 
-  constructor(module: nn.Module, dtype: DType) {
+  /** @param castParameters - Where parameters are not held whole: whoever gathers them does so in the other dtype. */
+  constructor(module: nn.Module, dtype: DType, castParameters: CastParameters = () => false) {
     this.#module = module;
     this.#dtype = dtype;
+    this.#castParameters = castParameters;
   }
 
   apply(): void {
     if (this.#casts !== null) return;
     const casts: Cast[] = [];
     this.#casts = casts;
-    this.#held = new Map(this.#named());
     try {
+      this.#gathers = this.#castParameters(this.#dtype);
+      this.#held = new Map(this.#named());
       this.#castAll(casts);
     } catch (error) {
       this.restore(); // those that are cast already: else they would stay so
@@ -65,6 +73,7 @@ export class TemporaryDtype {
     };
     attempt(() => this.#adoptReplacements());
     this.#casts = null;
+    if (this.#gathers) attempt(() => void this.#castParameters(null));
     // Whatever fails, such as memory for a comparison: every tensor gets its own values back.
     for (const { tensor, original, grad } of casts) {
       if (!tensor.disposed) {
@@ -91,7 +100,7 @@ export class TemporaryDtype {
   }
 
   *#named(): Iterable<[string, Tensor]> {
-    yield* this.#module.namedParameters();
+    if (!this.#gathers) yield* this.#module.namedParameters();
     yield* this.#module.namedBuffers();
   }
 

@@ -102,15 +102,7 @@ export class FSDPStrategy extends ParallelStrategy {
           );
   }
 
-  override checkPrecision(precision: Precision, validationPrecision: Precision | null): void {
-    if (validationPrecision !== null)
-      throw new MisconfigurationError(
-        "Trainer",
-        `no validationPrecision with strategy ${JSON.stringify(this.name)}`,
-        validationPrecision,
-        "It casts whole weights, of which each process has a share. Validate with another Trainer after the fit.",
-        "ERR_STRATEGY_PRECISION",
-      );
+  override checkPrecision(precision: Precision): void {
     if (!(precision instanceof ApexPrecision)) return;
     throw new MisconfigurationError(
       "Trainer",
@@ -164,6 +156,12 @@ export class FSDPStrategy extends ParallelStrategy {
     if (algorithm === "norm" && this.#module !== null) return dist.clipShardedGradNorm(this.#module, params, value);
     optim.clipGradValue([...params], value);
     return null;
+  }
+
+  castParameters(module: nn.Module, dtype: DType | null): boolean {
+    const sharded = dist.shardedModuleOf(module);
+    sharded?.gatherIn(dtype);
+    return sharded !== null;
   }
 
   stateDict(module: nn.Module): nn.StateDict {

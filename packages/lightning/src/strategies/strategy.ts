@@ -1,4 +1,4 @@
-import type { Device, nn, optim, Tensor } from "@nbit/torch";
+import type { Device, DType, nn, optim, Tensor } from "@nbit/torch";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
@@ -100,6 +100,8 @@ export interface Strategy {
    * whole, of this process's own batch. Undefined: gradients are the parameters' own. Every process calls it.
    */
   rehearse?<T>(fn: () => T, look: (name: string, gradient: Tensor) => void): T;
+  /** Gather parameters in another dtype from here on, null: as ever. False: each process has them whole, to be cast. */
+  castParameters?(module: nn.Module, dtype: DType | null): boolean;
   /** Write to `found`, float32 `[]`, whether any process found a gradient that is not finite. */
   readonly reduceFoundInf?: ((found: Tensor) => void) | null;
   /** Why steps cannot be recorded in a CUDA graph, in words. */

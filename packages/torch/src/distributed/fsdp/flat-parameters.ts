@@ -28,6 +28,12 @@ export interface Member extends Range {
 }
 
 type State = "sharded" | "gathering" | "whole";
+/** All elements in one piece of memory, and the parameters in it. */
+interface Whole {
+  readonly all: Tensor;
+  readonly views: readonly Tensor[];
+  readonly dtype: DType;
+}
 
 /**
  * Stage 3: parameters show this rank's part of them, in one dimension, and between `gather` and `reshard` themselves.
@@ -40,16 +46,15 @@ export class FlatParameters {
   readonly members: readonly Member[];
   readonly layout: Layout;
   readonly dtype: DType;
-  /** In which parameters are gathered. */
-  readonly gatherDtype: DType;
   readonly trained: boolean;
   /** Packed, in the order of members. */
   readonly packed: TensorList;
   /** This rank's elements. */
   readonly chunk: Tensor;
   readonly #ownChunk: boolean;
-  readonly #whole: Tensor;
-  readonly #views: readonly Tensor[];
+  readonly #own: Whole;
+  /** What parameters are gathered in for a while. */
+  #cast: Whole | null = null;
   readonly #parts: readonly Tensor[];
   readonly #settings: Settings;
   readonly #what: string;
@@ -64,11 +69,11 @@ export class FlatParameters {
     this.#what = unit === "" ? "the model itself" : `unit "${unit}"`;
     this.dtype = first.dtype;
     this.trained = first.requiresGrad;
-    this.gatherDtype = isFloatingPoint(this.dtype) ? (policy.paramDtype ?? this.dtype) : this.dtype;
+    const gatherDtype = isFloatingPoint(this.dtype) ? (policy.paramDtype ?? this.dtype) : this.dtype;
     const numels = named.map(([, p]) => p.numel());
     const layout = planLayout(numels, group.size, { blockSize, itemsize: first.itemsize });
     this.layout = layout;
-    this.#ownChunk = stage === 3 || this.gatherDtype !== this.dtype;
+    this.#ownChunk = stage === 3 || gatherDtype !== this.dtype;
     const shapes = named.map(([, p]) => p.shape);
     const made = noGrad(() =>
       outsideScopes(() =>
@@ -79,17 +84,11 @@ export class FlatParameters {
           );
           const mine = flat.narrow(0, group.rank * layout.chunk, layout.chunk);
           const chunk = this.#ownChunk ? mine.to({ device: offload ? "cpu" : device, copy: true }) : mine;
-          const whole = this.gatherDtype === this.dtype ? flat : flat.to(this.gatherDtype);
-          const views = shapes.map((shape, i) =>
-            whole.narrow(0, layout.offsets[i] ?? 0, numels[i] ?? 0).view([...shape]),
-          );
-          return { chunk, whole, views };
+          return { chunk, all: gatherDtype === this.dtype ? flat : flat.to(gatherDtype) };
         }),
       ),
     );
     this.chunk = made.chunk;
-    this.#whole = made.whole;
-    this.#views = made.views;
     const ranges = numels.map((n, i) => rangeOf(layout, layout.offsets[i] ?? 0, n, group.rank));
     const starts = ranges.map(({ start }, i) => (layout.offsets[i] ?? 0) + start - group.rank * layout.chunk);
     this.#parts = noGrad(() =>
@@ -115,10 +114,27 @@ export class FlatParameters {
         shard,
       };
     });
+    this.#own = this.#wholeOf(made.all);
     this.packed = TensorList.of(named.map(([, p]) => p));
     this.#state = "whole";
-    this.#show(this.#views);
+    this.#show(this.#own.views);
     if (stage === 3) this.reshard();
+  }
+
+  #wholeOf(all: Tensor): Whole {
+    const views = noGrad(() =>
+      outsideScopes(() =>
+        this.members.map(({ offset, numel, shape }) => scope(() => all.narrow(0, offset, numel).view([...shape]))),
+      ),
+    );
+    return { all, views, dtype: all.dtype };
+  }
+  get #now(): Whole {
+    return this.#cast ?? this.#own;
+  }
+  /** In which parameters are gathered. */
+  get gatherDtype(): DType {
+    return this.#now.dtype;
   }
 
   #show(sources: readonly Tensor[]): void {
@@ -130,24 +146,24 @@ export class FlatParameters {
     return this.#state;
   }
   /** Elements of the whole buffer that are this rank's. */
-  #mine(): Tensor {
+  #mine({ all }: Whole): Tensor {
     const { chunk } = this.layout;
-    return this.#whole.narrow(0, this.#settings.group.rank * chunk, chunk);
+    return all.narrow(0, this.#settings.group.rank * chunk, chunk);
   }
 
   /** Begin to gather what is not there; {@link gather} ends it. */
   beginGather(): void {
     if (this.#state !== "sharded") return;
-    distOperator("allocate_storage_")(this.#whole);
-    this.#begin();
+    distOperator("allocate_storage_")(this.#now.all);
+    this.#begin(this.#now);
     this.#state = "gathering";
   }
-  #begin(): void {
+  #begin({ all, dtype }: Whole): void {
     const { group, device } = this.#settings;
     noGrad(() => {
-      const source = outsideScopes(() => this.chunk.to({ device, dtype: this.gatherDtype, nonBlocking: true }));
+      const source = outsideScopes(() => this.chunk.to({ device, dtype, nonBlocking: true }));
       this.#source = source === this.chunk ? null : source;
-      this.#work = allGatherIntoTensor(this.#whole, source, { group, asyncOp: true });
+      this.#work = allGatherIntoTensor(all, source, { group, asyncOp: true });
     });
   }
   #end(): void {
@@ -162,7 +178,7 @@ export class FlatParameters {
     this.beginGather();
     if (this.#state !== "gathering") return;
     this.#end();
-    this.#show(this.#views);
+    this.#show(this.#now.views);
     this.#state = "whole";
   }
   /** Stage 3: free all but this rank's chunk. */
@@ -170,36 +186,75 @@ export class FlatParameters {
     if (this.#settings.stage < 3 || this.#state === "sharded") return;
     this.#end();
     this.#show(this.#parts);
-    distOperator("free_storage_")(this.#whole, this.#what);
+    distOperator("free_storage_")(this.#now.all, this.#what);
     this.#state = "sharded";
   }
 
   /** Other stages: an optimizer has stepped the chunk; the whole is to follow. */
   beginPublish(): void {
     if (this.#settings.stage === 3) return;
+    const { all } = this.#own;
     noGrad(() =>
       scope(() => {
-        if (this.#ownChunk) return this.#begin();
-        this.#work = allGatherIntoTensor(this.#whole, this.#mine(), { group: this.#settings.group, asyncOp: true });
+        if (this.#ownChunk) return this.#begin(this.#own);
+        this.#work = allGatherIntoTensor(all, this.#mine(this.#own), { group: this.#settings.group, asyncOp: true });
       }),
     );
   }
   endPublish(): void {
     if (this.#settings.stage === 3) return;
     this.#end();
+    if (this.#cast !== null) {
+      this.#begin(this.#cast);
+      this.#end();
+    }
     noteOtherMemory();
   }
 
-  /** What was written to whole parameters becomes this rank's chunk. */
+  /**
+   * Gather in another dtype from here on; null: as ever. Other stages than 3 gather at once, a collective, and hold both
+   * meanwhile; what is written to gathered parameters of another dtype is not kept.
+   */
+  gatherIn(dtype: DType | null): void {
+    const wanted = dtype === null || !isFloatingPoint(this.dtype) || dtype === this.#own.dtype ? null : dtype;
+    if (wanted === (this.#cast?.dtype ?? null)) return;
+    const sharded = this.#settings.stage === 3;
+    if (sharded) this.reshard();
+    const { layout } = this;
+    const { device } = this.#settings;
+    const earlier = this.#cast;
+    this.#cast =
+      wanted === null
+        ? null
+        : this.#wholeOf(noGrad(() => outsideScopes(() => empty([layout.total], { dtype: wanted, device }))));
+    if (sharded) {
+      if (this.#cast !== null) distOperator("free_storage_")(this.#cast.all, this.#what);
+    } else {
+      this.endPublish();
+      this.#show(this.#now.views);
+    }
+    for (const t of earlier === null ? [] : [...earlier.views, earlier.all]) t.dispose();
+  }
+
+  /** What was written to whole parameters becomes this rank's chunk: elements in another dtype, where they changed. */
   writeBack(): void {
-    if (this.#ownChunk && this.#state === "whole") noGrad(() => scope(() => void this.chunk.copy_(this.#mine())));
+    if ((!this.#ownChunk && this.#cast === null) || this.#state !== "whole") return;
+    noGrad(() =>
+      scope(() => {
+        const mine = this.#mine(this.#now).to({ device: this.chunk.device });
+        if (mine.dtype === this.dtype) return void this.chunk.copy_(mine);
+        const was = this.chunk.to(mine.dtype);
+        const untouched = mine.eq(was).logicalOr(mine.isnan().logicalAnd(was.isnan()));
+        this.chunk.copy_(this.chunk.where(untouched, mine.to(this.dtype)));
+      }),
+    );
   }
 
   /** All elements in the parameters' own dtype, in memory of their own. A collective, but where they are there. */
   wholeCopy(): Tensor {
     const { group, device } = this.#settings;
     return noGrad(() => {
-      if (!this.#ownChunk) return this.#whole.clone();
+      if (!this.#ownChunk) return this.#own.all.clone();
       const all = empty([this.layout.total], { dtype: this.dtype, device });
       scope(() => {
         allGatherIntoTensor(all, this.chunk.to({ device }), { group });

@@ -1,17 +1,20 @@
 /** Drives the units of a module through forward, backward and step. */
 import { isGradEnabled, noGrad } from "../../autograd/modes.js";
 import { ArgumentError, NbitError } from "../../errors.js";
+import { orNull } from "../../kinds.js";
 import { native } from "../../native.js";
 import { alias } from "../../ops/index.js";
 import type { Module } from "../../nn/module.js";
 import { setShard } from "../../optim/master-weights.js";
 import type { Optimizer } from "../../optim/optimizer.js";
+import { atMost, checkArguments } from "../../options.js";
+import type { DType } from "../../tensor/dtype.js";
 import { tensor } from "../../tensor/values.js";
 import { outsideScopes, scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { allReduce } from "../collectives.js";
 import type { Member } from "./flat-parameters.js";
-import type { Settings } from "./options.js";
+import { floating, type Settings } from "./options.js";
 import { mapTensorsIn, tensorsIn } from "./tensors-in.js";
 import { Unit } from "./unit.js";
 import { planUnits } from "./units.js";
@@ -39,6 +42,8 @@ export class FullyShardedModule {
   #unwrapped = false;
   /** Who looks at the gradients of a rehearsal. */
   #look: ((name: string, gradient: Tensor) => void) | null = null;
+  /** For a while, in place of the policy's. */
+  #gatherDtype: DType | null = null;
   /** Units in the order of the last forward, and of the one that runs. */
   #order: readonly Unit[] = [];
   #called: Unit[] = [];
@@ -155,7 +160,7 @@ export class FullyShardedModule {
   /** Arguments as nodes of this call's own: when one's gradient is there, those of the unit's parameters are. */
   #inputs(unit: Unit, args: unknown[]): unknown[] {
     const { paramDtype, castForwardInputs } = this.settings.policy;
-    const cast = castForwardInputs ? paramDtype : null;
+    const cast = castForwardInputs && paramDtype !== null ? (this.#gatherDtype ?? paramDtype) : null;
     const hooked = isGradEnabled() && unit !== this.#root && unit.gradients.length > 0;
     if (!hooked && cast === null) return args;
     // Once in a backward, however many arguments have gradients: each time is a message.
@@ -353,6 +358,20 @@ export class FullyShardedModule {
     this.#reshardAll();
   }
 
+  /**
+   * Gather parameters of floating point in another dtype from here on, such as for validation; null: as the policy says.
+   * Shards stay as they are. Stages 1 and 2 hold both until then, and gather at once: a collective.
+   * @throws {NbitError} ERR_DIST_SUMMON within a backward.
+   */
+  gatherIn(dtype: DType | null): void {
+    atMost("gatherIn", arguments, 1);
+    checkArguments("gatherIn", { dtype }, { dtype: orNull(floating) });
+    if (this.#inBackward)
+      throw new NbitError("gatherIn: expected to be called outside of backward.", "ERR_DIST_SUMMON");
+    this.#gatherDtype = dtype;
+    for (const unit of this.units) for (const flat of unit.flats) flat.gatherIn(dtype);
+  }
+
   /** @internal `fn` with whole parameters. `writeback`: what it writes to them stays. */
   summon<T>(fn: () => T, writeback: boolean): T {
     if (this.#inBackward)
@@ -375,6 +394,7 @@ export class FullyShardedModule {
    */
   unwrap(): void {
     this.#unwrapped = true;
+    this.gatherIn(null);
     for (const restore of this.#restore.splice(0)) restore();
     for (const unit of this.units)
       for (const flat of unit.flats) {

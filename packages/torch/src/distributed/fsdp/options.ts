@@ -22,7 +22,8 @@ export interface MixedPrecisionPolicyOptions {
   /** Floating point arguments of units are cast to `paramDtype`. Default true. */
   readonly castForwardInputs?: boolean;
 }
-const floating = {
+/** @internal A dtype of floating point. */
+export const floating = {
   ...dtypeKind,
   accepts: (v: unknown): boolean => dtypeKind.accepts(v) && isFloatingPoint(v as DType),
 };
