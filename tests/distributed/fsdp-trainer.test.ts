@@ -245,7 +245,7 @@ cases["float8 with delayed scaling: every process has the histories of all"] = a
     dist.barrier();
   }
 };
-cases["frozen nf4 weights are whole on every process, their adapters are shared out"] = async () => {
+cases["frozen nf4 weights and their adapters: losses of one process"] = async () => {
   class Adapted extends Net {
     override configureModel(): void {
       addLora(this, { rank: 4 });

@@ -1,6 +1,6 @@
 /** Which process saves which part of weights and optimizers' states. */
-import { empty, noGrad, packState, Tensor } from "@nbit/torch";
-import type { DType, optim, TensorPart } from "@nbit/torch";
+import { empty, noGrad, optim, packState, Tensor } from "@nbit/torch";
+import type { DType, TensorPart } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import type { Run } from "../run.js";
 import { castStateDict } from "./file.js";
@@ -63,7 +63,7 @@ function shards({ module }: Run, optimizers: readonly optim.Optimizer[], dtype: 
   const stateDict: Record<string, Tensor> = {};
   for (const [key, t] of module.stateDict()) {
     const own = sharded.get(key);
-    if (own === undefined || buffers.has(key)) {
+    if (own === undefined || (buffers.has(key) && optim.shardOf(t) === null)) {
       stateDict[key] = castStateDict({ t }, dtype)["t"] ?? t;
       continue;
     }

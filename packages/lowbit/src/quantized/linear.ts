@@ -116,6 +116,10 @@ export class QuantizedLinear extends nn.Module {
     );
   }
 
+  /** @internal */
+  override get weightBuffers(): readonly string[] {
+    return ["weight", "weightAbsmax", "weightNested"];
+  }
   protected override get optionalState(): readonly string[] {
     return ["weightFormat"];
   }

@@ -175,6 +175,10 @@ export abstract class Module {
   #entries(fn: string): StateEntry[] {
     return stateEntries(fn, Module.#tree, this, (module) => module.optionalState);
   }
+  /** @internal Names of buffers that are weights: sharding makes shares of them, as of parameters. */
+  get weightBuffers(): readonly string[] {
+    return [];
+  }
   /**
    * Fields of own buffers that a state dict may lack: what files from before there was one are still loaded without.
    */

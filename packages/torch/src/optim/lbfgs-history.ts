@@ -91,7 +91,8 @@ export function joinHistory(states: readonly ParameterState[]): ParameterState {
   const [first = {}] = states;
   const joined: ParameterState = {};
   const lists = new Map<string, Tensor[]>();
-  if (first["ro"] !== undefined) for (const name of ["oldDirs", "oldStps"]) lists.set(name, []);
+  if (first["ro"] !== undefined)
+    for (const name of ["oldDirs", "oldStps"]) if (first[name] === undefined) lists.set(name, []);
   for (const [name, value] of Object.entries(first)) {
     if (!isTensor(value)) {
       joined[name] = value;

@@ -287,7 +287,10 @@ export class LBFGS extends Optimizer {
   }
   override loadStateDict(given: Parameters<Optimizer["loadStateDict"]>[0]): void {
     atMost("LBFGS.loadStateDict", arguments, 1);
-    super.loadStateDict(given);
+    const { state } = given;
+    // Parts of a checkpoint are of parameters by themselves.
+    const split = typeof state === "object" && state !== null && Object.keys(state).length > 1;
+    super.loadStateDict(split ? { ...given, state: this.joinStates(state as Record<string, ParameterState>) } : given);
     this.#of = null;
   }
 }

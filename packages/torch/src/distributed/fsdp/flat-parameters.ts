@@ -16,14 +16,14 @@ import type { Settings } from "./options.js";
 /** One parameter, and this rank's part of it. */
 export interface Member extends Range {
   readonly name: string;
-  readonly parameter: Parameter;
+  readonly parameter: Tensor;
   /** Of the whole parameter. */
   readonly shape: readonly number[];
   readonly numel: number;
   /** Where it begins in the flat buffer, and where this rank's part begins in its chunk. */
   readonly offset: number;
   readonly inChunk: number;
-  /** What an optimizer steps; null: nothing of it is on this rank. */
+  /** What an optimizer steps; null: nothing of it is on this rank, or it is no parameter. */
   readonly shard: Parameter | null;
 }
 
@@ -62,9 +62,9 @@ export class FlatParameters {
   #work: Work | null = null;
   #source: Tensor | null = null;
 
-  constructor(unit: string, named: readonly (readonly [string, Parameter])[], settings: Settings) {
+  constructor(unit: string, named: readonly (readonly [string, Tensor])[], settings: Settings) {
     const { group, stage, offload, device, policy, blockSize } = settings;
-    const [, first] = named[0] as readonly [string, Parameter];
+    const [, first] = named[0] as readonly [string, Tensor];
     this.#settings = settings;
     this.#what = unit === "" ? "the model itself" : `unit "${unit}"`;
     this.dtype = first.dtype;
@@ -99,7 +99,7 @@ export class FlatParameters {
     this.members = named.map(([name, parameter], i) => {
       const range = ranges[i] as Range;
       const shard =
-        range.start === range.end
+        range.start === range.end || !(parameter instanceof Parameter)
           ? null
           : new Parameter(this.#parts[i] as Tensor, { requiresGrad: parameter.requiresGrad });
       setShard(parameter, { ...range, shard, numel: numels[i] ?? 0, shape: shapes[i] ?? [] });

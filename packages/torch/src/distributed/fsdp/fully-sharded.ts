@@ -55,7 +55,7 @@ export class FullyShardedModule {
   constructor(module: Module, settings: Settings) {
     this.module = module;
     this.settings = settings;
-    this.units = planUnits(module, settings.shardModules)
+    this.units = planUnits(module, settings.shardModules, settings.stage)
       .filter(({ parameters }, i) => i === 0 || parameters.length > 0)
       .map((plan) => new Unit(plan, settings));
     for (const unit of this.units) this.#hook(unit, "forward");
@@ -161,7 +161,9 @@ export class FullyShardedModule {
   #inputs(unit: Unit, args: unknown[]): unknown[] {
     const { paramDtype, castForwardInputs } = this.settings.policy;
     const cast = castForwardInputs && paramDtype !== null ? (this.#gatherDtype ?? paramDtype) : null;
-    const hooked = isGradEnabled() && unit !== this.#root && unit.gradients.length > 0;
+    // A unit without any gradient is freed when its backward is over, as others are.
+    const waits = unit.gradients.length > 0 || this.#shardsParameters;
+    const hooked = isGradEnabled() && unit !== this.#root && waits;
     if (!hooked && cast === null) return args;
     // Once in a backward, however many arguments have gradients: each time is a message.
     let doneIn = -1;

@@ -46,7 +46,7 @@ export function planShards(
   const shares = Array.from({ length: worldSize }, () => ({ elements: 0, parameters: 0, gradients: 0 }));
   const units: number[] = [];
   let elements = 0;
-  for (const { parameters } of planUnits(module, shardModules)) {
+  for (const { parameters } of planUnits(module, shardModules, stage)) {
     let unit = 0;
     for (const same of kindsOf(parameters)) {
       const [, first] = same[0] ?? [];

@@ -1,6 +1,5 @@
 /** One unit: its flat buffers, and what happens to all of them together. */
 import type { Module } from "../../nn/module.js";
-import type { Parameter } from "../../nn/parameter.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { FlatGradients } from "./flat-gradients.js";
 import { FlatParameters } from "./flat-parameters.js";
@@ -8,8 +7,8 @@ import type { Settings } from "./options.js";
 import type { UnitPlan } from "./units.js";
 
 /** Parameters that can lie in one buffer: of one dtype, trained or not. */
-export function kindsOf(parameters: UnitPlan["parameters"]): (readonly [string, Parameter])[][] {
-  const kinds = new Map<string, (readonly [string, Parameter])[]>();
+export function kindsOf(parameters: UnitPlan["parameters"]): (readonly [string, Tensor])[][] {
+  const kinds = new Map<string, (readonly [string, Tensor])[]>();
   for (const [path, p] of parameters) {
     const kind = `${p.dtype} ${p.requiresGrad}`;
     const same = kinds.get(kind);

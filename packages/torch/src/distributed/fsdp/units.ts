@@ -2,46 +2,62 @@
 import { ArgumentError } from "../../errors.js";
 import { ModuleList, Sequential } from "../../nn/containers.js";
 import type { Module } from "../../nn/module.js";
-import type { Parameter } from "../../nn/parameter.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import type { ModuleClass, Settings } from "./options.js";
 
 /** A module and the parameters that are its own, not those of units within it. */
 export interface UnitPlan {
   readonly name: string;
   readonly module: Module;
-  readonly parameters: readonly (readonly [name: string, parameter: Parameter])[];
+  readonly parameters: readonly (readonly [name: string, parameter: Tensor])[];
 }
 
 /**
  * Units of a model, the root first, then in order of their names. A parameter that several units reach is the root's.
+ * Frozen codes are parameters here where these are shared out (stage 3).
  */
-export function planUnits(root: Module, shardModules: Settings["shardModules"]): UnitPlan[] {
+export function planUnits(root: Module, shardModules: Settings["shardModules"], stage: 1 | 2 | 3): UnitPlan[] {
   const isUnit = chooser(root, shardModules);
-  const units = new Map<Module, Map<string, Parameter>>([[root, new Map()]]);
+  const weights = (module: Module, recurse: boolean): (readonly [string, Tensor])[] => [
+    ...module.namedParameters({ recurse }),
+    ...(stage === 3 ? codesOf(module, recurse) : []),
+  ];
+  const units = new Map<Module, Map<string, Tensor>>([[root, new Map()]]);
   const names = new Map<Module, string>([[root, ""]]);
-  const owners = new Map<Parameter, Module>();
+  const owners = new Map<Tensor, Module>();
   const reached = new Set<Module>();
   const visit = (module: Module, name: string, outer: Module): void => {
-    const chosen = module !== root && isUnit(module, name) && module.parameters().length > 0;
+    const chosen = module !== root && isUnit(module, name) && weights(module, true).length > 0;
     const unit = chosen ? module : outer;
     if (chosen && !units.has(module)) {
       units.set(module, new Map());
       names.set(module, name);
     }
-    for (const [, p] of module.namedParameters({ recurse: false })) {
+    for (const [, p] of weights(module, false)) {
       const owner = owners.get(p);
       owners.set(p, owner === undefined || owner === unit ? unit : root);
     }
     if (reached.has(module)) {
-      for (const p of module.parameters()) if (owners.get(p) !== unit) owners.set(p, root);
+      for (const [, p] of weights(module, true)) if (owners.get(p) !== unit) owners.set(p, root);
       return;
     }
     reached.add(module);
     for (const [path, child] of direct(module)) visit(child, name === "" ? path : `${name}.${path}`, unit);
   };
   visit(root, "", root);
-  for (const [name, p] of root.namedParameters()) units.get(owners.get(p) ?? root)?.set(name, p);
+  for (const [name, p] of weights(root, true)) units.get(owners.get(p) ?? root)?.set(name, p);
   return [...units].map(([module, own]) => ({ name: names.get(module) ?? "", module, parameters: [...own] }));
+}
+
+/** Buffers that are weights. */
+function* codesOf(module: Module, recurse: boolean): Iterable<readonly [string, Tensor]> {
+  for (const [path, m] of recurse ? module.namedModules() : [["", module] as const]) {
+    const { weightBuffers } = m;
+    if (weightBuffers.length === 0) continue;
+    const tensors = weightBuffers.map((field): unknown => Reflect.get(m, field));
+    for (const [name, t] of m.namedBuffers({ recurse: false }))
+      if (tensors.includes(t)) yield [path === "" ? name : `${path}.${name}`, t];
+  }
 }
 
 function* direct(module: Module): Iterable<[string, Module]> {
