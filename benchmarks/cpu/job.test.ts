@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { flagsOf } from "../flags.js";
+import { planOf } from "./job.js";
+import { pairRows, optimizerRows } from "./pair-rows.js";
+import { modelRows } from "./rows.js";
+import { scaleRows } from "./scale-rows.js";
+import { PEERS, peerOf } from "./sides.js";
+
+test("ten losses are compared wherever ten steps are made", () => {
+  for (const steps of [6, 8, 20, 160, 6000]) assert.equal(planOf({ steps }).checked, 10);
+  assert.deepEqual(planOf({ steps: 6 }), { warmUp: 4, chunk: 1, total: 10, checked: 10 });
+  assert.deepEqual(planOf({ steps: 6000 }), { warmUp: 1500, chunk: 300, total: 7500, checked: 10 });
+  assert.deepEqual(planOf({ steps: 9, cold: true }), { warmUp: 1, chunk: 9, total: 10, checked: 10 });
+});
+
+test("every row has an id of its own, nbit's side first, and all peers", () => {
+  const sizes = { quick: false, nativeBf16: true };
+  const models = modelRows(sizes);
+  const scale = scaleRows({ long: true }).map(({ row }) => row);
+  const ids = [...models, ...scale, ...pairRows(1, sizes), ...optimizerRows(false)].map(({ id }) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  for (const { id, sides, job } of [...models, ...scale]) {
+    assert.equal(sides[0], "trainer", id);
+    const has = new Set(sides.map(peerOf));
+    if (job.optimizer.fused)
+      assert.ok(
+        PEERS.every((peer) => has.has(peer)),
+        id,
+      );
+  }
+  assert.deepEqual(
+    modelRows({ ...sizes, threads: [3], steps: 7 }).map(({ job }) => [job.threads, job.steps]),
+    modelRows(sizes)
+      .filter(({ id }) => !id.endsWith("-t2"))
+      .map(() => [3, 7]),
+  );
+});
+
+test("GPT in bfloat16 is left out where it is emulated", () => {
+  const ids = modelRows({ quick: false, nativeBf16: false }).map(({ id }) => id);
+  assert.ok(ids.includes("gpt-32-t1") && !ids.includes("gpt-bf16-t1"));
+});
+
+test("a flag's value follows = or a space, and unknown flags are refused", () => {
+  const flags = flagsOf(["compare", "quick", "runs"], ["--compare", "old.json", "--quick", "--runs=3"]);
+  assert.deepEqual(
+    [...flags],
+    [
+      ["compare", "old.json"],
+      ["quick", undefined],
+      ["runs", "3"],
+    ],
+  );
+  assert.throws(() => flagsOf(["runs"], ["--run=3"]), /expected flags among --runs\. Received: --run=3/);
+  assert.throws(() => flagsOf(["runs"], ["--runs=3", "4"]), /Received: 4/);
+});

@@ -1,0 +1,77 @@
+/** What a measured process is told, as one argument of JSON, and what it prints. python/side.py knows the same jobs. */
+import type { ModelSpec } from "./models/index.js";
+
+/** Who trains: nbit by its Trainer or by a plain loop, and the peers. */
+export type SideName = "trainer" | "loop" | "pytorch" | "pytorch-keep" | "compile" | "lightning" | "jax";
+
+export interface OptimizerSpec {
+  readonly name: "AdamW" | "Adam" | "SGD";
+  readonly fused: boolean;
+}
+
+/** Training steps of a model from seed 42 over one batch. */
+export interface StepJob {
+  readonly kind: "step";
+  readonly side: SideName;
+  readonly model: ModelSpec;
+  readonly optimizer: OptimizerSpec;
+  readonly precision: "32" | "bf16";
+  readonly threads: number;
+  readonly steps: number;
+  /** Time all steps from the second on, as a process that has just begun takes them. */
+  readonly cold?: boolean;
+  /** Batches to an optimizer step, and whether casts of weights are kept between them; only nbit's Trainer. */
+  readonly accumulate?: number;
+  readonly cacheWeightCasts?: boolean;
+  /** JAX starts from these weights of PyTorch's. */
+  readonly weights?: string;
+}
+export type Job =
+  | StepJob
+  | { readonly kind: "add"; readonly threads: number }
+  | { readonly kind: "optimizer"; readonly threads: number; readonly reference?: boolean }
+  | { readonly kind: "memory"; readonly steps: number; readonly model: ModelSpec }
+  | { readonly kind: "start" }
+  | { readonly kind: "versions" }
+  | { readonly kind: "weights"; readonly model: ModelSpec; readonly file: string };
+
+/** What every process says of itself. */
+export interface Usage {
+  /** Largest resident memory. */
+  readonly peakMiB: number;
+  /** Of all threads, and of child processes that ended. */
+  readonly cpuSeconds: number;
+  /** From the start of the process to its result. */
+  readonly seconds: number;
+}
+export interface Result extends Usage {
+  /** Median microseconds a step. */
+  readonly us: number;
+  /** Of the first ten steps. */
+  readonly losses: readonly number[];
+  /** From the start of the process to the end of the first step. */
+  readonly startSeconds?: number;
+  /** Processor time over time, while it was timed: how many cores were busy. */
+  readonly cores?: number;
+  readonly stateBytes?: number;
+}
+
+/** When the process that measures was started, for its start-up: milliseconds since 1970. */
+export const STARTED = "NBIT_BENCH_STARTED";
+
+/**
+ * How many steps warm up, how many times of how many steps follow, and how many losses are compared. python/side.py
+ * has the same lines.
+ */
+export function planOf({ steps, cold = false }: Pick<StepJob, "steps" | "cold">): {
+  readonly warmUp: number;
+  readonly chunk: number;
+  readonly total: number;
+  readonly checked: number;
+} {
+  const chunks = cold ? 1 : Math.min(20, steps);
+  const warmUp = cold ? 1 : Math.max(4, steps >> 2);
+  const chunk = Math.floor(steps / chunks);
+  const total = warmUp + chunk * chunks;
+  return { warmUp, chunk, total, checked: Math.min(10, total) };
+}

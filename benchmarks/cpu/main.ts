@@ -1,0 +1,186 @@
+/**
+ * The CPU benchmark: nbit beside PyTorch, torch.compile, Lightning and JAX, interleaved, every measurement in a process
+ * of its own.
+ *
+ *     npm run bench -- [--rows=gpt,lstm] [--peers=pytorch,jax] [--runs=5] [--threads=1,2] [--quick] [--steps=6]
+ *                      [--scale [--long]] [--compare old.json [--with new.json]] [--out=benchmarks/results]
+ *
+ * `--rows`: those whose id or name has one of the words. `--steps`: of every row, to see that all sides run. `--scale`:
+ * how times grow, in place of the other rows; with `--long` to a million steps. `--compare`: exit status 1 where nbit
+ * became slower beside a peer than it was in an earlier result; with `--with` two results are compared and nothing is
+ * measured. Sides must compute the same losses before a time counts; a side that is not installed leaves a hole.
+ *
+ * Writes <date>-cpu.json, .md and .html, with fewer rows or peers only where `--out` says.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, release, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
+import { flagsOf } from "../flags.js";
+import { compareResults, comparisonLines } from "./compare.js";
+import { measure, measureModelRow, measurePairRow, type Campaign } from "./measure.js";
+import { page } from "./page.js";
+import { optimizerRows, pairRows } from "./pair-rows.js";
+import { oursOf, ratiosOf, type MemoryResult, type Results, type RowResult } from "./results.js";
+import { modelRows } from "./rows.js";
+import { scaleRows } from "./scale-rows.js";
+import { SMALL_MLP } from "./small-mlp.js";
+import { findPython, PEERS } from "./sides.js";
+import { median } from "./statistics.js";
+import { markdown, titleOf } from "./tables.js";
+
+const flags = flagsOf([
+  "rows",
+  "peers",
+  "runs",
+  "threads",
+  "quick",
+  "steps",
+  "scale",
+  "long",
+  "compare",
+  "with",
+  "out",
+]);
+const quick = flags.has("quick");
+const listOf = (name: string): readonly string[] | undefined => flags.get(name)?.split(",");
+const numbersOf = (name: string): readonly number[] | undefined => {
+  const numbers = listOf(name)?.map(Number);
+  if (numbers?.some((n) => !Number.isInteger(n) || n < 1) === true)
+    throw new Error(`expected --${name} to be whole numbers ≥ 1. Received: ${flags.get(name)}`);
+  return numbers;
+};
+const only = listOf("rows");
+const peers = listOf("peers") ?? PEERS;
+const unknown = peers.filter((peer) => !(PEERS as readonly string[]).includes(peer));
+if (unknown.length > 0) throw new Error(`expected --peers among ${PEERS.join(", ")}. Received: ${unknown.join(", ")}`);
+const steps = numbersOf("steps")?.[0];
+const threads = numbersOf("threads");
+const runs = numbersOf("runs")?.[0] ?? (quick ? 3 : 5);
+const nativeBf16 = isMkldnnBf16Supported();
+const sizes = {
+  quick,
+  nativeBf16,
+  ...(steps === undefined ? {} : { steps }),
+  ...(threads === undefined ? {} : { threads }),
+};
+
+const readResults = (file: string): Results => JSON.parse(readFileSync(file, "utf8")) as Results;
+
+/** Prints what became slower, and says so in the exit status. */
+function compareWith(before: Results, after: Results): void {
+  const comparisons = compareResults(before, after);
+  console.log(`\n${comparisonLines(comparisons).join("\n")}`);
+  if (comparisons.length === 0) console.log("No row and peer that both results have.");
+  if (comparisons.some(({ verdict }) => verdict === "slower")) process.exitCode = 1;
+}
+
+const earlier = flags.get("compare");
+const later = flags.get("with");
+if (later !== undefined) {
+  if (earlier === undefined) throw new Error("expected --compare beside --with. Received: none");
+  compareWith(readResults(earlier), readResults(later));
+} else {
+  const python = findPython();
+  if ("missing" in python) {
+    console.error(`npm run bench: ${python.missing}`);
+    process.exit(1);
+  }
+  const before = earlier === undefined ? null : readResults(earlier); // a wrong name shows before the hour
+  const scratch = mkdtempSync(join(tmpdir(), "nbit-bench-"));
+  try {
+    const results = await measureAll({ python, runs, peers, scratch });
+    if (before !== null) compareWith(before, results);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function report(row: RowResult): void {
+  const sides = Object.entries(row.sides).map(([side, { hole, runs: times }]) => {
+    if (hole !== null) return `${titleOf(side)}: ${hole}`;
+    const ratio = side === oursOf(row) ? "" : ` (${median(ratiosOf(row, side)).toFixed(2)})`;
+    return `${titleOf(side)} ${(median(times.map((r) => r.us)) / 1000).toPrecision(3)} ms${ratio}`;
+  });
+  console.log(`${row.id}: ${sides.join(", ")}`);
+  if (Object.values(row.sides).some(({ hole }) => /^(?:void|failed|took)/.test(hole ?? ""))) process.exitCode = 1;
+}
+
+async function measureAll(campaign: Campaign): Promise<Results> {
+  const from = performance.now();
+  const rows: RowResult[] = [];
+  const memory: MemoryResult[] = [];
+  const results: Results = {
+    machine: {
+      date: new Date().toISOString().slice(0, 10),
+      cpu: cpus()[0]?.model.trim() ?? "unknown processor",
+      cores: cpus().length,
+      memoryGiB: Math.round(totalmem() / 2 ** 30),
+      kernel: `Linux ${release()}`,
+      node: process.versions.node,
+      libtorch: versions().libtorch,
+      capability: cpuCapability(),
+      nativeBf16,
+      peers: campaign.python.versions,
+      runs,
+    },
+    rows,
+    memory,
+  };
+  const narrowed = only !== undefined || flags.has("peers") || steps !== undefined;
+  const out = flags.get("out") ?? (narrowed ? null : fileURLToPath(new URL("../../results", import.meta.url)));
+  const base = `${results.machine.date}-cpu${flags.has("scale") ? "-scale" : ""}${quick ? "-quick" : ""}`;
+  // What was measured stays when someone interrupts.
+  const add = (row: RowResult): void => {
+    rows.push(row);
+    report(row);
+    write();
+  };
+  const write = (): void => {
+    if (out === null) return;
+    mkdirSync(out, { recursive: true });
+    writeFileSync(join(out, `${base}.json`), `${JSON.stringify(results, null, 1)}\n`);
+    writeFileSync(join(out, `${base}.md`), markdown(results));
+    writeFileSync(join(out, `${base}.html`), page(results));
+  };
+  const wanted = ({ id, name }: { readonly id: string; readonly name: string }): boolean =>
+    only === undefined || only.some((word) => id.includes(word) || name.includes(word));
+
+  if (flags.has("scale")) {
+    for (const { row, scale, whole } of scaleRows({ long: flags.has("long"), ...sizes }))
+      if (wanted(row)) add(ofScale(await measureModelRow(row, campaign), scale, whole));
+  } else {
+    for (const row of modelRows(sizes)) if (wanted(row)) add(await measureModelRow(row, campaign));
+    const pairs = (threads ?? [1]).flatMap((n) => pairRows(n, sizes));
+    for (const row of [...pairs, ...optimizerRows(quick)]) if (wanted(row)) add(await measurePairRow(row, campaign));
+    if (wanted({ id: "memory", name: "memory" })) memory.push(...(await memoryOf(campaign)));
+  }
+  write();
+  console.log(`\n${markdown(results)}\n${((performance.now() - from) / 60_000).toFixed(1)} minutes`);
+  if (out !== null) console.log(`Wrote ${join(out, base)}.json, .md and .html`);
+  return results;
+}
+
+/** A row of scale; the time of the whole process in place of a step's. */
+function ofScale(row: RowResult, scale: NonNullable<RowResult["scale"]>, whole: boolean): RowResult {
+  if (!whole) return { ...row, scale };
+  const sides = Object.entries(row.sides).map(
+    ([name, side]) => [name, { ...side, runs: side.runs.map((r) => ({ ...r, us: r.seconds * 1e6 })) }] as const,
+  );
+  return { ...row, scale, sides: Object.fromEntries(sides) };
+}
+
+async function memoryOf(campaign: Campaign): Promise<MemoryResult[]> {
+  const { python, versions: found } = campaign.python;
+  const job = { kind: "memory", model: SMALL_MLP, steps: steps === undefined ? (quick ? 2000 : 10_000) : 400 } as const;
+  const small = ["--max-semi-space-size=4"];
+  type Points = Omit<MemoryResult, "who">;
+  return [
+    { who: "nbit", ...(await measure<Points>(job, null, campaign)) },
+    { who: `nbit, \`node ${small[0]}\``, ...(await measure<Points>(job, null, campaign, small)) },
+    ...(found.lightning === null || !campaign.peers.includes("lightning")
+      ? []
+      : [{ who: "Lightning", ...(await measure<Points>(job, python, campaign)) }]),
+  ];
+}
