@@ -29,6 +29,7 @@ import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import { sharesOf, takeShares } from "./logging/reduce.js";
+import type { NewsOfRanks } from "./ranks/news.js";
 import { StopVotes, type Wish } from "./ranks/stop-votes.js";
 import type { Collectives, Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
@@ -250,17 +251,23 @@ export class Run implements LoopContext, ModuleHost {
   }
 
   /** All processes are here: metrics become those of all. */
-  reduceMetrics(onStep: boolean): void {
+  reduceMetrics(onStep: boolean, riders?: NewsOfRanks): void {
     const results = this.metricStore.active;
     if (this.collectives === null || results === null) return;
-    takeShares(results, this.collectives.allGatherObject(sharesOf(results, onStep)), onStep);
+    const all = this.collectives.allGatherObject({ shares: sharesOf(results, onStep), news: riders?.news() ?? null });
+    const shares = all.map((one) => one.shares);
+    takeShares(results, shares, onStep);
+    const news = all.map((one) => one.news);
+    riders?.heard(news, this.strategy.globalRank, this.trainer.globalStep);
   }
 
   /** All processes are here: a metric that callbacks monitor, the same in each. */
-  agreedMetric(name: string): number | undefined {
+  metricOfRanks(name: string): readonly (number | undefined)[] {
     this.reduceMetrics(false);
     const mine = this.trainer.callbackMetrics[name];
-    const all = this.collectives?.allGatherObject(mine) ?? [mine];
+    return this.collectives?.allGatherObject(mine) ?? [mine];
+  }
+  agreedMetric(name: string, all: readonly (number | undefined)[] = this.metricOfRanks(name)): number | undefined {
     if (all.some((one) => !Object.is(one, all[0])))
       this.warnings.warn(
         "WARN_MONITOR_DIFFERS",

@@ -148,8 +148,11 @@ export abstract class TrainerState implements TrainerView {
   get callbackMetrics(): Readonly<Record<string, number>> {
     return this.metricStore.view("callback");
   }
-  agreedMetric(name: string): number | undefined {
-    return this.active === null ? this.callbackMetrics[name] : this.active.agreedMetric(name);
+  metricOfRanks(name: string): readonly (number | undefined)[] {
+    return this.active === null ? [this.callbackMetrics[name]] : this.active.metricOfRanks(name);
+  }
+  agreedMetric(name: string, ofRanks?: readonly (number | undefined)[]): number | undefined {
+    return this.active === null ? this.callbackMetrics[name] : this.active.agreedMetric(name, ofRanks);
   }
   get loggedMetrics(): Readonly<Record<string, number>> {
     return this.metricStore.view("logger");

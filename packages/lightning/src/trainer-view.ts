@@ -71,8 +71,11 @@ export interface TrainerView {
   /**
    * One of them, equal in all processes: what a decision is made from that all must make alike. Values of epochs are
    * reduced, of others that of process 0 counts, with a warning. Every process calls it, at the same place.
+   * `ofRanks`: what {@link metricOfRanks} has returned; default: it is asked.
    */
-  agreedMetric(name: string): number | undefined;
+  agreedMetric(name: string, ofRanks?: readonly (number | undefined)[]): number | undefined;
+  /** The same metric as each process has it, in the order of ranks. Every process calls it, at the same place. */
+  metricOfRanks(name: string): readonly (number | undefined)[];
   /** Metrics logged with `logger: true`. */
   readonly loggedMetrics: Readonly<Record<string, number>>;
   /** Metrics logged with `progBar: true`. */

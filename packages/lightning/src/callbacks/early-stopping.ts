@@ -111,7 +111,10 @@ export class EarlyStopping extends Callback {
 
   #check(trainer: TrainerView): void {
     if (trainer.state.fn !== "fit" || trainer.sanityChecking || trainer.fastDevRun !== false) return;
-    const current = trainer.agreedMetric(this.monitor);
+    const ofRanks = trainer.metricOfRanks(this.monitor);
+    const bad = this.#options.checkFinite ? ofRanks.findIndex((v) => v !== undefined && !Number.isFinite(v)) : -1;
+    // One of them is enough, whichever counts otherwise.
+    const current = bad === -1 ? trainer.agreedMetric(this.monitor, ofRanks) : ofRanks[bad];
     if (current === undefined) {
       const have = Object.keys(trainer.callbackMetrics).join(", ");
       if (this.#options.strict)
@@ -131,7 +134,11 @@ export class EarlyStopping extends Callback {
     this.stoppedEpoch = trainer.currentEpoch;
     trainer.shouldStop = true;
     if (this.#options.verbose && trainer.isGlobalZero)
-      console.log(plainText(`EarlyStopping: training ends, ${this.#explain(reason, current)}.`));
+      console.log(
+        plainText(
+          `EarlyStopping: training ends, ${this.#explain(reason, current)}${bad === -1 || ofRanks.every((v) => Object.is(v, current)) ? "" : ` (on rank ${bad})`}.`,
+        ),
+      );
   }
 
   #better(a: number, b: number): boolean {

@@ -15,18 +15,21 @@ export class NonFiniteError extends NbitError {
   readonly parameters: readonly string[];
   /** Of several processes the one whose batch made it, where they found out together; null otherwise. */
   readonly rank: number | null;
+  /** All processes throw it, at the same place. */
+  readonly ofAllRanks: boolean;
   constructor(
     message: string,
     origin: NonFiniteOrigin | null,
     parameters: readonly string[],
     code = "ERR_NON_FINITE",
     options?: ErrorOptions,
-    rank: number | null = null,
+    rank?: number | null,
   ) {
     super(message, code, options);
     this.origin = origin;
     this.parameters = parameters;
-    this.rank = rank;
+    this.rank = rank ?? null;
+    this.ofAllRanks = rank !== undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import type { Hooks } from "../hooks.js";
 import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";
 import type { LightningModule, ModuleHost } from "../module.js";
+import type { NewsOfRanks } from "../ranks/news.js";
 import type { Precision } from "../precision/precision.js";
 import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { ResolvedOptions } from "../resolve-options.js";
@@ -33,8 +34,11 @@ export interface LoopContext {
   /** Several processes agree on whether to stop: after a batch of training, now and then or when `due`. */
   voteAfterBatch(due: boolean): void;
   vote(): void;
-  /** Metrics become those of all processes: of this step those that are to, or of the epoch. */
-  reduceMetrics(onStep: boolean): void;
+  /**
+   * Metrics become those of all processes: of this step those that are to, or of the epoch. News of this process go with
+   * them: all hear those of all.
+   */
+  reduceMetrics(onStep: boolean, riders?: NewsOfRanks): void;
 }
 
 /**

@@ -246,7 +246,7 @@ export class FitLoop {
   #logRow(outcome: StepOutcome | null, windowEnds: boolean): Promise<unknown> | null {
     const { progress } = this.#parts;
     if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
-    this.#context.reduceMetrics(true);
+    this.#context.reduceMetrics(true, this.#parts.step.outcomes);
     return logStep(
       this.#context,
       outcome,

@@ -8,7 +8,13 @@ import type { Precision } from "../precision/precision.js";
 import type { RngState } from "../rng.js";
 import { explainLoss } from "../diagnostics/loss-errors.js";
 import { explainNonFinite, NonFiniteError, type NonFiniteFinding } from "../diagnostics/non-finite.js";
-import { overflowInWords, shareOverflow, type CommonOverflow } from "../ranks/overflows.js";
+import {
+  overflowInWords,
+  shareBadLosses,
+  shareOverflow,
+  type BadLoss,
+  type CommonOverflow,
+} from "../ranks/overflows.js";
 import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { Batch } from "../types.js";
 import type { FitProgress } from "./progress.js";
@@ -47,7 +53,8 @@ function valueOf(loss: Tensor): number {
 export class NonFiniteWatch {
   readonly #parts: NonFiniteWatchParts;
   readonly #scaling: LossScaling;
-  readonly #everyStep: boolean;
+  /** Losses are read in every step. */
+  readonly everyStep: boolean;
   readonly #memory: { readonly source: Generator; readonly copy: Generator }[];
   #flag: Tensor | null = null;
   #batch: Batch = null;
@@ -63,6 +70,10 @@ export class NonFiniteWatch {
   /** What an earlier batch of the window overflowed in: of this process alone, or of all. */
   #alone: NonFiniteFinding | null = null;
   #common: CommonOverflow | null = null;
+  /** A loss of this process that is not finite, of which all are still to hear. */
+  #alarm: BadLoss | null = null;
+  /** Some process had one, under a scale that skips what overflows. */
+  #anySuspect = false;
   /** Of the batch that was skipped now. */
   #latest: CommonOverflow | null = null;
   /** Skipped steps that were counted at the latest log step. */
@@ -75,8 +86,8 @@ export class NonFiniteWatch {
     this.#collectives = parts.strategy?.collectives ?? null;
     this.#sharded = parts.strategy?.stateDict !== undefined;
     const onCpu = parts.device.type === "cpu";
-    this.#everyStep = onCpu || parts.mode !== "loss";
-    const sources = !this.#everyStep
+    this.everyStep = onCpu || parts.mode !== "loss";
+    const sources = !this.everyStep
       ? []
       : onCpu
         ? [defaultGenerator]
@@ -96,19 +107,59 @@ export class NonFiniteWatch {
 
   end(): void {
     this.#batch = null;
-    if (this.#windowEnds) this.#alone = this.#common = null;
+    if (!this.#windowEnds) return;
+    this.#alone = this.#common = this.#alarm = null;
+    this.#anySuspect = false;
   }
 
   /**
    * Under a scale that moves a step that overflows is skipped: there backward tells whether the loss was of that kind.
+   *
+   * @param tellsOthers - Of several processes, {@link lossOfAny} follows in all when gradients are exchanged.
+   * @param exchanges - Which is in this batch.
    */
-  loss(loss: Tensor): void {
-    if (!this.#everyStep) return this.#raise(loss);
+  loss(loss: Tensor, tellsOthers = false, exchanges = true): void {
+    if (!this.everyStep) return this.#raise(loss);
     const value = valueOf(loss);
     if (Number.isFinite(value)) return;
+    if (tellsOthers && this.#collectives !== null) {
+      // Of an earlier batch of a window all hear at its end, and it can be replayed only now.
+      this.#alarm ??= {
+        value,
+        batchIdx: this.#batchIdx,
+        finding: exchanges || this.#sharded ? null : this.#byItself(),
+      };
+      return;
+    }
     if (!this.#scaling.skipsOverflow) throw this.#badLoss(value);
     this.#suspect = value;
   }
+  /** This process has a loss that is not finite to tell of. */
+  get alarmed(): boolean {
+    return this.#alarm !== null;
+  }
+  /** There is no backward. */
+  batchDropped(): void {
+    this.#alarm = null;
+  }
+  /** All processes hear that the loss of one is not finite: all do the same. */
+  lossOfAny(): void {
+    if (!this.#scaling.skipsOverflow) throw this.#badLosses();
+    this.#anySuspect = true;
+  }
+  #badLosses(more = ""): NonFiniteError {
+    const [first, ...others] = shareBadLosses(this.#group, this.#alarm, this.#replay(true));
+    if (first === undefined) throw new Error("no process has a loss that is not finite");
+    const { value, rank, batchIdx, text, fix, origin, parameters } = first;
+    const also = others.length === 0 ? "" : `, and on rank ${others.map((other) => other.rank).join(", ")}`;
+    const message = `fit: expected a finite loss. Received: ${value} on rank ${rank}${also}, ${this.#where(batchIdx)}. ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
+    return new NonFiniteError(message, origin, parameters, "ERR_NON_FINITE", {}, rank);
+  }
+  get #group(): Collectives {
+    if (this.#collectives === null) throw new Error("one process has no others");
+    return this.#collectives;
+  }
+
   #badLoss(value: number): NonFiniteError {
     return this.#error(`expected a finite loss. Received: ${Number.isNaN(value) ? "NaN" : value}`);
   }
@@ -166,12 +217,28 @@ export class NonFiniteWatch {
   /** Gradients are complete and unscaled. */
   gradients(): void {
     const { mode } = this.#parts;
+    if (this.#anySuspect) {
+      this.#anySuspect = false;
+      if (this.#overflowedNot()) throw this.#badLosses();
+    }
     if (mode !== "gradients" || this.#scaling.skipsOverflow) return;
-    const names = this.#nonFiniteGradients();
-    if (names.length > 0)
-      throw this.#error(
-        `expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`,
-      );
+    const mine = this.#nonFiniteGradients();
+    // Who has no share of them does not see them.
+    const any = this.#sharded ? this.#group.agree(mine.length > 0) : mine.length > 0;
+    if (!any) return;
+    const common = this.afterSkip(mine);
+    const names = common?.nonFinite ?? mine;
+    const what = `expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
+    if (common === null) throw this.#error(what);
+    const [first] = common.ranks;
+    const message = `fit: ${what}, ${this.#where()}. ${overflowInWords(common.ranks)} (detectNonFinite: false goes on regardless.)`;
+    throw new NonFiniteError(message, first?.origin ?? null, [], "ERR_NON_FINITE", {}, first?.rank ?? null);
+  }
+
+  /** A loss was not finite, and gradients are: nothing that skipping would cure. False where nobody can tell. */
+  #overflowedNot(): boolean {
+    if (this.#sharded) return !this.#scaling.readsLate && !this.#scaling.overflowing;
+    return this.#nonFiniteGradients().length === 0;
   }
 
   #raise(loss: Tensor): void {
@@ -187,13 +254,19 @@ export class NonFiniteWatch {
     this.#batchIdx = batchIdx;
   }
 
-  /** At a log step. Waits for the device, where the flag is there. */
-  read(batch: Batch, batchIdx: number): void {
+  /** At a log step: a loss since the last one was not finite, and no skip accounts for it. Waits for the device. */
+  get sawBadLoss(): boolean {
     const count = this.#flag?.item() ?? 0;
-    if (count === 0) return;
+    if (count === 0) return false;
     this.#flag?.zero_();
-    if (this.#explainedBySkips(count)) return;
-    this.lookAt(batch, batchIdx);
+    return !this.#explainedBySkips(count);
+  }
+  /** That is so, in this process alone or in some of several: all do the same. */
+  badLossSeen(here: boolean): never {
+    if (this.#collectives !== null) {
+      if (here) this.#alarm ??= { value: NaN, batchIdx: this.#batchIdx, finding: null };
+      throw this.#badLosses(' Pass detectNonFinite: "step" to stop at the step itself.');
+    }
     throw this.#error(
       "expected finite losses. Received: one since the last log step that was not",
       ' Pass detectNonFinite: "step" to stop at the step itself.',
@@ -223,10 +296,14 @@ export class NonFiniteWatch {
   }
 
   #error(what: string, more = ""): NonFiniteError {
-    const { progress, precision } = this.#parts;
     const { text, fix, origin, parameters } = this.#byItself();
-    const message = `fit: ${what}, at step ${progress.globalStep} (epoch ${progress.epoch}, batch ${this.#batchIdx}), precision "${precision.name}". ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
+    const message = `fit: ${what}, ${this.#where()}. ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
     return new NonFiniteError(message, origin, parameters);
+  }
+
+  #where(batchIdx = this.#batchIdx): string {
+    const { progress, precision } = this.#parts;
+    return `at step ${progress.globalStep} (epoch ${progress.epoch}, batch ${batchIdx}), precision "${precision.name}"`;
   }
 
   /** Others are elsewhere: nothing is sent. */

@@ -5,6 +5,7 @@ import type { LossScaling } from "../precision/loss-scaling.js";
 import type { Precision, PrecisionStep } from "../precision/precision.js";
 import type { Batch, StepOutcome } from "../types.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
+import { checkSameScale, type RankNews } from "../ranks/news.js";
 import { LateNorms, Outcome, ScaleInForce } from "./outcome.js";
 
 /** What batches of training did: steps and skipped ones, the loss scale and its updates, norms of gradients. */
@@ -21,7 +22,11 @@ export class StepOutcomes {
   readonly #stepped = new Set<optim.Optimizer>();
   #scaleInForce: ScaleInForce | null = null;
 
-  constructor(precision: Precision, watch: NonFiniteWatch | null, device: Device | undefined) {
+  /** There are no other processes. */
+  readonly #alone: boolean;
+
+  constructor(precision: Precision, watch: NonFiniteWatch | null, device: Device | undefined, alone = true) {
+    this.#alone = alone;
     this.#precision = precision;
     this.#scaling = scalingOf(precision);
     this.#watch = watch;
@@ -98,13 +103,30 @@ export class StepOutcomes {
    * on the device.
    */
   check(batch: Batch, batchIdx: number, due: boolean): void {
-    if (due) this.#watch?.read(batch, batchIdx);
+    if (due) {
+      this.#watch?.lookAt(batch, batchIdx);
+      // Several processes tell each other with the metrics.
+      if (this.#alone && this.#watch?.sawBadLoss === true) this.#watch.badLossSeen(true);
+    }
     try {
       this.#scaling.checkOutcome(due);
     } catch (error) {
       this.#watch?.lookAt(batch, batchIdx);
       throw this.#withOrigin(error);
     }
+  }
+
+  /** What this process tells the others with the metrics of a log step. Waits for the device. */
+  news(): RankNews {
+    return { lossScale: this.#scaling.scale, badLoss: this.#watch?.sawBadLoss ?? false };
+  }
+  /**
+   * What all told, in the order of ranks.
+   * @throws {NbitError} ERR_DIST_LOSS_SCALE where scales differ.
+   */
+  heard(all: readonly (RankNews | null)[], rank: number, step: number): void {
+    checkSameScale(all, step);
+    if (all.some((one) => one?.badLoss === true)) this.#watch?.badLossSeen(all[rank]?.badLoss === true);
   }
 
   /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */

@@ -80,7 +80,12 @@ export class TrainStep implements OptimizerRunner {
     this.#beforeBackward =
       this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
-    this.outcomes = new StepOutcomes(parts.precision, this.#watch, device);
+    this.outcomes = new StepOutcomes(
+      parts.precision,
+      this.#watch,
+      device,
+      (parts.strategy?.collectives ?? null) === null,
+    );
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#weighs = LossWeights.of(module, parts.host, parts.strategy ?? null);
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
@@ -146,7 +151,7 @@ export class TrainStep implements OptimizerRunner {
       return null;
     }
     if (isPlainObject(output)) Object.assign(result, output);
-    this.#watch?.loss(loss);
+    this.#watch?.loss(loss, this.#tellsOthers, this.#exchanges);
     const divided = this.accumulate === 1 ? loss : loss.div(this.accumulate);
     if (this.#wantsResult) result.loss = divided.detach();
     return weight === null ? divided : divided.mul(weight);
@@ -179,10 +184,21 @@ export class TrainStep implements OptimizerRunner {
       );
   }
 
+  /** Others hear of a loss that is not finite, with the gradients or before backward. */
+  get #tellsOthers(): boolean {
+    const exchange = this.#parts.strategy?.gradients;
+    return exchange?.worstLoss !== undefined || exchange?.allFinite !== undefined;
+  }
+
   /** Where a process without a loss could not follow the backward of the others: null in all, if it is null in one. */
   #unlessOthersLack(loss: Tensor | null): Tensor | null {
-    const all = this.#parts.strategy?.gradients?.allHaveLoss?.(loss !== null) ?? true;
-    return all ? loss : null;
+    const exchange = this.#parts.strategy?.gradients;
+    if (exchange?.worstLoss === undefined) return loss;
+    const finite = this.#watch?.alarmed === true ? "not finite" : "finite";
+    const worst = exchange.worstLoss(loss === null ? "none" : finite);
+    if (worst === "none") this.#watch?.batchDropped();
+    else if (worst === "not finite") this.#watch?.lossOfAny();
+    return worst === "none" ? null : loss;
   }
 
   /** This process has no loss: it takes part in the exchange of gradients with zeros. */
@@ -214,13 +230,15 @@ export class TrainStep implements OptimizerRunner {
   #scaledBackward(loss: Tensor, stepFollows: boolean): void {
     this.#parts.precision.backward(loss, { before: this.#beforeBackward, run: this.#callBackward, stepFollows });
     this.#watch?.backwardDone();
+    const looks = this.#exchanges && this.#watch?.everyStep === true;
+    if (looks && this.#parts.strategy?.gradients?.allFinite === false) this.#watch?.lossOfAny();
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
   readonly #callBackward = (scaled: Tensor): void => {
     const exchange = this.#parts.strategy?.gradients;
     const counts = this.#exchanges && !this.#absent;
-    const loss = (counts ? exchange?.countLoss?.(scaled) : null) ?? scaled;
+    const loss = (counts ? exchange?.countLoss?.(scaled, this.#watch?.alarmed !== true) : null) ?? scaled;
     exchange?.beforeBackward(loss, this.#exchanges);
     mustEnd("backward", this.module.backward(loss));
     exchange?.afterBackward(this.#exchanges);

@@ -64,3 +64,25 @@ export function overflowInWords(ranks: readonly RankOverflow[]): string {
   const more = others.length === 0 ? "" : ` (and on rank ${others.map(({ rank }) => rank).join(", ")})`;
   return `On rank ${first.rank}${more}: ${first.text}`;
 }
+
+/** A loss of one process that is not finite. */
+export interface BadLoss {
+  readonly value: number;
+  readonly batchIdx: number;
+  /** Of its batch; null: that of now. */
+  readonly finding: NonFiniteFinding | null;
+}
+export interface BadLossOfRank extends NonFiniteFinding {
+  readonly rank: number;
+  readonly value: number;
+  readonly batchIdx: number;
+}
+
+/** Those of all processes, those that came from others last. Every process calls it; one exchange. */
+export function shareBadLosses(collectives: Collectives, mine: BadLoss | null, now: NonFiniteFinding): BadLossOfRank[] {
+  const told = mine === null ? null : { value: mine.value, batchIdx: mine.batchIdx, ...(mine.finding ?? now) };
+  return collectives
+    .allGatherObject(told)
+    .flatMap((of, rank) => (of === null ? [] : [{ ...of, rank }]))
+    .sort((a, b) => Number(a.fromOthers) - Number(b.fromOthers) || placeOf(a) - placeOf(b) || a.rank - b.rank);
+}

@@ -1,8 +1,9 @@
 /** The course of a run: set-up, what it is for, and its end, however that comes. */
-import { nn, scope, trimMemory } from "@nbit/torch";
+import { NbitError, nn, scope, trimMemory } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { isError } from "@nbit/torch/realm";
 import { restoreModule, restoreTraining } from "../checkpoint/state.js";
+import { NonFiniteError } from "../diagnostics/non-finite.js";
 import { observeBatch } from "../diagnostics/observe-step.js";
 import { observeWith } from "../diagnostics/report.js";
 import { warnVanishingEps } from "../diagnostics/vanishing.js";
@@ -103,13 +104,20 @@ function release(run: Run): void {
   }
 }
 
+function isOfAllRanks(error: unknown): boolean {
+  return error instanceof NonFiniteError
+    ? error.ofAllRanks
+    : error instanceof NbitError && error.code === "ERR_DIST_LOSS_SCALE";
+}
+
 /** Ends a run that failed or was interrupted, in order. Returns the error to throw. */
 async function fail(run: Run, error: unknown): Promise<unknown> {
   run.status = "interrupted";
   const interrupted = error instanceof InterruptSignal;
   run.failed = !interrupted;
   const reason = interrupted ? saveInterrupted(run, error.signal) : error;
-  if (!interrupted) run.strategy.fail?.(error);
+  // What all throw at the same place is news to nobody: processes stay together.
+  if (!interrupted && !isOfAllRanks(error)) run.strategy.fail?.(error);
   const attempt = async (end: () => unknown): Promise<void> => {
     try {
       await end();

@@ -227,10 +227,15 @@ class ReducedGradients implements GradientSync {
     if (this.#manual) this.#reducer?.beforeForward(true);
     this.#reducer?.beforeBackward([loss]);
   }
-  countLoss(loss: Tensor): Tensor {
+  countLoss(loss: Tensor, finite: boolean): Tensor {
     if (this.#manual) return loss;
     this.#counter.grad = null;
-    return loss.add(this.#counter.sum().to(loss.dtype)); // which is 0
+    const counted = this.#counter.sum().to(loss.dtype); // which is 0
+    // Of finite ones the average is at most 1; one that is not makes it more than 2.
+    return loss.add(finite ? counted : counted.mul(2 * dist.getWorldSize() + 1));
+  }
+  get allFinite(): boolean | undefined {
+    return this.#manual ? undefined : (this.#counter.grad?.item() ?? 0) < 1.5;
   }
   noLoss(): Tensor {
     this.#counter.grad = null;

@@ -19,7 +19,7 @@ import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
 import { PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
-import type { GradientSync } from "./strategy.js";
+import { LOSS_STATES, type GradientSync } from "./strategy.js";
 
 export interface FSDPOptions extends ParallelOptions {
   /** What is shared out: 1, optimizer state; 2, gradients too; 3, parameters too. Default 3. */
@@ -137,7 +137,10 @@ export class FSDPStrategy extends ParallelStrategy {
   }
   readonly #gradients: GradientSync = {
     beforeForward: (sync) => this.#sharded?.setRequiresGradientSync(sync),
-    allHaveLoss: (has) => this.collectives?.agree(!has) !== true,
+    worstLoss: (mine) => {
+      const state = LOSS_STATES.indexOf(mine);
+      return LOSS_STATES[this.collectives?.greatest(state) ?? state] ?? mine;
+    },
     beforeBackward: (loss) => this.#sharded?.beforeBackward(loss),
     afterBackward: (sync) => {
       if (sync) this.#histories?.share();

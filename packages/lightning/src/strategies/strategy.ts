@@ -12,13 +12,18 @@ export interface GradientSync {
   /** `loss`: what backward starts from. */
   beforeBackward(loss: Tensor, sync: boolean): void;
   afterBackward(sync: boolean): void;
-  /** Backward starts from what this returns: a loss that counts this process among those that have one. */
-  countLoss?(loss: Tensor): Tensor;
   /**
-   * Where backward is a common act that a process without a loss cannot take part in: whether all have one. Where they
-   * have not, none calls backward. One message for each batch.
+   * Backward starts from what this returns: a loss that counts this process among those that have one, and, where it is
+   * not `finite`, tells all with the gradients.
    */
-  allHaveLoss?(has: boolean): boolean;
+  countLoss?(loss: Tensor, finite: boolean): Tensor;
+  /** After an exchange: whether every loss that was counted was finite. Waits for the device. Undefined: not told. */
+  readonly allFinite?: boolean | undefined;
+  /**
+   * Where backward is a common act that a process without a loss cannot take part in: the worst of all. Where one has
+   * none, no process calls backward. One message for each batch.
+   */
+  worstLoss?(mine: LossState): LossState;
   /** This process has no loss, and others may have one: a loss of 0, whose backward takes part in the exchange. */
   noLoss?(): Tensor;
   /** After an exchange: whether any process had a loss. Waits for the device. */
@@ -28,6 +33,10 @@ export interface GradientSync {
   /** Parameters were something else for a while, such as cast to another dtype: what was hooked to them is gone. */
   parametersChanged?(): void;
 }
+
+/** Of the loss of one process, or the worst of all: the last is. */
+export const LOSS_STATES = ["finite", "not finite", "none"] as const;
+export type LossState = (typeof LOSS_STATES)[number];
 
 /** What the processes of a run tell each other. Every process calls the same, in the same order; each call blocks. */
 export interface Collectives {
