@@ -1,13 +1,14 @@
 import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
-import type { Callback } from "./callbacks/callback.js";
-import { readCheckpoint } from "./checkpoint/file.js";
+import { Callback } from "./callbacks/callback.js";
+import { openCheckpointInPart, readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
 import { forRank } from "./checkpoint/rank-state.js";
+import type { StoredCheckpoint } from "./checkpoint/stored.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
-import { Hooks } from "./hooks.js";
+import { Hooks, isOverridden } from "./hooks.js";
 import { isPromise } from "./promises.js";
 import type { MetricStore } from "./logging/metric-store.js";
 import type { LogValue } from "./logging/metric.js";
@@ -82,6 +83,8 @@ export class Run implements LoopContext, ModuleHost {
   /** The checkpoint that this run goes on from. */
   checkpoint: Checkpoint | null = null;
   checkpointPath: string | null = null;
+  /** Where tensors are of which the checkpoint has placeholders; null: it has all of them. */
+  stored: StoredCheckpoint | null = null;
   /** How to take back what was restored of it, while the rest may still be refused. */
   restoring: Undo | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
@@ -180,17 +183,40 @@ export class Run implements LoopContext, ModuleHost {
     }
   }
 
-  /** Read the checkpoint that this run goes on from. */
+  /** Read the checkpoint that this run goes on from: of shares, what this process needs, when it needs it. */
   open(path: string, dtype: DType | null = null): Checkpoint {
-    const saved = readCheckpoint(path, dtype === null ? {} : { dtype });
+    let saved: Checkpoint;
+    if (dtype === null && this.#readsInPart) ({ checkpoint: saved, stored: this.stored } = openCheckpointInPart(path));
+    else saved = readCheckpoint(path, dtype === null ? {} : { dtype });
     const checkpoint = forRank(saved, this.strategy);
     this.checkpointPath = path;
     this.checkpoint = checkpoint;
     return checkpoint;
   }
+  /** Hooks and methods of the user's see a checkpoint with all of its tensors. */
+  get #readsInPart(): boolean {
+    const { module, owner, strategy } = this;
+    return (
+      this.fn === "fit" &&
+      strategy.loadOptimizerState !== undefined &&
+      !isOverridden(module, "onLoadCheckpoint") &&
+      !isOverridden(module, "loadStateDict") &&
+      owner.callbacks.every(({ onLoadCheckpoint }) => onLoadCheckpoint === Callback.prototype.onLoadCheckpoint)
+    );
+  }
+  /** All of it is restored: what it holds beyond random numbers goes, instead of staying as long as the run. */
+  forgetCheckpoint(): void {
+    this.stored?.close();
+    this.stored = null;
+    if (this.checkpoint === null) return;
+    const { format, epoch, globalStep, rng } = this.checkpoint;
+    const rest = { format, epoch, globalStep, stateDict: {}, hyperparameters: {} };
+    this.checkpoint = rng === undefined ? rest : { ...rest, rng };
+  }
 
   /** Let go of what a run holds beyond its end. */
   async close(): Promise<void> {
+    this.stored?.close();
     this.restoring?.forget();
     await this.fit?.fetcher.close();
   }

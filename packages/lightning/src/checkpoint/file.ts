@@ -18,6 +18,7 @@ import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { CHECKPOINT_FORMAT } from "./format.js";
 import { checkCheckpoint } from "./schema.js";
+import { StoredCheckpoint } from "./stored.js";
 import type { Checkpoint } from "./format.js";
 
 export interface SaveCheckpointOptions {
@@ -96,7 +97,35 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
   checkOptions("readCheckpoint", options, READ);
   const { dtype, ...rest } = options;
   const target = checkWeightsDtype("readCheckpoint", "dtype", dtype);
-  const state = isFolder(path) ? readFolder(path, rest) : loadCheckpoint(path, rest);
+  const checkpoint = checked(path, isFolder(path) ? readFolder(path, rest) : loadCheckpoint(path, rest));
+  if (target !== null) checkpoint.stateDict = castStateDict(checkpoint.stateDict, target);
+  return checkpoint;
+}
+
+/**
+ * @internal The same, with placeholders for weights, optimizers' states and the gradients of an open window: a process
+ * reads what it needs of them, until `stored` is closed.
+ */
+export function openCheckpointInPart(path: string): {
+  readonly checkpoint: Checkpoint;
+  readonly stored: StoredCheckpoint;
+} {
+  const stored = StoredCheckpoint.open(path, isFolder(path));
+  try {
+    // Where processes have gradients of their own, their mean is needed.
+    const oneGradient = !stored.names.some((name) => /^ranks\.\d+\.loops\.gradients\./.test(name));
+    const stays = (name: string, dtype: DType): boolean =>
+      name.startsWith("optimizerStates.") ||
+      (oneGradient && name.startsWith("loops.gradients.")) ||
+      (name.startsWith("stateDict.") && isFloatingPoint(dtype));
+    return { checkpoint: checked(path, stored.state(stays)), stored };
+  } catch (error) {
+    stored.close();
+    throw error;
+  }
+}
+
+function checked(path: string, state: unknown): Checkpoint {
   if (!isCheckpoint(state)) {
     throw new MisconfigurationError(
       "readCheckpoint",
@@ -107,7 +136,6 @@ export function readCheckpoint(path: string, options: ReadCheckpointOptions = {}
     );
   }
   checkCheckpoint(path, state);
-  if (target !== null) state.stateDict = castStateDict(state.stateDict, target);
   return state;
 }
 

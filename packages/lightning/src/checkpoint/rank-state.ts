@@ -121,6 +121,7 @@ function meanGradients(saved: readonly RankState[]): Record<string, Tensor> | nu
   const of = saved.flatMap(({ loops }) => (loops?.gradients === undefined ? [] : [loops.gradients]));
   const present = of.filter((gradients) => gradients !== null);
   if (present.length === 0) return null;
+  if (of.length === 1) return present[0] ?? null; // of all already, and perhaps still in its file
   const byName = new Map<string, Tensor[]>();
   for (const [name, g] of present.flatMap(Object.entries<Tensor>)) byName.set(name, [...(byName.get(name) ?? []), g]);
   const mean = (all: readonly Tensor[]): Tensor => {

@@ -1,5 +1,5 @@
 import { withFloat8Histories } from "@nbit/lowbit";
-import { NbitError, noGrad, optim, plainText, verbatim } from "@nbit/torch";
+import { NbitError, noGrad, optim, plainText, scope, verbatim } from "@nbit/torch";
 import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
@@ -97,14 +97,18 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   const { module, trainer } = run;
   if (run.fn === "fit") checkWindow(run, checkpoint);
   mustEnd("onLoadCheckpoint", module.onLoadCheckpoint(checkpoint), AT_ONCE);
-  const strict = { strict: module.strictLoading };
+  const { stored } = run;
+  // Process 0's weights are everybody's as soon as the module is set up.
+  const read = (placeholder: Tensor): Tensor | null =>
+    run.collectives === null || run.strategy.isGlobalZero ? (stored?.whole(placeholder) ?? placeholder) : null;
+  const options = { strict: module.strictLoading, ...(stored === null ? {} : { read }) };
   const undo = new Undo();
   // Only a fit goes on to what may still be refused: the state of training.
   if (run.fn === "fit") undo.keepWeights(module);
   run.restoring = undo;
   undo.guard(() => {
     try {
-      module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), strict);
+      module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), options);
     } catch (error) {
       throw explainFrozen(error, module, checkpoint);
     }
@@ -146,6 +150,7 @@ export async function restoreTraining(run: Run, checkpoint: Checkpoint): Promise
   run.restoring = null;
   await undo.guardAsync(() => restoreAll(run, checkpoint));
   undo.forget();
+  run.forgetCheckpoint();
 }
 
 async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
@@ -167,7 +172,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   run.optimizers.forEach((optimizer, i) => {
     const state = optimizerStates[i] ?? {};
     if (run.strategy.loadOptimizerState === undefined) optimizer.loadStateDict(state);
-    else run.strategy.loadOptimizerState(run.module, optimizer, state);
+    else run.strategy.loadOptimizerState(run.module, optimizer, state, run.stored?.read);
   });
   run.schedulers.forEach(({ scheduler }, i) =>
     mustEnd("loadStateDict", scheduler.loadStateDict(lrSchedulers[i] ?? {}), AT_ONCE),
@@ -277,7 +282,8 @@ function restoreGradients(run: Run, gradients: Record<string, Tensor>): void {
   noGrad(() => {
     for (const [name, parameter] of run.module.namedParameters()) {
       const gradient = gradients[name];
-      if (gradient !== undefined) run.precision.gradients.set(parameter, gradient);
+      if (gradient === undefined) continue;
+      scope(() => run.precision.gradients.set(parameter, run.stored?.whole(gradient) ?? gradient));
     }
   });
 }

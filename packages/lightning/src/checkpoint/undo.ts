@@ -13,10 +13,7 @@ export class Undo {
     this.#steps.push(step);
   }
 
-  /**
-   * Copies of all weights, on the CPU, until they are forgotten: no more than the checkpoint's own, which are in memory
-   * at that time.
-   */
+  /** Copies of all weights, on the CPU, until they are forgotten. */
   keepWeights(module: LightningModule): void {
     const before = scope(
       () => new Map([...module.stateDict()].map(([name, t]) => [name, keep(t.detach().cpu().clone())])),

@@ -173,8 +173,13 @@ export class FSDPStrategy extends ParallelStrategy {
   optimizerState(module: nn.Module, optimizer: optim.Optimizer): optim.OptimizerState {
     return dist.fullOptimizerStateDict(module, optimizer, { rank0Only: true });
   }
-  loadOptimizerState(module: nn.Module, optimizer: optim.Optimizer, state: Readonly<Record<string, unknown>>): void {
-    dist.loadFullOptimizerStateDict(module, optimizer, state);
+  loadOptimizerState(
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    state: Readonly<Record<string, unknown>>,
+    read?: (placeholder: Tensor, start: number, end: number) => Tensor,
+  ): void {
+    dist.loadFullOptimizerStateDict(module, optimizer, state, read === undefined ? {} : { read });
   }
 
   gradientDict(module: nn.Module): ReadonlyMap<string, Tensor> {

@@ -101,7 +101,13 @@ export interface Strategy {
    */
   stateDict?(module: nn.Module): nn.StateDict;
   optimizerState?(module: nn.Module, optimizer: optim.Optimizer): optim.OptimizerState;
-  loadOptimizerState?(module: nn.Module, optimizer: optim.Optimizer, state: Readonly<Record<string, unknown>>): void;
+  /** `read`: elements of what a tensor on the device "meta" stands for, which is still in a file. */
+  loadOptimizerState?(
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    state: Readonly<Record<string, unknown>>,
+    read?: (placeholder: Tensor, start: number, end: number) => Tensor,
+  ): void;
   /** Gradients of a window that is not over, by names of parameters. */
   gradientDict?(module: nn.Module): ReadonlyMap<string, Tensor>;
   /**

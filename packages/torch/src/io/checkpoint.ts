@@ -53,20 +53,8 @@ export function checkpointMetadata(
 export function loadCheckpoint(path: string, options: PlaceOptions = {}): unknown {
   atMost("loadCheckpoint", arguments, 2);
   checkOptions("loadCheckpoint", options, PLACE);
-  const file = SafetensorsFile.open(path);
+  const { file, json } = openCheckpoint(path);
   try {
-    const version = file.metadata[VERSION_KEY];
-    const json = file.metadata[STATE_KEY];
-    if (version === undefined || json === undefined)
-      throw new CheckpointError(
-        "CHECKPOINT_FORMAT",
-        `${path}: expected a checkpoint of nbit. Received: a safetensors file without ${VERSION_KEY} in its metadata. Read its tensors with loadSafetensors.`,
-      );
-    if (!/^\d+$/.test(version) || Number(version) > CHECKPOINT_VERSION)
-      throw new CheckpointError(
-        "CHECKPOINT_VERSION",
-        `${path}: expected a checkpoint of version ${CHECKPOINT_VERSION} or below. Received: ${JSON.stringify(version)}. Read it with a newer nbit.`,
-      );
     return scope(() => {
       const tensors = Object.fromEntries(file.names.map((name) => [name, file.get(name, options)]));
       return unpackState({ tensors, json });
@@ -74,4 +62,31 @@ export function loadCheckpoint(path: string, options: PlaceOptions = {}): unknow
   } finally {
     file.close();
   }
+}
+
+/** @internal The file of {@link saveCheckpoint}, checked, and the state's text, as `packState` has it. */
+export function openCheckpoint(path: string): { readonly file: SafetensorsFile; readonly json: string } {
+  atMost("openCheckpoint", arguments, 1);
+  const file = SafetensorsFile.open(path);
+  try {
+    return { file, json: stateOf(path, file) };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+function stateOf(path: string, { metadata }: SafetensorsFile): string {
+  const version = metadata[VERSION_KEY];
+  const json = metadata[STATE_KEY];
+  if (version === undefined || json === undefined)
+    throw new CheckpointError(
+      "CHECKPOINT_FORMAT",
+      `${path}: expected a checkpoint of nbit. Received: a safetensors file without ${VERSION_KEY} in its metadata. Read its tensors with loadSafetensors.`,
+    );
+  if (!/^\d+$/.test(version) || Number(version) > CHECKPOINT_VERSION)
+    throw new CheckpointError(
+      "CHECKPOINT_VERSION",
+      `${path}: expected a checkpoint of version ${CHECKPOINT_VERSION} or below. Received: ${JSON.stringify(version)}. Read it with a newer nbit.`,
+    );
+  return json;
 }

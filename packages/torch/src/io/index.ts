@@ -1,8 +1,8 @@
 export { saveSafetensors, serializeSafetensors, type NamedTensors, type SaveOptions } from "./safetensors-write.js";
 export { loadSafetensors, parseSafetensors, SafetensorsFile, type LoadOptions } from "./safetensors-read.js";
 export type { TensorInfo } from "./safetensors-header.js";
-export { packState, unpackState, type PackedState, type StateValue } from "./state.js";
-export { saveCheckpoint, loadCheckpoint, CHECKPOINT_VERSION } from "./checkpoint.js";
+export { packState, plainTensorNames, unpackState, type PackedState, type StateValue } from "./state.js";
+export { saveCheckpoint, loadCheckpoint, openCheckpoint, CHECKPOINT_VERSION } from "./checkpoint.js";
 export {
   SafetensorsError,
   CheckpointError,

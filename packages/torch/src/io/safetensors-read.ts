@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { ArgumentError } from "../errors.js";
 import { listOf, text } from "../kinds.js";
+import { itemSize } from "../tensor/dtype.js";
 import { deviceKind } from "../tensor/kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { empty } from "../ops/index.js";
@@ -120,18 +121,37 @@ export class SafetensorsFile {
     atMost("SafetensorsFile.get", arguments, 2);
     checkOptions("SafetensorsFile.get", options, PLACE);
     const info = this.info(name);
-    if (this.path !== null && this.#fd === null)
-      throw new SafetensorsError(
-        "SAFETENSORS_CLOSED",
-        "expected an open file. Received: one that was closed.",
-        this.path,
-      );
+    this.#checkOpen();
     return scope(() => {
       const tensor = this.#fill(info);
       return options.device === undefined ? tensor : tensor.to({ device: options.device });
     });
   }
 
+  /** Elements of a tensor in row-major order, from `start` until before `end`, in one dimension; others are not read. */
+  read(name: string, start: number, end: number, options: PlaceOptions = {}): Tensor {
+    const fn = "SafetensorsFile.read";
+    atMost(fn, arguments, 4);
+    checkOptions(fn, options, PLACE);
+    const { dtype, shape } = this.info(name);
+    this.#checkOpen();
+    checkRange(fn, name, shape, start, end);
+    const size = itemSize(dtype);
+    return scope(() => {
+      const tensor = empty([end - start], { dtype });
+      fillFrom(tensor, (take) => this.eachBytes(name, start * size, end * size, take));
+      return options.device === undefined ? tensor : tensor.to({ device: options.device });
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.path !== null && this.#fd === null)
+      throw new SafetensorsError(
+        "SAFETENSORS_CLOSED",
+        "expected an open file. Received: one that was closed.",
+        this.path,
+      );
+  }
   #fill(info: TensorInfo): Tensor {
     const tensor = empty(info.shape, { dtype: info.dtype });
     fillFrom(tensor, (take) => this.eachBytes(info.name, 0, info.end - info.start, take));
@@ -159,6 +179,13 @@ export class SafetensorsFile {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** @internal */
+export function checkRange(fn: string, name: string, shape: readonly number[], start: number, end: number): void {
+  const numel = shape.reduce((a, b) => a * b, 1);
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > numel)
+    throw new ArgumentError(fn, `a range within the ${numel} elements of ${name}`, [start, end]);
 }
 
 /** @internal Fill a new tensor with bytes that come piece by piece. */

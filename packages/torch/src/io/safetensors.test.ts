@@ -362,6 +362,29 @@ void describe("atomic writes", () => {
     reader.close();
     assert.equal(loadSafetensors(path)["a"]?.numel(), 9);
   });
+  void it("reads ranges of elements, of any dtype", () => {
+    const path = join(folder, "ranges.safetensors");
+    saveSafetensors(path, { a: arange(24).view([4, 6]).to("int16"), b: tensor([true, false, true]) });
+    using reader = SafetensorsFile.open(path);
+    const part = reader.read("a", 5, 13);
+    assert.deepEqual([part.dtype, part.shape, part.tolist()], ["int16", [8], [5, 6, 7, 8, 9, 10, 11, 12]]);
+    assert.deepEqual(reader.read("b", 1, 3).tolist(), [false, true]);
+    assert.deepEqual(reader.read("a", 24, 24).shape, [0]);
+    for (const [start, end] of [
+      [0, 25],
+      [-1, 2],
+      [3, 2],
+      [0.5, 2],
+      [0, NaN],
+    ] as const)
+      assert.throws(() => reader.read("a", start, end), {
+        code: "ERR_ARGUMENT",
+        message: /^SafetensorsFile\.read: expected a range within the 24 elements of a\. Received: /,
+      });
+    assert.throws(() => reader.read("c", 0, 1), { code: "SAFETENSORS_MISSING" });
+    reader.close();
+    assert.throws(() => reader.read("a", 0, 1), { code: "SAFETENSORS_CLOSED" });
+  });
   void it("reports a file that is cut while it is open", () => {
     const path = join(folder, "cut.safetensors");
     saveSafetensors(path, { a: arange(1000) });

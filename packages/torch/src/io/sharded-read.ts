@@ -7,7 +7,7 @@ import { atMost, checkArguments, checkOptions } from "../options.js";
 import { empty } from "../ops/index.js";
 import { scope, type Tensor } from "../tensor/index.js";
 import { SafetensorsError } from "./errors.js";
-import { fillFrom, PLACE, SafetensorsFile, type PlaceOptions } from "./safetensors-read.js";
+import { checkRange, fillFrom, PLACE, SafetensorsFile, type PlaceOptions } from "./safetensors-read.js";
 import { readManifest, type Manifest, type ManifestTensor } from "./sharded-manifest.js";
 import { partName } from "./sharded-write.js";
 import { unpackState } from "./state.js";
@@ -72,12 +72,7 @@ export class ShardedCheckpoint {
     atMost("ShardedCheckpoint.read", arguments, 4);
     checkOptions("ShardedCheckpoint.read", options, PLACE);
     const { dtype, shape } = this.info(name);
-    const numel = shape.reduce((a, b) => a * b, 1);
-    if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > numel)
-      throw new ArgumentError("ShardedCheckpoint.read", `a range within the ${numel} elements of ${name}`, [
-        start,
-        end,
-      ]);
+    checkRange("ShardedCheckpoint.read", name, shape, start, end);
     return scope(() => {
       const tensor = empty([end - start], { dtype });
       fillFrom(tensor, (take) => this.eachBytes(name, start, end, take));

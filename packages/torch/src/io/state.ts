@@ -228,12 +228,7 @@ export function unpackState(packed: {
   readonly json: string;
 }): unknown {
   atMost("unpackState", arguments, 1);
-  let json: unknown;
-  try {
-    json = JSON.parse(packed.json);
-  } catch {
-    return damaged("expected JSON");
-  }
+  const json = parsed(packed.json);
   const arrays = new Map<string, TypedArray>();
   const complexes = new Map<string, Tensor>();
   return value(json, DEEPEST + 1); // what is no container may be an object in the text
@@ -305,6 +300,29 @@ export function unpackState(packed: {
     }
     return made;
   }
+}
+
+function parsed(json: string, reviver?: (key: string, value: unknown) => unknown): unknown {
+  try {
+    return JSON.parse(json, reviver);
+  } catch {
+    return damaged("expected JSON");
+  }
+}
+
+/** @internal Names of tensors that {@link unpackState} returns as they are: not as typed arrays, not as complex ones. */
+export function plainTensorNames(json: string): Set<string> {
+  atMost("plainTensorNames", arguments, 1);
+  const plain = new Set<string>();
+  const others: unknown[] = [];
+  parsed(json, (_, v) => {
+    if (typeof v !== "object" || v === null || !("name" in v) || !("$" in v)) return v;
+    if (v.$ === "tensor" && !("complex" in v)) plain.add(String(v.name));
+    else others.push(v.name);
+    return v;
+  });
+  for (const name of others) plain.delete(String(name));
+  return plain;
 }
 
 function asComplex(pairs: Tensor, dtype: unknown): Tensor {

@@ -208,9 +208,7 @@ export abstract class Module {
     checkArguments("loadStateDict", { state }, { state: stateKind });
     // The tensors themselves, also where a wrapper makes stateDict() return copies.
     const entries = this.#entries("loadStateDict");
-    return loadState(this.constructor.name || "module", entries, state, options.strict ?? true, (given) =>
-      this.#stateProblems(given),
-    );
+    return loadState(this.constructor.name || "module", entries, state, options, (given) => this.#stateProblems(given));
   }
   *#stateProblems(given: ReadonlyMap<string, Tensor>): IterableIterator<string> {
     for (const [path, module] of Module.#tree.modules(this)) {

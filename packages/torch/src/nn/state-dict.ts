@@ -1,11 +1,12 @@
 /** Loading a state dict: compared whole with a module's own, before anything is copied. */
 import { noGrad } from "../autograd/modes.js";
 import { NbitError } from "../errors.js";
-import { flag, record, such } from "../kinds.js";
+import { callable, flag, record, such } from "../kinds.js";
 import type { OptionNames } from "../options.js";
 import { plainText } from "../plain-text.js";
 import { isMap } from "../realm.js";
 import { isTensor } from "../tensor/handle.js";
+import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { StateEntry } from "./state-entries.js";
 
@@ -19,8 +20,13 @@ export const stateKind = such<StateLike>(
 export interface LoadStateOptions {
   /** Every name must be on both sides. Default true. */
   readonly strict?: boolean;
+  /**
+   * @internal What a tensor on the device "meta" stands for: read when it is copied, one after the other. Null: what is
+   * there stays.
+   */
+  readonly read?: (placeholder: Tensor) => Tensor | null;
 }
-export const LOAD_STATE: OptionNames<LoadStateOptions> = { strict: flag };
+export const LOAD_STATE: OptionNames<LoadStateOptions> = { strict: flag, read: callable };
 export interface LoadResult {
   readonly missingKeys: readonly string[];
   readonly unexpectedKeys: readonly string[];
@@ -35,7 +41,7 @@ export function loadState(
   type: string,
   entries: readonly StateEntry[],
   state: StateLike,
-  strict: boolean,
+  { strict = true, read }: LoadStateOptions,
   problemsOf: (given: ReadonlyMap<string, Tensor>) => Iterable<string>,
 ): LoadResult {
   const given: ReadonlyMap<string, Tensor> = isMap(state)
@@ -56,7 +62,13 @@ export function loadState(
       "STATE_DICT_MISMATCH",
     );
   noGrad(() => {
-    for (const [target, source] of copies) target.copy_(source);
+    for (const [target, source] of copies)
+      if (read === undefined || source.device.type !== "meta") target.copy_(source);
+      else
+        scope(() => {
+          const value = read(source);
+          if (value !== null) target.copy_(value);
+        });
   });
   return { missingKeys: missing, unexpectedKeys: unexpected };
 }

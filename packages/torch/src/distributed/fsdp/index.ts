@@ -22,6 +22,7 @@ export {
   loadFullOptimizerStateDict,
   loadShardedOptimizerStateDict,
   shardedOptimizerStateDict,
+  type LoadFullOptimizerStateOptions,
   type ReadEntries,
   type SavedOptimizerState,
   type ShardedOptimizerState,

@@ -4,10 +4,10 @@ import { NbitError } from "../../errors.js";
 import { callable } from "../../kinds.js";
 import type { Module } from "../../nn/module.js";
 import { empty } from "../../ops/index.js";
-import type { Optimizer } from "../../optim/optimizer.js";
+import { Optimizer } from "../../optim/optimizer.js";
 import type { OptimizerState, ParameterState, StateValue } from "../../optim/state.js";
 import { fromTorch } from "../../optim/torch-state.js";
-import { atMost, checkArguments, checkOptions } from "../../options.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../../options.js";
 import type { DType } from "../../tensor/dtype.js";
 import { isTensor } from "../../tensor/handle.js";
 import { outsideScopes, scope } from "../../tensor/scope.js";
@@ -36,6 +36,15 @@ export interface SavedOptimizerState {
 }
 /** Entries of one field of a parameter's state, from `start` until before `end`, in one dimension. */
 export type ReadEntries = (parameter: string, field: string, start: number, end: number) => Tensor;
+
+export interface LoadFullOptimizerStateOptions {
+  /**
+   * Elements of what a tensor on the device "meta" stands for, from `start` until before `end`, in one dimension: of
+   * states that are still in a file, each rank reads its part. Default: all tensors are there.
+   */
+  readonly read?: (placeholder: Tensor, start: number, end: number) => Tensor;
+}
+const LOAD_FULL: OptionNames<LoadFullOptimizerStateOptions> = { read: callable };
 
 interface Field {
   readonly name: string;
@@ -169,9 +178,11 @@ export function loadFullOptimizerStateDict(
   module: Module,
   optimizer: Optimizer,
   state: OptimizerState | Readonly<Record<string, unknown>>,
+  options: LoadFullOptimizerStateOptions = {},
 ): void {
   const fn = "loadFullOptimizerStateDict";
-  atMost(fn, arguments, 3);
+  atMost(fn, arguments, 4);
+  checkOptions(fn, options, LOAD_FULL);
   requireSharded(fn, module);
   const { groups } = shardedOptimizerOf(fn, optimizer);
   const given = ("param_groups" in state ? fromTorch(state) : state) as OptimizerState;
@@ -185,10 +196,11 @@ export function loadFullOptimizerStateDict(
   scope(() => {
     const order = given.paramGroups.flatMap(({ params }) => [...params]);
     const members = groups.flat();
+    const keepsApart = optimizer.splitStates === Optimizer.prototype.splitStates;
     const byPlace = Object.fromEntries(
       order.flatMap((position, i): [string, ParameterState][] => {
         const own = given.state[String(position)];
-        return own === undefined ? [] : [[String(i), own]];
+        return own === undefined ? [] : [[String(i), keepsApart ? own : allInMemory(own, options)]];
       }),
     );
     const split = optimizer.splitStates(
@@ -204,20 +216,39 @@ export function loadFullOptimizerStateDict(
       groups,
       new Map(
         mine.flatMap(({ member, state: own }): [Member, ParameterState][] =>
-          own === undefined ? [] : [[member, cut(fn, optimizer, member, own)]],
+          own === undefined ? [] : [[member, cut(fn, optimizer, member, own, options)]],
         ),
       ),
     );
   });
 }
 
-function cut(fn: string, optimizer: Optimizer, member: Member, state: ParameterState): ParameterState {
+/** What is in a file, read whole. */
+function inMemory(value: StateValue, { read }: LoadFullOptimizerStateOptions): StateValue {
+  return read !== undefined && isTensor(value) && value.device.type === "meta"
+    ? read(value, 0, value.numel()).view([...value.shape])
+    : value;
+}
+const allInMemory = (state: ParameterState, options: LoadFullOptimizerStateOptions): ParameterState =>
+  Object.fromEntries(Object.entries(state).map(([name, value]) => [name, inMemory(value, options)]));
+
+function cut(
+  fn: string,
+  optimizer: Optimizer,
+  member: Member,
+  state: ParameterState,
+  options: LoadFullOptimizerStateOptions,
+): ParameterState {
+  const { start, end, numel } = member;
+  const { read } = options;
   return Object.fromEntries(
     Object.entries(state).map(([name, value]): [string, StateValue] => {
       const per = isTensor(value) ? optimizer.elementsPerEntry(name, state) : null;
-      if (per === null || !isTensor(value) || value.numel() !== Math.ceil(member.numel / per)) return [name, value];
+      if (per === null || !isTensor(value) || value.numel() !== Math.ceil(numel / per))
+        return [name, inMemory(value, options)];
       requireBlocks(fn, member, per, name);
-      return [name, entriesOf(value, per, member.start, member.end)];
+      if (read === undefined || value.device.type !== "meta") return [name, entriesOf(value, per, start, end)];
+      return [name, read(value, Math.floor(start / per), Math.ceil(end / per))];
     }),
   );
 }

@@ -155,7 +155,7 @@ export function fullGradientDict(module: Module, options: FullStateDictOptions =
 export function loadFullStateDict(
   module: Module,
   state: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>>,
-  options: LoadStateOptions = {},
+  options: Pick<LoadStateOptions, "strict"> = {},
 ): LoadResult {
   const fn = "loadFullStateDict";
   atMost(fn, arguments, 3);
