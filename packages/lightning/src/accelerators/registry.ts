@@ -85,6 +85,14 @@ export function resolveDevices(
       "ERR_DEVICES",
     );
   }
+  if (new Set(indices).size < indices.length)
+    throw new MisconfigurationError(
+      "Trainer",
+      "devices to be named once each",
+      given,
+      "Two processes on one device would wait for each other.",
+      "ERR_DEVICES",
+    );
   if (accelerator.isShared === true && !Array.isArray(asked)) return indices;
   for (const index of indices) {
     if (index >= count) {

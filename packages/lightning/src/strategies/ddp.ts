@@ -1,7 +1,7 @@
 import {
+  atMost,
   AutogradFunction,
-  checkOptions,
-  type Device,
+  type DeviceLike,
   type FunctionContext,
   kinds,
   nn,
@@ -14,11 +14,11 @@ import {
 } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { pickGiven } from "../collections.js";
-import { MisconfigurationError, misconfigured } from "../errors.js";
+import { MisconfigurationError } from "../errors.js";
 import { ApexPrecision } from "../precision/apex.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
-import { PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import { deviceAndOptions, PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import type { GradientSync } from "./strategy.js";
 
 export interface DDPOptions extends ParallelOptions {
@@ -65,7 +65,7 @@ const HOOKS = { fp16_compress: "float16", bf16_compress: "bfloat16", powerSGD: "
  * Data parallel: every process has the whole module and a share of the batches; gradients are averaged over all while
  * backward runs, so that all take the same step.
  *
- * @example new Trainer({ devices: 2, strategy: new DDPStrategy(device("cpu"), { reduceDtype: "bfloat16" }) });
+ * @example new Trainer({ devices: 2, strategy: new DDPStrategy({ reduceDtype: "bfloat16" }) });
  */
 export class DDPStrategy extends ParallelStrategy {
   override readonly name: string = "ddp";
@@ -76,9 +76,11 @@ export class DDPStrategy extends ParallelStrategy {
   /** The precision keeps gradients beyond their batch: they are not to be the buckets' memory. */
   #gradientsMove = false;
 
-  constructor(rootDevice: Device, options: DDPOptions = {}) {
-    checkOptions("DDPStrategy", options, OPTIONS, misconfigured("DDPStrategy", "ERR_STRATEGY_OPTION"));
-    super(rootDevice, options);
+  /** `(options)`, or `(device, options)`: a Trainer of another device refuses it. */
+  constructor(first: DeviceLike | DDPOptions = {}, second: DDPOptions = {}) {
+    atMost("DDPStrategy", arguments, 2);
+    const { device, options } = deviceAndOptions("DDPStrategy", first, second, OPTIONS);
+    super(device, options);
     if (options.commHook != null && options.reduceDtype !== undefined)
       throw new MisconfigurationError(
         "DDPStrategy",

@@ -1,24 +1,14 @@
-import {
-  checkOptions,
-  dtypeKind,
-  kinds,
-  optim,
-  type Device,
-  type DType,
-  type nn,
-  type OptionNames,
-  type Tensor,
-} from "@nbit/torch";
+import { atMost, kinds, optim, type DeviceLike, type DType, type nn, type OptionNames, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { pickGiven } from "../collections.js";
-import { MisconfigurationError, misconfigured } from "../errors.js";
+import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { LightningModule } from "../module.js";
 import { ApexPrecision } from "../precision/apex.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
-import { PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
+import { deviceAndOptions, PARALLEL_OPTIONS, ParallelStrategy, type ParallelOptions } from "./parallel.js";
 import { LOSS_STATES, type GradientSync } from "./strategy.js";
 
 export interface FSDPOptions extends ParallelOptions {
@@ -46,15 +36,20 @@ export interface FSDPOptions extends ParallelOptions {
   /** Shards end at multiples of it. Default 256, the 8-bit optimizers' block. */
   readonly blockSize?: number;
 }
+const UNITS = kinds.such<NonNullable<FSDPOptions["shardModules"]>>(
+  "a function, or an array of classes",
+  (v) => typeof v === "function" || (Array.isArray(v) && v.length > 0 && v.every((c) => typeof c === "function")),
+);
+const FLOATING = kinds.oneOf<DType>("float64", "float32", "bfloat16", "float16");
 const OPTIONS: OptionNames<FSDPOptions> = {
   ...PARALLEL_OPTIONS,
   stage: kinds.oneOf(1, 2, 3),
-  paramDtype: dtypeKind,
-  reduceDtype: dtypeKind,
+  paramDtype: FLOATING,
+  reduceDtype: FLOATING,
   castForwardInputs: kinds.flag,
   cpuOffload: kinds.flag,
   reshardAfterForward: kinds.flag,
-  shardModules: true,
+  shardModules: kinds.orNull(UNITS),
   reduceEveryBatch: kinds.flag,
   findUnusedParameters: kinds.flag,
   blockSize: kinds.whole("[1, 65536]"),
@@ -74,7 +69,7 @@ const STEPS = ["trainingStep", "validationStep", "testStep", "predictStep"] as c
  * Fully sharded data parallel: as "ddp", with optimizer state, gradients and parameters shared out over the processes,
  * so that each holds 1/N. A module is shared out for the time of a fit; afterwards every process has all of it.
  *
- * @example new Trainer({ devices: 2, strategy: new FSDPStrategy(device("cpu"), { stage: 2 }) });
+ * @example new Trainer({ devices: 2, strategy: new FSDPStrategy({ stage: 2 }) });
  */
 export class FSDPStrategy extends ParallelStrategy {
   override readonly name: string = "fsdp";
@@ -86,9 +81,11 @@ export class FSDPStrategy extends ParallelStrategy {
   #histories: Float8Histories | null = null;
   #failed = false;
 
-  constructor(rootDevice: Device, options: FSDPOptions = {}) {
-    checkOptions("FSDPStrategy", options, OPTIONS, misconfigured("FSDPStrategy", "ERR_STRATEGY_OPTION"));
-    super(rootDevice, options);
+  /** `(options)`, or `(device, options)`: a Trainer of another device refuses it. */
+  constructor(first: DeviceLike | FSDPOptions = {}, second: FSDPOptions = {}) {
+    atMost("FSDPStrategy", arguments, 2);
+    const { device, options } = deviceAndOptions("FSDPStrategy", first, second, OPTIONS);
+    super(device, options);
     this.#options = options;
     if ((options.stage ?? 3) < 3)
       for (const name of ["cpuOffload", "reshardAfterForward"] as const)

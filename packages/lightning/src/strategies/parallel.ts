@@ -1,10 +1,10 @@
 /** What strategies of several processes have in common: joining, equal modules, agreements. */
-import { empty, kinds, scope, tensor, verbatim } from "@nbit/torch";
-import type { Device, nn, optim, OptionNames, Tensor } from "@nbit/torch";
+import { checkOptions, Device, device as deviceOf, empty, kinds, scope, tensor, verbatim } from "@nbit/torch";
+import type { DeviceLike, nn, optim, OptionNames, Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { isError } from "@nbit/torch/realm";
 import { onDevice, pickGiven } from "../collections.js";
-import { MisconfigurationError } from "../errors.js";
+import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
 import type { Collectives, GradientSync, Strategy } from "./strategy.js";
@@ -81,17 +81,55 @@ export const PARALLEL_OPTIONS: OptionNames<ParallelOptions> = {
   stateDictType: kinds.oneOf("full", "sharded"),
 };
 
+/** @internal Arguments of a strategy's constructor: options alone, or a device before them. */
+export function deviceAndOptions<O extends object>(
+  where: string,
+  first: DeviceLike | O,
+  second: O,
+  names: OptionNames<O>,
+): { readonly device: Device | null; readonly options: O } {
+  const hasDevice = typeof first === "string" || first instanceof Device;
+  const options = hasDevice ? second : first;
+  checkOptions<O>(where, options, names, misconfigured(where, "ERR_STRATEGY_OPTION"));
+  return { device: hasDevice ? deviceOf(first, where) : null, options };
+}
+
 /** One process for each device, started by a launcher, all with the same script. */
 export abstract class ParallelStrategy implements Strategy {
   abstract readonly name: string;
   readonly #cluster = dist.clusterEnvironment();
   readonly #options: ParallelOptions;
+  /** Asked for; null: the Trainer's. */
+  readonly #asked: Device | null;
+  #device: Device | null;
 
-  constructor(
-    readonly rootDevice: Device,
-    options: ParallelOptions = {},
-  ) {
+  constructor(device: Device | null, options: ParallelOptions) {
+    this.#asked = this.#device = device;
     this.#options = options;
+  }
+
+  get rootDevice(): Device {
+    if (this.#device !== null) return this.#device;
+    throw new MisconfigurationError(
+      this.constructor.name,
+      "a Trainer, whose device it takes",
+      verbatim("a strategy of none"),
+      `Pass it as new Trainer({ strategy }), or make it for a device: new ${this.constructor.name}("cpu").`,
+      "ERR_STRATEGY_DEVICE",
+    );
+  }
+
+  onDevice(device: Device): void {
+    const mine = this.#asked;
+    if (mine === null) this.#device = device;
+    else if (mine.type !== device.type || (mine.index ?? device.index) !== device.index)
+      throw new MisconfigurationError(
+        "Trainer",
+        `a strategy for ${JSON.stringify(device.toString())}, the device of this process`,
+        verbatim(`${this.constructor.name} for ${JSON.stringify(mine.toString())}`),
+        `Leave the device out: new ${this.constructor.name}(options).`,
+        "ERR_STRATEGY_DEVICE",
+      );
   }
 
   get globalRank(): number {

@@ -40,7 +40,10 @@ function isStrategy(value: unknown): value is Strategy {
 
 /** The strategy of a name, an instance as it is, or "auto": a single device, or "ddp" where there are `processes`. */
 export function resolveStrategy(asked: string | Strategy, rootDevice: Device, processes = 1): Strategy {
-  if (isStrategy(asked)) return asked;
+  if (isStrategy(asked)) {
+    asked.onDevice?.(rootDevice);
+    return asked;
+  }
   const auto = processes > 1 ? "ddp" : "single_device";
   const create = typeof asked !== "string" ? undefined : registry.get(asked === "auto" ? auto : asked);
   if (create !== undefined) return create(rootDevice);

@@ -68,6 +68,11 @@ export interface Strategy {
   readonly nodeRank?: number;
   readonly numNodes?: number;
 
+  /**
+   * When the Trainer is made: its device, for a strategy that was made for none.
+   * @throws {MisconfigurationError} where it was made for another.
+   */
+  onDevice?(device: Device): void;
   /** When the Trainer is made. @throws {MisconfigurationError} where the two do not go together. */
   checkPrecision?(precision: Precision, validationPrecision: Precision | null): void;
   /** How checkpoints are saved: "full" (default), one file; "sharded", a folder to which every process writes a part. */

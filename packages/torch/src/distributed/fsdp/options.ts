@@ -1,6 +1,6 @@
 /** What can be asked of sharding. */
 import { ArgumentError } from "../../errors.js";
-import { callable, flag, instanceOf, oneOf, orNull, such, whole } from "../../kinds.js";
+import { callable, filled, flag, instanceOf, listOf, oneOf, orNull, such, whole } from "../../kinds.js";
 import { Module } from "../../nn/module.js";
 import { checkOptions, type OptionNames } from "../../options.js";
 import { isFloatingPoint, type DType } from "../../tensor/dtype.js";
@@ -100,7 +100,7 @@ const OPTIONS: OptionNames<FullyShardOptions> = {
   offloadPolicy: orNull(instanceOf("a CPUOffloadPolicy", CPUOffloadPolicy)),
   reshardAfterForward: flag,
   shardModules: orNull(functionOrClasses),
-  forwardMethods: true,
+  forwardMethods: listOf(filled),
   device: orNull(deviceKind),
   reduceEveryBatch: flag,
   findUnusedParameters: flag,
