@@ -14,61 +14,39 @@ import {
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { MisconfigurationError } from "./errors.js";
+import {
+  buildFromHyperparameters,
+  isBuiltFromHyperparameters,
+  withRecorded,
+  type HyperparameterOptions,
+  type Hyperparameters,
+} from "./hyperparameters.js";
 import { mustEnd } from "./promises.js";
 import type { LogValue } from "./logging/metric.js";
 import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { OptimizerConfiguration, Scheduler } from "./loops/optimizer-configuration.js";
+import { ToggledParameters } from "./loops/toggled-parameters.js";
 import { ModuleHooks } from "./module-hooks.js";
+import type { ModuleHost } from "./module-host.js";
 import { explainLoss } from "./diagnostics/loss-errors.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepOutput } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 
-/** What a Trainer offers to the module that it trains. */
-export interface ModuleHost {
-  readonly trainer: TrainerView;
-  /** Call a method of the module under its name: `log` asks where it is called from. */
-  within<T>(hook: string, fn: () => T): T;
-  log(name: string, value: LogValue, options: LogOptions): void;
-  manualBackward(loss: Tensor): void;
-  wrappedOptimizers(): readonly LightningOptimizer[];
-  clipGradients(
-    optimizer: optim.Optimizer | LightningOptimizer,
-    value: number | null,
-    algorithm: "norm" | "value" | null,
-  ): void;
-}
+export type { ModuleHost };
 
 const detached = new WarnOnce();
-/** While `loadFromCheckpoint` builds a module: it gives hyperparameters to classes that may have no use for them. */
-let buildsFromHyperparameters = false;
-
 /** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
 export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
 /** What a module is connected to. For parts of the Trainer only. */
 export let hostOf: (module: LightningModule) => ModuleHost | null;
 
-export interface HyperparameterOptions {
-  /** Names that are left out. */
-  readonly ignore?: readonly string[];
-}
 export interface LoadModuleOptions {
   /** Of module and weights. Default: as they were saved. */
   readonly dtype?: DType;
 }
-const HYPERPARAMETERS: OptionNames<HyperparameterOptions> = { ignore: kinds.listOf(kinds.text) };
 const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind };
-
-function withHyperparameters<T>(build: () => T): T {
-  const before = buildsFromHyperparameters;
-  buildsFromHyperparameters = true;
-  try {
-    return build();
-  } finally {
-    buildsFromHyperparameters = before;
-  }
-}
 
 export interface ClipOptions {
   /** Default: the Trainer's `gradientClipVal`. */
@@ -107,12 +85,12 @@ export class LightningModule extends ModuleHooks {
   strictLoading = true;
 
   #host: ModuleHost | null = null;
-  #hparams: Readonly<Record<string, unknown>> = Object.freeze({});
-  #toggled: Map<Tensor, boolean> | null = null;
+  #hparams: Hyperparameters = Object.freeze({});
+  readonly #toggled = new ToggledParameters();
 
   constructor() {
     super();
-    if (!buildsFromHyperparameters) atMost(new.target.name || "LightningModule", arguments, 0);
+    if (!isBuiltFromHyperparameters()) atMost(new.target.name || "LightningModule", arguments, 0);
   }
 
   static {
@@ -171,26 +149,14 @@ export class LightningModule extends ModuleHooks {
   // What a model defines.
 
   forward(..._args: never[]): unknown {
-    throw new MisconfigurationError(
-      `${this.constructor.name}.forward`,
-      "to be defined",
-      verbatim("no forward"),
-      undefined,
-      "ERR_NO_FORWARD",
-    );
+    throw notDefined(this, "forward");
   }
 
   /**
    * One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch.
    */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
-    throw new MisconfigurationError(
-      `${this.constructor.name}.trainingStep`,
-      "to be defined for fit",
-      verbatim("no trainingStep"),
-      undefined,
-      "ERR_NO_STEP",
-    );
+    throw notDefined(this, "trainingStep", "fit");
   }
 
   /**
@@ -206,23 +172,11 @@ export class LightningModule extends ModuleHooks {
   }
 
   validationStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(
-      `${this.constructor.name}.validationStep`,
-      "to be defined for validate",
-      verbatim("no validationStep"),
-      undefined,
-      "ERR_NO_STEP",
-    );
+    throw notDefined(this, "validationStep", "validate");
   }
 
   testStep(_batch: Batch, _batchIdx: number, _dataloaderIdx: number): unknown {
-    throw new MisconfigurationError(
-      `${this.constructor.name}.testStep`,
-      "to be defined for test",
-      verbatim("no testStep"),
-      undefined,
-      "ERR_NO_STEP",
-    );
+    throw notDefined(this, "testStep", "test");
   }
 
   /** Default: `forward` on the batch, or on its first element when it is an array. */
@@ -312,19 +266,7 @@ export class LightningModule extends ModuleHooks {
    */
   saveHyperparameters(params: object, options: HyperparameterOptions = {}): void {
     atMost("saveHyperparameters", arguments, 2);
-    checkArguments(
-      "saveHyperparameters",
-      { params },
-      {
-        params: kinds.such<object>(
-          "an object of values by name",
-          (v) => typeof v === "object" && v !== null && !Array.isArray(v),
-        ),
-      },
-    );
-    checkOptions("saveHyperparameters", options, HYPERPARAMETERS);
-    const kept = Object.entries(params).filter(([name]) => !options.ignore?.includes(name));
-    this.#hparams = Object.freeze({ ...this.#hparams, ...Object.fromEntries(kept) });
+    this.#hparams = withRecorded(this.#hparams, params, options);
   }
 
   /**
@@ -342,7 +284,7 @@ export class LightningModule extends ModuleHooks {
     checkOptions("loadFromCheckpoint", options, LOAD);
     const checkpoint = readCheckpoint(path, options);
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
-    const module = withHyperparameters(() => new this(hparams as H));
+    const module = buildFromHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);
     if (options.dtype !== undefined) module.to(options.dtype);
     module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), { strict: module.strictLoading });
@@ -396,23 +338,12 @@ export class LightningModule extends ModuleHooks {
   /** Only the parameters of `optimizer` get gradients, until `untoggleOptimizer`. */
   toggleOptimizer(optimizer: optim.Optimizer | LightningOptimizer): void {
     atMost("LightningModule.toggleOptimizer", arguments, 1);
-    const host = this.#require("toggleOptimizer");
-    const states = new Map<Tensor, boolean>();
-    for (const other of host.trainer.optimizers) {
-      for (const parameter of steppedBy(other)) {
-        if (states.has(parameter)) continue;
-        states.set(parameter, parameter.requiresGrad);
-        parameter.requiresGrad = false;
-      }
-    }
-    for (const parameter of steppedBy(optimizer)) parameter.requiresGrad = states.get(parameter) ?? true;
-    this.#toggled = states;
+    this.#toggled.only(optimizer, this.#require("toggleOptimizer").trainer.optimizers);
   }
 
   untoggleOptimizer(_optimizer?: optim.Optimizer | LightningOptimizer): void {
     atMost("LightningModule.untoggleOptimizer", arguments, 1);
-    for (const [parameter, requiresGrad] of this.#toggled ?? []) parameter.requiresGrad = requiresGrad;
-    this.#toggled = null;
+    this.#toggled.restore();
   }
 
   // Parts of the training step that may be replaced.
@@ -452,9 +383,13 @@ export class LightningModule extends ModuleHooks {
   }
 }
 
-/** What an optimizer steps, and where that stands in for a module's parameter the parameter itself. */
-function steppedBy({ paramGroups }: optim.Optimizer | LightningOptimizer): Tensor[] {
-  return paramGroups.flatMap((group) =>
-    group.params.flatMap((p) => (optim.parameterOfMaster(p) === p ? [p] : [p, optim.parameterOfMaster(p)])),
+/** The error of a method that a model has to define, where it is called by what needs it. */
+function notDefined(module: LightningModule, method: string, needs?: "fit" | "validate" | "test"): Error {
+  return new MisconfigurationError(
+    `${module.constructor.name}.${method}`,
+    needs === undefined ? "to be defined" : `to be defined for ${needs}`,
+    verbatim(`no ${method}`),
+    undefined,
+    needs === undefined ? "ERR_NO_FORWARD" : "ERR_NO_STEP",
   );
 }
