@@ -46,12 +46,13 @@ export interface NativeAddon {
   setDirectCalls(on: boolean): void;
   /** The id of a string, for arguments of operators. */
   intern(text: string): number;
+  /** Names of operators, the latest called first: what a device reports late was done by one of them. */
+  recentOperators(): string;
+  // what operators there are
   /** JSON list of the schemas of all overloads of a name such as "aten::add"; "[]" when there is none. */
   schemas(name: string): string;
   /** Names of all operators; a line each. */
   operatorNames(): string;
-  /** Names of operators, the latest called first: what a device reports late was done by one of them. */
-  recentOperators(): string;
   // values of tensors
   /** (n); buffer: n handles of step counters → whether they could be counted here: one more each, in place, and buffer: their n values. Counters are one float32 each, so an operator call per counter costs far more than the counting. */
   countSteps(n: number): boolean;
@@ -94,24 +95,26 @@ export interface NativeAddon {
   backward(retain: number, create: boolean): void;
   /** (retain, create, allowUnused); message: n, outputs…, m, inputs…, k, gradients of the outputs… → buffer: m gradients. */
   grad(retain: number, create: boolean, allowUnused: boolean): void;
-  /** (backward, name, materialize); message: inputs, outputs, their flags (1 differentiable, 2 dirty), saved, their flags (1: is an output); each a list → buffer: handles of the outputs. */
-  attachNode(backward: () => void, name: string, materialize: boolean): void;
-  /** message: n, gradients…. */
-  returnGradients(): void;
-  /** (tensor, fn): fn reads the gradient's handle in buffer[1] and leaves one that takes its place, or 0, in buffer[0] → hook id. */
-  registerHook(handle: number, fn: () => void): number;
-  /** Removes what `registerHook` has added. */
-  removeHook(handle: number, id: number): void;
-  /** (fn), within a backward: fn is called once, when all of its gradients are there. */
-  whenBackwardEnds(fn: () => void): void;
-  /** (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor. */
-  setPostAccumulateHook(handle: number, fn: (() => void) | null): void;
   /** (tensor, source): the tensor takes the source's storage, dtype and device; its identity, its graph leaf and its gradient slot stay. */
   setData(handle: number, source: number): void;
   /** A tensor that is no leaf keeps its gradient. */
   retainGrad(handle: number): void;
+  // nodes whose backward is a JavaScript function
+  /** (backward, name, materialize); message: inputs, outputs, their flags (1 differentiable, 2 dirty), saved, their flags (1: is an output); each a list → buffer: handles of the outputs. */
+  attachNode(backward: () => void, name: string, materialize: boolean): void;
+  /** message: n, gradients…. */
+  returnGradients(): void;
   /** How many backward functions and hooks of JavaScript are alive. */
   javascriptNodeCount(): number;
+  // hooks of gradients
+  /** (tensor, fn): fn reads the gradient's handle in buffer[1] and leaves one that takes its place, or 0, in buffer[0] → hook id. */
+  registerHook(handle: number, fn: () => void): number;
+  /** Removes what `registerHook` has added. */
+  removeHook(handle: number, id: number): void;
+  /** (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor. */
+  setPostAccumulateHook(handle: number, fn: (() => void) | null): void;
+  /** (fn), within a backward: fn is called once, when all of its gradients are there. */
+  whenBackwardEnds(fn: () => void): void;
   // nodes of linear layers
   /** Switch it off (and on): a test equates both ways. */
   setLinearNode(on: boolean): void;

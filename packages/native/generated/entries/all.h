@@ -9,9 +9,12 @@
 #include "entries/distributed.h"
 #include "entries/environment.h"
 #include "entries/handles.h"
+#include "entries/hooks.h"
 #include "entries/linear.h"
+#include "entries/nodes.h"
 #include "entries/policy.h"
 #include "entries/random.h"
+#include "entries/schemas.h"
 #include "entries/trace.h"
 #include "entries/weight_casts.h"
 #if defined(NBIT_CUDA)

@@ -37,24 +37,10 @@ napi_value gradFnName(const Args& a);
 void backward(const Args& a);
 /** (retain, create, allowUnused); message: n, outputs…, m, inputs…, k, gradients of the outputs… → buffer: m gradients. */
 void grad(const Args& a);
-/** (backward, name, materialize); message: inputs, outputs, their flags (1 differentiable, 2 dirty), saved, their flags (1: is an output); each a list → buffer: handles of the outputs. */
-void attachNode(const Args& a);
-/** message: n, gradients…. */
-void returnGradients();
-/** (tensor, fn): fn reads the gradient's handle in buffer[1] and leaves one that takes its place, or 0, in buffer[0] → hook id. */
-double registerHook(const Args& a);
-/** Removes what `registerHook` has added. */
-void removeHook(const Args& a);
-/** (fn), within a backward: fn is called once, when all of its gradients are there. */
-void whenBackwardEnds(const Args& a);
-/** (leaf, fn | null): fn finds the leaf's handle in buffer[1], after its gradient was accumulated. One per tensor. */
-void setPostAccumulateHook(const Args& a);
 /** (tensor, source): the tensor takes the source's storage, dtype and device; its identity, its graph leaf and its gradient slot stay. */
 void setData(const Args& a);
 /** A tensor that is no leaf keeps its gradient. */
 void retainGrad(const Args& a);
-/** How many backward functions and hooks of JavaScript are alive. */
-double javascriptNodeCount();
 }  // namespace entries
 #pragma GCC visibility pop
 
@@ -77,15 +63,8 @@ NBIT_INSTANTIATE napi_value entry<entries::linkGrads, "grad">(napi_env, napi_cal
 NBIT_INSTANTIATE napi_value entry<entries::gradFnName, "gradFn">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::backward, "backward">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::grad, "grad">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::attachNode, "Function">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::returnGradients, "Function">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::registerHook, "registerHook">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::removeHook, "registerHook">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::whenBackwardEnds, "backward">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::setPostAccumulateHook, "registerPostAccumulateGradHook">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::setData, "setData">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::retainGrad, "retainGrad">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::javascriptNodeCount, "javascriptNodeCount">(napi_env, napi_callback_info);
 #undef NBIT_INSTANTIATE
 
 }  // namespace nbit

@@ -22,10 +22,6 @@ bool isDirect(const Args& a);
 void setDirectCalls(const Args& a);
 /** The id of a string, for arguments of operators. */
 double intern(const Args& a);
-/** JSON list of the schemas of all overloads of a name such as "aten::add"; "[]" when there is none. */
-std::string schemas(const Args& a);
-/** Names of all operators; a line each. */
-std::string operatorNames();
 /** Names of operators, the latest called first: what a device reports late was done by one of them. */
 std::string recentOperators();
 }  // namespace entries
@@ -41,8 +37,6 @@ NBIT_INSTANTIATE napi_value entry<entries::compileOp, "compile">(napi_env, napi_
 NBIT_INSTANTIATE napi_value entry<entries::isDirect, "isDirect">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::setDirectCalls, "setDirectCalls">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::intern, "intern">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::schemas, "schemas">(napi_env, napi_callback_info);
-NBIT_INSTANTIATE napi_value entry<entries::operatorNames, "operatorNames">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::recentOperators, "recentOperators">(napi_env, napi_callback_info);
 #undef NBIT_INSTANTIATE
 

@@ -19,6 +19,18 @@ class Arguments {
   const c10::IValue& at(size_t i) const { return stack_[stack_.size() - schema.arguments().size() + i]; }
   /** Undefined where there is none. */
   at::Tensor tensor(const char* name) const;
+  /** Every tensor, alone or in a list, with the argument that it is. */
+  template <class F>
+  void eachTensor(F f) const {
+    for (size_t i = 0; i < schema.arguments().size(); i++) {
+      const c10::Argument& argument = schema.arguments()[i];
+      const c10::IValue& v = at(i);
+      if (v.isTensor() && v.toTensor().defined()) f(v.toTensor(), argument);
+      else if (v.isList())
+        for (const c10::IValue& e : v.toListRef())
+          if (e.isTensor() && e.toTensor().defined()) f(e.toTensor(), argument);
+    }
+  }
 
  private:
   const torch::jit::Stack& stack_;

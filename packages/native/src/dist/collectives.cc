@@ -1,15 +1,13 @@
 // Collectives as operators: what calls any operator from JavaScript calls these. Each begins at once; with `wait` it
-// also ends before it returns, else it returns an id to wait for (distWait, distWhenDone).
+// also ends before it returns, else it returns an id to wait for (dist/pending.h).
 #include "dist/collectives.h"
 
 #include "binding/errors.h"
 #include "binding/library.h"
-#include "dist/background.h"
+#include "dist/pending.h"
 #include "dist/translate.h"
-#include "entries/distributed.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
 #include <torch/csrc/distributed/c10d/comm.hpp>
@@ -18,10 +16,6 @@
 
 namespace nbit::dist {
 namespace {
-std::mutex& pendingMutex = *new std::mutex;
-auto& pendings = *new std::map<int64_t, Pending>;
-int64_t nextPending = 1;
-
 /** gloo moves bytes of dtypes that it does not know. */
 at::Tensor movable(const at::Tensor& t) { return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t; }
 
@@ -288,62 +282,6 @@ c10d::ReduceOp reduceOp(const std::string& name) {
        "expected op to be one of sum, avg, product, min, max, band, bor, bxor. Received: \"" + name + "\"");
 }
 
-int64_t keepPending(Pending pending) {
-  const std::lock_guard<std::mutex> lock(pendingMutex);
-  pendings.emplace(nextPending, std::move(pending));
-  return nextPending++;
-}
-Pending takePending(int64_t id) {
-  const std::lock_guard<std::mutex> lock(pendingMutex);
-  const auto at = pendings.find(id);
-  if (at == pendings.end())
-    fail("ERR_ARGUMENT", "wait: expected a collective that has not been waited for. Received: number " +
-                             std::to_string(id) + ", which is none");
-  Pending pending = std::move(at->second);
-  pendings.erase(at);
-  return pending;
-}
-
-void finish(Pending& pending, bool blocks) {
-  const Group& group = *pending.group;
-  if (pending.onDevice) {
-    try {
-      pending.work->wait();
-    } catch (...) { throwFailure(translate(std::current_exception(), group.monitor->here())); }
-  } else {
-    waitFor(group, pending.work, pending.operation, blocks);
-  }
-  const at::NoGradGuard noGrad;
-  if (pending.then) pending.then();
-}
-
-void forgetPending() {
-  std::map<int64_t, Pending> gone;
-  const std::lock_guard<std::mutex> lock(pendingMutex);
-  gone.swap(pendings);
-}
-
-}  // namespace nbit::dist
-
-namespace nbit {
-using namespace dist;
-
-void entries::distWait(const Args& a) {
-  Pending pending = takePending(a.integer(0));
-  finish(pending, true);
-}
-void entries::distWhenDone(const Args& a) {
-  auto pending = std::make_shared<Pending>(takePending(a.integer(0)));
-  if (pending->onDevice) finish(*pending, true);  // this thread's stream waits, and nothing else
-  runInBackground(a.env, a.at[1], [pending] {
-    if (!pending->onDevice) finish(*pending, false);
-  });
-}
-void entries::distForget(const Args& a) {
-  const std::lock_guard<std::mutex> lock(pendingMutex);
-  pendings.erase(a.integer(0));
-}
-
 NBIT_REGISTER_AS(defineDistributed, FRAGMENT, "nbit_dist", std::nullopt, m) {
   const auto def = [&m](const char* schema, auto fn) {
     m.def(schema, torch::dispatch(c10::DispatchKey::CompositeExplicitAutograd, fn));
@@ -366,4 +304,4 @@ NBIT_REGISTER_AS(defineDistributed, FRAGMENT, "nbit_dist", std::nullopt, m) {
   def("broadcast_coalesced_(Tensor(a!)[] tensors, int src, str group) -> ()", TORCH_FN(broadcastCoalesced));
 }
 
-}  // namespace nbit
+}  // namespace nbit::dist

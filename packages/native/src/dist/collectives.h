@@ -1,25 +1,10 @@
-// Collectives on their way: begun, and not waited for.
+// What collectives say of themselves, and agree on before they begin.
 #pragma once
 #include "dist/world.h"
 
-#include <functional>
+#include <string>
 
 namespace nbit::dist {
-
-struct Pending {
-  c10::intrusive_ptr<c10d::Work> work;
-  std::shared_ptr<Group> group;
-  Operation operation;
-  bool onDevice = false;
-  /** Runs once, on the thread that waits, when the work is done. */
-  std::function<void()> then;
-};
-
-/** @returns an id for `distWait`. */
-int64_t keepPending(Pending pending);
-Pending takePending(int64_t id);
-/** `blocks`: on JavaScript's thread. */
-void finish(Pending& pending, bool blocks);
 
 /**
  * All ranks of a group are about to do the same, or none does it: gloo ends the process where sizes differ. Does
