@@ -1,7 +1,8 @@
 /** The saved state of APEX amp, and how one is read. */
-import { ArgumentError, type Tensor } from "@nbit/torch";
+import { ArgumentError, noGrad, scope, type Tensor } from "@nbit/torch";
 import { anyTensor, conforming, fieldsOf, optional, recordOf } from "@nbit/torch/schema";
-import { LOSS_SCALER, type LossScalerState } from "./loss-scaler.js";
+import { LOSS_SCALER, type LossScaler, type LossScalerState } from "./loss-scaler.js";
+import type { MasterWeights } from "./master-weights.js";
 
 /** APEX's state (`loss_scaler0`, …) and the masters, which APEX leaves out. */
 export interface AmpState {
@@ -13,8 +14,40 @@ export interface AmpState {
   readonly [lossScaler: `loss_scaler${number}`]: LossScalerState;
 }
 
+/** Loss scales under APEX's names, and the masters. */
+export function ampStateOf(lossScalers: readonly LossScaler[], weights: MasterWeights): AmpState {
+  const masters = mastersByKey(weights);
+  const scalers = Object.fromEntries(lossScalers.map((s, i) => [`loss_scaler${i}`, s.stateDict()]));
+  return Object.keys(masters).length === 0 ? scalers : { ...scalers, masters };
+}
+
+/** Loads a state, which is checked before anything changes. Where it has no masters, they stay. */
+export function loadAmpState(state: unknown, lossScalers: readonly LossScaler[], weights: MasterWeights): void {
+  const own = mastersByKey(weights);
+  const { scalers, masters } = readAmpState(state, lossScalers.length, own);
+  scalers.forEach((scaler, i) => lossScalers[i]?.loadStateDict({ ...scaler }));
+  if (masters === undefined) return;
+  noGrad(() =>
+    scope(() => {
+      for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] ?? m);
+    }),
+  );
+  weights.copyToModel();
+}
+
+/** By optimizer and position. */
+function mastersByKey(weights: MasterWeights): Record<string, Tensor> {
+  const masters: Record<string, Tensor> = {};
+  weights.optimizers.forEach((optimizer, o) =>
+    weights.pairsOf(optimizer).forEach(({ parameter, master }, i) => {
+      if (parameter !== master) masters[`${o}.${i}`] = master;
+    }),
+  );
+  return masters;
+}
+
 /** A state that fits. */
-export interface ReadAmpState {
+interface ReadAmpState {
   readonly scalers: readonly LossScalerState[];
   readonly masters: Readonly<Record<string, Tensor>> | undefined;
 }
@@ -23,7 +56,7 @@ export interface ReadAmpState {
  * @param own - The masters that there are, by their keys.
  * @throws {ArgumentError} when the number of losses or the masters differ.
  */
-export function readAmpState(state: unknown, numLosses: number, own: Readonly<Record<string, Tensor>>): ReadAmpState {
+function readAmpState(state: unknown, numLosses: number, own: Readonly<Record<string, Tensor>>): ReadAmpState {
   const fn = "apex.loadStateDict";
   if (typeof state !== "object" || state === null) throw new ArgumentError(fn, "what stateDict returned", state);
   const given: Readonly<Record<string, unknown>> = { ...state };

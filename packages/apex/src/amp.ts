@@ -7,16 +7,15 @@ import {
   type DType,
   kinds,
   NbitError,
-  nn,
-  noGrad,
+  type nn,
   optim,
 } from "@nbit/torch";
 import { type OptionNames, outsideScopes, scope, Tensor } from "@nbit/torch";
-import { type AmpState, readAmpState } from "./amp-state.js";
-import { castModel, castTensors, wrapForward } from "./casts.js";
+import { type AmpState, ampStateOf, loadAmpState } from "./amp-state.js";
+import { castForward, castModel } from "./casts.js";
 import { exchangeFloat32 } from "./float32-state.js";
 import { disableCasts, withCasts } from "./functions.js";
-import { checkInitializeOptions, type InitializeOptions } from "./initialize-options.js";
+import { checkInitialize, type InitializeOptions } from "./initialize-arguments.js";
 import { o1Policy } from "./lists.js";
 import { type LossScaler, lossScalersOf } from "./loss-scaler.js";
 import { MasterWeights } from "./master-weights.js";
@@ -122,31 +121,17 @@ export class Amp {
     this.#undo.push(wrapOptimizer(optimizer, this.#weights, skips));
   }
 
-  /** A model's forward: under O1's lists, or with cast inputs and outputs, or with cast outputs alone. */
+  /** O1 casts by its lists inside the forward; a model that is cast takes and gives what its users have. */
   #prepareModel(model: nn.Module, outputs: DType | null): void {
-    const { castModelType, keepBatchnormFp32 } = this.properties;
-    const out = (value: unknown, dtype: DType | null): unknown => (dtype === null ? value : castTensors(value, dtype));
-    let wrap: Parameters<typeof wrapForward>[1] | null = null;
-    if (this.#o1 !== null)
-      wrap =
-        (forward) =>
-        (...args) =>
-          out(
-            this.run(() => forward(...args)),
-            outputs,
-          );
-    else if (castModelType !== null) {
-      castModel(model, castModelType, keepBatchnormFp32 === true);
-      wrap =
-        (forward) =>
-        (...args) =>
-          out(forward(...args.map((a) => castTensors(a, castModelType))), outputs ?? "float32");
-    } else if (outputs !== null)
-      wrap =
-        (forward) =>
-        (...args) =>
-          out(forward(...args), outputs);
-    if (wrap !== null) this.#undo.push(wrapForward(model, wrap));
+    const { castModelType: dtype, keepBatchnormFp32 } = this.properties;
+    const byLists = this.#o1 !== null;
+    if (!byLists && dtype !== null) castModel(model, dtype, keepBatchnormFp32 === true);
+    const undo = castForward(model, {
+      run: byLists ? (fn) => this.run(fn) : null,
+      dtype,
+      outputs: outputs ?? (byLists || dtype === null ? null : "float32"),
+    });
+    if (undo !== null) this.#undo.push(undo);
   }
 
   /**
@@ -333,18 +318,7 @@ export class Amp {
   /** Loss scales under APEX's names, and the masters: the live tensors, not copies. */
   stateDict(): AmpState {
     atMost("Amp.stateDict", arguments, 0);
-    const masters = this.#mastersByKey();
-    const scalers = Object.fromEntries(this.lossScalers.map((s, i) => [`loss_scaler${i}`, s.stateDict()]));
-    return Object.keys(masters).length === 0 ? scalers : { ...scalers, masters };
-  }
-  #mastersByKey(): Record<string, Tensor> {
-    const masters: Record<string, Tensor> = {};
-    this.#weights.optimizers.forEach((optimizer, o) =>
-      this.#weights.pairsOf(optimizer).forEach(({ parameter, master }, i) => {
-        if (parameter !== master) masters[`${o}.${i}`] = master;
-      }),
-    );
-    return masters;
+    return ampStateOf(this.lossScalers, this.#weights);
   }
 
   /**
@@ -354,16 +328,7 @@ export class Amp {
    */
   loadStateDict(state: AmpState | Readonly<Record<string, unknown>>): void {
     atMost("Amp.loadStateDict", arguments, 1);
-    const own = this.#mastersByKey();
-    const { scalers, masters } = readAmpState(state, this.lossScalers.length, own);
-    scalers.forEach((scaler, i) => this.lossScalers[i]?.loadStateDict({ ...scaler }));
-    if (masters === undefined) return;
-    noGrad(() =>
-      scope(() => {
-        for (const [key, m] of Object.entries(own)) m.detach().copy_(masters[key] ?? m);
-      }),
-    );
-    this.#weights.copyToModel();
+    loadAmpState(state, this.lossScalers, this.#weights);
   }
 
   /**
@@ -409,34 +374,6 @@ export function initialize(
   atMost("initialize", arguments, 3);
   const list = Array.isArray(models) ? (models as readonly nn.Module[]) : [models as nn.Module];
   const opts = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
-  checkInitializeOptions("apex.initialize", options);
-  for (const m of list) {
-    if (!(m instanceof nn.Module)) throw new ArgumentError("apex.initialize", "models to be Modules", m);
-    checkFree(m);
-    if (options.enabled === false) continue;
-    for (const [name, p] of m.namedParameters())
-      if (p.isFloatingPoint() && p.dtype !== "float32")
-        throw new NbitError(
-          `apex.initialize: expected float32 parameters. Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`,
-          MISUSE,
-        );
-  }
-  for (const o of opts) {
-    if (!(o instanceof optim.Optimizer)) throw new ArgumentError("apex.initialize", "optimizers to be Optimizers", o);
-    checkFree(o);
-    if (o.state.size > 0 && options.enabled !== false)
-      throw new NbitError(
-        "apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.",
-        MISUSE,
-      );
-  }
+  checkInitialize(list, opts, options, (target) => owners.has(target));
   return outsideScopes(() => new Amp(list, opts, options));
-}
-
-function checkFree(target: nn.Module | optim.Optimizer): void {
-  if (owners.has(target))
-    throw new NbitError(
-      `apex.initialize: expected ${target instanceof nn.Module ? "a model" : "an optimizer"} that is not initialized. Received: ${target.constructor.name}, which is. Pass everything in one call, or dispose() of the first Amp.`,
-      MISUSE,
-    );
 }

@@ -54,7 +54,7 @@ export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boo
 type Forward = (...args: unknown[]) => unknown;
 
 /** Replace a module's forward on the instance. Returns what puts it back. */
-export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forward): () => void {
+function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forward): () => void {
   const own = Object.getOwnPropertyDescriptor(model, "forward");
   const original = model.forward;
   const bound: Forward = (...args) => (original as Forward).apply(model, args);
@@ -68,4 +68,28 @@ export function wrapForward(model: nn.Module, wrap: (forward: Forward) => Forwar
     if (own === undefined) Reflect.deleteProperty(model, "forward");
     else Object.defineProperty(model, "forward", own);
   };
+}
+
+/** What a model's forward casts. */
+export interface ForwardCasts {
+  /** Runs a forward under casts of its own (O1's lists); null: its inputs are cast to `dtype`. */
+  readonly run: ((fn: () => unknown) => unknown) | null;
+  /** Dtype of the inputs; null: as they are. */
+  readonly dtype: DType | null;
+  /** Dtype of the outputs; null: as they are. */
+  readonly outputs: DType | null;
+}
+
+/** Have a model's forward cast. Returns what undoes it; null where there is nothing to cast. */
+export function castForward(model: nn.Module, { run, dtype, outputs }: ForwardCasts): (() => void) | null {
+  if (run === null && dtype === null && outputs === null) return null;
+  const cast = (value: unknown, to: DType | null): unknown => (to === null ? value : castTensors(value, to));
+  return wrapForward(model, (forward) => (...args) => {
+    if (run !== null)
+      return cast(
+        run(() => forward(...args)),
+        outputs,
+      );
+    return cast(forward(...(dtype === null ? args : args.map((a) => cast(a, dtype)))), outputs);
+  });
 }

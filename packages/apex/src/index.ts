@@ -1,7 +1,7 @@
 /** @nbit/apex: NVIDIA APEX's automatic mixed precision, opt levels O0 to O3, as a second backend. */
 export { Amp, ampOf, initialize, type ScaleLossOptions } from "./amp.js";
 export type { AmpState } from "./amp-state.js";
-export { checkInitializeOptions, type InitializeOptions } from "./initialize-options.js";
+export { checkInitializeOptions, type InitializeOptions } from "./initialize-arguments.js";
 export {
   levelWith,
   OPT_LEVELS,

@@ -16,16 +16,15 @@ import {
   dtypeKind,
   kinds,
 } from "@nbit/torch";
-import { countSteps, deviceStep, deviceSums, mapOn, onDevice, stateLists, stepTensor, zeroState } from "./device.js";
-import { FAMILIES, guardedUpdate, hyperparametersOf, type Family, type FamilyName, type Hyper } from "./families.js";
-import { defaultBlock, FORMATS, kernel } from "./format.js";
-import type { FormatName, Quantized, StateFormat } from "./state-format.js";
-import { Offload, pinned } from "./offload.js";
+import { stepParameter, sumsOfSquares } from "./cpu-step.js";
+import { countSteps, deviceStep, deviceSums, onDevice, stateLists } from "./device.js";
+import { FAMILIES, type Family, type FamilyName, type Hyper } from "./families.js";
+import { defaultBlock, FORMATS } from "./format.js";
+import type { FormatName, StateFormat } from "./state-format.js";
+import { Offload } from "./offload.js";
 import { checkLowBitNames, checkLowBitOptions, type LowBitGroup, type LowBitOptions } from "./options.js";
 import { overrideFor } from "./overrides.js";
-import { sameMap, savedState, widened, type SavedState } from "./saved-state.js";
-
-const VERSION = 1;
+import { adoptedState, freshState } from "./parameter-state.js";
 
 /**
  * Base of them all. State keys are upstream's: step, state1, state2, qmap1, qmap2, absmax1, absmax2; and blockSize,
@@ -159,8 +158,7 @@ export class LowBitOptimizer extends optim.Optimizer {
     for (const g of this.paramGroups)
       if (g["rounding"] === "kahan" || g["rounding"] === "stochastic")
         for (const p of g.params)
-          if (p.requiresGrad && p.dtype !== "float32")
-            this.stateOf(p, () => this.#fresh(p, g as LowBitGroup, this.isLowBit(p, g)));
+          if (p.requiresGrad && p.dtype !== "float32") this.stateOf(p, () => this.#fresh(p, g as LowBitGroup));
     return super.step(closure);
   }
 
@@ -191,17 +189,15 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
   /** Of the elements that are here, as this step will find them. */
   #sumsOf(p: Tensor, grad: Tensor, g: LowBitGroup): Tensor {
-    const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
+    const state = this.stateOf(p, () => this.#fresh(p, g));
     const { compensation } = state;
     const plain = p.detach();
     const value = g.rounding === "kahan" && isTensor(compensation) ? plain.to("float32").add(compensation) : plain;
     const { states, absmax, qmaps } = stateLists(state, this.family.states.length, p);
     const of = { family: this.family, p: value, grad, qmaps };
     if (!onDevice([p])) {
-      const numbers = hyperparametersOf(this.family, this.#hyperOf(g));
-      const step = Number(state["step"]) + 1;
-      const rest = [this.family.fused, step, numbers, g.nesterov, g.blockSize] as const;
-      return lowBitSums(value, grad.contiguous(), states, absmax, qmaps, ...rest);
+      const hyper: Hyper = { ...this.#hyperOf(g), step: Number(state["step"]) + 1 };
+      return sumsOfSquares(value, grad, { states, absmax, qmaps }, { family: this.family, hyper, group: g });
     }
     const { gradScale, foundInf } = this;
     const inputs = { rate: this.rateOf(g), gradScale, foundInf };
@@ -233,17 +229,18 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   #stepOne(p: Tensor, grad: Tensor, g: LowBitGroup): void {
-    const state = this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g)));
-    // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no
-    // override knows.
-    const lowBit = isTensor(state["absmax1"]);
+    const state = this.stateOf(p, () => this.#fresh(p, g));
     const step = Number(state["step"]) + 1;
     state["step"] = step;
-    const { family } = this;
-    const h: Hyper = { ...this.#hyperOf(g), step };
-    if (family.fused !== null && p.device.type === "cpu" && p.isContiguous())
-      this.#fused(p, grad, state, h, g, family.fused);
-    else this.#reference(p, grad, state, h, g, lowBit);
+    // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no
+    // override knows.
+    const format = isTensor(state["absmax1"]) ? this.format : null;
+    const hyper: Hyper = { ...this.#hyperOf(g), step };
+    stepParameter(p, grad, state, { family: this.family, format, hyper, group: g, sums: this.#sumsFor(p) });
+  }
+  /** Of the whole parameter, where a layerwise family steps a shard of it. */
+  #sumsFor(p: Tensor): Tensor | null {
+    return this.#sums?.get(optim.parameterOfMaster(p)) ?? null;
   }
 
   #hyperOf(g: LowBitGroup): Omit<Hyper, "step"> {
@@ -267,7 +264,7 @@ export class LowBitOptimizer extends optim.Optimizer {
 
   #onDevice(g: LowBitGroup, params: readonly Tensor[], grads: readonly Tensor[]): void {
     const { family, foundInf, gradScale } = this;
-    const all = params.map((p) => this.stateOf(p, () => this.#fresh(p, g, this.isLowBit(p, g))));
+    const all = params.map((p) => this.stateOf(p, () => this.#fresh(p, g)));
     const steps = all.map((s) => s["step"] as Tensor);
     countSteps(steps, foundInf, "before");
     const hyper = { ...g, betas: this.#betasOf(g) };
@@ -285,7 +282,7 @@ export class LowBitOptimizer extends optim.Optimizer {
           step: steps[i] as Tensor,
           hyper,
           inputs,
-          sums: this.#sums?.get(optim.parameterOfMaster(p)) ?? null,
+          sums: this.#sumsFor(p),
         });
       };
       return { host: [...states, ...absmax], run };
@@ -305,71 +302,11 @@ export class LowBitOptimizer extends optim.Optimizer {
     return super.stateDict();
   }
 
-  #fused(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, family: number): void {
-    const all = (name: string): Tensor[] =>
-      this.family.states.map((_, i) => s[`${name}${i + 1}`]).filter((t) => isTensor(t));
-    lowBitStep_(
-      p.detach(),
-      grad.contiguous(),
-      all("state"),
-      all("absmax"),
-      all("qmap"),
-      family,
-      h.step,
-      hyperparametersOf(this.family, h),
-      h.nesterov,
-      g.blockSize,
-      g.keepPositive,
-      this.#sums?.get(optim.parameterOfMaster(p)) ?? null,
-    );
+  #formatOf(p: Tensor, g: LowBitGroup): StateFormat | null {
+    return this.isLowBit(p, g) ? this.format : null;
   }
-
-  #reference(p: Tensor, grad: Tensor, s: optim.ParameterState, h: Hyper, g: LowBitGroup, lowBit: boolean): void {
-    const { format, family } = this;
-    const states = family.states.map((signed, i) =>
-      lowBit && format !== null
-        ? format.dequantize(quantizedOf(s, i, p, g.blockSize), signed)
-        : (s[`state${i + 1}`] as Tensor),
-    );
-    const next = guardedUpdate(family, p.detach().to("float32"), grad.to("float32"), states, h);
-    p.detach().copy_(next.p);
-    next.states.forEach((value, i) => {
-      if (!lowBit || format === null) {
-        (s[`state${i + 1}`] as Tensor).copy_(value);
-        return;
-      }
-      const signed = family.states[i] === true;
-      const q = format.quantize(value, { signed, blockSize: g.blockSize, keepPositive: g.keepPositive });
-      (s[`state${i + 1}`] as Tensor).copy_(q.codes);
-      (s[`absmax${i + 1}`] as Tensor).copy_(q.absmax);
-    });
-  }
-
-  #fresh(p: Tensor, g: LowBitGroup, lowBit: boolean): optim.ParameterState {
-    const device = onDevice([p]);
-    const s: optim.ParameterState = { step: device ? stepTensor(p, 0) : 0 };
-    this.family.states.forEach((signed, i) => {
-      if (!lowBit || this.format === null) {
-        s[`state${i + 1}`] = zeros([...p.shape], { dtype: "float32", device: p.device });
-        return;
-      }
-      const q = zeroState(this.format, signed, p, g.blockSize);
-      s[`state${i + 1}`] = q.codes;
-      s[`absmax${i + 1}`] = q.absmax;
-      const map = mapOn(this.format, signed, p);
-      if (map !== null) s[`qmap${i + 1}`] = map;
-    });
-    if (g.offload && device)
-      for (const [name, value] of Object.entries(s)) {
-        if (!isTensor(value) || !/^(state|absmax)\d$/.test(name)) continue;
-        s[name] = pinned(value);
-        value.dispose();
-      }
-    if (lowBit) {
-      s["blockSize"] = g.blockSize;
-      s["version"] = VERSION;
-    }
-    return s;
+  #fresh(p: Tensor, g: LowBitGroup): optim.ParameterState {
+    return freshState(this.family, this.#formatOf(p, g), p, g);
   }
 
   protected override get algorithm(): string {
@@ -401,68 +338,8 @@ export class LowBitOptimizer extends optim.Optimizer {
     p: Tensor,
     group: optim.ParamGroup,
   ): optim.ParameterState {
-    return outsideScopes(() => noGrad(() => this.#adopt(refuse, saved, p, group as LowBitGroup)));
-  }
-  #adopt(
-    refuse: optim.Refuse,
-    { state: s, position }: optim.SavedParameter,
-    p: Tensor,
-    g: LowBitGroup,
-  ): optim.ParameterState {
-    const step = optim.stepCount(refuse, position, s["step"]);
-    const version: unknown = s["version"] ?? 0;
-    if (typeof version !== "number" || !(version <= VERSION))
-      refuse(
-        `state of version ${VERSION} or older`,
-        String(version),
-        "It was saved by a later nbit; update @nbit/lowbit.",
-      );
-    const states = this.family.states.map((_, i) => savedState(refuse, s, i, p, position));
-    scope(() =>
-      this.family.states.forEach((signed, i) => {
-        if (!signed) optim.requireNonNegative(refuse, `state${i + 1}`, position, widened(states[i] as SavedState, p));
-      }),
-    );
-    if (s[`state${states.length + 1}`] !== undefined)
-      refuse(
-        `${states.length} states of parameter ${position}`,
-        `keys ${Object.keys(s).join(", ")}`,
-        "Is it the state of another optimizer?",
-      );
-    const compensation =
-      s["compensation"] === undefined || p.dtype === "float32"
-        ? null
-        : optim.likeParameter(refuse, "compensation", position, s["compensation"], p);
-    const made = this.#fresh(p, g, this.isLowBit(p, g));
-    made["step"] = onDevice([p]) ? stepTensor(p, step) : step;
-    if (compensation !== null) made["compensation"] = compensation;
-    scope(() =>
-      this.family.states.forEach((signed, i) => {
-        const saved = states[i] as SavedState;
-        const codes = made[`state${i + 1}`] as Tensor;
-        const absmax = made[`absmax${i + 1}`];
-        if (!isTensor(absmax) || this.format === null) return void codes.copy_(widened(saved, p));
-        if (
-          saved.absmax !== null &&
-          saved.blockSize === g.blockSize &&
-          sameMap(saved.map, made[`qmap${i + 1}`]) &&
-          saved.value.dtype === codes.dtype &&
-          saved.value.numel() === codes.numel()
-        ) {
-          codes.copy_(saved.value.reshape([...codes.shape]));
-          absmax.copy_(saved.absmax.reshape([-1]));
-          return;
-        }
-        const q = this.format.quantize(widened(saved, p), {
-          signed,
-          blockSize: g.blockSize,
-          keepPositive: g.keepPositive,
-        });
-        codes.copy_(q.codes);
-        absmax.copy_(q.absmax);
-      }),
-    );
-    return made;
+    const g = group as LowBitGroup;
+    return outsideScopes(() => noGrad(() => adoptedState(refuse, saved, this.family, this.#formatOf(p, g), p, g)));
   }
 
   /** Bytes that the state holds now. */
@@ -474,9 +351,3 @@ export class LowBitOptimizer extends optim.Optimizer {
     return bytes;
   }
 }
-
-function quantizedOf(s: optim.ParameterState, i: number, p: Tensor, blockSize: number): Quantized {
-  return { codes: s[`state${i + 1}`] as Tensor, absmax: s[`absmax${i + 1}`] as Tensor, shape: p.shape, blockSize };
-}
-const lowBitSums = (...args: readonly unknown[]): Tensor => kernel("low_bit_sums")(...args) as Tensor;
-const lowBitStep_ = (...args: readonly unknown[]): unknown => kernel("low_bit_step_")(...args);
