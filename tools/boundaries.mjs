@@ -40,7 +40,7 @@ const CORE = new Set(
     "ops/invoke",
     "ops/mismatch",
     "ops/operator",
-    "ops/plan",
+    "ops/tags",
     "ops/read-results",
     "ops/types",
     "ops/write-arguments",

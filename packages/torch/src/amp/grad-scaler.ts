@@ -1,7 +1,6 @@
 /** Dynamic loss scaling: keeps float16 gradients from underflowing, and skips the steps that overflow. */
 import { noGrad } from "../autograd/modes.js";
 import { ArgumentError } from "../errors.js";
-import type { LateRow } from "../late-numbers.js";
 import { full } from "../ops/index.js";
 import { LBFGS } from "../optim/lbfgs.js";
 import type { Optimizer } from "../optim/optimizer.js";
@@ -9,7 +8,6 @@ import { elementsOf } from "../read-once.js";
 import { isTensor } from "../tensor/handle.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { parametersOf, withGradients } from "./gradients.js";
 import { foundOf, nonFiniteOf, ScalerCore } from "./scaler-core.js";
 import * as errors from "./scaler-errors.js";
 import { callable, orNull } from "../kinds.js";
@@ -23,17 +21,8 @@ import {
   type GradScalerState,
   type ResolvedScalerOptions,
 } from "./scaler-state.js";
+import { ScalerStages } from "./scaler-stages.js";
 import type { ScalerStep } from "./scaler-step.js";
-
-type Stage = "ready" | "unscaled" | "stepped";
-interface PerOptimizer {
-  stage: Stage;
-  /** What was found, from the check of its gradients until the update. */
-  record: LateRow | null;
-  result: ScalerStep | null;
-  /** How many losses had been scaled when its gradients were divided; null: they were not. */
-  dividedAt: number | null;
-}
 
 /**
  * scale(loss).backward(); unscale_(optimizer) (optional, before clipping); step(optimizer); update().
@@ -52,11 +41,12 @@ export class GradScaler {
   /** @internal */
   readonly core: ScalerCore;
   #nearFloor = false;
-  #optimizers = new Map<Optimizer, PerOptimizer>();
+  readonly #stages: ScalerStages;
 
   constructor(options: GradScalerOptions = {}) {
     atMost("GradScaler", arguments, 1);
     this.core = new ScalerCore(resolveScalerOptions(options));
+    this.#stages = new ScalerStages(this.core);
   }
 
   /** With their defaults; factors may be changed by the setters and by a loaded state. */
@@ -159,56 +149,8 @@ export class GradScaler {
     return wide.mul(this.core.scale);
   }
 
-  #of(optimizer: Optimizer): PerOptimizer {
-    let found = this.#optimizers.get(optimizer);
-    if (found === undefined) {
-      const { paramGroups, step } = (optimizer ?? {}) as Partial<Optimizer>;
-      if (!Array.isArray(paramGroups) || typeof step !== "function")
-        throw new ArgumentError("GradScaler", "an optimizer", optimizer);
-      found = { stage: "ready", record: null, result: null, dividedAt: null };
-      this.#optimizers.set(optimizer, found);
-    }
-    return found;
-  }
   #requireScaled(fn: string): void {
     if (this.core.losses === 0) throw errors.notScaled(fn);
-  }
-
-  /**
-   * Parameters that this optimizer shares with others whose unscale has divided them, when no loss was scaled since.
-   * They are unscaled: once is enough.
-   */
-  #alreadyUnscaled(optimizer: Optimizer): ReadonlySet<Tensor> {
-    const found = new Set<Tensor>();
-    for (const [other, { dividedAt }] of this.#optimizers) {
-      if (other === optimizer || dividedAt !== this.core.losses) continue;
-      const own = new Set(parametersOf(optimizer));
-      for (const p of parametersOf(other)) if (own.has(p)) found.add(p);
-    }
-    return found;
-  }
-
-  #unscale(optimizer: Optimizer, s: PerOptimizer, alreadyUnscaled: ReadonlySet<Tensor>, divide: boolean): LateRow {
-    const params = parametersOf(optimizer);
-    return withGradients(params, (all) => {
-      if (all.none && this.core.reduceFoundInf === null) throw errors.noGradients();
-      const record = this.core.newRecord();
-      try {
-        if (alreadyUnscaled.size === 0) this.core.check(all, record, divide);
-        else {
-          withGradients(
-            params.filter((p) => !alreadyUnscaled.has(p)),
-            (own) => this.core.check(own, record, divide),
-          );
-          withGradients([...alreadyUnscaled], (shared) => this.core.check(shared, record, false));
-        }
-      } catch (error) {
-        this.core.records.release(record);
-        throw error;
-      }
-      s.dividedAt = divide ? this.core.losses : null;
-      return record;
-    });
   }
 
   /**
@@ -219,10 +161,10 @@ export class GradScaler {
     atMost("GradScaler.unscale_", arguments, 1);
     if (!this.options.enabled) return;
     this.#requireScaled("unscale_");
-    const s = this.#of(optimizer);
+    const s = this.#stages.of(optimizer);
     if (s.stage === "unscaled") throw errors.unscaledTwice();
     if (s.stage === "stepped") throw errors.unscaleAfterStep();
-    s.record = this.#unscale(optimizer, s, this.#alreadyUnscaled(optimizer), true);
+    s.record = this.#stages.unscale(optimizer, this.#stages.alreadyUnscaled(optimizer), true);
     s.stage = "unscaled";
   }
 
@@ -233,17 +175,17 @@ export class GradScaler {
   step(optimizer: Optimizer, closure?: () => Tensor): ScalerStep {
     atMost("GradScaler.step", arguments, 2);
     if (!this.options.enabled) {
-      this.#of(optimizer);
+      this.#stages.of(optimizer);
       optimizer.step(closure);
       return { stepped: true, lossScale: 1, nonFiniteIndices: [] };
     }
     if (closure !== undefined || optimizer instanceof LBFGS) throw errors.closure();
     this.#requireScaled("step");
-    const s = this.#of(optimizer);
+    const s = this.#stages.of(optimizer);
     if (s.stage === "stepped") throw errors.steppedTwice();
-    const alreadyUnscaled = this.#alreadyUnscaled(optimizer);
+    const alreadyUnscaled = this.#stages.alreadyUnscaled(optimizer);
     const scaled = s.stage === "ready" && optimizer.supportsAmpScaling && alreadyUnscaled.size === 0;
-    s.record ??= this.#unscale(optimizer, s, alreadyUnscaled, !scaled);
+    s.record ??= this.#stages.unscale(optimizer, alreadyUnscaled, !scaled);
     s.result = this.core.step(optimizer, s.record, scaled);
     s.stage = "stepped";
     return s.result;
@@ -260,12 +202,12 @@ export class GradScaler {
     atMost("GradScaler.update", arguments, 1);
     if (!this.options.enabled) return;
     this.#requireScaled("update");
-    const all = [...this.#optimizers.values()];
+    const { all } = this.#stages;
     const found = all.flatMap(({ record }) => (record === null ? [] : [foundOf(record)]));
     if (newScale === undefined && found.length === 0) throw errors.noStep();
     scope(() => {
       const next = newScale === undefined ? null : this.#checkedScale(newScale);
-      this.#optimizers = new Map();
+      this.#stages.restart();
       try {
         this.core.update(found, next, () => all.flatMap(({ result }) => result?.nonFiniteIndices ?? []));
       } finally {

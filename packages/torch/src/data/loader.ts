@@ -6,7 +6,9 @@ import { BatchSampler, lengthOf } from "./batch-sampler.js";
 import type { Collated } from "./collate.js";
 import type { Source } from "./dataset.js";
 import { isStream, orderOf, settleOptions, type DataLoaderOptions } from "./loader-options.js";
-import { AsyncPass, ReadyPass, SyncPass, type PassPlan } from "./loader-pass.js";
+import { AsyncPass } from "./async-pass.js";
+import type { PassPlan } from "./loader-pass.js";
+import { ReadyPass, SyncPass } from "./ready-pass.js";
 import { finishedState, readState, type LoaderState, type StoredLoaderState } from "./loader-state.js";
 import { Sampler, type Sized } from "./sampler.js";
 

@@ -1,6 +1,6 @@
 /** Tensors of one value. */
 import * as generated from "../generated/functions.js";
-import { getDefaultDtype } from "../tensor/values.js";
+import { getDefaultDtype } from "../tensor/default-dtype.js";
 
 type Rest = Parameters<typeof generated.full> extends [unknown, unknown, ...infer R] ? R : never;
 

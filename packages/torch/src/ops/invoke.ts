@@ -7,7 +7,7 @@ import { autocastRegion } from "../tensor/autocast-region.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { Operator } from "./operator.js";
-import { isOptions } from "./plan.js";
+import { isOptions } from "./tags.js";
 import { readReturns } from "./read-results.js";
 import type { Argument } from "./schema.js";
 import { forgetLargeNumber, largeNumber, writeList, writeOne } from "./write-arguments.js";

@@ -6,7 +6,8 @@ import { ArgumentError } from "../errors.js";
 import { nearest } from "../names.js";
 import { dtypeMeant } from "../tensor/dtype.js";
 import { MOST_ELEMENTS } from "../read-once.js";
-import { conversionCost, isOptions, isTooLong, NUMBERS_AS_TENSORS, Tag, tagOf } from "./plan.js";
+import { conversionCost, NUMBERS_AS_TENSORS, Tag } from "./conversion-cost.js";
+import { isOptions, isTooLong, tagOf } from "./tags.js";
 import type { Argument, KindLetter, Schema } from "./schema.js";
 
 const KINDS: Readonly<Record<KindLetter, readonly [one: string, many: string]>> = {

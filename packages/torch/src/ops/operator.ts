@@ -3,7 +3,9 @@ import { ArgumentError, TensorDisposedError } from "../errors.js";
 import { native } from "../native.js";
 import { handleOrZero, isTensor } from "../tensor/handle.js";
 import { mismatch } from "./mismatch.js";
-import { isOptions, own, planFor, Tag, tagOf, type Plan } from "./plan.js";
+import { Tag } from "./conversion-cost.js";
+import { planFor, type Plan } from "./plan.js";
+import { isOptions, own, tagOf } from "./tags.js";
 import { schemasOf, type Schema } from "./schema.js";
 
 /** The latest call with options: tags of its positional arguments, and of its options in their order. */

@@ -2,12 +2,13 @@
 import { ArgumentError, TensorDisposedError } from "../errors.js";
 import { argBuffer, reserve, writeInteger } from "../native.js";
 import { device, type DeviceLike } from "../tensor/device.js";
+import { dtypeCode } from "../tensor/dtype.js";
 import { handleOrZero } from "../tensor/handle.js";
 import { isTensorList, packedHandles } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { Complex } from "./complex.js";
 import { generatorId, type Generator } from "./generator.js";
-import { dtypeOfArgument, intern, LAYOUTS, MEMORY_FORMATS } from "./plan.js";
+import { intern, LAYOUTS, MEMORY_FORMATS } from "./encode.js";
 import type { Argument, Schema } from "./schema.js";
 
 function writeTensor(value: unknown, at: number, schema: Schema): number {
@@ -128,7 +129,7 @@ export function writeOne(arg: Argument, value: unknown, start: number, schema: S
       argBuffer[at] = intern(value as string);
       return at + 1;
     case "d":
-      argBuffer[at] = dtypeOfArgument(value);
+      argBuffer[at] = dtypeCode(value, "dtype");
       return at + 1;
     case "D":
       argBuffer[at] = device(value as DeviceLike).code;

@@ -3,17 +3,9 @@ export { isTensor } from "./handle.js";
 export { TensorList } from "./list.js";
 export { scope, keep, outsideScopes, ReentrantScope } from "./scope.js";
 export { memory, resetPeakMemory, trimMemory, setCacheLimit, type MemoryReport } from "./memory.js";
-export {
-  tensor,
-  tensorFromBytes,
-  flatValues,
-  getDefaultDtype,
-  setDefaultDtype,
-  type Nested,
-  type TensorData,
-  type TensorOptions,
-  type TypedArray,
-} from "./values.js";
+export { tensor, tensorFromBytes, flatValues, type Nested, type TensorData, type TensorOptions } from "./values.js";
+export type { TypedArray } from "./typed-arrays.js";
+export { getDefaultDtype, setDefaultDtype } from "./default-dtype.js";
 export * from "./dtype.js";
 export { device, Device, type DeviceLike } from "./device.js";
 export type { ToOptions } from "./conversions.js";

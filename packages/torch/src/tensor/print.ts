@@ -9,7 +9,7 @@ import { layout, tuple, withSuffixes, type Elements } from "./print-layout.js";
 import { getPrintOptions, resolve, type PrintOptions } from "./print-options.js";
 import { scope } from "./scope.js";
 import type { Tensor } from "./tensor.js";
-import { getDefaultDtype } from "./values.js";
+import { getDefaultDtype } from "./default-dtype.js";
 
 export { getPrintOptions, setPrintOptions, type PrintOptions, type PrintProfile } from "./print-options.js";
 

@@ -1,118 +1,26 @@
-/** Values between JavaScript and tensors: nested arrays, typed arrays, and single numbers. */
+/** Values between JavaScript and tensors: nested arrays, typed arrays, and bytes. */
 import { ArgumentError, verbatim } from "../errors.js";
 import { checkHeap } from "../limits.js";
 import { native, writeLists } from "../native.js";
 import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.js";
 import { elementsOf } from "../read-once.js";
-import { isBuffer, typedArrayName } from "../realm.js";
+import { isBuffer } from "../realm.js";
 import { Complex } from "../ops/complex.js";
 import { flag, orNull } from "../kinds.js";
 import { autocastRegion } from "./autocast-region.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
-import { dtypeCode, dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
+import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { device as deviceOf, type DeviceLike } from "./device.js";
+import { getDefaultDtype } from "./default-dtype.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
+import { dtypeOfTypedArray, plainBytes, type TypedArray } from "./typed-arrays.js";
 
 /** What `tolist` returns. */
 export type Nested = number | boolean | bigint | Complex | Nested[];
 /** What `tensor` takes. */
 export type TensorData = number | boolean | bigint | Complex | TypedArray | readonly TensorData[];
-export type TypedArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Uint8ClampedArray
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array
-  | Float16Values;
-
-/**
- * What JavaScript calls Float16Array, where it has one (Node 24 and later): named by its shape, so that older compilers
- * and machines do without.
- */
-export interface Float16Values extends ArrayBufferView {
-  readonly [Symbol.toStringTag]: "Float16Array";
-  readonly BYTES_PER_ELEMENT: number;
-  readonly length: number;
-  [index: number]: number;
-  set(source: ArrayLike<number>, at?: number): void;
-  [Symbol.iterator](): IterableIterator<number>;
-}
-/** Whether a value holds numbers of 16 bits, of this realm or another. */
-function isFloat16(value: ArrayBufferView): value is Float16Values {
-  return typedArrayName(value) === "Float16Array";
-}
-
-/**
- * The dtype of tensors made from JavaScript numbers and by factories without a dtype: float32 unless changed, by any
- * thread.
- */
-export function getDefaultDtype(): DType {
-  atMost("getDefaultDtype", arguments, 0);
-  return dtypeName(native.getDefaultDtype());
-}
-/** @throws {ArgumentError} `setDefaultDtype: expected dtype to be a floating point dtype. Received: "int64".` */
-export function setDefaultDtype(dtype: DType): void {
-  atMost("setDefaultDtype", arguments, 1);
-  if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
-  native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
-}
-
-const ARRAYS = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-  int16: Int16Array,
-  uint16: Uint16Array,
-  int32: Int32Array,
-  uint32: Uint32Array,
-  int64: BigInt64Array,
-  uint64: BigUint64Array,
-  bool: Uint8Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-  complex64: Float32Array,
-  complex128: Float64Array,
-  complex32: Uint16Array,
-} as const;
-
-const Float16 = (globalThis as { readonly Float16Array?: new (bytes: ArrayBuffer) => Float16Values }).Float16Array;
-
-/** @internal The natural typed array over a tensor's bytes. */
-export function typedArrayOf(dtype: DType, bytes: ArrayBuffer): TypedArray {
-  if (dtype === "float16" && Float16 !== undefined) return new Float16(bytes);
-  const Type = (ARRAYS as Partial<Record<DType, (typeof ARRAYS)[keyof typeof ARRAYS]>>)[dtype] ?? Uint8Array;
-  return new Type(bytes);
-}
-
-const DTYPES: Readonly<Record<string, DType>> = {
-  Float16Array: "float16",
-  Float32Array: "float32",
-  Float64Array: "float64",
-  Int8Array: "int8",
-  Uint8Array: "uint8",
-  Uint8ClampedArray: "uint8",
-  Int16Array: "int16",
-  Uint16Array: "uint16",
-  Int32Array: "int32",
-  Uint32Array: "uint32",
-  BigInt64Array: "int64",
-  BigUint64Array: "uint64",
-};
-function dtypeOfTypedArray(data: ArrayBufferView): DType {
-  const dtype = DTYPES[typedArrayName(data) ?? ""];
-  if (dtype === undefined) throw new ArgumentError("tensor", "a typed array", data);
-  return dtype;
-}
-
 interface Flat {
   readonly shape: number[];
   readonly values: (number | boolean | bigint | Complex)[];
@@ -254,11 +162,6 @@ function naturalDtype(values: readonly (number | boolean | bigint | Complex)[]):
   if (values.every((v) => typeof v === "bigint" || typeof v === "boolean")) return "int64";
   if (values.some((v) => v instanceof Complex)) return getDefaultDtype() === "float64" ? "complex128" : "complex64";
   return getDefaultDtype();
-}
-
-/** @internal Typed arrays that Node-API may not know yet, as plain bytes. */
-export function plainBytes(bytes: ArrayBufferView): ArrayBufferView {
-  return isFloat16(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes;
 }
 
 function fromBytes(bytes: ArrayBufferView, dtype: DType, shape: readonly number[], device: number): Tensor {
