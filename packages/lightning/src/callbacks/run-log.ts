@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { atMost, checkOptions, kinds, memory, type OptionNames, resetPeakMemory } from "@nbit/torch";
+import { atMost, checkOptions, kinds, type OptionNames, resetPeakMemory } from "@nbit/torch";
 import {
   anyNumber,
   count,
@@ -19,6 +19,8 @@ import type { TrainerView } from "../trainer-view.js";
 import type { Batch, StepResult } from "../types.js";
 import { lengthOf } from "../ui/batch.js";
 import { Callback } from "./callback.js";
+import { RunClock } from "./run-clock.js";
+import { memoryNow, runRecord, stepMetrics } from "./run-log-records.js";
 
 export interface RunLogOptions {
   /** The file. Default `run.jsonl` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
@@ -45,9 +47,6 @@ type RunLogState = TypeOf<typeof STATE>;
 
 /** With which every log begins. */
 const BEGIN = '{"type":"run"';
-
-/** Version of the format; readers refuse a newer one. */
-const FORMAT = 1;
 
 /**
  * Writes what a report needs to a file of JSON lines: metrics per step, loss scale, skipped steps, precision, times,
@@ -78,7 +77,7 @@ export class RunLog extends Callback {
   readonly #options: RunLogOptions;
   #file: JsonLines | null = null;
   #path: string | null = null;
-  #header: Record<string, unknown> | null = null;
+  #header: object | null = null;
   #headerWritten = false;
   /** Where the checkpoint that this run goes on from left the log. */
   #from: RunLogState | null = null;
@@ -86,7 +85,7 @@ export class RunLog extends Callback {
   #closedAt: Record<string, unknown> = {};
   /** The state of the log before it said that the run has ended: one that goes on from there ends later. */
   #ended: Record<string, unknown> | null = null;
-  #startedAt = 0;
+  readonly #clock = new RunClock();
   #every = 1;
   #immediate = false;
 
@@ -96,9 +95,6 @@ export class RunLog extends Callback {
   /** Names that evaluation logs; a step record leaves them out, since they are not this step's. */
   readonly #evaluationNames = new Set<string>();
 
-  #epochStartedAt = 0;
-  #evaluationStartedAt = 0;
-  #evaluationMs = 0;
   #namesBefore: ReadonlySet<string> = new Set();
   #batches = 0;
   #samples = 0;
@@ -129,26 +125,9 @@ export class RunLog extends Callback {
     this.#from = null;
     this.#ended = null;
     if (this.#header !== null) return;
-    this.#startedAt = performance.now();
-    let parameters = 0;
-    let bytes = 0;
-    for (const parameter of module.parameters()) {
-      parameters += parameter.numel();
-      bytes += parameter.nbytes;
-    }
+    this.#clock.start();
     resetPeakMemory();
-    this.#header = {
-      type: "run",
-      format: FORMAT,
-      name: this.#options.name ?? trainer.precision.name,
-      precision: trainer.precision.name,
-      model: module.constructor.name,
-      parameters,
-      device: String(trainer.rootDevice),
-      startedAt: new Date().toISOString(),
-      // What was there before: the data set, other models. The model's own parameters count as training's.
-      tensorsBefore: Math.max(0, memory().bytes - bytes),
-    };
+    this.#header = runRecord(trainer, module, this.#options.name);
   }
 
   /** Open the file, once it is known from where the run goes on. */
@@ -163,10 +142,7 @@ export class RunLog extends Callback {
   }
 
   #goOn(from: RunLogState): void {
-    const now = performance.now();
-    this.#startedAt = now - from.seconds * 1000;
-    this.#epochStartedAt = now - from.trainingSeconds * 1000;
-    this.#evaluationMs = 0;
+    this.#clock.goOn(from.seconds, from.trainingSeconds);
     this.#lastScale = from.lastScale;
     this.#batches = from.batches;
     this.#samples = from.samples;
@@ -182,8 +158,8 @@ export class RunLog extends Callback {
     if (this.#file === null) return this.#closedAt;
     return {
       ...this.#file.position(),
-      seconds: this.#seconds(),
-      trainingSeconds: this.#trainingSeconds(),
+      seconds: this.#clock.seconds,
+      trainingSeconds: this.#clock.trainingSeconds,
       lastScale: this.#lastScale,
       evaluationNames: [...this.#evaluationNames],
       batches: this.#batches,
@@ -206,8 +182,7 @@ export class RunLog extends Callback {
   }
 
   override onTrainEpochStart(): void {
-    this.#epochStartedAt = performance.now();
-    this.#evaluationMs = 0;
+    this.#clock.startEpoch();
     this.#batches = 0;
     this.#samples = 0;
   }
@@ -229,8 +204,8 @@ export class RunLog extends Callback {
         type: "step",
         step,
         epoch: trainer.currentEpoch,
-        seconds: this.#seconds(),
-        metrics: this.#stepMetrics(trainer),
+        seconds: this.#clock.seconds,
+        metrics: stepMetrics(trainer.callbackMetrics, this.#evaluationNames),
         lossScale: trainer.lossScale,
         skippedSteps: this.#lastSkipped,
       });
@@ -245,7 +220,7 @@ export class RunLog extends Callback {
       file.add({
         type: "skip",
         step,
-        seconds: this.#seconds(),
+        seconds: this.#clock.seconds,
         lossScale: outcome.lossScale,
         skippedSteps: this.#lastSkipped,
         nonFinite: outcome.nonFinite ?? [],
@@ -255,25 +230,9 @@ export class RunLog extends Callback {
       });
     }
     if (scale !== this.#lastScale) {
-      file.add({ type: "scale", step, seconds: this.#seconds(), value: scale });
+      file.add({ type: "scale", step, seconds: this.#clock.seconds, value: scale });
       this.#lastScale = scale;
     }
-  }
-
-  /**
-   * The step's own values under their plain names: `loss`, not `loss_step` beside it or the last epoch's `loss_epoch`.
-   */
-  #stepMetrics(trainer: TrainerView): Record<string, number> {
-    const metrics: Record<string, number> = {};
-    const all = trainer.callbackMetrics;
-    const names = new Set(Object.keys(all));
-    for (const name of names) {
-      const base = name.replace(/_(step|epoch)$/, "");
-      if (this.#evaluationNames.has(name) || (base !== name && names.has(base))) continue;
-      const value = all[name];
-      if (value !== undefined) metrics[name] = value;
-    }
-    return metrics;
   }
 
   override onTrainEpochEnd(trainer: TrainerView): void {
@@ -281,8 +240,8 @@ export class RunLog extends Callback {
       type: "epoch",
       epoch: trainer.currentEpoch,
       step: trainer.globalStep,
-      seconds: this.#seconds(),
-      trainingSeconds: this.#trainingSeconds(),
+      seconds: this.#clock.seconds,
+      trainingSeconds: this.#clock.trainingSeconds,
       batches: this.#batches,
       samples: this.#samples,
       skippedSteps: trainer.skippedSteps,
@@ -310,13 +269,12 @@ export class RunLog extends Callback {
 
   #startEvaluation(trainer: TrainerView): void {
     this.#open();
-    this.#evaluationStartedAt = performance.now();
+    this.#clock.startEvaluation();
     this.#namesBefore = new Set(Object.keys(trainer.callbackMetrics));
   }
 
   #endEvaluation(trainer: TrainerView, stage: "validate" | "test"): void {
-    const ms = performance.now() - this.#evaluationStartedAt;
-    this.#evaluationMs += ms;
+    const evaluationSeconds = this.#clock.endEvaluation();
     if (trainer.sanityChecking) return;
     const metrics: Record<string, number> = {};
     for (const [name, value] of Object.entries(trainer.callbackMetrics)) {
@@ -328,8 +286,8 @@ export class RunLog extends Callback {
       stage,
       step: trainer.globalStep,
       epoch: trainer.currentEpoch,
-      seconds: this.#seconds(),
-      evaluationSeconds: ms / 1000,
+      seconds: this.#clock.seconds,
+      evaluationSeconds,
       metrics,
     });
   }
@@ -351,7 +309,7 @@ export class RunLog extends Callback {
       type: "end",
       status,
       step: trainer.globalStep,
-      seconds: this.#seconds(),
+      seconds: this.#clock.seconds,
       skippedSteps: status === "failed" ? this.#lastSkipped : trainer.skippedSteps,
       memory: memoryNow(),
     });
@@ -366,22 +324,4 @@ export class RunLog extends Callback {
     this.#file?.close();
     this.#file = null;
   }
-
-  /** Of this epoch, without validation. */
-  #trainingSeconds(): number {
-    return (performance.now() - this.#epochStartedAt - this.#evaluationMs) / 1000;
-  }
-
-  #seconds(): number {
-    return (performance.now() - this.#startedAt) / 1000;
-  }
-}
-
-/**
- * Bytes. `peakTensors` is the most that CPU tensors held since the log began; `peakRss` the process's highest, whatever
- * ran before.
- */
-function memoryNow(): Record<string, number> {
-  const { bytes, peakBytes, residentBytes } = memory();
-  return { tensors: bytes, peakTensors: peakBytes, rss: residentBytes, peakRss: process.resourceUsage().maxRSS * 1024 };
 }

@@ -12,7 +12,10 @@ import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from 
 import { formatName } from "./names.js";
 import { checkState } from "./schema.js";
 import { byRankZero } from "./together.js";
-import { isFolder, isTaken, leadsAway, OwnFiles } from "./own-files.js";
+import { OwnFiles } from "./own-files.js";
+import { EXTENSION, freePath } from "./free-path.js";
+import { droppedBy, ranked, scoreOf } from "./ranking.js";
+import { isTraining, savesAtEpochEnd, validationFollows } from "./save-times.js";
 import { isError } from "@nbit/torch/realm";
 
 /** Of a state that is loaded. Paths in it are what they are found to be: see {@link OwnFiles}. */
@@ -27,8 +30,6 @@ const STATE = fieldsOf({
   lastDue: optional(flag),
   writers: optional(listOf(text)),
 });
-
-const EXTENSION = ".ckpt";
 
 /** What process 0 finds counts in all. */
 function decided<T>(trainer: TrainerView, find: () => T): T {
@@ -145,7 +146,10 @@ export class ModelCheckpoint extends Callback {
     if (!stepDue && !timeDue) return;
     if (this.#mustNotSave(trainer)) return;
     if (timeDue) this.#lastTime = performance.now();
-    if (this.monitor !== null && (this.#monitored(trainer) === undefined || this.#validationFollows(trainer))) {
+    if (
+      this.monitor !== null &&
+      (this.#monitored(trainer) === undefined || validationFollows(trainer, this.#options.saveOnTrainEpochEnd))
+    ) {
       this.#deferred = true;
       return;
     }
@@ -189,25 +193,11 @@ export class ModelCheckpoint extends Callback {
   }
 
   #mustNotSave(trainer: TrainerView): boolean {
-    return (
-      trainer.fastDevRun !== false ||
-      trainer.state.fn !== "fit" ||
-      trainer.sanityChecking ||
-      this.#lastStepSaved === trainer.globalStep
-    );
-  }
-
-  /** A value of the metric from an earlier validation would be stale when another follows this very batch. */
-  #validationFollows(trainer: TrainerView): boolean {
-    if (!trainer.enableValidation || this.#savesAtEpochEnd(trainer) || !trainer.isLastBatch) return false;
-    const every = trainer.checkValEveryNEpoch;
-    return every === null || (trainer.currentEpoch + 1) % every === 0;
+    return !isTraining(trainer) || this.#lastStepSaved === trainer.globalStep;
   }
 
   #savesAtEpochEnd(trainer: TrainerView): boolean {
-    if (this.#options.saveOnTrainEpochEnd !== undefined) return this.#options.saveOnTrainEpochEnd;
-    if (trainer.checkValEveryNEpoch !== 1) return false;
-    return !trainer.enableValidation || trainer.valCheckInterval === undefined;
+    return savesAtEpochEnd(trainer, this.#options.saveOnTrainEpochEnd);
   }
 
   #save(trainer: TrainerView): void {
@@ -259,32 +249,24 @@ export class ModelCheckpoint extends Callback {
         "ERR_MONITOR",
       );
     }
-    const worst = this.mode === "min" ? Infinity : -Infinity;
-    const score = Number.isNaN(value) ? worst : value;
-    const better = (a: number, b: number): boolean => (this.mode === "min" ? a < b : a > b);
-    const ranked = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
-    const full = this.#topK !== -1 && ranked.length >= this.#topK;
-    const last = ranked.at(-1);
-    if (full && last !== undefined && !better(score, last[1])) {
-      if (this.#options.verbose && trainer.isGlobalZero)
-        console.log(
-          plainText(
-            `ModelCheckpoint: step ${trainer.globalStep}: ${monitor} ${value} is not among the best ${this.#topK}.`,
-          ),
-        );
+    const score = scoreOf(value, this.mode);
+    const dropped = droppedBy(score, this.bestKModels, this.mode, this.#topK);
+    if (dropped === null) {
+      this.#say(trainer, `${monitor} ${value} is not among the best ${this.#topK}.`);
       return;
     }
-    const dropped = full && last !== undefined ? last[0] : "";
     delete this.bestKModels[dropped];
     const path = this.#freePath(trainer, this.#options.filename, dropped);
     this.bestKModels[path] = score;
-    const [best] = Object.entries(this.bestKModels).sort(([, a], [, b]) => (better(a, b) ? -1 : 1));
+    const [best] = ranked(this.bestKModels, this.mode);
     if (best !== undefined) [this.bestModelPath, this.bestModelScore] = best;
     this.#write(trainer, path, dropped);
+    this.#say(trainer, `${monitor} reached ${value}; saved ${path}.`);
+  }
+
+  #say(trainer: TrainerView, what: string): void {
     if (this.#options.verbose && trainer.isGlobalZero)
-      console.log(
-        plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${monitor} reached ${value}; saved ${path}.`),
-      );
+      console.log(plainText(`ModelCheckpoint: step ${trainer.globalStep}: ${what}`));
   }
 
   #saveLast(trainer: TrainerView): void {
@@ -325,21 +307,6 @@ export class ModelCheckpoint extends Callback {
     return { path, metadata: { ...this.#own.metadataFor(path), ...launchMetadata(trainer) } };
   }
 
-  #path(trainer: TrainerView, template: string): string {
-    const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
-    const directory = this.resolveDirectory(trainer);
-    const path = join(directory, formatName(template, values, this.#options.autoInsertMetricName) + EXTENSION);
-    if (leadsAway(directory, path))
-      throw new MisconfigurationError(
-        "ModelCheckpoint",
-        "filename to lead through no symbolic link",
-        path,
-        "Set dirpath to where checkpoints shall be.",
-        "ERR_MODEL_CHECKPOINT",
-      );
-    return path;
-  }
-
   /** The same in all processes. */
   #freePath(trainer: TrainerView, template: string, replaced = ""): string {
     return decided(trainer, () => this.#nameFor(trainer, template, replaced));
@@ -347,15 +314,10 @@ export class ModelCheckpoint extends Callback {
 
   /** A name that overwrites nothing but `replaced`, if that is ours. */
   #nameFor(trainer: TrainerView, template: string, replaced = ""): string {
-    const path = this.#path(trainer, template);
-    const directory = this.resolveDirectory(trainer);
+    const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
+    const name = formatName(template, values, this.#options.autoInsertMetricName);
     const sharded = trainer.strategy.stateDictType === "sharded";
-    const mayReplace = (candidate: string): boolean =>
-      candidate === replaced && this.#own.has(directory, candidate) && isFolder(candidate) === sharded;
-    let candidate = path;
-    for (let version = 1; isTaken(candidate) && !mayReplace(candidate); version++)
-      candidate = `${path.slice(0, -EXTENSION.length)}-v${version}${EXTENSION}`;
-    return candidate;
+    return freePath(this.resolveDirectory(trainer), name, { replaced, own: this.#own, sharded });
   }
 
   /** Path of the checkpoint that was written last; "" before the first. */

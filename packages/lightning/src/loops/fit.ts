@@ -1,9 +1,6 @@
-import { isPromise, mustEnd } from "../promises.js";
+import { isPromise } from "../promises.js";
 import type { HookArgs, HookList } from "../hooks.js";
-import { MisconfigurationError } from "../errors.js";
 import type { Results } from "../logging/results.js";
-import { captureRng, disposeRng, restoreRng } from "../rng.js";
-import { InterruptSignal } from "../signals.js";
 import type { Batch, StepOutcome } from "../types.js";
 import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
@@ -13,9 +10,11 @@ import type { Fetched, Fetcher } from "./fetch.js";
 import { BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
 import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
+import { FitValidation } from "./fit-validation.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { GraphedStep } from "./graphed-step.js";
+import { Stopping } from "./stopping.js";
 import type { TrainStep } from "./train-step.js";
 
 export interface FitLoopParts {
@@ -48,6 +47,8 @@ export class FitLoop {
   readonly #onBatchStart: HookList<HookArgs<"onTrainBatchStart">>;
   readonly #onBatchEnd: HookList<HookArgs<"onTrainBatchEnd">>;
   readonly #yieldIfDue = yieldToEventLoop();
+  readonly #stopping: Stopping;
+  readonly #validation: FitValidation;
   /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
   readonly valCheckBatch: number;
   #comparesData: boolean;
@@ -60,7 +61,9 @@ export class FitLoop {
     this.#transfer = makeTransfer(context);
     this.#onBatchStart = context.hooks.get("onTrainBatchStart");
     this.#onBatchEnd = context.hooks.get("onTrainBatchEnd");
-    this.valCheckBatch = this.#resolveValCheck();
+    this.#stopping = new Stopping(context, parts.progress);
+    this.#validation = new FitValidation(context, parts, this.#stopping);
+    this.valCheckBatch = this.#validation.every;
     this.#comparesData = parts.mayRepeat ?? false;
   }
 
@@ -94,28 +97,10 @@ export class FitLoop {
   }
 
   #done(): boolean {
-    const { maxEpochs } = this.#context.options;
     const { progress, fetcher } = this.#parts;
     if (fetcher.length === 0) return true;
     if (progress.phase !== "between_epochs") return false; // resumed inside an epoch: finish that first
-    return this.#maxStepsReached() || (maxEpochs !== -1 && progress.epoch >= maxEpochs) || this.#stopsEarly();
-  }
-
-  #maxStepsReached(): boolean {
-    const { maxSteps } = this.#context.options;
-    return maxSteps !== -1 && this.#parts.progress.globalStep >= maxSteps;
-  }
-
-  #stopsEarly(): boolean {
-    const { options, shouldStop, warnings } = this.#context;
-    if (!shouldStop) return false;
-    const { epoch, globalStep } = this.#parts.progress;
-    if (epoch >= options.minEpochs && globalStep >= options.minSteps) return true;
-    warnings.warn(
-      "WARN_STOP_DELAYED",
-      `fit: asked to stop, but goes on until minEpochs (${options.minEpochs}) and minSteps (${options.minSteps}) are met.`,
-    );
-    return false;
+    return this.#stopping.isOver();
   }
 
   async #epoch(): Promise<void> {
@@ -145,7 +130,7 @@ export class FitLoop {
   }
 
   #epochDone(): boolean {
-    return this.#parts.progress.isLastBatch || this.#maxStepsReached() || this.#stopsEarly();
+    return this.#parts.progress.isLastBatch || this.#stopping.maxStepsReached() || this.#stopping.stopsEarly();
   }
 
   /** One batch and what follows it. False when the loader has no more, or a hook ended the epoch. */
@@ -277,63 +262,24 @@ export class FitLoop {
   }
 
   #needsFinish(): boolean {
-    return this.#parts.schedulers.hasPlateauPerStep || this.#validationDue();
+    return this.#parts.schedulers.hasPlateauPerStep || this.#validation.isDue();
   }
 
   /** Validation, if due, then the schedulers that need its metrics. */
   async #finishBatch(windowEnds: boolean): Promise<void> {
-    const { progress, validation, schedulers } = this.#parts;
-    if (progress.phase === "batch_logged" && validation !== null && this.#validationDue()) {
-      progress.phase = "validated";
-      if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", this.#context.module.onValidationModelZeroGrad());
-      await this.#validate(validation);
+    const { progress, schedulers } = this.#parts;
+    if (progress.phase === "batch_logged" && this.#validation.isDue()) {
+      await this.#validation.run();
       this.#context.vote();
     }
     if (windowEnds) schedulers.step("step", progress.batchesDone, true);
     this.#countBatch(windowEnds);
   }
 
-  async #validate(validation: EvaluationLoop): Promise<void> {
-    const device = this.#context.strategy.rootDevice;
-    const rng = captureRng(device);
-    validation.mark();
-    try {
-      await validation.run(false);
-    } catch (error) {
-      if (error instanceof InterruptSignal) {
-        // A checkpoint from here goes on with the whole validation.
-        this.#parts.progress.phase = "batch_logged";
-        validation.goBack();
-        restoreRng(rng, device);
-      }
-      throw error;
-    } finally {
-      validation.unmark();
-      disposeRng(rng);
-      this.#context.stage = "train";
-      this.#context.metricStore.activate(this.#parts.results, true);
-    }
-  }
-
   #countBatch(windowEnds: boolean): void {
     const { progress } = this.#parts;
     if (windowEnds) progress.batchesThatStepped++;
     progress.phase = "batch_done";
-  }
-
-  #validationDue(): boolean {
-    const { options } = this.#context;
-    const { progress, validation } = this.#parts;
-    if (validation === null || !this.#validatesThisEpoch()) return false;
-    if (progress.isLastBatch && this.valCheckBatch === Infinity) return true;
-    if (this.#context.shouldStop && this.#stopsEarly()) return true;
-    const batches = options.checkValEveryNEpoch === null ? progress.totalBatches : progress.batchesDone;
-    return batches % this.valCheckBatch === 0;
-  }
-
-  #validatesThisEpoch(): boolean {
-    const every = this.#context.options.checkValEveryNEpoch;
-    return every === null || (this.#parts.progress.epoch + 1) % every === 0;
   }
 
   async #endEpoch(): Promise<void> {
@@ -355,34 +301,5 @@ export class FitLoop {
     results.reset();
     progress.epoch++;
     progress.phase = "between_epochs";
-  }
-
-  #resolveValCheck(): number {
-    const { options } = this.#context;
-    const { fetcher, validation } = this.#parts;
-    const asked = options.valCheckInterval;
-    if (asked === undefined) return fetcher.sized ? fetcher.length : Infinity;
-    if (Number.isInteger(asked)) {
-      if (validation !== null && options.checkValEveryNEpoch !== null && asked > fetcher.length) {
-        throw new MisconfigurationError(
-          "Trainer",
-          `valCheckInterval to be at most the ${fetcher.length} training batches of an epoch`,
-          asked,
-          "Use a smaller number, or checkValEveryNEpoch: null to count batches across epochs.",
-          "ERR_VAL_CHECK_INTERVAL",
-        );
-      }
-      return asked;
-    }
-    if (!fetcher.sized) {
-      throw new MisconfigurationError(
-        "Trainer",
-        "valCheckInterval to be a whole number for a loader without a length",
-        asked,
-        undefined,
-        "ERR_VAL_CHECK_INTERVAL",
-      );
-    }
-    return Math.max(1, Math.floor(fetcher.length * asked));
   }
 }

@@ -1,0 +1,107 @@
+import { MisconfigurationError } from "../errors.js";
+import type { Results } from "../logging/results.js";
+import { mustEnd } from "../promises.js";
+import { captureRng, disposeRng, restoreRng } from "../rng.js";
+import { InterruptSignal } from "../signals.js";
+import type { LoopContext } from "./context.js";
+import type { EvaluationLoop } from "./evaluation.js";
+import type { Fetcher } from "./fetch.js";
+import type { FitProgress } from "./progress.js";
+import type { Stopping } from "./stopping.js";
+
+export interface FitValidationParts {
+  /** Null: none is asked for. */
+  readonly validation: EvaluationLoop | null;
+  /** Of the training batches. */
+  readonly fetcher: Fetcher;
+  readonly progress: FitProgress;
+  /** Of training. */
+  readonly results: Results;
+}
+
+/** Validation between the batches of a fit: when it runs, and that training goes on as if it had not. */
+export class FitValidation {
+  readonly #context: LoopContext;
+  readonly #parts: FitValidationParts;
+  readonly #stopping: Stopping;
+  /** Every how many batches; Infinity: at the end of an epoch of unknown length. */
+  readonly every: number;
+
+  constructor(context: LoopContext, parts: FitValidationParts, stopping: Stopping) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#stopping = stopping;
+    this.every = batchesBetween(context, parts);
+  }
+
+  /** After the batch that was just done. */
+  isDue(): boolean {
+    const { options, shouldStop } = this.#context;
+    const { progress, validation } = this.#parts;
+    if (validation === null || !this.#isDueThisEpoch()) return false;
+    if (progress.isLastBatch && this.every === Infinity) return true;
+    if (shouldStop && this.#stopping.stopsEarly()) return true;
+    const batches = options.checkValEveryNEpoch === null ? progress.totalBatches : progress.batchesDone;
+    return batches % this.every === 0;
+  }
+
+  #isDueThisEpoch(): boolean {
+    const every = this.#context.options.checkValEveryNEpoch;
+    return every === null || (this.#parts.progress.epoch + 1) % every === 0;
+  }
+
+  async run(): Promise<void> {
+    const { progress, validation, results } = this.#parts;
+    if (validation === null) return;
+    const { module, strategy, metricStore } = this.#context;
+    progress.phase = "validated";
+    if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", module.onValidationModelZeroGrad());
+    const device = strategy.rootDevice;
+    const rng = captureRng(device);
+    validation.mark();
+    try {
+      await validation.run(false);
+    } catch (error) {
+      if (error instanceof InterruptSignal) {
+        // A checkpoint from here goes on with the whole validation.
+        progress.phase = "batch_logged";
+        validation.goBack();
+        restoreRng(rng, device);
+      }
+      throw error;
+    } finally {
+      validation.unmark();
+      disposeRng(rng);
+      this.#context.stage = "train";
+      metricStore.activate(results, true);
+    }
+  }
+}
+
+/** `valCheckInterval` in batches. */
+function batchesBetween({ options }: LoopContext, { fetcher, validation }: FitValidationParts): number {
+  const asked = options.valCheckInterval;
+  if (asked === undefined) return fetcher.sized ? fetcher.length : Infinity;
+  if (Number.isInteger(asked)) {
+    if (validation !== null && options.checkValEveryNEpoch !== null && asked > fetcher.length) {
+      throw new MisconfigurationError(
+        "Trainer",
+        `valCheckInterval to be at most the ${fetcher.length} training batches of an epoch`,
+        asked,
+        "Use a smaller number, or checkValEveryNEpoch: null to count batches across epochs.",
+        "ERR_VAL_CHECK_INTERVAL",
+      );
+    }
+    return asked;
+  }
+  if (!fetcher.sized) {
+    throw new MisconfigurationError(
+      "Trainer",
+      "valCheckInterval to be a whole number for a loader without a length",
+      asked,
+      undefined,
+      "ERR_VAL_CHECK_INTERVAL",
+    );
+  }
+  return Math.max(1, Math.floor(fetcher.length * asked));
+}
