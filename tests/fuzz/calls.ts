@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { isTensor, memory, scope, type Tensor } from "@nbit/torch";
 import { camel, type Target } from "./surface.js";
-import { materialize, show, valueFor, type Value } from "./values.js";
+import { materialize } from "./materialize.js";
+import { show, valueFor, type Value } from "./values.js";
 
 export interface Call {
   readonly positional: readonly Value[];

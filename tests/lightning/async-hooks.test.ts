@@ -1,51 +1,15 @@
+/** Which hooks may be asynchronous: a run waits for these, and refuses the others. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
-import { Callback, LightningModule, Logger, MisconfigurationError, Trainer } from "@nbit/lightning";
-import type { Metrics } from "@nbit/lightning";
-import { full, memory, nn, optim, scope, seedEverything, Tensor, TensorDataset, DataLoader, randn } from "@nbit/torch";
+import { Callback, LightningModule, MisconfigurationError, Trainer } from "@nbit/lightning";
+import { full, memory, scope, Tensor } from "@nbit/torch";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { MetricRows, QUIET } from "../helpers/training.js";
+import { QUIET } from "../helpers/training.js";
+import { WAITS, Line, loader, everything } from "./line-model.js";
 
 const folder = temporaryFolder("async-hooks");
-
-/** Hooks that may be asynchronous: a run waits for them. */
-const WAITS = [
-  "setup",
-  "teardown",
-  "onFitStart",
-  "onFitEnd",
-  "onSanityCheckStart",
-  "onSanityCheckEnd",
-  "onTrainStart",
-  "onTrainEnd",
-  "onTrainEpochStart",
-  "onTrainEpochEnd",
-  "onTrainBatchStart",
-  "onTrainBatchEnd",
-  "onValidationStart",
-  "onValidationEnd",
-  "onValidationEpochStart",
-  "onValidationEpochEnd",
-  "onValidationBatchStart",
-  "onValidationBatchEnd",
-  "onTestStart",
-  "onTestEnd",
-  "onTestEpochStart",
-  "onTestEpochEnd",
-  "onTestBatchStart",
-  "onTestBatchEnd",
-  "onPredictStart",
-  "onPredictEnd",
-  "onPredictEpochStart",
-  "onPredictEpochEnd",
-  "onPredictBatchStart",
-  "onPredictBatchEnd",
-  "onBeforeBatchTransfer",
-  "onAfterBatchTransfer",
-];
 /** Those that cannot be, and the code of the error that says so. */
 const REFUSES: Readonly<Record<string, string>> = {
   trainingStep: "ERR_ASYNC_STEP",
@@ -112,59 +76,6 @@ test("the tables name every hook", () => {
     [],
   );
 });
-
-type Pair = [Tensor, Tensor];
-class Line extends LightningModule {
-  readonly layer = new nn.Linear(3, 1);
-  override forward(x: Tensor): Tensor {
-    return this.layer.forward(x);
-  }
-  override trainingStep([x, y]: Pair): Tensor {
-    const loss = this.forward(x).sub(y).square().mean();
-    this.log("loss", loss, { onStep: true, onEpoch: true });
-    return loss;
-  }
-  override validationStep([x, y]: Pair): void {
-    this.log("val_loss", this.forward(x).sub(y).square().mean());
-  }
-  override testStep([x, y]: Pair): void {
-    this.log("test_loss", this.forward(x).sub(y).square().mean());
-  }
-  override configureOptimizers() {
-    const optimizer = new optim.SGD(this.parameters(), { lr: 0.1, momentum: 0.9 });
-    return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 2), interval: "step" as const } };
-  }
-}
-
-function loader(): DataLoader<[Tensor, Tensor], [Tensor, Tensor]> {
-  return new DataLoader(new TensorDataset(randn([12, 3]), randn([12, 1])), { batchSize: 4 });
-}
-
-/** Fit, validate, test and predict; what came of it. */
-async function everything(model: LightningModule, callbacks: Callback[], loggers: Logger[] = []): Promise<unknown> {
-  seedEverything(5);
-  const data = loader();
-  for (const parameter of model.parameters()) parameter.detach().fill_(0.25);
-  const trainer = new Trainer({
-    ...QUIET,
-    logger: loggers.length > 0 ? loggers : false,
-    callbacks,
-    maxEpochs: 2,
-    gradientClipVal: 1,
-    logEveryNSteps: 1,
-  });
-  await trainer.fit(model, { trainDataloaders: data, valDataloaders: data });
-  const metrics = { ...trainer.callbackMetrics };
-  const dataloaders = data;
-  const results = [await trainer.validate(model, { dataloaders }), await trainer.test(model, { dataloaders })];
-  const predictions = await trainer.predict(model, { dataloaders });
-  return {
-    metrics,
-    results,
-    weights: model.parameters().map((p) => p.tolist()),
-    predictions: predictions.map((p) => (p as Tensor).tolist()),
-  };
-}
 
 function tensorsIn(values: readonly unknown[]): Tensor[] {
   return values.flatMap((value): Tensor[] => {
@@ -311,150 +222,6 @@ test("methods of a loader and of a scheduler are refused when they return a prom
         `${name} of the ${part}`,
       );
     }
-  }
-  await pause(5);
-});
-
-test("a run rejects with the error of an asynchronous hook, and its stack names the hook", async () => {
-  for (const name of WAITS) {
-    if (name === "teardown") continue; // of a run that is over
-    for (const reason of [new Error("boom"), "no error"]) {
-      const model = new Line();
-      const callback = new Callback();
-      Reflect.set(name.endsWith("BatchTransfer") ? model : callback, name, () =>
-        pause(1).then(() => Promise.reject(reason)),
-      );
-      const error: unknown = await everything(model, [callback]).then(
-        () => null,
-        (e: unknown) => e,
-      );
-      assert.ok(error instanceof Error, name);
-      if (typeof reason === "string") {
-        assert.equal((error as { code?: unknown }).code, "ERR_HOOK_REJECTED");
-        assert.equal(error.message, `${name}: expected to fail, if at all, with an Error. Received: "no error".`);
-        assert.equal(error.cause, reason);
-      } else {
-        assert.equal(error, reason);
-        assert.match(error.stack ?? "", new RegExp(`\\b${name}\\b`));
-      }
-    }
-  }
-});
-
-test("what an asynchronous hook logs after a wait belongs to its step", async () => {
-  class Late extends Line {
-    override async onTrainBatchStart(_batch: unknown, batchIdx: number): Promise<void> {
-      await pause(1);
-      this.log("late_start", batchIdx);
-    }
-    override async onTrainBatchEnd(_outputs: unknown, _batch: unknown, batchIdx: number): Promise<void> {
-      await pause(1);
-      this.log("late", batchIdx);
-    }
-    override async onValidationBatchEnd(_outputs: unknown, _batch: unknown, batchIdx: number): Promise<void> {
-      await pause(1);
-      this.log("late_val", batchIdx, { onStep: true, onEpoch: true });
-    }
-    override async onTrainEpochEnd(): Promise<void> {
-      await pause(1);
-      this.log("late_epoch", this.currentEpoch);
-    }
-  }
-  const rows = new MetricRows();
-  const trainer = new Trainer({ ...QUIET, logger: rows, maxEpochs: 2, logEveryNSteps: 1, numSanityValSteps: 0 });
-  await trainer.fit(new Late(), { trainDataloaders: loader(), valDataloaders: loader() });
-  const of = (name: string): unknown[] =>
-    rows.rows.filter((row) => name in row.metrics).map((row) => [row.step, row.metrics[name]]);
-  assert.deepEqual(
-    of("late"),
-    [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]),
-  );
-  assert.deepEqual(of("late_start"), of("late"));
-  assert.deepEqual(
-    of("late_val_step"),
-    [0, 1, 2, 3, 4, 5].map((step) => [step, step % 3]),
-  );
-  assert.deepEqual(of("late_val_epoch"), [
-    [2, 1],
-    [5, 1],
-  ]);
-  assert.deepEqual(of("late_epoch"), [
-    [2, 0],
-    [5, 1],
-  ]);
-});
-
-test("a run that waits for an unreferenced timer goes on", () => {
-  const program = `
-    import { LightningModule, Trainer } from "@nbit/lightning";
-    import { nn, ones, optim } from "@nbit/torch";
-    class Line extends LightningModule {
-      layer = new nn.Linear(2, 1);
-      trainingStep(x) { return this.layer.forward(x).sum(); }
-      async onTrainBatchEnd() { await new Promise((resolve) => setTimeout(resolve, 5).unref()); }
-      configureOptimizers() { return new optim.SGD(this.parameters(), { lr: 0.1 }); }
-    }
-    const trainer = new Trainer({ accelerator: "cpu", maxEpochs: 1, logger: false, enableCheckpointing: false, enableProgressBar: false, enableModelSummary: false });
-    trainer.fit(new Line(), { trainDataloaders: [ones([1, 2]), ones([1, 2])] }).then(() => console.log("steps", trainer.globalStep));`;
-  const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
-    cwd: import.meta.dirname,
-    encoding: "utf8",
-  });
-  assert.deepEqual([stdout, status], ["steps 2\n", 0]);
-});
-
-class SlowLogger extends Logger {
-  readonly name = "slow";
-  readonly version = 0;
-  readonly steps: number[] = [];
-  readonly calls: string[] = [];
-  constructor(readonly fails: string | null = null) {
-    super();
-  }
-  async #take(what: string): Promise<void> {
-    await pause(1);
-    this.calls.push(what);
-    if (this.fails === what) throw new Error(`${what} failed`);
-  }
-  override async logMetrics(_metrics: Metrics, step: number): Promise<void> {
-    await this.#take("logMetrics");
-    this.steps.push(step);
-  }
-  override logOutcome(): Promise<void> {
-    return this.#take("logOutcome");
-  }
-  override save(): Promise<void> {
-    return this.#take("save");
-  }
-  override logHyperparams(): Promise<void> {
-    return this.#take("logHyperparams");
-  }
-  override finalize(): Promise<void> {
-    return this.#take("finalize");
-  }
-}
-
-test("asynchronous loggers are waited for, and what they fail with is what the run rejects with", async () => {
-  class Named extends Line {
-    constructor() {
-      super();
-      this.saveHyperparameters({ a: 1 });
-    }
-    override validationStep([x]: Pair): void {
-      this.log("val", x.sum(), { onStep: true, onEpoch: true });
-    }
-  }
-  const logger = new SlowLogger();
-  await everything(new Named(), [], [logger]);
-  assert.deepEqual(logger.steps.slice(0, 3), [0, 1, 2]);
-  assert.equal(logger.calls.filter((call) => call === "finalize").length, 4);
-  for (const what of ["logMetrics", "logOutcome", "save", "logHyperparams", "finalize"]) {
-    for (const others of [[], [new SlowLogger(what)], [new MetricRows()]])
-      await assert.rejects(
-        everything(new Named(), [], [new SlowLogger(what), ...others]),
-        new RegExp(`${what} failed`),
-        what,
-      );
   }
   await pause(5);
 });

@@ -194,12 +194,11 @@ export class LowBitOptimizer extends optim.Optimizer {
     const plain = p.detach();
     const value = g.rounding === "kahan" && isTensor(compensation) ? plain.to("float32").add(compensation) : plain;
     const { states, absmax, qmaps } = stateLists(state, this.family.states.length, p);
-    const of = { family: this.family, p: value, grad, qmaps };
     if (!onDevice([p])) {
       const hyper: Hyper = { ...this.#hyperOf(g), step: Number(state["step"]) + 1 };
       return sumsOfSquares(value, grad, { states, absmax, qmaps }, { family: this.family, hyper, group: g });
     }
-    const { gradScale, foundInf } = this;
+    const { family, gradScale, foundInf } = this;
     const inputs = { rate: this.rateOf(g), gradScale, foundInf };
     const step = (state["step"] as Tensor).add(1);
     const hyper = { ...g, betas: this.#betasOf(g) };
@@ -207,7 +206,18 @@ export class LowBitOptimizer extends optim.Optimizer {
     const host = [...states, ...absmax];
     const run = (there: readonly Tensor[]): void => {
       const [own, scales] = [there.slice(0, states.length), there.slice(states.length)];
-      made = deviceSums({ ...of, states: own, absmax: scales, step, hyper, inputs, sums: null });
+      made = deviceSums({
+        family,
+        p: value,
+        grad,
+        states: own,
+        absmax: scales,
+        qmaps,
+        step,
+        hyper,
+        inputs,
+        sums: null,
+      });
     };
     if (g.offload) this.#offloadOn(p).run([{ host, run }]);
     else run(host);
