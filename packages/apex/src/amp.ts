@@ -267,7 +267,8 @@ export class Amp {
     if (!(optimizer instanceof optim.Optimizer))
       throw new ArgumentError(fn, "optimizers that were given to initialize", optimizer);
     throw new NbitError(
-      `${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. Pass all optimizers to initialize.`,
+      `${fn}: expected an optimizer that was given to initialize. Received: ${optimizer.constructor.name}. ` +
+        "Pass all optimizers to initialize.",
       MISUSE,
     );
   }

@@ -61,7 +61,8 @@ export function checkInitialize(
     for (const [name, p] of m.namedParameters())
       if (p.isFloatingPoint() && p.dtype !== "float32")
         throw new NbitError(
-          `apex.initialize: expected float32 parameters. Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`,
+          "apex.initialize: expected float32 parameters. " +
+            `Received: ${name} in ${p.dtype}. initialize casts by itself: do not call half() before it.`,
           MISUSE,
         );
   }
@@ -70,7 +71,9 @@ export function checkInitialize(
     if (isOwned(o)) throw initializedBefore("an optimizer", o);
     if (o.state.size > 0 && options.enabled !== false)
       throw new NbitError(
-        "apex.initialize: expected an optimizer that has not stepped. Received: one with state, whose tensors belong to the parameters that masters replace. Initialize right after making it.",
+        "apex.initialize: expected an optimizer that has not stepped. " +
+          "Received: one with state, whose tensors belong to the parameters that masters replace. " +
+          "Initialize right after making it.",
         MISUSE,
       );
   }
@@ -78,7 +81,9 @@ export function checkInitialize(
 
 function initializedBefore(what: string, target: object): NbitError {
   return new NbitError(
-    `apex.initialize: expected ${what} that is not initialized. Received: ${target.constructor.name}, which is. Pass everything in one call, or dispose() of the first Amp.`,
+    `apex.initialize: expected ${what} that is not initialized. ` +
+      `Received: ${target.constructor.name}, which is. ` +
+      "Pass everything in one call, or dispose() of the first Amp.",
     MISUSE,
   );
 }

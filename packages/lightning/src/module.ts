@@ -7,7 +7,7 @@ import {
   device,
   dtypeKind,
   kinds,
-  optim,
+  type optim,
   type OptionNames,
   verbatim,
 } from "@nbit/torch";

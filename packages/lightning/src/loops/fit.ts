@@ -76,7 +76,8 @@ export class FitLoop {
       if (totalBatches > 0)
         this.#context.warnings.warn(
           "WARN_NOTHING_LEFT",
-          `fit: nothing is left to train: the checkpoint has ${epoch} epochs and ${globalStep} steps behind it. Raise maxEpochs or maxSteps.`,
+          `fit: nothing is left to train: the checkpoint has ${epoch} epochs and ${globalStep} steps behind it. ` +
+            "Raise maxEpochs or maxSteps.",
         );
       return;
     }

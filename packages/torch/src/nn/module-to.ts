@@ -59,7 +59,8 @@ export function convertModules<M>(tree: Tree<M>, modules: Iterable<M>, options: 
     if (error instanceof OutOfMemoryError && done > 0)
       addToMessage(
         error,
-        `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. Call it again when there is room.`,
+        `Module.to was interrupted: ${done} parameters and buffers are converted, the others are not. ` +
+          "Call it again when there is room.",
       );
     throw error;
   }

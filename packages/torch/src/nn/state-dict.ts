@@ -57,7 +57,8 @@ export function loadState(
   if (all.length > 0)
     throw new NbitError(
       plainText(
-        `loadStateDict: expected the state of this ${type}. Received: a state with ${all.join("; ")}. Pass { strict: false } to load what fits by name.`,
+        `loadStateDict: expected the state of this ${type}. Received: a state with ${all.join("; ")}. ` +
+          "Pass { strict: false } to load what fits by name.",
       ),
       "STATE_DICT_MISMATCH",
     );

@@ -63,12 +63,14 @@ function checkKeys(fn: string, prefix: string, fields: Iterable<{ readonly name:
     const other = known.get(key);
     if (other !== undefined)
       throw new NbitError(
-        `${fn}: expected every field to have a key of its own. Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`,
+        `${fn}: expected every field to have a key of its own. ` +
+          `Received: ${other} and ${name}, both "${prefix}${key}". Rename one of them.`,
         "STATE_DICT_KEY",
       );
     if (name.includes("."))
       throw new NbitError(
-        `${fn}: expected names of fields without dots, which separate modules in keys. Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`,
+        `${fn}: expected names of fields without dots, which separate modules in keys. ` +
+          `Received: "${name}"${prefix === "" ? "" : ` in "${prefix.slice(0, -1)}"`}.`,
         "STATE_DICT_KEY",
       );
     known.set(key, name);

@@ -51,7 +51,9 @@ export function warnOfNonFinite(fn: string, names: readonly string[]): void {
   const more = names.length > 3 ? ` and ${names.length - 3} more` : "";
   process.emitWarning(
     plainText(
-      `${fn}: NaN or infinity in ${names.slice(0, 3).join(", ")}${more}. The run that saved them diverged, or its squares overflowed in 16 bits: parameters become NaN, or stay as they are. Go on from an earlier checkpoint, or leave their state out.`,
+      `${fn}: NaN or infinity in ${names.slice(0, 3).join(", ")}${more}. ` +
+        "The run that saved them diverged, or its squares overflowed in 16 bits: parameters become NaN, or stay as they are. " +
+        "Go on from an earlier checkpoint, or leave their state out.",
     ),
     { type: "NbitWarning", code: "WARN_OPTIMIZER_STATE" },
   );

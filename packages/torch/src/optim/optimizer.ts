@@ -215,7 +215,9 @@ export abstract class Optimizer {
     if (isPromise(loss))
       refusePromise(
         loss,
-        "step: expected a closure that ends when it returns. Received: one that returns a promise: the step would come before its code after an await. Wait first, then step.",
+        "step: expected a closure that ends when it returns. " +
+          "Received: one that returns a promise: the step would come before its code after an await. " +
+          "Wait first, then step.",
         "OPTIMIZER_CLOSURE",
       );
     this.checkGroups();
