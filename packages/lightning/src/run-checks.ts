@@ -8,6 +8,8 @@ import { isOverridden } from "./hooks.js";
 import { isLoader, type Fetcher } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
 import { hiddenParameters } from "./diagnostics/hidden-parameters.js";
+import { warnTogether } from "./ranks/common-findings.js";
+import type { Collectives } from "./strategies/strategy.js";
 import type { EvaluateOptions, FitOptions, PredictOptions } from "./run-options.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerFn } from "./types.js";
@@ -52,9 +54,12 @@ export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | E
 }
 
 /** Warns of layers that no optimizer will be given. Before `configureOptimizers`, which may fail of that. */
-export function warnOfHiddenParameters(module: LightningModule, warnings: WarnOnce): void {
-  for (const text of hiddenParameters(module))
-    warnings.warn("WARN_HIDDEN_PARAMETERS", `fit: ${text} Otherwise it is neither trained nor saved.`);
+export function warnOfHiddenParameters(module: LightningModule, collectives: Collectives | null): void {
+  const message = (text: string): string => `fit: ${text} Otherwise it is neither trained nor saved.`;
+  warnTogether(
+    collectives,
+    hiddenParameters(module).map((text) => ({ code: "WARN_HIDDEN_PARAMETERS", message: message(text) })),
+  );
 }
 
 export interface FitFacts {

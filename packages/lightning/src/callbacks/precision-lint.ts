@@ -3,6 +3,7 @@ import type { LightningModule } from "../module.js";
 import { partsOf } from "../diagnostics/dry-run.js";
 import { formatFindings, LINT_CODES, lintSettings, lintStep } from "../diagnostics/lint.js";
 import type { LintCode, LintFinding } from "../diagnostics/lint.js";
+import { findingsOfAll } from "../ranks/common-findings.js";
 import type { TrainerView } from "../trainer-view.js";
 import type { Batch } from "../types.js";
 import { streamKind, type OutputStream } from "../ui/ansi.js";
@@ -46,6 +47,8 @@ export class PrecisionLintError extends NbitError {
  * | `LINT_SCATTER` | scatter-like operators and running sums in 16 bits | first batch |
  * | `LINT_LOSS` | a loss computed in 16 bits | first batch |
  *
+ * With several processes findings are those of all, exchanged at either time; one that not all have names its ranks.
+ *
  * Casts up to float32 and regions with `enabled: false` are remedies, not faults. One dry run is made of the first
  * batch: training goes on as if nobody had looked.
  *
@@ -82,7 +85,9 @@ export class PrecisionLint extends Callback {
   }
 
   #take(found: readonly LintFinding[], trainer: TrainerView): void {
-    const findings = found.filter((f) => this.#options.ignore?.includes(f.code) !== true);
+    const mine = found.filter((f) => this.#options.ignore?.includes(f.code) !== true);
+    const { collectives = null } = trainer.strategy;
+    const findings = findingsOfAll(collectives, mine, ({ code, place }) => `${code} ${place}`);
     if (findings.length === 0) return;
     this.#findings.push(...findings);
     if (this.#options.strict === true) throw new PrecisionLintError(this.#findings);

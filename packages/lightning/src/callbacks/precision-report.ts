@@ -1,6 +1,7 @@
 import { atMost, ArgumentError, checkOptions, kinds, type OptionNames } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
 import { partsOf } from "../diagnostics/dry-run.js";
+import { mergeReports } from "../diagnostics/common-report.js";
 import { observeStep } from "../diagnostics/observe-step.js";
 import { keepReport } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";
@@ -36,7 +37,8 @@ const NAMES: OptionNames<PrecisionReportOptions> = {
  *
  * Two dry runs of the step are made before it: forward and backward run twice more, once measured and once traced, and
  * leave weights, gradients, buffers and random state as they were, so that training goes on as if nobody had looked.
- * Every other step costs a comparison.
+ * Every other step costs a comparison. With several processes numbers are those of all, exchanged once per report;
+ * process 0 prints and writes it.
  *
  * @throws {ArgumentError} `PrecisionReport: expected step to be a whole number ≥ 0, or an array, every element a whole
  * number ≥ 0. Received: -1.`
@@ -68,7 +70,9 @@ export class PrecisionReport extends Callback {
   override onTrainBatchStart(trainer: TrainerView, module: LightningModule, batch: Batch, batchIdx: number): void {
     if (!this.#steps.delete(trainer.globalStep)) return;
     const step = trainer.globalStep;
-    const report = observeStep(partsOf(trainer, module, batch, batchIdx), { step });
+    const mine = observeStep(partsOf(trainer, module, batch, batchIdx), { step });
+    const all = trainer.strategy.collectives?.allGatherObject(mine.toJSON());
+    const report = all === undefined ? mine : mergeReports(all);
     this.reports.push(report);
     keepReport(trainer.precision, report);
     if (!trainer.isGlobalZero) return;

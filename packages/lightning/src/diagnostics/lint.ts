@@ -23,6 +23,8 @@ export interface LintFinding {
   readonly place: string;
   readonly reason: string;
   readonly fix: string;
+  /** Of several processes those that have it, where not all do. */
+  readonly ranks?: readonly number[];
 }
 
 const is16 = (dtype: DType | null): dtype is "float16" | "bfloat16" => dtype === "float16" || dtype === "bfloat16";
@@ -221,6 +223,9 @@ function watchCasts<T>(
 /** Findings as lines of text. */
 export function formatFindings(findings: readonly LintFinding[]): string {
   return findings
-    .map((f) => `  ${f.code}  ${plainText(f.place)}\n    ${plainText(f.reason)}.\n    ${plainText(f.fix)}`)
+    .map(
+      (f) =>
+        `  ${f.code}  ${f.ranks === undefined ? "" : `[rank ${f.ranks.join(", ")}] `}${plainText(f.place)}\n    ${plainText(f.reason)}.\n    ${plainText(f.fix)}`,
+    )
     .join("\n");
 }

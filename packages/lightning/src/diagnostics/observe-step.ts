@@ -5,6 +5,8 @@ import type { LightningModule } from "../module.js";
 import type { Precision } from "../precision/precision.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import type { Batch } from "../types.js";
+import type { Strategy } from "../strategies/strategy.js";
+import { mergeReports } from "./common-report.js";
 import { addCall, callsOf } from "./attribution.js";
 import type { Call, OperatorUse } from "./attribution.js";
 import { ModuleWatch } from "./module-watch.js";
@@ -175,8 +177,16 @@ export function observeStep(parts: DryRunParts, about: { readonly step: number }
   });
 }
 
-/** Dry runs of a step of a module in training on any batch, as the module's device and precision take it. */
-export function observeBatch(module: LightningModule, precision: Precision, batch: Batch): StepPrecision {
+/**
+ * Dry runs of a step of a module in training on any batch, as the module's device and precision take it. With several
+ * processes each on its own, as one report: every process calls it.
+ */
+export function observeBatch(
+  module: LightningModule,
+  precision: Precision,
+  batch: Batch,
+  strategy: Strategy,
+): StepPrecision {
   const { context } = precision;
   const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
   const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
@@ -185,7 +195,10 @@ export function observeBatch(module: LightningModule, precision: Precision, batc
     return scope(() => {
       const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
       const moved = mapTensors(converted, (tensor) => tensor.to(device));
-      return observeStep({ module, precision, device, batch: moved, batchIdx: 0 }, { step: module.globalStep });
+      const parts = { module, precision, device, batch: moved, batchIdx: 0, strategy };
+      const mine = observeStep(parts, { step: module.globalStep });
+      const all = strategy.collectives?.allGatherObject(mine.toJSON());
+      return all === undefined ? mine : mergeReports(all);
     });
   } finally {
     for (const [m, was] of training) m.training = was;

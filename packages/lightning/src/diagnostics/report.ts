@@ -2,6 +2,7 @@
 import { checkOptions, kinds, verbatim } from "@nbit/torch";
 import type { nn, OptionNames } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
+import { globalRank } from "../ranks/rank-zero.js";
 import type { Batch } from "../types.js";
 import type { StepPrecision } from "./step-precision.js";
 
@@ -49,7 +50,7 @@ export function reportStep(precision: object, module: nn.Module | null, options:
     );
   }
   keepReport(precision, report);
-  if (options.print !== false) console.log(report.toString());
+  if (options.print !== false && globalRank() === 0) console.log(report.toString());
   return report;
 }
 

@@ -25,6 +25,8 @@ export interface ModulePrecision {
   readonly activationGradients: NumberRange | null;
   /** Gradients of its own parameters, multiplied by the loss scale. */
   readonly parameterGradients: NumberRange | null;
+  /** Of several processes, those in which numbers overflow in the compute dtype; absent where none or all do. */
+  readonly overflowRanks?: readonly number[];
 }
 
 /** What all modules did, as JSON has it. */
@@ -40,6 +42,8 @@ export interface StepPrecisionData {
   /** Optimizer steps before this one. */
   readonly step: number;
   readonly lossScale: number;
+  /** Of how many processes the numbers are; absent: of one. Times, operators and calls are those of process 0. */
+  readonly worldSize?: number;
   readonly modules: readonly ModulePrecision[];
 }
 
@@ -68,6 +72,7 @@ export class StepPrecision implements StepPrecisionData {
   readonly device: string;
   readonly step: number;
   readonly lossScale: number;
+  readonly worldSize?: number;
   readonly modules: readonly ModulePrecision[];
 
   constructor(data: Omit<StepPrecisionData, "format" | "kind">) {
@@ -77,6 +82,7 @@ export class StepPrecision implements StepPrecisionData {
     this.device = data.device;
     this.step = data.step;
     this.lossScale = data.lossScale;
+    if (data.worldSize !== undefined) this.worldSize = data.worldSize;
     this.modules = data.modules;
   }
 
@@ -92,8 +98,9 @@ export class StepPrecision implements StepPrecisionData {
   }
 
   toJSON(): StepPrecisionData {
-    const { format, kind, model, precision, compute, device, step, lossScale, modules } = this;
-    return { format, kind, model, precision, compute, device, step, lossScale, modules };
+    const { format, kind, model, precision, compute, device, step, lossScale, worldSize, modules } = this;
+    const ranks = worldSize === undefined ? {} : { worldSize };
+    return { format, kind, model, precision, compute, device, step, lossScale, ...ranks, modules };
   }
 
   /** Write it as JSON, whole or not at all. @returns The absolute path. */
@@ -139,13 +146,17 @@ export class StepPrecision implements StepPrecisionData {
     ] as const;
     const table = formatTable(columns, rows, { paint });
     const shares = all.byDtype.map(([dtype, seconds]) => `${percent(seconds, all.seconds)} ${dtype}`);
+    const partly = shown.filter((m) => m.overflowRanks !== undefined);
     const lines = [
-      ` ${plainText(this.model)}, precision ${this.precision}, on ${this.device}, step ${this.step}`,
+      ` ${plainText(this.model)}, precision ${this.precision}, on ${this.device}, step ${this.step}${this.worldSize === undefined ? "" : `, numbers of ${this.worldSize} processes, times of process 0`}`,
       table,
       ` ${launching ? "time of launching, while the device works by itself" : "time"}: ${[...shares, `${percent(all.castSeconds, all.seconds)} in ${formatInteger(all.casts)} casts`].join(", ")}`,
       paint(
         "dim",
         ` lost / over: share that ${this.compute} turns into zero, and into infinity${this.lossScale === 1 ? "" : `; gradients are multiplied by the loss scale, ${formatInteger(this.lossScale)}`}`,
+      ),
+      ...partly.map((m) =>
+        paint("red", ` ${plainText(m.name || "(step)")} overflows on rank ${m.overflowRanks?.join(", ")} alone`),
       ),
     ];
     return lines.join("\n");

@@ -1,6 +1,6 @@
-import { noGrad, outsideScopes, scope } from "@nbit/torch";
-import type { DType, Tensor, optim } from "@nbit/torch";
-import { warn } from "../warnings.js";
+import { noGrad, optim, outsideScopes, scope } from "@nbit/torch";
+import type { DType, Tensor } from "@nbit/torch";
+import { warn, warnOfThisRank } from "../warnings.js";
 
 /** The smallest eps whose place in float16 is not 0: half the smallest number rounds to 0. */
 const FLOAT16_LEAST = 2 ** -25;
@@ -11,12 +11,14 @@ function widens(group: object): boolean {
 }
 
 /**
- * Warns where an optimizer's eps is 0 in its parameters' float16: a gradient of 0 then divides 0 by 0. Called once,
- * when optimizers exist.
+ * A warning where an optimizer's eps is 0 in its parameters' float16: a gradient of 0 then divides 0 by 0. Asked for
+ * once, when optimizers exist.
  *
  * Optimizers with `rounding` and low-bit ones compute in float32, and masters are float32: none is concerned.
  */
-export function warnVanishingEps(optimizers: readonly optim.Optimizer[]): void {
+export function vanishingEps(
+  optimizers: readonly optim.Optimizer[],
+): { readonly code: string; readonly message: string }[] {
   for (const optimizer of optimizers) {
     if (optimizer.stepsInFloat32) continue;
     for (const group of optimizer.paramGroups) {
@@ -24,13 +26,11 @@ export function warnVanishingEps(optimizers: readonly optim.Optimizer[]): void {
       if (typeof eps !== "number" || eps === 0 || eps > FLOAT16_LEAST || widens(group)) continue;
       if (!group.params.some((p) => p.dtype === "float16")) continue;
       const name = optimizer.constructor.name;
-      warn(
-        "WARN_EPS_VANISHES",
-        `${name}: its eps of ${eps} is 0 in float16, so that weights without a gradient become NaN. Use new ${name}(params, { eps: 1e-4 }), precision "bf16-true", or precision 16, whose weights are float32.`,
-      );
-      return;
+      const message = `${name}: its eps of ${eps} is 0 in float16, so that weights without a gradient become NaN. Use new ${name}(params, { eps: 1e-4 }), precision "bf16-true", or precision 16, whose weights are float32.`;
+      return [{ code: "WARN_EPS_VANISHES", message }];
     }
   }
+  return [];
 }
 
 /**
@@ -60,8 +60,14 @@ interface Sample {
 export class UpdateWatch {
   #step = 0;
   #nextLook = FIRST_LOOK;
-  #pending: { readonly counts: Tensor; readonly at: number; readonly name: string; readonly dtype: DType } | null =
-    null;
+  #pending: {
+    readonly counts: Tensor;
+    readonly at: number;
+    readonly name: string;
+    readonly dtype: DType;
+    /** Of this process's shares of weights: others have others. */
+    readonly sharded: boolean;
+  } | null = null;
   #warned = false;
 
   /** Run one step of an optimizer, and look at what it changes when that is due. */
@@ -110,7 +116,13 @@ export class UpdateWatch {
     );
     const { dtype } = first.now;
     for (const s of samples) for (const t of [s.now, s.before, s.grad]) t.dispose();
-    this.#pending = { counts, at: this.#step, name: optimizer.constructor.name, dtype };
+    this.#pending = {
+      counts,
+      at: this.#step,
+      name: optimizer.constructor.name,
+      dtype,
+      sharded: stepsShards(optimizer),
+    };
     if (counts.device.type === "cpu") this.#read();
   }
 
@@ -123,11 +135,17 @@ export class UpdateWatch {
     if (!most) return;
     this.#warned = true;
     const { name, dtype } = pending;
-    warn(
+    const say = pending.sharded ? warnOfThisRank : warn;
+    say(
       "WARN_UPDATES_VANISH",
       `${name}: at step ${pending.at} most ${dtype} weights did not change although their gradients are not 0: updates are below the spacing of ${dtype}'s numbers, and training stalls. Use new ${name}(params, { rounding: "kahan" }) or "stochastic", a larger learning rate, or precision ${dtype === "bfloat16" ? '"bf16"' : "16"}, whose weights are float32.`,
     );
   }
+}
+
+function stepsShards({ paramGroups }: optim.Optimizer): boolean {
+  const [first] = paramGroups.flatMap(({ params }) => params);
+  return first !== undefined && optim.shardOf(optim.parameterOfMaster(first)) !== null;
 }
 
 /** Views of the largest 16-bit parameters that are rounded to nearest, with what they and their gradients hold now. */

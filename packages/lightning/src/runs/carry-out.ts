@@ -2,13 +2,15 @@
 import { NbitError, nn, scope, trimMemory } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { isError } from "@nbit/torch/realm";
+import { PrecisionLintError } from "../callbacks/precision-lint.js";
 import { restoreModule, restoreTraining } from "../checkpoint/state.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
 import { observeBatch } from "../diagnostics/observe-step.js";
 import { observeWith } from "../diagnostics/report.js";
-import { warnVanishingEps } from "../diagnostics/vanishing.js";
+import { vanishingEps } from "../diagnostics/vanishing.js";
 import { attachHost } from "../module.js";
 import { BEFORE_TRAINING, mustEnd } from "../promises.js";
+import { warnTogether } from "../ranks/common-findings.js";
 import type { Run } from "../run.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
 import { saveInterrupted } from "./interrupted.js";
@@ -73,9 +75,9 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   precision.connect(module, run.optimizers, { reduceFoundInf });
   if (fn === "fit") strategy.setupGradients?.(module, !module.automaticOptimization);
   run.varyRandomNumbers();
-  observeWith(precision, (batch) => observeBatch(module, precision, batch));
+  observeWith(precision, (batch) => observeBatch(module, precision, batch, strategy));
   if (fn === "fit") {
-    warnVanishingEps(run.optimizers);
+    warnTogether(run.collectives, vanishingEps(run.optimizers));
     await run.hooks.get("onFitStart").run();
     await logHyperparams(run);
     if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
@@ -105,6 +107,7 @@ function release(run: Run): void {
 }
 
 function isOfAllRanks(error: unknown): boolean {
+  if (error instanceof PrecisionLintError) return true;
   return error instanceof NonFiniteError
     ? error.ofAllRanks
     : error instanceof NbitError && error.code === "ERR_DIST_LOSS_SCALE";

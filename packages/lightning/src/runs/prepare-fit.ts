@@ -26,7 +26,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
   equalLengths(run, fetcher);
   run.preparing = { progress, fetcher };
 
-  warnOfHiddenParameters(module, warnings);
+  warnOfHiddenParameters(module, run.collectives);
   const { optimizers, schedulers } = run.within("configureOptimizers", () => configureOptimizers(module));
   run.optimizers = optimizers;
   run.schedulers = schedulers;
