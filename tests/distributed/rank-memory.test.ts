@@ -1,10 +1,20 @@
-/** What `forecastRank` says of a rank is what it holds, within 5 %. */
+/** What `forecastRank`, and `explain` of a Trainer, say of a rank is what it holds, within 5 %. */
 import assert from "node:assert/strict";
-import { manualSeed, memory, nn, optim, randn, scope } from "@nbit/torch";
+import { device, manualSeed, memory, nn, optim, randn, scope, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
-import { forecastRank, type RankForecastOptions } from "@nbit/lightning";
+import {
+  Callback,
+  DDPStrategy,
+  forecastRank,
+  FSDPStrategy,
+  LightningModule,
+  Trainer,
+  type PrecisionInput,
+  type RankForecastOptions,
+} from "@nbit/lightning";
 import { collectGarbage } from "../helpers/collect-garbage.js";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
+import { SILENT } from "../helpers/training.js";
 
 const WIDTH = 512;
 const make = (): nn.Sequential => {
@@ -57,5 +67,71 @@ for (const strategy of ["ddp", "fsdp"] as const)
       await holds(forecast.total, since, "after steps");
       reducer?.free();
     };
+
+class Net extends LightningModule {
+  readonly net = make();
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.AdamW(this.parameters());
+  }
+  override trainingStep(x: Tensor): Tensor {
+    return this.net.forward(x).square().mean();
+  }
+}
+const STRATEGIES = {
+  ddp: () => new DDPStrategy(device("cpu")),
+  "ddp without views of buckets": () => new DDPStrategy(device("cpu"), { gradientAsBucketView: false }),
+  "fsdp, stage 1": () => new FSDPStrategy(device("cpu"), { stage: 1 }),
+  "fsdp, stage 2": () => new FSDPStrategy(device("cpu"), { stage: 2 }),
+  "fsdp, stage 3": () => new FSDPStrategy(device("cpu")),
+} as const;
+for (const [name, strategy] of Object.entries(STRATEGIES))
+  for (const precision of [32, "bf16-true"] satisfies PrecisionInput[])
+    cases[`explain of a Trainer: ${name}, precision ${precision}`] = async (rank, worldSize) => {
+      await collectGarbage();
+      const since = memory().allocatedBytes;
+      const module = new Net();
+      const ended: Promise<void>[] = [];
+      class Look extends Callback {
+        override onTrainBatchEnd(
+          _: unknown,
+          __: unknown,
+          ___: unknown,
+          ____: unknown,
+          batchIdx: number,
+        ): Promise<void> | void {
+          if (batchIdx !== 2) return;
+          ended.push(holds(forecast?.total ?? NaN, since, "between backward and step"));
+          return ended[0];
+        }
+      }
+      const trainer = new Trainer({
+        accelerator: "cpu",
+        strategy: strategy(),
+        precision,
+        maxEpochs: 1,
+        useDistributedSampler: false,
+        ...SILENT,
+        callbacks: [new Look()],
+      });
+      // Before the module is converted, and before there is anybody to share it with.
+      const optimizers = [new optim.AdamW(module.parameters())];
+      const explanation = trainer.precision.explain({ module, optimizers, print: false });
+      const forecast = explanation.process;
+      assert.deepEqual(
+        [forecast?.rank, forecast?.worldSize, forecast?.strategy],
+        [rank, worldSize, trainer.strategy.name],
+      );
+      assert.match(explanation.toString(), new RegExp(`each process .* on rank ${rank} of ${worldSize}, strategy "`));
+      assert.equal((forecast?.gathered ?? 0) > 0, name === "fsdp, stage 3");
+      await trainer.fit(module, { trainDataloaders: [0, 1, 2].map(() => randn([2, WIDTH])) });
+      assert.equal(ended.length, 1);
+    };
+cases["explain of one process has no row of processes"] = () => {
+  const module = new Net();
+  const trainer = new Trainer({ accelerator: "cpu", strategy: "single_device", ...SILENT });
+  const explanation = trainer.precision.explain({ module, print: false });
+  assert.equal(explanation.process, null);
+  assert.doesNotMatch(explanation.toString(), /each process/);
+};
 
 testRanks(import.meta.url, 2, cases);

@@ -28,7 +28,7 @@ import { carryOut, type Course } from "./runs/carry-out.js";
 import { saveInterrupted } from "./runs/interrupted.js";
 import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluation.js";
 import { prepareFit } from "./runs/prepare-fit.js";
-import { resolveProcesses } from "./strategies/processes.js";
+import { resolveProcesses, tellOfProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
 import type { Strategy } from "./strategies/strategy.js";
 import { superviseRanks } from "./strategies/supervise.js";
@@ -87,6 +87,7 @@ export class Trainer extends TrainerState {
     this.validationPrecision =
       validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
     this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
+    tellOfProcesses(this.precision, this.strategy, count);
     this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
     this.callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);

@@ -2,7 +2,7 @@ import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames
 import { shardedModuleOf } from "@nbit/torch/distributed";
 import type { LightningModule } from "../module.js";
 import { forecastMemory } from "../diagnostics/memory.js";
-import type { MemoryForecast } from "../diagnostics/memory.js";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import type { PrecisionDTypes } from "../precision/facts.js";
 import type { TrainerView } from "../trainer-view.js";
 import { paintFor, plainPaint, streamKind, type OutputStream, type Paint } from "../ui/ansi.js";

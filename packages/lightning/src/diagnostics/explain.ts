@@ -2,7 +2,9 @@ import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
 import type { OptionNames } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
-import type { MemoryForecast, MemoryLayout } from "./memory.js";
+import type { MemoryForecast } from "./memory-forecast.js";
+import type { MemoryLayout } from "./memory.js";
+import type { ProcessForecast } from "./rank-forecast.js";
 
 export interface ExplainOptions {
   /** The model to forecast for; default: the one in training. */
@@ -52,6 +54,8 @@ export interface ExplanationFields {
   readonly support: string;
   /** Null until there is a module to forecast for. */
   readonly memory: MemoryForecast | null;
+  /** Of several processes: what this one will hold. Null: it is alone, or has no more than its share of the module now. */
+  readonly process: ProcessForecast | null;
   /** Modules, or patterns of them, with a precision of their own. */
   readonly modules: readonly (readonly [name: string, precision: string])[];
   /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
@@ -69,6 +73,7 @@ export class Explanation implements ExplanationFields {
   readonly device: ExplanationFields["device"];
   readonly support: ExplanationFields["support"];
   readonly memory: ExplanationFields["memory"];
+  readonly process: ExplanationFields["process"];
   readonly modules: ExplanationFields["modules"];
   readonly optimizerState: ExplanationFields["optimizerState"];
 
@@ -82,6 +87,7 @@ export class Explanation implements ExplanationFields {
     this.device = fields.device;
     this.support = fields.support;
     this.memory = fields.memory;
+    this.process = fields.process;
     this.modules = fields.modules;
     this.optimizerState = fields.optimizerState;
   }
@@ -107,11 +113,29 @@ export class Explanation implements ExplanationFields {
         `${formatBytes(total)}: parameters ${formatBytes(parameters)}, ${masters > 0 ? `masters ${formatBytes(masters)}, ` : ""}gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${casts > 0 ? `, cached casts ${formatBytes(casts)}` : ""}; activations come on top`,
       ]);
     }
+    if (this.process !== null) rows.push(["each process", inProcess(this.process)]);
     const width = Math.max(...rows.map(([label]) => label.length));
     return rows
       .map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`)
       .join("\n");
   }
+}
+
+function forecasts(
+  precision: Explainable,
+  module: nn.Module | null,
+  optimizers: readonly optim.Optimizer[],
+): Pick<ExplanationFields, "memory" | "process"> {
+  if (module === null) return { memory: null, process: null };
+  const memory = precision.forecast(module, optimizers);
+  return { memory, process: precision.context?.processForecast?.(module, memory) ?? null };
+}
+
+function inProcess(forecast: ProcessForecast): string {
+  const { strategy, worldSize, rank, parameters, gradients, optimizerState, buckets, total, gathered } = forecast;
+  const more = buckets > 0 ? `, buckets ${formatBytes(buckets)}` : "";
+  const units = gathered > 0 ? `; up to ${formatBytes(gathered)} of units gathered at a time come on top` : "";
+  return `${formatBytes(total)} on rank ${rank} of ${worldSize}, strategy "${strategy}": parameters ${formatBytes(parameters)}, gradients ${formatBytes(gradients)}, optimizer state ${formatBytes(optimizerState)}${more}${units}`;
 }
 
 /**
@@ -144,7 +168,7 @@ export function explainPrecision(
     lossScaling,
     device: context?.accelerator.name ?? "unknown",
     support: context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
-    memory: module === null ? null : precision.forecast(module, optimizers),
+    ...forecasts(precision, module, optimizers),
     modules,
     optimizerState: [...states].join("; ") || dtypes.optimizerState,
   });

@@ -2,18 +2,7 @@
 import { atMost, checkArguments, dtypeKind, kinds, nn, optim } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import type { PrecisionDTypes } from "../precision/facts.js";
-
-/** Bytes that training will hold, without activations. */
-export interface MemoryForecast {
-  readonly parameters: number;
-  /** Float32 copies that the optimizer steps in place of 16-bit parameters. */
-  readonly masters: number;
-  readonly gradients: number;
-  readonly optimizerState: number;
-  /** 16-bit casts of weights that are kept from step to step. */
-  readonly casts: number;
-  readonly total: number;
-}
+import type { MemoryForecast } from "./memory-forecast.js";
 
 /** In which dtypes a parameter, its gradient and its state are held between two steps. */
 export interface ParameterLayout {

@@ -1,7 +1,18 @@
 /** What one of several processes will hold, in bytes. */
-import { ArgumentError, atMost, checkOptions, kinds, type nn, type optim, type OptionNames } from "@nbit/torch";
+import {
+  ArgumentError,
+  atMost,
+  checkOptions,
+  kinds,
+  type DType,
+  type nn,
+  type optim,
+  type OptionNames,
+} from "@nbit/torch";
 import { planShards, type FullyShardOptions } from "@nbit/torch/distributed";
-import { forecastMemory } from "./memory.js";
+import { bytesOf, forecastMemory } from "./memory.js";
+import type { MemoryForecast } from "./memory-forecast.js";
+import type { RankForecast } from "./rank-forecast.js";
 
 export interface RankForecastOptions {
   readonly strategy: "ddp" | "fsdp";
@@ -27,19 +38,6 @@ const OPTIONS: OptionNames<RankForecastOptions> = {
   gradientAsBucketView: kinds.flag,
 };
 
-/** Bytes of one process, without activations. */
-export interface RankForecast {
-  readonly parameters: number;
-  readonly gradients: number;
-  readonly optimizerState: number;
-  /** Buckets that are no gradients' memory. */
-  readonly buckets: number;
-  /** Held between backward and step: all of the above. */
-  readonly total: number;
-  /** On top while units run: parameters of two of them, gathered. */
-  readonly gathered: number;
-}
-
 /**
  * What parameters, gradients and optimizer state will take in one process of a strategy, in the dtypes that the
  * parameters have. Nothing is made: the module may be on device "meta", and no process need be there.
@@ -54,22 +52,55 @@ export function forecastRank(
 ): RankForecast {
   atMost("forecastRank", arguments, 3);
   checkOptions("forecastRank", options, OPTIONS);
-  const { strategy, worldSize, rank = 0 } = options;
-  if (rank >= worldSize) throw new ArgumentError("forecastRank", `rank to be from 0 to ${worldSize - 1}`, rank);
-  const whole = forecastMemory(
+  const whole = ownForecast(module, optimizers);
+  return shareOf(module, whole, options, 1);
+}
+
+/** In the dtypes that parameters have. */
+const ownForecast = (module: nn.Module, optimizers: readonly optim.Optimizer[]): MemoryForecast =>
+  forecastMemory(
     module,
     ({ dtype }) => ({ parameter: dtype, master: null, gradient: dtype, state: dtype }),
     optimizers,
   );
+
+/**
+ * The same in a precision, of which `whole` says what one process alone would hold: the module may not be converted yet.
+ * @param gatherDtype - Of "fsdp", in which units are gathered; null: as parameters are.
+ */
+export function forecastRankIn(
+  whole: MemoryForecast,
+  module: nn.Module,
+  options: RankForecastOptions,
+  gatherDtype: DType | null = null,
+): RankForecast {
+  const own = ownForecast(module, []);
+  const ratio = own.parameters === 0 ? 1 : whole.parameters / own.parameters;
+  const share = shareOf(module, whole, options, ratio);
+  if (gatherDtype === null) return share;
+  const widths = new Set([...module.parameters()].map(({ dtype }) => bytesOf(dtype) * ratio));
+  return { ...share, gathered: Math.round((share.gathered * bytesOf(gatherDtype)) / Math.max(...widths)) };
+}
+
+/** `ratio`: bytes of parameters in `whole` for each that the module has now. */
+function shareOf(
+  module: nn.Module,
+  whole: MemoryForecast,
+  { strategy, worldSize, rank = 0, ...options }: RankForecastOptions,
+  ratio: number,
+): RankForecast {
+  if (rank >= worldSize) throw new ArgumentError("forecastRank", `rank to be from 0 to ${worldSize - 1}`, rank);
   if (strategy === "ddp") {
-    const { parameters, gradients, optimizerState, total } = whole;
+    const { parameters, masters, casts, gradients, optimizerState, total } = whole;
     const buckets = options.gradientAsBucketView === false ? gradients : 0;
-    return { parameters, gradients, optimizerState, buckets, total: total + buckets, gathered: 0 };
+    const held = parameters + masters + casts;
+    return { parameters: held, gradients, optimizerState, buckets, total: total + buckets, gathered: 0 };
   }
   const { stage = 3, shardModules = null, blockSize = 256 } = options;
   const plan = planShards(module, worldSize, { stage, shardModules, blockSize });
-  const { parameters = 0, gradients = 0, elements = 0 } = plan.ranks[rank] ?? {};
-  const optimizerState = plan.elements === 0 ? 0 : Math.round((whole.optimizerState * elements) / plan.elements);
+  const mine = plan.ranks[rank] ?? { parameters: 0, gradients: 0, elements: 0 };
+  const optimizerState = plan.elements === 0 ? 0 : Math.round((whole.optimizerState * mine.elements) / plan.elements);
+  const [parameters, gradients] = [Math.round(mine.parameters * ratio), Math.round(mine.gradients * ratio)];
   const total = parameters + gradients + optimizerState;
-  return { parameters, gradients, optimizerState, buckets: 0, total, gathered: plan.gathered };
+  return { parameters, gradients, optimizerState, buckets: 0, total, gathered: Math.round(plan.gathered * ratio) };
 }

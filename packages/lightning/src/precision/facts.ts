@@ -1,6 +1,8 @@
 /** What is known of a precision before anything runs. */
-import type { DType } from "@nbit/torch";
+import type { DType, nn } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
+import type { ProcessForecast } from "../diagnostics/rank-forecast.js";
 
 /** What the resolver found out, for `explain`. */
 export interface PrecisionContext {
@@ -10,6 +12,11 @@ export interface PrecisionContext {
   readonly reasons: readonly string[];
   readonly accelerator: Accelerator;
   readonly deviceIndex: number;
+  /**
+   * What this process will hold of a module, of which `whole` says what one process alone would; null or undefined: it is
+   * alone, or a strategy does not say.
+   */
+  readonly processForecast?: (module: nn.Module, whole: MemoryForecast) => ProcessForecast | null;
 }
 
 /** Which dtype is where. */

@@ -2,7 +2,7 @@ import { atMost, type nn, type optim, type Tensor } from "@nbit/torch";
 import { explainPrecision } from "../diagnostics/explain.js";
 import type { Explanation, ExplainOptions, PrecisionDescription } from "../diagnostics/explain.js";
 import { forecastOf } from "../diagnostics/memory.js";
-import type { MemoryForecast } from "../diagnostics/memory.js";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import { reportStep } from "../diagnostics/report.js";
 import type { ReportOptions } from "../diagnostics/report.js";
 import type { StepPrecision } from "../diagnostics/step-precision.js";

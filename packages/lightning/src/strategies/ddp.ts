@@ -15,6 +15,9 @@ import {
 import * as dist from "@nbit/torch/distributed";
 import { pickGiven } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
+import type { RankForecast } from "../diagnostics/rank-forecast.js";
+import { forecastRankIn } from "../diagnostics/rank-memory.js";
 import { ApexPrecision } from "../precision/apex.js";
 import type { Precision } from "../precision/precision.js";
 import { Float8Histories } from "./float8-histories.js";
@@ -141,6 +144,10 @@ export class DDPStrategy extends ParallelStrategy {
   }
   override get gradients(): GradientSync | null {
     return this.#sync;
+  }
+  forecast(module: nn.Module, whole: MemoryForecast, worldSize: number): RankForecast {
+    const gradientAsBucketView = !this.#gradientsMove && this.#options.gradientAsBucketView !== false;
+    return forecastRankIn(whole, module, { strategy: "ddp", worldSize, rank: this.globalRank, gradientAsBucketView });
   }
   get bucketOrder(): readonly string[] | null {
     return this.#sync?.bucketOrder ?? this.#bucketOrder;

@@ -2,6 +2,9 @@ import { atMost, kinds, optim, type DeviceLike, type DType, type nn, type Option
 import * as dist from "@nbit/torch/distributed";
 import { pickGiven } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
+import type { RankForecast } from "../diagnostics/rank-forecast.js";
+import { forecastRankIn } from "../diagnostics/rank-memory.js";
 import { isOverridden } from "../hooks.js";
 import { LightningModule } from "../module.js";
 import { ApexPrecision } from "../precision/apex.js";
@@ -147,6 +150,18 @@ export class FSDPStrategy extends ParallelStrategy {
   readonly reduceFoundInf = (found: Tensor): void => {
     dist.allReduce(found, { op: "max" });
   };
+
+  forecast(module: nn.Module, whole: MemoryForecast, worldSize: number): RankForecast | null {
+    if (dist.shardedModuleOf(module) !== null) return null;
+    const { paramDtype = null } = this.#options;
+    const options = pickGiven(this.#options, ["stage", "shardModules", "blockSize"]);
+    return forecastRankIn(
+      whole,
+      module,
+      { strategy: "fsdp", worldSize, rank: this.globalRank, ...options },
+      paramDtype,
+    );
+  }
 
   rehearse<T>(fn: () => T, look: (name: string, gradient: Tensor) => void): T {
     return this.#sharded === null ? fn() : this.#sharded.rehearse(fn, look);

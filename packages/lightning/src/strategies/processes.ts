@@ -4,6 +4,7 @@ import { clusterEnvironment } from "@nbit/torch/distributed";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { resolveDevices } from "../accelerators/registry.js";
 import { MisconfigurationError } from "../errors.js";
+import type { Precision } from "../precision/precision.js";
 import type { Strategy } from "./strategy.js";
 
 export interface Processes {
@@ -88,4 +89,18 @@ function oneDevice(devices: unknown): MisconfigurationError {
     'Use strategy: "ddp" or "auto".',
     "ERR_DEVICES",
   );
+}
+
+/** For `explain`, which a precision answers: what one of these processes will hold. */
+export function tellOfProcesses(precision: Precision, strategy: Strategy, count: number): void {
+  const { context } = precision;
+  const worldSize = Math.max(count, strategy.worldSize);
+  if (context === null || worldSize === 1 || strategy.forecast === undefined) return;
+  precision.context = {
+    ...context,
+    processForecast: (module, whole) => {
+      const forecast = strategy.forecast?.(module, whole, worldSize) ?? null;
+      return forecast === null ? null : { ...forecast, strategy: strategy.name, worldSize, rank: strategy.globalRank };
+    },
+  };
 }

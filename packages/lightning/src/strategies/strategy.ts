@@ -1,4 +1,6 @@
 import type { Device, DType, nn, optim, Tensor } from "@nbit/torch";
+import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
+import type { RankForecast } from "../diagnostics/rank-forecast.js";
 import type { ClipAlgorithm } from "../precision/clip.js";
 import type { Precision } from "../precision/precision.js";
 import type { Batch } from "../types.js";
@@ -128,6 +130,12 @@ export interface Strategy {
   readonly graphObstacle?: string | null;
   /** Clip what an optimizer steps, where that is a share of the gradients; undefined: each process has them whole. */
   clip?(optimizer: optim.Optimizer, params: readonly Tensor[], value: number, algorithm: ClipAlgorithm): Tensor | null;
+
+  /**
+   * Bytes that a process will hold of a module, of which `whole` says what one process alone would. Undefined: as `whole`.
+   * Null: the module is shared out now.
+   */
+  forecast?(module: nn.Module, whole: MemoryForecast, worldSize: number): RankForecast | null;
 
   /** The training step that errors of any process are to name. */
   step?(globalStep: number): void;
