@@ -6,6 +6,8 @@ import {
   LightningModule,
   Trainer,
   type Collectives,
+  type DetectNonFinite,
+  type PrecisionInput,
   type TrainerOptions,
 } from "@nbit/lightning";
 import { device, nn, optim, tensor, zeros, type Tensor } from "@nbit/torch";
@@ -39,6 +41,39 @@ async function averaged(strategy: DDPStrategy | FSDPStrategy, ofRanks: readonly 
 }
 const cpu = device("cpu");
 
+/** Counts what a process asks of the others, gradients aside. */
+class Asked {
+  calls = 0;
+  of(inner: Collectives | null): Collectives | null {
+    if (inner === null) return null;
+    const count = <A extends readonly unknown[], R>(fn: (...args: A) => R, ...args: A): R => {
+      this.calls++;
+      return fn(...args);
+    };
+    return {
+      agree: (flag) => count(inner.agree, flag),
+      greatest: (value) => count(inner.greatest, value),
+      reduce: (values, op) => count(inner.reduce, values, op),
+      broadcastObject: (value) => count(inner.broadcastObject<typeof value>, value),
+      allGatherObject: (value) => count(inner.allGatherObject<typeof value>, value),
+      gatherBytes: (bytes) => count(inner.gatherBytes, bytes),
+      barrier: () => count(inner.barrier),
+    };
+  }
+}
+class CountingDDP extends DDPStrategy {
+  readonly asked = new Asked();
+  override get collectives(): Collectives | null {
+    return this.asked.of(super.collectives);
+  }
+}
+class CountingFSDP extends FSDPStrategy {
+  readonly asked = new Asked();
+  override get collectives(): Collectives | null {
+    return this.asked.of(super.collectives);
+  }
+}
+
 const cases: Record<string, RankCase> = {
   "gradients are added up in float32 unless another dtype is asked for": async () => {
     // In bfloat16 the second is less than half the gap of numbers at 1.
@@ -68,17 +103,6 @@ const cases: Record<string, RankCase> = {
     }
   },
   "metrics of a log step travel in one exchange, however many there are": async () => {
-    class Counting extends DDPStrategy {
-      calls = 0;
-      override get collectives(): Collectives | null {
-        const inner = super.collectives;
-        const gather = <T>(value: T): T[] => {
-          this.calls++;
-          return inner?.allGatherObject(value) ?? [];
-        };
-        return inner === null ? null : { ...inner, allGatherObject: gather };
-      }
-    }
     const exchanges = async (metrics: number): Promise<number> => {
       class Logs extends Net {
         override trainingStep(batch: Tensor): Tensor {
@@ -86,14 +110,35 @@ const cases: Record<string, RankCase> = {
           return super.trainingStep(batch);
         }
       }
-      const strategy = new Counting(cpu);
+      const strategy = new CountingDDP(cpu);
       const data = Array.from({ length: 6 }, () => tensor([1 + dist.getRank()]));
       await new Trainer({ ...OPTIONS, strategy, logEveryNSteps: 2 }).fit(new Logs(), { trainDataloaders: data });
-      return strategy.calls;
+      return strategy.asked.calls;
     };
     const one = await exchanges(1);
     assert.equal(await exchanges(40), one);
     assert.ok(one >= 3, "log steps exchange");
+  },
+  "looking out for NaN sends nothing in steps that are made; gradients of shards are a vote each": async () => {
+    const STEPS = 4;
+    const asked = async (make: () => CountingDDP | CountingFSDP, options: TrainerOptions): Promise<number> => {
+      const strategy = make();
+      const data = Array.from({ length: STEPS }, () => tensor([1 + dist.getRank()]));
+      // A vote on stopping in every step, and none by the clock.
+      await new Trainer({ ...OPTIONS, strategy, logEveryNSteps: 1, ...options }).fit(new Net(), {
+        trainDataloaders: data,
+      });
+      return strategy.asked.calls;
+    };
+    for (const make of [() => new CountingDDP(cpu), () => new CountingFSDP(cpu)])
+      for (const precision of [32, 16] satisfies PrecisionInput[]) {
+        const without = await asked(make, { precision, detectNonFinite: false });
+        for (const detectNonFinite of [true, "step"] satisfies DetectNonFinite[])
+          assert.equal(await asked(make, { precision, detectNonFinite }), without);
+        // Under a scale that moves it is the scaler that looks.
+        const votes = make() instanceof CountingFSDP && precision === 32 ? STEPS : 0;
+        assert.equal(await asked(make, { precision, detectNonFinite: "gradients" }), without + votes);
+      }
   },
   "shards end at multiples of the low-bit optimizers' block within each parameter": (_, worldSize) => {
     for (const blockSize of [256, 128]) {

@@ -123,6 +123,9 @@ export interface TrainerOptions {
    * true (default): looks at the loss, on CPU in every step (a few microseconds), on CUDA at log steps, without waiting
    * in between. "step": in every step, waiting for the device, so that the replay finds the step as it was.
    * "gradients": that, and every gradient. false: never.
+   *
+   * Several processes end together, and the error names the one whose loss it was. A step that a loss scaler skips is
+   * replayed too, by all, to say whose values it was for (`StepOutcome.ranks`): `trainingStep` is called once more.
    */
   readonly detectNonFinite?: DetectNonFinite;
   /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
