@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import {
   Callback,
   DDPStrategy,
+  type DDPOptions,
   EarlyStopping,
   FSDPStrategy,
   LightningModule,
@@ -55,13 +56,18 @@ class Manual extends Net {
 }
 
 type Kind = "ddp" | 1 | 2 | 3;
-async function train(kind: Kind, net: LightningModule, options: TrainerOptions = {}): Promise<unknown> {
+async function train(
+  kind: Kind,
+  net: LightningModule,
+  options: TrainerOptions = {},
+  ddp: DDPOptions = {},
+): Promise<unknown> {
   const cpu = device("cpu");
   manualSeed(10 + dist.getRank());
   const trainDataloaders = Array.from({ length: 4 }, () => randn([3, 4]));
   const trainer = new Trainer({
     accelerator: "cpu",
-    strategy: kind === "ddp" ? new DDPStrategy(cpu) : new FSDPStrategy(cpu, { stage: kind }),
+    strategy: kind === "ddp" ? new DDPStrategy(cpu, ddp) : new FSDPStrategy(cpu, { stage: kind }),
     maxEpochs: 1,
     useDistributedSampler: false,
     ...SILENT,
@@ -133,6 +139,19 @@ for (const kind of ["ddp", 1, 3] as const) {
   };
 }
 Object.assign(cases, {
+  "ddp: however gradients are averaged": async (rank) => {
+    for (const ddp of [
+      { commHook: "fp16_compress" },
+      { reduceDtype: "bfloat16" },
+      { commHook: "powerSGD", powerSGDStart: 2 },
+      { findUnusedParameters: true },
+      { staticGraph: true },
+      { gradientAsBucketView: false },
+    ] satisfies DDPOptions[]) {
+      const net = new Net((i) => (rank === 1 && i === 3 ? "detached" : "none"));
+      assert.match(named(await train("ddp", net, {}, ddp), 1), /NaN on rank 1, at step 3 /);
+    }
+  },
   "a metric that is NaN on one rank alone ends all, and is said to be of that rank": async (rank) => {
     const said: string[] = [];
     const { log } = console;

@@ -140,6 +140,33 @@ const cases: Record<string, RankCase> = {
         assert.equal(await asked(make, { precision, detectNonFinite: "gradients" }), without + votes);
       }
   },
+  "what one rank does alone may call no collective: an error before anything is sent": (rank) => {
+    if (rank === 1) {
+      const norm = new nn.SyncBatchNorm(2);
+      const layer = new nn.Linear(2, 2);
+      const refused = { code: "ERR_DIST_ALONE" };
+      assert.throws(
+        () =>
+          dist.withoutCollectives(() =>
+            norm.forward(
+              tensor([
+                [1, 2],
+                [3, 5],
+              ]),
+            ),
+          ),
+        refused,
+      );
+      assert.throws(() => dist.withoutCollectives(dist.barrier), refused);
+      assert.throws(() => dist.withoutCollectives(() => dist.allGatherObject(1)), refused);
+      assert.deepEqual(
+        dist.withoutCollectives(() => layer.forward(zeros([1, 2])).shape),
+        [1, 2],
+      );
+    }
+    // Nobody waits for it.
+    assert.deepEqual(dist.allGatherObject(rank), [0, 1]);
+  },
   "shards end at multiples of the low-bit optimizers' block within each parameter": (_, worldSize) => {
     for (const blockSize of [256, 128]) {
       const net = new nn.Sequential(new nn.Linear(65, 77), new nn.Linear(77, 131), new nn.Linear(131, 1));
