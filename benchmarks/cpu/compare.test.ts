@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compareRatios, compareResults, comparisonLines } from "./compare.js";
+import { compareRatios, compareResults, comparisonLines, differences } from "./compare.js";
 import { resultsOf } from "./testing.js";
 
 const five = (...values: number[]): number[] => values;
@@ -49,4 +49,14 @@ test("results are compared row by row and peer by peer, holes and new rows left 
     comparisonLines([found])[0] ?? "",
     /^slower +a, ratio to pytorch: 1\.000 → 1\.200 \(\+20\.0 %, p = 0\.0\d+\)$/,
   );
+});
+
+test("another processor or release of a peer is said", () => {
+  const { machine } = resultsOf({});
+  assert.deepEqual(differences(machine, machine), []);
+  const later = { ...machine, cores: 4, peers: { ...machine.peers, jax: "1" } };
+  assert.deepEqual(differences(machine, later), [
+    "processor differs: a processor, 2 cores, then a processor, 4 cores",
+    "JAX differs: none, then 1",
+  ]);
 });

@@ -1,5 +1,5 @@
 /** Whether nbit became slower, beside each peer, from one benchmark to another. */
-import { peersOf, ratiosOf, type Results } from "./results.js";
+import { peersOf, ratiosOf, type Machine, type Results } from "./results.js";
 import { largerByRanks, median } from "./statistics.js";
 
 /** Slower by more than this counts, if it is not chance. */
@@ -55,6 +55,21 @@ export function compareRatios(
     p,
     verdict: !grew ? "not slower" : least > LEVEL ? "too few runs" : p <= LEVEL ? "slower" : "not slower",
   };
+}
+
+/** What else changed: ratios of two processors, or to two releases of a peer, differ for reasons of their own. */
+export function differences(before: Machine, after: Machine): string[] {
+  const facts = ({ cpu, cores, libtorch, peers }: Machine): Record<string, string> => ({
+    processor: `${cpu}, ${cores} cores`,
+    libtorch,
+    PyTorch: peers.torch,
+    Lightning: peers.lightning ?? "none",
+    JAX: peers.jax ?? "none",
+  });
+  const [was, is] = [facts(before), facts(after)];
+  return Object.keys(is)
+    .filter((name) => was[name] !== is[name])
+    .map((name) => `${name} differs: ${was[name]}, then ${is[name]}`);
 }
 
 /** A line for each, the slower ones first. */

@@ -54,4 +54,5 @@ test("a flag's value follows = or a space, and unknown flags are refused", () =>
   );
   assert.throws(() => flagsOf(["runs"], ["--run=3"]), /expected flags among --runs\. Received: --run=3/);
   assert.throws(() => flagsOf(["runs"], ["--runs=3", "4"]), /Received: 4/);
+  assert.throws(() => flagsOf(["runs"], ["--runs", "3", "4"]), /Received: 4/);
 });

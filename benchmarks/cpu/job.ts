@@ -7,6 +7,7 @@ export type SideName = "trainer" | "loop" | "pytorch" | "pytorch-keep" | "compil
 export interface OptimizerSpec {
   readonly name: "AdamW" | "Adam" | "SGD";
   readonly fused: boolean;
+  readonly lr: number;
 }
 
 /** Training steps of a model from seed 42 over one batch. */

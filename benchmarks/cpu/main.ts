@@ -17,47 +17,21 @@ import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cpuCapability, isMkldnnBf16Supported, versions } from "@nbit/torch";
-import { flagsOf } from "../flags.js";
-import { compareResults, comparisonLines } from "./compare.js";
+import { compareResults, comparisonLines, differences } from "./compare.js";
 import { measure, measureModelRow, measurePairRow, type Campaign } from "./measure.js";
+import { optionsOf } from "./options.js";
 import { page } from "./page.js";
 import { optimizerRows, pairRows } from "./pair-rows.js";
 import { oursOf, ratiosOf, type MemoryResult, type Results, type RowResult } from "./results.js";
 import { modelRows } from "./rows.js";
 import { scaleRows } from "./scale-rows.js";
 import { SMALL_MLP } from "./small-mlp.js";
-import { findPython, PEERS } from "./sides.js";
+import { findPython } from "./sides.js";
 import { median } from "./statistics.js";
 import { markdown, titleOf } from "./tables.js";
 
-const flags = flagsOf([
-  "rows",
-  "peers",
-  "runs",
-  "threads",
-  "quick",
-  "steps",
-  "scale",
-  "long",
-  "compare",
-  "with",
-  "out",
-]);
-const quick = flags.has("quick");
-const listOf = (name: string): readonly string[] | undefined => flags.get(name)?.split(",");
-const numbersOf = (name: string): readonly number[] | undefined => {
-  const numbers = listOf(name)?.map(Number);
-  if (numbers?.some((n) => !Number.isInteger(n) || n < 1) === true)
-    throw new Error(`expected --${name} to be whole numbers ≥ 1. Received: ${flags.get(name)}`);
-  return numbers;
-};
-const only = listOf("rows");
-const peers = listOf("peers") ?? PEERS;
-const unknown = peers.filter((peer) => !(PEERS as readonly string[]).includes(peer));
-if (unknown.length > 0) throw new Error(`expected --peers among ${PEERS.join(", ")}. Received: ${unknown.join(", ")}`);
-const steps = numbersOf("steps")?.[0];
-const threads = numbersOf("threads");
-const runs = numbersOf("runs")?.[0] ?? (quick ? 3 : 5);
+const options = optionsOf(process.argv.slice(2));
+const { quick, steps, threads, runs, peers, rows: only } = options;
 const nativeBf16 = isMkldnnBf16Supported();
 const sizes = {
   quick,
@@ -66,28 +40,33 @@ const sizes = {
   ...(threads === undefined ? {} : { threads }),
 };
 
-const readResults = (file: string): Results => JSON.parse(readFileSync(file, "utf8")) as Results;
+function readResults(file: string): Results {
+  const results = JSON.parse(readFileSync(file, "utf8")) as Partial<Results>;
+  const { machine, rows, memory } = results;
+  if (machine !== undefined && Array.isArray(rows) && memory !== undefined) return { machine, rows, memory };
+  throw new Error(
+    `expected ${file} to be a result of this benchmark, with machine, rows and memory. Received: ${Object.keys(results).join(", ")}`,
+  );
+}
 
 /** Prints what became slower, and says so in the exit status. */
 function compareWith(before: Results, after: Results): void {
   const comparisons = compareResults(before, after);
+  for (const line of differences(before.machine, after.machine)) console.log(line);
   console.log(`\n${comparisonLines(comparisons).join("\n")}`);
   if (comparisons.length === 0) console.log("No row and peer that both results have.");
   if (comparisons.some(({ verdict }) => verdict === "slower")) process.exitCode = 1;
 }
 
-const earlier = flags.get("compare");
-const later = flags.get("with");
-if (later !== undefined) {
-  if (earlier === undefined) throw new Error("expected --compare beside --with. Received: none");
-  compareWith(readResults(earlier), readResults(later));
+if (options.with !== null && options.compare !== null) {
+  compareWith(readResults(options.compare), readResults(options.with));
 } else {
   const python = findPython();
   if ("missing" in python) {
     console.error(`npm run bench: ${python.missing}`);
     process.exit(1);
   }
-  const before = earlier === undefined ? null : readResults(earlier); // a wrong name shows before the hour
+  const before = options.compare === null ? null : readResults(options.compare); // a wrong name shows before the hour
   const scratch = mkdtempSync(join(tmpdir(), "nbit-bench-"));
   try {
     const results = await measureAll({ python, runs, peers, scratch });
@@ -128,9 +107,8 @@ async function measureAll(campaign: Campaign): Promise<Results> {
     rows,
     memory,
   };
-  const narrowed = only !== undefined || flags.has("peers") || steps !== undefined;
-  const out = flags.get("out") ?? (narrowed ? null : fileURLToPath(new URL("../../results", import.meta.url)));
-  const base = `${results.machine.date}-cpu${flags.has("scale") ? "-scale" : ""}${quick ? "-quick" : ""}`;
+  const out = options.out ?? (options.narrowed ? null : fileURLToPath(new URL("../../results", import.meta.url)));
+  const base = `${results.machine.date}-cpu${options.scale ? "-scale" : ""}${quick ? "-quick" : ""}`;
   // What was measured stays when someone interrupts.
   const add = (row: RowResult): void => {
     rows.push(row);
@@ -145,17 +123,19 @@ async function measureAll(campaign: Campaign): Promise<Results> {
     writeFileSync(join(out, `${base}.html`), page(results));
   };
   const wanted = ({ id, name }: { readonly id: string; readonly name: string }): boolean =>
-    only === undefined || only.some((word) => id.includes(word) || name.includes(word));
+    only === null || only.some((word) => id.includes(word) || name.includes(word));
 
-  if (flags.has("scale")) {
-    for (const { row, scale, whole } of scaleRows({ long: flags.has("long"), ...sizes }))
+  if (options.scale) {
+    for (const { row, scale, whole } of scaleRows({ long: options.long, ...sizes }))
       if (wanted(row)) add(ofScale(await measureModelRow(row, campaign), scale, whole));
   } else {
     for (const row of modelRows(sizes)) if (wanted(row)) add(await measureModelRow(row, campaign));
-    const pairs = (threads ?? [1]).flatMap((n) => pairRows(n, sizes));
-    for (const row of [...pairs, ...optimizerRows(quick)]) if (wanted(row)) add(await measurePairRow(row, campaign));
+    const pairs = [...(threads ?? [1]).flatMap((n) => pairRows(n, sizes)), ...optimizerRows(quick)];
+    for (const row of pairs)
+      if (wanted(row) && (row.otherIsNbit || peers.includes("pytorch"))) add(await measurePairRow(row, campaign));
     if (wanted({ id: "memory", name: "memory" })) memory.push(...(await memoryOf(campaign)));
   }
+  if (rows.length + memory.length === 0) throw new Error(`expected --rows to name some. Received: ${only?.join(",")}`);
   write();
   console.log(`\n${markdown(results)}\n${((performance.now() - from) / 60_000).toFixed(1)} minutes`);
   if (out !== null) console.log(`Wrote ${join(out, base)}.json, .md and .html`);

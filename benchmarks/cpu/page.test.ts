@@ -19,6 +19,7 @@ test("the page has a dot for each peer's ratio and a stroke for each run, and lo
   assert.match(html, /<title>PyTorch: 1\.00<\/title>/);
   assert.equal(html.match(/<path d="(?:M[\d.]+ [\d.]+v10){3}"/g)?.length, 2);
   assert.doesNotMatch(html, /<script|https?:|NaN|undefined/);
+  assert.doesNotMatch(page(resultsOf({ "<b>": { trainer: [2], pytorch: [1] } })), /<b>/);
 });
 
 test("names are text, and a series of scale is a curve for each side", () => {

@@ -1,6 +1,6 @@
 /** Rows of two sides: nbit against one peer in something other than training steps, and against itself. */
 import type { Job, StepJob } from "./job.js";
-import { LARGE_MLP, MEDIUM_MLP, transformer, type Machine } from "./rows.js";
+import { ADAMW, LARGE_MLP, MEDIUM_MLP, transformer, type Machine } from "./rows.js";
 import { SMALL_MLP } from "./small-mlp.js";
 
 export interface PairRow {
@@ -35,7 +35,7 @@ export function pairRows(threads: number, { quick, nativeBf16, steps }: Machine)
     kind: "step",
     side: "trainer",
     model,
-    optimizer: { name: "AdamW", fused: true },
+    optimizer: ADAMW,
     precision,
     threads,
     steps: steps ?? count,

@@ -1,6 +1,6 @@
 /** How times grow: each size of a model alone, from the small MLP and the transformer, and the number of steps. */
 import type { RowResult } from "./results.js";
-import { transformer, type ModelRow } from "./rows.js";
+import { ADAMW, transformer, type ModelRow } from "./rows.js";
 import { smallMlp } from "./small-mlp.js";
 import type { ModelSpec } from "./models/index.js";
 
@@ -23,7 +23,7 @@ export function scaleRows({ long, steps }: { readonly long: boolean; readonly st
       job: {
         kind: "step",
         model,
-        optimizer: { name: "AdamW", fused: true },
+        optimizer: ADAMW,
         precision: "32",
         threads: 1,
         steps: steps ?? count,

@@ -4,10 +4,10 @@ import type { OptimizerSpec, StepJob } from "../job.js";
 import { build, type Workload } from "../models/index.js";
 import { Meter } from "./meter.js";
 
-export function optimizerOf({ net }: Workload, { name, fused }: OptimizerSpec): optim.Optimizer {
-  const how = fused ? { fused } : {};
-  if (name === "SGD") return new optim.SGD(net.parameters(), { lr: 0.01, momentum: 0.9, ...how });
-  return new optim[name](net.parameters(), { lr: 1e-3, ...how });
+export function optimizerOf({ net }: Workload, { name, fused, lr }: OptimizerSpec): optim.Optimizer {
+  const how = fused ? { lr, fused } : { lr };
+  if (name === "SGD") return new optim.SGD(net.parameters(), { momentum: 0.9, ...how });
+  return new optim[name](net.parameters(), how);
 }
 
 export function loopSteps(job: StepJob): object {

@@ -90,7 +90,7 @@ export async function memoryOfSteps({ steps, model }: Extract<Job, { readonly ki
   const seen: object[] = [];
   await fit({
     model,
-    optimizer: { name: "AdamW", fused: true },
+    optimizer: { name: "AdamW", fused: true, lr: 1e-3 },
     options: { maxSteps: steps },
     onBatch(done) {
       if (done !== 100 && done !== steps * 0.3 && done !== steps) return;

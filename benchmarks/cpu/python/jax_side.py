@@ -18,10 +18,11 @@ def initial_state(spec, parameters):
 
 def update(spec, p, g, state):
     """PyTorch's rules, with its defaults."""
+    lr = spec["lr"]
     if spec["name"] == "SGD":
         velocity = jax.tree.map(lambda v, g: 0.9 * v + g, state["velocity"], g)
-        return jax.tree.map(lambda p, v: p - 0.01 * v, p, velocity), {"velocity": velocity}
-    lr, b1, b2, eps = 1e-3, 0.9, 0.999, 1e-8
+        return jax.tree.map(lambda p, v: p - lr * v, p, velocity), {"velocity": velocity}
+    b1, b2, eps = 0.9, 0.999, 1e-8
     keep = 1 - lr * 0.01 if spec["name"] == "AdamW" else 1
     t = state["step"] + 1
     # 1 - b ** t without its cancellation: float32 would leave four digits of 1 - 0.999.

@@ -12,10 +12,10 @@ from torch_models import build
 
 
 def make_optimizer(parameters, spec):
-    fused = True if spec["fused"] else None
+    lr, fused = spec["lr"], True if spec["fused"] else None
     if spec["name"] == "SGD":
-        return torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=fused)
-    return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[spec["name"]](parameters, lr=1e-3, fused=fused)
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, fused=fused)
+    return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[spec["name"]](parameters, lr=lr, fused=fused)
 
 
 def step(job):
@@ -106,7 +106,7 @@ def memory(job):
             pages = int(open("/proc/self/statm").read().split()[1])
             seen.append({"step": done, "mib": pages * resource.getpagesize() / 2**20})
 
-    fit({"optimizer": {"name": "AdamW", "fused": True}, "precision": "32", **job}, steps, watch)
+    fit({"optimizer": {"name": "AdamW", "fused": True, "lr": 1e-3}, "precision": "32", **job}, steps, watch)
     return {"first": seen[0], "middle": seen[1], "last": seen[2]}
 
 
