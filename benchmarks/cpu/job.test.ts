@@ -12,6 +12,7 @@ test("ten losses are compared wherever ten steps are made", () => {
   assert.deepEqual(planOf({ steps: 6 }), { warmUp: 4, chunk: 1, total: 10, checked: 10 });
   assert.deepEqual(planOf({ steps: 6000 }), { warmUp: 1500, chunk: 300, total: 7500, checked: 10 });
   assert.deepEqual(planOf({ steps: 9, cold: true }), { warmUp: 1, chunk: 9, total: 10, checked: 10 });
+  assert.deepEqual(planOf({ steps: 4, warmUp: 2 }), { warmUp: 2, chunk: 1, total: 6, checked: 6 });
 });
 
 test("every row has an id of its own, nbit's side first, and all peers", () => {

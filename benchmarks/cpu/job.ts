@@ -19,6 +19,8 @@ export interface StepJob {
   readonly precision: "32" | "bf16";
   readonly threads: number;
   readonly steps: number;
+  /** Steps before the timed ones. Default: a fourth as many, at least four. */
+  readonly warmUp?: number;
   /** Time all steps from the second on, as a process that has just begun takes them. */
   readonly cold?: boolean;
   /** Batches to an optimizer step, and whether casts of weights are kept between them; only nbit's Trainer. */
@@ -64,14 +66,14 @@ export const STARTED = "NBIT_BENCH_STARTED";
  * How many steps warm up, how many times of how many steps follow, and how many losses are compared. python/side.py
  * has the same lines.
  */
-export function planOf({ steps, cold = false }: Pick<StepJob, "steps" | "cold">): {
+export function planOf({ steps, cold = false, warmUp: given }: Pick<StepJob, "steps" | "cold" | "warmUp">): {
   readonly warmUp: number;
   readonly chunk: number;
   readonly total: number;
   readonly checked: number;
 } {
   const chunks = cold ? 1 : Math.min(20, steps);
-  const warmUp = cold ? 1 : Math.max(4, steps >> 2);
+  const warmUp = cold ? 1 : (given ?? Math.max(4, steps >> 2));
   const chunk = Math.floor(steps / chunks);
   const total = warmUp + chunk * chunks;
   return { warmUp, chunk, total, checked: Math.min(10, total) };

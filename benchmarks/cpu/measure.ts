@@ -59,6 +59,8 @@ function reasonOf(error: unknown): string {
 interface Course {
   readonly key: string;
   readonly job: Job;
+  /** Of the runs after the first. */
+  readonly later: Job;
   readonly python: string | null;
   readonly runs: Result[];
   hole: string | null;
@@ -71,7 +73,7 @@ async function interleave(courses: readonly Course[], campaign: Campaign): Promi
       const course = courses[(i + k) % courses.length] as Course;
       if (course.hole !== null) continue;
       try {
-        course.runs.push(await measure(course.job, course.python, campaign));
+        course.runs.push(await measure(i === 0 ? course.job : course.later, course.python, campaign));
       } catch (error) {
         course.hole = reasonOf(error);
       }
@@ -80,7 +82,7 @@ async function interleave(courses: readonly Course[], campaign: Campaign): Promi
 }
 
 /**
- * Compares losses of all runs with those of `reference`. A side whose losses differ has no times; if it is the first,
+ * Compares losses of each run with those of `reference` in it. A side whose losses differ has no times; if it is the first,
  * nbit's own, or the reference, nor have the others, for nothing was compared.
  */
 function sidesOf(
@@ -91,9 +93,8 @@ function sidesOf(
   const results = courses.map((course): [string, SideResult] => {
     const { key, runs, hole } = course;
     if (hole !== null) return [key, { runs: [], hole, losses: "not compared" }];
-    const other = reference?.runs[0];
-    if (tolerance === null || other === undefined) return [key, { runs, hole, losses: "not compared" }];
-    const found = runs.map((r) => compareLosses(r.losses, other.losses, tolerance));
+    if (tolerance === null || reference === undefined) return [key, { runs, hole, losses: "not compared" }];
+    const found = runs.map((r, i) => compareLosses(r.losses, reference.runs[i]?.losses ?? [], tolerance));
     const wrong = found.find((f) => typeof f === "object");
     if (wrong !== undefined) return [key, { runs: [], hole: `void: ${wrong.differs}`, losses: "not compared" }];
     return [key, { runs, hole: null, losses: found.every((f) => f === "equal") ? "equal" : "close" }];
@@ -114,7 +115,14 @@ export async function measureModelRow(row: ModelRow, campaign: Campaign): Promis
     .filter((side) => isWanted(side, campaign))
     .map((side): Course => {
       const job: StepJob = { ...row.job, side, ...(side === "jax" ? { weights } : {}) };
-      return { key: side, job, python: isNbit(side) ? null : python, runs: [], hole: holeOf(side, versions) };
+      return {
+        key: side,
+        job,
+        later: { ...job, ...row.later },
+        python: isNbit(side) ? null : python,
+        runs: [],
+        hole: holeOf(side, versions),
+      };
     });
   if (courses.some(({ key, hole }) => key === "jax" && hole === null))
     await measure({ kind: "weights", model: row.job.model, file: weights }, python, campaign);
@@ -129,8 +137,15 @@ export async function measurePairRow(row: PairRow, campaign: Campaign): Promise<
   const hole =
     row.ours.kind === "start" && campaign.python.versions.lightning === null ? "lightning is not installed" : null;
   const courses: Course[] = [
-    { key: "trainer", job: row.ours, python: null, runs: [], hole: null },
-    { key: other, job: row.other, python: row.otherIsNbit ? null : campaign.python.python, runs: [], hole },
+    { key: "trainer", job: row.ours, later: row.ours, python: null, runs: [], hole: null },
+    {
+      key: other,
+      job: row.other,
+      later: row.other,
+      python: row.otherIsNbit ? null : campaign.python.python,
+      runs: [],
+      hole,
+    },
   ];
   await interleave(courses, campaign);
   const { id, name, threads, unit, against } = row;

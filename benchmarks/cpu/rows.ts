@@ -13,6 +13,8 @@ export interface ModelRow {
   /** nbit's side that ratios are of comes first. */
   readonly sides: readonly SideName[];
   readonly job: Omit<StepJob, "side">;
+  /** Of the runs after the first, which has compared ten losses. */
+  readonly later?: Pick<StepJob, "steps" | "warmUp">;
   /** What ratios to peers we want at most. */
   readonly targets?: Readonly<Partial<Record<SideName, number>>>;
 }
@@ -25,6 +27,8 @@ interface Spec {
   readonly precision?: "32" | "bf16";
   /** Timed steps; a fourth as many, but at least four, warm up before them. */
   readonly steps: number;
+  /** Fewer in the runs after the first, after two that warm up: a step takes a second or so. */
+  readonly later?: number;
   readonly unit?: ModelRow["unit"];
   readonly threads?: readonly number[];
   readonly sides?: readonly SideName[];
@@ -105,7 +109,7 @@ export function modelRows({ quick, nativeBf16, threads, steps }: Machine): Model
       name: "CNN (B64, 1×28×28, conv 1→16→32, BatchNorm, max pooling), fused SGD with momentum",
       model: { model: "cnn", batch: 64 },
       optimizer: SGD,
-      steps: quick ? 40 : 160,
+      steps: quick ? 40 : 100,
     },
     {
       id: "resnet18",
@@ -114,6 +118,7 @@ export function modelRows({ quick, nativeBf16, threads, steps }: Machine): Model
       // At larger rates the rounding of a sum shows in the fourth digit of a loss after a few steps.
       optimizer: { ...SGD, lr: 1e-4 },
       steps: 6,
+      later: 4,
       threads: [1, 2],
     },
     {
@@ -128,7 +133,7 @@ export function modelRows({ quick, nativeBf16, threads, steps }: Machine): Model
       name: "transformer (2 layers of 128, 4 heads, B8, 64 tokens), fused AdamW",
       model: transformer(),
       optimizer: ADAMW,
-      steps: quick ? 40 : 160,
+      steps: quick ? 40 : 100,
       targets: { lightning: 0.7 },
     },
     ...(["32", "bf16"] as const).map((precision): Spec => ({
@@ -138,6 +143,7 @@ export function modelRows({ quick, nativeBf16, threads, steps }: Machine): Model
       optimizer: ADAMW,
       precision,
       steps: 6,
+      later: 4,
     })),
     {
       id: "vit",
@@ -145,6 +151,7 @@ export function modelRows({ quick, nativeBf16, threads, steps }: Machine): Model
       model: VIT,
       optimizer: ADAMW,
       steps: 8,
+      later: 5,
     },
     {
       id: "mlp-large-32",
@@ -193,6 +200,7 @@ export function rowOf(spec: Spec, threads: number, steps?: number): ModelRow {
       steps: steps ?? spec.steps,
       ...(spec.cold === true ? { cold: true } : {}),
     },
+    ...(spec.later === undefined || steps !== undefined ? {} : { later: { steps: spec.later, warmUp: 2 } }),
     ...(targets === undefined ? {} : { targets }),
   };
 }

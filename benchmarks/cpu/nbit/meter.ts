@@ -27,7 +27,7 @@ export class Meter {
   #startSeconds = 0;
   #cores = 0;
 
-  constructor(job: Pick<StepJob, "steps" | "cold">) {
+  constructor(job: Pick<StepJob, "steps" | "cold" | "warmUp">) {
     this.plan = planOf(job);
   }
 

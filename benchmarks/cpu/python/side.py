@@ -20,7 +20,7 @@ class Meter:
             self.warm_up, self.chunk, chunks = 1, steps, 1
         else:
             chunks = min(20, steps)
-            self.warm_up, self.chunk = max(4, steps >> 2), steps // chunks
+            self.warm_up, self.chunk = job.get("warmUp", max(4, steps >> 2)), steps // chunks
         self.total = self.warm_up + self.chunk * chunks
         self.checked = min(10, self.total)
         self.done, self.times, self.start_seconds = 0, [], None
