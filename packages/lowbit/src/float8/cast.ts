@@ -68,7 +68,7 @@ function vectorized(x: Tensor): boolean {
 }
 
 /** What a scale is made of: value × scale fills the format; code × inverse gives the value back. */
-function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; readonly inverse: Tensor } {
+export function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; readonly inverse: Tensor } {
   const bounded = amax.clampMin(SMALLEST); // NaN stays NaN
   const max = tensor(finfo(dtype).max, { dtype: "float32" });
   return { scale: max.div(bounded), inverse: bounded.div(max) };

@@ -7,6 +7,8 @@ import type { Float8Recipe } from "./recipes.js";
 /** What the function asks of its layer: codes of each matrix, by the layer's recipe and with its history. */
 export interface Float8Caster {
   readonly recipe: Float8Recipe;
+  /** The weight's codes are gathered for forward, and once more for backward. */
+  readonly gathersWeight: boolean;
   castInput(x: Tensor, wanted: Wanted): Float8Matrix;
   castWeight(wanted: Wanted): Float8Matrix;
   castGradient(g: Tensor, wanted: Wanted): Float8Matrix;
@@ -36,7 +38,7 @@ export class Float8LinearFunction extends AutogradFunction {
     const [forInput = false, forWeight = false] = ctx.needsInputGrad;
     const exact = layer.recipe.exactWeightGradient;
     const xs = layer.castInput(x, { rows: true, columns: records && forWeight && !exact });
-    const ws = layer.castWeight({ rows: true, columns: records && forInput });
+    const ws = layer.castWeight({ rows: true, columns: records && forInput && !layer.gathersWeight });
     const y = scaledMm(
       factor(xs.rows, xs.rowInverse),
       factor(ws.rows, ws.rowInverse),
@@ -67,7 +69,7 @@ export class Float8LinearFunction extends AutogradFunction {
       );
     const layer = ctx.values["layer"] as Float8Caster;
     const [forInput = false, forWeight = false, forBias = false] = ctx.needsInputGrad;
-    const [x, xInverse, w, wInverse, exactX] = ctx.savedTensors as readonly [
+    const [x, xInverse, saved, savedInverse, exactX] = ctx.savedTensors as readonly [
       Tensor | null,
       Tensor | null,
       Tensor | null,
@@ -77,6 +79,8 @@ export class Float8LinearFunction extends AutogradFunction {
     const exact = layer.recipe.exactWeightGradient;
     const g = gradient.contiguous();
     const gs = layer.castGradient(g, { rows: forInput, columns: forWeight && !exact });
+    const late = forInput && saved === null ? layer.castWeight({ rows: false, columns: true }) : null;
+    const [w, wInverse] = late === null ? [saved, savedInverse] : [late.columns, late.columnInverse];
     const inputGradient = forInput
       ? scaledMm(factor(gs.rows, gs.rowInverse), factor(w, wInverse), null, ctx.values["input"] as DType, false)
       : null;

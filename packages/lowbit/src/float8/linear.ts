@@ -9,6 +9,7 @@ import {
   isGradEnabled,
   isTensor,
   kinds,
+  NbitError,
   nn,
   noGrad,
   type OptionNames,
@@ -16,8 +17,19 @@ import {
   scope,
   type Tensor,
   weightsEpoch,
+  zeros,
 } from "@nbit/torch";
-import { amaxOf, amaxOfColumns, amaxOfRows, castFloat8, type Amax, type Float8Matrix, type Wanted } from "./cast.js";
+import {
+  amaxOf,
+  amaxOfColumns,
+  amaxOfRows,
+  castFloat8,
+  castReference,
+  scalesOf,
+  type Amax,
+  type Float8Matrix,
+  type Wanted,
+} from "./cast.js";
 import { delayedAmax, emptyHistory } from "./history.js";
 import { Float8LinearFunction, type Float8Caster } from "./linear-function.js";
 import { recipeOf, type Float8DType, type Float8Recipe, type Float8RecipeName } from "./recipes.js";
@@ -41,8 +53,21 @@ const NAMES: OptionNames<Float8LinearOptions> = { ...FLOAT8, bias: flag, device:
 export const FLOAT8_MULTIPLE = 16;
 const DTYPES: readonly DType[] = ["float32", "bfloat16", "float16"];
 
+/** Whose weight is gathered in codes. */
+interface GatheredWeight {
+  /** The largest magnitude of the weight, and what scales it in this step; null: not decided yet. */
+  readonly amax: Tensor;
+  chosen: Tensor | null;
+  /** The history has it. */
+  entered: boolean;
+  codes: Tensor | null;
+}
 interface CachedWeight {
   readonly codes: Float8Matrix;
+  /** What scales all of it; null: rows and columns have their own. */
+  readonly amax: Tensor | null;
+  /** The history has what they were made of. */
+  readonly entered: boolean;
   readonly epoch: number;
   readonly version: number;
   readonly pointer: number;
@@ -80,6 +105,7 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   declare readonly amaxHistoryGradient: Tensor;
   readonly #recipe: Float8Recipe;
   #cached: CachedWeight | null = null;
+  #gathered: GatheredWeight | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options?: Float8LinearOptions);
   /** @internal Adopt the parameters of a linear layer: {@link Float8Linear.from}. */
@@ -134,6 +160,8 @@ export class Float8Linear extends nn.Module implements Float8Caster {
       throw new ArgumentError("Float8Linear", "an input in float32, bfloat16 or float16", input);
     const shape = [...input.shape.slice(0, -1), this.outFeatures];
     const rows = input.numel() / this.inFeatures;
+    if (rows === 0 && this.#gathered !== null)
+      return input.to(dtype).matmul(zeros([this.inFeatures, this.outFeatures], { dtype, device: input.device }));
     if (rows === 0)
       return nn.functional.linear(
         input.to(dtype),
@@ -172,54 +200,133 @@ export class Float8Linear extends nn.Module implements Float8Caster {
   castWeight(wanted: Wanted): Float8Matrix {
     atMost("Float8Linear.castWeight", arguments, 1);
     const { weight } = this;
+    if (this.#gathered !== null) return this.#gatheredCodes(this.#gathered, wanted);
+    const enters = this.#recipe.delayed && this.training;
     const [epoch, version, pointer] = [weightsEpoch(), weight.version, weight.dataPtr()];
     const known = this.#cached;
-    if (
-      known !== null &&
-      known.epoch === epoch &&
-      known.version === version &&
-      known.pointer === pointer &&
-      (known.codes.columns !== null || !wanted.columns)
-    )
-      return known.codes;
+    const same = known?.epoch === epoch && known.version === version && known.pointer === pointer;
+    // The history gets a weight once, and what scales it stays.
+    const settled = same && (known.entered || !enters);
+    if (settled && (known.codes.columns !== null || !wanted.columns)) return known.codes;
+    const { codes, amax } = scope((): { codes: Float8Matrix; amax: Tensor | null } => {
+      const x = weight.detach().contiguous();
+      const scales =
+        settled && known.amax !== null
+          ? { rows: known.amax, columns: null }
+          : this.#amaxOf(x, wanted, this.#recipe.delayed ? this.amaxHistoryWeight : null, this.training);
+      const made = noGrad(() => castFloat8(x, scales, "float8_e4m3fn", wanted));
+      const kept: Float8Matrix = outsideScopes(() => ({
+        rows: made.rows?.detach() ?? null,
+        columns: made.columns?.detach() ?? null,
+        rowInverse: made.rowInverse?.detach() ?? null,
+        columnInverse: made.columnInverse?.detach() ?? null,
+      }));
+      const one = scales.rows?.ndim === 0 ? scales.rows : null;
+      return { codes: kept, amax: one === null ? null : outsideScopes(() => one.clone()) };
+    });
     this.clearWeightCodes();
-    const codes = scope(() =>
-      this.#cast(
-        weight.detach().contiguous(),
-        "float8_e4m3fn",
-        wanted,
-        this.#recipe.delayed ? this.amaxHistoryWeight : null,
-        this.training,
-      ),
+    this.#cached = { codes, amax, entered: enters || (same && known.entered), epoch, version, pointer };
+    return codes;
+  }
+
+  // ---------------------------------------------------------------- a weight that is shared out
+
+  /** @internal */
+  get gathersWeight(): boolean {
+    return this.#gathered !== null;
+  }
+  /** @internal With a scale for each row, codes by rows and by columns are not the same ones. */
+  override get weightCodes(): nn.WeightCodes | null {
+    if (this.#recipe.granularity === "row") return null;
+    return {
+      weight: this.weight,
+      dtype: "float8_e4m3fn",
+      amaxOf,
+      setAmax: (amax) => this.#setAmax(amax),
+      encode: (part) => this.#encode(part),
+      setCodes: (codes) => {
+        if (this.#gathered !== null) this.#gathered.codes = codes;
+      },
+    };
+  }
+  #setAmax(amax: Tensor | null): void {
+    this.clearWeightCodes();
+    this.#gathered?.amax.dispose();
+    this.#gathered?.chosen?.dispose();
+    this.#gathered =
+      amax === null
+        ? null
+        : {
+            amax: outsideScopes(() => amax.clone()),
+            chosen: null,
+            entered: false,
+            codes: this.#gathered?.codes ?? null,
+          };
+  }
+  /** What scales the weight in this step: in training, its history gets it once. */
+  #scaleOf(gathered: GatheredWeight): Tensor {
+    const { delayed } = this.#recipe;
+    const enters = delayed && this.training && !gathered.entered;
+    if (gathered.chosen !== null && !enters) return gathered.chosen;
+    gathered.chosen?.dispose();
+    gathered.entered ||= enters;
+    const { amax } = gathered;
+    gathered.chosen = noGrad(() =>
+      outsideScopes(() => scope(() => (delayed ? delayedAmax(this.amaxHistoryWeight, amax, enters) : amax.clone()))),
     );
-    const kept: Float8Matrix = outsideScopes(() => ({
-      rows: codes.rows?.detach() ?? null,
-      columns: codes.columns?.detach() ?? null,
-      rowInverse: codes.rowInverse?.detach() ?? null,
-      columnInverse: codes.columnInverse?.detach() ?? null,
-    }));
-    this.#cached = { codes: kept, epoch, version, pointer };
-    return kept;
+    return gathered.chosen;
+  }
+  #encode(part: Tensor): Tensor {
+    if (this.#gathered === null)
+      throw new NbitError("Float8Linear: expected a scale before parts are cast. Received: none.", "ERR_INTERNAL");
+    const amax = this.#scaleOf(this.#gathered);
+    const n = part.numel();
+    const flat = part.detach();
+    // The kernel's matrices have sides that are multiples of 4.
+    const matrix = n % 64 === 0 ? flat.view([16, n / 16]) : flat.view([1, n]);
+    const cast = n % 64 === 0 ? castFloat8 : castReference;
+    const { rows } = cast(matrix, { rows: amax.to({ device: part.device }), columns: null }, "float8_e4m3fn", {
+      rows: true,
+      columns: false,
+    });
+    return (rows as Tensor).view([-1]);
+  }
+  #gatheredCodes(gathered: GatheredWeight, wanted: Wanted): Float8Matrix {
+    const { codes } = gathered;
+    if (codes === null)
+      throw new NbitError(
+        "Float8Linear: expected a weight whose unit is gathered. Received: a call by another way than the unit's forward, or after its backward. Return what the loss is computed from from the module's forward.",
+        "ERR_DIST_FREED_PARAMETER",
+      );
+    return noGrad(() => {
+      const { inverse } = scalesOf(this.#scaleOf(gathered), "float8_e4m3fn");
+      return {
+        rows: wanted.rows ? codes.detach() : null,
+        columns: wanted.columns ? codes.t().contiguous() : null,
+        rowInverse: inverse,
+        columnInverse: inverse,
+      };
+    });
   }
   /** Give back the memory of the weight's codes; the next forward makes them again. */
   clearWeightCodes(): void {
     atMost("Float8Linear.clearWeightCodes", arguments, 0);
     if (this.#cached === null) return;
     for (const t of new Set(Object.values(this.#cached.codes) as (Tensor | null)[])) t?.dispose();
+    this.#cached.amax?.dispose();
     this.#cached = null;
   }
 
   #cast(x: Tensor, dtype: Float8DType, wanted: Wanted, history: Tensor | null, update: boolean): Float8Matrix {
     if (!wanted.rows && !wanted.columns) return { rows: null, columns: null, rowInverse: null, columnInverse: null };
+    return noGrad(() => castFloat8(x.detach(), this.#amaxOf(x, wanted, history, update), dtype, wanted));
+  }
+  #amaxOf(x: Tensor, wanted: Wanted, history: Tensor | null, update: boolean): Amax {
     return noGrad(() => {
-      let amax: Amax;
       if (this.#recipe.granularity === "row")
-        amax = { rows: wanted.rows ? amaxOfRows(x) : null, columns: wanted.columns ? amaxOfColumns(x) : null };
-      else {
-        const current = amaxOf(x);
-        amax = { rows: history === null ? current : delayedAmax(history, current, update), columns: null };
-      }
-      return castFloat8(x.detach(), amax, dtype, wanted);
+        return { rows: wanted.rows ? amaxOfRows(x) : null, columns: wanted.columns ? amaxOfColumns(x) : null };
+      const current = amaxOf(x);
+      return { rows: history === null ? current : delayedAmax(history, current, update), columns: null };
     });
   }
 

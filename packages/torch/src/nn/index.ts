@@ -10,6 +10,7 @@ export {
   type StateDict,
 } from "./module.js";
 export { Parameter } from "./parameter.js";
+export type { WeightCodes } from "./weight-codes.js";
 export { Sequential, ModuleList, Flatten } from "./containers.js";
 export { Linear, Identity, type FactoryOptions, type LinearOptions } from "./linear.js";
 export { Conv1d, Conv2d, Conv3d, type ConvOptions } from "./conv.js";

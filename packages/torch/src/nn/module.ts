@@ -24,6 +24,7 @@ import {
   type StateDict,
 } from "./state-dict.js";
 import { stateEntries, type StateEntry } from "./state-entries.js";
+import type { WeightCodes } from "./weight-codes.js";
 import { Tree, type Field, type NamedOptions } from "./tree.js";
 
 export type { HookHandle, LoadResult, LoadStateOptions, StateDict };
@@ -174,6 +175,10 @@ export abstract class Module {
   }
   #entries(fn: string): StateEntry[] {
     return stateEntries(fn, Module.#tree, this, (module) => module.optionalState);
+  }
+  /** @internal How its weight is gathered where it is shared out; null: as it is. */
+  get weightCodes(): WeightCodes | null {
+    return null;
   }
   /** @internal Names of buffers that are weights: sharding makes shares of them, as of parameters. */
   get weightBuffers(): readonly string[] {

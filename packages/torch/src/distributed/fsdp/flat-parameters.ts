@@ -1,6 +1,7 @@
 /** Parameters of one unit and dtype in one flat buffer, of which each rank has a chunk. */
 import { noGrad } from "../../autograd/modes.js";
 import { Parameter } from "../../nn/parameter.js";
+import type { WeightCodes } from "../../nn/weight-codes.js";
 import { setShard } from "../../optim/master-weights.js";
 import { empty, zeros } from "../../ops/index.js";
 import { isFloatingPoint, type DType } from "../../tensor/dtype.js";
@@ -10,6 +11,7 @@ import type { Tensor } from "../../tensor/tensor.js";
 import { noteOtherMemory } from "../../weights-epoch.js";
 import { allGatherIntoTensor, type Work } from "../collectives.js";
 import { distOperator } from "../native-calls.js";
+import { FlatCodes } from "./flat-codes.js";
 import { planLayout, rangeOf, type Layout, type Range } from "./layout.js";
 import type { Settings } from "./options.js";
 
@@ -62,7 +64,16 @@ export class FlatParameters {
   #work: Work | null = null;
   #source: Tensor | null = null;
 
-  constructor(unit: string, named: readonly (readonly [string, Tensor])[], settings: Settings) {
+  readonly #codes: FlatCodes | null;
+  /** Gathered as they are for now, so that they can be read. */
+  #readable = false;
+
+  constructor(
+    unit: string,
+    named: readonly (readonly [string, Tensor])[],
+    settings: Settings,
+    codes: ReadonlyMap<Tensor, WeightCodes> = new Map(),
+  ) {
     const { group, stage, offload, device, policy, blockSize } = settings;
     const [, first] = named[0] as readonly [string, Tensor];
     this.#settings = settings;
@@ -71,7 +82,7 @@ export class FlatParameters {
     this.trained = first.requiresGrad;
     const gatherDtype = isFloatingPoint(this.dtype) ? (policy.paramDtype ?? this.dtype) : this.dtype;
     const numels = named.map(([, p]) => p.numel());
-    const layout = planLayout(numels, group.size, { blockSize, itemsize: first.itemsize });
+    const layout = planLayout(numels, group.size, { blockSize, itemsize: codes.has(first) ? 1 : first.itemsize });
     this.layout = layout;
     this.#ownChunk = stage === 3 || gatherDtype !== this.dtype;
     const shapes = named.map(([, p]) => p.shape);
@@ -115,10 +126,17 @@ export class FlatParameters {
       };
     });
     this.#own = this.#wholeOf(made.all);
+    const coded = named.flatMap(([, p]) => codes.get(p) ?? []);
+    this.#codes =
+      coded.length === named.length ? new FlatCodes(coded, this.members, layout, settings, this.#what) : null;
     this.packed = TensorList.of(named.map(([, p]) => p));
     this.#state = "whole";
     this.#show(this.#own.views);
-    if (stage === 3) this.reshard();
+    if (stage === 3) {
+      this.#show(this.#parts);
+      distOperator("free_storage_")(this.#own.all, this.#what);
+      this.#state = "sharded";
+    }
   }
 
   #wholeOf(all: Tensor): Whole {
@@ -131,6 +149,10 @@ export class FlatParameters {
   }
   get #now(): Whole {
     return this.#cast ?? this.#own;
+  }
+  /** In codes, unless they are to be read or are wanted in another dtype. */
+  get #coded(): FlatCodes | null {
+    return this.#readable || this.#cast !== null ? null : this.#codes;
   }
   /** In which parameters are gathered. */
   get gatherDtype(): DType {
@@ -154,8 +176,14 @@ export class FlatParameters {
   /** Begin to gather what is not there; {@link gather} ends it. */
   beginGather(): void {
     if (this.#state !== "sharded") return;
-    distOperator("allocate_storage_")(this.#now.all);
-    this.#begin(this.#now);
+    const coded = this.#coded;
+    if (coded === null) {
+      distOperator("allocate_storage_")(this.#now.all);
+      this.#begin(this.#now);
+    } else {
+      coded.allocate();
+      this.#beginCodes(coded);
+    }
     this.#state = "gathering";
   }
   #begin({ all, dtype }: Whole): void {
@@ -164,6 +192,15 @@ export class FlatParameters {
       const source = outsideScopes(() => this.chunk.to({ device, dtype, nonBlocking: true }));
       this.#source = source === this.chunk ? null : source;
       this.#work = allGatherIntoTensor(all, source, { group, asyncOp: true });
+    });
+  }
+  #beginCodes(coded: FlatCodes): void {
+    const { group, device } = this.#settings;
+    noGrad(() => {
+      const bytes = coded.encode(this.chunk);
+      this.#source = outsideScopes(() => bytes.to({ device, nonBlocking: true }));
+      if (this.#source !== bytes) bytes.dispose();
+      this.#work = allGatherIntoTensor(coded.all, this.#source, { group, asyncOp: true });
     });
   }
   #end(): void {
@@ -179,6 +216,7 @@ export class FlatParameters {
     if (this.#state !== "gathering") return;
     this.#end();
     this.#show(this.#now.views);
+    this.#coded?.show();
     this.#state = "whole";
   }
   /** Stage 3: free all but this rank's chunk. */
@@ -186,7 +224,8 @@ export class FlatParameters {
     if (this.#settings.stage < 3 || this.#state === "sharded") return;
     this.#end();
     this.#show(this.#parts);
-    distOperator("free_storage_")(this.#now.all, this.#what);
+    if (this.#coded === null) distOperator("free_storage_")(this.#now.all, this.#what);
+    else this.#coded.free(this.#what);
     this.#state = "sharded";
   }
 
@@ -236,9 +275,25 @@ export class FlatParameters {
     for (const t of earlier === null ? [] : [...earlier.views, earlier.all]) t.dispose();
   }
 
+  /** Whether what is gathered can be read from here on, also where codes are what forward needs. */
+  setReadable(on: boolean): void {
+    if (this.#codes === null || on === this.#readable) return;
+    this.reshard();
+    this.#readable = on;
+  }
+  /** Of weights that are gathered in codes: the largest magnitude of this rank's part, and who is told that of all. */
+  get measured(): { readonly amaxes: readonly Tensor[]; readonly weights: readonly WeightCodes[] } {
+    if (this.#codes === null) return { amaxes: [], weights: [] };
+    return { amaxes: this.#codes.amaxes(this.chunk), weights: this.#codes.weights };
+  }
+  /** Layers are by themselves again. */
+  releaseCodes(): void {
+    this.#codes?.release();
+  }
+
   /** What was written to whole parameters becomes this rank's chunk: elements in another dtype, where they changed. */
   writeBack(): void {
-    if ((!this.#ownChunk && this.#cast === null) || this.#state !== "whole") return;
+    if ((!this.#ownChunk && this.#cast === null) || this.#state !== "whole" || this.#coded !== null) return;
     noGrad(() =>
       scope(() => {
         const mine = this.#mine(this.#now).to({ device: this.chunk.device });

@@ -3,8 +3,9 @@ import { isGradEnabled, noGrad } from "../../autograd/modes.js";
 import { ArgumentError, NbitError } from "../../errors.js";
 import { orNull } from "../../kinds.js";
 import { native } from "../../native.js";
-import { alias } from "../../ops/index.js";
+import { alias, stack } from "../../ops/index.js";
 import type { Module } from "../../nn/module.js";
+import type { WeightCodes } from "../../nn/weight-codes.js";
 import { setShard } from "../../optim/master-weights.js";
 import type { Optimizer } from "../../optim/optimizer.js";
 import { atMost, checkArguments } from "../../options.js";
@@ -13,6 +14,7 @@ import { tensor } from "../../tensor/values.js";
 import { outsideScopes, scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { allReduce } from "../collectives.js";
+import { codesOfWeights } from "./flat-codes.js";
 import type { Member } from "./flat-parameters.js";
 import { floating, type Settings } from "./options.js";
 import { mapTensorsIn, tensorsIn } from "./tensors-in.js";
@@ -55,9 +57,11 @@ export class FullyShardedModule {
   constructor(module: Module, settings: Settings) {
     this.module = module;
     this.settings = settings;
+    const codes = settings.stage === 3 ? codesOfWeights(module) : new Map<Tensor, WeightCodes>();
     this.units = planUnits(module, settings.shardModules, settings.stage)
       .filter(({ parameters }, i) => i === 0 || parameters.length > 0)
-      .map((plan) => new Unit(plan, settings));
+      .map((plan) => new Unit(plan, settings, codes));
+    this.#measureCodes();
     for (const unit of this.units) this.#hook(unit, "forward");
     for (const name of settings.forwardMethods) this.#hook(this.#root, name);
   }
@@ -345,12 +349,34 @@ export class FullyShardedModule {
       for (const unit of this.units) for (const flat of unit.flats) flat.endPublish();
       return;
     }
+    this.#measureCodes();
     if (!this.#root.whole) return;
     this.#root.reshard();
     this.#root.gather();
   }
+  /** The largest magnitude of every weight that is gathered in codes, over all ranks: one message. */
+  #measureCodes(): void {
+    const all = this.units.flatMap((unit) => unit.flats.map((flat) => noGrad(() => flat.measured)));
+    const weights = all.flatMap((measured) => measured.weights);
+    if (weights.length === 0) return;
+    const { group, device } = this.settings;
+    noGrad(() =>
+      scope(() => {
+        const amaxes = all.flatMap((measured) => measured.amaxes.map((amax) => amax.to({ device })));
+        // Numbers ≥ 0 order as their bits, and NaN without its sign is above them.
+        const bits = stack(amaxes).view("int32").bitwiseAnd(0x7fffffff);
+        allReduce(bits, { op: "max", group });
+        weights.forEach((codes, i) => {
+          codes.setAmax(bits.view("float32").select(0, i));
+        });
+      }),
+    );
+  }
 
-  /** Gather all parameters now: until {@link reshard}, or until they are used and freed. */
+  /**
+   * Gather all parameters now: until {@link reshard}, or until they are used and freed. Weights that travel in codes are
+   * there in codes: to read them, see `summonFullParams`.
+   */
   unshard(): void {
     for (const unit of this.units) unit.beginGather();
     for (const unit of this.units) unit.gather();
@@ -379,13 +405,20 @@ export class FullyShardedModule {
     if (this.#inBackward)
       throw new NbitError("summonFullParams: expected to be called outside of backward.", "ERR_DIST_SUMMON");
     const before = this.units.map((unit) => unit.whole);
+    const flats = this.units.flatMap((unit) => unit.flats);
+    for (const flat of flats) flat.setReadable(true);
     this.unshard();
     try {
       return fn();
     } finally {
-      if (writeback) for (const unit of this.units) for (const flat of unit.flats) flat.writeBack();
+      if (writeback) {
+        for (const flat of flats) flat.writeBack();
+        this.#measureCodes();
+      }
+      for (const flat of flats) flat.setReadable(false);
       this.units.forEach((unit, i) => {
-        if (before[i] !== true) unit.reshard();
+        if (before[i] === true) unit.gather();
+        else unit.reshard();
       });
     }
   }
@@ -401,6 +434,7 @@ export class FullyShardedModule {
     for (const unit of this.units)
       for (const flat of unit.flats) {
         const all = outsideScopes(() => flat.wholeCopy());
+        flat.releaseCodes();
         outsideScopes(() =>
           noGrad(() => {
             for (const { parameter, offset, numel, shape } of flat.members) {

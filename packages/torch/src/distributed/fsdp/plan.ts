@@ -1,10 +1,13 @@
 /** What each of many ranks will hold of a model, found out without any of them. */
 import type { Module } from "../../nn/module.js";
 import { ArgumentError } from "../../errors.js";
+import type { WeightCodes } from "../../nn/weight-codes.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import { whole } from "../../kinds.js";
 import { atMost, checkArguments } from "../../options.js";
 import { isFloatingPoint } from "../../tensor/dtype.js";
 import { Module as ModuleClass } from "../../nn/module.js";
+import { codesOfWeights } from "./flat-codes.js";
 import { planLayout, rangeOf } from "./layout.js";
 import type { FullyShardOptions } from "./options.js";
 import { kindsOf } from "./unit.js";
@@ -46,15 +49,17 @@ export function planShards(
   const shares = Array.from({ length: worldSize }, () => ({ elements: 0, parameters: 0, gradients: 0 }));
   const units: number[] = [];
   let elements = 0;
+  const codes = stage === 3 ? codesOfWeights(module) : new Map<Tensor, WeightCodes>();
   for (const { parameters } of planUnits(module, shardModules, stage)) {
     let unit = 0;
-    for (const same of kindsOf(parameters)) {
+    for (const same of kindsOf(parameters, codes)) {
       const [, first] = same[0] ?? [];
       if (first === undefined) continue;
       const numels = same.map(([, p]) => p.numel());
-      const layout = planLayout(numels, worldSize, { blockSize, itemsize: first.itemsize });
+      const gathered = codes.has(first) ? 1 : first.itemsize;
+      const layout = planLayout(numels, worldSize, { blockSize, itemsize: gathered });
       const trained = first.requiresGrad && isFloatingPoint(first.dtype);
-      unit += layout.total * first.itemsize;
+      unit += layout.total * gathered;
       if (trained) elements += numels.reduce((a, b) => a + b, 0);
       shares.forEach((share, rank) => {
         share.parameters += (stage === 3 ? layout.chunk : layout.total) * first.itemsize;

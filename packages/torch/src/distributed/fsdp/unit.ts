@@ -1,16 +1,20 @@
 /** One unit: its flat buffers, and what happens to all of them together. */
 import type { Module } from "../../nn/module.js";
+import type { WeightCodes } from "../../nn/weight-codes.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { FlatGradients } from "./flat-gradients.js";
 import { FlatParameters } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
 import type { UnitPlan } from "./units.js";
 
-/** Parameters that can lie in one buffer: of one dtype, trained or not. */
-export function kindsOf(parameters: UnitPlan["parameters"]): (readonly [string, Tensor])[][] {
+/** Parameters that can lie in one buffer: of one dtype, trained or not, gathered in codes or not. */
+export function kindsOf(
+  parameters: UnitPlan["parameters"],
+  codes: ReadonlyMap<Tensor, unknown> = new Map(),
+): (readonly [string, Tensor])[][] {
   const kinds = new Map<string, (readonly [string, Tensor])[]>();
   for (const [path, p] of parameters) {
-    const kind = `${p.dtype} ${p.requiresGrad}`;
+    const kind = `${p.dtype} ${p.requiresGrad} ${codes.has(p)}`;
     const same = kinds.get(kind);
     if (same === undefined) kinds.set(kind, [[path, p]]);
     else same.push([path, p]);
@@ -27,10 +31,14 @@ export class Unit {
   /** Gradients of the backward that runs were given to the others. */
   reduced = false;
 
-  constructor({ name, module, parameters }: UnitPlan, settings: Settings) {
+  constructor(
+    { name, module, parameters }: UnitPlan,
+    settings: Settings,
+    codes: ReadonlyMap<Tensor, WeightCodes> = new Map(),
+  ) {
     this.name = name;
     this.module = module;
-    this.flats = kindsOf(parameters).map((same) => new FlatParameters(name, same, settings));
+    this.flats = kindsOf(parameters, codes).map((same) => new FlatParameters(name, same, settings, codes));
     this.gradients = this.flats.filter((flat) => flat.trained).map((flat) => new FlatGradients(flat, settings));
   }
 
