@@ -79,15 +79,24 @@ interface Setup {
   readonly fsdp?: FSDPOptions;
   readonly overflowAt?: number;
   readonly make?: Make;
-  readonly module?: Net;
   readonly ckptPath?: string;
+}
+/** What keeps its losses. */
+type Kept = LightningModule & { readonly losses: number[]; readonly validated: number[] };
+interface Fitted<M> {
+  readonly module: M;
+  readonly losses: number[];
+  readonly validated: number[];
+  readonly trainer: Trainer;
 }
 const adam: Make = (params) => new optim.AdamW(params, { lr: 0.005 });
 
+async function train(parallel: boolean, setup: Setup): Promise<Fitted<Net>>;
+async function train<M extends Kept>(parallel: boolean, setup: Setup & { readonly module: M }): Promise<Fitted<M>>;
 async function train(
   parallel: boolean,
-  { trainer: options = {}, fsdp = {}, overflowAt, make = adam, module: given, ckptPath }: Setup,
-): Promise<{ module: Net; losses: number[]; validated: number[]; trainer: Trainer }> {
+  { trainer: options = {}, fsdp = {}, overflowAt, make = adam, module: given, ckptPath }: Setup & { module?: Kept },
+): Promise<Fitted<Kept>> {
   const accumulate = options.accumulateGradBatches ?? 1;
   const { rank, world } = parallel ? { rank: dist.getRank(), world: dist.getWorldSize() } : { rank: 0, world: 1 };
   manualSeed(1);
@@ -285,6 +294,95 @@ cases["validationPrecision: what is gathered is in its dtype; the fit goes on as
       dist.barrier();
     }
   };
+/** What APEX calls a model is one of the module's children: tensors are cast where they come in and go out. */
+class Inner extends nn.Module {
+  readonly first = new nn.Linear(12, WIDTH);
+  readonly norm = new nn.BatchNorm1d(WIDTH);
+  readonly blocks = new nn.ModuleList([new Block(), new Block()]);
+  readonly last = new nn.Linear(WIDTH, 5);
+  readonly seen = new Set<string>();
+  constructor(readonly normed: boolean) {
+    super();
+  }
+  forward(x: Tensor): Tensor {
+    let h = this.first.forward(x);
+    if (this.normed) h = this.norm.forward(h);
+    this.seen.add([x, this.first.weight, this.norm.weight, this.norm.runningMean].map((t) => t?.dtype).join(" "));
+    for (const block of this.blocks) h = block.forward(h);
+    return this.last.forward(h);
+  }
+}
+class Outer extends LightningModule {
+  readonly losses: number[] = [];
+  readonly validated: number[] = [];
+  readonly stepped = new Set<string>();
+  readonly inner: Inner;
+  constructor(
+    readonly overflowAt: number | null,
+    normed = false,
+  ) {
+    super();
+    this.inner = new Inner(normed);
+  }
+  override configureOptimizers(): optim.Optimizer {
+    return new optim.SGD(this.parameters(), { lr: 0.01 });
+  }
+  override trainingStep(batch: unknown): Tensor {
+    const [x, y] = batch as [Tensor, Tensor];
+    const loss = mseLoss(this.inner.forward(x).float(), y.float());
+    this.losses.push(loss.item());
+    const { globalStep, globalRank, worldSize } = this.trainer;
+    if (this.overflowAt !== globalStep || globalRank !== worldSize - 1) return loss;
+    // Of one small gradient alone, which lies on one rank.
+    const { bias } = this.inner.last;
+    return bias === null ? loss : loss.add(bias.float().mul(Infinity).sum());
+  }
+  override validationStep(batch: unknown): void {
+    const [x, y] = batch as [Tensor, Tensor];
+    this.validated.push(mseLoss(this.inner.forward(x).float(), y.float()).item());
+  }
+  override onBeforeOptimizerStep(optimizer: optim.Optimizer): void {
+    for (const { params } of optimizer.paramGroups) for (const p of params) this.stepped.add(p.dtype);
+  }
+}
+
+for (const ampLevel of ["O0", "O1", "O2", "O3"] as const)
+  cases[`APEX ${ampLevel}: one process's losses, skipped steps and scales in every stage, and float32 weights after`] =
+    async () => {
+      const dynamic = ampLevel === "O1" || ampLevel === "O2";
+      const within = ampLevel === "O0" ? EXACT32 : 1e-2;
+      const fit = async (parallel: boolean, stage: 1 | 2 | 3, accumulate: number): Promise<Fitted<Outer>> => {
+        manualSeed(7);
+        const trainer = { precision: 16, ampBackend: "apex", ampLevel, accumulateGradBatches: accumulate } as const;
+        return train(parallel, { fsdp: { stage }, trainer, module: new Outer(dynamic ? 2 : null) });
+      };
+      for (const accumulate of [1, 2]) {
+        const one = dist.getRank() === 0 ? await fit(false, 1, accumulate) : null;
+        dist.barrier();
+        for (const stage of [1, 2, 3] as const) {
+          const { module, losses, validated, trainer } = await fit(true, stage, accumulate);
+          assert.equal(trainer.skippedSteps, dynamic ? 1 : 0);
+          assert.equal(trainer.lossScale, one?.trainer.lossScale ?? trainer.lossScale);
+          if (one !== null) {
+            close(windows(losses, accumulate), windows(one.losses, accumulate), within, `stage ${stage}`);
+            close(validated.slice(-1), one.validated.slice(-1), within, `stage ${stage}, validation`);
+          }
+          // Weights of a 16-bit model without masters are float16; all are whole and float32 when the fit is over.
+          assert.deepEqual([...module.stepped], [ampLevel === "O3" ? "float16" : "float32"]);
+          assert.ok(module.parameters().every((p) => p.dtype === "float32"));
+          assert.equal(module.inner.first.weight.ndim, 2);
+          assert.equal(module.inner.forward(randn([3, 12])).dtype, "float32");
+        }
+      }
+    };
+cases["APEX O2: BatchNorm is float32 in a model that is gathered in float16"] = async () => {
+  for (const stage of [1, 3] as const) {
+    manualSeed(7);
+    const trainer = { precision: 16, ampBackend: "apex", ampLevel: "O2", maxEpochs: 1 } as const;
+    const { module } = await train(true, { fsdp: { stage }, trainer, module: new Outer(null, true) });
+    assert.deepEqual([...module.inner.seen], ["float16 float16 float32 float32"]);
+  }
+};
 cases["manual optimization of two optimizers"] = async () => {
   class Manual extends Net {
     override automaticOptimization = false;
@@ -326,7 +424,7 @@ cases["what does not go together is refused when the Trainer is made"] = () => {
     (options: TrainerOptions, fsdp: FSDPOptions = {}): (() => unknown) =>
     () =>
       new Trainer({ accelerator: "cpu", logger: false, ...options, strategy: new FSDPStrategy(device("cpu"), fsdp) });
-  assert.throws(make({ ampBackend: "apex" }), { code: "ERR_STRATEGY_PRECISION" });
+  assert.throws(make({ ampBackend: "apex" }, { paramDtype: "bfloat16" }), { code: "ERR_STRATEGY_PRECISION" });
   assert.throws(make({}, { stage: 2, cpuOffload: true }), { code: "ERR_STRATEGY_OPTION" });
   assert.equal(new Trainer({ accelerator: "cpu", logger: false, strategy: "fsdp" }).strategy.name, "fsdp");
 };

@@ -52,6 +52,8 @@ export class Amp {
   readonly #originals = new Originals();
   readonly #skip = new Set<optim.Optimizer>();
   readonly #models: readonly nn.Module[];
+  /** Somebody else casts parameters, and keeps masters of them. */
+  readonly #shared: boolean;
   readonly #undo: (() => void)[] = [];
   readonly #o1: ReturnType<typeof o1Policy> | null;
   readonly #device: string;
@@ -61,8 +63,14 @@ export class Amp {
   skippedSteps = 0;
 
   /** @internal Use {@link initialize}. */
-  constructor(models: readonly nn.Module[], optimizers: readonly optim.Optimizer[], options: InitializeOptions) {
-    atMost("Amp", arguments, 3);
+  constructor(
+    models: readonly nn.Module[],
+    optimizers: readonly optim.Optimizer[],
+    options: InitializeOptions,
+    shared = false,
+  ) {
+    atMost("Amp", arguments, 4);
+    this.#shared = shared;
     this.optLevel = options.optLevel ?? "O1";
     this.properties = levelWith(this.optLevel, options);
     this.enabled = options.enabled ?? true;
@@ -75,7 +83,7 @@ export class Amp {
   }
 
   get #hasMasters(): boolean {
-    return this.properties.masterWeights === true;
+    return this.properties.masterWeights === true && !this.#shared;
   }
 
   /** All or nothing. */
@@ -125,7 +133,9 @@ export class Amp {
   #prepareModel(model: nn.Module, outputs: DType | null): void {
     const { castModelType: dtype, keepBatchnormFp32 } = this.properties;
     const byLists = this.#o1 !== null;
-    if (!byLists && dtype !== null) castModel(model, dtype, keepBatchnormFp32 === true);
+    if (!byLists && dtype !== null) {
+      castModel(model, dtype, keepBatchnormFp32 === true, this.#shared ? "buffers" : "all");
+    }
     const undo = castForward(model, {
       run: byLists ? (fn) => this.run(fn) : null,
       dtype,
@@ -377,4 +387,18 @@ export function initialize(
   const opts = Array.isArray(optimizers) ? (optimizers as readonly optim.Optimizer[]) : [optimizers as optim.Optimizer];
   checkInitialize(list, opts, options, (target) => owners.has(target));
   return outsideScopes(() => new Amp(list, opts, options));
+}
+
+/**
+ * @internal The same for models whose parameters are shared out over ranks: whoever gathers them casts them, and shards
+ * are the masters. `dispose` comes when parameters are whole.
+ */
+export function initializeSharded(
+  models: readonly nn.Module[],
+  optimizers: readonly optim.Optimizer[],
+  options: InitializeOptions,
+): Amp {
+  atMost("initializeSharded", arguments, 3);
+  checkInitialize(models, optimizers, options, (target) => owners.has(target), true);
+  return outsideScopes(() => new Amp(models, optimizers, options, true));
 }

@@ -33,13 +33,18 @@ export function isAffineBatchNorm(module: nn.Module): boolean {
   );
 }
 
-/** Cast parameters and buffers, in place: parameters keep their identity. */
-export function castModel(model: nn.Module, dtype: DType, keepBatchnormFp32: boolean): void {
+/** Cast parameters and buffers, or these alone, in place: parameters keep their identity. */
+export function castModel(
+  model: nn.Module,
+  dtype: DType,
+  keepBatchnormFp32: boolean,
+  what: "all" | "buffers" = "all",
+): void {
   const kept = new Set<Tensor>();
   if (keepBatchnormFp32)
     for (const m of model.modules())
       if (isAffineBatchNorm(m)) for (const t of [...m.parameters(), ...m.buffers()]) kept.add(t);
-  for (const t of [...model.parameters(), ...model.buffers()]) {
+  for (const t of what === "all" ? [...model.parameters(), ...model.buffers()] : model.buffers()) {
     if (!isFloatingPoint(t.dtype)) continue;
     const target = kept.has(t) ? "float32" : dtype;
     if (t.dtype === target) continue;

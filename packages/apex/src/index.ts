@@ -1,5 +1,5 @@
 /** @nbit/apex: NVIDIA APEX's automatic mixed precision, opt levels O0 to O3, as a second backend. */
-export { Amp, ampOf, initialize, type ScaleLossOptions } from "./amp.js";
+export { Amp, ampOf, initialize, initializeSharded, type ScaleLossOptions } from "./amp.js";
 export type { AmpState } from "./amp-state.js";
 export { checkInitializeOptions, type InitializeOptions } from "./initialize-arguments.js";
 export {
@@ -15,4 +15,4 @@ export {
 export { LossScaler, type LossScalerState } from "./loss-scaler.js";
 export { disableCasts, floatFunction, halfFunction, promoteFunction } from "./functions.js";
 export { o1Rules, registerFloatFunction, registerHalfFunction, registerPromoteFunction } from "./lists.js";
-export { castTensors, isAffineBatchNorm } from "./casts.js";
+export { castModel, castTensors, isAffineBatchNorm } from "./casts.js";

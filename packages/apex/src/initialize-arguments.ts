@@ -52,12 +52,13 @@ export function checkInitialize(
   optimizers: readonly optim.Optimizer[],
   options: InitializeOptions,
   isOwned: (target: nn.Module | optim.Optimizer) => boolean,
+  isShared = false,
 ): void {
   checkInitializeOptions("apex.initialize", options);
   for (const m of models) {
     if (!(m instanceof nn.Module)) throw new ArgumentError("apex.initialize", "models to be Modules", m);
     if (isOwned(m)) throw initializedBefore("a model", m);
-    if (options.enabled === false) continue;
+    if (options.enabled === false || isShared) continue;
     for (const [name, p] of m.namedParameters())
       if (p.isFloatingPoint() && p.dtype !== "float32")
         throw new NbitError(

@@ -81,8 +81,8 @@ const PRECISIONS: readonly Feature[] = [
     precision(`APEX ${ampLevel}`, {
       within: ampLevel === "O0" ? "exact" : 2e-2,
       trainer: { precision: 16, ampBackend: "apex", ampLevel },
-      refused: ({ shards, powerSGD }) =>
-        shards || (powerSGD && (ampLevel === "O2" || ampLevel === "O3")) ? "ERR_STRATEGY_PRECISION" : null,
+      refused: ({ powerSGD }) =>
+        powerSGD && (ampLevel === "O2" || ampLevel === "O3") ? "ERR_STRATEGY_PRECISION" : null,
     }),
   ),
   precision("precisions by module", {

@@ -1,14 +1,16 @@
-import { atMost, GradScaler, NbitError, optim, scope, verbatim } from "@nbit/torch";
+import { atMost, GradScaler, NbitError, optim, scope, tensor, verbatim } from "@nbit/torch";
 import {
   checkInitializeOptions,
   ampOf,
+  castModel,
   initialize,
+  initializeSharded,
   isAffineBatchNorm,
   levelWith,
   type Amp,
   type InitializeOptions,
 } from "@nbit/apex";
-import type { Tensor, nn } from "@nbit/torch";
+import type { DType, Tensor, nn } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import type { PrecisionDescription } from "../diagnostics/explain.js";
 import type { MemoryLayout, ParameterLayout } from "../diagnostics/memory.js";
@@ -18,8 +20,8 @@ import type { PrecisionDTypes } from "./facts.js";
 import { OWN_GRADIENTS, type GradientAccess } from "./gradient-access.js";
 import { ANY_GRAPH, type GraphSupport } from "./graph-support.js";
 import type { LossScaling } from "./loss-scaling.js";
-import { Precision } from "./precision.js";
-import type { BackwardParts, PrecisionStep } from "./precision.js";
+import { ALONE, Precision } from "./precision.js";
+import type { BackwardParts, PrecisionStep, RankExchange } from "./precision.js";
 
 /** A dynamic scale below it cures no overflow: where `GradScaler` ends too. */
 const SMALLEST_SCALE = 2 ** -14;
@@ -49,6 +51,9 @@ export class ApexPrecision extends Precision {
   #overflow = false;
   #scaleOfStep = 1;
   readonly #scaling: ApexScaling;
+  /** Parameters are shared out. */
+  #shared = false;
+  #ranks: RankExchange = ALONE;
 
   constructor(options: ApexPrecisionOptions = {}) {
     atMost("ApexPrecision", arguments, 1);
@@ -85,11 +90,38 @@ export class ApexPrecision extends Precision {
     this.#amp?.dispose();
     for (const model of [module, ...module.children()]) ampOf(model)?.dispose();
     module.float();
+    this.#shared = false;
   }
 
-  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
-    super.connect(module, optimizers);
-    this.#amp = initialize([module, ...module.children()], optimizers, this.options);
+  /**
+   * @internal Parameters are shared out next. Those without masters are cast here; of others shards are the masters, and
+   * what this returns says in what to gather them, and whose to leave as they are.
+   */
+  shareWeights(module: nn.Module): {
+    readonly paramDtype: DType | null;
+    readonly except: ((module: nn.Module) => boolean) | null;
+  } {
+    atMost("ApexPrecision.shareWeights", arguments, 1);
+    this.#shared = true;
+    const { castModelType, keepBatchnormFp32, masterWeights } = levelWith(this.options.optLevel ?? "O2", this.options);
+    const none = { paramDtype: null, except: null };
+    if (castModelType === null || this.options.enabled === false) return none;
+    if (masterWeights === true)
+      return { paramDtype: castModelType, except: keepBatchnormFp32 === true ? isAffineBatchNorm : null };
+    scope(() => castModel(module, castModelType, keepBatchnormFp32 === true));
+    return none;
+  }
+  /** @internal Parameters are whole again: the module is as before the run, in float32. */
+  weightsAreWhole(): void {
+    atMost("ApexPrecision.weightsAreWhole", arguments, 0);
+    if (this.#shared) this.#amp?.dispose();
+  }
+
+  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[], ranks: RankExchange = ALONE): void {
+    super.connect(module, optimizers, ranks);
+    const models = [module, ...module.children()];
+    this.#amp = (this.#shared ? initializeSharded : initialize)(models, optimizers, this.options);
+    this.#ranks = ranks;
     this.#overflow = false;
   }
 
@@ -153,12 +185,28 @@ export class ApexPrecision extends Precision {
         "ERR_PRECISION_CLOSURE",
       );
     this.unscale(optimizer);
+    this.#agree(optimizer);
     const finite = !this.#ready().willSkip(optimizer);
     this.#scaleOfStep = this.lossScale ?? 1;
     optimizer.step(); // which skips by itself
     this.#scaling.stepped(finite);
     const nonFinite = finite ? undefined : this.#nonFinite(optimizer);
     return { stepped: finite, lossScale: this.#scaleOfStep, ...(nonFinite === undefined ? {} : { nonFinite }) };
+  }
+
+  /** Each rank looked at its shards: an overflow on one is one on all, of this step and since the last update. */
+  #agree(optimizer: optim.Optimizer): void {
+    const { reduceFoundInf } = this.#ranks;
+    if (reduceFoundInf === null || !this.#scaling.dynamic) return;
+    const amp = this.#ready();
+    scope(() => {
+      const device = this.module?.parameters()[0]?.device ?? "cpu";
+      const found = tensor([Number(amp.willSkip(optimizer)), Number(this.#overflow)], { dtype: "float32", device });
+      reduceFoundInf(found);
+      const [skips, overflow] = found.tolist() as number[];
+      if (skips !== 0) amp.skipNext(optimizer);
+      this.#overflow = overflow !== 0;
+    });
   }
 
   #nonFinite(optimizer: optim.Optimizer): string[] {
@@ -169,7 +217,7 @@ export class ApexPrecision extends Precision {
       const grad = m.grad;
       if (grad === null || scope(() => optim.isFiniteGradient(grad))) return [];
       const model = models[i];
-      return [(model === undefined ? undefined : names.get(model)) ?? `parameter ${i}`];
+      return [(model === undefined ? undefined : names.get(optim.parameterOfMaster(model))) ?? `parameter ${i}`];
     });
   }
 

@@ -83,6 +83,7 @@ export class FSDPStrategy extends ParallelStrategy {
   #sharded: dist.FullyShardedModule | null = null;
   #histories: Float8Histories | null = null;
   #failed = false;
+  #apex: ApexPrecision | null = null;
 
   /** `(options)`, or `(device, options)`: a Trainer of another device refuses it. */
   constructor(first: DeviceLike | FSDPOptions = {}, second: FSDPOptions = {}) {
@@ -103,12 +104,13 @@ export class FSDPStrategy extends ParallelStrategy {
   }
 
   override checkPrecision(precision: Precision): void {
-    if (!(precision instanceof ApexPrecision)) return;
+    this.#apex = precision instanceof ApexPrecision ? precision : null;
+    if (this.#apex === null || this.#options.paramDtype === undefined) return;
     throw new MisconfigurationError(
       "Trainer",
-      `another precision with strategy ${JSON.stringify(this.name)}`,
-      precision,
-      'APEX casts whole parameters and keeps masters of them. precision "16-mixed" with paramDtype "float16" computes as O2, with float32 shards for masters.',
+      'no paramDtype with ampBackend "apex"',
+      this.#options.paramDtype,
+      "The level says in what parameters are gathered: leave it out.",
       "ERR_STRATEGY_PRECISION",
     );
   }
@@ -116,10 +118,12 @@ export class FSDPStrategy extends ParallelStrategy {
   override setupOptimizers(module: nn.Module, optimizers: readonly optim.Optimizer[]): void {
     this.#failed = false;
     const { cpuOffload, paramDtype, reduceDtype, castForwardInputs = false } = this.#options;
+    const level = this.#apex?.shareWeights(module);
     this.#sharded = dist.fullyShard(module, {
       ...pickGiven(this.#options, SHARDING),
       mpPolicy: new dist.MixedPrecisionPolicy({
-        paramDtype: paramDtype ?? null,
+        paramDtype: level?.paramDtype ?? paramDtype ?? null,
+        except: level?.except ?? null,
         reduceDtype: reduceDtype ?? null,
         castForwardInputs,
       }),
@@ -206,6 +210,8 @@ export class FSDPStrategy extends ParallelStrategy {
     const module = this.#module;
     this.#module = this.#sharded = this.#histories = null;
     // After a failure there is nobody to gather from.
-    if (module !== null && !this.#failed) dist.unshardModule(module);
+    if (module === null || this.#failed) return;
+    dist.unshardModule(module);
+    this.#apex?.weightsAreWhole();
   }
 }

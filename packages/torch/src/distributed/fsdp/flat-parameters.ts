@@ -80,7 +80,8 @@ export class FlatParameters {
     this.#what = unit === "" ? "the model itself" : `unit "${unit}"`;
     this.dtype = first.dtype;
     this.trained = first.requiresGrad;
-    const gatherDtype = isFloatingPoint(this.dtype) ? (policy.paramDtype ?? this.dtype) : this.dtype;
+    const cast = isFloatingPoint(this.dtype) && !settings.excepted.has(first);
+    const gatherDtype = cast ? (policy.paramDtype ?? this.dtype) : this.dtype;
     const numels = named.map(([, p]) => p.numel());
     const layout = planLayout(numels, group.size, { blockSize, itemsize: codes.has(first) ? 1 : first.itemsize });
     this.layout = layout;

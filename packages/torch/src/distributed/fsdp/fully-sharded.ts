@@ -110,7 +110,9 @@ export class FullyShardedModule {
     }
     const own = Object.getOwnPropertyDescriptor(module, name);
     const method = original as (...args: unknown[]) => unknown;
-    const value = (...args: unknown[]): unknown => this.#forward(unit, method, args, name);
+    // Who wrapped it once more still calls it when sharding is over.
+    const value = (...args: unknown[]): unknown =>
+      this.#unwrapped ? Reflect.apply(method, module, args) : this.#forward(unit, method, args, name);
     Object.defineProperty(module, name, { value, writable: true, configurable: true, enumerable: false });
     this.#restore.push(() => {
       // Somebody else may have taken it off, or wrapped it again.

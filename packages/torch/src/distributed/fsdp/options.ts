@@ -5,6 +5,7 @@ import { Module } from "../../nn/module.js";
 import { checkOptions, type OptionNames } from "../../options.js";
 import { isFloatingPoint, type DType } from "../../tensor/dtype.js";
 import { device as deviceOf, type Device, type DeviceLike } from "../../tensor/device.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import { deviceKind, dtypeKind } from "../../tensor/kinds.js";
 import { groupOf, type ProcessGroup } from "../group.js";
 
@@ -21,6 +22,8 @@ export interface MixedPrecisionPolicyOptions {
   readonly outputDtype?: DType | null;
   /** Floating point arguments of units are cast to `paramDtype`. Default true. */
   readonly castForwardInputs?: boolean;
+  /** Modules whose own parameters are gathered in their own dtype, such as BatchNorm's. Default null: none. */
+  readonly except?: ((module: Module) => boolean) | null;
 }
 /** @internal A dtype of floating point. */
 export const floating = {
@@ -32,6 +35,7 @@ const POLICY: OptionNames<MixedPrecisionPolicyOptions> = {
   reduceDtype: orNull(floating),
   outputDtype: orNull(floating),
   castForwardInputs: flag,
+  except: orNull(callable),
 };
 /** @example new MixedPrecisionPolicy({ paramDtype: "bfloat16" }) */
 export class MixedPrecisionPolicy {
@@ -39,6 +43,7 @@ export class MixedPrecisionPolicy {
   readonly reduceDtype: DType | null;
   readonly outputDtype: DType | null;
   readonly castForwardInputs: boolean;
+  readonly except: ((module: Module) => boolean) | null;
 
   constructor(options: MixedPrecisionPolicyOptions = {}) {
     checkOptions("MixedPrecisionPolicy", options, POLICY);
@@ -46,6 +51,7 @@ export class MixedPrecisionPolicy {
     this.reduceDtype = options.reduceDtype ?? null;
     this.outputDtype = options.outputDtype ?? null;
     this.castForwardInputs = options.castForwardInputs ?? true;
+    this.except = options.except ?? null;
   }
 }
 
@@ -112,6 +118,8 @@ export interface Settings {
   readonly stage: 1 | 2 | 3;
   readonly group: ProcessGroup;
   readonly policy: MixedPrecisionPolicy;
+  /** Parameters that are gathered in their own dtype, whatever the policy says. */
+  readonly excepted: ReadonlySet<Tensor>;
   readonly offload: boolean;
   readonly reshardAfterForward: boolean;
   readonly shardModules: FullyShardOptions["shardModules"];
@@ -137,10 +145,13 @@ export function settingsOf(module: Module, options: FullyShardOptions): Settings
   const parameters = module.parameters();
   const [first] = parameters;
   if (first === undefined) throw new ArgumentError(fn, "a module with parameters", module);
+  const policy = options.mpPolicy ?? new MixedPrecisionPolicy();
+  const excepted = [...module.modules()].filter((m) => policy.except?.(m) === true);
   return {
     stage,
     group: groupOf(fn, options.group),
-    policy: options.mpPolicy ?? new MixedPrecisionPolicy(),
+    policy,
+    excepted: new Set(excepted.flatMap((m) => m.parameters(false))),
     offload: given("offloadPolicy"),
     reshardAfterForward: options.reshardAfterForward ?? true,
     shardModules: options.shardModules ?? null,

@@ -7,14 +7,15 @@ import { FlatParameters } from "./flat-parameters.js";
 import type { Settings } from "./options.js";
 import type { UnitPlan } from "./units.js";
 
-/** Parameters that can lie in one buffer: of one dtype, trained or not, gathered in codes or not. */
+/** Parameters that can lie in one buffer: of one dtype, trained or not, gathered in codes, in another dtype, or not. */
 export function kindsOf(
   parameters: UnitPlan["parameters"],
   codes: ReadonlyMap<Tensor, unknown> = new Map(),
+  excepted: ReadonlySet<Tensor> = new Set(),
 ): (readonly [string, Tensor])[][] {
   const kinds = new Map<string, (readonly [string, Tensor])[]>();
   for (const [path, p] of parameters) {
-    const kind = `${p.dtype} ${p.requiresGrad} ${codes.has(p)}`;
+    const kind = `${p.dtype} ${p.requiresGrad} ${codes.has(p)} ${excepted.has(p)}`;
     const same = kinds.get(kind);
     if (same === undefined) kinds.set(kind, [[path, p]]);
     else same.push([path, p]);
@@ -38,7 +39,9 @@ export class Unit {
   ) {
     this.name = name;
     this.module = module;
-    this.flats = kindsOf(parameters, codes).map((same) => new FlatParameters(name, same, settings, codes));
+    this.flats = kindsOf(parameters, codes, settings.excepted).map(
+      (same) => new FlatParameters(name, same, settings, codes),
+    );
     this.gradients = this.flats.filter((flat) => flat.trained).map((flat) => new FlatGradients(flat, settings));
   }
 
