@@ -24,11 +24,11 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [
-    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^lowbit\.LowBitOptimizer#(validate|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|generators|push)$/,
+    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|generators|push)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [/^torch\.nn\.ModuleList#forward$/, "It refuses every call."],

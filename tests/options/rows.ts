@@ -57,6 +57,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.SubsetRandomSampler": () => row([0]),
   "torch.WeightedRandomSampler": () => row([1, 1], 2),
   "torch.SafetensorsFile#get": () => of(torch.SafetensorsFile.over(torch.serializeSafetensors({ a: x })), "a"),
+  "torch.SafetensorsFile#read": () => of(torch.SafetensorsFile.over(torch.serializeSafetensors({ a: x })), "a", 0, 1),
   "torch.Tensor#backward": () => of(leaf.sum()),
   "torch.Tensor#to": () => of(x),
   "torch.amp.customFwd": () => row(noop),

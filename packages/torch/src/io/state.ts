@@ -228,6 +228,8 @@ export function unpackState(packed: {
   readonly json: string;
 }): unknown {
   atMost("unpackState", arguments, 1);
+  if (typeof packed !== "object" || (packed as unknown) === null)
+    throw new ArgumentError("unpackState", "what packState returned", packed);
   const json = parsed(packed.json);
   const arrays = new Map<string, TypedArray>();
   const complexes = new Map<string, Tensor>();

@@ -287,13 +287,16 @@ export class LBFGS extends Optimizer {
   }
   override loadStateDict(given: Parameters<Optimizer["loadStateDict"]>[0]): void {
     atMost("LBFGS.loadStateDict", arguments, 1);
-    const { state } = given;
-    // Parts of a checkpoint are of parameters by themselves.
-    const split = typeof state === "object" && state !== null && Object.keys(state).length > 1;
+    const state: unknown = isRecord(given) ? given["state"] : null;
+    // Parts of a checkpoint are of parameters by themselves. What is neither is left to be refused.
+    const split = isRecord(state) && Object.keys(state).length > 1 && Object.values(state).every(isRecord);
     super.loadStateDict(split ? { ...given, state: this.joinStates(state as Record<string, ParameterState>) } : given);
     this.#of = null;
   }
 }
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
 
 function lossOf(closure: Closure): Tensor {
   const loss: unknown = enableGrad(closure);
