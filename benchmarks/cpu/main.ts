@@ -22,11 +22,11 @@ import { measure, measureModelRow, measurePairRow, type Campaign } from "./measu
 import { optionsOf } from "./options.js";
 import { page } from "./page.js";
 import { optimizerRows, pairRows } from "./pair-rows.js";
-import { oursOf, ratiosOf, type MemoryResult, type Results, type RowResult } from "./results.js";
+import { oursOf, ratiosOf, type Machine, type MemoryResult, type Results, type RowResult } from "./results.js";
 import { modelRows } from "./rows.js";
 import { scaleRows } from "./scale-rows.js";
 import { SMALL_MLP } from "./small-mlp.js";
-import { findPython } from "./sides.js";
+import { findPython, type Versions } from "./sides.js";
 import { median } from "./statistics.js";
 import { markdown, titleOf } from "./tables.js";
 
@@ -86,35 +86,33 @@ function report(row: RowResult): void {
   if (Object.values(row.sides).some(({ hole }) => /^(?:void|failed|took)/.test(hole ?? ""))) process.exitCode = 1;
 }
 
+function machineOf(peersFound: Versions): Machine {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    cpu: cpus()[0]?.model.trim() ?? "unknown processor",
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: `Linux ${release()}`,
+    node: process.versions.node,
+    libtorch: versions().libtorch,
+    capability: cpuCapability(),
+    nativeBf16,
+    peers: peersFound,
+    runs,
+  };
+}
+
+function wanted({ id, name }: { readonly id: string; readonly name: string }): boolean {
+  return only === null || only.some((word) => id.includes(word) || name.includes(word));
+}
+
 async function measureAll(campaign: Campaign): Promise<Results> {
   const from = performance.now();
   const rows: RowResult[] = [];
   const memory: MemoryResult[] = [];
-  const results: Results = {
-    machine: {
-      date: new Date().toISOString().slice(0, 10),
-      cpu: cpus()[0]?.model.trim() ?? "unknown processor",
-      cores: cpus().length,
-      memoryGiB: Math.round(totalmem() / 2 ** 30),
-      kernel: `Linux ${release()}`,
-      node: process.versions.node,
-      libtorch: versions().libtorch,
-      capability: cpuCapability(),
-      nativeBf16,
-      peers: campaign.python.versions,
-      runs,
-    },
-    rows,
-    memory,
-  };
+  const results: Results = { machine: machineOf(campaign.python.versions), rows, memory };
   const out = options.out ?? (options.narrowed ? null : fileURLToPath(new URL("../../results", import.meta.url)));
   const base = `${results.machine.date}-cpu${options.scale ? "-scale" : ""}${quick ? "-quick" : ""}`;
-  // What was measured stays when someone interrupts.
-  const add = (row: RowResult): void => {
-    rows.push(row);
-    report(row);
-    write();
-  };
   const write = (): void => {
     if (out === null) return;
     mkdirSync(out, { recursive: true });
@@ -122,24 +120,29 @@ async function measureAll(campaign: Campaign): Promise<Results> {
     writeFileSync(join(out, `${base}.md`), markdown(results));
     writeFileSync(join(out, `${base}.html`), page(results));
   };
-  const wanted = ({ id, name }: { readonly id: string; readonly name: string }): boolean =>
-    only === null || only.some((word) => id.includes(word) || name.includes(word));
-
-  if (options.scale) {
-    for (const { row, scale, whole } of scaleRows({ long: options.long, ...sizes }))
-      if (wanted(row)) add(ofScale(await measureModelRow(row, campaign), scale, whole));
-  } else {
-    for (const row of modelRows(sizes)) if (wanted(row)) add(await measureModelRow(row, campaign));
-    const pairs = [...(threads ?? [1]).flatMap((n) => pairRows(n, sizes)), ...optimizerRows(quick)];
-    for (const row of pairs)
-      if (wanted(row) && (row.otherIsNbit || peers.includes("pytorch"))) add(await measurePairRow(row, campaign));
-    if (wanted({ id: "memory", name: "memory" })) memory.push(...(await memoryOf(campaign)));
+  for await (const row of options.scale ? scaleResults(campaign) : rowResults(campaign)) {
+    rows.push(row);
+    report(row);
+    write(); // what was measured stays when someone interrupts
   }
+  if (!options.scale && wanted({ id: "memory", name: "memory" })) memory.push(...(await memoryOf(campaign)));
   if (rows.length + memory.length === 0) throw new Error(`expected --rows to name some. Received: ${only?.join(",")}`);
   write();
   console.log(`\n${markdown(results)}\n${((performance.now() - from) / 60_000).toFixed(1)} minutes`);
   if (out !== null) console.log(`Wrote ${join(out, base)}.json, .md and .html`);
   return results;
+}
+
+async function* rowResults(campaign: Campaign): AsyncGenerator<RowResult> {
+  for (const row of modelRows(sizes)) if (wanted(row)) yield await measureModelRow(row, campaign);
+  const pairs = [...(threads ?? [1]).flatMap((n) => pairRows(n, sizes)), ...optimizerRows(quick)];
+  for (const row of pairs)
+    if (wanted(row) && (row.otherIsNbit || peers.includes("pytorch"))) yield await measurePairRow(row, campaign);
+}
+
+async function* scaleResults(campaign: Campaign): AsyncGenerator<RowResult> {
+  for (const { row, scale, whole } of scaleRows({ long: options.long, ...sizes }))
+    if (wanted(row)) yield ofScale(await measureModelRow(row, campaign), scale, whole);
 }
 
 /** A row of scale; the time of the whole process in place of a step's. */

@@ -24,9 +24,9 @@ export interface Options {
 const SWITCHES = ["quick", "scale", "long"];
 const VALUES = ["rows", "peers", "runs", "threads", "steps", "compare", "with", "out"];
 
-/** @throws {Error} For flags that are unknown, lack a value, have none to take, or only mean something beside another. */
-export function optionsOf(args: readonly string[]): Options {
-  const flags = flagsOf([...VALUES, ...SWITCHES], args);
+type Flags = ReturnType<typeof flagsOf>;
+
+function checkFlags(flags: Flags): void {
   for (const [name, value] of flags)
     if (SWITCHES.includes(name) !== (value === undefined))
       throw new Error(
@@ -37,6 +37,12 @@ export function optionsOf(args: readonly string[]): Options {
     ["with", "compare"],
   ] as const)
     if (flags.has(one) && !flags.has(other)) throw new Error(`expected --${other} beside --${one}. Received: none`);
+}
+
+/** @throws {Error} For flags that are unknown, lack a value, have none to take, or only mean something beside another. */
+export function optionsOf(args: readonly string[]): Options {
+  const flags = flagsOf([...VALUES, ...SWITCHES], args);
+  checkFlags(flags);
   const listOf = (name: string): string[] | undefined => flags.get(name)?.split(",");
   const numbersOf = (name: string, most: number): number[] | undefined => {
     const numbers = listOf(name)?.map(Number);
