@@ -5,7 +5,7 @@ import { planOf } from "./job.js";
 import { pairRows, optimizerRows } from "./pair-rows.js";
 import { modelRows } from "./rows.js";
 import { scaleRows } from "./scale-rows.js";
-import { PEERS, peerOf } from "./sides.js";
+import { commandOf, holeOf, PEERS, peerOf, type Versions } from "./sides.js";
 
 test("ten losses are compared wherever ten steps are made", () => {
   for (const steps of [6, 8, 20, 160, 6000]) assert.equal(planOf({ steps }).checked, 10);
@@ -56,4 +56,24 @@ test("a flag's value follows = or a space, and unknown flags are refused", () =>
   assert.throws(() => flagsOf(["runs"], ["--run=3"]), /expected flags among --runs\. Received: --run=3/);
   assert.throws(() => flagsOf(["runs"], ["--runs=3", "4"]), /Received: 4/);
   assert.throws(() => flagsOf(["runs"], ["--runs", "3", "4"]), /Received: 4/);
+});
+
+test("a peer that is not installed leaves a hole that says so; PyTorch and nbit need none of them", () => {
+  const none: Versions = { python: "3", torch: "2", capability: "AVX2", lightning: null, jax: null, compiler: false };
+  const all: Versions = { ...none, lightning: "2", jax: "0", compiler: true };
+  const sides = ["trainer", "loop", "pytorch", "pytorch-keep", "compile", "lightning", "jax"] as const;
+  assert.deepEqual(sides.map((side) => holeOf(side, none)), [null, null, null, null, "no C++ compiler", "lightning is not installed", "jax is not installed"]); // prettier-ignore
+  assert.ok(sides.every((side) => holeOf(side, all) === null));
+});
+
+test("JAX gets as many threads as the others, and memory is kept on one side alone", () => {
+  const [row] = modelRows({ quick: true, nativeBf16: true });
+  assert.ok(row !== undefined);
+  const environment = (side: "jax" | "pytorch" | "pytorch-keep", threads: number): readonly string[] =>
+    Object.entries(commandOf({ ...row.job, side, threads }, "python").env).map(([name, value]) => `${name}=${value}`);
+  assert.ok(environment("jax", 1).includes("XLA_FLAGS=--xla_cpu_multi_thread_eigen=false"));
+  assert.ok(environment("jax", 1).includes("NPROC=1"));
+  assert.ok(environment("jax", 2).includes("NPROC=2"));
+  assert.deepEqual(environment("pytorch", 1), []);
+  assert.ok(environment("pytorch-keep", 1).some((e) => e.startsWith("MALLOC_TRIM_THRESHOLD_=")));
 });
