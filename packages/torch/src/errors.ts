@@ -147,6 +147,13 @@ function describeArray(value: readonly unknown[], depth: number): string {
  * b`.
  */
 export function describe(value: unknown, depth = 0): string {
+  try {
+    return described(value, depth);
+  } catch {
+    return "an object that does not let itself be looked at"; // a proxy, or one whose getters throw
+  }
+}
+function described(value: unknown, depth: number): string {
   const primitive = describePrimitive(value);
   if (primitive !== null) return primitive;
   const object = value as object;

@@ -16,8 +16,26 @@
 
 namespace nbit::dist {
 namespace {
-/** gloo moves bytes of dtypes that it does not know. */
-at::Tensor movable(const at::Tensor& t) { return c10::isFloat8Type(t.scalar_type()) ? t.view(at::kByte) : t; }
+/** What gloo and NCCL both know. */
+bool known(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+    case at::kDouble:
+    case at::kHalf:
+    case at::kBFloat16:
+    case at::kChar:
+    case at::kByte:
+    case at::kInt:
+    case at::kLong:
+    case at::kBool: return true;
+    default: return false;
+  }
+}
+/** Of dtypes that are not known, bytes are moved. A contiguous tensor in one dimension. */
+at::Tensor movable(const at::Tensor& t) {
+  const at::Tensor flat = t.detach().view({-1});
+  return known(t.scalar_type()) ? flat : flat.view(at::kByte);
+}
 
 struct Call {
   std::shared_ptr<Group> group;
@@ -33,6 +51,9 @@ struct Call {
       TORCH_CHECK_VALUE(t.is_non_overlapping_and_dense() && t.is_contiguous(), op,
                         ": expected a contiguous tensor. Received: one with strides ", t.strides(),
                         ". Call contiguous() first");
+      TORCH_CHECK_VALUE(!t.is_conj() && !t.is_neg(), op,
+                        ": expected a tensor whose memory holds its values. Received: ",
+                        "one that is conjugated or negated when it is read. Call resolveConj() or clone() first");
       if (!group->fake) group->backendFor(t);
     }
     const std::string of_ = group->name == "world" ? "" : " of group " + group->name;
@@ -68,12 +89,21 @@ int64_t rootIn(const Group& group, int64_t global) {
   fail("ERR_DIST_RANK", "expected a rank of group \"" + group.name + "\". Received: " + std::to_string(global));
 }
 void checkReducible(const at::Tensor& t, const std::string& op) {
-  TORCH_CHECK_TYPE(!c10::isFloat8Type(t.scalar_type()),
-                   "expected a dtype that can be summed. Received: ", c10::getDtypeNames(t.scalar_type()).first,
-                   ". Reduce in float32 or bfloat16");
-  TORCH_CHECK_TYPE(op != "avg" || at::isFloatingType(t.scalar_type()),
-                   "expected a floating point dtype, since the mean of whole numbers need not be one. Received: ",
-                   c10::getDtypeNames(t.scalar_type()).first);
+  const auto type = t.scalar_type();
+  const std::string name(c10::getDtypeNames(type).first);
+  const bool complex = type == at::kComplexFloat || type == at::kComplexDouble;
+  const bool bits = op == "band" || op == "bor" || op == "bxor";
+  TORCH_CHECK_TYPE(known(type) || complex, "expected a dtype that can be summed. Received: ", name, ". Reduce in ",
+                   at::isIntegralType(type, true) ? "int32 or int64" : "float32 or bfloat16");
+  TORCH_CHECK_TYPE(!complex || op == "sum" || op == "avg",
+                   "expected op sum or avg for complex numbers. Received: ", op);
+  TORCH_CHECK_TYPE(!bits || at::isIntegralType(type, true), "expected whole numbers or bool for op ", op,
+                   ". Received: ", name);
+  TORCH_CHECK_VALUE(!bits || !t.is_cuda(), "expected a tensor on the CPU for op ", op,
+                    ", which NCCL does not have. Received: one on ", t.device());
+  TORCH_CHECK_TYPE(
+      op != "avg" || complex || at::isFloatingType(type),
+      "expected a floating point dtype, since the mean of whole numbers need not be one. Received: ", name);
 }
 
 /** gloo has no mean: a sum, divided. */
@@ -126,7 +156,7 @@ int64_t allGatherInto(const at::Tensor& out, const at::Tensor& in, std::string n
                     " elements of input, in its dtype and on its device. Received: ", out.numel());
   const Call call(group, "all_gather", in, "", verify, wait);
   written(out);
-  auto to = movable(out).view({-1}), from = movable(in).view({-1});
+  auto to = movable(out), from = movable(in);
   return call.run(in, [&](c10d::Backend& b) { return b._allgather_base(to, from); });
 }
 
@@ -143,7 +173,7 @@ int64_t reduceScatterInto(const at::Tensor& out, const at::Tensor& in, std::stri
   const bool divides = dividesAfter(in, op);
   c10d::ReduceScatterOptions options;
   options.reduceOp = reduceOp(divides ? "sum" : op);
-  auto to = out.view({-1}), from = in.view({-1});
+  auto to = out.detach().view({-1}), from = in.detach().view({-1});
   return call.run(
       in, [&](c10d::Backend& b) { return b._reduce_scatter_base(to, from, options); },
       divides && !call.group->fake ? std::function<void()>([out, n = call.group->size] { out.div_(n); }) : nullptr);
@@ -246,7 +276,7 @@ void broadcastCoalesced(at::TensorList tensors, int64_t src, std::string name) {
       group->begin("broadcast of " + std::to_string(tensors.size()) + " tensors from rank " + std::to_string(src));
   agree(*group, operation, describe("", tensors));
   std::vector<at::Tensor> plain;
-  for (const at::Tensor& t : tensors) plain.push_back(movable(t.detach()));
+  for (const at::Tensor& t : tensors) plain.push_back(t.is_contiguous() ? movable(t) : t.detach());
   constexpr size_t kBuffer = 250 << 20;
   runWatched(*group, operation,
              [pg = group->processGroup, plain, root] { c10d::broadcast_coalesced(pg, plain, kBuffer, root); });

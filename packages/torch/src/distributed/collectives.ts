@@ -1,7 +1,7 @@
 /** Collectives of a process group: every member calls the same, in the same order. */
 import { ArgumentError } from "../errors.js";
 import { noGrad } from "../autograd/index.js";
-import { flag, oneOf, whole } from "../kinds.js";
+import { flag, listOf, oneOf, orNull, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { empty, emptyLike } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -113,6 +113,8 @@ const REDUCE_TO: OptionNames<ReduceOptions & DestinationOptions> = { ...REDUCE, 
 const ROOT: OptionNames<RootOptions> = { ...COMMON, src: whole("[0, ∞)") };
 const POINT: OptionNames<PointOptions> = { ...COMMON, tag: whole("[0, 1000000]") };
 
+const tensors = listOf(tensorKind);
+
 /** What a call returns: Work where `asyncOp` is true, nothing where it is not. */
 type Result<O extends CollectiveOptions> = O extends { readonly asyncOp: true } ? Work : void;
 
@@ -211,6 +213,7 @@ export function reduceScatter(
   options: { readonly group?: ProcessGroup | null; readonly op?: ReduceOp } = {},
 ): Tensor {
   atMost("reduceScatter", arguments, 2);
+  checkArguments("reduceScatter", { inputs }, { inputs: tensors });
   checkOptions("reduceScatter", options, { group: true, op: reduceOps });
   const group = groupOf("reduceScatter", options.group);
   const first = inputs[0];
@@ -249,7 +252,7 @@ export function scatter<const O extends RootOptions>(
   options: O = {} as O,
 ): Result<O> {
   atMost("scatter", arguments, 3);
-  checkArguments("scatter", { output }, { output: tensorKind });
+  checkArguments("scatter", { output, inputs }, { output: tensorKind, inputs: orNull(tensors) });
   checkOptions("scatter", options, ROOT);
   const group = groupOf("scatter", options.group);
   const src = options.src ?? group.ranks[0] ?? 0;
@@ -298,11 +301,12 @@ export function barrier(options: { readonly group?: ProcessGroup | null } = {}):
 
 /** Replace many tensors by those of rank `src`, in place, in few messages. Blocks. */
 export function broadcastCoalesced(
-  tensors: readonly Tensor[],
+  list: readonly Tensor[],
   options: { readonly group?: ProcessGroup | null; readonly src?: number } = {},
 ): void {
   atMost("broadcastCoalesced", arguments, 2);
+  checkArguments("broadcastCoalesced", { tensors: list }, { tensors });
   checkOptions("broadcastCoalesced", options, { group: true, src: whole("[0, ∞)") });
   const group = groupOf("broadcastCoalesced", options.group);
-  distOperator("broadcast_coalesced_")(tensors, options.src ?? group.ranks[0] ?? 0, group.name);
+  distOperator("broadcast_coalesced_")(list, options.src ?? group.ranks[0] ?? 0, group.name);
 }

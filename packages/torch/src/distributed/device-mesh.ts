@@ -1,12 +1,12 @@
 /** Ranks laid out in a grid: the groups of each of its dimensions. */
 import { ArgumentError } from "../errors.js";
-import { filled, oneOf } from "../kinds.js";
+import { filled, listOf, oneOf, orNull, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions } from "../options.js";
 import { getRank, getWorldSize, newGroup, type ProcessGroup } from "./group.js";
 
 export interface DeviceMeshOptions {
   /** A name for each dimension, such as ["replicate", "shard"]. */
-  readonly meshDimNames?: readonly string[];
+  readonly meshDimNames?: readonly string[] | null;
 }
 
 /** A grid of ranks in row-major order, such as 2 × 4: two replicas of four shards. Made by {@link initDeviceMesh}. */
@@ -62,21 +62,15 @@ export async function initDeviceMesh(
 ): Promise<DeviceMesh> {
   const fn = "initDeviceMesh";
   atMost(fn, arguments, 3);
-  checkArguments(fn, { deviceType }, { deviceType: oneOf("cpu", "cuda") });
-  checkOptions(fn, options, { meshDimNames: true });
+  const sizes = listOf(whole("[1, ∞)"));
+  checkArguments(fn, { deviceType, meshShape }, { deviceType: oneOf("cpu", "cuda"), meshShape: sizes });
+  checkOptions(fn, options, { meshDimNames: orNull(listOf(filled)) });
   const world = getWorldSize();
   const shape = [...meshShape];
-  if (
-    shape.length === 0 ||
-    !shape.every((n) => Number.isInteger(n) && n > 0) ||
-    shape.reduce((a, b) => a * b, 1) !== world
-  )
+  if (shape.length === 0 || shape.reduce((a, b) => a * b, 1) !== world)
     throw new ArgumentError(fn, `a shape with ${world} places, one for each rank`, meshShape);
   const names = options.meshDimNames ?? null;
-  if (
-    names !== null &&
-    (names.length !== shape.length || new Set(names).size !== names.length || !names.every((n) => filled.accepts(n)))
-  )
+  if (names !== null && (names.length !== shape.length || new Set(names).size !== names.length))
     throw new ArgumentError(fn, `meshDimNames to be ${shape.length} different names`, names);
   const strides = shape.map((_, d) => shape.slice(d + 1).reduce((a, b) => a * b, 1));
   const place = (rank: number): number[] => shape.map((n, d) => Math.floor(rank / (strides[d] ?? 1)) % n);

@@ -1,7 +1,7 @@
 /** The processes that train together, and groups of them. */
 import { ArgumentError, DistributedError } from "../errors.js";
 import { info, native } from "../native.js";
-import { filled, flag, oneOf, text, whole } from "../kinds.js";
+import { filled, flag, iterable, oneOf, text, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isError } from "../realm.js";
 import { optionLines, whenDone } from "./native-calls.js";
@@ -224,6 +224,7 @@ export async function newGroup(
   atMost("newGroup", arguments, 2);
   checkOptions("newGroup", options, NEW_GROUP);
   const { group: all, groups, timeout, fake } = requireWorld();
+  checkArguments("newGroup", { ranks: ranks ?? [] }, { ranks: iterable });
   const members = [...(ranks ?? all.ranks)];
   if (members.length === 0 || new Set(members).size !== members.length || !members.every((r) => all.ranks.includes(r)))
     throw new ArgumentError("newGroup", `ranks to be different ones from 0 to ${all.size - 1}`, members);

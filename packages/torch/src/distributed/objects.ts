@@ -1,15 +1,17 @@
 /** Collectives of values that are no tensors: whatever structured cloning copies (no functions, no tensors). */
 import { deserialize, serialize } from "node:v8";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, verbatim } from "../errors.js";
 import { noGrad } from "../autograd/index.js";
-import { whole } from "../kinds.js";
-import { atMost, checkOptions } from "../options.js";
+import { orNull, such, whole } from "../kinds.js";
+import { atMost, checkArguments, checkOptions } from "../options.js";
 import { zeros } from "../ops/index.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { scope } from "../tensor/scope.js";
 import { tensor, tensorFromBytes } from "../tensor/values.js";
 import { allGather, broadcast } from "./collectives.js";
 import { groupOf, type ProcessGroup } from "./group.js";
+
+const list = such<readonly unknown[]>("an array of values", Array.isArray);
 
 interface GroupOption {
   readonly group?: ProcessGroup | null;
@@ -25,6 +27,14 @@ function encode(fn: string, value: unknown): Uint8Array {
       value,
       "Send tensors with a collective of their own.",
     );
+  }
+}
+/** What a process of the same program sent. A module of WebAssembly, say, can be written, and not read elsewhere. */
+function decode(fn: string, bytes: Uint8Array): unknown {
+  try {
+    return deserialize(bytes);
+  } catch {
+    throw new ArgumentError(fn, "values that structured cloning can copy to another process", verbatim("another one"));
   }
 }
 const bytesOf = (t: Tensor): Uint8Array => new Uint8Array(t.toTypedArray().buffer);
@@ -48,7 +58,7 @@ export function allGatherObject<T>(value: T, options: GroupOption = {}): T[] {
       const lengths = allGather(tensor([bytes.length], { dtype: "int64" }), { group }).map((t) => Number(t.item()));
       const longest = Math.max(1, ...lengths);
       return allGather(padded(bytes, longest), { group }).map(
-        (t, rank): T => deserialize(bytesOf(t).subarray(0, lengths[rank])) as T,
+        (t, rank): T => decode("allGatherObject", bytesOf(t).subarray(0, lengths[rank])) as T,
       );
     }),
   );
@@ -78,7 +88,7 @@ export function broadcastObject<T>(value: T, options: GroupOption & { readonly s
       const n = Number(length.item());
       const data = mine ? padded(bytes, n) : zeros([n], { dtype: "uint8" });
       broadcast(data, { group, src });
-      return mine ? value : (deserialize(bytesOf(data)) as T);
+      return mine ? value : (decode("broadcastObject", bytesOf(data)) as T);
     }),
   );
 }
@@ -87,6 +97,8 @@ export function broadcastObject<T>(value: T, options: GroupOption & { readonly s
 export function broadcastObjectList(list: unknown[], options: GroupOption & { readonly src?: number } = {}): void {
   atMost("broadcastObjectList", arguments, 2);
   if (!Array.isArray(list)) throw new ArgumentError("broadcastObjectList", "list to be an array", list);
+  if (Object.isFrozen(list) && list.length > 0)
+    throw new ArgumentError("broadcastObjectList", "a list that can be written to", verbatim("one that is frozen"));
   const values = broadcastObject(list, options);
   for (let i = 0; i < list.length; i++) list[i] = values[i];
 }
@@ -97,6 +109,7 @@ export function scatterObject<T>(
   options: GroupOption & { readonly src?: number } = {},
 ): T {
   atMost("scatterObject", arguments, 2);
+  checkArguments("scatterObject", { values }, { values: orNull(list) });
   checkOptions("scatterObject", options, { group: true, src: whole("[0, ∞)") });
   const group = groupOf("scatterObject", options.group);
   const src = options.src ?? group.ranks[0] ?? 0;

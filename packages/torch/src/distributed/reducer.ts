@@ -1,7 +1,8 @@
 /** Gradients averaged over the ranks while backward runs: c10d's Reducer. */
 import { ArgumentError } from "../errors.js";
-import { flag, listOf, oneOf, orNull, text, whole } from "../kinds.js";
-import { checkOptions, type OptionNames } from "../options.js";
+import { flag, listOf, oneOf, orNull, such, text, whole } from "../kinds.js";
+import { checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { tensorKind } from "../tensor/kinds.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { groupOf, type ProcessGroup } from "./group.js";
 import { distOperator } from "./native-calls.js";
@@ -46,6 +47,13 @@ const OPTIONS: OptionNames<ReducerOptions> = {
   bucketOrder: orNull(listOf(text)),
 };
 
+const namedTensors = listOf(
+  such<readonly [string, Tensor]>(
+    "a name and a tensor: [...module.namedParameters()]",
+    (v) => Array.isArray(v) && v.length === 2 && text.accepts(v[0]) && tensorKind.accepts(v[1]),
+  ),
+);
+
 const MIB = 1 << 20;
 
 /**
@@ -58,6 +66,7 @@ export class Reducer {
   #freed = false;
 
   constructor(parameters: readonly (readonly [name: string, parameter: Tensor])[], options: ReducerOptions = {}) {
+    checkArguments("Reducer", { parameters }, { parameters: namedTensors });
     checkOptions("Reducer", options, OPTIONS);
     const group = groupOf("Reducer", options.group);
     const trained = parameters.filter(([, p]) => p.requiresGrad);

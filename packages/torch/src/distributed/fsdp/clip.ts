@@ -1,15 +1,15 @@
 /** Norms over the gradients of shards. */
 import { noGrad } from "../../autograd/modes.js";
 import { ArgumentError } from "../../errors.js";
-import { real } from "../../kinds.js";
+import { listOf, real } from "../../kinds.js";
 import type { Module } from "../../nn/module.js";
 import { clamp, linalg, zeros } from "../../ops/index.js";
 import { operator } from "../../optim/operators.js";
-import type { Optimizer } from "../../optim/optimizer.js";
+import { Optimizer } from "../../optim/optimizer.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../../options.js";
 import { TensorList } from "../../tensor/list.js";
 import { scope } from "../../tensor/scope.js";
-import { isTensor } from "../../tensor/handle.js";
+import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { allReduce } from "../collectives.js";
 import { requireSharded } from "./fully-shard.js";
@@ -20,6 +20,7 @@ export interface ClipShardedOptions {
   /** p ≥ 1, or `Infinity` for the largest |g|. Default 2. */
   readonly normType?: number;
 }
+const shards = listOf(tensorKind);
 const OPTIONS: OptionNames<ClipShardedOptions> = { normType: real("[1, ∞]") };
 
 /**
@@ -41,8 +42,9 @@ export function clipShardedGradNorm(
   checkOptions(fn, options, OPTIONS);
   checkArguments(fn, { maxNorm }, { maxNorm: real("(0, ∞)") });
   const { settings } = requireSharded(fn, module);
-  const params = "paramGroups" in of ? of.paramGroups.flatMap((g) => g.params) : of;
-  if (!params.every((p) => isTensor(p))) throw new ArgumentError(fn, "an optimizer or an array of shards", of);
+  const given: unknown = of instanceof Optimizer ? of.paramGroups.flatMap((g) => g.params) : of;
+  if (!shards.accepts(given)) throw new ArgumentError(fn, "an optimizer or an array of shards", of);
+  const params = given as readonly Tensor[];
   const p = options.normType ?? 2;
   return noGrad(() =>
     scope(() => {

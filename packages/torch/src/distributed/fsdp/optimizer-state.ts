@@ -1,7 +1,7 @@
 /** State dicts of optimizers that step shards: whole, or in parts by parameter and range. */
 import { noGrad } from "../../autograd/modes.js";
 import { NbitError } from "../../errors.js";
-import { callable } from "../../kinds.js";
+import { anything, callable, having, listOf, record } from "../../kinds.js";
 import type { Module } from "../../nn/module.js";
 import { empty } from "../../ops/index.js";
 import { Optimizer } from "../../optim/optimizer.js";
@@ -45,6 +45,14 @@ export interface LoadFullOptimizerStateOptions {
   readonly read?: (placeholder: Tensor, start: number, end: number) => Tensor;
 }
 const LOAD_FULL: OptionNames<LoadFullOptimizerStateOptions> = { read: callable };
+
+const savedState = having<{
+  readonly state: object;
+  readonly paramGroups: readonly { readonly params: readonly unknown[] }[];
+}>("a state dict of an optimizer: { state, paramGroups: [{ params }] }", {
+  state: record,
+  paramGroups: listOf(having("a group", { params: listOf(anything) })),
+});
 
 interface Field {
   readonly name: string;
@@ -183,11 +191,13 @@ export function loadFullOptimizerStateDict(
   const fn = "loadFullOptimizerStateDict";
   atMost(fn, arguments, 4);
   checkOptions(fn, options, LOAD_FULL);
+  checkArguments(fn, { state }, { state: record });
   requireSharded(fn, module);
   const { groups } = shardedOptimizerOf(fn, optimizer);
   const given = ("param_groups" in state ? fromTorch(state) : state) as OptimizerState;
   const sizes = groups.map((list) => list.length);
-  const saved = Array.isArray(given.paramGroups) ? given.paramGroups.map(({ params }) => params.length) : [];
+  checkArguments(fn, { state: given }, { state: savedState });
+  const saved = given.paramGroups.map(({ params }) => params.length);
   if (String(saved) !== String(sizes))
     throw new NbitError(
       `${fn}: expected groups of ${sizes.join(", ")} parameters. Received: ${saved.join(", ") || "none"}. Build the optimizer with the same parameters first.`,
@@ -304,7 +314,7 @@ export function loadShardedOptimizerStateDict(
 ): void {
   const fn = "loadShardedOptimizerStateDict";
   atMost(fn, arguments, 4);
-  checkArguments(fn, { read }, { read: callable });
+  checkArguments(fn, { saved, read }, { saved: savedState, read: callable });
   requireSharded(fn, module);
   const { groups } = shardedOptimizerOf(fn, optimizer);
   const names = groups.map((list) => list.map(({ name }) => name).join());

@@ -3,13 +3,15 @@
  * so that any number of ranks reads what it needs.
  */
 import { noGrad } from "../../autograd/modes.js";
-import { NbitError } from "../../errors.js";
+import { ArgumentError, NbitError } from "../../errors.js";
 import { callable, flag } from "../../kinds.js";
 import type { LoadResult, LoadStateOptions, Module, StateDict } from "../../nn/module.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../../options.js";
 import { plainText } from "../../plain-text.js";
 import { isMap } from "../../realm.js";
+import { stateKind } from "../../nn/state-dict.js";
 import type { DType } from "../../tensor/dtype.js";
+import { isTensor } from "../../tensor/handle.js";
 import { keep, outsideScopes, scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import type { FlatParameters, Member } from "./flat-parameters.js";
@@ -160,6 +162,7 @@ export function loadFullStateDict(
   const fn = "loadFullStateDict";
   atMost(fn, arguments, 3);
   checkOptions(fn, options, { strict: flag });
+  checkArguments(fn, { state }, { state: stateKind });
   const given = isMap(state) ? (state as ReadonlyMap<string, Tensor>) : new Map(Object.entries(state));
   const own = shardedStateDict(module);
   const missingKeys = [...own.keys()].filter((key) => !given.has(key));
@@ -169,7 +172,8 @@ export function loadFullStateDict(
   if ((options.strict ?? true) && unexpectedKeys.length > 0) problems.push(`unexpected: ${unexpectedKeys.join(", ")}`);
   for (const [key, { shape }] of own) {
     const value = given.get(key);
-    if (value !== undefined && String(value.shape) !== String(shape))
+    if (value !== undefined && !isTensor(value)) problems.push(`${key} that is no tensor`);
+    else if (value !== undefined && String(value.shape) !== String(shape))
       problems.push(`${key} of shape [${value.shape.join(", ")}] in place of [${shape.join(", ")}]`);
   }
   if (problems.length > 0)
@@ -206,6 +210,7 @@ export function loadShardedStateDict(module: Module, read: ReadElements): void {
 
 /** @internal */
 export function checkElements(fn: string, key: string, n: number, given: Tensor): Tensor {
+  if (!isTensor(given)) throw new ArgumentError(fn, `read to return a tensor, the elements of ${key}`, given);
   if (given.numel() !== n)
     throw new NbitError(`${fn}: expected ${n} elements of ${key}. Received: ${given.numel()}.`, "STATE_DICT_MISMATCH");
   return given.detach().reshape([-1]);
