@@ -78,7 +78,6 @@ async function train(
     strategy: parallel ? new DDPStrategy(device("cpu"), ddp) : "single_device",
     maxEpochs: 3,
     ...SILENT,
-    detectNonFinite: false, // which would call trainingStep once more after a skipped step
     ...options,
   });
   await trainer.fit(module, { trainDataloaders: new DataLoader(data, { batchSize, sampler }) });

@@ -115,7 +115,6 @@ async function train(
     maxEpochs: 3,
     ...SILENT,
     numSanityValSteps: 0,
-    detectNonFinite: false, // which would call trainingStep once more after a skipped step
     ...options,
   });
   await trainer.fit(module, {

@@ -94,6 +94,7 @@ async function train(
     maxEpochs: 1,
     ...("plugins" in options ? {} : { plugins: new MixedPrecision({ scaler: { initScale: 256 } }) }),
     useDistributedSampler: false,
+    detectNonFinite: "step",
     ...SILENT,
     ...options,
     callbacks: [seen, monitor, ...[options.callbacks ?? []].flat()],
@@ -143,6 +144,12 @@ for (const strategy of ["ddp", 1, 2, 3] as const) {
     // Four batches and one replay: a step in which nothing is wrong is not made twice.
     assert.equal(run.net.calls, BATCHES + 1);
     assert.deepEqual(run.monitor.overflows[0]?.ranks, run.seen.skips[0]?.ranks);
+  };
+  cases[`${name}: unless asked for, no step is replayed, and all name the same parameters`] = async (rank) => {
+    const fault = (i: number): Fault => (rank === 1 && i === 2 ? "forward" : "none");
+    const { net, seen } = await train(strategy, fault, { detectNonFinite: true });
+    assert.equal(net.calls, BATCHES);
+    assert.deepEqual(common(seen.skips), [{ ranks: undefined, nonFinite: ALL }]);
   };
   cases[`${name}: the backward of one rank`] = async (rank, worldSize) => {
     const bad = worldSize - 2;
@@ -200,6 +207,7 @@ Object.assign(cases, {
       precision: 16,
       maxEpochs: 1,
       ...SILENT,
+      detectNonFinite: "step",
       useDistributedSampler: false,
       callbacks: [seen],
     }).fit(new Large(() => "none"), { trainDataloaders: [randn([2, 4])] });

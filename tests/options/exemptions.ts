@@ -24,7 +24,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.levelWith$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [

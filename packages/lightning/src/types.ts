@@ -56,8 +56,8 @@ export interface StepOutcome {
   /**
    * With several processes, when the step was skipped: those whose own batches made what is not finite, the one in which
    * it came first in the order of a step before others. The same in all. Empty where none did by itself: the sum over
-   * processes overflowed, or an earlier batch of the window that nobody can replay. Undefined where nobody looked
-   * (`detectNonFinite: false`; on CUDA between log steps, and where a graph replays).
+   * processes overflowed, or an earlier batch of the window that nobody can replay. Undefined unless `detectNonFinite` is
+   * "step" or "gradients" (and on CUDA between log steps, and where a graph replays).
    */
   readonly ranks?: readonly RankOverflow[] | undefined;
 }

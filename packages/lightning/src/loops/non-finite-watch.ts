@@ -55,6 +55,11 @@ export class NonFiniteWatch {
   readonly #scaling: LossScaling;
   /** Losses are read in every step. */
   readonly everyStep: boolean;
+  /**
+   * Skipped steps are replayed, to find the process that overflowed. By request, since the program's step method is
+   * called once more for it.
+   */
+  readonly #replaysSkips: boolean;
   readonly #memory: { readonly source: Generator; readonly copy: Generator }[];
   #flag: Tensor | null = null;
   #batch: Batch = null;
@@ -87,6 +92,7 @@ export class NonFiniteWatch {
     this.#sharded = parts.strategy?.stateDict !== undefined;
     const onCpu = parts.device.type === "cpu";
     this.everyStep = onCpu || parts.mode !== "loss";
+    this.#replaysSkips = parts.mode !== "loss";
     const sources = !this.everyStep
       ? []
       : onCpu
@@ -177,14 +183,15 @@ export class NonFiniteWatch {
 
   /** Within a window: its later batches are replayed without this one. */
   #noteEarly(): void {
-    if (this.#alone !== null || this.#common !== null) return;
+    if (!this.#replaysSkips || this.#alone !== null || this.#common !== null) return;
     // All know of it where they tell each other what they found of shares.
     if (this.#parts.strategy?.reduceFoundInf == null) this.#alone = this.#byItself();
     else this.#common = this.afterSkip([]);
   }
 
   /**
-   * All processes skip a step: each replays it, and they tell each other what they found. Null: this one trains alone.
+   * All processes skip a step: with `"step"` and `"gradients"` each replays it, and they tell each other what they
+   * found. Null: this one trains alone.
    *
    * @param nonFinite - Parameters of this process whose gradients are not finite.
    * @param lossScale - What the loss was multiplied by, where that has changed meanwhile.
@@ -193,12 +200,18 @@ export class NonFiniteWatch {
     const collectives = this.#collectives;
     return collectives === null ? null : (this.#latest = this.#ofAll(collectives, nonFinite, lossScale));
   }
-  #ofAll(collectives: Collectives, nonFinite: readonly string[], lossScale?: number): CommonOverflow {
+  #ofAll(
+    collectives: Collectives,
+    nonFinite: readonly string[],
+    lossScale?: number,
+    replays = this.#replaysSkips,
+  ): CommonOverflow {
     const names = [...this.#parts.module.namedParameters()].map(([name]) => name);
     const before = this.#common;
     // Known in all alike; what one knows alone the others do not, and their replay may need this process.
-    const now = before === null ? this.#replay(true, lossScale) : null;
+    const now = before === null && replays ? this.#replay(true, lossScale) : null;
     const found = shareOverflow(collectives, this.#alone ?? now, nonFinite, names);
+    if (!replays) return { ...found, ranks: null };
     return before === null ? found : { ...found, ranks: before.ranks };
   }
 
@@ -230,8 +243,8 @@ export class NonFiniteWatch {
     const names = common?.nonFinite ?? mine;
     const what = `expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
     if (common === null) throw this.#error(what);
-    const [first] = common.ranks;
-    const message = `fit: ${what}, ${this.#where()}. ${overflowInWords(common.ranks)} (detectNonFinite: false goes on regardless.)`;
+    const [first] = common.ranks ?? [];
+    const message = `fit: ${what}, ${this.#where()}. ${overflowInWords(common.ranks ?? [])} (detectNonFinite: false goes on regardless.)`;
     throw new NonFiniteError(message, first?.origin ?? null, [], "ERR_NON_FINITE", {}, first?.rank ?? null);
   }
 
@@ -285,13 +298,14 @@ export class NonFiniteWatch {
   /** The loss scale is at its floor and gradients still are not finite: the same error, with where that began. */
   atFloor(error: { readonly message: string; readonly code: string }): NonFiniteError {
     const { code } = error;
-    const common = this.#latest ?? this.afterSkip([]);
-    if (common === null) {
+    if (this.#collectives === null) {
       const { text, fix, origin, parameters } = this.#replay(false);
       return new NonFiniteError(`${error.message} ${text} ${fix}`, origin, parameters, code, { cause: error });
     }
-    const [first] = common.ranks;
-    const message = `${error.message} ${overflowInWords(common.ranks)}`;
+    // Nothing is trained after this: it is looked into whatever was asked for.
+    const ranks = this.#latest?.ranks ?? this.#ofAll(this.#collectives, [], undefined, true).ranks ?? [];
+    const [first] = ranks;
+    const message = `${error.message} ${overflowInWords(ranks)}`;
     return new NonFiniteError(message, first?.origin ?? null, [], code, { cause: error }, first?.rank ?? null);
   }
 

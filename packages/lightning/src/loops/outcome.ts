@@ -114,7 +114,7 @@ export class Outcome implements StepOutcome {
     this.#common = common;
   }
   get ranks(): readonly RankOverflow[] | undefined {
-    return this.#common?.ranks;
+    return this.#common?.ranks ?? undefined;
   }
 
   get nonFinite(): readonly string[] | undefined {

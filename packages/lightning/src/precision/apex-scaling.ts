@@ -7,6 +7,8 @@ export class ApexScaling extends LossScaling {
   readonly #amp: () => Amp | null;
   readonly #enabled: boolean;
   skipped = 0;
+  /** Of the gradients that were unscaled last, on any rank that holds a share of them. */
+  overflowed = false;
   #lastSkipped = false;
 
   constructor(amp: () => Amp | null, enabled: boolean) {
@@ -33,6 +35,9 @@ export class ApexScaling extends LossScaling {
   /** A static scale skips nothing: NaN would go on into the weights. */
   override get skipsOverflow(): boolean {
     return this.dynamic;
+  }
+  override get overflowing(): boolean {
+    return this.overflowed;
   }
   override get skippedSteps(): number {
     return this.skipped;

@@ -147,6 +147,8 @@ export class ApexPrecision extends Precision {
 
   override backward(loss: Tensor, { before, run }: BackwardParts): void {
     this.#settle();
+    this.#agreed.clear();
+    this.#scaling.overflowed = false;
     const scaled = this.scaling.preview(loss);
     before?.(scaled);
     this.#ready().begin();
@@ -163,6 +165,7 @@ export class ApexPrecision extends Precision {
   override unscale(optimizer: optim.Optimizer): void {
     this.#settle();
     this.#ready().sync(optimizer);
+    this.#agree(optimizer);
   }
 
   override clip(optimizer: optim.Optimizer, value: number, algorithm: ClipAlgorithm): Tensor | null {
@@ -185,7 +188,6 @@ export class ApexPrecision extends Precision {
         "ERR_PRECISION_CLOSURE",
       );
     this.unscale(optimizer);
-    this.#agree(optimizer);
     const finite = !this.#ready().willSkip(optimizer);
     this.#scaleOfStep = this.lossScale ?? 1;
     optimizer.step(); // which skips by itself
@@ -194,17 +196,23 @@ export class ApexPrecision extends Precision {
     return { stepped: finite, lossScale: this.#scaleOfStep, ...(nonFinite === undefined ? {} : { nonFinite }) };
   }
 
+  /** Those whose gradients all ranks have looked at since the latest backward. */
+  readonly #agreed = new Set<optim.Optimizer>();
   /** Each rank looked at its shards: an overflow on one is one on all, of this step and since the last update. */
   #agree(optimizer: optim.Optimizer): void {
     const { reduceFoundInf } = this.#ranks;
-    if (reduceFoundInf === null || !this.#scaling.dynamic) return;
+    if (reduceFoundInf === null || !this.#scaling.dynamic || this.#agreed.has(optimizer)) return;
+    this.#agreed.add(optimizer);
     const amp = this.#ready();
     scope(() => {
       const device = this.module?.parameters()[0]?.device ?? "cpu";
       const found = tensor([Number(amp.willSkip(optimizer)), Number(this.#overflow)], { dtype: "float32", device });
       reduceFoundInf(found);
       const [skips, overflow] = found.tolist() as number[];
-      if (skips !== 0) amp.skipNext(optimizer);
+      if (skips !== 0) {
+        amp.skipNext(optimizer);
+        this.#scaling.overflowed = true;
+      }
       this.#overflow = overflow !== 0;
     });
   }

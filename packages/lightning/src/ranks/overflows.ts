@@ -5,8 +5,8 @@ import type { Collectives } from "../strategies/strategy.js";
 
 /** Of a step that all skip: the same in every process. */
 export interface CommonOverflow {
-  /** Those that made it, the one in which it came first in the order of a step before others. */
-  readonly ranks: readonly RankOverflow[];
+  /** Those that made it, the one in which it came first in the order of a step before others. Null: nobody looked. */
+  readonly ranks: readonly RankOverflow[] | null;
   /** Parameters whose gradients were not finite after they were averaged. */
   readonly nonFinite: readonly string[];
 }
