@@ -13,6 +13,7 @@ import { LightningOptimizer } from "./lightning-optimizer.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import { needsClosure } from "./optimizers.js";
 import type { OptimizerRunner } from "./lightning-optimizer.js";
+import { BatchExchange } from "../ranks/batch-exchange.js";
 import { LossWeights } from "../ranks/loss-weights.js";
 import { lossOf } from "./loss-of.js";
 import { StepOutcomes } from "./step-outcomes.js";
@@ -60,10 +61,7 @@ export class TrainStep implements OptimizerRunner {
   readonly #wantsResult: boolean;
   readonly outcomes: StepOutcomes;
   readonly #weighs: LossWeights | null;
-  /** Backward runs for the others. */
-  #absent = false;
-  /** Of a batch without a loss here: some other process had one, and so all step. */
-  #othersHadLoss = false;
+  readonly #exchange: BatchExchange;
   /** The latest: what hooks after it do counts as done in it. */
   #batch: BatchInStep = { batch: null, batchIdx: 0, windowEnds: false, opensWindow: false, result: {} };
 
@@ -71,6 +69,7 @@ export class TrainStep implements OptimizerRunner {
     const { module, hooks } = parts;
     this.#parts = parts;
     this.#watch = parts.watch ?? null;
+    this.#exchange = new BatchExchange(parts.strategy ?? null, this.#watch);
     this.module = module;
     this.wrapped = parts.optimizers.map((optimizer) => new LightningOptimizer(optimizer, this));
     this.#onBeforeZeroGrad = hooks.get("onBeforeZeroGrad");
@@ -100,11 +99,13 @@ export class TrainStep implements OptimizerRunner {
     this.#batch = now;
     this.outcomes.begin();
     this.hadLoss = false;
-    this.#othersHadLoss = false;
+    // Gradients travel where they are complete: not within a window.
+    const { automaticOptimization } = this.module;
+    this.#exchange.begin(windowEnds || !automaticOptimization || this.#parts.precision.averagesEveryBatch === true);
     this.#watch?.begin(batch, batchIdx, this.accumulate, windowEnds);
     this.#parts.strategy?.step?.(this.#parts.progress.globalStep);
 
-    if (this.module.automaticOptimization) this.#automatic();
+    if (automaticOptimization) this.#automatic();
     else this.#manual();
 
     this.outcome = this.outcomes.end(); // updates the loss scale, once
@@ -121,18 +122,18 @@ export class TrainStep implements OptimizerRunner {
     if (steps && needsClosure(optimizer)) return this.stepOptimizer(optimizer, this.#forwardBackward);
 
     const loss = this.#forwardBackward();
-    if ((loss === null && !this.#othersHadLoss) || !steps) return; // earlier gradients stay
+    if ((loss === null && !this.#exchange.othersHadLoss) || !steps) return; // earlier gradients stay
     this.#prepareGradients(optimizer);
     this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
   }
 
   /** Forward, then backward; null where the step method returned no loss. */
   readonly #forwardBackward = (): Tensor | null => {
-    const loss = this.#unlessOthersLack(this.#forward());
+    const loss = this.#exchange.unlessOthersLack(this.#forward());
     const optimizer = this.#parts.optimizers[0];
     if (this.#batch.opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (loss !== null) this.#backward(loss);
-    else this.#backwardOfOthers();
+    else this.#backwardForOthers();
     return loss;
   };
 
@@ -151,7 +152,7 @@ export class TrainStep implements OptimizerRunner {
       return null;
     }
     if (isPlainObject(output)) Object.assign(result, output);
-    this.#watch?.loss(loss, this.#tellsOthers, this.#exchanges);
+    this.#exchange.watchLoss(loss);
     const divided = this.accumulate === 1 ? loss : loss.div(this.accumulate);
     if (this.#wantsResult) result.loss = divided.detach();
     return weight === null ? divided : divided.mul(weight);
@@ -163,7 +164,7 @@ export class TrainStep implements OptimizerRunner {
    */
   #trainingStep(): unknown {
     const { host, precision } = this.#parts;
-    this.#parts.strategy?.gradients?.beforeForward(this.#exchanges);
+    this.#exchange.beforeForward();
     return scope(() => precision.forward(() => host.within("trainingStep", this.#callTrainingStep)));
   }
   readonly #callTrainingStep = (): unknown =>
@@ -184,35 +185,10 @@ export class TrainStep implements OptimizerRunner {
       );
   }
 
-  /** Others hear of a loss that is not finite, with the gradients or before backward. */
-  get #tellsOthers(): boolean {
-    const exchange = this.#parts.strategy?.gradients;
-    return exchange?.worstLoss !== undefined || exchange?.allFinite !== undefined;
-  }
-
-  /** Where a process without a loss could not follow the backward of the others: null in all, if it is null in one. */
-  #unlessOthersLack(loss: Tensor | null): Tensor | null {
-    const exchange = this.#parts.strategy?.gradients;
-    if (exchange?.worstLoss === undefined) return loss;
-    const finite = this.#watch?.alarmed === true ? "not finite" : "finite";
-    const worst = exchange.worstLoss(loss === null ? "none" : finite);
-    if (worst === "none") this.#watch?.batchDropped();
-    else if (worst === "not finite") this.#watch?.lossOfAny();
-    return worst === "none" ? null : loss;
-  }
-
-  /** This process has no loss: it takes part in the exchange of gradients with zeros. */
-  #backwardOfOthers(): void {
-    const exchange = this.#parts.strategy?.gradients ?? null;
-    if (exchange?.noLoss === undefined || !this.#exchanges) return;
-    this.#absent = true;
-    try {
-      this.#scaledBackward(exchange.noLoss(), false);
-    } finally {
-      this.#absent = false;
-    }
-    this.#othersHadLoss = exchange.anyLoss ?? false;
-    if (this.#othersHadLoss) this.#parts.progress.windowOpen = true;
+  /** This process has no loss, and others may have one. */
+  #backwardForOthers(): void {
+    this.#exchange.joinOthers((zero) => this.#scaledBackward(zero, false));
+    if (this.#exchange.othersHadLoss) this.#parts.progress.windowOpen = true;
   }
 
   /** Scales the loss and calls backward, outside autocast. */
@@ -229,26 +205,12 @@ export class TrainStep implements OptimizerRunner {
   }
   #scaledBackward(loss: Tensor, stepFollows: boolean): void {
     this.#parts.precision.backward(loss, { before: this.#beforeBackward, run: this.#callBackward, stepFollows });
-    this.#watch?.backwardDone();
-    const looks = this.#exchanges && this.#watch?.everyStep === true;
-    if (looks && this.#parts.strategy?.gradients?.allFinite === false) this.#watch?.lossOfAny();
+    this.#exchange.afterBackward();
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
-  readonly #callBackward = (scaled: Tensor): void => {
-    const exchange = this.#parts.strategy?.gradients;
-    const counts = this.#exchanges && !this.#absent;
-    const loss = (counts ? exchange?.countLoss?.(scaled, this.#watch?.alarmed !== true) : null) ?? scaled;
-    exchange?.beforeBackward(loss, this.#exchanges);
-    mustEnd("backward", this.module.backward(loss));
-    exchange?.afterBackward(this.#exchanges);
-  };
-  /** Processes exchange gradients where they are complete: not within a window. */
-  get #exchanges(): boolean {
-    return (
-      this.#batch.windowEnds || !this.module.automaticOptimization || this.#parts.precision.averagesEveryBatch === true
-    );
-  }
+  readonly #callBackward = (scaled: Tensor): void =>
+    this.#exchange.backward(scaled, (loss) => mustEnd("backward", this.module.backward(loss)));
 
   /** Unscales, calls the hook, clips. */
   #prepareGradients(optimizer: optim.Optimizer): void {
@@ -308,7 +270,7 @@ export class TrainStep implements OptimizerRunner {
         optimizer,
         precision.step(optimizer, () => this.#evaluate(optimizer, closure)),
       );
-    if (closure?.() === null && automaticOptimization && !this.#othersHadLoss) return; // nothing to step with; earlier gradients stay
+    if (closure?.() === null && automaticOptimization && !this.#exchange.othersHadLoss) return; // nothing to step with; earlier gradients stay
     const step = (): PrecisionStep => {
       this.#prepareGradients(optimizer);
       return precision.step(optimizer);
@@ -326,15 +288,7 @@ export class TrainStep implements OptimizerRunner {
         "ERR_NULL_LOSS",
       );
     this.#prepareGradients(optimizer);
-    return this.#lossOfAll(loss);
-  }
-  /** What the optimizer decides by, such as where to go on: the same in all processes. */
-  #lossOfAll(loss: Tensor): Tensor {
-    const collectives = this.#parts.strategy?.collectives ?? null;
-    if (collectives === null) return loss;
-    const mean = loss.detach().clone();
-    collectives.reduce(mean, "avg");
-    return mean;
+    return this.#exchange.lossOfAll(loss);
   }
 
   // Manual optimization: the step method calls these through its module.
