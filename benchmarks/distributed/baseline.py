@@ -104,7 +104,7 @@ def loop():
 
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if precision == "bf16" else MixedPrecisionPolicy()
         net.to(where)
-        for block in net.blocks:
+        for block in net.layers if isinstance(net, Mlp) else net.blocks:
             fully_shard(block, mp_policy=policy)
         fully_shard(net, mp_policy=policy)
         dtype = None
