@@ -185,6 +185,7 @@ export const PROBES: readonly string[] = [
 /** Features that meet in a training: what one of them does to gradients, the other sees. */
 export const TOGETHER: readonly (readonly string[])[] = [
   ["APEX O0", "windows, clipped by norm"],
+  ["APEX O1", "SyncBatchNorm"],
   ["APEX O2", "windows of 2 batches", "AdamW8bit"],
   ["16-mixed", "windows, clipped by norm", "SyncBatchNorm"],
   ["64-true", "two optimizers in turns", "SGD with momentum"],

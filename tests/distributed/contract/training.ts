@@ -122,7 +122,8 @@ export function toleranceOf(combination: Combination, { loses }: StrategyRow): n
   const searches = ASPECTS.some((aspect) => combination[aspect].searches === true);
   return Math.max(
     searches ? 20 * loses : loses,
-    ...ASPECTS.map((a) => combination[a].within).map((w) => (w === "exact" ? exact : w)),
+    // A search decides by losses, so that what rounds them differently leads elsewhere.
+    ...ASPECTS.map((a) => combination[a].within).map((w) => (w === "exact" ? exact : searches ? 5 * w : w)),
   );
 }
 

@@ -102,7 +102,8 @@ class SyncNorm extends AutogradFunction {
     const [weight, bias] = [ctx.savedTensors[1] ?? null, ctx.savedTensors[5] ?? null];
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
     const eps = ctx.values["eps"] as number;
-    const [ofWeight, ofBias] = localSums(g, x, mean, variance, eps);
+    // Where something casts what batchNorm is given, as APEX's O1 does, its result and so `g` are wider than x.
+    const [ofWeight, ofBias] = localSums(g, x.to(g.dtype), mean, variance, eps);
     const gw = weight !== null && needs(1) ? ofWeight.to(weight.dtype) : null;
     const gb = bias !== null && needs(2) ? ofBias.to(bias.dtype) : null;
     if (!needs(0)) return [null, gw, gb];
