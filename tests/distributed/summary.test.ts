@@ -36,7 +36,8 @@ for (const stage of [1, 2, 3] as const)
     for (const { name, type, parameters } of before.layers)
       assert.match(text, new RegExp(`${name} +${type} +${(parameters / 1000).toFixed(2)} K `));
     assert.match(text, /9,352 trainable/);
-    // Float32 parameters of 9,352 elements are 36.5 KiB.
+    // Float32 parameters of 9,352 elements are 36.5 KiB; gradients are those of what this process steps.
+    assert.match(text, /gradients 1\d\.\d+ KiB/);
     assert.match(
       text,
       stage < 3 ? /on this process \(parameters 36\.5 KiB/ : /on this process \(parameters 1\d\.\d+ KiB/,

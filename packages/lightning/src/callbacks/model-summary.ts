@@ -1,5 +1,4 @@
 import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
-import { shardedModuleOf } from "@nbit/torch/distributed";
 import type { LightningModule } from "../module.js";
 import { forecastMemory } from "../diagnostics/memory.js";
 import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
@@ -68,8 +67,8 @@ export class Summary {
     const lines = [
       `${formatInteger(this.trainable)} trainable, ${formatInteger(this.nonTrainable)} non-trainable parameters`,
     ];
-    const shared = this.sharded && this.forecast !== null;
-    const parts = [`parameters ${formatBytes(shared ? (this.forecast?.parameters ?? 0) : this.bytes)}`];
+    const share = this.sharded ? this.forecast : null;
+    const parts = [`parameters ${formatBytes(share?.parameters ?? this.bytes)}`];
     if (this.bufferBytes > 0) parts.push(`buffers ${formatBytes(this.bufferBytes)}`);
     if (this.forecast !== null) {
       parts.push(
@@ -77,7 +76,7 @@ export class Summary {
         `optimizer state ${formatBytes(this.forecast.optimizerState)}`,
       );
       lines.push(
-        `${formatBytes(this.forecast.total + this.bufferBytes)} in training${shared ? " on this process" : ""} ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
+        `${formatBytes(this.forecast.total + this.bufferBytes)} in training${share === null ? "" : " on this process"} ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
       );
     } else lines.push(parts.join(", "));
     return lines.map((line) => ` ${line}`).join("\n");
@@ -121,10 +120,6 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   const { maxDepth = 1, optimizers = [] } = options;
 
   const layers: LayerSummary[] = [];
-  const sharded = shardedModuleOf(module);
-  const whole = new Map([...(sharded?.members() ?? [])].map(({ parameter, numel }) => [parameter, numel]));
-  const layerOf = (name: string, type: string, parameters: Iterable<nn.Parameter>): LayerSummary =>
-    layerSummary(name, type, parameters, (parameter) => whole.get(parameter) ?? parameter.numel());
   const own = layerOf(
     "",
     "–",
@@ -147,22 +142,17 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
     total.bytes,
     bufferBytes,
     forecast,
-    sharded !== null,
+    module.parameters().some((parameter) => optim.shardOf(parameter) !== null),
   );
 }
 
-function layerSummary(
-  name: string,
-  type: string,
-  parameters: Iterable<nn.Parameter>,
-  numelOf: (parameter: nn.Parameter) => number,
-): LayerSummary {
+function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]): LayerSummary {
   let count = 0;
   let trainable = 0;
   let bytes = 0;
   const dtypes = new Set<string>();
   for (const parameter of parameters) {
-    const numel = numelOf(parameter);
+    const numel = optim.shardOf(parameter)?.numel ?? parameter.numel();
     count += numel;
     if (parameter.requiresGrad) trainable += numel;
     bytes += numel * parameter.itemsize;

@@ -108,9 +108,13 @@ export function forecastMemory(
     const dtypes = of(parameter);
     parameters += sized(parameter, dtypes.parameter);
     if (!parameter.requiresGrad) continue;
-    gradients +=
-      sized(parameter, dtypes.gradient) +
-      (dtypes.shownGradient === undefined ? 0 : sized(parameter, dtypes.shownGradient));
+    // Of one that is shared out, what this process steps.
+    const share = optim.shardOf(parameter);
+    const stepped = share === null ? parameter : share.shard;
+    if (stepped !== null)
+      gradients +=
+        sized(stepped, dtypes.gradient) +
+        (dtypes.shownGradient === undefined ? 0 : sized(stepped, dtypes.shownGradient));
     if (dtypes.master !== null && optimizers.length === 0) masters += sized(parameter, dtypes.master);
   }
   for (const optimizer of optimizers) {

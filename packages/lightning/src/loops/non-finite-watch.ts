@@ -158,7 +158,8 @@ export class NonFiniteWatch {
     if (first === undefined) throw new Error("no process has a loss that is not finite");
     const { value, rank, batchIdx, text, fix, origin, parameters } = first;
     const also = others.length === 0 ? "" : `, and on rank ${others.map((other) => other.rank).join(", ")}`;
-    const message = `fit: expected a finite loss. Received: ${value} on rank ${rank}${also}, ${this.#where(batchIdx)}. ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
+    const what = `expected a finite loss. Received: ${value} on rank ${rank}${also}`;
+    const message = this.#message(what, `${text} ${fix}${more}`, batchIdx);
     return new NonFiniteError(message, origin, parameters, "ERR_NON_FINITE", {}, rank);
   }
   get #group(): Collectives {
@@ -244,7 +245,7 @@ export class NonFiniteWatch {
     const what = `expected finite gradients. Received: gradients that are not, of ${names.slice(0, 3).join(", ")}${names.length > 3 ? ` and ${names.length - 3} more` : ""}`;
     if (common === null) throw this.#error(what);
     const [first] = common.ranks ?? [];
-    const message = `fit: ${what}, ${this.#where()}. ${overflowInWords(common.ranks ?? [])} (detectNonFinite: false goes on regardless.)`;
+    const message = this.#message(what, overflowInWords(common.ranks ?? []));
     throw new NonFiniteError(message, first?.origin ?? null, [], "ERR_NON_FINITE", {}, first?.rank ?? null);
   }
 
@@ -311,13 +312,13 @@ export class NonFiniteWatch {
 
   #error(what: string, more = ""): NonFiniteError {
     const { text, fix, origin, parameters } = this.#byItself();
-    const message = `fit: ${what}, ${this.#where()}. ${text} ${fix}${more} (detectNonFinite: false goes on regardless.)`;
-    return new NonFiniteError(message, origin, parameters);
+    return new NonFiniteError(this.#message(what, `${text} ${fix}${more}`), origin, parameters);
   }
 
-  #where(batchIdx = this.#batchIdx): string {
+  #message(what: string, why: string, batchIdx = this.#batchIdx): string {
     const { progress, precision } = this.#parts;
-    return `at step ${progress.globalStep} (epoch ${progress.epoch}, batch ${batchIdx}), precision "${precision.name}"`;
+    const where = `at step ${progress.globalStep} (epoch ${progress.epoch}, batch ${batchIdx}), precision "${precision.name}"`;
+    return `fit: ${what}, ${where}. ${why} (detectNonFinite: false goes on regardless.)`;
   }
 
   /** Others are elsewhere: nothing is sent. */

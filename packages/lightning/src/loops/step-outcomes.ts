@@ -21,7 +21,6 @@ export class StepOutcomes {
   /** Those that stepped, or were skipped, since the scale was last updated. */
   readonly #stepped = new Set<optim.Optimizer>();
   #scaleInForce: ScaleInForce | null = null;
-
   /** There are no other processes. */
   readonly #alone: boolean;
 
@@ -57,7 +56,7 @@ export class StepOutcomes {
 
   /** The batch is over: one update of the loss scale, however many optimizers stepped. */
   end(): Outcome {
-    if (this.#readsNow && this.#outcome.skipped) this.#findRanks();
+    if (!this.#alone && this.#readsNow && this.#outcome.skipped) this.#findRanks();
     if (this.#stepped.size > 0) this.#update();
     else
       this.#outcome.scaleIs(
@@ -75,7 +74,7 @@ export class StepOutcomes {
    * batch that a graph has replayed.
    */
   findRanks(outcome: StepOutcome | null, batch: Batch, batchIdx: number): void {
-    if (this.#readsNow || outcome !== this.#outcome || !outcome.skipped) return;
+    if (this.#alone || this.#readsNow || outcome !== this.#outcome || !outcome.skipped) return;
     this.#watch?.lookAt(batch, batchIdx);
     this.#findRanks(outcome.lossScale);
   }

@@ -209,8 +209,8 @@ export class TrainStep implements OptimizerRunner {
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
-  readonly #callBackward = (scaled: Tensor): void =>
-    this.#exchange.backward(scaled, (loss) => mustEnd("backward", this.module.backward(loss)));
+  readonly #callBackward = (scaled: Tensor): void => this.#exchange.backward(scaled, this.#moduleBackward);
+  readonly #moduleBackward = (loss: Tensor): void => void mustEnd("backward", this.module.backward(loss));
 
   /** Unscales, calls the hook, clips. */
   #prepareGradients(optimizer: optim.Optimizer): void {

@@ -7,7 +7,6 @@ import { alias, stack } from "../../ops/index.js";
 import type { Module } from "../../nn/module.js";
 import type { WeightCodes } from "../../nn/weight-codes.js";
 import { setShard } from "../../optim/master-weights.js";
-import type { Optimizer } from "../../optim/optimizer.js";
 import { atMost, checkArguments } from "../../options.js";
 import type { DType } from "../../tensor/dtype.js";
 import { tensor } from "../../tensor/values.js";
@@ -330,7 +329,7 @@ export class FullyShardedModule {
 
   // ------------------------------------------------------------------ steps, and parameters as a whole
 
-  /** @internal An optimizer of shards is about to step, or has stepped. */
+  /** @internal An optimizer of shards is about to step. */
   beforeStep(): void {
     if (this.#unwrapped)
       throw new NbitError(
@@ -339,10 +338,6 @@ export class FullyShardedModule {
       );
     if (this.#depth === 0) this.#reshardAll();
     else for (const unit of this.units) if (unit !== this.#root) unit.reshard();
-  }
-  /** @internal */
-  afterStep(_optimizer: Optimizer): void {
-    this.refresh();
   }
   /** @internal Shards were written: parameters that are there whole follow. */
   refresh(): void {

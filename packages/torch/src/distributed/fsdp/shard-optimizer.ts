@@ -89,8 +89,8 @@ export function shardOptimizer(module: Module, optimizer: Optimizer): void {
   optimizer.registerStepPreHook(() => {
     sharded.beforeStep();
   });
-  optimizer.registerStepPostHook((stepped) => {
-    sharded.afterStep(stepped);
+  optimizer.registerStepPostHook(() => {
+    sharded.refresh();
   });
 }
 
