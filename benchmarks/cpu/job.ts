@@ -29,11 +29,20 @@ export interface StepJob {
   /** JAX starts from these weights of PyTorch's. */
   readonly weights?: string;
 }
+/** Files of MNIST as tensors, ready to train on, in a process that has read none before. */
+export interface MnistJob {
+  readonly kind: "mnist";
+  readonly threads: number;
+  readonly folder: string;
+  /** Of the files' names; with `.gz` they are compressed. */
+  readonly ending: "" | ".gz";
+}
 export type Job =
   | StepJob
   | { readonly kind: "add"; readonly threads: number }
   | { readonly kind: "optimizer"; readonly threads: number; readonly reference?: boolean }
   | { readonly kind: "memory"; readonly steps: number; readonly model: ModelSpec }
+  | MnistJob
   | { readonly kind: "start" }
   | { readonly kind: "versions" }
   | { readonly kind: "weights"; readonly model: ModelSpec; readonly file: string };

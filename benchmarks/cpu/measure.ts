@@ -134,6 +134,7 @@ export async function measureModelRow(row: ModelRow, campaign: Campaign): Promis
 
 export async function measurePairRow(row: PairRow, campaign: Campaign): Promise<RowResult> {
   const other = row.otherIsNbit ? "nbit" : "pytorch";
+  row.prepare?.();
   const hole =
     row.ours.kind === "start" && campaign.python.versions.lightning === null ? "lightning is not installed" : null;
   const courses: Course[] = [

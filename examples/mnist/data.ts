@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { readIdx, scope, tensor, TensorDataset } from "@nbit/torch";
+import { loadIdx, scope, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 /** MNIST: 55,000 images to train on, 5,000 held back to watch progress, 10,000 to test at the end. */
@@ -35,11 +35,10 @@ export function loadMnist(): Mnist {
 
 /** Float32 of shape [n, 1, 28, 28], mean 0 and standard deviation 1. */
 function readImages(path: string): Tensor {
-  const { data, shape } = readIdx(path);
-  return scope(() => tensor(data).view(shape).unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD));
+  return scope(() => loadIdx(path).unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD));
 }
 
 /** Int64 of shape [n], as class indices must be. */
 function readLabels(path: string): Tensor {
-  return scope(() => tensor(readIdx(path).data).long());
+  return scope(() => loadIdx(path).long());
 }

@@ -73,6 +73,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.full": () => row([2], 1),
   "torch.grad": () => row(leaf.sum(), leaf),
   "torch.loadCheckpoint": () => row("nowhere.ckpt"),
+  "torch.loadIdx": () => row("nowhere.idx"),
   "torch.loadSafetensors": () => row("nowhere.safetensors"),
   "torch.multiMarginLoss": () => row(x, ones([2])),
   "torch.multilabelMarginLoss": () => row(x, x),

@@ -20,6 +20,9 @@ async function measure(job: Job): Promise<object> {
     case "optimizer":
       setNumThreads(job.threads);
       return await (await import("./others.js")).optimizerSteps(job.reference === true);
+    case "mnist":
+      setNumThreads(job.threads);
+      return (await import("./mnist.js")).readMnist(job);
     case "memory":
       setNumThreads(1);
       return await (await import("./trainer.js")).memoryOfSteps(job);

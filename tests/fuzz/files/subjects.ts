@@ -14,7 +14,9 @@ import {
   GradScaler,
   isTensor,
   loadCheckpoint,
+  loadIdx,
   loadSafetensors,
+  NbitError,
   nn,
   ones,
   optim,
@@ -161,15 +163,24 @@ function idx(shape: readonly number[]): Buffer {
     ),
   ]);
 }
+/** As an array and as a tensor, which read files differently. */
 function readTensor(path: string): void {
-  const { data, shape } = readIdx(path);
-  scope(
-    () =>
-      void tensor(data)
-        .view([...shape])
-        .sum()
-        .item(),
-  );
+  const array = outcomeOf(() => {
+    const { data, shape } = readIdx(path);
+    return tensor(data).view([...shape]);
+  });
+  const made = outcomeOf(() => loadIdx(path));
+  if (made.code !== array.code || made.sum !== array.sum)
+    throw new Error(`expected the same of both. Received: ${JSON.stringify([array, made])}`);
+  if (array.error !== undefined) throw array.error;
+}
+function outcomeOf(read: () => Tensor): { sum?: number; code?: string; error?: Error } {
+  try {
+    return { sum: scope(() => Number(read().sum().item())) };
+  } catch (error) {
+    if (!(error instanceof NbitError)) throw error;
+    return { code: error.code, error };
+  }
 }
 
 /** A log, an operator report and a table of one short fit. */

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { IdxError, parseIdx } from "./idx.js";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { scope, tensor, type Tensor } from "../tensor/index.js";
+import { IdxError, loadIdx, parseIdx, readIdx } from "./idx.js";
+import { PIECE } from "./pieces.js";
 
 /** An IDX file of these elements. */
 function idx(type: number, shape: readonly number[], data: Uint8Array): Uint8Array {
@@ -77,6 +82,64 @@ void describe("IDX", () => {
   });
   void it("reads through gzip", () => {
     assert.deepEqual([...parseIdx(gzipSync(idx(0x08, [3], Uint8Array.of(1, 2, 3)))).data], [1, 2, 3]);
+  });
+  void it("keeps to its part of a buffer that holds more", () => {
+    const file = idx(0x09, [2], Uint8Array.of(1, 255));
+    const around = new Uint8Array(file.length + 20).fill(7);
+    around.set(file, 10);
+    assert.deepEqual(parseIdx(around.subarray(10, 10 + file.length)).data, Int8Array.of(1, -1));
+  });
+  void it("makes tensors of what it reads, with the same errors", (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "nbit-idx-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, "file");
+    const outcome = (run: () => Tensor): unknown => {
+      try {
+        return scope(() => {
+          const made = run();
+          return [made.dtype, made.shape, made.toTypedArray()];
+        });
+      } catch (error) {
+        return error;
+      }
+    };
+    const long = Uint8Array.from({ length: 2 * PIECE + 8 }, (_, i) => (i * 7919) >> 3);
+    for (const [type, width] of [
+      [0x08, 1],
+      [0x09, 1],
+      [0x0b, 2],
+      [0x0c, 4],
+      [0x0d, 4],
+      [0x0e, 8],
+    ] as const) {
+      const good = [
+        idx(type, [long.length / width / 2, 2], long),
+        idx(type, [], long.subarray(0, width)),
+        idx(type, [0, 3], new Uint8Array(0)),
+      ];
+      const bad = [good[0]?.subarray(0, -1), Uint8Array.of(0, 0, type, 2, 9), Uint8Array.of(1, 0, type, 0, 0)];
+      for (const plain of [...good, ...bad, Uint8Array.of(...idx(type, [1], long.subarray(0, width)), 0)])
+        for (const file of [plain ?? long, gzipSync(plain ?? long, { level: 1 }), gzipSync(long).subarray(0, 15)]) {
+          writeFileSync(path, file);
+          const expected = outcome(() => {
+            const { data, shape } = readIdx(path);
+            return tensor(data).view(shape);
+          });
+          assert.deepEqual(
+            outcome(() => loadIdx(path)),
+            expected,
+          );
+        }
+    }
+    assert.throws(() => loadIdx(join(folder, "none")), { code: "ENOENT" });
+    assert.throws(() => loadIdx(folder), { code: "ERR_ARGUMENT" });
+  });
+  void it("believes the length at the end of compressed data no further than it can be", () => {
+    const file = gzipSync(idx(0x08, [3], Uint8Array.of(1, 2, 3)));
+    file.writeUInt32LE(0xffffffff, file.length - 4);
+    assert.throws(() => parseIdx(file), { code: "IDX_COMPRESSION" });
+    const twice = Buffer.concat([gzipSync(idx(0x08, [3], Uint8Array.of(1, 2))), gzipSync(Uint8Array.of(3))]);
+    assert.deepEqual([...parseIdx(twice).data], [1, 2, 3]);
   });
   void it("says what is wrong with a file", () => {
     const good = idx(0x08, [3], Uint8Array.of(1, 2, 3));

@@ -26,4 +26,4 @@ export type { ManifestTensor, Part } from "./sharded-manifest.js";
 export { consolidateCheckpoint, type ConsolidateOptions } from "./consolidate.js";
 export { writeAtomically } from "./atomic.js";
 export { writeAll, writeText } from "./replace.js";
-export { parseIdx, readIdx, IdxError, type IdxArray } from "./idx.js";
+export { loadIdx, parseIdx, readIdx, IdxError, type IdxArray } from "./idx.js";

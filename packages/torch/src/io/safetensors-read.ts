@@ -1,5 +1,5 @@
 /** Reading safetensors files. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { ArgumentError } from "../errors.js";
 import { listOf, text } from "../kinds.js";
 import { itemSize } from "../tensor/dtype.js";
@@ -9,6 +9,7 @@ import { empty } from "../ops/index.js";
 import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
 import { checkReadable, SafetensorsError, withFile } from "./errors.js";
 import { headerLength, parseHeader, type Header, type TensorInfo } from "./safetensors-header.js";
+import { PIECE, readAt } from "./pieces.js";
 import { isUint8Array } from "../realm.js";
 
 export interface LoadOptions {
@@ -22,8 +23,6 @@ export type PlaceOptions = Pick<LoadOptions, "device">;
 /** @internal */
 export const PLACE: OptionNames<PlaceOptions> = { device: deviceKind };
 const LOAD: OptionNames<LoadOptions> = { ...PLACE, names: listOf(text) };
-
-const CHUNK = 4 << 20;
 
 /** Fills `into` with the bytes from `at` of the file. */
 type ReadAt = (into: Uint8Array, at: number) => void;
@@ -65,19 +64,13 @@ export class SafetensorsFile {
     try {
       const size = fstatSync(fd).size;
       const read: ReadAt = (into, at) => {
-        let done = 0;
-        while (done < into.length) {
-          const n = withFile(fn, "read", path, () =>
-            readSync(fd, into, done, Math.min(into.length - done, 1 << 30), at + done),
+        const done = readAt(fn, path, fd, into, at);
+        if (done < into.length)
+          throw new SafetensorsError(
+            "SAFETENSORS_TRUNCATED",
+            `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`,
+            path,
           );
-          if (n === 0)
-            throw new SafetensorsError(
-              "SAFETENSORS_TRUNCATED",
-              `expected ${into.length} bytes at ${at}. Received: ${done}. Was the file changed while it was read?`,
-              path,
-            );
-          done += n;
-        }
       };
       return new SafetensorsFile(path, readHeader(read, size, path), read, fd);
     } catch (error) {
@@ -161,9 +154,9 @@ export class SafetensorsFile {
   /** @internal Bytes of a tensor, from one until before another, piece by piece, in memory that is used again. */
   eachBytes(name: string, from: number, to: number, take: (bytes: Uint8Array) => void): void {
     const { start } = this.info(name);
-    const chunk = new Uint8Array(Math.min(CHUNK, to - from));
-    for (let at = from; at < to; at += CHUNK) {
-      const piece = chunk.subarray(0, Math.min(CHUNK, to - at));
+    const chunk = new Uint8Array(Math.min(PIECE, to - from));
+    for (let at = from; at < to; at += PIECE) {
+      const piece = chunk.subarray(0, Math.min(PIECE, to - at));
       this.#read(piece, this.#header.dataStart + start + at);
       take(piece);
     }
