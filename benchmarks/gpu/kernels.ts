@@ -8,6 +8,8 @@ import {
   autocast,
   backward,
   cuda,
+  maxPool2d,
+  maxPool2dWithIndices,
   nn,
   optim,
   randn,
@@ -133,6 +135,22 @@ export function benchmarkKernels(
       });
     }
   }
+
+  const images = randn([256, 64, 112, 112], { device: "cuda" })
+    .to(dtype)
+    .contiguous({ memoryFormat: "channelsLast" })
+    .requiresGrad_();
+  const forPooled = randn([256, 64, 56, 56], { device: "cuda" }).to(dtype).contiguous({ memoryFormat: "channelsLast" });
+  const pool = (pooled: Tensor): void => {
+    pooled.backward({ gradient: forPooled });
+    clear(images);
+  };
+  result.push({
+    name: `max pool 3 × 3 by 2, 64 × 112², ${dtype}`,
+    fusedMicroseconds: replayed(() => pool(maxPool2d(images, [3, 3], [2, 2], [1, 1])), repeats),
+    plainMicroseconds: replayed(() => pool(maxPool2dWithIndices(images, [3, 3], [2, 2], [1, 1])[0]), repeats),
+    bytes: images.numel() * (2 + 2) + forPooled.numel() * 2 * (2 + 1),
+  });
 
   const parameters = [leaf([8 * n], "float32")];
   for (const p of parameters) p.grad = p.detach().mul(0.01);

@@ -6,7 +6,9 @@
 //   NBIT_PROFILE=profile.tsv node benchmarks/dist/gpu/ours.js gpt2 bf16 eager 30
 //
 // NBIT_PROFILE_HOST=1 adds what the calls of CUDA's own functions cost the host, as "host: cudaLaunchKernel".
-// Writes lines of: nanoseconds, count, name; largest first.
+// Writes lines of: nanoseconds, count, name; largest first. NBIT_PROFILE_LAST=2000 adds, in NBIT_PROFILE with ".last"
+// behind it, the last 2000 kernels and copies in their order: microseconds since the one before ended (below 0 beside
+// it), microseconds, blocks × threads, name.
 #include <cupti.h>
 #include <cxxabi.h>
 
@@ -23,14 +25,24 @@ struct Total {
   unsigned long long ns = 0, count = 0;
 };
 std::mutex mutex;
+struct Run {
+  unsigned long long start, end;
+  const std::string* name;
+  long blocks;
+  int threads;
+};
 // Never destroyed: buffers may arrive while the program ends.
 auto& totals = *new std::map<std::string, Total>();
+auto& runs = *new std::vector<Run>();
+const size_t last = std::getenv("NBIT_PROFILE_LAST") ? std::strtoul(std::getenv("NBIT_PROFILE_LAST"), nullptr, 10) : 0;
 
-void add(const std::string& name, unsigned long long ns) {
+void add(const std::string& name, unsigned long long start, unsigned long long end, long blocks = 0, int threads = 0,
+         bool onDevice = true) {
   const std::lock_guard<std::mutex> lock(mutex);
-  Total& t = totals[name];
-  t.ns += ns;
-  t.count++;
+  const auto at = totals.try_emplace(name).first;
+  at->second.ns += end - start;
+  at->second.count++;
+  if (last != 0 && onDevice) runs.push_back({start, end, &at->first, blocks, threads});
 }
 
 void CUPTIAPI request(uint8_t** buffer, size_t* size, size_t* records) {
@@ -44,23 +56,24 @@ void CUPTIAPI complete(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t vali
     if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) {
       // The layout's first fields are the same in every version; the newest struct is a superset.
       const auto* k = reinterpret_cast<const CUpti_ActivityKernel9*>(record);
-      add(k->name ? k->name : "unnamed", k->end - k->start);
+      add(k->name ? k->name : "unnamed", k->start, k->end, long(k->gridX) * k->gridY * k->gridZ,
+          k->blockX * k->blockY * k->blockZ);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMCPY) {
       const auto* m = reinterpret_cast<const CUpti_ActivityMemcpy5*>(record);
       add(m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_HTOD   ? "copy to device"
           : m->copyKind == CUPTI_ACTIVITY_MEMCPY_KIND_DTOH ? "copy to host"
                                                            : "copy on device",
-          m->end - m->start);
+          m->start, m->end);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_MEMSET) {
       const auto* m = reinterpret_cast<const CUpti_ActivityMemset4*>(record);
-      add("memset", m->end - m->start);
+      add("memset", m->start, m->end);
     } else if (record->kind == CUPTI_ACTIVITY_KIND_RUNTIME || record->kind == CUPTI_ACTIVITY_KIND_DRIVER) {
       const auto* a = reinterpret_cast<const CUpti_ActivityAPI*>(record);
       const char* name = nullptr;
       cuptiGetCallbackName(
           record->kind == CUPTI_ACTIVITY_KIND_RUNTIME ? CUPTI_CB_DOMAIN_RUNTIME_API : CUPTI_CB_DOMAIN_DRIVER_API,
           a->cbid, &name);
-      add(std::string("host: ") + (name ? name : "unnamed"), a->end - a->start);
+      add(std::string("host: ") + (name ? name : "unnamed"), a->start, a->end, 0, 0, false);
     }
   }
   std::free(buffer);
@@ -74,6 +87,21 @@ std::string readable(const std::string& name) {
   return out;
 }
 
+void writeLast(const std::string& path) {
+  FILE* file = std::fopen(path.c_str(), "w");
+  if (!file) return;
+  std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.start < b.start; });
+  unsigned long long before = 0;
+  for (size_t i = runs.size() > last ? runs.size() - last : 0; i < runs.size(); i++) {
+    const Run& r = runs[i];
+    const double gap = before == 0 ? 0. : (double(r.start) - double(before)) / 1e3;
+    std::fprintf(file, "%.2f\t%.2f\t%ldx%d\t%s\n", gap, double(r.end - r.start) / 1e3, r.blocks, r.threads,
+                 readable(*r.name).c_str());
+    before = std::max(before, r.end);
+  }
+  std::fclose(file);
+}
+
 void write() {
   cuptiActivityFlushAll(1);
   const char* path = std::getenv("NBIT_PROFILE");
@@ -84,6 +112,7 @@ void write() {
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.second.ns > b.second.ns; });
   for (const auto& [name, t] : rows) std::fprintf(file, "%llu\t%llu\t%s\n", t.ns, t.count, readable(name).c_str());
   std::fclose(file);
+  if (last != 0) writeLast(std::string(path ? path : "profile.tsv") + ".last");
 }
 }  // namespace
 

@@ -1,6 +1,8 @@
 #pragma once
 #include "binding/core.h"
 
+#include <torch/csrc/autograd/function.h>  // nodes, which the header of variables only names in libtorch 2.11
+
 #include <vector>
 
 namespace nbit {

@@ -3,6 +3,7 @@
 
 #include "amp/weight_casts.h"
 #include "cuda/branches.h"
+#include "cuda/memset_nodes.h"
 #include "cuda/registry.h"
 #include "entries/graph.h"
 
@@ -30,7 +31,7 @@ c10::cuda::CUDAStream recordingStream() {
   return c10::cuda::getStreamFromExternal(stream, device);
 }
 struct Capture {
-  at::cuda::CUDAGraph graph;
+  at::cuda::CUDAGraph graph{/*keep_graph=*/true};  // what is recorded is changed before it is made executable
   decltype(at::cuda::graph_pool_handle()) pool;
   c10::cuda::CUDAStream side;  // where it is recorded: of one pool, memory is reused on one stream only
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
@@ -76,6 +77,8 @@ void entries::graphEnd(const Args& a) {
     }
   } restore{c};
   c.graph.capture_end();
+  memsetsToKernels(c.graph.raw_cuda_graph());
+  c.graph.instantiate();
 }
 void entries::graphReplay(const Args& a) { graphsHere().at(a.number(0), "graph").graph.replay(); }
 void entries::graphFree(const Args& a) { graphsHere().remove(a.number(0)); }

@@ -25,6 +25,13 @@ void check(const at::Tensor& t, const char* what, const at::Tensor& like) {
 struct Plan {
   int64_t columns, vector;
   std::vector<std::string> options;
+  int64_t tiles() const { return (columns / vector + 31) / 32; }
+  // Four blocks to a processor, which are there at once.
+  int chunks(int64_t rows) const {
+    const int64_t most = at::cuda::getCurrentDeviceProperties()->multiProcessorCount * 4 / tiles();
+    return static_cast<int>(std::max<int64_t>(1, std::min((rows + 7) / 8, most)));
+  }
+  unsigned blocks(int chunks) const { return static_cast<unsigned>(tiles() * chunks); }
 };
 Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
   check(x, "x", x);
@@ -41,21 +48,19 @@ Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
            define("TB", kernelType(given(bias) ? bias->scalar_type() : at::kFloat)), define("TANH", tanh),
            define("HAS_B", given(bias))}};
 }
-int64_t processors() { return at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }
-
 at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const Plan plan = planOf(x, bias, tanh, true);
   at::Tensor out = at::empty(x.sizes(), x.options());
-  int64_t packs = x.numel() / plan.vector;
-  if (packs == 0) return out;
+  int64_t rows = x.numel() / plan.columns;
+  if (rows == 0) return out;
+  int chunks = plan.chunks(rows);
   const void* px = x.const_data_ptr();
   const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
   void* po = out.mutable_data_ptr();
-  void* arguments[] = {&px, &pb, &po, &packs};
-  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options),
-                static_cast<unsigned>(std::min((packs + 255) / 256, processors() * 32)), 256, arguments);
+  void* arguments[] = {&px, &pb, &po, &rows, &chunks};
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "forward", plan.options), plan.blocks(chunks), 256, arguments);
   return out;
 }
 
@@ -75,8 +80,7 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
     if (needBias) gb.zero_();
     return {out, gb};
   }
-  const int64_t tiles = (plan.columns / plan.vector + 31) / 32;
-  int chunks = static_cast<int>(std::max<int64_t>(1, std::min((rows + 7) / 8, processors() * 8 / tiles)));
+  int chunks = plan.chunks(rows);
   if (needBias) partial = at::empty({chunks, plan.columns}, x.options().dtype(at::kFloat));
   const void* pg = grad.const_data_ptr();
   const void* px = x.const_data_ptr();
@@ -84,8 +88,7 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   void* po = out.mutable_data_ptr();
   void* pp = needBias ? partial.mutable_data_ptr() : nullptr;
   void* arguments[] = {&pg, &px, &pb, &po, &pp, &rows, &chunks};
-  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), static_cast<unsigned>(tiles * chunks), 256,
-                arguments);
+  nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), plan.blocks(chunks), 256, arguments);
   if (needBias) {
     void* pgb = gb.mutable_data_ptr();
     void* more[] = {&pp, &pgb, &chunks};

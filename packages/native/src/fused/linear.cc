@@ -10,6 +10,7 @@
 #include "binding/library.h"
 #include "cuda/branches.h"
 #include "entries/linear.h"
+#include "fused/column_sums.h"
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/autocast_mode.h>
@@ -38,6 +39,15 @@ std::atomic<bool> enabled{true}, mixedEnabled{true};
 std::atomic<double> largestBranch{1 << 30};
 std::atomic<int64_t> branched{0};  // nodes whose gradients ran side by side
 
+/** Dense rows one after the other, exactly: then libtorch's backward takes the products that LinearNode takes. */
+bool plainRows(const at::Tensor& t) {
+  if (t.layout() != at::kStrided || !(t.device().is_cpu() || t.device().is_cuda())) return false;
+  int64_t stride = 1;
+  for (int64_t d = t.dim() - 1; d >= 0; stride *= t.size(d--))
+    if (t.stride(d) != stride) return false;
+  return true;
+}
+
 at::Tensor rowsOf(const at::Tensor& t) { return t.dim() == 2 ? t : t.reshape({-1, t.size(-1)}); }
 
 class LinearNode : public ag::Node {
@@ -62,7 +72,10 @@ class LinearNode : public ag::Node {
     // bits of it.
     const bool again = c10::GradMode::is_enabled();
     const auto forBias = [&] {
-      result[0] = mixed ? at::sum(grad, {0}, false, at::kFloat) : at::sum_to(grad, at::IntArrayRef{grad.size(1)});
+      const bool dense = plainRows(grad) && !grad.is_neg() && !grad._is_zerotensor();
+      result[0] = !mixed                                     ? at::sum_to(grad, at::IntArrayRef{grad.size(1)})
+                  : again || !dense || columnSums == nullptr ? at::sum(grad, {0}, false, at::kFloat)
+                                                             : columnSums(grad);
     };
     const auto forInput = [&] {
       result[1] = grad.mm(mixed && again ? master.unpack().to(grad.scalar_type()) : weight.unpack());
@@ -101,14 +114,6 @@ class LinearNode : public ag::Node {
   }
 };
 
-/** Dense rows one after the other, exactly: then libtorch's backward takes the products that LinearNode takes. */
-bool plainRows(const at::Tensor& t) {
-  if (t.layout() != at::kStrided || !(t.device().is_cpu() || t.device().is_cuda())) return false;
-  int64_t stride = 1;
-  for (int64_t d = t.dim() - 1; d >= 0; stride *= t.size(d--))
-    if (t.stride(d) != stride) return false;
-  return true;
-}
 bool hasTangent(const at::Tensor& t) { return t._fw_grad(0).defined(); }
 
 bool takes(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias) {

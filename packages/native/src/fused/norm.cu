@@ -9,6 +9,9 @@
   _Pragma("unroll") for (int i = 0; i < ITER; i++) if (const int c = (i * THREADS + t) * VEC; \
                                                        COLUMNS % (VEC * THREADS) == 0 || c < COLUMNS)
 #define EACH_ELEMENT(k) _Pragma("unroll") for (int k = 0; k < VEC; k++)
+// Whether backward reads a warp's next row while it computes one: eight warps of a processor with registers for both
+// keep the memory busier than sixteen that wait for each row.
+#define AHEAD (GROUPS > 1 && HELD <= 24)
 
 // Over the threads of a row; each gets the result. Sums in a fixed order: equal inputs give equal bits.
 __device__ __forceinline__ float rowSum(float v) {
@@ -89,35 +92,67 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS)
   }
 }
 
+// What backward reads of a row.
+struct Row {
+  Pack<TO, VEC> g[ITER];
+  Pack<TS, VEC> sum[ITER];
+#if HAS_GS
+  Pack<TS, VEC> gs[ITER];
+#endif
+  float mean, rstd;
+};
+__device__ __forceinline__ void fetch(Row& to, const TO* g, const TS* gs, const TS* sum, const float* mean,
+                                      const float* rstd, i64 row, int t) {
+  to.mean = mean[row];
+  to.rstd = rstd[row];
+  EACH_ACCESS (i, c) {
+    to.g[i] = *reinterpret_cast<const Pack<TO, VEC>*>(g + row * COLUMNS + c);
+    to.sum[i] = *reinterpret_cast<const Pack<TS, VEC>*>(sum + row * COLUMNS + c);
+#if HAS_GS
+    if (AHEAD) to.gs[i] = *reinterpret_cast<const Pack<TS, VEC>*>(gs + row * COLUMNS + c);
+#endif
+  }
+}
+
 // A grid that stays: each block takes rows in turn and keeps its share of the weights' gradients in registers. partial:
 // [blocks][2][COLUMNS].
-extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, GROUPS > 1 && HELD <= 24 ? 2 : 1)
+extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, 1)
     backward(const TO* g, const TS* gs, const TS* sum, const TW* weight, const float* mean, const float* rstd, TX* gx,
              TR* gr, float* partial, i64 rows) {
   const int t = threadIdx.x % THREADS, group = threadIdx.x / THREADS;
+  const i64 step = (i64)gridDim.x * GROUPS;
   float wa[HELD], ba[HELD];
 #pragma unroll
   for (int i = 0; i < HELD; i++) wa[i] = ba[i] = 0.f;
-  for (i64 row = (i64)blockIdx.x * GROUPS + group; row < rows; row += (i64)gridDim.x * GROUPS) {
+  Row now, next;
+  i64 row = (i64)blockIdx.x * GROUPS + group;
+  if (AHEAD && row < rows) fetch(next, g, gs, sum, mean, rstd, row, t);
+  for (; row < rows; row += step) {
+    if (AHEAD) {
+      now = next;
+      if (row + step < rows) fetch(next, g, gs, sum, mean, rstd, row + step, t);
+    } else {
+      fetch(now, g, gs, sum, mean, rstd, row, t);
+    }
     float go[HELD], hat[HELD];
-    const float m = mean[row], scale = rstd[row];
+    const float m = now.mean, scale = now.rstd;
     float s1 = 0.f, s2 = 0.f;
     EACH_ACCESS (i, c) {
-      const auto a = *reinterpret_cast<const Pack<TO, VEC>*>(g + row * COLUMNS + c);
-      const auto b = *reinterpret_cast<const Pack<TS, VEC>*>(sum + row * COLUMNS + c);
 #if HAS_W
       const auto w = *reinterpret_cast<const Pack<TW, VEC>*>(weight + c);
 #endif
+      float raw[VEC], kept[VEC];
+      unpack(now.g[i], raw);
+      unpack(now.sum[i], kept);
       EACH_ELEMENT (k) {
         const int e = i * VEC + k;
-        const float raw = toFloat(a.v[k]);
-        hat[e] = (toFloat(b.v[k]) - m) * scale;
-        wa[e] += raw * hat[e];
-        ba[e] += raw;
+        hat[e] = (kept[k] - m) * scale;
+        wa[e] += raw[k] * hat[e];
+        ba[e] += raw[k];
 #if HAS_W
-        go[e] = raw * toFloat(w.v[k]);
+        go[e] = raw[k] * toFloat(w.v[k]);
 #else
-        go[e] = raw;
+        go[e] = raw[k];
 #endif
         s1 += go[e];
         s2 += go[e] * hat[e];
@@ -130,22 +165,18 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, GROUPS > 1 && HELD
 #endif
     s2 = rowSum(s2) / COLUMNS;
     EACH_ACCESS (i, c) {
-      Pack<TX, VEC> px;
-      Pack<TR, VEC> pr;
-#if HAS_GS
-      const auto s = *reinterpret_cast<const Pack<TS, VEC>*>(gs + row * COLUMNS + c);
-#endif
+      float d[VEC];
       EACH_ELEMENT (k) {
         const int e = i * VEC + k;
-        float d = scale * (go[e] - s1 - hat[e] * s2);
-#if HAS_GS
-        d += toFloat(s.v[k]);
-#endif
-        px.v[k] = fromFloat<TX>(d);
-        pr.v[k] = fromFloat<TR>(d);
+        d[k] = scale * (go[e] - s1 - hat[e] * s2);
       }
-      *reinterpret_cast<Pack<TX, VEC>*>(gx + row * COLUMNS + c) = px;
-      if (gr) *reinterpret_cast<Pack<TR, VEC>*>(gr + row * COLUMNS + c) = pr;
+#if HAS_GS
+      float more[VEC];
+      unpack(AHEAD ? now.gs[i] : *reinterpret_cast<const Pack<TS, VEC>*>(gs + row * COLUMNS + c), more);
+      EACH_ELEMENT (k) d[k] += more[k];
+#endif
+      *reinterpret_cast<Pack<TX, VEC>*>(gx + row * COLUMNS + c) = packed<TX, VEC>(d);
+      if (gr) *reinterpret_cast<Pack<TR, VEC>*>(gr + row * COLUMNS + c) = packed<TR, VEC>(d);
     }
   }
   if (!partial) return;

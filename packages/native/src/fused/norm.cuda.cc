@@ -134,7 +134,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
                                        (!given(weight) || aligned(*weight)));
   const auto list = options(s, xType, rType, sum.scalar_type(), grad.scalar_type(), wType, residualType.has_value(),
                             given(weight), false, given(gradSum), rms);
-  const int64_t perProcessor = std::max<int64_t>(1, 512 / (s.threads * s.groups));
+  // One that reads ahead fills a processor; of the others as many as there is room for.
+  const bool ahead = s.groups > 1 && columns <= 768;
+  const int64_t perProcessor = ahead ? 1 : std::max<int64_t>(1, 512 / (s.threads * s.groups));
   int blocks = static_cast<int>(std::min<int64_t>(
       (rows + s.groups - 1) / s.groups, at::cuda::getCurrentDeviceProperties()->multiProcessorCount * perProcessor));
   const bool weights = needWeight || needBias;

@@ -51,11 +51,60 @@ __device__ __forceinline__ F16 fromFloat<F16>(float f) {
   return h;
 }
 
+template <class T>
+struct IsBf16 {
+  static constexpr bool value = false;
+};
+template <>
+struct IsBf16<Bf16> {
+  static constexpr bool value = true;
+};
+
 // N neighbours, moved with accesses of up to 16 bytes.
 template <class T, int N>
 struct alignas(sizeof(T) * N > 16 ? 16 : sizeof(T) * N) Pack {
   T v[N];
 };
+
+// Two neighbours in one instruction each way, where 16 bits each.
+template <class T, int N>
+__device__ __forceinline__ void unpack(const Pack<T, N>& p, float* out) {
+#pragma unroll
+  for (int k = 0; k < N; k++) out[k] = toFloat(p.v[k]);
+}
+template <int N>
+__device__ __forceinline__ void unpack(const Pack<Bf16, N>& p, float* out) {
+  if constexpr (N % 2 == 0) {
+    const u32* words = reinterpret_cast<const u32*>(&p);
+#pragma unroll
+    for (int k = 0; k < N; k += 2) {
+      out[k] = __uint_as_float(words[k / 2] << 16);
+      out[k + 1] = __uint_as_float(words[k / 2] & 0xffff0000u);
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < N; k++) out[k] = toFloat(p.v[k]);
+  }
+}
+template <class T, int N>
+__device__ __forceinline__ Pack<T, N> packed(const float* in) {
+  Pack<T, N> p;
+  u32* words = reinterpret_cast<u32*>(&p);
+#pragma unroll
+  for (int k = 0; k < N; k++) {
+#if __CUDA_ARCH__ >= 800
+    if constexpr (sizeof(T) == 2 && N % 2 == 0) {
+      if (k % 2 != 0) continue;
+      if constexpr (IsBf16<T>::value)
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(words[k / 2]) : "f"(in[k + 1]), "f"(in[k]));
+      else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(words[k / 2]) : "f"(in[k + 1]), "f"(in[k]));
+      continue;
+    }
+#endif
+    p.v[k] = fromFloat<T>(in[k]);
+  }
+  return p;
+}
 
 __device__ __forceinline__ float warpSum(float v) {
 #pragma unroll

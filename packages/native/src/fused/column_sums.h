@@ -1,0 +1,14 @@
+// What the rows of a matrix sum to: the gradient of a bias.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace nbit {
+
+/**
+ * The sum over rows of a dense `[rows, columns]` in 16 bits or float32, in float32 and in a fixed order. On CUDA;
+ * absent (null) in an addon built for a libtorch without it. Some three times as fast as `at::sum`, whose blocks meet
+ * in memory that has to be cleared first.
+ */
+__attribute__((weak)) at::Tensor columnSums(const at::Tensor& rows);
+
+}  // namespace nbit
