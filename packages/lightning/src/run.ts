@@ -22,6 +22,7 @@ import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
+import type { StepReplays } from "./loops/step-replays.js";
 import type { PredictLoop } from "./loops/predict.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { TrainStep } from "./loops/train-step.js";
@@ -44,6 +45,7 @@ export interface FitParts {
   readonly fetcher: Fetcher;
   readonly results: Results;
   readonly step: TrainStep;
+  readonly replays: StepReplays | null;
   readonly graph: GraphedStep | null;
   readonly loop: FitLoop;
 }

@@ -243,6 +243,12 @@ export const ROWS = {
   }),
   enableProgressBar: option(onOff, { default: true, flag: SWITCH, summary: "show progress" }),
   enableModelSummary: option(onOff, { default: true, flag: SWITCH, summary: "print the layers before training" }),
+  replay: option(choice("auto", true, false), {
+    default: "auto",
+    flag: ["switch", "text"],
+    values: "auto, true or false",
+    summary: "replay recorded steps on the CPU",
+  }),
   cudaGraph: option(onOff, { default: false, flag: SWITCH, summary: "record whole steps as CUDA graphs" }),
   detectNonFinite: option(choice(true, false, "step", "gradients"), {
     default: true,

@@ -3,6 +3,7 @@ import type { Callback } from "./callbacks/callback.js";
 import type { Duration } from "./duration.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BatchLimit } from "./loops/fetch.js";
+import type { Replay } from "./loops/step-replays.js";
 import type { DetectNonFinite } from "./loops/non-finite-watch.js";
 import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
@@ -103,6 +104,14 @@ export interface TrainerOptions {
    * Default false.
    */
   readonly cudaGraph?: boolean;
+
+  /**
+   * Replay forward and backward of steps on the CPU: recorded at a batch's second shape-alike, their kernels then run
+   * without autograd and in memory planned once, for as long as the module's code makes the same calls; where it does
+   * not, the step goes on eagerly, with the same results to the last bit. "auto" (default): where possible. true: where
+   * it is not possible a warning says why. false: never. `trainer.precision.explain()` says what became of it.
+   */
+  readonly replay?: Replay;
 
   /** Optimizer steps from one row of the loggers to the next. Default 50; 0: never. */
   readonly logEveryNSteps?: number;

@@ -99,9 +99,10 @@ export abstract class TrainerState implements TrainerView {
       );
     fit.step.accumulate = n;
   }
-  /** Batches of the latest fit that CUDA graphs replayed: 0 without `cudaGraph`, or where steps ran eagerly. */
+  /** Batches of the latest fit that ran as recorded: by CUDA graphs (`cudaGraph`), or on the CPU (`replay`). */
   get replayedBatches(): number {
-    return this.active?.fit?.graph?.replayed ?? 0;
+    const fit = this.active?.fit;
+    return fit?.graph?.replayed ?? fit?.replays?.summary.replayed ?? 0;
   }
   get logEveryNSteps(): number {
     return this.resolved.logEveryNSteps;

@@ -312,6 +312,37 @@ export interface NativeAddon {
   eventElapsed?(from: number, to: number): number;
   /** Gives an event up. */
   eventFree?(id: number): void;
+  // recorded steps
+  /** From here to programEnd this thread's operators are noted down while they run. `onRefusal` is called at once where something happens that cannot be repeated: its caller is who did it. */
+  programBegin(onRefusal: () => void): void;
+  /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */
+  programEnd(parameters: number, results: number): number;
+  /** → why the latest recording was refused; empty: it was not. */
+  programRefusal(): string;
+  /** Plans memory and kernels. → buffer: operators, calls, of them straight, folded, allocating; bytes of the arena, and of what has memory of its own. */
+  programPlan(id: number): void;
+  /** Runs a planned program once. → buffer: handles of its results; parameters have their gradients. */
+  programRun(id: number): void;
+  /** → JSON of the program. */
+  programText(id: number): string;
+  /** → which value of the program a tensor is, -1: none. */
+  programValue(id: number, handle: number): number;
+  /** Gives a program up. */
+  programFree(id: number): void;
+  /** → id of a step that will be recorded with JavaScript's calls. */
+  replayCreate(): number;
+  /** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do. */
+  replayOpen(id: number, n: number): number;
+  /** → 1 where the whole step was replayed. */
+  replayClose(): number;
+  /** → why the step was refused, or why the latest was not replayed to its end. */
+  replayReason(id: number): string;
+  /** → buffer: as programPlan, then whether it was refused, how many steps were replayed, how many left the recording. */
+  replayCounts(id: number): void;
+  /** → JSON of the program. */
+  replayText(id: number): string;
+  /** Gives a recording up. */
+  replayFree(id: number): void;
   // CUDA graphs; only in an addon for a libtorch with CUDA
   /** (id of a graph whose memory pool and recording stream it shares, or 0). */
   graphCreate?(sharesWith: number): number;

@@ -58,6 +58,8 @@ export interface ExplanationFields {
   readonly process: ProcessForecast | null;
   /** Modules, or patterns of them, with a precision of their own. */
   readonly modules: readonly (readonly [name: string, precision: string])[];
+  /** How steps of the latest fit ran: replayed, or why eagerly; null before the first. */
+  readonly steps: string | null;
   /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
   readonly optimizerState: string;
 }
@@ -76,6 +78,7 @@ export class Explanation implements ExplanationFields {
   readonly process: ExplanationFields["process"];
   readonly modules: ExplanationFields["modules"];
   readonly optimizerState: ExplanationFields["optimizerState"];
+  readonly steps: ExplanationFields["steps"];
 
   constructor(fields: ExplanationFields) {
     this.requested = fields.requested;
@@ -90,6 +93,7 @@ export class Explanation implements ExplanationFields {
     this.process = fields.process;
     this.modules = fields.modules;
     this.optimizerState = fields.optimizerState;
+    this.steps = fields.steps;
   }
 
   toString(): string {
@@ -114,6 +118,7 @@ export class Explanation implements ExplanationFields {
       ]);
     }
     if (this.process !== null) rows.push(["each process", inProcess(this.process)]);
+    if (this.steps !== null) rows.push(["steps", this.steps]);
     const width = Math.max(...rows.map(([label]) => label.length));
     return rows
       .map(([label, text], i) => `${(label === rows[i - 1]?.[0] ? "" : label).padEnd(width)}  ${text}`)
@@ -170,6 +175,7 @@ export function explainPrecision(
     support: context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
     ...forecasts(precision, module, optimizers),
     modules,
+    steps: context?.steps?.() ?? null,
     optimizerState: [...states].join("; ") || dtypes.optimizerState,
   });
   if (options.print !== false) console.log(explanation.toString());

@@ -7,6 +7,7 @@ import type { Strategy } from "../strategies/strategy.js";
 import type { WarnOnce } from "../warnings.js";
 import type { NonFiniteWatch } from "./non-finite-watch.js";
 import type { FitProgress } from "./progress.js";
+import type { StepReplays } from "./step-replays.js";
 
 /** What a training step works with. */
 export interface TrainStepParts {
@@ -23,4 +24,6 @@ export interface TrainStepParts {
   readonly watch?: NonFiniteWatch | null;
   /** Whose processes exchange gradients; null: this one trains alone. */
   readonly strategy?: Strategy | null;
+  /** Replays forward and backward; null: nobody does. */
+  readonly replays?: StepReplays | null;
 }

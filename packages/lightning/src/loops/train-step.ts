@@ -129,13 +129,23 @@ export class TrainStep implements OptimizerRunner {
 
   /** Forward, then backward; null where the step method returned no loss. */
   readonly #forwardBackward = (): Tensor | null => {
+    const replays = this.#parts.replays ?? null;
+    if (replays === null) return this.#computeGradients();
+    replays.open(this.#batch.batch, this.#batch.opensWindow, this.#batch.windowEnds);
+    try {
+      return this.#computeGradients();
+    } finally {
+      replays.close();
+    }
+  };
+  #computeGradients(): Tensor | null {
     const loss = this.#exchange.unlessOthersLack(this.#forward());
     const optimizer = this.#parts.optimizers[0];
     if (this.#batch.opensWindow && optimizer !== undefined) this.#zeroGrad(optimizer);
     if (loss !== null) this.#backward(loss);
     else this.#backwardForOthers();
     return loss;
-  };
+  }
 
   /** The loss, divided by the batches of a window. */
   #forward(): Tensor | null {
@@ -209,7 +219,10 @@ export class TrainStep implements OptimizerRunner {
     if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
-  readonly #callBackward = (scaled: Tensor): void => this.#exchange.backward(scaled, this.#moduleBackward);
+  readonly #callBackward = (scaled: Tensor): void => {
+    this.#exchange.backward(scaled, this.#moduleBackward);
+    this.#parts.replays?.close();
+  };
   readonly #moduleBackward = (loss: Tensor): void => void mustEnd("backward", this.module.backward(loss));
 
   /** Unscales, calls the hook, clips. */

@@ -17,6 +17,8 @@ export interface PrecisionContext {
    * alone, or a strategy does not say.
    */
   readonly processForecast?: (module: nn.Module, whole: MemoryForecast) => ProcessForecast | null;
+  /** How the steps of the latest fit run: replayed, or why eagerly; null or undefined: there was none. */
+  readonly steps?: () => string | null;
 }
 
 /** Which dtype is where. */

@@ -98,6 +98,7 @@ function release(run: Run): void {
   trimMemory();
   try {
     run.fit?.graph?.end();
+    run.fit?.replays?.end();
     run.strategy.endRun?.();
     run.owner.accelerator.teardown?.();
   } catch (error) {

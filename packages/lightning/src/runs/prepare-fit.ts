@@ -9,6 +9,7 @@ import { GraphedStep } from "../loops/graphed-step.js";
 import { NonFiniteWatch } from "../loops/non-finite-watch.js";
 import { configureOptimizers } from "../loops/optimizers.js";
 import { FitProgress } from "../loops/progress.js";
+import { describeReplays, StepReplays } from "../loops/step-replays.js";
 import { SchedulerStepper } from "../loops/schedulers.js";
 import { TrainStep } from "../loops/train-step.js";
 import { mayRepeat } from "../ranks/split-loaders.js";
@@ -31,7 +32,8 @@ export function prepareFit(run: Run, given: FitOptions): void {
   run.optimizers = optimizers;
   run.schedulers = schedulers;
   checkManualOptimization(run);
-  const step = trainStep(run, progress);
+  const replays = stepReplays(run);
+  const step = trainStep(run, progress, replays);
   run.validation = isOverridden(module, "validationStep")
     ? evaluationLoop(run, "validate", given.valDataloaders, progress)
     : null;
@@ -60,7 +62,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
     results,
     mayRepeat: options.useDistributedSampler && mayRepeat(mine),
   });
-  run.fit = { progress, fetcher, results, step, graph, loop };
+  run.fit = { progress, fetcher, results, step, replays, graph, loop };
 }
 
 function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
@@ -85,7 +87,18 @@ function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
   return shareOf(run, loader, "train");
 }
 
-function trainStep(run: Run, progress: FitProgress): TrainStep {
+/** Null where CUDA graphs take whole steps. */
+function stepReplays(run: Run): StepReplays | null {
+  const { module, options, strategy, warnings } = run;
+  if (options.cudaGraph) return null;
+  const device = strategy.rootDevice.toString();
+  const replays = new StepReplays({ mode: options.replay, module, device, strategy, warnings });
+  const { context } = run.precision;
+  if (context !== null) run.precision.context = { ...context, steps: () => describeReplays(replays.summary) };
+  return replays;
+}
+
+function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null): TrainStep {
   const { module, options, precision, strategy } = run;
   const mode = options.detectNonFinite;
   const step = new TrainStep({
@@ -103,6 +116,7 @@ function trainStep(run: Run, progress: FitProgress): TrainStep {
         ? null
         : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
+    replays,
   });
   step.accumulate = options.accumulateGradBatches;
   return step;

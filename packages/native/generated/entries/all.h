@@ -13,6 +13,7 @@
 #include "entries/linear.h"
 #include "entries/nodes.h"
 #include "entries/policy.h"
+#include "entries/program.h"
 #include "entries/random.h"
 #include "entries/schemas.h"
 #include "entries/trace.h"

@@ -5,6 +5,8 @@
 #include "binding/core.h"
 #include "entries/autograd.h"
 #include "memory/heap.h"
+#include "program/recorder.h"
+#include "program/session.h"
 
 #include <c10/core/AutogradState.h>
 #include <c10/core/GradMode.h>
@@ -54,6 +56,7 @@ void entries::inferencePop() {
 }
 bool entries::isInferenceMode() { return c10::InferenceMode::is_enabled(); }
 void entries::setRequiresGrad(const Args& a) {
+  program::needsGraph("requiresGrad is set");
   const at::Tensor& t = get(a.number(0));
   const bool on = a.flag(1);
   if (!on && !t.is_leaf())
@@ -120,25 +123,33 @@ double entries::linkGrads(const Args& a) {
   return linked;
 }
 napi_value entries::gradFnName(const Args& a) {
+  program::needsGraph("gradFn is looked at");
   const auto& fn = get(a.number(0)).grad_fn();
   if (!fn) return nullptr;
   return toJs(a.env, fn->name());
 }
 void entries::backward(const Args& a) {
-  Reader in = message();
-  const auto tensors = in.tensors();
-  const auto grads = in.tensors();
-  const auto inputs = in.tensors();
-  requireDefined(tensors);
-  requireDefined(inputs);
   const int64_t retain = a.integer(0);
-  heap::turn();
-  const SingleThreaded guard;
-  const AutogradKnows told;
-  ag::backward(tensors, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), a.flag(1), inputs);
+  const bool createGraph = a.flag(1);
+  const auto eagerly = [&] {
+    Reader in = message();
+    const auto tensors = in.tensors();
+    const auto grads = in.tensors();
+    const auto inputs = in.tensors();
+    requireDefined(tensors);
+    requireDefined(inputs);
+    heap::turn();
+    const SingleThreaded guard;
+    const AutogradKnows told;
+    ag::backward(tensors, grads, retain < 0 ? std::nullopt : std::optional<bool>(retain != 0), createGraph, inputs);
+  };
+  if (program::session != nullptr) [[unlikely]]
+    program::backwardInSession(retain > 0 || createGraph, eagerly);
+  else eagerly();
   if (js->drainNeeded) drain();
 }
 void entries::grad(const Args& a) {
+  program::needsGraph("autograd.grad is called");
   Reader in = message();
   const auto outputs = in.tensors();
   const auto inputs = in.tensors();
@@ -156,10 +167,14 @@ void entries::grad(const Args& a) {
   if (js->drainNeeded) drain();
 }
 void entries::setData(const Args& a) {
+  program::unrecorded("a tensor's data is replaced");
   get(a.number(0)).set_data(get(a.number(1)));
   forgetCasts();
   weightsMayHaveChanged();
 }
-void entries::retainGrad(const Args& a) { get(a.number(0)).retain_grad(); }
+void entries::retainGrad(const Args& a) {
+  program::needsGraph("a result keeps its gradient");
+  get(a.number(0)).retain_grad();
+}
 
 }  // namespace nbit

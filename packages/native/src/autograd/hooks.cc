@@ -2,6 +2,7 @@
 #include "autograd/js_function.h"
 #include "binding/core.h"
 #include "entries/hooks.h"
+#include "program/recorder.h"
 
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -14,10 +15,13 @@ namespace {
 
 namespace ag = torch::autograd;
 
+constexpr const char* kHook = "a hook runs in backward";
+
 struct PostAccumulateHook : ag::PostAccumulateGradHook {
   std::shared_ptr<JsFunction> fn;
   explicit PostAccumulateHook(std::shared_ptr<JsFunction> f) : fn(std::move(f)) {}
   void operator()(const at::Tensor& parameter) override {
+    program::unrecorded(kHook);
     Calling call(*fn);
     Writer out = call.begin(1, 1);
     call.tensor(out, at::Tensor(parameter));
@@ -28,9 +32,11 @@ struct PostAccumulateHook : ag::PostAccumulateGradHook {
 }  // namespace
 
 double entries::registerHook(const Args& a) {
+  program::needsGraph("a hook is registered");
   const at::Tensor& t = get(a.number(0));
   const auto fn = std::make_shared<JsFunction>(a, 1);
   const unsigned id = t.register_hook([fn](const at::Tensor& grad) -> at::Tensor {
+    program::unrecorded(kHook);
     Calling call(*fn);
     Writer out = call.begin(1, 1);
     call.tensor(out, at::Tensor(grad));
@@ -42,6 +48,7 @@ double entries::registerHook(const Args& a) {
 }
 void entries::removeHook(const Args& a) { get(a.number(0)).remove_hook(static_cast<unsigned>(a.integer(1))); }
 void entries::setPostAccumulateHook(const Args& a) {
+  program::needsGraph("a hook is registered");
   const at::Tensor& t = get(a.number(0));
   if (!t.is_leaf() || !t.requires_grad())
     fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");
@@ -53,6 +60,7 @@ void entries::setPostAccumulateHook(const Args& a) {
 void entries::whenBackwardEnds(const Args& a) {
   const auto fn = std::make_shared<JsFunction>(a, 0);
   ag::Engine::get_default_engine().queue_callback([fn] {
+    program::unrecorded(kHook);
     Calling call(*fn);
     call.begin(0, 0);
     call.run();

@@ -4,6 +4,7 @@
 #include "autograd/nodes.h"
 #include "binding/core.h"
 #include "entries/nodes.h"
+#include "program/recorder.h"
 
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -93,6 +94,7 @@ class JsNode : public ag::Node {
 }  // namespace
 
 void entries::attachNode(const Args& a) {
+  program::needsGraph("a custom autograd function is used");
   Reader in = message();
   const auto inputs = in.tensors();
   auto outputs = in.tensors();

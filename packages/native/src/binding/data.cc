@@ -2,6 +2,7 @@
 #include "amp/autocast.h"
 #include "binding/core.h"
 #include "entries/data.h"
+#include "program/recorder.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -66,6 +67,7 @@ napi_value newArrayBuffer(napi_env env, size_t length, void** data) {
 }  // namespace
 
 double entries::fromBytes(const Args& a) {
+  program::outsideOfPrograms("a tensor is made of JavaScript's numbers");
   const Bytes source = bytesOf(a.env, a.at[0]);
   const auto dtype = a.dtype(1);
   const auto device = decodeDevice(a.number(2));
@@ -80,6 +82,7 @@ double entries::fromBytes(const Args& a) {
   return newHandle(std::move(t));
 }
 napi_value entries::toBytes(const Args& a) {
+  program::outsideOfPrograms("values are read into JavaScript");
   const at::Tensor t = onCpu(get(a.number(0)));
   void* data = nullptr;
   napi_value result = newArrayBuffer(a.env, t.nbytes(), &data);
@@ -87,6 +90,7 @@ napi_value entries::toBytes(const Args& a) {
   return result;
 }
 void entries::copyFromBytes(const Args& a) {
+  program::unrecorded("JavaScript's numbers are written into a tensor");
   at::Tensor t = get(a.number(0)).detach();
   if (t._is_zerotensor())
     fail("ERR_ARGUMENT",
@@ -121,6 +125,7 @@ void entries::items() {
 }
 
 bool entries::countSteps(const Args& a) {
+  if (program::recording != nullptr) return false;  // by an operator then, which is recorded
   const int64_t n = a.integer(0);
   double* list = numbers(n);
   for (int64_t i = 0; i < n; i++) {

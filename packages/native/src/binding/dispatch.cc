@@ -8,6 +8,7 @@
 #include "binding/guards.h"
 #include "binding/hot.h"
 #include "entries/dispatch.h"
+#include "program/session.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ScalarOps.h>
@@ -158,13 +159,15 @@ const std::string& internedAt(double id) {
   return interned[static_cast<size_t>(id)];
 }
 
-void entries::call(const char*& name) {
+Signature signatureOf(uint32_t id) {
+  const Operator& op = compiled().known.operators[id];
+  return {op.name, op.arguments, op.returns};
+}
+void callOperator(uint32_t id, const char*& name) {
   Reader in = message();
-  const double id = in.number();
+  in.number();
   Compiled& c = compiled();
-  if (!(id >= 0 && id < static_cast<double>(c.known.operators.size()))) [[unlikely]]
-    fail("ERR_ARGUMENT", "unknown operator id");
-  Operator& op = c.known.operators[static_cast<size_t>(id)];
+  Operator& op = c.known.operators[id];
   name = op.name.c_str();
   op.lastCall = ++c.calls;
   if (op.direct) op.direct(in.at, in.end);
@@ -172,6 +175,15 @@ void entries::call(const char*& name) {
   if (op.writes) forgetCasts();
   if (js->drainNeeded.load(std::memory_order_relaxed)) [[unlikely]]
     drain();
+}
+
+void entries::call(const char*& name) {
+  const double id = message().number();
+  if (!(id >= 0 && id < static_cast<double>(compiled().known.operators.size()))) [[unlikely]]
+    fail("ERR_ARGUMENT", "unknown operator id");
+  if (program::session != nullptr) [[unlikely]]
+    program::callInSession(static_cast<uint32_t>(id), name);
+  else callOperator(static_cast<uint32_t>(id), name);
 }
 double entries::compileOp(const Args& a) { return static_cast<double>(compile(a.text(0), a.text(1))); }
 bool entries::isDirect(const Args& a) {

@@ -100,6 +100,13 @@ void closeSlots(Environment& e) {
   e.capacity = 0;
 }
 
+void replaceTensors(const std::function<const at::Tensor*(const at::Tensor&)>& other) {
+  for (const uint32_t chunk : js->chunks)
+    for (uint32_t i = chunk * kChunk; i < (chunk + 1) * kChunk; i++)
+      if (slots[i].owner == js->id && !(slots[i].generation & kFree) && slots[i].tensor.defined())
+        if (const at::Tensor* t = other(slots[i].tensor)) slots[i].tensor = at::Tensor(*t);
+}
+
 uint32_t freshSlot() {
   Environment& e = *js;
   if (e.nextSlot == e.endSlot) {

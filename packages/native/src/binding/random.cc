@@ -3,6 +3,7 @@
 
 #include "binding/core.h"
 #include "entries/random.h"
+#include "program/recorder.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -52,6 +53,7 @@ void entries::generatorFree(const Args& a) {
   generators().free.push_back(static_cast<size_t>(id));
 }
 void entries::generatorSetSeed() {
+  program::unrecorded("a random generator is seeded or read");
   Reader in = message();
   at::Generator& g = generatorAt(in.number());
   const int64_t seed = in.integer();
@@ -62,6 +64,7 @@ void entries::generatorSeed(const Args& a) {
   Writer(2).integer(static_cast<int64_t>(generatorAt(a.number(0)).current_seed()));
 }
 void entries::generatorReseed(const Args& a) {
+  program::unrecorded("a random generator is seeded or read");
   at::Generator& g = generatorAt(a.number(0));
   std::lock_guard<std::mutex> lock(g.mutex());
   Writer(2).integer(static_cast<int64_t>(g.seed()));
@@ -73,17 +76,20 @@ void entries::generatorCopy(const Args& a) {
   to = from.clone();
 }
 double entries::generatorGetState(const Args& a) {
+  program::unrecorded("a random generator is seeded or read");
   at::Generator& g = generatorAt(a.number(0));
   std::lock_guard<std::mutex> lock(g.mutex());
   return newHandle(g.get_state());
 }
 void entries::generatorSetState(const Args& a) {
+  program::unrecorded("a random generator is seeded or read");
   at::Generator& g = generatorAt(a.number(0));
   const at::Tensor& state = get(a.number(1));
   std::lock_guard<std::mutex> lock(g.mutex());
   g.set_state(state);
 }
 void entries::manualSeed() {
+  program::unrecorded("a random generator is seeded or read");
   Reader in = message();
   at::manual_seed(static_cast<uint64_t>(in.integer()));
 }

@@ -7,6 +7,8 @@
 
 #include <ATen/core/TensorBody.h>
 
+#include <functional>
+
 namespace nbit {
 
 constexpr uint32_t kIndexBits = 24;
@@ -72,5 +74,7 @@ inline const at::Tensor& get(double handle) {
   return slots[static_cast<uint64_t>(handle) & (kMaxSlots - 1)].tensor;
 }
 void release(double handle);
+/** Puts another tensor into every slot whose tensor `other` knows one for (else null). Looks at all of them. */
+void replaceTensors(const std::function<const at::Tensor*(const at::Tensor&)>& other);
 
 }  // namespace nbit

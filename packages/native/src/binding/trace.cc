@@ -1,6 +1,7 @@
 // Tracing: RecordFunction callbacks that exist only while a trace runs, so that a run without one pays nothing.
 #include "binding/core.h"
 #include "entries/trace.h"
+#include "program/recorder.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/core/ivalue.h>
@@ -144,6 +145,7 @@ void onEnd(const at::RecordFunction& fn, at::ObserverContext* context) {
 
 void entries::traceStart(const Args& a) {
   const bool check = a.count > 0 && a.flag(0);
+  program::needsGraph("operators are traced");
   Trace& trace = traces();
   if (trace.running) fail("TRACE_NESTED", "a trace is already running: traces do not nest");
   trace.events.clear();

@@ -1,0 +1,36 @@
+#include "program/arena.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace nbit::program {
+
+size_t layOut(std::vector<Lifetime>& buffers) {
+  constexpr size_t kAlignment = 64;
+  const auto room = [](size_t bytes) {
+    return (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  std::vector<size_t> order(buffers.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+  std::vector<size_t> placed;  // in the order of their offsets
+  size_t end = 0;
+  for (const size_t i : order) {
+    Lifetime& now = buffers[i];
+    size_t offset = 0;
+    for (const size_t j : placed) {
+      const Lifetime& other = buffers[j];
+      if (other.from > now.to || other.to < now.from) continue;
+      if (offset + room(now.bytes) <= other.offset) break;
+      offset = std::max(offset, other.offset + room(other.bytes));
+    }
+    now.offset = offset;
+    end = std::max(end, offset + room(now.bytes));
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), offset,
+                                   [&](size_t o, size_t j) { return o < buffers[j].offset; }),
+                  i);
+  }
+  return end;
+}
+
+}  // namespace nbit::program

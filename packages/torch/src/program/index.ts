@@ -1,0 +1,14 @@
+/** Recorded steps: programs of operators below autograd. */
+export { RecordedStep, type RecordedStepOptions } from "./recorded-step.js";
+export { FollowedStep, type FollowedSteps } from "./followed-step.js";
+export type { ReplayPlan } from "./plan.js";
+export { print } from "./print.js";
+export type {
+  Constant,
+  StepArgument,
+  StepBuffer,
+  StepOperator,
+  StepProgram,
+  StepValue,
+  ValueArgument,
+} from "./format.js";
