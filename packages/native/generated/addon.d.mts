@@ -313,8 +313,8 @@ export interface NativeAddon {
   /** Gives an event up. */
   eventFree?(id: number): void;
   // recorded steps
-  /** From here to programEnd this thread's operators are noted down while they run. `onRefusal` is called at once where something happens that cannot be repeated: its caller is who did it. */
-  programBegin(onRefusal: () => void): void;
+  /** From here to programEnd this thread's operators are noted down while they run. */
+  programBegin(): void;
   /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */
   programEnd(parameters: number, results: number): number;
   /** → why the latest recording was refused; empty: it was not. */
@@ -331,6 +331,8 @@ export interface NativeAddon {
   programFree(id: number): void;
   /** → id of a step that will be recorded with JavaScript's calls. */
   replayCreate(): number;
+  /** `told` is called at once where something happens that a recording cannot repeat, and where a step leaves its recording: its caller is who did it. */
+  replayTell(told: () => void): void;
   /** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do. */
   replayOpen(id: number, n: number): number;
   /** → 1 where the whole step was replayed. */

@@ -24,6 +24,7 @@ const TEXTS: Readonly<Record<string, readonly [value: string, ...beside: string[
   gradientClipAlgorithm: ["value"],
   onSkippedStep: ["hold"],
   detectNonFinite: ["gradients"],
+  replay: ["auto"],
   deterministic: ["warn"],
   defaultRootDir: ["runs"],
 };

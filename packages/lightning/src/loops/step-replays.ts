@@ -22,7 +22,6 @@ interface Recording {
   readonly step: program.FollowedStep;
   /** Steps in a row that left it. */
   leaves: number;
-  left: number;
 }
 
 /** What became of the steps of a run. */
@@ -30,7 +29,7 @@ export interface ReplaySummary {
   /** Batches whose forward and backward were replayed, and all that were trained on. */
   readonly replayed: number;
   readonly batches: number;
-  /** Why the latest that was not replayed was not; null: all were, but for the first of each shape. */
+  /** Why the first that was not replayed was not; null: all were, but for the first of each shape. */
   readonly reason: string | null;
 }
 
@@ -102,7 +101,7 @@ export class StepReplays {
       if (this.#seen.size < MOST_SEEN) this.#seen.add(signature);
       return null;
     }
-    const made = { step: new program.FollowedStep(), leaves: 0, left: 0 };
+    const made = { step: new program.FollowedStep(), leaves: 0 };
     this.#recordings.set(signature, made);
     if (this.#recordings.size > MOST) this.#evict();
     return made;
@@ -131,18 +130,17 @@ export class StepReplays {
     const recording = this.#open;
     if (recording === null) return;
     this.#open = null;
-    if (recording.step.close()) {
+    const end = recording.step.close();
+    if (end === "recorded") return;
+    if (end === "replayed") {
       this.#replayed++;
       recording.leaves = 0;
       return;
     }
-    const { refusal, reason, left } = recording.step.steps;
-    if (refusal !== null) return this.#giveUp(refusal);
-    if (reason === null) return; // recorded
-    this.#reason = reason;
-    if (left > recording.left) recording.leaves++;
-    recording.left = left;
-    if (recording.leaves === PATIENCE) this.#giveUp(reason);
+    // The line is looked up for the first, and where there will be no more.
+    const last = end === "refused" || ++recording.leaves === PATIENCE;
+    if (last || this.#reason === null) this.#reason = recording.step.steps.reason;
+    if (last) this.#giveUp(this.#reason ?? end);
   }
 
   #giveUp(reason: string): void {
@@ -170,7 +168,7 @@ export class StepReplays {
 export function describeReplays({ replayed, batches, reason }: ReplaySummary): string | null {
   if (batches === 0) return reason === null ? null : `eagerly: ${reason}`;
   if (replayed === 0) return `eagerly${reason === null ? "" : `: ${reason}`}`;
-  const others = reason === null ? "the others were recorded" : `of the others the latest ran eagerly: ${reason}`;
+  const others = reason === null ? "the others were recorded" : `others ran eagerly: ${reason}`;
   return `${replayed} of ${batches} batches replayed${replayed === batches ? "" : `; ${others}`}`;
 }
 

@@ -9,8 +9,8 @@ namespace nbit {
 
 #pragma GCC visibility push(hidden)  // what is missing is then an error of the linker
 namespace entries {
-/** From here to programEnd this thread's operators are noted down while they run. `onRefusal` is called at once where something happens that cannot be repeated: its caller is who did it. */
-void programBegin(const Args& a);
+/** From here to programEnd this thread's operators are noted down while they run. */
+void programBegin();
 /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */
 double programEnd(const Args& a);
 /** → why the latest recording was refused; empty: it was not. */
@@ -27,6 +27,8 @@ double programValue(const Args& a);
 void programFree(const Args& a);
 /** → id of a step that will be recorded with JavaScript's calls. */
 double replayCreate();
+/** `told` is called at once where something happens that a recording cannot repeat, and where a step leaves its recording: its caller is who did it. */
+void replayTell(const Args& a);
 /** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do. */
 double replayOpen(const Args& a);
 /** → 1 where the whole step was replayed. */
@@ -56,6 +58,7 @@ NBIT_INSTANTIATE napi_value entry<entries::programText, "RecordedStep">(napi_env
 NBIT_INSTANTIATE napi_value entry<entries::programValue, "RecordedStep">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programFree, "programFree">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayCreate, "replayCreate">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::replayTell, "replayTell">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayOpen, "replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayClose, "replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayReason, "replay">(napi_env, napi_callback_info);

@@ -40,7 +40,9 @@ void tell() {
   napi_value fn = nullptr, global = nullptr, result = nullptr;
   if (p.onRefusal == nullptr || napi_get_reference_value(js->env, p.onRefusal, &fn) != napi_ok) return;
   napi_get_global(js->env, &global);
-  napi_call_function(js->env, global, fn, 0, nullptr, &result);
+  // What it throws is not the business of whoever is at work here.
+  if (napi_call_function(js->env, global, fn, 0, nullptr, &result) != napi_ok)
+    napi_get_and_clear_last_exception(js->env, &result);
 }
 std::vector<at::Tensor> listed(int64_t n) {
   const double* list = numbers(n);
@@ -59,12 +61,10 @@ void write(const program::Counts& c) {
 
 }  // namespace
 
-void entries::programBegin(const Args& a) {
+void entries::programBegin() {
   Programs& p = programs();
   if (program::recording != nullptr || program::session != nullptr)
     fail("PROGRAM_NESTED", "a step is being recorded or replayed already: steps do not nest");
-  forgetCallback();
-  p.onRefusal = a.function(0);
   p.recorder = std::make_unique<program::Recorder>();
   p.recorder->onRefusal = tell;
   program::recording = p.recorder.get();
@@ -78,7 +78,6 @@ double entries::programEnd(const Args& a) {
   const auto tensors = listed(parameters + results);
   program::listen(false);
   program::recording = nullptr;
-  forgetCallback();
   const auto recorder = std::move(p.recorder);
   p.refusal = recorder->refusal();
   if (!p.refusal.empty()) return 0.0;
@@ -134,11 +133,15 @@ double entries::programValue(const Args& a) { return program::find(recordedAt(a.
 void entries::programFree(const Args& a) { programs().all.remove(a.number(0)); }
 
 double entries::replayCreate() { return programs().traces.add(std::make_unique<program::Trace>()); }
+void entries::replayTell(const Args& a) {
+  forgetCallback();
+  programs().onRefusal = a.function(0);
+}
 double entries::replayOpen(const Args& a) {
   Programs& p = programs();
   program::Trace& trace = p.traces.at(a.number(0), "replay");
   p.session.reset();
-  p.session = std::make_unique<program::Session>(trace, listed(a.integer(1)));
+  p.session = std::make_unique<program::Session>(trace, listed(a.integer(1)), tell);
   return p.session->replays() ? 1.0 : 0.0;
 }
 double entries::replayClose() {

@@ -22,7 +22,7 @@ at::Tensor tensorOver(c10::intrusive_ptr<c10::StorageImpl> storage, const Value&
 
 bool Executable::isWhereItWas() const {
   for (const Known& k : known_)
-    if (k.storage->data() != k.data) [[unlikely]]
+    if (k.tensor.storage().unsafeGetStorageImpl() != k.storage || k.storage->data() != k.data) [[unlikely]]
       return false;
   return true;
 }

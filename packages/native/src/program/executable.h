@@ -88,7 +88,8 @@ class Executable {
   std::vector<uint32_t> firstStep_;  // of each operation, and one behind the last
   std::vector<int32_t> passing_;     // values that a run makes
   struct Known {
-    c10::intrusive_ptr<c10::StorageImpl> storage;
+    at::Tensor tensor;
+    const c10::StorageImpl* storage;
     const void* data;
   };
   std::vector<Known> known_;

@@ -90,9 +90,9 @@ class Planner {
     }
     e_.firstStep_.push_back(static_cast<uint32_t>(e_.steps_.size()));
     free();
-    for (size_t b = 0; b < n; b++)
-      if (memory_[b].place == Place::there && memory_[b].storage != nullptr)
-        e_.known_.push_back({memory_[b].storage, memory_[b].storage->data()});
+    for (const Value& v : p_.values)
+      if (v.tensor.defined() && memory_[v.buffer].place == Place::there)
+        e_.known_.push_back({v.tensor, v.tensor.storage().unsafeGetStorageImpl(), v.tensor.storage().data()});
     e_.counts_.operators = static_cast<int64_t>(p_.operations.size());
     e_.counts_.steps = static_cast<int64_t>(e_.steps_.size());
   }

@@ -156,7 +156,7 @@ void Trace::forget() {
   lent_.clear();
 }
 
-Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs) : trace_(trace) {
+Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*told)()) : trace_(trace), told_(told) {
   if (session != nullptr) fail("PROGRAM_NESTED", "a step is being recorded or replayed already: steps do not nest");
   if (trace_.state == Trace::State::refused || recording != nullptr || js->watchers > 0) return;
   session = this;
@@ -164,6 +164,7 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs) : trace_(t
     mode_ = Mode::recording;
     recorder_ = std::make_unique<Recorder>();
     recorder_->followsJavaScript = true;
+    recorder_->onRefusal = told;
     recorder_->onOperation = [this] { noteDeaths(trace_.events_.size()); };
     recording = recorder_.get();
     for (const at::Tensor& t : inputs) {
@@ -566,6 +567,7 @@ void Session::leave(const char* reason) {
   session = nullptr;
   trace_.reason = reason;
   trace_.left++;
+  told_();
   makeAgain();
   for (Event& e : trace_.events_) {
     for (auto& t : e.externals) t.reset();

@@ -87,7 +87,8 @@ extern constinit thread_local Session* session __attribute__((tls_model("initial
 class Session {
  public:
   /** `inputs`: other tensors in every run. */
-  Session(Trace& trace, const std::vector<at::Tensor>& inputs);
+  /** `told` is called where a step leaves its recording, or cannot be recorded: its caller is who did it. */
+  Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*told)());
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -114,6 +115,7 @@ class Session {
   void makeAgain();
 
   Trace& trace_;
+  void (*const told_)();
   Mode mode_ = Mode::eager;
   std::unique_ptr<Recorder> recorder_;
   std::vector<int32_t> exposed_;     // buffers that JavaScript was given

@@ -1,5 +1,5 @@
 import { full } from "../ops/index.js";
-import type { DeviceLike } from "../tensor/device.js";
+import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { ParamGroup } from "./state.js";
@@ -8,10 +8,12 @@ import type { ParamGroup } from "./state.js";
 export class DeviceRates {
   readonly #rates = new Map<ParamGroup, { readonly tensor: Tensor; value: number }>();
 
+  /** On the CPU in float64, so that steps are those of a rate that is a number. */
   keep(groups: readonly ParamGroup[], device: DeviceLike): void {
+    const dtype = deviceOf(device).type === "cpu" ? "float64" : "float32";
     for (const g of groups)
       if (!this.#rates.has(g))
-        this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype: "float32", device })), value: g.lr });
+        this.#rates.set(g, { tensor: outsideScopes(() => full([], g.lr, { dtype, device })), value: g.lr });
   }
   /** Write the groups' numbers to the device, where they have changed. */
   refresh(): void {

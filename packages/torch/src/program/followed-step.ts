@@ -4,6 +4,7 @@ import { argBuffer, native, reserve } from "../native.js";
 import { atMost, checkArguments } from "../options.js";
 import { handlesOf } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { blame, inWords, watchForBlame, type Blame } from "./blame.js";
 import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
@@ -21,6 +22,9 @@ export interface FollowedSteps {
   /** Why the latest step was not replayed to its end; null: it was, or recorded. */
   readonly reason: string | null;
 }
+
+/** "left": it began as recorded and went on eagerly, or did not begin so. "refused": it is never replayed. */
+export type StepEnd = "replayed" | "recorded" | "left" | "refused";
 
 /**
  * A step of training on the CPU whose JavaScript runs every time, and whose operators do not go through autograd every
@@ -44,6 +48,7 @@ export interface FollowedSteps {
  */
 export class FollowedStep {
   #id = native.replayCreate();
+  #why: Blame | null = null;
 
   constructor() {
     atMost("FollowedStep", arguments, 0);
@@ -69,22 +74,29 @@ export class FollowedStep {
   open(inputs: readonly Tensor[]): boolean {
     atMost("FollowedStep.open", arguments, 1);
     const handles = handlesOf("FollowedStep", "inputs", inputs);
+    watchForBlame();
     reserve(handles.length);
     argBuffer.set(handles);
     return native.replayOpen(this.#id, handles.length) !== 0;
   }
-  /** What {@link run} ends with. @returns whether the step was replayed to its end. */
-  close(): boolean {
+  /** What {@link run} ends with. */
+  close(): StepEnd {
     atMost("FollowedStep.close", arguments, 0);
-    return native.replayClose() !== 0;
+    this.#why = null;
+    if (native.replayClose() !== 0) return "replayed";
+    const reason = native.replayReason(this.#id);
+    if (reason === "") return "recorded";
+    this.#why = blame(reason);
+    native.replayCounts(this.#id);
+    return argBuffer[7] === 0 ? "left" : "refused";
   }
 
-  /** What became of the steps so far. */
+  /** What became of the steps so far. Reads the source where the latest was not replayed, to name its line. */
   get steps(): FollowedSteps {
     native.replayCounts(this.#id);
     const [, , , , , , , refused = 0, replayed = 0, left = 0] = argBuffer;
-    const reason = native.replayReason(this.#id);
-    return { replayed, left, refusal: refused === 0 ? null : reason, reason: reason === "" ? null : reason };
+    const reason = this.#why === null ? null : inWords(this.#why);
+    return { replayed, left, refusal: refused === 0 ? null : reason, reason };
   }
   /** How replays run; zeros before the first. */
   get plan(): ReplayPlan {

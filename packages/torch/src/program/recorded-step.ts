@@ -1,5 +1,4 @@
 /** A step recorded once and run again without JavaScript, autograd or the dispatcher. */
-import { userLine } from "../dtype-mismatch.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { callable } from "../kinds.js";
 import { argBuffer, native, reserve } from "../native.js";
@@ -7,6 +6,7 @@ import { atMost, checkArguments, checkOptions, type OptionNames } from "../optio
 import { handlesOf, liveHandle, wrap } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { blame, inWords, watchForBlame } from "./blame.js";
 import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
@@ -96,22 +96,19 @@ export class RecordedStep {
       );
     this.#recorded = true;
     advanceWeightsEpoch(); // casts of weights are part of the step
-    let at: string | null = null;
-    native.programBegin(() => {
-      const line = userLine(new Error().stack);
-      at = line === null ? null : `${line.file}:${line.line}:${line.column}`;
-    });
+    watchForBlame();
+    native.programBegin();
     let returned: [string, Tensor][] | null = null;
     try {
       const result = fn();
       returned = tensorsOf(result);
       return result;
     } finally {
-      this.#end(returned, () => at);
+      this.#end(returned);
     }
   }
 
-  #end(returned: readonly [string, Tensor][] | null, at: () => string | null): void {
+  #end(returned: readonly [string, Tensor][] | null): void {
     const params = handlesOf("RecordedStep", "parameters", this.#parameters);
     const handles = [...params, ...(returned ?? []).map(([, t]) => liveHandle(t, "RecordedStep.record"))];
     reserve(handles.length);
@@ -119,8 +116,7 @@ export class RecordedStep {
     this.#id = native.programEnd(params.length, handles.length - params.length);
     if (returned === null) return this.dispose();
     if (this.#id === 0) {
-      const line = at();
-      this.#refusal = `${native.programRefusal()}${line === null ? "" : ` (${line})`}`;
+      this.#refusal = inWords(blame(native.programRefusal()));
       return;
     }
     registry.register(this, this.#id, this);
