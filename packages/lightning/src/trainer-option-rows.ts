@@ -268,6 +268,12 @@ export const ROWS = {
     flag: SWITCH,
     summary: "let cuDNN time its algorithms",
   }),
+  cpuKernels: option(choice("fast", "libtorch"), {
+    defaultWords: "as setCpuKernels has it: fast",
+    flag: TEXT,
+    values: "fast or libtorch",
+    summary: "kernels of 16-bit operators on the CPU",
+  }),
   inferenceMode: option(onOff, {
     default: true,
     flag: SWITCH,

@@ -1,3 +1,4 @@
+import type { CpuKernels } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
 import type { Duration } from "./duration.js";
@@ -144,6 +145,12 @@ export interface TrainerOptions {
    * no timing. Default: as `setSwitch("cudnnBenchmark", …)` has it; false when `deterministic` is set.
    */
   readonly benchmark?: boolean;
+  /**
+   * Which kernels compute 16-bit operators on the CPU while a run lasts. "fast": ours where they are faster; each sums
+   * in float32 and rounds once. "libtorch": its own, with the bits of PyTorch. Float32 and float64 are the same in
+   * both. Default: as `setCpuKernels` has it, which is "fast" in a new process.
+   */
+  readonly cpuKernels?: CpuKernels;
   /**
    * Evaluate in inference mode, where no graph can come of anything: validate, test and predict. False: recording is
    * only switched off, so that a step may switch it on again for a gradient that it needs (forces, for example):

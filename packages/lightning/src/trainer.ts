@@ -70,12 +70,21 @@ export class Trainer extends TrainerState {
       ampBackend,
       ampLevel,
       plugins: given = [],
+      cpuKernels,
     } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
     const plugins = Array.isArray(given) ? given : [given];
     const { count, deviceIndex, toLaunch } = resolveProcesses(this.resolved, this.accelerator);
     this.#toLaunch = toLaunch;
-    const settings = { precision, ampBackend, ampLevel, plugins, accelerator: this.accelerator, deviceIndex };
+    const settings = {
+      precision,
+      ampBackend,
+      ampLevel,
+      plugins,
+      accelerator: this.accelerator,
+      deviceIndex,
+      cpuKernels,
+    };
     this.precision = resolvePrecision(settings);
     const forValidation = {
       ...settings,

@@ -260,6 +260,15 @@ export interface NativeAddon {
   hasKernel(dispatchKey: string, name: string, overload: string): boolean;
   /** (dispatch key) → newline separated "name.overload" of every operator with a kernel there. */
   kernelsOf(dispatchKey: string): string;
+  // which CPU kernels 16-bit operators run on
+  /** Ours, or libtorch's, for 16-bit operators of the whole process. */
+  setCpuKernels(fast: boolean): void;
+  /** Whether they are ours. */
+  getCpuKernels(): boolean;
+  /** Ways of 16-bit matrix products that this machine has, the one that runs first, separated by spaces. */
+  cpuProducts(): string;
+  /** One of `cpuProducts`, or "" to choose by the machine again: a test compares them. */
+  chooseCpuProducts(name: string): void;
   // CUDA devices and their memory; only in an addon for a libtorch with CUDA
   /** (index) → { name, major, minor, totalMemory, multiprocessors, l2CacheSize }. */
   cudaProperties?(index: number): CudaProperties;

@@ -139,6 +139,37 @@ export function getFloat32MatmulPrecision(): Float32MatmulPrecision {
   return native.getFloat32MatmulPrecision() as Float32MatmulPrecision;
 }
 
+/** `fast`: kernels of ours where they are faster. `libtorch`: its own, bit for bit. */
+export type CpuKernels = "fast" | "libtorch";
+
+/**
+ * Which kernels compute 16-bit operators on the CPU, for the whole process.
+ *
+ * `fast` reads the same 16-bit numbers, multiplies and adds them in float32, and rounds once, to the result: matrix
+ * products, convolutions and attention in float16 (unless the CPU has float16 arithmetic) and bfloat16. libtorch's own
+ * kernels round in other places, partial sums of float16 among them, so last bits differ; `fast` is at least as near to
+ * the exact result. Float32 and float64 are libtorch's, bit for bit, in either case, and so is everything on a GPU.
+ * Only for operators called afterwards; costs nothing. On one kind of machine a program gives the same bits in every
+ * run, with any number of threads.
+ *
+ * @param kernels - Default of the process: `"fast"`.
+ * @throws {ArgumentError} `setCpuKernels: expected kernels to be one of "fast", "libtorch". Received: "own".`
+ * @example
+ * setCpuKernels("libtorch"); // to compare 16-bit results with PyTorch's
+ * const y = randn([64, 784], { dtype: "float16" }).mm(randn([784, 128], { dtype: "float16" }));
+ * setCpuKernels("fast");
+ */
+export function setCpuKernels(kernels: CpuKernels): void {
+  atMost("setCpuKernels", arguments, 1);
+  if (!["fast", "libtorch"].includes(kernels))
+    throw new ArgumentError("setCpuKernels", 'kernels to be one of "fast", "libtorch"', kernels);
+  native.setCpuKernels(kernels === "fast");
+}
+export function getCpuKernels(): CpuKernels {
+  atMost("getCpuKernels", arguments, 0);
+  return native.getCpuKernels() ? "fast" : "libtorch";
+}
+
 export interface AutocastState {
   readonly enabled: boolean;
   readonly dtype: DType;

@@ -44,7 +44,10 @@ export {
   useDeterministicAlgorithms,
   setFloat32MatmulPrecision,
   getFloat32MatmulPrecision,
+  setCpuKernels,
+  getCpuKernels,
   type Float32MatmulPrecision,
+  type CpuKernels,
   type Switch,
   type Versions,
 } from "./backend.js";

@@ -16,6 +16,7 @@ import {
   memory,
   noGrad,
   scope,
+  setCpuKernels,
   setNumThreads,
   versions,
 } from "@nbit/torch";
@@ -43,6 +44,7 @@ const [first = "", ...rest] = readFileSync(new URL("../../../parity/autocast/fix
 const origin = JSON.parse(first) as FixtureOrigin;
 const vectors = rest.map((line) => JSON.parse(line) as Vector);
 setNumThreads(1);
+setCpuKernels("libtorch");
 /**
  * Null: bytes can be compared with the recorded ones. dtypes and shapes always are, and casting by hand is repeated
  * here.

@@ -6,7 +6,7 @@ import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js"
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { cpuCapability, setNumThreads, versions } from "@nbit/torch";
+import { cpuCapability, setCpuKernels, setNumThreads, versions } from "@nbit/torch";
 import { checkOp, type OpCase } from "../../helpers/op-check.js";
 
 // The compiled test lies in tests/dist/parity/ops, the fixtures beside its source.
@@ -16,6 +16,7 @@ const origin = JSON.parse(first ?? "") as FixtureOrigin;
 const cases = rest.map((line) => JSON.parse(line) as OpCase);
 
 setNumThreads(1);
+setCpuKernels("libtorch");
 const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
 
 describe(`operators equal PyTorch ${origin.torch}'s`, { skip: reason ?? false }, () => {

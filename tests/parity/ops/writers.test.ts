@@ -43,7 +43,7 @@ const OTHERS =
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
-  getInteropThreads info setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
+  getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
   whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
     /\s+/,
   );

@@ -17,6 +17,7 @@ import {
   noGrad,
   optim,
   scope,
+  setCpuKernels,
   setNumThreads,
   tensor,
   versions,
@@ -59,6 +60,7 @@ const [first = "", ...rest] = readFileSync(new URL("../../../parity/scaler/fixtu
 const origin = JSON.parse(first) as Origin;
 const runs = rest.map((line) => JSON.parse(line) as RecordedRun);
 setNumThreads(1);
+setCpuKernels("libtorch");
 /** Another processor sums in another order; the trajectory of the scale was made to hold there, too. */
 const exact = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() }) === null;
 

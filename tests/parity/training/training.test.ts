@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { MixedPrecision, seedEverything, Trainer } from "@nbit/lightning";
-import { cpuCapability, setNumThreads, versions } from "@nbit/torch";
+import { cpuCapability, setCpuKernels, setNumThreads, versions } from "@nbit/torch";
 import { QUIET } from "../../helpers/training.js";
 import { bits, digests, loaders, Net } from "./model.js";
 import type { RecordedRun } from "./runs.js";
@@ -19,6 +19,7 @@ const origin = JSON.parse(first ?? "") as FixtureOrigin;
 const runs = rest.map((line) => JSON.parse(line) as RecordedRun);
 
 setNumThreads(1);
+setCpuKernels("libtorch");
 const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
 
 async function repeat(run: RecordedRun): Promise<void> {

@@ -26,6 +26,7 @@ const TEXTS: Readonly<Record<string, readonly [value: string, ...beside: string[
   detectNonFinite: ["gradients"],
   replay: ["auto"],
   deterministic: ["warn"],
+  cpuKernels: ["libtorch"],
   defaultRootDir: ["runs"],
 };
 /** A value of a kind that is not the default, and its text. */

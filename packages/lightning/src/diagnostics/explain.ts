@@ -1,5 +1,5 @@
-import { checkOptions, kinds, nn, optim, plainText } from "@nbit/torch";
-import type { OptionNames } from "@nbit/torch";
+import { checkOptions, getCpuKernels, kinds, nn, optim, plainText } from "@nbit/torch";
+import type { CpuKernels, OptionNames } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
 import type { MemoryForecast } from "./memory-forecast.js";
@@ -52,6 +52,8 @@ export interface ExplanationFields {
   readonly lossScaling: string;
   readonly device: string;
   readonly support: string;
+  /** Which kernels its 16-bit operators run on; null where none run on a CPU. */
+  readonly cpuKernels: CpuKernels | null;
   /** Null until there is a module to forecast for. */
   readonly memory: MemoryForecast | null;
   /** Of several processes: what this one will hold. Null: it is alone, or has no more than its share of the module now. */
@@ -74,6 +76,7 @@ export class Explanation implements ExplanationFields {
   readonly lossScaling: ExplanationFields["lossScaling"];
   readonly device: ExplanationFields["device"];
   readonly support: ExplanationFields["support"];
+  readonly cpuKernels: ExplanationFields["cpuKernels"];
   readonly memory: ExplanationFields["memory"];
   readonly process: ExplanationFields["process"];
   readonly modules: ExplanationFields["modules"];
@@ -89,6 +92,7 @@ export class Explanation implements ExplanationFields {
     this.lossScaling = fields.lossScaling;
     this.device = fields.device;
     this.support = fields.support;
+    this.cpuKernels = fields.cpuKernels;
     this.memory = fields.memory;
     this.process = fields.process;
     this.modules = fields.modules;
@@ -102,6 +106,7 @@ export class Explanation implements ExplanationFields {
       ["runs", `${this.name} (${this.plugin})`],
       ...this.reasons.map((reason): [string, string] => ["because", reason]),
       ["device", `${this.device}: ${this.support}`],
+      ...(this.cpuKernels === null ? [] : [["CPU kernels", this.cpuKernels] satisfies [string, string]]),
       ["parameters", this.dtypes.parameters],
       ["compute", this.dtypes.compute],
       ["gradients", this.dtypes.gradients],
@@ -173,6 +178,7 @@ export function explainPrecision(
     lossScaling,
     device: context?.accelerator.name ?? "unknown",
     support: context?.accelerator.support(context.deviceIndex).description ?? "no Trainer yet",
+    cpuKernels: kernelsOf(precision),
     ...forecasts(precision, module, optimizers),
     modules,
     steps: context?.steps?.() ?? null,
@@ -180,6 +186,11 @@ export function explainPrecision(
   });
   if (options.print !== false) console.log(explanation.toString());
   return explanation;
+}
+
+function kernelsOf({ context, dtypes }: Explainable): CpuKernels | null {
+  const rounds = dtypes.compute !== "float32" && dtypes.compute !== "float64";
+  return context?.accelerator.name === "cpu" && rounds ? (context.cpuKernels ?? getCpuKernels()) : null;
 }
 
 /** What a precision was connected to last. */

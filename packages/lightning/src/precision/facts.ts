@@ -1,5 +1,5 @@
 /** What is known of a precision before anything runs. */
-import type { DType, nn } from "@nbit/torch";
+import type { CpuKernels, DType, nn } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import type { ProcessForecast } from "../diagnostics/rank-forecast.js";
@@ -12,6 +12,8 @@ export interface PrecisionContext {
   readonly reasons: readonly string[];
   readonly accelerator: Accelerator;
   readonly deviceIndex: number;
+  /** The Trainer's `cpuKernels`; undefined: as `setCpuKernels` has it. */
+  readonly cpuKernels?: CpuKernels;
   /**
    * What this process will hold of a module, of which `whole` says what one process alone would; null or undefined: it is
    * alone, or a strategy does not say.

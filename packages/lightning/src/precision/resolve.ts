@@ -1,4 +1,5 @@
 import { verbatim } from "@nbit/torch";
+import type { CpuKernels } from "@nbit/torch";
 import type { Accelerator } from "../accelerators/accelerator.js";
 import { MisconfigurationError } from "../errors.js";
 import { warn } from "../warnings.js";
@@ -18,6 +19,7 @@ export interface PrecisionSettings {
   readonly plugins: readonly unknown[];
   readonly accelerator: Accelerator;
   readonly deviceIndex: number;
+  readonly cpuKernels: CpuKernels | undefined;
 }
 
 /**
@@ -133,7 +135,14 @@ function attach(
   requested: unknown,
   reasons: readonly string[],
 ): Precision {
-  precision.context = { requested, reasons, accelerator: settings.accelerator, deviceIndex: settings.deviceIndex };
+  const { accelerator, deviceIndex, cpuKernels } = settings;
+  precision.context = {
+    requested,
+    reasons,
+    accelerator,
+    deviceIndex,
+    ...(cpuKernels === undefined ? {} : { cpuKernels }),
+  };
   return precision;
 }
 

@@ -4,6 +4,7 @@
 #include "entries/autocast.h"
 #include "entries/autograd.h"
 #include "entries/context.h"
+#include "entries/cpu_kernels.h"
 #include "entries/data.h"
 #include "entries/dispatch.h"
 #include "entries/distributed.h"

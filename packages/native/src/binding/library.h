@@ -2,6 +2,7 @@
 // thread or context it is for. What TORCH_LIBRARY and its like do while a library loads, these note down for
 // `registerLibrary`, so that a second copy of the addon can be loaded, looked at and refused.
 #pragma once
+#include <c10/util/Exception.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -19,6 +20,15 @@ class Registration {
 
 /** Registers all that was noted, once. @throws SecondCopy where another copy of the addon has done so. */
 void registerLibrary();
+
+/** While one lives, libtorch's warnings are dropped: replacing a kernel on purpose is worth none. */
+class Quiet : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning&) override {}
+
+ private:
+  const c10::WarningUtils::WarningHandlerGuard guard_{this};
+};
 
 /** Another file of the addon was loaded into this process before. */
 struct SecondCopy : std::runtime_error {
