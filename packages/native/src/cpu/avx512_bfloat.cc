@@ -5,5 +5,6 @@
 #include <immintrin.h>
 #define NBIT_BF16
 #define NBIT_PRODUCTS bfloatProducts
+#define NBIT_ATTENTION bfloatAttention
 #include "cpu/product.inc"
 #endif

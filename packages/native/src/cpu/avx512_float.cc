@@ -4,5 +4,6 @@
 #pragma GCC optimize("O3")
 #include <immintrin.h>
 #define NBIT_PRODUCTS floatProducts
+#define NBIT_ATTENTION floatAttention
 #include "cpu/product.inc"
 #endif

@@ -90,6 +90,19 @@ const ProductKernels& productsOf([[maybe_unused]] c10::ScalarType dtype) {
 #endif
 }
 
+const AttentionKernels* attentionOf([[maybe_unused]] c10::ScalarType dtype) {
+#if defined(__x86_64__)
+  const Features& f = features();
+  if (!fast || (dtype != c10::kHalf && dtype != c10::kBFloat16) || choice == Choice::widened) return nullptr;
+  // libtorch's attention has products by AMX and by AVX-512 FP16.
+  if (choice == Choice::none && (!f.avx512 || hasNative(dtype) || (dtype == c10::kBFloat16 && f.amxBfloat)))
+    return nullptr;
+  return &productsOf(dtype) == &bfloatProducts ? &bfloatAttention : &floatAttention;
+#else
+  return nullptr;
+#endif
+}
+
 }  // namespace nbit::cpu
 
 namespace nbit {

@@ -1,5 +1,6 @@
 // Which CPU kernels run for 16-bit operators: ours ("fast") or libtorch's.
 #pragma once
+#include "cpu/attention.h"
 #include "cpu/product.h"
 
 #include <c10/core/ScalarType.h>
@@ -22,6 +23,9 @@ Way wayOf(c10::ScalarType dtype, double multiplyAdds);
 
 /** Whether 16-bit operators without a kernel of ours go through float32: libtorch has only plain loops for them. */
 bool widens(c10::ScalarType dtype);
+
+/** Kernels of attention in 16 bits; null: libtorch's. */
+const AttentionKernels* attentionOf(c10::ScalarType dtype);
 
 /** The kernels of `Way::own`. */
 const ProductKernels& productsOf(c10::ScalarType dtype);
