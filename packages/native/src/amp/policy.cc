@@ -4,7 +4,6 @@
 
 #include "amp/weight_casts.h"
 #include "binding/core.h"
-#include "binding/library.h"
 #include "entries/policy.h"
 #include "fused/linear.h"
 
@@ -177,6 +176,10 @@ at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const
                  bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
 }
 
+struct Quiet : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
 void registerLinear(torch::Library& library, c10::DeviceType device) {
   library.impl("linear", device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>)))
                                              : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
@@ -200,7 +203,8 @@ double entries::policyCreate(const Args& a) {
   if (policy->device != c10::kCPU && policy->device != c10::kCUDA)
     fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
   const auto key = at::autocast::get_autocast_dispatch_key_from_device_type(policy->device);
-  const Quiet replacing;
+  Quiet quiet;  // replacing a kernel on purpose is worth no warning
+  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
   auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
   for (const auto& line : split(a.text(1), '\n')) {
     const auto fields = split(line, '\t');
@@ -295,7 +299,8 @@ std::string entries::dumpKernels(const Args& a) {
 }
 
 void registerAutocastLinear() {
-  const Quiet replacing;
+  Quiet quiet;
+  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
   static std::once_flag once;
   std::call_once(once, [] {
     static auto& library =

@@ -142,6 +142,23 @@ std::vector<int64_t> sizesOf(const at::Tensor& a, const at::Tensor& b) {
 }
 at::Tensor wide(const at::Tensor& t) { return t.to(c10::kFloat); }
 
+/** Whether a result and an operand have no byte in common. Results of a replay lie in one block with its operands. */
+bool apart(const at::Tensor& out, const at::Tensor& t) {
+  const auto range = [](const at::Tensor& x) {
+    int64_t last = 0;
+    for (int64_t d = 0; d < x.dim(); d++) last += (x.size(d) - 1) * x.stride(d);
+    const char* const from = static_cast<const char*>(x.const_data_ptr());
+    return std::pair(from, from + (last + 1) * static_cast<int64_t>(x.element_size()));
+  };
+  const auto [a, aEnd] = range(out);
+  const auto [b, bEnd] = range(t);
+  return aEnd <= b || bEnd <= a;
+}
+/** Each element of what is added is read before the result is written over it. */
+bool same(const at::Tensor& out, const at::Tensor& self) {
+  return out.const_data_ptr() == self.const_data_ptr() && out.sizes() == self.sizes() && out.strides() == self.strides();
+}
+
 /** One operator in its three forms. */
 template <int64_t dim>
 struct Product {
@@ -164,7 +181,7 @@ struct Product {
     const Way way = out.scalar_type() == a.scalar_type() && plainOut(out) ? wayOfProduct(a, b, dim) : Way::libtorch;
     if (way == Way::libtorch) return dim == 2 ? at::cpu::mm_out(out, a, b) : at::cpu::bmm_out(out, a, b);
     at::native::resize_output(out, sizesOf(a, b));
-    if (way == Way::own && out.is_contiguous() && !out.is_alias_of(a) && !out.is_alias_of(b))
+    if (way == Way::own && out.is_contiguous() && apart(out, a) && apart(out, b))
       run(out, a, b, {}, a.scalar_type());
     else out.copy_(made(way, a, b));
     return out;
@@ -205,16 +222,29 @@ struct Sum {
     if (way == Way::libtorch)
       return dim == 2 ? at::cpu::addmm_out(out, self, a, b, beta, alpha)
                       : at::cpu::baddbmm_out(out, self, a, b, beta, alpha);
-    const at::Tensor sum = made(way, self, a, b, beta, alpha);  // self may be out
-    at::native::resize_output(out, sum.sizes());
-    return out.copy_(sum), out;
+    if (way == Way::widened || out.sizes() != sizesOf(a, b) || !directly(out, self, a, b, beta, alpha)) {
+      const at::Tensor sum = made(way, self, a, b, beta, alpha);  // self may be out
+      at::native::resize_output(out, sum.sizes());
+      out.copy_(sum);
+    }
+    return out;
+  }
+  /** Whether the sum could be written where it belongs. */
+  static bool directly(const at::Tensor& out, const at::Tensor& self, const at::Tensor& a, const at::Tensor& b,
+                       const at::Scalar& beta, const at::Scalar& alpha) {
+    if (!out.is_contiguous() || !apart(out, a) || !apart(out, b) || !(same(out, self) || apart(out, self)))
+      return false;
+    run(out, a, b, {&self, alpha.to<float>(), beta.to<float>()}, a.scalar_type());
+    return true;
   }
   static at::Tensor& inPlace(at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const at::Scalar& beta,
                              const at::Scalar& alpha) {
     const Way way = Product<dim>::plainOut(self) ? wayOfSum(self, a, b, dim, beta, alpha) : Way::libtorch;
     if (way == Way::libtorch || self.sizes() != sizesOf(a, b))
       return dim == 2 ? at::cpu::addmm_(self, a, b, beta, alpha) : at::cpu::baddbmm_(self, a, b, beta, alpha);
-    return self.copy_(made(way, self, a, b, beta, alpha)), self;
+    if (way == Way::widened || !directly(self, self, a, b, beta, alpha))
+      self.copy_(made(way, self, a, b, beta, alpha));
+    return self;
   }
 };
 
