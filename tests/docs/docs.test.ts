@@ -14,6 +14,7 @@ const guides = [
   "docs/getting-started.md",
   "docs/compatibility.md",
   "docs/memory-model.md",
+  "docs/recorded-steps.md",
   "docs/precision-guide.md",
   "docs/low-bit.md",
   "docs/low-bit-optimizers.md",

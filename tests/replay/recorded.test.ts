@@ -55,7 +55,12 @@ const adamw = (p: Iterable<nn.Parameter>): optim.Optimizer => new optim.AdamW(p,
 const sgd = (p: Iterable<nn.Parameter>): optim.Optimizer => new optim.SGD(p, { lr: 1e-2, momentum: 0.9, fused: true });
 
 function left({ net, optimizer }: Parts, losses: readonly number[]): string {
-  return digestOf(losses, net.stateDict(), optimizer.stateDict().state, [...net.parameters()].map((p) => p.grad));
+  return digestOf(
+    losses,
+    net.stateDict(),
+    optimizer.stateDict().state,
+    [...net.parameters()].map((p) => p.grad),
+  );
 }
 
 for (const [name, make] of Object.entries({ adamw, sgd }))
@@ -64,10 +69,7 @@ for (const [name, make] of Object.entries({ adamw, sgd }))
       const run = (replays: boolean): string => {
         const own = parts(make, dtype);
         own.optimizer.keepRatesOn("cpu");
-        const recorded = new program.RecordedStep({
-          inputs: { x: own.x, y: own.y },
-          parameters: own.net.parameters(),
-        });
+        const recorded = new program.RecordedStep({ inputs: { x: own.x, y: own.y }, parameters: own.net.parameters() });
         const losses: number[] = [];
         for (let i = 0; i < 8; i++)
           scope(() => {
@@ -128,11 +130,26 @@ test("what cannot be repeated is named with its line; the step has run", () => {
     assert.ok(step.refusal !== null);
     return step.refusal;
   };
-  assert.match(refused((x) => x.sum().item()), /_local_scalar_dense reads a number.*recorded\.test\.[jt]s:\d+/);
-  assert.match(refused((x) => x.nonzero()), /nonzero reads a number or a shape.*recorded\.test/);
-  assert.match(refused((x) => x.mul(tensor([2, 3, 4]))), /made of JavaScript's numbers.*recorded\.test/);
-  assert.match(refused((x) => x.toTypedArray()), /read into JavaScript.*recorded\.test/);
-  assert.match(refused(() => manualSeed(1)), /random generator.*recorded\.test/);
+  assert.match(
+    refused((x) => x.sum().item()),
+    /_local_scalar_dense reads a number.*recorded\.test\.[jt]s:\d+/,
+  );
+  assert.match(
+    refused((x) => x.nonzero()),
+    /nonzero reads a number or a shape.*recorded\.test/,
+  );
+  assert.match(
+    refused((x) => x.mul(tensor([2, 3, 4]))),
+    /made of JavaScript's numbers.*recorded\.test/,
+  );
+  assert.match(
+    refused((x) => x.toTypedArray()),
+    /read into JavaScript.*recorded\.test/,
+  );
+  assert.match(
+    refused(() => manualSeed(1)),
+    /random generator.*recorded\.test/,
+  );
 });
 
 test("misuse is a coded error", () => {

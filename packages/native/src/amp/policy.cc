@@ -28,7 +28,9 @@ enum class Rule : uint8_t { none, lower, full, promote, banned, banned16 };
 using Rules = std::unordered_map<std::string, Rule>;
 struct Policy {
   c10::DeviceType device;
-  Rules rules;                                                  // "aten::mm.out" style: name, or name.overload
+  Rules rules;  // "aten::mm.out" style: name, or name.overload
+  const uint64_t serial = ++serials;
+  static inline std::atomic<uint64_t> serials{0};
   std::shared_ptr<Rules> libtorch = std::make_shared<Rules>();  // what libtorch itself does with these
   std::vector<std::unique_ptr<torch::Library>> registrations;
   ~Policy();
@@ -241,6 +243,11 @@ void entries::policyPush(const Args& a) {
   if (found == policies.end()) fail("ERR_ARGUMENT", "expected a policy that is in use");
   active.push_back(found->second);
   ++js->watchers;
+}
+uint64_t activePolicies() {
+  uint64_t all = 0;
+  for (const auto& policy : state().active) all = all * 1099511628211u + policy->serial;
+  return all;
 }
 void entries::policyPop() {
   auto& active = state().active;

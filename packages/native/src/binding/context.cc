@@ -3,6 +3,7 @@
 
 #include "binding/core.h"
 #include "entries/context.h"
+#include "program/recorder.h"
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -37,7 +38,10 @@ int threadsAt(const Args& a) {
 }
 }  // namespace
 
-void entries::setThreads(const Args& a) { at::set_num_threads(threadsAt(a)); }
+void entries::setThreads(const Args& a) {
+  program::settingChanges();
+  at::set_num_threads(threadsAt(a));
+}
 double entries::getThreads() { return static_cast<double>(at::get_num_threads()); }
 double entries::getInteropThreads() { return static_cast<double>(at::get_num_interop_threads()); }
 void entries::setInteropThreads(const Args& a) { at::set_num_interop_threads(threadsAt(a)); }
@@ -70,6 +74,7 @@ napi_value entries::info(napi_env env) {
   return o;
 }
 void entries::setSwitch(const Args& a) {
+  program::settingChanges();
   const std::string name = a.text(0);
   const bool on = a.flag(1);
   auto& context = at::globalContext();
@@ -98,7 +103,10 @@ bool entries::getSwitch(const Args& a) {
   else fail("ERR_ARGUMENT", "unknown switch: " + name);
   return on;
 }
-void entries::setFloat32MatmulPrecision(const Args& a) { at::globalContext().setFloat32MatmulPrecision(a.text(0)); }
+void entries::setFloat32MatmulPrecision(const Args& a) {
+  program::settingChanges();
+  at::globalContext().setFloat32MatmulPrecision(a.text(0));
+}
 std::string entries::getFloat32MatmulPrecision() {
   switch (at::globalContext().float32MatmulPrecision()) {
     case at::Float32MatmulPrecision::HIGHEST: return std::string("highest");

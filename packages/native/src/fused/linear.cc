@@ -10,6 +10,7 @@
 #include "binding/library.h"
 #include "cuda/branches.h"
 #include "entries/linear.h"
+#include "program/recorder.h"
 #include "fused/column_sums.h"
 
 #include <ATen/ExpandUtils.h>
@@ -203,7 +204,10 @@ at::Tensor mixedLinear(const at::Tensor& input, const at::Tensor& weight, const 
                 biased ? Maybe(valueOf(*bias, dtype, cachedWeightCastValue(dtype, *bias))) : Maybe());
 }
 
-void entries::setLinearNode(const Args& a) { enabled = a.flag(0); }
+void entries::setLinearNode(const Args& a) {
+  program::settingChanges();
+  enabled = a.flag(0);
+}
 
 double entries::setLinearBranches(const Args& a) {
   largestBranch = a.number(0);

@@ -15,6 +15,8 @@ namespace nbit::program {
 constinit thread_local Recorder* recording __attribute__((tls_model("initial-exec"))) = nullptr;
 constinit thread_local LeaveReplay leaveReplay __attribute__((tls_model("initial-exec"))) = nullptr;
 
+std::atomic<uint64_t> settings{0};
+
 namespace {
 
 constexpr auto kKey = c10::DispatchKey::Fake;

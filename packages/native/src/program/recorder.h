@@ -4,6 +4,7 @@
 
 #include <ATen/core/stack.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -54,6 +55,10 @@ bool listens();
 using LeaveReplay = void (*)(const char* reason);
 /** While a replay follows JavaScript's calls: goes on eagerly from here. Null: none does. */
 extern constinit thread_local LeaveReplay leaveReplay __attribute__((tls_model("initial-exec")));
+
+/** Counts changes of settings of the process that decide what operators do: a step recorded before one is of no use. */
+extern std::atomic<uint64_t> settings;
+inline void settingChanges() { settings.fetch_add(1, std::memory_order_relaxed); }
 
 /** Something happens that no operator does, and that changes what later operators do. Costs a look at two variables. */
 inline void unrecorded(const char* reason) {

@@ -1,5 +1,6 @@
 #include "program/session.h"
 
+#include "amp/policy.h"
 #include "autograd/nodes.h"
 #include "binding/boxed_values.h"
 #include "binding/core.h"
@@ -28,7 +29,8 @@ namespace ag = torch::autograd;
 uint64_t modesNow() {
   return uint64_t{c10::GradMode::is_enabled()} | uint64_t{at::autocast::is_autocast_enabled(c10::kCPU)} << 1 |
          uint64_t{at::autocast::is_autocast_cache_enabled()} << 2 | uint64_t{c10::InferenceMode::is_enabled()} << 3 |
-         static_cast<uint64_t>(at::autocast::get_autocast_dtype(c10::kCPU)) << 8;
+         static_cast<uint64_t>(at::autocast::get_autocast_dtype(c10::kCPU)) << 8 |
+         static_cast<uint64_t>(c10::get_default_dtype_as_scalartype()) << 16;
 }
 /** While it lives, the modes are those of a call. */
 struct Modes {
@@ -39,7 +41,8 @@ struct Modes {
     c10::GradMode::set_enabled((modes & 1) != 0);
     at::autocast::set_autocast_enabled(c10::kCPU, (modes & 2) != 0);
     at::autocast::set_autocast_cache_enabled((modes & 4) != 0);
-    at::autocast::set_autocast_dtype(c10::kCPU, static_cast<at::ScalarType>(modes >> 8));
+    at::autocast::set_autocast_dtype(c10::kCPU, static_cast<at::ScalarType>(modes >> 8 & 0xff));
+    c10::set_default_dtype(c10::scalarTypeToTypeMeta(static_cast<at::ScalarType>(modes >> 16)));
   }
 };
 
@@ -162,6 +165,7 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*tol
   session = this;
   if (trace_.state == Trace::State::empty) {
     mode_ = Mode::recording;
+    trace_.settings_ = settings;
     recorder_ = std::make_unique<Recorder>();
     recorder_->followsJavaScript = true;
     recorder_->onRefusal = told;
@@ -174,6 +178,12 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*tol
       if (isBound_.size() <= buffer) isBound_.resize(buffer + 1);
       isBound_[buffer] = true;
     }
+    return;
+  }
+  if (trace_.settings_ != settings) {
+    trace_.forget();  // recorded anew, in the next step
+    trace_.reason = "a setting of the process has changed";
+    session = nullptr;
     return;
   }
   if (trace_.executable_ == nullptr) trace_.plan();
@@ -214,6 +224,7 @@ Event Session::begin(uint32_t op, bool backward) {
   e.backward = backward;
   e.op = op;
   e.modes = modesNow();
+  e.policies = activePolicies();
   Reader in = message();
   if (!backward) in.number();
   e.words.assign(in.at, in.end);
@@ -281,7 +292,9 @@ bool Session::takes(int32_t value, const at::Tensor& t, const char*& why) {
 
 bool Session::follows(Event& event, uint32_t op, bool backward, const char*& why) {
   why = "JavaScript makes other calls than when the step was recorded";
-  if (event.backward != backward || (!backward && event.op != op) || event.modes != modesNow()) return false;
+  if (event.backward != backward || (!backward && event.op != op) || event.modes != modesNow() ||
+      event.policies != (js->watchers == 0 ? 0 : activePolicies()))
+    return false;
   Reader in = message();
   if (!backward) in.number();
   if (static_cast<size_t>(in.end - in.at) != event.words.size()) return false;

@@ -30,7 +30,8 @@ struct Given {
 struct Event {
   bool backward = false;
   uint32_t op = 0;
-  uint64_t modes = 0;  // of gradients, autocast and inference
+  uint64_t modes = 0;     // of gradients, autocast, inference and the default dtype
+  uint64_t policies = 0;  // of autocast, that are active
   std::vector<double> words;
   std::vector<Word> tensors;
   std::vector<double> reply;
@@ -69,6 +70,7 @@ class Trace {
   void forget();
 
   Program program_;
+  uint64_t settings_ = 0;  // when it was recorded
   std::vector<Event> events_;
   std::vector<LeafGradient> gradients_;
   Placement placement_;

@@ -32,8 +32,23 @@ function line(operator: StepOperator, program: StepProgram): string {
   return `${results === "" ? "" : `${results} = `}${name}(${given.join(", ")})${written}`;
 }
 
+/** Values that are read before an operator makes them, and were there before the step. */
+function externalsOf({ operators, values, buffers }: StepProgram): number[] {
+  const made = new Set<number>();
+  const found = new Set<number>();
+  for (const { arguments: given, results } of operators) {
+    for (const argument of Object.values(given))
+      if (isValueArgument(argument))
+        for (const v of "value" in argument ? [argument.value] : argument.values)
+          if (v !== null && !made.has(v) && buffers[(values[v] as StepValue).buffer]?.origin === "external")
+            found.add(v);
+    for (const v of results) if (v !== null) made.add(v);
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
 /**
- * A step as lines that people read: inputs, state, then an operator a line, with the dtypes and shapes of what it made.
+ * A step as lines that people read: inputs, state, what else it reads, then an operator a line, with the dtypes and shapes of what it made.
  *
  * @example
  * console.log(program.print(step.program));
@@ -45,22 +60,16 @@ function line(operator: StepOperator, program: StepProgram): string {
 export function print(program: StepProgram): string {
   const { values, buffers, operators, inputs, results } = program;
   const named = new Set(Object.values(inputs));
-  const read = new Set<number>();
-  for (const { arguments: given } of operators)
-    for (const argument of Object.values(given))
-      if (isValueArgument(argument))
-        for (const v of "value" in argument ? [argument.value] : argument.values) if (v !== null) read.add(v);
-  const externals = [...read].filter((v) => buffers[(values[v] as StepValue).buffer]?.origin === "external");
+  const isWritten = (v: number): boolean => buffers[(values[v] as StepValue).buffer]?.written === true;
+  const others = externalsOf(program).filter((v) => !named.has(v));
   const outside = (kind: string, which: readonly number[]): string[] =>
     which.map((v) => `${kind} %${v}: ${typeOf(values[v] as StepValue)}`);
-  const isState = (v: number): boolean => buffers[(values[v] as StepValue).buffer]?.written === true;
-  const others = externals.filter((v) => !named.has(v)).sort((a, b) => a - b);
   return [
     ...Object.entries(inputs).map(([name, v]) => `input ${name} = %${v}: ${typeOf(values[v] as StepValue)}`),
-    ...outside("state", others.filter(isState)),
+    ...outside("state", others.filter(isWritten)),
     ...outside(
-      "constant",
-      others.filter((v) => !isState(v)),
+      "reads",
+      others.filter((v) => !isWritten(v)),
     ),
     ...operators.map((operator) => line(operator, program)),
     ...Object.entries(results).map(([name, v]) => `result ${name} = %${v}`),
