@@ -2,6 +2,7 @@
 
 #include "binding/core.h"
 #include "entries/cpu_kernels.h"
+#include "program/recorder.h"
 
 #include <cstdlib>
 #include <string>
@@ -107,7 +108,10 @@ const AttentionKernels* attentionOf([[maybe_unused]] c10::ScalarType dtype) {
 
 namespace nbit {
 
-void entries::setCpuKernels(const Args& a) { cpu::fast = a.flag(0); }
+void entries::setCpuKernels(const Args& a) {
+  program::settingChanges();
+  cpu::fast = a.flag(0);
+}
 bool entries::getCpuKernels() { return cpu::fast; }
 
 std::string entries::cpuProducts() {
