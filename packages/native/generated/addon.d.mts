@@ -352,6 +352,8 @@ export interface NativeAddon {
   replayCounts(id: number): void;
   /** → JSON of the program. */
   replayText(id: number): string;
+  /** Gives the memory of replays back until the next. */
+  replayRest(): void;
   /** Gives a recording up. */
   replayFree(id: number): void;
   // CUDA graphs; only in an addon for a libtorch with CUDA

@@ -7,9 +7,12 @@ import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetcher } from "./fetch.js";
 import type { FitProgress } from "./progress.js";
+import type { StepReplays } from "./step-replays.js";
 import type { Stopping } from "./stopping.js";
 
 export interface FitValidationParts {
+  /** Replays of training's steps; null: there are none. */
+  readonly replays?: StepReplays | null;
   /** Null: none is asked for. */
   readonly validation: EvaluationLoop | null;
   /** Of the training batches. */
@@ -55,6 +58,7 @@ export class FitValidation {
     if (validation === null) return;
     const { module, strategy, metricStore } = this.#context;
     progress.phase = "validated";
+    this.#parts.replays?.rest();
     if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", module.onValidationModelZeroGrad());
     const device = strategy.rootDevice;
     const rng = captureRng(device);

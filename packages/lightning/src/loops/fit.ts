@@ -13,6 +13,7 @@ import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js"
 import { FitValidation } from "./fit-validation.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
+import type { StepReplays } from "./step-replays.js";
 import type { GraphedStep } from "./graphed-step.js";
 import { Stopping } from "./stopping.js";
 import type { TrainStep } from "./train-step.js";
@@ -21,6 +22,7 @@ export interface FitLoopParts {
   readonly step: TrainStep;
   /** Replays whole steps as one CUDA graph. */
   readonly graph: GraphedStep | null;
+  readonly replays?: StepReplays | null;
   readonly fetcher: Fetcher;
   readonly validation: EvaluationLoop | null;
   readonly schedulers: SchedulerStepper;

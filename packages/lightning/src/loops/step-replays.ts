@@ -149,6 +149,11 @@ export class StepReplays {
     this.#dispose();
   }
 
+  /** Something else comes that needs memory. */
+  rest(): void {
+    if (this.#recordings.size > 0) program.FollowedStep.rest();
+  }
+
   get summary(): ReplaySummary {
     return { replayed: this.#replayed, batches: this.#batches, reason: this.#obstacle ?? this.#reason };
   }

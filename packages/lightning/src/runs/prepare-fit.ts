@@ -55,6 +55,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
   const loop = new FitLoop(run, {
     step,
     graph,
+    replays,
     fetcher,
     validation: run.validation,
     schedulers: new SchedulerStepper(schedulers, module, run.metricStore, run.collectives),

@@ -39,6 +39,8 @@ std::string replayReason(const Args& a);
 void replayCounts(const Args& a);
 /** → JSON of the program. */
 std::string replayText(const Args& a);
+/** Gives the memory of replays back until the next. */
+void replayRest();
 /** Gives a recording up. */
 void replayFree(const Args& a);
 }  // namespace entries
@@ -64,6 +66,7 @@ NBIT_INSTANTIATE napi_value entry<entries::replayClose, "replay">(napi_env, napi
 NBIT_INSTANTIATE napi_value entry<entries::replayReason, "replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayCounts, "replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayText, "replay">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::replayRest, "replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayFree, "replay">(napi_env, napi_callback_info);
 #undef NBIT_INSTANTIATE
 

@@ -1,5 +1,7 @@
 #include "program/arena.h"
 
+#include <c10/core/CPUAllocator.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -31,6 +33,15 @@ size_t layOut(std::vector<Lifetime>& buffers) {
                   i);
   }
   return end;
+}
+
+std::shared_ptr<c10::DataPtr> Arena::block(size_t bytes) {
+  if (block_ == nullptr || bytes > bytes_) {
+    block_.reset();  // before another is made, where nobody has it
+    block_ = std::make_shared<c10::DataPtr>(c10::GetCPUAllocator()->allocate(bytes));
+    bytes_ = bytes;
+  }
+  return block_;
 }
 
 }  // namespace nbit::program

@@ -14,6 +14,7 @@ namespace {
 /** One whole step: what runs again is the program alone. */
 struct Recorded {
   program::Program program;
+  program::Arena arena;
   std::unique_ptr<program::Executable> executable;
   std::vector<int32_t> results;
   std::vector<std::pair<at::Tensor, int32_t>> gradients;
@@ -21,6 +22,7 @@ struct Recorded {
 };
 struct Programs {
   Registry<Recorded> all;
+  program::Sharing sharing;
   Registry<program::Trace> traces;
   std::unique_ptr<program::Recorder> recorder;
   std::unique_ptr<program::Session> session;
@@ -107,7 +109,7 @@ void entries::programPlan(const Args& a) {
     };
     for (const int32_t v : r.results) outlives(v);
     for (const auto& [parameter, v] : r.gradients) outlives(v);
-    r.executable = std::make_unique<program::Executable>(r.program, std::move(placement));
+    r.executable = std::make_unique<program::Executable>(r.program, std::move(placement), r.arena);
   }
   write(r.executable->counts());
 }
@@ -132,7 +134,7 @@ std::string entries::programText(const Args& a) { return program::toText(recorde
 double entries::programValue(const Args& a) { return program::find(recordedAt(a.number(0)).program, get(a.number(1))); }
 void entries::programFree(const Args& a) { programs().all.remove(a.number(0)); }
 
-double entries::replayCreate() { return programs().traces.add(std::make_unique<program::Trace>()); }
+double entries::replayCreate() { return programs().traces.add(std::make_unique<program::Trace>(programs().sharing)); }
 void entries::replayTell(const Args& a) {
   forgetCallback();
   programs().onRefusal = a.function(0);
@@ -161,6 +163,12 @@ void entries::replayCounts(const Args& a) {
 }
 std::string entries::replayText(const Args& a) {
   return program::toText(programs().traces.at(a.number(0), "replay").program());
+}
+void entries::replayRest() {
+  Programs& p = programs();
+  if (program::session != nullptr) fail("PROGRAM_NESTED", "a step is being recorded or replayed");
+  for (program::Trace* trace : p.sharing.traces) trace->rest();
+  p.sharing.arena.rest();
 }
 void entries::replayFree(const Args& a) {
   Programs& p = programs();

@@ -1,6 +1,7 @@
 // A recorded program made ready to run again on the CPU: memory planned once, views laid out once, kernels called
 // straight where they can be.
 #pragma once
+#include "program/arena.h"
 #include "program/program.h"
 
 #include <ATen/core/stack.h>
@@ -58,7 +59,7 @@ struct Placement {
 
 class Executable {
  public:
-  Executable(const Program& program, Placement placement);
+  Executable(const Program& program, Placement placement, Arena& arena);
   Executable(const Executable&) = delete;
   Executable& operator=(const Executable&) = delete;
 
@@ -74,6 +75,8 @@ class Executable {
   /** Whether external memory is where it was. */
   bool isWhereItWas() const;
   const Counts& counts() const { return counts_; }
+  /** What intermediate results lie in. */
+  const std::shared_ptr<c10::DataPtr>& block() const { return block_; }
 
  private:
   friend class Planner;
@@ -86,6 +89,7 @@ class Executable {
   std::vector<std::vector<int32_t>> valuesOf_;
   std::vector<Step> steps_;
   std::vector<uint32_t> firstStep_;  // of each operation, and one behind the last
+  std::shared_ptr<c10::DataPtr> block_;
   std::vector<int32_t> passing_;     // values that a run makes
   struct Known {
     at::Tensor tensor;

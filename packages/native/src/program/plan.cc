@@ -4,7 +4,6 @@
 #include "program/executable.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
 #include <array>
@@ -62,7 +61,8 @@ c10::DataPtr shareOf(const std::shared_ptr<c10::DataPtr>& block, size_t offset) 
 
 class Planner {
  public:
-  Planner(Executable& e, const Placement& placement) : e_(e), p_(e.program_), placement_(placement) {
+  Planner(Executable& e, const Placement& placement, Arena& arena)
+      : e_(e), p_(e.program_), placement_(placement), arena_(arena) {
     const size_t n = p_.buffers.size();
     memory_.resize(n);
     e_.valuesOf_.resize(n);
@@ -160,10 +160,10 @@ class Planner {
     }
     const size_t bytes = layOut(lifetimes);
     e_.counts_.arenaBytes = bytes;
-    const auto block = std::make_shared<c10::DataPtr>(c10::GetCPUAllocator()->allocate(bytes));
+    e_.block_ = arena_.block(bytes);
     for (size_t i = 0; i < which.size(); i++)
       memory_[which[i]].storage = c10::make_intrusive<c10::StorageImpl>(
-          c10::StorageImpl::use_byte_size_t(), lifetimes[i].bytes, shareOf(block, lifetimes[i].offset), nullptr, false);
+          c10::StorageImpl::use_byte_size_t(), lifetimes[i].bytes, shareOf(e_.block_, lifetimes[i].offset), nullptr, false);
   }
 
   void lay(int32_t value) {
@@ -279,9 +279,12 @@ class Planner {
   Executable& e_;
   const Program& p_;
   const Placement& placement_;
+  Arena& arena_;
   std::vector<Memory> memory_;
 };
 
-Executable::Executable(const Program& program, Placement placement) : program_(program) { Planner(*this, placement); }
+Executable::Executable(const Program& program, Placement placement, Arena& arena) : program_(program) {
+  Planner(*this, placement, arena);
+}
 
 }  // namespace nbit::program

@@ -118,8 +118,24 @@ void backwardInSession(bool keepsGraph, const std::function<void()>& eagerly) {
   session->backward(keepsGraph, eagerly);
 }
 
+Trace::Trace(Sharing& sharing) : sharing_(sharing) { sharing_.traces.push_back(this); }
+Trace::~Trace() { std::erase(sharing_.traces, this); }
+
+void Trace::rest() {
+  for (Event& e : events_)
+    for (Given& g : e.given) g.tensor = at::Tensor();
+  lent_.clear();
+  executable_.reset();
+}
+bool Trace::othersAreFree() const {
+  for (const Trace* t : sharing_.traces)
+    for (const Given* g : t->lent_)
+      if (!t->isFree(*g)) return false;
+  return true;
+}
+
 void Trace::plan() {
-  executable_ = std::make_unique<Executable>(program_, placement_);
+  executable_ = std::make_unique<Executable>(program_, placement_, sharing_.arena);
   expected_.assign(program_.buffers.size(), 0);
   for (Event& e : events_) {
     e.externals.resize(e.tensors.size());
@@ -186,6 +202,12 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*tol
     session = nullptr;
     return;
   }
+  if (!trace_.othersAreFree()) {
+    trace_.reason = "a result of an earlier step is still in use";
+    session = nullptr;
+    return;
+  }
+  if (trace_.executable_ != nullptr && !trace_.sharing_.arena.isCurrent(trace_.executable_->block())) trace_.rest();
   if (trace_.executable_ == nullptr) trace_.plan();
   if (!trace_.executable_->isWhereItWas()) {
     trace_.forget();  // recorded anew, in the next step
@@ -193,12 +215,6 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*tol
     session = nullptr;
     return;
   }
-  for (const Given* g : trace_.lent_)
-    if (!trace_.isFree(*g)) {
-      trace_.reason = "a result of an earlier step is still in use";
-      session = nullptr;
-      return;
-    }
   isBound_.assign(trace_.program_.buffers.size(), false);
   mode_ = Mode::replaying;
   leaveReplay = leaveSession;
@@ -262,7 +278,7 @@ void Session::call(uint32_t op, const char*& name) {
 bool Session::takes(int32_t value, const at::Tensor& t, const char*& why) {
   const Value& v = trace_.program_.values[value];
   const bool external = !trace_.program_.isMade(value);
-  if (trace_.executable_ != nullptr) {
+  {
     const at::Tensor& now = trace_.executable_->tensor(value);
     if (now.defined() && t.has_storage() &&
         now.storage().unsafeGetStorageImpl() == t.storage().unsafeGetStorageImpl() &&
@@ -282,7 +298,7 @@ bool Session::takes(int32_t value, const at::Tensor& t, const char*& why) {
       buffer.origin == Buffer::Origin::external && !buffer.written) {
     // One that is made anew in every step: from the next on it may be another.
     trace_.placement_.bound[v.buffer] = true;
-    trace_.executable_.reset();
+    replans_ = true;
     why = "a tensor is another than when the step was recorded";
     return false;
   }
@@ -586,7 +602,8 @@ void Session::leave(const char* reason) {
     for (auto& t : e.externals) t.reset();
     for (auto& t : e.gave) t.reset();
   }
-  if (trace_.executable_ != nullptr) trace_.executable_->finish();
+  trace_.executable_->finish();
+  if (replans_) trace_.rest();
 }
 
 void Session::makeAgain() {

@@ -53,9 +53,23 @@ struct LeafGradient {
   int32_t after;   // value of one that is new; -1: the one that was there is added to
 };
 
+class Trace;
+/** Recordings that are replayed in turn, and the memory that they share. */
+struct Sharing {
+  Arena arena;
+  std::vector<Trace*> traces;
+};
+
 /** A step that was recorded with JavaScript's calls. */
 class Trace {
  public:
+  explicit Trace(Sharing& sharing);
+  ~Trace();
+  Trace(const Trace&) = delete;
+  Trace& operator=(const Trace&) = delete;
+
+  /** Gives the memory of replays back: the next plans anew. */
+  void rest();
   enum class State : uint8_t { empty, recorded, refused };
   State state = State::empty;
   std::string reason;  // why it was refused, or why the latest run was not a replay
@@ -69,6 +83,9 @@ class Trace {
   bool isFree(const Given& given) const;
   void forget();
 
+  bool othersAreFree() const;
+
+  Sharing& sharing_;
   Program program_;
   uint64_t settings_ = 0;  // when it was recorded
   std::vector<Event> events_;
@@ -126,6 +143,7 @@ class Session {
   std::vector<std::pair<at::Tensor, bool>> leaves_;
   std::vector<bool> isBound_;
   size_t next_ = 0;
+  bool replans_ = false;  // a tensor is another in every run, and was not known to be
   std::vector<at::Tensor> seeds_, saved_;
 };
 

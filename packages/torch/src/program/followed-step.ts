@@ -98,6 +98,15 @@ export class FollowedStep {
     const reason = this.#why === null ? null : inWords(this.#why);
     return { replayed, left, refusal: refused === 0 ? null : reason, reason };
   }
+  /**
+   * Give the memory that the steps of this thread share back until the next step, which plans anew (a millisecond or so).
+   * For when something else needs memory in between, as validation does.
+   */
+  static rest(): void {
+    atMost("FollowedStep.rest", arguments, 0);
+    native.replayRest();
+  }
+
   /** How replays run; zeros before the first. */
   get plan(): ReplayPlan {
     native.replayCounts(this.#id);
