@@ -74,6 +74,53 @@ for (const c of CASES)
         }),
     );
 
+for (const dtype of ["bfloat16", "float16"] as const)
+  test(
+    `the bias of a layer before a norm gets its gradient from the norm's kernel, before it is rounded: ${dtype}`,
+    options,
+    () =>
+      scope(() => {
+        seedEverything(41);
+        const [rows, width] = [2048, 96];
+        const layer = new nn.Linear(64, width).to("cuda");
+        const norm = new nn.LayerNorm(width).to("cuda");
+        const input = randn([2, rows / 2, 64]).to("cuda");
+        const stream = randn([2, rows / 2, width])
+          .to("cuda")
+          .requiresGrad_();
+        const along = randn([2, rows / 2, width]).to({ device: "cuda", dtype });
+        const region = { deviceType: "cuda", dtype, cacheEnabled: false } as const;
+        const run = (change: (branch: Tensor) => void): readonly [bias: Tensor, branch: Tensor, sums: Tensor] => {
+          const branch = autocast(region, () => layer.forward(input));
+          change(branch);
+          const [, normed] = autocast(region, () => norm.addTo(stream, branch));
+          const [bias, stream_, weights] = grad(normed, [layer.bias as Tensor, stream, branch], {
+            gradOutputs: along,
+          }) as [Tensor, Tensor, Tensor];
+          // The gradient of the stream is the same in float32.
+          return [bias, weights, stream_.view([-1, width]).to("float64").sum([0])];
+        };
+        const [bias, branch, exact] = run(() => undefined);
+        assert.equal(bias.dtype, "float32");
+        assert.equal(branch.dtype, dtype);
+        const rounded = branch.view([-1, width]).to("float64").sum([0]);
+        assert.ok(relative(bias, exact) < 2e-6, `${relative(bias, exact)}`);
+        assert.ok(relative(rounded, exact) > 2e-5, `${relative(rounded, exact)}`);
+        // What a hook makes of the gradient is summed instead.
+        const [doubled] = run((b) => b.registerHook((g) => g.mul(2)));
+        assert.ok(relative(doubled, exact.mul(2)) < 1e-2);
+        const [inPlace] = run((b) => b.registerHook((g) => void g.mul_(4)));
+        assert.ok(relative(inPlace, exact.mul(4)) < 1e-2);
+        // A second use of the branch adds to it.
+        const y = autocast(region, () => layer.forward(input));
+        const [sum, normed] = autocast(region, () => norm.addTo(stream, y));
+        const twice = grad(normed.mul(along).sum().add(sum.sum()).add(y.float().sum()), [layer.bias as Tensor]) as [
+          Tensor,
+        ];
+        assert.ok(relative(twice[0], exact.add(2 * rows)) < 1e-2, `${relative(twice[0], exact.add(2 * rows))}`);
+      }),
+  );
+
 test("rows that are not 16-byte aligned, and none at all", options, () =>
   scope(() => {
     seedEverything(12);

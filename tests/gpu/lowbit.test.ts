@@ -131,6 +131,49 @@ for (const [name, make] of OPTIMIZERS)
       });
     });
 
+for (const [name, make] of OPTIMIZERS)
+  test(`${name} on the GPU: many parameters in one launch are stepped as each by itself, to the bit`, options, () =>
+    scope(() => {
+      seedEverything(24);
+      // More than a launch takes of one kind; of several types, some not aligned, one not contiguous, one without elements.
+      const values = Array.from({ length: 83 }, (_, i) => {
+        const dtype = (["float32", "bfloat16", "float16"] as const)[i % 3] as DType;
+        const base = randn([i % 5 === 0 ? 5003 + 256 * i : 7 + 3 * i])
+          .mul(0.1)
+          .to({ device: "cuda", dtype });
+        return i % 7 === 0 ? base.slice(0, 1) : base;
+      });
+      values.push(randn([70, 90]).to("cuda").t(), zeros([0], { device: "cuda" }));
+      const copies = (): Tensor[] => values.map((v) => v.detach().clone().requiresGrad_());
+      const [together, apart] = [copies(), copies()];
+      const joint = make(together);
+      const single = apart.map((p) => make([p]));
+      for (let step = 0; step < 3; step++) {
+        const grads = values.map((v) =>
+          randn([...v.shape])
+            .mul(0.01)
+            .to({ device: "cuda", dtype: v.dtype }),
+        );
+        for (const list of [together, apart])
+          // Some begin a step later: their step's number is another.
+          list.forEach((p, i) => (p.grad = step === 0 && i % 4 === 1 ? null : (grads[i] as Tensor).clone()));
+        joint.step();
+        for (const o of single) o.step();
+      }
+      together.forEach((p, i) => {
+        const q = apart[i] as Tensor;
+        assert.deepEqual(p.detach().cpu().toBytes(), q.detach().cpu().toBytes(), `parameter ${i}`);
+        const [a, b] = [joint.state.get(p), single[i]?.state.get(q)];
+        for (const key of Object.keys(b ?? {}).filter((k) => /^(state|absmax)\d$/.test(k)))
+          assert.deepEqual(
+            (a?.[key] as Tensor).cpu().toBytes(),
+            (b?.[key] as Tensor).cpu().toBytes(),
+            `${key} of ${i}`,
+          );
+      });
+    }),
+  );
+
 for (const bits of [8, 4] as const)
   test(`one step from the same state: parameters within 1e-6, codes equal: ${bits} bits`, options, () => {
     seedEverything(23);

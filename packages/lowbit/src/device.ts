@@ -1,4 +1,4 @@
-/** Steps of low-bit optimizers on a GPU: one kernel per parameter, nothing read back, capturable in a CUDA graph. */
+/** Steps of low-bit optimizers on a GPU: few kernels for all parameters, nothing read back, capturable in a CUDA graph. */
 import { empty, full, isTensor, operators, type optim, outsideScopes, scope, zeros, type Tensor } from "@nbit/torch";
 import { hyperparametersOf, type Family, type Hyper } from "./families.js";
 import type { StateFormat } from "./state-format.js";
@@ -16,6 +16,7 @@ export interface DeviceInputs {
 }
 
 const KERNEL = "low_bit_step_device_";
+const STEPS = "low_bit_steps_device_";
 
 /** Whether these parameters' steps run in the GPU kernel. */
 export function onDevice(params: readonly Tensor[]): boolean {
@@ -110,12 +111,48 @@ export function deviceSums({ family, p, grad, states, absmax, qmaps, step, hyper
     inputs.foundInf,
   ) as Tensor;
 }
+/** The rate where it is a tensor, and the family's numbers. */
+function numbersOf(family: Family, hyper: DeviceHyper, { rate }: DeviceInputs): readonly [Tensor | null, number[]] {
+  const [tensor, lr] = isTensor(rate) ? [rate, hyper.lr] : [null, rate];
+  return [tensor, hyperparametersOf(family, { ...hyper, lr })];
+}
+/** A parameter's values one after the other: its own memory, or a copy that is written back after the step. */
+function denseOf(p: Tensor): readonly [dense: Tensor, writeBack: (() => void) | null] {
+  const target = p.detach();
+  if (target.isContiguous()) return [target, null];
+  const dense = target.contiguous();
+  return [dense, () => void target.copy_(dense)];
+}
+
+/** Steps many parameters together, of a family that takes each element by itself. All have one family and group. */
+export function deviceSteps(steps: readonly Omit<DeviceStep, "sums">[]): void {
+  const [first] = steps;
+  if (first === undefined) return;
+  const { family, hyper, inputs } = first;
+  const [rate, numbers] = numbersOf(family, hyper, inputs);
+  const dense = steps.map((s) => denseOf(s.p));
+  operators("nbit")[STEPS]?.(
+    dense.map(([d]) => d),
+    steps.map((s) => s.grad.contiguous()),
+    steps.flatMap((s) => s.states),
+    steps.flatMap((s) => s.absmax),
+    steps.flatMap((s) => s.qmaps),
+    family.fused,
+    steps.map((s) => s.step),
+    rate,
+    numbers,
+    hyper.nesterov,
+    hyper.blockSize,
+    hyper.keepPositive,
+    inputs.gradScale,
+    inputs.foundInf,
+  );
+  for (const [, writeBack] of dense) writeBack?.();
+}
 /** Steps one parameter. */
 export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper, inputs, sums }: DeviceStep): void {
-  const target = p.detach();
-  const dense = target.isContiguous() ? target : target.contiguous();
-  const [rate, lr] = isTensor(inputs.rate) ? [inputs.rate, hyper.lr] : [null, inputs.rate];
-  const numbers = hyperparametersOf(family, { ...hyper, lr });
+  const [dense, writeBack] = denseOf(p);
+  const [rate, numbers] = numbersOf(family, hyper, inputs);
   const { nesterov, blockSize, keepPositive } = hyper;
   operators("nbit")[KERNEL]?.(
     dense,
@@ -134,12 +171,24 @@ export function deviceStep({ family, p, grad, states, absmax, qmaps, step, hyper
     inputs.foundInf,
     sums,
   );
-  if (dense !== target) target.copy_(dense);
+  writeBack?.();
+}
+
+const nothing = new Map<string, Tensor>();
+/** An empty tensor on a device, for as long as the process lives. */
+function nothingOn(like: Tensor): Tensor {
+  const key = like.device.toString();
+  let found = nothing.get(key);
+  if (found === undefined || found.disposed) {
+    found = outsideScopes(() => empty([0], { dtype: "float32", device: like.device }));
+    nothing.set(key, found);
+  }
+  return found;
 }
 
 /**
- * Tensors of a parameter's state by kind, in the order of the states. Formats without a map or scale have none; empty
- * tensors keep the places.
+ * Tensors of a parameter's state by kind, in the order of the states. Formats without a map or scale have none; an empty
+ * tensor keeps the place.
  */
 export function stateLists(
   s: optim.ParameterState,
@@ -149,7 +198,7 @@ export function stateLists(
   const of = (name: string): Tensor[] =>
     Array.from({ length: count }, (_, i) => {
       const value = s[`${name}${i + 1}`];
-      return isTensor(value) ? value : empty([0], { dtype: "float32", device: like.device });
+      return isTensor(value) ? value : nothingOn(like);
     });
   return { states: of("state"), absmax: of("absmax"), qmaps: of("qmap") };
 }

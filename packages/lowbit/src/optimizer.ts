@@ -17,7 +17,7 @@ import {
   kinds,
 } from "@nbit/torch";
 import { stepParameter, sumsOfSquares } from "./cpu-step.js";
-import { countSteps, deviceStep, deviceSums, onDevice, stateLists } from "./device.js";
+import { countSteps, deviceStep, deviceSteps, deviceSums, onDevice, stateLists } from "./device.js";
 import { FAMILIES, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS } from "./format.js";
 import type { FormatName, StateFormat } from "./state-format.js";
@@ -279,8 +279,24 @@ export class LowBitOptimizer extends optim.Optimizer {
     countSteps(steps, foundInf, "before");
     const hyper = { ...g, betas: this.#betasOf(g) };
     const inputs = { rate: this.rateOf(g), gradScale, foundInf };
+    const listsOf = (p: Tensor, i: number): ReturnType<typeof stateLists> =>
+      stateLists(all[i] as optim.ParameterState, family.states.length, p);
+    if (!g.offload && !family.layerwise) {
+      deviceSteps(
+        params.map((p, i) => ({
+          family,
+          p,
+          grad: grads[i] as Tensor,
+          ...listsOf(p, i),
+          step: steps[i] as Tensor,
+          hyper,
+          inputs,
+        })),
+      );
+      return countSteps(steps, foundInf, "after");
+    }
     const jobs = params.map((p, i) => {
-      const { states, absmax, qmaps } = stateLists(all[i] as optim.ParameterState, family.states.length, p);
+      const { states, absmax, qmaps } = listsOf(p, i);
       const run = (there: readonly Tensor[]): void => {
         deviceStep({
           family,

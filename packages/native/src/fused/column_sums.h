@@ -11,4 +11,12 @@ namespace nbit {
  */
 __attribute__((weak)) at::Tensor columnSums(const at::Tensor& rows);
 
+/**
+ * Of a gradient that was just made: what its columns sum to, from where its values were in hand. Kept for the node that
+ * gets this very tensor, unchanged, until it asks or two others were kept.
+ */
+__attribute__((weak)) void keepColumnSums(const at::Tensor& gradient, at::Tensor sums);
+/** What was kept of this gradient; undefined where nothing was, or where it has been written since. */
+__attribute__((weak)) at::Tensor keptColumnSums(const at::Tensor& gradient);
+
 }  // namespace nbit

@@ -73,6 +73,8 @@ class LinearNode : public ag::Node {
     // bits of it.
     const bool again = c10::GradMode::is_enabled();
     const auto forBias = [&] {
+      if (mixed && !again && keptColumnSums != nullptr) result[0] = keptColumnSums(grads[0]);
+      if (result[0].defined()) return;
       const bool dense = plainRows(grad) && !grad.is_neg() && !grad._is_zerotensor();
       result[0] = !mixed                                     ? at::sum_to(grad, at::IntArrayRef{grad.size(1)})
                   : again || !dense || columnSums == nullptr ? at::sum(grad, {0}, false, at::kFloat)
@@ -170,12 +172,24 @@ at::Tensor valueOf(const at::Tensor& parameter, at::ScalarType dtype, const at::
   return parameter.to(dtype);
 }
 
+/** Whether backward of what made `t` will ask for the sums of its gradient's columns. */
+int64_t takesColumnSums(const at::Tensor& t) {
+  const auto* node = dynamic_cast<const LinearNode*>(t.grad_fn().get());
+  return node != nullptr && node->mixed && node->biased && node->next_edge(0).is_valid() ? 1 : 0;
+}
+
 bool isMaster(const at::Tensor& t, int64_t dim) {
   return t.dim() == dim && t.scalar_type() == at::kFloat && t.is_cuda() && plainRows(t) && !hasTangent(t);
 }
 
 NBIT_KERNELS(aten, AutogradCPU, m) { m.impl("linear", linear); }
 NBIT_KERNELS(aten, AutogradCUDA, m) { m.impl("linear", linear); }
+
+NBIT_OPERATORS(m) { m.def("takes_column_sums(Tensor x) -> int"); }
+NBIT_KERNELS(nbit, CPU, m) {
+  m.impl("takes_column_sums", [](const at::Tensor&) -> int64_t { return 0; });
+}
+NBIT_KERNELS(nbit, CUDA, m) { m.impl("takes_column_sums", takesColumnSums); }
 
 }  // namespace
 

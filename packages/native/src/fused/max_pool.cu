@@ -76,11 +76,25 @@ extern "C" __global__ void __launch_bounds__(64) backward(const TX* g, const u8*
     for (int a = 0; a < ACROSS_H; a++)
 #pragma unroll
       for (int b = 0; b < ACROSS_W; b++) {
+        if (lastH - a < 0 || lastH - a >= s.outH || h - (lastH - a) * SH >= KH) continue;  // the whole block
         const u32 code = (h - (lastH - a) * SH) * KW + (w - (lastW - b) * SW);
         const uint2 p = places[a * ACROSS_W + b];
+        Packed grad = grads[a * ACROSS_W + b];
         float v[8];
-        unpack(grads[a * ACROSS_W + b], v);
-        EACH_ELEMENT (k) sum[k] += (((k < 4 ? p.x : p.y) >> (k % 4 * 8)) & 255u) == code ? v[k] : 0.f;
+        if constexpr (sizeof(TX) == 2) {
+          // Two neighbours at once: a byte of the comparison makes a mask for each.
+          const u32 low = __vcmpeq4(p.x, code * 0x01010101u), high = __vcmpeq4(p.y, code * 0x01010101u);
+          u32* words = reinterpret_cast<u32*>(&grad);
+          words[0] &= __byte_perm(low, 0, 0x1100);
+          words[1] &= __byte_perm(low, 0, 0x3322);
+          words[2] &= __byte_perm(high, 0, 0x1100);
+          words[3] &= __byte_perm(high, 0, 0x3322);
+          unpack(grad, v);
+          EACH_ELEMENT (k) sum[k] += v[k];
+        } else {
+          unpack(grad, v);
+          EACH_ELEMENT (k) sum[k] += (((k < 4 ? p.x : p.y) >> (k % 4 * 8)) & 255u) == code ? v[k] : 0.f;
+        }
       }
     reinterpret_cast<Packed*>(gx)[to + i] = packed<TX, 8>(sum);
   }

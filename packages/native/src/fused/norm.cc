@@ -76,7 +76,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
                                                                     const at::Tensor& mean, const at::Tensor& rstd,
                                                                     int64_t columns, at::ScalarType xType,
                                                                     std::optional<at::ScalarType> residualType,
-                                                                    bool rms, bool needWeight, bool needBias) {
+                                                                    bool rms, bool needWeight, bool needBias, bool) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   checkRows(sum, "sum", columns);
   const int64_t rows = sum.numel() / columns;
@@ -109,14 +109,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
 
 NBIT_OPERATORS(m) {
   // Without a residual, sum is undefined: it is x. With a residual of x's dtype, its gradient is that of x: ask without
-  // residual_dtype.
+  // residual_dtype. keep_sums: on a GPU, keep what the columns of the residual's gradient sum to for the linear layer
+  // whose bias wants it (takes_column_sums).
   m.def(
       "add_norm(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, int columns, float eps, bool rms, ScalarType "
       "dtype) -> (Tensor sum, Tensor out, Tensor mean, Tensor rstd)");
   m.def(
       "add_norm_backward(Tensor grad, Tensor? grad_sum, Tensor sum, Tensor? weight, Tensor mean, Tensor rstd, int "
       "columns, ScalarType x_dtype, ScalarType? residual_dtype, bool rms, bool need_weight, "
-      "bool need_bias) -> (Tensor grad_x, Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
+      "bool need_bias, bool keep_sums) -> (Tensor grad_x, Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
 NBIT_KERNELS(nbit, CPU, m) {
   m.impl("add_norm", forward);

@@ -12,6 +12,8 @@
 // Whether backward reads a warp's next row while it computes one: eight warps of a processor with registers for both
 // keep the memory busier than sixteen that wait for each row.
 #define AHEAD (GROUPS > 1 && HELD <= 24)
+// What backward sums over rows: gradients of weight and bias, and where asked for what the residual's gradient sums to.
+#define SUMS (HAS_RS ? 3 : 2)
 
 // Over the threads of a row; each gets the result. Sums in a fixed order: equal inputs give equal bits.
 __device__ __forceinline__ float rowSum(float v) {
@@ -115,15 +117,15 @@ __device__ __forceinline__ void fetch(Row& to, const TO* g, const TS* gs, const 
 }
 
 // A grid that stays: each block takes rows in turn and keeps its share of the weights' gradients in registers. partial:
-// [blocks][2][COLUMNS].
+// [blocks][SUMS][COLUMNS].
 extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, 1)
     backward(const TO* g, const TS* gs, const TS* sum, const TW* weight, const float* mean, const float* rstd, TX* gx,
              TR* gr, float* partial, i64 rows) {
   const int t = threadIdx.x % THREADS, group = threadIdx.x / THREADS;
   const i64 step = (i64)gridDim.x * GROUPS;
-  float wa[HELD], ba[HELD];
+  float wa[HELD], ba[HELD], ra[HAS_RS ? HELD : 1];
 #pragma unroll
-  for (int i = 0; i < HELD; i++) wa[i] = ba[i] = 0.f;
+  for (int i = 0; i < HELD; i++) wa[i] = ba[i] = ra[HAS_RS ? i : 0] = 0.f;
   Row now, next;
   i64 row = (i64)blockIdx.x * GROUPS + group;
   if (AHEAD && row < rows) fetch(next, g, gs, sum, mean, rstd, row, t);
@@ -175,49 +177,61 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, 1)
       unpack(AHEAD ? now.gs[i] : *reinterpret_cast<const Pack<TS, VEC>*>(gs + row * COLUMNS + c), more);
       EACH_ELEMENT (k) d[k] += more[k];
 #endif
+#if HAS_RS
+      EACH_ELEMENT (k) ra[i * VEC + k] += d[k];
+#endif
       *reinterpret_cast<Pack<TX, VEC>*>(gx + row * COLUMNS + c) = packed<TX, VEC>(d);
       if (gr) *reinterpret_cast<Pack<TR, VEC>*>(gr + row * COLUMNS + c) = packed<TR, VEC>(d);
     }
   }
   if (!partial) return;
-  float* mine = partial + (i64)blockIdx.x * 2 * COLUMNS;
+  float* mine = partial + (i64)blockIdx.x * SUMS * COLUMNS;
 #if GROUPS > 1
-  __shared__ float joined[2 * COLUMNS];
+  __shared__ float joined[SUMS * COLUMNS];
   for (int turn = 0; turn < GROUPS; turn++) {
     if (group == turn)
       EACH_ACCESS (i, c)
         EACH_ELEMENT (k) {
           joined[c + k] = (turn ? joined[c + k] : 0.f) + wa[i * VEC + k];
           joined[COLUMNS + c + k] = (turn ? joined[COLUMNS + c + k] : 0.f) + ba[i * VEC + k];
+#if HAS_RS
+          joined[2 * COLUMNS + c + k] = (turn ? joined[2 * COLUMNS + c + k] : 0.f) + ra[i * VEC + k];
+#endif
         }
     __syncthreads();
   }
-  for (int c = threadIdx.x; c < 2 * COLUMNS; c += THREADS * GROUPS) mine[c] = joined[c];
+  for (int c = threadIdx.x; c < SUMS * COLUMNS; c += THREADS * GROUPS) mine[c] = joined[c];
 #else
   EACH_ACCESS (i, c)
     EACH_ELEMENT (k) {
       mine[c + k] = wa[i * VEC + k];
       mine[COLUMNS + c + k] = ba[i * VEC + k];
+#if HAS_RS
+      mine[2 * COLUMNS + c + k] = ra[i * VEC + k];
+#endif
     }
 #endif
 }
 
-// 1024 threads: 32 columns of the weights' gradients each block, summed over the blocks of `backward`.
-extern "C" __global__ void __launch_bounds__(1024) columns(const float* partial, TW* gw, TW* gb, int blocks) {
+// 1024 threads: 32 columns of the sums each block, summed over the blocks of `backward`.
+extern "C" __global__ void __launch_bounds__(1024)
+    columns(const float* partial, TW* gw, TW* gb, float* rs, int blocks) {
   __shared__ float tile[32][33];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int column = blockIdx.x * 32 + lane;
   float s = 0.f;
-  if (column < 2 * COLUMNS) {
+  if (column < SUMS * COLUMNS) {
 #pragma unroll 4
-    for (int b = warp; b < blocks; b += 32) s += partial[(i64)b * 2 * COLUMNS + column];
+    for (int b = warp; b < blocks; b += 32) s += partial[(i64)b * SUMS * COLUMNS + column];
   }
   tile[warp][lane] = s;
   __syncthreads();
   s = warpSum(tile[lane][warp]);
   const int mine = blockIdx.x * 32 + warp;
-  if (lane != 0 || mine >= 2 * COLUMNS) return;
+  if (lane != 0 || mine >= SUMS * COLUMNS) return;
   if (mine < COLUMNS) {
     if (gw) gw[mine] = fromFloat<TW>(s);
-  } else if (gb) gb[mine - COLUMNS] = fromFloat<TW>(s);
+  } else if (mine < 2 * COLUMNS) {
+    if (gb) gb[mine - COLUMNS] = fromFloat<TW>(s);
+  } else if (rs) rs[mine - 2 * COLUMNS] = s;
 }

@@ -5,6 +5,7 @@
 #include "cuda/kernel_options.h"
 #include "binding/library.h"
 #include "cuda/nvrtc.h"
+#include "fused/column_sums.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
@@ -32,14 +33,15 @@ Shape shapeOf(int64_t columns, bool isAligned) {
 }
 std::vector<std::string> options(const Shape& s, at::ScalarType x, at::ScalarType r, at::ScalarType sum,
                                  at::ScalarType out, at::ScalarType w, bool hasR, bool hasW, bool hasB, bool hasGs,
-                                 bool rms) {
+                                 bool rms, bool hasRs = false) {
   return {define("COLUMNS", s.columns),  define("VEC", s.vector),
           define("THREADS", s.threads),  define("GROUPS", s.groups),
           define("TX", kernelType(x)),   define("TR", kernelType(r)),
           define("TS", kernelType(sum)), define("TO", kernelType(out)),
           define("TW", kernelType(w)),   define("HAS_R", hasR),
           define("HAS_W", hasW),         define("HAS_B", hasB),
-          define("HAS_GS", hasGs),       define("RMS", rms)};
+          define("HAS_GS", hasGs),       define("RMS", rms),
+          define("HAS_RS", hasRs)};
 }
 void check(const at::Tensor& t, const char* what, int64_t numel, const at::Tensor& like) {
   checks::contiguous(t, what, like);
@@ -96,12 +98,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   return {sum, out, mean, rstd};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const Maybe& gradSum,
-                                                                    const at::Tensor& sum, const Maybe& weight,
-                                                                    const at::Tensor& mean, const at::Tensor& rstd,
-                                                                    int64_t columns, at::ScalarType xType,
-                                                                    std::optional<at::ScalarType> residualType,
-                                                                    bool rms, bool needWeight, bool needBias) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(
+    const at::Tensor& grad, const Maybe& gradSum, const at::Tensor& sum, const Maybe& weight, const at::Tensor& mean,
+    const at::Tensor& rstd, int64_t columns, at::ScalarType xType, std::optional<at::ScalarType> residualType, bool rms,
+    bool needWeight, bool needBias, bool needSums) {
   checkColumns(sum, columns);
   check(sum, "sum", sum.numel(), sum);
   check(grad, "grad", sum.numel(), sum);
@@ -121,7 +121,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   checks::type(mean, "mean", at::kFloat);
   checks::type(rstd, "rstd", at::kFloat);
   const auto rType = residualType.value_or(xType), wType = given(weight) ? weight->scalar_type() : at::kFloat;
-  at::Tensor gx = at::empty(sum.sizes(), sum.options().dtype(xType)), gr, gw, gb, partial;
+  at::Tensor gx = at::empty(sum.sizes(), sum.options().dtype(xType)), gr, gw, gb, rs, partial;
   if (residualType) gr = at::empty(sum.sizes(), sum.options().dtype(rType));
   if (needWeight) gw = at::empty_like(*weight);
   if (needBias) gb = at::empty_like(*weight);
@@ -132,15 +132,18 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   }
   const Shape s = shapeOf(columns, aligned(sum) && aligned(grad) && (!given(gradSum) || aligned(*gradSum)) &&
                                        (!given(weight) || aligned(*weight)));
+  const bool withSums = needSums && residualType.has_value();
   const auto list = options(s, xType, rType, sum.scalar_type(), grad.scalar_type(), wType, residualType.has_value(),
-                            given(weight), false, given(gradSum), rms);
+                            given(weight), false, given(gradSum), rms, withSums);
   // One that reads ahead fills a processor; of the others as many as there is room for.
   const bool ahead = s.groups > 1 && columns <= 768;
   const int64_t perProcessor = ahead ? 1 : std::max<int64_t>(1, 512 / (s.threads * s.groups));
   int blocks = static_cast<int>(std::min<int64_t>(
       (rows + s.groups - 1) / s.groups, at::cuda::getCurrentDeviceProperties()->multiProcessorCount * perProcessor));
-  const bool weights = needWeight || needBias;
-  if (weights) partial = at::empty({blocks, 2, columns}, sum.options().dtype(at::kFloat));
+  const bool sums = needWeight || needBias || withSums;
+  const int64_t kinds = withSums ? 3 : 2;
+  if (sums) partial = at::empty({blocks, kinds, columns}, sum.options().dtype(at::kFloat));
+  if (withSums) rs = at::empty({columns}, partial.options());
   const void* pg = grad.const_data_ptr();
   const void* ps = given(gradSum) ? gradSum->const_data_ptr() : nullptr;
   const void* px = sum.const_data_ptr();
@@ -149,16 +152,18 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   const void* pv = rstd.const_data_ptr();
   void* po = gx.mutable_data_ptr();
   void* pr = residualType ? gr.mutable_data_ptr() : nullptr;
-  void* pp = weights ? partial.mutable_data_ptr() : nullptr;
+  void* pp = sums ? partial.mutable_data_ptr() : nullptr;
   void* arguments[] = {&pg, &ps, &px, &pw, &pm, &pv, &po, &pr, &pp, &rows};
   nvrtc::launch(nvrtc::get(kernels::norm, "backward", list), static_cast<unsigned>(blocks),
                 static_cast<unsigned>(s.threads * s.groups), arguments);
-  if (weights) {
+  if (sums) {
     void* pgw = needWeight ? gw.mutable_data_ptr() : nullptr;
     void* pgb = needBias ? gb.mutable_data_ptr() : nullptr;
-    void* more[] = {&pp, &pgw, &pgb, &blocks};
-    nvrtc::launch(nvrtc::get(kernels::norm, "columns", list), static_cast<unsigned>((2 * columns + 31) / 32), 1024,
+    void* prs = withSums ? rs.mutable_data_ptr() : nullptr;
+    void* more[] = {&pp, &pgw, &pgb, &prs, &blocks};
+    nvrtc::launch(nvrtc::get(kernels::norm, "columns", list), static_cast<unsigned>((kinds * columns + 31) / 32), 1024,
                   more);
+    if (withSums) keepColumnSums(gr, std::move(rs));
   }
   return {gx, gr, gw, gb};
 }

@@ -96,6 +96,8 @@ class AddNorm extends AutogradFunction {
     ctx.values["norm"] = norm;
     ctx.values["residual"] = residual === null || residual.dtype === x.dtype ? null : residual.dtype;
     ctx.values["dtype"] = x.dtype;
+    // The bias of the linear layer before it wants the sum of the residual's gradient, which backward has in hand.
+    ctx.values["keepSums"] = residual !== null && Number(kernels["takes_column_sums"]?.(residual)) === 1;
     ctx.setMaterializeGrads(false);
     ctx.saveForBackward(sum ?? to, weight, mean, rstd, bias);
     return sum === null ? normed : [sum, normed];
@@ -136,6 +138,7 @@ class AddNorm extends AutogradFunction {
       norm.rms,
       needs(2),
       needs(3),
+      ctx.values["keepSums"] === true,
     ) as unknown as [Tensor, Tensor | null, Tensor | null, Tensor | null];
     return [gx, needs(1) ? (gr ?? gx) : null, gw, gb, null];
   }

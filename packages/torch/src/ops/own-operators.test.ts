@@ -81,8 +81,10 @@ const ROWS: Readonly<Record<string, Row>> = {
       rms: false,
       need_weight: true,
       need_bias: true,
+      keep_sums: true,
     }),
   },
+  takes_column_sums: { free: ["x"], args: () => ({ x: matrix() }) },
   batch_norm_relu: {
     args: () => ({
       x: image(),
@@ -180,6 +182,21 @@ const ROWS: Readonly<Record<string, Row>> = {
       found_inf: tensor(0),
       sums: ones([2], { dtype: "float64" }),
     }),
+  },
+  low_bit_steps_device_: {
+    on: "cuda",
+    args: () => {
+      const { p, g, ...rest } = lowBit();
+      return {
+        ...rest,
+        p: [p],
+        g: [g],
+        steps: [tensor(2)],
+        lr_tensor: tensor(0.1),
+        grad_scale: tensor(1),
+        found_inf: tensor(0),
+      };
+    },
   },
   low_bit_sums_device: {
     on: "cuda",

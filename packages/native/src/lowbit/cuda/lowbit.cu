@@ -248,7 +248,7 @@ struct StepArgs {
 // Numbers that a recorded graph must read anew at each replay come from memory; null: the number in StepArgs.
 struct StepPointers {
   const float* lr;
-  const float* step;
+  const float* step;  // null where each tensor has its own (Item)
   const float* gradScale;
   const float* foundInf;
   const float* trust;
@@ -259,9 +259,10 @@ struct Hyper {
   bool first, nesterov;
 };
 
-__device__ __forceinline__ void prepare(Hyper& h, const StepArgs& a, const StepPointers& p) {
-  if (threadIdx.x == 0) {
-    const double lr = p.lr ? (double)*p.lr : a.lr, step = p.step ? (double)*p.step : (double)a.step;
+// By one thread, for those that share h.
+__device__ __forceinline__ void prepare(Hyper& h, const StepArgs& a, const StepPointers& p, float number, bool mine) {
+  if (mine) {
+    const double lr = p.lr ? (double)*p.lr : a.lr, step = (double)number;
     h.lr = (float)lr;
     h.beta1 = (float)a.beta1;
     h.beta2 = (float)a.beta2;
@@ -332,25 +333,28 @@ __device__ __forceinline__ float advance(float p, float g, float* s, const Hyper
 }
 __device__ __forceinline__ bool isFinite(float v) { return fabsf(v) <= LARGEST; }
 
+struct Maps {
+  const float* map[3];
+};
 struct States {
   void* data[3];
   float* absmax[3];
-  const float* map[3];
+  Maps maps;
 };
-#define OPEN_STATES                                                 \
-  __shared__ Codebook<SIZE0> codebook0;                             \
-  __shared__ Codebook<SIZE1> codebook1;                             \
-  __shared__ Codebook<SIZE2> codebook2;                             \
-  __shared__ Hyper h;                                               \
-  if (pointers.foundInf && *pointers.foundInf != 0.f) return;       \
-  prepare(h, args, pointers);                                       \
-  if (hasCodebook(CODEC0)) fill(codebook0, s.map[0]);               \
-  if (STATES > 1 && hasCodebook(CODEC1)) fill(codebook1, s.map[1]); \
-  if (STATES > 2 && hasCodebook(CODEC2)) fill(codebook2, s.map[2]); \
-  __syncthreads();                                                  \
-  const State0 s0{s.data[0], s.absmax[0]};                          \
-  const State1 s1{s.data[1], s.absmax[1]};                          \
-  const State2 s2{s.data[2], s.absmax[2]};                          \
+#define OPEN_STATES                                                      \
+  __shared__ Codebook<SIZE0> codebook0;                                  \
+  __shared__ Codebook<SIZE1> codebook1;                                  \
+  __shared__ Codebook<SIZE2> codebook2;                                  \
+  __shared__ Hyper h;                                                    \
+  if (pointers.foundInf && *pointers.foundInf != 0.f) return;            \
+  prepare(h, args, pointers, *pointers.step, threadIdx.x == 0);          \
+  if (hasCodebook(CODEC0)) fill(codebook0, s.maps.map[0]);               \
+  if (STATES > 1 && hasCodebook(CODEC1)) fill(codebook1, s.maps.map[1]); \
+  if (STATES > 2 && hasCodebook(CODEC2)) fill(codebook2, s.maps.map[2]); \
+  __syncthreads();                                                       \
+  const State0 s0{s.data[0], s.absmax[0]};                               \
+  const State1 s1{s.data[1], s.absmax[1]};                               \
+  const State2 s2{s.data[2], s.absmax[2]};                               \
   const float unscale = pointers.gradScale ? *pointers.gradScale : 1.f;
 #define READ_BLOCK                                                                          \
   float pv[HELD], gv[HELD], v0[HELD], v1[STATES > 1 ? HELD : 1], v2[STATES > 2 ? HELD : 1]; \
@@ -420,11 +424,61 @@ extern "C" __global__ void __launch_bounds__(256) trust(const double* sums, int 
   *out = args.maxUnorm > 0.f ? fminf(ratio, args.maxUnorm) : ratio;
 }
 
-// Elements whose gradient is not finite keep parameter and states; with foundInf nothing changes at all.
+// One of the tensors that a launch steps, and the first of its blocks among those of all.
+struct Item {
+  TP* p;
+  const TG* g;
+  void* data[3];
+  float* absmax[3];
+  const float* step;
+  i64 n, first;
+};
+#define ITEMS 32
+struct Items {
+  Item item[ITEMS];
+  i64 blocks;
+  int count;
+};
+#if TEAM == 32
+#define TEAM_SYNC __syncwarp()
+#else
+#define TEAM_SYNC __syncthreads()
+#endif
+
+// Elements whose gradient is not finite keep parameter and states; with foundInf nothing changes at all. All tensors in
+// one launch: what a block needs to know of its codebooks costs it more than the blocks of most tensors.
 extern "C" __global__ void __launch_bounds__(256)
-    step(TP* p, const TG* g, States s, i64 n, StepArgs args, StepPointers pointers) {
-  OPEN_STATES
-  EACH_BLOCK (b) {
+    step(const __grid_constant__ Items items, Maps maps, StepArgs args, StepPointers pointers) {
+  __shared__ Codebook<SIZE0> codebook0;
+  __shared__ Codebook<SIZE1> codebook1;
+  __shared__ Codebook<SIZE2> codebook2;
+  __shared__ Hyper numbers[TEAMS];
+  if (pointers.foundInf && *pointers.foundInf != 0.f) return;
+  if (hasCodebook(CODEC0)) fill(codebook0, maps.map[0]);
+  if (STATES > 1 && hasCodebook(CODEC1)) fill(codebook1, maps.map[1]);
+  if (STATES > 2 && hasCodebook(CODEC2)) fill(codebook2, maps.map[2]);
+  __syncthreads();
+  const float unscale = pointers.gradScale ? *pointers.gradScale : 1.f;
+  const int t = threadIdx.x % TEAM, team = threadIdx.x / TEAM;
+  const Hyper& h = numbers[team];
+  float known = NAN;  // the step that h is of
+  int at = 0;
+  for (i64 all = (i64)blockIdx.x * TEAMS + team; all < items.blocks; all += (i64)gridDim.x * TEAMS) {
+    while (at + 1 < items.count && all >= items.item[at + 1].first) at++;
+    const Item& item = items.item[at];
+    const float number = *item.step;
+    if (number != known) {
+      TEAM_SYNC;
+      prepare(numbers[team], args, pointers, number, t == 0);
+      TEAM_SYNC;
+      known = number;
+    }
+    TP* p = item.p;
+    const TG* g = item.g;
+    const i64 n = item.n, b = all - item.first;
+    const State0 s0{item.data[0], item.absmax[0]};
+    const State1 s1{item.data[1], item.absmax[1]};
+    const State2 s2{item.data[2], item.absmax[2]};
     const int count = COUNT;
     READ_BLOCK
     EACH_ACCESS (i, c)

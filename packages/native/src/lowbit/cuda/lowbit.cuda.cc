@@ -13,6 +13,7 @@
 #include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
 #include <array>
 
 namespace nbit::lowbit {
@@ -31,10 +32,28 @@ struct StepArgs {
 struct StepPointers {
   const void *lr, *step, *gradScale, *foundInf, *trust;
 };
+struct Maps {
+  const void* map[3];
+  bool operator==(const Maps& other) const { return std::equal(map, map + 3, other.map); }
+};
 struct States {
   void* data[3];
   void* absmax[3];
-  const void* map[3];
+  Maps maps;
+};
+struct Item {
+  void* p;
+  const void* g;
+  void* data[3];
+  void* absmax[3];
+  const void* step;
+  int64_t n, first;
+};
+constexpr size_t kItems = 32;
+struct Items {
+  Item item[kItems];
+  int64_t blocks;
+  int count;
 };
 struct Format {
   int codec = kFloat32;
@@ -98,7 +117,13 @@ Format formatOf(const at::Tensor& state, const at::Tensor* absmax, const at::Ten
 struct Launch {
   std::vector<std::string> options;
   unsigned blocks = 1;
+  int64_t teams = 1;  // of a block
 };
+/** Of blocks of state; `perProcessor`: blocks of threads, at most. */
+unsigned launchBlocks(int64_t blocks, int64_t teams, int64_t perProcessor) {
+  const int64_t most = at::cuda::getCurrentDeviceProperties()->multiProcessorCount * perProcessor;
+  return static_cast<unsigned>(std::min(blocksOf(blocks, teams), most));
+}
 Launch launchOf(int64_t n, int64_t block, int64_t family, const std::array<Format, 3>& formats, at::ScalarType p,
                 at::ScalarType g, bool isAligned) {
   const int64_t team = block <= 256 ? 32 : 256;
@@ -116,9 +141,8 @@ Launch launchOf(int64_t n, int64_t block, int64_t family, const std::array<Forma
     l.options.push_back(define(("SIZE" + at).c_str(), formats[i].size));
     l.options.push_back(define(("KEEP_POSITIVE" + at).c_str(), formats[i].keepPositive));
   }
-  const int64_t teams = 256 / team,
-                most = static_cast<int64_t>(at::cuda::getCurrentDeviceProperties()->multiProcessorCount) * 8;
-  l.blocks = static_cast<unsigned>(std::min(blocksOf(blocksOf(n, block), teams), most));
+  l.teams = 256 / team;
+  l.blocks = launchBlocks(blocksOf(n, block), l.teams, 8);
   return l;
 }
 void run(const Launch& l, const char* name, void** arguments, unsigned blocks = 0) {
@@ -174,7 +198,8 @@ struct Told {
 };
 Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
           int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
-          bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+          bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf,
+          bool checkApart = true) {
   TORCH_CHECK_VALUE(family >= 0 && family < kFamilies, "expected family to be from 0 to ", kFamilies - 1,
                     ". Received: ", family);
   TORCH_CHECK_VALUE(static_cast<int>(states.size()) == kStateCount[family], "expected ", kStateCount[family],
@@ -184,11 +209,13 @@ Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::T
   checkElements(g, "g", p);
   checkBlock(block);
   checks::shapeOf(g, "g", p, "p");
-  std::vector<checks::Named> written{{&p, "p"}}, others{{&g, "g"}};
-  for (const at::Tensor& t : states) written.push_back({&t, "states"});
-  for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
-  for (const at::Tensor& t : maps) others.push_back({&t, "maps"});
-  checks::apart(written, others);
+  if (checkApart) {
+    std::vector<checks::Named> written{{&p, "p"}}, others{{&g, "g"}};
+    for (const at::Tensor& t : states) written.push_back({&t, "states"});
+    for (const at::Tensor& t : absmax) written.push_back({&t, "absmax"});
+    for (const at::Tensor& t : maps) others.push_back({&t, "maps"});
+    checks::apart(written, others);
+  }
   const int64_t n = p.numel();
   std::array<Format, 3> formats;
   Told t;
@@ -199,7 +226,7 @@ Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::T
     isAligned = isAligned && aligned(states[i]);
     t.states.data[i] = states[i].mutable_data_ptr();
     if (formats[i].codec != kFloat32) t.states.absmax[i] = absmax[i].mutable_data_ptr();
-    if (formats[i].codec == kUint8 || formats[i].codec == kUint4) t.states.map[i] = maps[i].const_data_ptr();
+    if (formats[i].codec == kUint8 || formats[i].codec == kUint4) t.states.maps.map[i] = maps[i].const_data_ptr();
   }
   const auto number = [&](Hyperparameter at) { return static_cast<float>(hyperparameters[at]); };
   t.args = {hyperparameters[kLr],
@@ -213,10 +240,17 @@ Told told(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::T
             family == kLamb ? 1.f : number(kTrustCoefficient),
             number(kMaxUnorm),
             nesterov};
+  TORCH_CHECK_VALUE(step.defined(), "expected step to be a tensor. Received: none");
   t.pointers = {one(lrTensor, "lr_tensor", p), one(Maybe(step), "step", p), one(gradScale, "grad_scale", p),
                 one(foundInf, "found_inf", p), nullptr};
   t.launch = launchOf(n, block, family, formats, p.scalar_type(), g.scalar_type(), isAligned);
   return t;
+}
+Item itemOf(void* p, const void* g, const Told& t, int64_t n) {
+  Item item{p, g, {}, {}, t.pointers.step, n, 0};
+  std::copy(t.states.data, t.states.data + 3, item.data);
+  std::copy(t.states.absmax, t.states.absmax + 3, item.absmax);
+  return item;
 }
 // Of the squares of parameter and update: a row for each block of the launch.
 at::Tensor rowsOfSums(const at::Tensor& p, const at::Tensor& g, Told& t) {
@@ -235,6 +269,7 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
            int64_t family, const at::Tensor& step, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
            bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf,
            const Maybe& sums) {
+  NBIT_EXPECT(p.is_cuda(), p, "p on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(p.device());
   Told t = told(p, g, states, absmax, maps, family, step, lrTensor, hyperparameters, nesterov, block, keepPositive,
                 gradScale, foundInf);
@@ -258,12 +293,103 @@ void step_(at::Tensor& p, const at::Tensor& g, at::TensorList states, at::Tensor
     run(t.launch, "trust", arguments, 1);
     t.pointers.trust = pt;
   }
-  void* arguments[] = {&pp, &pg, &t.states, &n, &t.args, &t.pointers};
+  Items items{{itemOf(pp, pg, t, n)}, blocksOf(n, block), 1};
+  void* arguments[] = {&items, &t.states.maps, &t.args, &t.pointers};
   run(t.launch, "step", arguments);
+}
+
+/** What is written belongs to one argument of one tensor alone. */
+struct Range {
+  uintptr_t from, to;
+  bool written;
+  const at::Tensor* tensor;
+  const char* name;
+};
+void checkAllApart(std::vector<Range>& ranges) {
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.from < b.from; });
+  const Range *any = nullptr, *written = nullptr;  // those that reach farthest
+  for (const Range& r : ranges) {
+    const Range* other = written && written->to > r.from        ? written
+                         : r.written && any && any->to > r.from ? any
+                                                                : nullptr;
+    if (other != nullptr)
+      NBIT_EXPECT(false, *r.tensor, r.name, " in memory of its own, as ", (r.written ? r : *other).name, " is written");
+    if (!any || r.to > any->to) any = &r;
+    if (r.written && (!written || r.to > written->to)) written = &r;
+  }
+}
+
+void steps_(at::TensorList p, at::TensorList g, at::TensorList states, at::TensorList absmax, at::TensorList maps,
+            int64_t family, at::TensorList steps, const Maybe& lrTensor, at::ArrayRef<double> hyperparameters,
+            bool nesterov, int64_t block, bool keepPositive, const Maybe& gradScale, const Maybe& foundInf) {
+  if (p.empty()) return;
+  TORCH_CHECK_VALUE(family >= 0 && family < kFamilies && !kLayerwise[family],
+                    "expected a family whose steps are not scaled tensor by tensor. Received: ", family);
+  const size_t each = static_cast<size_t>(kStateCount[family]), count = p.size();
+  const auto expectLength = [&](at::TensorList list, const char* what, size_t n) {
+    TORCH_CHECK_VALUE(list.size() == n, "expected ", n, " tensors in ", what, ". Received: ", list.size());
+  };
+  expectLength(g, "g", count);
+  expectLength(steps, "steps", count);
+  expectLength(states, "states", each * count);
+  expectLength(absmax, "absmax", each * count);
+  expectLength(maps, "maps", each * count);
+  // Kernels that differ in what they are compiled for, or in their maps, are launches of their own.
+  struct Kind {
+    Told told;
+    std::vector<Item> items;
+  };
+  std::vector<Kind> kinds;
+  std::vector<Range> ranges;
+  const auto add = [&](const at::Tensor& t, const char* name, bool written) {
+    const auto from = reinterpret_cast<uintptr_t>(t.const_data_ptr());
+    if (t.numel() > 0) ranges.push_back({from, from + t.nbytes(), written, &t, name});
+  };
+  const auto everywhere = [&](const at::Tensor& t, const char* name) {
+    TORCH_CHECK_VALUE(t.defined() && t.device() == p[0].device(), "expected ", name, " to be tensors on ",
+                      p[0].device(), ". Received: ", described(t));
+  };
+  NBIT_EXPECT(p[0].defined() && p[0].is_cuda(), p[0], "p on a GPU, as other arguments");
+  const c10::cuda::CUDAGuard guard(p[0].device());
+  for (size_t i = 0; i < count; i++) {
+    everywhere(p[i], "p");
+    everywhere(g[i], "g");
+    const auto own = [&](at::TensorList list) { return list.slice(i * each, each); };
+    Told t = told(p[i], g[i], own(states), own(absmax), own(maps), family, steps[i], lrTensor, hyperparameters,
+                  nesterov, block, keepPositive, gradScale, foundInf, /*checkApart=*/false);
+    add(p[i], "p", true);
+    add(g[i], "g", false);
+    add(steps[i], "steps", false);
+    for (const at::Tensor& s : own(states)) add(s, "states", true);
+    for (const at::Tensor& s : own(absmax)) add(s, "absmax", true);
+    for (const at::Tensor& s : own(maps)) add(s, "maps", false);
+    const int64_t n = p[i].numel();
+    if (n == 0) continue;
+    auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& k) {
+      return k.told.states.maps == t.states.maps && k.told.launch.options == t.launch.options;
+    });
+    const Item item = itemOf(p[i].mutable_data_ptr(), g[i].const_data_ptr(), t, n);
+    if (kind == kinds.end()) kind = kinds.insert(kind, Kind{std::move(t), {}});
+    kind->items.push_back(item);
+  }
+  checkAllApart(ranges);
+  for (Kind& k : kinds)
+    for (size_t from = 0; from < k.items.size(); from += kItems) {
+      Items items{};
+      for (size_t i = from; i < std::min(from + kItems, k.items.size()); i++) {
+        Item& item = items.item[items.count++] = k.items[i];
+        item.first = items.blocks;
+        items.blocks += blocksOf(item.n, block);
+      }
+      void* arguments[] = {&items, &k.told.states.maps, &k.told.args, &k.told.pointers};
+      // As many as are there at once: each block makes the codebooks' tables first.
+      run(k.told.launch, "step", arguments, launchBlocks(items.blocks, k.told.launch.teams, 3));
+    }
 }
 at::Tensor sums(const at::Tensor& p, const at::Tensor& g, at::TensorList states, at::TensorList absmax,
                 at::TensorList maps, int64_t family, const at::Tensor& step, at::ArrayRef<double> hyperparameters,
                 bool nesterov, int64_t block, const Maybe& gradScale, const Maybe& foundInf) {
+  NBIT_EXPECT(p.is_cuda(), p, "p on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(p.device());
   Told t = told(p, g, states, absmax, maps, family, step, std::nullopt, hyperparameters, nesterov, block, false,
                 gradScale, foundInf);
@@ -279,6 +405,11 @@ NBIT_OPERATORS(m) {
       "low_bit_step_device_(Tensor(a!) p, Tensor g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, "
       "int family, Tensor step, Tensor? lr_tensor, float[] hyperparameters, bool nesterov, int block_size, "
       "bool keep_positive, Tensor? grad_scale, Tensor? found_inf, Tensor? sums) -> ()");
+  // Of many tensors: states, absmax and maps in the order of the tensors, as many for each.
+  m.def(
+      "low_bit_steps_device_(Tensor(a!)[] p, Tensor[] g, Tensor(b!)[] states, Tensor(c!)[] absmax, Tensor[] maps, "
+      "int family, Tensor[] steps, Tensor? lr_tensor, float[] hyperparameters, bool nesterov, int block_size, "
+      "bool keep_positive, Tensor? grad_scale, Tensor? found_inf) -> ()");
   m.def(
       "low_bit_sums_device(Tensor p, Tensor g, Tensor[] states, Tensor[] absmax, Tensor[] maps, int family, Tensor "
       "step, "
@@ -288,6 +419,7 @@ NBIT_KERNELS(nbit, CUDA, m) {
   m.impl("quantize_blockwise", quantize);
   m.impl("dequantize_blockwise", dequantize);
   m.impl("low_bit_step_device_", step_);
+  m.impl("low_bit_steps_device_", steps_);
   m.impl("low_bit_sums_device", sums);
 }
 
