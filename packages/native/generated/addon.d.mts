@@ -342,7 +342,7 @@ export interface NativeAddon {
   replayCreate(): number;
   /** `told` is called at once where something happens that a recording cannot repeat, and where a step leaves its recording: its caller is who did it. */
   replayTell(told: () => void): void;
-  /** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do. */
+  /** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do, 2 where the tensors are of another form than the recorded ones: then nothing begins. */
   replayOpen(id: number, n: number): number;
   /** → 1 where the whole step was replayed. */
   replayClose(): number;

@@ -52,6 +52,8 @@ export class StepReplays {
   readonly #recordings = new Map<string, Recording>();
   /** Signatures of one batch so far. */
   readonly #seen = new Set<string>();
+  /** By role. */
+  readonly #latest: (Recording | null)[] = [];
   #open: Recording | null = null;
   #obstacle: string | null;
   #reason: string | null = null;
@@ -76,16 +78,20 @@ export class StepReplays {
     this.#batches++;
     if (this.#obstacle !== null || this.#over) return;
     const inputs: Tensor[] = [];
-    let signature = opensWindow ? "opens" : "within";
-    if (windowEnds) signature += ",ends";
-    eachTensor(batch, (t) => {
-      inputs.push(t);
-      signature += `|${t.dtype}[${t.shape.join()}]`;
-    });
-    const recording = this.#of(signature);
+    eachTensor(batch, (t) => inputs.push(t));
+    const role = (opensWindow ? 1 : 0) + (windowEnds ? 2 : 0);
+    // Nearly always it is as the one before; asking tensors for their shapes costs more than trying.
+    const latest = this.#latest[role] ?? null;
+    if (latest !== null && latest.step.open(inputs)) {
+      this.#open = latest;
+      return;
+    }
+    const recording = this.#of(
+      inputs.reduce((signature, t) => `${signature}|${t.dtype}[${t.shape.join()}]`, String(role)),
+    );
     if (recording === null || this.#obstacle !== null) return;
-    recording.step.open(inputs);
-    this.#open = recording;
+    this.#latest[role] = recording;
+    if (recording.step.open(inputs)) this.#open = recording;
   }
 
   #of(signature: string): Recording | null {
@@ -113,6 +119,7 @@ export class StepReplays {
     const [signature, recording] = oldest;
     this.#recordings.delete(signature);
     recording.step.dispose();
+    this.#latest.length = 0;
     this.#evicted++;
     const reason = `batches have more than ${MOST} shapes`;
     this.#reason = reason;
@@ -165,6 +172,7 @@ export class StepReplays {
   }
   #dispose(): void {
     for (const { step } of this.#recordings.values()) step.dispose();
+    this.#latest.length = 0;
     this.#recordings.clear();
   }
 }

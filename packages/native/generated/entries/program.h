@@ -29,7 +29,7 @@ void programFree(const Args& a);
 double replayCreate();
 /** `told` is called at once where something happens that a recording cannot repeat, and where a step leaves its recording: its caller is who did it. */
 void replayTell(const Args& a);
-/** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do. */
+/** (id, n); buffer: n handles of tensors that are others in every step. Until replayClose, operators and backward are recorded, or follow the recording → 1 where they do, 2 where the tensors are of another form than the recorded ones: then nothing begins. */
 double replayOpen(const Args& a);
 /** → 1 where the whole step was replayed. */
 double replayClose();

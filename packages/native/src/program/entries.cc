@@ -144,7 +144,7 @@ double entries::replayOpen(const Args& a) {
   program::Trace& trace = p.traces.at(a.number(0), "replay");
   p.session.reset();
   p.session = std::make_unique<program::Session>(trace, listed(a.integer(1)), tell);
-  return p.session->replays() ? 1.0 : 0.0;
+  return p.session->isOfAnotherForm() ? 2.0 : p.session->replays() ? 1.0 : 0.0;
 }
 double entries::replayClose() {
   Programs& p = programs();

@@ -113,9 +113,13 @@ void leaveSession(const char* reason) {
 
 }  // namespace
 
-void callInSession(uint32_t op, const char*& name) { session->call(op, name); }
+void callInSession(uint32_t op, const char*& name) {
+  if (session->isHere()) session->call(op, name);
+  else callOperator(op, name);  // of another context of this thread, whose tensors are none of the step's
+}
 void backwardInSession(bool keepsGraph, const std::function<void()>& eagerly) {
-  session->backward(keepsGraph, eagerly);
+  if (session->isHere()) session->backward(keepsGraph, eagerly);
+  else eagerly();
 }
 
 Trace::Trace(Sharing& sharing) : sharing_(sharing) { sharing_.traces.push_back(this); }
@@ -167,6 +171,7 @@ void Trace::forget() {
   state = State::empty;
   executable_.reset();
   program_ = {};
+  inputs_.clear();
   events_.clear();
   gradients_.clear();
   generators_.clear();
@@ -189,11 +194,19 @@ Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*tol
     recording = recorder_.get();
     for (const at::Tensor& t : inputs) {
       const int32_t v = recorder_->know(t);
+      trace_.inputs_.push_back(v);
       const auto buffer = v < 0 ? 0 : static_cast<size_t>(recorder_->program.values[v].buffer);
       if (v < 0) continue;
       if (isBound_.size() <= buffer) isBound_.resize(buffer + 1);
       isBound_[buffer] = true;
     }
+    return;
+  }
+  anotherForm_ = inputs.size() != trace_.inputs_.size();
+  for (size_t i = 0; i < inputs.size() && !anotherForm_; i++)
+    anotherForm_ = trace_.inputs_[i] < 0 || !sameForm(trace_.program_.values[trace_.inputs_[i]], inputs[i]);
+  if (anotherForm_) {
+    session = nullptr;
     return;
   }
   if (trace_.settings_ != settings) {

@@ -3,6 +3,7 @@
 // runs its recorded kernels: no dispatcher, no graph, planned memory. Where it does anything else, the calls so far are
 // made again with a graph, and the step goes on eagerly: so the results are always those of eager steps.
 #pragma once
+#include "binding/environment.h"
 #include "program/executable.h"
 #include "program/recorder.h"
 
@@ -88,6 +89,7 @@ class Trace {
   Sharing& sharing_;
   Program program_;
   uint64_t settings_ = 0;  // when it was recorded
+  std::vector<int32_t> inputs_;
   std::vector<Event> events_;
   std::vector<LeafGradient> gradients_;
   Placement placement_;
@@ -116,9 +118,12 @@ class Session {
   void backward(bool keepsGraph, const std::function<void()>& eagerly);
   /** Go on eagerly, with the graph of what was called so far. */
   void leave(const char* reason);
+  bool isHere() const { return js == home_; }
   /** The step is over. Whether it was replayed. */
   bool close();
   bool replays() const { return mode_ == Mode::replaying; }
+  /** The inputs are not of the form that the step was recorded with: nothing has begun. */
+  bool isOfAnotherForm() const { return anotherForm_; }
 
  private:
   enum class Mode : uint8_t { eager, recording, replaying };
@@ -143,6 +148,8 @@ class Session {
   std::vector<std::pair<at::Tensor, bool>> leaves_;
   std::vector<bool> isBound_;
   size_t next_ = 0;
+  Environment* const home_ = js;
+  bool anotherForm_ = false;
   bool replans_ = false;  // a tensor is another in every run, and was not known to be
   std::vector<at::Tensor> seeds_, saved_;
 };

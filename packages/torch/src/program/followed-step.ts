@@ -70,14 +70,18 @@ export class FollowedStep {
       this.close();
     }
   }
-  /** What {@link run} begins with, for loops that cannot pass a function. @returns whether a replay begins. */
+  /**
+   * What {@link run} begins with, for loops that cannot pass a function.
+   * @returns false where the inputs have other dtypes, shapes or strides than the recorded ones: nothing has begun, and
+   *   the step runs eagerly.
+   */
   open(inputs: readonly Tensor[]): boolean {
     atMost("FollowedStep.open", arguments, 1);
     const handles = handlesOf("FollowedStep", "inputs", inputs);
     watchForBlame();
     reserve(handles.length);
     argBuffer.set(handles);
-    return native.replayOpen(this.#id, handles.length) !== 0;
+    return native.replayOpen(this.#id, handles.length) !== 2;
   }
   /** What {@link run} ends with. */
   close(): StepEnd {
