@@ -146,7 +146,7 @@ export type CpuKernels = "fast" | "libtorch";
  * Which kernels compute 16-bit operators on the CPU, for the whole process.
  *
  * `fast` reads the same 16-bit numbers, multiplies and adds them in float32, and rounds once, to the result: matrix
- * products, convolutions and attention in float16 (unless the CPU has float16 arithmetic) and bfloat16. libtorch's own
+ * products, convolutions, attention and batch norm in float16 (unless the CPU has float16 arithmetic) and bfloat16. libtorch's own
  * kernels round in other places, partial sums of float16 among them, so last bits differ; `fast` is at least as near to
  * the exact result. Float32 and float64 are libtorch's, bit for bit, in either case, and so is everything on a GPU.
  * Only for operators called afterwards; costs nothing. On one kind of machine a program gives the same bits in every

@@ -104,6 +104,14 @@ const AttentionKernels* attentionOf([[maybe_unused]] c10::ScalarType dtype) {
 #endif
 }
 
+const NormKernels* normOf([[maybe_unused]] c10::ScalarType dtype) {
+#if defined(__x86_64__)
+  if (fast && (dtype == c10::kHalf || dtype == c10::kBFloat16) && features().avx512 && choice != Choice::widened)
+    return &avx512Norm;
+#endif
+  return nullptr;
+}
+
 }  // namespace nbit::cpu
 
 namespace nbit {

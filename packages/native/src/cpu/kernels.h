@@ -1,6 +1,7 @@
 // Which CPU kernels run for 16-bit operators: ours ("fast") or libtorch's.
 #pragma once
 #include "cpu/attention.h"
+#include "cpu/norm.h"
 #include "cpu/product.h"
 
 #include <c10/core/ScalarType.h>
@@ -26,6 +27,9 @@ bool widens(c10::ScalarType dtype);
 
 /** Kernels of attention in 16 bits; null: libtorch's. */
 const AttentionKernels* attentionOf(c10::ScalarType dtype);
+
+/** Kernels of batch norm in 16 bits; null: libtorch's. */
+const NormKernels* normOf(c10::ScalarType dtype);
 
 /** The kernels of `Way::own`. */
 const ProductKernels& productsOf(c10::ScalarType dtype);

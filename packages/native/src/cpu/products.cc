@@ -156,7 +156,8 @@ bool apart(const at::Tensor& out, const at::Tensor& t) {
 }
 /** Each element of what is added is read before the result is written over it. */
 bool same(const at::Tensor& out, const at::Tensor& self) {
-  return out.const_data_ptr() == self.const_data_ptr() && out.sizes() == self.sizes() && out.strides() == self.strides();
+  return out.const_data_ptr() == self.const_data_ptr() && out.sizes() == self.sizes() &&
+         out.strides() == self.strides();
 }
 
 /** One operator in its three forms. */
@@ -181,8 +182,7 @@ struct Product {
     const Way way = out.scalar_type() == a.scalar_type() && plainOut(out) ? wayOfProduct(a, b, dim) : Way::libtorch;
     if (way == Way::libtorch) return dim == 2 ? at::cpu::mm_out(out, a, b) : at::cpu::bmm_out(out, a, b);
     at::native::resize_output(out, sizesOf(a, b));
-    if (way == Way::own && out.is_contiguous() && apart(out, a) && apart(out, b))
-      run(out, a, b, {}, a.scalar_type());
+    if (way == Way::own && out.is_contiguous() && apart(out, a) && apart(out, b)) run(out, a, b, {}, a.scalar_type());
     else out.copy_(made(way, a, b));
     return out;
   }
@@ -242,8 +242,7 @@ struct Sum {
     const Way way = Product<dim>::plainOut(self) ? wayOfSum(self, a, b, dim, beta, alpha) : Way::libtorch;
     if (way == Way::libtorch || self.sizes() != sizesOf(a, b))
       return dim == 2 ? at::cpu::addmm_(self, a, b, beta, alpha) : at::cpu::baddbmm_(self, a, b, beta, alpha);
-    if (way == Way::widened || !directly(self, self, a, b, beta, alpha))
-      self.copy_(made(way, self, a, b, beta, alpha));
+    if (way == Way::widened || !directly(self, self, a, b, beta, alpha)) self.copy_(made(way, self, a, b, beta, alpha));
     return self;
   }
 };
