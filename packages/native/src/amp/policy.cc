@@ -4,6 +4,7 @@
 
 #include "amp/weight_casts.h"
 #include "binding/core.h"
+#include "binding/library.h"
 #include "entries/policy.h"
 #include "fused/linear.h"
 
@@ -178,10 +179,6 @@ at::Tensor linearKernel(const at::Tensor& input, const at::Tensor& weight, const
                  bias ? std::optional<at::Tensor>(castTo(target, *bias, device)) : std::nullopt);
 }
 
-struct Quiet : c10::WarningHandler {
-  void process(const c10::Warning&) override {}
-};
-
 void registerLinear(torch::Library& library, c10::DeviceType device) {
   library.impl("linear", device == c10::kCPU ? torch::CppFunction(TORCH_FN((linearKernel<c10::kCPU>)))
                                              : torch::CppFunction(TORCH_FN((linearKernel<c10::kCUDA>))));
@@ -205,8 +202,7 @@ double entries::policyCreate(const Args& a) {
   if (policy->device != c10::kCPU && policy->device != c10::kCUDA)
     fail("NBIT_UNSUPPORTED", "autocast policies exist for cpu and cuda");
   const auto key = at::autocast::get_autocast_dispatch_key_from_device_type(policy->device);
-  Quiet quiet;  // replacing a kernel on purpose is worth no warning
-  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  const Quiet replacing;
   auto library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
   for (const auto& line : split(a.text(1), '\n')) {
     const auto fields = split(line, '\t');
@@ -306,8 +302,7 @@ std::string entries::dumpKernels(const Args& a) {
 }
 
 void registerAutocastLinear() {
-  Quiet quiet;
-  const c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  const Quiet replacing;
   static std::once_flag once;
   std::call_once(once, [] {
     static auto& library =
