@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { test } from "node:test";
 import { flagsOf } from "../flags.js";
 import { planOf } from "./job.js";
-import { mnistRows, optimizerRows, pairRows } from "./pair-rows.js";
+import { mnistRows, optimizerRows, overheadRows, pairRows } from "./pair-rows.js";
 import { modelRows } from "./rows.js";
 import { scaleRows } from "./scale-rows.js";
 import { commandOf, holeOf, PEERS, peerOf, type Versions } from "./sides.js";
@@ -20,9 +20,14 @@ test("every row has an id of its own, nbit's side first, and all peers", () => {
   const sizes = { quick: false, nativeBf16: true };
   const models = modelRows(sizes);
   const scale = scaleRows({ long: true }).map(({ row }) => row);
-  const ids = [...models, ...scale, ...pairRows(1, sizes), ...mnistRows(tmpdir()), ...optimizerRows(false)].map(
-    ({ id }) => id,
-  );
+  const ids = [
+    ...models,
+    ...scale,
+    ...pairRows(1, sizes),
+    ...overheadRows(),
+    ...mnistRows(tmpdir()),
+    ...optimizerRows(false),
+  ].map(({ id }) => id);
   assert.equal(new Set(ids).size, ids.length);
   for (const { id, sides, job } of [...models, ...scale]) {
     assert.equal(sides[0], "trainer", id);

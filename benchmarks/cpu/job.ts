@@ -37,12 +37,25 @@ export interface MnistJob {
   /** Of the files' names; with `.gz` they are compressed. */
   readonly ending: "" | ".gz";
 }
+/**
+ * What a step of almost no arithmetic takes in the Trainer beyond the same by hand, or a batch of 8 rows of a
+ * TensorDataset of two tensors from a loader that shuffles beyond the same tensors gathered by hand. Both in turn, in
+ * one process; what is told is the median of the differences.
+ */
+export interface OverheadJob {
+  readonly kind: "overhead";
+  readonly of: "trainer" | "loader";
+  readonly threads: number;
+  readonly steps: number;
+  readonly rounds: number;
+}
 export type Job =
   | StepJob
   | { readonly kind: "add"; readonly threads: number }
   | { readonly kind: "optimizer"; readonly threads: number; readonly reference?: boolean }
   | { readonly kind: "memory"; readonly steps: number; readonly model: ModelSpec }
   | MnistJob
+  | OverheadJob
   | { readonly kind: "start" }
   | { readonly kind: "versions" }
   | { readonly kind: "weights"; readonly model: ModelSpec; readonly file: string };

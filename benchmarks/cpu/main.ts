@@ -21,7 +21,7 @@ import { compareResults, comparisonLines, differences } from "./compare.js";
 import { measure, measureModelRow, measurePairRow, type Campaign } from "./measure.js";
 import { optionsOf } from "./options.js";
 import { page } from "./page.js";
-import { mnistRows, optimizerRows, pairRows } from "./pair-rows.js";
+import { mnistRows, optimizerRows, overheadRows, pairRows } from "./pair-rows.js";
 import { oursOf, ratiosOf, type Machine, type MemoryResult, type Results, type RowResult } from "./results.js";
 import { modelRows } from "./rows.js";
 import { scaleRows } from "./scale-rows.js";
@@ -137,6 +137,7 @@ async function* rowResults(campaign: Campaign): AsyncGenerator<RowResult> {
   for (const row of modelRows(sizes)) if (wanted(row)) yield await measureModelRow(row, campaign);
   const pairs = [
     ...(threads ?? [1]).flatMap((n) => pairRows(n, sizes)),
+    ...overheadRows(),
     ...mnistRows(campaign.scratch),
     ...optimizerRows(quick),
   ];

@@ -136,7 +136,10 @@ export async function measurePairRow(row: PairRow, campaign: Campaign): Promise<
   const other = row.otherIsNbit ? "nbit" : "pytorch";
   row.prepare?.();
   const hole =
-    row.ours.kind === "start" && campaign.python.versions.lightning === null ? "lightning is not installed" : null;
+    (row.ours.kind === "start" || (row.ours.kind === "overhead" && row.ours.of === "trainer")) &&
+    campaign.python.versions.lightning === null
+      ? "lightning is not installed"
+      : null;
   const courses: Course[] = [
     { key: "trainer", job: row.ours, later: row.ours, python: null, runs: [], hole: null },
     {
@@ -159,6 +162,7 @@ export async function measurePairRow(row: PairRow, campaign: Campaign): Promise<
     targets: row.target === null ? {} : { [other]: row.target },
     sides: sidesOf(courses, courses[1], row.sameLoss),
     ...(row.stateTarget === undefined ? {} : { stateTarget: row.stateTarget }),
+    ...(row.timeTarget === undefined ? {} : { timeTarget: row.timeTarget }),
     ...(row.caveat === undefined ? {} : { caveat: row.caveat }),
   };
 }

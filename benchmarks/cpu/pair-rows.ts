@@ -23,6 +23,8 @@ export interface PairRow {
   readonly sameLoss: number | null;
   /** Bytes of state: the ratio that we want at most. */
   readonly stateTarget?: number;
+  /** The microseconds that we want at most. */
+  readonly timeTarget?: number;
   /** Done once, before the row is measured. */
   readonly prepare?: () => void;
   /** Why the target cannot be reached on this machine. */
@@ -130,6 +132,37 @@ export function mnistRows(scratch: string): PairRow[] {
     row({ kind: "mnist", threads: 1, folder: scratch, ending: ".gz" }, ", gzipped", () => {
       for (const name of readdirSync(plain).filter((file) => file.endsWith("-ubyte")))
         writeFileSync(join(scratch, `${name}.gz`), gzipSync(readFileSync(join(plain, name)), { level: 9 }));
+    }),
+  ];
+}
+
+/** What the Trainer and the loader take for themselves, beside Lightning's Trainer and PyTorch's loader. */
+export function overheadRows(): PairRow[] {
+  const row = (
+    of: "trainer" | "loader",
+    steps: number,
+    more: Pick<PairRow, "name" | "against" | "timeTarget">,
+  ): PairRow => ({
+    id: `overhead-${of}-t1`,
+    threads: 1,
+    unit: "µs",
+    ours: { kind: "overhead", of, threads: 1, steps, rounds: 9 },
+    other: { kind: "overhead", of, threads: 1, steps: 1000, rounds: 5 },
+    otherIsNbit: false,
+    target: null,
+    sameLoss: null,
+    ...more,
+  });
+  return [
+    row("trainer", 20_000, {
+      name: "the Trainer's own time in a step: a product of one element and SGD, beyond a loop by hand",
+      against: "Lightning's own",
+      timeTarget: 10,
+    }),
+    row("loader", 20_000, {
+      name: "the loader's own time for a batch: 8 rows of two tensors of a TensorDataset, shuffled, beyond gathering them by hand",
+      against: "PyTorch's own",
+      timeTarget: 5,
     }),
   ];
 }

@@ -23,6 +23,8 @@ export interface RowResult {
   readonly targets: Readonly<Partial<Record<string, number>>>;
   readonly against?: string;
   readonly stateTarget?: number;
+  /** Microseconds of nbit. */
+  readonly timeTarget?: number;
   readonly caveat?: string;
   /** Of a row about scale: which series, and the point of it. */
   readonly scale?: { readonly series: string; readonly x: number };

@@ -80,6 +80,15 @@ test("a row of two sides says what is on the other, and bytes of state", () => {
   ]);
 });
 
+test("a row may have a time that we want at most", () => {
+  const row = { ...rowResult("a", { trainer: [100], pytorch: [80] }), against: "its rival", targets: {} };
+  for (const [timeTarget, verdict] of [
+    [100, "≤ 100 µs reached"],
+    [99, "≤ 99.0 µs MISSED"],
+  ] as const)
+    assert.equal(cells(pairTable([{ ...row, timeTarget }]), 2)[6], verdict);
+});
+
 test("a series of scale ends in slopes", () => {
   const point = (x: number): ReturnType<typeof rowResult> => ({
     ...rowResult(`s${x}`, { trainer: [x * x], pytorch: [5], jax: "no jax" }),

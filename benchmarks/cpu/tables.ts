@@ -46,14 +46,21 @@ function losses(row: RowResult): string {
 }
 
 function targets(row: RowResult): string {
-  return Object.entries(row.targets)
-    .map(([side, target = Number.NaN]) => {
-      const ratio = median(ratiosOf(row, side));
-      const missed = row.caveat === undefined ? "MISSED" : "not reachable here";
-      const verdict = Number.isNaN(ratio) ? "not measured" : ratio <= target ? "reached" : missed;
-      return `${row.against === undefined ? `${titleOf(side)} ` : ""}≤ ${target.toFixed(2)} ${verdict}`;
-    })
-    .join("; ");
+  return [...ratioTargets(row), ...timeTarget(row)].join("; ");
+}
+function timeTarget(row: RowResult): string[] {
+  const { timeTarget: most } = row;
+  const result = row.sides[oursOf(row)];
+  if (most === undefined || result === undefined || result.hole !== null) return [];
+  return [`≤ ${time(most, row.unit)} ${medianOf(result, (r) => r.us) <= most ? "reached" : "MISSED"}`];
+}
+function ratioTargets(row: RowResult): string[] {
+  return Object.entries(row.targets).map(([side, target = Number.NaN]) => {
+    const ratio = median(ratiosOf(row, side));
+    const missed = row.caveat === undefined ? "MISSED" : "not reachable here";
+    const verdict = Number.isNaN(ratio) ? "not measured" : ratio <= target ? "reached" : missed;
+    return `${row.against === undefined ? `${titleOf(side)} ` : ""}≤ ${target.toFixed(2)} ${verdict}`;
+  });
 }
 
 const COLUMNS = ["trainer", "loop", "pytorch", "compile", "lightning", "jax"] as const;

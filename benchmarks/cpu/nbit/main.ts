@@ -23,6 +23,9 @@ async function measure(job: Job): Promise<object> {
     case "mnist":
       setNumThreads(job.threads);
       return (await import("./mnist.js")).readMnist(job);
+    case "overhead":
+      setNumThreads(job.threads);
+      return await (await import("./overhead.js")).overhead(job);
     case "memory":
       setNumThreads(1);
       return await (await import("./trainer.js")).memoryOfSteps(job);

@@ -85,6 +85,8 @@ def run(job):
         return versions()
     if job["kind"] == "step" and job["side"] == "jax":
         import jax_side as side
+    elif job["kind"] == "overhead":
+        import overhead as side
     else:
         import torch_side as side
     return getattr(side, job["kind"])(job)

@@ -29,6 +29,27 @@ test("state is saved and restored, for the default generator and others", () => 
   assert.notEqual(g.seed(), 1n);
 });
 
+test("a copy of a generator goes on as the other does, normal numbers that were kept included, and each by itself", () => {
+  const numbers = (generator: torch.Generator): unknown => [
+    torch.randn([3], { generator }).tolist(),
+    torch.randn([3], { generator, dtype: "float64" }).tolist(),
+    torch.randperm(700, { generator }).tolist(),
+  ];
+  const source = new torch.Generator().manualSeed(5);
+  const copy = new torch.Generator().manualSeed(9);
+  for (const draws of [0, 1, 3, 701]) {
+    torch.randn([draws], { generator: source });
+    torch.randn([draws], { generator: source, dtype: "float64" });
+    copy.copyFrom(source);
+    assert.deepEqual(copy.getState().tolist(), source.getState().tolist());
+    const before = source.getState().tolist();
+    const expected = numbers(copy);
+    assert.deepEqual(source.getState().tolist(), before);
+    assert.deepEqual(numbers(source), expected);
+    assert.deepEqual(source.copyFrom(source).getState().tolist(), copy.getState().tolist());
+  }
+});
+
 test("bad seeds are refused", () => {
   assert.throws(() => torch.manualSeed(1.5), /whole number/);
   assert.throws(() => torch.manualSeed(1n << 65n), /64 bits/);

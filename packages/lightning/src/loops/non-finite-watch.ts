@@ -47,7 +47,7 @@ function valueOf(loss: Tensor): number {
  * Notices when a loss (or a gradient) is NaN or infinite, before the optimizer has spread it, and finds where it began
  * by replaying the step.
  *
- * Costs per step: on CPU a copy of the generator and one number read, a few microseconds. On CUDA one small kernel that
+ * Costs per step: on CPU a copy of the generator and one number read, less than a microsecond. On CUDA one small kernel that
  * raises a flag, which is read at log steps; by then weights may be gone, and the error says so.
  */
 export class NonFiniteWatch {

@@ -5,7 +5,6 @@ import { atMost, checkArguments } from "../options.js";
 import { iterated, MOST_ELEMENTS } from "../read-once.js";
 import { isTensor, keep, tensor, type Tensor } from "../tensor/index.js";
 import { lengthNow } from "./sampler.js";
-import { typedArrayName } from "../realm.js";
 
 /**
  * A dataset with a length, whose elements are found by position. Any object with `length` and `get` will do; this class
@@ -110,16 +109,15 @@ function checkPositions(fn: string, indices: readonly number[]): void {
 /** Positions as a tensor, checked: indexSelect names a bad one less clearly. */
 function indexTensor(indices: readonly number[], length: number): Tensor {
   checkPositions("TensorDataset", indices);
-  const small = length <= 0x7fffffff;
-  const values = small ? new Int32Array(indices.length) : new BigInt64Array(indices.length);
-  for (let i = 0; i < indices.length; i++) {
+  const wrapped = (i: number): number => {
     const at = indices[i] as number;
     if (!Number.isInteger(at) || at < -length || at >= length)
       throw new ArgumentError("TensorDataset", `positions from 0 to ${length - 1}`, at);
-    const wrapped = at < 0 ? at + length : at;
-    if (typedArrayName(values) === "Int32Array") values[i] = wrapped;
-    else values[i] = BigInt(wrapped);
-  }
+    return at < 0 ? at + length : at;
+  };
+  if (length > 0x7fffffff) return tensor(BigInt64Array.from({ length: indices.length }, (_, i) => BigInt(wrapped(i))));
+  const values = new Int32Array(indices.length);
+  for (let i = 0; i < values.length; i++) values[i] = wrapped(i);
   return tensor(values);
 }
 
