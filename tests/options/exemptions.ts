@@ -1,6 +1,6 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
 const VARIADIC =
-  /^torch\.(AutogradFunction\.apply|nn\.Module#call|nn\.Sequential|TensorDataset|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
+  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Module#call|nn\.Sequential|TensorDataset|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
 export const isInternal = (path: string): boolean =>
@@ -24,7 +24,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [

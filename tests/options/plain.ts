@@ -28,10 +28,10 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.StableEmbedding#": "forward",
   "torch.":
     "BatchSampler ChainDataset Complex ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
-    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
+    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
-    "scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig tensorFromBytes traceMark " +
+    "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.ConcatDataset#": "get",
   "torch.DataLoader#": "whenReady loadStateDict",

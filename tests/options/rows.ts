@@ -75,6 +75,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.loadCheckpoint": () => row("nowhere.ckpt"),
   "torch.loadIdx": () => row("nowhere.idx"),
   "torch.loadSafetensors": () => row("nowhere.safetensors"),
+  "torch.saveOnCpu": () => row(noop),
   "torch.multiMarginLoss": () => row(x, ones([2])),
   "torch.multilabelMarginLoss": () => row(x, x),
   "torch.nllLoss": () => row(x, ones([2])),

@@ -1,5 +1,5 @@
 /** Functions of a user's own under O1: what dtype their tensors come in. */
-import { atMost, amp, Tensor, type DType } from "@nbit/torch";
+import { addForwardRegion, atMost, amp, Tensor, type DType } from "@nbit/torch";
 import { castTensors } from "./casts.js";
 import { isMap } from "@nbit/torch/realm";
 
@@ -16,6 +16,11 @@ export function withCasts<T>(on: boolean, fn: () => T): T {
     active = before;
   }
 }
+
+addForwardRegion(() => {
+  const on = active;
+  return (fn) => withCasts(on, fn);
+});
 
 type Fn<A extends readonly unknown[], R> = (...args: A) => R;
 

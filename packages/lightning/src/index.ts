@@ -83,6 +83,8 @@ export type { ExplainOptions, ExplanationFields, PrecisionDescription } from "./
 export { forecastMemory } from "./diagnostics/memory.js";
 export { forecastRank, type RankForecastOptions } from "./diagnostics/rank-memory.js";
 export type { ProcessForecast, RankForecast } from "./diagnostics/rank-forecast.js";
+export type { CheckpointForecast } from "./diagnostics/checkpoint-forecast.js";
+export type { ModuleClass } from "./module-classes.js";
 export type { MemoryForecast } from "./diagnostics/memory-forecast.js";
 export type { MemoryLayout, ParameterLayout } from "./diagnostics/memory.js";
 export type { ReportOptions } from "./diagnostics/report.js";

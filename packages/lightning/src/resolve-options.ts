@@ -43,6 +43,7 @@ export function resolveOptions(options: TrainerOptions): ResolvedOptions {
     );
   });
   const { fastDevRun, detectNonFinite, numSanityValSteps, ...rest } = withDefaults(options, ROWS);
+  checkActivations(rest);
   const batches = fastDevRun === true ? 1 : fastDevRun;
   return {
     ...rest,
@@ -51,6 +52,22 @@ export function resolveOptions(options: TrainerOptions): ResolvedOptions {
     fastDevRun: batches,
     ...(batches === false ? {} : onlyTrying(batches, rest.checkValEveryNEpoch)),
   };
+}
+
+/** A recorded step has one way through memory. */
+function checkActivations(
+  options: Pick<ResolvedOptions, "activationCheckpointing" | "activationOffloading" | "cudaGraph">,
+): void {
+  const { activationCheckpointing, activationOffloading, cudaGraph } = options;
+  if (!cudaGraph || (activationCheckpointing.length === 0 && !activationOffloading)) return;
+  const name = activationOffloading ? "activationOffloading" : "activationCheckpointing";
+  throw new MisconfigurationError(
+    "Trainer",
+    `cudaGraph: false with ${name}`,
+    cudaGraph,
+    "A recorded graph neither runs modules again nor moves activations.",
+    "ERR_ACTIVATION_GRAPH",
+  );
 }
 
 /** What `fastDevRun` puts in the place of other options: one epoch of so many batches of everything. */

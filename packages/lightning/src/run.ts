@@ -1,6 +1,7 @@
 import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
+import type { CheckpointedModules } from "./activations.js";
 import { Callback } from "./callbacks/callback.js";
 import { openCheckpointInPart, readCheckpoint } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
@@ -79,6 +80,8 @@ export class Run implements LoopContext, ModuleHost {
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
   fit: FitParts | null = null;
+  /** Modules that run again in backward. */
+  activations: CheckpointedModules | null = null;
   validation: EvaluationLoop | null = null;
   test: EvaluationLoop | null = null;
   prediction: PredictLoop | null = null;

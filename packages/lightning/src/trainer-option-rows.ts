@@ -7,6 +7,7 @@
 import { kinds } from "@nbit/torch/options";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { BatchLimit } from "./loops/fetch.js";
+import { moduleClasses } from "./module-classes.js";
 import type { TrainerOptions } from "./trainer-options.js";
 
 /** How the text of a flag becomes a value: a switch is true alone, and takes `true` and `false`. */
@@ -248,6 +249,17 @@ export const ROWS = {
     flag: ["switch", "text"],
     values: "auto, true or false",
     summary: "replay recorded steps on the CPU",
+  }),
+  activationCheckpointing: option(moduleClasses, {
+    default: [],
+    defaultWords: "none",
+    flag: null,
+    summary: "classes of modules whose forward runs again in backward",
+  }),
+  activationOffloading: option(onOff, {
+    default: false,
+    flag: SWITCH,
+    summary: "keep activations in the memory of the CPU until backward",
   }),
   cudaGraph: option(onOff, { default: false, flag: SWITCH, summary: "record whole steps as CUDA graphs" }),
   detectNonFinite: option(choice(true, false, "step", "gradients"), {

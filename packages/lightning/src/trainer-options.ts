@@ -5,6 +5,7 @@ import type { Duration } from "./duration.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BatchLimit } from "./loops/fetch.js";
 import type { Replay } from "./loops/step-replays.js";
+import type { ModuleClass } from "./module-classes.js";
 import type { DetectNonFinite } from "./loops/non-finite-watch.js";
 import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
@@ -98,6 +99,21 @@ export interface TrainerOptions {
    * every step.
    */
   readonly onSkippedStep?: "advance" | "hold";
+
+  /**
+   * Classes of modules whose forward runs again in backward instead of keeping activations, such as `[Block]`: every
+   * module of such a class inside the module trained. Gradients are the same to the last bit; memory for their
+   * activations shrinks to their arguments, for the time of one more forward. They must compute the same both times
+   * (`checkpoint` of `@nbit/torch`). `trainer.precision.explain({ batch })` says what it saves and costs. Not together
+   * with `cudaGraph`, nor with strategies that share parameters out. Default: none.
+   */
+  readonly activationCheckpointing?: readonly ModuleClass[];
+  /**
+   * Keep activations in the memory of the CPU from forward to backward (`saveOnCpu` of `@nbit/torch`): for a GPU that is
+   * too small, at the price of two copies over the bus. Not together with `cudaGraph`. On the CPU it changes nothing,
+   * and a warning says so. Default false.
+   */
+  readonly activationOffloading?: boolean;
 
   /**
    * Record whole training steps as CUDA graphs after warm-up, and replay them: for models whose kernels are short. With

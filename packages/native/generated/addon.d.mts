@@ -115,6 +115,17 @@ export interface NativeAddon {
   setPostAccumulateHook(handle: number, fn: (() => void) | null): void;
   /** (fn), within a backward: fn is called once, when all of its gradients are there. */
   whenBackwardEnds(fn: () => void): void;
+  // what becomes of tensors that operators save for backward
+  /** (pack, unpack), until `savedTensorsEnd`. pack finds a tensor's handle in buffer[1], and leaves one of its own, to keep, in buffer[0], or 0 and returns an object; unpack gets that handle in buffer[1] or that object, and leaves a handle of its own of the tensor in buffer[0]. */
+  savedTensorsHooks(pack: () => object | undefined, unpack: (packed?: object) => void): void;
+  /** Until `savedTensorsEnd`, what is saved of other devices is kept on the CPU. */
+  savedTensorsOnCpu(pinMemory: boolean): void;
+  /** (again); message: n, arguments…. Until `savedTensorsEnd`, nothing that is saved is kept: again finds [1] n and the arguments' handles in the buffer, and runs the same operators, when it is needed. */
+  checkpointBegin(again: () => void): void;
+  /** Counts from here on, or no longer → buffer: since it was switched on, calls of checkpoint, bytes that were not kept, bytes of arguments that were. */
+  checkpointsCounted(on: boolean): void;
+  /** Ends the latest of these. */
+  savedTensorsEnd(): void;
   // nodes of linear layers
   /** Switch it off (and on): a test equates both ways. */
   setLinearNode(on: boolean): void;

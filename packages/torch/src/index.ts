@@ -4,6 +4,7 @@ export { calledByProgram, DTypeMismatchError, userLine, describeLine, type UserL
 export * from "./tensor/index.js";
 export * from "./ops/index.js";
 export * from "./autograd/index.js";
+export { addForwardRegion, type Enter } from "./forward-regions.js";
 export * from "./random.js";
 export { plainText, quoted } from "./plain-text.js";
 export { NumberRangeError } from "./number-range.js";

@@ -61,7 +61,7 @@ for (const [name, { flag, default: standard }] of Object.entries(TRAINER_OPTIONS
 
 test("what only a program can give is no flag", () => {
   const hidden = Object.entries(TRAINER_OPTIONS).flatMap(([name, { flag }]) => (flag === null ? [name] : []));
-  assert.deepEqual(hidden, ["plugins", "callbacks"]);
+  assert.deepEqual(hidden, ["plugins", "callbacks", "activationCheckpointing"]);
   for (const name of hidden) {
     assert.throws(() => parseFlags("fit", [`--${name}=x`]), { code: "ERR_FLAG" });
     assert.ok(!flagLines().some((line) => line.includes(`--${name} `)), name);

@@ -2,6 +2,9 @@ import { checkOptions, getCpuKernels, kinds, nn, optim, plainText } from "@nbit/
 import type { CpuKernels, OptionNames } from "@nbit/torch";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
+import { moduleClasses, type ModuleClass } from "../module-classes.js";
+import type { Batch } from "../types.js";
+import { forecastCheckpoints, type CheckpointForecast } from "./checkpoint-forecast.js";
 import type { MemoryForecast } from "./memory-forecast.js";
 import type { MemoryLayout } from "./memory.js";
 import type { ProcessForecast } from "./rank-forecast.js";
@@ -11,12 +14,22 @@ export interface ExplainOptions {
   readonly module?: nn.Module;
   /** Its optimizers, as `configureOptimizers` makes them; default: those in training. They need not have stepped. */
   readonly optimizers?: readonly optim.Optimizer[];
+  /**
+   * Forecast what activation checkpointing saves and costs in a step on this batch, by some twelve dry runs, of which
+   * no trace stays: of `activationCheckpointing`, or of the Trainer's option. Waits for the device. Needs a module that
+   * a Trainer has trained, or trains.
+   */
+  readonly batch?: Batch;
+  /** Classes of modules to forecast for. Default: those of the Trainer's option. */
+  readonly activationCheckpointing?: readonly ModuleClass[];
   /** Print it too. Default true. */
   readonly print?: boolean;
 }
 const EXPLAIN: OptionNames<ExplainOptions> = {
   module: kinds.instanceOf("a module", nn.Module),
   optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
+  batch: true,
+  activationCheckpointing: moduleClasses,
   print: kinds.flag,
 };
 
@@ -60,6 +73,8 @@ export interface ExplanationFields {
   readonly process: ProcessForecast | null;
   /** Modules, or patterns of them, with a precision of their own. */
   readonly modules: readonly (readonly [name: string, precision: string])[];
+  /** What activation checkpointing saves and costs; null without a batch. */
+  readonly activations: CheckpointForecast | null;
   /** How steps of the latest fit ran: replayed, or why eagerly; null before the first. */
   readonly steps: string | null;
   /** How the optimizers keep their state: a dtype, or in words what a low-bit one does. */
@@ -81,6 +96,7 @@ export class Explanation implements ExplanationFields {
   readonly process: ExplanationFields["process"];
   readonly modules: ExplanationFields["modules"];
   readonly optimizerState: ExplanationFields["optimizerState"];
+  readonly activations: ExplanationFields["activations"];
   readonly steps: ExplanationFields["steps"];
 
   constructor(fields: ExplanationFields) {
@@ -97,6 +113,7 @@ export class Explanation implements ExplanationFields {
     this.process = fields.process;
     this.modules = fields.modules;
     this.optimizerState = fields.optimizerState;
+    this.activations = fields.activations;
     this.steps = fields.steps;
   }
 
@@ -123,6 +140,7 @@ export class Explanation implements ExplanationFields {
       ]);
     }
     if (this.process !== null) rows.push(["each process", inProcess(this.process)]);
+    if (this.activations !== null) rows.push(["activations", inActivations(this.activations)]);
     if (this.steps !== null) rows.push(["steps", this.steps]);
     const width = Math.max(...rows.map(([label]) => label.length));
     return rows
@@ -139,6 +157,15 @@ function forecasts(
   if (module === null) return { memory: null, process: null };
   const memory = precision.forecast(module, optimizers);
   return { memory, process: precision.context?.processForecast?.(module, memory) ?? null };
+}
+
+function activationsOf(precision: object, options: ExplainOptions): CheckpointForecast | null {
+  const { batch, activationCheckpointing = null } = options;
+  return batch === undefined ? null : forecastCheckpoints(precision, batch, activationCheckpointing);
+}
+function inActivations({ modules, calls, saved, kept, plainSeconds, seconds }: CheckpointForecast): string {
+  const ms = (s: number): string => `${(s * 1000).toPrecision(3)} ms`;
+  return `checkpointing ${modules || "nothing"}: ${calls} forwards run again, and keep ${formatBytes(kept)} of arguments in place of ${formatBytes(saved)}; a step of ${ms(plainSeconds)} takes ${ms(seconds)}`;
 }
 
 function inProcess(forecast: ProcessForecast): string {
@@ -181,6 +208,7 @@ export function explainPrecision(
     cpuKernels: kernelsOf(precision),
     ...forecasts(precision, module, optimizers),
     modules,
+    activations: activationsOf(precision, options),
     steps: context?.steps?.() ?? null,
     optimizerState: [...states].join("; ") || dtypes.optimizerState,
   });

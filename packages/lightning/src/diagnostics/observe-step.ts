@@ -187,6 +187,24 @@ export function observeBatch(
   batch: Batch,
   strategy: Strategy,
 ): StepPrecision {
+  return inTraining({ module, precision, batch, strategy }, (parts) => {
+    const mine = observeStep(parts, { step: module.globalStep });
+    const all = strategy.collectives?.allGatherObject(mine.toJSON());
+    return all === undefined ? mine : mergeReports(all);
+  });
+}
+
+/** What a dry run takes, with any batch as the module's device and precision take it, and the module in training. */
+export function inTraining<T>(
+  about: {
+    readonly module: LightningModule;
+    readonly precision: Precision;
+    readonly batch: Batch;
+    readonly strategy: Strategy;
+  },
+  fn: (parts: DryRunParts) => T,
+): T {
+  const { module, precision, batch, strategy } = about;
   const { context } = precision;
   const device = context === null ? module.device : context.accelerator.device(context.deviceIndex);
   const training = [...module.modules()].map((m): [nn.Module, boolean] => [m, m.training]);
@@ -195,10 +213,7 @@ export function observeBatch(
     return scope(() => {
       const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
       const moved = mapTensors(converted, (tensor) => tensor.to(device));
-      const parts = { module, precision, device, batch: moved, batchIdx: 0, strategy };
-      const mine = observeStep(parts, { step: module.globalStep });
-      const all = strategy.collectives?.allGatherObject(mine.toJSON());
-      return all === undefined ? mine : mergeReports(all);
+      return fn({ module, precision, device, batch: moved, batchIdx: 0, strategy });
     });
   } finally {
     for (const [m, was] of training) m.training = was;

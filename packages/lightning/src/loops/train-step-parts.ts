@@ -24,6 +24,8 @@ export interface TrainStepParts {
   readonly watch?: NonFiniteWatch | null;
   /** Whose processes exchange gradients; null: this one trains alone. */
   readonly strategy?: Strategy | null;
+  /** Activations go to the memory of the CPU until backward. */
+  readonly savesOnCpu?: boolean;
   /** Replays forward and backward; null: nobody does. */
   readonly replays?: StepReplays | null;
 }

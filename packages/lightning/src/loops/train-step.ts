@@ -1,4 +1,4 @@
-import { scope, Tensor } from "@nbit/torch";
+import { saveOnCpu, scope, Tensor } from "@nbit/torch";
 import type { optim } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
@@ -175,7 +175,8 @@ export class TrainStep implements OptimizerRunner {
   #trainingStep(): unknown {
     const { host, precision } = this.#parts;
     this.#exchange.beforeForward();
-    return scope(() => precision.forward(() => host.within("trainingStep", this.#callTrainingStep)));
+    const step = (): unknown => precision.forward(() => host.within("trainingStep", this.#callTrainingStep));
+    return scope(this.#parts.savesOnCpu === true ? () => saveOnCpu(step) : step);
   }
   readonly #callTrainingStep = (): unknown =>
     mustEnd(

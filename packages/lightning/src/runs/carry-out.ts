@@ -1,17 +1,21 @@
 /** The course of a run: set-up, what it is for, and its end, however that comes. */
-import { NbitError, nn, scope, trimMemory } from "@nbit/torch";
+import { cuda, NbitError, nn, scope, trimMemory } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { isError } from "@nbit/torch/realm";
 import { PrecisionLintError } from "../callbacks/precision-lint.js";
 import { restoreModule, restoreTraining } from "../checkpoint/state.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
-import { observeBatch } from "../diagnostics/observe-step.js";
+import { forecastCheckpointsWith, type CheckpointForecast } from "../diagnostics/checkpoint-forecast.js";
+import { observeCheckpoints } from "../diagnostics/observe-checkpoints.js";
+import { inTraining, observeBatch } from "../diagnostics/observe-step.js";
 import { observeWith } from "../diagnostics/report.js";
 import { vanishingEps } from "../diagnostics/vanishing.js";
 import { attachHost } from "../module.js";
+import type { ModuleClass } from "../module-classes.js";
 import { BEFORE_TRAINING, mustEnd } from "../promises.js";
 import { warnTogether } from "../ranks/common-findings.js";
 import type { Run } from "../run.js";
+import type { Batch } from "../types.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
 import { saveInterrupted } from "./interrupted.js";
 import { setSwitches } from "./switches.js";
@@ -76,6 +80,7 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   if (fn === "fit") strategy.setupGradients?.(module, !module.automaticOptimization);
   run.varyRandomNumbers();
   observeWith(precision, (batch) => observeBatch(module, precision, batch, strategy));
+  forecastCheckpointsWith(precision, (batch, classes) => forecastOn(run, batch, classes));
   if (fn === "fit") {
     warnTogether(run.collectives, vanishingEps(run.optimizers));
     await run.hooks.get("onFitStart").run();
@@ -83,6 +88,19 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
     if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
   }
   await endInTurn(run); // signals that were sent during set-up
+}
+
+/** Of the classes of the Trainer's option, or of others. */
+function forecastOn(run: Run, batch: Batch, classes: readonly ModuleClass[] | null): CheckpointForecast {
+  const { module, precision, strategy, options } = run;
+  const forecast = (): CheckpointForecast =>
+    inTraining({ module, precision, batch, strategy }, (parts) => {
+      const wait = (): void => {
+        if (parts.device.type === "cuda") cuda.synchronize(parts.device);
+      };
+      return observeCheckpoints(parts, classes ?? options.activationCheckpointing, wait);
+    });
+  return run.activations?.without(forecast) ?? forecast();
 }
 
 /** All processes are here: one that was told to end ends all of them. */
@@ -95,6 +113,7 @@ async function endInTurn(run: Run): Promise<void> {
 /** What a run held beyond its end goes, so that the device holds what it held before and what others keep. */
 function release(run: Run): void {
   run.precision.endRun();
+  run.activations?.end();
   trimMemory();
   try {
     run.fit?.graph?.end();

@@ -1,5 +1,6 @@
 /** The parts of a fit, made in the order in which each needs the one before. Nothing has been trained yet. */
 import { verbatim } from "@nbit/torch";
+import { CheckpointedModules } from "../activations.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { Results } from "../logging/results.js";
@@ -32,6 +33,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
   run.optimizers = optimizers;
   run.schedulers = schedulers;
   checkManualOptimization(run);
+  run.activations = checkpointedModules(run);
   const replays = stepReplays(run);
   const step = trainStep(run, progress, replays);
   run.validation = isOverridden(module, "validationStep")
@@ -88,6 +90,29 @@ function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
   return shareOf(run, loader, "train");
 }
 
+function checkpointedModules({ module, options, strategy }: Run): CheckpointedModules {
+  const { activationCheckpointing } = options;
+  if (activationCheckpointing.length > 0 && strategy.stateDict !== undefined)
+    throw new MisconfigurationError(
+      "Trainer",
+      "no activationCheckpointing with a strategy that shares parameters out",
+      activationCheckpointing.map(({ name }) => name),
+      'Use strategy: "ddp", or call checkpoint of @nbit/torch inside a unit\'s forward.',
+      "ERR_ACTIVATION_CHECKPOINTING",
+    );
+  return new CheckpointedModules(module, activationCheckpointing);
+}
+
+function savesOnCpu({ options, strategy, warnings }: Run): boolean {
+  if (!options.activationOffloading) return false;
+  if (strategy.rootDevice.type !== "cpu") return true;
+  warnings.warn(
+    "WARN_ACTIVATION_OFFLOADING",
+    "activationOffloading changes nothing on the CPU: activations are in its memory already. Leave it out.",
+  );
+  return false;
+}
+
 /** Null where CUDA graphs take whole steps. */
 function stepReplays(run: Run): StepReplays | null {
   const { module, options, strategy, warnings } = run;
@@ -118,6 +143,7 @@ function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null)
         : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
     replays,
+    savesOnCpu: savesOnCpu(run),
   });
   step.accumulate = options.accumulateGradBatches;
   return step;

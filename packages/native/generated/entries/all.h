@@ -16,6 +16,7 @@
 #include "entries/policy.h"
 #include "entries/program.h"
 #include "entries/random.h"
+#include "entries/saved_tensors.h"
 #include "entries/schemas.h"
 #include "entries/trace.h"
 #include "entries/weight_casts.h"

@@ -52,17 +52,20 @@ class Calling {
     given_.push_back(newHandle(std::move(t)));
     out.number(given_.back());
   }
-  void run() {
-    napi_value fn, undefined, result;
+  /** What it returns, valid while this lives. `argument`: one besides those in the buffer. */
+  napi_value run(napi_value argument = nullptr) {
+    napi_value fn, undefined, result = nullptr;
     napi_get_undefined(js->env, &undefined);
     bool done = napi_get_reference_value(js->env, fn_.ref(), &fn) == napi_ok;
     {
       const StayHere stay;
-      done = done && napi_call_function(js->env, undefined, fn, 0, nullptr, &result) == napi_ok;
+      done = done &&
+             napi_call_function(js->env, undefined, fn, argument == nullptr ? 0 : 1, &argument, &result) == napi_ok;
     }
     if (js->buffer[0] == kUnread)
       for (const double handle : given_) release(handle);
     if (!done) throw JsPending{};
+    return result;
   }
 
  private:

@@ -2,6 +2,7 @@
 #define NBIT_ENTRIES_ELSEWHERE
 #include "amp/policy.h"
 #include "binding/context.h"
+#include "autograd/saved_tensors.h"
 #include "binding/core.h"
 #include "binding/entry.h"
 #include "binding/library.h"
@@ -41,6 +42,7 @@ NAPI_MODULE_INIT() {
     static std::once_flag once;
     std::call_once(once, quietNnpack);
     openEnvironment(env);
+    installEngine();
 #if defined(NBIT_CUDA)
     registerAutocastLinear();
 #endif

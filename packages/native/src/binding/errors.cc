@@ -1,5 +1,6 @@
 // C++ exceptions become JavaScript errors here and nowhere else; warnings of libtorch reach JavaScript here.
 #include "binding/core.h"
+#include "binding/hold.h"
 
 #include <cstring>
 #include <mutex>
@@ -96,6 +97,7 @@ void drain() {
     e.drainNeeded = false;
   }
   for (napi_ref ref : refs) napi_delete_reference(e.env, ref);
+  releaseHeld();
   if (!e.warningHandler) return;
   const StayHere stay;
   for (const auto& text : warnings) {

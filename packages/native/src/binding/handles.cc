@@ -1,6 +1,7 @@
 // Tensor slots seen from JavaScript: release, the garbage collector's safety net, and a tensor's metadata in one call.
 #include "binding/checks.h"
 #include "binding/core.h"
+#include "binding/hold.h"
 #include "entries/handles.h"
 #include "memory/heap.h"
 
@@ -17,6 +18,10 @@ constexpr uint32_t kChunks = kMaxSlots / kChunk;
 std::mutex chunkMutex;
 uint32_t chunksTaken = 0;          // ever
 std::vector<uint32_t> chunksFree;  // of environments that are closed
+
+/** How many HoldTensors there are on this thread, and what is given up meanwhile. */
+constinit thread_local int holding = 0;
+const EnvironmentLocal<std::vector<double>> held;
 
 /** One chunk more for an environment. */
 void takeChunk(Environment& e) {
@@ -57,7 +62,8 @@ void finalize(node_api_basic_env, void* data, void* hint) {
   const auto bits = reinterpret_cast<uint64_t>(data);
   const uint32_t index = bits & (kMaxSlots - 1);
   if (slots[index].generation != static_cast<uint32_t>(bits >> kIndexBits)) return;
-  freeSlot(*e, index);
+  if (holding > 0) held.of(*e).push_back(static_cast<double>(bits));
+  else freeSlot(*e, index);
   ++e->collected;
 }
 
@@ -128,7 +134,22 @@ void reserveSlots(size_t count) {
 }
 
 void release(double handle) {
-  if (isLive(handle)) freeSlot(*js, static_cast<uint64_t>(handle) & (kMaxSlots - 1));
+  if (!isLive(handle)) return;
+  if (holding > 0) [[unlikely]]
+    held().push_back(handle);
+  else freeSlot(*js, static_cast<uint64_t>(handle) & (kMaxSlots - 1));
+}
+
+HoldTensors::HoldTensors() { ++holding; }
+HoldTensors::~HoldTensors() {
+  --holding;
+  js->drainNeeded = true;
+}
+void releaseHeld() {
+  if (holding > 0) return;
+  const std::vector<double> all = std::move(held());
+  held().clear();
+  for (const double handle : all) release(handle);
 }
 
 void failBadHandle(double handle) {

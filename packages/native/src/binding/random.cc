@@ -33,6 +33,31 @@ at::Generator& generatorAt(double id) {
   return all[static_cast<size_t>(id)];
 }
 
+at::Generator copyOf(at::Generator from) {
+  std::lock_guard<std::mutex> lock(from.mutex());
+  return from.clone();
+}
+void continueAs(at::Generator& to, at::Generator from) {
+  auto* const source = dynamic_cast<at::CPUGeneratorImpl*>(from.unsafeGetGeneratorImpl());
+  auto* const target = dynamic_cast<at::CPUGeneratorImpl*>(to.unsafeGetGeneratorImpl());
+  if (source == nullptr || target == nullptr) {
+    const at::Generator copy = copyOf(from);
+    std::lock_guard<std::mutex> lock(to.mutex());
+    to.set_state(copy.get_state());
+    return;
+  }
+  // A state is a tensor of 5 kB, and a new generator would be seeded first, which takes longer than all the rest.
+  std::unique_lock<std::mutex> lock(from.mutex());
+  const at::mt19937 engine = source->engine();
+  const auto nextFloat = source->next_float_normal_sample();
+  const auto nextDouble = source->next_double_normal_sample();
+  lock.unlock();
+  std::lock_guard<std::mutex> targetLock(to.mutex());
+  target->set_engine(engine);
+  target->set_next_float_normal_sample(nextFloat);
+  target->set_next_double_normal_sample(nextDouble);
+}
+
 double entries::generatorCreate(const Args& a) {
   const auto device = decodeDevice(a.number(0));
   at::Generator g = a.flag(1) ? at::globalContext().defaultGenerator(device) : make(device);
@@ -71,24 +96,7 @@ void entries::generatorReseed(const Args& a) {
 }
 void entries::generatorCopy(const Args& a) {
   at::Generator from = generatorAt(a.number(0));  // alive, should it be the second too
-  at::Generator& to = generatorAt(a.number(1));
-  auto* const source = dynamic_cast<at::CPUGeneratorImpl*>(from.unsafeGetGeneratorImpl());
-  auto* const target = dynamic_cast<at::CPUGeneratorImpl*>(to.unsafeGetGeneratorImpl());
-  if (source == nullptr || target == nullptr) {
-    std::lock_guard<std::mutex> lock(from.mutex());
-    to = from.clone();
-    return;
-  }
-  // In place: a new one would be seeded first, which takes longer than all the rest.
-  std::unique_lock<std::mutex> lock(from.mutex());
-  const at::mt19937 engine = source->engine();
-  const auto nextFloat = source->next_float_normal_sample();
-  const auto nextDouble = source->next_double_normal_sample();
-  lock.unlock();
-  std::lock_guard<std::mutex> targetLock(to.mutex());
-  target->set_engine(engine);
-  target->set_next_float_normal_sample(nextFloat);
-  target->set_next_double_normal_sample(nextDouble);
+  continueAs(generatorAt(a.number(1)), from);
 }
 double entries::generatorGetState(const Args& a) {
   program::unrecorded("a random generator is seeded or read");

@@ -6,4 +6,9 @@ namespace nbit {
 /** Generators made by JavaScript, by id; 0 is "none". */
 at::Generator& generatorAt(double id);
 
+/** A copy of a generator's stream. */
+at::Generator copyOf(at::Generator from);
+/** `to` goes on as `from` does. In place, so that whoever has `to` draws from it. */
+void continueAs(at::Generator& to, at::Generator from);
+
 }  // namespace nbit

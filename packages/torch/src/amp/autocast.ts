@@ -7,8 +7,10 @@ import {
   autocastIncrementNesting,
   autocastState,
   setAutocast,
+  type AutocastState,
 } from "../backend.js";
 import { ArgumentError } from "../errors.js";
+import { addForwardRegion } from "../forward-regions.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import { isPromise, refusePromise } from "../synchronous.js";
@@ -71,9 +73,14 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
       dtype,
       "float32 needs no autocast: pass { enabled: false }.",
     );
-  const changed = before.dtype !== dtype || before.enabled !== enabled;
+  return region(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled }, fn);
+}
+
+function region<T>(type: string, state: AutocastState, fn: () => T): T {
+  const before = autocastState(type);
+  const changed = before.dtype !== state.dtype || before.enabled !== state.enabled;
   if (changed && before.enabled) autocastClearCache();
-  setAutocast(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled });
+  setAutocast(type, state);
   autocastIncrementNesting();
   try {
     const result = fn();
@@ -90,6 +97,12 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
     setAutocast(type, before);
   }
 }
+
+for (const type of ["cpu", "cuda"])
+  addForwardRegion(() => {
+    const state = autocastState(type);
+    return (fn) => (!state.enabled && !autocastState(type).enabled ? fn() : region(type, state, fn));
+  });
 
 export function isAutocastEnabled(deviceType = "cpu"): boolean {
   atMost("isAutocastEnabled", arguments, 1);

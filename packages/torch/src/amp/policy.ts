@@ -1,6 +1,7 @@
 /** Policies of one's own: another dtype for some operators, in a region. */
 import { callable, record } from "../kinds.js";
 import { ArgumentError, NbitError } from "../errors.js";
+import { addForwardRegion } from "../forward-regions.js";
 import { native } from "../native.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import { atMost, checkArguments } from "../options.js";
@@ -16,6 +17,14 @@ export type PolicyRule = "lower" | "float32" | "promote" | "none" | "banned" | "
 export type PolicyRules = Readonly<Record<string, PolicyRule>>;
 
 const RULES: readonly string[] = ["lower", "float32", "promote", "none", "banned", "banned16"];
+
+/** Those that hold now, the innermost last. */
+const running: AutocastPolicy[] = [];
+addForwardRegion(() => {
+  const open = [...running];
+  if (open.length === 0) return null;
+  return <T>(fn: () => T): T => open.reduceRight((inner: () => T, policy) => () => policy.run(inner), fn)();
+});
 
 /**
  * Rules for operators under autocast, in place of libtorch's. Kernels are registered with the dispatcher when it is
@@ -61,6 +70,7 @@ export class AutocastPolicy {
         "POLICY_DISPOSED",
       );
     native.policyPush(this.#id);
+    running.push(this);
     try {
       const result = fn();
       if (isPromise(result))
@@ -71,6 +81,7 @@ export class AutocastPolicy {
         );
       return result;
     } finally {
+      running.pop();
       native.policyPop();
     }
   }

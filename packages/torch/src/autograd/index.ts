@@ -10,3 +10,11 @@ export {
   type TraceOptions,
   type TracedTensor,
 } from "./trace.js";
+export {
+  checkpoint,
+  checkpointSequential,
+  countCheckpoints,
+  type CheckpointCounts,
+  type CheckpointPart,
+} from "./checkpoint.js";
+export { savedTensorsHooks, saveOnCpu, type SaveOnCpuOptions } from "./saved-tensors.js";

@@ -1,4 +1,5 @@
 /** Batch normalisation. */
+import { isRecomputing } from "../autograd/recomputing.js";
 import { ArgumentError } from "../errors.js";
 import { flag, oneOf, orNull, real } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
@@ -113,9 +114,12 @@ export abstract class BatchNorm extends Module {
     if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
     const momentum = this.countBatch();
     const pass = !this.training || this.runningMean !== null;
+    // A second run for backward leaves them as the first did.
+    const own = (statistics: Tensor | null): Tensor | null =>
+      this.training && isRecomputing() ? (statistics?.clone() ?? null) : statistics;
     return [
-      pass ? this.runningMean : null,
-      pass ? this.runningVar : null,
+      pass ? own(this.runningMean) : null,
+      pass ? own(this.runningVar) : null,
       this.training || this.runningMean === null,
       momentum,
     ];
@@ -128,7 +132,7 @@ export abstract class BatchNorm extends Module {
   /** Counts a training batch. @returns its weight in the running statistics. */
   protected countBatch(): number {
     if (!this.training || this.numBatchesTracked === null) return this.momentum ?? 0;
-    this.numBatchesTracked.add_(1);
+    if (!isRecomputing()) this.numBatchesTracked.add_(1);
     return this.momentum ?? 1 / this.numBatchesTracked.item();
   }
   override extraRepr(): string {

@@ -1,4 +1,5 @@
 /** Batch normalisation over the batches of several processes, as if they were one. */
+import { isRecomputing } from "../autograd/recomputing.js";
 import { AutogradFunction, isGradEnabled, noGrad, type FunctionContext } from "../autograd/index.js";
 import { allGatherIntoTensor, allReduce } from "../distributed/collectives.js";
 import { groupOf, isInitialized, ProcessGroup } from "../distributed/group.js";
@@ -231,7 +232,7 @@ export class SyncBatchNorm extends BatchNorm {
       throw new ArgumentError("SyncBatchNorm", `a floating point input of ${this.numFeatures} channels`, x);
     const statistics = noGrad(() => gatherStatistics(x.detach(), group));
     const momentum = this.countBatch();
-    if (this.runningMean !== null && this.runningVar !== null)
+    if (this.runningMean !== null && this.runningVar !== null && !isRecomputing())
       noGrad(() => {
         const { mean, variance, count } = statistics;
         follow(this.runningMean, mean, momentum);

@@ -1,5 +1,6 @@
 /** The dtype that new tensors have. */
 import { ArgumentError } from "../errors.js";
+import { addForwardRegion } from "../forward-regions.js";
 import { native } from "../native.js";
 import { atMost } from "../options.js";
 import { dtypeCode, dtypeName, isFloatingPoint, type DType } from "./dtype.js";
@@ -18,3 +19,16 @@ export function setDefaultDtype(dtype: DType): void {
   if (!isFloatingPoint(dtype)) throw new ArgumentError("setDefaultDtype", "dtype to be a floating point dtype", dtype);
   native.setDefaultDtype(dtypeCode(dtype, "setDefaultDtype"));
 }
+
+addForwardRegion(() => {
+  const dtype = getDefaultDtype();
+  return (fn) => {
+    const before = getDefaultDtype();
+    setDefaultDtype(dtype);
+    try {
+      return fn();
+    } finally {
+      setDefaultDtype(before);
+    }
+  };
+});
