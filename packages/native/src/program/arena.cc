@@ -1,5 +1,7 @@
 #include "program/arena.h"
 
+#include "memory/heap.h"
+
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
@@ -35,9 +37,13 @@ size_t layOut(std::vector<Lifetime>& buffers) {
   return end;
 }
 
+constexpr size_t kTrims = size_t{1} << 20;
+
 std::shared_ptr<c10::DataPtr> Arena::block(size_t bytes) {
   if (block_ == nullptr || bytes > bytes_) {
     block_.reset();  // before another is made, where nobody has it
+    // What eager steps have left lies in pieces that a block of this size does not find.
+    if (bytes > kTrims) heap::trim();
     block_ = std::make_shared<c10::DataPtr>(c10::GetCPUAllocator()->allocate(bytes));
     bytes_ = bytes;
   }
