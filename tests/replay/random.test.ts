@@ -75,7 +75,10 @@ function layers(at: number, now: (every: number) => (step: number) => boolean): 
   ];
 }
 
-function run(seed: number, follows: boolean): { readonly digest: string; readonly steps: program.FollowedSteps | null } {
+function run(
+  seed: number,
+  follows: boolean,
+): { readonly digest: string; readonly steps: program.FollowedSteps | null } {
   const random = randomNumbers(seed);
   const chosen: Layer[] = [];
   const count = 2 + random(8);
@@ -106,7 +109,13 @@ function run(seed: number, follows: boolean): { readonly digest: string; readonl
       seen.push(kept.map((t) => digestOf(t.detach())));
       optimizer.step();
     });
-  const digest = digestOf(seen, weights, total, defaultGenerator.getState(), weights.map((w) => w.grad));
+  const digest = digestOf(
+    seen,
+    weights,
+    total,
+    defaultGenerator.getState(),
+    weights.map((w) => w.grad),
+  );
   const steps = step?.steps ?? null;
   step?.dispose();
   return { digest, steps };

@@ -149,8 +149,8 @@ export type CpuKernels = "fast" | "libtorch";
  * products, convolutions, attention and batch norm in float16 (unless the CPU has float16 arithmetic) and bfloat16. libtorch's own
  * kernels round in other places, partial sums of float16 among them, so last bits differ; `fast` is at least as near to
  * the exact result. Float32 and float64 are libtorch's, bit for bit, in either case, and so is everything on a GPU.
- * Only for operators called afterwards; costs nothing. On one kind of machine a program gives the same bits in every
- * run, with any number of threads.
+ * Only for operators called afterwards; costs nothing. Which kernel runs depends on the CPU's features and the
+ * shapes, never on timing.
  *
  * @param kernels - Default of the process: `"fast"`.
  * @throws {ArgumentError} `setCpuKernels: expected kernels to be one of "fast", "libtorch". Received: "own".`

@@ -115,7 +115,7 @@ test("large scores do not overflow", () => {
   }
 });
 
-test("as many threads as one likes: the same bits", () => {
+test("as many threads as one likes: the same bits", { skip: WAYS.length === 0 }, () => {
   manualSeed(2);
   const threads = getNumThreads();
   const one: Case = { sizes: [1, 1, 700, 700, 32], causal: true };

@@ -54,9 +54,9 @@ const Features& features() {
 enum class Choice : uint8_t { none, widened, floats, bfloats };
 std::atomic<Choice> choice{Choice::none};
 
-// oneDNN makes the descriptors of a product anew for each call: 10 µs. From here on (16 ms without AMX, 0.5 ms with it)
-// that no longer shows, and its blocking for the caches does.
-constexpr double kLargest = 1ll << 32, kLargestBesideAmx = 1ll << 20;
+// oneDNN makes the descriptors of a product anew for each call: 10 µs. Beyond so many multiply-adds (150 µs of AVX-512,
+// 10 of AMX) that no longer shows, and its blocking for the caches does.
+constexpr double kLargest = 1 << 26, kLargestBesideAmx = 1 << 20;
 
 bool hasNative(c10::ScalarType dtype) {
   const Features& f = features();

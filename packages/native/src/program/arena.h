@@ -19,8 +19,8 @@ struct Lifetime {
 size_t layOut(std::vector<Lifetime>& buffers);
 
 /**
- * One block that several programs use in turn: never two at a time, and not while somebody has what lies in it. It is as
- * large as the largest needs.
+ * One block that several programs use in turn: never two at a time, and not while somebody has what lies in it. It is
+ * as large as the largest needs.
  */
 class Arena {
  public:

@@ -90,7 +90,7 @@ class Executable {
   std::vector<Step> steps_;
   std::vector<uint32_t> firstStep_;  // of each operation, and one behind the last
   std::shared_ptr<c10::DataPtr> block_;
-  std::vector<int32_t> passing_;     // values that a run makes
+  std::vector<int32_t> passing_;  // values that a run makes
   struct Known {
     at::Tensor tensor;
     const c10::StorageImpl* storage;

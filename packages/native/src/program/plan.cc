@@ -162,8 +162,9 @@ class Planner {
     e_.counts_.arenaBytes = bytes;
     e_.block_ = arena_.block(bytes);
     for (size_t i = 0; i < which.size(); i++)
-      memory_[which[i]].storage = c10::make_intrusive<c10::StorageImpl>(
-          c10::StorageImpl::use_byte_size_t(), lifetimes[i].bytes, shareOf(e_.block_, lifetimes[i].offset), nullptr, false);
+      memory_[which[i]].storage =
+          c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), lifetimes[i].bytes,
+                                                shareOf(e_.block_, lifetimes[i].offset), nullptr, false);
   }
 
   void lay(int32_t value) {
