@@ -9,6 +9,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/max_pool2d_with_indices_cpu_dispatch.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <tuple>
@@ -42,43 +43,53 @@ bool takes(const at::Tensor& input, at::IntArrayRef kernel, at::IntArrayRef stri
          isAll(padding, 0) && isAll(dilation, 1);
 }
 
-/** One row of windows: the largest of each, and which of the four it is. */
-NBIT_WIDEST void row(const float* __restrict above, const float* __restrict below, float* __restrict out,
-                     int32_t* __restrict which, int64_t n) {
+/** The largest of each window, and which of its four it is. */
+NBIT_WIDEST void largestOf(const float* __restrict above, const float* __restrict below, float* __restrict out,
+                           int32_t* __restrict which, int64_t n) {
   for (int64_t j = 0; j < n; j++) {
-    const float seen[4] = {above[2 * j], above[2 * j + 1], below[2 * j], below[2 * j + 1]};
     float largest = -std::numeric_limits<float>::infinity();
     int32_t best = 0;
-    for (int32_t k = 0; k < 4; k++) {
-      const bool takes = (seen[k] > largest) | (seen[k] != seen[k]);
-      largest = takes ? seen[k] : largest;
+    const auto see = [&](float value, int32_t k) {
+      const bool takes = (value > largest) | (value != value);
+      largest = takes ? value : largest;
       best = takes ? k : best;
-    }
+    };
+    see(above[2 * j], 0);
+    see(above[2 * j + 1], 1);
+    see(below[2 * j], 2);
+    see(below[2 * j + 1], 3);
     out[j] = largest;
     which[j] = best;
   }
 }
-/** Where in its plane: `at` is the first window's first element. */
-NBIT_WIDEST void places(const int32_t* __restrict which, int64_t* __restrict index, int64_t n, int64_t at,
-                        int64_t width) {
-  for (int64_t j = 0; j < n; j++) index[j] = at + 2 * j + (which[j] >> 1) * width + (which[j] & 1);
+/** Where in its plane; `first`: where windows begin. */
+NBIT_WIDEST void placesOf(const int32_t* __restrict which, const int64_t* __restrict first, int64_t* __restrict index,
+                          int64_t n, int64_t width) {
+  for (int64_t j = 0; j < n; j++) index[j] = first[j] + (which[j] >> 1) * width + (which[j] & 1);
 }
 
 void pool(const at::Tensor& input, at::Tensor& out, at::Tensor& indices) {
   const int64_t height = input.size(2), width = input.size(3), rows = height / 2, columns = width / 2;
+  const int64_t windows = rows * columns;
   const float* const from = input.const_data_ptr<float>();
   float* const to = out.mutable_data_ptr<float>();
   int64_t* const index = indices.mutable_data_ptr<int64_t>();
+  std::vector<int64_t> first(static_cast<size_t>(windows));
+  for (int64_t i = 0; i < windows; i++) first[i] = 2 * (i / columns) * width + 2 * (i % columns);
   at::parallel_for(0, input.size(0) * input.size(1), at::internal::GRAIN_SIZE / (height * width) + 1,
-                   [&](int64_t first, int64_t end) {
-                     std::vector<int32_t> which(static_cast<size_t>(columns));
-                     for (int64_t p = first; p < end; p++)
-                       for (int64_t i = 0; i < rows; i++) {
-                         const float* const above = from + p * height * width + 2 * i * width;
-                         const int64_t at = (p * rows + i) * columns;
-                         row(above, above + width, to + at, which.data(), columns);
-                         places(which.data(), index + at, columns, 2 * i * width, width);
+                   [&](int64_t begin, int64_t end) {
+                     // Rows are short where it matters: side by side they fill vectors.
+                     std::vector<float> above(2 * windows), below(2 * windows);
+                     std::vector<int32_t> which(windows);
+                     for (int64_t p = begin; p < end; p++) {
+                       const float* plane = from + p * height * width;
+                       for (int64_t i = 0; i < rows; i++, plane += 2 * width) {
+                         std::copy_n(plane, 2 * columns, above.data() + 2 * i * columns);
+                         std::copy_n(plane + width, 2 * columns, below.data() + 2 * i * columns);
                        }
+                       largestOf(above.data(), below.data(), to + p * windows, which.data(), windows);
+                       placesOf(which.data(), first.data(), index + p * windows, windows, width);
+                     }
                    });
 }
 
