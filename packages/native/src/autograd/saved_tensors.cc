@@ -12,7 +12,7 @@
 #include "program/recorder.h"
 
 #include <ATen/Context.h>
-#include <ATen/ops/empty_strided.h>
+#include <ATen/ops/empty_like.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/saved_variable.h>
@@ -130,7 +130,7 @@ struct OnCpu final : ag::SavedVariableHooks {
       return;
     }
     home = t.device();
-    kept = at::empty_strided(t.sizes(), t.strides(), t.options().device(c10::kCPU).pinned_memory(pin));
+    kept = at::empty_like(t, t.options().device(c10::kCPU).pinned_memory(pin));
     // Nobody but the copy back reads it, on the same stream: nothing is waited for.
     kept.copy_(t.detach(), pin);
   }
