@@ -31,6 +31,7 @@ TINY = dict(layers=2, width=64, heads=2, context=32, vocabulary=256, batch=4)
 INIT_SCALE = 1024.0
 WIDE = dict(layers=4, width=4096, tokens=16384)
 GPT2 = dict(layers=12, width=768, heads=12, context=1024, vocabulary=50304, batch=8)
+GPTS = {"tiny": TINY, "gpt2": GPT2, "gpt2-32k": dict(GPT2, context=32768, batch=1)}
 
 
 class Block(nn.Module):
@@ -140,7 +141,7 @@ class Wide(nn.Module):
 class Lit(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = ResNet50() if model == "resnet50" else Wide() if model == "wide" else Gpt(GPT2 if model == "gpt2" else TINY)
+        self.net = ResNet50() if model == "resnet50" else Wide() if model == "wide" else Gpt(GPTS[model])
         self.run = self.net
 
     def training_step(self, batch, i):

@@ -1,7 +1,7 @@
 /**
  * The GPU benchmark: nbit and the Python baseline's, each measurement in a process of its own, in turn on one machine.
  *
- * node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…]
+ * node benchmarks/dist/gpu/main.js [--models=tiny,gpt2,gpt2-32k,resnet50,wide] [--precisions=32,16,bf16,bf16-true,…]
  * [--modes=eager,graph,loop,compile] [--without="kept casts"] [--containing="4 to a step"] [--no-compile] [--steps=30]
  * [--warm-compiler] [--out=benchmarks/results/gpu.json]
  *

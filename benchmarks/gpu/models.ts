@@ -11,6 +11,7 @@ export interface GptConfig {
 }
 export const TINY: GptConfig = { layers: 2, width: 64, heads: 2, context: 32, vocabulary: 256, batch: 4 };
 export const GPT2: GptConfig = { layers: 12, width: 768, heads: 12, context: 1024, vocabulary: 50304, batch: 8 };
+export const GPT2_LONG: GptConfig = { ...GPT2, context: 32768, batch: 1 };
 
 class Block extends nn.Module {
   readonly ln1: nn.LayerNorm;

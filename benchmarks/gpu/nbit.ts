@@ -24,7 +24,7 @@ import {
 import { AdamW8bit } from "@nbit/lowbit";
 import { native } from "@nbit/native";
 import { Meter } from "./meter.js";
-import { Gpt, GPT2, ResNet50, TINY } from "./models.js";
+import { Gpt, GPT2, GPT2_LONG, ResNet50, TINY } from "./models.js";
 import { PlainGpt } from "./plain.js";
 import { Wide, WIDE } from "./wide.js";
 
@@ -46,7 +46,7 @@ class Lit extends LightningModule {
   readonly net: Gpt | ResNet50 | Wide;
   constructor() {
     super();
-    const config = model === "gpt2" ? GPT2 : TINY;
+    const config = model === "gpt2" ? GPT2 : model === "gpt2-32k" ? GPT2_LONG : TINY;
     this.net =
       model === "resnet50"
         ? new ResNet50(variant === "plain operators" ? "reference" : "auto")

@@ -65,17 +65,20 @@ export const ROWS: readonly Row[] = [
     ["16, kept casts", "bf16, kept casts"].map((precision) => alone(model, precision)),
   ),
   ...["tiny", "gpt2"].flatMap(windows),
+  both("gpt2-32k", "bf16"),
 ];
 
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   tiny: "GPT of 2 layers, D64, 2 heads, B4, T32, V256",
   gpt2: "GPT-2 124M: 12 × 768, 12 heads, B8, T1024, V50304, fused AdamW",
+  "gpt2-32k": "GPT-2 124M with a context of 32,768: B1, T32768",
   resnet50: "ResNet-50, B256, 224 × 224, channels-last, fused SGD",
   wide: "4 residual blocks of 4096 → 16384 → 4096, 16384 rows, fused AdamW",
 };
 export const UNITS: Readonly<Record<string, readonly [number, string]>> = {
   tiny: [128, "tokens"],
   gpt2: [8192, "tokens"],
+  "gpt2-32k": [32768, "tokens"],
   resnet50: [256, "images"],
   wide: [16384, "tokens"],
 };
@@ -87,6 +90,7 @@ export const UNITS: Readonly<Record<string, readonly [number, string]>> = {
  */
 export const FLOPS: Readonly<Record<string, number>> = {
   gpt2: 6 * 124.5e6 * 8192 + 6 * 12 * 768 * 1024 * 1024 * 8,
+  "gpt2-32k": 6 * 124.5e6 * 32768 + 6 * 12 * 768 * 32768 * 32768,
   resnet50: 3 * 2 * 4.09e9 * 256,
   wide: 6 * 4 * 2 * 4096 * 16384 * 16384,
 };
