@@ -13,6 +13,7 @@ import {
   randint,
   randn,
   relu,
+  setCpuKernels,
   setNumThreads,
   TensorDataset,
   versions,
@@ -93,6 +94,7 @@ class Net extends LightningModule {
 }
 
 setNumThreads(1);
+setCpuKernels("libtorch");
 
 for (const reference of runs) {
   test(`a run equals Lightning's to the last bit: ${reference.name}`, { skip: reason ?? false }, async () => {
