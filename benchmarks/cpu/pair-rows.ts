@@ -179,7 +179,7 @@ export function optimizerRows(quick: boolean): PairRow[] {
     other: { kind: "optimizer", threads },
     against: "PyTorch fused AdamW, float32",
     otherIsNbit: false,
-    target: 1.3,
+    target: 1.2,
     sameLoss: null,
     stateTarget: 0.27,
   }));
