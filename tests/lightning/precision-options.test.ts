@@ -233,12 +233,12 @@ test("emulated 16-bit arithmetic warns once, with a faster precision", async () 
     {
       code: "WARN_PRECISION_EMULATED",
       message:
-        'precision "16-mixed": cpu (test true) emulates float16 arithmetic. It is correct but slow; precision: "bf16" is faster here.',
+        'precision "16-mixed": cpu (test true) computes float16 in float32, which saves memory and not time; precision: "bf16" is faster here.',
     },
     {
       code: "WARN_PRECISION_EMULATED",
       message:
-        'precision "16-true": cpu (test false) emulates float16 arithmetic. It is correct but slow; precision: 32 is faster here.',
+        'precision "16-true": cpu (test false) computes float16 in float32, which saves memory and not time; precision: 32 is faster here.',
     },
   ]);
 });

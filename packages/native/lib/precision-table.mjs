@@ -50,7 +50,7 @@ function onCpu({ needs }, cpu) {
   if (instructions !== null) return `; native (${instructions})`;
   if (needs === "bfloat16" && cpu.wide)
     return "; oneDNN kernels that compute in float32 (AVX512): saves memory, hardly faster than 32";
-  return "; no native arithmetic here: saves memory, slower than 32";
+  return "; computed in float32 here: saves memory, not time";
 }
 
 /** What a GPU needs for each arithmetic, and what it is without. */

@@ -21,7 +21,10 @@ interface Emulation {
 
 const sixteenBits = (dtype: string): Emulation => ({
   instead: ["bf16-mixed", "16-mixed"],
-  text: ({ name }, description) => `${name} (${description}) emulates ${dtype} arithmetic. It is correct but slow`,
+  text: ({ name }, description) =>
+    name === "cpu"
+      ? `${name} (${description}) computes ${dtype} in float32, which saves memory and not time`
+      : `${name} (${description}) emulates ${dtype} arithmetic. It is correct but slow`,
 });
 
 /** How arithmetic that a device lacks runs there, in words. */
