@@ -15,12 +15,19 @@ void Session::leave(const char* reason) {
   trace_.reason = reason;
   trace_.left++;
   told_();
+  struct Over {
+    Session& step;
+    ~Over() { step.letGo(); }
+  } over{*this};
   makeAgain();
+}
+
+void Session::letGo() {
   for (Event& e : trace_.events_) {
     for (auto& t : e.externals) t.reset();
     for (auto& t : e.gave) t.reset();
   }
-  trace_.executable_->finish();
+  if (trace_.executable_ != nullptr) trace_.executable_->finish();
   if (replans_) trace_.rest();
 }
 
@@ -39,12 +46,19 @@ void Session::makeAgain() {
       trace_.program_.values[trace_.state_[i]].tensor.detach().copy_(saved_[i]);
   }
   std::unordered_map<const c10::TensorImpl*, double> again;  // handles of what takes their place
-  std::vector<double> handles;
+  struct Handles : std::vector<double> {
+    ~Handles() {
+      for (const double handle : *this) release(handle);
+    }
+    /** Room comes first: what is made is known. */
+    void room(size_t n) { reserve(size() + n); }
+  } handles;
   const char* name = nullptr;
   for (size_t i = 0; i < next_; i++) {
     const Event& e = trace_.events_[i];
     const Modes modes(e.modes);
     std::vector<double> words = e.words;
+    handles.room(e.tensors.size() + e.given.size());
     for (size_t w = 0; w < e.tensors.size(); w++) {
       double handle = 0;
       if (const auto found = again.find(e.made[w]); e.externals[w].defined()) {
@@ -62,9 +76,9 @@ void Session::makeAgain() {
     js->buffer[1] = e.op;
     std::copy(words.begin(), words.end(), js->buffer + 2);
     callOperator(e.op, name);
+    for (const Given& g : e.given) handles.push_back(js->buffer[g.at]);
     for (size_t g = 0; g < e.given.size(); g++) {
       const double handle = js->buffer[e.given[g].at];
-      handles.push_back(handle);
       if (!trace_.program_.isMade(e.given[g].value)) continue;
       const at::Tensor& gave = e.given[g].tensor.defined() ? e.given[g].tensor : e.gave[g];
       again[gave.unsafeGetTensorImpl()] = handle;
@@ -74,7 +88,6 @@ void Session::makeAgain() {
     const auto found = again.find(t.unsafeGetTensorImpl());
     return found == again.end() ? nullptr : &get(found->second);
   });
-  for (const double handle : handles) release(handle);
   if (length > js->bufferLength) growBuffer(length);
   std::copy(message.begin(), message.end(), js->buffer);
 }

@@ -143,7 +143,12 @@ double entries::replayOpen(const Args& a) {
   Programs& p = programs();
   program::Trace& trace = p.traces.at(a.number(0), "replay");
   p.session.reset();
-  p.session = std::make_unique<program::Session>(trace, listed(a.integer(1)), tell);
+  const auto inputs = listed(a.integer(1));
+  try {
+    p.session = std::make_unique<program::Session>(trace, inputs, tell);
+  } catch (const c10::OutOfMemoryError&) {
+    return 0.0;  // the step may do without
+  } catch (const std::bad_alloc&) { return 0.0; }
   return p.session->isOfAnotherForm() ? 2.0 : p.session->replays() ? 1.0 : 0.0;
 }
 double entries::replayClose() {

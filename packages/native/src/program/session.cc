@@ -27,60 +27,62 @@ void backwardInSession(bool keepsGraph, const std::function<void()>& eagerly) {
 Session::Session(Trace& trace, const std::vector<at::Tensor>& inputs, void (*told)()) : trace_(trace), told_(told) {
   if (session != nullptr) fail("PROGRAM_NESTED", "a step is being recorded or replayed already: steps do not nest");
   if (trace_.state == Trace::State::refused || recording != nullptr || js->watchers > 0) return;
-  session = this;
+  // Nobody knows this step before everything that may fail is done.
   if (trace_.state == Trace::State::empty) {
-    mode_ = Mode::recording;
-    trace_.settings_ = settings;
-    recorder_ = std::make_unique<Recorder>();
-    recorder_->followsJavaScript = true;
-    recorder_->onRefusal = told;
-    recorder_->onOperation = [this] { noteDeaths(trace_.events_.size()); };
+    beginRecording(inputs);
     recording = recorder_.get();
-    for (const at::Tensor& t : inputs) {
-      const int32_t v = recorder_->know(t);
-      trace_.inputs_.push_back(v);
-      const auto buffer = v < 0 ? 0 : static_cast<size_t>(recorder_->program.values[v].buffer);
-      if (v < 0) continue;
-      if (isBound_.size() <= buffer) isBound_.resize(buffer + 1);
-      isBound_[buffer] = true;
-    }
-    return;
+    mode_ = Mode::recording;
+  } else {
+    if (!beginReplay(inputs)) return;
+    leaveReplay = leaveSession;
+    mode_ = Mode::replaying;
   }
+  session = this;
+}
+
+void Session::beginRecording(const std::vector<at::Tensor>& inputs) {
+  trace_.forget();
+  trace_.settings_ = settings;
+  recorder_ = std::make_unique<Recorder>();
+  recorder_->followsJavaScript = true;
+  recorder_->onRefusal = told_;
+  recorder_->onOperation = [this] { noteDeaths(trace_.events_.size()); };
+  for (const at::Tensor& t : inputs) {
+    const int32_t v = recorder_->know(t);
+    trace_.inputs_.push_back(v);
+    if (v < 0) continue;
+    const auto buffer = static_cast<size_t>(recorder_->program.values[v].buffer);
+    if (isBound_.size() <= buffer) isBound_.resize(buffer + 1);
+    isBound_[buffer] = true;
+  }
+}
+
+bool Session::beginReplay(const std::vector<at::Tensor>& inputs) {
   anotherForm_ = inputs.size() != trace_.inputs_.size();
   for (size_t i = 0; i < inputs.size() && !anotherForm_; i++)
     anotherForm_ = trace_.inputs_[i] < 0 || !sameForm(trace_.program_.values[trace_.inputs_[i]], inputs[i]);
-  if (anotherForm_) {
-    session = nullptr;
-    return;
-  }
-  if (trace_.settings_ != settings) {
-    trace_.forget();  // recorded anew, in the next step
-    trace_.reason = "a setting of the process has changed";
-    session = nullptr;
-    return;
-  }
-  if (!trace_.othersAreFree()) {
-    trace_.reason = "a result of an earlier step is still in use";
-    session = nullptr;
-    return;
-  }
+  if (anotherForm_) return false;
+  const auto no = [&](const char* why) {
+    trace_.reason = why;
+    return false;
+  };
+  const auto anew = [&](const char* why) {  // recorded again, in the next step
+    trace_.forget();
+    return no(why);
+  };
+  if (trace_.settings_ != settings) return anew("a setting of the process has changed");
+  if (!trace_.othersAreFree()) return no("a result of an earlier step is still in use");
   if (trace_.executable_ != nullptr && !trace_.sharing_.arena.isCurrent(trace_.executable_->block())) trace_.rest();
   if (trace_.executable_ == nullptr) trace_.plan();
-  if (!trace_.executable_->isWhereItWas()) {
-    trace_.forget();  // recorded anew, in the next step
-    trace_.reason = "the memory of a parameter or of state is another now";
-    session = nullptr;
-    return;
-  }
+  if (!trace_.executable_->isWhereItWas()) return anew("the memory of a parameter or of state is another now");
   isBound_.assign(trace_.program_.buffers.size(), false);
-  mode_ = Mode::replaying;
-  leaveReplay = leaveSession;
   for (at::Generator& g : trace_.generators_) {
     const std::lock_guard<std::mutex> lock(g.mutex());
     seeds_.push_back(g.get_state());
   }
   const at::NoGradGuard noGrad;
   for (const int32_t v : trace_.state_) saved_.push_back(trace_.executable_->tensor(v).detach().clone());
+  return true;
 }
 
 Session::~Session() {
@@ -154,21 +156,24 @@ bool Session::close() {
   leaveReplay = nullptr;
   if (mode_ == Mode::recording) {
     recording = nullptr;
-    finishRecording();
+    try {
+      finishRecording();
+    } catch (const std::bad_alloc&) {
+      trace_.forget();  // for the next step
+      trace_.reason = "there is no memory for its recording";
+    }
     return false;
   }
   if (mode_ != Mode::replaying) return false;
   if (next_ != trace_.events_.size()) {
     session = this;
-    leave("JavaScript made fewer calls than when the step was recorded");
+    try {
+      leave("JavaScript made fewer calls than when the step was recorded");
+    } catch (const std::exception&) {}  // a result that somebody still has tells that it has no graph
     session = nullptr;
     return false;
   }
-  for (Event& e : trace_.events_) {
-    for (auto& t : e.externals) t.reset();
-    for (auto& t : e.gave) t.reset();
-  }
-  trace_.executable_->finish();
+  letGo();
   for (const at::Tensor& t : trace_.written_) t.unsafeGetTensorImpl()->bump_version();
   trace_.replayed++;
   trace_.reason.clear();

@@ -41,6 +41,9 @@ class Session {
   bool isOfAnotherForm() const { return anotherForm_; }
 
  private:
+  void beginRecording(const std::vector<at::Tensor>& inputs);
+  /** False where it cannot be one, which the trace's reason says. */
+  bool beginReplay(const std::vector<at::Tensor>& inputs);
   enum class Mode : uint8_t { eager, recording, replaying };
   Event begin(uint32_t op, bool backward);
   bool follows(Event& event, uint32_t op, bool backward, const char*& why);
@@ -52,6 +55,8 @@ class Session {
   void leaves(const Event& event);
   void finishRecording();
   void makeAgain();
+  /** What was kept of the run in hand. */
+  void letGo();
 
   Trace& trace_;
   void (*const told_)();

@@ -37,9 +37,9 @@ Trace::Trace(Sharing& sharing) : sharing_(sharing) { sharing_.traces.push_back(t
 Trace::~Trace() { std::erase(sharing_.traces, this); }
 
 void Trace::rest() {
+  lent_.clear();
   for (Event& e : events_)
     for (Given& g : e.given) g.tensor = at::Tensor();
-  lent_.clear();
   executable_.reset();
 }
 bool Trace::othersAreFree() const {
@@ -50,6 +50,12 @@ bool Trace::othersAreFree() const {
 }
 
 void Trace::plan() {
+  struct Undo {
+    Trace* trace;
+    ~Undo() {
+      if (trace != nullptr) trace->rest();
+    }
+  } undo{this};
   executable_ = std::make_unique<Executable>(program_, placement_, sharing_.arena);
   expected_.assign(program_.buffers.size(), 0);
   for (Event& e : events_) {
@@ -60,7 +66,6 @@ void Trace::plan() {
       if (program_.isMade(g.value) && executable_->stays(g.value))
         g.tensor = given(storageOf(executable_->tensor(g.value)), program_.values[g.value], 0, g.requiresGrad);
   }
-  lent_.clear();
   for (const Event& e : events_)
     for (const Given& g : e.given)
       if (g.tensor.defined()) {
@@ -73,6 +78,7 @@ void Trace::plan() {
       for (const Given* g : lent_)
         if (program_.values[g->value].buffer == buffer) e.mustBeFree.push_back(g);
   }
+  undo.trace = nullptr;
 }
 bool Trace::isFree(const Given& g) const {
   return g.tensor.use_count() == 1 &&
@@ -81,6 +87,7 @@ bool Trace::isFree(const Given& g) const {
 void Trace::forget() {
   state = State::empty;
   executable_.reset();
+  reason.clear();
   program_ = {};
   inputs_.clear();
   events_.clear();
