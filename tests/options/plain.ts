@@ -60,6 +60,9 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.cuda.CudaGraph#": "warmUp capture replay dispose",
   "torch.cuda.Event#": "record synchronize query elapsedTime",
   "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
+  "torch.program.": "FollowedStep FollowedStep.rest fromData print",
+  "torch.program.FollowedStep#": "run open close dispose",
+  "torch.program.RecordedStep#": "record replay dispose",
   "torch.nn.":
     "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish Identity LeakyReLU " +
     "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",

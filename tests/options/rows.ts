@@ -69,6 +69,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.cuda.CudaGraph": () => row(),
   "torch.cuda.Event": () => row(),
   "torch.cuda.Stream.create": () => row(),
+  "torch.program.RecordedStep": () => row(),
   "torch.formatTensor": () => row(x),
   "torch.full": () => row([2], 1),
   "torch.grad": () => row(leaf.sum(), leaf),

@@ -96,7 +96,10 @@ test("a program is plain data: it is printed, and the same after a file", () => 
   const recorded = new program.RecordedStep({ inputs: { x: own.x, y: own.y }, parameters: own.net.parameters() });
   recorded.record(own.step);
   const step = recorded.program;
-  assert.deepEqual(JSON.parse(JSON.stringify(step)), step);
+  assert.deepEqual(program.fromData(JSON.parse(JSON.stringify(step))), step);
+  for (const wrong of [null, {}, { ...step, version: 2 }, { ...step, values: [] }, { ...step, inputs: { x: -1 } }])
+    assert.throws(() => program.fromData(wrong), { code: "ERR_ARGUMENT" });
+  assert.throws(() => program.print(null as never), { code: "ERR_ARGUMENT" });
   const text = program.print(step);
   assert.match(text, /^input x = %\d+: float32\[5, 6\]$/m);
   assert.match(text, /^state %\d+: float32\[8, 6\]$/m);

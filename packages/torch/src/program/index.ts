@@ -3,6 +3,7 @@ export { RecordedStep, type RecordedStepOptions } from "./recorded-step.js";
 export { FollowedStep, type FollowedSteps, type StepEnd } from "./followed-step.js";
 export type { ReplayPlan } from "./plan.js";
 export { print } from "./print.js";
+export { fromData } from "./check.js";
 export type {
   Constant,
   StepArgument,

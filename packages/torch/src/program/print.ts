@@ -1,3 +1,5 @@
+import { atMost } from "../options.js";
+import { checked } from "./check.js";
 import { isValueArgument, type StepArgument, type StepOperator, type StepProgram, type StepValue } from "./format.js";
 
 function shown(argument: StepArgument): string {
@@ -58,6 +60,8 @@ function externalsOf({ operators, values, buffers }: StepProgram): number[] {
  * // %5: float32[8, 64] = aten::addmm(%1, %3, %4, beta=1, alpha=1)
  */
 export function print(program: StepProgram): string {
+  atMost("print", arguments, 1);
+  checked("print", program);
   const { values, buffers, operators, inputs, results } = program;
   const named = new Set(Object.values(inputs));
   const isWritten = (v: number): boolean => buffers[(values[v] as StepValue).buffer]?.written === true;
