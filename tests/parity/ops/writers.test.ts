@@ -19,6 +19,7 @@ import {
   operatorNames,
   operators,
   optim,
+  program,
   rand,
   randint,
   saveSafetensors,
@@ -35,7 +36,7 @@ import { temporaryFolder } from "../../helpers/temporary-folder.js";
 setNumThreads(1);
 
 /** Functions of the addon that write memory of a tensor that somebody has. All are tried below. */
-const WRITERS = ["call", "copyFromBytes", "countSteps", "setData"];
+const WRITERS = ["call", "copyFromBytes", "countSteps", "programRun", "replayClose", "setData"];
 /** Those that write new tensors, gradients, or no tensor at all. */
 const OTHERS =
   `buffer setCallbacks release releaseMany attachFinalizer tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
@@ -44,6 +45,8 @@ const OTHERS =
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
   getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
+  savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programEnd programRefusal programPlan programText programValue programFree
+  replayCreate replayTell replayOpen replayReason replayCounts replayText replayRest replayFree
   whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
     /\s+/,
   );
@@ -248,6 +251,33 @@ const WAYS_TO_WRITE: readonly (readonly [name: string, write: (w: nn.Parameter) 
         return loss;
       });
       w.grad = null;
+    },
+  ],
+  [
+    "replays of a recorded step",
+    (w) => {
+      using step = new program.RecordedStep();
+      step.record(() => void noGrad(() => w.mul_(2)));
+      const { version } = w;
+      step.replay();
+      assert.ok(w.version > version);
+    },
+  ],
+  [
+    "replays of a step that is followed",
+    (w) => {
+      using step = new program.FollowedStep();
+      const other = new nn.Parameter(ones([2]));
+      for (let i = 0; i < 3; i++) {
+        const { version } = w;
+        other.grad = null;
+        step.run([], () => {
+          noGrad(() => w.mul_(2));
+          other.square().sum().backward();
+        });
+        assert.ok(w.version > version);
+      }
+      assert.equal(step.steps.replayed, 2);
     },
   ],
 ];
