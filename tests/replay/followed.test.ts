@@ -158,6 +158,39 @@ test("hooks, custom functions and retained graphs are refused by name", () => {
   );
 });
 
+test("a hook of a parameter that comes later is called, and one that goes is forgotten", () => {
+  const run = (follows: boolean): readonly unknown[] => {
+    manualSeed(5);
+    const net = new nn.Sequential(new nn.Linear(6, 8), new nn.Linear(8, 4));
+    const [weight] = [...net.parameters()];
+    const step = follows ? new program.FollowedStep() : null;
+    const seen: unknown[] = [];
+    let hook: { remove(): void } | null = null;
+    for (let i = 0; i < 9; i++) {
+      const [x, y] = [randn([5, 6]), randint(0, 4, [5])];
+      if (i === 4) hook = weight?.registerHook((grad) => grad.mul(2)) ?? null;
+      if (i === 6) hook?.remove();
+      net.zeroGrad();
+      const body = (): void => crossEntropyLoss(net.call(x), y).backward();
+      if (step === null) body();
+      else step.run([x, y], body);
+      seen.push(digestOf([...net.parameters()].map((p) => p.grad)));
+    }
+    step?.dispose();
+    return seen;
+  };
+  assert.deepEqual(run(true), run(false));
+});
+
+test("shapes that change in place are refused", () => {
+  const steps = same((net, x, y, i) => {
+    const hidden = net.call(x);
+    hidden.detach().unsqueeze_(0);
+    return crossEntropyLoss(hidden, y).add(i * 0);
+  });
+  assert.match(steps.refusal ?? "", /shape of a tensor in place.*followed\.test/);
+});
+
 test("state that forward writes is written once, whatever becomes of the step", () => {
   const run = (follows: boolean): string => {
     manualSeed(5);

@@ -110,6 +110,16 @@ test("what the module counts and decides is as in eager steps", async () => {
   );
 });
 
+test("a layer that is frozen for an epoch is recorded anew, twice", async () => {
+  class Freezing extends Callback {
+    override onTrainEpochStart(trainer: Trainer, module: Classifier): void {
+      for (const p of [...module.parameters()].slice(0, 2)) p.requiresGrad_(trainer.currentEpoch !== 1);
+    }
+  }
+  const replayed = await replaysEqual(of(MLP, adamw, 14), { maxEpochs: 3, callbacks: new Freezing() });
+  assert.ok(replayed >= 12 + 4 + 4, String(replayed));
+});
+
 test("explain says how steps ran", async () => {
   const { trainer } = await trained(of(MLP), {});
   assert.match(

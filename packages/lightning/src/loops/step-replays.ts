@@ -15,13 +15,15 @@ export type Replay = boolean | "auto";
 /** Recordings that are kept: of batches of so many shapes, in each of their roles in a window. */
 const MOST = 8;
 const MOST_SEEN = 1000;
-/** Steps in a row that left their recording before it is given up. */
+/** Steps in a row that left their recording before it is made anew; how often that is done. */
 const PATIENCE = 8;
 
 interface Recording {
-  readonly step: program.FollowedStep;
+  step: program.FollowedStep;
   /** Steps in a row that left it. */
   leaves: number;
+  /** How often it was made anew. */
+  again: number;
 }
 
 /** What became of the steps of a run. */
@@ -107,7 +109,7 @@ export class StepReplays {
       if (this.#seen.size < MOST_SEEN) this.#seen.add(signature);
       return null;
     }
-    const made = { step: new program.FollowedStep(), leaves: 0 };
+    const made = { step: new program.FollowedStep(), leaves: 0, again: 0 };
     this.#recordings.set(signature, made);
     if (this.#recordings.size > MOST) this.#evict();
     return made;
@@ -144,10 +146,15 @@ export class StepReplays {
       recording.leaves = 0;
       return;
     }
+    const enough = end === "refused" || ++recording.leaves === PATIENCE;
     // The line is looked up for the first, and where there will be no more.
-    const last = end === "refused" || ++recording.leaves === PATIENCE;
-    if (last || this.#reason === null) this.#reason = recording.step.steps.reason;
-    if (last) this.#giveUp(this.#reason ?? end);
+    if (enough || this.#reason === null) this.#reason = recording.step.steps.reason;
+    if (!enough) return;
+    // What steps do may have changed for good: a layer thaws, another mode begins.
+    if (end === "refused" || ++recording.again === PATIENCE) return this.#giveUp(this.#reason ?? end);
+    recording.step.dispose();
+    recording.step = new program.FollowedStep();
+    recording.leaves = 0;
   }
 
   #giveUp(reason: string): void {

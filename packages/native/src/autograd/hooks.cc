@@ -34,6 +34,7 @@ struct PostAccumulateHook : ag::PostAccumulateGradHook {
 double entries::registerHook(const Args& a) {
   program::needsGraph("a hook is registered");
   const at::Tensor& t = get(a.number(0));
+  if (t.is_leaf()) program::settingChanges();  // backward will call it in every step
   const auto fn = std::make_shared<JsFunction>(a, 1);
   const unsigned id = t.register_hook([fn](const at::Tensor& grad) -> at::Tensor {
     program::unrecorded(kHook);
@@ -49,6 +50,7 @@ double entries::registerHook(const Args& a) {
 void entries::removeHook(const Args& a) { get(a.number(0)).remove_hook(static_cast<unsigned>(a.integer(1))); }
 void entries::setPostAccumulateHook(const Args& a) {
   program::needsGraph("a hook is registered");
+  program::settingChanges();
   const at::Tensor& t = get(a.number(0));
   if (!t.is_leaf() || !t.requires_grad())
     fail("TORCH", "post accumulate grad hooks need a leaf tensor that requires gradients");

@@ -68,18 +68,23 @@ void Recorder::call(const c10::OperatorHandle& op, c10::DispatchKeySet below, to
   const std::string& name = op.schema().name();
   if (followsJavaScript && name == "aten::_local_scalar_dense") return op.redispatchBoxed(below, stack);
   if (isRead(op)) refuse(name + " reads a number or a shape from values");
+  else if (op.hasTag(at::Tag::inplace_view)) refuse(name + " changes the shape of a tensor in place");
   else if (name.ends_with("::set_") || name.ends_with("::resize_") || name.ends_with("::resize_as_"))
     refuse(name + " gives a tensor other memory");
   if (!refusal_.empty()) return op.redispatchBoxed(below, stack);
   if (onOperation) onOperation();
-  Operation operation = argumentsOf(op, *stack);
+  std::vector<at::Tensor> written;
+  Operation operation = argumentsOf(op, *stack, written);
   op.redispatchBoxed(below, stack);
   if (!refusal_.empty()) return;
+  for (size_t i = 0; i < written.size(); i++)
+    if (find(written[i]) != operation.written[i]) return refuse(name + " gives a tensor another shape");
   resultsOf(operation, *stack);
   program.operations.push_back(std::move(operation));
 }
 
-Operation Recorder::argumentsOf(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+Operation Recorder::argumentsOf(const c10::OperatorHandle& op, const torch::jit::Stack& stack,
+                                std::vector<at::Tensor>& written) {
   const auto& arguments = op.schema().arguments();
   Operation operation{op, {}, {}, {}, c10::GradMode::is_enabled()};
   operation.arguments.reserve(arguments.size());
@@ -99,12 +104,19 @@ Operation Recorder::argumentsOf(const c10::OperatorHandle& op, const torch::jit:
     }
     const bool writes = (arguments[i].alias_info() && arguments[i].alias_info()->isWrite()) ||
                         writesSilently(op.schema().name(), arguments[i].name());
-    if (writes)
-      for (const int32_t value : a.values)
-        if (value >= 0) {
-          operation.written.push_back(value);
-          program.buffers[program.values[value].buffer].written = true;
-        }
+    if (writes) {
+      const auto note = [&](int32_t value, const at::Tensor& t) {
+        if (value < 0) return;
+        operation.written.push_back(value);
+        written.push_back(t);
+        program.buffers[program.values[value].buffer].written = true;
+      };
+      if (a.kind == Argument::Kind::one) note(a.values[0], v.toTensor());
+      else if (a.kind == Argument::Kind::many) {
+        const auto tensors = v.toTensorVector();
+        for (size_t k = 0; k < tensors.size(); k++) note(a.values[k], tensors[k]);
+      }
+    }
     operation.arguments.push_back(std::move(a));
   }
   return operation;

@@ -39,7 +39,9 @@ class Recorder {
   int32_t add(const at::Tensor& t, Buffer::Origin origin);
   int32_t argument(const at::Tensor& t);
   int32_t result(const at::Tensor& t);
-  Operation argumentsOf(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
+  /** `written`: the tensors that it writes, as `Operation::written`. */
+  Operation argumentsOf(const c10::OperatorHandle& op, const torch::jit::Stack& stack,
+                        std::vector<at::Tensor>& written);
   void resultsOf(Operation& operation, const torch::jit::Stack& stack);
 
   std::string refusal_;

@@ -49,6 +49,7 @@ export type StepEnd = "replayed" | "recorded" | "left" | "refused";
 export class FollowedStep {
   #id = native.replayCreate();
   #why: Blame | null = null;
+  #refused = false;
 
   constructor() {
     atMost("FollowedStep", arguments, 0);
@@ -86,21 +87,24 @@ export class FollowedStep {
   /** What {@link run} ends with. */
   close(): StepEnd {
     atMost("FollowedStep.close", arguments, 0);
+    const replayed = native.replayClose() !== 0;
+    if (this.#refused) return "refused"; // the line of the first time stands
     this.#why = null;
-    if (native.replayClose() !== 0) return "replayed";
+    if (replayed) return "replayed";
     const reason = native.replayReason(this.#id);
     if (reason === "") return "recorded";
     this.#why = blame(reason);
     native.replayCounts(this.#id);
-    return argBuffer[7] === 0 ? "left" : "refused";
+    this.#refused = argBuffer[7] !== 0;
+    return this.#refused ? "refused" : "left";
   }
 
   /** What became of the steps so far. Reads the source where the latest was not replayed, to name its line. */
   get steps(): FollowedSteps {
     native.replayCounts(this.#id);
-    const [, , , , , , , refused = 0, replayed = 0, left = 0] = argBuffer;
+    const [, , , , , , , , replayed = 0, left = 0] = argBuffer;
     const reason = this.#why === null ? null : inWords(this.#why);
-    return { replayed, left, refusal: refused === 0 ? null : reason, reason };
+    return { replayed, left, refusal: this.#refused ? reason : null, reason };
   }
   /**
    * Give the memory that the steps of this thread share back until the next step, which plans anew (a millisecond or so).
