@@ -9,14 +9,15 @@
 
 namespace nbit::program {
 
-size_t layOut(std::vector<Lifetime>& buffers) {
+namespace {
+
+size_t room(size_t bytes) {
   constexpr size_t kAlignment = 64;
-  const auto room = [](size_t bytes) {
-    return (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
-  };
-  std::vector<size_t> order(buffers.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+  return (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/** Each at the lowest offset that is free while it lives. */
+size_t place(std::vector<Lifetime>& buffers, const std::vector<size_t>& order) {
   std::vector<size_t> placed;  // in the order of their offsets
   size_t end = 0;
   for (const size_t i : order) {
@@ -35,6 +36,21 @@ size_t layOut(std::vector<Lifetime>& buffers) {
                   i);
   }
   return end;
+}
+
+}  // namespace
+
+size_t layOut(std::vector<Lifetime>& buffers) {
+  std::vector<size_t> order(buffers.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers[a].from < buffers[b].from; });
+  std::vector<Lifetime> inTime = buffers;
+  const size_t timely = place(inTime, order);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+  const size_t dense = place(buffers, order);
+  if (static_cast<double>(timely) > 1.1 * static_cast<double>(dense)) return dense;
+  buffers = std::move(inTime);
+  return timely;
 }
 
 constexpr size_t kTrims = size_t{1} << 20;

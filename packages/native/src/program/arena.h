@@ -15,7 +15,11 @@ struct Lifetime {
   size_t offset = 0;  // result
 };
 
-/** Sets the offsets, each a multiple of 64; returns the size of the block. The largest buffers choose first. */
+/**
+ * Sets the offsets, each a multiple of 64; returns the size of the block. Buffers choose in the order in which they are
+ * made, so that memory which was just let go of, and is in a cache, is used again; the largest first where that saves a
+ * tenth.
+ */
 size_t layOut(std::vector<Lifetime>& buffers);
 
 /**
