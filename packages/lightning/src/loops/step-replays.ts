@@ -44,8 +44,9 @@ export interface StepReplaysParts {
 }
 
 /**
- * Forward and backward of batches, recorded for each signature (dtypes and shapes of the batch, its role in a window) at its second batch, and replayed from the third on. JavaScript runs every time: logs, hooks and what the
- * module counts are as ever.
+ * Forward and backward of batches, recorded for each signature (dtypes and shapes of the batch, its role in a window)
+ * at its second batch, and replayed from the third on. JavaScript runs every time: logs, hooks and what the module
+ * counts are as ever.
  */
 export class StepReplays {
   readonly #mode: Replay;

@@ -40,9 +40,6 @@ struct Modes {
  * its own, where it is to require gradients.
  */
 at::Tensor given(c10::intrusive_ptr<c10::StorageImpl> storage, const Value& v, int64_t shift, bool requiresGrad);
-inline c10::intrusive_ptr<c10::StorageImpl> storageOf(const at::Tensor& t) {
-  return c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(t.storage().unsafeGetStorageImpl());
-}
 
 /** Calls `use` with the position of every tensor of a message, and its handle. */
 template <class Use>

@@ -31,7 +31,7 @@ void Executable::put(int32_t value, at::Tensor t) {
   const Value& v = program_.values[value];
   const auto& all = valuesOf_[v.buffer];
   if (all.size() > 1) {
-    const auto storage = c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(t.storage().unsafeGetStorageImpl());
+    const auto storage = storageOf(t);
     const int64_t shift = t.storage_offset() - v.offset;
     for (const int32_t other : all)
       if (other != value)

@@ -8,20 +8,17 @@ namespace nbit::program {
 bool Session::takes(int32_t value, const at::Tensor& t, const char*& why) {
   const Value& v = trace_.program_.values[value];
   const bool external = !trace_.program_.isMade(value);
-  {
-    const at::Tensor& now = trace_.executable_->tensor(value);
-    if (now.defined() && t.has_storage() &&
-        now.storage().unsafeGetStorageImpl() == t.storage().unsafeGetStorageImpl() &&
-        now.storage_offset() == t.storage_offset() && sameForm(v, t))
-      return true;
-    if (external && trace_.placement_.bound[v.buffer] && !isBound_[v.buffer]) {
-      if (!sameForm(v, t)) {
-        why = "a tensor has another shape or dtype than when the step was recorded";
-        return false;
-      }
-      trace_.executable_->bind(value, t);
-      return isBound_[v.buffer] = true;
+  const at::Tensor& now = trace_.executable_->tensor(value);
+  if (now.defined() && t.has_storage() && now.storage().unsafeGetStorageImpl() == t.storage().unsafeGetStorageImpl() &&
+      now.storage_offset() == t.storage_offset() && sameForm(v, t))
+    return true;
+  if (external && trace_.placement_.bound[v.buffer] && !isBound_[v.buffer]) {
+    if (!sameForm(v, t)) {
+      why = "a tensor has another shape or dtype than when the step was recorded";
+      return false;
     }
+    trace_.executable_->bind(value, t);
+    return isBound_[v.buffer] = true;
   }
   const Buffer& buffer = trace_.program_.buffers[v.buffer];
   if (external && !trace_.placement_.bound[v.buffer] && sameForm(v, t) && !v.tensor.requires_grad() &&

@@ -173,8 +173,7 @@ class Planner {
     if (!stays(value)) return;
     if (v.tensor.defined()) {
       e_.tensors_[value] = v.tensor;
-      if (m.storage == nullptr)
-        m.storage = c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(v.tensor.storage().unsafeGetStorageImpl());
+      if (m.storage == nullptr) m.storage = storageOf(v.tensor);
       return;
     }
     if (m.storage == nullptr) m.storage = p_.buffers[v.buffer].where.lock();

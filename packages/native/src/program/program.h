@@ -58,6 +58,15 @@ struct Program {
   bool isMade(int32_t value) const { return buffers[values[value].buffer].origin == Buffer::Origin::made; }
 };
 
+/** Whether a tensor of the value's buffer reads the same elements in the same way. */
+inline bool isViewOf(const Value& v, const at::Tensor& t) {
+  return v.offset == t.storage_offset() && v.dtype == t.scalar_type() && t.sizes() == v.sizes &&
+         t.strides() == v.strides;
+}
+inline c10::intrusive_ptr<c10::StorageImpl> storageOf(const at::Tensor& t) {
+  return c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(t.storage().unsafeGetStorageImpl());
+}
+
 /** Which value a tensor is; -1: none. Looks at all of them. */
 int32_t find(const Program& program, const at::Tensor& t);
 

@@ -88,18 +88,13 @@ void Session::noteDeaths(size_t event) {
   }
 }
 
-void Session::leaves(const Event&) {
-  leaves_.clear();
-  for (const Value& v : recorder_->program.values)
-    if (v.tensor.defined() && v.tensor.requires_grad() && v.tensor.is_leaf())
-      leaves_.emplace_back(v.tensor, v.tensor.grad().defined());
-}
-
 void Session::recordBackward(const std::function<void()>& eagerly) {
   Event e = begin(0, true);
-  leaves(e);
+  std::vector<at::Tensor> leaves;
+  for (const Value& v : recorder_->program.values)
+    if (v.tensor.defined() && v.tensor.requires_grad() && v.tensor.is_leaf()) leaves.push_back(v.tensor);
   std::vector<int32_t> before;
-  for (const auto& [leaf, had] : leaves_) before.push_back(had ? recorder_->know(leaf.grad()) : -1);
+  for (const at::Tensor& leaf : leaves) before.push_back(leaf.grad().defined() ? recorder_->know(leaf.grad()) : -1);
   listen(true);
   try {
     eagerly();
@@ -111,8 +106,8 @@ void Session::recordBackward(const std::function<void()>& eagerly) {
   listen(false);
   if (!recorder_->refusal().empty()) return;
   e.endOperation = static_cast<uint32_t>(recorder_->program.operations.size());
-  for (size_t i = 0; i < leaves_.size(); i++) {
-    const at::Tensor& leaf = leaves_[i].first;
+  for (size_t i = 0; i < leaves.size(); i++) {
+    const at::Tensor& leaf = leaves[i];
     if (!leaf.grad().defined()) continue;
     const int32_t v = find(recorder_->program, leaf.grad());
     if (v == before[i] && v >= 0) {

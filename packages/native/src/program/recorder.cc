@@ -50,9 +50,7 @@ int32_t find(const Program& program, const at::Tensor& t) {
   if (!t.has_storage()) return -1;
   for (size_t i = 0; i < program.values.size(); i++) {
     const Value& v = program.values[i];
-    if (program.buffers[v.buffer].where._unsafe_get_target() == t.storage().unsafeGetStorageImpl() &&
-        v.offset == t.storage_offset() && v.dtype == t.scalar_type() && t.sizes() == v.sizes &&
-        t.strides() == v.strides)
+    if (program.buffers[v.buffer].where._unsafe_get_target() == t.storage().unsafeGetStorageImpl() && isViewOf(v, t))
       return static_cast<int32_t>(i);
   }
   return -1;
@@ -141,12 +139,8 @@ bool Recorder::takes(const at::Tensor& t) {
 int32_t Recorder::find(const at::Tensor& t) const {
   const auto buffer = buffers_.find(t.storage().unsafeGetStorageImpl());
   if (buffer == buffers_.end()) return -1;
-  for (const int32_t id : valuesOf_[buffer->second]) {
-    const Value& v = program.values[id];
-    if (v.offset == t.storage_offset() && v.dtype == t.scalar_type() && t.sizes() == v.sizes &&
-        t.strides() == v.strides)
-      return id;
-  }
+  for (const int32_t id : valuesOf_[buffer->second])
+    if (isViewOf(program.values[id], t)) return id;
   return -1;
 }
 

@@ -52,7 +52,6 @@ class Session {
   void record(uint32_t op, const char*& name);
   void recordBackward(const std::function<void()>& eagerly);
   void noteDeaths(size_t event);
-  void leaves(const Event& event);
   void finishRecording();
   void makeAgain();
   /** What was kept of the run in hand. */
@@ -65,7 +64,6 @@ class Session {
   std::vector<int32_t> exposed_;     // buffers that JavaScript was given
   std::vector<int64_t> diedBefore_;  // of each buffer: the event at whose beginning nobody had it; -1: alive
   std::vector<uint32_t> diedAt_;
-  std::vector<std::pair<at::Tensor, bool>> leaves_;
   std::vector<bool> isBound_;
   size_t next_ = 0;
   Environment* const home_ = js;
