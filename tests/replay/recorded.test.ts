@@ -1,5 +1,6 @@
 /** A whole step as a program: forward, backward, clipping and the optimizer, run again without JavaScript. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
   autocast,
@@ -7,6 +8,7 @@ import {
   manualSeed,
   NbitError,
   nn,
+  ones,
   optim,
   program,
   randint,
@@ -173,4 +175,40 @@ test("misuse is a coded error", () => {
   moved.replay();
   weight.setData(randn([3]));
   assert.throws(() => moved.replay(), { code: "PROGRAM_MEMORY_MOVED" });
+});
+
+test("operators know the line that called them, those of backward that of their forward", () => {
+  const layer = new nn.Linear(3, 2);
+  const step = new program.RecordedStep({ parameters: layer.parameters(), lines: true });
+  step.record(() => {
+    const y = layer.forward(ones([4, 3]));
+    y.exp().sum().backward();
+  });
+  const lines = new Map<string, (string | null)[]>();
+  step.program.operators.forEach((o, i) => lines.set(o.name, [...(lines.get(o.name) ?? []), step.lineOf(i)]));
+  const lineOf = (text: string): number =>
+    readFileSync(new URL("../../replay/recorded.test.ts", import.meta.url), "utf8")
+      .split("\n")
+      .findIndex((l) => l.includes(text)) + 1;
+  const at = (line: string | null | undefined): number => Number(line?.split(":").at(-2));
+  assert.equal(at(lines.get("aten::addmm")?.[0]), lineOf("const y = layer.forward(ones([4, 3]));"));
+  assert.equal(at(lines.get("aten::exp")?.[0]), lineOf("y.exp().sum().backward();"));
+  const products = lines.get("aten::mm") ?? [];
+  assert.ok(products.length > 0);
+  for (const line of products) assert.equal(at(line), lineOf("const y = layer.forward(ones([4, 3]));"));
+  const plain = new program.RecordedStep();
+  plain.record(() => ones([2]).exp());
+  assert.equal(plain.lineOf(0), null);
+});
+
+test("tensors that were there before are shown over their own memory", () => {
+  const [weight, x] = [randn(3), randn(3)];
+  const step = new program.RecordedStep({ inputs: { x } });
+  step.record(() => ({ y: weight.mul_(x).sum() }));
+  const externals = step.externals();
+  const value = step.indexOf(weight);
+  assert.equal(step.program.inputs.x, step.indexOf(x));
+  assert.equal(externals.get(value ?? -1)?.dataPtr(), weight.dataPtr());
+  assert.deepEqual([...externals.keys()].sort(), [value, step.indexOf(x)].sort());
+  assert.equal(step.indexOf(randn(3)), null);
 });

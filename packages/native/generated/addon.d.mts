@@ -335,6 +335,8 @@ export interface NativeAddon {
   // recorded steps
   /** From here to programEnd this thread's operators are noted down while they run. */
   programBegin(): void;
+  /** Within a recording: `noted` is called after each operator that is noted down; its caller is who called that. */
+  programNoted(noted: () => void): void;
   /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */
   programEnd(parameters: number, results: number): number;
   /** → why the latest recording was refused; empty: it was not. */
@@ -347,6 +349,8 @@ export interface NativeAddon {
   programText(id: number): string;
   /** → which value of the program a tensor is, -1: none. */
   programValue(id: number, handle: number): number;
+  /** (id, value) → handle of a tensor over the memory of a value that was there before the step; 0: the step made it. */
+  programExternal(id: number, value: number): number;
   /** Gives a program up. */
   programFree(id: number): void;
   /** → id of a step that will be recorded with JavaScript's calls. */

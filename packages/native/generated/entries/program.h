@@ -11,6 +11,8 @@ namespace nbit {
 namespace entries {
 /** From here to programEnd this thread's operators are noted down while they run. */
 void programBegin();
+/** Within a recording: `noted` is called after each operator that is noted down; its caller is who called that. */
+void programNoted(const Args& a);
 /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */
 double programEnd(const Args& a);
 /** → why the latest recording was refused; empty: it was not. */
@@ -23,6 +25,8 @@ void programRun(const Args& a);
 std::string programText(const Args& a);
 /** → which value of the program a tensor is, -1: none. */
 double programValue(const Args& a);
+/** (id, value) → handle of a tensor over the memory of a value that was there before the step; 0: the step made it. */
+double programExternal(const Args& a);
 /** Gives a program up. */
 void programFree(const Args& a);
 /** → id of a step that will be recorded with JavaScript's calls. */
@@ -52,12 +56,14 @@ void replayFree(const Args& a);
 #define NBIT_INSTANTIATE template
 #endif
 NBIT_INSTANTIATE napi_value entry<entries::programBegin, "program.record">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::programNoted, "program.record">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programEnd, "program.record">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programRefusal, "programRefusal">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programPlan, "RecordedStep">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programRun, "RecordedStep.replay">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programText, "RecordedStep">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programValue, "RecordedStep">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::programExternal, "RecordedStep">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::programFree, "programFree">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayCreate, "replayCreate">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::replayTell, "replayTell">(napi_env, napi_callback_info);

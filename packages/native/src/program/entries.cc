@@ -28,24 +28,24 @@ struct Programs {
   std::unique_ptr<program::Session> session;
   std::string refusal;
   napi_ref onRefusal = nullptr;
+  napi_ref onNoted = nullptr;
 };
 const EnvironmentLocal<Programs> programs;
 
-void forgetCallback() {
-  Programs& p = programs();
-  if (p.onRefusal != nullptr) napi_delete_reference(js->env, p.onRefusal);
-  p.onRefusal = nullptr;
+void forget(napi_ref& callback) {
+  if (callback != nullptr) napi_delete_reference(js->env, callback);
+  callback = nullptr;
 }
 /** Also in the middle of an operator: what JavaScript does here is look at its own stack. */
-void tell() {
-  Programs& p = programs();
+void call(napi_ref callback) {
   napi_value fn = nullptr, global = nullptr, result = nullptr;
-  if (p.onRefusal == nullptr || napi_get_reference_value(js->env, p.onRefusal, &fn) != napi_ok) return;
+  if (callback == nullptr || napi_get_reference_value(js->env, callback, &fn) != napi_ok) return;
   napi_get_global(js->env, &global);
   // What it throws is not the business of whoever is at work here.
   if (napi_call_function(js->env, global, fn, 0, nullptr, &result) != napi_ok)
     napi_get_and_clear_last_exception(js->env, &result);
 }
+void tell() { call(programs().onRefusal); }
 std::vector<at::Tensor> listed(int64_t n) {
   const double* list = numbers(n);
   std::vector<at::Tensor> tensors;
@@ -72,6 +72,12 @@ void entries::programBegin() {
   program::recording = p.recorder.get();
   program::listen(true);
 }
+void entries::programNoted(const Args& a) {
+  forget(programs().onNoted);
+  programs().onNoted = a.function(0);
+  if (program::recording == nullptr) fail("ERR_ARGUMENT", "expected a recording that has begun");
+  program::recording->onNoted = [] { call(programs().onNoted); };
+}
 double entries::programEnd(const Args& a) {
   Programs& p = programs();
   if (p.recorder == nullptr) fail("ERR_ARGUMENT", "expected a recording that has begun");
@@ -80,6 +86,7 @@ double entries::programEnd(const Args& a) {
   const auto tensors = listed(parameters + results);
   program::listen(false);
   program::recording = nullptr;
+  forget(p.onNoted);
   const auto recorder = std::move(p.recorder);
   p.refusal = recorder->refusal();
   if (!p.refusal.empty()) return 0.0;
@@ -131,12 +138,19 @@ void entries::programRun(const Args& a) {
   r.executable->finish();
 }
 std::string entries::programText(const Args& a) { return program::toText(recordedAt(a.number(0)).program); }
+double entries::programExternal(const Args& a) {
+  const program::Program& p = recordedAt(a.number(0)).program;
+  const int64_t v = a.integer(1);
+  if (v < 0 || v >= static_cast<int64_t>(p.values.size()) || !p.values[static_cast<size_t>(v)].tensor.defined())
+    return 0.0;
+  return newHandle(p.values[static_cast<size_t>(v)].tensor.detach());
+}
 double entries::programValue(const Args& a) { return program::find(recordedAt(a.number(0)).program, get(a.number(1))); }
 void entries::programFree(const Args& a) { programs().all.remove(a.number(0)); }
 
 double entries::replayCreate() { return programs().traces.add(std::make_unique<program::Trace>(programs().sharing)); }
 void entries::replayTell(const Args& a) {
-  forgetCallback();
+  forget(programs().onRefusal);
   programs().onRefusal = a.function(0);
 }
 double entries::replayOpen(const Args& a) {

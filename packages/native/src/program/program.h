@@ -48,6 +48,7 @@ struct Operation {
   std::vector<int32_t> results;  // tensors in order, lists flattened; -1: undefined
   std::vector<int32_t> written;  // values that it writes, of its arguments
   bool gradMode;
+  int32_t forward = -1;  // of one of backward: the operation whose gradient it belongs to, where that is known
 };
 
 struct Program {

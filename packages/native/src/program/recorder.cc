@@ -5,8 +5,11 @@
 #include "binding/errors.h"
 #include "binding/library.h"
 
+#include <ATen/SequenceNumber.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <torch/csrc/autograd/function.h>
 
 #include <algorithm>
 
@@ -78,7 +81,19 @@ void Recorder::call(const c10::OperatorHandle& op, c10::DispatchKeySet below, to
   for (size_t i = 0; i < written.size(); i++)
     if (find(written[i]) != operation.written[i]) return refuse(name + " gives a tensor another shape");
   resultsOf(operation, *stack);
+  operation.forward = forwardOf(static_cast<int32_t>(program.operations.size()));
   program.operations.push_back(std::move(operation));
+  if (onNoted != nullptr) onNoted();
+}
+
+int32_t Recorder::forwardOf(int32_t index) {
+  if (const auto node = torch::autograd::get_current_node()) {
+    const auto found = bySequence_.find(node->sequence_nr());
+    return found == bySequence_.end() ? -1 : found->second;
+  }
+  // Autograd makes a node before it calls what is recorded here: the latest number is that of this operation's.
+  if (c10::GradMode::is_enabled()) bySequence_.try_emplace(at::sequence_number::peek() - 1, index);
+  return -1;
 }
 
 Operation Recorder::argumentsOf(const c10::OperatorHandle& op, const torch::jit::Stack& stack,

@@ -25,6 +25,8 @@ class Recorder {
   void (*onRefusal)() = nullptr;
   /** Told before each operator is noted down. */
   std::function<void()> onOperation;
+  /** Told after each: its caller is who called the operator. */
+  void (*onNoted)() = nullptr;
   /** JavaScript runs again in a replay: what it reads and decides, it reads and decides again. */
   bool followsJavaScript = false;
 
@@ -44,7 +46,11 @@ class Recorder {
                         std::vector<at::Tensor>& written);
   void resultsOf(Operation& operation, const torch::jit::Stack& stack);
 
+  /** Which operation of forward an operator that runs now belongs to; notes that of forward down. */
+  int32_t forwardOf(int32_t index);
+
   std::string refusal_;
+  std::unordered_map<uint64_t, int32_t> bySequence_;  // autograd's numbers of nodes → operations of forward
   std::unordered_map<const c10::StorageImpl*, int32_t> buffers_;
   std::vector<std::vector<int32_t>> valuesOf_;  // of each buffer
 };

@@ -133,6 +133,7 @@ std::string toText(const Program& p) {
     ids(o, operation.results);
     o += ",\"writes\":";
     ids(o, operation.written);
+    if (operation.forward >= 0) o += ",\"forward\":" + std::to_string(operation.forward);
     o += '}';
   });
   return o + "}";

@@ -1,7 +1,7 @@
 /** What optimizers are given to step: checked lists of tensors. */
 import { ArgumentError } from "../errors.js";
 import { iterated } from "../read-once.js";
-import { handleOrZero, isTensor } from "../tensor/handle.js";
+import { ownHandle, isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 
 /** What was given as parameters, or groups of them. */
@@ -18,7 +18,7 @@ export function parametersOf(fn: string, params: unknown): unknown[] {
 }
 
 /** Not disposed. */
-export const isLive = (t: Tensor): boolean => handleOrZero(t) !== 0;
+export const isLive = (t: Tensor): boolean => ownHandle(t) !== 0;
 
 export function sameElements(a: readonly unknown[], b: unknown): boolean {
   if (!Array.isArray(b) || a.length !== b.length) return false;

@@ -14,6 +14,20 @@ export function watchForBlame(): void {
     stack ??= new Error().stack; // a look at the source waits until somebody asks
   });
 }
+/** @internal Deep enough to reach the user's code from a layer within layers. */
+export function stackHere(): string | undefined {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 64;
+  const { stack } = new Error();
+  Error.stackTraceLimit = before;
+  return stack;
+}
+/** @internal Of a stack. Reads files. */
+export function lineInWords(stack: string | undefined): string | null {
+  const line = userLine(stack);
+  return line === null ? null : `${line.file}:${line.line}:${line.column}`;
+}
+
 /** @internal */
 export interface Blame {
   readonly reason: string;
@@ -24,6 +38,6 @@ export function blame(reason: string): Blame {
 }
 /** @internal The reason, with the line that it came from, where that is known. Reads files. */
 export function inWords({ reason, stack }: Blame): string {
-  const line = userLine(stack);
-  return line === null ? reason : `${reason} (${line.file}:${line.line}:${line.column})`;
+  const line = lineInWords(stack);
+  return line === null ? reason : `${reason} (${line})`;
 }

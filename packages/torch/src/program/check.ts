@@ -43,6 +43,7 @@ const form: schema.Schema<StepProgram> = schema.fieldsOf({
       arguments: schema.recordOf(argument),
       results: schema.listOf(schema.orNull(schema.count)),
       writes: schema.listOf(schema.count),
+      forward: schema.optional(schema.count),
     }),
   ),
   inputs: schema.recordOf(schema.count),

@@ -54,6 +54,8 @@ export interface StepOperator {
   readonly results: readonly (number | null)[];
   /** Values among the arguments that it writes. */
   readonly writes: readonly number[];
+  /** Of an operator of backward: the operator of forward whose gradient it belongs to, where autograd knows. */
+  readonly forward?: number;
 }
 
 /**

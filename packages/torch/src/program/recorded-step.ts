@@ -1,12 +1,12 @@
 /** A step recorded once and run again without JavaScript, autograd or the dispatcher. */
 import { ArgumentError, NbitError } from "../errors.js";
-import { callable } from "../kinds.js";
+import { callable, flag, whole } from "../kinds.js";
 import { argBuffer, native, reserve } from "../native.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { handlesOf, liveHandle, wrap } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
-import { blame, inWords, watchForBlame } from "./blame.js";
+import { blame, inWords, lineInWords, stackHere, watchForBlame } from "./blame.js";
 import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
@@ -18,8 +18,10 @@ export interface RecordedStepOptions {
   readonly inputs?: Readonly<Record<string, Tensor>>;
   /** Whose gradients the step makes: they have them after each replay. Default: none. */
   readonly parameters?: Iterable<Tensor>;
+  /** Remember which line called each operator, for {@link RecordedStep.lineOf}: some 20 µs each. Default false. */
+  readonly lines?: boolean;
 }
-const NAMES: OptionNames<RecordedStepOptions> = { inputs: true, parameters: true };
+const NAMES: OptionNames<RecordedStepOptions> = { inputs: true, parameters: true, lines: flag };
 
 function tensorsOf(result: unknown): [string, Tensor][] {
   if (result instanceof Tensor) return [["result", result]];
@@ -66,6 +68,9 @@ export class RecordedStep {
   #names: readonly string[] = [];
   #results: Record<string, number> = {};
   #inputValues: Record<string, number> = {};
+  /** By operator; null: not asked for. */
+  readonly #stacks: (string | undefined)[] | null;
+  #program: StepProgram | null = null;
 
   /** @throws {ArgumentError} For inputs or parameters that are no tensors. */
   constructor(options: RecordedStepOptions = {}) {
@@ -75,6 +80,7 @@ export class RecordedStep {
     this.#parameters = [...(options.parameters ?? [])];
     checkTensors("RecordedStep", "inputs", Object.values(this.#inputs));
     checkTensors("RecordedStep", "parameters", this.#parameters);
+    this.#stacks = options.lines === true ? [] : null;
   }
 
   /** Why the step cannot be replayed, with the line that did it where that is known; null: it can. */
@@ -98,6 +104,8 @@ export class RecordedStep {
     advanceWeightsEpoch(); // casts of weights are part of the step
     watchForBlame();
     native.programBegin();
+    const stacks = this.#stacks;
+    if (stacks !== null) native.programNoted(() => stacks.push(stackHere()));
     let returned: [string, Tensor][] | null = null;
     try {
       const result = fn();
@@ -131,9 +139,44 @@ export class RecordedStep {
     this.#inputValues = values(Object.entries(this.#inputs));
   }
 
-  /** The program. Costs time in its size. @throws {NbitError} `PROGRAM_EMPTY` where nothing was recorded. */
+  /**
+   * The line of the user's that called an operator of the program, `model.ts:12:8`; of one of backward, that of the
+   * operator whose gradient it belongs to. Null: it is not known, or `lines` was not asked for. Reads files.
+   */
+  lineOf(operator: number): string | null {
+    atMost("RecordedStep.lineOf", arguments, 1);
+    checkArguments("RecordedStep.lineOf", { operator }, { operator: whole("[0, ∞)") });
+    const at = this.program.operators[operator]?.forward ?? operator;
+    return lineInWords(this.#stacks?.[at]);
+  }
+
+  /**
+   * Tensors that were there before the step, by their values in the program: inputs, parameters, state, constants. Each
+   * is a new tensor over the memory of the step's own.
+   */
+  externals(): Map<number, Tensor> {
+    atMost("RecordedStep.externals", arguments, 0);
+    const id = this.#live("externals");
+    const { buffers, values } = this.program;
+    const found = new Map<number, Tensor>();
+    values.forEach(({ buffer }, value) => {
+      const handle = buffers[buffer]?.origin === "external" ? native.programExternal(id, value) : 0;
+      if (handle !== 0) found.set(value, wrap(handle));
+    });
+    return found;
+  }
+
+  /** Which value of the program a tensor is; null: none. */
+  indexOf(tensor: Tensor): number | null {
+    atMost("RecordedStep.indexOf", arguments, 1);
+    const value = native.programValue(this.#live("indexOf"), liveHandle(tensor, "RecordedStep.indexOf"));
+    return value < 0 ? null : value;
+  }
+
+  /** The program. Costs time in its size, once. @throws {NbitError} `PROGRAM_EMPTY` where nothing was recorded. */
   get program(): StepProgram {
-    return programOf(native.programText(this.#live("program")), this.#inputValues, this.#results);
+    const id = this.#live("program");
+    return (this.#program ??= programOf(native.programText(id), this.#inputValues, this.#results));
   }
 
   /** How replays run; planned when first asked for, or at the first replay. */

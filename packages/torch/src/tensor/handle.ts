@@ -16,13 +16,15 @@ interface Accessors {
   escapeOf(tensor: Tensor): Lifetime;
   setEscape(tensor: Tensor, state: Lifetime): void;
   sweepHandle(tensor: Tensor): number;
+  ownHandle(tensor: Tensor): number;
+  putHandle(tensor: Tensor, handle: number): void;
   wrap(handle: number): Tensor;
   mint(handle: number): void;
 }
 
 /** Whether a value is a tensor (disposed or not). */
 export let isTensor: (value: unknown) => value is Tensor;
-/** @internal 0 when the tensor has been disposed. */
+/** @internal 0 when the tensor has been disposed. One whose values are elsewhere gets them first (deferred.ts). */
 export let handleOrZero: (tensor: Tensor) => number;
 /** @internal */
 export let escapeOf: (tensor: Tensor) => Lifetime;
@@ -30,6 +32,10 @@ export let escapeOf: (tensor: Tensor) => Lifetime;
 export let setEscape: (tensor: Tensor, state: Lifetime) => void;
 /** @internal Take the handle away: the tensor is disposed as JavaScript sees it. */
 export let sweepHandle: (tensor: Tensor) => number;
+/** @internal The handle, wherever the values are: for who does not look at them. 0 when the tensor has been disposed. */
+export let ownHandle: (tensor: Tensor) => number;
+/** @internal Of a tensor without one. */
+export let putHandle: (tensor: Tensor, handle: number) => void;
 /** @internal A tensor for a handle that this side now owns; tracked by the current scope, or guarded. */
 export let wrap: (handle: number) => Tensor;
 
@@ -71,5 +77,19 @@ export function handlesOf(fn: string, name: string, list: unknown, nullable = fa
 
 /** @internal Called once, by the class. */
 export function provide(accessors: Accessors): void {
-  ({ isTensor, handleOrZero, escapeOf, setEscape, sweepHandle, wrap, mint } = accessors);
+  ({ isTensor, handleOrZero, escapeOf, setEscape, sweepHandle, ownHandle, putHandle, wrap, mint } = accessors);
+}
+
+/** What tensors without a handle may be: asleep (deferred.ts). */
+interface Sleep {
+  /** Its handle, when its values are here; 0: it has none. */
+  wake(tensor: Tensor): number;
+  sleeping(tensor: Tensor): number;
+  takeSleeping(tensor: Tensor): number;
+}
+/** @internal Filled in by deferred.ts. */
+export const sleep: Sleep = { wake: () => 0, sleeping: () => 0, takeSleeping: () => 0 };
+/** @internal Called once. */
+export function provideSleep(given: Sleep): void {
+  Object.assign(sleep, given);
 }

@@ -4,7 +4,7 @@ import { ArgumentError } from "../errors.js";
 import { argBuffer, native } from "../native.js";
 import { atMost } from "../options.js";
 import { isPromise, refusePromise } from "../synchronous.js";
-import { escapeOf, handleOrZero, isTensor, setEscape, sweepHandle, Lifetime } from "./handle.js";
+import { escapeOf, isTensor, ownHandle, setEscape, sweepHandle, Lifetime } from "./handle.js";
 import type { Tensor } from "./tensor.js";
 
 let current: Tensor[] | null = null;
@@ -16,7 +16,7 @@ export function track(tensor: Tensor): void {
     setEscape(tensor, Lifetime.scoped);
     current.push(tensor);
   } else {
-    native.attachFinalizer(tensor, handleOrZero(tensor));
+    native.attachFinalizer(tensor, ownHandle(tensor));
   }
 }
 
@@ -103,7 +103,7 @@ function free(mine: readonly Tensor[], escaping: readonly Tensor[]): void {
       }
     } else if (state === Lifetime.escaping) {
       setEscape(tensor, Lifetime.free);
-      if (handleOrZero(tensor) !== 0) track(tensor);
+      if (ownHandle(tensor) !== 0) track(tensor);
     }
   }
   if (n > 0) native.releaseMany(n);
@@ -192,7 +192,7 @@ export function keep<T extends Tensor>(tensor: T): T {
   if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
   if (escapeOf(tensor) !== Lifetime.free) {
     setEscape(tensor, Lifetime.free);
-    if (handleOrZero(tensor) !== 0) native.attachFinalizer(tensor, handleOrZero(tensor));
+    if (ownHandle(tensor) !== 0) native.attachFinalizer(tensor, ownHandle(tensor));
   }
   return tensor;
 }

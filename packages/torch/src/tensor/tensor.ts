@@ -13,7 +13,7 @@ import { tensorKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { deviceOfCode, type Device } from "./device.js";
-import { handleOrZero, handlesOf, isTensor, Lifetime, liveHandle, provide, wrap } from "./handle.js";
+import { handlesOf, isTensor, Lifetime, liveHandle, ownHandle, provide, sleep, sweepHandle, wrap } from "./handle.js";
 import { track } from "./scope.js";
 import { plainBytes, typedArrayOf } from "./typed-arrays.js";
 import { nested, type Nested } from "./values.js";
@@ -45,9 +45,13 @@ const BACKWARD: OptionNames<BackwardOptions> = {
 /** The handle that the tensor made next holds; 0 while none is to be made. */
 let minted = 0;
 
+/** For what does not depend on values, which may be elsewhere. */
+function handleForMeta(t: Tensor, fn: string): number {
+  return (isTensor(t) && ownHandle(t)) || liveHandle(t, fn);
+}
 /** Read metadata into the buffer. */
 function meta(t: Tensor, fn: string): void {
-  native.meta(liveHandle(t, fn));
+  native.meta(handleForMeta(t, fn));
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
@@ -68,13 +72,17 @@ export class Tensor {
   static {
     provide({
       isTensor: (value): value is Tensor => typeof value === "object" && value !== null && #handle in value,
-      handleOrZero: (t) => t.#handle,
+      handleOrZero: (t) => (t.#handle === 0 ? sleep.wake(t) : t.#handle),
+      ownHandle: (t) => (t.#handle === 0 ? sleep.sleeping(t) : t.#handle),
+      putHandle: (t, handle) => {
+        t.#handle = handle;
+      },
       escapeOf: (t) => t.#lifetime,
       setEscape: (t, state) => {
         t.#lifetime = state;
       },
       sweepHandle: (t) => {
-        const handle = t.#handle;
+        const handle = t.#handle === 0 ? sleep.takeSleeping(t) : t.#handle;
         t.#handle = 0;
         return handle;
       },
@@ -114,7 +122,7 @@ export class Tensor {
     return sizes;
   }
   get dtype(): DType {
-    return dtypeName(native.dtypeOf(liveHandle(this, "dtype")));
+    return dtypeName(native.dtypeOf(handleForMeta(this, "dtype")));
   }
   get device(): Device {
     meta(this, "device");
@@ -279,7 +287,7 @@ export class Tensor {
   /** As PyTorch prints it. */
   toString(): string {
     if (!isTensor(this)) return "Tensor {}";
-    return this.#handle === 0 ? "tensor(disposed)" : formatTensor(this);
+    return ownHandle(this) === 0 ? "tensor(disposed)" : formatTensor(this);
   }
   [inspect](): string {
     return this.toString();
@@ -375,7 +383,7 @@ export class Tensor {
     const id = native.registerHook(handle, gradientHook(fn));
     return {
       remove: () => {
-        if (this.#handle !== 0) native.removeHook(this.#handle, id);
+        if (ownHandle(this) !== 0) native.removeHook(ownHandle(this), id);
       },
     };
   }
@@ -405,15 +413,14 @@ export class Tensor {
   // ---------------------------------------------------------------- lifetime
 
   get disposed(): boolean {
-    return isTensor(this) && this.#handle === 0;
+    return isTensor(this) && ownHandle(this) === 0;
   }
   /** Give the memory back now. Safe to call twice. */
   dispose(): void {
     atMost("dispose", arguments, 0);
     if (!isTensor(this)) liveHandle(this, "dispose");
-    if (this.#handle === 0) return;
-    native.release(this.#handle);
-    this.#handle = 0;
+    const handle = sweepHandle(this);
+    if (handle !== 0) native.release(handle);
   }
   [Symbol.dispose](): void {
     this.dispose();
@@ -465,6 +472,6 @@ function takeHandle(): number {
 
 addDescriber((value) => {
   if (!isTensor(value)) return null;
-  if (handleOrZero(value) === 0) return "a disposed Tensor";
+  if (ownHandle(value) === 0) return "a disposed Tensor";
   return `Tensor ${value.dtype} [${value.shape.join(", ")}] ${value.device.toString()}`;
 });
