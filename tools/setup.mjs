@@ -1,5 +1,5 @@
 /**
- * Makes a clone ready to run: npm dependencies, libtorch, the addon, TypeScript. Does only what is missing, so that a
+ * Makes a clone ready to run: npm dependencies, libtorch, the addons, TypeScript. Does only what is missing, so that a
  * second run costs tenths of a second; an interrupted run goes on where it stopped.
  */
 import { mkdirSync } from "node:fs";
@@ -13,20 +13,23 @@ import { installDependencies } from "./install.mjs";
 import { compileTypeScript } from "./typescript.mjs";
 import { root } from "./workspace.mjs";
 
-/** @param {Progress} [progress] */
-export async function setup(progress = new Progress()) {
+/**
+ * @param {Progress} [progress]
+ * @param {{ cpu?: boolean, tpu?: boolean }} [xla] Which plugins of XLA's to fetch and build as well.
+ */
+export async function setup(progress = new Progress(), xla = {}) {
   checkPlatform();
   const began = performance.now();
   try {
     mkdirSync(join(root, "build"), { recursive: true });
-    await everything(progress);
+    await everything(progress, xla);
   } catch (error) {
     throw FULL.test(error?.code) ? packageDiskFull(root, error) : error; // a stamp that could not be written
   }
   if (progress.steps > 0) progress.note(`ready in ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }
 
-function everything(progress) {
+function everything(progress, xla) {
   return withLock(
     join(root, "build", "setup.lock"),
     async () => {
@@ -34,6 +37,8 @@ function everything(progress) {
       // Loaded now: the headers that it may need came with the dependencies.
       const { setupNative } = await import("../packages/native/lib/setup.mjs");
       await setupNative({ progress });
+      const { setupXla } = await import("../packages/xla/lib/setup.mjs");
+      await setupXla({ progress, ...xla });
       await compileTypeScript(progress);
     },
     (holder, wait) => progress.step("set-up", `waiting for ${holder}, which does the same`, wait),
@@ -51,7 +56,8 @@ if (process.argv[1] === join(root, "tools", "setup.mjs")) {
     });
   }
   try {
-    await setup();
+    const plugins = process.argv.slice(2);
+    await setup(undefined, { cpu: plugins.includes("--xla"), tpu: plugins.includes("--tpu") });
   } catch (error) {
     console.error(error instanceof SetupError ? error.message : error);
     process.exitCode = 1;

@@ -20,11 +20,11 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [
-    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$/,
+    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|^xla\.XlaClient#(from|to)Memory$|#(splitStates|joinStates|adoptWithoutParameters|callWithHooks|takeHooksOf|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [

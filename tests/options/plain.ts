@@ -26,6 +26,13 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.LowBitOptimizer#": "step elementsPerEntry stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
   "lowbit.StableEmbedding#": "forward",
+  "xla.": "ExecutableCache.key XlaPlugin.load findPlugins pluginFor",
+  "xla.ExecutableCache#": "get put clear",
+  "xla.XlaBuffer#": "toHost ready dispose",
+  "xla.XlaClient#": "stats close",
+  "xla.XlaExecutable#": "analyse optimizedProgram countInstructions serialize dispose",
+  "xla.XlaPlugin#": "createClient topology",
+  "xla.XlaTopology#": "dispose",
   "torch.":
     "BatchSampler ChainDataset Complex ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +

@@ -1,6 +1,6 @@
 """Unpacks the native part of a wheel (libraries, headers, licences) and checks every file against the wheel's RECORD.
 
-Usage: unpack_wheel.py WHEEL FOLDER. Prints one JSON object per line: {"done", "total"} in bytes while it works, at last {"requires": [...]}, the
+Usage: unpack_wheel.py WHEEL FOLDER [PATTERN]; PATTERN is a regular expression of what is unpacked, in place of libtorch. Prints one JSON object per line: {"done", "total"} in bytes while it works, at last {"requires": [...]}, the
 CUDA packages that the wheel asks for on this machine, or {"error": KIND, "message"} with exit status 1. A file that is there already and is right is kept: an interrupted run goes on.
 """
 
@@ -54,14 +54,18 @@ def requirements(metadata):
     return found
 
 
-def main(wheel, folder):
+def main(wheel, folder, pattern=None):
     with zipfile.ZipFile(wheel) as archive:
+        wanted = re.compile(pattern) if pattern else None
         names = archive.namelist()
         record_name = next((n for n in names if n.endswith(".dist-info/RECORD")), None)
         if record_name is None:
             fail("corrupt", "the wheel has no RECORD")
         record = {row[0]: row[1] for row in csv.reader(io.TextIOWrapper(archive.open(record_name), "utf8")) if row}
-        infos = [i for i in archive.infolist() if WANTED.match(i.filename) and (KEEP.search(i.filename) or not UNWANTED.search(i.filename))]
+        if wanted:
+            infos = [i for i in archive.infolist() if wanted.match(i.filename) and not i.is_dir()]
+        else:
+            infos = [i for i in archive.infolist() if WANTED.match(i.filename) and (KEEP.search(i.filename) or not UNWANTED.search(i.filename))]
         total = sum(i.file_size for i in infos)
         done, said = 0, 0.0
         for info in infos:
@@ -107,7 +111,7 @@ def write(archive, info, target, expected):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], sys.argv[2])
+        main(*sys.argv[1:])
     except (zipfile.BadZipFile, EOFError, UnicodeDecodeError) as error:
         fail("corrupt", error)
     except OSError as error:

@@ -1,0 +1,10 @@
+/** What packages above this one build their own native parts with. */
+export { buildLibrary, proveAddon } from "./library.mjs";
+export { installInto, readInstalled } from "./addon-build.mjs";
+export { findCompiler, findNodeHeaders, noCompiler } from "./compiler.mjs";
+export { SetupError, explainFileError } from "./errors.mjs";
+export { withLock } from "./lock.mjs";
+export { SETUP_COMMAND, cacheFolder, makeFolder } from "./places.mjs";
+export { Progress } from "./progress.mjs";
+export { ask, inPath } from "./run.mjs";
+export { checkSpace, corrupt, download, findPython, sizeOf, unpack } from "./wheel.mjs";
