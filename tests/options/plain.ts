@@ -26,7 +26,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.LowBitOptimizer#": "step elementsPerEntry stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
   "lowbit.StableEmbedding#": "forward",
-  "xla.": "ExecutableCache.key XlaPlugin.load findPlugins pluginFor",
+  "xla.": "ExecutableCache.key XlaPlugin.load coveredOperators findPlugins pluginFor registerLowering",
   "xla.ExecutableCache#": "get put clear",
   "xla.XlaBuffer#": "toHost ready dispose",
   "xla.XlaClient#": "stats close",
@@ -69,7 +69,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
   "torch.program.": "FollowedStep FollowedStep.rest fromData print",
   "torch.program.FollowedStep#": "run open close dispose",
-  "torch.program.RecordedStep#": "record replay dispose",
+  "torch.program.RecordedStep#": "record replay dispose lineOf externals indexOf",
   "torch.nn.":
     "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish Identity LeakyReLU " +
     "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",

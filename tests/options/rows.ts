@@ -216,6 +216,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lowbit.quantizeBlockwise": () => row(x),
   "lowbit.quantizeWeight": () => row(x),
   "lowbit.quantizeWeights": () => row(new Net()),
+  "xla.lower": () =>
+    row({ format: "nbit.step", version: 1, buffers: [], values: [], operators: [], inputs: {}, results: {} }),
   "dashboard.comparisonText": () => row([]),
   "dashboard.renderPrecisionReport": () => row("nowhere.json"),
   "dashboard.renderReport": () => row(),

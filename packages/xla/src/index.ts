@@ -17,3 +17,6 @@ export { XLA_DTYPES, type XlaDType } from "./dtypes.js";
 export { type CompileOptions } from "./compile-options.js";
 export { type XlaDevice } from "./devices.js";
 export { type Argument } from "./signature.js";
+export * from "./lower/index.js";
+export type { Comparison, Emitter } from "./stablehlo/emitter.js";
+export type { Element, Operand, Ssa } from "./stablehlo/types.js";

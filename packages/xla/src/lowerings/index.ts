@@ -1,0 +1,22 @@
+/** Every lowering of this package. */
+import "./activation.js";
+import "./attention.js";
+import "./compare.js";
+import "./convolution.js";
+import "./create.js";
+import "./foreach.js";
+import "./indexing.js";
+import "./loss.js";
+import "./loss-scaling.js";
+import "./lowbit.js";
+import "./normalisation.js";
+import "./optimizer.js";
+import "./pointwise.js";
+import "./pooling.js";
+import "./product.js";
+import "./random.js";
+import "./recurrent.js";
+import "./reduce.js";
+import "./resize.js";
+import "./shape.js";
+import "./softmax.js";
