@@ -58,6 +58,17 @@ const MEMORY_FORMATS: Readonly<Record<string, string>> = {
   preserve_format: "preserveFormat",
 };
 
+/** A recorded argument, with `tensors` for the inputs that it names. */
+export function decodeArgument(value: unknown, tensors: readonly Tensor[]): unknown {
+  if (Array.isArray(value)) return value.map((v) => decodeArgument(v, tensors));
+  if (typeof value === "string") return MEMORY_FORMATS[value] ?? value;
+  if (typeof value !== "object" || value === null) return value;
+  if ("input" in value && typeof value.input === "number") return tensors[value.input];
+  if ("number" in value && typeof value.number === "string") return decodeNumber({ number: value.number });
+  if ("bigint" in value && typeof value.bigint === "string") return BigInt(value.bigint);
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decodeArgument(v, tensors)]));
+}
+
 function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unknown): string[] {
   const inPlace = c.op.replace(/\..*$/, "").endsWith("_") || /^aten\.\w+_(\.|$)/.test(c.op);
   const bases = c.inputs.map((spec) => makeBase(spec));
@@ -68,15 +79,7 @@ function check(c: OpCase, how: string, call: (args: readonly unknown[]) => unkno
     const view = layOut(spec, bases[i] as Tensor);
     return inPlace ? view.clone() : view;
   });
-  const decode = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(decode);
-    if (typeof value === "string") return MEMORY_FORMATS[value] ?? value;
-    if (typeof value !== "object" || value === null) return value;
-    if ("input" in value && typeof value.input === "number") return views[value.input];
-    if ("number" in value && typeof value.number === "string") return decodeNumber({ number: value.number });
-    if ("bigint" in value && typeof value.bigint === "string") return BigInt(value.bigint);
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decode(v)]));
-  };
+  const decode = (value: unknown): unknown => decodeArgument(value, views);
   const args = c.args.map(decode);
   if (c.options !== undefined) args.push(decode(c.options));
   torch.manualSeed(42);

@@ -29,8 +29,23 @@ export class DTypeMismatchError extends TorchError {
   }
 }
 
-const PATTERN =
-  /same d?type|same scalar type|same dtypes?|dtypes must be the same|expected scalar type|should be the same$|dtypes match|Expected self\.dtype to be equal|mixed dtype|Found dtype \w+ but expected|Type promoting not supported|expected dtype \w+ for/;
+/**
+ * What libtorch says of operands whose dtypes differ. Which of these a call meets depends on the processor too: where
+ * oneDNN computes in float16 or bfloat16, it takes the call, and complains in words of its own.
+ */
+const PATTERNS: readonly RegExp[] = [
+  /same (?:d|scalar |data )?types?\b|scalar types .* are same|types? must be the same|dtypes? .* to match|dtypes match/,
+  /expected scalar type|expected object of scalar type|expected dtype \S+ for|found dtype \w+ but expected/,
+  /expected self\.dtype to be equal|expected self\.scalar_type\(\) ==|expected both inputs to be [\w, ]+ tensors/,
+  /mixed dtype|different dtypes|mismatch(?:ed)?(?: in)? dtype|type promoting not supported/,
+  /dtype \S+ does not match \w+ dtype|\b(?:Half|BFloat16|Float|Double) did not match \w+/,
+  // Convolutions; with oneDNN: "… or input should be a MKLDNN tensor and weight is a dense tensor".
+  /\btype \([^)]+\) and (?:weight|bias) type \([^)]+\) should be the same/,
+  // Attention: a mask of another floating dtype than the query's.
+  /dtype to be bool or float or to match/,
+  // oneDNN's, of primitives without kernels for this combination, or for one of these dtypes.
+  /could not create a primitive|get_mkldnn_dtype: unsupported data type/,
+].map((pattern) => new RegExp(pattern, "i"));
 
 /** libtorch's spellings: C++ types and ScalarType names. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -44,13 +59,13 @@ const NAMES: Readonly<Record<string, string>> = {
 
 /** Whether libtorch's message is about operands of different dtypes. */
 export function isDtypeMismatch(message: string): boolean {
-  return PATTERN.test(message);
+  return PATTERNS.some((pattern) => pattern.test(message));
 }
 
 export function dtypesIn(message: string): string[] {
   return [
     ...new Set(
-      [...message.matchAll(/\b(?:c10::)?(float|Float|double|Double|Half|BFloat16)\b/g)].map(
+      [...message.matchAll(/\b(?:c10::|CPU|CUDA)?(float|Float|double|Double|Half|BFloat16)(?:Type|Tensor)?\b/g)].map(
         (m) => NAMES[m[1] ?? ""] ?? "",
       ),
     ),
@@ -122,6 +137,17 @@ export function describeLine(at: UserLine | null): string {
 }
 
 /**
+ * Which dtypes met. A message may name dtypes that would do, too, or only one; and under autocast operands are not as
+ * they were given.
+ */
+function differing(named: readonly string[], given: readonly string[]): readonly string[] {
+  const met = named.filter((dtype) => given.includes(dtype));
+  if (met.length > 1) return met;
+  if (named.length > 1) return named;
+  return given.length > 1 ? given : [...new Set([...named, ...given])];
+}
+
+/**
  * @internal What a failed call becomes: with dtypes, the line of the program and the fix where operands' dtypes differ;
  * itself otherwise. `operands` are those of the floating arguments.
  */
@@ -132,8 +158,7 @@ export function explainMismatch(
 ): unknown {
   if (!(error instanceof TorchError) || error instanceof DTypeMismatchError || !isDtypeMismatch(error.message))
     return error;
-  const named = dtypesIn(error.message);
-  const dtypes = named.length > 1 ? named : [...new Set([...named, ...operands()])];
+  const dtypes = differing(dtypesIn(error.message), [...new Set(operands())]);
   if (dtypes.length < 2) return error;
   const operator = error.op?.replace(/^aten::/, "").replace(/\..*$/, "") ?? "an operator";
   const at = userLine(error.stack);

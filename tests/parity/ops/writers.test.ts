@@ -45,7 +45,7 @@ const OTHERS =
   policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
   getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
-  savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programEnd programRefusal programPlan programText programValue programFree
+  savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programNoted programEnd programRefusal programPlan programText programValue programExternal programFree
   replayCreate replayTell replayOpen replayReason replayCounts replayText replayRest replayFree
   whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
     /\s+/,
