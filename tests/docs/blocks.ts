@@ -12,8 +12,8 @@ export interface Block {
   readonly code: string;
   /** Text of the `text` block that follows; null when there is none. */
   readonly output: string | null;
-  /** Opened with `ts gpu`: it compiles everywhere, and runs where there is a GPU. */
-  readonly gpu: boolean;
+  /** Opened with `ts gpu`, `ts xla` or `ts tpu`: it compiles everywhere, and runs where there is that. */
+  readonly needs: "gpu" | "xla" | "tpu" | null;
 }
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -21,13 +21,13 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 export function blocksOf(path: string): Block[] {
   const text = readFileSync(path, "utf8");
   const blocks: Block[] = [];
-  for (const match of text.matchAll(/^```ts( gpu)?\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
+  for (const match of text.matchAll(/^```ts(?: (gpu|xla|tpu))?\n(.*?)^```\n(?:\n*^```text\n(.*?)^```$)?/gms)) {
     blocks.push({
       document: relative(root, path),
       line: text.slice(0, match.index).split("\n").length,
       code: match[2] ?? "",
       output: match[3] ?? null,
-      gpu: match[1] !== undefined,
+      needs: (match[1] as Block["needs"] | undefined) ?? null,
     });
   }
   return blocks;

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { test } from "node:test";
-import { blocksOf, compile } from "./blocks.js";
+import { findPlugins } from "@nbit/xla";
+import { blocksOf, compile, type Block } from "./blocks.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const packages = readdirSync(join(root, "packages"));
@@ -20,6 +21,7 @@ const guides = [
   "docs/low-bit-optimizers.md",
   "docs/low-bit-gpu.md",
   "docs/gpu.md",
+  "docs/xla.md",
   "docs/launching.md",
   "docs/distributed-data-and-metrics.md",
   "docs/fsdp.md",
@@ -35,10 +37,25 @@ test("the guides have code, and all of it compiles", () => {
   assert.deepEqual(errors, []);
 });
 
+const plugins = new Set(findPlugins().flatMap(({ platform, path }) => (path === null ? [] : [platform])));
+/** Why a block cannot run here; false when it can. */
+function lacking(needs: Block["needs"]): string | false {
+  switch (needs) {
+    case null:
+      return false;
+    case "gpu":
+      return "needs a GPU: tests/gpu runs it";
+    case "xla":
+      return !plugins.has("cpu") && "needs the CPU plugin: nbit setup --xla";
+    case "tpu":
+      return !plugins.has("tpu") && "needs libtpu: nbit setup --tpu";
+  }
+}
+
 blocks.forEach((block, i) => {
   test(
     `${block.document}:${block.line} prints what it says`,
-    { skip: errors.length > 0 || (block.gpu && "needs a GPU: tests/gpu runs it") },
+    { skip: errors.length > 0 || lacking(block.needs) },
     async () => {
       const { stdout } = await run(process.execPath, [programs[i] ?? ""], {
         env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },

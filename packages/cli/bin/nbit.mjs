@@ -22,7 +22,7 @@ async function load() {
   }
 }
 
-async function withoutTypeScript([command]) {
+async function withoutTypeScript([command, ...flags]) {
   switch (command) {
     case "doctor": {
       const { examine, renderReport } = await native("doctor");
@@ -33,7 +33,8 @@ async function withoutTypeScript([command]) {
     case "setup": {
       const clone = new URL("../../../tools/setup.mjs", import.meta.url);
       try {
-        if (existsSync(clone)) await (await import(clone.href)).setup();
+        const plugins = { cpu: flags.includes("--xla"), tpu: flags.includes("--tpu") };
+        if (existsSync(clone)) await (await import(clone.href)).setup(undefined, plugins);
         else await (await native("setup")).setupNative();
         return 0;
       } catch (error) {

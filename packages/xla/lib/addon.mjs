@@ -6,7 +6,7 @@ import { installed } from "./places.mjs";
 import { planHost } from "./plan.mjs";
 
 /** The copy in the package; where that cannot be written to, the one that set-up has built into the cache. */
-function find() {
+export function findAddon() {
   if (existsSync(installed.file)) return installed.file;
   const compiler = findCompiler();
   const built = compiler === null ? null : planHost(compiler).built;
@@ -20,7 +20,7 @@ function find() {
 
 export function loadAddon() {
   const module = { exports: {} };
-  const path = find();
+  const path = findAddon();
   try {
     process.dlopen(module, path, constants.dlopen.RTLD_NOW);
   } catch (error) {

@@ -40,9 +40,7 @@ export function sourcesIn(folder) {
 
 /** The CPU plugin that set-up builds from these sources. */
 export function cpuPluginPath() {
-  const texts = [...sourcesIn("cpu-plugin"), ...sourcesIn(".")].filter(
-    ({ name }) => name.includes("cpu-plugin") || /abi/.test(name),
-  );
+  const texts = [...sourcesIn("cpu-plugin"), ...sourcesIn("abi")];
   const key = sha(TENSORFLOW.sha256, ...texts.flatMap(({ name, text }) => [name, text]));
   return join(cacheFolder(), `xla-cpu-${key.slice(0, 16)}`, "pjrt_cpu.so");
 }

@@ -21,7 +21,7 @@ export function planHost(compiler) {
   ];
   // Threads of plugins live on when the last JavaScript thread that loaded the addon has ended.
   const link = ["-shared", "-fPIC", "-pthread", "-Wl,-z,nodelete", "-ldl", ...more("LDFLAGS")];
-  const files = sourcesIn(".");
+  const files = ["abi", "host", "node"].flatMap((folder) => sourcesIn(folder));
   const everything = [compiler.version, node.hash, process.arch, ...flags, ...files.flatMap((f) => [f.name, f.text])];
   const units = files
     .filter(({ name }) => name.endsWith(".cc"))

@@ -28,3 +28,15 @@ export function setupXla(options?: SetupXlaOptions): Promise<void>;
  * libtpu.
  */
 export function pluginPlaces(): PluginPlace[];
+
+export interface PluginReport extends PluginPlace {
+  /** Version of the PJRT API that it speaks; null where it was not loaded. */
+  readonly api: { readonly major: number; readonly minor: number } | null;
+  /** What is wrong with it, or with the host that loads it. */
+  readonly problem: string | null;
+}
+/**
+ * The same, and what each plugin that is there says of itself. Each is loaded in a process of its own, so that nothing
+ * stays in this one. Never rejects.
+ */
+export function examinePlugins(): Promise<PluginReport[]>;

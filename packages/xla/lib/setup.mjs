@@ -26,6 +26,7 @@ import { LIBTPU, TENSORFLOW, cpuPluginPath, folderOf, installed, libtpuPath, pac
 import { planHost } from "./plan.mjs";
 
 export { pluginPlaces } from "./places.mjs";
+export { examinePlugins } from "./examine.mjs";
 
 /** Builds and installs the host of plugins, unless that is done. */
 export async function setupXla({ progress = new Progress(), cpu = false, tpu = false } = {}) {

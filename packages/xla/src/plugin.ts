@@ -2,11 +2,12 @@ import { existsSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { ArgumentError } from "@nbit/torch/files";
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
+import { environmentFor } from "../lib/environment.mjs";
 import { XlaClient } from "./client.js";
 import { isOption, pairsOf } from "./devices.js";
 import { hostCpu } from "./host-cpu.js";
 import { addon, type Handle, type NativeValue } from "./native.js";
-import { environmentFor, topologyOptions } from "./quirks.js";
+import { topologyOptions } from "./topology-options.js";
 import { XlaTopology } from "./topology.js";
 
 /** Options of a plugin's own, by name: text, numbers (whole ones as int64), flags, lists of whole numbers. */

@@ -1,4 +1,6 @@
 import { examine, renderReport } from "@nbit/native/doctor";
+import { plainText } from "@nbit/torch/files";
+import { examinePlugins, type PluginReport } from "@nbit/xla/setup";
 import type { Command } from "../command.js";
 
 /**
@@ -6,11 +8,24 @@ import type { Command } from "../command.js";
  */
 export const doctor: Command = {
   name: "doctor",
-  summary: "show Node.js, libtorch, processor, GPU, and what each precision runs on",
+  summary: "show Node.js, libtorch, processor, GPU, plugins of XLA's, and what each precision runs on",
   options: new Map([["--json", "print the report as JSON"]]),
   async run(args) {
-    const report = await examine();
-    console.log(args.includes("--json") ? JSON.stringify(report, null, 2) : renderReport(report));
+    const [report, plugins] = [await examine(), await examinePlugins()];
+    console.log(
+      args.includes("--json")
+        ? JSON.stringify({ ...report, xla: plugins }, null, 2)
+        : [...sectionOf(plugins), renderReport(report)].join("\n"),
+    );
     return report.problems.length === 0 ? 0 : 1;
   },
 };
+
+function sectionOf(plugins: readonly PluginReport[]): string[] {
+  const width = Math.max(...plugins.map(({ platform }) => (platform ?? "any").length));
+  const line = ({ platform, place, found, api, problem }: PluginReport): string => {
+    const state = problem ?? (api === null ? found : `${found}, PJRT API ${api.major}.${api.minor}`);
+    return `  ${(platform ?? "any").padEnd(width)}  ${plainText(state)}: ${plainText(place)}`;
+  };
+  return ["Plugins of XLA's", ...plugins.map(line), ""];
+}

@@ -1,9 +1,9 @@
 // GetPjrtApi of the CPU plugin: the PJRT C API over the XLA CPU client inside tensorflow-cpu, which ships the client
-// and the API's header but not the API. Entries that @nbit/xla does not use are null. One translation unit: XLA's
-// headers take most of a minute to compile, each time.
+// and the API's header but not the API. Entries that a training step does not need are null. One translation unit:
+// XLA's headers take most of a minute to compile, each time.
 #include "state.h"
 
-#include "../abi-check.h"
+#include "../abi/abi-check.h"
 #include "buffer.cc"
 #include "client.cc"
 #include "executable.cc"
@@ -59,11 +59,9 @@ extern "C" __attribute__((visibility("default"))) const PJRT_Api* GetPjrtApi() {
     table.PJRT_Event_IsReady = is_ready;
     table.PJRT_Event_Await = await;
     table.PJRT_Event_OnReady = on_ready;
-#define PUT(Name) table.PJRT_##Name = entries::Name;
-    ENTRIES_OF_CLIENT(PUT)
-    ENTRIES_OF_BUFFER(PUT)
-    ENTRIES_OF_EXECUTABLE(PUT)
-#undef PUT
+#define SUPPLIED(Name) table.PJRT_##Name = entries::Name;
+#include "entries.inc"
+#undef SUPPLIED
     return table;
   }();
   return &api;

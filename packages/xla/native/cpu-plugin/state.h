@@ -74,31 +74,9 @@ inline PJRT_Error* unimplemented(const std::string& message) {
 /** A client with so many devices; 0: what NBIT_XLA_DEVICES says, else one. */
 absl::StatusOr<std::shared_ptr<xla::PjRtClient>> make_client(int devices);
 
-// Entries by file; table.cc puts them into the table.
-#define ENTRIES_OF_CLIENT(X)                                                                                           \
-  X(Client_Create)                                                                                                     \
-  X(Client_Destroy) X(Client_PlatformName) X(Client_ProcessIndex) X(Client_PlatformVersion) X(Client_Devices)          \
-      X(Client_AddressableDevices) X(DeviceDescription_Id) X(DeviceDescription_ProcessIndex)                           \
-          X(DeviceDescription_Attributes) X(DeviceDescription_Kind) X(DeviceDescription_DebugString)                   \
-              X(DeviceDescription_ToString) X(Device_GetDescription) X(Device_IsAddressable) X(Device_LocalHardwareId) \
-                  X(TopologyDescription_Create) X(TopologyDescription_Destroy) X(TopologyDescription_PlatformName)     \
-                      X(TopologyDescription_PlatformVersion) X(TopologyDescription_GetDeviceDescriptions)
-#define ENTRIES_OF_BUFFER(X)                                                                                  \
-  X(Client_BufferFromHostBuffer)                                                                              \
-  X(Buffer_Destroy) X(Buffer_ElementType) X(Buffer_Dimensions) X(Buffer_OnDeviceSizeInBytes) X(Buffer_Device) \
-      X(Buffer_Delete) X(Buffer_IsDeleted) X(Buffer_ToHostBuffer) X(Buffer_ReadyEvent)
-#define ENTRIES_OF_EXECUTABLE(X)                                                                                     \
-  X(Client_Compile)                                                                                                  \
-  X(Compile) X(Executable_Destroy) X(Executable_Name) X(Executable_NumReplicas) X(Executable_NumPartitions)          \
-      X(Executable_NumOutputs) X(Executable_SizeOfGeneratedCodeInBytes) X(Executable_GetCostAnalysis)                \
-          X(Executable_OptimizedProgram) X(Executable_Serialize) X(Executable_Fingerprint)                           \
-              X(Executable_GetCompiledMemoryStats) X(LoadedExecutable_Destroy) X(LoadedExecutable_GetExecutable)     \
-                  X(LoadedExecutable_AddressableDevices) X(LoadedExecutable_Execute) X(LoadedExecutable_Fingerprint) \
-                      X(Executable_DeserializeAndLoad)
-#define DECLARE(Name) PJRT_Error* Name(PJRT_##Name##_Args* args);
+// The entries; plugin.cc puts them into the table.
+#define SUPPLIED(Name) PJRT_Error* Name(PJRT_##Name##_Args* args);
 namespace entries {
-ENTRIES_OF_CLIENT(DECLARE)
-ENTRIES_OF_BUFFER(DECLARE)
-ENTRIES_OF_EXECUTABLE(DECLARE)
+#include "entries.inc"
 }  // namespace entries
-#undef DECLARE
+#undef SUPPLIED

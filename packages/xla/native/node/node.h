@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "objects.h"
+#include "../host/objects.h"
 
 namespace nbit::pjrt::js {
 /** A JavaScript exception is on its way already (a getter threw). */
@@ -130,7 +130,7 @@ napi_value array(napi_env env, const std::vector<napi_value>& values);
 napi_value record(napi_env env, const std::vector<std::pair<const char*, napi_value>>& fields);
 napi_value undefined(napi_env env);
 /** An ArrayBuffer that owns these bytes. */
-napi_value buffer_of(napi_env env, std::unique_ptr<std::vector<char>> bytes);
+napi_value owned_bytes(napi_env env, std::unique_ptr<std::vector<char>> bytes);
 
 napi_value error_of(napi_env env, const Failure& failure);
 

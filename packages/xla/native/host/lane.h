@@ -10,6 +10,12 @@ namespace nbit::pjrt {
 class Lane {
  public:
   Lane();
+  /**
+   * Keeps signals of profiling timers from the thread that calls this and from those that it starts. libtpu sets such a
+   * timer for each thread, and they may go off when Node.js, at its end, has given signals their default action back,
+   * which for this one is to end the process with an error.
+   */
+  static void blockProfiling();
   /** What is queued is dropped; what runs is waited for, except by itself. */
   ~Lane();
   Lane(const Lane&) = delete;

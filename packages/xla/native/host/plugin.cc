@@ -1,6 +1,7 @@
 #include "plugin.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -16,6 +17,25 @@ constexpr const char* STATUS[] = {
     "DATA_LOSS", "UNAUTHENTICATED"};
 
 std::string version_text(int major, int minor) { return std::to_string(major) + "." + std::to_string(minor); }
+
+/**
+ * What signals do stays as it was: libtpu would ignore a hangup of the terminal, and take faults away from JavaScript's
+ * engine, which turns some of them into exceptions. SIGPROF, which its own timers send, is left to it.
+ */
+class KeptSignals {
+ public:
+  KeptSignals() {
+    for (size_t i = 0; i < std::size(KEPT); i++) sigaction(KEPT[i], nullptr, &before_[i]);
+  }
+  ~KeptSignals() {
+    for (size_t i = 0; i < std::size(KEPT); i++) sigaction(KEPT[i], &before_[i], nullptr);
+  }
+
+ private:
+  static constexpr int KEPT[] = {SIGHUP, SIGINT,  SIGQUIT, SIGTERM, SIGSEGV, SIGBUS,  SIGILL,
+                                 SIGFPE, SIGABRT, SIGTRAP, SIGPIPE, SIGCHLD, SIGUSR1, SIGUSR2};
+  struct sigaction before_[std::size(KEPT)];
+};
 
 const Table* table_of(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -52,7 +72,10 @@ std::shared_ptr<Plugin> Plugin::load(const std::string& path) {
   if (!S_ISREG(file.st_mode)) throw Failure("XLA_NO_PLUGIN", "no PJRT plugin at " + path + ": not a file.");
   const std::lock_guard lock(*mutex);
   auto& plugin = (*loaded)[{file.st_dev, file.st_ino}];
-  if (plugin == nullptr) plugin = std::make_shared<Plugin>(path, table_of(path));
+  if (plugin == nullptr) {
+    const KeptSignals kept;
+    plugin = std::make_shared<Plugin>(path, table_of(path));
+  }
   return plugin;
 }
 
@@ -80,7 +103,7 @@ std::vector<std::string> Plugin::missing() const {
 #define FIELD(Type, name)
 #define ENTRY(Name, Index, last, ...) \
   if (!has<Name##_Args>()) names.emplace_back(Entry<Name##_Args>::name);
-#include "abi-entries.inc"
+#include "../abi/abi-entries.inc"
 #undef ENTRY
 #undef FIELD
   return names;

@@ -1,5 +1,7 @@
 #include "lane.h"
 
+#include <signal.h>
+
 #include <thread>
 
 namespace nbit::pjrt {
@@ -11,6 +13,7 @@ struct Lane::State {
   std::thread::id thread;
 
   static void run(const std::shared_ptr<State>& state) {
+    blockProfiling();
     for (;;) {
       std::function<void()> work;
       {
@@ -27,6 +30,13 @@ struct Lane::State {
     state->changed.notify_all();
   }
 };
+
+void Lane::blockProfiling() {
+  sigset_t profiling;
+  sigemptyset(&profiling);
+  sigaddset(&profiling, SIGPROF);
+  pthread_sigmask(SIG_BLOCK, &profiling, nullptr);
+}
 
 Lane::Lane() : state_(std::make_shared<State>()) {}
 Lane::~Lane() {

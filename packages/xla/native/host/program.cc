@@ -13,6 +13,15 @@ Program mlir(std::string& text) {
   program.format_size = 4;
   return program;
 }
+/** Plugins' fingerprints are bytes; as text they are themselves where they are that, else hexadecimal. */
+std::string printable(const char* bytes, size_t size) {
+  static constexpr char DIGITS[] = "0123456789abcdef";
+  const std::string text(bytes, size);
+  if (std::all_of(text.begin(), text.end(), [](unsigned char c) { return c > 32 && c < 127; })) return text;
+  std::string written;
+  for (const unsigned char c : text) written += {DIGITS[c >> 4], DIGITS[c & 15]};
+  return written;
+}
 /** What an executable answers about itself, or nothing where the plugin cannot say. */
 template <class Args, class Read>
 void ask(const ProgramCore& program, Read read) {
@@ -112,8 +121,9 @@ ProgramFacts ProgramCore::facts() const {
   facts.outputs = outputs;
   ask<Executable_Name_Args>(*this,
                             [&](const auto& a) { facts.name.assign(a.executable_name, a.executable_name_size); });
-  ask<Executable_Fingerprint_Args>(
-      *this, [&](const auto& a) { facts.fingerprint.assign(a.executable_fingerprint, a.executable_fingerprint_size); });
+  ask<Executable_Fingerprint_Args>(*this, [&](const auto& a) {
+    facts.fingerprint = printable(a.executable_fingerprint, a.executable_fingerprint_size);
+  });
   ask<Executable_NumReplicas_Args>(*this, [&](const auto& a) { facts.replicas = a.num_replicas; });
   ask<Executable_NumPartitions_Args>(*this, [&](const auto& a) { facts.partitions = a.num_partitions; });
   ask<Executable_SizeOfGeneratedCodeInBytes_Args>(*this, [&](const auto& a) { facts.code_bytes = a.size_in_bytes; });

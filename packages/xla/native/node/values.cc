@@ -168,7 +168,7 @@ napi_value undefined(napi_env env) {
   check(env, napi_get_undefined(env, &value), "undefined");
   return value;
 }
-napi_value buffer_of(napi_env env, std::unique_ptr<std::vector<char>> bytes) {
+napi_value owned_bytes(napi_env env, std::unique_ptr<std::vector<char>> bytes) {
   napi_value value;
   if (bytes->empty()) {
     check(env, napi_create_arraybuffer(env, 0, nullptr, &value), "an ArrayBuffer to be made");

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "abi.h"
+#include "../abi/abi.h"
 #include "failure.h"
 #include "lane.h"
 
