@@ -19,6 +19,7 @@ import {
   versions,
 } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { assertNear, DISTANCES, fromBits, otherRoots } from "../helpers/square-roots.js";
 import { QUIET } from "../helpers/training.js";
 
 interface Reference {
@@ -95,9 +96,40 @@ class Net extends LightningModule {
 
 setNumThreads(1);
 setCpuKernels("libtorch");
+const roots = reason === null ? otherRoots() : null;
+/** What is computed in; of "bf16-true" the weights, too. */
+const dtypeOf = (precision: string): "float32" | "float64" | "bfloat16" =>
+  precision.startsWith("bf16") ? "bfloat16" : precision.startsWith("64") ? "float64" : "float32";
+/**
+ * A bias before batch normalisation has a gradient of rounding errors alone: Adam moves it by up to its rate in each
+ * step, whichever way those errors fall, and the running mean follows. In float64 they drown in Adam's epsilon.
+ */
+const ADRIFT: ReadonlySet<string> = new Set(["hidden.bias", "norm.running_mean"]);
+
+/** Adam's run where square roots are others: near the recorded one. */
+function compareNear(reference: Reference, net: Net, metrics: Readonly<Record<string, string>>): void {
+  const dtype = dtypeOf(String(reference.precision));
+  const { value, validation } = DISTANCES[dtype];
+  const numbers = (hex: readonly string[]): number[] => hex.map(fromBits);
+  assertNear(numbers(net.losses), numbers(reference.losses), value, "losses");
+  for (const [name, expected] of Object.entries(reference.metrics)) {
+    const tolerance = name.startsWith("val_") ? validation : value;
+    assertNear(numbers([metrics[name] ?? ""]), numbers([expected]), tolerance, name);
+  }
+  for (const [name, tensor] of net.stateDict()) {
+    const expected = numbers(reference.weights[name] ?? []);
+    const largest = Math.max(...expected.map(Math.abs));
+    const drift = dtype === "float64" ? 1e-6 : 2 * 0.01 * reference.losses.length;
+    const actual = Array.from(tensor.detach().double().toTypedArray(), Number);
+    if (ADRIFT.has(name)) assertNear(actual, expected, drift, name, 1);
+    else assertNear(actual, expected, value, name, largest);
+  }
+}
 
 for (const reference of runs) {
-  test(`a run equals Lightning's to the last bit: ${reference.name}`, { skip: reason ?? false }, async () => {
+  const near = roots !== null && reference.optimizer === "adamw";
+  const note = near ? `, within ${DISTANCES[dtypeOf(String(reference.precision))].value}: ${roots}` : "";
+  test(`a run equals Lightning's to the last bit: ${reference.name}${note}`, { skip: reason ?? false }, async () => {
     seedEverything(42);
     const x = randn([83, 12]);
     const y = randint(0, 3, [83]);
@@ -119,13 +151,15 @@ for (const reference of runs) {
     await trainer.fit(net, { trainDataloaders: train, valDataloaders: val });
 
     assert.equal(trainer.globalStep, reference.globalStep);
-    assert.deepEqual(net.losses, reference.losses);
     assert.deepEqual(net.rates, reference.rates);
     const metrics = Object.fromEntries(
       Object.entries(trainer.callbackMetrics)
         .map(([name, value]) => [name, bits(value)])
         .sort(),
     );
+    assert.deepEqual(Object.keys(metrics), Object.keys(reference.metrics));
+    if (near) return compareNear(reference, net, metrics);
+    assert.deepEqual(net.losses, reference.losses);
     assert.deepEqual(metrics, reference.metrics);
     for (const [name, tensor] of net.stateDict()) {
       assert.deepEqual(

@@ -14,7 +14,7 @@ import warnings
 
 here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(here), str(here.parent / "ops"), str(here.parent)]
-from reproducible_env import ENVIRONMENT  # noqa: E402  (before torch)
+from reproducible_env import ENVIRONMENT, tell_of_other_roots  # noqa: E402  (before torch)
 
 import torch  # noqa: E402
 from cases import calls  # noqa: E402
@@ -125,6 +125,7 @@ def record(name, dtype):
 def main():
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    tell_of_other_roots()
     registered = {n.removeprefix("aten::") for n in torch._C._dispatch_get_registrations_for_dispatch_key("AutocastCPU")}
     described = set(calls())
     assert registered == described, f"without a call: {sorted(registered - described)}; not registered: {sorted(described - registered)}"

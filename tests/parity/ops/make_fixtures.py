@@ -12,7 +12,7 @@ import warnings
 
 here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(here), str(here.parent)]
-from reproducible_env import ENVIRONMENT  # noqa: E402  (before torch)
+from reproducible_env import ENVIRONMENT, tell_of_other_roots  # noqa: E402  (before torch)
 
 import torch  # noqa: E402
 
@@ -86,6 +86,7 @@ def record(c):
 def main():
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    tell_of_other_roots()
     names = [c.name for c in REGISTRY]
     twice = {n for n in names if names.count(n) > 1}
     assert not twice, f"case names used twice: {twice}"

@@ -1,11 +1,25 @@
 /**
  * LBFGS beside PyTorch's: the same evaluations, losses and parameters, also from PyTorch's own state on. The fixtures
- * are make_fixtures.py's.
+ * are make_fixtures.py's. In float32 a line search takes another path where one sum is rounded otherwise: such cases
+ * need the kernels that they were recorded with.
  */
+import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Complex, nn, optim, softplus, tensor, type DType, type Tensor } from "@nbit/torch";
+import {
+  Complex,
+  cpuCapability,
+  nn,
+  optim,
+  setCpuKernels,
+  setNumThreads,
+  softplus,
+  tensor,
+  versions,
+  type DType,
+  type Tensor,
+} from "@nbit/torch";
 
 interface Step {
   readonly evaluations: number;
@@ -23,10 +37,18 @@ interface Case {
     readonly param_groups: readonly Readonly<Record<string, unknown>>[];
   };
 }
-const CASES = readFileSync(new URL("../../../parity/optim/lbfgs.jsonl", import.meta.url), "utf8")
+const [first = "", ...rest] = readFileSync(new URL("../../../parity/optim/lbfgs.jsonl", import.meta.url), "utf8")
   .trim()
-  .split("\n")
-  .map((line) => JSON.parse(line) as Case);
+  .split("\n");
+const RECORDED = rest.map((line) => JSON.parse(line) as Case);
+setNumThreads(1);
+setCpuKernels("libtorch");
+const reason = incomparable(JSON.parse(first) as FixtureOrigin, {
+  libtorch: versions().libtorch,
+  capability: cpuCapability(),
+});
+const CASES = RECORDED.filter((c) => reason === null || c.dtype === "float64");
+const note = reason === null ? "" : ` (float64 alone: ${reason})`;
 
 const FUNCTIONS: Readonly<Record<string, (params: readonly Tensor[]) => Tensor>> = {
   rosenbrock: ([p]) =>
@@ -176,15 +198,15 @@ function asTensors(state: Readonly<Record<string, unknown>>, dtype: DType): Reco
 }
 
 for (const name of Object.keys(FUNCTIONS)) {
-  test(`${name}: LBFGS takes PyTorch's steps, at the current learning rate`, () => {
+  test(`${name}: LBFGS takes PyTorch's steps, at the current learning rate${note}`, () => {
     const cases = CASES.filter((c) => c.function === name);
-    assert.equal(cases.length, 14);
+    assert.equal(cases.length, reason === null ? 14 : 7);
     for (const c of cases) {
       const params = parameters(STARTS[name] as readonly (readonly unknown[])[], c.dtype);
       follow(c, params, made(c, params), 0, `${c.dtype} ${JSON.stringify(c.options)}`);
     }
   });
-  test(`${name}: LBFGS resumes from PyTorch's state, and from its own in PyTorch's names`, () => {
+  test(`${name}: LBFGS resumes from PyTorch's state, and from its own in PyTorch's names${note}`, () => {
     for (const c of CASES.filter((d) => d.function === name)) {
       const what = `${c.dtype} ${JSON.stringify(c.options)}`;
       const params = parameters((c.steps[1] as Step).params, c.dtype);

@@ -1,9 +1,16 @@
-"""Writes lbfgs.jsonl: what torch.optim.LBFGS of PyTorch does on some functions. Run it with a Python that has PyTorch."""
+"""Writes lbfgs.jsonl: what torch.optim.LBFGS of PyTorch does on some functions. Run it with a Python that has PyTorch.
+
+First line: the environment. A line search in float32 takes another path where one sum is rounded otherwise, so kernels are pinned here, too.
+"""
 import json
 import pathlib
 import sys
 
-import torch
+here = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(here.parent))
+from reproducible_env import ENVIRONMENT  # noqa: E402  (before torch)
+
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -87,7 +94,8 @@ def record(function, dtype, options):
     return {"function": function.__name__, "dtype": str(dtype).removeprefix("torch."), "options": options, "steps": steps, "state": state}
 
 
-with open(pathlib.Path(__file__).parent / "lbfgs.jsonl", "w") as file:
+with open(here / "lbfgs.jsonl", "w") as file:
+    file.write(json.dumps({"torch": torch.__version__.split("+")[0], "capability": torch.backends.cpu.get_cpu_capability(), "environment": ENVIRONMENT}) + "\n")
     for function in STARTS:
         for dtype in (torch.float32, torch.float64):
             for options in OPTIONS:

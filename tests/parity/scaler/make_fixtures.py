@@ -11,7 +11,7 @@ from pathlib import Path
 
 here = Path(__file__).parent
 sys.path.insert(0, str(here.parent))
-from reproducible_env import ENVIRONMENT  # noqa: E402  (before torch)
+from reproducible_env import ENVIRONMENT, tell_of_other_roots  # noqa: E402  (before torch)
 
 import json  # noqa: E402
 
@@ -113,6 +113,7 @@ def lightnings_entry():
 
 def main():
     torch.set_num_threads(1)
+    tell_of_other_roots()
     origin = {"torch": torch.__version__.split("+")[0], "capability": torch.backends.cpu.get_cpu_capability(), "environment": ENVIRONMENT, "lightning": lightnings_entry()}
     runs = [next(r for r in (run(s, 10000 + 1000 * k) for k in range(200)) if r is not None) for s in RUNS]
     lines = [json.dumps(x, separators=(",", ":")) for x in [origin, *runs]]

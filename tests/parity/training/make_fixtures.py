@@ -16,7 +16,7 @@ import warnings
 
 here = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(here.parent), str(here.parent / "ops")]
-from reproducible_env import ENVIRONMENT  # noqa: E402  (before torch)
+from reproducible_env import ENVIRONMENT, tell_of_other_roots  # noqa: E402  (before torch)
 
 import lightning as L  # noqa: E402
 import numpy as np  # noqa: E402
@@ -190,6 +190,7 @@ def main():
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    tell_of_other_roots()
     origin = {"torch": torch.__version__.split("+")[0], "lightning": L.__version__, "capability": torch.backends.cpu.get_cpu_capability(), "environment": ENVIRONMENT}
     runs = [with_lightning(s) for s in RUNS] + [by_hand(s) for s in HALF_RUNS]
     lines = [json.dumps(x, separators=(",", ":")) for x in [origin, *runs]]

@@ -1,6 +1,8 @@
 /**
  * Whole runs of the Trainer against PyTorch Lightning's, from the same seed, to the last bit; float16 against PyTorch's
- * own loop and scaler.
+ * own loop and scaler. Adam's steps without `fused` come from square roots: where this processor rounds them otherwise,
+ * losses, norms and metrics are held within a tolerance instead (helpers/square-roots.ts). What is recorded of final
+ * weights is a hash, which then says nothing; losses and metrics of the validation speak for them.
  */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
@@ -8,6 +10,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { MixedPrecision, seedEverything, Trainer } from "@nbit/lightning";
 import { cpuCapability, setCpuKernels, setNumThreads, versions } from "@nbit/torch";
+import { assertNear, DISTANCES, fromBits, otherRoots } from "../../helpers/square-roots.js";
 import { QUIET } from "../../helpers/training.js";
 import { bits, digests, loaders, Net } from "./model.js";
 import type { RecordedRun } from "./runs.js";
@@ -21,6 +24,9 @@ const runs = rest.map((line) => JSON.parse(line) as RecordedRun);
 setNumThreads(1);
 setCpuKernels("libtorch");
 const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
+const roots = reason === null ? otherRoots() : null;
+const fromRoots = (run: RecordedRun): boolean => roots !== null && run.optimizer === "adamw";
+const DTYPES = { "32-true": "float32", "64-true": "float64", "bf16-mixed": "bfloat16", "16-mixed": "float16" } as const;
 
 async function repeat(run: RecordedRun): Promise<void> {
   seedEverything(42);
@@ -46,17 +52,23 @@ async function repeat(run: RecordedRun): Promise<void> {
   await trainer.fit(net, { trainDataloaders: train, ...(half ? {} : { valDataloaders: heldBack }) });
 
   assert.deepEqual(net.order, run.order, "shuffles");
-  assert.deepEqual(net.losses, run.losses, "losses");
-  assert.deepEqual(net.norms, run.norms, "gradient norms");
-  assert.deepEqual(digests(net), run.final, "final weights");
+  const distance = DISTANCES[DTYPES[run.precision]];
+  const same = (actual: readonly string[], expected: readonly string[], tolerance: number, what: string): void =>
+    fromRoots(run)
+      ? assertNear(actual.map(fromBits), expected.map(fromBits), tolerance, what)
+      : assert.deepEqual(actual, expected, what);
+  same(net.losses, run.losses, distance.value, "losses");
+  same(net.norms, run.norms, distance.value, "gradient norms");
+  const final = digests(net);
+  if (fromRoots(run)) assert.deepEqual(Object.keys(final).sort(), Object.keys(run.final).sort(), "final weights");
+  else assert.deepEqual(final, run.final, "final weights");
   if (run.metrics !== undefined) {
-    assert.deepEqual(
-      Object.fromEntries(
-        Object.entries(trainer.callbackMetrics)
-          .map(([k, v]) => [k, bits(v)])
-          .sort(),
-      ),
-      run.metrics,
+    const names = Object.keys(run.metrics);
+    assert.deepEqual(Object.keys(trainer.callbackMetrics).sort(), names, "names of metrics");
+    same(
+      names.map((name) => bits(trainer.callbackMetrics[name] as number)),
+      Object.values(run.metrics),
+      distance.validation,
       "validation metrics",
     );
   }
@@ -68,5 +80,8 @@ async function repeat(run: RecordedRun): Promise<void> {
 }
 
 describe(`training equals PyTorch ${origin.torch}'s to the last bit`, { skip: reason ?? false }, () => {
-  for (const run of runs) it(run.name, () => repeat(run));
+  for (const run of runs) {
+    const note = fromRoots(run) ? `, within ${DISTANCES[DTYPES[run.precision]].value}: ${roots}` : "";
+    it(`${run.name}${note}`, () => repeat(run));
+  }
 });
