@@ -25,6 +25,7 @@ const guides = [
   "docs/launching.md",
   "docs/distributed-data-and-metrics.md",
   "docs/fsdp.md",
+  "docs/tpu.md",
   ...packages.map((name) => `packages/${name}/README.md`),
 ];
 const run = promisify(execFile);

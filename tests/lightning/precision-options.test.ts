@@ -156,7 +156,7 @@ test("a TPU has bfloat16 for float16, and no float64", async () => {
       fails(
         { accelerator: "tpu", precision },
         "ERR_ACCELERATOR_UNAVAILABLE",
-        /accelerator "tpu" to be usable here.*an XLA backend of libtorch/,
+        /accelerator "tpu" to be usable here.*a TPU: this machine shows none/,
       );
   });
   assert.deepEqual(warnings, [
@@ -278,7 +278,7 @@ test("a plugin is a Precision, for the Trainer's device, in a precision that the
   fails(
     { accelerator: "tpu", plugins: new FullPrecision() },
     "ERR_ACCELERATOR_UNAVAILABLE",
-    /an XLA backend of libtorch/,
+    /a TPU: this machine shows none/,
   );
 });
 

@@ -26,7 +26,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "lowbit.LowBitOptimizer#": "step elementsPerEntry stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
   "lowbit.StableEmbedding#": "forward",
-  "xla.": "ExecutableCache.key XlaPlugin.load coveredOperators findPlugins pluginFor registerLowering",
+  "xla.": "ExecutableCache.key XlaPlugin.load coveredOperators findPlugins mayHaveTpu pluginFor registerLowering",
   "xla.ExecutableCache#": "get put clear",
   "xla.XlaBuffer#": "toHost ready dispose",
   "xla.XlaClient#": "stats close",
@@ -67,7 +67,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.cuda.CudaGraph#": "warmUp capture replay dispose",
   "torch.cuda.Event#": "record synchronize query elapsedTime",
   "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
-  "torch.program.": "FollowedStep FollowedStep.rest fromData print",
+  "torch.program.": "FollowedStep FollowedStep.rest fromData isRecording print",
   "torch.program.FollowedStep#": "run open close dispose",
   "torch.program.RecordedStep#": "record replay dispose lineOf externals indexOf",
   "torch.nn.":

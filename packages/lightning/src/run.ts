@@ -1,5 +1,6 @@
 import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
+import type { StepDevice } from "@nbit/xla/step";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { CheckpointedModules } from "./activations.js";
 import { Callback } from "./callbacks/callback.js";
@@ -14,11 +15,13 @@ import { isPromise } from "./promises.js";
 import type { MetricStore } from "./logging/metric-store.js";
 import type { LogValue } from "./logging/metric.js";
 import type { LogSink } from "./logging/log-sink.js";
+import type { PendingNumber } from "./logging/pending-number.js";
 import type { LogOptions, Results } from "./logging/results.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LoopContext } from "./loops/context.js";
 import type { EvaluationLoop } from "./loops/evaluation.js";
 import type { Fetcher } from "./loops/fetch.js";
+import type { CompiledSteps } from "./loops/compiled-steps.js";
 import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
@@ -48,6 +51,7 @@ export interface FitParts {
   readonly step: TrainStep;
   readonly replays: StepReplays | null;
   readonly graph: GraphedStep | null;
+  readonly compiled: CompiledSteps | null;
   readonly loop: FitLoop;
 }
 
@@ -80,6 +84,8 @@ export class Run implements LoopContext, ModuleHost {
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
   fit: FitParts | null = null;
+  /** Where steps are compiled for; null: they run where the tensors are. */
+  stepDevice: StepDevice | null = null;
   /** Modules that run again in backward. */
   activations: CheckpointedModules | null = null;
   validation: EvaluationLoop | null = null;
@@ -311,7 +317,7 @@ export class Run implements LoopContext, ModuleHost {
 
   // What the module asks for.
 
-  log(name: string, value: LogValue, options: LogOptions): void {
+  log(name: string, value: LogValue | PendingNumber, options: LogOptions): void {
     if (this.#sink !== null) return this.#sink(name, value, options);
     const results = this.metricStore.active;
     const hook = this.#hook;

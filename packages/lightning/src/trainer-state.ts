@@ -102,7 +102,7 @@ export abstract class TrainerState implements TrainerView {
   /** Batches of the latest fit that ran as recorded: by CUDA graphs (`cudaGraph`), or on the CPU (`replay`). */
   get replayedBatches(): number {
     const fit = this.active?.fit;
-    return fit?.graph?.replayed ?? fit?.replays?.summary.replayed ?? 0;
+    return fit?.compiled?.replayed ?? fit?.graph?.replayed ?? fit?.replays?.summary.replayed ?? 0;
   }
   get logEveryNSteps(): number {
     return this.resolved.logEveryNSteps;

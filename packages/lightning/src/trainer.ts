@@ -30,6 +30,7 @@ import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluat
 import { prepareFit } from "./runs/prepare-fit.js";
 import { resolveProcesses, tellOfProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
+import { isStepCompiler } from "./strategies/step-compiler.js";
 import type { Strategy } from "./strategies/strategy.js";
 import { superviseRanks } from "./strategies/supervise.js";
 import type { TrainerOptions } from "./trainer-options.js";
@@ -74,7 +75,7 @@ export class Trainer extends TrainerState {
     } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
     const plugins = Array.isArray(given) ? given : [given];
-    const { count, deviceIndex, toLaunch } = resolveProcesses(this.resolved, this.accelerator);
+    const { count, deviceIndex, toLaunch, devices } = resolveProcesses(this.resolved, this.accelerator);
     this.#toLaunch = toLaunch;
     const settings = {
       precision,
@@ -95,7 +96,9 @@ export class Trainer extends TrainerState {
     };
     this.validationPrecision =
       validationPrecision === undefined ? null : resolveValidationPrecision(forValidation, this.precision);
-    this.strategy = resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
+    this.strategy = isStepCompiler(this.accelerator)
+      ? this.accelerator.strategyFor(strategy, devices)
+      : resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
     tellOfProcesses(this.precision, this.strategy, count);
     this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
     this.callbacks = configureCallbacks(this.resolved);
@@ -111,7 +114,9 @@ export class Trainer extends TrainerState {
       prepare: (run) => prepareFit(run, options),
       body: async (run) => {
         await sanityCheck(run);
-        if (run.checkpoint?.rng !== undefined) restoreRng(run.checkpoint.rng, this.rootDevice);
+        const rng = run.checkpoint?.rng;
+        if (rng !== undefined) restoreRng(rng, this.rootDevice);
+        if (rng?.device != null) run.fit?.compiled?.loadRandomState(rng.device);
         run.stage = "train";
         run.module.train();
         await run.fit?.loop.run();

@@ -6,6 +6,7 @@ import { ExecutableCache } from "./cache.js";
 import { COMPILE_OPTIONS, compileOptions, encodeCompileOptions, type CompileOptions } from "./compile-options.js";
 import { devicesOf, type XlaDevice } from "./devices.js";
 import { isXlaDType, numberOf, type XlaDType } from "./dtypes.js";
+import { XlaError } from "./errors.js";
 import { XlaExecutable } from "./executable.js";
 import { addon, type Handle, type NativeStats } from "./native.js";
 import { argumentsOf } from "./signature.js";
@@ -47,6 +48,14 @@ const bytes = kinds.such<Uint8Array | ArrayBuffer>(
   (v) => isUint8Array(v) || isBuffer(v),
 );
 
+const handles = new WeakMap<XlaClient, Handle<"client">>();
+/** @internal */
+export function clientHandle(client: XlaClient): Handle<"client"> {
+  const handle = handles.get(client);
+  if (handle === undefined) throw new XlaError("expected a client. Make one with plugin.createClient.", "XLA_HANDLE");
+  return handle;
+}
+
 /** The devices of a plugin, for one program that runs: `plugin.createClient()` makes one. */
 export class XlaClient {
   readonly platform: string;
@@ -61,6 +70,7 @@ export class XlaClient {
   constructor({ handle, identity }: ClientOrigin) {
     const { platform, version, devices } = addon().clientInfo(handle);
     this.#handle = handle;
+    handles.set(this, handle);
     this.platform = platform;
     this.platformVersion = version;
     this.devices = devicesOf(devices);

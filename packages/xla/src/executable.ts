@@ -46,6 +46,14 @@ export interface ExecutableParts {
   readonly fromCache: boolean;
 }
 
+const handles = new WeakMap<XlaExecutable, Handle<"program">>();
+/** @internal */
+export function executableHandle(executable: XlaExecutable): Handle<"program"> {
+  const handle = handles.get(executable);
+  if (handle === undefined) throw new XlaError("expected an executable. Make one with client.compile.", "XLA_HANDLE");
+  return handle;
+}
+
 /**
  * A compiled program. One that was compiled for a topology tells about itself and cannot run; one of a client runs on its
  * devices.
@@ -66,6 +74,7 @@ export class XlaExecutable implements Disposable {
   constructor({ handle, partitions, signature, fromCache }: ExecutableParts) {
     const { outputs, devices } = addon().programInfo(handle);
     this.#handle = handle;
+    handles.set(this, handle);
     this.partitions = partitions;
     this.outputs = outputs;
     this.devices = Object.freeze([...devices]);

@@ -1,6 +1,7 @@
 /** @nbit/xla: recorded steps as StableHLO, compiled and run through PJRT plugins. */
 export { XlaError } from "./errors.js";
 export { XlaPlugin, type PluginOptions } from "./plugin.js";
+export { mayHaveTpu } from "./may-have-tpu.js";
 export { findPlugins, pluginFor, type PluginPlace } from "./plugins.js";
 export {
   XlaClient,

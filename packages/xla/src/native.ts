@@ -109,6 +109,19 @@ export interface Addon {
     lists: readonly (readonly Handle<"buffer">[])[],
     kept: readonly number[],
   ): Promise<readonly (readonly Handle<"buffer">[])[]>;
+  runNow(
+    program: Handle<"program">,
+    lists: readonly (readonly Handle<"buffer">[])[],
+  ): readonly (readonly Handle<"buffer">[])[];
+  uploadNow(
+    client: Handle<"client">,
+    device: number,
+    type: number,
+    dims: readonly number[],
+    address: number,
+    byteLength: number,
+  ): Handle<"buffer">;
+  downloadNow(buffer: Handle<"buffer">, address: number, byteLength: number): void;
 }
 
 let loaded: Addon | null = null;

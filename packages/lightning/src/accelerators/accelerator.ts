@@ -25,6 +25,8 @@ export interface Accelerator {
   readonly isShared?: boolean;
   device(index: number): Device;
   support(index: number): DeviceSupport;
+  /** One process uses all of its devices, so that `devices` starts no others. */
+  readonly drivesAllDevices?: boolean;
   /** A run on this accelerator is over: give back what its devices hold beyond tensors. */
   teardown?(): void;
   /**

@@ -4,12 +4,14 @@ import type { Accelerator } from "./accelerator.js";
 import { CPUAccelerator } from "./cpu.js";
 import { CUDAAccelerator } from "./cuda.js";
 import { TPUAccelerator } from "./tpu.js";
+import { XLAAccelerator } from "./xla.js";
 
 const registry = new Map<string, () => Accelerator>([
   ["cpu", () => new CPUAccelerator()],
   ["cuda", () => new CUDAAccelerator()],
   ["gpu", () => new CUDAAccelerator()],
   ["tpu", () => new TPUAccelerator()],
+  ["xla", () => new XLAAccelerator()],
 ]);
 
 /** Make `new Trainer({ accelerator: name })` mean `create()`. A name that exists is replaced. */

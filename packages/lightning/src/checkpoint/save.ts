@@ -17,6 +17,7 @@ export interface SaveRequest {
 /** Writes where a run stands: to a file by process 0, or to a folder by all. */
 export function saveRun(run: Run, { path, weightsOnly, dtype, metadata }: SaveRequest): void {
   const { strategy, validation } = run;
+  run.fit?.compiled?.pull();
   const dump = (): Checkpoint => dumpCheckpoint(run, weightsOnly, dtype);
   const writeFile = (checkpoint: Checkpoint): void => writeCheckpoint(path, checkpoint, metadata);
   // After a failure there is nobody to gather from: what process 0 has is better than nothing.

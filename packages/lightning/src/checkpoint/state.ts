@@ -4,7 +4,7 @@ import type { DType, nn, Tensor } from "@nbit/torch";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../promises.js";
-import { checkRng, rngState } from "../rng.js";
+import { checkRng, rngState, type RngState } from "../rng.js";
 import { logStates } from "../loggers/states.js";
 import type { Run } from "../run.js";
 import { warn } from "../warnings.js";
@@ -59,7 +59,7 @@ function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | nu
       })),
     lrSchedulers: run.schedulers.map(({ scheduler }) => ({ ...mustEnd("stateDict", scheduler.stateDict(), AT_ONCE) })),
     callbacks,
-    rng: rngState(run.strategy.rootDevice),
+    rng: rngOf(run),
     ...(fit === null
       ? {}
       : {
@@ -76,6 +76,11 @@ function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | nu
           ...(run.loggers.length === 0 ? {} : { loggers: run.validation?.logsBefore ?? logStates(run.loggers) }),
         }),
   };
+}
+
+function rngOf({ strategy, fit }: Run): RngState {
+  const state = rngState(strategy.rootDevice);
+  return fit?.compiled == null ? state : { ...state, device: fit.compiled.randomState() };
 }
 
 function gradientsOf(run: Run): Record<string, Tensor> {

@@ -1,4 +1,4 @@
-import { noGrad, optim, outsideScopes, scope } from "@nbit/torch";
+import { noGrad, optim, outsideScopes, program, scope } from "@nbit/torch";
 import type { DType, Tensor } from "@nbit/torch";
 import { warn, warnOfThisRank } from "../warnings.js";
 
@@ -72,7 +72,7 @@ export class UpdateWatch {
 
   /** Run one step of an optimizer, and look at what it changes when that is due. */
   around<T>(optimizer: optim.Optimizer, step: () => T): T {
-    if (this.#warned) return step();
+    if (this.#warned || program.isRecording()) return step();
     this.#step++;
     if (this.#pending !== null && this.#step >= this.#pending.at + READ_AFTER) this.#read();
     if (this.#step !== this.#nextLook) return step();

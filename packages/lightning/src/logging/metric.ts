@@ -1,5 +1,9 @@
 import { ArgumentError, full, getDefaultDtype, isFloatingPoint, keep, Tensor } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
+import { PendingNumber } from "./pending-number.js";
+
+/** Steps that a device may have before it: older ones are done. */
+const IN_FLIGHT = 2;
 
 export type Reduction = "mean" | "sum" | "min" | "max";
 
@@ -30,7 +34,8 @@ export interface MetricMeta {
  * one of their values is, or when that is the default dtype (64-true), else float32. Each product and each sum is
  * rounded as tensors of those dtypes would: epoch means equal those of a running sum of tensors to the last bit. On CPU
  * the value is read at once, which costs less than one tensor operation. On other devices value and sum stay there
- * until someone asks.
+ * until someone asks. Numbers of compiled steps are read when the device has
+ * them, or when somebody asks.
  */
 export class LoggedMetric {
   readonly meta: MetricMeta;
@@ -45,6 +50,8 @@ export class LoggedMetric {
   #wide = false;
   /** Weight of the newest value. */
   #lastWeight = 1;
+  /** Not read yet, the oldest first. */
+  readonly #pending: { readonly number: PendingNumber; readonly batchSize: number }[] = [];
   /** Over all processes, until another value is logged. */
   #stepOfAll: number | null = null;
   #epochOfAll: number | null = null;
@@ -53,7 +60,15 @@ export class LoggedMetric {
     this.meta = meta;
   }
 
-  update(value: LogValue, batchSize: number): void {
+  update(value: LogValue | PendingNumber, batchSize: number): void {
+    if (value instanceof PendingNumber) {
+      this.#pending.push({ number: value, batchSize });
+      this.#stepOfAll = this.#epochOfAll = null;
+      this.hasValue = true;
+      if (this.#pending.length > IN_FLIGHT) this.#readOldest();
+      return;
+    }
+    this.#readPending();
     this.#stepOfAll = null;
     this.#epochOfAll = null;
     this.#lastWeight = batchSize;
@@ -84,6 +99,19 @@ export class LoggedMetric {
     this.isOwn = true;
   }
 
+  #readOldest(): void {
+    const oldest = this.#pending.shift();
+    if (oldest === undefined) return;
+    const { number, batchSize } = oldest;
+    this.#lastWeight = batchSize;
+    this.#updateNumber(number.value(), batchSize, isWide(number.dtype));
+    this.isOwn = true;
+  }
+  /** Waits for the device. */
+  #readPending(): void {
+    while (this.#pending.length > 0) this.#readOldest();
+  }
+
   #updateNumber(raw: number, batchSize: number, wideValue: boolean): void {
     if (wideValue || wideDefault()) this.#wide = true;
     const roundValue = wideValue ? identity : Math.fround;
@@ -92,7 +120,7 @@ export class LoggedMetric {
     this.#last = value;
     if (!this.meta.onEpoch) return;
     const first = !this.isOwn;
-    const sum = first ? 0 : this.#readSum();
+    const sum = first ? 0 : this.#sumSoFar();
     switch (this.meta.reduceFx) {
       case "mean":
         this.#sum = round(sum + roundValue(value * batchSize));
@@ -141,6 +169,7 @@ export class LoggedMetric {
   /** The newest value. Waits for the device once. */
   step(): number {
     if (this.#stepOfAll !== null) return this.#stepOfAll;
+    this.#readPending();
     if (this.#last instanceof Tensor) {
       const value = this.#last.item();
       this.#last.dispose();
@@ -159,6 +188,7 @@ export class LoggedMetric {
 
   /** Whether this process has a value that others have not seen. */
   isUnshared(onStep: boolean): boolean {
+    this.#readPending();
     return this.isOwn && (onStep ? this.#stepOfAll : this.#epochOfAll) === null;
   }
 
@@ -178,6 +208,10 @@ export class LoggedMetric {
   }
 
   #readSum(): number {
+    this.#readPending();
+    return this.#sumSoFar();
+  }
+  #sumSoFar(): number {
     if (this.#sum instanceof Tensor) {
       const value = this.#sum.item();
       this.#sum.dispose();
@@ -187,6 +221,7 @@ export class LoggedMetric {
   }
 
   reset(): void {
+    this.#pending.length = 0;
     if (this.#last instanceof Tensor) this.#last.dispose();
     if (this.#sum instanceof Tensor) this.#sum.dispose();
     this.#last = 0;

@@ -3,6 +3,7 @@ import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
 import { LoggedMetric } from "./metric.js";
+import type { PendingNumber } from "./pending-number.js";
 import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
 import { globalRank } from "../ranks/rank-zero.js";
 import { isMap, isPlain } from "@nbit/torch/realm";
@@ -80,7 +81,7 @@ export class Results {
     this.#batchSize = null;
   }
 
-  log(hook: string, name: string, value: LogValue, options: LogOptions): void {
+  log(hook: string, name: string, value: LogValue | PendingNumber, options: LogOptions): void {
     if (options.rankZeroOnly === true && globalRank() !== 0) return;
     const dataloaderIdx = options.addDataloaderIdx === false ? null : this.dataloaderIdx;
     const key = keyOf({ hook, name, dataloaderIdx });

@@ -1,19 +1,20 @@
 import { isPromise } from "../promises.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Results } from "../logging/results.js";
-import type { Batch, StepOutcome } from "../types.js";
+import type { Batch, StepOutcome, StepResult } from "../types.js";
 import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
 import type { Fetched, Fetcher } from "./fetch.js";
-import { BatchScope, waitFor } from "./pending.js";
+import { andThen, BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
 import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
 import { FitValidation } from "./fit-validation.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { StepReplays } from "./step-replays.js";
+import type { CompiledSteps } from "./compiled-steps.js";
 import type { GraphedStep } from "./graphed-step.js";
 import { Stopping } from "./stopping.js";
 import type { TrainStep } from "./train-step.js";
@@ -23,6 +24,8 @@ export interface FitLoopParts {
   /** Replays whole steps as one CUDA graph. */
   readonly graph: GraphedStep | null;
   readonly replays?: StepReplays | null;
+  /** Runs whole steps as compiled programs of another device. */
+  readonly compiled?: CompiledSteps | null;
   readonly fetcher: Fetcher;
   readonly validation: EvaluationLoop | null;
   readonly schedulers: SchedulerStepper;
@@ -196,11 +199,16 @@ export class FitLoop {
   }
 
   #train(batch: Batch): MaybePending<BatchEnd> {
-    const { step, progress, schedulers } = this.#parts;
-    const { options } = this.#context;
+    const { step, progress } = this.#parts;
     const batchIdx = progress.batchesDone;
     const windowEnds = this.#endsWindow(batchIdx + 1);
-    const outputs = (this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    const outputs = (this.#parts.compiled ?? this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    return andThen(outputs, (result) => this.#trained(result, batch, batchIdx, windowEnds));
+  }
+
+  #trained(outputs: StepResult, batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
+    const { step, progress, schedulers } = this.#parts;
+    const { options } = this.#context;
     if (this.#mayLog(windowEnds) && this.#rowIsDue()) step.outcomes.findRanks(step.outcome, batch, batchIdx);
     progress.batchesDone++;
     progress.totalBatches++;

@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { LateNumbers } from "@nbit/torch";
+import { keep, LateNumbers } from "@nbit/torch";
 import type { DeviceLike, LateRow, Tensor } from "@nbit/torch";
 import type { PrecisionStep } from "../precision/precision.js";
 import type { RankOverflow } from "../diagnostics/non-finite-origin.js";
@@ -59,6 +59,7 @@ export class Outcome implements StepOutcome {
   #scale: number | ScaleInForce = 1;
   #norm: number | undefined = undefined;
   #common: CommonOverflow | null = null;
+  #keptNorm: Tensor | null = null;
   #lateNorm: { readonly norms: LateNorms; readonly row: LateRow } | null = null;
 
   add(step: PrecisionStep): void {
@@ -71,9 +72,15 @@ export class Outcome implements StepOutcome {
     this.#scale = scale;
   }
 
-  /** `late`: where norms wait until they are asked for; null: it is read now. */
-  gradNormIs(norm: Tensor, late: LateNorms | null): void {
+  /** `late`: where norms wait until they are asked for; null: it is read now; "kept": it is the program's, which keeps it. */
+  gradNormIs(norm: Tensor, late: LateNorms | "kept" | null): void {
     this.#lateNorm = null;
+    this.#keptNorm = null;
+    if (late === "kept") {
+      this.#keptNorm = keep(norm);
+      this.#norm = undefined;
+      return;
+    }
     if (late === null) {
       this.#norm = norm.item();
       return;
@@ -89,6 +96,7 @@ export class Outcome implements StepOutcome {
   lend(): LentOutcome {
     const late = this.#lateNorm;
     this.#lateNorm = null;
+    if (this.#keptNorm !== null) return { norm: this.#keptNorm, scale: null };
     return { norm: late === null ? this.#norm : late.norms.lend(late.row), scale: this.#first?.lend?.() ?? null };
   }
 
@@ -106,6 +114,7 @@ export class Outcome implements StepOutcome {
 
   get gradNorm(): number | undefined {
     if (this.#norm === undefined) this.#lateNorm?.norms.readAll();
+    if (this.#norm === undefined && this.#keptNorm !== null) this.#norm = this.#keptNorm.item();
     return this.#norm;
   }
 

@@ -12,6 +12,12 @@ export function waitFor<T, R>(promise: Promise<T>, then: (result: T) => MaybePen
   return new Pending(promise.then((result) => () => then(result)));
 }
 
+/** Go on with `then`, now or when what is waited for has come. */
+export function andThen<T, R>(work: MaybePending<T>, then: (result: T) => MaybePending<R>): MaybePending<R> {
+  if (!(work instanceof Pending)) return then(work);
+  return new Pending(work.next.then((resume) => () => andThen(resume(), then)));
+}
+
 /** The mode in which work runs: before each wait and after it. */
 export type Within = <T>(work: () => T) => T;
 

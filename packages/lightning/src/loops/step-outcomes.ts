@@ -15,7 +15,7 @@ export class StepOutcomes {
   readonly #watch: NonFiniteWatch | null;
   /** Nothing waits for a device when its numbers are read at once. */
   readonly #readsNow: boolean;
-  readonly #norms: LateNorms | null;
+  readonly #norms: LateNorms | "kept" | null;
   /** Of the latest batch. */
   #outcome = new Outcome();
   /** Those that stepped, or were skipped, since the scale was last updated. */
@@ -24,13 +24,20 @@ export class StepOutcomes {
   /** There are no other processes. */
   readonly #alone: boolean;
 
-  constructor(precision: Precision, watch: NonFiniteWatch | null, device: Device | undefined, alone = true) {
+  /** `compiled`: steps become programs of another device; nothing is read while one is recorded. */
+  constructor(
+    precision: Precision,
+    watch: NonFiniteWatch | null,
+    device: Device | undefined,
+    { alone = true, compiled = false } = {},
+  ) {
     this.#alone = alone;
     this.#precision = precision;
     this.#scaling = scalingOf(precision);
     this.#watch = watch;
-    this.#readsNow = device?.type === "cpu" && !this.#scaling.readsLate;
-    this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
+    this.#readsNow = !compiled && device?.type === "cpu" && !this.#scaling.readsLate;
+    if (compiled) this.#norms = "kept";
+    else this.#norms = this.#readsNow || device === undefined ? null : new LateNorms(device);
   }
 
   begin(): void {
@@ -130,7 +137,7 @@ export class StepOutcomes {
 
   /** Before a recording, which must not be interrupted: read what earlier steps left on the device. */
   beginReplays(): void {
-    this.#norms?.readAll();
+    if (this.#norms instanceof LateNorms) this.#norms.readAll();
     graphsOf(this.#precision).beginReplays();
   }
 }

@@ -26,6 +26,8 @@ export interface TrainStepParts {
   readonly strategy?: Strategy | null;
   /** Activations go to the memory of the CPU until backward. */
   readonly savesOnCpu?: boolean;
+  /** Steps are recorded to be compiled for another device. Default false. */
+  readonly compiled?: boolean;
   /** Replays forward and backward; null: nobody does. */
   readonly replays?: StepReplays | null;
 }

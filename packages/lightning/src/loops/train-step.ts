@@ -43,6 +43,8 @@ export class TrainStep implements OptimizerRunner {
    * which know their memory. Sums are the same, except that a first -0 is 0.
    */
   zeroInPlace = false;
+  /** Told of each loss, as the step method returned it; null: nobody is. */
+  sawLoss: ((loss: Tensor) => void) | null = null;
   /** The latest batch made a loss, and so gradients. */
   hadLoss = false;
   /** What the latest batch did. */
@@ -79,12 +81,10 @@ export class TrainStep implements OptimizerRunner {
     this.#beforeBackward =
       this.#onBeforeBackward.length === 0 ? undefined : (scaled) => this.#onBeforeBackward.call(scaled);
     const device = parts.optimizers[0]?.paramGroups[0]?.params[0]?.device;
-    this.outcomes = new StepOutcomes(
-      parts.precision,
-      this.#watch,
-      device,
-      (parts.strategy?.collectives ?? null) === null,
-    );
+    this.outcomes = new StepOutcomes(parts.precision, this.#watch, device, {
+      alone: (parts.strategy?.collectives ?? null) === null,
+      compiled: parts.compiled === true,
+    });
     this.#wantsResult = hooks.get("onTrainBatchEnd").length > 0;
     this.#weighs = LossWeights.of(module, parts.host, parts.strategy ?? null);
     this.#customOptimizerStep = isOverridden(module, "optimizerStep");
@@ -161,6 +161,7 @@ export class TrainStep implements OptimizerRunner {
       );
       return null;
     }
+    this.sawLoss?.(loss);
     if (isPlainObject(output)) Object.assign(result, output);
     this.#exchange.watchLoss(loss);
     const divided = this.accumulate === 1 ? loss : loss.div(this.accumulate);

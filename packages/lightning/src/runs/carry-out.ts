@@ -16,6 +16,8 @@ import { BEFORE_TRAINING, mustEnd } from "../promises.js";
 import { warnTogether } from "../ranks/common-findings.js";
 import type { Run } from "../run.js";
 import type { Batch } from "../types.js";
+import { isStepCompiler } from "../strategies/step-compiler.js";
+import { XLAStrategy } from "../strategies/xla.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
 import { saveInterrupted } from "./interrupted.js";
 import { setSwitches } from "./switches.js";
@@ -73,6 +75,9 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   run.metricStore.reset();
   scope(() => strategy.setupModule(module));
   module.zeroGrad();
+  const { accelerator } = run.owner;
+  if (fn === "fit" && isStepCompiler(accelerator))
+    run.stepDevice = await accelerator.openStepDevice(strategy instanceof XLAStrategy ? strategy.devices : 1);
   prepare(run);
   if (fn === "fit") strategy.setupOptimizers?.(module, run.optimizers);
   const reduceFoundInf = fn === "fit" ? (strategy.reduceFoundInf ?? null) : null;
@@ -117,6 +122,7 @@ function release(run: Run): void {
   trimMemory();
   try {
     run.fit?.graph?.end();
+    run.fit?.compiled?.end(run.failed);
     run.fit?.replays?.end();
     run.strategy.endRun?.();
     run.owner.accelerator.teardown?.();

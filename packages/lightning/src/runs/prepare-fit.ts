@@ -4,6 +4,7 @@ import { CheckpointedModules } from "../activations.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { Results } from "../logging/results.js";
+import { CompiledSteps } from "../loops/compiled-steps.js";
 import { Fetcher, type Loader } from "../loops/fetch.js";
 import { FitLoop } from "../loops/fit.js";
 import { GraphedStep } from "../loops/graphed-step.js";
@@ -15,6 +16,8 @@ import { SchedulerStepper } from "../loops/schedulers.js";
 import { TrainStep } from "../loops/train-step.js";
 import { mayRepeat } from "../ranks/split-loaders.js";
 import type { Run } from "../run.js";
+import { isStepCompiler } from "../strategies/step-compiler.js";
+import { XLAStrategy } from "../strategies/xla.js";
 import { warnOfGaps, warnOfHiddenParameters } from "../run-checks.js";
 import type { FitOptions } from "../run-options.js";
 import { equalLengths, ownLoaders, requireLoaders, shareOf } from "./loaders.js";
@@ -53,10 +56,12 @@ export function prepareFit(run: Run, given: FitOptions): void {
     warnings,
   );
   const graph = options.cudaGraph ? graphedStep(run, step, progress) : null;
+  const compiled = compiledSteps(run, step, progress);
   const results = new Results(true, warnings);
   const loop = new FitLoop(run, {
     step,
     graph,
+    compiled,
     replays,
     fetcher,
     validation: run.validation,
@@ -65,7 +70,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
     results,
     mayRepeat: options.useDistributedSampler && mayRepeat(mine),
   });
-  run.fit = { progress, fetcher, results, step, replays, graph, loop };
+  run.fit = { progress, fetcher, results, step, replays, graph, compiled, loop };
 }
 
 function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
@@ -113,10 +118,10 @@ function savesOnCpu({ options, strategy, warnings }: Run): boolean {
   return false;
 }
 
-/** Null where CUDA graphs take whole steps. */
+/** Null where whole steps are taken: by CUDA graphs, or by a compiler. */
 function stepReplays(run: Run): StepReplays | null {
   const { module, options, strategy, warnings } = run;
-  if (options.cudaGraph) return null;
+  if (options.cudaGraph || run.stepDevice !== null) return null;
   const device = strategy.rootDevice.toString();
   const replays = new StepReplays({ mode: options.replay, module, device, strategy, warnings });
   const { context } = run.precision;
@@ -138,12 +143,13 @@ function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null)
     gradientClipVal: options.gradientClipVal,
     gradientClipAlgorithm: options.gradientClipAlgorithm,
     watch:
-      mode === false
+      mode === false || run.stepDevice !== null
         ? null
         : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
     replays,
     savesOnCpu: savesOnCpu(run),
+    compiled: run.stepDevice !== null,
   });
   step.accumulate = options.accumulateGradBatches;
   return step;
@@ -163,6 +169,50 @@ function graphedStep(run: Run, step: TrainStep, progress: FitProgress): GraphedS
     device: strategy.rootDevice.toString(),
     exchange: { streamChanged: () => strategy.gradients?.streamChanged?.(), obstacle: strategy.graphObstacle ?? null },
   });
+}
+
+/** Where steps are programs of another device. */
+function compiledSteps(run: Run, step: TrainStep, progress: FitProgress): CompiledSteps | null {
+  const { stepDevice, strategy, options } = run;
+  const { accelerator } = run.owner;
+  if (stepDevice === null || !isStepCompiler(accelerator)) return null;
+  const { devices, shardState } = strategy instanceof XLAStrategy ? strategy : { devices: 1, shardState: false };
+  checkCompiled(run, stepDevice.name);
+  const compiled = new CompiledSteps({
+    step,
+    module: run.module,
+    hooks: run.hooks,
+    host: run,
+    optimizers: run.optimizers,
+    progress,
+    warnings: run.warnings,
+    device: stepDevice,
+    partitions: devices === -1 ? stepDevice.count : devices,
+    shardState,
+    float32MatmulPrecision: accelerator.float32MatmulPrecision,
+    detectNonFinite: options.detectNonFinite !== false,
+    say: (line) => {
+      if (options.enableProgressBar) process.stderr.write(`${line}\n`);
+    },
+  });
+  const { context } = run.precision;
+  if (context !== null) run.precision.context = { ...context, steps: () => compiled.describe() };
+  return compiled;
+}
+
+/** @throws {MisconfigurationError} ERR_XLA_OPTION: options for which steps run on the host. */
+function checkCompiled({ options }: Run, device: string): void {
+  const refuse = (option: string, received: unknown, fix: string): never => {
+    throw new MisconfigurationError("Trainer", `no ${option} on ${device}`, received, fix, "ERR_XLA_OPTION");
+  };
+  if (options.cudaGraph) refuse("cudaGraph", true, "A step is one program there already.");
+  if (options.detectNonFinite === "step" || options.detectNonFinite === "gradients")
+    refuse(
+      `detectNonFinite: "${options.detectNonFinite}"`,
+      options.detectNonFinite,
+      'Use true, or accelerator: "cpu" to look for where it began.',
+    );
+  if (options.activationOffloading) refuse("activationOffloading", true, "The compiler decides what stays in memory.");
 }
 
 /** @throws {MisconfigurationError} ERR_MANUAL_OPTIMIZATION: an option says how the Trainer steps, and it does not. */

@@ -13,6 +13,8 @@ export interface Processes {
   readonly deviceIndex: number;
   /** Nobody has started the others: so many are to be started on this machine. Null: they are there, or there are none. */
   readonly toLaunch: number | null;
+  /** Devices that this process uses; -1: all that it finds. */
+  readonly devices: number;
 }
 
 export interface ProcessOptions {
@@ -27,6 +29,7 @@ export interface ProcessOptions {
  * @throws {MisconfigurationError} ERR_DEVICES, ERR_NUM_NODES: where options and launcher contradict each other.
  */
 export function resolveProcesses(options: ProcessOptions, accelerator: Accelerator): Processes {
+  if (accelerator.drivesAllDevices === true) return inOneProcess(options, accelerator);
   const usable = accelerator.missing() === null;
   const cluster = clusterEnvironment();
   const alone = options.strategy === "single_device";
@@ -66,7 +69,24 @@ export function resolveProcesses(options: ProcessOptions, accelerator: Accelerat
       undefined,
       "ERR_DEVICES",
     );
-  return { count: worldSize, deviceIndex, toLaunch: null };
+  return { count: worldSize, deviceIndex, toLaunch: null, devices: 1 };
+}
+
+/** @throws {MisconfigurationError} ERR_DEVICES: a launcher has started several. */
+function inOneProcess({ devices }: ProcessOptions, accelerator: Accelerator): Processes {
+  const cluster = clusterEnvironment();
+  if (cluster !== null && cluster.worldSize > 1)
+    throw new MisconfigurationError(
+      "Trainer",
+      `one process with accelerator ${JSON.stringify(accelerator.name)}, which drives all devices`,
+      verbatim(`${cluster.worldSize}, started by ${cluster.launcher}`),
+      "Start the program itself. Several machines are not supported.",
+      "ERR_DEVICES",
+    );
+  const all = Number(devices) === -1;
+  const usable = accelerator.missing() === null;
+  const count = all ? -1 : usable ? resolveDevices(devices, accelerator).length : 1;
+  return { count: 1, deviceIndex: 0, toLaunch: null, devices: count };
 }
 
 function fromOptions(indices: readonly number[], numNodes: number): Processes {
@@ -78,7 +98,12 @@ function fromOptions(indices: readonly number[], numNodes: number): Processes {
       `On each machine: nbit run -n ${indices.length} --nnodes ${numNodes} --node-rank <0…> --master-addr <the first machine> script.ts; or torchrun, or srun.`,
       "ERR_NUM_NODES",
     );
-  return { count: indices.length, deviceIndex: indices[0] ?? 0, toLaunch: indices.length > 1 ? indices.length : null };
+  return {
+    count: indices.length,
+    deviceIndex: indices[0] ?? 0,
+    toLaunch: indices.length > 1 ? indices.length : null,
+    devices: 1,
+  };
 }
 
 function oneDevice(devices: unknown): MisconfigurationError {

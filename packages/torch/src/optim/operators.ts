@@ -4,7 +4,7 @@ import { Operator } from "../ops/operator.js";
 import { NbitError } from "../errors.js";
 import { argBuffer, native, reserve } from "../native.js";
 import type { AtenResult } from "../ops/aten.js";
-import { tensor } from "../tensor/values.js";
+import { full } from "../ops/index.js";
 import { outsideScopes } from "../tensor/scope.js";
 import { packedHandles, type TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -71,7 +71,7 @@ export function factorOver(params: readonly Tensor[], value: number): number | T
       for (const old of factors.values()) old.dispose();
       factors.clear();
     }
-    found = outsideScopes(() => tensor(value, { dtype: "float64" }));
+    found = outsideScopes(() => full([], value, { dtype: "float64" })); // an operator, which recorded steps repeat
     factors.set(value, found);
   }
   return found;

@@ -11,6 +11,13 @@ import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
 
+let recording = false;
+/** Whether a step is being recorded: what looks at values now and then waits for another. */
+export function isRecording(): boolean {
+  atMost("isRecording", arguments, 0);
+  return recording;
+}
+
 const registry = new FinalizationRegistry<number>((id) => native.programFree(id));
 
 export interface RecordedStepOptions {
@@ -104,6 +111,7 @@ export class RecordedStep {
     advanceWeightsEpoch(); // casts of weights are part of the step
     watchForBlame();
     native.programBegin();
+    recording = true;
     const stacks = this.#stacks;
     if (stacks !== null) native.programNoted(() => stacks.push(stackHere()));
     let returned: [string, Tensor][] | null = null;
@@ -112,6 +120,7 @@ export class RecordedStep {
       returned = tensorsOf(result);
       return result;
     } finally {
+      recording = false;
       this.#end(returned);
     }
   }

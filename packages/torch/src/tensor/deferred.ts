@@ -17,6 +17,7 @@ provideSleep({
   wake(tensor) {
     const sleeper = asleep.get(tensor);
     if (sleeper === undefined) return 0;
+    advanceWeightsEpoch(); // casts of what was here before are of no use
     const arguments_ = argBuffer.slice(); // somebody may be in the middle of writing them
     // First: what fails is tried again by the next who asks.
     try {
@@ -26,7 +27,6 @@ provideSleep({
     }
     asleep.delete(tensor);
     putHandle(tensor, sleeper.handle);
-    advanceWeightsEpoch(); // casts of what was here before are of no use
     return sleeper.handle;
   },
   sleeping: (tensor) => asleep.get(tensor)?.handle ?? 0,

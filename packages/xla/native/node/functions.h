@@ -44,4 +44,12 @@ napi_value download(napi_env env, const Args& args);
 napi_value download_memory(napi_env env, const Args& args);
 napi_value ready(napi_env env, const Args& args);
 napi_value run(napi_env env, const Args& args);
+napi_value run_now(napi_env env, const Args& args);
+napi_value upload_now(napi_env env, const Args& args);
+napi_value download_now(napi_env env, const Args& args);
+
+/** Buffers by device, checked to be what a program can run on. */
+std::shared_ptr<Lists> lists_of(napi_env env, const ProgramCore& program, napi_value value);
+napi_value results_of(napi_env env, Lists& results);
+void* address_of(napi_env env, napi_value value);
 }  // namespace nbit::pjrt::js

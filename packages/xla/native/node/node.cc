@@ -1,5 +1,6 @@
 #include "node.h"
 
+#include <future>
 #include <new>
 
 namespace nbit::pjrt::js {
@@ -176,6 +177,13 @@ void when_ready(const std::shared_ptr<Plugin>& plugin, Event* event, const char*
     wait->destroy();
     wait->done(std::move(failure));
   }
+}
+
+void wait_for(const std::shared_ptr<Plugin>& plugin, Event* event, const char* what) {
+  std::promise<std::unique_ptr<Failure>> come;
+  auto future = come.get_future();
+  when_ready(plugin, event, what, [&come](std::unique_ptr<Failure> failure) { come.set_value(std::move(failure)); });
+  if (const auto failure = future.get()) throw *failure;
 }
 
 napi_value guarded(napi_env env, napi_callback_info info, size_t count, napi_value (*function)(napi_env, const Args&)) {

@@ -150,6 +150,8 @@ napi_value promise_later(napi_env env, Lane& lane, std::function<void(Done)> wor
                          napi_value keep = nullptr);
 /** Calls `done` when an event of a plugin has come, and destroys it. */
 void when_ready(const std::shared_ptr<Plugin>& plugin, Event* event, const char* what, Done done);
+/** Blocks this thread until the event has come. @throws its failure. */
+void wait_for(const std::shared_ptr<Plugin>& plugin, Event* event, const char* what);
 
 /** Calls a function of the addon, and throws what it refuses. */
 napi_value guarded(napi_env env, napi_callback_info info, size_t count, napi_value (*function)(napi_env, const Args&));

@@ -87,31 +87,45 @@ napi_value serialize(napi_env env, const Args& args) {
       });
 }
 
-/** (program, [[buffer…] per device], [indices that are not donated]) */
-napi_value run(napi_env env, const Args& args) {
-  const auto program = program_of(env, args[0]);
-  if (program->client == nullptr || program->loaded == nullptr)
+std::shared_ptr<Lists> lists_of(napi_env env, const ProgramCore& program, napi_value value) {
+  if (program.client == nullptr || program.loaded == nullptr)
     throw Failure("XLA_NOT_LOADED", "this program was compiled for a topology, and cannot run here.");
   auto given = std::make_shared<Lists>();
-  for (napi_value each : list(env, args[1])) {
+  for (napi_value each : list(env, value)) {
     given->emplace_back();
     for (napi_value buffer : list(env, each)) {
       given->back().push_back(buffer_of(env, buffer));
-      if (given->back().back()->client != program->client)
+      if (given->back().back()->client != program.client)
         throw Failure("XLA_OTHER_CLIENT", "a buffer belongs to another client than the program.");
     }
   }
-  if (given->size() != program->devices.size())
-    throw Failure("XLA_DEVICE", "expected arguments for " + std::to_string(program->devices.size()) +
+  if (given->size() != program.devices.size())
+    throw Failure("XLA_DEVICE", "expected arguments for " + std::to_string(program.devices.size()) +
                                     " devices. Received: " + std::to_string(given->size()) + ".");
   for (size_t d = 0; d < given->size(); d++) {
     if ((*given)[d].size() != given->front().size())
       throw Failure("XLA_ARGUMENT", "expected as many arguments for every device.");
     for (const auto& buffer : (*given)[d])
-      if (buffer->device != program->devices[d])
+      if (buffer->device != program.devices[d])
         throw Failure("XLA_DEVICE", "a buffer is on device " + std::to_string(buffer->device) + ". Expected device " +
-                                        std::to_string(program->devices[d]) + ".");
+                                        std::to_string(program.devices[d]) + ".");
   }
+  return given;
+}
+napi_value results_of(napi_env env, Lists& results) {
+  std::vector<napi_value> lists;
+  for (auto& each : results) {
+    std::vector<napi_value> buffers;
+    for (auto& buffer : each) buffers.push_back(wrap(env, std::move(buffer)));
+    lists.push_back(array(env, buffers));
+  }
+  return array(env, lists);
+}
+
+/** (program, [[buffer…] per device], [indices that are not donated]) */
+napi_value run(napi_env env, const Args& args) {
+  const auto program = program_of(env, args[0]);
+  const auto given = lists_of(env, *program, args[1]);
   auto kept = wholes(env, args[2]);
   for (const int64_t index : kept)
     if (index < 0 || static_cast<size_t>(index) >= given->front().size())
@@ -119,15 +133,7 @@ napi_value run(napi_env env, const Args& args) {
   const auto results = std::make_shared<Lists>();
   return promise(
       env, program->client->lane, [=] { *results = execute(*program, *given, kept); },
-      [results](napi_env env) {
-        std::vector<napi_value> lists;
-        for (auto& each : *results) {
-          std::vector<napi_value> buffers;
-          for (auto& buffer : each) buffers.push_back(wrap(env, std::move(buffer)));
-          lists.push_back(array(env, buffers));
-        }
-        return array(env, lists);
-      });
+      [results](napi_env env) { return results_of(env, *results); });
 }
 
 std::shared_ptr<ProgramCore> program_of(napi_env env, napi_value value) {

@@ -1,0 +1,36 @@
+/** What steps need of a device: memory on it, and programs that run there. The runtime of PJRT plugins is one. */
+import type { DType } from "@nbit/torch";
+
+/** Values in the memory of one device. */
+export interface DeviceBuffer {
+  /** Copy to `bytes` bytes of host memory at `address`. Waits until the values are computed, and blocks this thread. */
+  readInto(address: number, bytes: number): void;
+  /** Give the memory back. What was donated has none. */
+  dispose(): void;
+}
+
+/** A compiled program. */
+export interface DeviceProgram {
+  /**
+   * Start it: `arguments_[d]` are the buffers of device d, in order. Returns at once with its results, which the devices
+   * are still computing; `done` resolves when they have, and rejects with what went wrong.
+   */
+  execute(arguments_: readonly (readonly DeviceBuffer[])[]): {
+    readonly results: readonly (readonly DeviceBuffer[])[];
+    readonly done: Promise<void>;
+  };
+  dispose(): void;
+}
+
+export interface StepDevice {
+  /** For messages and keys: "xla:cpu", "TPU v5e". */
+  readonly name: string;
+  /** Devices that one program may use together. */
+  readonly count: number;
+  /** Whether it has float64. */
+  readonly float64: boolean;
+  /** Copy `bytes` bytes of host memory at `address` to a device. The memory is free again when this returns. */
+  upload(device: number, address: number, bytes: number, dtype: DType, shape: readonly number[]): DeviceBuffer;
+  /** Compile StableHLO for the first `partitions` devices. Off this thread. */
+  compile(text: string, partitions: number): Promise<DeviceProgram>;
+}
