@@ -1,0 +1,123 @@
+/** Five steps by XLA beside five by libtorch: losses, and how far off the update is. */
+import { autocast, getCpuKernels, manualSeed, optim, setCpuKernels, type nn, type Tensor } from "@nbit/torch";
+import type { LowerOptions } from "@nbit/xla";
+import { DeviceStep, recorded } from "./harness.js";
+
+export interface Task {
+  readonly net: () => nn.Module & { forward(x: Tensor): Tensor };
+  readonly batch: () => readonly [Tensor, Tensor];
+  readonly loss: (output: Tensor, target: Tensor) => Tensor;
+  /** How far its losses may be off in bfloat16. Default 1e-3. */
+  readonly bfloat16Loss?: number;
+  /** Default: AdamW. */
+  readonly optimizer?: (parameters: readonly Tensor[]) => optim.Optimizer;
+}
+export type Precision = "32" | "bf16" | "bf16-true";
+export interface Training {
+  readonly precision?: Precision;
+  readonly optimizer?: (parameters: readonly Tensor[]) => optim.Optimizer;
+  /** Between backward and the step. */
+  readonly clip?: (parameters: readonly Tensor[]) => unknown;
+  /** Batches that one step adds up. */
+  readonly accumulate?: number;
+  readonly options?: LowerOptions;
+}
+export interface Outcome {
+  /** Of each step, by XLA and by libtorch. */
+  readonly losses: readonly (readonly [number, number])[];
+  /** ‖got - eager‖ / ‖eager - start‖ over parameters and buffers. */
+  readonly update: number;
+  /** The squares in it, by name. */
+  readonly parts: ReadonlyMap<string, { readonly off: number; readonly moved: number }>;
+  readonly step: DeviceStep;
+  readonly kinds: readonly string[];
+}
+
+const RATES = [1e-3, 2e-3, 3e-3, 2e-3, 1e-3];
+const adamw = (p: readonly Tensor[]): optim.Optimizer =>
+  new optim.AdamW(p, { fused: true, betas: [0.9, 0.95], weightDecay: 0.1 });
+
+export async function fiveSteps(task: Task, training: Training = {}): Promise<Outcome> {
+  const kernels = getCpuKernels();
+  setCpuKernels("libtorch");
+  try {
+    return await compared(task, training);
+  } finally {
+    setCpuKernels(kernels);
+  }
+}
+
+async function compared(task: Task, t: Training): Promise<Outcome> {
+  manualSeed(1);
+  const precision = t.precision ?? "32";
+  const net = task.net();
+  if (precision === "bf16-true") net.to("bfloat16");
+  const fit = (x: Tensor): Tensor => (precision === "bf16-true" && x.isFloatingPoint() ? x.to("bfloat16") : x);
+  const parameters = [...net.parameters()];
+  const optimizer = (t.optimizer ?? task.optimizer ?? adamw)(parameters);
+  optimizer.keepRatesOn("cpu");
+  const draw = (): readonly Tensor[] =>
+    Array.from({ length: t.accumulate ?? 1 }, () => task.batch()).flatMap(([x, y]) => [fit(x), fit(y)]);
+  const now = draw();
+  const lossOf = (i: number): Tensor => {
+    const [x, y] = now.slice(2 * i, 2 * i + 2) as [Tensor, Tensor];
+    const forward = (): Tensor => task.loss(net.forward(x), y);
+    return precision === "bf16" ? autocast({ deviceType: "cpu", dtype: "bfloat16" }, forward) : forward();
+  };
+  const step = (): Record<string, Tensor> => {
+    optimizer.zeroGrad();
+    let total: Tensor | null = null;
+    for (let i = 0; i < (t.accumulate ?? 1); i++) {
+      const loss = lossOf(i).div(t.accumulate ?? 1);
+      loss.backward();
+      total = total === null ? loss.detach() : total.add(loss.detach());
+    }
+    t.clip?.(parameters);
+    optimizer.step();
+    return { loss: total as Tensor };
+  };
+  step(); // makes the optimizer's state
+  const record = recorded(step, parameters);
+  const device = await DeviceStep.of(record, t.options);
+  const batches = RATES.map(draw);
+  const states = device.lowered.arguments.filter(({ kind }) => kind === "state");
+  const start = states.map((a) => device.hostOf(a).clone());
+  const put = (k: number): void => {
+    now.forEach((x, i) => void x.copy_(batches[k]?.[i] as Tensor));
+    for (const group of optimizer.paramGroups) group.lr = RATES[k] as number;
+    optimizer.refreshRates();
+  };
+  const eager = RATES.map((_, k) => (put(k), (step()["loss"] as Tensor).item()));
+  const ends = states.map((a) => device.hostOf(a).clone());
+  states.forEach((a, i) => void device.hostOf(a).copy_(start[i] as Tensor));
+  const mine: number[] = [];
+  for (let k = 0; k < RATES.length; k++) {
+    put(k);
+    await device.run();
+    mine.push(((await device.results())["loss"] as Tensor).item());
+  }
+  const named = new Map(
+    [...net.namedParameters(), ...net.namedBuffers()].map(([name, p]) => [record.indexOf(p), name] as const),
+  );
+  const parts = new Map<string, { off: number; moved: number }>();
+  for (const [i, { argument, value }] of (await device.state()).entries()) {
+    const name = named.get(argument.value);
+    if (name === undefined || !value.isFloatingPoint()) continue;
+    const squares = (x: Tensor): number => x.to("float64").square().sum().item();
+    const end = (ends[i] as Tensor).to("float64");
+    parts.set(name, {
+      off: squares(value.to("float64").sub(end)),
+      moved: squares(end.sub((start[i] as Tensor).to("float64"))),
+    });
+  }
+  const sum = (of: "off" | "moved"): number => [...parts.values()].reduce((all, part) => all + part[of], 0);
+  const kinds = device.lowered.operators.kinds;
+  record.dispose();
+  return {
+    losses: mine.map((v, k) => [v, eager[k] as number]),
+    update: Math.sqrt(sum("off") / sum("moved")),
+    parts,
+    step: device,
+    kinds,
+  };
+}
