@@ -57,10 +57,13 @@ class Bottleneck extends nn.Module {
   readonly down: nn.Sequential | null;
   constructor(inputs: number, width: number, stride: number) {
     super();
+    // Blocks begin near to nothing, as is usual: fifty layers would make of the last bit of a sum a digit of the loss.
+    const last = new nn.BatchNorm2d(4 * width);
+    if (last.weight !== null) nn.init.constant_(last.weight, 0.1);
     this.body = new nn.Sequential(
       ...[conv(inputs, width, 1), new nn.BatchNorm2d(width), new nn.ReLU()],
       ...[conv(width, width, 3, stride), new nn.BatchNorm2d(width), new nn.ReLU()],
-      ...[conv(width, 4 * width, 1), new nn.BatchNorm2d(4 * width)],
+      ...[conv(width, 4 * width, 1), last],
     );
     this.down =
       stride === 1 && inputs === 4 * width
