@@ -33,7 +33,7 @@ export interface Outcome {
   readonly kinds: readonly string[];
 }
 
-const RATES = [1e-3, 2e-3, 3e-3, 2e-3, 1e-3];
+const RATES = [5e-4, 1e-3, 1.5e-3, 1e-3, 5e-4];
 const adamw = (p: readonly Tensor[]): optim.Optimizer =>
   new optim.AdamW(p, { fused: true, betas: [0.9, 0.95], weightDecay: 0.1 });
 

@@ -96,11 +96,12 @@ export class Gpt extends nn.Module {
   readonly places = new nn.Embedding(8, 32);
   readonly blocks = blocks("causal", "tanh");
   readonly norm = new nn.LayerNorm(32);
+  constructor() {
+    super();
+    for (const table of [this.words, this.places]) nn.init.normal_(table.weight, 0, 0.02);
+  }
   forward(x: Tensor): Tensor {
-    const y = this.words
-      .forward(x)
-      .mul(0.1)
-      .add(this.places.forward(arange(8)));
+    const y = this.words.forward(x).add(this.places.forward(arange(8)));
     return this.norm.forward(this.blocks.forward(y)).matmul(this.words.weight.t()).view([-1, 17]);
   }
 }

@@ -48,7 +48,7 @@ export const TASKS: Readonly<Record<string, Task>> = {
   gru: { net: () => new Recurrent("gru"), batch: classes(4, 7, 6), ...classify },
   transformer: { net: () => new Transformer(), batch: classes(4, 9, 6), ...classify },
   gpt: { net: () => new Gpt(), batch: () => [randint(0, 17, [4, 8]), randint(0, 17, [32])], ...classify },
-  vit: { net: () => new Vit(), batch: classes(4, 3, 16, 16), ...classify },
+  vit: { net: () => new Vit(), batch: classes(16, 3, 16, 16), ...classify },
   unet: { net: () => new UNet(), ...copy },
   autoencoder: { net: () => new Autoencoder(), ...copy },
 };
