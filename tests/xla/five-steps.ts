@@ -16,6 +16,8 @@ export type Precision = "32" | "bf16" | "bf16-true";
 export interface Training {
   readonly precision?: Precision;
   readonly optimizer?: (parameters: readonly Tensor[]) => optim.Optimizer;
+  /** The rate is a number of JavaScript's, so that of the recording at each step. Default false: a tensor, which changes. */
+  readonly constantRate?: boolean;
   /** Between backward and the step. */
   readonly clip?: (parameters: readonly Tensor[]) => unknown;
   /** Batches that one step adds up. */
@@ -84,6 +86,7 @@ async function compared(task: Task, t: Training): Promise<Outcome> {
   const start = states.map((a) => device.hostOf(a).clone());
   const put = (k: number): void => {
     now.forEach((x, i) => void x.copy_(batches[k]?.[i] as Tensor));
+    if (t.constantRate === true) return;
     for (const group of optimizer.paramGroups) group.lr = RATES[k] as number;
     optimizer.refreshRates();
   };
