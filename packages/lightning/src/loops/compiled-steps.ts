@@ -24,6 +24,7 @@ const MOST = 8;
 const MANY = 5;
 /** Steps that a device may have before it: one runs while the next is on its way. */
 const IN_FLIGHT = 2;
+const BRIEF_MS = 2;
 
 export interface CompiledStepsParts {
   readonly step: TrainStep;
@@ -46,7 +47,7 @@ export interface CompiledStepsParts {
 }
 
 interface InFlight {
-  readonly done: Promise<void>;
+  readonly done: () => Promise<void>;
   readonly loss: PendingNumber | null;
   readonly globalStep: number;
 }
@@ -72,6 +73,8 @@ export class CompiledSteps {
   /** By signature, the latest used last. */
   readonly #programs = new Map<string, CompiledBatch>();
   #inFlight: InFlight[] = [];
+  /** The latest wait for a step was short. */
+  #waitsBriefly = true;
   #gradients: HeldGradients | null = null;
   /** The same as tensors. */
   readonly #gradientTensors: Tensor[] = [];
@@ -128,11 +131,21 @@ export class CompiledSteps {
     return this.#landOldest(() => this.#next(batch, batchIdx, windowEnds));
   }
 
-  /** Wait for the oldest step, off this thread, and look at its loss. */
+  /**
+   * Wait for the oldest step, and look at its loss: on this thread where that is a moment, since a promise costs more
+   * than a small step; else off it.
+   */
   #landOldest<T>(then: () => MaybePending<T>): MaybePending<T> {
     const oldest = this.#inFlight.shift();
     if (oldest === undefined) return then();
-    return waitFor(oldest.done, () => {
+    const before = performance.now();
+    if (this.#waitsBriefly && oldest.loss !== null) {
+      this.#look(oldest);
+      this.#waitsBriefly = performance.now() - before < BRIEF_MS;
+      return then();
+    }
+    return waitFor(oldest.done(), () => {
+      this.#waitsBriefly = performance.now() - before < BRIEF_MS;
       this.#look(oldest);
       return then();
     });
@@ -306,7 +319,6 @@ export class CompiledSteps {
   #replay(compiled: CompiledBatch, inputs: Readonly<Record<string, Tensor>>): StepResult {
     const { step, host, progress } = this.#parts;
     const run: StepRun = compiled.start(inputs);
-    run.done.catch(() => undefined); // who waits for it hears of it
     this.replayed++;
     progress.windowOpen = !steps(compiled.role);
     if (!progress.windowOpen) progress.globalStep++;

@@ -65,8 +65,8 @@ interface Home {
 export interface StepRun {
   /** What the step returned, by name. */
   readonly results: Readonly<Record<string, DeviceValue>>;
-  /** Resolves when the device is done with it. */
-  readonly done: Promise<void>;
+  /** What it returns resolves when the device is done with the step. */
+  readonly done: () => Promise<void>;
 }
 
 export class CompiledStep {

@@ -13,11 +13,11 @@ export interface DeviceBuffer {
 export interface DeviceProgram {
   /**
    * Start it: `arguments_[d]` are the buffers of device d, in order. Returns at once with its results, which the devices
-   * are still computing; `done` resolves when they have, and rejects with what went wrong.
+   * are still computing; what `done` returns resolves when they have, and rejects with what went wrong.
    */
   execute(arguments_: readonly (readonly DeviceBuffer[])[]): {
     readonly results: readonly (readonly DeviceBuffer[])[];
-    readonly done: Promise<void>;
+    readonly done: () => Promise<void>;
   };
   dispose(): void;
 }

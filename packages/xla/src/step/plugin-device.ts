@@ -35,10 +35,12 @@ class PluginProgram implements DeviceProgram {
       arguments_.map((list) => list.map(handleOf)),
     );
     // What the step returns comes last; its state is another's as soon as the next step begins.
-    const waits = made.flatMap((list) => list.slice(-1).map((last) => addon().ready(last)));
+    const last = made.flatMap((list) => list.slice(-1));
     return {
       results: made.map((list) => list.map((handle) => new PluginBuffer(handle))),
-      done: Promise.all(waits).then(() => undefined),
+      done: async () => {
+        await Promise.all(last.map((handle) => addon().ready(handle)));
+      },
     };
   }
   dispose(): void {
