@@ -13,6 +13,14 @@ export const TINY: GptConfig = { layers: 2, width: 64, heads: 2, context: 32, vo
 export const GPT2: GptConfig = { layers: 12, width: 768, heads: 12, context: 1024, vocabulary: 50304, batch: 8 };
 export const GPT2_LONG: GptConfig = { ...GPT2, context: 32768, batch: 1 };
 
+/** What a GPT does otherwise than by default, to be measured beside it. */
+export interface GptVariant {
+  /** Norms' and GELUs' results are made again in backward. */
+  readonly recompute?: boolean;
+  /** The residual stream in the dtype of the matrix products, not in float32. */
+  readonly narrowStream?: boolean;
+}
+
 class Block extends nn.Module {
   readonly ln1: nn.LayerNorm;
   readonly attn: nn.Linear;
@@ -20,7 +28,10 @@ class Block extends nn.Module {
   readonly ln2: nn.LayerNorm;
   readonly fc: nn.Linear;
   readonly out: nn.Linear;
-  constructor(readonly config: GptConfig) {
+  constructor(
+    readonly config: GptConfig,
+    readonly recompute: boolean,
+  ) {
     super();
     const d = config.width;
     this.ln1 = new nn.LayerNorm(d);
@@ -36,17 +47,17 @@ class Block extends nn.Module {
    */
   forward(x: Tensor, branch: Tensor | null): readonly [Tensor, Tensor] {
     const [b, t, d] = x.shape as readonly [number, number, number];
-    const h = this.config.heads;
-    const [x1, n1] = this.ln1.addTo(x, branch);
-    const parts = this.attn
-      .forward(n1)
-      .split(d, 2)
-      .map((p) => p.view([b, t, h, d / h]).transpose(1, 2));
-    const [q, k, v] = parts as [Tensor, Tensor, Tensor];
-    const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
-    const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y));
-    // The bias of the first product is added with the GELU, which then also sums its gradient.
-    return [x2, this.out.forward(nn.functional.biasGelu(nn.functional.linear(n2, this.fc.weight), this.fc.bias))];
+    const { recompute } = this;
+    // What the next norm has read is let go at once: it is not what backward needs.
+    return scope(() => {
+      const [x1, n1] = this.ln1.addTo(x, branch, { recompute });
+      const [q, k, v] = nn.functional.splitHeads(this.attn.forward(n1), this.config.heads);
+      const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
+      const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y), { recompute });
+      // The bias of the first product is added with the GELU, which then also sums its gradient.
+      const h = nn.functional.biasGelu(nn.functional.linear(n2, this.fc.weight), this.fc.bias, { recompute });
+      return [x2, this.out.forward(h)] as const;
+    });
   }
 }
 
@@ -56,11 +67,16 @@ export class Gpt extends nn.Module {
   readonly wpe: nn.Embedding;
   readonly blocks: nn.ModuleList<Block>;
   readonly lnf: nn.LayerNorm;
-  constructor(readonly config: GptConfig) {
+  constructor(
+    readonly config: GptConfig,
+    readonly variant: GptVariant = {},
+  ) {
     super();
     this.wte = new nn.Embedding(config.vocabulary, config.width);
     this.wpe = new nn.Embedding(config.context, config.width);
-    this.blocks = new nn.ModuleList(Array.from({ length: config.layers }, () => new Block(config)));
+    this.blocks = new nn.ModuleList(
+      Array.from({ length: config.layers }, () => new Block(config, variant.recompute ?? false)),
+    );
     this.lnf = new nn.LayerNorm(config.width);
     for (const m of this.modules()) {
       if (m instanceof nn.Linear) {
@@ -74,9 +90,14 @@ export class Gpt extends nn.Module {
   /** `[B, T]` int64 → the mean cross entropy of the next tokens. */
   loss(tokens: Tensor, targets: Tensor): Tensor {
     const t = this.config.context;
-    let x = embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t));
+    let x = scope(() => embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t)));
+    if (this.variant.narrowStream === true) x = x.to("bfloat16");
     let branch: Tensor | null = null;
-    for (const block of this.blocks) [x, branch] = block.call(x, branch);
+    for (const block of this.blocks) {
+      const before = branch;
+      [x, branch] = block.call(x, branch);
+      before?.dispose();
+    }
     const rows = this.lnf.addTo(x, branch)[1].view([-1, this.config.width]);
     return nn.functional.fusedLinearCrossEntropy(rows, this.wte.weight, targets.view([-1]));
   }
@@ -130,11 +151,13 @@ class Bottleneck extends nn.Module {
     this.bn3 = new nn.BatchNorm2d(out);
     this.down = stride !== 1 || inChannels !== out ? new Shortcut(inChannels, out, stride, path) : null;
   }
-  forward(x: Tensor): Tensor {
+  /** Its input and its output are what goes into a block and what goes around it: the same, twice. */
+  forward(inner: Tensor, around: Tensor): readonly [Tensor, Tensor] {
     const { path } = this;
-    let y = this.bn1.thenRelu(this.conv1.forward(x), null, { path });
+    let y = this.bn1.thenRelu(this.conv1.forward(inner), null, { path });
     y = this.bn2.thenRelu(this.conv2.forward(y), null, { path });
-    return this.bn3.thenRelu(this.conv3.forward(y), this.down === null ? x : this.down.call(x), { path });
+    const residual = this.down === null ? around : this.down.call(around);
+    return this.bn3.thenReluForBranches(this.conv3.forward(y), residual, { path });
   }
 }
 
@@ -159,10 +182,11 @@ export class ResNet50 extends nn.Module {
   }
   forward(images: Tensor): Tensor {
     // The largest activations of the network: what backward does not need of them is freed at once.
-    let x = scope(() =>
+    const x = scope(() =>
       maxPool2d(this.bn.thenRelu(this.conv.forward(images), null, { path: this.path }), [3, 3], [2, 2], [1, 1]),
     );
-    for (const block of this.layers) x = block.call(x);
-    return this.fc.forward(x.mean([2, 3]));
+    let branches: readonly [Tensor, Tensor] = [x, x];
+    for (const block of this.layers) branches = block.call(...branches);
+    return this.fc.forward(branches[0].mean([2, 3]));
   }
 }

@@ -54,7 +54,7 @@ class Lit extends LightningModule {
           ? new Wide()
           : variant === "plain operators"
             ? new PlainGpt(config)
-            : new Gpt(config);
+            : new Gpt(config, { recompute: variant === "recomputed", narrowStream: variant === "bf16 stream" });
   }
   override trainingStep(batch: unknown): Tensor {
     const [x, y] = batch as readonly [Tensor, Tensor];
@@ -103,14 +103,15 @@ const data = {
     for (let i = 0; i < total; i++) yield batch;
   },
 };
-const cacheWeightCasts = variant === "kept casts";
+// Left out, they are kept where the step that is recorded writes them.
+const casts = variant === "kept casts" ? { cacheWeightCasts: true } : {};
 function howOf(): TrainerOptions {
   // A scale at which the first step has finite gradients, as on the baseline's side.
   if (precision === "16")
-    return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, cacheWeightCasts }) };
+    return { plugins: new MixedPrecision({ device: where, scaler: { initScale: 1024 }, ...casts }) };
   if (precision === "float8") return { plugins: new Float8Precision({ recipe: "tensorwise" }) };
-  if (cacheWeightCasts)
-    return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", cacheWeightCasts }) };
+  if (variant === "kept casts")
+    return { plugins: new MixedPrecision({ device: where, precision: "bf16-mixed", ...casts }) };
   return { precision: precision as PrecisionInput };
 }
 const trainer = new Trainer({

@@ -60,6 +60,8 @@ export const ROWS: readonly Row[] = [
   alone("wide", "float8"),
   alone("gpt2", "bf16, plain operators"),
   alone("gpt2", "bf16, AdamW8bit"),
+  alone("gpt2", "bf16, recomputed"),
+  alone("gpt2", "bf16, bf16 stream"),
   ...["16, plain operators", "bf16, plain operators"].map((precision) => alone("resnet50", precision)),
   ...["tiny", "gpt2", "resnet50"].flatMap((model) =>
     ["16, kept casts", "bf16, kept casts"].map((precision) => alone(model, precision)),

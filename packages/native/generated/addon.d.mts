@@ -170,6 +170,8 @@ export interface NativeAddon {
   weightCastsPop(): void;
   /** (id) → bytes of the casts that are kept now. */
   weightCastsBytes(id: number): number;
+  /** (id) → how often one of them was cast by a pass of its own. */
+  weightCastsMade(id: number): number;
   /** (tensor, dtype) → its cached cast for one use, 0 where none is kept. */
   weightCast(weight: number, dtype: number): number;
   /** (byOptimizer): weights may have been written behind their version counters, by an optimizer's step or by anything. */

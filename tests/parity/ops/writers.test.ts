@@ -42,7 +42,7 @@ const OTHERS =
   `buffer setCallbacks release releaseMany attachFinalizer tensorCounts unguarded alive alias meta dtypeOf dataPointer storageInfo compileOp isDirect setDirectCalls intern schemas operatorNames recentOperators fromBytes toBytes
   item items setGradEnabled isGradEnabled inferencePush inferencePop isInferenceMode setRequiresGrad getGrad setGrad gradsInto clearGrads linkGrads gradFnName backward grad attachNode returnGradients registerHook removeHook
   setPostAccumulateHook retainGrad javascriptNodeCount setLinearNode setLinearBranches setMixedLinear autocastGet autocastSet autocastIncrementNesting autocastDecrementNesting autocastClearCache muteWarnings policyCreate policyFree
-  policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
+  policyPush policyPop autocastProbe dumpKernels weightCastsCreate weightCastsFree weightCastsPush weightCastsPop weightCastsBytes weightCastsMade weightCast weightsChanged generatorCreate generatorFree generatorSetSeed generatorSeed generatorReseed generatorCopy
   generatorGetState generatorSetState manualSeed traceStart traceMark traceStop allocatorInstall allocatorStats allocatorResetPeak allocatorSetCap allocatorTrim allocatorFail setThreads getThreads setInteropThreads
   getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
   savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programNoted programEnd programRefusal programPlan programText programValue programExternal programFree
@@ -160,7 +160,7 @@ test("every operator that writes an argument counts it in the argument's version
       // What replaces a tensor's memory or drops its graph is no write; of fused steps the epoch tells, below.
       if (
         ["detach_", "requires_grad_", "set_", "resize_", "resize_as_", "resize_as_sparse_", "rename_"].includes(name) ||
-        /^_fused_.*_$/.test(name) ||
+        /^_?fused_.*_$/.test(name) ||
         !(name in namespace)
       )
         continue;
@@ -347,6 +347,27 @@ test("kernels of optimizers, called by themselves, advance the epoch", () => {
           amsgrad: false,
           maximize: false,
         }),
+    ],
+    [
+      "nbit::fused_adam_",
+      (w) =>
+        operators("nbit")["fused_adam_"]?.(
+          [w],
+          [like(1)],
+          [like(0)],
+          [like(0)],
+          [tensor(1)],
+          null,
+          0.5,
+          0.9,
+          0.9,
+          0,
+          1e-8,
+          true,
+          false,
+          null,
+          null,
+        ),
     ],
     [
       "_fused_adagrad_",

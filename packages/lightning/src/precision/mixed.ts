@@ -31,7 +31,8 @@ export interface MixedPrecisionOptions {
    * Keep the 16-bit casts of weights until the weights change: each is cast once per optimizer step, all together,
    * instead of at every use in every batch of an accumulation window and of a validation. Results are the same to the
    * last bit. Costs two bytes per weight that matrix operators use, which `explain()` forecasts. Pays with
-   * `accumulateGradBatches` and with weights that are used several times. Default false.
+   * `accumulateGradBatches` and with weights that are used several times; with a fused Adam or AdamW on a GPU, whose step
+   * writes the casts with the weights, always. Default: where such steps are recorded as CUDA graphs.
    */
   readonly cacheWeightCasts?: boolean;
 }
@@ -88,7 +89,7 @@ export class MixedPrecision extends Precision {
     this.name = precision;
     this.dtypes = { ...allIn("float32"), compute: dtype };
     this.#options = options;
-    this.#casts = new RunCasts("MixedPrecision", options.cacheWeightCasts);
+    this.#casts = new RunCasts("MixedPrecision", options.cacheWeightCasts, null);
     const deviceType =
       options.device ?? (options.scaler instanceof amp.GradScaler ? deviceTypeOf(options.scaler) : "cpu");
     this.#region = { deviceType, dtype, cacheEnabled: false };
@@ -126,10 +127,15 @@ export class MixedPrecision extends Precision {
     this.#scaled = this.#scaledOn(deviceType, this.skippedSteps);
   }
 
-  override connect(module: nn.Module, optimizers: readonly optim.Optimizer[], ranks: RankExchange = ALONE): void {
-    super.connect(module, optimizers, ranks);
+  override connect(
+    module: nn.Module,
+    optimizers: readonly optim.Optimizer[],
+    ranks: RankExchange = ALONE,
+    recorded = false,
+  ): void {
+    super.connect(module, optimizers, ranks, recorded);
     if (this.scaler !== null) this.scaler.reduceFoundInf = ranks.reduceFoundInf;
-    this.#casts.begin(module, this.#region.deviceType ?? "cpu");
+    this.#casts.begin(module, this.#region.deviceType ?? "cpu", optimizers, recorded);
     this.#scaled?.connect(module, optimizers);
   }
 
@@ -140,6 +146,11 @@ export class MixedPrecision extends Precision {
   /** Bytes of the casts that are kept now: of `cacheWeightCasts`, while a run lasts. */
   get weightCastBytes(): number {
     return this.#casts.bytes;
+  }
+
+  /** How many of them were cast by a pass of their own so far, while a run lasts. */
+  get weightCastsMade(): number {
+    return this.#casts.made;
   }
 
   override forward<T>(fn: () => T): T {

@@ -82,8 +82,16 @@ export abstract class Precision {
    */
   convertModule(_module: nn.Module): void {}
 
-  /** Called when module and optimizers exist. Whoever skips steps hands `ranks` to its scaler. */
-  connect(module: nn.Module, optimizers: readonly optim.Optimizer[], _ranks: RankExchange = ALONE): void {
+  /**
+   * Called when module and optimizers exist. Whoever skips steps hands `ranks` to its scaler.
+   * @param _recorded - The run records its steps as CUDA graphs.
+   */
+  connect(
+    module: nn.Module,
+    optimizers: readonly optim.Optimizer[],
+    _ranks: RankExchange = ALONE,
+    _recorded = false,
+  ): void {
     this.module = module;
     this.optimizers = optimizers;
   }

@@ -1,5 +1,5 @@
 import { amp, nn } from "@nbit/torch";
-import type { Tensor } from "@nbit/torch";
+import type { optim, Tensor } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 
 /** Layers whose weights no matrix operator takes. An embedding's may be those of a head, too. */
@@ -13,12 +13,13 @@ const UNCAST = [
   nn.RMSNorm,
 ] as const;
 
-/** The cached casts of a precision plugin that was asked for them: made when a run begins, gone when it ends. */
+/** The cached casts of a precision plugin that wants them: made when a run begins, gone when it ends. */
 export class RunCasts {
-  readonly #wanted: boolean;
+  /** Null: where they cost no pass of their own. */
+  readonly #wanted: boolean | null;
   #casts: amp.WeightCasts | null = null;
 
-  constructor(plugin: string, wanted: unknown) {
+  constructor(plugin: string, wanted: unknown, otherwise: false | null = false) {
     if (wanted !== undefined && typeof wanted !== "boolean")
       throw new MisconfigurationError(
         plugin,
@@ -27,12 +28,15 @@ export class RunCasts {
         undefined,
         "ERR_PRECISION_PLUGIN",
       );
-    this.#wanted = wanted ?? false;
+    this.#wanted = wanted ?? otherwise;
   }
 
-  begin(module: nn.Module, deviceType: string): void {
+  /** `recorded`: steps become CUDA graphs, in which casts live as long as a step anyhow. */
+  begin(module: nn.Module, deviceType: string, optimizers: readonly optim.Optimizer[] = [], recorded = false): void {
     this.end();
-    if (this.#wanted) this.#casts = new amp.WeightCasts(module, deviceType);
+    const free =
+      recorded && deviceType === "cuda" && optimizers.length > 0 && optimizers.every((o) => o.stepsWeightCasts);
+    if (this.#wanted ?? free) this.#casts = new amp.WeightCasts(module, deviceType);
   }
   end(): void {
     this.#casts?.dispose();
@@ -46,9 +50,14 @@ export class RunCasts {
     return this.#casts?.bytes ?? 0;
   }
 
+  /** How many were made by a pass of their own. */
+  get made(): number {
+    return this.#casts?.made ?? 0;
+  }
+
   /** Two bytes for each float32 weight that a matrix operator may take: the most that there will be. */
   forecast(module: nn.Module): number {
-    if (!this.#wanted) return 0;
+    if (this.#wanted !== true && this.#casts === null) return 0;
     const cast = new Set<Tensor>();
     for (const layer of module.modules()) {
       if (UNCAST.some((type) => layer instanceof type)) continue;

@@ -81,7 +81,7 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   prepare(run);
   if (fn === "fit") strategy.setupOptimizers?.(module, run.optimizers);
   const reduceFoundInf = fn === "fit" ? (strategy.reduceFoundInf ?? null) : null;
-  precision.connect(module, run.optimizers, { reduceFoundInf });
+  precision.connect(module, run.optimizers, { reduceFoundInf }, fn === "fit" && run.options.cudaGraph);
   if (fn === "fit") strategy.setupGradients?.(module, !module.automaticOptimization);
   run.varyRandomNumbers();
   observeWith(precision, (batch) => observeBatch(module, precision, batch, strategy));

@@ -19,6 +19,8 @@ void weightCastsPush(const Args& a);
 void weightCastsPop();
 /** (id) → bytes of the casts that are kept now. */
 double weightCastsBytes(const Args& a);
+/** (id) → how often one of them was cast by a pass of its own. */
+double weightCastsMade(const Args& a);
 /** (tensor, dtype) → its cached cast for one use, 0 where none is kept. */
 double weightCast(const Args& a);
 /** (byOptimizer): weights may have been written behind their version counters, by an optimizer's step or by anything. */
@@ -36,6 +38,7 @@ NBIT_INSTANTIATE napi_value entry<entries::weightCastsFree, "WeightCasts">(napi_
 NBIT_INSTANTIATE napi_value entry<entries::weightCastsPush, "WeightCasts">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::weightCastsPop, "weightCastsPop">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::weightCastsBytes, "WeightCasts">(napi_env, napi_callback_info);
+NBIT_INSTANTIATE napi_value entry<entries::weightCastsMade, "WeightCasts">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::weightCast, "WeightCasts">(napi_env, napi_callback_info);
 NBIT_INSTANTIATE napi_value entry<entries::weightsChanged, "WeightCasts">(napi_env, napi_callback_info);
 #undef NBIT_INSTANTIATE

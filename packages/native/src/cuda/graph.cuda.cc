@@ -35,6 +35,7 @@ struct Capture {
   decltype(at::cuda::graph_pool_handle()) pool;
   c10::cuda::CUDAStream side;  // where it is recorded: of one pool, memory is reused on one stream only
   c10::cuda::CUDAStream before = c10::cuda::getCurrentCUDAStream();
+  std::vector<RecordedCast> casts;  // that it reads
 
   Capture(decltype(pool) memory, c10::cuda::CUDAStream stream) : pool(memory), side(stream) { ++alive; }
   ~Capture() { --alive; }
@@ -56,6 +57,7 @@ double entries::graphCreate(const Args& a) {
 }
 void entries::graphBegin(const Args& a) {
   Capture& c = graphsHere().at(a.number(0), "graph");
+  beginRecordedCasts(c.casts);
   c10::cuda::device_synchronize();
   c.before = c10::cuda::getCurrentCUDAStream();
   c10::cuda::setCurrentCUDAStream(c.side);
@@ -63,6 +65,7 @@ void entries::graphBegin(const Args& a) {
     c.graph.capture_begin(c.pool, cudaStreamCaptureModeThreadLocal);
   } catch (...) {
     c10::cuda::setCurrentCUDAStream(c.before);
+    endRecordedCasts(c.casts);
     throw;
   }
   recordingGraph = graphSteps = true;
@@ -73,6 +76,7 @@ void entries::graphEnd(const Args& a) {
     Capture& c;
     ~Restore() {
       recordingGraph = graphSteps = false;
+      endRecordedCasts(c.casts);
       c10::cuda::setCurrentCUDAStream(c.before);
     }
   } restore{c};
@@ -80,7 +84,12 @@ void entries::graphEnd(const Args& a) {
   memsetsToKernels(c.graph.raw_cuda_graph());
   c.graph.instantiate();
 }
-void entries::graphReplay(const Args& a) { graphsHere().at(a.number(0), "graph").graph.replay(); }
+void entries::graphReplay(const Args& a) {
+  Capture& c = graphsHere().at(a.number(0), "graph");
+  refreshRecordedCasts(c.casts);
+  c.graph.replay();
+  replayedRecordedCasts(c.casts);
+}
 void entries::graphFree(const Args& a) { graphsHere().remove(a.number(0)); }
 void entries::graphSideStream(const Args& a) {
   Capture& c = graphsHere().at(a.number(0), "graph");

@@ -6,6 +6,7 @@
 #include "binding/library.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rsqrt.h>
@@ -91,12 +92,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x,
                                                                     const Maybe& mask, const Maybe& weight,
                                                                     const Maybe& bias, const at::Tensor& mean,
-                                                                    const at::Tensor& rstd, bool relu,
-                                                                    bool needResidual, bool needWeight, bool needBias) {
+                                                                    const at::Tensor& rstd, const Maybe& gradMore,
+                                                                    bool relu, bool needResidual, bool needWeight,
+                                                                    bool needBias) {
   const c10::impl::ExcludeDispatchKeyGuard plain(kAutocast);
   check(x);
   checks::strided(grad, "grad", x);
   checkLike(grad, "grad", x);
+  checkLike(gradMore, "grad_more", x);
   checkChannels(weight, "weight", x);
   checkChannels(bias, "bias", x);
   checks::strided(mean, "mean", x);
@@ -113,7 +116,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   const auto type = computeType(x);
   const at::Tensor v = rowsOf(x).to(type), d = v - mean, hat = d * rstd,
                    scale = given(weight) ? weight->to(type) * rstd : rstd;
-  at::Tensor g = rowsOf(grad).to(type);
+  // Of two branches: as autograd adds them, rounded to their dtype.
+  at::Tensor g = rowsOf(given(gradMore) ? at::add(grad, *gradMore) : grad).to(type);
   if (relu) {
     at::Tensor passed;
     if (given(mask)) passed = mask->unsqueeze(1).bitwise_and(powers(x)).ne(0).reshape(g.sizes());
@@ -135,14 +139,14 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
 
 NBIT_OPERATORS(m) {
   // With ReLU and a residual, mask has a bit for every element that passed, 8 channels a byte; else it is undefined,
-  // and backward asks x.
+  // and backward asks x. grad_more: the gradient of a second branch, still to be added.
   m.def(
       "batch_norm_relu(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, Tensor(b!)? "
       "running_var, float momentum, float eps, bool relu) -> (Tensor out, Tensor mean, Tensor rstd, "
       "Tensor mask)");
   m.def(
       "batch_norm_relu_backward(Tensor grad, Tensor x, Tensor? mask, Tensor? weight, Tensor? bias, Tensor mean, Tensor "
-      "rstd, bool relu, bool need_residual, bool need_weight, bool need_bias) -> (Tensor grad_x, "
+      "rstd, Tensor? grad_more, bool relu, bool need_residual, bool need_weight, bool need_bias) -> (Tensor grad_x, "
       "Tensor grad_residual, Tensor grad_weight, Tensor grad_bias)");
 }
 NBIT_KERNELS(nbit, CPU, m) {

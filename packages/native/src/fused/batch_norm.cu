@@ -35,20 +35,24 @@ __device__ __forceinline__ Channels channelsAt(int c, const float* mean, const f
   }
   return n;
 }
-// The one formula of the output: backward asks it again where ReLU let through.
-__device__ __forceinline__ float normed(float x, const Channels& n, int k) {
-  return fmaf(x - n.mean[k], n.scale[k], n.bias[k]);
+// The one formula of the output, of the input less its mean: backward asks it again where ReLU let through.
+__device__ __forceinline__ float normed(float centred, const Channels& n, int k) {
+  return fmaf(centred, n.scale[k], n.bias[k]);
 }
-__device__ __forceinline__ bool passes(float kept) { return !(kept <= 0.f); }
+// What does not round to 0 or below in the dtype of the output, or is not a number.
+template <class T>
+__device__ __forceinline__ bool passes(float y) {
+  return !(y <= (sizeof(T) == 4 ? 0.f : IsBf16<T>::value ? 0x1p-134f : 0x1p-25f));
+}
 
 // The gradient behind ReLU, and whether a bit of the mask or the input says what passed.
-__device__ __forceinline__ float behind(float g, float x, u32 bits, const Channels& n, int k) {
+__device__ __forceinline__ float behind(float g, float centred, u32 bits, const Channels& n, int k) {
 #if !RELU
   return g;
 #elif HAS_R
   return bits >> k & 1 ? g : 0.f;
 #else
-  return passes(toFloat(fromFloat<TX>(normed(x, n, k)))) ? g : 0.f;
+  return passes<TX>(normed(centred, n, k)) ? g : 0.f;
 #endif
 }
 
@@ -84,19 +88,18 @@ __device__ __forceinline__ void leave(const float* s, const float* q, int pack, 
   _Pragma("unroll 4") for (i64 row = rows - 1 - ((i64)chunk * LANES + lane); row >= 0; row -= (i64)chunks * LANES)
 
 // Sums of differences from the first row, and of their squares: no cancellation where the mean is far from 0.
-extern "C" __global__ void __launch_bounds__(256) statistics(const TX* x, float* partial, i64 rows, int chunks) {
+extern "C" __global__ void __launch_bounds__(256, 4) statistics(const TX* x, float* partial, i64 rows, int chunks) {
   const auto [tile, chunk, pack, lane, column] = share();
   const bool used = lane < LANES && column < COLUMNS;
   float s[8], q[8];
   EACH_ELEMENT (k) s[k] = q[k] = 0.f;
   if (used) {
-    float first[8];
-    const auto a = *reinterpret_cast<const Packed*>(x + column);
-    EACH_ELEMENT (k) first[k] = toFloat(a.v[k]);
+    float first[8], v[8];
+    unpack(*reinterpret_cast<const Packed*>(x + column), first);
     EACH_ROW (row) {
-      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + column);
+      unpack(*reinterpret_cast<const Packed*>(x + row * COLUMNS + column), v);
       EACH_ELEMENT (k) {
-        const float d = toFloat(b.v[k]) - first[k];
+        const float d = v[k] - first[k];
         s[k] += d;
         q[k] += d * d;
       }
@@ -140,55 +143,105 @@ extern "C" __global__ void __launch_bounds__(1024)
                                  momentum * (variance * ((float)rows / (float)(rows - 1))));
 }
 
-// The grid's step is a multiple of a row: a thread stays with its channels.
-#define EACH_PACK(i) \
-  _Pragma("unroll 4") for (i64 i = (i64)blockIdx.x * 256 + threadIdx.x; i < packs; i += (i64)gridDim.x * 256)
-extern "C" __global__ void __launch_bounds__(256)
+// The grid's step is a multiple of a row: a thread stays with its channels. It reads several packs (AHEAD)
+// before it writes one.
+#define STEP ((i64)gridDim.x * 256)
+#define EACH_AHEAD(first) for (i64 first = (i64)blockIdx.x * 256 + threadIdx.x; first < packs; first += STEP * AHEAD)
+#define EACH_OF_AHEAD(j, i, first) \
+  _Pragma("unroll") for (int j = 0; j < AHEAD; j++) if (const i64 i = first + j * STEP; i < packs)
+extern "C" __global__ void __launch_bounds__(256, 4)
     apply(const TX* x, const TX* r, const TW* weight, const TW* bias, const float* mean, const float* rstd, TX* out,
           u8* mask, i64 packs) {
+  constexpr int AHEAD = HAS_R ? 2 : 4;
   const Channels n = channelsAt((int)(((i64)blockIdx.x * 256 + threadIdx.x) % PACKS) * 8, mean, rstd, weight, bias);
-  EACH_PACK (i) {
-    const auto a = reinterpret_cast<const Packed*>(x)[i];
+  EACH_AHEAD(first) {
+    Packed a[AHEAD];
 #if HAS_R
-    const auto b = reinterpret_cast<const Packed*>(r)[i];
+    Packed b[AHEAD];
 #endif
-    Packed o;
-    u32 bits = 0;
-    EACH_ELEMENT (k) {
-      float y = normed(toFloat(a.v[k]), n, k);
+    EACH_OF_AHEAD(j, i, first) {
+      a[j] = reinterpret_cast<const Packed*>(x)[i];
 #if HAS_R
-      y += toFloat(b.v[k]);
+      b[j] = reinterpret_cast<const Packed*>(r)[i];
+#endif
+    }
+    EACH_OF_AHEAD(j, i, first) {
+      float y[8];
+      unpack(a[j], y);
+#if HAS_R
+      float more[8];
+      unpack(b[j], more);
+#endif
+      u32 bits = 0;
+      EACH_ELEMENT (k) {
+        y[k] = normed(y[k] - n.mean[k], n, k);
+#if HAS_R
+        y[k] += more[k];
 #endif
 #if RELU
-      y = y < 0.f ? 0.f : y;  // NaN stays
+        bits |= (u32)passes<TX>(y[k]) << k;
+        y[k] = y[k] < 0.f ? 0.f : y[k];  // NaN stays
 #endif
-      o.v[k] = fromFloat<TX>(y);
-      bits |= (u32)passes(toFloat(o.v[k])) << k;
+      }
+      reinterpret_cast<Packed*>(out)[i] = packed<TX, 8>(y);
+      if (RELU && HAS_R) mask[i] = (u8)bits;
     }
-    reinterpret_cast<Packed*>(out)[i] = o;
-    if (RELU && HAS_R) mask[i] = (u8)bits;
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    sums(const TX* g, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
-         const float* rstd, float* partial, i64 rows, int chunks) {
+// kept, where KEEP: the gradient behind ReLU, of the dtype of the others. It is what a residual gets, and spares the
+// second pass the mask and the other branch.
+extern "C" __global__ void __launch_bounds__(256, 3)
+    sums(const TX* g, const TX* more, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
+         const float* rstd, TX* kept, float* partial, i64 rows, int chunks) {
+  constexpr int TOGETHER = HAS_R && !HAS_MORE ? 3 : 2;
   const auto [tile, chunk, pack, lane, column] = share();
   const bool used = lane < LANES && column < COLUMNS;
   float s[8], q[8];
   EACH_ELEMENT (k) s[k] = q[k] = 0.f;
   if (used) {
     const Channels n = channelsAt(column, mean, rstd, weight, bias);
-    EACH_ROW (row) {
-      const auto a = *reinterpret_cast<const Packed*>(g + row * COLUMNS + column);
-      const auto b = *reinterpret_cast<const Packed*>(x + row * COLUMNS + column);
-      const u32 bits = RELU && HAS_R ? mask[row * PACKS + column / 8] : 0;
-      EACH_ELEMENT (k) {
-        const float v = toFloat(b.v[k]), d = behind(toFloat(a.v[k]), v, bits, n, k);
-        s[k] += d;
-        q[k] += d * ((v - n.mean[k]) * n.rstd[k]);
-      }
+    const i64 step = (i64)chunks * LANES;
+    for (i64 row = rows - 1 - ((i64)chunk * LANES + lane); row >= 0; row -= step * TOGETHER) {
+      Packed a[TOGETHER], b[TOGETHER];
+#if HAS_MORE
+      Packed m[TOGETHER];
+#endif
+      u32 bits[TOGETHER];
+#pragma unroll
+      for (int j = 0; j < TOGETHER; j++)
+        if (const i64 at = row - j * step; at >= 0) {
+          a[j] = *reinterpret_cast<const Packed*>(g + at * COLUMNS + column);
+#if HAS_MORE
+          m[j] = *reinterpret_cast<const Packed*>(more + at * COLUMNS + column);
+#endif
+          b[j] = *reinterpret_cast<const Packed*>(x + at * COLUMNS + column);
+          bits[j] = RELU && HAS_R ? mask[at * PACKS + column / 8] : 0;
+        }
+#pragma unroll
+      for (int j = 0; j < TOGETHER; j++)
+        if (const i64 at = row - j * step; at >= 0) {
+          float d[8], v[8];
+          unpack(a[j], d);
+          unpack(b[j], v);
+#if HAS_MORE
+          float other[8];
+          unpack(m[j], other);
+          EACH_ELEMENT (k) d[k] += other[k];
+          unpack(packed<TX, 8>(d), d);  // as the sum of both would be kept
+#endif
+          EACH_ELEMENT (k) {
+            const float centred = v[k] - n.mean[k];
+            d[k] = behind(d[k], centred, bits[j], n, k);
+            s[k] += d[k];
+            q[k] = fmaf(d[k], centred, q[k]);
+          }
+#if KEEP
+          *reinterpret_cast<Packed*>(kept + at * COLUMNS + column) = packed<TX, 8>(d);
+#endif
+        }
     }
+    EACH_ELEMENT (k) q[k] *= rstd[column + k];
   }
   leave(s, q, pack, lane, tile, chunk, partial);
 }
@@ -206,27 +259,37 @@ extern "C" __global__ void __launch_bounds__(1024)
   means[COLUMNS + c] = q / rows;
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+// g: where KEEP, what the first pass kept.
+extern "C" __global__ void __launch_bounds__(256, 3)
     gradient(const TX* g, const TX* x, const u8* mask, const TW* weight, const TW* bias, const float* mean,
-             const float* rstd, const float* means, TX* gx, TX* gr, i64 packs) {
+             const float* rstd, const float* means, TX* gx, i64 packs) {
+  constexpr int AHEAD = 2;
   const int c = (int)(((i64)blockIdx.x * 256 + threadIdx.x) % PACKS) * 8;
   const Channels n = channelsAt(c, mean, rstd, weight, bias);
-  float ms[8], mq[8];
+  // scale · (d - mean of d - normalised · mean of d · normalised), with the factors of a channel multiplied first.
+  float less[8], slope[8];
   EACH_ELEMENT (k) {
-    ms[k] = means[c + k];
-    mq[k] = means[COLUMNS + c + k];
+    less[k] = n.scale[k] * means[c + k];
+    slope[k] = n.scale[k] * n.rstd[k] * means[COLUMNS + c + k];
   }
-  EACH_PACK (i) {
-    const auto a = reinterpret_cast<const Packed*>(g)[i];
-    const auto b = reinterpret_cast<const Packed*>(x)[i];
-    const u32 bits = RELU && HAS_R ? mask[i] : 0;
-    Packed px, pr;
-    EACH_ELEMENT (k) {
-      const float v = toFloat(b.v[k]), d = behind(toFloat(a.v[k]), v, bits, n, k);
-      px.v[k] = fromFloat<TX>(n.scale[k] * (d - ms[k] - (v - n.mean[k]) * n.rstd[k] * mq[k]));
-      pr.v[k] = fromFloat<TX>(d);
+  EACH_AHEAD(first) {
+    Packed a[AHEAD], b[AHEAD];
+    u32 bits[AHEAD];
+    EACH_OF_AHEAD(j, i, first) {
+      a[j] = reinterpret_cast<const Packed*>(g)[i];
+      b[j] = reinterpret_cast<const Packed*>(x)[i];
+      bits[j] = RELU && HAS_R && !KEEP ? mask[i] : 0;
     }
-    reinterpret_cast<Packed*>(gx)[i] = px;
-    if (gr) reinterpret_cast<Packed*>(gr)[i] = pr;
+    EACH_OF_AHEAD(j, i, first) {
+      float d[8], v[8];
+      unpack(a[j], d);
+      unpack(b[j], v);
+      EACH_ELEMENT (k) {
+        const float centred = v[k] - n.mean[k];
+        if (!KEEP) d[k] = behind(d[k], centred, bits[j], n, k);
+        d[k] = fmaf(n.scale[k], d[k], -fmaf(centred, slope[k], less[k]));
+      }
+      reinterpret_cast<Packed*>(gx)[i] = packed<TX, 8>(d);
+    }
   }
 }

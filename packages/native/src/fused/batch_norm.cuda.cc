@@ -53,7 +53,9 @@ struct Plan {
   unsigned channelBlocks() const { return static_cast<unsigned>((columns + 31) / 32); }
   unsigned firstBlocks() const { return static_cast<unsigned>(tiles * chunks); }
 };
-Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool weight, bool bias, bool relu) {
+/** `perProcessor`: blocks of the passes, as many as are there at once (what the kernels are bounded for). */
+Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool weight, bool bias, bool relu,
+            int64_t perProcessor) {
   checks::floating(x, "x", false);
   TORCH_CHECK_TYPE(kernelTypeKnown(weights),
                    "expected weights in float32, bfloat16 or float16. Received: ", c10::getDtypeNames(weights).first);
@@ -66,12 +68,12 @@ Plan planOf(const at::Tensor& x, at::ScalarType weights, bool residual, bool wei
   const int64_t row = p.columns / 8, across = std::min<int64_t>(row, 32), lanes = kThreads / across;
   p.packs = p.rows * row;
   p.tiles = (row + across - 1) / across;
-  p.chunks = static_cast<int>(std::max<int64_t>(1, std::min((p.rows + lanes - 1) / lanes, processors() * 4 / p.tiles)));
+  const int64_t most = processors() * perProcessor;
+  p.chunks = static_cast<int>(std::max<int64_t>(1, std::min((p.rows + lanes - 1) / lanes, most / p.tiles)));
   // Blocks whose threads are whole rows.
   const int64_t unit = row / std::gcd(row, kThreads);
-  p.blocks =
-      static_cast<unsigned>(unit * std::max<int64_t>(1, std::min((p.packs + kThreads * unit - 1) / (kThreads * unit),
-                                                                 processors() * 8 / unit)));
+  p.blocks = static_cast<unsigned>(
+      unit * std::max<int64_t>(1, std::min((p.packs + kThreads * unit - 1) / (kThreads * unit), most / unit)));
   p.options = {define("COLUMNS", p.columns),
                define("TX", kernelType(x.scalar_type())),
                define("TW", kernelType(weights)),
@@ -95,7 +97,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias, &runningMean});
-  Plan p = planOf(x, type, given(residual), given(weight), given(bias), relu);
+  Plan p = planOf(x, type, given(residual), given(weight), given(bias), relu, 4);
+  p.options.push_back(define("HAS_MORE", false));
+  p.options.push_back(define("KEEP", false));
   if (given(residual)) checkInput(*residual, "residual", x);
   checkChannels(weight, "weight", x, type);
   checkChannels(bias, "bias", x, type);
@@ -136,16 +140,27 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> forward(const at::Ten
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& gradOut, const at::Tensor& x,
                                                                     const Maybe& mask, const Maybe& weight,
                                                                     const Maybe& bias, const at::Tensor& mean,
-                                                                    const at::Tensor& rstd, bool relu,
-                                                                    bool needResidual, bool needWeight, bool needBias) {
+                                                                    const at::Tensor& rstd, const Maybe& gradMore,
+                                                                    bool relu, bool needResidual, bool needWeight,
+                                                                    bool needBias) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   const auto type = typeOf({&weight, &bias});
-  Plan p = planOf(x, type, given(mask), given(weight), given(bias), relu);
+  Plan p = planOf(x, type, given(mask), given(weight), given(bias), relu, 3);
   checks::strided(gradOut, "grad", x);
   checks::shapeOf(gradOut, "grad", x, "x");
   const at::Tensor grad = inOrderOf(gradOut, x);
   checkInput(grad, "grad", x);
+  Maybe more;
+  if (given(gradMore)) {
+    checks::strided(*gradMore, "grad_more", x);
+    checks::shapeOf(*gradMore, "grad_more", x, "x");
+    more = inOrderOf(*gradMore, x);
+    checkInput(*more, "grad_more", x);
+  }
+  const bool keep = needResidual || given(more);
+  p.options.push_back(define("HAS_MORE", given(more)));
+  p.options.push_back(define("KEEP", keep));
   checkChannels(weight, "weight", x, type);
   checkChannels(bias, "bias", x, type);
   checkChannels(mean, "mean", x, at::kFloat);
@@ -158,31 +173,33 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> backward(const at::Te
   TORCH_CHECK_VALUE((given(weight) || !needWeight) && (given(bias) || !needBias),
                     "expected a weight and a bias where their gradients are asked for. Received: none");
   const auto floats = mean.options();
-  at::Tensor gx = at::empty_like(x), gr, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats),
+  at::Tensor gx = at::empty_like(x), kept, gw, gb, partial = at::empty({p.chunks, 2, p.columns}, floats),
              means = at::empty({2, p.columns}, floats);
-  if (needResidual) gr = at::empty_like(x);
+  if (keep) kept = at::empty_like(x);
   if (needWeight) gw = at::empty_like(*weight);
   if (needBias) gb = at::empty_like(*bias);
   const void* pg = grad.const_data_ptr();
+  const void* pn = input(more);
   const void* px = x.const_data_ptr();
-  const void* pk = input(mask);
+  const void* pm = input(mask);
   const void* pw = input(weight);
   const void* pb = input(bias);
-  const void* pm = mean.const_data_ptr();
+  const void* pmean = mean.const_data_ptr();
   const void* ps = rstd.const_data_ptr();
+  void* pk = output(kept);
   void* pp = output(partial);
   void* pt = output(means);
   void* pgw = output(gw);
   void* pgb = output(gb);
   void* pgx = output(gx);
-  void* pgr = output(gr);
-  void* first[] = {&pg, &px, &pk, &pw, &pb, &pm, &ps, &pp, &p.rows, &p.chunks};
+  void* first[] = {&pg, &pn, &px, &pm, &pw, &pb, &pmean, &ps, &pk, &pp, &p.rows, &p.chunks};
   nvrtc::launch(kernel(p, "sums"), p.firstBlocks(), kThreads, first);
   void* end[] = {&pp, &pgw, &pgb, &pt, &p.rows, &p.chunks};
   nvrtc::launch(kernel(p, "sums_end"), p.channelBlocks(), 1024, end);
-  void* second[] = {&pg, &px, &pk, &pw, &pb, &pm, &ps, &pt, &pgx, &pgr, &p.packs};
+  const void* behind = keep ? pk : pg;
+  void* second[] = {&behind, &px, &pm, &pw, &pb, &pmean, &ps, &pt, &pgx, &p.packs};
   nvrtc::launch(kernel(p, "gradient"), p.blocks, kThreads, second);
-  return {gx, gr, gw, gb};
+  return {gx, needResidual ? kept : at::Tensor(), gw, gb};
 }
 
 NBIT_KERNELS(nbit, CUDA, m) {

@@ -75,12 +75,11 @@ extern "C" __global__ void __launch_bounds__(256, 4)
   }
 }
 
-// partial: [chunks][COLUMNS], or null.
+// partial: [chunks][COLUMNS], or null. again: the result of forward once more, where HAS_AGAIN.
 extern "C" __global__ void __launch_bounds__(256, 4)
-    backward(const TX* grad, const TX* x, const TB* bias, TX* out, float* partial, i64 rows, int chunks) {
+    backward(const TX* grad, const TX* x, const TB* bias, TX* out, TX* again, float* partial, i64 rows, int chunks) {
   constexpr int AHEAD = 2;
   const Place at = place(rows, chunks);
-  const int lane = threadIdx.x & 31, group = threadIdx.x >> 5, chunk = blockIdx.x / TILES;
   float sum[VEC];
   EACH_ELEMENT (k) sum[k] = 0.f;
   if (at.pack < PACKS) {
@@ -101,39 +100,24 @@ extern "C" __global__ void __launch_bounds__(256, 4)
           unpack(g[r], d);
           unpack(a[r], v);
           EACH_ELEMENT (k) {
-            d[k] *= gelu(v[k] + b[k]).slope;
+            const Gelu y = gelu(v[k] + b[k]);
+            d[k] *= y.slope;
             sum[k] += d[k];
+            v[k] = y.value;
           }
           reinterpret_cast<Pack<TX, VEC>*>(out)[i + r * at.step] = packed<TX, VEC>(d);
+#if HAS_AGAIN
+          reinterpret_cast<Pack<TX, VEC>*>(again)[i + r * at.step] = packed<TX, VEC>(v);
+#endif
         }
     }
   }
-  if (!partial) return;
-  __shared__ float joined[8][32 * VEC];
-  EACH_ELEMENT (k) joined[group][lane * VEC + k] = sum[k];
-  __syncthreads();
-  for (int c = threadIdx.x; c < 32 * VEC; c += 256) {
-    const int column = (int)(blockIdx.x % TILES) * 32 * VEC + c;
-    if (column >= COLUMNS) continue;
-    float s = 0.f;
-    for (int w = 0; w < 8; w++) s += joined[w][c];
-    partial[(i64)chunk * COLUMNS + column] = s;
-  }
+  if (partial) leaveColumnSums<COLUMNS, VEC>(sum, partial, (int)(blockIdx.x % TILES), (int)(blockIdx.x / TILES));
 }
 
 // 1024 threads: 32 columns of the bias's gradient.
 extern "C" __global__ void __launch_bounds__(1024) columns(const float* partial, TB* out, int chunks) {
-  __shared__ float tile[32][33];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int column = blockIdx.x * 32 + lane;
-  float s = 0.f;
-  if (column < COLUMNS) {
-#pragma unroll 4
-    for (int b = warp; b < chunks; b += 32) s += partial[(i64)b * COLUMNS + column];
-  }
-  tile[warp][lane] = s;
-  __syncthreads();
-  s = warpSum(tile[lane][warp]);
-  const int mine = blockIdx.x * 32 + warp;
-  if (lane == 0 && mine < COLUMNS) out[mine] = fromFloat<TB>(s);
+  const float s = columnTotal<COLUMNS>(partial, chunks);
+  const int mine = blockIdx.x * 32 + (threadIdx.x >> 5);
+  if ((threadIdx.x & 31) == 0 && mine < COLUMNS) out[mine] = fromFloat<TB>(s);
 }

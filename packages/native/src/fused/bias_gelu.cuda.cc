@@ -1,5 +1,7 @@
 // Bias and GELU on the GPU: the input is read once, computed in float32, written once; backward gives the bias its
 // gradient from the values it has in hand.
+#include "fused/bias_gelu.h"
+
 #include "binding/checks.h"
 #include "binding/core.h"
 #include "cuda/kernel_options.h"
@@ -51,7 +53,8 @@ Plan planOf(const at::Tensor& x, const Maybe& bias, bool tanh, bool isAligned) {
 at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
-  const Plan plan = planOf(x, bias, tanh, true);
+  Plan plan = planOf(x, bias, tanh, true);
+  plan.options.push_back(define("HAS_AGAIN", false));
   at::Tensor out = at::empty(x.sizes(), x.options());
   int64_t rows = x.numel() / plan.columns;
   if (rows == 0) return out;
@@ -64,21 +67,24 @@ at::Tensor forward(const at::Tensor& x, const Maybe& bias, bool tanh) {
   return out;
 }
 
-std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias, bool tanh,
-                                            bool needBias) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Tensor& x, const Maybe& bias,
+                                                        bool tanh, bool needBias, bool needOut) {
   NBIT_EXPECT(x.is_cuda(), x, "x on a GPU, as other arguments");
   const c10::cuda::CUDAGuard guard(x.device());
   check(grad, "grad", x);
   checks::shapeOf(grad, "grad", x, "x");
   checks::type(grad, "grad", x.scalar_type());
   TORCH_CHECK_VALUE(given(bias) || !needBias, "expected a bias where its gradient is asked for. Received: none");
-  const Plan plan = planOf(x, bias, tanh, aligned(grad));
-  at::Tensor out = at::empty(x.sizes(), x.options()), gb, partial;
+  if (auto kept = keptGelu(grad, x, needBias); kept && !needOut) return *kept;
+  Plan plan = planOf(x, bias, tanh, aligned(grad));
+  plan.options.push_back(define("HAS_AGAIN", needOut));
+  at::Tensor out = at::empty(x.sizes(), x.options()), gb, again, partial;
+  if (needOut) again = at::empty(x.sizes(), x.options());
   if (needBias) gb = at::empty_like(*bias);
   int64_t rows = x.numel() / plan.columns;
   if (rows == 0) {
     if (needBias) gb.zero_();
-    return {out, gb};
+    return {out, gb, again};
   }
   int chunks = plan.chunks(rows);
   if (needBias) partial = at::empty({chunks, plan.columns}, x.options().dtype(at::kFloat));
@@ -86,8 +92,9 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
   const void* px = x.const_data_ptr();
   const void* pb = given(bias) ? bias->const_data_ptr() : nullptr;
   void* po = out.mutable_data_ptr();
+  void* pa = needOut ? again.mutable_data_ptr() : nullptr;
   void* pp = needBias ? partial.mutable_data_ptr() : nullptr;
-  void* arguments[] = {&pg, &px, &pb, &po, &pp, &rows, &chunks};
+  void* arguments[] = {&pg, &px, &pb, &po, &pa, &pp, &rows, &chunks};
   nvrtc::launch(nvrtc::get(kernels::biasGelu, "backward", plan.options), plan.blocks(chunks), 256, arguments);
   if (needBias) {
     void* pgb = gb.mutable_data_ptr();
@@ -95,7 +102,7 @@ std::tuple<at::Tensor, at::Tensor> backward(const at::Tensor& grad, const at::Te
     nvrtc::launch(nvrtc::get(kernels::biasGelu, "columns", plan.options),
                   static_cast<unsigned>((plan.columns + 31) / 32), 1024, more);
   }
-  return {out, gb};
+  return {out, gb, again};
 }
 
 NBIT_KERNELS(nbit, CUDA, m) {

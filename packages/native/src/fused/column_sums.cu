@@ -21,31 +21,12 @@ extern "C" __global__ void __launch_bounds__(256) share(const TX* x, float* part
       EACH_ELEMENT (k) sum[k] += v[k];
     }
   }
-  __shared__ float joined[8][32 * VEC];
-  EACH_ELEMENT (k) joined[warp][lane * VEC + k] = sum[k];
-  __syncthreads();
-  for (int c = threadIdx.x; c < 32 * VEC; c += 256) {
-    const int column = (int)(blockIdx.x % TILES) * 32 * VEC + c;
-    if (column >= COLUMNS) continue;
-    float s = 0.f;
-    for (int w = 0; w < 8; w++) s += joined[w][c];
-    partial[(i64)chunk * COLUMNS + column] = s;
-  }
+  leaveColumnSums<COLUMNS, VEC>(sum, partial, (int)(blockIdx.x % TILES), chunk);
 }
 
 // 1024 threads: 32 columns.
 extern "C" __global__ void __launch_bounds__(1024) total(const float* partial, float* out, int chunks) {
-  __shared__ float tile[32][33];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int column = blockIdx.x * 32 + lane;
-  float s = 0.f;
-  if (column < COLUMNS) {
-#pragma unroll 4
-    for (int b = warp; b < chunks; b += 32) s += partial[(i64)b * COLUMNS + column];
-  }
-  tile[warp][lane] = s;
-  __syncthreads();
-  s = warpSum(tile[lane][warp]);
-  const int mine = blockIdx.x * 32 + warp;
-  if (lane == 0 && mine < COLUMNS) out[mine] = s;
+  const float s = columnTotal<COLUMNS>(partial, chunks);
+  const int mine = blockIdx.x * 32 + (threadIdx.x >> 5);
+  if ((threadIdx.x & 31) == 0 && mine < COLUMNS) out[mine] = s;
 }

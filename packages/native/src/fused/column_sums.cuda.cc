@@ -3,48 +3,19 @@
 #include "binding/checks.h"
 #include "cuda/kernel_options.h"
 #include "cuda/nvrtc.h"
+#include "fused/next_node.h"
 
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAGuard.h>
 
-#include <array>
-#include <mutex>
-
 namespace nbit {
 namespace {
-
-/** Sums that a kernel left for the node that comes next. The tensor itself, not its memory: a view that was made below
- * autograd has a version of its own. */
-using Weak = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
-struct Kept {
-  Weak gradient{c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>()};
-  uint32_t version = 0;
-  at::Tensor sums;
-};
-std::mutex& mutex = *new std::mutex;
-auto& kept = *new std::array<Kept, 2>;
-size_t oldest = 0;
-
+auto& kept = *new ForNextNode<at::Tensor>(2);
 }  // namespace
 
-void keepColumnSums(const at::Tensor& gradient, at::Tensor sums) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  Kept& k = kept[oldest];
-  oldest = (oldest + 1) % kept.size();
-  k.gradient = Weak(gradient.getIntrusivePtr());
-  k.version = static_cast<uint32_t>(gradient._version());
-  k.sums = std::move(sums);
-}
-at::Tensor keptColumnSums(const at::Tensor& gradient) {
-  const std::lock_guard<std::mutex> lock(mutex);
-  for (Kept& k : kept)
-    if (k.sums.defined() && k.gradient.lock().get() == gradient.unsafeGetTensorImpl()) {
-      const Kept found = std::exchange(k, Kept{});
-      return found.version == static_cast<uint32_t>(gradient._version()) ? found.sums : at::Tensor();
-    }
-  return {};
-}
+void keepColumnSums(const at::Tensor& gradient, at::Tensor sums) { kept.keep(gradient, std::move(sums)); }
+at::Tensor keptColumnSums(const at::Tensor& gradient) { return kept.take(gradient).value_or(at::Tensor()); }
 
 at::Tensor columnSums(const at::Tensor& rows) {
   checks::contiguous(rows, "rows", rows);

@@ -3,6 +3,10 @@
 #include "cuda/kernels/common.cuh"
 
 typedef Pack<TX, 8> Packed;
+// A thread reads AHEAD packs before it computes with one.
+#define AHEAD 4
+#define EACH_AHEAD(j, i, first) \
+  _Pragma("unroll") for (int j = 0; j < AHEAD; j++) if (const i64 i = first + (i64)j * blockDim.x; i < packs)
 extern "C" __device__ void __assertfail(const char* condition, const char* file, unsigned line, const char* function,
                                         unsigned long charSize);
 
@@ -20,21 +24,22 @@ extern "C" __global__ void rows(const TX* logits, const i64* target, float* loss
   float m = -INFINITY, s = 0.f;
   const i64 packs = (columns % 8 == 0) ? columns / 8 : 0;
   const Packed* xp = reinterpret_cast<const Packed*>(x);
-  for (i64 i = threadIdx.x; i < packs; i += blockDim.x) {
-    const Packed p = xp[i];
-    float f[8];
-    float top = -INFINITY;
+  for (i64 first = threadIdx.x; first < packs; first += (i64)blockDim.x * AHEAD) {
+    Packed p[AHEAD];
+    EACH_AHEAD(j, i, first) p[j] = xp[i];
+    EACH_AHEAD(j, i, first) {
+      float f[8];
+      unpack(p[j], f);
+      float top = -INFINITY;
 #pragma unroll
-    for (int k = 0; k < 8; k++) {
-      f[k] = toFloat(p.v[k]);
-      top = fmaxf(top, f[k]);
-    }
-    if (top > m) {
-      s *= __expf(m - top);
-      m = top;
-    }
+      for (int k = 0; k < 8; k++) top = fmaxf(top, f[k]);
+      if (top > m) {
+        s *= __expf(m - top);
+        m = top;
+      }
 #pragma unroll
-    for (int k = 0; k < 8; k++) s += __expf(f[k] - m);
+      for (int k = 0; k < 8; k++) s += __expf(f[k] - m);
+    }
   }
   for (i64 i = packs * 8 + threadIdx.x; i < columns; i += blockDim.x) join(m, s, toFloat(x[i]), 1.f);
   for (int d = 16; d; d >>= 1) join(m, s, __shfl_xor_sync(~0u, m, d), __shfl_xor_sync(~0u, s, d));
@@ -64,22 +69,27 @@ extern "C" __global__ void rows(const TX* logits, const i64* target, float* loss
 // In place: logits become (softmax - onehot(target)) * scale.
 extern "C" __global__ void gradient(TX* logits, const i64* target, const float* lse, const float* scale, i64 columns,
                                     i64 ignore) {
-  const i64 row = blockIdx.x;
+  const i64 row = gridDim.x - 1 - blockIdx.x;  // the last are still in the cache
   TX* x = logits + row * columns;
   const i64 t = target[row];
   const float l = lse[row];
   const float g = t == ignore ? 0.f : *scale;
   const i64 packs = (columns % 8 == 0) ? columns / 8 : 0;
   Packed* xp = reinterpret_cast<Packed*>(x);
-  for (i64 i = threadIdx.x; i < packs; i += blockDim.x) {
-    Packed p = xp[i];
+  for (i64 first = threadIdx.x; first < packs; first += (i64)blockDim.x * AHEAD) {
+    Packed p[AHEAD];
+    EACH_AHEAD(j, i, first) p[j] = xp[i];
+    EACH_AHEAD(j, i, first) {
+      float f[8];
+      unpack(p[j], f);
 #pragma unroll
-    for (int k = 0; k < 8; k++) {
-      float e = __expf(toFloat(p.v[k]) - l);
-      if (i * 8 + k == t) e -= 1.f;
-      p.v[k] = fromFloat<TX>(g == 0.f ? 0.f : e * g);
+      for (int k = 0; k < 8; k++) {
+        float e = __expf(f[k] - l);
+        if (i * 8 + k == t) e -= 1.f;
+        f[k] = g == 0.f ? 0.f : e * g;
+      }
+      xp[i] = packed<TX, 8>(f);
     }
-    xp[i] = p;
   }
   for (i64 i = packs * 8 + threadIdx.x; i < columns; i += blockDim.x) {
     float e = __expf(toFloat(x[i]) - l);

@@ -30,7 +30,7 @@ void check(const at::Tensor& logits, const at::Tensor& target) {
 nvrtc::Kernel& kernel(const char* name, const at::Tensor& logits) {
   return nvrtc::get(kernels::crossEntropy, name, {define("TX", kernelType(logits.scalar_type()))});
 }
-constexpr unsigned kThreads = 512;
+constexpr unsigned kReading = 256, kWriting = 512;
 
 std::tuple<at::Tensor, at::Tensor> rows(const at::Tensor& logits, const at::Tensor& target, int64_t ignore) {
   check(logits, target);
@@ -45,7 +45,7 @@ std::tuple<at::Tensor, at::Tensor> rows(const at::Tensor& logits, const at::Tens
   void* lseData = lse.mutable_data_ptr();
   int64_t c = columns, i = ignore;
   void* arguments[] = {&x, &t, &lossData, &lseData, &c, &i};
-  nvrtc::launch(kernel("rows", logits), static_cast<unsigned>(n), kThreads, arguments);
+  nvrtc::launch(kernel("rows", logits), static_cast<unsigned>(n), kReading, arguments);
   return {loss, lse};
 }
 
@@ -67,7 +67,7 @@ void gradient_(at::Tensor& logits, const at::Tensor& target, const at::Tensor& l
   const void* s = scale.const_data_ptr();
   int64_t c = logits.size(1), i = ignore;
   void* arguments[] = {&x, &t, &l, &s, &c, &i};
-  nvrtc::launch(kernel("gradient", logits), static_cast<unsigned>(logits.size(0)), kThreads, arguments);
+  nvrtc::launch(kernel("gradient", logits), static_cast<unsigned>(logits.size(0)), kWriting, arguments);
 }
 
 NBIT_OPERATORS(m) {

@@ -12,6 +12,7 @@
 #include "entries/linear.h"
 #include "program/recorder.h"
 #include "fused/column_sums.h"
+#include "fused/recompute.h"
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/autocast_mode.h>
@@ -56,9 +57,10 @@ class LinearNode : public ag::Node {
   // As PyTorch calls the node that does this arithmetic.
   std::string name() const override { return biased ? "AddmmBackward0" : "MmBackward0"; }
   ag::SavedVariable input, weight;
-  ag::SavedVariable master;  // of a mixed node: the float32 weight, whose cast `weight` is
+  c10::intrusive_ptr<Recipe> inputAgain;  // in place of `input`, where it is made again
+  ag::SavedVariable master;               // of a mixed node: the float32 weight, whose cast `weight` is
   std::vector<int64_t> inputSizes;
-  bool flattened = false, biased = false, mixed = false;
+  bool flattened = false, biased = false, mixed = false, recomputed = false;
   int64_t features = 0;  // of the input
 
   // Gradients of bias, input and weight, by the products of addmm's own backward.
@@ -85,7 +87,10 @@ class LinearNode : public ag::Node {
       if (flattened) result[1] = result[1].view(inputSizes);
     };
     const auto forWeight = [&] {
-      const at::Tensor rows = rowsOf(input.unpack());
+      TORCH_CHECK(!recomputed || inputAgain, ag::ERR_BACKWARD_TWICE);
+      const at::Tensor rows = rowsOf(!inputAgain           ? input.unpack()
+                                     : result[1].defined() ? inputAgain->againWith(result[1])
+                                                           : inputAgain->again());
       result[2] = !mixed  ? grad.t().mm(rows)
                   : again ? grad.t().mm(rows).to(at::kFloat)
                           : at::mm(grad.t(), rows, at::kFloat);
@@ -95,7 +100,7 @@ class LinearNode : public ag::Node {
     if (task_should_compute_output(1)) parts.emplace_back(forInput);
     if (task_should_compute_output(2)) parts.emplace_back(forWeight);
     if (task_should_compute_output(0)) parts.emplace_back(forBias);
-    if (parts.size() > 1 && branches(grad)) {
+    if (parts.size() > 1 && !inputAgain && branches(grad)) {
       sideBySide(grad.device(), parts);
       ++branched;
     } else {
@@ -106,6 +111,7 @@ class LinearNode : public ag::Node {
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     input.reset_data();
+    inputAgain.reset();
     weight.reset_data();
     master.reset_data();
   }
@@ -151,7 +157,11 @@ auto nodeOf(const at::Tensor& input, const at::Tensor& weight, const Maybe& bias
   auto node = makeNode<LinearNode>();
   node->biased = bias && bias->defined();
   node->set_next_edges(ag::collect_next_edges(node->biased ? *bias : at::Tensor(), input, weight));
-  if (weight.requires_grad()) node->input = ag::SavedVariable(input, false);
+  if (weight.requires_grad()) {
+    node->inputAgain = recipeOf(input);
+    node->recomputed = static_cast<bool>(node->inputAgain);
+    if (!node->recomputed) node->input = ag::SavedVariable(input, false);
+  }
   node->flattened = input.dim() == 3;
   node->features = weight.size(1);
   if (node->flattened) node->inputSizes = input.sizes().vec();

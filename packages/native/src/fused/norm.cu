@@ -216,19 +216,9 @@ extern "C" __global__ void __launch_bounds__(THREADS* GROUPS, 1)
 // 1024 threads: 32 columns of the sums each block, summed over the blocks of `backward`.
 extern "C" __global__ void __launch_bounds__(1024)
     columns(const float* partial, TW* gw, TW* gb, float* rs, int blocks) {
-  __shared__ float tile[32][33];
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int column = blockIdx.x * 32 + lane;
-  float s = 0.f;
-  if (column < SUMS * COLUMNS) {
-#pragma unroll 4
-    for (int b = warp; b < blocks; b += 32) s += partial[(i64)b * SUMS * COLUMNS + column];
-  }
-  tile[warp][lane] = s;
-  __syncthreads();
-  s = warpSum(tile[lane][warp]);
-  const int mine = blockIdx.x * 32 + warp;
-  if (lane != 0 || mine >= SUMS * COLUMNS) return;
+  const float s = columnTotal<SUMS * COLUMNS>(partial, blocks);
+  const int mine = blockIdx.x * 32 + (threadIdx.x >> 5);
+  if ((threadIdx.x & 31) != 0 || mine >= SUMS * COLUMNS) return;
   if (mine < COLUMNS) {
     if (gw) gw[mine] = fromFloat<TW>(s);
   } else if (mine < 2 * COLUMNS) {

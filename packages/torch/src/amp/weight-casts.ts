@@ -42,10 +42,15 @@ export type Weights = { parameters(): Iterable<Tensor> } | Iterable<Tensor>;
  * batches of an accumulation window, and over a validation.
  *
  * A cast is made anew when its weight was written in place, got other memory, or may have changed behind its version
- * counter (an optimizer's step, the replay of a CUDA graph): then the casts of all weights that were used before are
+ * counter (an optimizer's step, the replay of a CUDA graph that steps otherwise than below): then the casts of all weights that were used before are
  * made together, in a few kernels where the device has them (`_foreach_copy_`), into the memory that they have. Results
  * are the same to the last bit, gradients too: every use has its own node, whose backward casts its gradient to the
  * weight's dtype, where gradients of several uses are summed (libtorch's cache sums them in 16 bits).
+ *
+ * On a GPU a fused `Adam` or `AdamW` of float32 weights (without amsgrad) writes the casts that are in use together with
+ * the weights, so that nothing is cast anew after it. A CUDA graph that uses casts does not make them: before a replay
+ * those that are not of the weights as they are then are made anew, and after it those are kept whose weights it left
+ * alone or stepped so.
  *
  * Costs two bytes per element of the weights that matrix operators use. Does not synchronize; may be captured in a CUDA
  * graph. Uses on several streams need what sharing a tensor between streams needs.
@@ -103,6 +108,14 @@ export class WeightCasts {
   /** What the cached casts take now, in bytes. */
   get bytes(): number {
     return this.#casts === 0 ? 0 : native.weightCastsBytes(this.#casts);
+  }
+
+  /**
+   * How many casts were made so far, each by a pass over its weight. A step of a fused Adam or AdamW on a GPU makes
+   * none: it writes the casts with the weights.
+   */
+  get made(): number {
+    return this.#casts === 0 ? 0 : native.weightCastsMade(this.#casts);
   }
 
   dispose(): void {

@@ -1,7 +1,7 @@
 /** CUDA graphs: a region recorded once and replayed by one launch. */
 import { callable } from "../kinds.js";
 import { ArgumentError, NbitError } from "../errors.js";
-import { advanceWeightsEpoch } from "../weights-epoch.js";
+import { advanceWeightsEpoch, noteOtherMemory } from "../weights-epoch.js";
 import { cudaFunction } from "./native.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 
@@ -73,8 +73,9 @@ export class CudaGraph {
         "CUDA_GRAPH_CAPTURED",
       );
     cudaFunction("graphBegin", "CudaGraph")(this.#id);
-    // What is derived from weights is recorded too, and nothing that was recorded is taken for a value afterwards.
-    advanceWeightsEpoch();
+    // What is derived from weights is recorded too, and nothing that was recorded is taken for a value afterwards. Casts
+    // that are kept (WeightCasts) are not recorded: they are those of the weights before every replay.
+    noteOtherMemory();
     let result: T;
     try {
       result = fn();
@@ -101,7 +102,7 @@ export class CudaGraph {
         "CUDA_GRAPH_EMPTY",
       );
     cudaFunction("graphReplay", "CudaGraph")(this.#id);
-    advanceWeightsEpoch();
+    noteOtherMemory();
   }
   /** Give back the recording, and its memory once no graph and no tensor of the pool has it. Waits for the device. */
   dispose(): void {

@@ -6,7 +6,13 @@ import { tensorKind } from "../tensor/kinds.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
 import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { batchNormRelu, layerMayFuse, requireSeveral, type BatchNormReluOptions } from "./fused-batch-norm.js";
+import {
+  batchNormRelu,
+  batchNormReluForBranches,
+  layerMayFuse,
+  requireSeveral,
+  type BatchNormReluOptions,
+} from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
 import { positive } from "./kernels.js";
 import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
@@ -95,18 +101,36 @@ export abstract class BatchNorm extends Module {
     residual: Tensor | null = null,
     options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
   ): Tensor {
-    const fn = `${this.constructor.name}.thenRelu`;
-    atMost(fn, arguments, 3);
+    atMost(`${this.constructor.name}.thenRelu`, arguments, 3);
+    const [mean, variance, all] = this.#forKernel("thenRelu", x, residual, options);
+    return batchNormRelu(x, mean, variance, this.weight, this.bias, all);
+  }
+  /**
+   * The same twice, for a result that goes two ways, into the next block and around it: backward's kernel adds their
+   * gradients. @see `nn.functional.batchNormReluForBranches`
+   *
+   * @param residual - The shape of x; null adds nothing.
+   */
+  thenReluForBranches(
+    x: Tensor,
+    residual: Tensor | null = null,
+    options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
+  ): readonly [Tensor, Tensor] {
+    atMost(`${this.constructor.name}.thenReluForBranches`, arguments, 3);
+    const [mean, variance, all] = this.#forKernel("thenReluForBranches", x, residual, options);
+    return batchNormReluForBranches(x, mean, variance, this.weight, this.bias, all);
+  }
+  #forKernel(
+    method: string,
+    x: Tensor,
+    residual: Tensor | null,
+    options: Pick<BatchNormReluOptions, "relu" | "path">,
+  ): readonly [mean: Tensor | null, variance: Tensor | null, all: BatchNormReluOptions] {
+    const fn = `${this.constructor.name}.${method}`;
     checkOptions(fn, options, RELU_NAMES);
     checkArguments(fn, { x, residual }, { x: tensorKind, residual: orNull(tensorKind) });
     const [mean, variance, training, momentum] = this.#statistics(x);
-    return batchNormRelu(x, mean, variance, this.weight, this.bias, {
-      ...options,
-      residual,
-      training,
-      momentum,
-      eps: this.eps,
-    });
+    return [mean, variance, { ...options, residual, training, momentum, eps: this.eps }];
   }
   /** Running statistics: updated in training, read in evaluation, where there are any. */
   #statistics(x: Tensor): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {

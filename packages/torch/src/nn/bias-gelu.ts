@@ -1,7 +1,7 @@
 /** Bias and GELU in one pass over memory. */
 import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { ArgumentError } from "../errors.js";
-import { oneOf, orNull } from "../kinds.js";
+import { flag, oneOf, orNull } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { gelu } from "../ops/index.js";
@@ -16,10 +16,17 @@ export interface BiasGeluOptions {
    * "kernel": the fused operator, on the CPU too. "reference": plain operators. "auto" (default): the kernel on CUDA.
    */
   readonly path?: "auto" | "kernel" | "reference";
+  /**
+   * Linear layers that read the result do not keep it: backward computes it once more from x, which is kept anyhow, in
+   * the pass that computes the gradient of x. The same to the last bit, at one more write; not differentiable twice.
+   * Where the kernel is not taken it changes nothing. Default false.
+   */
+  readonly recompute?: boolean;
 }
 const NAMES: OptionNames<BiasGeluOptions> = {
   approximate: oneOf("none", "tanh"),
   path: oneOf("auto", "kernel", "reference"),
+  recompute: flag,
 };
 
 /** What the fused path must equal: sum and GELU in float32 (float64 for such inputs), one rounding to x's dtype. */
@@ -30,11 +37,21 @@ function reference(x: Tensor, bias: Tensor | null, approximate: "none" | "tanh")
 }
 
 class BiasGelu extends AutogradFunction {
-  static forward(ctx: FunctionContext, x: Tensor, bias: Tensor | null, approximate: "none" | "tanh"): Tensor {
+  static forward(
+    ctx: FunctionContext,
+    x: Tensor,
+    bias: Tensor | null,
+    approximate: "none" | "tanh",
+    recompute: boolean,
+  ): Tensor {
     const dense = x.contiguous();
+    const ofBias = bias?.contiguous() ?? null;
+    const tanh = approximate === "tanh";
     ctx.values["approximate"] = approximate;
     ctx.saveForBackward(dense, bias);
-    return kernel("biasGelu", "bias_gelu")(dense, bias?.contiguous() ?? null, approximate === "tanh") as Tensor;
+    const out = kernel("biasGelu", "bias_gelu")(dense, ofBias, tanh) as Tensor;
+    if (recompute) kernel("biasGelu", "remember_gelu")(out, dense, ofBias, tanh, ctx.needsInputGrad[1] === true);
+    return out;
   }
   static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
     const x = ctx.saved(0);
@@ -50,6 +67,7 @@ class BiasGelu extends AutogradFunction {
       bias?.contiguous() ?? null,
       approximate === "tanh",
       needsBias,
+      false,
     ) as unknown as [Tensor, Tensor | null];
     return [gx, gb, null];
   }
@@ -72,7 +90,7 @@ export function biasGelu(x: Tensor, bias: Tensor | null, options: BiasGeluOption
   atMost("biasGelu", arguments, 3);
   checkOptions("biasGelu", options, NAMES);
   checkArguments("biasGelu", { x, bias }, { x: tensorKind, bias: orNull(tensorKind) });
-  const { approximate = "none", path = "auto" } = options;
+  const { approximate = "none", path = "auto", recompute = false } = options;
   if (x.ndim === 0 || !x.isFloatingPoint()) throw new ArgumentError("biasGelu", "x to be floating point, […, C]", x);
   const columns = x.size(x.ndim - 1);
   if (bias !== null && (bias.ndim !== 1 || bias.size(0) !== columns))
@@ -83,5 +101,5 @@ export function biasGelu(x: Tensor, bias: Tensor | null, options: BiasGeluOption
     [x.dtype, bias?.dtype ?? "float32"].every((d) => KERNEL_DTYPES.includes(d));
   if (path === "reference" || (path === "auto" && !(allowed && x.device.type === "cuda")))
     return reference(x, bias, approximate);
-  return BiasGelu.apply(x, bias, approximate);
+  return BiasGelu.apply(x, bias, approximate, recompute);
 }

@@ -44,7 +44,8 @@ export {
 } from "../ops/index.js";
 
 export { biasGelu, type BiasGeluOptions } from "./bias-gelu.js";
-export { batchNormRelu, type BatchNormReluOptions } from "./fused-batch-norm.js";
+export { batchNormRelu, batchNormReluForBranches, type BatchNormReluOptions } from "./fused-batch-norm.js";
+export { splitHeads, type Heads, type SplitHeadsOptions } from "./split-heads.js";
 export { addLayerNorm, addRmsNorm, type AddNormOptions, type NormPair } from "./fused-norm.js";
 export {
   fusedLinearCrossEntropy,

@@ -13,7 +13,7 @@ import {
   type Tensor,
 } from "../index.js";
 
-const { batchNormRelu } = nn.functional;
+const { batchNormRelu, batchNormReluForBranches } = nn.functional;
 const apart = (a: Tensor, b: Tensor): number =>
   a.detach().to("float64").sub(b.detach().to("float64")).abs().max().item();
 const channelsLast = (t: Tensor): Tensor => t.contiguous({ memoryFormat: "channelsLast" });
@@ -152,4 +152,61 @@ test("what the kernel does not take runs as plain operators, and bad input is an
       /^ArgumentError: BatchNorm1d: expected more than one value per channel in training/,
     );
     new nn.BatchNorm1d(8).eval().forward(randn([1, 8]));
+  }));
+
+for (const dtype of ["float32", "bfloat16"] satisfies DType[])
+  test(`for two branches: the gradients of both, as autograd adds them: ${dtype}`, () =>
+    scope(() => {
+      seedEverything(15);
+      const leaf = (): Tensor => channelsLast(randn([4, 16, 3, 5]).to(dtype)).requiresGrad_();
+      const [x, residual] = [leaf(), leaf()];
+      const weight = randn([16]).add(1).requiresGrad_();
+      const along = [randn([4, 16, 3, 5]), randn([4, 16, 3, 5])] as const;
+      for (const [other, relu] of [
+        [residual, true],
+        [residual, false],
+        [null, true],
+      ] as const)
+        for (const used of [
+          [true, true],
+          [true, false],
+          [false, true],
+        ] as const) {
+          const inputs = [x, other, weight].filter((t): t is Tensor => t !== null);
+          const run = (pair: readonly [Tensor, Tensor]): readonly Tensor[] =>
+            grad(
+              pair
+                .filter((_, i) => used[i] === true)
+                .map((y, i) => y.mul(along[i] as Tensor).sum())
+                .reduce((a, b) => a.add(b)),
+              inputs,
+            ) as Tensor[];
+          const options = { residual: other, relu, path: "kernel" } as const;
+          const whole = batchNormRelu(x, null, null, weight, null, options);
+          const pair = batchNormReluForBranches(x, null, null, weight, null, options);
+          assert.equal(apart(pair[0], whole), 0);
+          assert.equal(apart(pair[1], whole), 0);
+          const expected = run([whole, whole]);
+          run(pair).forEach((g, i) => assert.equal(apart(g, expected[i] as Tensor), 0, `${i}`));
+        }
+      const [a, b] = batchNormReluForBranches(x, null, null, weight, null, { path: "reference" });
+      assert.equal(a, b);
+    }));
+
+test("for two branches: second gradients, and the layer's own method", () =>
+  scope(() => {
+    seedEverything(16);
+    const bn = new nn.BatchNorm2d(8);
+    const x = channelsLast(randn([3, 8, 2, 2])).requiresGrad_();
+    const second = (path: "kernel" | "reference"): Tensor => {
+      const [inner, around] = bn.thenReluForBranches(x, x, { path });
+      const [g] = grad(inner.square().sum().add(around.pow(3).sum()), [x], { createGraph: true }) as [Tensor];
+      return grad(g.square().sum(), [x])[0] as Tensor;
+    };
+    const expected = second("reference");
+    assert.ok(apart(second("kernel"), expected) < 1e-4 * expected.abs().max().item());
+    assert.throws(() => bn.thenReluForBranches(x, randn([3, 8, 2, 3])), {
+      code: "ERR_ARGUMENT",
+      message: /batchNormReluForBranches: expected residual of x's shape/,
+    });
   }));

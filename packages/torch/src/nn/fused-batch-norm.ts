@@ -5,6 +5,7 @@ import { flag, oneOf, orNull, real } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { arange, batchNorm, relu as reluOf } from "../ops/index.js";
+import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { gradientsThrough, kernel, KERNEL_DTYPES, kernels } from "./kernels.js";
 
@@ -74,7 +75,8 @@ class BatchNormRelu extends AutogradFunction {
     weight: Tensor | null,
     bias: Tensor | null,
     norm: Norm,
-  ): Tensor {
+    branches: boolean,
+  ): Tensor | [Tensor, Tensor] {
     const [out, mean, rstd, mask] = kernel("batchNormRelu", "batch_norm_relu")(
       x,
       residual,
@@ -87,10 +89,13 @@ class BatchNormRelu extends AutogradFunction {
       norm.relu,
     ) as unknown as [Tensor, Tensor, Tensor, Tensor | null];
     ctx.values["norm"] = norm;
+    ctx.setMaterializeGrads(false);
     ctx.saveForBackward(x, weight, bias, mean, rstd, mask);
-    return out;
+    return branches ? [out, out.detach()] : out;
   }
-  static backward(ctx: FunctionContext, g: Tensor): (Tensor | null)[] {
+  static backward(ctx: FunctionContext, ...grads: (Tensor | null)[]): (Tensor | null)[] {
+    const [g, more] = grads.filter((t): t is Tensor => t !== null);
+    if (g === undefined) return [];
     const norm = ctx.values["norm"] as Norm;
     const [x, mean, rstd] = [ctx.saved(0), ctx.saved(3), ctx.saved(4)];
     const [weight, bias, mask] = [
@@ -99,8 +104,9 @@ class BatchNormRelu extends AutogradFunction {
       ctx.savedTensors[5] ?? null,
     ];
     const needs = (i: number): boolean => ctx.needsInputGrad[i] === true;
-    if (isGradEnabled()) return doubleBackward(x, weight, bias, mask, norm, g, needs);
-    const wantsResidual = needs(1) && norm.relu;
+    if (isGradEnabled())
+      return doubleBackward(x, weight, bias, mask, norm, more === undefined ? g : g.add(more), needs);
+    const wantsResidual = needs(1) && (norm.relu || more !== undefined);
     const [gx, gr, gw, gb] = kernel("batchNormRelu", "batch_norm_relu_backward")(
       g,
       x,
@@ -109,6 +115,7 @@ class BatchNormRelu extends AutogradFunction {
       bias,
       mean,
       rstd,
+      more ?? null,
       norm.relu,
       wantsResidual,
       needs(2),
@@ -177,19 +184,23 @@ function fits(x: Tensor, residual: Tensor | null, weight: Tensor | null, bias: T
   return residual === null || (residual.dtype === x.dtype && channelsLast(residual));
 }
 
-function checkShapes(x: Tensor, residual: Tensor | null, ofChannels: Readonly<Record<string, Tensor | null>>): void {
-  if (x.ndim < 2 || !x.isFloatingPoint())
-    throw new ArgumentError("batchNormRelu", "x to be floating point, [N, C, …]", x);
+function checkShapes(
+  fn: string,
+  x: Tensor,
+  residual: Tensor | null,
+  ofChannels: Readonly<Record<string, Tensor | null>>,
+): void {
+  if (x.ndim < 2 || !x.isFloatingPoint()) throw new ArgumentError(fn, "x to be floating point, [N, C, …]", x);
   if (residual !== null && (residual.ndim !== x.ndim || residual.shape.some((s, i) => s !== x.size(i))))
     throw new ArgumentError(
-      "batchNormRelu",
+      fn,
       `residual of x's shape ${JSON.stringify(x.shape)}`,
       residual,
       "Expand it first: residual.expand(x.shape).",
     );
   for (const [name, t] of Object.entries(ofChannels))
     if (t !== null && (t.ndim !== 1 || t.size(0) !== x.size(1)))
-      throw new ArgumentError("batchNormRelu", `${name} of shape [${x.size(1)}]`, t);
+      throw new ArgumentError(fn, `${name} of shape [${x.size(1)}]`, t);
 }
 
 /**
@@ -223,22 +234,55 @@ export function batchNormRelu(
   options: BatchNormReluOptions = {},
 ): Tensor {
   atMost("batchNormRelu", arguments, 6);
-  checkOptions("batchNormRelu", options, NAMES);
-  checkArguments(
-    "batchNormRelu",
-    { x, runningMean, runningVar, weight, bias },
-    { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR },
-  );
+  return run("batchNormRelu", { x, runningMean, runningVar, weight, bias }, options, false)[0];
+}
+
+/**
+ * {@link batchNormRelu}, whose result goes two ways, as between the blocks of a residual network: into the next block
+ * and around it. Returns it twice, in the same memory. Backward's kernel adds the gradients of the two while it reads
+ * them, where autograd writes their sum and reads it twice.
+ *
+ * @returns Two tensors of the shape and dtype of x. Give each to one of the two; more uses of either are added by
+ * autograd. Where the kernel is not taken it is the same tensor twice.
+ * @throws {ArgumentError} as batchNormRelu does, of `batchNormReluForBranches`.
+ * @example
+ * const [inner, around] = nn.functional.batchNormReluForBranches(conv1.forward(x), bn.runningMean, bn.runningVar, bn.weight, bn.bias);
+ * y = conv2.forward(inner).add(around);
+ */
+export function batchNormReluForBranches(
+  x: Tensor,
+  runningMean: Tensor | null,
+  runningVar: Tensor | null,
+  weight: Tensor | null = null,
+  bias: Tensor | null = null,
+  options: BatchNormReluOptions = {},
+): readonly [Tensor, Tensor] {
+  atMost("batchNormReluForBranches", arguments, 6);
+  return run("batchNormReluForBranches", { x, runningMean, runningVar, weight, bias }, options, true);
+}
+
+interface Inputs {
+  readonly x: Tensor;
+  readonly runningMean: Tensor | null;
+  readonly runningVar: Tensor | null;
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+}
+function run(fn: string, inputs: Inputs, options: BatchNormReluOptions, branches: boolean): readonly [Tensor, Tensor] {
+  checkOptions(fn, options, NAMES);
+  checkArguments(fn, inputs, { x: tensorKind, runningMean: TENSOR, runningVar: TENSOR, weight: TENSOR, bias: TENSOR });
+  const { x, runningMean, runningVar, weight, bias } = inputs;
   const { residual = null, relu = true, training = true, momentum = 0.1, eps = 1e-5, path = "auto" } = options;
-  checkShapes(x, residual, { weight, bias, runningMean, runningVar });
-  if (training) requireSeveral("batchNormRelu", x);
+  checkShapes(fn, x, residual, { weight, bias, runningMean, runningVar });
+  if (training) requireSeveral(fn, x);
   const norm: Norm = { runningMean, runningVar, relu, momentum, eps };
   const allowed =
     training &&
     path !== "reference" &&
     (path === "kernel" || x.device.type === "cuda") &&
     fits(x, residual, weight, bias, norm);
-  return allowed
-    ? BatchNormRelu.apply(x, residual, weight, bias, norm)
+  const result = allowed
+    ? BatchNormRelu.apply(x, residual, weight, bias, norm, branches)
     : reference(x, residual, weight, bias, norm, training);
+  return isTensor(result) ? [result, result] : result;
 }

@@ -2,7 +2,7 @@
 import { AutogradFunction, isGradEnabled, type FunctionContext } from "../autograd/index.js";
 import { autocastState } from "../backend.js";
 import { ArgumentError } from "../errors.js";
-import { listOf, oneOf, orNull, real } from "../kinds.js";
+import { flag, listOf, oneOf, orNull, real } from "../kinds.js";
 import { dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { layerNorm, promoteTypes, rmsNorm } from "../ops/index.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
@@ -27,11 +27,18 @@ export interface AddNormOptions {
    * "auto" (default): the kernel on CUDA when dtypes and row length allow it.
    */
   readonly path?: "auto" | "kernel" | "reference";
+  /**
+   * Linear layers that read `normed` do not keep it: backward normalises the sum, which is kept anyhow, once more. The
+   * same to the last bit, at one pass over memory for each such layer; not differentiable twice. Where the kernel is not
+   * taken it changes nothing. Default false.
+   */
+  readonly recompute?: boolean;
 }
 /** @internal What the layers' own methods take, which have an eps. */
 export const ADD_NAMES: OptionNames<Omit<AddNormOptions, "eps">> = {
   dtype: dtypeKind,
   path: oneOf("auto", "kernel", "reference"),
+  recompute: flag,
 };
 const NAMES: OptionNames<AddNormOptions> = { eps: orNull(real("[0, ∞)")), ...ADD_NAMES };
 const TENSORS = {
@@ -48,6 +55,7 @@ interface Norm {
   readonly eps: number;
   readonly rms: boolean;
   readonly dtype: DType;
+  readonly recompute: boolean;
 }
 
 const MOST_COLUMNS = 16384;
@@ -100,6 +108,16 @@ class AddNorm extends AutogradFunction {
     ctx.values["keepSums"] = residual !== null && Number(kernels["takes_column_sums"]?.(residual)) === 1;
     ctx.setMaterializeGrads(false);
     ctx.saveForBackward(sum ?? to, weight, mean, rstd, bias);
+    if (norm.recompute)
+      kernel("addLayerNorm", "remember_norm")(
+        normed,
+        sum ?? to,
+        weight?.contiguous() ?? null,
+        bias?.contiguous() ?? null,
+        columns,
+        norm.eps,
+        norm.rms,
+      );
     return sum === null ? normed : [sum, normed];
   }
 
@@ -223,7 +241,7 @@ function run(fn: string, inputs: Inputs, rms: boolean, options: AddNormOptions):
   const eps = options.eps ?? (rms ? EPS[sumType] : 1e-5);
   if (eps === undefined || !(eps >= 0)) throw new ArgumentError(fn, "a floating-point x and eps ≥ 0", options.eps ?? x);
   const path = options.path ?? "auto";
-  const norm: Norm = { shape, weight, bias, eps, rms, dtype };
+  const norm: Norm = { shape, weight, bias, eps, rms, dtype, recompute: options.recompute ?? false };
   if (path === "reference" || (path === "auto" && !(x.device.type === "cuda" && fits(x, sumType, norm))))
     return reference(x, residual, norm);
   const result = AddNorm.apply(x, residual, weight, bias, norm);

@@ -219,6 +219,17 @@ export class SyncBatchNorm extends BatchNorm {
     return (options.relu ?? true) ? reluOf(sum) : sum;
   }
 
+  override thenReluForBranches(
+    x: Tensor,
+    residual: Tensor | null = null,
+    options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
+  ): readonly [Tensor, Tensor] {
+    atMost("SyncBatchNorm.thenReluForBranches", arguments, 3);
+    if (this.#others() === null) return super.thenReluForBranches(x, residual, options);
+    const y = this.thenRelu(x, residual, options);
+    return [y, y];
+  }
+
   /** With whom to share statistics now; null: with nobody. */
   #others(): ProcessGroup | null {
     if (!this.training || !isInitialized()) return null;

@@ -25,9 +25,9 @@ export type AtenResult = Tensor & Tensor[];
 function build(name: string): AtenOperator {
   const all = new Operator(name);
   const overloads = new Map<string, (...args: readonly unknown[]) => AtenResult>();
-  // libtorch's fused steps write parameters without counting it, so that a graph from before a step can go backward
-  // after it: the epoch tells.
-  const steps = name.startsWith("aten::_fused_") && name.endsWith("_");
+  // Fused steps write parameters without counting it, so that a graph from before a step can go backward after it: the
+  // epoch tells.
+  const steps = (name.startsWith("aten::_fused_") && name.endsWith("_")) || name === "nbit::fused_adam_";
   const call = (op: Operator, args: unknown[]): AtenResult => {
     const result = invoke(op, args) as AtenResult;
     if (steps) advanceWeightsEpoch(true);

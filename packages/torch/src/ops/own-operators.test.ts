@@ -52,9 +52,41 @@ const lowBit = (): Values => ({
   keep_positive: true,
 });
 
+const heads = (): Tensor => rand([2, 3, 4, 8]).sub(0.5);
+
 const ROWS: Readonly<Record<string, Row>> = {
+  fused_adam_: {
+    args: () => ({
+      p: [matrix()],
+      g: [matrix()],
+      m: [zeros([4, 8])],
+      v: [ones([4, 8])],
+      state_steps: [tensor(2)],
+      lr_tensor: tensor(0.1),
+      ...rates,
+      decoupled: true,
+      maximize: false,
+      grad_scale: tensor(1),
+      found_inf: tensor(0),
+    }),
+  },
+  join_heads: { args: () => ({ q: heads(), k: heads(), v: heads(), keep_sums: true }) },
+  remember_gelu: { args: () => ({ out: matrix(), x: matrix(), bias: ones([8]), tanh: true, need_bias: true }) },
+  remember_norm: {
+    args: () => ({
+      out: matrix(),
+      sum: matrix(),
+      weight: ones([8]),
+      bias: zeros([8]),
+      columns: 8,
+      eps: 1e-5,
+      rms: false,
+    }),
+  },
   bias_gelu: { free: ["x"], args: () => ({ x: matrix(), bias: ones([8]), tanh: true }) },
-  bias_gelu_backward: { args: () => ({ grad: matrix(), x: matrix(), bias: ones([8]), tanh: false, need_bias: true }) },
+  bias_gelu_backward: {
+    args: () => ({ grad: matrix(), x: matrix(), bias: ones([8]), tanh: false, need_bias: true, need_out: true }),
+  },
   add_norm: {
     args: () => ({
       x: matrix(),
@@ -107,6 +139,7 @@ const ROWS: Readonly<Record<string, Row>> = {
       bias: zeros([8]),
       mean: zeros([8]),
       rstd: ones([8]),
+      grad_more: image(),
       relu: true,
       need_residual: true,
       need_weight: true,

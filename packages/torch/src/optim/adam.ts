@@ -79,6 +79,9 @@ abstract class AdamBase extends Optimizer {
   override get supportsAmpScaling(): boolean {
     return this.paramGroups.every((g) => (g as Group).fused && !usesFloat32Update(g));
   }
+  override get stepsWeightCasts(): boolean {
+    return this.supportsAmpScaling && this.paramGroups.every((g) => !(g as Group).amsgrad);
+  }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
     const fn = this.constructor.name;
@@ -131,17 +134,27 @@ abstract class AdamBase extends Optimizer {
     // The step counters are tensors because fused kernels and checkpoints want them so.
     if (g.fused) {
       count(s.steps);
-      (this.#decoupled ? fusedAdamW_ : fusedAdam_)(packed, grads, s.expAvg, s.expAvgSq, s.maxExpAvgSq ?? [], s.steps, {
-        lr: this.rateOf(g),
-        beta1: g.betas[0],
-        beta2: g.betas[1],
-        weightDecay: g.weightDecay,
-        eps: g.eps,
-        amsgrad: g.amsgrad,
-        maximize: g.maximize,
-        gradScale: this.gradScale,
-        foundInf: this.foundInf,
-      });
+      if (!g.amsgrad && params[0]?.device.type === "cuda") this.#onGpu(g, packed, grads, s);
+      else
+        (this.#decoupled ? fusedAdamW_ : fusedAdam_)(
+          packed,
+          grads,
+          s.expAvg,
+          s.expAvgSq,
+          s.maxExpAvgSq ?? [],
+          s.steps,
+          {
+            lr: this.rateOf(g),
+            beta1: g.betas[0],
+            beta2: g.betas[1],
+            weightDecay: g.weightDecay,
+            eps: g.eps,
+            amsgrad: g.amsgrad,
+            maximize: g.maximize,
+            gradScale: this.gradScale,
+            foundInf: this.foundInf,
+          },
+        );
       // A skipped step does not count.
       if (this.foundInf !== null) foreachSub_(s.steps, new Array<Tensor>(params.length).fill(this.foundInf));
       return;
@@ -153,6 +166,29 @@ abstract class AdamBase extends Optimizer {
       grads,
       s,
       countSteps(s.steps) ?? params.map((p) => (this.state.get(p)?.["step"] as Tensor).item()),
+    );
+  }
+
+  /** By libtorch's arithmetic, in a kernel that also writes the casts of weights that are kept (`amp.WeightCasts`). */
+  #onGpu(g: Group, packed: TensorList, grads: TensorList, s: Lists): void {
+    const rate = this.rateOf(g);
+    const byNumber = typeof rate === "number";
+    nbitAdam_(
+      packed,
+      grads,
+      s.expAvg,
+      s.expAvgSq,
+      s.steps,
+      byNumber ? null : rate,
+      byNumber ? rate : g.lr,
+      g.betas[0],
+      g.betas[1],
+      g.weightDecay,
+      g.eps,
+      this.#decoupled,
+      g.maximize,
+      this.gradScale,
+      this.foundInf,
     );
   }
 
@@ -232,3 +268,4 @@ const foreachSqrt = operator("_foreach_sqrt");
 const foreachMaximum_ = operator("_foreach_maximum_");
 const fusedAdam_ = operator("_fused_adam_");
 const fusedAdamW_ = operator("_fused_adamw_");
+const nbitAdam_ = operator("fused_adam_", "nbit");

@@ -14,8 +14,8 @@ import type { Tensor } from "../tensor/tensor.js";
  * lists and options are made here, not by a caller. A fused step does not advance the weights' epoch: `Optimizer.step`
  * does.
  */
-export function operator(name: string): (...args: unknown[]) => AtenResult {
-  const op = new Operator(`aten::${name}`);
+export function operator(name: string, space: "aten" | "nbit" = "aten"): (...args: unknown[]) => AtenResult {
+  const op = new Operator(`${space}::${name}`);
   let exists = false;
   return (...args) => {
     if (!exists) {

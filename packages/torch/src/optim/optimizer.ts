@@ -156,6 +156,11 @@ export abstract class Optimizer {
     return false;
   }
 
+  /** @internal Whether a step on a GPU also writes the casts of weights that are kept (`amp.WeightCasts`). */
+  get stepsWeightCasts(): boolean {
+    return false;
+  }
+
   addParamGroup(group: { readonly params: Iterable<Tensor> | Tensor; readonly [option: string]: unknown }): void {
     const fn = `${this.constructor.name}.addParamGroup`;
     atMost(fn, arguments, 1);

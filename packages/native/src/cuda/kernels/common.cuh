@@ -116,3 +116,35 @@ __device__ __forceinline__ float warpMax(float v) {
   for (int d = 16; d; d >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, d));
   return v;
 }
+
+// Sums of columns in two kernels, in float32 and in a fixed order. First, 256 threads: what they summed of 32 packs of
+// N columns (each lane one pack, each warp rows of its own), into the row of a chunk. partial: [chunks][WIDTH].
+template <int WIDTH, int N>
+__device__ __forceinline__ void leaveColumnSums(const float* sum, float* partial, int tile, int chunk) {
+  __shared__ float joined[8][32 * N];
+#pragma unroll
+  for (int k = 0; k < N; k++) joined[threadIdx.x >> 5][(threadIdx.x & 31) * N + k] = sum[k];
+  __syncthreads();
+  for (int c = threadIdx.x; c < 32 * N; c += 256) {
+    const int column = tile * 32 * N + c;
+    if (column >= WIDTH) continue;
+    float s = 0.f;
+    for (int w = 0; w < 8; w++) s += joined[w][c];
+    partial[(i64)chunk * WIDTH + column] = s;
+  }
+}
+// Then, 1024 threads: 32 columns. The total of column 32 · blockIdx.x + warp, for every lane of that warp.
+template <int WIDTH>
+__device__ __forceinline__ float columnTotal(const float* partial, int chunks) {
+  __shared__ float tile[32][33];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int column = blockIdx.x * 32 + lane;
+  float s = 0.f;
+  if (column < WIDTH) {
+#pragma unroll 4
+    for (int b = warp; b < chunks; b += 32) s += partial[(i64)b * WIDTH + column];
+  }
+  tile[warp][lane] = s;
+  __syncthreads();
+  return warpSum(tile[lane][warp]);
+}
