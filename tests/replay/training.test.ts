@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Callback, type Trainer, type TrainerOptions } from "@nbit/lightning";
 import { AdamW8bit, SGD8bit } from "@nbit/lowbit";
-import { crossEntropyLoss, optim, type nn, randint, randn, type Tensor } from "@nbit/torch";
+import { binaryCrossEntropy, crossEntropyLoss, optim, type nn, randint, randn, type Tensor } from "@nbit/torch";
 import { warningsOf } from "../helpers/training.js";
 import { Classifier, KINDS, type Batch, type Kind } from "./models.js";
 import { replaysEqual, trained } from "./train.js";
@@ -41,6 +41,21 @@ for (const [name, options] of Object.entries(SETTINGS))
     test(`${name}, ${kind}`, async () => {
       await replaysEqual(of(KINDS[kind] as Kind), options);
     });
+
+test("a loss whose kernel cannot be given memory is the eager one", async () => {
+  class Binary extends Classifier {
+    override trainingStep([x, y]: Batch): Tensor {
+      const loss = binaryCrossEntropy(this.net.forward(x).sigmoid().select(1, 0), y.gt(2).float());
+      this.log("loss", loss);
+      return loss;
+    }
+  }
+  const replayed = await replaysEqual(
+    () => ({ module: new Binary(MLP, adamw), batches: Array.from({ length: 8 }, MLP.batch) }),
+    {},
+  );
+  assert.ok(replayed > 8);
+});
 
 test("steps that a scaler skips leave the same", async () => {
   const big: Kind = {
