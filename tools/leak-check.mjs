@@ -32,10 +32,15 @@ function listeners() {
       .eventNames()
       .map((event) => ({
         place: `${name}.on(${JSON.stringify(String(event))}, …)`,
-        list: emitter.rawListeners(event).filter((listener) => emitter === process || !isPipe(listener)),
+        list: emitter
+          .rawListeners(event)
+          .filter((listener) => (emitter === process ? !isEndOfPlugins(listener) : !isPipe(listener))),
       })),
   );
 }
+
+/** @nbit/xla waits for its plugins at the very end, from when it has loaded its addon. */
+const isEndOfPlugins = (listener) => (listener.listener ?? listener).name === "endPlugins";
 
 /** Threads that Node.js starts for itself, for module hooks say, are piped to the standard streams for good. */
 function isPipe(listener) {

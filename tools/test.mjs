@@ -22,7 +22,7 @@ const compiled = workspaces().flatMap(({ source, dist }) =>
 );
 const plain = [
   ...filesBelow(join(root, "tools"), isPlainTest),
-  ...filesBelow(join(root, "packages", "native", "lib"), isPlainTest),
+  ...["native", "xla"].flatMap((name) => filesBelow(join(root, "packages", name, "lib"), isPlainTest)),
 ];
 const files = [...compiled, ...plain].map(fromRoot).filter((file) => words.every((word) => file.includes(word)));
 

@@ -53,6 +53,7 @@ test("doctor finds this set-up whole and tells what every precision runs on", as
     libtorch: { version: string };
     precisions: { precision: string; cpu: string }[];
     problems: unknown[];
+    xla: { platform: string | null; path: string | null; api: object | null; problem: string | null }[];
   };
   assert.deepEqual(report.problems, []);
   assert.equal(status, 0);
@@ -63,6 +64,13 @@ test("doctor finds this set-up whole and tells what every precision runs on", as
     ["32", "64", "16", "bf16", "16-true", "bf16-true", "float8", "float8-float16", "16, ampBackend apex"],
   );
   assert.ok(report.precisions.every((row) => row.cpu.length > 0));
+  assert.deepEqual(
+    report.xla.map(({ platform }) => platform),
+    [null, "cpu", "tpu", "tpu"],
+  );
+  // What is there loads, and tells its version.
+  for (const { path, api, problem } of report.xla)
+    assert.deepEqual([path === null, problem], [api === null, null], String(path));
 });
 
 test("doctor explains a LIBTORCH that is not one, and fails", async () => {

@@ -34,7 +34,7 @@ const JUNK: readonly unknown[] = [
 
 /** Functions whose raw addresses a caller vouches for are not for everybody, nor is the factory of errors. */
 const NAMES = (Object.keys(addonFunctions()) as (keyof Addon)[]).filter(
-  (name) => !/Memory$|^provideErrors$|^load$/.test(name),
+  (name) => !/Memory$|^(provideErrors|load|end|uploadNow|downloadNow)$/.test(name),
 );
 function addonFunctions(): Addon {
   return addon();

@@ -61,6 +61,8 @@ export interface NativeStats {
 }
 
 export interface Addon {
+  /** This JavaScript thread ends: wait for what runs, and close everything. */
+  end(): void;
   provideErrors(make: (code: string, message: string) => Error): void;
   load(path: string, environment: readonly (readonly [string, string])[]): Promise<Handle<"plugin">>;
   pluginInfo(plugin: Handle<"plugin">): {
@@ -129,6 +131,11 @@ let loaded: Addon | null = null;
 export function addon(): Addon {
   if (loaded !== null) return loaded;
   const fresh = loadAddon() as Addon; // this very build: set-up compares hashes of its sources
+  // Node.js calls no hook of an addon's when a program calls process.exit, and libraries that compile while their own
+  // objects go crash.
+  process.on("exit", function endPlugins() {
+    fresh.end();
+  });
   fresh.provideErrors((code, message) => new XlaError(message, code));
   return (loaded = fresh);
 }

@@ -1,5 +1,3 @@
-#include <future>
-
 #include "objects.h"
 
 namespace nbit::pjrt {
@@ -42,17 +40,14 @@ Lane& graveyard() {
 }
 }  // namespace
 
-std::shared_ptr<ClientCore> ClientCore::create(std::shared_ptr<Plugin> plugin, const NamedValues& options) {
-  return {new ClientCore(std::move(plugin), options),
+std::shared_ptr<ClientCore> ClientCore::create(Token token, std::shared_ptr<Plugin> plugin,
+                                               const NamedValues& options) {
+  return {new ClientCore(std::move(token), std::move(plugin), options),
           [](ClientCore* client) { graveyard().post([client] { delete client; }); }};
 }
-void ClientCore::settle() {
-  std::promise<void> empty;
-  graveyard().post([&] { empty.set_value(); });
-  empty.get_future().wait();
-}
 
-ClientCore::ClientCore(std::shared_ptr<Plugin> from, const NamedValues& options) : plugin(std::move(from)) {
+ClientCore::ClientCore(Token mark, std::shared_ptr<Plugin> from, const NamedValues& options)
+    : token(std::move(mark)), plugin(std::move(from)) {
   const auto named = write_named(options);
   auto create = arguments<Client_Create_Args>();
   create.create_options = named.data();
@@ -97,8 +92,9 @@ ClientCore::~ClientCore() {
   plugin->tell(destroy);
 }
 
-TopologyCore::TopologyCore(std::shared_ptr<Plugin> from, const std::string& name, const NamedValues& options)
-    : plugin(std::move(from)) {
+TopologyCore::TopologyCore(Token mark, std::shared_ptr<Plugin> from, const std::string& name,
+                           const NamedValues& options)
+    : token(std::move(mark)), plugin(std::move(from)) {
   const auto named = write_named(options);
   auto create = arguments<TopologyDescription_Create_Args>();
   create.topology_name = name.data();

@@ -24,7 +24,14 @@ struct Traffic {
   std::atomic<int64_t> live_buffers{0}, live_programs{0};
 };
 
+/**
+ * Held by whatever lives in a plugin: a JavaScript thread that ends waits until nobody but itself holds its token,
+ * since the libraries' own objects go after that.
+ */
+using Token = std::shared_ptr<const char>;
+
 struct ClientCore {
+  const Token token;  // first, and so the last to go
   const std::shared_ptr<Plugin> plugin;
   Client* client = nullptr;
   std::vector<Device*> devices;
@@ -36,22 +43,21 @@ struct ClientCore {
   Lane lane;
 
   /** What it returns is destroyed on a thread of its own: a plugin may not destroy a client in a callback of its. */
-  static std::shared_ptr<ClientCore> create(std::shared_ptr<Plugin> plugin, const NamedValues& options);
-  /** Waits until all clients that nobody holds are destroyed. */
-  static void settle();
+  static std::shared_ptr<ClientCore> create(Token token, std::shared_ptr<Plugin> plugin, const NamedValues& options);
   ~ClientCore();
 
  private:
-  ClientCore(std::shared_ptr<Plugin> plugin, const NamedValues& options);
+  ClientCore(Token token, std::shared_ptr<Plugin> plugin, const NamedValues& options);
 };
 
 struct TopologyCore {
+  const Token token;
   const std::shared_ptr<Plugin> plugin;
   TopologyDescription* topology = nullptr;
   std::vector<DeviceFacts> facts;
   std::string platform, version;
 
-  TopologyCore(std::shared_ptr<Plugin> plugin, const std::string& name, const NamedValues& options);
+  TopologyCore(Token token, std::shared_ptr<Plugin> plugin, const std::string& name, const NamedValues& options);
   ~TopologyCore();
 };
 
@@ -68,6 +74,7 @@ struct ProgramFacts {
 
 /** A compiled program; one that was compiled for a topology has no client and cannot run. */
 struct ProgramCore {
+  const Token token;
   const std::shared_ptr<Plugin> plugin;
   const std::shared_ptr<ClientCore> client;
   Executable* executable = nullptr;
@@ -89,7 +96,7 @@ struct ProgramCore {
   std::string serialize() const;
 
  private:
-  ProgramCore(std::shared_ptr<Plugin> plugin, std::shared_ptr<ClientCore> client);
+  ProgramCore(Token token, std::shared_ptr<Plugin> plugin, std::shared_ptr<ClientCore> client);
   void adopt(LoadedExecutable* made);
   size_t count_outputs() const;
 };

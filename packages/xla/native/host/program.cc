@@ -37,8 +37,8 @@ void ask(const ProgramCore& program, Read read) {
 }
 }  // namespace
 
-ProgramCore::ProgramCore(std::shared_ptr<Plugin> plugin, std::shared_ptr<ClientCore> client)
-    : plugin(std::move(plugin)), client(std::move(client)) {
+ProgramCore::ProgramCore(Token token, std::shared_ptr<Plugin> plugin, std::shared_ptr<ClientCore> client)
+    : token(std::move(token)), plugin(std::move(plugin)), client(std::move(client)) {
   if (this->client) this->client->traffic.live_programs++;
 }
 ProgramCore::~ProgramCore() {
@@ -81,7 +81,7 @@ size_t ProgramCore::count_outputs() const {
 std::shared_ptr<ProgramCore> ProgramCore::compile(std::shared_ptr<ClientCore> client, std::string& text,
                                                   const std::string& options) {
   const Program program = mlir(text);
-  std::shared_ptr<ProgramCore> made(new ProgramCore(client->plugin, client));
+  std::shared_ptr<ProgramCore> made(new ProgramCore(client->token, client->plugin, client));
   auto args = arguments<Client_Compile_Args>();
   args.client = client->client;
   args.program = &program;
@@ -94,7 +94,7 @@ std::shared_ptr<ProgramCore> ProgramCore::compile(std::shared_ptr<ClientCore> cl
 std::shared_ptr<ProgramCore> ProgramCore::compile(const std::shared_ptr<TopologyCore>& topology, std::string& text,
                                                   const std::string& options) {
   const Program program = mlir(text);
-  std::shared_ptr<ProgramCore> made(new ProgramCore(topology->plugin, nullptr));
+  std::shared_ptr<ProgramCore> made(new ProgramCore(topology->token, topology->plugin, nullptr));
   auto args = arguments<Compile_Args>();
   args.topology = topology->topology;
   args.program = &program;
@@ -106,7 +106,7 @@ std::shared_ptr<ProgramCore> ProgramCore::compile(const std::shared_ptr<Topology
   return made;
 }
 std::shared_ptr<ProgramCore> ProgramCore::load(std::shared_ptr<ClientCore> client, const std::string& serialized) {
-  std::shared_ptr<ProgramCore> made(new ProgramCore(client->plugin, client));
+  std::shared_ptr<ProgramCore> made(new ProgramCore(client->token, client->plugin, client));
   auto args = arguments<Executable_DeserializeAndLoad_Args>();
   args.client = client->client;
   args.serialized_executable = serialized.data();

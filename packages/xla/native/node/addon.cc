@@ -3,12 +3,19 @@
 
 namespace nbit::pjrt::js {
 namespace {
+/** () The JavaScript thread ends: waits for what runs, and closes everything. What is asked for later never comes. */
+napi_value end(napi_env env, const Args&) {
+  instance(env)->end();
+  return undefined(env);
+}
+
 struct Function {
   const char* name;
   size_t count;
   napi_value (*function)(napi_env, const Args&);
 };
 constexpr Function TABLE[] = {
+    {"end", 0, end},
     {"provideErrors", 1, provide_errors},
     {"load", 2, load},
     {"pluginInfo", 1, plugin_info},
@@ -49,10 +56,7 @@ napi_value initialize(napi_env env, napi_value exports) {
   made->loop = std::make_shared<Loop>(env);
   const auto end = [](void* data) {
     const std::unique_ptr<std::shared_ptr<Instance>> ending(static_cast<std::shared_ptr<Instance>*>(data));
-    Lane::blockProfiling();
-    (*ending)->loop->close();
-    for (HandleBase* handle : (*ending)->handles) handle->close();
-    ClientCore::settle();
+    (*ending)->end();
   };
   check(env, napi_add_env_cleanup_hook(env, end, new std::shared_ptr<Instance>(made)), "the end of the environment");
   for (const Function& each : TABLE) {

@@ -8,7 +8,7 @@ napi_value dispose(napi_env env, const Args& args) {
   bool ours = false;
   for (const Kind kind : {Kind::program, Kind::topology, Kind::buffer}) {
     try {
-      unwrap_handle(env, value, kind)->close();
+      unwrap_handle(env, value, kind)->release(env);
       ours = true;
     } catch (const Failure&) { continue; }
   }

@@ -1,13 +1,15 @@
 #include "node.h"
 
+#include <chrono>
 #include <future>
 #include <new>
+#include <thread>
 
 namespace nbit::pjrt::js {
 namespace {
 void deliver_task(napi_env env, napi_value, void*, void* data) {
-  const std::unique_ptr<std::function<void(napi_env)>> task(static_cast<std::function<void(napi_env)>*>(data));
-  if (env != nullptr) (*task)(env);
+  if (env == nullptr) return;
+  if (const auto task = static_cast<Loop*>(data)->take()) task(env);
 }
 
 /** A promise that waits, on the JavaScript thread's side. */
@@ -58,10 +60,18 @@ Loop::Loop(napi_env env) {
         "a thread-safe function to be made");
   check(env, napi_unref_threadsafe_function(env, function_), "a thread-safe function");
 }
-void Loop::deliver(std::unique_ptr<std::function<void(napi_env)>> task) {
+void Loop::deliver(std::function<void(napi_env)> task) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
-  if (napi_call_threadsafe_function(function_, task.get(), napi_tsfn_nonblocking) == napi_ok) task.release();
+  delivered_.push_back(std::move(task));
+  if (napi_call_threadsafe_function(function_, this, napi_tsfn_nonblocking) != napi_ok) delivered_.pop_back();
+}
+std::function<void(napi_env)> Loop::take() {
+  const std::lock_guard lock(mutex_);
+  if (delivered_.empty()) return nullptr;
+  auto task = std::move(delivered_.front());
+  delivered_.pop_front();
+  return task;
 }
 bool Loop::begin() {
   const std::lock_guard lock(mutex_);
@@ -77,12 +87,24 @@ void Loop::close() {
   std::unique_lock lock(mutex_);
   closed_ = true;
   idle_.wait(lock, [&] { return running_ == 0; });
+  std::deque<std::function<void(napi_env)>> dropped;
+  dropped.swap(delivered_);
+  lock.unlock();
 }
 void Loop::hold(napi_env env) {
   if (held_++ == 0) napi_ref_threadsafe_function(env, function_);
 }
 void Loop::release(napi_env env) {
   if (--held_ == 0) napi_unref_threadsafe_function(env, function_);
+}
+
+void Instance::end() {
+  Lane::blockProfiling();
+  loop->close();
+  for (HandleBase* handle : handles) handle->close();
+  // What ran drops what it held a moment after it is over, on its own thread.
+  for (int waited = 0; token.use_count() > 1 && waited < 10'000; waited++)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 const std::shared_ptr<Instance>& instance(napi_env env) {
@@ -117,10 +139,10 @@ napi_value promise_later(napi_env env, Lane& lane, std::function<void(Done)> wor
   loop->hold(env);
   const Done done = [loop, waiting](std::unique_ptr<Failure> failure) {
     const std::shared_ptr<Failure> shared(std::move(failure));
-    loop->deliver(std::make_unique<std::function<void(napi_env)>>([loop, waiting, shared](napi_env env) {
+    loop->deliver([loop, waiting, shared](napi_env env) {
       loop->release(env);
       settle(env, *waiting, shared.get());
-    }));
+    });
     loop->end();
   };
   waiting.reset();

@@ -3,10 +3,12 @@
 #include <node_api.h>
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -27,7 +29,9 @@ class Loop : public std::enable_shared_from_this<Loop> {
  public:
   explicit Loop(napi_env env);
   /** Called on the JavaScript thread. */
-  void deliver(std::unique_ptr<std::function<void(napi_env)>> task);
+  void deliver(std::function<void(napi_env)> task);
+  /** The next that was delivered; empty when it was dropped since. */
+  std::function<void(napi_env)> take();
   /** Whether work may begin; each true is followed by one `end`, when it is over. */
   bool begin();
   void end();
@@ -41,6 +45,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   std::mutex mutex_;
   std::condition_variable idle_;
   napi_threadsafe_function function_ = nullptr;
+  std::deque<std::function<void(napi_env)>> delivered_;
   bool closed_ = false;
   int running_ = 0, held_ = 0;
 };
@@ -50,13 +55,19 @@ struct Instance;
 struct HandleBase {
   virtual ~HandleBase() = default;
   virtual void close() = 0;
+  /** Bytes that the garbage collector is told of, since it sees a handle of a few: told again when they go. */
+  int64_t bytes = 0;
+  void release(napi_env env);
   std::shared_ptr<Instance> owner;
 };
 struct Instance {
   std::shared_ptr<Loop> loop;
+  Token token = std::make_shared<const char>();
   napi_ref make_error = nullptr;
   /** All that JavaScript holds: closed before the process's static objects go. */
   std::unordered_set<HandleBase*> handles;
+  /** Once, before the libraries' own objects go. */
+  void end();
 };
 const std::shared_ptr<Instance>& instance(napi_env env);
 
@@ -97,7 +108,9 @@ HandleBase* unwrap_handle(napi_env env, napi_value value, Kind kind);
 
 template <class Core>
 napi_value wrap(napi_env env, std::shared_ptr<Core> core) {
-  return wrap_handle(env, kind_of<Core>(), std::make_unique<Handle<Core>>(std::move(core)));
+  auto handle = std::make_unique<Handle<Core>>(std::move(core));
+  if constexpr (std::is_same_v<Core, BufferCore>) handle->bytes = static_cast<int64_t>(handle->core->bytes);
+  return wrap_handle(env, kind_of<Core>(), std::move(handle));
 }
 template <class Core>
 Handle<Core>& handle(napi_env env, napi_value value) {

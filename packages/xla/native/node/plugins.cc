@@ -56,8 +56,9 @@ napi_value plugin_info(napi_env env, const Args& args) {
 napi_value create_client(napi_env env, const Args& args) {
   const auto plugin = open<Plugin>(env, args[0]);
   const auto made = late<ClientCore>();
+  const Token token = instance(env)->token;
   return promise(
-      env, plugin->slow, [=, options = named(env, args[1])] { *made = ClientCore::create(plugin, options); },
+      env, plugin->slow, [=, options = named(env, args[1])] { *made = ClientCore::create(token, plugin, options); },
       wrapped(made));
 }
 napi_value client_info(napi_env env, const Args& args) {
@@ -92,10 +93,11 @@ napi_value close_client(napi_env env, const Args& args) {
 napi_value create_topology(napi_env env, const Args& args) {
   const auto plugin = open<Plugin>(env, args[0]);
   const auto made = late<TopologyCore>();
+  const Token token = instance(env)->token;
   return promise(
       env, plugin->slow,
       [=, name = text(env, args[1]), options = named(env, args[2])] {
-        *made = std::make_shared<TopologyCore>(plugin, name, options);
+        *made = std::make_shared<TopologyCore>(token, plugin, name, options);
       },
       wrapped(made));
 }

@@ -17,15 +17,25 @@ void check(napi_env env, napi_status status, const char* expected) {
   throw Failure("XLA_ARGUMENT", std::string("expected ") + expected + ".");
 }
 
+void HandleBase::release(napi_env env) {
+  int64_t now = 0;
+  if (bytes > 0) napi_adjust_external_memory(env, -bytes, &now);
+  bytes = 0;
+  close();
+}
+
 napi_value wrap_handle(napi_env env, Kind kind, std::unique_ptr<HandleBase> handle) {
   napi_value value;
-  const auto collect = [](napi_env, void* data, void*) {
+  const auto collect = [](napi_env env, void* data, void*) {
     const std::unique_ptr<HandleBase> collected(static_cast<HandleBase*>(data));
+    collected->release(env);
     collected->owner->handles.erase(collected.get());
   };
   handle->owner = instance(env);
   check(env, napi_create_external(env, handle.get(), collect, nullptr, &value), "an external value to be made");
   handle->owner->handles.insert(handle.get());
+  int64_t now = 0;
+  if (handle->bytes > 0) napi_adjust_external_memory(env, handle->bytes, &now);
   handle.release();
   const napi_type_tag tag{TAG, static_cast<uint64_t>(kind)};
   check(env, napi_type_tag_object(env, value, &tag), "an external value to be tagged");
