@@ -20,7 +20,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [
-    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
+    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(AheadReport|Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [

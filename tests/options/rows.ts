@@ -177,6 +177,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.ModelCheckpoint": () => row(),
   "lightning.ModelSummary": () => row(),
   "lightning.PerModulePrecision": () => row({ a: 32 }),
+  "lightning.explainOn": () => row(new Lit()),
   "lightning.registerPrecision": () => row(),
   "lightning.Precision#explain": () => of(new lightning.FullPrecision()),
   "lightning.PrecisionLint": () => row(),

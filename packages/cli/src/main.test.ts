@@ -29,7 +29,19 @@ test("version prints the package's version and nothing else", async () => {
 test("help lists every command; no command is help", async () => {
   const { status, stdout } = await nbit(["help"]);
   assert.equal(status, 0);
-  for (const name of ["doctor", "setup", "fit", "validate", "test", "predict", "run", "consolidate", "version", "help"])
+  for (const name of [
+    "doctor",
+    "setup",
+    "fit",
+    "validate",
+    "test",
+    "predict",
+    "explain",
+    "run",
+    "consolidate",
+    "version",
+    "help",
+  ])
     assert.match(stdout, new RegExp(`^  ${name} `, "m"));
   assert.equal((await nbit([])).stdout, stdout);
 });
@@ -39,7 +51,7 @@ test("an unknown command or argument is refused with what is accepted", async ()
   assert.equal(command.status, 2);
   assert.match(
     command.stderr,
-    /expected a command of doctor, setup, fit, validate, test, predict, run, consolidate, version, help\. Received: "docter"/,
+    /expected a command of doctor, setup, fit, validate, test, predict, explain, run, consolidate, version, help\. Received: "docter"/,
   );
   const flag = await nbit(["doctor", "--yaml"]);
   assert.equal(flag.status, 2);

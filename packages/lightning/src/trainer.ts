@@ -28,6 +28,7 @@ import { carryOut, type Course } from "./runs/carry-out.js";
 import { saveInterrupted } from "./runs/interrupted.js";
 import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluation.js";
 import { prepareFit } from "./runs/prepare-fit.js";
+import { currentRehearsal } from "./rehearsal/rehearse.js";
 import { resolveProcesses, tellOfProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
 import { isStepCompiler } from "./strategies/step-compiler.js";
@@ -62,7 +63,7 @@ export class Trainer extends TrainerState {
   constructor(options: TrainerOptions = {}) {
     super();
     atMost("Trainer", arguments, 1);
-    this.resolved = resolveOptions(options);
+    this.resolved = resolveOptions(currentRehearsal()?.options(options) ?? options);
     const {
       accelerator,
       strategy,
@@ -110,6 +111,11 @@ export class Trainer extends TrainerState {
   /** Train. Resolves when training has ended; rejects with what ended it otherwise. */
   async fit(model: LightningModule, options: FitOptions = {}): Promise<void> {
     atMost("fit", arguments, 2);
+    const fit = (): Promise<void> => this.#fit(model, options);
+    await (currentRehearsal()?.fit(this, fit) ?? fit());
+  }
+
+  async #fit(model: LightningModule, options: FitOptions): Promise<void> {
     await this.#start("fit", model, options, {
       prepare: (run) => prepareFit(run, options),
       body: async (run) => {

@@ -4,6 +4,7 @@ import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
 import { moduleClasses, type ModuleClass } from "../module-classes.js";
 import type { Batch } from "../types.js";
+import { formatBytes } from "./analysis-text.js";
 import { forecastCheckpoints, type CheckpointForecast } from "./checkpoint-forecast.js";
 import type { MemoryForecast } from "./memory-forecast.js";
 import type { MemoryLayout } from "./memory.js";
@@ -225,15 +226,4 @@ function kernelsOf({ context, dtypes }: Explainable): CpuKernels | null {
 export interface TrainingParts {
   readonly module: nn.Module | null;
   readonly optimizers: readonly optim.Optimizer[];
-}
-
-function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }

@@ -2,6 +2,7 @@ import { HeldGradients, outsideScopes, verbatim } from "@nbit/torch";
 import type { optim, Tensor } from "@nbit/torch";
 import { CompiledStep, RandomState, Residents, type StepDevice, type StepRun } from "@nbit/xla/step";
 import { eachTensor } from "../collections.js";
+import { analysisText } from "../diagnostics/analysis-text.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden, type Hooks } from "../hooks.js";
@@ -85,6 +86,8 @@ export class CompiledSteps {
   #compiled = 0;
   #loss: Tensor | null = null;
   #latest: ReplayedOutcome | null = null;
+  /** Of the programs, when they are gone. */
+  #described: readonly string[] = [];
 
   constructor(parts: CompiledStepsParts) {
     this.#parts = parts;
@@ -343,11 +346,15 @@ export class CompiledSteps {
   describe(): string | null {
     if (this.#batches === 0) return null;
     const { name } = this.#parts.device;
-    const programs = [...this.#programs.values()].map(({ step: { lowered, seconds } }) => {
-      return `${lowered.operators.all} operators, compiled in ${seconds.toFixed(1)} s`;
-    });
+    const programs = this.#programs.size === 0 ? this.#described : this.#phrases();
     const said = programs.length === 0 ? "" : `; ${programs.join("; ")}`;
     return `${this.replayed} of ${this.#batches} batches on ${name}, the others on the host${said}`;
+  }
+
+  #phrases(): string[] {
+    return [...this.#programs.values()].map(({ step: { lowered, seconds, analysis } }) => {
+      return `${lowered.operators.all} operators, compiled in ${seconds.toFixed(1)} s, ${analysisText(analysis)}`;
+    });
   }
 
   /** All values come to the host: for who reads memory that is no tensor of the module's. Waits for the device. */
@@ -363,6 +370,7 @@ export class CompiledSteps {
     this.#loss?.dispose();
     this.#residents.release(!failed);
     this.#random.release(!failed);
+    this.#described = this.#phrases();
     for (const signature of [...this.#programs.keys()]) this.#forget(signature);
     this.#dropGradients();
     for (const optimizer of optimizers) optimizer.releaseRates();

@@ -2,6 +2,7 @@
 import { empty, outsideScopes, type program, scope, type DType, type Tensor } from "@nbit/torch";
 import { defer, isDeferred } from "@nbit/torch/deferred";
 import { XlaError } from "../errors.js";
+import type { Analysis } from "../executable.js";
 import { lower, type LoweredStep, type LowerOptions, type ProgramArgument } from "../lower/index.js";
 import type { DeviceBuffer, DeviceProgram, StepDevice } from "./device.js";
 import { download, upload, type Layout } from "./layout.js";
@@ -73,6 +74,8 @@ export class CompiledStep {
   readonly lowered: LoweredStep;
   /** Of compiling, the cache of executables included. */
   readonly seconds: number;
+  /** What the compiler says of its memory and cost, on each device. */
+  readonly analysis: Analysis;
   readonly #device: StepDevice;
   readonly #program: DeviceProgram;
   readonly #bound: readonly Bound[];
@@ -82,6 +85,7 @@ export class CompiledStep {
   private constructor(parts: {
     lowered: LoweredStep;
     seconds: number;
+    analysis: Analysis;
     device: StepDevice;
     program: DeviceProgram;
     bound: readonly Bound[];
@@ -90,6 +94,7 @@ export class CompiledStep {
   }) {
     this.lowered = parts.lowered;
     this.seconds = parts.seconds;
+    this.analysis = parts.analysis;
     this.#device = parts.device;
     this.#program = parts.program;
     this.#bound = parts.bound;
@@ -119,9 +124,10 @@ export class CompiledStep {
     });
     const { bound, homes } = scope(() => bind(step, lowered, residents, new Set(known)));
     const before = performance.now();
-    const compiled = await device.compile(lowered.text, partitions);
+    const compiled = await device.compile(lowered);
     const seconds = (performance.now() - before) / 1000;
-    return new CompiledStep({ lowered, seconds, device, program: compiled, bound, homes, random });
+    const analysis = await compiled.analyse();
+    return new CompiledStep({ lowered, seconds, analysis, device, program: compiled, bound, homes, random });
   }
 
   /** Whether the tensors of the program still have the memory that they had. */

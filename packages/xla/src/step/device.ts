@@ -1,5 +1,7 @@
 /** What steps need of a device: memory on it, and programs that run there. The runtime of PJRT plugins is one. */
 import type { DType } from "@nbit/torch";
+import type { Analysis } from "../executable.js";
+import type { LoweredStep } from "../lower/index.js";
 
 /** Values in the memory of one device. */
 export interface DeviceBuffer {
@@ -19,6 +21,8 @@ export interface DeviceProgram {
     readonly results: readonly (readonly DeviceBuffer[])[];
     readonly done: () => Promise<void>;
   };
+  /** What the compiler says of its memory and cost. Milliseconds, off this thread. */
+  analyse(): Promise<Analysis>;
   dispose(): void;
 }
 
@@ -31,6 +35,6 @@ export interface StepDevice {
   readonly float64: boolean;
   /** Copy `bytes` bytes of host memory at `address` to a device. The memory is free again when this returns. */
   upload(device: number, address: number, bytes: number, dtype: DType, shape: readonly number[]): DeviceBuffer;
-  /** Compile StableHLO for the first `partitions` devices. Off this thread. */
-  compile(text: string, partitions: number): Promise<DeviceProgram>;
+  /** Compile it for as many of the first devices as it has partitions. Off this thread. */
+  compile(lowered: LoweredStep): Promise<DeviceProgram>;
 }

@@ -2,7 +2,8 @@
 import { XlaError } from "../errors.js";
 import type { XlaClient } from "../client.js";
 import { clientHandle } from "../client.js";
-import { executableHandle, type XlaExecutable } from "../executable.js";
+import { executableHandle, type Analysis, type XlaExecutable } from "../executable.js";
+import type { LoweredStep } from "../lower/index.js";
 import { isXlaDType, numberOf } from "../dtypes.js";
 import { addon, type Handle } from "../native.js";
 import type { DeviceBuffer, DeviceProgram, StepDevice } from "./device.js";
@@ -43,6 +44,9 @@ class PluginProgram implements DeviceProgram {
       },
     };
   }
+  analyse(): Promise<Analysis> {
+    return this.executable.analyse();
+  }
   dispose(): void {
     this.executable.dispose();
   }
@@ -69,7 +73,7 @@ export class PluginDevice implements StepDevice {
     return new PluginBuffer(addon().uploadNow(this.#handle, device, numberOf(dtype), shape, address, bytes));
   }
 
-  async compile(text: string, partitions: number): Promise<DeviceProgram> {
+  async compile({ text, partitions }: LoweredStep): Promise<DeviceProgram> {
     return new PluginProgram(await this.client.compile(text, { partitions }));
   }
 }

@@ -1,0 +1,3 @@
+/** @nbit/lightning/rehearsal: for the command, not a public interface. */
+export { AheadCompilation } from "./ahead-compilation.js";
+export { rehearse, SILENT_FIT, type Rehearsal } from "./rehearse.js";
