@@ -269,6 +269,56 @@ test("an operator without a lowering is named with its line", needsPlugin, async
   });
 });
 
+test("layers that freeze and thaw have programs of their own", needsPlugin, async () => {
+  class Thaws extends Classifier {
+    override onTrainBatchStart(_batch: unknown, i: number): void {
+      const [first] = [...this.parameters()];
+      if (i === 0) first?.requiresGrad_(false);
+      if (i === 4) first?.requiresGrad_(true);
+    }
+  }
+  const make = (): Given => ({
+    module: new Thaws(kindOf("mlp"), (p) => new optim.SGD(p, { lr: 0.05 })),
+    batches: Array.from({ length: 9 }, kindOf("mlp").batch),
+  });
+  const host = await train(make, { accelerator: "cpu" });
+  const device = await train(make, { accelerator: "xla" });
+  assert.ok(device.trainer.replayedBatches >= 7);
+  assert.ok(updateError(device, host) <= 1e-4, `${updateError(device, host)}`);
+});
+
+test("windows that end early, and options of optimizers that change, are as on the host", needsPlugin, async () => {
+  class Decays extends Classifier {
+    override onTrainBatchEnd(): void {
+      for (const group of this.trainer.optimizers[0]?.paramGroups ?? [])
+        group["weightDecay"] = 0.1 * this.trainer.globalStep;
+    }
+  }
+  const make = (): Given => ({
+    module: new Decays(kindOf("mlp"), sgd),
+    batches: Array.from({ length: 10 }, kindOf("mlp").batch),
+  });
+  const host = await train(make, { accelerator: "cpu", accumulateGradBatches: 3 });
+  const device = await train(make, { accelerator: "xla", accumulateGradBatches: 3 });
+  assert.ok(device.trainer.replayedBatches >= 7, String(device.trainer.replayedBatches));
+  assert.ok(updateError(device, host) <= 1e-4, `${updateError(device, host)}`);
+});
+
+test("a step without a loss cannot be compiled, and says so", needsPlugin, async () => {
+  class Rests extends Classifier {
+    #steps = 0;
+    override trainingStep(batch: Batch): Tensor {
+      const loss = super.trainingStep(batch);
+      return this.#steps++ === 0 ? loss : (null as unknown as Tensor);
+    }
+  }
+  const batches = Array.from({ length: 4 }, kindOf("mlp").batch);
+  await assert.rejects(
+    train(() => ({ module: new Rests(kindOf("mlp"), sgd), batches }), { accelerator: "xla" }),
+    { code: "ERR_XLA_STEP", message: /returned no loss/ },
+  );
+});
+
 test("a tensor that a step writes must be the module's", needsPlugin, async () => {
   class Counts extends Classifier {
     readonly #seen = randn([1]);

@@ -207,8 +207,7 @@ export class CompiledSteps {
         return JSON.stringify(optimizer.supportsAmpScaling ? [params.length, rest] : [params.length, lr, rest]);
       }),
     );
-    const { module } = this.#parts;
-    return [role, module.training, ...shapes, ...numbers].join("|");
+    return [role, this.#modes(), ...shapes, ...numbers].join("|");
   }
 
   /**
@@ -218,6 +217,14 @@ export class CompiledSteps {
   #resumes(): boolean {
     this.#ready = this.#accumulate === 1 && this.#parts.progress.globalStep > 0;
     return this.#ready;
+  }
+  /** Which modules train, and which parameters want gradients: layers freeze and thaw. */
+  #modes(): string {
+    const { module } = this.#parts;
+    let modes = "";
+    for (const each of module.modules()) modes += each.training ? "t" : "e";
+    for (const p of module.parameters()) modes += p.requiresGrad ? "g" : "-";
+    return modes;
   }
   /** Until the optimizer has stepped once. With windows of several batches their gradients then stay where they are. */
   #onHost(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
@@ -278,6 +285,7 @@ export class CompiledSteps {
     }
     const { refusal } = recording.step;
     if (refusal !== null) this.#refuse(refusal);
+    if (!step.hadLoss) this.#refuse("trainingStep returned no loss while it was recorded");
     // They are the program's own from here on.
     if (this.#accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
     const compiling = CompiledStep.compile(recording.step, this.#residents, this.#random, {
