@@ -51,11 +51,11 @@ test("an unknown command or argument is refused with what is accepted", async ()
   assert.equal(command.status, 2);
   assert.match(
     command.stderr,
-    /expected a command of doctor, setup, fit, validate, test, predict, explain, run, consolidate, version, help\. Received: "docter"/,
+    /expected a command of doctor, setup, fit, validate, test, predict, explain, run, consolidate, xla, version, help\. Received: "docter"/,
   );
   const flag = await nbit(["doctor", "--yaml"]);
   assert.equal(flag.status, 2);
-  assert.match(flag.stderr, /expected no arguments but --json\. Received: --yaml/);
+  assert.match(flag.stderr, /expected no arguments but --json, --xla\. Received: --yaml/);
 });
 
 test("doctor finds this set-up whole and tells what every precision runs on", async () => {

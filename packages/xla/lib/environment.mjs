@@ -34,6 +34,7 @@ export function environmentFor(path) {
     ["TPU_SKIP_MDS_QUERY", "1"],
     ["TPU_WORKER_HOSTNAMES", "localhost"],
     ["TPU_ACCELERATOR_TYPE", "v5litepod-4"],
+    ["ALLOW_MULTIPLE_LIBTPU_LOAD", "1"], // without a chip there is nothing that processes could share
     ["TPU_MIN_LOG_LEVEL", "3"],
     ["TPU_STDERR_LOG_LEVEL", "3"],
   ];

@@ -7,8 +7,9 @@ import { run } from "./launch.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
 import { version } from "./version.js";
+import { xla } from "./xla.js";
 
-const others = [doctor, setup, ...runCommands, explain, run, consolidate, version];
+const others = [doctor, setup, ...runCommands, explain, run, consolidate, xla, version];
 /** What is run when there is no command, or none of that name. */
 export const help = helpOn(others);
 
