@@ -42,25 +42,28 @@ export function page({ date, compiler, jax, rows }: Results): string {
       mib(memory?.code),
       mega(flops),
       mega(bytesAccessed),
+      program.estimatedSeconds === null ? "" : (program.estimatedSeconds * 1e6).toPrecision(3),
       made.join(", "),
       // Another number of devices shares the batch otherwise.
       theirs?.devices === devices ? ratio(flops, theirs.flops) : "",
       theirs?.devices === devices ? ratio(bytesAccessed, theirs.bytesAccessed) : "",
+      theirs?.devices === devices ? ratio(program.estimatedSeconds, theirs.estimatedSeconds) : "",
     ];
   });
   const head = [
     ...["model", "topology", "devices", "precision", "operators", "compile, s"],
-    ...["peak, MiB", "arguments, MiB", "code, MiB", "MFLOP", "MB accessed", "collectives", "FLOP : JAX", "bytes : JAX"],
+    ...["peak, MiB", "arguments, MiB", "code, MiB", "MFLOP", "MB accessed", "estimate, µs"],
+    ...["collectives", "FLOP : JAX", "bytes : JAX", "estimate : JAX"],
   ];
   const line = (row: readonly string[]): string => `| ${row.join(" | ")} |`;
   return `# Training steps compiled for TPUs, ${date}
 
 Whole training steps (forward, backward, optimizer) that Google's compiler compiled for chips that were not there: \`npm run check:tpu\`. **None of them has run on a TPU.** Numbers are those of each device, and the compiler's own. Devices of v4 are cores, of which a chip has two.
 
-Compiler: ${compiler}.${jax === null ? " JAX was not compared." : ` JAX ${jax}, with the same libtpu: the last two columns are nbit's figure divided by that of JAX's program of the same model, float32 products in float32 in both, no excess precision in either. They are empty where JAX has no such model or counts another number of devices.`}
+Compiler: ${compiler}.${jax === null ? " JAX was not compared." : ` JAX ${jax}, with the same libtpu: the last three columns are nbit's figure divided by that of JAX's program of the same model, float32 products in float32 in both, no excess precision in either. They are empty where JAX has no such model or counts another number of devices.`}
 
-${[head, head.map((_, i) => (i < 2 || i === 3 || i === 11 ? "---" : "---:")), ...cells].map(line).join("\n")}
+${[head, head.map((_, i) => (i < 2 || i === 3 || i === 12 ? "---" : "---:")), ...cells].map(line).join("\n")}
 
-Beside the arguments, \`peak\` has what a step needs at once. The batch is split among the devices; with "fsdp" parameters and optimizer state are, too. The compiler's own estimate of seconds is left out: for most of these programs it gives none.
+Beside the arguments, \`peak\` has what a step needs at once. The batch is split among the devices; with "fsdp" parameters and optimizer state are, too. The estimate is the time of a step by the compiler's model of the chip, without calls whose time it does not know.
 `;
 }

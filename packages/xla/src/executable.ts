@@ -27,7 +27,7 @@ export interface Analysis {
   readonly flops: number | null;
   readonly bytesAccessed: number | null;
   readonly transcendentals: number | null;
-  /** By the compiler's model of the chip. */
+  /** By the compiler's model of the chip; calls whose time it does not know count nothing. */
   readonly optimalSeconds: number | null;
   /** Everything that its cost analysis lists, by name. */
   readonly costs: ReadonlyMap<string, number>;
@@ -150,7 +150,7 @@ export class XlaExecutable implements Disposable {
       flops: cost("flops"),
       bytesAccessed: cost("bytes accessed"),
       transcendentals: cost("transcendentals"),
-      optimalSeconds: cost("optimal_seconds"),
+      optimalSeconds: secondsOf(costs.get("optimal_seconds")),
       costs,
     };
   }
@@ -185,6 +185,13 @@ export class XlaExecutable implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** XLA sums its estimates in float32, with -1 for each custom call. */
+function secondsOf(sum: number | undefined): number | null {
+  if (sum === undefined) return null;
+  const seconds = sum < 0 ? sum + Math.ceil(-sum) : sum;
+  return seconds > 0 ? seconds : null;
 }
 
 function memoryOf(memory: NativeMemory, codeBytes: number | null): CompiledMemory {
