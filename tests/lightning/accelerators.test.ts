@@ -12,7 +12,7 @@ test("accelerators and devices are checked; others may be registered", () => {
   fails(
     { accelerator: "ipu" },
     "ERR_ACCELERATOR_UNKNOWN",
-    'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).',
+    'Trainer: expected accelerator to be one of "auto", "cpu", "cuda", "gpu", "tpu", "xla", or an Accelerator. Received: "ipu". Add others with registerAccelerator(name, create).',
   );
   fails(
     { devices: 0 },

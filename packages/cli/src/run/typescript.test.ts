@@ -77,7 +77,7 @@ test("without the typescript package, what Node.js cannot run by itself is ERR_T
   // The command itself is copied: it looks for typescript from where it really is.
   for (const part of ["bin", "dist", "package.json"])
     cpSync(join(root, "packages/cli", part), join(modules, "nbit", part), { recursive: true });
-  for (const name of ["native", "torch", "apex", "lowbit", "lightning", "dashboard"])
+  for (const name of ["native", "torch", "apex", "lowbit", "xla", "lightning", "dashboard"])
     symlinkSync(join(root, "packages", name), join(modules, "@nbit", name), "dir");
   writeFileSync(join(outside, "enum.mts"), ENUM);
   const { status, stderr } = await run(join(modules, "nbit/bin/nbit.mjs"), outside, "enum.mts");

@@ -5,10 +5,11 @@ import { eachTensor } from "../collections.js";
 import { analysisText } from "../diagnostics/analysis-text.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
 import { MisconfigurationError } from "../errors.js";
-import { isOverridden, type Hooks } from "../hooks.js";
+import type { Hooks } from "../hooks.js";
 import type { LightningModule } from "../module.js";
 import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
+import { checkCompilable, signatureOf } from "./compilable.js";
 import { HostState } from "./host-state.js";
 import { BatchRecording, numberOf, type CompiledBatch } from "./compiled-batch.js";
 import { waitFor, type MaybePending } from "./pending.js";
@@ -94,36 +95,11 @@ export class CompiledSteps {
     this.#residents = new Residents(parts.device);
     this.#accumulate = parts.step.accumulate;
     this.#ready = false;
-    this.#check();
-    for (const optimizer of parts.optimizers) {
-      for (const group of optimizer.paramGroups) if ("fused" in group) group["fused"] = true;
-      if (optimizer.supportsAmpScaling) optimizer.keepRatesOn("cpu");
-    }
+    checkCompilable(parts);
     parts.step.sawLoss = (loss) => {
       this.#loss?.dispose();
       this.#loss = outsideScopes(() => loss.detach());
     };
-  }
-
-  /** @throws {MisconfigurationError} ERR_XLA_STEP: what runs in JavaScript in the middle of a step. */
-  #check(): void {
-    const { module, hooks, optimizers, device } = this.#parts;
-    const refuse = (expected: string, received: string, fix: string): never => {
-      throw new MisconfigurationError("fit", `${expected} on ${device.name}`, received, fix, "ERR_XLA_STEP");
-    };
-    if (!module.automaticOptimization)
-      refuse(
-        "automatic optimization",
-        "manual optimization",
-        'It decides in JavaScript what comes next; use accelerator: "cpu".',
-      );
-    if (optimizers.length === 0) refuse("an optimizer", "none", "Return one from configureOptimizers.");
-    for (const hook of ["onBeforeZeroGrad", "onBeforeBackward", "onAfterBackward", "onBeforeOptimizerStep"] as const)
-      if (hooks.get(hook).length > 0)
-        refuse(`no ${hook}`, hook, "It runs inside the step, which is a program of the device. Use onTrainBatchEnd.");
-    for (const hook of ["optimizerStep", "configureGradientClipping", "optimizerZeroGrad"] as const)
-      if (isOverridden(module, hook))
-        refuse(`no ${hook} of the module's`, hook, "It runs inside the step, which is a program of the device.");
   }
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<StepResult> {
@@ -165,6 +141,7 @@ export class CompiledSteps {
 
   #next(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<StepResult> {
     const { step, progress, optimizers } = this.#parts;
+    if (this.#batches === 1) this.#prepareOptimizers();
     for (const optimizer of optimizers) optimizer.refreshRates();
     if (step.accumulate !== this.#accumulate) this.#begin(step.accumulate);
     const role = roleOf(progress.windowOpen, windowEnds);
@@ -174,7 +151,7 @@ export class CompiledSteps {
     });
     if (!this.#ready && !this.#resumes()) return this.#onHost(batch, batchIdx, windowEnds);
     this.#gradients?.link(continues(role));
-    const signature = this.#signature(role, inputs);
+    const signature = signatureOf(this.#parts, role, inputs);
     const known = this.#programs.get(signature);
     if (known !== undefined && known.step.isWhereItWas) {
       this.#programs.delete(signature);
@@ -186,6 +163,13 @@ export class CompiledSteps {
     return this.#record(signature, role, inputs, () => step.run(batch, batchIdx, windowEnds));
   }
 
+  /** When a checkpoint has had its say: fused steps take their rate, and their count, from tensors. */
+  #prepareOptimizers(): void {
+    for (const optimizer of this.#parts.optimizers) {
+      for (const group of optimizer.paramGroups) if ("fused" in group) group["fused"] = true;
+      if (optimizer.supportsAmpScaling) optimizer.keepRatesOn("cpu");
+    }
+  }
   #begin(accumulate: number): void {
     this.#residents.pull();
     for (const signature of [...this.#programs.keys()]) this.#forget(signature);
@@ -198,18 +182,6 @@ export class CompiledSteps {
     this.#programs.delete(signature);
   }
 
-  /** What a program is made for: everything in it that is no tensor. */
-  #signature(role: WindowRole, inputs: Readonly<Record<string, Tensor>>): string {
-    const shapes = Object.values(inputs).map((t) => `${t.dtype}[${t.shape.join()}]`);
-    const numbers = this.#parts.optimizers.flatMap((optimizer) =>
-      optimizer.paramGroups.map((group) => {
-        const { params, lr, ...rest } = group;
-        return JSON.stringify(optimizer.supportsAmpScaling ? [params.length, rest] : [params.length, lr, rest]);
-      }),
-    );
-    return [role, this.#modes(), ...shapes, ...numbers].join("|");
-  }
-
   /**
    * What the optimizer remembers comes from a checkpoint: nothing needs to run on the host. With windows of several
    * batches the first does, since gradients must be somewhere.
@@ -218,14 +190,7 @@ export class CompiledSteps {
     this.#ready = this.#accumulate === 1 && this.#parts.progress.globalStep > 0;
     return this.#ready;
   }
-  /** Which modules train, and which parameters want gradients: layers freeze and thaw. */
-  #modes(): string {
-    const { module } = this.#parts;
-    let modes = "";
-    for (const each of module.modules()) modes += each.training ? "t" : "e";
-    for (const p of module.parameters()) modes += p.requiresGrad ? "g" : "-";
-    return modes;
-  }
+
   /** Until the optimizer has stepped once. With windows of several batches their gradients then stay where they are. */
   #onHost(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
     const { step, progress } = this.#parts;
