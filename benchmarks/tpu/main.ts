@@ -105,7 +105,7 @@ const results: Results = {
   rows: [...kept(), ...rows],
 };
 if (out === undefined) console.log(page(results));
-else {
+else if (compiled.length > 0) {
   mkdirSync(out, { recursive: true });
   writeFileSync(file("json"), `${JSON.stringify(results, null, 2)}\n`);
   writeFileSync(file("md"), page(results));

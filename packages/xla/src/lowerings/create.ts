@@ -72,6 +72,11 @@ const identity: Lowering = (e, o) => {
 };
 
 addLowerings({
+  // It gives a dtype, which the operators after it have in their arguments.
+  "aten::promote_types": (_, o) => {
+    o.implied("type1", "type2");
+    return [];
+  },
   "aten::zeros": filled(0),
   "aten::ones": filled(1),
   "aten::empty.memory_format": filled(0),
