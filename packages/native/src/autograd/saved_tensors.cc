@@ -214,13 +214,19 @@ class Frame : public std::enable_shared_from_this<Frame> {
   };
   void run();
   /** Memory that no tensor before it in this frame has. */
-  bool isNew(const at::Tensor& t) { return t.has_storage() && seen_.insert(t.storage().unsafeGetStorageImpl()).second; }
+  bool isNew(const at::Tensor& t) {
+    if (!t.has_storage()) return false;
+    auto* storage = t.storage().unsafeGetStorageImpl();
+    if (!seen_.insert(storage).second) return false;
+    held_.emplace_back(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(storage));
+    return true;
+  }
 
   const std::shared_ptr<JsFunction> again_;
   // Nodes may ask for what they saved while they run below autograd.
   const c10::impl::LocalDispatchKeySet keys_ = c10::impl::tls_local_dispatch_key_set();
   std::unordered_set<const void*> seen_;
-  std::vector<c10::Storage> held_;  // while somebody counts
+  std::vector<c10::weak_intrusive_ptr<c10::StorageImpl>> held_;  // their addresses, so that no other storage takes one
   std::vector<ag::SavedVariable> arguments_;
   std::vector<Draws> draws_;
   std::vector<Form> forms_;
