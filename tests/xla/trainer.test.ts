@@ -231,6 +231,9 @@ test("a loss that is not finite ends the run", needsPlugin, async () => {
     message: /expected finite losses\. Received: NaN at step 5/,
   });
   await assert.doesNotReject(train(make, { accelerator: "xla", detectNonFinite: false }));
+  // Of the last step, too, which nothing comes after.
+  const last = (): Given => ({ ...make(), batches: make().batches.slice(0, 5) });
+  await assert.rejects(train(last, { accelerator: "xla" }), { code: "ERR_NON_FINITE" });
 });
 
 test("what JavaScript reads in a step is named with its line", needsPlugin, async () => {

@@ -74,7 +74,7 @@ export class CompiledSteps {
   readonly #random = new RandomState();
   /** By signature, the latest used last. */
   readonly #programs = new Map<string, CompiledBatch>();
-  #inFlight: InFlight[] = [];
+  readonly #inFlight: InFlight[] = [];
   /** The latest wait for a step was short. */
   #waitsBriefly = true;
   #gradients: HeldGradients | null = null;
@@ -128,6 +128,10 @@ export class CompiledSteps {
       this.#look(oldest);
       return then();
     });
+  }
+  /** Look at the losses that are still on their way: before what comes after an epoch. Waits for the device. */
+  settle(): void {
+    for (const step of this.#inFlight.splice(0)) this.#look(step);
   }
   #look({ loss, globalStep }: InFlight): void {
     const value = loss?.value() ?? 0;
@@ -347,7 +351,7 @@ export class CompiledSteps {
     for (const signature of [...this.#programs.keys()]) this.#forget(signature);
     this.#dropGradients();
     for (const optimizer of optimizers) optimizer.releaseRates();
-    this.#inFlight = [];
+    this.#inFlight.length = 0;
   }
 }
 

@@ -296,6 +296,7 @@ export class FitLoop {
   async #endEpoch(): Promise<void> {
     const { progress, schedulers, results, fetcher } = this.#parts;
     const { hooks, metricStore } = this.#context;
+    this.#parts.compiled?.settle();
     if (progress.phase !== "epoch_end") {
       checkSameOrder("fit", this.#context.collectives, fetcher.loader);
       this.#context.reduceMetrics(false);

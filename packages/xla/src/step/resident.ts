@@ -13,6 +13,8 @@ class Region {
   layout: Layout | null = null;
   /** Of the host's tensors when both places had the same values; null: the device's are newer. */
   version: number | null = null;
+  /** By a program: what optimizers step, too. */
+  written = false;
 
   /** `home`: a tensor over all of the region, which nobody else has. */
   constructor(public home: Tensor) {}
@@ -82,6 +84,7 @@ export class Resident {
     const region = this.#regions[at] as Region;
     region.buffers = buffers;
     region.version = null;
+    region.written = true;
     for (const member of this.#members) defer(member, this.#fetch);
   }
   readonly #fetch = (): void => this.pull();
@@ -96,11 +99,11 @@ export class Resident {
     for (const region of this.#regions) if (region.isNewerOnDevice) region.version = this.#versions(region);
   }
   /**
-   * Grows with every change by the host: fused steps change the epoch, all else versions. A view that an operator made
+   * Grows with every change by the host: fused steps of what is written change the epoch, all else versions. A view that an operator made
    * below autograd counts for itself.
    */
-  #versions({ home }: Region): number {
-    let sum = weightsEpoch() + home.version;
+  #versions({ home, written }: Region): number {
+    let sum = (written ? weightsEpoch() : 0) + home.version;
     for (const member of this.#members) sum += member.version;
     return sum;
   }
