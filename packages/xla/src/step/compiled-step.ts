@@ -103,7 +103,7 @@ export class CompiledStep {
   }
 
   /**
-   * @throws {XlaError} As {@link lower}; `XLA_STATE` for memory that the step writes and that is no tensor of `known`;
+   * @throws {XlaError} As `lower`; `XLA_STATE` for memory that the step writes and that is no tensor of `known`;
    *   what the compiler says.
    */
   static async compile(

@@ -40,7 +40,7 @@ export class RandomState {
       return into;
     }));
   }
-  /** Go on from what {@link state} was. */
+  /** Go on from what `state` was. */
   load(state: Tensor): void {
     this.#free();
     this.#state?.dispose();
