@@ -1,8 +1,12 @@
 /** What a measured process is told, as one argument of JSON, and what it prints. python/side.py knows the same jobs. */
 import type { ModelSpec } from "./models/index.js";
 
-/** Who trains: nbit by its Trainer or by a plain loop, and the peers. */
-export type SideName = "trainer" | "loop" | "pytorch" | "pytorch-keep" | "compile" | "lightning" | "jax";
+/**
+ * Who trains: nbit by its Trainer (also without replays, and compiled by XLA's plugin for CPUs) or by a plain loop, and
+ * the peers.
+ */
+export type SideName =
+  "trainer" | "loop" | "eager" | "xla" | "pytorch" | "pytorch-keep" | "compile" | "lightning" | "jax";
 
 export interface OptimizerSpec {
   readonly name: "AdamW" | "Adam" | "SGD";

@@ -106,7 +106,8 @@ function sidesOf(
   );
 }
 
-const isWanted = (side: SideName, { peers }: Campaign): boolean => isNbit(side) || peers.includes(peerOf(side) ?? "");
+const isWanted = (side: SideName, { peers }: Campaign): boolean =>
+  peerOf(side) === null || peers.includes(peerOf(side) ?? "");
 
 export async function measureModelRow(row: ModelRow, campaign: Campaign): Promise<RowResult> {
   const weights = join(campaign.scratch, "weights.npz");

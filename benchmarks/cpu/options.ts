@@ -1,6 +1,6 @@
 /** The command line of the CPU benchmark. */
 import { flagsOf } from "../flags.js";
-import { PEERS } from "./sides.js";
+import { OTHER_WAYS, PEERS } from "./sides.js";
 
 export interface Options {
   readonly quick: boolean;
@@ -53,9 +53,9 @@ export function optionsOf(args: readonly string[]): Options {
     return numbers;
   };
   const peers = listOf("peers") ?? PEERS;
-  const unknown = peers.filter((peer) => !(PEERS as readonly string[]).includes(peer));
+  const unknown = peers.filter((peer) => ![...PEERS, ...OTHER_WAYS].some((known) => known === peer));
   if (unknown.length > 0)
-    throw new Error(`expected --peers among ${PEERS.join(", ")}. Received: ${unknown.join(", ")}`);
+    throw new Error(`expected --peers among ${[...PEERS, ...OTHER_WAYS].join(", ")}. Received: ${unknown.join(", ")}`);
   const quick = flags.has("quick");
   const [steps] = numbersOf("steps", 1) ?? [];
   const threads = numbersOf("threads", Infinity);

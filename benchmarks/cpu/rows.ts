@@ -36,7 +36,7 @@ interface Spec {
   readonly cold?: boolean;
 }
 
-const ALL: readonly SideName[] = ["trainer", "loop", "pytorch", "compile", "lightning", "jax"];
+const ALL: readonly SideName[] = ["trainer", "loop", "pytorch", "compile", "lightning", "jax", "eager", "xla"];
 export const ADAMW = { name: "AdamW", fused: true, lr: 1e-3 } as const;
 /** At 1e-3 the large network's loss leaps, and with it what bfloat16 rounds. */
 const SLOWER = { ...ADAMW, lr: 1e-4 };

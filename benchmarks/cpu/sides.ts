@@ -1,6 +1,7 @@
 /** The sides of a row: nbit's own, and the peers that are installed. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { XLAAccelerator } from "@nbit/lightning";
 import type { Job, SideName } from "./job.js";
 
 const nbitScript = fileURLToPath(new URL("nbit/main.js", import.meta.url));
@@ -15,13 +16,18 @@ export const SIDES: Readonly<Record<SideName, string>> = {
   compile: "torch.compile",
   lightning: "Lightning",
   jax: "JAX jit",
+  eager: "nbit Trainer, no replay",
+  xla: "nbit Trainer, XLA",
 };
 export const PEERS = ["pytorch", "compile", "lightning", "jax"] as const;
-export type Peer = (typeof PEERS)[number];
-export const isNbit = (side: SideName): boolean => side === "trainer" || side === "loop";
-/** The peer that must be there for a side. */
+/** Measured where `--peers` names them: nbit by other ways. */
+export const OTHER_WAYS = ["eager", "xla"] as const;
+export type Peer = (typeof PEERS)[number] | (typeof OTHER_WAYS)[number];
+const NBIT: readonly SideName[] = ["trainer", "loop", ...OTHER_WAYS];
+export const isNbit = (side: SideName): boolean => NBIT.includes(side);
+/** What `--peers` must name for a side to be measured. */
 export const peerOf = (side: SideName): Peer | null =>
-  isNbit(side) ? null : side === "pytorch-keep" ? "pytorch" : (side as Peer);
+  side === "trainer" || side === "loop" ? null : side === "pytorch-keep" ? "pytorch" : side;
 
 export interface Versions {
   readonly python: string;
@@ -61,6 +67,7 @@ export function holeOf(side: SideName, versions: Versions): string | null {
   if (peer === "lightning" && versions.lightning === null) return "lightning is not installed";
   if (peer === "jax" && versions.jax === null) return "jax is not installed";
   if (peer === "compile" && !versions.compiler) return "no C++ compiler";
+  if (peer === "xla") return new XLAAccelerator().missing();
   return null;
 }
 
@@ -73,14 +80,21 @@ export interface Command {
 /** How a job is started. `python`: the interpreter, for jobs of peers; null for nbit's. */
 export function commandOf(job: Job, python: string | null, node: readonly string[] = []): Command {
   const text = JSON.stringify(job);
-  if (python === null) return { program: process.execPath, args: [...node, nbitScript, text], env: {} };
+  if (python === null)
+    return { program: process.execPath, args: [...node, nbitScript, text], env: ourEnvironment(job) };
   return { program: python, args: [peerScript, text], env: job.kind === "step" ? environmentOf(job) : {} };
 }
 
+// XLA's pool has as many threads as it is told that there are processors.
+const ofXla = (threads: number): Command["env"] => ({
+  NPROC: `${threads}`,
+  XLA_FLAGS: `--xla_cpu_multi_thread_eigen=${threads > 1}`,
+});
+function ourEnvironment(job: Job): Command["env"] {
+  return job.kind === "step" && job.side === "xla" ? ofXla(job.threads) : {};
+}
 function environmentOf({ side, threads }: { readonly side: SideName; readonly threads: number }): Command["env"] {
-  // XLA's pool has as many threads as it is told that there are processors.
-  if (side === "jax")
-    return { NPROC: `${threads}`, XLA_FLAGS: `--xla_cpu_multi_thread_eigen=${threads > 1}`, JAX_PLATFORMS: "cpu" };
+  if (side === "jax") return { ...ofXla(threads), JAX_PLATFORMS: "cpu" };
   // glibc returns large blocks to the system when they are freed, unless it is told not to.
   if (side === "pytorch-keep") return { MALLOC_MMAP_THRESHOLD_: `${2 ** 30}`, MALLOC_TRIM_THRESHOLD_: `${2 ** 30}` };
   return {};

@@ -11,7 +11,7 @@ async function measure(job: Job): Promise<object> {
   switch (job.kind) {
     case "step":
       setNumThreads(job.threads);
-      return job.side === "trainer"
+      return job.side !== "loop"
         ? await (await import("./trainer.js")).trainerSteps(job)
         : (await import("./loop.js")).loopSteps(job);
     case "add":

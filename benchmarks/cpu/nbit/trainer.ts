@@ -1,6 +1,6 @@
 /** Training steps by the Trainer, and the memory that they leave. */
 import { getHeapStatistics } from "node:v8";
-import { DataLoader, Dataset, keep, memory, seedEverything, type optim, type Tensor } from "@nbit/torch";
+import { DataLoader, Dataset, keep, memory, seedEverything, Tensor, type optim } from "@nbit/torch";
 import { Callback, LightningModule, MixedPrecision, Trainer, type TrainerOptions } from "@nbit/lightning";
 import type { Job, StepJob } from "../job.js";
 import { build, type ModelSpec } from "../models/index.js";
@@ -22,21 +22,24 @@ interface Fit {
   readonly optimizer: StepJob["optimizer"];
   readonly options: TrainerOptions;
   onLoss?(loss: Tensor, index: number): void;
+  /** The loss behind the step: where one that is compiled can be asked for it. */
+  onOutputs?(loss: unknown, index: number): void;
   /** With the number of batches done. */
   onBatch(done: number): void;
 }
 
-async function fit({ model, optimizer, options, onLoss, onBatch }: Fit): Promise<void> {
+async function fit({ model, optimizer, options, onLoss, onOutputs, onBatch }: Fit): Promise<void> {
   seedEverything(42);
   const workload = build(model);
   class OnBatch extends Callback {
     override onTrainBatchEnd(
       _trainer: unknown,
       _module: unknown,
-      _outputs: unknown,
+      outputs: { readonly loss?: unknown },
       _batch: unknown,
       index: number,
     ): void {
+      onOutputs?.(outputs.loss, index);
       onBatch(index + 1);
     }
   }
@@ -74,11 +77,12 @@ export async function trainerSteps(job: StepJob): Promise<object> {
       ...(job.precision === "bf16"
         ? { plugins: new MixedPrecision({ precision: "bf16-mixed", cacheWeightCasts }) }
         : { precision: 32 }),
+      ...(job.side === "eager" ? { replay: false } : job.side === "xla" ? { accelerator: "xla" } : {}),
       accumulateGradBatches: accumulate,
       maxSteps: Math.ceil(meter.plan.total / accumulate),
     },
-    onLoss(loss, index) {
-      if (index < meter.plan.checked) meter.losses.push(loss.item());
+    [job.side === "xla" ? "onOutputs" : "onLoss"](loss: unknown, index: number) {
+      if (index < meter.plan.checked && loss instanceof Tensor) meter.losses.push(loss.item());
     },
     onBatch: (done) => meter.tick(done),
   });

@@ -113,7 +113,7 @@ def loss_of(outputs):
     for t in outputs:
         if not t.requires_grad:
             continue
-        real = torch.view_as_real(t) if t.is_complex() else t
+        real = torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
         wide = real.double() if real.dtype == torch.float64 else real.float()
         w = torch.from_numpy(hashed(11, wide.numel()) * 2 - 1).reshape(wide.shape).to(wide.dtype)
         part = (wide * w).mean() if wide.numel() else wide.sum()

@@ -79,6 +79,12 @@ function isClass(target: unknown): target is Newable {
   return typeof target === "function" && /^class\b/.test(Function.prototype.toString.call(target));
 }
 
+/** `Tensor.fliplr`: the method of the first input. */
+function methodOf(path: string): Callable {
+  const method = lookup(torch, path.replace(".", ".prototype.")) as Callable;
+  return (self, ...args) => method.call(self, ...args);
+}
+
 function tensorsOf(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value];
   if (Array.isArray(value)) return value.flatMap(tensorsOf);
@@ -91,7 +97,7 @@ function lossOf(outputs: readonly Tensor[]): Tensor | null {
   let total: Tensor | null = null;
   for (const t of outputs) {
     if (!t.requiresGrad) continue;
-    const real = t.isComplex() ? viewAsReal(t) : t;
+    const real = t.isComplex() ? viewAsReal(t.resolveConj()) : t;
     const wide = real.to(real.dtype === "float64" ? "float64" : "float32");
     const w = tensor(hashed(11, wide.numel()).map((u) => u * 2 - 1))
       .reshape(wide.shape)
@@ -111,7 +117,7 @@ const gradOf = (t: Tensor): Digest | null => (t.grad === null ? null : digest(t.
 
 function runCall(c: Case): Readonly<Record<string, unknown>> {
   const { row } = c;
-  const target = lookup(torch, row.call);
+  const target = row.call.startsWith("Tensor.") ? methodOf(row.call) : lookup(torch, row.call);
   const inputs = (row.inputs ?? []).map((spec, i) => c.tensor(spec, `in${i}`));
   const record: Record<string, unknown> = {};
   manualSeed(0);
