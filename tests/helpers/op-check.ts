@@ -26,11 +26,14 @@ export interface OpCase {
 type Callable = (...args: readonly unknown[]) => unknown;
 const isCallable = (value: unknown): value is Callable => typeof value === "function";
 
+const LOSSES = /(?:Loss(?:Nd)?|klDiv|binaryCrossEntropy(?:WithLogits)?)$/;
 /**
  * The function that a dotted name stands for; null when there is none (in-place operators are methods only, as in
  * PyTorch).
  */
 export function lookUp(path: string): Callable | null {
+  // Losses take words for their reduction, and what PyTorch's functions take; the operators are below aten.
+  if (LOSSES.test(path)) return torch.aten[torch.nn.snakeCase(path)] ?? null;
   let at: unknown = torch;
   for (const part of path.split("."))
     at = (typeof at === "object" && at !== null) || isCallable(at) ? Reflect.get(at, part) : undefined;

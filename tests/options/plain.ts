@@ -1,4 +1,6 @@
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
+import { LOSS_METHODS } from "./rows-losses.js";
+
 const NAMES: Readonly<Record<string, string>> = {
   "apex.":
     "ampOf castTensors disableCasts floatFunction halfFunction isAffineBatchNorm o1Rules promoteFunction registerFloatFunction registerHalfFunction " +
@@ -74,8 +76,6 @@ const NAMES: Readonly<Record<string, string>> = {
     "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish Identity LeakyReLU " +
     "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",
   "torch.nn.AlphaDropout#": "forward",
-  "torch.nn.BCEWithLogitsLoss#": "forward",
-  "torch.nn.CrossEntropyLoss#": "forward",
   "torch.nn.Dropout#": "forward",
   "torch.nn.ELU#": "forward",
   "torch.nn.Embedding#": "forward",
@@ -85,18 +85,15 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.Hardsigmoid#": "forward",
   "torch.nn.Hardswish#": "forward",
   "torch.nn.Identity#": "forward",
-  "torch.nn.L1Loss#": "forward",
   "torch.nn.LayerNorm#": "forward",
   "torch.nn.LeakyReLU#": "forward",
   "torch.nn.Linear#": "resetParameters forward",
   "torch.nn.LogSoftmax#": "forward",
-  "torch.nn.MSELoss#": "forward",
   "torch.nn.Mish#": "forward",
   "torch.nn.Module#":
     "namedChildren children namedModules modules parameters buffers getSubmodule getParameter stateDict train eval apply requiresGrad_ float double half bfloat16 cpu cuda " +
     "registerForwardPreHook registerForwardHook",
   "torch.nn.ModuleList#": "append",
-  "torch.nn.NLLLoss#": "forward",
   "torch.nn.PReLU#": "forward",
   "torch.nn.RMSNorm#": "forward",
   "torch.nn.ReLU#": "forward",
@@ -105,7 +102,6 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.Sequential#": "append forward",
   "torch.nn.SiLU#": "forward",
   "torch.nn.Sigmoid#": "forward",
-  "torch.nn.SmoothL1Loss#": "forward",
   "torch.nn.Softmax#": "forward",
   "torch.nn.Softplus#": "forward",
   "torch.nn.SyncBatchNorm.": "convertSyncBatchnorm",
@@ -122,6 +118,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "elementsPerEntry keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
-export const PLAIN: ReadonlySet<string> = new Set(
-  Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
-);
+export const PLAIN: ReadonlySet<string> = new Set([
+  ...Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
+  ...LOSS_METHODS,
+]);

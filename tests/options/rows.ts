@@ -10,6 +10,7 @@ import * as lightning from "@nbit/lightning";
 import { SGD8bit } from "@nbit/lowbit";
 import * as torch from "@nbit/torch";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
+import { LOSSES } from "./rows-losses.js";
 
 export interface Row {
   /** Before the options. */
@@ -46,6 +47,7 @@ function sharded(): torch.ShardedCheckpoint {
 
 /** Factories, so that a row costs nothing until it is used. */
 export const ROWS: Readonly<Record<string, () => Row>> = {
+  ...LOSSES,
   "torch.DataLoader": () => row([1, 2]),
   "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),
   "torch.DistributedSampler": () => row(sized),
@@ -64,8 +66,6 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.amp.autocast": () => row(),
   "torch.backward": () => row(leaf.sum(), null),
   "torch.collate": () => row(),
-  "torch.crossEntropyLoss": () => row(x, x),
-  "torch.ctcLoss": () => row(x, x, [1], [1]),
   "torch.cuda.CudaGraph": () => row(),
   "torch.cuda.Event": () => row(),
   "torch.cuda.Stream.create": () => row(),
@@ -77,29 +77,20 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.loadIdx": () => row("nowhere.idx"),
   "torch.loadSafetensors": () => row("nowhere.safetensors"),
   "torch.saveOnCpu": () => row(noop),
-  "torch.multiMarginLoss": () => row(x, ones([2])),
-  "torch.multilabelMarginLoss": () => row(x, x),
-  "torch.nllLoss": () => row(x, ones([2])),
-  "torch.nllLoss2d": () => row(x, ones([2])),
-  "torch.nllLossNd": () => row(x, ones([2])),
   "torch.nn.AvgPool1d": () => row(2),
   "torch.nn.AvgPool2d": () => row(2),
   "torch.nn.AvgPool3d": () => row(2),
-  "torch.nn.BCEWithLogitsLoss": () => row(),
   "torch.nn.BatchNorm1d": () => row(4),
   "torch.nn.BatchNorm2d": () => row(4),
   "torch.nn.BatchNorm3d": () => row(4),
   "torch.nn.Conv1d": () => row(2, 2, 1),
   "torch.nn.Conv2d": () => row(2, 2, 1),
   "torch.nn.Conv3d": () => row(2, 2, 1),
-  "torch.nn.CrossEntropyLoss": () => row(),
   "torch.nn.Embedding": () => row(2, 2),
   "torch.nn.GroupNorm": () => row(1, 2),
-  "torch.nn.L1Loss": () => row(),
   "torch.nn.LayerNorm": () => row(2),
   "torch.nn.LayerNorm#addTo": () => of(new nn.LayerNorm(2), x, null),
   "torch.nn.Linear": () => row(2, 2),
-  "torch.nn.MSELoss": () => row(),
   "torch.nn.MaxPool1d": () => row(2),
   "torch.nn.MaxPool2d": () => row(2),
   "torch.nn.MaxPool3d": () => row(2),
@@ -109,12 +100,10 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.nn.Module#registerBuffer": () => of(new Net(), "b", x),
   "torch.nn.Module#to": () => of(new Net()),
   "torch.nn.Module#zeroGrad": () => of(new Net()),
-  "torch.nn.NLLLoss": () => row(),
   "torch.nn.PReLU": () => row(1, 0.25),
   "torch.nn.Parameter": () => row(x),
   "torch.nn.RMSNorm": () => row(2),
   "torch.nn.RMSNorm#addTo": () => of(new nn.RMSNorm(2), x, null),
-  "torch.nn.SmoothL1Loss": () => row(),
   "torch.nn.SyncBatchNorm": () => row(4),
   "torch.nn.SyncBatchNorm#thenRelu": () => of(new nn.SyncBatchNorm(2), x, null),
   "torch.nn.SyncBatchNorm#thenReluForBranches": () => of(new nn.SyncBatchNorm(2), x, null),
@@ -123,14 +112,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.nn.functional.batchNormRelu": () => row(x, null, null, null, null),
   "torch.nn.functional.batchNormReluForBranches": () => row(x, null, null, null, null),
   "torch.nn.functional.biasGelu": () => row(x, null),
-  "torch.nn.functional.binaryCrossEntropyWithLogits": () => row(x, x),
-  "torch.nn.functional.crossEntropy": () => row(x, x),
   "torch.nn.functional.fusedLinearCrossEntropy": () => row(x, x, ones([2])),
-  "torch.nn.functional.l1Loss": () => row(x, x),
-  "torch.nn.functional.mseLoss": () => row(x, x),
-  "torch.nn.functional.nllLoss": () => row(x, ones([2])),
   "torch.nn.functional.splitHeads": () => row(ones([1, 2, 6]), 2),
-  "torch.nn.functional.smoothL1Loss": () => row(x, x),
   "torch.nn.init.kaimingNormal_": () => row(x),
   "torch.nn.init.kaimingUniform_": () => row(x),
   "torch.nn.init.normal_": () => row(x, 0, 1),

@@ -36,6 +36,13 @@ const HINTS: readonly (readonly [pattern: RegExp, hint: string])[] = [
   ],
 ];
 
+/** The words that tell an operator which autocast refuses are libtorch's. */
+const UNSAFE = /unsafe to autocast\./;
+const UNSAFE_TEXT =
+  "binaryCrossEntropy and BCELoss are unsafe to autocast: in 16 bits probabilities become 0 and 1 too early. " +
+  "Leave out the sigmoid before them, and use binaryCrossEntropyWithLogits or BCEWithLogitsLoss, which are safe; " +
+  "or compute them in float32, by autocast({ enabled: false }, () => …).";
+
 const BACKEND = /^(Could not run '[^']+' with arguments from the '(\w+)' backend)[\s\S]*/;
 const UNLINKED = /PyTorch is not linked with support for (\w+) devices/;
 
@@ -46,6 +53,7 @@ export function readable(message: string): string {
     return `${backend[1]}: this libtorch has no kernel for it there. ${deviceHint(backend[2] ?? "")}`;
   const unlinked = UNLINKED.exec(message);
   if (unlinked !== null) return `${message.trimEnd()}. ${deviceHint(unlinked[1] ?? "")}`;
+  if (UNSAFE.test(message) && message.includes("BCELoss")) return UNSAFE_TEXT;
   const text = message.replaceAll("retain_graph=True", "{ retainGraph: true }").replaceAll("autograd.grad()", "grad()");
   const hint = HINTS.find(([pattern]) => pattern.test(text))?.[1];
   return hint === undefined ? text : `${text.trimEnd().replace(/[.:]?$/, ".")} ${hint}`;

@@ -91,7 +91,9 @@ function split(
   const last = given[n - 1];
   // A plain object is an argument itself where the argument at its place may be one.
   const byName = n > 0 && isPlain(last) && !(n <= most && (kinds[n - 1] as Kind<never>).accepts(last));
-  if (byName) n--;
+  if (byName)
+    do n--;
+    while (n > 0 && given[n - 1] === undefined);
   if (n > most) throw surplus(fn, names.slice(0, most), given[most], most, byName);
   return { n, options: byName ? last : NONE };
 }

@@ -9,6 +9,9 @@ import {
   arange,
   crossEntropyLoss,
   ctcLoss,
+  huberLoss,
+  klDiv,
+  mseLoss,
   multiMarginLoss,
   nn,
   nllLoss,
@@ -95,7 +98,7 @@ test("classes may come as whole numbers of any dtype", () => {
     assert.throws(() => crossEntropyLoss(logits, tensor(bad)), {
       code: "ERR_ARGUMENT",
       message:
-        /^crossEntropyLoss: expected target to be class indices: int64, or whole numbers\. Received: Tensor float32 \[2\] cpu\./,
+        /^crossEntropy: expected target to be class indices: int64, or whole numbers\. Received: Tensor float32 \[2\] cpu\./,
     });
     assert.throws(() => nn.functional.nllLoss(logits, tensor(bad)), {
       code: "ERR_ARGUMENT",
@@ -104,21 +107,36 @@ test("classes may come as whole numbers of any dtype", () => {
   }
 });
 
-test("the class weight may be given by position, as in PyTorch; other positional arguments and wrong options are refused", () => {
+test("old positions, names and the words of a reduction", () => {
   const weight = tensor([1, 3]);
   assert.equal(new nn.CrossEntropyLoss(weight).weight, weight);
-  assert.equal((Reflect.construct(nn.NLLLoss, [weight, { ignoreIndex: 1 }]) as nn.NLLLoss).ignoreIndex, 1);
+  assert.equal(new nn.NLLLoss(weight, { ignoreIndex: 1 }).ignoreIndex, 1);
+  assert.equal(new nn.NLLLoss(weight, null, 1).ignoreIndex, 1);
+  assert.equal(new nn.MSELoss({ sizeAverage: false }).reduction, "sum");
+  assert.equal(new nn.MSELoss(null, false).reduction, "none");
+  assert.equal(new nn.L1Loss({ sizeAverage: true, reduction: "sum" }).reduction, "mean");
   assert.throws(() => Reflect.construct(nn.MSELoss, ["sum"]), {
     code: "ERR_ARGUMENT",
-    message: 'MSELoss: expected options to be an object, such as { name: value }. Received: "sum".',
-  });
-  assert.throws(() => Reflect.construct(nn.CrossEntropyLoss, [weight, true]), {
-    code: "ERR_ARGUMENT",
-    message: /true as argument 2/,
+    message: 'MSELoss: expected sizeAverage to be true or false, or null. Received: "sum".',
   });
   assert.throws(() => new nn.CrossEntropyLoss({ labelSmoothing: 1.5 }), {
     code: "ERR_ARGUMENT",
     message: "CrossEntropyLoss: expected labelSmoothing to be a number in [0, 1]. Received: 1.5.",
   });
   assert.deepEqual([...new nn.BCEWithLogitsLoss({ posWeight: weight }).stateDict().keys()], ["pos_weight"]);
+});
+
+test("ATen's numbers for reductions are refused with the word", () => {
+  const x = tensor([0.5, 0.25]);
+  const refused = (fn: (...args: never[]) => unknown, ...args: readonly unknown[]): void =>
+    assert.throws(() => Reflect.apply(fn, undefined, args), {
+      code: "ERR_ARGUMENT",
+      message: /Write \{ reduction: "sum" \}/,
+    });
+  refused(mseLoss, x, x, 2);
+  refused(nn.functional.binaryCrossEntropy, x, x, null, 2);
+  refused(huberLoss, x, x, 2);
+  refused(klDiv, x, x, { reduction: 2 });
+  assert.equal(mseLoss, nn.functional.mseLoss);
+  assert.equal(crossEntropyLoss, nn.functional.crossEntropy);
 });

@@ -1,6 +1,6 @@
 import * as torch from "@nbit/torch";
 import { nn } from "@nbit/torch";
-import { each, type Case } from "./case.js";
+import { type Case } from "./case.js";
 
 const F = nn.functional;
 const float: Partial<Case> = { dtypes: ["float32"] };
@@ -42,17 +42,15 @@ export const losses: readonly Case[] = [
       within: { bfloat16: 2 ** -6 },
     },
   ]),
-  ...each(["0", "1", "2"], L, (n) => ({ x, y }) => [torch.huberLoss(x, y, Number(n), 0.7)]).map((c) => ({
-    ...c,
-    name: `huberLoss ${c.name}`,
-  })),
-  ...each(
-    ["0", "1", "2"],
-    { x: { shape: [6, 5], of: "unit" }, y: { shape: [6, 5], of: "flags" } },
-    (n) =>
-      ({ x, y }) =>
-        torch.binaryCrossEntropy(x, y.to(x.dtype), null, Number(n)),
-  ).map((c) => ({ ...c, name: `binaryCrossEntropy ${c.name}`, within: { bfloat16: 2 ** -6 } })),
+  ...reductions.flatMap((reduction): Case[] => [
+    { name: `huberLoss, ${reduction}`, inputs: L, run: ({ x, y }) => torch.huberLoss(x, y, reduction, 0.7) },
+    {
+      name: `binaryCrossEntropy, ${reduction}`,
+      inputs: { x: { shape: [6, 5], of: "unit" }, y: { shape: [6, 5], of: "flags" } },
+      run: ({ x, y }) => torch.binaryCrossEntropy(x, y.to(x.dtype), { reduction }),
+      within: { bfloat16: 2 ** -6 },
+    },
+  ]),
   {
     name: "crossEntropy over planes",
     inputs: { x: [2, 5, 3, 4], y: whole([2, 3, 4], 5) },
@@ -70,8 +68,8 @@ export const losses: readonly Case[] = [
     name: "klDiv",
     inputs: { x: [6, 5], y: { shape: [6, 5], of: "plain" } },
     run: ({ x, y }) => [
-      torch.klDiv(torch.logSoftmax(x, 1), torch.softmax(y, 1), 1),
-      torch.klDiv(torch.logSoftmax(x, 1), torch.logSoftmax(y, 1), 2, { logTarget: true }),
+      torch.klDiv(torch.logSoftmax(x, 1), torch.softmax(y, 1)),
+      torch.klDiv(torch.logSoftmax(x, 1), torch.logSoftmax(y, 1), { reduction: "sum", logTarget: true }),
     ],
     within: { bfloat16: 2 ** -6 },
   },

@@ -1198,18 +1198,12 @@ export const nextafter: {
 export const nllLoss: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int; out?: Tensor }, ignoreIndex?: Int | { ignoreIndex?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nll_loss");
-export const nllLoss2d: {
-  (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int; out?: Tensor }, ignoreIndex?: Int | { ignoreIndex?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
-} = bind("nll_loss2d");
 export const nllLoss2dForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss2d_forward");
 export const nllLossForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss_forward");
-export const nllLossNd: {
-  (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int }, ignoreIndex?: Int | { ignoreIndex?: Int }): Tensor;
-} = bind("nll_loss_nd");
 export const nonzero: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("nonzero");

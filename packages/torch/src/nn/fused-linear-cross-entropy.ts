@@ -7,7 +7,7 @@ import { whole } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { aten, operators } from "../ops/aten.js";
-import { classIndices } from "../ops/class-losses.js";
+import { classIndices } from "../ops/losses/class-indices.js";
 import { cat, crossEntropyLoss, linear } from "../ops/index.js";
 import type { DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -33,7 +33,7 @@ export function linearCrossEntropyReference(x: Tensor, weight: Tensor, target: T
     { x, weight, target, ignoreIndex },
     { ...TENSORS, ignoreIndex: whole() },
   );
-  return crossEntropyLoss(linear(x, weight), target, null, 1, ignoreIndex);
+  return crossEntropyLoss(linear(x, weight), target, { ignoreIndex });
 }
 
 class Fused extends AutogradFunction {

@@ -21,4 +21,4 @@ export { Embedding, type EmbeddingOptions } from "./embedding.js";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d, AlphaDropout } from "./dropout.js";
 export * from "./pooling.js";
 export * from "./activation.js";
-export * from "./loss.js";
+export * from "./losses/index.js";

@@ -3,14 +3,25 @@ import "./bind.js";
 
 export * from "../generated/functions.js";
 export {
-  crossEntropyLoss,
+  binaryCrossEntropy,
+  binaryCrossEntropyWithLogits,
+  cosineEmbeddingLoss,
+  crossEntropy as crossEntropyLoss,
   ctcLoss,
+  hingeEmbeddingLoss,
+  huberLoss,
+  klDiv,
+  l1Loss,
+  marginRankingLoss,
+  mseLoss,
   multilabelMarginLoss,
   multiMarginLoss,
   nllLoss,
-  nllLoss2d,
-  nllLossNd,
-} from "./class-losses.js";
+  poissonNllLoss,
+  smoothL1Loss,
+  softMarginLoss,
+  tripletMarginLoss,
+} from "./losses/index.js";
 export { full } from "./full.js";
 export * as linalg from "../generated/linalg.js";
 export * as fft from "../generated/fft.js";
