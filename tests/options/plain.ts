@@ -36,12 +36,14 @@ const NAMES: Readonly<Record<string, string>> = {
   "xla.XlaPlugin#": "createClient topology",
   "xla.XlaTopology#": "dispose",
   "torch.":
-    "BatchSampler ChainDataset Complex ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
+    "BatchSampler ChainDataset Complex LoadedStorage ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
     "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
+  "torch.LoadedStorage#": "cpu cuda to",
+  "torch.numpy.": "save",
   "torch.ConcatDataset#": "get",
   "torch.DataLoader#": "whenReady loadStateDict",
   "torch.DistributedSampler#": "setEpoch",
@@ -108,6 +110,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.SyncBatchNorm#": "forward",
   "torch.nn.Tanh#": "forward",
   "torch.nn.functional.": "linearCrossEntropyReference",
+  "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
   "torch.optim.":
     "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
     "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard shardOf setParameterName toTorch",

@@ -8,7 +8,7 @@ import type { Random } from "./random.js";
 
 export type Mutation = (file: Buffer, random: Random) => Buffer;
 /** In which ways a file can be taken apart. */
-export type Kind = "safetensors" | "json-lines" | "json" | "csv" | "idx";
+export type Kind = "safetensors" | "json-lines" | "json" | "csv" | "idx" | "torch" | "npy";
 
 const STATE = "nbit.state";
 
@@ -273,12 +273,62 @@ const idxHead: Mutation = (file, random) => {
   return copy;
 };
 
+// Files of torch.save: a pickle, stored as it is, in an archive with a directory at its end.
+
+const OPERATIONS = Buffer.from("NKMJGXB]}()tesuahjqrcRbQ.0(\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x93\x94", "latin1");
+/** Where the first pickle begins and ends. */
+function pickleIn(file: Buffer): readonly [number, number] {
+  const start = Math.max(0, file.indexOf(Buffer.from([0x80, 2])));
+  const end = file.indexOf("PK", start + 2);
+  return [start, end < 0 ? file.length : end];
+}
+const operation: Mutation = (file, random) => {
+  const copy = Buffer.from(file);
+  const [start, end] = pickleIn(copy);
+  if (end > start) copy[start + random.below(end - start)] = OPERATIONS[random.below(OPERATIONS.length)] ?? 0;
+  return copy;
+};
+const operand: Mutation = (file, random) => {
+  const copy = Buffer.from(file);
+  const [start, end] = pickleIn(copy);
+  if (end - start < 12) return copy;
+  const at = start + 2 + random.below(end - start - 10);
+  if (random.chance(0.5)) copy[at] = random.pick([0, 1, 2, 0x7f, 0x80, 0xff]);
+  else copy.writeUInt32LE(random.pick([0, 1, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff]), at);
+  return copy;
+};
+/** A number in a record of the archive: the directory's, the end's, or a file's own. */
+const record: Mutation = (file, random) => {
+  const copy = Buffer.from(file);
+  const places: number[] = [];
+  for (let at = copy.indexOf("PK"); at >= 0; at = copy.indexOf("PK", at + 2)) places.push(at);
+  if (places.length === 0) return copy;
+  const at = random.pick(places) + 4 + 2 * random.below(20);
+  if (at + 4 <= copy.length)
+    copy.writeUInt32LE(random.pick([0, 1, 8, 0xffff, 0x10000, 0x7fffffff, 0xffffffff, copy.length]), at);
+  return copy;
+};
+const npyHead: Mutation = (file, random) => {
+  const text = file.toString("latin1");
+  const changed = random.pick([
+    text.replace(
+      /'shape': \([^)]*\)/,
+      `'shape': (${random.pick(["", "1,", "0, 9", "99999999999999999999,", "3, 4, 5, 1", "-1,"])})`,
+    ),
+    text.replace(/'descr': '[^']*'/, `'descr': '${random.pick([">f8", "|O", "<i2", "|b1", "<U3", "<c16", ""])}'`),
+    text.replace("False", random.pick(["True", "None", ""])),
+  ]);
+  return Buffer.from(changed, "latin1");
+};
+
 const OF_KIND: Readonly<Record<Kind, readonly Mutation[]>> = {
   safetensors: SAFETENSORS,
   "json-lines": [jsonLine, jsonLine, jsonLine, moveLine],
   json: [wholeJson],
   csv: [cell, cell, moveLine],
   idx: [idxHead],
+  torch: [operation, operation, operand, operand, record],
+  npy: [npyHead, npyHead, record],
 };
 
 /** One to four changes: mostly such as know the kind of file, else of bytes. */

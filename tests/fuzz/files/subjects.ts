@@ -2,7 +2,7 @@
  * Kinds of files, each with a sound one and with what reads it: for real, as far as a program would go with what was
  * read.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { readRunLog, readStepPrecision, renderPrecisionReport, renderReport } from "@nbit/dashboard";
@@ -15,13 +15,16 @@ import {
   isTensor,
   loadCheckpoint,
   loadIdx,
+  load,
   loadSafetensors,
   NbitError,
   nn,
+  numpy,
   ones,
   optim,
   rand,
   readIdx,
+  save,
   saveCheckpoint,
   saveSafetensors,
   scope,
@@ -149,6 +152,36 @@ function bitsandbytes(path: string): void {
       else if (name === "step") flat[`state.${position}.step`] = tensor(Number(value));
     }
   saveSafetensors(path, flat);
+}
+
+function torchState(): object {
+  const weight = ones([4, 3]);
+  return {
+    model: new Map([
+      ["weight", weight],
+      ["bias", weight.narrow(0, 0, 1)],
+    ]),
+    epoch: 3,
+    rates: [0.1, 1e-3, null, true, "text", 2n ** 70n],
+    bytes: new Uint8Array([1, 2, 3]),
+    seen: new Set([1, 2]),
+  };
+}
+/** Every tensor of what was read is looked at whole. */
+function readTorch(path: string): void {
+  scope(() => lookAt(load(path), new Set()));
+}
+function readNumpy(path: string): void {
+  scope(() => lookAt(numpy.load(path), new Set()));
+}
+function lookAt(value: unknown, seen: Set<object>): void {
+  if (typeof value !== "object" || value === null || seen.has(value)) return;
+  seen.add(value);
+  if (isTensor(value)) {
+    if (value.device.type !== "meta" && value.numel() < 2 ** 20) value.toString();
+  } else if (value instanceof Map) for (const [key, each] of value) [key, each].forEach((e) => lookAt(e, seen));
+  else if (value instanceof Set) for (const each of value) lookAt(each, seen);
+  else for (const each of Object.values(value)) lookAt(each, seen);
 }
 
 function idx(shape: readonly number[]): Buffer {
@@ -329,6 +362,42 @@ export const SUBJECTS: readonly Subject[] = [
       writeFileSync(path, gzipSync(idx([3, 4, 5])));
     },
     read: readTensor,
+  },
+  {
+    name: "file of torch.save",
+    kind: "torch",
+    weight: 4,
+    make: (path) => {
+      save(torchState(), path);
+    },
+    read: readTorch,
+  },
+  {
+    name: "file of torch.save, by Python",
+    kind: "torch",
+    weight: 2,
+    make: (path) => {
+      copyFileSync(new URL("../../../io/fixtures/torch/legacy.pt", import.meta.url), path);
+    },
+    read: readTorch,
+  },
+  {
+    name: "NumPy array",
+    kind: "npy",
+    weight: 1,
+    make: (path) => {
+      copyFileSync(new URL("../../../io/fixtures/numpy/big-endian.npy", import.meta.url), path);
+    },
+    read: readNumpy,
+  },
+  {
+    name: "NumPy arrays",
+    kind: "npy",
+    weight: 1,
+    make: (path) => {
+      copyFileSync(new URL("../../../io/fixtures/numpy/deflated.npz", import.meta.url), path);
+    },
+    read: readNumpy,
   },
   {
     name: "run log, in a report",

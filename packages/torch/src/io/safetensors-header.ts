@@ -85,11 +85,9 @@ export function headerLength(first: Uint8Array, fileSize: number, path: string |
     throw new SafetensorsError("SAFETENSORS_TRUNCATED", `expected at least 8 bytes. Received: ${fileSize}.`, path);
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
   if (isPickle(first) && 8n + length > BigInt(fileSize)) {
-    const python =
-      'safetensors.torch.save_file(torch.load(path, weights_only=True)["state_dict"], "model.safetensors")';
     throw new SafetensorsError(
       "SAFETENSORS_PICKLE",
-      `expected a safetensors file. Received: a file of torch.save. Its pickles can run code, so they are not read: convert it in Python, for example ${python}.`,
+      "expected a safetensors file. Received: a file of torch.save. Read it with load(path), and pass its tensors on, as in model.loadStateDict(load(path)).",
       path,
     );
   }

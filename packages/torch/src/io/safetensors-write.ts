@@ -3,8 +3,9 @@ import { ArgumentError, OutOfMemoryError } from "../errors.js";
 import { filled, flag, isPlain, orNull, such } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { iterated } from "../read-once.js";
-import { isTensor, scope, type Tensor } from "../tensor/index.js";
+import { isTensor, type Tensor } from "../tensor/index.js";
 import { writeAtomically } from "./atomic.js";
+import { eachChunk } from "./chunks.js";
 import { writeAll } from "./replace.js";
 import { formatOf, MAX_HEADER, storableDtypes, writeHeader, type TensorInfo } from "./safetensors-header.js";
 
@@ -28,9 +29,6 @@ const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = {
 };
 /** @internal */
 export const SAVE: OptionNames<SaveOptions> = { ...SERIALIZE, sync: flag };
-
-// Bytes copied out of a tensor at a time: large enough to cost nothing, small enough not to count.
-const CHUNK = 4 << 20;
 
 /**
  * Save tensors to a safetensors file, in one atomic step: the path holds the old file or the whole new one.
@@ -176,22 +174,4 @@ function entriesOf(fn: string, named: NamedTensors): (readonly [string, Tensor])
       return pair as unknown as readonly [string, Tensor];
     });
   return Object.entries(named);
-}
-
-/** The tensor's bytes in row-major order, piece by piece. */
-function eachChunk(tensor: Tensor, take: (bytes: Uint8Array) => void): void {
-  scope(() => {
-    const here = tensor.detach().cpu();
-    if (here.nbytes <= CHUNK || !here.isContiguous()) {
-      take(new Uint8Array(here.toBytes()));
-      return;
-    }
-    const bytes = here.view([-1]).view("uint8");
-    const size = here.nbytes;
-    for (let at = 0; at < size; at += CHUNK) {
-      const part = bytes.narrow(0, at, Math.min(CHUNK, size - at));
-      take(new Uint8Array(part.toBytes()));
-      part.dispose();
-    }
-  });
 }

@@ -3,6 +3,7 @@
  * steps later.
  */
 import { ArgumentError } from "../../errors.js";
+import { isTorchScheduler, schedulerFromTorch } from "./torch-state.js";
 
 /** @internal A finite number from `least` to `most`. */
 export function inRange(fn: string, name: string, value: unknown, least = 0, most = Infinity): void {
@@ -36,9 +37,10 @@ export function savedRates(fn: string, name: string, value: unknown, least: numb
   });
 }
 
-/** @internal A saved state is an object. */
+/** @internal A saved state is an object, with our names or PyTorch's. */
 export function savedState(fn: string, state: unknown): Readonly<Record<string, unknown>> {
   if (typeof state !== "object" || state === null || Array.isArray(state))
     throw new ArgumentError(fn, "the state of a scheduler, as stateDict() returns it", state);
-  return state as Readonly<Record<string, unknown>>;
+  const fields = state as Readonly<Record<string, unknown>>;
+  return isTorchScheduler(fields) ? schedulerFromTorch(fields) : fields;
 }

@@ -88,7 +88,7 @@ export abstract class LRScheduler {
     return { lastEpoch: this.lastEpoch, baseLrs: [...this.baseLrs], lrs: this.getLastLr() };
   }
   /**
-   * Load what {@link stateDict} returned, learning rates of the groups included. @throws {ArgumentError} before anything
+   * Load what {@link stateDict}, or PyTorch's `state_dict`, returned, learning rates of the groups included. @throws {ArgumentError} before anything
    * changes, when it is not such a state.
    */
   loadStateDict(state: Record<string, unknown>): void {
