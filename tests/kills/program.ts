@@ -210,7 +210,7 @@ const trainer = new Trainer({
     new ModelCheckpoint({ dirpath: join(checkpoints, "epochs"), saveOnTrainEpochEnd: true, everyNEpochs: 1 }),
   ],
 });
-const trainDataloaders = new DataLoader(new Late(), { batchSize: 4, shuffle: true, numWorkers: 2 });
+const trainDataloaders = new DataLoader(new Late(), { batchSize: 4, shuffle: true, concurrency: 2 });
 const valDataloaders = new DataLoader(new TensorDataset(features, labels), { batchSize: 16 });
 
 process.stdout.write("ready\n");

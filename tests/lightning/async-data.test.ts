@@ -121,57 +121,57 @@ class Stream extends IterableDataset<Pair> {
 type Generator_<T> = globalThis.Generator<T, void>;
 
 const LOADERS: Readonly<
-  Record<string, (give: Give, numWorkers: number) => Iterable<unknown> | AsyncIterable<unknown>>
+  Record<string, (give: Give, concurrency: number) => Iterable<unknown> | AsyncIterable<unknown>>
 > = {
-  batches: (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: 5, numWorkers }),
-  shuffled: (give, numWorkers) =>
-    new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, dropLast: true, numWorkers }),
-  "with a generator of its own": (give, numWorkers) =>
+  batches: (give, concurrency) => new DataLoader(new Rows(give), { batchSize: 5, concurrency }),
+  shuffled: (give, concurrency) =>
+    new DataLoader(new Rows(give), { batchSize: 4, shuffle: true, dropLast: true, concurrency }),
+  "with a generator of its own": (give, concurrency) =>
     new DataLoader(new Rows(give), {
       batchSize: 4,
       shuffle: true,
       generator: new Generator("cpu").manualSeed(9),
-      numWorkers,
+      concurrency,
     }),
-  gathered: (give, numWorkers) => new DataLoader(new Gathered(give), { batchSize: 4, numWorkers }),
-  "single elements": (give, numWorkers) => new DataLoader(new Rows(give), { batchSize: null, numWorkers }),
-  "subset of a concatenation": (give, numWorkers) =>
+  gathered: (give, concurrency) => new DataLoader(new Gathered(give), { batchSize: 4, concurrency }),
+  "single elements": (give, concurrency) => new DataLoader(new Rows(give), { batchSize: null, concurrency }),
+  "subset of a concatenation": (give, concurrency) =>
     new DataLoader(new Subset(new ConcatDataset([new Rows(give), new Rows(give)]), [0, 30, 4, 47, 9, 11]), {
       batchSize: 2,
-      numWorkers,
+      concurrency,
     }),
-  "sampler in a batch sampler": (give, numWorkers) =>
+  "sampler in a batch sampler": (give, concurrency) =>
     new DataLoader(new Rows(give), {
       batchSampler: new BatchSampler(
         new RandomSampler({ length: 24 }, { replacement: true, numSamples: 12 }),
         3,
         false,
       ),
-      numWorkers,
+      concurrency,
     }),
-  "weighted sampler": (give, numWorkers) =>
+  "weighted sampler": (give, concurrency) =>
     new DataLoader(new Rows(give), {
       batchSize: 3,
       sampler: new WeightedRandomSampler(
         VALUES.map((_, i) => i + 1),
         10,
       ),
-      numWorkers,
+      concurrency,
     }),
-  "collateFn that waits": (give, numWorkers) =>
+  "collateFn that waits": (give, concurrency) =>
     new DataLoader(new Rows(give), {
       batchSize: 4,
       collateFn: (elements) => give(() => defaultCollate(elements) as Pair),
-      numWorkers,
+      concurrency,
     }),
-  stream: (give, numWorkers) =>
-    new DataLoader(new Stream(give, "sync") as IterableDataset<Pair>, { batchSize: 5, numWorkers }),
-  "stream that waits": (give, numWorkers) =>
-    new DataLoader(new Stream(give, "async") as IterableDataset<Pair>, { batchSize: 5, dropLast: true, numWorkers }),
-  "streams in a chain": (give, numWorkers) =>
+  stream: (give, concurrency) =>
+    new DataLoader(new Stream(give, "sync") as IterableDataset<Pair>, { batchSize: 5, concurrency }),
+  "stream that waits": (give, concurrency) =>
+    new DataLoader(new Stream(give, "async") as IterableDataset<Pair>, { batchSize: 5, dropLast: true, concurrency }),
+  "streams in a chain": (give, concurrency) =>
     new DataLoader(new ChainDataset([new Stream(give, "async"), new Stream(give, "async")]) as IterableDataset<Pair>, {
       batchSize: 7,
-      numWorkers,
+      concurrency,
     }),
   "list of batches": (give) =>
     Array.from({ length: 4 }, (_, i) => give(() => [tensor([VALUES[i] ?? []]), tensor([[i]])])),
@@ -206,23 +206,23 @@ for (const [name, make] of Object.entries(LOADERS)) {
       ),
     );
     for (const [how, give] of Object.entries(GIVES))
-      for (const numWorkers of name === "list of batches" ? [0] : [0, 1, 3])
-        assert.deepEqual(await trained(() => make(give, numWorkers)), expected, `${how}, numWorkers ${numWorkers}`);
+      for (const concurrency of name === "list of batches" ? [0] : [0, 1, 3])
+        assert.deepEqual(await trained(() => make(give, concurrency)), expected, `${how}, concurrency ${concurrency}`);
   });
 }
 
 for (const [name, make] of Object.entries(LOADERS)) {
   test(`a run over promises resumes exactly: ${name}`, async () => {
-    for (const numWorkers of name === "list of batches" ? [0] : [0, 2]) {
-      const loader = (): Loaders => make(GIVES["after waiting"] as Give, numWorkers) as Loaders;
-      const directory = join(folder, `${name}-${numWorkers}`);
+    for (const concurrency of name === "list of batches" ? [0] : [0, 2]) {
+      const loader = (): Loaders => make(GIVES["after waiting"] as Give, concurrency) as Loaders;
+      const directory = join(folder, `${name}-${concurrency}`);
       const start = (options: TrainerOptions): { model: Line; fit: (ckptPath: string | null) => Promise<void> } => {
         seedEverything(4);
         const model = new Line();
         const trainer = new Trainer({ accelerator: "cpu", ...SILENT, maxEpochs: 2, numSanityValSteps: 0, ...options });
-        const valDataloaders = (LOADERS["batches"] as (give: Give, numWorkers: number) => Loaders)(
+        const valDataloaders = (LOADERS["batches"] as (give: Give, concurrency: number) => Loaders)(
           GIVES["after waiting"] as Give,
-          numWorkers,
+          concurrency,
         );
         return {
           model,
@@ -266,24 +266,24 @@ test("each loop rejects with the error of a dataset's promise, and wraps what is
     "stream",
     "stream that waits",
   ]) {
-    const make = LOADERS[name] as (give: Give, numWorkers: number) => Loaders;
-    for (const numWorkers of [0, 2]) {
+    const make = LOADERS[name] as (give: Give, concurrency: number) => Loaders;
+    for (const concurrency of [0, 2]) {
       for (const kind of ["fit", "validate", "test", "predict"] as const) {
         const run = (reason: unknown): Promise<unknown> => {
           const trainer = new Trainer({ ...QUIET, maxEpochs: 2 });
-          const loader = make(failing(reason, name === "gathered" ? 2 : 9), numWorkers);
+          const loader = make(failing(reason, name === "gathered" ? 2 : 9), concurrency);
           return kind === "fit"
             ? trainer.fit(new Line(), { trainDataloaders: loader })
             : trainer[kind](new Line(), { dataloaders: loader });
         };
-        await assert.rejects(run(boom), (error) => error === boom, `${name} ${numWorkers} ${kind}`);
+        await assert.rejects(run(boom), (error) => error === boom, `${name} ${concurrency} ${kind}`);
         await assert.rejects(
           run(undefined),
           {
             code: "ERR_HOOK_REJECTED",
             message: "the loader: expected to fail, if at all, with an Error. Received: undefined.",
           },
-          `${name} ${numWorkers} ${kind}`,
+          `${name} ${concurrency} ${kind}`,
         );
       }
     }
@@ -298,8 +298,8 @@ test("an element that fails while others are still loading fails its batch only"
       return turn().then(() => Promise.reject(new Error(`late ${i}`)));
     }
   }
-  for (const numWorkers of [0, 2]) {
-    const loader = new DataLoader(new Mixed(), { batchSize: 4, numWorkers });
+  for (const concurrency of [0, 2]) {
+    const loader = new DataLoader(new Mixed(), { batchSize: 4, concurrency });
     await assert.rejects(
       new Trainer({ ...QUIET, maxEpochs: 1 }).fit(new Line(), { trainDataloaders: loader }),
       /^Error: at once$/,
@@ -317,7 +317,7 @@ test("for…of over promises is refused, and their rejections are ignored", asyn
     throw new Error("nobody hears of this");
   };
   for (const name of ["batches", "gathered", "single elements", "stream", "stream that waits"]) {
-    const loader = (LOADERS[name] as (give: Give, numWorkers: number) => Iterable<unknown>)(rejecting, 0);
+    const loader = (LOADERS[name] as (give: Give, concurrency: number) => Iterable<unknown>)(rejecting, 0);
     assert.throws(
       () => [...loader],
       { code: "ERR_ARGUMENT", message: /It returns promises: iterate with `for await`, as the Trainer does\.$/ },

@@ -38,7 +38,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.":
     "BatchSampler ChainDataset Complex LoadedStorage ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
-    "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
+    "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
     "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",

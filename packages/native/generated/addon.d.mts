@@ -195,6 +195,15 @@ export interface NativeAddon {
   generatorSetState(id: number, state: number): void;
   /** message: seed (integer), for the default generators of every device. */
   manualSeed(): void;
+  // threads that load data
+  /** Keeps a CPU tensor for another thread, which is to see the same memory → its number. The handle stays with this thread. */
+  handOver(handle: number, group: number): number;
+  /** A handle of what was handed over, once. */
+  takeOver(id: number): number;
+  /** Lets go of what was handed over in a group and not taken → of how many tensors. */
+  dropHandedOver(group: number): number;
+  /** From now on this thread draws from a default generator of its own, whatever others do, and its operators run on it alone. */
+  drawAlone(): void;
   // traces of operators
   /** (check the values too?). */
   traceStart(checkValues?: boolean): void;

@@ -46,7 +46,7 @@ export interface FetcherState {
  * read synchronously; promises appear only where the loader returns them.
  *
  * A DataLoader over positions makes each batch anew, so its tensors are freed with the iteration (a dataset that caches
- * tensors of its own must `keep` them). Any other loader, a generator or one with `numWorkers` for example, may hold
+ * tensors of its own must `keep` them). Any other loader, a generator or one with `numWorkers` or `concurrency` for example, may hold
  * what it made for later batches: its tensors live until they are collected.
  */
 export class Fetcher {
@@ -75,9 +75,7 @@ export class Fetcher {
     this.#known = length !== null;
     // Loading that waits goes on when the scope that asked for it is closed, and begins later batches in it.
     this.#inScope =
-      loader instanceof DataLoader &&
-      loader.numWorkers === 0 &&
-      (loader.sampler !== null || loader.batchSampler !== null);
+      loader instanceof DataLoader && loadsHere(loader) && (loader.sampler !== null || loader.batchSampler !== null);
   }
 
   /** Samples in a batch, where the loader says so. */
@@ -254,12 +252,16 @@ interface Batches {
 }
 
 function iterate(loader: Loader): Batches {
-  if (loader instanceof DataLoader && loader.numWorkers === 0) return loader.whenReady();
-  const workers: unknown = Reflect.get(loader, "numWorkers");
-  const prefersAsync = typeof workers === "number" && workers > 0;
+  if (loader instanceof DataLoader && loadsHere(loader)) return loader.whenReady();
+  const prefersAsync = ["numWorkers", "concurrency"].some((name) => Number(Reflect.get(loader, name)) > 0);
   if (isAsync(loader) && (prefersAsync || !isSync(loader))) return loader[Symbol.asyncIterator]();
   if (isSync(loader)) return loader[Symbol.iterator]();
   throw new MisconfigurationError("fit", "a loader that can be iterated", loader, undefined, "ERR_LOADERS");
+}
+
+/** Whether every batch is made when it is asked for, and by this thread. */
+function loadsHere(loader: DataLoader<unknown, unknown>): boolean {
+  return loader.numWorkers === 0 && loader.concurrency === 0;
 }
 
 function isSync(loader: Loader): loader is Iterable<unknown> {

@@ -18,6 +18,7 @@
 #include "entries/random.h"
 #include "entries/saved_tensors.h"
 #include "entries/schemas.h"
+#include "entries/threads.h"
 #include "entries/trace.h"
 #include "entries/weight_casts.h"
 #if defined(NBIT_CUDA)

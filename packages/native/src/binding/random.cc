@@ -58,9 +58,17 @@ void continueAs(at::Generator& to, at::Generator from) {
   target->set_next_double_normal_sample(nextDouble);
 }
 
+void replaceDefaultGenerators(const at::Generator& own) {
+  const at::Generator& before = at::globalContext().defaultGenerator(at::kCPU);
+  for (at::Generator& g : generators().at)
+    if (g == before) g = own;
+}
+
 double entries::generatorCreate(const Args& a) {
   const auto device = decodeDevice(a.number(0));
-  at::Generator g = a.flag(1) ? at::globalContext().defaultGenerator(device) : make(device);
+  at::Generator g = !a.flag(1)                                     ? make(device)
+                    : device.is_cpu() && ownGenerator() != nullptr ? *ownGenerator()
+                                                                   : at::globalContext().defaultGenerator(device);
   auto& [all, free] = generators();
   size_t id = all.size();
   if (!free.empty()) {
@@ -114,7 +122,11 @@ void entries::generatorSetState(const Args& a) {
 void entries::manualSeed() {
   program::unrecorded("a random generator is seeded or read");
   Reader in = message();
-  at::manual_seed(static_cast<uint64_t>(in.integer()));
+  const auto seed = static_cast<uint64_t>(in.integer());
+  at::Generator* const own = ownGenerator();
+  if (own == nullptr) return at::manual_seed(seed);
+  std::lock_guard<std::mutex> lock(own->mutex());
+  own->set_current_seed(seed);
 }
 
 }  // namespace nbit

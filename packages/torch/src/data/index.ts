@@ -30,5 +30,8 @@ export {
 } from "./rank-split.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";
 export { DataLoader } from "./loader.js";
-export type { DataLoaderOptions } from "./loader-options.js";
-export type { LoaderState } from "./loader-state.js";
+export type { DataLoaderArguments, DataLoaderOptions } from "./loader-options.js";
+export type { LoaderState, WorkersState } from "./loader-state.js";
+export { getWorkerInfo, type WorkerInfo } from "./workers/worker-info.js";
+export { DataWorkerError } from "./workers/failure.js";
+export type { WorkerDataset } from "./workers/remote.js";

@@ -12,6 +12,7 @@ import {
   type LoaderState,
   type Snapshot,
   type StoredLoaderState,
+  type Workers,
 } from "./loader-state.js";
 import { END, StreamReader, type StreamPlan } from "./stream-reader.js";
 
@@ -25,6 +26,10 @@ export interface PassPlan<T, B> extends FetchPlan<T, B>, StreamPlan {
   readonly epoch: number;
   /** Batches of the pass; null when nobody says. */
   readonly length: number | null;
+  /** Whether the first place is drawn with the pass: threads begin to load it at once. */
+  readonly eager: boolean;
+  /** Whether a seed is drawn; threads that stay from pass to pass keep theirs. */
+  readonly drawsSeed: boolean;
   finish(): void;
 }
 
@@ -38,6 +43,9 @@ export abstract class Pass<T, B> {
   #skip = 0;
   protected given = 0;
   finished = false;
+  /** What threads draw from; null where none was drawn. */
+  protected readonly seed: bigint | null;
+  #first: IteratorResult<Where, unknown> | null = null;
 
   constructor(plan: PassPlan<T, B>, resume: StoredLoaderState | null) {
     this.plan = plan;
@@ -48,16 +56,31 @@ export abstract class Pass<T, B> {
     this.#before = resume?.before ?? snapshot(all);
     this.order = plan.order === null ? null : plan.order[Symbol.iterator]();
     // PyTorch seeds the workers of a pass with this draw, and makes it without workers too.
-    drawSeed(plan.generator);
-    if (resume === null || here === null) return;
+    const drawn = (resume?.workers?.drawn ?? plan.drawsSeed) ? drawSeed(plan.generator) : null;
+    this.seed = resume?.workers?.seed ?? drawn;
+    if (resume === null || here === null) {
+      this.#draw();
+      return;
+    }
     try {
       if (this.order === null) this.#skip = resume.position;
       else this.#replay(this.order, resume.position);
+      this.#draw();
     } finally {
       restore(all.slice(0, 1), here);
     }
     resume.restoreNow();
     this.given = resume.position;
+  }
+
+  #draw(): void {
+    if (this.plan.eager && this.order !== null) this.#first = this.order.next();
+  }
+  /** The next place of the order; of a stream, which has none, null for ever. */
+  protected place(): IteratorResult<Where | null, unknown> {
+    const next = this.#first ?? this.order?.next() ?? { done: false, value: null };
+    this.#first = null;
+    return next;
   }
 
   #replay(order: Iterator<Where>, position: number): void {
@@ -80,7 +103,17 @@ export abstract class Pass<T, B> {
         position,
       );
     const here = this.ahead === 0 && (position === undefined || position === this.given);
-    return runningState(this.plan.epoch, position ?? this.given, this.#before, here ? this.plan.generators : null);
+    return runningState(
+      this.plan.epoch,
+      position ?? this.given,
+      this.#before,
+      here ? this.plan.generators : null,
+      this.workersAt(position ?? this.given),
+    );
+  }
+  /** What threads have to go on from after so many batches. */
+  protected workersAt(_position: number): Workers | null {
+    return null;
   }
 
   /** Of a stream's elements, from where the pass is resumed; null where there is no stream. */

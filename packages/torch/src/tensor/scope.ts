@@ -168,6 +168,12 @@ export class ReentrantScope {
     free(this.#mine, NONE);
     this.#mine.length = 0;
   }
+
+  /** Leave everything alive, to be collected: what was made is still in use. */
+  abandon(): void {
+    for (const tensor of this.#mine) keep(tensor);
+    this.#mine.length = 0;
+  }
 }
 
 /** @internal Run `fn` as if no scope were open: what it makes lives until it is disposed of or collected. */
