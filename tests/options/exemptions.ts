@@ -1,6 +1,6 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
 const VARIADIC =
-  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Module#call|nn\.Sequential|TensorDataset|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
+  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Module#call|nn\.Sequential|TensorDataset|broadcastShapes|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
 export const isInternal = (path: string): boolean =>
@@ -29,6 +29,10 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [
     /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|generators|push)$/,
+    "Protected: for subclasses, and what calls these.",
+  ],
+  [
+    /^torch\.distributions\.(constraints\.)?\w+#(expanded|follows|checkParameters|checkValue|validateSample|compute|invert|callInverse|checkSize|logNorm|logNormalizer)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [/^torch\.nn\.ModuleList#forward$/, "It refuses every call."],

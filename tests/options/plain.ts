@@ -1,3 +1,5 @@
+import { DISTRIBUTIONS } from "./distributions.js";
+
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { LOSS_METHODS } from "./rows-losses.js";
 
@@ -121,6 +123,8 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...Object.entries(NAMES).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
+  ...Object.entries({ ...NAMES, ...DISTRIBUTIONS }).flatMap(([before, names]) =>
+    names.split(" ").map((name) => before + name),
+  ),
   ...LOSS_METHODS,
 ]);

@@ -28,6 +28,7 @@ export * as amp from "./amp/index.js";
 export { autocast, GradScaler } from "./amp/index.js";
 export * as nn from "./nn/index.js";
 export * as cuda from "./cuda/index.js";
+export * as distributions from "./distributions/index.js";
 export * as program from "./program/index.js";
 export * from "./data/index.js";
 export * from "./io/index.js";

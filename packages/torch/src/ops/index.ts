@@ -23,6 +23,7 @@ export {
   tripletMarginLoss,
 } from "./losses/index.js";
 export { full } from "./full.js";
+export { broadcastShapes } from "./shapes.js";
 export * as linalg from "../generated/linalg.js";
 export * as fft from "../generated/fft.js";
 export * as special from "../generated/special.js";
