@@ -13,6 +13,7 @@ import {
 } from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
+import { readLightningFile } from "./checkpoint/lightning-file.js";
 import { MisconfigurationError } from "./errors.js";
 import {
   buildFromHyperparameters,
@@ -271,7 +272,8 @@ export class LightningModule extends ModuleHooks {
 
   /**
    * A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module
-   * and weights are in that dtype.
+   * and weights are in that dtype. A `.ckpt` of Lightning's own, of an equal module, is read too: its weights, its
+   * hyperparameters with names in camelCase, and what its hooks added.
    */
   static loadFromCheckpoint<T extends LightningModule, H>(
     this: new (hparams: H) => T,
@@ -282,7 +284,7 @@ export class LightningModule extends ModuleHooks {
     atMost("loadFromCheckpoint", arguments, 3);
     checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
     checkOptions("loadFromCheckpoint", options, LOAD);
-    const checkpoint = readCheckpoint(path, options);
+    const checkpoint = readLightningFile(path, options.dtype) ?? readCheckpoint(path, options);
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
     const module = buildFromHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);

@@ -24,6 +24,8 @@ export type SafetensorsCode =
   | "SAFETENSORS_OFFSETS"
   /** A tensor was asked for that the file does not have. */
   | "SAFETENSORS_MISSING"
+  /** An index of several files that is not one. */
+  | "SAFETENSORS_INDEX"
   | "SAFETENSORS_CLOSED";
 
 /** A safetensors file that cannot be read. `code` says what is wrong; nothing was read of it. */

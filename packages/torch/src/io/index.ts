@@ -1,4 +1,11 @@
-export { saveSafetensors, serializeSafetensors, type NamedTensors, type SaveOptions } from "./safetensors-write.js";
+export {
+  saveSafetensors,
+  serializeSafetensors,
+  type NamedTensors,
+  type SaveOptions,
+  type SaveSafetensorsOptions,
+} from "./safetensors-write.js";
+export type { ShardSize } from "./safetensors-shards.js";
 export { loadSafetensors, parseSafetensors, SafetensorsFile, type LoadOptions } from "./safetensors-read.js";
 export type { TensorInfo } from "./safetensors-header.js";
 export { packState, plainTensorNames, unpackState, type PackedState, type StateValue } from "./state.js";

@@ -7,8 +7,9 @@ import { deviceKind } from "../tensor/kinds.js";
 import { atMost, checkOptions, type OptionNames } from "../options.js";
 import { empty } from "../ops/index.js";
 import { scope, type DeviceLike, type Tensor } from "../tensor/index.js";
-import { checkReadable, SafetensorsError, withFile } from "./errors.js";
+import { checkPath, checkReadable, SafetensorsError, withFile } from "./errors.js";
 import { headerLength, parseHeader, type Header, type TensorInfo } from "./safetensors-header.js";
+import { besideIndex, findIndex, notIn, type ShardIndex } from "./safetensors-shards.js";
 import { PIECE, readAt } from "./pieces.js";
 import { isUint8Array } from "../realm.js";
 
@@ -205,9 +206,10 @@ function readHeader(read: ReadAt, size: number, path: string | null): Header {
 }
 
 /**
- * Read the tensors of a safetensors file.
+ * Read the tensors of a safetensors file, or of the several files of one model.
  *
- * @param path - The file.
+ * @param path - The file; or an index, `model.safetensors.index.json`, or a folder with one or with
+ * `model.safetensors`, as Hugging Face has them: then the tensors that the index names, of files beside it.
  * @param options.names - Only these.
  * @returns A plain object without prototype, so that any name is safe as a key, in the order of the data.
  * @throws {SafetensorsError} when the file is damaged (nothing is returned then), or a name is not in it.
@@ -216,12 +218,32 @@ function readHeader(read: ReadAt, size: number, path: string | null): Header {
 export function loadSafetensors(path: string, options: LoadOptions = {}): Record<string, Tensor> {
   atMost("loadSafetensors", arguments, 2);
   checkOptions("loadSafetensors", options, LOAD);
+  checkPath("loadSafetensors", path);
+  const found = findIndex("loadSafetensors", path);
+  return typeof found === "string" ? readFile(found, options) : readShards(found, options);
+}
+
+function readFile(path: string, options: LoadOptions): Record<string, Tensor> {
   const file = SafetensorsFile.open(path);
   try {
     return readAll(file, options);
   } finally {
     file.close();
   }
+}
+
+function readShards(index: ShardIndex, options: LoadOptions): Record<string, Tensor> {
+  const wanted = options.names === undefined ? null : new Set(options.names);
+  const known = new Set([...index.files.values()].flat());
+  for (const name of wanted ?? []) if (!known.has(name)) throw notIn(index, name);
+  return scope(() => {
+    const tensors = Object.create(null) as Record<string, Tensor>;
+    for (const [file, all] of index.files) {
+      const names = wanted === null ? all : all.filter((name) => wanted.has(name));
+      if (names.length > 0) Object.assign(tensors, readFile(besideIndex(index, file), { ...options, names }));
+    }
+    return tensors;
+  });
 }
 
 /** The same, from bytes. */

@@ -7,6 +7,15 @@ import { isTensor, type Tensor } from "../tensor/index.js";
 import { writeAtomically } from "./atomic.js";
 import { eachChunk } from "./chunks.js";
 import { writeAll } from "./replace.js";
+import {
+  bytesIn,
+  indexText,
+  inShards,
+  removeEarlier,
+  shardNames,
+  shardSizeKind,
+  type ShardSize,
+} from "./safetensors-shards.js";
 import { formatOf, MAX_HEADER, storableDtypes, writeHeader, type TensorInfo } from "./safetensors-header.js";
 
 /** Tensors by name: a plain object, a Map, or pairs. */
@@ -19,6 +28,14 @@ export interface SaveOptions {
   readonly sync?: boolean;
 }
 
+export interface SaveSafetensorsOptions extends SaveOptions {
+  /**
+   * Bytes of tensors in one file, such as "5GB": what is more is written as several files, `model-00001-of-00002.safetensors`
+   * and so on, and an index, `model.safetensors.index.json`, as Hugging Face's. Default: one file.
+   */
+  readonly maxShardSize?: ShardSize | null;
+}
+
 const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = {
   metadata: orNull(
     such<Readonly<Record<string, string>>>(
@@ -29,6 +46,7 @@ const SERIALIZE: OptionNames<Pick<SaveOptions, "metadata">> = {
 };
 /** @internal */
 export const SAVE: OptionNames<SaveOptions> = { ...SERIALIZE, sync: flag };
+const SAVE_SAFETENSORS: OptionNames<SaveSafetensorsOptions> = { ...SAVE, maxShardSize: orNull(shardSizeKind) };
 
 /**
  * Save tensors to a safetensors file, in one atomic step: the path holds the old file or the whole new one.
@@ -37,23 +55,40 @@ export const SAVE: OptionNames<SaveOptions> = { ...SERIALIZE, sync: flag };
  * twice. No more than 4 MiB are copied at a time, for tensors that are contiguous on the CPU. The bytes are those of
  * the Python package (metadata of several keys aside, whose order it leaves open).
  *
- * @param path - Its directory must exist.
+ * @param path - Its directory must exist. With `maxShardSize`, each file and the index is whole, the index written last.
  * @param tensors - Any dtype but complex32, complex128 and quantized ones.
  * @throws {ArgumentError} `saveSafetensors: expected the dtype of "x" to be one of bool, …. Received: "complex128".`
  * @example saveSafetensors("model.safetensors", { weight: randn([2, 3]) }, { metadata: { format: "pt" } });
  */
-export function saveSafetensors(path: string, tensors: NamedTensors, options: SaveOptions = {}): void {
-  atMost("saveSafetensors", arguments, 3);
-  checkArguments("saveSafetensors", { path }, { path: filled });
-  checkOptions("saveSafetensors", options, SAVE);
-  const plan = layOut("saveSafetensors", tensors, options);
+export function saveSafetensors(path: string, tensors: NamedTensors, options: SaveSafetensorsOptions = {}): void {
+  const fn = "saveSafetensors";
+  atMost(fn, arguments, 3);
+  checkArguments(fn, { path }, { path: filled });
+  checkOptions(fn, options, SAVE_SAFETENSORS);
+  const { maxShardSize, sync = true } = options;
+  if (maxShardSize === undefined || maxShardSize === null) {
+    write(path, layOut(fn, tensors, options), sync);
+    return;
+  }
+  const entries = entriesOf(fn, tensors);
+  // Every name and dtype is looked at before the first file is written.
+  layOut(fn, entries, options);
+  const shards = inShards(entries, bytesIn(maxShardSize));
+  const { files, index } = shards.length === 1 ? { files: [path], index: null } : shardNames(path, shards.length);
+  files.forEach((file, i) => write(file, layOut(fn, shards[i] ?? [], options), sync));
+  // The index comes last: until then readers have what was there before.
+  removeEarlier(path, index === null ? files : [...files, index]);
+  if (index !== null) writeAtomically(index, (fd) => writeAll(fd, Buffer.from(indexText(files, shards))), { sync, fn });
+}
+
+function write(path: string, plan: Plan, sync: boolean): void {
   writeAtomically(
     path,
     (fd) => {
       writeAll(fd, plan.header);
       for (const [, tensor] of plan.tensors) eachChunk(tensor, (bytes) => writeAll(fd, bytes));
     },
-    { sync: options.sync ?? true, fn: "saveSafetensors" },
+    { sync, fn: "saveSafetensors" },
   );
 }
 

@@ -1,0 +1,78 @@
+/** Checkpoints that Lightning wrote in Python: files of torch.save, of which weights and hyperparameters are taken. */
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { checkPath, isTensor, load, withFile, type DType, type Tensor } from "@nbit/torch";
+import { isPlainObject } from "../collections.js";
+import { MisconfigurationError } from "../errors.js";
+import { castStateDict, checkWeightsDtype } from "./file.js";
+import { CHECKPOINT_FORMAT, type Checkpoint } from "./format.js";
+
+/** What Lightning's Trainer puts into a checkpoint; anything else is a hook's. */
+const THEIRS: ReadonlySet<string> = new Set([
+  "epoch",
+  "global_step",
+  "pytorch-lightning_version",
+  "state_dict",
+  "loops",
+  "callbacks",
+  "optimizer_states",
+  "lr_schedulers",
+  "MixedPrecision",
+  "native_amp_scaling_state",
+  "hparams_name",
+  "hyper_parameters",
+  "hparams_type",
+  "datamodule_hparams_name",
+  "datamodule_hyper_parameters",
+]);
+
+/** @internal Null: it is no file of torch.save. */
+export function readLightningFile(path: string, dtype: DType | undefined): Checkpoint | null {
+  checkPath("loadFromCheckpoint", path);
+  if (!isTorchFile(path)) return null;
+  const target = checkWeightsDtype("loadFromCheckpoint", "dtype", dtype);
+  const file = load(path, { mapLocation: "cpu" });
+  const state: unknown = isPlainObject(file) ? file["state_dict"] : undefined;
+  const entries: readonly (readonly [unknown, unknown])[] =
+    state instanceof Map ? [...state] : isPlainObject(state) ? Object.entries(state) : [];
+  if (!isPlainObject(file) || entries.length === 0 || !entries.every(isWeight))
+    throw new MisconfigurationError(
+      "loadFromCheckpoint",
+      "a checkpoint of Lightning, with state_dict",
+      file,
+      "Of a state dict alone: model.loadStateDict(load(path)).",
+      "ERR_CHECKPOINT_FORMAT",
+    );
+  const hparams: unknown = file["hyper_parameters"];
+  const [epoch, steps] = [file["epoch"], file["global_step"]];
+  return {
+    ...Object.fromEntries(Object.entries(file).filter(([name]) => !THEIRS.has(name))),
+    format: CHECKPOINT_FORMAT,
+    epoch: typeof epoch === "number" ? epoch : 0,
+    globalStep: typeof steps === "number" ? steps : 0,
+    stateDict: castStateDict(Object.fromEntries(entries), target),
+    hyperparameters: isPlainObject(hparams)
+      ? Object.fromEntries(Object.entries(hparams).map(([name, value]) => [camel(name), value]))
+      : {},
+  };
+}
+
+function isWeight(entry: readonly [unknown, unknown]): entry is readonly [string, Tensor] {
+  return typeof entry[0] === "string" && isTensor(entry[1]);
+}
+const camel = (name: string): string => name.replaceAll(/_([a-z\d])/g, (_, c: string) => c.toUpperCase());
+
+/** By its first bytes: an archive, or a pickle. */
+function isTorchFile(path: string): boolean {
+  return withFile("loadFromCheckpoint", "read", path, () => {
+    if (!statSync(path).isFile()) return false;
+    const first = new Uint8Array(4);
+    const fd = openSync(path, "r");
+    try {
+      readSync(fd, first, 0, 4, 0);
+    } finally {
+      closeSync(fd);
+    }
+    const [a, b, c, d] = first;
+    return (a === 0x50 && b === 0x4b && c === 3 && d === 4) || (a === 0x80 && b === 2 && c === 0x8a);
+  });
+}
