@@ -112,7 +112,6 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.SyncBatchNorm#": "forward",
   "torch.nn.Tanh#": "forward",
   "torch.nn.functional.": "linearCrossEntropyReference",
-  "torch.nn.init.": "calculateGain constant_ eye_ ones_ zeros_",
   "torch.optim.":
     "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
     "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard shardOf setParameterName toTorch",

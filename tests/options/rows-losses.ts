@@ -1,4 +1,4 @@
-/** How to call the losses, as functions and as modules. */
+/** How to call the losses, as functions and as modules, and the initialisers. */
 import { ones } from "@nbit/torch";
 
 interface Row {
@@ -27,6 +27,14 @@ export const LOSSES: Readonly<Record<string, () => Row>> = {
     "cosineEmbeddingLoss marginRankingLoss nn.functional.tripletMarginLoss nn.functional.gaussianNllLoss nn.functional.tripletMarginWithDistanceLoss",
     () => row(x, x, x),
   ),
+  ...rows(
+    "torch.nn.init.",
+    "dirac dirac_ eye eye_ kaimingNormal kaimingNormal_ kaimingUniform kaimingUniform_ normal normal_ ones_ orthogonal orthogonal_ truncNormal_ uniform uniform_ " +
+      "xavierNormal xavierNormal_ xavierUniform xavierUniform_ zeros_",
+    () => row(x),
+  ),
+  ...rows("torch.nn.init.", "constant constant_ sparse sparse_", () => row(x, 0.5)),
+  "torch.nn.init.calculateGain": () => row("relu"),
   "torch.nn.AdaptiveLogSoftmaxWithLoss": () => row(4, 4, [2]),
   "torch.ctcLoss": () => row(x, x, [1], [1]),
 };

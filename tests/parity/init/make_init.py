@@ -37,6 +37,14 @@ for shape in [[3, 4], [5, 2], [2, 3, 2, 2]]:
             record("kaiming_uniform_", shape, [], {"a": a, "mode": mode, "nonlinearity": nonlinearity})
             record("kaiming_normal_", shape, [], {"a": a, "mode": mode, "nonlinearity": nonlinearity})
 record("eye_", [3, 4], [])
+for shape, groups in [([4, 3, 3], 1), ([4, 2, 3, 4], 2), ([6, 4, 2, 3, 3], 3), ([2, 5, 1], 1)]:
+    record("dirac_", shape, [groups])
+for sparsity, std in [(0.3, 0.5), (0.0, 0.01), (1.0, 1.0), (0.75, 2.0)]:
+    record("sparse_", [5, 4], [sparsity, std])
+for dtype in ["float64", "bfloat16"]:
+    record("orthogonal_", [4, 6] if dtype == "float64" else [2, 2], [], None, "float64")
+    record("xavier_uniform_", [3, 4], [], {"gain": 0.5}, dtype)
+    record("kaiming_normal_", [3, 4], [0.2, "fan_out"], None, dtype)
 for dtype in ["float32", "float64", "float16", "bfloat16"]:
     for args in [[], [0.0, 1.0, -2.0, 2.0], [0.5, 0.02, -1.0, 1.0], [3.0, 2.0, -1.0, 1.0], [0.0, 1.0, 1.0, 1.5], [0.0, 1.0, -0.2, 0.2], [1.0, 0.5, 1.0, 9.0]]:
         record("trunc_normal_", [4, 5], args, None, dtype)
