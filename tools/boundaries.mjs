@@ -47,6 +47,7 @@ const MAY_IMPORT = {
     "@nbit/lightning",
     "@nbit/dashboard",
     "nbit",
+    "nbit-examples",
   ],
 };
 
@@ -128,7 +129,15 @@ function faultOfOurs(workspace, specifier, name, target) {
   if (folder.startsWith("packages") && !(name in (workspace.manifest.dependencies ?? {})))
     return `${name} is not a dependency in ${folder}/package.json`;
   const entry = specifier === name ? "." : `.${specifier.slice(name.length)}`;
-  return entry in (target.manifest.exports ?? {}) ? null : `${specifier} is not exported by ${name}`;
+  return isExported(entry, target) ? null : `${specifier} is not exported by ${name}`;
+}
+
+/** Whether a package exports an entry, by its name or by a pattern such as `./*`. */
+function isExported(entry, { manifest }) {
+  return Object.keys(manifest.exports ?? {}).some((pattern) => {
+    const [before, after] = pattern.split("*");
+    return after === undefined ? pattern === entry : entry.startsWith(before) && entry.endsWith(after);
+  });
 }
 
 /** Imports, exports from, dynamic imports and requires of one file, with their lines. */

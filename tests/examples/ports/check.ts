@@ -1,0 +1,89 @@
+/**
+ * Ports of PyTorch programs against their Python twins: the values of the first steps, from the same seed. Import it
+ * before a program: it pins libtorch's arithmetic.
+ */
+import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { cpuCapability, setCpuKernels, setNumThreads, versions } from "@nbit/torch";
+import type { Precision, RunOptions } from "nbit-examples/shared/options";
+import { assertNear, DISTANCES, otherRoots } from "../../helpers/square-roots.js";
+
+type Values = Readonly<Record<string, readonly number[]>>;
+interface Recorded {
+  readonly origin: FixtureOrigin;
+  /** By precision. */
+  readonly curves: Readonly<Record<string, Values>>;
+}
+
+export interface Port {
+  /** Its folder in examples. */
+  readonly name: string;
+  readonly train: (options: RunOptions) => Values | Promise<Values>;
+  /** The steps that the twin recorded. */
+  readonly steps: number;
+  /** The names of what the twin recorded begin with this word, where it recorded several programs. */
+  readonly part?: string;
+  /** Losses that have to fall, by name. Default: "loss". */
+  readonly falling?: readonly string[];
+  /** By how much values may differ from the twin's, relatively, where they are not equal to the bit. */
+  readonly distance?: Partial<Record<Precision, number>>;
+}
+
+/** The compiled helper lies in tests/dist/examples/ports. */
+const examples = fileURLToPath(new URL("../../../../examples", import.meta.url));
+const PRECISIONS = [32, "bf16", 16] as const;
+/**
+ * Relative distances where MKL's square roots, and with them Adam's steps, are not the twin's (helpers/square-roots.ts);
+ * where they are, values are equal to the bit.
+ */
+const FROM_OTHER_ROOTS = { 32: DISTANCES.float32.value, bf16: DISTANCES.bfloat16.value, 16: DISTANCES.bfloat16.value };
+const EQUAL = { 32: 0, bf16: 0, 16: 0 };
+
+/** Tests a program in every precision: equal to its twin where this has it, and in any case finite and falling. */
+export function comparesWithTwin(port: Port): void {
+  const { origin, curves } = JSON.parse(readFileSync(join(examples, port.name, "losses.json"), "utf8")) as Recorded;
+  setNumThreads(1);
+  setCpuKernels("libtorch");
+  const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
+  const limits = reason === null && otherRoots() !== null ? FROM_OTHER_ROOTS : EQUAL;
+
+  for (const precision of PRECISIONS) {
+    test(`${port.part ?? port.name}: precision ${precision}`, async (t) => {
+      const values = await port.train({ precision, steps: port.steps });
+      for (const [name, curve] of Object.entries(values))
+        assert.ok(curve.length > 0 && curve.every(Number.isFinite), `${name} is finite: ${curve.join(", ")}`);
+      for (const name of port.falling ?? ["loss"]) falls(name, values[name] ?? []);
+
+      const twin = curves[String(precision)];
+      if (twin === undefined) return;
+      if (reason !== null) return t.diagnostic(reason);
+      for (const [name, curve] of Object.entries(values)) {
+        const recorded = twin[port.part === undefined ? name : `${port.part} ${name}`];
+        assert.ok(recorded !== undefined, `the twin recorded ${name}`);
+        assertNear(curve, recorded, Math.max(limits[precision], port.distance?.[precision] ?? 0), name);
+      }
+    });
+  }
+}
+
+/** The mean of the last quarter is below that of the first. */
+function falls(name: string, curve: readonly number[]): void {
+  const quarter = Math.max(1, Math.floor(curve.length / 4));
+  const mean = (part: readonly number[]): number => part.reduce((a, b) => a + b, 0) / part.length;
+  const [first, last] = [mean(curve.slice(0, quarter)), mean(curve.slice(-quarter))];
+  assert.ok(last < first, `${name} falls: ${first} at first, ${last} in the end`);
+}
+
+/** Tests that the program runs from the command line. */
+export function runs(name: string, expected: RegExp, args: readonly string[] = ["--steps", "1"]): void {
+  test(`${name}: its command`, async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [join(examples, "dist", name, "main.js"), ...args]);
+    assert.match(stdout, expected);
+  });
+}
