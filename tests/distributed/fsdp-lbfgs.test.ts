@@ -109,7 +109,7 @@ for (const stage of [1, 2, 3] as const)
             .allGatherObject(
               Object.entries(dist.shardedOptimizerStateDict(net, optimizer).state).flatMap(([name, fields]) =>
                 Object.entries(fields).flatMap(([field, v]) =>
-                  typeof v === "object" && v !== null && "data" in v
+                  typeof v === "object" && v !== null && "start" in v
                     ? [{ at: `${name} ${field}`, start: v.start, values: v.data.tolist() as number[] }]
                     : [],
                 ),

@@ -36,7 +36,7 @@ class Net extends LightningModule {
   }
   override configureOptimizers() {
     const optimizer = new optim.Adam(this.parameters(), { lr: 0.01 });
-    return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 2), interval: "step" as const } };
+    return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 2), interval: "step" } };
   }
 }
 const data = Array.from({ length: 6 }, () => randn([2]));

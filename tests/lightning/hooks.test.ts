@@ -100,7 +100,7 @@ class Net extends LightningModule {
     assert.ok(first);
     return this.options.scheduler === false
       ? optimizers
-      : ([optimizers, [{ scheduler: new optim.StepLR(first, 1), interval: "step" as const }]] as const);
+      : [optimizers, [{ scheduler: new optim.StepLR(first, 1), interval: "step" }]];
   }
 }
 

@@ -58,7 +58,7 @@ export class Line extends LightningModule {
   }
   override configureOptimizers() {
     const optimizer = new optim.SGD(this.parameters(), { lr: 0.1, momentum: 0.9 });
-    return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 2), interval: "step" as const } };
+    return { optimizer, lrScheduler: { scheduler: new optim.StepLR(optimizer, 2), interval: "step" } };
   }
 }
 

@@ -59,7 +59,7 @@ class Net extends LightningModule {
   }
   override configureOptimizers() {
     const optimizer = new optim.AdamW(this.parameters(), { lr: 0.02 });
-    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 2, 0.9), interval: "step" as const }]] as const;
+    return [[optimizer], [{ scheduler: new optim.StepLR(optimizer, 2, 0.9), interval: "step" }]];
   }
 }
 

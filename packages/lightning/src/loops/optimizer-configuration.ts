@@ -26,8 +26,10 @@ export interface LRSchedulerConfig {
   readonly name: string | null;
 }
 
-export interface SchedulerSpec extends Partial<Omit<LRSchedulerConfig, "scheduler" | "monitor" | "name">> {
+export interface SchedulerSpec extends Partial<Omit<LRSchedulerConfig, "scheduler" | "interval" | "monitor" | "name">> {
   readonly scheduler: Scheduler;
+  /** "step" or "epoch", which is checked when it is read: a literal in what a method returns is a string to TypeScript. */
+  readonly interval?: LRSchedulerConfig["interval"] | (string & {});
   readonly monitor?: string;
   readonly name?: string;
 }
@@ -45,6 +47,8 @@ export type OptimizerConfiguration =
   | OptimizerSpec
   | readonly OptimizerSpec[]
   | readonly [readonly optim.Optimizer[], readonly (Scheduler | SchedulerSpec)[]]
+  // What TypeScript makes of such a pair in a method whose return type nobody wrote.
+  | readonly (readonly (optim.Optimizer | Scheduler | SchedulerSpec)[])[]
   | null
   | undefined
   | void;

@@ -136,27 +136,25 @@ function asScheduler(value: unknown): Scheduler | SchedulerSpec {
   );
 }
 
+function isInterval(value: string): value is LRSchedulerConfig["interval"] {
+  return value === "step" || value === "epoch";
+}
+
 function configure(given: Scheduler | SchedulerSpec, monitor: string | null, automatic: boolean): LRSchedulerConfig {
   const spec: SchedulerSpec = isSchedulerSpec(given) ? given : { scheduler: given };
   const reduceOnPlateau = spec.reduceOnPlateau ?? spec.scheduler instanceof optim.ReduceLROnPlateau;
+  const { interval = "epoch" } = spec;
+  if (!isInterval(interval))
+    throw new MisconfigurationError(WHERE, 'interval to be "step" or "epoch"', interval, undefined, "ERR_SCHEDULER");
   const config: LRSchedulerConfig = {
     scheduler: spec.scheduler,
-    interval: spec.interval ?? "epoch",
+    interval,
     frequency: spec.frequency ?? 1,
     reduceOnPlateau,
     monitor: spec.monitor ?? monitor,
     strict: spec.strict ?? true,
     name: spec.name ?? null,
   };
-  if (config.interval !== "step" && config.interval !== "epoch") {
-    throw new MisconfigurationError(
-      WHERE,
-      'interval to be "step" or "epoch"',
-      config.interval,
-      undefined,
-      "ERR_SCHEDULER",
-    );
-  }
   if (!Number.isInteger(config.frequency) || config.frequency < 1) {
     throw new MisconfigurationError(
       WHERE,

@@ -10,7 +10,7 @@ import { takeScalar } from "../ops/read-results.js";
 import { Complex } from "../ops/complex.js";
 import { callable, flag, listOf, orNull, whole } from "../kinds.js";
 import { tensorKind } from "./kinds.js";
-import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
 import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { deviceOfCode, type Device } from "./device.js";
 import { handlesOf, isTensor, Lifetime, liveHandle, ownHandle, provide, sleep, sweepHandle, wrap } from "./handle.js";
@@ -18,6 +18,7 @@ import { track } from "./scope.js";
 import { plainBytes, typedArrayOf } from "./typed-arrays.js";
 import { nested, type Nested } from "./values.js";
 import type { Conversions } from "./conversions.js";
+import { refuseArrayNames } from "./not-an-array.js";
 import { formatTensor } from "./print.js";
 import { index, setIndex, type Index } from "./indexing.js";
 import { noteOtherMemory } from "../weights-epoch.js";
@@ -70,6 +71,7 @@ export class Tensor {
   #lifetime: Lifetime = Lifetime.free;
 
   static {
+    refuseArrayNames(this.prototype);
     provide({
       isTensor: (value): value is Tensor => typeof value === "object" && value !== null && #handle in value,
       handleOrZero: (t) => (t.#handle === 0 ? sleep.wake(t) : t.#handle),
@@ -253,10 +255,11 @@ export class Tensor {
   /**
    * Nested arrays of numbers (booleans for bool; bigints where an int64 is beyond 2^53; `Complex` for complex dtypes).
    * A tensor without dimensions returns its value. Copies to the CPU.
+   * @typeParam T - What the caller knows of it: `t.tolist<number[][]>()`. Nothing checks it.
    */
-  tolist(): Nested {
+  tolist<T extends Nested = Nested>(): T {
     atMost("tolist", arguments, 0);
-    return nested(this);
+    return nested(this) as T;
   }
   /**
    * A copy of the elements in row-major order: Float32Array, Float64Array, Int8Array, Uint8Array (also bool),
@@ -312,6 +315,16 @@ export class Tensor {
     return this;
   }
 
+  /**
+   * Its rows: views along the first dimension, as `unbind(0)` gives them.
+   * @throws {ArgumentError} For a tensor without dimensions.
+   */
+  *[Symbol.iterator](): IterableIterator<Tensor> {
+    if (this.ndim === 0)
+      throw new ArgumentError("for…of", "a tensor with a dimension to walk along", this, "item() is its value.");
+    yield* this.unbind(0);
+  }
+
   // ---------------------------------------------------------------- autograd
 
   get requiresGrad(): boolean {
@@ -355,16 +368,16 @@ export class Tensor {
     return this;
   }
   /**
-   * Accumulate gradients into every leaf that this tensor was computed from.
+   * Accumulate gradients into every leaf that this tensor was computed from. Its gradient may stand by position, as in
+   * PyTorch.
    */
-  backward(options: BackwardOptions = {}): void {
+  backward(...given: Given<BackwardOptions, [gradient: Tensor | null, retainGraph?: boolean | null]>): void {
     if (arguments.length === 0) {
       writeRoot(liveHandle(this, "backward"));
       native.backward(-1, false);
       return;
     }
-    atMost("backward", arguments, 1);
-    checkOptions("backward", options, BACKWARD);
+    const options = optionsFrom("backward", 0, given, BACKWARD, 2);
     const { gradient, inputs = [], retainGraph, createGraph } = options;
     const leaves = handlesOf("backward", "inputs", inputs);
     writeLists([liveHandle(this, "backward")], gradient ? [liveHandle(gradient, "backward")] : [], leaves);
@@ -397,6 +410,22 @@ export class Tensor {
     native.setPostAccumulateHook(
       liveHandle(this, "registerPostAccumulateGradHook"),
       fn === null ? null : accumulateHook(fn, new WeakRef(this)),
+    );
+  }
+  /**
+   * The same memory outside of autograd: what is written there changes this tensor, and everything that was derived from
+   * a weight and kept notices. Differs from PyTorch's in that: a backward that needs the value from before says so,
+   * instead of taking the new one.
+   */
+  get data(): Tensor {
+    return this.detach();
+  }
+  set data(value: Tensor) {
+    throw new ArgumentError(
+      "data",
+      "t.data.copy_(value)",
+      verbatim(`t.data = ${isTensor(value) ? "a tensor" : "…"}`),
+      "An optimizer, and whoever holds the tensor, would not see another one.",
     );
   }
   /**

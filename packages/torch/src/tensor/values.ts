@@ -6,7 +6,7 @@ import { becomesInfinity, checkIntegers, warnOfInfinity } from "../number-range.
 import { elementsOf } from "../read-once.js";
 import { isBuffer } from "../realm.js";
 import { Complex } from "../ops/complex.js";
-import { flag, orNull } from "../kinds.js";
+import { flag, listOf, orNull, whole } from "../kinds.js";
 import { autocastRegion } from "./autocast-region.js";
 import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
@@ -57,8 +57,15 @@ export interface TensorOptions {
   readonly dtype?: DType | undefined;
   readonly device?: DeviceLike | undefined;
   readonly requiresGrad?: boolean | undefined;
+  /** Of as many elements as there are. Default: that of the data; of a typed array, one dimension. */
+  readonly shape?: readonly number[] | undefined;
 }
-const NAMES: OptionNames<TensorOptions> = { dtype: orNull(dtypeKind), device: orNull(deviceKind), requiresGrad: flag };
+const NAMES: OptionNames<TensorOptions> = {
+  dtype: orNull(dtypeKind),
+  device: orNull(deviceKind),
+  requiresGrad: flag,
+  shape: listOf(whole("[0, ∞)")),
+};
 
 /**
  * A new tensor from JavaScript values, copied.
@@ -74,9 +81,22 @@ const NAMES: OptionNames<TensorOptions> = { dtype: orNull(dtypeKind), device: or
 export function tensor(data: TensorData | Tensor, options: TensorOptions = {}): Tensor {
   atMost("tensor", arguments, 2);
   checkOptions("tensor", options, NAMES);
-  const made = make(data, options);
+  const own = make(data, options);
+  const made = options.shape === undefined ? own : shaped(own, options.shape);
   if (options.requiresGrad === true) native.setRequiresGrad(handleOrZero(made), true);
   return made;
+}
+
+function shaped(made: Tensor, shape: readonly number[]): Tensor {
+  const wanted = shape.reduce((a, b) => a * b, 1);
+  if (wanted !== made.numel()) {
+    const n = made.numel();
+    made.dispose();
+    throw new ArgumentError("tensor", `shape to have as many elements as the data (${n})`, shape);
+  }
+  const view = made.view(shape);
+  made.dispose();
+  return view;
 }
 
 function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
