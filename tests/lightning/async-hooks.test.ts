@@ -55,6 +55,7 @@ const OWN = new Set([
   "clipGradients",
   "toggleOptimizer",
   "untoggleOptimizer",
+  "copiedFrom", // no hook: copies are made at once
   "lossWeight", // asked for with several processes only; a promise is no weight
 ]);
 

@@ -39,7 +39,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "xla.XlaTopology#": "dispose",
   "torch.":
     "BatchSampler ChainDataset Complex LoadedStorage ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
-    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount defaultCollate defaultConvert device enableGrad " +
+    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device enableGrad " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
     "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig signature tensorFromBytes traceMark " +
@@ -95,10 +95,17 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.LogSoftmax#": "forward",
   "torch.nn.Mish#": "forward",
   "torch.nn.Module#":
-    "namedChildren children namedModules modules parameters buffers getSubmodule getParameter stateDict train eval apply requiresGrad_ float double half bfloat16 cpu cuda " +
-    "registerForwardPreHook registerForwardHook",
+    "namedChildren children modules parameters buffers getSubmodule getParameter getBuffer stateKey registerParameter registerModule addModule getExtraState setExtraState " +
+    "train eval apply requiresGrad_ type float double half bfloat16 cpu cuda shareMemory clone registerStateDictPreHook registerStateDictPostHook " +
+    "registerLoadStateDictPreHook registerLoadStateDictPostHook",
   "torch.nn.ModuleList#": "append",
   "torch.nn.PReLU#": "forward",
+  "torch.nn.LSTM#": "forward",
+  "torch.nn.LSTMCell#": "forward",
+  "torch.nn.RNNBase#": "resetParameters flattenParameters",
+  "torch.nn.RNNCellBase#": "resetParameters",
+  "torch.nn.utils.rnn.": "invertPermutation unpackSequence",
+  "torch.nn.utils.rnn.PackedSequence#": "to cpu cuda double float half long int short char byte isPinned pinMemory",
   "torch.nn.RMSNorm#": "forward",
   "torch.nn.ReLU#": "forward",
   "torch.nn.ReLU6#": "forward",

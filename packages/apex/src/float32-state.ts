@@ -24,14 +24,14 @@ export function exchangeFloat32(model: nn.Module, { weights, originals, castTo }
 
   const save = (): nn.StateDict => {
     const masters = masterOf();
-    return new Map([...stateDict.call(model)].map(([name, t]) => [name, masters.get(t) ?? float32(t)]));
+    return new Map([...stateDict.call(model, { keepVars: true })].map(([name, t]) => [name, masters.get(t) ?? float32(t)]));
   };
   const load = (...args: Parameters<typeof loadStateDict>): ReturnType<typeof loadStateDict> => {
     const result = loadStateDict.apply(model, args);
     const given = isMap(args[0]) ? (args[0] as ReadonlyMap<string, Tensor>) : new Map(Object.entries(args[0]));
     const masters = masterOf();
     noGrad(() => {
-      for (const [name, t] of stateDict.call(model)) {
+      for (const [name, t] of stateDict.call(model, { keepVars: true })) {
         const master = masters.get(t) ?? originals.get(t);
         if (master === undefined || master === t) continue;
         const source = given.get(name);

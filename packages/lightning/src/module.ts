@@ -4,6 +4,7 @@ import {
   atMost,
   checkArguments,
   checkOptions,
+  copiedByConstruction,
   device,
   dtypeKind,
   kinds,
@@ -99,6 +100,12 @@ export class LightningModule extends ModuleHooks {
       module.#host = host;
     };
     hostOf = (module) => module.#host;
+  }
+
+  /** @internal A copy has the hyperparameters, and no Trainer. */
+  protected override copiedFrom(original: this): void {
+    super.copiedFrom(original);
+    this.#hparams = original.#hparams;
   }
 
   /** The Trainer in charge. Throws when there is none. */
@@ -384,6 +391,7 @@ export class LightningModule extends ModuleHooks {
     mustEnd("step", metric === null ? scheduler.step() : scheduler.step(metric));
   }
 }
+copiedByConstruction(LightningModule);
 
 /** The error of a method that a model has to define, where it is called by what needs it. */
 function notDefined(module: LightningModule, method: string, needs?: "fit" | "validate" | "test"): Error {

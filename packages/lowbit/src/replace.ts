@@ -10,7 +10,8 @@ export function replaceChildren(root: nn.Module, choose: (child: nn.Module, path
   const visit = (parent: nn.Module, prefix: string): void => {
     for (const [name, child] of Object.entries(parent)) {
       if (!(child instanceof nn.Module)) continue;
-      const path = prefix === "" ? nn.snakeCase(name) : `${prefix}.${nn.snakeCase(name)}`;
+      const key = parent.stateKey(name);
+      const path = prefix === "" ? key : `${prefix}.${key}`;
       let next = chosen.get(child);
       if (next === undefined) {
         const picked = choose(child, path);

@@ -20,6 +20,7 @@ export {
   type Given,
   type OptionNames,
 } from "./options.js";
+export { copiedByConstruction, deepcopy } from "./deep-copy.js";
 export { signature, type Call, type Signature, type Values } from "./signature.js";
 export { deviceKind, dtypeKind, tensorKind } from "./tensor/kinds.js";
 export { weightsEpoch } from "./weights-epoch.js";

@@ -30,7 +30,7 @@ export function buffersUnlike(module: nn.Module, theirs: Readonly<Record<string,
 }
 
 function savedBuffers(module: nn.Module): [string, Tensor][] {
-  const saved = module.stateDict();
+  const saved = module.stateDict({ keepVars: true });
   return [...module.namedBuffers()].filter(([name]) => saved.has(name));
 }
 function digest(t: Tensor): string {

@@ -33,7 +33,7 @@ function slices(
   rank: number,
   worldSize: number,
 ): SplitState {
-  const stateDict = castStateDict(Object.fromEntries(module.stateDict()), dtype);
+  const stateDict = castStateDict(Object.fromEntries(module.stateDict({ keepVars: true })), dtype);
   const optimizerStates = optimizers.map((optimizer) => ({ ...optimizer.stateDict() }));
   const buffers = new Set([...module.namedBuffers()].map(([name]) => `stateDict.${name}`));
   const { tensors } = packState({ stateDict, optimizerStates });
@@ -61,7 +61,7 @@ function shards({ module }: Run, optimizers: readonly optim.Optimizer[], dtype: 
   const sharded = dist.shardedStateDict(module);
   const made = new Map<Tensor, Tensor>();
   const stateDict: Record<string, Tensor> = {};
-  for (const [key, t] of module.stateDict()) {
+  for (const [key, t] of module.stateDict({ keepVars: true })) {
     const own = sharded.get(key);
     if (own === undefined || (buffers.has(key) && optim.shardOf(t) === null)) {
       stateDict[key] = castStateDict({ t }, dtype)["t"] ?? t;

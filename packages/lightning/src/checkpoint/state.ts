@@ -32,7 +32,7 @@ export function dumpCheckpoint(
     globalStep: trainer.globalStep,
     stateDict:
       split?.stateDict ??
-      castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict()), dtype),
+      castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict({ keepVars: true })), dtype),
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run, split)),
   };
@@ -136,7 +136,7 @@ function explainFrozen(error: unknown, module: nn.Module, { stateDict }: Checkpo
   if (
     !(error instanceof NbitError) ||
     error.code !== "STATE_DICT_MISMATCH" ||
-    !(frozen(Object.keys(stateDict)) || frozen(module.stateDict().keys()))
+    !(frozen(Object.keys(stateDict)) || frozen(module.stateDict({ keepVars: true }).keys()))
   )
     return error;
   return new NbitError(

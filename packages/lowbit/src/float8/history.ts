@@ -50,7 +50,7 @@ export function withFloat8Histories(
     { module, state },
     { module: kinds.instanceOf("a module", nn.Module), state: STATE },
   );
-  const own = new Map([...module.stateDict()].filter(([key]) => isHistory(key)));
+  const own = new Map([...module.stateDict({ keepVars: true })].filter(([key]) => isHistory(key)));
   const given: readonly (readonly [string, Tensor])[] = isMap(state)
     ? [...(state as ReadonlyMap<string, Tensor>)]
     : Object.entries(state);

@@ -1,14 +1,17 @@
 export * as functional from "./functional.js";
 export * as init from "./init.js";
+export * as utils from "./utils/index.js";
 export { snakeCase } from "./keys.js";
 export {
   Module,
   type ForwardHook,
   type ForwardPreHook,
   type HookHandle,
+  type IncompatibleKeys,
   type LoadResult,
   type StateDict,
 } from "./module.js";
+export type { BackwardHook, BackwardPreHook, ForwardHookWithKwargs } from "./call-hooks.js";
 export { Parameter } from "./parameter.js";
 export type { WeightCodes } from "./weight-codes.js";
 export { Sequential, ModuleList, Flatten } from "./containers.js";
@@ -22,3 +25,4 @@ export { Dropout, Dropout1d, Dropout2d, Dropout3d, AlphaDropout } from "./dropou
 export * from "./pooling.js";
 export * from "./activation.js";
 export * from "./losses/index.js";
+export * from "./recurrent/index.js";

@@ -13,9 +13,9 @@ import { Parameter } from "./parameter.js";
 
 export interface FactoryOptions {
   /** Where parameters are made. Default: the default device. */
-  readonly device?: DeviceLike | undefined;
+  readonly device?: DeviceLike | null | undefined;
   /** Of the parameters. Default: the default dtype, float32 unless set. */
-  readonly dtype?: DType | undefined;
+  readonly dtype?: DType | null | undefined;
 }
 export interface LinearOptions extends FactoryOptions {
   /** Add b. Default true. */

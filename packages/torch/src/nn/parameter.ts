@@ -1,4 +1,5 @@
 /** Parameters: tensors that a module learns. */
+import { COPY, type Copies } from "../deep-copy.js";
 import { flag } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { native } from "../native.js";
@@ -30,5 +31,16 @@ export class Parameter extends Tensor {
     native.attachFinalizer(this, handle);
     const requiresGrad = options.requiresGrad ?? (this.isFloatingPoint() || this.isComplex());
     if (requiresGrad) native.setRequiresGrad(handle, true);
+  }
+  // Not a member, so that for TypeScript a parameter is no more than a tensor.
+  static {
+    const value = function (this: Parameter, copies: Copies): Parameter {
+      const data = this.detach().clone();
+      const copy = new Parameter(data, { requiresGrad: this.requiresGrad });
+      data.dispose();
+      copies.set(this, copy);
+      return copy;
+    };
+    Object.defineProperty(Parameter.prototype, COPY, { value, configurable: true, writable: true });
   }
 }

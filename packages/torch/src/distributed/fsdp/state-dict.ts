@@ -65,7 +65,7 @@ export function shardedStateDict(module: Module): ShardedStateDict {
   atMost("shardedStateDict", arguments, 1);
   const places = placesOf("shardedStateDict", module);
   const state: ShardedStateDict = new Map();
-  for (const [key, t] of module.stateDict()) {
+  for (const [key, t] of module.stateDict({ keepVars: true })) {
     const place = places.get(t);
     if (place === undefined) {
       state.set(key, { shape: t.shape, dtype: t.dtype, start: 0, end: t.numel(), data: t.detach().reshape([-1]) });
@@ -111,7 +111,7 @@ export function fullStateDict(module: Module, options: FullStateDictOptions = {}
       }
     const state: StateDict = new Map();
     if (!keeps) return state;
-    for (const [key, t] of module.stateDict())
+    for (const [key, t] of module.stateDict({ keepVars: true }))
       state.set(key, copies.get(t) ?? t.detach().to({ ...target, copy: true }));
     return state;
   });
