@@ -1,6 +1,6 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
 const VARIADIC =
-  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Module#(call|compile)|nn\.Sequential|TensorDataset|broadcastShapes|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
+  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Identity|nn\.Module#(call|compile)|nn\.Sequential|TensorDataset|broadcastShapes|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
 export const isInternal = (path: string): boolean =>
@@ -28,14 +28,14 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Parts that only other packages of this project call.",
   ],
   [
-    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push)$/,
+    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push|fieldNames)$|^torch\.nn\.SyncBatchNorm#(others|normalise)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [
     /^torch\.distributions\.(constraints\.)?\w+#(expanded|follows|checkParameters|checkValue|validateSample|compute|invert|callInverse|checkSize|logNorm|logNormalizer)$/,
     "Protected: for subclasses, and what calls these.",
   ],
-  [/^torch\.nn\.(ModuleList|RNNBase)#forward$/, "They refuse every call."],
+  [/^torch\.nn\.(Module(List|Dict)|Parameter(List|Dict)|RNNBase)#forward$/, "They refuse every call."],
   [
     /^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict)$/,
     "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",

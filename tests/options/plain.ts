@@ -1,4 +1,5 @@
 import { DISTRIBUTIONS } from "./distributions.js";
+import { LAYERS } from "./plain-layers.js";
 
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { LOSS_METHODS } from "./rows-losses.js";
@@ -77,7 +78,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.program.FollowedStep#": "run open close dispose",
   "torch.program.RecordedStep#": "record replay dispose lineOf externals indexOf",
   "torch.nn.":
-    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish Identity LeakyReLU " +
+    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish LeakyReLU " +
     "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",
   "torch.nn.AlphaDropout#": "forward",
   "torch.nn.Dropout#": "forward",
@@ -98,7 +99,6 @@ const NAMES: Readonly<Record<string, string>> = {
     "namedChildren children modules parameters buffers getSubmodule getParameter getBuffer stateKey registerParameter registerModule addModule getExtraState setExtraState " +
     "train eval apply requiresGrad_ type float double half bfloat16 cpu cuda shareMemory clone registerStateDictPreHook registerStateDictPostHook " +
     "registerLoadStateDictPreHook registerLoadStateDictPostHook",
-  "torch.nn.ModuleList#": "append",
   "torch.nn.PReLU#": "forward",
   "torch.nn.LSTM#": "forward",
   "torch.nn.LSTMCell#": "forward",
@@ -110,7 +110,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.ReLU#": "forward",
   "torch.nn.ReLU6#": "forward",
   "torch.nn.SELU#": "forward",
-  "torch.nn.Sequential#": "append forward",
+  "torch.nn.Sequential#": "forward",
   "torch.nn.SiLU#": "forward",
   "torch.nn.Sigmoid#": "forward",
   "torch.nn.Softmax#": "forward",
@@ -129,8 +129,8 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...Object.entries({ ...NAMES, ...DISTRIBUTIONS }).flatMap(([before, names]) =>
-    names.split(" ").map((name) => before + name),
+  ...[NAMES, DISTRIBUTIONS, LAYERS].flatMap((table) =>
+    Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,
 ]);

@@ -83,6 +83,6 @@ export class StableEmbedding extends nn.Module {
   }
   forward(indices: Tensor): Tensor {
     atMost("StableEmbedding.forward", arguments, 1);
-    return this.norm.forward(nn.functional.embedding(this.weight, indices).to(this.norm.weight?.dtype ?? "float32"));
+    return this.norm.forward(nn.functional.embedding(indices, this.weight).to(this.norm.weight?.dtype ?? "float32"));
   }
 }

@@ -179,22 +179,23 @@ test("arguments by position: as PyTorch orders them, or refused; nothing behind 
   assert.equal(new nn.BatchNorm2d(4, 0.25, 0.5, false).momentum, 0.5);
   assert.equal(new nn.Linear(2, 3, false).bias, null);
   assert.deepEqual(new nn.Conv2d(1, 2, 3, 2, 1).padding, [1, 1]);
-  assert.deepEqual(new nn.Conv2d(1, 2, 3, 2, "same" as never, 1).padding, "same");
+  assert.deepEqual(new nn.Conv2d(1, 2, 3, 1, "same", 1).padding, "same");
   assert.equal(new nn.Embedding(5, 2, -1).paddingIdx, 4);
   assert.equal(new nn.Parameter(zeros([1]), false).requiresGrad, false);
   const cases: readonly (readonly [() => unknown, string])[] = [
+    [() => make(nn.Dropout)({ q: 0.5 }), 'Dropout: expected the option p. Received: "q".'],
     [
-      () => make(nn.Dropout)({ p: 0.5 }),
-      "Dropout: expected p to be a number in [0, 1]. Received: an object with keys p, where p itself belongs.",
+      () => make(nn.Dropout)(0.5, true, 3),
+      "Dropout: expected p, inplace by position, and nothing behind but options { name: value }. Received: 3 as argument 3.",
     ],
-    [() => make(nn.Dropout)(0.5, true), "Dropout: expected at most 1 argument. Received: true as argument 2."],
+    [() => make(nn.ReLU)({ inplac: true }), 'ReLU: expected the option inplace. Received: "inplac".'],
     [
-      () => make(nn.ReLU)({ inplace: true }),
-      "ReLU: expected no arguments. Received: an object with keys inplace as argument 1.",
+      () => make(nn.Sigmoid)({ inplace: true }),
+      "Sigmoid: expected no arguments. Received: an object with keys inplace as argument 1.",
     ],
     [
       () => make(nn.Linear)(2, 3, false, "cpu"),
-      'Linear: expected bias as arguments from 3 on, and nothing behind them but options { name: value }. Received: "cpu" as argument 4.',
+      'Linear: expected inFeatures, outFeatures, bias by position, and nothing behind but options { name: value }. Received: "cpu" as argument 4.',
     ],
     [
       () => make(nn.Linear)(2, 3, false, { bias: true }),
@@ -205,10 +206,11 @@ test("arguments by position: as PyTorch orders them, or refused; nothing behind 
       () => make(nn.Conv2d)(1, 2, "3"),
       'Conv2d: expected kernelSize to be a whole number ≥ 1, or an array, every element a whole number ≥ 1. Received: "3".',
     ],
-    [() => make(nn.MaxPool2d)(2, 2, 0, 1, true), "MaxPool2d: expected returnIndices to be false. Received: true."],
+    [() => make(nn.MaxPool2d)(2, 2, 0, 1, 1), "MaxPool2d: expected returnIndices to be true or false. Received: 1."],
+    [() => make(nn.Conv2d)(1, 2, 3, 2, "same"), 'Conv2d: expected a stride of 1 with padding "same". Received: 2.'],
     [
       () => make(nn.MaxPool2d)(2, { stride: 0 }),
-      "MaxPool2d: expected stride to be a whole number ≥ 1, or an array, every element a whole number ≥ 1. Received: 0.",
+      "MaxPool2d: expected stride to be a whole number ≥ 1, or an array, every element a whole number ≥ 1, or null. Received: 0.",
     ],
     [
       () => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, 0.1, 5),

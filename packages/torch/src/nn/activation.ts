@@ -1,101 +1,94 @@
-/** Elementwise nonlinearities and softmaxes: one family, many formulas. */
-import { oneOf, real, whole } from "../kinds.js";
-import { atMost, checkArguments, checkOptions } from "../options.js";
+/** Elementwise nonlinearities without parameters. With `inplace` they write over their input. */
 import * as ops from "../ops/index.js";
+import { atMost } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { ones_ } from "./init.js";
-import { positive } from "./kernels.js";
-import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
+import { off } from "./functional/rows.js";
+import { inPlace } from "./in-place.js";
 import { Module } from "./module.js";
-import type { Parameter } from "./parameter.js";
+import { withInplace } from "./repr.js";
+
+export interface InplaceOptions {
+  /** Write over the input. Default false. */
+  readonly inplace?: boolean;
+}
+export type InplaceCall = Call<InplaceOptions, ["inplace"], [inplace?: boolean]>;
+const readInplace = signature("ReLU", { inplace: off });
+
+/** Nonlinearities with nothing to choose but where their result goes. */
+abstract class Inplace extends Module {
+  readonly inplace: boolean;
+  constructor(...given: InplaceCall) {
+    super();
+    this.inplace = readInplace(given, new.target.name).inplace;
+  }
+  override extraRepr(): string {
+    return withInplace("", this.inplace);
+  }
+}
+const over = {
+  relu: inPlace("relu_"),
+  hardtanh: inPlace("hardtanh_"),
+  selu: inPlace("selu_"),
+  silu: inPlace("silu_"),
+  mish: inPlace("mish_"),
+  hardswish: inPlace("hardswish_"),
+  hardsigmoid: inPlace("hardsigmoid_"),
+};
 
 /** max(x, 0) */
-export class ReLU extends Module {
+export class ReLU extends Inplace {
   forward(x: Tensor): Tensor {
     atMost("ReLU.forward", arguments, 1);
-    return ops.relu(x);
+    return this.inplace ? over.relu(x) : ops.relu(x);
   }
 }
 /** min(max(x, 0), 6) */
-export class ReLU6 extends Module {
+export class ReLU6 extends Inplace {
   forward(x: Tensor): Tensor {
     atMost("ReLU6.forward", arguments, 1);
-    return ops.hardtanh(x, 0, 6);
+    return this.inplace ? over.hardtanh(x, 0, 6) : ops.hardtanh(x, 0, 6);
   }
 }
-/** x where x > 0, else slope · x */
-export class LeakyReLU extends Module {
-  constructor(readonly negativeSlope = 0.01) {
-    super();
-    atMost("LeakyReLU", arguments, 1);
-    checkArguments("LeakyReLU", { negativeSlope }, { negativeSlope: real() });
-  }
-  forward(x: Tensor): Tensor {
-    atMost("LeakyReLU.forward", arguments, 1);
-    return ops.leakyRelu(x, this.negativeSlope);
-  }
-}
-/** LeakyReLU with a learned slope, one or one per channel. */
-export class PReLU extends Module {
-  readonly weight: Parameter;
-  constructor(numParameters = 1, init = 0.25, options: FactoryOptions = {}) {
-    super();
-    atMost("PReLU", arguments, 3);
-    checkArguments("PReLU", { numParameters, init }, { numParameters: positive, init: real() });
-    checkOptions("PReLU", options, FACTORY_NAMES);
-    this.weight = emptyParameter([numParameters], options);
-    ones_(this.weight);
-    this.weight.detach().mul_(init);
-  }
-  forward(x: Tensor): Tensor {
-    atMost("PReLU.forward", arguments, 1);
-    return ops.prelu(x, this.weight);
-  }
-}
-/** x where x > 0, else α (eˣ - 1) */
-export class ELU extends Module {
-  constructor(readonly alpha = 1) {
-    super();
-    atMost("ELU", arguments, 1);
-    checkArguments("ELU", { alpha }, { alpha: real() });
-  }
-  forward(x: Tensor): Tensor {
-    atMost("ELU.forward", arguments, 1);
-    return ops.elu(x, this.alpha);
-  }
-}
-export class SELU extends Module {
+/** With α = 1.6733 and λ = 1.0507: λx where x > 0, else λα (eˣ - 1). Klambauer et al., 2017. */
+export class SELU extends Inplace {
   forward(x: Tensor): Tensor {
     atMost("SELU.forward", arguments, 1);
-    return ops.selu(x);
-  }
-}
-/** x Φ(x); `approximate: "tanh"` for the cheaper formula. Hendrycks and Gimpel, 2016. */
-export class GELU extends Module {
-  constructor(readonly approximate: "none" | "tanh" = "none") {
-    super();
-    atMost("GELU", arguments, 1);
-    checkArguments("GELU", { approximate }, { approximate: oneOf("none", "tanh") });
-  }
-  forward(x: Tensor): Tensor {
-    atMost("GELU.forward", arguments, 1);
-    return this.approximate === "none" ? ops.gelu(x) : ops.gelu(x, { approximate: this.approximate });
-  }
-  override extraRepr(): string {
-    return `approximate='${this.approximate}'`;
+    return this.inplace ? over.selu(x) : ops.selu(x);
   }
 }
 /** x σ(x) */
-export class SiLU extends Module {
+export class SiLU extends Inplace {
   forward(x: Tensor): Tensor {
     atMost("SiLU.forward", arguments, 1);
-    return ops.silu(x);
+    return this.inplace ? over.silu(x) : ops.silu(x);
   }
 }
-export class Mish extends Module {
+/** x tanh(log(1 + eˣ)). Misra, 2019. */
+export class Mish extends Inplace {
   forward(x: Tensor): Tensor {
     atMost("Mish.forward", arguments, 1);
-    return ops.mish(x);
+    return this.inplace ? over.mish(x) : ops.mish(x);
+  }
+}
+/** x · min(max(x + 3, 0), 6) / 6. Howard et al., 2019. */
+export class Hardswish extends Inplace {
+  forward(x: Tensor): Tensor {
+    atMost("Hardswish.forward", arguments, 1);
+    return this.inplace ? over.hardswish(x) : ops.hardswish(x);
+  }
+  override extraRepr(): string {
+    return "";
+  }
+}
+/** min(max(x + 3, 0), 6) / 6 */
+export class Hardsigmoid extends Inplace {
+  forward(x: Tensor): Tensor {
+    atMost("Hardsigmoid.forward", arguments, 1);
+    return this.inplace ? over.hardsigmoid(x) : ops.hardsigmoid(x);
+  }
+  override extraRepr(): string {
+    return "";
   }
 }
 export class Sigmoid extends Module {
@@ -110,52 +103,24 @@ export class Tanh extends Module {
     return ops.tanh(x);
   }
 }
-export class Hardswish extends Module {
+/** log σ(x) */
+export class LogSigmoid extends Module {
   forward(x: Tensor): Tensor {
-    atMost("Hardswish.forward", arguments, 1);
-    return ops.hardswish(x);
+    atMost("LogSigmoid.forward", arguments, 1);
+    return ops.logSigmoid(x);
   }
 }
-export class Hardsigmoid extends Module {
+/** x / (1 + |x|) */
+export class Softsign extends Module {
   forward(x: Tensor): Tensor {
-    atMost("Hardsigmoid.forward", arguments, 1);
-    return ops.hardsigmoid(x);
+    atMost("Softsign.forward", arguments, 1);
+    return x.div(x.abs().add(1));
   }
 }
-export class Softplus extends Module {
-  constructor(
-    readonly beta = 1,
-    readonly threshold = 20,
-  ) {
-    super();
-    atMost("Softplus", arguments, 2);
-    checkArguments("Softplus", { beta, threshold }, { beta: real(), threshold: real() });
-  }
+/** x - tanh(x) */
+export class Tanhshrink extends Module {
   forward(x: Tensor): Tensor {
-    atMost("Softplus.forward", arguments, 1);
-    return ops.softplus(x, this.beta, this.threshold);
-  }
-}
-/** Over one dimension, exponentials that sum to 1. */
-export class Softmax extends Module {
-  constructor(readonly dim: number) {
-    super();
-    atMost("Softmax", arguments, 1);
-    checkArguments("Softmax", { dim }, { dim: whole() });
-  }
-  forward(x: Tensor): Tensor {
-    atMost("Softmax.forward", arguments, 1);
-    return ops.softmax(x, this.dim);
-  }
-}
-export class LogSoftmax extends Module {
-  constructor(readonly dim: number) {
-    super();
-    atMost("LogSoftmax", arguments, 1);
-    checkArguments("LogSoftmax", { dim }, { dim: whole() });
-  }
-  forward(x: Tensor): Tensor {
-    atMost("LogSoftmax.forward", arguments, 1);
-    return ops.logSoftmax(x, this.dim);
+    atMost("Tanhshrink.forward", arguments, 1);
+    return x.sub(x.tanh());
   }
 }

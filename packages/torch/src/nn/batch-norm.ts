@@ -1,11 +1,13 @@
 /** Batch normalisation. */
 import { isRecomputing } from "../autograd/recomputing.js";
 import { ArgumentError } from "../errors.js";
-import { flag, oneOf, orNull, real } from "../kinds.js";
+import { byDefault, flag, oneOf, orNull, real } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { batchNorm, ones, zeros } from "../ops/index.js";
-import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { emptyParameter, FACTORY, type FactoryOptions } from "./factory.js";
 import {
   batchNormRelu,
   batchNormReluForBranches,
@@ -15,9 +17,9 @@ import {
 } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
 import { positive } from "./kernels.js";
-import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
+import { bool, float } from "./repr.js";
 
 export interface BatchNormOptions extends FactoryOptions {
   /** Added to the variance. Default 1e-5. */
@@ -28,66 +30,108 @@ export interface BatchNormOptions extends FactoryOptions {
   readonly affine?: boolean;
   /** Keep running statistics, which evaluation uses. Default true. */
   readonly trackRunningStats?: boolean;
+  /** Of weight and bias, learn the bias too. By name alone. Default true. */
+  readonly bias?: boolean;
 }
-/** @internal */
-export const BATCH_NORM_NAMES: OptionNames<BatchNormOptions> = {
-  eps: real("[0, ∞)"),
-  momentum: orNull(real("[0, 1]")),
-  affine: flag,
-  trackRunningStats: flag,
-  ...FACTORY_NAMES,
+export interface BatchNormArguments extends BatchNormOptions {
+  readonly numFeatures: number;
+}
+/** @internal Behind the features, in PyTorch's order. */
+export const BATCH_NORM = {
+  eps: byDefault(1e-5, real("[0, ∞)")),
+  momentum: byDefault(0.1, orNull(real("[0, 1]"))),
+  affine: byDefault(true, flag),
+  trackRunningStats: byDefault(true, flag),
 };
-type Rest = Given<
-  BatchNormOptions,
-  [eps: number, momentum?: number | null, affine?: boolean, trackRunningStats?: boolean]
->;
+const read = signature(
+  "BatchNorm",
+  {
+    numFeatures: positive,
+    ...BATCH_NORM,
+    ...FACTORY,
+    bias: byDefault(true, flag),
+  } satisfies OptionNames<BatchNormArguments>,
+  5,
+);
+const [DIMS_1D, DIMS_2D, DIMS_3D] = [[2, 3], [4], [5]] as const;
+type Order = ["numFeatures", "eps", "momentum", "affine", "trackRunningStats"];
+type Positions = [
+  numFeatures: number,
+  eps?: number,
+  momentum?: number | null,
+  affine?: boolean,
+  trackRunningStats?: boolean,
+];
+export type BatchNormCall = Call<BatchNormArguments, Order, Positions>;
 /** @internal */
 export const RELU_NAMES: OptionNames<Pick<BatchNormReluOptions, "relu" | "path">> = {
   relu: flag,
   path: oneOf("auto", "kernel", "reference"),
 };
 
-/** @internal What all have in common, whatever the dimensions of their inputs. */
-export abstract class BatchNorm extends Module {
-  readonly weight: Parameter | null;
-  readonly bias: Parameter | null;
+/** @internal What normalisations with running statistics have in common. */
+export abstract class RunningNorm extends Module {
+  weight: Parameter | null;
+  bias: Parameter | null;
   declare runningMean: Tensor | null;
   declare runningVar: Tensor | null;
   declare numBatchesTracked: Tensor | null;
+  numFeatures: number;
   readonly eps: number;
   readonly momentum: number | null;
-  /** How many dimensions an input may have; null: two or more. */
-  readonly #dims: readonly number[] | null;
+  readonly affine: boolean;
+  readonly trackRunningStats: boolean;
 
-  constructor(
-    dims: readonly number[] | null,
-    readonly numFeatures: number,
-    options: BatchNormOptions,
-  ) {
+  constructor(a: Required<BatchNormArguments>) {
     super();
-    checkArguments(new.target.name, { numFeatures }, { numFeatures: positive });
-    this.#dims = dims;
-    this.eps = options.eps ?? 1e-5;
-    this.momentum = options.momentum === undefined ? 0.1 : options.momentum;
-    const affine = options.affine ?? true;
-    this.weight = affine ? emptyParameter([numFeatures], options) : null;
-    this.bias = affine ? emptyParameter([numFeatures], options) : null;
-    const track = options.trackRunningStats ?? true;
-    const where = { dtype: options.dtype ?? null, device: options.device ?? null };
+    const { numFeatures, affine } = a;
+    this.numFeatures = numFeatures;
+    this.eps = a.eps;
+    this.momentum = a.momentum;
+    this.affine = affine;
+    this.trackRunningStats = a.trackRunningStats;
+    this.weight = affine ? emptyParameter([numFeatures], a) : null;
+    this.bias = affine && a.bias ? emptyParameter([numFeatures], a) : null;
+    const where = { dtype: a.dtype ?? null, device: a.device ?? null };
+    const track = a.trackRunningStats;
     this.registerBuffer("runningMean", track ? zeros([numFeatures], where) : null);
     this.registerBuffer("runningVar", track ? ones([numFeatures], where) : null);
-    this.registerBuffer(
-      "numBatchesTracked",
-      track ? zeros([], { dtype: "int64", device: options.device ?? null }) : null,
-    );
+    this.registerBuffer("numBatchesTracked", track ? zeros([], { dtype: "int64", device: where.device }) : null);
     if (this.weight !== null) ones_(this.weight);
     if (this.bias !== null) zeros_(this.bias);
   }
+  /** Mean 0, variance 1, no batches seen. */
+  resetRunningStats(): void {
+    atMost(`${this.constructor.name}.resetRunningStats`, arguments, 0);
+    this.runningMean?.zero_();
+    this.runningVar?.fill_(1);
+    this.numBatchesTracked?.zero_();
+  }
+  /** The statistics as {@link resetRunningStats}, weights 1, biases 0. */
+  resetParameters(): void {
+    atMost(`${this.constructor.name}.resetParameters`, arguments, 0);
+    this.resetRunningStats();
+    if (this.weight !== null) ones_(this.weight);
+    if (this.bias !== null) zeros_(this.bias);
+  }
+  override extraRepr(): string {
+    const { numFeatures, eps, momentum, affine, bias, trackRunningStats } = this;
+    return (
+      `${numFeatures}, eps=${float(eps)}, momentum=${momentum === null ? "None" : float(momentum)}, ` +
+      `affine=${bool(affine)}, bias=${bool(bias !== null)}, track_running_stats=${bool(trackRunningStats)}`
+    );
+  }
+}
+
+/** @internal What all have in common, whatever the dimensions of their inputs. */
+export abstract class BatchNorm extends RunningNorm {
+  /** @internal How many dimensions an input may have; null: two or more. */
+  protected abstract get dims(): readonly number[] | null;
 
   forward(x: Tensor): Tensor {
     atMost(`${this.constructor.name}.forward`, arguments, 1);
     if (layerMayFuse(x)) return this.thenRelu(x, null, { relu: false });
-    const [mean, variance, batchStatistics, momentum] = this.#statistics(x);
+    const [mean, variance, batchStatistics, momentum] = this.statistics(x);
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);
   }
   /**
@@ -102,7 +146,7 @@ export abstract class BatchNorm extends Module {
     options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
   ): Tensor {
     atMost(`${this.constructor.name}.thenRelu`, arguments, 3);
-    const [mean, variance, all] = this.#forKernel("thenRelu", x, residual, options);
+    const [mean, variance, all] = this.forKernel("thenRelu", x, residual, options);
     return batchNormRelu(x, mean, variance, this.weight, this.bias, all);
   }
   /**
@@ -117,10 +161,10 @@ export abstract class BatchNorm extends Module {
     options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
   ): readonly [Tensor, Tensor] {
     atMost(`${this.constructor.name}.thenReluForBranches`, arguments, 3);
-    const [mean, variance, all] = this.#forKernel("thenReluForBranches", x, residual, options);
+    const [mean, variance, all] = this.forKernel("thenReluForBranches", x, residual, options);
     return batchNormReluForBranches(x, mean, variance, this.weight, this.bias, all);
   }
-  #forKernel(
+  private forKernel(
     method: string,
     x: Tensor,
     residual: Tensor | null,
@@ -129,11 +173,13 @@ export abstract class BatchNorm extends Module {
     const fn = `${this.constructor.name}.${method}`;
     checkOptions(fn, options, RELU_NAMES);
     checkArguments(fn, { x, residual }, { x: tensorKind, residual: orNull(tensorKind) });
-    const [mean, variance, training, momentum] = this.#statistics(x);
+    const [mean, variance, training, momentum] = this.statistics(x);
     return [mean, variance, { ...options, residual, training, momentum, eps: this.eps }];
   }
   /** Running statistics: updated in training, read in evaluation, where there are any. */
-  #statistics(x: Tensor): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {
+  private statistics(
+    x: Tensor,
+  ): readonly [mean: Tensor | null, variance: Tensor | null, ofBatch: boolean, momentum: number] {
     this.checkInput(x);
     if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
     const momentum = this.countBatch();
@@ -149,7 +195,7 @@ export abstract class BatchNorm extends Module {
     ];
   }
   protected checkInput(x: Tensor): void {
-    const dims = this.#dims;
+    const { dims } = this;
     if (dims === null ? x.ndim < 2 : !dims.includes(x.ndim))
       throw new ArgumentError(this.constructor.name, `an input of ${dims?.join(" or ") ?? "2 or more"} dimensions`, x);
   }
@@ -159,8 +205,11 @@ export abstract class BatchNorm extends Module {
     if (!isRecomputing()) this.numBatchesTracked.add_(1);
     return this.momentum ?? 1 / this.numBatchesTracked.item();
   }
-  override extraRepr(): string {
-    return `${this.numFeatures}, eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, momentum=${this.momentum}, affine=${this.weight === null ? "False" : "True"}, track_running_stats=${this.runningMean === null ? "False" : "True"}`;
+}
+
+abstract class PlainBatchNorm extends BatchNorm {
+  constructor(...given: BatchNormCall) {
+    super(read(given, new.target.name));
   }
 }
 
@@ -168,20 +217,20 @@ export abstract class BatchNorm extends Module {
  * Ioffe and Szegedy, 2015. Per channel over `[N, C]` or `[N, C, L]`: (x - mean) / √(var + eps) · weight + bias.
  * Statistics in float32 or wider under autocast.
  */
-export class BatchNorm1d extends BatchNorm {
-  constructor(numFeatures: number, ...rest: Rest) {
-    super([2, 3], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
+export class BatchNorm1d extends PlainBatchNorm {
+  protected override get dims(): readonly number[] {
+    return DIMS_1D;
   }
 }
 /** Over `[N, C, H, W]`. */
-export class BatchNorm2d extends BatchNorm {
-  constructor(numFeatures: number, ...rest: Rest) {
-    super([4], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
+export class BatchNorm2d extends PlainBatchNorm {
+  protected override get dims(): readonly number[] {
+    return DIMS_2D;
   }
 }
 /** Over `[N, C, D, H, W]`. */
-export class BatchNorm3d extends BatchNorm {
-  constructor(numFeatures: number, ...rest: Rest) {
-    super([5], numFeatures, optionsFrom(new.target.name, 1, rest, BATCH_NORM_NAMES, 4));
+export class BatchNorm3d extends PlainBatchNorm {
+  protected override get dims(): readonly number[] {
+    return DIMS_3D;
   }
 }

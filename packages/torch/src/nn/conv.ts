@@ -1,22 +1,27 @@
 /** Convolutions. */
 import { ArgumentError } from "../errors.js";
-import { either, flag, listOf, oneOf, whole } from "../kinds.js";
-import { conv1d, conv2d, conv3d } from "../ops/index.js";
-import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { byDefault, either, flag, oneOf } from "../kinds.js";
+import { conv1d, conv2d, conv3d, pad } from "../ops/index.js";
+import { atMost, type OptionNames } from "../options.js";
+import { signature, type Call, type Values } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { emptyParameter, FACTORY, type FactoryOptions } from "./factory.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
 import { positive } from "./kernels.js";
-import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
+import { tuple } from "./repr.js";
+import { expand, rankOf, SIZE, STEP, type Size } from "./sizes.js";
 
-export type Size = number | readonly number[];
+export type { Size } from "./sizes.js";
+
+/** What stands around the input: zeros, or its own elements. */
+export type ConvPaddingMode = "zeros" | "reflect" | "replicate" | "circular";
 export interface ConvOptions extends FactoryOptions {
   /** Default 1. */
   readonly stride?: Size;
   /**
-   * Zeros around the input: a number, one per dimension, "same" (output as large as the input) or "valid" (none).
-   * Default 0.
+   * Around the input: a number, one per dimension, "same" (output as large as the input) or "valid" (none). Default 0.
    */
   readonly padding?: Size | "same" | "valid";
   /** Distance between taps. Default 1. */
@@ -25,117 +30,209 @@ export interface ConvOptions extends FactoryOptions {
   readonly groups?: number;
   /** Default true. */
   readonly bias?: boolean;
+  /** Default "zeros". */
+  readonly paddingMode?: ConvPaddingMode;
+}
+export interface ConvArguments extends ConvOptions {
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: Size;
 }
 /** @internal */
-export const SIZE = either(whole("[0, ∞)"), listOf(whole("[0, ∞)")));
-/** @internal */
-export const STEP = either(positive, listOf(positive));
-const NAMES: OptionNames<ConvOptions> = {
-  stride: STEP,
-  padding: either(SIZE, oneOf("same", "valid")),
-  dilation: STEP,
-  groups: positive,
-  bias: flag,
-  ...FACTORY_NAMES,
+export const PADDING_MODE = byDefault("zeros", oneOf("zeros", "reflect", "replicate", "circular"));
+/** @internal Behind the channels, in PyTorch's order; lazy ones lack the first. */
+export const CONV_BEHIND = {
+  outChannels: positive,
+  kernelSize: STEP,
+  stride: byDefault(1, STEP),
+  padding: byDefault(0, either(SIZE, oneOf("same", "valid"))),
+  dilation: byDefault(1, STEP),
+  groups: byDefault(1, positive),
+  bias: byDefault(true, flag),
+  paddingMode: PADDING_MODE,
+  ...FACTORY,
 };
-type Rest = Given<
-  ConvOptions,
-  [stride: Size, padding?: Size | "same" | "valid", dilation?: Size, groups?: number, bias?: boolean]
+const ROWS = { inChannels: positive, ...CONV_BEHIND } satisfies OptionNames<ConvArguments>;
+const read = signature("Conv", ROWS, 9);
+export type ConvCall = Call<
+  ConvArguments,
+  ["inChannels", "outChannels", "kernelSize", "stride", "padding", "dilation", "groups", "bias", "paddingMode"],
+  [
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Size,
+    stride?: Size,
+    padding?: Size | "same" | "valid",
+    dilation?: Size,
+    groups?: number,
+    bias?: boolean,
+    paddingMode?: ConvPaddingMode,
+  ]
 >;
 
-/** @internal One number for every spatial dimension. */
-export function expand(fn: string, name: string, size: Size, n: number): number[] {
-  checkArguments(fn, { [name]: size }, { [name]: SIZE });
-  const list = typeof size === "number" ? new Array<number>(n).fill(size) : [...size];
-  if (list.length !== n) throw new ArgumentError(fn, `${name} to be a whole number or ${n} of them`, size);
-  return list;
-}
-
-const FORWARD = { 1: conv1d, 2: conv2d, 3: conv3d } as const;
-
-abstract class Convolution extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
+/** @internal What convolutions of all kinds are made of, their sizes in numbers for every dimension. */
+export interface ConvShape extends FactoryOptions {
+  readonly inChannels: number;
+  readonly outChannels: number;
   readonly kernelSize: readonly number[];
   readonly stride: readonly number[];
-  readonly padding: readonly number[] | "same" | "valid";
   readonly dilation: readonly number[];
   readonly groups: number;
-  readonly #rank: 1 | 2 | 3;
+  readonly bias: boolean;
+  readonly paddingMode: ConvPaddingMode;
+}
 
-  constructor(
-    rank: 1 | 2 | 3,
-    readonly inChannels: number,
-    readonly outChannels: number,
-    kernelSize: Size,
-    rest: Rest,
-  ) {
+/** @internal Convolutions and transposed ones. */
+export abstract class AnyConvolution extends Module {
+  weight: Parameter;
+  bias: Parameter | null;
+  inChannels: number;
+  readonly outChannels: number;
+  readonly kernelSize: readonly number[];
+  readonly stride: readonly number[];
+  readonly dilation: readonly number[];
+  readonly groups: number;
+  readonly paddingMode: ConvPaddingMode;
+
+  constructor(shape: ConvShape) {
     super();
-    const name = `Conv${rank}d`;
-    const options = optionsFrom(name, 3, rest, NAMES, 5);
-    this.#rank = rank;
-    this.groups = options.groups ?? 1;
-    checkArguments(
-      name,
-      { inChannels, outChannels, kernelSize },
-      { inChannels: positive, outChannels: positive, kernelSize: STEP },
-    );
-    if (inChannels % this.groups !== 0)
-      throw new ArgumentError(name, `inChannels (${inChannels}) to be divisible by groups`, this.groups);
-    if (outChannels % this.groups !== 0)
-      throw new ArgumentError(name, `outChannels (${outChannels}) to be divisible by groups`, this.groups);
-    this.kernelSize = expand(name, "kernelSize", kernelSize, rank);
-    this.stride = expand(name, "stride", options.stride ?? 1, rank);
-    this.dilation = expand(name, "dilation", options.dilation ?? 1, rank);
-    const padding = options.padding ?? 0;
-    this.padding = typeof padding === "string" ? padding : expand(name, "padding", padding, rank);
-    this.weight = emptyParameter([outChannels, inChannels / this.groups, ...this.kernelSize], options);
-    this.bias = (options.bias ?? true) ? emptyParameter([outChannels], options) : null;
+    const { inChannels, outChannels, groups } = shape;
+    for (const [name, channels] of Object.entries({ inChannels, outChannels }))
+      if (channels % groups !== 0)
+        throw new ArgumentError(new.target.name, `${name} (${channels}) to be divisible by groups`, groups);
+    this.inChannels = inChannels;
+    this.outChannels = outChannels;
+    this.kernelSize = shape.kernelSize;
+    this.stride = shape.stride;
+    this.dilation = shape.dilation;
+    this.groups = groups;
+    this.paddingMode = shape.paddingMode;
+    this.weight = emptyParameter(this.weightShape(), shape);
+    this.bias = shape.bias ? emptyParameter([outChannels], shape) : null;
     this.resetParameters();
   }
+  /** @internal */
+  abstract get rank(): 1 | 2 | 3;
+  /** @internal */
+  weightShape(): number[] {
+    return [this.outChannels, this.inChannels / this.groups, ...this.kernelSize];
+  }
   resetParameters(): void {
-    atMost(`Conv${this.#rank}d.resetParameters`, arguments, 0);
+    atMost(`${this.constructor.name}.resetParameters`, arguments, 0);
     kaimingUniform_(this.weight, { a: Math.sqrt(5) });
     if (this.bias !== null) {
-      const bound = 1 / Math.sqrt((this.inChannels / this.groups) * this.kernelSize.reduce((a, b) => a * b, 1));
-      uniform_(this.bias, -bound, bound);
+      const fanIn = this.weightShape()
+        .slice(1)
+        .reduce((a, b) => a * b, 1);
+      uniform_(this.bias, -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
     }
   }
-  forward(x: Tensor): Tensor {
-    atMost(`Conv${this.#rank}d.forward`, arguments, 1);
-    const { padding } = this;
-    // Two calls: a padding by name is another overload.
-    return typeof padding === "string"
-      ? FORWARD[this.#rank](x, this.weight, this.bias, this.stride, padding, this.dilation, this.groups)
-      : FORWARD[this.#rank](x, this.weight, this.bias, this.stride, padding, this.dilation, this.groups);
+  /** @internal Padding as printed; "" where there is none. */
+  protected abstract printPadding(): string;
+  /** @internal */
+  protected printOutputPadding(): string {
+    return "";
   }
   override extraRepr(): string {
-    const t = (v: readonly number[]): string => `(${v.join(", ")}${v.length === 1 ? "," : ""})`;
-    let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${t(this.kernelSize)}, stride=${t(this.stride)}`;
-    if (typeof this.padding === "string" ? true : this.padding.some((p) => p !== 0))
-      text += `, padding=${typeof this.padding === "string" ? this.padding : t(this.padding)}`;
-    if (this.dilation.some((d) => d !== 1)) text += `, dilation=${t(this.dilation)}`;
+    let text = `${this.inChannels}, ${this.outChannels}, kernel_size=${tuple(this.kernelSize)}, stride=${tuple(this.stride)}`;
+    text += this.printPadding();
+    if (this.dilation.some((d) => d !== 1)) text += `, dilation=${tuple(this.dilation)}`;
+    text += this.printOutputPadding();
     if (this.groups !== 1) text += `, groups=${this.groups}`;
     if (this.bias === null) text += ", bias=False";
+    if (this.paddingMode !== "zeros") text += `, padding_mode=${this.paddingMode}`;
     return text;
   }
 }
 
-/** `[N, inChannels, L]` → `[N, outChannels, L′]`. */
+/** @internal Sizes in numbers for every dimension. */
+export function convShape(fn: string, rank: number, a: Omit<Values<typeof ROWS>, "padding">): ConvShape {
+  return {
+    ...a,
+    kernelSize: expand(fn, "kernelSize", a.kernelSize, rank),
+    stride: expand(fn, "stride", a.stride, rank),
+    dilation: expand(fn, "dilation", a.dilation, rank),
+  };
+}
+
+abstract class Convolution extends AnyConvolution {
+  readonly padding: readonly number[] | "same" | "valid";
+
+  constructor(...given: ConvCall) {
+    const fn = new.target.name;
+    const a = read(given, fn);
+    const rank = rankOf(new.target);
+    super(convShape(fn, rank, a));
+    if (a.padding === "same" && this.stride.some((s) => s !== 1))
+      throw new ArgumentError(fn, 'a stride of 1 with padding "same"', a.stride);
+    this.padding = typeof a.padding === "string" ? a.padding : expand(fn, "padding", a.padding, rank);
+  }
+  protected override printPadding(): string {
+    const { padding } = this;
+    if (typeof padding === "string") return `, padding=${padding}`;
+    return padding.some((p) => p !== 0) ? `, padding=${tuple(padding)}` : "";
+  }
+  /** The input with its own elements around it, from the last dimension on. */
+  protected padded(x: Tensor): Tensor {
+    const { padding, kernelSize, dilation, paddingMode } = this;
+    const around: number[] = [];
+    for (let d = this.rank - 1; d >= 0; d--) {
+      if (typeof padding !== "string") around.push(padding[d] as number, padding[d] as number);
+      else {
+        const total = padding === "same" ? (dilation[d] as number) * ((kernelSize[d] as number) - 1) : 0;
+        around.push(total >> 1, total - (total >> 1));
+      }
+    }
+    return pad(x, around, paddingMode === "zeros" ? "constant" : paddingMode);
+  }
+}
+
+/**
+ * `[N, inChannels, L]` → `[N, outChannels, L′]`, the batch may be left out. Weights `[outChannels, inChannels / groups,
+ * kernelSize]` and bias are drawn from U(-1/√k, 1/√k), k = inChannels / groups · kernelSize.
+ */
 export class Conv1d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
-    super(1, inChannels, outChannels, kernelSize, rest);
+  /** @internal */
+  override get rank(): 1 {
+    return 1;
+  }
+  forward(x: Tensor): Tensor {
+    atMost("Conv1d.forward", arguments, 1);
+    const { weight, bias, stride, padding, dilation, groups } = this;
+    if (this.paddingMode !== "zeros") return conv1d(this.padded(x), weight, bias, stride, 0, dilation, groups);
+    // Two calls: a padding by name is another overload.
+    return typeof padding === "string"
+      ? conv1d(x, weight, bias, stride, padding, dilation, groups)
+      : conv1d(x, weight, bias, stride, padding, dilation, groups);
   }
 }
-/** `[N, inChannels, H, W]` → `[N, outChannels, H′, W′]`. Low precision under autocast. */
+/** `[N, inChannels, H, W]` → `[N, outChannels, H′, W′]`, the batch may be left out. Low precision under autocast. */
 export class Conv2d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
-    super(2, inChannels, outChannels, kernelSize, rest);
+  /** @internal */
+  override get rank(): 2 {
+    return 2;
+  }
+  forward(x: Tensor): Tensor {
+    atMost("Conv2d.forward", arguments, 1);
+    const { weight, bias, stride, padding, dilation, groups } = this;
+    if (this.paddingMode !== "zeros") return conv2d(this.padded(x), weight, bias, stride, 0, dilation, groups);
+    return typeof padding === "string"
+      ? conv2d(x, weight, bias, stride, padding, dilation, groups)
+      : conv2d(x, weight, bias, stride, padding, dilation, groups);
   }
 }
-/** `[N, inChannels, D, H, W]` → `[N, outChannels, D′, H′, W′]`. */
+/** `[N, inChannels, D, H, W]` → `[N, outChannels, D′, H′, W′]`, the batch may be left out. */
 export class Conv3d extends Convolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: Size, ...rest: Rest) {
-    super(3, inChannels, outChannels, kernelSize, rest);
+  /** @internal */
+  override get rank(): 3 {
+    return 3;
+  }
+  forward(x: Tensor): Tensor {
+    atMost("Conv3d.forward", arguments, 1);
+    const { weight, bias, stride, padding, dilation, groups } = this;
+    if (this.paddingMode !== "zeros") return conv3d(this.padded(x), weight, bias, stride, 0, dilation, groups);
+    return typeof padding === "string"
+      ? conv3d(x, weight, bias, stride, padding, dilation, groups)
+      : conv3d(x, weight, bias, stride, padding, dilation, groups);
   }
 }

@@ -1,29 +1,6 @@
 /** Layers as functions, with PyTorch's argument names in camelCase. */
-export {
-  linear,
-  conv1d,
-  conv2d,
-  conv3d,
-  relu,
-  gelu,
-  silu,
-  sigmoid,
-  tanh,
-  softmax,
-  logSoftmax,
-  embedding,
-  layerNorm,
-  groupNorm,
-  rmsNorm,
-  batchNorm,
-  dropout,
-  maxPool2d,
-  avgPool2d,
-  adaptiveAvgPool2d,
-  scaledDotProductAttention,
-  pad,
-  oneHot,
-} from "../ops/index.js";
+export * from "./functional/index.js";
+export { scaledDotProductAttention } from "../ops/index.js";
 
 export { biasGelu, type BiasGeluOptions } from "./bias-gelu.js";
 export { batchNormRelu, batchNormReluForBranches, type BatchNormReluOptions } from "./fused-batch-norm.js";

@@ -1,15 +1,17 @@
 /** Normalisations that do not look at the batch. */
 import { ArgumentError } from "../errors.js";
-import { either, flag, listOf, orNull, real } from "../kinds.js";
+import { byDefault, either, flag, listOf, orNull, real } from "../kinds.js";
 import { groupNorm, layerNorm, rmsNorm } from "../ops/index.js";
-import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { atMost, checkOptions, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { emptyParameter, FACTORY, type FactoryOptions } from "./factory.js";
 import { ones_, zeros_ } from "./init.js";
 import { ADD_NAMES, addLayerNorm, addRmsNorm, layerMayFuse, type AddNormOptions, type NormPair } from "./fused-norm.js";
 import { positive } from "./kernels.js";
-import { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./linear.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
+import { bool, float, tuple } from "./repr.js";
 
 export interface LayerNormOptions extends FactoryOptions {
   /** Added to the variance. Default 1e-5. */
@@ -19,53 +21,98 @@ export interface LayerNormOptions extends FactoryOptions {
   /** Of the two, learn the bias too. Default true. */
   readonly bias?: boolean;
 }
+export interface LayerNormArguments extends LayerNormOptions {
+  /** The last dimensions, over which means are. */
+  readonly normalizedShape: number | readonly number[];
+}
 export interface RMSNormOptions extends Omit<LayerNormOptions, "bias" | "eps"> {
-  /** Added to the mean square. Default: the smallest step of the input's dtype. */
+  /** Added to the mean square. Default null: the smallest step of the input's dtype. */
   readonly eps?: number | null;
+}
+export interface RMSNormArguments extends RMSNormOptions {
+  /** The last dimensions, over which means are. */
+  readonly normalizedShape: number | readonly number[];
 }
 export interface GroupNormOptions extends FactoryOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
   /** Learn a weight and a bias per channel. Default true. */
   readonly affine?: boolean;
+  /** Of the two, learn the bias too. By name alone. Default true. */
+  readonly bias?: boolean;
 }
-const NAMES: OptionNames<LayerNormOptions> = {
-  eps: real("[0, ∞)"),
-  elementwiseAffine: flag,
-  bias: flag,
-  ...FACTORY_NAMES,
-};
-const RMS_NAMES: OptionNames<RMSNormOptions> = {
-  eps: orNull(real("[0, ∞)")),
-  elementwiseAffine: flag,
-  ...FACTORY_NAMES,
-};
-const GROUP_NAMES: OptionNames<GroupNormOptions> = { eps: real("[0, ∞)"), affine: flag, ...FACTORY_NAMES };
+export interface GroupNormArguments extends GroupNormOptions {
+  readonly numGroups: number;
+  readonly numChannels: number;
+}
 const SHAPE = either(positive, listOf(positive));
 function shapeOf(fn: string, shape: number | readonly number[]): readonly number[] {
-  checkArguments(fn, { normalizedShape: shape }, { normalizedShape: SHAPE });
   const list = typeof shape === "number" ? [shape] : [...shape];
   if (list.length === 0) throw new ArgumentError(fn, "normalizedShape to have at least one dimension", shape);
   return list;
 }
+const eps = real("[0, ∞)");
+const on = byDefault(true, flag);
+const readLayerNorm = signature(
+  "LayerNorm",
+  {
+    normalizedShape: SHAPE,
+    eps: byDefault(1e-5, eps),
+    elementwiseAffine: on,
+    bias: on,
+    ...FACTORY,
+  } satisfies OptionNames<LayerNormArguments>,
+  4,
+);
+const readRmsNorm = signature(
+  "RMSNorm",
+  {
+    normalizedShape: SHAPE,
+    eps: byDefault(null, orNull(eps)),
+    elementwiseAffine: on,
+    ...FACTORY,
+  } satisfies OptionNames<RMSNormArguments>,
+  3,
+);
+const readGroupNorm = signature(
+  "GroupNorm",
+  {
+    numGroups: positive,
+    numChannels: positive,
+    eps: byDefault(1e-5, eps),
+    affine: on,
+    ...FACTORY,
+    bias: on,
+  } satisfies OptionNames<GroupNormArguments>,
+  4,
+);
 
 /** Ba et al., 2016. Over the last dimensions: (x - mean) / √(var + eps) · weight + bias. float32 under autocast. */
 export class LayerNorm extends Module {
   readonly normalizedShape: readonly number[];
   readonly eps: number;
-  readonly weight: Parameter | null;
-  readonly bias: Parameter | null;
+  readonly elementwiseAffine: boolean;
+  weight: Parameter | null;
+  bias: Parameter | null;
   constructor(
-    normalizedShape: number | readonly number[],
-    ...rest: Given<LayerNormOptions, [eps: number, elementwiseAffine?: boolean, bias?: boolean]>
+    ...given: Call<
+      LayerNormArguments,
+      ["normalizedShape", "eps", "elementwiseAffine", "bias"],
+      [normalizedShape: number | readonly number[], eps?: number, elementwiseAffine?: boolean, bias?: boolean]
+    >
   ) {
     super();
-    const options = optionsFrom("LayerNorm", 1, rest, NAMES, 3);
-    this.normalizedShape = shapeOf("LayerNorm", normalizedShape);
-    this.eps = options.eps ?? 1e-5;
-    const affine = options.elementwiseAffine ?? true;
-    this.weight = affine ? emptyParameter(this.normalizedShape, options) : null;
-    this.bias = affine && (options.bias ?? true) ? emptyParameter(this.normalizedShape, options) : null;
+    const a = readLayerNorm(given, new.target.name);
+    this.normalizedShape = shapeOf(new.target.name, a.normalizedShape);
+    this.eps = a.eps;
+    this.elementwiseAffine = a.elementwiseAffine;
+    this.weight = a.elementwiseAffine ? emptyParameter(this.normalizedShape, a) : null;
+    this.bias = a.elementwiseAffine && a.bias ? emptyParameter(this.normalizedShape, a) : null;
+    this.resetParameters();
+  }
+  /** Weights 1, biases 0. */
+  resetParameters(): void {
+    atMost("LayerNorm.resetParameters", arguments, 0);
     if (this.weight !== null) ones_(this.weight);
     if (this.bias !== null) zeros_(this.bias);
   }
@@ -88,7 +135,8 @@ export class LayerNorm extends Module {
     return addLayerNorm(x, branch, this.normalizedShape, this.weight, this.bias, { ...options, eps: this.eps });
   }
   override extraRepr(): string {
-    return `(${this.normalizedShape.join(", ")}${this.normalizedShape.length === 1 ? "," : ""}), eps=${this.eps < 1e-4 ? this.eps.toExponential().replace(/e-(\d)$/, "e-0$1") : this.eps}, elementwise_affine=${this.weight === null ? "False" : "True"}`;
+    const { normalizedShape, eps, elementwiseAffine, bias } = this;
+    return `${tuple(normalizedShape)}, eps=${float(eps)}, elementwise_affine=${bool(elementwiseAffine)}, bias=${bool(bias !== null)}`;
   }
 }
 
@@ -99,16 +147,26 @@ export class LayerNorm extends Module {
 export class RMSNorm extends Module {
   readonly normalizedShape: readonly number[];
   readonly eps: number | null;
-  readonly weight: Parameter | null;
+  readonly elementwiseAffine: boolean;
+  weight: Parameter | null;
   constructor(
-    normalizedShape: number | readonly number[],
-    ...rest: Given<RMSNormOptions, [eps: number | null, elementwiseAffine?: boolean]>
+    ...given: Call<
+      RMSNormArguments,
+      ["normalizedShape", "eps", "elementwiseAffine"],
+      [normalizedShape: number | readonly number[], eps?: number | null, elementwiseAffine?: boolean]
+    >
   ) {
     super();
-    const options = optionsFrom("RMSNorm", 1, rest, RMS_NAMES, 2);
-    this.normalizedShape = shapeOf("RMSNorm", normalizedShape);
-    this.eps = options.eps ?? null;
-    this.weight = (options.elementwiseAffine ?? true) ? emptyParameter(this.normalizedShape, options) : null;
+    const a = readRmsNorm(given, new.target.name);
+    this.normalizedShape = shapeOf(new.target.name, a.normalizedShape);
+    this.eps = a.eps;
+    this.elementwiseAffine = a.elementwiseAffine;
+    this.weight = a.elementwiseAffine ? emptyParameter(this.normalizedShape, a) : null;
+    this.resetParameters();
+  }
+  /** Weights 1. */
+  resetParameters(): void {
+    atMost("RMSNorm.resetParameters", arguments, 0);
     if (this.weight !== null) ones_(this.weight);
   }
   forward(x: Tensor): Tensor {
@@ -124,32 +182,52 @@ export class RMSNorm extends Module {
     checkOptions("RMSNorm.addTo", options, ADD_NAMES);
     return addRmsNorm(x, branch, this.normalizedShape, this.weight, { ...options, eps: this.eps });
   }
+  override extraRepr(): string {
+    const { normalizedShape, eps, elementwiseAffine } = this;
+    return `${tuple(normalizedShape)}, eps=${eps === null ? "None" : float(eps)}, elementwise_affine=${bool(elementwiseAffine)}`;
+  }
 }
 
 /** Wu and He, 2018. Over groups of channels of `[N, C, …]`. */
 export class GroupNorm extends Module {
+  readonly numGroups: number;
+  readonly numChannels: number;
   readonly eps: number;
-  readonly weight: Parameter | null;
-  readonly bias: Parameter | null;
+  readonly affine: boolean;
+  weight: Parameter | null;
+  bias: Parameter | null;
   constructor(
-    readonly numGroups: number,
-    readonly numChannels: number,
-    ...rest: Given<GroupNormOptions, [eps: number, affine?: boolean]>
+    ...given: Call<
+      GroupNormArguments,
+      ["numGroups", "numChannels", "eps", "affine"],
+      [numGroups: number, numChannels: number, eps?: number, affine?: boolean]
+    >
   ) {
     super();
-    const options = optionsFrom("GroupNorm", 2, rest, GROUP_NAMES, 2);
-    checkArguments("GroupNorm", { numGroups, numChannels }, { numGroups: positive, numChannels: positive });
+    const a = readGroupNorm(given, new.target.name);
+    const { numGroups, numChannels } = a;
     if (numChannels % numGroups !== 0)
-      throw new ArgumentError("GroupNorm", `numChannels (${numChannels}) to be divisible by numGroups`, numGroups);
-    this.eps = options.eps ?? 1e-5;
-    const affine = options.affine ?? true;
-    this.weight = affine ? emptyParameter([numChannels], options) : null;
-    this.bias = affine ? emptyParameter([numChannels], options) : null;
+      throw new ArgumentError(new.target.name, `numChannels (${numChannels}) to be divisible by numGroups`, numGroups);
+    this.numGroups = numGroups;
+    this.numChannels = numChannels;
+    this.eps = a.eps;
+    this.affine = a.affine;
+    this.weight = a.affine ? emptyParameter([numChannels], a) : null;
+    this.bias = a.affine && a.bias ? emptyParameter([numChannels], a) : null;
+    this.resetParameters();
+  }
+  /** Weights 1, biases 0. */
+  resetParameters(): void {
+    atMost("GroupNorm.resetParameters", arguments, 0);
     if (this.weight !== null) ones_(this.weight);
     if (this.bias !== null) zeros_(this.bias);
   }
   forward(x: Tensor): Tensor {
     atMost("GroupNorm.forward", arguments, 1);
     return groupNorm(x, this.numGroups, this.weight, this.bias, this.eps);
+  }
+  override extraRepr(): string {
+    const { numGroups, numChannels, eps, affine, bias } = this;
+    return `${numGroups}, ${numChannels}, eps=${float(eps)}, affine=${bool(affine)}, bias=${bool(bias !== null)}`;
   }
 }

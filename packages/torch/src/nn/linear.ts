@@ -1,37 +1,38 @@
 /** Affine maps. */
-import { empty, linear } from "../ops/index.js";
-import { flag, orNull } from "../kinds.js";
-import { deviceKind, dtypeKind } from "../tensor/kinds.js";
-import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
-import type { DeviceLike } from "../tensor/device.js";
-import type { DType } from "../tensor/dtype.js";
+import { byDefault, flag } from "../kinds.js";
+import { bilinear, linear } from "../ops/index.js";
+import { atMost, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { positive } from "./kernels.js";
+import { emptyParameter, FACTORY, type FactoryOptions } from "./factory.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
+import { positive } from "./kernels.js";
 import { Module } from "./module.js";
-import { Parameter } from "./parameter.js";
+import type { Parameter } from "./parameter.js";
+import { bool } from "./repr.js";
 
-export interface FactoryOptions {
-  /** Where parameters are made. Default: the default device. */
-  readonly device?: DeviceLike | null | undefined;
-  /** Of the parameters. Default: the default dtype, float32 unless set. */
-  readonly dtype?: DType | null | undefined;
-}
+export { emptyParameter, FACTORY_NAMES, type FactoryOptions } from "./factory.js";
+
 export interface LinearOptions extends FactoryOptions {
   /** Add b. Default true. */
   readonly bias?: boolean | undefined;
 }
-/** @internal */
-export const FACTORY_NAMES: OptionNames<FactoryOptions> = { device: orNull(deviceKind), dtype: orNull(dtypeKind) };
-const NAMES: OptionNames<LinearOptions> = { bias: flag, ...FACTORY_NAMES };
-
-/** @internal A fresh parameter without values. */
-export function emptyParameter(shape: readonly number[], options: FactoryOptions): Parameter {
-  const data = empty([...shape], { dtype: options.dtype ?? null, device: options.device ?? null });
-  const parameter = new Parameter(data);
-  data.dispose();
-  return parameter;
+export interface LinearArguments extends LinearOptions {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
 }
+const LINEAR = {
+  inFeatures: positive,
+  outFeatures: positive,
+  bias: byDefault(true, flag),
+  ...FACTORY,
+} satisfies OptionNames<LinearArguments>;
+const readLinear = signature("Linear", LINEAR, 3);
+type LinearCall = Call<
+  LinearArguments,
+  ["inFeatures", "outFeatures", "bias"],
+  [inFeatures: number, outFeatures: number, bias?: boolean]
+>;
 
 /**
  * y = x Wᵀ + b, with W `[outFeatures, inFeatures]`, both drawn from U(-1/√inFeatures, 1/√inFeatures).
@@ -39,18 +40,17 @@ export function emptyParameter(shape: readonly number[], options: FactoryOptions
  * @throws {ArgumentError} `Linear: expected inFeatures to be a whole number ≥ 1. Received: 0.`
  */
 export class Linear extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
-  constructor(
-    readonly inFeatures: number,
-    readonly outFeatures: number,
-    ...rest: Given<LinearOptions, [bias: boolean]>
-  ) {
+  weight: Parameter;
+  bias: Parameter | null;
+  inFeatures: number;
+  readonly outFeatures: number;
+  constructor(...given: LinearCall) {
     super();
-    const options = optionsFrom("Linear", 2, rest, NAMES, 1);
-    checkArguments("Linear", { inFeatures, outFeatures }, { inFeatures: positive, outFeatures: positive });
-    this.weight = emptyParameter([outFeatures, inFeatures], options);
-    this.bias = (options.bias ?? true) ? emptyParameter([outFeatures], options) : null;
+    const { inFeatures, outFeatures, bias, ...factory } = readLinear(given, new.target.name);
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    this.weight = emptyParameter([outFeatures, inFeatures], factory);
+    this.bias = bias ? emptyParameter([outFeatures], factory) : null;
     this.resetParameters();
   }
   resetParameters(): void {
@@ -66,14 +66,76 @@ export class Linear extends Module {
     return linear(x, this.weight, this.bias);
   }
   override extraRepr(): string {
-    return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${this.bias === null ? "False" : "True"}`;
+    return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${bool(this.bias !== null)}`;
   }
 }
 
-/** Returns what it is given. */
+/** Returns what it is given. What its constructor is given counts for nothing, as in PyTorch: it takes any layer's place. */
 export class Identity extends Module {
-  forward(x: Tensor): Tensor {
+  constructor(..._anything: readonly unknown[]) {
+    super();
+  }
+  forward<T>(x: T): T {
     atMost("Identity.forward", arguments, 1);
     return x;
+  }
+}
+
+export interface BilinearArguments extends FactoryOptions {
+  readonly in1Features: number;
+  readonly in2Features: number;
+  readonly outFeatures: number;
+  /** Add b. Default true. */
+  readonly bias?: boolean;
+}
+const BILINEAR = {
+  in1Features: positive,
+  in2Features: positive,
+  outFeatures: positive,
+  bias: byDefault(true, flag),
+  ...FACTORY,
+} satisfies OptionNames<BilinearArguments>;
+const readBilinear = signature("Bilinear", BILINEAR, 4);
+type BilinearCall = Call<
+  BilinearArguments,
+  ["in1Features", "in2Features", "outFeatures", "bias"],
+  [in1Features: number, in2Features: number, outFeatures: number, bias?: boolean]
+>;
+
+/**
+ * y = x1ᵀ W x2 + b, with W `[outFeatures, in1Features, in2Features]`, both drawn from U(-1/√in1Features,
+ * 1/√in1Features). Shapes: `[…, in1Features]`, `[…, in2Features]` → `[…, outFeatures]`.
+ */
+export class Bilinear extends Module {
+  weight: Parameter;
+  bias: Parameter | null;
+  readonly in1Features: number;
+  readonly in2Features: number;
+  readonly outFeatures: number;
+  constructor(...given: BilinearCall) {
+    super();
+    const { in1Features, in2Features, outFeatures, bias, ...factory } = readBilinear(given, new.target.name);
+    this.in1Features = in1Features;
+    this.in2Features = in2Features;
+    this.outFeatures = outFeatures;
+    this.weight = emptyParameter([outFeatures, in1Features, in2Features], factory);
+    this.bias = bias ? emptyParameter([outFeatures], factory) : null;
+    this.resetParameters();
+  }
+  resetParameters(): void {
+    atMost("Bilinear.resetParameters", arguments, 0);
+    const bound = 1 / Math.sqrt(this.in1Features);
+    uniform_(this.weight, -bound, bound);
+    if (this.bias !== null) uniform_(this.bias, -bound, bound);
+  }
+  forward(input1: Tensor, input2: Tensor): Tensor {
+    atMost("Bilinear.forward", arguments, 2);
+    return bilinear(input1, input2, this.weight, this.bias);
+  }
+  override extraRepr(): string {
+    return (
+      `in1_features=${this.in1Features}, in2_features=${this.in2Features}, ` +
+      `out_features=${this.outFeatures}, bias=${bool(this.bias !== null)}`
+    );
   }
 }

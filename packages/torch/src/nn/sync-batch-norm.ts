@@ -4,15 +4,18 @@ import { AutogradFunction, isGradEnabled, noGrad, type FunctionContext } from ".
 import { allGatherIntoTensor, allReduce } from "../distributed/collectives.js";
 import { groupOf, isInitialized, ProcessGroup } from "../distributed/group.js";
 import { ArgumentError, NbitError } from "../errors.js";
-import { instanceOf, orNull } from "../kinds.js";
+import { byDefault, flag, instanceOf, orNull } from "../kinds.js";
 import { aten } from "../ops/aten.js";
 import { batchNorm, cat, empty, ones, promoteTypes, relu as reluOf, zeros } from "../ops/index.js";
-import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import type { DType } from "../tensor/dtype.js";
 import { tensorKind } from "../tensor/kinds.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { BatchNorm, BATCH_NORM_NAMES, RELU_NAMES, type BatchNormOptions } from "./batch-norm.js";
+import { BATCH_NORM, BatchNorm, RELU_NAMES, type BatchNormOptions } from "./batch-norm.js";
+import { FACTORY } from "./factory.js";
 import type { BatchNormReluOptions } from "./fused-batch-norm.js";
+import { positive } from "./kernels.js";
 import { Module } from "./module.js";
 
 export interface SyncBatchNormOptions extends BatchNormOptions {
@@ -20,7 +23,32 @@ export interface SyncBatchNormOptions extends BatchNormOptions {
   readonly processGroup?: ProcessGroup | null;
 }
 const groupKind = orNull(instanceOf("a ProcessGroup", ProcessGroup));
-const NAMES: OptionNames<SyncBatchNormOptions> = { ...BATCH_NORM_NAMES, processGroup: groupKind };
+export interface SyncBatchNormArguments extends SyncBatchNormOptions {
+  readonly numFeatures: number;
+}
+const read = signature(
+  "SyncBatchNorm",
+  {
+    numFeatures: positive,
+    ...BATCH_NORM,
+    processGroup: byDefault(null, groupKind),
+    ...FACTORY,
+    bias: byDefault(true, flag),
+  } satisfies OptionNames<SyncBatchNormArguments>,
+  6,
+);
+export type SyncBatchNormCall = Call<
+  SyncBatchNormArguments,
+  ["numFeatures", "eps", "momentum", "affine", "trackRunningStats", "processGroup"],
+  [
+    numFeatures: number,
+    eps?: number,
+    momentum?: number | null,
+    affine?: boolean,
+    trackRunningStats?: boolean,
+    processGroup?: ProcessGroup | null,
+  ]
+>;
 
 /** Of the batches of all ranks: mean and biased variance per channel in float64, and the count of values, `[1]`. */
 interface Statistics {
@@ -169,36 +197,23 @@ function localSums(
  * @see Ioffe and Szegedy, 2015, arXiv:1502.03167.
  */
 export class SyncBatchNorm extends BatchNorm {
-  readonly #group: ProcessGroup | null;
-
-  constructor(
-    numFeatures: number,
-    ...rest: Given<
-      SyncBatchNormOptions,
-      [
-        eps: number,
-        momentum?: number | null,
-        affine?: boolean,
-        trackRunningStats?: boolean,
-        processGroup?: ProcessGroup | null,
-      ]
-    >
-  ) {
-    const { processGroup = null, ...options } = optionsFrom(new.target.name, 1, rest, NAMES, 5);
-    super(null, numFeatures, options);
-    this.#group = processGroup;
-  }
-
   /** Whose batches are normalised together; null: those of all processes. */
-  get processGroup(): ProcessGroup | null {
-    return this.#group;
+  readonly processGroup: ProcessGroup | null;
+
+  constructor(...given: SyncBatchNormCall) {
+    const { processGroup, ...norm } = read(given, new.target.name);
+    super(norm);
+    this.processGroup = processGroup;
+  }
+  protected override get dims(): null {
+    return null;
   }
 
   override forward(x: Tensor): Tensor {
     atMost("SyncBatchNorm.forward", arguments, 1);
     checkArguments("SyncBatchNorm.forward", { x }, { x: tensorKind });
-    const group = this.#others();
-    return group === null ? super.forward(x) : this.#normalise(x, group);
+    const group = this.others();
+    return group === null ? super.forward(x) : this.normalise(x, group);
   }
 
   override thenRelu(
@@ -208,13 +223,13 @@ export class SyncBatchNorm extends BatchNorm {
   ): Tensor {
     const fn = "SyncBatchNorm.thenRelu";
     atMost(fn, arguments, 3);
-    const group = this.#others();
+    const group = this.others();
     if (group === null) return super.thenRelu(x, residual, options);
     checkOptions(fn, options, RELU_NAMES);
     checkArguments(fn, { x, residual }, { x: tensorKind, residual: orNull(tensorKind) });
     if (options.path === "kernel")
       throw new ArgumentError(fn, 'path to be "auto" or "reference" with several processes', options.path);
-    const normed = this.#normalise(x, group);
+    const normed = this.normalise(x, group);
     const sum = residual === null ? normed : normed.add(residual);
     return (options.relu ?? true) ? reluOf(sum) : sum;
   }
@@ -225,19 +240,19 @@ export class SyncBatchNorm extends BatchNorm {
     options: Pick<BatchNormReluOptions, "relu" | "path"> = {},
   ): readonly [Tensor, Tensor] {
     atMost("SyncBatchNorm.thenReluForBranches", arguments, 3);
-    if (this.#others() === null) return super.thenReluForBranches(x, residual, options);
+    if (this.others() === null) return super.thenReluForBranches(x, residual, options);
     const y = this.thenRelu(x, residual, options);
     return [y, y];
   }
 
   /** With whom to share statistics now; null: with nobody. */
-  #others(): ProcessGroup | null {
+  private others(): ProcessGroup | null {
     if (!this.training || !isInitialized()) return null;
-    const group = groupOf("SyncBatchNorm", this.#group);
+    const group = groupOf("SyncBatchNorm", this.processGroup);
     return group.size > 1 ? group : null;
   }
 
-  #normalise(x: Tensor, group: ProcessGroup): Tensor {
+  private normalise(x: Tensor, group: ProcessGroup): Tensor {
     this.checkInput(x);
     if (!x.isFloatingPoint() || x.size(1) !== this.numFeatures)
       throw new ArgumentError("SyncBatchNorm", `a floating point input of ${this.numFeatures} channels`, x);
@@ -293,11 +308,10 @@ function converted(module: Module, group: ProcessGroup | null, done: Map<Module,
 }
 
 function replacementFor(norm: BatchNorm, processGroup: ProcessGroup | null): SyncBatchNorm {
-  const { numFeatures, eps, momentum, weight, bias, training } = norm;
-  const plain = { eps, momentum, affine: false, trackRunningStats: false };
-  const sync = new SyncBatchNorm(numFeatures, { ...plain, processGroup });
-  Reflect.set(sync, "weight", weight);
-  Reflect.set(sync, "bias", bias);
+  const { numFeatures, eps, momentum, affine, trackRunningStats, weight, bias, training } = norm;
+  // Nothing is made that is replaced at once: what they are is told below.
+  const sync = new SyncBatchNorm(numFeatures, { eps, momentum, affine: false, trackRunningStats: false, processGroup });
+  Object.assign(sync, { affine, trackRunningStats, weight, bias });
   for (const name of ["runningMean", "runningVar", "numBatchesTracked"] as const) sync.registerBuffer(name, norm[name]);
   sync.training = training;
   sync.takeHooksOf(norm);
