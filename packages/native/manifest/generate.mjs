@@ -41,6 +41,7 @@ const { native, libtorch } = await import("../lib/index.mjs");
 const exclusions = read("exclusions.json");
 const rules = exclusions.rules.map((r) => new RegExp(r.pattern));
 const byHand = new Set(exclusions.methodsByHand);
+const shaped = read("shaped.json");
 const reserved = new Set(exclusions.reserved);
 const include = join(libtorch.path, "include", "ATen");
 
@@ -190,16 +191,35 @@ function functionsFile(list, prefix) {
   let body = "";
   const renamed = [];
   for (const base of list) {
-    const sigs = signatures(base, false);
+    const sigs = signaturesOf(base, false);
     if (sigs.length === 0) continue;
     functionCount++;
     const short = camel(prefix ? base.slice(prefix.length + 1) : base);
     const local = reserved.has(short) ? `${short}_` : short;
     if (local !== short) renamed.push(`${local} as ${short}`);
+    sigs.unshift(...shapedSignatures(base, false));
     body += `${local === short ? "export " : ""}const ${local}: {\n${sigs.map((s) => `  ${s};`).join("\n")}\n} = bind("${base}");\n`;
   }
   if (renamed.length) body += `export { ${renamed.join(", ")} };\n`;
-  return `${HEAD}${used(TYPES, body)}import { bind } from "../ops/bind.js";\n\n${body}`;
+  return `${HEAD}${used(TYPES, body)}${shapedTypes(body)}import { bind } from "../ops/bind.js";\n\n${body}`;
+}
+/** Signatures that follow shapes: shaped.json. */
+function shapedSignatures(base, method) {
+  const first = method ? "this" : "self";
+  const same = Object.entries(shaped.same)
+    .filter(([, names]) => names.includes(base))
+    .map(([rest]) => `<T extends Tensor>(${[`${first}: T`, rest].filter(Boolean).join(", ")}): Same<T>`);
+  return [...same, ...((method ? shaped.methods[base] : undefined) ?? [])];
+}
+/** What stands in place of libtorch's signatures, or these. */
+function signaturesOf(base, method) {
+  const own = signatures(base, method);
+  const replacing = shaped.replacing[method ? "methods" : "functions"][base];
+  return own.length > 0 && replacing !== undefined ? replacing : own;
+}
+function shapedTypes(body) {
+  const types = shaped.types.filter((n) => new RegExp(`\\b${n}\\b`).test(body));
+  return types.length === 0 ? "" : `import type { ${types.join(", ")} } from "../tensor/shapes.js";\n`;
 }
 function used(header, body) {
   return (
@@ -230,14 +250,14 @@ for (const p of NAMESPACES)
 let methods = "";
 const attached = [];
 for (const base of publicNames.filter((n) => methodNames.has(n) && !byHand.has(n))) {
-  const sigs = signatures(base, true);
+  const sigs = signaturesOf(base, true);
   if (sigs.length === 0) continue;
   attached.push(base);
-  for (const s of sigs) methods += `  ${camel(base)}${s};\n`;
+  for (const s of [...shapedSignatures(base, true), ...sigs]) methods += `  ${camel(base)}${s};\n`;
 }
 files.set(
   "packages/torch/src/generated/methods.ts",
-  `${HEAD}${used(TYPES, methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`,
+  `${HEAD}${used(TYPES, methods)}${shapedTypes(methods)}\n/** Operators as methods: \`this\` is their first argument. */\nexport interface TensorMethods {\n${methods}}\n\nexport const METHODS: readonly string[] = [\n${attached.map((n) => `  "${n}",`).join("\n")}\n];\n`,
 );
 files.set(
   "packages/native/generated/hot.cc",

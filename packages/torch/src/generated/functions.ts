@@ -6,9 +6,11 @@ import type { DeviceLike } from "../tensor/device.js";
 import type { Generator } from "../ops/generator.js";
 import type { Scalar } from "../ops/complex.js";
 import type { Int, Ints, Layout, MemoryFormat, Tensors } from "../ops/types.js";
+import type { Same, MatMul, MatMulFits } from "../tensor/shapes.js";
 import { bind } from "../ops/bind.js";
 
 export const abs: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("abs");
 export const absolute: {
@@ -39,6 +41,7 @@ export const adaptiveMaxPool3d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("adaptive_max_pool3d");
 export const add: {
+  <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("add");
@@ -325,6 +328,7 @@ export const clip: {
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("clip");
 export const clone: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
 } = bind("clone");
 export const col2im: {
@@ -402,6 +406,7 @@ export const corrcoef: {
   (self: Tensor): Tensor;
 } = bind("corrcoef");
 export const cos: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("cos");
 export const cosh: {
@@ -457,6 +462,7 @@ export const det: {
   (self: Tensor): Tensor;
 } = bind("det");
 export const detach: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor): Tensor;
 } = bind("detach");
 export const detachCopy: {
@@ -490,6 +496,7 @@ export const dist: {
   (self: Tensor, other: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("dist");
 export const div: {
+  <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -561,6 +568,7 @@ export const erfinv: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erfinv");
 export const exp: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("exp");
 export const exp2: {
@@ -666,6 +674,7 @@ export const ge: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ge");
 export const gelu: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { approximate?: string; out?: Tensor }): Tensor;
 } = bind("gelu");
 export const geometric: {
@@ -936,6 +945,7 @@ export const linspace: {
   (start: Tensor, end: Tensor, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("linspace");
 export const log: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log");
 export const log10: {
@@ -957,6 +967,7 @@ export const logSigmoidForward: {
   (self: Tensor, options?: { output?: Tensor; buffer?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly buffer: Tensor };
 } = bind("log_sigmoid_forward");
 export const logSoftmax: {
+  <T extends Tensor>(self: T, dim: Int): Same<T>;
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("log_softmax");
 export const logaddexp: {
@@ -1026,7 +1037,7 @@ export const maskedSelect: {
   (self: Tensor, mask: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_select");
 export const matmul: {
-  (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  <T extends Tensor, O extends Tensor>(self: T, other: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
 } = bind("matmul");
 export const matrixExp: {
   (self: Tensor): Tensor;
@@ -1090,7 +1101,7 @@ export const mish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mish");
 export const mm: {
-  (self: Tensor, mat2: Tensor, options?: { out?: Tensor }): Tensor;
+  <T extends Tensor, O extends Tensor>(self: T, mat2: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   (self: Tensor, mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
 } = bind("mm");
 export const mode: {
@@ -1111,6 +1122,7 @@ export const msort: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("msort");
 export const mul: {
+  <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mul");
@@ -1184,6 +1196,7 @@ export const ne: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ne");
 export const neg: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("neg");
 export const negative: {
@@ -1392,6 +1405,7 @@ export const reflectionPad3d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad3d");
 export const relu: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("relu");
 export const relu6: {
@@ -1483,6 +1497,7 @@ export const rrelu: {
   (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
 } = bind("rrelu");
 export const rsqrt: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rsqrt");
 export const rsub: {
@@ -1534,6 +1549,7 @@ export const sgn: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sgn");
 export const sigmoid: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sigmoid");
 export const sign: {
@@ -1543,9 +1559,11 @@ export const signbit: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("signbit");
 export const silu: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("silu");
 export const sin: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sin");
 export const sinc: {
@@ -1597,6 +1615,7 @@ export const softMarginLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("soft_margin_loss");
 export const softmax: {
+  <T extends Tensor>(self: T, dim: Int): Same<T>;
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softmax");
 export const softplus: {
@@ -1661,9 +1680,11 @@ export const splitWithSizesCopy: {
   (self: Tensor, ...splitSizes: number[]): Tensor[];
 } = bind("split_with_sizes_copy");
 export const sqrt: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sqrt");
 export const square: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("square");
 export const squeeze: {
@@ -1699,6 +1720,7 @@ export const stft: {
   (self: Tensor, nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, center?: boolean | { center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, padMode?: string | { padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
 } = bind("stft");
 export const sub: {
+  <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("sub");
@@ -1735,6 +1757,7 @@ export const tan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tan");
 export const tanh: {
+  <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tanh");
 export const tensorSplit: {

@@ -6,9 +6,11 @@ import type { DeviceLike } from "../tensor/device.js";
 import type { Generator } from "../ops/generator.js";
 import type { Scalar } from "../ops/complex.js";
 import type { Int, Ints, Layout, MemoryFormat } from "../ops/types.js";
+import type { Same, MatMul, MatMulFits, Sizes, Transposed, DTypeOf } from "../tensor/shapes.js";
 
 /** Operators as methods: `this` is their first argument. */
 export interface TensorMethods {
+  abs<T extends Tensor>(this: T): Same<T>;
   abs(options?: { out?: Tensor }): Tensor;
   abs_(): this;
   absolute(options?: { out?: Tensor }): Tensor;
@@ -17,6 +19,7 @@ export interface TensorMethods {
   acos_(): this;
   acosh(options?: { out?: Tensor }): Tensor;
   acosh_(): this;
+  add<T extends Tensor>(this: T, other: Scalar): Same<T>;
   add(other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   add(other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
   add_(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): this;
@@ -139,6 +142,7 @@ export interface TensorMethods {
   clip(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   clip_(min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): this;
   clip_(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): this;
+  clone<T extends Tensor>(this: T): Same<T>;
   clone(options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
   coalesce(): Tensor;
   colIndices(): Tensor;
@@ -151,6 +155,7 @@ export interface TensorMethods {
   copysign_(other: Scalar): this;
   copysign_(other: Tensor): this;
   corrcoef(): Tensor;
+  cos<T extends Tensor>(this: T): Same<T>;
   cos(options?: { out?: Tensor }): Tensor;
   cos_(): this;
   cosh(options?: { out?: Tensor }): Tensor;
@@ -171,6 +176,7 @@ export interface TensorMethods {
   deg2rad_(): this;
   denseDim(): number;
   det(): Tensor;
+  detach<T extends Tensor>(this: T): Same<T>;
   detach(): Tensor;
   detach_(): this;
   diag(diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
@@ -182,6 +188,7 @@ export interface TensorMethods {
   digamma(options?: { out?: Tensor }): Tensor;
   digamma_(): this;
   dist(other: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  div<T extends Tensor>(this: T, other: Scalar): Same<T>;
   div(other: Scalar, options?: { out?: Tensor }): Tensor;
   div(other: Scalar, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
   div(other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -213,6 +220,7 @@ export interface TensorMethods {
   erfc_(): this;
   erfinv(options?: { out?: Tensor }): Tensor;
   erfinv_(): this;
+  exp<T extends Tensor>(this: T): Same<T>;
   exp(options?: { out?: Tensor }): Tensor;
   exp2(options?: { out?: Tensor }): Tensor;
   exp2_(): this;
@@ -345,6 +353,7 @@ export interface TensorMethods {
   lessEqual_(other: Tensor): this;
   lgamma(options?: { out?: Tensor }): Tensor;
   lgamma_(): this;
+  log<T extends Tensor>(this: T): Same<T>;
   log(options?: { out?: Tensor }): Tensor;
   log10(options?: { out?: Tensor }): Tensor;
   log10_(): this;
@@ -354,6 +363,7 @@ export interface TensorMethods {
   log2_(): this;
   log_(): this;
   logNormal_(mean?: number | { mean?: number; std?: number; generator?: Generator | null }, std?: number | { std?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  logSoftmax<T extends Tensor>(this: T, dim: Int): Same<T>;
   logSoftmax(dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   logaddexp(other: Tensor, options?: { out?: Tensor }): Tensor;
   logaddexp2(other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -384,7 +394,7 @@ export interface TensorMethods {
   maskedScatter(mask: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
   maskedScatter_(mask: Tensor, source: Tensor): this;
   maskedSelect(mask: Tensor, options?: { out?: Tensor }): Tensor;
-  matmul(other: Tensor, options?: { out?: Tensor }): Tensor;
+  matmul<T extends Tensor, O extends Tensor>(this: T, other: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   matrix_H(): Tensor;
   matrixExp(): Tensor;
   matrixPower(n: Int, options?: { out?: Tensor }): Tensor;
@@ -400,7 +410,7 @@ export interface TensorMethods {
   min(dim: Int, keepdim?: boolean | { keepdim?: boolean; min?: Tensor; minIndices?: Tensor }, options?: { min?: Tensor; minIndices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   min(other: Tensor, options?: { out?: Tensor }): Tensor;
   minimum(other: Tensor, options?: { out?: Tensor }): Tensor;
-  mm(mat2: Tensor, options?: { out?: Tensor }): Tensor;
+  mm<T extends Tensor, O extends Tensor>(this: T, mat2: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   mm(mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
   mode(dim?: Int | { dim?: Int; keepdim?: boolean; values?: Tensor; indices?: Tensor }, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   moveaxis(source: Int, destination: Int): Tensor;
@@ -408,6 +418,7 @@ export interface TensorMethods {
   movedim(source: Int, destination: Int): Tensor;
   movedim(source: Ints, destination: Ints): Tensor;
   msort(options?: { out?: Tensor }): Tensor;
+  mul<T extends Tensor>(this: T, other: Scalar): Same<T>;
   mul(other: Scalar, options?: { out?: Tensor }): Tensor;
   mul(other: Tensor, options?: { out?: Tensor }): Tensor;
   mul_(other: Scalar): this;
@@ -435,6 +446,7 @@ export interface TensorMethods {
   ne(other: Tensor, options?: { out?: Tensor }): Tensor;
   ne_(other: Scalar): this;
   ne_(other: Tensor): this;
+  neg<T extends Tensor>(this: T): Same<T>;
   neg(options?: { out?: Tensor }): Tensor;
   neg_(): this;
   negative(options?: { out?: Tensor }): Tensor;
@@ -492,6 +504,7 @@ export interface TensorMethods {
   ravel(): Tensor;
   reciprocal(options?: { out?: Tensor }): Tensor;
   reciprocal_(): this;
+  relu<T extends Tensor>(this: T): Same<T>;
   relu(options?: { out?: Tensor }): Tensor;
   relu_(): this;
   remainder(other: Scalar, options?: { out?: Tensor }): Tensor;
@@ -505,6 +518,8 @@ export interface TensorMethods {
   repeatInterleave(options?: { outputSize?: Int | null; out?: Tensor }): Tensor;
   repeatInterleave(repeats: Tensor, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
   repeatInterleave(repeats: Int, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
+  reshape<T extends Tensor, const N extends readonly number[]>(this: T, shape: N): Tensor<Sizes<N>, DTypeOf<T>>;
+  reshape<T extends Tensor, const N extends readonly number[]>(this: T, ...shape: N): Tensor<Sizes<N>, DTypeOf<T>>;
   reshape(shape: Ints): Tensor;
   reshape(...shape: number[]): Tensor;
   reshapeAs(other: Tensor): Tensor;
@@ -521,6 +536,7 @@ export interface TensorMethods {
   round_(): this;
   round_(options: { decimals?: Int }): this;
   rowIndices(): Tensor;
+  rsqrt<T extends Tensor>(this: T): Same<T>;
   rsqrt(options?: { out?: Tensor }): Tensor;
   rsqrt_(): this;
   scatter(dim: Int, index: Tensor, src: Tensor, options: { reduce?: string; out?: Tensor }): Tensor;
@@ -542,11 +558,13 @@ export interface TensorMethods {
   set_(source: Tensor, storageOffset: Int, size: Ints, stride?: Ints | { stride?: Ints }): this;
   sgn(options?: { out?: Tensor }): Tensor;
   sgn_(): this;
+  sigmoid<T extends Tensor>(this: T): Same<T>;
   sigmoid(options?: { out?: Tensor }): Tensor;
   sigmoid_(): this;
   sign(options?: { out?: Tensor }): Tensor;
   sign_(): this;
   signbit(options?: { out?: Tensor }): Tensor;
+  sin<T extends Tensor>(this: T): Same<T>;
   sin(options?: { out?: Tensor }): Tensor;
   sin_(): this;
   sinc(options?: { out?: Tensor }): Tensor;
@@ -558,6 +576,7 @@ export interface TensorMethods {
   sliceScatter(src: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, end?: Int | null | { end?: Int | null; step?: Int; out?: Tensor }, step?: Int | { step?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   slogdet(options?: { sign?: Tensor; logabsdet?: Tensor }): [Tensor, Tensor] & { readonly sign: Tensor; readonly logabsdet: Tensor };
   smm(mat2: Tensor): Tensor;
+  softmax<T extends Tensor>(this: T, dim: Int): Same<T>;
   softmax(dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   sort(dim?: Int | { dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }, descending?: boolean | { descending?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   sort(options: { stable?: boolean | null; dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
@@ -570,8 +589,10 @@ export interface TensorMethods {
   split(...splitSize: number[]): Tensor[];
   splitWithSizes(splitSizes: Ints, dim?: Int | { dim?: Int }): Tensor[];
   splitWithSizes(...splitSizes: number[]): Tensor[];
+  sqrt<T extends Tensor>(this: T): Same<T>;
   sqrt(options?: { out?: Tensor }): Tensor;
   sqrt_(): this;
+  square<T extends Tensor>(this: T): Same<T>;
   square(options?: { out?: Tensor }): Tensor;
   square_(): this;
   squeeze(): Tensor;
@@ -588,6 +609,7 @@ export interface TensorMethods {
   std(dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   stft(nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
   stft(nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, center?: boolean | { center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, padMode?: string | { padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
+  sub<T extends Tensor>(this: T, other: Scalar): Same<T>;
   sub(other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   sub(other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
   sub_(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): this;
@@ -605,12 +627,14 @@ export interface TensorMethods {
   swapaxes_(axis0: Int, axis1: Int): this;
   swapdims(dim0: Int, dim1: Int): Tensor;
   swapdims_(dim0: Int, dim1: Int): this;
+  t<T extends Tensor>(this: T): Transposed<T>;
   t(): Tensor;
   t_(): this;
   take(index: Tensor, options?: { out?: Tensor }): Tensor;
   takeAlongDim(indices: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   tan(options?: { out?: Tensor }): Tensor;
   tan_(): this;
+  tanh<T extends Tensor>(this: T): Same<T>;
   tanh(options?: { out?: Tensor }): Tensor;
   tanh_(): this;
   tensorSplit(indices: Ints, dim?: Int | { dim?: Int }): Tensor[];
@@ -655,6 +679,8 @@ export interface TensorMethods {
   var(dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   var(dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   vdot(other: Tensor, options?: { out?: Tensor }): Tensor;
+  view<T extends Tensor, const N extends readonly number[]>(this: T, size: N): Tensor<Sizes<N>, DTypeOf<T>>;
+  view<T extends Tensor, const N extends readonly number[]>(this: T, ...size: N): Tensor<Sizes<N>, DTypeOf<T>>;
   view(size: Ints): Tensor;
   view(...size: number[]): Tensor;
   view(dtype: DType): Tensor;

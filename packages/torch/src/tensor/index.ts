@@ -1,4 +1,5 @@
 export { Tensor } from "./tensor.js";
+export type { Dim, DTypeOf, Same, Shape, ShapeOf } from "./shapes.js";
 export { isTensor } from "./handle.js";
 export { TensorList } from "./list.js";
 export { scope, keep, outsideScopes, ReentrantScope } from "./scope.js";

@@ -15,6 +15,7 @@ import { dtypeName, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { deviceOfCode, type Device } from "./device.js";
 import { handlesOf, isTensor, Lifetime, liveHandle, ownHandle, provide, sleep, sweepHandle, wrap } from "./handle.js";
 import { track } from "./scope.js";
+import type { Shape } from "./shapes.js";
 import { plainBytes, typedArrayOf } from "./typed-arrays.js";
 import { nested, type Nested } from "./values.js";
 import type { Conversions } from "./conversions.js";
@@ -56,7 +57,11 @@ function meta(t: Tensor, fn: string): void {
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
-export interface Tensor extends TensorMethods, Conversions {}
+export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends TensorMethods, Conversions {
+  /** Nobody reads it: it lets the compiler see shape and dtype, as parameters of a method, which go both ways. */
+  readonly [known]?: { of(shape: S, dtype: D): void };
+}
+declare const known: unique symbol;
 
 /**
  * An n-dimensional array on a device, with autograd. A thin JavaScript object around a handle to libtorch's own tensor.
@@ -66,7 +71,7 @@ export interface Tensor extends TensorMethods, Conversions {}
  * TensorDisposedError}.
  */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
-export class Tensor {
+export class Tensor<S extends Shape = Shape, D extends DType = DType> {
   #handle: number;
   #lifetime: Lifetime = Lifetime.free;
 

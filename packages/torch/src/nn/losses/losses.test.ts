@@ -30,8 +30,8 @@ test("what a loss cannot be computed of is refused, with what would do", () => {
 
 test("class indices may be whole numbers of any dtype", () => {
   const classes = tensor([0, 3, 1]);
-  for (const loss of [F.crossEntropy, F.nllLoss, F.multiMarginLoss])
-    assert.equal(loss(x, classes).item(), loss(x, classes.long()).item());
+  const losses: readonly ((input: Tensor, target: Tensor) => Tensor)[] = [F.crossEntropy, F.nllLoss, F.multiMarginLoss];
+  for (const loss of losses) assert.equal(loss(x, classes).item(), loss(x, classes.long()).item());
   const adaptive = new nn.AdaptiveLogSoftmaxWithLoss(4, 6, [2]);
   assert.equal(adaptive.forward(x, classes).loss.item(), adaptive.forward(x, classes.long())[1].item());
 });

@@ -6,6 +6,7 @@ import { bind } from "../bind.js";
 import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
+import type { TargetFits } from "../../tensor/shapes.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { classesOrProbabilities, classIndices } from "./class-indices.js";
 import {
@@ -73,13 +74,13 @@ const readCrossEntropy = signature("crossEntropy", { ...PAIR, ...CROSS_ENTROPY }
  * whole numbers. Received: Tensor float32 [4] cpu. …`
  * @example crossEntropy(tensor([[2, 0]]), tensor([0])).item(); // log(1 + e⁻²)
  */
-export function crossEntropy(
-  ...given: Call<
-    PairArguments & CrossEntropyOptions,
-    ["input", "target", ...CrossEntropyOrder],
-    [input: Tensor, target: Tensor, ...CrossEntropyPositions]
-  >
-): Tensor {
+export function crossEntropy<I extends Tensor, T extends Tensor>(
+  input: I,
+  target: T & TargetFits<I, T>,
+  ...rest: Call<CrossEntropyOptions, CrossEntropyOrder, CrossEntropyPositions>
+): Tensor;
+export function crossEntropy(...given: Call<PairArguments & CrossEntropyOptions, ["input"], [input: Tensor]>): Tensor;
+export function crossEntropy(...given: readonly unknown[]): Tensor {
   const a = readCrossEntropy(given);
   return generated.crossEntropyLoss(
     a.input,
@@ -100,13 +101,13 @@ const readNll = signature("nllLoss", { ...PAIR, ...NLL });
  * -input[target], over dimension 1: the negative log likelihood, where `input` are log probabilities. Shapes and
  * targets as of {@link crossEntropy}, without its probabilities.
  */
-export function nllLoss(
-  ...given: Call<
-    PairArguments & NLLOptions,
-    ["input", "target", ...NLLOrder],
-    [input: Tensor, target: Tensor, ...NLLPositions]
-  >
-): Tensor {
+export function nllLoss<I extends Tensor, T extends Tensor>(
+  input: I,
+  target: T & TargetFits<I, T>,
+  ...rest: Call<NLLOptions, NLLOrder, NLLPositions>
+): Tensor;
+export function nllLoss(...given: Call<PairArguments & NLLOptions, ["input"], [input: Tensor]>): Tensor;
+export function nllLoss(...given: readonly unknown[]): Tensor {
   const a = readNll(given);
   return nllLossNd(a.input, classIndices("nllLoss", "target", a.target), a.weight, numberOf(a), a.ignoreIndex);
 }

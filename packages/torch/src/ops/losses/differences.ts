@@ -5,6 +5,7 @@ import { byDefault, real } from "../../kinds.js";
 import type { OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
 import { scope } from "../../tensor/scope.js";
+import type { SameFits } from "../../tensor/shapes.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import {
   MEAN,
@@ -48,20 +49,27 @@ export interface DifferenceOptions extends ReductionOptions {
   readonly weight?: Tensor | null;
 }
 const DIFFERENCE = { ...REDUCTIONS, weight: WEIGHT } satisfies OptionNames<DifferenceOptions>;
-type DifferenceCall = Call<
-  PairArguments & DifferenceOptions,
-  ["input", "target", "sizeAverage", "reduce", "reduction", "weight"],
-  [input: Tensor, target: Tensor, sizeAverage?: Old, reduce?: Old, reduction?: Reduction, weight?: Tensor | null]
->;
+interface DifferenceLoss {
+  <I extends Tensor, T extends Tensor>(
+    input: I,
+    target: T & SameFits<I, T>,
+    ...rest: Call<
+      DifferenceOptions,
+      ["sizeAverage", "reduce", "reduction", "weight"],
+      [sizeAverage?: Old, reduce?: Old, reduction?: Reduction, weight?: Tensor | null]
+    >
+  ): Tensor;
+  (...given: Call<PairArguments & DifferenceOptions, ["input"], [input: Tensor]>): Tensor;
+}
 
 /** A loss of elements whose weighted mean is over the sum of the weights. */
 function difference(
   fn: string,
   whole: (a: Tensor, b: Tensor, reduction: number) => Tensor,
   each: (difference: Tensor) => Tensor,
-): (...given: DifferenceCall) => Tensor {
+): DifferenceLoss {
   const read = signature(fn, { ...PAIR, ...DIFFERENCE });
-  return (...given) => {
+  return (...given: readonly unknown[]) => {
     const a = read(given);
     const { weight } = a;
     const [input, target] = ofOneShape(fn, a.input, a.target);
