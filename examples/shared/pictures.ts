@@ -16,8 +16,8 @@ export function pictures(n: number, channels: number, size: number): Pictures {
   return scope(() => {
     const at = linspace(-1, 1, size);
     const [x, y] = [at.view(1, 1, 1, size), at.view(1, 1, size, 1)] as const;
-    const [across, down, phase] = rand(3, n, channels, 1, 1).mul(8).unbind(0) as [Tensor, Tensor, Tensor];
-    const [left, top, radius] = rand(3, n, 1, 1, 1).unbind(0) as [Tensor, Tensor, Tensor];
+    const [across, down, phase] = rand(3, n, channels, 1, 1).mul(8).unbind(0);
+    const [left, top, radius] = rand(3, n, 1, 1, 1).unbind(0);
     const colour = rand(n, channels, 1, 1);
     const waves = x.mul(across).add(y.mul(down)).add(phase).sin().mul(0.25).add(0.5);
     const distance = x.add(0.5).sub(left).square().add(y.add(0.5).sub(top).square());

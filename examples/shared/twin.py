@@ -6,6 +6,7 @@ Each twin trains from the same seed over the same data as the TypeScript program
 its first steps, which tests/examples/ports compares with those of that program.
 """
 
+import hashlib
 import json
 import pathlib
 import sys
@@ -46,7 +47,13 @@ def digits(n):
 
 def write(script, curves):
     """Writes losses.json beside a script: by precision, the values of each step by name."""
-    origin = {"torch": torch.__version__.split("+")[0], "capability": torch.backends.cpu.get_cpu_capability(), "environment": ENVIRONMENT}
+    roots = (torch.arange(1, 1025) / 7).sqrt()  # by MKL, whose last bits are not those of every processor
+    origin = {
+        "torch": torch.__version__.split("+")[0],
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "environment": ENVIRONMENT,
+        "roots": hashlib.sha256(roots.numpy().tobytes()).hexdigest(),
+    }
     path = pathlib.Path(script).resolve().parent / "losses.json"
     path.write_text(json.dumps({"origin": origin, "curves": curves}, indent=1) + "\n")
     for precision, by_name in curves.items():
