@@ -3,6 +3,7 @@ import { byDefault, flag } from "../kinds.js";
 import { bilinear, linear } from "../ops/index.js";
 import { atMost, type OptionNames } from "../options.js";
 import { signature, type Call } from "../signature.js";
+import type { EndsWith, WithLast } from "../tensor/shapes.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { emptyParameter, FACTORY, type FactoryOptions } from "./factory.js";
 import { kaimingUniform_, uniform_ } from "./init.js";
@@ -28,23 +29,20 @@ const LINEAR = {
   ...FACTORY,
 } satisfies OptionNames<LinearArguments>;
 const readLinear = signature("Linear", LINEAR, 3);
-type LinearCall = Call<
-  LinearArguments,
-  ["inFeatures", "outFeatures", "bias"],
-  [inFeatures: number, outFeatures: number, bias?: boolean]
->;
 
 /**
  * y = x Wᵀ + b, with W `[outFeatures, inFeatures]`, both drawn from U(-1/√inFeatures, 1/√inFeatures).
  * Shapes: `[…, inFeatures]` → `[…, outFeatures]`. Low precision under autocast.
  * @throws {ArgumentError} `Linear: expected inFeatures to be a whole number ≥ 1. Received: 0.`
  */
-export class Linear extends Module {
+export class Linear<I extends number = number, O extends number = number> extends Module {
   weight: Parameter;
   bias: Parameter | null;
   inFeatures: number;
   readonly outFeatures: number;
-  constructor(...given: LinearCall) {
+  constructor(inFeatures: I, outFeatures: O, ...rest: Call<LinearOptions, ["bias"], [bias?: boolean]>);
+  constructor(...given: Call<LinearArguments, ["inFeatures"], [inFeatures: number]>);
+  constructor(...given: readonly unknown[]) {
     super();
     const { inFeatures, outFeatures, bias, ...factory } = readLinear(given, new.target.name);
     this.inFeatures = inFeatures;
@@ -61,6 +59,7 @@ export class Linear extends Module {
       uniform_(this.bias, -bound, bound);
     }
   }
+  forward<T extends Tensor>(x: T & EndsWith<T, I>): WithLast<T, O>;
   forward(x: Tensor): Tensor {
     atMost("Linear.forward", arguments, 1);
     return linear(x, this.weight, this.bias);

@@ -80,3 +80,22 @@ test("losses", () => {
   // @ts-expect-error another shape
   assert.throws(() => nn.functional.mseLoss(logits, image));
 });
+
+test("layers", () => {
+  const [first, last] = [new nn.Linear(784, 32), new nn.Linear(32, 10, { bias: false })];
+  const logits = last.forward(first.forward(image).relu());
+  holds<Equal<typeof logits, Tensor<readonly ["B", 10], "float32">>>();
+  const sizes: { readonly width: number } = { width: 784 };
+  const unknown: Tensor<["B", 3]> = new nn.Linear(sizes.width, 3).forward(image);
+  const plain: Tensor = new nn.Linear({ inFeatures: 784, outFeatures: 3 }).forward(image);
+  assert.deepEqual(
+    [logits.shape, unknown.shape, plain.shape],
+    [
+      [2, 10],
+      [2, 3],
+      [2, 3],
+    ],
+  );
+  // @ts-expect-error 784 features for 32
+  assert.throws(() => last.forward(image), TorchError);
+});

@@ -29,7 +29,7 @@ export type Sizes<N extends readonly number[]> = number extends N["length"]
   ? Shape
   : { readonly [K in keyof N]: Known<N[K]> };
 /** Whether two dimensions may be equal. */
-type MayEqual<A, B> = A extends B ? true : B extends A ? true : false;
+type MayEqual<A, B> = [A] extends [B] ? true : [B] extends [A] ? true : false;
 
 /** What stands in place of an argument whose shape does not fit, so that the compiler's message shows it. */
 export interface DoesNotFit<Message extends string, A, B> {
