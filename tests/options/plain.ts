@@ -3,6 +3,7 @@ import { LAYERS } from "./plain-layers.js";
 
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { LOSS_METHODS } from "./rows-losses.js";
+import { PLAIN_UTILS } from "./rows-utils.js";
 
 const NAMES: Readonly<Record<string, string>> = {
   "apex.":
@@ -120,7 +121,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.Tanh#": "forward",
   "torch.nn.functional.": "linearCrossEntropyReference",
   "torch.optim.":
-    "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR clipGradValue fromTorch getTotalNorm " +
+    "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR fromTorch " +
     "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard shardOf setParameterName toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
   "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
@@ -133,4 +134,5 @@ export const PLAIN: ReadonlySet<string> = new Set([
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,
+  ...PLAIN_UTILS,
 ]);

@@ -11,6 +11,7 @@ import { SGD8bit } from "@nbit/lowbit";
 import * as torch from "@nbit/torch";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
 import { LOSSES } from "./rows-losses.js";
+import { UTILS } from "./rows-utils.js";
 
 export interface Row {
   /** Before the options. */
@@ -48,6 +49,7 @@ function sharded(): torch.ShardedCheckpoint {
 /** Factories, so that a row costs nothing until it is used. */
 export const ROWS: Readonly<Record<string, () => Row>> = {
   ...LOSSES,
+  ...UTILS,
   "torch.DataLoader": () => row([1, 2]),
   "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),
   "torch.DistributedSampler": () => row(sized),
@@ -147,7 +149,6 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.optim.Optimizer#zeroGrad": () => of(sgd()),
   "torch.optim.ReduceLROnPlateau": () => row(sgd()),
   "torch.optim.SGD": () => row([leaf]),
-  "torch.optim.clipGradNorm": () => row([leaf], 1),
   "torch.parseSafetensors": () => row(torch.serializeSafetensors({ a: x })),
   "torch.randomSplit": () => row([1, 2, 3], [1, 2]),
   "torch.ShardedCheckpoint#get": () => of(sharded(), "a"),

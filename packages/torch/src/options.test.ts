@@ -217,8 +217,8 @@ test("arguments by position: as PyTorch orders them, or refused; nothing behind 
       "StepLR: expected at most 3 arguments. Received: 5 as argument 4.",
     ],
     [
-      () => loosely(optim.clipGradNorm)(layer().parameters(), 1, 2),
-      "clipGradNorm: expected options to be an object, such as { name: value }. Received: 2.",
+      () => loosely(optim.clipGradNorm)(layer().parameters(), 1, 2, 2),
+      "clipGradNorm: expected errorIfNonfinite to be true or false. Received: 2.",
     ],
     [
       () => layer().train({ mode: false } as never),

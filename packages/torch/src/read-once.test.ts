@@ -83,11 +83,11 @@ test("what is no tensor, list or optimizer is refused by name", () => {
   for (let i = 0; i < 20_000; i++) deep = [deep];
   coded(
     () => getTotalNorm(given(null)),
-    /^getTotalNorm: expected params to be an array or another iterable\. Received: null\./,
+    /^getTotalNorm: expected tensors to be a tensor, or an array or another iterable\. Received: null\./,
   );
   coded(() => {
     clipGradValue([], given(deep));
-  }, /clipValue to be finite/);
+  }, /clipValue to be a number/);
   coded(() => new TensorDataset(given(undefined)), /Received: undefined/);
   coded(() => new TensorDataset(ones([2])).getBatch(given(null)), /Received: null/);
   coded(() => new ConcatDataset(given([undefined])), /a length/);

@@ -6,7 +6,12 @@ export { fromTorch, toTorch } from "./torch-state.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export { Adam, AdamW, type AdamOptions } from "./adam.js";
 export { LBFGS, type LBFGSOptions } from "./lbfgs.js";
-export { clipGradNorm, clipGradValue, getTotalNorm, type ClipNormOptions } from "./clip.js";
+export {
+  clipGradNorm_ as clipGradNorm,
+  clipGradValue_ as clipGradValue,
+  getTotalNorm,
+  type ClipNormOptions,
+} from "./clip.js";
 export { LRScheduler } from "./lr/scheduler.js";
 export {
   ConstantLR,
