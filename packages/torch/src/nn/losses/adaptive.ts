@@ -122,50 +122,14 @@ export class AdaptiveLogSoftmaxWithLoss extends Module {
         input,
         target,
       ]);
-    const [output, loss] = scope(() => this.#logProbabilities(fn, input, classIndices(fn, "target", target)));
+    const [output, loss] = scope(() => logProbabilities(this, fn, input, classIndices(fn, "target", target)));
     return Object.assign([output, loss] as const, { output, loss });
-  }
-  #logProbabilities(fn: string, input: Tensor, target: Tensor): readonly [Tensor, Tensor] {
-    const [x, classes] = target.ndim === 1 ? [input, target] : [input.unsqueeze(0), target.unsqueeze(0)];
-    const n = classes.size(0);
-    const inClusters = x.newZeros([n]);
-    const ofHead = classes.newEmpty([n]);
-    let found = 0;
-    let low = 0;
-    this.cutoffs.forEach((high, i) => {
-      const rows = classes.ge(low).logicalAnd(classes.lt(high)).nonzero().squeeze(1);
-      if (rows.numel() > 0) {
-        found += rows.numel();
-        const own = classes.indexSelect(0, rows);
-        if (i === 0) ofHead.indexCopy_(0, rows, own);
-        else {
-          ofHead.indexFill_(0, rows, this.shortlistSize + i - 1);
-          const scores = logSoftmax(this.#cluster(i - 1, x.indexSelect(0, rows)), 1);
-          inClusters.indexCopy_(0, rows, scores.gather(1, own.sub(low).unsqueeze(1)).squeeze(1).to(x.dtype));
-        }
-      }
-      low = high;
-    });
-    if (found !== n) throw new ArgumentError(fn, `target to be classes from 0 to ${this.nClasses - 1}`, target);
-    const head = logSoftmax(this.head.call(x), 1);
-    const output = inClusters.add(head.gather(1, ofHead.unsqueeze(1)).squeeze(1));
-    return [target.ndim === 1 ? output : output.squeeze(0), output.neg().mean()];
-  }
-  #cluster(i: number, x: Tensor): Tensor {
-    return (this.tail[i] as Sequential).call(x);
   }
 
   /** Log probabilities of all classes: `[N, inFeatures]` → `[N, nClasses]`. */
   logProb(input: Tensor): Tensor {
     atMost("AdaptiveLogSoftmaxWithLoss.logProb", arguments, 1);
-    return scope(() => this.#all(input, this.head.call(input)));
-  }
-  #all(x: Tensor, headScores: Tensor): Tensor {
-    const head = logSoftmax(headScores, 1);
-    const clusters = Array.from({ length: this.nClusters }, (_, i) =>
-      logSoftmax(this.#cluster(i, x), 1).add(head.select(1, this.shortlistSize + i).unsqueeze(1)),
-    );
-    return cat([head.slice(1, 0, this.shortlistSize), ...clusters], 1);
+    return scope(() => allClasses(this, input, this.head.call(input)));
   }
 
   /**
@@ -180,8 +144,52 @@ export class AdaptiveLogSoftmaxWithLoss extends Module {
       const rare = likeliest.ge(this.shortlistSize);
       if (rare.any().item() === 0) return likeliest;
       const rows = rare.nonzero().squeeze(1);
-      const all = this.#all(input.indexSelect(0, rows), headScores.indexSelect(0, rows));
-      return likeliest.indexCopy(0, rows, argmax(all, 1));
+      const classes = allClasses(this, input.indexSelect(0, rows), headScores.indexSelect(0, rows));
+      return likeliest.indexCopy(0, rows, argmax(classes, 1));
     });
   }
+}
+
+function logProbabilities(
+  layer: AdaptiveLogSoftmaxWithLoss,
+  fn: string,
+  input: Tensor,
+  target: Tensor,
+): readonly [Tensor, Tensor] {
+  const [x, classes] = target.ndim === 1 ? [input, target] : [input.unsqueeze(0), target.unsqueeze(0)];
+  const n = classes.size(0);
+  const inClusters = x.newZeros([n]);
+  const ofHead = classes.newEmpty([n]);
+  let found = 0;
+  let low = 0;
+  layer.cutoffs.forEach((high, i) => {
+    const rows = classes.ge(low).logicalAnd(classes.lt(high)).nonzero().squeeze(1);
+    if (rows.numel() > 0) {
+      found += rows.numel();
+      const own = classes.indexSelect(0, rows);
+      if (i === 0) ofHead.indexCopy_(0, rows, own);
+      else {
+        ofHead.indexFill_(0, rows, layer.shortlistSize + i - 1);
+        const scores = logSoftmax(cluster(layer, i - 1, x.indexSelect(0, rows)), 1);
+        inClusters.indexCopy_(0, rows, scores.gather(1, own.sub(low).unsqueeze(1)).squeeze(1).to(x.dtype));
+      }
+    }
+    low = high;
+  });
+  if (found !== n) throw new ArgumentError(fn, `target to be classes from 0 to ${layer.nClasses - 1}`, target);
+  const head = logSoftmax(layer.head.call(x), 1);
+  const output = inClusters.add(head.gather(1, ofHead.unsqueeze(1)).squeeze(1));
+  return [target.ndim === 1 ? output : output.squeeze(0), output.neg().mean()];
+}
+
+function cluster(layer: AdaptiveLogSoftmaxWithLoss, i: number, x: Tensor): Tensor {
+  return (layer.tail[i] as Sequential).call(x);
+}
+
+function allClasses(layer: AdaptiveLogSoftmaxWithLoss, x: Tensor, headScores: Tensor): Tensor {
+  const head = logSoftmax(headScores, 1);
+  const clusters = Array.from({ length: layer.nClusters }, (_, i) =>
+    logSoftmax(cluster(layer, i, x), 1).add(head.select(1, layer.shortlistSize + i).unsqueeze(1)),
+  );
+  return cat([head.slice(1, 0, layer.shortlistSize), ...clusters], 1);
 }

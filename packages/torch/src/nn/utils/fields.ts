@@ -3,15 +3,14 @@ import { ArgumentError } from "../../errors.js";
 import { instanceOf, type Kind } from "../../kinds.js";
 import { isTensor } from "../../tensor/handle.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import { snakeCase } from "../keys.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 
 export const moduleKind: Kind<Module> = instanceOf("a Module", Module);
 
 /** The part of a field in names of parameters and state dicts. */
-export function keyOf(_module: Module, field: string): string {
-  return snakeCase(field);
+export function keyOf(module: Module, field: string): string {
+  return module.stateKey(field);
 }
 /** The field of a name, which may be PyTorch's own spelling of it (`in_proj_weight` for `inProjWeight`). */
 export function fieldName(module: Module, name: string): string {

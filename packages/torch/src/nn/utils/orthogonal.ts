@@ -41,7 +41,7 @@ export class Orthogonal extends Module {
   declare base: Tensor | null;
   readonly shape: readonly number[];
   readonly orthogonalMap: OrthogonalMap;
-  readonly #hasBase: boolean;
+  private readonly hasBase: boolean;
 
   constructor(weight: Tensor, orthogonalMap: OrthogonalMap, useTrivialization: boolean) {
     super();
@@ -53,18 +53,18 @@ export class Orthogonal extends Module {
       );
     this.shape = [...weight.shape];
     this.orthogonalMap = orthogonalMap;
-    this.#hasBase = useTrivialization;
+    this.hasBase = useTrivialization;
     if (useTrivialization) this.registerBuffer("base", null);
   }
 
   forward(given: Tensor): Tensor {
     const transposed = given.size(-2) < given.size(-1);
     const x = transposed ? mT(given) : given;
-    let q = this.orthogonalMap === "householder" ? reflections(x) : this.#rotation(x);
-    if (this.#hasBase && this.base !== null) q = this.base.matmul(q);
+    let q = this.orthogonalMap === "householder" ? reflections(x) : this.rotation(x);
+    if (this.hasBase && this.base !== null) q = this.base.matmul(q);
     return transposed ? mT(q) : q;
   }
-  #rotation(given: Tensor): Tensor {
+  private rotation(given: Tensor): Tensor {
     const [n, k] = [given.size(-2), given.size(-1)];
     let x = given.tril();
     if (n !== k) x = ops.cat([x, x.newZeros([n, n - k]).expand([...x.shape.slice(0, -2), -1, -1])], -1);
@@ -81,9 +81,9 @@ export class Orthogonal extends Module {
   rightInverse(given: Tensor): Tensor {
     if (String(given.shape) !== String(this.shape))
       throw new ArgumentError("orthogonal", `a matrix of shape [${this.shape.join(", ")}]`, given);
-    return noGrad(() => scope(() => (this.#hasBase ? this.#intoBase(given) : this.#intoReflections(given))));
+    return noGrad(() => scope(() => (this.hasBase ? this.intoBase(given) : this.intoReflections(given))));
   }
-  #intoReflections(given: Tensor): Tensor {
+  private intoReflections(given: Tensor): Tensor {
     if (this.orthogonalMap !== "householder")
       throw notImplemented(
         "orthogonal: expected useTrivialization where a value is assigned to matrixExp or cayley. Received: false.",
@@ -95,7 +95,7 @@ export class Orthogonal extends Module {
     diagonal(a).copy_(ops.where(tau.eq(0), signs.neg(), signs));
     return transposed ? mT(a) : a;
   }
-  #intoBase(given: Tensor): Tensor {
+  private intoBase(given: Tensor): Tensor {
     const transposed = given.size(-2) < given.size(-1);
     let q = transposed ? mT(given) : given;
     const [n, k] = [q.size(-2), q.size(-1)];

@@ -134,6 +134,33 @@ test("transferred parametrizations share what is learned", () => {
   assert.ok(from.weight.equal(to.weight));
 });
 
+test("a copy has tensors of its own, and is made plain alone", () => {
+  const plain = (weight: Tensor): unknown => weight.tolist();
+  for (const [make, remove] of [
+    [() => parametrizations.orthogonal(new nn.Linear(3, 3)), (m) => parametrize.removeParametrizations(m, "weight")],
+    [
+      () => parametrizations.spectralNorm(new nn.Linear(3, 3)).eval(),
+      (m) => parametrize.removeParametrizations(m, "weight"),
+    ],
+    [() => weightNorm(new nn.Linear(3, 3)), (m) => removeWeightNorm(m)],
+    [() => spectralNorm(new nn.Linear(3, 3)), (m) => removeSpectralNorm(m)],
+    [() => nn.utils.prune.l1Unstructured(new nn.Linear(3, 3), "weight", 2), (m) => nn.utils.prune.remove(m, "weight")],
+  ] as readonly (readonly [() => nn.Linear, (m: nn.Linear) => unknown])[]) {
+    const layer = make();
+    const copy = layer.clone();
+    const before = plain(layer.weight);
+    assert.deepEqual(plain(copy.weight), before);
+    noGrad(() => copy.parameters().forEach((p) => p.mul_(3).add_(1)));
+    assert.deepEqual(plain(layer.weight), before);
+    remove(copy);
+    assert.deepEqual([...copy.stateDict().keys()].sort(), ["bias", "weight"]);
+    assert.deepEqual(plain(layer.weight), before);
+    assert.ok([...layer.stateDict().keys()].length > 2);
+    remove(layer);
+    assert.deepEqual([...layer.stateDict().keys()].sort(), ["bias", "weight"]);
+  }
+});
+
 test("what cannot be parametrized, assigned or removed is refused", () => {
   const layer = new nn.Linear(3, 3);
   refused(

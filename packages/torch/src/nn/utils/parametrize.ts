@@ -78,22 +78,21 @@ function valueOf(list: ParametrizationList): Tensor {
   return found.value;
 }
 
-// ---------------------------------------------------------------- the class with accessors
+// ---------------------------------------------------------------- the class
 
 type Constructor = new (...args: never[]) => Module;
-/** Classes that were made for single modules. */
+/** Prototypes of classes that were made for parametrized modules. */
 const injected = new WeakSet<object>();
 
-/** A module of a class of its own: accessors of its prototype are no fields, which the tree would walk. */
-function inject(module: Module): object {
+/** A module of a class that extends its own, and is named for what it is. */
+function inject(module: Module): void {
   const prototype = Object.getPrototypeOf(module) as { readonly constructor: Constructor };
-  if (injected.has(prototype)) return prototype;
+  if (injected.has(prototype)) return;
   const Base = prototype.constructor;
   abstract class Injected extends Base {}
   Object.defineProperty(Injected, "name", { value: `Parametrized${Base.name}` });
   injected.add(Injected.prototype);
   Object.setPrototypeOf(module, Injected.prototype);
-  return Injected.prototype;
 }
 function eject(module: Module): void {
   const prototype = Object.getPrototypeOf(module) as object;
@@ -161,14 +160,15 @@ export function registerParametrization<M extends Module>(
     );
   const list = new ParametrizationList([parametrization], original, unsafe);
   Reflect.deleteProperty(module, field);
-  const prototype = inject(module);
+  inject(module);
   if (listsOf(module) === null) setField(module, "parametrizations", new Parametrizations());
-  Object.defineProperty(prototype, field, {
+  // By `this`: a copy of the module has the accessor too, and lists of its own.
+  Object.defineProperty(module, field, {
     get(this: Module) {
-      return valueOf(listOf(this, field) ?? list);
+      return valueOf(listOf(this, field) as ParametrizationList);
     },
     set(this: Module, value: Tensor) {
-      (listOf(this, field) ?? list).rightInverse(value);
+      (listOf(this, field) as ParametrizationList).rightInverse(value);
     },
     configurable: true,
     enumerable: false,
@@ -235,7 +235,7 @@ export function removeParametrizations<M extends Module>(
     throw new ArgumentError("removeParametrizations", "tensorName to be parametrized", tensorName);
   const field = fieldName(lists, tensorName);
   const plain = unparametrized(list, leaveParametrized);
-  Reflect.deleteProperty(Object.getPrototypeOf(module) as object, field);
+  Reflect.deleteProperty(module, field);
   Reflect.deleteProperty(lists, field);
   setTensorField(module, field, plain);
   if (![...lists.children()].some((child) => child instanceof ParametrizationList)) {

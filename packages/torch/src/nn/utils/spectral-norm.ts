@@ -5,9 +5,8 @@ import { dot } from "../../ops/index.js";
 import { signature } from "../../signature.js";
 import { scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Module } from "../module.js";
+import type { HookHandle, Module } from "../module.js";
 import { Parameter } from "../parameter.js";
-import { beforeForward, notBeforeForward } from "./before-forward.js";
 import {
   computationOf,
   computeField,
@@ -25,6 +24,7 @@ import { outputDim } from "./transposed.js";
 import { NAMED_PARAMETER, type NamedParameterCall } from "./weight-norm.js";
 
 class SpectralNorm implements Computation {
+  hook: HookHandle | null = null;
   constructor(
     readonly field: string,
     readonly dim: number,
@@ -48,9 +48,9 @@ class SpectralNorm implements Computation {
       return weight.div(dot(u, asMatrix(weight, this.dim).mv(v)));
     });
   }
-  /** Steps of the power method, in training. */
+  /** Steps of the power method, in training; as a hook it is a copy's too, whose own removal it does not see. */
   readonly iterate = (module: Module): void => {
-    if (!module.training) return;
+    if (!module.training || computationOf(module, this.field) !== this) return;
     noGrad(() =>
       scope(() => {
         const matrix = asMatrix(tensorOf(module, this.orig), this.dim);
@@ -95,7 +95,7 @@ export function spectralNorm<M extends Module>(...given: SpectralNormCall<M>): M
       module.registerBuffer(how.v, v);
     }),
   );
-  beforeForward(module, how.iterate);
+  how.hook = module.registerForwardPreHook(how.iterate);
   return module as M;
 }
 
@@ -108,7 +108,7 @@ export function removeSpectralNorm<M extends Module>(...given: NamedParameterCal
   if (!(how instanceof SpectralNorm))
     throw new ArgumentError("removeSpectralNorm", "name to be normalized by spectralNorm", name);
   const weight = noGrad(() => scope(() => new Parameter(how[valueFor](module))));
-  notBeforeForward(module, how.iterate);
+  how.hook?.remove();
   removeFields(module, field, how.orig, how.u, how.v);
   setField(module, field, weight);
   return module as M;

@@ -83,7 +83,7 @@ export function functionalCall(
       if (place !== undefined) undo.push(stand(place, value));
     }
     const list: readonly unknown[] = Array.isArray(args) ? args : args === undefined ? [] : [args];
-    return module.callWithHooks(kwargs === null ? list : [...list, kwargs]);
+    return module.call(...((kwargs === null ? list : [...list, kwargs]) as never[]));
   } finally {
     for (const back of undo.reverse()) back();
   }

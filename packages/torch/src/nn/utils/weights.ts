@@ -160,11 +160,11 @@ class SpectralNorm extends Module {
         const v = matrix.newEmpty([width]).normal_(0, 1);
         this.registerBuffer("_u", unit(u, eps));
         this.registerBuffer("_v", unit(v, eps));
-        this.#iterate(matrix, 15);
+        this.iterate(matrix, 15);
       }),
     );
   }
-  #iterate(matrix: Tensor, times: number): void {
+  private iterate(matrix: Tensor, times: number): void {
     noGrad(() =>
       scope(() => {
         for (let i = 0; i < times; i++) {
@@ -177,7 +177,7 @@ class SpectralNorm extends Module {
   forward(weight: Tensor): Tensor {
     if (weight.ndim < 2) return unit(weight, this.eps);
     const matrix = asMatrix(weight, this.dim);
-    if (this.training) this.#iterate(matrix, this.nPowerIterations);
+    if (this.training) this.iterate(matrix, this.nPowerIterations);
     // Copies: the next forward writes into them, and two of one step may go backward.
     const [u, v] = [this._u.clone(), this._v.clone()];
     return weight.div(vdot(u, matrix.mv(v)));
