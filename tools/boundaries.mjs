@@ -1,5 +1,5 @@
 /**
- * Imports point one way: native ← torch ← apex, lowbit, xla ← lightning; dashboard imports only what loads no native code;
+ * Imports point one way: native ← torch ← apex, lowbit, xla, vision ← lightning; dashboard imports only what loads no native code;
  * the command may import all of them. Examples use public package names only. Within a package files import each other
  * in one direction too, types included, but for one core. Prints every import that does not, as file:line, and every
  * cycle, and fails.
@@ -17,6 +17,7 @@ const MAY_IMPORT = {
   "packages/apex": ["@nbit/torch"],
   "packages/lowbit": ["@nbit/torch"],
   "packages/xla": ["@nbit/native", "@nbit/torch"],
+  "packages/vision": ["@nbit/torch"],
   "packages/lightning": ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/xla"],
   "packages/dashboard": ["@nbit/native/precisions", "@nbit/torch/files", "@nbit/torch/options", "@nbit/torch/schema"],
   "packages/cli": [
@@ -25,16 +26,26 @@ const MAY_IMPORT = {
     "@nbit/apex",
     "@nbit/lowbit",
     "@nbit/xla",
+    "@nbit/vision",
     "@nbit/lightning",
     "@nbit/dashboard",
   ],
-  examples: ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/xla", "@nbit/lightning", "@nbit/dashboard"],
+  examples: [
+    "@nbit/torch",
+    "@nbit/apex",
+    "@nbit/lowbit",
+    "@nbit/xla",
+    "@nbit/vision",
+    "@nbit/lightning",
+    "@nbit/dashboard",
+  ],
   benchmarks: [
     "@nbit/native",
     "@nbit/torch",
     "@nbit/apex",
     "@nbit/lowbit",
     "@nbit/xla",
+    "@nbit/vision",
     "@nbit/lightning",
     "@nbit/dashboard",
   ],
@@ -44,6 +55,7 @@ const MAY_IMPORT = {
     "@nbit/apex",
     "@nbit/lowbit",
     "@nbit/xla",
+    "@nbit/vision",
     "@nbit/lightning",
     "@nbit/dashboard",
     "nbit",

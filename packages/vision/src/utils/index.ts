@@ -1,0 +1,2 @@
+/** Looking at images: `utils`. */
+export { makeGrid, saveImage, type MakeGridArguments, type SaveImageArguments } from "./grid.js";
