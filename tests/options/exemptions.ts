@@ -12,6 +12,10 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     /Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
     "Errors, and what is called while one is made: a check there would hide the error.",
   ],
+  [
+    /^torch\.optim\.\w+#(begin|beginOnce|initialStep|update|assign|momenta|closedForm|stepLists|counter|requireDense)$|^torch\.optim\.LRScheduler\.(goTo|beginAnew)$|^torch\.optim\.swaUtils\.(SWALR#next|AveragedModel#forward)$/,
+    "Protected: for optimizers, schedulers and what calls these; and what passes on all that it is given.",
+  ],
   [PREDICATES, "Predicates, and functions for reduce: arrays call these with positions too."],
   [/#(toString|toJSON|extraRepr)$/, "JavaScript itself calls these, with arguments of its own, or printing does."],
   [

@@ -121,12 +121,18 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.nn.Tanh#": "forward",
   "torch.nn.functional.": "linearCrossEntropyReference",
   "torch.optim.":
-    "ConstantLR CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR Optimizer PolynomialLR StepLR fromTorch " +
-    "gradientValues isFiniteGradient numelOfWhole parameterOfMaster setMaster setShard shardOf setParameterName toTorch",
+    "LRScheduler Optimizer fromTorch " +
+    "gradientValues isFiniteGradient numelOfWhole parameterOfMaster registerOptimizerStepPostHook registerOptimizerStepPreHook setMaster setShard shardOf setParameterName " +
+    "toTorch",
   "torch.optim.LBFGS#": "step loadStateDict",
-  "torch.optim.LRScheduler#": "step getLastLr stateDict loadStateDict",
+  "torch.optim.LRScheduler#": "step getLr getLastLr stateDict loadStateDict",
+  "torch.optim.ChainedScheduler#": "step",
+  "torch.optim.CosineAnnealingWarmRestarts#": "step stateDict loadStateDict",
+  "torch.optim.CyclicLR#": "scaleFn",
+  "torch.optim.SequentialLR#": "step",
+  "torch.optim.swaUtils.": "getSwaAvgFn getSwaMultiAvgFn",
   "torch.optim.Optimizer#":
-    "elementsPerEntry keepRatesOn refreshRates expectedStateBytes addParamGroup step registerStepPreHook registerStepPostHook stateDict loadStateDict",
+    "elementsPerEntry keepRatesOn refreshRates expectedStateBytes addParamGroup registerStepPreHook registerStepPostHook stateDict loadStateDict",
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([

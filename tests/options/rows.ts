@@ -12,6 +12,7 @@ import * as torch from "@nbit/torch";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
 import { LOSSES } from "./rows-losses.js";
 import { UTILS } from "./rows-utils.js";
+import { OPTIM_ROWS } from "./rows-optim.js";
 
 export interface Row {
   /** Before the options. */
@@ -50,6 +51,7 @@ function sharded(): torch.ShardedCheckpoint {
 export const ROWS: Readonly<Record<string, () => Row>> = {
   ...LOSSES,
   ...UTILS,
+  ...OPTIM_ROWS,
   "torch.DataLoader": () => row([1, 2]),
   "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),
   "torch.DistributedSampler": () => row(sized),
@@ -143,12 +145,6 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.nn.utils.rnn.padPackedSequence": () => row(nn.utils.rnn.packSequence([x])),
   "torch.nn.utils.rnn.padSequence": () => row([x]),
   "torch.nn.utils.rnn.unpadSequence": () => row(ones([2, 1]), [2]),
-  "torch.optim.Adam": () => row([leaf]),
-  "torch.optim.AdamW": () => row([leaf]),
-  "torch.optim.LBFGS": () => row([leaf]),
-  "torch.optim.Optimizer#zeroGrad": () => of(sgd()),
-  "torch.optim.ReduceLROnPlateau": () => row(sgd()),
-  "torch.optim.SGD": () => row([leaf]),
   "torch.parseSafetensors": () => row(torch.serializeSafetensors({ a: x })),
   "torch.randomSplit": () => row([1, 2, 3], [1, 2]),
   "torch.ShardedCheckpoint#get": () => of(sharded(), "a"),

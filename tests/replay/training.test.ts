@@ -21,6 +21,22 @@ const OPTIMIZERS: Readonly<Record<string, MakeOptimizer>> = {
   "SGD with momentum": (p) => new optim.SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true }),
   AdamW8bit: (p) => new AdamW8bit(p, { lr: 1e-2 }),
   SGD8bit: (p) => new SGD8bit(p, { lr: 1e-2, momentum: 0.9 }),
+  Adadelta: (p) => new optim.Adadelta(p, { lr: 0.5 }),
+  Adafactor: (p) => new optim.Adafactor(p, { lr: 0.05, weightDecay: 0.1 }),
+  Adagrad: (p) => new optim.Adagrad(p, { lr: 0.1, lrDecay: 0.1 }),
+  "Adagrad, fused": (p) => new optim.Adagrad(p, { lr: 0.1, fused: true }),
+  Adamax: (p) => new optim.Adamax(p, { lr: 0.05 }),
+  ASGD: (p) => new optim.ASGD(p, { lr: 0.1, t0: 3, lambd: 0.01 }),
+  Muon: (p) =>
+    new optim.Muon(
+      Array.from(p).filter((each) => each.dim() === 2),
+      { lr: 0.02 },
+    ),
+  NAdam: (p) => new optim.NAdam(p, { lr: 0.05 }),
+  RAdam: (p) => new optim.RAdam(p, { lr: 0.05, betas: [0.8, 0.9] }),
+  "RMSprop, centered, with momentum": (p) => new optim.RMSprop(p, { lr: 0.01, momentum: 0.5, centered: true }),
+  Rprop: (p) => new optim.Rprop(p),
+  "NAdam over lists": (p) => new optim.NAdam(p, { lr: 0.05, foreach: true }),
   LBFGS: (p) => new optim.LBFGS(p, { lr: 0.5, maxIter: 3 }),
 };
 for (const [name, optimizer] of Object.entries(OPTIMIZERS))

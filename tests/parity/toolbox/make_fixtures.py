@@ -228,33 +228,41 @@ def run_scheduler(case):
     groups = [{"params": [params[0]]}, {"params": [params[1]], "lr": spec.get("second", 0.05)}]
     optimizer = case.call(lookup(spec["call"]), spec, "opt", groups)
 
+    def value(v):
+        if isinstance(v, list):
+            return [value(each) for each in v]
+        if isinstance(v, dict) and "$scheduler" in v:
+            return build(v["$scheduler"])
+        if isinstance(v, dict) and "$inverse" in v:
+            return lambda x: 1 / (1 + v["$inverse"] * x)
+        return v
+
     def build(spec):
-        made = {k: [build(s["$scheduler"]) for s in v] if k == "schedulers" else v for k, v in spec.get("kwargs", {}).items()}
         first = [] if spec.get("bare") else [optimizer]
-        args = [[build(s["$scheduler"]) for s in a] if is_schedulers(a) else a for a in spec.get("args", [])]
-        return lookup(spec["call"])(*first, *args, **made)
+        kwargs = {name: value(v) for name, v in spec.get("kwargs", {}).items()}
+        return lookup(spec["call"])(*first, *value(spec.get("args", [])), **kwargs)
 
     scheduler = build(row)
     record = {"rates": [rates(optimizer)]}
     metrics = row.get("metrics")
     for i in range(row.get("steps", 20)):
         optimizer.step()
-        scheduler.step(*([metrics[i % len(metrics)]] if metrics else []))
+        scheduler.step(*([metrics[i % len(metrics)]] if metrics else [row["epochs"][i]] if "epochs" in row else []))
         record["rates"].append(rates(optimizer))
     return record
-
-
-def is_schedulers(value):
-    return isinstance(value, list) and any(isinstance(v, dict) and "$scheduler" in v for v in value)
 
 
 def rates(optimizer):
     return [[g["lr"], g.get("momentum", g["betas"][0] if "betas" in g else 0)] for g in optimizer.param_groups]
 
 
+def is_scheduler(path):
+    return path.startswith("optim.lr_scheduler.") or path == "optim.swa_utils.SWALR"
+
+
 def run(case):
     path = case.row["call"]
-    if path.startswith("optim.lr_scheduler."):
+    if is_scheduler(path):
         return run_scheduler(case)
     return run_optimizer(case) if path.startswith("optim.") else run_call(case)
 
@@ -270,7 +278,7 @@ def main():
         assert not doubled, f"{area}: names twice: {doubled}"
         lines = [json.dumps(origin, separators=(",", ":"))]
         for row in rows:
-            scheduler = row["call"].startswith("optim.lr_scheduler.")
+            scheduler = is_scheduler(row["call"])
             for mode in ["float64"] if scheduler else row.get("modes", MODES if not row["call"].startswith("optim.") else MODES[:3]):
                 try:
                     record = run(Case(row, mode))

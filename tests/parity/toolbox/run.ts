@@ -198,9 +198,9 @@ function runOptimizer(c: Case): Readonly<Record<string, unknown>> {
     after.push(params.map(digest));
   }
   const state = params.map((p) => {
-    const entries = Object.entries(optimizer.state.get(p) ?? {}).map(
-      ([name, v]) => [nn.snakeCase(name), entry(v)] as const,
-    );
+    const { state } = optim.toTorch({ state: { 0: optimizer.state.get(p) ?? {} }, paramGroups: [] });
+    const own = (state as Readonly<Record<string, object>>)["0"] ?? {};
+    const entries = Object.entries(own).map(([name, v]) => [name, entry(v)] as const);
     return Object.fromEntries(entries.filter(([, v]) => v !== null).sort(([a], [b]) => (a < b ? -1 : 1)));
   });
   return { losses, params: after, state };
@@ -220,8 +220,13 @@ function runScheduler(c: Case): Readonly<Record<string, unknown>> {
   interface Scheduler {
     step(metric?: number): void;
   }
+  const inverse =
+    (by: number) =>
+    (x: number): number =>
+      1 / (1 + by * x);
   const build = (of: CallSpec & { readonly bare?: boolean }): Scheduler => {
-    const made = (v: Value): unknown => (Array.isArray(v) ? v.map(made) : isScheduler(v) ? build(v.$scheduler) : v);
+    const made = (v: Value): unknown =>
+      Array.isArray(v) ? v.map(made) : isScheduler(v) ? build(v.$scheduler) : isInverse(v) ? inverse(v.$inverse) : v;
     const kwargs = Object.entries(of.kwargs ?? {}).map(([name, v]) => [camel(name), made(v)] as const);
     const args = [...(of.bare === true ? [] : [optimizer]), ...(of.args ?? []).map(made)];
     if (kwargs.length > 0) args.push(Object.fromEntries(kwargs));
@@ -231,7 +236,8 @@ function runScheduler(c: Case): Readonly<Record<string, unknown>> {
   const rates = [ratesOf(optimizer)];
   for (let i = 0; i < (row.steps ?? 20); i++) {
     optimizer.step();
-    if (row.metrics === undefined) scheduler.step();
+    if (row.epochs !== undefined) scheduler.step(row.epochs[i]);
+    else if (row.metrics === undefined) scheduler.step();
     else scheduler.step(row.metrics[i % row.metrics.length] as number);
     rates.push(ratesOf(optimizer));
   }
@@ -239,6 +245,9 @@ function runScheduler(c: Case): Readonly<Record<string, unknown>> {
 }
 function isScheduler(v: Value): v is { readonly $scheduler: Value } & { readonly $scheduler: CallSpec & Value } {
   return typeof v === "object" && v !== null && "$scheduler" in v;
+}
+function isInverse(v: Value): v is { readonly $inverse: number } {
+  return typeof v === "object" && v !== null && "$inverse" in v;
 }
 function ratesOf(optimizer: optim.Optimizer): (readonly [number, number])[] {
   return optimizer.paramGroups.map((g) => {
@@ -250,6 +259,6 @@ function ratesOf(optimizer: optim.Optimizer): (readonly [number, number])[] {
 /** The record of a row in a mode. Throws what nbit throws. */
 export function run(row: Row, mode: Mode): Readonly<Record<string, unknown>> {
   const c = new Case(row, mode);
-  if (row.call.startsWith("optim.lr_scheduler.")) return runScheduler(c);
+  if (row.call.startsWith("optim.lr_scheduler.") || row.call === "optim.swa_utils.SWALR") return runScheduler(c);
   return row.call.startsWith("optim.") ? runOptimizer(c) : runCall(c);
 }

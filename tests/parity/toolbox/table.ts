@@ -37,6 +37,7 @@ export interface Row extends CallSpec {
   /** Of schedulers. */
   readonly optimizer?: CallSpec & { readonly second?: number };
   readonly metrics?: readonly number[];
+  readonly epochs?: readonly number[];
   readonly bare?: boolean;
 }
 export type Mode = "float32" | "float64" | "bfloat16" | "autocast";

@@ -13,12 +13,22 @@ import type { ParameterState, StateFields, StateValue } from "./state.js";
  * @internal One state that is a tensor like its parameter: same shape; real where that is real, complex where that is
  * complex.
  */
-export function likeParameter(refuse: Refuse, name: string, position: number, value: unknown, p: Tensor): Tensor {
+export function likeParameter(
+  refuse: Refuse,
+  name: string,
+  position: number,
+  value: unknown,
+  p: Tensor,
+  shape: readonly number[] = p.shape,
+): Tensor {
   const what = `${name} of parameter ${position}`;
   if (!isTensor(value) || value.disposed) return refuse(`${what} to be a tensor`, shown(value));
   if (value.layout !== "strided") refuse(`${what} to be a dense tensor`, `a ${value.layout} one`);
-  if (String(value.shape) !== String(p.shape))
-    refuse(`${what} to have the parameter's shape [${p.shape.join(", ")}]`, `shape [${value.shape.join(", ")}]`);
+  if (String(value.shape) !== String(shape))
+    refuse(
+      `${what} to have ${String(shape) === String(p.shape) ? "the parameter's shape" : "shape"} [${shape.join(", ")}]`,
+      `shape [${value.shape.join(", ")}]`,
+    );
   if (value.isComplex() !== p.isComplex() || value.isFloatingPoint() !== p.isFloatingPoint())
     refuse(
       `${what} to be ${p.isComplex() ? "complex" : "in floating point"}, as the parameter in ${p.dtype}`,
@@ -62,6 +72,13 @@ export function warnOfNonFinite(fn: string, names: readonly string[]): void {
 /** @internal A count of steps, from a number or a tensor of one element. */
 export function stepCount(refuse: Refuse, position: number, value: unknown): number {
   const what = `step of parameter ${position}`;
+  const count = oneNumber(refuse, what, value, "a whole number ≥ 0");
+  if (!Number.isSafeInteger(count) || count < 0)
+    refuse(`${what} to be a whole number ≥ 0`, isTensor(value) ? String(count) : shown(value));
+  return count;
+}
+/** A number, or what a tensor of one element holds. */
+function oneNumber(refuse: Refuse, what: string, value: unknown, kind = "a number"): number {
   let count: unknown = value;
   if (isTensor(value)) {
     if (
@@ -75,9 +92,7 @@ export function stepCount(refuse: Refuse, position: number, value: unknown): num
     const item: unknown = value.item();
     count = typeof item === "bigint" ? Number(item) : item;
   }
-  if (!Number.isSafeInteger(count) || (count as number) < 0)
-    refuse(`${what} to be a whole number ≥ 0`, isTensor(value) ? String(count) : shown(value));
-  return count as number;
+  return typeof count === "number" ? count : refuse(`${what} to be ${kind}`, shown(value));
 }
 
 /** What kind of state a name stands for; undefined: for none of this optimizer. */
@@ -88,15 +103,15 @@ function kindOf(name: string, fields: StateFields | null): StateFields[string] |
 }
 
 /**
- * @internal State of one parameter, copied. `fields`: what the optimizer keeps; null: anything plain. `makeStep`: the
- * form of its step counters.
+ * @internal State of one parameter, copied. `fields`: what the optimizer keeps; null: anything plain. `makeNumber`: the
+ * form of its counters.
  */
 export function copyState(
   refuse: Refuse,
   saved: SavedParameter,
   p: Tensor,
   fields: StateFields | null,
-  makeStep: (count: number) => StateValue,
+  makeNumber: (value: number, name: string) => StateValue,
 ): ParameterState {
   const { position, state } = saved;
   const made: ParameterState = {};
@@ -119,13 +134,15 @@ export function copyState(
               name,
               "Is it the state of another optimizer?",
             );
-          else if (kind === "step") made[name] = makeStep(stepCount(refuse, position, value));
+          else if (kind === "step") made[name] = makeNumber(stepCount(refuse, position, value), name);
+          else if (kind === "number")
+            made[name] = makeNumber(oneNumber(refuse, `${name} of parameter ${position}`, value), name);
           else if (kind === "any") made[name] = anything(refuse, name, position, value, p);
           else if (!kind.endsWith("?") || value !== null) {
-            const copy = likeParameter(refuse, name, position, value, p);
+            const copy = likeParameter(refuse, name, position, value, p, shapeOf(kind, p));
             if (name === "compensation" && !is16Bit(p.dtype)) copy.dispose();
             else made[name] = copy;
-            if (kind.startsWith("squares")) requireNonNegative(refuse, name, position, copy);
+            if (!kind.startsWith("like")) requireNonNegative(refuse, name, position, copy);
           }
         }
         return made;
@@ -135,6 +152,12 @@ export function copyState(
       }
     }),
   );
+}
+
+/** The shape of a state beside a parameter: of one number for each row, or each column, where it is such. */
+function shapeOf(kind: StateFields[string], { shape }: Tensor): readonly number[] {
+  const across = kind === "rows?" ? 1 : kind === "columns?" ? 2 : 0;
+  return across === 0 ? shape : shape.map((n, i) => (i === shape.length - across ? 1 : n));
 }
 
 function anything(refuse: Refuse, name: string, position: number, value: unknown, p: Tensor): StateValue {

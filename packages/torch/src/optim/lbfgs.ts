@@ -2,7 +2,9 @@
 import { enableGrad, noGrad } from "../autograd/modes.js";
 import { ArgumentError, NbitError } from "../errors.js";
 import { cat, promoteTypes, zeros, zerosLike } from "../ops/index.js";
-import { atMost, checkOptions, type OptionNames } from "../options.js";
+import { byDefault, oneOf, orNull, whole } from "../kinds.js";
+import { atMost, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import { isTensor } from "../tensor/handle.js";
 import { keep, outsideScopes, scope } from "../tensor/scope.js";
 import type { DType } from "../tensor/dtype.js";
@@ -18,7 +20,7 @@ import {
 } from "./lbfgs-history.js";
 import type { Shards } from "./shards.js";
 import { Arithmetic, plain, strongWolfe, typed, type Point, type Scalar } from "./line-search.js";
-import { check, nonNegative } from "./checks.js";
+import { checkGroup, NON_NEGATIVE, PARAMS, paramsAndDefaults } from "./common-options.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParamGroup, ParameterState, ParamsLike } from "./state.js";
 import { gradientParts, parts } from "./pairs.js";
@@ -43,15 +45,35 @@ export interface LBFGSOptions {
    */
   readonly lineSearchFn?: "strong_wolfe" | null;
 }
-const NAMES: OptionNames<LBFGSOptions> = {
-  lr: true,
-  maxIter: true,
-  maxEval: true,
-  toleranceGrad: true,
-  toleranceChange: true,
-  historySize: true,
-  lineSearchFn: true,
-};
+export interface LBFGSArguments extends LBFGSOptions {
+  readonly params: ParamsLike;
+}
+const COUNT = whole("[1, ∞)");
+const ROWS = {
+  params: PARAMS,
+  lr: byDefault(1, NON_NEGATIVE),
+  maxIter: byDefault(20, COUNT),
+  maxEval: byDefault(null, orNull(COUNT)),
+  toleranceGrad: byDefault(1e-7, NON_NEGATIVE),
+  toleranceChange: byDefault(1e-9, NON_NEGATIVE),
+  historySize: byDefault(100, COUNT),
+  lineSearchFn: byDefault(null, orNull(oneOf("strong_wolfe"))),
+} satisfies OptionNames<LBFGSArguments>;
+const read = signature("LBFGS", ROWS, 8);
+type LBFGSCall = Call<
+  LBFGSArguments,
+  ["params", "lr", "maxIter", "maxEval", "toleranceGrad", "toleranceChange", "historySize", "lineSearchFn"],
+  [
+    params: ParamsLike,
+    lr?: number,
+    maxIter?: number,
+    maxEval?: number | null,
+    toleranceGrad?: number,
+    toleranceChange?: number,
+    historySize?: number,
+    lineSearchFn?: "strong_wolfe" | null,
+  ]
+>;
 interface Group extends ParamGroup {
   maxIter: number;
   maxEval: number;
@@ -86,31 +108,16 @@ export class LBFGS extends Optimizer {
   /** Whose history it is on a rank that has nothing of any parameter. */
   #nobody: Tensor | null = null;
 
-  constructor(params: ParamsLike, options: LBFGSOptions = {}) {
-    atMost("LBFGS", arguments, 2);
-    checkOptions("LBFGS", options, NAMES);
-    const maxIter = options.maxIter ?? 20;
-    super(params, {
-      lr: 1,
-      toleranceGrad: 1e-7,
-      toleranceChange: 1e-9,
-      historySize: 100,
-      lineSearchFn: null,
-      ...options,
-      maxIter,
-      maxEval: options.maxEval ?? Math.floor((maxIter * 5) / 4),
-    });
+  constructor(...given: LBFGSCall) {
+    const a = read(given, new.target.name);
+    const [params, defaults] = paramsAndDefaults(a);
+    super(params, { ...defaults, maxEval: a.maxEval ?? Math.floor((a.maxIter * 5) / 4) });
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
     if (this.paramGroups.length > 0 && this.paramGroups[0]?.params !== g.params)
       throw new ArgumentError("LBFGS", "one group of parameters", this.paramGroups.length + 1);
-    check("LBFGS", "lr", g.lr, nonNegative, "≥ 0");
-    for (const name of ["toleranceGrad", "toleranceChange"] as const) check("LBFGS", name, g[name], nonNegative, "≥ 0");
-    for (const name of ["maxIter", "maxEval", "historySize"] as const)
-      check("LBFGS", name, g[name], (v) => Number.isSafeInteger(v) && v >= 1, "a whole number ≥ 1");
-    if (g.lineSearchFn !== null && g.lineSearchFn !== "strong_wolfe")
-      throw new ArgumentError("LBFGS", 'lineSearchFn to be "strong_wolfe" or null', g.lineSearchFn);
+    checkGroup(this.constructor.name, group, ROWS);
     for (const p of g.params)
       if (!p.isFloatingPoint() && !p.isComplex()) throw new ArgumentError("LBFGS", "floating point parameters", p);
   }

@@ -1,10 +1,10 @@
 /** The base of optimizers: parameter groups, state per parameter, and state dicts in PyTorch's form. */
-import { noGrad } from "../autograd/modes.js";
-import { addToMessage, ArgumentError, TorchError } from "../errors.js";
-import { callable } from "../kinds.js";
-import { addHook } from "../hooks.js";
+import { enableGrad, noGrad } from "../autograd/modes.js";
+import { addToMessage, ArgumentError, NbitError, TorchError } from "../errors.js";
+import { callable, isPlain } from "../kinds.js";
+import type { HookHandle } from "../hooks.js";
 import { nearest } from "../names.js";
-import { atMost, checkArguments, optionsFrom, type Given } from "../options.js";
+import { atMost, checkArguments, checkOptions, optionsFrom, type Given, type OptionNames } from "../options.js";
 import { iterated } from "../read-once.js";
 import { ZERO_GRAD, type ZeroGradOptions } from "../zero-grad.js";
 import { isTensor } from "../tensor/handle.js";
@@ -16,10 +16,12 @@ import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import { copyState, disposeState, namesOfNonFinite, warnOfNonFinite } from "./adopt-state.js";
+import { isRate } from "./common-options.js";
 import { DeviceRates } from "./device-rates.js";
 import { GroupLists } from "./group-lists.js";
 import { PackedState } from "./packed-state.js";
-import { checkParameter, parametersOf } from "./parameters.js";
+import { keepState } from "./own-step.js";
+import { checkParameter, isNamed, namesAmong, parametersOf } from "./parameters.js";
 import { checkRounding, usesFloat32Update } from "./rounding.js";
 import {
   readStateDict,
@@ -31,15 +33,72 @@ import {
   type SavedParameter,
 } from "./saved-state.js";
 import type { Shards } from "./shards.js";
+import {
+  HookList,
+  orGiven,
+  StepHooks,
+  type DictPostHook,
+  type DictPreHook,
+  type LoadPostHook,
+  type LoadPreHook,
+  type PostHook,
+  type PreHook,
+  type StateDictHookOptions,
+  type StepOptions,
+} from "./step-hooks.js";
 import { stepInKinds } from "./step-in-kinds.js";
-import type { OptimizerState, ParamGroup, ParameterState, ParamsLike, StateFields } from "./state.js";
+import {
+  COUNTERS,
+  type OptimizerState,
+  type ParamGroup,
+  type ParameterState,
+  type ParamsLike,
+  type StateFields,
+  type StateValue,
+} from "./state.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
+export type OptimizerPreHook = PreHook<Optimizer>;
+export type OptimizerPostHook = PostHook<Optimizer>;
+export type StateDictPreHook = DictPreHook<Optimizer>;
+export type StateDictPostHook = DictPostHook<Optimizer>;
+export type LoadStateDictPreHook = LoadPreHook<Optimizer>;
+export type LoadStateDictPostHook = LoadPostHook<Optimizer>;
+
+/** Hooks of all optimizers. */
+const everywhere = new StepHooks<Optimizer>();
+/** Have a function called before every step of every optimizer, ahead of the optimizer's own. */
+export function registerOptimizerStepPreHook(hook: OptimizerPreHook): HookHandle {
+  atMost("registerOptimizerStepPreHook", arguments, 1);
+  return everywhere.pre.add("registerOptimizerStepPreHook", hook);
+}
+/** Have a function called after every step of every optimizer, behind the optimizer's own. */
+export function registerOptimizerStepPostHook(hook: OptimizerPostHook): HookHandle {
+  atMost("registerOptimizerStepPostHook", arguments, 1);
+  return everywhere.post.add("registerOptimizerStepPostHook", hook);
+}
+
+const STEP: OptionNames<StepOptions> = { closure: callable };
+
 /**
- * Base class. Subclasses give defaults and {@link stepGroup}.
+ * Base class. Classes of one's own give their defaults to the constructor and override `step` alone, as in PyTorch, or
+ * {@link stepGroup}, which is given the parameters that have a gradient as lists for `_foreach_` operators.
  *
  * `step()` runs without recording and allocates nothing that outlives it except state, which is made at a parameter's
- * first gradient and lives outside every scope.
+ * first gradient and lives outside every scope; so does what a `step` of one's own puts into `state`. Hooks are called
+ * around either.
+ * @example
+ * class SignSGD extends optim.Optimizer {
+ *   constructor(params: optim.ParamsLike, lr = 1e-3) { super(params, { lr }); }
+ *   override step(closure?: () => Tensor): Tensor | null {
+ *     const loss = closure === undefined ? null : closure();
+ *     noGrad(() => {
+ *       for (const { params, lr } of this.paramGroups)
+ *         for (const p of params) if (p.grad !== null) p.add_(p.grad.sign(), { alpha: -lr });
+ *     });
+ *     return loss;
+ *   }
+ * }
  */
 export abstract class Optimizer {
   readonly paramGroups: ParamGroup[] = [];
@@ -54,8 +113,11 @@ export abstract class Optimizer {
   /** Given by `shardOptimizer`: what is stepped are shards, and norms of whole parameters are sums over all ranks. */
   shards: Shards | null = null;
   readonly #lists = new GroupLists((group) => this.#checkGroup(group));
-  readonly #preHooks = new Set<(optimizer: Optimizer) => void>();
-  readonly #postHooks = new Set<(optimizer: Optimizer) => void>();
+  readonly #hooks = new StepHooks<Optimizer>();
+  readonly #stateDictHooks = { pre: new HookList<StateDictPreHook>(), post: new HookList<StateDictPostHook>() };
+  readonly #loadHooks = { pre: new HookList<LoadStateDictPreHook>(), post: new HookList<LoadStateDictPostHook>() };
+  /** Steps that call each other: hooks are called around the outermost. */
+  #depth = 0;
 
   constructor(params: ParamsLike, defaults: Readonly<Record<string, unknown>>) {
     atMost(new.target.name, arguments, 2);
@@ -70,8 +132,42 @@ export abstract class Optimizer {
     const list = parametersOf(new.target.name, params);
     if (list.length === 0)
       throw new ArgumentError(new.target.name, "at least one parameter", list, "Does the module have parameters?");
-    if (list.every((p) => isTensor(p))) this.addParamGroup({ params: list });
+    if (list.every((p) => isTensor(p) || isNamed(p))) this.addParamGroup({ params: list as Iterable<Tensor> });
     else for (const group of list) this.addParamGroup(group as { params: Iterable<Tensor> });
+    this.#hookOwnStep();
+  }
+  /** A class that overrides `step` alone has hooks around it, and state that stays, all the same. */
+  #hookOwnStep(): void {
+    const own: unknown = Reflect.get(this, "step");
+    if (typeof own !== "function" || own === Reflect.get(Optimizer.prototype, "step")) return;
+    const kept = new WeakSet();
+    const step = (closure?: (() => Tensor) | StepOptions, ...rest: unknown[]): Tensor | null =>
+      this.#hooked(closureOf(closure), false, (given) => {
+        const loss = Reflect.apply(own, this, [given, ...rest]) as Tensor | null | undefined;
+        keepState(this.state, kept);
+        return loss ?? null;
+      });
+    Object.defineProperty(this, "step", { value: step, writable: true, configurable: true });
+  }
+  #hooked(
+    closure: (() => Tensor) | undefined,
+    byGradients: boolean,
+    step: (closure: (() => Tensor) | undefined) => Tensor | null,
+  ): Tensor | null {
+    if (this.#depth > 0) return step(closure);
+    this.#depth++;
+    try {
+      const stepped = (given: (() => Tensor) | undefined): Tensor | null => {
+        try {
+          return step(given);
+        } finally {
+          advanceWeightsEpoch(byGradients);
+        }
+      };
+      return this.#hooks.around(this, closure, stepped, everywhere);
+    } finally {
+      this.#depth--;
+    }
   }
 
   readonly #rates = new DeviceRates();
@@ -131,7 +227,7 @@ export abstract class Optimizer {
    */
   elementsPerEntry(name: string, _state: Readonly<Record<string, unknown>>): number | null {
     atMost(`${this.constructor.name}.elementsPerEntry`, arguments, 2);
-    return name === "step" ? null : 1;
+    return COUNTERS.has(name) ? null : 1;
   }
 
   /**
@@ -166,33 +262,46 @@ export abstract class Optimizer {
     atMost(fn, arguments, 1);
     if (typeof group !== "object" || group === null || !("params" in group))
       throw new ArgumentError(fn, "a tensor, or a group { params, … }", group);
-    const params = isTensor(group.params) ? [group.params] : (iterated(fn, "params", group.params) as Tensor[]);
+    const { params, names } = namesAmong(
+      fn,
+      isTensor(group.params) ? [group.params] : iterated(fn, "params", group.params),
+    );
     const known = new Set<unknown>(this.paramGroups.flatMap((g) => g.params));
-    for (const p of params) checkParameter(fn, p, known);
+    for (const p of params) this.#checkParameter(fn, p, known);
+    if (this.paramGroups.some((g) => (g["paramNames"] === undefined) !== (names === null)))
+      throw new ArgumentError(fn, "names for the parameters of every group, or of none", group);
     // Groups may carry what they like, but not a default under another spelling.
     for (const name in group) {
       const meant = name === "params" || name in this.defaults ? null : nearest(name, Object.keys(this.defaults), 0);
       if (meant !== null) throw new ArgumentError(fn, `the option ${meant}`, name);
     }
-    const made: ParamGroup = { ...this.defaults, ...group, params } as ParamGroup;
+    const made = {
+      ...this.defaults,
+      ...group,
+      params,
+      ...(names === null ? {} : { paramNames: names }),
+    } as unknown as ParamGroup;
     checkRounding(this.constructor.name, made);
     this.validate(made);
     this.paramGroups.push(made);
   }
 
-  /** @throws {ArgumentError} for an option out of range. */
-  protected abstract validate(group: ParamGroup): void;
-
+  /** Where autograd looks on, parameters may be results of operators. */
+  #checkParameter(fn: string, p: unknown, known: Set<unknown>): void {
+    checkParameter(fn, p, known, this.defaults["differentiable"] === true);
+  }
+  /** @throws {ArgumentError} for an option out of range. Default: every option is taken as it is. */
+  protected validate(_group: ParamGroup): void {}
   /**
    * Step the parameters of a group that have gradients.
-   * @param params - Those parameters; `grads` are in the same order.
+   * @param _params - Those parameters; `grads` are in the same order.
    */
-  protected abstract stepGroup(
-    group: ParamGroup,
-    params: readonly Tensor[],
-    packed: TensorList,
-    grads: TensorList,
-  ): void;
+  protected stepGroup(_group: ParamGroup, _params: readonly Tensor[], _packed: TensorList, _grads: TensorList): void {
+    throw new NbitError(
+      `${this.constructor.name}: expected a class of one's own to override step, or stepGroup. Received: one that overrides neither.`,
+      "OPTIMIZER_STEP",
+    );
+  }
 
   /**
    * Update every parameter that has a gradient. With a closure: call it (with recording) first and return its loss.
@@ -201,19 +310,11 @@ export abstract class Optimizer {
    * such as memory that does not suffice, says so at its end.
    * @throws {OutOfMemoryError} `… The step of AdamW was interrupted: …`
    */
-  step(closure?: () => Tensor): Tensor | null {
+  step(closure?: (() => Tensor) | StepOptions): Tensor | null {
     atMost("step", arguments, 1);
-    if (closure !== undefined) checkArguments("step", { closure }, { closure: callable });
-    for (const hook of this.#preHooks) hook(this);
-    let loss: Tensor | null;
-    try {
-      loss = this.stepAll(closure);
-    } finally {
-      advanceWeightsEpoch(true);
-    }
-    for (const hook of this.#postHooks) hook(this);
-    return loss;
+    return this.#hooked(closureOf(closure), true, this.#stepAll);
   }
+  readonly #stepAll = (closure: (() => Tensor) | undefined): Tensor | null => this.stepAll(closure);
   /** All of a step: for optimizers that evaluate the closure more than once. */
   protected stepAll(closure: (() => Tensor) | undefined): Tensor | null {
     const loss = closure === undefined ? null : closure();
@@ -229,7 +330,8 @@ export abstract class Optimizer {
     this.stepping(this.#stepGroups);
     return loss;
   }
-  readonly #stepGroups = (): void => noGrad(this.#stepEach);
+  readonly #stepGroups = (): void =>
+    this.defaults["differentiable"] === true ? enableGrad(this.#stepEach) : noGrad(this.#stepEach);
   readonly #stepEach = (): void => {
     for (let i = 0; i < this.paramGroups.length; i++) this.#stepOne(this.paramGroups[i] as ParamGroup, i);
   };
@@ -237,7 +339,7 @@ export abstract class Optimizer {
   /** What was put into the groups by hand is checked before anything is stepped. */
   protected checkGroups(): void {
     for (const group of this.paramGroups) {
-      if (typeof group.lr !== "number" || !(group.lr >= 0 && group.lr < Infinity)) this.validate(group);
+      if (typeof group.lr !== "number" || !isRate(group.lr)) this.validate(group);
       this.#lists.refresh(group);
     }
   }
@@ -262,7 +364,7 @@ export abstract class Optimizer {
     const { params } = group as { params: unknown };
     if (!Array.isArray(params)) throw new ArgumentError(fn, "params of a group to be an array of tensors", params);
     const known = new Set<unknown>(this.paramGroups.flatMap((g) => (g === group ? [] : g.params)));
-    for (const p of params as readonly unknown[]) checkParameter(fn, p, known);
+    for (const p of params as readonly unknown[]) this.#checkParameter(fn, p, known);
     checkRounding(this.constructor.name, group);
     this.validate(group);
   }
@@ -309,13 +411,43 @@ export abstract class Optimizer {
       else this.#lists.zeroGrads(group);
     }
   }
-  registerStepPreHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+  /** Have a function called before every step; it may give the step another closure. */
+  registerStepPreHook(hook: OptimizerPreHook): HookHandle {
     atMost("registerStepPreHook", arguments, 1);
-    return addHook("registerStepPreHook", this.#preHooks, hook);
+    return this.#hooks.pre.add("registerStepPreHook", hook);
   }
-  registerStepPostHook(hook: (optimizer: Optimizer) => void): { remove(): void } {
+  /** Have a function called after every step. */
+  registerStepPostHook(hook: OptimizerPostHook): HookHandle {
     atMost("registerStepPostHook", arguments, 1);
-    return addHook("registerStepPostHook", this.#postHooks, hook);
+    return this.#hooks.post.add("registerStepPostHook", hook);
+  }
+  /** Have a function called before {@link stateDict}. */
+  registerStateDictPreHook(
+    hook: StateDictPreHook,
+    ...rest: Given<StateDictHookOptions, [prepend: boolean]>
+  ): HookHandle {
+    return this.#stateDictHooks.pre.add("registerStateDictPreHook", hook, rest);
+  }
+  /** Have a function called with what {@link stateDict} made; what it returns takes its place. */
+  registerStateDictPostHook(
+    hook: StateDictPostHook,
+    ...rest: Given<StateDictHookOptions, [prepend: boolean]>
+  ): HookHandle {
+    return this.#stateDictHooks.post.add("registerStateDictPostHook", hook, rest);
+  }
+  /** Have a function called with a shallow copy of what {@link loadStateDict} was given; what it returns is loaded. */
+  registerLoadStateDictPreHook(
+    hook: LoadStateDictPreHook,
+    ...rest: Given<StateDictHookOptions, [prepend: boolean]>
+  ): HookHandle {
+    return this.#loadHooks.pre.add("registerLoadStateDictPreHook", hook, rest);
+  }
+  /** Have a function called after {@link loadStateDict}. */
+  registerLoadStateDictPostHook(
+    hook: LoadStateDictPostHook,
+    ...rest: Given<StateDictHookOptions, [prepend: boolean]>
+  ): HookHandle {
+    return this.#loadHooks.post.add("registerLoadStateDictPostHook", hook, rest);
   }
 
   /**
@@ -324,7 +456,10 @@ export abstract class Optimizer {
    */
   stateDict(): OptimizerState {
     atMost(`${this.constructor.name}.stateDict`, arguments, 0);
-    return writeStateDict(this.paramGroups, this.state, this.algorithm);
+    for (const hook of this.#stateDictHooks.pre.all) hook(this);
+    let made = writeStateDict(this.paramGroups, this.state, this.algorithm);
+    for (const hook of this.#stateDictHooks.post.all) made = orGiven(hook(this, made), made);
+    return made;
   }
 
   /**
@@ -338,6 +473,12 @@ export abstract class Optimizer {
    */
   loadStateDict(given: OptimizerState | Readonly<Record<string, unknown>>): void {
     atMost(`${this.constructor.name}.loadStateDict`, arguments, 1);
+    let dict: Readonly<Record<string, unknown>> = isPlain(given) ? { ...given } : (given as never);
+    for (const hook of this.#loadHooks.pre.all) dict = orGiven(hook(this, dict), dict);
+    this.#load(dict);
+    for (const hook of this.#loadHooks.post.all) hook(this);
+  }
+  #load(given: Readonly<Record<string, unknown>>): void {
     const fn = `${this.constructor.name}.loadStateDict`;
     const all = this.paramGroups.flatMap((g) => g.params);
     const called = withNames(all);
@@ -386,8 +527,21 @@ export abstract class Optimizer {
   }
   /** @internal The state of a parameter, made from a saved one, which stays as it is. `group` has the saved options. */
   protected adoptState(refuse: Refuse, saved: SavedParameter, p: Tensor, group: ParamGroup): ParameterState {
-    return copyState(refuse, saved, p, this.stateFields(group), (count) =>
-      full([], count, { dtype: "float32", device: group["fused"] === true ? p.device : "cpu" }),
-    );
+    return copyState(refuse, saved, p, this.stateFields(group), (value, name) => this.counter(value, p, group, name));
   }
+  /** The form of a counter in the state of a parameter. */
+  protected counter(value: number, p: Tensor, group: ParamGroup, _name: string): StateValue {
+    const there = group["fused"] === true || group["capturable"] === true;
+    return full([], value, { dtype: "float32", device: there ? p.device : "cpu" });
+  }
+}
+
+function closureOf(given: unknown): (() => Tensor) | undefined {
+  if (given === undefined) return undefined;
+  if (isPlain(given)) {
+    checkOptions<StepOptions>("step", given, STEP);
+    return (given as StepOptions).closure;
+  }
+  checkArguments("step", { closure: given as () => Tensor }, { closure: callable });
+  return given as () => Tensor;
 }

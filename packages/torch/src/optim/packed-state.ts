@@ -3,7 +3,7 @@ import { NbitError } from "../errors.js";
 import { isTensor } from "../tensor/handle.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { ParameterState } from "./state.js";
+import { COUNTERS, type ParameterState } from "./state.js";
 
 /** State of several parameters, by kind. */
 interface StateLists {
@@ -53,7 +53,7 @@ function tensorOf(optimizer: string, p: Tensor, state: ParameterState | undefine
       `${optimizer}: expected state "${name}" to be a tensor. Received: ${String(value)}. Was a state dict of another optimizer loaded?`,
       "OPTIMIZER_STATE",
     );
-  if (name !== "step" && value.numel() !== p.numel())
+  if (!COUNTERS.has(name) && value.numel() !== p.numel())
     throw new NbitError(
       `${optimizer}: expected state "${name}" to have its parameter's shape [${p.shape.join(", ")}]. Received: shape [${value.shape.join(", ")}].`,
       "OPTIMIZER_STATE",

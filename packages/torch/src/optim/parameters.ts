@@ -26,10 +26,30 @@ export function sameElements(a: readonly unknown[], b: unknown): boolean {
   return true;
 }
 
-/** A leaf tensor that is in no other place; `known` gets it. */
-export function checkParameter(fn: string, p: unknown, known: Set<unknown>): void {
+/** A parameter with its name, as `namedParameters` gives it. */
+export function isNamed(value: unknown): value is readonly [name: string, parameter: Tensor] {
+  return Array.isArray(value) && value.length === 2 && typeof value[0] === "string" && isTensor(value[1]);
+}
+/** Parameters of a group and their names, where they were given with names: all of them, or none. */
+export function namesAmong(
+  fn: string,
+  given: readonly unknown[],
+): { readonly params: Tensor[]; readonly names: readonly string[] | null } {
+  const named = given.filter(isNamed);
+  if (named.length === 0) return { params: given as Tensor[], names: null };
+  if (named.length !== given.length)
+    throw new ArgumentError(
+      fn,
+      "names for all parameters, or for none",
+      given.find((p) => !isNamed(p)),
+    );
+  return { params: named.map(([, p]) => p), names: named.map(([name]) => name) };
+}
+
+/** A leaf tensor, or any one with `anywhere`, that is in no other place; `known` gets it. */
+export function checkParameter(fn: string, p: unknown, known: Set<unknown>, anywhere: boolean): void {
   if (!isTensor(p)) throw new ArgumentError(fn, "params to be tensors", p);
-  if (!p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
+  if (!anywhere && !p.isLeaf) throw new ArgumentError(fn, "leaf tensors", p, "An optimizer can only change leaves.");
   if (known.has(p))
     throw new ArgumentError(fn, "every parameter in one place only", p, "It is in this or another group already.");
   known.add(p);

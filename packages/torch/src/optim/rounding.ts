@@ -2,14 +2,13 @@
 import { ArgumentError } from "../errors.js";
 import { Generator } from "../ops/generator.js";
 import { randint, where } from "../ops/index.js";
-import type { OptionNames } from "../options.js";
 import { defaultGenerator } from "../random.js";
 import { isTensor } from "../tensor/handle.js";
 import type { DType } from "../tensor/dtype.js";
 import { outsideScopes, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { parameterOfMaster, setMaster } from "./master-weights.js";
-import type { ParamGroup, ParameterState } from "./state.js";
+import { COUNTERS, type ParamGroup, type ParameterState } from "./state.js";
 
 /**
  * `nearest`: the parameter's own arithmetic; an update below half the spacing of numbers near a weight is lost.
@@ -28,8 +27,6 @@ export interface RoundingOptions {
   readonly roundingSeed?: number;
 }
 
-/** @internal */
-export const ROUNDING_NAMES: OptionNames<RoundingOptions> = { rounding: true, roundingSeed: true };
 const ROUNDINGS: readonly unknown[] = [undefined, "nearest", "kahan", "stochastic"];
 
 /** @internal */
@@ -115,7 +112,7 @@ function narrow(p: Tensor, wide: Tensor, states: Map<Tensor, ParameterState>, bi
     else state[name] = outsideScopes(() => value.detach().clone());
   };
   for (const [name, value] of Object.entries(stepped)) {
-    if (!isTensor(value) || name === "step" || value === state[name]) state[name] = value;
+    if (!isTensor(value) || COUNTERS.has(name) || value === state[name]) state[name] = value;
     else {
       store(name, value.dtype === "float32" ? round(value, p.dtype, bits) : value);
       value.dispose();

@@ -125,7 +125,7 @@ function expectedOption(name: string, value: unknown, normal: unknown): string |
   const unless = (holds: boolean, expected: string): string | null => (holds ? null : expected);
   if (name === "__proto__") return "left out";
   if (name === "lr" || name === "initialLr")
-    return unless(isNumber(value) && value >= 0 && value < Infinity, "a finite number ≥ 0");
+    return unless(isNumber(value) && value >= -1e-9 && value < Infinity, "a finite number ≥ 0");
   if (name === "roundingStep")
     return unless(Number.isSafeInteger(value) && (value as number) >= 0, "a whole number ≥ 0");
   if (isNumber(normal)) return unless(isNumber(value) && !Number.isNaN(value), "a number");
@@ -133,7 +133,9 @@ function expectedOption(name: string, value: unknown, normal: unknown): string |
     return unless(typeof value === typeof normal, `a ${typeof normal}`);
   if (Array.isArray(normal))
     return unless(
-      Array.isArray(value) && value.length === normal.length && value.every(isNumber),
+      Array.isArray(value) &&
+        value.length === normal.length &&
+        value.every((each, i) => isNumber(each) || (each === null && normal[i] === null)),
       `${normal.length} numbers`,
     );
   return null;

@@ -1,18 +1,29 @@
 /** Stochastic gradient descent. */
-import { flag } from "../kinds.js";
+import { byDefault, flag, orNull, real } from "../kinds.js";
 import { ArgumentError } from "../errors.js";
-import { atMost, checkOptions, type OptionNames } from "../options.js";
+import type { OptionNames } from "../options.js";
 import { zerosLike } from "../ops/index.js";
+import { signature, type Call, type Values } from "../signature.js";
 import { TensorList } from "../tensor/list.js";
 import { outsideScopes } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { factorOver, operator } from "./operators.js";
-import { check, nonNegative } from "./checks.js";
+import { operator } from "./operators.js";
+import {
+  checkGroup,
+  COMPUTE_ROWS,
+  FLAG,
+  NON_NEGATIVE,
+  PARAMS,
+  paramsAndDefaults,
+  ROUNDING_ROWS,
+  type ComputeOptions,
+} from "./common-options.js";
+import { Temporaries } from "./lists.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParamGroup, ParamsLike, StateFields } from "./state.js";
-import { is16Bit, ROUNDING_NAMES, usesFloat32Update, type RoundingOptions } from "./rounding.js";
+import { is16Bit, usesFloat32Update, type RoundingOptions } from "./rounding.js";
 
-export interface SGDOptions extends RoundingOptions {
+export interface SGDOptions extends ComputeOptions, RoundingOptions {
   /** Learning rate, ≥ 0. Default 1e-3. */
   readonly lr?: number;
   /** How much of the velocity stays at each step, ≥ 0. Default 0: no velocity, no state. */
@@ -23,63 +34,54 @@ export interface SGDOptions extends RoundingOptions {
   readonly weightDecay?: number;
   /** Look ahead along the velocity; needs momentum > 0 and dampening 0. Default false. */
   readonly nesterov?: boolean;
-  /** Maximize the objective: step along the gradient. Default false. */
-  readonly maximize?: boolean;
   /** One kernel for everything. Default false. */
-  readonly fused?: boolean;
+  readonly fused?: boolean | null;
 }
-const NAMES: OptionNames<SGDOptions> = {
-  lr: true,
-  momentum: true,
-  dampening: true,
-  weightDecay: true,
-  nesterov: flag,
-  maximize: flag,
-  fused: flag,
-  ...ROUNDING_NAMES,
-};
+export interface SGDArguments extends SGDOptions {
+  readonly params: ParamsLike;
+}
+const ROWS = {
+  params: PARAMS,
+  lr: byDefault(1e-3, NON_NEGATIVE),
+  momentum: byDefault(0, NON_NEGATIVE),
+  dampening: byDefault(0, real()),
+  weightDecay: byDefault(0, NON_NEGATIVE),
+  nesterov: FLAG,
+  ...COMPUTE_ROWS,
+  fused: byDefault(false, orNull(flag)),
+  ...ROUNDING_ROWS,
+} satisfies OptionNames<SGDArguments>;
+const read = signature("SGD", ROWS, 6);
+type SGDCall = Call<
+  SGDArguments,
+  ["params", "lr", "momentum", "dampening", "weightDecay", "nesterov"],
+  [params: ParamsLike, lr?: number, momentum?: number, dampening?: number, weightDecay?: number, nesterov?: boolean]
+>;
 const VELOCITY = ["momentumBuffer"];
-interface Group extends ParamGroup {
-  momentum: number;
-  dampening: number;
-  weightDecay: number;
-  nesterov: boolean;
-  maximize: boolean;
-  fused: boolean;
-}
+type Group = ParamGroup & Values<typeof ROWS>;
 
 /**
  * g ← g + weightDecay · p; b ← momentum · b + (1 - dampening) · g; p ← p - lr · (b, or g + momentum · b with nesterov).
  *
  * Results equal PyTorch's bit for bit on CPU: lists of tensors go through the same kernels, one native call per
  * formula.
- * @throws {ArgumentError} `SGD: expected lr to be ≥ 0. Received: -1.`
+ * @throws {ArgumentError} `SGD: expected lr to be a number ≥ 0. Received: -1.`
  */
 export class SGD extends Optimizer {
-  constructor(params: ParamsLike, options: SGDOptions = {}) {
-    atMost("SGD", arguments, 2);
-    checkOptions("SGD", options, NAMES);
-    super(params, {
-      lr: 1e-3,
-      momentum: 0,
-      dampening: 0,
-      weightDecay: 0,
-      nesterov: false,
-      maximize: false,
-      fused: false,
-      ...options,
-    });
+  constructor(...given: SGDCall) {
+    super(...paramsAndDefaults(read(given, new.target.name)));
   }
   override get supportsAmpScaling(): boolean {
-    return this.paramGroups.every((g) => (g as Group).fused && !usesFloat32Update(g) && !g.params.some(fusedIsWrong));
+    return this.paramGroups.every(
+      (g) => (g as Group).fused === true && !usesFloat32Update(g) && !g.params.some(fusedIsWrong),
+    );
   }
   protected override validate(group: ParamGroup): void {
     const g = group as Group;
-    check("SGD", "lr", g.lr, nonNegative, "≥ 0");
-    check("SGD", "momentum", g.momentum, nonNegative, "≥ 0");
-    check("SGD", "weightDecay", g.weightDecay, nonNegative, "≥ 0");
-    check("SGD", "dampening", g.dampening, Number.isFinite, "finite");
-    if (g.fused)
+    checkGroup(this.constructor.name, group, ROWS);
+    if (g.fused === true && (g.differentiable || g.foreach === true))
+      throw new ArgumentError("SGD", "fused without foreach or differentiable", group);
+    if (g.fused === true)
       for (const p of g.params)
         if (!p.isFloatingPoint() && !p.isComplex())
           throw new ArgumentError("SGD", "floating point parameters with fused", p);
@@ -104,20 +106,14 @@ export class SGD extends Optimizer {
     grads: TensorList,
   ): void {
     const g = group as Group;
-    if (g.fused && !params.some(fusedIsWrong)) return this.#fused(g, params, packed, grads);
-    let d: TensorList | readonly Tensor[] = grads;
-    const temporaries: Tensor[] = [];
-    const hold = (made: Tensor[]): readonly Tensor[] => {
-      temporaries.push(...made);
-      return made;
-    };
-    if (g.maximize) d = hold(foreachNeg(d));
-    if (g.weightDecay !== 0) d = hold(foreachAdd(d, packed, { alpha: g.weightDecay }));
+    if (g.fused === true && !params.some(fusedIsWrong)) return this.#fused(g, params, packed, grads);
+    const t = new Temporaries(g.differentiable, g.foreach === true ? [] : params);
+    let d = t.gradients(grads, packed, g);
     if (g.momentum !== 0) {
       const fresh = params.filter((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
       if (fresh.length > 0) {
         // The first buffer is the first gradient itself, as in PyTorch.
-        const list = d instanceof TensorList ? d.toArray() : d;
+        const list: readonly Tensor[] = d instanceof TensorList ? d.toArray() : d;
         const update: Tensor[] = [];
         params.forEach((p, i) => {
           const first = list[i] as Tensor;
@@ -129,16 +125,16 @@ export class SGD extends Optimizer {
           else (existing as Tensor).mul_(g.momentum).add_(first, { alpha: 1 - g.dampening });
           update.push(this.state.get(p)?.["momentumBuffer"] as Tensor);
         });
-        d = g.nesterov ? hold(foreachAdd(list, update, { alpha: g.momentum })) : update;
+        d = g.nesterov ? t.add(d, update, g.momentum) : update;
       } else {
         const buffers = this.#velocities(params);
-        foreachMul_(buffers, factorOver(params, g.momentum));
+        t.scale(buffers, g.momentum);
         foreachAdd_(buffers, d, { alpha: 1 - g.dampening });
-        d = g.nesterov ? hold(foreachAdd(d, buffers, { alpha: g.momentum })) : buffers;
+        d = g.nesterov ? t.add(d, buffers, g.momentum) : buffers;
       }
     }
     foreachAdd_(packed, d, { alpha: -g.lr });
-    for (const t of temporaries) t.dispose();
+    t.dispose();
   }
 
   #velocities(params: readonly Tensor[]): TensorList {
@@ -191,8 +187,5 @@ export class SGD extends Optimizer {
  */
 const fusedIsWrong = (p: Tensor): boolean => is16Bit(p.dtype) && p.device.type === "cpu";
 
-const foreachNeg = operator("_foreach_neg");
-const foreachAdd = operator("_foreach_add");
 const foreachAdd_ = operator("_foreach_add_");
-const foreachMul_ = operator("_foreach_mul_");
 const fusedSgd_ = operator("_fused_sgd_");

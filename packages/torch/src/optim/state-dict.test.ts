@@ -304,8 +304,8 @@ test("a hostile state dict is read once, and sets no prototype", () => {
 
 test("a custom optimizer takes any plain state", () => {
   class Sign extends optim.Optimizer {
-    protected validate(): void {}
-    protected stepGroup(): void {}
+    protected override validate(): void {}
+    protected override stepGroup(): void {}
   }
   const p = new nn.Parameter(ones([2]).bfloat16());
   const optimizer = new Sign([p], { lr: 1 });

@@ -5,13 +5,7 @@ import { ArgumentError } from "../errors.js";
 type Dict = Readonly<Record<string, unknown>>;
 
 /** What only PyTorch's classes have: how they compute, which is no state. */
-const ONLY_THEIRS: ReadonlySet<string> = new Set([
-  "foreach",
-  "capturable",
-  "differentiable",
-  "decoupled_weight_decay",
-  "al",
-]);
+const ONLY_THEIRS: ReadonlySet<string> = new Set(["foreach", "capturable", "differentiable", "al"]);
 /** Names that no rule makes. */
 const SPECIAL: Readonly<Record<string, string>> = { H_diag: "hDiag", rounding_step: "roundingStep" };
 const BACK: Readonly<Record<string, string>> = Object.fromEntries(
@@ -54,7 +48,7 @@ export function fromTorch(dict: Dict): Record<string, unknown> {
   if (!Array.isArray(groups)) throw new ArgumentError("fromTorch", "a state dict with state and param_groups", dict);
   const [first] = groups as readonly unknown[];
   const decoupled: unknown =
-    typeof first === "object" && first !== null && "decoupled_weight_decay" in first
+    typeof first === "object" && first !== null && "decoupled_weight_decay" in first && "amsgrad" in first
       ? first.decoupled_weight_decay
       : undefined;
   return {

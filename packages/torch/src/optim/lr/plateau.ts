@@ -1,9 +1,13 @@
 /** A schedule that reacts to a metric. */
 import { ArgumentError } from "../../errors.js";
-import { atMost, checkOptions, type OptionNames } from "../../options.js";
-import { Optimizer } from "../optimizer.js";
+import { byDefault, oneOf, real, whole as wholeKind, either, listOf } from "../../kinds.js";
+import { atMost, type OptionNames } from "../../options.js";
+import { signature, type Call } from "../../signature.js";
+import { isTensor } from "../../tensor/handle.js";
+import type { Tensor } from "../../tensor/tensor.js";
+import type { Optimizer } from "../optimizer.js";
 import type { ParamGroup } from "../state.js";
-import { inRange, savedRates, savedState, whole } from "./arguments.js";
+import { forGroups, NON_NEGATIVE, OPTIMIZER, savedRates, savedState, whole } from "./arguments.js";
 
 export interface PlateauOptions {
   /** Whether smaller ("min", default) or larger is better. */
@@ -18,21 +22,41 @@ export interface PlateauOptions {
   readonly thresholdMode?: "rel" | "abs";
   /** Steps after a reduction that are not counted. Default 0. */
   readonly cooldown?: number;
-  /** Learning rates do not fall below. Default 0. */
-  readonly minLr?: number;
+  /** Learning rates do not fall below, of all groups or of each. Default 0. */
+  readonly minLr?: number | readonly number[];
   /** A smaller change of the learning rate is not made. Default 1e-8. */
   readonly eps?: number;
 }
-const NAMES: OptionNames<PlateauOptions> = {
-  mode: true,
-  factor: true,
-  patience: true,
-  threshold: true,
-  thresholdMode: true,
-  cooldown: true,
-  minLr: true,
-  eps: true,
-};
+export interface PlateauArguments extends PlateauOptions {
+  readonly optimizer: Optimizer;
+}
+const COUNT = wholeKind("[0, ∞)");
+const read = signature("ReduceLROnPlateau", {
+  optimizer: OPTIMIZER,
+  mode: byDefault("min", oneOf("min", "max")),
+  factor: byDefault(0.1, real("[0, 1)")),
+  patience: byDefault(10, COUNT),
+  threshold: byDefault(1e-4, NON_NEGATIVE),
+  thresholdMode: byDefault("rel", oneOf("rel", "abs")),
+  cooldown: byDefault(0, COUNT),
+  minLr: byDefault(0, either(NON_NEGATIVE, listOf(NON_NEGATIVE))),
+  eps: byDefault(1e-8, NON_NEGATIVE),
+} satisfies OptionNames<PlateauArguments>);
+type PlateauCall = Call<
+  PlateauArguments,
+  ["optimizer", "mode", "factor", "patience", "threshold", "thresholdMode", "cooldown", "minLr", "eps"],
+  [
+    optimizer: Optimizer,
+    mode?: "min" | "max",
+    factor?: number,
+    patience?: number,
+    threshold?: number,
+    thresholdMode?: "rel" | "abs",
+    cooldown?: number,
+    minLr?: number | readonly number[],
+    eps?: number,
+  ]
+>;
 
 /** × factor when the metric has not improved for more than `patience` steps. */
 export class ReduceLROnPlateau {
@@ -43,24 +67,12 @@ export class ReduceLROnPlateau {
   cooldownCounter = 0;
   lastEpoch = 0;
 
-  constructor(optimizer: Optimizer, options: PlateauOptions = {}) {
-    atMost("ReduceLROnPlateau", arguments, 2);
-    if (!(optimizer instanceof Optimizer)) throw new ArgumentError("ReduceLROnPlateau", "an optimizer", optimizer);
-    checkOptions("ReduceLROnPlateau", options, NAMES);
+  constructor(...given: PlateauCall) {
+    const { optimizer, ...options } = read(given, new.target.name);
+    if (typeof options.minLr !== "number") forGroups(new.target.name, "minLr", optimizer, options.minLr);
     this.optimizer = optimizer;
-    this.options = {
-      mode: "min",
-      factor: 0.1,
-      patience: 10,
-      threshold: 1e-4,
-      thresholdMode: "rel",
-      cooldown: 0,
-      minLr: 0,
-      eps: 1e-8,
-      ...options,
-    };
-    checkValues(this.options);
-    this.best = this.options.mode === "min" ? Infinity : -Infinity;
+    this.options = options;
+    this.best = options.mode === "min" ? Infinity : -Infinity;
   }
   #better(metric: number): boolean {
     const { mode, threshold, thresholdMode } = this.options;
@@ -68,12 +80,16 @@ export class ReduceLROnPlateau {
     const bound = thresholdMode === "rel" ? this.best * (1 + sign * threshold) : this.best + sign * threshold;
     return mode === "min" ? metric < bound : metric > bound;
   }
-  step(metric?: number): void {
-    atMost("ReduceLROnPlateau.step", arguments, 1);
-    if (typeof metric !== "number") throw new ArgumentError("ReduceLROnPlateau.step", "the metric as a number", metric);
+  /** @param metric - A number, or a tensor of one element, which is read: that waits for its device. */
+  step(metric?: number | Tensor): void {
+    const fn = "ReduceLROnPlateau.step";
+    atMost(fn, arguments, 1);
+    const value: unknown = isTensor(metric) && !metric.isComplex() && metric.numel() === 1 ? metric.item() : metric;
+    if (typeof value !== "number") throw new ArgumentError(fn, "the metric as a number", metric);
+    this.#checkGroups(fn);
     this.lastEpoch++;
-    if (this.#better(metric)) {
-      this.best = metric;
+    if (this.#better(value)) {
+      this.best = value;
       this.numBadEpochs = 0;
     } else {
       this.numBadEpochs++;
@@ -83,13 +99,24 @@ export class ReduceLROnPlateau {
       this.numBadEpochs = 0;
     }
     if (this.numBadEpochs > this.options.patience) {
-      for (const g of this.optimizer.paramGroups) {
-        const lr = Math.max(g.lr * this.options.factor, this.options.minLr);
-        if (g.lr - lr > this.options.eps) g.lr = lr;
-      }
+      const { factor, minLr, eps } = this.options;
+      this.optimizer.paramGroups.forEach((g, i) => {
+        const lr = Math.max(g.lr * factor, typeof minLr === "number" ? minLr : (minLr[i] as number));
+        if (g.lr - lr > eps) g.lr = lr;
+      });
       this.cooldownCounter = this.options.cooldown;
       this.numBadEpochs = 0;
     }
+  }
+  #checkGroups(fn: string): void {
+    const { minLr } = this.options;
+    const n = this.optimizer.paramGroups.length;
+    if (typeof minLr !== "number" && minLr.length !== n)
+      throw new ArgumentError(fn, `as many groups as minLr has numbers (${minLr.length})`, n);
+  }
+  /** Steps for which no change is counted are still to come. */
+  get inCooldown(): boolean {
+    return this.cooldownCounter > 0;
   }
   getLastLr(): number[] {
     atMost("ReduceLROnPlateau.getLastLr", arguments, 0);
@@ -126,14 +153,3 @@ export class ReduceLROnPlateau {
   }
 }
 const COUNTS = ["numBadEpochs", "cooldownCounter", "lastEpoch"] as const;
-
-function checkValues(o: Required<PlateauOptions>): void {
-  const fn = "ReduceLROnPlateau";
-  if (o.mode !== "min" && o.mode !== "max") throw new ArgumentError(fn, "mode to be min or max", o.mode);
-  if (o.thresholdMode !== "rel" && o.thresholdMode !== "abs")
-    throw new ArgumentError(fn, "thresholdMode to be rel or abs", o.thresholdMode);
-  inRange(fn, "factor", o.factor);
-  if (o.factor >= 1) throw new ArgumentError(fn, "factor < 1", o.factor);
-  for (const name of ["patience", "cooldown"] as const) whole(fn, name, o[name], 0);
-  for (const name of ["threshold", "minLr", "eps"] as const) inRange(fn, name, o[name]);
-}

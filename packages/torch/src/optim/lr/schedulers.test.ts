@@ -83,16 +83,19 @@ const WRONG: Readonly<Record<string, readonly (readonly unknown[])[]>> = {
     ["2"],
     [NaN],
     [1n],
-    [{ stepSize: 2 }],
+    [{ stepsize: 2 }],
     [2, "0.1"],
     [2, NaN],
     [2, Infinity],
     [2, -0.5],
     [2, null],
-    [2, { gamma: 0.5 }],
+    [2, { gamma: -0.5 }],
+    [2, 0.5, { gamma: 0.5 }],
+    [2, 0.5, -2],
+    [2, 0.5, -1, 1],
   ],
   MultiStepLR: [[], [3], ["12"], [["1"]], [[1.5]], [[-1]], [[NaN]], [new Set([1])], [[1], "x"], [[1], NaN], [[1], -1]],
-  ExponentialLR: [[], ["0.9"], [NaN], [Infinity], [-1], [null], [{ gamma: 0.9 }]],
+  ExponentialLR: [[], ["0.9"], [NaN], [Infinity], [-1], [null], [{ gama: 0.9 }], [0.9, 0.5], [0.9, -1, 0]],
   ConstantLR: [["0.5"], [0], [-1], [1.5], [NaN], [null], [0.5, 0], [0.5, 1.5], [0.5, "3"], [0.5, NaN], [0.5, Infinity]],
   LinearLR: [
     ["0.5"],
@@ -142,11 +145,14 @@ const WRONG: Readonly<Record<string, readonly (readonly unknown[])[]>> = {
     [{ cooldown: 0.5 }],
     [{ minLr: "x" }],
     [{ minLr: -1 }],
-    [{ minLr: [0] }],
+    [{ minLr: [0, 0] }],
+    [{ minLr: ["0"] }],
     [{ eps: "x" }],
     [{ eps: NaN }],
     [null],
-    ["min"],
+    ["least"],
+    ["min", 1],
+    ["min", 0.5, 10, 1e-4, "rel", 0, 0, 1e-8, 1],
   ],
 };
 for (const [name, all] of Object.entries(WRONG)) {
@@ -188,7 +194,7 @@ test("a custom schedule that does not return a number is an error", () => {
       super(o);
       this.start();
     }
-    protected next(g: optim.ParamGroup): number {
+    protected override next(g: optim.ParamGroup): number {
       return this.lastEpoch < 2 ? g.lr : g.lr / 0;
     }
   }
