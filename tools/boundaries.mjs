@@ -89,6 +89,7 @@ const CORE = new Set(
     "tensor/indexing-parse",
     "tensor/kinds",
     "tensor/list",
+    "tensor/members",
     "tensor/print",
     "tensor/scope",
     "tensor/tensor",

@@ -1,5 +1,6 @@
 import { DISTRIBUTIONS } from "./distributions.js";
 import { LAYERS } from "./plain-layers.js";
+import { TOPLEVEL } from "./toplevel.js";
 
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { LOSS_METHODS } from "./rows-losses.js";
@@ -44,7 +45,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device enableGrad " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
-    "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setRngState setSwitch showConfig signature tensorFromBytes traceMark " +
+    "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.LoadedStorage#": "cpu cuda to",
   "torch.numpy.": "save",
@@ -72,7 +73,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "Stream.current clearCublasWorkspaces cudaVersions currentDevice defaultGenerator deviceCount emptyCache getDeviceCapability getDeviceProperties getRngState " +
     "initialSeed isAvailable manualSeed manualSeedAll maxMemoryAllocated maxMemoryReserved memoryAllocated memoryReserved memoryStats memorySummary resetPeakMemoryStats " +
     "setDevice setMemoryFraction setRngState setSyncDebugMode synchronize",
-  "torch.cuda.CudaGraph#": "warmUp capture replay dispose",
+  "torch.accelerator.Graph#": "warmUp capture replay dispose",
   "torch.cuda.Event#": "record synchronize query elapsedTime",
   "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
   "torch.program.": "FollowedStep FollowedStep.rest fromData isRecording print",
@@ -136,7 +137,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...[NAMES, DISTRIBUTIONS, LAYERS].flatMap((table) =>
+  ...[NAMES, DISTRIBUTIONS, LAYERS, TOPLEVEL].flatMap((table) =>
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,

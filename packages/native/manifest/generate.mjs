@@ -49,7 +49,8 @@ export const camel = (name) => name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c) => 
 
 const bodyHeader = readFileSync(join(include, "core", "TensorBody.h"), "utf8");
 function isFunction(base) {
-  const header = join(include, "ops", `${base}.h`);
+  // What works in place stands in the header of what does not.
+  const header = join(include, "ops", `${base.replace(/_$/, "")}.h`);
   return existsSync(header) && new RegExp(`\\binline [^\\n;]* ${base}\\(`).test(readFileSync(header, "utf8"));
 }
 
@@ -112,6 +113,19 @@ const key = (s) =>
     .map((a) => `${a.name}:${typeOf(a)}`)
     .join(",");
 
+// As 1 - x in Python: ops/operator.ts makes a tensor of the number.
+const NUMBER_FIRST = new Set([
+  "add",
+  "sub",
+  "subtract",
+  "mul",
+  "multiply",
+  "div",
+  "divide",
+  "true_divide",
+  "floor_divide",
+]);
+
 function signatures(base, self) {
   const all = schemas(base);
   const outs = new Map(all.filter(isOut).map((s) => [key(s), s]));
@@ -162,6 +176,9 @@ function signatures(base, self) {
       lines.add(`(${[...before, `...${safe(camel(positional[sizes].name))}: number[]`].join(", ")}): ${result}`);
     }
   }
+  if (!self && NUMBER_FIRST.has(base))
+    for (const line of [...lines])
+      if (line.startsWith("(self: Tensor, other: Tensor")) lines.add(line.replace("self: Tensor", "self: number"));
   return [...lines];
 }
 

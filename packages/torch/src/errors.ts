@@ -51,6 +51,13 @@ export class OutOfMemoryError extends TorchError {
   }
 }
 
+/** A matrix that an operator of `linalg` cannot work with: one that is singular, or not positive definite. */
+export class LinAlgError extends TorchError {
+  constructor(message: string, op: string | null = null) {
+    super(message, "TORCH_LINALG", op);
+  }
+}
+
 /**
  * The GPU is lost to this process: a kernel asserted (`CUDA_DEVICE_ASSERT`: an index or a class label out of range) or
  * read where nothing is (`CUDA_DEVICE_LOST`). CUDA fails every later call, so tensors on the GPU can be neither read
@@ -201,6 +208,7 @@ export function nativeError(code: string, message: string, op: string | null): E
   }
   if (code.startsWith("ERR_DIST")) return new DistributedError(plain, code);
   const text = readable(plain);
+  if (code === "TORCH_LINALG") return new LinAlgError(text, op);
   if (code !== "TORCH_OUT_OF_MEMORY") return new TorchError(text, code, op);
   const explained = explainers.map((explain) => explain(text)).filter((part) => part !== null);
   return new OutOfMemoryError([text, ...explained].join("\n"), op);

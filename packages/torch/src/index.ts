@@ -6,6 +6,22 @@ export * from "./ops/index.js";
 export * from "./autograd/index.js";
 export { addForwardRegion, type Enter } from "./forward-regions.js";
 export * from "./random.js";
+export * as random from "./random-names.js";
+export * from "./constants.js";
+export * as version from "./version.js";
+export * as backends from "./backends.js";
+export * as accelerator from "./accelerator/index.js";
+export * as utils from "./utils/index.js";
+export {
+  areDeterministicAlgorithmsEnabled,
+  compile,
+  getNumInteropThreads,
+  isDeterministicAlgorithmsWarnOnlyEnabled,
+  seed,
+  setFlushDenormal,
+  setNumInteropThreads,
+  type CompileOptions,
+} from "./process-settings.js";
 export { plainText, quoted } from "./plain-text.js";
 export { NumberRangeError } from "./number-range.js";
 export { LateNumbers, type LateNumbersOptions, type LateRow } from "./late-numbers.js";

@@ -56,11 +56,14 @@ test("results that do not fit are an error that leaves no handle", () => {
   });
 });
 
-test("no constructor makes a tensor or a list", () => {
+test("no constructor makes a tensor of a handle, or a list", () => {
   const x = torch.ones([2]);
+  assert.deepEqual(new Tensor(2, 3).shape, [2, 3]); // sizes: PyTorch's first way to make a tensor
+  assert.deepEqual(new Tensor([2, 3]).tolist(), [2, 3]);
+  assert.throws(() => Reflect.construct(Tensor, ["x"]), coded("ERR_ARGUMENT"));
+  assert.throws(() => Reflect.construct(Tensor, []), coded("ERR_TENSOR_CONSTRUCTOR"));
   class Mine extends Tensor {}
   for (const handle of [NaN, 0, 1, -1, 2 ** 24 + 1, "x", {}, undefined, x]) {
-    assert.throws(() => Reflect.construct(Tensor, [handle]), coded("ERR_TENSOR_CONSTRUCTOR"));
     assert.throws(() => Reflect.construct(Mine, [handle]), coded("ERR_TENSOR_CONSTRUCTOR"));
     assert.throws(() => Reflect.construct(Tensor, [handle], Object), coded("ERR_TENSOR_CONSTRUCTOR"));
     assert.throws(

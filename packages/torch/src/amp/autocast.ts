@@ -1,5 +1,6 @@
 /** Autocast: each operator in the dtype that suits it. */
-import { callable, flag, text } from "../kinds.js";
+import { byDefault, callable, flag, orNull, text } from "../kinds.js";
+import { signature } from "../signature.js";
 import { dtypeKind } from "../tensor/kinds.js";
 import {
   autocastClearCache,
@@ -11,7 +12,7 @@ import {
 } from "../backend.js";
 import { ArgumentError } from "../errors.js";
 import { addForwardRegion } from "../forward-regions.js";
-import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
+import { atMost, checkArguments } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 
@@ -25,8 +26,12 @@ export interface AutocastOptions {
   /** Keep casts of parameters for the region, so that a weight used twice is cast once. Default: as around. */
   readonly cacheEnabled?: boolean;
 }
-const NAMES: OptionNames<AutocastOptions> = { deviceType: text, dtype: dtypeKind, enabled: flag, cacheEnabled: flag };
-
+const read = signature("autocast", {
+  deviceType: byDefault("cpu", text),
+  dtype: byDefault(null, orNull(dtypeKind)),
+  enabled: byDefault(true, flag),
+  cacheEnabled: byDefault(null, orNull(flag)),
+});
 let observer: ((options: AutocastOptions) => void) | null = null;
 
 /**
@@ -54,13 +59,31 @@ export function observeAutocast<T>(watch: (options: AutocastOptions) => void, fn
  *
  * @throws {ArgumentError} `autocast: expected dtype to be float16 or bfloat16. Received: "float32".`
  * @throws {NbitError} `AUTOCAST_ASYNC` when `fn` returns a promise: code after an await would run outside the region.
- * @example autocast({ dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
+ * @example autocast("cpu", { dtype: "bfloat16" }, () => a.mm(b)).dtype; // "bfloat16"
  */
-export function autocast<T>(options: AutocastOptions, fn: () => T): T {
-  atMost("autocast", arguments, 2);
-  checkOptions("autocast", options, NAMES);
+export function autocast<T>(options: AutocastOptions, fn: () => T): T;
+export function autocast<T>(deviceType: string, fn: () => T): T;
+export function autocast<T>(deviceType: string, options: Omit<AutocastOptions, "deviceType">, fn: () => T): T;
+export function autocast<T>(deviceType: string, dtype: DType | null, fn: () => T): T;
+export function autocast<T>(deviceType: string, dtype: DType | null, enabled: boolean, fn: () => T): T;
+export function autocast<T>(
+  deviceType: string,
+  dtype: DType | null,
+  enabled: boolean,
+  cacheEnabled: boolean | null,
+  fn: () => T,
+): T;
+export function autocast<T>(...given: readonly unknown[]): T {
+  const fn = given[given.length - 1];
+  const a = read(typeof fn === "function" ? given.slice(0, -1) : given);
   if (typeof fn !== "function")
     throw new ArgumentError("autocast", "a function to run: autocast(options, () => …)", fn);
+  const options: AutocastOptions = {
+    deviceType: a.deviceType,
+    ...(a.dtype === null ? {} : { dtype: a.dtype }),
+    enabled: a.enabled,
+    ...(a.cacheEnabled === null ? {} : { cacheEnabled: a.cacheEnabled }),
+  };
   if (observer !== null) observer(options);
   const type = options.deviceType ?? "cpu";
   const before = autocastState(type);
@@ -73,7 +96,7 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
       dtype,
       "float32 needs no autocast: pass { enabled: false }.",
     );
-  return region(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled }, fn);
+  return region<T>(type, { enabled, dtype, cacheEnabled: options.cacheEnabled ?? before.cacheEnabled }, fn as () => T);
 }
 
 function region<T>(type: string, state: AutocastState, fn: () => T): T {
@@ -112,4 +135,10 @@ export function isAutocastEnabled(deviceType = "cpu"): boolean {
 export function getAutocastDtype(deviceType = "cpu"): DType {
   atMost("getAutocastDtype", arguments, 1);
   return autocastState(deviceType).dtype;
+}
+/** Whether a device type has autocast. */
+export function isAutocastAvailable(deviceType: string): boolean {
+  atMost("isAutocastAvailable", arguments, 1);
+  checkArguments("isAutocastAvailable", { deviceType }, { deviceType: text });
+  return deviceType === "cpu" || deviceType === "cuda";
 }

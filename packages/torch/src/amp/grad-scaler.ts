@@ -11,8 +11,11 @@ import type { Tensor } from "../tensor/tensor.js";
 import { foundOf, nonFiniteOf, ScalerCore } from "./scaler-core.js";
 import * as errors from "./scaler-errors.js";
 import { callable, orNull } from "../kinds.js";
-import { atMost, checkArguments } from "../options.js";
+import { atMost, checkArguments, optionsFrom } from "../options.js";
+import type { Call } from "../signature.js";
+import type { DeviceLike } from "../tensor/device.js";
 import {
+  SCALER_NAMES,
   checkFactor,
   readScalerState,
   resolveScalerOptions,
@@ -23,6 +26,22 @@ import {
 } from "./scaler-state.js";
 import { ScalerStages } from "./scaler-stages.js";
 import type { ScalerStep } from "./scaler-step.js";
+
+/** `GradScaler("cuda", { initScale })`, `GradScaler({ device: "cuda" })`. */
+export type GradScalerCall =
+  | Call<
+      GradScalerOptions,
+      ["device", "initScale", "growthFactor", "backoffFactor", "growthInterval", "enabled"],
+      [
+        device: DeviceLike,
+        initScale?: number,
+        growthFactor?: number,
+        backoffFactor?: number,
+        growthInterval?: number,
+        enabled?: boolean,
+      ]
+    >
+  | readonly [options?: GradScalerOptions];
 
 /**
  * scale(loss).backward(); unscale_(optimizer) (optional, before clipping); step(optimizer); update().
@@ -43,9 +62,8 @@ export class GradScaler {
   #nearFloor = false;
   readonly #stages: ScalerStages;
 
-  constructor(options: GradScalerOptions = {}) {
-    atMost("GradScaler", arguments, 1);
-    this.core = new ScalerCore(resolveScalerOptions(options));
+  constructor(...given: GradScalerCall) {
+    this.core = new ScalerCore(resolveScalerOptions(optionsFrom("GradScaler", 0, given, SCALER_NAMES, 6)));
     this.#stages = new ScalerStages(this.core);
   }
 

@@ -1,4 +1,11 @@
-export { autocast, observeAutocast, isAutocastEnabled, getAutocastDtype, type AutocastOptions } from "./autocast.js";
+export {
+  autocast,
+  observeAutocast,
+  isAutocastAvailable,
+  isAutocastEnabled,
+  getAutocastDtype,
+  type AutocastOptions,
+} from "./autocast.js";
 export { GradScaler } from "./grad-scaler.js";
 export type { ScalerStep } from "./scaler-step.js";
 export { UnscaledGradients } from "./unscaled-gradients.js";

@@ -56,8 +56,10 @@ export class ScalerCore {
 
   constructor(options: ResolvedScalerOptions) {
     this.options = options;
-    const { device, initScale } = options;
-    this.deviceType = deviceOf(device, "GradScaler").type;
+    const { initScale } = options;
+    this.deviceType = deviceOf(options.device, "GradScaler").type;
+    // One that is off asks nothing of a device, which may not be there.
+    const device = options.enabled ? options.device : "cpu";
     this.lazy = options.lazy ?? this.deviceType !== "cpu";
     this.records = new LateNumbers({
       device,

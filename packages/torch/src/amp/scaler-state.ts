@@ -30,7 +30,8 @@ export interface GradScalerOptions {
   readonly lazy?: boolean;
 }
 const FACTORS = { growthFactor: real("(1, ∞)"), backoffFactor: real("(0, 1)"), growthInterval: whole("[1, ∞)") };
-const NAMES: OptionNames<GradScalerOptions> = {
+/** @internal In the order of positions. */
+export const SCALER_NAMES: OptionNames<GradScalerOptions> = {
   device: deviceKind,
   initScale: real("(0, ∞)"),
   ...FACTORS,
@@ -61,7 +62,7 @@ export function checkFactor(fn: string, name: Factor, value: unknown): number {
 /** Options with their defaults, checked. */
 export function resolveScalerOptions(options: GradScalerOptions): ResolvedScalerOptions {
   const fn = "GradScaler";
-  checkOptions(fn, options, NAMES);
+  checkOptions(fn, options, SCALER_NAMES);
   const o = {
     device: "cpu",
     initScale: 65536,

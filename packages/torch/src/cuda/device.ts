@@ -1,5 +1,7 @@
 /** GPUs: how many, which, what they can do, what they hold. */
 import { ArgumentError } from "../errors.js";
+import { byDefault, flag } from "../kinds.js";
+import { signature } from "../signature.js";
 import { argBuffer, info } from "../native.js";
 import { device as deviceOf, type DeviceLike } from "../tensor/device.js";
 import { cudaFunction } from "./native.js";
@@ -75,4 +77,25 @@ export function setSyncDebugMode(mode: "default" | "warn" | "error"): void {
   const code = ["default", "warn", "error"].indexOf(mode);
   if (code < 0) throw new ArgumentError("cuda.setSyncDebugMode", "mode to be one of default, warn, error", mode);
   cudaFunction("cudaSyncDebug", "cuda.setSyncDebugMode")(code);
+}
+/** Such as "NVIDIA H200". */
+export function getDeviceName(device?: DeviceLike | number): string {
+  atMost("cuda.getDeviceName", arguments, 1);
+  return getDeviceProperties(device).name;
+}
+/** Whether libtorch was built for CUDA, be there a GPU or not. */
+export function isBuilt(): boolean {
+  atMost("cuda.isBuilt", arguments, 0);
+  return info.cuda;
+}
+const readBf16 = signature("cuda.isBf16Supported", { includingEmulation: byDefault(true, flag) });
+/**
+ * Whether the current GPU computes in bfloat16: from compute capability 8.0 on by itself, before by emulation. False
+ * without a GPU.
+ */
+export function isBf16Supported(
+  ...given: readonly [includingEmulation?: boolean] | readonly [options: { readonly includingEmulation?: boolean }]
+): boolean {
+  const { includingEmulation } = readBf16(given);
+  return isAvailable() && (includingEmulation || getDeviceProperties().major >= 8);
 }

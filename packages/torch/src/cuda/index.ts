@@ -4,6 +4,9 @@ export {
   deviceCount,
   getDeviceProperties,
   getDeviceCapability,
+  getDeviceName,
+  isBf16Supported,
+  isBuilt,
   currentDevice,
   setDevice,
   cudaVersions,
@@ -25,5 +28,7 @@ export {
   type DeviceMemory,
 } from "./memory.js";
 export { defaultGenerator, manualSeed, manualSeedAll, initialSeed, getRngState, setRngState } from "./random.js";
-export { Stream, Event } from "./stream.js";
+export { Stream, Event, currentStream, setStream } from "./stream.js";
+export { OutOfMemoryError } from "../errors.js";
+export * as amp from "./amp.js";
 export { CudaGraph } from "./graph.js";

@@ -137,3 +137,15 @@ export class Event {
     return cudaFunction("eventElapsed", "Event")(this.id, end.id);
   }
 }
+
+/** The stream that this thread gives work of a device to. */
+export function currentStream(device?: DeviceLike | number): Stream {
+  atMost("cuda.currentStream", arguments, 1);
+  return Stream.current(device);
+}
+/** Make a stream this thread's, for good. Prefer `stream.run(fn)`, which ends. */
+export function setStream(stream: Stream): void {
+  atMost("cuda.setStream", arguments, 1);
+  if (!(stream instanceof Stream)) throw new ArgumentError("cuda.setStream", "a Stream", stream);
+  cudaFunction("streamSetCurrent", "cuda.setStream")(stream.id);
+}

@@ -13,15 +13,24 @@ export const abs: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("abs");
+export const abs_: {
+  (self: Tensor): Tensor;
+} = bind("abs_");
 export const absolute: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("absolute");
 export const acos: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("acos");
+export const acos_: {
+  (self: Tensor): Tensor;
+} = bind("acos_");
 export const acosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("acosh");
+export const acosh_: {
+  (self: Tensor): Tensor;
+} = bind("acosh_");
 export const adaptiveAvgPool1d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("adaptive_avg_pool1d");
@@ -44,6 +53,7 @@ export const add: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("add");
 export const addbmm: {
   (self: Tensor, batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
@@ -61,6 +71,9 @@ export const addmm: {
 export const addmv: {
   (self: Tensor, mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addmv");
+export const addmv_: {
+  (self: Tensor, mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): Tensor;
+} = bind("addmv_");
 export const addr: {
   (self: Tensor, vec1: Tensor, vec2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addr");
@@ -87,6 +100,9 @@ export const allclose: {
 export const alphaDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("alpha_dropout");
+export const alphaDropout_: {
+  (self: Tensor, p: number, train: boolean): Tensor;
+} = bind("alpha_dropout_");
 export const amax: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("amax");
@@ -112,24 +128,42 @@ export const arange: {
 export const arccos: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arccos");
+export const arccos_: {
+  (self: Tensor): Tensor;
+} = bind("arccos_");
 export const arccosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arccosh");
+export const arccosh_: {
+  (self: Tensor): Tensor;
+} = bind("arccosh_");
 export const arcsin: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arcsin");
+export const arcsin_: {
+  (self: Tensor): Tensor;
+} = bind("arcsin_");
 export const arcsinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arcsinh");
+export const arcsinh_: {
+  (self: Tensor): Tensor;
+} = bind("arcsinh_");
 export const arctan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctan");
 export const arctan2: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctan2");
+export const arctan_: {
+  (self: Tensor): Tensor;
+} = bind("arctan_");
 export const arctanh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctanh");
+export const arctanh_: {
+  (self: Tensor): Tensor;
+} = bind("arctanh_");
 export const argmax: {
   (self: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("argmax");
@@ -146,6 +180,9 @@ export const argwhere: {
 export const asStrided: {
   (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): Tensor;
 } = bind("as_strided");
+export const asStrided_: {
+  (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): Tensor;
+} = bind("as_strided_");
 export const asStridedCopy: {
   (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("as_strided_copy");
@@ -155,18 +192,30 @@ export const asStridedScatter: {
 export const asin: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("asin");
+export const asin_: {
+  (self: Tensor): Tensor;
+} = bind("asin_");
 export const asinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("asinh");
+export const asinh_: {
+  (self: Tensor): Tensor;
+} = bind("asinh_");
 export const atan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atan");
 export const atan2: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atan2");
+export const atan_: {
+  (self: Tensor): Tensor;
+} = bind("atan_");
 export const atanh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atanh");
+export const atanh_: {
+  (self: Tensor): Tensor;
+} = bind("atanh_");
 export const atleast1d: {
   (self: Tensor): Tensor;
   (tensors: Tensors): Tensor[];
@@ -290,9 +339,15 @@ export const cdist: {
 export const ceil: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ceil");
+export const ceil_: {
+  (self: Tensor): Tensor;
+} = bind("ceil_");
 export const celu: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("celu");
+export const celu_: {
+  (self: Tensor, alpha?: Scalar | { alpha?: Scalar }): Tensor;
+} = bind("celu_");
 export const chainMatmul: {
   (matrices: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("chain_matmul");
@@ -315,18 +370,34 @@ export const clamp: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("clamp");
+export const clamp_: {
+  (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): Tensor;
+  (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): Tensor;
+} = bind("clamp_");
 export const clampMax: {
   (self: Tensor, max: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, max: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("clamp_max");
+export const clampMax_: {
+  (self: Tensor, max: Scalar): Tensor;
+  (self: Tensor, max: Tensor): Tensor;
+} = bind("clamp_max_");
 export const clampMin: {
   (self: Tensor, min: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("clamp_min");
+export const clampMin_: {
+  (self: Tensor, min: Scalar): Tensor;
+  (self: Tensor, min: Tensor): Tensor;
+} = bind("clamp_min_");
 export const clip: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("clip");
+export const clip_: {
+  (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): Tensor;
+  (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): Tensor;
+} = bind("clip_");
 export const clone: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
@@ -355,6 +426,9 @@ export const concatenate: {
 export const conjPhysical: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("conj_physical");
+export const conjPhysical_: {
+  (self: Tensor): Tensor;
+} = bind("conj_physical_");
 export const constantPadNd: {
   (self: Tensor, pad: Ints, value?: Scalar | { value?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...pad: number[]): Tensor;
@@ -398,6 +472,9 @@ export const copy: {
 export const copySparseToSparse: {
   (self: Tensor, src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("copy_sparse_to_sparse");
+export const copySparseToSparse_: {
+  (self: Tensor, src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean }): Tensor;
+} = bind("copy_sparse_to_sparse_");
 export const copysign: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -409,9 +486,15 @@ export const cos: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("cos");
+export const cos_: {
+  (self: Tensor): Tensor;
+} = bind("cos_");
 export const cosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("cosh");
+export const cosh_: {
+  (self: Tensor): Tensor;
+} = bind("cosh_");
 export const cosineEmbeddingLoss: {
   (input1: Tensor, input2: Tensor, target: Tensor, margin?: number | { margin?: number; reduction?: Int }, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("cosine_embedding_loss");
@@ -458,6 +541,9 @@ export const cumulativeTrapezoid: {
 export const deg2rad: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("deg2rad");
+export const deg2rad_: {
+  (self: Tensor): Tensor;
+} = bind("deg2rad_");
 export const det: {
   (self: Tensor): Tensor;
 } = bind("det");
@@ -465,6 +551,9 @@ export const detach: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor): Tensor;
 } = bind("detach");
+export const detach_: {
+  (self: Tensor): Tensor;
+} = bind("detach_");
 export const detachCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("detach_copy");
@@ -501,12 +590,16 @@ export const div: {
   (self: Tensor, other: Scalar, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
 } = bind("div");
 export const divide: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Scalar, options: { roundingMode?: string | null }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
 } = bind("divide");
 export const dot: {
   (self: Tensor, tensor: Tensor, options?: { out?: Tensor }): Tensor;
@@ -514,6 +607,9 @@ export const dot: {
 export const dropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("dropout");
+export const dropout_: {
+  (self: Tensor, p: number, train: boolean): Tensor;
+} = bind("dropout_");
 export const dsplit: {
   (self: Tensor, indices: Ints): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
@@ -528,6 +624,9 @@ export const einsum: {
 export const elu: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; scale?: Scalar; inputScale?: Scalar; out?: Tensor }, scale?: Scalar | { scale?: Scalar; inputScale?: Scalar; out?: Tensor }, inputScale?: Scalar | { inputScale?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("elu");
+export const elu_: {
+  (self: Tensor, alpha?: Scalar | { alpha?: Scalar; scale?: Scalar; inputScale?: Scalar }, scale?: Scalar | { scale?: Scalar; inputScale?: Scalar }, inputScale?: Scalar | { inputScale?: Scalar }): Tensor;
+} = bind("elu_");
 export const embedding: {
   (weight: Tensor, indices: Tensor, paddingIdx?: Int | { paddingIdx?: Int; scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, scaleGradByFreq?: boolean | { scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, sparse?: boolean | { sparse?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("embedding");
@@ -538,6 +637,9 @@ export const embeddingBag: {
 export const embeddingRenorm: {
   (self: Tensor, indices: Tensor, maxNorm: number, normType: number, options?: { out?: Tensor }): Tensor;
 } = bind("embedding_renorm");
+export const embeddingRenorm_: {
+  (self: Tensor, indices: Tensor, maxNorm: number, normType: number): Tensor;
+} = bind("embedding_renorm_");
 export const empty: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
@@ -561,9 +663,15 @@ export const equal: {
 export const erf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erf");
+export const erf_: {
+  (self: Tensor): Tensor;
+} = bind("erf_");
 export const erfc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erfc");
+export const erfc_: {
+  (self: Tensor): Tensor;
+} = bind("erfc_");
 export const erfinv: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erfinv");
@@ -574,6 +682,12 @@ export const exp: {
 export const exp2: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("exp2");
+export const exp2_: {
+  (self: Tensor): Tensor;
+} = bind("exp2_");
+export const exp_: {
+  (self: Tensor): Tensor;
+} = bind("exp_");
 export const expandCopy: {
   (self: Tensor, size: Ints, options?: { implicit?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, ...size: number[]): Tensor;
@@ -581,6 +695,9 @@ export const expandCopy: {
 export const expm1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("expm1");
+export const expm1_: {
+  (self: Tensor): Tensor;
+} = bind("expm1_");
 export const exponential: {
   (self: Tensor, lambd?: number | { lambd?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("exponential");
@@ -591,16 +708,29 @@ export const eye: {
 export const featureAlphaDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_alpha_dropout");
+export const featureAlphaDropout_: {
+  (self: Tensor, p: number, train: boolean): Tensor;
+} = bind("feature_alpha_dropout_");
 export const featureDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_dropout");
+export const featureDropout_: {
+  (self: Tensor, p: number, train: boolean): Tensor;
+} = bind("feature_dropout_");
 export const fill: {
   (self: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fill");
+export const fill_: {
+  (self: Tensor, value: Scalar): Tensor;
+  (self: Tensor, value: Tensor): Tensor;
+} = bind("fill_");
 export const fix: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fix");
+export const fix_: {
+  (self: Tensor): Tensor;
+} = bind("fix_");
 export const flatten: {
   (self: Tensor, startDim?: Int | { startDim?: Int; endDim?: Int }, endDim?: Int | { endDim?: Int }): Tensor;
 } = bind("flatten");
@@ -625,9 +755,13 @@ export const floatPower: {
 export const floor: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("floor");
+export const floor_: {
+  (self: Tensor): Tensor;
+} = bind("floor_");
 export const floorDivide: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("floor_divide");
 export const fmax: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -642,6 +776,9 @@ export const fmod: {
 export const frac: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("frac");
+export const frac_: {
+  (self: Tensor): Tensor;
+} = bind("frac_");
 export const fractionalMaxPool2d: {
   (self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, randomSamples: Tensor, options?: { output?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("fractional_max_pool2d");
@@ -669,6 +806,9 @@ export const gather: {
 export const gcd: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("gcd");
+export const gcd_: {
+  (self: Tensor, other: Tensor): Tensor;
+} = bind("gcd_");
 export const ge: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -677,6 +817,9 @@ export const gelu: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { approximate?: string; out?: Tensor }): Tensor;
 } = bind("gelu");
+export const gelu_: {
+  (self: Tensor, options?: { approximate?: string }): Tensor;
+} = bind("gelu_");
 export const geometric: {
   (self: Tensor, p: number, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("geometric");
@@ -745,12 +888,21 @@ export const hardshrink: {
 export const hardsigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardsigmoid");
+export const hardsigmoid_: {
+  (self: Tensor): Tensor;
+} = bind("hardsigmoid_");
 export const hardswish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardswish");
+export const hardswish_: {
+  (self: Tensor): Tensor;
+} = bind("hardswish_");
 export const hardtanh: {
   (self: Tensor, minVal?: Scalar | { minVal?: Scalar; maxVal?: Scalar; out?: Tensor }, maxVal?: Scalar | { maxVal?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("hardtanh");
+export const hardtanh_: {
+  (self: Tensor, minVal?: Scalar | { minVal?: Scalar; maxVal?: Scalar }, maxVal?: Scalar | { maxVal?: Scalar }): Tensor;
+} = bind("hardtanh_");
 export const hashTensor: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
 } = bind("hash_tensor");
@@ -793,6 +945,9 @@ export const hypot: {
 export const i0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("i0");
+export const i0_: {
+  (self: Tensor): Tensor;
+} = bind("i0_");
 export const igamma: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("igamma");
@@ -821,6 +976,9 @@ export const indexFill: {
 export const indexPut: {
   (self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("index_put");
+export const indexPut_: {
+  (self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean }): Tensor;
+} = bind("index_put_");
 export const indexReduce: {
   (self: Tensor, dim: Int, index: Tensor, source: Tensor, reduce: string, options?: { includeSelf?: boolean; out?: Tensor }): Tensor;
 } = bind("index_reduce");
@@ -901,9 +1059,15 @@ export const layerNorm: {
 export const lcm: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lcm");
+export const lcm_: {
+  (self: Tensor, other: Tensor): Tensor;
+} = bind("lcm_");
 export const ldexp: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ldexp");
+export const ldexp_: {
+  (self: Tensor, other: Tensor): Tensor;
+} = bind("ldexp_");
 export const le: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -911,6 +1075,9 @@ export const le: {
 export const leakyRelu: {
   (self: Tensor, negativeSlope?: Scalar | { negativeSlope?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("leaky_relu");
+export const leakyRelu_: {
+  (self: Tensor, negativeSlope?: Scalar | { negativeSlope?: Scalar }): Tensor;
+} = bind("leaky_relu_");
 export const lerp: {
   (self: Tensor, end: Tensor, weight: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, end: Tensor, weight: Tensor, options?: { out?: Tensor }): Tensor;
@@ -951,12 +1118,24 @@ export const log: {
 export const log10: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log10");
+export const log10_: {
+  (self: Tensor): Tensor;
+} = bind("log10_");
 export const log1p: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log1p");
+export const log1p_: {
+  (self: Tensor): Tensor;
+} = bind("log1p_");
 export const log2: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log2");
+export const log2_: {
+  (self: Tensor): Tensor;
+} = bind("log2_");
+export const log_: {
+  (self: Tensor): Tensor;
+} = bind("log_");
 export const logNormal: {
   (self: Tensor, mean?: number | { mean?: number; std?: number; generator?: Generator | null; out?: Tensor }, std?: number | { std?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("log_normal");
@@ -997,6 +1176,9 @@ export const logicalXor: {
 export const logit: {
   (self: Tensor, eps?: number | null | { eps?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("logit");
+export const logit_: {
+  (self: Tensor, eps?: number | null | { eps?: number | null }): Tensor;
+} = bind("logit_");
 export const logspace: {
   (start: Scalar, end: Scalar, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Tensor, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
@@ -1100,6 +1282,9 @@ export const minimum: {
 export const mish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mish");
+export const mish_: {
+  (self: Tensor): Tensor;
+} = bind("mish_");
 export const mm: {
   <T extends Tensor, O extends Tensor>(self: T, mat2: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   (self: Tensor, mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
@@ -1125,6 +1310,7 @@ export const mul: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mul");
 export const multiMarginLoss: {
   (self: Tensor, target: Tensor, p?: Scalar | { p?: Scalar; margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, margin?: Scalar | { margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
@@ -1141,6 +1327,7 @@ export const multinomial: {
 export const multiply: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("multiply");
 export const mv: {
   (self: Tensor, vec: Tensor, options?: { out?: Tensor }): Tensor;
@@ -1151,6 +1338,9 @@ export const mvlgamma: {
 export const nanToNum: {
   (self: Tensor, nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null; out?: Tensor }, posinf?: number | null | { posinf?: number | null; neginf?: number | null; out?: Tensor }, neginf?: number | null | { neginf?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nan_to_num");
+export const nanToNum_: {
+  (self: Tensor, nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null }, posinf?: number | null | { posinf?: number | null; neginf?: number | null }, neginf?: number | null | { neginf?: number | null }): Tensor;
+} = bind("nan_to_num_");
 export const nanmean: {
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("nanmean");
@@ -1199,9 +1389,15 @@ export const neg: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("neg");
+export const neg_: {
+  (self: Tensor): Tensor;
+} = bind("neg_");
 export const negative: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("negative");
+export const negative_: {
+  (self: Tensor): Tensor;
+} = bind("negative_");
 export const nestedToPaddedTensor: {
   (self: Tensor, padding: number, outputSize?: Ints | null | { outputSize?: Ints | null }): Tensor;
 } = bind("nested_to_padded_tensor");
@@ -1341,6 +1537,9 @@ export const quantile: {
 export const rad2deg: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rad2deg");
+export const rad2deg_: {
+  (self: Tensor): Tensor;
+} = bind("rad2deg_");
 export const rand: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
@@ -1395,6 +1594,9 @@ export const real: {
 export const reciprocal: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("reciprocal");
+export const reciprocal_: {
+  (self: Tensor): Tensor;
+} = bind("reciprocal_");
 export const reflectionPad1d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad1d");
@@ -1411,6 +1613,12 @@ export const relu: {
 export const relu6: {
   (self: Tensor): Tensor;
 } = bind("relu6");
+export const relu6_: {
+  (self: Tensor): Tensor;
+} = bind("relu6_");
+export const relu_: {
+  (self: Tensor): Tensor;
+} = bind("relu_");
 export const remainder: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
@@ -1444,9 +1652,15 @@ export const resize: {
 export const resizeAs: {
   (self: Tensor, theTemplate: Tensor, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
 } = bind("resize_as");
+export const resizeAs_: {
+  (self: Tensor, theTemplate: Tensor, options?: { memoryFormat?: MemoryFormat | null }): Tensor;
+} = bind("resize_as_");
 export const resizeAsSparse: {
   (self: Tensor, theTemplate: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("resize_as_sparse");
+export const resizeAsSparse_: {
+  (self: Tensor, theTemplate: Tensor): Tensor;
+} = bind("resize_as_sparse_");
 export const resolveConj: {
   (self: Tensor): Tensor;
 } = bind("resolve_conj");
@@ -1487,6 +1701,10 @@ export const round: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { decimals?: Int; out?: Tensor }): Tensor;
 } = bind("round");
+export const round_: {
+  (self: Tensor): Tensor;
+  (self: Tensor, options: { decimals?: Int }): Tensor;
+} = bind("round_");
 export const rowIndicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("row_indices_copy");
@@ -1496,10 +1714,16 @@ export const rowStack: {
 export const rrelu: {
   (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
 } = bind("rrelu");
+export const rrelu_: {
+  (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
+} = bind("rrelu_");
 export const rsqrt: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rsqrt");
+export const rsqrt_: {
+  (self: Tensor): Tensor;
+} = bind("rsqrt_");
 export const rsub: {
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
@@ -1541,6 +1765,9 @@ export const selectScatter: {
 export const selu: {
   (self: Tensor): Tensor;
 } = bind("selu");
+export const selu_: {
+  (self: Tensor): Tensor;
+} = bind("selu_");
 export const set: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
@@ -1552,6 +1779,9 @@ export const sigmoid: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sigmoid");
+export const sigmoid_: {
+  (self: Tensor): Tensor;
+} = bind("sigmoid_");
 export const sign: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sign");
@@ -1562,16 +1792,28 @@ export const silu: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("silu");
+export const silu_: {
+  (self: Tensor): Tensor;
+} = bind("silu_");
 export const sin: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sin");
+export const sin_: {
+  (self: Tensor): Tensor;
+} = bind("sin_");
 export const sinc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sinc");
+export const sinc_: {
+  (self: Tensor): Tensor;
+} = bind("sinc_");
 export const sinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sinh");
+export const sinh_: {
+  (self: Tensor): Tensor;
+} = bind("sinh_");
 export const slice: {
   (self: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
 } = bind("slice");
@@ -1683,10 +1925,16 @@ export const sqrt: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sqrt");
+export const sqrt_: {
+  (self: Tensor): Tensor;
+} = bind("sqrt_");
 export const square: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("square");
+export const square_: {
+  (self: Tensor): Tensor;
+} = bind("square_");
 export const squeeze: {
   (self: Tensor): Tensor;
   (self: Tensor, dim: Int): Tensor;
@@ -1723,10 +1971,12 @@ export const sub: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("sub");
 export const subtract: {
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("subtract");
 export const sum: {
   (self: Tensor, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
@@ -1756,10 +2006,16 @@ export const takeAlongDim: {
 export const tan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tan");
+export const tan_: {
+  (self: Tensor): Tensor;
+} = bind("tan_");
 export const tanh: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tanh");
+export const tanh_: {
+  (self: Tensor): Tensor;
+} = bind("tanh_");
 export const tensorSplit: {
   (self: Tensor, indices: Ints, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
@@ -1775,6 +2031,9 @@ export const thnnConv2d: {
 export const threshold: {
   (self: Tensor, threshold: Scalar, value: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("threshold");
+export const threshold_: {
+  (self: Tensor, threshold: Scalar, value: Scalar): Tensor;
+} = bind("threshold_");
 export const tile: {
   (self: Tensor, dims: Ints): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
@@ -1820,10 +2079,14 @@ export const triuIndices: {
 export const trueDivide: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("true_divide");
 export const trunc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("trunc");
+export const trunc_: {
+  (self: Tensor): Tensor;
+} = bind("trunc_");
 export const unbind: {
   (self: Tensor, dim?: Int | { dim?: Int }): Tensor[];
 } = bind("unbind");
@@ -1941,9 +2204,16 @@ export const xlogy: {
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("xlogy");
+export const xlogy_: {
+  (self: Tensor, other: Scalar): Tensor;
+  (self: Tensor, other: Tensor): Tensor;
+} = bind("xlogy_");
 export const zero: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("zero");
+export const zero_: {
+  (self: Tensor): Tensor;
+} = bind("zero_");
 export const zeros: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;

@@ -385,8 +385,6 @@ export interface TensorMethods {
   lt_(other: Scalar): this;
   lt_(other: Tensor): this;
   luSolve(LUData: Tensor, LUPivots: Tensor, options?: { out?: Tensor }): Tensor;
-  mH(): Tensor;
-  mT(): Tensor;
   maskedFill(mask: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   maskedFill(mask: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
   maskedFill_(mask: Tensor, value: Scalar): this;
@@ -981,8 +979,6 @@ export const METHODS: readonly string[] = [
   "lt",
   "lt_",
   "lu_solve",
-  "mH",
-  "mT",
   "masked_fill",
   "masked_fill_",
   "masked_scatter",

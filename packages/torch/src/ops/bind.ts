@@ -1,6 +1,7 @@
 /** Where the generated declarations meet the dispatcher. */
 import { METHODS } from "../generated/methods.js";
 import { attachConversions } from "../tensor/conversions.js";
+import { attachMembers } from "../tensor/members.js";
 import { Tensor } from "../tensor/tensor.js";
 import { fn, method } from "./invoke.js";
 import { camelCase } from "./schema.js";
@@ -16,3 +17,4 @@ export function bind<T>(name: string): T {
 for (const name of METHODS)
   Object.defineProperty(Tensor.prototype, camelCase(name), { value: method(name), writable: true, configurable: true });
 attachConversions();
+attachMembers();

@@ -4,6 +4,8 @@ import { ArgumentError, describe } from "../errors.js";
 import { argBuffer, native } from "../native.js";
 import { becomesInfinity, explainRange, warnOfInfinity } from "../number-range.js";
 import { autocastRegion } from "../tensor/autocast-region.js";
+import { defaultDevice } from "../tensor/default-device.js";
+import { getDefaultDtype } from "../tensor/default-dtype.js";
 import { isFloatingPoint } from "../tensor/dtype.js";
 import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { Operator } from "./operator.js";
@@ -108,7 +110,46 @@ function floatingOperands(args: readonly unknown[]): string[] {
 /** @internal A function for an operator of `aten`. */
 export function fn(name: string): (...args: unknown[]) => unknown {
   const op = new Operator(`aten::${name}`);
-  return (...args: unknown[]) => invoke(op, args);
+  return (...args: unknown[]) =>
+    invoke(
+      op,
+      defaultDevice === null && !op.numberFirst ? args : placed(op, op.numberFirst ? tensorFirst(args) : args),
+    );
+}
+
+/**
+ * A number that stands before a tensor as a tensor without dimensions, which promotes nothing: Python's numbers do
+ * likewise.
+ */
+function tensorFirst(args: unknown[]): unknown[] {
+  const [number, other] = args;
+  if (typeof number !== "number" || !isTensor(other)) return args;
+  const { dtype } = other;
+  const floats = isFloatingPoint(dtype) || other.isComplex();
+  const own = floats
+    ? other.ndim === 0 || other.isComplex()
+      ? dtype
+      : "float64"
+    : !Number.isInteger(number)
+      ? getDefaultDtype()
+      : dtype === "bool"
+        ? "int64"
+        : dtype;
+  return [invoke(scalarTensor, [number, { dtype: own }]), ...args.slice(1)];
+}
+const scalarTensor = new Operator("aten::scalar_tensor");
+
+/** The arguments of a factory with the default device, where they name none. */
+function placed(op: Operator, args: unknown[]): unknown[] {
+  if (defaultDevice === null) return args;
+  // What has tensors makes what it makes like them.
+  const isFactory = op.schemas.some((s) => s.args.some((a) => a.name === "pin_memory") && s.args[0]?.kind !== "t");
+  if (!isFactory || args.some((a) => isTensor(a))) return args;
+  const last = args[args.length - 1];
+  if (!isOptions(last)) return [...args, { device: defaultDevice }];
+  return last["device"] === undefined || last["device"] === null
+    ? [...args.slice(0, -1), { ...last, device: defaultDevice }]
+    : args;
 }
 
 /**

@@ -31,10 +31,19 @@ function sameOptions(last: Named, options: Readonly<Record<string, unknown>>): b
   return i === names.length;
 }
 
+/** What takes a number before its tensor, as `1 - x` does in Python. */
+const NUMBER_FIRST: ReadonlySet<string> = new Set(
+  ["add", "sub", "subtract", "mul", "multiply", "div", "divide", "true_divide", "floor_divide"].map(
+    (n) => `aten::${n}`,
+  ),
+);
+
 /** All overloads of one name (or exactly one), with the plans found so far. */
 export class Operator {
   readonly name: string;
   readonly overload: string | null;
+  /** Whether it takes a number before its tensor: {@link numberAsTensor} makes one of it. */
+  readonly numberFirst: boolean;
   #schemas: readonly Schema[] | null = null;
   // Most call sites of an operator look alike: the last plan is tried before the map.
   #lastKey: number | string = -1;
@@ -45,6 +54,7 @@ export class Operator {
   constructor(name: string, overload: string | null = null) {
     this.name = name;
     this.overload = overload;
+    this.numberFirst = NUMBER_FIRST.has(name);
   }
 
   get schemas(): readonly Schema[] {

@@ -212,6 +212,30 @@ export function finfo(dtype: DType): FInfo {
   return found;
 }
 
+/** Numeric limits as `torch.iinfo`. Those of 64 bits are what a number holds of them: `max` of int64 is 2^63. */
+export interface IInfo {
+  readonly bits: number;
+  readonly max: number;
+  readonly min: number;
+  readonly dtype: DType;
+}
+const INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] as const;
+
+/**
+ * Limits of an integer dtype.
+ * @throws {ArgumentError} `iinfo: expected dtype to be an integer dtype. Received: "float32".`
+ * @example iinfo("int8").min; // -128
+ */
+export function iinfo(dtype: DType): IInfo {
+  atMost("iinfo", arguments, 1);
+  if (!(INTEGERS as readonly unknown[]).includes(dtype))
+    throw new ArgumentError("iinfo", "dtype to be an integer dtype", dtype);
+  const bits = 8 * itemSize(dtype);
+  return dtype.startsWith("u")
+    ? { bits, max: 2 ** bits - 1, min: 0, dtype }
+    : { bits, max: 2 ** (bits - 1) - 1, min: -(2 ** (bits - 1)), dtype };
+}
+
 export const uint8 = "uint8",
   int8 = "int8",
   int16 = "int16",
@@ -235,4 +259,6 @@ export const half = float16,
   double = float64,
   short = int16,
   int = int32,
-  long = int64;
+  long = int64,
+  cfloat = complex64,
+  cdouble = complex128;

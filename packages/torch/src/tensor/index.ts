@@ -12,3 +12,28 @@ export { device, Device, type DeviceLike } from "./device.js";
 export type { ToOptions } from "./conversions.js";
 export { formatTensor, getPrintOptions, setPrintOptions, type PrintOptions, type PrintProfile } from "./print.js";
 export { ellipsis, Slice, type Index, type IndexList } from "./indexing.js";
+export type { Members, NewTensorArguments, NewTensorCall } from "./members.js";
+export { getDefaultDevice, setDefaultDevice } from "./default-device.js";
+export {
+  asTensor,
+  asarray,
+  frombuffer,
+  fromNumpy,
+  type AsarrayArguments,
+  type AsTensorArguments,
+  type FrombufferArguments,
+} from "./from-values.js";
+export {
+  BFloat16Tensor,
+  BoolTensor,
+  ByteTensor,
+  CharTensor,
+  DoubleTensor,
+  FloatTensor,
+  HalfTensor,
+  IntTensor,
+  LongTensor,
+  setDefaultTensorType,
+  ShortTensor,
+  type TensorType,
+} from "./legacy-types.js";

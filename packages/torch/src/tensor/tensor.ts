@@ -17,8 +17,9 @@ import { handlesOf, isTensor, Lifetime, liveHandle, ownHandle, provide, sleep, s
 import { track } from "./scope.js";
 import type { Shape } from "./shapes.js";
 import { plainBytes, typedArrayOf } from "./typed-arrays.js";
-import { nested, type Nested } from "./values.js";
+import { nested, type Nested, type TensorData } from "./values.js";
 import type { Conversions } from "./conversions.js";
+import type { Members } from "./members.js";
 import { refuseArrayNames } from "./not-an-array.js";
 import { formatTensor } from "./print.js";
 import { index, setIndex, type Index } from "./indexing.js";
@@ -44,6 +45,12 @@ const BACKWARD: OptionNames<BackwardOptions> = {
   inputs: listOf(tensorKind),
 };
 
+let legacy: (given: readonly unknown[]) => Tensor;
+/** @internal How `new Tensor(2, 3)` makes one: filled in by legacy-types.ts. */
+export function provideLegacy(make: (given: readonly unknown[]) => Tensor): void {
+  legacy = make;
+}
+
 /** The handle that the tensor made next holds; 0 while none is to be made. */
 let minted = 0;
 
@@ -57,7 +64,7 @@ function meta(t: Tensor, fn: string): void {
 }
 
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
-export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends TensorMethods, Conversions {
+export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends TensorMethods, Conversions, Members {
   /** Nobody reads it: it lets the compiler see shape and dtype, as parameters of a method, which go both ways. */
   readonly [known]?: { of(shape: S, dtype: D): void };
 }
@@ -105,8 +112,15 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> {
     });
   }
 
-  /** @internal A handle comes from inside the package only: one that is forged could be another tensor's. */
-  constructor() {
+  /** PyTorch's first way to make a tensor of the default dtype: of sizes (not initialised), or of data. */
+  constructor(...sizes: readonly number[]);
+  constructor(data: TensorData);
+  // A handle comes from inside the package only: one that is forged could be another tensor's.
+  constructor(...given: readonly unknown[]) {
+    if (minted === 0 && new.target === Tensor && given.length > 0) {
+      this.#handle = 0;
+      return legacy(given);
+    }
     if (minted === 0)
       throw new ArgumentError(
         "Tensor",

@@ -12,6 +12,7 @@ import { deviceKind, dtypeKind } from "./kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { dtypeCode, isComplex, isFloatingPoint, type DType } from "./dtype.js";
 import { device as deviceOf, type DeviceLike } from "./device.js";
+import { defaultDevice } from "./default-device.js";
 import { getDefaultDtype } from "./default-dtype.js";
 import { handleOrZero, isTensor, wrap } from "./handle.js";
 import type { Tensor } from "./tensor.js";
@@ -100,7 +101,7 @@ function shaped(made: Tensor, shape: readonly number[]): Tensor {
 }
 
 function make(data: TensorData | Tensor, options: TensorOptions): Tensor {
-  const device = deviceOf(options.device ?? "cpu", "tensor");
+  const device = deviceOf(options.device ?? defaultDevice ?? "cpu", "tensor");
   if (options.dtype !== undefined) dtypeCode(options.dtype, "tensor");
   if (isTensor(data)) {
     const copy = data.detach().clone();

@@ -1,0 +1,2 @@
+/** As in torch.utils.checkpoint. */
+export { checkpoint, checkpointSequential } from "../autograd/checkpoint.js";

@@ -1,0 +1,19 @@
+/** What takes no options beyond what its signature reads, at the top level and in the small namespaces: see plain.ts. */
+export const TOPLEVEL: Readonly<Record<string, string>> = {
+  "torch.":
+    "areDeterministicAlgorithmsEnabled asTensor asarray conj fromNumpy frombuffer getDefaultDevice getDevice " +
+    "getNumInteropThreads iinfo isConj isDeterministicAlgorithmsWarnOnlyEnabled isInference isNeg isSameSize " +
+    "isSigned isStorage numel pcaLowrank saddmm setDefaultDevice setDefaultTensorType setFlushDenormal " +
+    "setNumInteropThreads spmm svdLowrank typename unique uniqueConsecutive unravelIndex",
+  "torch.Tensor#":
+    "cfloat cdouble conj elementSize ndimension nelement getDevice isConj isNeg isSigned isSameSize newTensor " +
+    "toSparseCoo",
+  "torch.accelerator.":
+    "currentAccelerator currentDeviceIndex currentStream deviceCount deviceIndex emptyCache emptyHostCache " +
+    "getDeviceCapability getMemoryInfo isAvailable maxMemoryAllocated maxMemoryReserved memoryAllocated " +
+    "memoryReserved memoryStats resetAccumulatedMemoryStats resetPeakMemoryStats setDeviceIndex setStream " +
+    "synchronize",
+  "torch.amp.": "isAutocastAvailable",
+  "torch.cuda.": "currentStream getDeviceName isBf16Supported isBuilt setStream",
+  "torch.random.": "seed setRngState",
+};
