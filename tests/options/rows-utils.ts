@@ -19,6 +19,11 @@ export const UTILS: Readonly<Record<string, () => Row>> = {
     clipGradsWithNorm_: () => row([leaf], 1, x.sum()),
     convertConv2dWeightMemoryFormat: () => row(layer(), "channelsLast"),
     convertConv3dWeightMemoryFormat: () => row(layer(), "channelsLast3d"),
+    fuseConvBnEval: () => row(new nn.Conv1d(2, 2, 1).eval(), new nn.BatchNorm1d(2).eval()),
+    fuseConvBnWeights: () => row(x, null, leaf, leaf, 0.1, null, null),
+    fuseLinearBnEval: () => row(layer().eval(), new nn.BatchNorm1d(2).eval()),
+    fuseLinearBnWeights: () => row(x, null, leaf, leaf, 0.1, null, null),
+    skipInit: () => row(nn.Linear, 2, 2),
     getTotalNorm: () => row([leaf]),
     vectorToParameters: () => row(x, [leaf]),
     spectralNorm: () => row(layer()),
@@ -37,6 +42,7 @@ export const UTILS: Readonly<Record<string, () => Row>> = {
     registerParametrization: () => row(layer(), "weight", new nn.Identity()),
     removeParametrizations: () => row(parametrizations.weightNorm(layer()), "weight"),
     transferParametrizationsAndParams: () => row(parametrizations.weightNorm(layer()), layer()),
+    Parametrizations: () => row(),
     ParametrizationList: () => row([new nn.Identity()], x),
   }),
   ...rows("prune.", {
@@ -61,7 +67,7 @@ export const UTILS: Readonly<Record<string, () => Row>> = {
 /** They count their arguments. */
 export const PLAIN_UTILS: readonly string[] = (
   "parametersToVector parametrize.ParametrizationList#originals parametrize.ParametrizationList#forward parametrize.ParametrizationList#rightInverse " +
-  "parametrize.Parametrizations parametrize.Parametrizations#forward parametrize.cached parametrize.typeBeforeParametrizations prune.BasePruningMethod " +
+  "parametrize.Parametrizations#stateKey parametrize.Parametrizations#has parametrize.Parametrizations#get parametrize.cached parametrize.typeBeforeParametrizations prune.BasePruningMethod " +
   "prune.BasePruningMethod#remove prune.BasePruningMethod#prune prune.BasePruningMethod#applyMask prune.CustomFromMask#computeMask prune.Identity " +
   "prune.Identity#computeMask prune.L1Unstructured#computeMask prune.LnStructured#computeMask prune.PruningContainer#addPruningMethod prune.PruningContainer#at " +
   "prune.PruningContainer#computeMask prune.RandomStructured#computeMask prune.RandomUnstructured#computeMask prune.isPruned"

@@ -73,7 +73,7 @@ export function oneOf<const T extends string | number | boolean>(...values: read
   );
 }
 /** An instance of a class. */
-export function instanceOf<T>(words: string, type: abstract new (...args: never[]) => T): Kind<T> {
+export function instanceOf<T>(words: string, type: abstract new (...args: never) => T): Kind<T> {
   return kind(words, (v) => v instanceof type);
 }
 /** The kind, or null. */

@@ -35,7 +35,7 @@ def record(name, make, shape, finish=None):
     """What is made after a seed, three steps of training, an evaluation, and what `finish` leaves."""
     torch.manual_seed(0)
     module = make()
-    line = {"name": name, "shape": shape, "initial": state(module), "parameters": [n for n, _ in module.named_parameters()]}
+    line = {"name": name, "shape": shape, "repr": repr(module), "initial": state(module), "parameters": [n for n, _ in module.named_parameters()]}
     x = formula(shape)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     losses = []
@@ -71,6 +71,10 @@ class Scaled(nn.Module):
         return x * 2
 
 
+class Again(Scaled):
+    pass
+
+
 utils = nn.utils
 L = lambda i=4, o=3: nn.Linear(i, o)  # noqa: E731
 C = lambda: nn.Conv2d(2, 3, 3)  # noqa: E731
@@ -80,6 +84,8 @@ record("weightNorm of bias, dim null", lambda: utils.weight_norm(L(), "bias", No
 record("weightNorm of a convolution, dim 1", lambda: utils.weight_norm(C(), dim=1), [2, 2, 5, 5], utils.remove_weight_norm)
 record("spectralNorm", lambda: utils.spectral_norm(L()), [5, 4], utils.remove_spectral_norm)
 record("spectralNorm of a convolution", lambda: utils.spectral_norm(C(), n_power_iterations=2, dim=1), [2, 2, 5, 5], utils.remove_spectral_norm)
+record("spectralNorm of a transposed convolution", lambda: utils.spectral_norm(nn.ConvTranspose2d(3, 2, 3)), [2, 3, 4, 4])
+record("parametrizations.spectralNorm of a transposed convolution", lambda: parametrizations.spectral_norm(nn.ConvTranspose1d(3, 2, 3)), [2, 3, 4])
 record("parametrizations.weightNorm", lambda: parametrizations.weight_norm(L()), [5, 4], lambda m: parametrize.remove_parametrizations(m, "weight"))
 record("parametrizations.weightNorm, dim null", lambda: parametrizations.weight_norm(L(), "weight", None), [5, 4])
 record("parametrizations.spectralNorm", lambda: parametrizations.spectral_norm(L(), n_power_iterations=2), [5, 4], lambda m: parametrize.remove_parametrizations(m, "weight"))
@@ -96,7 +102,7 @@ record("symmetric, left", lambda: parametrize.register_parametrization(L(3, 3), 
 def two():
     module = L(3, 3)
     parametrize.register_parametrization(module, "weight", Scaled())
-    parametrize.register_parametrization(module, "weight", Scaled())
+    parametrize.register_parametrization(module, "weight", Again())
     parametrize.register_parametrization(module, "bias", Scaled())
     with torch.no_grad():
         module.weight = formula([3, 3])
@@ -127,6 +133,21 @@ def globally():
 
 
 record("prune.globalUnstructured", globally, [5, 4], lambda m: prune.remove(m[1], "weight"))
+
+# Layers with a normalisation behind them, in evaluation.
+for name, make, shape in [
+    ("Conv2d", lambda: (nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)), [2, 2, 5, 5]),
+    ("ConvTranspose1d", lambda: (nn.ConvTranspose1d(2, 3, 3), nn.BatchNorm1d(3, affine=False)), [2, 2, 5]),
+    ("Linear", lambda: (nn.Linear(4, 3), nn.BatchNorm1d(3, eps=0.1)), [5, 4]),
+    ("Linear, one feature", lambda: (nn.Linear(4, 3, bias=False), nn.BatchNorm1d(1)), [5, 4]),
+]:
+    torch.manual_seed(0)
+    layer, bn = make()
+    for i, t in enumerate([*bn.parameters(), bn.running_mean, bn.running_var]):
+        t.data = formula(t.shape) * 0.5 + 1 + 0.1 * i
+    layer.eval(), bn.eval()
+    fused = utils.fuse_linear_bn_eval(layer, bn) if isinstance(layer, nn.Linear) else utils.fuse_conv_bn_eval(layer, bn, transpose="Transpose" in name)
+    lines.append({"name": f"fused {name}", "shape": shape, "state": state(fused), "output": numbers(fused(formula(shape))), "requiresGrad": [p.requires_grad for p in fused.parameters()]})
 
 # What has no module of its own.
 torch.manual_seed(0)

@@ -11,6 +11,7 @@ type State = readonly (readonly [key: string, shape: readonly number[], values: 
 interface Layer {
   readonly name: string;
   readonly shape: readonly number[];
+  readonly repr: string;
   readonly initial: State;
   readonly parameters: readonly string[];
   readonly losses: readonly number[];
@@ -33,6 +34,13 @@ interface Clipping {
   readonly byValue: readonly (readonly number[])[];
   readonly vector: readonly number[];
 }
+interface Fused {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly state: State;
+  readonly output: readonly number[];
+  readonly requiresGrad: readonly boolean[];
+}
 interface Functional {
   readonly name: "functionalCall";
   readonly output: readonly number[];
@@ -42,7 +50,7 @@ const url = new URL("../../../parity/utils/utils.jsonl", import.meta.url);
 const lines = readFileSync(url, "utf8")
   .trim()
   .split("\n")
-  .map((line) => JSON.parse(line) as Layer | Clipping | Functional);
+  .map((line) => JSON.parse(line) as Layer | Fused | Clipping | Functional);
 const lineOf = <T>(name: string): T => {
   const found = lines.find((line) => line.name === name);
   assert.ok(found !== undefined, name);
@@ -98,6 +106,7 @@ class Scaled extends nn.Module {
     return x.mul(2);
   }
 }
+class Again extends Scaled {}
 const L = (i = 4, o = 3): nn.Linear => new nn.Linear(i, o);
 const C = (): nn.Conv2d => new nn.Conv2d(2, 3, 3);
 
@@ -110,6 +119,10 @@ const LAYERS: Readonly<Record<string, readonly [make: () => Model, finish?: (mod
   "spectralNorm of a convolution": [
     () => spectralNorm(C(), { nPowerIterations: 2, dim: 1 }),
     (m) => removeSpectralNorm(m),
+  ],
+  "spectralNorm of a transposed convolution": [() => spectralNorm(new nn.ConvTranspose2d(3, 2, 3))],
+  "parametrizations.spectralNorm of a transposed convolution": [
+    () => parametrizations.spectralNorm(new nn.ConvTranspose1d(3, 2, 3)),
   ],
   "parametrizations.weightNorm": [
     () => parametrizations.weightNorm(L()),
@@ -160,7 +173,7 @@ const LAYERS: Readonly<Record<string, readonly [make: () => Model, finish?: (mod
     () => {
       const module = L(3, 3);
       parametrize.registerParametrization(module, "weight", new Scaled());
-      parametrize.registerParametrization(module, "weight", new Scaled());
+      parametrize.registerParametrization(module, "weight", new Again());
       parametrize.registerParametrization({ module, tensorName: "bias", parametrization: new Scaled() });
       noGrad(() => Reflect.set(module, "weight", formula([3, 3])));
       return module;
@@ -223,9 +236,58 @@ const LAYERS: Readonly<Record<string, readonly [make: () => Model, finish?: (mod
   ],
 };
 
+/** A layer, the normalisation behind it, and the two as one. */
+const FUSED: Readonly<Record<string, () => readonly [Model, nn.BatchNorm1d | nn.BatchNorm2d, () => Model]>> = {
+  "fused Conv2d": () => {
+    const [conv, bn] = [new nn.Conv2d(2, 3, 3, { bias: false }), new nn.BatchNorm2d(3)];
+    return [conv, bn, () => nn.utils.fuseConvBnEval(conv, bn)];
+  },
+  "fused ConvTranspose1d": () => {
+    const [conv, bn] = [new nn.ConvTranspose1d(2, 3, 3), new nn.BatchNorm1d(3, { affine: false })];
+    return [conv, bn, () => nn.utils.fuseConvBnEval(conv, bn, { transpose: true })];
+  },
+  "fused Linear": () => {
+    const [linear, bn] = [new nn.Linear(4, 3), new nn.BatchNorm1d(3, { eps: 0.1 })];
+    return [linear, bn, () => nn.utils.fuseLinearBnEval(linear, bn)];
+  },
+  "fused Linear, one feature": () => {
+    const [linear, bn] = [new nn.Linear(4, 3, { bias: false }), new nn.BatchNorm1d(1)];
+    return [linear, bn, () => nn.utils.fuseLinearBnEval({ linear, bn })];
+  },
+};
+for (const [name, make] of Object.entries(FUSED))
+  test(name, () => {
+    const expected = lineOf<Fused>(name);
+    manualSeed(0);
+    const [layer, bn, fuse] = make();
+    const all = [...bn.parameters(), bn.runningMean as Tensor, bn.runningVar as Tensor];
+    noGrad(() =>
+      all.forEach((t, i) =>
+        t.copy_(
+          formula(t.shape)
+            .mul(0.5)
+            .add(1 + 0.1 * i),
+        ),
+      ),
+    );
+    assert.throws(fuse, { code: "ERR_ARGUMENT", message: /layers in evaluation/ });
+    layer.eval();
+    bn.eval();
+    const fused = fuse();
+    assert.notEqual(fused, layer);
+    sameState(fused, expected.state, "fused");
+    assert.deepEqual(
+      fused.parameters().map((p) => p.requiresGrad),
+      expected.requiresGrad,
+    );
+    const x = formula(expected.shape);
+    near(numbers(fused.forward(x)), expected.output, "output");
+    if (bn.numFeatures > 1) near(numbers(fused.forward(x)), numbers(bn.forward(layer.forward(x))), "the two");
+  });
+
 test("every line is made here", () => {
   assert.deepEqual(
-    [...Object.keys(LAYERS), "clipping", "functionalCall"],
+    [...Object.keys(LAYERS), ...Object.keys(FUSED), "clipping", "functionalCall"],
     lines.map((line) => line.name),
   );
 });
@@ -235,6 +297,7 @@ for (const [name, [make, finish]] of Object.entries(LAYERS))
     const expected = lineOf<Layer>(name);
     manualSeed(0);
     const module = make();
+    assert.equal(String(module), expected.repr);
     sameState(module, expected.initial, "at first");
     assert.deepEqual(names(module), expected.parameters);
     const x = formula(expected.shape);

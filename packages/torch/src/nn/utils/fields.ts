@@ -84,3 +84,8 @@ export function tensorOf(module: Module, field: string): Tensor {
 export function removeFields(module: Module, ...fields: readonly string[]): void {
   for (const field of fields) Reflect.deleteProperty(module, field);
 }
+
+/** The name that a class goes by in what is printed of its instances: PyTorch's. */
+export function printedAs(type: abstract new (...args: never) => Module, name: string): void {
+  Object.defineProperty(type, "name", { value: name });
+}

@@ -4,9 +4,10 @@ import type { MemoryFormat } from "../../ops/index.js";
 import type { OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
 import { scope } from "../../tensor/scope.js";
+import { ConvTranspose2d, ConvTranspose3d } from "../conv-transpose.js";
+import { Conv2d, Conv3d } from "../conv.js";
 import type { Module } from "../module.js";
 import { moduleKind, tensorOf } from "./fields.js";
-import { extendsNamed } from "./transposed.js";
 
 /** PyTorch's own spelling is taken too. */
 type Spelled = MemoryFormat | "channels_last" | "channels_last_3d" | "contiguous_format" | "preserve_format";
@@ -37,9 +38,10 @@ type FormatCall<M extends Module> = Call<
   [module: M, memoryFormat: Spelled]
 >;
 
-function convert(module: Module, type: RegExp, format: MemoryFormat): void {
+type Layer = abstract new (...args: never) => Module;
+function convert(module: Module, types: readonly Layer[], format: MemoryFormat): void {
   for (const each of module.modules())
-    if (extendsNamed(each, type)) {
+    if (types.some((type) => each instanceof type)) {
       const weight = tensorOf(each, "weight");
       scope(() => {
         weight.setData(weight.detach().clone({ memoryFormat: format }));
@@ -53,13 +55,13 @@ const read2d = signature("convertConv2dWeightMemoryFormat", ROWS);
  */
 export function convertConv2dWeightMemoryFormat<M extends Module>(...given: FormatCall<M>): M {
   const { module, memoryFormat } = read2d(given);
-  convert(module, /^Conv(?:Transpose)?2d$/, FORMATS[memoryFormat] as MemoryFormat);
+  convert(module, [Conv2d, ConvTranspose2d], FORMATS[memoryFormat] as MemoryFormat);
   return module as M;
 }
 const read3d = signature("convertConv3dWeightMemoryFormat", ROWS);
 /** The same of Conv3d and ConvTranspose3d. */
 export function convertConv3dWeightMemoryFormat<M extends Module>(...given: FormatCall<M>): M {
   const { module, memoryFormat } = read3d(given);
-  convert(module, /^Conv(?:Transpose)?3d$/, FORMATS[memoryFormat] as MemoryFormat);
+  convert(module, [Conv3d, ConvTranspose3d], FORMATS[memoryFormat] as MemoryFormat);
   return module as M;
 }

@@ -6,6 +6,7 @@ import { finfo } from "../../tensor/dtype.js";
 import { scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { Module } from "../module.js";
+import { printedAs } from "./fields.js";
 import { notImplemented } from "./parametrization-list.js";
 
 export type OrthogonalMap = "matrixExp" | "cayley" | "householder";
@@ -111,6 +112,8 @@ export class Orthogonal extends Module {
     return origin;
   }
 }
+printedAs(Orthogonal, "_Orthogonal");
+
 function reflections(x: Tensor): Tensor {
   const a = x.tril(-1);
   const tau = a.mul(a).sum(-2).add(1).reciprocal().mul(2);

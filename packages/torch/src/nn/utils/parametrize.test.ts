@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { autocast, memory, nn, noGrad, ones, optim, rand, scope, zeros, type Tensor } from "../../index.js";
+import { autocast, manualSeed, memory, nn, noGrad, ones, optim, rand, scope, zeros, type Tensor } from "../../index.js";
 
 const { parametrizations, parametrize, removeSpectralNorm, removeWeightNorm, spectralNorm, weightNorm } = nn.utils;
 const refused = (call: () => unknown, message: RegExp): void =>
@@ -222,4 +222,41 @@ test("names may be PyTorch's, and a field of one's own keeps its key", () => {
     ["parametrizations.in_proj.original0", "parametrizations.in_proj.original1"],
   );
   assert.ok(other.forward(x).sub(net.forward(x)).abs().max().item() < 1e-6);
+});
+
+test("state dicts of the older weightNorm are read", () => {
+  const [older, newer] = [weightNorm(new nn.Linear(3, 4)), parametrizations.weightNorm(new nn.Linear(3, 4))];
+  newer.loadStateDict(older.stateDict());
+  assert.ok(newer.weight.equal(older.weight));
+  const net = new nn.Sequential(parametrizations.weightNorm(new nn.Linear(3, 4)));
+  net.loadStateDict(new nn.Sequential(older).stateDict());
+  assert.ok(net.forward(x).equal(older.forward(x)));
+});
+
+test("skipInit: memory, and no numbers drawn", () => {
+  manualSeed(5);
+  const next = rand([1]).item();
+  manualSeed(5);
+  const layer = nn.utils.skipInit(nn.Linear, 3, 4, { bias: false, dtype: "float64" });
+  assert.equal(rand([1]).item(), next);
+  assert.deepEqual([layer.weight.device.type, layer.weight.dtype, layer.bias], ["cpu", "float64", null]);
+  assert.ok(layer.weight instanceof nn.Parameter && layer.weight.requiresGrad);
+  const meta = nn.utils.skipInit(nn.Conv1d, 3, 4, 1, { device: "meta" });
+  assert.equal(meta.weight.device.type, "meta");
+  refused(() => nn.utils.skipInit(nn.ReLU as never), /device/);
+  refused(() => nn.utils.skipInit((() => 1) as never), /a class of modules/);
+});
+
+test("weights of convolutions in another memory format keep their identity", () => {
+  const net = new nn.Sequential(new nn.Conv2d(3, 4, 3), new nn.ConvTranspose2d(4, 3, 3), new nn.Linear(2, 2));
+  const parameters = net.parameters();
+  const before = net.stateDict().get("0.weight")?.clone();
+  assert.equal(nn.utils.convertConv2dWeightMemoryFormat(net, "channels_last"), net);
+  assert.deepEqual(net.parameters(), parameters);
+  assert.deepEqual(
+    [0, 2, 4].map((i) => parameters[i]?.isContiguous()),
+    [false, false, true],
+  );
+  assert.ok(before !== undefined && parameters[0]?.equal(before));
+  refused(() => nn.utils.convertConv3dWeightMemoryFormat(net, "channels" as "channelsLast"), /one of channelsLast/);
 });

@@ -11,21 +11,36 @@ import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
 import { outsideScopes, scope, track } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import { Module } from "../module.js";
+import { snakeCase } from "../keys.js";
+import { ModuleDict } from "../module-dict.js";
+import type { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
-import { adopt, fieldName, moduleKind, setField, setTensorField, tensorField } from "./fields.js";
+import { adopt, fieldName, moduleKind, printedAs, setField, setTensorField, tensorField } from "./fields.js";
 import { append, checkAlike, ParametrizationList, type Parametrization } from "./parametrization-list.js";
 
 export { ParametrizationList, type Parametrization } from "./parametrization-list.js";
 
-/** The lists of a module's parametrized tensors, by their names. */
-export class Parametrizations extends Module {
-  readonly [name: string]: unknown;
-  forward(): never {
-    atMost("Parametrizations.forward", arguments, 0);
-    throw new ArgumentError("Parametrizations", "its lists to be called one by one", this);
+/** The lists of a module's parametrized tensors, by their fields, or by their names in state dicts. */
+export class Parametrizations extends ModuleDict<ParametrizationList> {
+  constructor() {
+    atMost("Parametrizations", arguments, 0);
+    super();
+  }
+  /** As in PyTorch, where modules by name keep their names: those of the fields that they stand for. */
+  override stateKey(name: string): string {
+    atMost("Parametrizations.stateKey", arguments, 1);
+    return snakeCase(name);
+  }
+  override has(key: string): boolean {
+    atMost("Parametrizations.has", arguments, 1);
+    return super.has(fieldName(this, key));
+  }
+  override get(key: string): ParametrizationList {
+    atMost("Parametrizations.get", arguments, 1);
+    return super.get(fieldName(this, key));
   }
 }
+printedAs(Parametrizations, "ModuleDict");
 /** A module some of whose tensors are parametrized. */
 export interface Parametrized {
   readonly parametrizations: Parametrizations & Readonly<Record<string, ParametrizationList>>;
@@ -37,8 +52,7 @@ function listsOf(module: Module): Parametrizations | null {
 }
 function listOf(module: Module, name: string): ParametrizationList | null {
   const lists = listsOf(module);
-  const found: unknown = lists === null ? undefined : Reflect.get(lists, fieldName(lists, name));
-  return found instanceof ParametrizationList ? found : null;
+  return lists?.has(name) === true ? lists.get(name) : null;
 }
 
 // ---------------------------------------------------------------- values that are kept for a while
@@ -90,7 +104,7 @@ function inject(module: Module): void {
   if (injected.has(prototype)) return;
   const Base = prototype.constructor;
   abstract class Injected extends Base {}
-  Object.defineProperty(Injected, "name", { value: `Parametrized${Base.name}` });
+  printedAs(Injected, `Parametrized${Base.name}`);
   injected.add(Injected.prototype);
   Object.setPrototypeOf(module, Injected.prototype);
 }
@@ -114,7 +128,7 @@ const readRegister = signature(
   {
     module: moduleKind,
     tensorName: filled,
-    parametrization: such<Parametrization>("a Module", (v) => v instanceof Module),
+    parametrization: such<Parametrization>(moduleKind.words, moduleKind.accepts),
     unsafe: byDefault(false, flag),
   } satisfies OptionNames<RegisterArguments>,
   3,
@@ -173,7 +187,7 @@ export function registerParametrization<M extends Module>(
     configurable: true,
     enumerable: false,
   });
-  setField(listsOf(module) as Parametrizations, field, list);
+  (listsOf(module) as Parametrizations).set(field, list);
   return module as M & Parametrized;
 }
 /** One behind others must keep what they return, and its right inverse too. */
@@ -236,9 +250,9 @@ export function removeParametrizations<M extends Module>(
   const field = fieldName(lists, tensorName);
   const plain = unparametrized(list, leaveParametrized);
   Reflect.deleteProperty(module, field);
-  Reflect.deleteProperty(lists, field);
+  lists.delete(field);
   setTensorField(module, field, plain);
-  if (![...lists.children()].some((child) => child instanceof ParametrizationList)) {
+  if (lists.length === 0) {
     Reflect.deleteProperty(module, "parametrizations");
     eject(module);
   }
@@ -300,10 +314,9 @@ export function transferParametrizationsAndParams<M extends Module>(
   const { fromModule, toModule, tensorName } = readTransfer(given);
   const lists = listsOf(fromModule);
   if (lists === null) return toModule as M;
-  const names = tensorName === null ? Object.keys(lists) : [fieldName(lists, tensorName)];
+  const names = tensorName === null ? lists.keys() : [fieldName(lists, tensorName)];
   for (const name of names) {
-    const list: unknown = Reflect.get(lists, name);
-    if (!(list instanceof ParametrizationList)) continue;
+    const list = lists.get(name);
     if (!isTensor(Reflect.get(toModule, name)))
       setField(
         toModule,

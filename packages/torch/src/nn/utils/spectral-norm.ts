@@ -20,7 +20,7 @@ import {
 } from "./fields.js";
 import { asMatrix, unit } from "./normalize.js";
 import { SPECTRAL_NORM, type SpectralNormCall } from "./weights.js";
-import { outputDim } from "./transposed.js";
+import { outputDim } from "./output-dim.js";
 import { NAMED_PARAMETER, type NamedParameterCall } from "./weight-norm.js";
 
 class SpectralNorm implements Computation {

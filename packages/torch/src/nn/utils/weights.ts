@@ -10,11 +10,11 @@ import { scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { positive } from "../kernels.js";
 import { Module } from "../module.js";
-import { fieldName, moduleKind } from "./fields.js";
+import { fieldName, moduleKind, printedAs } from "./fields.js";
 import { asMatrix, unit } from "./normalize.js";
 import { Orthogonal, type OrthogonalMap } from "./orthogonal.js";
 import { registerParametrization, type Parametrized } from "./parametrize.js";
-import { outputDim } from "./transposed.js";
+import { outputDim } from "./output-dim.js";
 
 export interface NamedTensorArguments {
   readonly module: Module;
@@ -105,6 +105,7 @@ class WeightNorm extends Module {
     return [normExceptDim(weight, 2, this.dim), weight];
   }
 }
+printedAs(WeightNorm, "_WeightNorm");
 /** @internal v · g / ‖v‖, over all dimensions but one. */
 export function weightOf(g: Tensor, v: Tensor, dim: number): Tensor {
   return scope(() => v.mul(g.div(normExceptDim(v, 2, dim))));
@@ -131,7 +132,18 @@ const readWeightNorm = signature("weightNorm", WEIGHT_NORM);
 export function weightNorm<M extends Module>(...given: WeightNormCall<M>): M & Parametrized {
   const { module, name, dim } = readWeightNorm(given);
   tensorOf("weightNorm", module, name);
-  return registerParametrization(module as M, name, new WeightNorm(dim ?? -1), { unsafe: true });
+  const key = module.stateKey(fieldName(module, name));
+  const made = registerParametrization(module as M, name, new WeightNorm(dim ?? -1), { unsafe: true });
+  // State dicts of the older form are read, too.
+  module.registerLoadStateDictPreHook((_, state, prefix) => {
+    const [g, v] = [state.get(`${prefix}${key}_g`), state.get(`${prefix}${key}_v`)];
+    if (g === undefined || v === undefined) return;
+    state.delete(`${prefix}${key}_g`);
+    state.delete(`${prefix}${key}_v`);
+    state.set(`${prefix}parametrizations.${key}.original0`, g);
+    state.set(`${prefix}parametrizations.${key}.original1`, v);
+  });
+  return made;
 }
 
 // ---------------------------------------------------------------- spectral normalisation
@@ -186,6 +198,8 @@ class SpectralNorm extends Module {
     return value;
   }
 }
+
+printedAs(SpectralNorm, "_SpectralNorm");
 
 export interface SpectralNormArguments extends NamedTensorArguments {
   /** Steps of the power method at each use in training. Default 1. */
