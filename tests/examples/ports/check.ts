@@ -91,9 +91,10 @@ function falls(name: string, curve: readonly number[]): void {
   assert.ok(last < first, `${name} falls: ${first} at first, ${last} in the end`);
 }
 
-/** Tests that the program runs from the command line. */
-export function runs(name: string, expected: RegExp, args: readonly string[] = ["--steps", "1"]): void {
+/** Tests that the program runs from the command line, in float16 by nbit's own kernels. */
+export function runs(name: string, expected: RegExp): void {
   test(`${name}: its command`, async () => {
+    const args = ["--precision", "16", "--steps", "1"];
     const { stdout } = await promisify(execFile)(process.execPath, [join(examples, "dist", name, "main.js"), ...args]);
     assert.match(stdout, expected);
   });
