@@ -32,7 +32,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Parts that only other packages of this project call.",
   ],
   [
-    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push|fieldNames)$|^torch\.nn\.SyncBatchNorm#(others|normalise)$/,
+    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push|fieldNames|parameter|statistic)$|^torch\.nn\.SyncBatchNorm#(others|normalise)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [

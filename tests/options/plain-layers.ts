@@ -1,15 +1,18 @@
 /** Layers and their functions, as plain.ts lists what takes no options: each refuses whatever it does not know. */
 export const LAYERS: Readonly<Record<string, string>> = {
   "torch.nn.":
-    "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d Bilinear CELU ChannelShuffle " +
+    "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d Bilinear Buffer CELU ChannelShuffle " +
     "CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d " +
     "ConvTranspose1d ConvTranspose2d ConvTranspose3d CosineSimilarity CrossMapLRN2d EmbeddingBag " +
     "FeatureAlphaDropout Fold FractionalMaxPool2d FractionalMaxPool3d GLU Hardshrink Hardtanh " +
-    "InstanceNorm1d InstanceNorm2d InstanceNorm3d LPPool1d LPPool2d LPPool3d LocalResponseNorm " +
-    "LogSigmoid MaxUnpool1d MaxUnpool2d MaxUnpool3d ModuleDict PairwiseDistance ParameterDict " +
-    "ParameterList PixelShuffle PixelUnshuffle RReLU ReflectionPad1d ReflectionPad2d ReflectionPad3d " +
-    "ReplicationPad1d ReplicationPad2d ReplicationPad3d Softmax2d Softmin Softshrink Softsign " +
-    "Tanhshrink Threshold Unflatten Unfold Upsample UpsamplingBilinear2d UpsamplingNearest2d " +
+    "InstanceNorm1d InstanceNorm2d InstanceNorm3d LPPool1d LPPool2d LPPool3d LazyBatchNorm1d " +
+    "LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d " +
+    "LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d " +
+    "LazyInstanceNorm3d LazyLinear LocalResponseNorm LogSigmoid MaxUnpool1d MaxUnpool2d MaxUnpool3d " +
+    "ModuleDict PairwiseDistance ParameterDict ParameterList PixelShuffle PixelUnshuffle RReLU " +
+    "ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d " +
+    "ReplicationPad3d Softmax2d Softmin Softshrink Softsign Tanhshrink Threshold Unflatten Unfold " +
+    "UninitializedBuffer UninitializedParameter Upsample UpsamplingBilinear2d UpsamplingNearest2d " +
     "ZeroPad1d ZeroPad2d ZeroPad3d",
   "torch.nn.AdaptiveAvgPool1d#": "forward",
   "torch.nn.AdaptiveAvgPool2d#": "forward",
@@ -49,6 +52,19 @@ export const LAYERS: Readonly<Record<string, string>> = {
   "torch.nn.LPPool2d#": "forward",
   "torch.nn.LPPool3d#": "forward",
   "torch.nn.LayerNorm#": "resetParameters",
+  "torch.nn.LazyBatchNorm1d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyBatchNorm2d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyBatchNorm3d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConv1d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConv2d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConv3d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConvTranspose1d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConvTranspose2d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyConvTranspose3d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyInstanceNorm1d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyInstanceNorm2d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyInstanceNorm3d#": "forward hasUninitializedParams initializeParameters resetParameters",
+  "torch.nn.LazyLinear#": "forward hasUninitializedParams initializeParameters resetParameters",
   "torch.nn.LocalResponseNorm#": "forward",
   "torch.nn.LogSigmoid#": "forward",
   "torch.nn.MaxPool1d#": "forward",
@@ -57,11 +73,12 @@ export const LAYERS: Readonly<Record<string, string>> = {
   "torch.nn.MaxUnpool1d#": "forward",
   "torch.nn.MaxUnpool2d#": "forward",
   "torch.nn.MaxUnpool3d#": "forward",
-  "torch.nn.ModuleDict#": "clear delete get has items keys pop set update values",
+  "torch.nn.ModuleDict#": "clear delete get has items keys pop set stateKey update values",
   "torch.nn.ModuleList#": "slice",
   "torch.nn.PReLU#": "resetParameters",
   "torch.nn.PairwiseDistance#": "forward",
-  "torch.nn.ParameterDict#": "clear copy delete fromkeys get has items keys pop popitem set setdefault update values",
+  "torch.nn.ParameterDict#":
+    "clear copy delete fromkeys get has items keys pop popitem set setdefault stateKey update values",
   "torch.nn.ParameterList#": "append at extend slice",
   "torch.nn.PixelShuffle#": "forward",
   "torch.nn.PixelUnshuffle#": "forward",
@@ -76,6 +93,8 @@ export const LAYERS: Readonly<Record<string, string>> = {
   "torch.nn.Threshold#": "forward",
   "torch.nn.Unflatten#": "forward",
   "torch.nn.Unfold#": "forward",
+  "torch.nn.UninitializedBuffer#": "materialize",
+  "torch.nn.UninitializedParameter#": "materialize",
   "torch.nn.functional.":
     "adaptiveAvgPool1d adaptiveAvgPool2d adaptiveAvgPool3d adaptiveMaxPool1d " +
     "adaptiveMaxPool1dWithIndices adaptiveMaxPool2d adaptiveMaxPool2dWithIndices adaptiveMaxPool3d " +

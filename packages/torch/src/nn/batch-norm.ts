@@ -3,7 +3,7 @@ import { isRecomputing } from "../autograd/recomputing.js";
 import { ArgumentError } from "../errors.js";
 import { byDefault, flag, oneOf, orNull, real } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
-import { batchNorm, ones, zeros } from "../ops/index.js";
+import { batchNorm, zeros } from "../ops/index.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -90,15 +90,21 @@ export abstract class RunningNorm extends Module {
     this.momentum = a.momentum;
     this.affine = affine;
     this.trackRunningStats = a.trackRunningStats;
-    this.weight = affine ? emptyParameter([numFeatures], a) : null;
-    this.bias = affine && a.bias ? emptyParameter([numFeatures], a) : null;
-    const where = { dtype: a.dtype ?? null, device: a.device ?? null };
+    this.weight = affine ? this.parameter(numFeatures, a) : null;
+    this.bias = affine && a.bias ? this.parameter(numFeatures, a) : null;
     const track = a.trackRunningStats;
-    this.registerBuffer("runningMean", track ? zeros([numFeatures], where) : null);
-    this.registerBuffer("runningVar", track ? ones([numFeatures], where) : null);
-    this.registerBuffer("numBatchesTracked", track ? zeros([], { dtype: "int64", device: where.device }) : null);
-    if (this.weight !== null) ones_(this.weight);
-    if (this.bias !== null) zeros_(this.bias);
+    this.registerBuffer("runningMean", track ? this.statistic(numFeatures, a) : null);
+    this.registerBuffer("runningVar", track ? this.statistic(numFeatures, a) : null);
+    this.registerBuffer("numBatchesTracked", track ? zeros([], { dtype: "int64", device: a.device ?? null }) : null);
+    this.resetParameters();
+  }
+  /** @internal What a weight is at first; lazy layers do not know its shape. */
+  protected parameter(numFeatures: number, options: FactoryOptions): Parameter {
+    return emptyParameter([numFeatures], options);
+  }
+  /** @internal What a running statistic is at first. */
+  protected statistic(numFeatures: number, options: FactoryOptions): Tensor {
+    return zeros([numFeatures], { dtype: options.dtype ?? null, device: options.device ?? null });
   }
   /** Mean 0, variance 1, no batches seen. */
   resetRunningStats(): void {

@@ -14,15 +14,17 @@ interface Known {
   readonly fields: number;
 }
 
+const KNOWN = Symbol("nbit.known");
+
 /** A module whose children stand in a row. */
 abstract class Row<M extends Module> extends Module {
   /** A layer by its number, or, where that is taken as a name by slices of others, by that name: see {@link at}. */
   [index: number]: M;
-  declare private known: Known;
+  declare private [KNOWN]: Known;
 
   constructor() {
     super();
-    hidden(this, "known", { names: [], fields: -1 });
+    hidden(this, KNOWN, { names: [], fields: -1 });
   }
   get length(): number {
     return this.names().length;
@@ -40,12 +42,17 @@ abstract class Row<M extends Module> extends Module {
   /** @internal Names of the children, in order: those that were named so come before those that have become fields since. */
   protected names(): readonly string[] {
     const fields = Object.keys(this);
-    if (fields.length === this.known.fields) return this.known.names;
+    if (fields.length === this[KNOWN].fields) return this[KNOWN].names;
     const children = fields.filter((name) => Reflect.get(this, name) instanceof Module);
     const there = new Set(children);
-    const names = this.known.names.filter((name) => there.delete(name));
-    this.known = { names: [...names, ...there], fields: fields.length };
-    return this.known.names;
+    const names = this[KNOWN].names.filter((name) => there.delete(name));
+    this[KNOWN] = { names: [...names, ...there], fields: fields.length };
+    return this[KNOWN].names;
+  }
+  /** @internal Children in their order, whatever their names. */
+  protected override fieldNames(): readonly string[] {
+    const names = new Set(this.names());
+    return [...Object.keys(this).filter((name) => !names.has(name)), ...names];
   }
   /** @internal One more child, behind the others. */
   protected add(name: string, module: M): void {
@@ -53,12 +60,12 @@ abstract class Row<M extends Module> extends Module {
       throw new ArgumentError(this.constructor.name, `element ${this.length} to be a Module`, module);
     const names = this.names();
     setMember(this.constructor.name, this, name, module);
-    this.known = { names: [...names.filter((each) => each !== name), name], fields: Object.keys(this).length };
+    this[KNOWN] = { names: [...names.filter((each) => each !== name), name], fields: Object.keys(this).length };
     this.numberNames();
   }
   /** Children with names can be reached by their numbers, too. */
   private numberNames(): void {
-    const { names } = this.known;
+    const { names } = this[KNOWN];
     for (let i = 0; i < names.length; i++) {
       const number = String(i);
       if (names[i] === number || Object.hasOwn(this, number)) continue;
@@ -76,9 +83,9 @@ abstract class Row<M extends Module> extends Module {
   }
   /** Other children in the place of all, numbered from 0. */
   private refill(modules: readonly M[]): void {
-    for (const name of this.known.names) Reflect.deleteProperty(this, name);
+    for (const name of this[KNOWN].names) Reflect.deleteProperty(this, name);
     for (const name of Object.getOwnPropertyNames(this)) if (/^\d+$/.test(name)) Reflect.deleteProperty(this, name);
-    this.known = { names: [], fields: Object.keys(this).length };
+    this[KNOWN] = { names: [], fields: Object.keys(this).length };
     for (const module of modules) this.add(String(this.length), module);
   }
   /** One more layer at the end. */

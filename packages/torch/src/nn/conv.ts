@@ -107,9 +107,13 @@ export abstract class AnyConvolution extends Module {
     this.dilation = shape.dilation;
     this.groups = groups;
     this.paddingMode = shape.paddingMode;
-    this.weight = emptyParameter(this.weightShape(), shape);
-    this.bias = shape.bias ? emptyParameter([outChannels], shape) : null;
+    this.weight = this.parameter(this.weightShape(), shape);
+    this.bias = shape.bias ? this.parameter([outChannels], shape) : null;
     this.resetParameters();
+  }
+  /** @internal What a weight is at first; lazy layers do not know its shape. */
+  protected parameter(shape: readonly number[], options: FactoryOptions): Parameter {
+    return emptyParameter(shape, options);
   }
   /** @internal */
   abstract get rank(): 1 | 2 | 3;

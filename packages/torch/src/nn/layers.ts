@@ -65,3 +65,31 @@ export * from "./distance.js";
 export * from "./activation.js";
 export * from "./activation-parametric.js";
 export * from "./softmax.js";
+export { Buffer, type BufferArguments } from "./buffer.js";
+export {
+  UninitializedBuffer,
+  UninitializedParameter,
+  type MaterializeArguments,
+  type UninitializedBufferOptions,
+  type UninitializedOptions,
+} from "./uninitialized.js";
+export type { LazyModule } from "./lazy.js";
+export { LazyLinear, type LazyLinearArguments } from "./lazy-linear.js";
+export {
+  LazyConv1d,
+  LazyConv2d,
+  LazyConv3d,
+  LazyConvTranspose1d,
+  LazyConvTranspose2d,
+  LazyConvTranspose3d,
+  type LazyConvArguments,
+  type LazyConvTransposeArguments,
+} from "./lazy-conv.js";
+export {
+  LazyBatchNorm1d,
+  LazyBatchNorm2d,
+  LazyBatchNorm3d,
+  LazyInstanceNorm1d,
+  LazyInstanceNorm2d,
+  LazyInstanceNorm3d,
+} from "./lazy-norm.js";

@@ -47,9 +47,13 @@ export class Linear<I extends number = number, O extends number = number> extend
     const { inFeatures, outFeatures, bias, ...factory } = readLinear(given, new.target.name);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    this.weight = emptyParameter([outFeatures, inFeatures], factory);
-    this.bias = bias ? emptyParameter([outFeatures], factory) : null;
+    this.weight = this.parameter([outFeatures, inFeatures], factory);
+    this.bias = bias ? this.parameter([outFeatures], factory) : null;
     this.resetParameters();
+  }
+  /** @internal What a weight is at first; lazy layers do not know its shape. */
+  protected parameter(shape: readonly number[], options: FactoryOptions): Parameter {
+    return emptyParameter(shape, options);
   }
   resetParameters(): void {
     atMost("Linear.resetParameters", arguments, 0);

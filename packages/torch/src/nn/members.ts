@@ -5,7 +5,7 @@ import { checkArguments } from "../options.js";
 import type { Module } from "./module.js";
 
 /** A field that neither the module's tree nor printing sees. */
-export function hidden(of: object, name: string, value: unknown): void {
+export function hidden(of: object, name: symbol, value: unknown): void {
   Object.defineProperty(of, name, { value, writable: true, configurable: true, enumerable: false });
 }
 

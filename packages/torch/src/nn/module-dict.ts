@@ -6,6 +6,8 @@ import { hidden, setMember } from "./members.js";
 import { Module } from "./module.js";
 import { pairsOf, type Pairs } from "./pairs.js";
 
+const ORDER = Symbol("nbit.order");
+
 /**
  * Modules by name; it has no forward of its own. Names are keys of the state dict as they are. Each is a field, too:
  * `dict.get("conv")` and `dict["conv"]` are one.
@@ -16,11 +18,11 @@ import { pairsOf, type Pairs } from "./pairs.js";
  * @throws {ArgumentError} for a name of the class's own members, such as "forward" and "keys".
  */
 export class ModuleDict<M extends Module = Module> extends Module {
-  declare private order: readonly string[];
+  declare private [ORDER]: readonly string[];
   constructor(modules: Pairs<M> | null = null) {
     super();
     atMost("ModuleDict", arguments, 1);
-    hidden(this, "order", []);
+    hidden(this, ORDER, []);
     if (modules !== null) fill("ModuleDict", this, modules);
   }
   forward(): never {
@@ -59,7 +61,7 @@ export class ModuleDict<M extends Module = Module> extends Module {
     atMost("ModuleDict.set", arguments, 2);
     if (!(module instanceof Module)) throw new ArgumentError("ModuleDict.set", "module to be a Module", module);
     setMember("ModuleDict.set", this, key, module);
-    if (!this.order.includes(key)) this.order = [...this.order, key];
+    if (!this[ORDER].includes(key)) this[ORDER] = [...this[ORDER], key];
     return this;
   }
   /** Sets every module of another dict, a Map, an object or a list of pairs. */
@@ -78,16 +80,21 @@ export class ModuleDict<M extends Module = Module> extends Module {
   delete(key: string): boolean {
     atMost("ModuleDict.delete", arguments, 1);
     if (!this.has(key)) return false;
-    this.order = this.order.filter((name) => name !== key);
+    this[ORDER] = this[ORDER].filter((name) => name !== key);
     return Reflect.deleteProperty(this, key);
   }
   clear(): void {
     atMost("ModuleDict.clear", arguments, 0);
     for (const key of this.keys()) this.delete(key);
   }
+  /** Names are keys as they are. */
+  override stateKey(name: string): string {
+    atMost("ModuleDict.stateKey", arguments, 1);
+    return name;
+  }
   /** @internal Numbers as names stand where they came, too. */
-  protected fieldNames(): readonly string[] {
-    const { order } = this;
+  protected override fieldNames(): readonly string[] {
+    const order = this[ORDER];
     return [...order, ...Object.keys(this).filter((name) => !order.includes(name))];
   }
 }

@@ -12,6 +12,7 @@ import { keep } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Parameter } from "./parameter.js";
 import type { Tree } from "./tree.js";
+import { convertUninitialized, isUninitialized } from "./uninitialized.js";
 
 /** By PyTorch's names or in camelCase. */
 export type ModuleMemoryFormat =
@@ -145,6 +146,11 @@ function exchange<M extends object>(
     for (const module of modules)
       for (const { kind, name, value } of tree.fields(fn, module, "")) {
         if (kind !== "parameter" && kind !== "buffer") continue;
+        if (isUninitialized(value)) {
+          convertUninitialized(value, convert);
+          done++;
+          continue;
+        }
         const known = successors.get(value);
         const next = known ?? convert(value);
         if (known !== undefined || (next.device.type === "meta") !== (value.device.type === "meta")) {

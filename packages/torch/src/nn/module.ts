@@ -24,6 +24,7 @@ import {
   type ForwardPreHook as AnyForwardPreHook,
   type PreHookOptions,
 } from "./call-hooks.js";
+import { Buffer } from "./buffer.js";
 import { keyOf } from "./keys.js";
 import { convertModules, emptyModules, moduleToOptions, type ModuleTarget } from "./module-to.js";
 import { Parameter } from "./parameter.js";
@@ -42,6 +43,7 @@ import {
 } from "./state-dict.js";
 import { eachState, type StateEntry, type StateVisits } from "./state-entries.js";
 import { StateHooks, type LoadPreHook, type StatePostHook, type StatePreHook } from "./state-hooks.js";
+import { isUninitialized } from "./uninitialized.js";
 import type { WeightCodes } from "./weight-codes.js";
 import { below, Tree, type Field, type NamedModulesOptions, type NamedOptions } from "./tree.js";
 
@@ -124,7 +126,8 @@ export abstract class Module {
 
   #fields(): Field<Module>[] {
     const fields: Field<Module>[] = [];
-    for (const [name, value] of Object.entries(this) as [string, unknown][]) {
+    for (const name of this.fieldNames()) {
+      const value: unknown = Reflect.get(this, name);
       if (typeof value !== "object" || value === null) continue;
       if (value instanceof Module) {
         this.#parameters?.delete(name);
@@ -134,6 +137,9 @@ export abstract class Module {
         (this.#parameters ??= new Set()).add(name);
         fields.push({ kind: "parameter", name, key: this.stateKey(name), value });
       } else {
+        // Once seen, the field is a buffer's, also when a plain tensor takes its place.
+        if (value instanceof Buffer && this.#buffers?.has(name) !== true)
+          (this.#buffers ??= new Map()).set(name, value.persistent);
         const persistent = this.#buffers?.get(name);
         if (persistent !== undefined)
           fields.push({ kind: "buffer", name, key: this.stateKey(name), value, persistent });
@@ -142,6 +148,11 @@ export abstract class Module {
       }
     }
     return fields;
+  }
+
+  /** Own fields in the order of the tree. Containers whose names are numbers, which JavaScript puts first, have theirs. */
+  protected fieldNames(): readonly string[] {
+    return Object.keys(this);
   }
 
   /** The part of a field in names of state dicts, parameters and modules: see {@link Module.stateKeys}. */
@@ -648,5 +659,6 @@ function extraState(module: Module, given: unknown): Tensor {
 }
 /** Without a graph, beyond every scope. */
 function apart(t: Tensor): Tensor {
+  if (isUninitialized(t)) return t;
   return outsideScopes(() => t.detach());
 }

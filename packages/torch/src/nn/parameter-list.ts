@@ -11,6 +11,9 @@ import { Module } from "./module.js";
 import { pairsOf, type Pairs } from "./pairs.js";
 import { Parameter } from "./parameter.js";
 
+const COUNT = Symbol("nbit.count");
+const ORDER = Symbol("nbit.order");
+
 /** What such a container holds of a value: a tensor becomes a parameter that shares its memory, anything else stays. */
 export type Held<T> = T extends Parameter ? T : T extends Tensor ? Parameter : T;
 
@@ -30,31 +33,31 @@ function print(name: string | number, value: unknown): string {
  */
 export class ParameterList<T = Parameter> extends Module {
   [index: number]: Held<T>;
-  declare private count: number;
+  declare private [COUNT]: number;
   constructor(values: Iterable<T> | null = null) {
     super();
     atMost("ParameterList", arguments, 1);
-    hidden(this, "count", 0);
+    hidden(this, COUNT, 0);
     if (values !== null) this.extend(values);
   }
   forward(): never {
     throw new ArgumentError("ParameterList", "its parameters to be used one by one", verbatim("forward()"));
   }
   get length(): number {
-    return this.count;
+    return this[COUNT];
   }
   *[Symbol.iterator](): IterableIterator<Held<T>> {
-    for (let i = 0; i < this.count; i++) yield this[i] as Held<T>;
+    for (let i = 0; i < this[COUNT]; i++) yield this[i] as Held<T>;
   }
   /** From the end where `index` is negative. */
   at(index: number): Held<T> {
     atMost("ParameterList.at", arguments, 1);
-    return this[positionOf("ParameterList.at", index, this.count)] as Held<T>;
+    return this[positionOf("ParameterList.at", index, this[COUNT])] as Held<T>;
   }
   append(value: T): this {
     atMost("ParameterList.append", arguments, 1);
-    setMember("ParameterList.append", this, String(this.count), held(value));
-    this.count++;
+    setMember("ParameterList.append", this, String(this[COUNT]), held(value));
+    this[COUNT]++;
     return this;
   }
   extend(values: Iterable<T>): this {
@@ -84,38 +87,48 @@ export class ParameterList<T = Parameter> extends Module {
  * @throws {ArgumentError} for a name of the class's own members, such as "forward" and "keys".
  */
 export class ParameterDict<T = Parameter> extends Module {
-  declare private order: readonly string[];
+  declare private [ORDER]: readonly string[];
   constructor(parameters: Pairs<T> | ParameterDict<T> | null = null) {
     super();
     atMost("ParameterDict", arguments, 1);
-    hidden(this, "order", []);
+    hidden(this, ORDER, []);
     if (parameters !== null) fill("ParameterDict", this, parameters);
   }
   forward(): never {
     throw new ArgumentError("ParameterDict", "its parameters to be used one by one", verbatim("forward()"));
   }
   get length(): number {
-    return this.order.length;
+    return this[ORDER].length;
   }
   keys(): readonly string[] {
     atMost("ParameterDict.keys", arguments, 0);
-    return this.order;
+    return this[ORDER];
   }
   values(): readonly Held<T>[] {
     atMost("ParameterDict.values", arguments, 0);
-    return this.order.map((key) => Reflect.get(this, key) as Held<T>);
+    return this[ORDER].map((key) => Reflect.get(this, key) as Held<T>);
   }
   items(): readonly (readonly [name: string, value: Held<T>])[] {
     atMost("ParameterDict.items", arguments, 0);
-    return this.order.map((key) => [key, Reflect.get(this, key) as Held<T>] as const);
+    return this[ORDER].map((key) => [key, Reflect.get(this, key) as Held<T>] as const);
   }
   [Symbol.iterator](): IterableIterator<string> {
-    return this.order[Symbol.iterator]();
+    return this[ORDER][Symbol.iterator]();
   }
   has(key: string): boolean {
     atMost("ParameterDict.has", arguments, 1);
     checkArguments("ParameterDict.has", { key }, { key: text });
-    return this.order.includes(key);
+    return this[ORDER].includes(key);
+  }
+  /** Names are keys as they are. */
+  override stateKey(name: string): string {
+    atMost("ParameterDict.stateKey", arguments, 1);
+    return name;
+  }
+  /** @internal Numbers as names stand where they came, too. */
+  protected override fieldNames(): readonly string[] {
+    const order = this[ORDER];
+    return [...order, ...Object.keys(this).filter((name) => !order.includes(name))];
   }
   /** What has the name; `fallback` where nothing has it. */
   get(key: string, fallback: Held<T> | null = null): Held<T> | null {
@@ -125,7 +138,7 @@ export class ParameterDict<T = Parameter> extends Module {
   set(key: string, value: T): this {
     atMost("ParameterDict.set", arguments, 2);
     setMember("ParameterDict.set", this, key, held(value));
-    if (!this.order.includes(key)) this.order = [...this.order, key];
+    if (!this[ORDER].includes(key)) this[ORDER] = [...this[ORDER], key];
     return this;
   }
   /** What has the name, which `fallback` is given first where nothing has it. */
@@ -141,7 +154,7 @@ export class ParameterDict<T = Parameter> extends Module {
   /** @throws {ArgumentError} `ParameterDict.pop: expected a name among left, right. Received: "middle".` */
   pop(key: string): Held<T> {
     atMost("ParameterDict.pop", arguments, 1);
-    if (!this.has(key)) throw new ArgumentError("ParameterDict.pop", `a name among ${this.order.join(", ")}`, key);
+    if (!this.has(key)) throw new ArgumentError("ParameterDict.pop", `a name among ${this[ORDER].join(", ")}`, key);
     const value = Reflect.get(this, key) as Held<T>;
     this.delete(key);
     return value;
@@ -149,20 +162,20 @@ export class ParameterDict<T = Parameter> extends Module {
   /** Takes the last out. */
   popitem(): readonly [name: string, value: Held<T>] {
     atMost("ParameterDict.popitem", arguments, 0);
-    const key = this.order.at(-1);
-    if (key === undefined) throw new ArgumentError("ParameterDict.popitem", "a dict that is not empty", this.order);
+    const key = this[ORDER].at(-1);
+    if (key === undefined) throw new ArgumentError("ParameterDict.popitem", "a dict that is not empty", this[ORDER]);
     return [key, this.pop(key)];
   }
   /** @returns Whether there was one. */
   delete(key: string): boolean {
     atMost("ParameterDict.delete", arguments, 1);
     if (!this.has(key)) return false;
-    this.order = this.order.filter((name) => name !== key);
+    this[ORDER] = this[ORDER].filter((name) => name !== key);
     return Reflect.deleteProperty(this, key);
   }
   clear(): void {
     atMost("ParameterDict.clear", arguments, 0);
-    for (const key of this.order) this.delete(key);
+    for (const key of this[ORDER]) this.delete(key);
   }
   /** Another dict of the same parameters. */
   copy(): ParameterDict<T> {

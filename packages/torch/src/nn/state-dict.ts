@@ -10,6 +10,7 @@ import { keep, scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { Parameter } from "./parameter.js";
 import type { StateEntry } from "./state-entries.js";
+import { isUninitialized } from "./uninitialized.js";
 
 export type StateDict = Map<string, Tensor>;
 /** What may be loaded: tensors by name. */
@@ -92,7 +93,8 @@ export function loadState(loading: Loading, { strict = true, assign = false, rea
   const names = afterwards.length > 0 ? [] : lacking(keys, strict);
   if (names.length + wrong.length > 0) throw mismatch(loading.type, [...names, ...wrong]);
   noGrad(() => {
-    for (const [entry, source] of plan.copies)
+    for (const [entry, source] of plan.copies) {
+      if (!assign && isUninitialized(entry.tensor)) entry.tensor.materialize(source.shape);
       if (assign) assignTo(entry, source);
       else if (read === undefined || source.device.type !== "meta") entry.tensor.copy_(source);
       else
@@ -100,6 +102,7 @@ export function loadState(loading: Loading, { strict = true, assign = false, rea
           const value = read(source);
           if (value !== null) entry.tensor.copy_(value);
         });
+    }
   });
   for (const { key, set } of extras) {
     const state = given.get(key);
@@ -176,9 +179,14 @@ function loadPlan(
     const source = given.get(found);
     if (!isTensor(source)) problems.push(`${key} is not a tensor`);
     else {
+      const lazy = isUninitialized(tensor);
+      if (isUninitialized(source)) {
+        if (!lazy) problems.push(`${key} has no shape yet, expected [${tensor.shape.join(", ")}]`);
+        continue;
+      }
       const why = source.disposed
         ? "is disposed"
-        : String(source.shape) !== String(tensor.shape)
+        : !lazy && String(source.shape) !== String(tensor.shape)
           ? `has shape [${source.shape.join(", ")}], expected [${tensor.shape.join(", ")}]`
           : assign
             ? null
