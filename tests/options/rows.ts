@@ -82,6 +82,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.full": () => row([2], 1),
   "torch.grad": () => row(leaf.sum(), leaf),
   "torch.loadCheckpoint": () => row("nowhere.ckpt"),
+  "torch.onnx.export": () => row(new nn.Linear(2, 2), x, "nowhere/a.onnx"),
   "torch.load": () => row("nowhere.pt"),
   "torch.save": () => row({ a: x }, "nowhere/a.pt"),
   "torch.numpy.load": () => row("nowhere.npy"),

@@ -47,6 +47,7 @@ export * as nn from "./nn/index.js";
 export * as cuda from "./cuda/index.js";
 export * as distributions from "./distributions/index.js";
 export * as program from "./program/index.js";
+export * as onnx from "./onnx/index.js";
 export * from "./data/index.js";
 export * from "./io/index.js";
 export {

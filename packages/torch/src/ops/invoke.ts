@@ -11,8 +11,48 @@ import { handleOrZero, isTensor, wrap } from "../tensor/handle.js";
 import { Operator } from "./operator.js";
 import { isOptions } from "./tags.js";
 import { readReturns } from "./read-results.js";
-import type { Argument } from "./schema.js";
+import type { Plan } from "./plan.js";
+import type { Argument, Schema } from "./schema.js";
 import { forgetLargeNumber, largeNumber, writeList, writeOne } from "./write-arguments.js";
+
+/** Told of a call: the overload, its arguments by the schema's names with defaults filled in, and the result. */
+export type CallObserver = (schema: Schema, given: Readonly<Record<string, unknown>>, result: unknown) => void;
+let observer: CallObserver | null = null;
+
+/** Have every call told to `next` while `run` runs; calls that `next` makes itself are not. */
+export function observingCalls<T>(next: CallObserver, run: () => T): T {
+  const before = observer;
+  observer = next;
+  try {
+    return run();
+  } finally {
+    observer = before;
+  }
+}
+
+function observed(watch: CallObserver, op: Operator, args: unknown[], trusted: boolean): unknown {
+  observer = null;
+  try {
+    const result = invoke(op, args, trusted);
+    const plan = op.plan(args, true);
+    watch(plan.schema, argumentsOf(plan, args), result);
+    return result;
+  } finally {
+    observer = watch;
+  }
+}
+
+function argumentsOf({ schema, source, varargs }: Plan, args: readonly unknown[]): Record<string, unknown> {
+  return Object.fromEntries(
+    schema.args.map(({ name, default: standard }, i) => {
+      const from = source[i];
+      if (from === -1 || from === undefined) return [name, standard];
+      if (i === varargs) return [name, args.slice(from as number).filter((a) => !isOptions(a))];
+      const options = args[args.length - 1] as Readonly<Record<string, unknown>>;
+      return [name, typeof from === "number" ? args[from] : options[from]];
+    }),
+  );
+}
 
 /**
  * Call an operator with its arguments as a user wrote them. Takes the array over: what is a caller's in it is read
@@ -21,6 +61,7 @@ import { forgetLargeNumber, largeNumber, writeList, writeOne } from "./write-arg
  * @param trusted - Nothing in the arguments is a caller's: lists and options are ours, and not copied.
  */
 export function invoke(op: Operator, args: unknown[], trusted = false): unknown {
+  if (observer !== null) return observed(observer, op, args, trusted);
   const plan = op.plan(args, trusted);
   const { schema, source, defaults } = plan;
   const specs = schema.args;
