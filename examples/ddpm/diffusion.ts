@@ -1,5 +1,5 @@
 /** Pictures out of noise, step by step. Ho, Jain and Abbeel, 2020, arXiv:2006.11239. */
-import { amp, cumprod, full, linspace, nn, noGrad, randint, randn, randnLike, rsub, scope } from "@nbit/torch";
+import { amp, cumprod, full, linspace, nn, noGrad, randint, randn, randnLike, scope, sub } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import type { Unet } from "./unet.js";
 
@@ -25,15 +25,15 @@ export class GaussianDiffusion extends nn.Module {
     // In float64: the products of so many numbers near 1 would be inexact in float32.
     const scale = 1000 / numTimesteps;
     const betas = linspace(scale * 0.0001, scale * 0.02, numTimesteps, { dtype: "float64" });
-    const alphas = rsub(betas, 1);
+    const alphas = sub(1, betas);
     const alphasCumprod = cumprod(alphas, 0);
     const alphasCumprodPrev = F.pad(alphasCumprod.narrow(0, 0, numTimesteps - 1), [1, 0], "constant", 1);
     const register = (name: string, value: Tensor): void => this.registerBuffer(name, value.float());
     register("betas", betas);
     register("sqrtAlphasCumprod", alphasCumprod.sqrt());
-    register("sqrtOneMinusAlphasCumprod", rsub(alphasCumprod, 1).sqrt());
+    register("sqrtOneMinusAlphasCumprod", sub(1, alphasCumprod).sqrt());
     register("sqrtRecipAlphas", alphas.rsqrt());
-    register("posteriorVariance", betas.mul(rsub(alphasCumprodPrev, 1)).div(rsub(alphasCumprod, 1)));
+    register("posteriorVariance", betas.mul(sub(1, alphasCumprodPrev)).div(sub(1, alphasCumprod)));
   }
 
   /** A picture with the noise of time `t`. In float32 also within autocast: signal and noise are far apart in size. */

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: E402
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
-STEPS, SIZE, TIMESTEPS = 20, 16, 50
+STEPS, SIZE, TIMESTEPS = 24, 16, 50
 
 
 class SinusoidalPosEmb(nn.Module):
@@ -133,7 +133,7 @@ class GaussianDiffusion(nn.Module):
 
 def train(precision):
     torch.manual_seed(0)
-    loader = DataLoader(TensorDataset(pictures(128, 1, SIZE)[0]), batch_size=16, shuffle=True)
+    loader = DataLoader(TensorDataset(pictures(128, 1, SIZE)[0]), batch_size=8, shuffle=True)
     diffusion = GaussianDiffusion(Unet(16, 1))
     optimizer = torch.optim.Adam(diffusion.parameters(), lr=1e-3, betas=(0.9, 0.99))
     ema = AveragedModel(diffusion, multi_avg_fn=get_ema_multi_avg_fn(0.95))

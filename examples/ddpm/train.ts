@@ -12,7 +12,7 @@ const TIMESTEPS = 50;
 /** The loss of each step, and the mean of every picture that the averaged weights draw at the end. */
 export function train({ precision = 32, steps = 200, log = () => {} }: RunOptions = {}): Curves<"loss" | "samples"> {
   manualSeed(0);
-  const loader = new DataLoader(new TensorDataset(pictures(128, 1, SIZE).images), { batchSize: 16, shuffle: true });
+  const loader = new DataLoader(new TensorDataset(pictures(128, 1, SIZE).images), { batchSize: 8, shuffle: true });
   const diffusion = new GaussianDiffusion(new Unet(16, 1), SIZE, 1, TIMESTEPS);
   const optimizer = new optim.Adam(diffusion.parameters(), { lr: 1e-3, betas: [0.9, 0.99] });
   const ema = new AveragedModel(diffusion, { multiAvgFn: getEmaMultiAvgFn(0.95) });

@@ -89,8 +89,8 @@ def gram_matrix(y):
 
 def train(precision):
     torch.manual_seed(42)
-    loader = DataLoader(TensorDataset(pictures(64, 3, 48)[0]), batch_size=4)
-    style = pictures(1, 3, 48)[0].expand(4, -1, -1, -1)
+    loader = DataLoader(TensorDataset(pictures(64, 3, 48)[0]), batch_size=2)
+    style = pictures(1, 3, 48)[0].expand(2, -1, -1, -1)
     transformer, vgg, mse = TransformerNet(WIDTH), Features(), nn.MSELoss()
     optimizer = torch.optim.Adam(transformer.parameters(), lr=1e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "16")

@@ -20,8 +20,8 @@ export function train({ precision = 32, steps = 60, log = () => {} }: RunOptions
   "loss" | "content" | "style"
 > {
   manualSeed(42);
-  const loader = new DataLoader(new TensorDataset(pictures(64, 3, 48).images), { batchSize: 4 });
-  const style = pictures(1, 3, 48).images.expand(4, -1, -1, -1);
+  const loader = new DataLoader(new TensorDataset(pictures(64, 3, 48).images), { batchSize: 2 });
+  const style = pictures(1, 3, 48).images.expand(2, -1, -1, -1);
   const transformer = new TransformerNet(8);
   const vgg = new Features();
   const optimizer = new optim.Adam(transformer.parameters(), { lr: 1e-3 });

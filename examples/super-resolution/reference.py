@@ -39,8 +39,8 @@ def pairs(n):
 
 def train(precision):
     torch.manual_seed(123)
-    training = DataLoader(pairs(64), batch_size=16, shuffle=True)
-    testing = DataLoader(pairs(16), batch_size=8)
+    training = DataLoader(pairs(64), batch_size=8, shuffle=True)
+    testing = DataLoader(pairs(8), batch_size=8)
     model, criterion = Net(UPSCALE), nn.MSELoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "16")

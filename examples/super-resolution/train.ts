@@ -16,8 +16,8 @@ function pairs(n: number): TensorDataset<[Tensor, Tensor]> {
 /** The loss of each step, and the peak signal-to-noise ratio of pictures that were never trained on, in dB. */
 export function train({ precision = 32, steps = 100, log = () => {} }: RunOptions = {}): Curves<"loss" | "psnr"> {
   manualSeed(123);
-  const trainingData = new DataLoader(pairs(64), { batchSize: 16, shuffle: true });
-  const testingData = new DataLoader(pairs(16), { batchSize: 8 });
+  const trainingData = new DataLoader(pairs(64), { batchSize: 8, shuffle: true });
+  const testingData = new DataLoader(pairs(8), { batchSize: 8 });
   const model = new Net(UPSCALE);
   const criterion = new nn.MSELoss();
   const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });

@@ -1,4 +1,4 @@
-import { rsub } from "@nbit/torch";
+import { sub } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 /** How much two masks `[n, …]` overlap: 2 · |a ∩ b| / (|a| + |b|), from 0 to 1, over all of them together. */
@@ -10,5 +10,5 @@ export function diceCoeff(input: Tensor, target: Tensor, epsilon = 1e-6): Tensor
 
 /** 1 less the overlap; falls as masks agree. */
 export function diceLoss(input: Tensor, target: Tensor): Tensor {
-  return rsub(diceCoeff(input, target), 1);
+  return sub(1, diceCoeff(input, target));
 }
