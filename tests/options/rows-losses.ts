@@ -35,6 +35,8 @@ export const LOSSES: Readonly<Record<string, () => Row>> = {
   ),
   ...rows("torch.nn.init.", "constant constant_ sparse sparse_", () => row(x, 0.5)),
   "torch.nn.init.calculateGain": () => row("relu"),
+  "torch.nn.LinearCrossEntropyLoss": () => row(4, 4),
+  "torch.nn.functional.linearCrossEntropy": () => row(x, x, ones([2])),
   "torch.nn.AdaptiveLogSoftmaxWithLoss": () => row(4, 4, [2]),
   "torch.ctcLoss": () => row(x, x, [1], [1]),
 };

@@ -30,8 +30,8 @@ export const UTILS: Readonly<Record<string, () => Row>> = {
     removeSpectralNorm: () => row(nn.utils.spectralNorm(layer())),
     weightNorm: () => row(layer()),
     removeWeightNorm: () => row(nn.utils.weightNorm(layer())),
-    "stateless.functionalCall": () => row(layer(), {}, [x]),
   }),
+  "torch.func.functionalCall": () => row(layer(), {}, [x]),
   ...rows("parametrizations.", {
     orthogonal: () => row(layer()),
     spectralNorm: () => row(layer()),
@@ -73,4 +73,5 @@ export const PLAIN_UTILS: readonly string[] = (
   "prune.PruningContainer#computeMask prune.RandomStructured#computeMask prune.RandomUnstructured#computeMask prune.isPruned"
 )
   .split(" ")
-  .map((name) => `torch.nn.utils.${name}`);
+  .map((name) => `torch.nn.utils.${name}`)
+  .concat("torch.func.stackModuleState");

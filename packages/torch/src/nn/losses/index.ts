@@ -4,4 +4,5 @@ export * from "./binary.js";
 export * from "./classes.js";
 export * from "./differences.js";
 export * from "./likelihoods.js";
+export * from "./linear.js";
 export * from "./rankings.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nn, ones, rand, tensor, zeros, type Tensor } from "../../index.js";
+import { func, nn, ones, rand, tensor, zeros, type Tensor } from "../../index.js";
 
 const { stateless, parametersToVector, vectorToParameters, clipGradNorm_ } = nn.utils;
 const { functionalCall } = stateless;
@@ -89,4 +89,27 @@ test("clipGradNorm_: no limit leaves gradients, and the norm alone comes back", 
   p.grad = tensor([Infinity, 1]);
   assert.throws(() => clipGradNorm_(p, 1, { errorIfNonfinite: true }), { code: "NON_FINITE_NORM" });
   assert.throws(() => clipGradNorm_(p, -1), { code: "ERR_ARGUMENT", message: /maxNorm to be a number ≥ 0/ });
+});
+
+test("several modules of one class as one: stacked tensors, one call each", () => {
+  const models = [0, 1, 2].map(() => new nn.Sequential(new nn.Linear(2, 3), new nn.BatchNorm1d(3)).eval());
+  const [parameters, buffers] = func.stackModuleState(models);
+  assert.deepEqual(Object.keys(parameters), ["0.weight", "0.bias", "1.weight", "1.bias"]);
+  assert.deepEqual([...(parameters["0.weight"]?.shape ?? [])], [3, 3, 2]);
+  assert.ok(Object.values(parameters).every((t) => t.isLeaf && t.requiresGrad));
+  assert.deepEqual([...(buffers["1.num_batches_tracked"]?.shape ?? [])], [3]);
+  models.forEach((model, i) => {
+    const one = Object.fromEntries(
+      Object.entries({ ...parameters, ...buffers }).map(([name, t]) => [name, t.select(0, i)]),
+    );
+    const out = func.functionalCall(models[0] as nn.Module, one, x) as Tensor;
+    assert.ok(out.equal(model.forward(x)));
+  });
+  assert.throws(() => func.stackModuleState([]), { message: /at least one model/ });
+  assert.throws(() => func.stackModuleState([models[0] as nn.Module, new nn.Linear(2, 2).eval()]), {
+    message: /one class/,
+  });
+  assert.throws(() => func.stackModuleState([new nn.Linear(2, 2), new nn.Linear(2, 2).eval()]), {
+    message: /one mode/,
+  });
 });

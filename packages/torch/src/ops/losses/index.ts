@@ -3,5 +3,6 @@ export * from "./binary.js";
 export * from "./classes.js";
 export * from "./differences.js";
 export * from "./likelihoods.js";
+export * from "./linear.js";
 export * from "./rankings.js";
 export type { NewReductionOptions, Reduction, ReductionOptions } from "./reduction.js";
