@@ -21,14 +21,14 @@ export type Call<A extends object, Order extends readonly (keyof A)[], Positions
   Behind<Omit<A, Order[number]>, Positions> | Fewer<A, Order, Required<Positions>>;
 type Behind<Named, Positions extends readonly unknown[]> = [keyof Named] extends [never]
   ? Positions
-  : readonly [...Positions, options?: Named];
+  : [...Positions, options?: Named];
 type Fewer<
   A extends object,
   Order extends readonly unknown[],
   Positions extends readonly unknown[],
 > = Positions extends readonly [...infer Front, unknown]
   ? Order extends readonly [...infer Names extends (keyof A)[], unknown]
-    ? readonly [...Front, options: Omit<A, Names[number]>] | Fewer<A, Names, Front>
+    ? [...Front, options: Omit<A, Names[number]>] | Fewer<A, Names, Front>
     : never
   : never;
 

@@ -56,3 +56,5 @@ export {
   type TripletWithDistanceOptions,
   type WeightedOptions,
 } from "../ops/losses/index.js";
+
+export { multiHeadAttentionForward, type MultiHeadAttentionForwardArguments } from "./transformer/attention-forward.js";

@@ -17,3 +17,4 @@ export type { WeightCodes } from "./weight-codes.js";
 export * from "./layers.js";
 export * from "./losses/index.js";
 export * from "./recurrent/index.js";
+export * from "./transformer/index.js";

@@ -2,7 +2,7 @@
 import { ArgumentError } from "../../errors.js";
 import { byDefault, flag, oneOf, orNull, such } from "../../kinds.js";
 import { gruCell, lstmCell, rnnReluCell, rnnTanhCell, zeros } from "../../ops/index.js";
-import { atMost, checkArguments, type OptionNames } from "../../options.js";
+import { atMost, type OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
@@ -86,6 +86,18 @@ export abstract class RNNCellBase extends Module {
   }
 }
 
+interface StepArguments<S> {
+  readonly input: Tensor;
+  readonly hx?: S | null;
+}
+type StepCall<S> = Call<StepArguments<S>, ["input", "hx"], [input: Tensor, hx?: S | null]>;
+const readSingle = signature("forward", { input: tensorKind, hx: byDefault(null, orNull(tensorKind)) });
+const STATE = such<LSTMState>(
+  "[h, c], two tensors",
+  (v) => Array.isArray(v) && v.length === 2 && v.every((t) => isTensor(t)),
+);
+const readPair = signature("forward", { input: tensorKind, hx: byDefault(null, orNull(STATE)) });
+
 /** A cell whose state is one tensor. */
 abstract class SingleCell extends RNNCellBase {
   protected abstract step(input: Tensor, hx: Tensor): Tensor;
@@ -94,10 +106,8 @@ abstract class SingleCell extends RNNCellBase {
    * @param hx - `[N, hiddenSize]` or `[hiddenSize]`. Default: zeros.
    * @returns The next state, in the form of `hx`.
    */
-  override forward(input: Tensor, hx: Tensor | null = null): Tensor {
-    const fn = `${this.constructor.name}.forward`;
-    atMost(fn, arguments, 2);
-    checkArguments(fn, { input, hx }, { input: tensorKind, hx: orNull(tensorKind) });
+  override forward(...given: StepCall<Tensor>): Tensor {
+    const { input, hx } = readSingle(given, `${this.constructor.name}.forward`);
     this.checkDims("an input", input);
     if (hx !== null) this.checkDims("hx", hx);
     const batched = input.ndim === 2;
@@ -156,9 +166,6 @@ export class GRUCell extends SingleCell {
 }
 
 const readLstm = signature("LSTMCell", { ...CELL, ...FACTORY } satisfies OptionNames<CellArguments>);
-const STATE = orNull(
-  such<LSTMState>("[h, c], two tensors", (v) => Array.isArray(v) && v.length === 2 && v.every((t) => isTensor(t))),
-);
 /** One step of {@link LSTM}. */
 export class LSTMCell extends RNNCellBase {
   constructor(...given: CellCall) {
@@ -169,10 +176,8 @@ export class LSTMCell extends RNNCellBase {
    * @param hx - `[h, c]`, each `[N, hiddenSize]` or `[hiddenSize]`. Default: zeros.
    * @returns The next `[h, c]`.
    */
-  override forward(input: Tensor, hx: LSTMState | null = null): [h: Tensor, c: Tensor] {
-    const fn = `${this.constructor.name}.forward`;
-    atMost(fn, arguments, 2);
-    checkArguments(fn, { input, hx }, { input: tensorKind, hx: STATE });
+  override forward(...given: StepCall<LSTMState>): [h: Tensor, c: Tensor] {
+    const { input, hx } = readPair(given, `${this.constructor.name}.forward`);
     this.checkDims("an input", input);
     hx?.forEach((state, i) => this.checkDims(`hx[${i}]`, state));
     const batched = input.ndim === 2;

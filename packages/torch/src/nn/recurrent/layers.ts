@@ -2,11 +2,12 @@
 import { ArgumentError } from "../../errors.js";
 import { byDefault, either, oneOf, orNull, such } from "../../kinds.js";
 import { gru, lstm, rnnRelu, rnnTanh, zeros } from "../../ops/index.js";
-import { atMost, checkArguments, type OptionNames } from "../../options.js";
+import type { OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
+import type { Module } from "../module.js";
 import { packedKind, PackedSequence } from "../utils/rnn.js";
 import {
   FACTORY,
@@ -21,6 +22,18 @@ import {
 type RestPositions = [bias?: boolean, batchFirst?: boolean, dropout?: number, bidirectional?: boolean];
 
 const INPUT = either(tensorKind, packedKind);
+interface StepArguments<X, S> {
+  readonly input: X;
+  readonly hx?: S | null;
+}
+type StepCall<X, S> = Call<StepArguments<X, S>, ["input", "hx"], [input: X, hx?: S | null]>;
+export type LSTMState = readonly [h: Tensor, c: Tensor];
+const STATE = such<LSTMState>(
+  "[h, c], two tensors",
+  (v) => Array.isArray(v) && v.length === 2 && v.every((t) => isTensor(t)),
+);
+const readSingle = signature("forward", { input: INPUT, hx: byDefault(null, orNull(tensorKind)) });
+const readPair = signature("forward", { input: INPUT, hx: byDefault(null, orNull(STATE)) });
 
 /** A batch as the operators take it, and the way back. */
 interface Batch {
@@ -93,15 +106,10 @@ abstract class Single extends Recurrent {
    * @returns The last layer's output of every step, in the form of the input with `ways · hiddenSize` features, and the
    *   last state of every layer and way, in the form of `hx`.
    */
-  override forward(input: Tensor, hx?: Tensor | null): [output: Tensor, hN: Tensor];
-  override forward(input: PackedSequence, hx?: Tensor | null): [output: PackedSequence, hN: Tensor];
-  override forward(
-    input: Tensor | PackedSequence,
-    hx: Tensor | null = null,
-  ): [output: Tensor | PackedSequence, hN: Tensor] {
-    const fn = `${this.constructor.name}.forward`;
-    atMost(fn, arguments, 2);
-    checkArguments(fn, { input, hx }, { input: INPUT, hx: orNull(tensorKind) });
+  override forward(...given: StepCall<PackedSequence, Tensor>): [output: PackedSequence, hN: Tensor];
+  override forward(...given: StepCall<Tensor, Tensor>): [output: Tensor, hN: Tensor];
+  override forward(...given: readonly unknown[]): [output: Tensor | PackedSequence, hN: Tensor] {
+    const { input, hx } = readSingle(given, `${this.constructor.name}.forward`);
     const batch = this.batchOf(input);
     const state = this.stateOf("hx", hx, batch, this.hiddenSize);
     const { bias, numLayers, dropout, training, bidirectional, operator } = this;
@@ -111,6 +119,11 @@ abstract class Single extends Recurrent {
         ? operator(batch.input, state, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
         : operator(batch.input, batch.batchSizes, state, weights, bias, numLayers, dropout, training, bidirectional);
     return [this.outputOf(output, batch), this.finalOf(last, batch)];
+  }
+  override call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]>;
+  override call(...given: StepCall<PackedSequence, Tensor>): [output: PackedSequence, hN: Tensor];
+  override call(...given: readonly unknown[]): unknown {
+    return super.call(...(given as never[]));
   }
 }
 
@@ -184,10 +197,6 @@ type LSTMCall = Call<
   ["inputSize", "hiddenSize", "numLayers", "bias", "batchFirst", "dropout", "bidirectional", "projSize"],
   [inputSize: number, hiddenSize: number, numLayers?: number, ...RestPositions, projSize?: number]
 >;
-export type LSTMState = readonly [h: Tensor, c: Tensor];
-const STATE = orNull(
-  such<LSTMState>("[h, c], two tensors", (v) => Array.isArray(v) && v.length === 2 && v.every((t) => isTensor(t))),
-);
 
 /**
  * Hochreiter and Schmidhuber, 1997, with forget gates. Its weights hold the gates i, f, g, o one below the other:
@@ -209,18 +218,12 @@ export class LSTM extends Recurrent {
    *   an input without a batch. Default: zeros.
    * @returns The last layer's output of every step, in the form of the input, and the last states, in the form of `hx`.
    */
-  override forward(input: Tensor, hx?: LSTMState | null): [output: Tensor, states: [hN: Tensor, cN: Tensor]];
   override forward(
-    input: PackedSequence,
-    hx?: LSTMState | null,
+    ...given: StepCall<PackedSequence, LSTMState>
   ): [output: PackedSequence, states: [hN: Tensor, cN: Tensor]];
-  override forward(
-    input: Tensor | PackedSequence,
-    hx: LSTMState | null = null,
-  ): [output: Tensor | PackedSequence, states: [hN: Tensor, cN: Tensor]] {
-    const fn = `${this.constructor.name}.forward`;
-    atMost(fn, arguments, 2);
-    checkArguments(fn, { input, hx }, { input: INPUT, hx: STATE });
+  override forward(...given: StepCall<Tensor, LSTMState>): [output: Tensor, states: [hN: Tensor, cN: Tensor]];
+  override forward(...given: readonly unknown[]): [output: Tensor | PackedSequence, states: [hN: Tensor, cN: Tensor]] {
+    const { input, hx } = readPair(given, `${this.constructor.name}.forward`);
     const batch = this.batchOf(input);
     const states = [
       this.stateOf("hx[0]", hx?.[0] ?? null, batch, this.outputSize),
@@ -233,5 +236,12 @@ export class LSTM extends Recurrent {
         ? lstm(batch.input, states, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
         : lstm(batch.input, batch.batchSizes, states, weights, bias, numLayers, dropout, training, bidirectional);
     return [this.outputOf(output, batch), [this.finalOf(h, batch), this.finalOf(c, batch)]];
+  }
+  override call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]>;
+  override call(
+    ...given: StepCall<PackedSequence, LSTMState>
+  ): [output: PackedSequence, states: [hN: Tensor, cN: Tensor]];
+  override call(...given: readonly unknown[]): unknown {
+    return super.call(...(given as never[]));
   }
 }
