@@ -42,10 +42,10 @@ const NAMES: Readonly<Record<string, string>> = {
   "xla.XlaTopology#": "dispose",
   "torch.":
     "BatchSampler ChainDataset Complex LoadedStorage ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
-    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device enableGrad " +
-    "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo inferenceMode initialSeed isGradEnabled isInferenceModeEnabled " +
-    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory noGrad operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
-    "savedTensorsHooks scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setGradEnabled setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
+    "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device " +
+    "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo initialSeed isInferenceModeEnabled " +
+    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
+    "scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.LoadedStorage#": "cpu cuda to",
   "torch.numpy.": "save",

@@ -1,5 +1,9 @@
 /** What takes no options beyond what its signature reads, at the top level and in the small namespaces: see plain.ts. */
 export const TOPLEVEL: Readonly<Record<string, string>> = {
+  "torch.autograd.":
+    "enableGrad gradcheck gradgradcheck inferenceMode isAnomalyEnabled isGradEnabled noGrad setDetectAnomaly setGradEnabled",
+  "torch.autograd.functional.": "hessian hvp jacobian jvp vhp vjp",
+  "torch.autograd.graph.": "savedTensorsHooks",
   "torch.":
     "areDeterministicAlgorithmsEnabled asTensor asarray conj fromNumpy frombuffer getDefaultDevice getDevice " +
     "getNumInteropThreads iinfo isConj isDeterministicAlgorithmsWarnOnlyEnabled isInference isNeg isSameSize " +

@@ -11,6 +11,7 @@ export * from "./constants.js";
 export * as version from "./version.js";
 export * as backends from "./backends.js";
 export * as accelerator from "./accelerator/index.js";
+export * as autograd from "./autograd/namespace.js";
 export * as utils from "./utils/index.js";
 export {
   areDeterministicAlgorithmsEnabled,

@@ -1,11 +1,13 @@
 /** Gradients: accumulated into leaves, or returned. */
 import { ArgumentError } from "../errors.js";
-import { flag as flagKind, listOf, orNull, such } from "../kinds.js";
+import { zerosLike } from "../generated/functions.js";
+import { either, flag as flagKind, listOf, oneOf, orNull, such } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { argBuffer, native, writeLists } from "../native.js";
-import { atMost, checkOptions, type OptionNames } from "../options.js";
+import { optionsFrom, type Given, type OptionNames } from "../options.js";
 import { handlesOf, isTensor, wrap } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { watched } from "./watch.js";
 
 type Grads = readonly (Tensor | null)[];
 
@@ -15,7 +17,7 @@ export interface BackwardSumOptions {
   /** Make the gradients differentiable themselves. Default false. */
   readonly createGraph?: boolean;
   /** Accumulate only into these leaves. */
-  readonly inputs?: readonly Tensor[];
+  readonly inputs?: readonly Tensor[] | Tensor;
 }
 export interface GradOptions<U extends boolean = boolean> {
   /** The gradients of the outputs; may be left out where these have one element (then 1). */
@@ -25,17 +27,29 @@ export interface GradOptions<U extends boolean = boolean> {
   /** Make the gradients differentiable themselves. Default false. */
   readonly createGraph?: boolean;
   /** Return null for an input that the outputs do not depend on, rather than an error. Default false. */
-  readonly allowUnused?: U;
+  readonly allowUnused?: U | null;
+  /** Zeros instead of null for those. Default false. */
+  readonly materializeGrads?: boolean;
+  /** Only true: gradients are returned, and not accumulated. */
+  readonly onlyInputs?: true;
 }
-const GRAPH = { retainGraph: orNull(flagKind), createGraph: flagKind };
-const BACKWARD: OptionNames<BackwardSumOptions> = { ...GRAPH, inputs: listOf(tensorKind) };
+const GRADS = such<Tensor | Grads | null>(
+  "a tensor, an array of tensors, or null",
+  (v) => v === null || tensorKind.accepts(v) || Array.isArray(v),
+);
+// In PyTorch's order; the fifth of `grad` can only be true, and is taken for that.
+const BACKWARD = {
+  retainGraph: orNull(flagKind),
+  createGraph: flagKind,
+  inputs: either(listOf(tensorKind), tensorKind),
+} satisfies OptionNames<BackwardSumOptions>;
 const GRAD: OptionNames<GradOptions> = {
-  ...GRAPH,
-  gradOutputs: such<Tensor | Grads | null>(
-    "a tensor, an array of tensors, or null",
-    (v) => v === null || tensorKind.accepts(v) || Array.isArray(v),
-  ),
-  allowUnused: flagKind,
+  gradOutputs: GRADS,
+  retainGraph: orNull(flagKind),
+  createGraph: flagKind,
+  onlyInputs: oneOf(true),
+  allowUnused: orNull(flagKind),
+  materializeGrads: flagKind,
 };
 
 const asList = (value: unknown): unknown => (isTensor(value) ? [value] : value);
@@ -49,18 +63,18 @@ const flag = (value: boolean | null | undefined): number =>
 export function backward(
   tensors: Tensor | readonly Tensor[],
   gradTensors: Tensor | Grads | null = null,
-  options: BackwardSumOptions = {},
+  ...rest: Given<BackwardSumOptions, [retainGraph?: boolean | null, createGraph?: boolean]>
 ): void {
-  atMost("backward", arguments, 3);
-  checkOptions("backward", options, BACKWARD);
-  const { retainGraph, createGraph, inputs } = options;
+  const { retainGraph, createGraph, inputs } = optionsFrom("backward", 2, rest, BACKWARD, 2);
   const roots = handlesOf("backward", "tensors", asList(tensors));
   const grads = gradTensors === null ? [] : handlesOf("backward", "gradTensors", asList(gradTensors), true);
-  const leaves = handlesOf("backward", "inputs", inputs ?? []);
+  const leaves = handlesOf("backward", "inputs", asList(inputs ?? []));
   if (grads.length !== 0 && grads.length !== roots.length)
     throw new ArgumentError("backward", `one gradient per tensor (${roots.length})`, grads.length);
-  writeLists(roots, grads, leaves);
-  native.backward(flag(retainGraph), createGraph === true);
+  watched(() => {
+    writeLists(roots, grads, leaves);
+    native.backward(flag(retainGraph), createGraph === true);
+  });
 }
 
 /**
@@ -77,19 +91,32 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions,
 ): (Tensor | null)[];
-export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[]): Tensor[];
 export function grad(
   outputs: Tensor | readonly Tensor[],
   inputs: Tensor | readonly Tensor[],
-  options: GradOptions = {},
+  gradOutputs?: Tensor | Grads | null,
+  retainGraph?: boolean | null,
+  createGraph?: boolean,
+): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  ...rest: readonly unknown[]
 ): (Tensor | null)[] {
-  atMost("grad", arguments, 3);
-  checkOptions("grad", options, GRAD);
-  const { gradOutputs, retainGraph, createGraph, allowUnused } = options;
+  const options = optionsFrom<GradOptions>("grad", 2, rest, GRAD, 5);
+  const { gradOutputs, retainGraph, createGraph, materializeGrads } = options;
   const from = handlesOf("grad", "outputs", asList(outputs));
-  const wanted = handlesOf("grad", "inputs", asList(inputs));
-  writeLists(from, wanted, gradOutputs ? handlesOf("grad", "gradOutputs", asList(gradOutputs), true) : []);
-  native.grad(flag(retainGraph), createGraph === true, allowUnused === true);
-  const handles = argBuffer.slice(0, wanted.length);
-  return Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+  const given = handlesOf("grad", "inputs", asList(inputs));
+  const gradients = gradOutputs ? handlesOf("grad", "gradOutputs", asList(gradOutputs), true) : [];
+  const allowUnused = options.allowUnused ?? materializeGrads === true;
+  let handles = new Float64Array(0);
+  watched(() => {
+    writeLists(from, given, gradients);
+    native.grad(flag(retainGraph), createGraph === true, allowUnused);
+    handles = argBuffer.slice(0, given.length);
+  }, true);
+  const found = Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
+  if (materializeGrads !== true) return found;
+  const list = isTensor(inputs) ? [inputs] : inputs;
+  return found.map((g, i) => g ?? zerosLike(list[i] as Tensor));
 }

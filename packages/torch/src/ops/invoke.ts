@@ -1,4 +1,5 @@
 /** Calling operators: find the plan, write the arguments, call, read the results. The hot path of the project. */
+import { watch, type Watch } from "../autograd/watch.js";
 import { explainMismatch } from "../dtype-mismatch.js";
 import { ArgumentError, describe } from "../errors.js";
 import { argBuffer, native } from "../native.js";
@@ -102,6 +103,7 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
     );
   }
   if (largeNumber) noteLargeNumber(op.name, args);
+  if (watch !== null) keepingResults(watch);
   if (plan.simple === 1) {
     const handle = argBuffer[0] as number;
     if (handle === 0) return null;
@@ -111,6 +113,13 @@ export function invoke(op: Operator, args: unknown[], trusted = false): unknown 
     return result;
   }
   return readReturns(plan, args);
+}
+
+/** Let somebody look, who may use the buffer in which results lie. */
+function keepingResults(watching: Watch): void {
+  const results = argBuffer.slice();
+  watching.called();
+  argBuffer.set(results);
 }
 
 /** Operators whose result holds a number that they are given, or a sum with it. */

@@ -4,6 +4,7 @@
  */
 import { addDescriber, ArgumentError, NbitError, verbatim } from "../errors.js";
 import { argBuffer, native, writeLists, writeRoot } from "../native.js";
+import { watch, watched } from "../autograd/watch.js";
 import { isPromise, refusePromise } from "../synchronous.js";
 import type { TensorMethods } from "../generated/methods.js";
 import { takeScalar } from "../ops/read-results.js";
@@ -392,15 +393,21 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> {
    */
   backward(...given: Given<BackwardOptions, [gradient: Tensor | null, retainGraph?: boolean | null]>): void {
     if (arguments.length === 0) {
-      writeRoot(liveHandle(this, "backward"));
-      native.backward(-1, false);
-      return;
+      const root = liveHandle(this, "backward");
+      if (watch !== null) return watch.backward(() => backwardOf(root), false);
+      return backwardOf(root);
     }
     const options = optionsFrom("backward", 0, given, BACKWARD, 2);
     const { gradient, inputs = [], retainGraph, createGraph } = options;
     const leaves = handlesOf("backward", "inputs", inputs);
-    writeLists([liveHandle(this, "backward")], gradient ? [liveHandle(gradient, "backward")] : [], leaves);
-    native.backward(retainGraph === undefined || retainGraph === null ? -1 : retainGraph ? 1 : 0, createGraph === true);
+    const [root, from] = [liveHandle(this, "backward"), gradient ? [liveHandle(gradient, "backward")] : []];
+    watched(() => {
+      writeLists([root], from, leaves);
+      native.backward(
+        retainGraph === undefined || retainGraph === null ? -1 : retainGraph ? 1 : 0,
+        createGraph === true,
+      );
+    });
   }
   /**
    * Call `fn` with this tensor's gradient whenever one is computed; a tensor that it returns takes its place. Runs
@@ -482,6 +489,11 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> {
       "ERR_TENSOR_OPERATOR",
     );
   }
+}
+
+function backwardOf(root: number): void {
+  writeRoot(root);
+  native.backward(-1, false);
 }
 
 // The addon holds a hook for as long as the native tensor lives. One that held the JavaScript tensor, also by sharing

@@ -1,0 +1,2 @@
+/** As in torch.autograd.graph. */
+export { saveOnCpu, savedTensorsHooks } from "./saved-tensors.js";
