@@ -8,19 +8,15 @@ import { signature, type Call } from "../signature.js";
 import { isTensor, scope, type Tensor } from "../tensor/index.js";
 import { writeAtomically } from "../io/atomic.js";
 import { writeAll } from "../io/replace.js";
+import { dynamicAxesOf, isAxes, type Axis, type DynamicAxes } from "./axes.js";
+import { build } from "./build.js";
 import { OnnxError } from "./errors.js";
-import { Graph, valueInfo } from "./graph.js";
-import { LOWERINGS } from "./lower/index.js";
-import { Op, type Operand } from "./op.js";
-import { programOf, type Program, type Value } from "./program.js";
-import { Message } from "./proto.js";
-import { type Formula, type AxisSizes, type Size } from "./sizes.js";
+import { programOf, type Program } from "./program.js";
+import type { AxisSizes } from "./sizes.js";
 import { trace, type Trace } from "./trace.js";
 
 /** What the model's `forward` takes: a tensor, or several, also in lists. */
 export type ExportInputs = Tensor | readonly (Tensor | readonly Tensor[])[];
-/** By names of inputs and outputs: axes whose sizes are free, with their names, or without. */
-export type DynamicAxes = Readonly<Record<string, Readonly<Record<number, string>> | readonly number[]>>;
 
 export interface ExportArguments {
   readonly model: Module;
@@ -48,19 +44,6 @@ const ROWS = {
 } satisfies OptionNames<ExportArguments>;
 const read = signature("onnx.export", ROWS, 3);
 type ExportCall = Call<ExportArguments, ["model", "args", "f"], [model: Module, args: ExportInputs, f: string]>;
-
-function isAxes(v: unknown): boolean {
-  const isAxis = (d: unknown): boolean => typeof d === "number" && Number.isSafeInteger(d) && d >= 0;
-  return (
-    isPlain(v) &&
-    Object.values(v).every((axes: unknown) =>
-      Array.isArray(axes)
-        ? axes.every(isAxis)
-        : isPlain(axes) &&
-          Object.entries(axes).every(([d, n]) => isAxis(Number(d)) && typeof n === "string" && n !== ""),
-    )
-  );
-}
 
 /**
  * Write a model as a graph of ONNX: weights and all, for runtimes in any language. As `torch.onnx.export`.
@@ -110,38 +93,6 @@ function namesOf(option: string, given: readonly string[] | null, base: string, 
   if ((given?.length ?? 0) > count || new Set(names).size < count || names.includes(""))
     throw new ArgumentError("onnx.export", `${option} to be at most ${count} names, each once`, given);
   return names;
-}
-
-interface Axis {
-  /** What the graph calls it. */
-  readonly name: string;
-  readonly size: number;
-  readonly places: readonly { readonly input: number; readonly dim: number }[];
-}
-
-/** Axes of one name have one size. Without names, those of one place and size move together. */
-function dynamicAxesOf(inputs: readonly Tensor[], names: readonly string[], given: DynamicAxes): Axis[] {
-  const axes = new Map<string, { name: string; size: number; places: { input: number; dim: number }[] }>();
-  names.forEach((input, i) => {
-    const own = Object.hasOwn(given, input) ? given[input] : undefined;
-    if (own === undefined) return;
-    const { shape } = inputs[i] as Tensor;
-    const named: [number, string | null][] = Array.isArray(own)
-      ? (own as readonly number[]).map((d) => [d, null])
-      : Object.entries(own as Readonly<Record<number, string>>).map(([d, name]) => [Number(d), name]);
-    for (const [dim, name] of named) {
-      const size = shape[dim];
-      if (size === undefined) throw new ArgumentError("onnx.export", `axes of ${input} below ${shape.length}`, dim);
-      const key = name ?? `\0${dim} ${size}`;
-      const axis = axes.get(key);
-      if (axis === undefined)
-        axes.set(key, { name: name ?? `${input}_dynamic_axes_${dim}`, size, places: [{ input: i, dim }] });
-      else if (axis.size !== size)
-        throw new ArgumentError("onnx.export", `one size for the axes named ${String(name)}`, [axis.size, size]);
-      else axis.places.push({ input: i, dim });
-    }
-  });
-  return [...axes.values()];
 }
 
 /** Every part in evaluation, and afterwards as it was. */
@@ -220,108 +171,4 @@ function tensorsIn(made: unknown): Tensor[] {
   if (isPlain(made)) return Object.values(made).flatMap(tensorsIn);
   if (made === null || made === undefined) return [];
   throw new ArgumentError("onnx.export", "a model whose forward returns tensors", made);
-}
-
-interface Wanted {
-  readonly model: Module;
-  readonly axes: readonly Axis[];
-  readonly names: readonly string[];
-  readonly outputs: readonly string[];
-  readonly opset: number;
-  readonly dynamicAxes: DynamicAxes;
-}
-
-/** The version of the format that came with a version of the operators. */
-const IR = new Map(
-  [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23].map((v, i) => [
-    v,
-    [6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11][i] as number,
-  ]),
-);
-
-function build(program: Program, { model, axes, names, outputs, opset, dynamicAxes }: Wanted): Message {
-  const g = new Graph(opset);
-  const known = new Map<number, string>();
-  const inputNames = names.map((name) => g.name(name));
-  const outputNames = outputs.map((name) => g.name(name));
-  program.inputs.forEach((id, i) => known.set(id, inputNames[i] as string));
-  const weights = weightNames(model);
-
-  const axisSize = new Map<number, string>();
-  const sizeOf = (axis: number): string => {
-    let found = axisSize.get(axis);
-    if (found === undefined) {
-      const { input, dim } = (axes[axis] as Axis).places[0] as { input: number; dim: number };
-      found = g.slice(g.node("Shape", [inputNames[input] as string]), 0, g.ints([dim]), g.ints([dim + 1]));
-      axisSize.set(axis, found);
-    }
-    return found;
-  };
-  const formulas = new Map<string, string>();
-  const number = (size: Size): string => {
-    if (typeof size === "number") return g.ints([size]);
-    let found = formulas.get(size.key);
-    if (found === undefined) {
-      found = size.axes.map(sizeOf).reduce((a, b) => g.node("Mul", [a, b]));
-      if (size.factor !== 1) found = g.node("Mul", [found, g.ints([size.factor])]);
-      if (size.add !== 0) found = g.node("Add", [found, g.ints([size.add])]);
-      formulas.set(size.key, found);
-    }
-    return found;
-  };
-  const vector = (sizes: readonly Size[]): string => {
-    if (sizes.every((s) => typeof s === "number")) return g.ints(sizes);
-    return sizes.length === 1 ? number(sizes[0] as Size) : g.node("Concat", sizes.map(number), { axis: 0 });
-  };
-
-  const operand = (id: number): Operand => {
-    const value = program.values[id] as Value;
-    let name = known.get(id);
-    if (name === undefined) {
-      if (value.fixed === null)
-        throw new OnnxError("ONNX_TRACE", "expected every tensor to be made before it is used.");
-      known.set(id, (name = g.tensor(value.fixed, weights.get(placeOf(value.fixed)) ?? "constant")));
-    }
-    return { ...value, name };
-  };
-  for (const call of program.calls) {
-    const lower = LOWERINGS.get(call.name);
-    const results = call.results.map((id) => (id === null ? null : (program.values[id] as Value)));
-    const o = new Op(call, g, results, operand, vector);
-    if (lower === undefined) return o.refuse("an operator that is translated to ONNX");
-    const made = lower(o);
-    const list = typeof made === "string" ? [made] : made;
-    call.results.forEach((id, i) => {
-      const name = list[i];
-      if (id !== null && name !== undefined) known.set(id, name);
-    });
-  }
-  program.outputs.forEach((id, i) => g.rename(operand(id).name, outputNames[i] as string));
-
-  const sizesOf = (id: number, name: string): (number | string)[] =>
-    (program.values[id] as Value).sizes.map((size, d) => (typeof size === "number" ? size : axisName(size, name, d)));
-  const axisName = (size: Formula, name: string, dim: number): string => {
-    const own = Object.hasOwn(dynamicAxes, name) ? dynamicAxes[name] : undefined;
-    const said: unknown = own === undefined || Array.isArray(own) ? undefined : Reflect.get(own, dim);
-    if (typeof said === "string") return said;
-    return size.axis === null ? `${name}_dim_${dim}` : (axes[size.axis] as Axis).name;
-  };
-  const info = (ids: readonly number[], all: readonly string[]): Message[] =>
-    ids.map((id, i) => {
-      const name = all[i] as string;
-      return valueInfo(name, (program.values[id] as Value).dtype, sizesOf(id, name));
-    });
-  return new Message()
-    .int(1, IR.get(opset) ?? 8)
-    .text(2, "nbit")
-    .message(7, g.message(info(program.inputs, inputNames), info(program.outputs, outputNames)))
-    .message(8, new Message().text(1, "").int(2, opset));
-}
-
-/** Keys of the state dict by the memory of its tensors. */
-function weightNames(model: Module): ReadonlyMap<string, string> {
-  return new Map([...model.stateDict({ keepVars: true })].map(([key, t]) => [placeOf(t), key]));
-}
-function placeOf(t: Tensor): string {
-  return `${t.dataPtr()} ${t.dtype} ${t.shape.join(",")} ${t.layout === "strided" ? t.stride().join(",") : ""}`;
 }

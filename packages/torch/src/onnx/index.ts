@@ -1,3 +1,4 @@
 /** Models for other runtimes: `onnx.export`, as `torch.onnx`. */
-export { export, type DynamicAxes, type ExportArguments, type ExportInputs } from "./export.js";
+export { export, type ExportArguments, type ExportInputs } from "./export.js";
+export type { DynamicAxes } from "./axes.js";
 export { OnnxError, type OnnxCode } from "./errors.js";
