@@ -101,12 +101,12 @@ export const LAYERS: Readonly<Record<string, string>> = {
     "adaptiveMaxPool3dWithIndices affineGrid alphaDropout avgPool1d avgPool2d avgPool3d batchNorm " +
     "bilinear celu celu_ channelShuffle cosineSimilarity dropout dropout1d dropout2d dropout3d elu " +
     "elu_ embedding embeddingBag featureAlphaDropout fold fractionalMaxPool2d " +
-    "fractionalMaxPool2dWithIndices fractionalMaxPool3d fractionalMaxPool3dWithIndices glu " +
+    "fractionalMaxPool2dWithIndices fractionalMaxPool3d fractionalMaxPool3dWithIndices gelu glu " +
     "gridSample groupNorm gumbelSoftmax hardshrink hardsigmoid hardswish hardtanh hardtanh_ " +
     "instanceNorm interpolate layerNorm leakyRelu leakyRelu_ localResponseNorm logSoftmax logsigmoid " +
     "lpPool1d lpPool2d lpPool3d maxPool1d maxPool1dWithIndices maxPool2d maxPool2dWithIndices " +
     "maxPool3d maxPool3dWithIndices maxUnpool1d maxUnpool2d maxUnpool3d mish nativeChannelShuffle " +
     "normalize oneHot pad pairwiseDistance pdist pixelShuffle pixelUnshuffle prelu relu relu6 relu_ " +
-    "rmsNorm rrelu rrelu_ selu selu_ silu softmax softmin softplus softshrink softsign tanhshrink " +
-    "threshold threshold_ unfold upsample upsampleBilinear upsampleNearest",
+    "rmsNorm rrelu rrelu_ selu selu_ sigmoid silu softmax softmin softplus softshrink softsign tanh " +
+    "tanhshrink threshold threshold_ unfold upsample upsampleBilinear upsampleNearest",
 };

@@ -1,5 +1,5 @@
 /** Nonlinearities, elementwise. Those with `inplace` write over their input, those that end with an underscore always. */
-import { byDefault } from "../../kinds.js";
+import { byDefault, oneOf } from "../../kinds.js";
 import * as ops from "../../ops/index.js";
 import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
@@ -33,7 +33,10 @@ function elementwise(name: string, plain: Elementwise, over: Elementwise): (...g
 }
 function ofInput(name: string, compute: Elementwise): (...given: InputCall) => Tensor {
   const read = readInput(name);
-  return (...given) => compute(read(given).input);
+  return (...given) => {
+    const first: unknown = given[0];
+    return compute(given.length === 1 && isTensor(first) ? first : read(given).input);
+  };
 }
 
 /** max(x, 0) */
@@ -56,6 +59,9 @@ export const mish = elementwise("mish", ops.mish, inPlace("mish_"));
 export const hardsigmoid = elementwise("hardsigmoid", ops.hardsigmoid, inPlace("hardsigmoid_"));
 /** x · hardsigmoid(x). Howard et al., 2019. */
 export const hardswish = elementwise("hardswish", ops.hardswish, inPlace("hardswish_"));
+/** 1 / (1 + e^-x) */
+export const sigmoid = ofInput("sigmoid", ops.sigmoid);
+export const tanh = ofInput("tanh", ops.tanh);
 /** log σ(x) */
 export const logsigmoid = ofInput("logsigmoid", ops.logSigmoid);
 /** x / (1 + |x|) */
@@ -232,6 +238,19 @@ export function hardshrink(...given: LambdCall): Tensor {
 export function softshrink(...given: LambdCall): Tensor {
   const { input, lambd } = readSoftshrink(given);
   return ops.softshrink(input, lambd);
+}
+
+export interface GeluArguments extends InputArguments {
+  /** "tanh" for a cheaper formula. By name alone. Default "none". */
+  readonly approximate?: "none" | "tanh";
+}
+const readGelu = signature("gelu", { input, approximate: byDefault("none", oneOf("none", "tanh")) }, 1);
+/** x Φ(x). Hendrycks and Gimpel, 2016. */
+export function gelu(...given: Call<GeluArguments, ["input"], [input: Tensor]>): Tensor {
+  const first: unknown = given[0];
+  if (given.length === 1 && isTensor(first)) return ops.gelu(first);
+  const { input, approximate } = readGelu(given);
+  return approximate === "none" ? ops.gelu(input) : ops.gelu(input, { approximate });
 }
 
 export interface SoftplusArguments extends InputArguments {

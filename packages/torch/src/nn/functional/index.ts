@@ -1,17 +1,5 @@
 /** Layers as functions, by families; losses, attention and what is fused stand beside this folder. */
-export {
-  conv1d,
-  conv2d,
-  conv3d,
-  convTbc,
-  convTranspose1d,
-  convTranspose2d,
-  convTranspose3d,
-  gelu,
-  linear,
-  sigmoid,
-  tanh,
-} from "../../ops/index.js";
+export * from "./affine.js";
 export * from "./activation.js";
 export * from "./dropout.js";
 export {
