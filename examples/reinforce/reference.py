@@ -78,4 +78,4 @@ def train(precision):
     return {"loss": losses, "length": lengths}
 
 
-write(__file__, {precision: train(precision) for precision in ("32", "bf16", "16")})
+write(__file__, {precision: train(precision) for precision in ("32",)})

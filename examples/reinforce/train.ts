@@ -31,7 +31,7 @@ export function train({ precision = 32, steps = 200, log = () => {} }: RunOption
     scope(() => {
       const [savedLogProbs, rewards]: [Tensor[], number[]] = [[], []];
       let state = env.reset(rand([4], { dtype: "float64" }).tolist<number[]>());
-      for (let done = false; !done; ) {
+      for (let done = false; !done;) {
         const [action, logProb] = scope(() => {
           const [chosen, logarithm] = selectAction(state);
           return [chosen, keep(logarithm)] as const;
