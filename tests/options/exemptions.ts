@@ -39,6 +39,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     /^torch\.distributions\.(constraints\.)?\w+#(expanded|follows|checkParameters|checkValue|validateSample|compute|invert|callInverse|checkSize|logNorm|logNormalizer)$/,
     "Protected: for subclasses, and what calls these.",
   ],
+  [/^torch\.nn\.Transformer\w+#(feedForward|packs)$/, "Protected: for subclasses, and what calls these."],
   [/^torch\.nn\.(Module(List|Dict)|Parameter(List|Dict)|RNNBase)#forward$/, "They refuse every call."],
   [
     /^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict)$/,

@@ -157,6 +157,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
     of(new nn.TransformerDecoder(new nn.TransformerDecoderLayer(4, 2), 1), x, x),
   "torch.nn.TransformerDecoderLayer#forward": () => of(new nn.TransformerDecoderLayer(4, 2), x, x),
   "torch.nn.Transformer#forward": () => of(new nn.Transformer(4, 2, 1, 1), x, x),
+  "torch.nn.attention.sdpaKernel": () => row(0, noop),
   "torch.nn.RNN": () => row(2, 2),
   "torch.nn.RNNBase": () => row("GRU", 2, 2),
   "torch.nn.RNNCell": () => row(2, 2),

@@ -74,7 +74,11 @@ export type Switch =
   | "tf32Matmul"
   | "tf32Cudnn"
   | "fp16ReducedReduction"
-  | "flushDenormal";
+  | "flushDenormal"
+  | SdpSwitch
+  | `${SdpSwitch}First`;
+/** Kernels that may compute scaled dot product attention; with "First": before the others. See `nn.attention.sdpaKernel`. */
+type SdpSwitch = "sdpFlash" | "sdpMemEfficient" | "sdpMath" | "sdpCudnn" | "sdpOverrideable";
 export function setSwitch(name: Switch, on: boolean): void {
   atMost("setSwitch", arguments, 2);
   checkArguments("setSwitch", { name, on }, { name: text, on: flag });

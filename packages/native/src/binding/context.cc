@@ -73,6 +73,39 @@ napi_value entries::info(napi_env env) {
   set("dtypes", toJs(env, dtypes));
   return o;
 }
+namespace {
+
+/** A way to compute scaled dot product attention: whether it may be taken, and, by the name with "First", before others. */
+struct SdpSwitch {
+  const char* name;
+  at::SDPBackend backend;
+  void (at::Context::*set)(bool);
+  bool (at::Context::*get)() const;
+};
+const SdpSwitch SDP_SWITCHES[] = {
+    {"sdpFlash", at::SDPBackend::flash_attention, &at::Context::setSDPUseFlash, &at::Context::userEnabledFlashSDP},
+    {"sdpMemEfficient", at::SDPBackend::efficient_attention, &at::Context::setSDPUseMemEfficient,
+     &at::Context::userEnabledMemEfficientSDP},
+    {"sdpMath", at::SDPBackend::math, &at::Context::setSDPUseMath, &at::Context::userEnabledMathSDP},
+    {"sdpCudnn", at::SDPBackend::cudnn_attention, &at::Context::setSDPUseCuDNN, &at::Context::userEnabledCuDNNSDP},
+    {"sdpOverrideable", at::SDPBackend::overrideable, &at::Context::setSDPUseOverrideable,
+     &at::Context::userEnabledOverrideableSDP},
+};
+const SdpSwitch* sdpSwitch(const std::string& name) {
+  for (const SdpSwitch& each : SDP_SWITCHES)
+    if (name == each.name || name == std::string(each.name) + "First") return &each;
+  return nullptr;
+}
+/** Before all others; these keep their order. */
+void preferSdp(at::Context& context, at::SDPBackend first) {
+  std::vector<int64_t> order{static_cast<int64_t>(first)};
+  for (const at::SDPBackend each : context.sDPPriorityOrder())
+    if (each != first) order.push_back(static_cast<int64_t>(each));
+  context.setSDPPriorityOrder(order);
+}
+
+}  // namespace
+
 void entries::setSwitch(const Args& a) {
   program::settingChanges();
   const std::string name = a.text(0);
@@ -86,6 +119,10 @@ void entries::setSwitch(const Args& a) {
   else if (name == "tf32Matmul") context.setAllowTF32CuBLAS(on);
   else if (name == "tf32Cudnn") context.setAllowTF32CuDNN(on);
   else if (name == "fp16ReducedReduction") context.setAllowFP16ReductionCuBLAS(on);
+  else if (const SdpSwitch* sdp = sdpSwitch(name)) {
+    if (name == sdp->name) (context.*(sdp->set))(on);
+    else if (on) preferSdp(context, sdp->backend);
+  }
   else if (name == "flushDenormal") {
     if (!context.setFlushDenormal(on)) fail("NBIT_UNSUPPORTED", "this CPU cannot flush denormals");
   } else fail("ERR_ARGUMENT", "unknown switch: " + name);
@@ -100,6 +137,8 @@ bool entries::getSwitch(const Args& a) {
   else if (name == "cudnnDeterministic") on = context.deterministicCuDNN();
   else if (name == "tf32Matmul") on = context.allowTF32CuBLAS();
   else if (name == "tf32Cudnn") on = context.allowTF32CuDNN();
+  else if (const SdpSwitch* sdp = sdpSwitch(name))
+    on = name == sdp->name ? (context.*(sdp->get))() : context.sDPPriorityOrder()[0] == sdp->backend;
   else fail("ERR_ARGUMENT", "unknown switch: " + name);
   return on;
 }

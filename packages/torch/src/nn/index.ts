@@ -1,4 +1,5 @@
 export * as functional from "./functional.js";
+export * as attention from "./attention.js";
 export * as init from "./init.js";
 export * as utils from "./utils/index.js";
 export { snakeCase } from "./keys.js";
