@@ -11,7 +11,7 @@ export const TOPLEVEL: Readonly<Record<string, string>> = {
     "setNumInteropThreads spmm svdLowrank typename unique uniqueConsecutive unravelIndex",
   "torch.Tensor#":
     "cfloat cdouble conj elementSize ndimension nelement getDevice isConj isNeg isSigned isSameSize newTensor " +
-    "toSparseCoo",
+    "toSparseCoo unique uniqueConsecutive",
   "torch.accelerator.":
     "currentAccelerator currentDeviceIndex currentStream deviceCount deviceIndex emptyCache emptyHostCache " +
     "getDeviceCapability getMemoryInfo isAvailable maxMemoryAllocated maxMemoryReserved memoryAllocated " +

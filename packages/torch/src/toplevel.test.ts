@@ -149,6 +149,11 @@ test("unique elements, with what else was asked for", () => {
   );
   assert.deepEqual(torch.uniqueConsecutive(tensor([1, 1, 2, 1])).tolist(), [1, 2, 1]);
   assert.deepEqual(torch.uniqueConsecutive(x, { returnCounts: true })[1].tolist(), [1, 1, 1]);
+  assert.deepEqual((x.unique() as torch.Tensor).tolist(), [1, 3]);
+  assert.deepEqual((x.unique({ returnInverse: true }) as torch.Tensor[])[1]?.tolist(), [1, 0, 1]);
+  assert.deepEqual((x.uniqueConsecutive(false, true) as torch.Tensor[])[1]?.tolist(), [1, 1, 1]);
+  assert.deepEqual((torch.unique({ input: x }) as torch.Tensor).tolist(), [1, 3]);
+  assert.throws(() => torch.unique(3 as never), wrong);
   assert.throws(() => torch.unique(x, { sort: true } as never), wrong);
 });
 

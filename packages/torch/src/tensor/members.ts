@@ -5,7 +5,7 @@ import { atMost } from "../options.js";
 import { invoke } from "../ops/invoke.js";
 import { Operator } from "../ops/operator.js";
 import { signature, type Call } from "../signature.js";
-import { byDefault, flag, anything, type Kind } from "../kinds.js";
+import { anything, byDefault, flag, whole, type Kind } from "../kinds.js";
 import type { DeviceLike } from "./device.js";
 import type { DType } from "./dtype.js";
 import { isTensor, liveHandle } from "./handle.js";
@@ -77,6 +77,64 @@ export interface Members {
   newTensor(...given: NewTensorCall): Tensor;
   /** The same in coordinate format. */
   toSparseCoo(): Tensor;
+  /** The different elements, or slices along `dim`: see the function `unique`. */
+  unique(...given: UniqueCall): Tensor | Tensor[];
+  /** The same of neighbours only. */
+  uniqueConsecutive(...given: UniqueConsecutiveCall): Tensor | Tensor[];
+}
+
+/** What `unique` is asked for. */
+export interface UniqueOptions {
+  /** In ascending order; false may be faster. Default true. */
+  readonly sorted?: boolean;
+  /** Also where each element of the input is among them. Default false. */
+  readonly returnInverse?: boolean;
+  /** Also how often each of them is there. Default false. */
+  readonly returnCounts?: boolean;
+  /** Compare slices along a dimension, not elements. Default null. */
+  readonly dim?: number | null;
+}
+export type UniqueCall = Call<
+  UniqueOptions,
+  ["sorted", "returnInverse", "returnCounts", "dim"],
+  [sorted?: boolean, returnInverse?: boolean, returnCounts?: boolean, dim?: number | null]
+>;
+export type UniqueConsecutiveCall = Call<
+  Omit<UniqueOptions, "sorted">,
+  ["returnInverse", "returnCounts", "dim"],
+  [returnInverse?: boolean, returnCounts?: boolean, dim?: number | null]
+>;
+const ASKED = {
+  returnInverse: byDefault(false, flag),
+  returnCounts: byDefault(false, flag),
+  dim: byDefault(null, orNull(whole())),
+};
+const readUnique = signature("unique", { sorted: byDefault(true, flag), ...ASKED });
+const readConsecutive = signature("uniqueConsecutive", ASKED);
+
+function answer(
+  all: unknown,
+  asked: { readonly returnInverse: boolean; readonly returnCounts: boolean },
+): Tensor | Tensor[] {
+  const [values, inverse, counts] = all as readonly [Tensor, Tensor, Tensor];
+  const list = [values];
+  if (asked.returnInverse) list.push(inverse);
+  else inverse.dispose();
+  if (asked.returnCounts) list.push(counts);
+  else counts.dispose();
+  return list.length === 1 ? values : list;
+}
+/** @internal */
+export function uniqueOf(input: Tensor, given: readonly unknown[]): Tensor | Tensor[] {
+  const a = readUnique(given);
+  return a.dim === null
+    ? answer(unique2(input, a.sorted, a.returnInverse, a.returnCounts), a)
+    : answer(uniqueDim(input, a.dim, a.sorted, a.returnInverse, a.returnCounts), a);
+}
+/** @internal */
+export function uniqueConsecutiveOf(input: Tensor, given: readonly unknown[]): Tensor | Tensor[] {
+  const a = readConsecutive(given);
+  return answer(consecutive(input, a.returnInverse, a.returnCounts, a.dim), a);
 }
 
 const op = (name: string): ((...args: readonly unknown[]) => unknown) => {
@@ -97,6 +155,7 @@ const [isConj, isNeg, isSigned, retainsGrad] = ["is_conj", "is_neg", "is_signed"
 }) as [Ask, Ask, Ask, Ask];
 type Ask = (t: Tensor) => boolean;
 const sameSize = op("is_same_size");
+const [unique2, uniqueDim, consecutive] = [op("_unique2"), op("unique_dim"), op("unique_consecutive")];
 
 /** As assignments of PyTorch write a part. */
 function writePart(part: Tensor, value: unknown): void {
@@ -181,6 +240,16 @@ const methods: Methods & ThisType<Tensor> = {
   toSparseCoo() {
     atMost("toSparseCoo", arguments, 0);
     return this.toSparse();
+  },
+  unique(...given) {
+    readUnique(given);
+    liveHandle(this, "unique");
+    return uniqueOf(this, given);
+  },
+  uniqueConsecutive(...given) {
+    readConsecutive(given);
+    liveHandle(this, "uniqueConsecutive");
+    return uniqueConsecutiveOf(this, given);
   },
 };
 
