@@ -134,7 +134,7 @@ export class LBFGS extends Optimizer {
       "OPTIMIZER_CLOSURE",
     );
   }
-  override step(closure?: Closure): Tensor {
+  override step(closure?: Closure | { readonly closure?: Closure }): Tensor {
     atMost("LBFGS.step", arguments, 1);
     return super.step(closure) as Tensor;
   }

@@ -1,7 +1,6 @@
 /** Formulas over lists of tensors, one native call for each operator and all tensors. */
-import type { AtenResult } from "../ops/aten.js";
 import { full } from "../ops/index.js";
-import type { TensorList } from "../tensor/list.js";
+import { isTensorList, type TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { factorOver, operator } from "./operators.js";
 
@@ -10,12 +9,38 @@ export type List = TensorList | readonly Tensor[];
 /** A number, one for each tensor, a tensor of one element, or a list. */
 export type Operand = number | readonly number[] | Tensor | List;
 
-type Op = (...args: unknown[]) => AtenResult;
+/** Over lists; what works in place returns nothing. */
+type Op = (...args: unknown[]) => readonly Tensor[];
+type OneOp = (...args: unknown[]) => Tensor;
 interface Pair {
   readonly made: Op;
   readonly inPlace: Op;
 }
-const pair = (name: string): Pair => ({ made: operator(`_foreach_${name}`), inPlace: operator(`_foreach_${name}_`) });
+const pair = (name: string): Pair => ({ made: overLists(name), inPlace: overLists(`${name}_`) });
+
+/** While autograd looks on: operators over lists keep more of their arguments than single ones do, or have no derivative. */
+let isRecording = false;
+/** An operator over lists; tensor by tensor while autograd looks on. */
+function overLists(name: string): Op {
+  const many = operator(`_foreach_${name}`);
+  const one = name === "maximum_" ? largest_ : operator(name);
+  return (...args) => (isRecording ? eachOf(name, one, args) : many(...args));
+}
+function eachOf(name: string, one: OneOp, args: readonly unknown[]): readonly Tensor[] {
+  const arrays = args.map((arg) => (isTensorList(arg) ? arg.toArray() : arg));
+  const first = arrays.find((arg) => Array.isArray(arg)) as readonly Tensor[];
+  const takesValue = /^addc(mul|div)_?$/.test(name);
+  return first.map((_, i) =>
+    one(
+      ...arrays.map((arg, at): unknown => {
+        const own: unknown = Array.isArray(arg) ? (arg as readonly unknown[])[i] : arg;
+        return takesValue && at === 3 ? { value: own } : own;
+      }),
+    ),
+  );
+}
+const larger = operator("maximum");
+const largest_: OneOp = (x, y) => (x as Tensor).copy_(larger((x as Tensor).clone(), y));
 const ADD = pair("add");
 const SUB = pair("sub");
 const MUL = pair("mul");
@@ -40,8 +65,8 @@ export const inPlace = {
   maximum: MAXIMUM.inPlace,
   lerp: LERP.inPlace,
   addcmul: ADDCMUL.inPlace,
-  addcdiv: operator("_foreach_addcdiv_"),
-  copy: operator("_foreach_copy_"),
+  addcdiv: overLists("addcdiv_"),
+  copy: overLists("copy_"),
   clampMin: LEAST.inPlace,
   clampMax: MOST.inPlace,
 } as const;
@@ -65,6 +90,7 @@ export class Temporaries {
     narrow: readonly Tensor[],
   ) {
     this.#narrow = narrow;
+    isRecording = recording;
   }
 
   #factor(y: Operand): Operand {
@@ -165,6 +191,7 @@ export class Temporaries {
   }
 
   dispose(): void {
+    isRecording = false;
     for (const list of this.#own) for (const t of list as readonly Tensor[]) t.dispose();
     this.#own.clear();
   }

@@ -179,3 +179,10 @@ test("gradients of a layout that a step does not take are refused before anythin
     assert.deepEqual(embedding.weight.tolist(), before);
   }
 });
+
+test("shards are refused where steps are of whole matrices, rows or columns", () => {
+  assert.match(new optim.Adafactor([leaf()]).needsWholeParameters, /rows and columns/);
+  assert.match(new optim.Muon([leaf()]).needsWholeParameters, /whole matrices/);
+  assert.match(new optim.SparseAdam([leaf()]).needsWholeParameters, /sparse/);
+  assert.equal(new optim.RAdam([leaf()]).needsWholeParameters, null);
+});

@@ -18,7 +18,7 @@ import {
   ROUNDING_ROWS,
   type ComputeOptions,
 } from "./common-options.js";
-import { Temporaries } from "./lists.js";
+import { inPlace, Temporaries } from "./lists.js";
 import { Optimizer } from "./optimizer.js";
 import type { ParamGroup, ParamsLike, StateFields } from "./state.js";
 import { is16Bit, usesFloat32Update, type RoundingOptions } from "./rounding.js";
@@ -108,6 +108,13 @@ export class SGD extends Optimizer {
     const g = group as Group;
     if (g.fused === true && !params.some(fusedIsWrong)) return this.#fused(g, params, packed, grads);
     const t = new Temporaries(g.differentiable, g.foreach === true ? [] : params);
+    try {
+      this.#byFormulas(g, params, packed, grads, t);
+    } finally {
+      t.dispose();
+    }
+  }
+  #byFormulas(g: Group, params: readonly Tensor[], packed: TensorList, grads: TensorList, t: Temporaries): void {
     let d = t.gradients(grads, packed, g);
     if (g.momentum !== 0) {
       const fresh = params.filter((p) => this.state.get(p)?.["momentumBuffer"] === undefined);
@@ -129,12 +136,11 @@ export class SGD extends Optimizer {
       } else {
         const buffers = this.#velocities(params);
         t.scale(buffers, g.momentum);
-        foreachAdd_(buffers, d, { alpha: 1 - g.dampening });
+        inPlace.add(buffers, d, { alpha: 1 - g.dampening });
         d = g.nesterov ? t.add(d, buffers, g.momentum) : buffers;
       }
     }
-    foreachAdd_(packed, d, { alpha: -g.lr });
-    t.dispose();
+    inPlace.add(packed, d, { alpha: -g.lr });
   }
 
   #velocities(params: readonly Tensor[]): TensorList {
@@ -187,5 +193,4 @@ export class SGD extends Optimizer {
  */
 const fusedIsWrong = (p: Tensor): boolean => is16Bit(p.dtype) && p.device.type === "cpu";
 
-const foreachAdd_ = operator("_foreach_add_");
 const fusedSgd_ = operator("_fused_sgd_");

@@ -197,8 +197,9 @@ export abstract class LRScheduler {
     const given = savedState(fn, state);
     const { lastEpoch, baseLrs, lrs, stepCount } = given;
     const groups = this.optimizer.paramGroups;
-    whole(fn, "lastEpoch", lastEpoch, 0);
     if (stepCount !== undefined) whole(fn, "stepCount", stepCount, 0);
+    // Of a sequence, those that are yet to begin are before their first step.
+    whole(fn, "lastEpoch", lastEpoch, typeof stepCount === "number" && stepCount < 2 ? -16 : 0);
     const bases = savedRates(fn, "baseLrs", baseLrs, 1, groups.length);
     const rates = lrs === undefined ? null : savedRates(fn, "lrs", lrs, groups.length, groups.length);
     this.begin();
