@@ -14,6 +14,7 @@ import type { Tensor } from "../../tensor/tensor.js";
 import { positive } from "../kernels.js";
 import { Linear, type FactoryOptions } from "../linear.js";
 import { Module } from "../module.js";
+import { bool, float, tuple } from "../repr.js";
 
 export interface LinearCrossEntropyLossArguments extends LinearCrossEntropyOptions, FactoryOptions {
   readonly inFeatures: number;
@@ -83,5 +84,13 @@ export class LinearCrossEntropyLoss extends Module {
       ignoreIndex,
       labelSmoothing,
     });
+  }
+  override extraRepr(): string {
+    const { linear, numClasses, outFeatures, reduction, ignoreIndex, labelSmoothing } = this;
+    return (
+      `in_features=${linear.inFeatures}, num_classes=${numClasses}, out_features=${tuple(outFeatures)}, ` +
+      `bias=${bool(linear.bias !== null)}, reduction=${reduction}, ignore_index=${ignoreIndex ?? "None"}, ` +
+      `label_smoothing=${float(labelSmoothing)}, options=None`
+    );
   }
 }

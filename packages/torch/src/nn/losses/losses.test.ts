@@ -79,6 +79,18 @@ test("weights are buffers, with PyTorch's keys; a distance that is a module is a
   assert.equal(loss.forward(a, b, c).item(), byFunction.item());
 });
 
+test("losses print as PyTorch's", () => {
+  assert.equal(String(new nn.CrossEntropyLoss({ weight: ones([2]) })), "CrossEntropyLoss()");
+  assert.equal(
+    String(new nn.TripletMarginWithDistanceLoss()),
+    "TripletMarginWithDistanceLoss(\n  (distance_function): PairwiseDistance()\n)",
+  );
+  assert.equal(
+    String(new nn.LinearCrossEntropyLoss(3, 4, { outFeatures: [2], labelSmoothing: 0.5 })),
+    "LinearCrossEntropyLoss(\n  in_features=3, num_classes=4, out_features=(2,), bias=False, reduction=mean, ignore_index=None, label_smoothing=0.5, options=None\n  (linear): Linear(in_features=3, out_features=8, bias=False)\n)",
+  );
+});
+
 test("losses made of several operators leave nothing behind but their result", () => {
   const live = (): number => Number(memory().tensors);
   scope(() => {

@@ -20,6 +20,7 @@ import {
 } from "../../ops/losses/index.js";
 import { signature, type Call } from "../../signature.js";
 import type { Tensor } from "../../tensor/tensor.js";
+import { PairwiseDistance } from "../distance.js";
 import { Module } from "../module.js";
 import { Loss } from "./loss.js";
 
@@ -81,14 +82,14 @@ const readWithDistance = signature("TripletMarginWithDistanceLoss", TRIPLET_WITH
  * by name.
  */
 export class TripletMarginWithDistanceLoss extends Module {
-  readonly distanceFunction: Distance | null;
+  readonly distanceFunction: Distance;
   readonly margin: number;
   readonly swap: boolean;
   readonly reduction: Reduction;
   constructor(...given: Call<TripletWithDistanceOptions, [], []>) {
     const a = readWithDistance(given, new.target.name);
     super();
-    this.distanceFunction = a.distanceFunction;
+    this.distanceFunction = a.distanceFunction ?? new PairwiseDistance();
     this.margin = a.margin;
     this.swap = a.swap;
     this.reduction = a.reduction;
