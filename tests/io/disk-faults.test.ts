@@ -16,7 +16,22 @@ import {
   RunLog,
   Trainer,
 } from "@nbit/lightning";
-import { FileError, loadCheckpoint, nn, ones, optim, saveCheckpoint, zeros, type Tensor } from "@nbit/torch";
+import {
+  FileError,
+  full,
+  load,
+  loadCheckpoint,
+  loadSafetensors,
+  nn,
+  numpy,
+  ones,
+  optim,
+  save,
+  saveCheckpoint,
+  saveSafetensors,
+  zeros,
+  type Tensor,
+} from "@nbit/torch";
 import { withFault, type Fault } from "../helpers/faulty-disk.js";
 import { temporaryFolders } from "../helpers/temporary-folder.js";
 
@@ -90,6 +105,54 @@ test("after a disk fault a checkpoint is the old one or the new one", async () =
       assert.equal(read.n, failed ? 1 : 2, what);
       assert.equal(read.a.numel(), failed ? 3 : 1_500_000, what);
       assert.deepEqual(readdirSync(folder), ["last.ckpt"], what);
+    },
+  );
+});
+
+/** Of one file, which each way of saving writes anew. */
+const OTHERS: readonly (readonly [
+  name: string,
+  write: (path: string, t: Tensor) => void,
+  read: (path: string) => Tensor,
+])[] = [
+  ["a.pt", (path, a) => save({ a }, path), (path) => load<{ a: Tensor }>(path).a],
+  ["a.npy", (path, a) => numpy.save(path, a), (path) => numpy.load(path) as Tensor],
+  [
+    "a.npz",
+    (path, a) => numpy.savez(path, { a }),
+    (path) => (numpy.load(path) as Record<string, Tensor>)["a"] as Tensor,
+  ],
+];
+for (const [name, write, read] of OTHERS)
+  test(`after a disk fault ${name} is the old one or the new one`, async () => {
+    await eachFault(
+      (folder) => {
+        const path = join(folder, name);
+        write(path, ones([3]));
+        return () => {
+          write(path, zeros([1_500_000]));
+        };
+      },
+      (folder, failed, what) => {
+        assert.equal(read(join(folder, name)).numel(), failed ? 3 : 1_500_000, what);
+        assert.deepEqual(readdirSync(folder), [name], what);
+      },
+    );
+  });
+
+test("after a disk fault a model in several files is read as far as it goes, and never as another", async () => {
+  const parts = (value: number): Record<string, Tensor> => ({ a: full([20], value), b: full([20], value) });
+  await eachFault(
+    (folder) => {
+      const path = join(folder, "model.safetensors");
+      saveSafetensors(path, parts(1));
+      return () => {
+        saveSafetensors(path, parts(2), { maxShardSize: 80 });
+      };
+    },
+    (folder, failed, what) => {
+      const read = loadSafetensors(folder);
+      assert.deepEqual([read["a"]?.at(0).item(), read["b"]?.at(0).item()], failed ? [1, 1] : [2, 2], what);
     },
   );
 });

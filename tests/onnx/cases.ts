@@ -238,6 +238,12 @@ class Residual extends nn.Module {
   }
 }
 
+function materialized(): nn.Module {
+  const lazy = new nn.LazyLinear(3);
+  lazy.forward(randn([1, 4]));
+  return lazy;
+}
+
 const ids = (): readonly Tensor[] => [
   tensor(
     [
@@ -280,6 +286,37 @@ const functions: readonly Case[] = [
       cat([rand([3, 4]), rand([3, 1]).sub(1)], 1),
     ],
   },
+  {
+    name: "MultiheadAttention",
+    model: () => {
+      const attention = new nn.MultiheadAttention(8, 2, { batchFirst: true });
+      return new Fn((q, k) => attention.forward(q as Tensor, k as Tensor, k as Tensor));
+    },
+    inputs: () => [randn([2, 3, 8]), randn([2, 5, 8])],
+    dynamicAxes: { input: { 0: "batch" }, input_1: { 0: "batch" } },
+  },
+  {
+    name: "TransformerEncoder",
+    model: () => new nn.TransformerEncoder(new nn.TransformerEncoderLayer(8, 2, 16, { batchFirst: true }), 2),
+    inputs: x(2, 5, 8),
+    dynamicAxes: BATCH,
+  },
+  {
+    name: "Transformer",
+    model: () =>
+      new nn.Transformer({
+        dModel: 8,
+        nhead: 2,
+        numEncoderLayers: 1,
+        numDecoderLayers: 1,
+        dimFeedforward: 16,
+        activation: "gelu",
+        normFirst: true,
+      }),
+    inputs: () => [randn([5, 2, 8]), randn([3, 2, 8])],
+    dynamicAxes: { input: { 1: "batch" }, input_1: { 1: "batch" } },
+  },
+  { name: "LazyLinear, materialized", model: () => materialized(), inputs: x(2, 4), dynamicAxes: BATCH },
   {
     name: "arithmetic",
     model: fn((a, b) => [

@@ -45,6 +45,9 @@ test("a later save takes the place of all that an earlier one wrote, and of noth
   saveSafetensors(path, tensors, { maxShardSize: "1MB" });
   assert.deepEqual(readdirSync(folder).sort(), ["model.safetensors", "other-00001-of-00002.safetensors"]);
   assert.deepEqual(Object.keys(loadSafetensors(folder)).sort(), ["a", "b", "c", "d"]);
+  saveSafetensors(path, tensors, { maxShardSize: 68 });
+  assert.ok(!existsSync(path), "the single file is gone, too");
+  assert.equal(readdirSync(folder).length, 4);
 });
 
 test("what is refused", () => {

@@ -132,19 +132,28 @@ export function indexText(
 }
 
 /**
- * @internal Remove what an earlier save of the same name left, which its index lists and the new one does not: readers
- * would take it for the present one, or nobody would.
+ * @internal What an earlier save of the same name left: the file itself, the index, and the files that it lists. Readers
+ * would take what is not of the new save for the present one.
  */
-export function removeEarlier(path: string, kept: readonly string[]): void {
+export function earlierFiles(path: string): readonly string[] {
   const { index } = shardNames(path, 0);
-  const keep = new Set(kept.map((file) => basename(file)));
-  if (!existsSync(index)) return;
+  if (!existsSync(index)) return [path];
   try {
-    const { files } = readIndex("saveSafetensors", index);
-    for (const file of files.keys())
-      if (/-\d{5}-of-\d{5}\.safetensors$/.test(file) && !keep.has(file)) unlinkSync(join(dirname(index), file));
-    if (!keep.has(basename(index))) unlinkSync(index);
+    const shards = [...readIndex("saveSafetensors", index).files.keys()];
+    const ours = shards.filter((file) => /-\d{5}-of-\d{5}\.safetensors$/.test(file));
+    return [path, index, ...ours.map((file) => join(dirname(index), file))];
   } catch {
-    // What cannot be read or removed stays: the save itself succeeded.
+    return [path]; // an index that cannot be read names nothing
   }
+}
+/** @internal */
+export function removeFiles(files: readonly string[], kept: readonly string[]): void {
+  const keep = new Set(kept.map((file) => basename(file)));
+  for (const file of files)
+    if (!keep.has(basename(file)))
+      try {
+        unlinkSync(file);
+      } catch {
+        // Never there, or it cannot be removed: the save itself succeeded.
+      }
 }

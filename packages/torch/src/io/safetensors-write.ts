@@ -11,7 +11,8 @@ import {
   bytesIn,
   indexText,
   inShards,
-  removeEarlier,
+  earlierFiles,
+  removeFiles,
   shardNames,
   shardSizeKind,
   type ShardSize,
@@ -75,10 +76,11 @@ export function saveSafetensors(path: string, tensors: NamedTensors, options: Sa
   layOut(fn, entries, options);
   const shards = inShards(entries, bytesIn(maxShardSize));
   const { files, index } = shards.length === 1 ? { files: [path], index: null } : shardNames(path, shards.length);
+  const earlier = earlierFiles(path);
   files.forEach((file, i) => write(file, layOut(fn, shards[i] ?? [], options), sync));
-  // The index comes last: until then readers have what was there before.
-  removeEarlier(path, index === null ? files : [...files, index]);
+  // The index comes last: until then readers have what was there before, but for files of the same names.
   if (index !== null) writeAtomically(index, (fd) => writeAll(fd, Buffer.from(indexText(files, shards))), { sync, fn });
+  removeFiles(earlier, index === null ? files : [...files, index]);
 }
 
 function write(path: string, plan: Plan, sync: boolean): void {
