@@ -59,6 +59,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "checkFloor stateDict loadStateDict",
   "torch.SafetensorsFile#": "has info close",
   "torch.ShardedCheckpoint#": "info close",
+  "torch.StackDataset#": "get getBatch",
   "torch.Subset#": "get getBatch",
   "torch.Tensor#":
     "dim numel size stride storageOffset isContiguous isFloatingPoint isComplex dataPtr item itemBigInt itemComplex tolist toTypedArray toBytes copyFromBytes setAt " +

@@ -29,7 +29,15 @@ export {
   type ReplicaOptions,
 } from "./rank-split.js";
 export { collate, defaultCollate, defaultConvert, type CollateOptions, type Collated } from "./collate.js";
+export { StackDataset, type Stacked } from "./stack-dataset.js";
 export { DataLoader } from "./loader.js";
+export {
+  CombinedLoader,
+  type Combined,
+  type CombinedLoaderArguments,
+  type CombinedMode,
+  type Iterables,
+} from "./combined-loader.js";
 export type { DataLoaderArguments, DataLoaderOptions } from "./loader-options.js";
 export type { LoaderState, WorkersState } from "./loader-state.js";
 export { getWorkerInfo, type WorkerInfo } from "./workers/worker-info.js";

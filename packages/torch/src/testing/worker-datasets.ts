@@ -86,6 +86,15 @@ export class Hidden extends Dataset<number> {
     return i + this.#count;
   }
 }
+export class Secretive extends Dataset<number> {
+  readonly length = 1;
+  get(i: number): number {
+    return this.#twice(i);
+  }
+  #twice(i: number): number {
+    return i + this.length;
+  }
+}
 export class Facts extends Dataset<Record<string, unknown>> {
   readonly length = 4;
   initialised = -1;

@@ -32,6 +32,8 @@ export interface PackOptions {
 
 const CLONED = [types.isDate, types.isRegExp, types.isAnyArrayBuffer, ArrayBuffer.isView, types.isNativeError];
 
+const isPrimitive = (v: unknown): boolean => v === null || !["object", "function", "symbol"].includes(typeof v);
+
 class Packer {
   readonly functions: Located[] = [];
   readonly #seen = new Map<object, number>();
@@ -53,6 +55,7 @@ class Packer {
   #object(value: object, path: string, depth: number): Node {
     const each = (v: unknown, at: string | number): Node => this.node(v, `${path}${at}`, depth);
     if (isTensor(value)) return ["tensor" satisfies Tag, this.options.tensor(value)];
+    if (Array.isArray(value) && value.every(isPrimitive)) return ["clone" satisfies Tag, value];
     if (Array.isArray(value)) return ["array" satisfies Tag, ...value.map((v, i) => each(v, `[${i}]`))];
     if (isMap(value))
       return [

@@ -1,6 +1,6 @@
 /** A thread that loads batches: it makes its dataset, and then does what it is told, one batch after the other. */
 import { workerData } from "node:worker_threads";
-import { ArgumentError, verbatim } from "../../errors.js";
+import { addToMessage, ArgumentError, verbatim } from "../../errors.js";
 import { defaultGenerator, manualSeed } from "../../random.js";
 import { drawAlone, takeOver } from "../../tensor/hand-over.js";
 import { scope, tensor } from "../../tensor/index.js";
@@ -49,6 +49,16 @@ function randomState(): Uint8Array {
   return scope(() => new Uint8Array(defaultGenerator.getState().toBytes()));
 }
 
+/** Private methods do not come with copied fields, and V8 says so in its own words. */
+function explained(error: unknown): unknown {
+  if (error instanceof TypeError && /Receiver must be an instance of class|private (member|field)/.test(error.message))
+    addToMessage(
+      error,
+      "Workers have copies of the dataset's fields, without what is #private: declare it `private`, or let each worker make its own, by { module, export, args }.",
+    );
+  return error;
+}
+
 class Loading {
   readonly #fetch: Fetch<unknown, unknown>;
   readonly #signals: Int32Array;
@@ -92,7 +102,7 @@ class Loading {
       if (batch === END) return { kind: "dry", worker, pass, index };
       return { kind: "batch", worker, pass, index, batch, random: randomState() };
     } catch (error) {
-      return { kind: "failed", worker, pass, index, failure: failureOf(error) };
+      return { kind: "failed", worker, pass, index, failure: failureOf(explained(error)) };
     }
   }
 

@@ -187,6 +187,7 @@ test("what cannot go to a thread is refused by name, with what to write", async 
   );
   await refused([() => 1], {}, /dataset\[0\] to be a function that a module exports/);
   await refused(new sets.Hidden(), {}, /#count, which only its own code can read\. Declare them `private`/);
+  await assert.rejects(all(new DataLoader(new sets.Secretive(), { numWorkers: 1 })), /declare it `private`/);
   await refused(sets.unexported(), {}, /Private to be exported by its module/);
   await refused([1], { collateFn: sets.closes }, /batches\.a to be of what goes between threads/);
   await refused([1], { collateFn: Math.max.bind(null) as never }, /in no module's file/);
