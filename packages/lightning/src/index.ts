@@ -140,4 +140,4 @@ export type { Collectives, GradientSync, Strategy } from "./strategies/strategy.
 
 export { rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./ranks/rank-zero.js";
 
-export { seedEverything } from "@nbit/torch";
+export { CombinedLoader, seedEverything } from "@nbit/torch";

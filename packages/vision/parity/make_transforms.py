@@ -6,10 +6,11 @@ import base64
 import json
 import os
 
-import torch
+os.environ["ATEN_CPU_CAPABILITY"] = "avx2"  # with which torchvision resizes bytes by the kernels for bytes
+import torch  # noqa: E402
 
 # torchvision's own operators are not needed: where its library does not load, its Python code does with this.
-KEPT = torch.library.Library("torchvision", "DEF")
+KEPT = torch.library.Library("torchvision", "FRAGMENT")
 for name in ("nms", "qnms"):
     KEPT.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from torchvision import transforms as T  # noqa: E402
@@ -108,10 +109,12 @@ def run(c):
             kwargs["value_range"] = tuple(kwargs["value_range"])
         return make_grid(x, *args, **kwargs)
     if name.startswith("functional."):
-        return getattr(F, name.split(".")[1])(x, *args, **kwargs)
+        return getattr(v2.functional if "resize" in name else F, name.split(".")[1])(x, *args, **kwargs)
     if name in ("MixUp", "CutMix"):
         return getattr(v2, name)(*args, **kwargs)(x, torch.arange(c["shape"][0]) % 4)
-    return getattr(T, name)(*args, **kwargs)(x)
+    # Of the two versions of torchvision's transforms, the second resizes bytes by the kernels for bytes.
+    bytes_too = name in ("Resize", "RandomResizedCrop") and c["dtype"] == U8
+    return getattr(v2 if bytes_too else T, name)(*args, **kwargs)(x)
 
 
 def packed(t):

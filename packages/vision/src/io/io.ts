@@ -1,5 +1,6 @@
 /** Image files and tensors of `[C, H, W]`, by sharp. */
 import { readFileSync, writeFileSync } from "node:fs";
+import { readFile as readBytes } from "node:fs/promises";
 import type { Sharp, SharpOptions } from "sharp";
 import {
   ArgumentError,
@@ -29,7 +30,17 @@ export type ImageReadMode = keyof typeof ImageReadMode;
 type SharpFunction = (input?: Uint8Array | string, options?: SharpOptions) => Sharp;
 let loading: Promise<SharpFunction> | null = null;
 function sharp(): Promise<SharpFunction> {
-  loading ??= optional("sharp", async () => (await import("sharp")).default, "Reading and writing images");
+  loading ??= optional(
+    "sharp",
+    async () => {
+      const { default: made } = await import("sharp");
+      // Several images are read at once: threads for each would only wait for one another, and none is read twice.
+      made.concurrency(1);
+      made.cache(false);
+      return made;
+    },
+    "Reading and writing images",
+  );
   loading.catch(() => (loading = null));
   return loading;
 }
@@ -72,7 +83,8 @@ type DecodeCall = Call<
 /**
  * The pixels of an image's file.
  *
- * @returns uint8, `[C, H, W]`; 16 bits become 8. The decoding runs on threads of libuv's.
+ * @returns uint8, `[C, H, W]`, in memory as files have it, pixel by pixel (as torchvision's); 16 bits become 8. The
+ *   decoding runs on threads of libuv's.
  * @throws {VisionError} `VISION_IMAGE` for bytes that are no image; `VISION_NO_PACKAGE` without sharp.
  */
 export async function decodeImage(...given: DecodeCall): Promise<Tensor> {
@@ -85,23 +97,40 @@ function bytesOf(fn: string, input: Tensor): Uint8Array {
   return new Uint8Array(input.toBytes());
 }
 
-async function decode(input: Uint8Array | string, mode: ImageReadMode, turn: boolean, what: string): Promise<Tensor> {
+/** Whether a JPEG file is of red, green and blue as it is, or of their luminance and chroma: nothing is to be converted. */
+function isPlainJpeg(bytes: Uint8Array): boolean {
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return false;
+  // Segments: a marker, and a length that counts itself.
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
+    const marker = bytes[at + 1] as number;
+    if (marker === 0xee) return false; // Adobe's, which may say CMYK
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return bytes[at + 9] === 3;
+    at += 2 + ((bytes[at + 2] as number) << 8) + (bytes[at + 3] as number);
+  }
+  return false;
+}
+
+async function decode(bytes: Uint8Array, mode: ImageReadMode, turn: boolean, what: string): Promise<Tensor> {
   const make = await sharp();
   try {
-    const image = make(input, { failOn: "error", sequentialRead: true });
-    let unchanged = mode;
-    if (mode === "UNCHANGED") {
+    // Colour profiles are left alone, as PIL leaves them.
+    const image = make(bytes, { failOn: "error", sequentialRead: true, ignoreIcc: true });
+    const plain = !turn && (mode === "RGB" || mode === "UNCHANGED") && isPlainJpeg(bytes);
+    let unchanged: ImageReadMode = plain ? "RGB" : mode;
+    if (unchanged === "UNCHANGED") {
       const { channels, space, hasAlpha } = await image.metadata();
       const grey = space === "b-w" || space === "grey16";
       unchanged = grey || channels < 3 ? (hasAlpha ? "GRAY_ALPHA" : "GRAY") : hasAlpha ? "RGB_ALPHA" : "RGB";
     }
-    const pixels = CHANNELS[unchanged](turn ? image.rotate() : image);
-    const { data, info } = await pixels.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    const pixels = plain ? image : CHANNELS[unchanged](turn ? image.rotate() : image);
+    const { data, info } = await (plain ? pixels.raw() : pixels.raw({ depth: "uchar" })).toBuffer({
+      resolveWithObject: true,
+    });
     return scope(() => {
       const wanted = CHANNEL_COUNT[unchanged];
       const rows = tensor(new Uint8Array(data.buffer, data.byteOffset, data.length));
       const all = rows.view([info.height, info.width, info.channels]).permute([2, 0, 1]);
-      return (info.channels > wanted ? all.narrow(0, 0, wanted) : all).contiguous();
+      return info.channels > wanted ? all.narrow(0, 0, wanted) : all;
     });
   } catch (error) {
     if (error instanceof VisionError) throw error;
@@ -129,7 +158,13 @@ export async function readImage(
   >
 ): Promise<Tensor> {
   const { path, mode, applyExifOrientation } = readRead(given);
-  return decode(path, mode, applyExifOrientation, path);
+  let bytes: Uint8Array;
+  try {
+    bytes = await readBytes(path);
+  } catch (error) {
+    throw new VisionError(`${path} cannot be read: ${String(error)}`, "VISION_IMAGE", { cause: error });
+  }
+  return decode(bytes, mode, applyExifOrientation, path);
 }
 
 /** The bytes of a file: uint8, `[bytes]`. */

@@ -269,9 +269,9 @@ export function normalize(
     const spread = each(std);
     if (Number(spread.eq(0).any().item()) !== 0)
       throw new ArgumentError("normalize", `std without zeros in ${dtype}`, isTensor(std) ? std : [...std]);
-    const out = inplace ? image : image.clone();
-    out.sub_(each(mean)).div_(spread);
-    return inplace ? null : out;
+    if (!inplace) return image.sub(each(mean)).div_(spread);
+    image.sub_(each(mean)).div_(spread);
+    return null;
   });
   return made ?? image;
 }

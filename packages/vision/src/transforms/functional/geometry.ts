@@ -18,6 +18,7 @@ import {
   upsampleBilinear2d,
   upsampleNearest2d,
   where,
+  type DType,
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
@@ -193,7 +194,8 @@ const readResize = signature("resize", {
 } satisfies OptionNames<ResizeArguments>);
 
 /**
- * An image of another size. Whole numbers are computed in float32 and rounded; the numbers are those of `interpolate`.
+ * An image of another size: the numbers of `interpolate`, of bytes too. Other whole numbers are computed in float32 and
+ * rounded.
  * @throws {ArgumentError} `resize: expected maxSize only with the size of the smaller edge. Received: 10.`
  */
 export function resize(
@@ -214,12 +216,9 @@ export function resize(...given: readonly unknown[]): Tensor {
   if (to[0] === h && to[1] === w) return a.image;
   if (to[0] < 1 || to[1] < 1) throw new ArgumentError("resize", "a size that leaves pixels", to);
   const { image, interpolation, antialias } = a;
-  return scope(() =>
-    inFloats(image, ["float32", "float64"], (batch) => {
-      const resized = interpolate(batch, to, interpolation, antialias === true);
-      return interpolation === "bicubic" && image.dtype === "uint8" ? resized.clamp(0, 255) : resized;
-    }),
-  );
+  // libtorch has kernels for bytes, which round as PIL does.
+  const dtypes: readonly DType[] = image.dtype === "uint8" ? ["uint8"] : ["float32", "float64"];
+  return scope(() => inFloats(image, dtypes, (batch) => interpolate(batch, to, interpolation, antialias === true)));
 }
 function interpolate(batch: Tensor, size: readonly [number, number], mode: Interpolation, antialias: boolean): Tensor {
   switch (mode) {

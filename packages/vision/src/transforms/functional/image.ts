@@ -63,7 +63,7 @@ export function convertImageDtype(image: Tensor, dtype: DType = "float32"): Tens
     return image.mul(most + 1 - 1e-3).to(dtype);
   }
   const from = maxValue(image.dtype);
-  if (toFloat) return image.to(dtype).div(from);
+  if (toFloat) return image.to(dtype).div_(from);
   if (from > most) return image.div(Math.floor((from + 1) / (most + 1)), { roundingMode: "floor" }).to(dtype);
   return image.to(dtype).mul(Math.floor((most + 1) / (from + 1)));
 }
