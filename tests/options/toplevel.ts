@@ -7,7 +7,7 @@ export const TOPLEVEL: Readonly<Record<string, string>> = {
   "torch.":
     "areDeterministicAlgorithmsEnabled asTensor asarray conj fromNumpy frombuffer getDefaultDevice getDevice " +
     "getNumInteropThreads iinfo isConj isDeterministicAlgorithmsWarnOnlyEnabled isInference isNeg isSameSize " +
-    "isSigned isStorage numel pcaLowrank saddmm setDefaultDevice setDefaultTensorType setFlushDenormal " +
+    "isSigned isStorage lobpcg numel pcaLowrank saddmm setDefaultDevice setDefaultTensorType setFlushDenormal " +
     "setNumInteropThreads spmm svdLowrank typename unique uniqueConsecutive unravelIndex",
   "torch.Tensor#":
     "cfloat cdouble conj elementSize ndimension nelement getDevice isConj isNeg isSigned isSameSize newTensor " +

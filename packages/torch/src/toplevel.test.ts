@@ -275,6 +275,31 @@ test("seeds and states of random numbers", () => {
   assert.throws(() => torch.pcaLowrank(a, 9), wrong);
 });
 
+test("lobpcg finds the extreme eigenpairs that eigh finds", () => {
+  torch.manualSeed(0);
+  const r = torch.randn([30, 30], { dtype: "float64" });
+  const a = r.matmul(r.mT);
+  const [values, vectors] = torch.linalg.eigh(a);
+  const [e, x] = torch.lobpcg(a, 3);
+  assert.ok(torch.allclose(e, values.flip([0]).narrow(0, 0, 3)));
+  assert.ok(torch.allclose(x.narrow(1, 0, 1).abs(), vectors.narrow(1, 29, 1).abs(), { atol: 1e-5 }));
+  const [least] = torch.lobpcg(a, { k: 2, largest: false, iK: torch.linalg.inv(a) });
+  assert.ok(torch.allclose(least, values.narrow(0, 0, 2), { atol: 1e-5 }));
+  const b = torch.eye(30, { dtype: "float64" }).mul(2);
+  assert.ok(torch.allclose(torch.lobpcg(a, { k: 1, B: b })[0], values.narrow(0, 29, 1).div(2)));
+  assert.deepEqual(
+    torch.lobpcg(torch.stack([a, a]), 2).map((t) => t.shape),
+    [
+      [2, 2],
+      [2, 30, 2],
+    ],
+  );
+  assert.throws(() => torch.lobpcg(torch.eye(5), 2), {
+    message: "lobpcg: expected at least 3 rows per column (6). Received: 5.",
+  });
+  assert.throws(() => torch.lobpcg(torch.ones(2, 3)), wrong);
+});
+
 test("accelerators, and what GPUs are asked before there is one", () => {
   const { accelerator, cuda } = torch;
   assert.equal(accelerator.isAvailable(), cuda.isAvailable());

@@ -59,6 +59,7 @@ export {
   type SaddmmArguments,
   type UnravelIndexArguments,
 } from "./small-functions.js";
+export { lobpcg, type LobpcgArguments } from "./lobpcg.js";
 export { pcaLowrank, svdLowrank, type PcaLowrankArguments, type SvdLowrankArguments } from "./low-rank.js";
 export * as linalg from "./linalg.js";
 export * as fft from "../generated/fft.js";
