@@ -5,6 +5,7 @@ import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { off } from "./functional/rows.js";
 import { inPlace } from "./in-place.js";
+import { requireTensor } from "./inputs.js";
 import { Module } from "./module.js";
 import { withInplace } from "./repr.js";
 
@@ -114,6 +115,7 @@ export class LogSigmoid extends Module {
 export class Softsign extends Module {
   forward(x: Tensor): Tensor {
     atMost("Softsign.forward", arguments, 1);
+    requireTensor("Softsign.forward", x);
     return x.div(x.abs().add(1));
   }
 }
@@ -121,6 +123,7 @@ export class Softsign extends Module {
 export class Tanhshrink extends Module {
   forward(x: Tensor): Tensor {
     atMost("Tanhshrink.forward", arguments, 1);
+    requireTensor("Tanhshrink.forward", x);
     return x.sub(x.tanh());
   }
 }

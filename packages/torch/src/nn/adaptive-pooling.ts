@@ -11,6 +11,7 @@ import {
 import { atMost } from "../options.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { requireTensor } from "./inputs.js";
 import { Module } from "./module.js";
 import type { Pooled } from "./pooling.js";
 import { tuple } from "./repr.js";
@@ -48,6 +49,7 @@ abstract class AdaptivePool extends Module {
   /** @internal */
   abstract get rank(): 1 | 2 | 3;
   protected sizeFor(x: Tensor): Ints {
+    if (this.size === null) requireTensor(`${this.constructor.name}.forward`, x);
     return this.size ?? outputSizes(this.constructor.name, this.outputSize, x.shape, this.rank);
   }
   override extraRepr(): string {

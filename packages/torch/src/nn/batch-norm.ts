@@ -16,6 +16,7 @@ import {
   type BatchNormReluOptions,
 } from "./fused-batch-norm.js";
 import { ones_, zeros_ } from "./init.js";
+import { requireTensor } from "./inputs.js";
 import { positive } from "./kernels.js";
 import { Module } from "./module.js";
 import type { Parameter } from "./parameter.js";
@@ -136,6 +137,7 @@ export abstract class BatchNorm extends RunningNorm {
 
   forward(x: Tensor): Tensor {
     atMost(`${this.constructor.name}.forward`, arguments, 1);
+    requireTensor("BatchNorm.forward", x);
     if (layerMayFuse(x)) return this.thenRelu(x, null, { relu: false });
     const [mean, variance, batchStatistics, momentum] = this.statistics(x);
     return batchNorm(x, this.weight, this.bias, mean, variance, batchStatistics, momentum, this.eps, true);

@@ -8,6 +8,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import * as functional from "./functional/dropout.js";
 import { off, probability } from "./functional/rows.js";
 import { inPlace } from "./in-place.js";
+import { requireTensor } from "./inputs.js";
 import { Module } from "./module.js";
 import { bool } from "./repr.js";
 
@@ -47,6 +48,7 @@ export class Dropout extends DropoutBase {
 export class Dropout1d extends DropoutBase {
   forward(x: Tensor): Tensor {
     atMost("Dropout1d.forward", arguments, 1);
+    requireTensor("Dropout1d.forward", x);
     if (x.ndim !== 2 && x.ndim !== 3) throw new ArgumentError("Dropout1d", "an input of 2 or 3 dimensions", x);
     return functional.dropout1d(x, this.p, this.training, this.inplace);
   }

@@ -8,6 +8,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import { RunningNorm, type BatchNormOptions } from "./batch-norm.js";
 import { FACTORY } from "./factory.js";
 import { requireSpatial } from "./functional/normalization.js";
+import { requireTensor } from "./inputs.js";
 import { positive } from "./kernels.js";
 
 export interface InstanceNormOptions extends BatchNormOptions {
@@ -49,6 +50,7 @@ export abstract class InstanceNorm extends RunningNorm {
   forward(x: Tensor): Tensor {
     const fn = this.constructor.name;
     atMost(`${fn}.forward`, arguments, 1);
+    requireTensor(`${fn}.forward`, x);
     const { rank, momentum, eps } = this;
     if (x.ndim !== rank + 1 && x.ndim !== rank + 2)
       throw new ArgumentError(fn, `an input of ${rank + 1} or ${rank + 2} dimensions`, x);

@@ -21,6 +21,7 @@ import {
   type ConvTransposeOptions,
 } from "./conv-transpose.js";
 import type { FactoryOptions } from "./factory.js";
+import { requireTensor } from "./inputs.js";
 import { becomes, uninitializedOf, type LazyModule } from "./lazy.js";
 import type { Parameter } from "./parameter.js";
 import type { Size } from "./sizes.js";
@@ -106,6 +107,7 @@ export class LazyConv1d extends Conv1d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConv1d.initializeParameters", arguments, 1);
+    requireTensor("LazyConv1d.initializeParameters", x);
     initialize(this, Conv1d, x, (weight) => weight.size(1) * this.groups);
   }
   override forward(x: Tensor): Tensor {
@@ -135,6 +137,7 @@ export class LazyConv2d extends Conv2d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConv2d.initializeParameters", arguments, 1);
+    requireTensor("LazyConv2d.initializeParameters", x);
     initialize(this, Conv2d, x, (weight) => weight.size(1) * this.groups);
   }
   override forward(x: Tensor): Tensor {
@@ -164,6 +167,7 @@ export class LazyConv3d extends Conv3d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConv3d.initializeParameters", arguments, 1);
+    requireTensor("LazyConv3d.initializeParameters", x);
     initialize(this, Conv3d, x, (weight) => weight.size(1) * this.groups);
   }
   override forward(x: Tensor): Tensor {
@@ -193,6 +197,7 @@ export class LazyConvTranspose1d extends ConvTranspose1d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConvTranspose1d.initializeParameters", arguments, 1);
+    requireTensor("LazyConvTranspose1d.initializeParameters", x);
     initialize(this, ConvTranspose1d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {
@@ -221,6 +226,7 @@ export class LazyConvTranspose2d extends ConvTranspose2d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConvTranspose2d.initializeParameters", arguments, 1);
+    requireTensor("LazyConvTranspose2d.initializeParameters", x);
     initialize(this, ConvTranspose2d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {
@@ -249,6 +255,7 @@ export class LazyConvTranspose3d extends ConvTranspose3d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyConvTranspose3d.initializeParameters", arguments, 1);
+    requireTensor("LazyConvTranspose3d.initializeParameters", x);
     initialize(this, ConvTranspose3d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {

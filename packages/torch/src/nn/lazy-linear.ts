@@ -4,6 +4,7 @@ import { atMost } from "../options.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { FACTORY, type FactoryOptions } from "./factory.js";
+import { requireTensor } from "./inputs.js";
 import { positive } from "./kernels.js";
 import { becomes, uninitializedOf, type LazyModule } from "./lazy.js";
 import { Linear, type LinearOptions } from "./linear.js";
@@ -35,6 +36,7 @@ export class LazyLinear extends Linear implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyLinear.initializeParameters", arguments, 1);
+    requireTensor("LazyLinear.initializeParameters", x);
     this.inFeatures = isUninitialized(this.weight) ? x.size(-1) : this.weight.size(1);
     becomes(this, Linear, { weight: [this.outFeatures, this.inFeatures], bias: [this.outFeatures] });
   }

@@ -19,6 +19,7 @@ import {
   InstanceNorm3d,
   type InstanceNormOptions,
 } from "./instance-norm.js";
+import { requireTensor } from "./inputs.js";
 import { becomes, uninitializedOf, type LazyModule } from "./lazy.js";
 import type { Parameter } from "./parameter.js";
 import { isUninitialized, UninitializedBuffer, UninitializedParameter } from "./uninitialized.js";
@@ -64,6 +65,7 @@ export class LazyBatchNorm1d extends BatchNorm1d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyBatchNorm1d.initializeParameters", arguments, 1);
+    requireTensor("LazyBatchNorm1d.initializeParameters", x);
     initialize(this, BatchNorm1d, () => x.size(1));
   }
   override forward(x: Tensor): Tensor {
@@ -95,6 +97,7 @@ export class LazyBatchNorm2d extends BatchNorm2d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyBatchNorm2d.initializeParameters", arguments, 1);
+    requireTensor("LazyBatchNorm2d.initializeParameters", x);
     initialize(this, BatchNorm2d, () => x.size(1));
   }
   override forward(x: Tensor): Tensor {
@@ -126,6 +129,7 @@ export class LazyBatchNorm3d extends BatchNorm3d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyBatchNorm3d.initializeParameters", arguments, 1);
+    requireTensor("LazyBatchNorm3d.initializeParameters", x);
     initialize(this, BatchNorm3d, () => x.size(1));
   }
   override forward(x: Tensor): Tensor {
@@ -157,6 +161,7 @@ export class LazyInstanceNorm1d extends InstanceNorm1d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyInstanceNorm1d.initializeParameters", arguments, 1);
+    requireTensor("LazyInstanceNorm1d.initializeParameters", x);
     initialize(this, InstanceNorm1d, () => x.size(-2));
   }
   override forward(x: Tensor): Tensor {
@@ -188,6 +193,7 @@ export class LazyInstanceNorm2d extends InstanceNorm2d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyInstanceNorm2d.initializeParameters", arguments, 1);
+    requireTensor("LazyInstanceNorm2d.initializeParameters", x);
     initialize(this, InstanceNorm2d, () => x.size(-3));
   }
   override forward(x: Tensor): Tensor {
@@ -219,6 +225,7 @@ export class LazyInstanceNorm3d extends InstanceNorm3d implements LazyModule {
   }
   initializeParameters(x: Tensor): void {
     atMost("LazyInstanceNorm3d.initializeParameters", arguments, 1);
+    requireTensor("LazyInstanceNorm3d.initializeParameters", x);
     initialize(this, InstanceNorm3d, () => x.size(-4));
   }
   override forward(x: Tensor): Tensor {

@@ -6,6 +6,7 @@ import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { localResponseNorm } from "./functional/normalization.js";
 import { number } from "./functional/rows.js";
+import { requireTensor } from "./inputs.js";
 import { positive } from "./kernels.js";
 import { Module } from "./module.js";
 import { float } from "./repr.js";
@@ -66,6 +67,7 @@ export class LocalResponseNorm extends AcrossChannels {
 export class CrossMapLRN2d extends AcrossChannels {
   forward(x: Tensor): Tensor {
     atMost("CrossMapLRN2d.forward", arguments, 1);
+    requireTensor("CrossMapLRN2d.forward", x);
     if (x.ndim !== 4) throw new ArgumentError("CrossMapLRN2d", "an input of 4 dimensions", x);
     const window = this.size - 1 + (this.size % 2);
     return localResponseNorm(x, window, (this.alpha * window) / this.size, this.beta, this.k);

@@ -6,6 +6,7 @@ import { atMost } from "../options.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { anyNumber } from "./functional/rows.js";
+import { requireTensor } from "./inputs.js";
 import { Module } from "./module.js";
 import { float, tuple } from "./repr.js";
 import { rankOf, repeated, type Size } from "./sizes.js";
@@ -61,6 +62,7 @@ abstract class CircularPad extends Pad {
   }
   override forward(x: Tensor): Tensor {
     const { rank } = this;
+    requireTensor(`${this.constructor.name}.forward`, x);
     if (x.ndim !== rank + 1 && x.ndim !== rank + 2)
       throw new ArgumentError(this.constructor.name, `an input of ${rank + 1} or ${rank + 2} dimensions`, x);
     return super.forward(x);

@@ -1,17 +1,26 @@
 /** Parameters: tensors that a module learns. */
 import { COPY, type Copies } from "../deep-copy.js";
-import { flag } from "../kinds.js";
+import { byDefault, flag, orNull } from "../kinds.js";
 import { tensorKind } from "../tensor/kinds.js";
 import { native } from "../native.js";
-import { checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
+import { signature, type Call } from "../signature.js";
 import { handleOrZero, mint } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
 
 export interface ParameterOptions {
-  /** Default: whether data is of floats. */
-  readonly requiresGrad?: boolean;
+  /** Default null: whether data is of floats. */
+  readonly requiresGrad?: boolean | null;
 }
-const NAMES: OptionNames<ParameterOptions> = { requiresGrad: flag };
+export interface ParameterArguments extends ParameterOptions {
+  /** Whose memory it shares. */
+  readonly data: Tensor;
+}
+export type ParameterCall = Call<
+  ParameterArguments,
+  ["data", "requiresGrad"],
+  [data: Tensor, requiresGrad?: boolean | null]
+>;
+const read = signature("Parameter", { data: tensorKind, requiresGrad: byDefault(null, orNull(flag)) });
 
 /**
  * A tensor that belongs to a module's parameters by being one of its fields. Lives outside every scope; shares the
@@ -20,9 +29,9 @@ const NAMES: OptionNames<ParameterOptions> = { requiresGrad: flag };
  * @throws {ArgumentError} `Parameter: expected data to be a tensor. Received: …`
  */
 export class Parameter extends Tensor {
-  constructor(data: Tensor, ...rest: Given<ParameterOptions, [requiresGrad: boolean]>) {
-    checkArguments("Parameter", { data }, { data: tensorKind });
-    const options = optionsFrom("Parameter", 1, rest, NAMES, 1);
+  constructor(...given: ParameterCall) {
+    const options = read(given);
+    const { data } = options;
     const detached = data.detach();
     const handle = native.alias(handleOrZero(detached));
     detached.dispose();

@@ -7,6 +7,7 @@ import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { dimension } from "./functional/rows.js";
 import { softmaxDimension } from "./functional/softmax.js";
+import { requireTensor } from "./inputs.js";
 import { Module } from "./module.js";
 
 export interface SoftmaxOptions {
@@ -29,6 +30,7 @@ abstract class OverDimension extends Module {
 export class Softmax extends OverDimension {
   forward(x: Tensor): Tensor {
     atMost("Softmax.forward", arguments, 1);
+    requireTensor("Softmax.forward", x);
     return ops.softmax(x, softmaxDimension(x, this.dim));
   }
 }
@@ -36,6 +38,7 @@ export class Softmax extends OverDimension {
 export class LogSoftmax extends OverDimension {
   forward(x: Tensor): Tensor {
     atMost("LogSoftmax.forward", arguments, 1);
+    requireTensor("LogSoftmax.forward", x);
     return ops.logSoftmax(x, softmaxDimension(x, this.dim));
   }
 }
@@ -43,6 +46,7 @@ export class LogSoftmax extends OverDimension {
 export class Softmin extends OverDimension {
   forward(x: Tensor): Tensor {
     atMost("Softmin.forward", arguments, 1);
+    requireTensor("Softmin.forward", x);
     return ops.softmax(x.neg(), softmaxDimension(x, this.dim));
   }
 }
@@ -50,6 +54,7 @@ export class Softmin extends OverDimension {
 export class Softmax2d extends Module {
   forward(x: Tensor): Tensor {
     atMost("Softmax2d.forward", arguments, 1);
+    requireTensor("Softmax2d.forward", x);
     if (x.ndim !== 3 && x.ndim !== 4) throw new ArgumentError("Softmax2d", "an input of 3 or 4 dimensions", x);
     return ops.softmax(x, -3);
   }
