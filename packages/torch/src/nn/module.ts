@@ -506,7 +506,7 @@ export abstract class Module {
   }
   /**
    * A deep copy: every parameter, buffer and module below has a copy of its own, what is tied stays tied, hooks are the
-   * same functions, other fields are copied as {@link deepcopy} does. Gradients of parameters are not copied.
+   * same functions, other fields are copied as `deepcopy` does. Gradients of parameters are not copied.
    * @throws {NbitError} `DEEPCOPY` for a class with private fields (`#name`).
    */
   clone(): this {

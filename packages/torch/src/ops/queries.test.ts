@@ -146,3 +146,13 @@ test("other dtypes and paddings", () => {
   assert.equal(ones([1]).chalf().dtype, "complex32");
   assert.equal(torch.fft.rfftfreq(4).tolist<number[]>().length, 3);
 });
+
+test("norms of sparse tensors, and rows of a table made shorter", () => {
+  assert.ok(Math.abs(torch.nativeNorm(coo()).item() - Math.hypot(2, 3)) < 1e-6);
+  const table = tensor([
+    [3, 4],
+    [0, 1],
+  ]);
+  torch.embeddingRenorm_(table, tensor([0], { dtype: "int64" }), 1, 2);
+  assert.ok(Math.abs(table.at(0).norm().item() - 1) < 1e-5);
+});

@@ -64,7 +64,7 @@ export class BCEWithLogitsLoss extends Loss {
   }
 }
 
-/** The mean over classes of the binary cross entropy of logits; see {@link multilabelSoftMarginLoss}. */
+/** The mean over classes of the binary cross entropy of logits; see `nn.functional.multilabelSoftMarginLoss`. */
 export class MultiLabelSoftMarginLoss extends Loss {
   declare weight: Tensor | null;
   constructor(...given: WeightedCall) {

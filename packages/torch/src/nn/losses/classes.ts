@@ -31,7 +31,7 @@ import { Module } from "../module.js";
 import { Loss, PlainLoss } from "./loss.js";
 
 const readCrossEntropy = signature("CrossEntropyLoss", CROSS_ENTROPY);
-/** -log softmax(input)[target]; see {@link crossEntropy}. The weight is a buffer. */
+/** -log softmax(input)[target]; see `nn.functional.crossEntropy`. The weight is a buffer. */
 export class CrossEntropyLoss extends Loss {
   declare weight: Tensor | null;
   readonly ignoreIndex: number;

@@ -60,7 +60,7 @@ export class PoissonNLLLoss extends Loss {
 }
 
 const readGaussian = signature("GaussianNLLLoss", GAUSSIAN, 0);
-/** Negative log likelihood under normal distributions; see {@link gaussianNllLoss}. Options by name. */
+/** Negative log likelihood under normal distributions; see `nn.functional.gaussianNllLoss`. Options by name. */
 export class GaussianNLLLoss extends Module {
   readonly full: boolean;
   readonly eps: number;

@@ -38,7 +38,7 @@ const read = signature(
   2,
 );
 /**
- * The cross entropy of a linear layer's outputs, the layer being its child `linear`; see {@link linearCrossEntropy}. The
+ * The cross entropy of a linear layer's outputs, the layer being its child `linear`; see `linearCrossEntropy`. The
  * weight of classes is a buffer. Arguments: inFeatures, numClasses, and options by name.
  */
 export class LinearCrossEntropyLoss extends Module {

@@ -65,8 +65,8 @@ const readCrossEntropy = signature("crossEntropy", { ...PAIR, ...CROSS_ENTROPY }
 /**
  * Cross entropy of logits: -log softmax(input)[target], over dimension 1.
  *
- * @param given - input, target, weight, sizeAverage, ignoreIndex, reduce, reduction, labelSmoothing; see {@link
- * CrossEntropyOptions}. `input`: logits `[C]`, `[N, C]` or `[N, C, …]`, floating point; float32 under autocast.
+ * @param given - input, target, weight, sizeAverage, ignoreIndex, reduce, reduction, labelSmoothing; see
+ * `CrossEntropyOptions`. `input`: logits `[C]`, `[N, C]` or `[N, C, …]`, floating point; float32 under autocast.
  * `target`: `[]`, `[N]` or `[N, …]` classes, or probabilities of the shape of the logits. Classes are int64; whole
  * numbers in another dtype are taken too, of which floats wait for the device.
  * @returns `[]`, or the shape of the classes with reduction "none". Does not synchronize for int64 targets.

@@ -50,7 +50,7 @@ const read = signature(
 /**
  * {@link crossEntropy} of `input · linearWeightᵀ + linearBias`, made whole: `nn.functional.fusedLinearCrossEntropy` saves
  * the memory of the logits on a GPU. Arguments: input, linearWeight, target, { linearBias, weight, reduction,
- * ignoreIndex, labelSmoothing }; see {@link LinearCrossEntropyArguments}.
+ * ignoreIndex, labelSmoothing }; see `LinearCrossEntropyArguments`.
  * @throws {ArgumentError} for shapes that do not fit, and `ignoreIndex` where the target holds probabilities.
  */
 export function linearCrossEntropy(
