@@ -23,7 +23,7 @@ export interface ComputeOptions {
 export interface CapturableOptions {
   /**
    * Count steps where the parameters are, and compute with the counts there: on a GPU nothing of a step is then a number
-   * of the host that a CUDA graph would keep, but the options. On the CPU it changes nothing. Default false.
+   * of the host that a CUDA graph would keep, but the options. On the CPU only roundings change. Default false.
    */
   readonly capturable?: boolean;
 }

@@ -186,3 +186,24 @@ test("shards are refused where steps are of whole matrices, rows or columns", ()
   assert.match(new optim.SparseAdam([leaf()]).needsWholeParameters, /sparse/);
   assert.equal(new optim.RAdam([leaf()]).needsWholeParameters, null);
 });
+
+/** What counts on the device; on a GPU a graph may record it. */
+const CAPTURABLE: Readonly<Record<string, (p: optim.ParamsLike, capturable: boolean) => optim.Optimizer>> = {
+  Adam: (p, capturable) => new optim.Adam(p, { lr: 0.05, amsgrad: true, weightDecay: 0.1, capturable }),
+  AdamW: (p, capturable) => new optim.AdamW(p, { lr: 0.05, weightDecay: 0.1, maximize: true, capturable }),
+  Adadelta: (p, capturable) => new optim.Adadelta(p, { lr: 0.5, capturable }),
+  Adamax: (p, capturable) => new optim.Adamax(p, { lr: 0.05, capturable }),
+  ASGD: (p, capturable) => new optim.ASGD(p, { lr: 0.1, t0: 2, lambd: 0.1, capturable }),
+  NAdam: (p, capturable) => new optim.NAdam(p, { lr: 0.05, weightDecay: 0.1, decoupledWeightDecay: true, capturable }),
+  RAdam: (p, capturable) => new optim.RAdam(p, { lr: 0.05, betas: [0.8, 0.9], capturable }),
+  RMSprop: (p, capturable) => new optim.RMSprop(p, { lr: 0.01, momentum: 0.5, capturable }),
+  Rprop: (p, capturable) => new optim.Rprop(p, { lr: 0.1, capturable }),
+};
+for (const [name, make] of Object.entries(CAPTURABLE))
+  test(`${name}: counts that stay where the parameters are make the same steps, but for rounding`, () => {
+    const [host, device] = [false, true].map((capturable) => trained((p) => make(p, capturable), "float32", 8));
+    const expected = bits((host as { p: Tensor }).p);
+    bits((device as { p: Tensor }).p).forEach((v, i) =>
+      assert.ok(Math.abs(v - (expected[i] as number)) < 2e-5, `${v} for ${expected[i]}`),
+    );
+  });

@@ -386,9 +386,10 @@ type Sent =
   { readonly part: Part } | { readonly whole: Part & { readonly bytes: Uint8Array } } | { readonly plain: StateValue };
 function sent(value: ShardedTensor | StateValue): Sent {
   if (typeof value !== "object" || value === null) return { plain: value };
-  if ("data" in value) return { part: { shape: value.shape, dtype: value.dtype } };
-  if (!isTensor(value)) return { plain: value };
-  return { whole: { shape: value.shape, dtype: value.dtype, bytes: new Uint8Array(value.toBytes()) } };
+  // Tensors have data, too.
+  if (isTensor(value))
+    return { whole: { shape: value.shape, dtype: value.dtype, bytes: new Uint8Array(value.toBytes()) } };
+  return "data" in value ? { part: { shape: value.shape, dtype: value.dtype } } : { plain: value };
 }
 const received = (value: Sent): Part | StateValue =>
   "part" in value
