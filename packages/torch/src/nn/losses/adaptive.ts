@@ -3,9 +3,9 @@ import { ArgumentError } from "../../errors.js";
 import { byDefault, flag, orNull, real, such, whole } from "../../kinds.js";
 import { classIndices } from "../../ops/losses/class-indices.js";
 import { argmax, cat, logSoftmax } from "../../ops/index.js";
-import { atMost, type OptionNames } from "../../options.js";
+import { atMost, checkArguments, type OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
-import { deviceKind, dtypeKind } from "../../tensor/kinds.js";
+import { deviceKind, dtypeKind, tensorKind } from "../../tensor/kinds.js";
 import { scope } from "../../tensor/scope.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import { ModuleList, Sequential } from "../containers.js";
@@ -117,6 +117,7 @@ export class AdaptiveLogSoftmaxWithLoss extends Module {
   forward(input: Tensor, target: Tensor): AdaptiveLogSoftmaxOutput {
     const fn = "AdaptiveLogSoftmaxWithLoss.forward";
     atMost(fn, arguments, 2);
+    checkArguments(fn, { input, target }, { input: tensorKind, target: tensorKind });
     if (target.ndim > 1 || input.ndim !== target.ndim + 1 || (target.ndim === 1 && input.size(0) !== target.size(0)))
       throw new ArgumentError(fn, `input [N, ${this.inFeatures}] and target [N], or [${this.inFeatures}] and []`, [
         input,

@@ -1,10 +1,12 @@
 /** What methods of pruning share: a mask of ones and zeros beside the parameter, which the module sees masked. */
 import { noGrad } from "../../../autograd/modes.js";
 import { ArgumentError } from "../../../errors.js";
+import { orNull } from "../../../kinds.js";
 import { onesLike } from "../../../ops/index.js";
-import { atMost } from "../../../options.js";
+import { atMost, checkArguments } from "../../../options.js";
 import { isPlain } from "../../../realm.js";
 import { isTensor } from "../../../tensor/handle.js";
+import { tensorKind } from "../../../tensor/kinds.js";
 import { scope } from "../../../tensor/scope.js";
 import type { Tensor } from "../../../tensor/tensor.js";
 import { Module } from "../../module.js";
@@ -13,6 +15,7 @@ import {
   computationOf,
   computeField,
   fieldName,
+  moduleKind,
   parameterField,
   removeFields,
   setField,
@@ -24,6 +27,13 @@ import {
 /** Which elements a method may take when others have been taken: of all that are left, or of the slices that are. */
 export type PruningType = "unstructured" | "structured" | "global";
 type MethodClass = new (...args: never[]) => BasePruningMethod;
+
+/** @internal The checks of a method's `computeMask`. */
+export function checkMasked(fn: string, given: ArrayLike<unknown>): void {
+  atMost(fn, given, 2);
+  const [t, defaultMask] = [given[0] as Tensor, given[1] as Tensor];
+  checkArguments(fn, { t, defaultMask }, { t: tensorKind, defaultMask: tensorKind });
+}
 
 export const original = (field: string): string => `${field}Orig`;
 export const maskOf = (field: string): string => `${field}Mask`;
@@ -63,6 +73,7 @@ export abstract class BasePruningMethod implements Computation {
   /** The parameter times its mask. */
   applyMask(module: Module): Tensor {
     atMost("applyMask", arguments, 1);
+    checkArguments("applyMask", { module }, { module: moduleKind });
     const { tensorName } = this;
     if (tensorName === null) throw new ArgumentError("applyMask", "a module that has been pruned", module);
     const [mask, orig] = [tensorOf(module, maskOf(tensorName)), tensorOf(module, original(tensorName))];
@@ -76,7 +87,9 @@ export abstract class BasePruningMethod implements Computation {
   /** A pruned copy of a tensor. `importanceScores`: what to go by instead of its elements. */
   prune(t: Tensor, defaultMask: Tensor | null = null, importanceScores: Tensor | null = null): Tensor {
     atMost("prune", arguments, 3);
-    if (!isTensor(t)) throw new ArgumentError("prune", "t to be a tensor", t);
+    checkArguments("prune", { t, defaultMask }, { t: tensorKind, defaultMask: orNull(tensorKind) });
+    if (typeof (this.computeMask as unknown) !== "function")
+      throw new ArgumentError("prune", "a method that has computeMask", this);
     const scores = importanceScores ?? t;
     checkScores("prune", scores, t);
     return scope(() => t.mul(noGrad(() => this.computeMask(scores, defaultMask ?? onesLike(t)))));
@@ -85,6 +98,7 @@ export abstract class BasePruningMethod implements Computation {
   /** Make the parameter a plain one again, with zeros where it was pruned. */
   remove(module: Module): void {
     atMost("BasePruningMethod.remove", arguments, 1);
+    checkArguments("prune.remove", { module }, { module: moduleKind });
     const field = this.tensorName;
     if (field === null || computationOf(module, field) !== this)
       throw new ArgumentError("prune.remove", "a module that was pruned by this", module);
@@ -192,7 +206,7 @@ export class PruningContainer extends BasePruningMethod {
   }
 
   computeMask(t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("PruningContainer.computeMask", arguments, 2);
+    checkMasked("PruningContainer.computeMask", arguments);
     const method = this.#methods.at(-1);
     if (method === undefined) throw new ArgumentError("PruningContainer", "at least one method", []);
     const mask = defaultMask.to(t.dtype).clone();

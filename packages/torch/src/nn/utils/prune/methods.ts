@@ -6,7 +6,7 @@ import { atMost, type OptionNames } from "../../../options.js";
 import { signature, type Call } from "../../../signature.js";
 import { tensorKind } from "../../../tensor/kinds.js";
 import type { Tensor } from "../../../tensor/tensor.js";
-import { BasePruningMethod } from "./method.js";
+import { BasePruningMethod, checkMasked } from "./method.js";
 
 export interface AmountOptions {
   /** How many to prune: a whole number is their count, another one their share, in (0, 1), rounded to a count. */
@@ -46,7 +46,7 @@ export class Identity extends BasePruningMethod {
     atMost("Identity", arguments, 0);
   }
   computeMask(_t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("Identity.computeMask", arguments, 2);
+    checkMasked("Identity.computeMask", arguments);
     return defaultMask;
   }
 }
@@ -62,7 +62,7 @@ export class RandomUnstructured extends BasePruningMethod {
     this.amount = readRandom(given).amount;
   }
   computeMask(t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("RandomUnstructured.computeMask", arguments, 2);
+    checkMasked("RandomUnstructured.computeMask", arguments);
     const count = countOf(this.amount, t.numel());
     if (count === 0) return defaultMask.clone();
     return without(defaultMask, topk(randLike(t).view([-1]), count)[1]);
@@ -78,7 +78,7 @@ export class L1Unstructured extends BasePruningMethod {
     this.amount = readL1(given).amount;
   }
   computeMask(t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("L1Unstructured.computeMask", arguments, 2);
+    checkMasked("L1Unstructured.computeMask", arguments);
     const count = countOf(this.amount, t.numel());
     if (count === 0) return defaultMask.clone();
     return without(defaultMask, topk(t.abs().reshape([-1]), count, -1, false)[1]);
@@ -124,7 +124,7 @@ export class RandomStructured extends BasePruningMethod {
     ({ amount: this.amount, dim: this.dim } = readRandomStructured(given));
   }
   computeMask(t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("RandomStructured.computeMask", arguments, 2);
+    checkMasked("RandomStructured.computeMask", arguments);
     return maskOfSlices(t, defaultMask, this, (_, size, count) => {
       const chance = rand([size]);
       const [threshold] = kthvalue(chance, count);
@@ -161,7 +161,7 @@ export class LnStructured extends BasePruningMethod {
     ({ amount: this.amount, n: this.n, dim: this.dim } = readLn(given));
   }
   computeMask(t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("LnStructured.computeMask", arguments, 2);
+    checkMasked("LnStructured.computeMask", arguments);
     return maskOfSlices(t, defaultMask, this, (dim, size, count) => {
       const others = t.shape.map((_, i) => i).filter((i) => i !== dim);
       return topk(normOf(t, this.n, others), size - count)[1];
@@ -191,7 +191,7 @@ export class CustomFromMask extends BasePruningMethod {
     this.mask = readMask(given).mask;
   }
   computeMask(_t: Tensor, defaultMask: Tensor): Tensor {
-    atMost("CustomFromMask.computeMask", arguments, 2);
+    checkMasked("CustomFromMask.computeMask", arguments);
     if (String(defaultMask.shape) !== String(this.mask.shape))
       throw new ArgumentError("CustomFromMask", `a mask of shape [${defaultMask.shape.join(", ")}]`, this.mask);
     return defaultMask.mul(this.mask.to(defaultMask.dtype));
