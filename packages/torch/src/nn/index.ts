@@ -15,6 +15,7 @@ export {
 export type { BackwardHook, BackwardPreHook, ForwardHookWithKwargs } from "./call-hooks.js";
 export { Parameter } from "./parameter.js";
 export type { WeightCodes } from "./weight-codes.js";
+import "./parameter-fields.js";
 export * from "./layers.js";
 export * from "./losses/index.js";
 export * from "./recurrent/index.js";

@@ -54,3 +54,15 @@ function declared(type: object): Keys {
   }
   return keys;
 }
+
+const parameters = new WeakMap<object, ReadonlySet<string>>();
+/** @internal Fields in which layers of these classes have parameters, or null. */
+export function declareParameters(names: readonly string[], ...types: readonly object[]): void {
+  for (const type of types) parameters.set(type, new Set(names));
+}
+/** @internal Whether a class, or one that it extends, has a parameter in a field. */
+export function declaresParameter(type: object, name: string): boolean {
+  for (let each: object | null = type; each !== null; each = Reflect.getPrototypeOf(each))
+    if (parameters.get(each)?.has(name) === true) return true;
+  return false;
+}

@@ -111,6 +111,13 @@ test("a plain tensor in the place of a parameter is an error that says what to w
   Reflect.set(net.fc1, "weight", new nn.Parameter(randn([4, 3])));
   Reflect.set(net.fc1, "bias", null);
   assert.deepEqual(names(net.namedParameters()), ["fc1.weight", "fc2.weight", "fc2.bias"]);
+  const fresh = new nn.Conv2d(1, 1, 1);
+  Reflect.set(fresh, "bias", ones([1]));
+  assert.throws(
+    () => fresh.parameters(),
+    /expected bias to be a Parameter or null/,
+    "also in a layer that nobody has walked",
+  );
   class Registered extends nn.Module {
     declare w: unknown;
     forward(): void {}

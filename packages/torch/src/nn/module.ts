@@ -25,7 +25,7 @@ import {
   type PreHookOptions,
 } from "./call-hooks.js";
 import { Buffer } from "./buffer.js";
-import { keyOf } from "./keys.js";
+import { declaresParameter, keyOf } from "./keys.js";
 import { convertModules, emptyModules, moduleToOptions, type ModuleTarget } from "./module-to.js";
 import { Parameter } from "./parameter.js";
 import {
@@ -143,7 +143,7 @@ export abstract class Module {
         const persistent = this.#buffers?.get(name);
         if (persistent !== undefined)
           fields.push({ kind: "buffer", name, key: this.stateKey(name), value, persistent });
-        else if (this.#parameters?.has(name) === true && "value" in (Object.getOwnPropertyDescriptor(this, name) ?? {}))
+        else if (this.#isForParameter(name) && "value" in (Object.getOwnPropertyDescriptor(this, name) ?? {}))
           fields.push({ kind: "misplaced", name, key: this.stateKey(name), value });
       }
     }
@@ -153,6 +153,10 @@ export abstract class Module {
   /** Own fields in the order of the tree. Containers whose names are numbers, which JavaScript puts first, have theirs. */
   protected fieldNames(): readonly string[] {
     return Object.keys(this);
+  }
+
+  #isForParameter(name: string): boolean {
+    return this.#parameters?.has(name) === true || declaresParameter(this.constructor, name);
   }
 
   /** The part of a field in names of state dicts, parameters and modules: see {@link Module.stateKeys}. */
