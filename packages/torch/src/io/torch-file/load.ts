@@ -62,7 +62,7 @@ type LoadCall = Call<LoadArguments, ["f", "mapLocation"], [f: string | Uint8Arra
  * @throws {FileError} when the file cannot be read at all.
  * @example model.loadStateDict(load("resnet50.pth"));
  * @example
- * const checkpoint = load<{ model: StateDict; epoch: number }>("last.ckpt", { mapLocation: "cpu" });
+ * const checkpoint = load<{ model: nn.StateDict; epoch: number }>("last.ckpt", { mapLocation: "cpu" });
  */
 // The caller says what is in the file, as of JSON: a type to assert, in one place.
 
