@@ -80,6 +80,7 @@ export const DISTRIBUTIONS: Readonly<Record<string, string>> = {
     "Real Simplex Square Stack Symmetric cat greaterThan greaterThanEq halfOpenInterval independent integerInterval " +
     "interval isDependent lessThan multinomial stack",
   "torch.distributions.constraints.BooleanValues#": "check",
+  "torch.distributions.constraints.Constraint#": "check",
   "torch.distributions.constraints.Cat#": "check",
   "torch.distributions.constraints.CorrCholesky#": "check",
   "torch.distributions.constraints.Dependent#": "check",

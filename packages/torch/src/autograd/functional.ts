@@ -1,9 +1,10 @@
 /** Derivatives of functions as a whole, as in torch.autograd.functional. */
 import { ArgumentError } from "../errors.js";
-import { byDefault, callable, flag, oneOf, orNull, such, type Kind } from "../kinds.js";
+import { byDefault, callable, flag, listOf as kindOfLists, oneOf, orNull, such, type Kind } from "../kinds.js";
 import { onesLike, stack, zerosLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import { isTensor } from "../tensor/handle.js";
+import { tensorKind } from "../tensor/kinds.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { grad } from "./backward.js";
 import { enableGrad } from "./modes.js";
@@ -12,9 +13,10 @@ import { enableGrad } from "./modes.js";
 export type TensorOrTensors = Tensor | readonly Tensor[];
 type Func = (...inputs: Tensor[]) => TensorOrTensors;
 
+const TENSORS = kindOfLists(tensorKind);
 const tensorsKind: Kind<TensorOrTensors> = such(
   "a tensor or an array of tensors",
-  (v) => isTensor(v) || (Array.isArray(v) && v.length > 0 && v.every((t) => isTensor(t))),
+  (v) => isTensor(v) || (Array.isArray(v) && v.length > 0 && TENSORS.accepts(v)),
 );
 const FUNC: Kind<Func> = callable as Kind<Func>;
 const GRAPH = { createGraph: byDefault(false, flag), strict: byDefault(false, flag) };

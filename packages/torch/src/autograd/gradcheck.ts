@@ -1,9 +1,10 @@
 /** Gradients against differences: whether a backward is right. */
 import { NbitError, ArgumentError } from "../errors.js";
-import { byDefault, callable, flag, orNull, real, such, type Kind } from "../kinds.js";
+import { anything, byDefault, callable, either, flag, listOf, orNull, real, type Kind } from "../kinds.js";
 import { randn, viewAsComplex, viewAsReal, zerosLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import { isTensor } from "../tensor/handle.js";
+import { tensorKind } from "../tensor/kinds.js";
 import { scope } from "../tensor/scope.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { grad } from "./backward.js";
@@ -38,7 +39,7 @@ export interface GradcheckArguments {
   readonly fastMode?: boolean;
 }
 const FUNC: Kind<Func> = callable;
-const INPUTS: Kind<Inputs> = such("a tensor or an array", (v) => isTensor(v) || Array.isArray(v));
+const INPUTS: Kind<Inputs> = either(tensorKind, listOf(anything));
 const TOLERANCES = {
   eps: byDefault(1e-6, real("(0, ∞)")),
   atol: byDefault(1e-5, real("[0, ∞)")),
@@ -186,10 +187,7 @@ export interface GradgradcheckArguments extends GradcheckArguments {
 const readSecond = signature("gradgradcheck", {
   func: FUNC,
   inputs: INPUTS,
-  gradOutputs: byDefault(
-    null,
-    orNull(such<TensorOrTensors>("a tensor or an array of tensors", (v) => isTensor(v) || Array.isArray(v))),
-  ),
+  gradOutputs: byDefault(null, orNull(either(tensorKind, listOf(tensorKind)))),
   ...TOLERANCES,
   ...LATER,
   fastMode: byDefault(false, flag),

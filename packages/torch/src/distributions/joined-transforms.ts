@@ -93,13 +93,13 @@ export class CatTransform extends Joined {
       return value.narrow(this.dim, start - length, length);
     });
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return cat(
       this.#pieces(x).map((piece, i) => (this.transforms[i] as Transform).call(piece)),
       this.dim,
     );
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return cat(
       this.#pieces(y).map((piece, i) => (this.transforms[i] as Transform).inv.call(piece)),
       this.dim,
@@ -153,10 +153,10 @@ export class StackTransform extends Joined {
       this.dim,
     );
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return this.#joined(x, (t, slice) => t.call(slice));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return this.#joined(y, (t, slice) => t.inv.call(slice));
   }
   override logAbsDetJacobian(x: Tensor, y: Tensor): Tensor {

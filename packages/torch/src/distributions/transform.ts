@@ -1,6 +1,6 @@
 /** Invertible maps with the logarithm of their volume's change: what transformed distributions are made of. */
 import { ArgumentError } from "../errors.js";
-import { such, whole, type Kind } from "../kinds.js";
+import { listOf, such, whole, type Kind } from "../kinds.js";
 import { zerosLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
@@ -18,7 +18,7 @@ import { sumRightmost } from "./numbers.js";
  *
  * A subclass has `domain`, `codomain`, `compute`, `invert`, and `withCache` where it has arguments of its own.
  */
-export abstract class Transform {
+export class Transform {
   readonly cacheSize: number;
   /** @internal The latest pair. */
   cached: readonly [Tensor, Tensor] | null = null;
@@ -28,8 +28,12 @@ export abstract class Transform {
   constructor(...given: CacheCall) {
     this.cacheSize = cacheSizeOf(given, new.target.name);
   }
-  abstract get domain(): Constraint;
-  abstract get codomain(): Constraint;
+  get domain(): Constraint {
+    throw lacking(this, "domain");
+  }
+  get codomain(): Constraint {
+    throw lacking(this, "codomain");
+  }
   get bijective(): boolean {
     return false;
   }
@@ -55,8 +59,12 @@ export abstract class Transform {
   equals(other: Transform): boolean {
     return this === other;
   }
-  protected abstract compute(x: Tensor): Tensor;
-  protected abstract invert(y: Tensor): Tensor;
+  protected compute(_x: Tensor): Tensor {
+    throw lacking(this, "call");
+  }
+  protected invert(_y: Tensor): Tensor {
+    throw lacking(this, "inv");
+  }
   call(x: Tensor): Tensor {
     if (this.cacheSize === 0) return this.compute(x);
     if (this.cached !== null && this.cached[0] === x && !this.cached[1].disposed) return this.cached[1];
@@ -119,10 +127,10 @@ class InverseTransform extends Transform {
   override callInverse(y: Tensor): Tensor {
     return this.of.call(y);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return this.of.callInverse(x);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return this.of.call(y);
   }
   override logAbsDetJacobian(x: Tensor, y: Tensor): Tensor {
@@ -143,11 +151,9 @@ class InverseTransform extends Transform {
 const widened = (constraint: Constraint, n: number): Constraint =>
   n > 0 ? constraints.independent(constraint, n) : constraint;
 
+const LIST = listOf(such<Transform>("a transform", (v) => v instanceof Transform));
 /** @internal */
-export const transformsKind: Kind<readonly Transform[]> = such(
-  "an array of transforms",
-  (v) => Array.isArray(v) && v.every((t) => t instanceof Transform),
-);
+export const transformsKind: Kind<readonly Transform[]> = such("an array of transforms", (v) => LIST.accepts(v));
 export interface ComposeArguments {
   /** The first is applied first. */
   readonly parts: readonly Transform[];
@@ -212,10 +218,10 @@ export class ComposeTransform extends Transform {
   override call(x: Tensor): Tensor {
     return this.compute(x);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return this.parts.reduce((value, part) => part.call(value), x);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return this.parts.reduceRight((value, part) => part.inv.call(value), y);
   }
   override callInverse(y: Tensor): Tensor {
@@ -308,10 +314,10 @@ export class IndependentTransform extends Transform {
   override get sign(): number | Tensor {
     return this.baseTransform.sign;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return this.baseTransform.call(this.#wide(x, this.domain));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return this.baseTransform.inv.call(this.#wide(y, this.codomain));
   }
   #wide(value: Tensor, constraint: Constraint): Tensor {

@@ -19,7 +19,7 @@ import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
 import { Distribution } from "./distribution.js";
 import { sumRightmost } from "./numbers.js";
-import { ComposeTransform, productOfSigns, Transform } from "./transform.js";
+import { ComposeTransform, productOfSigns, Transform, transformsKind } from "./transform.js";
 
 const distribution: Kind<Distribution> = such<Distribution>("a distribution", (v) => v instanceof Distribution);
 
@@ -121,13 +121,7 @@ export interface TransformedArguments {
 const transform: Kind<Transform> = such("a transform", (v) => v instanceof Transform);
 const readTransformed = signature("TransformedDistribution", {
   baseDistribution: distribution,
-  transforms: either(
-    transform,
-    such<readonly Transform[]>(
-      "an array of transforms",
-      (v) => Array.isArray(v) && v.every((t) => t instanceof Transform),
-    ),
-  ),
+  transforms: either(transform, transformsKind),
   validateArgs: VALIDATE,
 });
 export type TransformedCall = Call<

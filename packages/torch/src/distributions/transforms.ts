@@ -54,10 +54,10 @@ export class ExpTransform extends Increasing {
   override get codomain(): Constraint {
     return constraints.positive;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.exp();
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.log();
   }
   override logAbsDetJacobian(x: Tensor): Tensor {
@@ -98,10 +98,10 @@ export class PowerTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof PowerTransform && this.exponent.eq(other.exponent).all().item() !== 0;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.pow(this.exponent);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.pow(over(1, this.exponent));
   }
   override logAbsDetJacobian(x: Tensor, y: Tensor): Tensor {
@@ -128,10 +128,10 @@ export class SigmoidTransform extends Increasing {
   override get codomain(): Constraint {
     return constraints.unitInterval;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return clippedSigmoid(x);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     const { tiny, eps } = finfo(y.dtype);
     const inside = y.clamp(tiny, 1 - eps);
     return inside.log().sub(inside.neg().log1p());
@@ -149,10 +149,10 @@ export class SoftplusTransform extends Increasing {
   override get codomain(): Constraint {
     return constraints.positive;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return softplus(x);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.neg().expm1().neg().log().add(y);
   }
   override logAbsDetJacobian(x: Tensor): Tensor {
@@ -168,10 +168,10 @@ export class TanhTransform extends Increasing {
   override get codomain(): Constraint {
     return constraints.interval(-1, 1);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.tanh();
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.atanh();
   }
   override logAbsDetJacobian(x: Tensor): Tensor {
@@ -195,10 +195,10 @@ export class AbsTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof AbsTransform;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.abs();
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y;
   }
 }
@@ -266,11 +266,11 @@ export class AffineTransform extends Transform {
       equalParameters(this.scale, other.scale)
     );
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     const scaled = isTensor(this.scale) ? this.scale.mul(x) : x.mul(this.scale);
     return isTensor(this.loc) ? this.loc.add(scaled) : scaled.add(this.loc);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     const shifted = isTensor(this.loc) ? y.sub(this.loc) : y.sub(this.loc);
     return isTensor(this.scale) ? shifted.div(this.scale) : shifted.div(this.scale);
   }
@@ -327,10 +327,10 @@ export class ReshapeTransform extends Transform {
     const cacheSize = withCacheOf(given);
     return this.cacheSize === cacheSize ? this : new ReshapeTransform(this.inShape, this.outShape, cacheSize);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.reshape(this.forwardShape(x.shape));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.reshape(this.inverseShape(y.shape));
   }
   override logAbsDetJacobian(x: Tensor): Tensor {
@@ -365,11 +365,11 @@ export class SoftmaxTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof SoftmaxTransform;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     const probs = x.sub(x.max(-1, true).values).exp();
     return probs.div(probs.sum(-1, true));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.log();
   }
   override forwardShape(shape: Shape): Shape {
@@ -399,12 +399,12 @@ export class StickBreakingTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof StickBreakingTransform;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     const z = clippedSigmoid(x.sub(remaining(x, x.size(-1) + 1, x.size(-1)).log()));
     const rest = minus(1, z).cumprod(-1);
     return pad(z, [0, 1], { value: 1 }).mul(pad(rest, [1, 0], { value: 1 }));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     const n = y.size(-1);
     const cropped = y.narrow(-1, 0, n - 1);
     const rest = minus(1, cropped.cumsum(-1)).clamp(finfo(y.dtype).tiny);
@@ -448,7 +448,7 @@ export class CorrCholeskyTransform extends Transform {
     const cacheSize = withCacheOf(given);
     return this.cacheSize === cacheSize ? this : new CorrCholeskyTransform(cacheSize);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     const { eps } = finfo(x.dtype);
     const partial = vecToTrilMatrix(x.tanh().clamp(-1 + eps, 1 - eps), -1);
     const rest = minus(1, partial.pow(2)).sqrt().cumprod(-1);
@@ -456,7 +456,7 @@ export class CorrCholeskyTransform extends Transform {
     const withOnes = partial.add(partial.newOnes([n]).diag());
     return withOnes.mul(pad(rest.narrow(-1, 0, n - 1), [1, 0], { value: 1 }));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     const rest = minus(1, y.mul(y).cumsum(-1));
     const shifted = pad(rest.narrow(-1, 0, y.size(-1) - 1), [1, 0], { value: 1 });
     const t = trilMatrixToVec(y, -1).div(trilMatrixToVec(shifted, -1).sqrt());
@@ -503,10 +503,10 @@ export class LowerCholeskyTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof LowerCholeskyTransform;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return x.tril(-1).add(x.diagonal(0, -2, -1).exp().diagEmbed());
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return y.tril(-1).add(y.diagonal(0, -2, -1).log().diagEmbed());
   }
 }
@@ -525,11 +525,11 @@ export class PositiveDefiniteTransform extends Transform {
   override equals(other: Transform): boolean {
     return other instanceof PositiveDefiniteTransform;
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     const factor = new LowerCholeskyTransform().call(x);
     return factor.matmul(mT(factor));
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return new LowerCholeskyTransform().inv.call(linalg.cholesky(y));
   }
 }
@@ -567,10 +567,10 @@ export class CumulativeDistributionTransform extends Transform {
     const cacheSize = withCacheOf(given);
     return this.cacheSize === cacheSize ? this : new CumulativeDistributionTransform(this.distribution, cacheSize);
   }
-  protected compute(x: Tensor): Tensor {
+  protected override compute(x: Tensor): Tensor {
     return this.distribution.cdf(x);
   }
-  protected invert(y: Tensor): Tensor {
+  protected override invert(y: Tensor): Tensor {
     return this.distribution.icdf(y);
   }
   override logAbsDetJacobian(x: Tensor): Tensor {

@@ -1,14 +1,16 @@
 /** Functions that PyTorch gives their tensors one by one: `meshgrid(a, b)`. An array of them is the same. */
 import { ArgumentError } from "../errors.js";
-import { oneOf } from "../kinds.js";
+import { listOf, oneOf } from "../kinds.js";
 import * as generated from "../generated/functions.js";
 import { checkOptions, type OptionNames } from "../options.js";
 import { isPlain } from "../realm.js";
 import { isTensor } from "../tensor/handle.js";
+import { tensorKind } from "../tensor/kinds.js";
 import { TensorList } from "../tensor/list.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { Ints, Tensors } from "./types.js";
 
+const TENSORS = listOf(tensorKind);
 type OneByOne = readonly [tensors: Tensors] | readonly Tensor[];
 
 /** The tensors of a call, however they stand in it. */
@@ -17,13 +19,13 @@ function tensorsOf(fn: string, given: readonly unknown[]): Tensors {
   const isOne = rest.length === 0 && (Array.isArray(first) || first instanceof TensorList);
   const list: unknown = isOne ? first : given;
   if (list instanceof TensorList) return list;
-  if (!Array.isArray(list) || !list.every((t) => isTensor(t)))
+  if (!TENSORS.accepts(list))
     throw new ArgumentError(
       fn,
       "tensors, or one array of tensors",
       isOne ? first : (given.find((t) => !isTensor(t)) ?? given),
     );
-  return list;
+  return list as readonly Tensor[];
 }
 
 /**
