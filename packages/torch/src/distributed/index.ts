@@ -45,6 +45,7 @@ export {
 } from "./collectives.js";
 export { allGatherObject, broadcastObject, broadcastObjectList, gatherObject, scatterObject } from "./objects.js";
 export { DeviceMesh, initDeviceMesh, type DeviceMeshOptions } from "./device-mesh.js";
+export { DistributedDataParallel, type DistributedDataParallelArguments } from "./data-parallel.js";
 export { Reducer, type CommHook, type ReducerOptions } from "./reducer.js";
 export * from "./fsdp/index.js";
 export { withoutCollectives, type CollectiveCount } from "./record.js";
