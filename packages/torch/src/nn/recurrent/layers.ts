@@ -8,7 +8,7 @@ import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import type { Module } from "../module.js";
-import { withFallback } from "./sixteen-bits.js";
+import { directly, withFallback } from "./sixteen-bits.js";
 import { packedKind, PackedSequence } from "../utils/rnn.js";
 import {
   FACTORY,
@@ -235,7 +235,9 @@ export class LSTM extends Recurrent {
     ];
     const { bias, numLayers, dropout, training, bidirectional } = this;
     const { batchSizes } = batch;
-    const [output, h, c] = withFallback(batch.input, states, this.flatWeights, (x, hc, weights) =>
+    // Projections are not oneDNN's, but operators one after the other, each as autocast has it.
+    const run = this.projSize > 0 ? directly : withFallback;
+    const [output, h, c] = run(batch.input, states, this.flatWeights, (x, hc, weights) =>
       batchSizes === null
         ? lstm(x, hc, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
         : lstm(x, batchSizes, hc, weights, bias, numLayers, dropout, training, bidirectional),

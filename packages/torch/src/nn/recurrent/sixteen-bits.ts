@@ -44,18 +44,23 @@ function instead(input: Tensor): Sixteen | null {
   return (dtype === "float16" || dtype === "bfloat16") && !runs(dtype) ? dtype : null;
 }
 
-/** Results of an LSTM that takes tensors as they are given, or in float32 where it has to. */
-export function withFallback(
+type Compute = (
   input: Tensor,
   states: readonly Tensor[],
   weights: readonly Tensor[],
-  compute: (input: Tensor, states: readonly Tensor[], weights: readonly Tensor[]) => readonly [Tensor, Tensor, Tensor],
-): readonly [Tensor, Tensor, Tensor] {
+) => readonly [Tensor, Tensor, Tensor];
+type Run = (...given: [...Parameters<Compute>, compute: Compute]) => ReturnType<Compute>;
+
+/** Results of an LSTM that takes tensors as they are given. */
+export const directly: Run = (input, states, weights, compute) => compute(input, states, weights);
+
+/** Results of an LSTM that takes tensors as they are given, or in float32 where it has to. */
+export const withFallback: Run = (input, states, weights, compute) => {
   const dtype = instead(input);
   if (dtype === null) return compute(input, states, weights);
   return autocast({ deviceType: "cpu", enabled: false }, () => {
     const [output, h, c] = compute(input, states.map(toFloat), weights.map(toFloat));
     return [output.to(dtype), h.to(dtype), c.to(dtype)];
   });
-}
+};
 const toFloat = (t: Tensor): Tensor => t.float();
