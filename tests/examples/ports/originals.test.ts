@@ -1,12 +1,15 @@
 /** Ports at their originals' sizes: their weights have the originals' numbers, names and shapes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isTensor, noGrad, randn, type nn } from "@nbit/torch";
+import { isTensor, noGrad, ones, randn, type nn } from "@nbit/torch";
 import { Discriminator, Generator } from "nbit-examples/dcgan/model";
+import { GPT } from "nbit-examples/nanogpt/model";
 import { TransformerNet } from "nbit-examples/neural-style/transformer-net";
+import { AttnDecoderRNN, EncoderRNN } from "nbit-examples/translation/model";
 import { Net } from "nbit-examples/super-resolution/model";
 import { UNet } from "nbit-examples/unet/unet";
 import { VAE } from "nbit-examples/vae/model";
+import { RNNModel, TransformerModel } from "nbit-examples/word-language-model/model";
 
 /** Shapes of some weights by the keys that files of the originals have. */
 function has(module: nn.Module, parameters: number, shapes: Readonly<Record<string, readonly number[]>>): void {
@@ -47,4 +50,38 @@ test("U-Net, with transposed convolutions and with bilinear enlarging, at sizes 
     assert.ok(isTensor(logits));
     assert.deepEqual(logits.shape, [1, 2, 37, 50]);
   }
+});
+
+test("word language models", () => {
+  has(new RNNModel(33_278, 200, 200, 2, 0.2, true), 7_332_078, {
+    "encoder.weight": [33_278, 200],
+    "rnn.weight_hh_l1": [800, 200],
+    "decoder.weight": [33_278, 200],
+  });
+  has(new TransformerModel(33_278, 200, 2, 200, 2, 0.2), 13_828_878, {
+    "pos_encoder.pe": [5000, 1, 200],
+    "encoder.layers.1.self_attn.in_proj_weight": [600, 200],
+    "encoder.norm.bias": [200],
+    "input_emb.weight": [33_278, 200],
+  });
+});
+
+test("translation", () => {
+  has(new EncoderRNN(4601, 128), 688_000, { "gru.weight_ih_l0": [384, 128] });
+  has(new AttnDecoderRNN(128, 2991), 950_064, { "attention.Va.weight": [1, 128], "gru.weight_ih_l0": [384, 256] });
+});
+
+test("nanoGPT: on Shakespeare's characters, and words that it writes", () => {
+  const gpt = new GPT({ nLayer: 6, nHead: 6, nEmbd: 384, blockSize: 256, vocabSize: 65, bias: false, dropout: 0.2 });
+  assert.equal(gpt.getNumParams(), 10_646_784);
+  has(gpt, 10_745_088, { "transformer.h.5.attn.c_attn.weight": [1152, 384], "lm_head.weight": [65, 384] });
+  assert.equal(
+    [...gpt.stateDict().keys()].slice(2, 4).join(" "),
+    "transformer.h.0.ln_1.weight transformer.h.0.attn.c_attn.weight",
+  );
+  const small = new GPT({ nLayer: 1, nHead: 2, nEmbd: 8, blockSize: 4, vocabSize: 5, bias: true, dropout: 0 }).eval();
+  const start = ones([2, 1], { dtype: "int64" });
+  const written = small.generate(start, 6, 0.8, 2);
+  assert.deepEqual(written.shape, [2, 7]);
+  assert.ok(written.narrow(1, 0, 1).equal(start));
 });
