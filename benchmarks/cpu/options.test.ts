@@ -20,7 +20,7 @@ test("what is wrong is refused by name", () => {
     [["--threads=1,x"], "expected --threads to be whole numbers ≥ 1. Received: 1,x"],
     [["--long"], "expected --scale beside --long. Received: none"],
     [["--with=new.json"], "expected --compare beside --with. Received: none"],
-    [["--peers=jax,tf"], "expected --peers among pytorch, compile, lightning, jax. Received: tf"],
+    [["--peers=jax,tf"], "expected --peers among pytorch, compile, lightning, jax, eager, xla. Received: tf"],
   ] as const)
     assert.throws(() => optionsOf(args), { message });
   assert.throws(() => optionsOf(["--row=gpt"]), /^Error: expected flags among .*--rows.*Received: --row=gpt$/);

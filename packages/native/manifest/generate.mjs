@@ -176,10 +176,12 @@ function signatures(base, self) {
       lines.add(`(${[...before, `...${safe(camel(positional[sizes].name))}: number[]`].join(", ")}): ${result}`);
     }
   }
-  if (!self && NUMBER_FIRST.has(base))
-    for (const line of [...lines])
-      if (line.startsWith("(self: Tensor, other: Tensor")) lines.add(line.replace("self: Tensor", "self: number"));
-  return [...lines];
+  return !self && NUMBER_FIRST.has(base) ? numberFirst([...lines]) : [...lines];
+}
+/** `sub(1, x)` beside `sub(x, y)`. */
+function numberFirst(lines) {
+  const pairs = lines.filter((line) => line.startsWith("(self: Tensor, other: Tensor"));
+  return [...lines, ...pairs.map((line) => line.replace("self: Tensor", "self: number"))];
 }
 
 // ---------------------------------------------------------------- files

@@ -54,7 +54,7 @@ test("an option under another name is an error that names the option, wherever o
     ],
     [
       () => make(optim.Adam)(layer().parameters(), { learningRate: 1 }),
-      'Adam: expected options among lr, betas, eps, weightDecay, amsgrad, maximize, fused, rounding, roundingSeed. Received: "learningRate".',
+      'Adam: expected options among params, lr, betas, eps, weightDecay, amsgrad, foreach, maximize, differentiable, capturable, fused, rounding, roundingSeed, decoupledWeightDecay. Received: "learningRate".',
     ],
     [
       () => make(optim.SGD)(layer().parameters(), { momentun: 1 }),
@@ -82,12 +82,8 @@ test("an option under another name is an error that names the option, wherever o
       'autocast: expected the option deviceType. Received: "device_type".',
     ],
     [
-      () => loosely(autocast)("cpu", () => 1),
-      'autocast: expected options to be an object, such as { name: value }. Received: "cpu".',
-    ],
-    [
       () => loosely(autocast)({ deviceType: "cpu" }),
-      "autocast: expected a function to run: autocast(options, () => …). Received: undefined.",
+      "autocast: expected a function to run: autocast(options, () => …). Received: an object with keys deviceType.",
     ],
     [() => make(nn.Linear)(2, 2, { bais: false }), 'Linear: expected the option bias. Received: "bais".'],
     [() => make(nn.Linear)(2, 2, 1), "Linear: expected bias to be true or false. Received: 1."],
@@ -114,7 +110,7 @@ test("groups may carry names of their own; a module is no list of parameters", (
   assert.equal(optimizer.paramGroups[0]?.lr, 0.5);
   fails(
     () => make(optim.SGD)(layer(), { lr: 1 }),
-    "SGD: expected parameters, or groups { params, … }, as an array or another iterable. Received: an instance of Linear. Of a module take module.parameters().",
+    "SGD: expected params to be parameters, or groups { params, … }, as an array or another iterable. Received: an instance of Linear. Of a module take module.parameters().",
   );
 });
 
@@ -213,8 +209,8 @@ test("arguments by position: as PyTorch orders them, or refused; nothing behind 
       "MaxPool2d: expected stride to be a whole number ≥ 1, or an array, every element a whole number ≥ 1, or null. Received: 0.",
     ],
     [
-      () => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, 0.1, 5),
-      "StepLR: expected at most 3 arguments. Received: 5 as argument 4.",
+      () => make(optim.StepLR)(new optim.SGD(layer().parameters()), 1, 0.1, -1, 5),
+      "StepLR: expected optimizer, stepSize, gamma, lastEpoch by position, and nothing behind but options { name: value }. Received: 5 as argument 5.",
     ],
     [
       () => loosely(optim.clipGradNorm)(layer().parameters(), 1, 2, 2),

@@ -41,7 +41,7 @@ test("an array's length is known before its elements are walked", () => {
   assert.equal(iterable.accepts(endless), false);
   coded(() => new nn.AdaptiveAvgPool1d(endless), /outputSize/);
   coded(() => new nn.Conv1d(1, 1, endless), /kernelSize/);
-  coded(() => new optim.AdamW(endless), /at most/);
+  coded(() => new optim.AdamW(endless), /expected params to be parameters, or groups/);
   coded(() => clipGradNorm(endless, 1), /at most/);
   coded(() => {
     backward(endless);

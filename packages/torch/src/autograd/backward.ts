@@ -109,13 +109,13 @@ export function grad(
   const given = handlesOf("grad", "inputs", asList(inputs));
   const gradients = gradOutputs ? handlesOf("grad", "gradOutputs", asList(gradOutputs), true) : [];
   const allowUnused = options.allowUnused ?? materializeGrads === true;
-  let handles = new Float64Array(0);
+  let found: (Tensor | null)[] = [];
   watched(() => {
     writeLists(from, given, gradients);
     native.grad(flag(retainGraph), createGraph === true, allowUnused);
-    handles = argBuffer.slice(0, given.length);
+    // Tensors at once: who watches may throw now, and nobody else would free them.
+    found = Array.from(argBuffer.slice(0, given.length), (h) => (h === 0 ? null : wrap(h)));
   }, true);
-  const found = Array.from(handles, (h) => (h === 0 ? null : wrap(h)));
   if (materializeGrads !== true) return found;
   const list = isTensor(inputs) ? [inputs] : inputs;
   return found.map((g, i) => g ?? zerosLike(list[i] as Tensor));

@@ -1,7 +1,8 @@
 /** Adafactor. */
 import { byDefault, real, such } from "../kinds.js";
 import { native } from "../native.js";
-import { atMost, type OptionNames } from "../options.js";
+import { atMost, checkArguments, type OptionNames } from "../options.js";
+import { dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { finfo } from "../tensor/dtype.js";
 import { zeros } from "../ops/index.js";
 import { signature, type Call, type Values } from "../signature.js";
@@ -105,8 +106,11 @@ export class Adafactor extends ListOptimizer<Group> {
   protected override stateFields(): StateFields {
     return { step: "step", rowVar: "rows?", colVar: "columns?", variance: "squares?" };
   }
-  override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
+  override expectedStateBytes(p: Tensor, given?: DType): number {
     atMost("Adafactor.expectedStateBytes", arguments, 2);
+    checkArguments("Adafactor.expectedStateBytes", { parameter: p }, { parameter: tensorKind });
+    const dtype = given ?? p.dtype;
+    checkArguments("Adafactor.expectedStateBytes", { dtype }, { dtype: dtypeKind });
     const numel = p.numel();
     const [rows = 1, columns = 1] = p.shape.slice(-2);
     const kept = p.dim() > 1 && numel > 0 ? numel / columns + numel / rows : numel;

@@ -1,7 +1,8 @@
 /** The base of optimizers whose step is formulas over lists, and whose options are a table. */
 import { NbitError } from "../errors.js";
 import type { Kind } from "../kinds.js";
-import { atMost } from "../options.js";
+import { atMost, checkArguments } from "../options.js";
+import { dtypeKind, tensorKind } from "../tensor/kinds.js";
 import { getDefaultDtype } from "../tensor/default-dtype.js";
 import { itemSize, type DType } from "../tensor/dtype.js";
 import { full, zerosLike } from "../ops/index.js";
@@ -96,8 +97,12 @@ export abstract class ListOptimizer<G extends ParamGroup> extends Optimizer {
     count(steps as TensorList);
   }
 
-  override expectedStateBytes(p: Tensor, dtype: DType = p.dtype): number {
-    atMost(`${this.constructor.name}.expectedStateBytes`, arguments, 2);
+  override expectedStateBytes(p: Tensor, given?: DType): number {
+    const fn = `${this.constructor.name}.expectedStateBytes`;
+    atMost(fn, arguments, 2);
+    checkArguments(fn, { parameter: p }, { parameter: tensorKind });
+    const dtype = given ?? p.dtype;
+    checkArguments(fn, { dtype }, { dtype: dtypeKind });
     const group = this.paramGroups.find((g) => g.params.includes(p)) ?? this.paramGroups[0];
     const fields = group === undefined ? {} : (this.stateFields(group) ?? {});
     const each = Object.values(fields).filter((kind) => kind === "like" || kind === "squares").length;

@@ -64,7 +64,6 @@ function meta(t: Tensor, fn: string): void {
   native.meta(handleForMeta(t, fn));
 }
 
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- the methods are attached to the prototype by ops/methods.ts
 export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends TensorMethods, Conversions, Members {
   /** Nobody reads it: it lets the compiler see shape and dtype, as parameters of a method, which go both ways. */
   readonly [known]?: { of(shape: S, dtype: D): void };
@@ -78,7 +77,7 @@ declare const known: unique symbol;
  * ends, until `dispose()`, or until the garbage collector finds it. Using a disposed tensor is a {@link
  * TensorDisposedError}.
  */
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging, @typescript-eslint/no-unused-vars -- the methods are attached to the prototype by ops/methods.ts; shape and dtype are the interface's
 export class Tensor<S extends Shape = Shape, D extends DType = DType> {
   #handle: number;
   #lifetime: Lifetime = Lifetime.free;
