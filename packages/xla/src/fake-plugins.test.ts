@@ -1,6 +1,6 @@
 /** Libraries that are almost plugins: compiled here, since what matters is what a real loader meets. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,13 +13,14 @@ const folder = mkdtempSync(join(tmpdir(), "nbit-xla-fake-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A library with this body of GetPjrtApi, after a table of 128 entries whose errors say "refused". */
-function build(name: string, body: string): string {
+function build(name: string, body: string, first = ""): string {
   const source = join(folder, `${name}.cc`);
   const library = join(folder, `${name}.so`);
   writeFileSync(
     source,
     `#include <cstddef>
      #include <cstdint>
+     ${first}
      struct Table { size_t size; void* extension; size_t version_size; void* version_extension; int major, minor; void* entries[128]; };
      struct Message { size_t size; void* extension; const void* error; const char* text; size_t length; };
      struct Code { size_t size; void* extension; const void* error; int code; };
@@ -104,4 +105,14 @@ test("a file is loaded once, and two plugins keep to themselves", needsCompiler,
     XlaPlugin.load(build("other", "table.minor = 8; return &table;")),
   ]);
   assert.deepEqual([first.apiVersion.minor, second.apiVersion.minor, other.apiVersion.minor], [7, 7, 8]);
+});
+
+test("children that begin while a plugin loads are waited for", needsCompiler, async () => {
+  // Its initialization takes long enough for Node to begin to listen for ends of children.
+  const path = build("slow", "usleep(300000); return &table;", "#include <unistd.h>");
+  const loaded = XlaPlugin.load(path);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const ended = new Promise((resolve) => spawn("sleep", ["0.6"]).once("exit", resolve));
+  await loaded;
+  assert.equal(await ended, 0);
 });

@@ -1,12 +1,17 @@
 #include "plugin.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 namespace nbit::pjrt {
 namespace {
@@ -18,9 +23,37 @@ constexpr const char* STATUS[] = {
 
 std::string version_text(int major, int minor) { return std::to_string(major) + "." + std::to_string(minor); }
 
+/** The code of what is loaded into the process at a moment. */
+class LoadedCode {
+ public:
+  LoadedCode() {
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, size_t, void* self) {
+          for (int i = 0; i < info->dlpi_phnum; i++) {
+            const auto& part = info->dlpi_phdr[i];
+            if (part.p_type != PT_LOAD) continue;
+            const uintptr_t start = info->dlpi_addr + part.p_vaddr;
+            static_cast<LoadedCode*>(self)->parts_.emplace_back(start, start + part.p_memsz);
+          }
+          return 0;
+        },
+        this);
+  }
+  bool holds(const void* code) const {
+    const auto at = reinterpret_cast<uintptr_t>(code);
+    return std::any_of(parts_.begin(), parts_.end(), [&](const auto& p) { return p.first <= at && at < p.second; });
+  }
+
+ private:
+  std::vector<std::pair<uintptr_t, uintptr_t>> parts_;
+};
+
 /**
  * What signals do stays as it was: libtpu would ignore a hangup of the terminal, and take faults away from JavaScript's
  * engine, which turns some of them into exceptions. SIGPROF, which its own timers send, is left to it.
+ *
+ * A plugin loads beside the program's own threads, and what those set meanwhile is theirs: a handler of code that was
+ * there before, or none. Taking Node's handler of SIGCHLD away would leave it waiting for its children for good.
  */
 class KeptSignals {
  public:
@@ -28,13 +61,22 @@ class KeptSignals {
     for (size_t i = 0; i < std::size(KEPT); i++) sigaction(KEPT[i], nullptr, &before_[i]);
   }
   ~KeptSignals() {
-    for (size_t i = 0; i < std::size(KEPT); i++) sigaction(KEPT[i], &before_[i], nullptr);
+    for (size_t i = 0; i < std::size(KEPT); i++) {
+      struct sigaction now;
+      sigaction(KEPT[i], nullptr, &now);
+      if (now.sa_handler != before_[i].sa_handler && is_plugins(now)) sigaction(KEPT[i], &before_[i], nullptr);
+    }
   }
 
  private:
+  bool is_plugins(const struct sigaction& action) const {
+    if (action.sa_handler == SIG_DFL) return false;
+    return action.sa_handler == SIG_IGN || !loaded_.holds(reinterpret_cast<const void*>(action.sa_handler));
+  }
   static constexpr int KEPT[] = {SIGHUP, SIGINT,  SIGQUIT, SIGTERM, SIGSEGV, SIGBUS,  SIGILL,
                                  SIGFPE, SIGABRT, SIGTRAP, SIGPIPE, SIGCHLD, SIGUSR1, SIGUSR2};
   struct sigaction before_[std::size(KEPT)];
+  const LoadedCode loaded_;
 };
 
 const Table* table_of(const std::string& path) {
